@@ -1,0 +1,1 @@
+//! PID 1: mounts, hugepages, signals, reaping, power, console.

@@ -1,0 +1,2 @@
+//! The `luge` binary.
+fn main() {}

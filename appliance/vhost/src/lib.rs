@@ -1,0 +1,1 @@
+//! The vhost-user connection and its block sessions.

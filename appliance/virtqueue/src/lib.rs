@@ -1,0 +1,1 @@
+//! Virtqueues, device side: takes descriptor chains, returns used elements.

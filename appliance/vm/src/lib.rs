@@ -1,0 +1,1 @@
+//! The VM runner: one supervised QEMU child per VM.

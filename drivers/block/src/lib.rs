@@ -1,0 +1,1 @@
+//! The block contract, with memory, null and file devices and the test doubles.

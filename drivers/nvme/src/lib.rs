@@ -1,0 +1,1 @@
+//! The poll-mode NVMe driver: bring-up, queues, admin, recovery.

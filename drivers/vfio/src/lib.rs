@@ -1,0 +1,1 @@
+//! VFIO containers and iommufd, devices, BARs, interrupts and PCI binding.

@@ -1,0 +1,1 @@
+//! Builds the kernel, the initramfs and the bootable disk image.

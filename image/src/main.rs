@@ -1,0 +1,2 @@
+//! Builds the bootable image.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Boots images and guests in QEMU and tests them from outside.
