@@ -1,1 +1,35 @@
-//! Hugepage DMA memory, guest memory, address types and the only accessors to shared memory.
+//! Shared memory: what guests, SSDs and Luge can all see.
+//!
+//! Path: guest ring -> session -> volume -> channel -> NVMe queue pair -> SSD;
+//! every buffer and ring on it lives in memory from here.
+//!
+//! - [`GuestAddress`], [`DriverAddress`], [`Iova`]: three kinds of address that never mix.
+//! - [`Mapping`]: memory of a file descriptor in this process.
+//! - [`DmaSpace`]: which memory the SSDs reach, and at which [`Iova`].
+//! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
+//! - [`GuestMemory`]: a guest's memory, the one place where its addresses become [`Span`]s.
+//! - [`Span`], [`SharedArray`]: the only accessors to memory that somebody else can write.
+//!
+//! Invariants
+//! - Memory somebody else can write is never a `&[u8]` or `&mut [u8]`.
+//! - A mapping leaves every IOMMU before its memory goes.
+//!
+//! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
+
+mod address;
+mod dma_memory;
+mod dma_space;
+mod guest;
+mod iova;
+mod mapping;
+mod shared_array;
+mod span;
+
+pub use address::{DriverAddress, GuestAddress, Iova};
+pub use dma_memory::{DmaMemory, NumaNode, PageSize, MemoryError};
+pub use dma_space::{DmaRegion, DmaSpace, Iommu};
+pub use guest::{GuestMemory, GuestRegion, RegionError, RegionLayout};
+pub use iova::{IovaAllocator, IovaRange};
+pub use mapping::{MapError, Mapping};
+pub use shared_array::{SharedArray, Word};
+pub use span::Span;

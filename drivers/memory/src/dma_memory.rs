@@ -1,0 +1,172 @@
+//! Memory of our own that SSDs reach: queues, PRP lists, bounce buffers, memory disks.
+//!
+//! Invariant: all of it is populated when `allocate` returns, so touching it cannot fail later.
+
+#![expect(unsafe_code, reason = "memory placement is set with raw system calls; spans are addresses")]
+
+use crate::dma_space::{DmaRegion, DmaSpace};
+use crate::{MapError, Mapping, Span};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::io;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The pages that memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PageSize {
+    /// 4 KiB pages: no set-up needed, more IOMMU and TLB entries.
+    Base,
+    /// 2 MiB hugepages.
+    #[default]
+    Huge2MiB,
+    /// 1 GiB hugepages.
+    Huge1GiB,
+}
+
+impl PageSize {
+    /// The size of a page in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Base => 4096,
+            Self::Huge2MiB => 2 << 20,
+            Self::Huge1GiB => 1 << 30,
+        }
+    }
+
+    fn flags(self) -> MemfdFlags {
+        match self {
+            Self::Base => MemfdFlags::empty(),
+            Self::Huge2MiB => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+            Self::Huge1GiB => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
+        }
+    }
+}
+
+/// A node of memory near some CPUs and devices, as in `/sys/bus/pci/devices/*/numa_node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumaNode(pub u16);
+
+/// Why there is no memory.
+#[derive(Debug, Error)]
+pub enum MemoryError {
+    /// Not enough free pages of that size.
+    #[error(
+        "no {mib} MiB of free {kib} KiB pages{where_}: reserve hugepages \
+         (for 2 MiB pages: echo N > /proc/sys/vm/nr_hugepages), or use ordinary pages (--no-huge)"
+    )]
+    NoPages {
+        /// How much was asked for, in MiB, rounded up.
+        mib: u64,
+        /// The page size in KiB.
+        kib: u64,
+        /// On which node, as words, or nothing.
+        where_: String,
+    },
+    /// The memory could not be mapped into this process.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The memory could not be mapped for the SSDs.
+    #[error("cannot map memory for the SSDs: {0}")]
+    Dma(io::Error),
+}
+
+/// Populated memory that this process and every SSD reach. Given back when dropped, after
+/// the IOMMUs have let go of it.
+pub struct DmaMemory {
+    region: DmaRegion,
+}
+
+impl DmaMemory {
+    /// At least `len` bytes of zeroes, rounded up to whole pages, on `node` where one is given.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; nothing is kept then.
+    pub fn allocate(space: &Arc<DmaSpace>, len: u64, pages: PageSize, node: Option<NumaNode>) -> Result<Self, MemoryError> {
+        let too_long = MapError::Shape { offset: 0, len };
+        let len = len.max(1).checked_next_multiple_of(pages.bytes()).ok_or(too_long)?;
+        let no_pages = || MemoryError::NoPages {
+            mib: len.div_ceil(1 << 20),
+            kib: pages.bytes() / 1024,
+            where_: node.map(|n| format!(" on NUMA node {}", n.0)).unwrap_or_default(),
+        };
+        let file = memfd_create("luge-dma", MemfdFlags::CLOEXEC | pages.flags()).map_err(|_| no_pages())?;
+        ftruncate(&file, len).map_err(|_| no_pages())?;
+        let memory = Mapping::new(&file, 0, len).map_err(|_| no_pages())?;
+        if let Some(node) = node {
+            prefer(&memory, node);
+        }
+        populate(&memory).map_err(|_| no_pages())?;
+        Ok(Self { region: space.map(memory).map_err(MemoryError::Dma)? })
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.region.memory().len()
+    }
+
+    /// Whether there is no byte in it; never so.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `len` bytes from `offset`, or none if that leaves the memory.
+    ///
+    /// # Safety
+    /// `self` outlives every use of the span.
+    #[must_use]
+    pub unsafe fn span(&self, offset: u64, len: u32) -> Option<Span> {
+        offset.checked_add(u64::from(len)).filter(|&end| end <= self.len())?;
+        let at = usize::try_from(offset).ok()?;
+        // SAFETY: `at` is at most the length of the mapping.
+        let host = unsafe { self.region.memory().host().add(at) };
+        let iova = self.region.iova().checked_add(offset)?;
+        // SAFETY: checked above; the caller promises the lifetime.
+        Some(unsafe { Span::new(host, iova, len) })
+    }
+}
+
+/// Asks for pages of `node`. A wish: where the kernel has no NUMA the pages come from anywhere.
+fn prefer(memory: &Mapping, node: NumaNode) {
+    const MPOL_PREFERRED: libc::c_long = 1;
+    let mut nodes = [0u64; 1024 / 64];
+    let Some(word) = nodes.get_mut(usize::from(node.0) / 64) else { return };
+    *word |= 1 << (node.0 % 64);
+    // SAFETY: `mbind` reads the node mask during the call and changes only where later pages come from.
+    unsafe {
+        libc::syscall(libc::SYS_mbind, memory.host().as_ptr(), memory.len(), MPOL_PREFERRED, nodes.as_ptr(), 1024u64, 0u64)
+    };
+}
+
+/// Takes all pages now: an error here rather than a bus error later.
+fn populate(memory: &Mapping) -> io::Result<()> {
+    let len = usize::try_from(memory.len()).map_err(io::Error::other)?;
+    // SAFETY: the range is ours, and populating it changes no byte.
+    unsafe { rustix::mm::madvise(memory.host().as_ptr().cast(), len, rustix::mm::Advice::LinuxPopulateWrite) }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zero_and_spans_stay_inside() {
+        let memory = DmaMemory::allocate(&DmaSpace::new(), 5000, PageSize::Base, Some(NumaNode(0))).unwrap();
+        assert_eq!(memory.len(), 8192);
+        // SAFETY: used only while `memory` lives.
+        let span = |offset, len| unsafe { memory.span(offset, len) };
+        let mut bytes = [1; 16];
+        span(8176, 16).unwrap().read(&mut bytes);
+        assert_eq!(bytes, [0; 16]);
+        assert!(span(8177, 16).is_none() && span(u64::MAX, 16).is_none() && span(8192, 0).is_some());
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error_with_the_remedy() {
+        let error = DmaMemory::allocate(&DmaSpace::new(), 1 << 50, PageSize::Huge2MiB, None).err().unwrap();
+        assert!(error.to_string().contains("nr_hugepages"), "{error}");
+    }
+}

@@ -1,0 +1,227 @@
+//! What the SSDs can reach: one address space for all of them, kept equal in every IOMMU domain.
+//!
+//! Path: none; this is set up before the first request. Its result is the [`Iova`] in every span.
+//!
+//! Invariants
+//! - A region is in every attached IOMMU from `map` until its [`DmaRegion`] is dropped.
+//! - An IOMMU that is attached later first learns all that is mapped already.
+//! - A region whose unmapping fails keeps its addresses for ever: they are not handed out again.
+
+use crate::iova::{IovaAllocator, IovaRange};
+use crate::{Iova, Mapping};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Regions and their addresses agree in these low bits, so that IOMMU huge pages serve.
+const ALIGN: u64 = 2 << 20;
+
+/// An IOMMU domain (a VFIO container, an IOAS, a vfio-user peer) that memory can be mapped into.
+pub trait Iommu: Send + Sync {
+    /// The address ranges it accepts.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn usable(&self) -> io::Result<Vec<IovaRange>>;
+
+    /// Lets its devices read and write `len` bytes of `memory` from `offset`, at `iova`.
+    ///
+    /// # Errors
+    /// The kernel's; nothing is mapped then.
+    fn map(&self, iova: Iova, memory: &Mapping) -> io::Result<()>;
+
+    /// Takes a mapping away; when it returns, no device can reach the memory.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn unmap(&self, iova: Iova, len: u64) -> io::Result<()>;
+}
+
+/// The SSDs' view of memory. Shared by the whole process.
+#[derive(Default)]
+pub struct DmaSpace {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    allocator: IovaAllocator,
+    iommus: Vec<Arc<dyn Iommu>>,
+    mapped: BTreeMap<Iova, Arc<Mapping>>,
+}
+
+impl DmaSpace {
+    /// An empty space without an IOMMU: addresses are handed out, no device sees them.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Adds an IOMMU and maps into it all that is mapped.
+    ///
+    /// # Errors
+    /// `InvalidInput` where something mapped lies outside of what it accepts, else the kernel's;
+    /// the IOMMU is not attached then.
+    pub fn attach(&self, iommu: Arc<dyn Iommu>) -> io::Result<()> {
+        let mut state = self.lock();
+        let usable = iommu.usable()?;
+        state.allocator.restrict(&usable).map_err(|iova| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("the IOMMU cannot map address {iova}, which is in use"))
+        })?;
+        let mut done = Vec::new();
+        for (&iova, memory) in &state.mapped {
+            if let Err(error) = iommu.map(iova, memory) {
+                done.iter().for_each(|&(iova, len)| drop(iommu.unmap(iova, len)));
+                return Err(error);
+            }
+            done.push((iova, memory.len()));
+        }
+        state.iommus.push(iommu);
+        Ok(())
+    }
+
+    /// Removes an IOMMU, after the last device behind it has gone.
+    pub fn detach(&self, iommu: &Arc<dyn Iommu>) {
+        self.lock().iommus.retain(|other| !Arc::ptr_eq(other, iommu));
+    }
+
+    /// Maps `memory` into every IOMMU.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if no addresses are left, else the kernel's; nothing is mapped then.
+    pub fn map(self: &Arc<Self>, memory: Mapping) -> io::Result<DmaRegion> {
+        let memory = Arc::new(memory);
+        let mut state = self.lock();
+        let phase = memory.host().addr().get() as u64;
+        let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no I/O virtual addresses are left");
+        let iova = state.allocator.allocate(memory.len(), ALIGN, phase).ok_or_else(no_room)?;
+        for (at, iommu) in state.iommus.iter().enumerate() {
+            if let Err(error) = iommu.map(iova, &memory) {
+                state.iommus.iter().take(at).for_each(|iommu| drop(iommu.unmap(iova, memory.len())));
+                state.allocator.release(iova);
+                return Err(error);
+            }
+        }
+        state.mapped.insert(iova, memory.clone());
+        Ok(DmaRegion { space: self.clone(), iova, memory })
+    }
+
+    fn unmap(&self, iova: Iova, len: u64) {
+        let mut state = self.lock();
+        let failed = state.iommus.iter().filter(|iommu| iommu.unmap(iova, len).is_err()).count();
+        if failed == 0 {
+            state.allocator.release(iova);
+            state.mapped.remove(&iova);
+        }
+        // Otherwise an SSD may still reach the memory: `mapped` keeps it, and its addresses, for ever.
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Memory that every SSD reaches at [`DmaRegion::iova`]. Dropping it unmaps the IOMMUs
+/// first and the memory then.
+pub struct DmaRegion {
+    space: Arc<DmaSpace>,
+    iova: Iova,
+    memory: Arc<Mapping>,
+}
+
+impl DmaRegion {
+    /// Where the SSDs see the first byte.
+    #[must_use]
+    pub fn iova(&self) -> Iova {
+        self.iova
+    }
+
+    /// The memory.
+    #[must_use]
+    pub fn memory(&self) -> &Mapping {
+        &self.memory
+    }
+}
+
+impl Drop for DmaRegion {
+    fn drop(&mut self) {
+        self.space.unmap(self.iova, self.memory.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// An IOMMU that writes down what it was asked, and fails on demand.
+    #[derive(Default)]
+    struct Ledger {
+        mapped: Mutex<BTreeMap<Iova, u64>>,
+        full: AtomicBool,
+        stuck: AtomicBool,
+    }
+
+    impl Iommu for Ledger {
+        fn usable(&self) -> io::Result<Vec<IovaRange>> {
+            Ok(vec![IovaRange { first: 0, last: u64::MAX }])
+        }
+
+        fn map(&self, iova: Iova, memory: &Mapping) -> io::Result<()> {
+            if self.full.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.mapped.lock().unwrap().insert(iova, memory.len());
+            Ok(())
+        }
+
+        fn unmap(&self, iova: Iova, len: u64) -> io::Result<()> {
+            if self.stuck.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            assert_eq!(self.mapped.lock().unwrap().remove(&iova), Some(len));
+            Ok(())
+        }
+    }
+
+    fn memory(len: u64) -> Mapping {
+        let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, len).unwrap();
+        Mapping::new(&file, 0, len).unwrap()
+    }
+
+    #[test]
+    fn a_region_is_in_every_iommu_until_it_is_dropped() {
+        let (space, early, late) = (DmaSpace::new(), Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+        space.attach(early.clone()).unwrap();
+        let region = space.map(memory(0x2000)).unwrap();
+        space.attach(late.clone()).unwrap();
+        assert_eq!(early.mapped.lock().unwrap().get(&region.iova()), Some(&0x2000));
+        assert_eq!(late.mapped.lock().unwrap().get(&region.iova()), Some(&0x2000));
+        drop(region);
+        assert!(early.mapped.lock().unwrap().is_empty() && late.mapped.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_mapping_that_one_iommu_refuses_is_in_none() {
+        let (space, good, full) = (DmaSpace::new(), Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+        space.attach(good.clone()).unwrap();
+        space.attach(full.clone()).unwrap();
+        full.full.store(true, Ordering::Relaxed);
+        assert!(space.map(memory(0x1000)).is_err());
+        assert!(good.mapped.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn memory_an_ssd_may_still_reach_is_never_given_back() {
+        let (space, stuck) = (DmaSpace::new(), Arc::new(Ledger::default()));
+        space.attach(stuck.clone()).unwrap();
+        let region = space.map(memory(0x1000)).unwrap();
+        stuck.stuck.store(true, Ordering::Relaxed);
+        let (iova, weak) = (region.iova(), Arc::downgrade(&region.memory));
+        drop(region);
+        assert!(weak.upgrade().is_some());
+        assert_ne!(space.map(memory(0x1000)).unwrap().iova(), iova);
+    }
+}

@@ -1,0 +1,282 @@
+//! A guest's memory: the one place where its addresses become spans.
+//!
+//! Path: guest ring -> **here, for every address in it** -> session -> volume -> channel -> SSD.
+//!
+//! Invariants
+//! - A table never changes. Adding or removing a region makes a new table that shares the
+//!   other regions, so a core swaps tables with one pointer.
+//! - Regions do not overlap, and none wraps around the end of the address space.
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use crate::dma_space::{DmaRegion, DmaSpace};
+use crate::{DriverAddress, GuestAddress, MapError, Mapping, Span};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// How a front end describes a region of its guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionLayout {
+    /// Where the guest sees it.
+    pub guest: GuestAddress,
+    /// Where the front end's process sees it.
+    pub driver: DriverAddress,
+    /// Length in bytes.
+    pub len: u64,
+    /// Where it starts in its file, in bytes.
+    pub file_offset: u64,
+}
+
+/// Why a region was not taken.
+#[derive(Debug, Error)]
+pub enum RegionError {
+    /// Empty, or past the end of an address space.
+    #[error("a region of {len} bytes at guest address {guest} is not possible")]
+    Shape {
+        /// Where it was to be.
+        guest: GuestAddress,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Two regions claim an address.
+    #[error("the region at guest address {guest} overlaps another")]
+    Overlap {
+        /// Where it was to be.
+        guest: GuestAddress,
+    },
+    /// No region is like that.
+    #[error("there is no region of {len} bytes at guest address {guest}")]
+    Unknown {
+        /// Where it should have been.
+        guest: GuestAddress,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// It could not be mapped into this process.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// It could not be mapped for the SSDs.
+    #[error("cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}")]
+    Dma(io::Error),
+}
+
+/// A region of a guest's memory, mapped for this process and for the SSDs.
+pub struct GuestRegion {
+    layout: RegionLayout,
+    /// Bytes of the mapping before the region: mappings start at whole pages of their file.
+    lead: u64,
+    dma: DmaRegion,
+}
+
+impl GuestRegion {
+    /// Maps a region of `file`.
+    ///
+    /// # Errors
+    /// [`RegionError`]; nothing is mapped then.
+    pub fn map(space: &Arc<DmaSpace>, layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
+        let shape = || RegionError::Shape { guest: layout.guest, len: layout.len };
+        let ends = (layout.guest.checked_add(layout.len), layout.driver.checked_add(layout.len));
+        if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
+            return Err(shape());
+        }
+        let page = page_bytes(&file);
+        let first = layout.file_offset - layout.file_offset % page;
+        let end = layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
+        let memory = Mapping::new(file, first, end.ok_or_else(shape)? - first)?;
+        let dma = space.map(memory).map_err(RegionError::Dma)?;
+        Ok(Self { layout, lead: layout.file_offset - first, dma })
+    }
+
+    /// What the front end said of it.
+    #[must_use]
+    pub fn layout(&self) -> RegionLayout {
+        self.layout
+    }
+
+    fn offset_of(&self, at: GuestAddress) -> Option<u64> {
+        at.0.checked_sub(self.layout.guest.0).filter(|&offset| offset < self.layout.len)
+    }
+
+    /// Up to `len` bytes at `offset`, which is less than the region's length.
+    unsafe fn span(&self, offset: u64, len: u32) -> Option<Span> {
+        let here = u32::try_from(self.layout.len - offset).unwrap_or(u32::MAX).min(len);
+        let at = usize::try_from(self.lead + offset).ok()?;
+        // SAFETY: `lead + offset` is inside the mapping.
+        let host = unsafe { self.dma.memory().host().add(at) };
+        let iova = self.dma.iova().checked_add(self.lead + offset)?;
+        // SAFETY: `here` bytes are left in the region; the caller keeps the region.
+        Some(unsafe { Span::new(host, iova, here) })
+    }
+}
+
+/// The size of a page of the file in bytes: that of a hugepage for hugetlbfs.
+fn page_bytes(file: impl AsFd) -> u64 {
+    let block = rustix::fs::fstat(file).map_or(0, |stat| stat.st_blksize);
+    u64::try_from(block).unwrap_or(0).max(4096)
+}
+
+/// A guest's memory: an unchanging table of regions, in order of their addresses.
+#[derive(Clone, Default)]
+pub struct GuestMemory {
+    regions: Vec<Arc<GuestRegion>>,
+}
+
+impl GuestMemory {
+    /// A table of these regions.
+    ///
+    /// # Errors
+    /// [`RegionError::Overlap`].
+    pub fn new(regions: impl IntoIterator<Item = GuestRegion>) -> Result<Self, RegionError> {
+        regions.into_iter().try_fold(Self::default(), |table, region| table.with(region))
+    }
+
+    /// This table and one region more.
+    ///
+    /// # Errors
+    /// [`RegionError::Overlap`].
+    pub fn with(&self, region: GuestRegion) -> Result<Self, RegionError> {
+        let RegionLayout { guest, len, .. } = region.layout;
+        let at = self.regions.partition_point(|other| other.layout.guest < guest);
+        let reaches_in = at.checked_sub(1).and_then(|i| self.regions.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
+        let reached = self.regions.get(at).is_some_and(|next| next.layout.guest.0 - guest.0 < len);
+        if reaches_in || reached {
+            return Err(RegionError::Overlap { guest });
+        }
+        let mut regions = self.regions.clone();
+        regions.insert(at, Arc::new(region));
+        Ok(Self { regions })
+    }
+
+    /// This table without the region that starts at `guest` and has `len` bytes.
+    ///
+    /// # Errors
+    /// [`RegionError::Unknown`].
+    pub fn without(&self, guest: GuestAddress, len: u64) -> Result<Self, RegionError> {
+        let mut regions = self.regions.clone();
+        regions.retain(|region| (region.layout.guest, region.layout.len) != (guest, len));
+        if regions.len() == self.regions.len() {
+            return Err(RegionError::Unknown { guest, len });
+        }
+        Ok(Self { regions })
+    }
+
+    /// Number of regions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.regions.len()
+    }
+
+    /// Whether the guest has no memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.regions.is_empty()
+    }
+
+    /// The guest address of an address in the front end's process.
+    #[must_use]
+    pub fn guest_address(&self, driver: DriverAddress) -> Option<GuestAddress> {
+        self.regions.iter().find_map(|region| {
+            let offset = driver.0.checked_sub(region.layout.driver.0).filter(|&o| o < region.layout.len)?;
+            region.layout.guest.checked_add(offset)
+        })
+    }
+
+    /// The longest piece, up to `len` bytes, of guest memory at `at` that is in one region;
+    /// none where the guest has no memory. A buffer across regions takes several calls.
+    ///
+    /// `last` is the index of the region where the caller was last successful: a hint.
+    ///
+    /// # Safety
+    /// The caller keeps this table until it no longer uses the span.
+    #[inline]
+    #[must_use]
+    pub unsafe fn span(&self, at: GuestAddress, len: u32, last: &mut usize) -> Option<Span> {
+        if let Some((region, offset)) = self.regions.get(*last).and_then(|r| Some((r, r.offset_of(at)?))) {
+            // SAFETY: the offset is inside the region, which this table keeps.
+            return unsafe { region.span(offset, len) };
+        }
+        let index = self.regions.partition_point(|region| region.layout.guest <= at).checked_sub(1)?;
+        let region = self.regions.get(index)?;
+        let offset = region.offset_of(at)?;
+        *last = index;
+        // SAFETY: as above.
+        unsafe { region.span(offset, len) }
+    }
+
+    /// Like [`Self::span`], for what must be in one piece, as rings are: all `len` bytes or none.
+    ///
+    /// # Safety
+    /// As there.
+    #[must_use]
+    pub unsafe fn whole_span(&self, at: GuestAddress, len: u32) -> Option<Span> {
+        // SAFETY: the caller's promise.
+        unsafe { self.span(at, len, &mut 0) }.filter(|span| span.len() == len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    fn region(guest: u64, len: u64, file_offset: u64) -> Result<GuestRegion, RegionError> {
+        let file = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, 0x10000).unwrap();
+        let layout = RegionLayout { guest: GuestAddress(guest), driver: DriverAddress(guest + 0x7000_0000), len, file_offset };
+        GuestRegion::map(&DmaSpace::new(), layout, file)
+    }
+
+    fn span(memory: &GuestMemory, at: u64, len: u32) -> Option<u32> {
+        // SAFETY: only the length is used.
+        unsafe { memory.span(GuestAddress(at), len, &mut 0) }.map(|span| span.len())
+    }
+
+    #[test]
+    fn an_address_in_a_hole_or_past_the_end_has_no_span() {
+        let memory = GuestMemory::new([region(0x4000, 0x2000, 0).unwrap(), region(0x1000, 0x1000, 0).unwrap()]).unwrap();
+        assert_eq!(span(&memory, 0x1000, 0x1000), Some(0x1000));
+        assert_eq!(span(&memory, 0x1fff, 0x1000), Some(1));
+        assert_eq!(span(&memory, 0x5ffe, u32::MAX), Some(2));
+        for outside in [0, 0xfff, 0x2000, 0x3fff, 0x6000, u64::MAX] {
+            assert_eq!(span(&memory, outside, 1), None, "{outside:#x}");
+        }
+    }
+
+    #[test]
+    fn regions_that_overlap_wrap_or_outgrow_their_file_are_refused() {
+        let memory = GuestMemory::new([region(0x4000, 0x2000, 0).unwrap()]).unwrap();
+        for (guest, len) in [(0x4000, 0x2000), (0x3000, 0x1001), (0x5fff, 1), (0x3000, 0x8000)] {
+            assert!(memory.with(region(guest, len, 0).unwrap()).is_err(), "{guest:#x}");
+        }
+        assert!(memory.with(region(0x3000, 0x1000, 0).unwrap()).is_ok());
+        assert!(matches!(region(0, 0, 0), Err(RegionError::Shape { .. })));
+        assert!(matches!(region(0xffff_ffff_8fff_f000, 0x8000_0000, 0), Err(RegionError::Shape { .. })));
+        assert!(matches!(region(0, 0x10000, 0x1000), Err(RegionError::Map(MapError::TooShort { .. }))));
+    }
+
+    #[test]
+    fn a_region_may_start_inside_a_page_of_its_file() {
+        let memory = GuestMemory::new([region(0x1000, 0x800, 0x1200).unwrap()]).unwrap();
+        // SAFETY: `memory` outlives the span.
+        let span = unsafe { memory.span(GuestAddress(0x1010), 8, &mut 0) }.unwrap();
+        assert_eq!(span.host().addr().get() % 0x1000, 0x210);
+        assert_eq!(span.iova().0 % 0x1000, 0x210);
+    }
+
+    #[test]
+    fn a_removed_region_is_gone_and_the_others_stay() {
+        let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), region(0x4000, 0x1000, 0).unwrap()]).unwrap();
+        let fewer = memory.without(GuestAddress(0x1000), 0x1000).unwrap();
+        assert_eq!((span(&fewer, 0x1000, 1), span(&fewer, 0x4000, 1)), (None, Some(1)));
+        assert!(fewer.without(GuestAddress(0x4000), 0x2000).is_err());
+    }
+
+    #[test]
+    fn addresses_of_the_front_end_become_guest_addresses() {
+        let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap()]).unwrap();
+        assert_eq!(memory.guest_address(DriverAddress(0x7000_1fff)), Some(GuestAddress(0x1fff)));
+        assert_eq!(memory.guest_address(DriverAddress(0x7000_2000)), None);
+    }
+}

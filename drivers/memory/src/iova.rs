@@ -1,0 +1,130 @@
+//! Which I/O virtual addresses are free.
+//!
+//! An IOMMU accepts some ranges only (its address width, less what the platform reserves),
+//! and another one other ranges; an allocation lies in all of them.
+
+use crate::Iova;
+use std::collections::BTreeMap;
+
+/// A range of addresses, both ends included, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IovaRange {
+    /// First address.
+    pub first: u64,
+    /// Last address.
+    pub last: u64,
+}
+
+/// What every x86 IOMMU we know of accepts: above the 4 GiB where interrupts are
+/// delivered, below the narrowest address width in use (39 bits).
+const DEFAULT_USABLE: IovaRange = IovaRange { first: 1 << 32, last: (1 << 39) - 1 };
+
+/// Hands out address ranges, first fit.
+#[derive(Debug)]
+pub struct IovaAllocator {
+    usable: Vec<IovaRange>,
+    taken: BTreeMap<u64, u64>,
+}
+
+impl Default for IovaAllocator {
+    fn default() -> Self {
+        Self { usable: vec![DEFAULT_USABLE], taken: BTreeMap::new() }
+    }
+}
+
+impl IovaAllocator {
+    /// Narrows future allocations to `ranges` as well.
+    ///
+    /// # Errors
+    /// The first existing allocation outside of `ranges`; nothing changes then.
+    pub fn restrict(&mut self, ranges: &[IovaRange]) -> Result<(), Iova> {
+        let inside = |first: u64, last: u64| ranges.iter().any(|r| r.first <= first && last <= r.last);
+        if let Some((&first, _)) = self.taken.iter().find(|&(&first, &last)| !inside(first, last)) {
+            return Err(Iova(first));
+        }
+        let both = |a: &IovaRange, b: &IovaRange| {
+            let range = IovaRange { first: a.first.max(b.first), last: a.last.min(b.last) };
+            (range.first <= range.last).then_some(range)
+        };
+        self.usable = self.usable.iter().flat_map(|a| ranges.iter().filter_map(move |b| both(a, b))).collect();
+        Ok(())
+    }
+
+    /// `len` bytes at a multiple of `align` (a power of two) plus `phase`, so that a
+    /// buffer and its address agree in their low bits and huge pages stay huge.
+    pub fn allocate(&mut self, len: u64, align: u64, phase: u64) -> Option<Iova> {
+        let size_less_one = len.checked_sub(1)?;
+        let first = self.usable.iter().find_map(|range| self.fit(*range, size_less_one, (align, phase % align)))?;
+        self.taken.insert(first, first + size_less_one);
+        Some(Iova(first))
+    }
+
+    /// Gives back what `allocate` returned.
+    pub fn release(&mut self, iova: Iova) {
+        self.taken.remove(&iova.0);
+    }
+
+    fn fit(&self, range: IovaRange, size_less_one: u64, place: (u64, u64)) -> Option<u64> {
+        let mut first = place_up(range.first, place)?;
+        let before = self.taken.range(..first).next_back().map(|(_, &last)| last);
+        if let Some(last) = before.filter(|&last| last >= first) {
+            first = place_up(last.checked_add(1)?, place)?;
+        }
+        for (&taken, &last) in self.taken.range(first..=range.last) {
+            if first.checked_add(size_less_one)? < taken {
+                break;
+            }
+            first = first.max(place_up(last.checked_add(1)?, place)?);
+        }
+        (first.checked_add(size_less_one)? <= range.last).then_some(first)
+    }
+}
+
+/// The least address from `at` on that is `phase` past a multiple of `align`.
+fn place_up(at: u64, (align, phase): (u64, u64)) -> Option<u64> {
+    let past = at.wrapping_sub(phase) % align;
+    if past == 0 { Some(at) } else { at.checked_add(align - past) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocations_do_not_overlap_and_holes_are_used_again() {
+        let mut allocator = IovaAllocator::default();
+        let a = allocator.allocate(0x3000, 0x1000, 0).unwrap();
+        let b = allocator.allocate(0x1000, 0x1000, 0).unwrap();
+        assert_eq!(b.0, a.0 + 0x3000);
+        allocator.release(a);
+        assert_eq!(allocator.allocate(0x2000, 0x1000, 0), Some(a));
+        assert_eq!(allocator.allocate(0x2000, 0x1000, 0), Some(Iova(b.0 + 0x1000)));
+    }
+
+    #[test]
+    fn a_restriction_holds_from_then_on() {
+        let mut allocator = IovaAllocator::default();
+        let range = IovaRange { first: 0x2_0000_0000, last: 0x2_0000_1fff };
+        allocator.restrict(&[range]).unwrap();
+        assert_eq!(allocator.allocate(0x1000, 0x1000, 0), Some(Iova(0x2_0000_0000)));
+        assert_eq!(allocator.allocate(0x2000, 0x1000, 0), None);
+        assert_eq!(allocator.allocate(0x1000, 0x1000, 0), Some(Iova(0x2_0000_1000)));
+    }
+
+    #[test]
+    fn a_restriction_that_cuts_off_an_allocation_is_refused() {
+        let mut allocator = IovaAllocator::default();
+        let taken = allocator.allocate(0x1000, 0x1000, 0).unwrap();
+        let elsewhere = IovaRange { first: 0, last: 0xfff };
+        assert_eq!(allocator.restrict(&[elsewhere]), Err(taken));
+        assert!(allocator.allocate(0x1000, 0x1000, 0).is_some());
+    }
+
+    #[test]
+    fn the_low_bits_follow_the_buffer() {
+        let mut allocator = IovaAllocator::default();
+        allocator.allocate(0x1000, 0x1000, 0).unwrap();
+        let iova = allocator.allocate(0x10_0000, 0x20_0000, 0x5000).unwrap();
+        assert_eq!(iova.0 % 0x20_0000, 0x5000);
+    }
+}

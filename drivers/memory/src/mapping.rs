@@ -1,0 +1,85 @@
+//! Memory of a file descriptor, mapped into this process.
+
+#![expect(unsafe_code, reason = "mapping memory hands out raw pointers")]
+
+use memmap2::{MmapOptions, MmapRaw};
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
+use thiserror::Error;
+
+/// Why memory could not be mapped.
+#[derive(Debug, Error)]
+pub enum MapError {
+    /// The length is zero or does not fit an address space.
+    #[error("a mapping of {len} bytes at file offset {offset:#x} is not possible")]
+    Shape {
+        /// Where the mapping was to start in the file, in bytes.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The file is shorter than what was asked for: touching the rest would be a bus error.
+    #[error("the memory file has {have} bytes, but {need} are to be mapped")]
+    TooShort {
+        /// The file's length in bytes.
+        have: u64,
+        /// What is needed, in bytes.
+        need: u64,
+    },
+    /// The kernel said no.
+    #[error("cannot map {len} bytes of memory: {source}")]
+    System {
+        /// Length in bytes.
+        len: u64,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+}
+
+/// Shared, writable memory of a file descriptor. Unmapped when dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    memory: MmapRaw,
+}
+
+impl Mapping {
+    /// Maps `len` bytes from `offset` (both in bytes; `offset` a multiple of the file's page size).
+    ///
+    /// # Errors
+    /// [`MapError`] if the file is too short or the kernel refuses.
+    pub fn new(file: impl AsFd, offset: u64, len: u64) -> Result<Self, MapError> {
+        let shape = MapError::Shape { offset, len };
+        let Some(end) = offset.checked_add(len).filter(|_| len > 0) else { return Err(shape) };
+        let Ok(bytes) = usize::try_from(len) else { return Err(shape) };
+        let system = |source: std::io::Error| MapError::System { len, source };
+        let have = rustix::fs::fstat(&file).map_err(|e| system(e.into()))?.st_size.cast_unsigned();
+        if have < end {
+            return Err(MapError::TooShort { have, need: end });
+        }
+        let memory = MmapOptions::new()
+            .offset(offset)
+            .len(bytes)
+            .map_raw(file.as_fd().as_raw_fd())
+            .map_err(system)?;
+        Ok(Self { memory })
+    }
+
+    /// The first byte.
+    #[must_use]
+    pub fn host(&self) -> NonNull<u8> {
+        // SAFETY: a successful mapping is never at address zero.
+        unsafe { NonNull::new_unchecked(self.memory.as_mut_ptr()) }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    /// Whether there is no byte in it; never so.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.memory.len() == 0
+    }
+}

@@ -1,0 +1,125 @@
+//! Arrays of words that somebody else reads and writes while we do: rings and queues.
+
+#![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
+
+use crate::Span;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A word that is loaded and stored whole. Implemented for `u8`, `u16`, `u32` and `u64`.
+pub trait Word: Copy + sealed::Sealed {
+    /// Loads the word.
+    ///
+    /// # Safety
+    /// `from` is aligned, inside a live mapping.
+    unsafe fn load(from: NonNull<Self>, order: Ordering) -> Self;
+
+    /// Stores the word.
+    ///
+    /// # Safety
+    /// `to` is aligned, inside a live, writable mapping.
+    unsafe fn store(to: NonNull<Self>, value: Self, order: Ordering);
+}
+
+macro_rules! word {
+    ($($word:ty, $atomic:ty);*) => {$(
+        impl sealed::Sealed for $word {}
+        impl Word for $word {
+            #[inline]
+            unsafe fn load(from: NonNull<Self>, order: Ordering) -> Self {
+                // SAFETY: the caller promises alignment and life; all accesses are atomic.
+                unsafe { <$atomic>::from_ptr(from.as_ptr()) }.load(order)
+            }
+
+            #[inline]
+            unsafe fn store(to: NonNull<Self>, value: Self, order: Ordering) {
+                // SAFETY: as above.
+                unsafe { <$atomic>::from_ptr(to.as_ptr()) }.store(value, order);
+            }
+        }
+    )*};
+}
+
+word!(u8, AtomicU8; u16, AtomicU16; u32, AtomicU32; u64, AtomicU64);
+
+/// `len` words of shared memory. Every access is one load or store of one word.
+///
+/// Made from a [`Span`], and like it an address: whoever made the span keeps the mapping.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedArray<T: Word> {
+    first: NonNull<T>,
+    len: u32,
+    words: PhantomData<T>,
+}
+
+// SAFETY: an address; the words behind it are only accessed atomically.
+unsafe impl<T: Word> Send for SharedArray<T> {}
+// SAFETY: as above.
+unsafe impl<T: Word> Sync for SharedArray<T> {}
+
+impl<T: Word> SharedArray<T> {
+    /// The whole words of a span, or none if it does not start at a multiple of the word's size.
+    #[must_use]
+    pub fn new(span: Span) -> Option<Self> {
+        let first: NonNull<T> = span.host().cast();
+        let len = span.len() / u32::try_from(size_of::<T>()).ok()?;
+        first.is_aligned().then_some(Self { first, len, words: PhantomData })
+    }
+
+    /// Number of words.
+    #[inline]
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there is no word in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Loads word `index`.
+    ///
+    /// # Panics
+    /// If `index` is past the end: the caller masks or checks what a guest says.
+    #[inline]
+    #[must_use]
+    pub fn load(&self, index: u32, order: Ordering) -> T {
+        let word = self.word(index);
+        // SAFETY: `word` is inside the array, which is aligned and mapped.
+        unsafe { T::load(word, order) }
+    }
+
+    /// Stores word `index`.
+    ///
+    /// # Panics
+    /// If `index` is past the end.
+    #[inline]
+    pub fn store(&self, index: u32, value: T, order: Ordering) {
+        let word = self.word(index);
+        // SAFETY: as in `load`.
+        unsafe { T::store(word, value, order) };
+    }
+
+    /// Asks the CPU to bring the cache line of word `index` near; nothing if past the end.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let word = self.first.as_ptr().wrapping_add(index as usize);
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch(word.cast(), _MM_HINT_T0) };
+    }
+
+    #[inline]
+    fn word(&self, index: u32) -> NonNull<T> {
+        assert!(index < self.len, "word {index} of a shared array of {}", self.len);
+        // SAFETY: inside the array, by the assertion.
+        unsafe { self.first.add(index as usize) }
+    }
+}

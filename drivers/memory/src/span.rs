@@ -1,0 +1,156 @@
+//! A checked piece of shared memory.
+
+#![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
+
+use crate::Iova;
+use std::ptr::NonNull;
+
+/// A checked piece of shared memory: where this process sees it, where the SSDs see it,
+/// and its length in bytes.
+///
+/// Whoever makes a span has checked that it lies inside one mapping and keeps that
+/// mapping until every request with the span has completed. Somebody else may write the
+/// memory at any time, so bytes are only ever copied in or out.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    host: NonNull<u8>,
+    iova: Iova,
+    len: u32,
+}
+
+// SAFETY: a span is an address; the bytes behind it are only accessed as raw memory.
+unsafe impl Send for Span {}
+// SAFETY: as above.
+unsafe impl Sync for Span {}
+
+impl Span {
+    /// A span over `len` bytes at `host`, which the SSDs see at `iova`.
+    ///
+    /// # Safety
+    /// `host..host + len` is inside one live mapping, which outlives every use of the span.
+    #[must_use]
+    pub const unsafe fn new(host: NonNull<u8>, iova: Iova, len: u32) -> Self {
+        Self { host, iova, len }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there is no byte in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the SSDs see its first byte.
+    #[must_use]
+    pub const fn iova(&self) -> Iova {
+        self.iova
+    }
+
+    /// Where this process sees its first byte: for system calls that take an address.
+    #[must_use]
+    pub const fn host(&self) -> NonNull<u8> {
+        self.host
+    }
+
+    /// The first `at` bytes and the rest; `at` is cut to the length.
+    #[must_use]
+    pub fn split_at(self, at: u32) -> (Self, Self) {
+        let at = at.min(self.len);
+        // SAFETY: `at` is at most the length, so the pointer stays inside the mapping or one past it.
+        let rest = unsafe { self.host.add(at as usize) };
+        let first = Self { len: at, ..self };
+        (first, Self { host: rest, iova: Iova(self.iova.0.wrapping_add(u64::from(at))), len: self.len - at })
+    }
+
+    /// `len` bytes from `offset`, or none if that leaves the span.
+    #[must_use]
+    pub fn slice(self, offset: u32, len: u32) -> Option<Self> {
+        let rest = (offset <= self.len).then(|| self.split_at(offset).1)?;
+        (len <= rest.len).then(|| rest.split_at(len).0)
+    }
+
+    /// Copies the span's first bytes into `to`; returns how many: the shorter of the two lengths.
+    pub fn read(&self, to: &mut [u8]) -> usize {
+        let len = to.len().min(self.len as usize);
+        // SAFETY: both sides hold `len` bytes; `to` is ours alone, so they do not overlap.
+        unsafe { self.host.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr(), len) };
+        len
+    }
+
+    /// Copies `from` over the span's first bytes; returns how many: the shorter of the two lengths.
+    pub fn write(&self, from: &[u8]) -> usize {
+        let len = from.len().min(self.len as usize);
+        // SAFETY: as in `read`.
+        unsafe { self.host.as_ptr().copy_from_nonoverlapping(from.as_ptr(), len) };
+        len
+    }
+
+    /// Copies to another span; returns how many bytes: the shorter of the two lengths.
+    ///
+    /// The two may overlap (a guest may say so): the bytes are then those of a `memmove`.
+    pub fn copy_to(&self, to: &Self) -> usize {
+        let len = self.len.min(to.len) as usize;
+        // SAFETY: both sides hold `len` bytes, and overlap is allowed here.
+        unsafe { self.host.as_ptr().copy_to(to.host.as_ptr(), len) };
+        len
+    }
+
+    /// Sets every byte to `value`.
+    pub fn fill(&self, value: u8) {
+        // SAFETY: the span holds `len` bytes.
+        unsafe { self.host.as_ptr().write_bytes(value, self.len as usize) };
+    }
+
+    /// Asks the CPU to bring the first cache line near.
+    #[inline]
+    pub fn prefetch(&self) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on caches.
+        unsafe { _mm_prefetch(self.host.as_ptr().cast(), _MM_HINT_T0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(bytes: &mut [u8]) -> Span {
+        let len = u32::try_from(bytes.len()).unwrap();
+        // SAFETY: the tests below use the span only while `bytes` lives.
+        unsafe { Span::new(NonNull::new(bytes.as_mut_ptr()).unwrap(), Iova(0x1000), len) }
+    }
+
+    #[test]
+    fn bytes_go_in_and_out_up_to_the_shorter_length() {
+        let mut bytes = [0; 4];
+        let span = span(&mut bytes);
+        assert_eq!(span.write(&[1, 2, 3, 4, 5]), 4);
+        let mut back = [0; 3];
+        assert_eq!(span.read(&mut back), 3);
+        assert_eq!(back, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_slice_past_the_end_is_refused() {
+        let mut bytes = [0; 8];
+        let span = span(&mut bytes);
+        assert!(span.slice(8, 0).is_some());
+        assert!(span.slice(9, 0).is_none());
+        assert!(span.slice(4, 5).is_none());
+        assert!(span.slice(u32::MAX, u32::MAX).is_none());
+    }
+
+    #[test]
+    fn the_rest_of_a_split_moves_both_addresses() {
+        let mut bytes = [0; 8];
+        let (first, rest) = span(&mut bytes).split_at(3);
+        assert_eq!((first.len(), rest.len(), rest.iova()), (3, 5, Iova(0x1003)));
+        rest.fill(7);
+        assert_eq!(bytes, [0, 0, 0, 7, 7, 7, 7, 7]);
+    }
+}
