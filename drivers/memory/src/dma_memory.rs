@@ -82,7 +82,12 @@ impl DmaMemory {
     ///
     /// # Errors
     /// [`MemoryError`]; nothing is kept then.
-    pub fn allocate(space: &Arc<DmaSpace>, len: u64, pages: PageSize, node: Option<NumaNode>) -> Result<Self, MemoryError> {
+    pub fn allocate(
+        space: &Arc<DmaSpace>,
+        len: u64,
+        pages: PageSize,
+        node: Option<NumaNode>,
+    ) -> Result<Self, MemoryError> {
         let too_long = MapError::Shape { offset: 0, len };
         let len = len.max(1).checked_next_multiple_of(pages.bytes()).ok_or(too_long)?;
         let no_pages = || MemoryError::NoPages {
@@ -136,7 +141,15 @@ fn prefer(memory: &Mapping, node: NumaNode) {
     *word |= 1 << (node.0 % 64);
     // SAFETY: `mbind` reads the node mask during the call and changes only where later pages come from.
     unsafe {
-        libc::syscall(libc::SYS_mbind, memory.host().as_ptr(), memory.len(), MPOL_PREFERRED, nodes.as_ptr(), 1024u64, 0u64)
+        libc::syscall(
+            libc::SYS_mbind,
+            memory.host().as_ptr(),
+            memory.len(),
+            MPOL_PREFERRED,
+            nodes.as_ptr(),
+            1024u64,
+            0u64,
+        )
     };
 }
 
@@ -144,7 +157,9 @@ fn prefer(memory: &Mapping, node: NumaNode) {
 fn populate(memory: &Mapping) -> io::Result<()> {
     let len = usize::try_from(memory.len()).map_err(io::Error::other)?;
     // SAFETY: the range is ours, and populating it changes no byte.
-    unsafe { rustix::mm::madvise(memory.host().as_ptr().cast(), len, rustix::mm::Advice::LinuxPopulateWrite) }?;
+    unsafe {
+        rustix::mm::madvise(memory.host().as_ptr().cast(), len, rustix::mm::Advice::LinuxPopulateWrite)
+    }?;
     Ok(())
 }
 

@@ -66,7 +66,10 @@ impl DmaSpace {
         let mut state = self.lock();
         let usable = iommu.usable()?;
         state.allocator.restrict(&usable).map_err(|iova| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("the IOMMU cannot map address {iova}, which is in use"))
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the IOMMU cannot map address {iova}, which is in use"),
+            )
         })?;
         let mut done = Vec::new();
         for (&iova, memory) in &state.mapped {
@@ -193,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_region_is_in_every_iommu_until_it_is_dropped() {
-        let (space, early, late) = (DmaSpace::new(), Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+        let (space, early, late) =
+            (DmaSpace::new(), Arc::new(Ledger::default()), Arc::new(Ledger::default()));
         space.attach(early.clone()).unwrap();
         let region = space.map(memory(0x2000)).unwrap();
         space.attach(late.clone()).unwrap();

@@ -58,7 +58,9 @@ pub enum RegionError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// It could not be mapped for the SSDs.
-    #[error("cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}")]
+    #[error(
+        "cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}"
+    )]
     Dma(io::Error),
 }
 
@@ -83,7 +85,8 @@ impl GuestRegion {
         }
         let page = page_bytes(&file);
         let first = layout.file_offset - layout.file_offset % page;
-        let end = layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
+        let end =
+            layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
         let memory = Mapping::new(file, first, end.ok_or_else(shape)? - first)?;
         let dma = space.map(memory).map_err(RegionError::Dma)?;
         Ok(Self { layout, lead: layout.file_offset - first, dma })
@@ -139,7 +142,8 @@ impl GuestMemory {
     pub fn with(&self, region: GuestRegion) -> Result<Self, RegionError> {
         let RegionLayout { guest, len, .. } = region.layout;
         let at = self.regions.partition_point(|other| other.layout.guest < guest);
-        let reaches_in = at.checked_sub(1).and_then(|i| self.regions.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
+        let reaches_in =
+            at.checked_sub(1).and_then(|i| self.regions.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
         let reached = self.regions.get(at).is_some_and(|next| next.layout.guest.0 - guest.0 < len);
         if reaches_in || reached {
             return Err(RegionError::Overlap { guest });
@@ -224,7 +228,12 @@ mod tests {
     fn region(guest: u64, len: u64, file_offset: u64) -> Result<GuestRegion, RegionError> {
         let file = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, 0x10000).unwrap();
-        let layout = RegionLayout { guest: GuestAddress(guest), driver: DriverAddress(guest + 0x7000_0000), len, file_offset };
+        let layout = RegionLayout {
+            guest: GuestAddress(guest),
+            driver: DriverAddress(guest + 0x7000_0000),
+            len,
+            file_offset,
+        };
         GuestRegion::map(&DmaSpace::new(), layout, file)
     }
 
@@ -235,7 +244,9 @@ mod tests {
 
     #[test]
     fn an_address_in_a_hole_or_past_the_end_has_no_span() {
-        let memory = GuestMemory::new([region(0x4000, 0x2000, 0).unwrap(), region(0x1000, 0x1000, 0).unwrap()]).unwrap();
+        let memory =
+            GuestMemory::new([region(0x4000, 0x2000, 0).unwrap(), region(0x1000, 0x1000, 0).unwrap()])
+                .unwrap();
         assert_eq!(span(&memory, 0x1000, 0x1000), Some(0x1000));
         assert_eq!(span(&memory, 0x1fff, 0x1000), Some(1));
         assert_eq!(span(&memory, 0x5ffe, u32::MAX), Some(2));
@@ -267,7 +278,9 @@ mod tests {
 
     #[test]
     fn a_removed_region_is_gone_and_the_others_stay() {
-        let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), region(0x4000, 0x1000, 0).unwrap()]).unwrap();
+        let memory =
+            GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), region(0x4000, 0x1000, 0).unwrap()])
+                .unwrap();
         let fewer = memory.without(GuestAddress(0x1000), 0x1000).unwrap();
         assert_eq!((span(&fewer, 0x1000, 1), span(&fewer, 0x4000, 1)), (None, Some(1)));
         assert!(fewer.without(GuestAddress(0x4000), 0x2000).is_err());

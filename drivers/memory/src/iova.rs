@@ -46,7 +46,8 @@ impl IovaAllocator {
             let range = IovaRange { first: a.first.max(b.first), last: a.last.min(b.last) };
             (range.first <= range.last).then_some(range)
         };
-        self.usable = self.usable.iter().flat_map(|a| ranges.iter().filter_map(move |b| both(a, b))).collect();
+        self.usable =
+            self.usable.iter().flat_map(|a| ranges.iter().filter_map(move |b| both(a, b))).collect();
         Ok(())
     }
 
@@ -54,7 +55,8 @@ impl IovaAllocator {
     /// buffer and its address agree in their low bits and huge pages stay huge.
     pub fn allocate(&mut self, len: u64, align: u64, phase: u64) -> Option<Iova> {
         let size_less_one = len.checked_sub(1)?;
-        let first = self.usable.iter().find_map(|range| self.fit(*range, size_less_one, (align, phase % align)))?;
+        let first =
+            self.usable.iter().find_map(|range| self.fit(*range, size_less_one, (align, phase % align)))?;
         self.taken.insert(first, first + size_less_one);
         Some(Iova(first))
     }

@@ -8,6 +8,7 @@
 //! - [`DmaSpace`]: which memory the SSDs reach, and at which [`Iova`].
 //! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
 //! - [`GuestMemory`]: a guest's memory, the one place where its addresses become [`Span`]s.
+//! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
 //! - [`Span`], [`SharedArray`]: the only accessors to memory that somebody else can write.
 //!
 //! Invariants
@@ -19,6 +20,7 @@
 mod address;
 mod dma_memory;
 mod dma_space;
+mod function;
 mod guest;
 mod iova;
 mod mapping;
@@ -26,8 +28,9 @@ mod shared_array;
 mod span;
 
 pub use address::{DriverAddress, GuestAddress, Iova};
-pub use dma_memory::{DmaMemory, NumaNode, PageSize, MemoryError};
+pub use dma_memory::{DmaMemory, MemoryError, NumaNode, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
+pub use function::{MemoryAccess, PciFunction};
 pub use guest::{GuestMemory, GuestRegion, RegionError, RegionLayout};
 pub use iova::{IovaAllocator, IovaRange};
 pub use mapping::{MapError, Mapping};

@@ -56,11 +56,8 @@ impl Mapping {
         if have < end {
             return Err(MapError::TooShort { have, need: end });
         }
-        let memory = MmapOptions::new()
-            .offset(offset)
-            .len(bytes)
-            .map_raw(file.as_fd().as_raw_fd())
-            .map_err(system)?;
+        let memory =
+            MmapOptions::new().offset(offset).len(bytes).map_raw(file.as_fd().as_raw_fd()).map_err(system)?;
         Ok(Self { memory })
     }
 

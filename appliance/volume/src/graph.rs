@@ -1,0 +1,156 @@
+//! The channels of one core, and the volumes on top of them.
+
+use crate::{Stats, Volume};
+use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status};
+use std::sync::Arc;
+
+/// A channel of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct ChannelId(u16);
+
+/// A volume of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct VolumeId(u16);
+
+/// A linear volume: an offset, a length, a channel.
+struct Linear {
+    channel: ChannelId,
+    first: Lba,
+    blocks: Blocks,
+    read_only: bool,
+    stats: Arc<Stats>,
+}
+
+struct Opened {
+    channel: Box<dyn Channel>,
+    /// Something was submitted since the last commit.
+    pending: bool,
+}
+
+/// The channels of one core, and the volumes on top of them, named by index.
+#[derive(Default)]
+pub struct Graph {
+    channels: Vec<Option<Opened>>,
+    volumes: Vec<Option<Linear>>,
+}
+
+impl Graph {
+    /// Adds a channel.
+    ///
+    /// # Errors
+    /// The channel itself if there are 65536 already.
+    pub fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
+        match place(&mut self.channels) {
+            Some((id, room)) => {
+                *room = Some(Opened { channel, pending: false });
+                Ok(ChannelId(id))
+            }
+            None => Err(channel),
+        }
+    }
+
+    /// Takes a channel out. Its requests must have completed, its volumes be gone.
+    pub fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
+        self.channels.get_mut(usize::from(id.0))?.take().map(|opened| opened.channel)
+    }
+
+    /// Puts a volume on a channel of its device; `None` if there are 65536 already.
+    pub fn add_volume(&mut self, core: CoreId, volume: &Volume, channel: ChannelId) -> Option<VolumeId> {
+        let geometry = volume.geometry();
+        let (id, room) = place(&mut self.volumes)?;
+        *room = Some(Linear {
+            channel,
+            first: volume.first(),
+            blocks: geometry.blocks,
+            read_only: geometry.read_only,
+            stats: volume.stats(core),
+        });
+        Some(VolumeId(id))
+    }
+
+    /// Takes a volume out.
+    pub fn remove_volume(&mut self, id: VolumeId) {
+        if let Some(room) = self.volumes.get_mut(usize::from(id.0)) {
+            *room = None;
+        }
+    }
+
+    /// How many requests the volume would take now; zero for one that is gone.
+    #[inline]
+    #[must_use]
+    pub fn room(&self, id: VolumeId) -> usize {
+        let channel = self.volume(id).and_then(|volume| self.channels.get(usize::from(volume.channel.0)));
+        channel.and_then(Option::as_ref).map_or(0, |opened| opened.channel.room())
+    }
+
+    /// Submits a request whose blocks count from the start of the volume.
+    ///
+    /// # Errors
+    /// [`Refusal`], also where the request is outside of the volume.
+    #[inline]
+    pub fn submit(&mut self, id: VolumeId, request: &Request<'_>) -> Result<(), Refusal> {
+        let volume = self.volumes.get(usize::from(id.0)).and_then(Option::as_ref);
+        let volume = volume.ok_or(Refusal::Failed(Status::Gone))?;
+        let lba = volume.translate(request).map_err(Refusal::Failed)?;
+        let opened = self.channels.get_mut(usize::from(volume.channel.0)).and_then(Option::as_mut);
+        let opened = opened.ok_or(Refusal::Failed(Status::Gone))?;
+        opened.channel.submit(&Request { lba, ..*request })?;
+        opened.pending = true;
+        volume.stats.count(request);
+        Ok(())
+    }
+
+    /// Starts all that was submitted, with one doorbell per channel.
+    #[inline]
+    pub fn commit(&mut self) {
+        for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
+            opened.pending = false;
+            opened.channel.commit();
+        }
+    }
+
+    /// Collects completions from every channel.
+    #[inline]
+    pub fn poll(&mut self, done: &mut Completions) {
+        for opened in self.channels.iter_mut().flatten() {
+            opened.channel.poll(done);
+        }
+    }
+
+    /// Requests taken and not yet completed, over all channels.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.channels.iter().flatten().map(|opened| opened.channel.in_flight()).sum()
+    }
+
+    #[inline]
+    fn volume(&self, id: VolumeId) -> Option<&Linear> {
+        self.volumes.get(usize::from(id.0)).and_then(Option::as_ref)
+    }
+}
+
+impl Linear {
+    /// The request's first block on the device.
+    #[inline]
+    fn translate(&self, request: &Request<'_>) -> Result<Lba, Status> {
+        if self.read_only && request.operation.changes_data() {
+            return Err(Status::WriteProtected);
+        }
+        match request.lba.0.checked_add(u64::from(request.blocks)) {
+            Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + request.lba.0)),
+            _ => Err(Status::OutOfRange),
+        }
+    }
+}
+
+/// The first free place of a list, which grows by one where there is none.
+fn place<T>(list: &mut Vec<Option<T>>) -> Option<(u16, &mut Option<T>)> {
+    let index = list.iter().position(Option::is_none).unwrap_or(list.len());
+    let id = u16::try_from(index).ok()?;
+    if index == list.len() {
+        list.push(None);
+    }
+    list.get_mut(index).map(|room| (id, room))
+}

@@ -1,0 +1,128 @@
+//! The two traits, and what passes between them and their callers.
+
+use crate::{Geometry, Request, Status, Tag};
+use heapless::Vec;
+use thiserror::Error;
+
+/// The number of a core: of the CPU that its thread is pinned to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct CoreId(pub u16);
+
+/// Why a device gave no channel.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The device has no queue left for another core.
+    #[error("{device} has only {queues} queues, and all are in use: use fewer cores (-m)")]
+    NoQueue {
+        /// The device's name.
+        device: String,
+        /// How many it has.
+        queues: u16,
+    },
+    /// There is no memory for the queue.
+    #[error("no memory for a queue of {device}: {reason}")]
+    Memory {
+        /// The device's name.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// The device failed.
+    #[error("{device} did not open a queue: {reason}")]
+    Device {
+        /// The device's name.
+        device: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A device, as the control plane sees it. May block; never called from a core.
+pub trait Device: Send + Sync {
+    /// Size, limits and abilities.
+    fn geometry(&self) -> Geometry;
+
+    /// A channel for the thread of one core.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is kept then.
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError>;
+}
+
+/// Why `submit` did not take a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// There is no room now: submit it again after a `poll` that completed something.
+    Full,
+    /// It can never succeed.
+    Failed(Status),
+}
+
+/// A device, as one core sees it. Nothing here blocks, locks or allocates.
+pub trait Channel: Send {
+    /// How many requests it would take now. Zero: ask again after a poll.
+    fn room(&self) -> usize;
+
+    /// Takes a request, or says why not. What was taken may wait for [`Channel::commit`].
+    ///
+    /// # Errors
+    /// [`Refusal`]; the request's memory is then not touched.
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
+
+    /// Starts all that was submitted: one doorbell for a batch.
+    fn commit(&mut self);
+
+    /// Collects completions, as many as there are and `done` has room for.
+    fn poll(&mut self, done: &mut Completions);
+
+    /// How many requests were taken and not yet handed out as completions.
+    fn in_flight(&self) -> usize;
+}
+
+/// One request's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completion {
+    /// The request's tag.
+    pub tag: Tag,
+    /// How it ended.
+    pub status: Status,
+}
+
+/// How many completions a core collects in one turn.
+const TURN: usize = 256;
+
+/// The completions of one turn of a core: a list of fixed capacity.
+#[derive(Default)]
+pub struct Completions {
+    list: Vec<Completion, TURN>,
+}
+
+impl Completions {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// The completion itself when the list is full: keep it for the next poll.
+    #[inline]
+    pub fn push(&mut self, tag: Tag, status: Status) -> Result<(), Completion> {
+        self.list.push(Completion { tag, status })
+    }
+
+    /// How many more fit.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.list.capacity() - self.list.len()
+    }
+
+    /// The completions, in the order they were collected.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Completion] {
+        &self.list
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+}

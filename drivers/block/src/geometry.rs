@@ -1,0 +1,89 @@
+//! What a device looks like.
+
+use std::fmt;
+
+/// The number of a logical block, from the start of the device it is said to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct Lba(pub u64);
+
+/// A number of logical blocks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct Blocks(pub u64);
+
+impl fmt::Display for Lba {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Size, limits and abilities of a device. Fixed while the device is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Size of a logical block in bytes: a power of two, at least 512.
+    pub block_bytes: u32,
+    /// Number of logical blocks.
+    pub blocks: Blocks,
+    /// The most blocks that one read or write may have. At least one.
+    pub transfer_blocks_max: u32,
+    /// The most spans that one read or write may have. At least one.
+    pub spans_max: u16,
+    /// The most blocks that one discard may have; zero where the device cannot discard.
+    pub discard_blocks_max: u32,
+    /// The most blocks that one write-zeroes may have; zero where the device cannot.
+    pub write_zeroes_blocks_max: u32,
+    /// Blocks from which on a write is efficient, as a hint to guests. At least one.
+    pub optimal_blocks: u32,
+    /// Whether writes may linger in a volatile cache until a flush.
+    pub volatile_cache: bool,
+    /// Whether everything that changes data is refused.
+    pub read_only: bool,
+}
+
+impl Geometry {
+    /// Size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.blocks.0.saturating_mul(self.block_bytes as u64)
+    }
+
+    /// Whether `blocks` blocks from `lba` are all on the device.
+    #[must_use]
+    pub const fn contains(&self, lba: Lba, blocks: u32) -> bool {
+        match lba.0.checked_add(blocks as u64) {
+            Some(end) => end <= self.blocks.0,
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_wraps_is_not_on_the_device() {
+        let geometry = Geometry {
+            block_bytes: 512,
+            blocks: Blocks(u64::MAX),
+            transfer_blocks_max: 1,
+            spans_max: 1,
+            discard_blocks_max: 0,
+            write_zeroes_blocks_max: 0,
+            optimal_blocks: 1,
+            volatile_cache: false,
+            read_only: false,
+        };
+        assert!(geometry.contains(Lba(u64::MAX - 1), 1));
+        assert!(!geometry.contains(Lba(u64::MAX), 1));
+        let small = Geometry { blocks: Blocks(8), ..geometry };
+        assert!(small.contains(Lba(8), 0) && small.contains(Lba(0), 8) && !small.contains(Lba(1), 8));
+    }
+}

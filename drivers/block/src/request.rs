@@ -1,0 +1,93 @@
+//! Requests and how they end.
+
+use crate::Lba;
+use luge_memory::Span;
+
+/// Whose request it is: a session of the core, and a slot of that session. Devices hand it
+/// back unread.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Tag {
+    /// The session's number on its core.
+    pub session: u16,
+    /// The session's own number for the request.
+    pub slot: u16,
+}
+
+/// When a write counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// When it is in the device's cache.
+    Cache,
+    /// When it is on the media: FUA, force unit access.
+    Media,
+}
+
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Blocks to memory.
+    Read,
+    /// Memory to blocks.
+    Write(Durability),
+    /// Everything completed before this was submitted goes to the media. Has no blocks.
+    Flush,
+    /// The blocks' contents are no longer needed; they read as anything old or zeroes.
+    Discard,
+    /// The blocks read as zeroes afterwards and stay allocated.
+    WriteZeroes,
+    /// The blocks read as zeroes afterwards and may be deallocated.
+    WriteZeroesUnmap,
+}
+
+impl Operation {
+    /// Whether it changes data: what a read-only device refuses.
+    #[must_use]
+    pub const fn changes_data(self) -> bool {
+        match self {
+            Self::Read | Self::Flush => false,
+            Self::Write(_) | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => true,
+        }
+    }
+}
+
+/// One request to a channel. Borrowed during `submit` only: a channel that needs the spans
+/// longer copies them.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Comes back in the completion.
+    pub tag: Tag,
+    /// What to do.
+    pub operation: Operation,
+    /// The first block.
+    pub lba: Lba,
+    /// Number of blocks.
+    pub blocks: u32,
+    /// The memory of a read or write: together exactly `blocks` blocks long, none empty,
+    /// of any alignment. Empty for other operations.
+    pub data: &'a [Span],
+}
+
+/// How a request ended. Each front end maps it to its own protocol, exhaustively.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Done.
+    Success,
+    /// A block is past the end of the device.
+    OutOfRange,
+    /// The request is malformed or over the device's limits.
+    Invalid,
+    /// The device cannot do that.
+    Unsupported,
+    /// The device is read-only.
+    WriteProtected,
+    /// The device has no room left to write.
+    NoSpace,
+    /// The media lost the data, or could not take it.
+    MediaError,
+    /// The device failed otherwise; the same request may work later.
+    DeviceError,
+    /// The device was reset with the request in flight; whether it took effect is unknown.
+    Aborted,
+    /// The device is no longer there.
+    Gone,
+}
