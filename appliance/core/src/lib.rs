@@ -1,15 +1,33 @@
 //! The reactor: one pinned thread per core, its mailbox, its loop, its sleep.
 //!
-//! Path: none of its own; it calls, in turn, **sessions take -> channels commit and poll ->
+//! Path: none of its own; each turn it calls **sessions take -> channels commit and poll ->
 //! sessions finish and publish**.
+//!
+//! - [`Core`] is what the thread owns: the graph of channels, the sessions, the turn.
+//! - [`CoreHandle`] is what everybody else holds: it sends errands and waits for answers.
+//! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
 //!
 //! Invariants
 //! - A core never waits for a guest, a peer, an SSD, a file or a lock.
 //! - A turn does a bounded amount of work for each session, so none starves another.
 //! - A session leaves its core only when none of its requests is in flight.
+//! - What leaves a core is dropped by the thread that asked for it, never by the core.
 //!
 //! Not here: what a session speaks (`vhost`), what a channel drives (`block`, `nvme`).
 
+mod answer;
+mod attachment;
+mod handle;
+mod mailbox;
+mod notify;
+mod reactor;
 mod session;
+mod sleep;
+mod stats;
 
+pub use attachment::{AttachError, Attachment};
+pub use handle::{CoreHandle, SpawnError};
+pub use notify::{Call, Kick, NotifyError};
+pub use reactor::Core;
 pub use session::{Armed, Session, SessionId};
+pub use stats::CoreStats;

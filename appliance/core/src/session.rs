@@ -1,9 +1,9 @@
 //! What a core serves: one ring of one guest.
 
+use crate::Kick;
 use luge_block::Completion;
 use luge_volume::Graph;
 use std::any::Any;
-use std::os::fd::BorrowedFd;
 
 /// A session of a core; the `session` of its requests' tags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,43 +13,47 @@ pub struct SessionId(pub u16);
 /// Whether a core may sleep, as far as one session knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Armed {
-    /// The guest will ring the bell; nothing is waiting.
+    /// The guest will kick; nothing is waiting.
     Quiet,
     /// Something is waiting already: do not sleep.
     Waiting,
 }
 
-/// One ring of one guest, served by one core. Nothing here blocks, locks or allocates,
-/// except where it says so.
+/// One ring of one guest, served by one core. Nothing here blocks, locks or allocates.
+///
+/// To change a session's set-up, its owner takes it off the core (which waits until
+/// nothing is in flight), changes it, and puts it back.
 pub trait Session: Any + Send {
-    /// The number that goes into the tags of all requests, told once before anything else.
+    /// It is on a core now, and takes requests from here on. `id` goes into all their tags.
     fn adopt(&mut self, id: SessionId);
 
     /// Takes requests from the ring, a batch at most, and submits them. Returns how many it
-    /// took: zero means that there was nothing to do or no room.
+    /// took: zero means that there was nothing to do, or no room.
     fn take(&mut self, graph: &mut Graph) -> usize;
 
     /// Some of the session's requests have ended.
     fn finish(&mut self, done: &[Completion]);
 
     /// Makes what has ended visible to the guest, and tells it where it asked to be told.
-    /// Called after `take` and `finish`, once a turn.
+    /// Called once a turn, after `take` and `finish`.
     fn publish(&mut self);
 
-    /// Asks the guest to ring the bell for what it adds from now on. The core may sleep then.
+    /// Asks the guest to kick for what it adds from now on: the core wants to sleep.
     fn arm(&mut self) -> Armed;
 
-    /// The core is awake: bells are noise.
+    /// The core is awake: kicks are noise.
     fn disarm(&mut self);
 
-    /// The file descriptor the guest rings (an eventfd), where there is one. A core empties it.
-    fn bell(&self) -> Option<BorrowedFd<'_>>;
+    /// What the guest kicks, where it does; none for a guest whose ring must be polled.
+    fn kick(&self) -> Option<&Kick>;
 
-    /// Requests submitted to the graph and not yet finished, and requests taken from the
-    /// ring and not yet wholly submitted.
+    /// Whether the core must keep polling: the ring runs and the guest will not kick.
+    fn needs_polling(&self) -> bool;
+
+    /// Requests taken from the ring and not yet finished.
     fn in_flight(&self) -> usize;
 
-    /// Takes nothing more from the ring; what is in flight goes on. A session that is to
-    /// leave its core is told so first.
+    /// Takes nothing more from the ring; what is in flight goes on, also what was taken and
+    /// not yet submitted. A session that is to leave its core is told so first.
     fn quiesce(&mut self);
 }

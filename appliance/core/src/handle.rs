@@ -1,0 +1,168 @@
+//! A core, as the rest of the process sees it.
+
+use crate::answer::question;
+use crate::attachment::OpenDevices;
+use crate::mailbox::Mailbox;
+use crate::notify::NotifyError;
+use crate::reactor::Core;
+use crate::session::{Session, SessionId};
+use crate::sleep::Bed;
+use crate::stats::CoreStats;
+use luge_block::CoreId;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use thiserror::Error;
+
+/// Why a core did not start.
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// The CPU is not there, or not ours to use.
+    #[error("CPU {cpu} cannot be used: {source}; choose CPUs of this machine that the process may use (-m)")]
+    Cpu {
+        /// The CPU.
+        cpu: u16,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The thread could not be made.
+    #[error("cannot start a thread for CPU {cpu}: {source}")]
+    Thread {
+        /// The CPU.
+        cpu: u16,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+struct Shared {
+    id: CoreId,
+    mailbox: Mailbox,
+    bed: Bed,
+    stats: Arc<CoreStats>,
+    open: Mutex<OpenDevices>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A running core. Clones are the same core.
+#[derive(Clone)]
+pub struct CoreHandle(Arc<Shared>);
+
+impl CoreHandle {
+    /// Starts a thread that is pinned to CPU `id`.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
+        let thread = |source| SpawnError::Thread { cpu: id.0, source };
+        let mailbox = Mailbox::new().map_err(thread)?;
+        let bed = Bed::new(&mailbox).map_err(thread)?;
+        let (open, stats) = (Mutex::default(), Arc::default());
+        let shared = Arc::new(Shared { id, mailbox, bed, stats, open, thread: Mutex::default() });
+        let (started, ready) = sync_channel(1);
+        let theirs = shared.clone();
+        let join = std::thread::Builder::new()
+            .name(format!("core-{}", id.0))
+            .spawn(move || {
+                let pinned = pin(id);
+                let may_run = pinned.is_ok();
+                if started.send(pinned).is_ok() && may_run {
+                    let _guard = AbortOnPanic;
+                    Core::new(id).run(&theirs.mailbox, &theirs.bed, &theirs.stats);
+                }
+            })
+            .map_err(thread)?;
+        let pinned = ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        pinned.map_err(|source| SpawnError::Cpu { cpu: id.0, source })?;
+        let core = Self(shared);
+        *core.thread() = Some(join);
+        Ok(core)
+    }
+
+    /// Its number: its CPU.
+    #[must_use]
+    pub fn id(&self) -> CoreId {
+        self.0.id
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub fn stats(&self) -> &CoreStats {
+        &self.0.stats
+    }
+
+    /// Does something on the core, between two turns, and waits for the result. What the
+    /// closure owns is to come back in the result: a core drops nothing.
+    pub fn call<R: Send + 'static>(&self, errand: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
+        let (question, answer) = question();
+        self.0.mailbox.send(Box::new(move |core| answer.give(errand(core))));
+        question.wait()
+    }
+
+    /// Lets the core serve a session.
+    ///
+    /// # Errors
+    /// [`NotifyError`] if its kick cannot be watched, and the session.
+    pub fn add_session(
+        &self,
+        session: Box<dyn Session>,
+    ) -> Result<SessionId, (NotifyError, Box<dyn Session>)> {
+        if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.bed, 0)) {
+            return Err((error, session));
+        }
+        let added = self.call(move |core| core.add(session));
+        added.map_err(|session| {
+            session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+            (NotifyError::System(rustix::io::Errno::NOSPC), session)
+        })
+    }
+
+    /// Takes a session off the core, and waits until nothing of it is in flight: as long as
+    /// the slowest SSD takes.
+    pub fn remove_session(&self, id: SessionId) -> Box<dyn Session> {
+        let (question, answer) = question();
+        self.0.mailbox.send(Box::new(move |core| core.remove(id, answer)));
+        let session = question.wait();
+        session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+        session
+    }
+
+    /// Ends the thread. Sessions and volumes must be gone.
+    pub fn stop(&self) {
+        let Some(thread) = self.thread().take() else { return };
+        self.call(|core| core.stop());
+        // A core that panicked has taken the process along.
+        let _ = thread.join();
+    }
+
+    pub(crate) fn open_devices(&self) -> MutexGuard<'_, OpenDevices> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.0.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pin(id: CoreId) -> io::Result<()> {
+    let cpu = usize::from(id.0);
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// A core that stops half-way leaves guests without answers: better that all see the end.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}

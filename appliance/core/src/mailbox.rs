@@ -1,0 +1,62 @@
+//! How work reaches a core: a bounded queue of errands, and a bell for when it sleeps.
+
+use crate::Core;
+use crossbeam_queue::ArrayQueue;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread;
+
+/// Something to do on a core, between two turns. Control plane only.
+pub(crate) type Errand = Box<dyn FnOnce(&mut Core) + Send>;
+
+/// Errands that may wait at once; whoever sends more waits for room.
+const CAPACITY: usize = 64;
+
+pub(crate) struct Mailbox {
+    errands: ArrayQueue<Errand>,
+    asleep: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { errands: ArrayQueue::new(CAPACITY), asleep: AtomicBool::new(false), bell })
+    }
+
+    /// Leaves an errand and wakes the core. May wait for room.
+    pub(crate) fn send(&self, mut errand: Errand) {
+        while let Err(back) = self.errands.push(errand) {
+            errand = back;
+            thread::yield_now();
+        }
+        // Either this load sees the core asleep, or the core's check after it said so sees the errand.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            // It only fails when the counter is full, and then the core is awake.
+            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Errand> {
+        if self.errands.is_empty() { None } else { self.errands.pop() }
+    }
+
+    /// Says that the core is about to sleep; whether it may.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.errands.is_empty()
+    }
+
+    pub(crate) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}

@@ -1,0 +1,158 @@
+//! What a core's thread owns, and its turn.
+
+use crate::answer::Answer;
+use crate::mailbox::Mailbox;
+use crate::session::{Armed, Session, SessionId};
+use crate::sleep::{Bed, Idleness};
+use crate::stats::{CoreStats, Meter};
+use luge_block::{Completions, CoreId};
+use luge_volume::Graph;
+use std::any::Any;
+use std::sync::Arc;
+
+/// Errands done between two turns, so that they delay guests little.
+const ERRANDS_PER_TURN: usize = 4;
+
+/// What a core's thread owns. Others reach it through [`crate::CoreHandle`].
+pub struct Core {
+    id: CoreId,
+    graph: Graph,
+    sessions: Vec<Option<Box<dyn Session>>>,
+    leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
+    done: Completions,
+    stopping: bool,
+}
+
+impl Core {
+    pub(crate) fn new(id: CoreId) -> Self {
+        Self {
+            id,
+            graph: Graph::default(),
+            sessions: Vec::new(),
+            leaving: Vec::new(),
+            done: Completions::default(),
+            stopping: false,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> CoreId {
+        self.id
+    }
+
+    /// Its channels and volumes.
+    pub fn graph(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
+    /// A session, if it is of that type: for changes that need no quiet.
+    pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+        let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
+        let session: &mut dyn Any = &mut **session;
+        session.downcast_mut()
+    }
+
+    /// Starts to serve a session; gives it back where there are 65536 already.
+    pub(crate) fn add(&mut self, mut session: Box<dyn Session>) -> Result<SessionId, Box<dyn Session>> {
+        let index = self.sessions.iter().position(Option::is_none).unwrap_or(self.sessions.len());
+        let Ok(id) = u16::try_from(index).map(SessionId) else { return Err(session) };
+        session.adopt(id);
+        if index == self.sessions.len() {
+            self.sessions.push(None);
+        }
+        if let Some(place) = self.sessions.get_mut(index) {
+            *place = Some(session);
+        }
+        Ok(id)
+    }
+
+    /// Gives a session back as soon as nothing of it is in flight.
+    pub(crate) fn remove(&mut self, id: SessionId, answer: Answer<Box<dyn Session>>) {
+        let session = self.sessions.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        assert!(session.is_some(), "session {id:?} is taken off core {:?}, which does not have it", self.id);
+        session.into_iter().for_each(|session| session.quiesce());
+        self.leaving.push((id, answer));
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// One turn. Returns whether anything happened.
+    fn turn(&mut self) -> bool {
+        let Self { graph, sessions, done, .. } = self;
+        let taken: usize = sessions.iter_mut().flatten().map(|session| session.take(graph)).sum();
+        graph.commit();
+        done.clear();
+        graph.poll(done);
+        let ended = done.as_slice();
+        for run in ended.chunk_by(|a, b| a.tag.session == b.tag.session) {
+            if let Some(Some(session)) =
+                run.first().and_then(|c| sessions.get_mut(usize::from(c.tag.session)))
+            {
+                session.finish(run);
+            }
+        }
+        sessions.iter_mut().flatten().for_each(|session| session.publish());
+        taken > 0 || !ended.is_empty()
+    }
+
+    /// Hands out the sessions that were waiting for quiet and have it.
+    fn let_go(&mut self) {
+        let sessions = &mut self.sessions;
+        let quiet = |id: &SessionId| {
+            sessions.get(usize::from(id.0)).and_then(Option::as_ref).is_some_and(|s| s.in_flight() == 0)
+        };
+        let Some(at) = self.leaving.iter().position(|(id, _)| quiet(id)) else { return };
+        let (id, answer) = self.leaving.swap_remove(at);
+        if let Some(session) = self.sessions.get_mut(usize::from(id.0)).and_then(Option::take) {
+            answer.give(session);
+        }
+    }
+
+    /// Whether nothing can happen without a kick or an errand.
+    fn arm(&mut self) -> bool {
+        let mut sessions = self.sessions.iter_mut().flatten();
+        sessions.all(|session| !session.needs_polling() && session.arm() == Armed::Quiet)
+    }
+
+    fn disarm(&mut self) {
+        self.sessions.iter_mut().flatten().for_each(|session| session.disarm());
+    }
+
+    /// Turns until told to stop.
+    pub(crate) fn run(mut self, mailbox: &Mailbox, bed: &Bed, stats: &Arc<CoreStats>) {
+        let (mut idleness, mut meter) = (Idleness::default(), Meter::new());
+        while !self.stopping {
+            let mut busy = self.turn();
+            for errand in std::iter::from_fn(|| mailbox.take()).take(ERRANDS_PER_TURN) {
+                errand(&mut self);
+                busy = true;
+            }
+            if !self.leaving.is_empty() {
+                self.let_go();
+            }
+            meter.turn(busy, stats);
+            if busy {
+                idleness.end();
+            } else if idleness.turn() {
+                self.rest(mailbox, bed, (&mut meter, stats));
+            }
+        }
+    }
+
+    /// Sleeps if it may; if only the SSDs are busy, lets others have the CPU.
+    fn rest(&mut self, mailbox: &Mailbox, bed: &Bed, (meter, stats): (&mut Meter, &CoreStats)) {
+        if self.graph.in_flight() > 0 {
+            return std::thread::yield_now();
+        }
+        if self.arm() && mailbox.fall_asleep() {
+            meter.close(stats);
+            bed.sleep();
+            meter.slept(stats);
+        }
+        mailbox.wake_up();
+        self.disarm();
+    }
+}

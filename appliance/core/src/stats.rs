@@ -1,0 +1,85 @@
+//! How busy a core is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of a core, written by it every so many turns, read by anybody.
+#[derive(Debug, Default)]
+pub struct CoreStats {
+    pub(crate) busy_ticks: AtomicU64,
+    pub(crate) idle_ticks: AtomicU64,
+    pub(crate) sleeps: AtomicU64,
+}
+
+impl CoreStats {
+    /// Time spent in turns that did something, in ticks of the time stamp counter.
+    #[must_use]
+    pub fn busy_ticks(&self) -> u64 {
+        self.busy_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Time spent in turns that found nothing to do, and asleep, in ticks.
+    #[must_use]
+    pub fn idle_ticks(&self) -> u64 {
+        self.idle_ticks.load(Ordering::Relaxed)
+    }
+
+    /// How often it slept.
+    #[must_use]
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps.load(Ordering::Relaxed)
+    }
+}
+
+/// Turns between two looks at the clock.
+const WINDOW: u32 = 1024;
+
+/// Divides time into busy and idle by the share of turns, so that the clock is read once
+/// every [`WINDOW`] turns and not on the data path.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    turns: u32,
+    busy: u32,
+    since: u64,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self { turns: 0, busy: 0, since: ticks() }
+    }
+
+    #[inline]
+    pub(crate) fn turn(&mut self, busy: bool, stats: &CoreStats) {
+        self.turns += 1;
+        self.busy += u32::from(busy);
+        if self.turns == WINDOW {
+            self.close(stats);
+        }
+    }
+
+    /// Accounts for the turns since the last look.
+    pub(crate) fn close(&mut self, stats: &CoreStats) {
+        let elapsed = self.mark();
+        let busy = elapsed / u64::from(self.turns.max(1)) * u64::from(self.busy);
+        stats.busy_ticks.fetch_add(busy, Ordering::Relaxed);
+        stats.idle_ticks.fetch_add(elapsed - busy.min(elapsed), Ordering::Relaxed);
+        (self.turns, self.busy) = (0, 0);
+    }
+
+    /// Accounts for a sleep that has just ended.
+    pub(crate) fn slept(&mut self, stats: &CoreStats) {
+        let elapsed = self.mark();
+        stats.idle_ticks.fetch_add(elapsed, Ordering::Relaxed);
+        stats.sleeps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn mark(&mut self) -> u64 {
+        let now = ticks();
+        now.wrapping_sub(std::mem::replace(&mut self.since, now))
+    }
+}
+
+#[expect(unsafe_code, reason = "the time stamp counter is read by an intrinsic")]
+fn ticks() -> u64 {
+    // SAFETY: every x86-64 CPU has a time stamp counter, and user space may read it on Linux.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
