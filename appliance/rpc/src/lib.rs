@@ -1,1 +1,37 @@
-//! JSON-RPC 2.0 on a unix socket.
+//! JSON-RPC 2.0 on a unix socket: requests back to back without framing, answers likewise.
+//!
+//! Path: none of a guest's; an operator's: client -> **server -> dispatcher** -> control thread.
+//!
+//! - [`Dispatcher`]: the methods by name, with their parameters and help. The socket's
+//!   connections and the console call the same one.
+//! - [`Server`]: the socket and its connections, each with a thread of its own.
+//! - [`Client`]: the other side, for `luge rpc` and tests.
+//! - [`RpcError`], [`Code`]: every error that can be answered.
+//!
+//! Invariants
+//! - What a client sends is bounded in size, depth and number before it is parsed.
+//! - A method runs only with parameters that are all known, present and of their type.
+//! - A client that is slow, silent or hostile holds up nobody else.
+//!
+//! Not here: what the methods do (`luge`); who may call them, beyond the socket's mode.
+
+#![deny(clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+mod answer;
+mod client;
+mod connections;
+mod dispatcher;
+mod error;
+mod framing;
+mod message;
+mod params;
+mod server;
+mod socket;
+
+pub use client::{CallError, Client};
+pub use dispatcher::{Dispatcher, Method, Stage};
+pub use error::{Code, RpcError};
+pub use params::{NoParams, Param, Params, Value as ParamValue};
+pub use server::Server;
+pub use socket::ListenError;

@@ -1,0 +1,103 @@
+//! The calling side of the socket.
+
+use crate::RpcError;
+use crate::framing::{Framer, Limits};
+use crate::message::{Answer, Outcome};
+use serde_json::{Value, json};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a call has no result.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The server answered with an error.
+    #[error("{0} (code {code})", code = .0.code.0)]
+    Rpc(RpcError),
+    /// There is no server.
+    #[error("no Luge answers at {path}: {source}; is it running, and is this its RPC socket (-s)?")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The connection failed, or the answer did not come in time.
+    #[error("the call got no answer: {0}")]
+    Connection(#[from] io::Error),
+    /// The server's answer is not one.
+    #[error("the server's answer makes no sense: {0}")]
+    Answer(String),
+}
+
+/// A connection to a server, for one call after another.
+pub struct Client {
+    stream: UnixStream,
+    framer: Framer,
+    calls: u64,
+}
+
+impl Client {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// [`CallError::Connect`].
+    pub fn connect(path: &Path) -> Result<Self, CallError> {
+        let stream =
+            UnixStream::connect(path).map_err(|source| CallError::Connect { path: path.into(), source })?;
+        Ok(Self { stream, framer: Framer::new(Limits::ANSWER), calls: 0 })
+    }
+
+    /// Waits no longer than this for each piece of an answer.
+    ///
+    /// # Errors
+    /// If it is zero.
+    pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))
+    }
+
+    /// Calls a method; `params` are an object, or null for none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+        self.calls = self.calls.wrapping_add(1);
+        let mut request = json!({ "jsonrpc": "2.0", "method": method, "id": self.calls });
+        if let (false, Some(members)) = (params.is_null(), request.as_object_mut()) {
+            members.insert("params".into(), params);
+        }
+        self.stream.write_all(request.to_string().as_bytes()).or_else(answered_already)?;
+        let answer: Answer =
+            serde_json::from_slice(&self.receive()?).map_err(|error| CallError::Answer(error.to_string()))?;
+        match answer.outcome {
+            Outcome::Result(result) if answer.id == self.calls => Ok(result),
+            Outcome::Result(_) => Err(CallError::Answer(format!("its id is {}", answer.id))),
+            Outcome::Error(error) => Err(CallError::Rpc(error)),
+        }
+    }
+
+    fn receive(&mut self) -> Result<Vec<u8>, CallError> {
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            let read = self.stream.read(&mut chunk)?;
+            let mut input = chunk.get(..read).unwrap_or_default();
+            if input.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            let text = self.framer.next(&mut input);
+            if let Some(text) = text.map_err(|error| CallError::Answer(error.to_string()))? {
+                return Ok(text);
+            }
+        }
+    }
+}
+
+/// A server that has closed its side may have said why before.
+fn answered_already(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,177 @@
+//! Typed parameters: one declaration gives the struct, its checks and its help.
+
+use crate::RpcError;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use uuid::Uuid;
+
+/// A parameter of a method, as help shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds, in a word: `string`, `number`, `boolean`, ...
+    pub kind: &'static str,
+    /// Whether a call without it fails.
+    pub required: bool,
+    /// What it means, in a line.
+    pub help: &'static str,
+}
+
+/// The parameters of a method. Made by [`params!`](crate::params!).
+pub trait Params: DeserializeOwned {
+    /// All of them, in the order of a command line.
+    const LIST: &'static [Param];
+}
+
+/// What a parameter can hold.
+pub trait Value {
+    /// In a word.
+    const KIND: &'static str;
+    /// Whether it must be there.
+    const REQUIRED: bool = true;
+}
+
+/// Declares what a type is called in help.
+macro_rules! kinds {
+    ($($type:ty => $kind:literal),* $(,)?) => { $(impl Value for $type { const KIND: &'static str = $kind; })* };
+}
+
+kinds! {
+    String => "string", bool => "boolean", Uuid => "uuid", serde_json::Value => "json",
+    u8 => "number", u16 => "number", u32 => "number", u64 => "number", i32 => "number",
+}
+
+impl<T: Value> Value for Option<T> {
+    const KIND: &'static str = T::KIND;
+    const REQUIRED: bool = false;
+}
+
+impl<T: Value> Value for Vec<T> {
+    const KIND: &'static str = "list";
+}
+
+/// Declares the parameters of a method: a struct that takes exactly these from JSON, with
+/// the first line of each field's comment as its help.
+///
+/// Parameters that are `Option` may be missing or null.
+#[macro_export]
+macro_rules! params {
+    ($(#[doc = $about:literal])* $visible:vis struct $Name:ident {
+        $($(#[doc = $help:literal])+ $field:ident: $Type:ty),* $(,)?
+    }) => {
+        $(#[doc = $about])*
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $visible struct $Name { $($(#[doc = $help])+ pub $field: $Type),* }
+
+        impl $crate::Params for $Name {
+            const LIST: &'static [$crate::Param] = &[$($crate::Param {
+                name: stringify!($field),
+                kind: <$Type as $crate::ParamValue>::KIND,
+                required: <$Type as $crate::ParamValue>::REQUIRED,
+                help: concat!($($help),+).trim_ascii(),
+            }),*];
+        }
+    };
+}
+
+params! {
+    /// The parameters of a method that has none.
+    pub struct NoParams {}
+}
+
+/// Reads parameters: `null` and `[]` are as if there were none.
+///
+/// # Errors
+/// -32602, naming the parameter that is unknown, missing, mistyped or out of range.
+pub(crate) fn parse<P: Params>(params: serde_json::Value) -> Result<P, RpcError> {
+    let params = match params {
+        serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::default()),
+        serde_json::Value::Array(list) if list.is_empty() => {
+            serde_json::Value::Object(serde_json::Map::default())
+        }
+        object @ serde_json::Value::Object(_) => object,
+        _ => return Err(RpcError::invalid_params("parameters are given by name, in an object")),
+    };
+    serde_path_to_error::deserialize(params).map_err(|error| {
+        let place = Place(error.path());
+        RpcError::invalid_params(format_args!("{place}{}", error.inner()))
+    })
+}
+
+/// `parameter name: `, where the error is inside of one.
+struct Place<'a>(&'a serde_path_to_error::Path);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().len() {
+            0 => Ok(()),
+            _ => write!(f, "parameter `{}`: ", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    params! {
+        /// A shape.
+        struct Shape {
+            /// Its name
+            name: String,
+            /// How long
+            length: u32,
+            /// Who it is
+            uuid: Option<Uuid>,
+            /// The corners
+            corners: Option<Vec<u8>>,
+        }
+    }
+
+    fn refusal(params: serde_json::Value) -> String {
+        let error = parse::<Shape>(params).unwrap_err();
+        assert_eq!(error.code, crate::Code::INVALID_PARAMS);
+        error.message
+    }
+
+    #[test]
+    fn a_declaration_lists_its_parameters_with_help() {
+        let list: Vec<_> = Shape::LIST.iter().map(|p| (p.name, p.kind, p.required, p.help)).collect();
+        assert_eq!(list[0], ("name", "string", true, "Its name"));
+        assert_eq!(list[1], ("length", "number", true, "How long"));
+        assert_eq!(list[2], ("uuid", "uuid", false, "Who it is"));
+        assert_eq!(list[3], ("corners", "list", false, "The corners"));
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_named() {
+        for (params, named) in [
+            (json!({}), "`name`"),
+            (json!({"name": "a"}), "`length`"),
+            (json!({"name": "a", "length": "5"}), "`length`"),
+            (json!({"name": "a", "length": -1}), "`length`"),
+            (json!({"name": "a", "length": 4_294_967_296_u64}), "`length`"),
+            (json!({"name": "a", "length": 1.5}), "`length`"),
+            (json!({"name": 7, "length": 1}), "`name`"),
+            (json!({"name": "a", "length": 1, "width": 2}), "`width`"),
+            (json!({"name": "a", "length": 1, "uuid": "no"}), "`uuid`"),
+            (json!({"name": "a", "length": 1, "corners": [1, 256]}), "`corners[1]`"),
+            (json!(["a", 1]), "by name"),
+        ] {
+            let message = refusal(params.clone());
+            assert!(message.contains(named), "{params}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_optional_may_be_missing_or_null() {
+        let shape: Shape = parse(json!({"name": "a", "length": 1, "uuid": null})).unwrap();
+        assert_eq!((shape.name.as_str(), shape.length), ("a", 1));
+        assert!(shape.uuid.is_none() && shape.corners.is_none());
+        assert!(parse::<NoParams>(serde_json::Value::Null).is_ok() && parse::<NoParams>(json!([])).is_ok());
+        assert!(parse::<NoParams>(json!({"x": 1})).is_err());
+    }
+}
