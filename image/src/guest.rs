@@ -1,0 +1,140 @@
+//! A small Linux guest: Debian's own kernel, busybox, and ext4's tools.
+//!
+//! It is the independent witness of the disks we serve: nothing in it is ours
+//! but the scripts that say what to do. Tests run it against `luge serve`, and
+//! the VM pack carries it into the appliance.
+
+use crate::apt::{self, Apt, Reach};
+use crate::cache::{Cache, Key, Wanted, Workshop};
+use crate::cpio::Cpio;
+use crate::error::{Doing, ImageError};
+use crate::host::{self, tool};
+use crate::initramfs;
+use crate::progress::Progress;
+use crate::qemu_root::QemuRoot;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Stands for the newest kernel of the release that is built for virtual machines.
+const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+/// What that kernel has as modules and the guest needs, in order of loading.
+const MODULES: [&str; 1] = ["kernel/drivers/block/virtio_blk.ko.xz"];
+/// Programs beside busybox.
+const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
+
+const INIT: &str = include_str!("../guest/init");
+const SCRIPTS: [(&str, &str); 2] = [
+    ("selftest", include_str!("../guest/scripts/selftest")),
+    ("shell", include_str!("../guest/scripts/shell")),
+];
+
+/// The guest's kernel and its first file system.
+///
+/// The kernel command line wants `console=ttyS0` and says what to do:
+/// `luge.guest=selftest` or `luge.guest=shell`; `guest/init` lists the other words.
+#[derive(Debug, Clone)]
+pub struct GuestKit {
+    /// A stock Debian kernel (bzImage).
+    pub kernel: PathBuf,
+    /// The initramfs, zstd.
+    pub initramfs: PathBuf,
+}
+
+impl GuestKit {
+    /// Finds the guest in the cache, or makes it.
+    pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
+        host::ensure("the guest", &[host::FETCHING, host::IMAGE], cache, progress)?;
+        let root = QemuRoot::prepare(cache, progress)?;
+        let apt = Apt::open(cache, progress)?;
+        let package = apt.first_dependency(KERNEL_PACKAGE)?;
+        let mut key = Key::new()
+            .with("recipe", include_bytes!("guest.rs"))
+            .with("root", root.path("").as_os_str().as_bytes())
+            .with(&package, apt.candidate(&package)?.as_bytes())
+            .with("init", INIT.as_bytes());
+        for (name, text) in SCRIPTS {
+            key = key.with(name, text.as_bytes());
+        }
+        let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
+        let entry = cache.entry(&wanted, progress, |workshop| build(&apt, &package, &root, workshop))?;
+        Ok(Self { kernel: entry.join("vmlinuz"), initramfs: entry.join("initramfs.zst") })
+    }
+
+    /// A copy of the initramfs at `to` that has one script more, for `luge.guest=NAME`.
+    pub fn with_script(&self, name: &str, text: &str, to: &Path) -> Result<Self, ImageError> {
+        fs::copy(&self.initramfs, to).doing(|| format!("writing {}", to.display()))?;
+        let mut cpio = Cpio::new();
+        cpio.file(&format!("/scripts/{name}"), 0o755, text.as_bytes())?;
+        initramfs::append_plain(&cpio.finish()?, to)?;
+        Ok(Self { kernel: self.kernel.clone(), initramfs: to.to_owned() })
+    }
+}
+
+fn build(apt: &Apt<'_>, package: &str, root: &QemuRoot, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    apt.fetch(&[package], Reach::Alone, &workshop.scratch)?;
+    let debian = workshop.scratch.join("debian");
+    apt::unpack_all(&workshop.scratch, &debian, |command| workshop.run(command))?;
+    let release = package.trim_start_matches("linux-image-");
+    let vmlinuz = debian.join("boot").join(format!("vmlinuz-{release}"));
+    fs::copy(&vmlinuz, workshop.out.join("vmlinuz")).doing(|| format!("reading {}", vmlinuz.display()))?;
+
+    let mut cpio = Cpio::new();
+    for folder in ["proc", "sys", "tmp", "mnt", "run", "etc"] {
+        cpio.folder(folder)?;
+    }
+    initramfs::devices(&mut cpio)?;
+    add_busybox(&mut cpio, root, workshop)?;
+    add_modules(&mut cpio, &debian.join("usr/lib/modules").join(release), workshop)?;
+    for program in PROGRAMS {
+        add_program(&mut cpio, &format!("/sbin/{program}"), root, workshop)?;
+    }
+    cpio.file("/init", 0o755, INIT.as_bytes())?;
+    for (name, text) in SCRIPTS {
+        cpio.file(&format!("/scripts/{name}"), 0o755, text.as_bytes())?;
+    }
+    let archive = cpio.finish()?;
+    initramfs::compress(&archive, &workshop.out.join("initramfs.zst"), |command| workshop.run(command))
+}
+
+fn add_busybox(cpio: &mut Cpio, root: &QemuRoot, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    let busybox = root.path("usr/bin/busybox");
+    cpio.copy("/bin/busybox", &busybox)?;
+    let applets = workshop.output(tool(&busybox.to_string_lossy()).arg("--list"))?;
+    for applet in applets.lines().filter(|applet| *applet != "busybox" && !PROGRAMS.contains(applet)) {
+        cpio.link(&format!("/bin/{applet}"), "busybox")?;
+    }
+    Ok(())
+}
+
+/// Modules, unpacked, under names that sort in the order of loading.
+fn add_modules(cpio: &mut Cpio, modules: &Path, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    for (n, module) in MODULES.iter().enumerate() {
+        let path = modules.join(module);
+        workshop.run(tool("xz").args(["--decompress", "--keep"]).arg(&path))?;
+        let plain = path.with_extension("");
+        let name = plain.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        cpio.copy(&format!("/lib/modules/{n}-{name}"), &plain)?;
+    }
+    Ok(())
+}
+
+/// A program of the root at `path`, with its loader and libraries where it looks for them.
+pub(crate) fn add_program(
+    cpio: &mut Cpio,
+    path: &str,
+    root: &QemuRoot,
+    workshop: &Workshop<'_>,
+) -> Result<(), ImageError> {
+    let program = root.path(&format!("usr{path}"));
+    cpio.copy(path, &program)?;
+    for library in root.libraries_of(&program, workshop)? {
+        let Some(name) = library.file_name().map(|name| name.to_string_lossy()) else { continue };
+        let folder = if name.starts_with("ld-linux") { "/lib64" } else { "/lib/x86_64-linux-gnu" };
+        let inside = format!("{folder}/{name}");
+        if !cpio.has(&inside) {
+            cpio.copy(&inside, &library)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The appliance's kernel: Linux 6.12 from Debian's source package, configured
+//! by `buildroot/kernel/appliance.fragment` and by nothing else.
+
+use crate::apt::{self, Apt, Reach};
+use crate::cache::{Cache, Key, Wanted, Workshop};
+use crate::error::{Doing, ImageError};
+use crate::fragment::Fragment;
+use crate::host::{self, tool};
+use crate::progress::Progress;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's package of the kernel's source.
+const PACKAGE: &str = "linux-source-6.12";
+
+/// The options we ask for.
+pub(crate) const FRAGMENT: &str = include_str!("../../buildroot/kernel/appliance.fragment");
+
+/// Parts of the source that an x86-64 build never reads.
+const UNREAD: [&str; 3] = ["drivers/gpu/drm/amd/include", "tools/testing", "Documentation/translations"];
+
+/// Finds the kernel in the cache, or builds it; returns the path of its `bzImage`.
+pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
+    host::ensure("the kernel", &[host::FETCHING, host::KERNEL], cache, progress)?;
+    let apt = Apt::open(cache, progress)?;
+    let key = Key::new()
+        .with("recipe", include_bytes!("kernel.rs"))
+        .with("fragment", FRAGMENT.as_bytes())
+        .with(PACKAGE, apt.candidate(PACKAGE)?.as_bytes());
+    let wanted = Wanted { name: "kernel", what: "building the kernel (some minutes)", key };
+    let entry = cache.entry(&wanted, progress, |workshop| compile(&apt, workshop))?;
+    Ok(entry.join("bzImage"))
+}
+
+fn compile(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    let source = unpack(apt, workshop)?;
+    let objects = workshop.scratch.join("objects");
+    configure(&source, &objects, workshop)?;
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    workshop.run(make(&source, &objects).arg(format!("-j{jobs}")).arg("bzImage"))?;
+    for (from, to) in [("arch/x86/boot/bzImage", "bzImage"), (".config", "config")] {
+        let from = objects.join(from);
+        fs::copy(&from, workshop.out.join(to)).doing(|| format!("keeping {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Fetches and unpacks the source; returns its folder.
+fn unpack(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<PathBuf, ImageError> {
+    apt.fetch(&[PACKAGE], Reach::Alone, &workshop.scratch)?;
+    apt::unpack_all(&workshop.scratch, &workshop.scratch, |command| workshop.run(command))?;
+    let archive = workshop.scratch.join("usr/src").join(format!("{PACKAGE}.tar.xz"));
+    let mut tar = tool("tar");
+    tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&workshop.scratch);
+    for part in UNREAD {
+        tar.arg("--exclude").arg(format!("{PACKAGE}/{part}"));
+    }
+    // Blocks of the archive are unpacked on all processors.
+    workshop.run(tar.arg("--use-compress-program=xz --threads=0"))?;
+    Ok(workshop.scratch.join(PACKAGE))
+}
+
+fn configure(source: &Path, objects: &Path, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    let fragment = workshop.scratch.join("fragment");
+    fs::write(&fragment, FRAGMENT).doing(|| format!("writing {}", fragment.display()))?;
+    workshop.run(make(source, objects).arg("allnoconfig").env("KCONFIG_ALLCONFIG", &fragment))?;
+    let config = objects.join(".config");
+    let config = fs::read_to_string(&config).doing(|| format!("reading {}", config.display()))?;
+    Fragment::parse(FRAGMENT).check(&Fragment::parse(&config))
+}
+
+/// `make` with everything fixed that would make two builds differ.
+fn make(source: &Path, objects: &Path) -> Command {
+    let mut make = tool("make");
+    make.arg("-C").arg(source).arg(format!("O={}", objects.display()));
+    make.env("KBUILD_BUILD_USER", "luge").env("KBUILD_BUILD_HOST", "luge");
+    make.env("KBUILD_BUILD_TIMESTAMP", "1970-01-01").env_remove("MAKEFLAGS");
+    make
+}

@@ -1,0 +1,61 @@
+//! Builds the one program of the image: `luge`, linked statically.
+
+use crate::cache::Cache;
+use crate::error::{Doing, ImageError};
+use crate::journal::Journal;
+use crate::progress::Progress;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Static by nature.
+const MUSL: &str = "x86_64-unknown-linux-musl";
+/// Static when asked to be; the second choice.
+const GLIBC: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds `luge` in release form and returns the path of the static program.
+///
+/// cargo itself knows whether anything has to be done, so this is not cached here.
+pub fn build_luge(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
+    let step = progress.step("building luge");
+    let journal = Journal::begin(cache.log("luge"), &step)?;
+    let target = if has_musl(&journal)? {
+        MUSL
+    } else {
+        step.say("no musl target to be had: luge is linked statically with glibc instead");
+        GLIBC
+    };
+    let folder = target_folder(target);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args(["build", "--release", "--package", "luge", "--target", target]);
+    cargo.arg("--target-dir").arg(&folder);
+    if target == GLIBC {
+        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    }
+    journal.run(&mut cargo)?;
+    let program = folder.join(target).join("release/luge");
+    program.canonicalize().doing(|| format!("finding {}", program.display()))
+}
+
+/// The folder of the workspace's manifest.
+pub(crate) fn workspace() -> &'static Path {
+    let image = Path::new(env!("CARGO_MANIFEST_DIR"));
+    image.parent().unwrap_or(image)
+}
+
+/// Other flags for the same target would build everything again and again: glibc has its own folder.
+fn target_folder(target: &str) -> PathBuf {
+    let shared =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    if target == GLIBC { shared.join("static") } else { shared }
+}
+
+fn has_musl(journal: &Journal<'_>) -> Result<bool, ImageError> {
+    let mut rustc = Command::new("rustc");
+    rustc.current_dir(workspace()).args(["--print", "target-libdir", "--target", MUSL]);
+    let libraries = journal.output(&mut rustc)?;
+    if Path::new(libraries.trim()).exists() {
+        return Ok(true);
+    }
+    let mut rustup = Command::new("rustup");
+    Ok(journal.run(rustup.current_dir(workspace()).args(["target", "add", MUSL])).is_ok())
+}
