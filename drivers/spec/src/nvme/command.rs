@@ -1,0 +1,142 @@
+//! What a host puts into submission queues.
+
+use crate::nvme::{AdminOpcode, IoOpcode};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A submission queue entry: one command. Base 2.0, clause 3.3.3.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SubmissionEntry {
+    /// [`AdminOpcode`] or [`IoOpcode`], by the queue it is on.
+    pub opcode: u8,
+    /// FUSE and PSDT: zero for a command of its own that describes memory by PRPs.
+    pub flags: u8,
+    /// Comes back in the completion.
+    pub command_id: u16,
+    /// NSID: the namespace, zero for none, all ones for all of them.
+    pub namespace: u32,
+    /// CDW2 and CDW3.
+    pub cdw2: [u32; 2],
+    /// MPTR: where metadata is.
+    pub metadata: u64,
+    /// PRP1: where the data begins.
+    pub prp1: u64,
+    /// PRP2: the data's second page, or a list of all but the first.
+    pub prp2: u64,
+    /// CDW10 to CDW15: by opcode.
+    pub cdw10: [u32; 6],
+}
+
+const _: () = assert!(size_of::<SubmissionEntry>() == 64);
+
+/// Bits of CDW12 of reads, writes and write-zeroes. NVM 1.0, clauses 3.2.4, 3.2.6 and 3.2.8.
+pub mod io_flags {
+    /// FUA: the command completes when its data is on the media.
+    pub const FORCE_UNIT_ACCESS: u32 = 1 << 30;
+    /// DEAC: zeroed blocks may be deallocated.
+    pub const DEALLOCATE: u32 = 1 << 25;
+    /// CDW11 of Dataset Management, AD: the ranges' contents are no longer needed.
+    pub const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
+}
+
+impl SubmissionEntry {
+    /// An admin command with its first two command-specific words.
+    #[must_use]
+    pub const fn admin(opcode: AdminOpcode, cdw10: u32, cdw11: u32) -> Self {
+        Self { opcode: opcode.0, cdw10: [cdw10, cdw11, 0, 0, 0, 0], ..Self::EMPTY }
+    }
+
+    /// An I/O command on `blocks_z` + 1 blocks from `lba`, with `flags` of [`io_flags`].
+    #[inline]
+    #[must_use]
+    pub const fn io(opcode: IoOpcode, lba: u64, blocks_z: u16, flags: u32) -> Self {
+        let (low, high) = ((lba & 0xffff_ffff) as u32, (lba >> 32) as u32);
+        Self { opcode: opcode.0, cdw10: [low, high, blocks_z as u32 | flags, 0, 0, 0], ..Self::EMPTY }
+    }
+
+    const EMPTY: Self = Self {
+        opcode: 0,
+        flags: 0,
+        command_id: 0,
+        namespace: 0,
+        cdw2: [0; 2],
+        metadata: 0,
+        prp1: 0,
+        prp2: 0,
+        cdw10: [0; 6],
+    };
+
+    /// The entry as eight words, as it is stored.
+    #[inline]
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 8] {
+        zerocopy::transmute!(self)
+    }
+
+    /// The entry that eight words are.
+    #[inline]
+    #[must_use]
+    pub const fn from_words(words: [u64; 8]) -> Self {
+        zerocopy::transmute!(words)
+    }
+
+    /// SLBA of an I/O command: CDW10 and CDW11.
+    #[must_use]
+    pub const fn lba(&self) -> u64 {
+        let [low, high, ..] = self.cdw10;
+        low as u64 | (high as u64) << 32
+    }
+}
+
+/// One range of Dataset Management. NVM 1.0, figure 38.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DatasetRange {
+    /// Hints on how it is used.
+    pub attributes: u32,
+    /// Number of blocks.
+    pub blocks: u32,
+    /// First block.
+    pub lba: u64,
+}
+
+const _: () = assert!(size_of::<DatasetRange>() == 16);
+
+impl DatasetRange {
+    /// The range as two words, as it is stored.
+    #[inline]
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 2] {
+        zerocopy::transmute!(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn fields_are_where_the_specification_puts_them() {
+        assert_eq!(offset_of!(SubmissionEntry, command_id), 2);
+        assert_eq!(offset_of!(SubmissionEntry, namespace), 4);
+        assert_eq!(offset_of!(SubmissionEntry, prp1), 24);
+        assert_eq!(offset_of!(SubmissionEntry, cdw10), 40);
+    }
+
+    #[test]
+    fn a_write_is_the_words_that_the_specification_says() {
+        let flags = io_flags::FORCE_UNIT_ACCESS;
+        let entry = SubmissionEntry {
+            command_id: 0x1234,
+            namespace: 7,
+            prp1: 0x1000,
+            prp2: 0x2000,
+            ..SubmissionEntry::io(IoOpcode::WRITE, 0x0000_0005_0000_0009, 7, flags)
+        };
+        let words = [0x0000_0007_1234_0001, 0, 0, 0x1000, 0x2000, 0x0000_0005_0000_0009, 0x4000_0007, 0];
+        assert_eq!(entry.to_words(), words);
+        assert_eq!(SubmissionEntry::from_words(words), entry);
+        assert_eq!(entry.lba(), 0x0000_0005_0000_0009);
+    }
+}

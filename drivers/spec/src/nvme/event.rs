@@ -1,0 +1,71 @@
+//! Asynchronous events. Base 2.0, clause 5.2.
+
+use std::fmt;
+
+/// DW0 of the completion of an Asynchronous Event Request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct AsyncEvent(pub u32);
+
+/// What an event is about: bits 2 to 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct EventType(pub u8);
+
+impl EventType {
+    /// An error that no command's completion tells of.
+    pub const ERROR: Self = Self(0);
+    /// The state of health changed.
+    pub const HEALTH: Self = Self(1);
+    /// Something else changed: namespaces, firmware.
+    pub const NOTICE: Self = Self(2);
+    /// A subsystem was reset, power is managed.
+    pub const IMMEDIATE: Self = Self(3);
+}
+
+impl AsyncEvent {
+    /// A namespace was added, removed or changed.
+    pub const NAMESPACES_CHANGED: Self = Self(2 | 4 << 16);
+
+    /// What it is about.
+    #[must_use]
+    pub const fn event_type(self) -> EventType {
+        EventType((self.0 & 7) as u8)
+    }
+
+    /// What happened, by type.
+    #[must_use]
+    pub const fn information(self) -> u8 {
+        (self.0 >> 8 & 0xff) as u8
+    }
+
+    /// The log page that tells more; reading it lets the next event of this type come.
+    #[must_use]
+    pub const fn log_page(self) -> u8 {
+        (self.0 >> 16 & 0xff) as u8
+    }
+}
+
+impl fmt::Display for AsyncEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match (self.event_type(), self.information()) {
+            (EventType::ERROR, 0) => "write to an invalid doorbell",
+            (EventType::ERROR, 1) => "invalid doorbell value",
+            (EventType::ERROR, 2) => "diagnostic failure",
+            (EventType::ERROR, 3) => "persistent internal error",
+            (EventType::ERROR, 4) => "transient internal error",
+            (EventType::ERROR, 5) => "firmware image load error",
+            (EventType::ERROR, _) => "error",
+            (EventType::HEALTH, 0) => "reliability degraded",
+            (EventType::HEALTH, 1) => "temperature above or below a threshold",
+            (EventType::HEALTH, 2) => "spare capacity below its threshold",
+            (EventType::HEALTH, _) => "health changed",
+            (EventType::NOTICE, 0) => "a namespace was added, removed or changed",
+            (EventType::NOTICE, 1) => "firmware activation is starting",
+            (EventType::NOTICE, _) => "notice",
+            (EventType::IMMEDIATE, _) => "subsystem event",
+            _ => "event of a type unknown to us",
+        };
+        write!(f, "{text} ({}/{:#04x}, log page {:#04x})", self.0 & 7, self.information(), self.log_page())
+    }
+}

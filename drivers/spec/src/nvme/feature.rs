@@ -1,0 +1,50 @@
+//! Features. Base 2.0, clause 5.27.1.
+
+/// FID: which feature.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct FeatureId(pub u8);
+
+impl FeatureId {
+    /// Whether the volatile write cache is used.
+    pub const VOLATILE_WRITE_CACHE: Self = Self(0x06);
+    /// How many I/O queues there are: CDW11 and the result are [`QueueCounts`].
+    pub const NUMBER_OF_QUEUES: Self = Self(0x07);
+    /// Which asynchronous events are sent: CDW11 is bits of [`event_config`].
+    pub const ASYNC_EVENT_CONFIGURATION: Self = Self(0x0b);
+}
+
+/// Bits of the Asynchronous Event Configuration, clause 5.27.1.8.
+pub mod event_config {
+    /// All critical warnings of the SMART log.
+    pub const CRITICAL_WARNINGS: u32 = 0x1f;
+    /// A namespace was added, removed or changed. Same bit in OAES.
+    pub const NAMESPACES_CHANGED: u32 = 1 << 8;
+    /// Firmware activation is starting. Same bit in OAES.
+    pub const FIRMWARE_ACTIVATION: u32 = 1 << 9;
+}
+
+/// Numbers of I/O submission and completion queues, clause 5.27.1.5.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct QueueCounts(pub u32);
+
+impl QueueCounts {
+    /// As many submission queues as completion queues.
+    #[must_use]
+    pub const fn pairs_z(pairs_z: u16) -> Self {
+        Self(pairs_z as u32 | (pairs_z as u32) << 16)
+    }
+
+    /// Submission queues, zero-based.
+    #[must_use]
+    pub const fn submission_z(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
+
+    /// Completion queues, zero-based.
+    #[must_use]
+    pub const fn completion_z(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}

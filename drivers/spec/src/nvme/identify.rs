@@ -1,0 +1,257 @@
+//! Identify pages. Base 2.0, clause 5.17.2, and NVM 1.0, clause 4.1.5.
+//!
+//! Fields that nobody here asks for are left in byte arrays named after their offset.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// CNS: which page. Base 2.0, figure 273.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct Cns(pub u8);
+
+impl Cns {
+    /// A namespace: [`IdentifyNamespace`].
+    pub const NAMESPACE: Self = Self(0x00);
+    /// The controller: [`IdentifyController`].
+    pub const CONTROLLER: Self = Self(0x01);
+    /// Active namespaces above a given one: [`NamespaceList`].
+    pub const ACTIVE_NAMESPACES: Self = Self(0x02);
+    /// The controller, for one command set: [`IdentifyNvmController`] for the NVM command set.
+    pub const COMMAND_SET_CONTROLLER: Self = Self(0x06);
+}
+
+/// Namespace identifiers in ascending order; zero after the last.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct NamespaceList(pub [u32; 1024]);
+
+const _: () = assert!(size_of::<NamespaceList>() == 4096);
+
+/// Bits of [`IdentifyController::oncs`].
+pub mod oncs {
+    /// Dataset Management is there.
+    pub const DATASET_MANAGEMENT: u16 = 1 << 2;
+    /// Write Zeroes is there.
+    pub const WRITE_ZEROES: u16 = 1 << 3;
+}
+
+/// Identify Controller. Base 2.0, figure 275.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct IdentifyController {
+    /// VID: PCI vendor.
+    pub vendor: u16,
+    /// SSVID: PCI subsystem vendor.
+    pub subsystem_vendor: u16,
+    /// SN: serial number, ASCII, padded with spaces.
+    pub serial: [u8; 20],
+    /// MN: model number, ASCII, padded with spaces.
+    pub model: [u8; 40],
+    /// FR: firmware revision, ASCII, padded with spaces.
+    pub firmware: [u8; 8],
+    /// RAB.
+    pub arbitration_burst: u8,
+    /// IEEE: the vendor's OUI, least significant byte first.
+    pub oui: [u8; 3],
+    /// CMIC: bit 1 says that the subsystem may have several controllers.
+    pub multi_path: u8,
+    /// MDTS: largest transfer as a power of two of the smallest page; zero for no limit.
+    pub transfer_max: u8,
+    /// CNTLID.
+    pub controller_id: u16,
+    /// VER.
+    pub version: u32,
+    /// RTD3R: time to resume in microseconds.
+    pub resume_latency_us: u32,
+    /// RTD3E: typical time of a shutdown in microseconds; zero where not told.
+    pub shutdown_latency_us: u32,
+    /// OAES: which asynchronous events there are.
+    pub async_events: u32,
+    /// CTRATT to the end of what is about management.
+    pub reserved_96: [u8; 160],
+    /// OACS: optional admin commands.
+    pub oacs: u16,
+    /// ACL: aborts at a time, zero-based.
+    pub abort_limit_z: u8,
+    /// AERL: Asynchronous Event Requests at a time, zero-based.
+    pub event_limit_z: u8,
+    /// FRMW.
+    pub firmware_updates: u8,
+    /// LPA: log page attributes.
+    pub log_attributes: u8,
+    /// ELPE: entries of the error log, zero-based.
+    pub error_log_entries_z: u8,
+    /// NPSS to the end of what is about power and temperature.
+    pub reserved_263: [u8; 249],
+    /// SQES: sizes of submission entries, as powers of two: least in the low half.
+    pub submission_entry_size: u8,
+    /// CQES: sizes of completion entries, likewise.
+    pub completion_entry_size: u8,
+    /// MAXCMD.
+    pub outstanding_max: u16,
+    /// NN: the largest namespace identifier.
+    pub namespaces_max: u32,
+    /// ONCS: optional I/O commands, bits of [`oncs`].
+    pub oncs: u16,
+    /// FUSES.
+    pub fused: u16,
+    /// FNA.
+    pub format_attributes: u8,
+    /// VWC: bit 0 says that there is a volatile write cache.
+    pub volatile_write_cache: u8,
+    /// AWUN to the end of what is about atomicity and SGLs.
+    pub reserved_526: [u8; 242],
+    /// SUBNQN: name of the subsystem, UTF-8, ended by a zero.
+    pub subsystem_name: [u8; 256],
+    /// The rest.
+    pub reserved_1024: [u8; 3072],
+}
+
+const _: () = assert!(size_of::<IdentifyController>() == 4096);
+
+/// Identify Controller for the NVM command set. NVM 1.0, figure 102.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct IdentifyNvmController {
+    /// VSL: largest Verify, as a power of two of the smallest page; zero for no limit.
+    pub verify_max: u8,
+    /// WZSL: largest Write Zeroes, likewise.
+    pub write_zeroes_max: u8,
+    /// WUSL: largest Write Uncorrectable, likewise.
+    pub write_uncorrectable_max: u8,
+    /// DMRL: ranges of a Dataset Management; zero for no limit.
+    pub dataset_ranges_max: u8,
+    /// DMRSL: blocks of one range; zero for no limit.
+    pub dataset_range_blocks_max: u32,
+    /// DMSL: blocks of all ranges together; zero for no limit.
+    pub dataset_blocks_max: u64,
+    /// The rest.
+    pub reserved_16: [u8; 4080],
+}
+
+const _: () = assert!(size_of::<IdentifyNvmController>() == 4096);
+
+/// One of the formats that a namespace may have. NVM 1.0, figure 98.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LbaFormat {
+    /// MS: bytes of metadata per block.
+    pub metadata_bytes: u16,
+    /// LBADS: size of a block as a power of two; zero where there is no such format.
+    pub block_shift: u8,
+    /// RP: relative performance.
+    pub performance: u8,
+}
+
+const _: () = assert!(size_of::<LbaFormat>() == 4);
+
+/// Identify Namespace. NVM 1.0, figure 97.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct IdentifyNamespace {
+    /// NSZE: size in blocks; zero where the namespace is not active.
+    pub size_blocks: u64,
+    /// NCAP: how many blocks can be allocated.
+    pub capacity_blocks: u64,
+    /// NUSE: how many are.
+    pub used_blocks: u64,
+    /// NSFEAT: bit 4 says that the preferred sizes from [`Self::write_granularity_z`] on are there.
+    pub features: u8,
+    /// NLBAF: number of formats, zero-based.
+    pub formats_z: u8,
+    /// FLBAS: which format it has; see [`Self::format`].
+    pub formatted: u8,
+    /// MC.
+    pub metadata_capabilities: u8,
+    /// DPC.
+    pub protection_capabilities: u8,
+    /// DPS: protection information, zero for none.
+    pub protection: u8,
+    /// NMIC: bit 0 says that other controllers may reach it.
+    pub sharing: u8,
+    /// RESCAP: what kinds of reservation there are.
+    pub reservations: u8,
+    /// FPI.
+    pub format_progress: u8,
+    /// DLFEAT: what deallocated blocks read as.
+    pub deallocated: u8,
+    /// NAWUN to the end of NVMCAP.
+    pub reserved_34: [u8; 30],
+    /// NPWG: preferred granularity of writes in blocks, zero-based.
+    pub write_granularity_z: u16,
+    /// NPWA: preferred alignment of writes in blocks, zero-based.
+    pub write_alignment_z: u16,
+    /// NPDG: preferred granularity of deallocation in blocks, zero-based.
+    pub deallocate_granularity_z: u16,
+    /// NPDA: preferred alignment of deallocation in blocks, zero-based.
+    pub deallocate_alignment_z: u16,
+    /// NOWS: optimal size of a write in blocks, zero-based.
+    pub optimal_write_z: u16,
+    /// MSSRL to reserved.
+    pub reserved_74: [u8; 25],
+    /// NSATTR: bit 0 says that it is write protected.
+    pub attributes: u8,
+    /// NVMSETID and ENDGID.
+    pub groups: [u16; 2],
+    /// NGUID: globally unique, big-endian; zero where not told.
+    pub nguid: [u8; 16],
+    /// EUI64: globally unique, big-endian; zero where not told.
+    pub eui64: [u8; 8],
+    /// The formats that it may have.
+    pub formats: [LbaFormat; 64],
+    /// Vendor specific.
+    pub reserved_384: [u8; 3712],
+}
+
+const _: () = assert!(size_of::<IdentifyNamespace>() == 4096);
+
+impl IdentifyNamespace {
+    /// The format it has: FLBAS bits 3:0, and 6:5 above them.
+    #[must_use]
+    pub const fn format(&self) -> LbaFormat {
+        let index = self.formatted & 0xf | (self.formatted >> 5 & 3) << 4;
+        self.formats[index as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn controller_fields_are_where_the_specification_puts_them() {
+        assert_eq!(offset_of!(IdentifyController, model), 24);
+        assert_eq!(offset_of!(IdentifyController, transfer_max), 77);
+        assert_eq!(offset_of!(IdentifyController, version), 80);
+        assert_eq!(offset_of!(IdentifyController, async_events), 92);
+        assert_eq!(offset_of!(IdentifyController, oacs), 256);
+        assert_eq!(offset_of!(IdentifyController, event_limit_z), 259);
+        assert_eq!(offset_of!(IdentifyController, submission_entry_size), 512);
+        assert_eq!(offset_of!(IdentifyController, namespaces_max), 516);
+        assert_eq!(offset_of!(IdentifyController, oncs), 520);
+        assert_eq!(offset_of!(IdentifyController, volatile_write_cache), 525);
+        assert_eq!(offset_of!(IdentifyController, subsystem_name), 768);
+    }
+
+    #[test]
+    fn namespace_fields_are_where_the_specification_puts_them() {
+        assert_eq!(offset_of!(IdentifyNamespace, formatted), 26);
+        assert_eq!(offset_of!(IdentifyNamespace, protection), 29);
+        assert_eq!(offset_of!(IdentifyNamespace, deallocated), 33);
+        assert_eq!(offset_of!(IdentifyNamespace, write_granularity_z), 64);
+        assert_eq!(offset_of!(IdentifyNamespace, optimal_write_z), 72);
+        assert_eq!(offset_of!(IdentifyNamespace, attributes), 99);
+        assert_eq!(offset_of!(IdentifyNamespace, nguid), 104);
+        assert_eq!(offset_of!(IdentifyNamespace, eui64), 120);
+        assert_eq!(offset_of!(IdentifyNamespace, formats), 128);
+    }
+
+    #[test]
+    fn a_format_above_the_sixteenth_has_its_upper_bits_elsewhere() {
+        let mut namespace = IdentifyNamespace::read_from_bytes(&[0; 4096]).unwrap();
+        namespace.formats[0x23] = LbaFormat { block_shift: 12, ..LbaFormat::default() };
+        namespace.formatted = 0b0100_0011;
+        assert_eq!(namespace.format().block_shift, 12);
+    }
+}

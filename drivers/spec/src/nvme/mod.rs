@@ -1,0 +1,39 @@
+//! NVM Express: registers, queue entries, identify pages and log pages.
+//!
+//! Clauses are those of the NVM Express Base Specification 2.0, or of the NVM Command Set
+//! Specification 1.0 where a comment says "NVM". Everything on the wire is little-endian,
+//! as is every CPU that Luge runs on, so fields are plain integers.
+//!
+//! Invariants
+//! - Every structure has its wire size asserted beside it, and no padding.
+//! - Values that a device may choose freely (opcodes, status codes) are transparent structs:
+//!   unknown ones are legal.
+//!
+//! Not here: who sends what when (`nvme`, `nvme-target`).
+
+mod command;
+mod completion;
+mod event;
+mod feature;
+mod identify;
+mod log;
+mod opcode;
+mod registers;
+mod status;
+
+pub use command::{DatasetRange, SubmissionEntry, io_flags};
+pub use completion::{CompletionEntry, StatusField};
+pub use event::{AsyncEvent, EventType};
+pub use feature::{FeatureId, QueueCounts, event_config};
+pub use identify::{
+    Cns, IdentifyController, IdentifyNamespace, IdentifyNvmController, LbaFormat, NamespaceList, oncs,
+};
+pub use log::{LogPage, SmartLog};
+pub use opcode::{AdminOpcode, IoOpcode};
+pub use registers::{
+    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, offset,
+};
+pub use status::StatusCode;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("the structures of luge_spec::nvme are little-endian, like the wire");

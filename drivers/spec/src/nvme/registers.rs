@@ -1,0 +1,195 @@
+//! Controller registers in BAR 0. Base 2.0, clause 3.1.3.
+
+/// Where registers are, in bytes from the start of BAR 0.
+pub mod offset {
+    /// Controller Capabilities, 64 bits.
+    pub const CAP: u32 = 0x00;
+    /// Version.
+    pub const VS: u32 = 0x08;
+    /// Controller Configuration.
+    pub const CC: u32 = 0x14;
+    /// Controller Status.
+    pub const CSTS: u32 = 0x1c;
+    /// Admin Queue Attributes.
+    pub const AQA: u32 = 0x24;
+    /// Admin Submission Queue Base Address, 64 bits.
+    pub const ASQ: u32 = 0x28;
+    /// Admin Completion Queue Base Address, 64 bits.
+    pub const ACQ: u32 = 0x30;
+    /// The first doorbell: the tail of submission queue 0.
+    pub const DOORBELLS: u32 = 0x1000;
+}
+
+/// CAP: what a controller can do. Clause 3.1.3.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// MQES: entries of the largest I/O queue, zero-based.
+    #[must_use]
+    pub const fn queue_entries_max_z(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
+
+    /// TO: the worst time for CSTS.RDY to follow CC.EN, in units of 500 ms.
+    #[must_use]
+    pub const fn timeout_500ms(self) -> u8 {
+        (self.0 >> 24 & 0xff) as u8
+    }
+
+    /// DSTRD: bytes from one doorbell to the next.
+    #[must_use]
+    pub const fn doorbell_stride_bytes(self) -> u32 {
+        4 << (self.0 >> 32 & 0xf)
+    }
+
+    /// CSS bit 0: whether the NVM command set is there.
+    #[must_use]
+    pub const fn has_nvm_commands(self) -> bool {
+        self.0 >> 37 & 1 == 1
+    }
+
+    /// MPSMIN: the smallest memory page, in bytes.
+    #[must_use]
+    pub const fn page_bytes_min(self) -> u64 {
+        4096 << (self.0 >> 48 & 0xf)
+    }
+
+    /// MPSMAX: the largest memory page, in bytes.
+    #[must_use]
+    pub const fn page_bytes_max(self) -> u64 {
+        4096 << (self.0 >> 52 & 0xf)
+    }
+}
+
+/// VS: the version of the specification that a controller follows. Clause 3.1.3.2.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(transparent)]
+pub struct Version(pub u32);
+
+impl Version {
+    /// 1.1, which brought the list of active namespaces.
+    pub const V1_1: Self = Self(0x0001_0100);
+    /// 2.0, which brought identify pages per command set.
+    pub const V2_0: Self = Self(0x0002_0000);
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0 >> 16, self.0 >> 8 & 0xff)
+    }
+}
+
+/// CC: what the host chose. Clause 3.1.3.5.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Configuration(pub u32);
+
+/// CC.SHN: a shutdown notification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Shutdown {
+    /// None.
+    None = 0,
+    /// A normal shutdown: caches go to the media.
+    Normal = 1,
+    /// Power is about to fail.
+    Abrupt = 2,
+}
+
+impl Configuration {
+    /// Enabled, with 4 KiB pages, the NVM command set, round robin, entries of 64 and 16 bytes.
+    pub const ENABLED: Self = Self(1 | 6 << 16 | 4 << 20);
+
+    /// EN: whether the controller is to run.
+    #[must_use]
+    pub const fn enabled(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// The same, but not enabled.
+    #[must_use]
+    pub const fn disabled(self) -> Self {
+        Self(self.0 & !1)
+    }
+
+    /// SHN: the same, with another shutdown notification.
+    #[must_use]
+    pub const fn with_shutdown(self, shutdown: Shutdown) -> Self {
+        Self(self.0 & !(3 << 14) | (shutdown as u32) << 14)
+    }
+
+    /// SHN: whether any shutdown is notified.
+    #[must_use]
+    pub const fn shutting_down(self) -> bool {
+        self.0 >> 14 & 3 != 0
+    }
+}
+
+/// CSTS: how a controller is. Clause 3.1.3.6.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct ControllerStatus(pub u32);
+
+/// CSTS.SHST: how far a shutdown has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct ShutdownStatus(pub u32);
+
+impl ShutdownStatus {
+    /// No shutdown was asked for.
+    pub const NORMAL_OPERATION: Self = Self(0);
+    /// Under way.
+    pub const OCCURRING: Self = Self(1);
+    /// Done: power may go.
+    pub const COMPLETE: Self = Self(2);
+}
+
+impl ControllerStatus {
+    /// RDY: whether commands are processed.
+    #[must_use]
+    pub const fn ready(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// CFS: whether the controller met an error that it cannot report otherwise.
+    #[must_use]
+    pub const fn fatal(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// SHST: how far a shutdown has come.
+    #[must_use]
+    pub const fn shutdown(self) -> ShutdownStatus {
+        ShutdownStatus(self.0 >> 2 & 3)
+    }
+
+    /// Whether nobody answered: PCI reads as all ones then, and bits that are reserved here are set.
+    #[must_use]
+    pub const fn absent(self) -> bool {
+        self.0 == u32::MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_taken_apart_as_the_specification_draws_them() {
+        // QEMU's emulated SSD: 2048 entries, 7.5 s, stride 4, NVM commands, pages of 4 KiB to 64 KiB.
+        let cap = Capabilities(0x0040_0020_0f01_07ff);
+        assert_eq!((cap.queue_entries_max_z(), cap.timeout_500ms()), (2047, 15));
+        assert_eq!((cap.doorbell_stride_bytes(), cap.has_nvm_commands()), (4, true));
+        assert_eq!((cap.page_bytes_min(), cap.page_bytes_max()), (4096, 65536));
+    }
+
+    #[test]
+    fn a_shutdown_notification_changes_nothing_else() {
+        let cc = Configuration::ENABLED.with_shutdown(Shutdown::Normal);
+        assert_eq!(cc.0, 0x0046_4001);
+        assert_eq!(cc.with_shutdown(Shutdown::None), Configuration::ENABLED);
+        assert!(cc.shutting_down() && !Configuration::ENABLED.shutting_down());
+    }
+}
