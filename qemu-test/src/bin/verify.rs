@@ -1,2 +1,0 @@
-//! `cargo verify`.
-fn main() {}

@@ -1,0 +1,115 @@
+//! A step's log: all that its programs print, and the end of it when one fails.
+
+use crate::tally::Tally;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Lines of a log that a failure shows.
+const TAIL_LINES: usize = 60;
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What failed, with the end of its log.
+    message: String,
+    /// What to count.
+    pub(crate) tally: Tally,
+}
+
+impl Failure {
+    /// One failure.
+    pub(crate) fn new(message: String) -> Self {
+        Self { message, tally: Tally::FAILED }
+    }
+
+    /// The same failure, counted otherwise.
+    pub(crate) fn counted_as(self, tally: Tally) -> Self {
+        Self { tally, ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// The log of one step.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Begins a new, empty log.
+    pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
+        let open = || {
+            fs::create_dir_all(path.parent().unwrap_or(path))?;
+            File::create(path)
+        };
+        let file = open().map_err(|error| Failure::new(format!("writing {}: {error}", path.display())))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Adds a line of our own.
+    pub(crate) fn note(&mut self, line: &str) {
+        // The log is there to explain failures; failing for its sake explains nothing.
+        let _ = writeln!(self.file, "{line}");
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
+    }
+
+    /// Runs a program to its end; what it prints goes to the log.
+    pub(crate) fn run(&mut self, command: &mut Command) -> Result<(), Failure> {
+        self.note(&format!("+ {command:?}"));
+        let status = self.spawn_and_wait(command).map_err(|error| {
+            Failure::new(format!("cannot run {}: {error}", command.get_program().to_string_lossy()))
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{status}; {} ends:\n{}", self.path.display(), self.tail())))
+    }
+
+    fn spawn_and_wait(&self, command: &mut Command) -> io::Result<std::process::ExitStatus> {
+        let (out, errors) = (self.file.try_clone()?, self.file.try_clone()?);
+        command.stdin(Stdio::null()).stdout(out).stderr(errors).status()
+    }
+
+    fn tail(&self) -> String {
+        let text = self.text();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_program_is_explained_by_the_end_of_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let script = "for n in $(seq 99); do echo line $n; done; echo bad >&2; exit 3";
+        let failure = log.run(Command::new("sh").args(["-c", script])).unwrap_err().to_string();
+        assert!(failure.starts_with("exit status: 3"), "{failure}");
+        assert!(failure.contains("line 99") && failure.ends_with("bad"), "{failure}");
+        assert!(!failure.contains("line 9\n"), "{failure}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let failure = log.run(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        assert!(failure.contains("no-such-program"), "{failure}");
+    }
+}

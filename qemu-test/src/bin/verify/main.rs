@@ -1,0 +1,77 @@
+//! `cargo verify`: everything that must hold before a change lands.
+//!
+//! The steps run in order, each with a log of its own; one that fails does not stop the
+//! others. The last line is `N passed, M failed`: every test, and every step that is not
+//! made of tests, counts as one.
+//!
+//! Not here: what the tests test.
+
+mod deny;
+mod log;
+mod steps;
+mod tally;
+
+use clap::Parser;
+use log::Log;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use steps::{STEPS, Step};
+use tally::Tally;
+
+/// Checks formatting, lints, dependencies and documentation, and runs all tests, those in
+/// virtual machines included.
+#[derive(Parser)]
+#[command(name = "cargo verify", version)]
+struct Arguments {
+    /// Only these steps, by name; all of them without any.
+    #[arg(value_parser = STEPS.iter().map(|step| step.name).collect::<Vec<_>>())]
+    steps: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let wanted = Arguments::parse().steps;
+    let reports: Vec<Report> = STEPS
+        .iter()
+        .filter(|step| wanted.is_empty() || wanted.iter().any(|name| name == step.name))
+        .map(run)
+        .collect();
+    println!();
+    for report in &reports {
+        println!("{report}");
+    }
+    let total: Tally = reports.iter().map(|report| report.tally).sum();
+    println!("{total}");
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What became of a step.
+struct Report {
+    name: &'static str,
+    tally: Tally,
+    took: Duration,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = if self.tally.failed == 0 { "ok" } else { "FAILED" };
+        write!(f, "{:<14} {:>8.1} s  {verdict:<6} {}", self.name, self.took.as_secs_f64(), self.tally)
+    }
+}
+
+fn run(step: &Step) -> Report {
+    println!("{}: {} ...", step.name, step.what);
+    let began = Instant::now();
+    let tally = attempt(step).unwrap_or_else(|failure| {
+        println!("{}: {failure}", step.name);
+        failure.tally
+    });
+    let report = Report { name: step.name, tally, took: began.elapsed() };
+    println!("{report}");
+    report
+}
+
+fn attempt(step: &Step) -> Result<Tally, log::Failure> {
+    let folder = steps::target_folder().join("verify");
+    let mut log = Log::begin(&folder.join(format!("{}.log", step.name)))?;
+    (step.work)(&mut log)
+}

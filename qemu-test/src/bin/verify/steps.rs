@@ -1,0 +1,82 @@
+//! The steps, in the order they run: what fails fastest comes first.
+
+use crate::deny;
+use crate::log::{Failure, Log};
+use crate::tally::Tally;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One step.
+pub(crate) struct Step {
+    /// One word, for the command line and the log's name.
+    pub(crate) name: &'static str,
+    /// What it does, for a person.
+    pub(crate) what: &'static str,
+    /// The work itself.
+    pub(crate) work: fn(&mut Log) -> Result<Tally, Failure>,
+}
+
+/// All steps.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "formatting", what: "cargo fmt", work: formatting },
+    Step { name: "lints", what: "cargo clippy, warnings are errors", work: lints },
+    Step { name: "dependencies", what: "cargo deny", work: deny::check },
+    Step { name: "documentation", what: "cargo doc, warnings are errors", work: documentation },
+    Step { name: "tests", what: "unit tests of every crate", work: tests },
+    Step { name: "machines", what: "tests in virtual machines", work: machines },
+];
+
+fn formatting(log: &mut Log) -> Result<Tally, Failure> {
+    once(log, &mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lints(log: &mut Log) -> Result<Tally, Failure> {
+    once(log, &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation(log: &mut Log) -> Result<Tally, Failure> {
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    once(log, doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn tests(log: &mut Log) -> Result<Tally, Failure> {
+    counted(log, &mut cargo(&["test", "--workspace", "--no-fail-fast", "--exclude", "luge-qemu-test"]))
+}
+
+fn machines(log: &mut Log) -> Result<Tally, Failure> {
+    counted(log, &mut cargo(&["test", "--package", "luge-qemu-test", "--no-fail-fast"]))
+}
+
+/// A program that passes or fails as a whole.
+fn once(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
+    log.run(command).map(|()| Tally::PASSED)
+}
+
+/// A program that runs tests and says how many passed.
+fn counted(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
+    let outcome = log.run(command);
+    let mut tally = Tally::of_tests(&log.text());
+    outcome.map(|()| tally).map_err(|failure| {
+        // What does not compile, or dies, has no failed test to show for it.
+        tally.failed = tally.failed.max(1);
+        failure.counted_as(tally)
+    })
+}
+
+/// Cargo, in the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(workspace()).env("CARGO_TERM_COLOR", "never");
+    command
+}
+
+fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// Where builds go.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
