@@ -11,12 +11,28 @@
 //! - Every request that `submit` took is completed exactly once, whatever happens to the device.
 //! - A request's memory is not touched after its completion has been handed out.
 //!
+//! Devices: [`NullDevice`] (no memory at all), [`MemoryDevice`] (a RAM disk), [`FileDevice`] (a
+//! file or block device of the host, by io_uring); the NVMe namespace is in `nvme`. The feature
+//! `doubles` adds test doubles and the model that every device is checked against.
+//!
 //! Not here: volumes and the graph of channels (`volume`), who polls (`core`).
 
 mod channel;
+mod check;
+#[cfg(feature = "doubles")]
+pub mod doubles;
+mod file;
 mod geometry;
+mod immediate;
+mod memory;
+mod null;
 mod request;
+mod shape;
 
 pub use channel::{Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
+pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{Blocks, Geometry, Lba};
+pub use memory::MemoryDevice;
+pub use null::NullDevice;
 pub use request::{Durability, Operation, Request, Status, Tag};
+pub use shape::{Shape, ShapeError};

@@ -48,6 +48,15 @@ impl Operation {
             Self::Write(_) | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => true,
         }
     }
+
+    /// Whether it has memory: what it reads into or writes from.
+    #[must_use]
+    pub const fn moves_data(self) -> bool {
+        match self {
+            Self::Read | Self::Write(_) => true,
+            Self::Flush | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => false,
+        }
+    }
 }
 
 /// One request to a channel. Borrowed during `submit` only: a channel that needs the spans
@@ -58,9 +67,9 @@ pub struct Request<'a> {
     pub tag: Tag,
     /// What to do.
     pub operation: Operation,
-    /// The first block.
+    /// The first block. Nothing looks at it in a flush.
     pub lba: Lba,
-    /// Number of blocks.
+    /// Number of blocks: at least one, but in a flush, where nothing looks at it.
     pub blocks: u32,
     /// The memory of a read or write: together exactly `blocks` blocks long, none empty,
     /// of any alignment. Empty for other operations.

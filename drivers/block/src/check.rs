@@ -1,0 +1,125 @@
+//! Whether a request is one that a device with some geometry takes. Every device asks for
+//! itself: that a volume has asked before is not its concern.
+
+use crate::{Geometry, Operation, Request, Status};
+
+impl Geometry {
+    /// Whether `request` is well formed, within the limits and on the device.
+    ///
+    /// # Errors
+    /// The status it is to be refused with.
+    #[inline]
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Status> {
+        if request.operation == Operation::Flush {
+            return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
+        }
+        if self.read_only && request.operation.changes_data() {
+            return Err(Status::WriteProtected);
+        }
+        let most = self.blocks_max(request.operation);
+        if most == 0 {
+            return Err(Status::Unsupported);
+        }
+        if !self.contains(request.lba, request.blocks) {
+            return Err(Status::OutOfRange);
+        }
+        let well_formed = (1..=most).contains(&request.blocks) && self.data_fits(request);
+        if well_formed { Ok(()) } else { Err(Status::Invalid) }
+    }
+
+    /// The most blocks that one request of that kind may have.
+    const fn blocks_max(&self, operation: Operation) -> u32 {
+        match operation {
+            Operation::Read | Operation::Write(_) => self.transfer_blocks_max,
+            Operation::Discard => self.discard_blocks_max,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
+            Operation::Flush => 0,
+        }
+    }
+
+    /// Whether the request's memory is as long as its blocks, in not too many pieces.
+    fn data_fits(&self, request: &Request<'_>) -> bool {
+        let needed = if request.operation.moves_data() {
+            u64::from(request.blocks) * u64::from(self.block_bytes)
+        } else {
+            0
+        };
+        let has = request.data.iter().map(|span| u64::from(span.len())).sum::<u64>();
+        has == needed
+            && request.data.len() <= usize::from(self.spans_max)
+            && request.data.iter().all(|span| !span.is_empty())
+    }
+}
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "spans that nobody looks into")]
+mod tests {
+    use super::*;
+    use crate::{Blocks, Durability, Lba, Shape, Tag};
+    use luge_memory::{Iova, Span};
+    use std::ptr::NonNull;
+
+    /// A device of 100 blocks; 8 to a transfer, in two spans; it cannot discard.
+    fn device() -> Geometry {
+        let geometry = Shape::new(512, Blocks(100)).unwrap().geometry(8 * 512);
+        Geometry { spans_max: 2, discard_blocks_max: 0, write_zeroes_blocks_max: 64, ..geometry }
+    }
+
+    fn check(device: Geometry, operation: Operation, blocks: (u64, u32), lens: &[u32]) -> Result<(), Status> {
+        // SAFETY: nothing looks at the bytes of these spans.
+        let span = |&len: &u32| unsafe { Span::new(NonNull::dangling(), Iova(0), len) };
+        let data: Vec<Span> = lens.iter().map(span).collect();
+        let (lba, blocks) = (Lba(blocks.0), blocks.1);
+        device.check(&Request { tag: Tag::default(), operation, lba, blocks, data: &data })
+    }
+
+    #[test]
+    fn a_transfer_has_exactly_the_memory_of_its_blocks() {
+        for operation in [Operation::Read, Operation::Write(Durability::Cache)] {
+            let check = |blocks, lens: &[u32]| check(device(), operation, blocks, lens);
+            assert_eq!(check((0, 1), &[512]), Ok(()));
+            assert_eq!(check((92, 8), &[1, 8 * 512 - 1]), Ok(()));
+            let malformed: [((u64, u32), &[u32]); 7] = [
+                ((0, 0), &[]),
+                ((0, 1), &[]),
+                ((0, 1), &[511]),
+                ((0, 1), &[513]),
+                ((0, 1), &[512, 0]),
+                ((0, 9), &[9 * 512]),
+                ((0, 1), &[256, 128, 128]),
+            ];
+            for (blocks, lens) in malformed {
+                assert_eq!(check(blocks, lens), Err(Status::Invalid), "{blocks:?} {lens:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_past_the_end_are_out_of_range_even_where_the_sum_wraps() {
+        for blocks in [(100, 1), (99, 2), (u64::MAX, 1), (u64::MAX, u32::MAX), (0, u32::MAX)] {
+            assert_eq!(check(device(), Operation::Read, blocks, &[512]), Err(Status::OutOfRange));
+            assert_eq!(check(device(), Operation::WriteZeroes, blocks, &[]), Err(Status::OutOfRange));
+        }
+    }
+
+    #[test]
+    fn what_the_device_cannot_do_is_unsupported_and_what_moves_no_data_has_none() {
+        assert_eq!(check(device(), Operation::Discard, (0, 1), &[]), Err(Status::Unsupported));
+        assert_eq!(check(device(), Operation::WriteZeroesUnmap, (0, 64), &[]), Ok(()));
+        assert_eq!(check(device(), Operation::WriteZeroes, (0, 65), &[]), Err(Status::Invalid));
+        assert_eq!(check(device(), Operation::WriteZeroes, (0, 1), &[512]), Err(Status::Invalid));
+        assert_eq!(check(device(), Operation::Flush, (0, 0), &[]), Ok(()));
+        assert_eq!(check(device(), Operation::Flush, (0, 0), &[512]), Err(Status::Invalid));
+    }
+
+    #[test]
+    fn a_read_only_device_refuses_every_change_and_nothing_else() {
+        let device = Geometry { read_only: true, discard_blocks_max: 8, ..device() };
+        assert_eq!(check(device, Operation::Read, (0, 1), &[512]), Ok(()));
+        assert_eq!(check(device, Operation::Flush, (0, 0), &[]), Ok(()));
+        let write = Operation::Write(Durability::Media);
+        for change in [write, Operation::Discard, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
+            assert_eq!(check(device, change, (0, 1), &[512]), Err(Status::WriteProtected), "{change:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The file device: a file or block device of the host, by io_uring.
+//!
+//! Path: guest ring -> session -> volume -> **channel** -> io_uring -> the host's kernel.
+//!
+//! Invariants
+//! - Submitting starts nothing that could block a core: the kernel does what has to wait elsewhere.
+//! - A channel that is dropped first waits for its requests: the kernel writes to no memory
+//!   that somebody else has by then.
+//! - A flush, and a write with [`crate::Durability::Media`], end when the kernel says that the
+//!   data is on the media.
+//! - A file has one writer: it is locked (`flock`), and a block device is claimed.
+//!
+//! I/O is direct (O_DIRECT) where the file system states what alignment that takes, else through
+//! the page cache; [`FileDevice::caching`] says which. Memory that a guest did not align goes
+//! through a buffer of ours; [`FileDevice::bounced`] counts that.
+//!
+//! Not here: image formats; files that change their size while they are served.
+
+mod buffers;
+mod channel;
+mod error;
+mod memory;
+mod slot;
+mod status;
+mod target;
+
+pub use error::FileError;
+
+use crate::{Channel, CoreId, Device, Geometry, OpenError};
+use channel::FileChannel;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use target::Target;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Reading and writing; nobody else has it open as a device.
+    ReadWrite,
+    /// Reading only; others may read it too.
+    ReadOnly,
+}
+
+/// How data gets to the media.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caching {
+    /// Past the host's page cache.
+    Direct,
+    /// Through the host's page cache, because the file system cannot do it directly, or not
+    /// with blocks this small.
+    Buffered,
+}
+
+/// A file or block device of the host.
+#[derive(Debug)]
+pub struct FileDevice {
+    target: Arc<Target>,
+    bounced: Arc<AtomicU64>,
+}
+
+impl FileDevice {
+    /// Opens and locks the file or block device at `path`. `block_bytes` of `None` stands for
+    /// the block device's own block size, or 512 for a file. Its size then is its size now.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing stays open or locked then.
+    pub fn open(path: &Path, block_bytes: Option<u32>, access: Access) -> Result<Self, FileError> {
+        let target = Target::open(path, block_bytes, access)?;
+        channel::ring().map_err(FileError::of_ring)?;
+        Ok(Self { target: Arc::new(target), bounced: Arc::default() })
+    }
+
+    /// Whether the host's page cache is used.
+    #[must_use]
+    pub fn caching(&self) -> Caching {
+        self.target.caching()
+    }
+
+    /// How many requests had memory that direct I/O cannot take, and were copied.
+    #[must_use]
+    pub fn bounced(&self) -> u64 {
+        self.bounced.load(Ordering::Relaxed)
+    }
+}
+
+impl Device for FileDevice {
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        let device = || self.target.path().display().to_string();
+        match FileChannel::new(self.target.clone(), self.bounced.clone()) {
+            Ok(channel) => Ok(Box::new(channel)),
+            Err(error) if error.kind() == std::io::ErrorKind::OutOfMemory => {
+                Err(OpenError::Memory { device: device(), reason: error.to_string() })
+            }
+            Err(error) => Err(OpenError::Device { device: device(), reason: error.to_string() }),
+        }
+    }
+}

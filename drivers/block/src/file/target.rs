@@ -1,0 +1,207 @@
+//! What is behind a file device: an open, locked file or block device, and what it can do.
+
+use super::{Access, Caching, FileError};
+use crate::{Blocks, Geometry, Shape, ShapeError};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat, StatxFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// One read or write may be this long, in bytes.
+const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
+/// One read or write may be in this many pieces of memory.
+pub(super) const SPANS_MAX: u16 = 256;
+
+/// One discard or write of zeroes may be this long, in bytes: the kernel does it elsewhere.
+const RANGE_BYTES_MAX: u32 = 1 << 30;
+
+/// The alignment we have without asking: that of a page.
+const PAGE_BYTES: u32 = 4096;
+
+/// The kinds of thing that can be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    File,
+    BlockDevice,
+}
+
+/// What direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Alignment {
+    /// Where each piece of memory starts is a multiple of this.
+    pub memory_bytes: u32,
+    /// Places in the file, and the lengths of pieces of memory, are multiples of this.
+    pub offset_bytes: u32,
+}
+
+/// An open, locked file or block device.
+#[derive(Debug)]
+pub(super) struct Target {
+    file: OwnedFd,
+    path: PathBuf,
+    geometry: Geometry,
+    direct: Option<Alignment>,
+}
+
+impl Target {
+    /// Opens and locks what is at `path`, and finds out what it can do. `block_bytes` of
+    /// `None` stands for the block device's own, or for 512 where it is a file.
+    pub fn open(path: &Path, block_bytes: Option<u32>, access: Access) -> Result<Self, FileError> {
+        let system = |action| {
+            move |error: rustix::io::Errno| FileError::System {
+                action,
+                path: path.to_owned(),
+                source: error.into(),
+            }
+        };
+        let (file, kind) = open_locked(path, access)?;
+        let shape = shape(path, &file, kind, block_bytes)?;
+        let direct = alignment(&file).filter(|direct| direct.offset_bytes <= shape.block_bytes());
+        // This also takes away O_NONBLOCK, with which the kernel would fail what has to wait.
+        let flags = if direct.is_some() { OFlags::DIRECT } else { OFlags::empty() };
+        rustix::fs::fcntl_setfl(&file, flags).map_err(system("set the caching of"))?;
+        let punches = access == Access::ReadWrite && can_punch(&file, kind, shape);
+        let stat = rustix::fs::fstat(&file).map_err(system("examine"))?;
+        let geometry = geometry(shape, access, punches, &stat);
+        Ok(Self { file, path: path.to_owned(), geometry, direct })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// What direct I/O asks for, or nothing where the page cache is used.
+    pub fn direct(&self) -> Option<Alignment> {
+        self.direct
+    }
+
+    pub fn caching(&self) -> Caching {
+        if self.direct.is_some() { Caching::Direct } else { Caching::Buffered }
+    }
+}
+
+impl AsFd for Target {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Looks before it opens, because opening a character device can already do harm, and once
+/// more afterwards, because the name may mean something else by then.
+fn open_locked(path: &Path, access: Access) -> Result<(OwnedFd, Kind), FileError> {
+    let failed = |error: rustix::io::Errno| FileError::of_open(path, error.into());
+    let kind = kind(path, &rustix::fs::stat(path).map_err(failed)?)?;
+    let mode = match access {
+        Access::ReadWrite => OFlags::RDWR,
+        Access::ReadOnly => OFlags::RDONLY,
+    };
+    // For block devices O_EXCL means: not while the kernel or anybody else has claimed it.
+    let claim = if kind == Kind::BlockDevice { OFlags::EXCL } else { OFlags::empty() };
+    let flags = mode | claim | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    if self::kind(path, &rustix::fs::fstat(&file).map_err(failed)?)? != kind {
+        return Err(FileError::Kind { path: path.to_owned() });
+    }
+    lock(path, &file, access)?;
+    Ok((file, kind))
+}
+
+fn kind(path: &Path, stat: &Stat) -> Result<Kind, FileError> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(Kind::File),
+        FileType::BlockDevice => Ok(Kind::BlockDevice),
+        FileType::Directory => Err(FileError::Directory { path: path.to_owned() }),
+        _ => Err(FileError::Kind { path: path.to_owned() }),
+    }
+}
+
+/// One writer, or any number of readers. It goes when the file is closed, however that comes.
+fn lock(path: &Path, file: &OwnedFd, access: Access) -> Result<(), FileError> {
+    let operation = match access {
+        Access::ReadWrite => FlockOperation::NonBlockingLockExclusive,
+        Access::ReadOnly => FlockOperation::NonBlockingLockShared,
+    };
+    match rustix::fs::flock(file, operation) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::InUse { path: path.to_owned() }),
+        Err(error) => Err(FileError::System { action: "lock", path: path.to_owned(), source: error.into() }),
+    }
+}
+
+/// The size in blocks, of the block size asked for.
+fn shape(path: &Path, file: &OwnedFd, kind: Kind, block_bytes: Option<u32>) -> Result<Shape, FileError> {
+    let system = |error: rustix::io::Errno| FileError::System {
+        action: "measure",
+        path: path.to_owned(),
+        source: error.into(),
+    };
+    let least = match kind {
+        Kind::File => 512,
+        Kind::BlockDevice => rustix::fs::ioctl_blksszget(file).map_err(system)?,
+    };
+    let block_bytes = block_bytes.unwrap_or(least);
+    let path = path.to_owned();
+    if block_bytes < least {
+        return Err(FileError::BlockBytes { path, block_bytes, least });
+    }
+    let bytes = rustix::fs::seek(file, rustix::fs::SeekFrom::End(0)).map_err(system)?;
+    let size = FileError::Size { path: path.clone(), bytes, block_bytes };
+    if !bytes.is_multiple_of(u64::from(block_bytes.max(1))) {
+        return Err(size);
+    }
+    Shape::new(block_bytes, Blocks(bytes / u64::from(block_bytes.max(1)))).map_err(|error| match error {
+        ShapeError::BlockBytes { .. } => FileError::BlockBytes { path, block_bytes, least },
+        ShapeError::Blocks { .. } => size,
+    })
+}
+
+/// What direct I/O asks for, where the file system says that it can.
+fn alignment(file: &OwnedFd) -> Option<Alignment> {
+    let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
+    let says = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
+    let alignment =
+        Alignment { memory_bytes: stat.stx_dio_mem_align, offset_bytes: stat.stx_dio_offset_align };
+    let usable = 1..=PAGE_BYTES;
+    (says && usable.contains(&alignment.memory_bytes) && usable.contains(&alignment.offset_bytes))
+        .then_some(alignment)
+}
+
+/// Whether holes can be made. Files are asked by making one where there is nothing, past
+/// the end; block devices say in sysfs whether they can.
+fn can_punch(file: &OwnedFd, kind: Kind, shape: Shape) -> bool {
+    match kind {
+        Kind::File => {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            rustix::fs::fallocate(file, flags, shape.bytes(), u64::from(shape.block_bytes())).is_ok()
+        }
+        Kind::BlockDevice => rustix::fs::fstat(file).is_ok_and(|stat| zeroes_are_offloaded(stat.st_rdev)),
+    }
+}
+
+/// Whether a block device, or the disk that it is a partition of, can zero blocks by itself.
+fn zeroes_are_offloaded(device: u64) -> bool {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    ["queue", "../queue"].iter().any(|queue| {
+        let path = format!("/sys/dev/block/{major}:{minor}/{queue}/write_zeroes_max_bytes");
+        std::fs::read_to_string(path).is_ok_and(|text| text.trim().parse::<u64>().is_ok_and(|most| most > 0))
+    })
+}
+
+fn geometry(shape: Shape, access: Access, punches: bool, stat: &Stat) -> Geometry {
+    let range = RANGE_BYTES_MAX / shape.block_bytes();
+    let writable = access == Access::ReadWrite;
+    let optimal = u32::try_from(stat.st_blksize).unwrap_or(PAGE_BYTES) / shape.block_bytes();
+    Geometry {
+        spans_max: SPANS_MAX,
+        discard_blocks_max: if punches { range } else { 0 },
+        write_zeroes_blocks_max: if writable { range } else { 0 },
+        optimal_blocks: optimal.max(1),
+        volatile_cache: true,
+        read_only: !writable,
+        ..shape.geometry(TRANSFER_BYTES_MAX)
+    }
+}

@@ -1,0 +1,95 @@
+//! The memory device: a disk in memory of our own.
+//!
+//! Path: guest ring -> session -> volume -> **channel**, which copies.
+//!
+//! Invariants
+//! - All channels share the memory. It is never a slice: bytes are copied between spans, so what
+//!   guests make of overlapping requests is their own affair.
+//! - A request is checked against the device's own geometry before an address is made of it.
+//! - A request is short enough that copying it does not keep a core from its other guests.
+//!
+//! Not here: where the memory comes from and that SSDs see it too (`luge-memory`).
+
+#![expect(unsafe_code, reason = "spans of the disk's memory are addresses")]
+
+use crate::immediate::{Execute, ImmediateChannel};
+use crate::{Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, Request, Shape, Status};
+use luge_memory::{DmaMemory, DmaSpace, MemoryError, NumaNode, PageSize, Span};
+use std::sync::Arc;
+
+/// One request may be this long, in bytes: some tens of microseconds to copy or to clear.
+const REQUEST_BYTES_MAX: u32 = 1 << 20;
+
+/// A disk in memory. Its content, zeroes at first, goes when it is dropped.
+pub struct MemoryDevice {
+    memory: Arc<DmaMemory>,
+    geometry: Geometry,
+}
+
+impl MemoryDevice {
+    /// A disk of that shape in pages of that size, on `node` where one is given.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is not that much memory; nothing is kept then.
+    pub fn new(
+        space: &Arc<DmaSpace>,
+        shape: Shape,
+        pages: PageSize,
+        node: Option<NumaNode>,
+    ) -> Result<Self, MemoryError> {
+        let memory = Arc::new(DmaMemory::allocate(space, shape.bytes(), pages, node)?);
+        Ok(Self { memory, geometry: shape.geometry(REQUEST_BYTES_MAX) })
+    }
+}
+
+impl Device for MemoryDevice {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        let disk = Disk { memory: self.memory.clone(), block_bytes: self.geometry.block_bytes };
+        Ok(Box::new(ImmediateChannel::new(disk, self.geometry)))
+    }
+}
+
+/// A channel's share of the disk.
+struct Disk {
+    memory: Arc<DmaMemory>,
+    block_bytes: u32,
+}
+
+impl Disk {
+    /// The memory of `blocks` blocks from `lba`; nothing where they are not all on the disk.
+    fn blocks(&self, lba: Lba, blocks: u32) -> Option<Span> {
+        let offset = lba.0.checked_mul(u64::from(self.block_bytes))?;
+        let len = blocks.checked_mul(self.block_bytes)?;
+        // SAFETY: the span is used in `execute` only, while `self` keeps the memory.
+        unsafe { self.memory.span(offset, len) }
+    }
+}
+
+impl Execute for Disk {
+    fn execute(&self, request: &Request<'_>) -> Status {
+        if request.operation == Operation::Flush {
+            return Status::Success;
+        }
+        let Some(disk) = self.blocks(request.lba, request.blocks) else { return Status::OutOfRange };
+        match request.operation {
+            Operation::Read => in_step(disk, request.data, |here, to| here.copy_to(to)),
+            Operation::Write(_) => in_step(disk, request.data, |here, from| from.copy_to(here)),
+            Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => disk.fill(0),
+            Operation::Flush => {}
+        }
+        Status::Success
+    }
+}
+
+/// Calls `copy` for every span of `data`, with the piece of the disk that belongs to it.
+fn in_step(mut disk: Span, data: &[Span], copy: impl Fn(&Span, &Span) -> usize) {
+    for span in data {
+        let (here, after) = disk.split_at(span.len());
+        copy(&here, span);
+        disk = after;
+    }
+}
