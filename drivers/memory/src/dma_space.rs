@@ -50,6 +50,18 @@ struct State {
     mapped: BTreeMap<Iova, Arc<Mapping>>,
 }
 
+impl State {
+    /// Hands out only what `iommu` accepts from here on.
+    fn restrict(&mut self, iommu: &dyn Iommu) -> io::Result<()> {
+        self.allocator.restrict(&iommu.usable()?).map_err(|iova| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the IOMMU cannot map address {iova}, which is in use"),
+            )
+        })
+    }
+}
+
 impl DmaSpace {
     /// An empty space without an IOMMU: addresses are handed out, no device sees them.
     #[must_use]
@@ -64,13 +76,7 @@ impl DmaSpace {
     /// the IOMMU is not attached then.
     pub fn attach(&self, iommu: Arc<dyn Iommu>) -> io::Result<()> {
         let mut state = self.lock();
-        let usable = iommu.usable()?;
-        state.allocator.restrict(&usable).map_err(|iova| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("the IOMMU cannot map address {iova}, which is in use"),
-            )
-        })?;
+        state.restrict(&*iommu)?;
         let mut done = Vec::new();
         for (&iova, memory) in &state.mapped {
             if let Err(error) = iommu.map(iova, memory) {
@@ -81,6 +87,14 @@ impl DmaSpace {
         }
         state.iommus.push(iommu);
         Ok(())
+    }
+
+    /// Learns that an attached IOMMU may accept less than before: a device has joined it.
+    ///
+    /// # Errors
+    /// As for [`DmaSpace::attach`]; that device must leave then.
+    pub fn narrow(&self, iommu: &dyn Iommu) -> io::Result<()> {
+        self.lock().restrict(iommu)
     }
 
     /// Removes an IOMMU, after the last device behind it has gone.
@@ -205,6 +219,27 @@ mod tests {
         assert_eq!(late.mapped.lock().unwrap().get(&region.iova()), Some(&0x2000));
         drop(region);
         assert!(early.mapped.lock().unwrap().is_empty() && late.mapped.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_iommu_that_comes_to_accept_less_is_given_no_more_than_that() {
+        struct Narrow(IovaRange);
+        impl Iommu for Narrow {
+            fn usable(&self) -> io::Result<Vec<IovaRange>> {
+                Ok(vec![self.0])
+            }
+            fn map(&self, _: Iova, _: &Mapping) -> io::Result<()> {
+                Ok(())
+            }
+            fn unmap(&self, _: Iova, _: u64) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let space = DmaSpace::new();
+        space.narrow(&Narrow(IovaRange { first: 1 << 33, last: u64::MAX })).unwrap();
+        let region = space.map(memory(0x1000)).unwrap();
+        assert!(region.iova() >= Iova(1 << 33));
+        assert!(space.narrow(&Narrow(IovaRange { first: 0, last: (1 << 33) - 1 })).is_err());
     }
 
     #[test]
