@@ -1,0 +1,269 @@
+//! Takes an SSD from its kernel driver and gives it to vfio-pci, and back.
+//!
+//! ```text
+//!              (1)             (2)                (3)                 (4)
+//!   checked ---------> named ---------> free ---------------> probed -------> bound
+//!      |                 |                |                      |
+//!      +-- refused       +------- (5) ----+---------- (5) -------+--> as before
+//! ```
+//!
+//! 1. `driver_override` is set to vfio-pci: no other driver may take the function from here on.
+//! 2. The function is unbound from the driver it has.
+//! 3. The kernel looks for a driver again (`drivers_probe`).
+//! 4. It is bound to vfio-pci.
+//! 5. On any failure the override is cleared, and the function is where it was.
+//!
+//! Invariants
+//! - An SSD that the host uses is refused, by the name of what uses it.
+//! - A refusal or a failure leaves the function with the driver it had.
+//!
+//! Not here: opening the function (`Vfio`).
+
+use crate::sysfs::{NVME_CLASS, names};
+use crate::{BindError, PciAddress, SysfsRoot, in_use};
+use std::path::PathBuf;
+
+const VFIO_PCI: &str = "vfio-pci";
+
+/// Drivers that take no part in DMA of their own; the kernel lets them share a group with
+/// vfio-pci.
+const HARMLESS: [&str; 3] = [VFIO_PCI, "pcieport", "pci-stub"];
+
+/// A function that vfio-pci has, and how to give it back. Dropping it changes nothing: a
+/// process that dies should not give SSDs back to the kernel.
+#[derive(Debug)]
+#[must_use]
+pub struct Binding {
+    root: SysfsRoot,
+    address: PciAddress,
+    before: Option<String>,
+}
+
+/// Binds an NVMe controller to vfio-pci. One that is bound already is left so.
+///
+/// # Errors
+/// [`BindError`]; the function keeps the driver it had.
+pub fn bind(root: &SysfsRoot, address: PciAddress) -> Result<Binding, BindError> {
+    check(root, address)?;
+    let binding = Binding { root: root.clone(), address, before: root.driver(address) };
+    if binding.before.as_deref() != Some(VFIO_PCI) {
+        take(root, address).inspect_err(|_| drop(binding.give_back()))?;
+    }
+    Ok(binding)
+}
+
+impl Binding {
+    /// The function.
+    #[must_use]
+    pub fn address(&self) -> PciAddress {
+        self.address
+    }
+
+    /// Gives the function back to the driver it had, if it had another one. It must have been
+    /// closed: the kernel waits for that.
+    ///
+    /// # Errors
+    /// [`BindError::Write`].
+    pub fn restore(self) -> Result<(), BindError> {
+        if self.before.as_deref() == Some(VFIO_PCI) {
+            return Ok(());
+        }
+        self.give_back()
+    }
+
+    fn give_back(&self) -> Result<(), BindError> {
+        let (root, address) = (&self.root, self.address);
+        write(root, root.function(address, "driver_override"), "\n")?;
+        if root.driver(address) == self.before {
+            return Ok(());
+        }
+        unbind(root, address)?;
+        if self.before.is_some() { probe(root, address) } else { Ok(()) }
+    }
+}
+
+fn take(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+    write(root, root.function(address, "driver_override"), VFIO_PCI)?;
+    unbind(root, address)?;
+    probe(root, address)?;
+    let bound = root.driver(address).as_deref() == Some(VFIO_PCI);
+    bound.then_some(()).ok_or(BindError::Refused(address))
+}
+
+fn unbind(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+    match root.driver(address) {
+        Some(_) => write(root, root.function(address, "driver/unbind"), &address.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn probe(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+    write(root, root.path("/sys/bus/pci/drivers_probe"), &address.to_string())
+}
+
+fn write(root: &SysfsRoot, path: PathBuf, text: &str) -> Result<(), BindError> {
+    root.store(&path, text).map_err(|source| BindError::Write { path, source })
+}
+
+/// All reasons to leave the function alone, the plainest first.
+fn check(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+    let class = root.class(address).ok_or(BindError::NoSuchDevice(address))?;
+    if class != NVME_CLASS {
+        return Err(BindError::NotNvme { address, class });
+    }
+    if let Some(by) = in_use::find(root, address) {
+        return Err(BindError::InUse { address, by });
+    }
+    match root.driver(address) {
+        Some(driver) if driver != "nvme" && driver != VFIO_PCI => {
+            return Err(BindError::BoundElsewhere { address, driver });
+        }
+        _ => {}
+    }
+    check_group(root, address)?;
+    let known = root.path("/sys/bus/pci/drivers").join(VFIO_PCI).exists();
+    known.then_some(()).ok_or(BindError::NoVfioPci)
+}
+
+/// Checks that no host driver has another function of the IOMMU group: all of a group reach
+/// the same memory. Returns the group.
+pub fn check_group(root: &SysfsRoot, address: PciAddress) -> Result<u32, BindError> {
+    let group = root.iommu_group(address).ok_or(BindError::NoIommuGroup(address))?;
+    let members = names(&root.function(address, "iommu_group/devices")).unwrap_or_default();
+    let others: Vec<String> = members
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .filter(|&other| other != address)
+        .filter_map(|other| Some((other, root.driver(other)?)))
+        .filter(|(_, driver)| !HARMLESS.contains(&driver.as_str()))
+        .map(|(other, driver)| format!("{other} ({driver})"))
+        .collect();
+    if others.is_empty() {
+        return Ok(group);
+    }
+    Err(BindError::GroupNotViable { address, group, others: others.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::FakeHost;
+
+    const ADDRESS: &str = "0000:01:00.0";
+
+    fn address() -> PciAddress {
+        ADDRESS.parse().unwrap()
+    }
+
+    /// One SSD in group 7, driven by the kernel.
+    fn host() -> FakeHost {
+        let host = FakeHost::new();
+        host.driver("vfio-pci").driver("nvme").driver("e1000");
+        host.function(ADDRESS).group(ADDRESS, 7).bound(ADDRESS, "nvme");
+        host
+    }
+
+    /// The refusal, after which the host must be as it was.
+    fn refused(host: &FakeHost) -> String {
+        let before = host.root().driver(address());
+        let error = bind(&host.root(), address()).unwrap_err();
+        assert_eq!(host.root().driver(address()), before);
+        assert_eq!(host.read("drivers_probe"), "", "something was changed");
+        error.to_string()
+    }
+
+    #[test]
+    fn an_ssd_goes_to_vfio_pci_and_back() {
+        let host = host();
+        let binding = bind(&host.root(), address()).unwrap();
+        assert_eq!(host.root().driver(address()).as_deref(), Some("vfio-pci"));
+        binding.restore().unwrap();
+        assert_eq!(host.root().driver(address()).as_deref(), Some("nvme"));
+    }
+
+    #[test]
+    fn an_ssd_without_a_driver_has_none_afterwards() {
+        let host = FakeHost::new();
+        host.driver("vfio-pci").driver("nvme").function(ADDRESS).group(ADDRESS, 7);
+        let binding = bind(&host.root(), address()).unwrap();
+        assert_eq!(host.root().driver(address()).as_deref(), Some("vfio-pci"));
+        binding.restore().unwrap();
+        assert_eq!(host.root().driver(address()), None);
+    }
+
+    #[test]
+    fn an_ssd_that_vfio_pci_has_stays_there() {
+        let host = host();
+        host.bound(ADDRESS, "vfio-pci");
+        bind(&host.root(), address()).unwrap().restore().unwrap();
+        assert_eq!(host.root().driver(address()).as_deref(), Some("vfio-pci"));
+        assert_eq!(host.read("drivers_probe"), "");
+    }
+
+    #[test]
+    fn an_ssd_that_vfio_pci_does_not_take_goes_back() {
+        let host = host();
+        host.driver_that_refuses("vfio-pci");
+        let error = bind(&host.root(), address()).unwrap_err();
+        assert!(matches!(error, BindError::Refused(_)), "{error}");
+        assert_eq!(host.root().driver(address()).as_deref(), Some("nvme"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named_and_nothing_changes() {
+        let host = host();
+        host.remove(&format!("sys/bus/pci/devices/{ADDRESS}/driver_override"));
+        assert!(refused(&host).contains("driver_override"));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_refused() {
+        let error = bind(&FakeHost::new().root(), address()).unwrap_err();
+        assert!(error.to_string().contains("no PCI device 0000:01:00.0"), "{error}");
+    }
+
+    #[test]
+    fn a_device_that_is_no_nvme_controller_is_refused() {
+        let host = host();
+        host.attribute(ADDRESS, "class", "0x020000\n");
+        assert!(refused(&host).contains("its PCI class is 0x020000"));
+    }
+
+    #[test]
+    fn an_ssd_that_is_in_use_is_refused_by_name() {
+        let host = host();
+        host.disk(ADDRESS, "nvme0", "nvme0n1", "259:0").partition("nvme0n1", "nvme0n1p1", "259:1");
+        host.file("proc/self/mountinfo", "22 1 259:1 / / rw - ext4 /dev/nvme0n1p1 rw\n");
+        assert!(refused(&host).contains("nvme0n1p1 is mounted on /;"));
+    }
+
+    #[test]
+    fn an_ssd_of_another_driver_is_refused() {
+        let host = host();
+        host.driver("uio_pci_generic").bound(ADDRESS, "uio_pci_generic");
+        assert!(refused(&host).contains("/sys/bus/pci/drivers/uio_pci_generic/unbind"));
+    }
+
+    #[test]
+    fn an_ssd_behind_no_iommu_is_refused() {
+        let host = FakeHost::new();
+        host.driver("vfio-pci").function(ADDRESS);
+        assert!(refused(&host).contains("intel_iommu=on"));
+    }
+
+    #[test]
+    fn an_ssd_that_shares_its_group_with_the_host_is_refused() {
+        let host = host();
+        host.function("0000:01:00.1").group("0000:01:00.1", 7).bound("0000:01:00.1", "e1000");
+        host.function("0000:01:00.2").group("0000:01:00.2", 7);
+        let error = refused(&host);
+        assert!(error.contains("0000:01:00.1 (e1000) of the same IOMMU group 7"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_without_vfio_pci_is_told() {
+        let host = FakeHost::new();
+        host.driver("nvme").function(ADDRESS).group(ADDRESS, 7).bound(ADDRESS, "nvme");
+        assert!(refused(&host).contains("modprobe vfio-pci"));
+    }
+}

@@ -1,0 +1,164 @@
+//! A function's registers: BAR 0, mapped where the kernel permits it.
+//!
+//! Path: NVMe queue pair -> **doorbell** -> SSD; the doorbells are a [`Span`] from here.
+//!
+//! Invariants
+//! - Every access is one aligned 32-bit load or store inside the BAR.
+//! - What may not be mapped (an MSI-X table, on kernels before 4.16) is reached by system calls.
+//! - Memory space stays decoded while the BAR is mapped (`config`), else a load were a bus error.
+
+#![expect(unsafe_code, reason = "mapped registers are handed out as addresses")]
+
+use crate::reply::Region;
+use luge_memory::{Iova, SharedArray, Span};
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+/// The registers.
+pub struct Bar {
+    region: Region,
+    windows: Vec<Window>,
+}
+
+/// A part of the BAR that is mapped.
+struct Window {
+    first: u32,
+    registers: Span,
+    _memory: MmapRaw,
+}
+
+impl Bar {
+    /// Maps what may be mapped of `region`.
+    pub fn map(file: &File, region: Region) -> io::Result<Self> {
+        let windows = region
+            .mappable
+            .iter()
+            .filter(|&&(_, len)| len > 0)
+            .filter_map(|&(first, len)| Some((u32::try_from(first).ok()?, u32::try_from(len).ok()?)))
+            .map(|(first, len)| Window::map(file, &region, (first, len)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { region, windows })
+    }
+
+    /// The register at `offset`; all ones where there is none, or no device any more.
+    ///
+    /// Acquire: what is loaded from memory afterwards is not older than the register. On x86 a
+    /// BAR is uncached, so the CPU keeps its accesses in order; this holds the compiler to it.
+    pub fn read32(&self, file: &File, offset: u32) -> u32 {
+        match self.place(offset) {
+            Place::Mapped(word) => word.load(0, Ordering::Acquire),
+            Place::InFile(at) => {
+                let mut bytes = [0; 4];
+                file.read_exact_at(&mut bytes, at).map_or(u32::MAX, |()| u32::from_le_bytes(bytes))
+            }
+            Place::Nowhere => u32::MAX,
+        }
+    }
+
+    /// Sets the register at `offset`, if there is one.
+    ///
+    /// Release: what was stored to memory before is there when the register changes.
+    pub fn write32(&self, file: &File, offset: u32, value: u32) {
+        match self.place(offset) {
+            Place::Mapped(word) => word.store(0, value, Ordering::Release),
+            // A device that is gone takes no store, and says so at the next load.
+            Place::InFile(at) => drop(file.write_all_at(&value.to_le_bytes(), at)),
+            Place::Nowhere => {}
+        }
+    }
+
+    /// `len` bytes of registers from `offset`, if they are mapped.
+    pub fn registers(&self, offset: u32, len: u32) -> Option<Span> {
+        self.windows.iter().find_map(|window| {
+            let at = offset.checked_sub(window.first)?;
+            window.registers.slice(at, len)
+        })
+    }
+
+    fn place(&self, offset: u32) -> Place {
+        let inside = offset.is_multiple_of(4) && u64::from(offset) + 4 <= self.region.len;
+        if !inside {
+            return Place::Nowhere;
+        }
+        match self.registers(offset, 4).and_then(SharedArray::new) {
+            Some(word) => Place::Mapped(word),
+            None => Place::InFile(self.region.offset + u64::from(offset)),
+        }
+    }
+}
+
+/// Where a register is.
+enum Place {
+    Mapped(SharedArray<u32>),
+    InFile(u64),
+    Nowhere,
+}
+
+impl Window {
+    fn map(file: &File, region: &Region, (first, len): (u32, u32)) -> io::Result<Self> {
+        let offset = region.offset + u64::from(first);
+        let memory = MmapOptions::new().offset(offset).len(len as usize).map_raw(file.as_raw_fd())?;
+        let host = NonNull::new(memory.as_mut_ptr()).ok_or(io::ErrorKind::InvalidData)?;
+        // SAFETY: the mapping has `len` bytes and lives as long as the window, which the function
+        // that hands out spans keeps. No device reaches registers through an IOMMU: no Iova.
+        let registers = unsafe { Span::new(host, Iova(0), len) };
+        Ok(Self { first, registers, _memory: memory })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::rig::{device_file, region};
+
+    /// A BAR of 16 KiB at 0x2000 of a file.
+    fn bar(mappable: &[(u64, u64)]) -> (File, Bar) {
+        let file = device_file(0x6000);
+        file.write_all_at(&0x0001_0400u32.to_le_bytes(), 0x2008).unwrap();
+        let bar = Bar::map(&file, region(0x2000, 0x4000, mappable)).unwrap();
+        (file, bar)
+    }
+
+    #[test]
+    fn registers_are_the_same_mapped_or_not() {
+        for mappable in [&[(0, 0x4000)][..], &[], &[(0x1000, 0x1000)]] {
+            let (file, bar) = bar(mappable);
+            assert_eq!(bar.read32(&file, 8), 0x0001_0400);
+            bar.write32(&file, 0x1004, 7);
+            bar.write32(&file, 0x3ffc, 8);
+            assert_eq!((bar.read32(&file, 0x1004), bar.read32(&file, 0x3ffc)), (7, 8));
+        }
+    }
+
+    #[test]
+    fn past_the_end_are_ones_and_stores_go_nowhere() {
+        for mappable in [&[(0, 0x4000)][..], &[]] {
+            let (file, bar) = bar(mappable);
+            for offset in [0x4000, 0x3ffd, 2, u32::MAX, u32::MAX - 3] {
+                bar.write32(&file, offset, 0);
+                assert_eq!(bar.read32(&file, offset), u32::MAX, "{offset:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_does_not_answer_reads_as_ones() {
+        let (file, bar) = bar(&[]);
+        file.set_len(0x2000).unwrap();
+        assert_eq!(bar.read32(&file, 8), u32::MAX);
+    }
+
+    #[test]
+    fn doorbells_are_given_out_where_they_are_mapped() {
+        let (file, bar) = bar(&[(0, 0x1000), (0x2000, 0x1000)]);
+        let doorbells: SharedArray<u32> = SharedArray::new(bar.registers(0x2000, 0x1000).unwrap()).unwrap();
+        doorbells.store(1, 9, Ordering::Release);
+        assert_eq!(bar.read32(&file, 0x2004), 9);
+        assert!(bar.registers(0x1000, 8).is_none() && bar.registers(0x2ffc, 8).is_none());
+    }
+}

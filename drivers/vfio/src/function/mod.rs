@@ -1,0 +1,178 @@
+//! A PCI function that VFIO gave us: registers, configuration, interrupts, reset.
+//!
+//! Path: NVMe queue pair -> **registers** -> SSD.
+//!
+//! Invariants
+//! - It accesses no memory before its driver lets it, and none once it is dropped.
+//! - Dropping it: memory access off, interrupts off, registers unmapped, file closed, and with
+//!   the last function of the process the IOMMU domain detached.
+//!
+//! Not here: who may have it (`binding`), which memory it reaches (`domain`), what its registers
+//! mean (`nvme`).
+
+mod bar;
+mod config;
+#[cfg(test)]
+mod rig;
+
+use crate::reply::{Region, Reply};
+use crate::vfio::Seat;
+use crate::{PciAddress, VfioError, ioctl};
+use bar::Bar;
+use config::ConfigSpace;
+use luge_memory::{MemoryAccess, NumaNode, PciFunction, Span};
+use rustix::event::{EventfdFlags, eventfd};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use vfio_bindings::bindings::vfio::{
+    VFIO_DEVICE_FLAGS_RESET, VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
+};
+
+/// The function. Its parts are dropped in the order they stand in.
+pub struct VfioFunction {
+    name: String,
+    node: Option<NumaNode>,
+    vectors: u16,
+    reset: Reset,
+    bar: Bar,
+    config: Region,
+    seat: Seat,
+}
+
+/// Whether a function can be reset.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reset {
+    Possible,
+    Impossible,
+}
+
+impl VfioFunction {
+    /// Awake, its registers mapped, its memory access forbidden.
+    pub fn open(seat: Seat, address: PciAddress, node: Option<NumaNode>) -> Result<Self, VfioError> {
+        let failed = |what| move |source| VfioError::Kernel { address, what, source };
+        let file = seat.file().ok_or_else(gone).map_err(failed("reaching it"))?;
+        let flags = ioctl::device_flags(file).map_err(failed("reading what it can do"))?;
+        let config =
+            region(file, VFIO_PCI_CONFIG_REGION_INDEX).map_err(failed("finding its configuration"))?;
+        let registers = region(file, VFIO_PCI_BAR0_REGION_INDEX).map_err(failed("finding its BAR 0"))?;
+        if registers.len == 0 {
+            return Err(VfioError::NoRegisters(address));
+        }
+        let space = ConfigSpace { file, region: &config };
+        space.power_on().map_err(failed("waking it"))?;
+        space.set_memory_access(MemoryAccess::Forbidden).map_err(failed("forbidding it memory access"))?;
+        let bar = Bar::map(file, registers).map_err(failed("mapping its BAR 0"))?;
+        let vectors = ioctl::msix_vectors(file).map_err(failed("counting its interrupts"))?;
+        let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
+        let reset = if flags & VFIO_DEVICE_FLAGS_RESET == 0 { Reset::Impossible } else { Reset::Possible };
+        Ok(Self { name: address.to_string(), node, vectors, reset, bar, config, seat })
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.seat.file().ok_or_else(gone)
+    }
+
+    fn config(&self) -> io::Result<ConfigSpace<'_>> {
+        Ok(ConfigSpace { file: self.file()?, region: &self.config })
+    }
+
+    /// An error of ours, which names the function.
+    fn error(&self, kind: io::ErrorKind, what: impl std::fmt::Display) -> io::Error {
+        io::Error::new(kind, format!("{}: {what}", self.name))
+    }
+}
+
+impl PciFunction for VfioFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read32(&self, offset: u32) -> u32 {
+        self.file().map_or(u32::MAX, |file| self.bar.read32(file, offset))
+    }
+
+    fn write32(&self, offset: u32, value: u32) {
+        if let Ok(file) = self.file() {
+            self.bar.write32(file, offset, value);
+        }
+    }
+
+    fn registers(&self, offset: u32, len: u32) -> io::Result<Span> {
+        let unmapped = || {
+            let what = format!("{len} bytes at {offset:#x} of BAR 0 cannot be mapped");
+            self.error(io::ErrorKind::Unsupported, what)
+        };
+        self.bar.registers(offset, len).ok_or_else(unmapped)
+    }
+
+    fn set_bus_master(&self, access: MemoryAccess) -> io::Result<()> {
+        let set = self.config().and_then(|config| config.set_memory_access(access));
+        set.map_err(|error| {
+            self.error(error.kind(), format_args!("setting its memory access failed: {error}"))
+        })
+    }
+
+    fn vectors(&self) -> u16 {
+        self.vectors
+    }
+
+    fn enable_interrupts(&self, count: u16) -> io::Result<Vec<OwnedFd>> {
+        if count > self.vectors {
+            let what = format!("it has {} MSI-X vectors, not {count}", self.vectors);
+            return Err(self.error(io::ErrorKind::Unsupported, what));
+        }
+        let file = self.file()?;
+        // Vectors that are routed already would stay so, beyond the first `count`.
+        ioctl::set_msix(file, &[])?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let eventfds = (0..count).map(|_| eventfd(0, flags)).collect::<Result<Vec<_>, _>>()?;
+        if eventfds.is_empty() {
+            return Ok(eventfds);
+        }
+        match ioctl::set_msix(file, &eventfds) {
+            Ok(0) => Ok(eventfds),
+            Ok(left) => {
+                let what = format!("the machine has {left} interrupt vectors left, not {count}");
+                Err(self.error(io::ErrorKind::QuotaExceeded, what))
+            }
+            Err(error) => {
+                Err(self.error(error.kind(), format_args!("routing its interrupts failed: {error}")))
+            }
+        }
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        if self.reset == Reset::Impossible {
+            return Err(self.error(io::ErrorKind::Unsupported, "there is no way to reset it"));
+        }
+        let config = self.config()?;
+        let command = config.command()?;
+        ioctl::reset(self.file()?)
+            .map_err(|error| self.error(error.kind(), format_args!("resetting it failed: {error}")))?;
+        config.set_command(command)
+    }
+
+    fn numa_node(&self) -> Option<NumaNode> {
+        self.node
+    }
+}
+
+impl Drop for VfioFunction {
+    fn drop(&mut self) {
+        // A function that is gone refuses both, and does neither any more. Closing its file
+        // makes the kernel do the same once more.
+        let _ = self.set_bus_master(MemoryAccess::Forbidden);
+        let _ = self.file().and_then(|file| ioctl::set_msix(file, &[]));
+    }
+}
+
+fn region(file: &File, index: u32) -> io::Result<Region> {
+    let contradiction =
+        || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer contradicts itself");
+    Region::parse(Reply(&ioctl::region_info(file, index)?)).ok_or_else(contradiction)
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "it is closed")
+}

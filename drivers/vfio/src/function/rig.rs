@@ -1,0 +1,16 @@
+//! What a device's file looks like, for unit tests: a plain file in memory.
+
+use crate::reply::Region;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::fs::File;
+
+/// `len` zeroes.
+pub fn device_file(len: u64) -> File {
+    let file = memfd_create("device", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&file, len).unwrap();
+    file.into()
+}
+
+pub fn region(offset: u64, len: u64, mappable: &[(u64, u64)]) -> Region {
+    Region { offset, len, mappable: mappable.to_vec() }
+}

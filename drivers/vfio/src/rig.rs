@@ -1,0 +1,128 @@
+//! A host for unit tests: a tree of `/sys`, `/proc` and `/dev`, and just enough of a kernel
+//! to answer what is written there.
+
+use crate::SysfsRoot;
+use crate::sysfs::write_existing;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// The tree. Gone when dropped.
+pub struct FakeHost {
+    folder: TempDir,
+}
+
+impl FakeHost {
+    /// A host without a PCI function or driver.
+    pub fn new() -> Self {
+        let host = Self { folder: tempfile::tempdir().unwrap() };
+        host.file("sys/bus/pci/drivers_probe", "")
+            .folder("sys/bus/pci/devices")
+            .folder("sys/bus/pci/drivers");
+        host
+    }
+
+    pub fn root(&self) -> SysfsRoot {
+        SysfsRoot::with_store(self.folder.path(), kernel)
+    }
+
+    /// A file, with the folders above it.
+    pub fn file(&self, path: &str, text: &str) -> &Self {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn folder(&self, path: &str) -> &Self {
+        fs::create_dir_all(self.folder.path().join(path)).unwrap();
+        self
+    }
+
+    pub fn remove(&self, path: &str) {
+        fs::remove_file(self.folder.path().join(path)).unwrap();
+    }
+
+    /// What a file of `/sys/bus/pci` holds.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join("sys/bus/pci").join(name)).unwrap()
+    }
+
+    /// An NVMe controller without a driver.
+    pub fn function(&self, address: &str) -> &Self {
+        self.attribute(address, "class", "0x010802\n").attribute(address, "driver_override", "(null)\n")
+    }
+
+    pub fn attribute(&self, address: &str, name: &str, text: &str) -> &Self {
+        self.file(&format!("sys/bus/pci/devices/{address}/{name}"), text)
+    }
+
+    pub fn driver(&self, name: &str) -> &Self {
+        self.file(&format!("sys/bus/pci/drivers/{name}/unbind"), "")
+    }
+
+    /// A driver that takes no function.
+    pub fn driver_that_refuses(&self, name: &str) -> &Self {
+        self.file(&format!("sys/bus/pci/drivers/{name}/refuses"), "")
+    }
+
+    pub fn bound(&self, address: &str, driver: &str) -> &Self {
+        bind(&self.root(), address, driver);
+        self
+    }
+
+    pub fn group(&self, address: &str, number: u32) -> &Self {
+        let group = format!("sys/kernel/iommu_groups/{number}");
+        self.file(&format!("{group}/devices/{address}"), "");
+        let link = self.folder.path().join(format!("sys/bus/pci/devices/{address}/iommu_group"));
+        symlink(self.folder.path().join(group), link).unwrap();
+        self
+    }
+
+    /// A block device that the kernel's NVMe driver made.
+    pub fn disk(&self, address: &str, controller: &str, disk: &str, number: &str) -> &Self {
+        self.folder(&format!("sys/bus/pci/devices/{address}/nvme/{controller}/{disk}"));
+        self.folder(&format!("sys/class/block/{disk}/holders"));
+        self.file(&format!("sys/class/block/{disk}/dev"), &format!("{number}\n"))
+    }
+
+    pub fn partition(&self, disk: &str, partition: &str, number: &str) -> &Self {
+        self.folder(&format!("sys/class/block/{disk}/{partition}"));
+        self.file(&format!("sys/class/block/{partition}/dev"), &format!("{number}\n"))
+    }
+}
+
+/// What the kernel does when `text` is written to `path`.
+fn kernel(root: &SysfsRoot, path: &Path, text: &str) -> io::Result<()> {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some("driver_override") => {
+            fs::metadata(path)?;
+            fs::write(path, text)
+        }
+        Some("unbind") => fs::remove_file(root.path(&format!("/sys/bus/pci/devices/{text}/driver"))),
+        Some("drivers_probe") => {
+            write_existing(path, text)?;
+            probe(root, text);
+            Ok(())
+        }
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn probe(root: &SysfsRoot, address: &str) {
+    let function = root.path(&format!("/sys/bus/pci/devices/{address}"));
+    let wanted = fs::read_to_string(function.join("driver_override")).unwrap();
+    let driver = if wanted.trim().is_empty() { "nvme" } else { wanted.trim() };
+    let folder = root.path("/sys/bus/pci/drivers").join(driver);
+    if folder.exists() && !folder.join("refuses").exists() {
+        bind(root, address, driver);
+    }
+}
+
+fn bind(root: &SysfsRoot, address: &str, driver: &str) {
+    let link = root.path(&format!("/sys/bus/pci/devices/{address}/driver"));
+    let _ = fs::remove_file(&link);
+    symlink(root.path("/sys/bus/pci/drivers").join(driver), link).unwrap();
+}

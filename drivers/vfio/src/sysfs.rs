@@ -1,0 +1,158 @@
+//! What the kernel tells about PCI functions in `/sys`, `/proc` and `/dev`.
+//!
+//! Invariant: every path starts at one root, so that a test runs against a tree of its own.
+//!
+//! Not here: what is done about it (`binding`).
+
+use crate::PciAddress;
+use luge_memory::NumaNode;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h: NVMe
+/// (NVM Express over PCIe Transport Specification, class code).
+pub const NVME_CLASS: u32 = 0x01_08_02;
+
+/// How a file of `/sys` is written.
+type Store = fn(&SysfsRoot, &Path, &str) -> io::Result<()>;
+
+/// The folder that `sys`, `proc` and `dev` are in: `/` but in tests.
+#[derive(Clone, Debug)]
+pub struct SysfsRoot {
+    root: PathBuf,
+    store: Store,
+}
+
+impl Default for SysfsRoot {
+    fn default() -> Self {
+        Self::new("/")
+    }
+}
+
+impl SysfsRoot {
+    /// The tree below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), store: |_, path, text| write_existing(path, text) }
+    }
+
+    /// A tree where `store` stands in for the kernel.
+    #[cfg(test)]
+    pub fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
+        Self { root: root.into(), store }
+    }
+
+    /// The path in this tree of what is at `path` in `/`.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// A file or folder of a function.
+    pub fn function(&self, address: PciAddress, name: &str) -> PathBuf {
+        self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
+    }
+
+    /// Whether there is such a function.
+    pub fn exists(&self, address: PciAddress) -> bool {
+        self.function(address, "class").exists()
+    }
+
+    /// Writes a file that exists.
+    pub fn store(&self, path: &Path, text: &str) -> io::Result<()> {
+        (self.store)(self, path, text)
+    }
+
+    /// All functions of the NVMe class, in the order of their addresses.
+    ///
+    /// # Errors
+    /// If the list of PCI functions cannot be read.
+    pub fn nvme_functions(&self) -> io::Result<Vec<PciAddress>> {
+        let mut found: Vec<PciAddress> = names(&self.path("/sys/bus/pci/devices"))?
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .filter(|&address| self.class(address) == Some(NVME_CLASS))
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// A function's class code, where it can be read.
+    #[must_use]
+    pub fn class(&self, address: PciAddress) -> Option<u32> {
+        let text = fs::read_to_string(self.function(address, "class")).ok()?;
+        u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+    }
+
+    /// The kernel driver that a function is bound to, if any.
+    #[must_use]
+    pub fn driver(&self, address: PciAddress) -> Option<String> {
+        link_name(&self.function(address, "driver"))
+    }
+
+    /// The number of a function's IOMMU group; none where no IOMMU stands before it.
+    #[must_use]
+    pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
+        link_name(&self.function(address, "iommu_group"))?.parse().ok()
+    }
+
+    /// The name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
+    pub fn vfio_device(&self, address: PciAddress) -> Option<String> {
+        names(&self.function(address, "vfio-dev")).ok()?.into_iter().find(|name| name.starts_with("vfio"))
+    }
+
+    /// The memory node a function is near, where known.
+    #[must_use]
+    pub fn numa_node(&self, address: PciAddress) -> Option<NumaNode> {
+        fs::read_to_string(self.function(address, "numa_node")).ok()?.trim().parse().ok().map(NumaNode)
+    }
+}
+
+/// The names in a folder, sorted.
+pub fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The last name of what a symbolic link points to.
+fn link_name(link: &Path) -> Option<String> {
+    Some(fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
+}
+
+/// One `write` to a file that the kernel made: never creates one, never truncates.
+pub fn write_existing(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rig::FakeHost;
+    use luge_memory::NumaNode;
+
+    #[test]
+    fn only_nvme_controllers_are_listed_in_order() {
+        let host = FakeHost::new();
+        host.function("0000:02:00.0").function("0000:01:00.0").function("10000:01:00.0");
+        host.function("0000:00:1f.2").attribute("0000:00:1f.2", "class", "0x010601\n");
+        let found: Vec<String> =
+            host.root().nvme_functions().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["0000:01:00.0", "0000:02:00.0", "10000:01:00.0"]);
+    }
+
+    #[test]
+    fn a_function_tells_its_node_unless_it_has_none() {
+        let host = FakeHost::new();
+        host.function("0000:01:00.0").function("0000:02:00.0");
+        host.attribute("0000:01:00.0", "numa_node", "1\n").attribute("0000:02:00.0", "numa_node", "-1\n");
+        let node = |address: &str| host.root().numa_node(address.parse().unwrap());
+        assert_eq!((node("01:00.0"), node("02:00.0"), node("03:00.0")), (Some(NumaNode(1)), None, None));
+    }
+
+    #[test]
+    fn a_file_that_the_kernel_did_not_make_is_not_made() {
+        let host = FakeHost::new();
+        let path = host.root().path("/sys/bus/pci/nothing");
+        assert!(super::write_existing(&path, "x").is_err() && !path.exists());
+    }
+}
