@@ -1,1 +1,32 @@
-//! Boots images and guests in QEMU and tests them from outside.
+//! Boots images and guests in QEMU, runs `luge serve`, and judges both from outside.
+//!
+//! Invariants
+//! - Whatever a test starts ends with it: children are killed and reaped when their handle is
+//!   dropped, and by the kernel when we die first.
+//! - Nothing waits without a deadline, and a deadline that passes is an error that carries
+//!   the end of the log.
+//! - Nothing here shares code with Luge: its speech and its bytes are judged independently.
+//!
+//! Not here: how QEMU, the guest and the image are made (`luge-image`).
+
+mod accelerator;
+mod daemon;
+mod deadline;
+mod error;
+mod lab;
+mod machine;
+mod process;
+mod qmp;
+mod rpc;
+mod transcript;
+
+pub use accelerator::Accelerator;
+pub use daemon::{Daemon, Serve};
+pub use deadline::Deadline;
+pub use error::TestError;
+pub use lab::{Bench, Lab};
+pub use machine::{Boot, Disk, Iommu, Machine, Reset, Running, Ssd};
+pub use process::Process;
+pub use qmp::Qmp;
+pub use rpc::Rpc;
+pub use transcript::Transcript;

@@ -1,0 +1,114 @@
+//! `luge serve` as a child: started, spoken to, ended.
+
+use crate::deadline::Deadline;
+use crate::error::{Doing, TestError};
+use crate::lab::Bench;
+use crate::process::Process;
+use crate::rpc::Rpc;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How long it may take until it answers.
+const READY_SECONDS: u32 = 60;
+
+/// Where the kernel keeps the number of 2 MiB pages.
+const PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+
+/// A daemon to be started.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// What it is called in logs and errors.
+    pub name: String,
+    /// The cores it may use, a mask as SPDK writes them.
+    pub cpu_mask: String,
+    /// Hugepage memory in MiB.
+    pub memory_mib: u32,
+    /// More arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self { name: "luge".to_owned(), cpu_mask: "0x1".to_owned(), memory_mib: 64, arguments: Vec::new() }
+    }
+}
+
+impl Serve {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not start or does not answer; its log is in the error.
+    pub fn start(&self, bench: &Bench<'_>) -> Result<Daemon, TestError> {
+        provide_hugepages(self.memory_mib)?;
+        let folder = bench.path(&self.name);
+        fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
+        let socket = folder.join("rpc.sock");
+        let mut command = Command::new(bench.lab().luge()?);
+        command.arg("serve").arg("-S").arg(&folder).arg("-r").arg(&socket);
+        command.args(["-m", &self.cpu_mask, "-s", &self.memory_mib.to_string()]).args(&self.arguments);
+        let mut process = Process::start(&self.name, command, &bench.log(&self.name))?;
+        let rpc = connect(&mut process, &socket)?;
+        Ok(Daemon { process, rpc, folder })
+    }
+}
+
+/// Connects as soon as there is somebody.
+fn connect(process: &mut Process, socket: &Path) -> Result<Rpc, TestError> {
+    let deadline = Deadline::within(READY_SECONDS);
+    let connected = deadline.poll(|| match Rpc::connect(socket) {
+        Ok(rpc) => Some(Some(rpc)),
+        Err(_) if process.is_running().is_ok_and(|running| running) => None,
+        Err(_) => Some(None),
+    });
+    match connected.flatten() {
+        Some(rpc) => Ok(rpc),
+        None => Err(process.output.missed("an answer on its RPC socket", deadline)),
+    }
+}
+
+/// A daemon that runs. Dropping it kills it.
+pub struct Daemon {
+    /// The process.
+    pub process: Process,
+    /// A connection to it.
+    pub rpc: Rpc,
+    folder: PathBuf,
+}
+
+impl Daemon {
+    /// The socket of a vhost controller.
+    #[must_use]
+    pub fn socket(&self, controller: &str) -> PathBuf {
+        self.folder.join(controller)
+    }
+
+    /// Another connection.
+    ///
+    /// # Errors
+    /// It takes no more.
+    pub fn connect(&self) -> Result<Rpc, TestError> {
+        Rpc::connect(&self.folder.join("rpc.sock"))
+    }
+}
+
+/// Makes the kernel keep so much in hugepages, besides what is in use; root only.
+fn provide_hugepages(memory_mib: u32) -> Result<(), TestError> {
+    let number = |name: &str| {
+        let path = format!("{PAGES}/{name}");
+        let text = fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
+        Ok::<u32, TestError>(text.trim().parse().unwrap_or(0))
+    };
+    let (wanted, free, all) = (memory_mib.div_ceil(2), number("free_hugepages")?, number("nr_hugepages")?);
+    if free >= wanted {
+        return Ok(());
+    }
+    let more = all + (wanted - free);
+    let advice =
+        || format!("{wanted} free hugepages are needed: as root, echo {more} > {PAGES}/nr_hugepages");
+    let set = fs::write(format!("{PAGES}/nr_hugepages"), more.to_string());
+    if set.is_err() || number("free_hugepages")? < wanted {
+        return Err(TestError::Host(advice()));
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! What every test in a machine needs: QEMU, a guest, luge, the image, and a bench to work at.
+
+use crate::accelerator::Accelerator;
+use crate::error::{Doing, TestError};
+use luge_image::{Artifacts, Cache, GuestKit, ImageBuilder, Progress, QemuRoot, build_luge};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use tempfile::TempDir;
+
+/// Where everything comes from. Things are made when they are first asked for, and kept.
+pub struct Lab {
+    cache: Cache,
+    progress: Progress,
+    folder: PathBuf,
+    qemu: QemuRoot,
+    accelerator: OnceLock<Accelerator>,
+}
+
+impl Lab {
+    /// Opens the lab, which prepares QEMU.
+    ///
+    /// # Errors
+    /// QEMU cannot be had.
+    pub fn open(progress: Progress) -> Result<Self, TestError> {
+        let cache = Cache::open()?;
+        let qemu = QemuRoot::prepare(&cache, &progress)?;
+        let folder = target_folder().join("machines");
+        fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
+        Ok(Self { cache, progress, folder, qemu, accelerator: OnceLock::new() })
+    }
+
+    /// The lab that all tests of one program share.
+    ///
+    /// # Panics
+    /// It cannot be opened: no test can go on.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Lab> = OnceLock::new();
+        SHARED.get_or_init(|| match Self::open(Progress::to_stderr()) {
+            Ok(lab) => lab,
+            Err(error) => panic!("{error}"),
+        })
+    }
+
+    /// QEMU and its companions.
+    #[must_use]
+    pub fn qemu(&self) -> &QemuRoot {
+        &self.qemu
+    }
+
+    /// A small Linux guest.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn guest(&self) -> Result<GuestKit, TestError> {
+        Ok(GuestKit::prepare(&self.cache, &self.progress)?)
+    }
+
+    /// The static program `luge`.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub fn luge(&self) -> Result<PathBuf, TestError> {
+        Ok(build_luge(&self.cache, &self.progress)?)
+    }
+
+    /// The appliance, with the VM pack.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub fn image(&self) -> Result<Artifacts, TestError> {
+        let image = ImageBuilder { vm_pack: true, config: None };
+        Ok(image.build(&self.cache, &self.progress)?)
+    }
+
+    /// The accelerator that works here.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub fn accelerator(&self) -> Result<Accelerator, TestError> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.accelerator.get() {
+            return Ok(*known);
+        }
+        let found = Accelerator::that_works(self)?;
+        Ok(*self.accelerator.get_or_init(|| found))
+    }
+
+    /// A bench for one test; its logs stay in the folder `name` of [`Lab::folder`].
+    ///
+    /// # Errors
+    /// Its folders cannot be made.
+    pub fn bench(&self, name: &str) -> Result<Bench<'_>, TestError> {
+        let logs = self.folder.join(name);
+        fs::create_dir_all(&logs).doing(|| format!("making {}", logs.display()))?;
+        let scratch = TempDir::with_prefix("luge-").doing(|| "making a temporary folder".to_owned())?;
+        Ok(Bench { lab: self, scratch, logs })
+    }
+
+    /// Waits until no other test uses the processors of this host; the turn ends with the file.
+    ///
+    /// # Errors
+    /// The lock cannot be had.
+    pub fn turn(&self) -> Result<File, TestError> {
+        let path = self.folder.join("turn");
+        let file = File::create(&path).doing(|| format!("making {}", path.display()))?;
+        file.lock().doing(|| format!("locking {}", path.display()))?;
+        Ok(file)
+    }
+
+    /// Where logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// A place for one test: a temporary folder, and a folder of logs that stays.
+pub struct Bench<'a> {
+    lab: &'a Lab,
+    scratch: TempDir,
+    logs: PathBuf,
+}
+
+impl Bench<'_> {
+    /// The lab it stands in.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
+    /// A file of the temporary folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// A log file.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+}
+
+/// Where the workspace's builds go.
+fn target_folder() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = package.parent().unwrap_or(package);
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from)
+}

@@ -1,0 +1,355 @@
+//! A virtual machine: what it is made of, QEMU's command line for it, and the running thing.
+//!
+//! The command line is a pure function of the description, so it can be tested where the
+//! hardware it speaks of does not exist.
+
+use crate::accelerator::Accelerator;
+use crate::deadline::Deadline;
+use crate::error::{Doing, TestError};
+use crate::lab::Bench;
+use crate::process::Process;
+use crate::qmp::{Doorstep, Qmp};
+use luge_image::QemuRoot;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The first PCI slot that SSDs are put into: `0000:00:10.0`, `0000:00:11.0`, ...
+const FIRST_SSD_SLOT: usize = 0x10;
+
+/// What every kernel of ours and every guest is told. The first timer check of Linux fails now
+/// and then behind an emulated IOMMU on a busy host; a kernel that panics ends QEMU at once.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
+
+/// How long QEMU may take to start.
+const START_SECONDS: u32 = 60;
+
+/// A machine to be started.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What it is called in logs and errors.
+    pub name: String,
+    /// Number of processors.
+    pub cpus: u32,
+    /// Size of its memory in MiB.
+    pub memory_mib: u32,
+    /// What it boots.
+    pub boot: Boot,
+    /// Whether it has an IOMMU.
+    pub iommu: Iommu,
+    /// Its emulated NVMe SSDs.
+    pub ssds: Vec<Ssd>,
+    /// Its disks that a vhost-user-blk server serves.
+    pub disks: Vec<Disk>,
+    /// A PCI device of the host that it gets, by its address.
+    pub host_device: Option<String>,
+    /// Files it can read by name through QEMU's firmware configuration device.
+    pub firmware_files: Vec<(String, PathBuf)>,
+    /// What a reset does.
+    pub reset: Reset,
+    /// QEMU's own events that are to be logged.
+    pub traces: Vec<&'static str>,
+}
+
+/// What a machine boots.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// A kernel that QEMU loads itself.
+    Kernel {
+        /// bzImage.
+        kernel: PathBuf,
+        /// Its first file system.
+        initramfs: PathBuf,
+        /// What it is told besides what all are told.
+        arguments: String,
+    },
+    /// A disk image on a USB stick, by UEFI. The image is not changed.
+    UsbStick(PathBuf),
+}
+
+/// What is between the machine's devices and its memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Iommu {
+    /// Nothing.
+    None,
+    /// Intel's, with interrupt remapping.
+    Intel,
+}
+
+/// What a reset of the machine does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reset {
+    /// It ends QEMU: who resets has failed.
+    Ends,
+    /// It boots again.
+    Boots,
+}
+
+/// An emulated NVMe SSD.
+#[derive(Clone, Debug)]
+pub struct Ssd {
+    /// The file that holds its blocks.
+    pub file: PathBuf,
+    /// Size of a logical block in bytes.
+    pub block_bytes: u32,
+    /// Its serial number.
+    pub serial: String,
+}
+
+impl Ssd {
+    /// An SSD of `size_mib` with 512-byte blocks, all zeroes, in the new file `file`.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(file: PathBuf, size_mib: u64) -> Result<Self, TestError> {
+        let made = fs::File::create_new(&file).and_then(|made| made.set_len(size_mib << 20));
+        made.doing(|| format!("making {}", file.display()))?;
+        let name = file.file_stem().map(|name| name.to_string_lossy().to_uppercase()).unwrap_or_default();
+        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}") })
+    }
+}
+
+/// A disk that a vhost-user-blk server serves.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The server's socket.
+    pub socket: PathBuf,
+    /// Number of queues.
+    pub queues: u32,
+}
+
+impl Machine {
+    /// A small machine without devices.
+    #[must_use]
+    pub fn new(name: &str, boot: Boot) -> Self {
+        Self {
+            name: name.to_owned(),
+            cpus: 1,
+            memory_mib: 256,
+            boot,
+            iommu: Iommu::None,
+            ssds: Vec::new(),
+            disks: Vec::new(),
+            host_device: None,
+            firmware_files: Vec::new(),
+            reset: Reset::Ends,
+            traces: Vec::new(),
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// QEMU does not start; its words are in the error.
+    pub fn start(&self, bench: &Bench) -> Result<Running, TestError> {
+        self.start_with(bench, bench.lab().accelerator()?)
+    }
+
+    /// Starts it with an accelerator that was chosen already.
+    pub(crate) fn start_with(&self, bench: &Bench, accelerator: Accelerator) -> Result<Running, TestError> {
+        let socket = bench.path(&format!("{}.qmp", self.name));
+        let doorstep = Doorstep::at(&socket)?;
+        let qemu = bench.lab().qemu();
+        let mut command = qemu.command("qemu-system-x86_64");
+        command.args(self.arguments(accelerator, &socket));
+        command.args(self.boot_arguments(qemu, bench)?);
+        let process = Process::start(&self.name, command, &bench.log(&self.name))?;
+        let deadline = Deadline::within(START_SECONDS);
+        match doorstep.answer(&process, deadline)? {
+            Some(qmp) => Ok(Running { process, qmp }),
+            None => {
+                // It ended: what it said is all there when its output ends.
+                process.output.wait_end(deadline)?;
+                Err(process.output.missed("hello by QMP", deadline))
+            }
+        }
+    }
+
+    /// QEMU's command line, but for what it boots.
+    fn arguments(&self, accelerator: Accelerator, qmp: &Path) -> Vec<String> {
+        let mut line = CommandLine::default();
+        line.words(["-nodefaults", "-no-user-config", "-display", "none"]);
+        line.pair("-name", &self.name);
+        line.pair("-cpu", accelerator.cpu());
+        line.pair("-accel", accelerator.name());
+        line.pair("-smp", &self.cpus.to_string());
+        line.pair("-m", &format!("{}M", self.memory_mib));
+        line.pair("-machine", &self.machine(accelerator));
+        line.words(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+        line.pair("-chardev", &format!("socket,id=qmp,path={}", quoted(qmp)));
+        line.words(["-mon", "chardev=qmp,mode=control"]);
+        if self.reset == Reset::Ends {
+            line.words(["-no-reboot"]);
+        }
+        if self.iommu == Iommu::Intel {
+            line.pair("-device", "intel-iommu,intremap=on,caching-mode=on");
+        }
+        self.devices(&mut line);
+        for (name, file) in &self.firmware_files {
+            line.pair("-fw_cfg", &format!("name={name},file={}", quoted(file)));
+        }
+        for event in &self.traces {
+            line.pair("-trace", event);
+        }
+        line.words
+    }
+
+    fn machine(&self, accelerator: Accelerator) -> String {
+        let mut machine = "q35".to_owned();
+        if self.iommu == Iommu::Intel {
+            // Interrupt remapping needs the interrupt controllers in QEMU, or half of them.
+            let _ = write!(machine, ",kernel-irqchip={}", accelerator.irqchip_beside_iommu());
+        }
+        if !self.disks.is_empty() {
+            machine += ",memory-backend=memory";
+        }
+        machine
+    }
+
+    fn devices(&self, line: &mut CommandLine) {
+        for (n, ssd) in self.ssds.iter().enumerate() {
+            line.ssd(n, ssd);
+        }
+        if !self.disks.is_empty() {
+            let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
+            line.pair("-object", &memory);
+        }
+        for (n, disk) in self.disks.iter().enumerate() {
+            line.pair("-chardev", &format!("socket,id=disk{n},path={}", quoted(&disk.socket)));
+            line.pair("-device", &format!("vhost-user-blk-pci,chardev=disk{n},num-queues={}", disk.queues));
+        }
+        if let Some(address) = &self.host_device {
+            line.pair("-device", &format!("vfio-pci,host={address},bus=pcie.0,addr={FIRST_SSD_SLOT:#x}"));
+        }
+    }
+
+    fn boot_arguments(&self, qemu: &QemuRoot, bench: &Bench) -> Result<Vec<String>, TestError> {
+        let mut line = CommandLine::default();
+        match &self.boot {
+            Boot::Kernel { kernel, initramfs, arguments } => {
+                line.pair("-kernel", &kernel.to_string_lossy());
+                line.pair("-initrd", &initramfs.to_string_lossy());
+                line.pair("-append", format!("{KERNEL_ARGUMENTS} {arguments}").trim_end());
+            }
+            Boot::UsbStick(image) => {
+                let variables = bench.path(&format!("{}.uefi", self.name));
+                fs::copy(qemu.uefi_variables(), &variables)
+                    .doing(|| format!("copying UEFI's variables to {}", variables.display()))?;
+                line.usb_stick(image, &qemu.uefi_code(), &variables);
+            }
+        }
+        Ok(line.words)
+    }
+}
+
+/// Words of a command line.
+#[derive(Default)]
+struct CommandLine {
+    words: Vec<String>,
+}
+
+impl CommandLine {
+    fn words<const N: usize>(&mut self, words: [&str; N]) {
+        self.words.extend(words.map(str::to_owned));
+    }
+
+    fn pair(&mut self, option: &str, value: &str) {
+        self.words([option, value]);
+    }
+
+    fn ssd(&mut self, n: usize, ssd: &Ssd) {
+        let (file, block, slot) = (quoted(&ssd.file), ssd.block_bytes, FIRST_SSD_SLOT + n);
+        self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
+        let blocks = format!("logical_block_size={block},physical_block_size={block}");
+        let place = format!("bus=pcie.0,addr={slot:#x}");
+        self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{place}", ssd.serial));
+    }
+
+    fn usb_stick(&mut self, image: &Path, code: &Path, variables: &Path) {
+        let flash = |unit: u8, file: &Path| format!("if=pflash,format=raw,unit={unit},file={}", quoted(file));
+        self.pair("-drive", &format!("{},readonly=on", flash(0, code)));
+        self.pair("-drive", &flash(1, variables));
+        let stick = format!("if=none,id=stick,file={},format=raw,snapshot=on", quoted(image));
+        self.pair("-drive", &stick);
+        self.words(["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]);
+        // The image's own command line cannot know that it will run on an emulated machine.
+        let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={KERNEL_ARGUMENTS}");
+        self.pair("-smbios", &extra);
+    }
+}
+
+/// A path as QEMU's option syntax wants it: commas are doubled.
+fn quoted(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+/// A machine that runs. Dropping it ends it.
+pub struct Running {
+    /// QEMU; its output is the serial console, its input, too.
+    pub process: Process,
+    /// QEMU's machine protocol.
+    pub qmp: Qmp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        let boot = Boot::Kernel { kernel: "/k".into(), initramfs: "/i".into(), arguments: String::new() };
+        Machine::new("sled", boot)
+    }
+
+    fn line(machine: &Machine, accelerator: Accelerator) -> String {
+        machine.arguments(accelerator, Path::new("/q")).join(" ")
+    }
+
+    fn ssd(file: &str, block_bytes: u32) -> Ssd {
+        Ssd { file: file.into(), block_bytes, serial: "S".to_owned() }
+    }
+
+    #[test]
+    fn an_iommu_stands_before_the_ssds_and_moves_interrupts_out_of_the_kernel() {
+        let machine =
+            Machine { iommu: Iommu::Intel, ssds: vec![ssd("/a", 512), ssd("/b", 4096)], ..machine() };
+        let tcg = line(&machine, Accelerator::Tcg);
+        assert!(tcg.contains("-machine q35,kernel-irqchip=off"), "{tcg}");
+        assert!(tcg.find("intel-iommu").unwrap() < tcg.find("nvme,id=nvme0").unwrap(), "{tcg}");
+        assert!(
+            tcg.contains("drive=ssd1,serial=S,logical_block_size=4096,physical_block_size=4096"),
+            "{tcg}"
+        );
+        assert!(tcg.contains("addr=0x10") && tcg.contains("addr=0x11"), "{tcg}");
+        assert!(line(&machine, Accelerator::Kvm).contains("kernel-irqchip=split"));
+    }
+
+    #[test]
+    fn vhost_user_disks_share_the_machines_memory() {
+        let disk = Disk { socket: "/run/d,1".into(), queues: 2 };
+        let line = line(&Machine { disks: vec![disk], ..machine() }, Accelerator::Tcg);
+        for wanted in [
+            "-machine q35,memory-backend=memory",
+            "memory-backend-memfd,id=memory,size=256M,share=on",
+            "socket,id=disk0,path=/run/d,,1",
+            "vhost-user-blk-pci,chardev=disk0,num-queues=2",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+    }
+
+    #[test]
+    fn an_ssd_of_the_host_is_passed_through_behind_the_iommu() {
+        let machine =
+            Machine { iommu: Iommu::Intel, host_device: Some("0000:3b:00.0".to_owned()), ..machine() };
+        let line = line(&machine, Accelerator::Kvm);
+        assert!(line.contains("-device vfio-pci,host=0000:3b:00.0,bus=pcie.0,addr=0x10"), "{line}");
+        assert!(!line.contains("nvme,"), "{line}");
+    }
+
+    #[test]
+    fn a_reset_ends_qemu_unless_it_is_wanted() {
+        assert!(line(&machine(), Accelerator::Tcg).contains("-no-reboot"));
+        let again = Machine { reset: Reset::Boots, ..machine() };
+        assert!(!line(&again, Accelerator::Tcg).contains("-no-reboot"));
+    }
+}
