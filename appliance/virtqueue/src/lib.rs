@@ -1,1 +1,37 @@
 //! Virtqueues, device side: takes descriptor chains, returns used elements.
+//!
+//! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
+//!
+//! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take.
+//! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
+//!
+//! Invariants
+//! - Each word of guest memory is loaded once per take; check and use see the same copy.
+//! - A chain is walked a bounded number of steps, so a loop in guest memory ends.
+//! - Whatever a guest writes, the worst that happens is a [`Fault`] of a chain or a queue
+//!   that is [`Broken`]: both are that guest's own.
+//! - Nothing here allocates after set-up, blocks, or makes a system call.
+//!
+//! Not here: packed rings, which will be a sibling of `split`; how a guest is interrupted
+//! and what its chains mean (`vhost`).
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
+
+mod batch;
+mod layout;
+mod split;
+mod walk;
+
+#[cfg(feature = "rig")]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a rig reads no foreign bytes, and a test that misuses it is to fail"
+)]
+pub mod rig;
+
+pub use batch::{BATCH, Batch, Chain, Head};
+pub use layout::{QueueSize, RingError, RingLayout};
+pub use split::{Broken, Notifications, SplitQueue};
+pub use walk::Fault;

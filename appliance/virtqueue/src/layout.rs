@@ -1,0 +1,132 @@
+//! Where a split ring is in guest memory, and its three areas once they are mapped.
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span, Word};
+use luge_spec::virtio::split::{
+    AVAILABLE_ALIGN, DESCRIPTORS_ALIGN, SIZE_MAX, USED_ALIGN, available_bytes, descriptors_bytes, used_bytes,
+};
+use thiserror::Error;
+
+/// Why a ring cannot be where the driver says.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RingError {
+    /// Not a power of two, or too large.
+    #[error("a ring of {0} entries is not possible: the size is a power of two, at most 32768")]
+    Size(u32),
+    /// Not aligned as clause 2.7 asks.
+    #[error("the {area} at guest address {at} is not aligned")]
+    Alignment {
+        /// Which area.
+        area: &'static str,
+        /// Where the driver says it is.
+        at: GuestAddress,
+    },
+    /// Not, or not in one piece, in the guest's memory.
+    #[error("the {area} at guest address {at} is not inside one region of the guest's memory")]
+    Memory {
+        /// Which area.
+        area: &'static str,
+        /// Where the driver says it is.
+        at: GuestAddress,
+    },
+}
+
+/// The number of entries of a ring: a power of two, at most 32768.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSize(u16);
+
+impl QueueSize {
+    /// Checks what a driver asks for.
+    ///
+    /// # Errors
+    /// [`RingError::Size`].
+    pub fn new(size: u32) -> Result<Self, RingError> {
+        match u16::try_from(size) {
+            Ok(entries) if entries.is_power_of_two() && entries <= SIZE_MAX => Ok(Self(entries)),
+            _ => Err(RingError::Size(size)),
+        }
+    }
+
+    /// The number of entries.
+    #[inline]
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The entry that a free-running index stands for.
+    #[inline]
+    pub(crate) const fn wrap(self, index: u16) -> u32 {
+        // The size is a power of two, so never zero.
+        (index & self.0.wrapping_sub(1)) as u32
+    }
+}
+
+/// Where a ring is in guest memory, as the driver says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLayout {
+    /// Number of entries.
+    pub size: QueueSize,
+    /// The descriptor table.
+    pub descriptors: GuestAddress,
+    /// The available ring: the driver's.
+    pub available: GuestAddress,
+    /// The used ring: the device's.
+    pub used: GuestAddress,
+}
+
+/// A ring's areas, mapped. An address, like the spans it was made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rings {
+    /// Two words per descriptor.
+    pub(crate) descriptors: SharedArray<u64>,
+    /// `flags`, `idx`, the heads, `used_event`.
+    pub(crate) available: SharedArray<u16>,
+    /// The used ring as halves: `flags`, `idx`, and `avail_event` at the end.
+    pub(crate) used: SharedArray<u16>,
+    /// The used ring as words: the first is `flags` and `idx`, then two per element.
+    pub(crate) elements: SharedArray<u32>,
+}
+
+impl Rings {
+    /// Maps and checks the areas.
+    ///
+    /// # Safety
+    /// The caller keeps `memory` until it no longer uses the rings.
+    pub(crate) unsafe fn map(layout: &RingLayout, memory: &GuestMemory) -> Result<Self, RingError> {
+        let size = layout.size.get();
+        let area = |area, at: GuestAddress, len, align| {
+            if !at.0.is_multiple_of(align) {
+                return Err(RingError::Alignment { area, at });
+            }
+            // SAFETY: the caller's promise.
+            let span = unsafe { memory.whole_span(at, len) };
+            span.map(|span| Area { span, area, at }).ok_or(RingError::Memory { area, at })
+        };
+        let descriptors =
+            area("descriptor table", layout.descriptors, descriptors_bytes(size), DESCRIPTORS_ALIGN)?;
+        let available = area("available ring", layout.available, available_bytes(size), AVAILABLE_ALIGN)?;
+        let used = area("used ring", layout.used, used_bytes(size), USED_ALIGN)?;
+        Ok(Self {
+            descriptors: descriptors.array()?,
+            available: available.array()?,
+            used: used.array()?,
+            elements: used.array()?,
+        })
+    }
+}
+
+/// A checked area.
+struct Area {
+    span: Span,
+    area: &'static str,
+    at: GuestAddress,
+}
+
+impl Area {
+    /// As words. The region's place in its file can still spoil the alignment here.
+    fn array<T: Word>(&self) -> Result<SharedArray<T>, RingError> {
+        SharedArray::new(self.span).ok_or(RingError::Alignment { area: self.area, at: self.at })
+    }
+}

@@ -1,0 +1,13 @@
+//! The driver's side of a ring, over real shared memory: for tests, benchmarks, fuzzing.
+//!
+//! - [`RigMemory`]: a guest's memory in memfds, read and written as the guest would.
+//! - [`Driver`]: makes chains available and takes used elements; also writes any nonsense.
+//! - [`fuzz`]: runs a test for many seeds; a failure prints the one that replays it.
+
+mod driver;
+mod memory;
+mod random;
+
+pub use driver::{Driver, Form, Piece};
+pub use memory::RigMemory;
+pub use random::{Random, fuzz};

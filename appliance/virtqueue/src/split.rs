@@ -1,0 +1,305 @@
+//! The split ring (virtio 1.3, clause 2.7), device side.
+//!
+//! Path: guest ring -> **here** -> session -> volume -> channel -> SSD.
+//!
+//! A take works in stages over a whole batch, each of which asks the caches for what the
+//! next one needs, so that the misses overlap:
+//!
+//! ```text
+//! avail.idx -> heads -> first descriptors -> chains -> (the session) headers
+//! ```
+//!
+//! Invariants
+//! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
+//! - `used.idx` is stored (Release) once per batch, after the elements it publishes.
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use crate::batch::{BATCH, Batch, Head, Record, steps_max};
+use crate::layout::{QueueSize, RingError, RingLayout, Rings};
+use crate::walk::{Fault, RawDescriptor, Stop, Walk};
+use luge_memory::{GuestAddress, GuestMemory};
+use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
+
+/// Half-words of the available and used rings.
+const FLAGS: u32 = 0;
+const IDX: u32 = 1;
+const HEADS: u32 = 2;
+
+/// Heads in a cache line.
+const HEADS_PER_LINE: usize = 32;
+
+/// Why a queue is of no use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// `avail.idx` is further ahead than the ring is long.
+    Index,
+    /// A chain is said to start past the end of the descriptor table.
+    Head,
+}
+
+/// How the two sides say whether they want to be notified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notifications {
+    /// By a flag of each ring.
+    Flags,
+    /// By an index each (`VIRTIO_F_EVENT_IDX`).
+    EventIndex,
+}
+
+/// A split ring.
+pub struct SplitQueue {
+    rings: Rings,
+    size: QueueSize,
+    notifications: Notifications,
+    next_available: u16,
+    next_used: u16,
+    /// The used index that the guest sees.
+    published: u16,
+    /// What the guest was told before this queue was made is not known.
+    fresh: bool,
+    broken: Option<Broken>,
+    hint: usize,
+    memory: Arc<GuestMemory>,
+}
+
+impl SplitQueue {
+    /// A queue whose next chain is that of available index `base`.
+    ///
+    /// # Errors
+    /// [`RingError`] if the ring is not in `memory` as it must be.
+    ///
+    /// # Safety
+    /// The caller keeps the queue until it no longer uses the spans of its chains.
+    pub unsafe fn new(
+        layout: &RingLayout,
+        notifications: Notifications,
+        base: u16,
+        memory: Arc<GuestMemory>,
+    ) -> Result<Self, RingError> {
+        // SAFETY: the queue keeps the memory next to the rings.
+        let rings = unsafe { Rings::map(layout, &memory) }?;
+        let used = u16::from_le(rings.used.load(IDX, Relaxed));
+        let mut queue = Self {
+            rings,
+            size: layout.size,
+            notifications,
+            next_available: base,
+            next_used: used,
+            published: used,
+            fresh: true,
+            broken: None,
+            hint: 0,
+            memory,
+        };
+        queue.disarm();
+        Ok(queue)
+    }
+
+    /// Uses another table of guest memory from now on; returns the one before, for the
+    /// caller to drop where that may take time.
+    ///
+    /// # Safety
+    /// `memory` has all regions of the one before.
+    #[must_use]
+    pub unsafe fn replace_memory(&mut self, memory: Arc<GuestMemory>) -> Arc<GuestMemory> {
+        std::mem::replace(&mut self.memory, memory)
+    }
+
+    /// The available index of the next chain to take.
+    #[must_use]
+    pub fn next_available(&self) -> u16 {
+        self.next_available
+    }
+
+    /// What broke the queue, if something did.
+    #[must_use]
+    pub fn broken(&self) -> Option<Broken> {
+        self.broken
+    }
+
+    /// Takes up to `limit` chains, or [`BATCH`] if that is less, in place of what was in `batch`.
+    ///
+    /// # Errors
+    /// [`Broken`], from then on for ever; what was taken before can still be completed.
+    #[inline]
+    pub fn take(&mut self, batch: &mut Batch, limit: usize) -> Result<(), Broken> {
+        batch.clear();
+        let count = self.waiting()?.min(limit).min(BATCH);
+        if count == 0 {
+            return Ok(());
+        }
+        self.load_heads(batch, count)?;
+        self.look_ahead(batch);
+        self.walk(batch);
+        // At most BATCH, so the conversion cannot fail.
+        self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len()).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Stage 1: how many chains the driver has made available.
+    fn waiting(&mut self) -> Result<usize, Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        // Acquire: the heads and descriptors that the index announces are loaded after it.
+        let index = u16::from_le(self.rings.available.load(IDX, Acquire));
+        let waiting = index.wrapping_sub(self.next_available);
+        if waiting > self.size.get() {
+            return Err(self.fail(Broken::Index));
+        }
+        Ok(waiting.into())
+    }
+
+    /// Stage 2: the heads.
+    fn load_heads(&mut self, batch: &mut Batch, count: usize) -> Result<(), Broken> {
+        let entry = |at: usize| {
+            let index = self.next_available.wrapping_add(u16::try_from(at).unwrap_or(0));
+            HEADS.wrapping_add(self.size.wrap(index))
+        };
+        (0..count).step_by(HEADS_PER_LINE).for_each(|at| self.rings.available.prefetch(entry(at)));
+        for at in 0..count {
+            let head = u16::from_le(self.rings.available.load(entry(at), Relaxed));
+            if head >= self.size.get() {
+                batch.clear();
+                return Err(self.fail(Broken::Head));
+            }
+            self.rings.descriptors.prefetch(u32::from(head).wrapping_mul(2));
+            batch.records.push(Record { head: Head(head), ..Record::default() });
+        }
+        Ok(())
+    }
+
+    /// Stage 3: the first descriptors; what they lead to is fetched ahead.
+    fn look_ahead(&mut self, batch: &mut Batch) {
+        for record in &mut batch.records {
+            // The head was checked, so there is such a descriptor.
+            let Some(first) = RawDescriptor::load(&self.rings.descriptors, record.head.0) else { continue };
+            record.descriptor = first;
+            if first.is(DescriptorFlags::INDIRECT) {
+                // SAFETY: the span is used at once, and its bytes not at all.
+                let table =
+                    unsafe { self.memory.span(GuestAddress(first.address), first.len, &mut self.hint) };
+                table.inspect(luge_memory::Span::prefetch);
+            } else if first.is(DescriptorFlags::NEXT) {
+                self.rings.descriptors.prefetch(u32::from(first.next).wrapping_mul(2));
+            }
+        }
+    }
+
+    /// Stage 4: the chains; their first and last pieces, where headers and status bytes
+    /// are, are fetched ahead.
+    fn walk(&mut self, batch: &mut Batch) {
+        let Batch { records, spans } = batch;
+        let mut taken = 0_usize;
+        for record in records.iter_mut() {
+            let first = spans.len();
+            match self.walk_one(record, spans) {
+                Ok(()) => {}
+                Err(Stop::Fault(fault)) => {
+                    spans.truncate(first);
+                    *record = Record { first, writable: first, end: first, fault: Some(fault), ..*record };
+                }
+                Err(Stop::Full) => {
+                    spans.truncate(first);
+                    break;
+                }
+            }
+            spans.get(first).into_iter().chain(spans.last()).for_each(luge_memory::Span::prefetch);
+            taken = taken.wrapping_add(1);
+        }
+        // What did not fit is taken again next time, from the start.
+        records.truncate(taken);
+    }
+
+    #[inline]
+    fn walk_one(&mut self, record: &mut Record, spans: &mut Vec<luge_memory::Span>) -> Result<(), Stop> {
+        let first = spans.len();
+        let mut walk = Walk {
+            memory: &self.memory,
+            hint: &mut self.hint,
+            spans,
+            first,
+            writable: None,
+            steps: steps_max(self.size),
+            bytes: 0,
+            fault: None,
+        };
+        walk.run(&self.rings.descriptors, record.descriptor)?;
+        let fault: Option<Fault> = walk.fault;
+        let end = walk.spans.len();
+        let writable = walk.writable.unwrap_or(end);
+        *record = Record { first, writable, end, fault, ..*record };
+        Ok(())
+    }
+
+    /// Gives a chain back, with `written` bytes written from the start of its writable part.
+    /// The guest sees it after the next [`Self::publish`].
+    #[inline]
+    pub fn complete(&mut self, head: Head, written: u32) {
+        let at = self.size.wrap(self.next_used).wrapping_mul(2).wrapping_add(1);
+        self.rings.elements.store(at, u32::from(head.0).to_le(), Relaxed);
+        self.rings.elements.store(at.wrapping_add(1), written.to_le(), Relaxed);
+        self.next_used = self.next_used.wrapping_add(1);
+    }
+
+    /// Shows the guest all that was completed. Returns whether it wants an interrupt.
+    #[inline]
+    #[must_use]
+    pub fn publish(&mut self) -> bool {
+        let (old, new) = (self.published, self.next_used);
+        if old == new {
+            return false;
+        }
+        // Release: whoever sees the index sees the elements and the data before it.
+        self.rings.used.store(IDX, new.to_le(), Release);
+        self.published = new;
+        // The driver stores what it wants and then looks at `used.idx`; we do it the other
+        // way round. Without this fence both could miss the other's store.
+        fence(SeqCst);
+        match self.notifications {
+            Notifications::Flags => {
+                u16::from_le(self.rings.available.load(FLAGS, Relaxed)) & AVAILABLE_NO_INTERRUPT == 0
+            }
+            Notifications::EventIndex => {
+                let used_event = HEADS.wrapping_add(self.size.get().into());
+                let event = u16::from_le(self.rings.available.load(used_event, Relaxed));
+                std::mem::replace(&mut self.fresh, false) || passed_event(event, old, new)
+            }
+        }
+    }
+
+    /// Asks the driver to kick for the next chain. Returns whether one is there already:
+    /// then no kick may come.
+    #[must_use]
+    pub fn arm(&mut self) -> bool {
+        match self.notifications {
+            Notifications::Flags => self.rings.used.store(FLAGS, 0, Relaxed),
+            Notifications::EventIndex => {
+                let avail_event = u32::from(self.size.get()).wrapping_mul(4).wrapping_add(HEADS);
+                self.rings.used.store(avail_event, self.next_available.to_le(), Relaxed);
+            }
+        }
+        // The mirror image of the one in `publish`.
+        fence(SeqCst);
+        u16::from_le(self.rings.available.load(IDX, Relaxed)) != self.next_available
+    }
+
+    /// Tells the driver that kicks are not needed.
+    pub fn disarm(&mut self) {
+        let flags = match self.notifications {
+            Notifications::Flags => USED_NO_NOTIFY,
+            // The index of the last arming has been passed, which is as good.
+            Notifications::EventIndex => 0,
+        };
+        self.rings.used.store(FLAGS, flags.to_le(), Relaxed);
+    }
+
+    fn fail(&mut self, broken: Broken) -> Broken {
+        self.broken = Some(broken);
+        broken
+    }
+}

@@ -1,0 +1,190 @@
+//! Rings by seed: legal ones, checked against what was put in, and hostile ones, which may
+//! do no more than break their own queue.
+//!
+//! A second each by default; `LUGE_FUZZ_SECONDS` for longer, `LUGE_FUZZ_SEED` for a replay.
+
+#![expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_memory::{GuestAddress, GuestMemory, Span};
+use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
+use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
+use luge_virtqueue::{Batch, Head, Notifications, SplitQueue};
+use std::collections::HashMap;
+use zerocopy::IntoBytes;
+
+const REGIONS: [(u64, u64); 4] =
+    [RigMemory::RINGS, RigMemory::DATA, RigMemory::MORE_DATA, RigMemory::FAR_DATA];
+/// Tables are kept apart from data, one place per head.
+const TABLES: u64 = RigMemory::FAR_DATA.0;
+const TABLE_STRIDE: u64 = 128 * 16;
+
+fn notifications(random: &mut Random) -> Notifications {
+    random.pick(&[Notifications::Flags, Notifications::EventIndex])
+}
+
+/// The bytes of guest memory that a piece stands for: (address, length) without empty ones.
+fn flat(pieces: &[Piece], writable: bool) -> Vec<(u64, u32)> {
+    let of_kind = pieces.iter().filter(|piece| piece.writable == writable && piece.len > 0);
+    of_kind.map(|piece| (piece.at.0, piece.len)).collect()
+}
+
+/// What spans stand for, put together again where one piece was cut at a region's end.
+fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bool {
+    let mut spans = spans.iter();
+    pieces.iter().all(|&(at, len)| {
+        let mut done = 0;
+        while done < len {
+            // SAFETY: only addresses are compared.
+            let real = unsafe { memory.span(GuestAddress(at + u64::from(done)), len - done, &mut 0) };
+            let (Some(real), Some(span)) = (real, spans.next()) else { return false };
+            if (real.host(), real.len(), real.iova()) != (span.host(), span.len(), span.iova()) {
+                return false;
+            }
+            done += span.len();
+        }
+        true
+    }) && spans.next().is_none()
+}
+
+fn some_pieces(random: &mut Random) -> Vec<Piece> {
+    let (readable, writable) = (random.below(6), random.below(6));
+    let piece = |random: &mut Random, writable| {
+        let at = RigMemory::DATA.0 + random.number() % (RigMemory::DATA.1 + RigMemory::MORE_DATA.1 - 70_000);
+        let len = random.pick(&[0, 1, 2, 16, 511, 4096, 65_536]);
+        Piece { at: GuestAddress(at), len, writable }
+    };
+    let mut pieces: Vec<_> = (0..readable).map(|_| piece(random, false)).collect();
+    pieces.extend((0..writable.max(u32::from(readable == 0))).map(|_| piece(random, true)));
+    pieces
+}
+
+fn some_form(random: &mut Random) -> Form {
+    let table =
+        GuestAddress(TABLES + u64::from(random.below(200)) * TABLE_STRIDE + u64::from(random.below(16)));
+    match random.below(3) {
+        0 => Form::Direct,
+        1 => Form::Indirect(table),
+        _ => Form::Mixed(1, table),
+    }
+}
+
+#[test]
+fn legal_chains_arrive_whole_in_order_and_once() {
+    let memory = RigMemory::standard();
+    fuzz(|random| {
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9));
+        let (kind, base) = (notifications(random), u16::try_from(random.below(65536)).unwrap());
+        let mut driver = Driver::new(layout, kind, base, &memory.table);
+        // SAFETY: the queue outlives the batch's use.
+        let mut queue = unsafe { SplitQueue::new(&layout, kind, base, memory.table.clone()) }.unwrap();
+        let mut batch = Batch::new(&layout);
+        let (mut sent, mut held) = (std::collections::VecDeque::new(), Vec::new());
+        let mut expected: HashMap<Head, u32> = HashMap::new();
+        for _ in 0..200 {
+            // Tables in use must not be overwritten: at most one indirect chain at a time.
+            let form = if sent.is_empty() { some_form(random) } else { Form::Direct };
+            let pieces = some_pieces(random);
+            if let Some(head) = driver.add(&pieces, form) {
+                sent.push_back((head, pieces));
+            }
+            if random.once_in(2) {
+                queue.take(&mut batch, random.below(80) as usize).unwrap();
+            } else {
+                queue.take(&mut batch, 0).unwrap();
+            }
+            for at in 0..batch.len() {
+                let chain = batch.chain(at).unwrap();
+                let (head, pieces) = sent.pop_front().expect("no chain out of nothing");
+                assert_eq!((chain.head, chain.fault), (head, None));
+                assert!(flat_spans(&memory.table, chain.readable, &flat(&pieces, false)));
+                assert!(flat_spans(&memory.table, chain.writable, &flat(&pieces, true)));
+                held.push(head);
+            }
+            while !held.is_empty() && random.once_in(2) {
+                let head = held.swap_remove(random.below(u32::try_from(held.len()).unwrap()) as usize);
+                let written = random.below(1000);
+                expected.insert(head, written);
+                queue.complete(head, written);
+            }
+            let _ = queue.publish();
+            while let Some((head, written)) = driver.take_used() {
+                assert_eq!(expected.remove(&head), Some(written));
+            }
+            assert!(expected.is_empty());
+        }
+        assert_eq!(driver.lent(), sent.len() + held.len());
+    });
+}
+
+/// An address that is likely to be interesting: near an edge of something.
+fn hostile_address(random: &mut Random) -> u64 {
+    let (start, len) = random.pick(&REGIONS);
+    let edge = random.pick(&[start, start + len, 0, u64::MAX, TABLES]);
+    let near = random.number() % 64;
+    if random.once_in(2) { edge.wrapping_add(near) } else { edge.wrapping_sub(near) }
+}
+
+fn hostile_descriptor(random: &mut Random, size: u16) -> Descriptor {
+    let len = random.pick(&[0, 1, 15, 16, 17, 32, 4096, 1 << 20, 0x7fff_ffff, u32::MAX]);
+    let flags = u16::try_from(random.below(8)).unwrap();
+    let next = if random.once_in(8) { random.number() } else { random.number() % u64::from(size) };
+    Descriptor {
+        address: hostile_address(random).into(),
+        len: len.into(),
+        flags: DescriptorFlags(flags.into()),
+        next: u16::try_from(next & 0xffff).unwrap().into(),
+    }
+}
+
+/// Every byte of every span is in the guest's memory: touch the first and the last.
+fn touch(spans: &[Span]) {
+    for span in spans {
+        assert!(!span.is_empty());
+        let last = span.slice(span.len() - 1, 1).unwrap();
+        let mut byte = [0];
+        span.read(&mut byte);
+        last.read(&mut byte);
+        last.write(&byte);
+    }
+}
+
+#[test]
+fn whatever_a_guest_writes_spans_stay_in_its_memory_and_takes_end() {
+    let memory = RigMemory::standard();
+    fuzz(|random| {
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8));
+        let (kind, size) = (notifications(random), layout.size.get());
+        let mut driver = Driver::new(layout, kind, 0, &memory.table);
+        // SAFETY: the queue outlives the batch's use.
+        let mut queue = unsafe { SplitQueue::new(&layout, kind, 0, memory.table.clone()) }.unwrap();
+        let mut batch = Batch::new(&layout);
+        for _ in 0..64 {
+            for index in 0..size {
+                driver.write_descriptor(index, hostile_descriptor(random, size));
+            }
+            for entry in 0..64 {
+                let wire = hostile_descriptor(random, 64);
+                memory.write(GuestAddress(TABLES + entry * 16), wire.as_bytes());
+            }
+            let claims = random.below(u32::from(size)) + 1;
+            (0..claims).for_each(|_| driver.push_head(u16::try_from(random.below(size.into())).unwrap()));
+            match random.below(64) {
+                0 => driver.push_head(u16::try_from(random.below(65536)).unwrap()),
+                1 => driver.set_available_index(u16::try_from(random.below(65536)).unwrap()),
+                _ => {}
+            }
+            let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
+            for at in 0..batch.len() {
+                let chain = batch.chain(at).unwrap();
+                touch(chain.readable);
+                touch(chain.writable);
+                let head = chain.head;
+                queue.complete(head, 0);
+            }
+            let _ = queue.publish();
+            let _ = queue.arm();
+            queue.disarm();
+        }
+    });
+}

@@ -1,0 +1,317 @@
+//! The split ring against a driver that keeps to the specification, and one that does not.
+
+#![expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_memory::{GuestAddress, Span};
+use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
+use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
+use luge_virtqueue::{BATCH, Batch, Broken, Fault, Head, Notifications, QueueSize, RingError, SplitQueue};
+
+const DATA: u64 = RigMemory::DATA.0;
+/// The first address after both neighbouring data regions.
+const HOLE: u64 = RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
+const TABLE: GuestAddress = GuestAddress(RigMemory::FAR_DATA.0);
+
+struct Pair {
+    memory: RigMemory,
+    driver: Driver,
+    queue: SplitQueue,
+    batch: Batch,
+}
+
+impl Pair {
+    fn new(size: u16, notifications: Notifications, base: u16) -> Self {
+        let memory = RigMemory::standard();
+        let layout = RigMemory::ring(RigMemory::RINGS.0, size);
+        let driver = Driver::new(layout, notifications, base, &memory.table);
+        // SAFETY: the queue lives as long as the batch.
+        let queue = unsafe { SplitQueue::new(&layout, notifications, base, memory.table.clone()) }.unwrap();
+        Self { memory, driver, queue, batch: Batch::new(&layout) }
+    }
+
+    fn small() -> Self {
+        Self::new(8, Notifications::Flags, 0)
+    }
+
+    fn take(&mut self) -> usize {
+        self.queue.take(&mut self.batch, usize::MAX).unwrap();
+        self.batch.len()
+    }
+
+    /// Takes the one chain there is: its fault, and the lengths of its spans.
+    fn take_one(&mut self) -> (Option<Fault>, Vec<u32>, Vec<u32>) {
+        assert_eq!(self.take(), 1);
+        let chain = self.batch.chain(0).unwrap();
+        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect();
+        (chain.fault, lengths(chain.readable), lengths(chain.writable))
+    }
+
+    /// What becomes of a chain of one hand-made descriptor table.
+    fn fault_of(table: &[Descriptor]) -> Option<Fault> {
+        let mut pair = Self::small();
+        table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
+        pair.driver.push_head(0);
+        let (fault, readable, writable) = pair.take_one();
+        assert!(fault.is_none() || readable.is_empty() && writable.is_empty());
+        fault
+    }
+}
+
+fn raw(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {
+    let flags = DescriptorFlags(flags.into());
+    Descriptor { address: address.into(), len: len.into(), flags, next: next.into() }
+}
+
+const NEXT: u16 = DescriptorFlags::NEXT;
+const WRITE: u16 = DescriptorFlags::WRITE;
+const INDIRECT: u16 = DescriptorFlags::INDIRECT;
+
+#[test]
+fn a_chain_comes_with_its_pieces_and_goes_back_with_its_length() {
+    for form in [Form::Direct, Form::Indirect(TABLE), Form::Mixed(2, TABLE)] {
+        let mut pair = Pair::small();
+        let pieces =
+            [Piece::readable(DATA, 16), Piece::readable(DATA + 64, 0), Piece::writable(DATA + 512, 3)];
+        let head = pair.driver.add(&pieces, form).unwrap();
+        assert_eq!(pair.take_one(), (None, vec![16], vec![3]), "{form:?}");
+        pair.batch.chain(0).unwrap().writable[0].write(b"abc");
+        pair.queue.complete(head, 3);
+        assert_eq!(pair.driver.take_used(), None, "nothing is seen before it is published");
+        assert!(pair.queue.publish());
+        assert_eq!(pair.driver.take_used(), Some((head, 3)));
+        assert_eq!(pair.memory.bytes(GuestAddress(DATA + 512), 3), b"abc");
+    }
+}
+
+#[test]
+fn a_buffer_across_regions_comes_in_pieces() {
+    let mut pair = Pair::small();
+    let end = RigMemory::DATA.0 + RigMemory::DATA.1;
+    pair.driver.add(&[Piece::readable(end - 10, 30), Piece::writable(end - 1, 2)], Form::Direct).unwrap();
+    assert_eq!(pair.take_one(), (None, vec![10, 20], vec![1, 1]));
+}
+
+#[test]
+fn an_indirect_table_may_lie_across_regions_and_anywhere() {
+    let mut pair = Pair::small();
+    let end = RigMemory::DATA.0 + RigMemory::DATA.1;
+    let pieces = [Piece::readable(DATA, 1), Piece::readable(DATA, 2), Piece::writable(DATA, 3)];
+    pair.driver.add(&pieces, Form::Indirect(GuestAddress(end - 21))).unwrap();
+    assert_eq!(pair.take_one(), (None, vec![1, 2], vec![3]));
+}
+
+#[test]
+fn indices_go_on_after_they_wrap() {
+    let mut pair = Pair::new(4, Notifications::EventIndex, 0xfffe);
+    for round in 0..10_u32 {
+        let head = pair.driver.add(&[Piece::writable(DATA, round + 1)], Form::Direct).unwrap();
+        assert_eq!(pair.take_one(), (None, vec![], vec![round + 1]));
+        pair.queue.complete(head, round);
+        let _ = pair.queue.publish();
+        assert_eq!(pair.driver.take_used(), Some((head, round)));
+    }
+    assert_eq!(pair.queue.next_available(), 8);
+}
+
+#[test]
+fn a_take_is_a_batch_at_most_and_no_more_than_asked_for() {
+    let mut pair = Pair::new(256, Notifications::Flags, 0);
+    (0..100).for_each(|_| assert!(pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).is_some()));
+    pair.queue.take(&mut pair.batch, 3).unwrap();
+    assert_eq!(pair.batch.len(), 3);
+    assert_eq!((pair.take(), pair.take(), pair.take()), (BATCH, 33, 0));
+}
+
+#[test]
+fn chains_that_do_not_fit_the_batch_come_with_the_next() {
+    let mut pair = Pair::new(256, Notifications::Flags, 0);
+    let pieces = [Piece::readable(DATA, 1); 100];
+    (0..9).for_each(|_| assert!(pair.driver.add(&pieces, Form::Indirect(TABLE)).is_some()));
+    let mut taken = Vec::new();
+    while taken.iter().sum::<usize>() < 9 {
+        taken.push(pair.take());
+        (0..pair.batch.len()).for_each(|at| assert_eq!(pair.batch.chain(at).unwrap().readable.len(), 100));
+    }
+    assert!(taken.len() > 1, "{taken:?}");
+}
+
+#[test]
+fn a_small_ring_takes_long_indirect_chains() {
+    let mut pair = Pair::new(2, Notifications::Flags, 0);
+    assert!(pair.driver.add(&[Piece::readable(DATA, 1); 128], Form::Indirect(TABLE)).is_some());
+    assert_eq!(pair.take_one().1.len(), 128);
+    pair.queue.complete(Head(1), 0);
+    assert!(pair.driver.add(&[Piece::readable(DATA, 1); 129], Form::Indirect(TABLE)).is_some());
+    assert_eq!(pair.take_one().0, Some(Fault::Steps));
+}
+
+#[test]
+fn a_chain_that_breaks_the_rules_is_at_fault() {
+    let table = |flags, len| raw(TABLE.0, len, flags, 0);
+    let cases: [(Fault, &[Descriptor]); 8] = [
+        (Fault::Steps, &[raw(DATA, 1, NEXT, 1), raw(DATA, 1, NEXT, 0)]),
+        (Fault::Steps, &[raw(DATA, 0, NEXT, 0)]),
+        (Fault::Index, &[raw(DATA, 1, NEXT, 8)]),
+        (Fault::Order, &[raw(DATA, 1, NEXT | WRITE, 1), raw(DATA, 1, 0, 0)]),
+        (Fault::Length, &[raw(DATA, u32::MAX, NEXT, 1), raw(DATA, 1, 0, 0)]),
+        (Fault::Table, &[table(INDIRECT, 0)]),
+        (Fault::Table, &[table(INDIRECT, 17)]),
+        (Fault::Table, &[table(INDIRECT | NEXT, 16)]),
+    ];
+    for (fault, descriptors) in cases {
+        assert_eq!(Pair::fault_of(descriptors), Some(fault), "{descriptors:?}");
+    }
+    assert_eq!(Pair::fault_of(&[raw(HOLE, 16, INDIRECT, 0)]), Some(Fault::Table));
+    assert_eq!(Pair::fault_of(&[raw(u64::MAX - 7, 16, INDIRECT, 0)]), Some(Fault::Table));
+}
+
+#[test]
+fn an_indirect_table_in_an_indirect_table_is_refused_also_if_it_is_itself() {
+    let mut pair = Pair::small();
+    let own = pair.driver.write_table(TABLE, &[Piece::readable(TABLE.0, 16)]);
+    let nested = raw(TABLE.0, 16, INDIRECT, 0);
+    pair.memory.write(TABLE, zerocopy::IntoBytes::as_bytes(&nested));
+    pair.driver.write_descriptor(0, own);
+    pair.driver.push_head(0);
+    assert_eq!(pair.take_one(), (Some(Fault::Table), vec![], vec![]));
+}
+
+#[test]
+fn a_descriptor_in_a_table_that_points_past_it_is_refused() {
+    let mut pair = Pair::small();
+    pair.memory.write(TABLE, zerocopy::IntoBytes::as_bytes(&raw(DATA, 1, NEXT, 1)));
+    pair.driver.write_descriptor(0, raw(TABLE.0, 16, INDIRECT, 0));
+    pair.driver.push_head(0);
+    assert_eq!(pair.take_one().0, Some(Fault::Index));
+}
+
+#[test]
+fn memory_that_is_not_there_costs_the_buffer_but_not_the_status_behind_it() {
+    for lost in [Piece::readable(HOLE, 8), Piece::writable(HOLE - 4, 8), Piece::writable(u64::MAX, 9)] {
+        let mut pair = Pair::small();
+        let pieces = [Piece::readable(DATA, 16), lost, Piece::writable(DATA + 64, 1)];
+        pair.driver.add(&pieces, Form::Direct).unwrap();
+        assert_eq!(pair.take_one(), (Some(Fault::Address), vec![], vec![1]), "{lost:?}");
+    }
+    let mut pair = Pair::small();
+    let pieces = [Piece::readable(DATA, 16), Piece::writable(DATA, 512), Piece::writable(HOLE, 1)];
+    pair.driver.add(&pieces, Form::Direct).unwrap();
+    assert_eq!(pair.take_one(), (Some(Fault::Address), vec![], vec![]), "no other byte is the status");
+}
+
+#[test]
+fn a_queue_whose_index_jumps_is_broken_for_ever() {
+    let mut pair = Pair::small();
+    pair.driver.set_available_index(9);
+    assert_eq!(pair.queue.take(&mut pair.batch, 1), Err(Broken::Index));
+    pair.driver.set_available_index(0);
+    assert_eq!(pair.queue.take(&mut pair.batch, 1), Err(Broken::Index));
+}
+
+#[test]
+fn a_queue_with_a_head_past_its_table_is_broken_and_what_it_lent_can_go_back() {
+    let mut pair = Pair::small();
+    let head = pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
+    assert_eq!(pair.take(), 1);
+    pair.driver.push_head(8);
+    assert_eq!(pair.queue.take(&mut pair.batch, 1), Err(Broken::Head));
+    assert!(pair.batch.is_empty());
+    pair.queue.complete(head, 1);
+    let _ = pair.queue.publish();
+    assert_eq!(pair.driver.take_used(), Some((head, 1)));
+}
+
+#[test]
+fn rings_that_cannot_be_are_refused() {
+    let memory = RigMemory::standard();
+    let good = RigMemory::ring(RigMemory::RINGS.0, 8);
+    // SAFETY: the queue is dropped at once.
+    let refusal =
+        |layout| unsafe { SplitQueue::new(&layout, Notifications::Flags, 0, memory.table.clone()) }.err();
+    assert_eq!(refusal(good), None);
+    for size in [0, 3, 32769, 65536, u32::MAX] {
+        assert_eq!(QueueSize::new(size), Err(RingError::Size(size)));
+    }
+    let mut bad = Vec::new();
+    for at in [good.descriptors.0 + 8, HOLE, HOLE - 16, u64::MAX - 15, RigMemory::MORE_DATA.0 - 16] {
+        bad.push(luge_virtqueue::RingLayout { descriptors: GuestAddress(at), ..good });
+    }
+    bad.push(luge_virtqueue::RingLayout { available: GuestAddress(good.available.0 + 1), ..good });
+    bad.push(luge_virtqueue::RingLayout { used: GuestAddress(good.used.0 + 2), ..good });
+    bad.push(luge_virtqueue::RingLayout { used: GuestAddress(HOLE - 8), ..good });
+    for layout in bad {
+        assert!(refusal(layout).is_some(), "{layout:?}");
+    }
+}
+
+/// Uses `count` chains of one byte each in one batch; whether the guest wants an interrupt.
+fn use_up(pair: &mut Pair, count: usize) -> bool {
+    for _ in 0..count {
+        pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
+    }
+    assert_eq!(pair.take(), count);
+    for at in 0..count {
+        let head = pair.batch.chain(at).unwrap().head;
+        pair.queue.complete(head, 0);
+    }
+    let wanted = pair.queue.publish();
+    (0..count).for_each(|_| assert!(pair.driver.take_used().is_some()));
+    wanted
+}
+
+#[test]
+fn interrupts_come_when_the_driver_wants_them_and_not_else() {
+    for notifications in [Notifications::Flags, Notifications::EventIndex] {
+        let mut pair = Pair::new(8, notifications, 0xfff9);
+        assert!(!pair.queue.publish(), "nothing was used");
+        assert!(use_up(&mut pair, 1));
+        pair.driver.want_no_interrupt();
+        assert!(!use_up(&mut pair, 3));
+        pair.driver.want_interrupt_after(0);
+        assert!(use_up(&mut pair, 3));
+    }
+}
+
+#[test]
+fn with_an_event_index_an_interrupt_comes_once_the_batch_passes_it() {
+    let mut pair = Pair::new(8, Notifications::EventIndex, 0xfffd);
+    use_up(&mut pair, 1);
+    pair.driver.want_interrupt_after(4);
+    assert!(!use_up(&mut pair, 2) && !use_up(&mut pair, 2) && use_up(&mut pair, 2));
+    assert!(!use_up(&mut pair, 2), "it has been passed");
+}
+
+#[test]
+fn an_armed_queue_is_kicked_for_the_next_chain() {
+    for notifications in [Notifications::Flags, Notifications::EventIndex] {
+        let mut pair = Pair::new(8, notifications, 0xffff);
+        use_up(&mut pair, 2);
+        pair.driver.must_kick();
+        assert!(!pair.queue.arm(), "nothing waits");
+        pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
+        assert!(pair.driver.must_kick());
+        assert!(pair.queue.arm(), "something waits");
+        pair.queue.disarm();
+        assert_eq!(pair.take(), 1);
+        pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
+        pair.driver.must_kick();
+        pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
+        assert!(!pair.driver.must_kick(), "a polling device needs no kick");
+    }
+}
+
+#[test]
+fn memory_can_be_added_under_a_running_queue() {
+    let mut pair = Pair::small();
+    let piece = Piece::writable(HOLE, 4);
+    let (layout, file) = RigMemory::file(HOLE, 0x1000);
+    let region = luge_memory::GuestRegion::map(&luge_memory::DmaSpace::new(), layout, file).unwrap();
+    let more = std::sync::Arc::new(pair.memory.table.with(region).unwrap());
+    pair.driver.add(&[piece], Form::Direct).unwrap();
+    assert_eq!(pair.take_one().0, Some(Fault::Address));
+    // SAFETY: all regions of the table before are in the new one.
+    drop(unsafe { pair.queue.replace_memory(more) });
+    pair.driver.add(&[piece], Form::Direct).unwrap();
+    assert_eq!(pair.take_one(), (None, vec![], vec![4]));
+}
