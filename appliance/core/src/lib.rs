@@ -30,4 +30,4 @@ pub use handle::{CoreHandle, SpawnError};
 pub use notify::{Call, Kick, NotifyError};
 pub use reactor::Core;
 pub use session::{Armed, Session, SessionId};
-pub use stats::CoreStats;
+pub use stats::{CoreStats, tick_rate, ticks};

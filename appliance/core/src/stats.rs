@@ -1,6 +1,9 @@
 //! How busy a core is.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Counters of a core, written by it every so many turns, read by anybody.
 #[derive(Debug, Default)]
@@ -78,8 +81,21 @@ impl Meter {
     }
 }
 
+/// How many ticks a second has, measured since the first call of this.
+#[must_use]
+pub fn tick_rate() -> u64 {
+    static START: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (start, first) = *START.get_or_init(|| (Instant::now(), ticks()));
+    // A shorter time would measure the clocks' own slowness.
+    thread::sleep(Duration::from_millis(20).saturating_sub(start.elapsed()));
+    let (ns, passed) = (start.elapsed().as_nanos(), ticks().wrapping_sub(first));
+    u64::try_from(u128::from(passed) * 1_000_000_000 / ns.max(1)).unwrap_or(u64::MAX)
+}
+
+/// The time stamp counter: what [`CoreStats`] count in.
+#[must_use]
 #[expect(unsafe_code, reason = "the time stamp counter is read by an intrinsic")]
-fn ticks() -> u64 {
+pub fn ticks() -> u64 {
     // SAFETY: every x86-64 CPU has a time stamp counter, and user space may read it on Linux.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
