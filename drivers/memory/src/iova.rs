@@ -68,11 +68,7 @@ impl IovaAllocator {
 
     fn fit(&self, range: IovaRange, size_less_one: u64, place: (u64, u64)) -> Option<u64> {
         let mut first = place_up(range.first, place)?;
-        let before = self.taken.range(..first).next_back().map(|(_, &last)| last);
-        if let Some(last) = before.filter(|&last| last >= first) {
-            first = place_up(last.checked_add(1)?, place)?;
-        }
-        for (&taken, &last) in self.taken.range(first..=range.last) {
+        for (&taken, &last) in self.taken.range(..=range.last).filter(|&(_, &last)| last >= range.first) {
             if first.checked_add(size_less_one)? < taken {
                 break;
             }
@@ -120,6 +116,24 @@ mod tests {
         let elsewhere = IovaRange { first: 0, last: 0xfff };
         assert_eq!(allocator.restrict(&[elsewhere]), Err(taken));
         assert!(allocator.allocate(0x1000, 0x1000, 0).is_some());
+    }
+
+    #[test]
+    fn allocations_of_any_size_and_phase_do_not_overlap() {
+        for seed in 0..200u64 {
+            let mut allocator = IovaAllocator::default();
+            let mut state = seed;
+            for _ in 0..60 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let (len, phase) = ((state >> 60) * 0x8_0000 + 0x1000, (state >> 52 & 0xf) * 0x2_0000);
+                let given = allocator.allocate(len, 0x20_0000, phase).unwrap();
+                if state >> 40 & 3 == 0 {
+                    allocator.release(given);
+                }
+            }
+            let all: Vec<(u64, u64)> = allocator.taken.into_iter().collect();
+            assert!(all.windows(2).all(|pair| pair[0].1 < pair[1].0), "seed {seed}: {all:x?}");
+        }
     }
 
     #[test]
