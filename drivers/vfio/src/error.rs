@@ -110,6 +110,9 @@ pub enum VfioError {
         /// The file that is busy.
         path: PathBuf,
     },
+    /// This process has it open.
+    #[error("{0} is open already: detach the controller that has it first")]
+    AlreadyOpen(PciAddress),
     /// The IOMMU lets any device raise any interrupt.
     #[error(
         "{0} cannot be isolated: the IOMMU does not remap interrupts; enable it in the firmware (x2APIC), \

@@ -33,17 +33,24 @@ use vfio_bindings::bindings::vfio::{
     vfio_group_status, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap, vfio_irq_info,
 };
 
-/// A request's number. All are `_IO(';', number)`: neither direction nor size is part of it.
+/// A request's code. All are `_IO(';', number)`: neither direction nor size is part of it.
 #[derive(Clone, Copy)]
-struct Request(u32);
+struct Request(u16);
 
-const SET_IOMMU: Request = Request(VFIO_BASE + 2);
-const GROUP_SET_CONTAINER: Request = Request(VFIO_BASE + 4);
-const GROUP_GET_DEVICE_FD: Request = Request(VFIO_BASE + 6);
-const GET_REGION_INFO: Request = Request(VFIO_BASE + 8);
-const SET_IRQS: Request = Request(VFIO_BASE + 10);
-const RESET: Request = Request(VFIO_BASE + 11);
-const IOMMU_GET_INFO: Request = Request(VFIO_BASE + 12);
+impl Request {
+    const fn new(number: u32) -> Self {
+        let [number, 0, 0, 0] = number.to_le_bytes() else { panic!("a request's number is a byte") };
+        Self(u16::from_be_bytes([VFIO_TYPE, number]))
+    }
+}
+
+const SET_IOMMU: Request = Request::new(VFIO_BASE + 2);
+const GROUP_SET_CONTAINER: Request = Request::new(VFIO_BASE + 4);
+const GROUP_GET_DEVICE_FD: Request = Request::new(VFIO_BASE + 6);
+const GET_REGION_INFO: Request = Request::new(VFIO_BASE + 8);
+const SET_IRQS: Request = Request::new(VFIO_BASE + 10);
+const RESET: Request = Request::new(VFIO_BASE + 11);
+const IOMMU_GET_INFO: Request = Request::new(VFIO_BASE + 12);
 
 /// The most an answer may grow to, in 32-bit words: far more than the kernel has to say.
 const MOST_WORDS: usize = 1 << 18;
@@ -54,9 +61,8 @@ const MOST_WORDS: usize = 1 << 18;
 /// `argument` is what the request wants, and whatever it says the kernel may read or write
 /// is ours and live.
 unsafe fn ask(file: &File, request: Request, argument: *mut c_void) -> io::Result<i32> {
-    let code = libc::Ioctl::from(u32::from(VFIO_TYPE) << 8 | request.0);
     // SAFETY: the caller's promise.
-    let answer = unsafe { libc::ioctl(file.as_raw_fd(), code, argument) };
+    let answer = unsafe { libc::ioctl(file.as_raw_fd(), request.0.into(), argument) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
@@ -75,7 +81,7 @@ macro_rules! arguments {
     ($($structure:ty, $size:ident, $number:expr;)*) => {$(
         // SAFETY: by the kernel's definition of the request.
         unsafe impl Argument for $structure {
-            const REQUEST: Request = Request($number);
+            const REQUEST: Request = Request::new($number);
 
             #[expect(clippy::cast_possible_truncation, reason = "the kernel's structures are small")]
             fn state_size(&mut self) {
@@ -328,6 +334,7 @@ mod tests {
 
     #[test]
     fn request_numbers_are_those_of_the_kernel_headers() {
-        assert_eq!((VFIO_TYPE, VFIO_BASE, IOMMUFD_CMD_IOAS_ALLOC), (b';', 100, 0x81));
+        assert_eq!((SET_IOMMU.0, vfio_iommu_type1_dma_unmap::REQUEST.0), (0x3b66, 0x3b72));
+        assert_eq!((vfio_device_attach_iommufd_pt::REQUEST.0, iommu_ioas_unmap::REQUEST.0), (0x3b77, 0x3b86));
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! Invariants
 //! - Opening and closing take turns, so a domain is never joined while it goes.
-//! - No function is open while its domain is not attached.
+//! - No function is open while its domain is not attached, and none is open twice.
 //!
 //! Not here: binding a function to vfio-pci (`binding`), what is done with it (`function`).
 
@@ -42,7 +42,7 @@ type CreateDomain = dyn Fn(PciAddress) -> Result<Arc<dyn Domain>, VfioError> + S
 
 struct Live {
     domain: Arc<dyn Domain>,
-    functions: usize,
+    functions: Vec<PciAddress>,
 }
 
 impl Vfio {
@@ -83,6 +83,7 @@ impl Vfio {
         let memory = |source| VfioError::Memory { address, source };
         let mut live = shared.live();
         let domain = match &*live {
+            Some(live) if live.functions.contains(&address) => return Err(VfioError::AlreadyOpen(address)),
             Some(live) => live.domain.clone(),
             None => (shared.create)(address)?,
         };
@@ -90,14 +91,14 @@ impl Vfio {
         match &mut *live {
             Some(live) => {
                 shared.space.narrow(&*live.domain).map_err(memory)?;
-                live.functions += 1;
+                live.functions.push(address);
             }
             None => {
                 shared.space.attach(domain.clone()).map_err(memory)?;
-                *live = Some(Live { domain, functions: 1 });
+                *live = Some(Live { domain, functions: vec![address] });
             }
         }
-        Ok(Seat { shared: shared.clone(), device: Some(device) })
+        Ok(Seat { shared: shared.clone(), address, device: Some(device) })
     }
 }
 
@@ -110,6 +111,7 @@ impl Shared {
 /// A function's place in the domain. Dropped last of all that a function has.
 pub struct Seat {
     shared: Arc<Shared>,
+    address: PciAddress,
     device: Option<Device>,
 }
 
@@ -126,8 +128,8 @@ impl Drop for Seat {
         let mut live = self.shared.live();
         self.device = None;
         let Some(domain) = live.as_mut() else { return };
-        domain.functions -= 1;
-        if domain.functions == 0
+        domain.functions.retain(|&open| open != self.address);
+        if domain.functions.is_empty()
             && let Some(last) = live.take()
         {
             let iommu: Arc<dyn Iommu> = last.domain;
@@ -197,8 +199,8 @@ mod tests {
     }
 
     impl Rig {
-        fn seat(&self) -> Result<Seat, VfioError> {
-            self.vfio.seat("0000:01:00.0".parse().unwrap())
+        fn seat(&self, address: &str) -> Result<Seat, VfioError> {
+            self.vfio.seat(address.parse().unwrap())
         }
 
         fn domain(&self, index: usize) -> Option<Arc<Counter>> {
@@ -214,7 +216,7 @@ mod tests {
     fn the_first_function_brings_the_domain_and_the_last_takes_it_away() {
         let rig = rig();
         let _early = rig.memory();
-        let (first, second) = (rig.seat().unwrap(), rig.seat().unwrap());
+        let (first, second) = (rig.seat("01:00.0").unwrap(), rig.seat("02:00.0").unwrap());
         let late = rig.memory();
         let mapped = || rig.domain(0).map(|domain| domain.mapped.load(Ordering::Relaxed));
         assert_eq!((mapped(), rig.made.lock().unwrap().len()), (Some(2), 1));
@@ -229,8 +231,8 @@ mod tests {
     fn a_domain_that_all_functions_left_is_not_used_again() {
         let rig = rig();
         let _memory = rig.memory();
-        drop(rig.seat().unwrap());
-        let _seat = rig.seat().unwrap();
+        drop(rig.seat("01:00.0").unwrap());
+        let _seat = rig.seat("01:00.0").unwrap();
         assert!(rig.domain(0).is_none());
         assert_eq!(rig.domain(1).unwrap().mapped.load(Ordering::Relaxed), 1);
     }
@@ -239,11 +241,20 @@ mod tests {
     fn a_function_that_cannot_reach_the_memory_in_use_is_refused() {
         let rig = rig();
         let _memory = rig.memory();
-        let seat = rig.seat().unwrap();
+        let seat = rig.seat("01:00.0").unwrap();
         rig.domain(0).unwrap().narrow.store(true, Ordering::Relaxed);
-        assert!(matches!(rig.seat(), Err(VfioError::Memory { .. })));
+        assert!(matches!(rig.seat("02:00.0"), Err(VfioError::Memory { .. })));
         drop(seat);
         assert!(rig.domain(0).is_none());
+    }
+
+    #[test]
+    fn a_function_is_open_once() {
+        let rig = rig();
+        let seat = rig.seat("01:00.0").unwrap();
+        assert!(matches!(rig.seat("01:00.0"), Err(VfioError::AlreadyOpen(_))));
+        drop(seat);
+        assert!(rig.seat("01:00.0").is_ok());
     }
 
     #[test]

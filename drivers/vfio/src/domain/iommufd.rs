@@ -47,7 +47,8 @@ impl Domain for IoAddressSpace {
         let path = device_file(root, address).ok_or_else(nowhere)?;
         let file = open_file(address, path.clone())?;
         ioctl::bind_iommufd(&file, &self.iommufd).map_err(|source| match source.raw_os_error() {
-            Some(libc::EBUSY) => VfioError::Busy { address, path },
+            // EINVAL: somebody else bound it by this file; EBUSY: by its group.
+            Some(libc::EINVAL | libc::EBUSY) => VfioError::Busy { address, path },
             _ => joining(address, "binding it to the iommufd", source),
         })?;
         ioctl::attach_ioas(&file, self.number)

@@ -77,6 +77,15 @@ impl VfioFunction {
         Ok(ConfigSpace { file: self.file()?, region: &self.config })
     }
 
+    /// Turns MSI-X off: vectors that are routed would stay so when fewer are routed anew.
+    fn disable_interrupts(&self) -> io::Result<()> {
+        match ioctl::set_msix(self.file()?, &[]) {
+            // It was off.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
     /// An error of ours, which names the function.
     fn error(&self, kind: io::ErrorKind, what: impl std::fmt::Display) -> io::Error {
         io::Error::new(kind, format!("{}: {what}", self.name))
@@ -122,22 +131,21 @@ impl PciFunction for VfioFunction {
             let what = format!("it has {} MSI-X vectors, not {count}", self.vectors);
             return Err(self.error(io::ErrorKind::Unsupported, what));
         }
-        let file = self.file()?;
-        // Vectors that are routed already would stay so, beyond the first `count`.
-        ioctl::set_msix(file, &[])?;
+        let failed = |error: io::Error| {
+            self.error(error.kind(), format_args!("routing its interrupts failed: {error}"))
+        };
+        self.disable_interrupts().map_err(failed)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let eventfds = (0..count).map(|_| eventfd(0, flags)).collect::<Result<Vec<_>, _>>()?;
+        let eventfds: Result<Vec<_>, _> = (0..count).map(|_| eventfd(0, flags)).collect();
+        let eventfds = eventfds.map_err(|error| failed(error.into()))?;
         if eventfds.is_empty() {
             return Ok(eventfds);
         }
-        match ioctl::set_msix(file, &eventfds) {
-            Ok(0) => Ok(eventfds),
-            Ok(left) => {
+        match ioctl::set_msix(self.file()?, &eventfds).map_err(failed)? {
+            0 => Ok(eventfds),
+            left => {
                 let what = format!("the machine has {left} interrupt vectors left, not {count}");
                 Err(self.error(io::ErrorKind::QuotaExceeded, what))
-            }
-            Err(error) => {
-                Err(self.error(error.kind(), format_args!("routing its interrupts failed: {error}")))
             }
         }
     }
@@ -163,7 +171,7 @@ impl Drop for VfioFunction {
         // A function that is gone refuses both, and does neither any more. Closing its file
         // makes the kernel do the same once more.
         let _ = self.set_bus_master(MemoryAccess::Forbidden);
-        let _ = self.file().and_then(|file| ioctl::set_msix(file, &[]));
+        let _ = self.disable_interrupts();
     }
 }
 
