@@ -1,0 +1,265 @@
+//! The check that every device must pass: random requests against a model of what they mean.
+
+use super::model::Model;
+use super::rig::{BLOCKS_MAX, Rig, SLOTS};
+use super::{Layout, edges};
+use crate::{Completion, Device, Durability, Lba, Operation, Request, Status, Tag};
+use luge_memory::DmaSpace;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How many blocks of the device requests are made for.
+const WINDOW_BLOCKS: u64 = 192;
+
+/// Blocks at both ends of the window that are only read: nothing may spill into them.
+const GUARD_BLOCKS: u64 = 8;
+
+/// Whether requests may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failures {
+    /// Each request that is in order must succeed.
+    None,
+    /// Requests may fail as devices do; those that change data then may have done so or not.
+    Tolerated,
+}
+
+/// A check of a device. What is on the device may be anything, and is changed.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The device.
+    pub device: &'a dyn Device,
+    /// What the device reaches memory through.
+    pub space: &'a Arc<DmaSpace>,
+    /// On how many cores it is opened, from zero on.
+    pub cores: u16,
+    /// How many requests are made, about.
+    pub steps: u32,
+    /// Whether they may fail.
+    pub failures: Failures,
+}
+
+/// Checks a device on one core, none of whose requests may fail. Panics with the seed where
+/// it breaks the contract.
+pub fn check_device(seed: u64, device: &dyn Device, space: &Arc<DmaSpace>) {
+    Check { device, space, cores: 1, steps: 1000, failures: Failures::None }.run(seed);
+}
+
+impl Check<'_> {
+    /// Runs the check that belongs to a seed.
+    ///
+    /// # Panics
+    /// With the seed, where the device breaks the contract.
+    pub fn run(&self, seed: u64) {
+        let mut run = Run::new(self, seed);
+        for step in 0..self.steps {
+            run.step();
+            if step % 100 == 99 {
+                run.settle();
+            }
+        }
+        run.settle();
+        run.verify();
+        edges::check(&mut run.rig, run.window.start);
+    }
+}
+
+/// A request in flight.
+struct Pending {
+    operation: Operation,
+    /// Its blocks, counted from the start of the window.
+    blocks: Range<usize>,
+    layout: Layout,
+    /// What it writes.
+    content: Vec<u8>,
+}
+
+impl Pending {
+    /// Whether the outcome of one depends on the other.
+    fn conflicts_with(&self, operation: Operation, blocks: &Range<usize>) -> bool {
+        let overlap = self.blocks.start < blocks.end && blocks.start < self.blocks.end;
+        overlap && (self.operation.changes_data() || operation.changes_data())
+    }
+}
+
+struct Run {
+    rig: Rig,
+    failures: Failures,
+    window: Range<u64>,
+    model: Model,
+    pending: Vec<Option<Pending>>,
+}
+
+impl Run {
+    fn new(check: &Check<'_>, seed: u64) -> Self {
+        let mut rig = Rig::new(check, seed);
+        let end = rig.geometry.blocks.0;
+        let size = end.min(WINDOW_BLOCKS);
+        let start = match rig.random.below(3) {
+            0 => 0,
+            1 => end - size,
+            _ => rig.random.below(end - size + 1),
+        };
+        let model = Model::new(rig.geometry.block_bytes, &[]);
+        let pending = (0..SLOTS).map(|_| None).collect();
+        let mut run = Self { rig, failures: check.failures, window: start..start + size, model, pending };
+        let content = run.content();
+        run.model = Model::new(run.rig.geometry.block_bytes, &content);
+        run
+    }
+
+    /// One thing that a core may do, by chance.
+    fn step(&mut self) {
+        let core = self.rig.any_core();
+        match self.rig.random.below(20) {
+            0..14 => self.submit(core),
+            14..17 => self.rig.commit(core),
+            _ => {
+                let done = self.rig.poll(core);
+                self.end(&done);
+            }
+        }
+    }
+
+    /// Submits a random request, unless what it means would depend on one in flight.
+    fn submit(&mut self, core: u16) {
+        let Some(slot) = self.pending.iter().position(Option::is_none) else {
+            let done = self.rig.wait();
+            return self.end(&done);
+        };
+        let slot = u16::try_from(slot).unwrap_or(0);
+        let request = self.random_request(slot);
+        let conflict = |other: &Pending| other.conflicts_with(request.operation, &request.blocks);
+        if self.pending.iter().flatten().any(conflict) {
+            return;
+        }
+        let tag = Tag { session: core, slot };
+        let result = self.hand_over(tag, &request);
+        match result {
+            Ok(()) => self.pending[usize::from(slot)] = Some(request),
+            Err(refusal) => {
+                let full = self.rig.room(core) == 0;
+                self.rig.expect(full, format_args!("a good request ended in {refusal:?}"));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, tag: Tag, request: &Pending) -> Result<(), crate::Refusal> {
+        let data = self.rig.arena.spans(&request.layout);
+        let lba = Lba(self.window.start + request.blocks.start as u64);
+        let blocks = u32::try_from(request.blocks.len()).unwrap_or(u32::MAX);
+        self.rig.submit(&Request { tag, operation: request.operation, lba, blocks, data: &data })
+    }
+
+    fn random_request(&mut self, slot: u16) -> Pending {
+        let operation = self.random_operation();
+        let blocks = self.random_blocks(operation);
+        if !operation.moves_data() {
+            return Pending { operation, blocks, layout: Layout::default(), content: Vec::new() };
+        }
+        let len = u32::try_from(blocks.len()).unwrap_or(0) * self.rig.geometry.block_bytes;
+        let Rig { arena, random, geometry, .. } = &mut self.rig;
+        let layout = arena.layout(slot, len, geometry.spans_max, random);
+        arena.scribble(&layout, random);
+        let content = arena.read(&layout);
+        Pending { operation, blocks, layout, content }
+    }
+
+    fn random_operation(&mut self) -> Operation {
+        let geometry = self.rig.geometry;
+        let operation = match self.rig.random.below(16) {
+            0..6 => Operation::Read,
+            6..10 => Operation::Write(Durability::Cache),
+            10..12 => Operation::Write(Durability::Media),
+            12 => Operation::Flush,
+            13 if geometry.discard_blocks_max > 0 => Operation::Discard,
+            14 if geometry.write_zeroes_blocks_max > 0 => Operation::WriteZeroes,
+            15 if geometry.write_zeroes_blocks_max > 0 => Operation::WriteZeroesUnmap,
+            _ => Operation::Read,
+        };
+        if geometry.read_only && operation.changes_data() { Operation::Read } else { operation }
+    }
+
+    fn random_blocks(&mut self, operation: Operation) -> Range<usize> {
+        let geometry = self.rig.geometry;
+        let most = match operation {
+            Operation::Flush => return 0..0,
+            Operation::Read | Operation::Write(_) => geometry.transfer_blocks_max,
+            Operation::Discard => geometry.discard_blocks_max,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => geometry.write_zeroes_blocks_max,
+        };
+        let size = self.window.end - self.window.start;
+        let guard = if operation.changes_data() && size > 4 * GUARD_BLOCKS { GUARD_BLOCKS } else { 0 };
+        let free = size - 2 * guard;
+        let count = u64::from(self.rig.random.between(1, most.min(BLOCKS_MAX))).min(free);
+        let first = guard + self.rig.random.below(free - count + 1);
+        let index = |block| usize::try_from(block).unwrap_or(0);
+        index(first)..index(first + count)
+    }
+
+    /// Waits for all that is in flight.
+    fn settle(&mut self) {
+        while self.rig.in_flight() > 0 {
+            let done = self.rig.wait();
+            self.end(&done);
+        }
+        self.rig.expect_quiet();
+    }
+
+    fn end(&mut self, done: &[Completion]) {
+        for completion in done {
+            let pending = self.pending[usize::from(completion.tag.slot)].take();
+            let known = pending.is_some();
+            self.rig.expect(known, format_args!("{completion:?} was not asked for"));
+            if let Some(pending) = pending {
+                self.end_one(&pending, completion.status);
+            }
+        }
+    }
+
+    /// What a completion says about the device's content, and what it must say.
+    fn end_one(&mut self, pending: &Pending, status: Status) {
+        let success = status == Status::Success;
+        let tolerated = success || self.failures == Failures::Tolerated;
+        self.rig.expect(tolerated, format_args!("{:?} ended in {status:?}", pending.operation));
+        let (first, zeroes) = (pending.blocks.start, self.zeroes(pending.blocks.len()));
+        match (pending.operation, success) {
+            (Operation::Flush, _) | (Operation::Read, false) => {}
+            (Operation::Read, true) => self.expect_content(pending),
+            (Operation::Write(_), true) => self.model.write(first, &pending.content),
+            (Operation::Write(_), false) => self.model.maybe_write(first, &pending.content),
+            (Operation::WriteZeroes | Operation::WriteZeroesUnmap, true) => self.model.write(first, &zeroes),
+            (Operation::Discard, _) | (Operation::WriteZeroes | Operation::WriteZeroesUnmap, false) => {
+                self.model.maybe_write(first, &zeroes);
+            }
+        }
+        // From here on a device that still used the memory would be found out.
+        self.rig.arena.scribble(&pending.layout, &mut self.rig.random);
+    }
+
+    fn zeroes(&self, blocks: usize) -> Vec<u8> {
+        vec![0; blocks * self.rig.geometry.block_bytes as usize]
+    }
+
+    fn expect_content(&mut self, pending: &Pending) {
+        let content = self.rig.arena.read(&pending.layout);
+        let result = self.model.read(pending.blocks.start, &content);
+        self.rig
+            .expect(result.is_ok(), format_args!("blocks {:?}: {result:?} was read wrong", pending.blocks));
+    }
+
+    /// Reads the whole window once more.
+    fn verify(&mut self) {
+        let content = self.content();
+        let result = self.model.read(0, &content);
+        self.rig.expect(result.is_ok(), format_args!("block {result:?} of the window is wrong at the end"));
+    }
+
+    /// The content of the window.
+    fn content(&mut self) -> Vec<u8> {
+        let mut content = Vec::new();
+        for block in self.window.clone() {
+            content.append(&mut edges::read(&mut self.rig, Lba(block), 1));
+        }
+        content
+    }
+}

@@ -1,0 +1,106 @@
+//! Completions that come late, and in another order.
+
+use super::Random;
+use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many completions may pass. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    left: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// Lets all completions pass from now on.
+    pub fn open(&self) {
+        self.left.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Lets none pass from now on.
+    pub fn close(&self) {
+        self.left.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets `count` more pass.
+    pub fn let_pass(&self, count: usize) {
+        let more = |left: usize| Some(left.saturating_add(count));
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    fn pass(&self) -> bool {
+        let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+/// A device whose completions wait behind a gate and leave it in an order that follows from
+/// a seed. What the requests do to data and memory is not delayed.
+pub struct Delayed {
+    device: Arc<dyn Device>,
+    gate: Gate,
+    seed: u64,
+}
+
+impl Delayed {
+    /// `device` behind a gate that is open.
+    #[must_use]
+    pub fn new(device: Arc<dyn Device>, seed: u64) -> Self {
+        Self { device, gate: Gate { left: Arc::new(AtomicUsize::new(usize::MAX)) }, seed }
+    }
+
+    /// The gate of all its channels.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+}
+
+impl Device for Delayed {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        let channel = self.device.open(core)?;
+        let random = Random::new(self.seed ^ u64::from(core.0));
+        Ok(Box::new(DelayedChannel { channel, gate: self.gate.clone(), random, held: Vec::new() }))
+    }
+}
+
+struct DelayedChannel {
+    channel: Box<dyn Channel>,
+    gate: Gate,
+    random: Random,
+    held: Vec<Completion>,
+}
+
+impl Channel for DelayedChannel {
+    fn room(&self) -> usize {
+        self.channel.room()
+    }
+
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.channel.submit(request)
+    }
+
+    fn commit(&mut self) {
+        self.channel.commit();
+    }
+
+    /// Hands out some of those held, often not all: a poll that finds less than there is, is legal.
+    fn poll(&mut self, done: &mut Completions) {
+        let mut ended = Completions::default();
+        self.channel.poll(&mut ended);
+        self.held.extend_from_slice(ended.as_slice());
+        let stay = self.random.index(self.held.len());
+        while self.held.len() > stay && done.room() > 0 && self.gate.pass() {
+            let Completion { tag, status } = self.held.swap_remove(self.random.index(self.held.len()));
+            let _ = done.push(tag, status);
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.channel.in_flight() + self.held.len()
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests that fail.
+
+use super::Random;
+use crate::{
+    Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Operation, Refusal, Request,
+    Status,
+};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Which requests fail, and how.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Those with a block in this range, flushes excepted.
+    pub blocks: Range<u64>,
+    /// So many of a thousand of those, by chance.
+    pub per_mille: u16,
+    /// How they end.
+    pub status: Status,
+}
+
+impl Fault {
+    /// Whether it may hit the request.
+    fn reaches(&self, request: &Request<'_>) -> bool {
+        let end = request.lba.0.saturating_add(u64::from(request.blocks));
+        let overlaps = request.lba.0 < self.blocks.end && self.blocks.start < end;
+        overlaps && request.operation != Operation::Flush
+    }
+}
+
+/// A device some of whose requests fail, as a seed says. A request that fails has had its
+/// effect or none: that, too, is up to the seed.
+pub struct Faulty {
+    device: Arc<dyn Device>,
+    faults: Arc<[Fault]>,
+    seed: u64,
+}
+
+impl Faulty {
+    /// `device` with these faults; of several that fit, the first one hits.
+    #[must_use]
+    pub fn new(device: Arc<dyn Device>, seed: u64, faults: &[Fault]) -> Self {
+        Self { device, faults: faults.into(), seed }
+    }
+}
+
+impl Device for Faulty {
+    fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        let channel = self.device.open(core)?;
+        Ok(Box::new(FaultyChannel {
+            geometry: self.device.geometry(),
+            capacity: channel.room(),
+            channel,
+            faults: self.faults.clone(),
+            random: Random::new(self.seed ^ u64::from(core.0)),
+            doomed: Vec::new(),
+            ended: VecDeque::new(),
+        }))
+    }
+}
+
+struct FaultyChannel {
+    channel: Box<dyn Channel>,
+    geometry: Geometry,
+    /// How many requests the channel takes when it is empty: those that it never sees count too.
+    capacity: usize,
+    faults: Arc<[Fault]>,
+    random: Random,
+    /// Those that the device carries out, and that fail nevertheless.
+    doomed: Vec<Completion>,
+    ended: VecDeque<Completion>,
+}
+
+impl FaultyChannel {
+    /// How the request fails, if it does.
+    fn fate(&mut self, request: &Request<'_>) -> Option<Completion> {
+        let Self { faults, random, .. } = self;
+        let fault = faults.iter().find(|fault| fault.reaches(request) && random.chance(fault.per_mille))?;
+        Some(Completion { tag: request.tag, status: fault.status })
+    }
+
+    /// The completion as it is handed out.
+    fn spoil(&mut self, completion: Completion) -> Completion {
+        match self.doomed.iter().position(|doomed| doomed.tag == completion.tag) {
+            Some(index) => self.doomed.swap_remove(index),
+            None => completion,
+        }
+    }
+}
+
+impl Channel for FaultyChannel {
+    fn room(&self) -> usize {
+        self.channel.room().min(self.capacity.saturating_sub(self.in_flight()))
+    }
+
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        if self.room() == 0 {
+            return Err(Refusal::Full);
+        }
+        let fate = self.fate(request);
+        if let Some(failure) = fate
+            && self.random.chance(500)
+        {
+            self.ended.push_back(failure);
+            return Ok(());
+        }
+        self.channel.submit(request)?;
+        self.doomed.extend(fate);
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        self.channel.commit();
+    }
+
+    fn poll(&mut self, done: &mut Completions) {
+        let mut ended = Completions::default();
+        self.channel.poll(&mut ended);
+        for &completion in ended.as_slice() {
+            let completion = self.spoil(completion);
+            self.ended.push_back(completion);
+        }
+        while done.room() > 0
+            && let Some(Completion { tag, status }) = self.ended.pop_front()
+        {
+            let _ = done.push(tag, status);
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.channel.in_flight() + self.ended.len()
+    }
+}
