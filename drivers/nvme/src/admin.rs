@@ -1,0 +1,235 @@
+//! The admin queue: one command at a time, and asynchronous events besides.
+//!
+//! Path: none; the control plane, under the controller's lock.
+//!
+//! Invariants
+//! - Every command has a deadline. One that missed it leaves the queue unusable until the
+//!   controller was reset, since its answer, and its data, may still come.
+//! - A completion is believed only if its command is in flight.
+//!
+//! Not here: what commands say (`commands`), who resets (`recovery`).
+
+use crate::event_requests::EventRequests;
+use crate::health::Health;
+use crate::queue_memory::QueueMemory;
+use crate::registers::{AdminQueues, Doorbell, Registers};
+use crate::ring::{CompletionRing, SubmissionRing};
+use crate::{Fault, Trouble};
+use luge_memory::{MemoryAccess, Span};
+use luge_spec::nvme::{AdminOpcode, CompletionEntry, StatusCode, SubmissionEntry};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Entries of the admin queue: a few commands, far below what every controller must have.
+pub(crate) const ADMIN_ENTRIES: u16 = 32;
+
+/// The longest nap between two looks at the controller.
+const NAP_MAX: Duration = Duration::from_millis(5);
+
+/// The admin queue.
+pub(crate) struct Admin {
+    registers: Arc<Registers>,
+    health: Arc<Health>,
+    memory: QueueMemory,
+    submissions: SubmissionRing,
+    completions: CompletionRing,
+    interrupt: Option<Arc<OwnedFd>>,
+    pub events: EventRequests,
+    /// The command in flight.
+    awaited: Option<u16>,
+    answer: Option<(StatusCode, u32)>,
+    next_id: u16,
+    usable: bool,
+    patience: Duration,
+}
+
+impl Admin {
+    /// The queue of a disabled controller; [`Admin::start`] makes it usable.
+    pub(crate) fn new(
+        registers: Arc<Registers>,
+        health: Arc<Health>,
+        memory: QueueMemory,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            submissions: SubmissionRing::new(memory.submissions(), memory.entries()),
+            completions: CompletionRing::new(memory.completions(), memory.entries()),
+            registers,
+            health,
+            memory,
+            interrupt: None,
+            events: EventRequests::default(),
+            awaited: None,
+            answer: None,
+            next_id: EventRequests::IDS,
+            usable: false,
+            patience,
+        }
+    }
+
+    /// Enables the controller, which must be disabled, with an empty admin queue.
+    pub(crate) fn start(&mut self) -> Result<(), Trouble> {
+        self.submissions.reset();
+        self.completions.reset();
+        self.events.forget();
+        (self.awaited, self.answer, self.usable) = (None, None, false);
+        self.interrupt = interrupt(&self.registers);
+        self.registers.set_bus_master(MemoryAccess::Allowed)?;
+        self.registers.enable(AdminQueues {
+            submissions: self.memory.submissions().iova(),
+            completions: self.memory.completions().iova(),
+            entries: self.memory.entries(),
+        })?;
+        self.usable = true;
+        Ok(())
+    }
+
+    /// No command goes out until the next start.
+    pub(crate) fn stop(&mut self) {
+        self.usable = false;
+    }
+
+    pub(crate) fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    /// What becomes readable when the admin queue has completions, where there is an interrupt.
+    pub(crate) fn interrupt(&self) -> Option<Arc<OwnedFd>> {
+        self.interrupt.clone()
+    }
+
+    /// One page for the data of the command in flight.
+    pub(crate) fn data(&self) -> Span {
+        self.memory.pages()
+    }
+
+    /// Executes a command and returns DW0 of its completion.
+    pub(crate) fn execute(&mut self, entry: SubmissionEntry) -> Result<u32, Trouble> {
+        if !self.usable {
+            return Err(self.health.fault().map_or(Trouble::Gone, Trouble::Fault));
+        }
+        let opcode = AdminOpcode(entry.opcode);
+        let command_id = self.take_id();
+        self.awaited = Some(command_id);
+        self.submit(SubmissionEntry { command_id, ..entry });
+        match self.wait_for_answer(opcode) {
+            Ok((StatusCode::SUCCESS, result)) => Ok(result),
+            Ok((status, _)) => Err(Trouble::Command { opcode, status }),
+            Err(trouble) => {
+                self.usable = false;
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Takes all completions there are.
+    pub(crate) fn collect(&mut self) -> Result<(), Fault> {
+        let mut any = false;
+        while let Some(entry) = self.completions.take() {
+            any = true;
+            self.accept(entry)?;
+        }
+        if any {
+            self.registers.ring(0, Doorbell::CompletionHead, self.completions.head());
+        }
+        Ok(())
+    }
+
+    /// Keeps as many Asynchronous Event Requests with the controller as it allows.
+    pub(crate) fn arm_events(&mut self) {
+        while let Some(command_id) = self.events.next_to_send().filter(|_| self.usable) {
+            let entry = SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0);
+            self.submit(SubmissionEntry { command_id, ..entry });
+        }
+    }
+
+    fn submit(&mut self, entry: SubmissionEntry) {
+        self.submissions.push(entry);
+        if let Some(tail) = self.submissions.to_ring() {
+            self.registers.ring(0, Doorbell::SubmissionTail, tail);
+        }
+    }
+
+    fn accept(&mut self, entry: CompletionEntry) -> Result<(), Fault> {
+        if entry.submission_queue != 0 {
+            return Err(Fault::WrongQueue);
+        }
+        self.submissions.fetched_to(entry.submission_head)?;
+        let result = u32::try_from(self.completions.last_result() & 0xffff_ffff).unwrap_or_default();
+        if self.awaited == Some(entry.command_id) {
+            self.awaited = None;
+            self.answer = Some((entry.status.code(), result));
+            return Ok(());
+        }
+        self.events.accept(entry.command_id, entry.status.code(), result)
+    }
+
+    fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), Trouble> {
+        let start = Instant::now();
+        let mut nap = Duration::from_micros(20);
+        loop {
+            self.collect().inspect_err(|fault| self.health.raise(*fault))?;
+            if let Some(answer) = self.answer.take() {
+                return Ok(answer);
+            }
+            self.registers.check().inspect_err(|fault| self.health.raise(*fault))?;
+            if let Some(fault) = self.health.fault() {
+                return Err(fault.into());
+            }
+            if start.elapsed() > self.patience {
+                self.health.raise(Fault::Timeout);
+                return Err(Trouble::Timeout(opcode));
+            }
+            self.nap(nap);
+            nap = nap.saturating_mul(2).min(NAP_MAX);
+        }
+    }
+
+    /// Sleeps until the interrupt, or as long as the nap is.
+    fn nap(&self, nap: Duration) {
+        match &self.interrupt {
+            Some(fd) if wait_readable(&[fd], NAP_MAX) => drain(fd),
+            Some(_) => {}
+            None => std::thread::sleep(nap),
+        }
+    }
+
+    /// Identifiers of commands go round all values above those of the event requests, so that
+    /// a repeated completion does not meet the next command.
+    fn take_id(&mut self) -> u16 {
+        let id = self.next_id;
+        self.next_id = id.checked_add(1).unwrap_or(EventRequests::IDS);
+        id
+    }
+}
+
+/// Routes the admin queue's interrupt, vector 0, to an eventfd. Without one, naps do.
+fn interrupt(registers: &Registers) -> Option<Arc<OwnedFd>> {
+    let function = registers.function();
+    if function.vectors() == 0 {
+        return None;
+    }
+    match function.enable_interrupts(1) {
+        Ok(fds) => fds.into_iter().next().map(Arc::new),
+        Err(error) => {
+            tracing::warn!(controller = registers.name(), %error, "no interrupt: the admin queue is polled");
+            None
+        }
+    }
+}
+
+/// Waits until one of the descriptors is readable; returns whether one is.
+pub(crate) fn wait_readable(fds: &[&OwnedFd], patience: Duration) -> bool {
+    let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    let timeout = Timespec::try_from(patience).ok();
+    poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+/// Empties an eventfd that may be readable.
+pub(crate) fn drain(fd: &OwnedFd) {
+    if wait_readable(&[fd], Duration::ZERO) {
+        let _ = rustix::io::read(fd, &mut [0u8; 8]);
+    }
+}

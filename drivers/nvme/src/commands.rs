@@ -1,0 +1,105 @@
+//! The admin commands that Luge uses, each as one function.
+//!
+//! Path: none; the control plane.
+
+use crate::Trouble;
+use crate::admin::Admin;
+use crate::link::QueueId;
+use crate::queue_memory::QueueMemory;
+use luge_spec::nvme::{
+    AdminOpcode, AsyncEvent, Cns, FeatureId, LogPage, QueueCounts, SubmissionEntry, event_config,
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A namespace identifier that means all of them.
+const ALL_NAMESPACES: u32 = u32::MAX;
+
+/// Queue memory is one piece: PC of the Create commands.
+const PHYSICALLY_CONTIGUOUS: u32 = 1;
+
+impl Admin {
+    /// Identify: a page of the kind that `cns` says.
+    pub(crate) fn identify<T: FromBytes + IntoBytes>(
+        &mut self,
+        cns: Cns,
+        namespace: u32,
+    ) -> Result<T, Trouble> {
+        let entry = SubmissionEntry::admin(AdminOpcode::IDENTIFY, u32::from(cns.0), 0);
+        self.read_data(SubmissionEntry { namespace, ..entry })
+    }
+
+    /// Get Log Page, for the controller as a whole. Reading it allows further events about it.
+    pub(crate) fn log_page<T: FromBytes + IntoBytes>(&mut self, page: LogPage) -> Result<T, Trouble> {
+        let words_z = u32::try_from(size_of::<T>() / 4).unwrap_or(1).saturating_sub(1);
+        let entry = SubmissionEntry::admin(
+            AdminOpcode::GET_LOG_PAGE,
+            u32::from(page.0) | words_z << 16,
+            words_z >> 16,
+        );
+        self.read_data(SubmissionEntry { namespace: ALL_NAMESPACES, ..entry })
+    }
+
+    /// Asks for `wanted` I/O queue pairs; returns how many there are, at most that many.
+    pub(crate) fn set_queue_pairs(&mut self, wanted: u16) -> Result<u16, Trouble> {
+        let counts = QueueCounts::pairs_z(wanted.saturating_sub(1));
+        let granted = QueueCounts(self.set_feature(FeatureId::NUMBER_OF_QUEUES, counts.0)?);
+        let granted_z = granted.submission_z().min(granted.completion_z());
+        Ok(granted_z.saturating_add(1).min(wanted))
+    }
+
+    /// Asks for events: critical warnings, and of `offered` (OAES) what we understand.
+    pub(crate) fn request_events(&mut self, offered: u32) -> Result<(), Trouble> {
+        let notices = offered & (event_config::NAMESPACES_CHANGED | event_config::FIRMWARE_ACTIVATION);
+        let wanted = event_config::CRITICAL_WARNINGS | notices;
+        self.set_feature(FeatureId::ASYNC_EVENT_CONFIGURATION, wanted).map(drop)
+    }
+
+    /// Reads the log page that an event names, so that the next event of its type may come.
+    pub(crate) fn acknowledge(&mut self, event: AsyncEvent) -> Result<(), Trouble> {
+        match LogPage(event.log_page()) {
+            LogPage(0) => Ok(()),
+            LogPage::CHANGED_NAMESPACES => self.log_page::<[u32; 1024]>(LogPage(event.log_page())).map(drop),
+            page => self.log_page::<[u32; 128]>(page).map(drop),
+        }
+    }
+
+    /// Creates an I/O queue pair in its memory: completion queue first. Without an interrupt.
+    pub(crate) fn create_queue_pair(&mut self, id: QueueId, memory: &QueueMemory) -> Result<(), Trouble> {
+        let size_and_id = u32::from(memory.entries().saturating_sub(1)) << 16 | u32::from(id.0);
+        let completion = SubmissionEntry {
+            prp1: memory.completions().iova().0,
+            ..SubmissionEntry::admin(AdminOpcode::CREATE_COMPLETION_QUEUE, size_and_id, PHYSICALLY_CONTIGUOUS)
+        };
+        let use_completion_queue = u32::from(id.0) << 16 | PHYSICALLY_CONTIGUOUS;
+        let submission = SubmissionEntry {
+            prp1: memory.submissions().iova().0,
+            ..SubmissionEntry::admin(AdminOpcode::CREATE_SUBMISSION_QUEUE, size_and_id, use_completion_queue)
+        };
+        self.execute(completion)?;
+        self.execute(submission).map(drop).inspect_err(|_| {
+            let delete = SubmissionEntry::admin(AdminOpcode::DELETE_COMPLETION_QUEUE, u32::from(id.0), 0);
+            let _ = self.execute(delete);
+        })
+    }
+
+    /// Deletes an I/O queue pair: submission queue first, which ends its commands.
+    pub(crate) fn delete_queue_pair(&mut self, id: QueueId) -> Result<(), Trouble> {
+        let id = u32::from(id.0);
+        self.execute(SubmissionEntry::admin(AdminOpcode::DELETE_SUBMISSION_QUEUE, id, 0))?;
+        self.execute(SubmissionEntry::admin(AdminOpcode::DELETE_COMPLETION_QUEUE, id, 0)).map(drop)
+    }
+
+    fn set_feature(&mut self, feature: FeatureId, value: u32) -> Result<u32, Trouble> {
+        self.execute(SubmissionEntry::admin(AdminOpcode::SET_FEATURES, u32::from(feature.0), value))
+    }
+
+    /// Executes a command that fills at most a page.
+    fn read_data<T: FromBytes + IntoBytes>(&mut self, entry: SubmissionEntry) -> Result<T, Trouble> {
+        let data = self.data();
+        data.fill(0);
+        self.execute(SubmissionEntry { prp1: data.iova().0, ..entry })?;
+        let mut value = T::new_zeroed();
+        data.read(value.as_mut_bytes());
+        Ok(value)
+    }
+}

@@ -1,0 +1,131 @@
+//! What goes wrong with a controller: said to operators, and between core and supervisor.
+
+use luge_memory::MemoryError;
+use luge_spec::nvme::{AdminOpcode, StatusCode};
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a controller did not do what it was to do.
+#[derive(Debug, Error)]
+#[error("{controller}: {trouble}")]
+pub struct ControllerError {
+    /// The PCI function's name.
+    pub controller: String,
+    /// What happened.
+    pub trouble: Trouble,
+}
+
+/// What happened to a controller.
+#[derive(Debug, Error)]
+pub enum Trouble {
+    /// Its registers read as all ones.
+    #[error("the SSD does not answer: is it still in its slot, and has it power?")]
+    Silent,
+    /// CAP.CSS has no NVM command set.
+    #[error("this is no SSD with the NVM command set, so Luge cannot drive it")]
+    NoNvmCommands,
+    /// CAP.MPSMIN is above 4 KiB.
+    #[error("the SSD needs memory pages of {0} bytes at least, Luge has 4096")]
+    PageSize(u64),
+    /// CSTS did not follow CC in time.
+    #[error("the SSD did not {wanted} within {} ms: power-cycle it, or replace it", waited.as_millis())]
+    NotReady {
+        /// What it was to do.
+        wanted: &'static str,
+        /// How long it had.
+        waited: Duration,
+    },
+    /// CSTS.CFS.
+    #[error("the SSD reports a fatal error (CSTS.CFS): power-cycle it, or replace it")]
+    Fatal,
+    /// An admin command did not complete in time.
+    #[error("the SSD did not answer {} in time", .0.name())]
+    Timeout(AdminOpcode),
+    /// An admin command failed.
+    #[error("the SSD refused {}: {status}", opcode.name())]
+    Command {
+        /// Which one.
+        opcode: AdminOpcode,
+        /// How.
+        status: StatusCode,
+    },
+    /// It broke the rules, and is being reset or given up.
+    #[error("the SSD failed: {0}")]
+    Fault(#[from] Fault),
+    /// No memory for its queues.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The kernel, or whatever is behind the PCI function, said no.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was to be done.
+        what: &'static str,
+        /// The answer.
+        source: io::Error,
+    },
+    /// After a reset there is another SSD, or its namespaces are others.
+    #[error("after its reset the SSD is not what it was: {0}; detach it, and attach it again")]
+    Changed(&'static str),
+    /// It was given up earlier, or shut down.
+    #[error("the SSD is no longer in use")]
+    Gone,
+}
+
+impl Trouble {
+    pub(crate) fn of(self, controller: &str) -> ControllerError {
+        ControllerError { controller: controller.to_owned(), trouble: self }
+    }
+}
+
+/// How a controller broke the rules. Any of these makes it untrusted until it has been reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[repr(u32)]
+pub enum Fault {
+    /// A completion for a command identifier that does not exist.
+    #[error("it completed a command that does not exist")]
+    UnknownCommand = 1,
+    /// A completion for a command that is not in flight: a repetition, or an invention.
+    #[error("it completed a command that was not in flight")]
+    NotInFlight,
+    /// A completion that names another submission queue.
+    #[error("it completed a command of another queue")]
+    WrongQueue,
+    /// A submission queue head that no fetch can have led to.
+    #[error("it claims to have fetched commands that were never submitted")]
+    HeadOutOfRange,
+    /// CSTS.CFS.
+    #[error("it reports a fatal error (CSTS.CFS)")]
+    Fatal,
+    /// Registers read as all ones.
+    #[error("it no longer answers")]
+    Silent,
+    /// CSTS.RDY went away by itself.
+    #[error("it stopped by itself (CSTS.RDY is 0)")]
+    Stopped,
+    /// A command took too long.
+    #[error("a command did not complete in time")]
+    Timeout,
+    /// It did not take back, or give again, a queue.
+    #[error("it refused to create or delete a queue")]
+    Queue,
+}
+
+impl Fault {
+    /// The fault with that number; none for zero.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        [
+            Self::UnknownCommand,
+            Self::NotInFlight,
+            Self::WrongQueue,
+            Self::HeadOutOfRange,
+            Self::Fatal,
+            Self::Silent,
+            Self::Stopped,
+            Self::Timeout,
+            Self::Queue,
+        ]
+        .into_iter()
+        .find(|fault| *fault as u32 == number)
+    }
+}

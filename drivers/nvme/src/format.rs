@@ -1,0 +1,218 @@
+//! Which namespaces can be used, and as what.
+//!
+//! Path: none; bring-up. Its result is the [`Geometry`] that every request is checked against.
+
+use crate::identity::Limits;
+use luge_block::{Blocks, Geometry};
+use luge_spec::nvme::{IdentifyNamespace, oncs};
+use thiserror::Error;
+
+/// A namespace's identifier.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct NamespaceId(pub u32);
+
+impl std::fmt::Display for NamespaceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The most spans that one read or write may have.
+pub(crate) const SPANS_MAX: u16 = 256;
+
+/// The most blocks that a command with a 16-bit zero-based count can have.
+const COUNTED_BLOCKS_MAX: u32 = 1 << 16;
+
+/// The most bytes that one discard gives up, so that no SSD takes longer than the timeout for it.
+const DISCARD_BYTES_MAX: u64 = 4 << 30;
+
+/// A namespace that Luge does not use.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("namespace {id} is not used: {reason}")]
+pub struct RefusedNamespace {
+    /// Which one.
+    pub id: NamespaceId,
+    /// Why.
+    pub reason: FormatError,
+}
+
+/// Why a namespace's format does not do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum FormatError {
+    /// MS is not zero.
+    #[error("its blocks carry {0} bytes of metadata; format it without (nvme format --lbaf)")]
+    Metadata(u16),
+    /// DPS is not zero.
+    #[error("it has end-to-end protection enabled; format it without (nvme format --pi=0)")]
+    Protection,
+    /// LBADS is out of range.
+    #[error("its blocks have 2^{0} bytes; Luge takes 512 bytes to 64 KiB (nvme format --lbaf)")]
+    BlockSize(u8),
+    /// The size in bytes does not fit 64 bits.
+    #[error("it claims {0} blocks, more than can be")]
+    Size(u64),
+    /// MDTS is below one block.
+    #[error("the SSD transfers {0} bytes at most, less than one block")]
+    Transfer(u32),
+}
+
+/// What is known of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceInfo {
+    pub id: NamespaceId,
+    pub geometry: Geometry,
+    pub eui64: [u8; 8],
+    pub nguid: [u8; 16],
+}
+
+impl NamespaceInfo {
+    pub(crate) fn new(id: u32, page: &IdentifyNamespace, limits: &Limits) -> Result<Self, RefusedNamespace> {
+        let id = NamespaceId(id);
+        let geometry = geometry(page, limits).map_err(|reason| RefusedNamespace { id, reason })?;
+        Ok(Self { id, geometry, eui64: page.eui64, nguid: page.nguid })
+    }
+
+    /// Whether this namespace, found after a reset, can go on as `known`.
+    pub(crate) fn serves_as(&self, known: &Self) -> bool {
+        let (now, then) = (&self.geometry, &known.geometry);
+        self.id == known.id
+            && (self.nguid, self.eui64) == (known.nguid, known.eui64)
+            && now.block_bytes == then.block_bytes
+            && now.blocks >= then.blocks
+    }
+}
+
+fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, FormatError> {
+    let block_bytes = block_bytes(page)?;
+    let blocks = page.size_blocks;
+    blocks.checked_mul(block_bytes.into()).ok_or(FormatError::Size(blocks))?;
+    let transfer = limits.transfer_bytes.checked_div(block_bytes).unwrap_or(0);
+    if transfer == 0 {
+        return Err(FormatError::Transfer(limits.transfer_bytes));
+    }
+    Ok(Geometry {
+        block_bytes,
+        blocks: Blocks(blocks),
+        transfer_blocks_max: transfer.min(COUNTED_BLOCKS_MAX),
+        spans_max: SPANS_MAX,
+        discard_blocks_max: discard_blocks_max(limits, block_bytes),
+        write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
+        optimal_blocks: optimal_blocks(page, block_bytes),
+        volatile_cache: limits.volatile_cache,
+        read_only: page.attributes & 1 == 1,
+    })
+}
+
+fn block_bytes(page: &IdentifyNamespace) -> Result<u32, FormatError> {
+    let format = page.format();
+    if format.metadata_bytes != 0 {
+        return Err(FormatError::Metadata(format.metadata_bytes));
+    }
+    if page.protection & 7 != 0 {
+        return Err(FormatError::Protection);
+    }
+    match format.block_shift {
+        shift @ 9..=16 => Ok(1 << shift),
+        shift => Err(FormatError::BlockSize(shift)),
+    }
+}
+
+fn discard_blocks_max(limits: &Limits, block_bytes: u32) -> u32 {
+    if limits.oncs & oncs::DATASET_MANAGEMENT == 0 {
+        return 0;
+    }
+    let reasonable = in_blocks(DISCARD_BYTES_MAX, block_bytes);
+    limits.discard_blocks.map_or(reasonable, |limit| limit.min(reasonable))
+}
+
+fn write_zeroes_blocks_max(limits: &Limits, block_bytes: u32) -> u32 {
+    if limits.oncs & oncs::WRITE_ZEROES == 0 {
+        return 0;
+    }
+    let limit = limits.write_zeroes_bytes.map_or(COUNTED_BLOCKS_MAX, |bytes| in_blocks(bytes, block_bytes));
+    limit.min(COUNTED_BLOCKS_MAX)
+}
+
+fn in_blocks(bytes: u64, block_bytes: u32) -> u32 {
+    u32::try_from(bytes.checked_div(block_bytes.into()).unwrap_or(0)).unwrap_or(u32::MAX)
+}
+
+/// NOWS, else NPWG where the namespace has them (NSFEAT bit 4), else 4 KiB.
+fn optimal_blocks(page: &IdentifyNamespace, block_bytes: u32) -> u32 {
+    let told = [page.optimal_write_z, page.write_granularity_z].into_iter().find(|&blocks_z| blocks_z > 0);
+    match told.filter(|_| page.features & 1 << 4 != 0) {
+        Some(blocks_z) => u32::from(blocks_z).saturating_add(1),
+        None => 4096u32.checked_div(block_bytes).unwrap_or(1).max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::FromBytes;
+
+    const LIMITS: Limits = Limits {
+        transfer_bytes: 1 << 17,
+        write_zeroes_bytes: None,
+        discard_blocks: None,
+        volatile_cache: true,
+        oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
+    };
+
+    fn page(block_shift: u8) -> IdentifyNamespace {
+        let mut page = IdentifyNamespace::read_from_bytes(&[0; 4096]).unwrap();
+        page.size_blocks = 1000;
+        page.formats[0].block_shift = block_shift;
+        page
+    }
+
+    #[test]
+    fn limits_are_in_blocks_of_the_namespace() {
+        let geometry = geometry(&page(12), &LIMITS).unwrap();
+        assert_eq!((geometry.block_bytes, geometry.blocks), (4096, Blocks(1000)));
+        assert_eq!((geometry.transfer_blocks_max, geometry.write_zeroes_blocks_max), (32, 65536));
+        assert_eq!((geometry.discard_blocks_max, geometry.optimal_blocks), (1 << 20, 1));
+        assert!(geometry.volatile_cache && !geometry.read_only);
+    }
+
+    #[test]
+    fn formats_that_luge_cannot_serve_are_refused_by_name() {
+        let metadata = IdentifyNamespace {
+            formats: {
+                let mut formats = page(9).formats;
+                formats[0].metadata_bytes = 8;
+                formats
+            },
+            ..page(9)
+        };
+        assert_eq!(geometry(&metadata, &LIMITS), Err(FormatError::Metadata(8)));
+        assert_eq!(
+            geometry(&IdentifyNamespace { protection: 1, ..page(9) }, &LIMITS),
+            Err(FormatError::Protection)
+        );
+        for shift in [0, 8, 17, 64, 255] {
+            assert_eq!(geometry(&page(shift), &LIMITS), Err(FormatError::BlockSize(shift)));
+        }
+        let vast = IdentifyNamespace { size_blocks: u64::MAX / 512 + 1, ..page(9) };
+        assert_eq!(geometry(&vast, &LIMITS), Err(FormatError::Size(u64::MAX / 512 + 1)));
+        let small = Limits { transfer_bytes: 8192, ..LIMITS };
+        assert_eq!(geometry(&page(16), &small), Err(FormatError::Transfer(8192)));
+    }
+
+    #[test]
+    fn what_the_controller_cannot_do_has_a_limit_of_zero() {
+        let geometry = geometry(&page(9), &Limits { oncs: 0, ..LIMITS }).unwrap();
+        assert_eq!((geometry.discard_blocks_max, geometry.write_zeroes_blocks_max), (0, 0));
+    }
+
+    #[test]
+    fn a_namespace_that_shrank_or_changed_its_blocks_is_not_the_same() {
+        let info = |shift, blocks| {
+            let page = IdentifyNamespace { size_blocks: blocks, ..page(shift) };
+            NamespaceInfo::new(1, &page, &LIMITS).unwrap()
+        };
+        assert!(info(9, 1000).serves_as(&info(9, 1000)) && info(9, 1001).serves_as(&info(9, 1000)));
+        assert!(!info(9, 999).serves_as(&info(9, 1000)) && !info(12, 1000).serves_as(&info(9, 1000)));
+    }
+}

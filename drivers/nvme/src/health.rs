@@ -1,0 +1,61 @@
+//! What cores and the control plane of one controller tell each other without a lock.
+//!
+//! Path: read once per submit and poll by every channel of the controller; written a few
+//! times a second.
+
+use crate::Fault;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Ticks of the supervisor, and the first fault that somebody saw.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct Health {
+    tick: AtomicU32,
+    fault: AtomicU32,
+    bounced: Bounced,
+}
+
+/// A line of its own: cores that bounce do not disturb those that do not.
+#[derive(Default)]
+#[repr(align(64))]
+struct Bounced(AtomicU64);
+
+impl Health {
+    /// The supervisor's ticks so far: how a core measures a timeout without a clock.
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        // Relaxed: a number of its own, nothing is published by it.
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    /// One tick more.
+    pub(crate) fn beat(&self) {
+        self.tick.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reports a fault; the first one is kept.
+    pub(crate) fn raise(&self, fault: Fault) {
+        // Relaxed: the supervisor asks the controller itself before it acts on memory.
+        let _ = self.fault.compare_exchange(0, fault as u32, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The fault reported, which stays.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        Fault::from_number(self.fault.load(Ordering::Relaxed))
+    }
+
+    /// The fault reported, which is then forgotten.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        Fault::from_number(self.fault.swap(0, Ordering::Relaxed))
+    }
+
+    /// One more request went through bounce buffers.
+    pub(crate) fn count_bounced(&self) {
+        self.bounced.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that went through bounce buffers.
+    pub(crate) fn bounced(&self) -> u64 {
+        self.bounced.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,243 @@
+//! Who a controller is and what it can do, from its identify pages.
+//!
+//! Path: none; bring-up, and after each reset to see that it is still the same SSD.
+//!
+//! Invariants
+//! - Nothing a controller says of itself is used unchecked: text is made printable, lists are
+//!   bounded, sizes are narrowed to what the driver can do.
+
+use crate::Trouble;
+use crate::admin::Admin;
+use crate::format::{NamespaceInfo, RefusedNamespace};
+use crate::link::QueueId;
+use luge_spec::nvme::{
+    Cns, IdentifyController, IdentifyNamespace, IdentifyNvmController, NamespaceList, Version,
+};
+use std::time::Duration;
+
+/// The largest transfer in bytes: as much as PRP1 and one page of PRP list entries describe,
+/// whatever the alignment.
+const TRANSFER_BYTES_MAX: u32 = 2 << 20;
+
+/// Namespaces of one controller that we look at.
+const NAMESPACES_MAX: usize = 1024;
+
+/// Who a controller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PCI vendor.
+    pub vendor: u16,
+    /// PCI subsystem vendor.
+    pub subsystem_vendor: u16,
+    /// Serial number.
+    pub serial: String,
+    /// Model.
+    pub model: String,
+    /// Firmware revision.
+    pub firmware: String,
+    /// Vendor's OUI, most significant byte first.
+    pub oui: [u8; 3],
+    /// CNTLID.
+    pub controller_id: u16,
+    /// NQN of the subsystem; empty where it has none.
+    pub subsystem_name: String,
+    /// Version of the specification that it follows.
+    pub version: Version,
+    /// OACS: optional admin commands, as on the wire.
+    pub oacs: u16,
+    /// ONCS: optional I/O commands, as on the wire.
+    pub oncs: u16,
+    /// Largest transfer in bytes that Luge uses with it.
+    pub transfer_bytes_max: u32,
+    /// Whether it has a volatile write cache.
+    pub volatile_write_cache: bool,
+    /// The largest namespace identifier.
+    pub namespaces_max: u32,
+    /// Whether other controllers may reach the same namespaces.
+    pub multi_path: bool,
+}
+
+/// What its queues and commands may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub transfer_bytes: u32,
+    pub write_zeroes_bytes: Option<u64>,
+    pub discard_blocks: Option<u32>,
+    pub volatile_cache: bool,
+    pub oncs: u16,
+}
+
+/// All that bring-up learns.
+pub(crate) struct Discovery {
+    pub identity: Identity,
+    pub namespaces: Vec<NamespaceInfo>,
+    pub refused: Vec<RefusedNamespace>,
+    pub queue_pairs: u16,
+    pub shutdown_patience: Duration,
+}
+
+impl Discovery {
+    /// Asks an enabled controller who it is, and sets it up for I/O queues and events.
+    pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, Trouble> {
+        let page: IdentifyController = admin.identify(Cns::CONTROLLER, 0)?;
+        let version = admin.registers().version();
+        let limits = Limits::read(admin, &page, version);
+        let (namespaces, refused) = namespaces(admin, &page, version, &limits)?;
+        let queue_pairs = admin.set_queue_pairs(queue_pairs)?;
+        admin.events.set_limit_z(page.event_limit_z);
+        if let Err(error) = admin.request_events(page.async_events) {
+            tracing::warn!(controller = admin.registers().name(), %error, "events are as the SSD likes");
+        }
+        admin.arm_events();
+        Ok(Self {
+            identity: Identity::new(&page, version, &limits),
+            namespaces,
+            refused,
+            queue_pairs,
+            shutdown_patience: shutdown_patience(&page),
+        })
+    }
+
+    /// Why this is not the SSD, or no longer the SSD, that `before` was.
+    pub(crate) fn differs_from(&self, before: &Self, last_queue: QueueId) -> Option<&'static str> {
+        let (now, then) = (&self.identity, &before.identity);
+        if (&now.serial, &now.model, now.vendor) != (&then.serial, &then.model, then.vendor) {
+            return Some("its serial number or model is another");
+        }
+        if now.transfer_bytes_max < then.transfer_bytes_max {
+            return Some("it takes smaller transfers than before");
+        }
+        let fits = |known: &NamespaceInfo| self.namespaces.iter().any(|found| found.serves_as(known));
+        if !before.namespaces.iter().all(fits) {
+            return Some("a namespace went away, shrank or was formatted");
+        }
+        (self.queue_pairs < last_queue.0).then_some("it gives fewer queues than before")
+    }
+}
+
+impl Identity {
+    fn new(page: &IdentifyController, version: Version, limits: &Limits) -> Self {
+        let [low, middle, high] = page.oui;
+        Self {
+            vendor: page.vendor,
+            subsystem_vendor: page.subsystem_vendor,
+            serial: text(&page.serial),
+            model: text(&page.model),
+            firmware: text(&page.firmware),
+            oui: [high, middle, low],
+            controller_id: page.controller_id,
+            subsystem_name: text(&page.subsystem_name),
+            version,
+            oacs: page.oacs,
+            oncs: page.oncs,
+            transfer_bytes_max: limits.transfer_bytes,
+            volatile_write_cache: limits.volatile_cache,
+            namespaces_max: page.namespaces_max,
+            multi_path: page.multi_path & 2 != 0,
+        }
+    }
+}
+
+impl Limits {
+    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Self {
+        // The page of the command set came with 2.0; before, there were no such limits.
+        let nvm: Option<IdentifyNvmController> =
+            (version >= Version::V2_0).then(|| admin.identify(Cns::COMMAND_SET_CONTROLLER, 0).ok()).flatten();
+        let transfer = power_of_two_pages(page.transfer_max).unwrap_or(u64::MAX);
+        Self {
+            transfer_bytes: u32::try_from(transfer).unwrap_or(u32::MAX).min(TRANSFER_BYTES_MAX),
+            write_zeroes_bytes: nvm.as_ref().and_then(|nvm| power_of_two_pages(nvm.write_zeroes_max)),
+            discard_blocks: nvm.map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
+            volatile_cache: page.volatile_write_cache & 1 == 1,
+            oncs: page.oncs,
+        }
+    }
+}
+
+/// A limit in bytes, told as a power of two of 4 KiB (CAP.MPSMIN, checked before); zero for none.
+fn power_of_two_pages(exponent: u8) -> Option<u64> {
+    (exponent != 0).then(|| 4096u64.checked_shl(u32::from(exponent.min(48))).unwrap_or(u64::MAX))
+}
+
+/// RTD3E, within reason: SSDs that do not tell, or tell too little, get ten seconds.
+fn shutdown_patience(page: &IdentifyController) -> Duration {
+    Duration::from_micros(page.shutdown_latency_us.into())
+        .clamp(Duration::from_secs(10), Duration::from_secs(60))
+}
+
+/// The active namespaces that can be used, and those that cannot, with the reason.
+fn namespaces(
+    admin: &mut Admin,
+    page: &IdentifyController,
+    version: Version,
+    limits: &Limits,
+) -> Result<(Vec<NamespaceInfo>, Vec<RefusedNamespace>), Trouble> {
+    let (mut usable, mut refused) = (Vec::new(), Vec::new());
+    for id in active_namespaces(admin, page, version)? {
+        let namespace: IdentifyNamespace = admin.identify(Cns::NAMESPACE, id)?;
+        if namespace.size_blocks == 0 {
+            continue;
+        }
+        match NamespaceInfo::new(id, &namespace, limits) {
+            Ok(info) => usable.push(info),
+            Err(reason) => refused.push(reason),
+        }
+    }
+    Ok((usable, refused))
+}
+
+/// Identifiers of active namespaces, ascending. Before 1.1 there was no list: all up to NN.
+fn active_namespaces(
+    admin: &mut Admin,
+    page: &IdentifyController,
+    version: Version,
+) -> Result<Vec<u32>, Trouble> {
+    if version < Version::V1_1 {
+        return Ok((1..=page.namespaces_max).take(NAMESPACES_MAX).collect());
+    }
+    let mut found: Vec<u32> = Vec::new();
+    while found.len() < NAMESPACES_MAX {
+        let last = found.last().copied().unwrap_or(0);
+        let list: NamespaceList = admin.identify(Cns::ACTIVE_NAMESPACES, last)?;
+        let before = found.len();
+        for id in list.0 {
+            // Zero ends the list; so does anything that does not ascend, or is no namespace.
+            if id <= found.last().copied().unwrap_or(last) || id > page.namespaces_max {
+                break;
+            }
+            found.push(id);
+        }
+        if found.len().saturating_sub(before) < list.0.len() {
+            break;
+        }
+    }
+    found.truncate(NAMESPACES_MAX);
+    Ok(found)
+}
+
+/// ASCII of an identify page: without padding, and nothing in it that a terminal would obey.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let printable = |&byte: &u8| if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' };
+    let text: String = bytes.iter().take(end).map(printable).collect();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_printable_whatever_the_controller_says() {
+        assert_eq!(text(b"  abc 1  "), "abc 1");
+        assert_eq!(text(b"a\x1b[2Jb\0secret"), "a?[2Jb");
+        assert_eq!(text(&[0; 20]), "");
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none_and_an_absurd_one_does_not_overflow() {
+        assert_eq!(power_of_two_pages(0), None);
+        assert_eq!(power_of_two_pages(1), Some(8192));
+        assert_eq!(power_of_two_pages(255), Some(4096 << 48));
+    }
+}

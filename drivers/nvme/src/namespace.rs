@@ -1,0 +1,66 @@
+//! A namespace: a disk of a controller, as a [`Device`].
+//!
+//! Path: none itself; it makes the channels.
+
+use crate::format::{NamespaceId, NamespaceInfo};
+use crate::queue_pair::QueuePair;
+use crate::{Controller, ControllerState};
+use luge_block::{Channel, CoreId, Device, Geometry, OpenError};
+use std::sync::Arc;
+
+/// A namespace of a controller, which lives at least as long.
+pub struct Namespace {
+    controller: Arc<Controller>,
+    info: NamespaceInfo,
+}
+
+impl Namespace {
+    pub(crate) fn new(controller: Arc<Controller>, info: NamespaceInfo) -> Self {
+        Self { controller, info }
+    }
+
+    /// Its identifier on the controller.
+    #[must_use]
+    pub fn id(&self) -> NamespaceId {
+        self.info.id
+    }
+
+    /// Its controller's function and its identifier, as in `0000:01:00.0 namespace 1`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} namespace {}", self.controller.name(), self.info.id)
+    }
+
+    /// The controller it is on.
+    #[must_use]
+    pub fn controller(&self) -> &Arc<Controller> {
+        &self.controller
+    }
+
+    /// EUI64, most significant byte first; none where the controller tells none.
+    #[must_use]
+    pub fn eui64(&self) -> Option<[u8; 8]> {
+        Some(self.info.eui64).filter(|id| *id != [0; 8])
+    }
+
+    /// NGUID, most significant byte first; none where the controller tells none.
+    #[must_use]
+    pub fn nguid(&self) -> Option<[u8; 16]> {
+        Some(self.info.nguid).filter(|id| *id != [0; 16])
+    }
+}
+
+impl Device for Namespace {
+    fn geometry(&self) -> Geometry {
+        self.info.geometry
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        if self.controller.state() != ControllerState::Live {
+            let reason = "the SSD failed, or was shut down: detach it".to_owned();
+            return Err(OpenError::Device { device: self.name(), reason });
+        }
+        tracing::debug!(namespace = self.name(), core = core.0, "opening a queue pair");
+        Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info)?))
+    }
+}

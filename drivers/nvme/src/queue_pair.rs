@@ -1,0 +1,314 @@
+//! A queue pair: the channel of one namespace on one core.
+//!
+//! Path: session -> volume -> **channel** -> submission ring, doorbell -> SSD -> completion
+//! ring -> **channel** -> session.
+//!
+//! Invariants
+//! - One doorbell for all that was submitted between two commits; one for all completions of a poll.
+//! - A completion is handed out once, for a command that is in flight.
+//! - Once the SSD has lied, nothing more of it is believed until it was reset (`link`).
+//! - What the SSD may still use is not given back: slots, bounce pages and the request's own
+//!   memory wait for a completion, or for stage Quiet or Gone.
+//!
+//! Not here: the stages (`link`), who sets them (`recovery`), interrupts.
+
+use crate::Fault;
+use crate::bounce::{BouncePool, JobId};
+use crate::command;
+use crate::controller::Controller;
+use crate::format::{NamespaceId, NamespaceInfo};
+use crate::health::Health;
+use crate::link::{Link, Stage};
+use crate::prp::{ListPage, ListPages, Prps, describe};
+use crate::queue_memory::QueueMemory;
+use crate::recovery::TIMEOUT_TICKS;
+use crate::registers::{Doorbell, PAGE_BYTES, Registers};
+use crate::ring::{CompletionRing, SubmissionRing};
+use crate::slots::{CommandId, Data, Ended, Slots};
+use crate::status::block_status;
+use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status};
+use luge_memory::{SharedArray, Span};
+use luge_spec::nvme::{CompletionEntry, SubmissionEntry};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A queue pair of a controller, for one namespace.
+pub(crate) struct QueuePair {
+    submissions: SubmissionRing,
+    completions: CompletionRing,
+    doorbells: Doorbells,
+    slots: Slots,
+    lists: ListPages,
+    bounce: BouncePool,
+    geometry: Geometry,
+    namespace: NamespaceId,
+    health: Arc<Health>,
+    link: Arc<Link>,
+    /// The SSD lied: nothing is believed until it was reset.
+    lost: bool,
+    /// The tick in which ages were last looked at.
+    looked: u32,
+    controller: Arc<Controller>,
+}
+
+impl QueuePair {
+    /// Creates a queue pair on the controller.
+    pub(crate) fn open(
+        controller: &Arc<Controller>,
+        device: &str,
+        namespace: &NamespaceInfo,
+    ) -> Result<Self, OpenError> {
+        let inner = controller.inner();
+        let geometry = namespace.geometry;
+        let transfer = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
+        let bounce_pages = u32::from(inner.options.bounce_pages).max(transfer);
+        let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
+        let link = controller.open_queue(device, lists.saturating_add(bounce_pages))?;
+        let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
+            controller.close_queue(&link);
+            OpenError::Device { device: device.to_owned(), reason: format!("no doorbells: {error}") }
+        })?;
+        let entries = link.memory.entries();
+        let (lists, bounce) = split_pages(&link.memory);
+        Ok(Self {
+            submissions: SubmissionRing::new(link.memory.submissions(), entries),
+            completions: CompletionRing::new(link.memory.completions(), entries),
+            doorbells,
+            slots: Slots::new(entries.saturating_sub(1)),
+            lists: ListPages::new(lists),
+            bounce: BouncePool::new(bounce, transfer, geometry.spans_max),
+            geometry,
+            namespace: namespace.id,
+            health: inner.health.clone(),
+            link,
+            lost: false,
+            looked: 0,
+            controller: controller.clone(),
+        })
+    }
+
+    /// The request's command in the next free slot, and what becomes of its data.
+    #[inline]
+    fn build(
+        &mut self,
+        request: &Request<'_>,
+        id: CommandId,
+        bytes: u32,
+    ) -> Result<(SubmissionEntry, Data), Refusal> {
+        let list = self.lists.of(id.0);
+        let (prps, data) = match request.operation {
+            Operation::Read | Operation::Write(_) => match describe(request.data.iter().copied(), list) {
+                Some(prps) => (prps, Data::Direct),
+                None => self.bounce(request, bytes, list)?,
+            },
+            Operation::Discard => {
+                let [first, second] = command::range(request).to_words();
+                list.set(0, first).and(list.set(1, second)).ok_or(Refusal::Failed(Status::Invalid))?;
+                (Prps { prp1: list.iova(), prp2: 0 }, Data::Direct)
+            }
+            Operation::Flush | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
+                (Prps::default(), Data::Direct)
+            }
+        };
+        let entry = SubmissionEntry {
+            command_id: id.0,
+            namespace: self.namespace.0,
+            prp1: prps.prp1,
+            prp2: prps.prp2,
+            ..command::entry(request)
+        };
+        Ok((entry, data))
+    }
+
+    #[cold]
+    fn bounce(&mut self, request: &Request<'_>, bytes: u32, list: ListPage) -> Result<(Prps, Data), Refusal> {
+        let job = self.bounce.take(request.data, bytes).ok_or(Refusal::Full)?;
+        let prps = describe(self.bounce.spans(job), list).ok_or(Refusal::Failed(Status::Invalid))?;
+        self.health.count_bounced();
+        if request.operation == Operation::Read {
+            return Ok((prps, Data::BouncedRead(job)));
+        }
+        self.bounce.fill(job);
+        Ok((prps, Data::BouncedWrite(job)))
+    }
+
+    /// Takes completions, as many as there are and fit.
+    #[inline]
+    fn collect(&mut self, done: &mut Completions) {
+        let before = self.completions.head();
+        while done.room() > 0 {
+            let Some(entry) = self.completions.take() else {
+                self.look_at_ages();
+                break;
+            };
+            if let Err(fault) = self.accept(entry, done) {
+                return self.lose(fault);
+            }
+        }
+        if self.completions.head() != before {
+            self.completions.prefetch();
+            self.doorbells.ring(Doorbell::CompletionHead, self.completions.head());
+        }
+    }
+
+    #[inline]
+    fn accept(&mut self, entry: CompletionEntry, done: &mut Completions) -> Result<(), Fault> {
+        if entry.submission_queue != self.link.id.0 {
+            return Err(Fault::WrongQueue);
+        }
+        self.submissions.fetched_to(entry.submission_head)?;
+        let ended = self.slots.end(CommandId(entry.command_id))?;
+        self.finish(ended, block_status(entry.status.code()), done);
+        // With nothing in flight, nothing would ever tell of a better head.
+        if self.slots.in_flight() == 0 && self.submissions.space() == 0 {
+            return Err(Fault::HeadOutOfRange);
+        }
+        Ok(())
+    }
+
+    /// Hands a request's end out. There is room: the caller has looked.
+    #[inline]
+    fn finish(&mut self, ended: Ended, status: Status, done: &mut Completions) {
+        match ended.data {
+            Data::Direct => {}
+            Data::BouncedWrite(job) => self.bounce.give_back(job),
+            Data::BouncedRead(job) => self.finish_bounced_read(job, status),
+        }
+        let pushed = done.push(ended.tag, status);
+        debug_assert!(pushed.is_ok(), "room was asked for");
+    }
+
+    #[cold]
+    fn finish_bounced_read(&mut self, job: JobId, status: Status) {
+        if status == Status::Success {
+            self.bounce.empty(job);
+        }
+        self.bounce.give_back(job);
+    }
+
+    /// Once a tick, when nothing waits to be collected: has a command been forgotten?
+    #[inline]
+    fn look_at_ages(&mut self) {
+        let now = self.health.tick();
+        if std::mem::replace(&mut self.looked, now) != now && self.slots.any_older(TIMEOUT_TICKS, now) {
+            self.health.raise(Fault::Timeout);
+        }
+    }
+
+    #[cold]
+    fn lose(&mut self, fault: Fault) {
+        self.lost = true;
+        self.health.raise(fault);
+    }
+
+    /// Ends what is in flight; the SSD can no longer write to its memory.
+    #[cold]
+    fn end_all(&mut self, status: Status, done: &mut Completions) {
+        while done.room() > 0 {
+            let Some(ended) = self.slots.end_any() else {
+                return self.start_over();
+            };
+            self.finish(ended, status, done);
+        }
+    }
+
+    /// Link 3 to 4: empty rings, for a queue pair that is created again.
+    fn start_over(&mut self) {
+        if self.link.stage() == Stage::Quiet {
+            self.submissions.reset();
+            self.completions.reset();
+            self.lost = false;
+            self.link.drained();
+        }
+    }
+}
+
+impl Channel for QueuePair {
+    #[inline]
+    fn room(&self) -> usize {
+        match self.link.stage() {
+            Stage::Running if !self.lost => self.slots.free().min(self.submissions.space().into()),
+            // So that requests come, and fail.
+            Stage::Gone => self.slots.free(),
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let bytes = command::check(&self.geometry, request).map_err(Refusal::Failed)?;
+        match self.link.stage() {
+            Stage::Running if !self.lost && self.submissions.space() > 0 => {}
+            Stage::Gone => return Err(Refusal::Failed(Status::Gone)),
+            _ => return Err(Refusal::Full),
+        }
+        let id = self.slots.next().ok_or(Refusal::Full)?;
+        let (entry, data) = self.build(request, id, bytes)?;
+        self.slots.take(request.tag, data, self.health.tick());
+        self.submissions.push(entry);
+        Ok(())
+    }
+
+    #[inline]
+    fn commit(&mut self) {
+        if let Some(tail) = self.submissions.to_ring()
+            && self.link.stage() == Stage::Running
+        {
+            self.doorbells.ring(Doorbell::SubmissionTail, tail);
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, done: &mut Completions) {
+        match self.link.stage() {
+            Stage::Running if !self.lost => self.collect(done),
+            Stage::Running | Stage::Halted | Stage::Drained => {}
+            Stage::Quiet => self.end_all(Status::Aborted, done),
+            Stage::Gone => self.end_all(Status::Gone, done),
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+}
+
+impl Drop for QueuePair {
+    fn drop(&mut self) {
+        self.controller.close_queue(&self.link);
+    }
+}
+
+/// The queue pair's two registers. Mapped as long as the function is, which the controller keeps.
+struct Doorbells {
+    words: SharedArray<u32>,
+    /// Words from the first to the second.
+    stride: u32,
+}
+
+impl Doorbells {
+    fn map(registers: &Registers, queue: u16) -> std::io::Result<Self> {
+        let tail = registers.doorbell_offset(queue, Doorbell::SubmissionTail);
+        let head = registers.doorbell_offset(queue, Doorbell::CompletionHead);
+        let stride = head.wrapping_sub(tail);
+        let span = registers.function().registers(tail, stride.wrapping_add(4))?;
+        let words = SharedArray::new(span).filter(|words: &SharedArray<u32>| words.len() > stride / 4);
+        let words = words.ok_or_else(|| std::io::Error::other("the BAR is too short, or not aligned"))?;
+        Ok(Self { words, stride: stride / 4 })
+    }
+
+    #[inline]
+    fn ring(&self, which: Doorbell, value: u16) {
+        let index = match which {
+            Doorbell::SubmissionTail => 0,
+            Doorbell::CompletionHead => self.stride,
+        };
+        // Release: the entries are in memory before the SSD looks for them.
+        self.words.store(index, u32::from(value), Ordering::Release);
+    }
+}
+
+/// The pages of a queue pair: a list for each entry, and the bounce pages.
+fn split_pages(memory: &QueueMemory) -> (Span, Span) {
+    memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES))
+}

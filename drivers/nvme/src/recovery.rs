@@ -1,0 +1,265 @@
+//! The supervisor: one plain thread per controller that notices faults and mends them.
+//!
+//! Path: none; what it decides reaches the channels through their links.
+//!
+//! ```text
+//!                    +--------------------------------------------------------+
+//!                    v                                                        | 5 it is the same
+//!   1 Live --fault--> 2 links halted --> 3 CC.EN=0, RDY=0 --> links quiet --> 4 enable, identify
+//!                                             | fails                         | fails
+//!                                             v                               |
+//!                                        6 function reset <-------------------+
+//!                                             | that, or what follows, fails
+//!                                             v
+//!                           7 bus master off --works--> 8 Gone
+//!                                   | fails
+//!                                   v
+//!                              9 Stuck: 7 again, once a second
+//! ```
+//!
+//! Invariants
+//! - Requests in flight end only after 3, 6 or 7 has worked: from then on the SSD cannot
+//!   write to their memory.
+//! - A tick is one wake-up, not a time of day: a machine that was paused sees no timeouts.
+//!
+//! Not here: what a channel does meanwhile (`link`, `channel`).
+
+use crate::admin::{drain, wait_readable};
+use crate::controller::{Control, ControllerState, Inner, wake};
+use crate::link::Stage;
+use crate::{Fault, Trouble};
+use luge_memory::MemoryAccess;
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Ticks until a command counts as lost.
+pub(crate) const TIMEOUT_TICKS: u32 = 32;
+
+/// The longest time between two looks at a controller.
+const LOOK_MAX: Duration = Duration::from_millis(100);
+
+/// The shortest time between two looks, also while queue pairs wait to be created again.
+const LOOK_MIN: Duration = Duration::from_millis(2);
+
+/// Between two tries to take a failed controller's access to memory away.
+const STUCK_RETRY: Duration = Duration::from_secs(1);
+
+/// The handle to the thread, which ends when this is dropped.
+pub(crate) struct Supervisor {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Stop {
+    asked: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Supervisor {
+    pub(crate) fn start(inner: Arc<Inner>) -> Result<Self, Trouble> {
+        let system = |what| move |source: std::io::Error| Trouble::System { what, source };
+        let bell = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| system("make an eventfd")(e.into()))?;
+        let stop = Arc::new(Stop { asked: AtomicBool::new(false), bell });
+        let watch = Watch::new(inner, stop.clone());
+        let thread = std::thread::Builder::new()
+            .name("nvme-supervisor".to_owned())
+            .spawn(move || watch.run())
+            .map_err(system("start a thread"))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.asked.store(true, Ordering::Relaxed);
+        let _ = rustix::io::write(&self.stop.bell, &1u64.to_ne_bytes());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a supervisor panicked");
+        }
+    }
+}
+
+impl Stop {
+    fn asked(&self) -> bool {
+        // Relaxed: the bell orders nothing either; the thread looks again after each wake-up.
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// How a controller is made to forget everything.
+#[derive(Clone, Copy, Debug)]
+enum Rung {
+    /// Step 3: controller reset.
+    Controller,
+    /// Step 6: function reset.
+    Function,
+}
+
+/// What the thread owns.
+struct Watch {
+    inner: Arc<Inner>,
+    stop: Arc<Stop>,
+    /// The admin queue's, unless somebody else waits for it.
+    interrupt: Option<Arc<OwnedFd>>,
+    beat_at: Instant,
+    stuck_at: Instant,
+    /// Queue pairs that could not be created again, in a row.
+    refusals: u32,
+}
+
+/// More than these refusals in a row, and resets will not mend it.
+const REFUSALS_MAX: u32 = 3;
+
+impl Watch {
+    fn new(inner: Arc<Inner>, stop: Arc<Stop>) -> Self {
+        let now = Instant::now();
+        Self { inner, stop, interrupt: None, beat_at: now, stuck_at: now, refusals: 0 }
+    }
+
+    fn run(mut self) {
+        let inner = self.inner.clone();
+        let mut patience = LOOK_MIN;
+        while !self.stop.asked() {
+            self.wait(patience);
+            self.beat();
+            // Whoever holds the lock waits for the controller, and for its interrupt, himself.
+            let control = inner.try_lock();
+            self.interrupt = control.as_ref().and_then(|control| control.admin.interrupt());
+            patience = control.map_or(LOOK_MAX, |mut control| self.look(&mut control));
+        }
+    }
+
+    fn wait(&self, patience: Duration) {
+        let mut fds = vec![&self.stop.bell];
+        fds.extend(self.interrupt.as_deref());
+        wait_readable(&fds, patience.min(self.tick()));
+    }
+
+    fn tick(&self) -> Duration {
+        let ticks = TIMEOUT_TICKS;
+        self.inner.options.command_timeout.checked_div(ticks).unwrap_or(LOOK_MAX).max(LOOK_MIN)
+    }
+
+    fn beat(&mut self) {
+        if self.beat_at.elapsed() >= self.tick() {
+            self.beat_at = Instant::now();
+            self.inner.health.beat();
+        }
+    }
+
+    /// One look; returns how long until the next.
+    fn look(&mut self, control: &mut Control) -> Duration {
+        match control.state {
+            ControllerState::Gone => return LOOK_MAX,
+            ControllerState::Stuck if self.stuck_at.elapsed() < STUCK_RETRY => return LOOK_MAX,
+            ControllerState::Stuck => self.give_up(control),
+            ControllerState::Live => self.look_at_live(control),
+        }
+        let waiting = control.open.iter().any(|link| matches!(link.stage(), Stage::Quiet | Stage::Drained));
+        if waiting { LOOK_MIN } else { LOOK_MAX }
+    }
+
+    fn look_at_live(&mut self, control: &mut Control) {
+        let fault = self.inner.health.take_fault().or_else(|| self.inner.registers.check().err());
+        match fault.or_else(|| self.serve_events(control).err()) {
+            Some(fault) => self.recover(control, fault),
+            None => self.revive(control),
+        }
+    }
+
+    /// Takes what the admin queue brought, and asks for more.
+    fn serve_events(&self, control: &mut Control) -> Result<(), Fault> {
+        if let Some(fd) = &self.interrupt {
+            drain(fd);
+        }
+        control.admin.collect()?;
+        while let Some(event) = control.admin.events.take() {
+            let controller = self.inner.registers.name();
+            tracing::warn!(controller, %event, "asynchronous event");
+            control.remember(event);
+            if let Err(error) = control.admin.acknowledge(event) {
+                tracing::warn!(controller, %error, "the event's log page cannot be read");
+            }
+        }
+        control.admin.arm_events();
+        Ok(())
+    }
+
+    /// Creates the queue pairs whose channels have ended everything: link 4 to 1.
+    fn revive(&mut self, control: &mut Control) {
+        for link in control.open.iter().filter(|link| link.stage() == Stage::Drained) {
+            match control.admin.create_queue_pair(link.id, &link.memory) {
+                Ok(()) => {
+                    self.refusals = 0;
+                    link.revive();
+                }
+                Err(error) => {
+                    let controller = self.inner.registers.name();
+                    tracing::error!(controller, queue = link.id.0, %error, "queue pair lost");
+                    self.refusals = self.refusals.saturating_add(1);
+                    return self.inner.health.raise(Fault::Queue);
+                }
+            }
+        }
+    }
+
+    /// 1 to 2, and up the ladder.
+    fn recover(&mut self, control: &mut Control, fault: Fault) {
+        let controller = self.inner.registers.name();
+        tracing::error!(controller, %fault, "resetting the SSD");
+        control.admin.stop();
+        control.open.iter().for_each(|link| link.halt());
+        let rungs = [Rung::Controller, Rung::Function];
+        for rung in rungs.into_iter().filter(|_| self.refusals <= REFUSALS_MAX) {
+            match self.climb(control, rung) {
+                Ok(()) => return tracing::warn!(controller, ?rung, "the SSD is back"),
+                Err(error) => tracing::error!(controller, ?rung, %error, "reset failed"),
+            }
+        }
+        self.give_up(control);
+    }
+
+    /// 3 or 6, then 4 and 5.
+    fn climb(&self, control: &mut Control, rung: Rung) -> Result<(), Trouble> {
+        let registers = &self.inner.registers;
+        match rung {
+            Rung::Controller => registers.disable()?,
+            Rung::Function => registers
+                .function()
+                .reset()
+                .map_err(|source| Trouble::System { what: "reset the function", source })?,
+        }
+        control.open.iter().for_each(|link| link.quiet());
+        control.release_condemned();
+        // What channels saw until they were halted is history.
+        self.inner.health.take_fault();
+        let found = wake(&mut control.admin, &self.inner.options)?;
+        match found.differs_from(&self.inner.discovery, control.last_queue()) {
+            Some(difference) => Err(Trouble::Changed(difference)),
+            None => Ok(()),
+        }
+    }
+
+    /// 7, and 8 or 9.
+    fn give_up(&mut self, control: &mut Control) {
+        let controller = self.inner.registers.name();
+        control.admin.stop();
+        match self.inner.registers.set_bus_master(MemoryAccess::Forbidden) {
+            Ok(()) => {
+                tracing::error!(controller, "the SSD is given up: its requests fail from now on");
+                control.open.iter().for_each(|link| link.give_up());
+                control.release_condemned();
+                control.state = ControllerState::Gone;
+            }
+            Err(error) => {
+                tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");
+                control.state = ControllerState::Stuck;
+                self.stuck_at = Instant::now();
+            }
+        }
+    }
+}
