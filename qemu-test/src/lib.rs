@@ -18,6 +18,8 @@ mod machine;
 mod process;
 mod qmp;
 mod rpc;
+pub mod selftest;
+pub mod sled;
 mod transcript;
 
 pub use accelerator::Accelerator;
@@ -29,4 +31,6 @@ pub use machine::{Boot, Disk, Iommu, Machine, Reset, Running, Ssd};
 pub use process::Process;
 pub use qmp::Qmp;
 pub use rpc::Rpc;
+pub use selftest::GuestWitness;
+pub use sled::Sled;
 pub use transcript::Transcript;

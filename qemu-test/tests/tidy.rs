@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("luge-image", &[]),
-    ("luge-qemu-test", &["luge-image"]),
+    ("luge-qemu-test", &["luge-image", "luge-vfio"]),
 ];
 
 /// The modules that open unsafe code, each with `#![expect(unsafe_code, reason = ...)]`.

@@ -1,2 +1,0 @@
-//! `cargo boot`.
-fn main() {}

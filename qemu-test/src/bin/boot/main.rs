@@ -1,0 +1,119 @@
+//! `cargo boot`: the whole of Luge in one command.
+//!
+//! 1. builds what is missing: QEMU, kernel, luge, the image with its VM pack;
+//! 2. boots the image in QEMU with an NVMe SSD behind an IOMMU: an emulated one, or one of
+//!    the host;
+//! 3. the sled serves a volume of the SSD to a VM that it starts itself; the VM makes a file
+//!    system, writes, reads back and prints checksums;
+//! 4. compares them with the SSD's content as seen from outside;
+//! 5. leaves the person at the sled's console, or powers it off.
+//!
+//! Not here: what the sled and the VM do; see `luge_qemu_test::selftest`.
+
+mod host_ssd;
+mod terminal;
+
+use clap::Parser;
+use host_ssd::HostSsd;
+use luge_image::Progress;
+use luge_qemu_test::{Bench, GuestWitness, Lab, Running, Sled, Ssd, TestError, selftest, sled};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// Size of the emulated SSD in MiB; its file takes what is written.
+const SSD_MIB: u64 = 1024;
+
+/// Boots Luge in QEMU, lets a VM use an SSD through it, and checks what arrived there.
+#[derive(Parser)]
+#[command(name = "cargo boot", version)]
+struct Arguments {
+    /// Power off when the VM is done, and end with 0 only if all checksums match. The default
+    /// where there is no terminal.
+    #[arg(long)]
+    exit: bool,
+    /// Use this NVMe SSD of the host instead of an emulated one: a PCI address, 0000:3b:00.0.
+    /// One that is in use is refused. WHAT IS ON IT IS OVERWRITTEN: a person is asked first.
+    #[arg(long, value_name = "PCI-ADDRESS")]
+    ssd: Option<String>,
+    /// Answers that question with yes.
+    #[arg(long, requires = "ssd")]
+    overwrite: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo boot: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether all checksums matched.
+fn run(arguments: &Arguments) -> Result<bool, TestError> {
+    let Some(address) = &arguments.ssd else { return boot(arguments, None) };
+    let ssd = HostSsd::take(address)?;
+    let agreed = arguments.overwrite || terminal::agrees(&format!("overwrite the SSD {}", ssd.address()))?;
+    let matched = if agreed {
+        boot(arguments, Some(&ssd))
+    } else {
+        Err(TestError::Host(format!(
+            "nothing was done to {}: --overwrite says that it may be",
+            ssd.address()
+        )))
+    };
+    ssd.give_back()?;
+    matched
+}
+
+fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestError> {
+    let lab = Lab::open(Progress::to_stderr())?;
+    let bench = lab.bench("boot")?;
+    let ssd = match host_ssd {
+        Some(_) => None,
+        None => Some(Ssd::create(bench.path("ssd.img"), SSD_MIB)?),
+    };
+    let sled = start(&bench, ssd.clone(), host_ssd)?;
+    sled.process.output.show();
+    let witness = GuestWitness::hear(&sled)?;
+    let matched = judge(&witness, ssd.as_ref())?;
+    if arguments.exit || !std::io::stdin().is_terminal() {
+        sled::power_off(sled)?;
+    } else {
+        terminal::hand_over(sled)?;
+    }
+    Ok(matched)
+}
+
+fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<Running, TestError> {
+    let image = bench.lab().image()?;
+    let configuration = selftest::configuration(sled::FIRST_SSD);
+    let mut sled = Sled::new(bench, &image, ssd.into_iter().collect(), &configuration)?;
+    sled.machine.host_device = host_ssd.map(HostSsd::address);
+    eprintln!("booting the sled ({}) ...", bench.lab().accelerator()?.name());
+    sled.start(bench)
+}
+
+/// Compares what the VM found with the SSD's content, and says so.
+fn judge(witness: &GuestWitness, ssd: Option<&Ssd>) -> Result<bool, TestError> {
+    let verdict = |matched: bool| if matched { "match" } else { "DO NOT MATCH" };
+    let inside = witness.files_match();
+    eprintln!(
+        "\r\nthe VM's files:     written {}, read {}: {}\r",
+        witness.written,
+        witness.read,
+        verdict(inside)
+    );
+    let Some(ssd) = ssd else {
+        eprintln!("the SSD is the host's and in use by the sled: not read from outside\r");
+        return Ok(inside);
+    };
+    let seen = witness.hash_outside(&ssd.file)?;
+    let outside = seen == witness.device;
+    eprintln!("the VM's disk:      {} MiB, {}\r", witness.device_bytes >> 20, witness.device);
+    eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", witness.device_bytes >> 20, verdict(outside));
+    Ok(inside && outside)
+}

@@ -1,0 +1,168 @@
+//! The whole path in one go: the sled takes an SSD, makes volumes, serves one of them to a VM
+//! that it starts itself, and the VM makes a file system on it and reads it back.
+//!
+//! Two witnesses judge: the VM, by what it prints, and a reading of the SSD from outside.
+
+use crate::deadline::Deadline;
+use crate::error::{Doing, TestError};
+use crate::machine::Running;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Size of each volume. The guest gets the second: a volume that begins at 0 proves little.
+const VOLUME_MIB: u64 = 128;
+
+/// How much of the volume both witnesses hash.
+const HASHED_MIB: u64 = 16;
+
+/// How long the sled may take until its VM has done its work: QEMU may emulate a machine in
+/// which QEMU emulates a machine.
+const WORK_SECONDS: u32 = 900;
+
+/// The sled's configuration, for the SSD at a PCI address.
+#[must_use]
+pub fn configuration(address: &str) -> Value {
+    let call = |method: &str, params: Value| json!({ "method": method, "params": params });
+    let bdev = [
+        call("bdev_nvme_attach_controller", json!({ "name": "Nvme0", "trtype": "PCIe", "traddr": address })),
+        call(
+            "bdev_split_create",
+            json!({ "base_bdev": "Nvme0n1", "split_count": 2, "split_size_mb": VOLUME_MIB }),
+        ),
+    ];
+    let vhost = [call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
+    let vm = [call("vm_create", virtual_machine()), call("vm_start", json!({ "name": "vm0" }))];
+    json!({ "subsystems": [
+        { "subsystem": "bdev", "config": bdev },
+        { "subsystem": "vhost_blk", "config": vhost },
+        { "subsystem": "vm", "config": vm },
+    ] })
+}
+
+fn virtual_machine() -> Value {
+    let command_line = format!(
+        "console=ttyS0 no_timer_check panic=-1 luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
+    );
+    json!({
+        "name": "vm0",
+        "cpus": 1,
+        "memory_mb": 256,
+        "disks": ["vm0.0"],
+        "kernel": "/usr/share/luge/guest/vmlinuz",
+        "initrd": "/usr/share/luge/guest/initramfs.zst",
+        "command_line": command_line,
+    })
+}
+
+/// What the VM found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuestWitness {
+    /// Hash of the files as they were written.
+    pub written: String,
+    /// Hash of the files as they were read back.
+    pub read: String,
+    /// Hash of the beginning of its disk.
+    pub device: String,
+    /// How much of the disk was hashed.
+    pub device_bytes: u64,
+}
+
+impl GuestWitness {
+    /// Waits until the VM has done its work.
+    ///
+    /// # Errors
+    /// It did not, or did not say what it should have.
+    pub fn hear(sled: &Running) -> Result<Self, TestError> {
+        let console = &sled.process.output;
+        let status = console.wait_line("LUGE-GUEST done status=", Deadline::within(WORK_SECONDS))?;
+        let text = console.text();
+        Self::read(&text)
+            .filter(|_| status == "0")
+            .ok_or_else(|| TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() })
+    }
+
+    /// Reads what the VM printed.
+    fn read(text: &str) -> Option<Self> {
+        let checksum = text.lines().find_map(|line| line.split_once("LUGE-GUEST checksum "))?.1;
+        let device = text.lines().find_map(|line| line.split_once("LUGE-GUEST device "))?.1;
+        Some(Self {
+            written: word(checksum, "before=")?,
+            read: word(checksum, "after=")?,
+            device: word(device, "sha256=")?,
+            device_bytes: word(device, "bytes=")?.parse().ok()?,
+        })
+    }
+
+    /// Whether what was read is what was written, as far as the VM can tell.
+    #[must_use]
+    pub fn files_match(&self) -> bool {
+        self.written == self.read && self.written.len() == 64
+    }
+
+    /// Hashes the same part of the VM's volume in the file that holds the SSD's blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
+        let reading = || format!("reading {}", ssd.display());
+        let mut file = File::open(ssd).doing(reading)?;
+        file.seek(SeekFrom::Start(VOLUME_MIB << 20)).doing(reading)?;
+        let mut hash = Sha256::new();
+        std::io::copy(&mut file.take(self.device_bytes), &mut hash).doing(reading)?;
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The word after `name` in `line`.
+fn word(line: &str, name: &str) -> Option<String> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn witness() -> GuestWitness {
+        let sum = "ab".repeat(32);
+        let text = format!(
+            "vm0: LUGE-GUEST device sha256={sum} bytes=4096\nvm0: LUGE-GUEST checksum before={sum} after={sum} MATCH\n"
+        );
+        GuestWitness::read(&text).unwrap()
+    }
+
+    #[test]
+    fn what_the_guest_printed_is_understood() {
+        assert_eq!((witness().device.len(), witness().device_bytes), (64, 4096));
+        assert!(witness().files_match());
+        assert!(!GuestWitness { read: "cd".repeat(32), ..witness() }.files_match());
+        assert_eq!(GuestWitness::read("LUGE-GUEST checksum before=1 after=1 MATCH"), None);
+    }
+
+    #[test]
+    fn the_ssd_is_hashed_where_the_volume_lies_and_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ssd");
+        let mut file = File::create(&path).unwrap();
+        file.seek(SeekFrom::Start(VOLUME_MIB << 20)).unwrap();
+        file.write_all(&[7; 5000]).unwrap();
+        let expected: String = Sha256::digest([7; 4096]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(witness().hash_outside(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_vm_comes_after_its_disk_and_the_disk_after_its_ssd() {
+        let configuration = configuration("0000:00:10.0");
+        let names: Vec<_> = configuration["subsystems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["subsystem"].clone())
+            .collect();
+        assert_eq!(names, ["bdev", "vhost_blk", "vm"]);
+        assert_eq!(configuration["subsystems"][0]["config"][0]["params"]["traddr"], "0000:00:10.0");
+    }
+}
