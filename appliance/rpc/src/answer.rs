@@ -44,7 +44,7 @@ pub(crate) fn answer(dispatcher: &Dispatcher, text: &[u8]) -> Reply {
 fn call(dispatcher: &Dispatcher, request: Value) -> Option<Answer> {
     let request = match Request::parse(request) {
         Ok(request) => request,
-        Err(refusal) => return Some(refusal),
+        Err(refusal) => return Some(*refusal),
     };
     tracing::debug!(method = request.method, "call");
     let result = dispatcher.dispatch(&request.method, request.params);

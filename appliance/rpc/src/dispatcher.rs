@@ -97,9 +97,17 @@ impl Dispatcher {
     /// # Errors
     /// That the method is unknown or not for now, that a parameter is wrong, or the method's own.
     pub fn dispatch(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        self.dispatch_in(self.stage(), method, params)
+    }
+
+    /// As [`Self::dispatch`], as if the process were in `stage`: for calls that belong to the
+    /// way there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dispatch_in(&self, stage: Stage, method: &str, params: Value) -> Result<Value, RpcError> {
         let found = self.methods.get(method);
         let found = found.ok_or_else(|| RpcError::new(Code::METHOD_NOT_FOUND, no_method(method)))?;
-        let stage = self.stage();
         if !found.works_in(stage) {
             return Err(RpcError::new(Code::INVALID_STATE, not_now(method, stage)));
         }

@@ -33,9 +33,10 @@ impl Request {
     ///
     /// # Errors
     /// The answer to give instead, as clause 5 asks: with the id where one can be told.
-    pub(crate) fn parse(value: Value) -> Result<Self, Answer> {
+    pub(crate) fn parse(value: Value) -> Result<Self, Box<Answer>> {
         let id = value.get("id").filter(|id| is_id(id)).cloned().unwrap_or(Value::Null);
-        let refuse = |why: String| Answer::error(id.clone(), RpcError::new(Code::INVALID_REQUEST, why));
+        let refuse =
+            |why: String| Box::new(Answer::error(id.clone(), RpcError::new(Code::INVALID_REQUEST, why)));
         let members: Members =
             serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;
         if members.jsonrpc != "2.0" {

@@ -19,7 +19,7 @@ pub struct Param {
 }
 
 /// The parameters of a method. Made by [`params!`](crate::params!).
-pub trait Params: DeserializeOwned {
+pub trait Params: DeserializeOwned + 'static {
     /// All of them, in the order of a command line.
     const LIST: &'static [Param];
 }

@@ -1,0 +1,112 @@
+//! Everything that runs: started from a plan, stopped in the opposite order.
+//!
+//! Not here: where the plan comes from (`serve`, `boot`), and when it ends.
+
+use crate::config::Config;
+use crate::control::{Budget, Control, Platform, Sled};
+use crate::cpus::Cpus;
+use crate::log::Log;
+use crate::methods::{self, Host};
+use luge_core::{CoreHandle, SpawnError};
+use luge_memory::{DmaSpace, PageSize};
+use luge_rpc::{Dispatcher, ListenError, Server, Stage};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use thiserror::Error;
+
+/// What is to run.
+pub struct Plan {
+    /// The CPUs that serve disks.
+    pub cpus: Cpus,
+    /// The pages of our own memory.
+    pub pages: PageSize,
+    /// How much memory disks may take, in bytes.
+    pub budget: u64,
+    /// Where vhost-user sockets are made.
+    pub sockets: PathBuf,
+    /// The RPC socket.
+    pub rpc_socket: PathBuf,
+    /// What to make at the start.
+    pub config: Config,
+}
+
+/// Why it does not run.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A core.
+    #[error(transparent)]
+    Core(#[from] SpawnError),
+    /// The control thread.
+    #[error("cannot start the control thread: {0}")]
+    Control(std::io::Error),
+    /// The RPC socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// What runs.
+pub struct Appliance {
+    host: Arc<Host>,
+    dispatcher: Arc<Dispatcher>,
+    server: Option<Server>,
+}
+
+impl Appliance {
+    /// Starts cores, the control thread and the RPC socket, in [`Stage::Startup`].
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(plan: Plan, log: Log) -> Result<Self, StartError> {
+        plan.cpus.vacate();
+        let cores = start_cores(&plan.cpus)?;
+        let platform =
+            Arc::new(Platform { cores, space: DmaSpace::new(), pages: plan.pages, sockets: plan.sockets });
+        let sled = Sled::new(platform, Budget::new(plan.budget));
+        let control = Control::start(sled).map_err(StartError::Control)?;
+        let host =
+            Arc::new(Host { control, log: Arc::new(log), config: plan.config, loading: Mutex::default() });
+        let dispatcher = methods::dispatcher(&host);
+        let mut appliance = Self { host, dispatcher, server: None };
+        match Server::start(&plan.rpc_socket, appliance.dispatcher.clone()) {
+            Ok(server) => appliance.server = Some(server),
+            Err(error) => {
+                appliance.stop();
+                return Err(error.into());
+            }
+        }
+        Ok(appliance)
+    }
+
+    /// What methods work with.
+    #[must_use]
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// The methods.
+    #[must_use]
+    pub fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
+    /// Ends everything, waiting for every request that was taken.
+    pub fn stop(mut self) {
+        self.dispatcher.enter(Stage::Stopping);
+        drop(self.server.take());
+        self.host.control.stop();
+    }
+}
+
+fn start_cores(cpus: &Cpus) -> Result<Vec<CoreHandle>, SpawnError> {
+    let mut cores = Vec::new();
+    for cpu in cpus.iter() {
+        match CoreHandle::spawn(cpu) {
+            Ok(core) => cores.push(core),
+            Err(error) => {
+                cores.iter().for_each(CoreHandle::stop);
+                return Err(error);
+            }
+        }
+    }
+    Ok(cores)
+}

@@ -1,0 +1,103 @@
+//! The command line: what was typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the RPC socket is by default: where clients look for it.
+const RPC_SOCKET: &str = "/var/tmp/spdk.sock";
+
+/// Serves NVMe SSDs as disks to virtual machines, from user space.
+#[derive(Debug, Parser)]
+#[command(name = "luge", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve disks, until SIGTERM or SIGINT
+    Serve(Serve),
+    /// Call an RPC method of a running Luge
+    Rpc(Rpc),
+}
+
+/// `luge serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A second SIGTERM or SIGINT ends at once, without waiting for requests in flight.
+
+Example: luge serve -S /run/luge -m 0x3 -s 512
+         luge rpc bdev_malloc_create '{\"name\": \"m0\", \"num_blocks\": 131072, \"block_size\": 512}'
+         luge rpc vhost_create_blk_controller '{\"ctrlr\": \"vhost.0\", \"dev_name\": \"m0\"}'")]
+pub struct Serve {
+    /// Folder for vhost-user sockets
+    #[arg(short = 'S', value_name = "DIR", default_value = ".")]
+    pub sockets: PathBuf,
+    /// CPUs that serve disks: a mask (0x3) or a list ([0,2-5]); one, if not given
+    #[arg(short = 'm', long = "cpumask", value_name = "CPUMASK", allow_hyphen_values = true)]
+    pub cpus: Option<String>,
+    /// RPC socket
+    #[arg(short = 'r', long = "rpc-socket", value_name = "RPC_SOCKET", default_value = RPC_SOCKET)]
+    pub rpc_socket: PathBuf,
+    /// Memory for disks in MiB, of hugepages; all that are free, if not given
+    #[arg(short = 's', long = "mem-size", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub memory_mib: Option<u64>,
+    /// Configuration to start with: what save_config wrote
+    #[arg(short = 'c', long = "config", value_name = "CONFIG.json")]
+    pub config: Option<PathBuf>,
+    /// Wait for the RPC framework_start_init before serving
+    #[arg(long)]
+    pub wait_for_rpc: bool,
+    /// Use ordinary pages instead of hugepages: slower, for trying things out
+    #[arg(long)]
+    pub no_huge: bool,
+}
+
+/// `luge rpc`.
+#[derive(Debug, Args)]
+#[command(after_help = "`luge rpc rpc_get_methods` lists the methods.")]
+pub struct Rpc {
+    /// RPC socket of the running Luge
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = RPC_SOCKET)]
+    pub socket: PathBuf,
+    /// How long to wait for the answer, in seconds
+    #[arg(short = 't', long = "timeout", value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub timeout_s: u64,
+    /// Method to call
+    pub method: String,
+    /// Its parameters, as a JSON object; `-` reads them from standard input
+    #[arg(value_name = "JSON")]
+    pub params: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_letters_are_those_that_storage_people_know() {
+        let line = "luge serve -S /run -m 0x3 -r /run/r.sock -s 64 -c c.json --wait-for-rpc";
+        let Command::Serve(serve) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
+        assert_eq!((serve.cpus.as_deref(), serve.memory_mib), (Some("0x3"), Some(64)));
+        assert!(serve.wait_for_rpc && !serve.no_huge);
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for line in
+            ["luge serve -s 0", "luge serve -s x", "luge serve -x", "luge rpc", "luge rpc m -t 0", "luge"]
+        {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

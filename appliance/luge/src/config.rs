@@ -1,0 +1,183 @@
+//! A configuration: the calls that make a sled, in SPDK's `save_config` format.
+//!
+//! ```json
+//! {"subsystems": [{"subsystem": "bdev", "config": [{"method": "bdev_null_create", "params": {}}]}]}
+//! ```
+
+use crate::control::Call;
+use luge_rpc::RpcError;
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// The file is too large to be one.
+    #[error("the configuration {0} is larger than 64 MiB")]
+    TooLarge(PathBuf),
+    /// It is not JSON, or not a configuration.
+    #[error("the configuration is not of the form that save_config writes: {0}")]
+    Format(#[from] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    subsystems: Vec<Part>,
+}
+
+/// The calls of one subsystem.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    subsystem: String,
+    config: Option<Vec<Entry>>,
+}
+
+/// A call, or several that were made together.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    One(Call),
+    Batch(Vec<Call>),
+}
+
+/// A configuration: calls, each with the place it was found at.
+#[derive(Debug, Default)]
+pub struct Config(Vec<(String, Call)>);
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.into(), source };
+        if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES {
+            return Err(ConfigError::TooLarge(path.into()));
+        }
+        Self::parse(&std::fs::read(path).map_err(read)?)
+    }
+
+    /// Reads a configuration's text.
+    ///
+    /// # Errors
+    /// [`ConfigError::Format`].
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        let file: File = serde_json::from_slice(text)?;
+        Ok(file.subsystems.into_iter().collect())
+    }
+
+    /// Whether it has no call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes its calls, in order, until one fails.
+    ///
+    /// # Errors
+    /// That call's, with its place in the configuration. Those before it have been made.
+    pub fn apply(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Result<(), RpcError> {
+        for (place, entry) in &self.0 {
+            call(&entry.method, entry.params.clone()).map_err(|error| {
+                RpcError::new(error.code, format_args!("{place} ({}): {error}", entry.method))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes all of its calls, whichever fail; says of each failure where it was.
+    pub fn apply_all(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Vec<String> {
+        let failure = |(place, entry): &(String, Call)| {
+            let error = call(&entry.method, entry.params.clone()).err()?;
+            Some(format!("{place} ({}): {error}", entry.method))
+        };
+        self.0.iter().filter_map(failure).collect()
+    }
+}
+
+impl FromIterator<Part> for Config {
+    fn from_iter<I: IntoIterator<Item = Part>>(parts: I) -> Self {
+        let mut calls = Vec::new();
+        for part in parts {
+            for (at, entry) in part.config.into_iter().flatten().enumerate() {
+                let place = format!("subsystem {}, entry {at}", part.subsystem);
+                let entries = match entry {
+                    Entry::One(call) => vec![call],
+                    Entry::Batch(batch) => batch,
+                };
+                calls.extend(entries.into_iter().map(|call| (place.clone(), call)));
+            }
+        }
+        Self(calls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    const TEXT: &str = r#"{"subsystems": [
+        {"subsystem": "bdev", "config": [{"method": "a", "params": {"x": 1}}, [{"method": "b"}, {"method": "c"}]]},
+        {"subsystem": "vhost_blk", "config": null},
+        {"subsystem": "vm", "config": [{"method": "d"}]}]}"#;
+
+    #[test]
+    fn calls_are_made_in_order_and_batches_one_by_one() {
+        let made = RefCell::new(String::new());
+        let call = |method: &str, _| {
+            made.borrow_mut().push_str(method);
+            Ok(Value::Null)
+        };
+        Config::parse(TEXT.as_bytes()).unwrap().apply(call).unwrap();
+        assert_eq!(made.into_inner(), "abcd");
+    }
+
+    #[test]
+    fn the_call_that_fails_is_named_with_its_place_and_those_after_it_are_not_made() {
+        let made = RefCell::new(String::new());
+        let call = |method: &str, _| {
+            made.borrow_mut().push_str(method);
+            if method == "c" { Err(RpcError::busy("no")) } else { Ok(Value::Null) }
+        };
+        let config = Config::parse(TEXT.as_bytes()).unwrap();
+        let error = config.apply(call).unwrap_err();
+        assert_eq!((error.message.as_str(), error.code.0), ("subsystem bdev, entry 1 (c): no", -16));
+        assert_eq!(config.apply_all(call), ["subsystem bdev, entry 1 (c): no"]);
+        assert_eq!(made.into_inner(), "abcabcd");
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "{\"subsystems\": 1}",
+            "{\"subsystems\": [{}]}",
+            "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [7]}]}",
+            "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [{\"params\": {}}]}]}",
+            "{\"subsystems\": [], \"more\": 1}",
+        ] {
+            assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Config::parse(b"{\"subsystems\": []}").unwrap().is_empty());
+        let error = Config::read(Path::new("/nowhere/c.json")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/c.json"), "{error}");
+    }
+}

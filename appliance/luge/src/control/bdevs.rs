@@ -1,0 +1,298 @@
+//! Block devices by name: what each is made of, and who uses it.
+//!
+//! Invariants
+//! - A name or UUID means one device.
+//! - A device with users is not deleted; a split device has no other user.
+
+use crate::control::Table;
+use luge_block::Lba;
+use luge_rpc::RpcError;
+use luge_volume::Volume;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a block device is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Memory: so many bytes of the budget.
+    Malloc {
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Nothing.
+    Null,
+    /// A file or a block device of the host.
+    Aio {
+        /// Its path.
+        filename: PathBuf,
+        /// Whether the block size was asked for, and not found out.
+        block_size_override: bool,
+    },
+    /// A namespace of an SSD.
+    Namespace {
+        /// The SSD.
+        ssd: String,
+        /// The namespace's number.
+        id: u32,
+    },
+    /// A part of another block device.
+    Part {
+        /// That device.
+        base: String,
+        /// Where it starts there.
+        first: Lba,
+    },
+}
+
+impl Source {
+    /// What it is called.
+    #[must_use]
+    pub const fn product(&self) -> &'static str {
+        match self {
+            Self::Malloc { .. } => "Malloc disk",
+            Self::Null => "Null disk",
+            Self::Aio { .. } => "AIO disk",
+            Self::Namespace { .. } => "NVMe disk",
+            Self::Part { .. } => "Split Disk",
+        }
+    }
+
+    /// The method that takes it away.
+    #[must_use]
+    pub const fn remover(&self) -> &'static str {
+        match self {
+            Self::Malloc { .. } => "bdev_malloc_delete",
+            Self::Null => "bdev_null_delete",
+            Self::Aio { .. } => "bdev_aio_delete",
+            Self::Namespace { .. } => "bdev_nvme_detach_controller",
+            Self::Part { .. } => "bdev_split_delete",
+        }
+    }
+}
+
+/// Who uses a block device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum User {
+    /// The devices it is split into.
+    Split,
+    /// A vhost controller serves it.
+    Endpoint(String),
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Split => write!(f, "its split (bdev_split_delete)"),
+            Self::Endpoint(name) => write!(f, "vhost controller {name} (vhost_delete_controller)"),
+        }
+    }
+}
+
+/// A block device.
+pub struct Bdev {
+    /// Who it is.
+    pub uuid: Uuid,
+    /// What it is made of.
+    pub source: Source,
+    /// What is served.
+    pub volume: Arc<Volume>,
+    /// Who uses it.
+    pub users: BTreeSet<User>,
+}
+
+impl Bdev {
+    /// A device without users.
+    #[must_use]
+    pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
+        Self { uuid, source, volume: Arc::new(volume), users: BTreeSet::new() }
+    }
+
+    fn check_unused(&self, name: &str) -> Result<(), RpcError> {
+        match self.users.first() {
+            Some(user) => {
+                Err(RpcError::busy(format_args!("bdev {name} is in use by {user}: end that first")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The block devices.
+pub struct Bdevs {
+    table: Table<Bdev>,
+    uuids: BTreeSet<Uuid>,
+}
+
+impl Default for Bdevs {
+    fn default() -> Self {
+        Self { table: Table::new("bdev"), uuids: BTreeSet::new() }
+    }
+}
+
+impl Bdevs {
+    /// Takes a name and a UUID for a device that is being made. Without a name, it is the first
+    /// free one that begins with `prefix`; without a UUID, it is a random one.
+    ///
+    /// # Errors
+    /// -17 if one of them is taken, -22 if the name is none.
+    pub fn reserve(
+        &mut self,
+        name: Option<String>,
+        prefix: &str,
+        uuid: Option<Uuid>,
+    ) -> Result<(String, Uuid), RpcError> {
+        let name = name.unwrap_or_else(|| self.free_name(prefix));
+        let uuid = uuid.unwrap_or_else(Uuid::new_v4);
+        self.check_free(&name, uuid)?;
+        self.table.reserve(&name)?;
+        self.uuids.insert(uuid);
+        Ok((name, uuid))
+    }
+
+    /// Whether a name and a UUID could be reserved.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn check_free(&self, name: &str, uuid: Uuid) -> Result<(), RpcError> {
+        self.table.check_free(name)?;
+        match self.uuids.contains(&uuid) {
+            true => Err(RpcError::exists(format_args!("a bdev with UUID {uuid} exists already"))),
+            false => Ok(()),
+        }
+    }
+
+    fn free_name(&self, prefix: &str) -> String {
+        let free = (0..u32::MAX).map(|n| format!("{prefix}{n}")).find(|n| self.table.check_free(n).is_ok());
+        free.unwrap_or_else(|| prefix.into())
+    }
+
+    /// The device is made.
+    pub fn put(&mut self, name: &str, bdev: Bdev) {
+        self.uuids.insert(bdev.uuid);
+        self.table.put(name, bdev);
+    }
+
+    /// The device could not be made, or is gone.
+    pub fn release(&mut self, name: &str, uuid: Uuid) {
+        self.table.release(name);
+        self.uuids.remove(&uuid);
+    }
+
+    /// Whether nobody uses a device.
+    ///
+    /// # Errors
+    /// -19 if it is not there, -16 if it is in use.
+    pub fn check_unused(&self, name: &str) -> Result<(), RpcError> {
+        self.table.get(name)?.check_unused(name)
+    }
+
+    /// Takes a device out, if nobody uses it. Its name stays taken until `release`.
+    ///
+    /// # Errors
+    /// -19 if it is not there, -16 if it is in use.
+    pub fn take(&mut self, name: &str) -> Result<Bdev, RpcError> {
+        self.check_unused(name)?;
+        self.table.take(name)
+    }
+
+    /// The name of the device that has this name or UUID.
+    ///
+    /// # Errors
+    /// -19 if there is none.
+    pub fn resolve(&self, name: &str) -> Result<String, RpcError> {
+        let by_uuid =
+            |uuid: Uuid| self.iter().find(|(_, bdev)| bdev.uuid == uuid).map(|(name, _)| name.into());
+        match Uuid::try_parse(name).ok().and_then(by_uuid) {
+            Some(name) => Ok(name),
+            None => self.table.get(name).map(|_| name.into()),
+        }
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// -19 if there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&Bdev, RpcError> {
+        self.table.get(name)
+    }
+
+    /// Notes a user of a device. A split has it alone.
+    ///
+    /// # Errors
+    /// -19 if there is no such device, -16 if the two do not go together.
+    pub fn claim(&mut self, name: &str, user: User) -> Result<Arc<Volume>, RpcError> {
+        let bdev = self.table.get_mut(name)?;
+        if user == User::Split || bdev.users.contains(&User::Split) {
+            bdev.check_unused(name)?;
+        }
+        bdev.users.insert(user);
+        Ok(bdev.volume.clone())
+    }
+
+    /// The user is no more.
+    pub fn unclaim(&mut self, name: &str, user: &User) {
+        if let Ok(bdev) = self.table.get_mut(name) {
+            bdev.users.remove(user);
+        }
+    }
+
+    /// All devices, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Bdev)> {
+        self.table.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luge_block::{Blocks, NullDevice, Shape};
+
+    fn bdevs() -> Bdevs {
+        let mut bdevs = Bdevs::default();
+        let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
+        let (name, uuid) = bdevs.reserve(Some("a".into()), "", None).unwrap();
+        bdevs.put(&name, Bdev::new(uuid, Source::Null, Volume::whole(Arc::new(device))));
+        bdevs
+    }
+
+    #[test]
+    fn a_device_is_found_by_name_and_by_uuid_and_neither_is_given_twice() {
+        let mut bdevs = bdevs();
+        let uuid = bdevs.get("a").unwrap().uuid;
+        assert_eq!(bdevs.resolve(&uuid.to_string()).unwrap(), "a");
+        assert_eq!(bdevs.reserve(Some("b".into()), "", Some(uuid)).unwrap_err().code.0, -17);
+        assert_eq!(bdevs.reserve(Some("a".into()), "", None).unwrap_err().code.0, -17);
+        assert_eq!(bdevs.resolve("b").unwrap_err().code.0, -19);
+        bdevs.take("a").unwrap();
+        bdevs.release("a", uuid);
+        assert!(bdevs.reserve(Some("a".into()), "", Some(uuid)).is_ok());
+    }
+
+    #[test]
+    fn names_that_are_not_given_are_the_first_free_ones() {
+        let mut bdevs = Bdevs::default();
+        let mut next = || bdevs.reserve(None, "Malloc", None).unwrap();
+        assert_eq!((next().0, next().0), ("Malloc0".into(), "Malloc1".into()));
+        let third = next();
+        bdevs.release("Malloc1", third.1);
+        assert_eq!(bdevs.reserve(None, "Malloc", None).unwrap().0, "Malloc1");
+    }
+
+    #[test]
+    fn a_device_in_use_is_not_deleted_and_the_user_is_named() {
+        let mut bdevs = bdevs();
+        let user = User::Endpoint("vhost.0".into());
+        bdevs.claim("a", user.clone()).unwrap();
+        bdevs.claim("a", User::Endpoint("vhost.1".into())).unwrap();
+        let error = bdevs.take("a").err().unwrap();
+        assert!(error.code.0 == -16 && error.message.contains("vhost controller vhost.0"), "{error}");
+        assert_eq!(bdevs.claim("a", User::Split).err().unwrap().code.0, -16);
+        bdevs.unclaim("a", &user);
+        bdevs.unclaim("a", &User::Endpoint("vhost.1".into()));
+        bdevs.claim("a", User::Split).unwrap();
+        assert_eq!(bdevs.claim("a", user).err().unwrap().code.0, -16);
+    }
+}

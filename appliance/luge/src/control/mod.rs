@@ -1,0 +1,201 @@
+//! The control thread: it owns what exists, and is the only writer.
+//!
+//! Path: none of a guest's. RPC and console threads send errands and wait for the answers.
+//!
+//! What takes long (a controller's bring-up, gigabytes of memory, the end of a slow SSD's
+//! requests) is done by the thread that asked, between two errands: one that reserves the
+//! name, and one that puts the thing there. An [`Undo`] frees the name where that fails.
+//!
+//! Invariants
+//! - An errand is done wholly or not at all, and sees no other errand's middle.
+//! - After `stop` nothing exists and nothing new is made.
+
+mod bdevs;
+mod budget;
+mod platform;
+mod record;
+mod sled;
+mod table;
+
+pub use bdevs::{Bdev, Bdevs, Source, User};
+pub use budget::Budget;
+pub use platform::Platform;
+pub use record::{Call, Record, Subsystem};
+pub use sled::Sled;
+pub use table::Table;
+
+use luge_rpc::RpcError;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+type Errand = Box<dyn FnOnce(&mut Sled) + Send>;
+
+enum Message {
+    /// Something that may change what exists.
+    Do(Errand),
+    /// Something that only looks.
+    Look(Errand),
+    Stop,
+}
+
+/// The control thread, as the others see it.
+pub struct Control {
+    mailbox: Sender<Message>,
+    changes: Arc<Changes>,
+    platform: Arc<Platform>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Control {
+    /// Starts the control thread of a sled.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(sled: Sled) -> std::io::Result<Arc<Self>> {
+        let (mailbox, errands) = channel();
+        let changes = Arc::<Changes>::default();
+        let (told, platform) = (changes.clone(), sled.platform.clone());
+        let thread =
+            std::thread::Builder::new().name("control".into()).spawn(move || run(sled, &errands, &told))?;
+        Ok(Arc::new(Self { mailbox, changes, platform, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// What never changes: cores, memory, folders.
+    #[must_use]
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    /// Does something on the control thread, and waits for the answer.
+    ///
+    /// # Errors
+    /// The errand's own, or that Luge is stopping.
+    pub fn ask<R: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
+    ) -> Result<R, RpcError> {
+        self.send(Message::Do, errand)
+    }
+
+    fn send<R: Send + 'static>(
+        &self,
+        message: fn(Errand) -> Message,
+        errand: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
+    ) -> Result<R, RpcError> {
+        let (answer, question) = sync_channel(1);
+        let errand = move |sled: &mut Sled| {
+            // Nobody waits any more only where the process is ending.
+            let _ = answer.send(errand(sled));
+        };
+        let sent = self.mailbox.send(message(Box::new(errand)));
+        sent.ok().and_then(|()| question.recv().ok()).ok_or_else(|| RpcError::internal("Luge is stopping"))?
+    }
+
+    /// What is to be done on the control thread unless [`Undo::disarm`] comes first.
+    pub fn undo(self: &Arc<Self>, errand: impl FnOnce(&mut Sled) + Send + 'static) -> Undo {
+        Undo { control: self.clone(), errand: Some(Box::new(errand)) }
+    }
+
+    /// Looks again after each change until there is an answer or the time is over.
+    ///
+    /// # Errors
+    /// The last error.
+    pub fn look_until<R: Send + 'static>(
+        &self,
+        deadline: Instant,
+        look: impl Fn(&mut Sled) -> Result<R, RpcError> + Send + Clone + 'static,
+    ) -> Result<R, RpcError> {
+        loop {
+            let seen = self.changes.count();
+            match self.send(Message::Look, look.clone()) {
+                Err(error) if !self.changes.wait(seen, deadline) => return Err(error),
+                Err(_) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Unmakes all that exists and ends the thread. Waits for every request that was taken.
+    pub fn stop(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(thread), Ok(())) = (thread, self.mailbox.send(Message::Stop)) {
+            // A panic there has been reported; there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut sled: Sled, errands: &Receiver<Message>, changes: &Changes) {
+    loop {
+        match errands.recv() {
+            Ok(Message::Do(errand)) => {
+                errand(&mut sled);
+                changes.add();
+            }
+            Ok(Message::Look(errand)) => errand(&mut sled),
+            Ok(Message::Stop) | Err(_) => return sled.stop(),
+        }
+    }
+}
+
+/// Something to be done on the control thread if what was begun comes to nothing.
+#[must_use]
+pub struct Undo {
+    control: Arc<Control>,
+    errand: Option<Errand>,
+}
+
+impl Undo {
+    /// All went well.
+    pub fn disarm(mut self) {
+        self.errand = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(errand) = self.errand.take() {
+            let _ = self.control.ask(move |sled| {
+                errand(sled);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// How many errands were done that may have changed something.
+#[derive(Default)]
+struct Changes {
+    count: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Changes {
+    fn add(&self) {
+        *self.lock() += 1;
+        self.more.notify_all();
+    }
+
+    fn count(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// Waits until there were more than `seen`; false if that takes too long.
+    fn wait(&self, seen: u64, deadline: Instant) -> bool {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest == Duration::ZERO {
+            return false;
+        }
+        let same = |count: &mut u64| *count == seen;
+        let waited = self.more.wait_timeout_while(self.lock(), rest, same);
+        let (count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(count);
+        !waited.timed_out()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

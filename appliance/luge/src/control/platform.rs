@@ -1,0 +1,43 @@
+//! What a process has from its start to its end: cores, memory, folders.
+
+use crate::cpus::Cpus;
+use luge_core::CoreHandle;
+use luge_memory::{DmaSpace, PageSize};
+use luge_rpc::RpcError;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What never changes.
+pub struct Platform {
+    /// The cores, in the order of their numbers.
+    pub cores: Vec<CoreHandle>,
+    /// What the SSDs can reach.
+    pub space: Arc<DmaSpace>,
+    /// The pages of our own memory.
+    pub pages: PageSize,
+    /// Where vhost-user sockets are made.
+    pub sockets: PathBuf,
+}
+
+impl Platform {
+    /// The CPUs of the cores.
+    #[must_use]
+    pub fn cpus(&self) -> Cpus {
+        Cpus::from(self.cores.iter().map(CoreHandle::id).collect::<std::collections::BTreeSet<_>>())
+    }
+
+    /// The cores of a mask, or all where there is none.
+    ///
+    /// # Errors
+    /// -32602 if it is no mask or has CPUs that are no cores of this process.
+    pub fn cores_of(&self, mask: Option<&str>) -> Result<Vec<CoreHandle>, RpcError> {
+        let Some(mask) = mask else { return Ok(self.cores.clone()) };
+        let wrong = |why: &dyn std::fmt::Display| {
+            RpcError::invalid_params(format_args!("parameter `cpumask`: {why}"))
+        };
+        let chosen: Cpus = mask.parse().map_err(|error| wrong(&error))?;
+        chosen.check(&self.cpus()).map_err(|error| wrong(&error))?;
+        let is_chosen = |core: &&CoreHandle| chosen.iter().any(|cpu| cpu == core.id());
+        Ok(self.cores.iter().filter(is_chosen).cloned().collect())
+    }
+}

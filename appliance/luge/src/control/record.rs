@@ -1,0 +1,110 @@
+//! The calls that made what exists, in the order they were made: what a saved configuration is.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A part of the configuration, in the order of loading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subsystem {
+    /// Block devices.
+    Bdev,
+    /// vhost-user-blk endpoints.
+    VhostBlk,
+    /// Virtual machines.
+    Vm,
+}
+
+impl Subsystem {
+    /// All, each after those it depends on.
+    pub const ALL: [Self; 3] = [Self::Bdev, Self::VhostBlk, Self::Vm];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bdev => "bdev",
+            Self::VhostBlk => "vhost_blk",
+            Self::Vm => "vm",
+        }
+    }
+
+    /// Those that must be loaded before it.
+    #[must_use]
+    pub const fn depends_on(self) -> &'static [&'static str] {
+        match self {
+            Self::Bdev => &[],
+            Self::VhostBlk => &["bdev"],
+            Self::Vm => &["vhost_blk"],
+        }
+    }
+}
+
+/// A call: an entry of a configuration.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// The method.
+    pub method: String,
+    /// Its parameters; null where it has none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub params: Value,
+}
+
+impl Call {
+    /// A call of `method`.
+    pub fn new(method: &str, params: Value) -> Self {
+        Self { method: method.into(), params }
+    }
+}
+
+struct Entry {
+    subsystem: Subsystem,
+    made: String,
+    call: Call,
+}
+
+/// The calls that made what exists.
+#[derive(Default)]
+pub struct Record(Vec<Entry>);
+
+impl Record {
+    /// `call` made `made`.
+    pub fn add(&mut self, subsystem: Subsystem, made: &str, call: Call) {
+        self.0.push(Entry { subsystem, made: made.into(), call });
+    }
+
+    /// `made` is no more.
+    pub fn remove(&mut self, subsystem: Subsystem, made: &str) {
+        self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
+    }
+
+    /// The calls of a subsystem.
+    pub fn calls(&self, subsystem: Subsystem) -> impl Iterator<Item = &Call> {
+        self.0.iter().filter(move |entry| entry.subsystem == subsystem).map(|entry| &entry.call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_kept_in_their_order_until_what_they_made_is_gone() {
+        let mut record = Record::default();
+        for name in ["z", "a", "m"] {
+            record.add(Subsystem::Bdev, name, Call::new(name, Value::Null));
+            record.add(Subsystem::Vm, name, Call::new("other", Value::Null));
+        }
+        record.remove(Subsystem::Bdev, "a");
+        let left: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.method.as_str()).collect();
+        assert_eq!((left, record.calls(Subsystem::Vm).count()), (vec!["z", "m"], 3));
+    }
+
+    #[test]
+    fn a_subsystem_comes_after_those_it_depends_on() {
+        for (at, subsystem) in Subsystem::ALL.iter().enumerate() {
+            let before: Vec<_> = Subsystem::ALL[..at].iter().map(|s| s.name()).collect();
+            assert!(subsystem.depends_on().iter().all(|name| before.contains(name)));
+        }
+    }
+}

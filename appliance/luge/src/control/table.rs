@@ -1,0 +1,172 @@
+//! Things by name, where making and unmaking them takes time.
+//!
+//! ```text
+//!   free --(1)--> coming --(2)--> here --(4)--> leaving --(5)--> free
+//!                    \---(3)--> free
+//! ```
+//! 1. `reserve`; 2. `put`; 3. `release`, it could not be made; 4. `take`; 5. `release`.
+//!
+//! Invariant: from (1) to (3) or (5) nobody else gets the name.
+
+use luge_rpc::RpcError;
+use std::collections::BTreeMap;
+
+/// The longest name.
+const NAME_BYTES: usize = 128;
+
+enum Place<T> {
+    Coming,
+    Here(T),
+    Leaving,
+}
+
+/// Things of one kind, by name.
+pub struct Table<T> {
+    kind: &'static str,
+    places: BTreeMap<String, Place<T>>,
+}
+
+impl<T> Table<T> {
+    /// An empty table; errors say `kind`.
+    #[must_use]
+    pub const fn new(kind: &'static str) -> Self {
+        Self { kind, places: BTreeMap::new() }
+    }
+
+    /// Takes a name for something that is being made.
+    ///
+    /// # Errors
+    /// -22 if it is not a name, -17 if it is taken.
+    pub fn reserve(&mut self, name: &str) -> Result<(), RpcError> {
+        self.check_free(name)?;
+        self.places.insert(name.into(), Place::Coming);
+        Ok(())
+    }
+
+    /// Whether a name could be reserved.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn check_free(&self, name: &str) -> Result<(), RpcError> {
+        check_name(self.kind, name)?;
+        match self.places.get(name) {
+            Some(_) => Err(RpcError::exists(format_args!("{} {name} exists already", self.kind))),
+            None => Ok(()),
+        }
+    }
+
+    /// It is made.
+    pub fn put(&mut self, name: &str, thing: T) {
+        self.places.insert(name.into(), Place::Here(thing));
+    }
+
+    /// It could not be made, or it is gone: the name is free again.
+    pub fn release(&mut self, name: &str) {
+        self.places.remove(name);
+    }
+
+    /// Takes it out; the name stays taken until `release`.
+    ///
+    /// # Errors
+    /// -19 if it is not there.
+    pub fn take(&mut self, name: &str) -> Result<T, RpcError> {
+        match self.places.get_mut(name) {
+            Some(place @ Place::Here(_)) => match std::mem::replace(place, Place::Leaving) {
+                Place::Here(thing) => Ok(thing),
+                Place::Coming | Place::Leaving => Err(self.absent(name)),
+            },
+            _ => Err(self.absent(name)),
+        }
+    }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// -19 if it is not there.
+    pub fn get(&self, name: &str) -> Result<&T, RpcError> {
+        match self.places.get(name) {
+            Some(Place::Here(thing)) => Ok(thing),
+            _ => Err(self.absent(name)),
+        }
+    }
+
+    /// The one of that name, to change it.
+    ///
+    /// # Errors
+    /// -19 if it is not there.
+    pub fn get_mut(&mut self, name: &str) -> Result<&mut T, RpcError> {
+        match self.places.get_mut(name) {
+            Some(Place::Here(thing)) => Ok(thing),
+            _ => Err(absent(self.kind, name)),
+        }
+    }
+
+    /// All that are there, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.places.iter().filter_map(|(name, place)| match place {
+            Place::Here(thing) => Some((name.as_str(), thing)),
+            Place::Coming | Place::Leaving => None,
+        })
+    }
+
+    /// Whether nothing is there, coming or leaving.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn absent(&self, name: &str) -> RpcError {
+        match self.places.get(name) {
+            Some(Place::Coming) => RpcError::no_device(format_args!("{} {name} is being made", self.kind)),
+            Some(Place::Leaving) => RpcError::no_device(format_args!("{} {name} is going away", self.kind)),
+            _ => absent(self.kind, name),
+        }
+    }
+}
+
+fn absent(kind: &str, name: &str) -> RpcError {
+    let shown: String = name.chars().take(NAME_BYTES).collect();
+    RpcError::no_device(format_args!("there is no {kind} {shown}"))
+}
+
+/// Names go into paths, masks, lists and tables: no separators in them.
+fn check_name(kind: &str, name: &str) -> Result<(), RpcError> {
+    let fits = (1..=NAME_BYTES).contains(&name.len()) && name != "." && name != "..";
+    let printable = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ',' | '"' | '\\');
+    if fits && name.chars().all(printable) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(NAME_BYTES).collect();
+    Err(RpcError::invalid(format_args!(
+        "{shown:?} is not a name for a {kind}: 1 to {NAME_BYTES} bytes without spaces and any of / , \" \\"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_from_its_reservation_to_its_release() {
+        let mut table = Table::new("thing");
+        table.reserve("a").unwrap();
+        assert_eq!(table.reserve("a").unwrap_err().code.0, -17);
+        assert_eq!(table.get("a").unwrap_err().message, "thing a is being made");
+        table.put("a", 7);
+        assert_eq!((table.get("a").unwrap(), table.iter().count()), (&7, 1));
+        assert_eq!(table.take("a").unwrap(), 7);
+        assert_eq!(table.take("a").unwrap_err().message, "thing a is going away");
+        assert_eq!((table.reserve("a").is_err(), table.iter().count(), table.is_empty()), (true, 0, false));
+        table.release("a");
+        assert!(table.is_empty() && table.reserve("a").is_ok());
+    }
+
+    #[test]
+    fn what_would_break_a_path_or_a_list_is_no_name() {
+        let mut table = Table::<()>::new("thing");
+        for name in ["", ".", "..", "a/b", "a b", "a,b", "a\n", "\0", "a\"", &"x".repeat(129)] {
+            assert_eq!(table.reserve(name).unwrap_err().code.0, -22, "{name:?}");
+        }
+        assert!(table.reserve("vhost.0-Größe_1").is_ok() && table.reserve(&"x".repeat(128)).is_ok());
+    }
+}

@@ -1,0 +1,117 @@
+//! `bdev_get_bdevs`: what block devices there are.
+
+use super::method;
+use crate::control::{Bdev, Control, Sled, Source, User};
+use luge_block::Geometry;
+use luge_rpc::{Method, RpcError, params};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The longest wait for a device to appear.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+params! {
+    /// Parameters of `bdev_get_bdevs`.
+    struct Get {
+        /// Name or UUID of one bdev; all if not given
+        name: Option<String>,
+        /// How long to wait for that bdev to appear, in milliseconds
+        timeout: Option<u64>,
+    }
+}
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    vec![method(control, "bdev_get_bdevs", "List the block devices", run)]
+}
+
+fn run(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
+    let Some(name) = params.name else {
+        return control
+            .ask(|sled| Ok(sled.bdevs.iter().map(|(name, bdev)| describe(sled, name, bdev)).collect()));
+    };
+    let timeout = Duration::from_millis(params.timeout.unwrap_or(0)).min(PATIENCE);
+    control.look_until(Instant::now() + timeout, move |sled| {
+        let name = sled.bdevs.resolve(&name)?;
+        Ok(vec![describe(sled, &name, sled.bdevs.get(&name)?)])
+    })
+}
+
+fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
+    let geometry = bdev.volume.geometry();
+    let mut info = json!({
+        "name": name,
+        "aliases": [bdev.uuid],
+        "product_name": bdev.source.product(),
+        "block_size": geometry.block_bytes,
+        "num_blocks": geometry.blocks.0,
+        "uuid": bdev.uuid,
+        "assigned_rate_limits": {
+            "rw_ios_per_sec": 0, "rw_mbytes_per_sec": 0, "r_mbytes_per_sec": 0, "w_mbytes_per_sec": 0,
+        },
+        "claimed": !bdev.users.is_empty(),
+    });
+    if let Some(info) = info.as_object_mut() {
+        if let Some(user) = bdev.users.first() {
+            info.insert("claim_type".into(), claim_type(user).into());
+        }
+        info.insert("zoned".into(), false.into());
+        info.insert("supported_io_types".into(), io_types(&geometry));
+        info.insert("driver_specific".into(), details(sled, bdev));
+    }
+    info
+}
+
+const fn claim_type(user: &User) -> &'static str {
+    match user {
+        User::Split => "exclusive_write",
+        User::Endpoint(_) => "read_many_write_shared",
+    }
+}
+
+/// Every kind of request that clients know, and whether the device takes it.
+fn io_types(geometry: &Geometry) -> Value {
+    let writable = !geometry.read_only;
+    let taken = |name: &str| match name {
+        "read" | "flush" => true,
+        "write" => writable,
+        "unmap" => writable && geometry.discard_blocks_max > 0,
+        "write_zeroes" => writable && geometry.write_zeroes_blocks_max > 0,
+        _ => false,
+    };
+    let names = [
+        "read",
+        "write",
+        "unmap",
+        "flush",
+        "reset",
+        "nvme_admin",
+        "nvme_io",
+        "nvme_io_md",
+        "write_zeroes",
+        "zcopy",
+        "get_zone_info",
+        "zone_management",
+        "zone_append",
+        "compare",
+        "compare_and_write",
+        "abort",
+        "seek_hole",
+        "seek_data",
+        "copy",
+        "nvme_iov_md",
+    ];
+    names.into_iter().map(|name| (name.to_owned(), taken(name).into())).collect::<Map<_, _>>().into()
+}
+
+fn details(_sled: &Sled, bdev: &Bdev) -> Value {
+    match &bdev.source {
+        Source::Malloc { .. } | Source::Null | Source::Namespace { .. } => json!({}),
+        Source::Aio { filename, block_size_override } => json!({ "aio": {
+            "filename": filename,
+            "block_size_override": block_size_override,
+            "readonly": bdev.volume.geometry().read_only,
+        } }),
+        Source::Part { base, first } => json!({ "split": { "base_bdev": base, "offset_blocks": first.0 } }),
+    }
+}

@@ -1,0 +1,119 @@
+//! `bdev_split_create` and `_delete`: equal parts of a device, each a linear volume.
+
+use super::method;
+use crate::control::{Bdev, Call, Control, Sled, Source, Subsystem, User};
+use luge_block::{Blocks, Lba};
+use luge_rpc::{Method, RpcError, params};
+use luge_volume::Volume;
+use serde_json::json;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The most parts of one device.
+const PARTS: u32 = 4096;
+
+params! {
+    /// Parameters of `bdev_split_create`.
+    struct Create {
+        /// Name of the bdev to split
+        base_bdev: String,
+        /// Number of parts
+        split_count: u32,
+        /// Size of each part in MiB; as large as possible if 0 or not given
+        split_size_mb: Option<u64>,
+    }
+}
+
+params! {
+    /// Parameters of `bdev_split_delete`.
+    struct Delete {
+        /// Name of the bdev that was split
+        base_bdev: String,
+    }
+}
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    vec![
+        method(control, "bdev_split_create", "Split a device into equal parts", |control, params| {
+            control.ask(move |sled| create(sled, &params))
+        }),
+        method(control, "bdev_split_delete", "Delete the parts of a device", |control, params: Delete| {
+            control.ask(move |sled| delete(sled, &params.base_bdev))
+        }),
+    ]
+}
+
+fn create(sled: &mut Sled, params: &Create) -> Result<Vec<String>, RpcError> {
+    let base = sled.bdevs.resolve(&params.base_bdev)?;
+    let parts = parts(&sled.bdevs.get(&base)?.volume, &base, params)?;
+    for (name, _) in &parts {
+        sled.bdevs.check_free(name, Uuid::nil())?;
+    }
+    sled.bdevs.claim(&base, User::Split)?;
+    let call = json!({
+        "base_bdev": base,
+        "split_count": params.split_count,
+        "split_size_mb": params.split_size_mb.unwrap_or(0),
+    });
+    sled.record.add(Subsystem::Bdev, &record_name(&base), Call::new("bdev_split_create", call));
+    let mut names = Vec::new();
+    for (name, (first, volume)) in parts {
+        let source = Source::Part { base: base.clone(), first };
+        sled.bdevs.put(&name, Bdev::new(Uuid::new_v4(), source, volume));
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// The names and extents of the parts, one after the other from the start.
+fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<(String, (Lba, Volume))>, RpcError> {
+    let (count, geometry) = (params.split_count, base.geometry());
+    if !(1..=PARTS).contains(&count) {
+        return Err(RpcError::invalid_params(format_args!("parameter `split_count`: 1 to {PARTS}")));
+    }
+    let most = geometry.blocks.0 / u64::from(count);
+    let bytes = params.split_size_mb.unwrap_or(0).checked_mul(1 << 20);
+    let blocks = match bytes.map(|bytes| bytes / u64::from(geometry.block_bytes)) {
+        Some(0) => most,
+        Some(blocks) if blocks <= most => blocks,
+        _ => return Err(too_large(name, count, geometry.bytes())),
+    };
+    let part = |at: u32| {
+        let first = Lba(u64::from(at) * blocks);
+        let volume = base.part(first, Blocks(blocks)).map_err(RpcError::invalid)?;
+        Ok((format!("{name}p{at}"), (first, volume)))
+    };
+    (0..count).map(part).collect()
+}
+
+fn too_large(name: &str, count: u32, bytes: u64) -> RpcError {
+    RpcError::invalid_params(format_args!(
+        "parameter `split_size_mb`: {count} parts of that size are more than bdev {name} has ({} MiB)",
+        bytes >> 20
+    ))
+}
+
+fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
+    let base = sled.bdevs.resolve(base)?;
+    if !sled.bdevs.get(&base)?.users.contains(&User::Split) {
+        return Err(RpcError::invalid(format_args!("bdev {base} is not split")));
+    }
+    let is_part = |source: &Source| matches!(source, Source::Part { base: of, .. } if *of == base);
+    let parts = sled.bdevs.iter().filter(|(_, bdev)| is_part(&bdev.source));
+    let names: Vec<String> = parts.map(|(name, _)| name.into()).collect();
+    for name in &names {
+        sled.bdevs.check_unused(name)?;
+    }
+    for name in &names {
+        let part = sled.bdevs.take(name)?;
+        sled.bdevs.release(name, part.uuid);
+    }
+    sled.bdevs.unclaim(&base, &User::Split);
+    sled.record.remove(Subsystem::Bdev, &record_name(&base));
+    Ok(true)
+}
+
+/// A split has no name of its own; a bdev's name has no space in it.
+fn record_name(base: &str) -> String {
+    format!("split of {base}")
+}

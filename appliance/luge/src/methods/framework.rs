@@ -1,0 +1,149 @@
+//! `framework_*`, `rpc_get_methods` and the like: the process itself.
+
+use super::{ANY, Host, RUNTIME};
+use crate::control::Control;
+use luge_core::CoreHandle;
+use luge_rpc::{Dispatcher, Method, NoParams, RpcError, Stage, params};
+use rustix::process::{Signal, getpid, kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::{Arc, Weak};
+
+params! {
+    /// Parameters of `rpc_get_methods`.
+    struct GetMethods {
+        /// Whether to list only what works now
+        current: Option<bool>,
+        /// Taken for compatibility: Luge has no aliases
+        include_aliases: Option<bool>,
+    }
+}
+
+params! {
+    /// Parameters of `spdk_kill_instance`.
+    struct Kill {
+        /// The signal
+        sig_name: SignalName,
+    }
+}
+
+/// A signal that may be asked for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum SignalName {
+    #[serde(rename = "SIGINT")]
+    Int,
+    #[serde(rename = "SIGTERM")]
+    Term,
+    #[serde(rename = "SIGQUIT")]
+    Quit,
+    #[serde(rename = "SIGHUP")]
+    Hup,
+    #[serde(rename = "SIGKILL")]
+    Kill,
+    #[serde(rename = "SIGUSR1")]
+    Usr1,
+}
+
+impl luge_rpc::ParamValue for SignalName {
+    const KIND: &'static str = "SIGINT|SIGTERM|SIGQUIT|SIGHUP|SIGKILL|SIGUSR1";
+}
+
+impl From<SignalName> for Signal {
+    fn from(name: SignalName) -> Self {
+        match name {
+            SignalName::Int => Self::INT,
+            SignalName::Term => Self::TERM,
+            SignalName::Quit => Self::QUIT,
+            SignalName::Hup => Self::HUP,
+            SignalName::Kill => Self::KILL,
+            SignalName::Usr1 => Self::USR1,
+        }
+    }
+}
+
+pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
+    let (start, wait, list) = (dispatcher.clone(), dispatcher.clone(), dispatcher.clone());
+    let (starting, reactors) = (host.clone(), host.control.clone());
+    vec![
+        Method::new("framework_start_init", "Start serving", &[Stage::Startup], move |_: NoParams| {
+            let dispatcher = alive(&start)?;
+            start_init(&starting, &dispatcher).map(|()| true)
+        }),
+        Method::new("framework_wait_init", "Wait until Luge serves", ANY, move |_: NoParams| {
+            match alive(&wait)?.wait_past_startup() {
+                Stage::Startup | Stage::Runtime => Ok(true),
+                Stage::Stopping => Err(RpcError::internal("Luge is stopping")),
+            }
+        }),
+        Method::new("framework_get_reactors", "Show the cores", RUNTIME, move |_: NoParams| {
+            Ok(describe_cores(&reactors))
+        }),
+        Method::new("rpc_get_methods", "List the methods", ANY, move |params: GetMethods| {
+            Ok(names(&*alive(&list)?, params.current.unwrap_or(false)))
+        }),
+        Method::new("spdk_get_version", "Show Luge's version", ANY, |_: NoParams| Ok(version())),
+        Method::new("spdk_kill_instance", "Send Luge a signal", ANY, |params: Kill| {
+            kill_process(getpid(), params.sig_name.into()).map_err(RpcError::internal).map(|()| true)
+        }),
+    ]
+}
+
+/// Loads the configuration and serves from then on. Where an entry fails, nothing is left of
+/// those before it.
+///
+/// # Errors
+/// The entry's.
+pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
+    let _one_at_a_time = host.starting();
+    if dispatcher.stage() != Stage::Startup {
+        return Err(RpcError::new(luge_rpc::Code::INVALID_STATE, "Luge has started already"));
+    }
+    let applied = host.config.apply(|method, params| dispatcher.dispatch_in(Stage::Runtime, method, params));
+    if applied.is_err() {
+        host.control.ask(|sled| {
+            sled.clear();
+            Ok(())
+        })?;
+    }
+    applied?;
+    dispatcher.enter(Stage::Runtime);
+    Ok(())
+}
+
+pub(super) fn alive(dispatcher: &Weak<Dispatcher>) -> Result<Arc<Dispatcher>, RpcError> {
+    dispatcher.upgrade().ok_or_else(|| RpcError::internal("Luge is stopping"))
+}
+
+fn names(dispatcher: &Dispatcher, current: bool) -> Vec<&'static str> {
+    let stage = dispatcher.stage();
+    let listed = dispatcher.methods().filter(|method| !current || method.works_in(stage));
+    listed.map(Method::name).collect()
+}
+
+fn version() -> Value {
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    json!({
+        "version": concat!("Luge v", env!("CARGO_PKG_VERSION")),
+        "fields": {
+            "major": number(env!("CARGO_PKG_VERSION_MAJOR")),
+            "minor": number(env!("CARGO_PKG_VERSION_MINOR")),
+            "patch": number(env!("CARGO_PKG_VERSION_PATCH")),
+            "suffix": env!("CARGO_PKG_VERSION_PRE"),
+        },
+    })
+}
+
+fn describe_cores(control: &Control) -> Value {
+    let describe = |core: &CoreHandle| {
+        json!({
+            "lcore": core.id().0,
+            "tid": core.call(|_| rustix::thread::gettid()).as_raw_nonzero(),
+            "busy": core.stats().busy_ticks(),
+            "idle": core.stats().idle_ticks(),
+            "in_interrupt": false,
+            "lw_threads": [],
+        })
+    };
+    let cores: Vec<_> = control.platform().cores.iter().map(describe).collect();
+    json!({ "tick_rate": luge_core::tick_rate(), "pid": getpid().as_raw_nonzero(), "reactors": cores })
+}

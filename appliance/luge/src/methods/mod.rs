@@ -1,0 +1,78 @@
+//! The RPC methods, one file per family, with the names, parameters and results of SPDK.
+//!
+//! Path: client -> `rpc` -> **methods** -> control thread.
+//!
+//! Invariants
+//! - A call that fails has changed nothing.
+//! - A parameter that SPDK has and Luge has not is taken only with the value that means "off".
+//!
+//! Not here: the wire (`rpc`), what exists (`control`).
+
+mod bdev;
+mod config;
+mod framework;
+mod log;
+
+use crate::config::Config;
+use crate::control::Control;
+use crate::log::Log;
+use luge_rpc::{Dispatcher, RpcError, Stage};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use framework::start_init;
+
+/// Where most methods work.
+const RUNTIME: &[Stage] = &[Stage::Runtime];
+/// Where methods work that only look, or set the log.
+const ANY: &[Stage] = &[Stage::Startup, Stage::Runtime];
+
+/// What methods work with.
+pub struct Host {
+    /// What exists.
+    pub control: Arc<Control>,
+    /// The log.
+    pub log: Arc<Log>,
+    /// The configuration to load at the start.
+    pub config: Config,
+    /// Held while that is loaded.
+    pub loading: Mutex<()>,
+}
+
+impl Host {
+    fn starting(&self) -> MutexGuard<'_, ()> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All methods.
+#[must_use]
+pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
+    Arc::new_cyclic(|me: &Weak<Dispatcher>| {
+        let families = [
+            bdev::methods(&host.control),
+            config::methods(&host.control, me),
+            framework::methods(host, me),
+            log::methods(&host.log),
+        ];
+        Dispatcher::new(families.into_iter().flatten())
+    })
+}
+
+/// Refuses a parameter that Luge does not have, unless it has the value that means "off".
+fn off<T: Default + PartialEq>(name: &str, value: Option<T>) -> Result<(), RpcError> {
+    match value {
+        Some(value) if value != T::default() => {
+            Err(RpcError::unsupported(format_args!("parameter `{name}`: Luge does not support that")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a call as an entry of a configuration.
+fn run_call(dispatcher: &Weak<Dispatcher>, method: &str, params: Value) -> Result<Value, RpcError> {
+    if method == "load_config" {
+        return Err(RpcError::invalid("a configuration does not load another"));
+    }
+    framework::alive(dispatcher)?.dispatch(method, params)
+}

@@ -1,0 +1,114 @@
+//! `luge serve`: an ordinary daemon on a Linux host.
+
+use crate::appliance::{Appliance, Plan, StartError};
+use crate::cli::Serve;
+use crate::config::{Config, ConfigError};
+use crate::cpus::{Cpus, CpusError};
+use crate::hugepages::{self, HugepagesError};
+use crate::log::Log;
+use crate::methods;
+use luge_memory::PageSize;
+use luge_rpc::RpcError;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use thiserror::Error;
+
+/// Why it does not serve.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The CPUs.
+    #[error(transparent)]
+    Cpus(#[from] CpusError),
+    /// The memory.
+    #[error(transparent)]
+    Memory(#[from] HugepagesError),
+    /// The folder for sockets.
+    #[error("vhost-user sockets cannot be made in {path}: {source}; name a folder that exists (-S)")]
+    Sockets {
+        /// The folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The configuration's file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A part of the process.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A call of the configuration.
+    #[error("the configuration cannot be made: {0}")]
+    Load(RpcError),
+    /// Something the kernel did not give.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Serves until a signal says to stop.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub fn run(args: &Serve) -> Result<(), ServeError> {
+    let log = Log::start();
+    let stop = stop_signals()?;
+    let appliance = Appliance::start(plan(args)?, log)?;
+    if !args.wait_for_rpc {
+        if let Err(error) = methods::start_init(appliance.host(), appliance.dispatcher()) {
+            appliance.stop();
+            return Err(ServeError::Load(error));
+        }
+    }
+    announce(args)?;
+    // The sender lives as long as the process.
+    let signal = stop.recv().unwrap_or(SIGTERM);
+    tracing::info!("signal {signal}: stopping");
+    appliance.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn plan(args: &Serve) -> Result<Plan, ServeError> {
+    let allowed = Cpus::allowed()?;
+    let cpus = args.cpus.as_deref().map_or_else(|| Ok(allowed.first()), str::parse)?;
+    cpus.check(&allowed)?;
+    let pages = if args.no_huge { PageSize::Base } else { PageSize::Huge2MiB };
+    let budget = hugepages::budget(pages, args.memory_mib)?;
+    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let (sockets, rpc_socket) = (folder(args)?, args.rpc_socket.clone());
+    Ok(Plan { cpus, pages, budget, sockets, rpc_socket, config })
+}
+
+fn folder(args: &Serve) -> Result<PathBuf, ServeError> {
+    let error = |source| ServeError::Sockets { path: args.sockets.clone(), source };
+    let path = args.sockets.canonicalize().map_err(error)?;
+    if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
+}
+
+/// The line that whoever started this waits for.
+fn announce(args: &Serve) -> io::Result<()> {
+    let state = if args.wait_for_rpc { "waits for framework_start_init" } else { "is ready" };
+    let mut out = io::stdout().lock();
+    writeln!(out, "luge {state}: RPC on {}", args.rpc_socket.display())?;
+    out.flush()
+}
+
+/// The first signal to stop arrives in the channel; the second ends the process.
+fn stop_signals() -> io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
+    let (sender, receiver) = channel();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut signals = signals.forever();
+        if let Some(first) = signals.next() {
+            // Nobody receives only where the process is ending already.
+            let _ = sender.send(first);
+        }
+        if let Some(second) = signals.next() {
+            tracing::error!("signal {second} while stopping: ending at once");
+            std::process::exit(1);
+        }
+    })?;
+    Ok(receiver)
+}
