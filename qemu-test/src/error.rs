@@ -1,12 +1,13 @@
 //! What can go wrong in a test bench, told with the end of the log.
 
 use luge_image::ImageError;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a machine, a daemon or a word from one of them could not be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum TestError {
     /// What is to be run could not be built.
     #[error(transparent)]
@@ -73,9 +74,26 @@ pub enum TestError {
         /// What it said.
         said: String,
     },
+    /// A program did not end as it should have.
+    #[error("{program} ended with {status}:\n{said}")]
+    Program {
+        /// The program and what it was to do.
+        program: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        said: String,
+    },
     /// The machine we run on lacks something.
     #[error("{0}")]
     Host(String),
+}
+
+/// A test that returns an error is shown this: the log's end, in lines.
+impl fmt::Debug for TestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Says what was being done when a system call failed.

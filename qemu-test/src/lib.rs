@@ -10,6 +10,7 @@
 //! Not here: how QEMU, the guest and the image are made (`luge-image`).
 
 mod accelerator;
+mod block_client;
 mod daemon;
 mod deadline;
 mod error;
@@ -23,6 +24,7 @@ pub mod sled;
 mod transcript;
 
 pub use accelerator::Accelerator;
+pub use block_client::BlockClient;
 pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;

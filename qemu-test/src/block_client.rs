@@ -1,0 +1,119 @@
+//! QEMU's own vhost-user-blk client, without any machine: `qemu-io` and `qemu-img` with the
+//! block driver `virtio-blk-vhost-user`.
+
+use crate::deadline::Deadline;
+use crate::error::TestError;
+use crate::lab::Bench;
+use crate::process::Process;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How long one program may take.
+const RUN_SECONDS: u32 = 120;
+
+/// A client of one disk.
+pub struct BlockClient<'a> {
+    bench: &'a Bench<'a>,
+    disk: String,
+}
+
+impl<'a> BlockClient<'a> {
+    /// A client of the disk that is served at `socket`.
+    #[must_use]
+    pub fn new(bench: &'a Bench<'a>, socket: &Path) -> Self {
+        let socket = socket.to_string_lossy().replace(',', ",,");
+        Self { bench, disk: format!("driver=virtio-blk-vhost-user,path={socket},cache.direct=on") }
+    }
+
+    /// Runs `qemu-io` with commands such as `write -P 0xaa 4k 64k`, and returns what it said.
+    ///
+    /// # Errors
+    /// A command failed; what it said is in the error.
+    pub fn io(&self, commands: &[&str]) -> Result<String, TestError> {
+        let said = self.run(&mut self.start_io(commands)?, &commands.join("; "))?;
+        // Some commands that find a wrong pattern say so and end with success.
+        if said.contains("Pattern verification failed") {
+            let (program, status) = (format!("qemu-io {}", commands.join("; ")), "success".to_owned());
+            return Err(TestError::Program { program, status, said });
+        }
+        Ok(said)
+    }
+
+    /// Runs `qemu-io` with one command that must fail, and returns what it said.
+    ///
+    /// # Errors
+    /// It did not fail.
+    pub fn io_refused(&self, command: &str) -> Result<String, TestError> {
+        match self.io(&[command]) {
+            Err(TestError::Program { said, .. }) => Ok(said),
+            Err(error) => Err(error),
+            Ok(said) => Err(TestError::Confused { who: format!("qemu-io {command}"), said }),
+        }
+    }
+
+    /// Starts `qemu-io` and leaves it running.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_io(&self, commands: &[&str]) -> Result<Process, TestError> {
+        let mut command = self.bench.lab().qemu().command("qemu-io");
+        command.args(["--image-opts", &self.disk]);
+        for one in commands {
+            command.args(["-c", one]);
+        }
+        self.start("qemu-io", command)
+    }
+
+    /// Runs `qemu-img bench`: `count` requests of 4 KiB, `depth` at a time.
+    ///
+    /// # Errors
+    /// A request failed.
+    pub fn bench(&self, count: u32, depth: u32, more: &[&str]) -> Result<String, TestError> {
+        let numbers = [count, depth].map(|number| number.to_string());
+        let mut arguments = vec!["bench", "-c", &numbers[0], "-d", &numbers[1], "--image-opts", &self.disk];
+        arguments.extend(more);
+        self.image(&arguments)
+    }
+
+    /// Copies the raw file `source` over the disk, which must be as large.
+    ///
+    /// # Errors
+    /// It did not work.
+    pub fn copy_from(&self, source: &Path) -> Result<(), TestError> {
+        let source = format!("driver=raw,file.driver=file,file.filename={}", source.display());
+        self.image(&["convert", "-n", "--image-opts", "--target-image-opts", &source, &self.disk]).map(drop)
+    }
+
+    /// Compares the raw file `other` with the disk, block by block.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn compare(&self, other: &Path) -> Result<(), TestError> {
+        let other = format!("driver=raw,file.driver=file,file.filename={}", other.display());
+        self.image(&["compare", "-s", "--image-opts", &other, &self.disk]).map(drop)
+    }
+
+    fn image(&self, arguments: &[&str]) -> Result<String, TestError> {
+        let mut command = self.bench.lab().qemu().command("qemu-img");
+        command.args(arguments);
+        self.run(&mut self.start("qemu-img", command)?, &arguments.join(" "))
+    }
+
+    fn start(&self, program: &str, command: Command) -> Result<Process, TestError> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{program}-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        Process::start(&name, command, &self.bench.log(&name))
+    }
+
+    fn run(&self, process: &mut Process, what: &str) -> Result<String, TestError> {
+        let deadline = Deadline::within(RUN_SECONDS);
+        let status = process.wait(deadline)?;
+        process.output.wait_end(deadline)?;
+        let said = process.output.text();
+        if status.success() {
+            return Ok(said);
+        }
+        Err(TestError::Program { program: what.to_owned(), status: status.to_string(), said })
+    }
+}
