@@ -1,7 +1,7 @@
 //! The channels of one core, and the volumes on top of them.
 
 use crate::{Stats, Volume};
-use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status};
+use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Operation, Refusal, Request, Status};
 use std::sync::Arc;
 
 /// A channel of a core's graph.
@@ -34,6 +34,8 @@ struct Opened {
 pub struct Graph {
     channels: Vec<Option<Opened>>,
     volumes: Vec<Option<Linear>>,
+    /// The channel whose turn to be polled first it is.
+    polled_first: usize,
 }
 
 impl Graph {
@@ -51,9 +53,17 @@ impl Graph {
         }
     }
 
-    /// Takes a channel out. Its requests must have completed, its volumes be gone.
+    /// Takes a channel out, whose volumes are gone and whose requests have completed.
+    ///
+    /// # Panics
+    /// If that is not so: the channel's number may be another's next, and what still used it
+    /// would read and write another device.
     pub fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
-        self.channels.get_mut(usize::from(id.0))?.take().map(|opened| opened.channel)
+        let used = self.volumes.iter().flatten().any(|volume| volume.channel == id);
+        let opened = self.channels.get_mut(usize::from(id.0))?.take()?;
+        let in_flight = opened.channel.in_flight();
+        assert!(!used && in_flight == 0, "{id:?} goes, with {in_flight} requests in flight; volumes: {used}");
+        Some(opened.channel)
     }
 
     /// Puts a volume on a channel of its device; `None` if there are 65536 already.
@@ -111,11 +121,19 @@ impl Graph {
         }
     }
 
-    /// Collects completions from every channel.
+    /// Collects completions from every channel. Where `done` has no room for all of them, the
+    /// channel after the last one polled is first the next time, so that none waits for ever.
     #[inline]
     pub fn poll(&mut self, done: &mut Completions) {
-        for opened in self.channels.iter_mut().flatten() {
-            opened.channel.poll(done);
+        let count = self.channels.len();
+        for index in (self.polled_first..count).chain(0..self.polled_first) {
+            if let Some(Some(opened)) = self.channels.get_mut(index) {
+                opened.channel.poll(done);
+            }
+            if done.room() == 0 {
+                self.polled_first = if index + 1 == count { 0 } else { index + 1 };
+                return;
+            }
         }
     }
 
@@ -132,9 +150,12 @@ impl Graph {
 }
 
 impl Linear {
-    /// The request's first block on the device.
+    /// The request's first block on the device. A flush has no blocks, whatever it says.
     #[inline]
     fn translate(&self, request: &Request<'_>) -> Result<Lba, Status> {
+        if request.operation == Operation::Flush {
+            return Ok(self.first);
+        }
         if self.read_only && request.operation.changes_data() {
             return Err(Status::WriteProtected);
         }

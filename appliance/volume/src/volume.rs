@@ -13,13 +13,13 @@ pub enum ExtentError {
     #[error("a volume of no blocks is not possible")]
     Empty,
     /// The extent is not on the device.
-    #[error("blocks {first} to {first} + {blocks} are not all on the device, which has {have}")]
+    #[error("{blocks} blocks from block {first} on are not all on the volume, which has {have}")]
     OutOfRange {
         /// First block.
         first: Lba,
         /// Number of blocks.
         blocks: Blocks,
-        /// Blocks of the device.
+        /// Blocks of the volume that it was to be a part of.
         have: Blocks,
     },
 }
@@ -88,5 +88,34 @@ impl Volume {
     pub fn counters(&self) -> Counters {
         let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.values().map(|stats| stats.read()).fold(Counters::default(), |sum, more| sum + more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luge_block::doubles::Scripted;
+
+    fn volume() -> Volume {
+        Volume::whole(Arc::new(Scripted::new(Geometry::for_tests(), 1)))
+    }
+
+    #[test]
+    fn a_part_of_a_part_counts_from_the_part() {
+        let part = volume().part(Lba(100), Blocks(200)).unwrap().part(Lba(50), Blocks(150)).unwrap();
+        assert_eq!((part.first(), part.geometry().blocks), (Lba(150), Blocks(150)));
+        assert_eq!(part.geometry(), Geometry { blocks: Blocks(150), ..Geometry::for_tests() });
+    }
+
+    #[test]
+    fn a_part_of_nothing_or_past_the_end_is_refused() {
+        let part = volume().part(Lba(100), Blocks(200)).unwrap();
+        assert_eq!(part.part(Lba(0), Blocks(0)).err(), Some(ExtentError::Empty));
+        for (first, blocks) in [(0, 201), (200, 1), (1, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
+            let (first, blocks) = (Lba(first), Blocks(blocks));
+            let expected = ExtentError::OutOfRange { first, blocks, have: Blocks(200) };
+            assert_eq!(part.part(first, blocks).err(), Some(expected));
+        }
+        assert!(part.part(Lba(199), Blocks(1)).is_ok());
     }
 }

@@ -1,0 +1,203 @@
+//! A core's graph on devices that a test plays.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_block::doubles::Scripted;
+use luge_block::{
+    Blocks, Completions, CoreId, Device, Durability, Geometry, Lba, NullDevice, Operation, Refusal, Request,
+    Shape, Status, Tag,
+};
+use luge_volume::{ChannelId, Counters, Graph, Volume, VolumeId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+const CORE: CoreId = CoreId(0);
+const DISCARD: Operation = Operation::Discard;
+
+/// A scripted device on a graph, and what is on the device.
+struct Bench {
+    graph: Graph,
+    device: Scripted,
+    channel: ChannelId,
+    whole: Volume,
+}
+
+impl Bench {
+    fn new(geometry: Geometry) -> Self {
+        let device = Scripted::new(geometry, 4);
+        let mut graph = Graph::default();
+        let channel = graph.add_channel(device.open(CORE).unwrap()).ok().unwrap();
+        Self { graph, whole: Volume::whole(Arc::new(device.clone())), device, channel }
+    }
+
+    fn add(&mut self, volume: &Volume) -> VolumeId {
+        self.graph.add_volume(CORE, volume, self.channel).unwrap()
+    }
+
+    fn submit(&mut self, id: VolumeId, operation: Operation, lba: u64, blocks: u32) -> Result<(), Refusal> {
+        let tag = Tag { session: 1, slot: u16::try_from(self.device.taken().len()).unwrap() };
+        self.graph.submit(id, &Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
+    }
+
+    /// The first blocks of the requests that reached the device.
+    fn reached(&self) -> Vec<u64> {
+        self.device.taken().iter().map(|request| request.lba.0).collect()
+    }
+}
+
+#[test]
+fn volumes_of_one_device_share_its_channel_and_its_doorbell() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let parts = [(0, 100), (100, 200), (1000, 24)].map(|(first, blocks)| {
+        let part = bench.whole.part(Lba(first), Blocks(blocks)).unwrap();
+        bench.add(&part)
+    });
+    parts.iter().for_each(|&part| bench.submit(part, DISCARD, 3, 5).unwrap());
+    bench.graph.commit();
+    assert_eq!((bench.reached(), bench.device.commits()), (vec![3, 103, 1003], 1));
+    bench.graph.commit();
+    assert_eq!(bench.device.commits(), 1, "there was nothing to start");
+    bench.device.complete_all(Status::Success);
+    let mut done = Completions::default();
+    bench.graph.poll(&mut done);
+    let tags: Vec<u16> = done.as_slice().iter().map(|completion| completion.tag.slot).collect();
+    assert_eq!((tags, bench.graph.in_flight()), (vec![0, 1, 2], 0));
+}
+
+#[test]
+fn a_request_that_leaves_its_volume_does_not_reach_the_device() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(100), Blocks(200)).unwrap();
+    let id = bench.add(&part);
+    for (lba, blocks) in [(200, 1), (199, 2), (0, 201), (u64::MAX, 1), (u64::MAX - 99, 100), (0, u32::MAX)] {
+        let refused = bench.submit(id, DISCARD, lba, blocks);
+        assert_eq!(refused, Err(Refusal::Failed(Status::OutOfRange)), "{lba} {blocks}");
+    }
+    assert!(bench.reached().is_empty());
+    bench.submit(id, DISCARD, 0, 200).unwrap();
+    bench.submit(id, DISCARD, 199, 1).unwrap();
+    assert_eq!(bench.reached(), [100, 299]);
+}
+
+#[test]
+fn a_flush_has_no_blocks_whatever_it_says() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(100), Blocks(200)).unwrap();
+    let id = bench.add(&part);
+    bench.submit(id, Operation::Flush, u64::MAX, 7).unwrap();
+    assert_eq!(bench.device.taken()[0].operation, Operation::Flush);
+}
+
+#[test]
+fn a_read_only_volume_refuses_every_change_before_the_device_sees_it() {
+    let mut bench = Bench::new(Geometry { read_only: true, ..Geometry::for_tests() });
+    let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+    let id = bench.add(&part);
+    let write = Operation::Write(Durability::Cache);
+    for change in [write, DISCARD, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
+        let refused = bench.submit(id, change, 0, 1);
+        assert_eq!(refused, Err(Refusal::Failed(Status::WriteProtected)), "{change:?}");
+    }
+    assert!(bench.reached().is_empty());
+    bench.submit(id, Operation::Flush, 0, 0).unwrap();
+}
+
+#[test]
+fn room_is_the_channel_s_and_what_it_refuses_is_not_counted() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+    let id = bench.add(&part);
+    assert_eq!(bench.graph.room(id), 4);
+    (0..4).for_each(|_| bench.submit(id, DISCARD, 0, 2).unwrap());
+    assert_eq!((bench.graph.room(id), bench.graph.in_flight()), (0, 4));
+    assert_eq!(bench.submit(id, DISCARD, 0, 2), Err(Refusal::Full));
+    assert_eq!(part.counters(), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
+}
+
+#[test]
+fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
+    let bench = Bench::new(Geometry::for_tests());
+    let null: Arc<dyn Device> = Arc::new(NullDevice::new(Shape::new(512, Blocks(64)).unwrap()));
+    let volume = Volume::whole(null.clone());
+    for core in [CoreId(3), CoreId(5)] {
+        let mut graph = Graph::default();
+        let channel = graph.add_channel(null.open(core).unwrap()).ok().unwrap();
+        let id = graph.add_volume(core, &volume, channel).unwrap();
+        for operation in [DISCARD, Operation::Flush, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
+            let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 3, data: &[] };
+            graph.submit(id, &request).unwrap();
+        }
+    }
+    let expected = Counters {
+        unmaps: 2,
+        unmapped_blocks: 6,
+        flushes: 2,
+        writes: 4,
+        written_blocks: 12,
+        ..Counters::default()
+    };
+    assert_eq!(volume.counters(), expected);
+    assert_eq!(bench.whole.counters(), Counters::default());
+}
+
+#[test]
+fn a_volume_that_is_gone_has_no_room_and_the_others_go_on() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(100), Blocks(8)).unwrap();
+    let (gone, stays) = (bench.add(&part), bench.add(&part));
+    bench.graph.remove_volume(gone);
+    assert_eq!(bench.graph.room(gone), 0);
+    assert_eq!(bench.submit(gone, DISCARD, 0, 1), Err(Refusal::Failed(Status::Gone)));
+    bench.submit(stays, DISCARD, 0, 1).unwrap();
+    let again = bench.add(&part);
+    assert_eq!(again, gone, "its place is used again");
+    bench.submit(again, DISCARD, 0, 1).unwrap();
+}
+
+#[test]
+fn a_channel_goes_only_after_its_volumes_and_requests() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+    let id = bench.add(&part);
+    let channel = bench.channel;
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_channel(channel).is_some())).is_err());
+    let mut bench = Bench::new(Geometry::for_tests());
+    assert_eq!(bench.add(&part), id);
+    bench.submit(id, DISCARD, 0, 1).unwrap();
+    bench.graph.remove_volume(id);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_channel(channel).is_some())).is_err());
+    let mut bench = Bench::new(Geometry::for_tests());
+    assert!(bench.graph.remove_channel(channel).is_some());
+    assert!(bench.graph.remove_channel(channel).is_none(), "it is gone already");
+}
+
+#[test]
+fn a_busy_device_does_not_keep_another_from_being_polled() {
+    let null = NullDevice::new(Shape::new(512, Blocks(64)).unwrap());
+    let whole = Volume::whole(Arc::new(null));
+    let mut graph = Graph::default();
+    let volumes = [(); 3].map(|()| {
+        let channel = graph.add_channel(null.open(CORE).unwrap()).ok().unwrap();
+        graph.add_volume(CORE, &whole, channel).unwrap()
+    });
+    let request = |session| Request {
+        tag: Tag { session, slot: 0 },
+        operation: Operation::Flush,
+        lba: Lba(0),
+        blocks: 0,
+        data: &[],
+    };
+    graph.submit(volumes[2], &request(2)).unwrap();
+    // The others complete in every turn as much as one turn can take.
+    for _ in 0..3 {
+        for (session, &volume) in (0..).zip(&volumes[..2]) {
+            while graph.submit(volume, &request(session)).is_ok() {}
+        }
+        let mut done = Completions::default();
+        graph.poll(&mut done);
+        if done.as_slice().iter().any(|completion| completion.tag.session == 2) {
+            return;
+        }
+    }
+    panic!("the third device was not polled in three turns");
+}
