@@ -1,0 +1,119 @@
+//! From the bytes of a request to what the guest wants.
+
+use luge_memory::Span;
+use luge_spec::virtio::blk::{RequestHeader, RequestType};
+use zerocopy::FromBytes;
+
+/// A request's first sector, in units of 512 bytes whatever the block size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sector(pub(super) u64);
+
+/// What a guest wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Command {
+    Read(Sector),
+    Write(Sector),
+    Flush,
+    GetId,
+    Discard,
+    WriteZeroes,
+    /// Something that this device does not do.
+    Unknown,
+}
+
+impl Command {
+    /// Takes the header off the readable part; none if that is too short.
+    #[inline]
+    pub(super) fn parse(readable: &mut Pieces<'_>) -> Option<Self> {
+        let mut bytes = [0; size_of::<RequestHeader>()];
+        readable.read(&mut bytes)?;
+        let header = RequestHeader::read_from_bytes(&bytes).ok()?;
+        let sector = Sector(header.sector.get());
+        Some(match header.kind {
+            RequestType::IN => Self::Read(sector),
+            RequestType::OUT => Self::Write(sector),
+            RequestType::FLUSH => Self::Flush,
+            RequestType::GET_ID => Self::GetId,
+            RequestType::DISCARD => Self::Discard,
+            RequestType::WRITE_ZEROES => Self::WriteZeroes,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// Pieces of guest memory that are used up from either end, by cutting them in place.
+pub(super) struct Pieces<'a> {
+    spans: &'a mut [Span],
+    /// The spans before this one are used up.
+    first: usize,
+    end: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(spans: &'a mut [Span]) -> Self {
+        let end = spans.len();
+        Self { spans, first: 0, end }
+    }
+
+    /// Which of the spans are left.
+    pub(super) fn left(&self) -> std::ops::Range<usize> {
+        self.first..self.end
+    }
+
+    /// Bytes left. Chains are at most 4 GiB long.
+    pub(super) fn len(&self) -> u32 {
+        let left = self.spans.get(self.left()).unwrap_or_default();
+        left.iter().fold(0, |sum: u32, span| sum.saturating_add(span.len()))
+    }
+
+    /// Takes bytes off the front; none, and nothing useful left, if there are too few.
+    #[inline]
+    pub(super) fn read(&mut self, mut to: &mut [u8]) -> Option<()> {
+        while !to.is_empty() {
+            let span = self.front()?;
+            let copied = span.read(to);
+            self.use_up(*span, copied);
+            to = to.get_mut(copied..)?;
+        }
+        Some(())
+    }
+
+    /// Writes bytes from the front on, as many as fit; returns how many.
+    pub(super) fn write(&mut self, mut from: &[u8]) -> u32 {
+        let mut written = 0_u32;
+        while let Some(span) = self.front().filter(|_| !from.is_empty()) {
+            let copied = span.write(from);
+            self.use_up(*span, copied);
+            from = from.get(copied..).unwrap_or_default();
+            written = written.saturating_add(u32::try_from(copied).unwrap_or(0));
+        }
+        written
+    }
+
+    /// Takes the last byte.
+    #[inline]
+    pub(super) fn take_last(&mut self) -> Option<Span> {
+        let last = self.end.checked_sub(1).filter(|&last| last >= self.first)?;
+        let span = self.spans.get_mut(last)?;
+        let (rest, byte) = span.split_at(span.len().checked_sub(1)?);
+        if rest.is_empty() {
+            self.end = last;
+        } else {
+            *span = rest;
+        }
+        Some(byte)
+    }
+
+    fn front(&self) -> Option<&Span> {
+        self.spans.get(self.left())?.first()
+    }
+
+    fn use_up(&mut self, span: Span, bytes: usize) {
+        let rest = span.split_at(u32::try_from(bytes).unwrap_or(u32::MAX)).1;
+        if rest.is_empty() {
+            self.first = self.first.saturating_add(1);
+        } else if let Some(place) = self.spans.get_mut(self.first) {
+            *place = rest;
+        }
+    }
+}

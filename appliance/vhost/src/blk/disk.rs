@@ -1,0 +1,190 @@
+//! What a guest is told of its disk, and what it may then ask for.
+
+use luge_block::{Durability, Geometry, Lba, Operation, Status};
+use luge_spec::virtio::Features;
+use luge_spec::virtio::blk::{Config, ID_BYTES, RangeSegment, SECTOR_BYTES};
+use zerocopy::IntoBytes;
+
+use super::command::Sector;
+
+/// Segments of a request: what a ring of 128 entries, QEMU's default, can hold besides the
+/// header and the status.
+const SEGMENTS_MAX: u16 = 126;
+
+/// The longest segment in bytes.
+const SEGMENT_BYTES_MAX: u32 = 1 << 20;
+
+/// Ranges of one discard or write-zeroes request.
+pub(super) const RANGES_MAX: usize = 32;
+
+/// Whether a disk can be written to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// It can.
+    ReadWrite,
+    /// Everything that changes data is refused.
+    ReadOnly,
+}
+
+/// A disk, as all its queues show it.
+#[derive(Clone, Copy, Debug)]
+pub struct BlkDisk {
+    geometry: Geometry,
+    serial: [u8; ID_BYTES],
+    queues: u16,
+}
+
+/// A range of blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Range {
+    pub(super) operation: Operation,
+    pub(super) lba: Lba,
+    pub(super) blocks: u32,
+}
+
+impl BlkDisk {
+    /// A disk of that geometry with `queues` queues, whose serial number is the first 20
+    /// bytes of `serial`.
+    #[must_use]
+    pub fn new(geometry: Geometry, access: Access, serial: &str, queues: u16) -> Self {
+        let mut id = [0; ID_BYTES];
+        id.iter_mut().zip(serial.bytes()).for_each(|(to, from)| *to = from);
+        let read_only = geometry.read_only || access == Access::ReadOnly;
+        Self { geometry: Geometry { read_only, ..geometry }, serial: id, queues }
+    }
+
+    /// Size, limits and abilities.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The answer to GET_ID: padded with zeroes.
+    #[must_use]
+    pub fn serial(&self) -> &[u8; ID_BYTES] {
+        &self.serial
+    }
+
+    /// Number of queues.
+    #[must_use]
+    pub fn queues(&self) -> u16 {
+        self.queues
+    }
+
+    /// What is offered to the driver.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        let always = Features::VERSION_1
+            | Features::RING_EVENT_IDX
+            | Features::RING_INDIRECT
+            | Features::VHOST_PROTOCOL_FEATURES
+            | Features::BLK_SIZE_MAX
+            | Features::BLK_SEG_MAX
+            | Features::BLK_BLK_SIZE
+            | Features::BLK_TOPOLOGY
+            | Features::BLK_FLUSH
+            | Features::BLK_MQ;
+        let Geometry { read_only, discard_blocks_max, write_zeroes_blocks_max, .. } = self.geometry;
+        always
+            .with_if(read_only, Features::BLK_RO)
+            .with_if(!read_only && discard_blocks_max > 0, Features::BLK_DISCARD)
+            .with_if(!read_only && write_zeroes_blocks_max > 0, Features::BLK_WRITE_ZEROES)
+    }
+
+    /// `len` bytes of the configuration space from `offset`; zeroes after its end.
+    #[must_use]
+    pub fn config(&self, offset: u32, len: u32) -> Vec<u8> {
+        let config = self.config_space();
+        let from_offset = config.as_bytes().iter().copied().skip(offset as usize);
+        from_offset.chain(std::iter::repeat(0)).take(len as usize).collect()
+    }
+
+    fn config_space(&self) -> Config {
+        let geometry = &self.geometry;
+        let ranges = u32::try_from(RANGES_MAX).unwrap_or(u32::MAX);
+        let optimal = u16::try_from(geometry.optimal_blocks).unwrap_or(u16::MAX);
+        Config {
+            capacity: geometry.blocks.0.saturating_mul(self.sectors(1).into()).into(),
+            size_max: SEGMENT_BYTES_MAX.into(),
+            seg_max: u32::from(geometry.spans_max.clamp(1, SEGMENTS_MAX)).into(),
+            blk_size: geometry.block_bytes.into(),
+            min_io_size: optimal.into(),
+            num_queues: self.queues.into(),
+            max_discard_sectors: self.sectors(geometry.discard_blocks_max).into(),
+            max_discard_seg: ranges.into(),
+            discard_sector_alignment: self.sectors(geometry.optimal_blocks).into(),
+            max_write_zeroes_sectors: self.sectors(geometry.write_zeroes_blocks_max).into(),
+            max_write_zeroes_seg: ranges.into(),
+            write_zeroes_may_unmap: 1,
+            ..Config::default()
+        }
+    }
+
+    fn sectors(&self, blocks: u32) -> u32 {
+        blocks.saturating_mul(self.geometry.block_bytes / SECTOR_BYTES)
+    }
+
+    /// Where a read or write of `bytes` bytes goes.
+    #[inline]
+    pub(super) fn place(&self, sector: Sector, bytes: u32) -> Result<(Lba, u32), Status> {
+        let block_bytes = self.geometry.block_bytes;
+        // Block sizes are powers of two of at least a sector: shifts instead of divisions.
+        let shift = block_bytes.trailing_zeros();
+        let shift_sector = shift.saturating_sub(SECTOR_BYTES.trailing_zeros());
+        let lba = sector.0.checked_shr(shift_sector).unwrap_or(0);
+        let aligned = lba.checked_shl(shift_sector) == Some(sector.0);
+        let blocks = bytes.checked_shr(shift).unwrap_or(0);
+        if !aligned || blocks.checked_shl(shift) != Some(bytes) {
+            return Err(Status::Invalid);
+        }
+        let lba = Lba(lba);
+        if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
+    }
+
+    /// Whether an operation is among those this disk does.
+    #[inline]
+    pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
+        let geometry = &self.geometry;
+        if operation.changes_data() && geometry.read_only {
+            return Err(Status::WriteProtected);
+        }
+        let most = match operation {
+            Operation::Read | Operation::Write(Durability::Cache | Durability::Media) | Operation::Flush => 1,
+            Operation::Discard => geometry.discard_blocks_max,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => geometry.write_zeroes_blocks_max,
+        };
+        if most > 0 { Ok(()) } else { Err(Status::Unsupported) }
+    }
+
+    /// A range of a discard.
+    pub(super) fn discard(&self, segment: &RangeSegment) -> Result<Range, Status> {
+        // Discard knows no flags, and the specification says which answer that gets.
+        if segment.flags.get() != 0 {
+            return Err(Status::Unsupported);
+        }
+        self.range(segment, Operation::Discard, self.geometry.discard_blocks_max)
+    }
+
+    /// A range of a write-zeroes.
+    pub(super) fn write_zeroes(&self, segment: &RangeSegment) -> Result<Range, Status> {
+        let operation = match segment.flags.get() {
+            0 => Operation::WriteZeroes,
+            RangeSegment::UNMAP => Operation::WriteZeroesUnmap,
+            _ => return Err(Status::Unsupported),
+        };
+        self.range(segment, operation, self.geometry.write_zeroes_blocks_max)
+    }
+
+    fn range(&self, segment: &RangeSegment, operation: Operation, most: u32) -> Result<Range, Status> {
+        let sectors_per_block = self.sectors(1);
+        let sectors = segment.sectors.get();
+        let blocks = sectors.checked_div(sectors_per_block).ok_or(Status::Invalid)?;
+        let whole = blocks.checked_mul(sectors_per_block) == Some(sectors);
+        if !whole || blocks > most {
+            return Err(Status::Invalid);
+        }
+        let (lba, _) = self.place(Sector(segment.sector.get()), 0)?;
+        let inside = self.geometry.contains(lba, blocks);
+        if inside { Ok(Range { operation, lba, blocks }) } else { Err(Status::OutOfRange) }
+    }
+}

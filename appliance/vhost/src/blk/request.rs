@@ -1,0 +1,124 @@
+//! From a chain to what is to be done for it: everything is checked here, before anything
+//! of the request reaches the device.
+
+use super::command::{Command, Pieces, Sector};
+use super::disk::{BlkDisk, RANGES_MAX, Range};
+use luge_block::{Durability, Lba, Operation, Status};
+use luge_memory::Span;
+use luge_spec::virtio::Features;
+use luge_spec::virtio::blk::RangeSegment;
+use luge_virtqueue::Chain;
+use zerocopy::FromBytes;
+
+/// The ranges of the request in hand. There is one at most, so there is one list per queue.
+pub(super) type Ranges = heapless::Vec<Range, RANGES_MAX>;
+
+/// What a queue goes by when it reads requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) disk: BlkDisk,
+    /// When a write counts as done: on the media, for a driver that will never flush
+    /// (virtio 1.3, clause 5.2.5.2).
+    durability: Durability,
+}
+
+/// What is left to do for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Todo {
+    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the chain's writable
+    /// or readable part.
+    Transfer { operation: Operation, lba: Lba, blocks: u32, data: std::ops::Range<usize> },
+    /// The ranges in the list, from this one on.
+    Ranges(usize),
+    /// A flush.
+    Flush,
+    /// Nothing.
+    Nothing,
+}
+
+/// A request that can be answered.
+pub(super) struct Request {
+    /// Where its status byte goes.
+    pub(super) status: Span,
+    /// Bytes written to the guest if all goes well, the status byte included.
+    pub(super) written: u32,
+    pub(super) todo: Result<Todo, Status>,
+}
+
+impl Rules {
+    pub(super) fn new(disk: BlkDisk, features: Features) -> Self {
+        let flushes = features.contains(Features::BLK_FLUSH);
+        Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
+    }
+
+    /// Reads a request; none if there is no byte for an answer.
+    #[inline]
+    pub(super) fn read(&self, chain: Chain<'_>, ranges: &mut Ranges) -> Option<Request> {
+        let mut readable = Pieces::new(chain.readable);
+        let mut writable = Pieces::new(chain.writable);
+        let status = writable.take_last()?;
+        let mut written = 0;
+        let command = if chain.fault.is_none() { Command::parse(&mut readable) } else { None };
+        let todo = match command {
+            None => Err(Status::Invalid),
+            Some(Command::Read(sector)) => {
+                written = writable.len();
+                self.transfer(Operation::Read, sector, &writable)
+            }
+            Some(Command::Write(sector)) => {
+                self.transfer(Operation::Write(self.durability), sector, &readable)
+            }
+            Some(Command::Flush) => Ok(Todo::Flush),
+            Some(Command::GetId) => {
+                written = writable.write(self.disk.serial());
+                Ok(Todo::Nothing)
+            }
+            Some(Command::Discard) => self.discard(&mut readable, ranges),
+            Some(Command::WriteZeroes) => self.write_zeroes(&mut readable, ranges),
+            Some(Command::Unknown) => Err(Status::Unsupported),
+        };
+        Some(Request { status, written: written.saturating_add(1), todo })
+    }
+
+    #[inline]
+    fn transfer(&self, operation: Operation, sector: Sector, data: &Pieces<'_>) -> Result<Todo, Status> {
+        self.disk.allows(operation)?;
+        let (lba, blocks) = self.disk.place(sector, data.len())?;
+        let data = data.left();
+        Ok(if blocks > 0 { Todo::Transfer { operation, lba, blocks, data } } else { Todo::Nothing })
+    }
+
+    fn discard(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
+        self.disk.allows(Operation::Discard)?;
+        read_ranges(readable, ranges, |segment| self.disk.discard(segment))
+    }
+
+    fn write_zeroes(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
+        self.disk.allows(Operation::WriteZeroes)?;
+        // Zeroes have no "to the media", and a driver that cannot flush could not ask for it
+        // afterwards: it is to write them itself.
+        if self.durability == Durability::Media {
+            return Err(Status::Unsupported);
+        }
+        read_ranges(readable, ranges, |segment| self.disk.write_zeroes(segment))
+    }
+}
+
+/// Reads and checks all ranges of a request.
+fn read_ranges(
+    readable: &mut Pieces<'_>,
+    ranges: &mut Ranges,
+    check: impl Fn(&RangeSegment) -> Result<Range, Status>,
+) -> Result<Todo, Status> {
+    ranges.clear();
+    while readable.len() > 0 {
+        let mut bytes = [0; size_of::<RangeSegment>()];
+        readable.read(&mut bytes).ok_or(Status::Invalid)?;
+        let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;
+        let range = check(&segment)?;
+        if range.blocks > 0 {
+            ranges.push(range).map_err(|_| Status::Invalid)?;
+        }
+    }
+    Ok(if ranges.is_empty() { Todo::Nothing } else { Todo::Ranges(0) })
+}

@@ -1,0 +1,335 @@
+//! One queue of a disk, on one core.
+//!
+//! ```text
+//!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
+//!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
+//!  (2) batch       --no chain left--> (1)
+//!  (3) in hand     --room--> a part of it is submitted, (3)
+//!  (3) in hand     --no room left, or enough for a turn--> stays; (3) at the next take
+//!  (3) in hand     --all submitted, refused or failed--> (2)
+//!  (4) a slot      --its last part has ended--> status byte, used element; free
+//!  (5) any         --the ring is broken--> takes no more; the slots go on to (4)
+//! ```
+//!
+//! Invariants
+//! - A request is taken from the batch only when the one before is wholly submitted, so at
+//!   most one is in hand, and its spans stay in the batch.
+//! - A request reaches (4) exactly once: whoever submits it counts as one of its parts.
+
+#![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
+
+use super::cut::Cut;
+use super::disk::BlkDisk;
+use super::request::{Ranges, Request, Rules, Todo};
+use super::slots::{Ended, Slots};
+use crate::counters::QueueCounters;
+use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
+use luge_core::{Armed, Call, Kick, Session, SessionId};
+use luge_memory::{GuestMemory, Span};
+use luge_spec::virtio::Features;
+use luge_virtqueue::{BATCH, Batch, Head, Notifications, RingError, RingLayout, SplitQueue};
+use luge_volume::{Graph, VolumeId};
+use std::sync::Arc;
+
+/// How a queue and its guest reach each other.
+#[derive(Default)]
+pub struct Wires {
+    /// The guest's; without it the ring is polled.
+    pub kick: Option<Kick>,
+    /// Ours; without it the guest polls.
+    pub call: Option<Call>,
+    /// Ours, for when the ring is broken.
+    pub error: Option<Call>,
+}
+
+/// Where a queue's ring is, and how it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// Where it is.
+    pub layout: RingLayout,
+    /// The available index of the next chain.
+    pub base: u16,
+    /// What the driver negotiated.
+    pub features: Features,
+}
+
+/// The request that is being submitted: its chain in the batch, and what is left to do.
+struct InHand {
+    head: Head,
+    chain: usize,
+    todo: Todo,
+}
+
+/// One queue of a disk.
+pub struct BlkSession {
+    session: SessionId,
+    volume: VolumeId,
+    rules: Rules,
+    queue: SplitQueue,
+    batch: Batch,
+    /// Chains of the batch before this one have been read.
+    next: usize,
+    in_hand: Option<InHand>,
+    ranges: Ranges,
+    slots: Slots,
+    taking: bool,
+    wires: Wires,
+    counters: Arc<QueueCounters>,
+}
+
+impl BlkSession {
+    /// A queue of `disk`, which is `volume` on the session's core. Without wires, until
+    /// [`Self::connect`].
+    ///
+    /// # Errors
+    /// [`RingError`] if the ring is not in `memory` as it must be.
+    pub fn new(
+        (disk, volume): (BlkDisk, VolumeId),
+        ring: &Ring,
+        memory: Arc<GuestMemory>,
+        counters: Arc<QueueCounters>,
+    ) -> Result<Self, RingError> {
+        let notifications = if ring.features.contains(Features::RING_EVENT_IDX) {
+            Notifications::EventIndex
+        } else {
+            Notifications::Flags
+        };
+        // SAFETY: the session keeps the queue, and a core keeps the session while anything of
+        // it is in flight.
+        let queue = unsafe { SplitQueue::new(&ring.layout, notifications, ring.base, memory) }?;
+        Ok(Self {
+            session: SessionId(0),
+            volume,
+            rules: Rules::new(disk, ring.features),
+            queue,
+            batch: Batch::new(&ring.layout),
+            next: 0,
+            in_hand: None,
+            ranges: Ranges::new(),
+            slots: Slots::new(ring.layout.size),
+            taking: true,
+            wires: Wires::default(),
+            counters,
+        })
+    }
+
+    /// Lends it the wires. Returns those it had.
+    pub fn connect(&mut self, wires: Wires) -> Wires {
+        std::mem::replace(&mut self.wires, wires)
+    }
+
+    /// Uses another call from now on; returns the one before.
+    pub fn replace_call(&mut self, call: Option<Call>) -> Option<Call> {
+        std::mem::replace(&mut self.wires.call, call)
+    }
+
+    /// Uses another table of guest memory from now on; returns the one before.
+    ///
+    /// # Safety
+    /// `memory` has all regions of the one before.
+    #[must_use]
+    pub unsafe fn replace_memory(&mut self, memory: Arc<GuestMemory>) -> Arc<GuestMemory> {
+        // SAFETY: the caller's promise.
+        unsafe { self.queue.replace_memory(memory) }
+    }
+
+    /// The available index of the next chain: where the ring goes on another time.
+    #[must_use]
+    pub fn base(&self) -> u16 {
+        self.queue.next_available()
+    }
+
+    /// (1) to (2), if there is nothing left of the last batch.
+    #[inline]
+    fn refill(&mut self, room: usize) {
+        if self.next < self.batch.len() || self.in_hand.is_some() || !self.taking {
+            return;
+        }
+        self.next = 0;
+        if self.queue.take(&mut self.batch, room).is_err() {
+            self.break_off();
+        }
+    }
+
+    /// (2) to (3): the next request that is to be submitted. Those that can be answered at
+    /// once are.
+    #[inline]
+    fn next_request(&mut self) -> Option<InHand> {
+        while let Some(chain) = self.batch.chain(self.next) {
+            let (head, index) = (chain.head, self.next);
+            if self.slots.is_busy(head) {
+                self.break_off();
+                return None;
+            }
+            self.next = index.saturating_add(1);
+            if chain.fault.is_some() {
+                self.counters.count_fault();
+            }
+            let Some(Request { status, written, todo }) = self.rules.read(chain, &mut self.ranges) else {
+                self.queue.complete(head, 0);
+                continue;
+            };
+            self.slots.begin(head, status, written);
+            match todo {
+                Ok(todo) => return Some(InHand { head, chain: index, todo }),
+                Err(status) => self.end_part(head, status),
+            }
+        }
+        None
+    }
+
+    /// (3): submits as much of a request as there is room for. Gives back what is left of it.
+    #[inline]
+    fn advance(&mut self, graph: &mut Graph, mut request: InHand, room: &mut usize) -> Option<InHand> {
+        let head = request.head;
+        let status = loop {
+            if request.todo == Todo::Nothing {
+                break Status::Success;
+            }
+            if *room == 0 || !self.slots.has_room(head) {
+                return Some(request);
+            }
+            match self.submit(graph, &mut request) {
+                Ok(()) => {
+                    *room = room.saturating_sub(1);
+                    self.slots.add_part(head);
+                }
+                Err(Refusal::Full) => return Some(request),
+                Err(Refusal::Failed(status)) => break status,
+            }
+        };
+        self.end_part(head, status);
+        None
+    }
+
+    /// Submits the next part of a request, and takes it off what is to be done.
+    #[inline]
+    fn submit(
+        &mut self,
+        graph: &mut Graph,
+        InHand { head, chain, todo }: &mut InHand,
+    ) -> Result<(), Refusal> {
+        let tag = Tag { session: self.session.0, slot: head.0 };
+        let mut submit = |operation, lba, blocks, data: &[Span]| {
+            graph.submit(self.volume, &luge_block::Request { tag, operation, lba, blocks, data })
+        };
+        let broken_off = Refusal::Failed(Status::Invalid);
+        match todo {
+            Todo::Transfer { operation, lba, blocks, data } => {
+                let chain = self.batch.chain(*chain).ok_or(broken_off)?;
+                let side = if *operation == Operation::Read { chain.writable } else { chain.readable };
+                let spans = side.get_mut(data.clone()).ok_or(broken_off)?;
+                // A device whose spans do not make a block was asked for more than `seg_max`.
+                let cut = Cut::new(spans, *blocks, self.rules.disk.geometry()).ok_or(broken_off)?;
+                let part = spans.get(..cut.spans).unwrap_or_default();
+                submit(*operation, *lba, cut.blocks, part).inspect_err(|_| cut.undo(spans))?;
+                data.start = data.start.saturating_add(cut.done(spans));
+                *lba = Lba(lba.0.saturating_add(cut.blocks.into()));
+                *blocks = blocks.saturating_sub(cut.blocks);
+                if *blocks == 0 {
+                    *todo = Todo::Nothing;
+                }
+            }
+            Todo::Ranges(next) => {
+                let range = self.ranges.get(*next).ok_or(broken_off)?;
+                submit(range.operation, range.lba, range.blocks, &[])?;
+                *next = next.saturating_add(1);
+                if *next == self.ranges.len() {
+                    *todo = Todo::Nothing;
+                }
+            }
+            Todo::Flush => {
+                submit(Operation::Flush, Lba(0), 0, &[])?;
+                *todo = Todo::Nothing;
+            }
+            Todo::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// A part has ended, and maybe its request: (4).
+    #[inline]
+    fn end_part(&mut self, head: Head, status: Status) {
+        if let Some(Ended { head, written }) = self.slots.end_part(head, status) {
+            self.queue.complete(head, written);
+        }
+    }
+
+    /// (5): the driver does not keep to the rules of the ring.
+    #[cold]
+    fn break_off(&mut self) {
+        self.taking = false;
+        self.next = self.batch.len();
+        self.counters.set_broken();
+        if let Some(error) = &mut self.wires.error {
+            error.signal();
+        }
+    }
+}
+
+impl Session for BlkSession {
+    fn adopt(&mut self, id: SessionId) {
+        self.session = id;
+    }
+
+    #[inline]
+    fn take(&mut self, graph: &mut Graph) -> usize {
+        let mut room = graph.room(self.volume).min(BATCH);
+        if room == 0 {
+            return 0;
+        }
+        self.refill(room);
+        let mut taken = 0_usize;
+        while let Some(request) = self.in_hand.take().or_else(|| self.next_request()) {
+            taken = taken.saturating_add(1);
+            self.in_hand = self.advance(graph, request, &mut room);
+            if self.in_hand.is_some() {
+                break;
+            }
+        }
+        taken
+    }
+
+    #[inline]
+    fn finish(&mut self, done: &[Completion]) {
+        for completion in done {
+            self.end_part(Head(completion.tag.slot), completion.status);
+        }
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        if self.queue.publish()
+            && let Some(call) = &mut self.wires.call
+        {
+            call.signal();
+        }
+        self.counters.set_in_flight(self.in_flight());
+    }
+
+    fn arm(&mut self) -> Armed {
+        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some();
+        if waiting || (self.taking && self.queue.arm()) { Armed::Waiting } else { Armed::Quiet }
+    }
+
+    fn disarm(&mut self) {
+        self.queue.disarm();
+    }
+
+    fn kick(&self) -> Option<&Kick> {
+        self.wires.kick.as_ref()
+    }
+
+    fn needs_polling(&self) -> bool {
+        self.taking && self.wires.kick.is_none()
+    }
+
+    #[inline]
+    fn in_flight(&self) -> usize {
+        self.slots.busy().saturating_add(self.batch.len().saturating_sub(self.next))
+    }
+
+    fn quiesce(&mut self) {
+        self.taking = false;
+    }
+}

@@ -1,0 +1,111 @@
+//! What is in flight: a slot for each descriptor that a chain can start at.
+
+use luge_block::Status;
+use luge_memory::Span;
+use luge_spec::virtio::blk::RequestStatus;
+use luge_virtqueue::{Head, QueueSize};
+
+/// A request in flight. Two fit a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// Where the status byte goes; none in a free slot.
+    status: Option<Span>,
+    /// Bytes written to the guest if all goes well, the status byte included.
+    written: u32,
+    /// Parts that the channel has, and one more while not all are submitted.
+    parts: u16,
+    result: RequestStatus,
+}
+
+const _: () = assert!(size_of::<Slot>() == 32);
+
+const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
+
+/// A request that has ended: its chain, and how many bytes were written to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) head: Head,
+    pub(super) written: u32,
+}
+
+/// The slots of a queue. Does not grow.
+pub(super) struct Slots {
+    slots: Box<[Slot]>,
+    busy: usize,
+}
+
+impl Slots {
+    pub(super) fn new(size: QueueSize) -> Self {
+        Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0 }
+    }
+
+    /// How many are busy.
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Whether a chain of that name is in flight.
+    #[inline]
+    pub(super) fn is_busy(&self, head: Head) -> bool {
+        self.slots.get(usize::from(head.0)).is_none_or(|slot| slot.status.is_some())
+    }
+
+    /// A request begins, with one part: that of whoever submits the others.
+    #[inline]
+    pub(super) fn begin(&mut self, head: Head, status: Span, written: u32) {
+        if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
+            *slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
+            self.busy = self.busy.saturating_add(1);
+        }
+    }
+
+    /// Whether one part more can be counted.
+    #[inline]
+    pub(super) fn has_room(&self, head: Head) -> bool {
+        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.parts < u16::MAX)
+    }
+
+    /// A part was submitted.
+    #[inline]
+    pub(super) fn add_part(&mut self, head: Head) {
+        if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
+            slot.parts = slot.parts.saturating_add(1);
+        }
+    }
+
+    /// A part has ended; the request too, if it was the last.
+    #[inline]
+    pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<Ended> {
+        let slot = self.slots.get_mut(usize::from(head.0))?;
+        let place = slot.status?;
+        if slot.result == RequestStatus::OK {
+            slot.result = request_status(status);
+        }
+        slot.parts = slot.parts.saturating_sub(1);
+        if slot.parts > 0 {
+            return None;
+        }
+        place.write(&[slot.result.0]);
+        // After a failure only the status byte is certain to be there.
+        let written = if slot.result == RequestStatus::OK { slot.written } else { 1 };
+        *slot = FREE;
+        self.busy = self.busy.saturating_sub(1);
+        Some(Ended { head, written })
+    }
+}
+
+/// A status of ours as one of theirs.
+fn request_status(status: Status) -> RequestStatus {
+    match status {
+        Status::Success => RequestStatus::OK,
+        Status::Unsupported => RequestStatus::UNSUPP,
+        Status::OutOfRange
+        | Status::Invalid
+        | Status::WriteProtected
+        | Status::NoSpace
+        | Status::MediaError
+        | Status::DeviceError
+        | Status::Aborted
+        | Status::Gone => RequestStatus::IOERR,
+    }
+}

@@ -1,0 +1,334 @@
+//! What a front end asks for, message by message.
+//!
+//! Invariants
+//! - A message that is refused ends the connection: nothing is left half-done.
+//! - Memory is added under running rings; before any is taken away they are drained.
+
+#![expect(unsafe_code, reason = "the memory of running rings is replaced")]
+
+use super::memory::{self, REGIONS_MAX};
+use super::vring::{Areas, Common, Vring};
+use crate::endpoint::Served;
+use luge_core::{Call, Kick, NotifyError};
+use luge_memory::{DriverAddress, GuestAddress};
+use luge_spec::virtio::Features;
+use luge_virtqueue::QueueSize;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use vhost::vhost_user::message::{
+    VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
+    VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserSharedMsg,
+    VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
+};
+use vhost::vhost_user::{Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+
+/// Ring entries of a front end, all its rings together: 256 rings of 1024. What a ring costs
+/// us is proportional to its entries, and a front end may claim any number.
+const ENTRIES_MAX: u32 = 256 * 1024;
+
+/// What is offered of vhost-user's own features.
+const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::MQ
+    .union(VhostUserProtocolFeatures::REPLY_ACK)
+    .union(VhostUserProtocolFeatures::BACKEND_REQ)
+    .union(VhostUserProtocolFeatures::CONFIG)
+    .union(VhostUserProtocolFeatures::RESET_DEVICE)
+    .union(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS);
+
+/// A front end that is connected.
+pub(super) struct FrontEnd {
+    served: Arc<Served>,
+    common: Common,
+    vrings: Vec<Vring>,
+    /// The channel for requests of ours. There are none yet, but it is the front end's to close.
+    _requests: Option<Backend>,
+}
+
+impl FrontEnd {
+    pub(super) fn new(served: Arc<Served>) -> Self {
+        let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
+        let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
+        Self { served, common, vrings, _requests: None }
+    }
+
+    /// Stops all rings: everything that was taken from them is answered.
+    pub(super) fn stop(&mut self) {
+        for (vring, index) in self.vrings.iter_mut().zip(0..) {
+            vring.stop();
+            self.served.ledger.stopped(index);
+        }
+    }
+
+    /// Starts a ring, if it has all that it needs.
+    fn start(&mut self, index: u16) -> Result<()> {
+        let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
+        let place = self.served.place(index).ok_or(Error::BackendInternalError)?;
+        if let Some(counters) = vring.start(&self.common, place).map_err(refusal)? {
+            let size = vring.size.map_or(0, QueueSize::get);
+            self.served.ledger.running(index, (place.core().id(), size), counters);
+        }
+        Ok(())
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        (0..self.served.disk.queues()).try_for_each(|index| self.start(index))
+    }
+
+    /// Changes a ring; one that runs is drained first and goes on afterwards.
+    fn change(&mut self, index: u32, change: impl FnOnce(&mut Vring)) -> Result<()> {
+        let vring = self.vring(index)?;
+        vring.stop();
+        change(vring);
+        let index = u16::try_from(index).map_err(|_| Error::InvalidParam)?;
+        self.served.ledger.stopped(index);
+        self.start(index)
+    }
+
+    fn vring(&mut self, index: u32) -> Result<&mut Vring> {
+        let index = usize::try_from(index).map_err(|_| Error::InvalidParam)?;
+        self.vrings.get_mut(index).ok_or(Error::InvalidParam)
+    }
+
+    /// Starts the rings that can. A front end may take a ring's memory away before it stops
+    /// the ring: that one waits.
+    fn start_with_memory(&mut self) {
+        for index in 0..self.served.disk.queues() {
+            if let Err(error) = self.start(index) {
+                tracing::debug!("{}: queue {index} waits for its memory: {error}", self.served.name);
+            }
+        }
+    }
+}
+
+/// A refusal with its reason, for the log.
+fn refusal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::ReqHandlerError(io::Error::other(error))
+}
+
+fn call(file: Option<File>) -> Result<Option<Call>> {
+    file.map(|file| Call::new(OwnedFd::from(file))).transpose().map_err(refusal)
+}
+
+fn kick(file: Option<File>) -> std::result::Result<Option<Kick>, NotifyError> {
+    file.map(|file| Kick::new(OwnedFd::from(file))).transpose()
+}
+
+impl VhostUserBackendReqHandlerMut for FrontEnd {
+    fn set_owner(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Deprecated; the specification lets it disable all rings.
+    fn reset_owner(&mut self) -> Result<()> {
+        self.reset_device()
+    }
+
+    /// Rings and features are as at the start. The memory stays.
+    fn reset_device(&mut self) -> Result<()> {
+        self.stop();
+        self.vrings.iter_mut().for_each(|vring| *vring = Vring::default());
+        self.common.features = Features::default();
+        Ok(())
+    }
+
+    fn get_features(&mut self) -> Result<u64> {
+        Ok(self.served.disk.features().0)
+    }
+
+    fn set_features(&mut self, features: u64) -> Result<()> {
+        let features = Features(features);
+        if !self.served.disk.features().contains(features) {
+            return Err(Error::FeatureMismatch);
+        }
+        if features != self.common.features {
+            self.stop();
+            self.common.features = features;
+            self.start_all()?;
+        }
+        Ok(())
+    }
+
+    fn set_mem_table(
+        &mut self,
+        regions: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+        _postcopy: Option<bool>,
+    ) -> Result<Option<Vec<u64>>> {
+        self.stop();
+        // The old table goes first: pages count against the limit of locked memory once.
+        self.common.memory = Arc::default();
+        self.common.memory = Arc::new(memory::table(&self.served.space, regions, &files).map_err(refusal)?);
+        self.start_with_memory();
+        Ok(None)
+    }
+
+    fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
+        let size = QueueSize::new(num).map_err(refusal)?;
+        let others = self.vrings.iter().zip(0..).filter(|&(_, other)| other != index);
+        let entries = others.filter_map(|(vring, _)| vring.size).map(|size| u32::from(size.get()));
+        if entries.fold(num, u32::saturating_add) > ENTRIES_MAX {
+            return Err(refusal("the rings are too large together"));
+        }
+        self.change(index, |vring| vring.size = Some(size))
+    }
+
+    fn set_vring_addr(
+        &mut self,
+        index: u32,
+        flags: VhostUserVringAddrFlags,
+        descriptor: u64,
+        used: u64,
+        available: u64,
+        _log: u64,
+    ) -> Result<()> {
+        // Logging is not offered.
+        if !flags.is_empty() {
+            return Err(Error::InvalidParam);
+        }
+        let areas = Areas {
+            descriptors: DriverAddress(descriptor),
+            available: DriverAddress(available),
+            used: DriverAddress(used),
+        };
+        if self.vring(index)?.areas == Some(areas) {
+            return Ok(());
+        }
+        self.change(index, |vring| vring.areas = Some(areas))
+    }
+
+    fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
+        let base = u16::try_from(base).map_err(|_| Error::InvalidParam)?;
+        self.change(index, |vring| vring.base = base)
+    }
+
+    fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
+        let vring = self.vring(index)?;
+        vring.halt();
+        let base = vring.base;
+        self.served.ledger.stopped(u16::try_from(index).map_err(|_| Error::InvalidParam)?);
+        Ok(VhostUserVringState::new(index, base.into()))
+    }
+
+    fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        let kick = kick(fd).map_err(refusal)?;
+        self.change(index.into(), |vring| vring.set_kick(kick))
+    }
+
+    fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        let call = call(fd)?;
+        self.vring(index.into())?.set_call(call);
+        Ok(())
+    }
+
+    fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        let error = call(fd)?;
+        self.change(index.into(), |vring| vring.set_error(error))
+    }
+
+    fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
+        Ok(PROTOCOL_FEATURES)
+    }
+
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        let known = VhostUserProtocolFeatures::from_bits(features);
+        if known.is_some_and(|features| PROTOCOL_FEATURES.contains(features)) {
+            Ok(())
+        } else {
+            Err(Error::FeatureMismatch)
+        }
+    }
+
+    fn get_queue_num(&mut self) -> Result<u64> {
+        Ok(self.served.disk.queues().into())
+    }
+
+    fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
+        if self.vring(index)?.enabled == enable {
+            return Ok(());
+        }
+        self.change(index, |vring| vring.enabled = enable)
+    }
+
+    fn get_config(&mut self, offset: u32, size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
+        Ok(self.served.disk.config(offset, size))
+    }
+
+    /// No field can be written; a guest that tries is to see no change, and no other harm.
+    fn set_config(&mut self, _offset: u32, _bytes: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_backend_req_fd(&mut self, backend: Backend) {
+        self._requests = Some(backend);
+    }
+
+    fn get_max_mem_slots(&mut self) -> Result<u64> {
+        Ok(REGIONS_MAX)
+    }
+
+    fn add_mem_region(
+        &mut self,
+        region: &VhostUserSingleMemoryRegion,
+        file: File,
+        _postcopy: Option<bool>,
+    ) -> Result<Option<u64>> {
+        if self.common.memory.len() as u64 >= REGIONS_MAX {
+            return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
+        }
+        let region = memory::map(&self.served.space, region, &file).map_err(refusal)?;
+        self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
+        for vring in &self.vrings {
+            // SAFETY: the table is the one before and a region more.
+            unsafe { vring.replace_memory(&self.common.memory) };
+        }
+        self.start_with_memory();
+        Ok(None)
+    }
+
+    fn remove_mem_region(&mut self, region: &VhostUserSingleMemoryRegion) -> Result<()> {
+        let (guest, len) = (GuestAddress(region.guest_phys_addr), region.memory_size);
+        let fewer = self.common.memory.without(guest, len).map_err(refusal)?;
+        self.stop();
+        self.common.memory = Arc::new(fewer);
+        self.start_with_memory();
+        Ok(())
+    }
+
+    fn set_gpu_socket(&mut self, _gpu_backend: GpuBackend) -> Result<()> {
+        Err(Error::InvalidOperation("this is no GPU"))
+    }
+
+    fn get_shared_object(&mut self, _uuid: VhostUserSharedMsg) -> Result<File> {
+        Err(Error::InvalidOperation("shared objects are not offered"))
+    }
+
+    fn get_inflight_fd(&mut self, _inflight: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
+        Err(Error::InvalidOperation("inflight tracking is not offered"))
+    }
+
+    fn set_inflight_fd(&mut self, _inflight: &VhostUserInflight, _file: File) -> Result<()> {
+        Err(Error::InvalidOperation("inflight tracking is not offered"))
+    }
+
+    fn set_device_state_fd(
+        &mut self,
+        _direction: VhostTransferStateDirection,
+        _phase: VhostTransferStatePhase,
+        _file: File,
+    ) -> Result<Option<File>> {
+        Err(Error::InvalidOperation("device state is not offered"))
+    }
+
+    fn check_device_state(&mut self) -> Result<()> {
+        Err(Error::InvalidOperation("device state is not offered"))
+    }
+
+    fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
+        Err(Error::InvalidOperation("shared memory is not offered"))
+    }
+
+    fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
+        Err(Error::InvalidOperation("logging is not offered"))
+    }
+}

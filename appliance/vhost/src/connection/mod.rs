@@ -1,0 +1,66 @@
+//! One front end, from its connection to its end.
+//!
+//! The crate `vhost` reads and checks messages; [`front_end`] does what they ask for, and
+//! [`vring`] keeps the rings. All of it runs on the endpoint's own thread, and may block.
+
+mod front_end;
+mod memory;
+mod vring;
+
+use crate::endpoint::Served;
+use front_end::FrontEnd;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use vhost::vhost_user::message::VhostUserProtocolFeatures;
+use vhost::vhost_user::{BackendReqHandler, Error};
+
+/// `VHOST_USER_GET_QUEUE_NUM`.
+const GET_QUEUE_NUM: u32 = 17;
+/// Version 1, and a reply.
+const REPLY: u32 = 1 | 4;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The front end left.
+    Left,
+    /// It did what the protocol forbids, or asked for what cannot be.
+    Fault(Error),
+}
+
+/// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
+/// everything answered that was taken from them, and its memory is unmapped.
+pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
+    let answers = match stream.try_clone() {
+        Ok(answers) => answers,
+        Err(error) => return End::Fault(Error::SocketError(error)),
+    };
+    let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone())));
+    let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
+    let end = loop {
+        let answered = match requests.handle_request() {
+            Err(error) if asks_for_queues(&error) => tell_queues(&answers, served.disk.queues()),
+            other => other,
+        };
+        match answered {
+            Ok(()) => {}
+            Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
+            Err(error) => break End::Fault(error),
+        }
+    };
+    front_end.lock().unwrap_or_else(PoisonError::into_inner).stop();
+    end
+}
+
+/// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been
+/// negotiated. Some front ends send it anyway, and no other message needs `MQ`.
+fn asks_for_queues(error: &Error) -> bool {
+    matches!(error, Error::InactiveOperation(feature) if *feature == VhostUserProtocolFeatures::MQ)
+}
+
+fn tell_queues(mut answers: &UnixStream, queues: u16) -> Result<(), Error> {
+    let header = [GET_QUEUE_NUM, REPLY, 8].map(u32::to_ne_bytes).concat();
+    let message = [header, u64::from(queues).to_ne_bytes().to_vec()].concat();
+    answers.write_all(&message).map_err(Error::SocketBroken)
+}

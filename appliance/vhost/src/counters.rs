@@ -1,0 +1,45 @@
+//! What is counted of a queue: by its core, for everybody.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Counters of a queue. Only its core writes them, so that a count is a load and a store.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct QueueCounters {
+    in_flight: AtomicU32,
+    faults: AtomicU64,
+    broken: AtomicBool,
+}
+
+impl QueueCounters {
+    /// Requests taken and not yet answered.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Descriptor chains that broke the rules.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Relaxed)
+    }
+
+    /// Whether the ring itself is broken: no more is taken from it.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set_in_flight(&self, requests: usize) {
+        self.in_flight.store(u32::try_from(requests).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    pub(crate) fn count_fault(&self) {
+        self.faults.store(self.faults().wrapping_add(1), Relaxed);
+    }
+
+    pub(crate) fn set_broken(&self) {
+        self.broken.store(true, Relaxed);
+    }
+}

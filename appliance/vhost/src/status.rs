@@ -1,0 +1,125 @@
+//! What an endpoint tells of itself, and the book it keeps for that.
+
+use crate::counters::QueueCounters;
+use luge_block::CoreId;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An endpoint, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its name.
+    pub name: String,
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Whether guests can only read.
+    pub read_only: bool,
+    /// The cores that serve its queues.
+    pub cores: Vec<CoreId>,
+    /// How many queues it offers.
+    pub queues_max: u16,
+    /// How many front ends have connected so far.
+    pub connections: u64,
+    /// How many of them were cut off for breaking the protocol.
+    pub protocol_errors: u64,
+    /// The front end that is connected.
+    pub front_end: Option<FrontEndStatus>,
+}
+
+/// A front end that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontEndStatus {
+    /// It is the endpoint's so-manieth, from one.
+    pub number: u64,
+    /// The queues that run.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// A queue that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Its number.
+    pub index: u16,
+    /// The core that serves it.
+    pub core: CoreId,
+    /// Entries of its ring.
+    pub size: u16,
+    /// Requests taken and not yet answered.
+    pub in_flight: u32,
+    /// Descriptor chains that broke the rules.
+    pub faults: u64,
+    /// Whether the ring itself is broken, so that no more is taken from it.
+    pub broken: bool,
+}
+
+/// What an endpoint's thread writes down.
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    connections: u64,
+    protocol_errors: u64,
+    connected: bool,
+    queues: Vec<Entry>,
+}
+
+struct Entry {
+    index: u16,
+    core: CoreId,
+    size: u16,
+    counters: Arc<QueueCounters>,
+}
+
+impl Ledger {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn connected(&self) {
+        let mut entries = self.entries();
+        entries.connected = true;
+        entries.connections = entries.connections.wrapping_add(1);
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.entries().connected = false;
+    }
+
+    pub(crate) fn protocol_error(&self) {
+        let mut entries = self.entries();
+        entries.protocol_errors = entries.protocol_errors.wrapping_add(1);
+    }
+
+    pub(crate) fn running(&self, index: u16, (core, size): (CoreId, u16), counters: Arc<QueueCounters>) {
+        let mut entries = self.entries();
+        let at = entries.queues.partition_point(|entry| entry.index < index);
+        entries.queues.insert(at, Entry { index, core, size, counters });
+    }
+
+    pub(crate) fn stopped(&self, index: u16) {
+        self.entries().queues.retain(|entry| entry.index != index);
+    }
+
+    /// Fills in what changes.
+    pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
+        let entries = self.entries();
+        let queues = entries.queues.iter().map(Entry::status).collect();
+        let Entries { connections, protocol_errors, connected, .. } = *entries;
+        let front_end = connected.then_some(FrontEndStatus { number: connections, queues });
+        EndpointStatus { connections, protocol_errors, front_end, ..fixed }
+    }
+}
+
+impl Entry {
+    fn status(&self) -> QueueStatus {
+        QueueStatus {
+            index: self.index,
+            core: self.core,
+            size: self.size,
+            in_flight: self.counters.in_flight(),
+            faults: self.counters.faults(),
+            broken: self.counters.broken(),
+        }
+    }
+}
