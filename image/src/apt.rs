@@ -122,7 +122,7 @@ impl<'a> Apt<'a> {
 
     fn ask(&self, command: &mut Command) -> Result<String, ImageError> {
         let step = Progress::quiet().step("asking apt");
-        self.journal(&step)?.output(command)
+        Journal::begin(self.cache.log("apt-questions"), &step)?.output(command)
     }
 
     fn journal<'s>(&self, step: &'s Step) -> Result<Journal<'s>, ImageError> {

@@ -126,7 +126,7 @@ pub(crate) fn add_program(
     root: &QemuRoot,
     workshop: &Workshop<'_>,
 ) -> Result<(), ImageError> {
-    let program = root.path(&format!("usr{path}"));
+    let program = root.path(path.trim_start_matches('/'));
     cpio.copy(path, &program)?;
     for library in root.libraries_of(&program, workshop)? {
         let Some(name) = library.file_name().map(|name| name.to_string_lossy()) else { continue };

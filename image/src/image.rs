@@ -46,6 +46,10 @@ pub struct Artifacts {
 impl ImageBuilder {
     /// Builds what is not in the cache yet.
     pub fn build(&self, cache: &Cache, progress: &Progress) -> Result<Artifacts, ImageError> {
+        if let Some(config) = &self.config {
+            // Better now than after the kernel.
+            fs::metadata(config).doing(|| format!("reading the configuration {}", config.display()))?;
+        }
         host::ensure("the image", &[host::FETCHING, host::KERNEL, host::IMAGE], cache, progress)?;
         let parts = Parts {
             kernel: kernel::build(cache, progress)?,

@@ -14,20 +14,16 @@ use crate::qemu_root::QemuRoot;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// QEMU, in the appliance.
-const QEMU: &str = "/bin/qemu-system-x86_64";
+/// QEMU, in the appliance. It finds its firmware relative to this place.
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 /// The small guest's kernel, in the appliance.
 const GUEST_KERNEL: &str = "/usr/share/luge/guest/vmlinuz";
 /// The small guest's first file system, in the appliance.
 const GUEST_INITRAMFS: &str = "/usr/share/luge/guest/initramfs.zst";
 
 /// Firmware that a q35 machine with virtio disks loads.
-const FIRMWARE: [&str; 4] = [
-    "usr/share/seabios/bios-256k.bin",
-    "usr/share/qemu/kvmvapic.bin",
-    "usr/share/qemu/linuxboot_dma.bin",
-    "usr/share/qemu/efi-virtio.rom",
-];
+const FIRMWARE: [&str; 3] =
+    ["usr/share/seabios/bios-256k.bin", "usr/share/qemu/kvmvapic.bin", "usr/share/qemu/linuxboot_dma.bin"];
 
 /// Finds the pack in the cache, or makes it; returns the compressed archive.
 pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
@@ -36,6 +32,7 @@ pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, Image
     let key = Key::new()
         .with("recipe", include_bytes!("vm_pack.rs"))
         .with("root", root.path("").as_os_str().as_bytes())
+        .with("programs", include_bytes!("guest.rs"))
         .with("guest", guest.initramfs.as_os_str().as_bytes());
     let wanted = Wanted { name: "vm-pack", what: "packing QEMU for the appliance", key };
     let entry = cache.entry(&wanted, progress, |workshop| pack(&root, &guest, workshop))?;
@@ -45,7 +42,6 @@ pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, Image
 fn pack(root: &QemuRoot, guest: &GuestKit, workshop: &Workshop<'_>) -> Result<(), ImageError> {
     let mut cpio = Cpio::new();
     guest::add_program(&mut cpio, QEMU, root, workshop)?;
-    cpio.link(&format!("/usr{QEMU}"), QEMU)?;
     for file in FIRMWARE {
         cpio.copy(&format!("/{file}"), &root.path(file))?;
     }
