@@ -84,6 +84,14 @@ impl Target {
     }
 }
 
+impl Drop for Target {
+    /// The kernel may keep the file open a moment longer than its last request: whoever opens
+    /// it next is not to see that.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 impl AsFd for Target {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
