@@ -4,12 +4,19 @@
 use luge_memory::{DmaMemory, DmaSpace, MemoryAccess, PageSize, PciFunction};
 use luge_vfio::{Backend, PciAddress, SysfsRoot, Vfio, bind};
 use std::error::Error;
+use std::process::ExitCode;
 
 /// Registers of an NVMe controller: Controller Capabilities, Version, Controller Status
 /// (NVM Express Base Specification, Controller Properties).
 const REGISTERS: [(&str, u32); 4] = [("CAP low", 0x00), ("CAP high", 0x04), ("VS", 0x08), ("CSTS", 0x1c)];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let root = SysfsRoot::default();
     let mut arguments = std::env::args().skip(1);
     let Some(address) = arguments.next() else { return list(&root) };
@@ -20,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(other) => return Err(format!("'{other}' is none of auto, group, iommufd").into()),
     };
     let binding = bind(&root, address.parse()?)?;
-    probe(&root, backend, binding.address()).and(Ok(binding.restore()?))
+    let outcome = probe(&root, backend, binding.address());
+    binding.restore()?;
+    outcome
 }
 
 fn list(root: &SysfsRoot) -> Result<(), Box<dyn Error>> {

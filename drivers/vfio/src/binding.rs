@@ -257,7 +257,7 @@ mod tests {
         host.function("0000:01:00.1").group("0000:01:00.1", 7).bound("0000:01:00.1", "e1000");
         host.function("0000:01:00.2").group("0000:01:00.2", 7);
         let error = refused(&host);
-        assert!(error.contains("0000:01:00.1 (e1000) of the same IOMMU group 7"), "{error}");
+        assert!(error.contains("the host uses 0000:01:00.1 (e1000) of the same IOMMU group 7;"), "{error}");
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub enum BindError {
     },
     /// It shares its IOMMU group with functions that host drivers use.
     #[error(
-        "{address} cannot be isolated: {others} of the same IOMMU group {group} belong to the host; \
-         unbind them from their drivers (echo ADDRESS > /sys/bus/pci/devices/ADDRESS/driver/unbind) \
+        "{address} cannot be isolated: the host uses {others} of the same IOMMU group {group}; \
+         unbind what is there (echo ADDRESS > /sys/bus/pci/devices/ADDRESS/driver/unbind) \
          or put the SSD into another slot"
     )]
     GroupNotViable {

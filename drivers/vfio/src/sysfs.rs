@@ -38,27 +38,22 @@ impl SysfsRoot {
 
     /// A tree where `store` stands in for the kernel.
     #[cfg(test)]
-    pub fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
+    pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
         Self { root: root.into(), store }
     }
 
     /// The path in this tree of what is at `path` in `/`.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// A file or folder of a function.
-    pub fn function(&self, address: PciAddress, name: &str) -> PathBuf {
+    pub(crate) fn function(&self, address: PciAddress, name: &str) -> PathBuf {
         self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
     }
 
-    /// Whether there is such a function.
-    pub fn exists(&self, address: PciAddress) -> bool {
-        self.function(address, "class").exists()
-    }
-
     /// Writes a file that exists.
-    pub fn store(&self, path: &Path, text: &str) -> io::Result<()> {
+    pub(crate) fn store(&self, path: &Path, text: &str) -> io::Result<()> {
         (self.store)(self, path, text)
     }
 
@@ -96,7 +91,7 @@ impl SysfsRoot {
     }
 
     /// The name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
-    pub fn vfio_device(&self, address: PciAddress) -> Option<String> {
+    pub(crate) fn vfio_device(&self, address: PciAddress) -> Option<String> {
         names(&self.function(address, "vfio-dev")).ok()?.into_iter().find(|name| name.starts_with("vfio"))
     }
 

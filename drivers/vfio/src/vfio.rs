@@ -1,24 +1,27 @@
 //! The process's way to its SSDs: functions, all of them in one IOMMU domain.
 //!
 //! ```text
-//!            (1) first function opened
+//!            (1) first function joins
 //!   empty ------------------------------> live(domain, n functions) --+
 //!     ^                                         |            ^        | (2) one more, one less
 //!     +-----------------------------------------+            +--------+
-//!            (3) last function closed
+//!            (3) last function leaves
 //! ```
 //!
-//! 1. A domain is made, the function opened into it, the domain attached to the [`DmaSpace`].
-//! 2. The function is opened into the same domain; the space learns what it does not accept.
-//! 3. The function's file is closed, then the domain detached, then closed.
+//! 1. A domain is made, the function gets a place in it, the [`DmaSpace`] maps its memory into it.
+//! 2. A function gets a place in the same domain, or gives it back.
+//! 3. The domain is detached from the space, then closed.
+//!
+//! A function is opened once it has its place, and closed before it gives it back. The kernel
+//! resets it both times; many functions do that at once, since no lock is held meanwhile.
 //!
 //! Invariants
-//! - Opening and closing take turns, so a domain is never joined while it goes.
+//! - Joining and leaving take turns, so a domain is never joined while it goes.
 //! - No function is open while its domain is not attached, and none is open twice.
 //!
 //! Not here: binding a function to vfio-pci (`binding`), what is done with it (`function`).
 
-use crate::domain::{self, Device, Domain};
+use crate::domain::{self, Domain, Place};
 use crate::function::VfioFunction;
 use crate::{Backend, PciAddress, SysfsRoot, VfioError};
 use luge_memory::{DmaSpace, Iommu, PciFunction};
@@ -77,28 +80,35 @@ impl Vfio {
         Err(VfioError::NotBound { address, driver })
     }
 
-    /// (1) and (2).
+    /// Opens a function into the domain.
     fn seat(&self, address: PciAddress) -> Result<Seat, VfioError> {
+        let (mut seat, domain) = self.join(address)?;
+        if let Some(place) = &seat.place {
+            seat.file = Some(place.open()?);
+        }
+        self.shared.space.narrow(&*domain).map_err(|source| VfioError::Memory { address, source })?;
+        Ok(seat)
+    }
+
+    /// (1) and (2).
+    fn join(&self, address: PciAddress) -> Result<(Seat, Arc<dyn Domain>), VfioError> {
         let shared = &self.shared;
-        let memory = |source| VfioError::Memory { address, source };
-        let mut live = shared.live();
-        let domain = match &*live {
+        let mut guard = shared.live();
+        let domain = match &*guard {
             Some(live) if live.functions.contains(&address) => return Err(VfioError::AlreadyOpen(address)),
             Some(live) => live.domain.clone(),
             None => (shared.create)(address)?,
         };
-        let device = domain.open(&shared.root, address)?;
-        match &mut *live {
-            Some(live) => {
-                shared.space.narrow(&*live.domain).map_err(memory)?;
-                live.functions.push(address);
-            }
+        let place = Some(domain.join(&shared.root, address)?);
+        match &mut *guard {
+            Some(live) => live.functions.push(address),
             None => {
+                let memory = |source| VfioError::Memory { address, source };
                 shared.space.attach(domain.clone()).map_err(memory)?;
-                *live = Some(Live { domain, functions: vec![address] });
+                *guard = Some(Live { domain: domain.clone(), functions: vec![address] });
             }
         }
-        Ok(Seat { shared: shared.clone(), address, device: Some(device) })
+        Ok((Seat { shared: shared.clone(), address, place, file: None }, domain))
     }
 }
 
@@ -108,33 +118,36 @@ impl Shared {
     }
 }
 
-/// A function's place in the domain. Dropped last of all that a function has.
+/// A function's place in the domain, and its file. Dropped last of all that a function has.
 pub struct Seat {
     shared: Arc<Shared>,
     address: PciAddress,
-    device: Option<Device>,
+    place: Option<Box<dyn Place>>,
+    file: Option<File>,
 }
 
 impl Seat {
-    /// The device's file; none only while this is being dropped.
+    /// The function's file; none only while this is being dropped.
     pub fn file(&self) -> Option<&File> {
-        self.device.as_ref().map(|device| &device.file)
+        self.file.as_ref()
     }
 }
 
 impl Drop for Seat {
     /// (2) and (3).
     fn drop(&mut self) {
-        let mut live = self.shared.live();
-        self.device = None;
-        let Some(domain) = live.as_mut() else { return };
-        domain.functions.retain(|&open| open != self.address);
-        if domain.functions.is_empty()
-            && let Some(last) = live.take()
+        self.file = None;
+        let mut guard = self.shared.live();
+        let Some(live) = guard.as_mut() else { return };
+        live.functions.retain(|&open| open != self.address);
+        if live.functions.is_empty()
+            && let Some(last) = guard.take()
         {
             let iommu: Arc<dyn Iommu> = last.domain;
             self.shared.space.detach(&iommu);
         }
+        // Still under the lock: a container whose last group leaves forgets its mappings.
+        self.place = None;
     }
 }
 
@@ -172,9 +185,18 @@ mod tests {
     }
 
     impl Domain for Counter {
-        fn open(&self, _: &SysfsRoot, _: PciAddress) -> Result<Device, VfioError> {
-            let file = File::open("/dev/null").unwrap();
-            Ok(Device { file, _group: None })
+        fn join(&self, _: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError> {
+            Ok(Box::new(address))
+        }
+    }
+
+    /// Device 1f does not open; the others do.
+    impl Place for PciAddress {
+        fn open(&self) -> Result<File, VfioError> {
+            if self.to_string().contains(":1f.") {
+                return Err(VfioError::NoRegisters(*self));
+            }
+            Ok(File::open("/dev/null").unwrap())
         }
     }
 
@@ -246,6 +268,17 @@ mod tests {
         assert!(matches!(rig.seat("02:00.0"), Err(VfioError::Memory { .. })));
         drop(seat);
         assert!(rig.domain(0).is_none());
+    }
+
+    #[test]
+    fn a_function_that_does_not_open_gives_its_place_back() {
+        let rig = rig();
+        let _memory = rig.memory();
+        assert!(rig.seat("00:1f.0").is_err());
+        assert!(rig.domain(0).is_none());
+        let _seat = rig.seat("01:00.0").unwrap();
+        assert!(rig.seat("00:1f.0").is_err() && rig.seat("00:1f.0").is_err());
+        assert_eq!(rig.domain(1).unwrap().mapped.load(Ordering::Relaxed), 1);
     }
 
     #[test]

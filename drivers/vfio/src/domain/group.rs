@@ -6,7 +6,7 @@
 //! - The IOMMU is set once the first group is in the container. When the last group leaves,
 //!   the kernel forgets IOMMU and mappings; a container is therefore never used again after that.
 
-use super::{Device, Domain, all_unmapped, joining, not_mapped, open_file};
+use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
 use crate::binding::check_group;
 use crate::reply::{Reply, iova_ranges};
 use crate::{BindError, PciAddress, SysfsRoot, VfioError, ioctl};
@@ -24,10 +24,15 @@ pub struct Container {
 }
 
 /// A group in a container.
-#[derive(Debug)]
-pub struct Group {
+struct Group {
     number: u32,
     file: File,
+}
+
+/// A function of a group. The last one to go closes the group.
+struct Member {
+    group: Arc<Group>,
+    address: PciAddress,
 }
 
 impl Container {
@@ -69,7 +74,7 @@ impl Group {
             source,
         })?;
         if flags & VFIO_GROUP_FLAGS_VIABLE == 0 {
-            let others = "functions".to_owned();
+            let others = "other functions".to_owned();
             return Err(BindError::GroupNotViable { address, group: number, others }.into());
         }
         Ok(Self { number, file })
@@ -77,12 +82,16 @@ impl Group {
 }
 
 impl Domain for Container {
-    fn open(&self, root: &SysfsRoot, address: PciAddress) -> Result<Device, VfioError> {
-        let group = self.group(root, address)?;
-        let kernel = |source| VfioError::Kernel { address, what: "opening it", source };
-        let name = CString::new(address.to_string()).map_err(|error| kernel(error.into()))?;
-        let file = ioctl::device(&group.file, &name).map_err(kernel)?;
-        Ok(Device { file, _group: Some(group) })
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError> {
+        Ok(Box::new(Member { group: self.group(root, address)?, address }))
+    }
+}
+
+impl Place for Member {
+    fn open(&self) -> Result<File, VfioError> {
+        let kernel = |source| VfioError::Kernel { address: self.address, what: "opening it", source };
+        let name = CString::new(self.address.to_string()).map_err(|error| kernel(error.into()))?;
+        ioctl::device(&self.group.file, &name).map_err(kernel)
     }
 }
 

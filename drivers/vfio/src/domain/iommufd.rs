@@ -3,18 +3,27 @@
 //! Invariant: a device's file that is not bound to the iommufd reaches nothing, so opening one
 //! twice is harmless; binding it is what makes it ours alone.
 
-use super::{Device, Domain, all_unmapped, joining, not_mapped, open_file};
+use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
 use crate::binding::check_group;
 use crate::{PciAddress, SysfsRoot, VfioError, ioctl};
 use luge_memory::{Iommu, Iova, IovaRange, Mapping};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// An I/O address space. The kernel destroys it when the file is closed.
 pub struct IoAddressSpace {
-    iommufd: File,
+    iommufd: Arc<File>,
     number: u32,
+}
+
+/// A function to be opened into a space, or opened.
+struct Member {
+    iommufd: Arc<File>,
+    space: u32,
+    address: PciAddress,
+    path: PathBuf,
 }
 
 /// Whether the kernel has iommufd, and the function's driver offers a file for it.
@@ -36,24 +45,31 @@ impl IoAddressSpace {
             what: "making an I/O address space",
             source,
         })?;
-        Ok(Self { iommufd, number })
+        Ok(Self { iommufd: iommufd.into(), number })
     }
 }
 
 impl Domain for IoAddressSpace {
-    fn open(&self, root: &SysfsRoot, address: PciAddress) -> Result<Device, VfioError> {
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError> {
         check_group(root, address)?;
         let nowhere = || VfioError::NoVfio(root.path("/dev/vfio/devices"));
         let path = device_file(root, address).ok_or_else(nowhere)?;
-        let file = open_file(address, path.clone())?;
+        Ok(Box::new(Member { iommufd: self.iommufd.clone(), space: self.number, address, path }))
+    }
+}
+
+impl Place for Member {
+    fn open(&self) -> Result<File, VfioError> {
+        let address = self.address;
+        let file = open_file(address, self.path.clone())?;
         ioctl::bind_iommufd(&file, &self.iommufd).map_err(|source| match source.raw_os_error() {
             // EINVAL: somebody else bound it by this file; EBUSY: by its group.
-            Some(libc::EINVAL | libc::EBUSY) => VfioError::Busy { address, path },
+            Some(libc::EINVAL | libc::EBUSY) => VfioError::Busy { address, path: self.path.clone() },
             _ => joining(address, "binding it to the iommufd", source),
         })?;
-        ioctl::attach_ioas(&file, self.number)
+        ioctl::attach_ioas(&file, self.space)
             .map_err(|source| joining(address, "putting it into the I/O address space", source))?;
-        Ok(Device { file, _group: None })
+        Ok(file)
     }
 }
 

@@ -9,7 +9,7 @@ mod group;
 mod iommufd;
 
 use crate::{PciAddress, SysfsRoot, VfioError};
-use group::{Container, Group};
+use group::Container;
 use iommufd::IoAddressSpace;
 use luge_memory::{Iommu, Iova, Mapping};
 use std::fs::{File, OpenOptions};
@@ -29,22 +29,20 @@ pub enum Backend {
     Iommufd,
 }
 
-/// A domain, and devices in it.
+/// A domain, and functions in it.
 pub trait Domain: Iommu {
-    /// Opens a function that is bound to vfio-pci, into this domain.
-    fn open(&self, root: &SysfsRoot, address: PciAddress) -> Result<Device, VfioError>;
+    /// Makes a place for a function that is bound to vfio-pci. Takes no time worth mentioning.
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError>;
 }
 
-/// A device's file; while it is open its device is in the domain.
-#[derive(Debug)]
-pub struct Device {
-    /// The file. Closed first.
-    pub file: File,
-    /// The group, which the last of its devices closes.
-    pub _group: Option<Arc<Group>>,
+/// A function's place in a domain; dropped when the function's file is closed.
+pub trait Place: Send + Sync {
+    /// Opens the function, which the kernel resets meanwhile: a tenth of a second or two.
+    /// While the file is open, the function reaches what the domain holds, and nothing else.
+    fn open(&self) -> Result<File, VfioError>;
 }
 
-/// Makes a domain without a device, such that `address` can be opened into it.
+/// Makes a domain without a function, such that `address` can join it.
 pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result<Arc<dyn Domain>, VfioError> {
     match backend {
         Backend::Group => Ok(Arc::new(Container::open(root, address)?)),
@@ -63,7 +61,7 @@ fn open_file(address: PciAddress, path: PathBuf) -> Result<File, VfioError> {
     })
 }
 
-/// The error of a step that puts a device into a domain.
+/// The error of a step that puts a function into a domain.
 fn joining(address: PciAddress, what: &'static str, source: io::Error) -> VfioError {
     match source.raw_os_error() {
         Some(libc::EPERM) => VfioError::InterruptsNotRemapped(address),
@@ -131,7 +129,7 @@ mod tests {
         host.file("dev/vfio/vfio", "").file("dev/vfio/7", "");
         let address = ADDRESS.parse().unwrap();
         let domain = create(&host.root(), Backend::Group, address).unwrap();
-        let error = domain.open(&host.root(), address).unwrap_err();
+        let error = domain.join(&host.root(), address).err().unwrap();
         assert!(error.to_string().starts_with("0000:01:00.0: reading the state of its group"), "{error}");
     }
 
@@ -142,7 +140,7 @@ mod tests {
         host.group("0000:01:00.1", 7).bound("0000:01:00.1", "e1000");
         let address = ADDRESS.parse().unwrap();
         let domain = create(&host.root(), Backend::Group, address).unwrap();
-        let error = domain.open(&host.root(), address).unwrap_err();
+        let error = domain.join(&host.root(), address).err().unwrap();
         assert!(error.to_string().contains("0000:01:00.1 (e1000)"), "{error}");
     }
 
