@@ -1,0 +1,205 @@
+//! A VM in QEMU's own words.
+//!
+//! Invariants
+//! - Nothing that is not named here exists in the VM.
+//! - A comma in a path stays a part of the path.
+//!
+//! Not here: whether the files exist (`spec`), what this QEMU can do (`qemu`).
+
+use crate::qemu::{Qemu, Reconnect};
+use crate::spec::{Boot, MemoryPages, VmDisk, VmSpec};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// All that QEMU's seccomp filter can refuse: a QEMU that is taken over by its guest starts
+/// no program and raises no privilege.
+pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// What executes a VM's instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Executor {
+    Kvm,
+    Tcg,
+}
+
+/// The sockets on which Luge waits for the QEMU of one VM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sockets {
+    pub(crate) qmp: PathBuf,
+    pub(crate) serial: PathBuf,
+}
+
+impl Sockets {
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self { qmp: folder.join("qmp.sock"), serial: folder.join("serial.sock") }
+    }
+}
+
+/// The arguments that make `qemu` the VM `spec`. It waits for `cont` before its CPUs run.
+pub(crate) fn arguments(spec: &VmSpec, sockets: &Sockets, qemu: &Qemu, executor: Executor) -> Vec<OsString> {
+    let mut line = Line::default();
+    line.flags(&["-nodefaults", "-no-user-config", "-S"]);
+    line.option("-display", "none");
+    line.option("-name", &format!("guest={}", spec.name));
+    if qemu.sandbox {
+        line.option("-sandbox", SANDBOX);
+    }
+    if let Some(folder) = &qemu.data_folder {
+        line.words.extend(["-L".into(), folder.into()]);
+    }
+    line.machine(spec, executor);
+    line.socket("-chardev", "socket,id=qmp,path=", &sockets.qmp, "");
+    line.option("-mon", "chardev=qmp,mode=control");
+    line.socket("-chardev", "socket,id=serial,path=", &sockets.serial, "");
+    line.option("-serial", "chardev:serial");
+    for (index, disk) in spec.disks.iter().enumerate() {
+        line.disk(index, disk, qemu.reconnect);
+    }
+    line.boot(&spec.boot);
+    line.words
+}
+
+#[derive(Default)]
+struct Line {
+    words: Vec<OsString>,
+}
+
+impl Line {
+    fn flags(&mut self, flags: &[&str]) {
+        self.words.extend(flags.iter().map(OsString::from));
+    }
+
+    fn option(&mut self, name: &str, value: &str) {
+        self.flags(&[name, value]);
+    }
+
+    fn path(&mut self, name: &str, path: &Path) {
+        self.words.extend([name.into(), path.into()]);
+    }
+
+    /// An option with a path in the middle of its value.
+    fn socket(&mut self, name: &str, before: &str, path: &Path, after: &str) {
+        let value = [before.as_bytes(), &escaped(path.as_os_str()), after.as_bytes()].concat();
+        self.words.extend([name.into(), OsString::from_vec(value)]);
+    }
+
+    fn machine(&mut self, spec: &VmSpec, executor: Executor) {
+        let (accelerator, cpu) = match executor {
+            Executor::Kvm => ("kvm", "host"),
+            Executor::Tcg => ("tcg", "max"),
+        };
+        let pages = match spec.memory {
+            MemoryPages::Huge => ",hugetlb=on,hugetlbsize=2M",
+            MemoryPages::Base => "",
+        };
+        let mib = spec.memory_mib;
+        self.option("-machine", "q35,memory-backend=memory");
+        self.option("-accel", accelerator);
+        self.option("-cpu", cpu);
+        self.option("-smp", &spec.cpus.to_string());
+        self.option("-m", &format!("size={mib}M"));
+        // Touched now, so that missing memory is an error and not a guest killed later.
+        let object = format!("memory-backend-memfd,id=memory,size={mib}M,share=on,prealloc=on{pages}");
+        self.option("-object", &object);
+    }
+
+    fn disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
+        let again = match reconnect {
+            Reconnect::Seconds => ",reconnect=1",
+            Reconnect::Milliseconds => ",reconnect-ms=500",
+        };
+        self.socket("-chardev", &format!("socket,id=disk{index},path="), &disk.socket, again);
+        let queues = disk.queues;
+        let device = format!(
+            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={index}"
+        );
+        self.option("-device", &device);
+    }
+
+    fn boot(&mut self, boot: &Boot) {
+        match boot {
+            Boot::Kernel { kernel, initrd, command_line } => {
+                self.path("-kernel", kernel);
+                if let Some(initrd) = initrd {
+                    self.path("-initrd", initrd);
+                }
+                self.option("-append", command_line);
+            }
+            Boot::Firmware(Some(firmware)) => self.path("-bios", firmware),
+            Boot::Firmware(None) => {}
+        }
+    }
+}
+
+/// In the value of an option a comma is written twice.
+fn escaped(text: &OsStr) -> Vec<u8> {
+    text.as_bytes()
+        .iter()
+        .flat_map(|&byte| std::iter::repeat_n(byte, 1 + usize::from(byte == b',')))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Accelerator, VmName};
+
+    fn spec() -> VmSpec {
+        VmSpec {
+            name: VmName::new("one").unwrap(),
+            cpus: 2,
+            memory_mib: 256,
+            memory: MemoryPages::Huge,
+            disks: vec![VmDisk { controller: "c0".into(), socket: "/run/luge/a,b".into(), queues: 2 }],
+            boot: Boot::Kernel {
+                kernel: "/k".into(),
+                initrd: Some("/i".into()),
+                command_line: "a b,c".into(),
+            },
+            accelerator: Accelerator::Auto,
+        }
+    }
+
+    fn qemu() -> Qemu {
+        Qemu {
+            path: "/usr/bin/qemu-system-x86_64".into(),
+            version: (11, 1),
+            sandbox: true,
+            reconnect: Reconnect::Milliseconds,
+            data_folder: Some("/usr/share/qemu".into()),
+        }
+    }
+
+    fn joined(spec: &VmSpec, qemu: &Qemu, executor: Executor) -> String {
+        let words = arguments(spec, &Sockets::of(Path::new("/run/vm/one")), qemu, executor);
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_vm_with_everything_is_exactly_this() {
+        let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
+            -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+            -L /usr/share/qemu -machine q35,memory-backend=memory -accel tcg -cpu max -smp 2 -m size=256M \
+            -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on,hugetlb=on,hugetlbsize=2M \
+            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -mon chardev=qmp,mode=control \
+            -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial \
+            -chardev socket,id=disk0,path=/run/luge/a,,b,reconnect-ms=500 \
+            -device vhost-user-blk-pci,id=disk0-function,chardev=disk0,num-queues=2,bootindex=0 \
+            -kernel /k -initrd /i -append a b,c";
+        assert_eq!(joined(&spec(), &qemu(), Executor::Tcg), expected);
+    }
+
+    #[test]
+    fn a_vm_with_next_to_nothing_on_an_old_qemu_is_exactly_this() {
+        let boot = Boot::Firmware(Some("/ovmf.fd".into()));
+        let spec = VmSpec { disks: Vec::new(), memory: MemoryPages::Base, boot, ..spec() };
+        let qemu = Qemu { sandbox: false, reconnect: Reconnect::Seconds, data_folder: None, ..qemu() };
+        let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
+            -machine q35,memory-backend=memory -accel kvm -cpu host -smp 2 -m size=256M \
+            -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on \
+            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -mon chardev=qmp,mode=control \
+            -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial -bios /ovmf.fd";
+        assert_eq!(joined(&spec, &qemu, Executor::Kvm), expected);
+    }
+}

@@ -1,0 +1,55 @@
+//! What an operator is told when a VM cannot be had.
+
+use crate::VmState;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why an operation on a VM was refused or failed. Nothing is half-done afterwards.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum VmError {
+    #[error("'{0}' is not a name for a VM: use 1 to 64 of A-Z a-z 0-9 _ . - and do not start with a dot")]
+    Name(String),
+    #[error("{0} CPUs: a VM has 1 to 255")]
+    Cpus(u32),
+    #[error("{0} MiB of memory: a VM has an even number of MiB, 16 at least and 16 TiB at most")]
+    Memory(u64),
+    #[error("{0} disks: a VM has 24 at most")]
+    TooManyDisks(usize),
+    #[error("disk '{0}' is named twice, or has no queue")]
+    Disk(String),
+    #[error("{} is not a file: give the absolute path of one that Luge can read", .0.display())]
+    File(PathBuf),
+    #[error("the kernel command line is longer than 2047 bytes or has control characters in it")]
+    CommandLine,
+    #[error("VM '{0}' exists already: delete it first, or take another name")]
+    Exists(String),
+    #[error("there is no VM '{0}': vm_get_vms lists those there are")]
+    Unknown(String),
+    #[error("VM '{name}' is {state}: {remedy}")]
+    State { name: String, state: VmState, remedy: &'static str },
+    #[error("disk '{disk}' is in use by VM '{user}': stop that one first")]
+    DiskInUse { disk: String, user: String },
+    #[error("QEMU was not found in {searched}: install qemu-system-x86, or put the VM pack into the image")]
+    NoQemu { searched: String },
+    #[error("{} does not work as QEMU: {reason}", .path.display())]
+    BadQemu { path: PathBuf, reason: String },
+    #[error(
+        "VM '{name}' needs {needed_mib} MiB of hugepages and {free_mib} MiB are free: \
+         reserve more (luge.hugepages=), stop another VM, or configure base pages"
+    )]
+    Hugepages { name: String, needed_mib: u64, free_mib: u64 },
+    #[error("VM '{name}' did not start: {reason}")]
+    Start { name: String, reason: String },
+    #[error("VM '{name}' is still there {waited_s} s after it was killed")]
+    Stop { name: String, waited_s: u64 },
+    #[error("{what}: {reason}")]
+    System { what: String, reason: String },
+}
+
+impl VmError {
+    /// An error of the operating system.
+    pub(crate) fn system(what: impl Into<String>, reason: &impl ToString) -> Self {
+        Self::System { what: what.into(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,229 @@
+//! What a VM is to be: checked once, when it is defined.
+//!
+//! Not here: how that is said to QEMU (`arguments`).
+
+use crate::VmError;
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The most virtual CPUs of a VM.
+pub const CPUS_MAX: u32 = 255;
+/// The least memory of a VM, in MiB.
+pub const MEMORY_MIN_MIB: u64 = 16;
+/// The most memory of a VM, in MiB.
+pub const MEMORY_MAX_MIB: u64 = 16 << 20;
+/// The most disks of a VM: each is a function of its own on the root bus.
+pub const DISKS_MAX: usize = 24;
+
+/// The name of a VM: 1 to 64 letters, digits, dots, dashes and underscores, not starting with
+/// a dot. It is also the name of a folder.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct VmName(String);
+
+impl VmName {
+    /// # Errors
+    /// [`VmError::Name`] if it is not one.
+    pub fn new(name: &str) -> Result<Self, VmError> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(legal) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(VmError::Name(name.chars().take(80).collect()))
+        }
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VmName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A VM, as it was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VmSpec {
+    /// Its name.
+    pub name: VmName,
+    /// Virtual CPUs, 1 to [`CPUS_MAX`].
+    pub cpus: u32,
+    /// Memory in MiB, even: it is made of pages of 2 MiB.
+    pub memory_mib: u64,
+    /// What its memory is made of.
+    pub memory: MemoryPages,
+    /// Its disks, in the order the guest sees them.
+    pub disks: Vec<VmDisk>,
+    /// What it boots.
+    pub boot: Boot,
+    /// How its instructions are executed.
+    pub accelerator: Accelerator,
+}
+
+/// One disk of a VM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VmDisk {
+    /// The vhost-user-blk controller that serves it.
+    pub controller: String,
+    /// That controller's socket.
+    pub socket: PathBuf,
+    /// Queues that the guest gets, at least one; no more than the controller has.
+    pub queues: u16,
+}
+
+/// What a VM's memory is made of. It is shared with Luge and the SSDs either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MemoryPages {
+    /// Hugepages of 2 MiB.
+    #[default]
+    Huge,
+    /// Pages of 4 KiB: slower, and only where somebody asked for it.
+    Base,
+}
+
+/// What a VM boots.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Boot {
+    /// A Linux kernel, handed over directly.
+    Kernel {
+        /// A bzImage.
+        kernel: PathBuf,
+        /// Its initramfs.
+        initrd: Option<PathBuf>,
+        /// Its command line.
+        command_line: String,
+    },
+    /// A firmware image; the default one of QEMU (SeaBIOS) where none is named.
+    Firmware(Option<PathBuf>),
+}
+
+/// How a VM's instructions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Accelerator {
+    /// By the processor where a probe has shown that this works, else by translation.
+    #[default]
+    Auto,
+    /// By the processor (KVM), whatever the probe would say.
+    Kvm,
+    /// By translation (TCG).
+    Tcg,
+}
+
+impl VmSpec {
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), VmError> {
+        self.check_size()?;
+        for (index, disk) in self.disks.iter().enumerate() {
+            if disk.queues == 0 || self.disks[..index].iter().any(|other| other.controller == disk.controller)
+            {
+                return Err(VmError::Disk(disk.controller.clone()));
+            }
+        }
+        match &self.boot {
+            Boot::Kernel { kernel, initrd, command_line } => {
+                check_file(kernel)?;
+                initrd.as_deref().map_or(Ok(()), check_file)?;
+                check_command_line(command_line)
+            }
+            Boot::Firmware(firmware) => firmware.as_deref().map_or(Ok(()), check_file),
+        }
+    }
+
+    fn check_size(&self) -> Result<(), VmError> {
+        if !(1..=CPUS_MAX).contains(&self.cpus) {
+            return Err(VmError::Cpus(self.cpus));
+        }
+        let fits =
+            (MEMORY_MIN_MIB..=MEMORY_MAX_MIB).contains(&self.memory_mib) && self.memory_mib.is_multiple_of(2);
+        if !fits {
+            return Err(VmError::Memory(self.memory_mib));
+        }
+        if self.disks.len() > DISKS_MAX {
+            return Err(VmError::TooManyDisks(self.disks.len()));
+        }
+        Ok(())
+    }
+}
+
+fn check_file(path: &Path) -> Result<(), VmError> {
+    if path.is_absolute() && path.is_file() { Ok(()) } else { Err(VmError::File(path.to_owned())) }
+}
+
+/// Linux on x86-64 takes 2047 bytes.
+fn check_command_line(text: &str) -> Result<(), VmError> {
+    let plain = text.len() < 2048 && !text.chars().any(char::is_control);
+    if plain { Ok(()) } else { Err(VmError::CommandLine) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> VmSpec {
+        VmSpec {
+            name: VmName::new("one").unwrap(),
+            cpus: 1,
+            memory_mib: 64,
+            memory: MemoryPages::Huge,
+            disks: Vec::new(),
+            boot: Boot::Firmware(None),
+            accelerator: Accelerator::Auto,
+        }
+    }
+
+    fn disk(controller: &str) -> VmDisk {
+        VmDisk { controller: controller.into(), socket: "/run/x".into(), queues: 1 }
+    }
+
+    #[test]
+    fn a_name_is_a_safe_folder_name_of_at_most_64_characters() {
+        for good in ["a", "vm-1.two_3", &"x".repeat(64)] {
+            assert!(VmName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", ".hidden", "a/b", "a b", "a,b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(VmName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        assert!(spec().check().is_ok());
+        for cpus in [0, 256] {
+            assert_eq!(VmSpec { cpus, ..spec() }.check(), Err(VmError::Cpus(cpus)));
+        }
+        for memory_mib in [0, 14, 65, MEMORY_MAX_MIB + 2, u64::MAX] {
+            assert_eq!(VmSpec { memory_mib, ..spec() }.check(), Err(VmError::Memory(memory_mib)));
+        }
+        let disks: Vec<_> = (0..25).map(|n| disk(&n.to_string())).collect();
+        assert_eq!(VmSpec { disks, ..spec() }.check(), Err(VmError::TooManyDisks(25)));
+    }
+
+    #[test]
+    fn the_same_disk_twice_is_refused() {
+        let disks = vec![disk("a"), disk("b"), disk("a")];
+        assert_eq!(VmSpec { disks, ..spec() }.check(), Err(VmError::Disk("a".into())));
+    }
+
+    #[test]
+    fn files_must_be_there_and_command_lines_plain() {
+        let boot = |kernel: &str, command_line: &str| Boot::Kernel {
+            kernel: kernel.into(),
+            initrd: None,
+            command_line: command_line.into(),
+        };
+        let check = |boot| VmSpec { boot, ..spec() }.check();
+        assert_eq!(check(boot("/nowhere", "")), Err(VmError::File("/nowhere".into())));
+        assert_eq!(check(boot("/proc/self/exe", "a\nb")), Err(VmError::CommandLine));
+        assert_eq!(check(boot("/proc/self/exe", "console=ttyS0")), Ok(()));
+        assert!(check(Boot::Firmware(Some("relative".into()))).is_err());
+    }
+}

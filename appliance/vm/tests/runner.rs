@@ -1,0 +1,251 @@
+//! The runner with an impostor in QEMU's place: every way a life can begin, go on and end.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_init::Reaper;
+use luge_vm::{
+    Accelerator, Boot, MemoryPages, Patience, VmConfig, VmDisk, VmError, VmName, VmRunner, VmSpec, VmState,
+    VmStatus,
+};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Rig {
+    runner: VmRunner,
+    folder: TempDir,
+}
+
+fn rig() -> Rig {
+    rig_with(Patience {
+        start: Duration::from_secs(20),
+        powerdown: Duration::from_secs(20),
+        quit: Duration::from_secs(20),
+    })
+}
+
+fn rig_with(patience: Patience) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let config = VmConfig {
+        folder: folder.path().to_owned(),
+        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
+        firmware_folder: None,
+        trial_kernel: None,
+        patience,
+    };
+    Rig { runner: VmRunner::new(config, Reaper::of_own_children()), folder }
+}
+
+fn name(manner: &str) -> VmName {
+    VmName::new(manner).unwrap()
+}
+
+fn spec(manner: &str, disks: &[&str]) -> VmSpec {
+    let disk =
+        |controller: &&str| VmDisk { controller: (*controller).into(), socket: "/x".into(), queues: 1 };
+    VmSpec {
+        name: name(manner),
+        cpus: 1,
+        memory_mib: 64,
+        memory: MemoryPages::Base,
+        disks: disks.iter().map(disk).collect(),
+        boot: Boot::Firmware(None),
+        accelerator: Accelerator::Tcg,
+    }
+}
+
+impl Rig {
+    fn start(&self, manner: &str) -> Result<VmStatus, VmError> {
+        self.runner.create(spec(manner, &["disk"])).unwrap();
+        self.runner.start(&name(manner))?;
+        self.runner.get(&name(manner))
+    }
+
+    fn refused(&self, manner: &str) -> String {
+        let error = self.start(manner).unwrap_err();
+        assert_eq!(self.runner.get(&name(manner)).unwrap().state, VmState::Crashed);
+        self.assert_nothing_left(manner);
+        error.to_string()
+    }
+
+    fn stopped(&self, manner: &str, powerdown: Option<Duration>) -> String {
+        self.start(manner).unwrap();
+        self.runner.stop(&name(manner), powerdown).unwrap();
+        let status = self.runner.get(&name(manner)).unwrap();
+        assert_eq!(status.state, VmState::Stopped);
+        self.assert_nothing_left(manner);
+        status.ending.unwrap().reason
+    }
+
+    /// The status of a VM that ends by itself.
+    fn ended(&self, manner: &str) -> VmStatus {
+        let _ = self.start(manner);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut status = self.runner.get(&name(manner)).unwrap();
+        while status.state.is_alive() {
+            assert!(Instant::now() < deadline, "{manner} never ended");
+            std::thread::sleep(Duration::from_millis(5));
+            status = self.runner.get(&name(manner)).unwrap();
+        }
+        self.assert_nothing_left(manner);
+        status
+    }
+
+    fn assert_nothing_left(&self, manner: &str) {
+        assert_eq!(self.runner.user_of("disk"), None);
+        assert!(!self.folder.path().join(manner).exists());
+    }
+}
+
+fn process_exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+fn a_vm_is_created_started_stopped_started_again_and_deleted() {
+    let rig = rig();
+    let runner = &rig.runner;
+    runner.create(spec("good", &["disk"])).unwrap();
+    assert_eq!(runner.get(&name("good")).unwrap().state, VmState::Created);
+    for _ in 0..2 {
+        runner.start(&name("good")).unwrap();
+        let status = runner.get(&name("good")).unwrap();
+        assert_eq!(status.state, VmState::Running);
+        assert_eq!(runner.user_of("disk"), Some(name("good")));
+        assert!(process_exists(status.pid.unwrap()));
+        assert!(matches!(runner.delete(&name("good")), Err(VmError::State { .. })));
+        assert!(matches!(runner.start(&name("good")), Err(VmError::State { .. })));
+        runner.stop(&name("good"), None).unwrap();
+        assert!(!process_exists(status.pid.unwrap()));
+        assert!(matches!(runner.stop(&name("good"), None), Err(VmError::State { .. })));
+    }
+    let ending = runner.get(&name("good")).unwrap().ending.unwrap();
+    assert_eq!(ending.reason, "the guest powered off when it was asked to (exit status: 0)");
+    runner.delete(&name("good")).unwrap();
+    assert_eq!(runner.list(), Vec::new());
+    assert_eq!(runner.start(&name("good")), Err(VmError::Unknown("good".into())));
+}
+
+#[test]
+fn the_console_is_a_socket_and_its_text_outlives_the_vm() {
+    let rig = rig();
+    let socket = rig.start("good").unwrap().console.unwrap();
+    let mut console = UnixStream::connect(socket).unwrap();
+    console.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    console.write_all(b"hello\n").unwrap();
+    let lines: Vec<String> = BufReader::new(&console).lines().take(2).map(Result::unwrap).collect();
+    assert_eq!(lines, ["login:", "you said hello"]);
+    rig.runner.stop(&name("good"), None).unwrap();
+    assert_eq!(rig.runner.console_text(&name("good")).unwrap(), b"login:\nyou said hello\n");
+}
+
+#[test]
+fn a_disk_belongs_to_one_live_vm_at_a_time() {
+    let rig = rig();
+    rig.start("good").unwrap();
+    rig.runner.create(spec("other", &["another", "disk"])).unwrap();
+    let taken = VmError::DiskInUse { disk: "disk".into(), user: "good".into() };
+    assert_eq!(rig.runner.start(&name("other")), Err(taken));
+    rig.runner.stop(&name("good"), None).unwrap();
+    rig.runner.start(&name("other")).unwrap();
+    rig.runner.stop_all(None).unwrap();
+    assert!(rig.runner.list().iter().all(|vm| vm.state == VmState::Stopped));
+}
+
+#[test]
+fn a_guest_that_ignores_its_power_button_is_quit_then_killed() {
+    let patience = Patience { quit: Duration::from_millis(50), ..Patience::default() };
+    let rig = rig_with(patience);
+    let soon = Some(Duration::from_millis(20));
+    assert!(rig.stopped("deaf", soon).contains("QEMU quit"));
+    assert!(rig.stopped("stubborn", soon).contains("QEMU was killed"));
+}
+
+#[test]
+fn a_crash_is_reported_with_status_last_lines_and_an_event() {
+    let rig = rig();
+    let events = rig.runner.events();
+    let status = rig.ended("crashes");
+    assert_eq!(status.state, VmState::Crashed);
+    let ending = status.ending.unwrap();
+    assert_eq!(ending.reason, "QEMU ended with exit status: 3");
+    assert_eq!(ending.messages[8..], ["impostor: trouble 4999", "impostor: the last straw"]);
+    let states: Vec<VmState> = events.try_iter().map(|status| status.state).collect();
+    assert_eq!(states, [VmState::Starting, VmState::Running, VmState::Crashed]);
+}
+
+#[test]
+fn a_killed_vm_is_a_crash_and_can_be_started_again() {
+    let rig = rig();
+    let pid = rig.start("good").unwrap().pid.unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while rig.runner.get(&name("good")).unwrap().state != VmState::Crashed {
+        assert!(Instant::now() < deadline, "the death went unnoticed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ending = rig.runner.get(&name("good")).unwrap().ending.unwrap();
+    assert_eq!(ending.reason, "QEMU ended with signal: 9 (SIGKILL)");
+    rig.assert_nothing_left("good");
+    rig.runner.start(&name("good")).unwrap();
+    rig.runner.stop_all(None).unwrap();
+}
+
+#[test]
+fn a_guest_that_powers_off_by_itself_has_stopped() {
+    let status = rig().ended("powers-off");
+    assert_eq!(
+        (status.state, status.ending.unwrap().reason.as_str()),
+        (VmState::Stopped, "the guest powered off")
+    );
+}
+
+#[test]
+fn a_qemu_that_does_not_come_up_is_an_error_that_says_why() {
+    let rig = rig_with(Patience { start: Duration::from_millis(300), ..Patience::default() });
+    assert!(
+        rig.refused("refuses")
+            .ends_with("exit status: 1 before it was up; impostor: there is no such machine")
+    );
+    assert!(rig.refused("absent").contains("did not connect in time"));
+    assert!(rig.refused("mute").contains("did not answer 'greeting' in time"));
+    assert!(rig.refused("hangs-up").contains("closed its control socket"));
+    assert!(rig.refused("rude").contains("how do you do"));
+}
+
+#[test]
+fn a_vm_can_be_stopped_while_it_is_starting() {
+    let rig = rig();
+    rig.runner.create(spec("mute", &["disk"])).unwrap();
+    let runner = rig.runner.clone();
+    let starting = std::thread::spawn(move || runner.start(&name("mute")));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while rig.runner.get(&name("mute")).unwrap().pid.is_none() {
+        assert!(Instant::now() < deadline, "it never started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let before = Instant::now();
+    rig.runner.stop(&name("mute"), None).unwrap();
+    assert!(before.elapsed() < Duration::from_secs(10), "the stop waited for the start");
+    assert!(starting.join().unwrap().is_err());
+    rig.assert_nothing_left("mute");
+}
+
+#[test]
+fn the_same_name_twice_is_refused() {
+    let rig = rig();
+    rig.runner.create(spec("good", &[])).unwrap();
+    assert_eq!(rig.runner.create(spec("good", &[])), Err(VmError::Exists("good".into())));
+}
+
+#[test]
+fn hugepages_that_are_not_there_are_an_error_before_anything_is_started() {
+    let rig = rig();
+    let huge = VmSpec { memory: MemoryPages::Huge, memory_mib: 8 << 20, ..spec("good", &[]) };
+    rig.runner.create(huge).unwrap();
+    assert!(matches!(rig.runner.start(&name("good")), Err(VmError::Hugepages { .. })));
+    assert_eq!(rig.runner.get(&name("good")).unwrap().state, VmState::Created);
+}
