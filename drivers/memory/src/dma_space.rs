@@ -60,6 +60,16 @@ impl State {
             )
         })
     }
+
+    /// Takes a region out of the first `count` IOMMUs. Where one of them fails, an SSD may still
+    /// reach the memory: `mapped` keeps it, and its addresses, for ever.
+    fn unmap(&mut self, iova: Iova, len: u64, count: usize) {
+        let iommus = self.iommus.iter().take(count);
+        if iommus.filter(|iommu| iommu.unmap(iova, len).is_err()).count() == 0 {
+            self.allocator.release(iova);
+            self.mapped.remove(&iova);
+        }
+    }
 }
 
 impl DmaSpace {
@@ -112,25 +122,13 @@ impl DmaSpace {
         let phase = memory.host().addr().get() as u64;
         let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no I/O virtual addresses are left");
         let iova = state.allocator.allocate(memory.len(), ALIGN, phase).ok_or_else(no_room)?;
-        for (at, iommu) in state.iommus.iter().enumerate() {
-            if let Err(error) = iommu.map(iova, &memory) {
-                state.iommus.iter().take(at).for_each(|iommu| drop(iommu.unmap(iova, memory.len())));
-                state.allocator.release(iova);
-                return Err(error);
-            }
-        }
         state.mapped.insert(iova, memory.clone());
-        Ok(DmaRegion { space: self.clone(), iova, memory })
-    }
-
-    fn unmap(&self, iova: Iova, len: u64) {
-        let mut state = self.lock();
-        let failed = state.iommus.iter().filter(|iommu| iommu.unmap(iova, len).is_err()).count();
-        if failed == 0 {
-            state.allocator.release(iova);
-            state.mapped.remove(&iova);
+        let mut attempts = state.iommus.iter().map(|iommu| iommu.map(iova, &memory)).enumerate();
+        if let Some((before, error)) = attempts.find_map(|(at, done)| Some((at, done.err()?))) {
+            state.unmap(iova, memory.len(), before);
+            return Err(error);
         }
-        // Otherwise an SSD may still reach the memory: `mapped` keeps it, and its addresses, for ever.
+        Ok(DmaRegion { space: self.clone(), iova, memory })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -162,7 +160,7 @@ impl DmaRegion {
 
 impl Drop for DmaRegion {
     fn drop(&mut self) {
-        self.space.unmap(self.iova, self.memory.len());
+        self.space.lock().unmap(self.iova, self.memory.len(), usize::MAX);
     }
 }
 
@@ -262,5 +260,19 @@ mod tests {
         drop(region);
         assert!(weak.upgrade().is_some());
         assert_ne!(space.map(memory(0x1000)).unwrap().iova(), iova);
+    }
+
+    #[test]
+    fn nor_is_memory_that_one_iommu_refused_and_another_does_not_let_go() {
+        let (space, stuck, full) =
+            (DmaSpace::new(), Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+        space.attach(stuck.clone()).unwrap();
+        space.attach(full.clone()).unwrap();
+        stuck.stuck.store(true, Ordering::Relaxed);
+        full.full.store(true, Ordering::Relaxed);
+        assert!(space.map(memory(0x1000)).is_err());
+        let lost = *stuck.mapped.lock().unwrap().first_key_value().unwrap().0;
+        full.full.store(false, Ordering::Relaxed);
+        assert_ne!(space.map(memory(0x1000)).unwrap().iova(), lost);
     }
 }

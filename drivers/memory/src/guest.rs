@@ -6,10 +6,12 @@
 //! - A table never changes. Adding or removing a region makes a new table that shares the
 //!   other regions, so a core swaps tables with one pointer.
 //! - Regions do not overlap, and none wraps around the end of the address space.
+//! - Memory that is taken away by its front end reads as zeroes (`fault`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::dma_space::{DmaRegion, DmaSpace};
+use crate::fault::Watch;
 use crate::{DriverAddress, GuestAddress, MapError, Mapping, Span};
 use std::io;
 use std::os::fd::AsFd;
@@ -54,6 +56,18 @@ pub enum RegionError {
         /// Its length in bytes.
         len: u64,
     },
+    /// It is of a kind that could keep a core waiting.
+    #[error(
+        "guest memory must be a memfd, or a file on tmpfs or hugetlbfs \
+         (the region at guest address {guest} is not)"
+    )]
+    Kind {
+        /// Where it was to be.
+        guest: GuestAddress,
+    },
+    /// There are more regions than can be watched.
+    #[error("there are too many regions of guest memory: serve fewer disks")]
+    TooMany,
     /// It could not be mapped into this process.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -69,6 +83,8 @@ pub struct GuestRegion {
     layout: RegionLayout,
     /// Bytes of the mapping before the region: mappings start at whole pages of their file.
     lead: u64,
+    // Dropped before the memory that it watches.
+    watch: Watch,
     dma: DmaRegion,
 }
 
@@ -83,13 +99,14 @@ impl GuestRegion {
         if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
             return Err(shape());
         }
-        let page = page_bytes(&file);
+        let page = page_bytes(&file).ok_or(RegionError::Kind { guest: layout.guest })?;
         let first = layout.file_offset - layout.file_offset % page;
         let end =
             layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
         let memory = Mapping::new(file, first, end.ok_or_else(shape)? - first)?;
+        let watch = Watch::new(&memory, page).ok_or(RegionError::TooMany)?;
         let dma = space.map(memory).map_err(RegionError::Dma)?;
-        Ok(Self { layout, lead: layout.file_offset - first, dma })
+        Ok(Self { layout, lead: layout.file_offset - first, watch, dma })
     }
 
     /// What the front end said of it.
@@ -114,11 +131,21 @@ impl GuestRegion {
     }
 }
 
-/// The size of a page of the file in bytes: that of a hugepage for hugetlbfs.
-fn page_bytes(file: impl AsFd) -> u64 {
-    let block = rustix::fs::fstat(file).map_or(0, |stat| stat.st_blksize);
-    u64::try_from(block).unwrap_or(0).max(4096)
+/// The size in bytes of a page of a file in memory; nothing for other files. Those of a disk,
+/// and those that another process serves (FUSE), keep whoever touches them waiting for as long
+/// as they like.
+fn page_bytes(file: impl AsFd) -> Option<u64> {
+    let system = rustix::fs::fstatfs(file).ok()?;
+    match system.f_type {
+        TMPFS => Some(4096),
+        HUGETLBFS => u64::try_from(system.f_bsize).ok(),
+        _ => None,
+    }
 }
+
+/// The kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
+const TMPFS: i64 = 0x0102_1994;
+const HUGETLBFS: i64 = 0x9584_58f6;
 
 /// A guest's memory: an unchanging table of regions, in order of their addresses.
 #[derive(Clone, Default)]
@@ -164,6 +191,12 @@ impl GuestMemory {
             return Err(RegionError::Unknown { guest, len });
         }
         Ok(Self { regions })
+    }
+
+    /// How often memory was missing that the front end had promised: it should be told to go.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.regions.iter().map(|region| region.watch.faults()).sum()
     }
 
     /// Number of regions.
@@ -265,6 +298,15 @@ mod tests {
         assert!(matches!(region(0, 0, 0), Err(RegionError::Shape { .. })));
         assert!(matches!(region(0xffff_ffff_8fff_f000, 0x8000_0000, 0), Err(RegionError::Shape { .. })));
         assert!(matches!(region(0, 0x10000, 0x1000), Err(RegionError::Map(MapError::TooShort { .. }))));
+    }
+
+    #[test]
+    fn memory_that_could_keep_a_core_waiting_is_refused() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let layout =
+            RegionLayout { guest: GuestAddress(0), driver: DriverAddress(0), len: 4096, file_offset: 0 };
+        let refused = GuestRegion::map(&DmaSpace::new(), layout, &file);
+        assert!(matches!(refused, Err(RegionError::Kind { .. })));
     }
 
     #[test]

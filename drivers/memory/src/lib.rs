@@ -14,12 +14,14 @@
 //! Invariants
 //! - Memory somebody else can write is never a `&[u8]` or `&mut [u8]`.
 //! - A mapping leaves every IOMMU before its memory goes.
+//! - Guest memory that its front end takes away is a loss for that guest only.
 //!
 //! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
 
 mod address;
 mod dma_memory;
 mod dma_space;
+mod fault;
 mod function;
 mod guest;
 mod iova;

@@ -1,0 +1,175 @@
+//! Guest memory that goes away under us.
+//!
+//! A front end may shorten the file that its guest's memory is (`ftruncate`, or a hole in
+//! hugepages that are used up): whoever touches those pages then gets SIGBUS, and that would be
+//! the end of every other guest's disks too. So a fault inside a watched range puts zeroes of
+//! our own there, from the page of the fault to the end of the range, and the thread goes on.
+//! What that guest reads and writes from then on is its own loss.
+//!
+//! ```text
+//!   SIGBUS --- 1 a page that is missing, in a watched range ---> zeroes there, counted, go on
+//!          --- 2 anything else ---> what SIGBUS did before us, which is the end
+//! ```
+//!
+//! Invariants
+//! - The handler only loads and stores atomics and makes two system calls: it may interrupt anything.
+//! - A range is watched before its first byte is touched, and until after the last.
+//! - To the end of the range, because files are cut off at the end: what lies behind a missing
+//!   page is missing too, and a front end that cuts once costs us one fault.
+//! - Bad memory chips are no business of this: zeroes in place of data would be a lie.
+//!
+//! Not here: system calls that touch such memory; they fail with EFAULT.
+
+#![expect(unsafe_code, reason = "a signal handler, and a mapping at an address of our choice")]
+
+use crate::Mapping;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+/// How many ranges may be watched.
+const RANGES: usize = 1 << 14;
+
+/// The `first` of a place in the table that is free, and of one that is being filled.
+const FREE: usize = 0;
+const FILLING: usize = 1;
+
+static TABLE: [Range; RANGES] = [const { Range::new() }; RANGES];
+
+/// What SIGBUS did before us.
+static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// A watched range of addresses.
+struct Range {
+    first: AtomicUsize,
+    len: AtomicUsize,
+    /// The size of its pages in bytes: hugepages cannot be replaced by halves.
+    page: AtomicUsize,
+    faults: AtomicU64,
+}
+
+impl Range {
+    const fn new() -> Self {
+        Self {
+            first: AtomicUsize::new(FREE),
+            len: AtomicUsize::new(0),
+            page: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
+        }
+    }
+
+    /// Fills the place, if it is free.
+    fn take(&self, first: usize, len: usize, page: usize) -> bool {
+        if self.first.compare_exchange(FREE, FILLING, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // A handler that still sees the old `first` must see the old length with it, or find
+        // `first` changed when it looks again.
+        fence(Ordering::Release);
+        self.len.store(len, Ordering::Relaxed);
+        self.page.store(page, Ordering::Relaxed);
+        self.faults.store(0, Ordering::Relaxed);
+        // Whoever sees the address sees the rest.
+        self.first.store(first, Ordering::Release);
+        true
+    }
+
+    /// Where the page with `address` starts, and how many bytes of the range are left from
+    /// there; nothing if the address is not in the range.
+    fn rest(&self, address: usize) -> Option<(usize, usize)> {
+        let first = self.first.load(Ordering::Acquire);
+        let (len, page) = (self.len.load(Ordering::Relaxed), self.page.load(Ordering::Relaxed));
+        // What was loaded belongs together only if `first` is still the same afterwards.
+        fence(Ordering::Acquire);
+        let same = first > FILLING && self.first.load(Ordering::Relaxed) == first;
+        let offset = address.checked_sub(first).filter(|&offset| same && offset < len)?;
+        let start = offset - offset.checked_rem(page)?;
+        Some((first + start, len - start))
+    }
+}
+
+/// A range that is watched until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    index: usize,
+}
+
+impl Watch {
+    /// Watches a mapping with pages of `page_bytes`; nothing if there are too many already.
+    pub fn new(memory: &Mapping, page_bytes: u64) -> Option<Self> {
+        BEFORE.get_or_init(install);
+        let len = usize::try_from(memory.len()).ok()?;
+        let page = usize::try_from(page_bytes).ok()?;
+        let first = memory.host().addr().get();
+        TABLE.iter().position(|range| range.take(first, len, page)).map(|index| Self { index })
+    }
+
+    /// How often memory was missing.
+    pub fn faults(&self) -> u64 {
+        TABLE.get(self.index).map_or(0, |range| range.faults.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(range) = TABLE.get(self.index) {
+            range.first.store(FREE, Ordering::Release);
+        }
+    }
+}
+
+/// Makes SIGBUS ours. Returns what it did before.
+fn install() -> libc::sigaction {
+    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all of it zero is a valid `sigaction`: the default action.
+    let mut ours = unsafe { before.assume_init() };
+    ours.sa_sigaction = on_bus_error as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: `ours` names a handler of the kind that its flags say.
+    unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, before.as_mut_ptr()) };
+    // SAFETY: zeroes, or what the call has written.
+    unsafe { before.assume_init() }
+}
+
+extern "C" fn on_bus_error(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel hands a handler with SA_SIGINFO a `siginfo_t`.
+    let info = unsafe { &*info };
+    // SAFETY: SIGBUS from the kernel carries an address; from others it is not used.
+    let address = unsafe { info.si_addr() }.addr();
+    if info.si_code == libc::BUS_ADRERR && replace(address) {
+        return;
+    }
+    give_up(info.si_code);
+}
+
+/// Puts zeroes where memory is missing; false if that is not ours to do.
+fn replace(address: usize) -> bool {
+    let Some((range, (first, len))) = TABLE.iter().find_map(|range| Some((range, range.rest(address)?)))
+    else {
+        return false;
+    };
+    range.faults.fetch_add(1, Ordering::Relaxed);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: whole pages of a mapping that its owner keeps while it is watched, and that
+    // Rust knows by raw pointers only.
+    let now = unsafe { libc::mmap(ptr::without_provenance_mut(first), len, access, kind, -1, 0) };
+    now != libc::MAP_FAILED
+}
+
+/// Lets SIGBUS do what it did before us when the thread tries again. Where somebody has sent
+/// it, nothing will be tried again: it is sent once more, and does what it does by default.
+fn give_up(code: libc::c_int) {
+    let default = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: as in `install`.
+    let default = unsafe { default.assume_init() };
+    let sent = code <= 0;
+    let next = BEFORE.get().copied().filter(|_| !sent).unwrap_or(default);
+    // SAFETY: what was in force before, or the default.
+    unsafe { libc::sigaction(libc::SIGBUS, &raw const next, ptr::null_mut()) };
+    if sent {
+        // SAFETY: it is blocked until the handler returns.
+        unsafe { libc::raise(libc::SIGBUS) };
+    }
+}

@@ -1,0 +1,145 @@
+//! A front end that takes its guest's memory away, seen by the process that serves the guest.
+
+#![expect(unsafe_code, reason = "spans of memory that this test keeps")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_memory::{
+    DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, Iova, Mapping, RegionLayout, Span,
+};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+const MIB: u64 = 1 << 20;
+
+fn file(len: u64, flags: MemfdFlags) -> OwnedFd {
+    let file = memfd_create("guest", MemfdFlags::CLOEXEC | flags).unwrap();
+    ftruncate(&file, len).unwrap();
+    file
+}
+
+fn guest(file: &OwnedFd, len: u64) -> GuestMemory {
+    let layout = RegionLayout { guest: GuestAddress(0), driver: DriverAddress(0), len, file_offset: 0 };
+    GuestMemory::new([GuestRegion::map(&DmaSpace::new(), layout, file).unwrap()]).unwrap()
+}
+
+fn at(memory: &GuestMemory, address: u64) -> Span {
+    // SAFETY: every test keeps its memory until it ends.
+    unsafe { memory.whole_span(GuestAddress(address), 8) }.unwrap()
+}
+
+fn read(span: Span) -> [u8; 8] {
+    let mut bytes = [0xff; 8];
+    span.read(&mut bytes);
+    bytes
+}
+
+#[test]
+fn memory_that_was_taken_away_reads_as_zeroes_and_takes_writes() {
+    let file = file(MIB, MemfdFlags::empty());
+    let memory = guest(&file, MIB);
+    (0..MIB / 4096).for_each(|page| at(&memory, page * 4096).fill(7));
+    ftruncate(&file, MIB / 2).unwrap();
+    let behind = at(&memory, MIB / 2 + 5000);
+    assert_eq!((read(behind), memory.faults()), ([0; 8], 1));
+    behind.fill(9);
+    assert_eq!(read(behind), [9; 8]);
+    assert_eq!((read(at(&memory, MIB - 8)), memory.faults()), ([0; 8], 1), "the rest came with it");
+    assert_eq!(read(at(&memory, MIB / 2 - 4096)), [7; 8], "what is there stays");
+    at(&memory, MIB / 2).fill(3);
+    assert_eq!(
+        (read(at(&memory, MIB / 2)), memory.faults()),
+        ([3; 8], 2),
+        "between the end and the first fault"
+    );
+}
+
+#[test]
+fn other_guests_keep_their_memory() {
+    let (victim, hostile) = (file(MIB, MemfdFlags::empty()), file(MIB, MemfdFlags::empty()));
+    let (theirs, lost) = (guest(&victim, MIB), guest(&hostile, MIB));
+    at(&theirs, 0).fill(5);
+    ftruncate(&hostile, 0).unwrap();
+    assert_eq!(read(at(&lost, 0)), [0; 8]);
+    assert_eq!((read(at(&theirs, 0)), theirs.faults(), lost.faults()), ([5; 8], 0, 1));
+    // Still shared with the front end, not a copy.
+    let front_end = Mapping::new(&victim, 0, MIB).unwrap();
+    at(&theirs, 0).fill(6);
+    // SAFETY: a mapping that is there until the test ends.
+    assert_eq!(read(unsafe { Span::new(front_end.host(), Iova(0), 8) }), [6; 8]);
+}
+
+#[test]
+fn many_threads_may_find_the_memory_gone_at_once() {
+    let file = file(MIB, MemfdFlags::empty());
+    let memory = guest(&file, MIB);
+    for _ in 0..20 {
+        ftruncate(&file, MIB).unwrap();
+        let memory = guest(&file, MIB);
+        ftruncate(&file, 0).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for page in 0..MIB / 4096 {
+                        assert_eq!(read(at(memory, page * 4096 + thread * 16)), [0; 8]);
+                    }
+                });
+            }
+        });
+        assert!((1..=4 * 256).contains(&memory.faults()));
+    }
+    assert_eq!(read(at(&memory, 0)), [0; 8]);
+}
+
+#[test]
+fn hugepages_that_were_taken_away_read_as_zeroes() {
+    let huge = MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let file = file(4 * MIB, huge);
+    if fallocate(&file, FallocateFlags::empty(), 0, 4 * MIB).is_err() {
+        eprintln!("this machine has no free hugepages");
+        return;
+    }
+    let memory = guest(&file, 4 * MIB);
+    at(&memory, 0).fill(7);
+    ftruncate(&file, 2 * MIB).unwrap();
+    assert_eq!((read(at(&memory, 3 * MIB)), memory.faults()), ([0; 8], 1));
+    assert_eq!((read(at(&memory, 2 * MIB)), memory.faults()), ([0; 8], 1));
+    assert_eq!(read(at(&memory, 0)), [7; 8]);
+}
+
+/// What the child processes below do, each a way to die.
+#[test]
+fn a_child_process_of_these_tests() {
+    let Ok(way) = std::env::var("LUGE_TEST_DIE_BY") else { return };
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+    let file = file(MIB, MemfdFlags::empty());
+    let watched = guest(&file, MIB);
+    let not_watched = Mapping::new(&file, 0, MIB).unwrap();
+    ftruncate(&file, 0).unwrap();
+    assert_eq!(read(at(&watched, 0)), [0; 8]);
+    match way.as_str() {
+        // SAFETY: a live mapping, though its memory is gone.
+        "fault" => _ = read(unsafe { Span::new(not_watched.host(), Iova(0), 8) }),
+        "signal" => {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::BUS).unwrap()
+        }
+        _ => {}
+    }
+}
+
+fn child(way: &str) -> Option<i32> {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "a_child_process_of_these_tests"]).env("LUGE_TEST_DIE_BY", way);
+    child.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().signal()
+}
+
+#[test]
+fn a_bus_error_that_is_not_ours_still_ends_the_process() {
+    const SIGBUS: i32 = 7;
+    assert_eq!(child("fault"), Some(SIGBUS));
+    assert_eq!(child("signal"), Some(SIGBUS));
+    assert_eq!(child("nothing"), None);
+}
