@@ -147,7 +147,7 @@ impl Admin {
 
     fn submit(&mut self, entry: SubmissionEntry) {
         self.submissions.push(entry);
-        if let Some(tail) = self.submissions.to_ring() {
+        if let Some(tail) = self.submissions.take_tail() {
             self.registers.ring(0, Doorbell::SubmissionTail, tail);
         }
     }

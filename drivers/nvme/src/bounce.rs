@@ -4,70 +4,80 @@
 //!
 //! Invariants
 //! - All memory, and all bookkeeping, exists since the queue pair was opened.
-//! - There are pages for the largest transfer, so a request that finds none waits for
-//!   another one that has them.
+//! - A request that finds too few pages waits for others to give theirs back: first come, first
+//!   served. There are pages for the largest transfer, so every one gets them.
 //!
 //! Not here: who decides to bounce (`queue_pair`), who counts it (`health`).
 
 use crate::registers::PAGE_BYTES;
+use crate::slots::CommandId;
 use luge_memory::Span;
+use luge_spec::nvme::SubmissionEntry;
+use std::collections::VecDeque;
 
-/// Requests of one queue pair that bounce at a time.
-const JOBS: u16 = 32;
-
-/// A request that bounces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub(crate) struct JobId(u16);
-
-/// Bounce pages and the requests that have them.
+/// Bounce pages, and the requests that have some or wait for some.
 pub(crate) struct BouncePool {
     memory: Span,
     free: Vec<u16>,
+    /// By slot. All lists have their full capacity from the start.
     jobs: Box<[Job]>,
-    idle: Vec<JobId>,
+    waiting: VecDeque<CommandId>,
 }
 
-/// What one request has. Both lists have their full capacity from the start.
-#[derive(Clone)]
+/// What one request has.
 struct Job {
     pages: Vec<u16>,
     data: Vec<Span>,
+    entry: SubmissionEntry,
 }
 
 impl BouncePool {
-    /// Pages in `memory`, for requests of `pages_max` pages and `spans_max` spans at most.
-    pub(crate) fn new(memory: Span, pages_max: u32, spans_max: u16) -> Self {
+    /// Pages in `memory`, for `slots` requests of `pages_max` pages and `spans_max` spans at most.
+    pub(crate) fn new(memory: Span, slots: u16, pages_max: u16, spans_max: u16) -> Self {
         let pages = u16::try_from(memory.len() / PAGE_BYTES).unwrap_or(u16::MAX);
-        let capacity = usize::try_from(pages_max).unwrap_or(usize::MAX).min(pages.into());
-        let job = || Job { pages: Vec::with_capacity(capacity), data: Vec::with_capacity(spans_max.into()) };
+        let job = || Job {
+            pages: Vec::with_capacity(pages_max.into()),
+            data: Vec::with_capacity(spans_max.into()),
+            entry: SubmissionEntry::default(),
+        };
         Self {
             memory,
             free: (0..pages).rev().collect(),
-            jobs: (0..JOBS).map(|_| job()).collect(),
-            idle: (0..JOBS).rev().map(JobId).collect(),
+            jobs: (0..slots).map(|_| job()).collect(),
+            waiting: VecDeque::with_capacity(slots.into()),
         }
     }
 
-    /// Pages for a request with that memory, of `bytes` in all; none while others have them.
-    pub(crate) fn take(&mut self, data: &[Span], bytes: u32) -> Option<JobId> {
-        let pages = usize::try_from(bytes.div_ceil(PAGE_BYTES)).ok()?;
-        let left = self.free.len().checked_sub(pages)?;
-        let id = self.idle.last().copied()?;
+    /// How many requests wait for pages.
+    #[inline]
+    pub(crate) fn waiting(&self) -> u16 {
+        u16::try_from(self.waiting.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Lets a request wait for pages; `data` is within the limits of `new`.
+    pub(crate) fn wait(&mut self, id: CommandId, data: &[Span], entry: SubmissionEntry) {
+        if let Some(job) = self.jobs.get_mut(usize::from(id.0)) {
+            job.data.extend_from_slice(data);
+            job.entry = entry;
+            self.waiting.push_back(id);
+        }
+    }
+
+    /// The request that has waited longest, with its pages; none while there are too few.
+    pub(crate) fn next_ready(&mut self) -> Option<(CommandId, SubmissionEntry)> {
+        let id = self.waiting.front().copied()?;
         let job = self.jobs.get_mut(usize::from(id.0))?;
-        if pages > job.pages.capacity() || data.len() > job.data.capacity() {
-            return None;
-        }
-        self.idle.pop();
+        let needed = usize::try_from(bytes(&job.data).div_ceil(PAGE_BYTES)).ok()?;
+        let left = self.free.len().checked_sub(needed)?;
+        self.waiting.pop_front();
         job.pages.extend(self.free.drain(left..));
-        job.data.extend_from_slice(data);
-        Some(id)
+        Some((id, job.entry))
     }
 
-    /// The job's pages, as long as its data is.
-    pub(crate) fn spans(&self, id: JobId) -> impl Iterator<Item = Span> {
+    /// The request's pages, as long as its data is.
+    pub(crate) fn spans(&self, id: CommandId) -> impl Iterator<Item = Span> {
         let job = self.jobs.get(usize::from(id.0));
-        let mut left: u32 = job.map_or(0, |job| job.data.iter().map(Span::len).fold(0, u32::saturating_add));
+        let mut left = job.map_or(0, |job| bytes(&job.data));
         let memory = self.memory;
         job.into_iter().flat_map(|job| &job.pages).filter_map(move |&page| {
             let len = left.min(PAGE_BYTES);
@@ -77,27 +87,34 @@ impl BouncePool {
     }
 
     /// Copies the request's data into the pages: before a write.
-    pub(crate) fn fill(&self, id: JobId) {
+    pub(crate) fn fill(&self, id: CommandId) {
         copy(self.data(id), self.spans(id));
     }
 
     /// Copies the pages to the request's data: after a read.
-    pub(crate) fn empty(&self, id: JobId) {
+    pub(crate) fn empty(&self, id: CommandId) {
         copy(self.spans(id), self.data(id));
     }
 
-    /// The request has ended.
-    pub(crate) fn give_back(&mut self, id: JobId) {
+    /// The request has ended, wherever it was.
+    pub(crate) fn give_back(&mut self, id: CommandId) {
         if let Some(job) = self.jobs.get_mut(usize::from(id.0)) {
+            if job.pages.is_empty() {
+                self.waiting.retain(|other| *other != id);
+            }
             self.free.append(&mut job.pages);
             job.data.clear();
-            self.idle.push(id);
         }
     }
 
-    fn data(&self, id: JobId) -> impl Iterator<Item = Span> {
+    fn data(&self, id: CommandId) -> impl Iterator<Item = Span> {
         self.jobs.get(usize::from(id.0)).into_iter().flat_map(|job| job.data.iter().copied())
     }
+}
+
+/// The length of a request's memory.
+fn bytes(data: &[Span]) -> u32 {
+    data.iter().map(Span::len).fold(0, u32::saturating_add)
 }
 
 /// Copies from pieces to pieces that are cut elsewhere, up to the shorter end.

@@ -13,6 +13,7 @@
 
 use crate::registers::PAGE_BYTES;
 use luge_memory::{SharedArray, Span};
+use luge_spec::nvme::SubmissionEntry;
 use std::sync::atomic::Ordering;
 
 /// Entries of one page of a list.
@@ -74,6 +75,14 @@ impl ListPage {
 pub(crate) struct Prps {
     pub prp1: u64,
     pub prp2: u64,
+}
+
+impl Prps {
+    /// The command with these PRPs.
+    #[inline]
+    pub(crate) fn of(self, entry: SubmissionEntry) -> SubmissionEntry {
+        SubmissionEntry { prp1: self.prp1, prp2: self.prp2, ..entry }
+    }
 }
 
 /// The PRPs of some memory, with a list in `page` where it takes one; none where PRPs cannot

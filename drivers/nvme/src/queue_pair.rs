@@ -13,13 +13,13 @@
 //! Not here: the stages (`link`), who sets them (`recovery`), interrupts.
 
 use crate::Fault;
-use crate::bounce::{BouncePool, JobId};
+use crate::bounce::BouncePool;
 use crate::command;
 use crate::controller::Controller;
 use crate::format::{NamespaceId, NamespaceInfo};
 use crate::health::Health;
 use crate::link::{Link, Stage};
-use crate::prp::{ListPage, ListPages, Prps, describe};
+use crate::prp::{ListPages, Prps, describe};
 use crate::queue_memory::QueueMemory;
 use crate::recovery::TIMEOUT_TICKS;
 use crate::registers::{Doorbell, PAGE_BYTES, Registers};
@@ -61,22 +61,24 @@ impl QueuePair {
         let inner = controller.inner();
         let geometry = namespace.geometry;
         let transfer = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
-        let bounce_pages = u32::from(inner.options.bounce_pages).max(transfer);
+        let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
-        let link = controller.open_queue(device, lists.saturating_add(bounce_pages))?;
+        let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
+        let link = controller.open_queue(device, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
             OpenError::Device { device: device.to_owned(), reason: format!("no doorbells: {error}") }
         })?;
         let entries = link.memory.entries();
+        let slots = entries.saturating_sub(1);
         let (lists, bounce) = split_pages(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
             doorbells,
-            slots: Slots::new(entries.saturating_sub(1)),
+            slots: Slots::new(slots),
             lists: ListPages::new(lists),
-            bounce: BouncePool::new(bounce, transfer, geometry.spans_max),
+            bounce: BouncePool::new(bounce, slots, transfer, geometry.spans_max),
             geometry,
             namespace: namespace.id,
             health: inner.health.clone(),
@@ -87,49 +89,48 @@ impl QueuePair {
         })
     }
 
-    /// The request's command in the next free slot, and what becomes of its data.
+    /// PRPs for a request's memory, or for what else its command points to; none where it must bounce.
     #[inline]
-    fn build(
-        &mut self,
-        request: &Request<'_>,
-        id: CommandId,
-        bytes: u32,
-    ) -> Result<(SubmissionEntry, Data), Refusal> {
+    fn describe(&self, request: &Request<'_>, id: CommandId) -> Option<Prps> {
         let list = self.lists.of(id.0);
-        let (prps, data) = match request.operation {
-            Operation::Read | Operation::Write(_) => match describe(request.data.iter().copied(), list) {
-                Some(prps) => (prps, Data::Direct),
-                None => self.bounce(request, bytes, list)?,
-            },
+        match request.operation {
+            Operation::Read | Operation::Write(_) => describe(request.data.iter().copied(), list),
             Operation::Discard => {
                 let [first, second] = command::range(request).to_words();
-                list.set(0, first).and(list.set(1, second)).ok_or(Refusal::Failed(Status::Invalid))?;
-                (Prps { prp1: list.iova(), prp2: 0 }, Data::Direct)
+                list.set(0, first);
+                list.set(1, second);
+                Some(Prps { prp1: list.iova(), prp2: 0 })
             }
-            Operation::Flush | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
-                (Prps::default(), Data::Direct)
-            }
-        };
-        let entry = SubmissionEntry {
-            command_id: id.0,
-            namespace: self.namespace.0,
-            prp1: prps.prp1,
-            prp2: prps.prp2,
-            ..command::entry(request)
-        };
-        Ok((entry, data))
+            Operation::Flush | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Some(Prps::default()),
+        }
     }
 
+    /// Takes a request that goes through bounce pages, now or when there are enough.
     #[cold]
-    fn bounce(&mut self, request: &Request<'_>, bytes: u32, list: ListPage) -> Result<(Prps, Data), Refusal> {
-        let job = self.bounce.take(request.data, bytes).ok_or(Refusal::Full)?;
-        let prps = describe(self.bounce.spans(job), list).ok_or(Refusal::Failed(Status::Invalid))?;
+    fn submit_bounced(&mut self, request: &Request<'_>, id: CommandId, entry: SubmissionEntry) {
+        let data = match request.operation {
+            Operation::Read => Data::BouncedRead,
+            _ => Data::BouncedWrite,
+        };
         self.health.count_bounced();
-        if request.operation == Operation::Read {
-            return Ok((prps, Data::BouncedRead(job)));
+        self.slots.hold(request.tag, data);
+        self.bounce.wait(id, request.data, entry);
+        self.start_bounced();
+    }
+
+    /// Lets those go that waited for bounce pages, as far as there are some.
+    #[cold]
+    fn start_bounced(&mut self) {
+        while self.submissions.space() > 0
+            && let Some((id, entry)) = self.bounce.next_ready()
+        {
+            let prps = describe(self.bounce.spans(id), self.lists.of(id.0));
+            let prps = prps.expect("whole pages, no more than the largest transfer has");
+            if self.slots.start(id, self.health.tick()) == Some(Data::BouncedWrite) {
+                self.bounce.fill(id);
+            }
+            self.submissions.push(prps.of(entry));
         }
-        self.bounce.fill(job);
-        Ok((prps, Data::BouncedWrite(job)))
     }
 
     /// Takes completions, as many as there are and fit.
@@ -149,6 +150,16 @@ impl QueuePair {
             self.completions.prefetch();
             self.doorbells.ring(Doorbell::CompletionHead, self.completions.head());
         }
+        if self.bounce.waiting() > 0 {
+            self.start_bounced();
+            self.commit();
+        }
+    }
+
+    /// How many entries can be added for requests that do not wait.
+    #[inline]
+    fn space(&self) -> u16 {
+        self.submissions.space().saturating_sub(self.bounce.waiting())
     }
 
     #[inline]
@@ -169,21 +180,19 @@ impl QueuePair {
     /// Hands a request's end out. There is room: the caller has looked.
     #[inline]
     fn finish(&mut self, ended: Ended, status: Status, done: &mut Completions) {
-        match ended.data {
-            Data::Direct => {}
-            Data::BouncedWrite(job) => self.bounce.give_back(job),
-            Data::BouncedRead(job) => self.finish_bounced_read(job, status),
+        if ended.data != Data::Direct {
+            self.finish_bounced(ended, status);
         }
         let pushed = done.push(ended.tag, status);
         debug_assert!(pushed.is_ok(), "room was asked for");
     }
 
     #[cold]
-    fn finish_bounced_read(&mut self, job: JobId, status: Status) {
-        if status == Status::Success {
-            self.bounce.empty(job);
+    fn finish_bounced(&mut self, ended: Ended, status: Status) {
+        if ended.data == Data::BouncedRead && status == Status::Success {
+            self.bounce.empty(ended.id);
         }
-        self.bounce.give_back(job);
+        self.bounce.give_back(ended.id);
     }
 
     /// Once a tick, when nothing waits to be collected: has a command been forgotten?
@@ -227,7 +236,7 @@ impl Channel for QueuePair {
     #[inline]
     fn room(&self) -> usize {
         match self.link.stage() {
-            Stage::Running if !self.lost => self.slots.free().min(self.submissions.space().into()),
+            Stage::Running if !self.lost => self.slots.free().min(self.space().into()),
             // So that requests come, and fail.
             Stage::Gone => self.slots.free(),
             _ => 0,
@@ -236,22 +245,28 @@ impl Channel for QueuePair {
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        let bytes = command::check(&self.geometry, request).map_err(Refusal::Failed)?;
+        self.geometry.check(request).map_err(Refusal::Failed)?;
         match self.link.stage() {
-            Stage::Running if !self.lost && self.submissions.space() > 0 => {}
+            Stage::Running if !self.lost && self.space() > 0 => {}
             Stage::Gone => return Err(Refusal::Failed(Status::Gone)),
             _ => return Err(Refusal::Full),
         }
         let id = self.slots.next().ok_or(Refusal::Full)?;
-        let (entry, data) = self.build(request, id, bytes)?;
-        self.slots.take(request.tag, data, self.health.tick());
-        self.submissions.push(entry);
+        let namespace = self.namespace.0;
+        let entry = SubmissionEntry { command_id: id.0, namespace, ..command::entry(request) };
+        match self.describe(request, id) {
+            Some(prps) => {
+                self.slots.take(request.tag, self.health.tick());
+                self.submissions.push(prps.of(entry));
+            }
+            None => self.submit_bounced(request, id, entry),
+        }
         Ok(())
     }
 
     #[inline]
     fn commit(&mut self) {
-        if let Some(tail) = self.submissions.to_ring()
+        if let Some(tail) = self.submissions.take_tail()
             && self.link.stage() == Stage::Running
         {
             self.doorbells.ring(Doorbell::SubmissionTail, tail);

@@ -59,7 +59,7 @@ impl SubmissionRing {
 
     /// The tail for the doorbell, if the controller was told another one last.
     #[inline]
-    pub(crate) fn to_ring(&mut self) -> Option<u16> {
+    pub(crate) fn take_tail(&mut self) -> Option<u16> {
         let tail = self.tail;
         (std::mem::replace(&mut self.rung, tail) != tail).then_some(tail)
     }

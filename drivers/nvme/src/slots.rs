@@ -1,14 +1,13 @@
-//! Commands in flight: one slot each, whose number is the command identifier.
+//! Requests in flight: one slot each, whose number is the command identifier.
 //!
 //! Path: tags wait here between submit and poll.
 //!
 //! Invariants
-//! - A slot ends once: what the SSD completes twice, or invents, is a fault.
+//! - A request ends once: what the SSD completes twice, invents, or never got is a fault.
 //!
 //! Not here: what the commands are (`command`).
 
 use crate::Fault;
-use crate::bounce::JobId;
 use luge_block::Tag;
 
 /// A command identifier: the number of its slot.
@@ -21,17 +20,32 @@ pub(crate) struct CommandId(pub u16);
 pub(crate) enum Data {
     /// Nothing: the SSD used the request's own memory, if any.
     Direct,
-    /// The bounce pages are free again.
-    BouncedWrite(JobId),
-    /// The bounce pages are copied to the request's memory, and free again.
-    BouncedRead(JobId),
+    /// Its bounce pages are free again.
+    BouncedWrite,
+    /// Its bounce pages are copied to the request's memory, and free again.
+    BouncedRead,
 }
 
-/// A command that was in flight.
+/// A request that has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ended {
+    pub id: CommandId,
     pub tag: Tag,
     pub data: Data,
+}
+
+/// Where a slot's request is: 1 free, 2 waiting for bounce pages, 3 with the SSD.
+///
+/// ```text
+///   1 --take--> 3 --end--> 1
+///   1 --hold--> 2 --start--> 3
+///               2, 3 --end_any--> 1
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    Waiting,
+    InFlight,
 }
 
 /// Sixteen bytes: four slots to a cache line.
@@ -39,10 +53,10 @@ pub(crate) struct Ended {
 #[repr(align(16))]
 struct Slot {
     tag: Tag,
-    /// The tick in which it was taken.
+    /// The tick in which it went to the SSD.
     since: u32,
     data: Data,
-    in_flight: bool,
+    state: State,
 }
 
 /// The slots of one queue pair.
@@ -54,7 +68,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(count: u16) -> Self {
-        let slot = Slot { tag: Tag::default(), since: 0, data: Data::Direct, in_flight: false };
+        let slot = Slot { tag: Tag::default(), since: 0, data: Data::Direct, state: State::Free };
         Self {
             slots: vec![slot; count.into()].into_boxed_slice(),
             free: (0..count).rev().map(CommandId).collect(),
@@ -67,48 +81,69 @@ impl Slots {
         self.free.len()
     }
 
-    /// How many are in flight.
+    /// How many are not.
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.slots.len().saturating_sub(self.free.len())
     }
 
-    /// The slot that the next `take` will take.
+    /// The slot that `take` or `hold` will take next.
     #[inline]
     pub(crate) fn next(&self) -> Option<CommandId> {
         self.free.last().copied()
     }
 
-    /// Takes that slot.
+    /// 1 to 3: takes the next slot for a request that goes to the SSD now.
     #[inline]
-    pub(crate) fn take(&mut self, tag: Tag, data: Data, tick: u32) {
-        let next = self.free.pop();
-        if let Some(slot) = next.and_then(|id| self.slots.get_mut(usize::from(id.0))) {
-            *slot = Slot { tag, since: tick, data, in_flight: true };
-        }
+    pub(crate) fn take(&mut self, tag: Tag, tick: u32) {
+        self.fill_next(Slot { tag, since: tick, data: Data::Direct, state: State::InFlight });
     }
 
-    /// Ends a command that the SSD says it has completed.
+    /// 1 to 2: takes the next slot for a request that waits for bounce pages.
+    pub(crate) fn hold(&mut self, tag: Tag, data: Data) {
+        self.fill_next(Slot { tag, since: 0, data, state: State::Waiting });
+    }
+
+    /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
+    pub(crate) fn start(&mut self, id: CommandId, tick: u32) -> Option<Data> {
+        let slot = self.slots.get_mut(usize::from(id.0)).filter(|slot| slot.state == State::Waiting)?;
+        (slot.state, slot.since) = (State::InFlight, tick);
+        Some(slot.data)
+    }
+
+    /// 3 to 1: ends a command that the SSD says it has completed.
     #[inline]
     pub(crate) fn end(&mut self, id: CommandId) -> Result<Ended, Fault> {
         let slot = self.slots.get_mut(usize::from(id.0)).ok_or(Fault::UnknownCommand)?;
-        if !slot.in_flight {
+        if slot.state != State::InFlight {
             return Err(Fault::NotInFlight);
         }
-        slot.in_flight = false;
+        slot.state = State::Free;
         self.free.push(id);
-        Ok(Ended { tag: slot.tag, data: slot.data })
+        Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
 
-    /// Ends any command in flight: after a reset.
+    /// 2 or 3 to 1: ends any request, after a reset.
     pub(crate) fn end_any(&mut self) -> Option<Ended> {
-        let (id, _) = (0..).zip(&*self.slots).find(|(_, slot)| slot.in_flight)?;
-        self.end(CommandId(id)).ok()
+        let (id, slot) = (0..).zip(&mut *self.slots).find(|(_, slot)| slot.state != State::Free)?;
+        let id = CommandId(id);
+        slot.state = State::Free;
+        self.free.push(id);
+        Some(Ended { id, tag: slot.tag, data: slot.data })
     }
 
-    /// Whether a command has been in flight for `ticks` ticks.
+    #[inline]
+    fn fill_next(&mut self, with: Slot) {
+        let next = self.free.pop();
+        if let Some(slot) = next.and_then(|id| self.slots.get_mut(usize::from(id.0))) {
+            *slot = with;
+        }
+    }
+
+    /// Whether a command has been with the SSD for `ticks` ticks.
     pub(crate) fn any_older(&self, ticks: u32, now: u32) -> bool {
-        self.slots.iter().any(|slot| slot.in_flight && now.wrapping_sub(slot.since) >= ticks)
+        let old = |slot: &Slot| now.wrapping_sub(slot.since) >= ticks;
+        self.slots.iter().any(|slot| slot.state == State::InFlight && old(slot))
     }
 }
 
@@ -127,7 +162,7 @@ mod tests {
     fn a_command_ends_once() {
         let mut slots = Slots::new(2);
         let id = slots.next().unwrap();
-        slots.take(TAG, Data::Direct, 0);
+        slots.take(TAG, 0);
         assert_eq!(slots.end(id).unwrap().tag, TAG);
         assert_eq!(slots.end(id), Err(Fault::NotInFlight));
         assert_eq!(slots.end(CommandId(2)), Err(Fault::UnknownCommand));
@@ -135,9 +170,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_waits_is_not_the_ssds_to_complete() {
+        let mut slots = Slots::new(1);
+        let id = slots.next().unwrap();
+        slots.hold(TAG, Data::BouncedRead);
+        assert_eq!((slots.end(id), slots.in_flight()), (Err(Fault::NotInFlight), 1));
+        assert_eq!((slots.start(id, 0), slots.start(id, 0)), (Some(Data::BouncedRead), None));
+        assert_eq!(slots.end(id), Ok(Ended { id, tag: TAG, data: Data::BouncedRead }));
+    }
+
+    #[test]
     fn age_is_counted_across_the_wrap_of_the_tick() {
         let mut slots = Slots::new(2);
-        slots.take(TAG, Data::Direct, u32::MAX);
+        slots.take(TAG, u32::MAX);
         assert!(!slots.any_older(3, 1) && slots.any_older(3, 2));
         assert!(slots.end_any().is_some() && slots.end_any().is_none());
         assert!(!slots.any_older(3, 2));

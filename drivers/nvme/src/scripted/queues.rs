@@ -1,0 +1,81 @@
+//! The device side of rings.
+
+use super::memory::Reach;
+use luge_memory::SharedArray;
+use luge_spec::nvme::{CompletionEntry, StatusCode, StatusField, SubmissionEntry};
+use std::sync::atomic::Ordering;
+
+/// The value of a doorbell: what is above 16 bits is reserved.
+pub(super) const fn low_half(value: u32) -> u16 {
+    (value & 0xffff) as u16
+}
+
+/// A submission queue, as the SSD sees it.
+#[derive(Clone)]
+pub(super) struct Submissions {
+    pub words: SharedArray<u64>,
+    pub entries: u16,
+    pub head: u16,
+    pub completions: u16,
+}
+
+impl Submissions {
+    pub(super) fn new(reach: &Reach, iova: u64, entries: u16, completions: u16) -> Option<Self> {
+        let words = SharedArray::new(reach.span(iova, u32::from(entries) * 64)?)?;
+        Some(Self { words, entries, head: 0, completions })
+    }
+
+    /// Fetches an entry, if the tail is further.
+    pub(super) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
+        if self.head == tail {
+            return None;
+        }
+        let first = u32::from(self.head) * 8;
+        let mut words = [0; 8];
+        for (index, word) in (first..).zip(&mut words) {
+            *word = self.words.load(index, Ordering::Relaxed);
+        }
+        self.head = (self.head + 1) % self.entries;
+        Some(SubmissionEntry::from_words(words))
+    }
+}
+
+/// A completion queue, as the SSD sees it.
+#[derive(Clone)]
+pub(super) struct Completed {
+    pub words: SharedArray<u64>,
+    pub entries: u16,
+    pub tail: u16,
+    pub phase: bool,
+}
+
+impl Completed {
+    pub(super) fn new(reach: &Reach, iova: u64, entries: u16) -> Option<Self> {
+        let words = SharedArray::new(reach.span(iova, u32::from(entries) * 16)?)?;
+        Some(Self { words, entries, tail: 0, phase: true })
+    }
+
+    /// Whether another completion would overwrite one that the host has not taken.
+    pub(super) fn full(&self, head: u16) -> bool {
+        (self.tail + 1) % self.entries == head
+    }
+
+    /// Posts a completion with the right phase tag.
+    pub(super) fn post(&mut self, code: StatusCode, entry: CompletionEntry) {
+        let entry = CompletionEntry { status: StatusField::new(code, self.phase), ..entry };
+        let [low, high] = entry.to_words();
+        let first = u32::from(self.tail) * 2;
+        self.words.store(first, low, Ordering::Relaxed);
+        // Release: the phase tag comes last.
+        self.words.store(first + 1, high, Ordering::Release);
+        self.tail = (self.tail + 1) % self.entries;
+        self.phase ^= self.tail == 0;
+    }
+
+    /// Flips the phase tag of the next entry, whatever is in it.
+    pub(super) fn lie(&self) {
+        let at = u32::from(self.tail) * 2 + 1;
+        let stale = self.words.load(at, Ordering::Relaxed);
+        self.words.store(at, stale ^ 1 << 48, Ordering::Release);
+    }
+}

@@ -1,0 +1,175 @@
+//! An SSD, its controller, and buffers: a test is then three to eight lines.
+
+#![expect(unsafe_code, reason = "spans of DMA memory are addresses")]
+
+use super::{Script, ScriptedSsd};
+use crate::{Controller, ControllerError, Options};
+use luge_block::{
+    Blocks, Channel, Completion, Completions, CoreId, Device, Lba, Operation, Request, Status, Tag,
+};
+use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of a rig's buffers.
+const BUFFER_BYTES: u32 = 8 << 20;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A scripted SSD with its controller brought up.
+pub struct Rig {
+    /// The SSD.
+    pub ssd: Arc<ScriptedSsd>,
+    /// Its controller.
+    pub controller: Arc<Controller>,
+    space: Arc<DmaSpace>,
+    buffers: DmaMemory,
+}
+
+impl Rig {
+    /// Small queues, ordinary pages, a timeout that a test can wait for.
+    #[must_use]
+    pub fn options() -> Options {
+        Options {
+            queue_entries: 16,
+            command_timeout: Duration::from_millis(400),
+            pages: PageSize::Base,
+            bounce_pages: 64,
+            ..Options::default()
+        }
+    }
+
+    /// Brings an SSD up.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[must_use]
+    pub fn new(script: Script) -> Self {
+        Self::with(script, Self::options()).expect("the scripted SSD comes up")
+    }
+
+    /// Brings an SSD up, or not.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Panics
+    /// If there is no memory.
+    pub fn with(script: Script, options: Options) -> Result<Self, ControllerError> {
+        let space = DmaSpace::new();
+        let ssd = ScriptedSsd::new(script, &space);
+        let controller = Controller::start(ssd.function(), space.clone(), options)?;
+        let buffers = DmaMemory::allocate(&space, BUFFER_BYTES.into(), PageSize::Base, None);
+        Ok(Self { ssd, controller, space, buffers: buffers.expect("buffers") })
+    }
+
+    /// The space that the SSD sees.
+    #[must_use]
+    pub fn space(&self) -> &Arc<DmaSpace> {
+        &self.space
+    }
+
+    /// A channel of the first namespace.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn channel(&self) -> Box<dyn Channel> {
+        self.controller.namespaces()[0].open(CoreId(0)).expect("a queue pair")
+    }
+
+    /// A piece of the buffers.
+    ///
+    /// # Panics
+    /// If they are shorter.
+    #[must_use]
+    pub fn buffer(&self, offset: u64, len: u32) -> Span {
+        // SAFETY: the rig outlives the spans of its test.
+        unsafe { self.buffers.span(offset, len) }.expect("inside of the buffers")
+    }
+
+    /// Submits and commits one request, and returns its completion; steps the SSD meanwhile.
+    ///
+    /// # Panics
+    /// If it is refused, or does not complete in time.
+    pub fn run(&self, channel: &mut dyn Channel, operation: Operation, lba: Lba, data: &[Span]) -> Status {
+        let block_bytes = self.controller.namespaces()[0].geometry().block_bytes;
+        let blocks = data.iter().map(Span::len).sum::<u32>() / block_bytes;
+        self.run_blocks(channel, &Request { tag: Tag::default(), operation, lba, blocks, data })
+    }
+
+    /// As [`Self::run`], with a request of the caller's.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn run_blocks(&self, channel: &mut dyn Channel, request: &Request<'_>) -> Status {
+        channel.submit(request).expect("taken");
+        channel.commit();
+        let done = self.drain(channel);
+        assert_eq!(done.len(), 1, "one request, one completion");
+        assert_eq!(done[0].tag, request.tag);
+        done[0].status
+    }
+
+    /// Steps and polls until nothing is in flight.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn drain(&self, channel: &mut dyn Channel) -> Vec<Completion> {
+        let mut all = Vec::new();
+        Self::until("nothing is in flight", || {
+            self.ssd.step();
+            let mut done = Completions::default();
+            channel.poll(&mut done);
+            all.extend_from_slice(done.as_slice());
+            channel.in_flight() == 0
+        });
+        all
+    }
+
+    /// Polls until the channel has room again: after a reset.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn until_room(&self, channel: &mut dyn Channel) {
+        Self::until("there is room", || {
+            let mut done = Completions::default();
+            channel.poll(&mut done);
+            assert!(done.as_slice().is_empty(), "nothing was in flight");
+            channel.room() > 0
+        });
+    }
+
+    /// Waits for a condition, with a deadline.
+    ///
+    /// # Panics
+    /// If it does not come true in time.
+    pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Blocks of the first namespace.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks {
+        self.controller.namespaces()[0].geometry().blocks
+    }
+}
+
+/// Numbers that a seed determines.
+pub struct Lcg(pub u64);
+
+impl Lcg {
+    /// The next one below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (self.0 >> 33) % bound
+    }
+}

@@ -1,0 +1,140 @@
+//! What a scripted SSD says of itself, and how it misbehaves.
+
+use luge_spec::nvme::{StatusCode, Version, oncs};
+
+/// A namespace of a scripted SSD.
+#[derive(Clone, Debug)]
+pub struct ScriptedNamespace {
+    /// Its identifier.
+    pub id: u32,
+    /// Size in blocks.
+    pub blocks: u64,
+    /// LBADS.
+    pub block_shift: u8,
+    /// MS.
+    pub metadata_bytes: u16,
+    /// DPS.
+    pub protection: u8,
+    /// NSATTR bit 0.
+    pub read_only: bool,
+}
+
+impl ScriptedNamespace {
+    /// A plain one of 4 MiB.
+    #[must_use]
+    pub fn new(id: u32, block_shift: u8) -> Self {
+        let blocks = 4 << 20 >> block_shift;
+        Self { id, blocks, block_shift, metadata_bytes: 0, protection: 0, read_only: false }
+    }
+}
+
+/// What follows when CC.EN becomes 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Enabling {
+    /// CSTS.RDY becomes 1.
+    Ready,
+    /// Nothing.
+    Never,
+    /// CSTS.CFS becomes 1.
+    Fatal,
+}
+
+/// What happens to one I/O command instead of what should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mischief {
+    /// It completes with an error.
+    Status(StatusCode),
+    /// It is executed, but completed under an identifier that no slot has.
+    UnknownId,
+    /// It is completed twice.
+    Twice,
+    /// It is completed in the name of another submission queue.
+    WrongQueue,
+    /// It is completed with a submission queue head that nobody submitted up to.
+    HeadPastTail,
+    /// It is completed with a submission queue head outside of the queue.
+    HeadOutside,
+    /// Besides, the phase tag of the next completion entry flips, with nothing behind it.
+    LyingPhase,
+    /// It is never completed.
+    Silence,
+    /// It is never completed, and the SSD reports a fatal error.
+    Fatal,
+    /// It is never completed, and the SSD is gone.
+    Vanish,
+}
+
+/// What a scripted SSD is like. May change while it runs.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// CAP.MQES.
+    pub queue_entries_z: u16,
+    /// CAP.DSTRD.
+    pub stride_log: u8,
+    /// CAP.TO.
+    pub timeout_500ms: u8,
+    /// CAP.MPSMIN.
+    pub page_min_log: u8,
+    /// CAP.CSS bit 0.
+    pub nvm_commands: bool,
+    /// VS.
+    pub version: Version,
+    /// MDTS.
+    pub transfer_max: u8,
+    /// ONCS.
+    pub oncs: u16,
+    /// VWC.
+    pub volatile_cache: u8,
+    /// AERL.
+    pub event_limit_z: u8,
+    /// I/O queue pairs it gives.
+    pub queue_pairs: u16,
+    /// SN.
+    pub serial: &'static str,
+    /// Namespaces, in ascending order.
+    pub namespaces: Vec<ScriptedNamespace>,
+    /// MSI-X vectors.
+    pub vectors: u16,
+    /// What follows when CC.EN becomes 1.
+    pub enabling: Enabling,
+    /// Whether CSTS.RDY follows when CC.EN becomes 0.
+    pub disable_works: bool,
+    /// Whether a function reset does.
+    pub reset_works: bool,
+    /// Whether bus mastering can be taken away.
+    pub bus_master_works: bool,
+    /// Whether a shutdown is ever confirmed.
+    pub shutdown_works: bool,
+    /// Whether I/O queues are created.
+    pub queues_work: bool,
+    /// Whether it is in its slot.
+    pub present: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            queue_entries_z: 1023,
+            stride_log: 0,
+            timeout_500ms: 1,
+            page_min_log: 0,
+            nvm_commands: true,
+            version: Version(0x0001_0400),
+            transfer_max: 5,
+            oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
+            volatile_cache: 1,
+            event_limit_z: 3,
+            queue_pairs: 4,
+            serial: "LUGE-0001",
+            namespaces: vec![ScriptedNamespace::new(1, 9)],
+            vectors: 0,
+            enabling: Enabling::Ready,
+            disable_works: true,
+            reset_works: true,
+            bus_master_works: true,
+            shutdown_works: true,
+            queues_work: true,
+            present: true,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The scripted SSD: its state, and its turn.
+
+use super::disk::Disk;
+use super::function::{ScriptedFunction, doorbell_span};
+use super::memory::Reach;
+use super::partner::NullPartner;
+use super::queues::{Completed, Submissions, low_half};
+use super::script::{Enabling, Mischief, Script};
+use luge_memory::{DmaMemory, DmaSpace, PageSize, PciFunction, SharedArray};
+use luge_spec::nvme::{AsyncEvent, CompletionEntry, Configuration, StatusCode, SubmissionEntry};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Bytes of doorbells: room for every queue at every stride in use.
+pub(super) const DOORBELL_BYTES: u32 = 0x4000;
+
+/// What a scripted SSD has seen.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// CC.EN from 1 to 0.
+    pub controller_resets: u32,
+    /// Function resets that worked.
+    pub function_resets: u32,
+    /// Shutdown notifications.
+    pub shutdowns: u32,
+    /// I/O queues there were at the last of them.
+    pub queues_at_shutdown: usize,
+    /// I/O commands that were executed.
+    pub executed: u64,
+}
+
+/// A scripted SSD. Shared by a test and the driver's function.
+pub struct ScriptedSsd {
+    pub(super) reach: Arc<Reach>,
+    pub(super) state: Mutex<State>,
+    pub(super) doorbells: DmaMemory,
+}
+
+/// What is behind its registers.
+pub(super) struct State {
+    pub script: Script,
+    pub disks: BTreeMap<u32, Disk>,
+    pub configuration: Configuration,
+    pub status: u32,
+    pub admin: [u64; 3],
+    pub submissions: BTreeMap<u16, Submissions>,
+    pub completions: BTreeMap<u16, Completed>,
+    pub event_requests: Vec<u16>,
+    /// Event types that wait for their log page to be read.
+    pub masked: Vec<u8>,
+    pub events: VecDeque<AsyncEvent>,
+    pub interrupt: Option<OwnedFd>,
+    pub mischief: VecDeque<Option<Mischief>>,
+    pub account: Account,
+    pub last: Vec<SubmissionEntry>,
+    pub doorbells: SharedArray<u32>,
+}
+
+impl ScriptedSsd {
+    /// An SSD with zeroes on it, its IOMMU attached to `space`.
+    ///
+    /// # Panics
+    /// If there is no memory.
+    #[must_use]
+    pub fn new(script: Script, space: &DmaSpace) -> Arc<Self> {
+        let doorbells = DmaMemory::allocate(&DmaSpace::new(), DOORBELL_BYTES.into(), PageSize::Base, None)
+            .expect("a few pages");
+        let reach = Arc::new(Reach::default());
+        space.attach(reach.clone()).expect("the scripted IOMMU takes every address");
+        let words = doorbell_span(&doorbells, 0, DOORBELL_BYTES).and_then(SharedArray::new);
+        let state = State::new(script, words.expect("doorbells are aligned"));
+        Arc::new(Self { reach, state: Mutex::new(state), doorbells })
+    }
+
+    /// The function that the driver takes over.
+    #[must_use]
+    pub fn function(self: &Arc<Self>) -> Box<dyn PciFunction> {
+        Box::new(ScriptedFunction::new(self.clone()))
+    }
+
+    /// Serves the I/O queues: all that was rung in. Returns how many commands that was.
+    pub fn step(&self) -> usize {
+        self.lock().serve_io(&self.reach)
+    }
+
+    /// Changes the script.
+    pub fn script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.lock().script);
+    }
+
+    /// What happens to the I/O commands to come, one by one; none for those that go well.
+    pub fn misbehave(&self, mischief: impl IntoIterator<Item = Option<Mischief>>) {
+        self.lock().mischief.extend(mischief);
+    }
+
+    /// Tells the host of an event, as soon as it allows.
+    pub fn raise(&self, event: AsyncEvent) {
+        let mut state = self.lock();
+        state.events.push_back(event);
+        state.send_events();
+    }
+
+    /// CSTS.CFS becomes 1.
+    pub fn fail(&self) {
+        self.lock().status |= 2;
+    }
+
+    /// What it has seen.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.lock().account
+    }
+
+    /// I/O commands executed since the last call, in order.
+    #[must_use]
+    pub fn take_commands(&self) -> Vec<SubmissionEntry> {
+        std::mem::take(&mut self.lock().last)
+    }
+
+    /// Accesses to memory that were not allowed.
+    #[must_use]
+    pub fn dma_faults(&self) -> usize {
+        self.reach.faults()
+    }
+
+    /// I/O queue pairs that exist.
+    #[must_use]
+    pub fn io_queues(&self) -> usize {
+        self.lock().submissions.keys().filter(|&&id| id != 0).count()
+    }
+
+    /// The tail doorbell of a queue as it was last written.
+    #[must_use]
+    pub fn tail(&self, queue: u16) -> u32 {
+        self.lock().queue_doorbells(queue).0.into()
+    }
+
+    /// Reads blocks of a namespace's media.
+    #[must_use]
+    pub fn media(&self, namespace: u32, lba: u64, blocks: u32) -> Vec<u8> {
+        self.lock().disks[&namespace].bytes(lba, blocks).to_vec()
+    }
+
+    /// Whether it may access memory.
+    #[must_use]
+    pub fn is_bus_master(&self) -> bool {
+        self.reach.bus_master.load(Ordering::Relaxed)
+    }
+
+    /// Serves a queue from another thread; [`Self::step`] must not be called meanwhile.
+    #[must_use]
+    pub fn null_partner(self: &Arc<Self>, queue: u16) -> Option<NullPartner> {
+        let state = self.lock();
+        let submissions = state.submissions.get(&queue)?.clone();
+        let completions = state.completions.get(&submissions.completions)?.clone();
+        let tail = state.doorbell_index(queue, 0);
+        Some(NullPartner::new(submissions, completions, state.doorbells, tail))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no scripted SSD panics")
+    }
+}
+
+impl State {
+    fn new(script: Script, doorbells: SharedArray<u32>) -> Self {
+        let disks = script.namespaces.iter().map(|namespace| (namespace.id, Disk::new(namespace))).collect();
+        Self {
+            script,
+            disks,
+            configuration: Configuration(0),
+            status: 0,
+            admin: [0; 3],
+            submissions: BTreeMap::new(),
+            completions: BTreeMap::new(),
+            event_requests: Vec::new(),
+            masked: Vec::new(),
+            events: VecDeque::new(),
+            interrupt: None,
+            mischief: VecDeque::new(),
+            account: Account::default(),
+            last: Vec::new(),
+            doorbells,
+        }
+    }
+
+    /// Tail and head doorbell of a queue.
+    fn queue_doorbells(&self, queue: u16) -> (u16, u16) {
+        let load = |which| self.doorbells.load(self.doorbell_index(queue, which), Ordering::Acquire);
+        (low_half(load(0)), low_half(load(1)))
+    }
+
+    /// Doorbells are zero when their queue comes into being.
+    pub(super) fn clear_doorbell(&self, queue: u16, which: u32) {
+        self.doorbells.store(self.doorbell_index(queue, which), 0, Ordering::Release);
+    }
+
+    fn doorbell_index(&self, queue: u16, which: u32) -> u32 {
+        (u32::from(queue) * 2 + which) << self.script.stride_log
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.script.present && self.status & 3 == 1
+    }
+
+    /// CC was written.
+    pub(super) fn configure(&mut self, new: Configuration, reach: &Reach) {
+        let old = std::mem::replace(&mut self.configuration, new);
+        if new.shutting_down() && !old.shutting_down() {
+            self.account.shutdowns += 1;
+            self.account.queues_at_shutdown = self.submissions.len().saturating_sub(1);
+            self.status |= if self.script.shutdown_works { 2 << 2 } else { 1 << 2 };
+        }
+        match (old.enabled(), new.enabled()) {
+            (false, true) => self.enable(reach),
+            (true, false) => {
+                self.account.controller_resets += 1;
+                if self.script.disable_works {
+                    self.forget();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// As after power-on.
+    pub(super) fn forget(&mut self) {
+        self.configuration = Configuration(0);
+        self.status = 0;
+        self.submissions.clear();
+        self.completions.clear();
+        self.event_requests.clear();
+        self.masked.clear();
+    }
+
+    fn enable(&mut self, reach: &Reach) {
+        let [sizes, asq, acq] = self.admin;
+        match self.script.enabling {
+            Enabling::Never => {}
+            Enabling::Fatal => self.status = 2,
+            Enabling::Ready => {
+                let entries = |z: u64| u16::try_from((z & 0xfff) + 1).expect("12 bits");
+                let submissions = Submissions::new(reach, asq, entries(sizes), 0);
+                let completions = Completed::new(reach, acq, entries(sizes >> 16));
+                if let (Some(submissions), Some(completions)) = (submissions, completions) {
+                    self.submissions.insert(0, submissions);
+                    self.completions.insert(0, completions);
+                    self.status = 1;
+                }
+            }
+        }
+    }
+
+    /// Serves the admin queue up to its doorbell.
+    pub(super) fn serve_admin(&mut self, reach: &Reach, tail: u16) {
+        while self.running() {
+            let Some(entry) = self.submissions.get_mut(&0).and_then(|queue| queue.fetch(tail)) else { break };
+            if let Some((code, result)) = self.execute_admin(reach, &entry) {
+                self.complete(0, &entry, code, result);
+            }
+            self.send_events();
+        }
+    }
+
+    fn serve_io(&mut self, reach: &Reach) -> usize {
+        let queues: Vec<u16> = self.submissions.keys().copied().filter(|&id| id != 0).collect();
+        let mut served = 0;
+        for id in queues {
+            let (tail, head) = self.queue_doorbells(id);
+            while self.running() && !self.completions[&id].full(head) {
+                let Some(entry) = self.submissions.get_mut(&id).and_then(|queue| queue.fetch(tail)) else {
+                    break;
+                };
+                self.serve_one(reach, id, &entry);
+                served += 1;
+            }
+        }
+        served
+    }
+
+    fn serve_one(&mut self, reach: &Reach, queue: u16, entry: &SubmissionEntry) {
+        self.last.push(*entry);
+        let mischief = self.mischief.pop_front().flatten();
+        match mischief {
+            Some(Mischief::Silence) => return,
+            Some(Mischief::Fatal) => return self.status |= 2,
+            Some(Mischief::Vanish) => return self.script.present = false,
+            Some(Mischief::Status(code)) => return self.complete(queue, entry, code, 0),
+            _ => {}
+        }
+        self.account.executed += 1;
+        let code = match self.disks.get_mut(&entry.namespace) {
+            Some(disk) => disk.execute(reach, entry),
+            None => StatusCode::INVALID_NAMESPACE,
+        };
+        self.complete_oddly(queue, entry, code, mischief);
+    }
+
+    fn complete_oddly(
+        &mut self,
+        queue: u16,
+        entry: &SubmissionEntry,
+        code: StatusCode,
+        mischief: Option<Mischief>,
+    ) {
+        let head = self.submissions[&queue].head;
+        let completion = CompletionEntry {
+            submission_head: match mischief {
+                Some(Mischief::HeadPastTail) => head.wrapping_sub(2) % self.submissions[&queue].entries,
+                Some(Mischief::HeadOutside) => self.submissions[&queue].entries + head,
+                _ => head,
+            },
+            submission_queue: if mischief == Some(Mischief::WrongQueue) { queue + 1 } else { queue },
+            command_id: if mischief == Some(Mischief::UnknownId) { 0xfffe } else { entry.command_id },
+            ..CompletionEntry::default()
+        };
+        let Some(queue) = self.completions.get_mut(&queue) else { return };
+        queue.post(code, completion);
+        match mischief {
+            Some(Mischief::Twice) => queue.post(code, completion),
+            Some(Mischief::LyingPhase) => queue.lie(),
+            _ => {}
+        }
+    }
+
+    pub(super) fn complete(&mut self, queue: u16, entry: &SubmissionEntry, code: StatusCode, result: u32) {
+        let Some(submissions) = self.submissions.get(&queue) else { return };
+        let completion = CompletionEntry {
+            result,
+            result_high: 0,
+            submission_head: submissions.head,
+            submission_queue: queue,
+            command_id: entry.command_id,
+            status: Default::default(),
+        };
+        let to = submissions.completions;
+        if let Some(completions) = self.completions.get_mut(&to) {
+            completions.post(code, completion);
+        }
+        if let Some(fd) = self.interrupt.as_ref().filter(|_| queue == 0) {
+            let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Answers event requests, one per event of a type that is not masked.
+    pub(super) fn send_events(&mut self) {
+        while let Some(event) = self.events.front().copied() {
+            if self.masked.contains(&event.log_page()) {
+                return;
+            }
+            let Some(command_id) = self.event_requests.pop() else { return };
+            self.events.pop_front();
+            self.masked.push(event.log_page());
+            let entry = SubmissionEntry { command_id, ..SubmissionEntry::default() };
+            self.complete(0, &entry, StatusCode::SUCCESS, event.0);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The control plane while it runs: events, health, shutdown.
+
+use luge_block::{Completions, Device, Lba, Operation, Request, Status, Tag};
+use luge_nvme::ControllerState;
+use luge_nvme::scripted::{Rig, Script};
+use luge_spec::nvme::AsyncEvent;
+
+/// Temperature above its threshold; the SMART log tells more.
+const HOT: AsyncEvent = AsyncEvent(0x02_01_01);
+
+#[test]
+fn health_is_read_from_the_ssd() {
+    let smart = Rig::new(Script::default()).controller.smart().unwrap();
+    assert_eq!((smart.temperature_kelvin(), smart.power_cycles), (300, 7));
+    assert_eq!(smart.data_units_written, 1 << 70);
+}
+
+fn events_arrive(script: Script) {
+    let rig = Rig::new(script);
+    // One more than the SSD holds requests for, so that they must be armed again; two of a
+    // kind, so that its log page must be read.
+    let sent = [HOT, AsyncEvent::NAMESPACES_CHANGED, HOT, HOT, AsyncEvent(0x01_03_00), HOT];
+    sent.into_iter().for_each(|event| rig.ssd.raise(event));
+    Rig::until("all events were read", || rig.controller.events().len() == sent.len());
+    assert_eq!(rig.controller.events(), sent);
+    assert_eq!(rig.ssd.account().controller_resets, 0);
+}
+
+#[test]
+fn events_are_kept_and_asked_for_again() {
+    events_arrive(Script::default());
+}
+
+#[test]
+fn events_arrive_by_interrupt_and_one_at_a_time() {
+    events_arrive(Script { vectors: 1, event_limit_z: 0, ..Script::default() });
+}
+
+#[test]
+fn events_still_arrive_after_a_reset() {
+    let rig = Rig::new(Script::default());
+    rig.ssd.fail();
+    Rig::until("it was reset", || rig.ssd.account().controller_resets == 1);
+    rig.ssd.raise(HOT);
+    Rig::until("the event was read", || rig.controller.events() == [HOT]);
+}
+
+#[test]
+fn dropping_the_last_handle_shuts_the_ssd_down_with_its_queues_deleted_first() {
+    let rig = Rig::new(Script::default());
+    let channel = rig.channel();
+    let ssd = rig.ssd.clone();
+    drop(rig);
+    assert_eq!(ssd.account().shutdowns, 0, "a channel is a handle too");
+    drop(channel);
+    assert_eq!((ssd.account().shutdowns, ssd.account().queues_at_shutdown), (1, 0));
+    assert!(!ssd.is_bus_master());
+}
+
+#[test]
+fn a_shutdown_ends_what_is_in_flight_and_happens_once() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    let data = [rig.buffer(0, 512)];
+    let read =
+        Request { tag: Tag::default(), operation: Operation::Read, lba: Lba(0), blocks: 1, data: &data };
+    channel.submit(&read).unwrap();
+    channel.commit();
+    rig.controller.shutdown().unwrap();
+    let mut done = Completions::default();
+    channel.poll(&mut done);
+    assert_eq!(done.as_slice().iter().map(|done| done.status).collect::<Vec<_>>(), [Status::Gone]);
+    rig.controller.shutdown().unwrap();
+    assert_eq!((rig.ssd.account().shutdowns, rig.ssd.account().queues_at_shutdown), (1, 0));
+    assert_eq!(rig.controller.state(), ControllerState::Gone);
+    drop(channel);
+}
+
+#[test]
+fn an_ssd_that_has_failed_is_not_asked_to_shut_down() {
+    let rig = Rig::new(Script::default());
+    rig.ssd.script(|script| (script.present, script.reset_works) = (false, false));
+    Rig::until("it is given up", || rig.controller.state() == ControllerState::Gone);
+    let ssd = rig.ssd.clone();
+    drop(rig);
+    assert_eq!(ssd.account().shutdowns, 0);
+}
+
+#[test]
+fn namespaces_keep_their_controller_alive() {
+    let rig = Rig::new(Script::default());
+    let (namespace, ssd) = (rig.controller.namespaces().remove(0), rig.ssd.clone());
+    drop(rig);
+    assert!(namespace.open(luge_block::CoreId(0)).is_ok());
+    drop(namespace);
+    assert_eq!(ssd.account().shutdowns, 1);
+}
