@@ -8,8 +8,11 @@ use crate::cpus::Cpus;
 use crate::log::Log;
 use crate::methods::{self, Host};
 use luge_core::{CoreHandle, SpawnError};
+use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
+use luge_vfio::{Backend, SysfsRoot, Vfio};
+use luge_vm::{VmConfig, VmRunner};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
@@ -26,6 +29,10 @@ pub struct Plan {
     pub sockets: PathBuf,
     /// The RPC socket.
     pub rpc_socket: PathBuf,
+    /// How VMs are run.
+    pub vms: VmConfig,
+    /// Who waits for children.
+    pub reaper: Reaper,
     /// What to make at the start.
     pub config: Config,
 }
@@ -59,8 +66,11 @@ impl Appliance {
     pub fn start(plan: Plan, log: Log) -> Result<Self, StartError> {
         plan.cpus.vacate();
         let cores = start_cores(&plan.cpus)?;
-        let platform =
-            Arc::new(Platform { cores, space: DmaSpace::new(), pages: plan.pages, sockets: plan.sockets });
+        let (space, sysfs) = (DmaSpace::new(), SysfsRoot::default());
+        let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
+        let vms = VmRunner::new(plan.vms, plan.reaper);
+        let (pages, sockets) = (plan.pages, plan.sockets);
+        let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
         let host =

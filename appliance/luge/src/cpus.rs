@@ -95,9 +95,9 @@ impl Cpus {
     }
 }
 
-impl From<BTreeSet<CoreId>> for Cpus {
-    fn from(cpus: BTreeSet<CoreId>) -> Self {
-        Self(cpus)
+impl FromIterator<CoreId> for Cpus {
+    fn from_iter<I: IntoIterator<Item = CoreId>>(cpus: I) -> Self {
+        Self(cpus.into_iter().collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The log: to stderr, with a level that can be changed while running.
 
 use serde::{Deserialize, Serialize};
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -52,7 +53,8 @@ impl Log {
     pub fn start() -> Self {
         let level = LogLevel::default();
         let (filter, handle) = Layer::new(LevelFilter::from(level));
-        let printer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let colours = std::io::stderr().is_terminal();
+        let printer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
         let _ = tracing_subscriber::registry().with(filter).with(printer).try_init();
         Self { filter: handle, level: Mutex::new(level) }
     }

@@ -7,8 +7,10 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
+use luge_vm::{Patience, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
@@ -55,11 +57,11 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::start();
     let stop = stop_signals()?;
     let appliance = Appliance::start(plan(args)?, log)?;
-    if !args.wait_for_rpc {
-        if let Err(error) = methods::start_init(appliance.host(), appliance.dispatcher()) {
-            appliance.stop();
-            return Err(ServeError::Load(error));
-        }
+    if !args.wait_for_rpc
+        && let Err(error) = methods::start_init(appliance.host(), appliance.dispatcher())
+    {
+        appliance.stop();
+        return Err(ServeError::Load(error));
     }
     announce(args)?;
     // The sender lives as long as the process.
@@ -78,7 +80,15 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
     let budget = hugepages::budget(pages, args.memory_mib)?;
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let (sockets, rpc_socket) = (folder(args)?, args.rpc_socket.clone());
-    Ok(Plan { cpus, pages, budget, sockets, rpc_socket, config })
+    let vms = VmConfig {
+        folder: sockets.join("vm"),
+        qemu: None,
+        firmware_folder: None,
+        trial_kernel: None,
+        patience: Patience::default(),
+    };
+    let reaper = Reaper::of_own_children();
+    Ok(Plan { cpus, pages, budget, sockets, rpc_socket, vms, reaper, config })
 }
 
 fn folder(args: &Serve) -> Result<PathBuf, ServeError> {

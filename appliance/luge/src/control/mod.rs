@@ -12,16 +12,20 @@
 
 mod bdevs;
 mod budget;
+mod endpoint;
 mod platform;
 mod record;
 mod sled;
+mod ssd;
 mod table;
 
 pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
+pub use endpoint::Endpoint;
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
 pub use sled::Sled;
+pub use ssd::Ssd;
 pub use table::Table;
 
 use luge_rpc::RpcError;

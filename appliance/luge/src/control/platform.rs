@@ -4,6 +4,8 @@ use crate::cpus::Cpus;
 use luge_core::CoreHandle;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
+use luge_vfio::{SysfsRoot, Vfio};
+use luge_vm::VmRunner;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,13 +19,19 @@ pub struct Platform {
     pub pages: PageSize,
     /// Where vhost-user sockets are made.
     pub sockets: PathBuf,
+    /// The way to SSDs.
+    pub vfio: Vfio,
+    /// The kernel's view of SSDs.
+    pub sysfs: SysfsRoot,
+    /// The VMs; a register that locks itself.
+    pub vms: VmRunner,
 }
 
 impl Platform {
     /// The CPUs of the cores.
     #[must_use]
     pub fn cpus(&self) -> Cpus {
-        Cpus::from(self.cores.iter().map(CoreHandle::id).collect::<std::collections::BTreeSet<_>>())
+        self.cores.iter().map(CoreHandle::id).collect()
     }
 
     /// The cores of a mask, or all where there is none.

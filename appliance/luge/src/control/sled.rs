@@ -1,7 +1,9 @@
 //! All that exists.
 
-use crate::control::{Bdevs, Budget, Platform, Record};
+use crate::control::{Bdevs, Budget, Endpoint, Platform, Record, Ssd, Table};
+use luge_core::CoreHandle;
 use std::sync::Arc;
+use std::thread;
 
 /// All that exists, owned by the control thread.
 pub struct Sled {
@@ -9,8 +11,12 @@ pub struct Sled {
     pub platform: Arc<Platform>,
     /// Memory for disks.
     pub budget: Budget,
+    /// SSDs.
+    pub ssds: Table<Ssd>,
     /// Block devices.
     pub bdevs: Bdevs,
+    /// vhost controllers.
+    pub endpoints: Table<Endpoint>,
     /// The calls that made what exists.
     pub record: Record,
 }
@@ -19,12 +25,30 @@ impl Sled {
     /// An empty sled.
     #[must_use]
     pub fn new(platform: Arc<Platform>, budget: Budget) -> Self {
-        Self { platform, budget, bdevs: Bdevs::default(), record: Record::default() }
+        Self {
+            platform,
+            budget,
+            ssds: Table::new("NVMe controller"),
+            bdevs: Bdevs::default(),
+            endpoints: Table::new("vhost controller"),
+            record: Record::default(),
+        }
     }
 
-    /// Unmakes all that exists, the users of a thing before the thing.
+    /// Unmakes all that exists, the users of a thing before the thing: VMs, vhost controllers,
+    /// block devices, SSDs. Waits for every request that was taken.
     pub fn clear(&mut self) {
+        if let Err(error) = self.platform.vms.stop_all(None) {
+            tracing::error!("{error}");
+        }
+        self.platform.vms.list().iter().for_each(|vm| drop(self.platform.vms.delete(&vm.name)));
+        at_once(self.endpoints.drain(), |endpoint| endpoint.server.stop());
         self.bdevs = Bdevs::default();
+        at_once(self.ssds.drain(), |ssd| {
+            if let Err(error) = ssd.controller.shutdown() {
+                tracing::error!("{error}");
+            }
+        });
         self.record = Record::default();
         self.budget.clear();
     }
@@ -32,6 +56,16 @@ impl Sled {
     /// Unmakes all that exists, and ends the cores.
     pub fn stop(mut self) {
         self.clear();
-        self.platform.cores.iter().for_each(luge_core::CoreHandle::stop);
+        self.platform.cores.iter().for_each(CoreHandle::stop);
     }
+}
+
+/// Ends things at the same time: one that is slow does not add to the others' time.
+fn at_once<T: Send>(things: Vec<T>, end: impl Fn(T) + Sync) {
+    let end = &end;
+    thread::scope(|scope| {
+        for thing in things {
+            scope.spawn(move || end(thing));
+        }
+    });
 }

@@ -12,11 +12,15 @@ mod bdev;
 mod config;
 mod framework;
 mod log;
+mod nvme;
+mod vhost;
+mod vm;
 
 use crate::config::Config;
 use crate::control::Control;
 use crate::log::Log;
-use luge_rpc::{Dispatcher, RpcError, Stage};
+use luge_rpc::{Dispatcher, Method, Params, RpcError, Stage};
+use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -54,9 +58,23 @@ pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
             config::methods(&host.control, me),
             framework::methods(host, me),
             log::methods(&host.log),
+            nvme::methods(&host.control),
+            vhost::methods(&host.control),
+            vm::methods(&host.control),
         ];
         Dispatcher::new(families.into_iter().flatten())
     })
+}
+
+/// A method that works with the control thread.
+fn method<P: Params, R: Serialize + 'static>(
+    control: &Arc<Control>,
+    name: &'static str,
+    help: &'static str,
+    run: fn(&Arc<Control>, P) -> Result<R, RpcError>,
+) -> Method {
+    let control = control.clone();
+    Method::new(name, help, RUNTIME, move |params| run(&control, params))
 }
 
 /// Refuses a parameter that Luge does not have, unless it has the value that means "off".

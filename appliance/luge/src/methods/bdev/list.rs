@@ -1,5 +1,6 @@
 //! `bdev_get_bdevs`: what block devices there are.
 
+use super::super::nvme;
 use super::method;
 use crate::control::{Bdev, Control, Sled, Source, User};
 use luge_block::Geometry;
@@ -104,9 +105,12 @@ fn io_types(geometry: &Geometry) -> Value {
     names.into_iter().map(|name| (name.to_owned(), taken(name).into())).collect::<Map<_, _>>().into()
 }
 
-fn details(_sled: &Sled, bdev: &Bdev) -> Value {
+fn details(sled: &Sled, bdev: &Bdev) -> Value {
     match &bdev.source {
-        Source::Malloc { .. } | Source::Null | Source::Namespace { .. } => json!({}),
+        Source::Malloc { .. } | Source::Null => json!({}),
+        Source::Namespace { ssd, id } => {
+            sled.ssds.get(ssd).map_or_else(|_| json!({}), |ssd| nvme::namespace(ssd, *id))
+        }
         Source::Aio { filename, block_size_override } => json!({ "aio": {
             "filename": filename,
             "block_size_override": block_size_override,

@@ -8,7 +8,7 @@ mod null;
 mod split;
 mod statistics;
 
-use super::{RUNTIME, off};
+use super::{method, off};
 use crate::control::{Bdev, Call, Control, Source, Subsystem};
 use luge_block::{Device, Shape};
 use luge_rpc::{Method, RpcError};
@@ -27,17 +27,6 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         statistics::methods(control),
     ];
     families.into_iter().flatten().collect()
-}
-
-/// A method that works with the control thread.
-fn method<P: luge_rpc::Params, R: serde::Serialize + 'static>(
-    control: &Arc<Control>,
-    name: &'static str,
-    help: &'static str,
-    run: fn(&Arc<Control>, P) -> Result<R, RpcError>,
-) -> Method {
-    let control = control.clone();
-    Method::new(name, help, RUNTIME, move |params| run(&control, params))
 }
 
 /// The name and identity of a device that is being made.

@@ -45,9 +45,13 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
 
 fn create(sled: &mut Sled, params: &Create) -> Result<Vec<String>, RpcError> {
     let base = sled.bdevs.resolve(&params.base_bdev)?;
-    let parts = parts(&sled.bdevs.get(&base)?.volume, &base, params)?;
-    for (name, _) in &parts {
-        sled.bdevs.check_free(name, Uuid::nil())?;
+    sled.bdevs.check_unused(&base)?;
+    let Bdev { volume, uuid, .. } = sled.bdevs.get(&base)?;
+    // A part is the same disk again after the configuration has been loaded again.
+    let identity = |name: &str, uuid: Uuid| Uuid::new_v5(&uuid, name.as_bytes());
+    let (parts, uuid) = (parts(volume, &base, params)?, *uuid);
+    for part in &parts {
+        sled.bdevs.check_free(&part.name, identity(&part.name, uuid))?;
     }
     sled.bdevs.claim(&base, User::Split)?;
     let call = json!({
@@ -57,16 +61,23 @@ fn create(sled: &mut Sled, params: &Create) -> Result<Vec<String>, RpcError> {
     });
     sled.record.add(Subsystem::Bdev, &record_name(&base), Call::new("bdev_split_create", call));
     let mut names = Vec::new();
-    for (name, (first, volume)) in parts {
+    for Part { name, first, volume } in parts {
         let source = Source::Part { base: base.clone(), first };
-        sled.bdevs.put(&name, Bdev::new(Uuid::new_v4(), source, volume));
+        sled.bdevs.put(&name, Bdev::new(identity(&name, uuid), source, volume));
         names.push(name);
     }
     Ok(names)
 }
 
-/// The names and extents of the parts, one after the other from the start.
-fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<(String, (Lba, Volume))>, RpcError> {
+/// A part that is to be.
+struct Part {
+    name: String,
+    first: Lba,
+    volume: Volume,
+}
+
+/// The parts, one after the other from the start.
+fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<Part>, RpcError> {
     let (count, geometry) = (params.split_count, base.geometry());
     if !(1..=PARTS).contains(&count) {
         return Err(RpcError::invalid_params(format_args!("parameter `split_count`: 1 to {PARTS}")));
@@ -81,7 +92,7 @@ fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<(String, (Lba
     let part = |at: u32| {
         let first = Lba(u64::from(at) * blocks);
         let volume = base.part(first, Blocks(blocks)).map_err(RpcError::invalid)?;
-        Ok((format!("{name}p{at}"), (first, volume)))
+        Ok(Part { name: format!("{name}p{at}"), first, volume })
     };
     (0..count).map(part).collect()
 }

@@ -1,0 +1,239 @@
+//! `bdev_nvme_attach_controller`: an SSD is taken from the kernel, brought up, and its
+//! namespaces become block devices.
+//!
+//! All that waits for the SSD is done by the thread that asked: an SSD that does not become
+//! ready holds up nobody else.
+
+use super::{address, off};
+use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
+use luge_nvme::{Controller, ControllerError, Namespace, Options};
+use luge_rpc::{RpcError, params};
+use luge_vfio::{BindError, PciAddress, VfioError, bind};
+use luge_volume::Volume;
+use rustix::io::Errno;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+use uuid::Uuid;
+
+params! {
+    /// Parameters of `bdev_nvme_attach_controller`.
+    pub struct Attach {
+        /// Name of the controller; its namespaces become NAMEn1, NAMEn2, ...
+        name: String,
+        /// PCIe
+        trtype: String,
+        /// PCI address, as in 0000:01:00.0
+        traddr: String,
+        /// How many queues to ask for; one for each core if not given
+        num_io_queues: Option<u32>,
+        /// Not supported: empty or not given
+        adrfam: Option<String>,
+        /// Not supported: empty or not given
+        trsvcid: Option<String>,
+        /// Not supported: empty or not given
+        priority: Option<String>,
+        /// Not supported: empty or not given
+        subnqn: Option<String>,
+        /// Not supported: empty or not given
+        hostnqn: Option<String>,
+        /// Not supported: empty or not given
+        hostaddr: Option<String>,
+        /// Not supported: empty or not given
+        hostsvcid: Option<String>,
+        /// Not supported: false or not given
+        prchk_reftag: Option<bool>,
+        /// Not supported: false or not given
+        prchk_guard: Option<bool>,
+        /// Not supported: false or not given
+        hdgst: Option<bool>,
+        /// Not supported: false or not given
+        ddgst: Option<bool>,
+        /// Not supported: 0 or not given
+        fabrics_connect_timeout_us: Option<u64>,
+        /// "disable", or not given
+        multipath: Option<PathMode>,
+        /// Not supported: 0 or not given
+        ctrlr_loss_timeout_sec: Option<i32>,
+        /// Not supported: 0 or not given
+        reconnect_delay_sec: Option<u32>,
+        /// Not supported: 0 or not given
+        fast_io_fail_timeout_sec: Option<u32>,
+        /// Not supported: empty or not given
+        psk: Option<String>,
+        /// The most namespaces to take; all if not given
+        max_bdevs: Option<u32>,
+        /// Not supported: empty or not given
+        dhchap_key: Option<String>,
+        /// Not supported: empty or not given
+        dhchap_ctrlr_key: Option<String>,
+        /// Not supported: false or not given
+        allow_unrecognized_csi: Option<bool>,
+        /// Not supported: false or not given
+        disable_sq_flow_control: Option<bool>,
+    }
+}
+
+/// What to do about a second path to the SSD: there is none on PCIe.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathMode {
+    #[default]
+    Disable,
+    Failover,
+    Multipath,
+}
+
+impl luge_rpc::ParamValue for PathMode {
+    const KIND: &'static str = "disable|failover|multipath";
+}
+
+pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcError> {
+    let address = address(&params.trtype, &params.traddr)?;
+    check_off(&params)?;
+    let queue_pairs = queue_pairs(params.num_io_queues)?;
+    let most = params.max_bdevs.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let name = params.name.clone();
+    control.ask(move |sled| sled.ssds.reserve(&name))?;
+    let name = params.name.clone();
+    let undo = control.undo(move |sled| sled.ssds.release(&name));
+    let controller = bring_up(control.platform(), address, queue_pairs)?;
+    let namespaces = controller.namespaces();
+    let ssd = Ssd { controller, address, bdevs: Vec::new() };
+    let names =
+        control.ask(move |sled| put(sled, &params, ssd, namespaces.get(..most).unwrap_or(&namespaces)))?;
+    undo.disarm();
+    Ok(names)
+}
+
+fn check_off(params: &Attach) -> Result<(), RpcError> {
+    let texts = [
+        ("adrfam", &params.adrfam),
+        ("trsvcid", &params.trsvcid),
+        ("priority", &params.priority),
+        ("subnqn", &params.subnqn),
+        ("hostnqn", &params.hostnqn),
+        ("hostaddr", &params.hostaddr),
+        ("hostsvcid", &params.hostsvcid),
+        ("psk", &params.psk),
+        ("dhchap_key", &params.dhchap_key),
+        ("dhchap_ctrlr_key", &params.dhchap_ctrlr_key),
+    ];
+    texts.into_iter().try_for_each(|(name, value)| off(name, value.as_deref()))?;
+    let flags = [
+        ("prchk_reftag", params.prchk_reftag),
+        ("prchk_guard", params.prchk_guard),
+        ("hdgst", params.hdgst),
+        ("ddgst", params.ddgst),
+        ("allow_unrecognized_csi", params.allow_unrecognized_csi),
+        ("disable_sq_flow_control", params.disable_sq_flow_control),
+    ];
+    flags.into_iter().try_for_each(|(name, value)| off(name, value))?;
+    off("fabrics_connect_timeout_us", params.fabrics_connect_timeout_us)?;
+    off("ctrlr_loss_timeout_sec", params.ctrlr_loss_timeout_sec)?;
+    off("reconnect_delay_sec", params.reconnect_delay_sec)?;
+    off("fast_io_fail_timeout_sec", params.fast_io_fail_timeout_sec)?;
+    off("multipath", params.multipath.as_ref().filter(|&mode| *mode != PathMode::Disable).map(|_| true))
+}
+
+fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
+    match wanted.map(u16::try_from) {
+        None => Ok(None),
+        Some(Ok(number)) if number > 0 => Ok(Some(number)),
+        Some(_) => Err(RpcError::invalid_params("parameter `num_io_queues`: 1 to 65535")),
+    }
+}
+
+/// Takes the function from its kernel driver and brings the controller up. On failure the
+/// kernel driver has it again.
+fn bring_up(
+    platform: &Platform,
+    address: PciAddress,
+    queue_pairs: Option<u16>,
+) -> Result<Arc<Controller>, RpcError> {
+    let cores = u16::try_from(platform.cores.len()).unwrap_or(u16::MAX);
+    let options =
+        Options { queue_pairs: queue_pairs.unwrap_or(cores), pages: platform.pages, ..Options::default() };
+    let binding = bind(&platform.sysfs, address).map_err(|error| refused_by_host(&error))?;
+    let opened = platform.vfio.open_function(address).map_err(|error| refused_by_vfio(&error));
+    let started = opened.and_then(|function| {
+        Controller::start(function, platform.space.clone(), options).map_err(|error| refused_by_ssd(&error))
+    });
+    if started.is_err()
+        && let Err(error) = binding.restore()
+    {
+        tracing::error!("{address} stays with vfio-pci: {error}");
+    }
+    started
+}
+
+fn refused_by_host(error: &BindError) -> RpcError {
+    match error {
+        BindError::NoSuchDevice(_) => RpcError::no_device(error),
+        BindError::InUse { .. } | BindError::BoundElsewhere { .. } => RpcError::busy(error),
+        _ => RpcError::invalid(error),
+    }
+}
+
+fn refused_by_vfio(error: &VfioError) -> RpcError {
+    match error {
+        VfioError::Bind(error) => refused_by_host(error),
+        VfioError::Busy { .. } | VfioError::AlreadyOpen(_) => RpcError::busy(error),
+        _ => RpcError::invalid(error),
+    }
+}
+
+fn refused_by_ssd(error: &ControllerError) -> RpcError {
+    RpcError::errno(Errno::IO, error)
+}
+
+/// The namespaces become block devices, all of them or none.
+fn put(
+    sled: &mut Sled,
+    params: &Attach,
+    mut ssd: Ssd,
+    namespaces: &[Arc<Namespace>],
+) -> Result<Vec<String>, RpcError> {
+    let mut made = Vec::new();
+    for namespace in namespaces {
+        let name = format!("{}n{}", params.name, namespace.id());
+        let uuid = free_identity(sled, &name, namespace)?;
+        let source = Source::Namespace { ssd: params.name.clone(), id: namespace.id().0 };
+        ssd.bdevs.push((name.clone(), uuid));
+        made.push((name, Bdev::new(uuid, source, Volume::whole(namespace.clone()))));
+    }
+    let names = made.iter().map(|(name, _)| name.clone()).collect();
+    made.into_iter().for_each(|(name, bdev)| sled.bdevs.put(&name, bdev));
+    let mut call = json!({ "name": params.name, "trtype": "PCIe", "traddr": ssd.address.to_string() });
+    if let (Some(call), Some(queues)) = (call.as_object_mut(), params.num_io_queues) {
+        call.insert("num_io_queues".into(), queues.into());
+    }
+    sled.record.add(
+        Subsystem::Bdev,
+        &record_name(&params.name),
+        Call::new("bdev_nvme_attach_controller", call),
+    );
+    sled.ssds.put(&params.name, ssd);
+    Ok(names)
+}
+
+/// What the namespace says it is, unless another says the same.
+fn free_identity(sled: &Sled, name: &str, namespace: &Namespace) -> Result<Uuid, RpcError> {
+    let eui64 = namespace.eui64().map(|eui64| Uuid::new_v5(&Uuid::NAMESPACE_OID, &eui64));
+    let told = namespace.nguid().map(Uuid::from_bytes).or(eui64);
+    let place = Uuid::new_v5(&Uuid::NAMESPACE_OID, namespace.name().as_bytes());
+    let candidates = told.into_iter().chain([place]);
+    let mut refused = None;
+    for uuid in candidates {
+        match sled.bdevs.check_free(name, uuid) {
+            Ok(()) => return Ok(uuid),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or_else(|| Ok(Uuid::new_v4()), Err)
+}
+
+/// An SSD is kept apart from a bdev of the same name; a name has no space in it.
+pub fn record_name(name: &str) -> String {
+    format!("SSD {name}")
+}

@@ -1,0 +1,88 @@
+//! What is shown of an SSD.
+
+use super::trid;
+use crate::control::Ssd;
+use luge_nvme::{ControllerState, Identity, SmartLog};
+use luge_vfio::PciAddress;
+use serde_json::{Value, json};
+
+/// Kelvin at 0 degrees Celsius, as the specification rounds it.
+const FREEZING_KELVIN: i32 = 273;
+
+/// A controller in a list of them.
+pub fn controller(name: &str, ssd: &Ssd) -> Value {
+    let state = match ssd.controller.state() {
+        ControllerState::Live => "enabled",
+        ControllerState::Stuck => "resetting",
+        ControllerState::Gone => "failed",
+    };
+    json!({
+        "name": name,
+        "ctrlrs": [{
+            "state": state,
+            "trid": trid(ssd.address),
+            "cntlid": ssd.controller.identity().controller_id,
+            "host": { "nqn": "", "addr": "", "svcid": "" },
+        }],
+    })
+}
+
+/// A namespace, as a part of its block device's description.
+pub fn namespace(ssd: &Ssd, id: u32) -> Value {
+    let identity = ssd.controller.identity();
+    let command = |bit: u16| u16::from(identity.oacs & 1 << bit != 0);
+    json!({
+        "nvme": [{
+            "pci_address": ssd.address.to_string(),
+            "trid": trid(ssd.address),
+            "ctrlr_data": {
+                "cntlid": identity.controller_id,
+                "vendor_id": format!("0x{:04x}", identity.vendor),
+                "model_number": identity.model,
+                "serial_number": identity.serial,
+                "firmware_revision": identity.firmware,
+                "subnqn": identity.subsystem_name,
+                "oacs": {
+                    "security": command(0), "format": command(1), "firmware": command(2), "ns_manage": command(3),
+                },
+                "multi_ctrlr": identity.multi_path,
+                "ana_reporting": false,
+            },
+            "vs": { "nvme_version": identity.version.to_string() },
+            "ns_data": { "id": id, "can_share": identity.multi_path },
+        }],
+        "mp_policy": "active_passive",
+    })
+}
+
+/// An SSD's state of health.
+pub fn health(identity: &Identity, address: PciAddress, log: &SmartLog) -> Value {
+    // JSON clients have no use for numbers beyond 64 bits.
+    let number = |wide: u128| u64::try_from(wide).unwrap_or(u64::MAX);
+    let celsius = |kelvin: u16| i32::from(kelvin) - FREEZING_KELVIN;
+    let sensors: Vec<_> = log.temperature_sensors.into_iter().filter(|&t| t > 0).map(celsius).collect();
+    json!({
+        "model_number": identity.model,
+        "serial_number": identity.serial,
+        "firmware_revision": identity.firmware,
+        "traddr": address.to_string(),
+        "critical_warning": log.critical_warning,
+        "temperature_celsius": celsius(log.temperature_kelvin()),
+        "available_spare_percentage": log.available_spare,
+        "available_spare_threshold_percentage": log.available_spare_threshold,
+        "percentage_used": log.percentage_used,
+        "data_units_read": number(log.data_units_read),
+        "data_units_written": number(log.data_units_written),
+        "host_read_commands": number(log.host_reads),
+        "host_write_commands": number(log.host_writes),
+        "controller_busy_time": number(log.busy_minutes),
+        "power_cycles": number(log.power_cycles),
+        "power_on_hours": number(log.power_on_hours),
+        "unsafe_shutdowns": number(log.unsafe_shutdowns),
+        "media_errors": number(log.media_errors),
+        "num_err_log_entries": number(log.error_log_entries),
+        "warning_temperature_time_minutes": log.warning_temperature_minutes,
+        "critical_composite_temperature_time_minutes": log.critical_temperature_minutes,
+        "temperature_sensors_celsius": sensors,
+    })
+}

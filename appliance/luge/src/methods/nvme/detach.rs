@@ -1,0 +1,76 @@
+//! `bdev_nvme_detach_controller`: an SSD is shut down, with its block devices gone before.
+
+use super::{address, off};
+use crate::control::{Bdev, Control, Sled, Ssd, Subsystem};
+use luge_rpc::{RpcError, params};
+use std::sync::Arc;
+
+params! {
+    /// Parameters of `bdev_nvme_detach_controller`.
+    pub struct Detach {
+        /// Name of the controller
+        name: String,
+        /// PCIe, or not given
+        trtype: Option<String>,
+        /// Its PCI address, or not given
+        traddr: Option<String>,
+        /// Not supported: empty or not given
+        adrfam: Option<String>,
+        /// Not supported: empty or not given
+        trsvcid: Option<String>,
+        /// Not supported: empty or not given
+        subnqn: Option<String>,
+        /// Not supported: empty or not given
+        hostaddr: Option<String>,
+        /// Not supported: empty or not given
+        hostsvcid: Option<String>,
+    }
+}
+
+pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
+    let Detach { name, trtype, traddr, adrfam, trsvcid, subnqn, hostaddr, hostsvcid } = params;
+    let texts = [
+        ("adrfam", adrfam),
+        ("trsvcid", trsvcid),
+        ("subnqn", subnqn),
+        ("hostaddr", hostaddr),
+        ("hostsvcid", hostsvcid),
+    ];
+    texts.into_iter().try_for_each(|(name, value)| off(name, value))?;
+    let path = trtype.or(traddr.as_ref().map(|_| "PCIe".into())).map(|trtype| (trtype, traddr));
+    let wanted = name.clone();
+    let (ssd, bdevs) = control.ask(move |sled| {
+        check_path(sled.ssds.get(&wanted)?, path)?;
+        take(sled, &wanted)
+    })?;
+    drop(bdevs);
+    if let Err(error) = ssd.controller.shutdown() {
+        tracing::error!("{error}; it has no access to memory any more");
+    }
+    let Ssd { controller, bdevs, .. } = ssd;
+    drop(controller);
+    control.ask(move |sled| {
+        bdevs.iter().for_each(|(name, uuid)| sled.bdevs.release(name, *uuid));
+        sled.ssds.release(&name);
+        Ok(true)
+    })
+}
+
+/// Whoever names a path means that one.
+fn check_path(ssd: &Ssd, path: Option<(String, Option<String>)>) -> Result<(), RpcError> {
+    let Some((trtype, traddr)) = path else { return Ok(()) };
+    let traddr = traddr.unwrap_or_else(|| ssd.address.to_string());
+    if address(&trtype, &traddr)? == ssd.address {
+        return Ok(());
+    }
+    Err(RpcError::no_device(format_args!("parameter `traddr`: that controller is at {}", ssd.address)))
+}
+
+/// All of its block devices or none.
+fn take(sled: &mut Sled, name: &str) -> Result<(Ssd, Vec<Bdev>), RpcError> {
+    let names: Vec<String> = sled.ssds.get(name)?.bdevs.iter().map(|(name, _)| name.clone()).collect();
+    names.iter().try_for_each(|name| sled.bdevs.check_unused(name))?;
+    let bdevs = names.iter().map(|name| sled.bdevs.take(name)).collect::<Result<_, _>>()?;
+    sled.record.remove(Subsystem::Bdev, &super::attach::record_name(name));
+    Ok((sled.ssds.take(name)?, bdevs))
+}

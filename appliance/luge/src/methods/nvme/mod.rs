@@ -1,0 +1,69 @@
+//! `bdev_nvme_*`: SSDs.
+
+mod attach;
+mod describe;
+mod detach;
+
+use super::{method, off};
+use crate::control::Control;
+use luge_rpc::{Method, RpcError, params};
+use luge_vfio::PciAddress;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub use describe::namespace;
+
+params! {
+    /// Parameters of `bdev_nvme_get_controllers`.
+    struct Get {
+        /// Name of one controller; all if not given
+        name: Option<String>,
+    }
+}
+
+params! {
+    /// Parameters of `bdev_nvme_get_controller_health_info`.
+    struct Health {
+        /// Name of the controller
+        name: String,
+    }
+}
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    vec![
+        method(control, "bdev_nvme_attach_controller", "Take an SSD over", attach::run),
+        method(control, "bdev_nvme_detach_controller", "Give an SSD up", detach::run),
+        method(control, "bdev_nvme_get_controllers", "List the SSDs", get),
+        method(control, "bdev_nvme_get_controller_health_info", "Show an SSD's health", health),
+    ]
+}
+
+fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
+    control.ask(move |sled| match params.name {
+        Some(name) => Ok(vec![describe::controller(&name, sled.ssds.get(&name)?)]),
+        None => Ok(sled.ssds.iter().map(|(name, ssd)| describe::controller(name, ssd)).collect()),
+    })
+}
+
+/// The SSD is asked by this thread: it may take its time.
+fn health(control: &Arc<Control>, params: Health) -> Result<Value, RpcError> {
+    let (controller, address) = control.ask(move |sled| {
+        let ssd = sled.ssds.get(&params.name)?;
+        Ok((ssd.controller.clone(), ssd.address))
+    })?;
+    let log = controller.smart().map_err(|error| RpcError::errno(rustix::io::Errno::IO, error))?;
+    Ok(describe::health(controller.identity(), address, &log))
+}
+
+/// The address of an SSD on PCIe, the one transport there is.
+fn address(trtype: &str, traddr: &str) -> Result<PciAddress, RpcError> {
+    if !trtype.eq_ignore_ascii_case("pcie") {
+        return Err(RpcError::invalid_params("parameter `trtype`: PCIe is the one transport that Luge has"));
+    }
+    let address = traddr.parse();
+    address.map_err(|error| RpcError::invalid_params(format_args!("parameter `traddr`: {error}")))
+}
+
+fn trid(address: PciAddress) -> Value {
+    json!({ "trtype": "PCIe", "traddr": address.to_string() })
+}

@@ -1,0 +1,198 @@
+//! `vhost_*`: block devices on vhost-user sockets.
+
+use super::{method, off};
+use crate::control::{Call, Control, Endpoint, Sled, Subsystem, User};
+use crate::cpus::Cpus;
+use luge_core::CoreHandle;
+use luge_rpc::{Method, RpcError, params};
+use luge_vhost::{Access, BlkEndpoint, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX};
+use luge_volume::Volume;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What serves, as clients call it.
+const TRANSPORT: &str = "vhost_user_blk";
+
+/// How much of a serial number a guest sees.
+const SERIAL_BYTES: usize = 20;
+
+params! {
+    /// Parameters of `vhost_create_blk_controller`.
+    struct Create {
+        /// Name of the controller, and of its socket
+        ctrlr: String,
+        /// Name or UUID of the bdev
+        dev_name: String,
+        /// Which cores serve it, as a mask; all if not given
+        cpumask: Option<String>,
+        /// Whether guests can only read
+        readonly: Option<bool>,
+        /// vhost_user_blk, or not given
+        transport: Option<String>,
+        /// Not supported: false or not given
+        packed_ring: Option<bool>,
+    }
+}
+
+params! {
+    /// Parameters of `vhost_get_controllers`.
+    struct Get {
+        /// Name of one controller; all if not given
+        name: Option<String>,
+    }
+}
+
+params! {
+    /// Parameters of `vhost_delete_controller`.
+    struct Delete {
+        /// Name of the controller
+        ctrlr: String,
+    }
+}
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    vec![
+        method(control, "vhost_create_blk_controller", "Serve a device on a vhost-user socket", create),
+        method(control, "vhost_get_controllers", "List the vhost controllers", get),
+        method(control, "vhost_delete_controller", "Stop serving a device", delete),
+    ]
+}
+
+/// What the control thread found out and noted for a controller that is being made.
+struct Claim {
+    bdev: String,
+    uuid: Uuid,
+    volume: Arc<Volume>,
+}
+
+/// The volume is opened on the cores by this thread: an SSD may take its time.
+fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
+    off("packed_ring", params.packed_ring)?;
+    check_transport(params.transport.as_deref())?;
+    let platform = control.platform();
+    let cores = platform.cores_of(params.cpumask.as_deref())?;
+    let (name, dev_name) = (params.ctrlr.clone(), params.dev_name);
+    let claim = control.ask(move |sled| claim(sled, &name, &dev_name))?;
+    let (name, bdev) = (params.ctrlr.clone(), claim.bdev.clone());
+    let undo = control.undo(move |sled| give_up(sled, &name, &bdev));
+    let readonly = params.readonly.unwrap_or(false);
+    let cpus: Cpus = cores.iter().map(CoreHandle::id).collect();
+    let server = BlkEndpoint::start(EndpointConfig {
+        name: params.ctrlr.clone(),
+        socket: platform.sockets.join(&params.ctrlr),
+        volume: claim.volume,
+        access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
+        serial: serial(&claim.bdev, claim.uuid),
+        cores,
+        queues_max: QUEUES_MAX,
+        space: platform.space.clone(),
+    });
+    let endpoint = Endpoint { server: server.map_err(|error| refusal(&error))?, bdev: claim.bdev };
+    let call = json!({
+        "ctrlr": params.ctrlr, "dev_name": endpoint.bdev, "cpumask": cpus.mask(), "readonly": readonly,
+    });
+    control.ask(move |sled| {
+        sled.record.add(Subsystem::VhostBlk, &params.ctrlr, Call::new("vhost_create_blk_controller", call));
+        sled.endpoints.put(&params.ctrlr, endpoint);
+        Ok(())
+    })?;
+    undo.disarm();
+    Ok(true)
+}
+
+fn check_transport(transport: Option<&str>) -> Result<(), RpcError> {
+    match transport {
+        None | Some(TRANSPORT) => Ok(()),
+        Some(_) => Err(RpcError::invalid_params(format_args!("parameter `transport`: {TRANSPORT}"))),
+    }
+}
+
+fn claim(sled: &mut Sled, name: &str, dev_name: &str) -> Result<Claim, RpcError> {
+    let bdev = sled.bdevs.resolve(dev_name)?;
+    sled.endpoints.check_free(name)?;
+    let volume = sled.bdevs.claim(&bdev, User::Endpoint(name.into()))?;
+    sled.endpoints.reserve(name)?;
+    Ok(Claim { uuid: sled.bdevs.get(&bdev)?.uuid, bdev, volume })
+}
+
+fn give_up(sled: &mut Sled, name: &str, bdev: &str) {
+    sled.bdevs.unclaim(bdev, &User::Endpoint(name.into()));
+    sled.endpoints.release(name);
+}
+
+/// The name, where a guest sees all of it; else what no other disk has.
+fn serial(bdev: &str, uuid: Uuid) -> String {
+    if bdev.len() <= SERIAL_BYTES { bdev.into() } else { uuid.simple().to_string() }
+}
+
+fn refusal(error: &EndpointError) -> RpcError {
+    match error {
+        EndpointError::Socket(_) => RpcError::exists(error),
+        EndpointError::Attach(_) => RpcError::no_memory(error),
+        EndpointError::Queues(_) | EndpointError::NoCores | EndpointError::Thread(_) => {
+            RpcError::internal(error)
+        }
+    }
+}
+
+fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
+    control.ask(move |sled| match params.name {
+        Some(name) => Ok(vec![describe(&name, sled.endpoints.get(&name)?)]),
+        None => Ok(sled.endpoints.iter().map(|(name, endpoint)| describe(name, endpoint)).collect()),
+    })
+}
+
+fn describe(name: &str, endpoint: &Endpoint) -> Value {
+    let status = endpoint.server.status();
+    let sessions: Vec<_> = status.front_end.iter().map(|front_end| session(name, front_end)).collect();
+    json!({
+        "ctrlr": name,
+        "cpumask": status.cores.iter().copied().collect::<Cpus>().mask(),
+        "delay_base_us": 0,
+        "iops_threshold": 0,
+        "socket": status.socket,
+        "sessions": sessions,
+        "backend_specific": {
+            "block": { "readonly": status.read_only, "bdev": endpoint.bdev, "transport": TRANSPORT },
+        },
+    })
+}
+
+fn session(name: &str, front_end: &FrontEndStatus) -> Value {
+    let in_flight: u64 = front_end.queues.iter().map(|queue| u64::from(queue.in_flight)).sum();
+    json!({
+        "vid": front_end.number,
+        "id": front_end.number,
+        "name": format!("{name}s{}", front_end.number),
+        "started": !front_end.queues.is_empty(),
+        "max_queues": front_end.queues.len(),
+        "inflight_task_cnt": in_flight,
+    })
+}
+
+/// This thread waits for the requests that were taken.
+fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
+    let name = params.ctrlr.clone();
+    let endpoint = control.ask(move |sled| take(sled, &name))?;
+    endpoint.server.stop();
+    control.ask(move |sled| {
+        give_up(sled, &params.ctrlr, &endpoint.bdev);
+        Ok(true)
+    })
+}
+
+fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
+    let endpoint = sled.endpoints.get(name)?;
+    if let Some(vm) = sled.platform.vms.user_of(name) {
+        return Err(RpcError::busy(format_args!(
+            "vhost controller {name} is a disk of VM {vm}: vm_stop it first"
+        )));
+    }
+    if endpoint.server.status().front_end.is_some() {
+        let message = format_args!("vhost controller {name} has a front end: stop that guest first");
+        return Err(RpcError::busy(message));
+    }
+    sled.record.remove(Subsystem::VhostBlk, name);
+    sled.endpoints.take(name)
+}

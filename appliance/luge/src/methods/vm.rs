@@ -1,0 +1,239 @@
+//! `vm_*`: virtual machines that this process runs, with vhost controllers as their disks.
+
+use super::method;
+use crate::control::{Call, Control, Sled, Subsystem};
+use luge_memory::PageSize;
+use luge_rpc::{Method, RpcError, params};
+use luge_vm::{Accelerator, Boot, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest time a guest may be given to power off.
+const POWERDOWN_S: u32 = 3600;
+
+params! {
+    /// Parameters of `vm_create`.
+    struct Create {
+        /// Name of the VM
+        name: String,
+        /// Virtual CPUs
+        cpus: u32,
+        /// Memory in MiB
+        memory_mb: u64,
+        /// Names of the vhost controllers that are its disks
+        disks: Option<Vec<String>>,
+        /// Path of a Linux kernel to boot
+        kernel: Option<String>,
+        /// Path of the kernel's initramfs
+        initrd: Option<String>,
+        /// Command line of the kernel
+        command_line: Option<String>,
+        /// Path of a firmware image to boot instead of a kernel; SeaBIOS if neither is given
+        firmware: Option<String>,
+        /// auto, kvm or tcg; auto if not given
+        accelerator: Option<Execution>,
+    }
+}
+
+/// How a VM's instructions are executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Execution {
+    #[default]
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+impl luge_rpc::ParamValue for Execution {
+    const KIND: &'static str = "auto|kvm|tcg";
+}
+
+impl From<Execution> for Accelerator {
+    fn from(execution: Execution) -> Self {
+        match execution {
+            Execution::Auto => Self::Auto,
+            Execution::Kvm => Self::Kvm,
+            Execution::Tcg => Self::Tcg,
+        }
+    }
+}
+
+params! {
+    /// Parameters of the methods that are about one VM.
+    struct One {
+        /// Name of the VM
+        name: String,
+    }
+}
+
+params! {
+    /// Parameters of `vm_stop`.
+    struct Stop {
+        /// Name of the VM
+        name: String,
+        /// How long the guest has to power off, in seconds, before it is ended; 60 if not given
+        timeout_s: Option<u32>,
+    }
+}
+
+params! {
+    /// Parameters of `vm_get_vms`.
+    struct Get {
+        /// Name of one VM; all if not given
+        name: Option<String>,
+    }
+}
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    vec![
+        method(control, "vm_create", "Define a virtual machine", |control, params: Create| {
+            control.ask(move |sled| create(sled, &params))
+        }),
+        method(control, "vm_start", "Start a virtual machine", start),
+        method(control, "vm_stop", "Stop a virtual machine: its power button, then its end", stop),
+        method(control, "vm_get_vms", "List the virtual machines", get),
+        method(control, "vm_delete", "Forget a virtual machine that does not run", |control, params: One| {
+            control.ask(move |sled| delete(sled, &params.name))
+        }),
+    ]
+}
+
+fn create(sled: &mut Sled, params: &Create) -> Result<String, RpcError> {
+    let spec = spec(sled, params)?;
+    sled.platform.vms.create(spec).map_err(|error| refusal(&error))?;
+    sled.record.add(Subsystem::Vm, &params.name, Call::new("vm_create", call(params)));
+    Ok(params.name.clone())
+}
+
+fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
+    let queues = u16::try_from(params.cpus).unwrap_or(u16::MAX);
+    let mut disks = Vec::new();
+    for controller in params.disks.iter().flatten() {
+        let status = sled.endpoints.get(controller)?.server.status();
+        let queues = queues.min(status.queues_max);
+        disks.push(VmDisk { controller: controller.clone(), socket: status.socket, queues });
+    }
+    Ok(VmSpec {
+        name: VmName::new(&params.name).map_err(|error| refusal(&error))?,
+        cpus: params.cpus,
+        memory_mib: params.memory_mb,
+        memory: match sled.platform.pages {
+            PageSize::Base => MemoryPages::Base,
+            PageSize::Huge2MiB | PageSize::Huge1GiB => MemoryPages::Huge,
+        },
+        disks,
+        boot: boot(params)?,
+        accelerator: params.accelerator.unwrap_or_default().into(),
+    })
+}
+
+fn boot(params: &Create) -> Result<Boot, RpcError> {
+    let only_with = |other: &str, name: &str| {
+        RpcError::invalid_params(format_args!("parameter `{name}`: only together with `{other}`"))
+    };
+    match (&params.kernel, &params.firmware) {
+        (Some(_), Some(_)) => {
+            Err(RpcError::invalid_params("parameter `firmware`: either that or `kernel`, not both"))
+        }
+        (Some(kernel), None) => Ok(Boot::Kernel {
+            kernel: PathBuf::from(kernel),
+            initrd: params.initrd.as_ref().map(PathBuf::from),
+            command_line: params.command_line.clone().unwrap_or_default(),
+        }),
+        (None, _) if params.initrd.is_some() => Err(only_with("kernel", "initrd")),
+        (None, _) if params.command_line.is_some() => Err(only_with("kernel", "command_line")),
+        (None, firmware) => Ok(Boot::Firmware(firmware.as_ref().map(PathBuf::from))),
+    }
+}
+
+/// The call again, without what was not given.
+fn call(params: &Create) -> Value {
+    let mut call = json!({
+        "name": params.name, "cpus": params.cpus, "memory_mb": params.memory_mb, "disks": params.disks,
+        "kernel": params.kernel, "initrd": params.initrd, "command_line": params.command_line,
+        "firmware": params.firmware, "accelerator": params.accelerator,
+    });
+    if let Some(members) = call.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    call
+}
+
+/// This thread waits for the VM, whose QEMU waits for its disks.
+fn start(control: &Arc<Control>, params: One) -> Result<bool, RpcError> {
+    let name = vm_name(&params.name)?;
+    let vm = name.clone();
+    control.ask(move |sled| check_disks(sled, &vm))?;
+    control.platform().vms.start(&name).map_err(|error| refusal(&error))?;
+    control.ask(move |sled| {
+        let call = json!({ "name": params.name });
+        sled.record.remove(Subsystem::Vm, &record_name(&params.name));
+        sled.record.add(Subsystem::Vm, &record_name(&params.name), Call::new("vm_start", call));
+        Ok(true)
+    })
+}
+
+fn check_disks(sled: &Sled, name: &VmName) -> Result<(), RpcError> {
+    let vm = sled.platform.vms.get(name).map_err(|error| refusal(&error))?;
+    vm.disks.iter().try_for_each(|disk| sled.endpoints.get(disk).map(|_| ()))
+}
+
+fn stop(control: &Arc<Control>, params: Stop) -> Result<bool, RpcError> {
+    let name = vm_name(&params.name)?;
+    if params.timeout_s.is_some_and(|seconds| seconds > POWERDOWN_S) {
+        return Err(RpcError::invalid_params(format_args!("parameter `timeout_s`: 0 to {POWERDOWN_S}")));
+    }
+    let patience = params.timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
+    control.platform().vms.stop(&name, patience).map_err(|error| refusal(&error))?;
+    control.ask(move |sled| {
+        sled.record.remove(Subsystem::Vm, &record_name(&params.name));
+        Ok(true)
+    })
+}
+
+fn get(control: &Arc<Control>, params: Get) -> Result<Vec<VmStatus>, RpcError> {
+    let vms = &control.platform().vms;
+    match params.name {
+        Some(name) => Ok(vec![vms.get(&vm_name(&name)?).map_err(|error| refusal(&error))?]),
+        None => Ok(vms.list()),
+    }
+}
+
+fn delete(sled: &mut Sled, name: &str) -> Result<bool, RpcError> {
+    sled.platform.vms.delete(&vm_name(name)?).map_err(|error| refusal(&error))?;
+    sled.record.remove(Subsystem::Vm, name);
+    sled.record.remove(Subsystem::Vm, &record_name(name));
+    Ok(true)
+}
+
+fn vm_name(name: &str) -> Result<VmName, RpcError> {
+    VmName::new(name).map_err(|error| refusal(&error))
+}
+
+/// That a VM was started is kept apart from its definition; a VM's name has no space in it.
+fn record_name(name: &str) -> String {
+    format!("start of {name}")
+}
+
+fn refusal(error: &VmError) -> RpcError {
+    match error {
+        VmError::Name(_) => RpcError::invalid_params(format_args!("parameter `name`: {error}")),
+        VmError::Cpus(_) => RpcError::invalid_params(format_args!("parameter `cpus`: {error}")),
+        VmError::Memory(_) => RpcError::invalid_params(format_args!("parameter `memory_mb`: {error}")),
+        VmError::TooManyDisks(_) | VmError::Disk(_) => {
+            RpcError::invalid_params(format_args!("parameter `disks`: {error}"))
+        }
+        VmError::CommandLine => RpcError::invalid_params(format_args!("parameter `command_line`: {error}")),
+        VmError::File(_) => RpcError::invalid(error),
+        VmError::Exists(_) => RpcError::exists(error),
+        VmError::Unknown(_) => RpcError::no_device(error),
+        VmError::State { .. } | VmError::DiskInUse { .. } => RpcError::busy(error),
+        VmError::Hugepages { .. } => RpcError::no_memory(error),
+        VmError::NoQemu { .. } | VmError::BadQemu { .. } => RpcError::unsupported(error),
+        VmError::Start { .. } | VmError::Stop { .. } | VmError::System { .. } => RpcError::internal(error),
+    }
+}

@@ -1,0 +1,123 @@
+//! What is typed, what is said, and how the process ends.
+
+use crate::daemon::{Daemon, eventually, failure, luge};
+use luge_rpc::Client;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
+
+#[test]
+fn help_and_version_are_there() {
+    let say = |args: &[&str]| String::from_utf8(luge(args).stdout).unwrap();
+    assert_eq!(say(&["--version"]), concat!("luge ", env!("CARGO_PKG_VERSION"), "\n"));
+    for letter in ["-S", "-m", "-r", "-s", "-c", "--wait-for-rpc", "--no-huge"] {
+        assert!(say(&["serve", "--help"]).contains(letter), "{letter}");
+    }
+    assert!(say(&["--help"]).contains("serve") && say(&["rpc", "--help"]).contains("rpc_get_methods"));
+    assert_eq!(luge(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn cpus_that_are_not_there_are_refused_with_those_that_are() {
+    for mask in ["0xffffffffffffffffffffffff00000000", "[500]"] {
+        let said = failure(&["serve", "--no-huge", "-m", mask]);
+        assert!(said.contains("cannot be used: this process has 0"), "{said}");
+    }
+    for mask in ["0x0", "", "all", "[3-1]", "-1"] {
+        assert!(failure(&["serve", "--no-huge", "-m", mask]).contains("CPU"), "{mask}");
+    }
+}
+
+#[test]
+fn memory_that_is_not_there_is_refused_with_the_remedy() {
+    let said = failure(&["serve", "-s", "1000000000"]);
+    assert!(said.contains("nr_hugepages") && said.contains("--no-huge"), "{said}");
+    assert!(failure(&["serve", "--no-huge", "-s", "1000000000"]).contains("-s"));
+    assert_eq!(luge(&["serve", "-s", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_refused() {
+    for folder in ["/nowhere/at/all", "/proc/self/exe"] {
+        let said = failure(&["serve", "--no-huge", "-S", folder]);
+        assert!(said.contains(folder) && said.contains("-S"), "{said}");
+    }
+}
+
+#[test]
+fn a_socket_in_use_is_refused_and_its_owner_goes_on() {
+    let first = Daemon::start();
+    let (folder, socket) = (first.path(""), first.path("rpc.sock"));
+    let said = failure(&["serve", "--no-huge", "-S", &folder, "-r", &socket]);
+    assert!(said.contains(&socket) && said.contains("in use"), "{said}");
+    assert_eq!(first.call("framework_wait_init", Value::Null), true);
+}
+
+#[test]
+fn the_socket_of_a_process_that_was_killed_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let mut first = Daemon::within(folder, &[]);
+    first.signal(Signal::KILL);
+    assert_eq!(first.exit_code(), None);
+    assert!(path.join("rpc.sock").exists());
+    let socket = path.join("rpc.sock").to_str().unwrap().to_owned();
+    let second = Daemon::with(&["-m", "[0]"]);
+    drop(second);
+    let third = Daemon::with(&[]);
+    assert!(UnixStream::connect(&socket).is_err());
+    drop(third);
+    let _kept = std::mem::replace(&mut first.folder, tempfile::tempdir().unwrap());
+    let again = Daemon::within(_kept, &[]);
+    assert_eq!(again.call("framework_wait_init", Value::Null), true);
+}
+
+#[test]
+fn signals_end_the_process_in_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut luge = Daemon::start();
+        luge.call("bdev_malloc_create", json!({"num_blocks": 2048, "block_size": 512}));
+        let idle = UnixStream::connect(luge.socket()).unwrap();
+        luge.signal(signal);
+        assert_eq!(luge.exit_code(), Some(0));
+        assert!(!luge.socket().exists());
+        drop(idle);
+    }
+}
+
+#[test]
+fn a_process_that_waits_for_its_start_ends_too() {
+    let mut luge = Daemon::with(&["--wait-for-rpc"]);
+    let socket = luge.socket();
+    let waiter = std::thread::spawn(move || {
+        let mut client = Client::connect(&socket).unwrap();
+        client.call("framework_wait_init", Value::Null).is_err()
+    });
+    eventually("the waiter's connection", || luge.call("rpc_get_methods", Value::Null).is_array());
+    luge.signal(Signal::TERM);
+    assert_eq!(luge.exit_code(), Some(0));
+    assert!(waiter.join().unwrap());
+}
+
+#[test]
+fn calls_are_made_from_the_command_line() {
+    let daemon = Daemon::start();
+    let socket = daemon.path("rpc.sock");
+    let say = |args: &[&str]| luge(&[&["rpc", "-s", &socket], args].concat());
+    let made = say(&["bdev_null_create", r#"{"name": "n", "num_blocks": 8, "block_size": 512}"#]);
+    assert_eq!((made.status.code(), made.stdout.as_slice()), (Some(0), b"\"n\"\n".as_slice()));
+    let list = say(&["bdev_get_bdevs"]);
+    assert!(String::from_utf8(list.stdout).unwrap().starts_with("[\n  {\n    \"name\": \"n\","));
+    let again = failure(&[
+        "rpc",
+        "-s",
+        &socket,
+        "bdev_null_create",
+        r#"{"name": "n", "num_blocks": 8, "block_size": 512}"#,
+    ]);
+    assert!(again.contains("bdev n exists already (code -17)"), "{again}");
+    assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "[1]"]).contains("JSON object"));
+    assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "{"]).contains("JSON object"));
+    let nobody = failure(&["rpc", "-s", "/nowhere/r.sock", "bdev_get_bdevs"]);
+    assert!(nobody.contains("/nowhere/r.sock") && nobody.contains("running"), "{nobody}");
+}

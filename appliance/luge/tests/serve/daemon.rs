@@ -1,0 +1,129 @@
+//! The rig: a `luge serve` in a folder of its own, ended with the test.
+
+use luge_rpc::{CallError, Client, RpcError};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const LUGE: &str = env!("CARGO_BIN_EXE_luge");
+
+/// A command that is killed with this test, should the test be.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+}
+
+/// Runs `luge` with these arguments to its end.
+pub fn luge(args: &[&str]) -> Output {
+    command(LUGE).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs `luge`, which must fail, and returns what it says.
+pub fn failure(args: &[&str]) -> String {
+    let output = luge(args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+    assert!(said.lines().last().unwrap_or_default().starts_with("luge: "), "{said}");
+    said
+}
+
+/// Waits until `done`, polling.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub struct Daemon {
+    pub folder: tempfile::TempDir,
+    pub child: Child,
+    /// The line that said it was ready.
+    pub greeting: String,
+}
+
+impl Daemon {
+    /// One with 64 MiB for disks and one core.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with more arguments.
+    pub fn with(args: &[&str]) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), args)
+    }
+
+    /// One in a folder that something has been put into.
+    pub fn within(folder: tempfile::TempDir, args: &[&str]) -> Self {
+        let mut command = command(LUGE);
+        command.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
+        command.arg("-r").arg(folder.path().join("rpc.sock")).args(args);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+        assert!(!greeting.is_empty(), "luge did not start");
+        Self { folder, child, greeting }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("rpc.sock")
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn client(&self) -> Client {
+        connect(&self.socket())
+    }
+
+    /// Calls a method that must work.
+    pub fn call(&self, method: &str, params: Value) -> Value {
+        let shown = format!("{method} {params}");
+        self.client().call(method, params).unwrap_or_else(|error| panic!("{shown}: {error}"))
+    }
+
+    /// Calls a method that must fail.
+    pub fn refusal(&self, method: &str, params: Value) -> RpcError {
+        let shown = format!("{method} {params}");
+        match self.client().call(method, params) {
+            Err(CallError::Rpc(error)) => error,
+            other => panic!("{shown}: {other:?}"),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the end of luge", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn connect(socket: &Path) -> Client {
+    let mut client = Client::connect(socket).unwrap();
+    client.set_timeout(PATIENCE).unwrap();
+    client
+}

@@ -1,0 +1,92 @@
+//! Devices on vhost-user sockets, as far as the socket.
+
+use crate::daemon::{Daemon, eventually};
+use serde_json::{Value, json};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+
+/// A daemon with a null device `n`, served as `v`.
+fn serving(args: &[&str]) -> Daemon {
+    let luge = Daemon::with(args);
+    luge.call("bdev_null_create", json!({"name": "n", "num_blocks": 4096, "block_size": 512}));
+    let params = json!({"ctrlr": "v", "dev_name": "n", "transport": "vhost_user_blk", "packed_ring": false});
+    assert_eq!(luge.call("vhost_create_blk_controller", params), true);
+    luge
+}
+
+#[test]
+fn a_device_is_served_shown_and_no_longer_served() {
+    let luge = serving(&[]);
+    assert!(std::fs::metadata(luge.path("v")).unwrap().file_type().is_socket());
+    let list = luge.call("vhost_get_controllers", Value::Null);
+    let socket = std::fs::canonicalize(luge.path("v")).unwrap();
+    assert_eq!(
+        list,
+        json!([{
+            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket, "sessions": [],
+            "backend_specific": {"block": {"readonly": false, "bdev": "n", "transport": "vhost_user_blk"}},
+        }])
+    );
+    assert_eq!(luge.call("vhost_get_controllers", json!({"name": "v"})), list);
+    let bdev = &luge.call("bdev_get_bdevs", json!({"name": "n"}))[0];
+    assert_eq!((&bdev["claimed"], &bdev["claim_type"]), (&json!(true), &json!("read_many_write_shared")));
+    assert_eq!(luge.call("vhost_delete_controller", json!({"ctrlr": "v"})), true);
+    assert!(!std::fs::exists(luge.path("v")).unwrap());
+    assert_eq!(luge.call("vhost_get_controllers", Value::Null), json!([]));
+    assert_eq!(luge.call("bdev_null_delete", json!({"name": "n"})), true);
+}
+
+#[test]
+fn a_device_in_use_is_not_deleted_and_its_user_is_named() {
+    let luge = serving(&[]);
+    let readonly = json!({"ctrlr": "w", "dev_name": "n", "readonly": true, "cpumask": "[0]"});
+    luge.call("vhost_create_blk_controller", readonly);
+    let shown = &luge.call("vhost_get_controllers", json!({"name": "w"}))[0];
+    assert_eq!(shown["backend_specific"]["block"]["readonly"], true);
+    for user in ["v", "w"] {
+        let error = luge.refusal("bdev_null_delete", json!({"name": "n"}));
+        assert!(
+            error.code.0 == -16 && error.message.contains(&format!("vhost controller {user}")),
+            "{error}"
+        );
+        luge.call("vhost_delete_controller", json!({"ctrlr": user}));
+    }
+    luge.call("bdev_null_delete", json!({"name": "n"}));
+}
+
+#[test]
+fn a_controller_with_a_front_end_is_not_deleted_until_that_has_left() {
+    let luge = serving(&[]);
+    let front_end = UnixStream::connect(luge.path("v")).unwrap();
+    let sessions = || luge.call("vhost_get_controllers", Value::Null)[0]["sessions"].clone();
+    eventually("the session", || sessions() != json!([]));
+    assert_eq!((&sessions()[0]["name"], &sessions()[0]["started"]), (&json!("vs1"), &json!(false)));
+    let error = luge.refusal("vhost_delete_controller", json!({"ctrlr": "v"}));
+    assert!(error.code.0 == -16 && error.message.contains("front end"), "{error}");
+    drop(front_end);
+    eventually("the end of the session", || sessions() == json!([]));
+    luge.call("vhost_delete_controller", json!({"ctrlr": "v"}));
+}
+
+#[test]
+fn a_served_device_is_saved_and_loaded() {
+    let luge = serving(&[]);
+    let config = luge.call("save_config", Value::Null);
+    let call = json!({"method": "vhost_create_blk_controller",
+        "params": {"ctrlr": "v", "dev_name": "n", "cpumask": "0x1", "readonly": false}});
+    assert_eq!(config["subsystems"][1], json!({"subsystem": "vhost_blk", "config": [call]}));
+    let other = Daemon::start();
+    other.call("load_config", config.clone());
+    assert_eq!(other.call("save_config", Value::Null), config);
+    luge.call("vhost_delete_controller", json!({"ctrlr": "v"}));
+    assert_eq!(luge.call("save_config", Value::Null)["subsystems"][1]["config"], json!([]));
+}
+
+#[test]
+fn the_process_ends_with_a_front_end_connected() {
+    let mut luge = serving(&[]);
+    let _front_end = UnixStream::connect(luge.path("v")).unwrap();
+    luge.call("spdk_kill_instance", json!({"sig_name": "SIGTERM"}));
+    assert_eq!(luge.exit_code(), Some(0));
+    assert_eq!(std::fs::read_dir(luge.folder.path()).unwrap().count(), 0);
+}
