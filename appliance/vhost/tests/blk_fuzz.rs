@@ -1,0 +1,192 @@
+//! Requests by seed: legal ones in any layout, checked against a model of a disk, and hostile
+//! ones, which may do no more than spoil their own guest's day.
+//!
+//! A second each by default; `LUGE_FUZZ_SECONDS` for longer, `LUGE_FUZZ_SEED` for a replay.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod rig;
+
+use luge_block::doubles::Delayed;
+use luge_block::{
+    Blocks, Channel, Completions, CoreId, Device, Geometry, MemoryDevice, OpenError, Refusal, Request, Shape,
+};
+use luge_core::Session;
+use luge_memory::{DmaSpace, GuestAddress, PageSize};
+use luge_spec::virtio::blk::RequestType;
+use luge_virtqueue::rig::{Form, Piece, Random, RigMemory, fuzz};
+use rig::{Answer, Ask, Bench, Sent, Setup};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const SECTORS: u32 = 512;
+/// Requests in flight at once, on an area of the disk each.
+const LANES: u32 = 8;
+const LANE: u32 = SECTORS / LANES;
+
+/// A device that takes less at once than the one beneath.
+struct Narrow {
+    device: Arc<dyn Device>,
+    geometry: Geometry,
+    depth: usize,
+}
+
+struct NarrowChannel {
+    channel: Box<dyn Channel>,
+    geometry: Geometry,
+    depth: usize,
+}
+
+impl Device for Narrow {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        let channel = self.device.open(core)?;
+        Ok(Box::new(NarrowChannel { channel, geometry: self.geometry, depth: self.depth }))
+    }
+}
+
+impl Channel for NarrowChannel {
+    fn room(&self) -> usize {
+        self.depth.saturating_sub(self.channel.in_flight())
+    }
+
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        if self.room() == 0 { Err(Refusal::Full) } else { self.channel.submit(request) }
+    }
+
+    fn commit(&mut self) {
+        self.channel.commit();
+    }
+
+    fn poll(&mut self, done: &mut Completions) {
+        self.channel.poll(done);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.channel.in_flight()
+    }
+}
+
+fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
+    let blocks = Blocks(u64::from(SECTORS * 512 / block_bytes));
+    let shape = Shape::new(block_bytes, blocks).unwrap();
+    let memory = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
+    let geometry = Geometry {
+        transfer_blocks_max: random.below(12) + 1,
+        spans_max: u16::try_from(random.below(40)).unwrap() + 40,
+        ..memory.geometry()
+    };
+    let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
+    Arc::new(Narrow { device, geometry, depth: random.below(20) as usize + 1 })
+}
+
+/// Cuts memory into pieces at random.
+fn cut(random: &mut Random, [at, len]: [u64; 2], writable: bool) -> Vec<Piece> {
+    let mut cuts: Vec<u64> = (0..random.below(12)).map(|_| u64::from(random.below(len as u32 + 1))).collect();
+    cuts.extend([0, len]);
+    cuts.sort_unstable();
+    let pairs = cuts.windows(2);
+    pairs
+        .map(|pair| Piece {
+            at: GuestAddress(at + pair[0]),
+            len: u32::try_from(pair[1] - pair[0]).unwrap(),
+            writable,
+        })
+        .collect()
+}
+
+/// A request in one lane, and what the disk is like after it.
+fn some_ask(random: &mut Random, lane: u32, block_bytes: u32, disk: &mut [u8]) -> (Ask, Vec<u8>) {
+    let unit = block_bytes / 512;
+    let sectors = random.below(LANE / unit + 1) * unit;
+    let first = lane * LANE + random.below((LANE - sectors) / unit + 1) * unit;
+    let range = (first as usize * 512)..((first + sectors) as usize * 512);
+    match random.below(5) {
+        0 | 1 => (Ask::read(first.into(), sectors * 512), disk[range].to_vec()),
+        2 | 3 => {
+            let bytes: Vec<u8> = (0..range.len()).map(|_| random.number().to_le_bytes()[0]).collect();
+            disk[range].copy_from_slice(&bytes);
+            (Ask::write(first.into(), &bytes), vec![])
+        }
+        _ => {
+            disk[range].fill(0);
+            let split = random.below(sectors / unit + 1) * unit;
+            let ranges =
+                [(first.into(), split, 0), (u64::from(first + split), sectors - split, random.below(2))];
+            (Ask::ranges(RequestType::WRITE_ZEROES, &ranges), vec![])
+        }
+    }
+}
+
+#[test]
+fn a_disk_behaves_like_one_whatever_the_layout_of_requests_and_the_limits_of_the_device() {
+    fuzz(|random| {
+        let block_bytes = random.pick(&[512, 4096]);
+        let device = narrow(random, block_bytes);
+        let mut bench = Bench::with(device, Setup { size: 512, ..Setup::default() });
+        let mut disk = vec![0; SECTORS as usize * 512];
+        for _ in 0..20 {
+            let mut waiting: HashMap<_, (Sent, Vec<u8>)> = HashMap::new();
+            for lane in 0..LANES {
+                let (ask, expected) = some_ask(random, lane, block_bytes, &mut disk);
+                let table = GuestAddress(RigMemory::FAR_DATA.0 + u64::from(lane) * 4096);
+                let sent = bench.send_as(&ask, |readable, writable| {
+                    let pieces = [cut(random, readable, false), cut(random, writable, true)].concat();
+                    (pieces, random.pick(&[Form::Direct, Form::Indirect(table), Form::Mixed(1, table)]))
+                });
+                waiting.insert(sent.head, (sent, expected));
+            }
+            while !waiting.is_empty() {
+                bench.turn();
+                while let Some((head, written)) = bench.driver.take_used() {
+                    let (sent, data) = waiting.remove(&head).expect("answered once");
+                    let written_expected = u32::try_from(data.len()).unwrap() + 1;
+                    let expected = Answer { status: 0, data, written: written_expected };
+                    assert_eq!(bench.answer(&sent, written), expected);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn hostile_requests_all_end_and_leave_nothing_in_flight() {
+    fuzz(|random| {
+        let device = narrow(random, 512);
+        let mut bench = Bench::with(device, Setup { size: 128, ..Setup::default() });
+        for _ in 0..200 {
+            let kind = random.pick(&[0, 1, 4, 8, 11, 13, 2, 0x8000_0000, u32::MAX]);
+            let ask = Ask {
+                kind: RequestType(kind.into()),
+                sector: random.pick(&[0, 1, 511, 512, u64::MAX, u64::MAX >> 9, 1 << 55]),
+                out: (0..random.below(600)).map(|_| random.number().to_le_bytes()[0] & 0x83).collect(),
+                in_bytes: random.pick(&[0, 1, 511, 512, 4096]),
+            };
+            bench.send_as(&ask, |readable, writable| {
+                let mut pieces = [cut(random, readable, false), cut(random, writable, true)].concat();
+                if random.once_in(4) {
+                    let at = random.below(u32::try_from(pieces.len()).unwrap()) as usize;
+                    pieces[at].at = GuestAddress(random.number());
+                }
+                if random.once_in(4) {
+                    pieces.truncate(random.below(u32::try_from(pieces.len()).unwrap()) as usize + 1);
+                }
+                (pieces, Form::Direct)
+            });
+            while bench.driver.lent() > 2 {
+                bench.turn();
+                while bench.driver.take_used().is_some() {}
+            }
+        }
+        while bench.driver.lent() > 0 {
+            bench.turn();
+            while bench.driver.take_used().is_some() {}
+        }
+        assert_eq!(bench.session.in_flight(), 0);
+        assert!(!bench.counters.broken());
+    });
+}

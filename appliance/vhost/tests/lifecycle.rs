@@ -1,0 +1,122 @@
+//! Endpoints start, refuse to start, and stop.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod rig;
+
+use luge_block::doubles::Delayed;
+use luge_vhost::{Access, BlkEndpoint, EndpointConfig, EndpointError, SocketError};
+use rig::Ask;
+use rig::client::{Client, Guest, Message, code, until};
+use rig::house::{House, use_disk};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+#[test]
+fn an_endpoint_that_cannot_be_says_why_and_leaves_nothing() {
+    let house = House::new();
+    let refused = |change: &dyn Fn(&mut EndpointConfig)| {
+        let mut config = house.config(1, House::disk());
+        change(&mut config);
+        let path = config.socket.clone();
+        let error = BlkEndpoint::start(config).err().unwrap();
+        assert_eq!(path.exists(), path == house.path(0));
+        error
+    };
+    assert!(matches!(refused(&|config| config.queues_max = 0), EndpointError::Queues(0)));
+    assert!(matches!(refused(&|config| config.queues_max = 257), EndpointError::Queues(257)));
+    assert!(matches!(refused(&|config| config.cores.clear()), EndpointError::NoCores));
+    let alive = refused(&|config| config.socket = house.path(0));
+    assert!(matches!(alive, EndpointError::Socket(SocketError::Alive(_))));
+    assert!(alive.to_string().contains(house.path(0).to_str().unwrap()), "{alive}");
+    let mut guest = Guest::new(1);
+    let _client = guest.connect(&house.path(0));
+    use_disk(&mut guest);
+}
+
+#[test]
+fn a_read_only_endpoint_says_so_and_refuses_writes() {
+    let mut house = House::on(&[]);
+    let config = EndpointConfig { access: Access::ReadOnly, ..house.config(0, House::disk()) };
+    house.endpoints.push(BlkEndpoint::start(config).unwrap());
+    let mut guest = Guest::new(1);
+    let client = guest.connect(&house.path(0));
+    let features = client.number(&Message::get(code::GET_FEATURES, vec![])).unwrap();
+    assert_eq!(features & (1 << 5 | 1 << 13 | 1 << 14), 1 << 5);
+    assert_eq!(guest.rings[0].ask(&Ask::write(0, &[0; 512])).status, 1);
+    assert_eq!(guest.rings[0].ask(&Ask::read(0, 512)).status, 0);
+    assert!(house.endpoint(0).status().read_only);
+}
+
+#[test]
+fn a_stop_waits_for_every_request_that_was_taken() {
+    let device = Arc::new(Delayed::new(House::disk(), 1));
+    let gate = device.gate();
+    let mut house = House::on(&[device, House::disk()]);
+    let [mut guest, mut other] = [Guest::new(1), Guest::new(1)];
+    let _clients = [guest.connect(&house.path(0)), other.connect(&house.path(1))];
+    gate.close();
+    let sent: Vec<_> = (0..10).map(|n| guest.rings[0].send(&Ask::read(n, 512))).collect();
+    until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 10);
+    let endpoint = house.endpoints.remove(0);
+    let (stopped, is_stopped) = channel();
+    let stopping = std::thread::spawn(move || {
+        endpoint.stop();
+        stopped.send(()).unwrap();
+    });
+    // Others are served while it waits, and it waits for the last one.
+    for _ in 0..9 {
+        gate.let_pass(1);
+        use_disk(&mut other);
+        assert!(is_stopped.try_recv().is_err());
+    }
+    gate.open();
+    stopping.join().unwrap();
+    is_stopped.try_recv().unwrap();
+    let mut answered = std::iter::from_fn(|| guest.rings[0].queue.driver.take_used()).count();
+    assert_eq!(answered, sent.len());
+    answered = guest.rings[0].queue.driver.lent();
+    assert_eq!(answered, 0);
+    assert!(!house.path(0).exists());
+}
+
+#[test]
+fn what_is_in_flight_is_answered_when_a_front_end_dies() {
+    let device = Arc::new(Delayed::new(House::disk(), 1));
+    let gate = device.gate();
+    let house = House::on(&[device]);
+    let mut guest = Guest::new(2);
+    let client = guest.connect(&house.path(0));
+    gate.close();
+    for ring in &mut guest.rings {
+        (0..10).for_each(|n| _ = ring.send(&Ask::read(n, 512)));
+    }
+    let in_flight = || {
+        let front_end = house.endpoint(0).status().front_end;
+        front_end.map(|front_end| front_end.queues.iter().map(|queue| queue.in_flight).sum::<u32>())
+    };
+    until(|| in_flight() == Some(20));
+    drop(client);
+    gate.open();
+    until(|| house.endpoint(0).status().front_end.is_none());
+    for ring in &mut guest.rings {
+        assert_eq!(std::iter::from_fn(|| ring.queue.driver.take_used()).count(), 10);
+    }
+}
+
+#[test]
+fn stopping_an_endpoint_that_nobody_uses_or_waits_at_removes_it() {
+    let mut house = House::new();
+    let _first = Client::connect(&house.path(0));
+    let second = Client::connect(&house.path(0));
+    house.endpoints.remove(0).stop();
+    assert!(second.is_cut_off());
+    assert!(!house.path(0).exists());
+    assert!(UnixStream::connect(house.path(0)).is_err());
+    let again = BlkEndpoint::start(house.config(0, House::disk())).unwrap();
+    let mut guest = Guest::new(1);
+    let _client = guest.connect(&house.path(0));
+    use_disk(&mut guest);
+    again.stop();
+}

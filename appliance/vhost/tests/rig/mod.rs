@@ -1,0 +1,250 @@
+//! A guest's driver of a virtio disk; a session that serves it without a core, where the test
+//! makes the turns; and a front end that hands it to an endpoint.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod client;
+pub mod house;
+
+use luge_block::{Completions, CoreId, Device, Geometry};
+use luge_core::Session;
+use luge_memory::GuestAddress;
+use luge_spec::virtio::Features;
+use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
+use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
+use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
+use luge_virtqueue::{Head, Notifications};
+use luge_volume::{Graph, Volume};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// What a status byte is before the device writes it.
+pub const UNANSWERED: u8 = 0xee;
+
+/// A request, as a guest means it.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub kind: RequestType,
+    pub sector: u64,
+    /// What the device reads after the header.
+    pub out: Vec<u8>,
+    /// How many bytes it is to write before the status.
+    pub in_bytes: u32,
+}
+
+impl Ask {
+    pub fn read(sector: u64, bytes: u32) -> Self {
+        Self { kind: RequestType::IN, sector, out: vec![], in_bytes: bytes }
+    }
+
+    pub fn write(sector: u64, out: &[u8]) -> Self {
+        Self { kind: RequestType::OUT, sector, out: out.to_vec(), in_bytes: 0 }
+    }
+
+    pub fn flush() -> Self {
+        Self { kind: RequestType::FLUSH, sector: 0, out: vec![], in_bytes: 0 }
+    }
+
+    pub fn get_id(bytes: u32) -> Self {
+        Self { kind: RequestType::GET_ID, sector: 0, out: vec![], in_bytes: bytes }
+    }
+
+    /// A discard or write-zeroes of (sector, sectors, flags) each.
+    pub fn ranges(kind: RequestType, ranges: &[(u64, u32, u32)]) -> Self {
+        let segments = ranges.iter().flat_map(|&(sector, sectors, flags)| {
+            let segment =
+                RangeSegment { sector: sector.into(), sectors: sectors.into(), flags: flags.into() };
+            segment.as_bytes().to_vec()
+        });
+        Self { kind, sector: 0, out: segments.collect(), in_bytes: 0 }
+    }
+
+    fn header(&self) -> RequestHeader {
+        RequestHeader { kind: self.kind, reserved: 0.into(), sector: self.sector.into() }
+    }
+}
+
+/// A request in the ring: where its answer will be.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub head: Head,
+    pub in_at: u64,
+    pub in_bytes: u32,
+}
+
+/// A request's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u8,
+    pub data: Vec<u8>,
+    /// The length in the used ring.
+    pub written: u32,
+}
+
+/// One queue of a disk, as its driver sees it.
+pub struct Queue {
+    pub memory: Arc<RigMemory>,
+    pub driver: Driver,
+    /// Where its requests are, and the next free place there.
+    area: std::ops::Range<u64>,
+    next: u64,
+}
+
+impl Queue {
+    pub fn new(memory: Arc<RigMemory>, driver: Driver, area: std::ops::Range<u64>) -> Self {
+        let next = area.start;
+        Self { memory, driver, area, next }
+    }
+
+    /// Guest memory that was not used yet, but for what wrapped around.
+    pub fn place(&mut self, bytes: usize) -> u64 {
+        if self.next + bytes as u64 > self.area.end {
+            self.next = self.area.start;
+        }
+        let at = self.next;
+        self.next += bytes as u64;
+        at
+    }
+
+    /// Puts a request into the ring: header, data and status in a descriptor each.
+    pub fn send(&mut self, ask: &Ask) -> Sent {
+        self.send_as(ask, |[out, out_len], [into, in_len]| {
+            let piece = |at, len, writable| Piece {
+                at: GuestAddress(at),
+                len: u32::try_from(len).unwrap(),
+                writable,
+            };
+            let mut pieces = vec![piece(out, 16, false), piece(out + 16, out_len - 16, false)];
+            pieces.extend([piece(into, in_len - 1, true), piece(into + in_len - 1, 1, true)]);
+            // Status bytes must not be empty, and other empty pieces need not be there.
+            pieces.retain(|piece| piece.len > 0);
+            (pieces, Form::Direct)
+        })
+    }
+
+    /// Puts a request into the ring. `cut` makes descriptors of its readable and writable
+    /// memory, each given by address and length in bytes.
+    pub fn send_as(&mut self, ask: &Ask, cut: impl FnOnce([u64; 2], [u64; 2]) -> (Vec<Piece>, Form)) -> Sent {
+        let readable = [ask.header().as_bytes(), &ask.out].concat();
+        let out_at = self.place(readable.len());
+        self.memory.write(GuestAddress(out_at), &readable);
+        let in_at = self.place(ask.in_bytes as usize + 1);
+        self.memory.write(GuestAddress(in_at), &vec![UNANSWERED; ask.in_bytes as usize + 1]);
+        let writable = [in_at, u64::from(ask.in_bytes) + 1];
+        let (pieces, form) = cut([out_at, readable.len() as u64], writable);
+        let head = self.driver.add(&pieces, form).expect("room in the ring");
+        Sent { head, in_at, in_bytes: ask.in_bytes }
+    }
+
+    /// What is in guest memory for a request that was used with that length.
+    pub fn answer(&self, sent: &Sent, written: u32) -> Answer {
+        let mut data = self.memory.bytes(GuestAddress(sent.in_at), sent.in_bytes as usize + 1);
+        let status = data.pop().unwrap();
+        Answer { status, data, written }
+    }
+
+    /// The answer to the next request that was used, which is this one.
+    pub fn take_answer(&mut self, sent: &Sent) -> Option<Answer> {
+        let (head, written) = self.driver.take_used()?;
+        assert_eq!(head, sent.head);
+        Some(self.answer(sent, written))
+    }
+}
+
+/// A queue and a session, on a device.
+pub struct Bench {
+    pub queue: Queue,
+    pub session: BlkSession,
+    pub graph: Graph,
+    pub counters: Arc<QueueCounters>,
+    done: Completions,
+}
+
+impl std::ops::Deref for Bench {
+    type Target = Queue;
+
+    fn deref(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl std::ops::DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+}
+
+/// What a bench has apart from its device.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub size: u16,
+    pub access: Access,
+    /// Features that the driver does not take.
+    pub declined: Features,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { size: 64, access: Access::ReadWrite, declined: Features::default() }
+    }
+}
+
+impl Bench {
+    pub fn new(device: Arc<dyn Device>) -> Self {
+        Self::with(device, Setup::default())
+    }
+
+    pub fn with(device: Arc<dyn Device>, setup: Setup) -> Self {
+        let memory = Arc::new(RigMemory::standard());
+        let layout = RigMemory::ring(RigMemory::RINGS.0, setup.size);
+        let disk = BlkDisk::new(device.geometry(), setup.access, "serial", 1);
+        let features = Features(disk.features().0 & !setup.declined.0);
+        let notifications = if features.contains(Features::RING_EVENT_IDX) {
+            Notifications::EventIndex
+        } else {
+            Notifications::Flags
+        };
+        let driver = Driver::new(layout, notifications, 0, &memory.table);
+        let mut graph = Graph::default();
+        let channel = graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap();
+        let volume = graph.add_volume(CoreId(0), &Volume::whole(device), channel).unwrap();
+        let ring = Ring { layout, base: 0, features };
+        let counters = Arc::new(QueueCounters::default());
+        let session = BlkSession::new((disk, volume), &ring, memory.table.clone(), counters.clone()).unwrap();
+        let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
+        let queue = Queue::new(memory, driver, area);
+        Self { queue, session, graph, counters, done: Completions::default() }
+    }
+
+    /// One turn of a core. Returns how many requests were taken.
+    pub fn turn(&mut self) -> usize {
+        let taken = self.session.take(&mut self.graph);
+        self.graph.commit();
+        self.done.clear();
+        self.graph.poll(&mut self.done);
+        self.session.finish(self.done.as_slice());
+        self.session.publish();
+        taken
+    }
+
+    /// Sends a request, and makes turns until it is answered.
+    pub fn ask(&mut self, ask: &Ask) -> Answer {
+        let sent = self.send(ask);
+        self.turns_until_answered(&sent)
+    }
+
+    pub fn turns_until_answered(&mut self, sent: &Sent) -> Answer {
+        for _ in 0..10_000 {
+            self.turn();
+            if let Some(answer) = self.take_answer(sent) {
+                return answer;
+            }
+        }
+        panic!("no answer");
+    }
+}
+
+/// A geometry with blocks of 4 KiB.
+pub fn blocks_of_4096() -> Geometry {
+    Geometry { block_bytes: 4096, ..Geometry::for_tests() }
+}
