@@ -86,7 +86,7 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
 
 /// Cuts memory into pieces at random.
 fn cut(random: &mut Random, [at, len]: [u64; 2], writable: bool) -> Vec<Piece> {
-    let mut cuts: Vec<u64> = (0..random.below(12)).map(|_| u64::from(random.below(len as u32 + 1))).collect();
+    let mut cuts: Vec<u64> = (0..random.below(12)).map(|_| random.number() % (len + 1)).collect();
     cuts.extend([0, len]);
     cuts.sort_unstable();
     let pairs = cuts.windows(2);
