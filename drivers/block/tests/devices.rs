@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
-use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, check_device};
+use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Random, check_device, fuzz};
 use luge_block::{Access, Blocks, Caching, Device, FileDevice, MemoryDevice, Shape, Status};
 use luge_memory::{DmaSpace, PageSize};
 use std::path::Path;
@@ -75,7 +75,7 @@ fn a_file_of_several_cores_is_one_file() {
 fn completions_in_another_order_and_later_break_nothing() {
     let space = DmaSpace::new();
     let device = Arc::new(memory(&space, 512, 500));
-    for seed in 0..4 {
+    for seed in 0..3 {
         check_device(seed, &Delayed::new(device.clone(), seed), &space);
     }
 }
@@ -84,11 +84,36 @@ fn completions_in_another_order_and_later_break_nothing() {
 fn requests_that_fail_have_had_their_effect_or_none() {
     let space = DmaSpace::new();
     let device: Arc<dyn Device> = Arc::new(memory(&space, 512, 500));
-    for seed in 0..4 {
+    for seed in 0..3 {
         let fault = Fault { blocks: 0..500, per_mille: 200, status: Status::Aborted };
         let device = Faulty::new(device.clone(), seed, &[fault]);
         let check =
             Check { device: &device, space: &space, cores: 2, steps: 1000, failures: Failures::Tolerated };
         check.run(seed);
     }
+}
+
+#[test]
+fn any_shape_of_memory_disk_does_what_requests_mean() {
+    let space = DmaSpace::new();
+    fuzz(|seed| {
+        let mut random = Random::new(seed);
+        let block_bytes = 512 << random.between(0, 4);
+        let device = Arc::new(memory(&space, block_bytes, 1 + random.below(400)));
+        let device = Delayed::new(device, seed);
+        let cores = u16::try_from(random.between(1, 4)).unwrap();
+        Check { device: &device, space: &space, cores, steps: 300, failures: Failures::None }.run(seed);
+    });
+}
+
+#[test]
+fn any_shape_of_file_does_what_requests_mean() {
+    let space = DmaSpace::new();
+    fuzz(|seed| {
+        let mut random = Random::new(seed);
+        let folder = if random.chance(800) { on_disk() } else { Path::new("/dev/shm") };
+        let (device, _file) = file(folder, 512 << random.between(0, 4), 1 + random.below(400));
+        let cores = u16::try_from(random.between(1, 2)).unwrap();
+        Check { device: &device, space: &space, cores, steps: 300, failures: Failures::None }.run(seed);
+    });
 }

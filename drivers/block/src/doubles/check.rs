@@ -1,15 +1,16 @@
 //! The check that every device must pass: random requests against a model of what they mean.
 
 use super::model::Model;
-use super::rig::{BLOCKS_MAX, Rig, SLOTS};
+use super::rig::{Rig, SLOTS};
 use super::{Layout, edges};
 use crate::{Completion, Device, Durability, Lba, Operation, Request, Status, Tag};
 use luge_memory::DmaSpace;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How many blocks of the device requests are made for.
+/// How many blocks of the device requests are made for; fewer, if they are large.
 const WINDOW_BLOCKS: u64 = 192;
+const WINDOW_BYTES: u64 = 512 << 10;
 
 /// Blocks at both ends of the window that are only read: nothing may spill into them.
 const GUARD_BLOCKS: u64 = 8;
@@ -93,7 +94,9 @@ impl Run {
     fn new(check: &Check<'_>, seed: u64) -> Self {
         let mut rig = Rig::new(check, seed);
         let end = rig.geometry.blocks.0;
-        let size = end.min(WINDOW_BLOCKS);
+        let wanted =
+            (WINDOW_BYTES / u64::from(rig.geometry.block_bytes)).clamp(6 * GUARD_BLOCKS, WINDOW_BLOCKS);
+        let size = end.min(wanted);
         let start = match rig.random.below(3) {
             0 => 0,
             1 => end - size,
@@ -190,7 +193,7 @@ impl Run {
         let size = self.window.end - self.window.start;
         let guard = if operation.changes_data() && size > 4 * GUARD_BLOCKS { GUARD_BLOCKS } else { 0 };
         let free = size - 2 * guard;
-        let count = u64::from(self.rig.random.between(1, most.min(BLOCKS_MAX))).min(free);
+        let count = u64::from(self.rig.random.between(1, most.min(self.rig.blocks_max))).min(free);
         let first = guard + self.rig.random.below(free - count + 1);
         let index = |block| usize::try_from(block).unwrap_or(0);
         index(first)..index(first + count)

@@ -13,8 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How many requests the checks have in flight, on all channels together.
 pub(super) const SLOTS: u16 = 32;
 
-/// No request of the checks has more blocks, but for those that look for the limits.
-pub(super) const BLOCKS_MAX: u32 = 16;
+/// No request of the checks is longer than this many blocks, nor, with large blocks, than this
+/// many bytes or two blocks; but for those that look for the limits.
+const BLOCKS_MAX: u32 = 16;
+const BYTES_MAX: u32 = 32 << 10;
 
 /// One channel, and what it owes.
 struct Line {
@@ -27,6 +29,8 @@ pub(super) struct Rig {
     seed: u64,
     pub random: Random,
     pub geometry: Geometry,
+    /// How many blocks a request may have.
+    pub blocks_max: u32,
     // Dropped before the arena: a channel may still write to it.
     lines: Vec<Line>,
     pub arena: Arena,
@@ -41,10 +45,11 @@ impl Rig {
             Err(error) => panic!("no channel for core {core}: {error}"),
         };
         let lines = (0..check.cores.max(1)).map(open).collect();
-        let request_bytes = BLOCKS_MAX.min(geometry.transfer_blocks_max) * geometry.block_bytes;
+        let blocks_max = (BYTES_MAX / geometry.block_bytes).clamp(2, BLOCKS_MAX);
+        let request_bytes = blocks_max.min(geometry.transfer_blocks_max) * geometry.block_bytes;
         let largest_bytes = (geometry.transfer_blocks_max + 1) * geometry.block_bytes;
         let arena = Arena::new(check.space, (SLOTS, request_bytes), largest_bytes, &mut random);
-        Self { seed, random, geometry, lines, arena }
+        Self { seed, random, geometry, blocks_max, lines, arena }
     }
 
     /// Any of the channels.
