@@ -69,6 +69,7 @@ impl Appliance {
         let (space, sysfs) = (DmaSpace::new(), SysfsRoot::default());
         let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
         let vms = VmRunner::new(plan.vms, plan.reaper);
+        report_vms(&vms).map_err(StartError::Control)?;
         let (pages, sockets) = (plan.pages, plan.sockets);
         let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
@@ -105,6 +106,18 @@ impl Appliance {
         drop(self.server.take());
         self.host.control.stop();
     }
+}
+
+/// Logs what becomes of VMs.
+fn report_vms(vms: &VmRunner) -> std::io::Result<()> {
+    let events = vms.events();
+    let report = move || {
+        for vm in events {
+            let reason = vm.ending.map(|ending| format!(": {}", ending.reason)).unwrap_or_default();
+            tracing::info!("VM {} is {}{reason}", vm.name, vm.state);
+        }
+    };
+    std::thread::Builder::new().name("vm events".into()).spawn(report).map(drop)
 }
 
 fn start_cores(cpus: &Cpus) -> Result<Vec<CoreHandle>, SpawnError> {

@@ -239,6 +239,12 @@ impl Bdevs {
         }
     }
 
+    /// Whether no device is being made or deleted.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.table.is_settled()
+    }
+
     /// All devices, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bdev)> {
         self.table.iter()

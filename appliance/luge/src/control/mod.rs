@@ -15,6 +15,8 @@ mod budget;
 mod endpoint;
 mod platform;
 mod record;
+#[cfg(test)]
+mod rig;
 mod sled;
 mod ssd;
 mod table;
@@ -24,6 +26,8 @@ pub use budget::Budget;
 pub use endpoint::Endpoint;
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
+#[cfg(test)]
+pub use rig::control;
 pub use sled::Sled;
 pub use ssd::Ssd;
 pub use table::Table;
@@ -33,6 +37,9 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// How long a stop waits for what is being made: longer than CAP.TO lets an SSD take.
+const SETTLE: Duration = Duration::from_secs(150);
 
 type Errand = Box<dyn FnOnce(&mut Sled) + Send>;
 
@@ -139,7 +146,22 @@ fn run(mut sled: Sled, errands: &Receiver<Message>, changes: &Changes) {
                 changes.add();
             }
             Ok(Message::Look(errand)) => errand(&mut sled),
-            Ok(Message::Stop) | Err(_) => return sled.stop(),
+            Ok(Message::Stop) | Err(_) => break,
+        }
+    }
+    settle(&mut sled, errands);
+    sled.stop();
+}
+
+/// Waits for what other threads are in the middle of: an SSD that is coming up now is to be
+/// shut down too.
+fn settle(sled: &mut Sled, errands: &Receiver<Message>) {
+    let deadline = Instant::now() + SETTLE;
+    while !sled.is_settled() {
+        match errands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Message::Do(errand) | Message::Look(errand)) => errand(sled),
+            Ok(Message::Stop) => {}
+            Err(_) => return,
         }
     }
 }

@@ -53,6 +53,12 @@ impl Sled {
         self.budget.clear();
     }
 
+    /// Whether nothing is being made or unmade by other threads.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ssds.is_settled() && self.bdevs.is_settled() && self.endpoints.is_settled()
+    }
+
     /// Unmakes all that exists, and ends the cores.
     pub fn stop(mut self) {
         self.clear();

@@ -109,6 +109,12 @@ impl<T> Table<T> {
         })
     }
 
+    /// Whether nothing is being made or unmade.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.places.values().all(|place| matches!(place, Place::Here(_)))
+    }
+
     /// Takes all that are there out, and frees their names.
     pub fn drain(&mut self) -> Vec<T> {
         let places = std::mem::take(&mut self.places);
@@ -156,8 +162,9 @@ mod tests {
         table.reserve("a").unwrap();
         assert_eq!(table.reserve("a").unwrap_err().code.0, -17);
         assert_eq!(table.get("a").unwrap_err().message, "thing a is being made");
+        assert!(!table.is_settled());
         table.put("a", 7);
-        assert_eq!((table.get("a").unwrap(), table.iter().count()), (&7, 1));
+        assert_eq!((table.get("a").unwrap(), table.iter().count(), table.is_settled()), (&7, 1, true));
         assert_eq!(table.take("a").unwrap(), 7);
         assert_eq!(table.take("a").unwrap_err().message, "thing a is going away");
         assert_eq!((table.reserve("a").is_err(), table.iter().count()), (true, 0));

@@ -4,13 +4,13 @@
 //! All that waits for the SSD is done by the thread that asked: an SSD that does not become
 //! ready holds up nobody else.
 
+use super::bring_up::bring_up;
 use super::{address, off};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
-use luge_nvme::{Controller, ControllerError, Namespace, Options};
+use luge_nvme::{Controller, Namespace};
 use luge_rpc::{RpcError, params};
-use luge_vfio::{BindError, PciAddress, VfioError, bind};
+use luge_vfio::PciAddress;
 use luge_volume::Volume;
-use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -92,16 +92,25 @@ pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcErr
     let address = address(&params.trtype, &params.traddr)?;
     check_off(&params)?;
     let queue_pairs = queue_pairs(params.num_io_queues)?;
-    let most = params.max_bdevs.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
+}
+
+/// Reserves the name, brings the SSD up on this thread, and makes block devices of it.
+pub fn attach(
+    control: &Arc<Control>,
+    params: Attach,
+    address: PciAddress,
+    bring_up: impl FnOnce(&Platform) -> Result<Arc<Controller>, RpcError>,
+) -> Result<Vec<String>, RpcError> {
     let name = params.name.clone();
     control.ask(move |sled| sled.ssds.reserve(&name))?;
     let name = params.name.clone();
     let undo = control.undo(move |sled| sled.ssds.release(&name));
-    let controller = bring_up(control.platform(), address, queue_pairs)?;
-    let namespaces = controller.namespaces();
+    let controller = bring_up(control.platform())?;
+    let most = params.max_bdevs.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let namespaces: Vec<_> = controller.namespaces().into_iter().take(most).collect();
     let ssd = Ssd { controller, address, bdevs: Vec::new() };
-    let names =
-        control.ask(move |sled| put(sled, &params, ssd, namespaces.get(..most).unwrap_or(&namespaces)))?;
+    let names = control.ask(move |sled| put(sled, &params, ssd, &namespaces))?;
     undo.disarm();
     Ok(names)
 }
@@ -142,49 +151,6 @@ fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
         Some(Ok(number)) if number > 0 => Ok(Some(number)),
         Some(_) => Err(RpcError::invalid_params("parameter `num_io_queues`: 1 to 65535")),
     }
-}
-
-/// Takes the function from its kernel driver and brings the controller up. On failure the
-/// kernel driver has it again.
-fn bring_up(
-    platform: &Platform,
-    address: PciAddress,
-    queue_pairs: Option<u16>,
-) -> Result<Arc<Controller>, RpcError> {
-    let cores = u16::try_from(platform.cores.len()).unwrap_or(u16::MAX);
-    let options =
-        Options { queue_pairs: queue_pairs.unwrap_or(cores), pages: platform.pages, ..Options::default() };
-    let binding = bind(&platform.sysfs, address).map_err(|error| refused_by_host(&error))?;
-    let opened = platform.vfio.open_function(address).map_err(|error| refused_by_vfio(&error));
-    let started = opened.and_then(|function| {
-        Controller::start(function, platform.space.clone(), options).map_err(|error| refused_by_ssd(&error))
-    });
-    if started.is_err()
-        && let Err(error) = binding.restore()
-    {
-        tracing::error!("{address} stays with vfio-pci: {error}");
-    }
-    started
-}
-
-fn refused_by_host(error: &BindError) -> RpcError {
-    match error {
-        BindError::NoSuchDevice(_) => RpcError::no_device(error),
-        BindError::InUse { .. } | BindError::BoundElsewhere { .. } => RpcError::busy(error),
-        _ => RpcError::invalid(error),
-    }
-}
-
-fn refused_by_vfio(error: &VfioError) -> RpcError {
-    match error {
-        VfioError::Bind(error) => refused_by_host(error),
-        VfioError::Busy { .. } | VfioError::AlreadyOpen(_) => RpcError::busy(error),
-        _ => RpcError::invalid(error),
-    }
-}
-
-fn refused_by_ssd(error: &ControllerError) -> RpcError {
-    RpcError::errno(Errno::IO, error)
 }
 
 /// The namespaces become block devices, all of them or none.

@@ -1,8 +1,11 @@
 //! `bdev_nvme_*`: SSDs.
 
 mod attach;
+mod bring_up;
 mod describe;
 mod detach;
+#[cfg(test)]
+mod tests;
 
 use super::{method, off};
 use crate::control::Control;

@@ -1,0 +1,30 @@
+//! A control thread of an empty sled without cores, for tests.
+
+use crate::control::{Budget, Control, Platform, Sled};
+use luge_init::Reaper;
+use luge_memory::{DmaSpace, PageSize};
+use luge_vfio::{Backend, SysfsRoot, Vfio};
+use luge_vm::{Patience, VmConfig, VmRunner};
+use std::sync::Arc;
+
+/// A sled on a machine that has nothing.
+pub fn control() -> Arc<Control> {
+    let (space, sysfs) = (DmaSpace::new(), SysfsRoot::new("/nowhere"));
+    let vms = VmConfig {
+        folder: "/nowhere".into(),
+        qemu: None,
+        firmware_folder: None,
+        trial_kernel: None,
+        patience: Patience::default(),
+    };
+    let platform = Platform {
+        cores: Vec::new(),
+        vfio: Vfio::new(sysfs.clone(), Backend::Auto, space.clone()),
+        space,
+        sysfs,
+        pages: PageSize::Base,
+        sockets: "/nowhere".into(),
+        vms: VmRunner::new(vms, Reaper::of_own_children()),
+    };
+    Control::start(Sled::new(Arc::new(platform), Budget::new(64 << 20))).unwrap()
+}

@@ -1,0 +1,163 @@
+//! Attach and detach, with scripted SSDs in place of VFIO's.
+
+use super::attach::{Attach, attach};
+use super::{detach, get, health};
+use crate::control::{Control, User, control};
+use luge_nvme::Controller;
+use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
+use luge_rpc::{Dispatcher, Method, RpcError, Stage};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+struct Bench {
+    control: Arc<Control>,
+    dispatcher: Dispatcher,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let control = control();
+        let [detaching, listing, asking] = [(); 3].map(|()| control.clone());
+        let now = &[Stage::Startup];
+        let dispatcher = Dispatcher::new([
+            Method::new("detach", "", now, move |params| detach::run(&detaching, params)),
+            Method::new("list", "", now, move |params| get(&listing, params)),
+            Method::new("health", "", now, move |params| health(&asking, params)),
+        ]);
+        Self { control, dispatcher }
+    }
+
+    fn attach(&self, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+        let params = json!({ "name": name, "trtype": "PCIe", "traddr": "0000:01:00.0" });
+        let params: Attach = serde_json::from_value(params).unwrap();
+        attach(&self.control, params, "0000:01:00.0".parse().unwrap(), |platform| {
+            Controller::start(ssd.function(), platform.space.clone(), Rig::options())
+                .map_err(RpcError::internal)
+        })
+    }
+
+    fn ssd(&self, script: Script) -> Arc<ScriptedSsd> {
+        ScriptedSsd::new(script, &self.control.platform().space)
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        self.dispatcher.dispatch(method, params)
+    }
+
+    fn bdevs(&self) -> Vec<String> {
+        self.control.ask(|sled| Ok(sled.bdevs.iter().map(|(name, _)| name.to_owned()).collect())).unwrap()
+    }
+}
+
+fn two_namespaces() -> Script {
+    let namespaces = vec![ScriptedNamespace::new(1, 9), ScriptedNamespace::new(3, 12)];
+    Script { namespaces, ..Script::default() }
+}
+
+#[test]
+fn namespaces_become_devices_and_go_with_their_ssd() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(two_namespaces());
+    assert_eq!(bench.attach("Nvme0", &ssd).unwrap(), ["Nvme0n1", "Nvme0n3"]);
+    assert_eq!(bench.bdevs(), ["Nvme0n1", "Nvme0n3"]);
+    let list = bench.call("list", Value::Null).unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["ctrlrs"][0]["state"]), (&json!("Nvme0"), &json!("enabled")));
+    assert_eq!(list[0]["ctrlrs"][0]["trid"], json!({ "trtype": "PCIe", "traddr": "0000:01:00.0" }));
+    assert_eq!(
+        bench.call("detach", json!({ "name": "Nvme0", "trtype": "pcie", "traddr": "1:0.0" })).unwrap(),
+        true
+    );
+    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 1));
+    assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
+    assert!(bench.attach("Nvme0", &bench.ssd(two_namespaces())).is_ok());
+}
+
+#[test]
+fn an_ssd_that_does_not_come_up_leaves_nothing_behind() {
+    let bench = Bench::new();
+    assert!(bench.attach("Nvme0", &bench.ssd(Script { present: false, ..Script::default() })).is_err());
+    assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
+    assert!(bench.attach("Nvme0", &bench.ssd(Script::default())).is_ok());
+}
+
+#[test]
+fn an_ssd_whose_devices_would_have_a_name_that_is_taken_is_shut_down_again() {
+    let bench = Bench::new();
+    bench.control.ask(|sled| sled.bdevs.reserve(Some("Nvme0n3".into()), "", None)).unwrap();
+    let ssd = bench.ssd(two_namespaces());
+    assert_eq!(bench.attach("Nvme0", &ssd).unwrap_err().code.0, -17);
+    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns, ssd.is_bus_master()), (0, 1, false));
+    assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
+}
+
+#[test]
+fn an_ssd_in_use_is_not_detached() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(two_namespaces());
+    bench.attach("Nvme0", &ssd).unwrap();
+    bench.control.ask(|sled| sled.bdevs.claim("Nvme0n3", User::Endpoint("v".into()))).unwrap();
+    let error = bench.call("detach", json!({ "name": "Nvme0" })).unwrap_err();
+    assert!(error.code.0 == -16 && error.message.contains("Nvme0n3"), "{error}");
+    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (2, 0));
+    let other = bench.call("detach", json!({ "name": "Nvme0", "traddr": "0000:02:00.0" })).unwrap_err();
+    assert_eq!(other.code.0, -19);
+}
+
+#[test]
+fn two_ssds_that_claim_to_be_the_same_get_identities_of_their_own() {
+    let bench = Bench::new();
+    bench.attach("a", &bench.ssd(Script::default())).unwrap();
+    let again = bench.attach("a", &bench.ssd(Script::default())).unwrap_err();
+    assert_eq!(again.code.0, -17);
+    bench.attach("b", &bench.ssd(Script::default())).unwrap();
+    assert_eq!(bench.bdevs(), ["an1", "bn1"]);
+}
+
+#[test]
+fn health_is_told_in_the_units_that_clients_expect() {
+    let bench = Bench::new();
+    bench.attach("Nvme0", &bench.ssd(Script::default())).unwrap();
+    let health = bench.call("health", json!({ "name": "Nvme0" })).unwrap();
+    assert_eq!((&health["serial_number"], &health["traddr"]), (&json!("LUGE-0001"), &json!("0000:01:00.0")));
+    assert!(health["temperature_celsius"].is_i64() && health["power_cycles"].is_u64(), "{health}");
+}
+
+#[test]
+fn a_stop_shuts_every_ssd_down() {
+    let bench = Bench::new();
+    let ssds = ["a", "b"].map(|name| {
+        let ssd = bench.ssd(Script::default());
+        bench.attach(name, &ssd).unwrap();
+        ssd
+    });
+    bench.control.stop();
+    assert_eq!(ssds.map(|ssd| ssd.account().shutdowns), [1, 1]);
+    assert!(bench.call("list", Value::Null).is_err());
+}
+
+#[test]
+fn an_ssd_that_is_coming_up_while_luge_stops_is_shut_down_too() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(Script::default());
+    let stopping = bench.control.clone();
+    let params = json!({ "name": "a", "trtype": "PCIe", "traddr": "0000:01:00.0" });
+    let (started, go) = std::sync::mpsc::channel();
+    let mut stopper = None;
+    let made = attach(
+        &bench.control,
+        serde_json::from_value(params).unwrap(),
+        "0000:01:00.0".parse().unwrap(),
+        |platform| {
+            stopper = Some(std::thread::spawn(move || {
+                started.send(()).unwrap();
+                stopping.stop();
+            }));
+            go.recv().unwrap();
+            Controller::start(ssd.function(), platform.space.clone(), Rig::options())
+                .map_err(RpcError::internal)
+        },
+    );
+    stopper.unwrap().join().unwrap();
+    assert!(made.is_ok());
+    assert_eq!(ssd.account().shutdowns, 1);
+}
