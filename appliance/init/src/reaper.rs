@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ChildStderr, ChildStdout, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,13 +90,7 @@ impl Reaper {
                 return Err(error);
             }
         }
-        Ok(Ward {
-            pid,
-            handle,
-            stdout: child.stdout.take(),
-            stderr: child.stderr.take(),
-            shared: Arc::clone(&self.shared),
-        })
+        Ok(Ward { pid, handle, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -157,10 +151,6 @@ impl Shared {
 pub struct Ward {
     pid: Pid,
     handle: OwnedFd,
-    /// The reading end of its standard output, where the command asked for a pipe.
-    pub stdout: Option<ChildStdout>,
-    /// The same for its standard error.
-    pub stderr: Option<ChildStderr>,
     shared: Arc<Shared>,
 }
 

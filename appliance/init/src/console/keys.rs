@@ -1,0 +1,207 @@
+//! Bytes from a terminal, as keys.
+//!
+//! Invariant: whatever arrives, at most a few bytes are remembered, and the next plain key
+//! is understood.
+
+/// A key, or a combination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Key {
+    Char(char),
+    Enter,
+    Tab,
+    Backspace,
+    Delete,
+    Left,
+    Right,
+    Home,
+    End,
+    Up,
+    Down,
+    /// Ctrl-U.
+    KillToStart,
+    /// Ctrl-K.
+    KillToEnd,
+    /// Ctrl-W.
+    KillWord,
+    /// Ctrl-C.
+    Cancel,
+    /// Ctrl-D.
+    EndOfInput,
+    /// Ctrl-L.
+    ClearScreen,
+}
+
+/// Where the decoder is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum State {
+    #[default]
+    Plain,
+    /// A carriage return: a line feed after it is the same key.
+    Return,
+    /// `ESC`.
+    Escape,
+    /// `ESC [` or `ESC O`, and the first number that followed.
+    Sequence { number: u8 },
+    /// Inside a character of several bytes: what is missing and what is known.
+    Utf8 { missing: u8, value: u32 },
+}
+
+/// Turns bytes into keys, one at a time.
+#[derive(Default, Debug)]
+pub(crate) struct Decoder {
+    state: State,
+}
+
+impl Decoder {
+    /// Takes a byte; returns the key that it completes.
+    pub(crate) fn feed(&mut self, byte: u8) -> Option<Key> {
+        match std::mem::take(&mut self.state) {
+            State::Return if byte == b'\n' => None,
+            State::Plain | State::Return => self.plain(byte),
+            State::Escape => self.after_escape(byte),
+            State::Sequence { number } => self.in_sequence(number, byte),
+            State::Utf8 { missing, value } => self.in_character(missing, value, byte),
+        }
+    }
+
+    fn plain(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            b'\r' => {
+                self.state = State::Return;
+                return Some(Key::Enter);
+            }
+            0x1b => self.state = State::Escape,
+            0xc2..=0xdf => self.state = State::Utf8 { missing: 1, value: u32::from(byte & 0x1f) },
+            0xe0..=0xef => self.state = State::Utf8 { missing: 2, value: u32::from(byte & 0x0f) },
+            0xf0..=0xf4 => self.state = State::Utf8 { missing: 3, value: u32::from(byte & 0x07) },
+            _ => return control(byte),
+        }
+        None
+    }
+
+    fn after_escape(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            b'[' | b'O' => self.state = State::Sequence { number: 0 },
+            0x1b => self.state = State::Escape,
+            0x20..=0x7e => {}
+            _ => return self.plain(byte),
+        }
+        None
+    }
+
+    /// ECMA-48, 5.4: parameters, then a final byte.
+    fn in_sequence(&mut self, number: u8, byte: u8) -> Option<Key> {
+        match (byte, number) {
+            (b'0'..=b'9', _) => {
+                let number = number.saturating_mul(10).saturating_add(byte - b'0');
+                self.state = State::Sequence { number };
+                None
+            }
+            // Of several parameters the first says which key it is, the others how it was held.
+            (b';', _) => {
+                self.state = State::Sequence { number: number.saturating_mul(100) };
+                None
+            }
+            (0x20..=0x3f, _) => {
+                self.state = State::Sequence { number };
+                None
+            }
+            (b'A', _) => Some(Key::Up),
+            (b'B', _) => Some(Key::Down),
+            (b'C', _) => Some(Key::Right),
+            (b'D', _) => Some(Key::Left),
+            (b'H', _) | (b'~', 1 | 7) => Some(Key::Home),
+            (b'F', _) | (b'~', 4 | 8) => Some(Key::End),
+            (b'~', 3) => Some(Key::Delete),
+            (0x20..=0x7e, _) => None,
+            _ => self.plain(byte),
+        }
+    }
+
+    fn in_character(&mut self, missing: u8, value: u32, byte: u8) -> Option<Key> {
+        if !(0x80..=0xbf).contains(&byte) {
+            return self.plain(byte);
+        }
+        let value = value << 6 | u32::from(byte & 0x3f);
+        if missing > 1 {
+            self.state = State::Utf8 { missing: missing - 1, value };
+            return None;
+        }
+        char::from_u32(value).filter(|character| !character.is_control()).map(Key::Char)
+    }
+}
+
+const fn control(byte: u8) -> Option<Key> {
+    Some(match byte {
+        0x01 => Key::Home,
+        0x02 => Key::Left,
+        0x03 => Key::Cancel,
+        0x04 => Key::EndOfInput,
+        0x05 => Key::End,
+        0x06 => Key::Right,
+        0x08 | 0x7f => Key::Backspace,
+        b'\t' => Key::Tab,
+        b'\n' => Key::Enter,
+        0x0b => Key::KillToEnd,
+        0x0c => Key::ClearScreen,
+        0x0e => Key::Down,
+        0x10 => Key::Up,
+        0x15 => Key::KillToStart,
+        0x17 => Key::KillWord,
+        0x20..=0x7e => Key::Char(byte as char),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(bytes: &[u8]) -> Vec<Key> {
+        let mut decoder = Decoder::default();
+        bytes.iter().filter_map(|byte| decoder.feed(*byte)).collect()
+    }
+
+    #[test]
+    fn letters_of_any_length_are_characters() {
+        assert_eq!(keys("aß€😀".as_bytes()), ['a', 'ß', '€', '😀'].map(Key::Char));
+    }
+
+    #[test]
+    fn enter_is_one_key_however_the_line_ends() {
+        assert_eq!(keys(b"\r"), [Key::Enter]);
+        assert_eq!(keys(b"\n"), [Key::Enter]);
+        assert_eq!(keys(b"\r\n"), [Key::Enter]);
+        assert_eq!(keys(b"\r\r\n\n"), [Key::Enter; 3]);
+    }
+
+    #[test]
+    fn cursor_keys_are_known_in_the_dialects_of_terminals() {
+        assert_eq!(keys(b"\x1b[A\x1bOB\x1b[1;5C\x1b[D"), [Key::Up, Key::Down, Key::Right, Key::Left]);
+        assert_eq!(keys(b"\x1b[H\x1b[1~\x1b[7~\x1bOH"), [Key::Home; 4]);
+        assert_eq!(keys(b"\x1b[F\x1b[4~\x1b[8~"), [Key::End; 3]);
+        assert_eq!(keys(b"\x1b[3~\x7f\x08"), [Key::Delete, Key::Backspace, Key::Backspace]);
+    }
+
+    #[test]
+    fn sequences_nobody_knows_vanish_and_the_next_key_is_understood() {
+        for noise in
+            [&b"\x1b[15~"[..], b"\x1b[3;5~", b"\x1b[?25h", b"\x1b[99999999999m", b"\x1bx", b"\x1b\x1b[A"]
+        {
+            let got = keys(&[noise, b"k"].concat());
+            assert_eq!(got.last(), Some(&Key::Char('k')), "{noise:?}");
+        }
+        assert_eq!(keys(b"\xff\xc3k\x00\xe2\x82k"), [Key::Char('k'); 2]);
+    }
+
+    #[test]
+    fn no_sequence_of_bytes_loses_the_key_after_a_pause_of_letters() {
+        let mut seed = 7_u32;
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = seed.to_be_bytes();
+            let got = keys(&[&noise[..], b"zz\r"].concat());
+            assert_eq!(got.last(), Some(&Key::Enter), "{noise:?}");
+        }
+    }
+}

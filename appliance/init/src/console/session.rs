@@ -1,0 +1,279 @@
+//! The conversation at a console.
+
+use super::attach::{Left, attach};
+use super::command::{Form, Line};
+use super::complete::{Completion, complete};
+use super::editor::{Editor, Outcome};
+use super::kernel_log;
+use super::keys::Decoder;
+use super::screen::{Screen, Shown};
+use super::table::{Style, clean, render};
+use super::terminal::{Manner, Terminal};
+use super::{Commands, MethodHelp, ParameterHelp};
+use crate::{Ending, PowerSwitch};
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const PROMPT: &str = "luge> ";
+
+/// The console's own commands, with their help.
+const OWN: [(&str, &str); 5] = [
+    ("help", "List the commands, or describe one: help METHOD"),
+    ("vm_console", "Become the terminal of a virtual machine: vm_console NAME; Ctrl-] leaves"),
+    ("dmesg", "Show the last lines of the kernel's log: dmesg [LINES]"),
+    ("reboot", "Stop everything in order and start the machine again"),
+    ("poweroff", "Stop everything in order and switch the machine off"),
+];
+
+/// A console at one terminal.
+pub struct Console {
+    commands: Arc<dyn Commands>,
+    power: PowerSwitch,
+    terminal: Terminal,
+    screen: Screen,
+    style: Style,
+    editor: Editor,
+}
+
+/// Whether the conversation goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    More,
+    End,
+}
+
+impl Console {
+    /// A console that has not yet said anything.
+    ///
+    /// # Errors
+    /// If the terminal's output cannot be shared.
+    pub fn new(terminal: Terminal, commands: Arc<dyn Commands>, power: PowerSwitch) -> io::Result<Self> {
+        let screen = Screen::new(terminal.output.try_clone()?, terminal.columns);
+        let style = if terminal.manner == Manner::Person { Style::Colour } else { Style::Plain };
+        Ok(Self { commands, power, terminal, screen, style, editor: Editor::default() })
+    }
+
+    /// The screen, for others who have something to say there.
+    #[must_use]
+    pub fn screen(&self) -> Screen {
+        self.screen.clone()
+    }
+
+    /// Talks until the terminal has nothing more to say.
+    pub fn run(mut self) {
+        match self.terminal.manner {
+            Manner::Person => {
+                self.screen.print("Type help for the commands; Tab completes them.\n");
+                self.converse();
+            }
+            Manner::Program => self.obey(),
+        }
+    }
+
+    fn converse(&mut self) {
+        let mut decoder = Decoder::default();
+        let mut buffer = [0; 256];
+        self.draw();
+        while let Some(count) = self.read(&mut buffer) {
+            for byte in &buffer[..count] {
+                let Some(key) = decoder.feed(*byte) else { continue };
+                let outcome = self.editor.press(key);
+                if self.react(outcome) == Next::End {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lines from a program: no prompt, no echo.
+    fn obey(&mut self) {
+        let Ok(input) = self.terminal.input.try_clone() else { return };
+        for line in io::BufRead::lines(io::BufReader::new(File::from(input))).map_while(Result::ok) {
+            self.perform(&line);
+        }
+    }
+
+    /// `None` when the terminal is gone.
+    fn read(&self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            match rustix::io::read(&self.terminal.input, &mut *buffer) {
+                Err(Errno::INTR) => {}
+                Err(_) | Ok(0) => return None,
+                Ok(count) => return Some(count),
+            }
+        }
+    }
+
+    fn react(&mut self, outcome: Outcome) -> Next {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Appended(character) => self.screen.append(character, self.shown()),
+            Outcome::Changed => self.draw(),
+            Outcome::Line(line) => {
+                self.screen.finish("");
+                self.perform(&line);
+                self.draw();
+            }
+            Outcome::Cancelled => {
+                self.screen.finish("^C");
+                self.draw();
+            }
+            // There is nowhere to go from a console, but another terminal may end with its program.
+            Outcome::End => return Next::End,
+            Outcome::Complete => self.complete(),
+            Outcome::ClearScreen => {
+                self.screen.finish("");
+                self.screen.print("\x1b[H\x1b[2J");
+                self.draw();
+            }
+        }
+        Next::More
+    }
+
+    fn shown(&self) -> Shown {
+        Shown::of(PROMPT, self.editor.line(), self.editor.cursor(), self.screen.columns())
+    }
+
+    fn draw(&self) {
+        self.screen.show(self.shown());
+    }
+
+    fn complete(&mut self) {
+        let own: Vec<&str> = OWN.iter().map(|(name, _)| *name).collect();
+        match complete(&self.editor.before_cursor(), &self.commands.methods(), &own) {
+            Completion::None => self.screen.ring(),
+            Completion::Text(text) => {
+                self.editor.insert(&text);
+                self.draw();
+            }
+            Completion::Choices(choices) => self.screen.print(&in_columns(&choices, self.screen.columns())),
+        }
+    }
+
+    fn perform(&mut self, text: &str) {
+        let Some(line) = Line::parse(text) else { return };
+        let done = match line.command.as_str() {
+            "help" => self.help(&line.rest),
+            "vm_console" => self.vm_console(&line.rest),
+            "dmesg" => dmesg(&line.rest),
+            "reboot" => Ok(self.end(Ending::Reboot)),
+            "poweroff" => Ok(self.end(Ending::PowerOff)),
+            _ => self.call(&line),
+        };
+        match done {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => self.screen.print(&format!("{text}\n")),
+            Err(reason) => {
+                self.screen.print(&format!("{}\n", self.style.failure(&format!("error: {reason}"))))
+            }
+        }
+    }
+
+    fn call(&self, line: &Line) -> Result<String, String> {
+        let method = self.method(&line.command)?;
+        let params = line.params(&method)?;
+        let result = self.commands.call(&method.name, params);
+        let value =
+            result.map_err(|refusal| format!("{} (code {})", clean(&refusal.message), refusal.code))?;
+        match line.form {
+            Form::Json => serde_json::to_string_pretty(&value).map_err(|error| error.to_string()),
+            Form::Table => Ok(render(&value, self.style, self.screen.columns())),
+        }
+    }
+
+    fn method(&self, name: &str) -> Result<MethodHelp, String> {
+        let found = self.commands.methods().into_iter().find(|method| method.name == name);
+        found.ok_or_else(|| format!("there is no command '{}': help lists those there are", clean(name)))
+    }
+
+    fn help(&self, name: &str) -> Result<String, String> {
+        if let Some((_, help)) = OWN.iter().find(|(own, _)| *own == name) {
+            return Ok((*help).to_owned());
+        }
+        if !name.is_empty() {
+            return self.method(name).map(|method| describe(&method, self.style));
+        }
+        let methods = self.commands.methods();
+        let lines = methods.iter().map(|method| (method.name.as_str(), method.help.as_str())).chain(OWN);
+        let width = lines.clone().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text: Vec<String> = lines
+            .map(|(name, help)| {
+                format!("{}{}  {help}", self.style.strong(name), " ".repeat(width - name.len()))
+            })
+            .collect();
+        text.push(
+            "A command is METHOD name=value ..., or METHOD {JSON}; --json at its end shows JSON.".into(),
+        );
+        Ok(text.join("\n"))
+    }
+
+    fn end(&self, ending: Ending) -> String {
+        self.power.ask(ending, "the console");
+        String::new()
+    }
+
+    fn vm_console(&self, name: &str) -> Result<String, String> {
+        if self.terminal.manner == Manner::Program {
+            return Err("this needs a terminal: connect to the socket that vm_get_vms shows".into());
+        }
+        if name.is_empty() {
+            return Err("name a virtual machine: vm_console NAME; vm_get_vms lists them".into());
+        }
+        let vms = self.commands.call("vm_get_vms", json!({ "name": name }));
+        let vms = vms.map_err(|refusal| clean(&refusal.message))?;
+        let socket = console_of(&vms, name)
+            .ok_or_else(|| format!("VM '{}' has no console now: start it first (vm_start)", clean(name)))?;
+        self.screen.print(&format!("The console of {}. Ctrl-] leaves it.\n", clean(name)));
+        let failed = |error: io::Error| format!("{}: {error}", socket.display());
+        let mut output = File::from(self.terminal.output.try_clone().map_err(failed)?);
+        let left = attach(self.terminal.input.as_fd(), &mut output, &socket).map_err(failed)?;
+        Ok(match left {
+            Left::ByKey | Left::TerminalGone => "\nBack on the sled.".into(),
+            Left::MachineGone => "\nThe virtual machine is gone. Back on the sled.".into(),
+        })
+    }
+}
+
+/// The socket of a VM's console, out of what `vm_get_vms` gave.
+fn console_of(vms: &Value, name: &str) -> Option<PathBuf> {
+    let vm = vms.as_array()?.iter().find(|vm| vm["name"] == name)?;
+    vm["console"].as_str().map(PathBuf::from)
+}
+
+fn dmesg(lines: &str) -> Result<String, String> {
+    let count = match lines {
+        "" => 100,
+        number => number.parse().map_err(|_| format!("'{}' is not a number of lines", clean(number)))?,
+    };
+    let lines = kernel_log::last_lines(count).map_err(|error| format!("/dev/kmsg: {error}"))?;
+    Ok(lines.join("\n"))
+}
+
+fn describe(method: &MethodHelp, style: Style) -> String {
+    let title = |parameter: &ParameterHelp| format!("{}={}", parameter.name, parameter.kind.to_uppercase());
+    let width = method.parameters.iter().map(|parameter| title(parameter).len()).max().unwrap_or(0);
+    let mut lines = vec![format!("{}: {}", style.strong(&method.name), method.help)];
+    for parameter in &method.parameters {
+        let title = title(parameter);
+        let space = " ".repeat(width - title.len());
+        let need = if parameter.required { "" } else { " (optional)" };
+        lines.push(format!("  {title}{space}  {}{need}", parameter.help));
+    }
+    lines.join("\n")
+}
+
+/// Words side by side, as many as fit.
+fn in_columns(words: &[String], columns: usize) -> String {
+    let width = words.iter().map(String::len).max().unwrap_or(0) + 2;
+    let per_line = (columns / width).max(1);
+    let line = |words: &[String]| {
+        let cells: String = words.iter().map(|word| format!("{word:width$}")).collect();
+        cells.trim_end().to_owned()
+    };
+    words.chunks(per_line).map(line).collect::<Vec<_>>().join("\n")
+}

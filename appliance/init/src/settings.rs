@@ -1,0 +1,430 @@
+//! What the appliance is told to be, and who may tell it.
+//!
+//! | Source | How |
+//! |---|---|
+//! | defaults | below |
+//! | the image | `/etc/luge.json`, or the file that `luge.config=` names |
+//! | the hypervisor | QEMU's `-fw_cfg name=opt/luge/config,file=...`, a file of the same form |
+//! | the kernel command line | `luge.KEY=VALUE` |
+//!
+//! A later source wins over an earlier one, key by key. The file:
+//!
+//! ```json
+//! {"appliance": {"hostname": "sled7", "hugepages": "60%", "ssds": ["0000:01:00.0"]},
+//!  "subsystems": [{"subsystem": "bdev", "config": []}]}
+//! ```
+//!
+//! Its `appliance` has the keys of the command line; its `subsystems`, in the form of `save_config`,
+//! are the calls that make the sled.
+//!
+//! Invariant: a mistake is a [`Complaint`] and changes nothing; it never stops the boot.
+
+use crate::words::luge_words;
+use serde_json::Value;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+const COMMAND_LINE: &str = "/proc/cmdline";
+const IMAGE_FILE: &str = "/etc/luge.json";
+const HYPERVISOR_FILE: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/luge/config/raw";
+/// The largest configuration that is read, in bytes.
+const FILE_MAX: u64 = 16 << 20;
+
+/// What the appliance is to be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// `hostname`: 1 to 63 letters, digits and dashes.
+    pub hostname: String,
+    /// `cpumask`: the CPUs that serve, as a mask or a list. Chosen by [`crate::serving_cpus`] if absent.
+    pub cpumask: Option<String>,
+    /// `hugepages`: how much memory becomes hugepages.
+    pub hugepages: Hugepages,
+    /// `ssds`: the SSDs to take.
+    pub ssds: Ssds,
+    /// `console`: the terminals, such as `ttyS0`, that take commands.
+    pub consoles: Vec<String>,
+    /// `log`: `error`, `warning`, `notice`, `info` or `debug`.
+    pub log: String,
+    /// `kernel_log`: kernel messages below this level (0 to 8) go to the console too.
+    pub kernel_log: u8,
+    /// `panic`: what follows a failure of PID 1.
+    pub panic: AfterPanic,
+    /// `rpc_socket`: where RPC clients connect.
+    pub rpc_socket: PathBuf,
+    /// The `subsystems` of the last file that has them, with its name.
+    pub subsystems: Option<(String, Value)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hostname: "luge".into(),
+            cpumask: None,
+            hugepages: Hugepages::Percent(50),
+            ssds: Ssds::AllButBoot,
+            consoles: vec!["console".into()],
+            log: "notice".into(),
+            kernel_log: 4,
+            panic: AfterPanic::RebootAfter { seconds: 10 },
+            rpc_socket: "/run/luge/rpc.sock".into(),
+            subsystems: None,
+        }
+    }
+}
+
+/// How much memory becomes hugepages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hugepages {
+    /// So many MiB: `512`.
+    Mib(u64),
+    /// A part of all memory: `50%`.
+    Percent(u8),
+}
+
+/// Which SSDs to take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ssds {
+    /// All but the one that the appliance was booted from.
+    AllButBoot,
+    /// All of them: `all`.
+    All,
+    /// None: `none`.
+    Nothing,
+    /// Those with these PCI addresses, separated by commas.
+    Listed(Vec<String>),
+}
+
+/// What follows a failure of PID 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterPanic {
+    /// Nothing, so that somebody can look: `0`.
+    Stay,
+    /// A reboot: `10`; at once: `-1`.
+    RebootAfter {
+        /// After so long.
+        seconds: u16,
+    },
+}
+
+/// A setting that was not understood. The one before it is in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// Where it was found.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl Settings {
+    /// What this machine was told. `/proc` and `/sys` are mounted.
+    #[must_use]
+    pub fn of_this_machine() -> (Self, Vec<Complaint>) {
+        let command_line = std::fs::read_to_string(COMMAND_LINE).unwrap_or_default();
+        Self::from_sources(&command_line, Path::new(IMAGE_FILE), Path::new(HYPERVISOR_FILE))
+    }
+
+    fn from_sources(command_line: &str, image: &Path, hypervisor: &Path) -> (Self, Vec<Complaint>) {
+        let mut reading = Reading::default();
+        let words = luge_words(command_line);
+        let named = words.iter().rev().find(|(key, _)| key == "config").map(|(_, path)| Path::new(path));
+        match named {
+            Some(path) => reading.file(path, Absence::Complaint),
+            None => reading.file(image, Absence::Fine),
+        }
+        reading.file(hypervisor, Absence::Fine);
+        for (key, value) in words.iter().filter(|(key, _)| key != "config") {
+            reading.set("kernel command line", key, value);
+        }
+        (reading.settings, reading.complaints)
+    }
+
+    /// Sets one key; the error says what would be right.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
+        match key {
+            "hostname" => self.hostname = hostname(value)?,
+            "cpumask" => self.cpumask = Some(value.to_owned()),
+            "hugepages" => self.hugepages = hugepages(value)?,
+            "ssds" => self.ssds = ssds(value)?,
+            "console" => self.consoles = consoles(value)?,
+            "log" => self.log = log_level(value)?,
+            "kernel_log" => self.kernel_log = kernel_level(value)?,
+            "panic" => self.panic = after_panic(value)?,
+            "rpc_socket" => self.rpc_socket = absolute(value)?,
+            _ => return Err(KEYS),
+        }
+        Ok(())
+    }
+}
+
+const KEYS: &str =
+    "the keys are hostname, cpumask, hugepages, ssds, console, log, kernel_log, panic and rpc_socket";
+
+fn hostname(value: &str) -> Result<String, &'static str> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let good = (1..=63).contains(&value.len()) && plain && !value.starts_with('-');
+    good.then(|| value.to_owned()).ok_or("write 1 to 63 letters, digits and dashes")
+}
+
+fn hugepages(value: &str) -> Result<Hugepages, &'static str> {
+    let wrong = "write a number of MiB (512), or a part of all memory (50%, at most 90%)";
+    match value.strip_suffix('%') {
+        Some(part) => part.parse().ok().filter(|part| *part <= 90).map(Hugepages::Percent),
+        None => value.parse().ok().filter(|mib| *mib <= 1 << 30).map(Hugepages::Mib),
+    }
+    .ok_or(wrong)
+}
+
+fn ssds(value: &str) -> Result<Ssds, &'static str> {
+    match value {
+        "all" => Ok(Ssds::All),
+        "none" => Ok(Ssds::Nothing),
+        list => {
+            let addresses: Vec<String> = list.split(',').map(str::to_owned).collect();
+            let shaped = |address: &String| address.contains(':') && address.contains('.');
+            let good = addresses.iter().all(shaped);
+            good.then_some(Ssds::Listed(addresses))
+                .ok_or("write all, none, or PCI addresses separated by commas (0000:01:00.0,0000:02:00.0)")
+        }
+    }
+}
+
+fn consoles(value: &str) -> Result<Vec<String>, &'static str> {
+    let names: Vec<String> =
+        value.split(',').map(|name| name.trim_start_matches("/dev/").to_owned()).collect();
+    let good = names.iter().all(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()));
+    good.then_some(names).ok_or("write names of terminals separated by commas (ttyS0,hvc0)")
+}
+
+fn log_level(value: &str) -> Result<String, &'static str> {
+    let level = value.to_ascii_lowercase();
+    let known = ["error", "warning", "notice", "info", "debug"].contains(&level.as_str());
+    known.then_some(level).ok_or("write error, warning, notice, info or debug")
+}
+
+fn kernel_level(value: &str) -> Result<u8, &'static str> {
+    value.parse().ok().filter(|level| *level <= 8).ok_or("write a number from 0 (silent) to 8 (everything)")
+}
+
+fn after_panic(value: &str) -> Result<AfterPanic, &'static str> {
+    match value.parse::<i32>() {
+        Ok(0) => Ok(AfterPanic::Stay),
+        Ok(seconds) if seconds < 0 => Ok(AfterPanic::RebootAfter { seconds: 0 }),
+        Ok(seconds) => {
+            u16::try_from(seconds).map(|seconds| AfterPanic::RebootAfter { seconds }).map_err(|_| ())
+        }
+        Err(_) => Err(()),
+    }
+    .map_err(|()| "write seconds until the reboot (10), 0 to stay, -1 to reboot at once")
+}
+
+fn absolute(value: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(value);
+    path.is_absolute().then_some(path).ok_or("write an absolute path")
+}
+
+/// What a file that is not there means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    Fine,
+    Complaint,
+}
+
+#[derive(Default)]
+struct Reading {
+    settings: Settings,
+    complaints: Vec<Complaint>,
+}
+
+impl Reading {
+    fn complain(&mut self, place: impl Into<String>, problem: impl Into<String>) {
+        self.complaints.push(Complaint { place: place.into(), problem: problem.into() });
+    }
+
+    fn set(&mut self, place: &str, key: &str, value: &str) {
+        if let Err(remedy) = self.settings.set(key, value) {
+            let shown: String = value.chars().take(60).collect();
+            self.complain(place, format!("'{key}' = '{shown}' is not understood: {remedy}"));
+        }
+    }
+
+    fn file(&mut self, path: &Path, absence: Absence) {
+        let place = path.display().to_string();
+        match read(path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(Value::Object(members)) => self.members(&place, members),
+                Ok(_) => self.complain(place, "this is JSON, but not an object: begin with {"),
+                Err(error) => self.complain(place, format!("this is not JSON: {error}")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && absence == Absence::Fine => {}
+            Err(error) => self.complain(place, format!("it cannot be read: {error}")),
+        }
+    }
+
+    fn members(&mut self, place: &str, members: serde_json::Map<String, Value>) {
+        for (key, value) in members {
+            match (key.as_str(), value) {
+                ("appliance", Value::Object(settings)) => {
+                    for (key, value) in &settings {
+                        self.set(place, key, &as_word(value));
+                    }
+                }
+                ("subsystems", list @ Value::Array(_)) => {
+                    self.settings.subsystems = Some((place.to_owned(), list));
+                }
+                (key, _) => self.complain(
+                    place,
+                    format!(
+                        "'{key}' is not understood: write \"appliance\": {{...}} and \"subsystems\": [...]"
+                    ),
+                ),
+            }
+        }
+    }
+}
+
+/// A JSON value as one would write it on the command line.
+fn as_word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(as_word).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > FILE_MAX {
+        return Err(io::Error::other("it is larger than 16 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    struct Rig {
+        folder: TempDir,
+    }
+
+    impl Rig {
+        fn with(image: Option<&str>, hypervisor: Option<&str>) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in [("image", image), ("hypervisor", hypervisor)] {
+                text.iter().for_each(|text| std::fs::write(folder.path().join(name), text).unwrap());
+            }
+            Self { folder }
+        }
+
+        fn read(&self, command_line: &str) -> (Settings, Vec<String>) {
+            let path = |name| self.folder.path().join(name);
+            let (settings, complaints) =
+                Settings::from_sources(command_line, &path("image"), &path("hypervisor"));
+            (settings, complaints.iter().map(ToString::to_string).collect())
+        }
+    }
+
+    fn command_line(text: &str) -> (Settings, Vec<String>) {
+        Rig::with(None, None).read(text)
+    }
+
+    #[test]
+    fn without_any_source_the_defaults_are_in_force_and_nobody_complains() {
+        assert_eq!(command_line("console=ttyS0 quiet"), (Settings::default(), Vec::new()));
+    }
+
+    #[test]
+    fn every_key_can_be_set_on_the_command_line() {
+        let (settings, complaints) = command_line(
+            "luge.hostname=sled-7 luge.cpumask=0x3 luge.hugepages=512 luge.ssds=0000:01:00.0,0000:02:00.0 \
+             luge.console=ttyS0,/dev/hvc0 luge.log=DEBUG luge.kernel_log=7 luge.panic=0 luge.rpc_socket=/run/r",
+        );
+        assert_eq!(complaints, Vec::<String>::new());
+        let expected = Settings {
+            hostname: "sled-7".into(),
+            cpumask: Some("0x3".into()),
+            hugepages: Hugepages::Mib(512),
+            ssds: Ssds::Listed(vec!["0000:01:00.0".into(), "0000:02:00.0".into()]),
+            consoles: vec!["ttyS0".into(), "hvc0".into()],
+            log: "debug".into(),
+            kernel_log: 7,
+            panic: AfterPanic::Stay,
+            rpc_socket: "/run/r".into(),
+            subsystems: None,
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_hypervisor_and_that_over_the_image() {
+        let image = json!({ "appliance": { "hostname": "a", "log": "error", "hugepages": "60%" }, "subsystems": [1] });
+        let hypervisor = json!({ "appliance": { "hostname": "b", "hugepages": 64 }, "subsystems": [2] });
+        let rig = Rig::with(Some(&image.to_string()), Some(&hypervisor.to_string()));
+        let (settings, complaints) = rig.read("luge.hostname=c");
+        assert_eq!(complaints, Vec::<String>::new());
+        assert_eq!((settings.hostname.as_str(), settings.log.as_str()), ("c", "error"));
+        assert_eq!(settings.hugepages, Hugepages::Mib(64));
+        let (place, subsystems) = settings.subsystems.unwrap();
+        assert!(place.ends_with("hypervisor") && subsystems == json!([2]));
+    }
+
+    #[test]
+    fn another_file_can_be_named_and_must_then_be_there() {
+        let rig = Rig::with(Some(r#"{"appliance": {"hostname": "a"}}"#), None);
+        let other = rig.folder.path().join("other");
+        std::fs::write(&other, r#"{"appliance": {"ssds": ["0000:03:00.0"]}}"#).unwrap();
+        let (settings, complaints) = rig.read(&format!("luge.config={}", other.display()));
+        assert_eq!((settings.hostname.as_str(), complaints.len()), ("luge", 0));
+        assert_eq!(settings.ssds, Ssds::Listed(vec!["0000:03:00.0".into()]));
+        let (settings, complaints) = rig.read("luge.config=/nowhere");
+        assert_eq!(settings, Settings::default());
+        assert!(complaints[0].starts_with("/nowhere: it cannot be read"), "{complaints:?}");
+    }
+
+    #[test]
+    fn each_mistake_is_a_complaint_with_a_remedy_and_the_rest_is_in_force() {
+        for word in [
+            "luge.hostname=",
+            "luge.hostname=a.b",
+            "luge.hugepages=x",
+            "luge.hugepages=91%",
+            "luge.hugepages=-1",
+            "luge.ssds=nvme0",
+            "luge.ssds=",
+            "luge.console=../mem",
+            "luge.log=loud",
+            "luge.kernel_log=9",
+            "luge.panic=soon",
+            "luge.panic=70000",
+            "luge.rpc_socket=x",
+            "luge.colour=red",
+            "luge.=",
+        ] {
+            let (settings, complaints) = command_line(&format!("{word} luge.hostname=still"));
+            assert_eq!(settings, Settings { hostname: "still".into(), ..Settings::default() }, "{word}");
+            assert_eq!(complaints.len(), 1, "{word}");
+            assert!(complaints[0].starts_with("kernel command line: '"), "{complaints:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_one_complaint_and_the_defaults() {
+        for text in
+            ["", "{", "[]", "7", "\u{0}", "{\"appliance\": 1}", "{\"subsystems\": {}}", "{\"what\": 1}"]
+        {
+            let (settings, complaints) = Rig::with(Some(text), None).read("");
+            assert_eq!((settings, complaints.len()), (Settings::default(), 1), "{text}");
+        }
+    }
+}
