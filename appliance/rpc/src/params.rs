@@ -38,7 +38,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    String => "string", bool => "boolean", Uuid => "uuid", serde_json::Value => "json",
+    String => "string", bool => "boolean", Uuid => "uuid", serde_json::Value => "object",
     u8 => "number", u16 => "number", u32 => "number", u64 => "number", i32 => "number",
 }
 
@@ -85,7 +85,8 @@ params! {
 ///
 /// # Errors
 /// -32602, naming the parameter that is unknown, missing, mistyped or out of range.
-pub(crate) fn parse<P: Params>(params: serde_json::Value) -> Result<P, RpcError> {
+pub(crate) fn parse<P: Params>(mut params: serde_json::Value) -> Result<P, RpcError> {
+    make_whole(&mut params);
     let params = match params {
         serde_json::Value::Null => serde_json::Value::Object(serde_json::Map::default()),
         serde_json::Value::Array(list) if list.is_empty() => {
@@ -98,6 +99,23 @@ pub(crate) fn parse<P: Params>(params: serde_json::Value) -> Result<P, RpcError>
         let place = Place(error.path());
         RpcError::invalid_params(format_args!("{place}{}", error.inner()))
     })
+}
+
+/// JSON has one kind of number, and clients write 20 as 20.0.
+fn make_whole(value: &mut serde_json::Value) {
+    /// Up to here every whole number is itself as a float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        serde_json::Value::Array(list) => list.iter_mut().for_each(make_whole),
+        serde_json::Value::Object(members) => members.values_mut().for_each(make_whole),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+            if let Some(Ok(whole)) = whole.map(|float| format!("{float:.0}").parse::<i64>()) {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// `parameter name: `, where the error is inside of one.
@@ -163,6 +181,17 @@ mod tests {
         ] {
             let message = refusal(params.clone());
             assert!(message.contains(named), "{params}: {message}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let length =
+            |json: &str| parse::<Shape>(serde_json::from_str(json).unwrap()).map(|shape| shape.length);
+        assert_eq!(length(r#"{"name": "a", "length": 20.0, "corners": [1.0]}"#).unwrap(), 20);
+        assert_eq!(length(r#"{"name": "a", "length": 2e3}"#).unwrap(), 2000);
+        for wrong in ["20.5", "-1.0", "1e30", "1e300"] {
+            assert!(length(&format!(r#"{{"name": "a", "length": {wrong}}}"#)).is_err(), "{wrong}");
         }
     }
 
