@@ -1,0 +1,205 @@
+//! The console at a real terminal (a pseudo terminal), and with a program in a person's place.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_init::{
+    Commands, Console, Ending, MethodHelp, ParameterHelp, PowerRequest, PowerSwitch, Refusal, Screen,
+    Terminal,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A sled with a few methods.
+struct Sled;
+
+fn parameter(name: &str, kind: &str, required: bool) -> ParameterHelp {
+    ParameterHelp { name: name.into(), kind: kind.into(), required, help: format!("The {name}") }
+}
+
+impl Commands for Sled {
+    fn methods(&self) -> Vec<MethodHelp> {
+        let method = |name: &str, parameters| MethodHelp {
+            name: name.into(),
+            help: format!("Does {name}"),
+            parameters,
+        };
+        vec![
+            method("bdev_get_bdevs", vec![parameter("name", "string", false)]),
+            method(
+                "bdev_null_create",
+                vec![parameter("name", "string", true), parameter("num_blocks", "number", true)],
+            ),
+            method("vm_get_vms", vec![parameter("name", "string", false)]),
+        ]
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value, Refusal> {
+        match method {
+            "bdev_get_bdevs" if params.is_null() => Ok(json!([
+                { "name": "nvme0n1", "num_blocks": 100 }, { "name": "m0", "num_blocks": 7 }
+            ])),
+            "bdev_null_create" => Ok(params),
+            "vm_get_vms" => {
+                Ok(json!([{ "name": "vm", "console": std::env::temp_dir().join("luge-no-such-socket") }]))
+            }
+            _ => Err(Refusal {
+                code: -19,
+                message: "there is no bdev \u{1b}[2Jx: bdev_get_bdevs lists them".into(),
+            }),
+        }
+    }
+}
+
+/// A person at a terminal.
+struct Person {
+    terminal: File,
+    seen: String,
+    screen: Screen,
+    requests: Receiver<PowerRequest>,
+    console: Option<JoinHandle<()>>,
+}
+
+fn person() -> Person {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let (power, requests) = PowerSwitch::new();
+    let device = Terminal::open(Path::new(name.to_str().unwrap())).unwrap();
+    let console = Console::new(device, Arc::new(Sled), power).unwrap();
+    let screen = console.screen();
+    let console = Some(std::thread::spawn(move || console.run()));
+    Person { terminal: File::from(terminal), seen: String::new(), screen, requests, console }
+}
+
+impl Person {
+    fn types(&mut self, keys: &str) {
+        self.terminal.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until `text` has been shown; returns what was shown up to it since the last call.
+    fn sees(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                return self.seen.drain(..at + text.len()).collect();
+            }
+            let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
+            let ready = poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&left)).unwrap();
+            assert!(ready > 0, "{text:?} was never shown, but {:?}", self.seen);
+            let mut buffer = [0; 1024];
+            let count = self.terminal.read(&mut buffer).unwrap();
+            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // Give up the line, then say that there is no more.
+        let _ = self.terminal.write_all(b"\x03\x04");
+        let ended = self.console.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking(), "the console ended badly");
+    }
+}
+
+#[test]
+fn a_command_is_echoed_and_its_result_is_a_table() {
+    let mut person = person();
+    person.sees("luge> ");
+    person.types("bdev_get_bdevs\r");
+    let shown = person.sees("\rluge> ");
+    assert!(shown.contains("bdev_get_bdevs\r\n"), "{shown:?}");
+    assert!(shown.contains("NAME     NUM_BLOCKS\u{1b}[0m\r\nnvme0n1  100\r\nm0       7\r\n"), "{shown:?}");
+}
+
+#[test]
+fn tab_completes_commands_and_parameters_and_lists_choices() {
+    let mut person = person();
+    person.sees("luge> ");
+    person.types("b\t");
+    person.sees("bdev_");
+    person.types("\t");
+    person.sees("bdev_get_bdevs    bdev_null_create\r\n");
+    person.types("n\tna\tx nu\t5 --json\r");
+    let shown = person.sees("}");
+    assert!(shown.contains("\"name\": \"x\"") && shown.contains("\"num_blocks\": 5"), "{shown:?}");
+}
+
+#[test]
+fn a_command_that_fails_says_why_and_the_next_one_works() {
+    let mut person = person();
+    person.types("bdev_get_bdevs name=x\r");
+    let shown = person.sees("(code -19)");
+    assert!(shown.contains("error: there is no bdev ?[2Jx: bdev_get_bdevs lists them"), "{shown:?}");
+    person.types("nonsense a=1\r");
+    person.sees("there is no command 'nonsense': help lists those there are");
+    person.types("vm_console vm\r");
+    person.sees("error: ");
+    person.types("\x1b[A\x1b[A\x15bdev_null_create {\"name\": \"y\"}\r");
+    person.sees("y\r\n");
+}
+
+#[test]
+fn help_lists_everything_and_describes_one_method() {
+    let mut person = person();
+    person.types("help\r");
+    let shown = person.sees("--json at its end shows JSON.");
+    for name in ["bdev_get_bdevs", "vm_get_vms", "poweroff", "dmesg", "vm_console"] {
+        assert!(shown.contains(name), "{name} {shown:?}");
+    }
+    person.types("help bdev_null_create\r");
+    person.sees("  name=STRING        The name\r\n  num_blocks=NUMBER  The num_blocks\r\n");
+}
+
+#[test]
+fn ctrl_c_is_a_key_and_the_log_goes_above_the_line() {
+    let mut person = person();
+    person.sees("luge> ");
+    person.types("bdev_");
+    person.sees("bdev_");
+    person.screen.print("something happened\n");
+    person.sees("something happened\r\n");
+    person.sees("luge> bdev_");
+    person.types("\x03");
+    person.sees("^C\r\n");
+    person.sees("luge> ");
+}
+
+#[test]
+fn poweroff_and_reboot_are_asked_for_by_name() {
+    let mut person = person();
+    person.types("poweroff\r");
+    let request = person.requests.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(request, PowerRequest { ending: Ending::PowerOff, from: "the console".into() });
+    person.sees("luge> ");
+}
+
+#[test]
+fn a_program_gets_results_without_prompt_echo_or_colour() {
+    let (input, mut typed) = std::io::pipe().unwrap();
+    let (mut shown, output) = std::io::pipe().unwrap();
+    let terminal = Terminal::new(input.into(), output.into()).unwrap();
+    typed.write_all(b"bdev_get_bdevs\n\nbdev_null_create name=z\nnonsense\nvm_console vm\n").unwrap();
+    drop(typed);
+    Console::new(terminal, Arc::new(Sled), PowerSwitch::new().0).unwrap().run();
+    let mut text = String::new();
+    shown.read_to_string(&mut text).unwrap();
+    let expected = "\
+NAME     NUM_BLOCKS
+nvme0n1  100
+m0       7
+name  z
+error: there is no command 'nonsense': help lists those there are
+error: this needs a terminal: connect to the socket that vm_get_vms shows
+";
+    assert_eq!(text, expected);
+}
