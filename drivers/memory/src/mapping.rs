@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use thiserror::Error;
 
+/// The smallest page of this processor, in bytes. Files of larger pages end with such a page.
+const BASE_PAGE: u64 = 4096;
+
 /// Why memory could not be mapped.
 #[derive(Debug, Error)]
 pub enum MapError {
@@ -53,7 +56,8 @@ impl Mapping {
         let Ok(bytes) = usize::try_from(len) else { return Err(shape) };
         let system = |source: std::io::Error| MapError::System { len, source };
         let have = rustix::fs::fstat(&file).map_err(|e| system(e.into()))?.st_size.cast_unsigned();
-        if have < end {
+        // The last page of a file is there as a whole: what is behind the end reads as zeroes.
+        if have.next_multiple_of(BASE_PAGE) < end {
             return Err(MapError::TooShort { have, need: end });
         }
         let memory =
@@ -78,5 +82,22 @@ impl Mapping {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    #[test]
+    fn a_file_that_ends_within_a_page_is_mapped_to_the_pages_end_and_no_further() {
+        let file = memfd_create("odd", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, 15_120).unwrap();
+        let mapping = Mapping::new(&file, 0, 16_384).unwrap();
+        let last = mapping.host().as_ptr().wrapping_add(16_383);
+        // SAFETY: it is the last byte of a mapping that nobody else has.
+        assert_eq!(unsafe { last.read_volatile() }, 0);
+        assert!(matches!(Mapping::new(&file, 0, 20_480), Err(MapError::TooShort { .. })));
     }
 }
