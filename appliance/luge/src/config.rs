@@ -81,6 +81,11 @@ impl Config {
         Ok(file.subsystems.into_iter().collect())
     }
 
+    /// Its calls, in order.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.0.iter().map(|(_, call)| call)
+    }
+
     /// Makes its calls, in order, until one fails.
     ///
     /// # Errors

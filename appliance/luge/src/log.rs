@@ -1,13 +1,20 @@
-//! The log: to stderr, with a level that can be changed while running.
+//! The log: to stderr or to the screens of consoles, with a level that can be changed while
+//! running.
 
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::Registry;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt};
+
+/// What prints events: those that the filter lets through.
+type Filtered = Layered<Layer<LevelFilter, Registry>, Registry>;
 
 /// How much is logged, by the names that operators of storage know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +37,15 @@ impl luge_rpc::ParamValue for LogLevel {
     const KIND: &'static str = "ERROR|WARNING|NOTICE|INFO|DEBUG";
 }
 
+impl FromStr for LogLevel {
+    type Err = serde_json::Error;
+
+    /// By its name, in any case.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        serde_json::from_value(name.to_ascii_uppercase().into())
+    }
+}
+
 impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
         match level {
@@ -48,14 +64,27 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log of the process. Where there is one already, as in tests, that goes on.
+    /// Starts the log of the process, to stderr.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn to_stderr() -> Self {
+        let colours = std::io::stderr().is_terminal();
+        Self::start(fmt::layer().with_writer(std::io::stderr).with_ansi(colours))
+    }
+
+    /// Starts the log of the process, to somewhere else.
+    #[must_use]
+    pub fn to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Self {
+        Self::start(fmt::layer().with_writer(writer).with_ansi(false))
+    }
+
+    fn start<W>(printer: fmt::Layer<Filtered, DefaultFields, Format, W>) -> Self
+    where
+        W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
         let level = LogLevel::default();
         let (filter, handle) = Layer::new(LevelFilter::from(level));
-        let colours = std::io::stderr().is_terminal();
-        let printer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
-        let _ = tracing_subscriber::registry().with(filter).with(printer).try_init();
+        // It fails where there is a log already; that goes on then.
+        let _ = tracing_subscriber::registry().with(filter).with(printer.with_target(false)).try_init();
         Self { filter: handle, level: Mutex::new(level) }
     }
 

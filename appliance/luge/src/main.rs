@@ -1,12 +1,13 @@
 //! Luge: NVMe SSDs, driven from user space, served as disks to virtual machines.
 //!
-//! - `cli`: what was typed; `serve`, `call`: what it means.
+//! - `cli`: what was typed; `serve`, `call`: what it means. `boot`: what PID 1 does.
 //! - `appliance`: everything that runs, from a plan.
 //! - `control`: the one thread that owns what exists.
-//! - `methods`: what can be asked of it.
+//! - `methods`: what can be asked of it. `relay`: what VMs say.
 //! - `config`, `cpus`, `hugepages`, `log`: what the plan is made of.
 
 mod appliance;
+mod boot;
 mod call;
 mod cli;
 mod config;
@@ -15,6 +16,7 @@ mod cpus;
 mod hugepages;
 mod log;
 mod methods;
+mod relay;
 mod serve;
 
 use clap::Parser;
@@ -22,6 +24,9 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if is_first_process() {
+        boot::run();
+    }
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args).map_err(|error| error.to_string()),
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
@@ -33,4 +38,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether this is the appliance. In a container, `luge serve` may be process 1 as well.
+fn is_first_process() -> bool {
+    let typed = std::env::args_os().nth(1);
+    let is_command = typed.is_some_and(|word| word == "serve" || word == "rpc");
+    rustix::process::getpid().is_init() && !is_command
 }

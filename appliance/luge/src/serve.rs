@@ -54,7 +54,7 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], before anything is served.
 pub fn run(args: &Serve) -> Result<(), ServeError> {
-    let log = Log::start();
+    let log = Log::to_stderr();
     let stop = stop_signals()?;
     let appliance = Appliance::start(plan(args)?, log)?;
     if !args.wait_for_rpc

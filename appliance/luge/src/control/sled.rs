@@ -2,6 +2,7 @@
 
 use crate::control::{Bdevs, Budget, Endpoint, Platform, Record, Ssd, Table};
 use luge_core::CoreHandle;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 
@@ -17,6 +18,8 @@ pub struct Sled {
     pub bdevs: Bdevs,
     /// vhost controllers.
     pub endpoints: Table<Endpoint>,
+    /// The VMs whose consoles go to the log.
+    pub logged_vms: BTreeSet<String>,
     /// The calls that made what exists.
     pub record: Record,
 }
@@ -31,6 +34,7 @@ impl Sled {
             ssds: Table::new("NVMe controller"),
             bdevs: Bdevs::default(),
             endpoints: Table::new("vhost controller"),
+            logged_vms: BTreeSet::new(),
             record: Record::default(),
         }
     }
@@ -42,6 +46,7 @@ impl Sled {
             tracing::error!("{error}");
         }
         self.platform.vms.list().iter().for_each(|vm| drop(self.platform.vms.delete(&vm.name)));
+        self.logged_vms.clear();
         at_once(self.endpoints.drain(), |endpoint| endpoint.server.stop());
         self.bdevs = Bdevs::default();
         at_once(self.ssds.drain(), |ssd| {

@@ -2,6 +2,7 @@
 
 use super::method;
 use crate::control::{Call, Control, Sled, Subsystem};
+use crate::relay;
 use luge_memory::PageSize;
 use luge_rpc::{Method, RpcError, params};
 use luge_vm::{Accelerator, Boot, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmStatus};
@@ -35,7 +36,21 @@ params! {
         firmware: Option<String>,
         /// auto, kvm or tcg; auto if not given
         accelerator: Option<Execution>,
+        /// "log" for its serial console in Luge's log too; "socket", as without it, for its socket only
+        console: Option<ConsoleCopy>,
     }
+}
+
+/// Where a VM's serial console goes besides its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ConsoleCopy {
+    Socket,
+    Log,
+}
+
+impl luge_rpc::ParamValue for ConsoleCopy {
+    const KIND: &'static str = "socket|log";
 }
 
 /// How a VM's instructions are executed.
@@ -105,6 +120,9 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
 fn create(sled: &mut Sled, params: &Create) -> Result<String, RpcError> {
     let spec = spec(sled, params)?;
     sled.platform.vms.create(spec).map_err(|error| refusal(&error))?;
+    if params.console == Some(ConsoleCopy::Log) {
+        sled.logged_vms.insert(params.name.clone());
+    }
     sled.record.add(Subsystem::Vm, &params.name, Call::new("vm_create", call(params)));
     Ok(params.name.clone())
 }
@@ -156,6 +174,7 @@ fn call(params: &Create) -> Value {
         "name": params.name, "cpus": params.cpus, "memory_mb": params.memory_mb, "disks": params.disks,
         "kernel": params.kernel, "initrd": params.initrd, "command_line": params.command_line,
         "firmware": params.firmware, "accelerator": params.accelerator,
+        "console": params.console,
     });
     if let Some(members) = call.as_object_mut() {
         members.retain(|_, value| !value.is_null());
@@ -169,17 +188,34 @@ fn start(control: &Arc<Control>, params: One) -> Result<bool, RpcError> {
     let vm = name.clone();
     control.ask(move |sled| check_disks(sled, &vm))?;
     control.platform().vms.start(&name).map_err(|error| refusal(&error))?;
-    control.ask(move |sled| {
-        let call = json!({ "name": params.name });
-        sled.record.remove(Subsystem::Vm, &record_name(&params.name));
-        sled.record.add(Subsystem::Vm, &record_name(&params.name), Call::new("vm_start", call));
-        Ok(true)
-    })
+    let started = params.name.clone();
+    let is_logged = control.ask(move |sled| Ok(note_start(sled, &started)))?;
+    if is_logged {
+        copy_to_log(control, &name);
+    }
+    Ok(true)
 }
 
 fn check_disks(sled: &Sled, name: &VmName) -> Result<(), RpcError> {
     let vm = sled.platform.vms.get(name).map_err(|error| refusal(&error))?;
     vm.disks.iter().try_for_each(|disk| sled.endpoints.get(disk).map(|_| ()))
+}
+
+/// Records the start; says whether the VM's console goes to the log.
+fn note_start(sled: &mut Sled, name: &str) -> bool {
+    sled.record.remove(Subsystem::Vm, &record_name(name));
+    let call = Call::new("vm_start", json!({ "name": name }));
+    sled.record.add(Subsystem::Vm, &record_name(name), call);
+    sled.logged_vms.contains(name)
+}
+
+/// A VM that has ended meanwhile has no console any more.
+fn copy_to_log(control: &Control, name: &VmName) {
+    let socket = control.platform().vms.get(name).ok().and_then(|vm| vm.console);
+    let copied = socket.map(|socket| relay::start(name.as_str(), &socket));
+    if let Some(Err(error)) = copied {
+        tracing::warn!("the console of VM {name} is not in the log: {error}");
+    }
 }
 
 fn stop(control: &Arc<Control>, params: Stop) -> Result<bool, RpcError> {
@@ -205,6 +241,7 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Vec<VmStatus>, RpcError> {
 
 fn delete(sled: &mut Sled, name: &str) -> Result<bool, RpcError> {
     sled.platform.vms.delete(&vm_name(name)?).map_err(|error| refusal(&error))?;
+    sled.logged_vms.remove(name);
     sled.record.remove(Subsystem::Vm, name);
     sled.record.remove(Subsystem::Vm, &record_name(name));
     Ok(true)

@@ -223,6 +223,7 @@ fn wrong_parameters_are_refused_by_name_and_change_nothing() {
         ("vm_create", with(vm("x"), "command_line", "quiet"), -32602, "`command_line`"),
         ("vm_create", with(with(vm("x"), "kernel", "/k"), "firmware", "/f"), -32602, "`firmware`"),
         ("vm_create", with(vm("x"), "accelerator", "magic"), -32602, "`accelerator`"),
+        ("vm_create", with(vm("x"), "console", "printer"), -32602, "`console`"),
         ("vm_start", json!({"name": "x"}), -19, "VM 'x'"),
         ("vm_start", json!({"name": "a/b"}), -32602, "`name`"),
         ("vm_stop", json!({"name": "x"}), -19, "VM 'x'"),

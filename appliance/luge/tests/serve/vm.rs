@@ -10,7 +10,7 @@ fn vms_are_defined_shown_saved_and_forgotten() {
     luge.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "n"}));
     std::fs::write(luge.path("kernel"), "no kernel").unwrap();
     let params = json!({"name": "one", "cpus": 2, "memory_mb": 64, "disks": ["v"], "kernel": luge.path("kernel"),
-        "command_line": "console=ttyS0", "accelerator": "tcg"});
+        "command_line": "console=ttyS0", "accelerator": "tcg", "console": "log"});
     assert_eq!(luge.call("vm_create", params.clone()), "one");
     assert_eq!(luge.call("vm_create", json!({"name": "two", "cpus": 1, "memory_mb": 32})), "two");
     let list = luge.call("vm_get_vms", Value::Null);

@@ -1,0 +1,240 @@
+//! The phases of the boot, in their order.
+
+use super::Sled;
+use super::commands::Methods;
+use super::report::Notes;
+use super::ssds::{self, Known, choose};
+use super::{boot_ssd, follow};
+use crate::appliance::{Appliance, Plan};
+use crate::config::Config;
+use crate::cpus::Cpus;
+use crate::hugepages;
+use crate::log::{Log, LogLevel};
+use luge_block::CoreId;
+use luge_init::{
+    Console, Ending, Reaper, Settings, Terminal, VmOutput, catch_ctrl_alt_del, catch_panics, mount_all,
+    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
+    watch_power_button,
+};
+use luge_memory::PageSize;
+use luge_rpc::{Dispatcher, RpcError, Stage};
+use luge_vfio::{PciAddress, SysfsRoot};
+use luge_vm::{Patience, VmConfig};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Sockets of vhost controllers.
+const SOCKETS: &str = "/run/luge/vhost";
+/// Sockets of virtual machines.
+const MACHINES: &str = "/run/luge/vm";
+/// The VM pack's kernel: good enough to try KVM with.
+const TRIAL_KERNEL: &str = "/usr/share/luge/guest/vmlinuz";
+
+/// A part of the boot.
+pub struct Phase {
+    /// What it is called.
+    pub name: &'static str,
+    /// Does it.
+    pub run: fn(&mut Sled, &mut Notes),
+}
+
+/// What is broken in one of them is no reason not to begin the next.
+pub const PHASES: &[Phase] = &[
+    Phase { name: "file systems", run: file_systems },
+    Phase { name: "settings", run: settings },
+    Phase { name: "power and signals", run: power_and_signals },
+    Phase { name: "hugepages", run: hugepages_of_nodes },
+    Phase { name: "cores and RPC", run: cores_and_rpc },
+    Phase { name: "console", run: consoles },
+    Phase { name: "SSDs", run: take_ssds },
+    Phase { name: "configuration", run: configuration },
+];
+
+fn file_systems(_: &mut Sled, notes: &mut Notes) {
+    mount_all().iter().for_each(|fault| notes.fault(fault));
+    notes.check("/dev/console cannot be used", use_console_as_stdio());
+}
+
+fn settings(sled: &mut Sled, notes: &mut Notes) {
+    let (settings, complaints) = Settings::of_this_machine();
+    complaints.iter().for_each(|complaint| notes.fault(complaint));
+    catch_panics(settings.panic);
+    notes.check("the host name cannot be set", set_hostname(&settings.hostname));
+    notes.check("the kernel's log level cannot be set", set_kernel_log_level(settings.kernel_log));
+    sled.settings = settings;
+}
+
+fn power_and_signals(sled: &mut Sled, notes: &mut Notes) {
+    notes.check("signals are not heard", sled.power.listen_to_signals());
+    notes.check("ctrl-alt-del reboots at once", catch_ctrl_alt_del());
+    sled.reaper = notes.check("children cannot be waited for", Reaper::of_everybody());
+    let power = sled.power.clone();
+    let watched = watch_power_button(move || power.ask(Ending::PowerOff, "the power button"));
+    if notes.check("the power button is not heard", watched) == Some(0) {
+        notes.note("this machine has no power button that the kernel knows");
+    }
+}
+
+fn hugepages_of_nodes(sled: &mut Sled, notes: &mut Notes) {
+    let Some(reserved) = notes.check("no hugepages", reserve_hugepages(sled.settings.hugepages)) else {
+        return;
+    };
+    let nodes: Vec<String> = reserved.nodes_mib.iter().map(ToString::to_string).collect();
+    let given = format!("{} MiB (by memory node: {})", reserved.total_mib(), nodes.join(", "));
+    if reserved.is_short() {
+        let wanted = reserved.wanted_mib;
+        notes.fault(format!(
+            "{given} of {wanted} MiB: memory is short or in pieces; ask for less (luge.hugepages=)"
+        ));
+    } else {
+        notes.note(given);
+    }
+}
+
+fn cores_and_rpc(sled: &mut Sled, notes: &mut Notes) {
+    let log = Log::start_on(sled.voice.clone(), false);
+    if let Ok(level) = serde_json::from_value::<LogLevel>(json!(sled.settings.log.to_uppercase())) {
+        log.set_level(level);
+    }
+    let Some(plan) = plan(sled, notes) else { return };
+    let (cpus, rpc_socket) = (plan.cpus.clone(), plan.rpc_socket.clone());
+    let Some(appliance) = notes.check("nothing runs", Appliance::start(plan, log)) else { return };
+    // The configuration is made call by call, later: one that fails is no reason to stop.
+    appliance.dispatcher().enter(Stage::Runtime);
+    notes.note(format!("CPU {cpus} serves, RPC on {}", rpc_socket.display()));
+    if sled.settings.vm_output == VmOutput::Show {
+        let vms = &appliance.host().control.platform().vms;
+        notes.check("the output of VMs is not shown", follow::follow(vms, sled.voice.clone()));
+    }
+    sled.appliance = Some(appliance);
+}
+
+fn plan(sled: &Sled, notes: &mut Notes) -> Option<Plan> {
+    let cpus = cpus(sled, notes)?;
+    let (pages, budget) = memory(notes)?;
+    let rpc_socket = sled.settings.rpc_socket.clone();
+    for folder in [Path::new(SOCKETS), Path::new(MACHINES)].into_iter().chain(rpc_socket.parent()) {
+        notes.check(&folder.display().to_string(), fs::create_dir_all(folder))?;
+    }
+    let trial_kernel = Some(PathBuf::from(TRIAL_KERNEL)).filter(|kernel| kernel.is_file());
+    let vms = VmConfig {
+        folder: MACHINES.into(),
+        qemu: None,
+        firmware_folder: None,
+        trial_kernel,
+        patience: Patience::default(),
+    };
+    let reaper = sled.reaper.clone()?;
+    let config = Config::default();
+    Some(Plan { cpus, pages, budget, sockets: SOCKETS.into(), rpc_socket, vms, reaper, config })
+}
+
+/// Those that were asked for, if they are there; else our own choice.
+fn cpus(sled: &Sled, notes: &mut Notes) -> Option<Cpus> {
+    let allowed = notes.check("the CPUs are not known", Cpus::allowed())?;
+    let wish = sled.settings.cpumask.as_deref().map(|text| {
+        let cpus: Cpus = text.parse()?;
+        cpus.check(&allowed).map(|()| cpus)
+    });
+    if let Some(wish) = wish
+        && let Some(cpus) = notes.check("cpumask", wish)
+    {
+        return Some(cpus);
+    }
+    let numbers: Vec<u16> = allowed.iter().map(|cpu| cpu.0).collect();
+    Some(serving_cpus(&numbers).into_iter().map(CoreId).collect())
+}
+
+/// Hugepages; where there are none, ordinary pages rather than nothing.
+fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
+    if let Some(budget) = notes.check("ordinary pages are used", hugepages::budget(PageSize::Huge2MiB, None))
+    {
+        return Some((PageSize::Huge2MiB, budget));
+    }
+    let budget = notes.check("no memory", hugepages::budget(PageSize::Base, None))?;
+    Some((PageSize::Base, budget))
+}
+
+fn consoles(sled: &mut Sled, notes: &mut Notes) {
+    let methods = Arc::new(Methods(sled.appliance.as_ref().map(|appliance| appliance.dispatcher().clone())));
+    for name in sled.settings.consoles.clone() {
+        let (methods, power, voice) = (methods.clone(), sled.power.clone(), sled.voice.clone());
+        let path = Path::new("/dev").join(&name);
+        let console =
+            Terminal::open(&path).and_then(|terminal| Console::new(terminal, methods.clone(), power.clone()));
+        let Some(console) = notes.check(&path.display().to_string(), console) else { continue };
+        voice.add(&name, console.screen());
+        let talk = move || {
+            console.run();
+            loop {
+                voice.remove(&name);
+                // The line was cut; whoever plugs it in again finds a console.
+                thread::sleep(Duration::from_secs(1));
+                let terminal = Terminal::open(&path);
+                let console =
+                    terminal.and_then(|terminal| Console::new(terminal, methods.clone(), power.clone()));
+                if let Ok(console) = console {
+                    voice.add(&name, console.screen());
+                    console.run();
+                }
+            }
+        };
+        notes.check("no thread for a console", thread::Builder::new().name("console".into()).spawn(talk));
+    }
+}
+
+fn take_ssds(sled: &mut Sled, notes: &mut Notes) {
+    let Some(appliance) = &sled.appliance else { return };
+    let Some(present) = notes.check("SSDs cannot be listed", SysfsRoot::default().nvme_functions()) else {
+        return;
+    };
+    let subsystems = sled.settings.subsystems.as_ref();
+    let configured = subsystems.map(|(_, list)| ssds::configured(list)).unwrap_or_default();
+    let boot = boot_ssd::find(&present);
+    let known = Known { wish: &sled.settings.ssds, present: &present, boot: &boot, configured: &configured };
+    let choice = choose(&known);
+    choice.notes.iter().for_each(|note| notes.note(note));
+    choice.faults.iter().for_each(|fault| notes.fault(fault));
+    for (address, outcome) in attach(appliance.dispatcher(), &choice.take) {
+        if let Some(namespaces) = notes.check(&address.to_string(), outcome) {
+            notes.note(format!("{address}: {namespaces}"));
+        }
+    }
+}
+
+/// Attaches SSDs at the same time: a broken one delays nobody.
+fn attach(
+    dispatcher: &Dispatcher,
+    ssds: &[(String, PciAddress)],
+) -> Vec<(PciAddress, Result<Value, RpcError>)> {
+    let attach = |name: &str, address: PciAddress| {
+        let params = json!({ "name": name, "trtype": "PCIe", "traddr": address.to_string() });
+        dispatcher.dispatch("bdev_nvme_attach_controller", params)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = ssds
+            .iter()
+            .map(|(name, address)| (*address, scope.spawn(move || attach(name, *address))))
+            .collect();
+        let gone = |_| Err(RpcError::internal("its bring-up panicked"));
+        threads.into_iter().map(|(address, thread)| (address, thread.join().unwrap_or_else(gone))).collect()
+    })
+}
+
+fn configuration(sled: &mut Sled, notes: &mut Notes) {
+    let (Some(appliance), Some((place, subsystems))) = (&sled.appliance, &sled.settings.subsystems) else {
+        notes.note("none: the sled starts empty");
+        return;
+    };
+    let text = json!({ "subsystems": subsystems }).to_string();
+    let Some(config) = notes.check(place, Config::parse(text.as_bytes())) else { return };
+    let dispatcher = appliance.dispatcher();
+    let failures = config.apply_all(|method, params| dispatcher.dispatch(method, params));
+    failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));
+    notes.note(format!("from {place}"));
+}

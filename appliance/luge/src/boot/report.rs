@@ -1,0 +1,86 @@
+//! The progress of the boot, a line for each phase.
+
+use super::voice::Voice;
+use std::time::{Duration, Instant};
+
+/// A boot under way.
+pub struct Report {
+    voice: Voice,
+    began: Instant,
+    faults: usize,
+}
+
+/// What a phase has to say.
+#[derive(Default)]
+pub struct Notes {
+    good: Vec<String>,
+    bad: Vec<String>,
+}
+
+impl Notes {
+    /// Something worth knowing.
+    pub fn note(&mut self, text: impl ToString) {
+        self.good.push(text.to_string());
+    }
+
+    /// Something that went wrong: what, and what to do.
+    pub fn fault(&mut self, text: impl ToString) {
+        self.bad.push(text.to_string());
+    }
+
+    /// A fault, where there is one.
+    pub fn check<T, E: ToString>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
+        outcome.map_err(|error| self.fault(format!("{what}: {}", error.to_string()))).ok()
+    }
+}
+
+impl Report {
+    /// The boot begins.
+    pub fn begin(voice: Voice) -> Self {
+        voice.say(concat!("Luge ", env!("CARGO_PKG_VERSION")));
+        Self { voice, began: Instant::now(), faults: 0 }
+    }
+
+    /// Runs a phase and tells how it went.
+    pub fn phase(&mut self, name: &str, run: impl FnOnce(&mut Notes)) {
+        let began = Instant::now();
+        let mut notes = Notes::default();
+        run(&mut notes);
+        lines(name, &notes, began.elapsed()).iter().for_each(|line| self.voice.say(line));
+        self.faults += notes.bad.len();
+    }
+
+    /// The boot is over.
+    pub fn end(self) {
+        let faults = match self.faults {
+            0 => String::new(),
+            1 => ", with one fault (see above)".into(),
+            many => format!(", with {many} faults (see above)"),
+        };
+        self.voice.say(&format!("luge: ready after {} ms{faults}", self.began.elapsed().as_millis()));
+    }
+}
+
+fn lines(name: &str, notes: &Notes, took: Duration) -> Vec<String> {
+    let verdict = if notes.bad.is_empty() { "  ok  " } else { "FAULT " };
+    let mut lines = vec![format!("[{verdict}] {name} ({} ms)", took.as_millis())];
+    lines.extend(notes.good.iter().map(|text| format!("         {text}")));
+    lines.extend(notes.bad.iter().map(|text| format!("       ! {text}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_is_a_line_and_its_faults_stand_out() {
+        let mut notes = Notes::default();
+        notes.note("512 MiB");
+        let took = Duration::from_millis(7);
+        assert_eq!(lines("hugepages", &notes, took), ["[  ok  ] hugepages (7 ms)", "         512 MiB"]);
+        assert_eq!(notes.check("pages", Err::<(), _>("none left")), None);
+        let expected = ["[FAULT ] hugepages (7 ms)", "         512 MiB", "       ! pages: none left"];
+        assert_eq!(lines("hugepages", &notes, took), expected);
+    }
+}

@@ -1,0 +1,179 @@
+//! Which SSDs the boot takes, before the configuration's own calls.
+//!
+//! | `ssds` | Taken |
+//! |---|---|
+//! | not said, and the configuration attaches SSDs | none: the configuration does it |
+//! | not said otherwise | all but the one the appliance was booted from |
+//! | `all`, `none`, a list | that |
+//!
+//! They are named `nvme0`, `nvme1`, ... in the order of their addresses. One that the configuration
+//! attaches is left to it.
+
+use luge_init::Ssds;
+use luge_vfio::PciAddress;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What is to be done, and what is to be said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Names and addresses of those to take.
+    pub take: Vec<(String, PciAddress)>,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+    /// What is wrong.
+    pub faults: Vec<String>,
+}
+
+/// What is known before the choice.
+pub struct Known<'a> {
+    /// The setting.
+    pub wish: &'a Ssds,
+    /// The SSDs of this machine.
+    pub present: &'a [PciAddress],
+    /// Those it may have been booted from.
+    pub boot: &'a [PciAddress],
+    /// Those that the configuration attaches.
+    pub configured: &'a BTreeSet<PciAddress>,
+}
+
+/// Chooses the SSDs to take.
+pub fn choose(known: &Known<'_>) -> Choice {
+    let mut choice = Choice::default();
+    let wanted: Vec<PciAddress> = match known.wish {
+        Ssds::Nothing => Vec::new(),
+        Ssds::All => known.present.to_vec(),
+        Ssds::AllButBoot if !known.configured.is_empty() => {
+            choice.notes.push("the configuration names the SSDs to take".into());
+            Vec::new()
+        }
+        Ssds::AllButBoot => all_but_boot(known, &mut choice),
+        Ssds::Listed(list) => listed(list, known, &mut choice),
+    };
+    let left = wanted.into_iter().filter(|address| !known.configured.contains(address));
+    choice.take = (0..).map(|number: u32| format!("nvme{number}")).zip(left).collect();
+    choice
+}
+
+fn all_but_boot(known: &Known<'_>, choice: &mut Choice) -> Vec<PciAddress> {
+    let (boot, others): (Vec<PciAddress>, _) =
+        known.present.iter().partition(|address| known.boot.contains(address));
+    for address in boot {
+        choice
+            .notes
+            .push(format!("{address} is left alone: the appliance was booted from it (ssds=all takes it)"));
+    }
+    let notes = match others.len() {
+        0 => "no SSD is there to take".into(),
+        count => format!("no SSD is named, so all are taken ({count})"),
+    };
+    choice.notes.push(notes);
+    others
+}
+
+fn listed(list: &[String], known: &Known<'_>, choice: &mut Choice) -> Vec<PciAddress> {
+    let mut wanted = BTreeSet::new();
+    for text in list {
+        match text.parse::<PciAddress>() {
+            Ok(address) if known.present.contains(&address) => {
+                wanted.insert(address);
+            }
+            Ok(address) => {
+                let names: Vec<String> = known.present.iter().map(ToString::to_string).collect();
+                let there = if names.is_empty() { "none".into() } else { names.join(", ") };
+                choice.faults.push(format!("{address} is no NVMe SSD of this machine; there are: {there}"));
+            }
+            Err(error) => choice.faults.push(error.to_string()),
+        }
+    }
+    wanted.into_iter().collect()
+}
+
+/// The SSDs that a configuration attaches, in whatever part of it.
+pub fn configured(subsystems: &Value) -> BTreeSet<PciAddress> {
+    let mut found = BTreeSet::new();
+    let mut rest = vec![subsystems];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(list) => rest.extend(list),
+            Value::Object(call) if call.get("method").is_some_and(|m| m == "bdev_nvme_attach_controller") => {
+                let address = call.get("params").and_then(|params| params["traddr"].as_str());
+                found.extend(address.and_then(|address| address.parse::<PciAddress>().ok()));
+            }
+            Value::Object(part) => rest.extend(part.get("config")),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn addresses(list: &[&str]) -> Vec<PciAddress> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn chosen(wish: &Ssds, boot: &[&str], configured: &[&str]) -> Choice {
+        let known = Known {
+            wish,
+            present: &addresses(&["01:00.0", "02:00.0", "03:00.0"]),
+            boot: &addresses(boot),
+            configured: &addresses(configured).into_iter().collect(),
+        };
+        choose(&known)
+    }
+
+    fn taken(choice: &Choice) -> Vec<String> {
+        choice.take.iter().map(|(name, address)| format!("{name}={address}")).collect()
+    }
+
+    #[test]
+    fn where_nothing_is_said_all_but_the_boot_device_are_taken_and_this_is_said() {
+        let choice = chosen(&Ssds::AllButBoot, &["02:00.0"], &[]);
+        assert_eq!(taken(&choice), ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]);
+        assert!(choice.notes[0].starts_with("0000:02:00.0 is left alone") && choice.notes[1].contains("(2)"));
+    }
+
+    #[test]
+    fn a_configuration_that_attaches_ssds_is_asked_for_no_others() {
+        let choice = chosen(&Ssds::AllButBoot, &[], &["02:00.0"]);
+        assert!(choice.take.is_empty() && choice.faults.is_empty());
+    }
+
+    #[test]
+    fn an_explicit_wish_is_obeyed_and_what_is_configured_is_left_to_the_configuration() {
+        assert_eq!(
+            taken(&chosen(&Ssds::All, &["01:00.0"], &["02:00.0"])),
+            ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]
+        );
+        assert!(chosen(&Ssds::Nothing, &[], &[]).take.is_empty());
+    }
+
+    #[test]
+    fn a_list_is_taken_in_order_and_each_wrong_entry_is_named() {
+        let list = ["03:00.0", "09:00.0", "0000:01:00.0", "03:00.0", "x:y.z"].map(String::from).to_vec();
+        let choice = chosen(&Ssds::Listed(list), &["01:00.0"], &[]);
+        assert_eq!(taken(&choice), ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]);
+        assert_eq!(choice.faults.len(), 2);
+        assert!(
+            choice.faults[0].contains("0000:09:00.0 is no NVMe SSD") && choice.faults[1].contains("x:y.z")
+        );
+    }
+
+    #[test]
+    fn attach_calls_are_found_in_every_form_of_a_configuration() {
+        let attach = |address: &str| json!({ "method": "bdev_nvme_attach_controller", "params": { "traddr": address } });
+        let subsystems = json!([
+            { "subsystem": "bdev", "config": [attach("01:00.0"), [attach("0000:02:00.0"), { "method": "x" }]] },
+            { "subsystem": "vm", "config": null }, 7, { "config": [attach("nonsense")] },
+        ]);
+        assert_eq!(
+            configured(&subsystems).into_iter().collect::<Vec<_>>(),
+            addresses(&["01:00.0", "02:00.0"])
+        );
+        assert!(configured(&json!("x")).is_empty());
+    }
+}
