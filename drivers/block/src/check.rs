@@ -44,10 +44,14 @@ impl Geometry {
         } else {
             0
         };
-        let has = request.data.iter().map(|span| u64::from(span.len())).sum::<u64>();
-        has == needed
-            && request.data.len() <= usize::from(self.spans_max)
-            && request.data.iter().all(|span| !span.is_empty())
+        let mut has = 0;
+        for span in request.data {
+            if span.is_empty() {
+                return false;
+            }
+            has += u64::from(span.len());
+        }
+        has == needed && request.data.len() <= usize::from(self.spans_max)
     }
 }
 

@@ -107,6 +107,22 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::store(word, value, order) };
     }
 
+    /// Stores `values` from word `index` on, one by one, with one check for all.
+    ///
+    /// # Panics
+    /// If one of them is past the end.
+    #[inline]
+    pub fn store_each<const N: usize>(&self, index: u32, values: [T; N], order: Ordering) {
+        let last = index as usize + N;
+        assert!(last <= self.len as usize, "{N} words from {index} of a shared array of {}", self.len);
+        for (at, value) in (index as usize..).zip(values) {
+            // SAFETY: `at` is below `last`, which is inside the array.
+            let word = unsafe { self.first.add(at) };
+            // SAFETY: as in `load`.
+            unsafe { T::store(word, value, order) };
+        }
+    }
+
     /// Asks the CPU to bring the cache line of word `index` near; nothing if past the end.
     #[inline]
     pub fn prefetch(&self, index: u32) {

@@ -9,10 +9,10 @@
 //!
 //! Not here: who decides to bounce (`queue_pair`), who counts it (`health`).
 
+use crate::command::Command;
 use crate::registers::PAGE_BYTES;
 use crate::slots::CommandId;
 use luge_memory::Span;
-use luge_spec::nvme::SubmissionEntry;
 use std::collections::VecDeque;
 
 /// Bounce pages, and the requests that have some or wait for some.
@@ -28,7 +28,7 @@ pub(crate) struct BouncePool {
 struct Job {
     pages: Vec<u16>,
     data: Vec<Span>,
-    entry: SubmissionEntry,
+    command: Option<Command>,
 }
 
 impl BouncePool {
@@ -38,7 +38,7 @@ impl BouncePool {
         let job = || Job {
             pages: Vec::with_capacity(pages_max.into()),
             data: Vec::with_capacity(spans_max.into()),
-            entry: SubmissionEntry::default(),
+            command: None,
         };
         Self {
             memory,
@@ -55,23 +55,23 @@ impl BouncePool {
     }
 
     /// Lets a request wait for pages; `data` is within the limits of `new`.
-    pub(crate) fn wait(&mut self, id: CommandId, data: &[Span], entry: SubmissionEntry) {
+    pub(crate) fn wait(&mut self, id: CommandId, data: &[Span], command: Command) {
         if let Some(job) = self.jobs.get_mut(usize::from(id.0)) {
             job.data.extend_from_slice(data);
-            job.entry = entry;
+            job.command = Some(command);
             self.waiting.push_back(id);
         }
     }
 
     /// The request that has waited longest, with its pages; none while there are too few.
-    pub(crate) fn next_ready(&mut self) -> Option<(CommandId, SubmissionEntry)> {
+    pub(crate) fn next_ready(&mut self) -> Option<(CommandId, Command)> {
         let id = self.waiting.front().copied()?;
         let job = self.jobs.get_mut(usize::from(id.0))?;
         let needed = usize::try_from(bytes(&job.data).div_ceil(PAGE_BYTES)).ok()?;
         let left = self.free.len().checked_sub(needed)?;
         self.waiting.pop_front();
         job.pages.extend(self.free.drain(left..));
-        Some((id, job.entry))
+        Some((id, job.command?))
     }
 
     /// The request's pages, as long as its data is.

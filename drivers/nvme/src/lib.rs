@@ -18,7 +18,6 @@
 //! between volumes (`volume`), metadata and protection information, SGLs, fused commands.
 
 #![deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
-#![cfg_attr(test, expect(clippy::arithmetic_side_effects, reason = "tests may overflow, and fail"))]
 
 mod admin;
 mod bounce;

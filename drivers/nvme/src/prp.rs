@@ -13,7 +13,6 @@
 
 use crate::registers::PAGE_BYTES;
 use luge_memory::{SharedArray, Span};
-use luge_spec::nvme::SubmissionEntry;
 use std::sync::atomic::Ordering;
 
 /// Entries of one page of a list.
@@ -77,18 +76,19 @@ pub(crate) struct Prps {
     pub prp2: u64,
 }
 
-impl Prps {
-    /// The command with these PRPs.
-    #[inline]
-    pub(crate) fn of(self, entry: SubmissionEntry) -> SubmissionEntry {
-        SubmissionEntry { prp1: self.prp1, prp2: self.prp2, ..entry }
-    }
+/// The PRPs of one piece of memory that touches no more than two pages: the common case.
+#[inline]
+pub(crate) fn describe_short(span: Span) -> Option<Prps> {
+    let start = span.iova().0;
+    let end = (start % PAGE).wrapping_add(span.len().into());
+    let second = (start | (PAGE - 1)).wrapping_add(1);
+    let prps = Prps { prp1: start, prp2: if end > PAGE { second } else { 0 } };
+    (end <= 2 * PAGE && start.is_multiple_of(4)).then_some(prps)
 }
 
 /// The PRPs of some memory, with a list in `page` where it takes one; none where PRPs cannot
 /// describe it.
-#[inline]
-pub(crate) fn describe(data: impl IntoIterator<Item = Span>, page: ListPage) -> Option<Prps> {
+pub(crate) fn describe(data: impl Iterator<Item = Span>, page: ListPage) -> Option<Prps> {
     let mut walk = Walk { page, pages: 0, first: 0, second: 0, end: 0 };
     for span in data {
         walk.add(span)?;

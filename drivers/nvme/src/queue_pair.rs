@@ -14,21 +14,21 @@
 
 use crate::Fault;
 use crate::bounce::BouncePool;
-use crate::command;
+use crate::command::{Command, range};
 use crate::controller::Controller;
 use crate::format::{NamespaceId, NamespaceInfo};
 use crate::health::Health;
 use crate::link::{Link, Stage};
-use crate::prp::{ListPages, Prps, describe};
+use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
 use crate::recovery::TIMEOUT_TICKS;
 use crate::registers::{Doorbell, PAGE_BYTES, Registers};
 use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::block_status;
-use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status};
+use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status, Tag};
 use luge_memory::{SharedArray, Span};
-use luge_spec::nvme::{CompletionEntry, SubmissionEntry};
+use luge_spec::nvme::CompletionEntry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -89,32 +89,49 @@ impl QueuePair {
         })
     }
 
-    /// PRPs for a request's memory, or for what else its command points to; none where it must bounce.
+    /// The slot for another request.
     #[inline]
-    fn describe(&self, request: &Request<'_>, id: CommandId) -> Option<Prps> {
+    fn next_slot(&self) -> Result<CommandId, Refusal> {
+        match self.link.stage() {
+            Stage::Running if !self.lost && self.space() > 0 => self.slots.next().ok_or(Refusal::Full),
+            Stage::Gone => Err(Refusal::Failed(Status::Gone)),
+            _ => Err(Refusal::Full),
+        }
+    }
+
+    /// Gives a command to the SSD, at the next commit.
+    #[inline]
+    fn start(&mut self, tag: Tag, id: CommandId, command: Command, prps: Prps) {
+        self.slots.take(tag, self.health.tick());
+        self.submissions.push(command.entry(id, self.namespace, prps));
+    }
+
+    /// Takes a request whose memory is not of the simplest shape.
+    #[inline(never)]
+    fn submit_long(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
         let list = self.lists.of(id.0);
-        match request.operation {
-            Operation::Read | Operation::Write(_) => describe(request.data.iter().copied(), list),
-            Operation::Discard => {
-                let [first, second] = command::range(request).to_words();
-                list.set(0, first);
-                list.set(1, second);
-                Some(Prps { prp1: list.iova(), prp2: 0 })
-            }
-            Operation::Flush | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Some(Prps::default()),
+        if request.operation == Operation::Discard {
+            let [first, second] = range(request).to_words();
+            list.set(0, first);
+            list.set(1, second);
+            return self.start(request.tag, id, command, Prps { prp1: list.iova(), prp2: 0 });
+        }
+        match describe(request.data.iter().copied(), list) {
+            Some(prps) => self.start(request.tag, id, command, prps),
+            None => self.submit_bounced(request, id, command),
         }
     }
 
     /// Takes a request that goes through bounce pages, now or when there are enough.
     #[cold]
-    fn submit_bounced(&mut self, request: &Request<'_>, id: CommandId, entry: SubmissionEntry) {
+    fn submit_bounced(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
         let data = match request.operation {
             Operation::Read => Data::BouncedRead,
             _ => Data::BouncedWrite,
         };
         self.health.count_bounced();
         self.slots.hold(request.tag, data);
-        self.bounce.wait(id, request.data, entry);
+        self.bounce.wait(id, request.data, command);
         self.start_bounced();
     }
 
@@ -122,14 +139,14 @@ impl QueuePair {
     #[cold]
     fn start_bounced(&mut self) {
         while self.submissions.space() > 0
-            && let Some((id, entry)) = self.bounce.next_ready()
+            && let Some((id, command)) = self.bounce.next_ready()
         {
             let prps = describe(self.bounce.spans(id), self.lists.of(id.0));
             let prps = prps.expect("whole pages, no more than the largest transfer has");
             if self.slots.start(id, self.health.tick()) == Some(Data::BouncedWrite) {
                 self.bounce.fill(id);
             }
-            self.submissions.push(prps.of(entry));
+            self.submissions.push(command.entry(id, self.namespace, prps));
         }
     }
 
@@ -246,20 +263,11 @@ impl Channel for QueuePair {
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        match self.link.stage() {
-            Stage::Running if !self.lost && self.space() > 0 => {}
-            Stage::Gone => return Err(Refusal::Failed(Status::Gone)),
-            _ => return Err(Refusal::Full),
-        }
-        let id = self.slots.next().ok_or(Refusal::Full)?;
-        let namespace = self.namespace.0;
-        let entry = SubmissionEntry { command_id: id.0, namespace, ..command::entry(request) };
-        match self.describe(request, id) {
-            Some(prps) => {
-                self.slots.take(request.tag, self.health.tick());
-                self.submissions.push(prps.of(entry));
-            }
-            None => self.submit_bounced(request, id, entry),
+        let id = self.next_slot()?;
+        let command = Command::of(request);
+        match simple_prps(request) {
+            Some(prps) => self.start(request.tag, id, command, prps),
+            None => self.submit_long(request, id, command),
         }
         Ok(())
     }
@@ -320,6 +328,17 @@ impl Doorbells {
         };
         // Release: the entries are in memory before the SSD looks for them.
         self.words.store(index, u32::from(value), Ordering::Release);
+    }
+}
+
+/// The PRPs of a request with no memory, or with one piece of it on one or two pages.
+#[inline]
+fn simple_prps(request: &Request<'_>) -> Option<Prps> {
+    match (request.operation, request.data) {
+        (Operation::Discard, _) => None,
+        (_, []) => Some(Prps::default()),
+        (_, [span]) => describe_short(*span),
+        _ => None,
     }
 }
 

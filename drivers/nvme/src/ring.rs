@@ -50,10 +50,8 @@ impl SubmissionRing {
     #[inline]
     pub(crate) fn push(&mut self, entry: SubmissionEntry) {
         let first = u32::from(self.tail & self.mask).wrapping_mul(8);
-        for (index, word) in (first..).zip(entry.to_words()) {
-            // Relaxed: the doorbell (Release) publishes the entry.
-            self.words.store(index, word, Ordering::Relaxed);
-        }
+        // Relaxed: the doorbell (Release) publishes the entry.
+        self.words.store_each(first, entry.to_words(), Ordering::Relaxed);
         self.tail = self.tail.wrapping_add(1) & self.mask;
     }
 

@@ -30,6 +30,8 @@ fn an_ssd_comes_up_and_says_who_it_is() {
 #[test]
 fn an_ssd_left_running_is_stopped_before_anything_else() {
     let first = Rig::new(Script::default());
+    // Its power may go, but it is still enabled.
+    first.controller.shutdown().expect("shut down");
     let controller =
         luge_nvme::Controller::start(first.ssd.function(), first.space().clone(), Rig::options());
     assert!(controller.is_ok());
