@@ -54,6 +54,7 @@ fn virtual_machine() -> Value {
         "kernel": "/usr/share/luge/guest/vmlinuz",
         "initrd": "/usr/share/luge/guest/initramfs.zst",
         "command_line": command_line,
+        "console": "log",
     })
 }
 
