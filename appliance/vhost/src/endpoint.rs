@@ -5,6 +5,7 @@
 
 use crate::blk::{Access, BlkDisk};
 use crate::connection::{End, serve};
+use crate::log::Log;
 use crate::socket::{Socket, SocketError};
 use crate::status::{EndpointStatus, Ledger};
 use luge_core::{AttachError, Attachment, CoreHandle};
@@ -17,14 +18,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 
 /// The most queues of a disk.
 pub const QUEUES_MAX: u16 = 256;
-
-/// A line about front ends is logged this often at most, per endpoint and kind of line.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait when the kernel cannot accept: it is out of memory or file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -44,7 +42,7 @@ pub struct EndpointConfig {
     pub access: Access,
     /// The disk's serial number: the first 20 bytes count.
     pub serial: String,
-    /// The cores that serve its queues, in turn.
+    /// The cores that serve its queues, in turn; disks start at different ones.
     pub cores: Vec<CoreHandle>,
     /// How many queues it offers: 1 to [`QUEUES_MAX`].
     pub queues_max: u16,
@@ -78,15 +76,14 @@ pub(crate) struct Served {
     pub(crate) disk: BlkDisk,
     pub(crate) space: Arc<DmaSpace>,
     pub(crate) ledger: Ledger,
+    pub(crate) log: Log,
     places: Vec<Attachment>,
-    first_place: usize,
 }
 
 impl Served {
     /// The volume on the core that serves a queue.
     pub(crate) fn place(&self, queue: u16) -> Option<&Attachment> {
-        let at = self.first_place.wrapping_add(queue.into()).checked_rem(self.places.len())?;
-        self.places.get(at)
+        self.places.get(usize::from(queue).checked_rem(self.places.len())?)
     }
 }
 
@@ -155,10 +152,10 @@ impl BlkEndpoint {
             return Err(EndpointError::NoCores);
         }
         let socket = Arc::new(Socket::bind(&socket)?);
-        let places = cores.iter().map(|core| core.attach(&volume)).collect::<Result<Vec<_>, _>>()?;
+        let places = attach(&cores, &volume, queues_max)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
-        let first_place = NEXT_CORE.fetch_add(1, Relaxed);
-        let served = Arc::new(Served { name, disk, space, ledger: Ledger::default(), places, first_place });
+        let (ledger, log) = (Ledger::default(), Log::default());
+        let served = Arc::new(Served { name, disk, space, ledger, log, places });
         let gate = Arc::new(Gate::default());
         let (theirs, listener, entrance) = (served.clone(), socket.clone(), gate.clone());
         let thread = std::thread::Builder::new()
@@ -208,59 +205,43 @@ impl Drop for BlkEndpoint {
     }
 }
 
+/// Opens the volume on the cores that get a queue: the SSD beneath has few queues of its own.
+fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
+    let first = NEXT_CORE.fetch_add(1, Relaxed).checked_rem(cores.len()).unwrap_or(0);
+    let in_turn = cores.iter().cycle().skip(first);
+    in_turn.take(cores.len().min(queues.into())).map(|core| core.attach(volume)).collect()
+}
+
 /// The endpoint's thread: one front end after the other.
 fn listen(served: &Arc<Served>, socket: &Socket, gate: &Gate) {
-    let mut log = Log::default();
     while !gate.is_closed() {
         match socket.listener().accept() {
-            Ok((stream, _)) => welcome(stream, served, gate, &mut log),
+            Ok((stream, _)) => welcome(stream, served, gate),
             Err(_) if gate.is_closed() => {}
             Err(error) => {
-                log.deaf.line(|| tracing::warn!("{}: cannot accept a front end: {error}", served.name));
+                let name = &served.name;
+                served.log.deaf.line(|| tracing::warn!("{name}: cannot accept a front end: {error}"));
                 std::thread::sleep(ACCEPT_AGAIN);
             }
         }
     }
 }
 
-fn welcome(stream: UnixStream, served: &Arc<Served>, gate: &Gate, log: &mut Log) {
+fn welcome(stream: UnixStream, served: &Arc<Served>, gate: &Gate) {
     if !gate.enter(&stream).unwrap_or(false) {
         return;
     }
+    let Served { name, log, .. } = &**served;
     served.ledger.connected();
-    log.came.line(|| tracing::info!("{}: a front end has connected", served.name));
+    log.came.line(|| tracing::info!("{name}: a front end has connected"));
     match serve(stream, served) {
-        End::Left => log.left.line(|| tracing::info!("{}: the front end has left", served.name)),
+        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
         End::Fault(_) if gate.is_closed() => {}
         End::Fault(error) => {
             served.ledger.protocol_error();
-            log.fault.line(|| tracing::warn!("{}: the front end was cut off: {error}", served.name));
+            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
         }
     }
     served.ledger.disconnected();
     gate.leave();
-}
-
-/// What is logged of front ends, which come and go as fast as they like: a line of each kind
-/// now and then.
-#[derive(Default)]
-struct Log {
-    came: Limit,
-    left: Limit,
-    fault: Limit,
-    deaf: Limit,
-}
-
-#[derive(Default)]
-struct Limit {
-    last: Option<Instant>,
-}
-
-impl Limit {
-    fn line(&mut self, write: impl FnOnce()) {
-        if self.last.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-            self.last = Some(Instant::now());
-            write();
-        }
-    }
 }

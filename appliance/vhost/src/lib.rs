@@ -19,6 +19,7 @@ mod blk;
 mod connection;
 mod counters;
 mod endpoint;
+mod log;
 mod socket;
 mod status;
 

@@ -97,8 +97,11 @@ impl Ledger {
         entries.queues.insert(at, Entry { index, core, size, counters });
     }
 
-    pub(crate) fn stopped(&self, index: u16) {
-        self.entries().queues.retain(|entry| entry.index != index);
+    /// Strikes out a queue; returns what was counted of it, if it ran.
+    pub(crate) fn stopped(&self, index: u16) -> Option<Arc<QueueCounters>> {
+        let mut entries = self.entries();
+        let at = entries.queues.iter().position(|entry| entry.index == index)?;
+        Some(entries.queues.remove(at).counters)
     }
 
     /// Fills in what changes.

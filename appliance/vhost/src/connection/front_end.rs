@@ -9,10 +9,11 @@
 use super::memory::{self, REGIONS_MAX};
 use super::vring::{Areas, Common, Vring};
 use crate::endpoint::Served;
-use luge_core::{Call, Kick, NotifyError};
+use luge_core::{Call, Kick};
 use luge_memory::{DriverAddress, GuestAddress};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
+use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -42,21 +43,21 @@ pub(super) struct FrontEnd {
     common: Common,
     vrings: Vec<Vring>,
     /// The channel for requests of ours. There are none yet, but it is the front end's to close.
-    _requests: Option<Backend>,
+    requests: Option<Backend>,
 }
 
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>) -> Self {
         let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
         let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
-        Self { served, common, vrings, _requests: None }
+        Self { served, common, vrings, requests: None }
     }
 
     /// Stops all rings: everything that was taken from them is answered.
     pub(super) fn stop(&mut self) {
         for (vring, index) in self.vrings.iter_mut().zip(0..) {
             vring.stop();
-            self.served.ledger.stopped(index);
+            strike_out(&self.served, index);
         }
     }
 
@@ -81,7 +82,7 @@ impl FrontEnd {
         vring.stop();
         change(vring);
         let index = u16::try_from(index).map_err(|_| Error::InvalidParam)?;
-        self.served.ledger.stopped(index);
+        strike_out(&self.served, index);
         self.start(index)
     }
 
@@ -101,17 +102,32 @@ impl FrontEnd {
     }
 }
 
+/// A queue has stopped.
+fn strike_out(served: &Served, index: u16) {
+    if served.ledger.stopped(index).is_some_and(|counters| counters.broken()) {
+        let name = &served.name;
+        served.log.broken.line(|| tracing::warn!("{name}: the guest has broken the ring of queue {index}"));
+    }
+}
+
 /// A refusal with its reason, for the log.
 fn refusal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::ReqHandlerError(io::Error::other(error))
 }
 
 fn call(file: Option<File>) -> Result<Option<Call>> {
-    file.map(|file| Call::new(OwnedFd::from(file))).transpose().map_err(refusal)
+    file.map(|file| Call::new(kept(file)?).map_err(refusal)).transpose()
 }
 
-fn kick(file: Option<File>) -> std::result::Result<Option<Kick>, NotifyError> {
-    file.map(|file| Kick::new(OwnedFd::from(file))).transpose()
+fn kick(file: Option<File>) -> Result<Option<Kick>> {
+    file.map(|file| Kick::new(kept(file)?).map_err(refusal)).transpose()
+}
+
+/// A file that outlives its message. No child of ours is to have it: `vhost` receives files
+/// without that flag.
+fn kept(file: File) -> Result<OwnedFd> {
+    fcntl_setfd(&file, FdFlags::CLOEXEC).map_err(refusal)?;
+    Ok(file.into())
 }
 
 impl VhostUserBackendReqHandlerMut for FrontEnd {
@@ -206,12 +222,12 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let vring = self.vring(index)?;
         vring.halt();
         let base = vring.base;
-        self.served.ledger.stopped(u16::try_from(index).map_err(|_| Error::InvalidParam)?);
+        strike_out(&self.served, u16::try_from(index).map_err(|_| Error::InvalidParam)?);
         Ok(VhostUserVringState::new(index, base.into()))
     }
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
-        let kick = kick(fd).map_err(refusal)?;
+        let kick = kick(fd)?;
         self.change(index.into(), |vring| vring.set_kick(kick))
     }
 
@@ -260,7 +276,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn set_backend_req_fd(&mut self, backend: Backend) {
-        self._requests = Some(backend);
+        self.requests = Some(backend);
     }
 
     fn get_max_mem_slots(&mut self) -> Result<u64> {

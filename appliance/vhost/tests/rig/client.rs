@@ -214,6 +214,12 @@ pub fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Lets time pass in which nothing happens: longer than a core polls before it sleeps.
+pub fn idle() {
+    let start = Instant::now();
+    until(|| start.elapsed() > Duration::from_millis(5));
+}
+
 /// A ring of a guest, and its eventfds.
 pub struct GuestRing {
     pub queue: Queue,
