@@ -4,7 +4,8 @@ use super::screens::Screens;
 use luge_init::{Commands, Console, MethodHelp, ParameterHelp, PowerSwitch, Refusal, Terminal};
 use luge_rpc::{Dispatcher, Method, Param};
 use serde_json::Value;
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,30 +17,34 @@ pub fn commands(dispatcher: Option<&Arc<Dispatcher>>) -> Arc<dyn Commands> {
     Arc::new(Methods(dispatcher.cloned().unwrap_or_default()))
 }
 
-/// Opens a console at the terminal of that name, such as `ttyS0`, for as long as the machine
-/// runs.
-pub fn open(name: &str, commands: &Arc<dyn Commands>, power: &PowerSwitch, screens: &Screens) {
-    let path = Path::new("/dev").join(name);
-    let (commands, power, screens) = (commands.clone(), power.clone(), screens.clone());
-    let thread = std::thread::Builder::new()
-        .name(format!("console {name}"))
-        .spawn(move || talk(&path, &commands, &power, &screens));
-    if let Err(error) = thread {
-        tracing::error!("no console at {name}: {error}");
-    }
+/// Opens a console at a terminal, such as `/dev/ttyS0`, for as long as the machine runs.
+///
+/// # Errors
+/// If there is no such terminal, or no thread.
+pub fn open(
+    path: PathBuf,
+    commands: Arc<dyn Commands>,
+    power: PowerSwitch,
+    screens: Screens,
+) -> io::Result<()> {
+    let begin = move || {
+        let console = Console::new(Terminal::open(&path)?, commands.clone(), power.clone())?;
+        screens.put(&path.display().to_string(), console.screen());
+        Ok::<Console, io::Error>(console)
+    };
+    let first = begin()?;
+    let thread = std::thread::Builder::new().name("console".into());
+    thread.spawn(move || talk(first, &begin)).map(drop)
 }
 
-fn talk(path: &Path, commands: &Arc<dyn Commands>, power: &PowerSwitch, screens: &Screens) {
+/// A terminal that has hung up gets a new console as soon as it can be opened again.
+fn talk(first: Console, begin: &impl Fn() -> io::Result<Console>) -> ! {
+    first.run();
     loop {
-        let opened = Terminal::open(path);
-        match opened.and_then(|terminal| Console::new(terminal, commands.clone(), power.clone())) {
-            Ok(console) => {
-                screens.put(&path.display().to_string(), console.screen());
-                console.run();
-            }
-            Err(error) => return tracing::error!("no console at {}: {error}", path.display()),
-        }
         std::thread::sleep(PAUSE);
+        if let Ok(console) = begin() {
+            console.run();
+        }
     }
 }
 

@@ -5,38 +5,32 @@
 //!   broken, there is a console in the end.
 //! - PID 1 never returns. Its end is the machine's.
 //!
-//! - `phases`: what each phase does. `ssds`, `boot_ssd`: which SSDs are taken.
-//! - `voice`, `report`: what is said, and where. `commands`: what the consoles can do.
-//! - `follow`: what virtual machines print.
+//! - `phases`: what each phase does. `ssds`, `origin`: which SSDs are taken.
+//! - `report`, `screens`: what is said, and where. `consoles`: what can be said back.
 //!
 //! Not here: how any of it is done (`luge-init`, `appliance`).
 
-mod boot_ssd;
-mod commands;
-mod follow;
+mod consoles;
+mod origin;
 mod phases;
 mod report;
+mod screens;
 mod ssds;
-mod voice;
 
 use crate::appliance::Appliance;
+use crate::config::Config;
 use luge_init::{Ending, PowerRequest, PowerSwitch, Reaper, Settings, catch_panics, end_machine, say};
 use phases::PHASES;
 use report::Report;
+use screens::Screens;
 use std::sync::mpsc::Receiver;
-use voice::Voice;
-
-/// Whether this process was started by the kernel, as the first one.
-#[must_use]
-pub fn is_first_process() -> bool {
-    std::process::id() == 1
-        && std::env::args_os().next().is_some_and(|name| std::path::Path::new(&name).ends_with("init"))
-}
 
 /// What the phases have brought about so far.
 pub struct Sled {
     settings: Settings,
-    voice: Voice,
+    /// The configuration, and where it is from.
+    config: Option<(String, Config)>,
+    screens: Screens,
     power: PowerSwitch,
     requests: Receiver<PowerRequest>,
     reaper: Option<Reaper>,
@@ -49,7 +43,7 @@ pub fn run() -> ! {
     let mut sled = Sled::new();
     // Until the settings are known.
     catch_panics(sled.settings.panic);
-    let mut report = Report::begin(sled.voice.clone());
+    let mut report = Report::begin(sled.screens.clone());
     for phase in PHASES {
         report.phase(phase.name, |notes| (phase.run)(&mut sled, notes));
     }
@@ -62,7 +56,8 @@ impl Sled {
         let (power, requests) = PowerSwitch::new();
         Self {
             settings: Settings::default(),
-            voice: Voice::default(),
+            config: None,
+            screens: Screens::default(),
             power,
             requests,
             reaper: None,
@@ -78,7 +73,7 @@ impl Sled {
             Ending::PowerOff => "power off",
             Ending::Reboot => "reboot",
         };
-        self.voice.say(&format!("luge: {end}, asked for by {}: stopping in order", request.from));
+        self.screens.say(&format!("luge: {end}, asked for by {}: stopping in order", request.from));
         if let Some(appliance) = self.appliance {
             appliance.stop();
         }

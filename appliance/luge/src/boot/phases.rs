@@ -1,32 +1,27 @@
 //! The phases of the boot, in their order.
 
 use super::Sled;
-use super::commands::Methods;
 use super::report::Notes;
 use super::ssds::{self, Known, choose};
-use super::{boot_ssd, follow};
+use super::{consoles, origin};
 use crate::appliance::{Appliance, Plan};
 use crate::config::Config;
 use crate::cpus::Cpus;
 use crate::hugepages;
-use crate::log::{Log, LogLevel};
+use crate::log::Log;
 use luge_block::CoreId;
 use luge_init::{
-    Console, Ending, Reaper, Settings, Terminal, VmOutput, catch_ctrl_alt_del, catch_panics, mount_all,
-    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
-    watch_power_button,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, reserve_hugepages, serving_cpus,
+    set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
 };
 use luge_memory::PageSize;
 use luge_rpc::{Dispatcher, RpcError, Stage};
 use luge_vfio::{PciAddress, SysfsRoot};
 use luge_vm::{Patience, VmConfig};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 /// Sockets of vhost controllers.
 const SOCKETS: &str = "/run/luge/vhost";
@@ -50,7 +45,7 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "power and signals", run: power_and_signals },
     Phase { name: "hugepages", run: hugepages_of_nodes },
     Phase { name: "cores and RPC", run: cores_and_rpc },
-    Phase { name: "console", run: consoles },
+    Phase { name: "consoles", run: open_consoles },
     Phase { name: "SSDs", run: take_ssds },
     Phase { name: "configuration", run: configuration },
 ];
@@ -66,6 +61,10 @@ fn settings(sled: &mut Sled, notes: &mut Notes) {
     catch_panics(settings.panic);
     notes.check("the host name cannot be set", set_hostname(&settings.hostname));
     notes.check("the kernel's log level cannot be set", set_kernel_log_level(settings.kernel_log));
+    sled.config = settings.subsystems.as_ref().and_then(|(place, subsystems)| {
+        let text = json!({ "subsystems": subsystems }).to_string();
+        Some((place.clone(), notes.check(place, Config::parse(text.as_bytes()))?))
+    });
     sled.settings = settings;
 }
 
@@ -97,8 +96,8 @@ fn hugepages_of_nodes(sled: &mut Sled, notes: &mut Notes) {
 }
 
 fn cores_and_rpc(sled: &mut Sled, notes: &mut Notes) {
-    let log = Log::start_on(sled.voice.clone(), false);
-    if let Ok(level) = serde_json::from_value::<LogLevel>(json!(sled.settings.log.to_uppercase())) {
+    let log = Log::to(sled.screens.clone());
+    if let Ok(level) = sled.settings.log.parse() {
         log.set_level(level);
     }
     let Some(plan) = plan(sled, notes) else { return };
@@ -107,10 +106,6 @@ fn cores_and_rpc(sled: &mut Sled, notes: &mut Notes) {
     // The configuration is made call by call, later: one that fails is no reason to stop.
     appliance.dispatcher().enter(Stage::Runtime);
     notes.note(format!("CPU {cpus} serves, RPC on {}", rpc_socket.display()));
-    if sled.settings.vm_output == VmOutput::Show {
-        let vms = &appliance.host().control.platform().vms;
-        notes.check("the output of VMs is not shown", follow::follow(vms, sled.voice.clone()));
-    }
     sled.appliance = Some(appliance);
 }
 
@@ -160,31 +155,12 @@ fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
     Some((PageSize::Base, budget))
 }
 
-fn consoles(sled: &mut Sled, notes: &mut Notes) {
-    let methods = Arc::new(Methods(sled.appliance.as_ref().map(|appliance| appliance.dispatcher().clone())));
-    for name in sled.settings.consoles.clone() {
-        let (methods, power, voice) = (methods.clone(), sled.power.clone(), sled.voice.clone());
-        let path = Path::new("/dev").join(&name);
-        let console =
-            Terminal::open(&path).and_then(|terminal| Console::new(terminal, methods.clone(), power.clone()));
-        let Some(console) = notes.check(&path.display().to_string(), console) else { continue };
-        voice.add(&name, console.screen());
-        let talk = move || {
-            console.run();
-            loop {
-                voice.remove(&name);
-                // The line was cut; whoever plugs it in again finds a console.
-                thread::sleep(Duration::from_secs(1));
-                let terminal = Terminal::open(&path);
-                let console =
-                    terminal.and_then(|terminal| Console::new(terminal, methods.clone(), power.clone()));
-                if let Ok(console) = console {
-                    voice.add(&name, console.screen());
-                    console.run();
-                }
-            }
-        };
-        notes.check("no thread for a console", thread::Builder::new().name("console".into()).spawn(talk));
+fn open_consoles(sled: &mut Sled, notes: &mut Notes) {
+    let commands = consoles::commands(sled.appliance.as_ref().map(Appliance::dispatcher));
+    for name in &sled.settings.consoles {
+        let path = Path::new("/dev").join(name);
+        let (power, screens) = (sled.power.clone(), sled.screens.clone());
+        notes.check(name, consoles::open(path, commands.clone(), power, screens));
     }
 }
 
@@ -193,10 +169,13 @@ fn take_ssds(sled: &mut Sled, notes: &mut Notes) {
     let Some(present) = notes.check("SSDs cannot be listed", SysfsRoot::default().nvme_functions()) else {
         return;
     };
-    let subsystems = sled.settings.subsystems.as_ref();
-    let configured = subsystems.map(|(_, list)| ssds::configured(list)).unwrap_or_default();
-    let boot = boot_ssd::find(&present);
-    let known = Known { wish: &sled.settings.ssds, present: &present, boot: &boot, configured: &configured };
+    let configured = sled.config.as_ref().map(|(_, config)| ssds::configured(config)).unwrap_or_default();
+    let known = Known {
+        wish: &sled.settings.ssds,
+        present: &present,
+        origin: origin::find(),
+        configured: &configured,
+    };
     let choice = choose(&known);
     choice.notes.iter().for_each(|note| notes.note(note));
     choice.faults.iter().for_each(|fault| notes.fault(fault));
@@ -227,12 +206,8 @@ fn attach(
 }
 
 fn configuration(sled: &mut Sled, notes: &mut Notes) {
-    let (Some(appliance), Some((place, subsystems))) = (&sled.appliance, &sled.settings.subsystems) else {
-        notes.note("none: the sled starts empty");
-        return;
-    };
-    let text = json!({ "subsystems": subsystems }).to_string();
-    let Some(config) = notes.check(place, Config::parse(text.as_bytes())) else { return };
+    let Some(appliance) = &sled.appliance else { return };
+    let Some((place, config)) = &sled.config else { return notes.note("none: what exists is made by RPC") };
     let dispatcher = appliance.dispatcher();
     let failures = config.apply_all(|method, params| dispatcher.dispatch(method, params));
     failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));

@@ -1,11 +1,11 @@
 //! The progress of the boot, a line for each phase.
 
-use super::voice::Voice;
+use super::screens::Screens;
 use std::time::{Duration, Instant};
 
 /// A boot under way.
 pub struct Report {
-    voice: Voice,
+    screens: Screens,
     began: Instant,
     faults: usize,
 }
@@ -36,9 +36,9 @@ impl Notes {
 
 impl Report {
     /// The boot begins.
-    pub fn begin(voice: Voice) -> Self {
-        voice.say(concat!("Luge ", env!("CARGO_PKG_VERSION")));
-        Self { voice, began: Instant::now(), faults: 0 }
+    pub fn begin(screens: Screens) -> Self {
+        screens.say(concat!("Luge ", env!("CARGO_PKG_VERSION")));
+        Self { screens, began: Instant::now(), faults: 0 }
     }
 
     /// Runs a phase and tells how it went.
@@ -46,7 +46,7 @@ impl Report {
         let began = Instant::now();
         let mut notes = Notes::default();
         run(&mut notes);
-        lines(name, &notes, began.elapsed()).iter().for_each(|line| self.voice.say(line));
+        lines(name, &notes, began.elapsed()).iter().for_each(|line| self.screens.say(line));
         self.faults += notes.bad.len();
     }
 
@@ -57,7 +57,7 @@ impl Report {
             1 => ", with one fault (see above)".into(),
             many => format!(", with {many} faults (see above)"),
         };
-        self.voice.say(&format!("luge: ready after {} ms{faults}", self.began.elapsed().as_millis()));
+        self.screens.say(&format!("luge: ready after {} ms{faults}", self.began.elapsed().as_millis()));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The log on the screens of consoles: above the line that is being edited, and on stderr
-//! while there is no console yet.
+//! What the appliance says, its log included: on the screens of consoles, above the line that
+//! is being edited, and on stderr while there is no console yet.
 
 use luge_init::Screen;
 use std::collections::BTreeMap;
@@ -15,6 +15,11 @@ impl Screens {
     /// Adds a screen, in place of an earlier one of that terminal.
     pub fn put(&self, terminal: &str, screen: Screen) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(terminal.into(), screen);
+    }
+
+    /// Prints a line on all screens.
+    pub fn say(&self, line: &str) {
+        self.print(&format!("{line}\n"));
     }
 
     /// Prints on all screens.

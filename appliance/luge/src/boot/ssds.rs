@@ -9,9 +9,10 @@
 //! They are named `nvme0`, `nvme1`, ... in the order of their addresses. One that the configuration
 //! attaches is left to it.
 
+use super::origin::Origin;
+use crate::config::Config;
 use luge_init::Ssds;
 use luge_vfio::PciAddress;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What is to be done, and what is to be said.
@@ -31,8 +32,8 @@ pub struct Known<'a> {
     pub wish: &'a Ssds,
     /// The SSDs of this machine.
     pub present: &'a [PciAddress],
-    /// Those it may have been booted from.
-    pub boot: &'a [PciAddress],
+    /// Where it was booted from.
+    pub origin: Origin,
     /// Those that the configuration attaches.
     pub configured: &'a BTreeSet<PciAddress>,
 }
@@ -56,18 +57,21 @@ pub fn choose(known: &Known<'_>) -> Choice {
 }
 
 fn all_but_boot(known: &Known<'_>, choice: &mut Choice) -> Vec<PciAddress> {
-    let (boot, others): (Vec<PciAddress>, _) =
-        known.present.iter().partition(|address| known.boot.contains(address));
-    for address in boot {
-        choice
+    let others = known.present.iter().copied().filter(|address| known.origin != Origin::Ssd(*address));
+    let others: Vec<PciAddress> = others.collect();
+    match known.origin {
+        Origin::Ssd(address) => choice.notes.push(format!(
+            "{address} is left alone: the appliance was booted from it (luge.ssds=all takes it too)"
+        )),
+        Origin::Unknown if !others.is_empty() => choice
             .notes
-            .push(format!("{address} is left alone: the appliance was booted from it (ssds=all takes it)"));
+            .push("the firmware does not say which disk it booted from: name the SSDs (luge.ssds=)".into()),
+        Origin::Unknown | Origin::Elsewhere => {}
     }
-    let notes = match others.len() {
-        0 => "no SSD is there to take".into(),
-        count => format!("no SSD is named, so all are taken ({count})"),
-    };
-    choice.notes.push(notes);
+    choice.notes.push(match others.len() {
+        0 => "there is no SSD to take".into(),
+        count => format!("no SSD is named, so all that can be are taken ({count})"),
+    });
     others
 }
 
@@ -89,22 +93,10 @@ fn listed(list: &[String], known: &Known<'_>, choice: &mut Choice) -> Vec<PciAdd
     wanted.into_iter().collect()
 }
 
-/// The SSDs that a configuration attaches, in whatever part of it.
-pub fn configured(subsystems: &Value) -> BTreeSet<PciAddress> {
-    let mut found = BTreeSet::new();
-    let mut rest = vec![subsystems];
-    while let Some(value) = rest.pop() {
-        match value {
-            Value::Array(list) => rest.extend(list),
-            Value::Object(call) if call.get("method").is_some_and(|m| m == "bdev_nvme_attach_controller") => {
-                let address = call.get("params").and_then(|params| params["traddr"].as_str());
-                found.extend(address.and_then(|address| address.parse::<PciAddress>().ok()));
-            }
-            Value::Object(part) => rest.extend(part.get("config")),
-            _ => {}
-        }
-    }
-    found
+/// The SSDs that a configuration attaches.
+pub fn configured(config: &Config) -> BTreeSet<PciAddress> {
+    let attaches = config.calls().filter(|call| call.method == "bdev_nvme_attach_controller");
+    attaches.filter_map(|call| call.params["traddr"].as_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -116,11 +108,11 @@ mod tests {
         list.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn chosen(wish: &Ssds, boot: &[&str], configured: &[&str]) -> Choice {
+    fn chosen(wish: &Ssds, boot: Option<&str>, configured: &[&str]) -> Choice {
         let known = Known {
             wish,
             present: &addresses(&["01:00.0", "02:00.0", "03:00.0"]),
-            boot: &addresses(boot),
+            origin: boot.map_or(Origin::Elsewhere, |address| Origin::Ssd(address.parse().unwrap())),
             configured: &addresses(configured).into_iter().collect(),
         };
         choose(&known)
@@ -132,30 +124,30 @@ mod tests {
 
     #[test]
     fn where_nothing_is_said_all_but_the_boot_device_are_taken_and_this_is_said() {
-        let choice = chosen(&Ssds::AllButBoot, &["02:00.0"], &[]);
+        let choice = chosen(&Ssds::AllButBoot, Some("02:00.0"), &[]);
         assert_eq!(taken(&choice), ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]);
         assert!(choice.notes[0].starts_with("0000:02:00.0 is left alone") && choice.notes[1].contains("(2)"));
     }
 
     #[test]
     fn a_configuration_that_attaches_ssds_is_asked_for_no_others() {
-        let choice = chosen(&Ssds::AllButBoot, &[], &["02:00.0"]);
+        let choice = chosen(&Ssds::AllButBoot, None, &["02:00.0"]);
         assert!(choice.take.is_empty() && choice.faults.is_empty());
     }
 
     #[test]
     fn an_explicit_wish_is_obeyed_and_what_is_configured_is_left_to_the_configuration() {
         assert_eq!(
-            taken(&chosen(&Ssds::All, &["01:00.0"], &["02:00.0"])),
+            taken(&chosen(&Ssds::All, Some("01:00.0"), &["02:00.0"])),
             ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]
         );
-        assert!(chosen(&Ssds::Nothing, &[], &[]).take.is_empty());
+        assert!(chosen(&Ssds::Nothing, None, &[]).take.is_empty());
     }
 
     #[test]
     fn a_list_is_taken_in_order_and_each_wrong_entry_is_named() {
         let list = ["03:00.0", "09:00.0", "0000:01:00.0", "03:00.0", "x:y.z"].map(String::from).to_vec();
-        let choice = chosen(&Ssds::Listed(list), &["01:00.0"], &[]);
+        let choice = chosen(&Ssds::Listed(list), Some("01:00.0"), &[]);
         assert_eq!(taken(&choice), ["nvme0=0000:01:00.0", "nvme1=0000:03:00.0"]);
         assert_eq!(choice.faults.len(), 2);
         assert!(
@@ -164,16 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn attach_calls_are_found_in_every_form_of_a_configuration() {
+    fn the_ssds_that_a_configuration_attaches_are_found() {
         let attach = |address: &str| json!({ "method": "bdev_nvme_attach_controller", "params": { "traddr": address } });
-        let subsystems = json!([
+        let text = json!({ "subsystems": [
             { "subsystem": "bdev", "config": [attach("01:00.0"), [attach("0000:02:00.0"), { "method": "x" }]] },
-            { "subsystem": "vm", "config": null }, 7, { "config": [attach("nonsense")] },
-        ]);
-        assert_eq!(
-            configured(&subsystems).into_iter().collect::<Vec<_>>(),
-            addresses(&["01:00.0", "02:00.0"])
-        );
-        assert!(configured(&json!("x")).is_empty());
+            { "subsystem": "vm", "config": [attach("nonsense"), { "method": "bdev_nvme_attach_controller" }] },
+        ]});
+        let config = Config::parse(text.to_string().as_bytes()).unwrap();
+        assert_eq!(configured(&config).into_iter().collect::<Vec<_>>(), addresses(&["01:00.0", "02:00.0"]));
     }
 }
