@@ -30,13 +30,14 @@ const EVENTS_KEPT: usize = 64;
 
 /// How a controller is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum ControllerState {
-    /// It serves.
-    Live,
+    /// It serves, or is being reset.
+    Live = 0,
     /// It failed, and could not yet be kept from accessing memory: requests wait.
-    Stuck,
+    Stuck = 1,
     /// It was given up, or shut down: requests fail.
-    Gone,
+    Gone = 2,
 }
 
 /// A controller that runs. Shut down when the last handle to it, its namespaces or their
@@ -53,18 +54,17 @@ pub(crate) struct Inner {
     pub options: Options,
     pub discovery: Discovery,
     space: Arc<DmaSpace>,
+    events: Mutex<VecDeque<AsyncEvent>>,
     control: Mutex<Control>,
 }
 
 /// What only the holder of the lock touches.
 pub(crate) struct Control {
     pub admin: Admin,
-    pub state: ControllerState,
     /// Queue pairs that have a channel.
     pub open: Vec<Arc<Link>>,
     /// Queue pairs without a channel that the controller would not give up.
     pub condemned: Vec<Arc<Link>>,
-    pub events: VecDeque<AsyncEvent>,
     free: Vec<QueueId>,
 }
 
@@ -108,6 +108,7 @@ impl Controller {
             options,
             discovery,
             space,
+            events: Mutex::default(),
         });
         let supervisor = Mutex::new(Some(Supervisor::start(inner.clone())?));
         Ok(Arc::new(Self { inner, supervisor }))
@@ -147,7 +148,7 @@ impl Controller {
     /// How it is.
     #[must_use]
     pub fn state(&self) -> ControllerState {
-        self.inner.lock().state
+        self.inner.health.state()
     }
 
     /// Requests that went through bounce buffers so far.
@@ -167,7 +168,7 @@ impl Controller {
     /// The last asynchronous events, oldest first.
     #[must_use]
     pub fn events(&self) -> Vec<AsyncEvent> {
-        self.inner.lock().events.iter().copied().collect()
+        self.inner.events().iter().copied().collect()
     }
 
     /// Deletes the I/O queues, tells the controller that power may go, and takes its access to
@@ -196,10 +197,12 @@ impl Controller {
         };
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
-        self.inner.lock().create_queue(Arc::new(memory)).map_err(|trouble| match trouble {
-            None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
-            Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
-        })
+        self.inner.lock().create_queue(Arc::new(memory), &self.inner.health).map_err(
+            |trouble| match trouble {
+                None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
+                Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
+            },
+        )
     }
 
     /// Deletes a queue pair whose channel is being dropped.
@@ -221,6 +224,19 @@ impl Inner {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps an event for whoever asks.
+    pub(crate) fn remember(&self, event: AsyncEvent) {
+        let mut events = self.events();
+        if events.len() == EVENTS_KEPT {
+            events.pop_front();
+        }
+        events.push_back(event);
+    }
+
+    fn events(&self) -> MutexGuard<'_, VecDeque<AsyncEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The lock, unless somebody holds it.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Control>> {
         match self.control.try_lock() {
@@ -235,10 +251,8 @@ impl Control {
     fn new(admin: Admin, queue_pairs: u16) -> Self {
         Self {
             admin,
-            state: ControllerState::Live,
             open: Vec::new(),
             condemned: Vec::new(),
-            events: VecDeque::new(),
             // Taken from the end: low identifiers first.
             free: (1..=queue_pairs).rev().map(QueueId).collect(),
         }
@@ -249,22 +263,18 @@ impl Control {
         self.open.iter().map(|link| link.id).max().unwrap_or(QueueId(0))
     }
 
-    /// Keeps an event for whoever asks.
-    pub(crate) fn remember(&mut self, event: AsyncEvent) {
-        if self.events.len() == EVENTS_KEPT {
-            self.events.pop_front();
-        }
-        self.events.push_back(event);
-    }
-
     /// The controller was proven not to access memory: what it would not give up is free.
     pub(crate) fn release_condemned(&mut self) {
         self.free.extend(self.condemned.drain(..).map(|link| link.id));
     }
 
     /// `Err(None)` where no queue is left.
-    fn create_queue(&mut self, memory: Arc<QueueMemory>) -> Result<Arc<Link>, Option<Trouble>> {
-        if self.state != ControllerState::Live {
+    fn create_queue(
+        &mut self,
+        memory: Arc<QueueMemory>,
+        health: &Health,
+    ) -> Result<Arc<Link>, Option<Trouble>> {
+        if health.state() != ControllerState::Live {
             return Err(Some(Trouble::Gone));
         }
         let id = self.free.pop().ok_or(None)?;
@@ -292,7 +302,7 @@ impl Control {
 
     /// Queues, notification, bus master: in this order. Then nothing serves any more.
     fn shut_down(&mut self, inner: &Inner) -> Result<(), Trouble> {
-        if self.state == ControllerState::Gone {
+        if inner.health.state() == ControllerState::Gone {
             return Ok(());
         }
         for link in &self.open {
@@ -304,7 +314,7 @@ impl Control {
         let stopped = inner.registers.set_bus_master(MemoryAccess::Forbidden);
         let stopped = stopped.or_else(|trouble| inner.registers.disable().map_err(|_| trouble));
         if stopped.is_ok() {
-            self.state = ControllerState::Gone;
+            inner.health.set_state(ControllerState::Gone);
             self.open.iter().for_each(|link| link.give_up());
         }
         notified.and(stopped)

@@ -3,15 +3,16 @@
 //! Path: read once per submit and poll by every channel of the controller; written a few
 //! times a second.
 
-use crate::Fault;
+use crate::{ControllerState, Fault};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Ticks of the supervisor, and the first fault that somebody saw.
+/// Ticks of the supervisor, the first fault that somebody saw, and what became of it.
 #[derive(Default)]
 #[repr(align(64))]
 pub(crate) struct Health {
     tick: AtomicU32,
     fault: AtomicU32,
+    state: AtomicU32,
     bounced: Bounced,
 }
 
@@ -47,6 +48,21 @@ impl Health {
     /// The fault reported, which is then forgotten.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         Fault::from_number(self.fault.swap(0, Ordering::Relaxed))
+    }
+
+    /// How the controller is.
+    pub(crate) fn state(&self) -> ControllerState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => ControllerState::Live,
+            1 => ControllerState::Stuck,
+            _ => ControllerState::Gone,
+        }
+    }
+
+    /// Says how the controller is; only the holder of its lock does.
+    pub(crate) fn set_state(&self, state: ControllerState) {
+        // Relaxed: a statement for people; channels go by their links.
+        self.state.store(state as u32, Ordering::Relaxed);
     }
 
     /// One more request went through bounce buffers.

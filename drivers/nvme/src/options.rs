@@ -25,7 +25,8 @@ impl Default for Options {
             queue_pairs: 64,
             command_timeout: Duration::from_secs(30),
             pages: PageSize::default(),
-            bounce_pages: 512,
+            // With the rings and 256 lists of 256 commands: one hugepage of 2 MiB.
+            bounce_pages: 251,
         }
     }
 }

@@ -45,6 +45,9 @@ const LOOK_MAX: Duration = Duration::from_millis(100);
 /// The shortest time between two looks, also while queue pairs wait to be created again.
 const LOOK_MIN: Duration = Duration::from_millis(2);
 
+/// Between two rounds of events: an SSD that has very many to tell keeps nobody busy.
+const EVENT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Between two tries to take a failed controller's access to memory away.
 const STUCK_RETRY: Duration = Duration::from_secs(1);
 
@@ -106,6 +109,7 @@ struct Watch {
     /// The admin queue's, unless somebody else waits for it.
     interrupt: Option<Arc<OwnedFd>>,
     beat_at: Instant,
+    armed_at: Instant,
     stuck_at: Instant,
     /// Queue pairs that could not be created again, in a row.
     refusals: u32,
@@ -117,7 +121,7 @@ const REFUSALS_MAX: u32 = 3;
 impl Watch {
     fn new(inner: Arc<Inner>, stop: Arc<Stop>) -> Self {
         let now = Instant::now();
-        Self { inner, stop, interrupt: None, beat_at: now, stuck_at: now, refusals: 0 }
+        Self { inner, stop, interrupt: None, beat_at: now, armed_at: now, stuck_at: now, refusals: 0 }
     }
 
     fn run(mut self) {
@@ -134,6 +138,8 @@ impl Watch {
     }
 
     fn wait(&self, patience: Duration) {
+        // An SSD that interrupts without end wakes the thread no more often than this.
+        wait_readable(&[&self.stop.bell], LOOK_MIN);
         let mut fds = vec![&self.stop.bell];
         fds.extend(self.interrupt.as_deref());
         wait_readable(&fds, patience.min(self.tick()));
@@ -153,7 +159,7 @@ impl Watch {
 
     /// One look; returns how long until the next.
     fn look(&mut self, control: &mut Control) -> Duration {
-        match control.state {
+        match self.inner.health.state() {
             ControllerState::Gone => return LOOK_MAX,
             ControllerState::Stuck if self.stuck_at.elapsed() < STUCK_RETRY => return LOOK_MAX,
             ControllerState::Stuck => self.give_up(control),
@@ -172,7 +178,7 @@ impl Watch {
     }
 
     /// Takes what the admin queue brought, and asks for more.
-    fn serve_events(&self, control: &mut Control) -> Result<(), Fault> {
+    fn serve_events(&mut self, control: &mut Control) -> Result<(), Fault> {
         if let Some(fd) = &self.interrupt {
             drain(fd);
         }
@@ -180,12 +186,15 @@ impl Watch {
         while let Some(event) = control.admin.events.take() {
             let controller = self.inner.registers.name();
             tracing::warn!(controller, %event, "asynchronous event");
-            control.remember(event);
+            self.inner.remember(event);
             if let Err(error) = control.admin.acknowledge(event) {
                 tracing::warn!(controller, %error, "the event's log page cannot be read");
             }
         }
-        control.admin.arm_events();
+        if self.armed_at.elapsed() >= EVENT_PAUSE {
+            self.armed_at = Instant::now();
+            control.admin.arm_events();
+        }
         Ok(())
     }
 
@@ -253,11 +262,11 @@ impl Watch {
                 tracing::error!(controller, "the SSD is given up: its requests fail from now on");
                 control.open.iter().for_each(|link| link.give_up());
                 control.release_condemned();
-                control.state = ControllerState::Gone;
+                self.inner.health.set_state(ControllerState::Gone);
             }
             Err(error) => {
                 tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");
-                control.state = ControllerState::Stuck;
+                self.inner.health.set_state(ControllerState::Stuck);
                 self.stuck_at = Instant::now();
             }
         }

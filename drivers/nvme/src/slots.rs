@@ -49,14 +49,31 @@ enum State {
 }
 
 /// Sixteen bytes: four slots to a cache line.
+///
+/// The two halves of the tag are apart, so that they are loaded one by one from the request:
+/// the compiler would else take both, and their neighbour, with one load that is wider than
+/// the stores just before it, and waits for all of them to reach the cache.
 #[derive(Clone, Copy)]
-#[repr(align(16))]
+#[repr(C, align(16))]
 struct Slot {
-    tag: Tag,
-    /// The tick in which it went to the SSD.
-    since: u32,
+    session: u16,
     data: Data,
     state: State,
+    /// The tick in which it went to the SSD.
+    since: u32,
+    slot: u16,
+}
+
+impl Slot {
+    #[inline]
+    fn new(tag: Tag, data: Data, state: State, since: u32) -> Self {
+        Self { session: tag.session, data, state, since, slot: tag.slot }
+    }
+
+    #[inline]
+    fn ended(&self, id: CommandId) -> Ended {
+        Ended { id, tag: Tag { session: self.session, slot: self.slot }, data: self.data }
+    }
 }
 
 /// The slots of one queue pair.
@@ -68,7 +85,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(count: u16) -> Self {
-        let slot = Slot { tag: Tag::default(), since: 0, data: Data::Direct, state: State::Free };
+        let slot = Slot::new(Tag::default(), Data::Direct, State::Free, 0);
         Self {
             slots: vec![slot; count.into()].into_boxed_slice(),
             free: (0..count).rev().map(CommandId).collect(),
@@ -96,12 +113,12 @@ impl Slots {
     /// 1 to 3: takes the next slot for a request that goes to the SSD now.
     #[inline]
     pub(crate) fn take(&mut self, tag: Tag, tick: u32) {
-        self.fill_next(Slot { tag, since: tick, data: Data::Direct, state: State::InFlight });
+        self.fill_next(Slot::new(tag, Data::Direct, State::InFlight, tick));
     }
 
     /// 1 to 2: takes the next slot for a request that waits for bounce pages.
     pub(crate) fn hold(&mut self, tag: Tag, data: Data) {
-        self.fill_next(Slot { tag, since: 0, data, state: State::Waiting });
+        self.fill_next(Slot::new(tag, data, State::Waiting, 0));
     }
 
     /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
@@ -120,7 +137,7 @@ impl Slots {
         }
         slot.state = State::Free;
         self.free.push(id);
-        Ok(Ended { id, tag: slot.tag, data: slot.data })
+        Ok(slot.ended(id))
     }
 
     /// 2 or 3 to 1: ends any request, after a reset.
@@ -129,7 +146,7 @@ impl Slots {
         let id = CommandId(id);
         slot.state = State::Free;
         self.free.push(id);
-        Some(Ended { id, tag: slot.tag, data: slot.data })
+        Some(slot.ended(id))
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Bring-up against a scripted SSD: what comes up, and what is refused with a sentence.
 
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
-use luge_nvme::scripted::{Enabling, Rig, Script, ScriptedNamespace};
+use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
 use luge_nvme::{FormatError, NamespaceId, Trouble};
 use luge_spec::nvme::Version;
 
@@ -50,6 +50,19 @@ fn a_fatal_status_while_enabling_ends_the_wait_at_once() {
     let text = trouble(Script { enabling: Enabling::Fatal, timeout_500ms: 255, ..Script::default() });
     assert!(text.contains("CSTS.CFS"), "{text}");
     assert!(start.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn an_ssd_that_lies_or_is_silent_on_its_admin_queue_does_not_come_up() {
+    for (mischief, says) in [
+        (Mischief::UnknownId, "does not exist"),
+        (Mischief::WrongQueue, "another queue"),
+        (Mischief::Twice, "does not exist"),
+        (Mischief::Silence, "did not answer Identify in time"),
+    ] {
+        let text = trouble(Script { admin: Some(mischief), ..Script::default() });
+        assert!(text.contains(says), "{mischief:?}: {text}");
+    }
 }
 
 #[test]

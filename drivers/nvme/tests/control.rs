@@ -2,7 +2,7 @@
 
 use luge_block::{Completions, Device, Lba, Operation, Request, Status, Tag};
 use luge_nvme::ControllerState;
-use luge_nvme::scripted::{Rig, Script};
+use luge_nvme::scripted::{Mischief, Rig, Script};
 use luge_spec::nvme::AsyncEvent;
 
 /// Temperature above its threshold; the SMART log tells more.
@@ -34,6 +34,28 @@ fn events_are_kept_and_asked_for_again() {
 #[test]
 fn events_arrive_by_interrupt_and_one_at_a_time() {
     events_arrive(Script { vectors: 1, event_limit_z: 0, ..Script::default() });
+}
+
+#[test]
+fn an_ssd_with_events_without_end_neither_stops_its_io_nor_its_end() {
+    let rig = Rig::new(Script { vectors: 1, ..Script::default() });
+    (0..2000).for_each(|_| rig.ssd.raise(HOT));
+    let mut channel = rig.channel();
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &[rig.buffer(0, 512)]), Status::Success);
+    Rig::until("some events were read", || rig.controller.events().len() > 2);
+    rig.controller.shutdown().unwrap();
+    assert!(rig.controller.events().len() <= 64);
+}
+
+#[test]
+fn an_admin_command_that_is_not_answered_fails_and_the_ssd_is_reset() {
+    let rig = Rig::new(Script::default());
+    rig.ssd.script(|script| script.admin = Some(Mischief::Silence));
+    let text = rig.controller.smart().unwrap_err().to_string();
+    assert!(text.contains("did not answer Get Log Page in time"), "{text}");
+    rig.ssd.script(|script| script.admin = None);
+    Rig::until("it answers again", || rig.controller.smart().is_ok());
+    assert_eq!(rig.ssd.account().controller_resets, 1);
 }
 
 #[test]

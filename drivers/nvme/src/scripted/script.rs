@@ -109,6 +109,8 @@ pub struct Script {
     pub queues_work: bool,
     /// Whether it is in its slot.
     pub present: bool,
+    /// What happens to every admin command: [`Mischief::UnknownId`], `WrongQueue`, `Twice` or `Silence`.
+    pub admin: Option<Mischief>,
 }
 
 impl Default for Script {
@@ -135,6 +137,7 @@ impl Default for Script {
             shutdown_works: true,
             queues_work: true,
             present: true,
+            admin: None,
         }
     }
 }

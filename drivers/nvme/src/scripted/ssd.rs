@@ -257,8 +257,8 @@ impl State {
     pub(super) fn serve_admin(&mut self, reach: &Reach, tail: u16) {
         while self.running() {
             let Some(entry) = self.submissions.get_mut(&0).and_then(|queue| queue.fetch(tail)) else { break };
-            if let Some((code, result)) = self.execute_admin(reach, &entry) {
-                self.complete(0, &entry, code, result);
+            if let Some(ended) = self.execute_admin(reach, &entry) {
+                self.complete_admin(&entry, ended);
             }
             self.send_events();
         }
@@ -287,7 +287,7 @@ impl State {
             Some(Mischief::Silence) => return,
             Some(Mischief::Fatal) => return self.status |= 2,
             Some(Mischief::Vanish) => return self.script.present = false,
-            Some(Mischief::Status(code)) => return self.complete(queue, entry, code, 0),
+            Some(Mischief::Status(code)) => return self.complete_oddly(queue, entry, (code, 0), None),
             _ => {}
         }
         self.account.executed += 1;
@@ -295,51 +295,47 @@ impl State {
             Some(disk) => disk.execute(reach, entry),
             None => StatusCode::INVALID_NAMESPACE,
         };
-        self.complete_oddly(queue, entry, code, mischief);
+        self.complete_oddly(queue, entry, (code, 0), mischief);
     }
 
     fn complete_oddly(
         &mut self,
         queue: u16,
         entry: &SubmissionEntry,
-        code: StatusCode,
+        (code, result): (StatusCode, u32),
         mischief: Option<Mischief>,
     ) {
-        let head = self.submissions[&queue].head;
+        let Some(Submissions { head, entries, completions, .. }) = self.submissions.get(&queue).cloned()
+        else {
+            return;
+        };
         let completion = CompletionEntry {
+            result,
             submission_head: match mischief {
-                Some(Mischief::HeadPastTail) => head.wrapping_sub(2) % self.submissions[&queue].entries,
-                Some(Mischief::HeadOutside) => self.submissions[&queue].entries + head,
+                Some(Mischief::HeadPastTail) => head.wrapping_sub(2) % entries,
+                Some(Mischief::HeadOutside) => entries + head,
                 _ => head,
             },
             submission_queue: if mischief == Some(Mischief::WrongQueue) { queue + 1 } else { queue },
             command_id: if mischief == Some(Mischief::UnknownId) { 0xfffe } else { entry.command_id },
             ..CompletionEntry::default()
         };
-        let Some(queue) = self.completions.get_mut(&queue) else { return };
-        queue.post(code, completion);
+        let Some(to) = self.completions.get_mut(&completions) else { return };
+        to.post(code, completion);
         match mischief {
-            Some(Mischief::Twice) => queue.post(code, completion),
-            Some(Mischief::LyingPhase) => queue.lie(),
+            Some(Mischief::Twice) => to.post(code, completion),
+            Some(Mischief::LyingPhase) => to.lie(),
             _ => {}
         }
     }
 
-    pub(super) fn complete(&mut self, queue: u16, entry: &SubmissionEntry, code: StatusCode, result: u32) {
-        let Some(submissions) = self.submissions.get(&queue) else { return };
-        let completion = CompletionEntry {
-            result,
-            result_high: 0,
-            submission_head: submissions.head,
-            submission_queue: queue,
-            command_id: entry.command_id,
-            status: Default::default(),
-        };
-        let to = submissions.completions;
-        if let Some(completions) = self.completions.get_mut(&to) {
-            completions.post(code, completion);
+    /// Completes an admin command.
+    pub(super) fn complete_admin(&mut self, entry: &SubmissionEntry, ended: (StatusCode, u32)) {
+        if self.script.admin == Some(Mischief::Silence) {
+            return;
         }
-        if let Some(fd) = self.interrupt.as_ref().filter(|_| queue == 0) {
+        self.complete_oddly(0, entry, ended, self.script.admin);
+        if let Some(fd) = &self.interrupt {
             let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
         }
     }
@@ -354,7 +350,7 @@ impl State {
             self.events.pop_front();
             self.masked.push(event.log_page());
             let entry = SubmissionEntry { command_id, ..SubmissionEntry::default() };
-            self.complete(0, &entry, StatusCode::SUCCESS, event.0);
+            self.complete_admin(&entry, (StatusCode::SUCCESS, event.0));
         }
     }
 }
