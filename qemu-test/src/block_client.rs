@@ -52,11 +52,7 @@ impl<'a> BlockClient<'a> {
         }
     }
 
-    /// Starts `qemu-io` and leaves it running.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn start_io(&self, commands: &[&str]) -> Result<Process, TestError> {
+    fn start_io(&self, commands: &[&str]) -> Result<Process, TestError> {
         let mut command = self.bench.lab().qemu().command("qemu-io");
         command.args(["--image-opts", &self.disk]);
         for one in commands {
@@ -70,10 +66,23 @@ impl<'a> BlockClient<'a> {
     /// # Errors
     /// A request failed.
     pub fn bench(&self, count: u32, depth: u32, more: &[&str]) -> Result<String, TestError> {
-        let numbers = [count, depth].map(|number| number.to_string());
-        let mut arguments = vec!["bench", "-c", &numbers[0], "-d", &numbers[1], "--image-opts", &self.disk];
+        let mut bench = self.start_image(&self.bench_arguments(count, depth, more))?;
+        self.run(&mut bench, "qemu-img bench")
+    }
+
+    /// Starts `qemu-img bench` and leaves it running.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_bench(&self, count: u32, depth: u32) -> Result<Process, TestError> {
+        self.start_image(&self.bench_arguments(count, depth, &[]))
+    }
+
+    fn bench_arguments(&self, count: u32, depth: u32, more: &[&str]) -> Vec<String> {
+        let [count, depth] = [count, depth].map(|number| number.to_string());
+        let mut arguments = vec!["bench", "-c", &count, "-d", &depth, "--image-opts", &self.disk];
         arguments.extend(more);
-        self.image(&arguments)
+        arguments.into_iter().map(str::to_owned).collect()
     }
 
     /// Copies the raw file `source` over the disk, which must be as large.
@@ -95,9 +104,14 @@ impl<'a> BlockClient<'a> {
     }
 
     fn image(&self, arguments: &[&str]) -> Result<String, TestError> {
+        let words: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        self.run(&mut self.start_image(&words)?, &arguments.join(" "))
+    }
+
+    fn start_image(&self, arguments: &[String]) -> Result<Process, TestError> {
         let mut command = self.bench.lab().qemu().command("qemu-img");
         command.args(arguments);
-        self.run(&mut self.start("qemu-img", command)?, &arguments.join(" "))
+        self.start("qemu-img", command)
     }
 
     fn start(&self, program: &str, command: Command) -> Result<Process, TestError> {

@@ -40,6 +40,8 @@ impl Serve {
     /// # Errors
     /// It does not start or does not answer; its log is in the error.
     pub fn start(&self, bench: &Bench<'_>) -> Result<Daemon, TestError> {
+        // Pages are free until the daemon has them: whoever looks meanwhile counts them, too.
+        let _alone = bench.lab().lock("hugepages")?;
         provide_hugepages(self.memory_mib)?;
         let folder = bench.path(&self.name);
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;

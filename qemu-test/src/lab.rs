@@ -14,7 +14,27 @@ pub struct Lab {
     progress: Progress,
     folder: PathBuf,
     qemu: QemuRoot,
-    accelerator: OnceLock<Accelerator>,
+    accelerator: Made<Accelerator>,
+    guest: Made<GuestKit>,
+    luge: Made<PathBuf>,
+    image: Made<Artifacts>,
+}
+
+/// Something that is made when it is first asked for, once.
+struct Made<T>(Mutex<Option<T>>);
+
+impl<T: Clone> Made<T> {
+    const fn not_yet() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn get<E: Into<TestError>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, TestError> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
+        Ok(made.insert(make().map_err(Into::into)?).clone())
+    }
 }
 
 impl Lab {
@@ -27,7 +47,9 @@ impl Lab {
         let qemu = QemuRoot::prepare(&cache, &progress)?;
         let folder = target_folder().join("machines");
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
-        Ok(Self { cache, progress, folder, qemu, accelerator: OnceLock::new() })
+        let (accelerator, guest, luge, image) =
+            (Made::not_yet(), Made::not_yet(), Made::not_yet(), Made::not_yet());
+        Ok(Self { cache, progress, folder, qemu, accelerator, guest, luge, image })
     }
 
     /// The lab that all tests of one program share.
@@ -54,7 +76,7 @@ impl Lab {
     /// # Errors
     /// It cannot be made.
     pub fn guest(&self) -> Result<GuestKit, TestError> {
-        Ok(GuestKit::prepare(&self.cache, &self.progress)?)
+        self.guest.get(|| GuestKit::prepare(&self.cache, &self.progress))
     }
 
     /// The static program `luge`.
@@ -62,7 +84,7 @@ impl Lab {
     /// # Errors
     /// It does not build.
     pub fn luge(&self) -> Result<PathBuf, TestError> {
-        Ok(build_luge(&self.cache, &self.progress)?)
+        self.luge.get(|| build_luge(&self.cache, &self.progress))
     }
 
     /// The appliance, with the VM pack.
@@ -71,7 +93,7 @@ impl Lab {
     /// It does not build.
     pub fn image(&self) -> Result<Artifacts, TestError> {
         let image = ImageBuilder { vm_pack: true, config: None };
-        Ok(image.build(&self.cache, &self.progress)?)
+        self.image.get(|| image.build(&self.cache, &self.progress))
     }
 
     /// The accelerator that works here.
@@ -79,13 +101,7 @@ impl Lab {
     /// # Errors
     /// It cannot be found out.
     pub fn accelerator(&self) -> Result<Accelerator, TestError> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = self.accelerator.get() {
-            return Ok(*known);
-        }
-        let found = Accelerator::that_works(self)?;
-        Ok(*self.accelerator.get_or_init(|| found))
+        self.accelerator.get(|| Accelerator::that_works(self))
     }
 
     /// A bench for one test; its logs stay in the folder `name` of [`Lab::folder`].
@@ -104,7 +120,12 @@ impl Lab {
     /// # Errors
     /// The lock cannot be had.
     pub fn turn(&self) -> Result<File, TestError> {
-        let path = self.folder.join("turn");
+        self.lock("turn")
+    }
+
+    /// Waits for and takes a lock that all programs on this host share; it ends with the file.
+    pub(crate) fn lock(&self, name: &str) -> Result<File, TestError> {
+        let path = self.folder.join(name);
         let file = File::create(&path).doing(|| format!("making {}", path.display()))?;
         file.lock().doing(|| format!("locking {}", path.display()))?;
         Ok(file)

@@ -215,7 +215,8 @@ impl Machine {
             line.pair("-object", &memory);
         }
         for (n, disk) in self.disks.iter().enumerate() {
-            line.pair("-chardev", &format!("socket,id=disk{n},path={}", quoted(&disk.socket)));
+            let socket = quoted(&disk.socket);
+            line.pair("-chardev", &format!("socket,id=disk{n},path={socket},reconnect-ms=200"));
             line.pair("-device", &format!("vhost-user-blk-pci,chardev=disk{n},num-queues={}", disk.queues));
         }
         if let Some(address) = &self.host_device {

@@ -38,6 +38,18 @@ impl Rig {
         Self { daemon: serve.start(&bench)?, bench }.serve("bdev_malloc_create", params)
     }
 
+    /// Deletes `disk` as soon as its last client is noticed to have gone.
+    fn unserve(&mut self) -> Outcome {
+        let deleted = Deadline::within(60).poll(|| {
+            let deleted = self.daemon.rpc.call("vhost_delete_controller", json!({ "ctrlr": "disk" }));
+            (!matches!(&deleted, Err(TestError::Refused { answer, .. }) if answer["code"] == -16))
+                .then_some(deleted)
+        });
+        deleted
+            .unwrap_or_else(|| Err(TestError::Host("the client is never noticed to have gone".to_owned())))
+            .map(drop)
+    }
+
     fn client(&self) -> BlockClient<'_> {
         BlockClient::new(&self.bench, &self.daemon.socket("disk"))
     }
@@ -105,11 +117,15 @@ fn blocks_of_four_kibibytes_are_served() -> Outcome {
 fn a_read_only_disk_refuses_to_change() -> Outcome {
     let mut rig = Rig::memory("read-only")?;
     rig.client().io(&["write -P 9 0 4k"])?;
-    let params = json!({ "ctrlr": "disk" });
-    rig.daemon.rpc.call("vhost_delete_controller", params)?;
+    rig.unserve()?;
     let params = json!({ "ctrlr": "disk", "dev_name": "Malloc0", "readonly": true });
     rig.daemon.rpc.call("vhost_create_blk_controller", params)?;
-    rig.client().io_refused("write -P 1 0 4k")?;
+    for command in ["write -P 1 0 4k", "write -z 0 4k", "discard 0 4k"] {
+        rig.client().io_refused(command)?;
+    }
+    rig.unserve()?;
+    rig.daemon.rpc.call("vhost_create_blk_controller", json!({ "ctrlr": "disk", "dev_name": "Malloc0" }))?;
+    rig.client().io(&["read -P 9 0 4k"])?;
     Ok(())
 }
 
@@ -147,16 +163,19 @@ fn an_image_copied_to_a_file_disk_is_there_in_the_file() -> Outcome {
 
 #[test]
 fn clients_come_and_go_even_in_the_middle_of_their_work() -> Outcome {
-    let rig = Rig::memory("coming-and-going")?;
-    let client = rig.client();
+    let mut rig = Rig::memory("coming-and-going")?;
     for pattern in 1..10 {
-        client.io(&[&format!("write -P {pattern} 0 64k"), &format!("read -P {pattern} 0 64k")])?;
+        rig.client().io(&[&format!("write -P {pattern} 0 64k"), &format!("read -P {pattern} 0 64k")])?;
     }
+    let mut done = counter(&mut rig, "num_read_ops")?;
     for _ in 0..3 {
-        let mut busy = client.start_io(&["aio_write -P 1 1M 16M", "aio_read 32M 16M", "sleep 600000"])?;
-        busy.output.wait_for("wrote", Deadline::within(60))?;
+        let mut busy = rig.client().start_bench(100_000_000, 64)?;
+        let worked = Deadline::within(60)
+            .poll(|| (counter(&mut rig, "num_read_ops").ok()? > done + 10_000).then_some(()));
+        assert!(worked.is_some(), "{}", busy.output.tail());
         busy.kill();
-        client.io(&["read -P 9 0 64k"])?;
+        rig.client().io(&["read -P 9 0 64k"])?;
+        done = counter(&mut rig, "num_read_ops")?;
     }
     Ok(())
 }
@@ -164,15 +183,15 @@ fn clients_come_and_go_even_in_the_middle_of_their_work() -> Outcome {
 #[test]
 fn the_counters_tell_what_the_client_did() -> Outcome {
     let mut rig = Rig::memory("counters")?;
-    let before = counters(&mut rig)?;
+    let names = ["bytes_written", "num_write_ops", "bytes_read"];
+    let mut all = || names.iter().map(|name| counter(&mut rig, name)).collect::<Result<Vec<u64>, _>>();
+    let before = all()?;
     rig.client().io(&["write -P 1 0 64k", "write -P 1 64k 64k", "read -P 1 0 128k"])?;
-    let after = counters(&mut rig)?;
-    let more =
-        |name: &str| after[name].as_u64().zip(before[name].as_u64()).map(|(after, before)| after - before);
-    assert_eq!(more("bytes_written"), Some(128 << 10), "{before} {after}");
-    assert_eq!(more("num_write_ops"), Some(2), "{before} {after}");
-    // Opening the disk reads its first sectors.
-    assert!(more("bytes_read") >= Some(128 << 10), "{before} {after}");
+    let mut all = || names.iter().map(|name| counter(&mut rig, name)).collect::<Result<Vec<u64>, _>>();
+    let more: Vec<u64> = all()?.iter().zip(before).map(|(after, before)| after - before).collect();
+    assert_eq!(more[..2], [128 << 10, 2], "{names:?}");
+    // Opening the disk may read its first sectors.
+    assert!(more[2] >= 128 << 10, "{names:?}: {more:?}");
     Ok(())
 }
 
@@ -199,9 +218,11 @@ fn a_daemon_that_was_killed_leaves_nothing_that_stops_the_next_one() -> Outcome 
     Ok(())
 }
 
-fn counters(rig: &mut Rig) -> Result<Value, TestError> {
-    let mut answer = rig.daemon.rpc.call("bdev_get_iostat", json!({ "name": "Malloc0" }))?;
-    Ok(answer["bdevs"][0].take())
+/// One of the memory disk's counters.
+fn counter(rig: &mut Rig, name: &str) -> Result<u64, TestError> {
+    let answer = rig.daemon.rpc.call("bdev_get_iostat", json!({ "names": ["Malloc0"] }))?;
+    let counter = answer["bdevs"][0][name].as_u64();
+    counter.ok_or_else(|| TestError::Confused { who: "bdev_get_iostat".to_owned(), said: answer.to_string() })
 }
 
 fn stop(daemon: &mut Daemon) -> Outcome {
