@@ -54,22 +54,18 @@ fn a_socket_in_use_is_refused_and_its_owner_goes_on() {
 }
 
 #[test]
-fn the_socket_of_a_process_that_was_killed_is_taken_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_owned();
-    let mut first = Daemon::within(folder, &[]);
+fn the_sockets_of_a_process_that_was_killed_are_taken_over() {
+    let mut first = Daemon::start();
+    first.call("bdev_null_create", json!({"name": "n", "num_blocks": 8, "block_size": 512}));
+    first.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "n"}));
+    let config = first.call("save_config", Value::Null);
     first.signal(Signal::KILL);
     assert_eq!(first.exit_code(), None);
-    assert!(path.join("rpc.sock").exists());
-    let socket = path.join("rpc.sock").to_str().unwrap().to_owned();
-    let second = Daemon::with(&["-m", "[0]"]);
-    drop(second);
-    let third = Daemon::with(&[]);
-    assert!(UnixStream::connect(&socket).is_err());
-    drop(third);
-    let _kept = std::mem::replace(&mut first.folder, tempfile::tempdir().unwrap());
-    let again = Daemon::within(_kept, &[]);
-    assert_eq!(again.call("framework_wait_init", Value::Null), true);
+    assert!(first.socket().exists() && UnixStream::connect(first.socket()).is_err());
+    let folder = std::mem::replace(&mut first.folder, tempfile::tempdir().unwrap());
+    let second = Daemon::within(folder, &[]);
+    assert_eq!(second.call("load_config", config), true);
+    assert!(UnixStream::connect(second.path("v")).is_ok());
 }
 
 #[test]
