@@ -89,7 +89,7 @@ fn remembered(memory: &Path, question: &str) -> Option<Accelerator> {
 
 fn kvm_boots_a_guest(lab: &Lab) -> Result<bool, TestError> {
     let GuestKit { kernel, initramfs } = lab.guest()?;
-    let bench = lab.bench("accelerator")?;
+    let bench = lab.bench("probe")?;
     let boot = Boot::Kernel { kernel, initramfs, arguments: "luge.guest=shell".to_owned() };
     let Ok(guest) = Machine::new("probe", boot).start_with(&bench, Accelerator::Kvm) else {
         return Ok(false);

@@ -7,7 +7,6 @@ use crate::lab::Bench;
 use crate::process::Process;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How long one program may take.
 const RUN_SECONDS: u32 = 120;
@@ -115,9 +114,7 @@ impl<'a> BlockClient<'a> {
     }
 
     fn start(&self, program: &str, command: Command) -> Result<Process, TestError> {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{program}-{}", STARTED.fetch_add(1, Ordering::Relaxed));
-        Process::start(&name, command, &self.bench.log(&name))
+        Process::start(program, command, &self.bench.log(program))
     }
 
     fn run(&self, process: &mut Process, what: &str) -> Result<String, TestError> {

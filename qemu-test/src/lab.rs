@@ -3,6 +3,7 @@
 use crate::accelerator::Accelerator;
 use crate::error::{Doing, TestError};
 use luge_image::{Artifacts, Cache, GuestKit, ImageBuilder, Progress, QemuRoot, build_luge};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -110,9 +111,11 @@ impl Lab {
     /// Its folders cannot be made.
     pub fn bench(&self, name: &str) -> Result<Bench<'_>, TestError> {
         let logs = self.folder.join(name);
+        // Of an earlier run.
+        let _ = fs::remove_dir_all(&logs);
         fs::create_dir_all(&logs).doing(|| format!("making {}", logs.display()))?;
         let scratch = TempDir::with_prefix("luge-").doing(|| "making a temporary folder".to_owned())?;
-        Ok(Bench { lab: self, scratch, logs })
+        Ok(Bench { lab: self, scratch, logs, logged: Mutex::default() })
     }
 
     /// Waits until no other test uses the processors of this host; the turn ends with the file.
@@ -143,6 +146,8 @@ pub struct Bench<'a> {
     lab: &'a Lab,
     scratch: TempDir,
     logs: PathBuf,
+    /// How many logs of each name there are.
+    logged: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Bench<'_> {
@@ -158,10 +163,16 @@ impl Bench<'_> {
         self.scratch.path().join(name)
     }
 
-    /// A log file.
+    /// The next log file of that name: `luge.log`, `luge-2.log`, ...
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
-        self.logs.join(format!("{name}.log"))
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = logged.entry(name.to_owned()).or_default();
+        *count += 1;
+        match *count {
+            1 => self.logs.join(format!("{name}.log")),
+            count => self.logs.join(format!("{name}-{count}.log")),
+        }
     }
 }
 

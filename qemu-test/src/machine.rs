@@ -176,8 +176,7 @@ impl Machine {
         line.pair("-m", &format!("{}M", self.memory_mib));
         line.pair("-machine", &self.machine(accelerator));
         line.words(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-        line.pair("-chardev", &format!("socket,id=qmp,path={}", quoted(qmp)));
-        line.words(["-mon", "chardev=qmp,mode=control"]);
+        line.pair("-qmp", &format!("unix:{}", quoted(qmp)));
         if self.reset == Reset::Ends {
             line.words(["-no-reboot"]);
         }
