@@ -159,6 +159,8 @@ fn a_read_only_disk_refuses_every_command_that_changes_data() {
     ] {
         assert_eq!(bench.ask(&ask), ended(IOERR), "{ask:?}");
     }
+    (0..3).for_each(|_| _ = bench.send(&Ask::write(0, &[0; 512])));
+    assert_eq!(bench.turn(), 3, "what is refused is taken, too");
     assert!(device.taken().is_empty());
     let disk = BlkDisk::new(Geometry::for_tests(), Access::ReadOnly, "", 1);
     assert!(disk.features().contains(Features::BLK_RO));

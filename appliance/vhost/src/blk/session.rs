@@ -178,28 +178,27 @@ impl BlkSession {
         None
     }
 
-    /// (3): submits as much of a request as there is room for. Gives back what is left of it.
+    /// (3): submits as much of a request as there is room for; whether that was all of it.
     #[inline]
-    fn advance(&mut self, graph: &mut Graph, mut request: InHand, room: &mut usize) -> Option<InHand> {
-        let head = request.head;
+    fn advance(&mut self, graph: &mut Graph, request: &mut InHand, room: &mut usize) -> bool {
         let status = loop {
             if request.todo == Todo::Nothing {
                 break Status::Success;
             }
-            if *room == 0 || !self.slots.has_room(head) {
-                return Some(request);
+            if *room == 0 || !self.slots.has_room(request.head) {
+                return false;
             }
-            match self.submit(graph, &mut request) {
+            match self.submit(graph, request) {
                 Ok(()) => {
                     *room = room.saturating_sub(1);
-                    self.slots.add_part(head);
+                    self.slots.add_part(request.head);
                 }
-                Err(Refusal::Full) => return Some(request),
+                Err(Refusal::Full) => return false,
                 Err(Refusal::Failed(status)) => break status,
             }
         };
-        self.end_part(head, status);
-        None
+        self.end_part(request.head, status);
+        true
     }
 
     /// Submits the next part of a request, and takes it off what is to be done.
@@ -279,15 +278,14 @@ impl Session for BlkSession {
             return 0;
         }
         self.refill(room);
-        let mut taken = 0_usize;
-        while let Some(request) = self.in_hand.take().or_else(|| self.next_request()) {
-            taken = taken.saturating_add(1);
-            self.in_hand = self.advance(graph, request, &mut room);
-            if self.in_hand.is_some() {
+        let (first, resumed) = (self.next, usize::from(self.in_hand.is_some()));
+        while let Some(mut request) = self.in_hand.take().or_else(|| self.next_request()) {
+            if !self.advance(graph, &mut request, &mut room) {
+                self.in_hand = Some(request);
                 break;
             }
         }
-        taken
+        self.next.saturating_sub(first).saturating_add(resumed)
     }
 
     #[inline]
