@@ -50,7 +50,7 @@ pub(crate) fn arguments(spec: &VmSpec, sockets: &Sockets, qemu: &Qemu, executor:
     }
     line.machine(spec, executor);
     line.socket("-chardev", "socket,id=qmp,path=", &sockets.qmp, "");
-    line.option("-mon", "chardev=qmp,mode=control");
+    line.option("-qmp", "chardev:qmp");
     line.socket("-chardev", "socket,id=serial,path=", &sockets.serial, "");
     line.option("-serial", "chardev:serial");
     for (index, disk) in spec.disks.iter().enumerate() {
@@ -111,8 +111,10 @@ impl Line {
         };
         self.socket("-chardev", &format!("socket,id=disk{index},path="), &disk.socket, again);
         let queues = disk.queues;
+        // The first place is for a kernel that is handed over.
+        let place = index + 1;
         let device = format!(
-            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={index}"
+            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={place}"
         );
         self.option("-device", &device);
     }
@@ -182,10 +184,10 @@ mod tests {
             -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
             -L /usr/share/qemu -machine q35,memory-backend=memory -accel tcg -cpu max -smp 2 -m size=256M \
             -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on,hugetlb=on,hugetlbsize=2M \
-            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -mon chardev=qmp,mode=control \
+            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -qmp chardev:qmp \
             -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial \
             -chardev socket,id=disk0,path=/run/luge/a,,b,reconnect-ms=500 \
-            -device vhost-user-blk-pci,id=disk0-function,chardev=disk0,num-queues=2,bootindex=0 \
+            -device vhost-user-blk-pci,id=disk0-function,chardev=disk0,num-queues=2,bootindex=1 \
             -kernel /k -initrd /i -append a b,c";
         assert_eq!(joined(&spec(), &qemu(), Executor::Tcg), expected);
     }
@@ -198,7 +200,7 @@ mod tests {
         let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
             -machine q35,memory-backend=memory -accel kvm -cpu host -smp 2 -m size=256M \
             -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on \
-            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -mon chardev=qmp,mode=control \
+            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -qmp chardev:qmp \
             -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial -bios /ovmf.fd";
         assert_eq!(joined(&spec, &qemu, Executor::Kvm), expected);
     }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// Lines of QEMU's own messages in the report of an end.
 const MESSAGES: usize = 10;
@@ -47,10 +47,8 @@ impl Life {
     pub(crate) fn live(self) {
         let (state, ending) = self.birth_to_death();
         let _ = fs::remove_dir_all(&self.folder);
-        let name = &self.vm.spec.name;
-        match state {
-            VmState::Stopped => info!("VM {name} stopped: {}", ending.reason),
-            _ => warn!("VM {name} {state}: {}; {}", ending.reason, ending.messages.join(" | ")),
+        if state == VmState::Crashed && !ending.messages.is_empty() {
+            warn!("VM {}: the last words of QEMU: {}", self.vm.spec.name, ending.messages.join(" | "));
         }
         self.vm.set_ended(state, ending);
     }
