@@ -79,6 +79,7 @@ pub struct DmaMemory {
 
 impl DmaMemory {
     /// At least `len` bytes of zeroes, rounded up to whole pages, on `node` where one is given.
+    /// Where hugepages are asked for, whole gibibytes are made of 1 GiB pages if there are some.
     ///
     /// # Errors
     /// [`MemoryError`]; nothing is kept then.
@@ -90,18 +91,18 @@ impl DmaMemory {
     ) -> Result<Self, MemoryError> {
         let too_long = MapError::Shape { offset: 0, len };
         let len = len.max(1).checked_next_multiple_of(pages.bytes()).ok_or(too_long)?;
-        let no_pages = || MemoryError::NoPages {
+        let larger = PageSize::Huge1GiB;
+        let memory = match pages {
+            PageSize::Huge2MiB if len.is_multiple_of(larger.bytes()) => {
+                map(len, larger, node).or_else(|_| map(len, pages, node))
+            }
+            _ => map(len, pages, node),
+        };
+        let memory = memory.map_err(|_| MemoryError::NoPages {
             mib: len.div_ceil(1 << 20),
             kib: pages.bytes() / 1024,
             where_: node.map(|n| format!(" on NUMA node {}", n.0)).unwrap_or_default(),
-        };
-        let file = memfd_create("luge-dma", MemfdFlags::CLOEXEC | pages.flags()).map_err(|_| no_pages())?;
-        ftruncate(&file, len).map_err(|_| no_pages())?;
-        let memory = Mapping::new(&file, 0, len).map_err(|_| no_pages())?;
-        if let Some(node) = node {
-            prefer(&memory, node);
-        }
-        populate(&memory).map_err(|_| no_pages())?;
+        })?;
         Ok(Self { region: space.map(memory).map_err(MemoryError::Dma)? })
     }
 
@@ -131,6 +132,18 @@ impl DmaMemory {
         // SAFETY: checked above; the caller promises the lifetime.
         Some(unsafe { Span::new(host, iova, len) })
     }
+}
+
+/// New, populated memory of whole pages.
+fn map(len: u64, pages: PageSize, node: Option<NumaNode>) -> io::Result<Mapping> {
+    let file = memfd_create("luge-dma", MemfdFlags::CLOEXEC | pages.flags())?;
+    ftruncate(&file, len)?;
+    let memory = Mapping::new(&file, 0, len).map_err(io::Error::other)?;
+    if let Some(node) = node {
+        prefer(&memory, node);
+    }
+    populate(&memory)?;
+    Ok(memory)
 }
 
 /// Asks for pages of `node`. A wish: where the kernel has no NUMA the pages come from anywhere.
@@ -166,6 +179,8 @@ fn populate(memory: &Mapping) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::path::Path;
 
     #[test]
     fn memory_is_zero_and_spans_stay_inside() {
@@ -183,5 +198,23 @@ mod tests {
     fn memory_that_cannot_be_had_is_an_error_with_the_remedy() {
         let error = DmaMemory::allocate(&DmaSpace::new(), 1 << 50, PageSize::Huge2MiB, None).err().unwrap();
         assert!(error.to_string().contains("nr_hugepages"), "{error}");
+    }
+
+    #[test]
+    fn a_whole_gibibyte_is_one_page_where_the_machine_has_one_free() {
+        let folder = Path::new("/sys/kernel/mm/hugepages/hugepages-1048576kB");
+        let count =
+            |name| fs::read_to_string(folder.join(name)).map_or(0, |text| text.trim().parse().unwrap());
+        let (reserved, free): (u32, u32) = (count("nr_hugepages"), count("free_hugepages"));
+        // Reserving one takes root and a free, unbroken gibibyte: both outcomes are checked.
+        let _ = fs::write(folder.join("nr_hugepages"), (reserved + 1).to_string());
+        let more: u32 = count("free_hugepages");
+        let memory = DmaMemory::allocate(&DmaSpace::new(), 1 << 30, PageSize::Huge2MiB, None);
+        let left: u32 = count("free_hugepages");
+        let larger = DmaMemory::allocate(&DmaSpace::new(), (left as u64 + 1) << 30, PageSize::Huge1GiB, None);
+        drop(memory);
+        let _ = fs::write(folder.join("nr_hugepages"), reserved.to_string());
+        assert_eq!(left, more.saturating_sub(1), "of {free} free pages and one more");
+        assert!(larger.err().unwrap().to_string().contains("1048576 KiB pages"));
     }
 }

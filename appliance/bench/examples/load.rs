@@ -1,0 +1,17 @@
+//! The load generator by itself, for trying a server: `cargo run --release --example load -- SOCKET`.
+
+use clap::Parser;
+use luge_bench::Options;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> Result<(), luge_bench::BenchError> {
+    let cli = Cli::parse();
+    let report = luge_bench::run(&cli.options, &mut |line| eprintln!("{line}"))?;
+    println!("{report}");
+    Ok(())
+}
