@@ -24,17 +24,20 @@ const SECTORS: u32 = 512;
 const LANES: u32 = 8;
 const LANE: u32 = SECTORS / LANES;
 
-/// A device that takes less at once than the one beneath.
+/// A device that takes less at once than the one beneath, and now and then not even what it
+/// said it had room for.
 struct Narrow {
     device: Arc<dyn Device>,
     geometry: Geometry,
     depth: usize,
+    seed: u64,
 }
 
 struct NarrowChannel {
     channel: Box<dyn Channel>,
     geometry: Geometry,
     depth: usize,
+    random: Random,
 }
 
 impl Device for Narrow {
@@ -44,7 +47,8 @@ impl Device for Narrow {
 
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         let channel = self.device.open(core)?;
-        Ok(Box::new(NarrowChannel { channel, geometry: self.geometry, depth: self.depth }))
+        let random = Random::new(self.seed);
+        Ok(Box::new(NarrowChannel { channel, geometry: self.geometry, depth: self.depth, random }))
     }
 }
 
@@ -55,7 +59,10 @@ impl Channel for NarrowChannel {
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room() == 0 { Err(Refusal::Full) } else { self.channel.submit(request) }
+        if self.room() == 0 || self.random.once_in(3) {
+            return Err(Refusal::Full);
+        }
+        self.channel.submit(request)
     }
 
     fn commit(&mut self) {
@@ -81,7 +88,7 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
         ..memory.geometry()
     };
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
-    Arc::new(Narrow { device, geometry, depth: random.below(20) as usize + 1 })
+    Arc::new(Narrow { device, geometry, depth: random.below(20) as usize + 1, seed: random.number() })
 }
 
 /// Cuts memory into pieces at random.

@@ -223,6 +223,18 @@ fn one_wrong_range_refuses_all_of_them() {
 }
 
 #[test]
+fn a_range_longer_than_was_offered_is_refused() {
+    let geometry = Geometry { discard_blocks_max: 16, write_zeroes_blocks_max: 8, ..Geometry::for_tests() };
+    let (mut bench, device) = scripted(geometry);
+    assert_eq!(bench.ask(&Ask::ranges(RequestType::DISCARD, &[(0, 17, 0)])), ended(IOERR));
+    assert_eq!(bench.ask(&Ask::ranges(RequestType::WRITE_ZEROES, &[(0, 9, 0)])), ended(IOERR));
+    assert!(device.taken().is_empty());
+    bench.send(&Ask::ranges(RequestType::DISCARD, &[(0, 16, 0)]));
+    bench.turn();
+    assert_eq!(asked(&device), [(Operation::Discard, 0, 16)]);
+}
+
+#[test]
 fn what_the_device_cannot_is_not_offered_and_unsupported() {
     let geometry = Geometry { discard_blocks_max: 0, write_zeroes_blocks_max: 0, ..Geometry::for_tests() };
     let (mut bench, _device) = scripted(geometry);
