@@ -404,6 +404,7 @@ fn a_chain_that_is_made_available_twice_breaks_the_ring_and_what_is_in_flight_en
     let (mut bench, device) = scripted(Geometry::for_tests());
     let sent = bench.send(&Ask::read(0, 512));
     bench.driver.push_head(sent.head.0);
+    assert!(bench.session.needs_polling(), "nobody kicks");
     bench.turn();
     assert!(bench.counters.broken());
     assert_eq!((device.taken().len(), bench.session.in_flight()), (1, 1));
