@@ -91,6 +91,11 @@ impl Admin {
         self.usable = false;
     }
 
+    /// How long a command may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     pub(crate) fn registers(&self) -> &Registers {
         &self.registers
     }

@@ -13,7 +13,7 @@ use crate::link::QueueId;
 use luge_spec::nvme::{
     Cns, IdentifyController, IdentifyNamespace, IdentifyNvmController, NamespaceList, Version,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest transfer in bytes: as much as PRP1 and one page of PRP list entries describe,
 /// whatever the alignment.
@@ -173,7 +173,12 @@ fn namespaces(
     limits: &Limits,
 ) -> Result<(Vec<NamespaceInfo>, Vec<RefusedNamespace>), Trouble> {
     let (mut usable, mut refused) = (Vec::new(), Vec::new());
+    let (start, waited) = (Instant::now(), admin.patience());
     for id in active_namespaces(admin, page, version)? {
+        // Each answer may take that long, but not all of them.
+        if start.elapsed() > waited {
+            return Err(Trouble::NotReady { wanted: "tell its namespaces", waited });
+        }
         let namespace: IdentifyNamespace = admin.identify(Cns::NAMESPACE, id)?;
         if namespace.size_blocks == 0 {
             continue;

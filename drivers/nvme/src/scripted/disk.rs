@@ -100,7 +100,8 @@ fn prps(reach: &Reach, entry: &SubmissionEntry, mut left: usize) -> Option<Vec<S
     }
     take(entry.prp1, &mut left)?;
     if left == 0 {
-        return Some(spans);
+        // Reserved where PRP1 says it all.
+        return (entry.prp2 == 0).then_some(spans);
     }
     if left <= PAGE {
         take(entry.prp2, &mut left).filter(|()| entry.prp2.is_multiple_of(PAGE as u64))?;
