@@ -1,6 +1,6 @@
 //! Last words: what is said when nothing else works any more.
 //!
-//! Invariant: nothing here allocates a lock, needs a thread or fails.
+//! Invariant: nothing here takes a lock, needs a thread or fails.
 
 use crate::settings::AfterPanic;
 use crate::{Ending, end_machine};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Writes a line to the console, and into the kernel's log, which survives in pstore.
 pub fn say(text: &str) {
     for (path, line) in
-        [("/dev/console", format!("\r\nluge: {text}\r\n")), ("/dev/kmsg", format!("<2>luge: {text}"))]
+        [("/dev/console", format!("\r\nluge: {text}\r\n")), ("/dev/kmsg", format!("<5>luge: {text}"))]
     {
         if let Ok(mut file) = File::options().write(true).open(path) {
             let _ = file.write_all(line.as_bytes());

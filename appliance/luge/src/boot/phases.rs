@@ -157,10 +157,15 @@ fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
 
 fn open_consoles(sled: &mut Sled, notes: &mut Notes) {
     let commands = consoles::commands(sled.appliance.as_ref().map(Appliance::dispatcher));
-    for name in &sled.settings.consoles {
+    let mut open = |name: &str| {
         let path = Path::new("/dev").join(name);
-        let (power, screens) = (sled.power.clone(), sled.screens.clone());
-        notes.check(name, consoles::open(path, commands.clone(), power, screens));
+        let opened = consoles::open(path, commands.clone(), sled.power.clone(), sled.screens.clone());
+        notes.check(&format!("no console at {name}"), opened).is_some()
+    };
+    // All of them, so no `any`. Where none can be had, the kernel's own has to do.
+    let opened = sled.settings.consoles.iter().filter(|name| open(name)).count();
+    if opened == 0 {
+        open("console");
     }
 }
 
