@@ -81,7 +81,6 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/virtqueue/tests/split_ring.rs",
     "appliance/volume/tests/volumes.rs",
     "appliance/vm/src/child.rs",
-    "appliance/vm/src/child.rs",
     "drivers/block/src/check.rs",
     "drivers/block/src/doubles/arena.rs",
     "drivers/block/src/file/buffers.rs",
