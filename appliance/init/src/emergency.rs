@@ -1,9 +1,11 @@
 //! Last words: what is said when nothing else works any more.
 //!
-//! Invariant: nothing here takes a lock, needs a thread or fails.
+//! Invariant: nothing here waits for another thread, or for a terminal that takes nothing.
 
+use crate::console::Screen;
 use crate::settings::AfterPanic;
 use crate::{Ending, end_machine};
+use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::Write;
 use std::panic;
@@ -12,12 +14,12 @@ use std::time::Duration;
 
 /// Writes a line to the console, and into the kernel's log, which survives in pstore.
 pub fn say(text: &str) {
-    for (path, line) in
-        [("/dev/console", format!("\r\nluge: {text}\r\n")), ("/dev/kmsg", format!("<5>luge: {text}"))]
-    {
-        if let Ok(mut file) = File::options().write(true).open(path) {
-            let _ = file.write_all(line.as_bytes());
-        }
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(console) = open("/dev/console", flags, Mode::empty()) {
+        Screen::new(console, 80).print(&format!("\r\nluge: {text}\r\n"));
+    }
+    if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
+        let _ = log.write_all(format!("<5>luge: {text}").as_bytes());
     }
 }
 

@@ -4,9 +4,17 @@
 //! - Only carriage return and backspace move the cursor: any terminal understands them.
 //! - Text from elsewhere (the log) never mixes with the line: the line is taken away, and
 //!   drawn again below the text.
+//! - A terminal that takes nothing is waited for once, and then not again until it takes
+//!   something: the log of the whole process goes through here.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How long a terminal may take nothing. At 9600 baud this is some thousand characters.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// The output of one console. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -20,6 +28,8 @@ struct Shared {
     columns: usize,
     /// The line that is shown, if one is being edited.
     line: Option<Shown>,
+    /// Whether it took nothing the last time.
+    stuck: bool,
 }
 
 /// A line on the screen.
@@ -54,12 +64,12 @@ impl Shown {
 impl Screen {
     /// A screen of so many columns.
     pub(crate) fn new(output: OwnedFd, columns: usize) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { output, columns, line: None })) }
+        Self { shared: Arc::new(Mutex::new(Shared { output, columns, line: None, stuck: false })) }
     }
 
     /// Prints text. A line that is being edited is drawn again below it.
     pub fn print(&self, text: &str) {
-        let shared = self.lock();
+        let mut shared = self.lock();
         let Some(line) = shared.line.clone() else { return shared.write(text) };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         shared.write(&format!("\r{}\r{text}{end}{}", " ".repeat(line.width), line.draw(0)));
@@ -108,16 +118,41 @@ impl Screen {
     }
 }
 
+/// Bytes as they are, from a virtual machine.
+impl io::Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write_bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Shared {
+    fn write(&mut self, text: &str) {
+        self.write_bytes(text.as_bytes());
+    }
+
     /// A terminal that is gone takes nothing, and nobody is there to be told.
-    fn write(&self, text: &str) {
-        let mut bytes = text.as_bytes();
-        while let Ok(count @ 1..) = rustix::io::retry_on_intr(|| rustix::io::write(&self.output, bytes)) {
-            bytes = &bytes[count..];
-            if bytes.is_empty() {
-                return;
+    fn write_bytes(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match rustix::io::write(&self.output, bytes) {
+                Ok(count @ 1..) => {
+                    self.stuck = false;
+                    bytes = &bytes[count..];
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !self.stuck => self.stuck = !self.will_take_more(),
+                Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    fn will_take_more(&self) -> bool {
+        let mut output = [PollFd::new(&self.output, PollFlags::OUT)];
+        matches!(poll(&mut output, Some(&PATIENCE)), Ok(1..) | Err(Errno::INTR))
     }
 }
 
@@ -169,6 +204,23 @@ mod tests {
             let line = shown(&long, cursor);
             assert!(line.width < 20 && line.cursor <= line.width, "{cursor}: {line:?}");
         }
+    }
+
+    #[test]
+    fn a_terminal_that_takes_nothing_is_waited_for_once_and_serves_again_when_it_can() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let screen = Screen::new(writer.into(), 80);
+        let began = std::time::Instant::now();
+        (0..1000).for_each(|_| screen.print(&"x".repeat(1000)));
+        assert!(began.elapsed().as_secs() < 10, "a thousand lines waited for a stuck terminal");
+        let mut buffer = vec![0; 1 << 20];
+        assert!(reader.read(&mut buffer).unwrap() > 1000);
+        screen.print("again");
+        drop(screen);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert!(rest.ends_with("again"), "{rest:.20}");
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Console {
             .ok_or_else(|| format!("VM '{}' has no console now: start it first (vm_start)", clean(name)))?;
         self.screen.print(&format!("The console of {}. Ctrl-] leaves it.\n", clean(name)));
         let failed = |error: io::Error| format!("{}: {error}", socket.display());
-        let mut output = File::from(self.terminal.output.try_clone().map_err(failed)?);
+        let mut output = self.screen.clone();
         let left = attach(self.terminal.input.as_fd(), &mut output, &socket).map_err(failed)?;
         Ok(match left {
             Left::ByKey | Left::TerminalGone => "\nBack on the sled.".into(),

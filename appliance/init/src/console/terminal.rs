@@ -36,8 +36,11 @@ impl Terminal {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let device = open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        Self::new(device.try_clone()?, device)
+        let flags = OFlags::NOCTTY | OFlags::CLOEXEC;
+        let input = open(path, OFlags::RDONLY | flags, Mode::empty())?;
+        // A terminal may stop taking text at any time; a file of its own, so that reading still waits.
+        let output = open(path, OFlags::WRONLY | OFlags::NONBLOCK | flags, Mode::empty())?;
+        Self::new(input, output)
     }
 
     /// Any two ends; not a terminal where the input is none.
