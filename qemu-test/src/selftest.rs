@@ -6,6 +6,7 @@
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
 use crate::machine::Running;
+use crate::sled;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -78,11 +79,13 @@ impl GuestWitness {
     /// It did not, or did not say what it should have.
     pub fn hear(sled: &Running) -> Result<Self, TestError> {
         let console = &sled.process.output;
-        let status = console.wait_line("LUGE-GUEST done status=", Deadline::within(WORK_SECONDS))?;
-        let text = console.text();
-        Self::read(&text)
-            .filter(|_| status == "0")
-            .ok_or_else(|| TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() })
+        let failed = || TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() };
+        sled::ready(sled)?;
+        let ends = ["LUGE-GUEST done status=", "VM vm0 is crashed"];
+        match console.wait_any(&ends, Deadline::within(WORK_SECONDS))? {
+            (0, status) if status == "0" => Self::read(&console.text()).ok_or_else(failed),
+            _ => Err(failed()),
+        }
     }
 
     /// Reads what the VM printed.

@@ -13,6 +13,9 @@ use std::process::ExitStatus;
 /// The name under which the sled looks for its configuration in QEMU's firmware device.
 const CONFIGURATION: &str = "opt/luge/config";
 
+/// How long firmware, kernel and all of the sled's phases may take.
+const BOOT_SECONDS: u32 = 300;
+
 /// How long draining, flushing and powering off may take.
 const POWER_OFF_SECONDS: u32 = 120;
 
@@ -61,6 +64,19 @@ impl Sled {
     pub fn start(&self, bench: &Bench<'_>) -> Result<Running, TestError> {
         self.machine.start(bench)
     }
+}
+
+/// Waits until the sled has booted without a fault.
+///
+/// # Errors
+/// It did not, or not without.
+pub fn ready(sled: &Running) -> Result<(), TestError> {
+    let console = &sled.process.output;
+    let after = console.wait_line("luge: ready after ", Deadline::within(BOOT_SECONDS))?;
+    if after.contains("fault") {
+        return Err(TestError::Confused { who: "the sled's boot".to_owned(), said: console.tail() });
+    }
+    Ok(())
 }
 
 /// Presses the power button and waits for the sled's orderly end.

@@ -87,11 +87,22 @@ impl Transcript {
     /// # Errors
     /// As for [`Transcript::wait_for`].
     pub fn wait_line(&self, word: &str, deadline: Deadline) -> Result<String, TestError> {
-        self.wait(word, deadline, |text| {
-            let begin = find(text, word)? + word.len();
+        self.wait_any(&[word], deadline).map(|(_, line)| line)
+    }
+
+    /// Waits until one of `words` was said; returns its place in the list and the rest of its
+    /// line.
+    ///
+    /// # Errors
+    /// As for [`Transcript::wait_for`].
+    pub fn wait_any(&self, words: &[&str], deadline: Deadline) -> Result<(usize, String), TestError> {
+        self.wait(&words.join(" | "), deadline, |text| {
+            let found = words.iter().enumerate().filter_map(|(n, word)| Some((find(text, word)?, n)));
+            let (at, n) = found.min()?;
+            let begin = at + words[n].len();
             let length = text[begin..].iter().position(|byte| *byte == b'\n')?;
             let line = String::from_utf8_lossy(&text[begin..begin + length]).trim().to_owned();
-            Some((begin + length + 1, line))
+            Some((begin + length + 1, (n, line)))
         })
     }
 
@@ -225,6 +236,14 @@ mod tests {
         assert_eq!(transcript.wait_line("sum:", soon).unwrap(), "2");
         let error = transcript.wait_for("ready", soon).unwrap_err();
         assert!(matches!(error, TestError::Ended { .. }), "{error}");
+    }
+
+    #[test]
+    fn of_several_words_the_one_that_was_said_first_is_found() {
+        let (transcript, _folder) = transcript_of("bad: disk\ngood: 1\n");
+        let soon = Deadline::within(60);
+        assert_eq!(transcript.wait_any(&["good:", "bad:"], soon).unwrap(), (1, "disk".to_owned()));
+        assert_eq!(transcript.wait_any(&["good:", "bad:"], soon).unwrap(), (0, "1".to_owned()));
     }
 
     #[test]
