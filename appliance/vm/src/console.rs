@@ -76,7 +76,11 @@ impl Hub {
     /// Waits for something to do and does it. `false` when the guest is gone or the end was asked for.
     fn turn(&mut self) -> bool {
         let Ok(ready) = self.wait() else { return false };
-        let more = !ready[0].intersects(PollFlags::IN) && (ready[1].is_empty() || self.serve_guest());
+        if ready[0].intersects(PollFlags::IN) {
+            self.show_the_rest();
+            return false;
+        }
+        let more = ready[1].is_empty() || self.serve_guest();
         if ready[2].intersects(PollFlags::IN) {
             self.admit();
         }
@@ -124,6 +128,14 @@ impl Hub {
                 true
             }
             Err(error) => may_go_on(&error),
+        }
+    }
+
+    /// What the guest wrote last has arrived by now: its QEMU is gone.
+    fn show_the_rest(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.guest.read(&mut buffer) {
+            self.show(&buffer[..count]);
         }
     }
 
@@ -260,6 +272,17 @@ mod tests {
         assert!(watcher.write_all(&vec![b'k'; 4 << 20]).is_err());
         rig.guest.write_all(b"alive").unwrap();
         assert_eq!(read(&mut watcher, 5), b"alive");
+    }
+
+    #[test]
+    fn the_last_words_of_a_guest_are_kept_however_soon_the_console_ends() {
+        for _ in 0..200 {
+            let mut rig = rig();
+            rig.guest.write_all(b"Power down").unwrap();
+            drop(rig.guest);
+            drop(rig.console);
+            assert_eq!(rig.text.lock().unwrap().bytes(), b"Power down");
+        }
     }
 
     #[test]

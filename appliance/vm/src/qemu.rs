@@ -142,6 +142,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_configured_is_obeyed_and_what_cannot_be_tried_is_translated() {
+        let qemu = Qemu {
+            path: "/nowhere".into(),
+            version: (11, 1),
+            sandbox: false,
+            reconnect: Reconnect::Milliseconds,
+            data_folder: None,
+        };
+        let decide = |wish, kernel| qemu.executor(wish, kernel, &Reaper::of_own_children());
+        assert_eq!(decide(Accelerator::Kvm, None).0, Executor::Kvm);
+        assert_eq!(decide(Accelerator::Tcg, None).0, Executor::Tcg);
+        for kernel in [None, Some(Path::new("/nowhere"))] {
+            let (executor, why) = decide(Accelerator::Auto, kernel);
+            assert!(executor == Executor::Tcg && why.starts_with("tcg ("), "{why}");
+        }
+    }
+
+    #[test]
     fn a_program_that_is_not_qemu_is_refused_with_what_it_said() {
         let error = Qemu::probe(Some(Path::new("/bin/echo")), None, &Reaper::of_own_children()).unwrap_err();
         assert!(error.to_string().contains("/bin/echo") && error.to_string().contains("-version"), "{error}");
