@@ -20,6 +20,8 @@ pub struct Core {
     sessions: Vec<Option<Box<dyn Session>>>,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
     done: Completions,
+    /// The session that takes first in the next turn: each has its turn at scarce room.
+    first: usize,
     stopping: bool,
 }
 
@@ -31,6 +33,7 @@ impl Core {
             sessions: Vec::new(),
             leaving: Vec::new(),
             done: Completions::default(),
+            first: 0,
             stopping: false,
         }
     }
@@ -81,8 +84,11 @@ impl Core {
 
     /// One turn. Returns whether anything happened.
     fn turn(&mut self) -> bool {
-        let Self { graph, sessions, done, .. } = self;
-        let taken: usize = sessions.iter_mut().flatten().map(|session| session.take(graph)).sum();
+        let Self { graph, sessions, done, first, .. } = self;
+        *first = if *first + 1 < sessions.len() { *first + 1 } else { 0 };
+        let (later, sooner) = sessions.split_at_mut(*first);
+        let in_turn = sooner.iter_mut().chain(later).flatten();
+        let taken: usize = in_turn.map(|session| session.take(graph)).sum();
         graph.commit();
         done.clear();
         graph.poll(done);

@@ -275,6 +275,31 @@ fn volumes_of_one_device_share_its_channel_until_the_last_has_gone() {
 }
 
 #[test]
+fn sessions_share_a_device_that_has_room_for_one_batch_only() {
+    let core = core();
+    let gate = Gate::default();
+    let (shut, whole) = (gate.shut.clone(), Arc::new(Volume::whole(Arc::new(gate))));
+    let attachment = core.attach(&whole).unwrap();
+    shut.store(true, SeqCst);
+    // As many sessions as it takes to use up the device's room in every turn, each with work for ever.
+    let sessions: Vec<_> = (0..2 * DEPTH / 4)
+        .map(|_| {
+            let (session, ring, kick) = TestSession::new(attachment.volume());
+            ring.waiting.store(usize::MAX / 2, SeqCst);
+            (core.add_session(session).unwrap_or_else(|_| unreachable!()), ring, kick)
+        })
+        .collect();
+    shut.store(false, SeqCst);
+    for (_, ring, _) in &sessions {
+        wait_until("each is served", || ring.published.load(SeqCst) > 100);
+    }
+    sessions.iter().for_each(|(_, ring, _)| ring.waiting.store(0, SeqCst));
+    sessions.iter().for_each(|(id, ..)| drop(core.remove_session(*id)));
+    drop(attachment);
+    core.stop();
+}
+
+#[test]
 fn a_cpu_that_is_not_there_is_an_error_that_names_it() {
     let error = CoreHandle::spawn(CoreId(1023)).err().unwrap().to_string();
     assert!(error.contains("CPU 1023") && error.contains("-m"), "{error}");

@@ -29,6 +29,10 @@ const FLAGS: u32 = 0;
 const IDX: u32 = 1;
 const HEADS: u32 = 2;
 
+/// Descriptors after which a take ends, so that a guest of endless chains does not keep a core
+/// from the others. The rest of the chains are for the next take.
+const STEPS_PER_TAKE: usize = 1024;
+
 /// Heads in a cache line.
 const HEADS_PER_LINE: usize = 32;
 
@@ -194,10 +198,13 @@ impl SplitQueue {
     /// are, are fetched ahead.
     fn walk(&mut self, batch: &mut Batch) {
         let Batch { records, spans } = batch;
-        let mut taken = 0_usize;
+        let (mut taken, mut steps) = (0_usize, 0_usize);
         for record in records.iter_mut() {
+            if steps >= STEPS_PER_TAKE {
+                break;
+            }
             let first = spans.len();
-            match self.walk_one(record, spans) {
+            match self.walk_one(record, spans, &mut steps) {
                 Ok(()) => {}
                 Err(Stop::Fault(fault)) => {
                     spans.truncate(first);
@@ -216,19 +223,27 @@ impl SplitQueue {
     }
 
     #[inline]
-    fn walk_one(&mut self, record: &mut Record, spans: &mut Vec<luge_memory::Span>) -> Result<(), Stop> {
+    fn walk_one(
+        &mut self,
+        record: &mut Record,
+        spans: &mut Vec<luge_memory::Span>,
+        steps: &mut usize,
+    ) -> Result<(), Stop> {
         let first = spans.len();
+        let steps_max = steps_max(self.size);
         let mut walk = Walk {
             memory: &self.memory,
             hint: &mut self.hint,
             spans,
             first,
             writable: None,
-            steps: steps_max(self.size),
+            steps: steps_max,
             bytes: 0,
             fault: None,
         };
-        walk.run(&self.rings.descriptors, record.descriptor)?;
+        let outcome = walk.run(&self.rings.descriptors, record.descriptor);
+        *steps = steps.saturating_add(steps_max.saturating_sub(walk.steps).into());
+        outcome?;
         let fault: Option<Fault> = walk.fault;
         let end = walk.spans.len();
         let writable = walk.writable.unwrap_or(end);

@@ -315,3 +315,17 @@ fn memory_can_be_added_under_a_running_queue() {
     pair.driver.add(&[piece], Form::Direct).unwrap();
     assert_eq!(pair.take_one(), (None, vec![], vec![4]));
 }
+
+#[test]
+fn a_take_ends_early_where_chains_are_endless() {
+    let mut pair = Pair::new(64, Notifications::Flags, 0);
+    let itself = Descriptor { flags: DescriptorFlags(DescriptorFlags::NEXT.into()), ..Descriptor::default() };
+    pair.driver.write_descriptor(0, itself);
+    (0..64).for_each(|_| pair.driver.push_head(0));
+    // 128 steps each, of 1024 a take.
+    for _ in 0..8 {
+        assert_eq!(pair.take(), 8);
+        assert!((0..8).all(|at| pair.batch.chain(at).unwrap().fault == Some(Fault::Steps)));
+    }
+    assert_eq!(pair.take(), 0);
+}
