@@ -52,6 +52,13 @@ pub struct Latency {
 }
 
 impl Report {
+    /// As one JSON object, with the field names above.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Numbers, strings and structures of them: it cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
     pub(crate) fn new(options: &Options, measured: Measured, distance: Option<f64>) -> Self {
         let ios = measured.reads + measured.writes;
         let (count, seconds) = (ios.max(1) as f64, measured.elapsed.as_secs_f64());

@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Serve),
     /// Call an RPC method of a running Luge
     Rpc(Rpc),
+    /// Load a vhost-user-blk disk with requests, and measure
+    Bench(Bench),
 }
 
 /// `luge serve`.
@@ -72,6 +74,19 @@ pub struct Rpc {
     /// Its parameters, as a JSON object; `-` reads them from standard input
     #[arg(value_name = "JSON")]
     pub params: Option<String>,
+}
+
+/// `luge bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It works against any vhost-user-blk server. `target CPU per I/O` is what all the server's threads
+spent; a generator that is 100 % busy is itself the limit.
+
+Example: luge bench /run/luge/vhost.0 --rw randread --bs 512 --iodepth 128 --runtime 10")]
+pub struct Bench {
+    /// What to do
+    #[command(flatten)]
+    pub options: luge_bench::Options,
 }
 
 #[cfg(test)]

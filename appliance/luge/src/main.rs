@@ -1,12 +1,13 @@
 //! Luge: NVMe SSDs, driven from user space, served as disks to virtual machines.
 //!
-//! - `cli`: what was typed; `serve`, `call`: what it means. `boot`: what PID 1 does.
+//! - `cli`: what was typed; `serve`, `call`, `bench`: what it means. `boot`: what PID 1 does.
 //! - `appliance`: everything that runs, from a plan.
 //! - `control`: the one thread that owns what exists.
 //! - `methods`: what can be asked of it. `relay`: what VMs say.
 //! - `config`, `cpus`, `hugepages`, `log`: what the plan is made of.
 
 mod appliance;
+mod bench;
 mod boot;
 mod call;
 mod cli;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args).map_err(|error| error.to_string()),
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
+        Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +45,6 @@ fn main() -> ExitCode {
 /// Whether this is the appliance. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
-    let is_command = typed.is_some_and(|word| word == "serve" || word == "rpc");
+    let is_command = typed.is_some_and(|word| word == "serve" || word == "rpc" || word == "bench");
     rustix::process::getpid().is_init() && !is_command
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod bad_input;
+mod bench;
 mod command_line;
 mod configuration;
 mod daemon;
