@@ -208,6 +208,15 @@ fn a_fault_that_no_channel_sees_is_noticed_all_the_same() {
 }
 
 #[test]
+fn an_ssd_that_stopped_by_itself_is_reset() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    rig.ssd.stop();
+    Rig::until("it was reset", || rig.ssd.account().controller_resets == 1);
+    works_again(&rig, &mut *channel);
+}
+
+#[test]
 fn a_channel_is_dropped_in_the_middle_of_a_fault_and_its_queue_serves_again() {
     let rig = Rig::new(Script { queue_pairs: 1, ..Script::default() });
     let mut channel = rig.channel();

@@ -107,6 +107,11 @@ impl ScriptedSsd {
         self.lock().status |= 2;
     }
 
+    /// CSTS.RDY becomes 0.
+    pub fn stop(&self) {
+        self.lock().status &= !1;
+    }
+
     /// What it has seen.
     #[must_use]
     pub fn account(&self) -> Account {
