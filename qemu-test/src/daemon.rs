@@ -24,13 +24,24 @@ pub struct Serve {
     pub cpu_mask: String,
     /// Hugepage memory in MiB.
     pub memory_mib: u32,
+    /// Hugepage memory in MiB that it leaves to its virtual machines.
+    pub spare_memory_mib: u32,
     /// More arguments.
     pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for Serve {
     fn default() -> Self {
-        Self { name: "luge".to_owned(), cpu_mask: "0x1".to_owned(), memory_mib: 64, arguments: Vec::new() }
+        Self {
+            name: "luge".to_owned(),
+            cpu_mask: "0x1".to_owned(),
+            memory_mib: 64,
+            spare_memory_mib: 0,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -42,13 +53,14 @@ impl Serve {
     pub fn start(&self, bench: &Bench<'_>) -> Result<Daemon, TestError> {
         // Pages are free until the daemon has them: whoever looks meanwhile counts them, too.
         let _alone = bench.lab().lock("hugepages")?;
-        provide_hugepages(self.memory_mib)?;
+        provide_hugepages(self.memory_mib + self.spare_memory_mib)?;
         let folder = bench.path(&self.name);
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
         let socket = folder.join("rpc.sock");
         let mut command = Command::new(bench.lab().luge()?);
         command.arg("serve").arg("-S").arg(&folder).arg("-r").arg(&socket);
         command.args(["-m", &self.cpu_mask, "-s", &self.memory_mib.to_string()]).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start(&self.name, command, &bench.log(&self.name))?;
         let rpc = connect(&mut process, &socket)?;
         Ok(Daemon { process, rpc, folder })

@@ -5,8 +5,7 @@
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
-use crate::machine::Running;
-use crate::sled;
+use crate::sled::Sled;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -77,10 +76,10 @@ impl GuestWitness {
     ///
     /// # Errors
     /// It did not, or did not say what it should have.
-    pub fn hear(sled: &Running) -> Result<Self, TestError> {
-        let console = &sled.process.output;
+    pub fn hear(sled: &Sled) -> Result<Self, TestError> {
+        let console = &sled.running.process.output;
         let failed = || TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() };
-        sled::ready(sled)?;
+        sled.ready()?;
         let ends = ["LUGE-GUEST done status=", "VM vm0 is crashed"];
         match console.wait_any(&ends, Deadline::within(WORK_SECONDS))? {
             (0, status) if status == "0" => Self::read(&console.text()).ok_or_else(failed),

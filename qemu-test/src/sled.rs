@@ -1,13 +1,12 @@
-//! The appliance in a machine: its image, its SSDs behind an IOMMU, and its configuration.
+//! The appliance in a machine: its image, its SSDs behind an IOMMU, its configuration, and a
+//! person at its serial console.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
 use crate::lab::Bench;
 use crate::machine::{Boot, Iommu, Machine, Running, Ssd};
-use luge_image::Artifacts;
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 
 /// The name under which the sled looks for its configuration in QEMU's firmware device.
@@ -15,6 +14,9 @@ const CONFIGURATION: &str = "opt/luge/config";
 
 /// How long firmware, kernel and all of the sled's phases may take.
 const BOOT_SECONDS: u32 = 300;
+
+/// How long a command at the console may take.
+const ANSWER_SECONDS: u32 = 120;
 
 /// How long draining, flushing and powering off may take.
 const POWER_OFF_SECONDS: u32 = 120;
@@ -28,68 +30,134 @@ pub const SECOND_SSD: &str = "0000:00:11.0";
 /// How much memory the appliance gets: itself, its hugepages, and a VM.
 const MEMORY_MIB: u32 = 1536;
 
-/// A sled to be started.
+/// The machine of a sled that is booted directly, with an IOMMU and these SSDs.
+///
+/// # Errors
+/// The image does not build, or the configuration cannot be written.
+pub fn machine(bench: &Bench<'_>, ssds: Vec<Ssd>, configuration: &Value) -> Result<Machine, TestError> {
+    let image = bench.lab().image()?;
+    let boot = Boot::Kernel { kernel: image.kernel, initramfs: image.initramfs, arguments: String::new() };
+    let file = bench.path("luge.json");
+    fs::write(&file, format!("{configuration:#}\n")).doing(|| format!("writing {}", file.display()))?;
+    Ok(Machine {
+        cpus: 2,
+        memory_mib: MEMORY_MIB,
+        iommu: Iommu::Intel,
+        ssds,
+        firmware_files: vec![(CONFIGURATION.to_owned(), file)],
+        ..Machine::new("sled", boot)
+    })
+}
+
+/// A sled that runs. Dropping it cuts its power.
 pub struct Sled {
-    /// The machine it is, ready to be changed.
-    pub machine: Machine,
+    /// The machine.
+    pub running: Running,
 }
 
 impl Sled {
-    /// A sled that is booted directly, with an IOMMU and these SSDs.
-    ///
-    /// # Errors
-    /// Its configuration cannot be written.
-    pub fn new(
-        bench: &Bench<'_>,
-        artifacts: &Artifacts,
-        ssds: Vec<Ssd>,
-        configuration: &Value,
-    ) -> Result<Self, TestError> {
-        let boot = Boot::Kernel {
-            kernel: artifacts.kernel.clone(),
-            initramfs: artifacts.initramfs.clone(),
-            arguments: String::new(),
-        };
-        let firmware_files = vec![(CONFIGURATION.to_owned(), write(bench, configuration)?)];
-        let sled = Machine::new("sled", boot);
-        let machine =
-            Machine { cpus: 2, memory_mib: MEMORY_MIB, iommu: Iommu::Intel, ssds, firmware_files, ..sled };
-        Ok(Self { machine })
-    }
-
-    /// Boots it.
+    /// Starts the machine of a sled.
     ///
     /// # Errors
     /// QEMU does not start.
-    pub fn start(&self, bench: &Bench<'_>) -> Result<Running, TestError> {
-        self.machine.start(bench)
+    pub fn start(bench: &Bench<'_>, machine: &Machine) -> Result<Self, TestError> {
+        Ok(Self { running: machine.start(bench)? })
+    }
+
+    /// Waits until it has booted; returns what it says about faults, nothing being good news.
+    ///
+    /// # Errors
+    /// It did not boot.
+    pub fn booted(&self) -> Result<String, TestError> {
+        let console = &self.running.process.output;
+        let after = console.wait_line("luge: ready after ", Deadline::within(BOOT_SECONDS))?;
+        Ok(after.split_once(" ms").map(|(_, faults)| faults.to_owned()).unwrap_or_default())
+    }
+
+    /// Waits until it has booted without a fault.
+    ///
+    /// # Errors
+    /// It did not, or not without.
+    pub fn ready(&self) -> Result<(), TestError> {
+        if self.booted()?.is_empty() {
+            return Ok(());
+        }
+        Err(TestError::Confused {
+            who: "the sled's boot".to_owned(),
+            said: self.running.process.output.tail(),
+        })
+    }
+
+    /// Types a command at the console and returns its result.
+    ///
+    /// # Errors
+    /// It was refused, or not answered.
+    pub fn call(&mut self, method: &str, params: &Value) -> Result<Value, TestError> {
+        self.running.process.output.forget();
+        self.running.process.send(format!("{method} {params} --json\r").as_bytes())?;
+        let deadline = Deadline::within(ANSWER_SECONDS);
+        let answer = self.running.process.output.wait(method, deadline, |text| {
+            let text = String::from_utf8_lossy(text);
+            Some((0, answer_in(&text)?))
+        })?;
+        let refused = |answer| TestError::Refused { command: method.to_owned(), answer };
+        answer.map_err(refused)
+    }
+
+    /// Presses the power button and waits for the sled's orderly end.
+    ///
+    /// # Errors
+    /// It did not end.
+    pub fn power_off(mut self) -> Result<ExitStatus, TestError> {
+        self.running.qmp.power_button()?;
+        self.ended()
+    }
+
+    /// Waits for the sled's end.
+    ///
+    /// # Errors
+    /// It did not end.
+    pub fn ended(&mut self) -> Result<ExitStatus, TestError> {
+        self.running.process.wait(Deadline::within(POWER_OFF_SECONDS))
     }
 }
 
-/// Waits until the sled has booted without a fault.
-///
-/// # Errors
-/// It did not, or not without.
-pub fn ready(sled: &Running) -> Result<(), TestError> {
-    let console = &sled.process.output;
-    let after = console.wait_line("luge: ready after ", Deadline::within(BOOT_SECONDS))?;
-    if after.contains("fault") {
-        return Err(TestError::Confused { who: "the sled's boot".to_owned(), said: console.tail() });
+/// The answer to a command: a whole JSON value that fills its lines, or a line of error. The
+/// log may say something before it, but never in the middle of it.
+fn answer_in(text: &str) -> Option<Result<Value, Value>> {
+    let starts = text.match_indices('\n').map(|(at, _)| &text[at + 1..]);
+    starts.into_iter().find_map(|rest| {
+        if let Some(error) = rest.strip_prefix("error: ") {
+            return error.split_once('\n').map(|(reason, _)| Err(Value::String(reason.to_owned())));
+        }
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        let value = values.next()?.ok()?;
+        rest[values.byte_offset()..].starts_with('\n').then_some(Ok(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_is_found_among_the_words_of_the_log() {
+        let text = "luge> vm_get_vms {} --json\n[    2.1] usb 1: new\n2026-11-21T07 INFO x\n[\n  {\n    \"a\": 1\n  }\n]\nluge> ";
+        assert_eq!(answer_in(text), Some(Ok(json!([{ "a": 1 }]))));
+        assert_eq!(answer_in("luge> vm_start {} --json\ntrue\nluge> "), Some(Ok(json!(true))));
     }
-    Ok(())
-}
 
-/// Presses the power button and waits for the sled's orderly end.
-///
-/// # Errors
-/// It did not end.
-pub fn power_off(mut sled: Running) -> Result<ExitStatus, TestError> {
-    sled.qmp.power_button()?;
-    sled.process.wait(Deadline::within(POWER_OFF_SECONDS))
-}
+    #[test]
+    fn half_an_answer_is_none() {
+        assert_eq!(answer_in("luge> x {\"a\": 1} --json\n[\n  {\n"), None);
+        assert_eq!(answer_in("luge> x {} --json\ntru"), None);
+        assert_eq!(answer_in("luge> x {} --json\nerror: no su"), None);
+    }
 
-fn write(bench: &Bench<'_>, configuration: &Value) -> Result<PathBuf, TestError> {
-    let path = bench.path("luge.json");
-    fs::write(&path, format!("{configuration:#}\n")).doing(|| format!("writing {}", path.display()))?;
-    Ok(path)
+    #[test]
+    fn a_refusal_is_an_error_with_its_reason() {
+        let text = "luge> x {} --json\nerror: no such thing (code -19)\nluge> ";
+        assert_eq!(answer_in(text), Some(Err(json!("no such thing (code -19)"))));
+    }
 }

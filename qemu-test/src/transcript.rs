@@ -155,8 +155,14 @@ impl Transcript {
         self.shared.lock().echo = true;
     }
 
-    /// Waits until `find` finds something behind the cursor, and moves the cursor past it.
-    fn wait<T>(
+    /// From now on, only what will be said is looked at.
+    pub(crate) fn forget(&self) {
+        let mut state = self.shared.lock();
+        state.cursor = state.text.len();
+    }
+
+    /// Waits until `find_in` finds something behind the cursor, and moves the cursor past it.
+    pub(crate) fn wait<T>(
         &self,
         wanted: &str,
         deadline: Deadline,

@@ -16,7 +16,7 @@ mod terminal;
 use clap::Parser;
 use host_ssd::HostSsd;
 use luge_image::Progress;
-use luge_qemu_test::{Bench, GuestWitness, Lab, Running, Sled, Ssd, TestError, selftest, sled};
+use luge_qemu_test::{Bench, GuestWitness, Lab, Sled, Ssd, TestError, selftest, sled};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -77,24 +77,23 @@ fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestE
         None => Some(Ssd::create(bench.path("ssd.img"), SSD_MIB)?),
     };
     let sled = start(&bench, ssd.clone(), host_ssd)?;
-    sled.process.output.show();
+    sled.running.process.output.show();
     let witness = GuestWitness::hear(&sled)?;
     let matched = judge(&witness, ssd.as_ref())?;
     if arguments.exit || !std::io::stdin().is_terminal() {
-        sled::power_off(sled)?;
+        sled.power_off()?;
     } else {
         terminal::hand_over(sled)?;
     }
     Ok(matched)
 }
 
-fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<Running, TestError> {
-    let image = bench.lab().image()?;
+fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<Sled, TestError> {
     let configuration = selftest::configuration(sled::FIRST_SSD);
-    let mut sled = Sled::new(bench, &image, ssd.into_iter().collect(), &configuration)?;
-    sled.machine.host_device = host_ssd.map(HostSsd::address);
+    let mut machine = sled::machine(bench, ssd.into_iter().collect(), &configuration)?;
+    machine.host_device = host_ssd.map(HostSsd::address);
     eprintln!("booting the sled ({}) ...", bench.lab().accelerator()?.name());
-    sled.start(bench)
+    Sled::start(bench, &machine)
 }
 
 /// Compares what the VM found with the SSD's content, and says so.

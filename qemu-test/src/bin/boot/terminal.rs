@@ -2,7 +2,7 @@
 //!
 //! Invariant: the terminal is as it was when this ends, however it ends.
 
-use luge_qemu_test::{Deadline, Running, TestError, sled};
+use luge_qemu_test::{Sled, TestError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Stdin, stdin};
@@ -10,23 +10,20 @@ use std::io::{IsTerminal, Stdin, stdin};
 /// Ctrl-]: leaves the console, as in telnet and virsh.
 const LEAVE: u8 = 0x1d;
 
-/// How long QEMU may take to end when the sled has powered off.
-const END_SECONDS: u32 = 60;
-
 /// Connects the terminal with the sled's console until the sled powers off or the person
 /// leaves, which powers it off.
-pub(crate) fn hand_over(mut sled: Running) -> Result<(), TestError> {
+pub(crate) fn hand_over(mut sled: Sled) -> Result<(), TestError> {
     eprintln!("\r\nthis is the sled's console: `help` lists its commands; Ctrl-] powers it off and leaves\r");
     let raw = RawTerminal::enter(stdin())?;
-    sled.process.send(b"\r")?;
+    sled.running.process.send(b"\r")?;
     let left = talk(&mut sled, &raw)?;
     drop(raw);
     match left {
         Left::ByPerson => {
             eprintln!("\npowering the sled off ...");
-            sled::power_off(sled).map(drop)
+            sled.power_off().map(drop)
         }
-        Left::ByItself => sled.process.wait(Deadline::within(END_SECONDS)).map(drop),
+        Left::ByItself => sled.ended().map(drop),
     }
 }
 
@@ -46,11 +43,13 @@ enum Left {
     ByItself,
 }
 
-fn talk(sled: &mut Running, raw: &RawTerminal) -> Result<Left, TestError> {
+fn talk(sled: &mut Sled, raw: &RawTerminal) -> Result<Left, TestError> {
     let mut buffer = [0; 256];
     loop {
-        let mut awaited =
-            [PollFd::new(&raw.terminal, PollFlags::IN), PollFd::new(sled.process.handle(), PollFlags::IN)];
+        let mut awaited = [
+            PollFd::new(&raw.terminal, PollFlags::IN),
+            PollFd::new(sled.running.process.handle(), PollFlags::IN),
+        ];
         rustix::io::retry_on_intr(|| poll(&mut awaited, None)).map_err(failed)?;
         let (typed, ended) = (!awaited[0].revents().is_empty(), !awaited[1].revents().is_empty());
         if ended {
@@ -62,7 +61,7 @@ fn talk(sled: &mut Running, raw: &RawTerminal) -> Result<Left, TestError> {
             if keys.is_empty() || keys.contains(&LEAVE) {
                 return Ok(Left::ByPerson);
             }
-            sled.process.send(keys)?;
+            sled.running.process.send(keys)?;
         }
     }
 }
