@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_appliances_fragment_keeps_block_devices_modules_and_unprotected_dma_out() {
-        let fragment = Fragment::parse(crate::kernel::FRAGMENT);
+        let fragment = Fragment::parse(crate::kernel::APPLIANCE.fragment);
         for absent in ["CONFIG_BLOCK", "CONFIG_MODULES", "CONFIG_VFIO_NOIOMMU", "CONFIG_INET"] {
             assert_eq!(fragment.options.get(absent), Some(&None), "{absent}");
         }

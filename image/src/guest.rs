@@ -1,22 +1,24 @@
-//! A small Linux guest: Debian's own kernel, busybox, and ext4's tools.
+//! A small Linux guest: a kernel, busybox, and ext4's tools.
 //!
 //! It is the independent witness of the disks we serve: nothing in it is ours
-//! but the scripts that say what to do. Tests run it against `luge serve`, and
-//! the VM pack carries it into the appliance.
+//! but the scripts that say what to do. It comes in two forms. Tests of
+//! `luge serve` run Debian's own kernel. The VM pack has a kernel of few options,
+//! and nothing in it is compressed: it also has to boot where the appliance is
+//! emulated itself, and every instruction costs a hundred.
 
 use crate::apt::{self, Apt, Reach};
 use crate::cache::{Cache, Key, Wanted, Workshop};
 use crate::cpio::Cpio;
 use crate::error::{Doing, ImageError};
 use crate::host::{self, tool};
-use crate::initramfs;
 use crate::progress::Progress;
 use crate::qemu_root::QemuRoot;
+use crate::{initramfs, kernel};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Stands for the newest kernel of the release that is built for virtual machines.
+/// Debian's kernel: stands for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// What that kernel has as modules and the guest needs, in order of loading.
 const MODULES: [&str; 1] = ["kernel/drivers/block/virtio_blk.ko.xz"];
@@ -35,30 +37,41 @@ const SCRIPTS: [(&str, &str); 2] = [
 /// `luge.guest=selftest` or `luge.guest=shell`; `guest/init` lists the other words.
 #[derive(Debug, Clone)]
 pub struct GuestKit {
-    /// A stock Debian kernel (bzImage).
+    /// The kernel: Debian's bzImage, or an ELF file in the VM pack's form. QEMU's `-kernel` takes both.
     pub kernel: PathBuf,
-    /// The initramfs, zstd.
+    /// The initramfs.
     pub initramfs: PathBuf,
 }
 
 impl GuestKit {
-    /// Finds the guest in the cache, or makes it.
+    /// The guest with Debian's kernel; made when it is not in the cache.
     pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
         host::ensure("the guest", &[host::FETCHING, host::IMAGE], cache, progress)?;
         let root = QemuRoot::prepare(cache, progress)?;
         let apt = Apt::open(cache, progress)?;
         let package = apt.first_dependency(KERNEL_PACKAGE)?;
-        let mut key = Key::new()
-            .with("recipe", include_bytes!("guest.rs"))
-            .with("root", root.path("").as_os_str().as_bytes())
-            .with(&package, apt.candidate(&package)?.as_bytes())
-            .with("init", INIT.as_bytes());
-        for (name, text) in SCRIPTS {
-            key = key.with(name, text.as_bytes());
-        }
+        let key = recipe(&root).with(&package, apt.candidate(&package)?.as_bytes());
         let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
-        let entry = cache.entry(&wanted, progress, |workshop| build(&apt, &package, &root, workshop))?;
+        let entry = cache.entry(&wanted, progress, |workshop| {
+            let modules = debian_kernel(&apt, &package, workshop)?;
+            let archive = tree(&root, &modules, workshop)?;
+            initramfs::compress(&archive, &workshop.out.join("initramfs.zst"), |command| {
+                workshop.run(command)
+            })
+        })?;
         Ok(Self { kernel: entry.join("vmlinuz"), initramfs: entry.join("initramfs.zst") })
+    }
+
+    /// The guest in the VM pack's form.
+    pub(crate) fn for_pack(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
+        let root = QemuRoot::prepare(cache, progress)?;
+        let kernel = kernel::GUEST.build(cache, progress)?;
+        let wanted = Wanted { name: "guest-tree", what: "preparing the VM pack's guest", key: recipe(&root) };
+        let entry = cache.entry(&wanted, progress, |workshop| {
+            let file = workshop.out.join("initramfs");
+            fs::write(&file, tree(&root, &[], workshop)?).doing(|| format!("writing {}", file.display()))
+        })?;
+        Ok(Self { kernel, initramfs: entry.join("initramfs") })
     }
 
     /// A copy of the initramfs at `to` that has one script more, for `luge.guest=NAME`.
@@ -71,30 +84,50 @@ impl GuestKit {
     }
 }
 
-fn build(apt: &Apt<'_>, package: &str, root: &QemuRoot, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+/// What both forms are made from.
+fn recipe(root: &QemuRoot) -> Key {
+    let key = Key::new()
+        .with("recipe", include_bytes!("guest.rs"))
+        .with("cpio", include_bytes!("cpio.rs"))
+        .with("root", root.path("").as_os_str().as_bytes())
+        .with("init", INIT.as_bytes());
+    SCRIPTS.iter().fold(key, |key, (name, text)| key.with(name, text.as_bytes()))
+}
+
+/// Fetches Debian's kernel into the entry; returns the modules the guest needs, unpacked, in order of loading.
+fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Result<Vec<PathBuf>, ImageError> {
     apt.fetch(&[package], Reach::Alone, &workshop.scratch)?;
     let debian = workshop.scratch.join("debian");
     apt::unpack_all(&workshop.scratch, &debian, |command| workshop.run(command))?;
     let release = package.trim_start_matches("linux-image-");
     let vmlinuz = debian.join("boot").join(format!("vmlinuz-{release}"));
     fs::copy(&vmlinuz, workshop.out.join("vmlinuz")).doing(|| format!("reading {}", vmlinuz.display()))?;
+    let modules = debian.join("usr/lib/modules").join(release);
+    let packed: Vec<PathBuf> = MODULES.iter().map(|module| modules.join(module)).collect();
+    workshop.run(tool("xz").args(["--decompress", "--keep"]).args(&packed))?;
+    Ok(packed.iter().map(|path| path.with_extension("")).collect())
+}
 
+/// The guest's file tree, as an archive.
+fn tree(root: &QemuRoot, modules: &[PathBuf], workshop: &Workshop<'_>) -> Result<Vec<u8>, ImageError> {
     let mut cpio = Cpio::new();
     for folder in ["proc", "sys", "tmp", "mnt", "run", "etc"] {
         cpio.folder(folder)?;
     }
     initramfs::devices(&mut cpio)?;
     add_busybox(&mut cpio, root, workshop)?;
-    add_modules(&mut cpio, &debian.join("usr/lib/modules").join(release), workshop)?;
     for program in PROGRAMS {
         add_program(&mut cpio, &format!("/sbin/{program}"), root, workshop)?;
+    }
+    for (n, module) in modules.iter().enumerate() {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        cpio.copy(&format!("/lib/modules/{n}-{name}"), module)?;
     }
     cpio.file("/init", 0o755, INIT.as_bytes())?;
     for (name, text) in SCRIPTS {
         cpio.file(&format!("/scripts/{name}"), 0o755, text.as_bytes())?;
     }
-    let archive = cpio.finish()?;
-    initramfs::compress(&archive, &workshop.out.join("initramfs.zst"), |command| workshop.run(command))
+    cpio.finish()
 }
 
 fn add_busybox(cpio: &mut Cpio, root: &QemuRoot, workshop: &Workshop<'_>) -> Result<(), ImageError> {
@@ -103,18 +136,6 @@ fn add_busybox(cpio: &mut Cpio, root: &QemuRoot, workshop: &Workshop<'_>) -> Res
     let applets = workshop.output(tool(&busybox.to_string_lossy()).arg("--list"))?;
     for applet in applets.lines().filter(|applet| *applet != "busybox" && !PROGRAMS.contains(applet)) {
         cpio.link(&format!("/bin/{applet}"), "busybox")?;
-    }
-    Ok(())
-}
-
-/// Modules, unpacked, under names that sort in the order of loading.
-fn add_modules(cpio: &mut Cpio, modules: &Path, workshop: &Workshop<'_>) -> Result<(), ImageError> {
-    for (n, module) in MODULES.iter().enumerate() {
-        let path = modules.join(module);
-        workshop.run(tool("xz").args(["--decompress", "--keep"]).arg(&path))?;
-        let plain = path.with_extension("");
-        let name = plain.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        cpio.copy(&format!("/lib/modules/{n}-{name}"), &plain)?;
     }
     Ok(())
 }

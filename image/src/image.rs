@@ -52,7 +52,7 @@ impl ImageBuilder {
         }
         host::ensure("the image", &[host::FETCHING, host::KERNEL, host::IMAGE], cache, progress)?;
         let parts = Parts {
-            kernel: kernel::build(cache, progress)?,
+            kernel: kernel::APPLIANCE.build(cache, progress)?,
             stub: QemuRoot::prepare(cache, progress)?.path("usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
             vm_pack: self.vm_pack.then(|| vm_pack::build(cache, progress)).transpose()?,
             luge: luge::build_luge(cache, progress)?,

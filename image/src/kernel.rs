@@ -1,5 +1,7 @@
-//! The appliance's kernel: Linux 6.12 from Debian's source package, configured
-//! by `buildroot/kernel/appliance.fragment` and by nothing else.
+//! The two kernels: the appliance's, and that of the small guest in the VM pack.
+//!
+//! Both are Linux 6.12 from Debian's source package, each configured by its own
+//! fragment under `buildroot/kernel` and by nothing else.
 
 use crate::apt::{self, Apt, Reach};
 use crate::cache::{Cache, Key, Wanted, Workshop};
@@ -14,36 +16,78 @@ use std::process::Command;
 /// Debian's package of the kernel's source.
 const PACKAGE: &str = "linux-source-6.12";
 
-/// The options we ask for.
-pub(crate) const FRAGMENT: &str = include_str!("../../buildroot/kernel/appliance.fragment");
+/// A kernel to be built.
+pub(crate) struct Kernel {
+    /// The cache's name for it.
+    name: &'static str,
+    /// The step, for a person.
+    what: &'static str,
+    /// The options it is asked to have.
+    pub(crate) fragment: &'static str,
+    /// What `make` is told to make, and where that lies.
+    target: &'static str,
+    product: &'static str,
+}
+
+/// The appliance's kernel, as a bzImage.
+pub(crate) const APPLIANCE: Kernel = Kernel {
+    name: "kernel",
+    what: "building the kernel (some minutes)",
+    fragment: include_str!("../../buildroot/kernel/appliance.fragment"),
+    target: "bzImage",
+    product: "arch/x86/boot/bzImage",
+};
+
+/// The kernel of the VM pack's guest, as an ELF file that a VMM starts without unpacking (PVH).
+pub(crate) const GUEST: Kernel = Kernel {
+    name: "guest-kernel",
+    what: "building the guest's kernel (some minutes)",
+    fragment: include_str!("../../buildroot/kernel/guest.fragment"),
+    target: "vmlinux",
+    product: "vmlinux",
+};
 
 /// Parts of the source that an x86-64 build never reads.
 const UNREAD: [&str; 3] = ["drivers/gpu/drm/amd/include", "tools/testing", "Documentation/translations"];
 
-/// Finds the kernel in the cache, or builds it; returns the path of its `bzImage`.
-pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
-    host::ensure("the kernel", &[host::FETCHING, host::KERNEL], cache, progress)?;
-    let apt = Apt::open(cache, progress)?;
-    let key = Key::new()
-        .with("recipe", include_bytes!("kernel.rs"))
-        .with("fragment", FRAGMENT.as_bytes())
-        .with(PACKAGE, apt.candidate(PACKAGE)?.as_bytes());
-    let wanted = Wanted { name: "kernel", what: "building the kernel (some minutes)", key };
-    let entry = cache.entry(&wanted, progress, |workshop| compile(&apt, workshop))?;
-    Ok(entry.join("bzImage"))
-}
-
-fn compile(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
-    let source = unpack(apt, workshop)?;
-    let objects = workshop.scratch.join("objects");
-    configure(&source, &objects, workshop)?;
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    workshop.run(make(&source, &objects).arg(format!("-j{jobs}")).arg("bzImage"))?;
-    for (from, to) in [("arch/x86/boot/bzImage", "bzImage"), (".config", "config")] {
-        let from = objects.join(from);
-        fs::copy(&from, workshop.out.join(to)).doing(|| format!("keeping {}", from.display()))?;
+impl Kernel {
+    /// Finds the kernel in the cache, or builds it; returns the path of its file.
+    pub(crate) fn build(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
+        host::ensure("the kernel", &[host::FETCHING, host::KERNEL], cache, progress)?;
+        let apt = Apt::open(cache, progress)?;
+        let key = Key::new()
+            .with("recipe", include_bytes!("kernel.rs"))
+            .with("fragment", self.fragment.as_bytes())
+            .with(PACKAGE, apt.candidate(PACKAGE)?.as_bytes());
+        let wanted = Wanted { name: self.name, what: self.what, key };
+        let entry = cache.entry(&wanted, progress, |workshop| self.compile(&apt, workshop))?;
+        Ok(entry.join(self.target))
     }
-    Ok(())
+
+    fn compile(&self, apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+        let source = unpack(apt, workshop)?;
+        let objects = workshop.scratch.join("objects");
+        self.configure(&source, &objects, workshop)?;
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        workshop.run(make(&source, &objects).arg(format!("-j{jobs}")).arg(self.target))?;
+        let product = objects.join(self.product);
+        if self.target == "vmlinux" {
+            workshop.run(tool("strip").arg(&product))?;
+        }
+        for (from, to) in [(product, self.target), (objects.join(".config"), "config")] {
+            fs::copy(&from, workshop.out.join(to)).doing(|| format!("keeping {}", from.display()))?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self, source: &Path, objects: &Path, workshop: &Workshop<'_>) -> Result<(), ImageError> {
+        let fragment = workshop.scratch.join("fragment");
+        fs::write(&fragment, self.fragment).doing(|| format!("writing {}", fragment.display()))?;
+        workshop.run(make(source, objects).arg("allnoconfig").env("KCONFIG_ALLCONFIG", &fragment))?;
+        let config = objects.join(".config");
+        let config = fs::read_to_string(&config).doing(|| format!("reading {}", config.display()))?;
+        Fragment::parse(self.fragment).check(&Fragment::parse(&config))
+    }
 }
 
 /// Fetches and unpacks the source; returns its folder.
@@ -59,15 +103,6 @@ fn unpack(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<PathBuf, ImageError>
     // Blocks of the archive are unpacked on all processors.
     workshop.run(tar.arg("--use-compress-program=xz --threads=0"))?;
     Ok(workshop.scratch.join(PACKAGE))
-}
-
-fn configure(source: &Path, objects: &Path, workshop: &Workshop<'_>) -> Result<(), ImageError> {
-    let fragment = workshop.scratch.join("fragment");
-    fs::write(&fragment, FRAGMENT).doing(|| format!("writing {}", fragment.display()))?;
-    workshop.run(make(source, objects).arg("allnoconfig").env("KCONFIG_ALLCONFIG", &fragment))?;
-    let config = objects.join(".config");
-    let config = fs::read_to_string(&config).doing(|| format!("reading {}", config.display()))?;
-    Fragment::parse(FRAGMENT).check(&Fragment::parse(&config))
 }
 
 /// `make` with everything fixed that would make two builds differ.

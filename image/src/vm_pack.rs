@@ -17,9 +17,9 @@ use std::path::PathBuf;
 /// QEMU, in the appliance. It finds its firmware relative to this place.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 /// The small guest's kernel, in the appliance.
-const GUEST_KERNEL: &str = "/usr/share/luge/guest/vmlinuz";
+const GUEST_KERNEL: &str = "/usr/share/luge/guest/kernel";
 /// The small guest's first file system, in the appliance.
-const GUEST_INITRAMFS: &str = "/usr/share/luge/guest/initramfs.zst";
+const GUEST_INITRAMFS: &str = "/usr/share/luge/guest/initramfs";
 
 /// Firmware that a q35 machine with virtio disks loads.
 const FIRMWARE: [&str; 3] =
@@ -28,12 +28,12 @@ const FIRMWARE: [&str; 3] =
 /// Finds the pack in the cache, or makes it; returns the compressed archive.
 pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
     let root = QemuRoot::prepare(cache, progress)?;
-    let guest = GuestKit::prepare(cache, progress)?;
+    let guest = GuestKit::for_pack(cache, progress)?;
     let key = Key::new()
         .with("recipe", include_bytes!("vm_pack.rs"))
         .with("root", root.path("").as_os_str().as_bytes())
-        .with("programs", include_bytes!("guest.rs"))
-        .with("guest", guest.initramfs.as_os_str().as_bytes());
+        .with("guest", guest.initramfs.as_os_str().as_bytes())
+        .with("kernel", guest.kernel.as_os_str().as_bytes());
     let wanted = Wanted { name: "vm-pack", what: "packing QEMU for the appliance", key };
     let entry = cache.entry(&wanted, progress, |workshop| pack(&root, &guest, workshop))?;
     Ok(entry.join("vm-pack.zst"))

@@ -51,8 +51,8 @@ fn virtual_machine() -> Value {
         "cpus": 1,
         "memory_mb": 256,
         "disks": ["vm0.0"],
-        "kernel": "/usr/share/luge/guest/vmlinuz",
-        "initrd": "/usr/share/luge/guest/initramfs.zst",
+        "kernel": "/usr/share/luge/guest/kernel",
+        "initrd": "/usr/share/luge/guest/initramfs",
         "command_line": command_line,
         "console": "log",
     })

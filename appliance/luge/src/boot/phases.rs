@@ -28,7 +28,7 @@ const SOCKETS: &str = "/run/luge/vhost";
 /// Sockets of virtual machines.
 const MACHINES: &str = "/run/luge/vm";
 /// The VM pack's kernel: good enough to try KVM with.
-const TRIAL_KERNEL: &str = "/usr/share/luge/guest/vmlinuz";
+const TRIAL_KERNEL: &str = "/usr/share/luge/guest/kernel";
 
 /// A part of the boot.
 pub struct Phase {
