@@ -75,14 +75,20 @@ impl<'a> Apt<'a> {
         fs::write(self.read_marker(), sources).doing(|| format!("writing {}", self.read_marker().display()))
     }
 
-    /// The version that would be fetched now.
+    /// The version of a package that would be fetched now.
     pub(crate) fn candidate(&self, package: &str) -> Result<String, ImageError> {
-        let policy = self.ask(self.command("apt-cache").args(["policy", package]))?;
-        let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-        match version {
-            Some(version) if version != "(none)" => Ok(version.to_owned()),
-            _ => Err(ImageError::NoPackage { package: package.to_owned() }),
-        }
+        self.candidates(&[package]).map(|versions| versions.concat())
+    }
+
+    /// The versions of packages that would be fetched now, in the same order.
+    pub(crate) fn candidates(&self, packages: &[&str]) -> Result<Vec<String>, ImageError> {
+        let policy = self.ask(self.command("apt-cache").arg("policy").args(packages))?;
+        let known = candidates(&policy);
+        let version = |package: &&str| match known.iter().find(|(name, _)| name == package) {
+            Some((_, version)) => Ok((*version).to_owned()),
+            None => Err(ImageError::NoPackage { package: (*package).to_owned() }),
+        };
+        packages.iter().map(version).collect()
     }
 
     /// The first real package that `package` depends on: what a metapackage stands for.
@@ -166,6 +172,21 @@ const FIXED_OPTIONS: [(&str, &str); 7] = [
     ("Acquire::Retries", "3"),
 ];
 
+/// Names and candidate versions in what `apt-cache policy` says.
+fn candidates(policy: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut package = "";
+    for line in policy.lines() {
+        if let Some(version) = line.trim().strip_prefix("Candidate: ").filter(|version| *version != "(none)")
+        {
+            found.push((package, version));
+        } else if !line.starts_with(' ') {
+            package = line.trim_end_matches(':');
+        }
+    }
+    found
+}
+
 /// Unpacks every `.deb` of a folder over `root`; no script of a package runs.
 pub(crate) fn unpack_all(
     debs: &Path,
@@ -179,4 +200,17 @@ pub(crate) fn unpack_all(
         run(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(root))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_apts_answer_and_packages_without_one_are_left_out() {
+        let policy = "one:\n  Installed: (none)\n  Candidate: 1:2.0-3\n  Version table:\n     1:2.0-3 500\n\
+                      two:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n\
+                      three:\n  Installed: 4\n  Candidate: 5~bpo13+1\n";
+        assert_eq!(candidates(policy), [("one", "1:2.0-3"), ("three", "5~bpo13+1")]);
+    }
 }

@@ -19,6 +19,10 @@ use std::time::{Duration, SystemTime};
 
 /// An entry that nobody used for this long goes when a newer one is made.
 const FORGET_AFTER: Duration = Duration::from_secs(14 * 24 * 3600);
+/// So does one that is not among this many of its kind that were used last, ...
+const KEEP: usize = 8;
+/// ... unless it was used so short a time ago that it may be in use.
+const MAYBE_IN_USE: Duration = Duration::from_secs(3 * 3600);
 
 /// A folder of build results.
 #[derive(Debug, Clone)]
@@ -88,7 +92,7 @@ impl Cache {
         let _lock = self.lock(&name, progress)?;
         if !entry.is_dir() {
             self.make(wanted, &name, progress, build)?;
-            self.forget_old(wanted.name, &entry);
+            self.forget_old(wanted.name);
         }
         Ok(entry)
     }
@@ -112,15 +116,20 @@ impl Cache {
         built.and(cleared)
     }
 
-    /// Removes entries of this name that nobody used for long.
-    fn forget_old(&self, name: &str, keep: &Path) {
+    /// Removes entries of this name that are old or too many.
+    fn forget_old(&self, name: &str) {
         let Ok(entries) = fs::read_dir(self.root.join("entries")) else { return };
         let prefix = format!("{name}-");
-        for entry in entries.flatten().filter(|entry| entry.path() != keep) {
-            let ours = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(is_short_key);
-            if ours && unused_for(&entry.path()) > FORGET_AFTER {
+        let ours = |entry: &fs::DirEntry| {
+            entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(is_short_key)
+        };
+        let mut found: Vec<(Duration, PathBuf)> =
+            entries.flatten().filter(ours).map(|entry| (unused_for(&entry.path()), entry.path())).collect();
+        found.sort();
+        for (rank, (unused, path)) in found.iter().enumerate() {
+            if *unused > FORGET_AFTER || (rank >= KEEP && *unused > MAYBE_IN_USE) {
                 // An entry that stays costs space, nothing else.
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = fs::remove_dir_all(path);
             }
         }
     }
@@ -308,16 +317,34 @@ mod tests {
         assert_eq!(built.load(Ordering::Relaxed), 1);
     }
 
+    fn made(cache: &Cache, content: &str, unused_for: Duration) -> PathBuf {
+        let entry = cache.entry(&wanted(content), &Progress::quiet(), write_result).unwrap();
+        File::open(&entry).unwrap().set_modified(SystemTime::now() - unused_for).unwrap();
+        entry
+    }
+
     #[test]
     fn entries_long_unused_go_when_a_newer_one_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
-        let old = cache.entry(&wanted("a"), &Progress::quiet(), write_result).unwrap();
-        let recent = cache.entry(&wanted("b"), &Progress::quiet(), write_result).unwrap();
-        let long_ago = SystemTime::now() - 2 * FORGET_AFTER;
-        File::open(&old).unwrap().set_modified(long_ago).unwrap();
-        cache.entry(&wanted("c"), &Progress::quiet(), write_result).unwrap();
+        let old = made(&cache, "a", 2 * FORGET_AFTER);
+        let recent = made(&cache, "b", MAYBE_IN_USE / 2);
+        made(&cache, "c", Duration::ZERO);
         assert!(!old.exists());
         assert!(recent.exists());
+    }
+
+    #[test]
+    fn of_many_entries_the_ones_used_last_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let count = u32::try_from(KEEP).unwrap() + 2;
+        let entries: Vec<PathBuf> =
+            (1..=count).map(|n| made(&cache, &format!("entry {n}"), n * 2 * MAYBE_IN_USE)).collect();
+        let newest = made(&cache, "newest", Duration::ZERO);
+        let stay: Vec<bool> = entries.iter().map(|entry| entry.exists()).collect();
+        assert!(newest.exists());
+        assert_eq!(stay.iter().filter(|stays| **stays).count(), KEEP - 1);
+        assert!(stay[0] && !stay[stay.len() - 1], "{stay:?}");
     }
 }

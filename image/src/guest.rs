@@ -50,7 +50,7 @@ impl GuestKit {
         let root = QemuRoot::prepare(cache, progress)?;
         let apt = Apt::open(cache, progress)?;
         let package = apt.first_dependency(KERNEL_PACKAGE)?;
-        let key = recipe(&root).with(&package, apt.candidate(&package)?.as_bytes());
+        let key = recipe(&root).with("kernel", apt.candidate(&package)?.as_bytes());
         let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
         let entry = cache.entry(&wanted, progress, |workshop| {
             let modules = debian_kernel(&apt, &package, workshop)?;

@@ -41,10 +41,9 @@ impl QemuRoot {
     pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
         host::ensure("QEMU", &[host::FETCHING], cache, progress)?;
         let apt = Apt::open(cache, progress)?;
-        let mut key = Key::new().with("recipe", include_bytes!("qemu_root.rs"));
-        for package in PACKAGES {
-            key = key.with(package, apt.candidate(package)?.as_bytes());
-        }
+        let versions = apt.candidates(&PACKAGES)?.join("\n");
+        let key =
+            Key::new().with("recipe", include_bytes!("qemu_root.rs")).with("packages", versions.as_bytes());
         let wanted = Wanted { name: "qemu-root", what: "preparing QEMU", key };
         let root = cache.entry(&wanted, progress, |workshop| build(&apt, workshop))?;
         Ok(Self { root })
