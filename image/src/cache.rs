@@ -48,7 +48,7 @@ impl Cache {
     }
 
     /// A folder of the cache that is not content-addressed; guard it with [`Cache::lock`].
-    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, ImageError> {
+    pub fn folder(&self, name: &str) -> Result<PathBuf, ImageError> {
         let folder = self.root.join(name);
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
         Ok(folder)

@@ -1,8 +1,9 @@
 //! The dependencies: licences, sources, versions and, where its database can be had, advisories.
 
 use crate::log::{Failure, Log};
-use crate::steps::{cargo, target_folder};
+use crate::steps::cargo;
 use crate::tally::Tally;
+use luge_image::Cache;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -22,12 +23,14 @@ pub(crate) fn check(log: &mut Log) -> Result<Tally, Failure> {
     Ok(Tally::PASSED)
 }
 
-/// The program: the machine's own, or ours beside the build.
+/// The program: the machine's own, or ours in the cache.
 fn installed(log: &mut Log) -> Result<PathBuf, Failure> {
     if log.run(Command::new("cargo-deny").arg("--version")).is_ok() {
         return Ok(PathBuf::from("cargo-deny"));
     }
-    let tools = target_folder().join("tools");
+    let tools = Cache::open().and_then(|cache| cache.folder("tools"));
+    let tools = tools.map_err(|error| Failure::new(error.to_string()))?;
+    let tools = tools.join(format!("cargo-deny-{VERSION}"));
     let deny = tools.join("bin/cargo-deny");
     if !deny.exists() {
         println!("dependencies: installing cargo-deny {VERSION} in {} ...", tools.display());
