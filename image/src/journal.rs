@@ -4,6 +4,7 @@
 //! progress. A program that fails becomes an error with the log's tail.
 
 use crate::error::{Doing, ImageError};
+use crate::host::WATCHED;
 use crate::progress::Step;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -94,9 +95,13 @@ fn not_started(command: &Command, source: std::io::Error) -> ImageError {
 
 /// The program and its first three arguments, enough to know it by.
 fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
-    let arguments = command.get_args().take(3);
-    std::iter::once(program).chain(arguments).map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    if words.iter().zip(WATCHED).all(|(word, watched)| word == watched) {
+        words.drain(..WATCHED.len().min(words.len()));
+    }
+    words.truncate(4);
+    words.join(" ")
 }
 
 fn tail(log: &Path) -> String {
@@ -127,6 +132,13 @@ mod tests {
         assert!(error.contains("bad") && error.contains("line 40"), "{error}");
         assert!(!error.contains("line 10\n"), "only the tail belongs in the message: {error}");
         assert!(error.contains(&folder.path().join("log").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_tool_is_described_without_what_watches_over_it() {
+        let mut make = crate::host::tool("make");
+        assert_eq!(describe(make.args(["-C", "a", "-j2", "all"])), "make -C a -j2");
+        assert_eq!(describe(&Command::new("true")), "true");
     }
 
     #[test]
