@@ -13,10 +13,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Size of each volume. The guest gets the second: a volume that begins at 0 proves little.
-const VOLUME_MIB: u64 = 128;
+const VOLUME_MIB: u64 = 64;
 
 /// How much of the volume both witnesses hash.
-const HASHED_MIB: u64 = 16;
+const HASHED_MIB: u64 = 8;
 
 /// How long the sled may take until its VM has done its work: QEMU may emulate a machine in
 /// which QEMU emulates a machine.

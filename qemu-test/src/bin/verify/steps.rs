@@ -23,6 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "dependencies", what: "cargo deny", work: deny::check },
     Step { name: "documentation", what: "cargo doc, warnings are errors", work: documentation },
     Step { name: "tests", what: "unit tests of every crate", work: tests },
+    Step { name: "image", what: "the bootable image, with QEMU and a guest inside", work: image },
     Step { name: "machines", what: "tests in virtual machines", work: machines },
 ];
 
@@ -41,6 +42,10 @@ fn documentation(log: &mut Log) -> Result<Tally, Failure> {
 
 fn tests(log: &mut Log) -> Result<Tally, Failure> {
     counted(log, &mut cargo(&["test", "--workspace", "--no-fail-fast", "--exclude", "luge-qemu-test"]))
+}
+
+fn image(log: &mut Log) -> Result<Tally, Failure> {
+    once(log, &mut cargo(&["run", "--package", "luge-image", "--", "--vm-pack"]))
 }
 
 fn machines(log: &mut Log) -> Result<Tally, Failure> {
