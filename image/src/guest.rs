@@ -21,7 +21,11 @@ use std::path::{Path, PathBuf};
 /// Debian's kernel: stands for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// What that kernel has as modules and the guest needs, in order of loading.
-const MODULES: [&str; 1] = ["kernel/drivers/block/virtio_blk.ko.xz"];
+const MODULES: [&str; 3] = [
+    "kernel/drivers/block/virtio_blk.ko.xz",
+    "kernel/drivers/input/evdev.ko.xz",
+    "kernel/drivers/acpi/button.ko.xz",
+];
 /// Programs beside busybox.
 const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
 
@@ -158,4 +162,35 @@ pub(crate) fn add_program(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn the_guests_scripts_are_whole_shell_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in SCRIPTS.into_iter().chain([("init", INIT)]) {
+            let script = folder.path().join(name);
+            fs::write(&script, text).unwrap();
+            let output = Command::new("sh").arg("-n").arg(&script).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    #[test]
+    fn a_script_is_added_behind_the_initramfs_where_the_kernel_finds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (initramfs, longer) = (folder.path().join("initramfs"), folder.path().join("longer"));
+        fs::write(&initramfs, [9; 6]).unwrap();
+        let kit = GuestKit { kernel: folder.path().join("kernel"), initramfs };
+        let more = kit.with_script("mine", "echo hello", &longer).unwrap();
+        let bytes = fs::read(&more.initramfs).unwrap();
+        assert_eq!(bytes[..8], [9, 9, 9, 9, 9, 9, 0, 0]);
+        assert_eq!(&bytes[8..14], b"070701");
+        assert!(String::from_utf8_lossy(&bytes).contains("scripts/mine\0"));
+        assert_eq!(more.kernel, kit.kernel);
+    }
 }
