@@ -47,7 +47,7 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// A folder of the cache that is not content-addressed; guard it with [`Cache::lock`].
+    /// A folder of the cache that is not content-addressed: whoever uses it guards it.
     pub fn folder(&self, name: &str) -> Result<PathBuf, ImageError> {
         let folder = self.root.join(name);
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
