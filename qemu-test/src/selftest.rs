@@ -44,7 +44,7 @@ pub fn configuration(address: &str) -> Value {
 
 fn virtual_machine() -> Value {
     let command_line = format!(
-        "console=ttyS0 no_timer_check panic=-1 luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
+        "console=ttyS0 quiet no_timer_check panic=-1 luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
     );
     json!({
         "name": "vm0",
