@@ -1,7 +1,6 @@
-//! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
-//! missing SSD, its virtual machine's end, its power button.
+//! The appliance in a machine: a missing IOMMU, a missing SSD, UEFI, its power button.
 
-use luge_qemu_test::{Bench, Boot, Deadline, GuestWitness, Iommu, Lab, Sled, Ssd, TestError, selftest, sled};
+use luge_qemu_test::{Bench, Boot, Deadline, Iommu, Lab, Sled, Ssd, TestError, sled};
 use serde_json::{Value, json};
 
 /// QEMU says this when an SSD is told that its power will go (CC.SHN).
@@ -16,14 +15,6 @@ fn attach(name: &str, address: &str) -> Value {
             "params": { "name": name, "trtype": "PCIe", "traddr": address } })
 }
 
-/// Adds calls to a configuration's bdev subsystem.
-fn with_bdevs(mut configuration: Value, calls: &[Value]) -> Value {
-    if let Some(bdevs) = configuration["subsystems"][0]["config"].as_array_mut() {
-        bdevs.extend_from_slice(calls);
-    }
-    configuration
-}
-
 fn count(text: &str, word: &str) -> usize {
     text.matches(word).count()
 }
@@ -31,55 +22,6 @@ fn count(text: &str, word: &str) -> usize {
 /// Names of the items of a list that a method returned.
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().filter_map(|item| item["name"].as_str()).collect()
-}
-
-/// The VM is on the second SSD, which has blocks of 4 KiB; the kernel has no iommufd, so the
-/// way to the IOMMU is a group in a container.
-#[test]
-fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it() -> Result<(), TestError> {
-    let lab = Lab::shared();
-    let (_turn, bench) = (lab.turn()?, lab.bench("two-ssds")?);
-    let second = Ssd { block_bytes: 4096, ..ssd(&bench, "second.img")? };
-    let ssds = vec![ssd(&bench, "first.img")?, second.clone()];
-    let configuration =
-        with_bdevs(selftest::configuration(sled::SECOND_SSD), &[attach("First", sled::FIRST_SSD)]);
-    let mut machine = sled::machine(&bench, ssds, &configuration)?;
-    machine.traces = vec![SHUTDOWN_NOTIFICATION];
-    if let Boot::Kernel { arguments, .. } = &mut machine.boot {
-        arguments.push_str("initcall_blacklist=iommufd_init");
-    }
-    let mut sled = Sled::start(&bench, &machine)?;
-
-    let witness = GuestWitness::hear(&sled)?;
-    assert!(witness.files_match(), "{witness:?}");
-    assert_eq!(witness.hash_outside(&second.file)?, witness.device);
-    let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
-    for name in ["Firstn1", "Nvme0n1", "Nvme0n1p0", "Nvme0n1p1"] {
-        assert!(names(&bdevs).contains(&name), "{name} in {bdevs:#}");
-    }
-    assert!(sled.running.process.output.has("iommufd_init blacklisted"), "the kernel had iommufd after all");
-
-    // The VM is killed; its disk is free for the next one.
-    wait_for_state(&mut sled, "stopped")?;
-    sled.call("vm_start", &json!({ "name": "vm0" }))?;
-    sled.call("vm_stop", &json!({ "name": "vm0", "timeout_s": 0 }))?;
-    wait_for_state(&mut sled, "stopped")?;
-    sled.call("vm_start", &json!({ "name": "vm0" }))?;
-
-    let text = power_off(sled)?;
-    assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 2, "each SSD is told that its power will go");
-    Ok(())
-}
-
-fn wait_for_state(sled: &mut Sled, state: &str) -> Result<(), TestError> {
-    let reached = Deadline::within(120).poll(|| {
-        let vms = sled.call("vm_get_vms", &json!({ "name": "vm0" })).ok()?;
-        (vms[0]["state"] == state).then_some(())
-    });
-    reached.ok_or_else(|| TestError::Confused {
-        who: format!("VM vm0, which should be {state}"),
-        said: sled.running.process.output.tail(),
-    })
 }
 
 /// Presses the power button; returns all that was said.
