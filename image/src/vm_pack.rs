@@ -22,8 +22,14 @@ const GUEST_KERNEL: &str = "/usr/share/luge/guest/kernel";
 const GUEST_INITRAMFS: &str = "/usr/share/luge/guest/initramfs";
 
 /// Firmware that a q35 machine with virtio disks loads.
-const FIRMWARE: [&str; 3] =
-    ["usr/share/seabios/bios-256k.bin", "usr/share/qemu/kvmvapic.bin", "usr/share/qemu/linuxboot_dma.bin"];
+const FIRMWARE: [&str; 4] = [
+    "usr/share/seabios/bios-256k.bin",
+    "usr/share/qemu/kvmvapic.bin",
+    // What `-kernel` starts a bzImage with.
+    "usr/share/qemu/linuxboot_dma.bin",
+    // And an ELF file: without it QEMU says nothing, and the firmware finds nothing to boot.
+    "usr/share/qemu/pvh.bin",
+];
 
 /// Finds the pack in the cache, or makes it; returns the compressed archive.
 pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
