@@ -130,6 +130,10 @@ fn answer_in(text: &str) -> Option<Result<Value, Value>> {
         if let Some(error) = rest.strip_prefix("error: ") {
             return error.split_once('\n').map(|(reason, _)| Err(Value::String(reason.to_owned())));
         }
+        // What is indented is a part of a value whose end is still to come.
+        if rest.starts_with(' ') {
+            return None;
+        }
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
         let value = values.next()?.ok()?;
         rest[values.byte_offset()..].starts_with('\n').then_some(Ok(value))
@@ -151,6 +155,7 @@ mod tests {
     #[test]
     fn half_an_answer_is_none() {
         assert_eq!(answer_in("luge> x {\"a\": 1} --json\n[\n  {\n"), None);
+        assert_eq!(answer_in("luge> x {} --json\n[\n  \"a\"\n"), None);
         assert_eq!(answer_in("luge> x {} --json\ntru"), None);
         assert_eq!(answer_in("luge> x {} --json\nerror: no su"), None);
     }
