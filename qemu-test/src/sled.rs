@@ -127,8 +127,11 @@ impl Sled {
 fn answer_in(text: &str) -> Option<Result<Value, Value>> {
     let starts = text.match_indices('\n').map(|(at, _)| &text[at + 1..]);
     starts.into_iter().find_map(|rest| {
+        // On a terminal it is red.
+        let rest = rest.strip_prefix("\x1b[31m").unwrap_or(rest);
         if let Some(error) = rest.strip_prefix("error: ") {
-            return error.split_once('\n').map(|(reason, _)| Err(Value::String(reason.to_owned())));
+            let end = error.find(['\n', '\x1b'])?;
+            return Some(Err(Value::String(error[..end].trim_end().to_owned())));
         }
         // What is indented is a part of a value whose end is still to come.
         if rest.starts_with(' ') {
@@ -164,5 +167,7 @@ mod tests {
     fn a_refusal_is_an_error_with_its_reason() {
         let text = "luge> x {} --json\nerror: no such thing (code -19)\nluge> ";
         assert_eq!(answer_in(text), Some(Err(json!("no such thing (code -19)"))));
+        let red = "luge> x {} --json\n\x1b[31merror: no such thing (code -19)\x1b[0m\nluge> ";
+        assert_eq!(answer_in(red), answer_in(text));
     }
 }

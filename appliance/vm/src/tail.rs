@@ -8,6 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// A child of the child may keep the pipe open; what there is by then is what is shown.
+const WRITER_GONE_LIMIT: Duration = Duration::from_secs(10);
+
 /// The last bytes of what was written.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -93,10 +96,10 @@ impl Log {
         Ok(Self { shared })
     }
 
-    /// The last `count` lines, once the writer is gone; it gets a second to be so.
+    /// The last `count` lines, once the writer is gone, for which it has [`WRITER_GONE_LIMIT`].
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
         let waited =
-            self.shared.ended.wait_timeout_while(self.shared.lock(), Duration::from_secs(1), |t| !t.1);
+            self.shared.ended.wait_timeout_while(self.shared.lock(), WRITER_GONE_LIMIT, |t| !t.1);
         let (tail, _) = waited.unwrap_or_else(PoisonError::into_inner);
         tail.0.lines(count)
     }

@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tracing::info;
 
 /// The way to the IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -42,14 +43,17 @@ pub trait Place: Send + Sync {
     fn open(&self) -> Result<File, VfioError>;
 }
 
-/// Makes a domain without a function, such that `address` can join it.
+/// Makes a domain without a function, such that `address` can join it, and says which way it goes.
 pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result<Arc<dyn Domain>, VfioError> {
-    match backend {
-        Backend::Group => Ok(Arc::new(Container::open(root, address)?)),
-        Backend::Iommufd => Ok(Arc::new(IoAddressSpace::open(root, address)?)),
-        Backend::Auto if iommufd::available(root, address) => create(root, Backend::Iommufd, address),
-        Backend::Auto => create(root, Backend::Group, address),
-    }
+    let (way, domain): (_, Arc<dyn Domain>) = match backend {
+        Backend::Auto if iommufd::available(root, address) => {
+            return create(root, Backend::Iommufd, address);
+        }
+        Backend::Iommufd => ("iommufd", Arc::new(IoAddressSpace::open(root, address)?)),
+        Backend::Auto | Backend::Group => ("groups in a container", Arc::new(Container::open(root, address)?)),
+    };
+    info!("the way to the SSDs: VFIO by {way}");
+    Ok(domain)
 }
 
 /// Opens a file of VFIO.

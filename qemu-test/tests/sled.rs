@@ -1,0 +1,139 @@
+//! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
+//! missing SSD, its virtual machine's end, its power button.
+
+use luge_qemu_test::{Bench, Boot, Deadline, GuestWitness, Iommu, Lab, Sled, Ssd, TestError, selftest, sled};
+use serde_json::{Value, json};
+
+/// QEMU says this when an SSD is told that its power will go (CC.SHN).
+const SHUTDOWN_NOTIFICATION: &str = "pci_nvme_mmio_shutdown_set";
+
+fn ssd(bench: &Bench<'_>, name: &str) -> Result<Ssd, TestError> {
+    Ssd::create(bench.path(name), 512)
+}
+
+fn attach(name: &str, address: &str) -> Value {
+    json!({ "method": "bdev_nvme_attach_controller",
+            "params": { "name": name, "trtype": "PCIe", "traddr": address } })
+}
+
+/// Adds calls to a configuration's bdev subsystem.
+fn with_bdevs(mut configuration: Value, calls: &[Value]) -> Value {
+    if let Some(bdevs) = configuration["subsystems"][0]["config"].as_array_mut() {
+        bdevs.extend_from_slice(calls);
+    }
+    configuration
+}
+
+fn count(text: &str, word: &str) -> usize {
+    text.matches(word).count()
+}
+
+/// Names of the items of a list that a method returned.
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(|item| item["name"].as_str()).collect()
+}
+
+/// The VM is on the second SSD, which has blocks of 4 KiB; the kernel has no iommufd, so the
+/// way to the IOMMU is a group in a container.
+#[test]
+fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let (_turn, bench) = (lab.turn()?, lab.bench("two-ssds")?);
+    let second = Ssd { block_bytes: 4096, ..ssd(&bench, "second.img")? };
+    let ssds = vec![ssd(&bench, "first.img")?, second.clone()];
+    let configuration =
+        with_bdevs(selftest::configuration(sled::SECOND_SSD), &[attach("First", sled::FIRST_SSD)]);
+    let mut machine = sled::machine(&bench, ssds, &configuration)?;
+    machine.traces = vec![SHUTDOWN_NOTIFICATION];
+    if let Boot::Kernel { arguments, .. } = &mut machine.boot {
+        arguments.push_str("initcall_blacklist=iommufd_init");
+    }
+    let mut sled = Sled::start(&bench, &machine)?;
+
+    let witness = GuestWitness::hear(&sled)?;
+    assert!(witness.files_match(), "{witness:?}");
+    assert_eq!(witness.hash_outside(&second.file)?, witness.device);
+    let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
+    for name in ["Firstn1", "Nvme0n1", "Nvme0n1p0", "Nvme0n1p1"] {
+        assert!(names(&bdevs).contains(&name), "{name} in {bdevs:#}");
+    }
+    let output = &sled.running.process.output;
+    assert!(output.has("VFIO by groups in a container"), "{}", output.tail());
+
+    // The VM is killed; its disk is free for the next one.
+    wait_for_state(&mut sled, "stopped")?;
+    sled.call("vm_start", &json!({ "name": "vm0" }))?;
+    sled.call("vm_stop", &json!({ "name": "vm0", "timeout_s": 0 }))?;
+    wait_for_state(&mut sled, "stopped")?;
+    sled.call("vm_start", &json!({ "name": "vm0" }))?;
+
+    let text = power_off(sled)?;
+    assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 2, "each SSD is told that its power will go");
+    Ok(())
+}
+
+fn wait_for_state(sled: &mut Sled, state: &str) -> Result<(), TestError> {
+    let reached = Deadline::within(120).poll(|| {
+        let vms = sled.call("vm_get_vms", &json!({ "name": "vm0" })).ok()?;
+        (vms[0]["state"] == state).then_some(())
+    });
+    reached.ok_or_else(|| TestError::Confused {
+        who: format!("VM vm0, which should be {state}"),
+        said: sled.running.process.output.tail(),
+    })
+}
+
+/// Presses the power button; returns all that was said.
+fn power_off(mut sled: Sled) -> Result<String, TestError> {
+    sled.running.qmp.power_button()?;
+    let status = sled.ended()?;
+    let output = &sled.running.process.output;
+    output.wait_end(Deadline::within(10))?;
+    assert!(status.success(), "{status}:\n{}", output.tail());
+    assert!(output.has("power off, asked for by the power button"), "{}", output.tail());
+    Ok(output.text())
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_remedy_and_the_rest_goes_on() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let (_turn, bench) = (lab.turn()?, lab.bench("missing")?);
+    let malloc = json!({ "method": "bdev_malloc_create",
+                         "params": { "name": "Malloc0", "num_blocks": 8192, "block_size": 512 } });
+    let calls = [attach("Here", sled::FIRST_SSD), attach("Nowhere", "0000:00:1d.0"), malloc];
+    let configuration = json!({ "subsystems": [{ "subsystem": "bdev", "config": calls }] });
+    let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &configuration)?;
+    machine.iommu = Iommu::None;
+    let mut sled = Sled::start(&bench, &machine)?;
+
+    let faults = sled.booted()?;
+    assert!(faults.contains("2 faults") || faults.contains("one fault"), "{faults}");
+    let output = &sled.running.process.output;
+    assert!(output.has("0000:00:10.0 is behind no IOMMU: enable VT-d"), "{}", output.tail());
+    assert!(output.has("there is no PCI device 0000:00:1d.0"), "{}", output.tail());
+    let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
+    assert_eq!(names(&bdevs), ["Malloc0"], "{bdevs:#}");
+    let refusal = sled.call("bdev_get_bdevs", &json!({ "name": "Nobody" }));
+    assert!(matches!(refusal, Err(TestError::Refused { .. })), "{refusal:?}");
+    power_off(sled).map(drop)
+}
+
+#[test]
+fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let (_turn, bench) = (lab.turn()?, lab.bench("usb-stick")?);
+    // No configuration: the sled takes every SSD that it was not booted from.
+    let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &json!({}))?;
+    machine.boot = Boot::UsbStick(lab.image()?.disk_image);
+    machine.traces = vec![SHUTDOWN_NOTIFICATION];
+    let mut sled = Sled::start(&bench, &machine)?;
+
+    sled.ready()?;
+    let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
+    assert_eq!(names(&bdevs), ["nvme0n1"], "{bdevs:#}");
+    assert_eq!(bdevs[0]["num_blocks"], 1 << 20, "{bdevs:#}");
+    assert!(sled.running.process.output.has("VFIO by iommufd"), "{}", sled.running.process.output.tail());
+    let text = power_off(sled)?;
+    assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 1);
+    Ok(())
+}
