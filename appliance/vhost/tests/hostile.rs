@@ -5,10 +5,13 @@
 
 mod rig;
 
+use luge_block::doubles::Delayed;
 use luge_vhost::{BlkEndpoint, EndpointConfig};
 use luge_virtqueue::rig::Random;
-use rig::client::{Client, DEADLINE, Guest, Message, code, until};
+use rig::Ask;
+use rig::client::{Client, DEADLINE, Guest, Message, code, signal, until};
 use rig::house::{House, use_disk};
+use rustix::fs::ftruncate;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -224,6 +227,44 @@ fn memory_that_cannot_be_mapped_is_refused() {
     client.send(&Message::memory_region(code::REM_MEM_REG, &good, None)).unwrap();
     assert!(client.is_cut_off());
     scene.check(true);
+}
+
+#[test]
+fn a_front_end_that_takes_memory_away_is_cut_off() {
+    let mut scene = Scene::new();
+    let mut guest = Guest::new(1);
+    let client = guest.connect(&scene.house.path(0));
+    use_disk(&mut guest);
+    guest.files.iter().for_each(|(_, file)| ftruncate(file, 0).unwrap());
+    signal(&guest.rings[0].kick);
+    assert!(client.is_cut_off());
+    scene.check(true);
+    assert_eq!(scene.house.endpoint(0).status().protocol_errors, 1);
+}
+
+#[test]
+fn memory_that_was_taken_away_is_not_forgotten_with_its_table() {
+    let (layout, rings) = Guest::new(0).files.remove(0);
+    let remove = Message::memory_region(code::REM_MEM_REG, &layout, None);
+    for next in [Message::memory_table(&[(layout, rings)]), remove] {
+        let device = Arc::new(Delayed::new(House::disk(), 1));
+        let gate = device.gate();
+        let house = House::on(&[device]);
+        let mut guest = Guest::new(2);
+        let client = guest.connect(&house.path(0));
+        gate.close();
+        guest.rings[0].send(&Ask::read(0, 512));
+        until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 1);
+        // The first message waits for ring 0, and the second for the first, while ring 1 runs.
+        client.send(&Message::set(code::RESET_DEVICE, vec![])).unwrap();
+        client.send(&next).unwrap();
+        ftruncate(&guest.files[0].1, 0).unwrap();
+        signal(&guest.rings[1].kick);
+        assert!(client.is_cut_off());
+        gate.open();
+        until(|| house.endpoint(0).status().front_end.is_none());
+        assert_eq!(house.endpoint(0).status().protocol_errors, 1, "{next:?}");
+    }
 }
 
 #[test]

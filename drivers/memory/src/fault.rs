@@ -4,15 +4,16 @@
 //! hugepages that are used up): whoever touches those pages then gets SIGBUS, and that would be
 //! the end of every other guest's disks too. So a fault inside a watched range puts zeroes of
 //! our own there, from the page of the fault to the end of the range, and the thread goes on.
-//! What that guest reads and writes from then on is its own loss.
+//! What that guest reads and writes from then on is its own loss, and its front end is cut off.
 //!
 //! ```text
-//!   SIGBUS --- 1 a page that is missing, in a watched range ---> zeroes there, counted, go on
+//!   SIGBUS --- 1 a page that is missing, in a watched range ---> zeroes there, counted,
+//!                                                                its connection shut down, go on
 //!          --- 2 anything else ---> what SIGBUS did before us, which is the end
 //! ```
 //!
 //! Invariants
-//! - The handler only loads and stores atomics and makes two system calls: it may interrupt anything.
+//! - The handler only loads and stores atomics and makes a few system calls: it may interrupt anything.
 //! - A range is watched before its first byte is touched, and until after the last.
 //! - To the end of the range, because files are cut off at the end: what lies behind a missing
 //!   page is missing too, and a front end that cuts once costs us one fault.
@@ -23,10 +24,13 @@
 #![expect(unsafe_code, reason = "a signal handler, and a mapping at an address of our choice")]
 
 use crate::Mapping;
+use rustix::net::{Shutdown, shutdown};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 /// How many ranges may be watched.
 const RANGES: usize = 1 << 14;
@@ -34,6 +38,9 @@ const RANGES: usize = 1 << 14;
 /// The `first` of a place in the table that is free, and of one that is being filled.
 const FREE: usize = 0;
 const FILLING: usize = 1;
+
+/// The `connection` of a range that has none.
+const NONE: i32 = -1;
 
 static TABLE: [Range; RANGES] = [const { Range::new() }; RANGES];
 
@@ -46,6 +53,8 @@ struct Range {
     len: AtomicUsize,
     /// The size of its pages in bytes: hugepages cannot be replaced by halves.
     page: AtomicUsize,
+    /// The file descriptor of the connection that is cut off when memory is missing.
+    connection: AtomicI32,
     faults: AtomicU64,
 }
 
@@ -55,6 +64,7 @@ impl Range {
             first: AtomicUsize::new(FREE),
             len: AtomicUsize::new(0),
             page: AtomicUsize::new(0),
+            connection: AtomicI32::new(NONE),
             faults: AtomicU64::new(0),
         }
     }
@@ -69,6 +79,7 @@ impl Range {
         fence(Ordering::Release);
         self.len.store(len, Ordering::Relaxed);
         self.page.store(page, Ordering::Relaxed);
+        self.connection.store(NONE, Ordering::Relaxed);
         self.faults.store(0, Ordering::Relaxed);
         // Whoever sees the address sees the rest.
         self.first.store(first, Ordering::Release);
@@ -87,12 +98,25 @@ impl Range {
         let start = offset - offset.checked_rem(page)?;
         Some((first + start, len - start))
     }
+
+    /// Ends the connection to whoever has taken the memory away: whoever reads from it sees
+    /// its end.
+    fn cut_off(&self) {
+        let connection = self.connection.load(Ordering::Relaxed);
+        if connection != NONE {
+            // SAFETY: the watch keeps it open, and is kept as long as the range is touched.
+            let connection = unsafe { BorrowedFd::borrow_raw(connection) };
+            // It fails only if the other side has gone already.
+            let _ = shutdown(connection, Shutdown::Both);
+        }
+    }
 }
 
 /// A range that is watched until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     index: usize,
+    connection: Option<Arc<UnixStream>>,
 }
 
 impl Watch {
@@ -102,7 +126,19 @@ impl Watch {
         let len = usize::try_from(memory.len()).ok()?;
         let page = usize::try_from(page_bytes).ok()?;
         let first = memory.host().addr().get();
-        TABLE.iter().position(|range| range.take(first, len, page)).map(|index| Self { index })
+        TABLE
+            .iter()
+            .position(|range| range.take(first, len, page))
+            .map(|index| Self { index, connection: None })
+    }
+
+    /// Cuts off this connection when memory is missing. To be said before the range is touched.
+    pub fn tie(&mut self, connection: Arc<UnixStream>) {
+        if let Some(range) = TABLE.get(self.index) {
+            range.connection.store(connection.as_raw_fd(), Ordering::Relaxed);
+            // One that was here before is closed only now, when the range does not know it any more.
+            self.connection = Some(connection);
+        }
     }
 
     /// How often memory was missing.
@@ -149,7 +185,10 @@ fn replace(address: usize) -> bool {
     else {
         return false;
     };
+    // Counted first: who sees the end of the connection is to see why. The system call is a
+    // barrier on both sides.
     range.faults.fetch_add(1, Ordering::Relaxed);
+    range.cut_off();
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let kind = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: whole pages of a mapping that its owner keeps while it is watched, and that

@@ -6,7 +6,8 @@
 //! - A table never changes. Adding or removing a region makes a new table that shares the
 //!   other regions, so a core swaps tables with one pointer.
 //! - Regions do not overlap, and none wraps around the end of the address space.
-//! - Memory that is taken away by its front end reads as zeroes (`fault`).
+//! - Memory that is taken away by its front end reads as zeroes, and its front end is cut off
+//!   (`fault`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
@@ -15,6 +16,7 @@ use crate::fault::Watch;
 use crate::{DriverAddress, GuestAddress, MapError, Mapping, Span};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -109,6 +111,14 @@ impl GuestRegion {
         Ok(Self { layout, lead: layout.file_offset - first, watch, dma })
     }
 
+    /// The same region, with the connection to its front end: that is shut down, in both
+    /// directions, the moment this process finds some of the memory missing.
+    #[must_use]
+    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
+        self.watch.tie(connection.clone());
+        self
+    }
+
     /// What the front end said of it.
     #[must_use]
     pub fn layout(&self) -> RegionLayout {
@@ -193,7 +203,8 @@ impl GuestMemory {
         Ok(Self { regions })
     }
 
-    /// How often memory was missing that the front end had promised: it should be told to go.
+    /// How often memory was missing that the front end had promised: the rest of what the guest
+    /// says is not to be believed.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.regions.iter().map(|region| region.watch.faults()).sum()

@@ -8,9 +8,12 @@ use luge_memory::{
 };
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 
@@ -69,6 +72,26 @@ fn other_guests_keep_their_memory() {
     at(&theirs, 0).fill(6);
     // SAFETY: a mapping that is there until the test ends.
     assert_eq!(read(unsafe { Span::new(front_end.host(), Iova(0), 8) }), [6; 8]);
+}
+
+#[test]
+fn the_connection_of_memory_that_is_missing_is_cut_off_and_no_other() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let ours = Arc::new(ours);
+    let layout =
+        |at| RegionLayout { guest: GuestAddress(at), driver: DriverAddress(at), len: MIB, file_offset: 0 };
+    let files = [0, MIB].map(|_| file(MIB, MemfdFlags::empty()));
+    let region = |at, file| GuestRegion::map(&DmaSpace::new(), layout(at), file).unwrap();
+    let tied = GuestMemory::new([region(0, &files[0]).tied_to(&ours)]).unwrap();
+    let free = GuestMemory::new([region(MIB, &files[1])]).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    ftruncate(&files[1], 0).unwrap();
+    assert_eq!((read(at(&free, MIB)), free.faults()), ([0; 8], 1));
+    assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ftruncate(&files[0], 0).unwrap();
+    assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has looked yet");
+    assert_eq!((read(at(&tied, 0)), tied.faults()), ([0; 8], 1));
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

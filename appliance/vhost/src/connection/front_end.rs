@@ -3,10 +3,11 @@
 //! Invariants
 //! - A message that is refused ends the connection: nothing is left half-done.
 //! - Memory is added under running rings; before any is taken away they are drained.
+//! - Memory that went missing by itself is noticed before its table is forgotten.
 
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
-use super::memory::{self, REGIONS_MAX};
+use super::memory::{self, Lost, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Vring};
 use crate::endpoint::Served;
 use luge_core::{Call, Kick};
@@ -17,6 +18,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
@@ -40,6 +42,7 @@ const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::
 /// A front end that is connected.
 pub(super) struct FrontEnd {
     served: Arc<Served>,
+    place: Place,
     common: Common,
     vrings: Vec<Vring>,
     /// The channel for requests of ours. There are none yet, but it is the front end's to close.
@@ -47,10 +50,16 @@ pub(super) struct FrontEnd {
 }
 
 impl FrontEnd {
-    pub(super) fn new(served: Arc<Served>) -> Self {
+    pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
+        let place = Place { space: served.space.clone(), connection };
         let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
         let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
-        Self { served, common, vrings, requests: None }
+        Self { served, place, common, vrings, requests: None }
+    }
+
+    /// Whether all memory that was shared has been there whenever it was touched.
+    pub(super) fn intact(&self) -> Result<()> {
+        if self.common.memory.faults() == 0 { Ok(()) } else { Err(refusal(Lost)) }
     }
 
     /// Stops all rings: everything that was taken from them is answered.
@@ -172,9 +181,10 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         _postcopy: Option<bool>,
     ) -> Result<Option<Vec<u64>>> {
         self.stop();
+        self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
         self.common.memory = Arc::default();
-        self.common.memory = Arc::new(memory::table(&self.served.space, regions, &files).map_err(refusal)?);
+        self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
         self.start_with_memory();
         Ok(None)
     }
@@ -292,7 +302,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        let region = memory::map(&self.served.space, region, &file).map_err(refusal)?;
+        let region = memory::map(&self.place, region, &file).map_err(refusal)?;
         self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
@@ -306,6 +316,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let (guest, len) = (GuestAddress(region.guest_phys_addr), region.memory_size);
         let fewer = self.common.memory.without(guest, len).map_err(refusal)?;
         self.stop();
+        self.intact()?;
         self.common.memory = Arc::new(fewer);
         self.start_with_memory();
         Ok(())

@@ -4,15 +4,28 @@ use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use thiserror::Error;
 use vhost::vhost_user::message::VhostUserMemoryRegion;
+
+/// Memory that a front end had shared is gone.
+#[derive(Debug, Error)]
+#[error("it has taken memory of its guest away (is its memory file shortened, or out of hugepages?)")]
+pub(super) struct Lost;
 
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;
 
+/// Where memory is mapped: for which SSDs, and the connection that ends if it is lost.
+pub(super) struct Place {
+    pub(super) space: Arc<DmaSpace>,
+    pub(super) connection: Arc<UnixStream>,
+}
+
 /// Maps a region.
 pub(super) fn map(
-    space: &Arc<DmaSpace>,
+    place: &Place,
     region: &VhostUserMemoryRegion,
     file: &File,
 ) -> Result<GuestRegion, RegionError> {
@@ -22,15 +35,15 @@ pub(super) fn map(
         len: region.memory_size,
         file_offset: region.mmap_offset,
     };
-    GuestRegion::map(space, layout, file)
+    Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
 }
 
 /// Maps all regions of a guest.
 pub(super) fn table(
-    space: &Arc<DmaSpace>,
+    place: &Place,
     regions: &[VhostUserMemoryRegion],
     files: &[File],
 ) -> Result<GuestMemory, RegionError> {
     let mut all = regions.iter().zip(files);
-    all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(map(space, region, file)?))
+    all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(map(place, region, file)?))
 }

@@ -32,15 +32,15 @@ pub(crate) enum End {
 /// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
 /// everything answered that was taken from them, and its memory is unmapped.
 pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
-    let answers = match stream.try_clone() {
-        Ok(answers) => answers,
+    let connection = match stream.try_clone() {
+        Ok(connection) => Arc::new(connection),
         Err(error) => return End::Fault(Error::SocketError(error)),
     };
-    let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone())));
+    let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), connection.clone())));
     let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
     let end = loop {
         let answered = match requests.handle_request() {
-            Err(error) if asks_for_queues(&error) => tell_queues(&answers, served.disk.queues()),
+            Err(error) if asks_for_queues(&error) => tell_queues(&connection, served.disk.queues()),
             other => other,
         };
         match answered {
@@ -49,8 +49,10 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
             Err(error) => break End::Fault(error),
         }
     };
-    front_end.lock().unwrap_or_else(PoisonError::into_inner).stop();
-    end
+    let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
+    front_end.stop();
+    // Where memory is missing it was we who ended the connection.
+    front_end.intact().map_or_else(End::Fault, |()| end)
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been
