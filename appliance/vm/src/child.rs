@@ -3,9 +3,11 @@
 //! Invariants
 //! - A child is killed when the thread that started it ends.
 //! - It is in a process group of its own: a ^C on our terminal is not meant for it.
+//! - It has no file descriptor but its standard ones, also where one of ours has lost, or never had,
+//!   the flag that closes it: those that come with a message have it only once somebody sets it.
 //! - All it prints goes into a bounded log.
 
-#![expect(unsafe_code, reason = "a system call between fork and exec")]
+#![expect(unsafe_code, reason = "system calls between fork and exec")]
 
 use crate::tail::Log;
 use luge_init::{Reaper, Ward};
@@ -28,7 +30,7 @@ impl Child {
     pub(crate) fn start(mut command: Command, reaper: &Reaper) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        let ward = Arc::new(reaper.spawn(die_with_parent(&mut command))?);
+        let ward = Arc::new(reaper.spawn(set_apart(&mut command))?);
         // The command still holds the writing ends, and the log ends with the last of them.
         drop(command);
         Ok(Self { ward, log: Log::read(reader)? })
@@ -49,21 +51,36 @@ pub(crate) struct Finished {
     pub(crate) lines: Vec<String>,
 }
 
-fn die_with_parent(command: &mut Command) -> &mut Command {
+/// Lets the child die with its parent, and have nothing else of it.
+fn set_apart(command: &mut Command) -> &mut Command {
     let parent = getpid();
     let in_child = move || {
+        close_on_exec()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have died just before that call: then no signal will ever come.
         if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: between fork and exec the closure makes two system calls and nothing else: it
+    // SAFETY: between fork and exec the closure makes system calls and nothing else: it
     // neither allocates nor takes a lock.
     unsafe { command.pre_exec(in_child) }
+}
+
+/// Sees to it that every file descriptor but the standard ones is closed by exec. Not at once:
+/// by one of them the parent learns that exec has failed.
+fn close_on_exec() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    let (last, flags) = (libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: it changes a flag of file descriptors of this process, and no memory.
+    match unsafe { libc::syscall(libc::SYS_close_range, FIRST, last, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");
@@ -77,6 +94,16 @@ mod tests {
         let limit = Duration::from_secs(20);
         let done = Child::run(shell(script), &Reaper::of_own_children(), limit).unwrap().unwrap();
         assert_eq!((done.status.code(), done.lines), (Some(3), vec!["out".to_owned(), "err".to_owned()]));
+    }
+
+    #[test]
+    fn a_child_gets_no_file_descriptor_of_ours() {
+        let ours = rustix::io::dup(std::fs::File::open("/dev/null").unwrap()).unwrap();
+        assert_eq!(rustix::io::fcntl_getfd(&ours).unwrap(), rustix::io::FdFlags::empty());
+        let script = format!("test ! -e /proc/$$/fd/{}", ours.as_raw_fd());
+        let limit = Duration::from_secs(20);
+        let done = Child::run(shell(&script), &Reaper::of_own_children(), limit).unwrap().unwrap();
+        assert!(done.status.success(), "the child has it too");
     }
 
     #[test]
