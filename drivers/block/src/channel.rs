@@ -48,6 +48,12 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// [`OpenError`]; nothing is kept then.
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError>;
+
+    /// How many requests had memory that the device cannot take, and were copied, on all
+    /// channels so far; zero for a device that takes any. Parts of one SSD count together.
+    fn bounced(&self) -> u64 {
+        0
+    }
 }
 
 /// Why `submit` did not take a request.

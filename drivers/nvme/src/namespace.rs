@@ -63,4 +63,8 @@ impl Device for Namespace {
         tracing::debug!(namespace = self.name(), core = core.0, "opening a queue pair");
         Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info)?))
     }
+
+    fn bounced(&self) -> u64 {
+        self.controller.bounced()
+    }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
-use luge_block::{Durability, Lba, Operation, Request, Status, Tag};
+use luge_block::{Device, Durability, Lba, Operation, Request, Status, Tag};
 use luge_memory::Span;
 use luge_nvme::scripted::{Lcg, Rig, Script};
 
@@ -102,6 +102,7 @@ fn a_piece_that_starts_at_an_odd_byte_bounces() {
         let data = [rig.buffer(offset, 512)];
         assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Success);
         assert_eq!(rig.controller.bounced(), bounced);
+        assert_eq!(rig.controller.namespaces()[0].bounced(), bounced);
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! I/O is direct (O_DIRECT) where the file system states what alignment that takes, else through
 //! the page cache; [`FileDevice::caching`] says which. Memory that a guest did not align goes
-//! through a buffer of ours; [`FileDevice::bounced`] counts that.
+//! through a buffer of ours; [`Device::bounced`] counts that.
 //!
 //! Not here: image formats; files that change their size while they are served.
 
@@ -76,12 +76,6 @@ impl FileDevice {
     pub fn caching(&self) -> Caching {
         self.target.caching()
     }
-
-    /// How many requests had memory that direct I/O cannot take, and were copied.
-    #[must_use]
-    pub fn bounced(&self) -> u64 {
-        self.bounced.load(Ordering::Relaxed)
-    }
 }
 
 impl Device for FileDevice {
@@ -98,5 +92,9 @@ impl Device for FileDevice {
             }
             Err(error) => Err(OpenError::Device { device: device(), reason: error.to_string() }),
         }
+    }
+
+    fn bounced(&self) -> u64 {
+        self.bounced.load(Ordering::Relaxed)
     }
 }

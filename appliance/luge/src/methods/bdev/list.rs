@@ -115,7 +115,43 @@ fn details(sled: &Sled, bdev: &Bdev) -> Value {
             "filename": filename,
             "block_size_override": block_size_override,
             "readonly": bdev.volume.geometry().read_only,
+            "bounced_requests": bdev.volume.device().bounced(),
         } }),
         Source::Part { base, first } => json!({ "split": { "base_bdev": base, "offset_blocks": first.0 } }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::control;
+    use luge_block::{Channel, CoreId, Device, OpenError};
+    use luge_volume::Volume;
+    use uuid::Uuid;
+
+    /// A file whose requests have been copied three times.
+    struct Copying;
+
+    impl Device for Copying {
+        fn geometry(&self) -> Geometry {
+            luge_block::NullDevice::new(luge_block::Shape::new(512, luge_block::Blocks(8)).unwrap())
+                .geometry()
+        }
+
+        fn open(&self, _: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+            Err(OpenError::NoQueue { device: "copying".into(), queues: 0 })
+        }
+
+        fn bounced(&self) -> u64 {
+            3
+        }
+    }
+
+    #[test]
+    fn requests_to_a_file_that_were_copied_are_seen() {
+        let source = Source::Aio { filename: "/file".into(), block_size_override: false };
+        let bdev = Bdev::new(Uuid::new_v4(), source, Volume::whole(Arc::new(Copying)));
+        let shown = control().ask(move |sled| Ok(describe(sled, "a", &bdev))).unwrap();
+        assert_eq!(shown["driver_specific"]["aio"]["bounced_requests"], 3);
     }
 }

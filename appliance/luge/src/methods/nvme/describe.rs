@@ -23,6 +23,7 @@ pub fn controller(name: &str, ssd: &Ssd) -> Value {
             "trid": trid(ssd.address),
             "cntlid": ssd.controller.identity().controller_id,
             "host": { "nqn": "", "addr": "", "svcid": "" },
+            "bounced_requests": ssd.controller.bounced(),
         }],
     })
 }
@@ -50,6 +51,7 @@ pub fn namespace(ssd: &Ssd, id: u32) -> Value {
             },
             "vs": { "nvme_version": identity.version.to_string() },
             "ns_data": { "id": id, "can_share": identity.multi_path },
+            "bounced_requests": ssd.controller.bounced(),
         }],
         "mp_policy": "active_passive",
     })
@@ -85,4 +87,26 @@ pub fn health(identity: &Identity, address: PciAddress, log: &SmartLog) -> Value
         "critical_composite_temperature_time_minutes": log.critical_temperature_minutes,
         "temperature_sensors_celsius": sensors,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luge_block::{Lba, Operation, Status};
+    use luge_nvme::scripted::{Rig, Script};
+
+    #[test]
+    fn requests_that_were_copied_are_seen_at_the_controller_and_at_its_namespaces() {
+        let rig = Rig::new(Script::default());
+        let address = "0000:01:00.0".parse().unwrap();
+        let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
+        let shown = || {
+            let of = |value: &Value| value["bounced_requests"].as_u64().unwrap();
+            (of(&controller("Nvme0", &ssd)["ctrlrs"][0]), of(&namespace(&ssd, 1)["nvme"][0]))
+        };
+        assert_eq!(shown(), (0, 0));
+        let odd = [rig.buffer(1, 512)];
+        assert_eq!(rig.run(&mut *rig.channel(), Operation::Read, Lba(0), &odd), Status::Success);
+        assert_eq!(shown(), (1, 1));
+    }
 }
