@@ -23,6 +23,8 @@ pub(crate) struct Need {
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// A module of Python.
+    Module(&'static str),
 }
 
 const fn program(package: &'static str, program: &'static str) -> Need {
@@ -66,6 +68,10 @@ pub(crate) const IMAGE: &[Need] = &[
     program("gdisk", "sgdisk"),
 ];
 
+/// Needed by tests: a client written in Python is installed in an environment of its own.
+pub(crate) const TESTS: &[Need] =
+    &[program("python3", "python3"), Need { package: "python3-venv", sign: Sign::Module("ensurepip") }];
+
 /// Makes sure that the needs of `step` are met; installs packages when root.
 pub(crate) fn ensure(
     step: &str,
@@ -101,6 +107,10 @@ fn missing_packages<'a>(
 fn is_met(sign: Sign) -> bool {
     match sign {
         Sign::File(path) => Path::new(path).exists(),
+        Sign::Module(name) => {
+            let import = tool("python3").args(["-c", &format!("import {name}")]).output();
+            import.is_ok_and(|import| import.status.success())
+        }
         Sign::Program(name) => {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path)
@@ -159,6 +169,8 @@ mod tests {
         assert!(!is_met(Sign::Program("no-such-program-anywhere")));
         assert!(is_met(Sign::File("/etc")));
         assert!(!is_met(Sign::File("/no/such/file")));
+        assert!(is_met(Sign::Module("sys")));
+        assert!(!is_met(Sign::Module("no_such_module_anywhere")));
     }
 
     #[test]

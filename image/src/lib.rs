@@ -45,3 +45,11 @@ use apt::Apt;
 pub fn refresh_packages(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     Apt::refresh(cache, progress)
 }
+
+/// Makes sure that this machine has what tests need beside Rust; installs it when root.
+///
+/// # Errors
+/// [`ImageError::MissingPackages`] names what is missing; or a package does not install.
+pub fn ensure_test_tools(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
+    host::ensure("the tests", &[host::TESTS], cache, progress)
+}

@@ -98,8 +98,7 @@ impl Log {
 
     /// The last `count` lines, once the writer is gone, for which it has [`WRITER_GONE_LIMIT`].
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
-        let waited =
-            self.shared.ended.wait_timeout_while(self.shared.lock(), WRITER_GONE_LIMIT, |t| !t.1);
+        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), WRITER_GONE_LIMIT, |t| !t.1);
         let (tail, _) = waited.unwrap_or_else(PoisonError::into_inner);
         tail.0.lines(count)
     }

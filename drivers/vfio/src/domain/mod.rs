@@ -50,7 +50,9 @@ pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result
             return create(root, Backend::Iommufd, address);
         }
         Backend::Iommufd => ("iommufd", Arc::new(IoAddressSpace::open(root, address)?)),
-        Backend::Auto | Backend::Group => ("groups in a container", Arc::new(Container::open(root, address)?)),
+        Backend::Auto | Backend::Group => {
+            ("groups in a container", Arc::new(Container::open(root, address)?))
+        }
     };
     info!("the way to the SSDs: VFIO by {way}");
     Ok(domain)

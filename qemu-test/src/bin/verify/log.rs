@@ -7,8 +7,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Lines of a log that a failure shows.
+/// Lines of a log's end that a failure shows.
 const TAIL_LINES: usize = 60;
+
+/// Lines about failed tests that a failure shows.
+const FAILURES_LINES: usize = 400;
 
 /// Why a step failed.
 #[derive(Debug)]
@@ -75,19 +78,35 @@ impl Log {
         if status.success() {
             return Ok(());
         }
-        Err(Failure::new(format!("{status}; {} ends:\n{}", self.path.display(), self.tail())))
+        Err(Failure::new(format!("{status}; {}", self.explanation())))
+    }
+
+    /// What failed tests said of themselves, or the end of the log.
+    fn explanation(&self) -> String {
+        let (path, text) = (self.path.display(), self.text());
+        let said = failures(&text);
+        if said.is_empty() {
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+            return format!("{path} ends:\n{tail}");
+        }
+        format!("in {path}:\n{}", said.join("\n"))
     }
 
     fn spawn_and_wait(&self, command: &mut Command) -> io::Result<std::process::ExitStatus> {
         let (out, errors) = (self.file.try_clone()?, self.file.try_clone()?);
         command.stdin(Stdio::null()).stdout(out).stderr(errors).status()
     }
+}
 
-    fn tail(&self) -> String {
-        let text = self.text();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-    }
+/// What the harness repeats of failed tests: from `failures:` to the result, in every program.
+fn failures(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    let about = text.lines().filter(|line| {
+        inside = (inside || *line == "failures:") && !line.starts_with("test result: ");
+        inside
+    });
+    about.take(FAILURES_LINES).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +122,16 @@ mod tests {
         assert!(failure.starts_with("exit status: 3"), "{failure}");
         assert!(failure.contains("line 99") && failure.ends_with("bad"), "{failure}");
         assert!(!failure.contains("line 9\n"), "{failure}");
+    }
+
+    #[test]
+    fn failing_tests_are_explained_by_what_they_said_however_much_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let script = "echo failures:; echo; echo '---- one stdout ----'; echo broken; \
+                      echo 'test result: FAILED. 0 passed; 1 failed'; seq 200; exit 101";
+        let failure = log.run(Command::new("sh").args(["-c", script])).unwrap_err().to_string();
+        assert!(failure.ends_with("---- one stdout ----\nbroken"), "{failure}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::deny;
 use crate::log::{Failure, Log};
 use crate::tally::Tally;
+use luge_image::{Cache, Progress};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,6 +42,8 @@ fn documentation(log: &mut Log) -> Result<Tally, Failure> {
 }
 
 fn tests(log: &mut Log) -> Result<Tally, Failure> {
+    let tools = Cache::open().and_then(|cache| luge_image::ensure_test_tools(&cache, &Progress::to_stderr()));
+    tools.map_err(|error| Failure::new(error.to_string()))?;
     counted(log, &mut cargo(&["test", "--workspace", "--no-fail-fast", "--exclude", "luge-qemu-test"]))
 }
 
