@@ -46,6 +46,17 @@ pub trait PciFunction: Send + Sync {
     /// The kernel's, or `Unsupported`.
     fn reset(&self) -> io::Result<()>;
 
+    /// What becomes readable when the host wants the function back, because it is about to be
+    /// unplugged or given to another driver, and waits for that; none where it cannot ask.
+    fn recall(&self) -> Option<&OwnedFd>;
+
+    /// Gives the function back to the host. From then on it accesses no memory, answers with
+    /// all ones and errors, and what `registers` gave is memory without a meaning.
+    ///
+    /// # Errors
+    /// The kernel's; the function is still ours then.
+    fn hand_back(&self) -> io::Result<()>;
+
     /// The memory node it is near, where known.
     fn numa_node(&self) -> Option<NumaNode>;
 }

@@ -195,8 +195,10 @@ impl Admin {
     /// Sleeps until the interrupt, or as long as the nap is.
     fn nap(&self, nap: Duration) {
         match &self.interrupt {
-            Some(fd) if wait_readable(&[fd], NAP_MAX) => drain(fd),
-            Some(_) => {}
+            Some(fd) => {
+                wait_readable(&[fd], NAP_MAX);
+                drain(fd);
+            }
             None => std::thread::sleep(nap),
         }
     }
@@ -232,9 +234,7 @@ pub(crate) fn wait_readable(fds: &[&OwnedFd], patience: Duration) -> bool {
     poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Empties an eventfd that may be readable.
-pub(crate) fn drain(fd: &OwnedFd) {
-    if wait_readable(&[fd], Duration::ZERO) {
-        let _ = rustix::io::read(fd, &mut [0u8; 8]);
-    }
+/// Empties an eventfd that may be readable; returns whether it was.
+pub(crate) fn drain(fd: &OwnedFd) -> bool {
+    wait_readable(&[fd], Duration::ZERO) && rustix::io::read(fd, &mut [0u8; 8]).is_ok()
 }

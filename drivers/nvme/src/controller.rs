@@ -301,7 +301,7 @@ impl Control {
     }
 
     /// Queues, notification, bus master: in this order. Then nothing serves any more.
-    fn shut_down(&mut self, inner: &Inner) -> Result<(), Trouble> {
+    pub(crate) fn shut_down(&mut self, inner: &Inner) -> Result<(), Trouble> {
         if inner.health.state() == ControllerState::Gone {
             return Ok(());
         }
@@ -314,10 +314,16 @@ impl Control {
         let stopped = inner.registers.set_bus_master(MemoryAccess::Forbidden);
         let stopped = stopped.or_else(|trouble| inner.registers.disable().map_err(|_| trouble));
         if stopped.is_ok() {
-            inner.health.set_state(ControllerState::Gone);
-            self.open.iter().for_each(|link| link.give_up());
+            self.let_go(&inner.health);
         }
         notified.and(stopped)
+    }
+
+    /// The controller accesses no memory, and never will: all requests end.
+    pub(crate) fn let_go(&mut self, health: &Health) {
+        self.open.iter().for_each(|link| link.give_up());
+        self.release_condemned();
+        health.set_state(ControllerState::Gone);
     }
 }
 

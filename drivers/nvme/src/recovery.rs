@@ -15,10 +15,12 @@
 //!                                   | fails
 //!                                   v
 //!                              9 Stuck: 7 again, once a second
+//!
+//!   any but 8 --the host wants its function back--> 10 shut down, handed back --> 8 Gone
 //! ```
 //!
 //! Invariants
-//! - Requests in flight end only after 3, 6 or 7 has worked: from then on the SSD cannot
+//! - Requests in flight end only after 3, 6, 7 or 10 has worked: from then on the SSD cannot
 //!   write to their memory.
 //! - A tick is one wake-up, not a time of day: a machine that was paused sees no timeouts.
 //!
@@ -142,6 +144,7 @@ impl Watch {
         wait_readable(&[&self.stop.bell], LOOK_MIN);
         let mut fds = vec![&self.stop.bell];
         fds.extend(self.interrupt.as_deref());
+        fds.extend(self.inner.registers.function().recall());
         wait_readable(&fds, patience.min(self.tick()));
     }
 
@@ -159,6 +162,9 @@ impl Watch {
 
     /// One look; returns how long until the next.
     fn look(&mut self, control: &mut Control) -> Duration {
+        if self.inner.registers.function().recall().is_some_and(drain) {
+            self.hand_back(control);
+        }
         match self.inner.health.state() {
             ControllerState::Gone => return LOOK_MAX,
             ControllerState::Stuck if self.stuck_at.elapsed() < STUCK_RETRY => return LOOK_MAX,
@@ -253,6 +259,22 @@ impl Watch {
         }
     }
 
+    /// 10, also for one that is Gone: the host waits, and asks again if this does not work.
+    fn hand_back(&self, control: &mut Control) {
+        let controller = self.inner.registers.name();
+        tracing::error!(controller, "the host wants the SSD back: its requests fail from now on");
+        if let Err(error) = control.shut_down(&self.inner) {
+            tracing::warn!(controller, %error, "it did not shut down as it should");
+        }
+        match self.inner.registers.function().hand_back() {
+            Ok(()) => {
+                control.let_go(&self.inner.health);
+                tracing::warn!(controller, "the host has the SSD; detach it, so that it is forgotten here");
+            }
+            Err(error) => tracing::error!(controller, %error, "the host cannot have the SSD yet"),
+        }
+    }
+
     /// 7, and 8 or 9.
     fn give_up(&mut self, control: &mut Control) {
         let controller = self.inner.registers.name();
@@ -260,9 +282,7 @@ impl Watch {
         match self.inner.registers.set_bus_master(MemoryAccess::Forbidden) {
             Ok(()) => {
                 tracing::error!(controller, "the SSD is given up: its requests fail from now on");
-                control.open.iter().for_each(|link| link.give_up());
-                control.release_condemned();
-                self.inner.health.set_state(ControllerState::Gone);
+                control.let_go(&self.inner.health);
             }
             Err(error) => {
                 tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");

@@ -234,6 +234,46 @@ fn a_channel_is_dropped_in_the_middle_of_a_fault_and_its_queue_serves_again() {
     assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &[rig.buffer(0, 512)]), Status::Success);
 }
 
+/// The host wants an SSD back that is in some state, with a request in flight.
+fn is_handed_back(state: impl FnOnce(&mut Script)) -> Rig {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    rig.ssd.misbehave([Some(Mischief::Silence)]);
+    submit(&rig, &mut *channel, 0..1);
+    rig.ssd.script(state);
+    rig.ssd.recall();
+    assert_eq!(statuses(&rig.drain(&mut *channel)), [Status::Gone]);
+    Rig::until("the host has it", || rig.ssd.account().handed_back);
+    let data = [rig.buffer(0, 512)];
+    let read =
+        Request { tag: Tag::default(), operation: Operation::Read, lba: Lba(0), blocks: 1, data: &data };
+    assert_eq!(channel.submit(&read), Err(Refusal::Failed(Status::Gone)));
+    drop(channel);
+    assert!(rig.controller.smart().is_err() && rig.controller.namespaces()[0].open(CoreId(1)).is_err());
+    assert!(rig.controller.shutdown().is_ok() && !rig.ssd.is_bus_master());
+    rig
+}
+
+#[test]
+fn an_ssd_that_the_host_wants_back_is_shut_down_and_given_to_it() {
+    let account = is_handed_back(|_| {}).ssd.account();
+    assert_eq!((account.shutdowns, account.queues_at_shutdown, account.controller_resets), (1, 0, 0));
+}
+
+#[test]
+fn an_ssd_that_keeps_its_access_to_memory_is_given_to_the_host_all_the_same() {
+    is_handed_back(|script| (script.bus_master_works, script.disable_works) = (false, false));
+}
+
+#[test]
+fn an_ssd_that_was_given_up_is_given_to_the_host_when_it_asks() {
+    let rig = Rig::new(Script::default());
+    rig.ssd.script(|script| (script.present, script.reset_works) = (false, false));
+    Rig::until("it is given up", || rig.controller.state() == ControllerState::Gone);
+    rig.ssd.recall();
+    Rig::until("the host has it", || rig.ssd.account().handed_back);
+}
+
 fn any_mischief(random: &mut Lcg) -> Option<Mischief> {
     match random.below(40) {
         0 => Some(Mischief::UnknownId),

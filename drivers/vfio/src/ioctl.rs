@@ -26,10 +26,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::slice;
 use vfio_bindings::bindings::vfio::{
     VFIO_BASE, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_IRQ_SET_ACTION_TRIGGER,
-    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_TYPE,
-    VFIO_TYPE1v2_IOMMU, vfio_device_attach_iommufd_pt, vfio_device_bind_iommufd, vfio_device_info,
+    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
+    VFIO_TYPE, VFIO_TYPE1v2_IOMMU, vfio_device_attach_iommufd_pt, vfio_device_bind_iommufd, vfio_device_info,
     vfio_group_status, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap, vfio_irq_info,
 };
 
@@ -279,17 +280,26 @@ pub fn msix_vectors(device: &File) -> io::Result<u32> {
 /// add vectors later; with none, turns MSI-X off. The answer is how many vectors the machine
 /// has left if those are too few, else zero.
 pub fn set_msix(device: &File, eventfds: &[OwnedFd]) -> io::Result<i32> {
-    let mut words = irq_set(eventfds);
+    set_irqs(device, VFIO_PCI_MSIX_IRQ_INDEX, eventfds)
+}
+
+/// Makes the kernel signal `eventfd`, again every few seconds, when it wants the device back.
+pub fn set_recall(device: &File, eventfd: &OwnedFd) -> io::Result<()> {
+    set_irqs(device, VFIO_PCI_REQ_IRQ_INDEX, slice::from_ref(eventfd)).map(drop)
+}
+
+fn set_irqs(device: &File, index: u32, eventfds: &[OwnedFd]) -> io::Result<i32> {
+    let mut words = irq_set(index, eventfds);
     // SAFETY: the kernel reads as many bytes as the first word says, which is all of them.
     unsafe { ask(device, SET_IRQS, words.as_mut_ptr().cast()) }
 }
 
 /// A `struct vfio_irq_set`: size, flags, index, start, count, then a descriptor per vector.
-fn irq_set(eventfds: &[OwnedFd]) -> Vec<u32> {
+fn irq_set(index: u32, eventfds: &[OwnedFd]) -> Vec<u32> {
     let data = if eventfds.is_empty() { VFIO_IRQ_SET_DATA_NONE } else { VFIO_IRQ_SET_DATA_EVENTFD };
     let count = u32::try_from(eventfds.len()).unwrap_or(u32::MAX);
     let flags = data | VFIO_IRQ_SET_ACTION_TRIGGER;
-    let mut words = vec![0, flags, VFIO_PCI_MSIX_IRQ_INDEX, 0, count];
+    let mut words = vec![0, flags, index, 0, count];
     words.extend(eventfds.iter().map(|eventfd| eventfd.as_raw_fd().cast_unsigned()));
     words[0] = u32::try_from(words.len() * 4).unwrap_or(0);
     words
@@ -313,7 +323,7 @@ mod tests {
         assert_eq!(offset_of!(vfio_irq_set, index), 8);
         assert_eq!((offset_of!(vfio_irq_set, count), offset_of!(vfio_irq_set, data)), (16, 20));
         let eventfds: Vec<OwnedFd> = (0..3).map(|_| eventfd(0, EventfdFlags::CLOEXEC).unwrap()).collect();
-        let words = irq_set(&eventfds);
+        let words = irq_set(VFIO_PCI_MSIX_IRQ_INDEX, &eventfds);
         assert_eq!(words[..5], [32, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 2, 0, 3]);
         let descriptors: Vec<u32> = eventfds.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
         assert_eq!(words[5..], descriptors);
@@ -321,7 +331,8 @@ mod tests {
 
     #[test]
     fn no_eventfds_turn_interrupts_off() {
-        assert_eq!(irq_set(&[]), [20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 2, 0, 0]);
+        let off = [20, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 2, 0, 0];
+        assert_eq!(irq_set(VFIO_PCI_MSIX_IRQ_INDEX, &[]), off);
     }
 
     #[test]
@@ -330,6 +341,8 @@ mod tests {
         assert_eq!(device_flags(&file).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
         assert_eq!(region_info(&file, 0).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
         assert_eq!(reset(&file).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        assert_eq!(set_recall(&file, &eventfd).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
     }
 
     #[test]

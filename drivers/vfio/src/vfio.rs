@@ -118,7 +118,7 @@ impl Shared {
     }
 }
 
-/// A function's place in the domain, and its file. Dropped last of all that a function has.
+/// A function's place in the domain, and its file. The last to go of all that a function has.
 pub struct Seat {
     shared: Arc<Shared>,
     address: PciAddress,
@@ -127,15 +127,16 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// The function's file; none only while this is being dropped.
+    /// The function's file; none once it has left.
     pub fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
-}
 
-impl Drop for Seat {
-    /// (2) and (3).
-    fn drop(&mut self) {
+    /// (2) and (3): closes the function, and gives its place back.
+    pub fn leave(&mut self) {
+        if self.place.is_none() {
+            return;
+        }
         self.file = None;
         let mut guard = self.shared.live();
         let Some(live) = guard.as_mut() else { return };
@@ -148,6 +149,12 @@ impl Drop for Seat {
         }
         // Still under the lock: a container whose last group leaves forgets its mappings.
         self.place = None;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -288,6 +295,20 @@ mod tests {
         assert!(matches!(rig.seat("01:00.0"), Err(VfioError::AlreadyOpen(_))));
         drop(seat);
         assert!(rig.seat("01:00.0").is_ok());
+    }
+
+    #[test]
+    fn a_function_that_has_left_may_be_opened_again_and_leaves_once() {
+        let rig = rig();
+        let mut first = rig.seat("01:00.0").unwrap();
+        first.leave();
+        assert!(first.file().is_none() && rig.domain(0).is_none());
+        let second = rig.seat("01:00.0").unwrap();
+        first.leave();
+        drop(first);
+        assert!(matches!(rig.seat("01:00.0"), Err(VfioError::AlreadyOpen(_))));
+        drop(second);
+        assert!(rig.domain(1).is_none());
     }
 
     #[test]

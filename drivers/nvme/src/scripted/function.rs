@@ -126,6 +126,18 @@ impl PciFunction for ScriptedFunction {
         Ok(())
     }
 
+    fn recall(&self) -> Option<&OwnedFd> {
+        Some(&self.ssd.recall)
+    }
+
+    fn hand_back(&self) -> io::Result<()> {
+        let mut state = self.ssd.lock();
+        state.script.present = false;
+        state.account.handed_back = true;
+        self.ssd.reach.bus_master.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn numa_node(&self) -> Option<NumaNode> {
         None
     }

@@ -8,6 +8,7 @@ use super::queues::{Completed, Submissions, low_half};
 use super::script::{Enabling, Mischief, Script};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, PciFunction, SharedArray};
 use luge_spec::nvme::{AsyncEvent, CompletionEntry, Configuration, StatusCode, SubmissionEntry};
+use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,8 @@ pub struct Account {
     pub queues_at_shutdown: usize,
     /// I/O commands that were executed.
     pub executed: u64,
+    /// Whether the host has its function back.
+    pub handed_back: bool,
 }
 
 /// A scripted SSD. Shared by a test and the driver's function.
@@ -36,6 +39,7 @@ pub struct ScriptedSsd {
     pub(super) reach: Arc<Reach>,
     pub(super) state: Mutex<State>,
     pub(super) doorbells: DmaMemory,
+    pub(super) recall: OwnedFd,
 }
 
 /// What is behind its registers.
@@ -71,7 +75,8 @@ impl ScriptedSsd {
         space.attach(reach.clone()).expect("the scripted IOMMU takes every address");
         let words = doorbell_span(&doorbells, 0, DOORBELL_BYTES).and_then(SharedArray::new);
         let state = State::new(script, words.expect("doorbells are aligned"));
-        Arc::new(Self { reach, state: Mutex::new(state), doorbells })
+        let recall = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
+        Arc::new(Self { reach, state: Mutex::new(state), doorbells, recall })
     }
 
     /// The function that the driver takes over.
@@ -110,6 +115,14 @@ impl ScriptedSsd {
     /// CSTS.RDY becomes 0.
     pub fn stop(&self) {
         self.lock().status &= !1;
+    }
+
+    /// The host wants its function back.
+    ///
+    /// # Panics
+    /// If it has asked for it as often as an eventfd can count.
+    pub fn recall(&self) {
+        rustix::io::write(&self.recall, &1u64.to_ne_bytes()).expect("room in the eventfd");
     }
 
     /// What it has seen.

@@ -5,6 +5,7 @@
 //! Invariants
 //! - Every access is one aligned 32-bit load or store inside the BAR.
 //! - What may not be mapped (an MSI-X table, on kernels before 4.16) is reached by system calls.
+//! - An address that was given out stays good as long as the BAR, also when the device has gone.
 //! - Memory space stays decoded while the BAR is mapped (`config`), else a load were a bus error.
 
 #![expect(unsafe_code, reason = "mapped registers are handed out as addresses")]
@@ -29,7 +30,7 @@ pub struct Bar {
 struct Window {
     first: u32,
     registers: Span,
-    _memory: MmapRaw,
+    memory: MmapRaw,
 }
 
 impl Bar {
@@ -80,6 +81,12 @@ impl Bar {
         })
     }
 
+    /// Lets go of the device: nothing of its file is mapped any more. Where its registers were is
+    /// memory that nobody looks at, so that a core which does not know it yet rings in vain.
+    pub fn let_go(&self) -> io::Result<()> {
+        self.windows.iter().try_for_each(Window::blank)
+    }
+
     fn place(&self, offset: u32) -> Place {
         let inside = offset.is_multiple_of(4) && u64::from(offset) + 4 <= self.region.len;
         if !inside {
@@ -107,7 +114,17 @@ impl Window {
         // SAFETY: the mapping has `len` bytes and lives as long as the window, which the function
         // that hands out spans keeps. No device reaches registers through an IOMMU: no Iova.
         let registers = unsafe { Span::new(host, Iova(0), len) };
-        Ok(Self { first, registers, _memory: memory })
+        Ok(Self { first, registers, memory })
+    }
+
+    /// Puts memory in the place of the registers.
+    fn blank(&self) -> io::Result<()> {
+        let (first, len) = (self.memory.as_mut_ptr().cast(), self.memory.len());
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let kind = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: exactly the pages of a mapping of ours, known by raw pointers and spans only.
+        let now = unsafe { libc::mmap(first, len, access, kind, -1, 0) };
+        if now == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
@@ -151,6 +168,26 @@ mod tests {
         let (file, bar) = bar(&[]);
         file.set_len(0x2000).unwrap();
         assert_eq!(bar.read32(&file, 8), u32::MAX);
+    }
+
+    #[test]
+    fn doorbells_of_a_bar_that_let_go_are_memory_and_the_device_is_free() {
+        let (file, bar) = bar(&[(0, 0x4000)]);
+        let doorbells: SharedArray<u32> = SharedArray::new(bar.registers(0x1000, 0x1000).unwrap()).unwrap();
+        doorbells.store(0, 1, Ordering::Release);
+        let inode = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+        let is_mapped = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&inode.to_string()))
+        };
+        assert!(is_mapped());
+        bar.let_go().unwrap();
+        assert!(!is_mapped());
+        assert_eq!(doorbells.load(0, Ordering::Acquire), 0);
+        doorbells.store(0, 2, Ordering::Release);
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, 0x3000).unwrap();
+        assert_eq!(bytes, 1u32.to_le_bytes());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! Path: NVMe queue pair -> **registers** -> SSD.
 //!
 //! Invariants
-//! - It accesses no memory before its driver lets it, and none once it is dropped.
-//! - Dropping it: memory access off, interrupts off, registers unmapped, file closed, and with
-//!   the last function of the process the IOMMU domain detached.
+//! - It accesses no memory before its driver lets it, and none once it was handed back.
+//! - Handing it back: memory access off, interrupts off, registers unmapped, file closed, and with
+//!   the last function of the process the IOMMU domain detached. Dropping it does the same.
 //!
 //! Not here: who may have it (`binding`), which memory it reaches (`domain`), what its registers
 //! mean (`nvme`).
@@ -25,6 +25,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FLAGS_RESET, VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
 };
@@ -35,9 +36,10 @@ pub struct VfioFunction {
     node: Option<NumaNode>,
     vectors: u16,
     reset: Reset,
+    recall: OwnedFd,
     bar: Bar,
     config: Region,
-    seat: Seat,
+    seat: Mutex<Seat>,
 }
 
 /// Whether a function can be reset.
@@ -65,25 +67,23 @@ impl VfioFunction {
         let bar = Bar::map(file, registers).map_err(failed("mapping its BAR 0"))?;
         let vectors = ioctl::msix_vectors(file).map_err(failed("counting its interrupts"))?;
         let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
+        let recall = recall(file).map_err(failed("asking to be told when the host wants it back"))?;
         let reset = if flags & VFIO_DEVICE_FLAGS_RESET == 0 { Reset::Impossible } else { Reset::Possible };
-        Ok(Self { name: address.to_string(), node, vectors, reset, bar, config, seat })
+        let (name, seat) = (address.to_string(), Mutex::new(seat));
+        Ok(Self { name, node, vectors, reset, recall, bar, config, seat })
     }
 
-    fn file(&self) -> io::Result<&File> {
-        self.seat.file().ok_or_else(gone)
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn config(&self) -> io::Result<ConfigSpace<'_>> {
-        Ok(ConfigSpace { file: self.file()?, region: &self.config })
+    /// Does something with the function's file, which stays open meanwhile.
+    fn with_file<R>(&self, act: impl FnOnce(&File) -> io::Result<R>) -> io::Result<R> {
+        act(self.seat().file().ok_or_else(gone)?)
     }
 
-    /// Turns MSI-X off: vectors that are routed would stay so when fewer are routed anew.
-    fn disable_interrupts(&self) -> io::Result<()> {
-        match ioctl::set_msix(self.file()?, &[]) {
-            // It was off.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-            outcome => outcome.map(drop),
-        }
+    fn config<'a>(&'a self, file: &'a File) -> ConfigSpace<'a> {
+        ConfigSpace { file, region: &self.config }
     }
 
     /// An error of ours, which names the function.
@@ -98,13 +98,15 @@ impl PciFunction for VfioFunction {
     }
 
     fn read32(&self, offset: u32) -> u32 {
-        self.file().map_or(u32::MAX, |file| self.bar.read32(file, offset))
+        self.with_file(|file| Ok(self.bar.read32(file, offset))).unwrap_or(u32::MAX)
     }
 
     fn write32(&self, offset: u32, value: u32) {
-        if let Ok(file) = self.file() {
+        // A function that has left takes no store, as one that is gone.
+        let _ = self.with_file(|file| {
             self.bar.write32(file, offset, value);
-        }
+            Ok(())
+        });
     }
 
     fn registers(&self, offset: u32, len: u32) -> io::Result<Span> {
@@ -116,7 +118,7 @@ impl PciFunction for VfioFunction {
     }
 
     fn set_bus_master(&self, access: MemoryAccess) -> io::Result<()> {
-        let set = self.config().and_then(|config| config.set_memory_access(access));
+        let set = self.with_file(|file| self.config(file).set_memory_access(access));
         set.map_err(|error| {
             self.error(error.kind(), format_args!("setting its memory access failed: {error}"))
         })
@@ -134,14 +136,14 @@ impl PciFunction for VfioFunction {
         let failed = |error: io::Error| {
             self.error(error.kind(), format_args!("routing its interrupts failed: {error}"))
         };
-        self.disable_interrupts().map_err(failed)?;
+        self.with_file(disable_interrupts).map_err(failed)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let eventfds: Result<Vec<_>, _> = (0..count).map(|_| eventfd(0, flags)).collect();
         let eventfds = eventfds.map_err(|error| failed(error.into()))?;
         if eventfds.is_empty() {
             return Ok(eventfds);
         }
-        match ioctl::set_msix(self.file()?, &eventfds).map_err(failed)? {
+        match self.with_file(|file| ioctl::set_msix(file, &eventfds)).map_err(failed)? {
             0 => Ok(eventfds),
             left => {
                 let what = format!("the machine has {left} interrupt vectors left, not {count}");
@@ -154,11 +156,32 @@ impl PciFunction for VfioFunction {
         if self.reset == Reset::Impossible {
             return Err(self.error(io::ErrorKind::Unsupported, "there is no way to reset it"));
         }
-        let config = self.config()?;
-        let command = config.command()?;
-        ioctl::reset(self.file()?)
-            .map_err(|error| self.error(error.kind(), format_args!("resetting it failed: {error}")))?;
-        config.set_command(command)
+        self.with_file(|file| {
+            let config = self.config(file);
+            let command = config.command()?;
+            ioctl::reset(file)
+                .map_err(|error| self.error(error.kind(), format_args!("resetting it failed: {error}")))?;
+            config.set_command(command)
+        })
+    }
+
+    fn recall(&self) -> Option<&OwnedFd> {
+        Some(&self.recall)
+    }
+
+    fn hand_back(&self) -> io::Result<()> {
+        let mut seat = self.seat();
+        if let Some(file) = seat.file() {
+            // A function that is gone refuses both, and does neither any more. Closing its file
+            // makes the kernel do the same once more.
+            let _ = self.config(file).set_memory_access(MemoryAccess::Forbidden);
+            let _ = disable_interrupts(file);
+        }
+        self.bar.let_go().map_err(|error| {
+            self.error(error.kind(), format_args!("unmapping its registers failed: {error}"))
+        })?;
+        seat.leave();
+        Ok(())
     }
 
     fn numa_node(&self) -> Option<NumaNode> {
@@ -168,11 +191,25 @@ impl PciFunction for VfioFunction {
 
 impl Drop for VfioFunction {
     fn drop(&mut self) {
-        // A function that is gone refuses both, and does neither any more. Closing its file
-        // makes the kernel do the same once more.
-        let _ = self.set_bus_master(MemoryAccess::Forbidden);
-        let _ = self.disable_interrupts();
+        // Registers that could not be unmapped go with the fields, before the file.
+        let _ = self.hand_back();
     }
+}
+
+/// Turns MSI-X off: vectors that are routed would stay so when fewer are routed anew.
+fn disable_interrupts(file: &File) -> io::Result<()> {
+    match ioctl::set_msix(file, &[]) {
+        // It was off.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// An eventfd that is signalled when the host wants the function back.
+fn recall(file: &File) -> io::Result<OwnedFd> {
+    let recall = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    ioctl::set_recall(file, &recall)?;
+    Ok(recall)
 }
 
 fn region(file: &File, index: u32) -> io::Result<Region> {
