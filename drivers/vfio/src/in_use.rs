@@ -1,32 +1,54 @@
 //! Whether the host itself uses an SSD, and for what.
 //!
 //! Path: none; asked once, before an SSD is taken from its kernel driver. What is mounted,
-//! swapped to or held by another block device (RAID, LVM, dm-crypt) is never taken.
+//! swapped to, held by another block device (RAID, LVM, dm-crypt) or open in a process is never
+//! taken.
 
+use crate::openers::{self, Node};
 use crate::sysfs::names;
 use crate::{PciAddress, SysfsRoot};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A use, in words that name it: `nvme0n1p2 is mounted on /home`.
 pub fn find(root: &SysfsRoot, address: PciAddress) -> Option<String> {
-    let disks = disks(root, address);
-    disks.iter().find_map(|disk| {
-        let folder = root.path("/sys/class/block").join(disk);
-        let mut devices = vec![disk.clone()];
-        devices.extend(names(&folder).unwrap_or_default().into_iter().filter(|name| name.starts_with(disk)));
-        devices.iter().find_map(|device| device_use(root, device)).or_else(|| claimed(root, disk))
+    let namespaces = namespaces(root, address);
+    let disks: Vec<String> = namespaces.iter().filter_map(|path| disk_of(file_name(path)?)).collect();
+    let used = disks.iter().find_map(|disk| {
+        let mut devices = devices(root, disk).into_iter();
+        devices.find_map(|device| device_use(root, &device)).or_else(|| claimed(root, disk))
+    });
+    used.or_else(|| {
+        let blocks = disks.iter().flat_map(|disk| devices(root, disk)).filter_map(|device| {
+            Node::of(&root.path("/sys/class/block").join(&device), &device, FileType::BlockDevice)
+        });
+        let generic = namespaces.iter().filter_map(|path| {
+            let name = file_name(path).filter(|name| name.starts_with("ng"))?;
+            Node::of(path, name, FileType::CharacterDevice)
+        });
+        openers::find(root, &blocks.chain(generic).collect::<Vec<_>>())
     })
 }
 
-/// The block devices of an NVMe controller that the kernel drives.
-fn disks(root: &SysfsRoot, address: PciAddress) -> Vec<String> {
-    let folder = root.function(address, "nvme");
-    let controllers = names(&folder).unwrap_or_default();
-    let entries = controllers.iter().flat_map(|name| names(&folder.join(name)).unwrap_or_default());
-    entries.filter_map(|name| disk_of(&name)).collect()
+/// What the kernel has made of the namespaces of a controller that it drives, and some more.
+fn namespaces(root: &SysfsRoot, address: PciAddress) -> Vec<PathBuf> {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        names(folder).unwrap_or_default().iter().map(|name| folder.join(name)).collect()
+    };
+    below(&root.function(address, "nvme")).iter().flat_map(|controller| below(controller)).collect()
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+/// A disk and its partitions.
+fn devices(root: &SysfsRoot, disk: &str) -> Vec<String> {
+    let below = names(&root.path("/sys/class/block").join(disk)).unwrap_or_default();
+    let partitions = below.into_iter().filter(|name| name.starts_with(disk));
+    [disk.to_owned()].into_iter().chain(partitions).collect()
 }
 
 /// The disk of a namespace: itself, or with native multipath, where `nvme0c1n2` is one path
@@ -126,6 +148,16 @@ mod tests {
         host.file("sys/class/block/nvme0n1/nvme0n1p2/holders/md0", "");
         host.file("sys/class/block/nvme0n1p2/holders/md0", "");
         assert_eq!(found(&host).unwrap(), "nvme0n1p2 is part of md0");
+    }
+
+    #[test]
+    fn a_device_file_that_a_process_has_open_is_found() {
+        let host = host();
+        // Nobody has a disk with the numbers of /dev/null open, but the generic device is.
+        host.disk(ADDRESS, "nvme0", "nvme0n2", "1:3").process(812, "mysqld", &["/dev/null"]);
+        assert_eq!(found(&host), None);
+        host.generic(ADDRESS, "nvme0", "ng0n1", "1:3");
+        assert_eq!(found(&host).unwrap(), "ng0n1 is open in process 812 mysqld");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod error;
 mod function;
 mod in_use;
 mod ioctl;
+mod openers;
 mod reply;
 #[cfg(test)]
 mod rig;

@@ -88,6 +88,21 @@ impl FakeHost {
         self.file(&format!("sys/class/block/{disk}/dev"), &format!("{number}\n"))
     }
 
+    /// The kernel's device file for commands of any kind to a namespace.
+    pub fn generic(&self, address: &str, controller: &str, name: &str, number: &str) -> &Self {
+        let folder = format!("sys/bus/pci/devices/{address}/nvme/{controller}/{name}");
+        self.file(&format!("{folder}/dev"), &format!("{number}\n"))
+    }
+
+    /// A process that has these files open.
+    pub fn process(&self, id: u32, program: &str, files: &[&str]) -> &Self {
+        self.file(&format!("proc/{id}/comm"), &format!("{program}\n")).folder(&format!("proc/{id}/fd"));
+        for (number, file) in files.iter().enumerate() {
+            symlink(file, self.folder.path().join(format!("proc/{id}/fd/{number}"))).unwrap();
+        }
+        self
+    }
+
     pub fn partition(&self, disk: &str, partition: &str, number: &str) -> &Self {
         self.folder(&format!("sys/class/block/{disk}/{partition}"));
         self.file(&format!("sys/class/block/{partition}/dev"), &format!("{number}\n"))
