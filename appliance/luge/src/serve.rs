@@ -16,7 +16,11 @@ use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 use thiserror::Error;
+
+/// How long the log may take for the last words.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why it does not serve.
 #[derive(Debug, Error)]
@@ -116,9 +120,22 @@ fn stop_signals() -> io::Result<Receiver<i32>> {
             let _ = sender.send(first);
         }
         if let Some(second) = signals.next() {
-            tracing::error!("signal {second} while stopping: ending at once");
-            std::process::exit(1);
+            end_at_once(second);
         }
     })?;
     Ok(receiver)
+}
+
+/// Ends the process. Says so if the log takes it: a log that nobody reads may be what the
+/// stop waits for.
+fn end_at_once(signal: i32) -> ! {
+    let (sender, said) = channel();
+    let say = move || {
+        tracing::error!("signal {signal} while stopping: ending at once");
+        let _ = sender.send(());
+    };
+    if std::thread::Builder::new().name("last words".into()).spawn(say).is_ok() {
+        let _ = said.recv_timeout(LAST_WORDS);
+    }
+    std::process::exit(1)
 }

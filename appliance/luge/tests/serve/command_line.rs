@@ -2,8 +2,10 @@
 
 use crate::daemon::{Daemon, eventually, failure, luge};
 use luge_rpc::Client;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::io::PipeWriter;
 use std::os::unix::net::UnixStream;
 
 #[test]
@@ -79,6 +81,30 @@ fn signals_end_the_process_in_order() {
         assert!(!luge.socket().exists());
         drop(idle);
     }
+}
+
+#[test]
+fn a_second_signal_ends_a_process_that_does_not_get_to_its_end() {
+    let (log, full) = std::io::pipe().unwrap();
+    let mut luge = Daemon::with_log(full.try_clone().unwrap());
+    // Nobody reads its log, and there is no room left: the first thing that a stop does is stuck.
+    fill(&full);
+    luge.signal(Signal::TERM);
+    eventually("the forced end", || {
+        luge.signal(Signal::TERM);
+        luge.child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(luge.exit_code(), Some(1));
+    drop(log);
+}
+
+/// Writes into a pipe until it is full.
+fn fill(pipe: &PipeWriter) {
+    let flags = fcntl_getfl(pipe).unwrap();
+    fcntl_setfl(pipe, flags | OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(pipe, &[b'.'; 4096]).is_ok() {}
+    while rustix::io::write(pipe, b".").is_ok() {}
+    fcntl_setfl(pipe, flags).unwrap();
 }
 
 #[test]

@@ -61,12 +61,22 @@ impl Daemon {
         Self::within(tempfile::tempdir().unwrap(), args)
     }
 
+    /// One that logs there.
+    pub fn with_log(log: impl Into<Stdio>) -> Self {
+        Self::spawn(tempfile::tempdir().unwrap(), &[], log.into())
+    }
+
     /// One in a folder that something has been put into.
     pub fn within(folder: tempfile::TempDir, args: &[&str]) -> Self {
+        Self::spawn(folder, args, Stdio::inherit())
+    }
+
+    fn spawn(folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
         let mut command = command(LUGE);
         command.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
         command.arg("-r").arg(folder.path().join("rpc.sock")).args(args);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
         let mut greeting = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
         assert!(!greeting.is_empty(), "luge did not start");
