@@ -27,7 +27,7 @@ pub use endpoint::Endpoint;
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
-pub use rig::control;
+pub use rig::{control, platform};
 pub use sled::Sled;
 pub use ssd::Ssd;
 pub use table::Table;

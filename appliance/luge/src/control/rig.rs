@@ -9,6 +9,11 @@ use std::sync::Arc;
 
 /// A sled on a machine that has nothing.
 pub fn control() -> Arc<Control> {
+    Control::start(Sled::new(Arc::new(platform(PageSize::Base)), Budget::new(64 << 20))).unwrap()
+}
+
+/// A machine that has nothing, with pages of a size.
+pub fn platform(pages: PageSize) -> Platform {
     let (space, sysfs) = (DmaSpace::new(), SysfsRoot::new("/nowhere"));
     let vms = VmConfig {
         folder: "/nowhere".into(),
@@ -17,14 +22,13 @@ pub fn control() -> Arc<Control> {
         trial_kernel: None,
         patience: Patience::default(),
     };
-    let platform = Platform {
+    Platform {
         cores: Vec::new(),
         vfio: Vfio::new(sysfs.clone(), Backend::Auto, space.clone()),
         space,
         sysfs,
-        pages: PageSize::Base,
+        pages,
         sockets: "/nowhere".into(),
         vms: VmRunner::new(vms, Reaper::of_own_children()),
-    };
-    Control::start(Sled::new(Arc::new(platform), Budget::new(64 << 20))).unwrap()
+    }
 }

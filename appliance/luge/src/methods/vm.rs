@@ -139,6 +139,7 @@ fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
         name: VmName::new(&params.name).map_err(|error| refusal(&error))?,
         cpus: params.cpus,
         memory_mib: params.memory_mb,
+        // What the disks' memory is of, guest memory is of.
         memory: match sled.platform.pages {
             PageSize::Base => MemoryPages::Base,
             PageSize::Huge2MiB | PageSize::Huge1GiB => MemoryPages::Huge,
@@ -272,5 +273,25 @@ fn refusal(error: &VmError) -> RpcError {
         VmError::Hugepages { .. } => RpcError::no_memory(error),
         VmError::NoQemu { .. } | VmError::BadQemu { .. } => RpcError::unsupported(error),
         VmError::Start { .. } | VmError::Stop { .. } | VmError::System { .. } => RpcError::internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Budget, platform};
+
+    /// The pages of a VM on a sled whose memory is of `pages`.
+    fn pages_of_a_vm(pages: PageSize) -> MemoryPages {
+        let sled = Sled::new(Arc::new(platform(pages)), Budget::new(64 << 20));
+        let params = json!({ "name": "one", "cpus": 1, "memory_mb": 64 });
+        spec(&sled, &serde_json::from_value(params).unwrap()).unwrap().memory
+    }
+
+    #[test]
+    fn a_vm_has_hugepages_where_the_sled_has() {
+        assert_eq!(pages_of_a_vm(PageSize::Huge2MiB), MemoryPages::Huge);
+        assert_eq!(pages_of_a_vm(PageSize::Huge1GiB), MemoryPages::Huge);
+        assert_eq!(pages_of_a_vm(PageSize::Base), MemoryPages::Base);
     }
 }
