@@ -129,12 +129,13 @@ impl Session for TestSession {
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let room = graph.room(self.volume).min(self.ring.waiting.load(SeqCst)).min(4);
+        let mut lane = graph.lane(self.volume).unwrap();
+        let room = lane.room().min(self.ring.waiting.load(SeqCst)).min(4);
         let take = if self.quiet { 0 } else { room };
         for _ in 0..take {
             let tag = Tag { session: self.id.0, slot: 7 };
             let request = Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
-            graph.submit(self.volume, &request).unwrap();
+            lane.submit(&request).unwrap();
             self.ring.waiting.fetch_sub(1, SeqCst);
             self.in_flight += 1;
         }

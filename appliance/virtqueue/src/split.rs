@@ -215,7 +215,8 @@ impl SplitQueue {
                     break;
                 }
             }
-            spans.get(first).into_iter().chain(spans.last()).for_each(luge_memory::Span::prefetch);
+            spans.get(first).inspect(|header| header.prefetch());
+            spans.last().inspect(|status| status.prefetch());
             taken = taken.wrapping_add(1);
         }
         // What did not fit is taken again next time, from the start.
@@ -256,8 +257,7 @@ impl SplitQueue {
     #[inline]
     pub fn complete(&mut self, head: Head, written: u32) {
         let at = self.size.wrap(self.next_used).wrapping_mul(2).wrapping_add(1);
-        self.rings.elements.store(at, u32::from(head.0).to_le(), Relaxed);
-        self.rings.elements.store(at.wrapping_add(1), written.to_le(), Relaxed);
+        self.rings.elements.store_each(at, [u32::from(head.0).to_le(), written.to_le()], Relaxed);
         self.next_used = self.next_used.wrapping_add(1);
     }
 

@@ -8,8 +8,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span};
-use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
-use zerocopy::FromBytes;
+use luge_spec::virtio::split::DescriptorFlags;
 
 /// What is wrong with a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,23 +40,25 @@ pub(crate) struct RawDescriptor {
 }
 
 impl RawDescriptor {
-    /// Descriptor `index` of the ring's own table.
+    /// Descriptor `index` of the ring's own table, of which every word is loaded once.
     #[inline]
     pub(crate) fn load(table: &SharedArray<u64>, index: u16) -> Option<Self> {
         use std::sync::atomic::Ordering::Relaxed;
-        let word = u32::from(index).wrapping_mul(2);
-        if word >= table.len() {
-            return None;
-        }
         // Relaxed: the load of `avail.idx` that announced the chain was the acquire.
-        let address = table.load(word, Relaxed);
-        let [a, b, c, d, e, f, g, h] = table.load(word.wrapping_add(1), Relaxed).to_ne_bytes();
-        Some(Self {
-            address: u64::from_le(address),
+        let words = table.load_each(u32::from(index).wrapping_mul(2), Relaxed)?;
+        Some(Self::of(words.map(u64::from_le)))
+    }
+
+    /// A descriptor from its two words (clause 2.7.5).
+    #[inline]
+    fn of([address, rest]: [u64; 2]) -> Self {
+        let [a, b, c, d, e, f, g, h] = rest.to_le_bytes();
+        Self {
+            address,
             len: u32::from_le_bytes([a, b, c, d]),
             flags: u16::from_le_bytes([e, f]),
             next: u16::from_le_bytes([g, h]),
-        })
+        }
     }
 
     #[inline]
@@ -66,19 +67,11 @@ impl RawDescriptor {
     }
 }
 
-impl From<Descriptor> for RawDescriptor {
-    fn from(wire: Descriptor) -> Self {
-        let (flags, next) = (wire.flags.0.get(), wire.next.get());
-        Self { address: wire.address.get(), len: wire.len.get(), flags, next }
-    }
-}
-
-/// Where the next descriptor of a chain comes from.
-enum Table<'a> {
-    /// The ring's own table.
-    Ring(&'a SharedArray<u64>),
-    /// An indirect table: where it is, its entries, and its memory if that is in one piece.
-    Indirect { at: GuestAddress, entries: u32, whole: Option<Span> },
+/// An indirect table: where it is, its entries, and its memory if that is in one piece.
+struct Table {
+    at: GuestAddress,
+    entries: u32,
+    whole: Option<Span>,
 }
 
 /// Why a walk ended early.
@@ -117,14 +110,25 @@ impl Walk<'_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
     #[inline]
     pub(crate) fn run(&mut self, ring: &SharedArray<u64>, mut descriptor: RawDescriptor) -> Result<(), Stop> {
-        let mut table = Table::Ring(ring);
+        while !descriptor.is(DescriptorFlags::INDIRECT) {
+            self.piece(&descriptor)?;
+            if !descriptor.is(DescriptorFlags::NEXT) {
+                return Ok(());
+            }
+            descriptor = RawDescriptor::load(ring, descriptor.next).ok_or(Fault::Index)?;
+        }
+        self.run_table(&descriptor)
+    }
+
+    /// Walks the table that a descriptor refers to, which is the chain's last part.
+    #[inline]
+    fn run_table(&mut self, reference: &RawDescriptor) -> Result<(), Stop> {
+        let table = self.table(reference)?;
+        let mut descriptor = self.load(&table, 0)?;
         loop {
             if descriptor.is(DescriptorFlags::INDIRECT) {
-                table = self.enter(&table, &descriptor)?;
-                descriptor = self.load(&table, 0)?;
-                continue;
+                return Err(Fault::Table.into());
             }
-            self.steps = self.steps.checked_sub(1).ok_or(Fault::Steps)?;
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
                 return Ok(());
@@ -134,39 +138,41 @@ impl Walk<'_> {
     }
 
     /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
-    fn enter(&mut self, from: &Table<'_>, descriptor: &RawDescriptor) -> Result<Table<'static>, Fault> {
-        let entry = size_of::<Descriptor>();
-        let cut = descriptor.len == 0 || !(descriptor.len as usize).is_multiple_of(entry);
-        if matches!(from, Table::Indirect { .. }) || descriptor.is(DescriptorFlags::NEXT) || cut {
+    #[inline]
+    fn table(&mut self, reference: &RawDescriptor) -> Result<Table, Fault> {
+        let RawDescriptor { address, len, .. } = *reference;
+        let cut = len == 0 || !len.is_multiple_of(16);
+        if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table);
         }
-        let at = GuestAddress(descriptor.address);
+        let at = GuestAddress(address);
         // SAFETY: the span is used during this walk only, which borrows the memory.
-        let whole = unsafe { self.memory.span(at, descriptor.len, self.hint) };
-        let whole = whole.filter(|span| span.len() == descriptor.len);
-        Ok(Table::Indirect { at, entries: descriptor.len / 16, whole })
+        let whole = unsafe { self.memory.span(at, len, self.hint) }.filter(|span| span.len() == len);
+        Ok(Table { at, entries: len / 16, whole })
     }
 
+    /// An entry of an indirect table, of which every byte is loaded once.
     #[inline]
-    fn load(&mut self, table: &Table<'_>, index: u16) -> Result<RawDescriptor, Fault> {
-        match table {
-            Table::Ring(ring) => RawDescriptor::load(ring, index).ok_or(Fault::Index),
-            Table::Indirect { entries, .. } if u32::from(index) >= *entries => Err(Fault::Index),
-            Table::Indirect { at, whole, .. } => {
-                let offset = u32::from(index).wrapping_mul(16);
-                let mut bytes = [0; size_of::<Descriptor>()];
-                match whole.and_then(|span| span.slice(offset, 16)) {
-                    Some(span) => _ = span.read(&mut bytes),
-                    None => self.gather(at.checked_add(offset.into()), &mut bytes).ok_or(Fault::Table)?,
-                }
-                Descriptor::read_from_bytes(&bytes).map(RawDescriptor::from).map_err(|_| Fault::Table)
-            }
+    fn load(&mut self, table: &Table, index: u16) -> Result<RawDescriptor, Fault> {
+        if u32::from(index) >= table.entries {
+            return Err(Fault::Index);
         }
+        let offset = u32::from(index).wrapping_mul(16);
+        let bytes = match table.whole {
+            Some(whole) => whole.split_at(offset).1.first(),
+            None => self.gather(table.at.checked_add(offset.into())),
+        };
+        let bytes: [u8; 16] = bytes.ok_or(Fault::Table)?;
+        let word = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
+        let words = word(0).zip(word(8)).ok_or(Fault::Table)?;
+        Ok(RawDescriptor::of([u64::from_le_bytes(words.0), u64::from_le_bytes(words.1)]))
     }
 
     /// Copies guest memory that lies across regions.
-    fn gather(&mut self, at: Option<GuestAddress>, mut to: &mut [u8]) -> Option<()> {
-        let mut at = at?;
+    #[cold]
+    fn gather<const N: usize>(&mut self, at: Option<GuestAddress>) -> Option<[u8; N]> {
+        let (mut bytes, mut at) = ([0; N], at?);
+        let mut to = bytes.as_mut_slice();
         while !to.is_empty() {
             let len = u32::try_from(to.len()).ok()?;
             // SAFETY: the span is used at once.
@@ -175,21 +181,33 @@ impl Walk<'_> {
             to = to.get_mut(copied..)?;
             at = at.checked_add(copied as u64)?;
         }
-        Some(())
+        Some(bytes)
     }
 
     /// Adds a descriptor's buffer.
     #[inline]
     fn piece(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
+        self.steps = self.steps.checked_sub(1).ok_or(Fault::Steps)?;
         if descriptor.is(DescriptorFlags::WRITE) {
             self.writable.get_or_insert(self.spans.len());
         } else if self.writable.is_some() {
             return Err(Fault::Order.into());
         }
         self.bytes = self.bytes.checked_add(descriptor.len).ok_or(Fault::Length)?;
+        // SAFETY: whoever made the queue keeps its memory while spans are in use.
+        let span = unsafe { self.memory.span(GuestAddress(descriptor.address), descriptor.len, self.hint) };
+        match span.filter(|span| span.len() == descriptor.len && !span.is_empty()) {
+            Some(whole) => self.push(whole),
+            None => self.pieces(descriptor),
+        }
+    }
+
+    /// Adds a buffer that lies across regions, is not all in the guest's memory, or is empty.
+    #[cold]
+    fn pieces(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
         let (mut at, mut left) = (Some(GuestAddress(descriptor.address)), descriptor.len);
         while left > 0 {
-            // SAFETY: whoever made the queue keeps its memory while spans are in use.
+            // SAFETY: as in `piece`.
             let span = at.and_then(|at| unsafe { self.memory.span(at, left, self.hint) });
             let Some(span) = span else {
                 self.lose();

@@ -87,29 +87,12 @@ impl Graph {
         }
     }
 
-    /// How many requests the volume would take now; zero for one that is gone.
+    /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
     #[inline]
-    #[must_use]
-    pub fn room(&self, id: VolumeId) -> usize {
-        let channel = self.volume(id).and_then(|volume| self.channels.get(usize::from(volume.channel.0)));
-        channel.and_then(Option::as_ref).map_or(0, |opened| opened.channel.room())
-    }
-
-    /// Submits a request whose blocks count from the start of the volume.
-    ///
-    /// # Errors
-    /// [`Refusal`], also where the request is outside of the volume.
-    #[inline]
-    pub fn submit(&mut self, id: VolumeId, request: &Request<'_>) -> Result<(), Refusal> {
-        let volume = self.volumes.get(usize::from(id.0)).and_then(Option::as_ref);
-        let volume = volume.ok_or(Refusal::Failed(Status::Gone))?;
-        let lba = volume.translate(request).map_err(Refusal::Failed)?;
-        let opened = self.channels.get_mut(usize::from(volume.channel.0)).and_then(Option::as_mut);
-        let opened = opened.ok_or(Refusal::Failed(Status::Gone))?;
-        opened.channel.submit(&Request { lba, ..*request })?;
-        opened.pending = true;
-        volume.stats.count(request);
-        Ok(())
+    pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
+        let volume = self.volumes.get(usize::from(id.0))?.as_ref()?;
+        let opened = self.channels.get_mut(usize::from(volume.channel.0))?.as_mut()?;
+        Some(Lane { volume, opened })
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
@@ -142,10 +125,33 @@ impl Graph {
     pub fn in_flight(&self) -> usize {
         self.channels.iter().flatten().map(|opened| opened.channel.in_flight()).sum()
     }
+}
 
+/// The way to a volume.
+pub struct Lane<'a> {
+    volume: &'a Linear,
+    opened: &'a mut Opened,
+}
+
+impl Lane<'_> {
+    /// How many requests the volume would take now.
     #[inline]
-    fn volume(&self, id: VolumeId) -> Option<&Linear> {
-        self.volumes.get(usize::from(id.0)).and_then(Option::as_ref)
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.opened.channel.room()
+    }
+
+    /// Submits a request whose blocks count from the start of the volume.
+    ///
+    /// # Errors
+    /// [`Refusal`], also where the request is outside of the volume.
+    #[inline]
+    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let lba = self.volume.translate(request).map_err(Refusal::Failed)?;
+        self.opened.channel.submit(&Request { lba, ..*request })?;
+        self.opened.pending = true;
+        self.volume.stats.count(request);
+        Ok(())
     }
 }
 

@@ -36,7 +36,8 @@ impl Bench {
 
     fn submit(&mut self, id: VolumeId, operation: Operation, lba: u64, blocks: u32) -> Result<(), Refusal> {
         let tag = Tag { session: 1, slot: u16::try_from(self.device.taken().len()).unwrap() };
-        self.graph.submit(id, &Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
+        let mut lane = self.graph.lane(id).ok_or(Refusal::Failed(Status::Gone))?;
+        lane.submit(&Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
     }
 
     /// The first blocks of the requests that reached the device.
@@ -107,9 +108,9 @@ fn room_is_the_channel_s_and_what_it_refuses_is_not_counted() {
     let mut bench = Bench::new(Geometry::for_tests());
     let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
     let id = bench.add(&part);
-    assert_eq!(bench.graph.room(id), 4);
+    assert_eq!(bench.graph.lane(id).unwrap().room(), 4);
     (0..4).for_each(|_| bench.submit(id, DISCARD, 0, 2).unwrap());
-    assert_eq!((bench.graph.room(id), bench.graph.in_flight()), (0, 4));
+    assert_eq!((bench.graph.lane(id).unwrap().room(), bench.graph.in_flight()), (0, 4));
     assert_eq!(bench.submit(id, DISCARD, 0, 2), Err(Refusal::Full));
     assert_eq!(part.counters(), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
 }
@@ -125,7 +126,7 @@ fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
         let id = graph.add_volume(core, &volume, channel).unwrap();
         for operation in [DISCARD, Operation::Flush, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
             let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 3, data: &[] };
-            graph.submit(id, &request).unwrap();
+            graph.lane(id).unwrap().submit(&request).unwrap();
         }
     }
     let expected = Counters {
@@ -141,12 +142,12 @@ fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
 }
 
 #[test]
-fn a_volume_that_is_gone_has_no_room_and_the_others_go_on() {
+fn a_volume_that_is_gone_is_reached_no_more_and_the_others_go_on() {
     let mut bench = Bench::new(Geometry::for_tests());
     let part = bench.whole.part(Lba(100), Blocks(8)).unwrap();
     let (gone, stays) = (bench.add(&part), bench.add(&part));
     bench.graph.remove_volume(gone);
-    assert_eq!(bench.graph.room(gone), 0);
+    assert!(bench.graph.lane(gone).is_none());
     assert_eq!(bench.submit(gone, DISCARD, 0, 1), Err(Refusal::Failed(Status::Gone)));
     bench.submit(stays, DISCARD, 0, 1).unwrap();
     let again = bench.add(&part);
@@ -187,11 +188,12 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
         blocks: 0,
         data: &[],
     };
-    graph.submit(volumes[2], &request(2)).unwrap();
+    graph.lane(volumes[2]).unwrap().submit(&request(2)).unwrap();
     // The others complete in every turn as much as one turn can take.
     for _ in 0..3 {
         for (session, &volume) in (0..).zip(&volumes[..2]) {
-            while graph.submit(volume, &request(session)).is_ok() {}
+            let mut lane = graph.lane(volume).unwrap();
+            while lane.submit(&request(session)).is_ok() {}
         }
         let mut done = Completions::default();
         graph.poll(&mut done);

@@ -10,6 +10,7 @@ use luge_block::{
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
 use luge_volume::{Graph, Volume, VolumeId};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,34 +33,34 @@ impl Device for AsDevice {
         let mut graph = Graph::default();
         let channel = graph.add_channel(self.0.device().open(core)?).ok().unwrap();
         let volume = graph.add_volume(core, &self.0, channel).unwrap();
-        Ok(Box::new(AsChannel { graph, volume }))
+        Ok(Box::new(AsChannel { graph: RefCell::new(graph), volume }))
     }
 }
 
 struct AsChannel {
-    graph: Graph,
+    graph: RefCell<Graph>,
     volume: VolumeId,
 }
 
 impl Channel for AsChannel {
     fn room(&self) -> usize {
-        self.graph.room(self.volume)
+        self.graph.borrow_mut().lane(self.volume).unwrap().room()
     }
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.graph.submit(self.volume, request)
+        self.graph.get_mut().lane(self.volume).unwrap().submit(request)
     }
 
     fn commit(&mut self) {
-        self.graph.commit();
+        self.graph.get_mut().commit();
     }
 
     fn poll(&mut self, done: &mut Completions) {
-        self.graph.poll(done);
+        self.graph.get_mut().poll(done);
     }
 
     fn in_flight(&self) -> usize {
-        self.graph.in_flight()
+        self.graph.borrow().in_flight()
     }
 }
 
@@ -115,7 +116,7 @@ impl Bench {
             span.fill(fill);
         }
         let request = Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data };
-        if let Err(refusal) = self.graph.submit(id, &request) {
+        if let Err(refusal) = self.graph.lane(id).unwrap().submit(&request) {
             let Refusal::Failed(status) = refusal else { panic!("an idle channel is full") };
             return status;
         }

@@ -13,10 +13,11 @@
 
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Watch;
-use crate::{DriverAddress, GuestAddress, MapError, Mapping, Span};
+use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping, Span};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -84,7 +85,7 @@ pub enum RegionError {
 pub struct GuestRegion {
     layout: RegionLayout,
     /// Bytes of the mapping before the region: mappings start at whole pages of their file.
-    lead: u64,
+    lead: usize,
     // Dropped before the memory that it watches.
     watch: Watch,
     dma: DmaRegion,
@@ -108,7 +109,8 @@ impl GuestRegion {
         let memory = Mapping::new(file, first, end.ok_or_else(shape)? - first)?;
         let watch = Watch::new(&memory, page).ok_or(RegionError::TooMany)?;
         let dma = space.map(memory).map_err(RegionError::Dma)?;
-        Ok(Self { layout, lead: layout.file_offset - first, watch, dma })
+        let lead = usize::try_from(layout.file_offset - first).map_err(|_| shape())?;
+        Ok(Self { layout, lead, watch, dma })
     }
 
     /// The same region, with the connection to its front end: that is shut down, in both
@@ -125,19 +127,47 @@ impl GuestRegion {
         self.layout
     }
 
-    fn offset_of(&self, at: GuestAddress) -> Option<u64> {
-        at.0.checked_sub(self.layout.guest.0).filter(|&offset| offset < self.layout.len)
+    fn row(&self) -> Row {
+        // SAFETY: the region starts inside the mapping.
+        let host = unsafe { self.dma.memory().host().add(self.lead) };
+        let iova = Iova(self.dma.iova().0.wrapping_add(self.lead as u64));
+        Row { guest: self.layout.guest, len: self.layout.len, host, iova }
+    }
+}
+
+/// What a look-up needs of a region, side by side with that of the others.
+#[derive(Clone, Copy)]
+struct Row {
+    guest: GuestAddress,
+    len: u64,
+    host: NonNull<u8>,
+    iova: Iova,
+}
+
+// SAFETY: an address, like the region's mapping, which its table keeps.
+unsafe impl Send for Row {}
+// SAFETY: as above.
+unsafe impl Sync for Row {}
+
+impl Row {
+    #[inline]
+    fn offset_of(&self, at: GuestAddress) -> Option<usize> {
+        // Addresses before the region wrap around to ones far behind its end.
+        let offset = at.0.wrapping_sub(self.guest.0);
+        usize::try_from(offset).ok().filter(|_| offset < self.len)
     }
 
-    /// Up to `len` bytes at `offset`, which is less than the region's length.
-    unsafe fn span(&self, offset: u64, len: u32) -> Option<Span> {
-        let here = u32::try_from(self.layout.len - offset).unwrap_or(u32::MAX).min(len);
-        let at = usize::try_from(self.lead + offset).ok()?;
-        // SAFETY: `lead + offset` is inside the mapping.
-        let host = unsafe { self.dma.memory().host().add(at) };
-        let iova = self.dma.iova().checked_add(self.lead + offset)?;
-        // SAFETY: `here` bytes are left in the region; the caller keeps the region.
-        Some(unsafe { Span::new(host, iova, here) })
+    /// Up to `len` bytes at `offset`.
+    ///
+    /// # Safety
+    /// `offset` is less than the region's length, and the caller keeps the region.
+    #[inline]
+    unsafe fn span(&self, offset: usize, len: u32) -> Span {
+        let here = u32::try_from(self.len - offset as u64).map_or(len, |left| left.min(len));
+        // SAFETY: `offset` is inside the region.
+        let host = unsafe { self.host.add(offset) };
+        // SAFETY: `here` bytes are left in the region.
+        unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), here) }
     }
 }
 
@@ -161,6 +191,8 @@ const HUGETLBFS: i64 = 0x9584_58f6;
 #[derive(Clone, Default)]
 pub struct GuestMemory {
     regions: Vec<Arc<GuestRegion>>,
+    /// One for each region, in the same order.
+    rows: Vec<Row>,
 }
 
 impl GuestMemory {
@@ -178,16 +210,21 @@ impl GuestMemory {
     /// [`RegionError::Overlap`].
     pub fn with(&self, region: GuestRegion) -> Result<Self, RegionError> {
         let RegionLayout { guest, len, .. } = region.layout;
-        let at = self.regions.partition_point(|other| other.layout.guest < guest);
+        let at = self.rows.partition_point(|other| other.guest < guest);
         let reaches_in =
-            at.checked_sub(1).and_then(|i| self.regions.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
-        let reached = self.regions.get(at).is_some_and(|next| next.layout.guest.0 - guest.0 < len);
+            at.checked_sub(1).and_then(|i| self.rows.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
+        let reached = self.rows.get(at).is_some_and(|next| next.guest.0 - guest.0 < len);
         if reaches_in || reached {
             return Err(RegionError::Overlap { guest });
         }
         let mut regions = self.regions.clone();
         regions.insert(at, Arc::new(region));
-        Ok(Self { regions })
+        Ok(Self::of(regions))
+    }
+
+    fn of(regions: Vec<Arc<GuestRegion>>) -> Self {
+        let rows = regions.iter().map(|region| region.row()).collect();
+        Self { regions, rows }
     }
 
     /// This table without the region that starts at `guest` and has `len` bytes.
@@ -200,7 +237,7 @@ impl GuestMemory {
         if regions.len() == self.regions.len() {
             return Err(RegionError::Unknown { guest, len });
         }
-        Ok(Self { regions })
+        Ok(Self::of(regions))
     }
 
     /// How often memory was missing that the front end had promised: the rest of what the guest
@@ -241,16 +278,20 @@ impl GuestMemory {
     #[inline]
     #[must_use]
     pub unsafe fn span(&self, at: GuestAddress, len: u32, last: &mut usize) -> Option<Span> {
-        if let Some((region, offset)) = self.regions.get(*last).and_then(|r| Some((r, r.offset_of(at)?))) {
-            // SAFETY: the offset is inside the region, which this table keeps.
-            return unsafe { region.span(offset, len) };
-        }
-        let index = self.regions.partition_point(|region| region.layout.guest <= at).checked_sub(1)?;
-        let region = self.regions.get(index)?;
-        let offset = region.offset_of(at)?;
+        let near = self.rows.get(*last).and_then(|row| Some((row, row.offset_of(at)?)));
+        let (row, offset) = near.or_else(|| self.find(at, last))?;
+        // SAFETY: the offset is inside the region, which this table keeps.
+        Some(unsafe { row.span(offset, len) })
+    }
+
+    /// The row that has an address, and where in it: by halves.
+    #[cold]
+    fn find(&self, at: GuestAddress, last: &mut usize) -> Option<(&Row, usize)> {
+        let index = self.rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
+        let row = self.rows.get(index)?;
+        let offset = row.offset_of(at)?;
         *last = index;
-        // SAFETY: as above.
-        unsafe { region.span(offset, len) }
+        Some((row, offset))
     }
 
     /// Like [`Self::span`], for what must be in one piece, as rings are: all `len` bytes or none.

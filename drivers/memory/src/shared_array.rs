@@ -96,6 +96,22 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::load(word, order) }
     }
 
+    /// Loads `N` words from word `index` on, one by one, with one check for all; none where one
+    /// of them is past the end.
+    #[inline]
+    #[must_use]
+    pub fn load_each<const N: usize>(&self, index: u32, order: Ordering) -> Option<[T; N]> {
+        if index as usize + N > self.len as usize {
+            return None;
+        }
+        Some(std::array::from_fn(|at| {
+            // SAFETY: inside the array, by the check.
+            let word = unsafe { self.first.add(index as usize + at) };
+            // SAFETY: as in `load`.
+            unsafe { T::load(word, order) }
+        }))
+    }
+
     /// Stores word `index`.
     ///
     /// # Panics

@@ -28,36 +28,42 @@ impl Span {
     ///
     /// # Safety
     /// `host..host + len` is inside one live mapping, which outlives every use of the span.
+    #[inline]
     #[must_use]
     pub const unsafe fn new(host: NonNull<u8>, iova: Iova, len: u32) -> Self {
         Self { host, iova, len }
     }
 
     /// Length in bytes.
+    #[inline]
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
     /// Whether there is no byte in it.
+    #[inline]
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Where the SSDs see its first byte.
+    #[inline]
     #[must_use]
     pub const fn iova(&self) -> Iova {
         self.iova
     }
 
     /// Where this process sees its first byte: for system calls that take an address.
+    #[inline]
     #[must_use]
     pub const fn host(&self) -> NonNull<u8> {
         self.host
     }
 
     /// The first `at` bytes and the rest; `at` is cut to the length.
+    #[inline]
     #[must_use]
     pub fn split_at(self, at: u32) -> (Self, Self) {
         let at = at.min(self.len);
@@ -80,6 +86,25 @@ impl Span {
         // SAFETY: both sides hold `len` bytes; `to` is ours alone, so they do not overlap.
         unsafe { self.host.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr(), len) };
         len
+    }
+
+    /// A copy of the span's first `N` bytes; none if there are fewer. A copy of a few bytes is a
+    /// load or two, where the length is known to the compiler.
+    #[inline]
+    #[must_use]
+    pub fn first<const N: usize>(&self) -> Option<[u8; N]> {
+        if N > self.len as usize {
+            return None;
+        }
+        // SAFETY: the span holds `N` bytes, and bytes have no alignment.
+        Some(unsafe { self.host.cast::<[u8; N]>().read_unaligned() })
+    }
+
+    /// Its first byte, if it has one.
+    #[inline]
+    #[must_use]
+    pub fn first_byte(&self) -> Option<SharedByte> {
+        (self.len > 0).then_some(SharedByte(self.host))
     }
 
     /// Copies `from` over the span's first bytes; returns how many: the shorter of the two lengths.
@@ -115,6 +140,24 @@ impl Span {
     }
 }
 
+/// One byte of shared memory, to be written once: a third of the size of a span.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedByte(NonNull<u8>);
+
+// SAFETY: an address, as a span is.
+unsafe impl Send for SharedByte {}
+// SAFETY: as above.
+unsafe impl Sync for SharedByte {}
+
+impl SharedByte {
+    /// Stores the byte.
+    #[inline]
+    pub fn store(self, byte: u8) {
+        // SAFETY: it is the first byte of a span, whose mapping is kept.
+        unsafe { self.0.write_volatile(byte) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +176,16 @@ mod tests {
         let mut back = [0; 3];
         assert_eq!(span.read(&mut back), 3);
         assert_eq!(back, [1, 2, 3]);
+    }
+
+    #[test]
+    fn first_bytes_are_there_or_not_at_all() {
+        let mut bytes = [1, 2, 3];
+        let span = span(&mut bytes);
+        assert_eq!((span.first(), span.first::<4>()), (Some([1, 2, 3]), None));
+        span.first_byte().unwrap().store(9);
+        assert!(span.split_at(3).1.first_byte().is_none());
+        assert_eq!(bytes, [9, 2, 3]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From the bytes of a request to what the guest wants.
 
-use luge_memory::Span;
+use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::blk::{RequestHeader, RequestType};
 use zerocopy::FromBytes;
 
@@ -25,8 +25,7 @@ impl Command {
     /// Takes the header off the readable part; none if that is too short.
     #[inline]
     pub(super) fn parse(readable: &mut Pieces<'_>) -> Option<Self> {
-        let mut bytes = [0; size_of::<RequestHeader>()];
-        readable.read(&mut bytes)?;
+        let bytes: [u8; size_of::<RequestHeader>()] = readable.take()?;
         let header = RequestHeader::read_from_bytes(&bytes).ok()?;
         let sector = Sector(header.sector.get());
         Some(match header.kind {
@@ -66,24 +65,35 @@ impl<'a> Pieces<'a> {
         left.iter().fold(0, |sum: u32, span| sum.saturating_add(span.len()))
     }
 
-    /// Takes bytes off the front; none, and nothing useful left, if there are too few.
+    /// Takes `N` bytes off the front; none, and nothing useful left, if there are too few.
     #[inline]
-    pub(super) fn read(&mut self, mut to: &mut [u8]) -> Option<()> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let span = *self.front()?;
+        let Some(bytes) = span.first() else { return self.gather() };
+        self.use_up(span, N);
+        Some(bytes)
+    }
+
+    /// The same where the bytes lie in several spans.
+    #[cold]
+    fn gather<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let mut to = bytes.as_mut_slice();
         while !to.is_empty() {
-            let span = self.front()?;
+            let span = *self.front()?;
             let copied = span.read(to);
-            self.use_up(*span, copied);
+            self.use_up(span, copied);
             to = to.get_mut(copied..)?;
         }
-        Some(())
+        Some(bytes)
     }
 
     /// Writes bytes from the front on, as many as fit; returns how many.
     pub(super) fn write(&mut self, mut from: &[u8]) -> u32 {
         let mut written = 0_u32;
-        while let Some(span) = self.front().filter(|_| !from.is_empty()) {
+        while let Some(span) = self.front().copied().filter(|_| !from.is_empty()) {
             let copied = span.write(from);
-            self.use_up(*span, copied);
+            self.use_up(span, copied);
             from = from.get(copied..).unwrap_or_default();
             written = written.saturating_add(u32::try_from(copied).unwrap_or(0));
         }
@@ -92,7 +102,7 @@ impl<'a> Pieces<'a> {
 
     /// Takes the last byte.
     #[inline]
-    pub(super) fn take_last(&mut self) -> Option<Span> {
+    pub(super) fn take_last(&mut self) -> Option<SharedByte> {
         let last = self.end.checked_sub(1).filter(|&last| last >= self.first)?;
         let span = self.spans.get_mut(last)?;
         let (rest, byte) = span.split_at(span.len().checked_sub(1)?);
@@ -101,13 +111,15 @@ impl<'a> Pieces<'a> {
         } else {
             *span = rest;
         }
-        Some(byte)
+        byte.first_byte()
     }
 
+    #[inline]
     fn front(&self) -> Option<&Span> {
         self.spans.get(self.left())?.first()
     }
 
+    #[inline]
     fn use_up(&mut self, span: Span, bytes: usize) {
         let rest = span.split_at(u32::try_from(bytes).unwrap_or(u32::MAX)).1;
         if rest.is_empty() {

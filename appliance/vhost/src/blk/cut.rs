@@ -17,13 +17,15 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// Whether the device takes it all at once.
+    #[inline]
+    pub(super) fn none(data: &[Span], blocks: u32, geometry: &Geometry) -> bool {
+        blocks <= geometry.transfer_blocks_max && data.len() <= usize::from(geometry.spans_max)
+    }
+
     /// Cuts the first part of at most `blocks` blocks off `data`, shortening its last span in
     /// place. None if the device's number of spans does not make one block.
-    #[inline]
     pub(super) fn new(data: &mut [Span], blocks: u32, geometry: &Geometry) -> Option<Self> {
-        if blocks <= geometry.transfer_blocks_max && data.len() <= usize::from(geometry.spans_max) {
-            return Some(Self { spans: data.len(), whole: None, rest: None, blocks });
-        }
         let most = u64::from(blocks.min(geometry.transfer_blocks_max));
         let fit: u64 = data.iter().take(geometry.spans_max.into()).map(|span| u64::from(span.len())).sum();
         let block_bytes = u64::from(geometry.block_bytes);
@@ -57,13 +59,11 @@ impl Cut {
     }
 
     /// The part was taken: leaves the rest of its last span; returns how many spans are used up.
-    #[inline]
     pub(super) fn done(&self, data: &mut [Span]) -> usize {
         self.replace_last(data, self.rest);
         self.spans.saturating_sub(usize::from(self.rest.is_some()))
     }
 
-    #[inline]
     fn replace_last(&self, data: &mut [Span], with: Option<Span>) {
         let last = self.spans.checked_sub(1).and_then(|last| data.get_mut(last));
         if let (Some(place), Some(span)) = (last, with) {

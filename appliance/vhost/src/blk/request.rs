@@ -4,7 +4,7 @@
 use super::command::{Command, Pieces, Sector};
 use super::disk::{BlkDisk, RANGES_MAX, Range};
 use luge_block::{Durability, Lba, Operation, Status};
-use luge_memory::Span;
+use luge_memory::SharedByte;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::RangeSegment;
 use luge_virtqueue::Chain;
@@ -32,14 +32,14 @@ pub(super) enum Todo {
     Ranges(usize),
     /// A flush.
     Flush,
-    /// Nothing.
+    /// Nothing: the request can be answered at once.
     Nothing,
 }
 
 /// A request that can be answered.
 pub(super) struct Request {
     /// Where its status byte goes.
-    pub(super) status: Span,
+    pub(super) status: SharedByte,
     /// Bytes written to the guest if all goes well, the status byte included.
     pub(super) written: u32,
     pub(super) todo: Result<Todo, Status>,
@@ -112,8 +112,7 @@ fn read_ranges(
 ) -> Result<Todo, Status> {
     ranges.clear();
     while readable.len() > 0 {
-        let mut bytes = [0; size_of::<RangeSegment>()];
-        readable.read(&mut bytes).ok_or(Status::Invalid)?;
+        let bytes: [u8; size_of::<RangeSegment>()] = readable.take().ok_or(Status::Invalid)?;
         let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;
         let range = check(&segment)?;
         if range.blocks > 0 {

@@ -14,7 +14,7 @@
 //! Invariants
 //! - A request is taken from the batch only when the one before is wholly submitted, so at
 //!   most one is in hand, and its spans stay in the batch.
-//! - A request reaches (4) exactly once: whoever submits it counts as one of its parts.
+//! - A request reaches (4) exactly once: the part that is to be submitted next counts, too.
 
 #![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
 
@@ -28,7 +28,7 @@ use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{BATCH, Batch, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Graph, VolumeId};
+use luge_volume::{Graph, Lane, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -58,6 +58,13 @@ struct InHand {
     head: Head,
     chain: usize,
     todo: Todo,
+}
+
+/// What is left of a request after a part of it was submitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Something,
+    Nothing,
 }
 
 /// One queue of a disk.
@@ -171,6 +178,7 @@ impl BlkSession {
             };
             self.slots.begin(head, status, written);
             match todo {
+                Ok(Todo::Nothing) => self.end_part(head, Status::Success),
                 Ok(todo) => return Some(InHand { head, chain: index, todo }),
                 Err(status) => self.end_part(head, status),
             }
@@ -180,37 +188,34 @@ impl BlkSession {
 
     /// (3): submits as much of a request as there is room for; whether that was all of it.
     #[inline]
-    fn advance(&mut self, graph: &mut Graph, request: &mut InHand, room: &mut usize) -> bool {
-        let status = loop {
-            if request.todo == Todo::Nothing {
-                break Status::Success;
-            }
-            if *room == 0 || !self.slots.has_room(request.head) {
-                return false;
-            }
-            match self.submit(graph, request) {
-                Ok(()) => {
+    fn advance(&mut self, lane: &mut Lane<'_>, mut request: InHand, room: &mut usize) -> bool {
+        while *room > 0 && self.slots.has_room(request.head) {
+            match self.submit(lane, &mut request) {
+                Ok(left) => {
                     *room = room.saturating_sub(1);
+                    if left == Left::Nothing {
+                        return true;
+                    }
                     self.slots.add_part(request.head);
                 }
-                Err(Refusal::Full) => return false,
-                Err(Refusal::Failed(status)) => break status,
+                Err(Refusal::Full) => break,
+                Err(Refusal::Failed(status)) => {
+                    self.end_part(request.head, status);
+                    return true;
+                }
             }
-        };
-        self.end_part(request.head, status);
-        true
+        }
+        self.in_hand = Some(request);
+        false
     }
 
     /// Submits the next part of a request, and takes it off what is to be done.
     #[inline]
-    fn submit(
-        &mut self,
-        graph: &mut Graph,
-        InHand { head, chain, todo }: &mut InHand,
-    ) -> Result<(), Refusal> {
+    fn submit(&mut self, lane: &mut Lane<'_>, request: &mut InHand) -> Result<Left, Refusal> {
+        let InHand { head, chain, todo } = request;
         let tag = Tag { session: self.session.0, slot: head.0 };
         let mut submit = |operation, lba, blocks, data: &[Span]| {
-            graph.submit(self.volume, &luge_block::Request { tag, operation, lba, blocks, data })
+            lane.submit(&luge_block::Request { tag, operation, lba, blocks, data })
         };
         let broken_off = Refusal::Failed(Status::Invalid);
         match todo {
@@ -218,6 +223,9 @@ impl BlkSession {
                 let chain = self.batch.chain(*chain).ok_or(broken_off)?;
                 let side = if *operation == Operation::Read { chain.writable } else { chain.readable };
                 let spans = side.get_mut(data.clone()).ok_or(broken_off)?;
+                if Cut::none(spans, *blocks, self.rules.disk.geometry()) {
+                    return submit(*operation, *lba, *blocks, spans).map(|()| Left::Nothing);
+                }
                 // A device whose spans do not make a block was asked for more than `seg_max`.
                 let cut = Cut::new(spans, *blocks, self.rules.disk.geometry()).ok_or(broken_off)?;
                 let part = spans.get(..cut.spans).unwrap_or_default();
@@ -225,25 +233,17 @@ impl BlkSession {
                 data.start = data.start.saturating_add(cut.done(spans));
                 *lba = Lba(lba.0.saturating_add(cut.blocks.into()));
                 *blocks = blocks.saturating_sub(cut.blocks);
-                if *blocks == 0 {
-                    *todo = Todo::Nothing;
-                }
+                Ok(Left::Something)
             }
             Todo::Ranges(next) => {
                 let range = self.ranges.get(*next).ok_or(broken_off)?;
                 submit(range.operation, range.lba, range.blocks, &[])?;
                 *next = next.saturating_add(1);
-                if *next == self.ranges.len() {
-                    *todo = Todo::Nothing;
-                }
+                Ok(if *next == self.ranges.len() { Left::Nothing } else { Left::Something })
             }
-            Todo::Flush => {
-                submit(Operation::Flush, Lba(0), 0, &[])?;
-                *todo = Todo::Nothing;
-            }
-            Todo::Nothing => {}
+            Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]).map(|()| Left::Nothing),
+            Todo::Nothing => Err(broken_off),
         }
-        Ok(())
     }
 
     /// A part has ended, and maybe its request: (4).
@@ -273,15 +273,15 @@ impl Session for BlkSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let mut room = graph.room(self.volume).min(BATCH);
+        let Some(mut lane) = graph.lane(self.volume) else { return 0 };
+        let mut room = lane.room().min(BATCH);
         if room == 0 {
             return 0;
         }
         self.refill(room);
         let (first, resumed) = (self.next, usize::from(self.in_hand.is_some()));
-        while let Some(mut request) = self.in_hand.take().or_else(|| self.next_request()) {
-            if !self.advance(graph, &mut request, &mut room) {
-                self.in_hand = Some(request);
+        while let Some(request) = self.in_hand.take().or_else(|| self.next_request()) {
+            if !self.advance(&mut lane, request, &mut room) {
                 break;
             }
         }

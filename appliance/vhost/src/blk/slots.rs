@@ -1,23 +1,23 @@
 //! What is in flight: a slot for each descriptor that a chain can start at.
 
 use luge_block::Status;
-use luge_memory::Span;
+use luge_memory::SharedByte;
 use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{Head, QueueSize};
 
-/// A request in flight. Two fit a cache line.
+/// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     /// Where the status byte goes; none in a free slot.
-    status: Option<Span>,
+    status: Option<SharedByte>,
     /// Bytes written to the guest if all goes well, the status byte included.
     written: u32,
-    /// Parts that the channel has, and one more while not all are submitted.
+    /// Parts that have not ended: those the channel has, and the one to be submitted next.
     parts: u16,
     result: RequestStatus,
 }
 
-const _: () = assert!(size_of::<Slot>() == 32);
+const _: () = assert!(size_of::<Slot>() == 16);
 
 const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
 
@@ -50,9 +50,9 @@ impl Slots {
         self.slots.get(usize::from(head.0)).is_none_or(|slot| slot.status.is_some())
     }
 
-    /// A request begins, with one part: that of whoever submits the others.
+    /// A request begins, with its first part.
     #[inline]
-    pub(super) fn begin(&mut self, head: Head, status: Span, written: u32) {
+    pub(super) fn begin(&mut self, head: Head, status: SharedByte, written: u32) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
             *slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
             self.busy = self.busy.saturating_add(1);
@@ -60,13 +60,11 @@ impl Slots {
     }
 
     /// Whether one part more can be counted.
-    #[inline]
     pub(super) fn has_room(&self, head: Head) -> bool {
         self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.parts < u16::MAX)
     }
 
-    /// A part was submitted.
-    #[inline]
+    /// A part was submitted, and it was not the last.
     pub(super) fn add_part(&mut self, head: Head) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
             slot.parts = slot.parts.saturating_add(1);
@@ -78,17 +76,17 @@ impl Slots {
     pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<Ended> {
         let slot = self.slots.get_mut(usize::from(head.0))?;
         let place = slot.status?;
-        if slot.result == RequestStatus::OK {
+        if status != Status::Success && slot.result == RequestStatus::OK {
             slot.result = request_status(status);
         }
         slot.parts = slot.parts.saturating_sub(1);
         if slot.parts > 0 {
             return None;
         }
-        place.write(&[slot.result.0]);
+        place.store(slot.result.0);
         // After a failure only the status byte is certain to be there.
         let written = if slot.result == RequestStatus::OK { slot.written } else { 1 };
-        *slot = FREE;
+        slot.status = None;
         self.busy = self.busy.saturating_sub(1);
         Some(Ended { head, written })
     }
