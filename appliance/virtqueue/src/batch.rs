@@ -1,8 +1,11 @@
 //! What one take brought: chains, and the pieces of guest memory they are made of.
 
-use crate::walk::{Fault, RawDescriptor};
+use crate::descriptor::RawDescriptor;
+use crate::plain::Extent;
+use crate::walk::Fault;
 use crate::{QueueSize, RingLayout};
 use luge_memory::Span;
+use std::ops::Range;
 
 /// The most chains of one take.
 pub const BATCH: usize = 64;
@@ -27,21 +30,22 @@ pub(crate) fn steps_max(size: QueueSize) -> u16 {
     size.get().max(STEPS_MIN)
 }
 
-/// A chain as it lies in the batch: its spans are `first..writable` and `writable..end`.
+/// A chain as it lies in the batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) head: Head,
-    pub(crate) descriptor: RawDescriptor,
-    pub(crate) first: usize,
-    pub(crate) writable: usize,
-    pub(crate) end: usize,
     pub(crate) fault: Option<Fault>,
+    pub(crate) extent: Extent,
 }
 
 /// The chains of one take. Made once per queue and used again and again.
 pub struct Batch {
-    pub(crate) records: Vec<Record>,
-    pub(crate) spans: Vec<Span>,
+    /// What a take begins with: heads, and the descriptors there.
+    pub(crate) begun: [(Head, RawDescriptor); BATCH],
+    /// What came of it; the first `len` count.
+    pub(crate) records: [Record; BATCH],
+    pub(crate) len: usize,
+    pub(crate) spans: Box<[Span]>,
 }
 
 impl Batch {
@@ -49,34 +53,44 @@ impl Batch {
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
         let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
-        Self { records: Vec::with_capacity(BATCH), spans: Vec::with_capacity(spans) }
+        Self {
+            begun: [Default::default(); BATCH],
+            records: [Record::default(); BATCH],
+            len: 0,
+            spans: vec![Span::EMPTY; spans].into_boxed_slice(),
+        }
     }
 
     /// Number of chains.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.len
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len == 0
     }
 
     /// Chain `index`, in the order the driver made them available.
     #[inline]
     pub fn chain(&mut self, index: usize) -> Option<Chain<'_>> {
-        let Record { head, first, writable, end, fault, .. } = *self.records.get(index)?;
-        let readable_len = writable.checked_sub(first)?;
-        let (readable, writable) = self.spans.get_mut(first..end)?.split_at_mut_checked(readable_len)?;
-        Some(Chain { head, fault, readable, writable })
+        if index >= self.len {
+            return None;
+        }
+        let Record { head, fault, extent } = *self.records.get(index)?;
+        let readable_len = extent.writable.checked_sub(extent.first)?;
+        let spans = self.spans.get_mut(extent.first..extent.end)?;
+        let (readable, writable) = spans.split_at_mut_checked(readable_len)?;
+        Some(Chain { head, fault, first: extent.first, readable, writable })
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.records.clear();
-        self.spans.clear();
+    /// Spans of the batch, by their indices; none past the end.
+    #[inline]
+    pub fn spans(&mut self, range: Range<usize>) -> Option<&mut [Span]> {
+        self.spans.get_mut(range)
     }
 }
 
@@ -89,6 +103,8 @@ pub struct Chain<'a> {
     /// What is wrong with it, if something is. The readable spans are then of no use; the
     /// writable ones are those at the end of the chain, after the last fault, if any.
     pub fault: Option<Fault>,
+    /// Index of its first span in the batch: those it reads, then those it writes.
+    pub first: usize,
     /// What the device reads.
     pub readable: &'a mut [Span],
     /// What the device writes.

@@ -79,8 +79,8 @@ pub struct RingLayout {
 /// A ring's areas, mapped. An address, like the spans it was made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rings {
-    /// Two words per descriptor.
-    pub(crate) descriptors: SharedArray<u64>,
+    /// The descriptor table.
+    pub(crate) descriptors: Span,
     /// `flags`, `idx`, the heads, `used_event`.
     pub(crate) available: SharedArray<u16>,
     /// The used ring as halves: `flags`, `idx`, and `avail_event` at the end.
@@ -109,7 +109,7 @@ impl Rings {
         let available = area("available ring", layout.available, available_bytes(size), AVAILABLE_ALIGN)?;
         let used = area("used ring", layout.used, used_bytes(size), USED_ALIGN)?;
         Ok(Self {
-            descriptors: descriptors.array()?,
+            descriptors: descriptors.span,
             available: available.array()?,
             used: used.array()?,
             elements: used.array()?,

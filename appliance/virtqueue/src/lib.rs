@@ -18,7 +18,9 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod batch;
+mod descriptor;
 mod layout;
+mod plain;
 mod split;
 mod walk;
 

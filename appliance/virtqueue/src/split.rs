@@ -16,9 +16,11 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::batch::{BATCH, Batch, Head, Record, steps_max};
+use crate::descriptor::{RawDescriptor, Table};
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
-use crate::walk::{Fault, RawDescriptor, Stop, Walk};
-use luge_memory::{GuestAddress, GuestMemory};
+use crate::plain::{self, Extent};
+use crate::walk::{Stop, Walk};
+use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -34,7 +36,7 @@ const HEADS: u32 = 2;
 const STEPS_PER_TAKE: usize = 1024;
 
 /// Heads in a cache line.
-const HEADS_PER_LINE: usize = 32;
+const HEADS_PER_LINE: u16 = 32;
 
 /// Why a queue is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ pub enum Notifications {
 /// A split ring.
 pub struct SplitQueue {
     rings: Rings,
+    table: Table,
     size: QueueSize,
     notifications: Notifications,
     next_available: u16,
@@ -66,7 +69,6 @@ pub struct SplitQueue {
     /// What the guest was told before this queue was made is not known.
     fresh: bool,
     broken: Option<Broken>,
-    hint: usize,
     memory: Arc<GuestMemory>,
 }
 
@@ -89,6 +91,7 @@ impl SplitQueue {
         let used = u16::from_le(rings.used.load(IDX, Relaxed));
         let mut queue = Self {
             rings,
+            table: Table::new(rings.descriptors),
             size: layout.size,
             notifications,
             next_available: base,
@@ -96,7 +99,6 @@ impl SplitQueue {
             published: used,
             fresh: true,
             broken: None,
-            hint: 0,
             memory,
         };
         queue.disarm();
@@ -131,16 +133,16 @@ impl SplitQueue {
     /// [`Broken`], from then on for ever; what was taken before can still be completed.
     #[inline]
     pub fn take(&mut self, batch: &mut Batch, limit: usize) -> Result<(), Broken> {
-        batch.clear();
+        batch.len = 0;
         let count = self.waiting()?.min(limit).min(BATCH);
         if count == 0 {
             return Ok(());
         }
         self.load_heads(batch, count)?;
-        self.look_ahead(batch);
-        self.walk(batch);
+        self.look_ahead(batch, count);
+        self.walk(batch, count);
         // At most BATCH, so the conversion cannot fail.
-        self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len()).unwrap_or(0));
+        self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len).unwrap_or(0));
         Ok(())
     }
 
@@ -159,97 +161,106 @@ impl SplitQueue {
     }
 
     /// Stage 2: the heads.
+    #[inline]
     fn load_heads(&mut self, batch: &mut Batch, count: usize) -> Result<(), Broken> {
-        let entry = |at: usize| {
-            let index = self.next_available.wrapping_add(u16::try_from(at).unwrap_or(0));
-            HEADS.wrapping_add(self.size.wrap(index))
-        };
-        (0..count).step_by(HEADS_PER_LINE).for_each(|at| self.rings.available.prefetch(entry(at)));
-        for at in 0..count {
-            let head = u16::from_le(self.rings.available.load(entry(at), Relaxed));
-            if head >= self.size.get() {
-                batch.clear();
+        let (available, size) = (self.rings.available, self.size);
+        let mut index = self.next_available;
+        for (at, (head, _)) in batch.begun.get_mut(..count).unwrap_or_default().iter_mut().enumerate() {
+            let entry = HEADS.wrapping_add(size.wrap(index));
+            if at.is_multiple_of(HEADS_PER_LINE.into()) {
+                available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(HEADS_PER_LINE))));
+            }
+            *head = Head(u16::from_le(available.load(entry, Relaxed)));
+            if head.0 >= size.get() {
                 return Err(self.fail(Broken::Head));
             }
-            self.rings.descriptors.prefetch(u32::from(head).wrapping_mul(2));
-            batch.records.push(Record { head: Head(head), ..Record::default() });
+            self.table.prefetch(head.0.into());
+            index = index.wrapping_add(1);
         }
         Ok(())
     }
 
     /// Stage 3: the first descriptors; what they lead to is fetched ahead.
-    fn look_ahead(&mut self, batch: &mut Batch) {
-        for record in &mut batch.records {
+    #[inline]
+    fn look_ahead(&self, batch: &mut Batch, count: usize) {
+        let mut lookup = self.memory.lookup();
+        for (head, descriptor) in batch.begun.get_mut(..count).unwrap_or_default() {
             // The head was checked, so there is such a descriptor.
-            let Some(first) = RawDescriptor::load(&self.rings.descriptors, record.head.0) else { continue };
-            record.descriptor = first;
+            let Some(first) = RawDescriptor::load(&self.table, head.0) else { continue };
+            *descriptor = first;
             if first.is(DescriptorFlags::INDIRECT) {
                 // SAFETY: the span is used at once, and its bytes not at all.
-                let table =
-                    unsafe { self.memory.span(GuestAddress(first.address), first.len, &mut self.hint) };
-                table.inspect(luge_memory::Span::prefetch);
-            } else if first.is(DescriptorFlags::NEXT) {
-                self.rings.descriptors.prefetch(u32::from(first.next).wrapping_mul(2));
+                let table = unsafe { lookup.span(GuestAddress(first.address), first.len) };
+                table.inspect(Span::prefetch);
+            } else {
+                self.table.prefetch(first.next.into());
             }
         }
     }
 
     /// Stage 4: the chains; their first and last pieces, where headers and status bytes
-    /// are, are fetched ahead.
-    fn walk(&mut self, batch: &mut Batch) {
-        let Batch { records, spans } = batch;
-        let (mut taken, mut steps) = (0_usize, 0_usize);
-        for record in records.iter_mut() {
+    /// are, are fetched ahead. What does not fit is taken again next time, from the start.
+    #[inline]
+    fn walk(&self, batch: &mut Batch, count: usize) {
+        let Batch { begun, records, len, spans } = batch;
+        let longest = usize::from(steps_max(self.size));
+        let mut lookup = self.memory.lookup();
+        let (mut first, mut steps) = (0_usize, 0_usize);
+        let begun = begun.get(..count).unwrap_or_default();
+        for (&(head, descriptor), record) in begun.iter().zip(records) {
             if steps >= STEPS_PER_TAKE {
                 break;
             }
-            let first = spans.len();
-            match self.walk_one(record, spans, &mut steps) {
-                Ok(()) => {}
-                Err(Stop::Fault(fault)) => {
-                    spans.truncate(first);
-                    *record = Record { first, writable: first, end: first, fault: Some(fault), ..*record };
-                }
-                Err(Stop::Full) => {
-                    spans.truncate(first);
-                    break;
-                }
+            let end = first.wrapping_add(longest).min(spans.len());
+            let room = spans.get_mut(..end).unwrap_or_default();
+            let plain = plain::walk(&mut lookup, &self.table, descriptor, (room, first));
+            *record = match plain {
+                Some(extent) => Record { head, fault: None, extent },
+                None => match self.walk_any((head, descriptor), (spans, first), &mut steps) {
+                    Some(record) => record,
+                    None => break,
+                },
+            };
+            let Extent { end, .. } = record.extent;
+            if let Some([header, .., status]) = spans.get(first..end) {
+                header.prefetch();
+                status.prefetch();
             }
-            spans.get(first).inspect(|header| header.prefetch());
-            spans.last().inspect(|status| status.prefetch());
-            taken = taken.wrapping_add(1);
+            steps = steps.wrapping_add(end.wrapping_sub(first)).wrapping_add(1);
+            first = end;
+            *len = len.wrapping_add(1);
         }
-        // What did not fit is taken again next time, from the start.
-        records.truncate(taken);
     }
 
-    #[inline]
-    fn walk_one(
-        &mut self,
-        record: &mut Record,
-        spans: &mut Vec<luge_memory::Span>,
+    /// A chain that is unusual or at fault; none where there is no room for it in this batch.
+    #[cold]
+    fn walk_any(
+        &self,
+        (head, descriptor): (Head, RawDescriptor),
+        (spans, first): (&mut [Span], usize),
         steps: &mut usize,
-    ) -> Result<(), Stop> {
-        let first = spans.len();
+    ) -> Option<Record> {
         let steps_max = steps_max(self.size);
         let mut walk = Walk {
-            memory: &self.memory,
-            hint: &mut self.hint,
+            lookup: self.memory.lookup(),
             spans,
             first,
+            end: first,
             writable: None,
             steps: steps_max,
             bytes: 0,
             fault: None,
         };
-        let outcome = walk.run(&self.rings.descriptors, record.descriptor);
+        let outcome = walk.run(&self.table, descriptor);
         *steps = steps.saturating_add(steps_max.saturating_sub(walk.steps).into());
-        outcome?;
-        let fault: Option<Fault> = walk.fault;
-        let end = walk.spans.len();
-        let writable = walk.writable.unwrap_or(end);
-        *record = Record { first, writable, end, fault, ..*record };
-        Ok(())
+        match outcome {
+            Ok(extent) => Some(Record { head, fault: walk.fault, extent }),
+            Err(Stop::Fault(fault)) => {
+                let extent = Extent { first, writable: first, end: first };
+                Some(Record { head, fault: Some(fault), extent })
+            }
+            Err(Stop::Full) => None,
+        }
     }
 
     /// Gives a chain back, with `written` bytes written from the start of its writable part.

@@ -1,4 +1,7 @@
-//! From a chain's first descriptor to its spans.
+//! From a chain's first descriptor to its spans, whatever the chain is like.
+//!
+//! This is the walk of chains that are unusual or at fault: [`crate::plain`] has given up on
+//! them.
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].
@@ -7,7 +10,9 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span};
+use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
+use crate::plain::Extent;
+use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
 /// What is wrong with a chain.
@@ -30,48 +35,11 @@ pub enum Fault {
     Spans,
 }
 
-/// A copy of a descriptor.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RawDescriptor {
-    pub(crate) address: u64,
-    pub(crate) len: u32,
-    flags: u16,
-    pub(crate) next: u16,
-}
-
-impl RawDescriptor {
-    /// Descriptor `index` of the ring's own table, of which every word is loaded once.
-    #[inline]
-    pub(crate) fn load(table: &SharedArray<u64>, index: u16) -> Option<Self> {
-        use std::sync::atomic::Ordering::Relaxed;
-        // Relaxed: the load of `avail.idx` that announced the chain was the acquire.
-        let words = table.load_each(u32::from(index).wrapping_mul(2), Relaxed)?;
-        Some(Self::of(words.map(u64::from_le)))
-    }
-
-    /// A descriptor from its two words (clause 2.7.5).
-    #[inline]
-    fn of([address, rest]: [u64; 2]) -> Self {
-        let [a, b, c, d, e, f, g, h] = rest.to_le_bytes();
-        Self {
-            address,
-            len: u32::from_le_bytes([a, b, c, d]),
-            flags: u16::from_le_bytes([e, f]),
-            next: u16::from_le_bytes([g, h]),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is(&self, flag: u16) -> bool {
-        self.flags & flag != 0
-    }
-}
-
 /// An indirect table: where it is, its entries, and its memory if that is in one piece.
-struct Table {
+struct Indirect {
     at: GuestAddress,
     entries: u32,
-    whole: Option<Span>,
+    whole: Option<Table>,
 }
 
 /// Why a walk ended early.
@@ -91,13 +59,12 @@ impl From<Fault> for Stop {
 
 /// One walk along a chain.
 pub(crate) struct Walk<'a> {
-    pub(crate) memory: &'a GuestMemory,
-    /// The region of the last successful look-up.
-    pub(crate) hint: &'a mut usize,
-    /// The chain's spans go to the end of this list, which does not grow.
-    pub(crate) spans: &'a mut Vec<Span>,
-    /// Index of the chain's first span.
+    pub(crate) lookup: Lookup<'a>,
+    /// The chain's spans go into this list, from `first` on.
+    pub(crate) spans: &'a mut [Span],
     pub(crate) first: usize,
+    /// The spans before this one are in use.
+    pub(crate) end: usize,
     /// Index of the first writable span, from the first writable descriptor on.
     pub(crate) writable: Option<usize>,
     pub(crate) steps: u16,
@@ -108,12 +75,11 @@ pub(crate) struct Walk<'a> {
 
 impl Walk<'_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
-    #[inline]
-    pub(crate) fn run(&mut self, ring: &SharedArray<u64>, mut descriptor: RawDescriptor) -> Result<(), Stop> {
+    pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<Extent, Stop> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return Ok(());
+                return Ok(self.extent());
             }
             descriptor = RawDescriptor::load(ring, descriptor.next).ok_or(Fault::Index)?;
         }
@@ -121,8 +87,7 @@ impl Walk<'_> {
     }
 
     /// Walks the table that a descriptor refers to, which is the chain's last part.
-    #[inline]
-    fn run_table(&mut self, reference: &RawDescriptor) -> Result<(), Stop> {
+    fn run_table(&mut self, reference: &RawDescriptor) -> Result<Extent, Stop> {
         let table = self.table(reference)?;
         let mut descriptor = self.load(&table, 0)?;
         loop {
@@ -131,52 +96,50 @@ impl Walk<'_> {
             }
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return Ok(());
+                return Ok(self.extent());
             }
             descriptor = self.load(&table, descriptor.next)?;
         }
     }
 
+    fn extent(&self) -> Extent {
+        Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end }
+    }
+
     /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
-    #[inline]
-    fn table(&mut self, reference: &RawDescriptor) -> Result<Table, Fault> {
+    fn table(&mut self, reference: &RawDescriptor) -> Result<Indirect, Fault> {
         let RawDescriptor { address, len, .. } = *reference;
-        let cut = len == 0 || !len.is_multiple_of(16);
+        let cut = len == 0 || !len.is_multiple_of(ENTRY_BYTES);
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table);
         }
         let at = GuestAddress(address);
         // SAFETY: the span is used during this walk only, which borrows the memory.
-        let whole = unsafe { self.memory.span(at, len, self.hint) }.filter(|span| span.len() == len);
-        Ok(Table { at, entries: len / 16, whole })
+        let whole = unsafe { self.lookup.whole(at, len) }.map(Table::new);
+        Ok(Indirect { at, entries: len / ENTRY_BYTES, whole })
     }
 
-    /// An entry of an indirect table, of which every byte is loaded once.
-    #[inline]
-    fn load(&mut self, table: &Table, index: u16) -> Result<RawDescriptor, Fault> {
+    /// An entry of an indirect table.
+    fn load(&mut self, table: &Indirect, index: u16) -> Result<RawDescriptor, Fault> {
         if u32::from(index) >= table.entries {
             return Err(Fault::Index);
         }
-        let offset = u32::from(index).wrapping_mul(16);
-        let bytes = match table.whole {
-            Some(whole) => whole.split_at(offset).1.first(),
-            None => self.gather(table.at.checked_add(offset.into())),
+        let descriptor = match &table.whole {
+            Some(whole) => RawDescriptor::load(whole, index),
+            None => self.gather(table.at, index).map(RawDescriptor::of),
         };
-        let bytes: [u8; 16] = bytes.ok_or(Fault::Table)?;
-        let word = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
-        let words = word(0).zip(word(8)).ok_or(Fault::Table)?;
-        Ok(RawDescriptor::of([u64::from_le_bytes(words.0), u64::from_le_bytes(words.1)]))
+        descriptor.ok_or(Fault::Table)
     }
 
-    /// Copies guest memory that lies across regions.
-    #[cold]
-    fn gather<const N: usize>(&mut self, at: Option<GuestAddress>) -> Option<[u8; N]> {
-        let (mut bytes, mut at) = ([0; N], at?);
+    /// Copies an entry of a table that lies across regions.
+    fn gather(&mut self, table: GuestAddress, index: u16) -> Option<[u8; ENTRY_BYTES as usize]> {
+        let mut at = table.checked_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into()))?;
+        let mut bytes = [0; ENTRY_BYTES as usize];
         let mut to = bytes.as_mut_slice();
         while !to.is_empty() {
             let len = u32::try_from(to.len()).ok()?;
             // SAFETY: the span is used at once.
-            let span = unsafe { self.memory.span(at, len, self.hint) }?;
+            let span = unsafe { self.lookup.span(at, len) }?;
             let copied = span.read(to);
             to = to.get_mut(copied..)?;
             at = at.checked_add(copied as u64)?;
@@ -185,30 +148,18 @@ impl Walk<'_> {
     }
 
     /// Adds a descriptor's buffer.
-    #[inline]
     fn piece(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
         self.steps = self.steps.checked_sub(1).ok_or(Fault::Steps)?;
         if descriptor.is(DescriptorFlags::WRITE) {
-            self.writable.get_or_insert(self.spans.len());
+            self.writable.get_or_insert(self.end);
         } else if self.writable.is_some() {
             return Err(Fault::Order.into());
         }
         self.bytes = self.bytes.checked_add(descriptor.len).ok_or(Fault::Length)?;
-        // SAFETY: whoever made the queue keeps its memory while spans are in use.
-        let span = unsafe { self.memory.span(GuestAddress(descriptor.address), descriptor.len, self.hint) };
-        match span.filter(|span| span.len() == descriptor.len && !span.is_empty()) {
-            Some(whole) => self.push(whole),
-            None => self.pieces(descriptor),
-        }
-    }
-
-    /// Adds a buffer that lies across regions, is not all in the guest's memory, or is empty.
-    #[cold]
-    fn pieces(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
         let (mut at, mut left) = (Some(GuestAddress(descriptor.address)), descriptor.len);
         while left > 0 {
-            // SAFETY: as in `piece`.
-            let span = at.and_then(|at| unsafe { self.memory.span(at, left, self.hint) });
+            // SAFETY: whoever made the queue keeps its memory while spans are in use.
+            let span = at.and_then(|at| unsafe { self.lookup.span(at, left) });
             let Some(span) = span else {
                 self.lose();
                 return Ok(());
@@ -220,10 +171,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    #[inline]
     fn push(&mut self, span: Span) -> Result<(), Stop> {
-        if self.spans.len() < self.spans.capacity() {
-            self.spans.push(span);
+        if let Some(place) = self.spans.get_mut(self.end) {
+            *place = span;
+            self.end = self.end.wrapping_add(1);
             return Ok(());
         }
         // Alone in the batch, and still too long: it will never fit.
@@ -234,7 +185,7 @@ impl Walk<'_> {
     /// may still hold a status byte, and must not be confused with what was before.
     fn lose(&mut self) {
         self.fault = Some(Fault::Address);
-        self.spans.truncate(self.first);
+        self.end = self.first;
         self.writable = self.writable.map(|_| self.first);
     }
 }

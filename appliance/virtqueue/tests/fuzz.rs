@@ -36,7 +36,7 @@ fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bo
         let mut done = 0;
         while done < len {
             // SAFETY: only addresses are compared.
-            let real = unsafe { memory.span(GuestAddress(at + u64::from(done)), len - done, &mut 0) };
+            let real = unsafe { memory.span(GuestAddress(at + u64::from(done)), len - done) };
             let (Some(real), Some(span)) = (real, spans.next()) else { return false };
             if (real.host(), real.len(), real.iova()) != (span.host(), span.len(), span.iova()) {
                 return false;

@@ -1,7 +1,7 @@
 //! The channels of one core, and the volumes on top of them.
 
 use crate::{Stats, Volume};
-use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Operation, Refusal, Request, Status};
+use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status};
 use std::sync::Arc;
 
 /// A channel of a core's graph.
@@ -159,14 +159,17 @@ impl Linear {
     /// The request's first block on the device. A flush has no blocks, whatever it says.
     #[inline]
     fn translate(&self, request: &Request<'_>) -> Result<Lba, Status> {
-        if request.operation == Operation::Flush {
-            return Ok(self.first);
+        let Request { operation, lba, blocks, .. } = *request;
+        if !operation.is_read() {
+            if operation.is_flush() {
+                return Ok(self.first);
+            }
+            if self.read_only && operation.changes_data() {
+                return Err(Status::WriteProtected);
+            }
         }
-        if self.read_only && request.operation.changes_data() {
-            return Err(Status::WriteProtected);
-        }
-        match request.lba.0.checked_add(u64::from(request.blocks)) {
-            Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + request.lba.0)),
+        match lba.0.checked_add(u64::from(blocks)) {
+            Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
             _ => Err(Status::OutOfRange),
         }
     }

@@ -86,8 +86,9 @@ pub trait Channel: Send {
     fn in_flight(&self) -> usize;
 }
 
-/// One request's end.
+/// One request's end: one word, so that it is moved by one load and one store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(8))]
 pub struct Completion {
     /// The request's tag.
     pub tag: Tag,
@@ -112,6 +113,15 @@ impl Completions {
     #[inline]
     pub fn push(&mut self, tag: Tag, status: Status) -> Result<(), Completion> {
         self.list.push(Completion { tag, status })
+    }
+
+    /// Adds the first of a list, as many as fit; returns how many.
+    #[inline]
+    pub fn extend(&mut self, ended: &[Completion]) -> usize {
+        let fitting = &ended[..self.room().min(ended.len())];
+        // They fit, so nothing is lost here.
+        let _ = self.list.extend_from_slice(fitting);
+        fitting.len()
     }
 
     /// How many more fit.

@@ -2,6 +2,7 @@
 //! itself: that a volume has asked before is not its concern.
 
 use crate::{Geometry, Operation, Request, Status};
+use luge_memory::Span;
 
 impl Geometry {
     /// Whether `request` is well formed, within the limits and on the device.
@@ -10,49 +11,54 @@ impl Geometry {
     /// The status it is to be refused with.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Result<(), Status> {
-        if request.operation == Operation::Flush {
-            return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
-        }
-        if self.read_only && request.operation.changes_data() {
+        if request.operation.moves_data() { self.check_transfer(request) } else { self.check_other(request) }
+    }
+
+    /// A read or write has exactly the memory of its blocks, in not too many pieces.
+    #[inline]
+    fn check_transfer(&self, request: &Request<'_>) -> Result<(), Status> {
+        let Request { operation, lba, blocks, data, .. } = *request;
+        if self.read_only && !operation.is_read() {
             return Err(Status::WriteProtected);
         }
-        let most = self.blocks_max(request.operation);
+        if !self.contains(lba, blocks) {
+            return Err(Status::OutOfRange);
+        }
+        // One span is what most requests have.
+        let (bytes, solid) = match data {
+            [one] => (u64::from(one.len()), true),
+            several => (bytes_of(several), several.iter().all(|span| !span.is_empty())),
+        };
+        let limited = (1..=self.transfer_blocks_max).contains(&blocks) && data.len() <= self.spans_max.into();
+        let fits = bytes == u64::from(blocks) * u64::from(self.block_bytes) && solid;
+        if limited && fits { Ok(()) } else { Err(Status::Invalid) }
+    }
+
+    /// What moves no data has none.
+    fn check_other(&self, request: &Request<'_>) -> Result<(), Status> {
+        let most = match request.operation {
+            Operation::Discard => self.discard_blocks_max,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
+            Operation::Flush | Operation::Read | Operation::Write(_) => {
+                return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
+            }
+        };
+        if self.read_only {
+            return Err(Status::WriteProtected);
+        }
         if most == 0 {
             return Err(Status::Unsupported);
         }
         if !self.contains(request.lba, request.blocks) {
             return Err(Status::OutOfRange);
         }
-        let well_formed = (1..=most).contains(&request.blocks) && self.data_fits(request);
-        if well_formed { Ok(()) } else { Err(Status::Invalid) }
+        let limited = (1..=most).contains(&request.blocks) && request.data.is_empty();
+        if limited { Ok(()) } else { Err(Status::Invalid) }
     }
+}
 
-    /// The most blocks that one request of that kind may have.
-    const fn blocks_max(&self, operation: Operation) -> u32 {
-        match operation {
-            Operation::Read | Operation::Write(_) => self.transfer_blocks_max,
-            Operation::Discard => self.discard_blocks_max,
-            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
-            Operation::Flush => 0,
-        }
-    }
-
-    /// Whether the request's memory is as long as its blocks, in not too many pieces.
-    fn data_fits(&self, request: &Request<'_>) -> bool {
-        let needed = if request.operation.moves_data() {
-            u64::from(request.blocks) * u64::from(self.block_bytes)
-        } else {
-            0
-        };
-        let mut has = 0;
-        for span in request.data {
-            if span.is_empty() {
-                return false;
-            }
-            has += u64::from(span.len());
-        }
-        has == needed && request.data.len() <= usize::from(self.spans_max)
-    }
+fn bytes_of(spans: &[Span]) -> u64 {
+    spans.iter().map(|span| u64::from(span.len())).sum()
 }
 
 #[cfg(test)]
@@ -60,7 +66,7 @@ impl Geometry {
 mod tests {
     use super::*;
     use crate::{Blocks, Durability, Lba, Shape, Tag};
-    use luge_memory::{Iova, Span};
+    use luge_memory::Iova;
     use std::ptr::NonNull;
 
     /// A device of 100 blocks; 8 to a transfer, in two spans; it cannot discard.

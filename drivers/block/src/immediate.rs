@@ -5,7 +5,7 @@
 //! was begun before, so that a guest of large requests does not keep a core from the others.
 
 use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status};
-use heapless::Deque;
+use heapless::Vec;
 
 /// How many completions may wait for a poll.
 const DEPTH: usize = 256;
@@ -20,14 +20,16 @@ pub(crate) trait Execute: Send {
 pub(crate) struct ImmediateChannel<D> {
     device: D,
     geometry: Geometry,
-    ended: Deque<Completion, DEPTH>,
+    /// Completions; those before `handed` were handed out.
+    ended: Vec<Completion, DEPTH>,
+    handed: usize,
     /// How many blocks may still be worked on before the next poll.
     blocks_left: u32,
 }
 
 impl<D: Execute> ImmediateChannel<D> {
     pub(crate) const fn new(device: D, geometry: Geometry) -> Self {
-        Self { device, geometry, ended: Deque::new(), blocks_left: geometry.transfer_blocks_max }
+        Self { device, geometry, ended: Vec::new(), handed: 0, blocks_left: geometry.transfer_blocks_max }
     }
 }
 
@@ -44,23 +46,22 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);
         let completion = Completion { tag: request.tag, status: self.device.execute(request) };
-        self.ended.push_back(completion).map_err(|_| Refusal::Full)
+        self.ended.push(completion).map_err(|_| Refusal::Full)
     }
 
     fn commit(&mut self) {}
 
     fn poll(&mut self, done: &mut Completions) {
         self.blocks_left = self.geometry.transfer_blocks_max;
-        while done.room() > 0
-            && let Some(Completion { tag, status }) = self.ended.pop_front()
-        {
-            // There is room, so nothing is lost here.
-            let _ = done.push(tag, status);
+        self.handed += done.extend(&self.ended[self.handed..]);
+        if self.handed == self.ended.len() {
+            self.ended.clear();
+            self.handed = 0;
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.ended.len()
+        self.ended.len() - self.handed
     }
 }
 

@@ -40,6 +40,20 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it is a read.
+    #[inline]
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::Read)
+    }
+
+    /// Whether it is a flush.
+    #[inline]
+    #[must_use]
+    pub const fn is_flush(self) -> bool {
+        matches!(self, Self::Flush)
+    }
+
     /// Whether it changes data: what a read-only device refuses.
     #[must_use]
     pub const fn changes_data(self) -> bool {

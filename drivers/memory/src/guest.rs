@@ -150,6 +150,9 @@ unsafe impl Send for Row {}
 unsafe impl Sync for Row {}
 
 impl Row {
+    /// A region without bytes.
+    const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
+
     #[inline]
     fn offset_of(&self, at: GuestAddress) -> Option<usize> {
         // Addresses before the region wrap around to ones far behind its end.
@@ -268,30 +271,22 @@ impl GuestMemory {
         })
     }
 
+    /// A look-up that begins where the last one was successful.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup { rows: &self.rows, near: self.rows.first().copied().unwrap_or(Row::NONE) }
+    }
+
     /// The longest piece, up to `len` bytes, of guest memory at `at` that is in one region;
     /// none where the guest has no memory. A buffer across regions takes several calls.
     ///
-    /// `last` is the index of the region where the caller was last successful: a hint.
-    ///
     /// # Safety
     /// The caller keeps this table until it no longer uses the span.
-    #[inline]
     #[must_use]
-    pub unsafe fn span(&self, at: GuestAddress, len: u32, last: &mut usize) -> Option<Span> {
-        let near = self.rows.get(*last).and_then(|row| Some((row, row.offset_of(at)?)));
-        let (row, offset) = near.or_else(|| self.find(at, last))?;
-        // SAFETY: the offset is inside the region, which this table keeps.
-        Some(unsafe { row.span(offset, len) })
-    }
-
-    /// The row that has an address, and where in it: by halves.
-    #[cold]
-    fn find(&self, at: GuestAddress, last: &mut usize) -> Option<(&Row, usize)> {
-        let index = self.rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
-        let row = self.rows.get(index)?;
-        let offset = row.offset_of(at)?;
-        *last = index;
-        Some((row, offset))
+    pub unsafe fn span(&self, at: GuestAddress, len: u32) -> Option<Span> {
+        // SAFETY: the caller's promise.
+        unsafe { self.lookup().span(at, len) }
     }
 
     /// Like [`Self::span`], for what must be in one piece, as rings are: all `len` bytes or none.
@@ -301,8 +296,49 @@ impl GuestMemory {
     #[must_use]
     pub unsafe fn whole_span(&self, at: GuestAddress, len: u32) -> Option<Span> {
         // SAFETY: the caller's promise.
-        unsafe { self.span(at, len, &mut 0) }.filter(|span| span.len() == len)
+        unsafe { self.span(at, len) }.filter(|span| span.len() == len)
     }
+}
+
+/// A series of look-ups: the region of the last one is tried first, and nothing but its row
+/// is read then.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    rows: &'a [Row],
+    near: Row,
+}
+
+impl Lookup<'_> {
+    /// As [`GuestMemory::span`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn span(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
+        if self.near.offset_of(at).is_none() {
+            self.near = find(self.rows, at)?;
+        }
+        let offset = self.near.offset_of(at)?;
+        // SAFETY: the offset is inside the region, which the table keeps.
+        Some(unsafe { self.near.span(offset, len) })
+    }
+
+    /// All `len` bytes at `at`, if they are in one region.
+    ///
+    /// # Safety
+    /// As [`GuestMemory::span`].
+    #[inline]
+    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
+        // SAFETY: the caller's promise.
+        unsafe { self.span(at, len) }.filter(|span| span.len() == len)
+    }
+}
+
+/// The row that has an address: by halves.
+#[cold]
+fn find(rows: &[Row], at: GuestAddress) -> Option<Row> {
+    let index = rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
+    rows.get(index).filter(|row| row.offset_of(at).is_some()).copied()
 }
 
 #[cfg(test)]
@@ -324,7 +360,7 @@ mod tests {
 
     fn span(memory: &GuestMemory, at: u64, len: u32) -> Option<u32> {
         // SAFETY: only the length is used.
-        unsafe { memory.span(GuestAddress(at), len, &mut 0) }.map(|span| span.len())
+        unsafe { memory.span(GuestAddress(at), len) }.map(|span| span.len())
     }
 
     #[test]
@@ -365,7 +401,7 @@ mod tests {
     fn a_region_may_start_inside_a_page_of_its_file() {
         let memory = GuestMemory::new([region(0x1000, 0x800, 0x1200).unwrap()]).unwrap();
         // SAFETY: `memory` outlives the span.
-        let span = unsafe { memory.span(GuestAddress(0x1010), 8, &mut 0) }.unwrap();
+        let span = unsafe { memory.span(GuestAddress(0x1010), 8) }.unwrap();
         assert_eq!(span.host().addr().get() % 0x1000, 0x210);
         assert_eq!(span.iova().0 % 0x1000, 0x210);
     }

@@ -24,6 +24,9 @@ unsafe impl Send for Span {}
 unsafe impl Sync for Span {}
 
 impl Span {
+    /// A span without bytes, of no address.
+    pub const EMPTY: Self = Self { host: NonNull::dangling(), iova: Iova(0), len: 0 };
+
     /// A span over `len` bytes at `host`, which the SSDs see at `iova`.
     ///
     /// # Safety
@@ -74,6 +77,7 @@ impl Span {
     }
 
     /// `len` bytes from `offset`, or none if that leaves the span.
+    #[inline]
     #[must_use]
     pub fn slice(self, offset: u32, len: u32) -> Option<Self> {
         let rest = (offset <= self.len).then(|| self.split_at(offset).1)?;

@@ -2,6 +2,7 @@
 
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::blk::{RequestHeader, RequestType};
+use std::ops::Range;
 use zerocopy::FromBytes;
 
 /// A request's first sector, in units of 512 bytes whatever the block size.
@@ -40,29 +41,37 @@ impl Command {
     }
 }
 
+/// How many bytes spans have together. Chains are at most 4 GiB long.
+#[inline]
+pub(super) fn bytes_of(spans: &[Span]) -> u32 {
+    spans.iter().fold(0, |sum: u32, span| sum.saturating_add(span.len()))
+}
+
 /// Pieces of guest memory that are used up from either end, by cutting them in place.
 pub(super) struct Pieces<'a> {
     spans: &'a mut [Span],
+    /// Index of the first of them in the batch.
+    at: usize,
     /// The spans before this one are used up.
     first: usize,
     end: usize,
 }
 
 impl<'a> Pieces<'a> {
-    pub(super) fn new(spans: &'a mut [Span]) -> Self {
+    /// Pieces that are in the batch from index `at` on.
+    pub(super) fn new(spans: &'a mut [Span], at: usize) -> Self {
         let end = spans.len();
-        Self { spans, first: 0, end }
+        Self { spans, at, first: 0, end }
     }
 
-    /// Which of the spans are left.
-    pub(super) fn left(&self) -> std::ops::Range<usize> {
-        self.first..self.end
+    /// Which spans of the batch are left.
+    pub(super) fn left(&self) -> Range<usize> {
+        self.at.wrapping_add(self.first)..self.at.wrapping_add(self.end)
     }
 
-    /// Bytes left. Chains are at most 4 GiB long.
+    /// Bytes left.
     pub(super) fn len(&self) -> u32 {
-        let left = self.spans.get(self.left()).unwrap_or_default();
-        left.iter().fold(0, |sum: u32, span| sum.saturating_add(span.len()))
+        bytes_of(self.spans.get(self.first..self.end).unwrap_or_default())
     }
 
     /// Takes `N` bytes off the front; none, and nothing useful left, if there are too few.
@@ -116,7 +125,7 @@ impl<'a> Pieces<'a> {
 
     #[inline]
     fn front(&self) -> Option<&Span> {
-        self.spans.get(self.left())?.first()
+        self.spans.get(self.first..self.end)?.first()
     }
 
     #[inline]

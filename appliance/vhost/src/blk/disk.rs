@@ -127,17 +127,14 @@ impl BlkDisk {
     /// Where a read or write of `bytes` bytes goes.
     #[inline]
     pub(super) fn place(&self, sector: Sector, bytes: u32) -> Result<(Lba, u32), Status> {
-        let block_bytes = self.geometry.block_bytes;
         // Block sizes are powers of two of at least a sector: shifts instead of divisions.
-        let shift = block_bytes.trailing_zeros();
-        let shift_sector = shift.saturating_sub(SECTOR_BYTES.trailing_zeros());
-        let lba = sector.0.checked_shr(shift_sector).unwrap_or(0);
-        let aligned = lba.checked_shl(shift_sector) == Some(sector.0);
-        let blocks = bytes.checked_shr(shift).unwrap_or(0);
-        if !aligned || blocks.checked_shl(shift) != Some(bytes) {
+        let shift = self.geometry.block_bytes.trailing_zeros();
+        let shift_sector = shift.wrapping_sub(SECTOR_BYTES.trailing_zeros());
+        let lba = Lba(sector.0.wrapping_shr(shift_sector));
+        let blocks = bytes.wrapping_shr(shift);
+        if lba.0.wrapping_shl(shift_sector) != sector.0 || blocks.wrapping_shl(shift) != bytes {
             return Err(Status::Invalid);
         }
-        let lba = Lba(lba);
         if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
     }
 
@@ -145,6 +142,9 @@ impl BlkDisk {
     #[inline]
     pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
         let geometry = &self.geometry;
+        if operation.is_read() {
+            return Ok(());
+        }
         if operation.changes_data() && geometry.read_only {
             return Err(Status::WriteProtected);
         }

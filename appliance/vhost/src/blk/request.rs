@@ -1,14 +1,19 @@
 //! From a chain to what is to be done for it: everything is checked here, before anything
 //! of the request reaches the device.
 
-use super::command::{Command, Pieces, Sector};
+use super::command::{Command, Pieces, Sector, bytes_of};
+use super::cut::Cut;
 use super::disk::{BlkDisk, RANGES_MAX, Range};
 use luge_block::{Durability, Lba, Operation, Status};
-use luge_memory::SharedByte;
+use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;
-use luge_spec::virtio::blk::RangeSegment;
+use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
 use luge_virtqueue::Chain;
+use std::ops;
 use zerocopy::FromBytes;
+
+/// Length of a header.
+const HEADER_BYTES: u32 = 16;
 
 /// The ranges of the request in hand. There is one at most, so there is one list per queue.
 pub(super) type Ranges = heapless::Vec<Range, RANGES_MAX>;
@@ -25,9 +30,8 @@ pub(super) struct Rules {
 /// What is left to do for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Todo {
-    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the chain's writable
-    /// or readable part.
-    Transfer { operation: Operation, lba: Lba, blocks: u32, data: std::ops::Range<usize> },
+    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the batch.
+    Transfer { operation: Operation, lba: Lba, blocks: u32, data: ops::Range<usize> },
     /// The ranges in the list, from this one on.
     Ranges(usize),
     /// A flush.
@@ -45,28 +49,66 @@ pub(super) struct Request {
     pub(super) todo: Result<Todo, Status>,
 }
 
+/// A read or write that the device takes all at once.
+pub(super) struct Transfer<'a> {
+    pub(super) status: SharedByte,
+    pub(super) written: u32,
+    pub(super) operation: Operation,
+    pub(super) lba: Lba,
+    pub(super) blocks: u32,
+    pub(super) data: &'a [Span],
+}
+
 impl Rules {
     pub(super) fn new(disk: BlkDisk, features: Features) -> Self {
         let flushes = features.contains(Features::BLK_FLUSH);
         Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
     }
 
-    /// Reads a request; none if there is no byte for an answer.
+    /// Reads a transfer as drivers make them: header and status byte have a descriptor each, and
+    /// the device takes it all at once. None for anything else, right or wrong.
     #[inline]
+    pub(super) fn read_plain<'a>(&self, chain: &'a Chain<'_>) -> Option<Transfer<'a>> {
+        let ([header, out @ ..], [into @ .., status]) = (&*chain.readable, &*chain.writable) else {
+            return None;
+        };
+        if header.len() != HEADER_BYTES || status.len() != 1 || chain.fault.is_some() {
+            return None;
+        }
+        let header = RequestHeader::read_from_bytes(&header.first::<{ HEADER_BYTES as usize }>()?).ok()?;
+        let (operation, data) = match header.kind == RequestType::IN {
+            true if out.is_empty() => (Operation::Read, into),
+            false if into.is_empty() && header.kind == RequestType::OUT => {
+                (Operation::Write(self.durability), out)
+            }
+            _ => return None,
+        };
+        let bytes = bytes_of(data);
+        self.disk.allows(operation).ok()?;
+        let (lba, blocks) = self.disk.place(Sector(header.sector.get()), bytes).ok()?;
+        let whole = blocks > 0 && Cut::none(data, blocks, self.disk.geometry());
+        let written = if operation.is_read() { bytes.wrapping_add(1) } else { 1 };
+        let status = status.first_byte().filter(|_| whole)?;
+        Some(Transfer { status, written, operation, lba, blocks, data })
+    }
+
+    /// Reads a request of any kind, in any legal layout; none if there is no byte for an answer.
     pub(super) fn read(&self, chain: Chain<'_>, ranges: &mut Ranges) -> Option<Request> {
-        let mut readable = Pieces::new(chain.readable);
-        let mut writable = Pieces::new(chain.writable);
+        let Chain { first, fault, readable, writable, .. } = chain;
+        let mut writable = Pieces::new(writable, first.wrapping_add(readable.len()));
+        let mut readable = Pieces::new(readable, first);
         let status = writable.take_last()?;
         let mut written = 0;
-        let command = if chain.fault.is_none() { Command::parse(&mut readable) } else { None };
+        let command = if fault.is_none() { Command::parse(&mut readable) } else { None };
         let todo = match command {
             None => Err(Status::Invalid),
             Some(Command::Read(sector)) => {
                 written = writable.len();
-                self.transfer(Operation::Read, sector, &writable)
+                self.transfer(Operation::Read, sector, (written, writable.left()))
             }
             Some(Command::Write(sector)) => {
-                self.transfer(Operation::Write(self.durability), sector, &readable)
+                let data = (readable.len(), readable.left());
+                self.transfer(Operation::Write(self.durability), sector, data)
             }
             Some(Command::Flush) => Ok(Todo::Flush),
             Some(Command::GetId) => {
@@ -80,11 +122,14 @@ impl Rules {
         Some(Request { status, written: written.saturating_add(1), todo })
     }
 
-    #[inline]
-    fn transfer(&self, operation: Operation, sector: Sector, data: &Pieces<'_>) -> Result<Todo, Status> {
+    fn transfer(
+        &self,
+        operation: Operation,
+        sector: Sector,
+        (bytes, data): (u32, ops::Range<usize>),
+    ) -> Result<Todo, Status> {
         self.disk.allows(operation)?;
-        let (lba, blocks) = self.disk.place(sector, data.len())?;
-        let data = data.left();
+        let (lba, blocks) = self.disk.place(sector, bytes)?;
         Ok(if blocks > 0 { Todo::Transfer { operation, lba, blocks, data } } else { Todo::Nothing })
     }
 

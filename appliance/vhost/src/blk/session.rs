@@ -20,7 +20,7 @@
 
 use super::cut::Cut;
 use super::disk::BlkDisk;
-use super::request::{Ranges, Request, Rules, Todo};
+use super::request::{Ranges, Request, Rules, Todo, Transfer};
 use super::slots::{Ended, Slots};
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
@@ -53,10 +53,9 @@ pub struct Ring {
     pub features: Features,
 }
 
-/// The request that is being submitted: its chain in the batch, and what is left to do.
+/// The request that is being submitted: its chain's name, and what is left to do.
 struct InHand {
     head: Head,
-    chain: usize,
     todo: Todo,
 }
 
@@ -149,7 +148,7 @@ impl BlkSession {
     /// (1) to (2), if there is nothing left of the last batch.
     #[inline]
     fn refill(&mut self, room: usize) {
-        if self.next < self.batch.len() || self.in_hand.is_some() || !self.taking {
+        if self.next < self.batch.len() || !self.taking {
             return;
         }
         self.next = 0;
@@ -158,41 +157,70 @@ impl BlkSession {
         }
     }
 
-    /// (2) to (3): the next request that is to be submitted. Those that can be answered at
-    /// once are.
+    /// (2) to (3), and on: the chains that are left of the batch, while there is room.
     #[inline]
-    fn next_request(&mut self) -> Option<InHand> {
-        while let Some(chain) = self.batch.chain(self.next) {
-            let (head, index) = (chain.head, self.next);
+    fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
+        while *room > 0
+            && let Some(chain) = self.batch.chain(self.next)
+        {
+            let head = chain.head;
             if self.slots.is_busy(head) {
-                self.break_off();
-                return None;
+                return self.break_off();
             }
-            self.next = index.saturating_add(1);
-            if chain.fault.is_some() {
-                self.counters.count_fault();
-            }
-            let Some(Request { status, written, todo }) = self.rules.read(chain, &mut self.ranges) else {
-                self.queue.complete(head, 0);
-                continue;
+            self.next = self.next.wrapping_add(1);
+            let Some(transfer) = self.rules.read_plain(&chain) else {
+                if self.serve_any(lane, room) {
+                    continue;
+                }
+                return;
             };
-            self.slots.begin(head, status, written);
-            match todo {
-                Ok(Todo::Nothing) => self.end_part(head, Status::Success),
-                Ok(todo) => return Some(InHand { head, chain: index, todo }),
-                Err(status) => self.end_part(head, status),
+            let Transfer { status, written, operation, lba, blocks, data } = transfer;
+            let tag = Tag { session: self.session.0, slot: head.0 };
+            match lane.submit(&luge_block::Request { tag, operation, lba, blocks, data }) {
+                Ok(()) => {
+                    self.slots.begin(head, status, written);
+                    *room = room.wrapping_sub(1);
+                }
+                Err(Refusal::Failed(failure)) => {
+                    self.slots.begin(head, status, written);
+                    self.end_part(head, failure);
+                }
+                Err(Refusal::Full) => {
+                    // The same again, with room.
+                    self.next = self.next.wrapping_sub(1);
+                    return;
+                }
             }
         }
-        None
+    }
+
+    /// The same for the chain just before `next`, whatever it asks for; whether to go on.
+    #[cold]
+    fn serve_any(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
+        let Some(chain) = self.batch.chain(self.next.wrapping_sub(1)) else { return false };
+        let head = chain.head;
+        if chain.fault.is_some() {
+            self.counters.count_fault();
+        }
+        let Some(Request { status, written, todo }) = self.rules.read(chain, &mut self.ranges) else {
+            self.queue.complete(head, 0);
+            return true;
+        };
+        self.slots.begin(head, status, written);
+        match todo {
+            Ok(Todo::Nothing) => self.end_part(head, Status::Success),
+            Ok(todo) => return self.advance(lane, InHand { head, todo }, room),
+            Err(status) => self.end_part(head, status),
+        }
+        true
     }
 
     /// (3): submits as much of a request as there is room for; whether that was all of it.
-    #[inline]
     fn advance(&mut self, lane: &mut Lane<'_>, mut request: InHand, room: &mut usize) -> bool {
         while *room > 0 && self.slots.has_room(request.head) {
             match self.submit(lane, &mut request) {
                 Ok(left) => {
-                    *room = room.saturating_sub(1);
+                    *room = room.wrapping_sub(1);
                     if left == Left::Nothing {
                         return true;
                     }
@@ -210,9 +238,8 @@ impl BlkSession {
     }
 
     /// Submits the next part of a request, and takes it off what is to be done.
-    #[inline]
     fn submit(&mut self, lane: &mut Lane<'_>, request: &mut InHand) -> Result<Left, Refusal> {
-        let InHand { head, chain, todo } = request;
+        let InHand { head, todo } = request;
         let tag = Tag { session: self.session.0, slot: head.0 };
         let mut submit = |operation, lba, blocks, data: &[Span]| {
             lane.submit(&luge_block::Request { tag, operation, lba, blocks, data })
@@ -220,9 +247,7 @@ impl BlkSession {
         let broken_off = Refusal::Failed(Status::Invalid);
         match todo {
             Todo::Transfer { operation, lba, blocks, data } => {
-                let chain = self.batch.chain(*chain).ok_or(broken_off)?;
-                let side = if *operation == Operation::Read { chain.writable } else { chain.readable };
-                let spans = side.get_mut(data.clone()).ok_or(broken_off)?;
+                let spans = self.batch.spans(data.clone()).ok_or(broken_off)?;
                 if Cut::none(spans, *blocks, self.rules.disk.geometry()) {
                     return submit(*operation, *lba, *blocks, spans).map(|()| Left::Nothing);
                 }
@@ -278,14 +303,17 @@ impl Session for BlkSession {
         if room == 0 {
             return 0;
         }
-        self.refill(room);
-        let (first, resumed) = (self.next, usize::from(self.in_hand.is_some()));
-        while let Some(request) = self.in_hand.take().or_else(|| self.next_request()) {
-            if !self.advance(&mut lane, request, &mut room) {
-                break;
-            }
+        let resumed = usize::from(self.in_hand.is_some());
+        if resumed > 0
+            && let Some(request) = self.in_hand.take()
+            && !self.advance(&mut lane, request, &mut room)
+        {
+            return resumed;
         }
-        self.next.saturating_sub(first).saturating_add(resumed)
+        self.refill(room);
+        let first = self.next;
+        self.serve(&mut lane, &mut room);
+        self.next.wrapping_sub(first).wrapping_add(resumed)
     }
 
     #[inline]

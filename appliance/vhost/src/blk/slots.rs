@@ -55,7 +55,7 @@ impl Slots {
     pub(super) fn begin(&mut self, head: Head, status: SharedByte, written: u32) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
             *slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
-            self.busy = self.busy.saturating_add(1);
+            self.busy = self.busy.wrapping_add(1);
         }
     }
 
@@ -79,7 +79,8 @@ impl Slots {
         if status != Status::Success && slot.result == RequestStatus::OK {
             slot.result = request_status(status);
         }
-        slot.parts = slot.parts.saturating_sub(1);
+        // A busy slot has at least one.
+        slot.parts = slot.parts.wrapping_sub(1);
         if slot.parts > 0 {
             return None;
         }
@@ -87,7 +88,7 @@ impl Slots {
         // After a failure only the status byte is certain to be there.
         let written = if slot.result == RequestStatus::OK { slot.written } else { 1 };
         slot.status = None;
-        self.busy = self.busy.saturating_sub(1);
+        self.busy = self.busy.wrapping_sub(1);
         Some(Ended { head, written })
     }
 }

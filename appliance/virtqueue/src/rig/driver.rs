@@ -137,18 +137,15 @@ impl Driver {
         while done < bytes.len() {
             let left = u32::try_from(bytes.len() - done).unwrap_or(0);
             // SAFETY: used at once, while the memory is kept.
-            let span = unsafe { self.memory.span(GuestAddress(at.0 + done as u64), left, &mut 0) };
+            let span = unsafe { self.memory.span(GuestAddress(at.0 + done as u64), left) };
             done += span.expect("tables are in the memory").write(&bytes[done..]);
         }
     }
 
     /// Writes any descriptor anywhere in the ring's table.
     pub fn write_descriptor(&self, index: u16, wire: Descriptor) {
-        let rest = u64::from(wire.len.get())
-            | u64::from(wire.flags.0.get()) << 32
-            | u64::from(wire.next.get()) << 48;
-        self.rings.descriptors.store(u32::from(index) * 2, wire.address.get(), Relaxed);
-        self.rings.descriptors.store(u32::from(index) * 2 + 1, rest, Relaxed);
+        let entry = self.rings.descriptors.slice(u32::from(index) * 16, 16).expect("an entry of the table");
+        entry.write(wire.as_bytes());
     }
 
     /// Makes available whatever starts at `head`.

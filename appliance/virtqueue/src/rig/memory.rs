@@ -123,7 +123,7 @@ impl RigMemory {
         while done < len {
             let left = u32::try_from(len - done).expect("4 GiB");
             // SAFETY: `self` outlives the span.
-            let span = unsafe { self.table.span(GuestAddress(at.0 + done as u64), left, &mut 0) };
+            let span = unsafe { self.table.span(GuestAddress(at.0 + done as u64), left) };
             let span = span.expect("no such guest memory");
             let end = done + span.len() as usize;
             copy(span, done..end);
