@@ -94,6 +94,17 @@ pub struct Ssd {
     pub block_bytes: u32,
     /// Its serial number.
     pub serial: String,
+    /// How it is connected.
+    pub place: Place,
+}
+
+/// How an SSD is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// For good: `0000:00:10.0`, `0000:00:11.0`, ...
+    OnBoard,
+    /// In a slot, behind a bridge of its own: QEMU's `device_del` presses the slot's button.
+    InSlot,
 }
 
 impl Ssd {
@@ -105,7 +116,7 @@ impl Ssd {
         let made = fs::File::create_new(&file).and_then(|made| made.set_len(size_mib << 20));
         made.doing(|| format!("making {}", file.display()))?;
         let name = file.file_stem().map(|name| name.to_string_lossy().to_uppercase()).unwrap_or_default();
-        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}") })
+        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}"), place: Place::OnBoard })
     }
 }
 
@@ -206,6 +217,10 @@ impl Machine {
     }
 
     fn devices(&self, line: &mut CommandLine) {
+        if self.ssds.iter().any(|ssd| ssd.place == Place::InSlot) {
+            // Slots are PCI Express's own, as in a server, and not the firmware's.
+            line.pair("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+        }
         for (n, ssd) in self.ssds.iter().enumerate() {
             line.ssd(n, ssd);
         }
@@ -261,7 +276,11 @@ impl CommandLine {
         let (file, block, slot) = (quoted(&ssd.file), ssd.block_bytes, FIRST_SSD_SLOT + n);
         self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
         let blocks = format!("logical_block_size={block},physical_block_size={block}");
-        let place = format!("bus=pcie.0,addr={slot:#x}");
+        let mut place = format!("bus=pcie.0,addr={slot:#x}");
+        if ssd.place == Place::InSlot {
+            self.pair("-device", &format!("pcie-root-port,id=slot{n},chassis=1,slot={n},{place}"));
+            place = format!("bus=slot{n}");
+        }
         self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{place}", ssd.serial));
     }
 
@@ -305,7 +324,7 @@ mod tests {
     }
 
     fn ssd(file: &str, block_bytes: u32) -> Ssd {
-        Ssd { file: file.into(), block_bytes, serial: "S".to_owned() }
+        Ssd { file: file.into(), block_bytes, serial: "S".to_owned(), place: Place::OnBoard }
     }
 
     #[test]
@@ -321,6 +340,15 @@ mod tests {
         );
         assert!(tcg.contains("addr=0x10") && tcg.contains("addr=0x11"), "{tcg}");
         assert!(line(&machine, Accelerator::Kvm).contains("kernel-irqchip=split"));
+    }
+
+    #[test]
+    fn an_ssd_in_a_slot_is_behind_a_bridge_that_can_let_it_go() {
+        let slot = Ssd { place: Place::InSlot, ..ssd("/b", 512) };
+        let line = line(&Machine { ssds: vec![ssd("/a", 512), slot], ..machine() }, Accelerator::Tcg);
+        assert!(line.contains("acpi-pci-hotplug-with-bridge-support=off"), "{line}");
+        assert!(line.contains("pcie-root-port,id=slot1,chassis=1,slot=1,bus=pcie.0,addr=0x11"), "{line}");
+        assert!(line.contains("physical_block_size=512,bus=slot1"), "{line}");
     }
 
     #[test]

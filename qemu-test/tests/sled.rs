@@ -1,7 +1,9 @@
 //! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
-//! missing SSD, its virtual machine's end, its power button.
+//! missing SSD, an SSD that is unplugged, its virtual machine's end, its power button.
 
-use luge_qemu_test::{Bench, Boot, Deadline, GuestWitness, Iommu, Lab, Sled, Ssd, TestError, selftest, sled};
+use luge_qemu_test::{
+    Bench, Boot, Deadline, GuestWitness, Iommu, Lab, Place, Sled, Ssd, TestError, selftest, sled,
+};
 use serde_json::{Value, json};
 
 /// QEMU says this when an SSD is told that its power will go (CC.SHN).
@@ -136,4 +138,30 @@ fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), Te
     let text = power_off(sled)?;
     assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 1);
     Ok(())
+}
+
+/// The kernel of the sled lets go of the slot only once the process has let go of the SSD.
+#[test]
+fn an_ssd_that_is_to_be_unplugged_is_shut_down_and_goes_while_it_is_served() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let (_turn, bench) = (lab.turn()?, lab.bench("unplugged")?);
+    let ssd = Ssd { place: Place::InSlot, ..ssd(&bench, "ssd.img")? };
+    let mut machine = sled::machine(&bench, vec![ssd], &json!({}))?;
+    machine.traces = vec![SHUTDOWN_NOTIFICATION];
+    let mut sled = Sled::start(&bench, &machine)?;
+    sled.ready()?;
+    sled.call("vhost_create_blk_controller", &json!({ "ctrlr": "v", "dev_name": "nvme0n1" }))?;
+
+    sled.running.qmp.execute("device_del", json!({ "id": "nvme0" }))?;
+    sled.running.qmp.wait_event("DEVICE_DELETED", Deadline::within(120))?;
+    let output = &sled.running.process.output;
+    assert!(output.has("the host wants the SSD back"), "{}", output.tail());
+    assert_eq!(count(&output.text(), SHUTDOWN_NOTIFICATION), 1);
+
+    let ssds = sled.call("bdev_nvme_get_controllers", &json!({}))?;
+    assert_eq!(ssds[0]["ctrlrs"][0]["state"], "failed", "{ssds:#}");
+    sled.call("vhost_delete_controller", &json!({ "ctrlr": "v" }))?;
+    sled.call("bdev_nvme_detach_controller", &json!({ "name": "nvme0" }))?;
+    assert_eq!(sled.call("bdev_get_bdevs", &json!({}))?, json!([]));
+    power_off(sled).map(drop)
 }
