@@ -79,6 +79,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/tests/independent_front_end.rs",
     "appliance/vhost/tests/no_allocation.rs",
     "appliance/virtqueue/src/layout.rs",
+    "appliance/virtqueue/src/plain.rs",
     "appliance/virtqueue/src/rig/driver.rs",
     "appliance/virtqueue/src/rig/memory.rs",
     "appliance/virtqueue/src/split.rs",
