@@ -35,6 +35,9 @@ const HEADS: u32 = 2;
 /// from the others. The rest of the chains are for the next take.
 const STEPS_PER_TAKE: usize = 1024;
 
+/// Used elements in a cache line.
+const ELEMENTS_PER_LINE: usize = 8;
+
 /// Heads in a cache line.
 const HEADS_PER_LINE: u16 = 32;
 
@@ -139,6 +142,7 @@ impl SplitQueue {
             return Ok(());
         }
         self.load_heads(batch, count)?;
+        self.fetch_used(count);
         self.look_ahead(batch, count);
         self.walk(batch, count);
         // At most BATCH, so the conversion cannot fail.
@@ -178,6 +182,15 @@ impl SplitQueue {
             index = index.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// The elements of the used ring that so many chains will need.
+    #[inline]
+    fn fetch_used(&self, count: usize) {
+        for ahead in (0..count).step_by(ELEMENTS_PER_LINE) {
+            let index = self.next_used.wrapping_add(u16::try_from(ahead).unwrap_or(0));
+            self.rings.elements.prefetch_to_write(self.size.wrap(index).wrapping_mul(2).wrapping_add(1));
+        }
     }
 
     /// Stage 3: the first descriptors; what they lead to is fetched ahead.
@@ -224,7 +237,7 @@ impl SplitQueue {
             let Extent { end, .. } = record.extent;
             if let Some([header, .., status]) = spans.get(first..end) {
                 header.prefetch();
-                status.prefetch();
+                status.prefetch_to_write(1);
             }
             steps = steps.wrapping_add(end.wrapping_sub(first)).wrapping_add(1);
             first = end;

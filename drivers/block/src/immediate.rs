@@ -1,25 +1,46 @@
-//! Channels of devices that do everything at once, on the core that asks: the work is done
-//! in `submit`, and the completions wait in a list until they are polled for.
+//! Channels of devices that do everything at once, on the core that asks: the work is done in
+//! `submit`, or in `commit` where memory had to be fetched, and the completions wait in a list
+//! until they are polled for.
 //!
 //! Invariant: between two polls no more is done than one request of the largest size and what
 //! was begun before, so that a guest of large requests does not keep a core from the others.
 
-use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status};
+use crate::{Channel, Completion, Completions, Geometry, Lba, Operation, Refusal, Request, Status, Tag};
 use heapless::Vec;
+use luge_memory::Span;
 
 /// How many completions may wait for a poll.
 const DEPTH: usize = 256;
 
+/// How many requests may wait for their memory.
+const FETCHING: usize = 64;
+
 /// What such a device does.
 pub(crate) trait Execute: Send {
+    /// Asks the CPU for the memory that a request of one span needs. Whether that is worth
+    /// waiting for while others are submitted: their misses overlap then.
+    fn fetch(&self, _request: &Request<'_>, _data: &Span) -> bool {
+        false
+    }
+
     /// Does what a request says that has been checked against the geometry.
     fn execute(&self, request: &Request<'_>) -> Status;
+}
+
+/// A request whose memory is on its way.
+struct Fetching {
+    tag: Tag,
+    operation: Operation,
+    lba: Lba,
+    blocks: u32,
+    data: [Span; 1],
 }
 
 /// A core's channel to such a device.
 pub(crate) struct ImmediateChannel<D> {
     device: D,
     geometry: Geometry,
+    fetching: Vec<Fetching, FETCHING>,
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
@@ -29,27 +50,54 @@ pub(crate) struct ImmediateChannel<D> {
 
 impl<D: Execute> ImmediateChannel<D> {
     pub(crate) const fn new(device: D, geometry: Geometry) -> Self {
-        Self { device, geometry, ended: Vec::new(), handed: 0, blocks_left: geometry.transfer_blocks_max }
+        let blocks_left = geometry.transfer_blocks_max;
+        Self { device, geometry, fetching: Vec::new(), ended: Vec::new(), handed: 0, blocks_left }
+    }
+
+    /// Whether a request may be done later, and is.
+    #[inline]
+    fn put_off(&mut self, request: &Request<'_>) -> bool {
+        let &Request { tag, operation, lba, blocks, data: &[data] } = request else { return false };
+        let waits = self.device.fetch(request, &data);
+        waits && self.fetching.push(Fetching { tag, operation, lba, blocks, data: [data] }).is_ok()
+    }
+
+    /// Does a request for which there is room among the completions.
+    #[inline]
+    fn execute(&mut self, request: &Request<'_>) {
+        let completion = Completion { tag: request.tag, status: self.device.execute(request) };
+        let _ = self.ended.push(completion);
     }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
     #[inline]
     fn room(&self) -> usize {
-        (self.ended.capacity() - self.ended.len()).min(self.blocks_left as usize)
+        (DEPTH - self.ended.len() - self.fetching.len()).min(self.blocks_left as usize)
     }
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.ended.is_full() || self.blocks_left == 0 {
+        if self.room() == 0 {
             return Err(Refusal::Full);
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);
-        let completion = Completion { tag: request.tag, status: self.device.execute(request) };
-        self.ended.push(completion).map_err(|_| Refusal::Full)
+        if !self.put_off(request) {
+            self.execute(request);
+        }
+        Ok(())
     }
 
-    fn commit(&mut self) {}
+    fn commit(&mut self) {
+        let Self { device, fetching, ended, .. } = self;
+        for Fetching { tag, operation, lba, blocks, data } in &*fetching {
+            let (tag, request) =
+                (*tag, Request { tag: *tag, operation: *operation, lba: *lba, blocks: *blocks, data });
+            // There is room: each was counted when it was taken.
+            let _ = ended.push(Completion { tag, status: device.execute(&request) });
+        }
+        fetching.clear();
+    }
 
     fn poll(&mut self, done: &mut Completions) {
         self.blocks_left = self.geometry.transfer_blocks_max;
@@ -61,14 +109,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 
     fn in_flight(&self) -> usize {
-        self.ended.len() - self.handed
+        self.fetching.len() + self.ended.len() - self.handed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Blocks, Lba, Operation, Shape, Tag};
+    use crate::{Blocks, Shape};
 
     struct Counter;
 

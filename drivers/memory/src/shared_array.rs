@@ -132,6 +132,15 @@ impl<T: Word> SharedArray<T> {
         unsafe { _mm_prefetch(word.cast(), _MM_HINT_T0) };
     }
 
+    /// The same, to be written.
+    #[inline]
+    pub fn prefetch_to_write(&self, index: u32) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        let word = self.first.as_ptr().wrapping_add(index as usize);
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch(word.cast(), _MM_HINT_ET0) };
+    }
+
     #[inline]
     fn word(&self, index: u32) -> NonNull<T> {
         assert!(index < self.len, "word {index} of a shared array of {}", self.len);

@@ -5,6 +5,9 @@
 use crate::Iova;
 use std::ptr::NonNull;
 
+/// Size of a cache line.
+const LINE_BYTES: usize = 64;
+
 /// A checked piece of shared memory: where this process sees it, where the SSDs see it,
 /// and its length in bytes.
 ///
@@ -133,6 +136,26 @@ impl Span {
     pub fn fill(&self, value: u8) {
         // SAFETY: the span holds `len` bytes.
         unsafe { self.host.as_ptr().write_bytes(value, self.len as usize) };
+    }
+
+    /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be read.
+    #[inline]
+    pub fn prefetch_all(&self, most: u32) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for at in (0..self.len.min(most) as usize).step_by(LINE_BYTES) {
+            // SAFETY: a prefetch has no effect but on caches.
+            unsafe { _mm_prefetch(self.host.as_ptr().wrapping_add(at).cast(), _MM_HINT_T0) };
+        }
+    }
+
+    /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be written.
+    #[inline]
+    pub fn prefetch_to_write(&self, most: u32) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        for at in (0..self.len.min(most) as usize).step_by(LINE_BYTES) {
+            // SAFETY: a prefetch has no effect but on caches.
+            unsafe { _mm_prefetch(self.host.as_ptr().wrapping_add(at).cast(), _MM_HINT_ET0) };
+        }
     }
 
     /// Asks the CPU to bring the first cache line near.
