@@ -9,6 +9,7 @@ use luge_block::{Completions, CoreId};
 use luge_volume::Graph;
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Errands done between two turns, so that they delay guests little.
 const ERRANDS_PER_TURN: usize = 4;
@@ -143,19 +144,27 @@ impl Core {
             if busy {
                 idleness.end();
             } else if idleness.turn() {
-                self.rest(mailbox, bed, (&mut meter, stats));
+                self.rest((mailbox, bed), &mut idleness, (&mut meter, stats));
             }
         }
     }
 
     /// Sleeps if it may; if only the SSDs are busy, lets others have the CPU.
-    fn rest(&mut self, mailbox: &Mailbox, bed: &Bed, (meter, stats): (&mut Meter, &CoreStats)) {
+    fn rest(
+        &mut self,
+        (mailbox, bed): (&Mailbox, &Bed),
+        idleness: &mut Idleness,
+        (meter, stats): (&mut Meter, &CoreStats),
+    ) {
         if self.graph.in_flight() > 0 {
             return std::thread::yield_now();
         }
         if self.arm() && mailbox.fall_asleep() {
             meter.close(stats);
+            stats.fall_asleep(idleness.patience());
+            let start = Instant::now();
             bed.sleep();
+            idleness.slept(start.elapsed());
             meter.slept(stats);
         }
         mailbox.wake_up();

@@ -1,7 +1,7 @@
 //! How busy a core is.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ pub struct CoreStats {
     pub(crate) busy_ticks: AtomicU64,
     pub(crate) idle_ticks: AtomicU64,
     pub(crate) sleeps: AtomicU64,
+    asleep: AtomicBool,
+    patience_us: AtomicU64,
 }
 
 impl CoreStats {
@@ -30,6 +32,25 @@ impl CoreStats {
     #[must_use]
     pub fn sleeps(&self) -> u64 {
         self.sleeps.load(Ordering::Relaxed)
+    }
+
+    /// Whether it sleeps, until an interrupt wakes it.
+    #[must_use]
+    pub fn asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    /// For how many microseconds it found nothing to do before it slept the last time: this
+    /// adapts to the pauses of the guests.
+    #[must_use]
+    pub fn patience_us(&self) -> u64 {
+        self.patience_us.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fall_asleep(&self, patience: Duration) {
+        let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        self.patience_us.store(patience_us, Ordering::Relaxed);
+        self.asleep.store(true, Ordering::Relaxed);
     }
 }
 
@@ -71,6 +92,7 @@ impl Meter {
     /// Accounts for a sleep that has just ended.
     pub(crate) fn slept(&mut self, stats: &CoreStats) {
         let elapsed = self.mark();
+        stats.asleep.store(false, Ordering::Relaxed);
         stats.idle_ticks.fetch_add(elapsed, Ordering::Relaxed);
         stats.sleeps.fetch_add(1, Ordering::Relaxed);
     }

@@ -246,7 +246,8 @@ fn a_sleeping_core_wakes_for_a_kick_and_for_an_errand() {
     let id = core.add_session(session).unwrap_or_else(|_| unreachable!());
     for round in 1..=50 {
         let slept = core.stats().sleeps();
-        wait_until("asleep", || ring.armed.load(SeqCst));
+        wait_until("asleep", || ring.armed.load(SeqCst) && core.stats().asleep());
+        assert!(core.stats().patience_us() > 0);
         ring.waiting.fetch_add(1, SeqCst);
         rustix::io::write(&kick, &1u64.to_ne_bytes()).unwrap();
         wait_until("served", || ring.published.load(SeqCst) == round);

@@ -135,12 +135,16 @@ fn version() -> Value {
 
 fn describe_cores(control: &Control) -> Value {
     let describe = |core: &CoreHandle| {
+        // Asked before anything else is asked of it, which wakes it.
+        let asleep = core.stats().asleep();
         json!({
             "lcore": core.id().0,
             "tid": core.call(|_| rustix::thread::gettid()).as_raw_nonzero(),
             "busy": core.stats().busy_ticks(),
             "idle": core.stats().idle_ticks(),
-            "in_interrupt": false,
+            "in_interrupt": asleep,
+            "sleeps": core.stats().sleeps(),
+            "poll_us": core.stats().patience_us(),
             "lw_threads": [],
         })
     };
