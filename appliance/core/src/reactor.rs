@@ -94,9 +94,9 @@ impl Core {
         done.clear();
         graph.poll(done);
         let ended = done.as_slice();
-        for run in ended.chunk_by(|a, b| a.tag.session == b.tag.session) {
+        for run in ended.chunk_by(|a, b| a.tag.session() == b.tag.session()) {
             if let Some(Some(session)) =
-                run.first().and_then(|c| sessions.get_mut(usize::from(c.tag.session)))
+                run.first().and_then(|c| sessions.get_mut(usize::from(c.tag.session())))
             {
                 session.finish(run);
             }

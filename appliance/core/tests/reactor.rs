@@ -133,7 +133,7 @@ impl Session for TestSession {
         let room = lane.room().min(self.ring.waiting.load(SeqCst)).min(4);
         let take = if self.quiet { 0 } else { room };
         for _ in 0..take {
-            let tag = Tag { session: self.id.0, slot: 7 };
+            let tag = Tag::new(self.id.0, 7);
             let request = Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
             lane.submit(&request).unwrap();
             self.ring.waiting.fetch_sub(1, SeqCst);
@@ -143,7 +143,7 @@ impl Session for TestSession {
     }
 
     fn finish(&mut self, done: &[Completion]) {
-        assert!(done.iter().all(|c| c.tag == Tag { session: self.id.0, slot: 7 }));
+        assert!(done.iter().all(|c| c.tag == Tag::new(self.id.0, 7)));
         self.in_flight -= done.len();
         self.ring.finished.fetch_add(done.len(), SeqCst);
     }

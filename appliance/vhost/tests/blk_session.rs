@@ -373,7 +373,7 @@ fn requests_end_in_any_order() {
     let sent: Vec<_> = (0..4).map(|n| bench.send(&Ask::read(n, 512))).collect();
     bench.turn();
     for one in sent.iter().rev() {
-        assert!(device.complete(Tag { session: 0, slot: one.head.0 }, Status::Success));
+        assert!(device.complete(Tag::new(0, one.head.0), Status::Success));
         bench.turn();
         assert!(bench.take_answer(one).is_some());
     }

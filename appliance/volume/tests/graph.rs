@@ -35,7 +35,7 @@ impl Bench {
     }
 
     fn submit(&mut self, id: VolumeId, operation: Operation, lba: u64, blocks: u32) -> Result<(), Refusal> {
-        let tag = Tag { session: 1, slot: u16::try_from(self.device.taken().len()).unwrap() };
+        let tag = Tag::new(1, u16::try_from(self.device.taken().len()).unwrap());
         let mut lane = self.graph.lane(id).ok_or(Refusal::Failed(Status::Gone))?;
         lane.submit(&Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
     }
@@ -61,7 +61,7 @@ fn volumes_of_one_device_share_its_channel_and_its_doorbell() {
     bench.device.complete_all(Status::Success);
     let mut done = Completions::default();
     bench.graph.poll(&mut done);
-    let tags: Vec<u16> = done.as_slice().iter().map(|completion| completion.tag.slot).collect();
+    let tags: Vec<u16> = done.as_slice().iter().map(|completion| completion.tag.slot()).collect();
     assert_eq!((tags, bench.graph.in_flight()), (vec![0, 1, 2], 0));
 }
 
@@ -182,7 +182,7 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
         graph.add_volume(CORE, &whole, channel).unwrap()
     });
     let request = |session| Request {
-        tag: Tag { session, slot: 0 },
+        tag: Tag::new(session, 0),
         operation: Operation::Flush,
         lba: Lba(0),
         blocks: 0,
@@ -197,7 +197,7 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
         }
         let mut done = Completions::default();
         graph.poll(&mut done);
-        if done.as_slice().iter().any(|completion| completion.tag.session == 2) {
+        if done.as_slice().iter().any(|completion| completion.tag.session() == 2) {
             return;
         }
     }

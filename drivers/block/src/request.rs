@@ -5,12 +5,34 @@ use luge_memory::Span;
 
 /// Whose request it is: a session of the core, and a slot of that session. Devices hand it
 /// back unread.
+///
+/// One word: two halves that were stored one by one and are loaded together soon after would
+/// keep the CPU waiting until both stores have reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Tag {
+#[repr(transparent)]
+pub struct Tag(u32);
+
+impl Tag {
+    /// Slot `slot` of the session with number `session` on its core.
+    #[inline]
+    #[must_use]
+    pub const fn new(session: u16, slot: u16) -> Self {
+        Self((session as u32) << 16 | slot as u32)
+    }
+
     /// The session's number on its core.
-    pub session: u16,
+    #[inline]
+    #[must_use]
+    pub const fn session(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
     /// The session's own number for the request.
-    pub slot: u16,
+    #[inline]
+    #[must_use]
+    pub const fn slot(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
 }
 
 /// When a write counts as done.

@@ -111,7 +111,9 @@ impl Channel for FlawedChannel {
         self.channel.poll(&mut ended);
         for &Completion { mut tag, mut status } in ended.as_slice() {
             match self.flaw {
-                Flaw::CompletesWithAnotherTag => tag.slot ^= 0x8000,
+                Flaw::CompletesWithAnotherTag => {
+                    tag = luge_block::Tag::new(tag.session(), tag.slot() ^ 0x8000)
+                }
                 Flaw::FailsSometimes if self.taken.is_multiple_of(7) => status = Status::DeviceError,
                 _ => {}
             }

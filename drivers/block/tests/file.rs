@@ -45,7 +45,7 @@ impl Desk {
 
     fn submit(&mut self, slot: u16, operation: Operation, blocks: (u64, u32), data: &[Span]) {
         let (lba, blocks) = (Lba(blocks.0), blocks.1);
-        let request = Request { tag: Tag { session: 0, slot }, operation, lba, blocks, data };
+        let request = Request { tag: Tag::new(0, slot), operation, lba, blocks, data };
         assert_eq!(self.channel.submit(&request), Ok(()));
     }
 

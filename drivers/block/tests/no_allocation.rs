@@ -59,7 +59,7 @@ fn fill(channel: &mut dyn Channel, operation: Operation, data: &[Span], done: &m
     let data = if operation.moves_data() { data } else { &[] };
     let (mut completed, mut slot) = (0, 0);
     loop {
-        let request = Request { tag: Tag { session: 0, slot }, operation, lba: Lba(1), blocks: 2, data };
+        let request = Request { tag: Tag::new(0, slot), operation, lba: Lba(1), blocks: 2, data };
         match channel.submit(&request) {
             Ok(()) => slot += 1,
             Err(Refusal::Full) => break,

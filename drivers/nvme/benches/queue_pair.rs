@@ -43,7 +43,7 @@ fn one_request(rig: &Rig) -> [Span; 1] {
 
 fn submit(channel: &mut dyn Channel, data: &[Span], count: u16) {
     for slot in 0..count {
-        let tag = Tag { session: 0, slot };
+        let tag = Tag::new(0, slot);
         let request = Request { tag, operation: Operation::Read, lba: Lba(slot.into()), blocks: 1, data };
         black_box(channel.submit(&request)).expect("there is room");
     }

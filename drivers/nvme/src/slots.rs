@@ -48,32 +48,15 @@ enum State {
     InFlight,
 }
 
-/// Sixteen bytes: four slots to a cache line.
-///
-/// The two halves of the tag are apart, so that they are loaded one by one from the request:
-/// the compiler would else take both, and their neighbour, with one load that is wider than
-/// the stores just before it, and waits for all of them to reach the cache.
+/// A slot. Four share a cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 struct Slot {
-    session: u16,
-    data: Data,
-    state: State,
+    tag: Tag,
     /// The tick in which it went to the SSD.
     since: u32,
-    slot: u16,
-}
-
-impl Slot {
-    #[inline]
-    fn new(tag: Tag, data: Data, state: State, since: u32) -> Self {
-        Self { session: tag.session, data, state, since, slot: tag.slot }
-    }
-
-    #[inline]
-    fn ended(&self, id: CommandId) -> Ended {
-        Ended { id, tag: Tag { session: self.session, slot: self.slot }, data: self.data }
-    }
+    data: Data,
+    state: State,
 }
 
 /// The slots of one queue pair.
@@ -85,7 +68,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(count: u16) -> Self {
-        let slot = Slot::new(Tag::default(), Data::Direct, State::Free, 0);
+        let slot = Slot { tag: Tag::default(), since: 0, data: Data::Direct, state: State::Free };
         Self {
             slots: vec![slot; count.into()].into_boxed_slice(),
             free: (0..count).rev().map(CommandId).collect(),
@@ -113,12 +96,12 @@ impl Slots {
     /// 1 to 3: takes the next slot for a request that goes to the SSD now.
     #[inline]
     pub(crate) fn take(&mut self, tag: Tag, tick: u32) {
-        self.fill_next(Slot::new(tag, Data::Direct, State::InFlight, tick));
+        self.fill_next(Slot { tag, since: tick, data: Data::Direct, state: State::InFlight });
     }
 
     /// 1 to 2: takes the next slot for a request that waits for bounce pages.
     pub(crate) fn hold(&mut self, tag: Tag, data: Data) {
-        self.fill_next(Slot::new(tag, data, State::Waiting, 0));
+        self.fill_next(Slot { tag, since: 0, data, state: State::Waiting });
     }
 
     /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
@@ -137,7 +120,7 @@ impl Slots {
         }
         slot.state = State::Free;
         self.free.push(id);
-        Ok(slot.ended(id))
+        Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
 
     /// 2 or 3 to 1: ends any request, after a reset.
@@ -146,7 +129,7 @@ impl Slots {
         let id = CommandId(id);
         slot.state = State::Free;
         self.free.push(id);
-        Some(slot.ended(id))
+        Some(Ended { id, tag: slot.tag, data: slot.data })
     }
 
     #[inline]
@@ -168,7 +151,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    const TAG: Tag = Tag { session: 1, slot: 2 };
+    const TAG: Tag = Tag::new(1, 2);
 
     #[test]
     fn four_slots_share_a_cache_line() {

@@ -85,7 +85,7 @@ impl Core {
             self.channel.commit();
             let mut done = Completions::default();
             self.channel.poll(&mut done);
-            done.as_slice().iter().for_each(|done| self.end(done.tag.slot, done.status));
+            done.as_slice().iter().for_each(|done| self.end(done.tag.slot(), done.status));
             self.rounds.iter().all(|&round| round >= rounds)
         });
         assert_eq!(self.channel.in_flight(), 0);
@@ -102,7 +102,7 @@ impl Core {
         let data = [self.buffers[usize::from(slot)]];
         data[0].fill(if round % 2 == 1 { 0xee } else { pattern(round, slot) });
         let operation = if round % 2 == 1 { Operation::Read } else { Operation::Write(Durability::Cache) };
-        let (tag, lba) = (Tag { session: 0, slot }, Lba(self.first + u64::from(slot) * 16));
+        let (tag, lba) = (Tag::new(0, slot), Lba(self.first + u64::from(slot) * 16));
         let taken =
             self.channel.submit(&Request { tag, operation, lba, blocks: BLOCKS, data: &data }).is_ok();
         if !taken {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 fn submit(rig: &Rig, channel: &mut dyn Channel, slots: std::ops::Range<u16>) {
     for slot in slots {
-        let (tag, data) = (Tag { session: 1, slot }, [rig.buffer(u64::from(slot) * 4096, 512)]);
+        let (tag, data) = (Tag::new(1, slot), [rig.buffer(u64::from(slot) * 4096, 512)]);
         let lba = Lba(slot.into());
         channel.submit(&Request { tag, operation: Operation::Read, lba, blocks: 1, data: &data }).unwrap();
     }
@@ -23,8 +23,8 @@ fn submit(rig: &Rig, channel: &mut dyn Channel, slots: std::ops::Range<u16>) {
 /// Every slot once; how each ended.
 fn statuses(done: &[Completion]) -> Vec<Status> {
     let mut done = done.to_vec();
-    done.sort_by_key(|done| done.tag.slot);
-    let slots: BTreeSet<_> = done.iter().map(|done| done.tag.slot).collect();
+    done.sort_by_key(|done| done.tag.slot());
+    let slots: BTreeSet<_> = done.iter().map(|done| done.tag.slot()).collect();
     assert_eq!(slots.len(), done.len(), "no request ends twice");
     done.iter().map(|done| done.status).collect()
 }
@@ -300,7 +300,7 @@ fn torture(seed: u64) -> (usize, usize) {
             rig.ssd.misbehave([any_mischief(&mut random)]);
             let data = [rig.buffer(u64::from(next) * 8192 + random.below(2), 1024)];
             let operation = [Operation::Read, Operation::Write(Durability::Cache)][random.below(2) as usize];
-            let tag = Tag { session: 0, slot: next };
+            let tag = Tag::new(0, next);
             let request = Request { tag, operation, lba: Lba(u64::from(next) * 2), blocks: 2, data: &data };
             if channel.submit(&request).is_ok() {
                 open.insert(next);
@@ -312,7 +312,7 @@ fn torture(seed: u64) -> (usize, usize) {
         let mut done = Completions::default();
         channel.poll(&mut done);
         for completion in done.as_slice() {
-            assert!(open.remove(&completion.tag.slot), "seed {seed}: ended twice, or never submitted");
+            assert!(open.remove(&completion.tag.slot()), "seed {seed}: ended twice, or never submitted");
             match completion.status {
                 Status::Success => ended.0 += 1,
                 Status::Aborted => ended.1 += 1,

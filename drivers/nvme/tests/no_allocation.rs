@@ -52,7 +52,7 @@ fn submit_all(channel: &mut dyn Channel, buffers: &[Vec<Span>]) {
     for (slot, (data, operation)) in buffers.iter().zip(operations.into_iter().cycle()).enumerate() {
         let moves = matches!(operation, Operation::Read | Operation::Write(_));
         let blocks = data.iter().map(Span::len).sum::<u32>() / 512;
-        let tag = Tag { session: 0, slot: u16::try_from(slot).unwrap() };
+        let tag = Tag::new(0, u16::try_from(slot).unwrap());
         let data: &[Span] = if moves { data } else { &[] };
         let _ = channel.submit(&Request { tag, operation, lba: Lba(0), blocks, data });
     }

@@ -128,7 +128,7 @@ fn requests_for_which_there_are_no_bounce_pages_wait_inside_and_all_are_served()
     for slot in 0..6 {
         let data = [rig.buffer(1 + u64::from(slot) * (1 << 20), 32 * 4096)];
         data[0].fill(slot as u8 + 1);
-        let (tag, lba) = (Tag { session: 0, slot }, Lba(u64::from(slot) * 256));
+        let (tag, lba) = (Tag::new(0, slot), Lba(u64::from(slot) * 256));
         channel.submit(&Request { tag, operation: WRITE, lba, blocks: 256, data: &data }).unwrap();
     }
     channel.commit();
@@ -146,7 +146,7 @@ fn requests_that_wait_for_bounce_pages_end_with_a_reset_too() {
     rig.ssd.misbehave([Some(luge_nvme::scripted::Mischief::Fatal)]);
     for slot in 0..6 {
         let data = [rig.buffer(1 + u64::from(slot) * (1 << 20), 32 * 4096)];
-        let tag = Tag { session: 0, slot };
+        let tag = Tag::new(0, slot);
         let read = Request { tag, operation: Operation::Read, lba: Lba(0), blocks: 256, data: &data };
         channel.submit(&read).unwrap();
     }

@@ -9,7 +9,7 @@ use luge_spec::nvme::{IoOpcode, StatusCode, oncs};
 const WRITE: Operation = Operation::Write(Durability::Cache);
 
 fn request(operation: Operation, lba: u64, blocks: u32) -> Request<'static> {
-    Request { tag: Tag { session: 3, slot: 9 }, operation, lba: Lba(lba), blocks, data: &[] }
+    Request { tag: Tag::new(3, 9), operation, lba: Lba(lba), blocks, data: &[] }
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn a_batch_rings_one_doorbell_and_only_at_the_commit() {
     let mut channel = rig.channel();
     let data = [rig.buffer(0, 512)];
     for slot in 0..5 {
-        let tag = Tag { session: 0, slot };
+        let tag = Tag::new(0, slot);
         channel.submit(&Request { tag, data: &data, ..request(Operation::Read, slot.into(), 1) }).unwrap();
         assert_eq!(rig.ssd.tail(1), 0);
     }
     channel.commit();
     assert_eq!(rig.ssd.tail(1), 5);
-    let slots: Vec<_> = rig.drain(&mut *channel).iter().map(|done| done.tag.slot).collect();
+    let slots: Vec<_> = rig.drain(&mut *channel).iter().map(|done| done.tag.slot()).collect();
     assert_eq!(slots, [0, 1, 2, 3, 4]);
 }
 
@@ -165,7 +165,7 @@ fn completions_that_do_not_fit_wait_for_the_next_poll() {
     let mut channel = rig.channel();
     let data = [rig.buffer(0, 512)];
     for slot in 0..300 {
-        let tag = Tag { session: 0, slot };
+        let tag = Tag::new(0, slot);
         channel.submit(&Request { tag, data: &data, ..request(Operation::Read, 0, 1) }).unwrap();
     }
     channel.commit();
@@ -188,7 +188,7 @@ fn queues_go_round_many_times_with_requests_in_any_number() {
         for _ in 0..200 {
             let batch = random.below(16);
             for slot in 0..batch.min(channel.room() as u64) {
-                let tag = Tag { session: 0, slot: slot as u16 };
+                let tag = Tag::new(0, slot as u16);
                 channel.submit(&Request { tag, data: &data, ..request(Operation::Read, slot, 1) }).unwrap();
                 ended += 1;
             }

@@ -175,7 +175,7 @@ impl BlkSession {
                 return;
             };
             let Transfer { status, written, operation, lba, blocks, data } = transfer;
-            let tag = Tag { session: self.session.0, slot: head.0 };
+            let tag = Tag::new(self.session.0, head.0);
             match lane.submit(&luge_block::Request { tag, operation, lba, blocks, data }) {
                 Ok(()) => {
                     self.slots.begin(head, status, written);
@@ -240,7 +240,7 @@ impl BlkSession {
     /// Submits the next part of a request, and takes it off what is to be done.
     fn submit(&mut self, lane: &mut Lane<'_>, request: &mut InHand) -> Result<Left, Refusal> {
         let InHand { head, todo } = request;
-        let tag = Tag { session: self.session.0, slot: head.0 };
+        let tag = Tag::new(self.session.0, head.0);
         let mut submit = |operation, lba, blocks, data: &[Span]| {
             lane.submit(&luge_block::Request { tag, operation, lba, blocks, data })
         };
@@ -319,7 +319,7 @@ impl Session for BlkSession {
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         for completion in done {
-            self.end_part(Head(completion.tag.slot), completion.status);
+            self.end_part(Head(completion.tag.slot()), completion.status);
         }
     }
 

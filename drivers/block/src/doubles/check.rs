@@ -135,7 +135,7 @@ impl Run {
         if self.pending.iter().flatten().any(conflict) {
             return;
         }
-        let tag = Tag { session: core, slot };
+        let tag = Tag::new(core, slot);
         let result = self.hand_over(tag, &request);
         match result {
             Ok(()) => self.pending[usize::from(slot)] = Some(request),
@@ -210,7 +210,7 @@ impl Run {
 
     fn end(&mut self, done: &[Completion]) {
         for completion in done {
-            let pending = self.pending[usize::from(completion.tag.slot)].take();
+            let pending = self.pending[usize::from(completion.tag.slot())].take();
             let known = pending.is_some();
             self.rig.expect(known, format_args!("{completion:?} was not asked for"));
             if let Some(pending) = pending {

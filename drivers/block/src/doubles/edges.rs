@@ -100,11 +100,11 @@ fn flood(rig: &mut Rig, lba: Lba) {
     let data = rig.arena.spans(&layout);
     let room = u16::try_from(rig.room(0)).unwrap_or(u16::MAX);
     for slot in 0..room {
-        let tag = Tag { session: 0, slot };
+        let tag = Tag::new(0, slot);
         let taken = rig.submit(&Request { tag, operation: Operation::Read, lba, blocks: 1, data: &data });
         rig.expect(taken.is_ok(), format_args!("room for {room}, but read {slot} was refused: {taken:?}"));
     }
-    let tag = Tag { session: 0, slot: room };
+    let tag = Tag::new(0, room);
     let more = rig.submit(&Request { tag, operation: Operation::Read, lba, blocks: 1, data: &data });
     rig.expect(more == Err(Refusal::Full), format_args!("a full channel answered {more:?}"));
     let mut read = false;

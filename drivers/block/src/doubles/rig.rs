@@ -2,7 +2,7 @@
 //! contract ends the test with the seed that shows it.
 
 use super::{Arena, Check, Random};
-use crate::{Channel, Completion, Completions, CoreId, Geometry, Refusal, Request, Tag};
+use crate::{Channel, Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Rig {
 
     /// Submits a request to the channel that its tag names.
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        let Tag { session: core, slot } = request.tag;
+        let (core, slot) = (request.tag.session(), request.tag.slot());
         let line = &mut self.lines[usize::from(core)];
         let room = line.channel.room();
         let result = line.channel.submit(request);
@@ -94,8 +94,8 @@ impl Rig {
         let mut done = Completions::default();
         self.lines[usize::from(core)].channel.poll(&mut done);
         for completion in done.as_slice() {
-            let owed = completion.tag.session == core
-                && self.lines[usize::from(core)].owed.remove(&completion.tag.slot);
+            let owed = completion.tag.session() == core
+                && self.lines[usize::from(core)].owed.remove(&completion.tag.slot());
             self.expect(owed, format_args!("core {core} did not expect {completion:?}"));
         }
         done.as_slice().to_vec()
