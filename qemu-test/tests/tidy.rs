@@ -70,6 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const UNSAFE_MODULES: &[&str] = &[
     "appliance/bench/src/arena.rs",
     "appliance/bench/src/clock.rs",
+    "appliance/bench/src/ideal.rs",
     "appliance/core/src/notify.rs",
     "appliance/core/src/stats.rs",
     "appliance/vhost/benches/turn.rs",

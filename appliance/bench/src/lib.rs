@@ -7,12 +7,14 @@
 //! what the server's threads spent on each request.
 //!
 //! - [`Options`]: what to do. [`run`]: does it. [`Report`]: what came out.
+//! - [`ideal`]: what no server can pass: an ideal device between the same CPUs.
 //!
 //! Not here: guests, other protocols, files.
 
 mod arena;
 mod clock;
 mod frontend;
+pub mod ideal;
 mod load;
 mod options;
 mod pattern;
@@ -21,6 +23,7 @@ mod ring;
 mod round_trip;
 mod target;
 
+pub use ideal::{IdealOptions, IdealReport};
 pub use options::{Direction, Options, Verify};
 pub use report::Report;
 

@@ -17,8 +17,6 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// Puts this thread on `cpu`, or on the last one the process may use.
 pub(crate) fn pin(cpu: Option<u16>) -> Result<u16, BenchError> {
-    let system =
-        |e: rustix::io::Errno| BenchError::System { what: "cannot choose a CPU (--cpu)", source: e.into() };
     let may = sched_getaffinity(None).map_err(system)?;
     let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| may.is_set(cpu)).unwrap_or(0);
     let cpu = cpu.map_or(last, usize::from);
@@ -27,6 +25,17 @@ pub(crate) fn pin(cpu: Option<u16>) -> Result<u16, BenchError> {
     }
     set(cpu).map_err(system)?;
     Ok(u16::try_from(cpu).unwrap_or(u16::MAX))
+}
+
+/// The first CPU that the process may use.
+pub(crate) fn first_cpu() -> Result<u16, BenchError> {
+    let may = sched_getaffinity(None).map_err(system)?;
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| may.is_set(cpu)).unwrap_or(0);
+    Ok(u16::try_from(first).unwrap_or(u16::MAX))
+}
+
+fn system(errno: rustix::io::Errno) -> BenchError {
+    BenchError::System { what: "cannot choose a CPU (--cpu)", source: errno.into() }
 }
 
 fn set(cpu: usize) -> rustix::io::Result<()> {

@@ -1,7 +1,7 @@
-//! `luge bench`: runs the load generator and prints what it found.
+//! `luge bench` and `luge ideal`: run the load generator and print what it found.
 
 use crate::cli::Bench;
-use luge_bench::BenchError;
+use luge_bench::{BenchError, IdealOptions};
 use std::io::{IsTerminal, Write, stderr};
 
 /// Runs it, with a live line on a terminal.
@@ -18,6 +18,17 @@ pub fn run(args: &Bench) -> Result<(), BenchError> {
         let _ = stderr().flush();
     }
     if args.options.json {
+        println!("{}", report.to_json());
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+/// Runs the ideal device instead of one that is served.
+pub fn run_ideal(options: &IdealOptions) -> Result<(), BenchError> {
+    let report = luge_bench::ideal::run(options)?;
+    if options.json {
         println!("{}", report.to_json());
     } else {
         println!("{report}");

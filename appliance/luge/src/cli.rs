@@ -24,6 +24,8 @@ pub enum Command {
     Rpc(Rpc),
     /// Load a vhost-user-blk disk with requests, and measure
     Bench(Bench),
+    /// Measure an ideal device between two CPUs: what the memory between them allows
+    Ideal(luge_bench::IdealOptions),
 }
 
 /// `luge serve`.

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args).map_err(|error| error.to_string()),
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
+        Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 /// Whether this is the appliance. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
-    let is_command = typed.is_some_and(|word| word == "serve" || word == "rpc" || word == "bench");
+    let is_command =
+        typed.is_some_and(|word| ["serve", "rpc", "bench", "ideal"].iter().any(|&one| word == one));
     rustix::process::getpid().is_init() && !is_command
 }

@@ -47,3 +47,23 @@ fn a_load_that_makes_no_sense_is_refused_in_a_sentence() {
         assert!(!run.status.success() && message.contains(sentence), "{words}: {message}");
     }
 }
+
+#[test]
+fn the_ideal_device_needs_no_server_and_its_numbers_agree() {
+    let ideal = |words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_luge"));
+        command.arg("ideal").args(words.split(' ')).output().unwrap()
+    };
+    let run = ideal("--iodepth 16 --runtime 0.1 --json");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let number = |name: &str| report[name].as_f64().unwrap();
+    assert!(number("ios") > 0.0 && number("seconds") >= 0.1);
+    let product = number("iops") * number("target_ns_per_io");
+    assert!((product / 1e9 - 1.0).abs() < 1e-6, "{report}");
+    for (words, sentence) in [("--runtime 0", "--runtime 0 is not from"), ("--iodepth 513", "1..=512")] {
+        let run = ideal(words);
+        let message = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(!run.status.success() && message.contains(sentence), "{words}: {message}");
+    }
+}
