@@ -18,12 +18,13 @@ const FUNCTION_LINES_MAX: usize = 70;
 const ROOMS: [&str; 5] = ["appliance", "buildroot", "drivers", "image", "qemu-test"];
 
 /// All that the top level may hold besides rooms, dot-files and the build's own folder.
-const TOP_LEVEL: [&str; 9] = [
+const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
+    "PERFORMANCE.md",
     "README.md",
     "clippy.toml",
     "deny.toml",

@@ -1,0 +1,94 @@
+//! On what was measured: a result means nothing without it.
+
+use crate::cpus::Cpus;
+use crate::files::Sizes;
+use serde_json::{Value, json};
+use std::fs;
+
+/// The machine, and how it was used.
+pub(crate) struct Machine {
+    pub(crate) cpus: Cpus,
+    pub(crate) sizes: Sizes,
+    pub(crate) files_in_memory: bool,
+    /// The peer's name and version.
+    pub(crate) peer: String,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: f64,
+    /// Processes that ran, on average over a minute, before the first measurement.
+    pub(crate) load: String,
+}
+
+impl Machine {
+    /// Each property with its name.
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let Cpus { server, generator } = self.cpus;
+        let Sizes { memory_mib, file_mib } = self.sizes;
+        let place = if self.files_in_memory { "in memory (tmpfs)" } else { "on the host's disk, direct I/O" };
+        let measured = format!("{} of {} s each, in turns", self.rounds, self.seconds);
+        vec![
+            ("processor", processor()),
+            ("kernel", text_of("/proc/sys/kernel/osrelease")),
+            ("hypervisor", said_in_cpuinfo("flags", |flags| yes_or_no(has_word(flags, "hypervisor")))),
+            ("hugepages of 2 MiB", text_of("/proc/sys/vm/nr_hugepages")),
+            ("CPUs", format!("{server} serves, {generator} asks")),
+            ("disks", format!("memory {memory_mib} MiB; file {file_mib} MiB, {place}")),
+            ("peer", self.peer.clone()),
+            ("rounds", measured),
+            ("load before", self.load.clone()),
+        ]
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        self.facts().into_iter().map(|(name, fact)| (name.to_owned(), json!(fact))).collect()
+    }
+}
+
+/// The average load of the last minute.
+pub(crate) fn load() -> String {
+    text_of("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
+fn processor() -> String {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{count} x {}", said_in_cpuinfo("model name", str::to_owned))
+}
+
+fn said_in_cpuinfo(name: &str, say: impl Fn(&str) -> String) -> String {
+    let text = text_of("/proc/cpuinfo");
+    let found = text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name);
+    found.map_or_else(|| "unknown".to_owned(), |(_, value)| say(value.trim()))
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.split_whitespace().any(|one| one == word)
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_about_the_machine_is_known() {
+        let machine = Machine {
+            cpus: Cpus { server: 0, generator: 7 },
+            sizes: Sizes::SMALL,
+            files_in_memory: true,
+            peer: "qemu-storage-daemon".to_owned(),
+            rounds: 5,
+            seconds: 1.0,
+            load: load(),
+        };
+        for (name, fact) in machine.facts() {
+            assert!(!fact.is_empty() && !fact.contains("unknown"), "{name}: {fact}");
+        }
+        assert_eq!(machine.to_json()["CPUs"], "0 serves, 7 asks");
+    }
+}

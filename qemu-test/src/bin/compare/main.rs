@@ -1,0 +1,173 @@
+//! `cargo compare`: Luge beside a peer, under the same load, in one run.
+//!
+//! 1. builds luge and prepares QEMU;
+//! 2. starts both servers on one CPU, each with a null, a memory and a file disk;
+//! 3. measures how fast the two CPUs can work together at all: the ideal loop;
+//! 4. loads one server, then the other, and so on, row by row;
+//! 5. prints medians, spreads and ratios. It judges nothing: no number makes it fail.
+//!
+//! Whatever was started ends with it, also when it is interrupted; what was measured until
+//! then is printed.
+//!
+//! Not here: the load itself (`luge bench`) and the ideal loop (`luge ideal`).
+
+mod cpus;
+mod files;
+mod machine;
+mod measure;
+mod peer;
+mod report;
+mod rows;
+mod servers;
+mod stats;
+mod stop;
+mod table;
+
+use clap::Parser;
+use cpus::Cpus;
+use files::Sizes;
+use luge_image::Progress;
+use luge_qemu_test::{Lab, TestError};
+use machine::Machine;
+use measure::Meter;
+use report::{Compared, Form, Ideal, Report};
+use rows::{Row, Selection};
+use servers::Servers;
+use std::process::ExitCode;
+use stop::Stop;
+
+/// Requests in flight of the ideal loop.
+const IDEAL_DEPTHS: [u16; 3] = [1, 16, 128];
+
+/// Measures Luge beside qemu-storage-daemon, under the same load, and prints a table.
+#[derive(Parser)]
+#[command(name = "cargo compare", version)]
+struct Arguments {
+    /// How often each row is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Seconds of load of one measurement
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    seconds: f64,
+    /// A few rows and small disks only
+    #[arg(long)]
+    quick: bool,
+    /// Every combination of device, size, direction, queues and depth
+    #[arg(long, conflicts_with = "quick")]
+    all: bool,
+    /// Print Markdown
+    #[arg(long)]
+    markdown: bool,
+    /// Print JSON, with more numbers than the table has
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+}
+
+impl Arguments {
+    const fn selection(&self) -> Selection {
+        match (self.quick, self.all) {
+            (true, _) => Selection::Quick,
+            (false, true) => Selection::All,
+            (false, false) => Selection::Telling,
+        }
+    }
+
+    const fn form(&self) -> Form {
+        match (self.markdown, self.json) {
+            (true, _) => Form::Markdown,
+            (false, true) => Form::Json,
+            (false, false) => Form::Text,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let wanted = text.parse().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
+    wanted.ok_or_else(|| format!("{text} is not from 0.01 to 3600 seconds"))
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), TestError> {
+    let progress = Progress::to_stderr();
+    let lab = Lab::open(progress.clone())?;
+    lab.luge()?;
+    let _turn = lab.turn()?;
+    let (cpus, stop) = (Cpus::choose()?, Stop::watch()?);
+    let bench = lab.bench("compare")?;
+    let sizes = if arguments.quick { Sizes::SMALL } else { Sizes::that_fit() };
+    let load = machine::load();
+    let servers = Servers::start(&bench, sizes, cpus.server)?;
+    let (rounds, seconds) = (arguments.rounds, arguments.seconds);
+    let (files_in_memory, peer) = (servers.files_in_memory(), peer::version(&bench)?);
+    let machine = Machine { cpus, sizes, files_in_memory, peer, rounds, seconds, load };
+    let mut report = Report { machine, ideal: Vec::new(), rows: Vec::new() };
+    let meter = Meter { bench: &bench, stop: &stop, seconds, cpus };
+    let outcome = Measuring { meter, servers, progress, rounds }.fill(&mut report, arguments.selection());
+    print!("{}", report.write(arguments.form()));
+    outcome
+}
+
+/// All measurements of one run.
+struct Measuring<'a> {
+    meter: Meter<'a>,
+    servers: Servers,
+    progress: Progress,
+    rounds: u32,
+}
+
+impl Measuring<'_> {
+    /// Measures everything that is selected. Where that fails, the report has what came before.
+    fn fill(&self, report: &mut Report, selection: Selection) -> Result<(), TestError> {
+        for depth in IDEAL_DEPTHS {
+            report.ideal.push(self.ideal(depth)?);
+        }
+        let rows = selection.rows();
+        for (done, row) in rows.iter().enumerate() {
+            report.rows.push(self.compare(*row, &format!("{}/{} {row}", done + 1, rows.len()))?);
+        }
+        Ok(())
+    }
+
+    fn ideal(&self, depth: u16) -> Result<Ideal, TestError> {
+        let _step = self.progress.step(&format!("ideal loop, depth {depth}"));
+        let samples = (0..self.rounds).map(|_| self.meter.ideal(depth)).collect::<Result<_, _>>()?;
+        Ok(Ideal { depth, samples })
+    }
+
+    /// One and the other in turns, so that what changes meanwhile changes for both.
+    fn compare(&self, row: Row, what: &str) -> Result<Compared, TestError> {
+        let step = self.progress.step(what);
+        let (luge, peer) = (self.servers.luge(row.device), self.servers.peer(row.device));
+        let mut compared = Compared { row, luge: Vec::new(), peer: Vec::new() };
+        for round in 1..=self.rounds {
+            step.note(&format!("round {round} of {}", self.rounds));
+            compared.luge.push(self.meter.load(&luge, &row, round)?);
+            compared.peer.push(self.meter.load(&peer, &row, round)?);
+        }
+        Ok(compared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_refuses_what_makes_no_sense() {
+        Arguments::command().debug_assert();
+        for wrong in ["--rounds 0", "--seconds 0", "--seconds nan", "--quick --all", "--json --markdown"] {
+            let words = ["compare"].into_iter().chain(wrong.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One measurement: a run of `luge bench` or `luge ideal`, and what it found.
+
+use crate::cpus::Cpus;
+use crate::rows::Row;
+use crate::stop::Stop;
+use luge_qemu_test::{Bench, Deadline, Process, TestError};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// What a run may take longer than its load: finding the server's CPU, and draining.
+const AROUND_SECONDS: f64 = 60.0;
+
+/// What all measurements have in common.
+pub(crate) struct Meter<'a> {
+    pub(crate) bench: &'a Bench<'a>,
+    pub(crate) stop: &'a Stop,
+    /// Seconds of load.
+    pub(crate) seconds: f64,
+    pub(crate) cpus: Cpus,
+}
+
+/// What one run found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sample {
+    pub(crate) iops: f64,
+    /// CPU time of the server for each request.
+    pub(crate) target_ns: f64,
+    /// None where the server's CPU was too busy to say.
+    pub(crate) round_trip_ns: Option<f64>,
+    /// Interrupts for each request; none of the ideal loop.
+    pub(crate) interrupts: Option<f64>,
+    /// Share of the time in which the generator had something to do; none of the ideal loop.
+    pub(crate) generator_busy: Option<f64>,
+    pub(crate) p50_ns: Option<f64>,
+    pub(crate) p99_ns: Option<f64>,
+}
+
+impl Sample {
+    /// From the JSON of `luge bench` or `luge ideal`; none where a number is missing.
+    fn parse(report: &Value) -> Option<Self> {
+        let number = |name: &str| report[name].as_f64();
+        Some(Self {
+            iops: number("iops")?,
+            target_ns: number("target_ns_per_io")?,
+            round_trip_ns: number("cache_line_round_trip_ns"),
+            interrupts: number("interrupts_per_io"),
+            generator_busy: number("generator_busy"),
+            p50_ns: report["latency_ns"]["p50"].as_f64(),
+            p99_ns: report["latency_ns"]["p99"].as_f64(),
+        })
+    }
+}
+
+impl Meter<'_> {
+    /// Loads the disk at `socket`; `round` makes the choice of blocks.
+    ///
+    /// # Errors
+    /// The load generator fails, or a signal came.
+    pub(crate) fn load(&self, socket: &Path, row: &Row, round: u32) -> Result<Sample, TestError> {
+        let mut command = self.luge("bench", row.depth)?;
+        command.arg(socket).args(["--rw", row.direction.name()]);
+        let numbers = [("--bs", row.bytes), ("--queues", row.queues.into()), ("--seed", round)];
+        for (option, number) in numbers {
+            command.args([option, &number.to_string()]);
+        }
+        self.run("luge bench", command)
+    }
+
+    /// Runs the ideal loop.
+    ///
+    /// # Errors
+    /// As for [`Meter::load`].
+    pub(crate) fn ideal(&self, depth: u16) -> Result<Sample, TestError> {
+        let mut command = self.luge("ideal", depth)?;
+        command.args(["--device-cpu", &self.cpus.server.to_string()]);
+        self.run("luge ideal", command)
+    }
+
+    fn luge(&self, verb: &str, depth: u16) -> Result<Command, TestError> {
+        let mut command = Command::new(self.bench.lab().luge()?);
+        command.args([verb, "--json", "--iodepth", &depth.to_string()]);
+        command.args(["--runtime", &self.seconds.to_string(), "--cpu", &self.cpus.generator.to_string()]);
+        Ok(command)
+    }
+
+    fn run(&self, who: &str, command: Command) -> Result<Sample, TestError> {
+        // One log, written anew for each of hundreds of runs.
+        let mut process = Process::start(who, command, &self.bench.path("run.log"))?;
+        let deadline = Deadline::within(seconds(self.seconds + AROUND_SECONDS));
+        let status = self.stop.wait(&mut process, deadline)?;
+        process.output.wait_end(deadline)?;
+        let said = process.output.text();
+        if !status.success() {
+            return Err(TestError::Program { program: who.to_owned(), status: status.to_string(), said });
+        }
+        let report = serde_json::from_str(&said).ok();
+        let sample = report.as_ref().and_then(Sample::parse);
+        sample.ok_or_else(|| TestError::Confused { who: who.to_owned(), said })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an hour at most, above zero")]
+fn seconds(time: f64) -> u32 {
+    time.ceil() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_without_a_number_is_no_sample() {
+        let mut report = json!({ "iops": 2e6, "target_ns_per_io": 17.5, "cache_line_round_trip_ns": null,
+            "interrupts_per_io": 0.25, "generator_busy": 0.5, "latency_ns": { "p50": 900, "p99": 1000 } });
+        let sample = Sample::parse(&report).unwrap();
+        assert_eq!((sample.iops, sample.target_ns, sample.round_trip_ns), (2e6, 17.5, None));
+        assert_eq!(
+            (sample.interrupts, sample.p50_ns, sample.p99_ns),
+            (Some(0.25), Some(900.0), Some(1000.0))
+        );
+        report["target_ns_per_io"] = Value::Null;
+        assert_eq!(Sample::parse(&report), None);
+    }
+
+    #[test]
+    fn a_part_of_a_second_is_waited_for_as_a_whole_one() {
+        assert_eq!((seconds(0.1), seconds(2.0), seconds(60.5)), (1, 2, 61));
+    }
+}

@@ -1,0 +1,218 @@
+//! What came out, as tables and as JSON.
+
+use crate::machine::Machine;
+use crate::measure::Sample;
+use crate::rows::Row;
+use crate::stats::Spread;
+use crate::table::{Column, Table};
+use serde_json::{Value, json};
+
+/// The samples of one load.
+pub(crate) struct Compared {
+    pub(crate) row: Row,
+    pub(crate) luge: Vec<Sample>,
+    pub(crate) peer: Vec<Sample>,
+}
+
+/// The samples of the ideal loop at one depth.
+pub(crate) struct Ideal {
+    pub(crate) depth: u16,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// All that was measured.
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) ideal: Vec<Ideal>,
+    pub(crate) rows: Vec<Compared>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Markdown,
+    Json,
+}
+
+impl Report {
+    pub(crate) fn write(&self, form: Form) -> String {
+        let tables = [self.machine_table(), self.ideal_table(), self.table()];
+        match form {
+            Form::Text => tables.map(|table| table.to_text()).join("\n"),
+            Form::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
+            Form::Json => format!("{:#}\n", self.to_json()),
+        }
+    }
+
+    fn machine_table(&self) -> Table {
+        let mut table = Table::new([Column::Words("machine"), Column::Words("")]);
+        self.machine.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
+        table
+    }
+
+    fn ideal_table(&self) -> Table {
+        let mut table = Table::new([
+            Column::Words("ideal loop"),
+            Column::Number("line ns"),
+            Column::Number("M IOPS"),
+            Column::Number("ns/IO"),
+        ]);
+        for Ideal { depth, samples } in &self.ideal {
+            table.push([
+                format!("depth {depth}"),
+                median(samples, |sample| sample.round_trip_ns, 0),
+                millions(samples),
+                median(samples, |sample| Some(sample.target_ns), 1),
+            ]);
+        }
+        table
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new([
+            Column::Words("device"),
+            Column::Words("requests"),
+            Column::Number("queues x depth"),
+            Column::Number("line ns"),
+            Column::Number("Luge M IOPS"),
+            Column::Number("peer M IOPS"),
+            Column::Number("ratio"),
+            Column::Number("Luge ns/IO"),
+            Column::Number("peer ns/IO"),
+            Column::Number("Luge int/IO"),
+            Column::Number("peer int/IO"),
+        ]);
+        for Compared { row, luge, peer } in &self.rows {
+            let both: Vec<Sample> = luge.iter().chain(peer).copied().collect();
+            let target = |samples| median(samples, |sample| Some(sample.target_ns), 1);
+            let interrupts = |samples| median(samples, |sample| sample.interrupts, 3);
+            table.push([
+                row.device.name().to_owned(),
+                format!("{} {} B", row.direction.name(), row.bytes),
+                format!("{} x {}", row.queues, row.depth),
+                median(&both, |sample| sample.round_trip_ns, 0),
+                millions(luge),
+                millions(peer),
+                ratio(luge, peer).map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+                target(luge),
+                target(peer),
+                interrupts(luge),
+                interrupts(peer),
+            ]);
+        }
+        table
+    }
+
+    fn to_json(&self) -> Value {
+        let ideal = |one: &Ideal| json!({ "depth": one.depth, "result": numbers(&one.samples) });
+        let row = |Compared { row, luge, peer }: &Compared| {
+            json!({ "device": row.device.name(), "rw": row.direction.name(), "bs": row.bytes,
+                "queues": row.queues, "iodepth": row.depth, "ratio": ratio(luge, peer),
+                "luge": numbers(luge), "peer": numbers(peer) })
+        };
+        json!({ "machine": self.machine.to_json(),
+            "ideal": self.ideal.iter().map(ideal).collect::<Vec<_>>(),
+            "rows": self.rows.iter().map(row).collect::<Vec<_>>() })
+    }
+}
+
+/// Everything known of some samples, each number with its spread.
+fn numbers(samples: &[Sample]) -> Value {
+    let spread = |number: fn(&Sample) -> Option<f64>| {
+        let spread = Spread::of(samples.iter().filter_map(number));
+        spread.map_or(
+            Value::Null,
+            |Spread { median, min, max }| json!({ "median": median, "min": min, "max": max }),
+        )
+    };
+    json!({ "iops": spread(|sample| Some(sample.iops)),
+        "target_ns_per_io": spread(|sample| Some(sample.target_ns)),
+        "cache_line_round_trip_ns": spread(|sample| sample.round_trip_ns),
+        "interrupts_per_io": spread(|sample| sample.interrupts),
+        "generator_busy": spread(|sample| sample.generator_busy),
+        "latency_p50_ns": spread(|sample| sample.p50_ns),
+        "latency_p99_ns": spread(|sample| sample.p99_ns) })
+}
+
+/// Requests a second of Luge, as a multiple of the peer's.
+fn ratio(luge: &[Sample], peer: &[Sample]) -> Option<f64> {
+    let iops = |samples: &[Sample]| Spread::of(samples.iter().map(|sample| sample.iops));
+    iops(luge)?.ratio(&iops(peer)?)
+}
+
+/// Requests a second in millions: the median, and from where to where.
+fn millions(samples: &[Sample]) -> String {
+    let Some(Spread { median, min, max }) = Spread::of(samples.iter().map(|sample| sample.iops / 1e6)) else {
+        return unknown();
+    };
+    format!("{median:.3} ({min:.3}-{max:.3})")
+}
+
+fn median(samples: &[Sample], number: fn(&Sample) -> Option<f64>, digits: usize) -> String {
+    let spread = Spread::of(samples.iter().filter_map(number));
+    spread.map_or_else(unknown, |spread| format!("{:.digits$}", spread.median))
+}
+
+fn unknown() -> String {
+    "?".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpus::Cpus;
+    use crate::files::Sizes;
+    use crate::rows::Selection;
+
+    fn sample(iops: f64, round_trip_ns: Option<f64>) -> Sample {
+        let (interrupts, generator_busy) = (Some(0.25), Some(0.5));
+        let (p50_ns, p99_ns) = (Some(800.0), Some(900.0));
+        Sample { iops, target_ns: 1e9 / iops, round_trip_ns, interrupts, generator_busy, p50_ns, p99_ns }
+    }
+
+    fn report() -> Report {
+        let machine = Machine {
+            cpus: Cpus { server: 0, generator: 1 },
+            sizes: Sizes::SMALL,
+            files_in_memory: true,
+            peer: "peer 1.0".to_owned(),
+            rounds: 3,
+            seconds: 1.0,
+            load: "0.00".to_owned(),
+        };
+        let luge = [2e7, 4e7, 5e7].map(|iops| sample(iops, Some(100.0))).to_vec();
+        let peer = [2e6, 1e6, 3e6].map(|iops| sample(iops, Some(500.0))).to_vec();
+        let row = Compared { row: Selection::Quick.rows()[0], luge, peer };
+        let ideal = Ideal { depth: 128, samples: vec![sample(1e8, None)] };
+        Report { machine, ideal: vec![ideal], rows: vec![row] }
+    }
+
+    #[test]
+    fn a_row_shows_medians_spreads_and_their_ratio() {
+        let text = report().write(Form::Markdown);
+        let row = text.lines().find(|line| line.starts_with("| null")).unwrap();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let numbers = ["300", "40.000 (20.000-50.000)", "2.000 (1.000-3.000)", "20.00", "25.0", "500.0"];
+        assert_eq!(cells[..3], ["null", "randread 512 B", "1 x 128"]);
+        assert_eq!(cells[3..9], numbers);
+        assert_eq!(cells[9..], ["0.250", "0.250"]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_to_be_so() {
+        let text = report().write(Form::Text);
+        let line = text.lines().find(|line| line.starts_with("depth 128")).unwrap();
+        assert_eq!(line.split_whitespace().nth(2), Some("?"), "{line}");
+    }
+
+    #[test]
+    fn as_json_every_number_is_there_with_its_spread() {
+        let json: Value = serde_json::from_str(&report().write(Form::Json)).unwrap();
+        let row = &json["rows"][0];
+        assert_eq!((row["ratio"].as_f64(), row["iodepth"].as_u64()), (Some(20.0), Some(128)));
+        assert_eq!(row["peer"]["iops"], json!({ "median": 2e6, "min": 1e6, "max": 3e6 }));
+        assert_eq!(json["ideal"][0]["result"]["cache_line_round_trip_ns"], Value::Null);
+        assert_eq!(json["machine"]["peer"], "peer 1.0");
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo compare` as a person runs it, briefly: every number is there, nothing stays behind.
+//! What the numbers are is not judged.
+
+use luge_qemu_test::{Bench, Deadline, Lab, Process, TestError};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A few seconds; servers are started and files made before.
+const RUN_SECONDS: u32 = 300;
+
+/// `cargo compare` on small disks, with all its temporary folders in one of `bench`.
+fn compare(bench: &Bench<'_>, arguments: &str) -> Result<Process, TestError> {
+    bench.lab().luge()?;
+    let folder = bench.path("inside");
+    fs::create_dir_all(&folder).map_err(|error| TestError::Host(error.to_string()))?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
+    command.args(arguments.split(' ')).env("TMPDIR", &folder);
+    Process::start("compare", command, &bench.log("compare"))
+}
+
+/// What `compare` has in its folders, and whatever runs with them.
+fn left_behind(bench: &Bench<'_>, compare: &Process) -> Vec<String> {
+    let folder = bench.path("inside");
+    let files = [folder.as_path(), Path::new("/dev/shm")].map(fs::read_dir);
+    let files = files.into_iter().flatten().flatten().flatten();
+    let files = files.map(|entry| entry.path().display().to_string());
+    let own = [folder.display().to_string(), format!("luge-compare-{}-", compare.id())];
+    let files = files.filter(|path| own.iter().any(|own| path.contains(own)));
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    files.chain(lines.filter(|line| line.contains(&*folder.to_string_lossy()))).collect()
+}
+
+#[test]
+fn every_row_has_its_numbers_and_nothing_stays_behind() -> Result<(), TestError> {
+    let bench = Lab::shared().bench("cargo-compare")?;
+    let mut compare = compare(&bench, "--quick --rounds 1 --seconds 0.05 --json")?;
+    let (status, said) = (compare.wait(Deadline::within(RUN_SECONDS))?, compare.output.text());
+    assert!(status.success(), "{status}:\n{said}");
+    // Progress comes first, in lines that do not begin an object.
+    let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
+    let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
+    let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
+    let known = |value: &Value| value["median"].as_f64().is_some_and(|number| number > 0.0);
+    assert_eq!((list("ideal").len(), list("rows").len()), (3, 5), "{said}");
+    for ideal in list("ideal") {
+        assert!(known(&ideal["result"]["iops"]) && known(&ideal["result"]["target_ns_per_io"]), "{ideal}");
+    }
+    for row in list("rows") {
+        let of = |who: &str| known(&row[who]["iops"]) && known(&row[who]["target_ns_per_io"]);
+        assert!(of("luge") && of("peer") && row["ratio"].as_f64() > Some(0.0), "{row}");
+        assert!(row["peer"]["interrupts_per_io"]["median"].is_number(), "{row}");
+    }
+    assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_signal_ends_it_in_order_and_what_was_measured_is_shown() -> Result<(), TestError> {
+    let bench = Lab::shared().bench("cargo-compare-signal")?;
+    let mut compare = compare(&bench, "--quick --rounds 1 --seconds 600")?;
+    compare.output.wait_for("ideal loop, depth 1", Deadline::within(RUN_SECONDS))?;
+    assert_ne!(left_behind(&bench, &compare), Vec::<String>::new(), "it has started nothing");
+    compare.terminate()?;
+    let status = compare.wait(Deadline::within(60))?;
+    assert_eq!(status.code(), Some(1), "{}", compare.output.tail());
+    compare.output.wait_for("cargo compare: interrupted", Deadline::within(10))?;
+    assert!(compare.output.has("processor"), "{}", compare.output.tail());
+    assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
+    Ok(())
+}
