@@ -36,12 +36,7 @@ impl Server {
 
     /// The CPU of the thread that worked most between two readings.
     pub(crate) fn busiest_cpu(&self, before: &Usage, after: &Usage) -> Option<u16> {
-        let worked = |(thread, time): &(i32, Duration)| {
-            let earlier =
-                before.threads.iter().find(|(t, _)| t == thread).map_or(Duration::ZERO, |(_, t)| *t);
-            time.saturating_sub(earlier)
-        };
-        let (thread, _) = after.threads.iter().max_by_key(|entry| worked(entry))?;
+        let (thread, _) = after.threads.iter().max_by_key(|entry| before.passed(entry))?;
         let stat = fs::read_to_string(format!("/proc/{}/task/{thread}/stat", self.process?)).ok()?;
         // Fields after the name, which may itself contain blanks: the 39th is the CPU.
         stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
@@ -49,10 +44,17 @@ impl Server {
 }
 
 impl Usage {
-    /// Time of all threads since `before`; none where nothing is known.
+    /// Time of all threads since `before`, without those that have ended; none where nothing is
+    /// known.
     pub(crate) fn since(&self, before: &Self) -> Option<Duration> {
-        let sum = |usage: &Self| usage.threads.iter().map(|(_, time)| *time).sum::<Duration>();
-        (!self.threads.is_empty()).then(|| sum(self).saturating_sub(sum(before)))
+        let passed = self.threads.iter().map(|entry| before.passed(entry));
+        (!self.threads.is_empty()).then(|| passed.sum())
+    }
+
+    /// How long a thread has run since this reading.
+    fn passed(&self, (thread, time): &(i32, Duration)) -> Duration {
+        let earlier = self.threads.iter().find(|(t, _)| t == thread).map_or(Duration::ZERO, |(_, t)| *t);
+        time.saturating_sub(earlier)
     }
 }
 
@@ -70,6 +72,14 @@ mod tests {
         let after = server.usage();
         assert!(after.since(&before).unwrap() >= Duration::from_millis(10));
         assert!(server.busiest_cpu(&before, &after).is_some());
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_takes_no_time_from_the_others() {
+        let ms = Duration::from_millis;
+        let before = Usage { threads: vec![(1, ms(100)), (2, ms(5000))] };
+        let after = Usage { threads: vec![(1, ms(130)), (3, ms(7))] };
+        assert_eq!(after.since(&before), Some(ms(37)));
     }
 
     #[test]
