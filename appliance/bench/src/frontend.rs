@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::options::Options;
-use crate::ring::Ring;
+use crate::ring::{Notifications, Ring};
 use crate::{BenchError, Direction};
 use luge_spec::virtio::{Features, blk};
 use std::os::fd::AsRawFd;
@@ -59,7 +59,7 @@ impl Disk {
         frontend.set_mem_table(&[region]).map_err(said("SET_MEM_TABLE"))?;
         let mut queues = Vec::new();
         for index in 0..usize::from(options.queues) {
-            queues.push(start_queue(&mut frontend, index, (options, &mut memory))?);
+            queues.push(start_queue(&mut frontend, (index, features), (options, &mut memory))?);
         }
         Ok(Self { queues, sectors, peer, _frontend: frontend, _memory: memory })
     }
@@ -79,7 +79,8 @@ fn negotiate(frontend: &mut Frontend, options: &Options) -> Result<Features, Ben
     let offered = Features(frontend.get_features().map_err(failed("GET_FEATURES"))?);
     let wanted =
         Features::VERSION_1 | Features::VHOST_PROTOCOL_FEATURES | Features::BLK_FLUSH | Features::BLK_RO;
-    let agreed = Features(offered.0 & (wanted | Features::BLK_MQ).0);
+    let event_index = if options.no_event_idx { Features(0) } else { Features::RING_EVENT_IDX };
+    let agreed = Features(offered.0 & (wanted | Features::BLK_MQ | event_index).0);
     if !agreed.contains(Features::VERSION_1 | Features::VHOST_PROTOCOL_FEATURES) {
         return Err(BenchError::Server {
             path: "GET_FEATURES".into(),
@@ -115,7 +116,7 @@ fn config(frontend: &mut Frontend) -> Result<blk::Config, BenchError> {
 
 fn start_queue(
     frontend: &mut Frontend,
-    index: usize,
+    (index, features): (usize, Features),
     (options, memory): (&Options, &mut Arena),
 ) -> Result<Ring, BenchError> {
     let event = || {
@@ -123,7 +124,9 @@ fn start_queue(
             .map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
     };
     let (kick, call) = (event()?, event()?);
-    let (ring, at) = Ring::new(options, memory);
+    let by_index = features.contains(Features::RING_EVENT_IDX);
+    let notifications = if by_index { Notifications::EventIndex } else { Notifications::Flags };
+    let (ring, at) = Ring::new(options, notifications, memory);
     let size = u16::try_from(options.ring_size()).unwrap_or(u16::MAX);
     frontend.set_vring_num(index, size).map_err(failed("SET_VRING_NUM"))?;
     frontend.set_vring_base(index, 0).map_err(failed("SET_VRING_BASE"))?;

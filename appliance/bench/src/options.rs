@@ -77,6 +77,9 @@ pub struct Options {
     /// Seed of the choice of blocks
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Do not negotiate EVENT_IDX, which Linux's driver uses wherever it is offered
+    #[arg(long)]
+    pub no_event_idx: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

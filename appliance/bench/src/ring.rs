@@ -6,7 +6,7 @@ use crate::arena::Arena;
 use crate::options::Options;
 use luge_memory::{SharedArray, Span};
 use luge_spec::virtio::blk::{RequestStatus, RequestType};
-use luge_spec::virtio::split::{DescriptorFlags, USED_NO_NOTIFY};
+use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 use vmm_sys_util::eventfd::EventFd;
@@ -17,6 +17,22 @@ const LINE: u32 = 64;
 const STATUS: u32 = 16;
 /// Requests reaped at once, whose lines are brought near together.
 pub(crate) const BATCH: usize = 64;
+
+/// Where the heads of the available ring begin, and the index in either ring, in words.
+const HEADS: u32 = 2;
+/// How far ahead of the used index an interrupt is asked for: never reached.
+const NEVER: u16 = 1 << 15;
+/// The used index's bit whose change moves that on: long before it could be reached.
+const MOVES_ON: u16 = 1 << 14;
+
+/// How both sides say whether they want to be notified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notifications {
+    /// By a flag each.
+    Flags,
+    /// By an index each (`VIRTIO_F_EVENT_IDX`), as Linux's driver does.
+    EventIndex,
+}
 
 /// Where the server is told the areas of a ring are.
 pub(crate) struct Addresses {
@@ -46,6 +62,7 @@ pub(crate) struct Done {
 /// A ring and its slots.
 pub(crate) struct Ring {
     size: u32,
+    notifications: Notifications,
     descriptors: SharedArray<u64>,
     available: SharedArray<u16>,
     used_words: SharedArray<u16>,
@@ -61,7 +78,11 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    pub(crate) fn new(options: &Options, memory: &mut Arena) -> (Self, Addresses) {
+    pub(crate) fn new(
+        options: &Options,
+        notifications: Notifications,
+        memory: &mut Arena,
+    ) -> (Self, Addresses) {
         let (size, depth) = (options.ring_size(), u32::from(options.iodepth));
         let (descriptors, descriptors_at) = memory.take(size * 16, 4096);
         let (available, available_at) = memory.take(size * 2 + 6, 4096);
@@ -74,6 +95,7 @@ impl Ring {
         });
         let ring = Self {
             size,
+            notifications,
             descriptors: whole(descriptors),
             available: whole(available),
             used_words: whole(used),
@@ -87,8 +109,7 @@ impl Ring {
             events: None,
             kicks: 0,
         };
-        // The driver polls: it wants no interrupts.
-        ring.available.store(0, 1, Relaxed);
+        ring.refuse_interrupts();
         for slot in 0..ring.depth() {
             ring.describe(slot, lines_at);
         }
@@ -137,7 +158,7 @@ impl Ring {
         (entry.submitted, entry.in_flight) = (now, true);
         self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
         let at = u32::from(self.next_available) & (self.size - 1);
-        self.available.store(2 + at, slot * 3, Relaxed);
+        self.available.store(HEADS + at, slot * 3, Relaxed);
         self.next_available = self.next_available.wrapping_add(1);
     }
 
@@ -147,12 +168,13 @@ impl Ring {
         if self.published == self.next_available {
             return;
         }
-        self.published = self.next_available;
+        let (old, new) = (self.published, self.next_available);
+        self.published = new;
         // Release: the entries are there before the index that covers them.
-        self.available.store(1, self.next_available, Release);
-        // The index before the flag: the server sets the flag and then looks at the index.
+        self.available.store(1, new, Release);
+        // The index before what the server wants: it says that and then looks at the index.
         fence(SeqCst);
-        if self.used_words.load(0, Relaxed) & USED_NO_NOTIFY == 0 {
+        if self.is_kick_wanted(old, new) {
             self.kicks += 1;
             // It fails only when the counter is full: the server has a kick waiting.
             self.events.iter().for_each(|(kick, _)| drop(kick.write(1)));
@@ -177,8 +199,32 @@ impl Ring {
         for entry in done.iter_mut().take(ready) {
             entry.status = self.lines.load(u32::from(entry.slot) * LINE + STATUS, Relaxed);
         }
-        self.next_used = self.next_used.wrapping_add(u16::try_from(ready).unwrap_or(0));
+        let before = self.next_used;
+        self.next_used = before.wrapping_add(u16::try_from(ready).unwrap_or(0));
+        if (before ^ self.next_used) & MOVES_ON != 0 {
+            self.refuse_interrupts();
+        }
         Ok(ready)
+    }
+
+    #[inline]
+    fn is_kick_wanted(&self, old: u16, new: u16) -> bool {
+        match self.notifications {
+            Notifications::Flags => self.used_words.load(0, Relaxed) & USED_NO_NOTIFY == 0,
+            Notifications::EventIndex => {
+                passed_event(self.used_words.load(HEADS + self.size * 4, Relaxed), old, new)
+            }
+        }
+    }
+
+    /// The driver polls: it wants no interrupts.
+    fn refuse_interrupts(&self) {
+        match self.notifications {
+            Notifications::Flags => self.available.store(0, AVAILABLE_NO_INTERRUPT, Relaxed),
+            Notifications::EventIndex => {
+                self.available.store(HEADS + self.size, self.next_used.wrapping_add(NEVER), Relaxed);
+            }
+        }
     }
 
     /// Writes a slot's three descriptors and its header, for reads.
@@ -215,4 +261,101 @@ impl Ring {
 
 fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
     SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Direction;
+
+    /// A ring with four slots, and how its server sees it.
+    struct Rig {
+        ring: Ring,
+        served: u16,
+        _memory: Arena,
+    }
+
+    impl Rig {
+        fn new(notifications: Notifications) -> Self {
+            let options = Options {
+                socket: "none".into(),
+                rw: Direction::RandRead,
+                bs: 512,
+                iodepth: 4,
+                queues: 1,
+                runtime: 1.0,
+                rate: None,
+                verify: None,
+                cpu: None,
+                seed: 1,
+                no_event_idx: notifications == Notifications::Flags,
+                json: false,
+            };
+            let mut memory = Arena::new(1 << 20).unwrap();
+            let (ring, _) = Ring::new(&options, notifications, &mut memory);
+            Self { ring, served: 0, _memory: memory }
+        }
+
+        /// Submits a request of each slot; whether the server is kicked for them.
+        fn submit(&mut self, slots: std::ops::Range<u16>) -> bool {
+            let before = self.ring.kicks();
+            slots.for_each(|slot| self.ring.submit(slot, (false, 0), 0));
+            self.ring.publish();
+            self.ring.kicks() != before
+        }
+
+        /// Serves all that was submitted; whether an interrupt is due for it.
+        fn serve(&mut self) -> bool {
+            let (old, ring) = (self.served, &mut self.ring);
+            while self.served != ring.available.load(1, Relaxed) {
+                let at = u32::from(self.served) & (ring.size - 1);
+                ring.used.store(at * 2, ring.available.load(HEADS + at, Relaxed).into(), Relaxed);
+                self.served = self.served.wrapping_add(1);
+            }
+            ring.used_words.store(1, self.served, Release);
+            let due = passed_event(ring.available.load(HEADS + ring.size, Relaxed), old, self.served);
+            assert_eq!(
+                ring.reap(&mut [Done::default(); BATCH]),
+                Ok(usize::from(self.served.wrapping_sub(old)))
+            );
+            due
+        }
+
+        /// The server asks for a kick for the next request.
+        fn arm(&self) {
+            self.ring.used_words.store(HEADS + self.ring.size * 4, self.served, Relaxed);
+        }
+    }
+
+    #[test]
+    fn with_event_indices_only_a_server_that_asked_is_kicked() {
+        let mut rig = Rig::new(Notifications::EventIndex);
+        assert!(rig.submit(0..1), "index 0 is asked for from the start");
+        assert!(!rig.submit(1..4));
+        rig.serve();
+        assert!(!rig.submit(0..1));
+        rig.serve();
+        rig.arm();
+        assert!(rig.submit(0..4));
+    }
+
+    #[test]
+    fn with_event_indices_no_interrupt_is_ever_due_though_they_wrap() {
+        let mut rig = Rig::new(Notifications::EventIndex);
+        for round in 0..40_000 {
+            rig.submit(0..4);
+            assert!(!rig.serve(), "round {round}");
+        }
+        assert_eq!(rig.ring.available.load(0, Relaxed), 0, "the flag is not used");
+    }
+
+    #[test]
+    fn with_flags_a_server_is_kicked_until_it_says_no() {
+        let mut rig = Rig::new(Notifications::Flags);
+        assert!(rig.submit(0..2) && rig.submit(2..4));
+        rig.serve();
+        rig.ring.used_words.store(0, USED_NO_NOTIFY, Relaxed);
+        assert!(!rig.submit(0..4));
+        assert_eq!(rig.ring.available.load(0, Relaxed), AVAILABLE_NO_INTERRUPT);
+    }
 }
