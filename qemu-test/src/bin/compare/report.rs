@@ -46,7 +46,7 @@ impl Report {
     }
 
     fn machine_table(&self) -> Table {
-        let mut table = Table::new([Column::Words("machine"), Column::Words("")]);
+        let mut table = Table::new([Column::Words("machine"), Column::Words("and how it was used")]);
         self.machine.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
         table
     }
@@ -80,13 +80,12 @@ impl Report {
             Column::Number("ratio"),
             Column::Number("Luge ns/IO"),
             Column::Number("peer ns/IO"),
-            Column::Number("Luge int/IO"),
-            Column::Number("peer int/IO"),
+            Column::Number("int/IO"),
         ]);
         for Compared { row, luge, peer } in &self.rows {
             let both: Vec<Sample> = luge.iter().chain(peer).copied().collect();
             let target = |samples| median(samples, |sample| Some(sample.target_ns), 1);
-            let interrupts = |samples| median(samples, |sample| sample.interrupts, 3);
+            let interrupts = |samples| median(samples, |sample| sample.interrupts, 2);
             table.push([
                 row.device.name().to_owned(),
                 format!("{} {} B", row.direction.name(), row.bytes),
@@ -97,8 +96,7 @@ impl Report {
                 ratio(luge, peer).map_or_else(unknown, |ratio| format!("{ratio:.2}")),
                 target(luge),
                 target(peer),
-                interrupts(luge),
-                interrupts(peer),
+                format!("{} / {}", interrupts(luge), interrupts(peer)),
             ]);
         }
         table
@@ -146,7 +144,8 @@ fn millions(samples: &[Sample]) -> String {
     let Some(Spread { median, min, max }) = Spread::of(samples.iter().map(|sample| sample.iops / 1e6)) else {
         return unknown();
     };
-    format!("{median:.3} ({min:.3}-{max:.3})")
+    let digits = if median < 1.0 { 3 } else { 2 };
+    format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")
 }
 
 fn median(samples: &[Sample], number: fn(&Sample) -> Option<f64>, digits: usize) -> String {
@@ -193,10 +192,10 @@ mod tests {
         let text = report().write(Form::Markdown);
         let row = text.lines().find(|line| line.starts_with("| null")).unwrap();
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let numbers = ["300", "40.000 (20.000-50.000)", "2.000 (1.000-3.000)", "20.00", "25.0", "500.0"];
+        let numbers = ["300", "40.00 (20.00-50.00)", "2.00 (1.00-3.00)", "20.00", "25.0", "500.0"];
         assert_eq!(cells[..3], ["null", "randread 512 B", "1 x 128"]);
         assert_eq!(cells[3..9], numbers);
-        assert_eq!(cells[9..], ["0.250", "0.250"]);
+        assert_eq!(cells[9..], ["0.25 / 0.25"]);
     }
 
     #[test]
