@@ -125,16 +125,24 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// Measures everything that is selected. Where that fails, the report has what came before.
+    /// Measures everything that is selected. A row that cannot be measured is said and left
+    /// out, and a signal ends it: the report has the others.
     fn fill(&self, report: &mut Report, selection: Selection) -> Result<(), TestError> {
         for depth in IDEAL_DEPTHS {
             report.ideal.push(self.ideal(depth)?);
         }
         let rows = selection.rows();
         for (done, row) in rows.iter().enumerate() {
-            report.rows.push(self.compare(*row, &format!("{}/{} {row}", done + 1, rows.len()))?);
+            match self.compare(*row, &format!("{}/{} {row}", done + 1, rows.len())) {
+                Ok(compared) => report.rows.push(compared),
+                Err(error) if self.meter.stop.was_asked() => return Err(error),
+                Err(error) => self.progress.say(&error.to_string()),
+            }
         }
-        Ok(())
+        match rows.len() - report.rows.len() {
+            0 => Ok(()),
+            lost => Err(TestError::Host(format!("{lost} of {} rows could not be measured", rows.len()))),
+        }
     }
 
     fn ideal(&self, depth: u16) -> Result<Ideal, TestError> {

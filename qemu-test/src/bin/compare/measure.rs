@@ -64,7 +64,7 @@ impl Meter<'_> {
         for (option, number) in numbers {
             command.args([option, &number.to_string()]);
         }
-        self.run("luge bench", command)
+        self.run(&format!("luge bench {} ({row})", socket.display()), command)
     }
 
     /// Runs the ideal loop.

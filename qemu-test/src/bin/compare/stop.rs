@@ -30,6 +30,12 @@ impl Stop {
         watch().map_err(failed("watching for signals"))
     }
 
+    /// Whether a signal has come.
+    pub(crate) fn was_asked(&self) -> bool {
+        let mut asked = [PollFd::new(&self.asked, PollFlags::IN)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Waits for the end of `process`.
     ///
     /// # Errors
@@ -50,4 +56,23 @@ impl Stop {
 fn failed(doing: &str) -> impl FnOnce(io::Error) -> TestError {
     let doing = doing.to_owned();
     move |source| TestError::Io { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_signal_ends_the_wait_for_a_child_and_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let mut child = Process::start("sleep", command, &folder.path().join("log")).unwrap();
+        let stop = Stop::watch().unwrap();
+        assert!(!stop.was_asked());
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        let error = stop.wait(&mut child, Deadline::within(60)).unwrap_err();
+        assert!(stop.was_asked() && error.to_string() == "interrupted", "{error}");
+    }
 }
