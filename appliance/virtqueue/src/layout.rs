@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::descriptor::Table;
 use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span, Word};
 use luge_spec::virtio::split::{
     AVAILABLE_ALIGN, DESCRIPTORS_ALIGN, SIZE_MAX, USED_ALIGN, available_bytes, descriptors_bytes, used_bytes,
@@ -80,7 +81,7 @@ pub struct RingLayout {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rings {
     /// The descriptor table.
-    pub(crate) descriptors: Span,
+    pub(crate) descriptors: Table,
     /// `flags`, `idx`, the heads, `used_event`.
     pub(crate) available: SharedArray<u16>,
     /// The used ring as halves: `flags`, `idx`, and `avail_event` at the end.
@@ -109,7 +110,7 @@ impl Rings {
         let available = area("available ring", layout.available, available_bytes(size), AVAILABLE_ALIGN)?;
         let used = area("used ring", layout.used, used_bytes(size), USED_ALIGN)?;
         Ok(Self {
-            descriptors: descriptors.span,
+            descriptors: descriptors.array()?,
             available: available.array()?,
             used: used.array()?,
             elements: used.array()?,

@@ -25,7 +25,8 @@ pub(crate) struct Extent {
 /// Walks from `descriptor` of the ring's table to the end of the chain, whose spans go into
 /// `spans` from `first` on.
 ///
-/// A loop ends where the list does, so the list's length bounds the steps.
+/// Its first and last pieces, where header and status byte are, are fetched ahead. A loop ends
+/// where the list does, so the list's length bounds the steps.
 #[inline]
 pub(crate) fn walk(
     lookup: &mut Lookup<'_>,
@@ -39,11 +40,15 @@ pub(crate) fn walk(
         descriptor = RawDescriptor::load(&table, 0)?;
     }
     let (mut end, mut writable, mut bytes) = (first, usize::MAX, 0_u64);
-    loop {
-        if descriptor.is(DescriptorFlags::INDIRECT) || descriptor.len == 0 {
+    let last = loop {
+        if descriptor.is(DescriptorFlags::INDIRECT) {
             return None;
         }
-        *spans.get_mut(end)? = whole(lookup, &descriptor)?;
+        let span = whole(lookup, &descriptor)?;
+        *spans.get_mut(end)? = span;
+        if end == first {
+            span.prefetch();
+        }
         bytes = bytes.wrapping_add(descriptor.len.into());
         if descriptor.is(DescriptorFlags::WRITE) {
             writable = writable.min(end);
@@ -52,23 +57,24 @@ pub(crate) fn walk(
         }
         end = end.wrapping_add(1);
         if !descriptor.is(DescriptorFlags::NEXT) {
-            break;
+            break span;
         }
         descriptor = RawDescriptor::load(&table, descriptor.next)?;
-    }
+    };
+    last.prefetch_to_write(1);
     // There are not so many spans that their sum could wrap.
     let short = bytes <= u32::MAX.into();
     short.then_some(Extent { first, writable: writable.min(end), end })
 }
 
-/// The table that a descriptor refers to.
+/// The table that a descriptor refers to, if its words can be loaded as such.
 #[inline]
 fn indirect(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Option<Table> {
     let proper = !reference.is(DescriptorFlags::NEXT) && reference.len.is_multiple_of(ENTRY_BYTES);
-    whole(lookup, reference).filter(|_| proper).map(Table::new)
+    whole(lookup, reference).filter(|_| proper).and_then(Table::new)
 }
 
-/// A descriptor's buffer, if it is in one region.
+/// A descriptor's buffer, if it is in one region and not empty.
 #[inline]
 fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
     // SAFETY: whoever made the queue keeps its memory while spans are in use.

@@ -16,7 +16,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::batch::{BATCH, Batch, Head, Record, steps_max};
-use crate::descriptor::{RawDescriptor, Table};
+use crate::descriptor::{RawDescriptor, word};
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
 use crate::plain::{self, Extent};
 use crate::walk::{Stop, Walk};
@@ -62,7 +62,6 @@ pub enum Notifications {
 /// A split ring.
 pub struct SplitQueue {
     rings: Rings,
-    table: Table,
     size: QueueSize,
     notifications: Notifications,
     next_available: u16,
@@ -94,7 +93,6 @@ impl SplitQueue {
         let used = u16::from_le(rings.used.load(IDX, Relaxed));
         let mut queue = Self {
             rings,
-            table: Table::new(rings.descriptors),
             size: layout.size,
             notifications,
             next_available: base,
@@ -178,7 +176,7 @@ impl SplitQueue {
             if head.0 >= size.get() {
                 return Err(self.fail(Broken::Head));
             }
-            self.table.prefetch(head.0.into());
+            self.rings.descriptors.prefetch(word(head.0));
             index = index.wrapping_add(1);
         }
         Ok(())
@@ -199,20 +197,19 @@ impl SplitQueue {
         let mut lookup = self.memory.lookup();
         for (head, descriptor) in batch.begun.get_mut(..count).unwrap_or_default() {
             // The head was checked, so there is such a descriptor.
-            let Some(first) = RawDescriptor::load(&self.table, head.0) else { continue };
+            let Some(first) = RawDescriptor::load(&self.rings.descriptors, head.0) else { continue };
             *descriptor = first;
             if first.is(DescriptorFlags::INDIRECT) {
                 // SAFETY: the span is used at once, and its bytes not at all.
                 let table = unsafe { lookup.span(GuestAddress(first.address), first.len) };
                 table.inspect(Span::prefetch);
             } else {
-                self.table.prefetch(first.next.into());
+                self.rings.descriptors.prefetch(word(first.next));
             }
         }
     }
 
-    /// Stage 4: the chains; their first and last pieces, where headers and status bytes
-    /// are, are fetched ahead. What does not fit is taken again next time, from the start.
+    /// Stage 4: the chains. What does not fit is taken again next time, from the start.
     #[inline]
     fn walk(&self, batch: &mut Batch, count: usize) {
         let Batch { begun, records, len, spans } = batch;
@@ -224,21 +221,16 @@ impl SplitQueue {
             if steps >= STEPS_PER_TAKE {
                 break;
             }
-            let end = first.wrapping_add(longest).min(spans.len());
-            let room = spans.get_mut(..end).unwrap_or_default();
-            let plain = plain::walk(&mut lookup, &self.table, descriptor, (room, first));
-            *record = match plain {
-                Some(extent) => Record { head, fault: None, extent },
-                None => match self.walk_any((head, descriptor), (spans, first), &mut steps) {
-                    Some(record) => record,
-                    None => break,
-                },
-            };
-            let Extent { end, .. } = record.extent;
-            if let Some([header, .., status]) = spans.get(first..end) {
-                header.prefetch();
-                status.prefetch_to_write(1);
+            let room = first.wrapping_add(longest).min(spans.len());
+            let room = spans.get_mut(..room).unwrap_or_default();
+            if let Some(extent) = plain::walk(&mut lookup, &self.rings.descriptors, descriptor, (room, first))
+            {
+                (record.head, record.fault, record.extent) = (head, None, extent);
+            } else {
+                let Some(any) = self.walk_any((head, descriptor), (spans, first), &mut steps) else { break };
+                *record = any;
             }
+            let end = record.extent.end;
             steps = steps.wrapping_add(end.wrapping_sub(first)).wrapping_add(1);
             first = end;
             *len = len.wrapping_add(1);
@@ -264,7 +256,7 @@ impl SplitQueue {
             bytes: 0,
             fault: None,
         };
-        let outcome = walk.run(&self.table, descriptor);
+        let outcome = walk.run(&self.rings.descriptors, descriptor);
         *steps = steps.saturating_add(steps_max.saturating_sub(walk.steps).into());
         match outcome {
             Ok(extent) => Some(Record { head, fault: walk.fault, extent }),

@@ -39,7 +39,7 @@ pub enum Fault {
 struct Indirect {
     at: GuestAddress,
     entries: u32,
-    whole: Option<Table>,
+    whole: Option<Span>,
 }
 
 /// Why a walk ended early.
@@ -115,7 +115,7 @@ impl Walk<'_> {
         }
         let at = GuestAddress(address);
         // SAFETY: the span is used during this walk only, which borrows the memory.
-        let whole = unsafe { self.lookup.whole(at, len) }.map(Table::new);
+        let whole = unsafe { self.lookup.whole(at, len) };
         Ok(Indirect { at, entries: len / ENTRY_BYTES, whole })
     }
 
@@ -124,11 +124,15 @@ impl Walk<'_> {
         if u32::from(index) >= table.entries {
             return Err(Fault::Index);
         }
-        let descriptor = match &table.whole {
-            Some(whole) => RawDescriptor::load(whole, index),
-            None => self.gather(table.at, index).map(RawDescriptor::of),
+        let bytes = match table.whole {
+            Some(whole) => whole.split_at(u32::from(index).wrapping_mul(ENTRY_BYTES)).1.first(),
+            None => self.gather(table.at, index),
         };
-        descriptor.ok_or(Fault::Table)
+        let bytes = bytes.ok_or(Fault::Table)?;
+        let word =
+            |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|w| u64::from_le_bytes(*w));
+        let words = word(0).zip(word(8)).ok_or(Fault::Table)?;
+        Ok(RawDescriptor::of(words.into()))
     }
 
     /// Copies an entry of a table that lies across regions.

@@ -167,10 +167,27 @@ impl Row {
     #[inline]
     unsafe fn span(&self, offset: usize, len: u32) -> Span {
         let here = u32::try_from(self.len - offset as u64).map_or(len, |left| left.min(len));
+        // SAFETY: `here` bytes are left in the region.
+        unsafe { self.piece(offset, here) }
+    }
+
+    /// Whether all of `len` bytes at `at` are in the region, which is not so for none.
+    #[inline]
+    fn holds(&self, at: GuestAddress, len: u32) -> bool {
+        let offset = at.0.wrapping_sub(self.guest.0);
+        offset.checked_add(len.into()).is_some_and(|end| offset < end && end <= self.len)
+    }
+
+    /// The `len` bytes at `offset`.
+    ///
+    /// # Safety
+    /// They are in the region, and the caller keeps it.
+    #[inline]
+    unsafe fn piece(&self, offset: usize, len: u32) -> Span {
         // SAFETY: `offset` is inside the region.
         let host = unsafe { self.host.add(offset) };
-        // SAFETY: `here` bytes are left in the region.
-        unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), here) }
+        // SAFETY: `len` bytes are left in the region.
+        unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), len) }
     }
 }
 
@@ -329,8 +346,12 @@ impl Lookup<'_> {
     /// As [`GuestMemory::span`].
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        // SAFETY: the caller's promise.
-        unsafe { self.span(at, len) }.filter(|span| span.len() == len)
+        if !self.near.holds(at, len) {
+            self.near = find(self.rows, at).filter(|row| row.holds(at, len))?;
+        }
+        let offset = usize::try_from(at.0.wrapping_sub(self.near.guest.0)).ok()?;
+        // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
+        Some(unsafe { self.near.piece(offset, len) })
     }
 }
 

@@ -36,5 +36,5 @@ pub use function::{MemoryAccess, PciFunction};
 pub use guest::{GuestMemory, GuestRegion, Lookup, RegionError, RegionLayout};
 pub use iova::{IovaAllocator, IovaRange};
 pub use mapping::{MapError, Mapping};
-pub use shared_array::{SharedArray, SharedTable, Word};
+pub use shared_array::{SharedArray, Word};
 pub use span::{SharedByte, Span};

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
 
 use crate::Span;
+use crate::span::prefetch_to_write;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -96,6 +97,22 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::load(word, order) }
     }
 
+    /// Loads `N` words from word `index` on, one by one, with one check for all; none where one
+    /// of them is past the end.
+    #[inline]
+    #[must_use]
+    pub fn load_each<const N: usize>(&self, index: u32, order: Ordering) -> Option<[T; N]> {
+        if index as usize + N > self.len as usize {
+            return None;
+        }
+        Some(std::array::from_fn(|at| {
+            // SAFETY: inside the array, by the check.
+            let word = unsafe { self.first.add(index as usize + at) };
+            // SAFETY: as in `load`.
+            unsafe { T::load(word, order) }
+        }))
+    }
+
     /// Stores word `index`.
     ///
     /// # Panics
@@ -135,10 +152,7 @@ impl<T: Word> SharedArray<T> {
     /// The same, to be written.
     #[inline]
     pub fn prefetch_to_write(&self, index: u32) {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        let word = self.first.as_ptr().wrapping_add(index as usize);
-        // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch(word.cast(), _MM_HINT_ET0) };
+        prefetch_to_write(self.first.as_ptr().wrapping_add(index as usize).cast());
     }
 
     #[inline]
@@ -146,57 +160,5 @@ impl<T: Word> SharedArray<T> {
         assert!(index < self.len, "word {index} of a shared array of {}", self.len);
         // SAFETY: inside the array, by the assertion.
         unsafe { self.first.add(index as usize) }
-    }
-}
-
-/// Shared memory as entries of `N` bytes, of any alignment, each copied out as a whole.
-///
-/// Made from a [`Span`], and like it an address: whoever made the span keeps the mapping.
-#[derive(Clone, Copy, Debug)]
-pub struct SharedTable<const N: usize> {
-    first: NonNull<[u8; N]>,
-    entries: u32,
-}
-
-// SAFETY: an address; the bytes behind it are only copied.
-unsafe impl<const N: usize> Send for SharedTable<N> {}
-// SAFETY: as above.
-unsafe impl<const N: usize> Sync for SharedTable<N> {}
-
-impl<const N: usize> SharedTable<N> {
-    const ENTRY_BYTES: u32 = {
-        assert!(N > 0 && N <= 4096);
-        #[expect(clippy::cast_possible_truncation, reason = "checked in the line before")]
-        let bytes = N as u32;
-        bytes
-    };
-
-    /// The whole entries of a span.
-    #[inline]
-    #[must_use]
-    pub const fn new(span: Span) -> Self {
-        Self { first: span.host().cast(), entries: span.len() / Self::ENTRY_BYTES }
-    }
-
-    /// A copy of entry `index`, every byte of which is loaded once; none past the end.
-    #[inline]
-    #[must_use]
-    pub fn load(&self, index: u32) -> Option<[u8; N]> {
-        if index >= self.entries {
-            return None;
-        }
-        // SAFETY: inside the table, by the check.
-        let entry = unsafe { self.first.add(index as usize) };
-        // SAFETY: the entry is mapped, and bytes have no alignment.
-        Some(unsafe { entry.read_unaligned() })
-    }
-
-    /// Asks the CPU to bring entry `index` near, wherever that is.
-    #[inline]
-    pub fn prefetch(&self, index: u32) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let entry = self.first.as_ptr().wrapping_add(index as usize);
-        // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch(entry.cast(), _MM_HINT_T0) };
     }
 }

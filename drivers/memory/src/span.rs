@@ -92,6 +92,7 @@ impl Span {
         let len = to.len().min(self.len as usize);
         // SAFETY: both sides hold `len` bytes; `to` is ours alone, so they do not overlap.
         unsafe { self.host.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr(), len) };
+        loaded_once();
         len
     }
 
@@ -104,7 +105,9 @@ impl Span {
             return None;
         }
         // SAFETY: the span holds `N` bytes, and bytes have no alignment.
-        Some(unsafe { self.host.cast::<[u8; N]>().read_unaligned() })
+        let bytes = unsafe { self.host.cast::<[u8; N]>().read_unaligned() };
+        loaded_once();
+        Some(bytes)
     }
 
     /// Its first byte, if it has one.
@@ -151,10 +154,8 @@ impl Span {
     /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be written.
     #[inline]
     pub fn prefetch_to_write(&self, most: u32) {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         for at in (0..self.len.min(most) as usize).step_by(LINE_BYTES) {
-            // SAFETY: a prefetch has no effect but on caches.
-            unsafe { _mm_prefetch(self.host.as_ptr().wrapping_add(at).cast(), _MM_HINT_ET0) };
+            prefetch_to_write(self.host.as_ptr().wrapping_add(at));
         }
     }
 
@@ -165,6 +166,22 @@ impl Span {
         // SAFETY: a prefetch has no effect but on caches.
         unsafe { _mm_prefetch(self.host.as_ptr().cast(), _MM_HINT_T0) };
     }
+}
+
+/// Asks the CPU for a cache line that is to be written: one trip, where reading it first and
+/// writing it then takes two. `PREFETCHW` does nothing on CPUs that do not know it; the compiler's
+/// own intrinsic is a prefetch for reading unless it is told that all of them do.
+#[inline]
+pub(crate) fn prefetch_to_write(line: *const u8) {
+    // SAFETY: a prefetch has no effect but on caches, whatever the address.
+    unsafe { std::arch::asm!("prefetchw [{line}]", line = in(reg) line, options(nostack, preserves_flags)) };
+}
+
+/// Keeps the compiler from loading again, from memory that may have changed, what was copied
+/// out of it before: what is checked and what is used are the same copy. Costs no instruction.
+#[inline]
+fn loaded_once() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// One byte of shared memory, to be written once: a third of the size of a span.

@@ -144,8 +144,11 @@ impl Driver {
 
     /// Writes any descriptor anywhere in the ring's table.
     pub fn write_descriptor(&self, index: u16, wire: Descriptor) {
-        let entry = self.rings.descriptors.slice(u32::from(index) * 16, 16).expect("an entry of the table");
-        entry.write(wire.as_bytes());
+        let rest = u64::from(wire.len.get())
+            | u64::from(wire.flags.0.get()) << 32
+            | u64::from(wire.next.get()) << 48;
+        self.rings.descriptors.store(u32::from(index) * 2, wire.address.get(), Relaxed);
+        self.rings.descriptors.store(u32::from(index) * 2 + 1, rest, Relaxed);
     }
 
     /// Makes available whatever starts at `head`.
