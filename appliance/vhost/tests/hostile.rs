@@ -5,7 +5,6 @@
 
 mod rig;
 
-use luge_block::doubles::Delayed;
 use luge_vhost::{BlkEndpoint, EndpointConfig};
 use luge_virtqueue::rig::Random;
 use rig::Ask;
@@ -247,9 +246,7 @@ fn memory_that_was_taken_away_is_not_forgotten_with_its_table() {
     let (layout, rings) = Guest::new(0).files.remove(0);
     let remove = Message::memory_region(code::REM_MEM_REG, &layout, None);
     for next in [Message::memory_table(&[(layout, rings)]), remove] {
-        let device = Arc::new(Delayed::new(House::disk(), 1));
-        let gate = device.gate();
-        let house = House::on(&[device]);
+        let (house, gate) = House::gated(&[]);
         let mut guest = Guest::new(2);
         let client = guest.connect(&house.path(0));
         gate.close();

@@ -4,13 +4,11 @@
 
 mod rig;
 
-use luge_block::doubles::Delayed;
 use luge_vhost::{Access, BlkEndpoint, EndpointConfig, EndpointError, SocketError};
 use rig::Ask;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 #[test]
@@ -51,9 +49,7 @@ fn a_read_only_endpoint_says_so_and_refuses_writes() {
 
 #[test]
 fn a_stop_waits_for_every_request_that_was_taken() {
-    let device = Arc::new(Delayed::new(House::disk(), 1));
-    let gate = device.gate();
-    let mut house = House::on(&[device, House::disk()]);
+    let (mut house, gate) = House::gated(&[House::disk()]);
     let [mut guest, mut other] = [Guest::new(1), Guest::new(1)];
     let _clients = [guest.connect(&house.path(0)), other.connect(&house.path(1))];
     gate.close();
@@ -83,9 +79,7 @@ fn a_stop_waits_for_every_request_that_was_taken() {
 
 #[test]
 fn what_is_in_flight_is_answered_when_a_front_end_dies() {
-    let device = Arc::new(Delayed::new(House::disk(), 1));
-    let gate = device.gate();
-    let house = House::on(&[device]);
+    let (house, gate) = House::gated(&[]);
     let mut guest = Guest::new(2);
     let client = guest.connect(&house.path(0));
     gate.close();

@@ -35,11 +35,10 @@ pub enum Fault {
     Spans,
 }
 
-/// An indirect table: where it is, its entries, and its memory if that is in one piece.
+/// An indirect table: where it is, and its entries.
 struct Indirect {
     at: GuestAddress,
     entries: u32,
-    whole: Option<Span>,
 }
 
 /// Why a walk ended early.
@@ -88,7 +87,7 @@ impl Walk<'_> {
 
     /// Walks the table that a descriptor refers to, which is the chain's last part.
     fn run_table(&mut self, reference: &RawDescriptor) -> Result<Extent, Stop> {
-        let table = self.table(reference)?;
+        let table = Self::table(reference)?;
         let mut descriptor = self.load(&table, 0)?;
         loop {
             if descriptor.is(DescriptorFlags::INDIRECT) {
@@ -107,16 +106,13 @@ impl Walk<'_> {
     }
 
     /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
-    fn table(&mut self, reference: &RawDescriptor) -> Result<Indirect, Fault> {
+    fn table(reference: &RawDescriptor) -> Result<Indirect, Fault> {
         let RawDescriptor { address, len, .. } = *reference;
         let cut = len == 0 || !len.is_multiple_of(ENTRY_BYTES);
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table);
         }
-        let at = GuestAddress(address);
-        // SAFETY: the span is used during this walk only, which borrows the memory.
-        let whole = unsafe { self.lookup.whole(at, len) };
-        Ok(Indirect { at, entries: len / ENTRY_BYTES, whole })
+        Ok(Indirect { at: GuestAddress(address), entries: len / ENTRY_BYTES })
     }
 
     /// An entry of an indirect table.
@@ -124,18 +120,12 @@ impl Walk<'_> {
         if u32::from(index) >= table.entries {
             return Err(Fault::Index);
         }
-        let bytes = match table.whole {
-            Some(whole) => whole.split_at(u32::from(index).wrapping_mul(ENTRY_BYTES)).1.first(),
-            None => self.gather(table.at, index),
-        };
-        let bytes = bytes.ok_or(Fault::Table)?;
-        let word =
-            |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|w| u64::from_le_bytes(*w));
-        let words = word(0).zip(word(8)).ok_or(Fault::Table)?;
-        Ok(RawDescriptor::of(words.into()))
+        let bytes = self.gather(table.at, index).ok_or(Fault::Table)?;
+        let words: [u64; 2] = zerocopy::transmute!(bytes);
+        Ok(RawDescriptor::of(words.map(u64::from_le)))
     }
 
-    /// Copies an entry of a table that lies across regions.
+    /// Copies an entry of a table that may lie across regions, at any alignment.
     fn gather(&mut self, table: GuestAddress, index: u16) -> Option<[u8; ENTRY_BYTES as usize]> {
         let mut at = table.checked_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into()))?;
         let mut bytes = [0; ENTRY_BYTES as usize];

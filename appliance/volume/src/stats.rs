@@ -40,17 +40,7 @@ impl Stats {
     /// Counts a request that was taken.
     #[inline]
     pub(crate) fn count(&self, request: &Request<'_>) {
-        let blocks = u64::from(request.blocks);
-        if request.operation.is_read() {
-            add(&self.reads, 1);
-            add(&self.read_blocks, blocks);
-        } else {
-            self.count_other(request.operation, blocks);
-        }
-    }
-
-    fn count_other(&self, operation: Operation, blocks: u64) {
-        let (requests, counter) = match operation {
+        let (requests, blocks) = match request.operation {
             Operation::Read => (&self.reads, &self.read_blocks),
             Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
                 (&self.writes, &self.written_blocks)
@@ -59,7 +49,7 @@ impl Stats {
             Operation::Flush => return add(&self.flushes, 1),
         };
         add(requests, 1);
-        add(counter, blocks);
+        add(blocks, u64::from(request.blocks));
     }
 
     /// The counts so far.

@@ -24,11 +24,8 @@ impl Geometry {
         if !self.contains(lba, blocks) {
             return Err(Status::OutOfRange);
         }
-        // One span is what most requests have.
-        let (bytes, solid) = match data {
-            [one] => (u64::from(one.len()), true),
-            several => (bytes_of(several), several.iter().all(|span| !span.is_empty())),
-        };
+        // One that is empty alone is too short in any case.
+        let (bytes, solid) = (Span::total(data), data.len() == 1 || data.iter().all(|span| !span.is_empty()));
         let limited = (1..=self.transfer_blocks_max).contains(&blocks) && data.len() <= self.spans_max.into();
         let fits = bytes == u64::from(blocks) * u64::from(self.block_bytes) && solid;
         if limited && fits { Ok(()) } else { Err(Status::Invalid) }
@@ -55,10 +52,6 @@ impl Geometry {
         let limited = (1..=most).contains(&request.blocks) && request.data.is_empty();
         if limited { Ok(()) } else { Err(Status::Invalid) }
     }
-}
-
-fn bytes_of(spans: &[Span]) -> u64 {
-    spans.iter().map(|span| u64::from(span.len())).sum()
 }
 
 #[cfg(test)]

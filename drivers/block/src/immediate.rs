@@ -36,6 +36,13 @@ struct Fetching {
     data: [Span; 1],
 }
 
+impl Fetching {
+    fn request(&self) -> Request<'_> {
+        let Self { tag, operation, lba, blocks, ref data } = *self;
+        Request { tag, operation, lba, blocks, data }
+    }
+}
+
 /// A core's channel to such a device.
 pub(crate) struct ImmediateChannel<D> {
     device: D,
@@ -61,13 +68,6 @@ impl<D: Execute> ImmediateChannel<D> {
         let waits = self.device.fetch(request, &data);
         waits && self.fetching.push(Fetching { tag, operation, lba, blocks, data: [data] }).is_ok()
     }
-
-    /// Does a request for which there is room among the completions.
-    #[inline]
-    fn execute(&mut self, request: &Request<'_>) {
-        let completion = Completion { tag: request.tag, status: self.device.execute(request) };
-        let _ = self.ended.push(completion);
-    }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
@@ -83,19 +83,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);
         if !self.put_off(request) {
-            self.execute(request);
+            execute(&self.device, request, &mut self.ended);
         }
         Ok(())
     }
 
     fn commit(&mut self) {
         let Self { device, fetching, ended, .. } = self;
-        for Fetching { tag, operation, lba, blocks, data } in &*fetching {
-            let (tag, request) =
-                (*tag, Request { tag: *tag, operation: *operation, lba: *lba, blocks: *blocks, data });
-            // There is room: each was counted when it was taken.
-            let _ = ended.push(Completion { tag, status: device.execute(&request) });
-        }
+        fetching.iter().for_each(|waiting| execute(device, &waiting.request(), ended));
         fetching.clear();
     }
 
@@ -111,6 +106,12 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     fn in_flight(&self) -> usize {
         self.fetching.len() + self.ended.len() - self.handed
     }
+}
+
+/// Does a request and notes its end, for which there is room: it was counted when it was taken.
+#[inline]
+fn execute<D: Execute>(device: &D, request: &Request<'_>, ended: &mut Vec<Completion, DEPTH>) {
+    let _ = ended.push(Completion { tag: request.tag, status: device.execute(request) });
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
 
 use crate::Span;
-use crate::span::prefetch_to_write;
+use crate::span::{prefetch_to_read, prefetch_to_write};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -143,16 +143,19 @@ impl<T: Word> SharedArray<T> {
     /// Asks the CPU to bring the cache line of word `index` near; nothing if past the end.
     #[inline]
     pub fn prefetch(&self, index: u32) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let word = self.first.as_ptr().wrapping_add(index as usize);
-        // SAFETY: a prefetch has no effect but on caches, whatever the address.
-        unsafe { _mm_prefetch(word.cast(), _MM_HINT_T0) };
+        prefetch_to_read(self.line(index));
     }
 
     /// The same, to be written.
     #[inline]
     pub fn prefetch_to_write(&self, index: u32) {
-        prefetch_to_write(self.first.as_ptr().wrapping_add(index as usize).cast());
+        prefetch_to_write(self.line(index));
+    }
+
+    /// Where word `index` is, or would be: an address to prefetch and nothing else.
+    #[inline]
+    fn line(&self, index: u32) -> *const u8 {
+        self.first.as_ptr().wrapping_add(index as usize).cast()
     }
 
     #[inline]

@@ -125,6 +125,17 @@ impl Span {
         len
     }
 
+    /// How many bytes several spans have together.
+    #[inline]
+    #[must_use]
+    pub fn total(spans: &[Self]) -> u64 {
+        match spans {
+            // What most requests have is no loop.
+            [one] => one.len.into(),
+            several => several.iter().map(|span| u64::from(span.len)).sum(),
+        }
+    }
+
     /// Copies to another span; returns how many bytes: the shorter of the two lengths.
     ///
     /// The two may overlap (a guest may say so): the bytes are then those of a `memmove`.
@@ -144,28 +155,35 @@ impl Span {
     /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be read.
     #[inline]
     pub fn prefetch_all(&self, most: u32) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for at in (0..self.len.min(most) as usize).step_by(LINE_BYTES) {
-            // SAFETY: a prefetch has no effect but on caches.
-            unsafe { _mm_prefetch(self.host.as_ptr().wrapping_add(at).cast(), _MM_HINT_T0) };
-        }
+        self.lines(most).for_each(prefetch_to_read);
     }
 
-    /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be written.
+    /// The same, to be written.
     #[inline]
     pub fn prefetch_to_write(&self, most: u32) {
-        for at in (0..self.len.min(most) as usize).step_by(LINE_BYTES) {
-            prefetch_to_write(self.host.as_ptr().wrapping_add(at));
-        }
+        self.lines(most).for_each(prefetch_to_write);
     }
 
     /// Asks the CPU to bring the first cache line near.
     #[inline]
     pub fn prefetch(&self) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect but on caches.
-        unsafe { _mm_prefetch(self.host.as_ptr().cast(), _MM_HINT_T0) };
+        prefetch_to_read(self.host.as_ptr());
     }
+
+    /// An address in each cache line of the first `most` bytes.
+    #[inline]
+    fn lines(&self, most: u32) -> impl Iterator<Item = *const u8> {
+        let first: *const u8 = self.host.as_ptr();
+        (0..self.len.min(most) as usize).step_by(LINE_BYTES).map(move |at| first.wrapping_add(at))
+    }
+}
+
+/// Asks the CPU for a cache line that is to be read.
+#[inline]
+pub(crate) fn prefetch_to_read(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch has no effect but on caches, whatever the address.
+    unsafe { _mm_prefetch(line.cast(), _MM_HINT_T0) };
 }
 
 /// Asks the CPU for a cache line that is to be written: one trip, where reading it first and

@@ -44,7 +44,7 @@ impl Command {
 /// How many bytes spans have together. Chains are at most 4 GiB long.
 #[inline]
 pub(super) fn bytes_of(spans: &[Span]) -> u32 {
-    spans.iter().fold(0, |sum: u32, span| sum.saturating_add(span.len()))
+    u32::try_from(Span::total(spans)).unwrap_or(u32::MAX)
 }
 
 /// Pieces of guest memory that are used up from either end, by cutting them in place.

@@ -27,7 +27,7 @@ impl Cut {
     /// place. None if the device's number of spans does not make one block.
     pub(super) fn new(data: &mut [Span], blocks: u32, geometry: &Geometry) -> Option<Self> {
         let most = u64::from(blocks.min(geometry.transfer_blocks_max));
-        let fit: u64 = data.iter().take(geometry.spans_max.into()).map(|span| u64::from(span.len())).sum();
+        let fit = Span::total(data.get(..geometry.spans_max.into()).unwrap_or(data));
         let block_bytes = u64::from(geometry.block_bytes);
         let blocks = fit.checked_div(block_bytes)?.min(most);
         let blocks = u32::try_from(blocks).ok().filter(|&blocks| blocks > 0)?;

@@ -76,12 +76,12 @@ impl Rules {
             return None;
         }
         let header = RequestHeader::read_from_bytes(&header.first::<{ HEADER_BYTES as usize }>()?).ok()?;
-        let (operation, data) = match header.kind == RequestType::IN {
-            true if out.is_empty() => (Operation::Read, into),
-            false if into.is_empty() && header.kind == RequestType::OUT => {
-                (Operation::Write(self.durability), out)
-            }
-            _ => return None,
+        let (operation, data) = if header.kind == RequestType::IN && out.is_empty() {
+            (Operation::Read, into)
+        } else if header.kind == RequestType::OUT && into.is_empty() {
+            (Operation::Write(self.durability), out)
+        } else {
+            return None;
         };
         let bytes = bytes_of(data);
         self.disk.allows(operation).ok()?;

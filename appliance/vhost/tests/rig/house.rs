@@ -2,6 +2,7 @@
 
 use super::Ask;
 use super::client::Guest;
+use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
 use luge_core::CoreHandle;
 use luge_memory::{DmaSpace, PageSize};
@@ -22,6 +23,14 @@ impl House {
     /// An endpoint on a disk in memory.
     pub fn new() -> Self {
         Self::on(&[Self::disk()])
+    }
+
+    /// An endpoint on a disk whose requests end when its gate is open, and one on each of `others`.
+    pub fn gated(others: &[Arc<dyn Device>]) -> (Self, Gate) {
+        let device = Arc::new(Delayed::new(Self::disk(), 1));
+        let gate = device.gate();
+        let first: Arc<dyn Device> = device;
+        (Self::on(&[&[first], others].concat()), gate)
     }
 
     /// A disk in memory.

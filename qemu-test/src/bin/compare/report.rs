@@ -160,8 +160,6 @@ fn unknown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpus::Cpus;
-    use crate::files::Sizes;
     use crate::rows::Selection;
 
     fn sample(iops: f64, round_trip_ns: Option<f64>) -> Sample {
@@ -171,20 +169,11 @@ mod tests {
     }
 
     fn report() -> Report {
-        let machine = Machine {
-            cpus: Cpus { server: 0, generator: 1 },
-            sizes: Sizes::SMALL,
-            files_in_memory: true,
-            peer: "peer 1.0".to_owned(),
-            rounds: 3,
-            seconds: 1.0,
-            load: "0.00".to_owned(),
-        };
         let luge = [2e7, 4e7, 5e7].map(|iops| sample(iops, Some(100.0))).to_vec();
         let peer = [2e6, 1e6, 3e6].map(|iops| sample(iops, Some(500.0))).to_vec();
         let row = Compared { row: Selection::Quick.rows()[0], luge, peer };
         let ideal = Ideal { depth: 128, samples: vec![sample(1e8, None)] };
-        Report { machine, ideal: vec![ideal], rows: vec![row] }
+        Report { machine: Machine::for_tests(), ideal: vec![ideal], rows: vec![row] }
     }
 
     #[test]
