@@ -76,6 +76,18 @@ pub trait Channel: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
 
+    /// Takes requests in order, until one is refused; returns how many it took, and why not
+    /// the next. One call through a pointer for a whole batch: what it calls for each request,
+    /// the compiler knows.
+    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+        for (taken, request) in requests.iter().enumerate() {
+            if let Err(refusal) = self.submit(request) {
+                return (taken, Some(refusal));
+            }
+        }
+        (requests.len(), None)
+    }
+
     /// Starts all that was submitted: one doorbell for a batch.
     fn commit(&mut self);
 
