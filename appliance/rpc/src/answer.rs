@@ -1,6 +1,7 @@
 //! From the text of a request, or of a batch of them, to the text of the answer.
 
 use crate::message::{Answer, Request};
+use crate::unique::Unique;
 use crate::{Code, Dispatcher, RpcError};
 use serde_json::Value;
 use std::fmt;
@@ -27,17 +28,20 @@ impl Reply {
 /// Does what a text asks for, in order.
 pub(crate) fn answer(dispatcher: &Dispatcher, text: &[u8]) -> Reply {
     match serde_json::from_slice(text) {
-        Ok(Value::Array(batch)) if batch.is_empty() => {
-            let error = RpcError::new(Code::INVALID_REQUEST, "a batch has at least one request");
-            Reply::of(Some(&Answer::error(Value::Null, error)))
-        }
-        Ok(Value::Array(batch)) => {
+        Ok(Unique(Value::Array(batch))) if batch.is_empty() => refuse("a batch has at least one request"),
+        Ok(Unique(Value::Array(batch))) => {
             let answers: Vec<_> = batch.into_iter().filter_map(|one| call(dispatcher, one)).collect();
             Reply::of(Some(&answers).filter(|answers| !answers.is_empty()))
         }
-        Ok(one) => Reply::of(call(dispatcher, one).as_ref()),
+        Ok(Unique(one)) => Reply::of(call(dispatcher, one).as_ref()),
+        Err(error) if error.is_data() => refuse(format_args!("not a request: {error}")),
         Err(error) => Reply::last(format_args!("not JSON: {error}")),
     }
+}
+
+/// What is no request as a whole, although it is JSON.
+fn refuse(why: impl fmt::Display) -> Reply {
+    Reply::of(Some(&Answer::error(Value::Null, RpcError::new(Code::INVALID_REQUEST, why))))
 }
 
 /// Does one request; a notification has no answer.
@@ -116,6 +120,11 @@ mod tests {
             (r#"{"method":"divide","id":1}"#, (json!(1), json!(-32600))),
             (r#"{"jsonrpc":"2.0","method":"divide","id":{}}"#, (json!(null), json!(-32600))),
             (r#"{"jsonrpc":"2.0","method":"divide","id":1,"extra":1}"#, (json!(1), json!(-32600))),
+            (
+                r#"{"jsonrpc":"2.0","method":"divide","id":99999999999999999999}"#,
+                (json!(null), json!(-32600)),
+            ),
+            (r#"{"jsonrpc":"2.0","method":"add","method":"divide","id":1}"#, (json!(null), json!(-32600))),
             ("[]", (json!(null), json!(-32600))),
             ("{]", (json!(null), json!(-32700))),
             ("{\"a\":\u{1}}", (json!(null), json!(-32700))),
@@ -129,10 +138,12 @@ mod tests {
         let ask =
             |id: Value| json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}, "id": id});
         let quiet = json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}});
-        let answers = asked(&json!([ask(json!(1)), quiet, 7, ask(json!(2))]).to_string());
+        let list = json!(["2.0", "divide", {"a": 9, "b": 3}, 1]);
+        let answers = asked(&json!([ask(json!(1)), quiet, 7, list, ask(json!(2))]).to_string());
         let ids: Vec<_> = answers.as_array().unwrap().iter().map(|answer| answer["id"].clone()).collect();
-        assert_eq!(ids, [json!(1), json!(null), json!(2)]);
-        assert_eq!(answers[1]["error"]["code"], -32600);
+        assert_eq!(ids, [json!(1), json!(null), json!(null), json!(2)]);
+        let code = |at: usize| answers[at]["error"]["code"].clone();
+        assert_eq!((code(1), code(2)), (json!(-32600), json!(-32600)));
         assert_eq!(asked(&json!([quiet]).to_string()), Value::Null);
         assert_eq!(asked(&quiet.to_string()), Value::Null);
     }

@@ -16,17 +16,26 @@ const CONNECTIONS: usize = 64;
 /// How long a stop waits for the answers that are being written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a client may leave an answer unread before it is cut off: it holds one of the
+/// places for connections.
+pub(crate) const UNREAD: Duration = Duration::from_secs(30);
+
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
 
 /// The open connections of a server.
-#[derive(Default)]
 pub(crate) struct Connections {
     open: Mutex<BTreeMap<u64, Arc<UnixStream>>>,
     closed: Condvar,
+    unread: Duration,
 }
 
 impl Connections {
+    /// None yet; a client that leaves an answer unread for longer than `unread` is cut off.
+    pub(crate) fn new(unread: Duration) -> Self {
+        Self { open: Mutex::default(), closed: Condvar::new(), unread }
+    }
+
     /// Serves a connection from a thread of its own.
     pub(crate) fn serve(self: &Arc<Self>, id: u64, stream: UnixStream, dispatcher: Arc<Dispatcher>) {
         let stream = Arc::new(stream);
@@ -41,8 +50,9 @@ impl Connections {
         }
         let all = self.clone();
         let thread = std::thread::Builder::new().name(format!("rpc-{id}")).spawn(move || {
-            let _open = Open { all, id };
-            if let Err(error) = converse(&stream, &dispatcher) {
+            let open = Open { all, id };
+            let unread = stream.set_write_timeout(Some(open.all.unread));
+            if let Err(error) = unread.and_then(|()| converse(&stream, &dispatcher)) {
                 tracing::debug!("RPC connection {id} ended: {error}");
             }
         });

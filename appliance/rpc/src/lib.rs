@@ -28,6 +28,7 @@ mod message;
 mod params;
 mod server;
 mod socket;
+mod unique;
 
 pub use client::{CallError, Client};
 pub use dispatcher::{Dispatcher, Method, Stage};

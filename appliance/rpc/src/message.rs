@@ -1,8 +1,9 @@
 //! Requests and answers, clauses 4 and 5 of JSON-RPC 2.0.
 
+use crate::params::EXACT;
 use crate::{Code, RpcError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// One request, as its members say.
 #[derive(Deserialize)]
@@ -37,13 +38,16 @@ impl Request {
         let id = value.get("id").filter(|id| is_id(id)).cloned().unwrap_or(Value::Null);
         let refuse =
             |why: String| Box::new(Answer::error(id.clone(), RpcError::new(Code::INVALID_REQUEST, why)));
+        if !value.is_object() {
+            return Err(refuse("not a request: it must be an object".into()));
+        }
         let members: Members =
             serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;
         if members.jsonrpc != "2.0" {
             return Err(refuse("not a request: `jsonrpc` must be \"2.0\"".into()));
         }
         if members.id.as_ref().is_some_and(|id| !is_id(id)) {
-            return Err(refuse("not a request: `id` must be a string, a number or null".into()));
+            return Err(refuse("not a request: `id` must be a string, a number of 64 bits or null".into()));
         }
         if !matches!(members.params, Value::Null | Value::Array(_) | Value::Object(_)) {
             return Err(refuse("not a request: `params` must be an object".into()));
@@ -53,7 +57,16 @@ impl Request {
 }
 
 fn is_id(value: &Value) -> bool {
-    matches!(value, Value::Null | Value::Number(_) | Value::String(_))
+    match value {
+        Value::Number(number) => is_exact(number),
+        other => matches!(other, Value::Null | Value::String(_)),
+    }
+}
+
+/// Whether a number comes back as it was asked with: digits beyond 64 bits are not kept.
+fn is_exact(number: &Number) -> bool {
+    let is_small = |float: f64| float.abs() < EXACT;
+    !number.is_f64() || number.as_f64().is_some_and(is_small)
 }
 
 /// The answer to one request.

@@ -101,10 +101,11 @@ pub(crate) fn parse<P: Params>(mut params: serde_json::Value) -> Result<P, RpcEr
     })
 }
 
+/// Below this every whole number is itself as a float.
+pub(crate) const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// JSON has one kind of number, and clients write 20 as 20.0.
 fn make_whole(value: &mut serde_json::Value) {
-    /// Up to here every whole number is itself as a float.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         serde_json::Value::Array(list) => list.iter_mut().for_each(make_whole),
         serde_json::Value::Object(members) => members.values_mut().for_each(make_whole),

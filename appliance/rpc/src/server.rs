@@ -1,6 +1,6 @@
 //! The RPC socket and the thread that accepts its connections.
 
-use crate::connections::Connections;
+use crate::connections::{Connections, UNREAD};
 use crate::socket::Claim;
 use crate::{Dispatcher, ListenError};
 use rustix::net::{Shutdown, shutdown};
@@ -28,8 +28,16 @@ impl Server {
     /// # Errors
     /// [`ListenError`] if the path is in use or cannot be.
     pub fn start(path: &Path, dispatcher: Arc<Dispatcher>) -> Result<Self, ListenError> {
+        Self::listen(path, dispatcher, Connections::new(UNREAD))
+    }
+
+    fn listen(
+        path: &Path,
+        dispatcher: Arc<Dispatcher>,
+        connections: Connections,
+    ) -> Result<Self, ListenError> {
         let (claim, listener) = Claim::listen(path)?;
-        let (listener, connections) = (Arc::new(listener), Arc::<Connections>::default());
+        let (listener, connections) = (Arc::new(listener), Arc::new(connections));
         let (theirs, open) = (listener.clone(), connections.clone());
         let thread = std::thread::Builder::new()
             .name("rpc".into())
@@ -174,6 +182,23 @@ mod tests {
         while rig.call("echo", json!({"text": "me"})).is_err() {
             assert!(std::time::Instant::now() < deadline, "connections are never given back");
         }
+    }
+
+    #[test]
+    fn a_client_that_never_reads_is_cut_off_and_others_are_served_meanwhile() {
+        let mut rig = Rig::new();
+        drop(rig.server.take());
+        let connections = Connections::new(Duration::from_millis(200));
+        rig.server = Some(Server::listen(&rig.path(), rig.dispatcher.clone(), connections).unwrap());
+        let mut deaf = UnixStream::connect(rig.path()).unwrap();
+        deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        let text = "x".repeat(100_000);
+        let ask = json!({"jsonrpc": "2.0", "method": "echo", "params": {"text": text}, "id": 1}).to_string();
+        let end = (0..1000).find_map(|_| {
+            assert_eq!(rig.call("echo", json!({"text": "hi"})).unwrap(), "hi");
+            deaf.write_all(ask.as_bytes()).err()
+        });
+        assert_eq!(end.map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub enum ListenError {
         path: PathBuf,
     },
     /// The kernel said no.
-    #[error("cannot listen on the RPC socket {path}: {source}")]
+    #[error(
+        "cannot listen on the RPC socket {path}: {source}; is its folder there and writable, and the path \
+         at most 107 bytes long? Choose another path (-r)"
+    )]
     System {
         /// The path.
         path: PathBuf,
