@@ -8,7 +8,7 @@
 
 use crate::emergency;
 use rustix::system::{RebootCommand, reboot};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,20 +69,19 @@ impl PowerSwitch {
     }
 
     /// Lets signals ask: SIGTERM and SIGUSR2 for power off, SIGINT, which ctrl-alt-del sends to
-    /// PID 1, for a reboot. SIGHUP and SIGPIPE mean nothing.
+    /// PID 1, for a reboot. The kernel keeps from PID 1 what it does not catch.
     ///
     /// # Errors
     /// The kernel's.
     pub fn listen_to_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2, SIGHUP, SIGPIPE])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
         let switch = self.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
                 match signal {
-                    SIGTERM => switch.ask(Ending::PowerOff, "SIGTERM"),
-                    SIGUSR2 => switch.ask(Ending::PowerOff, "SIGUSR2"),
                     SIGINT => switch.ask(Ending::Reboot, "ctrl-alt-del"),
-                    _ => {}
+                    SIGUSR2 => switch.ask(Ending::PowerOff, "SIGUSR2"),
+                    _ => switch.ask(Ending::PowerOff, "SIGTERM"),
                 }
             }
         })?;

@@ -83,9 +83,28 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
         }),
         Method::new("spdk_get_version", "Show Luge's version", ANY, |_: NoParams| Ok(version())),
         Method::new("spdk_kill_instance", "Send Luge a signal", ANY, |params: Kill| {
-            kill_process(getpid(), params.sig_name.into()).map_err(RpcError::internal).map(|()| true)
+            kill(params.sig_name).map(|()| true)
         }),
     ]
+}
+
+/// Process 1 gets no signal from within that it does not catch, not even SIGKILL.
+fn kill(name: SignalName) -> Result<(), RpcError> {
+    let signal = Signal::from(name);
+    if getpid().is_init() && !is_caught(signal) {
+        return Err(RpcError::unsupported(
+            "parameter `sig_name`: Luge is process 1 here, which does not get that signal: send SIGTERM",
+        ));
+    }
+    kill_process(getpid(), signal).map_err(RpcError::internal)
+}
+
+/// Whether this process has a handler for a signal, as proc(5) tells.
+fn is_caught(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX);
+    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// Loads the configuration and serves from then on. Where an entry fails, nothing is left of

@@ -71,8 +71,26 @@ impl Daemon {
         Self::spawn(folder, args, Stdio::inherit())
     }
 
+    /// One that is the first process of a container.
+    pub fn as_process_1() -> Self {
+        let mut container = command("unshare");
+        container.args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            LUGE,
+        ]);
+        Self::run(container, tempfile::tempdir().unwrap(), &[], Stdio::inherit())
+    }
+
     fn spawn(folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
-        let mut command = command(LUGE);
+        Self::run(command(LUGE), folder, args, log)
+    }
+
+    fn run(mut command: Command, folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
         command.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
         command.arg("-r").arg(folder.path().join("rpc.sock")).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
