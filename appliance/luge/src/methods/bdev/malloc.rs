@@ -6,8 +6,12 @@ use luge_block::MemoryDevice;
 use luge_memory::NumaNode;
 use luge_rpc::{Method, RpcError, params};
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// Where the kernel shows the memory nodes.
+const NODES: &str = "/sys/devices/system/node";
 
 params! {
     /// Parameters of `bdev_malloc_create`.
@@ -73,10 +77,17 @@ fn node(id: Option<i32>) -> Result<Option<NumaNode>, RpcError> {
     match id {
         None | Some(-1) => Ok(None),
         Some(id) => match u16::try_from(id) {
-            Ok(id) => Ok(Some(NumaNode(id))),
-            Err(_) => Err(RpcError::invalid_params("parameter `numa_id`: a memory node, or -1 for any")),
+            Ok(id) if is_there(id) => Ok(Some(NumaNode(id))),
+            _ => Err(RpcError::invalid_params(format_args!(
+                "parameter `numa_id`: there is no memory node {id}: {NODES} has those there are; -1 for any"
+            ))),
         },
     }
+}
+
+/// Whether this machine has a memory node. One without NUMA has node 0.
+fn is_there(node: u16) -> bool {
+    node == 0 || Path::new(NODES).join(format!("node{node}")).exists()
 }
 
 fn check_off(params: &Create) -> Result<(), RpcError> {

@@ -11,8 +11,9 @@ use luge_nvme::{Controller, Namespace};
 use luge_rpc::{RpcError, params};
 use luge_vfio::PciAddress;
 use luge_volume::Volume;
+use rustix::io::Errno;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ params! {
         fast_io_fail_timeout_sec: Option<u32>,
         /// Not supported: empty or not given
         psk: Option<String>,
-        /// The most namespaces to take; all if not given
+        /// How many namespaces the SSD may have; any number if not given
         max_bdevs: Option<u32>,
         /// Not supported: empty or not given
         dhchap_key: Option<String>,
@@ -69,6 +70,8 @@ params! {
         dhchap_ctrlr_key: Option<String>,
         /// Not supported: false or not given
         allow_unrecognized_csi: Option<bool>,
+        /// Not supported: not given
+        multipath_opts: Option<Value>,
         /// Not supported: false or not given
         disable_sq_flow_control: Option<bool>,
     }
@@ -107,12 +110,23 @@ pub fn attach(
     let name = params.name.clone();
     let undo = control.undo(move |sled| sled.ssds.release(&name));
     let controller = bring_up(control.platform())?;
-    let most = params.max_bdevs.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    let namespaces: Vec<_> = controller.namespaces().into_iter().take(most).collect();
+    let namespaces = controller.namespaces();
+    check_number(params.max_bdevs, namespaces.len())?;
     let ssd = Ssd { controller, address, bdevs: Vec::new() };
     let names = control.ask(move |sled| put(sled, &params, ssd, &namespaces))?;
     undo.disarm();
     Ok(names)
+}
+
+/// All namespaces are taken or none: a configuration that is saved makes the same ones again.
+fn check_number(most: Option<u32>, namespaces: usize) -> Result<(), RpcError> {
+    match most.map(usize::try_from) {
+        Some(Ok(most)) if namespaces > most => Err(RpcError::errno(
+            Errno::RANGE,
+            format_args!("parameter `max_bdevs`: the SSD has {namespaces} namespaces, allow as many"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_off(params: &Attach) -> Result<(), RpcError> {
@@ -142,6 +156,7 @@ fn check_off(params: &Attach) -> Result<(), RpcError> {
     off("ctrlr_loss_timeout_sec", params.ctrlr_loss_timeout_sec)?;
     off("reconnect_delay_sec", params.reconnect_delay_sec)?;
     off("fast_io_fail_timeout_sec", params.fast_io_fail_timeout_sec)?;
+    off("multipath_opts", params.multipath_opts.clone())?;
     off("multipath", params.multipath.as_ref().filter(|&mode| *mode != PathMode::Disable).map(|_| true))
 }
 

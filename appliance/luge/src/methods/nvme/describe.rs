@@ -2,7 +2,7 @@
 
 use super::trid;
 use crate::control::Ssd;
-use luge_nvme::{ControllerState, Identity, SmartLog};
+use luge_nvme::{Controller, ControllerState, SmartLog};
 use luge_vfio::PciAddress;
 use serde_json::{Value, json};
 
@@ -57,8 +57,10 @@ pub fn namespace(ssd: &Ssd, id: u32) -> Value {
     })
 }
 
-/// An SSD's state of health.
-pub fn health(identity: &Identity, address: PciAddress, log: &SmartLog) -> Value {
+/// An SSD's state of health, and the last asynchronous events, oldest first.
+pub fn health(controller: &Controller, address: PciAddress, log: &SmartLog) -> Value {
+    let identity = controller.identity();
+    let events: Vec<_> = controller.events().iter().map(ToString::to_string).collect();
     // JSON clients have no use for numbers beyond 64 bits.
     let number = |wide: u128| u64::try_from(wide).unwrap_or(u64::MAX);
     let celsius = |kelvin: u16| i32::from(kelvin) - FREEZING_KELVIN;
@@ -86,6 +88,7 @@ pub fn health(identity: &Identity, address: PciAddress, log: &SmartLog) -> Value
         "warning_temperature_time_minutes": log.warning_temperature_minutes,
         "critical_composite_temperature_time_minutes": log.critical_temperature_minutes,
         "temperature_sensors_celsius": sensors,
+        "asynchronous_events": events,
     })
 }
 

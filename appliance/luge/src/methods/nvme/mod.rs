@@ -55,7 +55,7 @@ fn health(control: &Arc<Control>, params: Health) -> Result<Value, RpcError> {
         Ok((ssd.controller.clone(), ssd.address))
     })?;
     let log = controller.smart().map_err(|error| RpcError::errno(rustix::io::Errno::IO, error))?;
-    Ok(describe::health(controller.identity(), address, &log))
+    Ok(describe::health(&controller, address, &log))
 }
 
 /// The address of an SSD on PCIe, the one transport there is.

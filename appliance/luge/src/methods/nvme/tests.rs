@@ -3,8 +3,8 @@
 use super::attach::{Attach, attach};
 use super::{detach, get, health};
 use crate::control::{Control, User, control};
-use luge_nvme::Controller;
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
+use luge_nvme::{AsyncEvent, Controller};
 use luge_rpc::{Dispatcher, Method, RpcError, Stage};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +28,10 @@ impl Bench {
     }
 
     fn attach(&self, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
-        let params = json!({ "name": name, "trtype": "PCIe", "traddr": "0000:01:00.0" });
+        self.attach_with(json!({ "name": name, "trtype": "PCIe", "traddr": "0000:01:00.0" }), ssd)
+    }
+
+    fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         let params: Attach = serde_json::from_value(params).unwrap();
         attach(&self.control, params, "0000:01:00.0".parse().unwrap(), |platform| {
             Controller::start(ssd.function(), platform.space.clone(), Rig::options())
@@ -91,6 +94,17 @@ fn an_ssd_whose_devices_would_have_a_name_that_is_taken_is_shut_down_again() {
 }
 
 #[test]
+fn an_ssd_with_more_namespaces_than_are_allowed_is_shut_down_again() {
+    let bench = Bench::new();
+    let params = |most: u32| json!({ "name": "N", "trtype": "PCIe", "traddr": "1:0.0", "max_bdevs": most });
+    let ssd = bench.ssd(two_namespaces());
+    let error = bench.attach_with(params(1), &ssd).unwrap_err();
+    assert!(error.code.0 == -34 && error.message.contains("2 namespaces"), "{error}");
+    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 1));
+    assert_eq!(bench.attach_with(params(2), &bench.ssd(two_namespaces())).unwrap().len(), 2);
+}
+
+#[test]
 fn an_ssd_in_use_is_not_detached() {
     let bench = Bench::new();
     let ssd = bench.ssd(two_namespaces());
@@ -120,6 +134,18 @@ fn health_is_told_in_the_units_that_clients_expect() {
     let health = bench.call("health", json!({ "name": "Nvme0" })).unwrap();
     assert_eq!((&health["serial_number"], &health["traddr"]), (&json!("LUGE-0001"), &json!("0000:01:00.0")));
     assert!(health["temperature_celsius"].is_i64() && health["power_cycles"].is_u64(), "{health}");
+}
+
+#[test]
+fn the_events_of_an_ssd_are_told_with_its_health() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(Script::default());
+    bench.attach("Nvme0", &ssd).unwrap();
+    let events = || bench.call("health", json!({ "name": "Nvme0" })).unwrap()["asynchronous_events"].clone();
+    assert_eq!(events(), json!([]));
+    ssd.raise(AsyncEvent(0x02_01_01));
+    Rig::until("the event", || events() != json!([]));
+    assert_eq!(events(), json!(["temperature above or below a threshold (1/0x01, log page 0x02)"]));
 }
 
 #[test]
