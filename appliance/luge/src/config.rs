@@ -18,7 +18,7 @@ const FILE_BYTES: u64 = 64 << 20;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("cannot read the configuration {path}: {source}; name a file that save_config wrote (-c)")]
     Read {
         /// The file.
         path: PathBuf,
@@ -31,6 +31,14 @@ pub enum ConfigError {
     /// It is not JSON, or not a configuration.
     #[error("the configuration is not of the form that save_config writes: {0}")]
     Format(#[from] serde_json::Error),
+    /// The same, of a file.
+    #[error("the configuration {path} is not of the form that save_config writes: {source}")]
+    FileFormat {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
 }
 
 #[derive(Deserialize)]
@@ -69,7 +77,8 @@ impl Config {
         if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES {
             return Err(ConfigError::TooLarge(path.into()));
         }
-        Self::parse(&std::fs::read(path).map_err(read)?)
+        Self::of(&std::fs::read(path).map_err(read)?)
+            .map_err(|source| ConfigError::FileFormat { path: path.into(), source })
     }
 
     /// Reads a configuration's text.
@@ -77,6 +86,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Format`].
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Self::of(text)?)
+    }
+
+    fn of(text: &[u8]) -> Result<Self, serde_json::Error> {
         let file: File = serde_json::from_slice(text)?;
         Ok(file.subsystems.into_iter().collect())
     }

@@ -128,7 +128,7 @@ pub struct Bdevs {
 
 impl Default for Bdevs {
     fn default() -> Self {
-        Self { table: Table::new("bdev"), uuids: BTreeSet::new() }
+        Self { table: Table::new("bdev", "bdev_get_bdevs"), uuids: BTreeSet::new() }
     }
 }
 
@@ -159,7 +159,9 @@ impl Bdevs {
     pub fn check_free(&self, name: &str, uuid: Uuid) -> Result<(), RpcError> {
         self.table.check_free(name)?;
         match self.uuids.contains(&uuid) {
-            true => Err(RpcError::exists(format_args!("a bdev with UUID {uuid} exists already"))),
+            true => {
+                Err(RpcError::exists(format_args!("a bdev with UUID {uuid} exists already: take another")))
+            }
             false => Ok(()),
         }
     }

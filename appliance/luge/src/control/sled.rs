@@ -31,9 +31,9 @@ impl Sled {
         Self {
             platform,
             budget,
-            ssds: Table::new("NVMe controller"),
+            ssds: Table::new("NVMe controller", "bdev_nvme_get_controllers"),
             bdevs: Bdevs::default(),
-            endpoints: Table::new("vhost controller"),
+            endpoints: Table::new("vhost controller", "vhost_get_controllers"),
             logged_vms: BTreeSet::new(),
             record: Record::default(),
         }

@@ -23,14 +23,15 @@ enum Place<T> {
 /// Things of one kind, by name.
 pub struct Table<T> {
     kind: &'static str,
+    lister: &'static str,
     places: BTreeMap<String, Place<T>>,
 }
 
 impl<T> Table<T> {
-    /// An empty table; errors say `kind`.
+    /// An empty table; errors say `kind`, and `lister`, the method that lists those there are.
     #[must_use]
-    pub const fn new(kind: &'static str) -> Self {
-        Self { kind, places: BTreeMap::new() }
+    pub const fn new(kind: &'static str, lister: &'static str) -> Self {
+        Self { kind, lister, places: BTreeMap::new() }
     }
 
     /// Takes a name for something that is being made.
@@ -50,7 +51,10 @@ impl<T> Table<T> {
     pub fn check_free(&self, name: &str) -> Result<(), RpcError> {
         check_name(self.kind, name)?;
         match self.places.get(name) {
-            Some(_) => Err(RpcError::exists(format_args!("{} {name} exists already", self.kind))),
+            Some(_) => Err(RpcError::exists(format_args!(
+                "{} {name} exists already: delete it first, or take another name",
+                self.kind
+            ))),
             None => Ok(()),
         }
     }
@@ -97,7 +101,7 @@ impl<T> Table<T> {
     pub fn get_mut(&mut self, name: &str) -> Result<&mut T, RpcError> {
         match self.places.get_mut(name) {
             Some(Place::Here(thing)) => Ok(thing),
-            _ => Err(absent(self.kind, name)),
+            _ => Err(absent(self.kind, self.lister, name)),
         }
     }
 
@@ -129,14 +133,14 @@ impl<T> Table<T> {
         match self.places.get(name) {
             Some(Place::Coming) => RpcError::no_device(format_args!("{} {name} is being made", self.kind)),
             Some(Place::Leaving) => RpcError::no_device(format_args!("{} {name} is going away", self.kind)),
-            _ => absent(self.kind, name),
+            _ => absent(self.kind, self.lister, name),
         }
     }
 }
 
-fn absent(kind: &str, name: &str) -> RpcError {
+fn absent(kind: &str, lister: &str, name: &str) -> RpcError {
     let shown: String = name.chars().take(NAME_BYTES).collect();
-    RpcError::no_device(format_args!("there is no {kind} {shown}"))
+    RpcError::no_device(format_args!("there is no {kind} {shown}: {lister} lists those there are"))
 }
 
 /// Names go into paths, masks, lists and tables: no separators in them.
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_from_its_reservation_to_its_release() {
-        let mut table = Table::new("thing");
+        let mut table = Table::new("thing", "list_things");
         table.reserve("a").unwrap();
         assert_eq!(table.reserve("a").unwrap_err().code.0, -17);
         assert_eq!(table.get("a").unwrap_err().message, "thing a is being made");
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_would_break_a_path_or_a_list_is_no_name() {
-        let mut table = Table::<()>::new("thing");
+        let mut table = Table::<()>::new("thing", "list_things");
         for name in ["", ".", "..", "a/b", "a b", "a,b", "a\n", "\0", "a\"", &"x".repeat(129)] {
             assert_eq!(table.reserve(name).unwrap_err().code.0, -22, "{name:?}");
         }

@@ -80,9 +80,9 @@ fn method<P: Params, R: Serialize + 'static>(
 /// Refuses a parameter that Luge does not have, unless it has the value that means "off".
 fn off<T: Default + PartialEq>(name: &str, value: Option<T>) -> Result<(), RpcError> {
     match value {
-        Some(value) if value != T::default() => {
-            Err(RpcError::unsupported(format_args!("parameter `{name}`: Luge does not support that")))
-        }
+        Some(value) if value != T::default() => Err(RpcError::unsupported(format_args!(
+            "parameter `{name}`: Luge does not support that, leave it out"
+        ))),
         _ => Ok(()),
     }
 }

@@ -77,7 +77,7 @@ fn a_device_without_a_proper_shape_or_name_is_not_made() {
         (make, disk("a/b", 8, 512), -22, "a/b"),
         (make, disk(&"x".repeat(200), 8, 512), -22, "name"),
         (make, with(x(), "uuid", "1-2"), WRONG, "`uuid`"),
-        (make, with(x(), "md_size", 8), -95, "`md_size`"),
+        (make, with(x(), "md_size", 8), -95, "leave it out"),
         (make, with(x(), "size", 8), WRONG, "`size`"),
         (make, json!(["x", 8, 512]), WRONG, "by name"),
         ("bdev_make_coffee", Value::Null, -32601, "bdev_make_coffee"),
@@ -97,6 +97,7 @@ fn memory_and_files_that_cannot_be_had_are_refused() {
         (malloc, with(disk("x", 8, 512), "md_interleave", true), -95, "`md_interleave`"),
         (malloc, with(disk("x", 8, 512), "physical_block_size", 4096), -95, "`physical_block_size`"),
         (malloc, with(disk("x", 8, 512), "numa_id", -2), WRONG, "`numa_id`"),
+        (malloc, with(disk("x", 8, 512), "numa_id", 1000), WRONG, "no memory node 1000"),
         (malloc, disk("n", 8, 512), -17, "bdev n"),
         (aio, json!({"name": "x"}), WRONG, "`filename`"),
         (aio, file("relative"), WRONG, "`filename`"),
@@ -114,7 +115,7 @@ fn devices_are_deleted_and_split_only_as_they_can_be() {
     let name = |name: &str| json!({"name": name});
     let cases = [
         ("bdev_null_delete", json!({}), WRONG, "`name`"),
-        ("bdev_null_delete", name("x"), -19, "bdev x"),
+        ("bdev_null_delete", name("x"), -19, "no bdev x: bdev_get_bdevs"),
         ("bdev_null_delete", name("s"), -16, "split"),
         ("bdev_null_delete", name("f"), -22, "bdev_aio_delete"),
         ("bdev_malloc_delete", name("n"), -22, "bdev_null_delete"),
@@ -175,6 +176,7 @@ fn ssds_that_are_not_there_or_not_on_pcie_are_refused() {
         (attach, with(ssd(), "num_io_queues", 0), WRONG, "`num_io_queues`"),
         (attach, with(ssd(), "multipath", "multipath"), -95, "`multipath`"),
         (attach, with(ssd(), "multipath", "sometimes"), WRONG, "`multipath`"),
+        (attach, with(ssd(), "multipath_opts", json!({"min_io": 1})), -95, "`multipath_opts`"),
         (detach, name(), -19, "controller N"),
         (detach, json!({}), WRONG, "`name`"),
         ("bdev_nvme_get_controllers", name(), -19, "controller N"),

@@ -44,6 +44,8 @@ fn a_folder_that_is_not_there_is_refused() {
         let said = failure(&["serve", "--no-huge", "-S", folder]);
         assert!(said.contains(folder) && said.contains("-S"), "{said}");
     }
+    let said = failure(&["serve", "--no-huge", "-S", "/tmp", "-r", "/nowhere/at/all"]);
+    assert!(said.contains("/nowhere/at/all") && said.contains("(-r)"), "{said}");
 }
 
 #[test]
@@ -81,6 +83,16 @@ fn signals_end_the_process_in_order() {
         assert!(!luge.socket().exists());
         drop(idle);
     }
+}
+
+#[test]
+fn as_process_1_it_ends_by_the_signals_it_gets_and_refuses_those_it_does_not() {
+    let mut luge = Daemon::as_process_1();
+    let kill = |signal: &str| luge.client().call("spdk_kill_instance", json!({"sig_name": signal}));
+    let refusal = kill("SIGKILL").unwrap_err().to_string();
+    assert!(refusal.contains("process 1") && refusal.contains("SIGTERM"), "{refusal}");
+    assert_eq!(kill("SIGTERM").unwrap(), true);
+    assert_eq!(luge.exit_code(), Some(0));
 }
 
 #[test]
@@ -137,7 +149,7 @@ fn calls_are_made_from_the_command_line() {
         "bdev_null_create",
         r#"{"name": "n", "num_blocks": 8, "block_size": 512}"#,
     ]);
-    assert!(again.contains("bdev n exists already (code -17)"), "{again}");
+    assert!(again.contains("take another name (code -17)"), "{again}");
     assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "[1]"]).contains("JSON object"));
     assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "{"]).contains("JSON object"));
     let nobody = failure(&["rpc", "-s", "/nowhere/r.sock", "bdev_get_bdevs"]);
