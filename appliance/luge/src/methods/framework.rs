@@ -1,5 +1,6 @@
 //! `framework_*`, `rpc_get_methods` and the like: the process itself.
 
+use super::cpu_times::CpuTimes;
 use super::{ANY, Host, RUNTIME};
 use crate::control::Control;
 use luge_core::CoreHandle;
@@ -153,15 +154,20 @@ fn version() -> Value {
 }
 
 fn describe_cores(control: &Control) -> Value {
+    let times = CpuTimes::all();
     let describe = |core: &CoreHandle| {
         // Asked before anything else is asked of it, which wakes it.
         let asleep = core.stats().asleep();
+        let times = times.get(&core.id()).copied().unwrap_or_default();
         json!({
             "lcore": core.id().0,
             "tid": core.call(|_| rustix::thread::gettid()).as_raw_nonzero(),
             "busy": core.stats().busy_ticks(),
             "idle": core.stats().idle_ticks(),
             "in_interrupt": asleep,
+            "irq": times.interrupts,
+            "sys": times.kernel,
+            "usr": times.user,
             "sleeps": core.stats().sleeps(),
             "poll_us": core.stats().patience_us(),
             "lw_threads": [],

@@ -10,6 +10,7 @@
 
 mod bdev;
 mod config;
+mod cpu_times;
 mod framework;
 mod log;
 mod nvme;

@@ -65,6 +65,24 @@ impl<'a> Spdk<'a> {
         said.trim_end().to_owned()
     }
 
+    /// What it prints for each of these calls, whether it worked or not.
+    fn answers(&self, lines: &[&str]) -> Vec<Result<String, String>> {
+        let socket = self.luge.path("rpc.sock");
+        let script: String = lines.iter().map(|line| format!("-s {socket} {line}\n")).collect();
+        fs::write(self.luge.path("script"), script).unwrap();
+        let output = self.run("--server", File::open(self.luge.path("script")).unwrap().into());
+        let said = String::from_utf8(output.stdout).unwrap();
+        let answers = said.split_inclusive("**STATUS=").collect::<Vec<_>>();
+        assert_eq!(answers.len(), lines.len() + 1, "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let worked = |next: &&str| next.starts_with('0');
+        let ends = answers.iter().skip(1).map(worked);
+        answers
+            .iter()
+            .zip(ends)
+            .map(|(&said, worked)| if worked { Ok(said.into()) } else { Err(said.into()) })
+            .collect()
+    }
+
     fn json(&self, line: &str) -> Value {
         serde_json::from_str(&self.says(line)).unwrap()
     }
@@ -74,6 +92,87 @@ impl<'a> Spdk<'a> {
         let output = self.run(line, Stdio::null());
         assert!(!output.status.success(), "{line} worked");
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Every option that the client has, with what becomes of it: obeyed (""), or refused by name.
+const OPTIONS: &[(&str, &str)] = &[
+    ("bdev_malloc_create 1 512 -b m -u 0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a1 -p 512 -n -1", ""),
+    ("bdev_malloc_create 1 512 -b m0 -o 0 -m 0 -t 0 -f 0 -n 0", ""),
+    ("bdev_malloc_create 1 512 -p 4096", "`physical_block_size`"),
+    ("bdev_malloc_create 1 512 -o 8", "`optimal_io_boundary`"),
+    ("bdev_malloc_create 1 512 -m 8", "`md_size`"),
+    ("bdev_malloc_create 1 512 -i", "`md_interleave`"),
+    ("bdev_malloc_create 1 512 -t 1", "`dif_type`"),
+    ("bdev_malloc_create 1 512 -d", "`dif_is_head_of_md`"),
+    ("bdev_malloc_create 1 512 -f 1", "`dif_pi_format`"),
+    ("bdev_null_create n 4 512 -u 0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a2 -p 512 -m 0 -t 0 -f 0", ""),
+    ("bdev_null_create x 4 512 -p 4096", "`physical_block_size`"),
+    ("bdev_null_create x 4 512 -m 8 -t 1", "`md_size`"),
+    ("bdev_null_create x 4 512 -d", "`dif_is_head_of_md`"),
+    ("bdev_null_create x 4 512 -f 1", "`dif_pi_format`"),
+    ("bdev_null_create x 4 512 -a 8", "`preferred_write_alignment`"),
+    ("bdev_null_create x 4 512 -g 8", "`preferred_write_granularity`"),
+    ("bdev_null_create x 4 512 -s 8", "`optimal_write_size`"),
+    ("bdev_null_create x 4 512 -c 8", "`preferred_unmap_alignment`"),
+    ("bdev_null_create x 4 512 -r 8", "`preferred_unmap_granularity`"),
+    ("bdev_aio_create FILE a 512 -r --fallocate -u 0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a3", ""),
+    ("bdev_aio_create FILE x --no-wait", "`nowait`"),
+    ("bdev_get_bdevs -b n -t 10", ""),
+    ("bdev_get_iostat -c --names n --reset-mode none", ""),
+    ("vhost_create_blk_controller --cpumask [0] --transport vhost_user_blk -r v n", ""),
+    ("vhost_create_blk_controller --transport vfio_user_blk x n", "`transport`"),
+    ("vhost_create_blk_controller -p x n", "`packed_ring`"),
+    ("rpc_get_methods -c -i", ""),
+    ("save_config -i -1 -s bdev --with-batches", ""),
+    ("save_subsystem_config -n vhost_blk -i 4", ""),
+];
+
+/// What attaching an SSD can be asked for besides.
+const ATTACH_OPTIONS: &[(&str, &str)] = &[
+    ("-x disable --num-io-queues 4 -m 8 -l 0 -o 0 -u 0 --fabrics-timeout 0", "no PCI device ffff:ff:1f.7"),
+    ("-f ipv4", "`adrfam`"),
+    ("-s 4420", "`trsvcid`"),
+    ("-p 1", "`priority`"),
+    ("-n nqn.x", "`subnqn`"),
+    ("-q nqn.x", "`hostnqn`"),
+    ("-i 10.0.0.1", "`hostaddr`"),
+    ("-c 1", "`hostsvcid`"),
+    ("-r", "`prchk_reftag`"),
+    ("-g", "`prchk_guard`"),
+    ("-e", "`hdgst`"),
+    ("-d", "`ddgst`"),
+    ("--fabrics-timeout 1", "`fabrics_connect_timeout_us`"),
+    ("-x failover", "`multipath`"),
+    ("--num-io-queues 0", "`num_io_queues`"),
+    ("-l -1", "`ctrlr_loss_timeout_sec`"),
+    ("-o 1", "`reconnect_delay_sec`"),
+    ("-u 1", "`fast_io_fail_timeout_sec`"),
+    ("-k key", "`psk`"),
+    ("-m 0", "`max_bdevs`"),
+    ("--dhchap-key key", "`dhchap_key`"),
+    ("--dhchap-ctrlr-key key", "`dhchap_ctrlr_key`"),
+    ("-U", "`allow_unrecognized_csi`"),
+    ("--policy active_active", "`multipath_opts`"),
+    ("--disable-sq-flow-control", "`disable_sq_flow_control`"),
+];
+
+#[test]
+fn each_of_its_options_is_obeyed_or_refused_by_name() {
+    let luge = Daemon::start();
+    fs::write(luge.path("file"), vec![0; 1 << 20]).unwrap();
+    let attach = |(options, expected): &(&str, &'static str)| {
+        (format!("bdev_nvme_attach_controller -b N -t PCIe -a ffff:ff:1f.7 {options}"), *expected)
+    };
+    let plain =
+        |(line, expected): &(&str, &'static str)| (line.replace("FILE", &luge.path("file")), *expected);
+    let calls: Vec<_> = OPTIONS.iter().map(plain).chain(ATTACH_OPTIONS.iter().map(attach)).collect();
+    let lines: Vec<_> = calls.iter().map(|(line, _)| line.as_str()).collect();
+    for ((line, expected), answer) in calls.iter().zip(Spdk::of(&luge).answers(&lines)) {
+        match answer {
+            Ok(said) => assert!(expected.is_empty(), "{line} worked: {said}"),
+            Err(said) => assert!(!expected.is_empty() && said.contains(expected), "{line}: {said}"),
+        }
     }
 }
 

@@ -94,6 +94,9 @@ impl luge_rpc::ParamValue for PathMode {
 pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcError> {
     let address = address(&params.trtype, &params.traddr)?;
     check_off(&params)?;
+    if params.max_bdevs == Some(0) {
+        return Err(RpcError::invalid("parameter `max_bdevs`: at least 1"));
+    }
     let queue_pairs = queue_pairs(params.num_io_queues)?;
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
 }
