@@ -90,6 +90,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/virtqueue/tests/independent_reader.rs",
     "appliance/virtqueue/tests/split_ring.rs",
     "appliance/vm/src/child.rs",
+    "appliance/volume/tests/graph.rs",
     "appliance/volume/tests/volumes.rs",
     "drivers/block/src/check.rs",
     "drivers/block/src/doubles/arena.rs",

@@ -91,19 +91,28 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     Arc::new(Narrow { device, geometry, depth: random.below(20) as usize + 1, seed: random.number() })
 }
 
-/// Cuts memory into pieces at random.
-fn cut(random: &mut Random, [at, len]: [u64; 2], writable: bool) -> Vec<Piece> {
-    let mut cuts: Vec<u64> = (0..random.below(12)).map(|_| random.number() % (len + 1)).collect();
-    cuts.extend([0, len]);
+/// Cuts memory into pieces, at these places.
+fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
     cuts.sort_unstable();
-    let pairs = cuts.windows(2);
-    pairs
-        .map(|pair| Piece {
-            at: GuestAddress(at + pair[0]),
-            len: u32::try_from(pair[1] - pair[0]).unwrap(),
-            writable,
-        })
-        .collect()
+    let (starts, ends) = ([0].into_iter().chain(cuts.clone()), cuts.into_iter().chain([len]));
+    let piece = |(start, end)| {
+        let len = u32::try_from(end - start).unwrap();
+        Piece { at: GuestAddress(at + start), len, writable }
+    };
+    starts.zip(ends).map(piece).collect()
+}
+
+/// Cuts a request as most drivers do, or anyhow.
+fn pieces(random: &mut Random, readable: [u64; 2], writable: [u64; 2]) -> Vec<Piece> {
+    let usual = random.once_in(2);
+    let mut cuts = |[_, len]: [u64; 2], usually: u64| -> Vec<u64> {
+        if usual {
+            return if usually > 0 && usually < len { vec![usually] } else { vec![] };
+        }
+        (0..random.below(12)).map(|_| random.number() % (len + 1)).collect()
+    };
+    let (after_header, before_status) = (cuts(readable, 16), cuts(writable, writable[1].saturating_sub(1)));
+    [cut(readable, false, after_header), cut(writable, true, before_status)].concat()
 }
 
 /// A request in one lane, and what the disk is like after it.
@@ -142,7 +151,7 @@ fn a_disk_behaves_like_one_whatever_the_layout_of_requests_and_the_limits_of_the
                 let (ask, expected) = some_ask(random, lane, block_bytes, &mut disk);
                 let table = GuestAddress(RigMemory::FAR_DATA.0 + u64::from(lane) * 4096);
                 let sent = bench.send_as(&ask, |readable, writable| {
-                    let pieces = [cut(random, readable, false), cut(random, writable, true)].concat();
+                    let pieces = pieces(random, readable, writable);
                     (pieces, random.pick(&[Form::Direct, Form::Indirect(table), Form::Mixed(1, table)]))
                 });
                 waiting.insert(sent.head, (sent, expected));
@@ -174,7 +183,7 @@ fn hostile_requests_all_end_and_leave_nothing_in_flight() {
                 in_bytes: random.pick(&[0, 1, 511, 512, 4096]),
             };
             bench.send_as(&ask, |readable, writable| {
-                let mut pieces = [cut(random, readable, false), cut(random, writable, true)].concat();
+                let mut pieces = pieces(random, readable, writable);
                 if random.once_in(4) {
                     let at = random.below(u32::try_from(pieces.len()).unwrap()) as usize;
                     pieces[at].at = GuestAddress(random.number());

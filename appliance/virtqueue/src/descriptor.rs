@@ -7,21 +7,14 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(crate) const ENTRY_BYTES: u32 = 16;
 
 /// A descriptor table, two words to an entry: the ring's own, or an indirect one.
-pub(crate) type Table = SharedArray<u64>;
+pub(crate) type Table = SharedArray<[u64; 2]>;
 
-/// The word of a table where entry `index` starts.
-#[inline]
-pub(crate) const fn word(index: u16) -> u32 {
-    (index as u32).wrapping_mul(2)
-}
-
-/// A copy of a descriptor (clause 2.7.5).
+/// A copy of a descriptor (clause 2.7.5): its address, and its length, flags and next index.
+/// Kept as the words it was loaded as, and taken apart where it is used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RawDescriptor {
     pub(crate) address: u64,
-    pub(crate) len: u32,
-    flags: u16,
-    pub(crate) next: u16,
+    rest: u64,
 }
 
 impl RawDescriptor {
@@ -31,23 +24,35 @@ impl RawDescriptor {
     /// announced the chain, which is the acquire.
     #[inline]
     pub(crate) fn load(table: &Table, index: u16) -> Option<Self> {
-        table.load_each(word(index), Relaxed).map(|words| Self::of(words.map(u64::from_le)))
+        table.get(index.into(), Relaxed).map(Self::of)
     }
 
-    /// A descriptor from its two words.
+    /// A descriptor from its two words, as they lie in memory.
     #[inline]
     pub(crate) fn of([address, rest]: [u64; 2]) -> Self {
-        let [a, b, c, d, e, f, g, h] = rest.to_le_bytes();
-        Self {
-            address,
-            len: u32::from_le_bytes([a, b, c, d]),
-            flags: u16::from_le_bytes([e, f]),
-            next: u16::from_le_bytes([g, h]),
-        }
+        Self { address: u64::from_le(address), rest: u64::from_le(rest) }
+    }
+
+    /// Length in bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        (self.rest & 0xffff_ffff) as u32
+    }
+
+    /// The flags.
+    #[inline]
+    pub(crate) fn flags(&self) -> u16 {
+        (self.rest >> 32 & 0xffff) as u16
+    }
+
+    /// The index of the next one, if there is one.
+    #[inline]
+    pub(crate) fn next(&self) -> u16 {
+        (self.rest >> 48) as u16
     }
 
     #[inline]
     pub(crate) fn is(&self, flag: u16) -> bool {
-        self.flags & flag != 0
+        self.flags() & flag != 0
     }
 }

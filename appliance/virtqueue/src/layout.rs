@@ -9,6 +9,9 @@ use luge_spec::virtio::split::{
 };
 use thiserror::Error;
 
+/// Bytes of the used ring before its elements: `flags` and `idx`.
+const ELEMENTS_OFFSET: u32 = 4;
+
 /// Why a ring cannot be where the driver says.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RingError {
@@ -86,8 +89,8 @@ pub(crate) struct Rings {
     pub(crate) available: SharedArray<u16>,
     /// The used ring as halves: `flags`, `idx`, and `avail_event` at the end.
     pub(crate) used: SharedArray<u16>,
-    /// The used ring as words: the first is `flags` and `idx`, then two per element.
-    pub(crate) elements: SharedArray<u32>,
+    /// The elements of the used ring: a head and a length each.
+    pub(crate) elements: SharedArray<[u32; 2]>,
 }
 
 impl Rings {
@@ -113,7 +116,7 @@ impl Rings {
             descriptors: descriptors.array()?,
             available: available.array()?,
             used: used.array()?,
-            elements: used.array()?,
+            elements: used.after(ELEMENTS_OFFSET).array()?,
         })
     }
 }
@@ -126,6 +129,11 @@ struct Area {
 }
 
 impl Area {
+    /// The area without its first bytes.
+    fn after(self, bytes: u32) -> Self {
+        Self { span: self.span.split_at(bytes).1, ..self }
+    }
+
     /// As words. The region's place in its file can still spoil the alignment here.
     fn array<T: Word>(&self) -> Result<SharedArray<T>, RingError> {
         SharedArray::new(self.span).ok_or(RingError::Alignment { area: self.area, at: self.at })

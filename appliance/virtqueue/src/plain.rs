@@ -1,5 +1,6 @@
-//! The walk of the chains that drivers make: descriptors of the ring, or of one table of their
-//! own, and every buffer inside one region of memory.
+//! The walk of the chains that most requests are: a piece to read, one of data, and a piece to
+//! write, in descriptors of the ring or of one table of their own, each inside one region of
+//! memory.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
@@ -10,73 +11,59 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::batch::Direction;
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
-/// A chain's spans in the list: `first..writable` and `writable..end`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) first: usize,
-    pub(crate) writable: usize,
-    pub(crate) end: usize,
-}
-
-/// Walks from `descriptor` of the ring's table to the end of the chain, whose spans go into
-/// `spans` from `first` on.
+/// Walks from `first` of the ring's table to the end of the chain, whose pieces go into `pieces`.
 ///
-/// Its first and last pieces, where header and status byte are, are fetched ahead. A loop ends
-/// where the list does, so the list's length bounds the steps.
+/// The first and the last, where header and status byte are, are fetched ahead.
 #[inline]
 pub(crate) fn walk(
     lookup: &mut Lookup<'_>,
     ring: &Table,
-    mut descriptor: RawDescriptor,
-    (spans, first): (&mut [Span], usize),
-) -> Option<Extent> {
+    mut first: RawDescriptor,
+    [header, data, status]: &mut [Span; 3],
+) -> Option<Direction> {
     let mut table = *ring;
-    if descriptor.is(DescriptorFlags::INDIRECT) {
-        table = indirect(lookup, &descriptor)?;
-        descriptor = RawDescriptor::load(&table, 0)?;
+    if first.is(DescriptorFlags::INDIRECT) {
+        table = indirect(lookup, &first)?;
+        first = RawDescriptor::load(&table, 0)?;
     }
-    let (mut end, mut writable, mut bytes) = (first, usize::MAX, 0_u64);
-    let last = loop {
-        if descriptor.is(DescriptorFlags::INDIRECT) {
-            return None;
-        }
-        let span = whole(lookup, &descriptor)?;
-        *spans.get_mut(end)? = span;
-        if end == first {
-            span.prefetch();
-        }
-        bytes = bytes.wrapping_add(descriptor.len.into());
-        if descriptor.is(DescriptorFlags::WRITE) {
-            writable = writable.min(end);
-        } else if writable != usize::MAX {
-            return None;
-        }
-        end = end.wrapping_add(1);
-        if !descriptor.is(DescriptorFlags::NEXT) {
-            break span;
-        }
-        descriptor = RawDescriptor::load(&table, descriptor.next)?;
+    let second = RawDescriptor::load(&table, first.next())?;
+    let third = RawDescriptor::load(&table, second.next())?;
+    let direction = match second.flags() {
+        DescriptorFlags::NEXT => Direction::Read,
+        TO_WRITE => Direction::Written,
+        _ => return None,
     };
-    last.prefetch_to_write(1);
-    // There are not so many spans that their sum could wrap.
-    let short = bytes <= u32::MAX.into();
-    short.then_some(Extent { first, writable: writable.min(end), end })
+    if first.flags() != DescriptorFlags::NEXT || third.flags() != DescriptorFlags::WRITE {
+        return None;
+    }
+    whole(lookup, &first, header)?;
+    header.prefetch();
+    whole(lookup, &second, data)?;
+    whole(lookup, &third, status)?;
+    status.prefetch_to_write();
+    Some(direction)
 }
+
+/// The flags of data that the device writes.
+const TO_WRITE: u16 = DescriptorFlags::NEXT | DescriptorFlags::WRITE;
 
 /// The table that a descriptor refers to, if its words can be loaded as such.
 #[inline]
 fn indirect(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Option<Table> {
-    let proper = !reference.is(DescriptorFlags::NEXT) && reference.len.is_multiple_of(ENTRY_BYTES);
-    whole(lookup, reference).filter(|_| proper).and_then(Table::new)
+    let proper = !reference.is(DescriptorFlags::NEXT) && reference.len().is_multiple_of(ENTRY_BYTES);
+    let mut table = Span::EMPTY;
+    whole(lookup, reference, &mut table).filter(|()| proper)?;
+    Table::new(table)
 }
 
-/// A descriptor's buffer, if it is in one region and not empty.
+/// Sets `to` to a descriptor's buffer, if that is in one region and not empty.
 #[inline]
-fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
+fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, to: &mut Span) -> Option<()> {
     // SAFETY: whoever made the queue keeps its memory while spans are in use.
-    unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len) }
+    unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len(), to) }
 }

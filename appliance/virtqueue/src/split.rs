@@ -15,10 +15,10 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::{BATCH, Batch, Head, Record, steps_max};
-use crate::descriptor::{RawDescriptor, word};
+use crate::batch::{BATCH, Batch, Extent, Head, PLAIN_SPANS, Record, Shape, steps_max};
+use crate::descriptor::RawDescriptor;
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
-use crate::plain::{self, Extent};
+use crate::plain;
 use crate::walk::{Stop, Walk};
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
@@ -57,6 +57,14 @@ pub enum Notifications {
     Flags,
     /// By an index each (`VIRTIO_F_EVENT_IDX`).
     EventIndex,
+}
+
+/// The chains of a take that are not plain: where their spans go.
+struct Others<'a> {
+    spans: &'a mut [Span],
+    used: usize,
+    /// Descriptors walked so far.
+    steps: usize,
 }
 
 /// A split ring.
@@ -163,20 +171,24 @@ impl SplitQueue {
     }
 
     /// Stage 2: the heads.
-    #[inline]
+    #[inline(never)]
     fn load_heads(&mut self, batch: &mut Batch, count: usize) -> Result<(), Broken> {
         let (available, size) = (self.rings.available, self.size);
+        let begun = batch.begun.get_mut(..count).unwrap_or_default();
         let mut index = self.next_available;
-        for (at, (head, _)) in batch.begun.get_mut(..count).unwrap_or_default().iter_mut().enumerate() {
+        // At least the next line of heads, and all of them if there are more.
+        for ahead in
+            (HEADS_PER_LINE..).step_by(HEADS_PER_LINE.into()).take(count.div_ceil(HEADS_PER_LINE.into()))
+        {
+            available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(ahead))));
+        }
+        for (head, _) in begun {
             let entry = HEADS.wrapping_add(size.wrap(index));
-            if at.is_multiple_of(HEADS_PER_LINE.into()) {
-                available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(HEADS_PER_LINE))));
-            }
             *head = Head(u16::from_le(available.load(entry, Relaxed)));
             if head.0 >= size.get() {
                 return Err(self.fail(Broken::Head));
             }
-            self.rings.descriptors.prefetch(word(head.0));
+            self.rings.descriptors.prefetch(head.0.into());
             index = index.wrapping_add(1);
         }
         Ok(())
@@ -187,12 +199,12 @@ impl SplitQueue {
     fn fetch_used(&self, count: usize) {
         for ahead in (0..count).step_by(ELEMENTS_PER_LINE) {
             let index = self.next_used.wrapping_add(u16::try_from(ahead).unwrap_or(0));
-            self.rings.elements.prefetch_to_write(self.size.wrap(index).wrapping_mul(2).wrapping_add(1));
+            self.rings.elements.prefetch_to_write(self.size.wrap(index));
         }
     }
 
     /// Stage 3: the first descriptors; what they lead to is fetched ahead.
-    #[inline]
+    #[inline(never)]
     fn look_ahead(&self, batch: &mut Batch, count: usize) {
         let mut lookup = self.memory.lookup();
         for (head, descriptor) in batch.begun.get_mut(..count).unwrap_or_default() {
@@ -201,54 +213,47 @@ impl SplitQueue {
             *descriptor = first;
             if first.is(DescriptorFlags::INDIRECT) {
                 // SAFETY: the span is used at once, and its bytes not at all.
-                let table = unsafe { lookup.span(GuestAddress(first.address), first.len) };
+                let table = unsafe { lookup.span(GuestAddress(first.address), first.len()) };
                 table.inspect(Span::prefetch);
             } else {
-                self.rings.descriptors.prefetch(word(first.next));
+                self.rings.descriptors.prefetch(first.next().into());
             }
         }
     }
 
     /// Stage 4: the chains. What does not fit is taken again next time, from the start.
-    #[inline]
+    #[inline(never)]
     fn walk(&self, batch: &mut Batch, count: usize) {
         let Batch { begun, records, len, spans } = batch;
-        let longest = usize::from(steps_max(self.size));
+        let ring = self.rings.descriptors;
         let mut lookup = self.memory.lookup();
-        let (mut first, mut steps) = (0_usize, 0_usize);
+        let (plain, others) = spans.split_at_mut(PLAIN_SPANS.min(spans.len()));
+        let (plain, _) = plain.as_chunks_mut();
+        let mut others = Others { spans: others, used: 0, steps: 0 };
         let begun = begun.get(..count).unwrap_or_default();
-        for (&(head, descriptor), record) in begun.iter().zip(records) {
-            if steps >= STEPS_PER_TAKE {
-                break;
-            }
-            let room = first.wrapping_add(longest).min(spans.len());
-            let room = spans.get_mut(..room).unwrap_or_default();
-            if let Some(extent) = plain::walk(&mut lookup, &self.rings.descriptors, descriptor, (room, first))
-            {
-                (record.head, record.fault, record.extent) = (head, None, extent);
-            } else {
-                let Some(any) = self.walk_any((head, descriptor), (spans, first), &mut steps) else { break };
-                *record = any;
-            }
-            let end = record.extent.end;
-            steps = steps.wrapping_add(end.wrapping_sub(first)).wrapping_add(1);
-            first = end;
+        for ((&(head, descriptor), record), pieces) in begun.iter().zip(records).zip(plain) {
+            let shape = match plain::walk(&mut lookup, &ring, descriptor, pieces) {
+                Some(direction) => Shape::Plain(direction),
+                None => match self.walk_any(descriptor, &mut others) {
+                    Some(shape) => shape,
+                    None => break,
+                },
+            };
+            *record = Record { head, shape };
             *len = len.wrapping_add(1);
         }
     }
 
-    /// A chain that is unusual or at fault; none where there is no room for it in this batch.
+    /// A chain that is not plain, or at fault; none where there is no room for it in this batch.
     #[cold]
-    fn walk_any(
-        &self,
-        (head, descriptor): (Head, RawDescriptor),
-        (spans, first): (&mut [Span], usize),
-        steps: &mut usize,
-    ) -> Option<Record> {
-        let steps_max = steps_max(self.size);
+    fn walk_any(&self, descriptor: RawDescriptor, others: &mut Others<'_>) -> Option<Shape> {
+        if others.steps >= STEPS_PER_TAKE {
+            return None;
+        }
+        let (first, steps_max) = (others.used, steps_max(self.size));
         let mut walk = Walk {
             lookup: self.memory.lookup(),
-            spans,
+            spans: others.spans,
             first,
             end: first,
             writable: None,
@@ -257,12 +262,16 @@ impl SplitQueue {
             fault: None,
         };
         let outcome = walk.run(&self.rings.descriptors, descriptor);
-        *steps = steps.saturating_add(steps_max.saturating_sub(walk.steps).into());
+        let (steps, fault) = (steps_max.saturating_sub(walk.steps), walk.fault);
+        others.steps = others.steps.saturating_add(steps.into()).saturating_add(1);
         match outcome {
-            Ok(extent) => Some(Record { head, fault: walk.fault, extent }),
+            Ok(extent) => {
+                others.used = extent.end;
+                Some(Shape::Any { fault, extent })
+            }
             Err(Stop::Fault(fault)) => {
                 let extent = Extent { first, writable: first, end: first };
-                Some(Record { head, fault: Some(fault), extent })
+                Some(Shape::Any { fault: Some(fault), extent })
             }
             Err(Stop::Full) => None,
         }
@@ -272,9 +281,19 @@ impl SplitQueue {
     /// The guest sees it after the next [`Self::publish`].
     #[inline]
     pub fn complete(&mut self, head: Head, written: u32) {
-        let at = self.size.wrap(self.next_used).wrapping_mul(2).wrapping_add(1);
-        self.rings.elements.store_each(at, [u32::from(head.0).to_le(), written.to_le()], Relaxed);
-        self.next_used = self.next_used.wrapping_add(1);
+        self.complete_all(std::iter::once((head, written)));
+    }
+
+    /// The same for many.
+    #[inline]
+    pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
+        // By value: the stores below could be to anything, as far as the compiler knows.
+        let (elements, size, mut next) = (self.rings.elements, self.size, self.next_used);
+        for (head, written) in ended {
+            elements.store(size.wrap(next), [u32::from(head.0).to_le(), written.to_le()], Relaxed);
+            next = next.wrapping_add(1);
+        }
+        self.next_used = next;
     }
 
     /// Shows the guest all that was completed. Returns whether it wants an interrupt.

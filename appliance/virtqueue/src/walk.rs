@@ -10,8 +10,8 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::batch::Extent;
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use crate::plain::Extent;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
@@ -80,7 +80,7 @@ impl Walk<'_> {
             if !descriptor.is(DescriptorFlags::NEXT) {
                 return Ok(self.extent());
             }
-            descriptor = RawDescriptor::load(ring, descriptor.next).ok_or(Fault::Index)?;
+            descriptor = RawDescriptor::load(ring, descriptor.next()).ok_or(Fault::Index)?;
         }
         self.run_table(&descriptor)
     }
@@ -97,7 +97,7 @@ impl Walk<'_> {
             if !descriptor.is(DescriptorFlags::NEXT) {
                 return Ok(self.extent());
             }
-            descriptor = self.load(&table, descriptor.next)?;
+            descriptor = self.load(&table, descriptor.next())?;
         }
     }
 
@@ -107,7 +107,7 @@ impl Walk<'_> {
 
     /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
     fn table(reference: &RawDescriptor) -> Result<Indirect, Fault> {
-        let RawDescriptor { address, len, .. } = *reference;
+        let (address, len) = (reference.address, reference.len());
         let cut = len == 0 || !len.is_multiple_of(ENTRY_BYTES);
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table);
@@ -122,7 +122,7 @@ impl Walk<'_> {
         }
         let bytes = self.gather(table.at, index).ok_or(Fault::Table)?;
         let words: [u64; 2] = zerocopy::transmute!(bytes);
-        Ok(RawDescriptor::of(words.map(u64::from_le)))
+        Ok(RawDescriptor::of(words))
     }
 
     /// Copies an entry of a table that may lie across regions, at any alignment.
@@ -149,8 +149,8 @@ impl Walk<'_> {
         } else if self.writable.is_some() {
             return Err(Fault::Order.into());
         }
-        self.bytes = self.bytes.checked_add(descriptor.len).ok_or(Fault::Length)?;
-        let (mut at, mut left) = (Some(GuestAddress(descriptor.address)), descriptor.len);
+        self.bytes = self.bytes.checked_add(descriptor.len()).ok_or(Fault::Length)?;
+        let (mut at, mut left) = (Some(GuestAddress(descriptor.address)), descriptor.len());
         while left > 0 {
             // SAFETY: whoever made the queue keeps its memory while spans are in use.
             let span = at.and_then(|at| unsafe { self.lookup.span(at, left) });

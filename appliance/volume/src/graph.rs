@@ -1,7 +1,7 @@
 //! The channels of one core, and the volumes on top of them.
 
 use crate::{Stats, Volume};
-use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status};
+use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status, Tag};
 use std::sync::Arc;
 
 /// A channel of a core's graph.
@@ -28,6 +28,9 @@ struct Opened {
     /// Something was submitted since the last commit.
     pending: bool,
 }
+
+/// The most requests of a run.
+const RUN: usize = 64;
 
 /// The channels of one core, and the volumes on top of them, named by index.
 #[derive(Default)]
@@ -141,6 +144,14 @@ impl Lane<'_> {
         self.opened.channel.room()
     }
 
+    /// Begins a run of reads and writes, for one call of the channel.
+    #[inline]
+    #[must_use]
+    pub fn run<'data>(&mut self) -> Run<'_, 'data> {
+        let Self { volume, opened } = self;
+        Run { volume, opened, requests: heapless::Vec::new() }
+    }
+
     /// Submits a request whose blocks count from the start of the volume.
     ///
     /// # Errors
@@ -152,6 +163,41 @@ impl Lane<'_> {
         self.opened.pending = true;
         self.volume.stats.count(request);
         Ok(())
+    }
+}
+
+/// Requests of one volume that its channel gets all at once.
+pub struct Run<'a, 'data> {
+    volume: &'a Linear,
+    opened: &'a mut Opened,
+    requests: heapless::Vec<Request<'data>, RUN>,
+}
+
+impl<'data> Run<'_, 'data> {
+    /// Adds a read or write whose blocks count from the start of the volume; none where it is
+    /// neither, or outside of the volume, or one too many: [`Lane::submit`] tells which.
+    #[inline]
+    pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
+        let lba = self.volume.translate(request).ok().filter(|_| request.operation.moves_data())?;
+        self.requests.push(Request { lba, ..*request }).ok()
+    }
+
+    /// Submits them, and tells `refused` of each that was not taken, in order.
+    #[inline]
+    pub fn submit(self, mut refused: impl FnMut(Tag, Refusal)) {
+        let mut left = self.requests.as_slice();
+        while !left.is_empty() {
+            let (taken, refusal) = self.opened.channel.submit_all(left);
+            let (begun, rest) = left.split_at(taken.min(left.len()));
+            self.opened.pending |= taken > 0;
+            self.volume.stats.count_all(begun);
+            let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
+            else {
+                return rest.iter().for_each(|request| refused(request.tag, Refusal::Full));
+            };
+            refused(request.tag, refusal);
+            left = rest;
+        }
     }
 }
 

@@ -16,6 +16,6 @@ mod graph;
 mod stats;
 mod volume;
 
-pub use graph::{ChannelId, Graph, Lane, VolumeId};
+pub use graph::{ChannelId, Graph, Lane, Run, VolumeId};
 pub use stats::{Counters, Stats};
 pub use volume::{ExtentError, Volume};

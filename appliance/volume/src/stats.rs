@@ -52,6 +52,22 @@ impl Stats {
         add(blocks, u64::from(request.blocks));
     }
 
+    /// Counts reads and writes that were taken.
+    #[inline]
+    pub(crate) fn count_all(&self, requests: &[Request<'_>]) {
+        let (mut reads, mut read_blocks, mut blocks) = (0_u64, 0_u64, 0_u64);
+        for request in requests {
+            let (is_read, more) = (u64::from(request.operation.is_read()), u64::from(request.blocks));
+            reads += is_read;
+            read_blocks += is_read * more;
+            blocks += more;
+        }
+        add(&self.reads, reads);
+        add(&self.read_blocks, read_blocks);
+        add(&self.writes, requests.len() as u64 - reads);
+        add(&self.written_blocks, blocks - read_blocks);
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn read(&self) -> Counters {

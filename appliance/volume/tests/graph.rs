@@ -1,14 +1,17 @@
 //! A core's graph on devices that a test plays.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(unsafe_code, reason = "spans that nobody looks into")]
 
 use luge_block::doubles::Scripted;
 use luge_block::{
     Blocks, Completions, CoreId, Device, Durability, Geometry, Lba, NullDevice, Operation, Refusal, Request,
     Shape, Status, Tag,
 };
+use luge_memory::{Iova, Span};
 use luge_volume::{ChannelId, Counters, Graph, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 const CORE: CoreId = CoreId(0);
@@ -113,6 +116,34 @@ fn room_is_the_channel_s_and_what_it_refuses_is_not_counted() {
     assert_eq!((bench.graph.lane(id).unwrap().room(), bench.graph.in_flight()), (0, 4));
     assert_eq!(bench.submit(id, DISCARD, 0, 2), Err(Refusal::Full));
     assert_eq!(part.counters(), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
+}
+
+fn read(slot: u16, lba: u64, blocks: u32, data: &Span) -> Request<'_> {
+    let data = std::slice::from_ref(data);
+    Request { tag: Tag::new(1, slot), operation: Operation::Read, lba: Lba(lba), blocks, data }
+}
+
+#[test]
+fn a_run_goes_on_behind_a_request_that_fails_and_stops_where_there_is_no_room() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(100), Blocks(20)).unwrap();
+    let id = bench.add(&part);
+    // SAFETY: nothing looks at the bytes of these spans.
+    let [short, right] = [512, 1024].map(|len| unsafe { Span::new(NonNull::dangling(), Iova(0), len) });
+    let mut lane = bench.graph.lane(id).unwrap();
+    let mut run = lane.run();
+    for slot in 0..7 {
+        let data = if slot == 1 { &short } else { &right };
+        run.add(&read(slot, slot.into(), 2, data)).unwrap();
+    }
+    assert!(run.add(&read(9, 19, 2, &right)).is_none(), "past the end of the volume");
+    let mut refused = Vec::new();
+    run.submit(|tag, refusal| refused.push((tag.slot(), refusal)));
+    assert_eq!(refused, [(1, Refusal::Failed(Status::Invalid)), (5, Refusal::Full), (6, Refusal::Full)]);
+    assert_eq!(bench.reached(), [100, 102, 103, 104]);
+    assert_eq!(part.counters(), Counters { reads: 4, read_blocks: 8, ..Counters::default() });
+    bench.graph.commit();
+    assert_eq!(bench.device.commits(), 1);
 }
 
 #[test]

@@ -11,23 +11,28 @@ impl Geometry {
     /// The status it is to be refused with.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Result<(), Status> {
-        if request.operation.moves_data() { self.check_transfer(request) } else { self.check_other(request) }
+        match request.operation {
+            Operation::Read => self.check_transfer(request),
+            Operation::Write(_) if self.read_only => Err(Status::WriteProtected),
+            Operation::Write(_) => self.check_transfer(request),
+            _ => self.check_other(request),
+        }
     }
 
     /// A read or write has exactly the memory of its blocks, in not too many pieces.
     #[inline]
     fn check_transfer(&self, request: &Request<'_>) -> Result<(), Status> {
-        let Request { operation, lba, blocks, data, .. } = *request;
-        if self.read_only && !operation.is_read() {
-            return Err(Status::WriteProtected);
-        }
+        let Request { lba, blocks, data, .. } = *request;
         if !self.contains(lba, blocks) {
             return Err(Status::OutOfRange);
         }
-        // One that is empty alone is too short in any case.
-        let (bytes, solid) = (Span::total(data), data.len() == 1 || data.iter().all(|span| !span.is_empty()));
+        let bytes = u64::from(blocks) * u64::from(self.block_bytes);
+        let fits = match data {
+            // One that is empty is too short in any case, and every device takes one.
+            [one] => u64::from(one.len()) == bytes,
+            several => Span::total(several) == bytes && several.iter().all(|span| !span.is_empty()),
+        };
         let limited = (1..=self.transfer_blocks_max).contains(&blocks) && data.len() <= self.spans_max.into();
-        let fits = bytes == u64::from(blocks) * u64::from(self.block_bytes) && solid;
         if limited && fits { Ok(()) } else { Err(Status::Invalid) }
     }
 

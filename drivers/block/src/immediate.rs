@@ -76,9 +76,11 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         (DEPTH - self.ended.len() - self.fetching.len()).min(self.blocks_left as usize)
     }
 
+    #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room() == 0 {
+        let waiting = self.ended.len() + self.fetching.len();
+        if waiting >= DEPTH || self.blocks_left == 0 {
             return Err(Refusal::Full);
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);

@@ -175,7 +175,9 @@ impl Row {
     #[inline]
     fn holds(&self, at: GuestAddress, len: u32) -> bool {
         let offset = at.0.wrapping_sub(self.guest.0);
-        offset.checked_add(len.into()).is_some_and(|end| offset < end && end <= self.len)
+        // A sum that wraps is less than what was added to.
+        let end = offset.wrapping_add(len.into());
+        offset < end && end <= self.len
     }
 
     /// The `len` bytes at `offset`.
@@ -292,7 +294,7 @@ impl GuestMemory {
     #[inline]
     #[must_use]
     pub fn lookup(&self) -> Lookup<'_> {
-        Lookup { rows: &self.rows, near: self.rows.first().copied().unwrap_or(Row::NONE) }
+        Lookup { rows: &self.rows, near: self.rows.first().unwrap_or(&Row::NONE) }
     }
 
     /// The longest piece, up to `len` bytes, of guest memory at `at` that is in one region;
@@ -322,7 +324,7 @@ impl GuestMemory {
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     rows: &'a [Row],
-    near: Row,
+    near: &'a Row,
 }
 
 impl Lookup<'_> {
@@ -340,26 +342,33 @@ impl Lookup<'_> {
         Some(unsafe { self.near.span(offset, len) })
     }
 
-    /// All `len` bytes at `at`, if they are in one region.
+    /// Sets `to` to all `len` bytes at `at`; none if they are not in one region.
     ///
     /// # Safety
     /// As [`GuestMemory::span`].
     #[inline]
-    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
+    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32, to: &mut Span) -> Option<()> {
         if !self.near.holds(at, len) {
-            self.near = find(self.rows, at).filter(|row| row.holds(at, len))?;
+            self.near = holding(self.rows, at, len)?;
         }
         let offset = usize::try_from(at.0.wrapping_sub(self.near.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
-        Some(unsafe { self.near.piece(offset, len) })
+        *to = unsafe { self.near.piece(offset, len) };
+        Some(())
     }
+}
+
+/// The row that has all `len` bytes at `at`.
+#[inline(never)]
+fn holding(rows: &[Row], at: GuestAddress, len: u32) -> Option<&Row> {
+    rows.iter().find(|row| row.holds(at, len))
 }
 
 /// The row that has an address: by halves.
 #[cold]
-fn find(rows: &[Row], at: GuestAddress) -> Option<Row> {
+fn find(rows: &[Row], at: GuestAddress) -> Option<&Row> {
     let index = rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
-    rows.get(index).filter(|row| row.offset_of(at).is_some()).copied()
+    rows.get(index).filter(|row| row.offset_of(at).is_some())
 }
 
 #[cfg(test)]

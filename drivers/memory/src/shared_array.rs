@@ -12,19 +12,46 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A word that is loaded and stored whole. Implemented for `u8`, `u16`, `u32` and `u64`.
+/// A word that is loaded and stored whole: `u8`, `u16`, `u32`, `u64`. Or an array of those, which
+/// is loaded and stored word by word.
 pub trait Word: Copy + sealed::Sealed {
-    /// Loads the word.
+    /// Loads it.
     ///
     /// # Safety
     /// `from` is aligned, inside a live mapping.
     unsafe fn load(from: NonNull<Self>, order: Ordering) -> Self;
 
-    /// Stores the word.
+    /// Stores it.
     ///
     /// # Safety
     /// `to` is aligned, inside a live, writable mapping.
     unsafe fn store(to: NonNull<Self>, value: Self, order: Ordering);
+}
+
+impl<W: Word, const N: usize> sealed::Sealed for [W; N] {}
+
+impl<W: Word, const N: usize> Word for [W; N] {
+    #[inline]
+    unsafe fn load(from: NonNull<Self>, order: Ordering) -> Self {
+        let first: NonNull<W> = from.cast();
+        std::array::from_fn(|at| {
+            // SAFETY: inside the array, which the caller says is there.
+            let word = unsafe { first.add(at) };
+            // SAFETY: as there, and aligned as the array is.
+            unsafe { W::load(word, order) }
+        })
+    }
+
+    #[inline]
+    unsafe fn store(to: NonNull<Self>, value: Self, order: Ordering) {
+        let first: NonNull<W> = to.cast();
+        for (at, word) in value.into_iter().enumerate() {
+            // SAFETY: as in `load`.
+            let to = unsafe { first.add(at) };
+            // SAFETY: as in `load`.
+            unsafe { W::store(to, word, order) };
+        }
+    }
 }
 
 macro_rules! word {
@@ -97,20 +124,17 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::load(word, order) }
     }
 
-    /// Loads `N` words from word `index` on, one by one, with one check for all; none where one
-    /// of them is past the end.
+    /// Loads word `index`; none if that is past the end.
     #[inline]
     #[must_use]
-    pub fn load_each<const N: usize>(&self, index: u32, order: Ordering) -> Option<[T; N]> {
-        if index as usize + N > self.len as usize {
+    pub fn get(&self, index: u32, order: Ordering) -> Option<T> {
+        if index >= self.len {
             return None;
         }
-        Some(std::array::from_fn(|at| {
-            // SAFETY: inside the array, by the check.
-            let word = unsafe { self.first.add(index as usize + at) };
-            // SAFETY: as in `load`.
-            unsafe { T::load(word, order) }
-        }))
+        // SAFETY: inside the array, by the check.
+        let word = unsafe { self.first.add(index as usize) };
+        // SAFETY: as in `load`.
+        Some(unsafe { T::load(word, order) })
     }
 
     /// Stores word `index`.

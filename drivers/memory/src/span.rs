@@ -160,7 +160,7 @@ impl Span {
 
     /// The same, to be written.
     #[inline]
-    pub fn prefetch_to_write(&self, most: u32) {
+    pub fn prefetch_all_to_write(&self, most: u32) {
         self.lines(most).for_each(prefetch_to_write);
     }
 
@@ -168,6 +168,12 @@ impl Span {
     #[inline]
     pub fn prefetch(&self) {
         prefetch_to_read(self.host.as_ptr());
+    }
+
+    /// The same, to be written.
+    #[inline]
+    pub fn prefetch_to_write(&self) {
+        prefetch_to_write(self.host.as_ptr());
     }
 
     /// An address in each cache line of the first `most` bytes.

@@ -125,17 +125,20 @@ impl BlkDisk {
     }
 
     /// Where a read or write of `bytes` bytes goes.
-    #[inline]
     pub(super) fn place(&self, sector: Sector, bytes: u32) -> Result<(Lba, u32), Status> {
+        let (lba, blocks) = self.in_blocks(sector, bytes).ok_or(Status::Invalid)?;
+        if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
+    }
+
+    /// A sector and a length in bytes as whole blocks, if they are such, on the disk or not.
+    #[inline]
+    pub(super) fn in_blocks(&self, sector: Sector, bytes: u32) -> Option<(Lba, u32)> {
         // Block sizes are powers of two of at least a sector: shifts instead of divisions.
         let shift = self.geometry.block_bytes.trailing_zeros();
         let shift_sector = shift.wrapping_sub(SECTOR_BYTES.trailing_zeros());
-        let lba = Lba(sector.0.wrapping_shr(shift_sector));
-        let blocks = bytes.wrapping_shr(shift);
-        if lba.0.wrapping_shl(shift_sector) != sector.0 || blocks.wrapping_shl(shift) != bytes {
-            return Err(Status::Invalid);
-        }
-        if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
+        let in_block = self.geometry.block_bytes.wrapping_sub(1);
+        let odd = (sector.0 & u64::from(in_block / SECTOR_BYTES)) | u64::from(bytes & in_block);
+        (odd == 0).then(|| (Lba(sector.0.wrapping_shr(shift_sector)), bytes.wrapping_shr(shift)))
     }
 
     /// Whether an operation is among those this disk does.

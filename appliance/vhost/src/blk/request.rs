@@ -1,14 +1,14 @@
 //! From a chain to what is to be done for it: everything is checked here, before anything
 //! of the request reaches the device.
 
-use super::command::{Command, Pieces, Sector, bytes_of};
+use super::command::{Command, Pieces, Sector};
 use super::cut::Cut;
 use super::disk::{BlkDisk, RANGES_MAX, Range};
 use luge_block::{Durability, Lba, Operation, Status};
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
-use luge_virtqueue::Chain;
+use luge_virtqueue::{Chain, Direction, PlainChain};
 use std::ops;
 use zerocopy::FromBytes;
 
@@ -65,30 +65,25 @@ impl Rules {
         Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
     }
 
-    /// Reads a transfer as drivers make them: header and status byte have a descriptor each, and
-    /// the device takes it all at once. None for anything else, right or wrong.
+    /// Reads a transfer as most are: header, data and status byte have a descriptor each, and the
+    /// device takes it all at once. None for anything else, right or wrong.
     #[inline]
-    pub(super) fn read_plain<'a>(&self, chain: &'a Chain<'_>) -> Option<Transfer<'a>> {
-        let ([header, out @ ..], [into @ .., status]) = (&*chain.readable, &*chain.writable) else {
-            return None;
-        };
-        if header.len() != HEADER_BYTES || status.len() != 1 || chain.fault.is_some() {
+    pub(super) fn read_plain<'a>(&self, chain: &PlainChain<'a>) -> Option<Transfer<'a>> {
+        let PlainChain { header, data, direction, status, .. } = *chain;
+        if header.len() != HEADER_BYTES || status.len() != 1 {
             return None;
         }
         let header = RequestHeader::read_from_bytes(&header.first::<{ HEADER_BYTES as usize }>()?).ok()?;
-        let (operation, data) = if header.kind == RequestType::IN && out.is_empty() {
-            (Operation::Read, into)
-        } else if header.kind == RequestType::OUT && into.is_empty() {
-            (Operation::Write(self.durability), out)
-        } else {
-            return None;
+        let bytes = data.len();
+        let (kind, operation, written) = match direction {
+            Direction::Written => (RequestType::IN, Operation::Read, bytes.wrapping_add(1)),
+            Direction::Read => (RequestType::OUT, Operation::Write(self.durability), 1),
         };
-        let bytes = bytes_of(data);
-        self.disk.allows(operation).ok()?;
-        let (lba, blocks) = self.disk.place(Sector(header.sector.get()), bytes).ok()?;
+        let (lba, blocks) = self.disk.in_blocks(Sector(header.sector.get()), bytes)?;
+        let data = std::slice::from_ref(data);
         let whole = blocks > 0 && Cut::none(data, blocks, self.disk.geometry());
-        let written = if operation.is_read() { bytes.wrapping_add(1) } else { 1 };
-        let status = status.first_byte().filter(|_| whole)?;
+        let allowed = header.kind == kind && self.disk.allows(operation).is_ok();
+        let status = status.first_byte().filter(|_| whole && allowed)?;
         Some(Transfer { status, written, operation, lba, blocks, data })
     }
 

@@ -21,7 +21,7 @@
 use super::cut::Cut;
 use super::disk::BlkDisk;
 use super::request::{Ranges, Request, Rules, Todo, Transfer};
-use super::slots::{Ended, Slots};
+use super::slots::Slots;
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
@@ -160,45 +160,58 @@ impl BlkSession {
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
     #[inline]
     fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
-        while *room > 0
-            && let Some(chain) = self.batch.chain(self.next)
-        {
-            let head = chain.head;
-            if self.slots.is_busy(head) {
-                return self.break_off();
-            }
-            self.next = self.next.wrapping_add(1);
-            let Some(transfer) = self.rules.read_plain(&chain) else {
-                if self.serve_any(lane, room) {
-                    continue;
-                }
+        while self.serve_run(lane, room) && *room > 0 && self.next < self.batch.len() {
+            // What is not a transfer as drivers make them comes one by one.
+            if !self.serve_any(lane, room) {
                 return;
-            };
-            let Transfer { status, written, operation, lba, blocks, data } = transfer;
-            let tag = Tag::new(self.session.0, head.0);
-            match lane.submit(&luge_block::Request { tag, operation, lba, blocks, data }) {
-                Ok(()) => {
-                    self.slots.begin(head, status, written);
-                    *room = room.wrapping_sub(1);
-                }
-                Err(Refusal::Failed(failure)) => {
-                    self.slots.begin(head, status, written);
-                    self.end_part(head, failure);
-                }
-                Err(Refusal::Full) => {
-                    // The same again, with room.
-                    self.next = self.next.wrapping_sub(1);
-                    return;
-                }
             }
         }
     }
 
-    /// The same for the chain just before `next`, whatever it asks for; whether to go on.
+    /// (2) to (4): transfers as drivers make them, all that follow each other, submitted at once.
+    /// Whether to go on.
+    #[inline(never)]
+    fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
+        let Self { session, rules, queue, batch, slots, .. } = self;
+        let (mut run, mut count) = (lane.run(), 0_usize);
+        for chain in batch.plain(self.next, *room) {
+            let (slot, transfer) = (slots.free(chain.head), rules.read_plain(&chain));
+            let (Some(slot), Some(transfer)) = (slot, transfer) else { break };
+            let Transfer { status, written, operation, lba, blocks, data } = transfer;
+            let tag = Tag::new(session.0, chain.head.0);
+            if run.add(&luge_block::Request { tag, operation, lba, blocks, data }).is_none() {
+                break;
+            }
+            slot.begin(status, written);
+            count = count.wrapping_add(1);
+        }
+        if count == 0 {
+            return true;
+        }
+        let mut untaken = 0_usize;
+        run.submit(|tag, refusal| match refusal {
+            Refusal::Failed(status) => end_part(slots, queue, Head(tag.slot()), status),
+            Refusal::Full => {
+                slots.forget(Head(tag.slot()));
+                untaken = untaken.wrapping_add(1);
+            }
+        });
+        let taken = count.wrapping_sub(untaken);
+        self.next = self.next.wrapping_add(taken);
+        *room = room.wrapping_sub(taken);
+        untaken == 0
+    }
+
+    /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
     #[cold]
     fn serve_any(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
-        let Some(chain) = self.batch.chain(self.next.wrapping_sub(1)) else { return false };
+        let Some(chain) = self.batch.chain(self.next) else { return false };
         let head = chain.head;
+        let Some(slot) = self.slots.free(head) else {
+            self.break_off();
+            return false;
+        };
+        self.next = self.next.wrapping_add(1);
         if chain.fault.is_some() {
             self.counters.count_fault();
         }
@@ -206,7 +219,7 @@ impl BlkSession {
             self.queue.complete(head, 0);
             return true;
         };
-        self.slots.begin(head, status, written);
+        slot.begin(status, written);
         match todo {
             Ok(Todo::Nothing) => self.end_part(head, Status::Success),
             Ok(todo) => return self.advance(lane, InHand { head, todo }, room),
@@ -274,9 +287,7 @@ impl BlkSession {
     /// A part has ended, and maybe its request: (4).
     #[inline]
     fn end_part(&mut self, head: Head, status: Status) {
-        if let Some(Ended { head, written }) = self.slots.end_part(head, status) {
-            self.queue.complete(head, written);
-        }
+        end_part(&mut self.slots, &mut self.queue, head, status);
     }
 
     /// (5): the driver does not keep to the rules of the ring.
@@ -289,6 +300,11 @@ impl BlkSession {
             error.signal();
         }
     }
+}
+
+#[inline]
+fn end_part(slots: &mut Slots, queue: &mut SplitQueue, head: Head, status: Status) {
+    queue.complete_all(slots.end_part(head, status).into_iter());
 }
 
 impl Session for BlkSession {
@@ -318,9 +334,9 @@ impl Session for BlkSession {
 
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
-        for completion in done {
-            self.end_part(Head(completion.tag.slot()), completion.status);
-        }
+        let Self { queue, slots, .. } = self;
+        let ended = done.iter().filter_map(|end| slots.end_part(Head(end.tag.slot()), end.status));
+        queue.complete_all(ended);
     }
 
     #[inline]

@@ -21,11 +21,19 @@ const _: () = assert!(size_of::<Slot>() == 16);
 
 const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
 
-/// A request that has ended: its chain, and how many bytes were written to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Ended {
-    pub(super) head: Head,
-    pub(super) written: u32,
+/// A slot for the request that is to begin.
+pub(super) struct FreeSlot<'a> {
+    slot: &'a mut Slot,
+    busy: &'a mut usize,
+}
+
+impl FreeSlot<'_> {
+    /// The request begins, with its first part.
+    #[inline]
+    pub(super) fn begin(self, status: SharedByte, written: u32) {
+        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
+        *self.busy = self.busy.wrapping_add(1);
+    }
 }
 
 /// The slots of a queue. Does not grow.
@@ -44,18 +52,19 @@ impl Slots {
         self.busy
     }
 
-    /// Whether a chain of that name is in flight.
+    /// The slot of a chain that is not in flight; none for one that is.
     #[inline]
-    pub(super) fn is_busy(&self, head: Head) -> bool {
-        self.slots.get(usize::from(head.0)).is_none_or(|slot| slot.status.is_some())
+    pub(super) fn free(&mut self, head: Head) -> Option<FreeSlot<'_>> {
+        let Self { slots, busy } = self;
+        let slot = slots.get_mut(usize::from(head.0)).filter(|slot| slot.status.is_none())?;
+        Some(FreeSlot { slot, busy })
     }
 
-    /// A request begins, with its first part.
-    #[inline]
-    pub(super) fn begin(&mut self, head: Head, status: SharedByte, written: u32) {
+    /// A request that was begun was not taken: as if it had not begun.
+    pub(super) fn forget(&mut self, head: Head) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
-            *slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
-            self.busy = self.busy.wrapping_add(1);
+            *slot = FREE;
+            self.busy = self.busy.wrapping_sub(1);
         }
     }
 
@@ -71,9 +80,10 @@ impl Slots {
         }
     }
 
-    /// A part has ended; the request too, if it was the last.
+    /// A part has ended. If it was the last, the request has, too: its chain, and how many bytes
+    /// were written to it.
     #[inline]
-    pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<Ended> {
+    pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<(Head, u32)> {
         let slot = self.slots.get_mut(usize::from(head.0))?;
         let place = slot.status?;
         if status != Status::Success && slot.result == RequestStatus::OK {
@@ -89,7 +99,7 @@ impl Slots {
         let written = if slot.result == RequestStatus::OK { slot.written } else { 1 };
         slot.status = None;
         self.busy = self.busy.wrapping_sub(1);
-        Some(Ended { head, written })
+        Some((head, written))
     }
 }
 

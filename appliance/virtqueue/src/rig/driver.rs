@@ -147,8 +147,7 @@ impl Driver {
         let rest = u64::from(wire.len.get())
             | u64::from(wire.flags.0.get()) << 32
             | u64::from(wire.next.get()) << 48;
-        self.rings.descriptors.store(u32::from(index) * 2, wire.address.get(), Relaxed);
-        self.rings.descriptors.store(u32::from(index) * 2 + 1, rest, Relaxed);
+        self.rings.descriptors.store(index.into(), [wire.address.get(), rest], Relaxed);
     }
 
     /// Makes available whatever starts at `head`.
@@ -169,9 +168,8 @@ impl Driver {
         if self.rings.used.load(1, Acquire) == self.used {
             return None;
         }
-        let at = self.layout.size.wrap(self.used) * 2 + 1;
-        let head = u16::try_from(self.rings.elements.load(at, Relaxed)).expect("a head fits 16 bits");
-        let written = self.rings.elements.load(at + 1, Relaxed);
+        let [head, written] = self.rings.elements.load(self.layout.size.wrap(self.used), Relaxed);
+        let head = u16::try_from(head).expect("a head fits 16 bits");
         self.used = self.used.wrapping_add(1);
         if let Some(indices) = self.lent.remove(&head) {
             self.free.extend(indices.iter().rev());

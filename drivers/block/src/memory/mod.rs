@@ -79,7 +79,7 @@ impl Execute for Disk {
         let Some(disk) = self.blocks(request.lba, request.blocks) else { return false };
         let (from, to) = if request.operation.is_read() { (&disk, data) } else { (data, &disk) };
         from.prefetch_all(FETCHED_BYTES);
-        to.prefetch_to_write(FETCHED_BYTES);
+        to.prefetch_all_to_write(FETCHED_BYTES);
         true
     }
 
