@@ -1,0 +1,118 @@
+//! Counts the instructions of traces by callgrind: a count does not wobble with the machine's mood.
+//!
+//! Path: none; benchmarks of other crates.
+//!
+//! A benchmark is a program that names its [`Trace`]s and gives them to [`main`]. The program runs
+//! itself under callgrind once for each trace; there only what a trace does inside of [`counted`]
+//! is counted. The counts of the tree are kept in a file beside the benchmark. A run shows what has
+//! changed since; `-- --keep` keeps the new ones.
+//!
+//! Not here: time (`criterion`), what the traces do.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// Our own argument: under callgrind, run this trace.
+const TRACE: &str = "--trace";
+
+/// The argument that keeps the new counts.
+const KEEP: &str = "--keep";
+
+/// Something fixed that is counted.
+pub struct Trace {
+    /// What the file of counts calls it: without a colon.
+    pub name: &'static str,
+    /// Does it once, and returns how many requests that was: the count is for one of them.
+    pub run: fn() -> u32,
+}
+
+/// What is counted, and nothing else is. Not to be nested.
+#[inline(never)]
+pub fn counted<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// The benchmark's `main`: counts the traces, and prints them beside the counts in the file `kept`.
+///
+/// # Errors
+/// Of files, and of a trace that failed under callgrind.
+pub fn main(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()> {
+    if let Some(trace) = asked_for(traces) {
+        println!("{}", (trace.run)());
+        return Ok(());
+    }
+    let before = fs::read_to_string(kept).unwrap_or_default();
+    let mut now = String::new();
+    println!("{title:<54}{:>8}{:>8}", "before", "now");
+    for (index, Trace { name, .. }) in traces.iter().enumerate() {
+        let Some(count) = count(index)? else {
+            println!("valgrind is missing: apt-get install valgrind");
+            return Ok(());
+        };
+        println!("{name:<54}{:>8}{count:>8}", count_of(&before, name).unwrap_or("-"));
+        // Writing to a string does not fail.
+        let _ = writeln!(now, "{name}: {count}");
+    }
+    if before.is_empty() || env::args().any(|argument| argument == KEEP) {
+        fs::write(kept, now)?;
+    }
+    Ok(())
+}
+
+/// The trace that our own argument names.
+fn asked_for(traces: &[Trace]) -> Option<&Trace> {
+    let mut arguments = env::args().skip_while(|argument| argument != TRACE).skip(1);
+    traces.get(arguments.next()?.parse::<usize>().ok()?)
+}
+
+/// The instructions of one request of a trace, to a tenth; none where there is no callgrind.
+fn count(index: usize) -> io::Result<Option<String>> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("callgrind.out");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
+    valgrind.arg("--toggle-collect=luge_callgrind::counted*");
+    valgrind.arg(format!("--callgrind-out-file={}", out.display()));
+    valgrind.arg(env::current_exe()?).args([TRACE, &index.to_string()]);
+    let output = match valgrind.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        output => output?,
+    };
+    let failed = || io::Error::other(format!("{valgrind:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    let requests: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().map_err(|_| failed())?;
+    let total = total_of(&fs::read_to_string(out)?).ok_or_else(failed)?;
+    Ok(Some(format!("{:.1}", total / requests)))
+}
+
+/// The instructions that a report of callgrind sums up.
+fn total_of(report: &str) -> Option<f64> {
+    report.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
+}
+
+/// The count that a file of counts has for a trace.
+fn count_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.split_once(": ").filter(|(kept, _)| *kept == name))
+        .map(|(_, count)| count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_count_is_found_by_the_whole_name_of_its_trace() {
+        let text = "submit two: 12.5\nsubmit: 7.0\n";
+        assert_eq!((count_of(text, "submit"), count_of(text, "poll")), (Some("7.0"), None));
+    }
+
+    #[test]
+    fn the_total_of_a_report_is_its_own_line() {
+        assert_eq!(total_of("summary: 1\nfn=(1)\n3 4\n\ntotals: 1280\n"), Some(1280.0));
+        assert_eq!(total_of("summary: 1\n"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! How many instructions the driver itself takes for a request, on the way to the SSD and back.
+//!
+//! `cargo bench -p luge-nvme --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
+
+use luge_block::{Channel, Completions, Lba, Operation, Request, Tag};
+use luge_callgrind::{Trace, counted};
+use luge_memory::Span;
+use luge_nvme::Options;
+use luge_nvme::scripted::{Rig, Script};
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+/// Requests in flight.
+const DEPTH: u16 = 128;
+/// Requests of one call of the channel.
+const BATCH: usize = 32;
+const ROUNDS: u32 = 200;
+
+const TRACES: [Trace; 3] = [
+    Trace { name: "submit and commit, 512 bytes in one piece", run: submit_one },
+    Trace { name: "submit and commit, 4 pages in 4 pieces", run: submit_four },
+    Trace { name: "poll", run: poll },
+];
+
+/// Which half of a round is counted.
+#[derive(Clone, Copy, PartialEq)]
+enum Half {
+    Submit,
+    Poll,
+}
+
+fn submit_one() -> u32 {
+    run(&|rig| vec![rig.buffer(0, 512)], 1, Half::Submit)
+}
+
+fn submit_four() -> u32 {
+    run(&|rig| (0..4).map(|page| rig.buffer(page * 8192, 4096)).collect(), 32, Half::Submit)
+}
+
+fn poll() -> u32 {
+    run(&|rig| vec![rig.buffer(0, 512)], 1, Half::Poll)
+}
+
+/// Reads of `blocks` blocks each, into the same memory; returns how many.
+fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
+    let options = Options { queue_entries: 256, command_timeout: Duration::from_secs(600), ..Rig::options() };
+    let rig = Rig::with(Script::default(), options).expect("the scripted SSD comes up");
+    let (mut channel, mut partner) = (rig.channel(), rig.ssd.null_partner(1).expect("queue pair 1"));
+    let data = data(&rig);
+    let request = |slot| {
+        let lba = Lba(u64::from(slot) * 32);
+        Request { tag: Tag::new(0, slot), operation: Operation::Read, lba, blocks, data: &data }
+    };
+    let requests: Vec<Request> = (0..DEPTH).map(request).collect();
+    let mut done = Completions::default();
+    for _ in 0..ROUNDS {
+        let taken = only(half == Half::Submit, || submit(&mut *channel, &requests));
+        let served = partner.serve();
+        only(half == Half::Poll, || channel.poll(&mut done));
+        assert_eq!((taken, served, done.as_slice().len()), (DEPTH.into(), DEPTH.into(), DEPTH.into()));
+        done.clear();
+    }
+    ROUNDS * u32::from(DEPTH)
+}
+
+/// Does it, and counts it if it is what is to be counted.
+fn only<T>(it_is: bool, work: impl FnOnce() -> T) -> T {
+    if it_is { counted(work) } else { work() }
+}
+
+fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) -> usize {
+    let taken = requests.chunks(BATCH).map(|batch| black_box(channel.submit_all(batch)).0).sum();
+    channel.commit();
+    taken
+}
+
+fn main() -> std::io::Result<()> {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    luge_callgrind::main("instructions per request, depth 128", &kept, &TRACES)
+}
