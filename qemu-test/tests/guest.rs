@@ -45,6 +45,7 @@ fn a_linux_guest_keeps_its_files_through_its_restart_and_through_ours() -> Resul
 
     assert_eq!(said("DISK bytes=")?, (DISK_MIB << 20).to_string());
     assert_eq!(said("DISK queues=")?, "2");
+    assert_eq!(said("DISK packed=")?, "0", "Luge has no packed rings, and the guest was told that it has");
     assert_eq!(said("DISK readonly=")?, "0");
     assert_ne!(said("DISK discard_max=")?, "0");
     assert_ne!(said("DISK zeroes_max=")?, "0");

@@ -19,6 +19,7 @@ fsck() {
 describe() {
     echo "DISK bytes=$(blockdev --getsize64 "$disk")"
     echo "DISK queues=$(ls "/sys/block/${disk#/dev/}/mq" | wc -l)"
+    echo "DISK packed=$(cut -c35 "/sys/block/${disk#/dev/}/device/features")"
     echo "DISK readonly=$(blockdev --getro "$disk")"
     echo "DISK discard_max=$(cat "$queue/discard_max_bytes")"
     echo "DISK zeroes_max=$(cat "$queue/write_zeroes_max_bytes")"

@@ -91,6 +91,20 @@ fn memory_of_deleted_devices_can_be_used_again() {
     luge.call("bdev_malloc_create", json!({"name": "m", "num_blocks": 64 << 11, "block_size": 512}));
 }
 
+/// The kernel shows how it was asked for each mapping.
+#[test]
+fn memory_is_asked_for_from_the_node_that_was_named() {
+    let luge = Daemon::start();
+    let maps = || std::fs::read_to_string(format!("/proc/{}/numa_maps", luge.child.id())).unwrap();
+    luge.call("bdev_malloc_create", json!({"name": "a", "num_blocks": 2048, "block_size": 512}));
+    assert_eq!(maps().matches("prefer").count(), 0);
+    luge.call(
+        "bdev_malloc_create",
+        json!({"name": "b", "num_blocks": 2048, "block_size": 512, "numa_id": 0}),
+    );
+    assert_eq!(maps().matches("prefer:0").count(), 1);
+}
+
 #[test]
 fn counts_are_shown_for_all_for_some_and_by_core() {
     let luge = Daemon::start();

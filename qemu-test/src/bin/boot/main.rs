@@ -116,3 +116,31 @@ fn judge(witness: &GuestWitness, ssd: Option<&Ssd>) -> Result<bool, TestError> {
     eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", witness.device_bytes >> 20, verdict(outside));
     Ok(inside && outside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn the_verdict_is_a_match_only_if_both_witnesses_saw_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ssd");
+        File::create(&file).and_then(|file| file.set_len(128 << 20)).unwrap();
+        let ssd = Ssd { file, ..Ssd::create(folder.path().join("other"), 1).unwrap() };
+        let [written, other] = ["ab", "cd"].map(|byte| byte.repeat(32));
+        let blind = GuestWitness {
+            written: written.clone(),
+            read: written,
+            device: String::new(),
+            device_bytes: 4096,
+        };
+        let both = GuestWitness { device: blind.hash_outside(&ssd.file).unwrap(), ..blind };
+        let verdict = |witness: &GuestWitness| judge(witness, Some(&ssd)).unwrap();
+        assert!(verdict(&both));
+        assert!(!verdict(&GuestWitness { read: other.clone(), ..both.clone() }));
+        assert!(!verdict(&GuestWitness { device: other, ..both.clone() }));
+        std::fs::remove_file(&ssd.file).unwrap();
+        assert!(judge(&both, Some(&ssd)).is_err());
+    }
+}
