@@ -148,22 +148,6 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::store(word, value, order) };
     }
 
-    /// Stores `values` from word `index` on, one by one, with one check for all.
-    ///
-    /// # Panics
-    /// If one of them is past the end.
-    #[inline]
-    pub fn store_each<const N: usize>(&self, index: u32, values: [T; N], order: Ordering) {
-        let last = index as usize + N;
-        assert!(last <= self.len as usize, "{N} words from {index} of a shared array of {}", self.len);
-        for (at, value) in (index as usize..).zip(values) {
-            // SAFETY: `at` is below `last`, which is inside the array.
-            let word = unsafe { self.first.add(at) };
-            // SAFETY: as in `load`.
-            unsafe { T::store(word, value, order) };
-        }
-    }
-
     /// Asks the CPU to bring the cache line of word `index` near; nothing if past the end.
     #[inline]
     pub fn prefetch(&self, index: u32) {
@@ -184,8 +168,17 @@ impl<T: Word> SharedArray<T> {
 
     #[inline]
     fn word(&self, index: u32) -> NonNull<T> {
-        assert!(index < self.len, "word {index} of a shared array of {}", self.len);
-        // SAFETY: inside the array, by the assertion.
+        if index >= self.len {
+            outside(index, self.len);
+        }
+        // SAFETY: inside the array, by the check.
         unsafe { self.first.add(index as usize) }
     }
+}
+
+/// Takes its arguments by value: a message made where the check is would keep them in memory.
+#[cold]
+#[inline(never)]
+fn outside(index: u32, len: u32) -> ! {
+    panic!("word {index} of a shared array of {len}");
 }

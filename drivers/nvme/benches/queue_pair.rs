@@ -1,9 +1,11 @@
-//! What the driver itself costs per request: submit, commit and poll against a partner that
-//! moves no data. Prints nanoseconds, and the ratio to an empty loop over the same memory.
+//! What the driver itself costs for each request: submission and completion against a partner that
+//! moves no data, and how many times that is what an empty loop over the same memory takes.
 //!
-//! `cargo bench -p luge-nvme`: first with the partner on the same thread (its time not counted),
-//! then with the partner on another CPU, where cache lines travel.
+//! `cargo bench -p luge-nvme --bench queue_pair`: first with the partner on the same thread, its
+//! time not counted, then with the partner on another CPU, where cache lines travel.
 
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use luge_block::{Channel, Completions, Lba, Operation, Request, Tag};
 use luge_memory::Span;
 use luge_nvme::Options;
@@ -12,119 +14,181 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const ROUNDS: u32 = 200_000;
+/// Requests of one call of the channel, as of a session's turn.
+const BATCH: usize = 32;
 
 fn main() {
-    for depth in [1, 8, 32, 128] {
-        let rig = rig();
-        let (mut channel, mut partner) = (rig.channel(), rig.ssd.null_partner(1).expect("queue pair 1"));
-        let one = one_request(&rig);
-        let ns = alone(&mut *channel, &mut partner, &one, depth);
-        let ratio = ns / bare(depth);
-        println!("one thread,  depth {depth:3}: {ns:5.1} ns per request, {ratio:.1} times a bare loop");
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+        .without_plots()
+        .configure_from_args();
+    for depth in [1, 32, 128] {
+        alone(&mut criterion, depth);
     }
     for depth in [1, 16, 128] {
-        let rig = rig();
-        let (mut channel, partner) = (rig.channel(), rig.ssd.null_partner(1).expect("queue pair 1"));
-        let one = one_request(&rig);
-        let ns = apart(&mut *channel, partner, &one, depth);
-        println!("two threads, depth {depth:3}: {ns:5.1} ns per request, {:.1} M/s", 1e3 / ns);
+        apart(&mut criterion, depth);
     }
+    criterion.final_summary();
 }
 
-fn rig() -> Rig {
+/// A queue pair, its partner, and a round of reads of 512 bytes.
+fn rig() -> (Rig, Box<dyn Channel>, NullPartner) {
     let options = Options { queue_entries: 256, command_timeout: Duration::from_secs(60), ..Rig::options() };
-    Rig::with(Script::default(), options).expect("the scripted SSD comes up")
+    let rig = Rig::with(Script::default(), options).expect("the scripted SSD comes up");
+    let (channel, partner) = (rig.channel(), rig.ssd.null_partner(1).expect("queue pair 1"));
+    (rig, channel, partner)
 }
 
-fn one_request(rig: &Rig) -> [Span; 1] {
-    [rig.buffer(0, 512)]
+fn reads(data: &[Span], depth: u16) -> Vec<Request<'_>> {
+    let read = |slot| {
+        let (tag, lba) = (Tag::new(0, slot), Lba(slot.into()));
+        Request { tag, operation: Operation::Read, lba, blocks: 1, data }
+    };
+    (0..depth).map(read).collect()
 }
 
-fn submit(channel: &mut dyn Channel, data: &[Span], count: u16) {
-    for slot in 0..count {
-        let tag = Tag::new(0, slot);
-        let request = Request { tag, operation: Operation::Read, lba: Lba(slot.into()), blocks: 1, data };
-        black_box(channel.submit(&request)).expect("there is room");
+fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) {
+    for batch in requests.chunks(BATCH) {
+        assert_eq!(channel.submit_all(black_box(batch)), (batch.len(), None));
     }
     channel.commit();
 }
 
-/// Nanoseconds per request, without the partner's time: the fastest quarter's slowest round, so
-/// that what else the machine does is not counted.
-fn alone(channel: &mut dyn Channel, partner: &mut NullPartner, data: &[Span], depth: u16) -> f64 {
+/// Submission, completion and the bare loop, with the partner's time not counted.
+fn alone(criterion: &mut Criterion, depth: u16) {
+    let (rig, mut channel, mut partner) = rig();
+    let data = [rig.buffer(0, 512)];
+    let requests = reads(&data, depth);
+    let clock = clock_cost();
+    let mut group = criterion.benchmark_group(format!("one thread, depth {depth}"));
+    group.throughput(Throughput::Elements(depth.into()));
+    let out = measure(&mut group, "submit and commit", |rounds| {
+        let time = (0..rounds).map(|_| round(&mut *channel, &mut partner, &requests).0).sum::<Duration>();
+        time.saturating_sub(clock.mul_f64(rounds as f64))
+    });
+    let back = measure(&mut group, "poll", |rounds| {
+        let time = (0..rounds).map(|_| round(&mut *channel, &mut partner, &requests).1).sum::<Duration>();
+        time.saturating_sub(clock.mul_f64(rounds as f64))
+    });
+    let bare = measure(&mut group, "bare loop", |rounds| bare(rounds, depth));
+    group.finish();
+    let (ns, ratio) = ((out + back) / f64::from(depth), (out + back) / bare);
+    println!("one thread, depth {depth}: {ns:.1} ns per request, {ratio:.2} times the bare loop\n");
+}
+
+/// Adds a benchmark; returns the nanoseconds of a round: of the slowest of the fastest quarter of
+/// its samples, so that what else the machine does is not counted.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut rounds: impl FnMut(u64) -> Duration,
+) -> f64 {
+    let mut samples = vec![];
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|count| {
+            let time = rounds(count);
+            samples.push(time.as_secs_f64() * 1e9 / count as f64);
+            time
+        });
+    });
+    samples.sort_unstable_by(f64::total_cmp);
+    samples.get(samples.len() / 4).copied().unwrap_or(f64::NAN)
+}
+
+/// How long it takes to submit and commit the requests, and to poll their completions.
+fn round(
+    channel: &mut dyn Channel,
+    partner: &mut NullPartner,
+    requests: &[Request<'_>],
+) -> (Duration, Duration) {
     let mut done = Completions::default();
-    let mut rounds: Vec<Duration> = Vec::new();
-    for _ in 0..ROUNDS / u32::from(depth) {
-        let start = Instant::now();
-        submit(channel, data, depth);
-        let submitted = start.elapsed();
-        partner.serve();
-        let start = Instant::now();
-        channel.poll(&mut done);
-        rounds.push(submitted + start.elapsed());
-        assert_eq!(done.as_slice().len(), usize::from(depth));
-        done.clear();
-    }
-    (quartile(rounds) - 2.0 * clock_cost()) / f64::from(depth)
+    let start = Instant::now();
+    submit(channel, requests);
+    let submitted = start.elapsed();
+    partner.serve();
+    let start = Instant::now();
+    channel.poll(&mut done);
+    let polled = start.elapsed();
+    assert_eq!(done.as_slice().len(), requests.len());
+    (submitted, polled)
 }
 
 /// What no driver can do without: 64 bytes out, 16 bytes in, per request, over as much memory.
-fn bare(depth: u16) -> f64 {
-    let mut entries = [[0u64; 8]; 256];
-    let mut completions = [[0u64; 2]; 256];
-    let mut rounds: Vec<Duration> = Vec::new();
-    for round in 0..(ROUNDS / u32::from(depth)) as usize {
-        let slots = || (0..usize::from(depth)).map(move |i| (round * usize::from(depth) + i) % 256);
+fn bare(rounds: u64, depth: u16) -> Duration {
+    let (depth, mut first) = (usize::from(depth), 0);
+    let (mut entries, mut completions) = ([[0u64; 8]; 256], [[0u64; 2]; 256]);
+    let mut time = Duration::ZERO;
+    for _ in 0..rounds {
+        let slots = || (first..first + depth).map(|slot| slot % 256);
         let start = Instant::now();
         slots().for_each(|slot| entries[slot] = black_box([slot as u64; 8]));
-        let submitted = start.elapsed();
+        time += start.elapsed();
         slots().for_each(|slot| completions[slot] = black_box([entries[slot][0], 1]));
         let start = Instant::now();
         slots().for_each(|slot| assert_eq!(black_box(completions[slot]), [slot as u64, 1]));
-        rounds.push(submitted + start.elapsed());
+        time += start.elapsed();
+        first = (first + depth) % 256;
     }
-    (quartile(rounds) - 2.0 * clock_cost()) / f64::from(depth)
+    time.saturating_sub(2 * clock_cost().mul_f64(rounds as f64))
 }
 
-/// Nanoseconds that reading the clock twice takes.
-fn clock_cost() -> f64 {
-    quartile((0..10_000).map(|_| Instant::now().elapsed()).collect())
-}
-
-/// Nanoseconds of the slowest of the fastest quarter.
-fn quartile(mut times: Vec<Duration>) -> f64 {
+/// What reading the clock twice takes.
+fn clock_cost() -> Duration {
+    let mut times: Vec<Duration> = (0..10_000).map(|_| Instant::now().elapsed()).collect();
     times.sort_unstable();
-    times[times.len() / 4].as_secs_f64() * 1e9
+    times[times.len() / 4]
 }
 
-/// Nanoseconds per request with `depth` in flight all the time.
-fn apart(channel: &mut dyn Channel, mut partner: NullPartner, data: &[Span], depth: u16) -> f64 {
+/// Submission to completion, with `depth` in flight all the time and the partner on another CPU.
+fn apart(criterion: &mut Criterion, depth: u16) {
+    let (rig, mut channel, mut partner) = rig();
+    let data = [rig.buffer(0, 512)];
+    let requests = reads(&data, depth);
     let stop = AtomicBool::new(false);
+    let mut group = criterion.benchmark_group(format!("two threads, depth {depth}"));
+    group.throughput(Throughput::Elements(1));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 partner.serve();
             }
         });
-        let (mut done, mut ended) = (Completions::default(), 0);
-        let start = Instant::now();
-        submit(channel, data, depth);
-        while start.elapsed() < Duration::from_millis(700) {
-            for _ in 0..64 {
-                channel.poll(&mut done);
-                let count = done.as_slice().len();
-                done.clear();
-                ended += count;
-                submit(channel, data, u16::try_from(count).expect("at most a queue"));
-            }
-        }
-        let ns = start.elapsed().as_secs_f64() * 1e9 / ended as f64;
-        while channel.in_flight() > 0 {
-            channel.poll(&mut done);
-            done.clear();
-        }
+        group.bench_function("request", |bencher| {
+            bencher.iter_custom(|count| exchange(&mut *channel, &requests, count));
+        });
         stop.store(true, Ordering::Relaxed);
-        ns
-    })
+    });
+    group.finish();
+}
+
+/// How long `count` requests take; as many are in flight as there are in `requests`.
+fn exchange(channel: &mut dyn Channel, requests: &[Request<'_>], count: u64) -> Duration {
+    let (mut done, mut ended) = (Completions::default(), 0);
+    let start = Instant::now();
+    submit(channel, requests);
+    while ended < count {
+        ended += take(channel, &mut done, |channel, free| submit(channel, &requests[..free]));
+    }
+    let time = start.elapsed();
+    while channel.in_flight() > 0 {
+        take(channel, &mut done, |_, _| {});
+    }
+    time
+}
+
+/// Takes completions, and does something about as many free places.
+fn take(
+    channel: &mut dyn Channel,
+    done: &mut Completions,
+    then: impl FnOnce(&mut dyn Channel, usize),
+) -> u64 {
+    channel.poll(done);
+    let count = done.as_slice().len();
+    done.clear();
+    if count > 0 {
+        then(channel, count);
+    }
+    count as u64
 }

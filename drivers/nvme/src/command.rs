@@ -24,25 +24,24 @@ impl Command {
     /// The command for a request that `Geometry::check` let through.
     #[inline]
     pub(crate) fn of(request: &Request<'_>) -> Self {
-        let blocks_z = request.blocks.wrapping_sub(1);
-        let (opcode, cdw10, cdw12) = match request.operation {
-            Operation::Read => (IoOpcode::READ, request.lba.0, blocks_z),
-            Operation::Write(Durability::Cache) => (IoOpcode::WRITE, request.lba.0, blocks_z),
-            Operation::Write(Durability::Media) => {
-                (IoOpcode::WRITE, request.lba.0, blocks_z | io_flags::FORCE_UNIT_ACCESS)
-            }
-            Operation::WriteZeroes => (IoOpcode::WRITE_ZEROES, request.lba.0, blocks_z),
-            Operation::WriteZeroesUnmap => {
-                (IoOpcode::WRITE_ZEROES, request.lba.0, blocks_z | io_flags::DEALLOCATE)
-            }
-            Operation::Flush => (IoOpcode::FLUSH, 0, 0),
-            // CDW10: one range, zero-based. CDW11: what to do with it.
-            Operation::Discard => {
-                (IoOpcode::DATASET_MANAGEMENT, u64::from(io_flags::ATTRIBUTE_DEALLOCATE) << 32, 0)
-            }
+        let (opcode, flags) = match request.operation {
+            Operation::Read => (IoOpcode::READ, 0),
+            Operation::Write(Durability::Cache) => (IoOpcode::WRITE, 0),
+            Operation::Write(Durability::Media) => (IoOpcode::WRITE, io_flags::FORCE_UNIT_ACCESS),
+            Operation::WriteZeroes => (IoOpcode::WRITE_ZEROES, 0),
+            Operation::WriteZeroesUnmap => (IoOpcode::WRITE_ZEROES, io_flags::DEALLOCATE),
+            Operation::Flush => return Self { opcode: IoOpcode::FLUSH, cdw10: 0, cdw12: 0 },
+            Operation::Discard => return Self::DISCARD,
         };
-        Self { opcode, cdw10, cdw12 }
+        Self { opcode, cdw10: request.lba.0, cdw12: request.blocks.wrapping_sub(1) | flags }
     }
+
+    /// CDW10: one range, zero-based. CDW11: what to do with it.
+    const DISCARD: Self = Self {
+        opcode: IoOpcode::DATASET_MANAGEMENT,
+        cdw10: (io_flags::ATTRIBUTE_DEALLOCATE as u64) << 32,
+        cdw12: 0,
+    };
 
     /// The submission entry.
     #[inline]

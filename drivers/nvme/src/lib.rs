@@ -24,6 +24,7 @@ mod bounce;
 mod command;
 mod commands;
 mod controller;
+mod doorbells;
 mod error;
 mod event_requests;
 mod format;

@@ -16,21 +16,21 @@ use crate::Fault;
 use crate::bounce::BouncePool;
 use crate::command::{Command, range};
 use crate::controller::Controller;
+use crate::doorbells::Doorbells;
 use crate::format::{NamespaceId, NamespaceInfo};
 use crate::health::Health;
 use crate::link::{Link, Stage};
 use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
 use crate::recovery::TIMEOUT_TICKS;
-use crate::registers::{Doorbell, PAGE_BYTES, Registers};
+use crate::registers::{Doorbell, PAGE_BYTES};
 use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::block_status;
-use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status, Tag};
-use luge_memory::{SharedArray, Span};
+use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status};
+use luge_memory::Span;
 use luge_spec::nvme::CompletionEntry;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A queue pair of a controller, for one namespace.
 pub(crate) struct QueuePair {
@@ -89,48 +89,73 @@ impl QueuePair {
         })
     }
 
-    /// The slot for another request.
+    /// How many requests it can take now, if there are slots for them. The stage is looked at once
+    /// for a batch: a request that is taken while the SSD is being halted is one that was taken just
+    /// before, and ends with the others in flight.
     #[inline]
-    fn next_slot(&self) -> Result<CommandId, Refusal> {
-        match self.link.stage() {
-            Stage::Running if !self.lost && self.space() > 0 => self.slots.next().ok_or(Refusal::Full),
-            Stage::Gone => Err(Refusal::Failed(Status::Gone)),
-            _ => Err(Refusal::Full),
+    fn vacant(&self) -> usize {
+        if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
+    }
+
+    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
+    /// of one piece of memory on one or two pages, with nothing wrong. There is space for it.
+    #[inline]
+    fn take_simple(&mut self, request: &Request<'_>, tick: u32) -> Option<()> {
+        let [span] = request.data else { return None };
+        if !request.operation.moves_data() {
+            return None;
         }
+        self.geometry.check(request).ok()?;
+        let prps = describe_short(*span)?;
+        let id = self.slots.take(request.tag, tick)?;
+        self.submissions.push(Command::of(request).entry(id, self.namespace, prps));
+        Some(())
     }
 
-    /// Gives a command to the SSD, at the next commit.
-    #[inline]
-    fn start(&mut self, tag: Tag, id: CommandId, command: Command, prps: Prps) {
-        self.slots.take(tag, self.health.tick());
-        self.submissions.push(command.entry(id, self.namespace, prps));
-    }
-
-    /// Takes a request whose memory is not of the simplest shape.
+    /// The same for any request.
     #[inline(never)]
-    fn submit_long(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
+    fn take(&mut self, request: &Request<'_>, tick: u32) -> Result<(), Refusal> {
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
+        let command = Command::of(request);
+        match self.prps(request, id) {
+            Some(prps) => self.submissions.push(command.entry(id, self.namespace, prps)),
+            None => self.take_bounced(request, id, command),
+        }
+        Ok(())
+    }
+
+    /// The PRPs of a request, with what they take in its list; none where it has to be bounced.
+    fn prps(&self, request: &Request<'_>, id: CommandId) -> Option<Prps> {
         let list = self.lists.of(id.0);
         if request.operation == Operation::Discard {
             let [first, second] = range(request).to_words();
             list.set(0, first);
             list.set(1, second);
-            return self.start(request.tag, id, command, Prps { prp1: list.iova(), prp2: 0 });
+            return Some(Prps { prp1: list.iova(), prp2: 0 });
         }
-        match describe(request.data.iter().copied(), list) {
-            Some(prps) => self.start(request.tag, id, command, prps),
-            None => self.submit_bounced(request, id, command),
+        describe(request.data.iter().copied(), list)
+    }
+
+    /// Why a request is not taken for which there is no space.
+    #[cold]
+    fn refusal(&self, request: &Request<'_>) -> Refusal {
+        match (self.geometry.check(request), self.link.stage()) {
+            (Err(status), _) => Refusal::Failed(status),
+            (Ok(()), Stage::Gone) => Refusal::Failed(Status::Gone),
+            (Ok(()), _) => Refusal::Full,
         }
     }
 
-    /// Takes a request that goes through bounce pages, now or when there are enough.
+    /// Lets a request go through bounce pages, now or when there are enough.
     #[cold]
-    fn submit_bounced(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
+    fn take_bounced(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
         let data = match request.operation {
             Operation::Read => Data::BouncedRead,
             _ => Data::BouncedWrite,
         };
         self.health.count_bounced();
-        self.slots.hold(request.tag, data);
+        self.slots.hold(id, data);
         self.bounce.wait(id, request.data, command);
         self.start_bounced();
     }
@@ -154,14 +179,8 @@ impl QueuePair {
     #[inline]
     fn collect(&mut self, done: &mut Completions) {
         let before = self.completions.head();
-        while done.room() > 0 {
-            let Some(entry) = self.completions.take() else {
-                self.look_at_ages();
-                break;
-            };
-            if let Err(fault) = self.accept(entry, done) {
-                return self.lose(fault);
-            }
+        if let Err(fault) = self.accept_all(done) {
+            return self.lose(fault);
         }
         if self.completions.head() != before {
             self.completions.prefetch();
@@ -173,6 +192,26 @@ impl QueuePair {
         }
     }
 
+    #[inline]
+    fn accept_all(&mut self, done: &mut Completions) -> Result<(), Fault> {
+        let queue = self.link.id.0;
+        for _ in 0..done.room() {
+            let Some(entry) = self.completions.take() else {
+                self.look_at_ages();
+                break;
+            };
+            if entry.submission_queue != queue {
+                return Err(Fault::WrongQueue);
+            }
+            self.accept(entry, done)?;
+        }
+        // With nothing in flight, nothing would ever tell of a better head.
+        if self.slots.in_flight() == 0 && self.submissions.space() == 0 {
+            return Err(Fault::HeadOutOfRange);
+        }
+        Ok(())
+    }
+
     /// How many entries can be added for requests that do not wait.
     #[inline]
     fn space(&self) -> u16 {
@@ -181,16 +220,9 @@ impl QueuePair {
 
     #[inline]
     fn accept(&mut self, entry: CompletionEntry, done: &mut Completions) -> Result<(), Fault> {
-        if entry.submission_queue != self.link.id.0 {
-            return Err(Fault::WrongQueue);
-        }
         self.submissions.fetched_to(entry.submission_head)?;
         let ended = self.slots.end(CommandId(entry.command_id))?;
         self.finish(ended, block_status(entry.status.code()), done);
-        // With nothing in flight, nothing would ever tell of a better head.
-        if self.slots.in_flight() == 0 && self.submissions.space() == 0 {
-            return Err(Fault::HeadOutOfRange);
-        }
         Ok(())
     }
 
@@ -253,23 +285,29 @@ impl Channel for QueuePair {
     #[inline]
     fn room(&self) -> usize {
         match self.link.stage() {
-            Stage::Running if !self.lost => self.slots.free().min(self.space().into()),
             // So that requests come, and fail.
             Stage::Gone => self.slots.free(),
-            _ => 0,
+            _ => self.slots.free().min(self.vacant()),
         }
     }
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
-        let id = self.next_slot()?;
-        let command = Command::of(request);
-        match simple_prps(request) {
-            Some(prps) => self.start(request.tag, id, command, prps),
-            None => self.submit_long(request, id, command),
+        self.submit_all(std::slice::from_ref(request)).1.map_or(Ok(()), Err)
+    }
+
+    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
+        let tick = self.health.tick();
+        let mut left = fitting.iter();
+        while let Some(request) = left.next() {
+            if self.take_simple(request, tick).is_none()
+                && let Err(refusal) = self.take(request, tick)
+            {
+                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
+            }
         }
-        Ok(())
+        (fitting.len(), rest.first().map(|next| self.refusal(next)))
     }
 
     #[inline]
@@ -299,46 +337,6 @@ impl Channel for QueuePair {
 impl Drop for QueuePair {
     fn drop(&mut self) {
         self.controller.close_queue(&self.link);
-    }
-}
-
-/// The queue pair's two registers. Mapped as long as the function is, which the controller keeps.
-struct Doorbells {
-    words: SharedArray<u32>,
-    /// Words from the first to the second.
-    stride: u32,
-}
-
-impl Doorbells {
-    fn map(registers: &Registers, queue: u16) -> std::io::Result<Self> {
-        let tail = registers.doorbell_offset(queue, Doorbell::SubmissionTail);
-        let head = registers.doorbell_offset(queue, Doorbell::CompletionHead);
-        let stride = head.wrapping_sub(tail);
-        let span = registers.function().registers(tail, stride.wrapping_add(4))?;
-        let words = SharedArray::new(span).filter(|words: &SharedArray<u32>| words.len() > stride / 4);
-        let words = words.ok_or_else(|| std::io::Error::other("the BAR is too short, or not aligned"))?;
-        Ok(Self { words, stride: stride / 4 })
-    }
-
-    #[inline]
-    fn ring(&self, which: Doorbell, value: u16) {
-        let index = match which {
-            Doorbell::SubmissionTail => 0,
-            Doorbell::CompletionHead => self.stride,
-        };
-        // Release: the entries are in memory before the SSD looks for them.
-        self.words.store(index, u32::from(value), Ordering::Release);
-    }
-}
-
-/// The PRPs of a request with no memory, or with one piece of it on one or two pages.
-#[inline]
-fn simple_prps(request: &Request<'_>) -> Option<Prps> {
-    match (request.operation, request.data) {
-        (Operation::Discard, _) => None,
-        (_, []) => Some(Prps::default()),
-        (_, [span]) => describe_short(*span),
-        _ => None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! Path: session -> volume -> channel -> **rings** -> SSD.
 //!
 //! Invariants
-//! - Rings have a power of two of entries, so a masked index is always inside.
+//! - Rings have a power of two of entries; head and tail are masked where they move, so they are
+//!   always inside.
 //! - A completion is used only after its phase tag was loaded (Acquire) as the expected one.
 //! - The controller's claims (SQHD) move nothing that was not submitted.
 //!
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 /// A submission ring: we write at the tail, the controller fetches at the head.
 pub(crate) struct SubmissionRing {
-    words: SharedArray<u64>,
+    entries: SharedArray<[u64; 8]>,
     memory: Span,
     mask: u16,
     tail: u16,
@@ -29,9 +30,10 @@ pub(crate) struct SubmissionRing {
 impl SubmissionRing {
     /// A ring of `entries` entries, a power of two, in memory that is aligned to a page.
     pub(crate) fn new(memory: Span, entries: u16) -> Self {
-        let words = SharedArray::new(memory).expect("rings are aligned to pages");
-        assert!(entries.is_power_of_two() && words.len() >= u32::from(entries).wrapping_mul(8));
-        Self { words, memory, mask: entries.wrapping_sub(1), tail: 0, rung: 0, head: 0 }
+        let mask = entries.wrapping_sub(1);
+        let places: SharedArray<[u64; 8]> = SharedArray::new(memory).expect("rings are aligned to pages");
+        assert!(entries.is_power_of_two() && places.len() >= u32::from(entries));
+        Self { entries: places, memory, mask, tail: 0, rung: 0, head: 0 }
     }
 
     /// As after creation: empty, all zeroes.
@@ -49,9 +51,8 @@ impl SubmissionRing {
     /// Adds an entry; there must be space.
     #[inline]
     pub(crate) fn push(&mut self, entry: SubmissionEntry) {
-        let first = u32::from(self.tail & self.mask).wrapping_mul(8);
         // Relaxed: the doorbell (Release) publishes the entry.
-        self.words.store_each(first, entry.to_words(), Ordering::Relaxed);
+        self.entries.store(self.tail.into(), entry.to_words(), Ordering::Relaxed);
         self.tail = self.tail.wrapping_add(1) & self.mask;
     }
 
@@ -102,15 +103,15 @@ impl CompletionRing {
     /// Takes the next completion, if there is one.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<CompletionEntry> {
-        let first = u32::from(self.head & self.mask).wrapping_mul(2);
+        let (head, phase) = (self.head, self.phase);
+        let second = u32::from(head).wrapping_mul(2).wrapping_add(1);
         // Acquire: what the controller wrote before the phase tag (data, first word) is there after it.
-        let high = self.words.load(first.wrapping_add(1), Ordering::Acquire);
-        let entry = CompletionEntry::from_words([0, high]);
-        if entry.status.phase() != self.phase {
+        let entry = CompletionEntry::from_words([0, self.words.load(second, Ordering::Acquire)]);
+        if entry.status.phase() != phase {
             return None;
         }
-        self.head = self.head.wrapping_add(1) & self.mask;
-        self.phase ^= self.head == 0;
+        self.head = head.wrapping_add(1) & self.mask;
+        self.phase = phase ^ (self.head == 0);
         Some(entry)
     }
 

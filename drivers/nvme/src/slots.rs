@@ -38,7 +38,7 @@ pub(crate) struct Ended {
 ///
 /// ```text
 ///   1 --take--> 3 --end--> 1
-///   1 --hold--> 2 --start--> 3
+///               3 --hold--> 2 --start--> 3
 ///               2, 3 --end_any--> 1
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,51 +57,60 @@ struct Slot {
     since: u32,
     data: Data,
     state: State,
+    /// Of a free slot: the one that is taken after it.
+    next: CommandId,
 }
 
 /// The slots of one queue pair.
 pub(crate) struct Slots {
     slots: Box<[Slot]>,
-    /// A stack: the slot that ended last is the one still in the cache.
-    free: Vec<CommandId>,
+    /// The head of the list of free ones, past the last slot where there are none. The slot that
+    /// ended last is taken first: it is still in the cache.
+    free: CommandId,
+    /// How many are not free.
+    in_flight: u16,
 }
 
 impl Slots {
     pub(crate) fn new(count: u16) -> Self {
-        let slot = Slot { tag: Tag::default(), since: 0, data: Data::Direct, state: State::Free };
-        Self {
-            slots: vec![slot; count.into()].into_boxed_slice(),
-            free: (0..count).rev().map(CommandId).collect(),
-        }
+        let slot = |next| Slot {
+            tag: Tag::default(),
+            since: 0,
+            data: Data::Direct,
+            state: State::Free,
+            next: CommandId(next),
+        };
+        Self { slots: (1..=count).map(slot).collect(), free: CommandId(0), in_flight: 0 }
     }
 
     /// How many are free.
     #[inline]
     pub(crate) fn free(&self) -> usize {
-        self.free.len()
+        self.slots.len().saturating_sub(self.in_flight())
     }
 
     /// How many are not.
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len().saturating_sub(self.free.len())
+        self.in_flight.into()
     }
 
-    /// The slot that `take` or `hold` will take next.
+    /// 1 to 3: takes a slot for a request that goes to the SSD now; none where none is free.
     #[inline]
-    pub(crate) fn next(&self) -> Option<CommandId> {
-        self.free.last().copied()
+    pub(crate) fn take(&mut self, tag: Tag, tick: u32) -> Option<CommandId> {
+        let id = self.free;
+        let slot = self.slots.get_mut(usize::from(id.0))?;
+        self.free = slot.next;
+        self.in_flight = self.in_flight.wrapping_add(1);
+        (slot.tag, slot.since, slot.data, slot.state) = (tag, tick, Data::Direct, State::InFlight);
+        Some(id)
     }
 
-    /// 1 to 3: takes the next slot for a request that goes to the SSD now.
-    #[inline]
-    pub(crate) fn take(&mut self, tag: Tag, tick: u32) {
-        self.fill_next(Slot { tag, since: tick, data: Data::Direct, state: State::InFlight });
-    }
-
-    /// 1 to 2: takes the next slot for a request that waits for bounce pages.
-    pub(crate) fn hold(&mut self, tag: Tag, data: Data) {
-        self.fill_next(Slot { tag, since: 0, data, state: State::Waiting });
+    /// 3 to 2: the request waits for bounce pages first.
+    pub(crate) fn hold(&mut self, id: CommandId, data: Data) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+            (slot.state, slot.data) = (State::Waiting, data);
+        }
     }
 
     /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
@@ -118,26 +127,17 @@ impl Slots {
         if slot.state != State::InFlight {
             return Err(Fault::NotInFlight);
         }
-        slot.state = State::Free;
-        self.free.push(id);
+        (slot.state, slot.next) = (State::Free, self.free);
+        self.free = id;
+        self.in_flight = self.in_flight.wrapping_sub(1);
         Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
 
     /// 2 or 3 to 1: ends any request, after a reset.
     pub(crate) fn end_any(&mut self) -> Option<Ended> {
         let (id, slot) = (0..).zip(&mut *self.slots).find(|(_, slot)| slot.state != State::Free)?;
-        let id = CommandId(id);
-        slot.state = State::Free;
-        self.free.push(id);
-        Some(Ended { id, tag: slot.tag, data: slot.data })
-    }
-
-    #[inline]
-    fn fill_next(&mut self, with: Slot) {
-        let next = self.free.pop();
-        if let Some(slot) = next.and_then(|id| self.slots.get_mut(usize::from(id.0))) {
-            *slot = with;
-        }
+        slot.state = State::InFlight;
+        self.end(CommandId(id)).ok()
     }
 
     /// Whether a command has been with the SSD for `ticks` ticks.
@@ -161,8 +161,7 @@ mod tests {
     #[test]
     fn a_command_ends_once() {
         let mut slots = Slots::new(2);
-        let id = slots.next().unwrap();
-        slots.take(TAG, 0);
+        let id = slots.take(TAG, 0).unwrap();
         assert_eq!(slots.end(id).unwrap().tag, TAG);
         assert_eq!(slots.end(id), Err(Fault::NotInFlight));
         assert_eq!(slots.end(CommandId(2)), Err(Fault::UnknownCommand));
@@ -170,10 +169,22 @@ mod tests {
     }
 
     #[test]
+    fn every_slot_is_taken_once_before_one_is_taken_again() {
+        let mut slots = Slots::new(3);
+        let taken: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(|id| id.0).collect();
+        assert_eq!((taken, slots.free(), slots.in_flight()), (vec![0, 1, 2], 0, 3));
+        for id in [1, 2] {
+            assert!(slots.end(CommandId(id)).is_ok());
+        }
+        let again: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(|id| id.0).collect();
+        assert_eq!((again, slots.free()), (vec![2, 1], 0));
+    }
+
+    #[test]
     fn a_request_that_waits_is_not_the_ssds_to_complete() {
         let mut slots = Slots::new(1);
-        let id = slots.next().unwrap();
-        slots.hold(TAG, Data::BouncedRead);
+        let id = slots.take(TAG, 0).unwrap();
+        slots.hold(id, Data::BouncedRead);
         assert_eq!((slots.end(id), slots.in_flight()), (Err(Fault::NotInFlight), 1));
         assert_eq!((slots.start(id, 0), slots.start(id, 0)), (Some(Data::BouncedRead), None));
         assert_eq!(slots.end(id), Ok(Ended { id, tag: TAG, data: Data::BouncedRead }));
@@ -182,7 +193,7 @@ mod tests {
     #[test]
     fn age_is_counted_across_the_wrap_of_the_tick() {
         let mut slots = Slots::new(2);
-        slots.take(TAG, u32::MAX);
+        assert!(slots.take(TAG, u32::MAX).is_some());
         assert!(!slots.any_older(3, 1) && slots.any_older(3, 2));
         assert!(slots.end_any().is_some() && slots.end_any().is_none());
         assert!(!slots.any_older(3, 2));
