@@ -27,7 +27,8 @@ mod stats;
 
 pub use attachment::{AttachError, Attachment};
 pub use handle::{CoreHandle, SpawnError};
+pub use luge_volume::ticks;
 pub use notify::{Call, Kick, NotifyError};
 pub use reactor::Core;
 pub use session::{Armed, Session, SessionId};
-pub use stats::{CoreStats, tick_rate, ticks};
+pub use stats::{CoreStats, tick_rate};

@@ -101,7 +101,7 @@ impl Core {
                 session.finish(run);
             }
         }
-        sessions.iter_mut().flatten().for_each(|session| session.publish());
+        sessions.iter_mut().flatten().for_each(|session| session.publish(graph));
         taken > 0 || !ended.is_empty()
     }
 

@@ -1,5 +1,6 @@
 //! How busy a core is.
 
+use luge_volume::ticks;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -112,12 +113,4 @@ pub fn tick_rate() -> u64 {
     thread::sleep(Duration::from_millis(20).saturating_sub(start.elapsed()));
     let (ns, passed) = (start.elapsed().as_nanos(), ticks().wrapping_sub(first));
     u64::try_from(u128::from(passed) * 1_000_000_000 / ns.max(1)).unwrap_or(u64::MAX)
-}
-
-/// The time stamp counter: what [`CoreStats`] count in.
-#[must_use]
-#[expect(unsafe_code, reason = "the time stamp counter is read by an intrinsic")]
-pub fn ticks() -> u64 {
-    // SAFETY: every x86-64 CPU has a time stamp counter, and user space may read it on Linux.
-    unsafe { std::arch::x86_64::_rdtsc() }
 }

@@ -148,7 +148,7 @@ impl Session for TestSession {
         self.ring.finished.fetch_add(done.len(), SeqCst);
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, _: &Graph) {
         self.ring.published.store(self.ring.finished.load(SeqCst), SeqCst);
     }
 

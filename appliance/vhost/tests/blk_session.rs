@@ -417,6 +417,38 @@ fn a_chain_that_is_made_available_twice_breaks_the_ring_and_what_is_in_flight_en
 }
 
 #[test]
+fn of_each_request_the_volume_is_told_that_it_has_ended() {
+    let mut bench = Bench::new(memory_disk(512));
+    let ranges: Vec<_> = (0..32).map(|n| (n * 8, 8, 0)).collect();
+    let fine = [
+        Ask::read(0, 4096),
+        Ask::read(3, 3 << 20 >> 3),
+        Ask::write(8, &[7; 4096]),
+        Ask::flush(),
+        Ask::ranges(RequestType::DISCARD, &ranges),
+        Ask::ranges(RequestType::WRITE_ZEROES, &ranges),
+    ];
+    let wrong = [Ask::write(1, &[7; 100]), Ask::read(u64::MAX, 512), Ask::read(0, 0)];
+    for ask in fine.iter().chain(&wrong) {
+        bench.ask(ask);
+        assert_eq!(bench.stats.outstanding(), 0, "{ask:?}");
+    }
+    let counters = bench.stats.read();
+    let ticks = [counters.read_ticks, counters.write_ticks, counters.unmap_ticks];
+    assert!(ticks.iter().all(|&ticks| ticks > 0), "{counters:?}");
+
+    let (mut bench, device) = scripted(Geometry::for_tests());
+    for ask in [Ask::read(0, 512), Ask::write(0, &[7; 512]), Ask::read(0, 512)] {
+        bench.send(&ask);
+    }
+    bench.turn();
+    assert_eq!(bench.stats.outstanding(), 3);
+    device.complete_all(Status::MediaError);
+    bench.turn();
+    assert_eq!(bench.stats.outstanding(), 0);
+}
+
+#[test]
 fn a_session_that_is_to_leave_takes_no_more_but_ends_what_it_has() {
     let geometry = Geometry { transfer_blocks_max: 1, ..Geometry::for_tests() };
     let (mut bench, device) = scripted_with(geometry, 2, Setup::default());

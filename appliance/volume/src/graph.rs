@@ -1,6 +1,7 @@
 //! The channels of one core, and the volumes on top of them.
 
-use crate::{Stats, Volume};
+use crate::clock::Clock;
+use crate::{Ended, Stats, Volume};
 use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status, Tag};
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub struct Graph {
     volumes: Vec<Option<Linear>>,
     /// The channel whose turn to be polled first it is.
     polled_first: usize,
+    clock: Clock,
 }
 
 impl Graph {
@@ -95,12 +97,21 @@ impl Graph {
     pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
         let volume = self.volumes.get(usize::from(id.0))?.as_ref()?;
         let opened = self.channels.get_mut(usize::from(volume.channel.0))?.as_mut()?;
-        Some(Lane { volume, opened })
+        Some(Lane { volume, opened, clock: &self.clock })
+    }
+
+    /// Requests of a volume have ended, and the guest knows.
+    #[inline]
+    pub fn ended(&self, id: VolumeId, ended: &Ended) {
+        if let Some(Some(volume)) = self.volumes.get(usize::from(id.0)) {
+            volume.stats.end(ended, self.clock.now());
+        }
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
     #[inline]
     pub fn commit(&mut self) {
+        self.clock.pass();
         for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
             opened.pending = false;
             opened.channel.commit();
@@ -134,6 +145,7 @@ impl Graph {
 pub struct Lane<'a> {
     volume: &'a Linear,
     opened: &'a mut Opened,
+    clock: &'a Clock,
 }
 
 impl Lane<'_> {
@@ -148,8 +160,8 @@ impl Lane<'_> {
     #[inline]
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'data> {
-        let Self { volume, opened } = self;
-        Run { volume, opened, requests: heapless::Vec::new() }
+        let Self { volume, opened, clock } = self;
+        Run { volume, opened, clock, requests: heapless::Vec::new() }
     }
 
     /// Submits a request whose blocks count from the start of the volume.
@@ -161,7 +173,7 @@ impl Lane<'_> {
         let lba = self.volume.translate(request).map_err(Refusal::Failed)?;
         self.opened.channel.submit(&Request { lba, ..*request })?;
         self.opened.pending = true;
-        self.volume.stats.count(request);
+        self.volume.stats.count(request, self.clock.now());
         Ok(())
     }
 }
@@ -170,6 +182,7 @@ impl Lane<'_> {
 pub struct Run<'a, 'data> {
     volume: &'a Linear,
     opened: &'a mut Opened,
+    clock: &'a Clock,
     requests: heapless::Vec<Request<'data>, RUN>,
 }
 
@@ -190,7 +203,7 @@ impl<'data> Run<'_, 'data> {
             let (taken, refusal) = self.opened.channel.submit_all(left);
             let (begun, rest) = left.split_at(taken.min(left.len()));
             self.opened.pending |= taken > 0;
-            self.volume.stats.count_all(begun);
+            self.volume.stats.count_all(begun, self.clock.now());
             let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
             else {
                 return rest.iter().for_each(|request| refused(request.tag, Refusal::Full));

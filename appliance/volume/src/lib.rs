@@ -12,10 +12,12 @@
 //!
 //! Not here: volumes of several steps (mirrors, copy-on-write) will be further kinds of node.
 
+mod clock;
 mod graph;
 mod stats;
 mod volume;
 
+pub use clock::ticks;
 pub use graph::{ChannelId, Graph, Lane, Run, VolumeId};
-pub use stats::{Counters, Stats};
+pub use stats::{Counters, Ended, Kind, Stats};
 pub use volume::{ExtentError, Volume};

@@ -1,4 +1,10 @@
 //! Counters of a volume, one set per core, always on.
+//!
+//! How long requests take is measured by Little's law: the number of those outstanding, summed up
+//! over time, is the sum of their latencies. So a core reads the clock at most twice a turn, once
+//! for all that begins and once for all that has ended, and keeps nothing of a single request.
+//!
+//! Not here: the shortest and the longest latency, for which one would.
 
 use luge_block::{Operation, Request};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +21,58 @@ pub struct Stats {
     unmaps: AtomicU64,
     unmapped_blocks: AtomicU64,
     flushes: AtomicU64,
+    reads_ended: AtomicU64,
+    writes_ended: AtomicU64,
+    unmaps_ended: AtomicU64,
+    read_ticks: AtomicU64,
+    write_ticks: AtomicU64,
+    unmap_ticks: AtomicU64,
+    /// Up to when the ticks are summed up.
+    since: AtomicU64,
+}
+
+/// What a request counts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// A read.
+    Read,
+    /// A write, also one of zeroes.
+    Write,
+    /// A discard.
+    Unmap,
+    /// A flush. How long it takes is not measured.
+    Flush,
+}
+
+impl Kind {
+    /// What requests of an operation count as.
+    #[inline]
+    #[must_use]
+    pub const fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Read => Self::Read,
+            Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Self::Write,
+            Operation::Discard => Self::Unmap,
+            Operation::Flush => Self::Flush,
+        }
+    }
+}
+
+/// How many requests of each kind have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ended([u32; 4]);
+
+impl Ended {
+    /// One more has ended.
+    #[inline]
+    pub fn count(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
+    fn of(&self, kind: Kind) -> u64 {
+        self.0[kind as usize].into()
+    }
 }
 
 /// A reading of [`Stats`]; readings of several cores add up.
@@ -34,27 +92,33 @@ pub struct Counters {
     pub unmapped_blocks: u64,
     /// Flushes.
     pub flushes: u64,
+    /// How long reads took all together, in [`crate::ticks`], up to the last request that began or ended.
+    pub read_ticks: u64,
+    /// The same of writes.
+    pub write_ticks: u64,
+    /// The same of discards.
+    pub unmap_ticks: u64,
 }
 
 impl Stats {
-    /// Counts a request that was taken.
+    /// Counts a request that was taken now.
     #[inline]
-    pub(crate) fn count(&self, request: &Request<'_>) {
-        let (requests, blocks) = match request.operation {
-            Operation::Read => (&self.reads, &self.read_blocks),
-            Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
-                (&self.writes, &self.written_blocks)
-            }
-            Operation::Discard => (&self.unmaps, &self.unmapped_blocks),
-            Operation::Flush => return add(&self.flushes, 1),
+    pub(crate) fn count(&self, request: &Request<'_>, now: u64) {
+        let (requests, blocks) = match Kind::of(request.operation) {
+            Kind::Read => (&self.reads, &self.read_blocks),
+            Kind::Write => (&self.writes, &self.written_blocks),
+            Kind::Unmap => (&self.unmaps, &self.unmapped_blocks),
+            Kind::Flush => return add(&self.flushes, 1),
         };
+        self.pass(now);
         add(requests, 1);
         add(blocks, u64::from(request.blocks));
     }
 
-    /// Counts reads and writes that were taken.
+    /// Counts reads and writes that were taken now.
     #[inline]
-    pub(crate) fn count_all(&self, requests: &[Request<'_>]) {
+    pub(crate) fn count_all(&self, requests: &[Request<'_>], now: u64) {
+        self.pass(now);
         let (mut reads, mut read_blocks, mut blocks) = (0_u64, 0_u64, 0_u64);
         for request in requests {
             let (is_read, more) = (u64::from(request.operation.is_read()), u64::from(request.blocks));
@@ -66,6 +130,42 @@ impl Stats {
         add(&self.read_blocks, read_blocks);
         add(&self.writes, requests.len() as u64 - reads);
         add(&self.written_blocks, blocks - read_blocks);
+    }
+
+    /// Counts requests that have ended now.
+    #[inline]
+    pub(crate) fn end(&self, ended: &Ended, now: u64) {
+        self.pass(now);
+        add(&self.reads_ended, ended.of(Kind::Read));
+        add(&self.writes_ended, ended.of(Kind::Write));
+        add(&self.unmaps_ended, ended.of(Kind::Unmap));
+    }
+
+    /// Requests that have begun and not ended, flushes aside.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let begun = [&self.reads, &self.writes, &self.unmaps].map(load);
+        let ended = [&self.reads_ended, &self.writes_ended, &self.unmaps_ended].map(load);
+        begun
+            .into_iter()
+            .fold(0, u64::wrapping_add)
+            .wrapping_sub(ended.into_iter().fold(0, u64::wrapping_add))
+    }
+
+    /// Time has passed with as many requests outstanding as there are.
+    #[inline]
+    fn pass(&self, now: u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let passed = now.saturating_sub(load(&self.since));
+        self.since.store(now, Ordering::Relaxed);
+        for (begun, ended, sum) in [
+            (&self.reads, &self.reads_ended, &self.read_ticks),
+            (&self.writes, &self.writes_ended, &self.write_ticks),
+            (&self.unmaps, &self.unmaps_ended, &self.unmap_ticks),
+        ] {
+            add(sum, load(begun).wrapping_sub(load(ended)).wrapping_mul(passed));
+        }
     }
 
     /// The counts so far.
@@ -80,6 +180,9 @@ impl Stats {
             unmaps: load(&self.unmaps),
             unmapped_blocks: load(&self.unmapped_blocks),
             flushes: load(&self.flushes),
+            read_ticks: load(&self.read_ticks),
+            write_ticks: load(&self.write_ticks),
+            unmap_ticks: load(&self.unmap_ticks),
         }
     }
 }
@@ -90,18 +193,100 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
+impl Counters {
+    /// These and others, number by number.
+    fn zip(self, other: Self, operation: fn(u64, u64) -> u64) -> Self {
+        let both = |of: fn(&Self) -> u64| operation(of(&self), of(&other));
+        Self {
+            reads: both(|counters| counters.reads),
+            read_blocks: both(|counters| counters.read_blocks),
+            writes: both(|counters| counters.writes),
+            written_blocks: both(|counters| counters.written_blocks),
+            unmaps: both(|counters| counters.unmaps),
+            unmapped_blocks: both(|counters| counters.unmapped_blocks),
+            flushes: both(|counters| counters.flushes),
+            read_ticks: both(|counters| counters.read_ticks),
+            write_ticks: both(|counters| counters.write_ticks),
+            unmap_ticks: both(|counters| counters.unmap_ticks),
+        }
+    }
+}
+
 impl std::ops::Add for Counters {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            reads: self.reads + other.reads,
-            read_blocks: self.read_blocks + other.read_blocks,
-            writes: self.writes + other.writes,
-            written_blocks: self.written_blocks + other.written_blocks,
-            unmaps: self.unmaps + other.unmaps,
-            unmapped_blocks: self.unmapped_blocks + other.unmapped_blocks,
-            flushes: self.flushes + other.flushes,
+        self.zip(other, u64::wrapping_add)
+    }
+}
+
+/// What was counted between two readings.
+impl std::ops::Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::wrapping_sub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luge_block::{Durability, Lba, Tag};
+
+    fn begin(stats: &Stats, operation: Operation, now: u64) {
+        let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 1, data: &[] };
+        stats.count(&request, now);
+    }
+
+    fn end(stats: &Stats, kinds: &[Kind], now: u64) {
+        let mut ended = Ended::default();
+        kinds.iter().for_each(|&kind| ended.count(kind));
+        stats.end(&ended, now);
+    }
+
+    fn ticks(stats: &Stats) -> [u64; 3] {
+        let Counters { read_ticks, write_ticks, unmap_ticks, .. } = stats.read();
+        [read_ticks, write_ticks, unmap_ticks]
+    }
+
+    #[test]
+    fn the_ticks_are_the_sum_of_the_latencies() {
+        let stats = Stats::default();
+        begin(&stats, Operation::Read, 1_000);
+        begin(&stats, Operation::Flush, 1_000);
+        begin(&stats, Operation::WriteZeroes, 1_100);
+        begin(&stats, Operation::Read, 1_200);
+        begin(&stats, Operation::Discard, 1_300);
+        end(&stats, &[Kind::Read, Kind::Unmap, Kind::Flush], 2_000);
+        end(&stats, &[Kind::Read, Kind::Write], 5_000);
+        assert_eq!((ticks(&stats), stats.outstanding()), ([1_000 + 3_800, 3_900, 700], 0));
+        begin(&stats, Operation::Write(Durability::Media), 9_000);
+        assert_eq!(ticks(&stats), [4_800, 3_900, 700], "nothing was outstanding");
+    }
+
+    #[test]
+    fn many_at_once_count_as_one_by_one() {
+        let request =
+            |operation| Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 2, data: &[] };
+        let all = [Operation::Read, Operation::Write(Durability::Cache), Operation::Read].map(request);
+        let (one_by_one, at_once) = (Stats::default(), Stats::default());
+        all.iter().for_each(|request| one_by_one.count(request, 100));
+        at_once.count_all(&all, 100);
+        for stats in [&one_by_one, &at_once] {
+            end(stats, &[Kind::Read, Kind::Write, Kind::Read], 150);
         }
+        assert_eq!((one_by_one.read(), ticks(&at_once)), (at_once.read(), [100, 50, 0]));
+    }
+
+    #[test]
+    fn what_was_counted_before_is_taken_off() {
+        let stats = Stats::default();
+        begin(&stats, Operation::Read, 0);
+        let earlier = stats.read();
+        begin(&stats, Operation::Write(Durability::Cache), 0);
+        let since = stats.read() - earlier;
+        assert_eq!((since.reads, since.writes, since.written_blocks), (0, 1, 1));
+        assert_eq!(earlier + since, stats.read());
     }
 }

@@ -9,7 +9,7 @@ use luge_block::{
     Shape, Status, Tag,
 };
 use luge_memory::{Iova, Span};
-use luge_volume::{ChannelId, Counters, Graph, Volume, VolumeId};
+use luge_volume::{ChannelId, Counters, Ended, Graph, Kind, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -47,6 +47,11 @@ impl Bench {
     fn reached(&self) -> Vec<u64> {
         self.device.taken().iter().map(|request| request.lba.0).collect()
     }
+}
+
+/// What a volume has counted, times aside.
+fn counts(volume: &Volume) -> Counters {
+    Counters { read_ticks: 0, write_ticks: 0, unmap_ticks: 0, ..volume.counters() }
 }
 
 #[test]
@@ -115,7 +120,7 @@ fn room_is_the_channel_s_and_what_it_refuses_is_not_counted() {
     (0..4).for_each(|_| bench.submit(id, DISCARD, 0, 2).unwrap());
     assert_eq!((bench.graph.lane(id).unwrap().room(), bench.graph.in_flight()), (0, 4));
     assert_eq!(bench.submit(id, DISCARD, 0, 2), Err(Refusal::Full));
-    assert_eq!(part.counters(), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
+    assert_eq!(counts(&part), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
 }
 
 fn read(slot: u16, lba: u64, blocks: u32, data: &Span) -> Request<'_> {
@@ -141,7 +146,7 @@ fn a_run_goes_on_behind_a_request_that_fails_and_stops_where_there_is_no_room() 
     run.submit(|tag, refusal| refused.push((tag.slot(), refusal)));
     assert_eq!(refused, [(1, Refusal::Failed(Status::Invalid)), (5, Refusal::Full), (6, Refusal::Full)]);
     assert_eq!(bench.reached(), [100, 102, 103, 104]);
-    assert_eq!(part.counters(), Counters { reads: 4, read_blocks: 8, ..Counters::default() });
+    assert_eq!(counts(&part), Counters { reads: 4, read_blocks: 8, ..Counters::default() });
     bench.graph.commit();
     assert_eq!(bench.device.commits(), 1);
 }
@@ -168,8 +173,34 @@ fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
         written_blocks: 12,
         ..Counters::default()
     };
-    assert_eq!(volume.counters(), expected);
-    assert_eq!(bench.whole.counters(), Counters::default());
+    assert_eq!(counts(&volume), expected);
+    assert_eq!(counts(&bench.whole), Counters::default());
+}
+
+#[test]
+fn the_time_that_requests_take_is_measured_from_their_beginning_to_their_end() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let volume = bench.whole.part(Lba(0), Blocks(100)).unwrap();
+    let id = bench.add(&volume);
+    let wait = |ticks: u64| {
+        let start = luge_volume::ticks();
+        while luge_volume::ticks() - start < ticks {}
+    };
+    let start = luge_volume::ticks();
+    bench.submit(id, DISCARD, 0, 1).unwrap();
+    bench.submit(id, DISCARD, 1, 1).unwrap();
+    wait(10_000);
+    bench.graph.commit();
+    let mut ended = Ended::default();
+    (0..2).for_each(|_| ended.count(Kind::Unmap));
+    bench.graph.ended(id, &ended);
+    let (most, measured) = (2 * (luge_volume::ticks() - start), volume.counters().unmap_ticks);
+    assert!((20_000..=most).contains(&measured), "{measured}, at most {most}");
+    wait(10_000);
+    bench.graph.commit();
+    bench.submit(id, Operation::Flush, 0, 0).unwrap();
+    bench.submit(id, Operation::WriteZeroes, 0, 1).unwrap();
+    assert_eq!(volume.counters().unmap_ticks, measured, "nothing is outstanding");
 }
 
 #[test]

@@ -5,10 +5,10 @@
 //! - A device with users is not deleted; a split device has no other user.
 
 use crate::control::Table;
-use luge_block::Lba;
+use luge_block::{CoreId, Lba};
 use luge_rpc::RpcError;
-use luge_volume::Volume;
-use std::collections::BTreeSet;
+use luge_volume::{Counters, Volume};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,13 +101,26 @@ pub struct Bdev {
     pub volume: Arc<Volume>,
     /// Who uses it.
     pub users: BTreeSet<User>,
+    /// What each core had counted when the counts were last reset.
+    before: BTreeMap<CoreId, Counters>,
 }
 
 impl Bdev {
     /// A device without users.
     #[must_use]
     pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
-        Self { uuid, source, volume: Arc::new(volume), users: BTreeSet::new() }
+        Self { uuid, source, volume: Arc::new(volume), users: BTreeSet::new(), before: BTreeMap::new() }
+    }
+
+    /// What it has done on a core since the counts were last reset.
+    #[must_use]
+    pub fn counters(&self, core: CoreId) -> Counters {
+        self.volume.stats(core).read() - self.before.get(&core).copied().unwrap_or_default()
+    }
+
+    /// Counts from now on.
+    pub fn reset_counters(&mut self, cores: impl Iterator<Item = CoreId>) {
+        self.before = cores.map(|core| (core, self.volume.stats(core).read())).collect();
     }
 
     fn check_unused(&self, name: &str) -> Result<(), RpcError> {
@@ -219,6 +232,14 @@ impl Bdevs {
     /// -19 if there is none of that name.
     pub fn get(&self, name: &str) -> Result<&Bdev, RpcError> {
         self.table.get(name)
+    }
+
+    /// The device of that name, to change it.
+    ///
+    /// # Errors
+    /// -19 if there is none.
+    pub fn get_mut(&mut self, name: &str) -> Result<&mut Bdev, RpcError> {
+        self.table.get_mut(name)
     }
 
     /// Notes a user of a device. A split has it alone.

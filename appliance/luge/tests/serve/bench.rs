@@ -33,6 +33,27 @@ fn what_is_written_is_read_back_and_every_request_is_counted_on_both_sides() {
 }
 
 #[test]
+fn the_time_that_requests_take_is_that_of_those_outstanding_and_can_be_reset() {
+    let luge = serving(false);
+    let ask = |params: Value| luge.call("bdev_get_iostat", params);
+    let number = |stats: &Value, name: &str| stats["bdevs"][0][name].as_u64().unwrap();
+    let start = ask(Value::Null)["ticks"].as_u64().unwrap();
+    assert!(bench(&luge, "--rw randrw --bs 4k --iodepth 16 --queues 2 --runtime 0.2").status.success());
+    let stats = ask(json!({"names": ["m"], "reset_mode": "all"}));
+    let (reads, writes) = (number(&stats, "read_latency_ticks"), number(&stats, "write_latency_ticks"));
+    let most = 2 * 16 * (stats["ticks"].as_u64().unwrap() - start);
+    assert!(reads > 0 && writes > 0 && reads + writes <= most, "{reads} + {writes}, at most {most}");
+    assert_eq!(number(&stats, "unmap_latency_ticks"), 0);
+    let stats = ask(json!({"names": ["m"]}));
+    for count in ["num_read_ops", "bytes_read", "num_write_ops", "read_latency_ticks", "write_latency_ticks"]
+    {
+        assert_eq!(number(&stats, count), 0, "{count}");
+    }
+    let stats = ask(json!({"names": ["m"], "per_channel": true, "reset_mode": "maxmin"}));
+    assert_eq!(stats["channels"][0]["num_read_ops"], 0);
+}
+
+#[test]
 fn a_load_that_makes_no_sense_is_refused_in_a_sentence() {
     let luge = serving(true);
     for (words, sentence) in [

@@ -4,6 +4,7 @@ use luge_block::Status;
 use luge_memory::SharedByte;
 use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{Head, QueueSize};
+use luge_volume::Kind;
 
 /// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
@@ -15,11 +16,12 @@ struct Slot {
     /// Parts that have not ended: those the channel has, and the one to be submitted next.
     parts: u16,
     result: RequestStatus,
+    kind: Kind,
 }
 
 const _: () = assert!(size_of::<Slot>() == 16);
 
-const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
+const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK, kind: Kind::Flush };
 
 /// A slot for the request that is to begin.
 pub(super) struct FreeSlot<'a> {
@@ -30,8 +32,8 @@ pub(super) struct FreeSlot<'a> {
 impl FreeSlot<'_> {
     /// The request begins, with its first part.
     #[inline]
-    pub(super) fn begin(self, status: SharedByte, written: u32) {
-        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
+    pub(super) fn begin(self, status: SharedByte, written: u32, kind: Kind) {
+        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK, kind };
         *self.busy = self.busy.wrapping_add(1);
     }
 }
@@ -78,6 +80,12 @@ impl Slots {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
             slot.parts = slot.parts.saturating_add(1);
         }
+    }
+
+    /// What the parts of a request count as.
+    #[inline]
+    pub(super) fn kind(&self, head: Head) -> Kind {
+        self.slots.get(usize::from(head.0)).map_or(Kind::Flush, |slot| slot.kind)
     }
 
     /// A part has ended. If it was the last, the request has, too: its chain, and how many bytes

@@ -14,7 +14,7 @@ use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
 use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, Notifications};
-use luge_volume::{Graph, Volume};
+use luge_volume::{Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -156,6 +156,7 @@ pub struct Bench {
     pub queue: Queue,
     pub session: BlkSession,
     pub graph: Graph,
+    pub stats: Arc<Stats>,
     pub counters: Arc<QueueCounters>,
     done: Completions,
 }
@@ -207,13 +208,15 @@ impl Bench {
         let driver = Driver::new(layout, notifications, 0, &memory.table);
         let mut graph = Graph::default();
         let channel = graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap();
-        let volume = graph.add_volume(CoreId(0), &Volume::whole(device), channel).unwrap();
+        let whole = Volume::whole(device);
+        let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
         let ring = Ring { layout, base: 0, features };
         let counters = Arc::new(QueueCounters::default());
         let session = BlkSession::new((disk, volume), &ring, memory.table.clone(), counters.clone()).unwrap();
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
-        Self { queue, session, graph, counters, done: Completions::default() }
+        let stats = whole.stats(CoreId(0));
+        Self { queue, session, graph, stats, counters, done: Completions::default() }
     }
 
     /// One turn of a core. Returns how many requests were taken.
@@ -223,7 +226,7 @@ impl Bench {
         self.done.clear();
         self.graph.poll(&mut self.done);
         self.session.finish(self.done.as_slice());
-        self.session.publish();
+        self.session.publish(&self.graph);
         taken
     }
 

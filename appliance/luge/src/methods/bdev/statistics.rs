@@ -1,7 +1,8 @@
 //! `bdev_get_iostat`: what the block devices have done.
 
-use super::{method, off};
+use super::method;
 use crate::control::{Bdev, Control, Sled};
+use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Counters;
 use serde::Deserialize;
@@ -15,13 +16,13 @@ params! {
         names: Option<Vec<String>>,
         /// Whether to count for each core; then there is one name
         per_channel: Option<bool>,
-        /// Not supported: "none" or not given
+        /// What counts from zero after this: "all", or what there is of "maxmin" and "error", nothing
         reset_mode: Option<ResetMode>,
     }
 }
 
 /// What to reset after reading.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ResetMode {
     All,
@@ -40,16 +41,18 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
 }
 
 fn run(control: &Arc<Control>, params: Get) -> Result<Value, RpcError> {
-    off("reset_mode", params.reset_mode)?;
+    let reset = params.reset_mode.unwrap_or_default();
     let names = params.names.filter(|names| !names.is_empty());
     match (params.per_channel.unwrap_or(false), names) {
-        (false, names) => control.ask(move |sled| totals(sled, names)),
-        (true, Some(names)) if names.len() == 1 => control.ask(move |sled| by_core(sled, &names.concat())),
+        (false, names) => control.ask(move |sled| totals(sled, names, reset)),
+        (true, Some(names)) if names.len() == 1 => {
+            control.ask(move |sled| by_core(sled, &names.concat(), reset))
+        }
         (true, _) => Err(RpcError::invalid_params("parameter `per_channel`: needs one name in `names`")),
     }
 }
 
-fn totals(sled: &Sled, names: Option<Vec<String>>) -> Result<Value, RpcError> {
+fn totals(sled: &mut Sled, names: Option<Vec<String>>, mode: ResetMode) -> Result<Value, RpcError> {
     let names = match names {
         Some(names) => names.iter().map(|name| sled.bdevs.resolve(name)).collect::<Result<_, _>>()?,
         None => sled.bdevs.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
@@ -58,27 +61,42 @@ fn totals(sled: &Sled, names: Option<Vec<String>>) -> Result<Value, RpcError> {
     for name in &names {
         let bdev = sled.bdevs.get(name)?;
         let mut entry = json!({ "name": name });
-        append(&mut entry, counts(bdev, bdev.volume.counters()));
+        let cores = sled.platform.cores.iter().map(|core| bdev.counters(core.id()));
+        append(&mut entry, counts(bdev, cores.fold(Counters::default(), |sum, more| sum + more)));
         bdevs.push(entry);
     }
+    names.iter().try_for_each(|name| reset(sled, name, mode))?;
     Ok(json!({ "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "bdevs": bdevs }))
 }
 
-fn by_core(sled: &Sled, name: &str) -> Result<Value, RpcError> {
+/// Luge counts neither the shortest and longest latencies nor errors: there is nothing to reset.
+fn reset(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<(), RpcError> {
+    match mode {
+        ResetMode::All => {
+            let cores = sled.platform.cores.iter().map(CoreHandle::id);
+            sled.bdevs.get_mut(name)?.reset_counters(cores);
+        }
+        ResetMode::Maxmin | ResetMode::Error | ResetMode::None => {}
+    }
+    Ok(())
+}
+
+fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcError> {
     let name = sled.bdevs.resolve(name)?;
     let bdev = sled.bdevs.get(&name)?;
-    let channel = |core: &luge_core::CoreHandle| {
+    let channel = |core: &CoreHandle| {
         let mut entry = json!({ "thread_id": core.id().0 });
-        append(&mut entry, counts(bdev, bdev.volume.stats(core.id()).read()));
+        append(&mut entry, counts(bdev, bdev.counters(core.id())));
         entry
     };
     let channels: Vec<_> = sled.platform.cores.iter().map(channel).collect();
+    reset(sled, &name, mode)?;
     Ok(json!({
         "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "name": name, "channels": channels,
     }))
 }
 
-/// The members that clients know. Latencies are not measured: they are zero.
+/// The members that clients know. The shortest and longest latencies are not measured: zero.
 fn counts(bdev: &Bdev, counters: Counters) -> Value {
     let bytes = |blocks: u64| blocks.saturating_mul(u64::from(bdev.volume.geometry().block_bytes));
     json!({
@@ -89,9 +107,9 @@ fn counts(bdev: &Bdev, counters: Counters) -> Value {
         "bytes_unmapped": bytes(counters.unmapped_blocks),
         "num_unmap_ops": counters.unmaps,
         "bytes_copied": 0, "num_copy_ops": 0,
-        "read_latency_ticks": 0, "max_read_latency_ticks": 0, "min_read_latency_ticks": 0,
-        "write_latency_ticks": 0, "max_write_latency_ticks": 0, "min_write_latency_ticks": 0,
-        "unmap_latency_ticks": 0, "max_unmap_latency_ticks": 0, "min_unmap_latency_ticks": 0,
+        "read_latency_ticks": counters.read_ticks, "max_read_latency_ticks": 0, "min_read_latency_ticks": 0,
+        "write_latency_ticks": counters.write_ticks, "max_write_latency_ticks": 0, "min_write_latency_ticks": 0,
+        "unmap_latency_ticks": counters.unmap_ticks, "max_unmap_latency_ticks": 0, "min_unmap_latency_ticks": 0,
         "copy_latency_ticks": 0, "max_copy_latency_ticks": 0, "min_copy_latency_ticks": 0,
     })
 }
