@@ -1,7 +1,7 @@
 //! `luge rpc`: one call, printed.
 
 use crate::cli::Rpc;
-use luge_rpc::{CallError, Client};
+use luge_rpc::{CallError, Client, Unique};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -46,8 +46,8 @@ fn params(text: Option<&str>) -> Result<Value, RpcCommandError> {
         Some(text) => text.to_owned(),
     };
     match serde_json::from_str(&text) {
-        Ok(object @ Value::Object(_)) => Ok(object),
-        Ok(other) => Err(RpcCommandError::Params(format!("this is {other}"))),
+        Ok(Unique(object @ Value::Object(_))) => Ok(object),
+        Ok(Unique(other)) => Err(RpcCommandError::Params(format!("this is {other}"))),
         Err(error) => Err(RpcCommandError::Params(error.to_string())),
     }
 }

@@ -185,6 +185,7 @@ mod tests {
             "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [7]}]}",
             "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [{\"params\": {}}]}]}",
             "{\"subsystems\": [], \"more\": 1}",
+            "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [{\"method\": \"a\", \"params\": {\"x\": 1, \"x\": 2}}]}]}",
         ] {
             assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -7,6 +7,7 @@
 //! - [`Server`]: the socket and its connections, each with a thread of its own.
 //! - [`Client`]: the other side, for `luge rpc` and tests.
 //! - [`RpcError`], [`Code`]: every error that can be answered.
+//! - [`Unique`]: JSON in which no member is there twice.
 //!
 //! Invariants
 //! - What a client sends is bounded in size, depth and number before it is parsed.
@@ -36,3 +37,4 @@ pub use error::{Code, RpcError};
 pub use params::{NoParams, Param, Params, Value as ParamValue};
 pub use server::Server;
 pub use socket::ListenError;
+pub use unique::Unique;

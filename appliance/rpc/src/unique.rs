@@ -5,7 +5,8 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// A value of such JSON. A member that is named twice is an error of the data, not of the syntax.
-pub(crate) struct Unique(pub(crate) Value);
+#[derive(Debug)]
+pub struct Unique(pub Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,6 +1,7 @@
 //! The calls that made what exists, in the order they were made: what a saved configuration is.
 
-use serde::{Deserialize, Serialize};
+use luge_rpc::Unique;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// A part of the configuration, in the order of loading.
@@ -39,6 +40,11 @@ impl Subsystem {
     }
 }
 
+/// Parameters, none of which is there twice.
+fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Unique::deserialize(deserializer).map(|Unique(params)| params)
+}
+
 /// A call: an entry of a configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +52,7 @@ pub struct Call {
     /// The method.
     pub method: String,
     /// Its parameters; null where it has none.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null", deserialize_with = "unique")]
     pub params: Value,
 }
 

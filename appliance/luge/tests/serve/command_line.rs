@@ -152,6 +152,8 @@ fn calls_are_made_from_the_command_line() {
     assert!(again.contains("take another name (code -17)"), "{again}");
     assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "[1]"]).contains("JSON object"));
     assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "{"]).contains("JSON object"));
+    let twice = failure(&["rpc", "-s", &socket, "bdev_null_delete", r#"{"name": "n", "name": "m"}"#]);
+    assert!(twice.contains("`name` is there twice"), "{twice}");
     let nobody = failure(&["rpc", "-s", "/nowhere/r.sock", "bdev_get_bdevs"]);
     assert!(nobody.contains("/nowhere/r.sock") && nobody.contains("running"), "{nobody}");
 }
