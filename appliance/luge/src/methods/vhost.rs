@@ -3,10 +3,14 @@
 use super::{method, off};
 use crate::control::{Call, Control, Endpoint, Sled, Subsystem, User};
 use crate::cpus::Cpus;
-use luge_core::CoreHandle;
+use luge_block::OpenError;
+use luge_core::{AttachError, CoreHandle};
 use luge_rpc::{Method, RpcError, params};
-use luge_vhost::{Access, BlkEndpoint, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX};
+use luge_vhost::{
+    Access, BlkEndpoint, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX, SocketError,
+};
 use luge_volume::Volume;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -128,8 +132,15 @@ fn serial(bdev: &str, uuid: Uuid) -> String {
 
 fn refusal(error: &EndpointError) -> RpcError {
     match error {
-        EndpointError::Socket(_) => RpcError::exists(error),
-        EndpointError::Attach(_) => RpcError::no_memory(error),
+        EndpointError::Socket(SocketError::System { .. }) => RpcError::invalid(error),
+        EndpointError::Socket(SocketError::Alive(_) | SocketError::NotASocket(_)) => RpcError::exists(error),
+        EndpointError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
+        EndpointError::Attach(AttachError::Open(OpenError::Device { .. })) => {
+            RpcError::errno(Errno::IO, error)
+        }
+        EndpointError::Attach(AttachError::Open(OpenError::Memory { .. }) | AttachError::Full(_)) => {
+            RpcError::no_memory(error)
+        }
         EndpointError::Queues(_) | EndpointError::NoCores | EndpointError::Thread(_) => {
             RpcError::internal(error)
         }
@@ -195,4 +206,28 @@ fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
     }
     sled.record.remove(Subsystem::VhostBlk, name);
     sled.endpoints.take(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_an_endpoint_has_the_code_of_its_cause() {
+        let (device, reason) = (|| "N n1".to_owned(), || "no".to_owned());
+        let system = std::io::Error::other("no");
+        let open = |error: OpenError| EndpointError::Attach(AttachError::Open(error));
+        for (error, code) in [
+            (EndpointError::Socket(SocketError::Alive("/s".into())), -17),
+            (EndpointError::Socket(SocketError::NotASocket("/s".into())), -17),
+            (EndpointError::Socket(SocketError::System { path: "/s".into(), source: system }), -22),
+            (open(OpenError::NoQueue { device: device(), queues: 1 }), -16),
+            (open(OpenError::Device { device: device(), reason: reason() }), -5),
+            (open(OpenError::Memory { device: device(), reason: reason() }), -12),
+            (EndpointError::Attach(AttachError::Full(0)), -12),
+            (EndpointError::NoCores, -32603),
+        ] {
+            assert_eq!(refusal(&error).code.0, code, "{error}");
+        }
+    }
 }

@@ -197,7 +197,7 @@ fn vhost_controllers_without_a_device_a_name_or_a_core_are_refused() {
         (make, blk("w", "s"), -16, "split"),
         (make, blk("../w", "n"), -22, "../w"),
         (make, blk("", "n"), -22, "name"),
-        (make, blk(&"w".repeat(120), "n"), -17, "107 bytes"),
+        (make, blk(&"w".repeat(120), "n"), -22, "107 bytes"),
         (make, blk("f", "n"), -17, "not a socket"),
         (make, blk("rpc.sock", "n"), -17, "in use"),
         (make, with(w(), "cpumask", "0x0"), WRONG, "`cpumask`"),
