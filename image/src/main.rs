@@ -42,18 +42,41 @@ fn run(options: &Options) -> Result<(), ImageError> {
     let artifacts = builder.build(&cache, &progress)?;
     let output = options.output.clone().unwrap_or_else(luge_image::default_output);
     artifacts.save_disk_image(&output)?;
-    report(&artifacts, &output);
+    print!("{}", report(&artifacts, &output));
     Ok(())
 }
 
-fn report(artifacts: &Artifacts, output: &Path) {
+/// Where everything is, how large, and what to do with it.
+fn report(artifacts: &Artifacts, output: &Path) -> String {
     let image = output.display();
     let size = std::fs::metadata(output).map_or(0, |data| data.len());
-    println!("image      {image} ({} MiB)", size >> 20);
-    println!("kernel     {}", artifacts.kernel.display());
-    println!("initramfs  {}", artifacts.initramfs.display());
-    println!();
-    println!("To flash it onto a USB stick or disk, all of whose content is lost:");
-    println!("  lsblk                   # find the right device, and look twice");
-    println!("  dd if={image} of=/dev/DEVICE bs=4M oflag=direct conv=fsync status=progress");
+    let (mib, kernel, initramfs) =
+        (size.div_ceil(1 << 20), artifacts.kernel.display(), artifacts.initramfs.display());
+    format!(
+        "image      {image} ({mib} MiB)\n\
+         kernel     {kernel}\n\
+         initramfs  {initramfs}\n\n\
+         To flash it onto a USB stick or disk, all of whose content is lost:\n  \
+         lsblk                   # find the right device, and look twice\n  \
+         dd if={image} of=/dev/DEVICE bs=4M oflag=direct conv=fsync status=progress\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_where_the_image_is_how_large_and_how_to_flash_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("luge.img");
+        std::fs::File::create(&image).and_then(|file| file.set_len(33 << 20)).unwrap();
+        let [kernel, initramfs] = ["/k", "/i"].map(PathBuf::from);
+        let artifacts = Artifacts { disk_image: image.clone(), kernel, initramfs };
+        let report = report(&artifacts, &image);
+        let lines: Vec<&str> = report.lines().collect();
+        assert_eq!(lines[0], format!("image      {} (33 MiB)", image.display()));
+        assert_eq!(lines[1..3], ["kernel     /k", "initramfs  /i"]);
+        assert!(lines[6].starts_with(&format!("  dd if={} of=/dev/DEVICE ", image.display())), "{report}");
+    }
 }
