@@ -13,11 +13,11 @@
 
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Watch;
+use crate::lookup::{Lookup, Row};
 use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping, Span};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -135,64 +135,6 @@ impl GuestRegion {
     }
 }
 
-/// What a look-up needs of a region, side by side with that of the others.
-#[derive(Clone, Copy)]
-struct Row {
-    guest: GuestAddress,
-    len: u64,
-    host: NonNull<u8>,
-    iova: Iova,
-}
-
-// SAFETY: an address, like the region's mapping, which its table keeps.
-unsafe impl Send for Row {}
-// SAFETY: as above.
-unsafe impl Sync for Row {}
-
-impl Row {
-    /// A region without bytes.
-    const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
-
-    #[inline]
-    fn offset_of(&self, at: GuestAddress) -> Option<usize> {
-        // Addresses before the region wrap around to ones far behind its end.
-        let offset = at.0.wrapping_sub(self.guest.0);
-        usize::try_from(offset).ok().filter(|_| offset < self.len)
-    }
-
-    /// Up to `len` bytes at `offset`.
-    ///
-    /// # Safety
-    /// `offset` is less than the region's length, and the caller keeps the region.
-    #[inline]
-    unsafe fn span(&self, offset: usize, len: u32) -> Span {
-        let here = u32::try_from(self.len - offset as u64).map_or(len, |left| left.min(len));
-        // SAFETY: `here` bytes are left in the region.
-        unsafe { self.piece(offset, here) }
-    }
-
-    /// Whether all of `len` bytes at `at` are in the region, which is not so for none.
-    #[inline]
-    fn holds(&self, at: GuestAddress, len: u32) -> bool {
-        let offset = at.0.wrapping_sub(self.guest.0);
-        // A sum that wraps is less than what was added to.
-        let end = offset.wrapping_add(len.into());
-        offset < end && end <= self.len
-    }
-
-    /// The `len` bytes at `offset`.
-    ///
-    /// # Safety
-    /// They are in the region, and the caller keeps it.
-    #[inline]
-    unsafe fn piece(&self, offset: usize, len: u32) -> Span {
-        // SAFETY: `offset` is inside the region.
-        let host = unsafe { self.host.add(offset) };
-        // SAFETY: `len` bytes are left in the region.
-        unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), len) }
-    }
-}
-
 /// The size in bytes of a page of a file in memory; nothing for other files. Those of a disk,
 /// and those that another process serves (FUSE), keep whoever touches them waiting for as long
 /// as they like.
@@ -294,7 +236,7 @@ impl GuestMemory {
     #[inline]
     #[must_use]
     pub fn lookup(&self) -> Lookup<'_> {
-        Lookup { rows: &self.rows, near: self.rows.first().unwrap_or(&Row::NONE) }
+        Lookup::new(&self.rows)
     }
 
     /// The longest piece, up to `len` bytes, of guest memory at `at` that is in one region;
@@ -317,58 +259,6 @@ impl GuestMemory {
         // SAFETY: the caller's promise.
         unsafe { self.span(at, len) }.filter(|span| span.len() == len)
     }
-}
-
-/// A series of look-ups: the region of the last one is tried first, and nothing but its row
-/// is read then.
-#[derive(Clone, Copy)]
-pub struct Lookup<'a> {
-    rows: &'a [Row],
-    near: &'a Row,
-}
-
-impl Lookup<'_> {
-    /// As [`GuestMemory::span`].
-    ///
-    /// # Safety
-    /// As there.
-    #[inline]
-    pub unsafe fn span(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        if self.near.offset_of(at).is_none() {
-            self.near = find(self.rows, at)?;
-        }
-        let offset = self.near.offset_of(at)?;
-        // SAFETY: the offset is inside the region, which the table keeps.
-        Some(unsafe { self.near.span(offset, len) })
-    }
-
-    /// Sets `to` to all `len` bytes at `at`; none if they are not in one region.
-    ///
-    /// # Safety
-    /// As [`GuestMemory::span`].
-    #[inline]
-    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32, to: &mut Span) -> Option<()> {
-        if !self.near.holds(at, len) {
-            self.near = holding(self.rows, at, len)?;
-        }
-        let offset = usize::try_from(at.0.wrapping_sub(self.near.guest.0)).ok()?;
-        // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
-        *to = unsafe { self.near.piece(offset, len) };
-        Some(())
-    }
-}
-
-/// The row that has all `len` bytes at `at`.
-#[inline(never)]
-fn holding(rows: &[Row], at: GuestAddress, len: u32) -> Option<&Row> {
-    rows.iter().find(|row| row.holds(at, len))
-}
-
-/// The row that has an address: by halves.
-#[cold]
-fn find(rows: &[Row], at: GuestAddress) -> Option<&Row> {
-    let index = rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
-    rows.get(index).filter(|row| row.offset_of(at).is_some())
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! A guest whose memory is in several regions, and addresses in them to be translated.
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionLayout, Span};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::hint::black_box;
+
+/// Addresses of one pass.
+pub const ADDRESSES: u32 = 1024;
+
+const REGION_BYTES: u64 = 1 << 20;
+
+/// From the beginning of a region to that of the next: regions do not touch each other.
+const STRIDE: u64 = 1 << 32;
+
+/// How the addresses are spread over the regions.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// One region after the other, again and again.
+    InTurns,
+    /// Any region, so that nothing can guess the next.
+    Random,
+}
+
+/// What is measured: a name, how many regions, in which order.
+pub const CASES: [(&str, u64, Order); 5] = [
+    ("one region", 1, Order::InTurns),
+    ("two regions in turns", 2, Order::InTurns),
+    ("two regions at random", 2, Order::Random),
+    ("eight regions in turns", 8, Order::InTurns),
+    ("eight regions at random", 8, Order::Random),
+];
+
+pub struct Guest {
+    memory: GuestMemory,
+    addresses: Vec<GuestAddress>,
+}
+
+impl Guest {
+    pub fn new(regions: u64, order: Order) -> Self {
+        let memory = GuestMemory::new((0..regions).map(region)).expect("regions that do not overlap");
+        let mut state = 1_u64;
+        let addresses = (0..u64::from(ADDRESSES)).map(|n| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            let number = match order {
+                Order::InTurns => n,
+                Order::Random => state >> 33,
+            };
+            GuestAddress(number % regions * STRIDE + n * 512 % REGION_BYTES)
+        });
+        Self { memory, addresses: addresses.collect() }
+    }
+
+    /// Translates all addresses, each of a buffer of 512 bytes; returns how many could be.
+    pub fn translate(&self) -> u32 {
+        let (mut lookup, mut span, mut found) = (self.memory.lookup(), Span::EMPTY, 0);
+        for &at in &self.addresses {
+            // SAFETY: nothing looks at the bytes of the span.
+            found += u32::from(unsafe { lookup.whole(at, 512, &mut span) }.is_some());
+            black_box(span);
+        }
+        found
+    }
+}
+
+fn region(number: u64) -> GuestRegion {
+    let file = memfd_create("guest", MemfdFlags::CLOEXEC).expect("a file in memory");
+    ftruncate(&file, REGION_BYTES).expect("a longer file");
+    let at = number * STRIDE;
+    let (guest, driver) = (GuestAddress(at), DriverAddress(at));
+    let layout = RegionLayout { guest, driver, len: REGION_BYTES, file_offset: 0 };
+    GuestRegion::map(&DmaSpace::new(), layout, file).expect("a region")
+}

@@ -1,0 +1,189 @@
+//! Look-ups in a guest's memory: which region has an address, and where it is in this process.
+//!
+//! Path: guest ring -> **here, for every address in it** -> session -> volume -> channel -> SSD.
+//!
+//! Invariants
+//! - A span is made of bytes that are all in one region.
+//! - Rows do not overlap and are in order of their addresses; their table keeps the regions.
+//!
+//! Not here: how regions come and go (`guest`).
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use crate::{GuestAddress, Iova, Span};
+use std::ptr::NonNull;
+
+/// What a look-up needs of a region, side by side with that of the others.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub guest: GuestAddress,
+    pub len: u64,
+    pub host: NonNull<u8>,
+    pub iova: Iova,
+}
+
+// SAFETY: an address, like the region's mapping, which its table keeps.
+unsafe impl Send for Row {}
+// SAFETY: as above.
+unsafe impl Sync for Row {}
+
+impl Row {
+    /// A region without bytes.
+    const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
+
+    /// How far into the region an address is; none where it is outside.
+    #[inline]
+    pub(crate) fn offset_of(&self, at: GuestAddress) -> Option<usize> {
+        // Addresses before the region wrap around to ones far behind its end.
+        let offset = at.0.wrapping_sub(self.guest.0);
+        usize::try_from(offset).ok().filter(|_| offset < self.len)
+    }
+
+    /// Up to `len` bytes at `offset`.
+    ///
+    /// # Safety
+    /// `offset` is less than the region's length, and the caller keeps the region.
+    #[inline]
+    unsafe fn span(&self, offset: usize, len: u32) -> Span {
+        let here = u32::try_from(self.len - offset as u64).map_or(len, |left| left.min(len));
+        // SAFETY: `here` bytes are left in the region.
+        unsafe { self.piece(offset, here) }
+    }
+
+    /// Whether all of `len` bytes at `at` are in the region, which is not so for none.
+    #[inline]
+    fn holds(&self, at: GuestAddress, len: u32) -> bool {
+        let offset = at.0.wrapping_sub(self.guest.0);
+        // A sum that wraps is less than what was added to.
+        let end = offset.wrapping_add(len.into());
+        offset < end && end <= self.len
+    }
+
+    /// The `len` bytes at `offset`.
+    ///
+    /// # Safety
+    /// They are in the region, and the caller keeps it.
+    #[inline]
+    unsafe fn piece(&self, offset: usize, len: u32) -> Span {
+        // SAFETY: `offset` is inside the region.
+        let host = unsafe { self.host.add(offset) };
+        // SAFETY: `len` bytes are left in the region.
+        unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), len) }
+    }
+}
+
+/// A series of look-ups: the region of the last one is tried first, and nothing but its row
+/// is read then.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    rows: &'a [Row],
+    near: &'a Row,
+}
+
+impl<'a> Lookup<'a> {
+    /// Look-ups in these rows.
+    #[inline]
+    pub(crate) fn new(rows: &'a [Row]) -> Self {
+        Self { rows, near: rows.first().unwrap_or(&Row::NONE) }
+    }
+
+    /// As [`GuestMemory::span`](crate::GuestMemory::span).
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn span(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
+        if self.near.offset_of(at).is_none() {
+            self.near = find(self.rows, at)?;
+        }
+        let offset = self.near.offset_of(at)?;
+        // SAFETY: the offset is inside the region, which the table keeps.
+        Some(unsafe { self.near.span(offset, len) })
+    }
+
+    /// Sets `to` to all `len` bytes at `at`; none if they are not in one region.
+    ///
+    /// # Safety
+    /// As [`GuestMemory::span`](crate::GuestMemory::span).
+    #[inline]
+    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32, to: &mut Span) -> Option<()> {
+        if !self.near.holds(at, len) {
+            self.near = holding(self.rows, at, len)?;
+        }
+        let offset = usize::try_from(at.0.wrapping_sub(self.near.guest.0)).ok()?;
+        // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
+        *to = unsafe { self.near.piece(offset, len) };
+        Some(())
+    }
+}
+
+/// The row that has all `len` bytes at `at`.
+#[inline(never)]
+fn holding(rows: &[Row], at: GuestAddress, len: u32) -> Option<&Row> {
+    rows.iter().find(|row| row.holds(at, len))
+}
+
+/// The row that has an address: by halves.
+#[cold]
+fn find(rows: &[Row], at: GuestAddress) -> Option<&Row> {
+    let index = rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
+    rows.get(index).filter(|row| row.offset_of(at).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 0x1000;
+
+    const FOUR_GIB: u64 = 1 << 32;
+
+    /// Regions of one page, two pages from each other, half of them below 4 GiB.
+    fn rows(count: u64) -> Vec<Row> {
+        let first = FOUR_GIB - count / 2 * 2 * BYTES;
+        let row = |n: u64| Row {
+            guest: GuestAddress(first + n * 2 * BYTES),
+            len: BYTES,
+            host: NonNull::dangling(),
+            iova: Iova(n * BYTES),
+        };
+        (0..count).map(row).collect()
+    }
+
+    /// What a walk through all rows finds for `len` bytes at `at`.
+    fn expected(rows: &[Row], at: GuestAddress, len: u32) -> Option<Iova> {
+        let inside = |row: &&Row| at >= row.guest && at.0 + u64::from(len) <= row.guest.0 + row.len;
+        rows.iter().find(inside).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
+    }
+
+    #[test]
+    fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
+        for count in [1, 2, 3, 8, 16, 17, 40] {
+            let rows = rows(count);
+            let (mut lookup, mut state, mut span) = (Lookup::new(&rows), count, Span::EMPTY);
+            for _ in 0..20_000 {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                let at = rows[0].guest.0 - BYTES + (state >> 33) % ((2 * count + 2) * BYTES);
+                let (at, len) = (GuestAddress(at), [1, 8, 512, 0x1000][(state >> 62) as usize]);
+                // SAFETY: nothing looks at the bytes of these spans.
+                let whole = unsafe { lookup.whole(at, len, &mut span) }.map(|()| span.iova());
+                assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");
+                // SAFETY: as above.
+                let part = unsafe { lookup.span(at, len) }.map(|span| span.iova());
+                assert_eq!(part, expected(&rows, at, 1), "{count} regions, {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_nowhere_and_no_end_wraps() {
+        let rows = rows(2);
+        let (mut lookup, mut span) = (Lookup::new(&rows), Span::EMPTY);
+        for (at, len) in [(rows[0].guest.0, 0), (rows[0].guest.0, u32::MAX), (u64::MAX, 1), (0, 1)] {
+            // SAFETY: nothing looks at the bytes of these spans.
+            assert!(unsafe { lookup.whole(GuestAddress(at), len, &mut span) }.is_none(), "{at:#x}");
+        }
+        // SAFETY: as above.
+        assert!(unsafe { Lookup::new(&[]).whole(GuestAddress(0), 1, &mut span) }.is_none());
+    }
+}
