@@ -182,10 +182,11 @@ impl<'a> Load<'a> {
     ) -> Result<(u64, u64), BenchError> {
         let second = self.clock.ticks(Duration::from_secs(1));
         let (mut now, mut busy, mut line_at, mut line_ios) = (start, 0, start.wrapping_add(second), 0);
+        let mut done = [Done::default(); BATCH];
         while now < end {
             let before = self.reads + self.writes;
             for (index, ring) in disk.queues.iter_mut().enumerate() {
-                self.turn(ring, (index, now))?;
+                self.turn(ring, &mut done, (index, now))?;
             }
             let after = ticks();
             if self.reads + self.writes != before {
@@ -203,8 +204,13 @@ impl<'a> Load<'a> {
 
     /// One look at one queue.
     #[inline]
-    fn turn(&mut self, ring: &mut Ring, (index, now): (usize, u64)) -> Result<(), BenchError> {
-        self.reap(ring, (index, now))?;
+    fn turn(
+        &mut self,
+        ring: &mut Ring,
+        done: &mut [Done; BATCH],
+        (index, now): (usize, u64),
+    ) -> Result<(), BenchError> {
+        self.reap(ring, done, (index, now))?;
         while let Some(&slot) = self.free[index].last() {
             if !self.may_submit(now) {
                 break;
@@ -217,9 +223,13 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    fn reap(&mut self, ring: &mut Ring, (index, now): (usize, u64)) -> Result<usize, BenchError> {
-        let mut done = [Done::default(); BATCH];
-        let count = ring.reap(&mut done).map_err(|id| BenchError::Server {
+    fn reap(
+        &mut self,
+        ring: &mut Ring,
+        done: &mut [Done; BATCH],
+        (index, now): (usize, u64),
+    ) -> Result<usize, BenchError> {
+        let count = ring.reap(done).map_err(|id| BenchError::Server {
             path: self.options.socket.display().to_string(),
             reason: format!("used descriptor {id}, which was not in use"),
         })?;
@@ -294,7 +304,7 @@ impl<'a> Load<'a> {
                 _ if ticks() > end => return Err(BenchError::Stuck(left)),
                 _ => {
                     for (index, ring) in disk.queues.iter_mut().enumerate() {
-                        self.reap(ring, (index, ticks()))?;
+                        self.reap(ring, &mut [Done::default(); BATCH], (index, ticks()))?;
                     }
                 }
             }

@@ -70,6 +70,8 @@ pub(crate) struct Ring {
     headers: SharedArray<u64>,
     lines: SharedArray<u8>,
     slots: Vec<Slot>,
+    /// The slot of the last request.
+    recent: u16,
     next_available: u16,
     next_used: u16,
     published: u16,
@@ -103,6 +105,7 @@ impl Ring {
             headers: whole(lines),
             lines: whole(lines),
             slots: slots.collect(),
+            recent: 0,
             next_available: 0,
             next_used: 0,
             published: 0,
@@ -157,6 +160,7 @@ impl Ring {
         let entry = &mut self.slots[usize::from(slot)];
         (entry.submitted, entry.in_flight) = (now, true);
         self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
+        self.recent = slot;
         let at = u32::from(self.next_available) & (self.size - 1);
         self.available.store(HEADS + at, slot * 3, Relaxed);
         self.next_available = self.next_available.wrapping_add(1);
@@ -186,6 +190,11 @@ impl Ring {
     pub(crate) fn reap(&mut self, done: &mut [Done; BATCH]) -> Result<usize, u32> {
         // Acquire: what the index covers is there.
         let ready = usize::from(self.used_words.load(1, Acquire).wrapping_sub(self.next_used)).min(BATCH);
+        if ready == 0 {
+            return Ok(0);
+        }
+        // One alone is most likely the last.
+        self.lines.prefetch_to_write(u32::from(self.recent) * LINE);
         for (entry, i) in done.iter_mut().zip(0u16..).take(ready) {
             let at = u32::from(self.next_used.wrapping_add(i)) & (self.size - 1);
             let id = self.used.load(at * 2, Relaxed);
@@ -194,7 +203,8 @@ impl Ring {
             let asked = asked.ok_or(id)?;
             asked.in_flight = false;
             *entry = Done { slot, status: 0, submitted: asked.submitted };
-            self.lines.prefetch(u32::from(slot) * LINE);
+            // Its next request's header is in the same line.
+            self.lines.prefetch_to_write(u32::from(slot) * LINE);
         }
         for entry in done.iter_mut().take(ready) {
             entry.status = self.lines.load(u32::from(entry.slot) * LINE + STATUS, Relaxed);

@@ -42,10 +42,12 @@ pub(crate) fn walk(
         return None;
     }
     whole(lookup, &first, header)?;
-    header.prefetch();
     whole(lookup, &second, data)?;
     whole(lookup, &third, status)?;
+    // In this order: drivers keep the two side by side, and a line that is asked for to be
+    // written need not be asked for again.
     status.prefetch_to_write();
+    header.prefetch();
     Some(direction)
 }
 
