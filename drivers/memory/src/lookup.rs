@@ -13,6 +13,12 @@
 use crate::{GuestAddress, Iova, Span};
 use std::ptr::NonNull;
 
+/// Where memory of PCs goes on that has no place below, among the devices.
+const FOUR_GIB: u64 = 1 << 32;
+
+/// Up to so many rows, counting those that begin early enough is faster than halving.
+const FEW: usize = 16;
+
 /// What a look-up needs of a region, side by side with that of the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
@@ -72,19 +78,22 @@ impl Row {
     }
 }
 
-/// A series of look-ups: the region of the last one is tried first, and nothing but its row
-/// is read then.
+/// A series of look-ups: the region of the last one is tried first, and nothing but its row is
+/// read then. There are two such regions, one for addresses below 4 GiB and one for those above:
+/// larger guests have memory on both sides, and go to and fro between them.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     rows: &'a [Row],
-    near: &'a Row,
+    below: &'a Row,
+    above: &'a Row,
 }
 
 impl<'a> Lookup<'a> {
     /// Look-ups in these rows.
     #[inline]
     pub(crate) fn new(rows: &'a [Row]) -> Self {
-        Self { rows, near: rows.first().unwrap_or(&Row::NONE) }
+        let (below, above) = (rows.first().unwrap_or(&Row::NONE), rows.last().unwrap_or(&Row::NONE));
+        Self { rows, below, above }
     }
 
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
@@ -93,12 +102,10 @@ impl<'a> Lookup<'a> {
     /// As there.
     #[inline]
     pub unsafe fn span(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        if self.near.offset_of(at).is_none() {
-            self.near = find(self.rows, at)?;
-        }
-        let offset = self.near.offset_of(at)?;
+        let row = self.row(at, |row| row.offset_of(at).is_some())?;
+        let offset = row.offset_of(at)?;
         // SAFETY: the offset is inside the region, which the table keeps.
-        Some(unsafe { self.near.span(offset, len) })
+        Some(unsafe { row.span(offset, len) })
     }
 
     /// Sets `to` to all `len` bytes at `at`; none if they are not in one region.
@@ -107,27 +114,39 @@ impl<'a> Lookup<'a> {
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32, to: &mut Span) -> Option<()> {
-        if !self.near.holds(at, len) {
-            self.near = holding(self.rows, at, len)?;
-        }
-        let offset = usize::try_from(at.0.wrapping_sub(self.near.guest.0)).ok()?;
+        let row = self.row(at, |row| row.holds(at, len))?;
+        let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
-        *to = unsafe { self.near.piece(offset, len) };
+        *to = unsafe { row.piece(offset, len) };
         Some(())
+    }
+
+    /// The row that has `at` and all else that is asked of it. Which side of 4 GiB is tried is
+    /// not a branch, so it is never guessed wrong.
+    #[inline]
+    fn row(&mut self, at: GuestAddress, fits: impl Fn(&Row) -> bool) -> Option<&'a Row> {
+        let near = if at.0 < FOUR_GIB { self.below } else { self.above };
+        if fits(near) { Some(near) } else { self.turn_to(at).filter(|row| fits(row)) }
+    }
+
+    /// Makes the row near that could have `at`.
+    #[cold]
+    fn turn_to(&mut self, at: GuestAddress) -> Option<&'a Row> {
+        let row = last_before(self.rows, at)?;
+        *(if at.0 < FOUR_GIB { &mut self.below } else { &mut self.above }) = row;
+        Some(row)
     }
 }
 
-/// The row that has all `len` bytes at `at`.
-#[inline(never)]
-fn holding(rows: &[Row], at: GuestAddress, len: u32) -> Option<&Row> {
-    rows.iter().find(|row| row.holds(at, len))
-}
-
-/// The row that has an address: by halves.
-#[cold]
-fn find(rows: &[Row], at: GuestAddress) -> Option<&Row> {
-    let index = rows.partition_point(|row| row.guest <= at).checked_sub(1)?;
-    rows.get(index).filter(|row| row.offset_of(at).is_some())
+/// The last row that begins at `at` or before, without a branch that could be guessed wrong.
+#[inline]
+fn last_before(rows: &[Row], at: GuestAddress) -> Option<&Row> {
+    let begins = |row: &Row| row.guest <= at;
+    let count = match rows.len() {
+        ..=FEW => rows.iter().map(|row| usize::from(begins(row))).sum(),
+        _ => rows.partition_point(begins),
+    };
+    rows.get(count.checked_sub(1)?)
 }
 
 #[cfg(test)]
@@ -135,8 +154,6 @@ mod tests {
     use super::*;
 
     const BYTES: u64 = 0x1000;
-
-    const FOUR_GIB: u64 = 1 << 32;
 
     /// Regions of one page, two pages from each other, half of them below 4 GiB.
     fn rows(count: u64) -> Vec<Row> {
