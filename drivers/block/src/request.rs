@@ -45,7 +45,11 @@ pub enum Durability {
 }
 
 /// What to do.
+///
+/// With a tag of its own, so that telling operations apart is one comparison: left to the
+/// compiler, it would share a byte with the durability and take several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Operation {
     /// Blocks to memory.
     Read,
