@@ -150,9 +150,24 @@ impl Walk<'_> {
             return Err(Fault::Order.into());
         }
         self.bytes = self.bytes.checked_add(descriptor.len()).ok_or(Fault::Length)?;
-        let (mut at, mut left) = (Some(GuestAddress(descriptor.address)), descriptor.len());
-        while left > 0 {
+        // In one region, as nearly all are.
+        let at = GuestAddress(descriptor.address);
+        if let Some(place) = self.spans.get_mut(self.end)
             // SAFETY: whoever made the queue keeps its memory while spans are in use.
+            && unsafe { self.lookup.whole(at, descriptor.len(), place) }.is_some()
+        {
+            self.end = self.end.wrapping_add(1);
+            return Ok(());
+        }
+        self.push_all(at, descriptor.len())
+    }
+
+    /// Adds a buffer that is empty, lies across regions, is not there, or finds no place.
+    #[cold]
+    fn push_all(&mut self, at: GuestAddress, mut left: u32) -> Result<(), Stop> {
+        let mut at = Some(at);
+        while left > 0 {
+            // SAFETY: as in `piece`.
             let span = at.and_then(|at| unsafe { self.lookup.span(at, left) });
             let Some(span) = span else {
                 self.lose();
