@@ -1,15 +1,15 @@
-//! What a core spends on a request: the turns of a session on a null device, with the ring in
-//! the same core's cache. Printed as nanoseconds, and as a ratio to what the crate
-//! `virtio-queue` spends on walking the same descriptors and nothing else.
+//! What a core spends on a request: the turns of a session on a null device, with the ring in the
+//! same core's cache; the ring reader alone; and beside them what the crate `virtio-queue` spends
+//! on walking the same descriptors and nothing else.
 //!
-//! Machines differ and other work disturbs: the best of many rounds counts. `LUGE_BENCH_ROUNDS`
-//! says how many, for tools under which everything is slow.
+//! `cargo bench -p luge-vhost --bench turn`. Times are for all requests in flight.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
+use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_memory::GuestAddress;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
@@ -42,16 +42,14 @@ fn fill(bench: &mut Bench, indirect: bool) {
     }
 }
 
-/// The best round's nanoseconds per request.
-fn best(mut round: impl FnMut() -> Duration) -> f64 {
-    let rounds = std::env::var("LUGE_BENCH_ROUNDS").map_or(20_000, |rounds| rounds.parse().unwrap());
-    let best = (0..rounds).map(|_| round()).min().unwrap();
-    best.as_secs_f64() * 1e9 / f64::from(DEPTH)
+/// Measures what `round` says it took.
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut round: impl FnMut() -> Duration) {
+    group.bench_function(name, |bencher| bencher.iter_custom(|times| (0..times).map(|_| round()).sum()));
 }
 
-fn turns(indirect: bool) -> f64 {
+fn turns(indirect: bool) -> impl FnMut() -> Duration {
     let mut bench = bench();
-    best(|| {
+    move || {
         fill(&mut bench, indirect);
         let start = Instant::now();
         while bench.turn() > 0 {}
@@ -59,11 +57,11 @@ fn turns(indirect: bool) -> f64 {
         let answered = std::iter::from_fn(|| bench.driver.take_used()).count();
         assert_eq!(answered, DEPTH as usize);
         spent
-    })
+    }
 }
 
 /// Taking the same chains off the ring and giving them back, without a session.
-fn ring_alone(indirect: bool) -> f64 {
+fn ring_alone(indirect: bool) -> impl FnMut() -> Duration {
     let mut bench = bench();
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
     let mut batch = Batch::new(&layout);
@@ -71,7 +69,7 @@ fn ring_alone(indirect: bool) -> f64 {
     // SAFETY: the queue outlives the batch's use.
     #[expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
     let mut queue = unsafe { SplitQueue::new(&layout, events, 0, memory) }.unwrap();
-    best(|| {
+    move || {
         fill(&mut bench, indirect);
         let start = Instant::now();
         for _ in 0..DEPTH / 64 {
@@ -86,11 +84,11 @@ fn ring_alone(indirect: bool) -> f64 {
         let answered = std::iter::from_fn(|| bench.driver.take_used()).count();
         assert_eq!(answered, DEPTH as usize);
         spent
-    })
+    }
 }
 
 /// Walking the same chains with the other crate, without any checks of what they mean.
-fn other_walk(indirect: bool) -> f64 {
+fn other_walk(indirect: bool) -> impl FnMut() -> Duration {
     let mut bench = bench();
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
     let ranges = bench.memory.files.iter().map(|(layout, file)| {
@@ -103,7 +101,7 @@ fn other_walk(indirect: bool) -> f64 {
     queue.try_set_avail_ring_address(vm_memory::GuestAddress(layout.available.0)).unwrap();
     queue.try_set_used_ring_address(vm_memory::GuestAddress(layout.used.0)).unwrap();
     queue.set_ready(true);
-    best(|| {
+    move || {
         fill(&mut bench, indirect);
         let start = Instant::now();
         while let Some(chain) = queue.pop_descriptor_chain(&memory) {
@@ -114,17 +112,23 @@ fn other_walk(indirect: bool) -> f64 {
         let spent = start.elapsed();
         while bench.driver.take_used().is_some() {}
         spent
-    })
+    }
 }
 
 fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30)
+        .without_plots()
+        .configure_from_args();
     for (name, indirect) in [("three descriptors", false), ("an indirect table", true)] {
-        let (whole, ring, other) = (turns(indirect), ring_alone(indirect), other_walk(indirect));
-        println!(
-            "{name}: a whole request {whole:.1} ns, its ring alone {ring:.1} ns, virtio-queue's walk {other:.1} ns; \
-             ratios to the last {:.2} and {:.2}",
-            whole / other,
-            ring / other
-        );
+        let mut group = criterion.benchmark_group(format!("{DEPTH} requests, {name}"));
+        group.throughput(Throughput::Elements(DEPTH.into()));
+        measure(&mut group, "from ring to used ring", turns(indirect));
+        measure(&mut group, "the ring alone", ring_alone(indirect));
+        measure(&mut group, "the crate virtio-queue, the walk alone", other_walk(indirect));
+        group.finish();
     }
+    criterion.final_summary();
 }

@@ -9,6 +9,8 @@
 //! avail.idx -> heads -> first descriptors -> chains -> (the session) headers
 //! ```
 //!
+//! Each stage is a function that is not inlined: a loop that is alone keeps its values in registers.
+//!
 //! Invariants
 //! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
 //! - `used.idx` is stored (Release) once per batch, after the elements it publishes.
@@ -39,7 +41,7 @@ const STEPS_PER_TAKE: usize = 1024;
 const ELEMENTS_PER_LINE: usize = 8;
 
 /// Heads in a cache line.
-const HEADS_PER_LINE: u16 = 32;
+const HEADS_PER_LINE: usize = 32;
 
 /// Why a queue is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,13 +144,12 @@ impl SplitQueue {
     /// [`Broken`], from then on for ever; what was taken before can still be completed.
     #[inline]
     pub fn take(&mut self, batch: &mut Batch, limit: usize) -> Result<(), Broken> {
-        let count = self.waiting()?.min(limit).min(BATCH);
-        if count == 1 {
-            self.guess(batch);
-        }
         batch.len = 0;
-        if count == 0 {
-            return Ok(());
+        let count = self.waiting()?.min(limit).min(BATCH);
+        match count {
+            0 => return Ok(()),
+            1 => self.guess(batch),
+            _ => {}
         }
         self.load_heads(batch, count)?;
         self.fetch_used(count);
@@ -190,10 +191,8 @@ impl SplitQueue {
         let (available, size) = (self.rings.available, self.size);
         let begun = batch.begun.get_mut(..count).unwrap_or_default();
         let mut index = self.next_available;
-        // At least the next line of heads, and all of them if there are more.
-        for ahead in
-            (HEADS_PER_LINE..).step_by(HEADS_PER_LINE.into()).take(count.div_ceil(HEADS_PER_LINE.into()))
-        {
+        for line in 1..=count.div_ceil(HEADS_PER_LINE) {
+            let ahead = u16::try_from(line.wrapping_mul(HEADS_PER_LINE)).unwrap_or(0);
             available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(ahead))));
         }
         for (head, _) in begun {

@@ -5,7 +5,7 @@
 //! Invariant: between two polls no more is done than one request of the largest size and what
 //! was begun before, so that a guest of large requests does not keep a core from the others.
 
-use crate::{Channel, Completion, Completions, Geometry, Lba, Operation, Refusal, Request, Status, Tag};
+use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::Span;
 
@@ -15,39 +15,33 @@ const DEPTH: usize = 256;
 /// How many requests may wait for their memory.
 const FETCHING: usize = 64;
 
+/// How much of each side of a copy is fetched ahead, in bytes: what follows, the CPU itself sees coming.
+const FETCHED_BYTES: u32 = 512;
+
 /// What such a device does.
 pub(crate) trait Execute: Send {
-    /// Asks the CPU for the memory that a request of one span needs. Whether that is worth
-    /// waiting for while others are submitted: their misses overlap then.
-    fn fetch(&self, _request: &Request<'_>, _data: &Span) -> bool {
-        false
+    /// What a request of one span is, if it is a copy whose memory is worth waiting for while others
+    /// are submitted: their misses overlap then.
+    fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
+        None
     }
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&self, request: &Request<'_>) -> Status;
 }
 
-/// A request whose memory is on its way.
-struct Fetching {
-    tag: Tag,
-    operation: Operation,
-    lba: Lba,
-    blocks: u32,
-    data: [Span; 1],
-}
-
-impl Fetching {
-    fn request(&self) -> Request<'_> {
-        let Self { tag, operation, lba, blocks, ref data } = *self;
-        Request { tag, operation, lba, blocks, data }
-    }
+/// A copy between two pieces of memory of the same length.
+pub(crate) struct MemoryCopy {
+    pub(crate) from: Span,
+    pub(crate) to: Span,
 }
 
 /// A core's channel to such a device.
 pub(crate) struct ImmediateChannel<D> {
     device: D,
     geometry: Geometry,
-    fetching: Vec<Fetching, FETCHING>,
+    /// Copies whose memory is on its way.
+    fetching: Vec<(Tag, MemoryCopy), FETCHING>,
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
@@ -64,9 +58,11 @@ impl<D: Execute> ImmediateChannel<D> {
     /// Whether a request may be done later, and is.
     #[inline]
     fn put_off(&mut self, request: &Request<'_>) -> bool {
-        let &Request { tag, operation, lba, blocks, data: &[data] } = request else { return false };
-        let waits = self.device.fetch(request, &data);
-        waits && self.fetching.push(Fetching { tag, operation, lba, blocks, data: [data] }).is_ok()
+        let [data] = request.data else { return false };
+        let Some(copy) = self.device.copy_of(request, data) else { return false };
+        copy.from.prefetch_all(FETCHED_BYTES);
+        copy.to.prefetch_all_to_write(FETCHED_BYTES);
+        self.fetching.push((request.tag, copy)).is_ok()
     }
 }
 
@@ -85,14 +81,20 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);
         if !self.put_off(request) {
-            execute(&self.device, request, &mut self.ended);
+            let status = self.device.execute(request);
+            // There is room: it was asked for.
+            let _ = self.ended.push(Completion { tag: request.tag, status });
         }
         Ok(())
     }
 
     fn commit(&mut self) {
-        let Self { device, fetching, ended, .. } = self;
-        fetching.iter().for_each(|waiting| execute(device, &waiting.request(), ended));
+        let Self { fetching, ended, .. } = self;
+        for (tag, copy) in &*fetching {
+            copy.from.copy_to(&copy.to);
+            // There is room: it was counted when the request was taken.
+            let _ = ended.push(Completion { tag: *tag, status: Status::Success });
+        }
         fetching.clear();
     }
 
@@ -110,16 +112,10 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 }
 
-/// Does a request and notes its end, for which there is room: it was counted when it was taken.
-#[inline]
-fn execute<D: Execute>(device: &D, request: &Request<'_>, ended: &mut Vec<Completion, DEPTH>) {
-    let _ = ended.push(Completion { tag: request.tag, status: device.execute(request) });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Blocks, Shape};
+    use crate::{Blocks, Lba, Operation, Shape};
 
     struct Counter;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
+//!  (2) batch       --the next are whole transfers--> a slot each, submitted at once, (2)
 //!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
 //!  (2) batch       --no chain left--> (1)
 //!  (3) in hand     --room--> a part of it is submitted, (3)
@@ -171,8 +172,10 @@ impl BlkSession {
         }
     }
 
-    /// (2) to (4): transfers as drivers make them, all that follow each other, submitted at once.
+    /// (2): transfers as drivers make most of them, as many as follow each other, submitted at once.
     /// Whether to go on.
+    ///
+    /// Not inlined: a loop that is alone keeps its values in registers.
     #[inline(never)]
     fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
         let Self { session, rules, queue, batch, slots, .. } = self;

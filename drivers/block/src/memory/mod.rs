@@ -12,16 +12,13 @@
 
 #![expect(unsafe_code, reason = "spans of the disk's memory are addresses")]
 
-use crate::immediate::{Execute, ImmediateChannel};
+use crate::immediate::{Execute, ImmediateChannel, MemoryCopy};
 use crate::{Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, Request, Shape, Status};
 use luge_memory::{DmaMemory, DmaSpace, MemoryError, NumaNode, PageSize, Span};
 use std::sync::Arc;
 
 /// One request may be this long, in bytes: some tens of microseconds to copy or to clear.
 const REQUEST_BYTES_MAX: u32 = 1 << 20;
-
-/// How much of a request is fetched ahead, in bytes: what follows, the CPU itself sees coming.
-const FETCHED_BYTES: u32 = 512;
 
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {
@@ -67,20 +64,20 @@ impl Disk {
     fn blocks(&self, lba: Lba, blocks: u32) -> Option<Span> {
         let offset = lba.0.checked_mul(u64::from(self.block_bytes))?;
         let len = blocks.checked_mul(self.block_bytes)?;
-        // SAFETY: the span is used in `execute` only, while `self` keeps the memory.
+        // SAFETY: the span is used by `execute` and by the channel, which keep `self` and so the memory.
         unsafe { self.memory.span(offset, len) }
     }
 }
 
 impl Execute for Disk {
-    /// The source will be read and the destination written, line by line.
     #[inline]
-    fn fetch(&self, request: &Request<'_>, data: &Span) -> bool {
-        let Some(disk) = self.blocks(request.lba, request.blocks) else { return false };
-        let (from, to) = if request.operation.is_read() { (&disk, data) } else { (data, &disk) };
-        from.prefetch_all(FETCHED_BYTES);
-        to.prefetch_all_to_write(FETCHED_BYTES);
-        true
+    fn copy_of(&self, request: &Request<'_>, data: &Span) -> Option<MemoryCopy> {
+        let disk = self.blocks(request.lba, request.blocks)?;
+        match request.operation {
+            Operation::Read => Some(MemoryCopy { from: disk, to: *data }),
+            Operation::Write(_) => Some(MemoryCopy { from: *data, to: disk }),
+            _ => None,
+        }
     }
 
     fn execute(&self, request: &Request<'_>) -> Status {
