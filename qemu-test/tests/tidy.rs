@@ -33,7 +33,7 @@ const TOP_LEVEL: [&str; 10] = [
 
 /// What each crate may depend on: arrows point down.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("luge-callgrind", &[]),
+    ("luge-measure", &[]),
     ("luge-spec", &[]),
     ("luge-memory", &[]),
     ("luge-vfio", &["luge-memory"]),

@@ -8,7 +8,7 @@
 mod rig;
 
 use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
-use luge_callgrind::{Trace, counted};
+use luge_measure::{Trace, counted};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::{Ask, Bench, Setup};
@@ -105,5 +105,5 @@ fn run(device: Arc<dyn Device>, requests: Requests) -> u32 {
 
 fn main() -> std::io::Result<()> {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
-    luge_callgrind::main("instructions per 512-byte request, depth 128", &kept, &TRACES)
+    luge_measure::instructions("instructions per 512-byte request, depth 128", &kept, &TRACES)
 }

@@ -9,7 +9,7 @@
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_memory::GuestAddress;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
@@ -116,19 +116,14 @@ fn other_walk(indirect: bool) -> impl FnMut() -> Duration {
 }
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(30)
-        .without_plots()
-        .configure_from_args();
-    for (name, indirect) in [("three descriptors", false), ("an indirect table", true)] {
-        let mut group = criterion.benchmark_group(format!("{DEPTH} requests, {name}"));
-        group.throughput(Throughput::Elements(DEPTH.into()));
-        measure(&mut group, "from ring to used ring", turns(indirect));
-        measure(&mut group, "the ring alone", ring_alone(indirect));
-        measure(&mut group, "the crate virtio-queue, the walk alone", other_walk(indirect));
-        group.finish();
-    }
-    criterion.final_summary();
+    luge_measure::time(|criterion| {
+        for (name, indirect) in [("three descriptors", false), ("an indirect table", true)] {
+            let mut group = criterion.benchmark_group(format!("{DEPTH} requests, {name}"));
+            group.throughput(Throughput::Elements(DEPTH.into()));
+            measure(&mut group, "from ring to used ring", turns(indirect));
+            measure(&mut group, "the ring alone", ring_alone(indirect));
+            measure(&mut group, "the crate virtio-queue, the walk alone", other_walk(indirect));
+            group.finish();
+        }
+    });
 }

@@ -183,6 +183,9 @@ fn discards_and_zeroes_of_many_ranges_reach_the_device_each() {
     assert!(device.complete(tag, Status::Success));
     bench.turn();
     assert_eq!(bench.take_answer(&zeroes), Some(ended(OK)));
+    let empty = vec![(0, 0, 0); 33];
+    assert_eq!(bench.ask_status(&Ask::ranges(RequestType::WRITE_ZEROES, &empty[..32])), OK);
+    assert_eq!(bench.ask_status(&Ask::ranges(RequestType::WRITE_ZEROES, &empty)), IOERR, "one too many");
     let many: Vec<_> = (0..32).map(|n| (n * 8, 8, 0)).collect();
     bench.send(&Ask::ranges(RequestType::DISCARD, &many));
     bench.turn();

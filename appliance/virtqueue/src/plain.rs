@@ -41,6 +41,7 @@ pub(crate) fn walk(
     if first.flags() != DescriptorFlags::NEXT || third.flags() != DescriptorFlags::WRITE {
         return None;
     }
+    first.len().checked_add(second.len())?.checked_add(third.len())?;
     whole(lookup, &first, header)?;
     whole(lookup, &second, data)?;
     whole(lookup, &third, status)?;

@@ -65,7 +65,7 @@ pub enum Notifications {
 struct Others<'a> {
     spans: &'a mut [Span],
     used: usize,
-    /// Descriptors walked so far.
+    /// Descriptors walked so far, and pieces of buffers that were in several.
     steps: usize,
 }
 
@@ -263,7 +263,7 @@ impl SplitQueue {
         if others.steps >= STEPS_PER_TAKE {
             return None;
         }
-        let (first, steps_max) = (others.used, steps_max(self.size));
+        let (first, steps_max, extra) = (others.used, steps_max(self.size), others.spans.len());
         let mut walk = Walk {
             lookup: self.memory.lookup(),
             spans: others.spans,
@@ -271,12 +271,14 @@ impl SplitQueue {
             end: first,
             writable: None,
             steps: steps_max,
+            extra,
             bytes: 0,
             fault: None,
         };
         let outcome = walk.run(&self.rings.descriptors, descriptor);
-        let (steps, fault) = (steps_max.saturating_sub(walk.steps), walk.fault);
-        others.steps = others.steps.saturating_add(steps.into()).saturating_add(1);
+        let (steps, extra, fault) =
+            (steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra), walk.fault);
+        others.steps = others.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
         match outcome {
             Ok(extent) => {
                 others.used = extent.end;

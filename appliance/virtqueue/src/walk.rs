@@ -67,6 +67,9 @@ pub(crate) struct Walk<'a> {
     /// Index of the first writable span, from the first writable descriptor on.
     pub(crate) writable: Option<usize>,
     pub(crate) steps: u16,
+    /// Pieces left that a buffer may have beyond one for its descriptor. Those of buffers that are
+    /// lost count, too.
+    pub(crate) extra: usize,
     pub(crate) bytes: u32,
     /// A buffer was not in the guest's memory; the walk went on.
     pub(crate) fault: Option<Fault>,
@@ -173,6 +176,7 @@ impl Walk<'_> {
                 self.lose();
                 return Ok(());
             };
+            self.extra = self.extra.checked_sub(1).ok_or(Fault::Spans)?;
             self.push(span)?;
             left = left.saturating_sub(span.len());
             at = at.and_then(|at| at.checked_add(span.len().into()));

@@ -22,7 +22,10 @@ struct Pair {
 
 impl Pair {
     fn new(size: u16, notifications: Notifications, base: u16) -> Self {
-        let memory = RigMemory::standard();
+        Self::with(RigMemory::standard(), (size, notifications, base))
+    }
+
+    fn with(memory: RigMemory, (size, notifications, base): (u16, Notifications, u16)) -> Self {
         let layout = RigMemory::ring(RigMemory::RINGS.0, size);
         let driver = Driver::new(layout, notifications, base, &memory.table);
         // SAFETY: the queue lives as long as the batch.
@@ -49,7 +52,13 @@ impl Pair {
 
     /// What becomes of a chain of one hand-made descriptor table.
     fn fault_of(table: &[Descriptor]) -> Option<Fault> {
-        let mut pair = Self::small();
+        Self::fault_in(RigMemory::standard(), table)
+    }
+
+    /// The same in some memory.
+    fn fault_in(memory: RigMemory, table: &[Descriptor]) -> Option<Fault> {
+        let size = u16::try_from(table.len().next_power_of_two().max(8)).unwrap();
+        let mut pair = Self::with(memory, (size, Notifications::Flags, 0));
         table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
         let (fault, readable, writable) = pair.take_one();
@@ -164,6 +173,31 @@ fn a_chain_that_breaks_the_rules_is_at_fault() {
     }
     assert_eq!(Pair::fault_of(&[raw(HOLE, 16, INDIRECT, 0)]), Some(Fault::Table));
     assert_eq!(Pair::fault_of(&[raw(u64::MAX - 7, 16, INDIRECT, 0)]), Some(Fault::Table));
+}
+
+#[test]
+fn a_chain_of_more_than_4_gib_is_at_fault_where_there_is_that_much_memory_too() {
+    let chain = |len| [raw(0, 16, NEXT, 1), raw(0, len, NEXT | WRITE, 2), raw(0, 1, WRITE, 0)];
+    for (len, fault) in [(u32::MAX - 17, None), (u32::MAX - 16, Some(Fault::Length))] {
+        let memory = RigMemory::new(&[(0, 5 << 30)]);
+        let mut pair = Pair::with(memory, (8, Notifications::Flags, 0));
+        chain(len).iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
+        pair.driver.push_head(0);
+        assert_eq!(pair.take_one().0, fault, "{len:#x}");
+    }
+}
+
+#[test]
+fn buffers_that_lie_across_many_regions_and_end_in_a_hole_are_not_looked_up_without_end() {
+    let page = 0x1000;
+    let regions: Vec<_> = (0..64).map(|n| (DATA + n * page, page)).chain([RigMemory::RINGS]).collect();
+    let all_and_more = u32::try_from(65 * page).unwrap();
+    let chain: Vec<_> = (0..128).map(|n| raw(DATA, all_and_more, NEXT, (n + 1) % 128)).collect();
+    assert_eq!(
+        Pair::fault_in(RigMemory::new(&regions), &[raw(DATA, all_and_more, 0, 0)]),
+        Some(Fault::Address)
+    );
+    assert_eq!(Pair::fault_in(RigMemory::new(&regions), &chain), Some(Fault::Spans));
 }
 
 #[test]

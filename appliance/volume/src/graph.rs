@@ -171,9 +171,11 @@ impl Lane<'_> {
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let lba = self.volume.translate(request).map_err(Refusal::Failed)?;
+        // Some devices do it at once: it begins before.
+        let now = self.clock.now();
         self.opened.channel.submit(&Request { lba, ..*request })?;
         self.opened.pending = true;
-        self.volume.stats.count(request, self.clock.now());
+        self.volume.stats.count(request, now);
         Ok(())
     }
 }
@@ -199,11 +201,12 @@ impl<'data> Run<'_, 'data> {
     #[inline]
     pub fn submit(self, mut refused: impl FnMut(Tag, Refusal)) {
         let mut left = self.requests.as_slice();
+        let now = self.clock.now();
         while !left.is_empty() {
             let (taken, refusal) = self.opened.channel.submit_all(left);
             let (begun, rest) = left.split_at(taken.min(left.len()));
             self.opened.pending |= taken > 0;
-            self.volume.stats.count_all(begun, self.clock.now());
+            self.volume.stats.count_all(begun, now);
             let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
             else {
                 return rest.iter().for_each(|request| refused(request.tag, Refusal::Full));

@@ -30,10 +30,12 @@ impl Geometry {
         let fits = match data {
             // One that is empty is too short in any case, and every device takes one.
             [one] => u64::from(one.len()) == bytes,
-            several => Span::total(several) == bytes && several.iter().all(|span| !span.is_empty()),
+            several => {
+                let solid = several.iter().all(|span| !span.is_empty());
+                solid && several.len() <= self.spans_max.into() && Span::total(several) == bytes
+            }
         };
-        let limited = (1..=self.transfer_blocks_max).contains(&blocks) && data.len() <= self.spans_max.into();
-        if limited && fits { Ok(()) } else { Err(Status::Invalid) }
+        if fits && (1..=self.transfer_blocks_max).contains(&blocks) { Ok(()) } else { Err(Status::Invalid) }
     }
 
     /// What moves no data has none.

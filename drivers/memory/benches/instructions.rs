@@ -6,7 +6,7 @@
 mod guest;
 
 use guest::{ADDRESSES, CASES, Guest};
-use luge_callgrind::{Trace, counted};
+use luge_measure::{Trace, counted};
 use std::path::Path;
 
 /// A trace of one case.
@@ -24,5 +24,5 @@ fn run<const CASE: usize>() -> u32 {
 fn main() -> std::io::Result<()> {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
     let traces = [trace::<0>(), trace::<1>(), trace::<2>(), trace::<3>(), trace::<4>()];
-    luge_callgrind::main("instructions per translation", &kept, &traces)
+    luge_measure::instructions("instructions per translation", &kept, &traces)
 }

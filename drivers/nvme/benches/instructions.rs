@@ -3,7 +3,7 @@
 //! `cargo bench -p luge-nvme --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
 
 use luge_block::{Channel, Completions, Lba, Operation, Request, Tag};
-use luge_callgrind::{Trace, counted};
+use luge_measure::{Trace, counted};
 use luge_memory::Span;
 use luge_nvme::Options;
 use luge_nvme::scripted::{Rig, Script};
@@ -77,5 +77,5 @@ fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) -> usize {
 
 fn main() -> std::io::Result<()> {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
-    luge_callgrind::main("instructions per request, depth 128", &kept, &TRACES)
+    luge_measure::instructions("instructions per request, depth 128", &kept, &TRACES)
 }

@@ -18,19 +18,10 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 32;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
-        .without_plots()
-        .configure_from_args();
-    for depth in [1, 32, 128] {
-        alone(&mut criterion, depth);
-    }
-    for depth in [1, 16, 128] {
-        apart(&mut criterion, depth);
-    }
-    criterion.final_summary();
+    luge_measure::time(|criterion| {
+        [1, 32, 128].into_iter().for_each(|depth| alone(criterion, depth));
+        [1, 16, 128].into_iter().for_each(|depth| apart(criterion, depth));
+    });
 }
 
 /// A queue pair, its partner, and a round of reads of 512 bytes.

@@ -15,6 +15,9 @@ use zerocopy::FromBytes;
 /// Length of a header.
 const HEADER_BYTES: u32 = 16;
 
+/// Length of the most ranges, which a driver is told (`max_discard_seg`).
+const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
+
 /// The ranges of the request in hand. There is one at most, so there is one list per queue.
 pub(super) type Ranges = heapless::Vec<Range, RANGES_MAX>;
 
@@ -151,6 +154,10 @@ fn read_ranges(
     check: impl Fn(&RangeSegment) -> Result<Range, Status>,
 ) -> Result<Todo, Status> {
     ranges.clear();
+    // Ranges of no blocks count, too: a guest can send gigabytes of them.
+    if readable.len() as usize > RANGES_BYTES_MAX {
+        return Err(Status::Invalid);
+    }
     while readable.len() > 0 {
         let bytes: [u8; size_of::<RangeSegment>()] = readable.take().ok_or(Status::Invalid)?;
         let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;

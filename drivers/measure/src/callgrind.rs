@@ -1,13 +1,9 @@
 //! Counts the instructions of traces by callgrind: a count does not wobble with the machine's mood.
 //!
-//! Path: none; benchmarks of other crates.
-//!
-//! A benchmark is a program that names its [`Trace`]s and gives them to [`main`]. The program runs
+//! A benchmark is a program that names its [`Trace`]s and gives them to [`instructions`]. The program runs
 //! itself under callgrind once for each trace; there only what a trace does inside of [`counted`]
 //! is counted. The counts of the tree are kept in a file beside the benchmark. A run shows what has
 //! changed since; `-- --keep` keeps the new ones.
-//!
-//! Not here: time (`criterion`), what the traces do.
 
 use std::env;
 use std::fmt::Write;
@@ -36,11 +32,11 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// The benchmark's `main`: counts the traces, and prints them beside the counts in the file `kept`.
+/// The `main` of a benchmark of instructions: counts the traces, and prints them beside the counts in the file `kept`.
 ///
 /// # Errors
 /// Of files, and of a trace that failed under callgrind.
-pub fn main(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()> {
+pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()> {
     if let Some(trace) = asked_for(traces) {
         println!("{}", (trace.run)());
         return Ok(());
@@ -75,7 +71,7 @@ fn count(index: usize) -> io::Result<Option<String>> {
     let out = folder.path().join("callgrind.out");
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
-    valgrind.arg("--toggle-collect=luge_callgrind::counted*");
+    valgrind.arg("--toggle-collect=luge_measure::callgrind::counted*");
     valgrind.arg(format!("--callgrind-out-file={}", out.display()));
     valgrind.arg(env::current_exe()?).args([TRACE, &index.to_string()]);
     let output = match valgrind.output() {
