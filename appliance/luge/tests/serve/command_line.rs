@@ -1,7 +1,6 @@
 //! What is typed, what is said, and how the process ends.
 
 use crate::daemon::{Daemon, eventually, failure, luge};
-use luge_rpc::Client;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -122,12 +121,8 @@ fn fill(pipe: &PipeWriter) {
 #[test]
 fn a_process_that_waits_for_its_start_ends_too() {
     let mut luge = Daemon::with(&["--wait-for-rpc"]);
-    let socket = luge.socket();
-    let waiter = std::thread::spawn(move || {
-        let mut client = Client::connect(&socket).unwrap();
-        client.call("framework_wait_init", Value::Null).is_err()
-    });
-    eventually("the waiter's connection", || luge.call("rpc_get_methods", Value::Null).is_array());
+    let mut client = luge.client();
+    let waiter = std::thread::spawn(move || client.call("framework_wait_init", Value::Null).is_err());
     luge.signal(Signal::TERM);
     assert_eq!(luge.exit_code(), Some(0));
     assert!(waiter.join().unwrap());
