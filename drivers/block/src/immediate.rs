@@ -75,8 +75,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        let waiting = self.ended.len() + self.fetching.len();
-        if waiting >= DEPTH || self.blocks_left == 0 {
+        if self.room() == 0 {
             return Err(Refusal::Full);
         }
         self.blocks_left = self.blocks_left.saturating_sub(request.blocks);

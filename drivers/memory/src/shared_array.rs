@@ -119,21 +119,15 @@ impl<T: Word> SharedArray<T> {
     #[inline]
     #[must_use]
     pub fn load(&self, index: u32, order: Ordering) -> T {
-        let word = self.word(index);
-        // SAFETY: `word` is inside the array, which is aligned and mapped.
-        unsafe { T::load(word, order) }
+        self.get(index, order).unwrap_or_else(|| outside(index, self.len))
     }
 
     /// Loads word `index`; none if that is past the end.
     #[inline]
     #[must_use]
     pub fn get(&self, index: u32, order: Ordering) -> Option<T> {
-        if index >= self.len {
-            return None;
-        }
-        // SAFETY: inside the array, by the check.
-        let word = unsafe { self.first.add(index as usize) };
-        // SAFETY: as in `load`.
+        let word = self.word(index)?;
+        // SAFETY: `word` is inside the array, which is aligned and mapped.
         Some(unsafe { T::load(word, order) })
     }
 
@@ -143,8 +137,8 @@ impl<T: Word> SharedArray<T> {
     /// If `index` is past the end.
     #[inline]
     pub fn store(&self, index: u32, value: T, order: Ordering) {
-        let word = self.word(index);
-        // SAFETY: as in `load`.
+        let word = self.word(index).unwrap_or_else(|| outside(index, self.len));
+        // SAFETY: as in `get`.
         unsafe { T::store(word, value, order) };
     }
 
@@ -167,12 +161,9 @@ impl<T: Word> SharedArray<T> {
     }
 
     #[inline]
-    fn word(&self, index: u32) -> NonNull<T> {
-        if index >= self.len {
-            outside(index, self.len);
-        }
+    fn word(&self, index: u32) -> Option<NonNull<T>> {
         // SAFETY: inside the array, by the check.
-        unsafe { self.first.add(index as usize) }
+        (index < self.len).then(|| unsafe { self.first.add(index as usize) })
     }
 }
 
