@@ -19,7 +19,7 @@ const DEPTH: u32 = 128;
 const ROUNDS: u32 = 200;
 const BLOCKS: u32 = 1 << 14;
 
-const TRACES: [Trace; 6] = [
+const TRACES: [Trace; 7] = [
     Trace { name: "null, read, three descriptors", run: || run(null(), Requests::default()) },
     Trace {
         name: "null, read, an indirect table",
@@ -36,6 +36,10 @@ const TRACES: [Trace; 6] = [
     Trace {
         name: "null, read, data in four pieces",
         run: || run(null(), Requests { pieces: 4, ..Requests::default() }),
+    },
+    Trace {
+        name: "null, read, data in four pieces, an indirect table",
+        run: || run(null(), Requests { pieces: 4, indirect: true, ..Requests::default() }),
     },
     Trace { name: "memory, read, three descriptors", run: || run(memory(), Requests::default()) },
 ];
@@ -73,7 +77,7 @@ impl Requests {
     fn fill(&self, bench: &mut Bench, round: u32) {
         for n in 0..DEPTH {
             let sector = u64::from((round * DEPTH + n) * 2_654_435 % BLOCKS);
-            let table = GuestAddress(RigMemory::FAR_DATA.0 + 64 * u64::from(n));
+            let table = GuestAddress(RigMemory::FAR_DATA.0 + 128 * u64::from(n));
             let form = if self.indirect { Form::Indirect(table) } else { Form::Direct };
             let writes = (self.writes)(n);
             let ask = if writes { Ask::write(sector, &[0; 512]) } else { Ask::read(sector, 512) };

@@ -64,7 +64,7 @@ fn turns(indirect: bool) -> impl FnMut() -> Duration {
 fn ring_alone(indirect: bool) -> impl FnMut() -> Duration {
     let mut bench = bench();
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
-    let mut batch = Batch::new(&layout);
+    let mut batch = Batch::<16, 1>::new(&layout);
     let (events, memory) = (Notifications::EventIndex, bench.memory.table.clone());
     // SAFETY: the queue outlives the batch's use.
     #[expect(unsafe_code, reason = "a queue is kept while its spans are in use")]

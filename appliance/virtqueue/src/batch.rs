@@ -3,7 +3,7 @@
 use crate::descriptor::RawDescriptor;
 use crate::walk::Fault;
 use crate::{QueueSize, RingLayout};
-use luge_memory::Span;
+use luge_memory::{FixedSpan, Span};
 use std::ops::Range;
 
 /// The most chains of one take.
@@ -29,7 +29,7 @@ pub(crate) fn steps_max(size: QueueSize) -> u16 {
     size.get().max(STEPS_MIN)
 }
 
-/// A chain's spans in the batch: `first..writable` and `writable..end`.
+/// A chain's spans in the list: `first..writable` and `writable..end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) first: usize,
@@ -47,48 +47,67 @@ impl Extent {
 
 /// What came of a chain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape {
-    /// Three pieces, at its place in `Batch::plain`.
-    Plain(Direction),
-    /// Anything else, with its spans behind those of all plain chains.
-    Any { fault: Option<Fault>, extent: Extent },
+pub(crate) enum Shape<const HEADER: usize, const STATUS: usize> {
+    Plain(Plain<HEADER, STATUS>),
+    /// Anything else, with its spans in the list.
+    Any {
+        fault: Option<Fault>,
+        extent: Extent,
+    },
 }
 
-/// A chain as it lies in the batch.
+/// The pieces of a plain chain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
+pub(crate) struct Plain<const HEADER: usize, const STATUS: usize> {
+    pub(crate) header: FixedSpan<HEADER>,
+    pub(crate) data: Span,
+    pub(crate) status: FixedSpan<STATUS>,
+    pub(crate) direction: Direction,
+}
+
+/// A chain of the batch: what it begins with, and what came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<const HEADER: usize, const STATUS: usize> {
     pub(crate) head: Head,
-    pub(crate) shape: Shape,
+    /// The descriptor there.
+    pub(crate) first: RawDescriptor,
+    pub(crate) shape: Shape<HEADER, STATUS>,
+}
+
+impl<const HEADER: usize, const STATUS: usize> Record<HEADER, STATUS> {
+    /// What is in a place where there was no chain yet.
+    const NONE: Self = Self {
+        head: Head(0),
+        first: RawDescriptor::NONE,
+        shape: Shape::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } },
+    };
 }
 
 /// Pieces of a plain chain.
-pub(crate) const PIECES: usize = 3;
+const PIECES: usize = 3;
 
-/// Spans at the start of the list that belong to plain chains: some for each chain of a batch.
-pub(crate) const PLAIN_SPANS: usize = PIECES * BATCH;
-
-/// The chains of one take. Made once per queue and used again and again.
-pub struct Batch {
-    /// What a take begins with: heads, and the descriptors there.
-    pub(crate) begun: [(Head, RawDescriptor); BATCH],
-    /// What came of it; the first `len` count.
-    pub(crate) records: [Record; BATCH],
+/// The chains of one take, of requests that mostly begin with `HEADER` bytes and end with `STATUS`
+/// bytes. Made once per queue and used again and again.
+pub struct Batch<const HEADER: usize, const STATUS: usize> {
+    /// The first `len` count.
+    pub(crate) records: [Record<HEADER, STATUS>; BATCH],
     pub(crate) len: usize,
-    /// Those of plain chains, then those of others.
+    /// Room for those of a plain chain, then those of others.
     pub(crate) spans: Box<[Span]>,
 }
 
-impl Batch {
+impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     /// Room for the chains of a queue with this layout.
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
         let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
-        Self {
-            begun: [Default::default(); BATCH],
-            records: [Record { head: Head(0), shape: Shape::Plain(Direction::Read) }; BATCH],
-            len: 0,
-            spans: vec![Span::EMPTY; PLAIN_SPANS.saturating_add(spans)].into_boxed_slice(),
-        }
+        let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
+        Self { records: [Record::NONE; BATCH], len: 0, spans }
+    }
+
+    /// Room for the spans of chains that are not plain.
+    pub(crate) fn others(spans: &mut [Span]) -> &mut [Span] {
+        spans.get_mut(PIECES..).unwrap_or_default()
     }
 
     /// Number of chains.
@@ -110,10 +129,13 @@ impl Batch {
         if index >= self.len {
             return None;
         }
-        let Record { head, shape } = *self.records.get(index)?;
+        let Record { head, shape, .. } = *self.records.get(index)?;
         let (fault, extent) = match shape {
-            Shape::Plain(direction) => (None, direction.extent().after(index.checked_mul(PIECES)?)),
-            Shape::Any { fault, extent } => (fault, extent.after(PLAIN_SPANS)),
+            Shape::Plain(Plain { header, data, status, direction }) => {
+                *self.spans.first_chunk_mut()? = [header.into(), data, status.into()];
+                (None, direction.extent())
+            }
+            Shape::Any { fault, extent } => (fault, extent.after(PIECES)),
         };
         let readable_len = extent.writable.checked_sub(extent.first)?;
         let spans = self.spans.get_mut(extent.first..extent.end)?;
@@ -121,16 +143,46 @@ impl Batch {
         Some(Chain { head, fault, first: extent.first, readable, writable })
     }
 
-    /// The chains from `index` on, as far as they are plain, and at most so many.
+    /// The chains from `index` on, as far as they are framed, and at most so many: those with one
+    /// piece of data, or those with `SEVERAL`. Nearly all have one, and the compiler makes much of it.
     #[inline]
-    pub fn plain(&self, index: usize, most: usize) -> impl Iterator<Item = PlainChain<'_>> {
+    pub fn framed<const SEVERAL: bool>(
+        &self,
+        index: usize,
+        most: usize,
+    ) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
         let records = self.records.get(index..self.len).unwrap_or_default();
-        let (pieces, _) = self.spans.as_chunks::<PIECES>();
-        let pieces = pieces.get(index..).unwrap_or_default();
-        records.iter().zip(pieces).take(most).map_while(|(record, [header, data, status])| {
-            let Shape::Plain(direction) = record.shape else { return None };
-            Some(PlainChain { head: record.head, header, data, direction, status })
+        records.iter().take(most).map_while(|&Record { head, ref shape, .. }| match shape {
+            &Shape::Plain(Plain { header, ref data, status, direction }) if !SEVERAL => Some(Framed {
+                head,
+                header,
+                data: std::slice::from_ref(data),
+                bytes: data.len(),
+                direction,
+                status,
+            }),
+            Shape::Any { fault: None, extent } if SEVERAL => self.several(head, extent),
+            _ => None,
         })
+    }
+
+    /// A chain that may be framed around several pieces of data.
+    #[inline(never)]
+    fn several(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, HEADER, STATUS>> {
+        let Extent { first, writable, end } = extent.after(PIECES);
+        let [header, data @ .., status] = self.spans.get(first..end)? else { return None };
+        if data.is_empty() {
+            return None;
+        }
+        let direction = if writable == first.checked_add(1)? {
+            Direction::Written
+        } else if writable == end.checked_sub(1)? {
+            Direction::Read
+        } else {
+            return None;
+        };
+        let bytes = u32::try_from(Span::total(data)).ok()?;
+        Some(Framed { head, header: header.fixed()?, data, bytes, direction, status: status.fixed()? })
     }
 
     /// Spans of the batch, by their indices; none past the end.
@@ -157,23 +209,25 @@ pub struct Chain<'a> {
     pub writable: &'a mut [Span],
 }
 
-/// A chain as most requests are: a piece to read, one of data, and a piece to write, each in one
-/// region of memory, none empty. Nothing is wrong with it.
+/// A chain as nearly all requests are: a header to read, data, and a status to write, where header
+/// and status are in one piece each. Nothing is wrong with it.
 #[derive(Clone, Copy, Debug)]
-pub struct PlainChain<'a> {
+pub struct Framed<'a, const HEADER: usize, const STATUS: usize> {
     /// Its name.
     pub head: Head,
-    /// The first piece, which the device reads.
-    pub header: &'a Span,
-    /// The second.
-    pub data: &'a Span,
-    /// What the device does with the second.
+    /// What the device reads first.
+    pub header: FixedSpan<HEADER>,
+    /// The data. No piece is empty.
+    pub data: &'a [Span],
+    /// How many bytes of data there are.
+    pub bytes: u32,
+    /// What the device does with the data.
     pub direction: Direction,
-    /// The third piece, which the device writes.
-    pub status: &'a Span,
+    /// What the device writes last.
+    pub status: FixedSpan<STATUS>,
 }
 
-/// What the device does with the data of a [`PlainChain`].
+/// What the device does with the data of a [`Framed`] chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// It reads it.
@@ -183,7 +237,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Where a plain chain's spans are, if the first is the first of all.
+    /// Where a plain chain's spans are, at the start of the list.
     fn extent(self) -> Extent {
         let readable = match self {
             Self::Read => 2,

@@ -11,13 +11,16 @@ pub(crate) type Table = SharedArray<[u64; 2]>;
 
 /// A copy of a descriptor (clause 2.7.5): its address, and its length, flags and next index.
 /// Kept as the words it was loaded as, and taken apart where it is used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RawDescriptor {
     pub(crate) address: u64,
     rest: u64,
 }
 
 impl RawDescriptor {
+    /// What is in a place where there was none yet.
+    pub(crate) const NONE: Self = Self { address: 0, rest: 0 };
+
     /// Entry `index` of a table, of which every word is loaded once; none past its end.
     ///
     /// Relaxed: that the driver has written it is known from the load of `avail.idx` that
@@ -49,6 +52,12 @@ impl RawDescriptor {
     #[inline]
     pub(crate) fn next(&self) -> u16 {
         (self.rest >> 48) as u16
+    }
+
+    /// Whether it has these flags and no others, and this length.
+    #[inline]
+    pub(crate) fn is_exactly(&self, flags: u16, len: u32) -> bool {
+        self.rest & 0xffff_ffff_ffff == u64::from(flags) << 32 | u64::from(len)
     }
 
     #[inline]

@@ -33,7 +33,7 @@ mod walk;
 )]
 pub mod rig;
 
-pub use batch::{BATCH, Batch, Chain, Direction, Head, PlainChain};
+pub use batch::{BATCH, Batch, Chain, Direction, Framed, Head};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use split::{Broken, Notifications, SplitQueue};
 pub use walk::Fault;

@@ -1,6 +1,5 @@
-//! The walk of the chains that most requests are: a piece to read, one of data, and a piece to
-//! write, in descriptors of the ring or of one table of their own, each inside one region of
-//! memory.
+//! The walk of the chains that most requests are: a header, a piece of data, and a status, in
+//! descriptors of the ring or of one table of their own, each inside one region of memory.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
@@ -11,62 +10,78 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::Direction;
+use crate::batch::{Direction, Plain};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use luge_memory::{GuestAddress, Lookup, Span};
+use luge_memory::{FixedSpan, GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
-/// Walks from `first` of the ring's table to the end of the chain, whose pieces go into `pieces`.
+/// Walks from `first` of the ring's table to the end of the chain.
 ///
-/// The first and the last, where header and status byte are, are fetched ahead.
+/// The first piece and the last, where header and status are, are fetched ahead.
 #[inline]
-pub(crate) fn walk(
+pub(crate) fn walk<const HEADER: usize, const STATUS: usize>(
     lookup: &mut Lookup<'_>,
     ring: &Table,
     mut first: RawDescriptor,
-    [header, data, status]: &mut [Span; 3],
-) -> Option<Direction> {
+) -> Option<Plain<HEADER, STATUS>> {
     let mut table = *ring;
     if first.is(DescriptorFlags::INDIRECT) {
         table = indirect(lookup, &first)?;
         first = RawDescriptor::load(&table, 0)?;
     }
+    let header = fixed(lookup, &first, DescriptorFlags::NEXT)?;
     let second = RawDescriptor::load(&table, first.next())?;
+    let direction = Direction::of(second.flags())?;
+    let data = whole(lookup, &second).filter(|data| data.len() <= LENGTH_MAX)?;
     let third = RawDescriptor::load(&table, second.next())?;
-    let direction = match second.flags() {
-        DescriptorFlags::NEXT => Direction::Read,
-        TO_WRITE => Direction::Written,
-        _ => return None,
-    };
-    if first.flags() != DescriptorFlags::NEXT || third.flags() != DescriptorFlags::WRITE {
-        return None;
-    }
-    first.len().checked_add(second.len())?.checked_add(third.len())?;
-    whole(lookup, &first, header)?;
-    whole(lookup, &second, data)?;
-    whole(lookup, &third, status)?;
+    let status = fixed(lookup, &third, DescriptorFlags::WRITE)?;
     // In this order: drivers keep the two side by side, and a line that is asked for to be
     // written need not be asked for again.
     status.prefetch_to_write();
     header.prefetch();
-    Some(direction)
+    Some(Plain { header, data, status, direction })
 }
 
-/// The flags of data that the device writes.
-const TO_WRITE: u16 = DescriptorFlags::NEXT | DescriptorFlags::WRITE;
+/// Data that is longer could make a chain of more than 4 GiB.
+const LENGTH_MAX: u32 = u32::MAX / 2;
+
+impl Direction {
+    /// What is done with the data of a descriptor with these flags, if another one follows.
+    #[inline]
+    fn of(flags: u16) -> Option<Self> {
+        const TO_WRITE: u16 = DescriptorFlags::NEXT | DescriptorFlags::WRITE;
+        match flags {
+            DescriptorFlags::NEXT => Some(Self::Read),
+            TO_WRITE => Some(Self::Written),
+            _ => None,
+        }
+    }
+}
 
 /// The table that a descriptor refers to, if its words can be loaded as such.
 #[inline]
 fn indirect(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Option<Table> {
     let proper = !reference.is(DescriptorFlags::NEXT) && reference.len().is_multiple_of(ENTRY_BYTES);
-    let mut table = Span::EMPTY;
-    whole(lookup, reference, &mut table).filter(|()| proper)?;
-    Table::new(table)
+    Table::new(whole(lookup, reference).filter(|_| proper)?)
 }
 
-/// Sets `to` to a descriptor's buffer, if that is in one region and not empty.
+/// A descriptor's buffer, if that is in one region and not empty.
 #[inline]
-fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, to: &mut Span) -> Option<()> {
+fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
     // SAFETY: whoever made the queue keeps its memory while spans are in use.
-    unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len(), to) }
+    unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len()) }
+}
+
+/// The same if it has these flags and `N` bytes.
+#[inline]
+fn fixed<const N: usize>(
+    lookup: &mut Lookup<'_>,
+    descriptor: &RawDescriptor,
+    flags: u16,
+) -> Option<FixedSpan<N>> {
+    if !descriptor.is_exactly(flags, FixedSpan::<N>::LEN) {
+        return None;
+    }
+    // SAFETY: as in `whole`.
+    unsafe { lookup.whole(GuestAddress(descriptor.address), FixedSpan::<N>::LEN) }?.fixed()
 }

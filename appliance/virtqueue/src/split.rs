@@ -17,12 +17,12 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::{BATCH, Batch, Extent, Head, PLAIN_SPANS, Record, Shape, steps_max};
+use crate::batch::{BATCH, Batch, Extent, Head, Record, Shape, steps_max};
 use crate::descriptor::RawDescriptor;
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
 use crate::plain;
-use crate::walk::{Stop, Walk};
-use luge_memory::{GuestAddress, GuestMemory, Span};
+use crate::walk::{Fault, Stop, Walk};
+use luge_memory::{GuestAddress, GuestMemory, Lookup, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -143,18 +143,25 @@ impl SplitQueue {
     /// # Errors
     /// [`Broken`], from then on for ever; what was taken before can still be completed.
     #[inline]
-    pub fn take(&mut self, batch: &mut Batch, limit: usize) -> Result<(), Broken> {
+    pub fn take<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        limit: usize,
+    ) -> Result<(), Broken> {
         batch.len = 0;
         let count = self.waiting()?.min(limit).min(BATCH);
-        match count {
-            0 => return Ok(()),
-            1 => self.guess(batch),
-            _ => {}
+        if count == 0 {
+            return Ok(());
         }
-        self.load_heads(batch, count)?;
+        let Batch { records, spans, len } = batch;
+        let records = records.get_mut(..count).unwrap_or_default();
+        if let [alone] = records {
+            self.guess(alone);
+        }
+        self.load_heads(records)?;
         self.fetch_used(count);
-        self.look_ahead(batch, count);
-        self.walk(batch, count);
+        self.look_ahead(records);
+        *len = self.walk(records, Batch::<HEADER, STATUS>::others(spans));
         // At most BATCH, so the conversion cannot fail.
         self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len).unwrap_or(0));
         Ok(())
@@ -177,25 +184,27 @@ impl SplitQueue {
     /// One chain alone has nobody whose misses could overlap with its own. But a driver that has
     /// one request at a time makes it where it made the last: all that is asked for at once.
     #[inline]
-    fn guess(&self, batch: &Batch) {
-        if let ([(head, _), ..], [header, _, status, ..]) = (&batch.begun, &*batch.spans) {
-            self.rings.descriptors.prefetch(head.0.into());
-            status.prefetch_to_write();
-            header.prefetch();
+    fn guess<const HEADER: usize, const STATUS: usize>(&self, last: &Record<HEADER, STATUS>) {
+        if let Shape::Plain(plain) = &last.shape {
+            self.rings.descriptors.prefetch(last.head.0.into());
+            plain.status.prefetch_to_write();
+            plain.header.prefetch();
         }
     }
 
     /// Stage 2: the heads.
     #[inline(never)]
-    fn load_heads(&mut self, batch: &mut Batch, count: usize) -> Result<(), Broken> {
+    fn load_heads<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        records: &mut [Record<HEADER, STATUS>],
+    ) -> Result<(), Broken> {
         let (available, size) = (self.rings.available, self.size);
-        let begun = batch.begun.get_mut(..count).unwrap_or_default();
         let mut index = self.next_available;
-        for line in 1..=count.div_ceil(HEADS_PER_LINE) {
+        for line in 1..=records.len().div_ceil(HEADS_PER_LINE) {
             let ahead = u16::try_from(line.wrapping_mul(HEADS_PER_LINE)).unwrap_or(0);
             available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(ahead))));
         }
-        for (head, _) in begun {
+        for Record { head, .. } in records {
             let entry = HEADS.wrapping_add(size.wrap(index));
             *head = Head(u16::from_le(available.load(entry, Relaxed)));
             if head.0 >= size.get() {
@@ -218,12 +227,12 @@ impl SplitQueue {
 
     /// Stage 3: the first descriptors; what they lead to is fetched ahead.
     #[inline(never)]
-    fn look_ahead(&self, batch: &mut Batch, count: usize) {
+    fn look_ahead<const HEADER: usize, const STATUS: usize>(&self, records: &mut [Record<HEADER, STATUS>]) {
         let mut lookup = self.memory.lookup();
-        for (head, descriptor) in batch.begun.get_mut(..count).unwrap_or_default() {
+        for Record { head, first, .. } in records {
             // The head was checked, so there is such a descriptor.
-            let Some(first) = RawDescriptor::load(&self.rings.descriptors, head.0) else { continue };
-            *descriptor = first;
+            let Some(descriptor) = RawDescriptor::load(&self.rings.descriptors, head.0) else { continue };
+            *first = descriptor;
             if first.is(DescriptorFlags::INDIRECT) {
                 // SAFETY: the span is used at once, and its bytes not at all.
                 let table = unsafe { lookup.span(GuestAddress(first.address), first.len()) };
@@ -234,38 +243,42 @@ impl SplitQueue {
         }
     }
 
-    /// Stage 4: the chains. What does not fit is taken again next time, from the start.
+    /// Stage 4: the chains; returns how many. What does not fit is taken again next time, from the
+    /// start.
     #[inline(never)]
-    fn walk(&self, batch: &mut Batch, count: usize) {
-        let Batch { begun, records, len, spans } = batch;
+    fn walk<const HEADER: usize, const STATUS: usize>(
+        &self,
+        records: &mut [Record<HEADER, STATUS>],
+        spans: &mut [Span],
+    ) -> usize {
         let ring = self.rings.descriptors;
-        let mut lookup = self.memory.lookup();
-        let (plain, others) = spans.split_at_mut(PLAIN_SPANS.min(spans.len()));
-        let (plain, _) = plain.as_chunks_mut();
-        let mut others = Others { spans: others, used: 0, steps: 0 };
-        let begun = begun.get(..count).unwrap_or_default();
-        for ((&(head, descriptor), record), pieces) in begun.iter().zip(records).zip(plain) {
-            let shape = match plain::walk(&mut lookup, &ring, descriptor, pieces) {
-                Some(direction) => Shape::Plain(direction),
-                None => match self.walk_any(descriptor, &mut others) {
-                    Some(shape) => shape,
-                    None => break,
-                },
-            };
-            *record = Record { head, shape };
-            *len = len.wrapping_add(1);
+        let (mut lookup, mut others) = (self.memory.lookup(), Others { spans, used: 0, steps: 0 });
+        for (at, record) in records.iter_mut().enumerate() {
+            if let Some(plain) = plain::walk(&mut lookup, &ring, record.first) {
+                record.shape = Shape::Plain(plain);
+            } else if let Some((fault, extent)) = self.walk_any(record.first, &mut lookup, &mut others) {
+                record.shape = Shape::Any { fault, extent };
+            } else {
+                return at;
+            }
         }
+        records.len()
     }
 
     /// A chain that is not plain, or at fault; none where there is no room for it in this batch.
     #[cold]
-    fn walk_any(&self, descriptor: RawDescriptor, others: &mut Others<'_>) -> Option<Shape> {
+    fn walk_any(
+        &self,
+        descriptor: RawDescriptor,
+        lookup: &mut Lookup<'_>,
+        others: &mut Others<'_>,
+    ) -> Option<(Option<Fault>, Extent)> {
         if others.steps >= STEPS_PER_TAKE {
             return None;
         }
         let (first, steps_max, extra) = (others.used, steps_max(self.size), others.spans.len());
         let mut walk = Walk {
-            lookup: self.memory.lookup(),
+            lookup,
             spans: others.spans,
             first,
             end: first,
@@ -282,11 +295,11 @@ impl SplitQueue {
         match outcome {
             Ok(extent) => {
                 others.used = extent.end;
-                Some(Shape::Any { fault, extent })
+                Some((fault, extent))
             }
             Err(Stop::Fault(fault)) => {
                 let extent = Extent { first, writable: first, end: first };
-                Some(Shape::Any { fault: Some(fault), extent })
+                Some((Some(fault), extent))
             }
             Err(Stop::Full) => None,
         }

@@ -35,10 +35,12 @@ pub enum Fault {
     Spans,
 }
 
-/// An indirect table: where it is, and its entries.
-struct Indirect {
-    at: GuestAddress,
-    entries: u32,
+/// An indirect table.
+enum Indirect {
+    /// In one region and aligned: an array of words.
+    Whole(Table),
+    /// Anywhere: where it is, and its entries.
+    Anyhow(GuestAddress, u32),
 }
 
 /// Why a walk ended early.
@@ -57,8 +59,8 @@ impl From<Fault> for Stop {
 }
 
 /// One walk along a chain.
-pub(crate) struct Walk<'a> {
-    pub(crate) lookup: Lookup<'a>,
+pub(crate) struct Walk<'a, 'memory> {
+    pub(crate) lookup: &'a mut Lookup<'memory>,
     /// The chain's spans go into this list, from `first` on.
     pub(crate) spans: &'a mut [Span],
     pub(crate) first: usize,
@@ -75,7 +77,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) fault: Option<Fault>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
     pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<Extent, Stop> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
@@ -90,7 +92,7 @@ impl Walk<'_> {
 
     /// Walks the table that a descriptor refers to, which is the chain's last part.
     fn run_table(&mut self, reference: &RawDescriptor) -> Result<Extent, Stop> {
-        let table = Self::table(reference)?;
+        let table = self.table(reference)?;
         let mut descriptor = self.load(&table, 0)?;
         loop {
             if descriptor.is(DescriptorFlags::INDIRECT) {
@@ -109,26 +111,32 @@ impl Walk<'_> {
     }
 
     /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
-    fn table(reference: &RawDescriptor) -> Result<Indirect, Fault> {
-        let (address, len) = (reference.address, reference.len());
+    fn table(&mut self, reference: &RawDescriptor) -> Result<Indirect, Fault> {
+        let (at, len) = (GuestAddress(reference.address), reference.len());
         let cut = len == 0 || !len.is_multiple_of(ENTRY_BYTES);
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table);
         }
-        Ok(Indirect { at: GuestAddress(address), entries: len / ENTRY_BYTES })
+        // SAFETY: as in `piece`.
+        let whole = unsafe { self.lookup.whole(at, len) }.and_then(Table::new);
+        Ok(whole.map_or(Indirect::Anyhow(at, len / ENTRY_BYTES), Indirect::Whole))
     }
 
     /// An entry of an indirect table.
+    #[inline]
     fn load(&mut self, table: &Indirect, index: u16) -> Result<RawDescriptor, Fault> {
-        if u32::from(index) >= table.entries {
-            return Err(Fault::Index);
+        match table {
+            Indirect::Whole(table) => RawDescriptor::load(table, index).ok_or(Fault::Index),
+            &Indirect::Anyhow(at, entries) if u32::from(index) < entries => {
+                let bytes = self.gather(at, index).ok_or(Fault::Table)?;
+                Ok(RawDescriptor::of(zerocopy::transmute!(bytes)))
+            }
+            Indirect::Anyhow(..) => Err(Fault::Index),
         }
-        let bytes = self.gather(table.at, index).ok_or(Fault::Table)?;
-        let words: [u64; 2] = zerocopy::transmute!(bytes);
-        Ok(RawDescriptor::of(words))
     }
 
     /// Copies an entry of a table that may lie across regions, at any alignment.
+    #[cold]
     fn gather(&mut self, table: GuestAddress, index: u16) -> Option<[u8; ENTRY_BYTES as usize]> {
         let mut at = table.checked_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into()))?;
         let mut bytes = [0; ENTRY_BYTES as usize];
@@ -145,6 +153,7 @@ impl Walk<'_> {
     }
 
     /// Adds a descriptor's buffer.
+    #[inline(always)]
     fn piece(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
         self.steps = self.steps.checked_sub(1).ok_or(Fault::Steps)?;
         if descriptor.is(DescriptorFlags::WRITE) {
@@ -157,8 +166,9 @@ impl Walk<'_> {
         let at = GuestAddress(descriptor.address);
         if let Some(place) = self.spans.get_mut(self.end)
             // SAFETY: whoever made the queue keeps its memory while spans are in use.
-            && unsafe { self.lookup.whole(at, descriptor.len(), place) }.is_some()
+            && let Some(span) = unsafe { self.lookup.whole(at, descriptor.len()) }
         {
+            *place = span;
             self.end = self.end.wrapping_add(1);
             return Ok(());
         }

@@ -9,7 +9,7 @@
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
-use luge_virtqueue::{Batch, Head, Notifications, SplitQueue};
+use luge_virtqueue::{Batch, Direction, Head, Notifications, SplitQueue};
 use std::collections::HashMap;
 use zerocopy::IntoBytes;
 
@@ -54,9 +54,43 @@ fn some_pieces(random: &mut Random) -> Vec<Piece> {
         let len = random.pick(&[0, 1, 2, 16, 511, 4096, 65_536]);
         Piece { at: GuestAddress(at), len, writable }
     };
+    if random.once_in(2) {
+        let written = random.once_in(2);
+        let data = (0..=random.below(4)).map(|_| piece(random, written));
+        let data: Vec<_> = data.collect();
+        let header = Piece { len: 16, ..piece(random, false) };
+        let status = Piece { len: 1, ..piece(random, true) };
+        return [header].into_iter().chain(data).chain([status]).collect();
+    }
     let mut pieces: Vec<_> = (0..readable).map(|_| piece(random, false)).collect();
     pieces.extend((0..writable.max(u32::from(readable == 0))).map(|_| piece(random, true)));
     pieces
+}
+
+/// A framed chain is one whose spans are those of a frame, and what is said of it is what they say.
+fn check_frame(batch: &mut Batch<16, 1>, at: usize) {
+    let place = |span: &Span| (span.host(), span.iova(), span.len());
+    let one = batch.framed::<false>(at, 1).next();
+    let framed = one.or_else(|| batch.framed::<true>(at, 1).next()).map(|framed| {
+        assert_eq!(u64::from(framed.bytes), Span::total(framed.data));
+        let data: Vec<_> = framed.data.iter().map(place).collect();
+        (framed.head, place(&framed.header.into()), data, framed.direction, place(&framed.status.into()))
+    });
+    let chain = batch.chain(at).unwrap();
+    let (readable, writable) = (&*chain.readable, &*chain.writable);
+    let expected = match (readable, writable) {
+        _ if chain.fault.is_some() => None,
+        ([header], [data @ .., status]) if !data.is_empty() => {
+            Some((header, data, Direction::Written, status))
+        }
+        ([header, data @ ..], [status]) if !data.is_empty() => Some((header, data, Direction::Read, status)),
+        _ => None,
+    };
+    let expected = expected.filter(|(header, _, _, status)| (header.len(), status.len()) == (16, 1));
+    let expected = expected.map(|(header, data, direction, status)| {
+        (chain.head, place(header), data.iter().map(place).collect(), direction, place(status))
+    });
+    assert_eq!(framed, expected);
 }
 
 fn some_form(random: &mut Random) -> Form {
@@ -78,7 +112,7 @@ fn legal_chains_arrive_whole_in_order_and_once() {
         let mut driver = Driver::new(layout, kind, base, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, base, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::new(&layout);
+        let mut batch = Batch::<16, 1>::new(&layout);
         let (mut sent, mut held) = (std::collections::VecDeque::new(), Vec::new());
         let mut expected: HashMap<Head, u32> = HashMap::new();
         for _ in 0..200 {
@@ -94,6 +128,7 @@ fn legal_chains_arrive_whole_in_order_and_once() {
                 queue.take(&mut batch, 0).unwrap();
             }
             for at in 0..batch.len() {
+                check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 let (head, pieces) = sent.pop_front().expect("no chain out of nothing");
                 assert_eq!((chain.head, chain.fault), (head, None));
@@ -158,7 +193,7 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_and_takes_end() {
         let mut driver = Driver::new(layout, kind, 0, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, 0, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::new(&layout);
+        let mut batch = Batch::<16, 1>::new(&layout);
         for _ in 0..64 {
             for index in 0..size {
                 driver.write_descriptor(index, hostile_descriptor(random, size));
@@ -176,6 +211,7 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_and_takes_end() {
             }
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
             for at in 0..batch.len() {
+                check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 touch(chain.readable);
                 touch(chain.writable);

@@ -17,7 +17,7 @@ struct Pair {
     memory: RigMemory,
     driver: Driver,
     queue: SplitQueue,
-    batch: Batch,
+    batch: Batch<16, 1>,
 }
 
 impl Pair {

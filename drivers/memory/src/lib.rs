@@ -9,7 +9,7 @@
 //! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
 //! - [`GuestMemory`]: a guest's memory, the one place where its addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
-//! - [`Span`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that somebody else can write.
+//! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that somebody else can write.
 //!
 //! Invariants
 //! - Memory somebody else can write is never a `&[u8]` or `&mut [u8]`.
@@ -39,4 +39,4 @@ pub use iova::{IovaAllocator, IovaRange};
 pub use lookup::Lookup;
 pub use mapping::{MapError, Mapping};
 pub use shared_array::{SharedArray, Word};
-pub use span::{SharedByte, Span};
+pub use span::{FixedSpan, SharedByte, Span};

@@ -108,17 +108,16 @@ impl<'a> Lookup<'a> {
         Some(unsafe { row.span(offset, len) })
     }
 
-    /// Sets `to` to all `len` bytes at `at`; none if they are not in one region.
+    /// All `len` bytes at `at`; none if they are not in one region.
     ///
     /// # Safety
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
-    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32, to: &mut Span) -> Option<()> {
+    pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
         let row = self.row(at, |row| row.holds(at, len))?;
         let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
-        *to = unsafe { row.piece(offset, len) };
-        Some(())
+        Some(unsafe { row.piece(offset, len) })
     }
 
     /// The row that has `at` and all else that is asked of it. Which side of 4 GiB is tried is
@@ -177,13 +176,13 @@ mod tests {
     fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
         for count in [1, 2, 3, 8, 16, 17, 40] {
             let rows = rows(count);
-            let (mut lookup, mut state, mut span) = (Lookup::new(&rows), count, Span::EMPTY);
+            let (mut lookup, mut state) = (Lookup::new(&rows), count);
             for _ in 0..20_000 {
                 state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
                 let at = rows[0].guest.0 - BYTES + (state >> 33) % ((2 * count + 2) * BYTES);
                 let (at, len) = (GuestAddress(at), [1, 8, 512, 0x1000][(state >> 62) as usize]);
                 // SAFETY: nothing looks at the bytes of these spans.
-                let whole = unsafe { lookup.whole(at, len, &mut span) }.map(|()| span.iova());
+                let whole = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");
                 // SAFETY: as above.
                 let part = unsafe { lookup.span(at, len) }.map(|span| span.iova());
@@ -195,12 +194,12 @@ mod tests {
     #[test]
     fn no_bytes_are_nowhere_and_no_end_wraps() {
         let rows = rows(2);
-        let (mut lookup, mut span) = (Lookup::new(&rows), Span::EMPTY);
+        let mut lookup = Lookup::new(&rows);
         for (at, len) in [(rows[0].guest.0, 0), (rows[0].guest.0, u32::MAX), (u64::MAX, 1), (0, 1)] {
             // SAFETY: nothing looks at the bytes of these spans.
-            assert!(unsafe { lookup.whole(GuestAddress(at), len, &mut span) }.is_none(), "{at:#x}");
+            assert!(unsafe { lookup.whole(GuestAddress(at), len) }.is_none(), "{at:#x}");
         }
         // SAFETY: as above.
-        assert!(unsafe { Lookup::new(&[]).whole(GuestAddress(0), 1, &mut span) }.is_none());
+        assert!(unsafe { Lookup::new(&[]).whole(GuestAddress(0), 1) }.is_none());
     }
 }

@@ -40,6 +40,14 @@ impl Span {
         Self { host, iova, len }
     }
 
+    /// A span of a length that the compiler knows; none if this one is of another.
+    #[inline]
+    #[must_use]
+    pub fn fixed<const N: usize>(&self) -> Option<FixedSpan<N>> {
+        let Self { host, iova, len } = *self;
+        (len == FixedSpan::<N>::LEN).then_some(FixedSpan { host, iova })
+    }
+
     /// Length in bytes.
     #[inline]
     #[must_use]
@@ -177,6 +185,66 @@ impl Span {
     fn lines(&self, most: u32) -> impl Iterator<Item = *const u8> {
         let first: *const u8 = self.host.as_ptr();
         (0..self.len.min(most) as usize).step_by(LINE_BYTES).map(move |at| first.wrapping_add(at))
+    }
+}
+
+/// A checked piece of shared memory whose length the compiler knows: `N` bytes, as a [`Span`]
+/// otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedSpan<const N: usize> {
+    host: NonNull<u8>,
+    iova: Iova,
+}
+
+// SAFETY: an address, as a span is.
+unsafe impl<const N: usize> Send for FixedSpan<N> {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Sync for FixedSpan<N> {}
+
+impl<const N: usize> FixedSpan<N> {
+    /// Its length in bytes.
+    #[expect(clippy::cast_possible_truncation, reason = "checked, and by the compiler")]
+    pub const LEN: u32 = {
+        assert!(N < u32::MAX as usize, "longer than any span");
+        N as u32
+    };
+
+    /// A copy of its bytes: a load or two.
+    #[inline]
+    #[must_use]
+    pub fn load(&self) -> [u8; N] {
+        // SAFETY: there are `N` bytes, and bytes have no alignment.
+        let bytes = unsafe { self.host.cast::<[u8; N]>().read_unaligned() };
+        loaded_once();
+        bytes
+    }
+
+    /// Asks the CPU to bring its first cache line near.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch_to_read(self.host.as_ptr());
+    }
+
+    /// The same, to be written.
+    #[inline]
+    pub fn prefetch_to_write(&self) {
+        prefetch_to_write(self.host.as_ptr());
+    }
+}
+
+impl FixedSpan<1> {
+    /// Its byte.
+    #[inline]
+    #[must_use]
+    pub const fn byte(&self) -> SharedByte {
+        SharedByte(self.host)
+    }
+}
+
+impl<const N: usize> From<FixedSpan<N>> for Span {
+    #[inline]
+    fn from(FixedSpan { host, iova }: FixedSpan<N>) -> Self {
+        Self { host, iova, len: FixedSpan::<N>::LEN }
     }
 }
 

@@ -8,12 +8,12 @@ use luge_block::{Durability, Lba, Operation, Status};
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
-use luge_virtqueue::{Chain, Direction, PlainChain};
+use luge_virtqueue::{Chain, Direction};
 use std::ops;
 use zerocopy::FromBytes;
 
-/// Length of a header.
-const HEADER_BYTES: u32 = 16;
+/// A chain as drivers make nearly all of them: the status is a byte.
+pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, { size_of::<RequestHeader>() }, 1>;
 
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
@@ -68,26 +68,23 @@ impl Rules {
         Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
     }
 
-    /// Reads a transfer as most are: header, data and status byte have a descriptor each, and the
-    /// device takes it all at once. None for anything else, right or wrong.
+    /// Reads a transfer that the device takes all at once, which nearly all are. None for anything
+    /// else, right or wrong.
     #[inline]
-    pub(super) fn read_plain<'a>(&self, chain: &PlainChain<'a>) -> Option<Transfer<'a>> {
-        let PlainChain { header, data, direction, status, .. } = *chain;
-        if header.len() != HEADER_BYTES || status.len() != 1 {
-            return None;
-        }
-        let header = RequestHeader::read_from_bytes(&header.first::<{ HEADER_BYTES as usize }>()?).ok()?;
-        let bytes = data.len();
+    pub(super) fn read_framed<'a>(&self, chain: &Framed<'a>) -> Option<Transfer<'a>> {
+        let Framed { header, data, bytes, direction, status, .. } = *chain;
+        let header: RequestHeader = zerocopy::transmute!(header.load());
         let (kind, operation, written) = match direction {
             Direction::Written => (RequestType::IN, Operation::Read, bytes.wrapping_add(1)),
             Direction::Read => (RequestType::OUT, Operation::Write(self.durability), 1),
         };
         let (lba, blocks) = self.disk.in_blocks(Sector(header.sector.get()), bytes)?;
-        let data = std::slice::from_ref(data);
         let whole = blocks > 0 && Cut::none(data, blocks, self.disk.geometry());
-        let allowed = header.kind == kind && self.disk.allows(operation).is_ok();
-        let status = status.first_byte().filter(|_| whole && allowed)?;
-        Some(Transfer { status, written, operation, lba, blocks, data })
+        if header.kind != kind || !whole {
+            return None;
+        }
+        self.disk.allows(operation).ok()?;
+        Some(Transfer { status: status.byte(), written, operation, lba, blocks, data })
     }
 
     /// Reads a request of any kind, in any legal layout; none if there is no byte for an answer.

@@ -28,6 +28,7 @@ use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
+use luge_spec::virtio::blk::RequestHeader;
 use luge_virtqueue::{BATCH, Batch, Head, Notifications, RingError, RingLayout, SplitQueue};
 use luge_volume::{Ended, Graph, Kind, Lane, VolumeId};
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub struct BlkSession {
     volume: VolumeId,
     rules: Rules,
     queue: SplitQueue,
-    batch: Batch,
+    batch: Batch<{ size_of::<RequestHeader>() }, 1>,
     /// Chains of the batch before this one have been read.
     next: usize,
     in_hand: Option<InHand>,
@@ -164,25 +165,29 @@ impl BlkSession {
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
     #[inline]
     fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
-        while self.serve_run(lane, room) && *room > 0 && self.next < self.batch.len() {
+        while *room > 0 && self.next < self.batch.len() {
+            let first = self.next;
+            if !self.serve_run::<false>(lane, room) || !self.serve_run::<true>(lane, room) {
+                return;
+            }
             // What is not a transfer as drivers make them comes one by one.
-            if !self.serve_any(lane, room) {
+            if self.next == first && !self.serve_any(lane, room) {
                 return;
             }
         }
     }
 
-    /// (2): transfers as drivers make most of them, as many as follow each other, submitted at once.
-    /// Whether to go on.
+    /// (2): transfers as drivers make most of them, in one piece or in several, as many as follow
+    /// each other, submitted at once. Whether to go on.
     ///
     /// Not inlined: a loop that is alone keeps its values in registers.
     #[inline(never)]
-    fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
+    fn serve_run<const SEVERAL: bool>(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
         let Self { session, rules, queue, batch, slots, .. } = self;
         let (mut run, mut count) = (lane.run(), 0_usize);
-        for chain in batch.plain(self.next, *room) {
-            let (slot, transfer) = (slots.free(chain.head), rules.read_plain(&chain));
-            let (Some(slot), Some(transfer)) = (slot, transfer) else { break };
+        for chain in batch.framed::<SEVERAL>(self.next, *room) {
+            let Some(slot) = slots.free(chain.head) else { break };
+            let Some(transfer) = rules.read_framed(&chain) else { break };
             let Transfer { status, written, operation, lba, blocks, data } = transfer;
             let tag = Tag::new(session.0, chain.head.0);
             if run.add(&luge_block::Request { tag, operation, lba, blocks, data }).is_none() {

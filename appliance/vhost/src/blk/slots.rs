@@ -58,7 +58,10 @@ impl Slots {
     #[inline]
     pub(super) fn free(&mut self, head: Head) -> Option<FreeSlot<'_>> {
         let Self { slots, busy } = self;
-        let slot = slots.get_mut(usize::from(head.0)).filter(|slot| slot.status.is_none())?;
+        let slot = slots.get_mut(usize::from(head.0))?;
+        if slot.status.is_some() {
+            return None;
+        }
         Some(FreeSlot { slot, busy })
     }
 
