@@ -19,7 +19,7 @@ const DEPTH: u32 = 128;
 const ROUNDS: u32 = 200;
 const BLOCKS: u32 = 1 << 14;
 
-const TRACES: [Trace; 7] = [
+const TRACES: [Trace; 8] = [
     Trace { name: "null, read, three descriptors", run: || run(null(), Requests::default()) },
     Trace {
         name: "null, read, an indirect table",
@@ -41,11 +41,17 @@ const TRACES: [Trace; 7] = [
         name: "null, read, data in four pieces, an indirect table",
         run: || run(null(), Requests { pieces: 4, indirect: true, ..Requests::default() }),
     },
+    Trace {
+        name: "null, read, three descriptors, one at a time",
+        run: || run(null(), Requests { depth: 1, ..Requests::default() }),
+    },
     Trace { name: "memory, read, three descriptors", run: || run(memory(), Requests::default()) },
 ];
 
 /// What the requests are like.
 struct Requests {
+    /// How many are in flight.
+    depth: u32,
     /// Descriptors of the data, which is 512 bytes together.
     pieces: u32,
     /// Whether the descriptors are in a table of their own.
@@ -56,7 +62,7 @@ struct Requests {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { pieces: 1, indirect: false, writes: |_| false }
+        Self { depth: DEPTH, pieces: 1, indirect: false, writes: |_| false }
     }
 }
 
@@ -75,7 +81,7 @@ fn memory() -> Arc<dyn Device> {
 impl Requests {
     /// Fills the ring, with requests for blocks all over the disk.
     fn fill(&self, bench: &mut Bench, round: u32) {
-        for n in 0..DEPTH {
+        for n in 0..self.depth {
             let sector = u64::from((round * DEPTH + n) * 2_654_435 % BLOCKS);
             let table = GuestAddress(RigMemory::FAR_DATA.0 + 128 * u64::from(n));
             let form = if self.indirect { Form::Indirect(table) } else { Form::Direct };
@@ -102,9 +108,9 @@ fn run(device: Arc<dyn Device>, requests: Requests) -> u32 {
         requests.fill(&mut bench, round);
         counted(|| while bench.turn() > 0 {});
         let answered = std::iter::from_fn(|| bench.driver.take_used()).count();
-        assert_eq!(answered, DEPTH as usize);
+        assert_eq!(answered, requests.depth as usize);
     }
-    ROUNDS * DEPTH
+    ROUNDS * requests.depth
 }
 
 fn main() -> std::io::Result<()> {

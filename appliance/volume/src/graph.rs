@@ -199,7 +199,7 @@ impl<'data> Run<'_, 'data> {
 
     /// Submits them, and tells `refused` of each that was not taken, in order.
     #[inline]
-    pub fn submit(self, mut refused: impl FnMut(Tag, Refusal)) {
+    pub fn submit(&mut self, mut refused: impl FnMut(Tag, Refusal)) {
         let mut left = self.requests.as_slice();
         let now = self.clock.now();
         while !left.is_empty() {

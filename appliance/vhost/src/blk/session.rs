@@ -167,11 +167,11 @@ impl BlkSession {
     fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
             let first = self.next;
-            if !self.serve_run::<false>(lane, room) || !self.serve_run::<true>(lane, room) {
-                return;
-            }
             // What is not a transfer as drivers make them comes one by one.
-            if self.next == first && !self.serve_any(lane, room) {
+            let goes_on = self.serve_run::<false>(lane, room)
+                && (self.next > first || self.serve_run::<true>(lane, room))
+                && (self.next > first || self.serve_any(lane, room));
+            if !goes_on {
                 return;
             }
         }
