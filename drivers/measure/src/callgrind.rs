@@ -43,13 +43,14 @@ pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()
     }
     let before = fs::read_to_string(kept).unwrap_or_default();
     let mut now = String::new();
-    println!("{title:<54}{:>8}{:>8}", "before", "now");
+    println!("{title:<54}{:>8}{:>8}{:>9}", "before", "now", "change");
     for (index, Trace { name, .. }) in traces.iter().enumerate() {
         let Some(count) = count(index)? else {
             println!("valgrind is missing: apt-get install valgrind");
             return Ok(());
         };
-        println!("{name:<54}{:>8}{count:>8}", count_of(&before, name).unwrap_or("-"));
+        let was = count_of(&before, name);
+        println!("{name:<54}{:>8}{count:>8}{:>9}", was.unwrap_or("-"), change(was, &count));
         // Writing to a string does not fail.
         let _ = writeln!(now, "{name}: {count}");
     }
@@ -96,9 +97,24 @@ fn count_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, count)| count)
 }
 
+/// By how much a count has moved, in percent; nothing where it has not.
+fn change(was: Option<&str>, now: &str) -> String {
+    let [was, now] = [was.unwrap_or(now), now].map(|count| count.parse().unwrap_or(0.0));
+    if was == now || was == 0.0 { String::new() } else { format!("{:+.1} %", (now / was - 1.0) * 100.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_is_shown_where_a_count_has_moved_and_only_there() {
+        assert_eq!(
+            (change(Some("380.0"), "361.0"), change(Some("7.0"), "7.1")),
+            ("-5.0 %".into(), "+1.4 %".into())
+        );
+        assert_eq!((change(Some("7.0"), "7.0"), change(None, "7.0")), (String::new(), String::new()));
+    }
 
     #[test]
     fn a_kept_count_is_found_by_the_whole_name_of_its_trace() {
