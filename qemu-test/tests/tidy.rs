@@ -73,6 +73,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/bench/src/arena.rs",
     "appliance/bench/src/clock.rs",
     "appliance/bench/src/ideal.rs",
+    "appliance/bench/tests/rig/memory.rs",
     "appliance/core/src/notify.rs",
     "appliance/vhost/benches/turn.rs",
     "appliance/vhost/src/blk/session.rs",

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use luge_bench::Options;
+use std::sync::atomic::AtomicBool;
 
 #[derive(Parser)]
 struct Cli {
@@ -11,7 +12,7 @@ struct Cli {
 
 fn main() -> Result<(), luge_bench::BenchError> {
     let cli = Cli::parse();
-    let report = luge_bench::run(&cli.options, &mut |line| eprintln!("{line}"))?;
+    let report = luge_bench::run(&cli.options, &AtomicBool::new(false), &mut |line| eprintln!("{line}"))?;
     println!("{report}");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Time, cheaply: the time stamp counter, scaled to nanoseconds.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// The time stamp counter's rate, found by comparing it with the system's clock.
@@ -42,4 +43,10 @@ impl Clock {
 pub(crate) fn ticks() -> u64 {
     // SAFETY: every x86-64 CPU has one, and Linux lets user space read it.
     unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// How long this thread has had a CPU.
+pub(crate) fn of_this_thread() -> Duration {
+    // A clock's time is not negative, and has nanoseconds.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

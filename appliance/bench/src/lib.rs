@@ -12,11 +12,15 @@
 //! Not here: guests, other protocols, files.
 
 mod arena;
+mod checks;
+mod choice;
 mod clock;
 mod frontend;
 pub mod ideal;
 mod load;
 mod options;
+mod pace;
+mod patience;
 mod pattern;
 mod report;
 mod ring;
@@ -27,6 +31,7 @@ pub use ideal::{IdealOptions, IdealReport};
 pub use options::{Direction, Options, Verify};
 pub use report::Report;
 
+use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
 /// Why there is no result.
@@ -44,25 +49,33 @@ pub enum BenchError {
         reason: String,
     },
     /// The server ended a request otherwise than well.
-    #[error("the server failed {failed} of {total} requests; the first with status {status}")]
+    #[error(
+        "the server failed {failed} of {total} requests; the first, a {verb} of sector {sector}, with status {status}"
+    )]
     Failed {
         /// Failed requests.
         failed: u64,
         /// All requests.
         total: u64,
-        /// The first bad status.
+        /// What the first one was: a read or a write.
+        verb: &'static str,
+        /// Where it began.
+        sector: u64,
+        /// Its status, as virtio numbers them.
         status: u8,
     },
     /// The server did not end all requests.
-    #[error("{0} requests were not answered within 10 s after the end of the run")]
+    #[error("{0} requests were not answered within 10 s after the last one was sent")]
     Stuck(usize),
     /// What was read is not what was written.
-    #[error("block {lba}: {what}")]
+    #[error("wrong data in request {unit} of the disk, at byte {byte}: {what}")]
     Corrupt {
-        /// The block.
-        lba: u64,
+        /// The request: the disk counted in requests.
+        unit: u64,
+        /// Where it begins.
+        byte: u64,
         /// How it differs.
-        what: &'static str,
+        what: String,
     },
     /// The system refused something.
     #[error("{what}: {source}")]
@@ -74,17 +87,25 @@ pub enum BenchError {
     },
 }
 
-/// Runs the load and measures it. `progress` is called about every second with a line.
+/// Runs the load and measures it. `progress` is called with a line when it begins, and about every
+/// second; `stop` ends it early, and the report is on what was done until then.
 ///
 /// # Errors
 /// [`BenchError`].
-pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
+pub fn run(
+    options: &Options,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Report, BenchError> {
     options.check()?;
-    let mut disk = frontend::Disk::connect(options)?;
-    let server = target::Server::find(disk.peer());
+    let mut disk = frontend::Disk::connect(options, stop)?;
+    let server = &target::Server::find(disk.peer());
     let home = round_trip::pin(options.cpu)?;
-    let away = load::warm_up(&mut disk, options, &server)?;
+    let mut watch = load::Watch { server, stop, progress };
+    let away = load::warm_up(&mut disk, options, &mut watch)?;
     let distance = round_trip::measure(home, away);
-    let measured = load::run(&mut disk, options, (&server, progress))?;
+    let known = distance.map_or("unknown".into(), |ns| format!("{ns:.1} ns"));
+    (watch.progress)(&format!("cache line {known} there and back"));
+    let measured = load::run(&mut disk, options, &mut watch)?;
     Ok(Report::new(options, measured, distance))
 }

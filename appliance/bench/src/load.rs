@@ -1,141 +1,122 @@
 //! The loop: reaps what came back, submits as much again, on all queues in turn.
 
-use crate::clock::{Clock, ticks};
+use crate::BenchError;
+use crate::checks::Checks;
+use crate::choice::Choice;
+use crate::clock::{self, Clock, ticks};
 use crate::frontend::Disk;
 use crate::options::{Direction, Options};
-use crate::pattern::Pattern;
+use crate::pace::Pace;
 use crate::ring::{BATCH, Done, Ring};
 use crate::target::Server;
-use crate::{BenchError, Verify};
 use hdrhistogram::Histogram;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long the server's busiest thread is looked for.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// How long unanswered requests are waited for after the end.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often it is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(10);
+/// The longest latency that is told from longer ones.
+const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 
 /// What was measured.
 pub(crate) struct Measured {
     pub(crate) reads: u64,
     pub(crate) writes: u64,
+    /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
     /// Share of the time in which the generator had something to do.
     pub(crate) busy: f64,
+    /// Its CPU time while it had: without what others had of its CPU.
+    pub(crate) worked: Duration,
     pub(crate) latency_ns: Histogram<u64>,
     pub(crate) kicks: u64,
     pub(crate) calls: u64,
     pub(crate) server: Option<Duration>,
+    /// Reads whose data was checked, where any is.
+    pub(crate) verified: Option<u64>,
 }
 
-/// Where requests go next.
-struct Choice {
-    direction: Direction,
-    unit_sectors: u64,
-    units: u64,
-    next: u64,
-    random: u64,
+/// Who is asked and told about the run.
+pub(crate) struct Watch<'a> {
+    pub(crate) server: &'a Server,
+    /// Ends it early.
+    pub(crate) stop: &'a AtomicBool,
+    /// Called with a line about every second.
+    pub(crate) progress: &'a mut dyn FnMut(&str),
 }
 
-impl Choice {
-    fn new(options: &Options, sectors: u64) -> Self {
-        let unit_sectors = u64::from(options.bs / 512);
-        let random = options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { direction: options.rw, unit_sectors, units: sectors / unit_sectors, next: 0, random }
-    }
-
-    /// A number that looks random (xorshift64*).
-    fn draw(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// One of `count` numbers, at random or the next one.
-    #[inline]
-    fn pick(&mut self, count: u64) -> u64 {
-        if self.direction.is_random() {
-            let (draw, count) = (u128::from(self.draw()), u128::from(count));
-            return u64::try_from((draw * count) >> 64).unwrap_or(0);
-        }
-        let at = self.next;
-        self.next = if at + 1 < count { at + 1 } else { 0 };
-        at % count
-    }
-
-    fn writes(&mut self) -> bool {
-        match self.direction {
-            Direction::Read | Direction::RandRead => false,
-            Direction::Write | Direction::RandWrite => true,
-            Direction::RandRw => self.draw() & 1 == 1,
-        }
-    }
+/// A request that did not end well.
+struct Failure {
+    writes: bool,
+    sector: u64,
+    status: u8,
 }
 
-/// Data checks: each slot keeps to units of its own, so that no two requests race for one.
-struct Checks {
-    pattern: Pattern,
-    slots: u64,
-    /// The unit each slot is at, and whether it is being written.
-    at: Vec<(usize, bool)>,
+/// What the loop keeps between two turns.
+struct Batch {
+    done: [Done; BATCH],
+    /// The queue that is looked at first.
+    first: usize,
 }
 
 struct Load<'a> {
     choice: Choice,
     checks: Option<Checks>,
     clock: Clock,
-    /// Ticks at which the next request may go, and ticks between two of them.
-    pace: Option<(u64, u64)>,
+    pace: Option<Pace>,
     latency_ns: Histogram<u64>,
-    reads: u64,
+    /// Requests that were answered.
+    ios: u64,
+    /// Of them, writes.
     writes: u64,
     failed: u64,
-    bad_status: Option<u8>,
+    first_failure: Option<Failure>,
     free: Vec<Vec<u16>>,
     options: &'a Options,
 }
 
-/// Runs for a moment, to find the CPU of the server's busiest thread.
+/// Reads for a moment, to find the CPU of the server's busiest thread.
 pub(crate) fn warm_up(
     disk: &mut Disk,
     options: &Options,
-    server: &Server,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<u16>, BenchError> {
+    let server = watch.server;
     let before = server.usage();
-    let brief = Options { runtime: WARM_UP.as_secs_f64(), rate: None, verify: None, ..options.clone() };
-    run(disk, &brief, (server, &mut |_| ()))?;
+    let rw = if options.rw.is_random() { Direction::RandRead } else { Direction::Read };
+    let brief = Options { runtime: WARM_UP.as_secs_f64(), rw, verify: None, ..options.clone() };
+    run(disk, &brief, watch)?;
     Ok(server.busiest_cpu(&before, &server.usage()))
 }
 
-pub(crate) fn run(
-    disk: &mut Disk,
-    options: &Options,
-    (server, progress): (&Server, &mut dyn FnMut(&str)),
-) -> Result<Measured, BenchError> {
+pub(crate) fn run(disk: &mut Disk, options: &Options, watch: &mut Watch<'_>) -> Result<Measured, BenchError> {
     let mut load = Load::new(options, disk)?;
     let (kicks, _) = events(disk);
-    let usage = server.usage();
+    let (usage, own) = (watch.server.usage(), clock::of_this_thread());
     let start = ticks();
     let end = start.wrapping_add(load.clock.ticks(Duration::from_secs_f64(options.runtime)));
-    let (busy, last) = load.turn_until(disk, (start, end), progress)?;
-    let server = server.usage().since(&usage);
+    let (busy, asleep) = load.turn_until(disk, (start, end), watch)?;
     load.drain(disk)?;
+    let elapsed = ticks().wrapping_sub(start).max(1);
+    let own = clock::of_this_thread().saturating_sub(own);
+    let server = watch.server.usage().since(&usage);
     let (kicks_now, calls) = events(disk);
-    let total = load.reads + load.writes;
-    if let Some(status) = load.bad_status {
-        return Err(BenchError::Failed { failed: load.failed, total, status });
-    }
-    let elapsed = last.wrapping_sub(start).max(1);
+    load.read_back(disk, watch)?;
     Ok(Measured {
-        reads: load.reads,
+        reads: load.ios - load.writes,
         writes: load.writes,
         elapsed: Duration::from_nanos(load.clock.ns(elapsed)),
         busy: busy as f64 / elapsed as f64,
+        worked: own.mul_f64(busy as f64 / elapsed.saturating_sub(asleep).max(1) as f64),
         latency_ns: load.latency_ns,
         kicks: kicks_now - kicks,
         calls,
         server,
+        verified: load.checks.map(|checks| checks.verified()),
     })
 }
 
@@ -149,174 +130,214 @@ impl<'a> Load<'a> {
     fn new(options: &'a Options, disk: &Disk) -> Result<Self, BenchError> {
         let choice = Choice::new(options, disk.sectors);
         let clock = Clock::calibrate();
-        let slots = u64::from(options.queues) * u64::from(options.iodepth);
-        let checks = match options.verify {
-            None => None,
-            Some(Verify::Crc32c) if choice.units < slots => {
-                return Err(BenchError::Options(format!(
-                    "--verify needs a disk of at least --queues times --iodepth requests ({slots}), this has {}",
-                    choice.units
-                )));
-            }
-            Some(Verify::Crc32c) => {
-                let units = usize::try_from(choice.units).unwrap_or(usize::MAX);
-                let at = vec![(0, false); usize::try_from(slots).unwrap_or(usize::MAX)];
-                Some(Checks { pattern: Pattern::new(units, options.bs), slots, at })
-            }
-        };
-        let gap = |rate: u64| clock.ticks(Duration::from_secs_f64(1.0 / rate as f64)).max(1);
-        let free = disk.queues.iter().map(|ring| (0..ring.depth()).rev().collect()).collect();
-        let latency_ns = Histogram::new_with_bounds(1, 60_000_000_000, 3)
+        let checks = options.verify.map(|_| Checks::new(options, &choice)).transpose()?;
+        let latency_ns = Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3)
             .map_err(|e| BenchError::Options(e.to_string()))?;
-        let pace = options.rate.map(|rate| (ticks(), gap(rate)));
-        let (reads, writes, failed, bad_status) = (0, 0, 0, None);
-        Ok(Self { choice, checks, clock, pace, latency_ns, reads, writes, failed, bad_status, free, options })
+        Ok(Self {
+            choice,
+            checks,
+            clock,
+            pace: options.rate.map(|rate| Pace::new(rate, clock)),
+            latency_ns,
+            ios: 0,
+            writes: 0,
+            failed: 0,
+            first_failure: None,
+            free: disk.queues.iter().map(|ring| (0..ring.depth()).rev().collect()).collect(),
+            options,
+        })
     }
 
-    /// Returns the ticks spent busy, and when the last request was counted.
+    /// Returns the ticks spent busy, and those asleep.
     fn turn_until(
         &mut self,
         disk: &mut Disk,
         (start, end): (u64, u64),
-        progress: &mut dyn FnMut(&str),
+        watch: &mut Watch<'_>,
     ) -> Result<(u64, u64), BenchError> {
-        let second = self.clock.ticks(Duration::from_secs(1));
-        let (mut now, mut busy, mut line_at, mut line_ios) = (start, 0, start.wrapping_add(second), 0);
-        let mut done = [Done::default(); BATCH];
+        let [second, look] = [Duration::from_secs(1), LOOK].map(|time| self.clock.ticks(time));
+        let (mut now, mut busy, mut asleep) = (start, 0, 0);
+        let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
+        let (mut line_at, mut line_ios, mut look_at) = (start.wrapping_add(second), 0, start);
         while now < end {
-            let before = self.reads + self.writes;
-            for (index, ring) in disk.queues.iter_mut().enumerate() {
-                self.turn(ring, &mut done, (index, now))?;
-            }
+            let worked = self.turn_all(disk, &mut batch, now)?;
             let after = ticks();
-            if self.reads + self.writes != before {
+            if worked {
                 busy += after.wrapping_sub(now);
+            } else if self.sleep(disk, after) {
+                asleep += ticks().wrapping_sub(after);
             }
             now = after;
+            if now >= look_at {
+                look_at = now.wrapping_add(look);
+                disk.check_connection()?;
+                if self.failed > 0 || watch.stop.load(Relaxed) {
+                    break;
+                }
+            }
             if now >= line_at {
-                let ios = self.reads + self.writes;
-                progress(&self.line(ios - line_ios));
-                (line_at, line_ios) = (line_at.wrapping_add(second), ios);
+                (watch.progress)(&self.line(self.ios - line_ios));
+                (line_at, line_ios) = (line_at.wrapping_add(second), self.ios);
             }
         }
-        Ok((busy, now))
+        Ok((busy, asleep))
     }
 
-    /// One look at one queue.
+    /// A look at every queue; whether anything was to be done. Where requests are few, each queue
+    /// is in turn the first to get one.
+    #[inline]
+    fn turn_all(&mut self, disk: &mut Disk, batch: &mut Batch, now: u64) -> Result<bool, BenchError> {
+        let (count, mut worked) = (disk.queues.len(), false);
+        for index in (batch.first..count).chain(0..batch.first) {
+            worked |= self.turn(&mut disk.queues[index], batch, (index, now))?;
+        }
+        if worked {
+            batch.first = if batch.first + 1 < count { batch.first + 1 } else { 0 };
+        }
+        Ok(worked)
+    }
+
+    /// One look at one queue; whether anything was to be done.
     #[inline]
     fn turn(
         &mut self,
         ring: &mut Ring,
-        done: &mut [Done; BATCH],
+        batch: &mut Batch,
         (index, now): (usize, u64),
-    ) -> Result<(), BenchError> {
-        self.reap(ring, done, (index, now))?;
+    ) -> Result<bool, BenchError> {
+        let seen = self.reap(ring, batch, index)?;
+        let (reaped, now) = (seen.is_some(), seen.unwrap_or(now));
         while let Some(&slot) = self.free[index].last() {
-            if !self.may_submit(now) {
-                break;
-            }
+            let Some(due) = self.due(now) else { break };
             self.free[index].pop();
-            let (unit, writes) = self.next(ring, (index, slot))?;
-            ring.submit(slot, (writes, unit * self.choice.unit_sectors), now);
+            let (unit, writes) = self.next(ring, (index, slot));
+            ring.submit(slot, (writes, unit * self.choice.unit_sectors), due);
         }
-        ring.publish();
-        Ok(())
+        Ok(ring.publish() || reaped)
     }
 
-    fn reap(
-        &mut self,
-        ring: &mut Ring,
-        done: &mut [Done; BATCH],
-        (index, now): (usize, u64),
-    ) -> Result<usize, BenchError> {
-        let count = ring.reap(done).map_err(|id| BenchError::Server {
+    /// Takes what came back, and says when; none if there is nothing.
+    #[inline]
+    fn reap(&mut self, ring: &mut Ring, batch: &mut Batch, index: usize) -> Result<Option<u64>, BenchError> {
+        let count = ring.reap(&mut batch.done).map_err(|id| BenchError::Server {
             path: self.options.socket.display().to_string(),
             reason: format!("used descriptor {id}, which was not in use"),
         })?;
-        let done = &done[..count];
+        if count == 0 {
+            return Ok(None);
+        }
+        // After the answers were seen: a generator that was held up in between would not show it.
+        let now = ticks();
+        let done = &batch.done[..count];
         for same in done.chunk_by(|a, b| a.submitted == b.submitted) {
             let ns = self.clock.ns(now.wrapping_sub(same[0].submitted));
             self.latency_ns.saturating_record_n(ns.max(1), same.len() as u64);
         }
-        for one in done {
-            if one.status != 0 {
-                self.failed += 1;
-                self.bad_status.get_or_insert(one.status);
-            }
-            self.check(ring, (index, one.slot))?;
-            self.free[index].push(one.slot);
+        let failed = done.iter().fold(0, |all, one| all | one.status);
+        if failed != 0 || self.checks.is_some() {
+            done.iter().try_for_each(|one| self.end(ring, (index, one)))?;
         }
-        Ok(count)
+        self.ios += count as u64;
+        self.writes += done.iter().map(|one| u64::from(one.writes)).sum::<u64>();
+        self.free[index].extend(done.iter().map(|one| one.slot));
+        Ok(Some(now))
     }
 
+    /// When the next request is due, if it is.
     #[inline]
-    fn may_submit(&mut self, now: u64) -> bool {
-        match &mut self.pace {
-            None => true,
-            Some((next, gap)) if *next <= now => {
-                // What was missed is made up for, but not more than a moment's worth.
-                *next = (*next + *gap).max(now.saturating_sub(*gap * 64));
-                true
-            }
-            Some(_) => false,
-        }
+    fn due(&mut self, now: u64) -> Option<u64> {
+        self.pace.as_mut().map_or(Some(now), |pace| pace.take(now))
+    }
+
+    /// Nothing was to be done: where nothing will be for some time, that is slept through.
+    fn sleep(&self, disk: &Disk, now: u64) -> bool {
+        self.pace.as_ref().is_some_and(|pace| disk.in_flight() == 0 && pace.sleep(now, LOOK))
     }
 
     /// Where a slot's next request goes, and whether it writes.
     #[inline]
-    fn next(&mut self, ring: &Ring, (index, slot): (usize, u16)) -> Result<(u64, bool), BenchError> {
+    fn next(&mut self, ring: &Ring, (index, slot): (usize, u16)) -> (u64, bool) {
         let writes = self.choice.writes();
-        if writes {
-            self.writes += 1
-        } else {
-            self.reads += 1
-        }
-        let Some(checks) = &mut self.checks else { return Ok((self.choice.pick(self.choice.units), writes)) };
-        let own = index as u64 * u64::from(ring.depth()) + u64::from(slot);
-        let rounds = (self.choice.units - own - 1) / checks.slots + 1;
-        let unit = own + self.choice.pick(rounds) * checks.slots;
-        let at = usize::try_from(unit).unwrap_or(usize::MAX);
-        checks.at[usize::try_from(own).unwrap_or(usize::MAX)] = (at, writes);
-        if writes {
-            checks.pattern.fill(at, ring.data(slot));
-        }
-        Ok((unit, writes))
+        let Some(checks) = &mut self.checks else { return (self.choice.unit(), writes) };
+        (checks.next(own(ring, (index, slot)), &mut self.choice, (writes, ring.data(slot))), writes)
     }
 
-    #[inline]
-    fn check(&mut self, ring: &Ring, (index, slot): (usize, u16)) -> Result<(), BenchError> {
-        let Some(checks) = &mut self.checks else { return Ok(()) };
-        let (unit, written) = checks.at[index * usize::from(ring.depth()) + usize::from(slot)];
-        if written {
+    /// Looks at how a request ended, and at what it read.
+    fn end(&mut self, ring: &Ring, (index, done): (usize, &Done)) -> Result<(), BenchError> {
+        if done.status != 0 {
+            self.failed += 1;
+            let (writes, sector, status) = (done.writes, ring.sector(done.slot), done.status);
+            self.first_failure.get_or_insert(Failure { writes, sector, status });
             return Ok(());
         }
-        let lba = unit as u64 * self.choice.unit_sectors;
-        checks.pattern.check(unit, ring.data(slot)).map_err(|what| BenchError::Corrupt { lba, what })
+        let Some(checks) = &mut self.checks else { return Ok(()) };
+        let sectors = self.choice.unit_sectors;
+        checks
+            .check(own(ring, (index, done.slot)), ring.data(done.slot))
+            .map_err(|(unit, what)| BenchError::Corrupt { unit, byte: unit * sectors * 512, what })
     }
 
     /// Waits for what is still in flight.
     fn drain(&mut self, disk: &mut Disk) -> Result<(), BenchError> {
-        let end = ticks().wrapping_add(self.clock.ticks(GRACE));
-        loop {
-            let left: usize = disk.queues.iter().map(Ring::in_flight).sum();
-            match left {
-                0 => return Ok(()),
-                _ if ticks() > end => return Err(BenchError::Stuck(left)),
-                _ => {
-                    for (index, ring) in disk.queues.iter_mut().enumerate() {
-                        self.reap(ring, &mut [Done::default(); BATCH], (index, ticks()))?;
-                    }
-                }
+        let (mut now, mut look_at) = (ticks(), 0);
+        let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
+        let end = now.wrapping_add(self.clock.ticks(GRACE));
+        while disk.in_flight() > 0 {
+            for (index, ring) in disk.queues.iter_mut().enumerate() {
+                self.reap(ring, &mut batch, index)?;
+            }
+            now = ticks();
+            if now >= look_at {
+                look_at = now.wrapping_add(self.clock.ticks(LOOK));
+                disk.check_connection()?;
+            }
+            if now > end {
+                return Err(BenchError::Stuck(disk.in_flight()));
             }
         }
+        self.first_failure.as_ref().map_or(Ok(()), |first| {
+            let &Failure { writes, sector, status } = first;
+            let verb = if writes { "write" } else { "read" };
+            Err(BenchError::Failed { failed: self.failed, total: self.ios, verb, sector, status })
+        })
+    }
+
+    /// Reads and checks all that was written, where data is checked; it is not measured.
+    fn read_back(&mut self, disk: &mut Disk, watch: &Watch<'_>) -> Result<(), BenchError> {
+        let Some(checks) = &mut self.checks else { return Ok(()) };
+        checks.rewind();
+        let measured = (self.latency_ns.clone(), self.ios, self.writes);
+        let mut left = true;
+        while left && !watch.stop.load(Relaxed) {
+            left = false;
+            for (index, ring) in disk.queues.iter_mut().enumerate() {
+                left |= self.submit_reads(ring, index);
+            }
+            self.drain(disk)?;
+        }
+        (self.latency_ns, self.ios, self.writes) = measured;
+        Ok(())
+    }
+
+    /// Reads something that was written, with each slot that has any left; whether one has.
+    fn submit_reads(&mut self, ring: &mut Ring, index: usize) -> bool {
+        let Some(checks) = &mut self.checks else { return false };
+        while let Some(slot) = self.free[index].pop() {
+            if let Some(unit) = checks.next_written(own(ring, (index, slot))) {
+                ring.submit(slot, (false, unit * self.choice.unit_sectors), ticks());
+            }
+        }
+        ring.publish()
     }
 
     fn line(&self, ios: u64) -> String {
         let mib = ios as f64 * f64::from(self.options.bs) / f64::from(1 << 20);
-        format!(
-            "{:>10.0} IOPS  {mib:>9.1} MiB/s  p50 {:>8} ns",
-            ios as f64,
-            self.latency_ns.value_at_quantile(0.5)
-        )
+        let p50 = self.latency_ns.value_at_quantile(0.5);
+        format!("{ios:>10} IOPS  {mib:>9.1} MiB/s  p50 {p50:>8} ns")
     }
+}
+
+/// A slot's number among those of all queues.
+fn own(ring: &Ring, (index, slot): (usize, u16)) -> usize {
+    index * usize::from(ring.depth()) + usize::from(slot)
 }

@@ -2,8 +2,8 @@
 
 use crate::BenchError;
 use clap::{Args, ValueEnum};
-use serde::Serialize;
-use std::path::PathBuf;
+use serde::{Serialize, Serializer};
+use std::path::{Path, PathBuf};
 
 /// What the requests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -49,6 +49,7 @@ pub enum Verify {
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct Options {
     /// The vhost-user-blk socket of the disk
+    #[serde(serialize_with = "path")]
     pub socket: PathBuf,
     /// What the requests do
     #[arg(long, value_enum, default_value = "randread")]
@@ -65,10 +66,12 @@ pub struct Options {
     /// Seconds to run
     #[arg(long, default_value_t = 5.0)]
     pub runtime: f64,
-    /// Requests a second at most, over all queues; unlimited unless given
+    /// Requests a second, over all queues; as many as possible unless given. A request's latency then
+    /// counts from when it was due, also while the server kept it waiting
     #[arg(long)]
     pub rate: Option<u64>,
-    /// Check what is read. Writes first where the direction writes
+    /// Check the data: what was written is read back at the end; a run that only reads expects what
+    /// earlier runs with the same --bs have written
     #[arg(long, value_enum)]
     pub verify: Option<Verify>,
     /// The CPU to run on; the last one the process may use unless given
@@ -87,11 +90,23 @@ pub struct Options {
 
 /// The largest ring that every server takes.
 const RING_MAX: u32 = 1024;
+/// The most memory for rings and data.
+const MEMORY_MAX: u64 = 4 << 30;
+/// Room for the alignment of one ring's areas and of a slot's data, and a slot's line.
+const SPARE: u64 = 64 << 10;
+const SLOT_SPARE: u64 = 4096 + 64;
 
 impl Options {
     /// Size of each ring: three descriptors for a request, a power of two.
     pub(crate) fn ring_size(&self) -> u32 {
         (u32::from(self.iodepth) * 3).next_power_of_two()
+    }
+
+    /// Memory for all rings and their data.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let ring = u64::from(self.ring_size()) * 32 + SPARE;
+        let data = u64::from(self.iodepth) * (u64::from(self.bs) + SLOT_SPARE);
+        u64::from(self.queues) * (ring + data)
     }
 
     pub(crate) fn check(&self) -> Result<(), BenchError> {
@@ -105,6 +120,10 @@ impl Options {
         if self.queues == 0 || self.queues > 256 {
             return wrong(format!("--queues {} is not from 1 to 256", self.queues));
         }
+        if self.memory_bytes() > MEMORY_MAX {
+            let (mib, most) = (self.memory_bytes() >> 20, MEMORY_MAX >> 20);
+            return wrong(format!("--bs times --iodepth times --queues is {mib} MiB, more than {most}"));
+        }
         if !(self.runtime > 0.0 && self.runtime <= 86400.0) {
             return wrong(format!("--runtime {} is not from 0 to 86400 seconds", self.runtime));
         }
@@ -113,6 +132,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// A path as text: JSON knows no other.
+fn path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
 }
 
 /// `512`, `4k`, `1m` as bytes.
@@ -127,8 +151,50 @@ fn bytes(text: &str) -> Result<u32, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// What was typed after the socket.
+    pub(crate) fn options(line: &str) -> Options {
+        let words = ["bench", "socket"].into_iter().chain(line.split_whitespace());
+        Line::parse_from(words).options
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_or_the_machine_are_refused_in_a_sentence() {
+        for (line, sentence) in [
+            ("--bs 0", "--bs 0 is not a multiple of 512"),
+            ("--bs 1000", "--bs 1000 is not"),
+            ("--iodepth 0", "--iodepth 0 is not from 1 to 341"),
+            ("--iodepth 342", "--iodepth 342 is not from 1 to 341"),
+            ("--queues 0", "--queues 0 is not from 1 to 256"),
+            ("--queues 257", "--queues 257 is not from 1 to 256"),
+            ("--runtime 0", "--runtime 0 is not from"),
+            ("--runtime nan", "--runtime NaN is not from"),
+            ("--runtime 1e9", "--runtime 1000000000 is not from"),
+            ("--rate 0", "--rate 0 would never"),
+            ("--bs 1024m --iodepth 128", "is 131072 MiB, more than 4096"),
+        ] {
+            let error = options(line).check().unwrap_err().to_string();
+            assert!(error.contains(sentence), "{line}: {error}");
+        }
+        assert!(options("--bs 1m --iodepth 341 --queues 8").check().is_ok());
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_still_shown_in_json() {
+        use std::os::unix::ffi::OsStringExt;
+        let socket = std::ffi::OsString::from_vec(b"/tmp/\xff".to_vec()).into();
+        let json = serde_json::to_value(Options { socket, ..options("") }).unwrap();
+        assert_eq!(json["socket"], "/tmp/\u{fffd}");
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

@@ -2,6 +2,7 @@
 
 use crate::load::Measured;
 use crate::options::Options;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
 
@@ -32,6 +33,8 @@ pub struct Report {
     pub target_ns_per_io: Option<f64>,
     /// There and back between the generator's and the server's CPU; none where not measured.
     pub cache_line_round_trip_ns: Option<f64>,
+    /// Reads whose data was checked and found right; none without `--verify`.
+    pub verified: Option<u64>,
     /// Kicks for each request.
     pub kicks_per_io: f64,
     /// Interrupts for each request.
@@ -49,6 +52,27 @@ pub struct Latency {
     pub p99_9: u64,
     pub p99_99: u64,
     pub max: u64,
+    /// How many took at most so long and longer than the one before, by powers of two.
+    pub histogram: Vec<(u64, u64)>,
+}
+
+impl Latency {
+    fn of(all: &Histogram<u64>) -> Self {
+        let at = |quantile| all.value_at_quantile(quantile);
+        let steps =
+            all.iter_log(1, 2.0).map(|step| (step.value_iterated_to(), step.count_since_last_iteration()));
+        Self {
+            mean: all.mean(),
+            min: all.min(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: all.max(),
+            histogram: steps.filter(|&(_, count)| count > 0).collect(),
+        }
+    }
 }
 
 impl Report {
@@ -62,7 +86,6 @@ impl Report {
     pub(crate) fn new(options: &Options, measured: Measured, distance: Option<f64>) -> Self {
         let ios = measured.reads + measured.writes;
         let (count, seconds) = (ios.max(1) as f64, measured.elapsed.as_secs_f64());
-        let at = |quantile| measured.latency_ns.value_at_quantile(quantile);
         Self {
             options: options.clone(),
             ios,
@@ -71,20 +94,12 @@ impl Report {
             seconds,
             iops: ios as f64 / seconds,
             bytes_per_second: ios as f64 * f64::from(options.bs) / seconds,
-            latency_ns: Latency {
-                mean: measured.latency_ns.mean(),
-                min: measured.latency_ns.min(),
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                p99_9: at(0.999),
-                p99_99: at(0.9999),
-                max: measured.latency_ns.max(),
-            },
+            latency_ns: Latency::of(&measured.latency_ns),
             generator_busy: measured.busy,
-            generator_ns_per_io: measured.busy * seconds * 1e9 / count,
+            generator_ns_per_io: measured.worked.as_secs_f64() * 1e9 / count,
             target_ns_per_io: measured.server.map(|time| time.as_secs_f64() * 1e9 / count),
             cache_line_round_trip_ns: distance,
+            verified: measured.verified,
             kicks_per_io: measured.kicks as f64 / count,
             interrupts_per_io: measured.calls as f64 / count,
         }
@@ -100,7 +115,8 @@ impl fmt::Display for Report {
             "requests            {} in {:.2} s ({} reads, {} writes)",
             self.ios, self.seconds, self.reads, self.writes
         )?;
-        writeln!(f, "IOPS                {:.0}", self.iops)?;
+        let asked = self.options.rate.map_or(String::new(), |rate| format!(" of {rate} asked for"));
+        writeln!(f, "IOPS                {:.0}{asked}", self.iops)?;
         writeln!(f, "bandwidth           {:.1} MiB/s", self.bytes_per_second / f64::from(1 << 20))?;
         writeln!(f, "latency mean        {:.0} ns (min {}, max {})", latency.mean, latency.min, latency.max)?;
         writeln!(
@@ -116,6 +132,9 @@ impl fmt::Display for Report {
             self.generator_ns_per_io
         )?;
         writeln!(f, "cache line          {} there and back", known(self.cache_line_round_trip_ns))?;
+        if let Some(reads) = self.verified {
+            writeln!(f, "verified            {reads} reads")?;
+        }
         write!(
             f,
             "per I/O             {:.4} kicks, {:.4} interrupts",

@@ -18,6 +18,9 @@ const STATUS: u32 = 16;
 /// Requests reaped at once, whose lines are brought near together.
 pub(crate) const BATCH: usize = 64;
 
+/// What no server says.
+const NO_STATUS: u8 = !RequestStatus::OK.0;
+
 /// Where the heads of the available ring begin, and the index in either ring, in words.
 const HEADS: u32 = 2;
 /// How far ahead of the used index an interrupt is asked for: never reached.
@@ -55,7 +58,8 @@ struct Slot {
 pub(crate) struct Done {
     pub(crate) slot: u16,
     pub(crate) status: u8,
-    /// When it was submitted, in ticks.
+    pub(crate) writes: bool,
+    /// When it was submitted or due, in ticks.
     pub(crate) submitted: u64,
 }
 
@@ -119,9 +123,8 @@ impl Ring {
         (ring, Addresses { descriptors: descriptors_at, available: available_at, used: used_at })
     }
 
-    pub(crate) fn with_events(mut self, kick: EventFd, call: EventFd, writes: bool) -> Self {
+    pub(crate) fn with_events(mut self, kick: EventFd, call: EventFd) -> Self {
         self.events = Some((kick, call));
-        (0..self.depth()).filter(|_| writes).for_each(|slot| self.turn(slot, true));
         self
     }
 
@@ -133,6 +136,11 @@ impl Ring {
     /// The data of a slot.
     pub(crate) fn data(&self, slot: u16) -> Span {
         self.slots[usize::from(slot)].data
+    }
+
+    /// Where a slot's request began.
+    pub(crate) fn sector(&self, slot: u16) -> u64 {
+        self.headers.load(u32::from(slot) * (LINE / 8) + 1, Relaxed)
     }
 
     /// Requests not yet answered.
@@ -160,17 +168,20 @@ impl Ring {
         let entry = &mut self.slots[usize::from(slot)];
         (entry.submitted, entry.in_flight) = (now, true);
         self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
+        // A server that ends it without a status does not leave the last one's there.
+        self.lines.store(u32::from(slot) * LINE + STATUS, NO_STATUS, Relaxed);
         self.recent = slot;
         let at = u32::from(self.next_available) & (self.size - 1);
         self.available.store(HEADS + at, slot * 3, Relaxed);
         self.next_available = self.next_available.wrapping_add(1);
     }
 
-    /// Shows all submitted requests to the server, and kicks it if it asked for that.
+    /// Shows all submitted requests to the server, and kicks it if it asked for that; whether there
+    /// were any.
     #[inline]
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) -> bool {
         if self.published == self.next_available {
-            return;
+            return false;
         }
         let (old, new) = (self.published, self.next_available);
         self.published = new;
@@ -183,6 +194,7 @@ impl Ring {
             // It fails only when the counter is full: the server has a kick waiting.
             self.events.iter().for_each(|(kick, _)| drop(kick.write(1)));
         }
+        true
     }
 
     /// Takes requests that came back; how many. An answer that nobody asked for is an error.
@@ -202,7 +214,7 @@ impl Ring {
             let asked = self.slots.get_mut(usize::from(slot)).filter(|s| s.in_flight && id.is_multiple_of(3));
             let asked = asked.ok_or(id)?;
             asked.in_flight = false;
-            *entry = Done { slot, status: 0, submitted: asked.submitted };
+            *entry = Done { slot, status: 0, writes: asked.writes, submitted: asked.submitted };
             // Its next request's header is in the same line.
             self.lines.prefetch_to_write(u32::from(slot) * LINE);
         }
@@ -247,7 +259,6 @@ impl Ring {
         self.descriptor(first + 1, (entry.at, entry.data.len()), (next | write, first + 2));
         self.descriptor(first + 2, (line + u64::from(STATUS), 1), (write, 0));
         self.headers.store(u32::from(slot) * (LINE / 8), u64::from(RequestType::IN.0.get()), Relaxed);
-        self.lines.store(u32::from(slot) * LINE + STATUS, !RequestStatus::OK.0, Relaxed);
     }
 
     /// Turns a slot to writes or back to reads.
@@ -276,7 +287,7 @@ fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Direction;
+    use crate::options::tests::options;
 
     /// A ring with four slots, and how its server sees it.
     struct Rig {
@@ -287,20 +298,7 @@ mod tests {
 
     impl Rig {
         fn new(notifications: Notifications) -> Self {
-            let options = Options {
-                socket: "none".into(),
-                rw: Direction::RandRead,
-                bs: 512,
-                iodepth: 4,
-                queues: 1,
-                runtime: 1.0,
-                rate: None,
-                verify: None,
-                cpu: None,
-                seed: 1,
-                no_event_idx: notifications == Notifications::Flags,
-                json: false,
-            };
+            let options = options("--bs 512 --iodepth 4");
             let mut memory = Arena::new(1 << 20).unwrap();
             let (ring, _) = Ring::new(&options, notifications, &mut memory);
             Self { ring, served: 0, _memory: memory }

@@ -82,9 +82,11 @@ pub struct Rpc {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It works against any vhost-user-blk server. `target CPU per I/O` is what all the server's threads
-spent; a generator that is 100 % busy is itself the limit.
+spent; a generator that is 100 % busy is itself the limit. Ctrl-C ends it and reports what was
+measured until then. Data that is not as it was written, or a request that fails, is an error.
 
-Example: luge bench /run/luge/vhost.0 --rw randread --bs 512 --iodepth 128 --runtime 10")]
+Example: luge bench /run/luge/vhost.0 --rw randread --bs 512 --iodepth 128 --runtime 10
+         luge bench /run/luge/vhost.0 --rw randrw --bs 4k --queues 2 --verify crc32c --json")]
 pub struct Bench {
     /// What to do
     #[command(flatten)]

@@ -1,8 +1,11 @@
 //! `luge bench` against `luge serve`: requests of every kind, and data that is checked.
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, LUGE, command, eventually, failure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::process::{Command, Output};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Output, Stdio};
 
 fn bench(luge: &Daemon, words: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_luge"));
@@ -16,6 +19,16 @@ fn serving(readonly: bool) -> Daemon {
     luge
 }
 
+/// A disk of 16 requests of 4 KiB on a file, and the file.
+fn on_a_file() -> (Daemon, File) {
+    let luge = Daemon::with(&[]);
+    std::fs::write(luge.path("f"), vec![0; 16 * 4096]).unwrap();
+    luge.call("bdev_aio_create", json!({"name": "f", "filename": luge.path("f"), "block_size": 512}));
+    luge.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "f"}));
+    let file = File::options().read(true).write(true).open(luge.path("f")).unwrap();
+    (luge, file)
+}
+
 #[test]
 fn what_is_written_is_read_back_and_every_request_is_counted_on_both_sides() {
     let luge = serving(false);
@@ -27,9 +40,82 @@ fn what_is_written_is_read_back_and_every_request_is_counted_on_both_sides() {
     assert!(count("reads") > 0 && count("writes") > 0 && count("ios") == count("reads") + count("writes"));
     assert!(report["target_ns_per_io"].as_f64().unwrap() > 0.0);
     let stats = &luge.call("bdev_get_iostat", json!({"names": ["m"]}))["bdevs"][0];
-    // The warm-up before the run is not in the report.
-    assert!(stats["num_read_ops"].as_u64().unwrap() >= count("reads"), "{stats}");
-    assert!(stats["num_write_ops"].as_u64().unwrap() >= count("writes"), "{stats}");
+    // The warm-up before the run only reads, and is not in the report.
+    assert!(stats["num_read_ops"].as_u64().unwrap() > count("reads"), "{stats}");
+    assert_eq!(stats["num_write_ops"].as_u64().unwrap(), count("writes"), "{stats}");
+    assert!(count("verified") > 0 && stats["num_read_ops"].as_u64().unwrap() > count("verified"));
+}
+
+#[test]
+fn data_that_was_damaged_between_two_runs_is_found_and_named() {
+    let (luge, file) = on_a_file();
+    let write = bench(&luge, "--rw write --bs 4k --iodepth 4 --runtime 0.5 --verify crc32c");
+    assert!(write.status.success(), "{}", String::from_utf8_lossy(&write.stderr));
+    let read = "--rw randread --bs 4k --iodepth 4 --runtime 0.5 --verify crc32c";
+    assert!(bench(&luge, read).status.success());
+    // One bit in each request: whichever is read first.
+    for request in 0..16 {
+        let (at, mut byte) = (request * 4096 + 2000, [0]);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+    }
+    let run = bench(&luge, read);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!((run.status.code(), run.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("luge: wrong data in request ") && said.contains("at byte "), "{said}");
+}
+
+#[test]
+fn an_interrupted_run_reports_what_was_done_and_nothing_but_that() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let luge = serving(false);
+        let mut run = command(LUGE);
+        run.arg("bench").arg(luge.path("v")).args(["--runtime", "3600", "--rw", "write", "--json"]);
+        let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        eventually("a write", || {
+            let stats = luge.call("bdev_get_iostat", json!({"names": ["m"]}));
+            stats["bdevs"][0]["num_write_ops"].as_u64().unwrap() > 0
+        });
+        // `timeout` sends its signal to the process, and to its group.
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["ios"].as_u64().unwrap() > 0 && report["seconds"].as_f64().unwrap() < 3600.0);
+    }
+}
+
+#[test]
+fn a_report_has_every_number_by_its_name_and_the_text_none_of_a_terminals_codes() {
+    let luge = serving(false);
+    let text = bench(&luge, "--runtime 0.1");
+    let said = String::from_utf8(text.stdout).unwrap();
+    assert!(text.status.success() && text.stderr.is_empty() && !said.contains(['\x1b', '\r']), "{said}");
+    for word in ["IOPS", "bandwidth", "99.99:", "target CPU per I/O", "% busy", "cache line", "interrupts"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let run = bench(&luge, "--runtime 0.1 --json");
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let names: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    let first = ["options", "ios", "reads", "writes", "seconds", "iops", "bytes_per_second", "latency_ns"];
+    let second = ["generator_busy", "generator_ns_per_io", "target_ns_per_io", "cache_line_round_trip_ns"];
+    let third = ["verified", "kicks_per_io", "interrupts_per_io"];
+    assert_eq!(names, [first.as_slice(), &second, &third].concat());
+    let names: Vec<&str> = report["latency_ns"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["mean", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max", "histogram"]);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_an_error_in_a_sentence() {
+    let luge = serving(false);
+    let mut run = command(LUGE);
+    run.arg("bench").arg(luge.path("v")).args(["--runtime", "0.1"]);
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("cannot print the result"), "{said}");
 }
 
 #[test]
@@ -67,6 +153,18 @@ fn a_load_that_makes_no_sense_is_refused_in_a_sentence() {
         let message = String::from_utf8_lossy(&run.stderr).into_owned();
         assert!(!run.status.success() && message.contains(sentence), "{words}: {message}");
     }
+}
+
+#[test]
+fn a_socket_that_is_none_is_refused_in_a_sentence() {
+    let luge = serving(false);
+    std::fs::write(luge.path("file"), "").unwrap();
+    for (name, sentence) in [("none", "No such file"), ("file", "Connection refused")] {
+        assert!(failure(&["bench", &luge.path(name)]).contains(sentence));
+    }
+    // It is a socket, but of something else.
+    let said = failure(&["bench", &luge.path("rpc.sock")]);
+    assert!(said.contains("rpc.sock: SET_OWNER") || said.contains("rpc.sock: GET_FEATURES"), "{said}");
 }
 
 #[test]

@@ -1,0 +1,262 @@
+//! A vhost-user-blk server in a test: as right or as wrong as the test tells it to be.
+//!
+//! It speaks the protocol by hand, for one queue, and knows nothing of Luge's own server.
+
+mod memory;
+
+use luge_memory::{SharedArray, Span};
+use memory::Memory;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tempfile::TempDir;
+use vmm_sys_util::sock_ctrl_msg::ScmSocket;
+
+/// `VIRTIO_F_VERSION_1` and `VHOST_USER_F_PROTOCOL_FEATURES`.
+pub const NEEDED: u64 = 1 << 32 | 1 << 30;
+/// `VIRTIO_BLK_F_RO`, `_BLK_SIZE` and `_MQ`.
+pub const RO: u64 = 1 << 5;
+pub const BLK_SIZE: u64 = 1 << 6;
+pub const MQ: u64 = 1 << 12;
+/// The protocol features MQ and CONFIG.
+pub const PROTOCOL_MQ: u64 = 1;
+pub const CONFIG: u64 = 1 << 9;
+
+/// What the server says of itself.
+#[derive(Clone, Copy)]
+pub struct Manners {
+    pub features: u64,
+    pub protocol: u64,
+    pub queues: u16,
+    pub sectors: u64,
+    pub block_bytes: u32,
+    /// Whether it answers any message.
+    pub is_mute: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        let (features, protocol) = (NEEDED, CONFIG);
+        Self { features, protocol, queues: 1, sectors: 1024, block_bytes: 512, is_mute: false }
+    }
+}
+
+/// A request: the how manieth it is, and what it asks for.
+pub struct Request {
+    pub number: u64,
+    pub writes: bool,
+    pub sector: u64,
+    pub data: Span,
+}
+
+/// How a request ends.
+pub enum Reply {
+    Status(u8),
+    /// A used element is published, but no status written.
+    NoStatus,
+    /// A used element of another descriptor.
+    Used(u32),
+    /// Nothing at all, ever.
+    Never,
+    /// The connection is closed.
+    HangUp,
+}
+
+/// One test at a time: clients and servers all poll, and there are not so many CPUs.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The server; dropping it waits for its client to go.
+pub struct Server {
+    _turn: MutexGuard<'static, ()>,
+    folder: TempDir,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// One that serves one client.
+    pub fn start(
+        manners: Manners,
+        answer: impl FnMut(&mut [u8], &Request) -> Reply + Send + 'static,
+    ) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            Connection { stream: Arc::new(stream), manners }.serve(answer);
+        });
+        Self { _turn: turn, folder, thread: Some(thread) }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A client that never came is let go.
+        drop(UnixStream::connect(self.socket()));
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))), "the server's own thread has failed");
+    }
+}
+
+/// A right answer: reads and writes the disk.
+pub fn right(disk: &mut [u8], request: &Request) -> Reply {
+    let at = usize::try_from(request.sector * 512).unwrap();
+    let bytes = &mut disk[at..at + request.data.len() as usize];
+    if request.writes {
+        request.data.read(bytes);
+    } else {
+        request.data.write(bytes);
+    }
+    Reply::Status(0)
+}
+
+struct Connection {
+    stream: Arc<UnixStream>,
+    manners: Manners,
+}
+
+impl Connection {
+    fn serve(self, mut answer: impl FnMut(&mut [u8], &Request) -> Reply + Send) {
+        let (mut memory, mut ring, mut size) = (None, [0; 3], 0);
+        let stop = AtomicBool::new(false);
+        let (stream, manners) = (&self.stream, self.manners);
+        std::thread::scope(|threads| {
+            let mut answer = Some(&mut answer);
+            while let Some((request, body, file)) = self.receive() {
+                let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| body[at + i]));
+                match request {
+                    _ if manners.is_mute => {}
+                    1 => self.reply(request, &manners.features.to_le_bytes()),
+                    15 => self.reply(request, &manners.protocol.to_le_bytes()),
+                    17 => self.reply(request, &u64::from(manners.queues).to_le_bytes()),
+                    24 => self.reply(request, &self.config(&body)),
+                    5 => memory = Some(Memory::map(number, &file.unwrap())),
+                    8 => size = number(0) >> 32,
+                    9 => ring = [number(8), number(24), number(16)],
+                    18 => {
+                        let queue = Queue::new(memory.take().unwrap(), ring, u32::try_from(size).unwrap());
+                        let (stop, answer) = (&stop, answer.take().unwrap());
+                        threads.spawn(move || queue.serve(answer, (manners, stop, stream)));
+                    }
+                    _ => {}
+                }
+            }
+            stop.store(true, Relaxed);
+        });
+    }
+
+    /// A message, its body, and the file that came with it; none at the end.
+    fn receive(&self) -> Option<(u32, Vec<u8>, Option<File>)> {
+        let mut header = [0; 12];
+        let (got, file) = self.stream.recv_with_fd(&mut header).ok()?;
+        (&*self.stream).read_exact(&mut header[got..]).ok()?;
+        let [request, _, size] =
+            [0, 4, 8].map(|at| u32::from_le_bytes(std::array::from_fn(|i| header[at + i])));
+        let mut body = vec![0; size as usize];
+        (&*self.stream).read_exact(&mut body).ok()?;
+        Some((request, body, file))
+    }
+
+    fn reply(&self, request: u32, body: &[u8]) {
+        let size = u32::try_from(body.len()).unwrap();
+        let mut message = [request, 5, size].map(u32::to_le_bytes).concat();
+        message.extend(body);
+        // A client that has gone needs none.
+        let _ = (&*self.stream).write_all(&message);
+    }
+
+    /// The configuration space, in the form that was asked for.
+    fn config(&self, asked: &[u8]) -> Vec<u8> {
+        let mut body = asked.to_vec();
+        let space = &mut body[12..];
+        space[..8].copy_from_slice(&self.manners.sectors.to_le_bytes());
+        space[20..24].copy_from_slice(&self.manners.block_bytes.to_le_bytes());
+        space[34..36].copy_from_slice(&self.manners.queues.to_le_bytes());
+        body
+    }
+}
+
+/// The server's side of a split ring.
+struct Queue {
+    memory: Memory,
+    size: u32,
+    descriptors: SharedArray<u64>,
+    available: SharedArray<u16>,
+    used_index: SharedArray<u16>,
+    used: SharedArray<u32>,
+}
+
+impl Queue {
+    /// `areas`: descriptors, available and used ring.
+    fn new(memory: Memory, areas: [u64; 3], size: u32) -> Self {
+        let [descriptors, available, used] = areas;
+        let (descriptors, available) =
+            (memory.span(descriptors, size * 16), memory.span(available, size * 2 + 6));
+        let used = memory.span(used, size * 8 + 6);
+        Self {
+            size,
+            descriptors: SharedArray::new(descriptors).unwrap(),
+            available: SharedArray::new(available).unwrap(),
+            used_index: SharedArray::new(used).unwrap(),
+            used: SharedArray::new(used.split_at(4).1).unwrap(),
+            memory,
+        }
+    }
+
+    fn serve(
+        &self,
+        answer: &mut impl FnMut(&mut [u8], &Request) -> Reply,
+        (manners, stop, stream): (Manners, &AtomicBool, &UnixStream),
+    ) {
+        let mut disk = vec![0; usize::try_from(manners.sectors * 512).unwrap()];
+        let (mut taken, mut ended) = (0u16, 0u16);
+        for number in 0.. {
+            while self.available.load(1, Acquire) == taken {
+                if stop.load(Relaxed) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+            let head = self.available.load(2 + u32::from(taken) % self.size, Relaxed);
+            taken = taken.wrapping_add(1);
+            let (request, status) = self.request(number, head.into());
+            let id = match answer(&mut disk, &request) {
+                Reply::Status(byte) => {
+                    status.write(&[byte]);
+                    head.into()
+                }
+                Reply::NoStatus => head.into(),
+                Reply::Used(id) => id,
+                Reply::Never => continue,
+                Reply::HangUp => return stream.shutdown(Shutdown::Both).unwrap(),
+            };
+            self.used.store(u32::from(ended) % self.size * 2, id, Relaxed);
+            ended = ended.wrapping_add(1);
+            self.used_index.store(1, ended, Release);
+        }
+    }
+
+    /// A request of three descriptors, and where its status belongs.
+    fn request(&self, number: u64, head: u32) -> (Request, Span) {
+        let span = |at: u32| {
+            let (address, rest) =
+                (self.descriptors.load(at * 2, Relaxed), self.descriptors.load(at * 2 + 1, Relaxed));
+            let len = u32::try_from(rest & 0xffff_ffff).unwrap();
+            self.memory.span(address, len)
+        };
+        let (header, data, status) = (span(head), span(head + 1), span(head + 2));
+        let mut bytes = [0; 16];
+        header.read(&mut bytes);
+        let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
+        (Request { number, writes: bytes[0] == 1, sector, data }, status)
+    }
+}
