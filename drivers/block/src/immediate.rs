@@ -18,6 +18,14 @@ const FETCHING: usize = 64;
 /// How much of each side of a copy is fetched ahead, in bytes: what follows, the CPU itself sees coming.
 const FETCHED_BYTES: u32 = 512;
 
+/// How many copies before its own turn a copy is fetched. A CPU waits for ten to sixteen lines
+/// at once, and its nearest cache holds a few dozen copies: more than a few ahead only push out each other.
+const FETCHED_AHEAD: usize = 4;
+
+/// How many copies before its own turn the first line of its source is asked for: so that the page of
+/// a place that was not used lately is found before all lines of the block need it.
+const FOUND_AHEAD: usize = 8;
+
 /// What such a device does.
 pub(crate) trait Execute: Send {
     /// What a request of one span is, if it is a copy whose memory is worth waiting for while others
@@ -34,6 +42,17 @@ pub(crate) trait Execute: Send {
 pub(crate) struct MemoryCopy {
     pub(crate) from: Span,
     pub(crate) to: Span,
+}
+
+impl MemoryCopy {
+    fn find(&self) {
+        self.from.prefetch();
+    }
+
+    fn fetch(&self) {
+        self.from.prefetch_all(FETCHED_BYTES);
+        self.to.prefetch_all_to_write(FETCHED_BYTES);
+    }
 }
 
 /// A core's channel to such a device.
@@ -60,8 +79,12 @@ impl<D: Execute> ImmediateChannel<D> {
     fn put_off(&mut self, request: &Request<'_>) -> bool {
         let [data] = request.data else { return false };
         let Some(copy) = self.device.copy_of(request, data) else { return false };
-        copy.from.prefetch_all(FETCHED_BYTES);
-        copy.to.prefetch_all_to_write(FETCHED_BYTES);
+        // Later ones are asked for as their turn comes near, in `commit`.
+        match self.fetching.len() {
+            ..FETCHED_AHEAD => copy.fetch(),
+            FETCHED_AHEAD..FOUND_AHEAD => copy.find(),
+            _ => {}
+        }
         self.fetching.push((request.tag, copy)).is_ok()
     }
 }
@@ -89,7 +112,13 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
 
     fn commit(&mut self) {
         let Self { fetching, ended, .. } = self;
-        for (tag, copy) in &*fetching {
+        for (turn, (tag, copy)) in fetching.iter().enumerate() {
+            if let Some((_, later)) = fetching.get(turn + FOUND_AHEAD) {
+                later.find();
+            }
+            if let Some((_, later)) = fetching.get(turn + FETCHED_AHEAD) {
+                later.fetch();
+            }
             copy.from.copy_to(&copy.to);
             // There is room: it was counted when the request was taken.
             let _ = ended.push(Completion { tag: *tag, status: Status::Success });

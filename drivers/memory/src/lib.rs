@@ -19,6 +19,7 @@
 //! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
 
 mod address;
+mod copy;
 mod dma_memory;
 mod dma_space;
 mod fault;

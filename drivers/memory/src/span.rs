@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
 
 use crate::Iova;
+use crate::copy::copy;
 use std::ptr::NonNull;
 
 /// Size of a cache line.
@@ -145,8 +146,8 @@ impl Span {
     /// The two may overlap (a guest may say so): the bytes are then those of a `memmove`.
     pub fn copy_to(&self, to: &Self) -> usize {
         let len = self.len.min(to.len) as usize;
-        // SAFETY: both sides hold `len` bytes, and overlap is allowed here.
-        unsafe { self.host.as_ptr().copy_to(to.host.as_ptr(), len) };
+        // SAFETY: both sides hold `len` bytes, in mappings that are kept.
+        unsafe { copy(self.host.as_ptr(), to.host.as_ptr(), len) };
         len
     }
 
