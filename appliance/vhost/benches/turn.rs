@@ -12,7 +12,7 @@ mod rig;
 use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_memory::GuestAddress;
-use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use luge_virtqueue::rig::{Form, Piece, Random, RigMemory};
 use luge_virtqueue::{Batch, Notifications, SplitQueue};
 use rig::{Ask, Bench, Setup};
 use std::hint::black_box;
@@ -28,16 +28,27 @@ fn bench() -> Bench {
     Bench::with(Arc::new(device), Setup { size: 1024, ..Setup::default() })
 }
 
-/// Fills the ring with reads of three descriptors, or of one and a table.
-fn fill(bench: &mut Bench, indirect: bool) {
+/// What the requests are like.
+#[derive(Clone, Copy)]
+struct Requests {
+    /// Whether the descriptors are in a table of their own.
+    indirect: bool,
+    /// Whether half of them write, at random.
+    mixed: bool,
+}
+
+/// Fills the ring with requests of three descriptors.
+fn fill(bench: &mut Bench, requests: Requests, random: &mut Random) {
     for n in 0..DEPTH {
         let table = GuestAddress(RigMemory::FAR_DATA.0 + 64 * u64::from(n));
-        let form = if indirect { Form::Indirect(table) } else { Form::Direct };
-        let ask = Ask::read(u64::from(n) * 7, 512);
-        bench.send_as(&ask, |[header, _], [data, _]| {
-            let pieces =
-                [Piece::readable(header, 16), Piece::writable(data, 512), Piece::writable(data + 512, 1)];
-            (pieces.to_vec(), form)
+        let form = if requests.indirect { Form::Indirect(table) } else { Form::Direct };
+        let writes = requests.mixed && random.once_in(2);
+        let sector = u64::from(n) * 7;
+        let ask = if writes { Ask::write(sector, &[0; 512]) } else { Ask::read(sector, 512) };
+        bench.send_as(&ask, |[header, _], [at, _]| {
+            let (data, status) = if writes { (header + 16, at) } else { (at, at + 512) };
+            let data = Piece { at: GuestAddress(data), len: 512, writable: !writes };
+            (vec![Piece::readable(header, 16), data, Piece::writable(status, 1)], form)
         });
     }
 }
@@ -47,10 +58,10 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut round: impl
     group.bench_function(name, |bencher| bencher.iter_custom(|times| (0..times).map(|_| round()).sum()));
 }
 
-fn turns(indirect: bool) -> impl FnMut() -> Duration {
-    let mut bench = bench();
+fn turns(requests: Requests) -> impl FnMut() -> Duration {
+    let (mut bench, mut random) = (bench(), Random::new(1));
     move || {
-        fill(&mut bench, indirect);
+        fill(&mut bench, requests, &mut random);
         let start = Instant::now();
         while bench.turn() > 0 {}
         let spent = start.elapsed();
@@ -61,8 +72,8 @@ fn turns(indirect: bool) -> impl FnMut() -> Duration {
 }
 
 /// Taking the same chains off the ring and giving them back, without a session.
-fn ring_alone(indirect: bool) -> impl FnMut() -> Duration {
-    let mut bench = bench();
+fn ring_alone(requests: Requests) -> impl FnMut() -> Duration {
+    let (mut bench, mut random) = (bench(), Random::new(1));
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
     let mut batch = Batch::<16, 1>::new(&layout);
     let (events, memory) = (Notifications::EventIndex, bench.memory.table.clone());
@@ -70,7 +81,7 @@ fn ring_alone(indirect: bool) -> impl FnMut() -> Duration {
     #[expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
     let mut queue = unsafe { SplitQueue::new(&layout, events, 0, memory) }.unwrap();
     move || {
-        fill(&mut bench, indirect);
+        fill(&mut bench, requests, &mut random);
         let start = Instant::now();
         for _ in 0..DEPTH / 64 {
             queue.take(&mut batch, 64).unwrap();
@@ -88,8 +99,8 @@ fn ring_alone(indirect: bool) -> impl FnMut() -> Duration {
 }
 
 /// Walking the same chains with the other crate, without any checks of what they mean.
-fn other_walk(indirect: bool) -> impl FnMut() -> Duration {
-    let mut bench = bench();
+fn other_walk(requests: Requests) -> impl FnMut() -> Duration {
+    let (mut bench, mut random) = (bench(), Random::new(1));
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
     let ranges = bench.memory.files.iter().map(|(layout, file)| {
         let file = FileOffset::new(std::fs::File::from(file.try_clone().unwrap()), 0);
@@ -102,7 +113,7 @@ fn other_walk(indirect: bool) -> impl FnMut() -> Duration {
     queue.try_set_used_ring_address(vm_memory::GuestAddress(layout.used.0)).unwrap();
     queue.set_ready(true);
     move || {
-        fill(&mut bench, indirect);
+        fill(&mut bench, requests, &mut random);
         let start = Instant::now();
         while let Some(chain) = queue.pop_descriptor_chain(&memory) {
             let head = chain.head_index();
@@ -117,12 +128,17 @@ fn other_walk(indirect: bool) -> impl FnMut() -> Duration {
 
 fn main() {
     luge_measure::time(|criterion| {
-        for (name, indirect) in [("three descriptors", false), ("an indirect table", true)] {
-            let mut group = criterion.benchmark_group(format!("{DEPTH} requests, {name}"));
+        let reads = Requests { indirect: false, mixed: false };
+        for (name, requests) in [
+            ("reads, three descriptors", reads),
+            ("reads, an indirect table", Requests { indirect: true, ..reads }),
+            ("reads and writes, three descriptors", Requests { mixed: true, ..reads }),
+        ] {
+            let mut group = criterion.benchmark_group(format!("{DEPTH} {name}"));
             group.throughput(Throughput::Elements(DEPTH.into()));
-            measure(&mut group, "from ring to used ring", turns(indirect));
-            measure(&mut group, "the ring alone", ring_alone(indirect));
-            measure(&mut group, "the crate virtio-queue, the walk alone", other_walk(indirect));
+            measure(&mut group, "from ring to used ring", turns(requests));
+            measure(&mut group, "the ring alone", ring_alone(requests));
+            measure(&mut group, "the crate virtio-queue, the walk alone", other_walk(requests));
             group.finish();
         }
     });

@@ -14,6 +14,7 @@ use crate::batch::{Direction, Plain};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use luge_memory::{FixedSpan, GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
+use std::hint::select_unpredictable;
 
 /// Walks from `first` of the ring's table to the end of the chain.
 ///
@@ -46,15 +47,13 @@ pub(crate) fn walk<const HEADER: usize, const STATUS: usize>(
 const LENGTH_MAX: u32 = u32::MAX / 2;
 
 impl Direction {
-    /// What is done with the data of a descriptor with these flags, if another one follows.
+    /// What is done with the data of a descriptor with these flags, if another one follows. Which of
+    /// the two is not a branch: guests mix them, and it would be guessed wrong.
     #[inline]
     fn of(flags: u16) -> Option<Self> {
-        const TO_WRITE: u16 = DescriptorFlags::NEXT | DescriptorFlags::WRITE;
-        match flags {
-            DescriptorFlags::NEXT => Some(Self::Read),
-            TO_WRITE => Some(Self::Written),
-            _ => None,
-        }
+        let written = flags & DescriptorFlags::WRITE != 0;
+        let follows = flags & !DescriptorFlags::WRITE == DescriptorFlags::NEXT;
+        follows.then(|| select_unpredictable(written, Self::Written, Self::Read))
     }
 }
 

@@ -222,14 +222,10 @@ impl Linear {
     #[inline]
     fn translate(&self, request: &Request<'_>) -> Result<Lba, Status> {
         let Request { operation, lba, blocks, .. } = *request;
-        if !operation.is_read() {
-            if operation.is_flush() {
-                return Ok(self.first);
-            }
-            if self.read_only && operation.changes_data() {
-                return Err(Status::WriteProtected);
-            }
+        if operation.is_flush() {
+            return Ok(self.first);
         }
+        operation.permitted(self.read_only)?;
         match lba.0.checked_add(u64::from(blocks)) {
             Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
             _ => Err(Status::OutOfRange),

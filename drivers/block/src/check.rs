@@ -11,12 +11,11 @@ impl Geometry {
     /// The status it is to be refused with.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Result<(), Status> {
-        match request.operation {
-            Operation::Read => self.check_transfer(request),
-            Operation::Write(_) if self.read_only => Err(Status::WriteProtected),
-            Operation::Write(_) => self.check_transfer(request),
-            _ => self.check_other(request),
+        if !request.operation.moves_data() {
+            return self.check_other(request);
         }
+        request.operation.permitted(self.read_only)?;
+        self.check_transfer(request)
     }
 
     /// A read or write has exactly the memory of its blocks, in not too many pieces.
@@ -39,6 +38,7 @@ impl Geometry {
     }
 
     /// What moves no data has none.
+    #[cold]
     fn check_other(&self, request: &Request<'_>) -> Result<(), Status> {
         let most = match request.operation {
             Operation::Discard => self.discard_blocks_max,
@@ -47,9 +47,7 @@ impl Geometry {
                 return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
             }
         };
-        if self.read_only {
-            return Err(Status::WriteProtected);
-        }
+        request.operation.permitted(self.read_only)?;
         if most == 0 {
             return Err(Status::Unsupported);
         }

@@ -89,6 +89,23 @@ impl Operation {
         }
     }
 
+    /// Whether a disk may do it that may be read only.
+    ///
+    /// # Errors
+    /// [`Status::WriteProtected`].
+    #[inline]
+    pub fn permitted(self, read_only: bool) -> Result<(), Status> {
+        // What few disks are is asked first: reads and writes are mixed, and a branch between
+        // them is guessed wrong.
+        if read_only { self.leaves_data() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leaves_data(self) -> Result<(), Status> {
+        if self.changes_data() { Err(Status::WriteProtected) } else { Ok(()) }
+    }
+
     /// Whether it has memory: what it reads into or writes from.
     #[must_use]
     pub const fn moves_data(self) -> bool {

@@ -145,12 +145,7 @@ impl BlkDisk {
     #[inline]
     pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
         let geometry = &self.geometry;
-        if operation.is_read() {
-            return Ok(());
-        }
-        if operation.changes_data() && geometry.read_only {
-            return Err(Status::WriteProtected);
-        }
+        operation.permitted(geometry.read_only)?;
         let most = match operation {
             Operation::Read | Operation::Write(Durability::Cache | Durability::Media) | Operation::Flush => 1,
             Operation::Discard => geometry.discard_blocks_max,

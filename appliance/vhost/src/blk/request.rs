@@ -9,6 +9,7 @@ use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
 use luge_virtqueue::{Chain, Direction};
+use std::hint::select_unpredictable;
 use std::ops;
 use zerocopy::FromBytes;
 
@@ -74,10 +75,11 @@ impl Rules {
     pub(super) fn read_framed<'a>(&self, chain: &Framed<'a>) -> Option<Transfer<'a>> {
         let Framed { header, data, bytes, direction, status, .. } = *chain;
         let header: RequestHeader = zerocopy::transmute!(header.load());
-        let (kind, operation, written) = match direction {
-            Direction::Written => (RequestType::IN, Operation::Read, bytes.wrapping_add(1)),
-            Direction::Read => (RequestType::OUT, Operation::Write(self.durability), 1),
-        };
+        // Guests mix reads and writes: a branch here would be guessed wrong.
+        let reads = direction == Direction::Written;
+        let kind = select_unpredictable(reads, RequestType::IN, RequestType::OUT);
+        let operation = select_unpredictable(reads, Operation::Read, Operation::Write(self.durability));
+        let written = select_unpredictable(reads, bytes, 0).wrapping_add(1);
         let (lba, blocks) = self.disk.in_blocks(Sector(header.sector.get()), bytes)?;
         let whole = blocks > 0 && Cut::none(data, blocks, self.disk.geometry());
         if header.kind != kind || !whole {
