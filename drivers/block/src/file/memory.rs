@@ -54,6 +54,14 @@ impl Memory {
         u32::try_from(self.rest().len()).unwrap_or(0)
     }
 
+    /// What is left, if it is in one piece: the kernel then needs no list.
+    pub fn single(&self) -> Option<Span> {
+        match self.rest() {
+            [vector] => Some(vector.span()),
+            _ => None,
+        }
+    }
+
     /// Whether direct I/O takes it as it is.
     pub fn is_aligned(&self, to: Alignment) -> bool {
         self.rest().iter().map(Vector::span).all(|span| {

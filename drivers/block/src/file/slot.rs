@@ -84,17 +84,20 @@ impl Slot {
         let (list, len) = (self.memory.as_ptr(), self.memory.len());
         let at = self.offset;
         match self.step {
-            Step::Read => opcode::Readv::new(file, list, len).offset(at).build(),
-            Step::Write(when) => {
-                opcode::Writev::new(file, list, len).offset(at).rw_flags(flags(when)).build()
-            }
-            Step::BouncedRead => opcode::Read::new(file, address(buffer), buffer.len()).offset(at).build(),
+            Step::Read => match self.memory.single() {
+                Some(span) => read(file, span, at),
+                None => opcode::Readv::new(file, list, len).offset(at).build(),
+            },
+            Step::Write(when) => match self.memory.single() {
+                Some(span) => write(file, span, at, when),
+                None => opcode::Writev::new(file, list, len).offset(at).rw_flags(flags(when)).build(),
+            },
+            Step::BouncedRead => read(file, buffer, at),
             Step::BouncedWrite(when) => {
                 self.memory.copy_to(buffer);
-                let write = opcode::Write::new(file, address(buffer), buffer.len());
-                write.offset(at).rw_flags(flags(when)).build()
+                write(file, buffer, at, when)
             }
-            Step::Zeroes => opcode::Write::new(file, address(buffer), buffer.len()).offset(at).build(),
+            Step::Zeroes => write(file, buffer, at, Durability::Cache),
             Step::Flush => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
             Step::Discard | Step::Unmap => self.fallocate(file, libc::FALLOC_FL_PUNCH_HOLE),
             Step::ZeroRange => self.fallocate(file, libc::FALLOC_FL_ZERO_RANGE),
@@ -163,6 +166,35 @@ fn flags(when: Durability) -> i32 {
     }
 }
 
-fn address(buffer: Span) -> *mut u8 {
-    buffer.host().as_ptr()
+fn read(file: types::Fd, to: Span, offset: u64) -> squeue::Entry {
+    opcode::Read::new(file, to.host().as_ptr(), to.len()).offset(offset).build()
+}
+
+fn write(file: types::Fd, from: Span, offset: u64, when: Durability) -> squeue::Entry {
+    let write = opcode::Write::new(file, from.host().as_ptr(), from.len());
+    write.offset(offset).rw_flags(flags(when)).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lba;
+
+    /// The entry of the first piece of a request with that memory, by its opcode.
+    fn opcode_of(operation: Operation, data: &[Span]) -> u32 {
+        let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 1, data };
+        let mut slot = Slot::default();
+        slot.begin(&request, 512, None);
+        slot.entry(types::Fd(0), Span::EMPTY).get_opcode()
+    }
+
+    #[test]
+    fn a_request_in_one_piece_is_given_to_the_kernel_without_a_list() {
+        let write = Operation::Write(Durability::Cache);
+        let (one, two) = ([Span::EMPTY], [Span::EMPTY; 2]);
+        assert_eq!(opcode_of(Operation::Read, &one), u32::from(opcode::Read::CODE));
+        assert_eq!(opcode_of(Operation::Read, &two), u32::from(opcode::Readv::CODE));
+        assert_eq!(opcode_of(write, &one), u32::from(opcode::Write::CODE));
+        assert_eq!(opcode_of(write, &two), u32::from(opcode::Writev::CODE));
+    }
 }
