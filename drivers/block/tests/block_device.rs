@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::doubles::check_device;
-use luge_block::{Access, Device, FileDevice, FileError};
+use luge_block::{Access, Caching, Device, FileDevice, FileError};
 use luge_memory::DmaSpace;
 use std::path::PathBuf;
 use std::process::Command;
@@ -56,6 +56,7 @@ fn a_block_device_does_what_requests_mean() {
     let device = disk.open(None).unwrap();
     assert_eq!((device.geometry().block_bytes, device.geometry().bytes()), (512, 4 << 20));
     assert!(device.geometry().discard_blocks_max > 0, "loop devices can zero by themselves");
+    assert_ne!(device.caching(), Caching::Memory, "its name is in memory, and it is not");
     check_device(1, &device, &DmaSpace::new());
 }
 

@@ -25,6 +25,11 @@ fn on_disk() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
+/// A folder on a file system of memory.
+fn in_memory() -> &'static Path {
+    Path::new("/dev/shm")
+}
+
 #[test]
 fn a_memory_disk_does_what_requests_mean() {
     let space = DmaSpace::new();
@@ -54,9 +59,9 @@ fn a_file_does_what_requests_mean() {
 #[test]
 fn a_file_in_memory_does_what_requests_mean() {
     let space = DmaSpace::new();
-    for (seed, block_bytes, blocks) in [(1, 512, 4096), (2, 4096, 300)] {
-        let (device, _file) = file(Path::new("/dev/shm"), block_bytes, blocks);
-        assert_eq!(device.caching(), Caching::Buffered);
+    for (seed, block_bytes, blocks) in [(1, 512, 4096), (2, 4096, 300), (3, 512, 9), (4, 64 << 10, 24)] {
+        let (device, _file) = file(in_memory(), block_bytes, blocks);
+        assert_eq!(device.caching(), Caching::Memory);
         check_device(seed, &device, &space);
     }
 }
@@ -69,6 +74,8 @@ fn a_file_of_several_cores_is_one_file() {
     if device.caching() == Caching::Direct {
         assert!(device.bounced() > 0, "some requests were not aligned");
     }
+    let (device, _file) = file(in_memory(), 512, 4096);
+    Check { device: &device, space: &space, cores: 3, steps: 1500, failures: Failures::None }.run(8);
 }
 
 #[test]
@@ -111,7 +118,7 @@ fn any_shape_of_file_does_what_requests_mean() {
     let space = DmaSpace::new();
     fuzz(|seed| {
         let mut random = Random::new(seed);
-        let folder = if random.chance(800) { on_disk() } else { Path::new("/dev/shm") };
+        let folder = if random.chance(800) { on_disk() } else { in_memory() };
         let (device, _file) = file(folder, 512 << random.between(0, 4), 1 + random.below(400));
         let cores = u16::try_from(random.between(1, 2)).unwrap();
         Check { device: &device, space: &space, cores, steps: 300, failures: Failures::None }.run(seed);

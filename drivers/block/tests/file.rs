@@ -3,69 +3,35 @@
 #![expect(unsafe_code, reason = "spans of this test's own memory")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use luge_block::{
-    Access, Caching, Channel, Completions, CoreId, Device, Durability, FileDevice, FileError, Lba, Operation,
-    Request, Status, Tag,
-};
-use luge_memory::{DmaMemory, DmaSpace, Iova, Mapping, PageSize, Span};
+mod desk;
+
+use desk::{Desk, read};
+use luge_block::{Access, Caching, Device, Durability, FileDevice, FileError, Operation, Status};
+use luge_memory::{DmaSpace, Iova, Mapping, Span};
 use rustix::fs::{MemfdFlags, SealFlags, ftruncate, memfd_create};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
-fn file(len: u64) -> NamedTempFile {
-    let file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+fn file_in(folder: &str, len: u64) -> NamedTempFile {
+    let file = NamedTempFile::new_in(folder).unwrap();
     file.as_file().set_len(len).unwrap();
     file
 }
 
+/// A file on a disk.
+fn file(len: u64) -> NamedTempFile {
+    file_in(env!("CARGO_TARGET_TMPDIR"), len)
+}
+
+/// A file of each kind that is served differently: on a disk, and in memory.
+fn files(len: u64) -> [NamedTempFile; 2] {
+    [file(len), file_in("/dev/shm", len)]
+}
+
 fn open(path: &Path) -> Result<FileDevice, FileError> {
     FileDevice::open(path, Some(512), Access::ReadWrite)
-}
-
-/// A channel and memory for its requests.
-struct Desk {
-    // Dropped before the memory.
-    channel: Box<dyn Channel>,
-    memory: DmaMemory,
-}
-
-impl Desk {
-    fn new(device: &FileDevice) -> Self {
-        let memory = DmaMemory::allocate(&DmaSpace::new(), 1 << 20, PageSize::Base, None).unwrap();
-        Self { channel: device.open(CoreId(0)).unwrap(), memory }
-    }
-
-    fn span(&self, offset: u64, len: u32) -> Span {
-        // SAFETY: the channel, which uses it, goes before the memory.
-        unsafe { self.memory.span(offset, len) }.unwrap()
-    }
-
-    fn submit(&mut self, slot: u16, operation: Operation, blocks: (u64, u32), data: &[Span]) {
-        let (lba, blocks) = (Lba(blocks.0), blocks.1);
-        let request = Request { tag: Tag::new(0, slot), operation, lba, blocks, data };
-        assert_eq!(self.channel.submit(&request), Ok(()));
-    }
-
-    /// One request, and how it ended.
-    fn run(&mut self, operation: Operation, blocks: (u64, u32), data: &[Span]) -> Status {
-        self.submit(0, operation, blocks, data);
-        self.channel.commit();
-        let (mut done, deadline) = (Completions::default(), Instant::now() + Duration::from_secs(20));
-        while done.as_slice().is_empty() {
-            assert!(Instant::now() < deadline, "{operation:?} does not end");
-            self.channel.poll(&mut done);
-        }
-        done.as_slice()[0].status
-    }
-}
-
-fn read(span: Span) -> Vec<u8> {
-    let mut bytes = vec![0; span.len() as usize];
-    span.read(&mut bytes);
-    bytes
 }
 
 const WRITE: Operation = Operation::Write(Durability::Media);
@@ -128,32 +94,35 @@ fn a_file_that_was_refused_is_not_locked() {
 
 #[test]
 fn a_channel_keeps_the_file_locked_after_its_device_is_gone() {
-    let file = file(4096);
-    let desk = Desk::new(&open(file.path()).unwrap());
-    assert!(matches!(open(file.path()), Err(FileError::InUse { .. })));
-    drop(desk);
-    open(file.path()).unwrap();
+    for file in files(4096) {
+        let desk = Desk::new(&open(file.path()).unwrap());
+        assert!(matches!(open(file.path()), Err(FileError::InUse { .. })));
+        drop(desk);
+        open(file.path()).unwrap();
+    }
 }
 
 #[test]
 fn a_read_only_file_is_read_and_refuses_every_change() {
-    let file = file(4096);
-    file.as_file().write_all_at(&[7; 4096], 0).unwrap();
-    let device = FileDevice::open(file.path(), None, Access::ReadOnly).unwrap();
-    assert!(device.geometry().read_only);
-    luge_block::doubles::check_device(1, &device, &DmaSpace::new());
-    assert_eq!(std::fs::read(file.path()).unwrap(), [7; 4096]);
+    for file in files(4096) {
+        file.as_file().write_all_at(&[7; 4096], 0).unwrap();
+        let device = FileDevice::open(file.path(), None, Access::ReadOnly).unwrap();
+        assert!(device.geometry().read_only);
+        luge_block::doubles::check_device(1, &device, &DmaSpace::new());
+        assert_eq!(std::fs::read(file.path()).unwrap(), [7; 4096]);
+    }
 }
 
 #[test]
 fn what_is_written_is_in_the_file() {
-    let file = file(1 << 20);
-    let mut desk = Desk::new(&open(file.path()).unwrap());
-    desk.span(0, 1024).fill(0xa5);
-    assert_eq!(desk.run(WRITE, (3, 2), &[desk.span(0, 1024)]), Status::Success);
-    let content = std::fs::read(file.path()).unwrap();
-    assert!(content[3 * 512..5 * 512].iter().all(|&byte| byte == 0xa5));
-    assert_eq!(content.iter().filter(|&&byte| byte != 0).count(), 1024);
+    for file in files(1 << 20) {
+        let mut desk = Desk::new(&open(file.path()).unwrap());
+        desk.span(0, 1024).fill(0xa5);
+        assert_eq!(desk.run(WRITE, (3, 2), &[desk.span(0, 1024)]), Status::Success);
+        let content = std::fs::read(file.path()).unwrap();
+        assert!(content[3 * 512..5 * 512].iter().all(|&byte| byte == 0xa5));
+        assert_eq!(content.iter().filter(|&&byte| byte != 0).count(), 1024);
+    }
 }
 
 #[test]
@@ -181,86 +150,91 @@ fn only_memory_that_direct_io_cannot_take_is_copied_and_counted() {
 
 #[test]
 fn a_dropped_channel_has_finished_all_that_it_took() {
-    let file = file(1 << 20);
-    file.as_file().write_all_at(&[0xc3; 1 << 16], 0).unwrap();
-    let mut desk = Desk::new(&open(file.path()).unwrap());
-    let room = u16::try_from(desk.channel.room()).unwrap();
-    for slot in 0..room {
-        // Half of them aligned, half of them not; some started, some not.
-        let at = u64::from(slot) * 1024 + u64::from(slot % 2);
-        desk.submit(slot, Operation::Read, (u64::from(slot % 64), 1), &[desk.span(at, 512)]);
-        if slot == room / 2 {
-            desk.channel.commit();
+    for file in files(1 << 20) {
+        file.as_file().write_all_at(&[0xc3; 1 << 16], 0).unwrap();
+        let mut desk = Desk::new(&open(file.path()).unwrap());
+        let room = u16::try_from(desk.channel.room()).unwrap();
+        for slot in 0..room {
+            // Half of them aligned, half of them not; some started, some not.
+            let at = u64::from(slot) * 1024 + u64::from(slot % 2);
+            desk.submit(slot, Operation::Read, (u64::from(slot % 64), 1), &[desk.span(at, 512)]);
+            if slot == room / 2 {
+                desk.channel.commit();
+            }
         }
-    }
-    let Desk { channel, memory } = desk;
-    drop(channel);
-    for slot in 0..u64::from(room) {
-        // SAFETY: `memory` is still there.
-        let span = unsafe { memory.span(slot * 1024 + slot % 2, 512) }.unwrap();
-        assert_eq!(read(span), [0xc3; 512], "request {slot}");
+        let Desk { channel, memory } = desk;
+        drop(channel);
+        for slot in 0..u64::from(room) {
+            // SAFETY: `memory` is still there.
+            let span = unsafe { memory.span(slot * 1024 + slot % 2, 512) }.unwrap();
+            assert_eq!(read(span), [0xc3; 512], "request {slot}");
+        }
     }
 }
 
 #[test]
 fn a_channel_outlives_the_thread_that_used_it() {
-    let file = file(1 << 20);
-    let desk = Desk::new(&open(file.path()).unwrap());
-    let used = std::thread::spawn(move || {
-        let mut desk = desk;
-        for slot in 0..100 {
-            desk.submit(slot, WRITE, (u64::from(slot), 1), &[desk.span(u64::from(slot) * 512, 512)]);
-        }
-        desk.channel.commit();
-        desk
-    });
-    drop(used.join().unwrap());
-    open(file.path()).unwrap();
+    for file in files(1 << 20) {
+        let desk = Desk::new(&open(file.path()).unwrap());
+        let used = std::thread::spawn(move || {
+            let mut desk = desk;
+            for slot in 0..100 {
+                desk.submit(slot, WRITE, (u64::from(slot), 1), &[desk.span(u64::from(slot) * 512, 512)]);
+            }
+            desk.channel.commit();
+            desk
+        });
+        drop(used.join().unwrap());
+        open(file.path()).unwrap();
+    }
 }
 
 #[test]
 fn a_file_that_has_become_shorter_is_a_media_error() {
-    let file = file(1 << 20);
-    let mut desk = Desk::new(&open(file.path()).unwrap());
-    file.as_file().set_len(4096).unwrap();
-    let span = desk.span(0, 4096);
-    assert_eq!(desk.run(Operation::Read, (0, 8), &[span]), Status::Success);
-    assert_eq!(desk.run(Operation::Read, (8, 8), &[span]), Status::MediaError);
-    assert_eq!(desk.run(Operation::Read, (4, 8), &[span]), Status::MediaError);
+    for file in files(1 << 20) {
+        let mut desk = Desk::new(&open(file.path()).unwrap());
+        file.as_file().set_len(4096).unwrap();
+        let span = desk.span(0, 4096);
+        assert_eq!(desk.run(Operation::Read, (0, 8), &[span]), Status::Success);
+        assert_eq!(desk.run(Operation::Read, (8, 8), &[span]), Status::MediaError);
+        assert_eq!(desk.run(Operation::Read, (4, 8), &[span]), Status::MediaError);
+    }
 }
 
 #[test]
 fn a_discard_gives_space_back_and_zeroes_may_keep_it() {
-    let file = file(1 << 20);
-    file.as_file().write_all_at(&[1; 1 << 20], 0).unwrap();
-    file.as_file().sync_all().unwrap();
-    let device = open(file.path()).unwrap();
-    assert!(device.geometry().discard_blocks_max >= 1024, "every file system we test on can make holes");
-    let mut desk = Desk::new(&device);
-    let size = || file.as_file().metadata().unwrap().blocks();
-    let before = size();
-    assert_eq!(desk.run(Operation::WriteZeroes, (0, 1024), &[]), Status::Success);
-    assert_eq!(size(), before);
-    assert_eq!(desk.run(Operation::WriteZeroesUnmap, (1024, 512), &[]), Status::Success);
-    let half = size();
-    assert_eq!(desk.run(Operation::Discard, (1536, 512), &[]), Status::Success);
-    assert!(size() < half && half < before, "{before}, {half}, {}", size());
-    assert!(std::fs::read(file.path()).unwrap()[..1536 * 512].iter().all(|&byte| byte == 0));
+    for file in files(1 << 20) {
+        file.as_file().write_all_at(&[1; 1 << 20], 0).unwrap();
+        file.as_file().sync_all().unwrap();
+        let device = open(file.path()).unwrap();
+        assert!(device.geometry().discard_blocks_max >= 1024, "every file system we test on can make holes");
+        let mut desk = Desk::new(&device);
+        let size = || file.as_file().metadata().unwrap().blocks();
+        let before = size();
+        assert_eq!(desk.run(Operation::WriteZeroes, (0, 1024), &[]), Status::Success);
+        assert_eq!(size(), before);
+        assert_eq!(desk.run(Operation::WriteZeroesUnmap, (1024, 512), &[]), Status::Success);
+        let half = size();
+        assert_eq!(desk.run(Operation::Discard, (1536, 512), &[]), Status::Success);
+        assert!(size() < half && half < before, "{before}, {half}, {}", size());
+        assert!(std::fs::read(file.path()).unwrap()[..1536 * 512].iter().all(|&byte| byte == 0));
+    }
 }
 
 #[test]
 fn memory_that_is_no_longer_there_fails_its_request_only() {
-    let disk = file(1 << 20);
-    let mut desk = Desk::new(&open(disk.path()).unwrap());
-    let guest = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
-    ftruncate(&guest, 8192).unwrap();
-    let mapping = Mapping::new(&guest, 0, 8192).unwrap();
-    // SAFETY: `mapping` outlives the request.
-    let gone = unsafe { Span::new(mapping.host(), Iova(0), 4096) };
-    ftruncate(&guest, 0).unwrap();
-    assert_eq!(desk.run(Operation::Read, (0, 8), &[gone]), Status::Invalid);
-    assert_eq!(desk.run(WRITE, (0, 8), &[gone]), Status::Invalid);
-    assert_eq!(desk.run(Operation::Read, (0, 8), &[desk.span(0, 4096)]), Status::Success);
+    for disk in files(1 << 20) {
+        let mut desk = Desk::new(&open(disk.path()).unwrap());
+        let guest = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&guest, 8192).unwrap();
+        let mapping = Mapping::new(&guest, 0, 8192).unwrap();
+        // SAFETY: `mapping` outlives the request.
+        let gone = unsafe { Span::new(mapping.host(), Iova(0), 4096) };
+        ftruncate(&guest, 0).unwrap();
+        assert_eq!(desk.run(Operation::Read, (0, 8), &[gone]), Status::Invalid);
+        assert_eq!(desk.run(WRITE, (0, 8), &[gone]), Status::Invalid);
+        assert_eq!(desk.run(Operation::Read, (0, 8), &[desk.span(0, 4096)]), Status::Success);
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! The file device: a file or block device of the host, by io_uring.
+//! The file device: a file or block device of the host, by io_uring. What is in a file of memory
+//! (tmpfs) the core moves itself.
 //!
 //! Path: guest ring -> session -> volume -> **channel** -> io_uring -> the host's kernel.
 //!
 //! Invariants
-//! - Submitting starts nothing that could block a core: the kernel does what has to wait elsewhere.
+//! - Submitting starts nothing that could block a core: the kernel does what has to wait elsewhere,
+//!   and memory has nothing to wait for.
 //! - A channel that is dropped first waits for its requests: the kernel writes to no memory
 //!   that somebody else has by then.
 //! - A flush, and a write with [`crate::Durability::Media`], end when the kernel says that the
@@ -11,7 +13,7 @@
 //! - A file has one writer: it is locked (`flock`), and a block device is claimed.
 //!
 //! I/O is direct (O_DIRECT) where the file system states what alignment that takes, else through
-//! the page cache; [`FileDevice::caching`] says which. Memory that a guest did not align goes
+//! the page cache, which in a tmpfs is all there is; [`FileDevice::caching`] says which. Memory that a guest did not align goes
 //! through a buffer of ours; [`Device::bounced`] counts that.
 //!
 //! Not here: image formats; files that change their size while they are served.
@@ -20,14 +22,17 @@ mod buffers;
 mod channel;
 mod error;
 mod memory;
+mod resident;
 mod slot;
 mod status;
 mod target;
 
 pub use error::FileError;
 
+use crate::immediate::ImmediateChannel;
 use crate::{Channel, CoreId, Device, Geometry, OpenError};
 use channel::FileChannel;
+use resident::Resident;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +55,8 @@ pub enum Caching {
     /// Through the host's page cache, because the file system cannot do it directly, or not
     /// with blocks this small.
     Buffered,
+    /// It is there: the file is memory (tmpfs), and nothing is more durable.
+    Memory,
 }
 
 /// A file or block device of the host.
@@ -67,7 +74,9 @@ impl FileDevice {
     /// [`FileError`]; nothing stays open or locked then.
     pub fn open(path: &Path, block_bytes: Option<u32>, access: Access) -> Result<Self, FileError> {
         let target = Target::open(path, block_bytes, access)?;
-        channel::ring().map_err(FileError::of_ring)?;
+        if target.caching() != Caching::Memory {
+            channel::ring().map_err(FileError::of_ring)?;
+        }
         Ok(Self { target: Arc::new(target), bounced: Arc::default() })
     }
 
@@ -84,6 +93,10 @@ impl Device for FileDevice {
     }
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        if self.caching() == Caching::Memory {
+            let file = Resident::new(self.target.clone());
+            return Ok(Box::new(ImmediateChannel::new(file, self.geometry())));
+        }
         let device = || self.target.path().display().to_string();
         match FileChannel::new(self.target.clone(), self.bounced.clone()) {
             Ok(channel) => Ok(Box::new(channel)),

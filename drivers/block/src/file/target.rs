@@ -12,8 +12,15 @@ const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 /// One read or write may be in this many pieces of memory.
 pub(super) const SPANS_MAX: u16 = 256;
 
-/// One discard or write of zeroes may be this long, in bytes: the kernel does it elsewhere.
-const RANGE_BYTES_MAX: u32 = 1 << 30;
+/// One discard or write of zeroes may be this long, in bytes.
+const fn range_bytes_max(caching: Caching) -> u32 {
+    match caching {
+        // A thread of the kernel does it.
+        Caching::Direct | Caching::Buffered => 1 << 30,
+        // The core does it.
+        Caching::Memory => TRANSFER_BYTES_MAX,
+    }
+}
 
 /// The alignment we have without asking: that of a page.
 const PAGE_BYTES: u32 = 4096;
@@ -41,6 +48,7 @@ pub(super) struct Target {
     path: PathBuf,
     geometry: Geometry,
     direct: Option<Alignment>,
+    caching: Caching,
 }
 
 impl Target {
@@ -57,13 +65,19 @@ impl Target {
         let (file, kind) = open_locked(path, access)?;
         let shape = shape(path, &file, kind, block_bytes)?;
         let direct = alignment(&file).filter(|direct| direct.offset_bytes <= shape.block_bytes());
+        let caching = match direct {
+            _ if is_memory(&file, kind) => Caching::Memory,
+            Some(_) => Caching::Direct,
+            None => Caching::Buffered,
+        };
+        let direct = direct.filter(|_| caching == Caching::Direct);
         // This also takes away O_NONBLOCK, with which the kernel would fail what has to wait.
         let flags = if direct.is_some() { OFlags::DIRECT } else { OFlags::empty() };
         rustix::fs::fcntl_setfl(&file, flags).map_err(system("set the caching of"))?;
         let punches = access == Access::ReadWrite && can_punch(&file, kind, shape);
         let stat = rustix::fs::fstat(&file).map_err(system("examine"))?;
-        let geometry = geometry(shape, access, punches, &stat);
-        Ok(Self { file, path: path.to_owned(), geometry, direct })
+        let geometry = geometry(shape, (access, punches), caching, &stat);
+        Ok(Self { file, path: path.to_owned(), geometry, direct, caching })
     }
 
     pub fn path(&self) -> &Path {
@@ -80,7 +94,7 @@ impl Target {
     }
 
     pub fn caching(&self) -> Caching {
-        if self.direct.is_some() { Caching::Direct } else { Caching::Buffered }
+        self.caching
     }
 }
 
@@ -167,6 +181,11 @@ fn shape(path: &Path, file: &OwnedFd, kind: Kind, block_bytes: Option<u32>) -> R
     })
 }
 
+/// Whether it is a file in memory. A block device is none, though its name may be in a tmpfs.
+fn is_memory(file: &OwnedFd, kind: Kind) -> bool {
+    kind == Kind::File && rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == libc::TMPFS_MAGIC)
+}
+
 /// What direct I/O asks for, where the file system says that it can.
 fn alignment(file: &OwnedFd) -> Option<Alignment> {
     let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
@@ -199,8 +218,8 @@ fn zeroes_are_offloaded(device: u64) -> bool {
     })
 }
 
-fn geometry(shape: Shape, access: Access, punches: bool, stat: &Stat) -> Geometry {
-    let range = RANGE_BYTES_MAX / shape.block_bytes();
+fn geometry(shape: Shape, (access, punches): (Access, bool), caching: Caching, stat: &Stat) -> Geometry {
+    let range = range_bytes_max(caching) / shape.block_bytes();
     let writable = access == Access::ReadWrite;
     let optimal = u32::try_from(stat.st_blksize).unwrap_or(PAGE_BYTES) / shape.block_bytes();
     Geometry {
@@ -208,7 +227,7 @@ fn geometry(shape: Shape, access: Access, punches: bool, stat: &Stat) -> Geometr
         discard_blocks_max: if punches { range } else { 0 },
         write_zeroes_blocks_max: if writable { range } else { 0 },
         optimal_blocks: optimal.max(1),
-        volatile_cache: true,
+        volatile_cache: caching != Caching::Memory,
         read_only: !writable,
         ..shape.geometry(TRANSFER_BYTES_MAX)
     }

@@ -1,7 +1,8 @@
 //! The peer: `qemu-storage-daemon` with its own vhost-user-blk disks.
 //!
 //! One I/O thread serves them all, as one core does in Luge. It polls as long as QEMU finds
-//! that this pays, which is QEMU's default, and does file I/O by io_uring, as Luge does.
+//! that this pays, which is QEMU's default, and does file I/O by io_uring, as Luge does where a
+//! file is not in memory.
 
 use crate::cpus;
 use crate::files::Files;

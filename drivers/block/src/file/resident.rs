@@ -1,0 +1,112 @@
+//! A file that is memory itself (tmpfs): the core that takes a request does it, by one system call
+//! for each piece of memory.
+//!
+//! Path: guest ring -> session -> volume -> channel -> **resident** -> the file's pages.
+//!
+//! Such a file has nothing to wait for, yet an io_uring cannot know: tmpfs has no calls that fail
+//! rather than wait, so the kernel gives each request to a thread of its own, and the core hands over
+//! to that thread and back. What can make a core wait here can make it wait for a guest's memory too:
+//! a host that is out of memory, or swaps.
+//!
+//! Invariants
+//! - A request is short (1 MiB), whatever it does, and the channel does few of them in a turn.
+//! - Memory that is missing, the guest's or the file's, is an error of the system call, never a signal.
+//!
+//! Not here: flushes that do anything, for nothing is more durable than the memory itself; a mapping of
+//! the file, where reading a hole would fill it, and a full or shortened file would be a signal.
+
+#![expect(unsafe_code, reason = "the kernel is given addresses")]
+
+use super::status::status;
+use super::target::Target;
+use crate::immediate::Execute;
+use crate::{Operation, Request, Status};
+use luge_memory::Span;
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, retry_on_intr};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+/// A channel's share of such a file.
+pub(super) struct Resident {
+    target: Arc<Target>,
+    block_bytes: u64,
+}
+
+impl Resident {
+    pub fn new(target: Arc<Target>) -> Self {
+        let block_bytes = target.geometry().block_bytes.into();
+        Self { target, block_bytes }
+    }
+
+    /// Moves all bytes of a request by `call`, which is given memory and its place in the file, and
+    /// returns what the system call did. The kernel may stop where a page is missing: what is left is
+    /// asked for again, and is an error then.
+    fn transfer(&self, request: &Request<'_>, call: impl Fn(Span, i64) -> isize) -> Result<(), Status> {
+        let mut offset = request.lba.0 * self.block_bytes;
+        for span in request.data {
+            let mut rest = *span;
+            while !rest.is_empty() {
+                let moved = retry_on_intr(|| moved(call(rest, offset.cast_signed()))).map_err(status)?;
+                if moved == 0 {
+                    // The file has become shorter.
+                    return Err(Status::MediaError);
+                }
+                rest = rest.split_at(moved).1;
+                offset += u64::from(moved);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, request: &Request<'_>) -> Result<(), Status> {
+        let file = self.target.as_fd().as_raw_fd();
+        self.transfer(request, |to, offset| {
+            // SAFETY: the request's memory stays until it has ended, and no reference is made to it.
+            unsafe { libc::pread(file, to.host().as_ptr().cast(), to.len() as usize, offset) }
+        })
+    }
+
+    fn write(&self, request: &Request<'_>) -> Result<(), Status> {
+        let file = self.target.as_fd().as_raw_fd();
+        self.transfer(request, |from, offset| {
+            // SAFETY: as in `read`.
+            unsafe { libc::pwrite(file, from.host().as_ptr().cast(), from.len() as usize, offset) }
+        })
+    }
+
+    /// Makes a hole of the request's blocks, or with no flags memory of its holes.
+    fn allocate(&self, request: &Request<'_>, flags: FallocateFlags) -> Result<(), Status> {
+        let (flags, offset) = (flags | FallocateFlags::KEEP_SIZE, request.lba.0 * self.block_bytes);
+        let len = u64::from(request.blocks) * self.block_bytes;
+        retry_on_intr(|| rustix::fs::fallocate(&*self.target, flags, offset, len)).map_err(status)
+    }
+
+    fn run(&self, request: &Request<'_>) -> Result<(), Status> {
+        match request.operation {
+            Operation::Read => self.read(request),
+            Operation::Write(_) => self.write(request),
+            Operation::Flush => Ok(()),
+            Operation::Discard | Operation::WriteZeroesUnmap => {
+                self.allocate(request, FallocateFlags::PUNCH_HOLE)
+            }
+            Operation::WriteZeroes => {
+                self.allocate(request, FallocateFlags::PUNCH_HOLE)?;
+                self.allocate(request, FallocateFlags::empty())
+            }
+        }
+    }
+}
+
+impl Execute for Resident {
+    fn execute(&self, request: &Request<'_>) -> Status {
+        self.run(request).err().unwrap_or(Status::Success)
+    }
+}
+
+/// What a system call that moves bytes says: how many, or why not.
+fn moved(result: isize) -> rustix::io::Result<u32> {
+    let failed = |_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO);
+    u32::try_from(result).map_err(failed)
+}
