@@ -102,17 +102,24 @@ fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
     starts.zip(ends).map(piece).collect()
 }
 
-/// Cuts a request as most drivers do, or anyhow.
+/// Cuts a request as most drivers do, with data in one piece or in several, or anyhow.
 fn pieces(random: &mut Random, readable: [u64; 2], writable: [u64; 2]) -> Vec<Piece> {
-    let usual = random.once_in(2);
-    let mut cuts = |[_, len]: [u64; 2], usually: u64| -> Vec<u64> {
-        if usual {
-            return if usually > 0 && usually < len { vec![usually] } else { vec![] };
+    let (framed, in_pieces) = (random.below(3) > 0, random.once_in(2));
+    let mut cuts = |len: u64, frame: u64, data: std::ops::RangeInclusive<u64>| -> Vec<u64> {
+        let anywhere = if framed { data } else { 0..=len };
+        let mut cuts = if framed { vec![frame.min(len)] } else { vec![] };
+        if !framed || in_pieces {
+            let room = anywhere.end().saturating_sub(*anywhere.start()) + 1;
+            cuts.extend((0..random.below(12)).map(|_| (anywhere.start() + random.number() % room).min(len)));
         }
-        (0..random.below(12)).map(|_| random.number() % (len + 1)).collect()
+        cuts
     };
-    let (after_header, before_status) = (cuts(readable, 16), cuts(writable, writable[1].saturating_sub(1)));
-    [cut(readable, false, after_header), cut(writable, true, before_status)].concat()
+    let before_status = writable[1].saturating_sub(1);
+    let after_header = cuts(readable[1], 16, 16..=readable[1]);
+    let before_status = cuts(writable[1], before_status, 0..=before_status);
+    let pieces = [cut(readable, false, after_header), cut(writable, true, before_status)].concat();
+    // Drivers make no pieces of nothing.
+    pieces.into_iter().filter(|piece| !framed || piece.len > 0).collect()
 }
 
 /// A request in one lane, and what the disk is like after it.

@@ -70,7 +70,7 @@ pub(crate) struct Plain<const HEADER: usize, const STATUS: usize> {
 pub(crate) struct Record<const HEADER: usize, const STATUS: usize> {
     pub(crate) head: Head,
     /// The descriptor there.
-    pub(crate) first: RawDescriptor,
+    pub(crate) descriptor: RawDescriptor,
     pub(crate) shape: Shape<HEADER, STATUS>,
 }
 
@@ -78,7 +78,7 @@ impl<const HEADER: usize, const STATUS: usize> Record<HEADER, STATUS> {
     /// What is in a place where there was no chain yet.
     const NONE: Self = Self {
         head: Head(0),
-        first: RawDescriptor::NONE,
+        descriptor: RawDescriptor::NONE,
         shape: Shape::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } },
     };
 }
@@ -123,7 +123,8 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         self.len == 0
     }
 
-    /// Chain `index`, in the order the driver made them available.
+    /// Chain `index`, in the order the driver made them available. Its spans last until this is
+    /// called for another chain.
     #[inline]
     pub fn chain(&mut self, index: usize) -> Option<Chain<'_>> {
         if index >= self.len {
@@ -143,32 +144,35 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         Some(Chain { head, fault, first: extent.first, readable, writable })
     }
 
-    /// The chains from `index` on, as far as they are framed, and at most so many: those with one
-    /// piece of data, or those with `SEVERAL`. Nearly all have one, and the compiler makes much of it.
+    /// The chains from `index` on, at most so many, as far as they are framed and were walked
+    /// straight: with one piece of data, which nearly all have.
     #[inline]
-    pub fn framed<const SEVERAL: bool>(
-        &self,
-        index: usize,
-        most: usize,
-    ) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
-        let records = self.records.get(index..self.len).unwrap_or_default();
-        records.iter().take(most).map_while(|&Record { head, ref shape, .. }| match shape {
-            &Shape::Plain(Plain { header, ref data, status, direction }) if !SEVERAL => Some(Framed {
-                head,
-                header,
-                data: std::slice::from_ref(data),
-                bytes: data.len(),
-                direction,
-                status,
-            }),
-            Shape::Any { fault: None, extent } if SEVERAL => self.several(head, extent),
-            _ => None,
+    pub fn plain(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
+        self.from(index, most).map_while(|&Record { head, ref shape, .. }| {
+            let &Shape::Plain(Plain { header, ref data, status, direction }) = shape else { return None };
+            let (data, bytes) = (std::slice::from_ref(data), data.len());
+            Some(Framed { head, header, data, bytes, direction, status })
         })
     }
 
-    /// A chain that may be framed around several pieces of data.
+    /// The chains from `index` on, at most so many, as far as they are framed, but took the general
+    /// walk: nearly all of those have several pieces of data.
+    #[inline]
+    pub fn several(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
+        self.from(index, most).map_while(|&Record { head, ref shape, .. }| match shape {
+            Shape::Any { fault: None, extent } => self.framed(head, extent),
+            Shape::Any { fault: Some(_), .. } | Shape::Plain(_) => None,
+        })
+    }
+
+    #[inline]
+    fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<HEADER, STATUS>> {
+        self.records.get(index..self.len).unwrap_or_default().iter().take(most)
+    }
+
+    /// A chain that took the general walk, if it is framed.
     #[inline(never)]
-    fn several(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, HEADER, STATUS>> {
+    fn framed(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, HEADER, STATUS>> {
         let Extent { first, writable, end } = extent.after(PIECES);
         let [header, data @ .., status] = self.spans.get(first..end)? else { return None };
         if data.is_empty() {
@@ -238,7 +242,7 @@ pub enum Direction {
 
 impl Direction {
     /// Where a plain chain's spans are, at the start of the list.
-    fn extent(self) -> Extent {
+    pub(crate) fn extent(self) -> Extent {
         let readable = match self {
             Self::Read => 2,
             Self::Written => 1,

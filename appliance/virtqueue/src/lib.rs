@@ -2,11 +2,11 @@
 //!
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
-//! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take.
+//! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`Framed`].
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
 //! Invariants
-//! - Each word of guest memory is loaded once per take; check and use see the same copy.
+//! - Each word of guest memory that counts is loaded once per take; check and use see the same copy.
 //! - A chain is walked a bounded number of steps, so a loop in guest memory ends.
 //! - Whatever a guest writes, the worst that happens is a [`Fault`] of a chain or a queue
 //!   that is [`Broken`]: both are that guest's own.

@@ -229,10 +229,10 @@ impl SplitQueue {
     #[inline(never)]
     fn look_ahead<const HEADER: usize, const STATUS: usize>(&self, records: &mut [Record<HEADER, STATUS>]) {
         let mut lookup = self.memory.lookup();
-        for Record { head, first, .. } in records {
+        for Record { head, descriptor, .. } in records {
             // The head was checked, so there is such a descriptor.
-            let Some(descriptor) = RawDescriptor::load(&self.rings.descriptors, head.0) else { continue };
-            *first = descriptor;
+            let Some(first) = RawDescriptor::load(&self.rings.descriptors, head.0) else { continue };
+            *descriptor = first;
             if first.is(DescriptorFlags::INDIRECT) {
                 // SAFETY: the span is used at once, and its bytes not at all.
                 let table = unsafe { lookup.span(GuestAddress(first.address), first.len()) };
@@ -254,9 +254,9 @@ impl SplitQueue {
         let ring = self.rings.descriptors;
         let (mut lookup, mut others) = (self.memory.lookup(), Others { spans, used: 0, steps: 0 });
         for (at, record) in records.iter_mut().enumerate() {
-            if let Some(plain) = plain::walk(&mut lookup, &ring, record.first) {
+            if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
                 record.shape = Shape::Plain(plain);
-            } else if let Some((fault, extent)) = self.walk_any(record.first, &mut lookup, &mut others) {
+            } else if let Some((fault, extent)) = self.walk_any(record.descriptor, &mut lookup, &mut others) {
                 record.shape = Shape::Any { fault, extent };
             } else {
                 return at;

@@ -70,8 +70,8 @@ fn some_pieces(random: &mut Random) -> Vec<Piece> {
 /// A framed chain is one whose spans are those of a frame, and what is said of it is what they say.
 fn check_frame(batch: &mut Batch<16, 1>, at: usize) {
     let place = |span: &Span| (span.host(), span.iova(), span.len());
-    let one = batch.framed::<false>(at, 1).next();
-    let framed = one.or_else(|| batch.framed::<true>(at, 1).next()).map(|framed| {
+    let plain = batch.plain(at, 1).next();
+    let framed = plain.or_else(|| batch.several(at, 1).next()).map(|framed| {
         assert_eq!(u64::from(framed.bytes), Span::total(framed.data));
         let data: Vec<_> = framed.data.iter().map(place).collect();
         (framed.head, place(&framed.header.into()), data, framed.direction, place(&framed.status.into()))

@@ -197,7 +197,7 @@ impl<'data> Run<'_, 'data> {
         self.requests.push(Request { lba, ..*request }).ok()
     }
 
-    /// Submits them, and tells `refused` of each that was not taken, in order.
+    /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
     #[inline]
     pub fn submit(&mut self, mut refused: impl FnMut(Tag, Refusal)) {
         let mut left = self.requests.as_slice();
@@ -209,11 +209,13 @@ impl<'data> Run<'_, 'data> {
             self.volume.stats.count_all(begun, now);
             let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
             else {
-                return rest.iter().for_each(|request| refused(request.tag, Refusal::Full));
+                rest.iter().for_each(|request| refused(request.tag, Refusal::Full));
+                break;
             };
             refused(request.tag, refusal);
             left = rest;
         }
+        self.requests.clear();
     }
 }
 
@@ -225,7 +227,7 @@ impl Linear {
         if operation.is_flush() {
             return Ok(self.first);
         }
-        operation.permitted(self.read_only)?;
+        operation.check_access(self.read_only)?;
         match lba.0.checked_add(u64::from(blocks)) {
             Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
             _ => Err(Status::OutOfRange),

@@ -14,7 +14,7 @@ impl Geometry {
         if !request.operation.moves_data() {
             return self.check_other(request);
         }
-        request.operation.permitted(self.read_only)?;
+        request.operation.check_access(self.read_only)?;
         self.check_transfer(request)
     }
 
@@ -47,7 +47,7 @@ impl Geometry {
                 return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
             }
         };
-        request.operation.permitted(self.read_only)?;
+        request.operation.check_access(self.read_only)?;
         if most == 0 {
             return Err(Status::Unsupported);
         }

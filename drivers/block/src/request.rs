@@ -89,20 +89,20 @@ impl Operation {
         }
     }
 
-    /// Whether a disk may do it that may be read only.
+    /// Refuses what changes data where the disk is read-only.
     ///
     /// # Errors
     /// [`Status::WriteProtected`].
     #[inline]
-    pub fn permitted(self, read_only: bool) -> Result<(), Status> {
+    pub fn check_access(self, read_only: bool) -> Result<(), Status> {
         // What few disks are is asked first: reads and writes are mixed, and a branch between
         // them is guessed wrong.
-        if read_only { self.leaves_data() } else { Ok(()) }
+        if read_only { self.check_read_only() } else { Ok(()) }
     }
 
     #[cold]
     #[inline(never)]
-    fn leaves_data(self) -> Result<(), Status> {
+    fn check_read_only(self) -> Result<(), Status> {
         if self.changes_data() { Err(Status::WriteProtected) } else { Ok(()) }
     }
 

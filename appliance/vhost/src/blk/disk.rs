@@ -145,7 +145,7 @@ impl BlkDisk {
     #[inline]
     pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
         let geometry = &self.geometry;
-        operation.permitted(geometry.read_only)?;
+        operation.check_access(geometry.read_only)?;
         let most = match operation {
             Operation::Read | Operation::Write(Durability::Cache | Durability::Media) | Operation::Flush => 1,
             Operation::Discard => geometry.discard_blocks_max,

@@ -13,8 +13,14 @@ use std::hint::select_unpredictable;
 use std::ops;
 use zerocopy::FromBytes;
 
-/// A chain as drivers make nearly all of them: the status is a byte.
-pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, { size_of::<RequestHeader>() }, 1>;
+/// Length of a header, as drivers make it: in one piece.
+const HEADER_BYTES: usize = size_of::<RequestHeader>();
+
+/// The chains of one take. A status is a byte.
+pub(super) type Batch = luge_virtqueue::Batch<HEADER_BYTES, 1>;
+
+/// One of them, as drivers make nearly all.
+pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, HEADER_BYTES, 1>;
 
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();

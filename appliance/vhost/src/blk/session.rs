@@ -21,16 +21,15 @@
 
 use super::cut::Cut;
 use super::disk::BlkDisk;
-use super::request::{Ranges, Request, Rules, Todo, Transfer};
+use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
 use super::slots::Slots;
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
-use luge_spec::virtio::blk::RequestHeader;
-use luge_virtqueue::{BATCH, Batch, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Ended, Graph, Kind, Lane, VolumeId};
+use luge_virtqueue::{BATCH, Head, Notifications, RingError, RingLayout, SplitQueue};
+use luge_volume::{Ended, Graph, Kind, Lane, Run, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -68,13 +67,23 @@ enum Left {
     Nothing,
 }
 
+/// What came of a run of requests.
+enum Took {
+    /// All were taken; there may be more.
+    All,
+    /// The device had no room for the rest.
+    Some,
+    /// There was none: the next chain is not for a run.
+    None,
+}
+
 /// One queue of a disk.
 pub struct BlkSession {
     session: SessionId,
     volume: VolumeId,
     rules: Rules,
     queue: SplitQueue,
-    batch: Batch<{ size_of::<RequestHeader>() }, 1>,
+    batch: Batch,
     /// Chains of the batch before this one have been read.
     next: usize,
     in_hand: Option<InHand>,
@@ -166,38 +175,32 @@ impl BlkSession {
     #[inline]
     fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
-            let first = self.next;
-            // What is not a transfer as drivers make them comes one by one.
-            let goes_on = self.serve_run::<false>(lane, room)
-                && (self.next > first || self.serve_run::<true>(lane, room))
-                && (self.next > first || self.serve_any(lane, room));
+            let goes_on = match self.serve_run(lane, room) {
+                Took::All => true,
+                Took::Some => false,
+                // What is not a transfer as drivers make them comes one by one.
+                Took::None => self.serve_any(lane, room),
+            };
             if !goes_on {
                 return;
             }
         }
     }
 
-    /// (2): transfers as drivers make most of them, in one piece or in several, as many as follow
-    /// each other, submitted at once. Whether to go on.
+    /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
+    /// with several, submitted at once.
     ///
     /// Not inlined: a loop that is alone keeps its values in registers.
     #[inline(never)]
-    fn serve_run<const SEVERAL: bool>(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
-        let Self { session, rules, queue, batch, slots, .. } = self;
-        let (mut run, mut count) = (lane.run(), 0_usize);
-        for chain in batch.framed::<SEVERAL>(self.next, *room) {
-            let Some(slot) = slots.free(chain.head) else { break };
-            let Some(transfer) = rules.read_framed(&chain) else { break };
-            let Transfer { status, written, operation, lba, blocks, data } = transfer;
-            let tag = Tag::new(session.0, chain.head.0);
-            if run.add(&luge_block::Request { tag, operation, lba, blocks, data }).is_none() {
-                break;
-            }
-            slot.begin(status, written, Kind::of(operation));
-            count = count.wrapping_add(1);
+    fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> Took {
+        let Self { session, rules, queue, batch, slots, next, .. } = self;
+        let mut run = lane.run();
+        let mut count = begin(batch.plain(*next, *room), (*session, rules), slots, &mut run);
+        if count == 0 {
+            count = begin(batch.several(*next, *room), (*session, rules), slots, &mut run);
         }
         if count == 0 {
-            return true;
+            return Took::None;
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
@@ -208,9 +211,9 @@ impl BlkSession {
             }
         });
         let taken = count.wrapping_sub(untaken);
-        self.next = self.next.wrapping_add(taken);
+        *next = next.wrapping_add(taken);
         *room = room.wrapping_sub(taken);
-        untaken == 0
+        if untaken == 0 { Took::All } else { Took::Some }
     }
 
     /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
@@ -325,6 +328,26 @@ fn kind_of(todo: &Result<Todo, Status>, ranges: &Ranges) -> Kind {
 #[inline]
 fn end_part(slots: &mut Slots, queue: &mut SplitQueue, head: Head, status: Status) {
     queue.complete_all(slots.end_part(head, status).into_iter());
+}
+
+/// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
+/// them slots; returns how many.
+#[inline]
+fn begin<'a>(
+    chains: impl Iterator<Item = Framed<'a>>,
+    (session, rules): (SessionId, &Rules),
+    slots: &mut Slots,
+    run: &mut Run<'_, 'a>,
+) -> usize {
+    let begun = chains.map_while(|chain| {
+        let slot = slots.free(chain.head)?;
+        let Transfer { status, written, operation, lba, blocks, data } = rules.read_framed(&chain)?;
+        let tag = Tag::new(session.0, chain.head.0);
+        run.add(&luge_block::Request { tag, operation, lba, blocks, data })?;
+        slot.begin(status, written, Kind::of(operation));
+        Some(())
+    });
+    begun.count()
 }
 
 impl Session for BlkSession {
