@@ -8,7 +8,8 @@
 //! blocks of 4 KiB and more. PERFORMANCE.md has the numbers.
 //!
 //! Invariants
-//! - The bytes are those of a `memmove`, whatever the lengths, the places and the overlap.
+//! - The bytes are those of a `memmove`, whatever the lengths, the places and the overlap of addresses
+//!   here: of memory that is mapped twice, which a front end may do, the overlap is not seen.
 //! - Both sides may be written by others meanwhile. The loops are assembly, so that this is no data
 //!   race of the language: each byte is loaded once, stored once, and nothing is concluded from it.
 //!
@@ -19,8 +20,8 @@
 
 use std::arch::asm;
 
-/// Size of a cache line, and what a loop copies in one round.
-const LINE_BYTES: usize = 64;
+/// Size of a cache line in bytes, and what a loop copies in one round.
+pub(crate) const LINE_BYTES: usize = 64;
 
 /// Copies `len` bytes.
 ///

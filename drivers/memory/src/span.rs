@@ -3,11 +3,8 @@
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
 
 use crate::Iova;
-use crate::copy::copy;
+use crate::copy::{LINE_BYTES, copy};
 use std::ptr::NonNull;
-
-/// Size of a cache line.
-const LINE_BYTES: usize = 64;
 
 /// A checked piece of shared memory: where this process sees it, where the SSDs see it,
 /// and its length in bytes.
@@ -143,7 +140,7 @@ impl Span {
 
     /// Copies to another span; returns how many bytes: the shorter of the two lengths.
     ///
-    /// The two may overlap (a guest may say so): the bytes are then those of a `memmove`.
+    /// The addresses may overlap (a guest may say so): the bytes are then those of a `memmove`.
     pub fn copy_to(&self, to: &Self) -> usize {
         let len = self.len.min(to.len) as usize;
         // SAFETY: both sides hold `len` bytes, in mappings that are kept.

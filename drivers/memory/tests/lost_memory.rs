@@ -29,8 +29,12 @@ fn guest(file: &OwnedFd, len: u64) -> GuestMemory {
 }
 
 fn at(memory: &GuestMemory, address: u64) -> Span {
+    span(memory, address, 8)
+}
+
+fn span(memory: &GuestMemory, address: u64, len: u32) -> Span {
     // SAFETY: every test keeps its memory until it ends.
-    unsafe { memory.whole_span(GuestAddress(address), 8) }.unwrap()
+    unsafe { memory.whole_span(GuestAddress(address), len) }.unwrap()
 }
 
 fn read(span: Span) -> [u8; 8] {
@@ -57,6 +61,45 @@ fn memory_that_was_taken_away_reads_as_zeroes_and_takes_writes() {
         ([3; 8], 2),
         "between the end and the first fault"
     );
+}
+
+/// A block in memory of this process that stays, and one whose second half was taken away, `shift` bytes
+/// off a line.
+fn half_a_block(shift: u64) -> (GuestMemory, Span, GuestMemory, Span) {
+    let (ours, theirs) = (file(MIB, MemfdFlags::empty()), file(MIB, MemfdFlags::empty()));
+    let (kept, lost) = (guest(&ours, MIB), guest(&theirs, MIB));
+    let (here, there) = (span(&kept, 0, 4096), span(&lost, MIB / 2 - 2048 + shift, 4096));
+    here.fill(7);
+    there.fill(9);
+    ftruncate(&theirs, MIB / 2).unwrap();
+    (kept, here, lost, there)
+}
+
+fn bytes(span: Span) -> Vec<u8> {
+    let mut bytes = vec![0xff; span.len() as usize];
+    span.read(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_copy_out_of_memory_that_ends_on_the_way_goes_on_with_zeroes() {
+    for shift in [0, 16, 40] {
+        let (_kept, here, lost, there) = half_a_block(shift);
+        let left = usize::try_from(2048 - shift).unwrap();
+        assert_eq!((there.copy_to(&here), lost.faults()), (4096, 1));
+        assert_eq!(bytes(here), [vec![9; left], vec![0; 4096 - left]].concat());
+    }
+}
+
+#[test]
+fn a_copy_into_memory_that_ends_on_the_way_goes_on_into_zeroes_of_ours() {
+    for shift in [0, 16, 40] {
+        let (_kept, here, lost, there) = half_a_block(shift);
+        assert_eq!((here.copy_to(&there), lost.faults()), (4096, 1));
+        assert_eq!(bytes(there), [7; 4096]);
+        let behind = span(&lost, MIB / 2 + 2048 + shift, 4096);
+        assert_eq!((bytes(behind), lost.faults()), (vec![0; 4096], 1), "and no further");
+    }
 }
 
 #[test]
