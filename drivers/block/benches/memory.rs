@@ -15,8 +15,8 @@ use std::sync::Arc;
 const DISK_BYTES: u64 = 512 << 20;
 const BLOCK_BYTES: u32 = 512;
 
-/// Requests in flight, each with a buffer of its own, and in a batch.
-const DEPTH: u16 = 128;
+/// Buffers that requests read into, chosen by chance, and requests in a batch.
+const BUFFERS: u16 = 128;
 const BATCH: usize = 64;
 
 /// What is measured: a name, bytes of a request, bytes of the disk that the requests are spread over.
@@ -41,7 +41,7 @@ impl Rig {
         let shape = Shape::new(BLOCK_BYTES, Blocks(DISK_BYTES / u64::from(BLOCK_BYTES))).ok()?;
         let channel = MemoryDevice::new(space, shape, pages, None).ok()?.open(CoreId(0)).ok()?;
         let memory = |len| DmaMemory::allocate(space, len, pages, None).ok();
-        let (plain, buffers) = (memory(DISK_BYTES)?, memory(4096 * u64::from(DEPTH))?);
+        let (plain, buffers) = (memory(DISK_BYTES)?, memory(4096 * u64::from(BUFFERS))?);
         // Pages that were never written may all be one.
         (0..DISK_BYTES >> 20).for_each(|mib| span(&plain, mib << 20, 1 << 20).fill(1));
         Some(Self { channel, done: Completions::default(), plain, buffers, state: 1 })
@@ -53,7 +53,7 @@ impl Rig {
             self.state = self.state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             let bytes_u64 = u64::from(bytes);
             let at = (self.state >> 33) % (within / bytes_u64) * bytes_u64;
-            let buffer = (self.state >> 20) % u64::from(DEPTH) * bytes_u64;
+            let buffer = (self.state >> 20) % u64::from(BUFFERS) * bytes_u64;
             (at, span(&self.buffers, buffer, bytes))
         })
     }

@@ -1,6 +1,6 @@
 //! Channels of devices that do everything at once, on the core that asks: the work is done in
-//! `submit`, or in `commit` where memory had to be fetched, and the completions wait in a list
-//! until they are polled for.
+//! `submit`, or in `commit` where it is a copy that is fetched ahead, and the completions wait in a
+//! list until they are polled for.
 //!
 //! Invariant: between two polls no more is done than one request of the largest size and what
 //! was begun before, so that a guest of large requests does not keep a core from the others.
@@ -12,8 +12,8 @@ use luge_memory::Span;
 /// How many completions may wait for a poll.
 const DEPTH: usize = 256;
 
-/// How many requests may wait for their memory.
-const FETCHING: usize = 64;
+/// How many copies may wait for `commit`.
+const WAITING: usize = 64;
 
 /// How much of each side of a copy is fetched ahead, in bytes: what follows, the CPU itself sees coming.
 const FETCHED_BYTES: u32 = 512;
@@ -24,12 +24,12 @@ const FETCHED_AHEAD: usize = 4;
 
 /// How many copies before its own turn the first line of its source is asked for: so that the page of
 /// a place that was not used lately is found before all lines of the block need it.
-const FOUND_AHEAD: usize = 8;
+const FIRST_LINE_AHEAD: usize = 8;
 
 /// What such a device does.
 pub(crate) trait Execute: Send {
-    /// What a request of one span is, if it is a copy whose memory is worth waiting for while others
-    /// are submitted: their misses overlap then.
+    /// What a request of one span is, if it is a copy. Copies are made in `commit`, where memory of
+    /// the next ones is fetched meanwhile: the misses of a batch overlap.
     fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
         None
     }
@@ -45,10 +45,12 @@ pub(crate) struct MemoryCopy {
 }
 
 impl MemoryCopy {
-    fn find(&self) {
+    /// Asks the CPU for the first line of the source.
+    fn fetch_first_line(&self) {
         self.from.prefetch();
     }
 
+    /// Asks the CPU for the first lines of both sides, [`FETCHED_BYTES`] of each.
     fn fetch(&self) {
         self.from.prefetch_all(FETCHED_BYTES);
         self.to.prefetch_all_to_write(FETCHED_BYTES);
@@ -59,8 +61,8 @@ impl MemoryCopy {
 pub(crate) struct ImmediateChannel<D> {
     device: D,
     geometry: Geometry,
-    /// Copies whose memory is on its way.
-    fetching: Vec<(Tag, MemoryCopy), FETCHING>,
+    /// Copies that are made at the next `commit`. Memory of the first few is on its way.
+    waiting: Vec<(Tag, MemoryCopy), WAITING>,
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
@@ -71,7 +73,7 @@ pub(crate) struct ImmediateChannel<D> {
 impl<D: Execute> ImmediateChannel<D> {
     pub(crate) const fn new(device: D, geometry: Geometry) -> Self {
         let blocks_left = geometry.transfer_blocks_max;
-        Self { device, geometry, fetching: Vec::new(), ended: Vec::new(), handed: 0, blocks_left }
+        Self { device, geometry, waiting: Vec::new(), ended: Vec::new(), handed: 0, blocks_left }
     }
 
     /// Whether a request may be done later, and is.
@@ -80,19 +82,19 @@ impl<D: Execute> ImmediateChannel<D> {
         let [data] = request.data else { return false };
         let Some(copy) = self.device.copy_of(request, data) else { return false };
         // Later ones are asked for as their turn comes near, in `commit`.
-        match self.fetching.len() {
+        match self.waiting.len() {
             ..FETCHED_AHEAD => copy.fetch(),
-            FETCHED_AHEAD..FOUND_AHEAD => copy.find(),
+            FETCHED_AHEAD..FIRST_LINE_AHEAD => copy.fetch_first_line(),
             _ => {}
         }
-        self.fetching.push((request.tag, copy)).is_ok()
+        self.waiting.push((request.tag, copy)).is_ok()
     }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
     #[inline]
     fn room(&self) -> usize {
-        (DEPTH - self.ended.len() - self.fetching.len()).min(self.blocks_left as usize)
+        (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
     }
 
     #[inline(always)]
@@ -111,19 +113,19 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 
     fn commit(&mut self) {
-        let Self { fetching, ended, .. } = self;
-        for (turn, (tag, copy)) in fetching.iter().enumerate() {
-            if let Some((_, later)) = fetching.get(turn + FOUND_AHEAD) {
-                later.find();
+        let Self { waiting, ended, .. } = self;
+        for (turn, (tag, copy)) in waiting.iter().enumerate() {
+            if let Some((_, later)) = waiting.get(turn + FIRST_LINE_AHEAD) {
+                later.fetch_first_line();
             }
-            if let Some((_, later)) = fetching.get(turn + FETCHED_AHEAD) {
+            if let Some((_, later)) = waiting.get(turn + FETCHED_AHEAD) {
                 later.fetch();
             }
             copy.from.copy_to(&copy.to);
             // There is room: it was counted when the request was taken.
             let _ = ended.push(Completion { tag: *tag, status: Status::Success });
         }
-        fetching.clear();
+        waiting.clear();
     }
 
     fn poll(&mut self, done: &mut Completions) {
@@ -136,7 +138,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 
     fn in_flight(&self) -> usize {
-        self.fetching.len() + self.ended.len() - self.handed
+        self.waiting.len() + self.ended.len() - self.handed
     }
 }
 
