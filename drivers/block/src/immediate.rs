@@ -3,7 +3,8 @@
 //! list until they are polled for.
 //!
 //! Invariant: between two polls no more is done than one request of the largest size and what
-//! was begun before, so that a guest of large requests does not keep a core from the others.
+//! was begun before, so that a guest of large requests does not keep a core from the others. Nor
+//! does one of many pieces: each counts as a block, where a request has more of them than blocks.
 
 use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
 use heapless::Vec;
@@ -32,6 +33,11 @@ pub(crate) trait Execute: Send {
     /// the next ones is fetched meanwhile: the misses of a batch overlap.
     fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
         None
+    }
+
+    /// How many pieces of memory it goes through to do a request.
+    fn pieces(&self, request: &Request<'_>) -> u32 {
+        u32::try_from(request.data.len()).unwrap_or(u32::MAX)
     }
 
     /// Does what a request says that has been checked against the geometry.
@@ -66,7 +72,7 @@ pub(crate) struct ImmediateChannel<D> {
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
-    /// How many blocks may still be worked on before the next poll.
+    /// How many blocks, or pieces of memory, may still be worked on before the next poll.
     blocks_left: u32,
 }
 
@@ -89,6 +95,12 @@ impl<D: Execute> ImmediateChannel<D> {
         }
         self.waiting.push((request.tag, copy)).is_ok()
     }
+
+    /// So much less may be worked on before the next poll.
+    #[inline]
+    fn charge(&mut self, blocks: u32) {
+        self.blocks_left = self.blocks_left.saturating_sub(blocks);
+    }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
@@ -103,8 +115,9 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
-        self.blocks_left = self.blocks_left.saturating_sub(request.blocks);
+        self.charge(request.blocks);
         if !self.put_off(request) {
+            self.charge(self.device.pieces(request).saturating_sub(request.blocks));
             let status = self.device.execute(request);
             // There is room: it was asked for.
             let _ = self.ended.push(Completion { tag: request.tag, status });

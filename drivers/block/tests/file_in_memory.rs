@@ -7,9 +7,12 @@ mod desk;
 
 use desk::{Desk, read};
 use luge_block::{
-    Access, Caching, Completions, Device, Durability, FileDevice, FileError, Operation, Status,
+    Access, Blocks, Caching, Completions, Device, Durability, FileDevice, FileError, MemoryDevice, Operation,
+    Shape, Status,
 };
-use luge_memory::DmaSpace;
+use luge_memory::{DmaSpace, PageSize, Span};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -80,6 +83,68 @@ fn no_request_of_a_file_in_memory_keeps_its_core_for_long() {
     let most = 2048;
     assert_eq!((geometry.transfer_blocks_max, geometry.discard_blocks_max), (most, most));
     assert_eq!(geometry.write_zeroes_blocks_max, most);
+}
+
+/// A block of 512 bytes, in pieces of two.
+fn pieces(desk: &Desk) -> Vec<Span> {
+    (0..256).map(|piece| desk.span(piece * 8, 2)).collect()
+}
+
+#[test]
+fn pieces_count_as_blocks_where_the_core_goes_through_them() {
+    let (file, _file) = sparse(Path::new("/dev/shm"), 1 << 20);
+    let shape = Shape::new(512, Blocks(2048)).unwrap();
+    let memory = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
+    for device in [&file as &dyn Device, &memory] {
+        let mut desk = Desk::new(device);
+        let data = pieces(&desk);
+        let mut between_polls = 0;
+        while desk.channel.room() > 0 {
+            desk.submit(0, Operation::Read, (0, 1), &data);
+            between_polls += data.len();
+        }
+        assert_eq!(between_polls, 2048, "as many as a request has blocks at most");
+    }
+}
+
+/// How many calls that read, and that write, this thread has made before this, which is one that reads;
+/// nothing where the kernel does not count.
+fn calls() -> Option<[u64; 2]> {
+    let mut text = [0; 512];
+    let len = File::open("/proc/thread-self/io").ok()?.read(&mut text).ok()?;
+    let counts = std::str::from_utf8(&text[..len]).ok()?;
+    let count = |name| counts.lines().find_map(|line| line.strip_prefix(name)?.parse().ok());
+    Some([count("syscr: ")?, count("syscw: ")?])
+}
+
+#[test]
+fn a_request_of_a_file_in_memory_is_one_call_in_however_many_pieces_its_memory_is() {
+    let (device, _file) = sparse(Path::new("/dev/shm"), 1 << 20);
+    let mut desk = Desk::new(&device);
+    if calls().is_none() {
+        return eprintln!("this kernel does not count a thread's calls");
+    }
+    for data in [pieces(&desk), vec![desk.span(4096, 512)]] {
+        for (operation, expected) in [(WRITE, [0, 1]), (Operation::Read, [1, 0])] {
+            let before = calls().unwrap();
+            assert_eq!(desk.run(operation, (0, 1), &data), Status::Success);
+            let after = calls().unwrap();
+            assert_eq!([after[0] - before[0] - 1, after[1] - before[1]], expected, "{operation:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_ends_in_a_piece_is_read_so_far_and_the_request_fails() {
+    let (device, file) = sparse(Path::new("/dev/shm"), 4096);
+    let mut desk = Desk::new(&device);
+    let data = [0, 1024, 2048, 3072].map(|at| desk.span(at, 1024));
+    data.iter().for_each(|piece| piece.fill(7));
+    assert_eq!(desk.run(WRITE, (0, 8), &data), Status::Success);
+    data.iter().for_each(|piece| piece.fill(1));
+    file.as_file().set_len(1500).unwrap();
+    assert_eq!(desk.run(Operation::Read, (0, 8), &data), Status::MediaError);
+    assert_eq!(read(desk.span(0, 4096)), [vec![7; 1500], vec![1; 2596]].concat());
 }
 
 #[test]

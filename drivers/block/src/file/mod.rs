@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! - Submitting starts nothing that could block a core: the kernel does what has to wait elsewhere,
-//!   and memory has nothing to wait for.
+//!   and a file of memory waits for nothing but memory and its own lock (`resident.rs` has the limits).
 //! - A channel that is dropped first waits for its requests: the kernel writes to no memory
 //!   that somebody else has by then.
 //! - A flush, and a write with [`crate::Durability::Media`], end when the kernel says that the
@@ -13,8 +13,8 @@
 //! - A file has one writer: it is locked (`flock`), and a block device is claimed.
 //!
 //! I/O is direct (O_DIRECT) where the file system states what alignment that takes, else through
-//! the page cache, which in a tmpfs is all there is; [`FileDevice::caching`] says which. Memory that a guest did not align goes
-//! through a buffer of ours; [`Device::bounced`] counts that.
+//! the page cache, which in a tmpfs is all there is; [`FileDevice::caching`] says which. Memory that
+//! a guest did not align goes through a buffer of ours; [`Device::bounced`] counts that.
 //!
 //! Not here: image formats; files that change their size while they are served.
 

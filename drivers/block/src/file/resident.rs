@@ -1,15 +1,19 @@
-//! A file that is memory itself (tmpfs): the core that takes a request does it, by one system call
-//! for each piece of memory.
+//! A file that is memory itself (tmpfs): the core that takes a request does it, by system calls.
 //!
 //! Path: guest ring -> session -> volume -> channel -> **resident** -> the file's pages.
 //!
-//! Such a file has nothing to wait for, yet an io_uring cannot know: tmpfs has no calls that fail
+//! Such a file has no media to wait for, yet an io_uring cannot know: tmpfs has no calls that fail
 //! rather than wait, so the kernel gives each request to a thread of its own, and the core hands over
-//! to that thread and back. What can make a core wait here can make it wait for a guest's memory too:
-//! a host that is out of memory, or swaps.
+//! to that thread and back.
+//!
+//! Limits: a core can wait here, as for a guest's memory, where the host is out of memory or swaps. And
+//! all that changes the file takes its lock (the inode's): a core sleeps while another one works on the
+//! same file, which is 1 MiB at most, or while an outsider does something long to it.
 //!
 //! Invariants
 //! - A request is short (1 MiB), whatever it does, and the channel does few of them in a turn.
+//! - A read or write is one call, however many pieces its memory is in; more only where the kernel stops
+//!   before the end.
 //! - Memory that is missing, the guest's or the file's, is an error of the system call, never a signal.
 //!
 //! Not here: flushes that do anything, for nothing is more durable than the memory itself; a mapping of
@@ -17,11 +21,11 @@
 
 #![expect(unsafe_code, reason = "the kernel is given addresses")]
 
+use super::memory::Memory;
 use super::status::status;
 use super::target::Target;
 use crate::immediate::Execute;
 use crate::{Operation, Request, Status};
-use luge_memory::Span;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
@@ -43,36 +47,41 @@ impl Resident {
     /// Moves all bytes of a request by `call`, which is given memory and its place in the file, and
     /// returns what the system call did. The kernel may stop where a page is missing: what is left is
     /// asked for again, and is an error then.
-    fn transfer(&self, request: &Request<'_>, call: impl Fn(Span, i64) -> isize) -> Result<(), Status> {
+    fn transfer(&self, request: &Request<'_>, call: impl Fn(&Memory, i64) -> isize) -> Result<(), Status> {
+        let mut memory = Memory::default();
+        memory.take(request.data);
         let mut offset = request.lba.0 * self.block_bytes;
-        for span in request.data {
-            let mut rest = *span;
-            while !rest.is_empty() {
-                let moved = retry_on_intr(|| moved(call(rest, offset.cast_signed()))).map_err(status)?;
-                if moved == 0 {
-                    // The file has become shorter.
-                    return Err(Status::MediaError);
-                }
-                rest = rest.split_at(moved).1;
-                offset += u64::from(moved);
+        while memory.len() > 0 {
+            let moved = retry_on_intr(|| moved(call(&memory, offset.cast_signed()))).map_err(status)?;
+            if moved == 0 {
+                // The file has become shorter.
+                return Err(Status::MediaError);
             }
+            memory.advance(moved);
+            offset += u64::from(moved);
         }
         Ok(())
     }
 
     fn read(&self, request: &Request<'_>) -> Result<(), Status> {
         let file = self.target.as_fd().as_raw_fd();
-        self.transfer(request, |to, offset| {
+        self.transfer(request, |memory, offset| match memory.single() {
             // SAFETY: the request's memory stays until it has ended, and no reference is made to it.
-            unsafe { libc::pread(file, to.host().as_ptr().cast(), to.len() as usize, offset) }
+            Some(to) => unsafe { libc::pread(file, to.host().as_ptr().cast(), to.len() as usize, offset) },
+            // SAFETY: as above, and the list stays during the call.
+            None => unsafe { libc::preadv(file, memory.as_ptr(), memory.len().cast_signed(), offset) },
         })
     }
 
     fn write(&self, request: &Request<'_>) -> Result<(), Status> {
         let file = self.target.as_fd().as_raw_fd();
-        self.transfer(request, |from, offset| {
+        self.transfer(request, |memory, offset| match memory.single() {
             // SAFETY: as in `read`.
-            unsafe { libc::pwrite(file, from.host().as_ptr().cast(), from.len() as usize, offset) }
+            Some(from) => unsafe {
+                libc::pwrite(file, from.host().as_ptr().cast(), from.len() as usize, offset)
+            },
+            // SAFETY: as in `read`.
+            None => unsafe { libc::pwritev(file, memory.as_ptr(), memory.len().cast_signed(), offset) },
         })
     }
 

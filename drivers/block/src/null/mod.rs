@@ -37,6 +37,12 @@ impl Device for NullDevice {
 struct Nothing;
 
 impl Execute for Nothing {
+    /// It looks at none.
+    #[inline]
+    fn pieces(&self, _request: &Request<'_>) -> u32 {
+        0
+    }
+
     #[inline]
     fn execute(&self, _request: &Request<'_>) -> Status {
         Status::Success

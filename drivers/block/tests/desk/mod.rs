@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "spans of this desk's own memory")]
 
-use luge_block::{Channel, Completions, CoreId, Device, FileDevice, Lba, Operation, Request, Status, Tag};
+use luge_block::{Channel, Completions, CoreId, Device, Lba, Operation, Request, Status, Tag};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(device: &FileDevice) -> Self {
+    pub fn new(device: &dyn Device) -> Self {
         let memory = DmaMemory::allocate(&DmaSpace::new(), 1 << 20, PageSize::Base, None).unwrap();
         Self { channel: device.open(CoreId(0)).unwrap(), memory }
     }
