@@ -41,7 +41,7 @@ pub(crate) trait Execute: Send {
     }
 
     /// Does what a request says that has been checked against the geometry.
-    fn execute(&self, request: &Request<'_>) -> Status;
+    fn execute(&mut self, request: &Request<'_>) -> Status;
 }
 
 /// A copy between two pieces of memory of the same length.
@@ -163,7 +163,7 @@ mod tests {
     struct Counter;
 
     impl Execute for Counter {
-        fn execute(&self, _request: &Request<'_>) -> Status {
+        fn execute(&mut self, _request: &Request<'_>) -> Status {
             Status::Success
         }
     }

@@ -36,23 +36,29 @@ use std::sync::Arc;
 pub(super) struct Resident {
     target: Arc<Target>,
     block_bytes: u64,
+    /// That of the request at hand; here because a new list would be cleared, all 4 KiB of it.
+    memory: Memory,
 }
 
 impl Resident {
     pub fn new(target: Arc<Target>) -> Self {
         let block_bytes = target.geometry().block_bytes.into();
-        Self { target, block_bytes }
+        Self { target, block_bytes, memory: Memory::default() }
     }
 
     /// Moves all bytes of a request by `call`, which is given memory and its place in the file, and
     /// returns what the system call did. The kernel may stop where a page is missing: what is left is
     /// asked for again, and is an error then.
-    fn transfer(&self, request: &Request<'_>, call: impl Fn(&Memory, i64) -> isize) -> Result<(), Status> {
-        let mut memory = Memory::default();
+    fn transfer(
+        &mut self,
+        request: &Request<'_>,
+        call: impl Fn(&Memory, i64) -> isize,
+    ) -> Result<(), Status> {
+        let memory = &mut self.memory;
         memory.take(request.data);
         let mut offset = request.lba.0 * self.block_bytes;
         while memory.len() > 0 {
-            let moved = retry_on_intr(|| moved(call(&memory, offset.cast_signed()))).map_err(status)?;
+            let moved = retry_on_intr(|| moved(call(memory, offset.cast_signed()))).map_err(status)?;
             if moved == 0 {
                 // The file has become shorter.
                 return Err(Status::MediaError);
@@ -63,7 +69,7 @@ impl Resident {
         Ok(())
     }
 
-    fn read(&self, request: &Request<'_>) -> Result<(), Status> {
+    fn read(&mut self, request: &Request<'_>) -> Result<(), Status> {
         let file = self.target.as_fd().as_raw_fd();
         self.transfer(request, |memory, offset| match memory.single() {
             // SAFETY: the request's memory stays until it has ended, and no reference is made to it.
@@ -73,7 +79,7 @@ impl Resident {
         })
     }
 
-    fn write(&self, request: &Request<'_>) -> Result<(), Status> {
+    fn write(&mut self, request: &Request<'_>) -> Result<(), Status> {
         let file = self.target.as_fd().as_raw_fd();
         self.transfer(request, |memory, offset| match memory.single() {
             // SAFETY: as in `read`.
@@ -92,7 +98,7 @@ impl Resident {
         retry_on_intr(|| rustix::fs::fallocate(&*self.target, flags, offset, len)).map_err(status)
     }
 
-    fn run(&self, request: &Request<'_>) -> Result<(), Status> {
+    fn run(&mut self, request: &Request<'_>) -> Result<(), Status> {
         match request.operation {
             Operation::Read => self.read(request),
             Operation::Write(_) => self.write(request),
@@ -109,7 +115,7 @@ impl Resident {
 }
 
 impl Execute for Resident {
-    fn execute(&self, request: &Request<'_>) -> Status {
+    fn execute(&mut self, request: &Request<'_>) -> Status {
         self.run(request).err().unwrap_or(Status::Success)
     }
 }

@@ -80,7 +80,7 @@ impl Execute for Disk {
         }
     }
 
-    fn execute(&self, request: &Request<'_>) -> Status {
+    fn execute(&mut self, request: &Request<'_>) -> Status {
         if request.operation == Operation::Flush {
             return Status::Success;
         }

@@ -44,7 +44,7 @@ impl Execute for Nothing {
     }
 
     #[inline]
-    fn execute(&self, _request: &Request<'_>) -> Status {
+    fn execute(&mut self, _request: &Request<'_>) -> Status {
         Status::Success
     }
 }
