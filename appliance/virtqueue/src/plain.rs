@@ -38,8 +38,8 @@ pub(crate) fn walk<const HEADER: usize, const STATUS: usize>(
     let status = fixed(lookup, &third, DescriptorFlags::WRITE)?;
     // In this order: drivers keep the two side by side, and a line that is asked for to be
     // written need not be asked for again.
-    status.prefetch_to_write();
-    header.prefetch();
+    Span::from(status).prefetch_to_write();
+    Span::from(header).prefetch();
     Some(Plain { header, data, status, direction })
 }
 

@@ -187,8 +187,8 @@ impl SplitQueue {
     fn guess<const HEADER: usize, const STATUS: usize>(&self, last: &Record<HEADER, STATUS>) {
         if let Shape::Plain(plain) = &last.shape {
             self.rings.descriptors.prefetch(last.head.0.into());
-            plain.status.prefetch_to_write();
-            plain.header.prefetch();
+            Span::from(plain.status).prefetch_to_write();
+            Span::from(plain.header).prefetch();
         }
     }
 

@@ -107,13 +107,8 @@ impl Span {
     #[inline]
     #[must_use]
     pub fn first<const N: usize>(&self) -> Option<[u8; N]> {
-        if N > self.len as usize {
-            return None;
-        }
-        // SAFETY: the span holds `N` bytes, and bytes have no alignment.
-        let bytes = unsafe { self.host.cast::<[u8; N]>().read_unaligned() };
-        loaded_once();
-        Some(bytes)
+        let Self { host, iova, len } = *self;
+        (N <= len as usize).then(|| FixedSpan { host, iova }.load())
     }
 
     /// Its first byte, if it has one.
@@ -215,18 +210,6 @@ impl<const N: usize> FixedSpan<N> {
         let bytes = unsafe { self.host.cast::<[u8; N]>().read_unaligned() };
         loaded_once();
         bytes
-    }
-
-    /// Asks the CPU to bring its first cache line near.
-    #[inline]
-    pub fn prefetch(&self) {
-        prefetch_to_read(self.host.as_ptr());
-    }
-
-    /// The same, to be written.
-    #[inline]
-    pub fn prefetch_to_write(&self) {
-        prefetch_to_write(self.host.as_ptr());
     }
 }
 
