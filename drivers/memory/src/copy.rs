@@ -3,24 +3,25 @@
 //! Path: guest ring -> session -> volume -> **channel of a memory device**, and wherever else a
 //! span is copied to another.
 //!
-//! The C library's `memmove` would do, and does for odd lengths and for overlaps. For whole lines a
-//! plain loop is faster: than musl's, a string instruction, for a single block, and than glibc's for
-//! blocks of 4 KiB and more. PERFORMANCE.md has the numbers.
+//! The C library's `memmove` would do, and does for odd lengths, for overlaps and on CPUs without AVX2,
+//! which are older than NVMe. For whole lines a plain loop is faster: than musl's, a string
+//! instruction, for a single block, and than glibc's for blocks of 4 KiB and more. PERFORMANCE.md has
+//! the numbers.
 //!
 //! Invariants
 //! - The bytes are those of a `memmove`, whatever the lengths, the places and the overlap of addresses
 //!   here: of memory that is mapped twice, which a front end may do, the overlap is not seen.
-//! - Both sides may be written by others meanwhile. The loops are assembly, so that this is no data
+//! - Both sides may be written by others meanwhile. The loop is assembly, so that this is no data
 //!   race of the language: each byte is loaded once, stored once, and nothing is concluded from it.
 //!
 //! Not here: AVX-512 and stores past the caches, which were slower or no faster at every length;
 //! prefetching, which is for those who know what comes next.
 
-#![expect(unsafe_code, reason = "shared memory is reached through raw pointers, by loops in assembly")]
+#![expect(unsafe_code, reason = "shared memory is reached through raw pointers, by a loop in assembly")]
 
 use std::arch::asm;
 
-/// Size of a cache line in bytes, and what a loop copies in one round.
+/// Size of a cache line in bytes, and what the loop copies in one round.
 pub(crate) const LINE_BYTES: usize = 64;
 
 /// Copies `len` bytes.
@@ -30,15 +31,12 @@ pub(crate) const LINE_BYTES: usize = 64;
 #[inline]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     let apart = from.addr().abs_diff(to.addr()) >= len;
-    if !apart || len == 0 || !len.is_multiple_of(LINE_BYTES) {
+    if apart && len > 0 && len.is_multiple_of(LINE_BYTES) && is_x86_feature_detected!("avx2") {
+        // SAFETY: the caller's promise; whole lines, at least one; the CPU has the instructions.
+        unsafe { copy_lines(from, to, len) };
+    } else {
         // SAFETY: the caller's promise; overlap is allowed here.
         unsafe { from.copy_to(to, len) };
-    } else if is_x86_feature_detected!("avx2") {
-        // SAFETY: the caller's promise; whole lines, at least one; the CPU has the instructions.
-        unsafe { lines_by_halves(from, to, len) };
-    } else {
-        // SAFETY: as above.
-        unsafe { lines_by_quarters(from, to, len) };
     }
 }
 
@@ -47,8 +45,8 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 /// # Safety
 /// As [`copy`]; `len` is a multiple of a line and not zero, and the CPU knows AVX2.
 #[inline]
-unsafe fn lines_by_halves(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: `at` runs from `-len` to zero in steps of a line, so that each access is inside of the
+unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: RCX runs from `-len` to zero in steps of a line, so that each access is inside of the
     // two sides, whose ends the registers hold. The upper halves that are cleared at the end, so
     // that code without AVX is not slowed down, are in registers declared as overwritten.
     unsafe {
@@ -71,39 +69,6 @@ unsafe fn lines_by_halves(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// Copies lines in pieces of 16 bytes, by what every CPU has.
-///
-/// # Safety
-/// As [`copy`]; `len` is a multiple of a line and not zero.
-#[inline]
-unsafe fn lines_by_quarters(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: as in `lines_by_halves`.
-    unsafe {
-        asm!(
-            ".p2align 5",
-            "2:",
-            "movups {a}, [{from} + {at}]",
-            "movups {b}, [{from} + {at} + 16]",
-            "movups {c}, [{from} + {at} + 32]",
-            "movups {d}, [{from} + {at} + 48]",
-            "movups [{to} + {at}], {a}",
-            "movups [{to} + {at} + 16], {b}",
-            "movups [{to} + {at} + 32], {c}",
-            "movups [{to} + {at} + 48], {d}",
-            "add {at}, 64",
-            "jnz 2b",
-            from = in(reg) from.wrapping_add(len),
-            to = in(reg) to.wrapping_add(len),
-            at = inout(reg) len.wrapping_neg() => _,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            options(nostack),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,13 +79,13 @@ mod tests {
     }
 
     /// Copies within one piece of memory, and expects what a move within it gives.
-    fn expect_a_move(way: unsafe fn(*const u8, *mut u8, usize), [from, to, len]: [usize; 3]) {
+    fn expect_a_move([from, to, len]: [usize; 3]) {
         let mut expected = bytes(from.max(to) + len + 8);
         let mut memory = expected.clone();
         expected.copy_within(from..from + len, to);
         let all = memory.as_mut_ptr();
         // SAFETY: both sides end eight bytes before the memory does.
-        unsafe { way(all.wrapping_add(from), all.wrapping_add(to), len) };
+        unsafe { copy(all.wrapping_add(from), all.wrapping_add(to), len) };
         assert_eq!(memory, expected, "{len} bytes from {from} to {to}");
     }
 
@@ -128,7 +93,7 @@ mod tests {
     fn whatever_the_length_and_the_alignment_all_bytes_are_copied_and_no_others() {
         for len in (0..=4 * LINE_BYTES + 1).chain([511, 512, 513, 4095, 4096, 4097]) {
             for (from, to) in [(0, 5000), (5000, 0), (1, 5000), (16, 5017), (5063, 33)] {
-                expect_a_move(copy, [from, to, len]);
+                expect_a_move([from, to, len]);
             }
         }
     }
@@ -137,24 +102,18 @@ mod tests {
     fn whatever_the_overlap_the_bytes_are_those_before_the_copy() {
         for len in [63, 64, 65, 128, 192, 320] {
             for distance in 0..=len + 1 {
-                expect_a_move(copy, [3, 3 + distance, len]);
-                expect_a_move(copy, [3 + distance, 3, len]);
+                expect_a_move([3, 3 + distance, len]);
+                expect_a_move([3 + distance, 3, len]);
             }
         }
     }
 
     #[test]
-    fn both_loops_copy_lines_from_and_to_any_place() {
-        let mut loops: Vec<unsafe fn(*const u8, *mut u8, usize)> = vec![lines_by_quarters];
-        if is_x86_feature_detected!("avx2") {
-            loops.push(lines_by_halves);
-        }
-        for way in loops {
-            for lines in [1, 2, 3, 8, 65] {
-                for place in 0..LINE_BYTES {
-                    expect_a_move(way, [place, 5000, lines * LINE_BYTES]);
-                    expect_a_move(way, [5000, place, lines * LINE_BYTES]);
-                }
+    fn lines_are_copied_from_and_to_any_place() {
+        for lines in [1, 2, 3, 8, 65] {
+            for place in 0..LINE_BYTES {
+                expect_a_move([place, 5000, lines * LINE_BYTES]);
+                expect_a_move([5000, place, lines * LINE_BYTES]);
             }
         }
     }
