@@ -94,14 +94,13 @@ impl Core {
         done.clear();
         graph.poll(done);
         let ended = done.as_slice();
-        for run in ended.chunk_by(|a, b| a.tag.session() == b.tag.session()) {
-            if let Some(Some(session)) =
-                run.first().and_then(|c| sessions.get_mut(usize::from(c.tag.session())))
-            {
-                session.finish(run);
-            }
+        for run in ended.chunk_by(|a, b| a.tag().session() == b.tag().session()) {
+            let id = run.first().map_or(0, |end| end.tag().session());
+            let session = sessions.get_mut(usize::from(id)).and_then(Option::as_mut);
+            let Some(session) = session else { panic!("a request of session {id} ends, which is not there") };
+            session.finish(run);
         }
-        sessions.iter_mut().flatten().for_each(|session| session.publish(graph));
+        sessions.iter_mut().flatten().for_each(|session| session.publish());
         taken > 0 || !ended.is_empty()
     }
 

@@ -34,9 +34,9 @@ pub trait Session: Any + Send {
     /// Some of the session's requests have ended.
     fn finish(&mut self, done: &[Completion]);
 
-    /// Makes what has ended visible to the guest, and tells it where it asked to be told; then
-    /// tells the graph what has ended. Called once a turn, after `take` and `finish`.
-    fn publish(&mut self, graph: &Graph);
+    /// Makes what has ended visible to the guest, and tells it where it asked to be told. Called once
+    /// a turn, after `take` and `finish`.
+    fn publish(&mut self);
 
     /// Asks the guest to kick for what it adds from now on: the core wants to sleep.
     fn arm(&mut self) -> Armed;

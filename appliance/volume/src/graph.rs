@@ -1,8 +1,10 @@
 //! The channels of one core, and the volumes on top of them.
 
 use crate::clock::Clock;
-use crate::{Ended, Stats, Volume};
-use luge_block::{Blocks, Channel, Completions, CoreId, Lba, Refusal, Request, Status, Tag};
+use crate::{Stats, Volume};
+use luge_block::{
+    Blocks, Channel, Completion, Completions, CoreId, Kind, Lba, Refusal, Request, Status, Tag,
+};
 use std::sync::Arc;
 
 /// A channel of a core's graph.
@@ -15,12 +17,22 @@ pub struct ChannelId(u16);
 #[repr(transparent)]
 pub struct VolumeId(u16);
 
+impl VolumeId {
+    /// The tag with which a request of the volume reaches a channel.
+    #[inline]
+    fn tag(self, request: &Request<'_>) -> Tag {
+        request.tag.through(self.0, Kind::of(request.operation))
+    }
+}
+
 /// A linear volume: an offset, a length, a channel.
 struct Linear {
     channel: ChannelId,
     first: Lba,
     blocks: Blocks,
     read_only: bool,
+    /// Requests that its channel has.
+    in_flight: usize,
     stats: Arc<Stats>,
 }
 
@@ -80,32 +92,29 @@ impl Graph {
             first: volume.first(),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
+            in_flight: 0,
             stats: volume.stats(core),
         });
         Some(VolumeId(id))
     }
 
-    /// Takes a volume out.
+    /// Takes a volume out, whose requests have completed.
+    ///
+    /// # Panics
+    /// If that is not so: the volume's number may be another's next, which would be told of
+    /// requests that are not its own.
     pub fn remove_volume(&mut self, id: VolumeId) {
-        if let Some(room) = self.volumes.get_mut(usize::from(id.0)) {
-            *room = None;
-        }
+        let volume = self.volumes.get_mut(usize::from(id.0)).and_then(Option::take);
+        let in_flight = volume.map_or(0, |volume| volume.in_flight);
+        assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
     }
 
     /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
     #[inline]
     pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
-        let volume = self.volumes.get(usize::from(id.0))?.as_ref()?;
+        let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
         let opened = self.channels.get_mut(usize::from(volume.channel.0))?.as_mut()?;
-        Some(Lane { volume, opened, clock: &self.clock })
-    }
-
-    /// Requests of a volume have ended, and the guest knows.
-    #[inline]
-    pub fn ended(&self, id: VolumeId, ended: &Ended) {
-        if let Some(Some(volume)) = self.volumes.get(usize::from(id.0)) {
-            volume.stats.end(ended, self.clock.now());
-        }
+        Some(Lane { id, volume, opened, clock: &self.clock })
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
@@ -118,10 +127,18 @@ impl Graph {
         }
     }
 
-    /// Collects completions from every channel. Where `done` has no room for all of them, the
-    /// channel after the last one polled is first the next time, so that none waits for ever.
+    /// Collects completions from the channels and passes each through the volume that its request
+    /// came down through.
     #[inline]
     pub fn poll(&mut self, done: &mut Completions) {
+        self.collect(done);
+        self.pass_up(done.as_slice());
+    }
+
+    /// Polls every channel. Where `done` has no room for all completions, the channel after the
+    /// last one polled is first the next time, so that none waits for ever.
+    #[inline]
+    fn collect(&mut self, done: &mut Completions) {
         let count = self.channels.len();
         for index in (self.polled_first..count).chain(0..self.polled_first) {
             if let Some(Some(opened)) = self.channels.get_mut(index) {
@@ -134,6 +151,17 @@ impl Graph {
         }
     }
 
+    /// Hands completions to their volumes, those of one volume that follow each other at once.
+    #[inline]
+    fn pass_up(&mut self, done: &[Completion]) {
+        for run in done.chunk_by(|a, b| a.tag().volume() == b.tag().volume()) {
+            let id = run.first().map_or(0, |end| end.tag().volume());
+            let volume = self.volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
+            let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
+            volume.end(run, self.clock.now());
+        }
+    }
+
     /// Requests taken and not yet completed, over all channels.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -143,7 +171,8 @@ impl Graph {
 
 /// The way to a volume.
 pub struct Lane<'a> {
-    volume: &'a Linear,
+    id: VolumeId,
+    volume: &'a mut Linear,
     opened: &'a mut Opened,
     clock: &'a Clock,
 }
@@ -160,8 +189,8 @@ impl Lane<'_> {
     #[inline]
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'data> {
-        let Self { volume, opened, clock } = self;
-        Run { volume, opened, clock, requests: heapless::Vec::new() }
+        let Self { id, volume, opened, clock } = self;
+        Run { id: *id, volume, opened, clock, requests: heapless::Vec::new() }
     }
 
     /// Submits a request whose blocks count from the start of the volume.
@@ -173,8 +202,10 @@ impl Lane<'_> {
         let lba = self.volume.translate(request).map_err(Refusal::Failed)?;
         // Some devices do it at once: it begins before.
         let now = self.clock.now();
-        self.opened.channel.submit(&Request { lba, ..*request })?;
+        let tag = self.id.tag(request);
+        self.opened.channel.submit(&Request { tag, lba, ..*request })?;
         self.opened.pending = true;
+        self.volume.in_flight += 1;
         self.volume.stats.count(request, now);
         Ok(())
     }
@@ -182,7 +213,8 @@ impl Lane<'_> {
 
 /// Requests of one volume that its channel gets all at once.
 pub struct Run<'a, 'data> {
-    volume: &'a Linear,
+    id: VolumeId,
+    volume: &'a mut Linear,
     opened: &'a mut Opened,
     clock: &'a Clock,
     requests: heapless::Vec<Request<'data>, RUN>,
@@ -194,7 +226,8 @@ impl<'data> Run<'_, 'data> {
     #[inline]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         let lba = self.volume.translate(request).ok().filter(|_| request.operation.moves_data())?;
-        self.requests.push(Request { lba, ..*request }).ok()
+        let tag = self.id.tag(request);
+        self.requests.push(Request { tag, lba, ..*request }).ok()
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
@@ -206,6 +239,7 @@ impl<'data> Run<'_, 'data> {
             let (taken, refusal) = self.opened.channel.submit_all(left);
             let (begun, rest) = left.split_at(taken.min(left.len()));
             self.opened.pending |= taken > 0;
+            self.volume.in_flight += taken;
             self.volume.stats.count_all(begun, now);
             let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
             else {
@@ -220,6 +254,17 @@ impl<'data> Run<'_, 'data> {
 }
 
 impl Linear {
+    /// Counts requests that have ended now.
+    ///
+    /// # Panics
+    /// If more have ended than were begun: a channel made some up.
+    #[inline]
+    fn end(&mut self, run: &[Completion], now: u64) {
+        let left = self.in_flight.checked_sub(run.len());
+        self.in_flight = left.expect("a channel completes what it was not given");
+        self.stats.end(run, now);
+    }
+
     /// The request's first block on the device. A flush has no blocks, whatever it says.
     #[inline]
     fn translate(&self, request: &Request<'_>) -> Result<Lba, Status> {

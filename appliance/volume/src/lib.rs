@@ -19,5 +19,5 @@ mod volume;
 
 pub use clock::ticks;
 pub use graph::{ChannelId, Graph, Lane, Run, VolumeId};
-pub use stats::{Counters, Ended, Kind, Stats};
+pub use stats::{Counters, Stats};
 pub use volume::{ExtentError, Volume};

@@ -6,7 +6,7 @@
 //!
 //! Not here: the shortest and the longest latency, for which one would.
 
-use luge_block::{Operation, Request};
+use luge_block::{Completion, Kind, Request};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a volume did on one core. Written by that core only, so that a count is a load and
@@ -31,47 +31,17 @@ pub struct Stats {
     since: AtomicU64,
 }
 
-/// What a request counts as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Kind {
-    /// A read.
-    Read,
-    /// A write, also one of zeroes.
-    Write,
-    /// A discard.
-    Unmap,
-    /// A flush. How long it takes is not measured.
-    Flush,
-}
-
-impl Kind {
-    /// What requests of an operation count as.
-    #[inline]
-    #[must_use]
-    pub const fn of(operation: Operation) -> Self {
-        match operation {
-            Operation::Read => Self::Read,
-            Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Self::Write,
-            Operation::Discard => Self::Unmap,
-            Operation::Flush => Self::Flush,
-        }
-    }
-}
-
-/// How many requests of each kind have ended.
+/// The number of completions of each kind in a run, in 16 bits each: a turn has fewer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ended([u32; 4]);
+struct Ended(u64);
 
 impl Ended {
-    /// One more has ended.
-    #[inline]
-    pub fn count(&mut self, kind: Kind) {
-        self.0[kind as usize] += 1;
+    fn of(run: &[Completion]) -> Self {
+        Self(run.iter().map(|end| 1 << (end.tag().kind() as u32 * u16::BITS)).sum())
     }
 
-    fn of(&self, kind: Kind) -> u64 {
-        self.0[kind as usize].into()
+    fn count(self, kind: Kind) -> u64 {
+        self.0 >> (kind as u32 * u16::BITS) & u64::from(u16::MAX)
     }
 }
 
@@ -134,11 +104,12 @@ impl Stats {
 
     /// Counts requests that have ended now.
     #[inline]
-    pub(crate) fn end(&self, ended: &Ended, now: u64) {
+    pub(crate) fn end(&self, run: &[Completion], now: u64) {
+        let ended = Ended::of(run);
         self.pass(now);
-        add(&self.reads_ended, ended.of(Kind::Read));
-        add(&self.writes_ended, ended.of(Kind::Write));
-        add(&self.unmaps_ended, ended.of(Kind::Unmap));
+        add(&self.reads_ended, ended.count(Kind::Read));
+        add(&self.writes_ended, ended.count(Kind::Write));
+        add(&self.unmaps_ended, ended.count(Kind::Unmap));
     }
 
     /// Requests that have begun and not ended, flushes aside.
@@ -147,10 +118,8 @@ impl Stats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let begun = [&self.reads, &self.writes, &self.unmaps].map(load);
         let ended = [&self.reads_ended, &self.writes_ended, &self.unmaps_ended].map(load);
-        begun
-            .into_iter()
-            .fold(0, u64::wrapping_add)
-            .wrapping_sub(ended.into_iter().fold(0, u64::wrapping_add))
+        let sum = |counts: [u64; 3]| counts.into_iter().fold(0, u64::wrapping_add);
+        sum(begun).wrapping_sub(sum(ended))
     }
 
     /// Time has passed with as many requests outstanding as there are.
@@ -232,7 +201,7 @@ impl std::ops::Sub for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use luge_block::{Durability, Lba, Tag};
+    use luge_block::{Durability, Lba, Operation, Status, Tag};
 
     fn begin(stats: &Stats, operation: Operation, now: u64) {
         let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 1, data: &[] };
@@ -240,9 +209,8 @@ mod tests {
     }
 
     fn end(stats: &Stats, kinds: &[Kind], now: u64) {
-        let mut ended = Ended::default();
-        kinds.iter().for_each(|&kind| ended.count(kind));
-        stats.end(&ended, now);
+        let end = |&kind| Completion::new(Tag::default().through(0, kind), Status::Success);
+        stats.end(&kinds.iter().map(end).collect::<Vec<_>>(), now);
     }
 
     fn ticks(stats: &Stats) -> [u64; 3] {

@@ -5,11 +5,11 @@
 
 use luge_block::doubles::Scripted;
 use luge_block::{
-    Blocks, Completions, CoreId, Device, Durability, Geometry, Lba, NullDevice, Operation, Refusal, Request,
-    Shape, Status, Tag,
+    Blocks, Completion, Completions, CoreId, Device, Durability, Geometry, Kind, Lba, NullDevice, Operation,
+    Refusal, Request, Shape, Status, Tag,
 };
 use luge_memory::{Iova, Span};
-use luge_volume::{ChannelId, Counters, Ended, Graph, Kind, Volume, VolumeId};
+use luge_volume::{ChannelId, Counters, Graph, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -43,6 +43,14 @@ impl Bench {
         lane.submit(&Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
     }
 
+    /// Completes all that was committed; returns the completions.
+    fn end_all(&mut self) -> Vec<Completion> {
+        let mut done = Completions::default();
+        self.device.complete_all(Status::Success);
+        self.graph.poll(&mut done);
+        done.as_slice().to_vec()
+    }
+
     /// The first blocks of the requests that reached the device.
     fn reached(&self) -> Vec<u64> {
         self.device.taken().iter().map(|request| request.lba.0).collect()
@@ -69,7 +77,7 @@ fn volumes_of_one_device_share_its_channel_and_its_doorbell() {
     bench.device.complete_all(Status::Success);
     let mut done = Completions::default();
     bench.graph.poll(&mut done);
-    let tags: Vec<u16> = done.as_slice().iter().map(|completion| completion.tag.slot()).collect();
+    let tags: Vec<u16> = done.as_slice().iter().map(|completion| completion.tag().slot()).collect();
     assert_eq!((tags, bench.graph.in_flight()), (vec![0, 1, 2], 0));
 }
 
@@ -191,9 +199,7 @@ fn the_time_that_requests_take_is_measured_from_their_beginning_to_their_end() {
     bench.submit(id, DISCARD, 1, 1).unwrap();
     wait(10_000);
     bench.graph.commit();
-    let mut ended = Ended::default();
-    (0..2).for_each(|_| ended.count(Kind::Unmap));
-    bench.graph.ended(id, &ended);
+    bench.end_all();
     let (most, measured) = (2 * (luge_volume::ticks() - start), volume.counters().unmap_ticks);
     assert!((20_000..=most).contains(&measured), "{measured}, at most {most}");
     wait(10_000);
@@ -221,15 +227,15 @@ fn a_volume_that_is_gone_is_reached_no_more_and_the_others_go_on() {
 fn a_channel_goes_only_after_its_volumes_and_requests() {
     let mut bench = Bench::new(Geometry::for_tests());
     let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
-    let id = bench.add(&part);
+    bench.add(&part);
     let channel = bench.channel;
     assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_channel(channel).is_some())).is_err());
     let mut bench = Bench::new(Geometry::for_tests());
-    assert_eq!(bench.add(&part), id);
+    let id = bench.add(&part);
     bench.submit(id, DISCARD, 0, 1).unwrap();
+    bench.graph.commit();
+    bench.end_all();
     bench.graph.remove_volume(id);
-    assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_channel(channel).is_some())).is_err());
-    let mut bench = Bench::new(Geometry::for_tests());
     assert!(bench.graph.remove_channel(channel).is_some());
     assert!(bench.graph.remove_channel(channel).is_none(), "it is gone already");
 }
@@ -259,9 +265,56 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
         }
         let mut done = Completions::default();
         graph.poll(&mut done);
-        if done.as_slice().iter().any(|completion| completion.tag.session() == 2) {
+        if done.as_slice().iter().any(|completion| completion.tag().session() == 2) {
             return;
         }
     }
     panic!("the third device was not polled in three turns");
+}
+
+#[test]
+fn a_completion_names_the_session_the_slot_the_volume_and_the_kind() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let parts = [0, 100].map(|first| bench.whole.part(Lba(first), Blocks(8)).unwrap());
+    let ids = parts.each_ref().map(|part| bench.add(part));
+    bench.submit(ids[0], DISCARD, 0, 1).unwrap();
+    bench.submit(ids[1], Operation::Flush, 0, 0).unwrap();
+    bench.submit(ids[1], Operation::WriteZeroes, 0, 1).unwrap();
+    bench.graph.commit();
+    let done = bench.end_all();
+    assert_eq!(done.iter().map(|end| end.tag().slot()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        done.iter().map(|end| end.tag().kind()).collect::<Vec<_>>(),
+        [Kind::Unmap, Kind::Flush, Kind::Write]
+    );
+    assert!(done.iter().all(|end| end.tag().session() == 1), "{done:?}");
+    assert_eq!(done[1].tag().volume(), done[2].tag().volume());
+    assert_ne!(done[0].tag().volume(), done[1].tag().volume());
+}
+
+#[test]
+fn a_volume_goes_only_after_its_requests() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+    let (busy, idle) = (bench.add(&part), bench.add(&part));
+    bench.submit(busy, Operation::Flush, 0, 0).unwrap();
+    bench.graph.remove_volume(idle);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_volume(busy))).is_err());
+}
+
+#[test]
+fn a_completion_that_nobody_awaits_is_a_mistake_that_is_not_passed_over() {
+    let ends = |tag| {
+        let mut bench = Bench::new(Geometry::for_tests());
+        let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+        bench.add(&part);
+        let request = Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
+        // Past the volumes, as no session can.
+        let mut channel = bench.device.open(CORE).unwrap();
+        channel.submit(&request).unwrap();
+        channel.commit();
+        catch_unwind(AssertUnwindSafe(|| bench.end_all().len()))
+    };
+    assert!(ends(Tag::new(0, 0).through(0, Kind::Flush)).is_err(), "volume 0 has begun nothing");
+    assert!(ends(Tag::new(0, 0).through(1, Kind::Flush)).is_err(), "there is no volume 1");
 }

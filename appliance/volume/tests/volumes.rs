@@ -125,7 +125,7 @@ impl Bench {
         while done.as_slice().is_empty() {
             self.graph.poll(&mut done);
         }
-        done.as_slice()[0].status
+        done.as_slice()[0].status()
     }
 
     fn content(&mut self, blocks: u32) -> Vec<u8> {

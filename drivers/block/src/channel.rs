@@ -98,14 +98,33 @@ pub trait Channel: Send {
     fn in_flight(&self) -> usize;
 }
 
-/// One request's end: one word, so that it is moved by one load and one store.
+/// The end of one request: its tag and its status in one word, so that it is moved by one load and
+/// one store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(align(8))]
-pub struct Completion {
+#[repr(transparent)]
+pub struct Completion(u64);
+
+impl Completion {
+    /// The end of the request with that tag.
+    #[inline]
+    #[must_use]
+    pub const fn new(tag: Tag, status: Status) -> Self {
+        Self(tag.word() | (status as u64) << Tag::BITS)
+    }
+
     /// The request's tag.
-    pub tag: Tag,
-    /// How it ended.
-    pub status: Status,
+    #[inline]
+    #[must_use]
+    pub const fn tag(self) -> Tag {
+        Tag::of_word(self.0)
+    }
+
+    /// How the request ended.
+    #[inline]
+    #[must_use]
+    pub const fn status(self) -> Status {
+        Status::of_bits((self.0 >> Tag::BITS) as u8)
+    }
 }
 
 /// How many completions a core collects in one turn.
@@ -124,7 +143,7 @@ impl Completions {
     /// The completion itself when the list is full: keep it for the next poll.
     #[inline]
     pub fn push(&mut self, tag: Tag, status: Status) -> Result<(), Completion> {
-        self.list.push(Completion { tag, status })
+        self.list.push(Completion::new(tag, status))
     }
 
     /// Adds the first of a list, as many as fit; returns how many.

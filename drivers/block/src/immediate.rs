@@ -120,7 +120,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
             self.charge(self.device.pieces(request).saturating_sub(request.blocks));
             let status = self.device.execute(request);
             // There is room: it was asked for.
-            let _ = self.ended.push(Completion { tag: request.tag, status });
+            let _ = self.ended.push(Completion::new(request.tag, status));
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
             }
             copy.from.copy_to(&copy.to);
             // There is room: it was counted when the request was taken.
-            let _ = ended.push(Completion { tag: *tag, status: Status::Success });
+            let _ = ended.push(Completion::new(*tag, Status::Success));
         }
         waiting.clear();
     }

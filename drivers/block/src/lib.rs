@@ -34,5 +34,5 @@ pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{Blocks, Geometry, Lba};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
-pub use request::{Durability, Operation, Request, Status, Tag};
+pub use request::{Durability, Kind, Operation, Request, Status, Tag};
 pub use shape::{Shape, ShapeError};

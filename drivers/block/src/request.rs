@@ -3,28 +3,40 @@
 use crate::Lba;
 use luge_memory::Span;
 
-/// Whose request it is: a session of the core, and a slot of that session. Devices hand it
-/// back unread.
+/// Where a completion goes: the session of the core and its slot, and on the way up the volume that
+/// the request came down through. Devices hand it back unread.
 ///
-/// One word: two halves that were stored one by one and are loaded together soon after would
-/// keep the CPU waiting until both stores have reached the cache.
+/// One word, from the lowest bit: slot (16 bits), session (16), volume (16), kind (8), and eight zero
+/// bits, where a [`Completion`](crate::Completion) has its status. Parts that were stored one by one and are
+/// loaded together soon after would keep the CPU waiting until all stores have reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
-pub struct Tag(u32);
+pub struct Tag(u64);
 
 impl Tag {
+    /// Bits below the status of a completion.
+    pub(crate) const BITS: u32 = 56;
+
     /// Slot `slot` of the session with number `session` on its core.
     #[inline]
     #[must_use]
     pub const fn new(session: u16, slot: u16) -> Self {
-        Self((session as u32) << 16 | slot as u32)
+        Self((session as u64) << 16 | slot as u64)
+    }
+
+    /// The same session and slot, for a request of that kind of the volume with number `volume` in its
+    /// core's graph.
+    #[inline]
+    #[must_use]
+    pub const fn through(self, volume: u16, kind: Kind) -> Self {
+        Self(self.0 & 0xffff_ffff | (volume as u64) << 32 | (kind as u64) << 48)
     }
 
     /// The session's number on its core.
     #[inline]
     #[must_use]
     pub const fn session(self) -> u16 {
-        (self.0 >> 16) as u16
+        (self.0 >> 16 & 0xffff) as u16
     }
 
     /// The session's own number for the request.
@@ -32,6 +44,67 @@ impl Tag {
     #[must_use]
     pub const fn slot(self) -> u16 {
         (self.0 & 0xffff) as u16
+    }
+
+    /// The volume's number in its core's graph.
+    #[inline]
+    #[must_use]
+    pub const fn volume(self) -> u16 {
+        (self.0 >> 32 & 0xffff) as u16
+    }
+
+    /// The kind of the request.
+    #[inline]
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        Kind::of_bits((self.0 >> 48 & 0b11) as u8)
+    }
+
+    /// The word, whose highest eight bits are zero.
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The tag in the lower bits of a word.
+    pub(crate) const fn of_word(word: u64) -> Self {
+        Self(word & ((1 << Self::BITS) - 1))
+    }
+}
+
+/// The class of operations that a request is counted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// A read.
+    Read,
+    /// A write, also one of zeroes.
+    Write,
+    /// A discard.
+    Unmap,
+    /// A flush.
+    Flush,
+}
+
+impl Kind {
+    /// The kind of an operation.
+    #[inline]
+    #[must_use]
+    pub const fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Read => Self::Read,
+            Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Self::Write,
+            Operation::Discard => Self::Unmap,
+            Operation::Flush => Self::Flush,
+        }
+    }
+
+    const fn of_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Read,
+            1 => Self::Write,
+            2 => Self::Unmap,
+            _ => Self::Flush,
+        }
     }
 }
 
@@ -135,6 +208,7 @@ pub struct Request<'a> {
 
 /// How a request ended. Each front end maps it to its own protocol, exhaustively.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Status {
     /// Done.
     Success,
@@ -156,4 +230,23 @@ pub enum Status {
     Aborted,
     /// The device is no longer there.
     Gone,
+}
+
+impl Status {
+    /// The status with that discriminant; the last one for a number that none has.
+    #[inline]
+    pub(crate) const fn of_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::Success,
+            1 => Self::OutOfRange,
+            2 => Self::Invalid,
+            3 => Self::Unsupported,
+            4 => Self::WriteProtected,
+            5 => Self::NoSpace,
+            6 => Self::MediaError,
+            7 => Self::DeviceError,
+            8 => Self::Aborted,
+            _ => Self::Gone,
+        }
+    }
 }

@@ -88,11 +88,11 @@ impl Channel for FlawedChannel {
         let result = self.channel.submit(&request);
         match (self.flaw, result) {
             (Flaw::TakesAnything, Err(Refusal::Failed(status))) => {
-                self.extra.push(Completion { tag: request.tag, status });
+                self.extra.push(Completion::new(request.tag, status));
                 Ok(())
             }
             (Flaw::CompletesTwice, Ok(())) if self.taken.is_multiple_of(100) => {
-                self.extra.push(Completion { tag: request.tag, status: Status::Success });
+                self.extra.push(Completion::new(request.tag, Status::Success));
                 result
             }
             _ => result,
@@ -109,7 +109,8 @@ impl Channel for FlawedChannel {
         }
         let mut ended = Completions::default();
         self.channel.poll(&mut ended);
-        for &Completion { mut tag, mut status } in ended.as_slice() {
+        for ended in ended.as_slice() {
+            let (mut tag, mut status) = (ended.tag(), ended.status());
             match self.flaw {
                 Flaw::CompletesWithAnotherTag => {
                     tag = luge_block::Tag::new(tag.session(), tag.slot() ^ 0x8000)
@@ -122,7 +123,7 @@ impl Channel for FlawedChannel {
         if let (Flaw::WritesBesideTheMemory, Some(last)) = (self.flaw, self.last.take()) {
             beside(last).fill(0x55);
         }
-        self.extra.drain(..).for_each(|extra| _ = done.push(extra.tag, extra.status));
+        self.extra.drain(..).for_each(|extra| _ = done.push(extra.tag(), extra.status()));
     }
 
     fn in_flight(&self) -> usize {

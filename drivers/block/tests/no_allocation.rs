@@ -77,7 +77,7 @@ fn fill(channel: &mut dyn Channel, operation: Operation, data: &[Span], done: &m
     let deadline = Instant::now() + Duration::from_secs(20);
     while channel.in_flight() > 0 && Instant::now() < deadline {
         channel.poll(done);
-        assert!(done.as_slice().iter().all(|completion| completion.status == Status::Success));
+        assert!(done.as_slice().iter().all(|completion| completion.status() == Status::Success));
         completed += done.as_slice().len();
         done.clear();
     }

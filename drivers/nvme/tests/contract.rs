@@ -85,7 +85,7 @@ impl Core {
             self.channel.commit();
             let mut done = Completions::default();
             self.channel.poll(&mut done);
-            done.as_slice().iter().for_each(|done| self.end(done.tag.slot(), done.status));
+            done.as_slice().iter().for_each(|done| self.end(done.tag().slot(), done.status()));
             self.rounds.iter().all(|&round| round >= rounds)
         });
         assert_eq!(self.channel.in_flight(), 0);

@@ -91,7 +91,7 @@ fn a_shutdown_ends_what_is_in_flight_and_happens_once() {
     rig.controller.shutdown().unwrap();
     let mut done = Completions::default();
     channel.poll(&mut done);
-    assert_eq!(done.as_slice().iter().map(|done| done.status).collect::<Vec<_>>(), [Status::Gone]);
+    assert_eq!(done.as_slice().iter().map(|done| done.status()).collect::<Vec<_>>(), [Status::Gone]);
     rig.controller.shutdown().unwrap();
     assert_eq!((rig.ssd.account().shutdowns, rig.ssd.account().queues_at_shutdown), (1, 0));
     assert_eq!(rig.controller.state(), ControllerState::Gone);

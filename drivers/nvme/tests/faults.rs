@@ -23,10 +23,10 @@ fn submit(rig: &Rig, channel: &mut dyn Channel, slots: std::ops::Range<u16>) {
 /// Every slot once; how each ended.
 fn statuses(done: &[Completion]) -> Vec<Status> {
     let mut done = done.to_vec();
-    done.sort_by_key(|done| done.tag.slot());
-    let slots: BTreeSet<_> = done.iter().map(|done| done.tag.slot()).collect();
+    done.sort_by_key(|done| done.tag().slot());
+    let slots: BTreeSet<_> = done.iter().map(|done| done.tag().slot()).collect();
     assert_eq!(slots.len(), done.len(), "no request ends twice");
-    done.iter().map(|done| done.status).collect()
+    done.iter().map(|done| done.status()).collect()
 }
 
 fn works_again(rig: &Rig, channel: &mut dyn Channel) {
@@ -312,8 +312,8 @@ fn torture(seed: u64) -> (usize, usize) {
         let mut done = Completions::default();
         channel.poll(&mut done);
         for completion in done.as_slice() {
-            assert!(open.remove(&completion.tag.slot()), "seed {seed}: ended twice, or never submitted");
-            match completion.status {
+            assert!(open.remove(&completion.tag().slot()), "seed {seed}: ended twice, or never submitted");
+            match completion.status() {
                 Status::Success => ended.0 += 1,
                 Status::Aborted => ended.1 += 1,
                 other => panic!("seed {seed}: {other:?}"),

@@ -152,7 +152,7 @@ fn requests_that_wait_for_bounce_pages_end_with_a_reset_too() {
     }
     channel.commit();
     let done = rig.drain(&mut *channel);
-    assert!(done.len() == 6 && done.iter().all(|done| done.status == Status::Aborted));
+    assert!(done.len() == 6 && done.iter().all(|done| done.status() == Status::Aborted));
     rig.until_room(&mut *channel);
     let data = [rig.buffer(1, 32 * 4096)];
     assert_eq!(

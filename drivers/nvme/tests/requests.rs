@@ -165,7 +165,7 @@ fn a_batch_rings_one_doorbell_and_only_at_the_commit() {
     }
     channel.commit();
     assert_eq!(rig.ssd.tail(1), 5);
-    let slots: Vec<_> = rig.drain(&mut *channel).iter().map(|done| done.tag.slot()).collect();
+    let slots: Vec<_> = rig.drain(&mut *channel).iter().map(|done| done.tag().slot()).collect();
     assert_eq!(slots, [0, 1, 2, 3, 4]);
 }
 

@@ -29,7 +29,7 @@ use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{BATCH, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Ended, Graph, Kind, Lane, Run, VolumeId};
+use luge_volume::{Graph, Lane, Run, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -89,8 +89,6 @@ pub struct BlkSession {
     in_hand: Option<InHand>,
     ranges: Ranges,
     slots: Slots,
-    /// Since the graph was told last.
-    ended: Ended,
     taking: bool,
     wires: Wires,
     counters: Arc<QueueCounters>,
@@ -126,7 +124,6 @@ impl BlkSession {
             in_hand: None,
             ranges: Ranges::new(),
             slots: Slots::new(ring.layout.size),
-            ended: Ended::default(),
             taking: true,
             wires: Wires::default(),
             counters,
@@ -233,7 +230,7 @@ impl BlkSession {
             self.queue.complete(head, 0);
             return true;
         };
-        slot.begin(status, written, kind_of(&todo, &self.ranges));
+        slot.begin(status, written);
         match todo {
             Ok(Todo::Nothing) => self.end_part(head, Status::Success),
             Ok(todo) => return self.advance(lane, InHand { head, todo }, room),
@@ -316,15 +313,6 @@ impl BlkSession {
     }
 }
 
-/// What the parts of a request count as. Ranges are all of one kind.
-fn kind_of(todo: &Result<Todo, Status>, ranges: &Ranges) -> Kind {
-    match todo {
-        Ok(Todo::Transfer { operation, .. }) => Kind::of(*operation),
-        Ok(Todo::Ranges(first)) => ranges.get(*first).map_or(Kind::Flush, |range| Kind::of(range.operation)),
-        Ok(Todo::Flush | Todo::Nothing) | Err(_) => Kind::Flush,
-    }
-}
-
 #[inline]
 fn end_part(slots: &mut Slots, queue: &mut SplitQueue, head: Head, status: Status) {
     queue.complete_all(slots.end_part(head, status).into_iter());
@@ -344,7 +332,7 @@ fn begin<'a>(
         let Transfer { status, written, operation, lba, blocks, data } = rules.read_framed(&chain)?;
         let tag = Tag::new(session.0, chain.head.0);
         run.add(&luge_block::Request { tag, operation, lba, blocks, data })?;
-        slot.begin(status, written, Kind::of(operation));
+        slot.begin(status, written);
         Some(())
     });
     begun.count()
@@ -377,25 +365,19 @@ impl Session for BlkSession {
 
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
-        let Self { queue, slots, ended, .. } = self;
-        queue.complete_all(done.iter().filter_map(|end| {
-            let head = Head(end.tag.slot());
-            ended.count(slots.kind(head));
-            slots.end_part(head, end.status)
-        }));
+        let Self { queue, slots, .. } = self;
+        queue
+            .complete_all(done.iter().filter_map(|end| slots.end_part(Head(end.tag().slot()), end.status())));
     }
 
     #[inline]
-    fn publish(&mut self, graph: &Graph) {
+    fn publish(&mut self) {
         if self.queue.publish()
             && let Some(call) = &mut self.wires.call
         {
             call.signal();
         }
         self.counters.set_in_flight(self.in_flight());
-        if self.ended != Ended::default() {
-            graph.ended(self.volume, &std::mem::take(&mut self.ended));
-        }
     }
 
     fn arm(&mut self) -> Armed {

@@ -4,7 +4,6 @@ use luge_block::Status;
 use luge_memory::SharedByte;
 use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{Head, QueueSize};
-use luge_volume::Kind;
 
 /// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +15,11 @@ struct Slot {
     /// Parts that have not ended: those the channel has, and the one to be submitted next.
     parts: u16,
     result: RequestStatus,
-    kind: Kind,
 }
 
 const _: () = assert!(size_of::<Slot>() == 16);
 
-const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK, kind: Kind::Flush };
+const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
 
 /// A slot for the request that is to begin.
 pub(super) struct FreeSlot<'a> {
@@ -32,8 +30,8 @@ pub(super) struct FreeSlot<'a> {
 impl FreeSlot<'_> {
     /// The request begins, with its first part.
     #[inline]
-    pub(super) fn begin(self, status: SharedByte, written: u32, kind: Kind) {
-        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK, kind };
+    pub(super) fn begin(self, status: SharedByte, written: u32) {
+        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
         *self.busy = self.busy.wrapping_add(1);
     }
 }
@@ -85,18 +83,16 @@ impl Slots {
         }
     }
 
-    /// What the parts of a request count as.
-    #[inline]
-    pub(super) fn kind(&self, head: Head) -> Kind {
-        self.slots.get(usize::from(head.0)).map_or(Kind::Flush, |slot| slot.kind)
-    }
-
     /// A part has ended. If it was the last, the request has, too: its chain, and how many bytes
     /// were written to it.
+    ///
+    /// # Panics
+    /// If no such request is in flight: a mistake of ours, after which no slot can be trusted.
     #[inline]
     pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<(Head, u32)> {
-        let slot = self.slots.get_mut(usize::from(head.0))?;
-        let place = slot.status?;
+        let slot = self.slots.get_mut(usize::from(head.0));
+        let in_flight = slot.and_then(|slot| Some((slot.status?, slot)));
+        let (place, slot) = in_flight.expect("a request ends that is not in flight");
         if status != Status::Success && slot.result == RequestStatus::OK {
             slot.result = request_status(status);
         }

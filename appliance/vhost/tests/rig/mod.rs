@@ -226,7 +226,7 @@ impl Bench {
         self.done.clear();
         self.graph.poll(&mut self.done);
         self.session.finish(self.done.as_slice());
-        self.session.publish(&self.graph);
+        self.session.publish();
         taken
     }
 

@@ -210,11 +210,11 @@ impl Run {
 
     fn end(&mut self, done: &[Completion]) {
         for completion in done {
-            let pending = self.pending[usize::from(completion.tag.slot())].take();
+            let pending = self.pending[usize::from(completion.tag().slot())].take();
             let known = pending.is_some();
             self.rig.expect(known, format_args!("{completion:?} was not asked for"));
             if let Some(pending) = pending {
-                self.end_one(&pending, completion.status);
+                self.end_one(&pending, completion.status());
             }
         }
     }

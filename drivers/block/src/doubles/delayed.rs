@@ -95,8 +95,8 @@ impl Channel for DelayedChannel {
         self.held.extend_from_slice(ended.as_slice());
         let stay = self.random.index(self.held.len());
         while self.held.len() > stay && done.room() > 0 && self.gate.pass() {
-            let Completion { tag, status } = self.held.swap_remove(self.random.index(self.held.len()));
-            let _ = done.push(tag, status);
+            let ended = self.held.swap_remove(self.random.index(self.held.len()));
+            let _ = done.push(ended.tag(), ended.status());
         }
     }
 

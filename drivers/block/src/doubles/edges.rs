@@ -35,7 +35,7 @@ fn perform(rig: &mut Rig, request: &Request<'_>) -> Status {
     let taken = rig.submit(request);
     rig.expect(taken.is_ok(), format_args!("{request:?} was not taken: {taken:?}"));
     let done = rig.wait();
-    done.first().map_or(Status::Gone, |completion| completion.status)
+    done.first().map_or(Status::Gone, |completion| completion.status())
 }
 
 /// Requests that no device takes. Nothing comes of them, and no memory is touched.
@@ -109,7 +109,7 @@ fn flood(rig: &mut Rig, lba: Lba) {
     rig.expect(more == Err(Refusal::Full), format_args!("a full channel answered {more:?}"));
     let mut read = false;
     while rig.in_flight() > 0 {
-        read |= rig.wait().iter().any(|completion| completion.status == Status::Success);
+        read |= rig.wait().iter().any(|completion| completion.status() == Status::Success);
     }
     rig.expect(!read || rig.arena.read(&layout) == expected, "a full channel read something else");
     rig.arena.scribble(&layout, &mut rig.random);

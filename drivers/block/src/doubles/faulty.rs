@@ -81,12 +81,12 @@ impl FaultyChannel {
     fn fate(&mut self, request: &Request<'_>) -> Option<Completion> {
         let Self { faults, random, .. } = self;
         let fault = faults.iter().find(|fault| fault.reaches(request) && random.chance(fault.per_mille))?;
-        Some(Completion { tag: request.tag, status: fault.status })
+        Some(Completion::new(request.tag, fault.status))
     }
 
     /// The completion as it is handed out.
     fn spoil(&mut self, completion: Completion) -> Completion {
-        match self.doomed.iter().position(|doomed| doomed.tag == completion.tag) {
+        match self.doomed.iter().position(|doomed| doomed.tag() == completion.tag()) {
             Some(index) => self.doomed.swap_remove(index),
             None => completion,
         }
@@ -127,9 +127,9 @@ impl Channel for FaultyChannel {
             self.ended.push_back(completion);
         }
         while done.room() > 0
-            && let Some(Completion { tag, status }) = self.ended.pop_front()
+            && let Some(ended) = self.ended.pop_front()
         {
-            let _ = done.push(tag, status);
+            let _ = done.push(ended.tag(), ended.status());
         }
     }
 

@@ -94,8 +94,8 @@ impl Rig {
         let mut done = Completions::default();
         self.lines[usize::from(core)].channel.poll(&mut done);
         for completion in done.as_slice() {
-            let owed = completion.tag.session() == core
-                && self.lines[usize::from(core)].owed.remove(&completion.tag.slot());
+            let owed = completion.tag().session() == core
+                && self.lines[usize::from(core)].owed.remove(&completion.tag().slot());
             self.expect(owed, format_args!("core {core} did not expect {completion:?}"));
         }
         done.as_slice().to_vec()

@@ -80,10 +80,11 @@ impl Scripted {
         self.lock().room = room;
     }
 
-    /// Completes the oldest request with that tag; false if there is none that was committed.
+    /// Completes the oldest request of that session and slot; false if there is none that was committed.
     pub fn complete(&self, tag: Tag, status: Status) -> bool {
         let mut script = self.lock();
-        let Some(index) = script.taken.iter().take(script.committed).position(|taken| taken.tag == tag)
+        let Some(index) =
+            script.taken.iter().take(script.committed).position(|taken| same_slot(taken.tag, tag))
         else {
             return false;
         };
@@ -104,11 +105,15 @@ impl Scripted {
     }
 }
 
+fn same_slot(a: Tag, b: Tag) -> bool {
+    a.session() == b.session() && a.slot() == b.slot()
+}
+
 impl Script {
     fn end(&mut self, index: usize, status: Status) {
         let taken = self.taken.remove(index);
         self.committed -= 1;
-        self.ended.push_back((taken.core, Completion { tag: taken.tag, status }));
+        self.ended.push_back((taken.core, Completion::new(taken.tag, status)));
     }
 
     fn in_flight(&self) -> usize {
@@ -161,7 +166,7 @@ impl Channel for ScriptedChannel {
             && let Some(index) = script.ended.iter().position(|(core, _)| *core == self.core)
             && let Some((_, completion)) = script.ended.remove(index)
         {
-            let _ = done.push(completion.tag, completion.status);
+            let _ = done.push(completion.tag(), completion.status());
         }
     }
 

@@ -39,7 +39,7 @@ impl Desk {
             assert!(Instant::now() < deadline, "{operation:?} does not end");
             self.channel.poll(&mut done);
         }
-        done.as_slice()[0].status
+        done.as_slice()[0].status()
     }
 }
 

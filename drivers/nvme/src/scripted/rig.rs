@@ -108,8 +108,8 @@ impl Rig {
         channel.commit();
         let done = self.drain(channel);
         assert_eq!(done.len(), 1, "one request, one completion");
-        assert_eq!(done[0].tag, request.tag);
-        done[0].status
+        assert_eq!(done[0].tag(), request.tag);
+        done[0].status()
     }
 
     /// Steps and polls until nothing is in flight.
