@@ -5,7 +5,7 @@ use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
 use crate::sleep::{Bed, Idleness};
 use crate::stats::{CoreStats, Meter};
-use luge_block::{Completions, CoreId};
+use luge_block::CoreId;
 use luge_volume::Graph;
 use std::any::Any;
 use std::sync::Arc;
@@ -20,7 +20,6 @@ pub struct Core {
     graph: Graph,
     sessions: Vec<Option<Box<dyn Session>>>,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
-    done: Completions,
     /// The session that takes first in the next turn: each has its turn at scarce room.
     first: usize,
     stopping: bool,
@@ -33,7 +32,6 @@ impl Core {
             graph: Graph::default(),
             sessions: Vec::new(),
             leaving: Vec::new(),
-            done: Completions::default(),
             first: 0,
             stopping: false,
         }
@@ -85,23 +83,20 @@ impl Core {
 
     /// One turn. Returns whether anything happened.
     fn turn(&mut self) -> bool {
-        let Self { graph, sessions, done, first, .. } = self;
+        let Self { graph, sessions, first, .. } = self;
         *first = if *first + 1 < sessions.len() { *first + 1 } else { 0 };
         let (later, sooner) = sessions.split_at_mut(*first);
         let in_turn = sooner.iter_mut().chain(later).flatten();
         let taken: usize = in_turn.map(|session| session.take(graph)).sum();
         graph.commit();
-        done.clear();
-        graph.poll(done);
-        let ended = done.as_slice();
-        for run in ended.chunk_by(|a, b| a.tag().session() == b.tag().session()) {
+        let ended = graph.poll(|run| {
             let id = run.first().map_or(0, |end| end.tag().session());
             let session = sessions.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(session) = session else { panic!("a request of session {id} ends, which is not there") };
             session.finish(run);
-        }
+        });
         sessions.iter_mut().flatten().for_each(|session| session.publish());
-        taken > 0 || !ended.is_empty()
+        taken > 0 || ended > 0
     }
 
     /// Hands out the sessions that were waiting for quiet and have it.

@@ -167,7 +167,8 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
 
     #[inline]
     fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<HEADER, STATUS>> {
-        self.records.get(index..self.len).unwrap_or_default().iter().take(most)
+        let end = self.len.min(index.saturating_add(most));
+        self.records.get(index..end).unwrap_or_default().iter()
     }
 
     /// A chain that took the general walk, if it is framed.

@@ -1,7 +1,8 @@
 //! The channels of one core, and the volumes on top of them.
 
+use crate::Stats;
+use crate::Volume;
 use crate::clock::Clock;
-use crate::{Stats, Volume};
 use luge_block::{
     Blocks, Channel, Completion, Completions, CoreId, Kind, Lba, Refusal, Request, Status, Tag,
 };
@@ -16,14 +17,6 @@ pub struct ChannelId(u16);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct VolumeId(u16);
-
-impl VolumeId {
-    /// The tag with which a request of the volume reaches a channel.
-    #[inline]
-    fn tag(self, request: &Request<'_>) -> Tag {
-        request.tag.through(self.0, Kind::of(request.operation))
-    }
-}
 
 /// A linear volume: an offset, a length, a channel.
 struct Linear {
@@ -52,6 +45,8 @@ pub struct Graph {
     volumes: Vec<Option<Linear>>,
     /// The channel whose turn to be polled first it is.
     polled_first: usize,
+    /// The completions of this turn.
+    done: Completions,
     clock: Clock,
 }
 
@@ -114,7 +109,7 @@ impl Graph {
     pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
         let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
         let opened = self.channels.get_mut(usize::from(volume.channel.0))?.as_mut()?;
-        Some(Lane { id, volume, opened, clock: &self.clock })
+        Some(Lane { way: Tag::of_volume(id.0), volume, opened, clock: &self.clock })
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
@@ -127,38 +122,39 @@ impl Graph {
         }
     }
 
-    /// Collects completions from the channels and passes each through the volume that its request
-    /// came down through.
+    /// Collects completions from the channels, passes each through the volume that its request came
+    /// down through, and hands them to `up`: those at once that follow each other on one way.
+    /// Returns how many.
     #[inline]
-    pub fn poll(&mut self, done: &mut Completions) {
-        self.collect(done);
-        self.pass_up(done.as_slice());
+    pub fn poll(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
+        self.collect();
+        let Self { volumes, done, clock, .. } = self;
+        let mut rest = done.as_slice();
+        while let Some(first) = rest.first() {
+            let tag = first.tag();
+            let (run, id) = (EndedRun::split_off(&mut rest, tag), tag.volume());
+            let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
+            let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
+            volume.end(&run, clock.now());
+            up(run.ended);
+        }
+        done.as_slice().len()
     }
 
-    /// Polls every channel. Where `done` has no room for all completions, the channel after the
-    /// last one polled is first the next time, so that none waits for ever.
+    /// Polls every channel. Where there is no room for all completions, the channel after the last
+    /// one polled is first the next time, so that none waits for ever.
     #[inline]
-    fn collect(&mut self, done: &mut Completions) {
+    fn collect(&mut self) {
+        self.done.clear();
         let count = self.channels.len();
         for index in (self.polled_first..count).chain(0..self.polled_first) {
             if let Some(Some(opened)) = self.channels.get_mut(index) {
-                opened.channel.poll(done);
+                opened.channel.poll(&mut self.done);
             }
-            if done.room() == 0 {
+            if self.done.room() == 0 {
                 self.polled_first = if index + 1 == count { 0 } else { index + 1 };
                 return;
             }
-        }
-    }
-
-    /// Hands completions to their volumes, those of one volume that follow each other at once.
-    #[inline]
-    fn pass_up(&mut self, done: &[Completion]) {
-        for run in done.chunk_by(|a, b| a.tag().volume() == b.tag().volume()) {
-            let id = run.first().map_or(0, |end| end.tag().volume());
-            let volume = self.volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
-            let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
-            volume.end(run, self.clock.now());
         }
     }
 
@@ -171,7 +167,8 @@ impl Graph {
 
 /// The way to a volume.
 pub struct Lane<'a> {
-    id: VolumeId,
+    /// The part that the volume has in tags.
+    way: Tag,
     volume: &'a mut Linear,
     opened: &'a mut Opened,
     clock: &'a Clock,
@@ -189,8 +186,8 @@ impl Lane<'_> {
     #[inline]
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'data> {
-        let Self { id, volume, opened, clock } = self;
-        Run { id: *id, volume, opened, clock, requests: heapless::Vec::new() }
+        let Self { way, volume, opened, clock } = self;
+        Run { way: *way, volume, opened, clock, requests: heapless::Vec::new() }
     }
 
     /// Submits a request whose blocks count from the start of the volume.
@@ -202,7 +199,7 @@ impl Lane<'_> {
         let lba = self.volume.translate(request).map_err(Refusal::Failed)?;
         // Some devices do it at once: it begins before.
         let now = self.clock.now();
-        let tag = self.id.tag(request);
+        let tag = request.tag.through(self.way, Kind::of(request.operation));
         self.opened.channel.submit(&Request { tag, lba, ..*request })?;
         self.opened.pending = true;
         self.volume.in_flight += 1;
@@ -213,7 +210,7 @@ impl Lane<'_> {
 
 /// Requests of one volume that its channel gets all at once.
 pub struct Run<'a, 'data> {
-    id: VolumeId,
+    way: Tag,
     volume: &'a mut Linear,
     opened: &'a mut Opened,
     clock: &'a Clock,
@@ -226,7 +223,7 @@ impl<'data> Run<'_, 'data> {
     #[inline]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         let lba = self.volume.translate(request).ok().filter(|_| request.operation.moves_data())?;
-        let tag = self.id.tag(request);
+        let tag = request.tag.through(self.way, Kind::of(request.operation));
         self.requests.push(Request { tag, lba, ..*request }).ok()
     }
 
@@ -259,10 +256,10 @@ impl Linear {
     /// # Panics
     /// If more have ended than were begun: a channel made some up.
     #[inline]
-    fn end(&mut self, run: &[Completion], now: u64) {
-        let left = self.in_flight.checked_sub(run.len());
+    fn end(&mut self, run: &EndedRun<'_>, now: u64) {
+        let left = self.in_flight.checked_sub(run.ended.len());
         self.in_flight = left.expect("a channel completes what it was not given");
-        self.stats.end(run, now);
+        self.stats.end(run.kinds, now);
     }
 
     /// The request's first block on the device. A flush has no blocks, whatever it says.
@@ -277,6 +274,30 @@ impl Linear {
             Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
             _ => Err(Status::OutOfRange),
         }
+    }
+}
+
+/// Completions that follow each other on one way.
+struct EndedRun<'a> {
+    ended: &'a [Completion],
+    /// The sum of their [`Tag::one`].
+    kinds: u64,
+}
+
+impl<'a> EndedRun<'a> {
+    /// The longest run, so that each kind can be counted.
+    const MOST: usize = 255;
+
+    /// Splits the first run off a list that begins with `first`.
+    #[inline]
+    fn split_off(done: &mut &'a [Completion], first: Tag) -> Self {
+        let mut kinds = 0;
+        let most = done.get(..Self::MOST).unwrap_or(done);
+        let run = most.iter().take_while(|end| end.tag().same_way(first));
+        let count = run.inspect(|end| kinds += end.tag().one()).count();
+        let (ended, rest) = done.split_at(count);
+        *done = rest;
+        Self { ended, kinds }
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Not here: the shortest and the longest latency, for which one would.
 
-use luge_block::{Completion, Kind, Request};
+use luge_block::{Kind, Request};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a volume did on one core. Written by that core only, so that a count is a load and
@@ -31,17 +31,30 @@ pub struct Stats {
     since: AtomicU64,
 }
 
-/// The number of completions of each kind in a run, in 16 bits each: a turn has fewer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Ended(u64);
+/// Number of requests and of their blocks, in one word so that both are added at once.
+#[derive(Clone, Copy, Default)]
+struct Transfers(u64);
 
-impl Ended {
-    fn of(run: &[Completion]) -> Self {
-        Self(run.iter().map(|end| 1 << (end.tag().kind() as u32 * u16::BITS)).sum())
+impl Transfers {
+    /// Bits of the blocks: enough for 256 requests of any length.
+    const BLOCKS: u32 = 40;
+
+    #[inline]
+    fn one(request: &Request<'_>) -> Self {
+        Self(1 << Self::BLOCKS | u64::from(request.blocks))
     }
 
-    fn count(self, kind: Kind) -> u64 {
-        self.0 >> (kind as u32 * u16::BITS) & u64::from(u16::MAX)
+    #[inline]
+    fn add(&mut self, more: Self) {
+        self.0 += more.0;
+    }
+
+    fn count(self) -> u64 {
+        self.0 >> Self::BLOCKS
+    }
+
+    fn blocks(self) -> u64 {
+        self.0 & ((1 << Self::BLOCKS) - 1)
     }
 }
 
@@ -76,8 +89,8 @@ impl Stats {
     pub(crate) fn count(&self, request: &Request<'_>, now: u64) {
         let (requests, blocks) = match Kind::of(request.operation) {
             Kind::Read => (&self.reads, &self.read_blocks),
-            Kind::Write => (&self.writes, &self.written_blocks),
-            Kind::Unmap => (&self.unmaps, &self.unmapped_blocks),
+            Kind::Write | Kind::WriteZeroes | Kind::WriteZeroesUnmap => (&self.writes, &self.written_blocks),
+            Kind::Discard => (&self.unmaps, &self.unmapped_blocks),
             Kind::Flush => return add(&self.flushes, 1),
         };
         self.pass(now);
@@ -89,27 +102,26 @@ impl Stats {
     #[inline]
     pub(crate) fn count_all(&self, requests: &[Request<'_>], now: u64) {
         self.pass(now);
-        let (mut reads, mut read_blocks, mut blocks) = (0_u64, 0_u64, 0_u64);
+        let (mut reads, mut all) = (Transfers::default(), Transfers::default());
         for request in requests {
-            let (is_read, more) = (u64::from(request.operation.is_read()), u64::from(request.blocks));
-            reads += is_read;
-            read_blocks += is_read * more;
-            blocks += more;
+            let one = Transfers::one(request);
+            reads.add(if request.operation.is_read() { one } else { Transfers::default() });
+            all.add(one);
         }
-        add(&self.reads, reads);
-        add(&self.read_blocks, read_blocks);
-        add(&self.writes, requests.len() as u64 - reads);
-        add(&self.written_blocks, blocks - read_blocks);
+        add(&self.reads, reads.count());
+        add(&self.read_blocks, reads.blocks());
+        add(&self.writes, all.count() - reads.count());
+        add(&self.written_blocks, all.blocks() - reads.blocks());
     }
 
-    /// Counts requests that have ended now.
+    /// Counts requests that have ended now: `sum` is the sum of their [`luge_block::Tag::one`].
     #[inline]
-    pub(crate) fn end(&self, run: &[Completion], now: u64) {
-        let ended = Ended::of(run);
+    pub(crate) fn end(&self, sum: u64, now: u64) {
         self.pass(now);
-        add(&self.reads_ended, ended.count(Kind::Read));
-        add(&self.writes_ended, ended.count(Kind::Write));
-        add(&self.unmaps_ended, ended.count(Kind::Unmap));
+        let zeroes = Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum);
+        add(&self.reads_ended, Kind::Read.count(sum));
+        add(&self.writes_ended, Kind::Write.count(sum) + zeroes);
+        add(&self.unmaps_ended, Kind::Discard.count(sum));
     }
 
     /// Requests that have begun and not ended, flushes aside.
@@ -201,7 +213,7 @@ impl std::ops::Sub for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use luge_block::{Durability, Lba, Operation, Status, Tag};
+    use luge_block::{Durability, Lba, Operation, Tag};
 
     fn begin(stats: &Stats, operation: Operation, now: u64) {
         let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 1, data: &[] };
@@ -209,8 +221,7 @@ mod tests {
     }
 
     fn end(stats: &Stats, kinds: &[Kind], now: u64) {
-        let end = |&kind| Completion::new(Tag::default().through(0, kind), Status::Success);
-        stats.end(&kinds.iter().map(end).collect::<Vec<_>>(), now);
+        stats.end(kinds.iter().map(|&kind| Tag::default().through(Tag::default(), kind).one()).sum(), now);
     }
 
     fn ticks(stats: &Stats) -> [u64; 3] {
@@ -226,7 +237,7 @@ mod tests {
         begin(&stats, Operation::WriteZeroes, 1_100);
         begin(&stats, Operation::Read, 1_200);
         begin(&stats, Operation::Discard, 1_300);
-        end(&stats, &[Kind::Read, Kind::Unmap, Kind::Flush], 2_000);
+        end(&stats, &[Kind::Read, Kind::Discard, Kind::Flush], 2_000);
         end(&stats, &[Kind::Read, Kind::Write], 5_000);
         assert_eq!((ticks(&stats), stats.outstanding()), ([1_000 + 3_800, 3_900, 700], 0));
         begin(&stats, Operation::Write(Durability::Media), 9_000);

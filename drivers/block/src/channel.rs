@@ -109,7 +109,7 @@ impl Completion {
     #[inline]
     #[must_use]
     pub const fn new(tag: Tag, status: Status) -> Self {
-        Self(tag.word() | (status as u64) << Tag::BITS)
+        Self(tag.with_status(status))
     }
 
     /// The request's tag.
@@ -119,11 +119,18 @@ impl Completion {
         Tag::of_word(self.0)
     }
 
-    /// How the request ended.
+    /// The status that the request ended with.
     #[inline]
     #[must_use]
     pub const fn status(self) -> Status {
-        Status::of_bits((self.0 >> Tag::BITS) as u8)
+        Status::of_word(self.0)
+    }
+
+    /// Whether the status is [`Status::Success`], without a look at the others.
+    #[inline]
+    #[must_use]
+    pub const fn succeeded(self) -> bool {
+        self.0 == self.tag().with_status(Status::Success)
     }
 }
 

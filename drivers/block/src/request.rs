@@ -6,83 +6,118 @@ use luge_memory::Span;
 /// Where a completion goes: the session of the core and its slot, and on the way up the volume that
 /// the request came down through. Devices hand it back unread.
 ///
-/// One word, from the lowest bit: slot (16 bits), session (16), volume (16), kind (8), and eight zero
-/// bits, where a [`Completion`](crate::Completion) has its status. Parts that were stored one by one and are
-/// loaded together soon after would keep the CPU waiting until all stores have reached the cache.
+/// One word, from the lowest bit: session (16 bits), volume (16), slot (16), eight times the kind (8),
+/// and eight zero bits, where a [`Completion`](crate::Completion) has its status. Parts that were
+/// stored one by one and are loaded together soon after would keep the CPU waiting until all stores
+/// have reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct Tag(u64);
 
-impl Tag {
-    /// Bits below the status of a completion.
-    pub(crate) const BITS: u32 = 56;
+/// Where the parts of a tag begin.
+const VOLUME: u32 = 16;
+const SLOT: u32 = 32;
+const KIND: u32 = 48;
+const STATUS: u32 = 56;
 
+/// Bits of one counter in a word that has one for each kind.
+const COUNTER: u8 = 8;
+
+impl Tag {
     /// Slot `slot` of the session with number `session` on its core.
     #[inline]
     #[must_use]
     pub const fn new(session: u16, slot: u16) -> Self {
-        Self((session as u64) << 16 | slot as u64)
+        Self(session as u64 | (slot as u64) << SLOT)
     }
 
-    /// The same session and slot, for a request of that kind of the volume with number `volume` in its
-    /// core's graph.
+    /// The part of a tag that says volume `volume` of a core's graph.
     #[inline]
     #[must_use]
-    pub const fn through(self, volume: u16, kind: Kind) -> Self {
-        Self(self.0 & 0xffff_ffff | (volume as u64) << 32 | (kind as u64) << 48)
+    pub const fn of_volume(volume: u16) -> Self {
+        Self((volume as u64) << VOLUME)
+    }
+
+    /// This tag, of a session, for a request of that kind of the volume.
+    #[inline]
+    #[must_use]
+    pub const fn through(self, volume: Self, kind: Kind) -> Self {
+        Self(self.0 | volume.0 | (kind as u64 * COUNTER as u64) << KIND)
+    }
+
+    /// Whether both are of requests that one session made of one volume.
+    #[inline]
+    #[must_use]
+    pub const fn same_way(self, other: Self) -> bool {
+        (self.0 ^ other.0) & 0xffff_ffff == 0
     }
 
     /// The session's number on its core.
     #[inline]
     #[must_use]
     pub const fn session(self) -> u16 {
-        (self.0 >> 16 & 0xffff) as u16
+        (self.0 & 0xffff) as u16
     }
 
     /// The session's own number for the request.
     #[inline]
     #[must_use]
     pub const fn slot(self) -> u16 {
-        (self.0 & 0xffff) as u16
+        (self.0 >> SLOT & 0xffff) as u16
     }
 
     /// The volume's number in its core's graph.
     #[inline]
     #[must_use]
     pub const fn volume(self) -> u16 {
-        (self.0 >> 32 & 0xffff) as u16
+        (self.0 >> VOLUME & 0xffff) as u16
     }
 
     /// The kind of the request.
     #[inline]
     #[must_use]
     pub const fn kind(self) -> Kind {
-        Kind::of_bits((self.0 >> 48 & 0b11) as u8)
+        Kind::of_number((self.0 >> KIND & 0xff) as u8 / COUNTER)
     }
 
-    /// The word, whose highest eight bits are zero.
-    pub(crate) const fn word(self) -> u64 {
-        self.0
+    /// One, in the counter of the request's kind: see [`Kind::count`].
+    #[inline]
+    #[must_use]
+    pub const fn one(self) -> u64 {
+        1_u64.wrapping_shl((self.0 >> KIND & 0x3f) as u32)
     }
 
-    /// The tag in the lower bits of a word.
+    /// The tag and a status in one word.
+    #[inline]
+    pub(crate) const fn with_status(self, status: Status) -> u64 {
+        self.0 | (status as u64) << STATUS
+    }
+
+    /// The tag in a word that has a status, too.
+    #[inline]
     pub(crate) const fn of_word(word: u64) -> Self {
-        Self(word & ((1 << Self::BITS) - 1))
+        Self(word & ((1 << STATUS) - 1))
     }
 }
 
-/// The class of operations that a request is counted in.
+/// The kind of a request: its operation, without how durable a write is to be.
+///
+/// In the order of [`Operation`], so that one is made of the other without a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
     /// A read.
     Read,
-    /// A write, also one of zeroes.
+    /// A write.
     Write,
-    /// A discard.
-    Unmap,
     /// A flush.
     Flush,
+    /// A discard.
+    Discard,
+    /// A write of zeroes.
+    WriteZeroes,
+    /// A write of zeroes that may deallocate.
+    WriteZeroesUnmap,
 }
 
 impl Kind {
@@ -92,18 +127,31 @@ impl Kind {
     pub const fn of(operation: Operation) -> Self {
         match operation {
             Operation::Read => Self::Read,
-            Operation::Write(_) | Operation::WriteZeroes | Operation::WriteZeroesUnmap => Self::Write,
-            Operation::Discard => Self::Unmap,
+            Operation::Write(_) => Self::Write,
             Operation::Flush => Self::Flush,
+            Operation::Discard => Self::Discard,
+            Operation::WriteZeroes => Self::WriteZeroes,
+            Operation::WriteZeroesUnmap => Self::WriteZeroesUnmap,
         }
     }
 
-    const fn of_bits(bits: u8) -> Self {
-        match bits {
+    /// The number of requests of this kind in a sum of at most 255 [`Tag::one`].
+    #[inline]
+    #[must_use]
+    pub const fn count(self, sum: u64) -> u64 {
+        sum >> (self as u8 * COUNTER) & 0xff
+    }
+
+    /// The kind with that discriminant; the last one for a number that none has.
+    #[inline]
+    const fn of_number(number: u8) -> Self {
+        match number {
             0 => Self::Read,
             1 => Self::Write,
-            2 => Self::Unmap,
-            _ => Self::Flush,
+            2 => Self::Flush,
+            3 => Self::Discard,
+            4 => Self::WriteZeroes,
+            _ => Self::WriteZeroesUnmap,
         }
     }
 }
@@ -233,10 +281,10 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status with that discriminant; the last one for a number that none has.
+    /// The status in a word that has a tag, too; the last one for a number that none has.
     #[inline]
-    pub(crate) const fn of_bits(bits: u8) -> Self {
-        match bits {
+    pub(crate) const fn of_word(word: u64) -> Self {
+        match word >> STATUS {
             0 => Self::Success,
             1 => Self::OutOfRange,
             2 => Self::Invalid,
@@ -247,6 +295,41 @@ impl Status {
             7 => Self::DeviceError,
             8 => Self::Aborted,
             _ => Self::Gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Completion;
+
+    const KINDS: [Kind; 6] =
+        [Kind::Read, Kind::Write, Kind::Flush, Kind::Discard, Kind::WriteZeroes, Kind::WriteZeroesUnmap];
+
+    #[test]
+    fn a_completion_gives_back_all_parts_of_its_tag_and_its_status() {
+        for (kind, status) in KINDS.into_iter().zip([Status::Success, Status::Gone].into_iter().cycle()) {
+            let tag = Tag::new(0xfedc, 0xba98).through(Tag::of_volume(0x7654), kind);
+            let end = Completion::new(tag, status);
+            assert_eq!(end.tag(), tag);
+            assert_eq!(end.tag().session(), 0xfedc);
+            assert_eq!(end.tag().slot(), 0xba98);
+            assert_eq!(end.tag().volume(), 0x7654);
+            assert_eq!(end.tag().kind(), kind);
+            assert_eq!(end.status(), status);
+            assert_eq!(end.succeeded(), status == Status::Success);
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_255_requests_are_counted_in_one_word() {
+        let tag = |kind| Tag::new(1, 2).through(Tag::of_volume(3), kind);
+        for kind in KINDS {
+            let sum = (0..255).map(|_| tag(kind).one()).sum();
+            let counts = KINDS.map(|kind| kind.count(sum));
+            assert_eq!(counts.iter().sum::<u64>(), 255, "{kind:?}: {counts:?}");
+            assert_eq!(kind.count(sum), 255);
         }
     }
 }

@@ -30,8 +30,31 @@ pub enum Access {
 #[derive(Clone, Copy, Debug)]
 pub struct BlkDisk {
     geometry: Geometry,
+    block_size: BlockSize,
     serial: [u8; ID_BYTES],
     queues: u16,
+}
+
+/// The size of a block, a power of two of at least a sector, as divisors of bytes and of sectors:
+/// a mask for the remainder, and a shift for the quotient.
+#[derive(Clone, Copy, Debug)]
+struct BlockSize {
+    bytes_mask: u32,
+    bytes_shift: u32,
+    sectors_mask: u64,
+    sectors_shift: u32,
+}
+
+impl BlockSize {
+    fn of(block_bytes: u32) -> Self {
+        let (bytes_mask, bytes_shift) = (block_bytes.wrapping_sub(1), block_bytes.trailing_zeros());
+        Self {
+            bytes_mask,
+            bytes_shift,
+            sectors_mask: u64::from(bytes_mask / SECTOR_BYTES),
+            sectors_shift: bytes_shift.wrapping_sub(SECTOR_BYTES.trailing_zeros()),
+        }
+    }
 }
 
 /// A range of blocks.
@@ -50,7 +73,8 @@ impl BlkDisk {
         let mut id = [0; ID_BYTES];
         id.iter_mut().zip(serial.bytes()).for_each(|(to, from)| *to = from);
         let read_only = geometry.read_only || access == Access::ReadOnly;
-        Self { geometry: Geometry { read_only, ..geometry }, serial: id, queues }
+        let block_size = BlockSize::of(geometry.block_bytes);
+        Self { geometry: Geometry { read_only, ..geometry }, block_size, serial: id, queues }
     }
 
     /// Size, limits and abilities.
@@ -133,12 +157,9 @@ impl BlkDisk {
     /// A sector and a length in bytes as whole blocks, if they are such, on the disk or not.
     #[inline]
     pub(super) fn in_blocks(&self, sector: Sector, bytes: u32) -> Option<(Lba, u32)> {
-        // Block sizes are powers of two of at least a sector: shifts instead of divisions.
-        let shift = self.geometry.block_bytes.trailing_zeros();
-        let shift_sector = shift.wrapping_sub(SECTOR_BYTES.trailing_zeros());
-        let in_block = self.geometry.block_bytes.wrapping_sub(1);
-        let odd = (sector.0 & u64::from(in_block / SECTOR_BYTES)) | u64::from(bytes & in_block);
-        (odd == 0).then(|| (Lba(sector.0.wrapping_shr(shift_sector)), bytes.wrapping_shr(shift)))
+        let BlockSize { bytes_mask, bytes_shift, sectors_mask, sectors_shift } = self.block_size;
+        let odd = (sector.0 & sectors_mask) | u64::from(bytes & bytes_mask);
+        (odd == 0).then(|| (Lba(sector.0.wrapping_shr(sectors_shift)), bytes.wrapping_shr(bytes_shift)))
     }
 
     /// Whether an operation is among those this disk does.

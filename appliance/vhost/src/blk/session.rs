@@ -201,7 +201,7 @@ impl BlkSession {
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
-            Refusal::Failed(status) => end_part(slots, queue, Head(tag.slot()), status),
+            Refusal::Failed(status) => end_part(slots, queue, Completion::new(tag, status)),
             Refusal::Full => {
                 slots.forget(Head(tag.slot()));
                 untaken = untaken.wrapping_add(1);
@@ -298,7 +298,8 @@ impl BlkSession {
     /// A part has ended, and maybe its request: (4).
     #[inline]
     fn end_part(&mut self, head: Head, status: Status) {
-        end_part(&mut self.slots, &mut self.queue, head, status);
+        let end = Completion::new(Tag::new(self.session.0, head.0), status);
+        end_part(&mut self.slots, &mut self.queue, end);
     }
 
     /// (5): the driver does not keep to the rules of the ring.
@@ -314,8 +315,8 @@ impl BlkSession {
 }
 
 #[inline]
-fn end_part(slots: &mut Slots, queue: &mut SplitQueue, head: Head, status: Status) {
-    queue.complete_all(slots.end_part(head, status).into_iter());
+fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
+    queue.complete_all(slots.end_part(end).into_iter());
 }
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
@@ -366,8 +367,7 @@ impl Session for BlkSession {
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue
-            .complete_all(done.iter().filter_map(|end| slots.end_part(Head(end.tag().slot()), end.status())));
+        queue.complete_all(done.iter().filter_map(|end| slots.end_part(*end)));
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! What is in flight: a slot for each descriptor that a chain can start at.
 
-use luge_block::Status;
+use luge_block::{Completion, Status};
 use luge_memory::SharedByte;
 use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{Head, QueueSize};
@@ -12,14 +12,15 @@ struct Slot {
     status: Option<SharedByte>,
     /// Bytes written to the guest if all goes well, the status byte included.
     written: u32,
-    /// Parts that have not ended: those the channel has, and the one to be submitted next.
-    parts: u16,
+    /// Parts that have not ended beyond the last one: zero in nearly all slots, and in a free one.
+    more_parts: u16,
+    /// The first failure of a part; OK in a free slot.
     result: RequestStatus,
 }
 
 const _: () = assert!(size_of::<Slot>() == 16);
 
-const FREE: Slot = Slot { status: None, written: 0, parts: 0, result: RequestStatus::OK };
+const FREE: Slot = Slot { status: None, written: 0, more_parts: 0, result: RequestStatus::OK };
 
 /// A slot for the request that is to begin.
 pub(super) struct FreeSlot<'a> {
@@ -31,7 +32,8 @@ impl FreeSlot<'_> {
     /// The request begins, with its first part.
     #[inline]
     pub(super) fn begin(self, status: SharedByte, written: u32) {
-        *self.slot = Slot { status: Some(status), written, parts: 1, result: RequestStatus::OK };
+        // The rest of a free slot is as it must be.
+        (self.slot.status, self.slot.written) = (Some(status), written);
         *self.busy = self.busy.wrapping_add(1);
     }
 }
@@ -73,13 +75,13 @@ impl Slots {
 
     /// Whether one part more can be counted.
     pub(super) fn has_room(&self, head: Head) -> bool {
-        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.parts < u16::MAX)
+        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.more_parts < u16::MAX)
     }
 
     /// A part was submitted, and it was not the last.
     pub(super) fn add_part(&mut self, head: Head) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
-            slot.parts = slot.parts.saturating_add(1);
+            slot.more_parts = slot.more_parts.saturating_add(1);
         }
     }
 
@@ -89,24 +91,36 @@ impl Slots {
     /// # Panics
     /// If no such request is in flight: a mistake of ours, after which no slot can be trusted.
     #[inline]
-    pub(super) fn end_part(&mut self, head: Head, status: Status) -> Option<(Head, u32)> {
+    pub(super) fn end_part(&mut self, end: Completion) -> Option<(Head, u32)> {
+        let head = Head(end.tag().slot());
         let slot = self.slots.get_mut(usize::from(head.0));
         let in_flight = slot.and_then(|slot| Some((slot.status?, slot)));
         let (place, slot) = in_flight.expect("a request ends that is not in flight");
-        if status != Status::Success && slot.result == RequestStatus::OK {
-            slot.result = request_status(status);
-        }
-        // A busy slot has at least one.
-        slot.parts = slot.parts.wrapping_sub(1);
-        if slot.parts > 0 {
-            return None;
-        }
-        place.store(slot.result.0);
-        // After a failure only the status byte is certain to be there.
-        let written = if slot.result == RequestStatus::OK { slot.written } else { 1 };
+        let whole = end.succeeded() && slot.more_parts == 0 && slot.result == RequestStatus::OK;
+        let (result, written) =
+            if whole { (RequestStatus::OK, slot.written) } else { slot.end_unusual(end)? };
+        place.store(result.0);
         slot.status = None;
         self.busy = self.busy.wrapping_sub(1);
         Some((head, written))
+    }
+}
+
+impl Slot {
+    /// Ends a part of a request that has several, or that fails. If it was the last: the request's
+    /// result, and how many bytes were written.
+    #[cold]
+    fn end_unusual(&mut self, end: Completion) -> Option<(RequestStatus, u32)> {
+        if !end.succeeded() && self.result == RequestStatus::OK {
+            self.result = request_status(end.status());
+        }
+        if let Some(more) = self.more_parts.checked_sub(1) {
+            self.more_parts = more;
+            return None;
+        }
+        let result = std::mem::replace(&mut self.result, RequestStatus::OK);
+        // After a failure only the status byte is certain to be there.
+        Some((result, if result == RequestStatus::OK { self.written } else { 1 }))
     }
 }
 

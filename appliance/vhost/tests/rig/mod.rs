@@ -6,7 +6,7 @@
 pub mod client;
 pub mod house;
 
-use luge_block::{Completions, CoreId, Device, Geometry};
+use luge_block::{CoreId, Device, Geometry};
 use luge_core::Session;
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
@@ -158,7 +158,6 @@ pub struct Bench {
     pub graph: Graph,
     pub stats: Arc<Stats>,
     pub counters: Arc<QueueCounters>,
-    done: Completions,
 }
 
 impl std::ops::Deref for Bench {
@@ -216,16 +215,15 @@ impl Bench {
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
         let stats = whole.stats(CoreId(0));
-        Self { queue, session, graph, stats, counters, done: Completions::default() }
+        Self { queue, session, graph, stats, counters }
     }
 
     /// One turn of a core. Returns how many requests were taken.
     pub fn turn(&mut self) -> usize {
         let taken = self.session.take(&mut self.graph);
         self.graph.commit();
-        self.done.clear();
-        self.graph.poll(&mut self.done);
-        self.session.finish(self.done.as_slice());
+        let Self { session, graph, .. } = self;
+        graph.poll(|run| session.finish(run));
         self.session.publish();
         taken
     }
