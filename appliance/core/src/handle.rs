@@ -1,7 +1,7 @@
 //! A core, as the rest of the process sees it.
 
 use crate::answer::question;
-use crate::attachment::OpenDevices;
+use crate::attachment::OpenSources;
 use crate::mailbox::Mailbox;
 use crate::notify::NotifyError;
 use crate::reactor::Core;
@@ -42,7 +42,7 @@ struct Shared {
     mailbox: Mailbox,
     bed: Bed,
     stats: Arc<CoreStats>,
-    open: Mutex<OpenDevices>,
+    open: Mutex<OpenSources>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -137,7 +137,7 @@ impl CoreHandle {
         let _ = thread.join();
     }
 
-    pub(crate) fn open_devices(&self) -> MutexGuard<'_, OpenDevices> {
+    pub(crate) fn open_sources(&self) -> MutexGuard<'_, OpenSources> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

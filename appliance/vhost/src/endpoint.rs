@@ -152,6 +152,10 @@ impl BlkEndpoint {
             return Err(EndpointError::NoCores);
         }
         let socket = Arc::new(Socket::bind(&socket)?);
+        let volume = match access {
+            Access::ReadWrite => volume,
+            Access::ReadOnly => Arc::new(volume.read_only_view()),
+        };
         let places = attach(&cores, &volume, queues_max)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
         let (ledger, log) = (Ledger::default(), Log::default());

@@ -2,22 +2,33 @@
 //!
 //! Path: guest ring -> session -> **volume** -> channel -> NVMe queue pair -> SSD.
 //!
-//! - [`Volume`] is the control plane's side: a device, an extent of it, its counters.
-//! - [`Graph`] is a core's side: the channels it has open and the extents on top of them,
-//!   named by index. Volumes of one device share its channel.
+//! - [`Volume`] is the control plane's side: an extent of a device or of a [`Composite`], its counters.
+//! - [`Graph`] is a core's side: the channels it has open, the nodes of composites, and the extents on
+//!   top of both, named by index. Volumes of one device share its channel.
+//! - [`Node`] is a composite on a core: it takes requests like a channel, and makes others of them for
+//!   the volumes that are its parts.
 //!
 //! Invariants
 //! - A request outside of its volume never reaches a channel.
-//! - One request in, one request out, the same tag: a linear volume keeps no state.
+//! - A completion comes back through every volume and node that its request went down through.
+//! - One request in, one request out, the same tag: an extent keeps no state of a request.
 //!
-//! Not here: volumes of several steps (mirrors, copy-on-write) will be further kinds of node.
+//! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
 mod clock;
+
+mod extent;
 mod graph;
+mod lane;
+mod layers;
+mod node;
 mod stats;
 mod volume;
 
 pub use clock::ticks;
-pub use graph::{ChannelId, Graph, Lane, Run, VolumeId};
+pub use graph::Graph;
+pub use lane::{Lane, Run};
+pub use layers::{Base, ChannelId, Layers, NodeId, VolumeId};
+pub use node::{Composite, Node};
 pub use stats::{Counters, Stats};
-pub use volume::{ExtentError, Volume};
+pub use volume::{ExtentError, Source, Volume};

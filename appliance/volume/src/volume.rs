@@ -1,6 +1,6 @@
 //! A volume, as the control plane sees it.
 
-use crate::{Counters, Stats};
+use crate::{Composite, Counters, Stats};
 use luge_block::{Blocks, CoreId, Device, Geometry, Lba};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,23 +24,52 @@ pub enum ExtentError {
     },
 }
 
-/// An extent of a device, served as a disk of its own.
+/// What a volume is an extent of, as the control plane sees it. Clones are the same.
+#[derive(Clone)]
+pub enum Source {
+    /// A device.
+    Device(Arc<dyn Device>),
+    /// A volume made of others.
+    Composite(Arc<dyn Composite>),
+}
+
+impl Source {
+    fn geometry(&self) -> Geometry {
+        match self {
+            Self::Device(device) => device.geometry(),
+            Self::Composite(composite) => composite.geometry(),
+        }
+    }
+}
+
+/// An extent of a device or of a composite, served as a disk of its own.
 pub struct Volume {
-    device: Arc<dyn Device>,
+    source: Source,
     first: Lba,
     blocks: Blocks,
-    stats: Mutex<BTreeMap<CoreId, Arc<Stats>>>,
+    read_only: bool,
+    stats: Arc<Mutex<BTreeMap<CoreId, Arc<Stats>>>>,
 }
 
 impl Volume {
     /// The whole of a device.
     #[must_use]
     pub fn whole(device: Arc<dyn Device>) -> Self {
-        let blocks = device.geometry().blocks;
-        Self { device, first: Lba(0), blocks, stats: Mutex::default() }
+        Self::whole_of(Source::Device(device))
     }
 
-    /// `blocks` blocks of this volume from its block `first`: a volume on the same device,
+    /// The whole of a composite.
+    #[must_use]
+    pub fn of_composite(composite: Arc<dyn Composite>) -> Self {
+        Self::whole_of(Source::Composite(composite))
+    }
+
+    fn whole_of(source: Source) -> Self {
+        let Geometry { blocks, read_only, .. } = source.geometry();
+        Self { source, first: Lba(0), blocks, read_only, stats: Arc::default() }
+    }
+
+    /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
     /// so no deeper to go through.
     ///
     /// # Errors
@@ -53,25 +82,42 @@ impl Volume {
         match first.0.checked_add(blocks.0) {
             Some(end) if end <= self.blocks.0 => {
                 let first = Lba(self.first.0 + first.0);
-                Ok(Self { device: self.device.clone(), first, blocks, stats: Mutex::default() })
+                let (source, read_only) = (self.source.clone(), self.read_only);
+                Ok(Self { source, first, blocks, read_only, stats: Arc::default() })
             }
             _ => Err(out_of_range),
         }
     }
 
-    /// Size, limits and abilities: the device's, with the volume's own size.
+    /// The same blocks and the same counters, where everything that changes data is refused.
+    #[must_use]
+    pub fn read_only_view(&self) -> Self {
+        let (source, stats) = (self.source.clone(), self.stats.clone());
+        Self { source, stats, read_only: true, ..*self }
+    }
+
+    /// Size, limits and abilities: the source's, with the volume's own size.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
-        Geometry { blocks: self.blocks, ..self.device.geometry() }
+        Geometry { blocks: self.blocks, read_only: self.read_only, ..self.source.geometry() }
     }
 
-    /// The device it is on.
+    /// What it is an extent of.
     #[must_use]
-    pub fn device(&self) -> &Arc<dyn Device> {
-        &self.device
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
-    /// Its first block on the device.
+    /// Requests that were copied because a device cannot take their memory, on all channels beneath.
+    #[must_use]
+    pub fn bounced(&self) -> u64 {
+        match &self.source {
+            Source::Device(device) => device.bounced(),
+            Source::Composite(composite) => composite.parts().iter().map(|part| part.bounced()).sum(),
+        }
+    }
+
+    /// Its first block on the source.
     #[must_use]
     pub fn first(&self) -> Lba {
         self.first

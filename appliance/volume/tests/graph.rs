@@ -9,7 +9,7 @@ use luge_block::{
     Request, Shape, Status, Tag,
 };
 use luge_memory::{Iova, Span};
-use luge_volume::{ChannelId, Counters, Graph, Volume, VolumeId};
+use luge_volume::{Base, ChannelId, Counters, Graph, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Bench {
     }
 
     fn add(&mut self, volume: &Volume) -> VolumeId {
-        self.graph.add_volume(CORE, volume, self.channel).unwrap()
+        self.graph.add_volume(CORE, volume, Base::Channel(self.channel)).unwrap()
     }
 
     fn submit(&mut self, id: VolumeId, operation: Operation, lba: u64, blocks: u32) -> Result<(), Refusal> {
@@ -164,7 +164,7 @@ fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
     for core in [CoreId(3), CoreId(5)] {
         let mut graph = Graph::default();
         let channel = graph.add_channel(null.open(core).unwrap()).ok().unwrap();
-        let id = graph.add_volume(core, &volume, channel).unwrap();
+        let id = graph.add_volume(core, &volume, Base::Channel(channel)).unwrap();
         for operation in [DISCARD, Operation::Flush, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
             let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 3, data: &[] };
             graph.lane(id).unwrap().submit(&request).unwrap();
@@ -244,7 +244,7 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
     let mut graph = Graph::default();
     let volumes = [(); 3].map(|()| {
         let channel = graph.add_channel(null.open(CORE).unwrap()).ok().unwrap();
-        graph.add_volume(CORE, &whole, channel).unwrap()
+        graph.add_volume(CORE, &whole, Base::Channel(channel)).unwrap()
     });
     let request = |session| Request {
         tag: Tag::new(session, 0),
@@ -287,6 +287,21 @@ fn a_completion_names_the_session_the_slot_the_volume_and_the_kind() {
     assert!(done.iter().all(|end| end.tag().session() == 1), "{done:?}");
     assert_eq!(done[1].tag().volume(), done[2].tag().volume());
     assert_ne!(done[0].tag().volume(), done[1].tag().volume());
+}
+
+#[test]
+fn a_read_only_view_refuses_what_changes_data_and_counts_with_its_volume() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
+    let (volume, view) = (bench.add(&part), bench.add(&part.read_only_view()));
+    for operation in [DISCARD, Operation::WriteZeroes, Operation::Write(Durability::Cache)] {
+        assert_eq!(bench.submit(view, operation, 0, 1), Err(Refusal::Failed(Status::WriteProtected)));
+    }
+    bench.submit(view, Operation::Flush, 0, 0).unwrap();
+    bench.submit(volume, DISCARD, 0, 1).unwrap();
+    let Counters { flushes, unmaps, .. } = part.counters();
+    assert_eq!(flushes, 1);
+    assert_eq!(unmaps, 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use luge_block::{
     Operation, Refusal, Request, Shape, Status, Tag,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
-use luge_volume::{Graph, Volume, VolumeId};
+use luge_volume::{Base, Graph, Source, Volume, VolumeId};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ impl Device for AsDevice {
 
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         let mut graph = Graph::default();
-        let channel = graph.add_channel(self.0.device().open(core)?).ok().unwrap();
+        let Source::Device(device) = self.0.source() else { panic!("not on a device") };
+        let channel = Base::Channel(graph.add_channel(device.open(core)?).ok().unwrap());
         let volume = graph.add_volume(core, &self.0, channel).unwrap();
         Ok(Box::new(AsChannel { graph: RefCell::new(graph), volume }))
     }
@@ -97,7 +98,7 @@ impl Bench {
     fn new(space: &Arc<DmaSpace>, device: &Arc<dyn Device>, parts: &[Range<u64>]) -> Self {
         let whole = Volume::whole(device.clone());
         let mut graph = Graph::default();
-        let channel = graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap();
+        let channel = Base::Channel(graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap());
         let mut add = |volume: &Volume| graph.add_volume(CoreId(0), volume, channel).unwrap();
         let part =
             |range: &Range<u64>| whole.part(Lba(range.start), Blocks(range.end - range.start)).unwrap();

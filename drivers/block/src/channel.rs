@@ -134,16 +134,16 @@ impl Completion {
     }
 }
 
-/// How many completions a core collects in one turn.
-const TURN: usize = 256;
-
 /// The completions of one turn of a core: a list of fixed capacity.
 #[derive(Default)]
 pub struct Completions {
-    list: Vec<Completion, TURN>,
+    list: Vec<Completion, { Self::CAPACITY }>,
 }
 
 impl Completions {
+    /// The most completions that a core collects in one turn.
+    pub const CAPACITY: usize = 256;
+
     /// Adds one.
     ///
     /// # Errors

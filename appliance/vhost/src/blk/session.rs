@@ -186,8 +186,6 @@ impl BlkSession {
 
     /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
     /// with several, submitted at once.
-    ///
-    /// Not inlined: a loop that is alone keeps its values in registers.
     #[inline(never)]
     fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> Took {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
@@ -321,12 +319,14 @@ fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
 /// them slots; returns how many.
-#[inline]
+///
+/// Not inlined: a loop that is alone keeps its values in registers.
+#[inline(never)]
 fn begin<'a>(
     chains: impl Iterator<Item = Framed<'a>>,
     (session, rules): (SessionId, &Rules),
     slots: &mut Slots,
-    run: &mut Run<'_, 'a>,
+    run: &mut Run<'_, '_, 'a>,
 ) -> usize {
     let begun = chains.map_while(|chain| {
         let slot = slots.free(chain.head)?;

@@ -14,7 +14,7 @@ use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
 use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, Notifications};
-use luge_volume::{Graph, Stats, Volume};
+use luge_volume::{Base, Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -206,8 +206,9 @@ impl Bench {
         };
         let driver = Driver::new(layout, notifications, 0, &memory.table);
         let mut graph = Graph::default();
-        let channel = graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap();
+        let channel = Base::Channel(graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap());
         let whole = Volume::whole(device);
+        let whole = if setup.access == Access::ReadOnly { whole.read_only_view() } else { whole };
         let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
         let ring = Ring { layout, base: 0, features };
         let counters = Arc::new(QueueCounters::default());

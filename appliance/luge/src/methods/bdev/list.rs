@@ -115,7 +115,7 @@ fn details(sled: &Sled, bdev: &Bdev) -> Value {
             "filename": filename,
             "block_size_override": block_size_override,
             "readonly": bdev.volume.geometry().read_only,
-            "bounced_requests": bdev.volume.device().bounced(),
+            "bounced_requests": bdev.volume.bounced(),
         } }),
         Source::Part { base, first } => json!({ "split": { "base_bdev": base, "offset_blocks": first.0 } }),
     }

@@ -1,0 +1,273 @@
+//! The channels, nodes and volumes of one core, named by index.
+//!
+//! ```text
+//!   session        session         a volume has one parent: sessions, or one node
+//!      |              |
+//!   volume         volume          an extent of its base
+//!      |              |
+//!      |            node           of several volumes, its parts
+//!      |           /    \
+//!      |      volume  volume
+//!       \      /         \
+//!       channel         channel    of a device; volumes share it
+//! ```
+
+use crate::clock::Clock;
+use crate::extent::{Extent, Mounted};
+use crate::lane::Lane;
+use crate::{Node, Volume};
+use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
+
+/// A channel of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct ChannelId(u16);
+
+/// A node of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct NodeId(u16);
+
+/// A volume of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct VolumeId(pub(crate) u16);
+
+/// What a volume is an extent of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// A device, through its channel.
+    Channel(ChannelId),
+    /// A composite, through its node.
+    Node(NodeId),
+}
+
+pub(crate) struct Opened {
+    pub(crate) channel: Box<dyn Channel>,
+    /// Something was submitted since the last commit.
+    pub(crate) pending: bool,
+}
+
+/// A node, and what the graph keeps for it.
+pub(crate) struct Joint {
+    /// None while it is at work.
+    node: Option<Box<dyn Node>>,
+    parts: Vec<VolumeId>,
+    /// One more than the highest of its parts' nodes.
+    level: usize,
+    /// Completions of its parts that it has not seen yet. Does not grow.
+    ended: Vec<Completion>,
+}
+
+impl Joint {
+    /// Adds completions for the node's next turn.
+    ///
+    /// # Panics
+    /// If there is no room: what one turn brings always fits.
+    pub(crate) fn hand(&mut self, run: &[Completion]) {
+        let room = self.ended.capacity() - self.ended.len();
+        assert!(run.len() <= room, "more completions for a node than a turn can bring");
+        self.ended.extend_from_slice(run);
+    }
+}
+
+impl NodeId {
+    /// The node's place in a list.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub(crate) fn of(self, nodes: &mut [Option<Joint>]) -> &mut Joint {
+        let joint = nodes.get_mut(usize::from(self.0)).and_then(Option::as_mut);
+        joint.expect("the parent of a volume is there")
+    }
+}
+
+/// The channels, nodes and volumes of one core.
+#[derive(Default)]
+pub struct Layers {
+    pub(crate) channels: Vec<Option<Opened>>,
+    pub(crate) nodes: Vec<Option<Joint>>,
+    pub(crate) volumes: Vec<Option<Mounted>>,
+    /// All nodes, each after those that are beneath it.
+    pub(crate) order: Vec<NodeId>,
+    pub(crate) clock: Clock,
+}
+
+impl Layers {
+    pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
+        match place(&mut self.channels) {
+            Some((id, room)) => {
+                *room = Some(Opened { channel, pending: false });
+                Ok(ChannelId(id))
+            }
+            None => Err(channel),
+        }
+    }
+
+    pub(crate) fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
+        self.assert_unused(Base::Channel(id));
+        let opened = self.channels.get_mut(usize::from(id.0))?.take()?;
+        let in_flight = opened.channel.in_flight();
+        assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
+        Some(opened.channel)
+    }
+
+    pub(crate) fn add_node(
+        &mut self,
+        node: Box<dyn Node>,
+        parts: &[VolumeId],
+    ) -> Result<NodeId, Box<dyn Node>> {
+        let levels: Vec<usize> = parts.iter().map(|&part| self.level(part)).collect();
+        let level = 1 + levels.iter().max().copied().unwrap_or(0);
+        // A turn brings so many from all channels together, and from each node.
+        let turns = 1 + levels.iter().filter(|&&level| level > 0).count();
+        let ended = Vec::with_capacity(turns * Completions::CAPACITY);
+        let Some((id, room)) = place(&mut self.nodes) else { return Err(node) };
+        let id = NodeId(id);
+        *room = Some(Joint { node: Some(node), parts: parts.into(), level, ended });
+        self.set_parent(parts, Some(id));
+        self.sort_nodes();
+        Ok(id)
+    }
+
+    pub(crate) fn remove_node(&mut self, id: NodeId) -> Option<Box<dyn Node>> {
+        self.assert_unused(Base::Node(id));
+        let joint = self.nodes.get_mut(usize::from(id.0))?.take()?;
+        let in_flight = joint.node.as_ref().map_or(0, |node| node.in_flight());
+        assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
+        self.set_parent(&joint.parts, None);
+        self.sort_nodes();
+        joint.node
+    }
+
+    pub(crate) fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
+        let geometry = volume.geometry();
+        let (id, room) = place(&mut self.volumes)?;
+        let extent = Extent {
+            way: Tag::of_volume(id),
+            first: volume.first(),
+            blocks: geometry.blocks,
+            read_only: geometry.read_only,
+        };
+        *room = Some(Mounted { extent, base, parent: None, in_flight: 0, stats: volume.stats(core) });
+        Some(VolumeId(id))
+    }
+
+    pub(crate) fn remove_volume(&mut self, id: VolumeId) {
+        let volume = self.volumes.get_mut(usize::from(id.0)).and_then(Option::take);
+        let (in_flight, parent) = volume.map_or((0, None), |volume| (volume.in_flight, volume.parent));
+        assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
+        assert!(parent.is_none(), "{id:?} goes, which is a part of {parent:?}");
+    }
+
+    /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
+    #[inline]
+    pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
+        match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
+            Base::Channel(channel) => {
+                let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
+                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
+                Some(Lane::to_channel(volume, opened, &self.clock))
+            }
+            Base::Node(node) => Lane::to_node(self, id, node),
+        }
+    }
+
+    pub(crate) fn volume(&mut self, id: VolumeId) -> Option<&mut Mounted> {
+        self.volumes.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// Lets a node work on what is beneath it.
+    ///
+    /// # Panics
+    /// If there is no such node, or if it is at work already, which means that it is beneath itself.
+    pub(crate) fn with_node<R>(&mut self, id: NodeId, work: impl FnOnce(&mut dyn Node, &mut Self) -> R) -> R {
+        let node = self.joint(id).and_then(|joint| joint.node.take());
+        let mut node = node.expect("a node that is there, and not beneath itself");
+        let result = work(&mut *node, self);
+        if let Some(joint) = self.joint(id) {
+            joint.node = Some(node);
+        }
+        result
+    }
+
+    /// Submits translated requests to a node; returns how many it took, and why not the next.
+    pub(crate) fn submit_to(&mut self, id: NodeId, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+        self.with_node(id, |node, layers| node.submit_all(requests, layers))
+    }
+
+    /// Gives a node its turn, with the completions of its parts; its own are added to `done`.
+    pub(crate) fn turn_node(&mut self, id: NodeId, done: &mut Completions) {
+        let Some(joint) = self.joint(id) else { return };
+        let mut ended = std::mem::take(&mut joint.ended);
+        self.with_node(id, |node, layers| node.turn(&ended, layers, done));
+        ended.clear();
+        if let Some(joint) = self.joint(id) {
+            joint.ended = ended;
+        }
+    }
+
+    pub(crate) fn joint(&mut self, id: NodeId) -> Option<&mut Joint> {
+        self.nodes.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// Starts all that was submitted, with one doorbell per channel.
+    #[inline]
+    pub(crate) fn commit(&mut self) {
+        for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
+            opened.pending = false;
+            opened.channel.commit();
+        }
+    }
+
+    /// Requests taken and not yet completed, over all channels and nodes.
+    pub(crate) fn in_flight(&self) -> usize {
+        let channels = self.channels.iter().flatten().map(|opened| opened.channel.in_flight());
+        let nodes = self.nodes.iter().flatten().filter_map(|joint| joint.node.as_ref());
+        channels.sum::<usize>() + nodes.map(|node| node.in_flight()).sum::<usize>()
+    }
+
+    /// The level of the node that a volume is on; zero on a channel.
+    fn level(&mut self, volume: VolumeId) -> usize {
+        match self.volume(volume).map(|volume| volume.base) {
+            Some(Base::Node(node)) => self.joint(node).map_or(0, |joint| joint.level),
+            Some(Base::Channel(_)) | None => 0,
+        }
+    }
+
+    /// # Panics
+    /// If a volume has another parent: it would hear of requests that are not its own.
+    fn set_parent(&mut self, parts: &[VolumeId], parent: Option<NodeId>) {
+        for &part in parts {
+            let Some(volume) = self.volume(part) else { continue };
+            assert!(parent.is_none() || volume.parent.is_none(), "{part:?} is a part of another node");
+            volume.parent = parent;
+        }
+    }
+
+    fn sort_nodes(&mut self) {
+        let nodes =
+            (0..).zip(&self.nodes).filter_map(|(id, joint)| Some((joint.as_ref()?.level, NodeId(id))));
+        let mut nodes: Vec<(usize, NodeId)> = nodes.collect();
+        nodes.sort_by_key(|&(level, _)| level);
+        self.order = nodes.into_iter().map(|(_, id)| id).collect();
+    }
+
+    /// # Panics
+    /// If a volume is still on it: its number may be another's next, and what still used it would read
+    /// and write another device.
+    fn assert_unused(&self, base: Base) {
+        let used = self.volumes.iter().flatten().any(|volume| volume.base == base);
+        assert!(!used, "{base:?} goes, with volumes on it");
+    }
+}
+
+/// The first free place of a list, which grows by one where there is none.
+fn place<T>(list: &mut Vec<Option<T>>) -> Option<(u16, &mut Option<T>)> {
+    let index = list.iter().position(Option::is_none).unwrap_or(list.len());
+    let id = u16::try_from(index).ok()?;
+    if index == list.len() {
+        list.push(None);
+    }
+    list.get_mut(index).map(|room| (id, room))
+}

@@ -1,0 +1,54 @@
+//! The contract of volumes that are made of other volumes.
+
+use crate::{Layers, Volume, VolumeId};
+use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request};
+use std::sync::Arc;
+
+/// A volume made of parts, which are volumes themselves, as the control plane sees it: a mirror, for
+/// example. May block; never called from a core.
+pub trait Composite: Send + Sync {
+    /// Size, limits and abilities.
+    fn geometry(&self) -> Geometry;
+
+    /// The volumes it is made of. They do not change.
+    fn parts(&self) -> &[Arc<Volume>];
+
+    /// A node for one core, on whose graph the parts have the numbers `parts`, in their order.
+    fn open(&self, core: CoreId, parts: &[VolumeId]) -> Box<dyn Node>;
+}
+
+/// A [`Composite`] as one core sees it: like a [`Channel`](luge_block::Channel), but on top of volumes.
+/// Nothing here blocks, locks or allocates.
+///
+/// A node owns preallocated slots for what it has to remember of a request: its tag, and its memory
+/// where that is used after `submit`. Requests to parts have tags of the node's own, of any session and
+/// slot. A node that makes one request of each may use those of the request (`Tag::of_session`) and
+/// then needs no slots.
+pub trait Node: Send {
+    /// Number of requests that it would take now. Zero: ask again after a turn.
+    fn room(&self, layers: &mut Layers) -> usize;
+
+    /// Takes a request, or says why not.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the request's memory is then not touched.
+    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal>;
+
+    /// Takes requests in order, until one is refused; returns how many it took, and why not the next.
+    fn submit_all(&mut self, requests: &[Request<'_>], layers: &mut Layers) -> (usize, Option<Refusal>) {
+        for (taken, request) in requests.iter().enumerate() {
+            if let Err(refusal) = self.submit(request, layers) {
+                return (taken, Some(refusal));
+            }
+        }
+        (requests.len(), None)
+    }
+
+    /// Takes the completions of requests to its parts, goes on with what has waited for them or for
+    /// time to pass, and adds the completions of its own requests, as many as `done` has room for.
+    /// Called once a turn.
+    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions);
+
+    /// Requests taken and not yet handed out as completions.
+    fn in_flight(&self) -> usize;
+}
