@@ -90,7 +90,7 @@ impl Graph {
         if self.layers.order.is_empty() { ended } else { ended + self.turn_nodes(up) }
     }
 
-    /// Requests taken and not yet completed, over all channels and nodes.
+    /// Requests taken and not yet completed, over all volumes: one that became others counts with them.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.layers.in_flight()

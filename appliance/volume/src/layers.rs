@@ -220,11 +220,9 @@ impl Layers {
         }
     }
 
-    /// Requests taken and not yet completed, over all channels and nodes.
+    /// Requests taken and not yet completed, over all volumes: one that became others counts with them.
     pub(crate) fn in_flight(&self) -> usize {
-        let channels = self.channels.iter().flatten().map(|opened| opened.channel.in_flight());
-        let nodes = self.nodes.iter().flatten().filter_map(|joint| joint.node.as_ref());
-        channels.sum::<usize>() + nodes.map(|node| node.in_flight()).sum::<usize>()
+        self.volumes.iter().flatten().map(|volume| volume.in_flight).sum()
     }
 
     /// The level of the node that a volume is on; zero on a channel.

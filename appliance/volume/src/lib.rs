@@ -16,6 +16,8 @@
 //! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
 mod clock;
+#[cfg(feature = "doubles")]
+pub mod doubles;
 
 mod extent;
 mod graph;

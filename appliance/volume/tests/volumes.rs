@@ -3,14 +3,15 @@
 #![expect(unsafe_code, reason = "spans of this test's own memory")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod as_device;
+
+use as_device::AsDevice;
 use luge_block::doubles::{Check, Delayed, Failures, Random};
 use luge_block::{
-    Blocks, Channel, Completions, CoreId, Device, Durability, Geometry, Lba, MemoryDevice, OpenError,
-    Operation, Refusal, Request, Shape, Status, Tag,
+    Blocks, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Refusal, Request, Shape, Status, Tag,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
-use luge_volume::{Base, Graph, Source, Volume, VolumeId};
-use std::cell::RefCell;
+use luge_volume::{Base, Graph, Volume, VolumeId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,56 +22,12 @@ fn disk(space: &Arc<DmaSpace>, blocks: u64) -> Arc<dyn Device> {
     Arc::new(MemoryDevice::new(space, shape, PageSize::Base, None).unwrap())
 }
 
-/// A volume on a graph of its own, as a device.
-struct AsDevice(Volume);
-
-impl Device for AsDevice {
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        let mut graph = Graph::default();
-        let Source::Device(device) = self.0.source() else { panic!("not on a device") };
-        let channel = Base::Channel(graph.add_channel(device.open(core)?).ok().unwrap());
-        let volume = graph.add_volume(core, &self.0, channel).unwrap();
-        Ok(Box::new(AsChannel { graph: RefCell::new(graph), volume }))
-    }
-}
-
-struct AsChannel {
-    graph: RefCell<Graph>,
-    volume: VolumeId,
-}
-
-impl Channel for AsChannel {
-    fn room(&self) -> usize {
-        self.graph.borrow_mut().lane(self.volume).unwrap().room()
-    }
-
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.graph.get_mut().lane(self.volume).unwrap().submit(request)
-    }
-
-    fn commit(&mut self) {
-        self.graph.get_mut().commit();
-    }
-
-    fn poll(&mut self, done: &mut Completions) {
-        self.graph.get_mut().poll(|run| assert_eq!(done.extend(run), run.len(), "a turn fits"));
-    }
-
-    fn in_flight(&self) -> usize {
-        self.graph.borrow().in_flight()
-    }
-}
-
 #[test]
 fn a_volume_does_what_requests_mean() {
     let space = DmaSpace::new();
     for (seed, first, blocks) in [(1, 0, 1000), (2, 999, 1), (3, 17, 300)] {
         let device = Arc::new(Delayed::new(disk(&space, 1000), seed));
-        let part = AsDevice(Volume::whole(device).part(Lba(first), Blocks(blocks)).unwrap());
+        let part = AsDevice(Arc::new(Volume::whole(device).part(Lba(first), Blocks(blocks)).unwrap()));
         Check { device: &part, space: &space, cores: 2, steps: 800, failures: Failures::None }.run(seed);
     }
 }

@@ -11,6 +11,13 @@ pub struct Gate {
     left: Arc<AtomicUsize>,
 }
 
+/// An open gate.
+impl Default for Gate {
+    fn default() -> Self {
+        Self { left: Arc::new(AtomicUsize::new(usize::MAX)) }
+    }
+}
+
 impl Gate {
     /// Lets all completions pass from now on.
     pub fn open(&self) {
@@ -28,7 +35,9 @@ impl Gate {
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
-    fn pass(&self) -> bool {
+    /// Whether one more may pass, which is then counted.
+    #[must_use]
+    pub fn pass(&self) -> bool {
         let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
@@ -46,7 +55,7 @@ impl Delayed {
     /// `device` behind a gate that is open.
     #[must_use]
     pub fn new(device: Arc<dyn Device>, seed: u64) -> Self {
-        Self { device, gate: Gate { left: Arc::new(AtomicUsize::new(usize::MAX)) }, seed }
+        Self { device, gate: Gate::default(), seed }
     }
 
     /// The gate of all its channels.

@@ -1,0 +1,14 @@
+//! Composites for tests (feature `doubles`).
+//!
+//! - [`Mirror`]: two legs with the same content, which survives the loss of one.
+//! - [`Delaying`]: completions wait behind a gate.
+//! - [`Failing`]: requests fail on demand.
+
+mod delaying;
+mod failing;
+mod mirror;
+mod pass;
+
+pub use delaying::Delaying;
+pub use failing::{Failing, FailureCount};
+pub use mirror::Mirror;
