@@ -203,8 +203,9 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
 pub struct Chain<'a> {
     /// Its name.
     pub head: Head,
-    /// What is wrong with it, if something is. The readable spans are then of no use; the
-    /// writable ones are those at the end of the chain, after the last fault, if any.
+    /// The fault of a chain that is not as it must be. There is nothing to read then, and one byte to
+    /// write: the last one of the chain's last writable buffer, as far as the chain can be followed.
+    /// Nothing to write is left where it has no such buffer, or that byte is not in the guest's memory.
     pub fault: Option<Fault>,
     /// Index of its first span in the batch: those it reads, then those it writes.
     pub first: usize,

@@ -19,6 +19,8 @@
 
 mod batch;
 mod descriptor;
+mod ending;
+mod indirect;
 mod layout;
 mod plain;
 mod split;

@@ -19,6 +19,7 @@
 
 use crate::batch::{BATCH, Batch, Extent, Head, Record, Shape, steps_max};
 use crate::descriptor::RawDescriptor;
+use crate::ending::Search;
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
 use crate::plain;
 use crate::walk::{Fault, Stop, Walk};
@@ -286,23 +287,38 @@ impl SplitQueue {
             steps: steps_max,
             extra,
             bytes: 0,
-            fault: None,
         };
         let outcome = walk.run(&self.rings.descriptors, descriptor);
-        let (steps, extra, fault) =
-            (steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra), walk.fault);
+        let (steps, extra) = (steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
         others.steps = others.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
         match outcome {
             Ok(extent) => {
                 others.used = extent.end;
-                Some((fault, extent))
+                Some((None, extent))
             }
-            Err(Stop::Fault(fault)) => {
-                let extent = Extent { first, writable: first, end: first };
-                Some((Some(fault), extent))
-            }
+            Err(Stop::Fault(fault)) => Some((Some(fault), self.end_at_fault(descriptor, lookup, others)?)),
             Err(Stop::Full) => None,
         }
+    }
+
+    /// The extent of a chain at fault: the byte that can tell the driver, or nothing. None where there is
+    /// no room for it in this batch.
+    #[cold]
+    fn end_at_fault(
+        &self,
+        descriptor: RawDescriptor,
+        lookup: &mut Lookup<'_>,
+        others: &mut Others<'_>,
+    ) -> Option<Extent> {
+        let first = others.used;
+        let place = others.spans.get_mut(first)?;
+        let ending = Search::new(lookup, &self.rings.descriptors, self.size).run(descriptor);
+        others.steps = others.steps.saturating_add(ending.steps);
+        if let Some(byte) = ending.byte {
+            *place = byte;
+            others.used = first.wrapping_add(1);
+        }
+        Some(Extent { first, writable: first, end: others.used })
     }
 
     /// Gives a chain back, with `written` bytes written from the start of its writable part.

@@ -1,7 +1,7 @@
 //! From a chain's first descriptor to its spans, whatever the chain is like.
 //!
 //! This is the walk of chains that are unusual or at fault: [`crate::plain`] has given up on
-//! them.
+//! them. For those at fault, [`crate::ending`] then looks for the byte that can tell the driver.
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].
@@ -12,6 +12,7 @@
 
 use crate::batch::Extent;
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
+use crate::indirect::Indirect;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
@@ -33,14 +34,6 @@ pub enum Fault {
     Length,
     /// The buffers lie across too many regions.
     Spans,
-}
-
-/// An indirect table.
-enum Indirect {
-    /// In one region and aligned: an array of words.
-    Whole(Table),
-    /// Anywhere: where it is, and its entries.
-    Anyhow(GuestAddress, u32),
 }
 
 /// Why a walk ended early.
@@ -69,12 +62,9 @@ pub(crate) struct Walk<'a, 'memory> {
     /// Index of the first writable span, from the first writable descriptor on.
     pub(crate) writable: Option<usize>,
     pub(crate) steps: u16,
-    /// Pieces left that a buffer may have beyond one for its descriptor. Those of buffers that are
-    /// lost count, too.
+    /// Pieces left that buffers may have beyond one for each descriptor.
     pub(crate) extra: usize,
     pub(crate) bytes: u32,
-    /// A buffer was not in the guest's memory; the walk went on.
-    pub(crate) fault: Option<Fault>,
 }
 
 impl Walk<'_, '_> {
@@ -92,8 +82,12 @@ impl Walk<'_, '_> {
 
     /// Walks the table that a descriptor refers to, which is the chain's last part.
     fn run_table(&mut self, reference: &RawDescriptor) -> Result<Extent, Stop> {
-        let table = self.table(reference)?;
-        let mut descriptor = self.load(&table, 0)?;
+        let cut = reference.len() == 0 || !reference.len().is_multiple_of(ENTRY_BYTES);
+        if reference.is(DescriptorFlags::NEXT) || cut {
+            return Err(Fault::Table.into());
+        }
+        let table = Indirect::find(self.lookup, reference);
+        let mut descriptor = table.load(self.lookup, 0)?;
         loop {
             if descriptor.is(DescriptorFlags::INDIRECT) {
                 return Err(Fault::Table.into());
@@ -102,54 +96,12 @@ impl Walk<'_, '_> {
             if !descriptor.is(DescriptorFlags::NEXT) {
                 return Ok(self.extent());
             }
-            descriptor = self.load(&table, descriptor.next())?;
+            descriptor = table.load(self.lookup, descriptor.next())?;
         }
     }
 
     fn extent(&self) -> Extent {
         Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end }
-    }
-
-    /// The table that a descriptor refers to. Its write flag means nothing (clause 2.7.5.3.2).
-    fn table(&mut self, reference: &RawDescriptor) -> Result<Indirect, Fault> {
-        let (at, len) = (GuestAddress(reference.address), reference.len());
-        let cut = len == 0 || !len.is_multiple_of(ENTRY_BYTES);
-        if reference.is(DescriptorFlags::NEXT) || cut {
-            return Err(Fault::Table);
-        }
-        // SAFETY: as in `piece`.
-        let whole = unsafe { self.lookup.whole(at, len) }.and_then(Table::new);
-        Ok(whole.map_or(Indirect::Anyhow(at, len / ENTRY_BYTES), Indirect::Whole))
-    }
-
-    /// An entry of an indirect table.
-    #[inline]
-    fn load(&mut self, table: &Indirect, index: u16) -> Result<RawDescriptor, Fault> {
-        match table {
-            Indirect::Whole(table) => RawDescriptor::load(table, index).ok_or(Fault::Index),
-            &Indirect::Anyhow(at, entries) if u32::from(index) < entries => {
-                let bytes = self.gather(at, index).ok_or(Fault::Table)?;
-                Ok(RawDescriptor::of(zerocopy::transmute!(bytes)))
-            }
-            Indirect::Anyhow(..) => Err(Fault::Index),
-        }
-    }
-
-    /// Copies an entry of a table that may lie across regions, at any alignment.
-    #[cold]
-    fn gather(&mut self, table: GuestAddress, index: u16) -> Option<[u8; ENTRY_BYTES as usize]> {
-        let mut at = table.checked_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into()))?;
-        let mut bytes = [0; ENTRY_BYTES as usize];
-        let mut to = bytes.as_mut_slice();
-        while !to.is_empty() {
-            let len = u32::try_from(to.len()).ok()?;
-            // SAFETY: the span is used at once.
-            let span = unsafe { self.lookup.span(at, len) }?;
-            let copied = span.read(to);
-            to = to.get_mut(copied..)?;
-            at = at.checked_add(copied as u64)?;
-        }
-        Some(bytes)
     }
 
     /// Adds a descriptor's buffer.
@@ -182,10 +134,7 @@ impl Walk<'_, '_> {
         while left > 0 {
             // SAFETY: as in `piece`.
             let span = at.and_then(|at| unsafe { self.lookup.span(at, left) });
-            let Some(span) = span else {
-                self.lose();
-                return Ok(());
-            };
+            let span = span.ok_or(Fault::Address)?;
             self.extra = self.extra.checked_sub(1).ok_or(Fault::Spans)?;
             self.push(span)?;
             left = left.saturating_sub(span.len());
@@ -202,13 +151,5 @@ impl Walk<'_, '_> {
         }
         // Alone in the batch, and still too long: it will never fit.
         Err(if self.first == 0 { Fault::Spans.into() } else { Stop::Full })
-    }
-
-    /// A buffer is not there. What came before is of no use either: the end of the chain
-    /// may still hold a status byte, and must not be confused with what was before.
-    fn lose(&mut self) {
-        self.fault = Some(Fault::Address);
-        self.end = self.first;
-        self.writable = self.writable.map(|_| self.first);
     }
 }

@@ -1,0 +1,58 @@
+//! An indirect table (virtio 1.3, clause 2.7.5.3), wherever it lies in guest memory.
+
+#![expect(unsafe_code, reason = "spans of guest memory are addresses")]
+
+use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
+use crate::walk::Fault;
+use luge_memory::{GuestAddress, Lookup};
+
+/// An indirect table.
+pub(crate) enum Indirect {
+    /// In one region and aligned: an array of words.
+    Whole(Table),
+    /// Anywhere, maybe in no memory at all: its address, and its number of entries.
+    Anyhow(GuestAddress, u32),
+}
+
+impl Indirect {
+    /// The table that a descriptor refers to. Bytes after its last whole entry do not count, and the
+    /// descriptor's write flag means nothing (clause 2.7.5.3.2).
+    pub(crate) fn find(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Self {
+        let (at, entries) = (GuestAddress(reference.address), reference.len() / ENTRY_BYTES);
+        // SAFETY: whoever made the queue keeps its memory while spans are in use.
+        let whole = unsafe { lookup.whole(at, entries.wrapping_mul(ENTRY_BYTES)) };
+        whole.and_then(Table::new).map_or(Self::Anyhow(at, entries), Self::Whole)
+    }
+
+    /// Entry `index`, of which every word is loaded once.
+    #[inline]
+    pub(crate) fn load(&self, lookup: &mut Lookup<'_>, index: u16) -> Result<RawDescriptor, Fault> {
+        match self {
+            // An empty table has no first entry.
+            Self::Anyhow(_, 0) => Err(Fault::Table),
+            Self::Whole(table) => RawDescriptor::load(table, index).ok_or(Fault::Index),
+            &Self::Anyhow(at, entries) if u32::from(index) < entries => {
+                let bytes = gather(lookup, at, index).ok_or(Fault::Table)?;
+                Ok(RawDescriptor::of(zerocopy::transmute!(bytes)))
+            }
+            Self::Anyhow(..) => Err(Fault::Index),
+        }
+    }
+}
+
+/// Copies an entry of a table that may lie across regions, at any alignment.
+#[cold]
+fn gather(lookup: &mut Lookup<'_>, table: GuestAddress, index: u16) -> Option<[u8; ENTRY_BYTES as usize]> {
+    let mut at = table.checked_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into()))?;
+    let mut bytes = [0; ENTRY_BYTES as usize];
+    let mut to = bytes.as_mut_slice();
+    while !to.is_empty() {
+        let len = u32::try_from(to.len()).ok()?;
+        // SAFETY: the span is used at once.
+        let span = unsafe { lookup.span(at, len) }?;
+        let copied = span.read(to);
+        to = to.get_mut(copied..)?;
+        at = at.checked_add(copied as u64)?;
+    }
+    Some(bytes)
+}
