@@ -15,6 +15,7 @@
 use io_uring::{IoUring, opcode};
 use rustix::event::epoll;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, readlink};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
 
@@ -36,6 +37,8 @@ pub struct Kick(OwnedFd);
 /// Core to guest: something was used.
 pub struct Call {
     way: Way,
+    /// A signal has not reached the eventfd, for the kernel did not take it.
+    owed: bool,
 }
 
 /// How the counter is raised.
@@ -83,28 +86,54 @@ impl Call {
             ring.submitter().register_eventfd(file.as_raw_fd())?;
             Ok(ring)
         });
-        Ok(Self { way: ring.map_or(Way::Write(file), |ring| Way::Completion(Box::new(ring))) })
+        let way = ring.map_or(Way::Write(file), |ring| Way::Completion(Box::new(ring)));
+        Ok(Self { way, owed: false })
     }
 
     /// Interrupts the guest. One system call.
     #[inline]
     pub fn signal(&mut self) {
-        match &mut self.way {
-            Way::Completion(ring) => complete(ring),
-            // A counter that is full is an interrupt that is pending: nothing is lost.
-            Way::Write(file) => drop(rustix::io::write(file, &1u64.to_ne_bytes())),
+        self.owed = true;
+        self.retry();
+    }
+
+    /// Repeats a signal that the kernel did not take: there may be no next one. Called every turn.
+    #[inline]
+    pub fn retry(&mut self) {
+        if self.owed {
+            self.owed = !self.way.raise();
+        }
+    }
+
+    /// Whether a signal has not reached the eventfd.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.owed
+    }
+}
+
+impl Way {
+    /// Raises the counter. Whether it is raised, or as high as it can be: it is not where the kernel has
+    /// no memory at the moment, or was interrupted.
+    fn raise(&mut self) -> bool {
+        match self {
+            Self::Completion(ring) => complete(ring),
+            Self::Write(file) => rustix::io::write(file, &1u64.to_ne_bytes()) != Err(Errno::INTR),
         }
     }
 }
 
-/// One no-op through the ring, which raises its eventfd.
-fn complete(ring: &mut IoUring) {
-    let nothing = opcode::Nop::new().build();
-    // SAFETY: a no-op refers to no memory.
-    let _ = unsafe { ring.submission().push(&nothing) };
-    // Either fails only if the kernel has no memory; what was pushed goes with the next signal.
-    let _ = ring.submit();
+/// One no-op through the ring, which raises its eventfd. Whether the kernel has taken it.
+fn complete(ring: &mut IoUring) -> bool {
+    // One that was not taken the last time serves for both.
+    if ring.submission().is_empty() {
+        let nothing = opcode::Nop::new().build();
+        // SAFETY: a no-op refers to no memory. The submission queue is empty, so there is room.
+        let _ = unsafe { ring.submission().push(&nothing) };
+    }
+    let taken = ring.submit().is_ok_and(|count| count > 0);
     ring.completion().for_each(drop);
+    taken
 }
 
 fn checked(file: OwnedFd) -> Result<OwnedFd, NotifyError> {
@@ -138,6 +167,31 @@ mod tests {
         let mut count = [0; 8];
         rustix::io::read(&file, &mut count).unwrap();
         assert_eq!(u64::from_ne_bytes(count), 5);
+    }
+
+    fn count(file: &OwnedFd) -> u64 {
+        let mut count = [0; 8];
+        let read = rustix::io::read(file, &mut count);
+        if read == Err(Errno::AGAIN) { 0 } else { u64::from_ne_bytes(count) }
+    }
+
+    #[test]
+    fn a_signal_that_the_kernel_did_not_take_is_repeated() {
+        let file = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        // A ring that is disabled takes nothing.
+        let ring = IoUring::builder().setup_r_disabled().build(2).unwrap();
+        ring.submitter().register_eventfd(file.as_raw_fd()).unwrap();
+        let mut call = Call { way: Way::Completion(Box::new(ring)), owed: false };
+        (0..5).for_each(|_| call.signal());
+        assert!(call.is_owed());
+        assert_eq!(count(&file), 0);
+        let Way::Completion(ring) = &call.way else { panic!("it is a completion") };
+        ring.submitter().register_enable_rings().unwrap();
+        call.retry();
+        assert!(!call.is_owed());
+        assert_eq!(count(&file), 1);
+        call.retry();
+        assert_eq!(count(&file), 0, "once");
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub struct Wires {
     pub error: Option<Call>,
 }
 
+impl Wires {
+    /// Whether a signal has not reached its eventfd.
+    fn owe(&self) -> bool {
+        [&self.call, &self.error].into_iter().flatten().any(Call::is_owed)
+    }
+}
+
 /// Where a queue's ring is, and how it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
@@ -130,13 +137,16 @@ impl BlkSession {
         })
     }
 
-    /// Lends it the wires. Returns those it had.
-    pub fn connect(&mut self, wires: Wires) -> Wires {
+    /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
+    /// there was no call may still be unseen.
+    pub fn connect(&mut self, mut wires: Wires) -> Wires {
+        wires.call.iter_mut().for_each(Call::signal);
         std::mem::replace(&mut self.wires, wires)
     }
 
-    /// Uses another call from now on; returns the one before.
-    pub fn replace_call(&mut self, call: Option<Call>) -> Option<Call> {
+    /// Installs another call; returns the previous one. Interrupts the guest once, as [`Self::connect`].
+    pub fn replace_call(&mut self, mut call: Option<Call>) -> Option<Call> {
+        call.iter_mut().for_each(Call::signal);
         std::mem::replace(&mut self.wires.call, call)
     }
 
@@ -372,16 +382,16 @@ impl Session for BlkSession {
 
     #[inline]
     fn publish(&mut self) {
-        if self.queue.publish()
-            && let Some(call) = &mut self.wires.call
-        {
-            call.signal();
+        let interrupt = self.queue.publish();
+        if let Some(call) = &mut self.wires.call {
+            if interrupt { call.signal() } else { call.retry() }
         }
+        self.wires.error.iter_mut().for_each(Call::retry);
         self.counters.set_in_flight(self.in_flight());
     }
 
     fn arm(&mut self) -> Armed {
-        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some();
+        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some() || self.wires.owe();
         if waiting || (self.taking && self.queue.arm()) { Armed::Waiting } else { Armed::Quiet }
     }
 

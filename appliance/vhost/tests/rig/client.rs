@@ -270,21 +270,26 @@ const AREA_BYTES: u64 = 0x4_0000;
 impl Guest {
     /// A guest with rings that an endpoint has not seen yet.
     pub fn new(rings: u64) -> Self {
+        Self::notified_by(Notifications::EventIndex, rings)
+    }
+
+    /// The same, of a driver that uses or does not use event indices.
+    pub fn notified_by(notifications: Notifications, rings: u64) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let files = memory.files.iter();
         let files = files.map(|(layout, file)| (*layout, Arc::new(file.try_clone().unwrap()))).collect();
-        let rings = (0..rings).map(|index| Self::ring(&memory, index)).collect();
+        let rings = (0..rings).map(|index| Self::ring(&memory, notifications, index)).collect();
         let features = Features::VERSION_1
-            | Features::RING_EVENT_IDX
+            .with_if(notifications == Notifications::EventIndex, Features::RING_EVENT_IDX)
             | Features::RING_INDIRECT
             | Features::BLK_FLUSH
             | Features::VHOST_PROTOCOL_FEATURES;
         Self { memory, files, rings, features }
     }
 
-    fn ring(memory: &Arc<RigMemory>, index: u64) -> GuestRing {
+    fn ring(memory: &Arc<RigMemory>, notifications: Notifications, index: u64) -> GuestRing {
         let layout = RigMemory::ring(RigMemory::RINGS.0 + index * RING_BYTES, RING_SIZE);
-        let driver = Driver::new(layout, Notifications::EventIndex, 0, &memory.table);
+        let driver = Driver::new(layout, notifications, 0, &memory.table);
         let start = RigMemory::DATA.0 + index * AREA_BYTES;
         let queue = Queue::new(memory.clone(), driver, start..start + AREA_BYTES);
         let [kick, call, error] = std::array::from_fn(|_| new_eventfd());
