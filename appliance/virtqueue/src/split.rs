@@ -304,6 +304,7 @@ impl SplitQueue {
     /// The extent of a chain at fault: the byte that can tell the driver, or nothing. None where there is
     /// no room for it in this batch.
     #[cold]
+    #[inline(never)]
     fn end_at_fault(
         &self,
         descriptor: RawDescriptor,

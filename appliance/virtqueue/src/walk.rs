@@ -64,7 +64,8 @@ pub(crate) struct Walk<'a, 'memory> {
     pub(crate) steps: u16,
     /// Pieces left that buffers may have beyond one for each descriptor.
     pub(crate) extra: usize,
-    pub(crate) bytes: u32,
+    /// Bytes of all buffers so far.
+    pub(crate) bytes: u64,
 }
 
 impl Walk<'_, '_> {
@@ -73,7 +74,7 @@ impl Walk<'_, '_> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return Ok(self.extent());
+                return self.extent();
             }
             descriptor = RawDescriptor::load(ring, descriptor.next()).ok_or(Fault::Index)?;
         }
@@ -94,14 +95,18 @@ impl Walk<'_, '_> {
             }
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return Ok(self.extent());
+                return self.extent();
             }
             descriptor = table.load(self.lookup, descriptor.next())?;
         }
     }
 
-    fn extent(&self) -> Extent {
-        Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end }
+    /// The chain's spans, if it is not too long.
+    fn extent(&self) -> Result<Extent, Stop> {
+        if self.bytes > u32::MAX.into() {
+            return Err(Fault::Length.into());
+        }
+        Ok(Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end })
     }
 
     /// Adds a descriptor's buffer.
@@ -113,7 +118,8 @@ impl Walk<'_, '_> {
         } else if self.writable.is_some() {
             return Err(Fault::Order.into());
         }
-        self.bytes = self.bytes.checked_add(descriptor.len()).ok_or(Fault::Length)?;
+        // So many pieces of less than 4 GiB: it cannot wrap.
+        self.bytes = self.bytes.wrapping_add(descriptor.len().into());
         // In one region, as nearly all are.
         let at = GuestAddress(descriptor.address);
         if let Some(place) = self.spans.get_mut(self.end)

@@ -252,7 +252,7 @@ fn a_chain_at_fault_still_has_the_last_byte_that_the_device_may_write() {
         (Fault::Address, chain_of(&[header, (HOLE, 8, 0), status], 0)),
         (Fault::Order, chain_of(&[(DATA, 8, WRITE), header, status], 0)),
         (Fault::Order, chain_of(&[header, status, (DATA, 8, 0)], 0)),
-        (Fault::Length, chain_of(&[header, (DATA, u32::MAX, WRITE), status], 0)),
+        (Fault::Address, chain_of(&[header, (DATA, u32::MAX, WRITE), status], 0)),
         (Fault::Index, vec![raw(DATA, 16, NEXT, 1), raw(DATA + 64, 1, NEXT | WRITE, 99)]),
         (Fault::Steps, vec![raw(DATA, 16, NEXT, 1), raw(DATA + 64, 1, NEXT | WRITE, 1)]),
     ];
