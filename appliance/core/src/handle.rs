@@ -97,8 +97,13 @@ impl CoreHandle {
     /// closure owns is to come back in the result: a core drops nothing.
     pub fn call<R: Send + 'static>(&self, errand: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
         let (question, answer) = question();
-        self.0.mailbox.send(Box::new(move |core| answer.give(errand(core))));
+        self.send(move |core| answer.give(errand(core)));
         question.wait()
+    }
+
+    /// Does something on the core, between two turns, and does not wait for it.
+    pub(crate) fn send(&self, errand: impl FnOnce(&mut Core) + Send + 'static) {
+        self.0.mailbox.send(Box::new(errand));
     }
 
     /// Lets the core serve a session.
@@ -123,7 +128,7 @@ impl CoreHandle {
     /// the slowest SSD takes.
     pub fn remove_session(&self, id: SessionId) -> Box<dyn Session> {
         let (question, answer) = question();
-        self.0.mailbox.send(Box::new(move |core| core.remove(id, answer)));
+        self.send(move |core| core.remove(id, answer));
         let session = question.wait();
         session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
         session

@@ -5,6 +5,7 @@
 //!
 //! - [`Core`] is what the thread owns: the graph of channels, the sessions, the turn.
 //! - [`CoreHandle`] is what everybody else holds: it sends errands and waits for answers.
+//! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
 //!
 //! Invariants
@@ -17,6 +18,7 @@
 
 mod answer;
 mod attachment;
+mod fence;
 mod handle;
 mod mailbox;
 mod notify;
@@ -26,6 +28,7 @@ mod sleep;
 mod stats;
 
 pub use attachment::{AttachError, Attachment};
+pub use fence::Fence;
 pub use handle::{CoreHandle, SpawnError};
 pub use luge_volume::ticks;
 pub use notify::{Call, Kick, NotifyError};

@@ -6,7 +6,7 @@ use crate::session::{Armed, Session, SessionId};
 use crate::sleep::{Bed, Idleness};
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
-use luge_volume::Graph;
+use luge_volume::{Graph, VolumeId};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +20,8 @@ pub struct Core {
     graph: Graph,
     sessions: Vec<Option<Box<dyn Session>>>,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
+    /// Volumes with fences that wait for what is in flight.
+    draining: Vec<(VolumeId, Answer<()>)>,
     /// The session that takes first in the next turn: each has its turn at scarce room.
     first: usize,
     stopping: bool,
@@ -32,6 +34,7 @@ impl Core {
             graph: Graph::default(),
             sessions: Vec::new(),
             leaving: Vec::new(),
+            draining: Vec::new(),
             first: 0,
             stopping: false,
         }
@@ -77,6 +80,11 @@ impl Core {
         self.leaving.push((id, answer));
     }
 
+    /// Answers as soon as nothing is in flight that a volume's fences wait for.
+    pub(crate) fn answer_when_drained(&mut self, volume: VolumeId, answer: Answer<()>) {
+        self.draining.push((volume, answer));
+    }
+
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
     }
@@ -112,6 +120,14 @@ impl Core {
         }
     }
 
+    /// Answers for one volume that has drained.
+    fn answer_drained(&mut self) {
+        let Self { graph, draining, .. } = self;
+        if let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) {
+            draining.swap_remove(at).1.give(());
+        }
+    }
+
     /// Whether nothing can happen without a kick or an errand.
     fn arm(&mut self) -> bool {
         let mut sessions = self.sessions.iter_mut().flatten();
@@ -133,6 +149,10 @@ impl Core {
             }
             if !self.leaving.is_empty() {
                 self.let_go();
+            }
+            if !self.draining.is_empty() {
+                self.answer_drained();
+                busy = true;
             }
             meter.turn(busy, stats);
             if busy {

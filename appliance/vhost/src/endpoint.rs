@@ -175,6 +175,12 @@ impl BlkEndpoint {
         &self.served.name
     }
 
+    /// Its volume on each of its cores.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.served.places
+    }
+
     /// How it is now. Does not wait for cores or front ends.
     #[must_use]
     pub fn status(&self) -> EndpointStatus {

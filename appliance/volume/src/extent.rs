@@ -1,7 +1,8 @@
 //! A volume on one core: an extent of a channel or of a node, and what it has in flight there.
 
+use crate::hold::Hold;
 use crate::{Base, NodeId, Stats};
-use luge_block::{Blocks, Completion, Kind, Lba, Request, Status, Tag};
+use luge_block::{Blocks, Completion, Kind, Lba, Refusal, Request, Status, Tag};
 use std::sync::Arc;
 
 /// The blocks of a volume on its base, and its part in tags.
@@ -45,10 +46,28 @@ pub(crate) struct Mounted {
     pub(crate) parent: Option<NodeId>,
     /// Requests that its base has.
     pub(crate) in_flight: usize,
+    pub(crate) hold: Hold,
     pub(crate) stats: Arc<Stats>,
 }
 
 impl Mounted {
+    /// The extent as requests see it that are not looked at one by one: empty while blocks are held.
+    #[inline]
+    pub(crate) fn open_extent(&self) -> Extent {
+        let blocks = if self.hold.is_open() { self.extent.blocks } else { Blocks(0) };
+        Extent { blocks, ..self.extent }
+    }
+
+    /// The request as the base is to get it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it is outside of the volume, or held.
+    #[inline]
+    pub(crate) fn admit<'a>(&self, request: &Request<'a>) -> Result<Request<'a>, Refusal> {
+        let translated = self.extent.translate(request).map_err(Refusal::Failed)?;
+        if self.hold.is_open() || self.hold.takes(request) { Ok(translated) } else { Err(Refusal::Full) }
+    }
+
     /// Counts requests that the base has taken.
     #[inline]
     pub(crate) fn begin(&mut self, requests: &[Request<'_>], now: u64) {

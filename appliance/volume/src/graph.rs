@@ -3,8 +3,9 @@
 use crate::extent::EndedRun;
 use crate::lane::Lane;
 use crate::layers::{Base, ChannelId, Layers, NodeId, VolumeId};
-use crate::{Node, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId};
+use crate::{FenceId, Node, TooManyFences, Volume};
+use luge_block::{Channel, Completion, Completions, CoreId, Lba};
+use std::ops::Range;
 
 /// The channels, nodes and volumes of one core, and its turn.
 #[derive(Default)]
@@ -65,6 +66,26 @@ impl Graph {
     /// that are not its own.
     pub fn remove_volume(&mut self, id: VolumeId) {
         self.layers.remove_volume(id);
+    }
+
+    /// Fences blocks of a volume: it takes no request until nothing of it is in flight, and then none that
+    /// touches the blocks, until the fence is lifted.
+    ///
+    /// # Errors
+    /// [`TooManyFences`].
+    pub fn raise_fence(&mut self, id: VolumeId, blocks: Range<Lba>) -> Result<FenceId, TooManyFences> {
+        self.layers.raise_fence(id, blocks.start.0..blocks.end.0)
+    }
+
+    /// Whether nothing is in flight that began before a volume's fences were raised. To be asked every
+    /// turn until it is so.
+    pub fn drain(&mut self, id: VolumeId) -> bool {
+        self.layers.drain(id)
+    }
+
+    /// Lifts a fence.
+    pub fn lift_fence(&mut self, id: VolumeId, fence: FenceId) {
+        self.layers.lift_fence(id, fence);
     }
 
     /// The way to a volume, looked up once for a batch of requests; none to one that is gone.

@@ -9,10 +9,7 @@ use luge_block::{Refusal, Request, Tag};
 const RUN: usize = 64;
 
 /// The way to a volume.
-pub struct Lane<'a> {
-    extent: Extent,
-    end: End<'a>,
-}
+pub struct Lane<'a>(End<'a>);
 
 /// What a lane leads to.
 enum End<'a> {
@@ -25,19 +22,21 @@ enum End<'a> {
 impl<'a> Lane<'a> {
     #[inline]
     pub(crate) fn to_channel(volume: &'a mut Mounted, opened: &'a mut Opened, clock: &'a Clock) -> Self {
-        Self { extent: volume.extent, end: End::Channel { volume, opened, clock } }
+        Self(End::Channel { volume, opened, clock })
     }
 
-    pub(crate) fn to_node(layers: &'a mut Layers, volume: VolumeId, node: NodeId) -> Option<Self> {
-        let extent = layers.volume(volume)?.extent;
-        Some(Self { extent, end: End::Node { layers, volume, node } })
+    pub(crate) fn to_node(layers: &'a mut Layers, volume: VolumeId, node: NodeId) -> Self {
+        Self(End::Node { layers, volume, node })
     }
 
     /// How many requests the volume would take now.
     #[inline]
     #[must_use]
     pub fn room(&mut self) -> usize {
-        match &mut self.end {
+        if self.volume().hold.is_draining() {
+            return 0;
+        }
+        match &mut self.0 {
             End::Channel { opened, .. } => opened.channel.room(),
             End::Node { layers, node, .. } => layers.with_node(*node, |node, layers| node.room(layers)),
         }
@@ -47,30 +46,70 @@ impl<'a> Lane<'a> {
     #[inline]
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'a, 'data> {
-        Run { extent: self.extent, end: &mut self.end, requests: heapless::Vec::new() }
+        let extent = self.volume().open_extent();
+        Run { extent, lane: self, requests: heapless::Vec::new() }
     }
 
     /// Submits a request whose blocks count from the start of the volume.
     ///
     /// # Errors
-    /// [`Refusal`], also where the request is outside of the volume.
+    /// [`Refusal`], also where the request is outside of the volume, or its blocks are fenced.
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        let request = self.extent.translate(request).map_err(Refusal::Failed)?;
-        self.end.submit(&request)
+        let request = self.volume().admit(request)?;
+        // Some devices do it at once: it begins before.
+        let now = self.now();
+        match &mut self.0 {
+            End::Channel { opened, .. } => opened.submit(&request)?,
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit(&request, layers))?;
+            }
+        }
+        self.volume().begin_one(&request, now);
+        Ok(())
+    }
+
+    /// Submits translated reads and writes in order, until one is refused.
+    #[inline]
+    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+        let now = self.now();
+        let (taken, refusal) = match &mut self.0 {
+            End::Channel { opened, .. } => opened.submit_all(requests),
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit_all(requests, layers))
+            }
+        };
+        self.volume().begin(requests.get(..taken).unwrap_or(requests), now);
+        (taken, refusal)
+    }
+
+    #[inline]
+    fn volume(&mut self) -> &mut Mounted {
+        match &mut self.0 {
+            End::Channel { volume, .. } => volume,
+            End::Node { layers, volume, .. } => layers.mounted(*volume),
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        match &self.0 {
+            End::Channel { clock, .. } => clock.now(),
+            End::Node { layers, .. } => layers.clock.now(),
+        }
     }
 }
 
 /// Requests of one volume that what is beneath gets all at once.
 pub struct Run<'a, 'lane, 'data> {
     extent: Extent,
-    end: &'a mut End<'lane>,
+    lane: &'a mut Lane<'lane>,
     requests: heapless::Vec<Request<'data>, RUN>,
 }
 
 impl<'data> Run<'_, '_, 'data> {
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
-    /// neither, or outside of the volume, or one too many: [`Lane::submit`] tells which.
+    /// neither, or outside of the volume, or may be fenced, or one too many: [`Lane::submit`] tells which.
     #[inline]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         if !request.operation.moves_data() {
@@ -84,7 +123,7 @@ impl<'data> Run<'_, '_, 'data> {
     pub fn submit(&mut self, mut refused: impl FnMut(Tag, Refusal)) {
         let mut left = self.requests.as_slice();
         while !left.is_empty() {
-            let (taken, refusal) = self.end.submit_all(left);
+            let (taken, refusal) = self.lane.submit_all(left);
             let rest = left.get(taken..).unwrap_or_default();
             let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
             else {
@@ -95,49 +134,5 @@ impl<'data> Run<'_, '_, 'data> {
             left = rest;
         }
         self.requests.clear();
-    }
-}
-
-impl End<'_> {
-    /// Submits a translated request.
-    #[inline]
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        match self {
-            Self::Channel { volume, opened, clock } => {
-                // Some devices do it at once: it begins before.
-                let now = clock.now();
-                opened.channel.submit(request)?;
-                opened.pending = true;
-                volume.begin_one(request, now);
-                Ok(())
-            }
-            Self::Node { layers, volume, node } => {
-                let now = layers.clock.now();
-                layers.with_node(*node, |node, layers| node.submit(request, layers))?;
-                layers.volume(*volume).into_iter().for_each(|volume| volume.begin_one(request, now));
-                Ok(())
-            }
-        }
-    }
-
-    /// Submits translated reads and writes in order, until one is refused.
-    #[inline]
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        match self {
-            Self::Channel { volume, opened, clock } => {
-                let now = clock.now();
-                let (taken, refusal) = opened.channel.submit_all(requests);
-                opened.pending |= taken > 0;
-                volume.begin(requests.get(..taken).unwrap_or(requests), now);
-                (taken, refusal)
-            }
-            Self::Node { layers, volume, node } => {
-                let now = layers.clock.now();
-                let (taken, refusal) = layers.submit_to(*node, requests);
-                let begun = requests.get(..taken).unwrap_or(requests);
-                layers.volume(*volume).into_iter().for_each(|volume| volume.begin(begun, now));
-                (taken, refusal)
-            }
-        }
     }
 }

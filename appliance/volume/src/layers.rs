@@ -14,9 +14,11 @@
 
 use crate::clock::Clock;
 use crate::extent::{Extent, Mounted};
+use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::lane::Lane;
 use crate::{Node, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
+use std::ops::Range;
 
 /// A channel of a core's graph.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +48,22 @@ pub(crate) struct Opened {
     pub(crate) channel: Box<dyn Channel>,
     /// Something was submitted since the last commit.
     pub(crate) pending: bool,
+}
+
+impl Opened {
+    #[inline]
+    pub(crate) fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.channel.submit(request)?;
+        self.pending = true;
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+        let (taken, refusal) = self.channel.submit_all(requests);
+        self.pending |= taken > 0;
+        (taken, refusal)
+    }
 }
 
 /// A node, and what the graph keeps for it.
@@ -91,6 +109,8 @@ pub struct Layers {
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
+    /// The number of the fence that was raised last.
+    last_fence: u32,
 }
 
 impl Layers {
@@ -149,7 +169,8 @@ impl Layers {
             blocks: geometry.blocks,
             read_only: geometry.read_only,
         };
-        *room = Some(Mounted { extent, base, parent: None, in_flight: 0, stats: volume.stats(core) });
+        let stats = volume.stats(core);
+        *room = Some(Mounted { extent, base, parent: None, in_flight: 0, hold: Hold::default(), stats });
         Some(VolumeId(id))
     }
 
@@ -158,6 +179,26 @@ impl Layers {
         let (in_flight, parent) = volume.map_or((0, None), |volume| (volume.in_flight, volume.parent));
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         assert!(parent.is_none(), "{id:?} goes, which is a part of {parent:?}");
+    }
+
+    pub(crate) fn raise_fence(&mut self, id: VolumeId, blocks: Range<u64>) -> Result<FenceId, TooManyFences> {
+        self.last_fence = self.last_fence.wrapping_add(1);
+        let fence = FenceId(self.last_fence);
+        let volume = self.volume(id);
+        volume.map_or(Ok(()), |volume| volume.hold.raise(fence, blocks))?;
+        Ok(fence)
+    }
+
+    pub(crate) fn drain(&mut self, id: VolumeId) -> bool {
+        let Some(volume) = self.volume(id) else { return true };
+        if volume.in_flight == 0 {
+            volume.hold.drained();
+        }
+        !volume.hold.is_draining()
+    }
+
+    pub(crate) fn lift_fence(&mut self, id: VolumeId, fence: FenceId) {
+        self.volume(id).into_iter().for_each(|volume| volume.hold.lift(fence));
     }
 
     /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
@@ -169,8 +210,16 @@ impl Layers {
                 let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
                 Some(Lane::to_channel(volume, opened, &self.clock))
             }
-            Base::Node(node) => Lane::to_node(self, id, node),
+            Base::Node(node) => Some(Lane::to_node(self, id, node)),
         }
+    }
+
+    /// A volume that a lane leads to.
+    ///
+    /// # Panics
+    /// If it is not there: a lane keeps it from going.
+    pub(crate) fn mounted(&mut self, id: VolumeId) -> &mut Mounted {
+        self.volume(id).expect("the volume of a lane is there")
     }
 
     pub(crate) fn volume(&mut self, id: VolumeId) -> Option<&mut Mounted> {
@@ -189,11 +238,6 @@ impl Layers {
             joint.node = Some(node);
         }
         result
-    }
-
-    /// Submits translated requests to a node; returns how many it took, and why not the next.
-    pub(crate) fn submit_to(&mut self, id: NodeId, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        self.with_node(id, |node, layers| node.submit_all(requests, layers))
     }
 
     /// Gives a node its turn, with the completions of its parts; its own are added to `done`.

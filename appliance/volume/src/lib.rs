@@ -21,6 +21,7 @@ pub mod doubles;
 
 mod extent;
 mod graph;
+mod hold;
 mod lane;
 mod layers;
 mod node;
@@ -29,6 +30,7 @@ mod volume;
 
 pub use clock::ticks;
 pub use graph::Graph;
+pub use hold::{FenceId, TooManyFences};
 pub use lane::{Lane, Run};
 pub use layers::{Base, ChannelId, Layers, NodeId, VolumeId};
 pub use node::{Composite, Node};

@@ -1,0 +1,75 @@
+//! Blocks of a volume that one core does not work on, because somebody has fenced them.
+//!
+//! ```text
+//!  (1) none     --raise-->                 (2) draining: the volume takes no request
+//!  (2) draining --nothing in flight-->     (3) holding: it takes those outside of the fenced blocks
+//!  (2) (3)      --lift-->                  (1), or what other fences leave
+//! ```
+//!
+//! A request that is not taken is refused as where there is no room: whoever made it keeps it, and
+//! submits it again. Flushes have no blocks; they are held in (2) only.
+
+use heapless::Vec;
+use luge_block::Request;
+use std::ops::Range;
+use thiserror::Error;
+
+/// The most fences of one volume at once.
+const FENCES_MAX: usize = 8;
+
+/// Why a volume cannot be fenced.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a volume has at most {FENCES_MAX} fences at once: lift another one first")]
+pub struct TooManyFences;
+
+/// A fence of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct FenceId(pub(crate) u32);
+
+struct Fence {
+    id: FenceId,
+    blocks: Range<u64>,
+    drained: bool,
+}
+
+/// The fences of one volume on one core.
+#[derive(Default)]
+pub(crate) struct Hold {
+    fences: Vec<Fence, FENCES_MAX>,
+}
+
+impl Hold {
+    /// Whether nothing is held.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.fences.is_empty()
+    }
+
+    /// Whether no request is taken at all: (2).
+    pub(crate) fn is_draining(&self) -> bool {
+        self.fences.iter().any(|fence| !fence.drained)
+    }
+
+    /// Whether a request, whose blocks count from the start of the volume, is taken.
+    pub(crate) fn takes(&self, request: &Request<'_>) -> bool {
+        let end = request.lba.0.saturating_add(request.blocks.into());
+        let touches = |fence: &Fence| request.lba.0 < fence.blocks.end && fence.blocks.start < end;
+        !self.is_draining() && (request.operation.is_flush() || !self.fences.iter().any(touches))
+    }
+
+    /// (1) to (2).
+    pub(crate) fn raise(&mut self, id: FenceId, blocks: Range<u64>) -> Result<(), TooManyFences> {
+        self.fences.push(Fence { id, blocks, drained: false }).map_err(|_| TooManyFences)
+    }
+
+    /// (2) to (3): nothing is in flight.
+    pub(crate) fn drained(&mut self) {
+        self.fences.iter_mut().for_each(|fence| fence.drained = true);
+    }
+
+    /// To (1).
+    pub(crate) fn lift(&mut self, id: FenceId) {
+        self.fences.retain(|fence| fence.id != id);
+    }
+}
