@@ -12,6 +12,9 @@ pub trait PciFunction: Send + Sync {
     /// Its address, as in `0000:01:00.0`, for messages.
     fn name(&self) -> &str;
 
+    /// Its vendor and device, by which a driver knows what the model needs.
+    fn id(&self) -> PciId;
+
     /// Loads the 32-bit register at `offset` bytes in BAR 0; all ones past its end and
     /// where the function no longer answers.
     fn read32(&self, offset: u32) -> u32;
@@ -59,6 +62,21 @@ pub trait PciFunction: Send + Sync {
 
     /// The memory node it is near, where known.
     fn numa_node(&self) -> Option<NumaNode>;
+}
+
+/// PCI vendor and device of a function, as its configuration space says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PciId {
+    /// Vendor ID.
+    pub vendor: u16,
+    /// Device ID.
+    pub device: u16,
+}
+
+impl std::fmt::Display for PciId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vendor, self.device)
+    }
 }
 
 /// Whether a function may access memory.

@@ -34,7 +34,7 @@ mod span;
 pub use address::{DriverAddress, GuestAddress, Iova};
 pub use dma_memory::{DmaMemory, MemoryError, NumaNode, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
-pub use function::{MemoryAccess, PciFunction};
+pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{GuestMemory, GuestRegion, RegionError, RegionLayout};
 pub use iova::{IovaAllocator, IovaRange};
 pub use lookup::Lookup;

@@ -12,6 +12,8 @@ impl FeatureId {
     pub const NUMBER_OF_QUEUES: Self = Self(0x07);
     /// Which asynchronous events are sent: CDW11 is bits of [`event_config`].
     pub const ASYNC_EVENT_CONFIGURATION: Self = Self(0x0b);
+    /// Which combination of I/O command sets is used: CDW11 is its index in Identify CNS 1Ch.
+    pub const COMMAND_SET_PROFILE: Self = Self(0x19);
 }
 
 /// Bits of the Asynchronous Event Configuration, clause 5.27.1.8.

@@ -16,8 +16,12 @@ impl Cns {
     pub const CONTROLLER: Self = Self(0x01);
     /// Active namespaces above a given one: [`NamespaceList`].
     pub const ACTIVE_NAMESPACES: Self = Self(0x02);
+    /// What a namespace is called and which command set it has: [`NamespaceDescriptors`].
+    pub const NAMESPACE_DESCRIPTORS: Self = Self(0x03);
     /// The controller, for one command set: [`IdentifyNvmController`] for the NVM command set.
     pub const COMMAND_SET_CONTROLLER: Self = Self(0x06);
+    /// Combinations of I/O command sets: [`CommandSetCombinations`].
+    pub const COMMAND_SET_COMBINATIONS: Self = Self(0x1c);
 }
 
 /// Namespace identifiers in ascending order; zero after the last.
@@ -26,6 +30,40 @@ impl Cns {
 pub struct NamespaceList(pub [u32; 1024]);
 
 const _: () = assert!(size_of::<NamespaceList>() == 4096);
+
+/// The combinations of I/O command sets that can be used at a time, each a bit per command set
+/// with bit 0 for the NVM command set; zero after the last. Base 2.0, figure 289.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct CommandSetCombinations(pub [u64; 512]);
+
+const _: () = assert!(size_of::<CommandSetCombinations>() == 4096);
+
+/// Namespace Identification Descriptors, one after another. Base 2.0, figure 277.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct NamespaceDescriptors(pub [u8; 4096]);
+
+impl NamespaceDescriptors {
+    /// NIDT of the descriptor that tells a namespace's command set.
+    const COMMAND_SET: u8 = 4;
+
+    /// CSI: the namespace's command set, zero for the NVM command set; none where it is not told.
+    #[must_use]
+    pub fn command_set(&self) -> Option<u8> {
+        let mut left = self.0.as_slice();
+        while let [kind, len, _, _, rest @ ..] = left {
+            if *len == 0 {
+                break;
+            }
+            if *kind == Self::COMMAND_SET {
+                return rest.first().copied();
+            }
+            left = rest.get(usize::from(*len)..)?;
+        }
+        None
+    }
+}
 
 /// Bits of [`IdentifyController::oncs`].
 pub mod oncs {
@@ -245,6 +283,20 @@ mod tests {
         assert_eq!(offset_of!(IdentifyNamespace, nguid), 104);
         assert_eq!(offset_of!(IdentifyNamespace, eui64), 120);
         assert_eq!(offset_of!(IdentifyNamespace, formats), 128);
+    }
+
+    #[test]
+    fn the_command_set_is_found_among_the_descriptors_whatever_their_lengths() {
+        let told = |bytes: &[u8]| {
+            let mut list = NamespaceDescriptors([0; 4096]);
+            list.0[..bytes.len()].copy_from_slice(bytes);
+            list.command_set()
+        };
+        let eui64 = [1, 8, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9];
+        assert_eq!(told(&[&eui64[..], &[4, 1, 0, 0, 2]].concat()), Some(2));
+        assert_eq!(told(&eui64), None);
+        assert_eq!(told(&[4, 0, 0, 0, 2]), None, "a descriptor of no length ends the list");
+        assert_eq!(told(&[1, 255].repeat(2048)), None, "a length leads past the end");
     }
 
     #[test]

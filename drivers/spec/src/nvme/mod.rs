@@ -26,12 +26,13 @@ pub use completion::{CompletionEntry, StatusField};
 pub use event::{AsyncEvent, EventType};
 pub use feature::{FeatureId, QueueCounts, event_config};
 pub use identify::{
-    Cns, IdentifyController, IdentifyNamespace, IdentifyNvmController, LbaFormat, NamespaceList, oncs,
+    Cns, CommandSetCombinations, IdentifyController, IdentifyNamespace, IdentifyNvmController, LbaFormat,
+    NamespaceDescriptors, NamespaceList, oncs,
 };
 pub use log::{LogPage, SmartLog};
 pub use opcode::{AdminOpcode, IoOpcode};
 pub use registers::{
-    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, offset,
+    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
 };
 pub use status::StatusCode;
 

@@ -44,10 +44,10 @@ impl Capabilities {
         4 << (self.0 >> 32 & 0xf)
     }
 
-    /// CSS bit 0: whether the NVM command set is there.
+    /// CSS: which I/O command sets there are, bits of [`command_sets`].
     #[must_use]
-    pub const fn has_nvm_commands(self) -> bool {
-        self.0 >> 37 & 1 == 1
+    pub const fn command_sets(self) -> u8 {
+        (self.0 >> 37 & 0xff) as u8
     }
 
     /// MPSMIN: the smallest memory page, in bytes.
@@ -61,6 +61,16 @@ impl Capabilities {
     pub const fn page_bytes_max(self) -> u64 {
         4096 << (self.0 >> 52 & 0xf)
     }
+}
+
+/// Bits of CAP.CSS.
+pub mod command_sets {
+    /// The NVM command set.
+    pub const NVM: u8 = 1 << 0;
+    /// One or more I/O command sets, told by Identify CNS 1Ch.
+    pub const SEVERAL: u8 = 1 << 6;
+    /// No I/O command set: the controller has admin commands only.
+    pub const ADMIN_ONLY: u8 = 1 << 7;
 }
 
 /// VS: the version of the specification that a controller follows. Clause 3.1.3.2.
@@ -101,6 +111,12 @@ pub enum Shutdown {
 impl Configuration {
     /// Enabled, with 4 KiB pages, the NVM command set, round robin, entries of 64 and 16 bytes.
     pub const ENABLED: Self = Self(1 | 6 << 16 | 4 << 20);
+
+    /// CSS 110b: the same, with all I/O command sets that the controller has.
+    #[must_use]
+    pub const fn with_all_command_sets(self) -> Self {
+        Self(self.0 & !(7 << 4) | 6 << 4)
+    }
 
     /// EN: whether the controller is to run.
     #[must_use]
@@ -181,8 +197,15 @@ mod tests {
         // QEMU's emulated SSD: 2048 entries, 7.5 s, stride 4, NVM commands, pages of 4 KiB to 64 KiB.
         let cap = Capabilities(0x0040_0020_0f01_07ff);
         assert_eq!((cap.queue_entries_max_z(), cap.timeout_500ms()), (2047, 15));
-        assert_eq!((cap.doorbell_stride_bytes(), cap.has_nvm_commands()), (4, true));
+        assert_eq!((cap.doorbell_stride_bytes(), cap.command_sets()), (4, command_sets::NVM));
         assert_eq!((cap.page_bytes_min(), cap.page_bytes_max()), (4096, 65536));
+    }
+
+    #[test]
+    fn the_bits_of_command_sets_are_37_43_and_44() {
+        assert_eq!(Capabilities(1 << 37 | 1 << 43).command_sets(), command_sets::NVM | command_sets::SEVERAL);
+        assert_eq!(Capabilities(1 << 44).command_sets(), command_sets::ADMIN_ONLY);
+        assert_eq!(Configuration::ENABLED.with_all_command_sets().0, 0x0046_0061);
     }
 
     #[test]

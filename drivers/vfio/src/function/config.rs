@@ -3,11 +3,12 @@
 //! Invariant: the list of capabilities is walked at most as many steps as it can have members.
 
 use crate::reply::Region;
-use luge_memory::MemoryAccess;
+use luge_memory::{MemoryAccess, PciId};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+const ID: u64 = 0x00;
 const COMMAND: u64 = 0x04;
 const COMMAND_MEMORY_SPACE: u16 = 1 << 1;
 const COMMAND_BUS_MASTER: u16 = 1 << 2;
@@ -44,6 +45,12 @@ pub struct ConfigSpace<'a> {
 }
 
 impl ConfigSpace<'_> {
+    /// Vendor and device.
+    pub fn id(&self) -> io::Result<PciId> {
+        let [v0, v1, d0, d1] = self.read(ID)?;
+        Ok(PciId { vendor: u16::from_le_bytes([v0, v1]), device: u16::from_le_bytes([d0, d1]) })
+    }
+
     /// The Command register.
     pub fn command(&self) -> io::Result<Command> {
         self.read(COMMAND).map(|bytes| Command(u16::from_le_bytes(bytes)))
@@ -130,6 +137,14 @@ mod tests {
         assert_eq!((byte(&file, 4), byte(&file, 5)), (0x07, 0x04));
         config.set_memory_access(MemoryAccess::Forbidden).unwrap();
         assert_eq!((byte(&file, 4), byte(&file, 5)), (0x03, 0x04));
+    }
+
+    #[test]
+    fn vendor_and_device_come_first() {
+        let (file, region) = space(&[(0, &[0x4d, 0x14, 0x21, 0xa8])]);
+        let id = ConfigSpace { file: &file, region: &region }.id().unwrap();
+        assert_eq!(id, PciId { vendor: 0x144d, device: 0xa821 });
+        assert_eq!(id.to_string(), "144d:a821");
     }
 
     #[test]

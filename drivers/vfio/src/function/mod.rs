@@ -20,7 +20,7 @@ use crate::vfio::Seat;
 use crate::{PciAddress, VfioError, ioctl};
 use bar::Bar;
 use config::ConfigSpace;
-use luge_memory::{MemoryAccess, NumaNode, PciFunction, Span};
+use luge_memory::{MemoryAccess, NumaNode, PciFunction, PciId, Span};
 use rustix::event::{EventfdFlags, eventfd};
 use std::fs::File;
 use std::io;
@@ -33,6 +33,7 @@ use vfio_bindings::bindings::vfio::{
 /// The function. Its parts are dropped in the order they stand in.
 pub struct VfioFunction {
     name: String,
+    id: PciId,
     node: Option<NumaNode>,
     vectors: u16,
     reset: Reset,
@@ -64,13 +65,14 @@ impl VfioFunction {
         let space = ConfigSpace { file, region: &config };
         space.power_on().map_err(failed("waking it"))?;
         space.set_memory_access(MemoryAccess::Forbidden).map_err(failed("forbidding it memory access"))?;
+        let id = space.id().map_err(failed("reading its vendor and device"))?;
         let bar = Bar::map(file, registers).map_err(failed("mapping its BAR 0"))?;
         let vectors = ioctl::msix_vectors(file).map_err(failed("counting its interrupts"))?;
         let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
         let recall = recall(file).map_err(failed("asking to be told when the host wants it back"))?;
         let reset = if flags & VFIO_DEVICE_FLAGS_RESET == 0 { Reset::Impossible } else { Reset::Possible };
         let (name, seat) = (address.to_string(), Mutex::new(seat));
-        Ok(Self { name, node, vectors, reset, recall, bar, config, seat })
+        Ok(Self { name, id, node, vectors, reset, recall, bar, config, seat })
     }
 
     fn seat(&self) -> MutexGuard<'_, Seat> {
@@ -95,6 +97,10 @@ impl VfioFunction {
 impl PciFunction for VfioFunction {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn id(&self) -> PciId {
+        self.id
     }
 
     fn read32(&self, offset: u32) -> u32 {
