@@ -22,8 +22,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries of the admin queue: a few commands, far below what every controller must have.
-pub(crate) const ADMIN_ENTRIES: u16 = 32;
+/// Entries of the admin queue: one page of submissions, since some SSDs take whole pages only
+/// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES is not about this queue.
+pub(crate) const ADMIN_ENTRIES: u16 = 64;
 
 /// The longest nap between two looks at the controller.
 const NAP_MAX: Duration = Duration::from_millis(5);

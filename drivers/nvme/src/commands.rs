@@ -6,13 +6,18 @@ use crate::Trouble;
 use crate::admin::Admin;
 use crate::link::QueueId;
 use crate::queue_memory::QueueMemory;
+use crate::quirks::Quirk;
 use luge_spec::nvme::{
-    AdminOpcode, AsyncEvent, Cns, FeatureId, LogPage, QueueCounts, SubmissionEntry, event_config,
+    AdminOpcode, AsyncEvent, Cns, CommandSetCombinations, FeatureId, LogPage, QueueCounts, SubmissionEntry,
+    event_config,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 /// A namespace identifier that means all of them.
 const ALL_NAMESPACES: u32 = u32::MAX;
+
+/// CNTID of the controller that is asked.
+const THIS_CONTROLLER: u32 = 0xffff;
 
 /// Queue memory is one piece: PC of the Create commands.
 const PHYSICALLY_CONTIGUOUS: u32 = 1;
@@ -26,6 +31,17 @@ impl Admin {
     ) -> Result<T, Trouble> {
         let entry = SubmissionEntry::admin(AdminOpcode::IDENTIFY, u32::from(cns.0), 0);
         self.read_data(SubmissionEntry { namespace, ..entry })
+    }
+
+    /// Identify: the combinations of I/O command sets of this controller.
+    pub(crate) fn command_set_combinations(&mut self) -> Result<CommandSetCombinations, Trouble> {
+        let cdw10 = THIS_CONTROLLER << 16 | u32::from(Cns::COMMAND_SET_COMBINATIONS.0);
+        self.read_data(SubmissionEntry::admin(AdminOpcode::IDENTIFY, cdw10, 0))
+    }
+
+    /// Chooses a combination of I/O command sets by its index.
+    pub(crate) fn choose_command_sets(&mut self, index: u32) -> Result<(), Trouble> {
+        self.set_feature(FeatureId::COMMAND_SET_PROFILE, index).map(drop)
     }
 
     /// Get Log Page, for the controller as a whole. Reading it allows further events about it.
@@ -76,10 +92,12 @@ impl Admin {
             ..SubmissionEntry::admin(AdminOpcode::CREATE_SUBMISSION_QUEUE, size_and_id, use_completion_queue)
         };
         self.execute(completion)?;
-        self.execute(submission).map(drop).inspect_err(|_| {
+        self.execute(submission).inspect_err(|_| {
             let delete = SubmissionEntry::admin(AdminOpcode::DELETE_COMPLETION_QUEUE, u32::from(id.0), 0);
             let _ = self.execute(delete);
-        })
+        })?;
+        self.registers().quirks().pause(Quirk::PauseAfterQueue);
+        Ok(())
     }
 
     /// Deletes an I/O queue pair: submission queue first, which ends its commands.

@@ -11,10 +11,13 @@
 //! Not here: the ladder of resets (`recovery`), requests (`channel`).
 
 use crate::admin::{ADMIN_ENTRIES, Admin};
-use crate::format::RefusedNamespace;
+use crate::bring_up::{announce, introduce, stop_whatever_runs};
+use crate::exclusion::Exclusion;
+use crate::format::{NamespaceId, RefusedNamespace};
 use crate::health::Health;
 use crate::identity::Discovery;
 use crate::link::{Link, QueueId, Stage};
+use crate::namespaces::Namespaces;
 use crate::queue_memory::{Layout, QueueMemory};
 use crate::recovery::Supervisor;
 use crate::registers::Registers;
@@ -53,6 +56,8 @@ pub(crate) struct Inner {
     pub health: Arc<Health>,
     pub options: Options,
     pub discovery: Discovery,
+    pub namespaces: Namespaces,
+    pub exclusion: Exclusion,
     space: Arc<DmaSpace>,
     events: Mutex<VecDeque<AsyncEvent>>,
     control: Mutex<Control>,
@@ -92,21 +97,22 @@ impl Controller {
         let health = Arc::new(Health::default());
         let node = registers.function().numa_node();
         // A few kilobytes: a hugepage would be waste.
-        let layout =
-            Layout { entries: registers.queue_entries(ADMIN_ENTRIES), pages: 1, kind: PageSize::Base, node };
+        let layout = Layout { entries: ADMIN_ENTRIES, pages: 1, kind: PageSize::Base, node };
         let memory = QueueMemory::allocate(&space, layout)?;
         let mut admin = Admin::new(registers.clone(), health.clone(), memory, options.command_timeout);
-        let discovery = wake(&mut admin, &options).inspect_err(|_| {
+        let (discovery, namespaces) = introduce(&mut admin, &options).inspect_err(|_| {
             let _ = registers.disable();
             let _ = registers.set_bus_master(MemoryAccess::Forbidden);
         })?;
-        announce(&registers, &discovery);
+        announce(&registers, &discovery, &namespaces);
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(admin, discovery.queue_pairs)),
             registers,
             health,
             options,
             discovery,
+            namespaces,
+            exclusion: Exclusion::default(),
             space,
             events: Mutex::default(),
         });
@@ -129,14 +135,20 @@ impl Controller {
     /// The namespaces that can be used, in ascending order.
     #[must_use]
     pub fn namespaces(self: &Arc<Self>) -> Vec<Arc<Namespace>> {
-        let known = self.inner.discovery.namespaces.iter();
+        let known = self.inner.namespaces.usable.iter();
         known.map(|info| Arc::new(Namespace::new(self.clone(), info.clone()))).collect()
     }
 
-    /// The namespaces that cannot be used, and why.
+    /// The namespaces that could not be used at bring-up, and why.
     #[must_use]
     pub fn refused(&self) -> &[RefusedNamespace] {
-        &self.inner.discovery.refused
+        &self.inner.namespaces.refused
+    }
+
+    /// The namespaces that cannot be used at present, since a reset, and why.
+    #[must_use]
+    pub fn unusable(&self) -> Vec<RefusedNamespace> {
+        self.inner.exclusion.list()
     }
 
     /// I/O queue pairs that it has: at most that many channels at a time, over all namespaces.
@@ -186,8 +198,13 @@ impl Controller {
         &self.inner
     }
 
-    /// Creates a queue pair with `pages` pages of memory besides its rings.
-    pub(crate) fn open_queue(&self, device: &str, pages: u32) -> Result<Arc<Link>, OpenError> {
+    /// Creates a queue pair of a namespace with `pages` pages of memory besides its rings.
+    pub(crate) fn open_queue(
+        &self,
+        device: &str,
+        namespace: NamespaceId,
+        pages: u32,
+    ) -> Result<Arc<Link>, OpenError> {
         let options = &self.inner.options;
         let layout = Layout {
             entries: self.inner.registers.queue_entries(options.queue_entries),
@@ -197,12 +214,12 @@ impl Controller {
         };
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
-        self.inner.lock().create_queue(Arc::new(memory), &self.inner.health).map_err(
-            |trouble| match trouble {
+        self.inner.lock().create_queue(namespace, Arc::new(memory), &self.inner.health).map_err(|trouble| {
+            match trouble {
                 None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
                 Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
-            },
-        )
+            }
+        })
     }
 
     /// Deletes a queue pair whose channel is being dropped.
@@ -271,6 +288,7 @@ impl Control {
     /// `Err(None)` where no queue is left.
     fn create_queue(
         &mut self,
+        namespace: NamespaceId,
         memory: Arc<QueueMemory>,
         health: &Health,
     ) -> Result<Arc<Link>, Option<Trouble>> {
@@ -279,10 +297,10 @@ impl Control {
         }
         let id = self.free.pop().ok_or(None)?;
         if let Err(trouble) = self.admin.create_queue_pair(id, &memory) {
-            self.condemned.push(Arc::new(Link::new(id, memory)));
+            self.condemned.push(Arc::new(Link::new(id, namespace, memory)));
             return Err(Some(trouble));
         }
-        let link = Arc::new(Link::new(id, memory));
+        let link = Arc::new(Link::new(id, namespace, memory));
         self.open.push(link.clone());
         Ok(link)
     }
@@ -291,7 +309,7 @@ impl Control {
         self.open.retain(|other| !Arc::ptr_eq(other, link));
         match link.stage() {
             // The controller does not have it.
-            Stage::Quiet | Stage::Drained | Stage::Gone => self.free.push(link.id),
+            Stage::Quiet | Stage::Drained | Stage::Excluded | Stage::Gone => self.free.push(link.id),
             Stage::Running if self.admin.delete_queue_pair(link.id).is_ok() => self.free.push(link.id),
             Stage::Running | Stage::Halted => {
                 health.raise(Fault::Queue);
@@ -324,36 +342,5 @@ impl Control {
         self.open.iter().for_each(|link| link.give_up());
         self.release_condemned();
         health.set_state(ControllerState::Gone);
-    }
-}
-
-/// Stops a controller that firmware, or somebody before us, left running.
-fn stop_whatever_runs(registers: &Registers) -> Result<(), Trouble> {
-    registers.set_bus_master(MemoryAccess::Forbidden)?;
-    registers.disable().or_else(|trouble| match registers.function().reset() {
-        Ok(()) => registers.disable(),
-        Err(_) => Err(trouble),
-    })
-}
-
-/// Enables a stopped controller and asks it who it is. Bring-up, and every reset after it.
-pub(crate) fn wake(admin: &mut Admin, options: &Options) -> Result<Discovery, Trouble> {
-    admin.start()?;
-    Discovery::run(admin, options.queue_pairs)
-}
-
-fn announce(registers: &Registers, discovery: &Discovery) {
-    let (controller, identity) = (registers.name(), &discovery.identity);
-    tracing::info!(
-        controller,
-        model = identity.model,
-        serial = identity.serial,
-        firmware = identity.firmware,
-        namespaces = discovery.namespaces.len(),
-        queue_pairs = discovery.queue_pairs,
-        "SSD is up"
-    );
-    for refused in &discovery.refused {
-        tracing::warn!(controller, %refused, "namespace refused");
     }
 }

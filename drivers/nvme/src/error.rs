@@ -22,9 +22,15 @@ pub enum Trouble {
     /// Its registers read as all ones.
     #[error("the SSD does not answer: is it still in its slot, and has it power?")]
     Silent,
-    /// CAP.CSS has no NVM command set.
+    /// Neither CAP.CSS nor Identify names the NVM command set.
     #[error("this is no SSD with the NVM command set, so Luge cannot drive it")]
     NoNvmCommands,
+    /// CAP.CSS says that there is no I/O command set.
+    #[error(
+        "this controller takes admin commands only (CAP.CSS bit 7), so there is no disk on it: \
+         attach the I/O controller of the same SSD"
+    )]
+    AdminOnly,
     /// CAP.MPSMIN is above 4 KiB.
     #[error("the SSD needs memory pages of {0} bytes at least, Luge has 4096")]
     PageSize(u64),

@@ -2,9 +2,9 @@
 //!
 //! Path: none; bring-up. Its result is the [`Geometry`] that every request is checked against.
 
-use crate::identity::Limits;
+use crate::identity::{Identifiers, Limits};
 use luge_block::{Blocks, Geometry};
-use luge_spec::nvme::{IdentifyNamespace, oncs};
+use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
 use thiserror::Error;
 
 /// A namespace's identifier.
@@ -27,7 +27,7 @@ const COUNTED_BLOCKS_MAX: u32 = 1 << 16;
 /// The most bytes that one discard gives up, so that no SSD takes longer than the timeout for it.
 const DISCARD_BYTES_MAX: u64 = 4 << 30;
 
-/// A namespace that Luge does not use.
+/// A namespace that Luge does not use, or cannot use at present.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("namespace {id} is not used: {reason}")]
 pub struct RefusedNamespace {
@@ -37,7 +37,7 @@ pub struct RefusedNamespace {
     pub reason: FormatError,
 }
 
-/// Why a namespace's format does not do.
+/// Why a namespace cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FormatError {
     /// MS is not zero.
@@ -55,6 +55,27 @@ pub enum FormatError {
     /// MDTS is below one block.
     #[error("the SSD transfers {0} bytes at most, less than one block")]
     Transfer(u32),
+    /// Identify of it failed.
+    #[error("the SSD does not identify it: {0}; attach the SSD again once it does")]
+    Identify(StatusCode),
+    /// Its command set is another than NVM, or not told.
+    #[error("its I/O command set is {}, Luge has NVM only", command_set_name(*.0))]
+    CommandSet(Option<u8>),
+    /// After a reset it is another than before.
+    #[error("it went away, shrank or was formatted; detach the SSD, and attach it again")]
+    Changed,
+    /// The SSD was too slow to identify it, after a reset.
+    #[error("the SSD is slow, and has not identified it yet")]
+    NotYetIdentified,
+}
+
+fn command_set_name(set: Option<u8>) -> String {
+    match set {
+        Some(1) => "Key Value".into(),
+        Some(2) => "Zoned Namespace".into(),
+        Some(set) => format!("number {set}"),
+        None => "not told".into(),
+    }
 }
 
 /// What is known of a namespace.
@@ -67,10 +88,17 @@ pub(crate) struct NamespaceInfo {
 }
 
 impl NamespaceInfo {
-    pub(crate) fn new(id: u32, page: &IdentifyNamespace, limits: &Limits) -> Result<Self, RefusedNamespace> {
-        let id = NamespaceId(id);
-        let geometry = geometry(page, limits).map_err(|reason| RefusedNamespace { id, reason })?;
-        Ok(Self { id, geometry, eui64: page.eui64, nguid: page.nguid })
+    pub(crate) fn new(
+        id: NamespaceId,
+        page: &IdentifyNamespace,
+        limits: &Limits,
+    ) -> Result<Self, FormatError> {
+        let geometry = geometry(page, limits)?;
+        let (eui64, nguid) = match limits.identifiers {
+            Identifiers::Unique => (told(page.eui64), told(page.nguid)),
+            Identifiers::Shared => ([0; 8], [0; 16]),
+        };
+        Ok(Self { id, geometry, eui64, nguid })
     }
 
     /// Whether this namespace, found after a reset, can go on as `known`.
@@ -81,6 +109,11 @@ impl NamespaceInfo {
             && now.block_bytes == then.block_bytes
             && now.blocks >= then.blocks
     }
+}
+
+/// An identifier; zeroes, which say that there is none, for one of all ones.
+fn told<const N: usize>(identifier: [u8; N]) -> [u8; N] {
+    if identifier == [0xff; N] { [0; N] } else { identifier }
 }
 
 fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, FormatError> {
@@ -158,6 +191,7 @@ mod tests {
         discard_blocks: None,
         volatile_cache: true,
         oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
+        identifiers: Identifiers::Unique,
     };
 
     fn page(block_shift: u8) -> IdentifyNamespace {
@@ -210,7 +244,7 @@ mod tests {
     fn a_namespace_that_shrank_or_changed_its_blocks_is_not_the_same() {
         let info = |shift, blocks| {
             let page = IdentifyNamespace { size_blocks: blocks, ..page(shift) };
-            NamespaceInfo::new(1, &page, &LIMITS).unwrap()
+            NamespaceInfo::new(NamespaceId(1), &page, &LIMITS).unwrap()
         };
         assert!(info(9, 1000).serves_as(&info(9, 1000)) && info(9, 1001).serves_as(&info(9, 1000)));
         assert!(!info(9, 999).serves_as(&info(9, 1000)) && !info(12, 1000).serves_as(&info(9, 1000)));

@@ -8,19 +8,16 @@
 
 use crate::Trouble;
 use crate::admin::Admin;
-use crate::format::{NamespaceInfo, RefusedNamespace};
 use crate::link::QueueId;
+use crate::quirks::Quirk;
 use luge_spec::nvme::{
-    Cns, IdentifyController, IdentifyNamespace, IdentifyNvmController, NamespaceList, Version,
+    Cns, CommandSetCombinations, IdentifyController, IdentifyNvmController, Version, oncs,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The largest transfer in bytes: as much as PRP1 and one page of PRP list entries describe,
 /// whatever the alignment.
 const TRANSFER_BYTES_MAX: u32 = 2 << 20;
-
-/// Namespaces of one controller that we look at.
-const NAMESPACES_MAX: usize = 1024;
 
 /// Who a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +62,31 @@ pub(crate) struct Limits {
     pub discard_blocks: Option<u32>,
     pub volatile_cache: bool,
     pub oncs: u16,
+    pub identifiers: Identifiers,
 }
 
-/// All that bring-up learns.
+/// Whether the identifiers of namespaces identify them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Identifiers {
+    Unique,
+    /// Other SSDs of the model have the same.
+    Shared,
+}
+
+/// Which I/O command sets namespaces may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CommandSets {
+    /// NVM, all of them.
+    Nvm,
+    /// Others besides: each namespace must be asked.
+    Several,
+}
+
+/// All that is learnt of a controller, besides its namespaces.
 pub(crate) struct Discovery {
     pub identity: Identity,
-    pub namespaces: Vec<NamespaceInfo>,
-    pub refused: Vec<RefusedNamespace>,
+    pub limits: Limits,
+    pub command_sets: CommandSets,
     pub queue_pairs: u16,
     pub shutdown_patience: Duration,
 }
@@ -81,8 +96,8 @@ impl Discovery {
     pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, Trouble> {
         let page: IdentifyController = admin.identify(Cns::CONTROLLER, 0)?;
         let version = admin.registers().version();
-        let limits = Limits::read(admin, &page, version);
-        let (namespaces, refused) = namespaces(admin, &page, version, &limits)?;
+        let limits = Limits::read(admin, &page, version)?;
+        let command_sets = CommandSets::choose(admin)?;
         let queue_pairs = admin.set_queue_pairs(queue_pairs)?;
         admin.events.set_limit_z(page.event_limit_z);
         if let Err(error) = admin.request_events(page.async_events) {
@@ -91,8 +106,8 @@ impl Discovery {
         admin.arm_events();
         Ok(Self {
             identity: Identity::new(&page, version, &limits),
-            namespaces,
-            refused,
+            limits,
+            command_sets,
             queue_pairs,
             shutdown_patience: shutdown_patience(&page),
         })
@@ -106,10 +121,6 @@ impl Discovery {
         }
         if now.transfer_bytes_max < then.transfer_bytes_max {
             return Some("it takes smaller transfers than before");
-        }
-        let fits = |known: &NamespaceInfo| self.namespaces.iter().any(|found| found.serves_as(known));
-        if !before.namespaces.iter().all(fits) {
-            return Some("a namespace went away, shrank or was formatted");
         }
         (self.queue_pairs < last_queue.0).then_some("it gives fewer queues than before")
     }
@@ -139,18 +150,59 @@ impl Identity {
 }
 
 impl Limits {
-    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Self {
-        // The page of the command set came with 2.0; before, there were no such limits.
+    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, Trouble> {
+        let quirks = admin.registers().quirks();
+        // The page of the command set came with 2.0; before, MDTS was the limit of all commands.
+        let told = version >= Version::V2_0 && !quirks.has(Quirk::BasicIdentify);
         let nvm: Option<IdentifyNvmController> =
-            (version >= Version::V2_0).then(|| admin.identify(Cns::COMMAND_SET_CONTROLLER, 0).ok()).flatten();
-        let transfer = power_of_two_pages(page.transfer_max).unwrap_or(u64::MAX);
-        Self {
-            transfer_bytes: u32::try_from(transfer).unwrap_or(u32::MAX).min(TRANSFER_BYTES_MAX),
-            write_zeroes_bytes: nvm.as_ref().and_then(|nvm| power_of_two_pages(nvm.write_zeroes_max)),
+            if told { refused_is_none(admin.identify(Cns::COMMAND_SET_CONTROLLER, 0))? } else { None };
+        let transfer = power_of_two_pages(page.transfer_max);
+        let unsent = if quirks.has(Quirk::NoWriteZeroes) { oncs::WRITE_ZEROES } else { 0 };
+        Ok(Self {
+            transfer_bytes: transfer
+                .and_then(|bytes| u32::try_from(bytes).ok())
+                .unwrap_or(u32::MAX)
+                .min(TRANSFER_BYTES_MAX),
+            write_zeroes_bytes: nvm.as_ref().map_or(transfer, |nvm| power_of_two_pages(nvm.write_zeroes_max)),
             discard_blocks: nvm.map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
             volatile_cache: page.volatile_write_cache & 1 == 1,
-            oncs: page.oncs,
+            oncs: page.oncs & !unsent,
+            identifiers: match quirks.has(Quirk::SharedIdentifiers) {
+                true => Identifiers::Shared,
+                false => Identifiers::Unique,
+            },
+        })
+    }
+}
+
+impl CommandSets {
+    /// Of the combinations of command sets that the controller has, chooses the first with NVM.
+    fn choose(admin: &mut Admin) -> Result<Self, Trouble> {
+        let registers = admin.registers();
+        if !registers.has_several_command_sets() || registers.quirks().has(Quirk::BasicIdentify) {
+            return Ok(Self::Nvm);
         }
+        let Some(CommandSetCombinations(list)) = refused_is_none(admin.command_set_combinations())? else {
+            let controller = admin.registers().name();
+            tracing::warn!(controller, "the SSD does not tell its I/O command sets: each namespace is asked");
+            return Ok(Self::Several);
+        };
+        let nvm = (0u32..).zip(list).find(|(_, sets)| sets & 1 == 1);
+        let (index, sets) = nvm.ok_or(Trouble::NoNvmCommands)?;
+        if let Err(error) = admin.choose_command_sets(index) {
+            tracing::warn!(controller = admin.registers().name(), %error, "command sets are as the SSD likes");
+            return Ok(Self::Several);
+        }
+        Ok(if sets == 1 { Self::Nvm } else { Self::Several })
+    }
+}
+
+/// The answer to a command; none where the controller refused it.
+pub(crate) fn refused_is_none<T>(answer: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Trouble::Command { .. }) => Ok(None),
+        Err(trouble) => Err(trouble),
     }
 }
 
@@ -163,61 +215,6 @@ fn power_of_two_pages(exponent: u8) -> Option<u64> {
 fn shutdown_patience(page: &IdentifyController) -> Duration {
     Duration::from_micros(page.shutdown_latency_us.into())
         .clamp(Duration::from_secs(10), Duration::from_secs(60))
-}
-
-/// The active namespaces that can be used, and those that cannot, with the reason.
-fn namespaces(
-    admin: &mut Admin,
-    page: &IdentifyController,
-    version: Version,
-    limits: &Limits,
-) -> Result<(Vec<NamespaceInfo>, Vec<RefusedNamespace>), Trouble> {
-    let (mut usable, mut refused) = (Vec::new(), Vec::new());
-    let (start, waited) = (Instant::now(), admin.patience());
-    for id in active_namespaces(admin, page, version)? {
-        // Each answer may take that long, but not all of them.
-        if start.elapsed() > waited {
-            return Err(Trouble::NotReady { wanted: "tell its namespaces", waited });
-        }
-        let namespace: IdentifyNamespace = admin.identify(Cns::NAMESPACE, id)?;
-        if namespace.size_blocks == 0 {
-            continue;
-        }
-        match NamespaceInfo::new(id, &namespace, limits) {
-            Ok(info) => usable.push(info),
-            Err(reason) => refused.push(reason),
-        }
-    }
-    Ok((usable, refused))
-}
-
-/// Identifiers of active namespaces, ascending. Before 1.1 there was no list: all up to NN.
-fn active_namespaces(
-    admin: &mut Admin,
-    page: &IdentifyController,
-    version: Version,
-) -> Result<Vec<u32>, Trouble> {
-    if version < Version::V1_1 {
-        return Ok((1..=page.namespaces_max).take(NAMESPACES_MAX).collect());
-    }
-    let mut found: Vec<u32> = Vec::new();
-    while found.len() < NAMESPACES_MAX {
-        let last = found.last().copied().unwrap_or(0);
-        let list: NamespaceList = admin.identify(Cns::ACTIVE_NAMESPACES, last)?;
-        let before = found.len();
-        for id in list.0 {
-            // Zero ends the list; so does anything that does not ascend, or is no namespace.
-            if id <= found.last().copied().unwrap_or(last) || id > page.namespaces_max {
-                break;
-            }
-            found.push(id);
-        }
-        if found.len().saturating_sub(before) < list.0.len() {
-            break;
-        }
-    }
-    found.truncate(NAMESPACES_MAX);
-    Ok(found)
 }
 
 /// ASCII of an identify page: without padding, and nothing in it that a terminal would obey.

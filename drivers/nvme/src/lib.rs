@@ -21,21 +21,25 @@
 
 mod admin;
 mod bounce;
+mod bring_up;
 mod command;
 mod commands;
 mod controller;
 mod doorbells;
 mod error;
 mod event_requests;
+mod exclusion;
 mod format;
 mod health;
 mod identity;
 mod link;
 mod namespace;
+mod namespaces;
 mod options;
 mod prp;
 mod queue_memory;
 mod queue_pair;
+mod quirks;
 mod recovery;
 mod registers;
 mod ring;

@@ -9,6 +9,7 @@
 //!      |              the queue pair exists again                   v all with Aborted
 //!      +------------------------------------------------------- 4 Drained
 //!
+//!   4 Drained <--------> 6 Excluded: the SSD serves, but for this namespace
 //!   5 Gone: from any of them, once the SSD accesses no memory and was given up
 //! ```
 //!
@@ -20,6 +21,7 @@
 //!
 //! Not here: what a channel does in each stage (`channel`), the ladder of resets (`recovery`).
 
+use crate::format::NamespaceId;
 use crate::queue_memory::QueueMemory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,6 +40,7 @@ pub(crate) enum Stage {
     Quiet = 3,
     Drained = 4,
     Gone = 5,
+    Excluded = 6,
 }
 
 /// One queue pair, as channel and supervisor share it.
@@ -45,13 +48,14 @@ pub(crate) enum Stage {
 pub(crate) struct Link {
     stage: AtomicU32,
     pub id: QueueId,
+    pub namespace: NamespaceId,
     pub memory: Arc<QueueMemory>,
 }
 
 impl Link {
     /// A queue pair that has just been created.
-    pub(crate) fn new(id: QueueId, memory: Arc<QueueMemory>) -> Self {
-        Self { stage: AtomicU32::new(Stage::Running as u32), id, memory }
+    pub(crate) fn new(id: QueueId, namespace: NamespaceId, memory: Arc<QueueMemory>) -> Self {
+        Self { stage: AtomicU32::new(Stage::Running as u32), id, namespace, memory }
     }
 
     /// The stage.
@@ -64,6 +68,7 @@ impl Link {
             2 => Stage::Halted,
             3 => Stage::Quiet,
             4 => Stage::Drained,
+            6 => Stage::Excluded,
             _ => Stage::Gone,
         }
     }
@@ -86,6 +91,16 @@ impl Link {
     /// 4 to 1: the queue pair exists again.
     pub(crate) fn revive(&self) {
         self.step(Stage::Drained, Stage::Running);
+    }
+
+    /// 4 to 6: the namespace cannot be used.
+    pub(crate) fn exclude(&self) {
+        self.step(Stage::Drained, Stage::Excluded);
+    }
+
+    /// 6 to 4: the namespace can be used again.
+    pub(crate) fn readmit(&self) {
+        self.step(Stage::Excluded, Stage::Drained);
     }
 
     /// To 5: the SSD accesses no memory, and never will.

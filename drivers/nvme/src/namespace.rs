@@ -2,7 +2,7 @@
 //!
 //! Path: none itself; it makes the channels.
 
-use crate::format::{NamespaceId, NamespaceInfo};
+use crate::format::{FormatError, NamespaceId, NamespaceInfo};
 use crate::queue_pair::QueuePair;
 use crate::{Controller, ControllerState};
 use luge_block::{Channel, CoreId, Device, Geometry, OpenError};
@@ -37,6 +37,12 @@ impl Namespace {
         &self.controller
     }
 
+    /// Why it cannot be used at present, since a reset; none where it can.
+    #[must_use]
+    pub fn unusable(&self) -> Option<FormatError> {
+        self.controller.inner().exclusion.reason(self.info.id)
+    }
+
     /// EUI64, most significant byte first; none where the controller tells none.
     #[must_use]
     pub fn eui64(&self) -> Option<[u8; 8]> {
@@ -59,6 +65,9 @@ impl Device for Namespace {
         if self.controller.state() != ControllerState::Live {
             let reason = "the SSD failed, or was shut down: detach it".to_owned();
             return Err(OpenError::Device { device: self.name(), reason });
+        }
+        if let Some(reason) = self.unusable() {
+            return Err(OpenError::Device { device: self.name(), reason: reason.to_string() });
         }
         tracing::debug!(namespace = self.name(), core = core.0, "opening a queue pair");
         Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info)?))

@@ -64,7 +64,7 @@ impl QueuePair {
         let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
-        let link = controller.open_queue(device, pages)?;
+        let link = controller.open_queue(device, namespace.id, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
             OpenError::Device { device: device.to_owned(), reason: format!("no doorbells: {error}") }
@@ -143,6 +143,7 @@ impl QueuePair {
         match (self.geometry.check(request), self.link.stage()) {
             (Err(status), _) => Refusal::Failed(status),
             (Ok(()), Stage::Gone) => Refusal::Failed(Status::Gone),
+            (Ok(()), Stage::Excluded) => Refusal::Failed(Status::DeviceError),
             (Ok(()), _) => Refusal::Full,
         }
     }
@@ -286,7 +287,7 @@ impl Channel for QueuePair {
     fn room(&self) -> usize {
         match self.link.stage() {
             // So that requests come, and fail.
-            Stage::Gone => self.slots.free(),
+            Stage::Gone | Stage::Excluded => self.slots.free(),
             _ => self.slots.free().min(self.vacant()),
         }
     }
@@ -323,7 +324,7 @@ impl Channel for QueuePair {
     fn poll(&mut self, done: &mut Completions) {
         match self.link.stage() {
             Stage::Running if !self.lost => self.collect(done),
-            Stage::Running | Stage::Halted | Stage::Drained => {}
+            Stage::Running | Stage::Halted | Stage::Drained | Stage::Excluded => {}
             Stage::Quiet => self.end_all(Status::Aborted, done),
             Stage::Gone => self.end_all(Status::Gone, done),
         }

@@ -27,7 +27,10 @@
 //! Not here: what a channel does meanwhile (`link`, `channel`).
 
 use crate::admin::{drain, wait_readable};
-use crate::controller::{Control, ControllerState, Inner, wake};
+use crate::bring_up::wake;
+use crate::controller::{Control, ControllerState, Inner};
+use crate::exclusion::{examine_all, examine_next};
+use crate::format::NamespaceId;
 use crate::link::Stage;
 use crate::{Fault, Trouble};
 use luge_memory::MemoryAccess;
@@ -49,6 +52,9 @@ const LOOK_MIN: Duration = Duration::from_millis(2);
 
 /// Between two rounds of events: an SSD that has very many to tell keeps nobody busy.
 const EVENT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two looks at namespaces that are excluded.
+const EXCLUDED_RETRY: Duration = Duration::from_secs(1);
 
 /// Between two tries to take a failed controller's access to memory away.
 const STUCK_RETRY: Duration = Duration::from_secs(1);
@@ -115,6 +121,9 @@ struct Watch {
     stuck_at: Instant,
     /// Queue pairs that could not be created again, in a row.
     refusals: u32,
+    examined_at: Instant,
+    /// The excluded namespace that was asked for last.
+    examined: NamespaceId,
 }
 
 /// More than these refusals in a row, and resets will not mend it.
@@ -123,7 +132,17 @@ const REFUSALS_MAX: u32 = 3;
 impl Watch {
     fn new(inner: Arc<Inner>, stop: Arc<Stop>) -> Self {
         let now = Instant::now();
-        Self { inner, stop, interrupt: None, beat_at: now, armed_at: now, stuck_at: now, refusals: 0 }
+        Self {
+            inner,
+            stop,
+            interrupt: None,
+            beat_at: now,
+            armed_at: now,
+            stuck_at: now,
+            refusals: 0,
+            examined_at: now,
+            examined: NamespaceId(0),
+        }
     }
 
     fn run(mut self) {
@@ -179,7 +198,18 @@ impl Watch {
         let fault = self.inner.health.take_fault().or_else(|| self.inner.registers.check().err());
         match fault.or_else(|| self.serve_events(control).err()) {
             Some(fault) => self.recover(control, fault),
-            None => self.revive(control),
+            None => {
+                self.examine_excluded(control);
+                self.revive(control);
+            }
+        }
+    }
+
+    /// Asks for an excluded namespace, now and then.
+    fn examine_excluded(&mut self, control: &mut Control) {
+        if self.examined_at.elapsed() >= EXCLUDED_RETRY {
+            self.examined = examine_next(&self.inner, control, self.examined);
+            self.examined_at = Instant::now();
         }
     }
 
@@ -204,8 +234,15 @@ impl Watch {
         Ok(())
     }
 
-    /// Creates the queue pairs whose channels have ended everything: link 4 to 1.
+    /// Creates the queue pairs whose channels have ended everything, but for those of excluded
+    /// namespaces: link 4 to 1, or to 6 and back.
     fn revive(&mut self, control: &mut Control) {
+        for link in &control.open {
+            match self.inner.exclusion.reason(link.namespace) {
+                Some(_) => link.exclude(),
+                None => link.readmit(),
+            }
+        }
         for link in control.open.iter().filter(|link| link.stage() == Stage::Drained) {
             match control.admin.create_queue_pair(link.id, &link.memory) {
                 Ok(()) => {
@@ -243,10 +280,7 @@ impl Watch {
         let registers = &self.inner.registers;
         match rung {
             Rung::Controller => registers.disable()?,
-            Rung::Function => registers
-                .function()
-                .reset()
-                .map_err(|source| Trouble::System { what: "reset the function", source })?,
+            Rung::Function => registers.reset_function()?,
         }
         control.open.iter().for_each(|link| link.quiet());
         control.release_condemned();
@@ -255,7 +289,7 @@ impl Watch {
         let found = wake(&mut control.admin, &self.inner.options)?;
         match found.differs_from(&self.inner.discovery, control.last_queue()) {
             Some(difference) => Err(Trouble::Changed(difference)),
-            None => Ok(()),
+            None => examine_all(&self.inner, control),
         }
     }
 

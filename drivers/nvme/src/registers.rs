@@ -8,10 +8,11 @@
 //!
 //! Not here: admin commands, who decides on a reset (`recovery`).
 
+use crate::quirks::{Quirk, Quirks};
 use crate::{Fault, Trouble};
 use luge_memory::{Iova, MemoryAccess, PciFunction};
 use luge_spec::nvme::{
-    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, offset,
+    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
 };
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub(crate) enum Doorbell {
 pub(crate) struct Registers {
     function: Box<dyn PciFunction>,
     capabilities: Capabilities,
+    quirks: Quirks,
 }
 
 impl Registers {
@@ -46,13 +48,22 @@ impl Registers {
         if capabilities.0 == u64::MAX {
             return Err(Trouble::Silent);
         }
-        if !capabilities.has_nvm_commands() {
-            return Err(Trouble::NoNvmCommands);
-        }
+        check_command_sets(capabilities.command_sets(), function.name())?;
         if capabilities.page_bytes_min() > u64::from(PAGE_BYTES) {
             return Err(Trouble::PageSize(capabilities.page_bytes_min()));
         }
-        Ok(Self { function, capabilities })
+        let quirks = Quirks::of(function.id());
+        Ok(Self { function, capabilities, quirks })
+    }
+
+    /// What the model needs besides the specification.
+    pub(crate) fn quirks(&self) -> Quirks {
+        self.quirks
+    }
+
+    /// Whether Identify tells which I/O command sets there are: CAP.CSS bit 6.
+    pub(crate) fn has_several_command_sets(&self) -> bool {
+        self.capabilities.command_sets() & command_sets::SEVERAL != 0
     }
 
     pub(crate) fn function(&self) -> &dyn PciFunction {
@@ -67,9 +78,10 @@ impl Registers {
         Version(self.function.read32(offset::VS))
     }
 
-    /// Entries of a queue: a power of two, `wanted` at most, no more than CAP.MQES allows, two at least.
+    /// Entries of an I/O queue: a power of two, `wanted` at most, no more than the SSD allows, two at
+    /// least.
     pub(crate) fn queue_entries(&self, wanted: u16) -> u16 {
-        let have = u32::from(self.capabilities.queue_entries_max_z()).saturating_add(1);
+        let have = self.quirks.queue_entries_max(self.capabilities.queue_entries_max_z());
         let entries = u32::from(wanted.min(4096)).min(have).max(2);
         u16::try_from(1u32 << entries.ilog2()).unwrap_or(2)
     }
@@ -112,6 +124,14 @@ impl Registers {
         self.function.set_bus_master(access).map_err(|source| Trouble::System { what, source })
     }
 
+    /// Function reset. Its registers are as after power-on.
+    pub(crate) fn reset_function(&self) -> Result<(), Trouble> {
+        let what = "reset the function";
+        self.function.reset().map_err(|source| Trouble::System { what, source })?;
+        self.quirks.pause(Quirk::PauseAfterReset);
+        Ok(())
+    }
+
     /// Controller reset: CC.EN to 0, then CSTS.RDY to 0. Base 2.0, clause 3.7.2.
     pub(crate) fn disable(&self) -> Result<(), Trouble> {
         let status = self.status()?;
@@ -122,6 +142,7 @@ impl Registers {
         }
         if configuration.enabled() {
             self.configure(configuration.with_shutdown(Shutdown::None).disabled());
+            self.quirks.pause(Quirk::PauseAfterDisable);
         }
         self.wait("stop", self.ready_timeout(), |status| Ok(!status.ready()))
     }
@@ -132,7 +153,10 @@ impl Registers {
         self.function.write32(offset::AQA, size_z << 16 | size_z);
         self.write64(offset::ASQ, admin.submissions.0);
         self.write64(offset::ACQ, admin.completions.0);
-        self.configure(Configuration::ENABLED);
+        self.configure(match self.has_several_command_sets() {
+            true => Configuration::ENABLED.with_all_command_sets(),
+            false => Configuration::ENABLED,
+        });
         self.wait("become ready", self.ready_timeout(), settled)
     }
 
@@ -185,6 +209,18 @@ impl Registers {
         self.function.write32(offset, low);
         self.function.write32(offset.wrapping_add(4), high);
     }
+}
+
+/// Whether the NVM command set may be there. CAP.CSS without a bit, and one that names the NVM
+/// command set besides none at all, are of SSDs that have it.
+fn check_command_sets(sets: u8, controller: &str) -> Result<(), Trouble> {
+    match sets {
+        0 => tracing::warn!(controller, "the SSD names no I/O command set (CAP.CSS is 0): used as NVM"),
+        sets if sets & (command_sets::NVM | command_sets::SEVERAL) != 0 => {}
+        sets if sets & command_sets::ADMIN_ONLY != 0 => return Err(Trouble::AdminOnly),
+        _ => return Err(Trouble::NoNvmCommands),
+    }
+    Ok(())
 }
 
 /// Whether an enabled controller runs; it never will after a fatal error.

@@ -3,7 +3,7 @@
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
 use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
 use luge_nvme::{FormatError, NamespaceId, Trouble};
-use luge_spec::nvme::Version;
+use luge_spec::nvme::{Version, command_sets};
 
 fn trouble(script: Script) -> String {
     Rig::with(script, Rig::options()).err().expect("it does not come up").to_string()
@@ -82,8 +82,27 @@ fn an_ssd_that_fails_to_come_up_can_reach_no_memory() {
 
 #[test]
 fn devices_that_luge_cannot_drive_are_refused_by_name() {
-    assert!(trouble(Script { nvm_commands: false, ..Script::default() }).contains("NVM command set"));
+    let with = |command_sets| trouble(Script { command_sets, ..Script::default() });
+    assert!(with(command_sets::ADMIN_ONLY).contains("admin commands only"));
+    assert!(with(1 << 1).contains("NVM command set"));
     assert!(trouble(Script { page_min_log: 1, ..Script::default() }).contains("8192 bytes"));
+}
+
+#[test]
+fn an_ssd_whose_combinations_of_command_sets_are_all_without_nvm_is_refused() {
+    let script =
+        Script { command_sets: command_sets::SEVERAL, combinations: vec![4, 2], ..Script::default() };
+    assert!(trouble(script).contains("NVM command set"));
+}
+
+#[test]
+fn an_ssd_that_names_no_command_set_or_contradicts_itself_serves_as_nvm() {
+    for command_sets in [0, command_sets::NVM | command_sets::ADMIN_ONLY] {
+        let rig = Rig::new(Script { command_sets, ..Script::default() });
+        let data = [rig.buffer(0, 512)];
+        assert_eq!(rig.run(&mut *rig.channel(), Operation::Read, Lba(0), &data), Status::Success);
+        assert!(!rig.ssd.enabled_with_all_command_sets());
+    }
 }
 
 #[test]

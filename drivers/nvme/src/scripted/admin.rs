@@ -2,12 +2,13 @@
 
 use super::memory::Reach;
 use super::queues::{Completed, Submissions};
-use super::script::ScriptedNamespace;
+use super::script::{Listing, ScriptedNamespace};
 use super::ssd::State;
 use luge_spec::nvme::{
-    AdminOpcode, Cns, FeatureId, IdentifyController, IdentifyNamespace, LogPage, SmartLog, StatusCode,
-    SubmissionEntry,
+    AdminOpcode, Cns, FeatureId, IdentifyController, IdentifyNamespace, IdentifyNvmController, LogPage,
+    SmartLog, StatusCode, SubmissionEntry, Version,
 };
+use std::time::Instant;
 use zerocopy::{FromZeros, IntoBytes};
 
 impl State {
@@ -42,22 +43,63 @@ impl State {
         Some((code, 0))
     }
 
-    fn identify(&self, reach: &Reach, entry: &SubmissionEntry) -> StatusCode {
-        match Cns((entry.cdw10[0] & 0xff) as u8) {
+    fn identify(&mut self, reach: &Reach, entry: &SubmissionEntry) -> StatusCode {
+        let cns = Cns((entry.cdw10[0] & 0xff) as u8);
+        self.endure_identify(cns);
+        std::thread::sleep(self.script.identify_takes);
+        if let Some(fill) = self.script.identify_fill {
+            return answer(reach, entry, &[fill; 4096]);
+        }
+        match cns {
             Cns::CONTROLLER => answer(reach, entry, self.controller_page().as_bytes()),
             Cns::NAMESPACE => {
-                let found = self.script.namespaces.iter().find(|namespace| namespace.id == entry.namespace);
-                let page = found.map_or_else(IdentifyNamespace::new_zeroed, namespace_page);
+                let found = self.namespace(entry);
+                match found.map(|namespace| namespace.identify) {
+                    Some(status) if status != StatusCode::SUCCESS => status,
+                    _ => {
+                        let page = found.map_or_else(IdentifyNamespace::new_zeroed, namespace_page);
+                        answer(reach, entry, page.as_bytes())
+                    }
+                }
+            }
+            Cns::ACTIVE_NAMESPACES => self.list(reach, entry),
+            Cns::NAMESPACE_DESCRIPTORS => {
+                let descriptor = self.namespace(entry).map_or(0, |namespace| namespace.command_set);
+                let eui64 = [1, 8, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+                answer(reach, entry, &[&eui64[..], &[4, 1, 0, 0, descriptor], &[0; 4079]].concat())
+            }
+            Cns::COMMAND_SET_CONTROLLER if self.script.version >= Version::V2_0 => {
+                let mut page = IdentifyNvmController::new_zeroed();
+                page.write_zeroes_max = self.script.write_zeroes_max;
                 answer(reach, entry, page.as_bytes())
             }
-            Cns::ACTIVE_NAMESPACES => {
-                let ids = self.script.namespaces.iter().map(|namespace| namespace.id);
-                let mut list = [0u32; 1024];
-                list.iter_mut().zip(ids.filter(|&id| id > entry.namespace)).for_each(|(to, id)| *to = id);
+            Cns::COMMAND_SET_COMBINATIONS if !self.script.combinations.is_empty() => {
+                assert_eq!(entry.cdw10[0] >> 16, 0xffff, "it is asked for this controller's");
+                let mut list = [0u64; 512];
+                list.iter_mut().zip(&self.script.combinations).for_each(|(to, &sets)| *to = sets);
                 answer(reach, entry, list.as_bytes())
             }
             _ => StatusCode::INVALID_FIELD,
         }
+    }
+
+    fn namespace(&self, entry: &SubmissionEntry) -> Option<&ScriptedNamespace> {
+        self.script.namespaces.iter().find(|namespace| namespace.id == entry.namespace)
+    }
+
+    fn list(&self, reach: &Reach, entry: &SubmissionEntry) -> StatusCode {
+        let ids: Vec<u32> = match &self.script.listing {
+            Listing::Refused(status) => return *status,
+            Listing::Ids(ids) => ids.clone(),
+            Listing::Endless => (entry.namespace + 1..).take(1024).collect(),
+            Listing::True => {
+                let ids = self.script.namespaces.iter().map(|namespace| namespace.id);
+                ids.filter(|&id| id > entry.namespace).collect()
+            }
+        };
+        let mut list = [0u32; 1024];
+        list.iter_mut().zip(ids).for_each(|(to, id)| *to = id);
+        answer(reach, entry, list.as_bytes())
     }
 
     fn controller_page(&self) -> IdentifyController {
@@ -70,7 +112,8 @@ impl State {
         page.event_limit_z = self.script.event_limit_z;
         page.submission_entry_size = 0x66;
         page.completion_entry_size = 0x44;
-        page.namespaces_max = self.script.namespaces.iter().map(|namespace| namespace.id).max().unwrap_or(0);
+        let last = self.script.namespaces.iter().map(|namespace| namespace.id).max().unwrap_or(0);
+        page.namespaces_max = self.script.namespaces_max.unwrap_or(last);
         page.oncs = self.script.oncs;
         page.volatile_write_cache = self.script.volatile_cache;
         page.async_events = 0x300;
@@ -92,7 +135,7 @@ impl State {
         }
     }
 
-    fn set_feature(&self, feature: u32, value: u32) -> (StatusCode, u32) {
+    fn set_feature(&mut self, feature: u32, value: u32) -> (StatusCode, u32) {
         match FeatureId((feature & 0xff) as u8) {
             FeatureId::NUMBER_OF_QUEUES => {
                 assert_eq!(self.submissions.len(), 1, "the number of queues is set before there are any");
@@ -100,6 +143,10 @@ impl State {
                 (StatusCode::SUCCESS, (value & 0xffff).min(z) | (value >> 16).min(z) << 16)
             }
             FeatureId::ASYNC_EVENT_CONFIGURATION => (StatusCode::SUCCESS, 0),
+            FeatureId::COMMAND_SET_PROFILE if (value as usize) < self.script.combinations.len() => {
+                self.profile = Some(value);
+                (StatusCode::SUCCESS, value)
+            }
             _ => (StatusCode::INVALID_FIELD, 0),
         }
     }
@@ -127,6 +174,7 @@ impl State {
         queue.map_or(StatusCode::DATA_TRANSFER_ERROR, |queue| {
             self.clear_doorbell(id, 0);
             self.submissions.insert(id, queue);
+            self.created_at.insert(id, Instant::now());
             StatusCode::SUCCESS
         })
     }
@@ -135,7 +183,7 @@ impl State {
         let [cdw10, cdw11, ..] = entry.cdw10;
         let (id, entries_z) = ((cdw10 & 0xffff) as u16, (cdw10 >> 16) as u16);
         let good = (1..=self.script.queue_pairs).contains(&id)
-            && entries_z <= self.script.queue_entries_z
+            && entries_z <= self.script.queue_limit_z()
             && cdw11 & 1 == 1
             && entry.prp1.is_multiple_of(4096);
         good.then_some((id, entries_z + 1)).ok_or(())
@@ -172,7 +220,7 @@ fn namespace_page(namespace: &ScriptedNamespace) -> IdentifyNamespace {
     page.formats_z = 1;
     page.formats[1].block_shift = namespace.block_shift;
     page.formats[1].metadata_bytes = namespace.metadata_bytes;
-    page.nguid = [0x5a; 16];
+    page.nguid = namespace.nguid;
     page
 }
 

@@ -4,13 +4,14 @@
 
 use super::queues::low_half;
 use super::ssd::{DOORBELL_BYTES, ScriptedSsd, State};
-use luge_memory::{DmaMemory, MemoryAccess, NumaNode, PciFunction, Span};
+use luge_memory::{DmaMemory, MemoryAccess, NumaNode, PciFunction, PciId, Span};
 use luge_spec::nvme::{Configuration, offset};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// What the driver owns.
 pub(super) struct ScriptedFunction {
@@ -36,7 +37,7 @@ impl State {
             | 1 << 16
             | u64::from(script.timeout_500ms) << 24
             | u64::from(script.stride_log) << 32
-            | u64::from(script.nvm_commands) << 37
+            | u64::from(script.command_sets) << 37
             | u64::from(script.page_min_log) << 48
             | 4 << 52
     }
@@ -60,8 +61,13 @@ impl PciFunction for ScriptedFunction {
         "scripted"
     }
 
+    fn id(&self) -> PciId {
+        self.ssd.lock().script.model
+    }
+
     fn read32(&self, offset: u32) -> u32 {
-        let state = self.ssd.lock();
+        let mut state = self.ssd.lock();
+        state.endure_read(offset);
         if state.script.present { state.read(offset) } else { u32::MAX }
     }
 
@@ -70,6 +76,7 @@ impl PciFunction for ScriptedFunction {
         if !state.script.present {
             return;
         }
+        state.endure_write();
         let [_, asq, acq] = state.admin;
         let (low, high) = (u64::from(value), u64::from(value) << 32);
         match at {
@@ -122,6 +129,7 @@ impl PciFunction for ScriptedFunction {
         }
         state.account.function_resets += 1;
         state.forget();
+        state.reset_at = Instant::now();
         self.ssd.reach.bus_master.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -25,8 +25,9 @@ mod queues;
 mod rig;
 mod script;
 mod ssd;
+mod weakness;
 
 pub use partner::NullPartner;
 pub use rig::{Lcg, Rig};
-pub use script::{Enabling, Mischief, Script, ScriptedNamespace};
+pub use script::{Enabling, Listing, Mischief, Script, ScriptedNamespace, Weakness};
 pub use ssd::{Account, ScriptedSsd};

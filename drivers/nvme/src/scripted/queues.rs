@@ -25,6 +25,11 @@ impl Submissions {
         Some(Self { words, entries, head: 0, completions })
     }
 
+    /// Entries up to the tail that were not fetched.
+    pub(super) fn left(&self, tail: u16) -> u16 {
+        (tail + self.entries - self.head) % self.entries
+    }
+
     /// Fetches an entry, if the tail is further.
     pub(super) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
         if self.head == tail {

@@ -1,6 +1,8 @@
 //! What a scripted SSD says of itself, and how it misbehaves.
 
-use luge_spec::nvme::{StatusCode, Version, oncs};
+use luge_memory::PciId;
+use luge_spec::nvme::{StatusCode, Version, command_sets, oncs};
+use std::time::Duration;
 
 /// A namespace of a scripted SSD.
 #[derive(Clone, Debug)]
@@ -17,6 +19,12 @@ pub struct ScriptedNamespace {
     pub protection: u8,
     /// NSATTR bit 0.
     pub read_only: bool,
+    /// CSI.
+    pub command_set: u8,
+    /// NGUID.
+    pub nguid: [u8; 16],
+    /// How Identify of it ends.
+    pub identify: StatusCode,
 }
 
 impl ScriptedNamespace {
@@ -24,7 +32,17 @@ impl ScriptedNamespace {
     #[must_use]
     pub fn new(id: u32, block_shift: u8) -> Self {
         let blocks = 4 << 20 >> block_shift;
-        Self { id, blocks, block_shift, metadata_bytes: 0, protection: 0, read_only: false }
+        Self {
+            id,
+            blocks,
+            block_shift,
+            metadata_bytes: 0,
+            protection: 0,
+            read_only: false,
+            command_set: 0,
+            nguid: [0x5a; 16],
+            identify: StatusCode::SUCCESS,
+        }
     }
 }
 
@@ -37,6 +55,38 @@ pub enum Enabling {
     Never,
     /// CSTS.CFS becomes 1.
     Fatal,
+}
+
+/// What the list of active namespaces (Identify CNS 02h) says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listing {
+    /// The namespaces there are.
+    True,
+    /// Nothing: the command fails.
+    Refused(StatusCode),
+    /// These identifiers, from whichever one is asked.
+    Ids(Vec<u32>),
+    /// Every identifier, without an end.
+    Endless,
+}
+
+/// What a model cannot bear: it reports a fatal error then, or forgets a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weakness {
+    /// A register is written sooner than this after a function reset, or after the start.
+    WriteAfterReset(Duration),
+    /// CSTS is read sooner than this after CC.EN became 0.
+    LookAfterDisable(Duration),
+    /// A command is fetched from an I/O queue sooner than this after the queue was created.
+    CommandAfterCreation(Duration),
+    /// An I/O queue holds two commands at a time.
+    TwoCommands,
+    /// Write Zeroes is sent.
+    WriteZeroes,
+    /// Identify is sent with a CNS above 01h.
+    IdentifyBeyondBasic,
+    /// The admin queue's submission ring is no whole number of pages.
+    PartOfPage,
 }
 
 /// What happens to one I/O command instead of what should.
@@ -67,7 +117,11 @@ pub enum Mischief {
 /// What a scripted SSD is like. May change while it runs.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// CAP.MQES.
+    /// PCI vendor and device.
+    pub model: PciId,
+    /// What it cannot bear.
+    pub weakness: Option<Weakness>,
+    /// CAP.MQES; zero for one that does not tell, and takes 64 entries.
     pub queue_entries_z: u16,
     /// CAP.DSTRD.
     pub stride_log: u8,
@@ -75,12 +129,16 @@ pub struct Script {
     pub timeout_500ms: u8,
     /// CAP.MPSMIN.
     pub page_min_log: u8,
-    /// CAP.CSS bit 0.
-    pub nvm_commands: bool,
+    /// CAP.CSS.
+    pub command_sets: u8,
+    /// The combinations of I/O command sets (Identify CNS 1Ch); the command fails where there is none.
+    pub combinations: Vec<u64>,
     /// VS.
     pub version: Version,
     /// MDTS.
     pub transfer_max: u8,
+    /// WZSL; Identify CNS 06h fails before version 2.0.
+    pub write_zeroes_max: u8,
     /// ONCS.
     pub oncs: u16,
     /// VWC.
@@ -93,6 +151,14 @@ pub struct Script {
     pub serial: &'static str,
     /// Namespaces, in ascending order.
     pub namespaces: Vec<ScriptedNamespace>,
+    /// NN; the last namespace's identifier if none.
+    pub namespaces_max: Option<u32>,
+    /// What the list of active namespaces says.
+    pub listing: Listing,
+    /// What every byte of the identify pages is, instead of what should be there.
+    pub identify_fill: Option<u8>,
+    /// How long Identify takes.
+    pub identify_takes: Duration,
     /// MSI-X vectors.
     pub vectors: u16,
     /// What follows when CC.EN becomes 1.
@@ -116,19 +182,27 @@ pub struct Script {
 impl Default for Script {
     fn default() -> Self {
         Self {
+            model: PciId { vendor: 0x1b36, device: 0x0010 },
+            weakness: None,
             queue_entries_z: 1023,
             stride_log: 0,
             timeout_500ms: 1,
             page_min_log: 0,
-            nvm_commands: true,
+            command_sets: command_sets::NVM,
+            combinations: Vec::new(),
             version: Version(0x0001_0400),
             transfer_max: 5,
+            write_zeroes_max: 0,
             oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
             volatile_cache: 1,
             event_limit_z: 3,
             queue_pairs: 4,
             serial: "LUGE-0001",
             namespaces: vec![ScriptedNamespace::new(1, 9)],
+            namespaces_max: None,
+            listing: Listing::True,
+            identify_fill: None,
+            identify_takes: Duration::ZERO,
             vectors: 0,
             enabling: Enabling::Ready,
             disable_works: true,
@@ -139,5 +213,12 @@ impl Default for Script {
             present: true,
             admin: None,
         }
+    }
+}
+
+impl Script {
+    /// Entries of the largest I/O queue, zero-based.
+    pub(super) const fn queue_limit_z(&self) -> u16 {
+        if self.queue_entries_z == 0 { 63 } else { self.queue_entries_z }
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 /// Bytes of doorbells: room for every queue at every stride in use.
 pub(super) const DOORBELL_BYTES: u32 = 0x4000;
@@ -60,6 +61,16 @@ pub(super) struct State {
     pub account: Account,
     pub last: Vec<SubmissionEntry>,
     pub doorbells: SharedArray<u32>,
+    /// The combination of command sets chosen.
+    pub profile: Option<u32>,
+    /// It was treated in a way that it cannot bear, and will not be enabled any more.
+    pub broken: bool,
+    /// The last function reset, or the start.
+    pub reset_at: Instant,
+    /// When CC.EN last became 0.
+    pub disabled_at: Option<Instant>,
+    /// When each submission queue was created.
+    pub created_at: BTreeMap<u16, Instant>,
 }
 
 impl ScriptedSsd {
@@ -149,6 +160,18 @@ impl ScriptedSsd {
         self.lock().submissions.keys().filter(|&&id| id != 0).count()
     }
 
+    /// The combination of I/O command sets that the host chose.
+    #[must_use]
+    pub fn profile(&self) -> Option<u32> {
+        self.lock().profile
+    }
+
+    /// Whether CC.CSS says all command sets.
+    #[must_use]
+    pub fn enabled_with_all_command_sets(&self) -> bool {
+        self.lock().configuration.0 >> 4 & 7 == 6
+    }
+
     /// The tail doorbell of a queue as it was last written.
     #[must_use]
     pub fn tail(&self, queue: u16) -> u32 {
@@ -201,6 +224,11 @@ impl State {
             account: Account::default(),
             last: Vec::new(),
             doorbells,
+            profile: None,
+            broken: false,
+            reset_at: Instant::now(),
+            disabled_at: None,
+            created_at: BTreeMap::new(),
         }
     }
 
@@ -235,6 +263,7 @@ impl State {
             (false, true) => self.enable(reach),
             (true, false) => {
                 self.account.controller_resets += 1;
+                self.disabled_at = Some(Instant::now());
                 if self.script.disable_works {
                     self.forget();
                 }
@@ -254,8 +283,10 @@ impl State {
     }
 
     fn enable(&mut self, reach: &Reach) {
+        self.endure_enabling();
         let [sizes, asq, acq] = self.admin;
         match self.script.enabling {
+            _ if self.broken => self.status = 2,
             Enabling::Never => {}
             Enabling::Fatal => self.status = 2,
             Enabling::Ready => {
@@ -291,7 +322,10 @@ impl State {
                 let Some(entry) = self.submissions.get_mut(&id).and_then(|queue| queue.fetch(tail)) else {
                     break;
                 };
-                self.serve_one(reach, id, &entry);
+                let left = self.submissions.get(&id).map_or(0, |queue| queue.left(tail));
+                if !self.endure_command(id, &entry, left) {
+                    self.serve_one(reach, id, &entry);
+                }
                 served += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::trid;
 use crate::control::Ssd;
-use luge_nvme::{Controller, ControllerState, SmartLog};
+use luge_nvme::{Controller, ControllerState, RefusedNamespace, SmartLog};
 use luge_vfio::PciAddress;
 use serde_json::{Value, json};
 
@@ -24,8 +24,19 @@ pub fn controller(name: &str, ssd: &Ssd) -> Value {
             "cntlid": ssd.controller.identity().controller_id,
             "host": { "nqn": "", "addr": "", "svcid": "" },
             "bounced_requests": ssd.controller.bounced(),
+            "unusable_namespaces": unusable(&ssd.controller),
         }],
     })
+}
+
+/// The namespaces that were refused at bring-up, and those that cannot be used since a reset.
+fn unusable(controller: &Controller) -> Vec<Value> {
+    let refused = controller.refused().iter().cloned().chain(controller.unusable());
+    refused.map(|refused| json!({ "nsid": refused.id.0, "reason": reason(&refused) })).collect()
+}
+
+fn reason(refused: &RefusedNamespace) -> String {
+    refused.reason.to_string()
 }
 
 /// A namespace, as a part of its block device's description.
@@ -51,6 +62,7 @@ pub fn namespace(ssd: &Ssd, id: u32) -> Value {
             },
             "vs": { "nvme_version": identity.version.to_string() },
             "ns_data": { "id": id, "can_share": identity.multi_path },
+            "unusable": ssd.controller.unusable().iter().find(|refused| refused.id.0 == id).map(reason),
             "bounced_requests": ssd.controller.bounced(),
         }],
         "mp_policy": "active_passive",
@@ -96,7 +108,8 @@ pub fn health(controller: &Controller, address: PciAddress, log: &SmartLog) -> V
 mod tests {
     use super::*;
     use luge_block::{Lba, Operation, Status};
-    use luge_nvme::scripted::{Rig, Script};
+    use luge_nvme::scripted::{Rig, Script, ScriptedNamespace};
+    use luge_spec::nvme::StatusCode;
 
     #[test]
     fn requests_that_were_copied_are_seen_at_the_controller_and_at_its_namespaces() {
@@ -111,5 +124,24 @@ mod tests {
         let odd = [rig.buffer(1, 512)];
         assert_eq!(rig.run(&mut *rig.channel(), Operation::Read, Lba(0), &odd), Status::Success);
         assert_eq!(shown(), (1, 1));
+    }
+
+    #[test]
+    fn namespaces_that_cannot_be_used_are_shown_with_the_reason() {
+        let mut namespaces: Vec<_> = [1, 2, 3].map(|id| ScriptedNamespace::new(id, 9)).into();
+        namespaces[2].identify = StatusCode::INVALID_NAMESPACE;
+        let rig = Rig::new(Script { namespaces, ..Script::default() });
+        let address = "0000:01:00.0".parse().unwrap();
+        let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
+        let shown = || controller("Nvme0", &ssd)["ctrlrs"][0]["unusable_namespaces"].clone();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        assert_eq!(shown()[0]["nsid"], 3);
+        assert!(text(&shown()[0]["reason"]).contains("invalid namespace"));
+        rig.ssd.script(|script| script.namespaces[1].identify = StatusCode::NAMESPACE_NOT_READY);
+        rig.ssd.fail();
+        Rig::until("it was reset", || rig.controller.unusable().len() == 1);
+        assert_eq!(shown()[1]["nsid"], 2);
+        assert!(text(&namespace(&ssd, 2)["nvme"][0]["unusable"]).contains("not ready"));
+        assert_eq!(namespace(&ssd, 1)["nvme"][0]["unusable"], Value::Null);
     }
 }

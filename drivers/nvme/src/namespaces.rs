@@ -1,0 +1,169 @@
+//! Which namespaces a controller has, and which of them can be used.
+//!
+//! Path: none; bring-up, and after each reset to see that each is still what it was.
+//!
+//! Invariants
+//! - A namespace that cannot be identified is left out; it takes no other with it.
+//! - Whatever the list of active namespaces says, reading it ends, and so does asking for each.
+//!
+//! Not here: what a namespace's format must be (`format`).
+
+use crate::Trouble;
+use crate::admin::Admin;
+use crate::format::{FormatError, NamespaceId, NamespaceInfo, RefusedNamespace};
+use crate::identity::{CommandSets, Discovery, refused_is_none};
+use crate::quirks::Quirk;
+use luge_spec::nvme::{Cns, IdentifyNamespace, NamespaceDescriptors, NamespaceList, StatusCode, Version};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Namespaces of one controller that are looked at.
+const NAMESPACES_MAX: usize = 1024;
+
+/// The largest namespace identifier; the one above means all namespaces.
+const LAST_ID: u32 = u32::MAX - 1;
+
+/// The namespaces found at bring-up.
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    pub usable: Vec<NamespaceInfo>,
+    pub refused: Vec<RefusedNamespace>,
+}
+
+/// Why a list of active namespaces is not believed.
+#[derive(Debug, Error)]
+enum ListError {
+    #[error("the SSD does not list its active namespaces: {0}")]
+    Refused(StatusCode),
+    #[error("the SSD lists no active namespace")]
+    Empty,
+    #[error("the SSD lists namespace {id}, but says that its last is {last} (NN)")]
+    BeyondLast { id: u32, last: u32 },
+}
+
+impl Namespaces {
+    /// Finds the namespaces of a controller. The time for all of them is limited: of a slow SSD,
+    /// those that it has identified by then are used.
+    pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, Trouble> {
+        let deadline = Deadline::new(admin.patience());
+        let (ids, absence) = candidates(admin, discovery, &deadline)?;
+        let mut found = Self::default();
+        for id in ids {
+            if deadline.has_passed() {
+                let controller = admin.registers().name();
+                tracing::warn!(controller, "the SSD is slow: namespaces from {id} on are not used");
+                break;
+            }
+            match examine(admin, discovery, NamespaceId(id))? {
+                Ok(None) => {}
+                Ok(Some(info)) => found.usable.push(info),
+                Err(FormatError::Identify(status)) if Some(status) == absence => {}
+                Err(reason) => found.refused.push(RefusedNamespace { id: NamespaceId(id), reason }),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a namespace can go on as the one that was known by its identifier before a reset.
+pub(crate) fn examine_again(
+    admin: &mut Admin,
+    discovery: &Discovery,
+    known: &NamespaceInfo,
+) -> Result<Result<(), FormatError>, Trouble> {
+    Ok(match examine(admin, discovery, known.id)? {
+        Ok(Some(found)) if found.serves_as(known) => Ok(()),
+        Err(reason @ FormatError::Identify(_)) => Err(reason),
+        Ok(_) | Err(_) => Err(FormatError::Changed),
+    })
+}
+
+/// A time that passes, however slow the SSD.
+pub(crate) struct Deadline {
+    start: Instant,
+    patience: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { start: Instant::now(), patience }
+    }
+
+    pub(crate) fn has_passed(&self) -> bool {
+        self.start.elapsed() > self.patience
+    }
+}
+
+/// Asks what a namespace is; none where there is none of that identifier.
+fn examine(
+    admin: &mut Admin,
+    discovery: &Discovery,
+    id: NamespaceId,
+) -> Result<Result<Option<NamespaceInfo>, FormatError>, Trouble> {
+    let page: IdentifyNamespace = match admin.identify(Cns::NAMESPACE, id.0) {
+        Ok(page) => page,
+        Err(Trouble::Command { status, .. }) => return Ok(Err(FormatError::Identify(status))),
+        Err(trouble) => return Err(trouble),
+    };
+    if page.size_blocks == 0 {
+        return Ok(Ok(None));
+    }
+    if discovery.command_sets == CommandSets::Several {
+        let list = refused_is_none(admin.identify(Cns::NAMESPACE_DESCRIPTORS, id.0))?;
+        match list.as_ref().and_then(NamespaceDescriptors::command_set) {
+            Some(0) => {}
+            other => return Ok(Err(FormatError::CommandSet(other))),
+        }
+    }
+    Ok(NamespaceInfo::new(id, &page, &discovery.limits).map(Some))
+}
+
+/// Identifiers of namespaces that may be there, ascending, and the status by which the SSD may say
+/// that one is not. Before 1.1 there was no list, and some lists are wrong: then all up to NN.
+fn candidates(
+    admin: &mut Admin,
+    discovery: &Discovery,
+    deadline: &Deadline,
+) -> Result<(Vec<u32>, Option<StatusCode>), Trouble> {
+    let last = discovery.identity.namespaces_max;
+    let has_list = discovery.identity.version >= Version::V1_1;
+    if has_list && !admin.registers().quirks().has(Quirk::BasicIdentify) {
+        match listed(admin, last, deadline)? {
+            Ok(ids) => return Ok((ids, None)),
+            Err(error) => {
+                let controller = admin.registers().name();
+                let asked = last.min(u32::try_from(NAMESPACES_MAX).unwrap_or(u32::MAX));
+                tracing::warn!(controller, %error, "the list is ignored: namespaces 1 to {asked} are asked for");
+            }
+        }
+    }
+    Ok(((1..=last).take(NAMESPACES_MAX).collect(), Some(StatusCode::INVALID_NAMESPACE)))
+}
+
+/// The active namespaces by the SSD's own list, as far as that is to be believed.
+fn listed(admin: &mut Admin, last: u32, deadline: &Deadline) -> Result<Result<Vec<u32>, ListError>, Trouble> {
+    let mut found = BTreeSet::new();
+    loop {
+        let above = found.last().copied().unwrap_or(0);
+        let NamespaceList(page) = match admin.identify(Cns::ACTIVE_NAMESPACES, above) {
+            Ok(page) => page,
+            Err(Trouble::Command { status, .. }) => return Ok(Err(ListError::Refused(status))),
+            Err(trouble) => return Err(trouble),
+        };
+        let named = page.iter().position(|&id| id == 0).unwrap_or(page.len());
+        found.extend(page.iter().take(named));
+        match found.last().copied() {
+            None => return Ok(Err(ListError::Empty)),
+            Some(id) if id > last.min(LAST_ID) => return Ok(Err(ListError::BeyondLast { id, last })),
+            Some(id) if id == above || named < page.len() => break,
+            Some(_) if found.len() >= NAMESPACES_MAX || deadline.has_passed() => break,
+            Some(_) => {}
+        }
+    }
+    if found.len() > NAMESPACES_MAX {
+        let controller = admin.registers().name();
+        tracing::warn!(controller, "the SSD lists very many namespaces: the first {NAMESPACES_MAX} are used");
+    }
+    Ok(Ok(found.into_iter().take(NAMESPACES_MAX).collect()))
+}
