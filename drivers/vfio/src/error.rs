@@ -58,6 +58,32 @@ pub enum BindError {
         /// The others, with their drivers.
         others: String,
     },
+    /// An SSD of the same IOMMU group, which would have to go to vfio-pci too, is in use.
+    #[error(
+        "{address} cannot be isolated: {other} of the same IOMMU group {group} is in use: {by}; \
+         unmount or release that first, or put the SSD into another slot"
+    )]
+    CompanionInUse {
+        /// The function.
+        address: PciAddress,
+        /// Its IOMMU group.
+        group: u32,
+        /// The other SSD.
+        other: PciAddress,
+        /// What is used, and for what.
+        by: String,
+    },
+    /// Its IOMMU group is still used through VFIO, which allows the group no host driver.
+    #[error(
+        "{address} cannot be given back while its IOMMU group is in use: {by}; end that first, then \
+         echo {address} > /sys/bus/pci/drivers/vfio-pci/unbind"
+    )]
+    GroupInUse {
+        /// The function.
+        address: PciAddress,
+        /// Who uses the group.
+        by: String,
+    },
     /// The kernel has no vfio-pci driver.
     #[error("this kernel has no vfio-pci driver: modprobe vfio-pci, or build it with CONFIG_VFIO_PCI")]
     NoVfioPci,

@@ -16,6 +16,7 @@
 
 mod address;
 mod binding;
+mod claims;
 mod domain;
 mod error;
 mod function;

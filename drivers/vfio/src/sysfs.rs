@@ -5,10 +5,12 @@
 //! Not here: what is done about it (`binding`).
 
 use crate::PciAddress;
+use crate::claims::{Claims, GroupClaims};
 use luge_memory::NumaNode;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h: NVMe
 /// (NVM Express over PCIe Transport Specification, class code).
@@ -22,6 +24,7 @@ type Store = fn(&SysfsRoot, &Path, &str) -> io::Result<()>;
 pub struct SysfsRoot {
     root: PathBuf,
     store: Store,
+    claims: Arc<Claims>,
 }
 
 impl Default for SysfsRoot {
@@ -33,13 +36,14 @@ impl Default for SysfsRoot {
 impl SysfsRoot {
     /// The tree below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), store: |_, path, text| write_existing(path, text) }
+        let store = |_: &Self, path: &Path, text: &str| write_existing(path, text);
+        Self { root: root.into(), store, claims: Arc::default() }
     }
 
     /// A tree where `store` stands in for the kernel.
     #[cfg(test)]
     pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
-        Self { root: root.into(), store }
+        Self { root: root.into(), store, claims: Arc::default() }
     }
 
     /// The path in this tree of what is at `path` in `/`.
@@ -88,6 +92,17 @@ impl SysfsRoot {
     #[must_use]
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         link_name(&self.function(address, "iommu_group"))?.parse().ok()
+    }
+
+    /// The functions of an IOMMU group that this process is about to open.
+    pub(crate) fn claims(&self, group: Option<u32>) -> Arc<GroupClaims> {
+        self.claims.of(group)
+    }
+
+    /// All functions of an IOMMU group, `address` among them.
+    pub(crate) fn group_members(&self, address: PciAddress) -> Vec<PciAddress> {
+        let members = names(&self.function(address, "iommu_group/devices")).unwrap_or_default();
+        members.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
     /// The name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.

@@ -33,7 +33,9 @@ pub fn bring_up(
 fn refused_by_host(error: &BindError) -> RpcError {
     match error {
         BindError::NoSuchDevice(_) => RpcError::no_device(error),
-        BindError::InUse { .. } | BindError::BoundElsewhere { .. } => RpcError::busy(error),
+        BindError::InUse { .. } | BindError::CompanionInUse { .. } | BindError::BoundElsewhere { .. } => {
+            RpcError::busy(error)
+        }
         _ => RpcError::invalid(error),
     }
 }
