@@ -1,6 +1,6 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{Geometry, Request, Status, Tag};
+use crate::{Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
 use thiserror::Error;
 
@@ -53,6 +53,11 @@ pub trait Device: Send + Sync {
     /// channels so far; zero for a device that takes any. Parts of one SSD count together.
     fn bounced(&self) -> u64 {
         0
+    }
+
+    /// What its channels report of requests that failed; none for a device whose requests do not.
+    fn errors(&self) -> Option<&IoErrors> {
+        None
     }
 }
 

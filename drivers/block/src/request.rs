@@ -2,6 +2,7 @@
 
 use crate::Lba;
 use luge_memory::Span;
+use std::fmt;
 
 /// Where a completion goes: the session of the core and its slot, and on the way up the volume that
 /// the request came down through. Devices hand it back unread.
@@ -186,6 +187,18 @@ pub enum Operation {
     WriteZeroesUnmap,
 }
 
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write(_) => "write",
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::WriteZeroes | Self::WriteZeroesUnmap => "write-zeroes",
+        })
+    }
+}
+
 impl Operation {
     /// Whether it is a read.
     #[inline]
@@ -281,6 +294,17 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a request that was refused with it was in order, and the device is at fault.
+    #[must_use]
+    pub const fn is_of_the_device(self) -> bool {
+        match self {
+            Self::NoSpace | Self::MediaError | Self::DeviceError | Self::Aborted | Self::Gone => true,
+            Self::Success | Self::OutOfRange | Self::Invalid | Self::Unsupported | Self::WriteProtected => {
+                false
+            }
+        }
+    }
+
     /// The status in a word that has a tag, too; the last one for a number that none has.
     #[inline]
     pub(crate) const fn of_word(word: u64) -> Self {
@@ -296,6 +320,23 @@ impl Status {
             8 => Self::Aborted,
             _ => Self::Gone,
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "done",
+            Self::OutOfRange => "a block is past the end of the device",
+            Self::Invalid => "the request is invalid",
+            Self::Unsupported => "the device cannot do that",
+            Self::WriteProtected => "the device is read-only",
+            Self::NoSpace => "the device has no room left",
+            Self::MediaError => "the media lost the data, or could not take it",
+            Self::DeviceError => "the device failed",
+            Self::Aborted => "the device was reset",
+            Self::Gone => "the device is gone",
+        })
     }
 }
 

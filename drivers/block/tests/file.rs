@@ -192,12 +192,17 @@ fn a_channel_outlives_the_thread_that_used_it() {
 #[test]
 fn a_file_that_has_become_shorter_is_a_media_error() {
     for file in files(1 << 20) {
-        let mut desk = Desk::new(&open(file.path()).unwrap());
+        let device = open(file.path()).unwrap();
+        let mut desk = Desk::new(&device);
         file.as_file().set_len(4096).unwrap();
         let span = desk.span(0, 4096);
         assert_eq!(desk.run(Operation::Read, (0, 8), &[span]), Status::Success);
         assert_eq!(desk.run(Operation::Read, (8, 8), &[span]), Status::MediaError);
         assert_eq!(desk.run(Operation::Read, (4, 8), &[span]), Status::MediaError);
+        let (error, count) = device.errors().unwrap().take().unwrap();
+        assert_eq!((error.to_string(), count), (format!("read of LBA 8 to 15 failed: {}", error.status), 2));
+        assert_eq!(error.status, Status::MediaError);
+        assert_eq!(device.errors().unwrap().take(), None);
     }
 }
 

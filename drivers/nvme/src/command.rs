@@ -8,7 +8,7 @@ use crate::format::NamespaceId;
 use crate::prp::Prps;
 use crate::registers::halves;
 use crate::slots::CommandId;
-use luge_block::{Durability, Operation, Request};
+use luge_block::{Durability, FailedRequest, Lba, Operation, Request};
 use luge_spec::nvme::{DatasetRange, IoOpcode, SubmissionEntry, io_flags};
 
 /// Opcode and command-specific words.
@@ -59,6 +59,22 @@ impl Command {
             cdw10: [cdw10, cdw11, self.cdw12, 0, 0, 0],
         }
     }
+}
+
+/// What the command of a submission entry asked for, for a log; `range` is the list page's, if it is
+/// a discard. None for what is no command of ours.
+pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<FailedRequest> {
+    let [_, _, flags, ..] = entry.cdw10;
+    let (lba, blocks) = (entry.lba(), (flags & 0xffff).wrapping_add(1));
+    let (operation, lba, blocks) = match IoOpcode(entry.opcode) {
+        IoOpcode::READ => (Operation::Read, lba, blocks),
+        IoOpcode::WRITE => (Operation::Write(Durability::Cache), lba, blocks),
+        IoOpcode::WRITE_ZEROES => (Operation::WriteZeroes, lba, blocks),
+        IoOpcode::DATASET_MANAGEMENT => (Operation::Discard, range.lba, range.blocks),
+        IoOpcode::FLUSH => (Operation::Flush, 0, 0),
+        _ => return None,
+    };
+    Some(FailedRequest { operation, lba: Lba(lba), blocks })
 }
 
 /// The one range of a discard.

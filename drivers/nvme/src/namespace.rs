@@ -5,18 +5,19 @@
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
 use crate::queue_pair::QueuePair;
 use crate::{Controller, ControllerState};
-use luge_block::{Channel, CoreId, Device, Geometry, OpenError};
+use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, OpenError};
 use std::sync::Arc;
 
 /// A namespace of a controller, which lives at least as long.
 pub struct Namespace {
     controller: Arc<Controller>,
     info: NamespaceInfo,
+    errors: Arc<IoErrors>,
 }
 
 impl Namespace {
     pub(crate) fn new(controller: Arc<Controller>, info: NamespaceInfo) -> Self {
-        Self { controller, info }
+        Self { controller, info, errors: Arc::default() }
     }
 
     /// Its identifier on the controller.
@@ -70,10 +71,15 @@ impl Device for Namespace {
             return Err(OpenError::Device { device: self.name(), reason: reason.to_string() });
         }
         tracing::debug!(namespace = self.name(), core = core.0, "opening a queue pair");
-        Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info)?))
+        let errors = self.errors.clone();
+        Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info, errors)?))
     }
 
     fn bounced(&self) -> u64 {
         self.controller.bounced()
+    }
+
+    fn errors(&self) -> Option<&IoErrors> {
+        Some(&self.errors)
     }
 }

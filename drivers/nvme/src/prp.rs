@@ -67,6 +67,11 @@ impl ListPage {
         self.words.store(self.first.wrapping_add(index), value, Ordering::Relaxed);
         Some(())
     }
+
+    /// An entry.
+    pub(crate) fn get(&self, index: u32) -> u64 {
+        self.words.load(self.first.wrapping_add(index), Ordering::Relaxed)
+    }
 }
 
 /// PRP1 and PRP2 of a command.

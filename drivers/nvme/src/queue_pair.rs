@@ -14,7 +14,7 @@
 
 use crate::Fault;
 use crate::bounce::BouncePool;
-use crate::command::{Command, range};
+use crate::command::{Command, asked_for, range};
 use crate::controller::Controller;
 use crate::doorbells::Doorbells;
 use crate::format::{NamespaceId, NamespaceInfo};
@@ -26,10 +26,13 @@ use crate::recovery::TIMEOUT_TICKS;
 use crate::registers::{Doorbell, PAGE_BYTES};
 use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
-use crate::status::block_status;
-use luge_block::{Channel, Completions, Geometry, OpenError, Operation, Refusal, Request, Status};
+use crate::status::failure;
+use luge_block::{
+    Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError, Operation, Refusal, Request,
+    Status,
+};
 use luge_memory::Span;
-use luge_spec::nvme::CompletionEntry;
+use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
 use std::sync::Arc;
 
 /// A queue pair of a controller, for one namespace.
@@ -43,6 +46,7 @@ pub(crate) struct QueuePair {
     geometry: Geometry,
     namespace: NamespaceId,
     health: Arc<Health>,
+    errors: Arc<IoErrors>,
     link: Arc<Link>,
     /// The SSD lied: nothing is believed until it was reset.
     lost: bool,
@@ -57,6 +61,7 @@ impl QueuePair {
         controller: &Arc<Controller>,
         device: &str,
         namespace: &NamespaceInfo,
+        errors: Arc<IoErrors>,
     ) -> Result<Self, OpenError> {
         let inner = controller.inner();
         let geometry = namespace.geometry;
@@ -82,6 +87,7 @@ impl QueuePair {
             geometry,
             namespace: namespace.id,
             health: inner.health.clone(),
+            errors,
             link,
             lost: false,
             looked: 0,
@@ -140,12 +146,16 @@ impl QueuePair {
     /// Why a request is not taken for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
-        match (self.geometry.check(request), self.link.stage()) {
-            (Err(status), _) => Refusal::Failed(status),
-            (Ok(()), Stage::Gone) => Refusal::Failed(Status::Gone),
-            (Ok(()), Stage::Excluded) => Refusal::Failed(Status::DeviceError),
-            (Ok(()), _) => Refusal::Full,
-        }
+        let status = match (self.geometry.check(request), self.link.stage()) {
+            (Err(status), _) => return Refusal::Failed(status),
+            (Ok(()), Stage::Gone) => Status::Gone,
+            (Ok(()), Stage::Excluded) => Status::DeviceError,
+            (Ok(()), _) => return Refusal::Full,
+        };
+        let Request { operation, lba, blocks, .. } = *request;
+        let failed = FailedRequest { operation, lba, blocks };
+        self.errors.report(|| IoError { request: Some(failed), status });
+        Refusal::Failed(status)
     }
 
     /// Lets a request go through bounce pages, now or when there are enough.
@@ -223,8 +233,29 @@ impl QueuePair {
     fn accept(&mut self, entry: CompletionEntry, done: &mut Completions) -> Result<(), Fault> {
         self.submissions.fetched_to(entry.submission_head)?;
         let ended = self.slots.end(CommandId(entry.command_id))?;
-        self.finish(ended, block_status(entry.status.code()), done);
+        let code = entry.status.code();
+        let status = if code == StatusCode::SUCCESS { Status::Success } else { self.failed(ended.id, code) };
+        self.finish(ended, status, done);
         Ok(())
+    }
+
+    /// How a request ended whose command failed, which is reported.
+    #[cold]
+    #[inline(never)]
+    fn failed(&self, id: CommandId, code: StatusCode) -> Status {
+        let status = failure(code);
+        self.report(id, status);
+        status
+    }
+
+    #[cold]
+    fn report(&self, id: CommandId, status: Status) {
+        self.errors.report(|| {
+            let list = self.lists.of(id.0);
+            let range = DatasetRange::from_words([0, 1].map(|index| list.get(index)));
+            let entry = self.submissions.find(id.0);
+            IoError { request: entry.and_then(|entry| asked_for(&entry, range)), status }
+        });
     }
 
     /// Hands a request's end out. There is room: the caller has looked.
@@ -267,6 +298,7 @@ impl QueuePair {
             let Some(ended) = self.slots.end_any() else {
                 return self.start_over();
             };
+            self.report(ended.id, status);
             self.finish(ended, status, done);
         }
     }

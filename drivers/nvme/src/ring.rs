@@ -56,6 +56,16 @@ impl SubmissionRing {
         self.tail = self.tail.wrapping_add(1) & self.mask;
     }
 
+    /// The entry that was added last under a command identifier, if the ring still holds it: for a
+    /// command in flight it is that command's, since whatever overwrites it overwrote older ones first.
+    #[cold]
+    pub(crate) fn find(&self, command_id: u16) -> Option<SubmissionEntry> {
+        (1..=self.mask)
+            .map(|back| self.tail.wrapping_sub(back) & self.mask)
+            .map(|place| SubmissionEntry::from_words(self.entries.load(place.into(), Ordering::Relaxed)))
+            .find(|entry| entry.command_id == command_id)
+    }
+
     /// The tail for the doorbell, if the controller was told another one last.
     #[inline]
     pub(crate) fn take_tail(&mut self) -> Option<u16> {

@@ -226,3 +226,69 @@ fn queues_go_round_many_times_with_requests_in_any_number() {
         assert_eq!(ended, 0, "seed {seed}");
     }
 }
+
+/// The report of a device's failures: the first one in words, and how many there were.
+fn reported(device: &dyn Device) -> Option<(String, u64)> {
+    let (error, count) = device.errors()?.take()?;
+    Some((error.to_string(), count))
+}
+
+#[test]
+fn a_command_that_fails_is_reported_as_the_request_that_it_was() {
+    let rig = Rig::new(Script::default());
+    let namespace = &rig.controller.namespaces()[0];
+    let mut channel = namespace.open(luge_block::CoreId(0)).unwrap();
+    let data = [rig.buffer(0, 1024)];
+    let odd = [rig.buffer(4097, 1024)];
+    for (request, words) in [
+        (Request { data: &data, ..request(Operation::Read, 100, 2) }, "read of LBA 100 to 101"),
+        (Request { data: &odd, ..request(Operation::Read, 102, 2) }, "read of LBA 102 to 103"),
+        (Request { data: &data, ..request(WRITE, 7, 2) }, "write of LBA 7 to 8"),
+        (request(Operation::WriteZeroesUnmap, 5, 9), "write-zeroes of LBA 5 to 13"),
+        (request(Operation::Discard, 16, 4), "discard of LBA 16 to 19"),
+        (request(Operation::Flush, 0, 0), "flush"),
+    ] {
+        // Enough before it for the ring to have gone around.
+        for _ in 0..20 {
+            let read = Request { data: &data, ..self::request(Operation::Read, 1, 2) };
+            assert_eq!(rig.run_blocks(&mut *channel, &read), Status::Success);
+        }
+        assert_eq!(reported(&**namespace), None);
+        rig.ssd.misbehave([Some(Mischief::Status(StatusCode::UNRECOVERED_READ))]);
+        assert_eq!(rig.run_blocks(&mut *channel, &request), Status::MediaError);
+        let expected = format!("{words} failed: {}", Status::MediaError);
+        assert_eq!(reported(&**namespace), Some((expected, 1)));
+    }
+}
+
+#[test]
+fn of_many_failures_the_first_is_told_and_the_others_are_counted() {
+    let rig = Rig::new(Script::default());
+    let namespace = &rig.controller.namespaces()[0];
+    let mut channel = namespace.open(luge_block::CoreId(0)).unwrap();
+    rig.ssd.misbehave(vec![Some(Mischief::Status(StatusCode::WRITE_FAULT)); 100]);
+    let data = [rig.buffer(0, 512)];
+    for lba in 40..140 {
+        rig.run_blocks(&mut *channel, &Request { data: &data, ..request(WRITE, lba, 1) });
+    }
+    let (text, count) = reported(&**namespace).unwrap();
+    assert!(text.starts_with("write of LBA 40 "), "{text}");
+    assert_eq!((count, reported(&**namespace)), (100, None));
+}
+
+#[test]
+fn requests_that_a_reset_aborted_and_those_to_an_ssd_that_is_gone_are_reported() {
+    let rig = Rig::new(Script::default());
+    let namespace = &rig.controller.namespaces()[0];
+    let mut channel = namespace.open(luge_block::CoreId(0)).unwrap();
+    let data = [rig.buffer(0, 512)];
+    let write = Request { data: &data, ..request(WRITE, 3, 1) };
+    rig.ssd.misbehave([Some(Mischief::Fatal)]);
+    assert_eq!(rig.run_blocks(&mut *channel, &write), Status::Aborted);
+    let aborted = format!("write of LBA 3 failed: {}", Status::Aborted);
+    assert_eq!(reported(&**namespace), Some((aborted, 1)));
+    rig.controller.shutdown().unwrap();
+    assert_eq!(channel.submit(&write), Err(Refusal::Failed(Status::Gone)));
+    let gone = format!("write of LBA 3 failed: {}", Status::Gone);
+    assert_eq!(reported(&**namespace), Some((gone, 1)));
+}

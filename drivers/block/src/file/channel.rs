@@ -9,7 +9,7 @@
 use super::buffers::Buffers;
 use super::slot::Slot;
 use super::target::Target;
-use crate::{Channel, Completions, Geometry, Refusal, Request, Status};
+use crate::{Channel, Completions, Geometry, IoError, IoErrors, Refusal, Request, Status};
 use heapless::Vec;
 use io_uring::{IoUring, types};
 use luge_memory::Span;
@@ -38,10 +38,11 @@ pub(super) struct FileChannel {
     free: Vec<u16, { DEPTH as usize }>,
     buffers: Buffers,
     bounced: Arc<AtomicU64>,
+    errors: Arc<IoErrors>,
 }
 
 impl FileChannel {
-    pub fn new(target: Arc<Target>, bounced: Arc<AtomicU64>) -> io::Result<Self> {
+    pub fn new(target: Arc<Target>, bounced: Arc<AtomicU64>, errors: Arc<IoErrors>) -> io::Result<Self> {
         Ok(Self {
             ring: ring()?,
             geometry: target.geometry(),
@@ -50,6 +51,7 @@ impl FileChannel {
             free: (0..DEPTH).collect(),
             buffers: Buffers::new(DEPTH)?,
             bounced,
+            errors,
         })
     }
 
@@ -90,7 +92,13 @@ impl FileChannel {
             let index = u16::try_from(piece.user_data()).unwrap_or(u16::MAX);
             let buffer = self.buffer(index);
             match self.slots[usize::from(index)].piece_ended(piece.result(), buffer) {
-                Some(status) => return Some((index, status)),
+                Some(status) => {
+                    if status != Status::Success {
+                        let slot = &self.slots[usize::from(index)];
+                        self.errors.report(|| IoError { request: Some(slot.failed()), status });
+                    }
+                    return Some((index, status));
+                }
                 None => self.issue(index),
             }
         }

@@ -30,7 +30,7 @@ mod target;
 pub use error::FileError;
 
 use crate::immediate::ImmediateChannel;
-use crate::{Channel, CoreId, Device, Geometry, OpenError};
+use crate::{Channel, CoreId, Device, Geometry, IoErrors, OpenError};
 use channel::FileChannel;
 use resident::Resident;
 use std::path::Path;
@@ -64,6 +64,7 @@ pub enum Caching {
 pub struct FileDevice {
     target: Arc<Target>,
     bounced: Arc<AtomicU64>,
+    errors: Arc<IoErrors>,
 }
 
 impl FileDevice {
@@ -77,7 +78,7 @@ impl FileDevice {
         if target.caching() != Caching::Memory {
             channel::ring().map_err(FileError::of_ring)?;
         }
-        Ok(Self { target: Arc::new(target), bounced: Arc::default() })
+        Ok(Self { target: Arc::new(target), bounced: Arc::default(), errors: Arc::default() })
     }
 
     /// Whether the host's page cache is used.
@@ -94,11 +95,11 @@ impl Device for FileDevice {
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         if self.caching() == Caching::Memory {
-            let file = Resident::new(self.target.clone());
+            let file = Resident::new(self.target.clone(), self.errors.clone());
             return Ok(Box::new(ImmediateChannel::new(file, self.geometry())));
         }
         let device = || self.target.path().display().to_string();
-        match FileChannel::new(self.target.clone(), self.bounced.clone()) {
+        match FileChannel::new(self.target.clone(), self.bounced.clone(), self.errors.clone()) {
             Ok(channel) => Ok(Box::new(channel)),
             Err(error) if error.kind() == std::io::ErrorKind::OutOfMemory => {
                 Err(OpenError::Memory { device: device(), reason: error.to_string() })
@@ -109,5 +110,9 @@ impl Device for FileDevice {
 
     fn bounced(&self) -> u64 {
         self.bounced.load(Ordering::Relaxed)
+    }
+
+    fn errors(&self) -> Option<&IoErrors> {
+        Some(&self.errors)
     }
 }

@@ -25,7 +25,7 @@ use super::memory::Memory;
 use super::status::status;
 use super::target::Target;
 use crate::immediate::Execute;
-use crate::{Operation, Request, Status};
+use crate::{FailedRequest, IoError, IoErrors, Operation, Request, Status};
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
@@ -38,12 +38,13 @@ pub(super) struct Resident {
     block_bytes: u64,
     /// That of the request at hand; here because a new list would be cleared, all 4 KiB of it.
     memory: Memory,
+    errors: Arc<IoErrors>,
 }
 
 impl Resident {
-    pub fn new(target: Arc<Target>) -> Self {
+    pub fn new(target: Arc<Target>, errors: Arc<IoErrors>) -> Self {
         let block_bytes = target.geometry().block_bytes.into();
-        Self { target, block_bytes, memory: Memory::default() }
+        Self { target, block_bytes, memory: Memory::default(), errors }
     }
 
     /// Moves all bytes of a request by `call`, which is given memory and its place in the file, and
@@ -116,7 +117,11 @@ impl Resident {
 
 impl Execute for Resident {
     fn execute(&mut self, request: &Request<'_>) -> Status {
-        self.run(request).err().unwrap_or(Status::Success)
+        let Err(status) = self.run(request) else { return Status::Success };
+        let Request { operation, lba, blocks, .. } = *request;
+        let failed = FailedRequest { operation, lba, blocks };
+        self.errors.report(|| IoError { request: Some(failed), status });
+        status
     }
 }
 

@@ -11,7 +11,7 @@ use super::buffers::Buffer;
 use super::memory::Memory;
 use super::status::status;
 use super::target::Alignment;
-use crate::{Durability, Operation, Request, Status, Tag};
+use crate::{Durability, FailedRequest, Lba, Operation, Request, Status, Tag};
 use io_uring::{opcode, squeue, types};
 use luge_memory::Span;
 use rustix::io::Errno;
@@ -71,6 +71,21 @@ impl Slot {
 
     pub fn tag(&self) -> Tag {
         self.tag
+    }
+
+    /// What is left of the request, which has failed.
+    pub fn failed(&self) -> FailedRequest {
+        let operation = match self.step {
+            Step::Read | Step::BouncedRead => Operation::Read,
+            Step::Write(when) | Step::BouncedWrite(when) => Operation::Write(when),
+            Step::Flush => Operation::Flush,
+            Step::Discard => Operation::Discard,
+            Step::Unmap => Operation::WriteZeroesUnmap,
+            Step::ZeroRange | Step::Zeroes => Operation::WriteZeroes,
+        };
+        let block_bytes = u64::from(self.block_bytes);
+        let blocks = u32::try_from(self.left / block_bytes).unwrap_or(u32::MAX);
+        FailedRequest { operation, lba: Lba(self.offset / block_bytes), blocks }
     }
 
     /// Whether its memory goes through the slot's buffer.
@@ -178,7 +193,6 @@ fn write(file: types::Fd, from: Span, offset: u64, when: Durability) -> squeue::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Lba;
 
     /// The entry of the first piece of a request with that memory, by its opcode.
     fn opcode_of(operation: Operation, data: &[Span]) -> u32 {

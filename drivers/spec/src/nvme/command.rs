@@ -109,6 +109,12 @@ impl DatasetRange {
     pub const fn to_words(self) -> [u64; 2] {
         zerocopy::transmute!(self)
     }
+
+    /// The range that two words are.
+    #[must_use]
+    pub const fn from_words(words: [u64; 2]) -> Self {
+        zerocopy::transmute!(words)
+    }
 }
 
 #[cfg(test)]
