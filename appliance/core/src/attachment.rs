@@ -2,7 +2,7 @@
 
 use crate::CoreHandle;
 use luge_block::OpenError;
-use luge_volume::{Base, Source, Volume, VolumeId};
+use luge_volume::{Base, Source, Stats, Volume, VolumeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -23,6 +23,7 @@ pub enum AttachError {
 pub struct Attachment {
     core: CoreHandle,
     mounted: Mounted,
+    stats: Arc<Stats>,
 }
 
 /// A volume of a core's graph, and what it is on.
@@ -65,7 +66,7 @@ impl CoreHandle {
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
         let mounted = self.mount(&mut self.open_sources(), volume)?;
-        Ok(Attachment { core: self.clone(), mounted })
+        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
     }
 
     fn mount(&self, open: &mut OpenSources, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
@@ -168,6 +169,12 @@ impl Attachment {
     #[must_use]
     pub fn volume(&self) -> VolumeId {
         self.mounted.volume
+    }
+
+    /// Counters of the volume on this core.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// The core.

@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::control::{Budget, Control, Platform, Sled};
 use crate::cpus::Cpus;
+use crate::error_log::ErrorLog;
 use crate::log::Log;
 use crate::methods::{self, Host};
 use luge_core::{CoreHandle, SpawnError};
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The control thread.
     #[error("cannot start the control thread: {0}")]
     Control(std::io::Error),
+    /// The thread that logs failures of devices.
+    #[error("cannot start the thread that logs failed requests: {0}")]
+    ErrorLog(std::io::Error),
     /// The RPC socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -56,6 +60,7 @@ pub struct Appliance {
     host: Arc<Host>,
     dispatcher: Arc<Dispatcher>,
     server: Option<Server>,
+    error_log: ErrorLog,
 }
 
 impl Appliance {
@@ -74,10 +79,11 @@ impl Appliance {
         let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
+        let error_log = ErrorLog::start(control.clone()).map_err(StartError::ErrorLog)?;
         let host =
             Arc::new(Host { control, log: Arc::new(log), config: plan.config, loading: Mutex::default() });
         let dispatcher = methods::dispatcher(&host);
-        let mut appliance = Self { host, dispatcher, server: None };
+        let mut appliance = Self { host, dispatcher, server: None, error_log };
         match Server::start(&plan.rpc_socket, appliance.dispatcher.clone()) {
             Ok(server) => appliance.server = Some(server),
             Err(error) => {
@@ -104,6 +110,7 @@ impl Appliance {
     pub fn stop(mut self) {
         self.dispatcher.enter(Stage::Stopping);
         drop(self.server.take());
+        drop(self.error_log);
         self.host.control.stop();
     }
 }

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod control;
 mod cpus;
+mod error_log;
 mod hugepages;
 mod log;
 mod methods;

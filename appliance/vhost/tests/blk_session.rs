@@ -452,6 +452,29 @@ fn of_each_request_the_volume_is_told_that_it_has_ended() {
 }
 
 #[test]
+fn the_volume_counts_what_failed_by_the_device_s_fault_and_what_a_reset_aborted() {
+    let (mut bench, device) = scripted(Geometry::for_tests());
+    for status in [Status::MediaError, Status::NoSpace, Status::Aborted, Status::Success, Status::Gone] {
+        bench.send(&Ask::read(0, 512));
+        bench.turn();
+        device.complete_all(status);
+        bench.turn();
+    }
+    let counters = bench.stats.read();
+    assert_eq!((counters.failed, counters.aborted), (3, 1));
+}
+
+#[test]
+fn what_a_guest_asks_for_wrongly_is_no_failure_of_its_device() {
+    let mut bench = Bench::new(memory_disk(512));
+    for ask in [Ask::write(1, &[7; 100]), Ask::read(u64::MAX, 512), Ask::read(255, 1024)] {
+        assert_ne!(bench.ask(&ask).status, OK);
+    }
+    let counters = bench.stats.read();
+    assert_eq!((counters.failed, counters.aborted), (0, 0));
+}
+
+#[test]
 fn a_session_that_is_to_leave_takes_no_more_but_ends_what_it_has() {
     let geometry = Geometry { transfer_blocks_max: 1, ..Geometry::for_tests() };
     let (mut bench, device) = scripted_with(geometry, 2, Setup::default());

@@ -92,6 +92,12 @@ impl Mounted {
         self.in_flight = left.expect("a channel completes what it was not given");
         self.stats.end(run.kinds, now);
     }
+
+    /// Counts requests that have failed, for a part of a composite: sessions count for theirs.
+    pub(crate) fn count_failures(&self, ended: &[Completion]) {
+        let failed = ended.iter().filter(|end| !end.succeeded());
+        failed.for_each(|end| self.stats.fail(end.status()));
+    }
 }
 
 /// Completions that follow each other on one way.

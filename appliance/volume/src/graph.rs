@@ -152,7 +152,10 @@ impl Graph {
                     count += run.ended.len();
                     up(run.ended);
                 }
-                Some(node) => node.of(nodes).hand(run.ended),
+                Some(node) => {
+                    volume.count_failures(run.ended);
+                    node.of(nodes).hand(run.ended);
+                }
             }
         }
         count

@@ -6,7 +6,7 @@
 //!
 //! Not here: the shortest and the longest latency, for which one would.
 
-use luge_block::{Kind, Request};
+use luge_block::{Kind, Request, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a volume did on one core. Written by that core only, so that a count is a load and
@@ -27,6 +27,8 @@ pub struct Stats {
     read_ticks: AtomicU64,
     write_ticks: AtomicU64,
     unmap_ticks: AtomicU64,
+    failed: AtomicU64,
+    aborted: AtomicU64,
     /// Up to when the ticks are summed up.
     since: AtomicU64,
 }
@@ -81,6 +83,10 @@ pub struct Counters {
     pub write_ticks: u64,
     /// The same of discards.
     pub unmap_ticks: u64,
+    /// Requests that failed by the device's fault, aborted ones aside.
+    pub failed: u64,
+    /// Requests that a reset of the device aborted.
+    pub aborted: u64,
 }
 
 impl Stats {
@@ -124,6 +130,25 @@ impl Stats {
         add(&self.unmaps_ended, Kind::Discard.count(sum));
     }
 
+    /// Counts a request that ended with `status`, which is no success.
+    #[cold]
+    #[inline(never)]
+    pub fn fail(&self, status: Status) {
+        match status {
+            Status::Aborted => add(&self.aborted, 1),
+            _ => add(&self.failed, 1),
+        }
+    }
+
+    /// Counts a request that was refused with `status`. One that was not in order is no failure.
+    #[cold]
+    #[inline(never)]
+    pub fn refuse(&self, status: Status) {
+        if status.is_of_the_device() {
+            self.fail(status);
+        }
+    }
+
     /// Requests that have begun and not ended, flushes aside.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
@@ -164,6 +189,8 @@ impl Stats {
             read_ticks: load(&self.read_ticks),
             write_ticks: load(&self.write_ticks),
             unmap_ticks: load(&self.unmap_ticks),
+            failed: load(&self.failed),
+            aborted: load(&self.aborted),
         }
     }
 }
@@ -189,6 +216,8 @@ impl Counters {
             read_ticks: both(|counters| counters.read_ticks),
             write_ticks: both(|counters| counters.write_ticks),
             unmap_ticks: both(|counters| counters.unmap_ticks),
+            failed: both(|counters| counters.failed),
+            aborted: both(|counters| counters.aborted),
         }
     }
 }
@@ -256,6 +285,18 @@ mod tests {
             end(stats, &[Kind::Read, Kind::Write, Kind::Read], 150);
         }
         assert_eq!((one_by_one.read(), ticks(&at_once)), (at_once.read(), [100, 50, 0]));
+    }
+
+    #[test]
+    fn what_failed_by_the_device_s_fault_is_counted_and_nothing_else() {
+        let stats = Stats::default();
+        [Status::Aborted, Status::MediaError, Status::Invalid]
+            .into_iter()
+            .for_each(|status| stats.fail(status));
+        [Status::Aborted, Status::Gone].into_iter().for_each(|status| stats.refuse(status));
+        [Status::OutOfRange, Status::Invalid].into_iter().for_each(|status| stats.refuse(status));
+        let Counters { failed, aborted, .. } = stats.read();
+        assert_eq!((failed, aborted), (3, 2));
     }
 
     #[test]

@@ -57,10 +57,13 @@ fn a_mirror_hides_a_leg_that_fails() {
     for (seed, bad) in (0..8).zip([0, 1].into_iter().cycle()) {
         let space = DmaSpace::new();
         let leg = |leg| whole(if leg == bad { broken(disk(&space), seed) } else { disk(&space) });
-        let mirror = Arc::new(Mirror::new([leg(0), leg(1)]));
+        let legs = [leg(0), leg(1)];
+        let mirror = Arc::new(Mirror::new(legs.clone()));
         check(&space, Arc::new(Volume::of_composite(mirror.clone())), seed, Failures::None);
         assert!(mirror.is_lost(bad), "seed {seed}");
         assert!(!mirror.is_lost(1 - bad), "seed {seed}");
+        assert!(legs[bad].counters().failed > 0, "seed {seed}: the failure is counted where it happened");
+        assert_eq!(legs[1 - bad].counters().failed, 0, "seed {seed}");
     }
 }
 

@@ -123,6 +123,15 @@ impl Bdev {
         self.before = cores.map(|core| (core, self.volume.stats(core).read())).collect();
     }
 
+    /// Counts failures from now on.
+    pub fn reset_failures(&mut self, cores: impl Iterator<Item = CoreId>) {
+        for core in cores {
+            let Counters { failed, aborted, .. } = self.volume.stats(core).read();
+            let before = self.before.entry(core).or_default();
+            (before.failed, before.aborted) = (failed, aborted);
+        }
+    }
+
     fn check_unused(&self, name: &str) -> Result<(), RpcError> {
         match self.users.first() {
             Some(user) => {

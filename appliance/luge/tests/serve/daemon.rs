@@ -86,6 +86,11 @@ impl Daemon {
         Self::run(container, tempfile::tempdir().unwrap(), &[], Stdio::inherit())
     }
 
+    /// One that `program` starts in a folder, and that logs there.
+    pub fn logging(program: Command, folder: tempfile::TempDir, log: impl Into<Stdio>) -> Self {
+        Self::run(program, folder, &[], log.into())
+    }
+
     fn spawn(folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
         Self::run(command(LUGE), folder, args, log)
     }

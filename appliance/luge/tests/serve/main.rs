@@ -7,6 +7,7 @@ mod bench;
 mod command_line;
 mod configuration;
 mod daemon;
+mod failures;
 mod methods;
 mod spdk_client;
 mod vhost;

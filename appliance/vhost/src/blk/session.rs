@@ -22,14 +22,14 @@
 use super::cut::Cut;
 use super::disk::BlkDisk;
 use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
-use super::slots::Slots;
+use super::slots::{Part, Slots};
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{BATCH, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Graph, Lane, Run, VolumeId};
+use luge_volume::{Graph, Lane, Run, Stats, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -102,7 +102,7 @@ pub struct BlkSession {
 }
 
 impl BlkSession {
-    /// A queue of `disk`, which is `volume` on the session's core. Without wires, until
+    /// A queue of `disk`, which is `volume` with `stats` on the session's core. Without wires, until
     /// [`Self::connect`].
     ///
     /// # Errors
@@ -112,6 +112,7 @@ impl BlkSession {
         ring: &Ring,
         memory: Arc<GuestMemory>,
         counters: Arc<QueueCounters>,
+        stats: Arc<Stats>,
     ) -> Result<Self, RingError> {
         let notifications = if ring.features.contains(Features::RING_EVENT_IDX) {
             Notifications::EventIndex
@@ -130,7 +131,7 @@ impl BlkSession {
             next: 0,
             in_hand: None,
             ranges: Ranges::new(),
-            slots: Slots::new(ring.layout.size),
+            slots: Slots::new(ring.layout.size, stats),
             taking: true,
             wires: Wires::default(),
             counters,
@@ -324,7 +325,7 @@ impl BlkSession {
 
 #[inline]
 fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
-    queue.complete_all(slots.end_part(end).into_iter());
+    queue.complete_all(slots.end_part(end, Part::Untaken).into_iter());
 }
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
@@ -377,7 +378,7 @@ impl Session for BlkSession {
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue.complete_all(done.iter().filter_map(|end| slots.end_part(*end)));
+        queue.complete_all(done.iter().filter_map(|end| slots.end_part(*end, Part::Taken)));
     }
 
     #[inline]

@@ -4,6 +4,8 @@ use luge_block::{Completion, Status};
 use luge_memory::SharedByte;
 use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{Head, QueueSize};
+use luge_volume::Stats;
+use std::sync::Arc;
 
 /// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,13 @@ struct Slot {
 const _: () = assert!(size_of::<Slot>() == 16);
 
 const FREE: Slot = Slot { status: None, written: 0, more_parts: 0, result: RequestStatus::OK };
+
+/// Whether the device has taken a part of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    Taken,
+    Untaken,
+}
 
 /// A slot for the request that is to begin.
 pub(super) struct FreeSlot<'a> {
@@ -42,11 +51,13 @@ impl FreeSlot<'_> {
 pub(super) struct Slots {
     slots: Box<[Slot]>,
     busy: usize,
+    /// The volume's, on the session's core: for requests that fail.
+    stats: Arc<Stats>,
 }
 
 impl Slots {
-    pub(super) fn new(size: QueueSize) -> Self {
-        Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0 }
+    pub(super) fn new(size: QueueSize, stats: Arc<Stats>) -> Self {
+        Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0, stats }
     }
 
     /// How many are busy.
@@ -57,7 +68,7 @@ impl Slots {
     /// The slot of a chain that is not in flight; none for one that is.
     #[inline]
     pub(super) fn free(&mut self, head: Head) -> Option<FreeSlot<'_>> {
-        let Self { slots, busy } = self;
+        let Self { slots, busy, .. } = self;
         let slot = slots.get_mut(usize::from(head.0))?;
         if slot.status.is_some() {
             return None;
@@ -91,14 +102,14 @@ impl Slots {
     /// # Panics
     /// If no such request is in flight: a mistake of ours, after which no slot can be trusted.
     #[inline]
-    pub(super) fn end_part(&mut self, end: Completion) -> Option<(Head, u32)> {
+    pub(super) fn end_part(&mut self, end: Completion, part: Part) -> Option<(Head, u32)> {
         let head = Head(end.tag().slot());
         let slot = self.slots.get_mut(usize::from(head.0));
         let in_flight = slot.and_then(|slot| Some((slot.status?, slot)));
         let (place, slot) = in_flight.expect("a request ends that is not in flight");
         let whole = end.succeeded() && slot.more_parts == 0 && slot.result == RequestStatus::OK;
         let (result, written) =
-            if whole { (RequestStatus::OK, slot.written) } else { slot.end_unusual(end)? };
+            if whole { (RequestStatus::OK, slot.written) } else { slot.end_unusual(end, part, &self.stats)? };
         place.store(result.0);
         slot.status = None;
         self.busy = self.busy.wrapping_sub(1);
@@ -110,9 +121,16 @@ impl Slot {
     /// Ends a part of a request that has several, or that fails. If it was the last: the request's
     /// result, and how many bytes were written.
     #[cold]
-    fn end_unusual(&mut self, end: Completion) -> Option<(RequestStatus, u32)> {
-        if !end.succeeded() && self.result == RequestStatus::OK {
-            self.result = request_status(end.status());
+    #[inline(never)]
+    fn end_unusual(&mut self, end: Completion, part: Part, stats: &Stats) -> Option<(RequestStatus, u32)> {
+        if !end.succeeded() {
+            match part {
+                Part::Taken => stats.fail(end.status()),
+                Part::Untaken => stats.refuse(end.status()),
+            }
+            if self.result == RequestStatus::OK {
+                self.result = request_status(end.status());
+            }
         }
         if let Some(more) = self.more_parts.checked_sub(1) {
             self.more_parts = more;

@@ -87,7 +87,8 @@ impl Vring {
         let ring = Ring { layout, base: self.base, features: common.features };
         let counters = Arc::new(QueueCounters::default());
         let disk = (common.disk, place.volume());
-        let mut session = BlkSession::new(disk, &ring, common.memory.clone(), counters.clone())?;
+        let (memory, stats) = (common.memory.clone(), place.stats().clone());
+        let mut session = BlkSession::new(disk, &ring, memory, counters.clone(), stats)?;
         session.connect(std::mem::take(&mut self.wires));
         match place.core().add_session(Box::new(session)) {
             Ok(session) => {

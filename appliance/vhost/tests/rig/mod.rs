@@ -212,10 +212,11 @@ impl Bench {
         let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
         let ring = Ring { layout, base: 0, features };
         let counters = Arc::new(QueueCounters::default());
-        let session = BlkSession::new((disk, volume), &ring, memory.table.clone(), counters.clone()).unwrap();
+        let stats = whole.stats(CoreId(0));
+        let (table, counted) = (memory.table.clone(), counters.clone());
+        let session = BlkSession::new((disk, volume), &ring, table, counted, stats.clone()).unwrap();
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
-        let stats = whole.stats(CoreId(0));
         Self { queue, session, graph, stats, counters }
     }
 

@@ -1,12 +1,12 @@
 //! `bdev_get_iostat`: what the block devices have done.
 
 use super::method;
-use crate::control::{Bdev, Control, Sled};
+use crate::control::{Bdev, Control, Sled, Source};
 use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Counters;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 params! {
@@ -62,21 +62,20 @@ fn totals(sled: &mut Sled, names: Option<Vec<String>>, mode: ResetMode) -> Resul
         let bdev = sled.bdevs.get(name)?;
         let mut entry = json!({ "name": name });
         let cores = sled.platform.cores.iter().map(|core| bdev.counters(core.id()));
-        append(&mut entry, counts(bdev, cores.fold(Counters::default(), |sum, more| sum + more)));
+        append(&mut entry, counts(sled, bdev, cores.fold(Counters::default(), |sum, more| sum + more)));
         bdevs.push(entry);
     }
     names.iter().try_for_each(|name| reset(sled, name, mode))?;
     Ok(json!({ "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "bdevs": bdevs }))
 }
 
-/// Luge counts neither the shortest and longest latencies nor errors: there is nothing to reset.
+/// Luge does not measure the shortest and longest latencies: there is nothing to reset.
 fn reset(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<(), RpcError> {
+    let cores = sled.platform.cores.iter().map(CoreHandle::id);
     match mode {
-        ResetMode::All => {
-            let cores = sled.platform.cores.iter().map(CoreHandle::id);
-            sled.bdevs.get_mut(name)?.reset_counters(cores);
-        }
-        ResetMode::Maxmin | ResetMode::Error | ResetMode::None => {}
+        ResetMode::All => sled.bdevs.get_mut(name)?.reset_counters(cores),
+        ResetMode::Error => sled.bdevs.get_mut(name)?.reset_failures(cores),
+        ResetMode::Maxmin | ResetMode::None => {}
     }
     Ok(())
 }
@@ -86,7 +85,7 @@ fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcErr
     let bdev = sled.bdevs.get(&name)?;
     let channel = |core: &CoreHandle| {
         let mut entry = json!({ "thread_id": core.id().0 });
-        append(&mut entry, counts(bdev, bdev.counters(core.id())));
+        append(&mut entry, counts(sled, bdev, bdev.counters(core.id())));
         entry
     };
     let channels: Vec<_> = sled.platform.cores.iter().map(channel).collect();
@@ -97,7 +96,7 @@ fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcErr
 }
 
 /// The members that clients know. The shortest and longest latencies are not measured: zero.
-fn counts(bdev: &Bdev, counters: Counters) -> Value {
+fn counts(sled: &Sled, bdev: &Bdev, counters: Counters) -> Value {
     let bytes = |blocks: u64| blocks.saturating_mul(u64::from(bdev.volume.geometry().block_bytes));
     json!({
         "bytes_read": bytes(counters.read_blocks),
@@ -111,7 +110,30 @@ fn counts(bdev: &Bdev, counters: Counters) -> Value {
         "write_latency_ticks": counters.write_ticks, "max_write_latency_ticks": 0, "min_write_latency_ticks": 0,
         "unmap_latency_ticks": counters.unmap_ticks, "max_unmap_latency_ticks": 0, "min_unmap_latency_ticks": 0,
         "copy_latency_ticks": 0, "max_copy_latency_ticks": 0, "min_copy_latency_ticks": 0,
+        "io_error": io_error(sled, &bdev.source, counters),
     })
+}
+
+/// The requests that failed, by the kinds that clients know; those that there are none of are left out.
+fn io_error(sled: &Sled, source: &Source, counters: Counters) -> Map<String, Value> {
+    let kinds = [(failure_of(sled, source), counters.failed), ("aborted", counters.aborted)];
+    kinds
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| (kind.into(), count.into()))
+        .collect()
+}
+
+/// What a request's failure is called: by the device in the end, of which a part is made.
+fn failure_of(sled: &Sled, source: &Source) -> &'static str {
+    match source {
+        Source::Namespace { .. } => "nvme_error",
+        Source::Aio { .. } => "aio_error",
+        Source::Malloc { .. } | Source::Null => "failed",
+        Source::Part { base, .. } => {
+            sled.bdevs.get(base).map_or("failed", |base| failure_of(sled, &base.source))
+        }
+    }
 }
 
 fn append(entry: &mut Value, members: Value) {

@@ -1,0 +1,77 @@
+//! Logs what block devices report of requests that failed: no core does.
+//!
+//! Path: none. A thread looks at the devices once a second; a device has one line for all that has
+//! failed since the last look, so that a disk that fails as fast as it is asked fills no log.
+//!
+//! Not here: the counts (`bdev_get_iostat`), what becomes of the SSD (`nvme`, which logs resets).
+
+use crate::control::{Control, Sled, Source};
+use luge_block::Device;
+use luge_volume::Volume;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The thread, which looks once more and ends when this is dropped.
+pub struct ErrorLog {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ErrorLog {
+    /// Starts to look at the devices of a sled.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(control: Arc<Control>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let look = move || {
+            loop {
+                let end = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
+                log_failures(&control);
+                if end {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("error log".into()).spawn(look)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for ErrorLog {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported; there is nothing left to log.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn log_failures(control: &Control) {
+    // Where Luge is stopping, there are no devices any more.
+    for (name, device) in control.look_until(Instant::now(), |sled| Ok(devices(sled))).unwrap_or_default() {
+        match device.errors().and_then(|errors| errors.take()) {
+            Some((error, 1)) => tracing::error!("bdev {name}: {error}"),
+            Some((error, count)) => {
+                tracing::error!("bdev {name}: {error}; {} more requests failed", count - 1);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The devices that may report failures. A part of one reports as the whole.
+fn devices(sled: &mut Sled) -> Vec<(String, Arc<dyn Device>)> {
+    let whole = sled.bdevs.iter().filter(|(_, bdev)| !matches!(bdev.source, Source::Part { .. }));
+    let device = |volume: &Volume| match volume.source() {
+        luge_volume::Source::Device(device) => device.errors().is_some().then(|| device.clone()),
+        luge_volume::Source::Composite(_) => None,
+    };
+    whole.filter_map(|(name, bdev)| Some((name.to_owned(), device(&bdev.volume)?))).collect()
+}
