@@ -105,6 +105,9 @@ pub enum Place {
     OnBoard,
     /// In a slot, behind a bridge of its own: QEMU's `device_del` presses the slot's button.
     InSlot,
+    /// As functions of one device without ACS, and so in one IOMMU group: `0000:00:10.0`,
+    /// `0000:00:10.1`, ...
+    InGroup,
 }
 
 impl Ssd {
@@ -281,9 +284,15 @@ impl CommandLine {
         self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
         let blocks = format!("logical_block_size={block},physical_block_size={block}");
         let mut place = format!("bus=pcie.0,addr={slot:#x}");
-        if ssd.place == Place::InSlot {
-            self.pair("-device", &format!("pcie-root-port,id=slot{n},chassis=1,slot={n},{place}"));
-            place = format!("bus=slot{n}");
+        match ssd.place {
+            Place::OnBoard => {}
+            Place::InSlot => {
+                self.pair("-device", &format!("pcie-root-port,id=slot{n},chassis=1,slot={n},{place}"));
+                place = format!("bus=slot{n}");
+            }
+            Place::InGroup => {
+                place = format!("bus=pcie.0,addr={FIRST_SSD_SLOT:#x}.{n},multifunction=on");
+            }
         }
         self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{place}", ssd.serial));
     }

@@ -140,6 +140,36 @@ fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), Te
     Ok(())
 }
 
+#[test]
+fn two_ssds_of_one_iommu_group_are_both_taken_and_go_one_by_one() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let (_turn, bench) = (lab.turn()?, lab.bench("one-group")?);
+    let in_group = |name| ssd(&bench, name).map(|ssd| Ssd { place: Place::InGroup, ..ssd });
+    let machine = sled::machine(&bench, vec![in_group("a.img")?, in_group("b.img")?], &json!({}))?;
+    let mut sled = Sled::start(&bench, &machine)?;
+    sled.ready()?;
+    let log = sled.running.process.output.text();
+    let group = |address: &str| {
+        let line = log.split(&format!("{address}: Adding to iommu group ")).nth(1)?;
+        line.lines().next().map(str::to_owned)
+    };
+    assert!(group("0000:00:10.0").is_some());
+    assert_eq!(group("0000:00:10.0"), group("0000:00:10.1"), "this machine shows nothing otherwise");
+    assert_eq!(names(&sled.call("bdev_get_bdevs", &json!({}))?), ["nvme0n1", "nvme1n1"]);
+
+    // Each is detached and attached again while the other one serves.
+    let health = "bdev_nvme_get_controller_health_info";
+    for (name, address, other) in [("nvme0", "0000:00:10.0", "nvme1"), ("nvme1", "0000:00:10.1", "nvme0")] {
+        sled.call("bdev_nvme_detach_controller", &json!({ "name": name }))?;
+        sled.call(health, &json!({ "name": other }))?;
+        let again = json!({ "name": name, "trtype": "PCIe", "traddr": address });
+        assert_eq!(sled.call("bdev_nvme_attach_controller", &again)?, json!([format!("{name}n1")]));
+        sled.call(health, &json!({ "name": other }))?;
+        sled.call(health, &json!({ "name": name }))?;
+    }
+    power_off(sled).map(drop)
+}
+
 /// The kernel of the sled lets go of the slot only once the process has let go of the SSD.
 #[test]
 fn an_ssd_that_is_to_be_unplugged_is_shut_down_and_goes_while_it_is_served() -> Result<(), TestError> {
