@@ -47,7 +47,7 @@ impl Namespaces {
     /// those that it has identified by then are used.
     pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, Trouble> {
         let deadline = Deadline::new(admin.patience());
-        let (ids, absence) = candidates(admin, discovery, &deadline)?;
+        let (ids, absent) = candidates(admin, discovery, &deadline)?;
         let mut found = Self::default();
         for id in ids {
             if deadline.has_passed() {
@@ -58,7 +58,7 @@ impl Namespaces {
             match examine(admin, discovery, NamespaceId(id))? {
                 Ok(None) => {}
                 Ok(Some(info)) => found.usable.push(info),
-                Err(FormatError::Identify(status)) if Some(status) == absence => {}
+                Err(FormatError::Identify(status)) if absent.contains(&status) => {}
                 Err(reason) => found.refused.push(RefusedNamespace { id: NamespaceId(id), reason }),
             }
         }
@@ -119,18 +119,21 @@ fn examine(
     Ok(NamespaceInfo::new(id, &page, &discovery.limits).map(Some))
 }
 
-/// Identifiers of namespaces that may be there, ascending, and the status by which the SSD may say
+/// What SSDs say of an identifier up to NN that no namespace has, where zeroes are due.
+const ABSENT: &[StatusCode] = &[StatusCode::INVALID_NAMESPACE, StatusCode::INVALID_FIELD];
+
+/// Identifiers of namespaces that may be there, ascending, and the statuses by which the SSD may say
 /// that one is not. Before 1.1 there was no list, and some lists are wrong: then all up to NN.
 fn candidates(
     admin: &mut Admin,
     discovery: &Discovery,
     deadline: &Deadline,
-) -> Result<(Vec<u32>, Option<StatusCode>), Trouble> {
+) -> Result<(Vec<u32>, &'static [StatusCode]), Trouble> {
     let last = discovery.identity.namespaces_max;
     let has_list = discovery.identity.version >= Version::V1_1;
     if has_list && !admin.registers().quirks().has(Quirk::BasicIdentify) {
         match listed(admin, last, deadline)? {
-            Ok(ids) => return Ok((ids, None)),
+            Ok(ids) => return Ok((ids, &[])),
             Err(error) => {
                 let controller = admin.registers().name();
                 let asked = last.min(u32::try_from(NAMESPACES_MAX).unwrap_or(u32::MAX));
@@ -138,7 +141,7 @@ fn candidates(
             }
         }
     }
-    Ok(((1..=last).take(NAMESPACES_MAX).collect(), Some(StatusCode::INVALID_NAMESPACE)))
+    Ok(((1..=last).take(NAMESPACES_MAX).collect(), ABSENT))
 }
 
 /// The active namespaces by the SSD's own list, as far as that is to be believed.

@@ -98,11 +98,13 @@ fn a_namespace_that_cannot_be_identified_is_refused_by_name_and_the_others_serve
 
 #[test]
 fn identifiers_that_an_old_ssd_does_not_have_are_no_refusals() {
-    let mut namespaces = four();
-    namespaces[1].identify = StatusCode::INVALID_NAMESPACE;
-    let rig = Rig::new(Script { version: Version(0x0001_0000), namespaces, ..Script::default() });
-    assert_eq!(ids(&rig), [1, 3, 4]);
-    assert!(rig.controller.refused().is_empty());
+    for status in [StatusCode::INVALID_NAMESPACE, StatusCode::INVALID_FIELD] {
+        let mut namespaces = four();
+        namespaces[1].identify = status;
+        let rig = Rig::new(Script { version: Version(0x0001_0000), namespaces, ..Script::default() });
+        assert_eq!(ids(&rig), [1, 3, 4]);
+        assert!(rig.controller.refused().is_empty());
+    }
 }
 
 fn read(rig: &Rig, channel: &mut dyn Channel) -> Status {
