@@ -1,7 +1,7 @@
 //! Logs what block devices report of requests that failed: no core does.
 //!
-//! Path: none. A thread looks at the devices once a second; a device has one line for all that has
-//! failed since the last look, so that a disk that fails as fast as it is asked fills no log.
+//! Path: none. A thread looks at the devices once a second. A device has one line for all that has
+//! failed since the last look, however fast its requests fail.
 //!
 //! Not here: the counts (`bdev_get_iostat`), what becomes of the SSD (`nvme`, which logs resets).
 

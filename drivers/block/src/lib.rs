@@ -7,7 +7,7 @@
 //! or reference counts.
 //!
 //! Invariants
-//! - Nothing in a channel blocks, locks, allocates or reads a clock.
+//! - Nothing in a channel blocks, allocates or reads a clock, and no lock is waited for.
 //! - Every request that `submit` took is completed exactly once, whatever happens to the device.
 //! - A request's memory is not touched after its completion has been handed out.
 //!

@@ -95,7 +95,7 @@ impl Deadline {
     }
 }
 
-/// Asks what a namespace is; none where there is none of that identifier.
+/// Identifies a namespace; none where no namespace has that identifier.
 fn examine(
     admin: &mut Admin,
     discovery: &Discovery,

@@ -37,7 +37,7 @@ pub(crate) enum Quirk {
 }
 
 impl Quirk {
-    /// How long the pause is; none where it is no pause.
+    /// Length of the pause; zero where the quirk is no pause.
     const fn pause(self) -> Duration {
         match self {
             Self::PauseAfterReset => Duration::from_secs(2),
@@ -90,23 +90,23 @@ const TABLE: &[(u16, u16, &[Quirk])] = &[
 pub(crate) struct Quirks(&'static [Quirk]);
 
 impl Quirks {
-    /// Those of the model with that vendor and device.
+    /// Quirks of the model with that vendor and device.
     pub(crate) fn of(id: PciId) -> Self {
         let line = TABLE.iter().find(|(vendor, device, _)| (*vendor, *device) == (id.vendor, id.device));
         Self(line.map_or(&[], |(_, _, quirks)| quirks))
     }
 
-    /// All of them.
+    /// Every quirk of the model.
     pub(crate) fn all(self) -> &'static [Quirk] {
         self.0
     }
 
-    /// Whether the model has that one.
+    /// Whether the model has a quirk.
     pub(crate) fn has(self, quirk: Quirk) -> bool {
         self.0.contains(&quirk)
     }
 
-    /// Sleeps as long as one of the pauses is, if the model needs that one.
+    /// Sleeps for a pause, if the model needs that pause.
     pub(crate) fn pause(self, quirk: Quirk) {
         if self.has(quirk) {
             std::thread::sleep(quirk.pause());

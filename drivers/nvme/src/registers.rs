@@ -211,8 +211,8 @@ impl Registers {
     }
 }
 
-/// Whether the NVM command set may be there. CAP.CSS without a bit, and one that names the NVM
-/// command set besides none at all, are of SSDs that have it.
+/// Checks that the NVM command set may be there. Some SSDs that have it set no bit of CAP.CSS, or
+/// set the bit for no command set besides.
 fn check_command_sets(sets: u8, controller: &str) -> Result<(), Trouble> {
     match sets {
         0 => tracing::warn!(controller, "the SSD names no I/O command set (CAP.CSS is 0): used as NVM"),

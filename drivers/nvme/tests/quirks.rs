@@ -1,4 +1,4 @@
-//! Models that need more than the specification says: what they cannot bear is not done to them.
+//! Models that need more than the specification says: they are not used as they must not be.
 
 use luge_block::{Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::PciId;
@@ -44,7 +44,7 @@ fn a_model_whose_queues_are_not_ready_at_once_is_given_time() {
 }
 
 #[test]
-fn a_model_that_bears_one_command_at_a_time_gets_one_at_a_time() {
+fn a_model_that_takes_one_command_at_a_time_gets_one_at_a_time() {
     let rig = Rig::new(model(0x106b, 0x2001, Weakness::TwoCommands));
     let mut channel = rig.channel();
     let data = [rig.buffer(0, 512)];

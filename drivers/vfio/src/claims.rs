@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct GroupClaims(Mutex<Vec<PciAddress>>);
 
 impl GroupClaims {
-    /// The list, for this caller alone.
+    /// Locks the list for this caller alone.
     pub fn lock(&self) -> MutexGuard<'_, Vec<PciAddress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -24,7 +24,7 @@ impl GroupClaims {
 pub struct Claims(Mutex<BTreeMap<Option<u32>, Arc<GroupClaims>>>);
 
 impl Claims {
-    /// Those in a group; functions without a group count as one.
+    /// Claims in a group; functions without a group count as one group.
     pub fn of(&self, group: Option<u32>) -> Arc<GroupClaims> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(group).or_default().clone()
     }

@@ -22,6 +22,7 @@ mod error;
 mod function;
 mod in_use;
 mod ioctl;
+mod iommu_group;
 mod openers;
 mod reply;
 #[cfg(test)]

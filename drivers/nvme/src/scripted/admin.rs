@@ -45,7 +45,7 @@ impl State {
 
     fn identify(&mut self, reach: &Reach, entry: &SubmissionEntry) -> StatusCode {
         let cns = Cns((entry.cdw10[0] & 0xff) as u8);
-        self.endure_identify(cns);
+        self.before_identify(cns);
         std::thread::sleep(self.script.identify_takes);
         if let Some(fill) = self.script.identify_fill {
             return answer(reach, entry, &[fill; 4096]);

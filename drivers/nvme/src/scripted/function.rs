@@ -67,7 +67,7 @@ impl PciFunction for ScriptedFunction {
 
     fn read32(&self, offset: u32) -> u32 {
         let mut state = self.ssd.lock();
-        state.endure_read(offset);
+        state.before_read(offset);
         if state.script.present { state.read(offset) } else { u32::MAX }
     }
 
@@ -76,7 +76,7 @@ impl PciFunction for ScriptedFunction {
         if !state.script.present {
             return;
         }
-        state.endure_write();
+        state.before_write();
         let [_, asq, acq] = state.admin;
         let (low, high) = (u64::from(value), u64::from(value) << 32);
         match at {

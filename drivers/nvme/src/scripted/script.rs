@@ -64,13 +64,13 @@ pub enum Listing {
     True,
     /// Nothing: the command fails.
     Refused(StatusCode),
-    /// These identifiers, from whichever one is asked.
+    /// Fixed identifiers, above whichever one is asked for.
     Ids(Vec<u32>),
     /// Every identifier, without an end.
     Endless,
 }
 
-/// What a model cannot bear: it reports a fatal error then, or forgets a command.
+/// A use that a model fails at: it reports a fatal error then, or drops a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Weakness {
     /// A register is written sooner than this after a function reset, or after the start.
@@ -119,7 +119,7 @@ pub enum Mischief {
 pub struct Script {
     /// PCI vendor and device.
     pub model: PciId,
-    /// What it cannot bear.
+    /// A use that it fails at.
     pub weakness: Option<Weakness>,
     /// CAP.MQES; zero for one that does not tell, and takes 64 entries.
     pub queue_entries_z: u16,

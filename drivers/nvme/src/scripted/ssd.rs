@@ -63,7 +63,7 @@ pub(super) struct State {
     pub doorbells: SharedArray<u32>,
     /// The combination of command sets chosen.
     pub profile: Option<u32>,
-    /// It was treated in a way that it cannot bear, and will not be enabled any more.
+    /// It was used as it must not be, and cannot be enabled any more.
     pub broken: bool,
     /// The last function reset, or the start.
     pub reset_at: Instant,
@@ -283,7 +283,7 @@ impl State {
     }
 
     fn enable(&mut self, reach: &Reach) {
-        self.endure_enabling();
+        self.before_enabling();
         let [sizes, asq, acq] = self.admin;
         match self.script.enabling {
             _ if self.broken => self.status = 2,
@@ -323,7 +323,7 @@ impl State {
                     break;
                 };
                 let left = self.submissions.get(&id).map_or(0, |queue| queue.left(tail));
-                if !self.endure_command(id, &entry, left) {
+                if !self.drops_command(id, &entry, left) {
                     self.serve_one(reach, id, &entry);
                 }
                 served += 1;

@@ -1,4 +1,4 @@
-//! What a scripted SSD of some model cannot bear.
+//! What a scripted SSD of some model does when it is used as it must not be.
 
 use super::script::Weakness;
 use super::ssd::State;
@@ -9,8 +9,8 @@ use std::time::Instant;
 const FATAL: u32 = 2;
 
 impl State {
-    /// A register is about to be read.
-    pub(super) fn endure_read(&mut self, at: u32) {
+    /// Breaks if a register must not be read now.
+    pub(super) fn before_read(&mut self, at: u32) {
         let Some(Weakness::LookAfterDisable(pause)) = self.script.weakness else { return };
         if at == offset::CSTS && self.disabled_at.is_some_and(|disabled| disabled.elapsed() < pause) {
             self.broken = true;
@@ -18,31 +18,31 @@ impl State {
         }
     }
 
-    /// A register is about to be written.
-    pub(super) fn endure_write(&mut self) {
+    /// Breaks if no register may be written now.
+    pub(super) fn before_write(&mut self) {
         let Some(Weakness::WriteAfterReset(pause)) = self.script.weakness else { return };
         if self.reset_at.elapsed() < pause {
             self.broken = true;
         }
     }
 
-    /// The controller is about to be enabled.
-    pub(super) fn endure_enabling(&mut self) {
+    /// Breaks if it must not be enabled with such an admin queue.
+    pub(super) fn before_enabling(&mut self) {
         let entries = (self.admin[0] & 0xfff) + 1;
         if self.script.weakness == Some(Weakness::PartOfPage) && !(entries * 64).is_multiple_of(4096) {
             self.broken = true;
         }
     }
 
-    /// An admin command is about to be executed.
-    pub(super) fn endure_identify(&mut self, cns: Cns) {
+    /// Fails if it must not be asked for that page.
+    pub(super) fn before_identify(&mut self, cns: Cns) {
         if self.script.weakness == Some(Weakness::IdentifyBeyondBasic) && cns.0 > Cns::CONTROLLER.0 {
             self.status |= FATAL;
         }
     }
 
-    /// Whether an I/O command is forgotten, or breaks the SSD. `left` more are in its queue.
-    pub(super) fn endure_command(&mut self, queue: u16, entry: &SubmissionEntry, left: u16) -> bool {
+    /// Whether an I/O command is never executed; `left` more are in its queue.
+    pub(super) fn drops_command(&mut self, queue: u16, entry: &SubmissionEntry, left: u16) -> bool {
         match self.script.weakness {
             Some(Weakness::CommandAfterCreation(pause)) => {
                 self.created_at.get(&queue).map(Instant::elapsed).is_some_and(|age| age < pause)

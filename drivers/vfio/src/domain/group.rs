@@ -7,7 +7,7 @@
 //!   the kernel forgets IOMMU and mappings; a container is therefore never used again after that.
 
 use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
-use crate::binding::check_group;
+use crate::iommu_group::check_group;
 use crate::reply::{Reply, iova_ranges};
 use crate::{BindError, PciAddress, SysfsRoot, VfioError, ioctl};
 use luge_memory::{Iommu, Iova, IovaRange, Mapping};

@@ -4,7 +4,7 @@
 //! twice is harmless; binding it is what makes it ours alone.
 
 use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
-use crate::binding::check_group;
+use crate::iommu_group::check_group;
 use crate::{PciAddress, SysfsRoot, VfioError, ioctl};
 use luge_memory::{Iommu, Iova, IovaRange, Mapping};
 use std::fs::File;
