@@ -5,6 +5,7 @@
 use luge_qemu_test::{Bench, BlockClient, Daemon, Deadline, Lab, Serve, TestError};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 
 type Outcome = Result<(), TestError>;
@@ -102,6 +103,28 @@ fn zeroes_are_written_without_data_and_discards_are_taken() -> Outcome {
         "read -P 0xff 192k 320k",
         "read -P 0 512k 64k",
     ])?;
+    Ok(())
+}
+
+#[test]
+fn a_sparse_image_copied_to_a_memory_disk_replaces_all_that_was_there() -> Outcome {
+    let rig = Rig::memory("sparse")?;
+    let image = rig.bench.path("image");
+    let file = fs::File::create_new(&image).map_err(unreadable)?;
+    file.set_len(64 << 20).map_err(unreadable)?;
+    file.write_all_at(&[0x5a; 1 << 20], 40 << 20).map_err(unreadable)?;
+    rig.client().io(&["write -P 0xff 0 64M"])?;
+    rig.client().copy_from(&image)?;
+    rig.client().io(&["read -P 0 0 40M", "read -P 0x5a 40M 1M", "read -P 0 41M 23M"])?;
+    Ok(())
+}
+
+#[test]
+fn a_whole_disk_is_zeroed_or_discarded_by_one_command() -> Outcome {
+    for (name, command) in [("zero-all", "write -z 0 64M"), ("discard-all", "discard 0 64M")] {
+        let rig = Rig::memory(name)?;
+        rig.client().io(&["write -P 0xff 0 64M", command, "read -P 0 0 64M"])?;
+    }
     Ok(())
 }
 

@@ -85,6 +85,8 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let geometry = Geometry {
         transfer_blocks_max: random.below(12) + 1,
         spans_max: u16::try_from(random.below(40)).unwrap() + 40,
+        discard_blocks_max: random.below(12) + 1,
+        write_zeroes_blocks_max: random.below(12) + 1,
         ..memory.geometry()
     };
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));

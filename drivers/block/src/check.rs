@@ -1,7 +1,7 @@
 //! Whether a request is one that a device with some geometry takes. Every device asks for
 //! itself: that a volume has asked before is not its concern.
 
-use crate::{Geometry, Operation, Request, Status};
+use crate::{Geometry, Request, Status};
 use luge_memory::Span;
 
 impl Geometry {
@@ -40,14 +40,11 @@ impl Geometry {
     /// What moves no data has none.
     #[cold]
     fn check_other(&self, request: &Request<'_>) -> Result<(), Status> {
-        let most = match request.operation {
-            Operation::Discard => self.discard_blocks_max,
-            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
-            Operation::Flush | Operation::Read | Operation::Write(_) => {
-                return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
-            }
-        };
+        if request.operation.is_flush() {
+            return if request.data.is_empty() { Ok(()) } else { Err(Status::Invalid) };
+        }
         request.operation.check_access(self.read_only)?;
+        let most = self.blocks_max(request.operation);
         if most == 0 {
             return Err(Status::Unsupported);
         }
@@ -63,7 +60,7 @@ impl Geometry {
 #[expect(unsafe_code, reason = "spans that nobody looks into")]
 mod tests {
     use super::*;
-    use crate::{Blocks, Durability, Lba, Shape, Tag};
+    use crate::{Blocks, Durability, Lba, Operation, Shape, Tag};
     use luge_memory::Iova;
     use std::ptr::NonNull;
 

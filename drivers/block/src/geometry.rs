@@ -1,5 +1,6 @@
 //! What a device looks like.
 
+use crate::Operation;
 use std::fmt;
 
 /// The number of a logical block, from the start of the device it is said to.
@@ -52,6 +53,16 @@ impl Geometry {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.blocks.0.saturating_mul(self.block_bytes as u64)
+    }
+
+    /// The most blocks that one request of that kind may have; zero where the device cannot do it.
+    #[must_use]
+    pub const fn blocks_max(&self, operation: Operation) -> u32 {
+        match operation {
+            Operation::Read | Operation::Write(_) | Operation::Flush => self.transfer_blocks_max,
+            Operation::Discard => self.discard_blocks_max,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
+        }
     }
 
     /// Whether `blocks` blocks from `lba` are all on the device.

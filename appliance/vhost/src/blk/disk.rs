@@ -1,6 +1,6 @@
 //! What a guest is told of its disk, and what it may then ask for.
 
-use luge_block::{Durability, Geometry, Lba, Operation, Status};
+use luge_block::{Geometry, Lba, Operation, Status};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{Config, ID_BYTES, RangeSegment, SECTOR_BYTES};
 use zerocopy::IntoBytes;
@@ -57,12 +57,20 @@ impl BlockSize {
     }
 }
 
-/// A range of blocks.
+/// A range of blocks to be discarded or zeroed. As long as guests like: devices get it in parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Range {
     pub(super) operation: Operation,
     pub(super) lba: Lba,
     pub(super) blocks: u32,
+}
+
+impl Range {
+    /// Takes `blocks` blocks off the front.
+    pub(super) fn skip(&mut self, blocks: u32) {
+        self.lba = Lba(self.lba.0.saturating_add(blocks.into()));
+        self.blocks = self.blocks.saturating_sub(blocks);
+    }
 }
 
 impl BlkDisk {
@@ -126,6 +134,8 @@ impl BlkDisk {
     fn config_space(&self) -> Config {
         let geometry = &self.geometry;
         let ranges = u32::try_from(RANGES_MAX).unwrap_or(u32::MAX);
+        // The whole blocks of 2^32 sectors less one: ranges are cut into what the device takes.
+        let longest_range = self.sectors(1).wrapping_neg();
         let optimal = u16::try_from(geometry.optimal_blocks).unwrap_or(u16::MAX);
         Config {
             capacity: geometry.blocks.0.saturating_mul(self.sectors(1).into()).into(),
@@ -134,10 +144,10 @@ impl BlkDisk {
             blk_size: geometry.block_bytes.into(),
             min_io_size: optimal.into(),
             num_queues: self.queues.into(),
-            max_discard_sectors: self.sectors(geometry.discard_blocks_max).into(),
+            max_discard_sectors: longest_range.into(),
             max_discard_seg: ranges.into(),
             discard_sector_alignment: self.sectors(geometry.optimal_blocks).into(),
-            max_write_zeroes_sectors: self.sectors(geometry.write_zeroes_blocks_max).into(),
+            max_write_zeroes_sectors: longest_range.into(),
             max_write_zeroes_seg: ranges.into(),
             write_zeroes_may_unmap: 1,
             ..Config::default()
@@ -165,14 +175,8 @@ impl BlkDisk {
     /// Whether an operation is among those this disk does.
     #[inline]
     pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
-        let geometry = &self.geometry;
-        operation.check_access(geometry.read_only)?;
-        let most = match operation {
-            Operation::Read | Operation::Write(Durability::Cache | Durability::Media) | Operation::Flush => 1,
-            Operation::Discard => geometry.discard_blocks_max,
-            Operation::WriteZeroes | Operation::WriteZeroesUnmap => geometry.write_zeroes_blocks_max,
-        };
-        if most > 0 { Ok(()) } else { Err(Status::Unsupported) }
+        operation.check_access(self.geometry.read_only)?;
+        if self.geometry.blocks_max(operation) > 0 { Ok(()) } else { Err(Status::Unsupported) }
     }
 
     /// A range of a discard.
@@ -181,7 +185,7 @@ impl BlkDisk {
         if segment.flags.get() != 0 {
             return Err(Status::Unsupported);
         }
-        self.range(segment, Operation::Discard, self.geometry.discard_blocks_max)
+        self.range(segment, Operation::Discard)
     }
 
     /// A range of a write-zeroes.
@@ -191,15 +195,14 @@ impl BlkDisk {
             RangeSegment::UNMAP => Operation::WriteZeroesUnmap,
             _ => return Err(Status::Unsupported),
         };
-        self.range(segment, operation, self.geometry.write_zeroes_blocks_max)
+        self.range(segment, operation)
     }
 
-    fn range(&self, segment: &RangeSegment, operation: Operation, most: u32) -> Result<Range, Status> {
+    fn range(&self, segment: &RangeSegment, operation: Operation) -> Result<Range, Status> {
         let sectors_per_block = self.sectors(1);
         let sectors = segment.sectors.get();
         let blocks = sectors.checked_div(sectors_per_block).ok_or(Status::Invalid)?;
-        let whole = blocks.checked_mul(sectors_per_block) == Some(sectors);
-        if !whole || blocks > most {
+        if blocks.checked_mul(sectors_per_block) != Some(sectors) {
             return Err(Status::Invalid);
         }
         let (lba, _) = self.place(Sector(segment.sector.get()), 0)?;

@@ -25,7 +25,8 @@ pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, HEADER_BYTES, 1>;
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
 
-/// The ranges of the request in hand. There is one at most, so there is one list per queue.
+/// The ranges of the request in hand, without what was submitted of the one in turn. There is one
+/// such request at most, so there is one list per queue.
 pub(super) type Ranges = heapless::Vec<Range, RANGES_MAX>;
 
 /// What a queue goes by when it reads requests.
@@ -138,7 +139,7 @@ impl Rules {
 
     fn discard(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
         self.disk.allows(Operation::Discard)?;
-        read_ranges(readable, ranges, |segment| self.disk.discard(segment))
+        self.ranges(readable, ranges, BlkDisk::discard)
     }
 
     fn write_zeroes(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
@@ -148,28 +149,34 @@ impl Rules {
         if self.durability == Durability::Media {
             return Err(Status::Unsupported);
         }
-        read_ranges(readable, ranges, |segment| self.disk.write_zeroes(segment))
+        self.ranges(readable, ranges, BlkDisk::write_zeroes)
     }
-}
 
-/// Reads and checks all ranges of a request.
-fn read_ranges(
-    readable: &mut Pieces<'_>,
-    ranges: &mut Ranges,
-    check: impl Fn(&RangeSegment) -> Result<Range, Status>,
-) -> Result<Todo, Status> {
-    ranges.clear();
-    // Ranges of no blocks count, too: a guest can send gigabytes of them.
-    if readable.len() as usize > RANGES_BYTES_MAX {
-        return Err(Status::Invalid);
-    }
-    while readable.len() > 0 {
-        let bytes: [u8; size_of::<RangeSegment>()] = readable.take().ok_or(Status::Invalid)?;
-        let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;
-        let range = check(&segment)?;
-        if range.blocks > 0 {
-            ranges.push(range).map_err(|_| Status::Invalid)?;
+    /// Reads and checks all ranges of a request.
+    fn ranges(
+        &self,
+        readable: &mut Pieces<'_>,
+        ranges: &mut Ranges,
+        check: impl Fn(&BlkDisk, &RangeSegment) -> Result<Range, Status>,
+    ) -> Result<Todo, Status> {
+        ranges.clear();
+        // Ranges of no blocks count, too: a guest can send gigabytes of them.
+        if readable.len() as usize > RANGES_BYTES_MAX {
+            return Err(Status::Invalid);
         }
+        while readable.len() > 0 {
+            let bytes: [u8; size_of::<RangeSegment>()] = readable.take().ok_or(Status::Invalid)?;
+            let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;
+            let range = check(&self.disk, &segment)?;
+            if range.blocks > 0 {
+                ranges.push(range).map_err(|_| Status::Invalid)?;
+            }
+        }
+        // Ranges that overlap could make a request of a few bytes keep the device busy for hours.
+        let total = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.blocks.into()));
+        if total > self.disk.geometry().blocks.0 {
+            return Err(Status::OutOfRange);
+        }
+        Ok(if ranges.is_empty() { Todo::Nothing } else { Todo::Ranges(0) })
     }
-    Ok(if ranges.is_empty() { Todo::Nothing } else { Todo::Ranges(0) })
 }

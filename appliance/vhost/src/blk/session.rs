@@ -250,6 +250,11 @@ impl BlkSession {
 
     /// (3): submits as much of a request as there is room for; whether that was all of it.
     fn advance(&mut self, lane: &mut Lane<'_>, mut request: InHand, room: &mut usize) -> bool {
+        // What is left of a request that has failed can be millions of parts. It is no failure itself.
+        if self.slots.has_failed(request.head) {
+            self.end_part(request.head, Status::Success);
+            return true;
+        }
         while *room > 0 && self.slots.has_room(request.head) {
             match self.submit(lane, &mut request) {
                 Ok(left) => {
@@ -294,9 +299,11 @@ impl BlkSession {
                 Ok(Left::Something)
             }
             Todo::Ranges(next) => {
-                let range = self.ranges.get(*next).ok_or(broken_off)?;
-                submit(range.operation, range.lba, range.blocks, &[])?;
-                *next = next.saturating_add(1);
+                let range = self.ranges.get_mut(*next).ok_or(broken_off)?;
+                let blocks = range.blocks.min(self.rules.disk.geometry().blocks_max(range.operation));
+                submit(range.operation, range.lba, blocks, &[])?;
+                range.skip(blocks);
+                *next = next.saturating_add(usize::from(range.blocks == 0));
                 Ok(if *next == self.ranges.len() { Left::Nothing } else { Left::Something })
             }
             Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]).map(|()| Left::Nothing),

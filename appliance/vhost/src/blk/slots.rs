@@ -89,6 +89,11 @@ impl Slots {
         self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.more_parts < u16::MAX)
     }
 
+    /// Whether a part of a request has failed.
+    pub(super) fn has_failed(&self, head: Head) -> bool {
+        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.result != RequestStatus::OK)
+    }
+
     /// A part was submitted, and it was not the last.
     pub(super) fn add_part(&mut self, head: Head) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {

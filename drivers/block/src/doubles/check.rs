@@ -184,12 +184,10 @@ impl Run {
 
     fn random_blocks(&mut self, operation: Operation) -> Range<usize> {
         let geometry = self.rig.geometry;
-        let most = match operation {
-            Operation::Flush => return 0..0,
-            Operation::Read | Operation::Write(_) => geometry.transfer_blocks_max,
-            Operation::Discard => geometry.discard_blocks_max,
-            Operation::WriteZeroes | Operation::WriteZeroesUnmap => geometry.write_zeroes_blocks_max,
-        };
+        if operation.is_flush() {
+            return 0..0;
+        }
+        let most = geometry.blocks_max(operation);
         let size = self.window.end - self.window.start;
         let guard = if operation.changes_data() && size > 4 * GUARD_BLOCKS { GUARD_BLOCKS } else { 0 };
         let free = size - 2 * guard;

@@ -64,20 +64,12 @@ fn refusals(rig: &mut Rig) {
         }
     }
     for operation in [Operation::Discard, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
-        let most = most(geometry, operation);
+        let most = geometry.blocks_max(operation);
         let status = if most == 0 { Status::Unsupported } else { Status::OutOfRange };
         refuse(rig, operation, (end, 1, &[]), protected(geometry, operation, status));
         if most > 0 && u64::from(most) < end {
             refuse(rig, operation, (0, most + 1, &[]), protected(geometry, operation, Status::Invalid));
         }
-    }
-}
-
-fn most(geometry: Geometry, operation: Operation) -> u32 {
-    match operation {
-        Operation::Discard => geometry.discard_blocks_max,
-        Operation::WriteZeroes | Operation::WriteZeroesUnmap => geometry.write_zeroes_blocks_max,
-        Operation::Read | Operation::Write(_) | Operation::Flush => geometry.transfer_blocks_max,
     }
 }
 

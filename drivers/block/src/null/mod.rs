@@ -9,6 +9,9 @@ use crate::{Channel, CoreId, Device, Geometry, OpenError, Request, Shape, Status
 /// One request may be this long, in bytes: as much as guests ask for.
 const REQUEST_BYTES_MAX: u32 = 4 << 20;
 
+/// One discard or write-zeroes may have so many blocks: nothing is done for any of them.
+const RANGE_BLOCKS_MAX: u32 = 1 << 31;
+
 /// A device of which only the size is real.
 #[derive(Clone, Copy, Debug)]
 pub struct NullDevice {
@@ -19,7 +22,12 @@ impl NullDevice {
     /// A null device of that shape.
     #[must_use]
     pub const fn new(shape: Shape) -> Self {
-        Self { geometry: shape.geometry(REQUEST_BYTES_MAX) }
+        let geometry = Geometry {
+            discard_blocks_max: RANGE_BLOCKS_MAX,
+            write_zeroes_blocks_max: RANGE_BLOCKS_MAX,
+            ..shape.geometry(REQUEST_BYTES_MAX)
+        };
+        Self { geometry }
     }
 }
 
