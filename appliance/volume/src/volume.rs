@@ -96,10 +96,14 @@ impl Volume {
         Self { source, stats, read_only: true, ..*self }
     }
 
-    /// Size, limits and abilities: the source's, with the volume's own size.
+    /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
+    /// of the source's optimal blocks has none of its own: blocks aligned here are not aligned there.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
-        Geometry { blocks: self.blocks, read_only: self.read_only, ..self.source.geometry() }
+        let source = self.source.geometry();
+        let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
+        let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
+        Geometry { blocks: self.blocks, read_only: self.read_only, optimal_blocks, ..source }
     }
 
     /// What it is an extent of.
@@ -150,7 +154,17 @@ mod tests {
     fn a_part_of_a_part_counts_from_the_part() {
         let part = volume().part(Lba(100), Blocks(200)).unwrap().part(Lba(50), Blocks(150)).unwrap();
         assert_eq!((part.first(), part.geometry().blocks), (Lba(150), Blocks(150)));
-        assert_eq!(part.geometry(), Geometry { blocks: Blocks(150), ..Geometry::for_tests() });
+        let expected = Geometry { blocks: Blocks(150), optimal_blocks: 1, ..Geometry::for_tests() };
+        assert_eq!(part.geometry(), expected);
+    }
+
+    #[test]
+    fn a_part_has_optimal_blocks_only_where_it_starts_with_one_of_its_source() {
+        assert_eq!(Geometry::for_tests().optimal_blocks, 8);
+        for (first, optimal_blocks) in [(0, 8), (16, 8), (1, 1), (12, 1)] {
+            let part = volume().part(Lba(first), Blocks(200)).unwrap();
+            assert_eq!(part.geometry().optimal_blocks, optimal_blocks, "from block {first}");
+        }
     }
 
     #[test]

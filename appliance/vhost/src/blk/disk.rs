@@ -14,6 +14,9 @@ const SEGMENTS_MAX: u16 = 126;
 /// The longest segment in bytes.
 const SEGMENT_BYTES_MAX: u32 = 1 << 20;
 
+/// The physical blocks of a disk that is best used by the page or by several, in bytes.
+const PAGE_BYTES: u32 = 4096;
+
 /// Ranges of one discard or write-zeroes request.
 pub(super) const RANGES_MAX: usize = 32;
 
@@ -136,22 +139,38 @@ impl BlkDisk {
         let ranges = u32::try_from(RANGES_MAX).unwrap_or(u32::MAX);
         // The whole blocks of 2^32 sectors less one: ranges are cut into what the device takes.
         let longest_range = self.sectors(1).wrapping_neg();
-        let optimal = u16::try_from(geometry.optimal_blocks).unwrap_or(u16::MAX);
+        let best = self.best_blocks();
         Config {
             capacity: geometry.blocks.0.saturating_mul(self.sectors(1).into()).into(),
             size_max: SEGMENT_BYTES_MAX.into(),
             seg_max: u32::from(geometry.spans_max.clamp(1, SEGMENTS_MAX)).into(),
             blk_size: geometry.block_bytes.into(),
-            min_io_size: optimal.into(),
+            physical_block_exp: best.map_or(0, |_| self.page_exp()),
+            min_io_size: best.unwrap_or(1).into(),
+            opt_io_size: best.map_or(0, u32::from).into(),
             num_queues: self.queues.into(),
             max_discard_sectors: longest_range.into(),
             max_discard_seg: ranges.into(),
-            discard_sector_alignment: self.sectors(geometry.optimal_blocks).into(),
+            discard_sector_alignment: self.sectors(best.unwrap_or(1).into()).into(),
             max_write_zeroes_sectors: longest_range.into(),
             max_write_zeroes_seg: ranges.into(),
             write_zeroes_may_unmap: 1,
             ..Config::default()
         }
+    }
+
+    /// The blocks of the best I/O, if guests can use that hint: `mkfs.xfs` wants a number of pages
+    /// that is a multiple of the physical block, and the minimum and the optimum to agree.
+    fn best_blocks(&self) -> Option<u16> {
+        let blocks = u16::try_from(self.geometry.optimal_blocks).ok().filter(|&blocks| blocks > 1)?;
+        let bytes = u32::from(blocks).checked_mul(self.geometry.block_bytes)?;
+        bytes.is_multiple_of(PAGE_BYTES).then_some(blocks)
+    }
+
+    /// Blocks of a page, as a power of two.
+    fn page_exp(&self) -> u8 {
+        let blocks = PAGE_BYTES.checked_div(self.geometry.block_bytes).unwrap_or(0);
+        u8::try_from(blocks.checked_ilog2().unwrap_or(0)).unwrap_or(0)
     }
 
     fn sectors(&self, blocks: u32) -> u32 {

@@ -105,9 +105,9 @@ pub struct Config {
     pub physical_block_exp: u8,
     /// Blocks before the first aligned one.
     pub alignment_offset: u8,
-    /// Blocks from which on I/O is efficient.
+    /// Blocks from which on I/O is efficient; a multiple of the physical block.
     pub min_io_size: U16,
-    /// Blocks of the best I/O.
+    /// Blocks of the best I/O; zero where none is better.
     pub opt_io_size: U32,
     /// Cache mode.
     pub writeback: u8,
