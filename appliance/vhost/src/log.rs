@@ -18,6 +18,10 @@ pub(crate) struct Log {
     pub(crate) fault: Limit,
     /// A ring was broken by its guest.
     pub(crate) broken: Limit,
+    /// A ring waits for its memory.
+    pub(crate) waiting: Limit,
+    /// A region of memory is in a file that is not memory.
+    pub(crate) unreached: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }

@@ -4,9 +4,8 @@
 
 mod rig;
 
-use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
-use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use luge_virtqueue::rig::RigMemory;
 use rig::Ask;
 use rig::client::{Client, Guest, Message, PROTOCOL, code, idle, new_eventfd, signal, until, wait_for};
 use rig::house::{House, use_disk};
@@ -171,37 +170,6 @@ fn a_ring_stops_with_everything_answered_and_goes_on_where_it_stopped() {
         signal(&ring.kick);
         sent.iter().skip(answered as usize).for_each(|sent| assert_eq!(ring.answer(sent).status, 0));
         base = (base + 20 - answered) & 0xffff;
-    }
-    use_disk(&mut guest);
-}
-
-#[test]
-fn memory_comes_and_goes_under_a_running_ring() {
-    let house = House::new();
-    let mut guest = Guest::new(1);
-    let client = guest.connect(&house.path(0));
-    let at = 0x2_0000_0000;
-    let (layout, file) = Guest::more_memory(at, 0x1_0000);
-    let add = Message::memory_region(code::ADD_MEM_REG, &layout, Some(&file)).acknowledged();
-    let remove = Message::memory_region(code::REM_MEM_REG, &layout, None).acknowledged();
-    let read_there = |guest: &mut Guest| {
-        let ring = &mut guest.rings[0];
-        let header = [0; 16];
-        let head_at = ring.queue.place(17);
-        ring.queue.memory.write(GuestAddress(head_at), &header);
-        let pieces =
-            [Piece::readable(head_at, 16), Piece::writable(at, 512), Piece::writable(head_at + 16, 1)];
-        let head = ring.queue.driver.add(&pieces, Form::Direct).unwrap();
-        signal(&ring.kick);
-        until(|| ring.queue.driver.take_used().is_some_and(|(used, _)| used == head));
-        ring.queue.memory.bytes(GuestAddress(head_at + 16), 1)[0]
-    };
-    assert_eq!(read_there(&mut guest), 1, "no such memory");
-    for _ in 0..20 {
-        assert_eq!(client.number(&add), Some(0));
-        assert_eq!(read_there(&mut guest), 0);
-        assert_eq!(client.number(&remove), Some(0));
-        assert_eq!(read_there(&mut guest), 1);
     }
     use_disk(&mut guest);
 }

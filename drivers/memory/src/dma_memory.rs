@@ -125,9 +125,7 @@ impl DmaMemory {
     #[must_use]
     pub unsafe fn span(&self, offset: u64, len: u32) -> Option<Span> {
         offset.checked_add(u64::from(len)).filter(|&end| end <= self.len())?;
-        let at = usize::try_from(offset).ok()?;
-        // SAFETY: `at` is at most the length of the mapping.
-        let host = unsafe { self.region.memory().host().add(at) };
+        let host = self.region.memory().host_at(offset)?;
         let iova = self.region.iova().checked_add(offset)?;
         // SAFETY: checked above; the caller promises the lifetime.
         Some(unsafe { Span::new(host, iova, len) })

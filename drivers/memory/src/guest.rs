@@ -6,156 +6,38 @@
 //! - A table never changes. Adding or removing a region makes a new table that shares the
 //!   other regions, so a core swaps tables with one pointer.
 //! - Regions do not overlap, and none wraps around the end of the address space.
-//! - Memory that is taken away by its front end reads as zeroes, and its front end is cut off
-//!   (`fault`).
+//! - A region that is no memory file has a place here, but no span: its addresses are as good as
+//!   those of a hole.
+//!
+//! Not here: what a region is mapped to (`region`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::dma_space::{DmaRegion, DmaSpace};
-use crate::fault::Watch;
 use crate::lookup::{Lookup, Row};
-use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping, Span};
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use crate::region::{GuestRegion, RegionError, RegionLayout};
+use crate::{DriverAddress, GuestAddress, Span};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How a front end describes a region of its guest's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegionLayout {
-    /// Where the guest sees it.
-    pub guest: GuestAddress,
-    /// Where the front end's process sees it.
-    pub driver: DriverAddress,
-    /// Length in bytes.
-    pub len: u64,
-    /// Where it starts in its file, in bytes.
-    pub file_offset: u64,
-}
-
-/// Why a region was not taken.
-#[derive(Debug, Error)]
-pub enum RegionError {
-    /// Empty, or past the end of an address space.
-    #[error("a region of {len} bytes at guest address {guest} is not possible")]
-    Shape {
-        /// Where it was to be.
-        guest: GuestAddress,
-        /// Its length in bytes.
-        len: u64,
-    },
-    /// Two regions claim an address.
-    #[error("the region at guest address {guest} overlaps another")]
-    Overlap {
-        /// Where it was to be.
-        guest: GuestAddress,
-    },
-    /// No region is like that.
-    #[error("there is no region of {len} bytes at guest address {guest}")]
-    Unknown {
-        /// Where it should have been.
-        guest: GuestAddress,
-        /// Its length in bytes.
-        len: u64,
-    },
-    /// It is of a kind that could keep a core waiting.
+/// Why an address of a front end is none in its guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// No region has it.
+    #[error("{0} is not in the memory that was shared")]
+    Unshared(DriverAddress),
+    /// Its region is no memory file.
     #[error(
-        "guest memory must be a memfd, or a file on tmpfs or hugetlbfs \
-         (the region at guest address {guest} is not)"
+        "{0} is in a file that is not memory: have the front end use a memfd, \
+         or a file on tmpfs or hugetlbfs"
     )]
-    Kind {
-        /// Where it was to be.
-        guest: GuestAddress,
-    },
-    /// There are more regions than can be watched.
-    #[error("there are too many regions of guest memory: serve fewer disks")]
-    TooMany,
-    /// It could not be mapped into this process.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// It could not be mapped for the SSDs.
-    #[error(
-        "cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}"
-    )]
-    Dma(io::Error),
+    NotMemory(DriverAddress),
 }
-
-/// A region of a guest's memory, mapped for this process and for the SSDs.
-pub struct GuestRegion {
-    layout: RegionLayout,
-    /// Bytes of the mapping before the region: mappings start at whole pages of their file.
-    lead: usize,
-    // Dropped before the memory that it watches.
-    watch: Watch,
-    dma: DmaRegion,
-}
-
-impl GuestRegion {
-    /// Maps a region of `file`.
-    ///
-    /// # Errors
-    /// [`RegionError`]; nothing is mapped then.
-    pub fn map(space: &Arc<DmaSpace>, layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
-        let shape = || RegionError::Shape { guest: layout.guest, len: layout.len };
-        let ends = (layout.guest.checked_add(layout.len), layout.driver.checked_add(layout.len));
-        if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
-            return Err(shape());
-        }
-        let page = page_bytes(&file).ok_or(RegionError::Kind { guest: layout.guest })?;
-        let first = layout.file_offset - layout.file_offset % page;
-        let end =
-            layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
-        let memory = Mapping::new(file, first, end.ok_or_else(shape)? - first)?;
-        let watch = Watch::new(&memory, page).ok_or(RegionError::TooMany)?;
-        let dma = space.map(memory).map_err(RegionError::Dma)?;
-        let lead = usize::try_from(layout.file_offset - first).map_err(|_| shape())?;
-        Ok(Self { layout, lead, watch, dma })
-    }
-
-    /// The same region, with the connection to its front end: that is shut down, in both
-    /// directions, the moment this process finds some of the memory missing.
-    #[must_use]
-    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
-        self.watch.tie(connection.clone());
-        self
-    }
-
-    /// What the front end said of it.
-    #[must_use]
-    pub fn layout(&self) -> RegionLayout {
-        self.layout
-    }
-
-    fn row(&self) -> Row {
-        // SAFETY: the region starts inside the mapping.
-        let host = unsafe { self.dma.memory().host().add(self.lead) };
-        let iova = Iova(self.dma.iova().0.wrapping_add(self.lead as u64));
-        Row { guest: self.layout.guest, len: self.layout.len, host, iova }
-    }
-}
-
-/// The size in bytes of a page of a file in memory; nothing for other files. Those of a disk,
-/// and those that another process serves (FUSE), keep whoever touches them waiting for as long
-/// as they like.
-fn page_bytes(file: impl AsFd) -> Option<u64> {
-    let system = rustix::fs::fstatfs(file).ok()?;
-    match system.f_type {
-        TMPFS => Some(4096),
-        HUGETLBFS => u64::try_from(system.f_bsize).ok(),
-        _ => None,
-    }
-}
-
-/// The kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
-const TMPFS: i64 = 0x0102_1994;
-const HUGETLBFS: i64 = 0x9584_58f6;
 
 /// A guest's memory: an unchanging table of regions, in order of their addresses.
 #[derive(Clone, Default)]
 pub struct GuestMemory {
     regions: Vec<Arc<GuestRegion>>,
-    /// One for each region, in the same order.
+    /// One for each region that is memory, in the same order.
     rows: Vec<Row>,
 }
 
@@ -173,13 +55,13 @@ impl GuestMemory {
     /// # Errors
     /// [`RegionError::Overlap`].
     pub fn with(&self, region: GuestRegion) -> Result<Self, RegionError> {
-        let RegionLayout { guest, len, .. } = region.layout;
-        let at = self.rows.partition_point(|other| other.guest < guest);
-        let reaches_in =
-            at.checked_sub(1).and_then(|i| self.rows.get(i)).is_some_and(|r| r.offset_of(guest).is_some());
-        let reached = self.rows.get(at).is_some_and(|next| next.guest.0 - guest.0 < len);
+        let layout = region.layout();
+        let at = self.regions.partition_point(|other| other.layout().guest < layout.guest);
+        let before = at.checked_sub(1).and_then(|at| self.regions.get(at));
+        let reaches_in = before.is_some_and(|before| before.layout().has(layout.guest));
+        let reached = self.regions.get(at).is_some_and(|next| layout.has(next.layout().guest));
         if reaches_in || reached {
-            return Err(RegionError::Overlap { guest });
+            return Err(RegionError::Overlap { guest: layout.guest });
         }
         let mut regions = self.regions.clone();
         regions.insert(at, Arc::new(region));
@@ -187,7 +69,7 @@ impl GuestMemory {
     }
 
     fn of(regions: Vec<Arc<GuestRegion>>) -> Self {
-        let rows = regions.iter().map(|region| region.row()).collect();
+        let rows = regions.iter().filter_map(|region| region.row()).collect();
         Self { regions, rows }
     }
 
@@ -197,7 +79,7 @@ impl GuestMemory {
     /// [`RegionError::Unknown`].
     pub fn without(&self, guest: GuestAddress, len: u64) -> Result<Self, RegionError> {
         let mut regions = self.regions.clone();
-        regions.retain(|region| (region.layout.guest, region.layout.len) != (guest, len));
+        regions.retain(|region| (region.layout().guest, region.layout().len) != (guest, len));
         if regions.len() == self.regions.len() {
             return Err(RegionError::Unknown { guest, len });
         }
@@ -208,7 +90,7 @@ impl GuestMemory {
     /// says is not to be believed.
     #[must_use]
     pub fn faults(&self) -> u64 {
-        self.regions.iter().map(|region| region.watch.faults()).sum()
+        self.regions.iter().map(|region| region.faults()).sum()
     }
 
     /// Number of regions.
@@ -223,13 +105,23 @@ impl GuestMemory {
         self.regions.is_empty()
     }
 
+    /// The regions that are no memory files: requests with buffers there fail.
+    pub fn unreached(&self) -> impl Iterator<Item = RegionLayout> {
+        self.regions.iter().filter(|region| !region.is_memory()).map(|region| region.layout())
+    }
+
     /// The guest address of an address in the front end's process.
-    #[must_use]
-    pub fn guest_address(&self, driver: DriverAddress) -> Option<GuestAddress> {
-        self.regions.iter().find_map(|region| {
-            let offset = driver.0.checked_sub(region.layout.driver.0).filter(|&o| o < region.layout.len)?;
-            region.layout.guest.checked_add(offset)
-        })
+    ///
+    /// # Errors
+    /// [`AddressError`] where that is not memory of the guest.
+    pub fn guest_address(&self, driver: DriverAddress) -> Result<GuestAddress, AddressError> {
+        let found =
+            self.regions.iter().find_map(|region| Some((region, region.layout().guest_address(driver)?)));
+        match found {
+            Some((region, guest)) if region.is_memory() => Ok(guest),
+            Some(_) => Err(AddressError::NotMemory(driver)),
+            None => Err(AddressError::Unshared(driver)),
+        }
     }
 
     /// A look-up that begins where the last one was successful.
@@ -264,6 +156,7 @@ impl GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DmaSpace, MapError};
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     fn region(guest: u64, len: u64, file_offset: u64) -> Result<GuestRegion, RegionError> {
@@ -309,12 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_could_keep_a_core_waiting_is_refused() {
+    fn a_region_that_is_no_memory_file_has_a_place_and_no_span() {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        let layout =
-            RegionLayout { guest: GuestAddress(0), driver: DriverAddress(0), len: 4096, file_offset: 0 };
-        let refused = GuestRegion::map(&DmaSpace::new(), layout, &file);
-        assert!(matches!(refused, Err(RegionError::Kind { .. })));
+        let [guest, driver] = [0x2000, 0x7000_2000];
+        let (guest, driver) = (GuestAddress(guest), DriverAddress(driver));
+        let layout = RegionLayout { guest, driver, len: 0x1000, file_offset: 0 };
+        let other = GuestRegion::map(&DmaSpace::new(), layout, &file).unwrap();
+        let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), other]).unwrap();
+        assert_eq!(span(&memory, 0x2000, 1), None);
+        assert_eq!(span(&memory, 0x1ff0, 0x20), Some(0x10), "the next region is not a part of it");
+        assert_eq!(memory.guest_address(driver), Err(AddressError::NotMemory(driver)));
+        assert_eq!(memory.unreached().collect::<Vec<_>>(), [layout]);
+        assert!(memory.with(region(0x2fff, 1, 0).unwrap()).is_err(), "its place is taken");
+        assert_eq!((memory.len(), memory.without(guest, 0x1000).unwrap().len()), (2, 1));
     }
 
     #[test]
@@ -339,7 +239,8 @@ mod tests {
     #[test]
     fn addresses_of_the_front_end_become_guest_addresses() {
         let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap()]).unwrap();
-        assert_eq!(memory.guest_address(DriverAddress(0x7000_1fff)), Some(GuestAddress(0x1fff)));
-        assert_eq!(memory.guest_address(DriverAddress(0x7000_2000)), None);
+        assert_eq!(memory.guest_address(DriverAddress(0x7000_1fff)), Ok(GuestAddress(0x1fff)));
+        let outside = DriverAddress(0x7000_2000);
+        assert_eq!(memory.guest_address(outside), Err(AddressError::Unshared(outside)));
     }
 }

@@ -39,7 +39,7 @@ impl Row {
 
     /// How far into the region an address is; none where it is outside.
     #[inline]
-    pub(crate) fn offset_of(&self, at: GuestAddress) -> Option<usize> {
+    fn offset_of(&self, at: GuestAddress) -> Option<usize> {
         // Addresses before the region wrap around to ones far behind its end.
         let offset = at.0.wrapping_sub(self.guest.0);
         usize::try_from(offset).ok().filter(|_| offset < self.len)

@@ -72,6 +72,14 @@ impl Mapping {
         unsafe { NonNull::new_unchecked(self.memory.as_mut_ptr()) }
     }
 
+    /// The byte at `offset`, or one past the last; none further on.
+    #[must_use]
+    pub fn host_at(&self, offset: u64) -> Option<NonNull<u8>> {
+        let offset = usize::try_from(offset).ok().filter(|&offset| offset <= self.memory.len())?;
+        // SAFETY: inside the mapping, or one past it.
+        Some(unsafe { self.host().add(offset) })
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -103,9 +103,11 @@ impl FrontEnd {
     /// Starts the rings that can. A front end may take a ring's memory away before it stops
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
+        memory::warn_of_unreached(&self.served, &self.common.memory);
         for index in 0..self.served.disk.queues() {
             if let Err(error) = self.start(index) {
-                tracing::debug!("{}: queue {index} waits for its memory: {error}", self.served.name);
+                let Served { name, log, .. } = &*self.served;
+                log.waiting.line(|| tracing::warn!("{name}: queue {index} waits for its memory: {error}"));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A guest's memory, as a front end describes it in messages.
 
+use crate::endpoint::Served;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };
@@ -36,6 +37,19 @@ pub(super) fn map(
         file_offset: region.mmap_offset,
     };
     Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
+}
+
+/// Logs which regions are none that a core may touch, if there are some.
+pub(super) fn warn_of_unreached(served: &Served, memory: &GuestMemory) {
+    let name = &served.name;
+    for RegionLayout { guest, len, .. } in memory.unreached() {
+        served.log.unreached.line(|| {
+            tracing::warn!(
+                "{name}: the {len} bytes at guest address {guest} are in a file that is not memory; requests \
+                 with buffers there fail: back them by a memfd, or by a file on tmpfs or hugetlbfs"
+            );
+        });
+    }
 }
 
 /// Maps all regions of a guest.

@@ -13,7 +13,7 @@
 use crate::blk::{BlkDisk, BlkSession, Ring, Wires};
 use crate::counters::QueueCounters;
 use luge_core::{Attachment, Call, CoreHandle, Kick, NotifyError, SessionId};
-use luge_memory::{DriverAddress, GuestAddress, GuestMemory};
+use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{QueueSize, RingError, RingLayout};
 use std::any::Any;
@@ -23,9 +23,9 @@ use thiserror::Error;
 /// Why a ring does not run that was told to.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    /// An address is not in the front end's memory.
-    #[error("a ring is at {0}, which is not in the memory that was shared")]
-    Address(DriverAddress),
+    /// An address is not in the guest's memory.
+    #[error("a ring cannot be used: {0}")]
+    Address(#[from] AddressError),
     /// The ring cannot be where it is.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -164,14 +164,11 @@ impl Vring {
     }
 }
 
-fn layout(size: QueueSize, areas: &Areas, memory: &GuestMemory) -> Result<RingLayout, StartError> {
-    let guest = |at: DriverAddress| -> Result<GuestAddress, StartError> {
-        memory.guest_address(at).ok_or(StartError::Address(at))
-    };
+fn layout(size: QueueSize, areas: &Areas, memory: &GuestMemory) -> Result<RingLayout, AddressError> {
     Ok(RingLayout {
         size,
-        descriptors: guest(areas.descriptors)?,
-        available: guest(areas.available)?,
-        used: guest(areas.used)?,
+        descriptors: memory.guest_address(areas.descriptors)?,
+        available: memory.guest_address(areas.available)?,
+        used: memory.guest_address(areas.used)?,
     })
 }
