@@ -29,7 +29,7 @@ pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;
 pub use lab::{Bench, Lab};
-pub use machine::{Boot, Disk, Iommu, Machine, Place, Reset, Running, Ssd};
+pub use machine::{Boot, Disk, Iommu, Machine, Nvdimm, Place, Reset, Running, Ssd};
 pub use process::Process;
 pub use qmp::Qmp;
 pub use rpc::Rpc;

@@ -41,6 +41,8 @@ pub struct Machine {
     pub ssds: Vec<Ssd>,
     /// Its disks that a vhost-user-blk server serves.
     pub disks: Vec<Disk>,
+    /// Memory of it that is a file, besides the memory that it has.
+    pub nvdimm: Option<Nvdimm>,
     /// A PCI device of the host that it gets, by its address.
     pub host_device: Option<String>,
     /// Files it can read by name through QEMU's firmware configuration device.
@@ -123,6 +125,15 @@ impl Ssd {
     }
 }
 
+/// Memory that keeps its content in a file, which need not be in memory.
+#[derive(Clone, Debug)]
+pub struct Nvdimm {
+    /// The file.
+    pub file: PathBuf,
+    /// Its size in MiB.
+    pub size_mib: u32,
+}
+
 /// A disk that a vhost-user-blk server serves.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -144,6 +155,7 @@ impl Machine {
             iommu: Iommu::None,
             ssds: Vec::new(),
             disks: Vec::new(),
+            nvdimm: None,
             host_device: None,
             firmware_files: Vec::new(),
             reset: Reset::Ends,
@@ -187,7 +199,7 @@ impl Machine {
         line.pair("-cpu", accelerator.cpu());
         line.pair("-accel", accelerator.name());
         line.pair("-smp", &self.cpus.to_string());
-        line.pair("-m", &format!("{}M", self.memory_mib));
+        line.pair("-m", &self.memory());
         line.pair("-machine", &self.machine(accelerator));
         line.words(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         line.pair("-qmp", &format!("unix:{}", quoted(qmp)));
@@ -207,6 +219,14 @@ impl Machine {
         line.words
     }
 
+    fn memory(&self) -> String {
+        let own = self.memory_mib;
+        match &self.nvdimm {
+            Some(nvdimm) => format!("{own}M,slots=1,maxmem={}M", own + nvdimm.size_mib),
+            None => format!("{own}M"),
+        }
+    }
+
     fn machine(&self, accelerator: Accelerator) -> String {
         let mut machine = "q35".to_owned();
         if self.iommu == Iommu::Intel {
@@ -215,6 +235,9 @@ impl Machine {
         }
         if !self.disks.is_empty() {
             machine += ",memory-backend=memory";
+        }
+        if self.nvdimm.is_some() {
+            machine += ",nvdimm=on";
         }
         machine
     }
@@ -230,6 +253,11 @@ impl Machine {
         if !self.disks.is_empty() {
             let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
             line.pair("-object", &memory);
+        }
+        if let Some(Nvdimm { file, size_mib }) = &self.nvdimm {
+            let (kind, file) = ("memory-backend-file,id=nvdimm,share=on", quoted(file));
+            line.pair("-object", &format!("{kind},size={size_mib}M,mem-path={file}"));
+            line.pair("-device", "nvdimm,memdev=nvdimm");
         }
         for (n, disk) in self.disks.iter().enumerate() {
             let socket = quoted(&disk.socket);
@@ -373,6 +401,20 @@ mod tests {
             "memory-backend-memfd,id=memory,size=256M,share=on",
             "socket,id=disk0,path=/run/d,,1",
             "vhost-user-blk-pci,chardev=disk0,num-queues=2",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+    }
+
+    #[test]
+    fn an_nvdimm_is_a_shared_file_beside_the_machines_memory() {
+        let nvdimm = Some(Nvdimm { file: "/n".into(), size_mib: 64 });
+        let line = line(&Machine { nvdimm, ..machine() }, Accelerator::Tcg);
+        for wanted in [
+            "-m 256M,slots=1,maxmem=320M",
+            "-machine q35,nvdimm=on",
+            "memory-backend-file,id=nvdimm,share=on,size=64M,mem-path=/n",
+            "-device nvdimm,memdev=nvdimm",
         ] {
             assert!(line.contains(wanted), "{wanted} in {line}");
         }
