@@ -7,7 +7,7 @@ use crate::blk::{Access, BlkDisk};
 use crate::connection::{End, serve};
 use crate::log::Log;
 use crate::socket::{Socket, SocketError};
-use crate::status::{EndpointStatus, Ledger};
+use crate::status::{Departure, EndpointStatus, Ledger};
 use luge_core::{AttachError, Attachment, CoreHandle};
 use luge_memory::DmaSpace;
 use luge_volume::Volume;
@@ -75,7 +75,7 @@ pub(crate) struct Served {
     pub(crate) name: String,
     pub(crate) disk: BlkDisk,
     pub(crate) space: Arc<DmaSpace>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) log: Log,
     places: Vec<Attachment>,
 }
@@ -158,7 +158,7 @@ impl BlkEndpoint {
         };
         let places = attach(&cores, &volume, queues_max)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
-        let (ledger, log) = (Ledger::default(), Log::default());
+        let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
         let served = Arc::new(Served { name, disk, space, ledger, log, places });
         let gate = Arc::new(Gate::default());
         let (theirs, listener, entrance) = (served.clone(), socket.clone(), gate.clone());
@@ -194,6 +194,12 @@ impl BlkEndpoint {
             protocol_errors: 0,
             front_end: None,
         })
+    }
+
+    /// Departure of the front end, to wait for.
+    #[must_use]
+    pub fn departure(&self) -> Departure {
+        Departure(self.served.ledger.clone())
     }
 
     /// Cuts off the front end, waits until every request that was taken has been answered,

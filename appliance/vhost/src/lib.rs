@@ -27,4 +27,4 @@ pub use blk::{Access, BlkDisk, BlkSession, Ring, Wires};
 pub use counters::QueueCounters;
 pub use endpoint::{BlkEndpoint, EndpointConfig, EndpointError, QUEUES_MAX};
 pub use socket::SocketError;
-pub use status::{EndpointStatus, FrontEndStatus, QueueStatus};
+pub use status::{Departure, EndpointStatus, FrontEndStatus, QueueStatus};

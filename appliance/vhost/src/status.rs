@@ -3,7 +3,8 @@
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// An endpoint, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +53,25 @@ pub struct QueueStatus {
     pub broken: bool,
 }
 
+/// Departure of an endpoint's front end. Waiting for it keeps neither endpoint nor volume.
+#[derive(Clone)]
+pub struct Departure(pub(crate) Arc<Ledger>);
+
+impl Departure {
+    /// Waits until no front end is connected and the requests of the last one have been answered,
+    /// but no longer than `timeout`; returns whether that is so.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.0.wait_until_left(timeout)
+    }
+}
+
 /// What an endpoint's thread writes down.
 #[derive(Default)]
-pub(crate) struct Ledger(Mutex<Entries>);
+pub(crate) struct Ledger {
+    entries: Mutex<Entries>,
+    left: Condvar,
+}
 
 #[derive(Default)]
 struct Entries {
@@ -73,7 +90,7 @@ struct Entry {
 
 impl Ledger {
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn connected(&self) {
@@ -84,6 +101,14 @@ impl Ledger {
 
     pub(crate) fn disconnected(&self) {
         self.entries().connected = false;
+        self.left.notify_all();
+    }
+
+    /// Waits until no front end is connected, but no longer than `timeout`; whether that is so.
+    fn wait_until_left(&self, timeout: Duration) -> bool {
+        let is_there = |entries: &mut Entries| entries.connected;
+        let waited = self.left.wait_timeout_while(self.entries(), timeout, is_there);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.connected
     }
 
     pub(crate) fn protocol_error(&self) {
