@@ -105,9 +105,8 @@ impl Config {
     /// That call's, with its place in the configuration. Those before it have been made.
     pub fn apply(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Result<(), RpcError> {
         for (place, entry) in &self.0 {
-            call(&entry.method, entry.params.clone()).map_err(|error| {
-                RpcError::new(error.code, format_args!("{place} ({}): {error}", entry.method))
-            })?;
+            call(&entry.method, entry.params.clone())
+                .map_err(|error| error.at(format_args!("{place} ({})", entry.method)))?;
         }
         Ok(())
     }
@@ -169,8 +168,11 @@ mod tests {
         };
         let config = Config::parse(TEXT.as_bytes()).unwrap();
         let error = config.apply(call).unwrap_err();
-        assert_eq!((error.message.as_str(), error.code.0), ("subsystem bdev, entry 1 (c): no", -16));
-        assert_eq!(config.apply_all(call), ["subsystem bdev, entry 1 (c): no"]);
+        assert_eq!(
+            (error.message.as_str(), error.code.0),
+            ("subsystem bdev, entry 1 (c): Device or resource busy: no", -16)
+        );
+        assert_eq!(config.apply_all(call), ["subsystem bdev, entry 1 (c): Device or resource busy: no"]);
         assert_eq!(made.into_inner(), "abcabcd");
     }
 

@@ -34,8 +34,8 @@ pub(crate) fn answer(dispatcher: &Dispatcher, text: &[u8]) -> Reply {
             Reply::of(Some(&answers).filter(|answers| !answers.is_empty()))
         }
         Ok(Unique(one)) => Reply::of(call(dispatcher, one).as_ref()),
-        Err(error) if error.is_data() => refuse(format_args!("not a request: {error}")),
-        Err(error) => Reply::last(format_args!("not JSON: {error}")),
+        Err(error) if error.is_data() => refuse(error),
+        Err(error) => Reply::last(error),
     }
 }
 

@@ -109,7 +109,7 @@ impl Dispatcher {
         let found = self.methods.get(method);
         let found = found.ok_or_else(|| RpcError::new(Code::METHOD_NOT_FOUND, no_method(method)))?;
         if !found.works_in(stage) {
-            return Err(RpcError::new(Code::INVALID_STATE, not_now(method, stage)));
+            return Err(RpcError::invalid_state(not_now(method, stage)));
         }
         (found.run)(params)
     }
@@ -146,7 +146,7 @@ impl Dispatcher {
 
 fn no_method(method: &str) -> String {
     let shown: String = method.chars().take(64).collect();
-    format!("Method not found: `{shown}`; rpc_get_methods lists those that exist")
+    format!("there is no method `{shown}`; rpc_get_methods lists those that exist")
 }
 
 fn not_now(method: &str, stage: Stage) -> String {

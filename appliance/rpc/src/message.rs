@@ -39,18 +39,17 @@ impl Request {
         let refuse =
             |why: String| Box::new(Answer::error(id.clone(), RpcError::new(Code::INVALID_REQUEST, why)));
         if !value.is_object() {
-            return Err(refuse("not a request: it must be an object".into()));
+            return Err(refuse("a request is an object".into()));
         }
-        let members: Members =
-            serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;
+        let members: Members = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
         if members.jsonrpc != "2.0" {
-            return Err(refuse("not a request: `jsonrpc` must be \"2.0\"".into()));
+            return Err(refuse("member `jsonrpc`: must be \"2.0\"".into()));
         }
         if members.id.as_ref().is_some_and(|id| !is_id(id)) {
-            return Err(refuse("not a request: `id` must be a string, a number of 64 bits or null".into()));
+            return Err(refuse("member `id`: must be a string, a number of 64 bits or null".into()));
         }
         if !matches!(members.params, Value::Null | Value::Array(_) | Value::Object(_)) {
-            return Err(refuse("not a request: `params` must be an object".into()));
+            return Err(refuse("member `params`: must be an object".into()));
         }
         Ok(Self { method: members.method, params: members.params, id: members.id })
     }

@@ -22,7 +22,7 @@ pub enum VmError {
     File(PathBuf),
     #[error("the kernel command line is longer than 2047 bytes or has control characters in it")]
     CommandLine,
-    #[error("VM '{0}' exists already: delete it first, or take another name")]
+    #[error("VM '{0}' already exists: delete it first, or take another name")]
     Exists(String),
     #[error("there is no VM '{0}': vm_get_vms lists those there are")]
     Unknown(String),

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!((text.name.as_str(), text.kind.as_str(), text.required), ("text", "string", true));
         assert_eq!(commands.call("echo", serde_json::json!({"text": "x"})).unwrap(), "x");
         let refusal = commands.call("echo", serde_json::json!({"text": "x", "count": 0})).unwrap_err();
-        assert_eq!((refusal.code, refusal.message.as_str()), (-22, "nothing"));
+        assert_eq!((refusal.code, refusal.message.as_str()), (-22, "Invalid argument: nothing"));
         assert!(super::commands(None).methods().is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! - A name or UUID means one device.
 //! - A device with users is not deleted; a split device has no other user.
 
-use crate::control::Table;
+use crate::control::{Names, Table};
 use luge_block::{CoreId, Lba};
 use luge_rpc::RpcError;
 use luge_volume::{Counters, Volume};
@@ -150,7 +150,7 @@ pub struct Bdevs {
 
 impl Default for Bdevs {
     fn default() -> Self {
-        Self { table: Table::new("bdev", "bdev_get_bdevs"), uuids: BTreeSet::new() }
+        Self { table: Table::new("bdev", "bdev_get_bdevs", Names::Any), uuids: BTreeSet::new() }
     }
 }
 
@@ -182,7 +182,7 @@ impl Bdevs {
         self.table.check_free(name)?;
         match self.uuids.contains(&uuid) {
             true => {
-                Err(RpcError::exists(format_args!("a bdev with UUID {uuid} exists already: take another")))
+                Err(RpcError::exists(format_args!("a bdev with UUID {uuid} already exists: take another")))
             }
             false => Ok(()),
         }

@@ -30,7 +30,7 @@ pub use record::{Call, Record, Subsystem};
 pub use rig::{control, platform};
 pub use sled::Sled;
 pub use ssd::Ssd;
-pub use table::Table;
+pub use table::{Names, Table};
 
 use luge_rpc::RpcError;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -101,7 +101,9 @@ impl Control {
             let _ = answer.send(errand(sled));
         };
         let sent = self.mailbox.send(message(Box::new(errand)));
-        sent.ok().and_then(|()| question.recv().ok()).ok_or_else(|| RpcError::internal("Luge is stopping"))?
+        sent.ok()
+            .and_then(|()| question.recv().ok())
+            .ok_or_else(|| RpcError::invalid_state("Luge is stopping"))?
     }
 
     /// What is to be done on the control thread unless [`Undo::disarm`] comes first.

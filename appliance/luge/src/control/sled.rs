@@ -1,6 +1,6 @@
 //! All that exists.
 
-use crate::control::{Bdevs, Budget, Endpoint, Platform, Record, Ssd, Table};
+use crate::control::{Bdevs, Budget, Endpoint, Names, Platform, Record, Ssd, Table};
 use luge_core::CoreHandle;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ impl Sled {
         Self {
             platform,
             budget,
-            ssds: Table::new("NVMe controller", "bdev_nvme_get_controllers"),
+            ssds: Table::new("NVMe controller", "bdev_nvme_get_controllers", Names::OfFile),
             bdevs: Bdevs::default(),
-            endpoints: Table::new("vhost controller", "vhost_get_controllers"),
+            endpoints: Table::new("vhost controller", "vhost_get_controllers", Names::OfFile),
             logged_vms: BTreeSet::new(),
             record: Record::default(),
         }

@@ -20,18 +20,48 @@ enum Place<T> {
     Leaving,
 }
 
+/// Characters that names of a kind may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    /// Any but control characters: clients name block devices after paths.
+    Any,
+    /// Those that do not break a path, a mask or a list: a socket has the name.
+    OfFile,
+}
+
+impl Names {
+    fn may_have(self, character: char) -> bool {
+        let breaks = character.is_whitespace() || matches!(character, '/' | ',' | '"' | '\\');
+        !character.is_control() && (self == Self::Any || !breaks)
+    }
+
+    fn allow(self, name: &str) -> bool {
+        let is_dots = matches!(name, "." | "..");
+        (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(|c| self.may_have(c)) && !is_dots
+    }
+
+    /// What names have not, for messages.
+    const fn exclusions(self) -> &'static str {
+        match self {
+            Self::Any => "control characters",
+            Self::OfFile => "spaces and any of / , \" \\",
+        }
+    }
+}
+
 /// Things of one kind, by name.
 pub struct Table<T> {
     kind: &'static str,
     lister: &'static str,
+    names: Names,
     places: BTreeMap<String, Place<T>>,
 }
 
 impl<T> Table<T> {
     /// An empty table; errors say `kind`, and `lister`, the method that lists those there are.
     #[must_use]
-    pub const fn new(kind: &'static str, lister: &'static str) -> Self {
-        Self { kind, lister, places: BTreeMap::new() }
+    pub const fn new(kind: &'static str, lister: &'static str, names: Names) -> Self {
+        Self { kind, lister, names, places: BTreeMap::new() }
     }
 
     /// Takes a name for something that is being made.
@@ -49,10 +79,10 @@ impl<T> Table<T> {
     /// # Errors
     /// As [`Self::reserve`].
     pub fn check_free(&self, name: &str) -> Result<(), RpcError> {
-        check_name(self.kind, name)?;
+        self.check_name(name)?;
         match self.places.get(name) {
             Some(_) => Err(RpcError::exists(format_args!(
-                "{} {name} exists already: delete it first, or take another name",
+                "{} {name} already exists: delete it first, or take another name",
                 self.kind
             ))),
             None => Ok(()),
@@ -129,6 +159,16 @@ impl<T> Table<T> {
         places.into_values().filter_map(is_here).collect()
     }
 
+    fn check_name(&self, name: &str) -> Result<(), RpcError> {
+        if self.names.allow(name) {
+            return Ok(());
+        }
+        let (kind, shown, not) = (self.kind, shown(name), self.names.exclusions());
+        Err(RpcError::invalid(format_args!(
+            "{shown:?} is not a name for a {kind}: 1 to {NAME_BYTES} bytes without {not}"
+        )))
+    }
+
     fn absent(&self, name: &str) -> RpcError {
         match self.places.get(name) {
             Some(Place::Coming) => RpcError::no_device(format_args!("{} {name} is being made", self.kind)),
@@ -139,21 +179,11 @@ impl<T> Table<T> {
 }
 
 fn absent(kind: &str, lister: &str, name: &str) -> RpcError {
-    let shown: String = name.chars().take(NAME_BYTES).collect();
-    RpcError::no_device(format_args!("there is no {kind} {shown}: {lister} lists those there are"))
+    RpcError::no_device(format_args!("there is no {kind} {}: {lister} lists those there are", shown(name)))
 }
 
-/// Names go into paths, masks, lists and tables: no separators in them.
-fn check_name(kind: &str, name: &str) -> Result<(), RpcError> {
-    let fits = (1..=NAME_BYTES).contains(&name.len()) && name != "." && name != "..";
-    let printable = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ',' | '"' | '\\');
-    if fits && name.chars().all(printable) {
-        return Ok(());
-    }
-    let shown: String = name.chars().take(NAME_BYTES).collect();
-    Err(RpcError::invalid(format_args!(
-        "{shown:?} is not a name for a {kind}: 1 to {NAME_BYTES} bytes without spaces and any of / , \" \\"
-    )))
+fn shown(name: &str) -> String {
+    name.chars().take(NAME_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -162,15 +192,15 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_from_its_reservation_to_its_release() {
-        let mut table = Table::new("thing", "list_things");
+        let mut table = Table::new("thing", "list_things", Names::Any);
         table.reserve("a").unwrap();
         assert_eq!(table.reserve("a").unwrap_err().code.0, -17);
-        assert_eq!(table.get("a").unwrap_err().message, "thing a is being made");
+        assert_eq!(table.get("a").unwrap_err().message, "No such device: thing a is being made");
         assert!(!table.is_settled());
         table.put("a", 7);
         assert_eq!((table.get("a").unwrap(), table.iter().count(), table.is_settled()), (&7, 1, true));
         assert_eq!(table.take("a").unwrap(), 7);
-        assert_eq!(table.take("a").unwrap_err().message, "thing a is going away");
+        assert_eq!(table.take("a").unwrap_err().message, "No such device: thing a is going away");
         assert_eq!((table.reserve("a").is_err(), table.iter().count()), (true, 0));
         table.release("a");
         table.reserve("a").unwrap();
@@ -179,8 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_a_path_or_a_list_is_no_name() {
-        let mut table = Table::<()>::new("thing", "list_things");
+    fn a_name_that_is_only_looked_up_may_have_all_but_control_characters() {
+        let mut table = Table::<()>::new("thing", "list_things", Names::Any);
+        for name in ["", ".", "..", "a\n", "\0", "a\u{7f}", &"x".repeat(129)] {
+            assert_eq!(table.reserve(name).unwrap_err().code.0, -22, "{name:?}");
+        }
+        for name in ["FILE:/mnt/a b", "lvs/vol", " ", "a,b", "a\"", "\\", "/", "Größe"] {
+            assert!(table.reserve(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_break_a_path_or_a_list_is_no_name_of_a_file() {
+        let mut table = Table::<()>::new("thing", "list_things", Names::OfFile);
         for name in ["", ".", "..", "a/b", "a b", "a,b", "a\n", "\0", "a\"", &"x".repeat(129)] {
             assert_eq!(table.reserve(name).unwrap_err().code.0, -22, "{name:?}");
         }

@@ -3,6 +3,7 @@
 use super::cpu_times::CpuTimes;
 use super::{ANY, Host, RUNTIME};
 use crate::control::Control;
+use crate::cpus::Cpus;
 use luge_core::CoreHandle;
 use luge_rpc::{Dispatcher, Method, NoParams, RpcError, Stage, params};
 use rustix::process::{Signal, getpid, kill_process};
@@ -64,7 +65,7 @@ impl From<SignalName> for Signal {
 
 pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
     let (start, wait, list) = (dispatcher.clone(), dispatcher.clone(), dispatcher.clone());
-    let (starting, reactors) = (host.clone(), host.control.clone());
+    let (starting, reactors, threads) = (host.clone(), host.control.clone(), host.control.clone());
     vec![
         Method::new("framework_start_init", "Start serving", &[Stage::Startup], move |_: NoParams| {
             let dispatcher = alive(&start)?;
@@ -73,11 +74,14 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
         Method::new("framework_wait_init", "Wait until Luge serves", ANY, move |_: NoParams| {
             match alive(&wait)?.wait_past_startup() {
                 Stage::Startup | Stage::Runtime => Ok(true),
-                Stage::Stopping => Err(RpcError::internal("Luge is stopping")),
+                Stage::Stopping => Err(RpcError::invalid_state("Luge is stopping")),
             }
         }),
         Method::new("framework_get_reactors", "Show the cores", RUNTIME, move |_: NoParams| {
             Ok(describe_cores(&reactors))
+        }),
+        Method::new("thread_get_stats", "Show how busy the cores are", RUNTIME, move |_: NoParams| {
+            Ok(describe_threads(&threads))
         }),
         Method::new("rpc_get_methods", "List the methods", ANY, move |params: GetMethods| {
             Ok(names(&*alive(&list)?, params.current.unwrap_or(false)))
@@ -116,7 +120,7 @@ fn is_caught(signal: Signal) -> bool {
 pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
     let _one_at_a_time = host.starting();
     if dispatcher.stage() != Stage::Startup {
-        return Err(RpcError::new(luge_rpc::Code::INVALID_STATE, "Luge has started already"));
+        return Err(RpcError::invalid_state("Luge has started already"));
     }
     let applied = host.config.apply(|method, params| dispatcher.dispatch_in(Stage::Runtime, method, params));
     if applied.is_err() {
@@ -131,7 +135,7 @@ pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> 
 }
 
 pub(super) fn alive(dispatcher: &Weak<Dispatcher>) -> Result<Arc<Dispatcher>, RpcError> {
-    dispatcher.upgrade().ok_or_else(|| RpcError::internal("Luge is stopping"))
+    dispatcher.upgrade().ok_or_else(|| RpcError::invalid_state("Luge is stopping"))
 }
 
 fn names(dispatcher: &Dispatcher, current: bool) -> Vec<&'static str> {
@@ -151,6 +155,24 @@ fn version() -> Value {
             "suffix": env!("CARGO_PKG_VERSION_PRE"),
         },
     })
+}
+
+/// The cores as SPDK's threads: each polls, which clients look for in the name.
+fn describe_threads(control: &Control) -> Value {
+    let describe = |core: &CoreHandle| {
+        json!({
+            "name": format!("poll_{}", core.id().0),
+            "id": core.id().0,
+            "cpumask": Cpus::from_iter([core.id()]).mask(),
+            "busy": core.stats().busy_ticks(),
+            "idle": core.stats().idle_ticks(),
+            "active_pollers_count": 1,
+            "timed_pollers_count": 0,
+            "paused_pollers_count": 0,
+        })
+    };
+    let threads: Vec<_> = control.platform().cores.iter().map(describe).collect();
+    json!({ "tick_rate": luge_core::tick_rate(), "threads": threads })
 }
 
 fn describe_cores(control: &Control) -> Value {

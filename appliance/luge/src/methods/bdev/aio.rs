@@ -2,7 +2,7 @@
 
 use super::{Wanted, create, method, off};
 use crate::control::{Call, Control, Source};
-use luge_block::{Access, FileDevice};
+use luge_block::{Access, FileDevice, FileError};
 use luge_rpc::{Method, RpcError, params};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -43,10 +43,24 @@ fn run(control: &Arc<Control>, params: Create) -> Result<String, RpcError> {
     let access = if params.readonly == Some(true) { Access::ReadOnly } else { Access::ReadWrite };
     let wanted = Wanted { name: Some(params.name.clone()), prefix: "Aio", uuid: params.uuid };
     let source = Source::Aio { filename: filename.clone(), block_size_override: block_size.is_some() };
-    let make = |_: &str| FileDevice::open(&filename, block_size, access).map_err(RpcError::invalid);
+    let make = |_: &str| FileDevice::open(&filename, block_size, access).map_err(|error| refusal(&error));
     create(control, wanted, source, make, |name, uuid| {
         Call::new("bdev_aio_create", call(&params, name, block_size, uuid))
     })
+}
+
+fn refusal(error: &FileError) -> RpcError {
+    match error {
+        FileError::NotFound { .. } => RpcError::no_file(error),
+        FileError::InUse { .. } => RpcError::busy(error),
+        FileError::Denied { source, .. }
+        | FileError::IoUring { source, .. }
+        | FileError::System { source, .. } => RpcError::kernel(source, error),
+        FileError::Directory { .. }
+        | FileError::Kind { .. }
+        | FileError::BlockBytes { .. }
+        | FileError::Size { .. } => RpcError::invalid(error),
+    }
 }
 
 fn call(params: &Create, name: &str, block_size: Option<u32>, uuid: Uuid) -> Value {

@@ -32,7 +32,7 @@ params! {
         optimal_io_boundary: Option<u32>,
         /// Not supported: 0 or not given
         md_size: Option<u32>,
-        /// Not supported: false or not given
+        /// Taken for compatibility: without metadata there is nothing to interleave
         md_interleave: Option<bool>,
         /// Not supported: 0 or not given
         dif_type: Option<u32>,
@@ -94,7 +94,6 @@ fn check_off(params: &Create) -> Result<(), RpcError> {
     check_physical(params.physical_block_size, params.block_size)?;
     off("optimal_io_boundary", params.optimal_io_boundary)?;
     off("md_size", params.md_size)?;
-    off("md_interleave", params.md_interleave)?;
     off("dif_type", params.dif_type)?;
     off("dif_is_head_of_md", params.dif_is_head_of_md)?;
     off("dif_pi_format", params.dif_pi_format)

@@ -124,7 +124,7 @@ fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
     Ok(true)
 }
 
-/// A split has no name of its own; a bdev's name has no space in it.
+/// A split has no name of its own; a bdev's name has no line break in it.
 fn record_name(base: &str) -> String {
-    format!("split of {base}")
+    format!("split\n{base}")
 }

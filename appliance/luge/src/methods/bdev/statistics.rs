@@ -14,6 +14,8 @@ params! {
     struct Get {
         /// Names or UUIDs of bdevs; all if not given
         names: Option<Vec<String>>,
+        /// Name or UUID of one bdev, instead of `names`
+        name: Option<String>,
         /// Whether to count for each core; then there is one name
         per_channel: Option<bool>,
         /// What counts from zero after this: "all", or what there is of "maxmin" and "error", nothing
@@ -42,13 +44,26 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
 
 fn run(control: &Arc<Control>, params: Get) -> Result<Value, RpcError> {
     let reset = params.reset_mode.unwrap_or_default();
-    let names = params.names.filter(|names| !names.is_empty());
+    let names = names(params.names, params.name)?;
     match (params.per_channel.unwrap_or(false), names) {
         (false, names) => control.ask(move |sled| totals(sled, names, reset)),
         (true, Some(names)) if names.len() == 1 => {
             control.ask(move |sled| by_core(sled, &names.concat(), reset))
         }
-        (true, _) => Err(RpcError::invalid_params("parameter `per_channel`: needs one name in `names`")),
+        (true, _) => {
+            Err(RpcError::invalid_params("parameter `per_channel`: needs one name in `names`, or `name`"))
+        }
+    }
+}
+
+/// Names of the bdevs that are meant; none for all.
+fn names(names: Option<Vec<String>>, name: Option<String>) -> Result<Option<Vec<String>>, RpcError> {
+    match (names.filter(|names| !names.is_empty()), name) {
+        (Some(_), Some(_)) => {
+            Err(RpcError::invalid_params("parameter `name`: either that or `names`, not both"))
+        }
+        (names, None) => Ok(names),
+        (None, Some(name)) => Ok(Some(vec![name])),
     }
 }
 

@@ -5,7 +5,7 @@
 //! ready holds up nobody else.
 
 use super::bring_up::bring_up;
-use super::{address, off};
+use super::{address, off, port_off, timeouts};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
 use luge_nvme::{Controller, Namespace};
 use luge_rpc::{RpcError, params};
@@ -30,7 +30,7 @@ params! {
         num_io_queues: Option<u32>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
-        /// Not supported: empty or not given
+        /// "0", empty or not given: an SSD on PCIe has no port
         trsvcid: Option<String>,
         /// Not supported: empty or not given
         priority: Option<String>,
@@ -54,11 +54,11 @@ params! {
         fabrics_connect_timeout_us: Option<u64>,
         /// "disable", or not given
         multipath: Option<PathMode>,
-        /// Not supported: 0 or not given
+        /// Taken for compatibility: an SSD on PCIe stays attached until it is detached
         ctrlr_loss_timeout_sec: Option<i32>,
-        /// Not supported: 0 or not given
+        /// Taken for compatibility, and no more than ctrlr_loss_timeout_sec
         reconnect_delay_sec: Option<u32>,
-        /// Not supported: 0 or not given
+        /// Taken for compatibility, and between the other two
         fast_io_fail_timeout_sec: Option<u32>,
         /// Not supported: empty or not given
         psk: Option<String>,
@@ -92,13 +92,20 @@ impl luge_rpc::ParamValue for PathMode {
 }
 
 pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcError> {
-    let address = address(&params.trtype, &params.traddr)?;
-    check_off(&params)?;
-    if params.max_bdevs == Some(0) {
-        return Err(RpcError::invalid("parameter `max_bdevs`: at least 1"));
-    }
+    let address = check(&params)?;
     let queue_pairs = queue_pairs(params.num_io_queues)?;
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
+}
+
+/// Checks what needs no SSD; returns the address of the one that is meant.
+pub fn check(params: &Attach) -> Result<PciAddress, RpcError> {
+    let address = address(&params.trtype, &params.traddr)?;
+    check_off(params)?;
+    timeouts::check(params)?;
+    match params.max_bdevs {
+        Some(0) => Err(RpcError::invalid("parameter `max_bdevs`: at least 1")),
+        _ => Ok(address),
+    }
 }
 
 /// Reserves the name, brings the SSD up on this thread, and makes block devices of it.
@@ -135,7 +142,6 @@ fn check_number(most: Option<u32>, namespaces: usize) -> Result<(), RpcError> {
 fn check_off(params: &Attach) -> Result<(), RpcError> {
     let texts = [
         ("adrfam", &params.adrfam),
-        ("trsvcid", &params.trsvcid),
         ("priority", &params.priority),
         ("subnqn", &params.subnqn),
         ("hostnqn", &params.hostnqn),
@@ -146,6 +152,7 @@ fn check_off(params: &Attach) -> Result<(), RpcError> {
         ("dhchap_ctrlr_key", &params.dhchap_ctrlr_key),
     ];
     texts.into_iter().try_for_each(|(name, value)| off(name, value.as_deref()))?;
+    port_off(params.trsvcid.as_deref())?;
     let flags = [
         ("prchk_reftag", params.prchk_reftag),
         ("prchk_guard", params.prchk_guard),
@@ -156,9 +163,6 @@ fn check_off(params: &Attach) -> Result<(), RpcError> {
     ];
     flags.into_iter().try_for_each(|(name, value)| off(name, value))?;
     off("fabrics_connect_timeout_us", params.fabrics_connect_timeout_us)?;
-    off("ctrlr_loss_timeout_sec", params.ctrlr_loss_timeout_sec)?;
-    off("reconnect_delay_sec", params.reconnect_delay_sec)?;
-    off("fast_io_fail_timeout_sec", params.fast_io_fail_timeout_sec)?;
     off("multipath_opts", params.multipath_opts.clone())?;
     off("multipath", params.multipath.as_ref().filter(|&mode| *mode != PathMode::Disable).map(|_| true))
 }
@@ -217,7 +221,7 @@ fn free_identity(sled: &Sled, name: &str, namespace: &Namespace) -> Result<Uuid,
     refused.map_or_else(|| Ok(Uuid::new_v4()), Err)
 }
 
-/// An SSD is kept apart from a bdev of the same name; a name has no space in it.
+/// An SSD is kept apart from a bdev of the same name; a name has no line break in it.
 pub fn record_name(name: &str) -> String {
-    format!("SSD {name}")
+    format!("SSD\n{name}")
 }

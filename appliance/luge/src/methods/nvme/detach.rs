@@ -1,6 +1,6 @@
 //! `bdev_nvme_detach_controller`: an SSD is shut down, with its block devices gone before.
 
-use super::{address, off};
+use super::{address, off, port_off};
 use crate::control::{Bdev, Control, Sled, Ssd, Subsystem};
 use luge_rpc::{RpcError, params};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ params! {
         traddr: Option<String>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
-        /// Not supported: empty or not given
+        /// "0", empty or not given: an SSD on PCIe has no port
         trsvcid: Option<String>,
         /// Not supported: empty or not given
         subnqn: Option<String>,
@@ -29,14 +29,9 @@ params! {
 
 pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
     let Detach { name, trtype, traddr, adrfam, trsvcid, subnqn, hostaddr, hostsvcid } = params;
-    let texts = [
-        ("adrfam", adrfam),
-        ("trsvcid", trsvcid),
-        ("subnqn", subnqn),
-        ("hostaddr", hostaddr),
-        ("hostsvcid", hostsvcid),
-    ];
+    let texts = [("adrfam", adrfam), ("subnqn", subnqn), ("hostaddr", hostaddr), ("hostsvcid", hostsvcid)];
     texts.into_iter().try_for_each(|(name, value)| off(name, value))?;
+    port_off(trsvcid.as_deref())?;
     let path = trtype.or(traddr.as_ref().map(|_| "PCIe".into())).map(|trtype| (trtype, traddr));
     let wanted = name.clone();
     let (ssd, bdevs) = control.ask(move |sled| {

@@ -6,6 +6,7 @@ mod describe;
 mod detach;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use super::{method, off};
 use crate::control::Control;
@@ -65,6 +66,11 @@ fn address(trtype: &str, traddr: &str) -> Result<PciAddress, RpcError> {
     }
     let address = traddr.parse();
     address.map_err(|error| RpcError::invalid_params(format_args!("parameter `traddr`: {error}")))
+}
+
+/// Refuses a port, unless it is the 0 that clients give for PCIe.
+fn port_off(trsvcid: Option<&str>) -> Result<(), RpcError> {
+    off("trsvcid", trsvcid.filter(|port| *port != "0"))
 }
 
 fn trid(address: PciAddress) -> Value {

@@ -1,6 +1,6 @@
 //! Attach and detach, with scripted SSDs in place of VFIO's.
 
-use super::attach::{Attach, attach};
+use super::attach::{Attach, attach, check};
 use super::{detach, get, health};
 use crate::control::{Control, User, control};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
@@ -33,7 +33,8 @@ impl Bench {
 
     fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         let params: Attach = serde_json::from_value(params).unwrap();
-        attach(&self.control, params, "0000:01:00.0".parse().unwrap(), |platform| {
+        let address = check(&params)?;
+        attach(&self.control, params, address, |platform| {
             Controller::start(ssd.function(), platform.space.clone(), Rig::options())
                 .map_err(RpcError::internal)
         })
@@ -73,6 +74,43 @@ fn namespaces_become_devices_and_go_with_their_ssd() {
     assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 1));
     assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
     assert!(bench.attach("Nvme0", &bench.ssd(two_namespaces())).is_ok());
+}
+
+/// What Longhorn, OPI, simplyblock and SPDK's own client send.
+#[test]
+fn orchestrators_attach_find_and_detach_an_ssd_on_pcie_in_their_ways() {
+    let name = || json!({ "name": "ssd" });
+    let opi = || json!({ "name": "ssd", "trtype": "PCIE", "traddr": "0000:01:00.0", "trsvcid": "0" });
+    for (attach, detach) in [
+        (
+            json!({ "name": "ssd", "trtype": "pcie", "traddr": "0000:01:00.0", "multipath": "disable",
+                "ctrlr_loss_timeout_sec": 30, "reconnect_delay_sec": 2, "fast_io_fail_timeout_sec": 15 }),
+            name(),
+        ),
+        (opi(), opi()),
+        (json!({ "name": "ssd", "trtype": "pcie", "traddr": "0000:01:00.0" }), name()),
+        (json!({ "name": "ssd", "trtype": "PCIe", "traddr": "0000:01:00.0", "max_bdevs": 8 }), name()),
+    ] {
+        let bench = Bench::new();
+        let ssd = bench.ssd(two_namespaces());
+        assert_eq!(bench.attach_with(attach.clone(), &ssd).unwrap(), ["ssdn1", "ssdn3"], "{attach}");
+        let listed = bench.call("list", Value::Null).unwrap();
+        assert_eq!(listed[0]["ctrlrs"][0]["trid"]["traddr"], "0000:01:00.0");
+        assert_eq!(bench.call("detach", detach).unwrap(), true);
+        assert_eq!(ssd.account().shutdowns, 1);
+    }
+}
+
+#[test]
+fn time_outs_that_contradict_each_other_are_refused_before_the_ssd_is_touched() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(two_namespaces());
+    for (loss, delay, fail) in [(30, 31, 0), (30, 2, 31), (30, 0, 0), (0, 2, 0), (-2, 2, 0)] {
+        let params = json!({ "name": "N", "trtype": "PCIe", "traddr": "1:0.0", "ctrlr_loss_timeout_sec": loss,
+            "reconnect_delay_sec": delay, "fast_io_fail_timeout_sec": fail });
+        assert_eq!(bench.attach_with(params, &ssd).unwrap_err().code.0, -22, "{loss} {delay} {fail}");
+    }
+    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 0));
 }
 
 #[test]
