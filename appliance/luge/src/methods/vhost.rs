@@ -7,16 +7,21 @@ use luge_block::OpenError;
 use luge_core::{AttachError, CoreHandle};
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{
-    Access, BlkEndpoint, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX, SocketError,
+    Access, BlkEndpoint, Departure, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX, SocketError,
 };
 use luge_volume::Volume;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// What serves, as clients call it.
 const TRANSPORT: &str = "vhost_user_blk";
+
+/// How long a front end that is just leaving may take: as long as SPDK gives a session to stop,
+/// and less than the 5 s after which the least patient client gives its call up.
+const DEPARTURE: Duration = Duration::from_secs(4);
 
 /// How much of a serial number a guest sees.
 const SERIAL_BYTES: usize = 20;
@@ -184,8 +189,7 @@ fn session(name: &str, front_end: &FrontEndStatus) -> Value {
 
 /// This thread waits for the requests that were taken.
 fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
-    let name = params.ctrlr.clone();
-    let endpoint = control.ask(move |sled| take(sled, &name))?;
+    let endpoint = take_when_left(control, &params.ctrlr)?;
     endpoint.server.stop();
     control.ask(move |sled| {
         give_up(sled, &params.ctrlr, &endpoint.bdev);
@@ -193,7 +197,30 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
     })
 }
 
-fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
+/// Takes a controller out once its front end has left. Waits on this thread, and holds up nobody.
+fn take_when_left(control: &Control, name: &str) -> Result<Endpoint, RpcError> {
+    let deadline = Instant::now() + DEPARTURE;
+    loop {
+        let wanted = name.to_owned();
+        let departure = match control.ask(move |sled| take(sled, &wanted))? {
+            Taken::Endpoint(endpoint) => return Ok(endpoint),
+            Taken::Connected(departure) => departure,
+        };
+        if !departure.wait(deadline.saturating_duration_since(Instant::now())) {
+            let message = format_args!("vhost controller {name} has a front end: stop that guest first");
+            return Err(RpcError::busy(message));
+        }
+    }
+}
+
+/// Result of taking a controller out.
+enum Taken {
+    Endpoint(Endpoint),
+    /// Nothing is taken: a front end is connected.
+    Connected(Departure),
+}
+
+fn take(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
     let endpoint = sled.endpoints.get(name)?;
     if let Some(vm) = sled.platform.vms.user_of(name) {
         return Err(RpcError::busy(format_args!(
@@ -201,11 +228,10 @@ fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
         )));
     }
     if endpoint.server.status().front_end.is_some() {
-        let message = format_args!("vhost controller {name} has a front end: stop that guest first");
-        return Err(RpcError::busy(message));
+        return Ok(Taken::Connected(endpoint.server.departure()));
     }
     sled.record.remove(Subsystem::VhostBlk, name);
-    sled.endpoints.take(name)
+    sled.endpoints.take(name).map(Taken::Endpoint)
 }
 
 #[cfg(test)]

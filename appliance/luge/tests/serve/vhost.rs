@@ -1,7 +1,9 @@
 //! Devices on vhost-user sockets, as far as the socket.
 
 use crate::daemon::{Daemon, eventually};
+use luge_rpc::CallError;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 
@@ -54,17 +56,82 @@ fn a_device_in_use_is_not_deleted_and_its_user_is_named() {
     luge.call("bdev_null_delete", json!({"name": "n"}));
 }
 
+/// Connects to `v`, and waits until that is seen.
+fn front_end(luge: &Daemon) -> UnixStream {
+    let front_end = UnixStream::connect(luge.path("v")).unwrap();
+    eventually("the session", || sessions(luge) != json!([]));
+    front_end
+}
+
+fn sessions(luge: &Daemon) -> Value {
+    luge.call("vhost_get_controllers", json!({"name": "v"}))[0]["sessions"].clone()
+}
+
+#[test]
+fn the_deletion_of_a_controller_waits_for_a_front_end_that_is_just_leaving() {
+    let luge = serving(&[]);
+    let front_end = front_end(&luge);
+    std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| luge.client().call("vhost_delete_controller", json!({"ctrlr": "v"})));
+        // Twice through the control thread: nobody is held up meanwhile.
+        for name in ["a", "b"] {
+            luge.call("bdev_null_create", json!({"name": name, "num_blocks": 8, "block_size": 512}));
+        }
+        drop(front_end);
+        assert_eq!(deletion.join().unwrap().unwrap(), true);
+    });
+    assert_eq!(luge.call("vhost_get_controllers", Value::Null), json!([]));
+    assert_eq!(luge.call("bdev_null_delete", json!({"name": "n"})), true);
+}
+
+#[test]
+fn deletions_that_wait_for_one_front_end_end_together_and_one_of_them_deletes() {
+    let luge = serving(&[]);
+    let front_end = front_end(&luge);
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let delete = || match luge.client().call("vhost_delete_controller", json!({"ctrlr": "v"})) {
+            Err(CallError::Rpc(error)) => error.code.0,
+            answer => answer.map(|_| 0).unwrap(),
+        };
+        let deletions: Vec<_> = (0..3).map(|_| scope.spawn(delete)).collect();
+        drop(front_end);
+        deletions.into_iter().map(|deletion| deletion.join().unwrap()).collect()
+    });
+    assert_eq!(codes.iter().filter(|&&code| code == 0).count(), 1, "{codes:?}");
+    assert_eq!(codes.iter().filter(|&&code| code == -19).count(), 2, "{codes:?}");
+}
+
+#[test]
+fn the_process_ends_while_a_deletion_waits_for_a_front_end() {
+    let mut luge = serving(&[]);
+    let _front_end = front_end(&luge);
+    let mut stream = UnixStream::connect(luge.socket()).unwrap();
+    let delete =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "vhost_delete_controller", "params": {"ctrlr": "v"}});
+    stream.write_all(delete.to_string().as_bytes()).unwrap();
+    luge.call("spdk_kill_instance", json!({"sig_name": "SIGTERM"}));
+    assert_eq!(luge.exit_code(), Some(0));
+}
+
 #[test]
 fn a_controller_with_a_front_end_is_not_deleted_until_that_has_left() {
     let luge = serving(&[]);
-    let front_end = UnixStream::connect(luge.path("v")).unwrap();
-    let sessions = || luge.call("vhost_get_controllers", Value::Null)[0]["sessions"].clone();
-    eventually("the session", || sessions() != json!([]));
+    let front_end = front_end(&luge);
+    let sessions = || sessions(&luge);
     assert_eq!((&sessions()[0]["name"], &sessions()[0]["started"]), (&json!("vs1"), &json!(false)));
-    let error = luge.refusal("vhost_delete_controller", json!({"ctrlr": "v"}));
+    let error = std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| luge.refusal("vhost_delete_controller", json!({"ctrlr": "v"})));
+        let looks = (0..).take_while(|_| {
+            luge.call("bdev_null_create", json!({"name": "m", "num_blocks": 8, "block_size": 512}));
+            luge.call("bdev_null_delete", json!({"name": "m"}));
+            !deletion.is_finished()
+        });
+        assert!(looks.count() > 10, "the deletion held others up");
+        deletion.join().unwrap()
+    });
     assert!(error.code.0 == -16 && error.message.contains("front end"), "{error}");
+    assert!(error.message.starts_with("Device or resource busy: "), "{error}");
     drop(front_end);
-    eventually("the end of the session", || sessions() == json!([]));
     luge.call("vhost_delete_controller", json!({"ctrlr": "v"}));
 }
 
