@@ -9,6 +9,7 @@ mod configuration;
 mod daemon;
 mod failures;
 mod methods;
+mod orchestrators;
 mod spdk_client;
 mod vhost;
 mod vm;
