@@ -10,6 +10,7 @@ use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 #[test]
 fn an_endpoint_that_cannot_be_says_why_and_leaves_nothing() {
@@ -97,6 +98,23 @@ fn what_is_in_flight_is_answered_when_a_front_end_dies() {
     for ring in &mut guest.rings {
         assert_eq!(std::iter::from_fn(|| ring.queue.driver.take_used()).count(), 10);
     }
+}
+
+#[test]
+fn a_front_end_has_left_only_when_its_last_request_is_answered() {
+    let (house, gate) = House::gated(&[]);
+    let departure = house.endpoint(0).departure();
+    assert!(departure.wait(Duration::ZERO));
+    let mut guest = Guest::new(1);
+    let client = guest.connect(&house.path(0));
+    gate.close();
+    guest.rings[0].send(&Ask::read(0, 512));
+    until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 1);
+    drop(client);
+    assert!(!departure.wait(Duration::ZERO));
+    gate.open();
+    assert!(departure.wait(Duration::from_secs(30)));
+    assert!(house.endpoint(0).status().front_end.is_none());
 }
 
 #[test]
