@@ -1,5 +1,6 @@
 //! From the text of a request, or of a batch of them, to the text of the answer.
 
+use crate::ascii::to_ascii;
 use crate::message::{Answer, Request};
 use crate::unique::Unique;
 use crate::{Code, Dispatcher, RpcError};
@@ -60,7 +61,7 @@ fn call(dispatcher: &Dispatcher, request: Value) -> Option<Answer> {
 
 fn text_of(answer: &impl serde::Serialize) -> Vec<u8> {
     // Maps with string keys and numbers always have a JSON form.
-    let mut text = serde_json::to_vec(answer).unwrap_or_default();
+    let mut text = to_ascii(answer).unwrap_or_default();
     text.push(b'\n');
     text
 }

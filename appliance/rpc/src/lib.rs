@@ -20,6 +20,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod answer;
+mod ascii;
 mod client;
 mod connections;
 mod dispatcher;

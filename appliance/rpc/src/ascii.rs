@@ -1,0 +1,48 @@
+//! JSON in ASCII, as SPDK writes it: clients decode answers piece by piece, or as ASCII.
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+use std::io::{self, Write};
+
+/// Compact JSON that escapes all characters beyond ASCII.
+struct Ascii;
+
+impl Formatter for Ascii {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.is_ascii() {
+            return writer.write_all(fragment.as_bytes());
+        }
+        for unit in fragment.encode_utf16() {
+            match u8::try_from(unit).ok().filter(u8::is_ascii) {
+                Some(byte) => writer.write_all(&[byte])?,
+                None => write!(writer, "\\u{unit:04x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// JSON of a value whose maps have string keys.
+pub(crate) fn to_ascii(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, Ascii))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn any_text_comes_back_from_ascii() {
+        for text in ["", "a", "é", "aé", "éa", "Größe", "€😀", "a\"\\\n\u{1}é\u{2028}\u{7f}", "\u{10ffff}"]
+        {
+            let value = json!({ text: [text, 1, null] });
+            let ascii = to_ascii(&value).unwrap();
+            assert!(ascii.is_ascii(), "{text:?}");
+            assert_eq!(serde_json::from_slice::<Value>(&ascii).unwrap(), value);
+        }
+        assert_eq!(to_ascii(&"é😀").unwrap(), br#""\u00e9\ud83d\ude00""#);
+    }
+}
