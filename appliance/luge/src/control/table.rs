@@ -171,8 +171,12 @@ impl<T> Table<T> {
 
     fn absent(&self, name: &str) -> RpcError {
         match self.places.get(name) {
-            Some(Place::Coming) => RpcError::no_device(format_args!("{} {name} is being made", self.kind)),
-            Some(Place::Leaving) => RpcError::no_device(format_args!("{} {name} is going away", self.kind)),
+            Some(Place::Coming) => {
+                RpcError::no_device(format_args!("{} {name} is being made: try again", self.kind))
+            }
+            Some(Place::Leaving) => {
+                RpcError::no_device(format_args!("{} {name} is going away: try again", self.kind))
+            }
             _ => absent(self.kind, self.lister, name),
         }
     }
@@ -195,12 +199,12 @@ mod tests {
         let mut table = Table::new("thing", "list_things", Names::Any);
         table.reserve("a").unwrap();
         assert_eq!(table.reserve("a").unwrap_err().code.0, -17);
-        assert_eq!(table.get("a").unwrap_err().message, "No such device: thing a is being made");
+        assert_eq!(table.get("a").unwrap_err().message, "No such device: thing a is being made: try again");
         assert!(!table.is_settled());
         table.put("a", 7);
         assert_eq!((table.get("a").unwrap(), table.iter().count(), table.is_settled()), (&7, 1, true));
         assert_eq!(table.take("a").unwrap(), 7);
-        assert_eq!(table.take("a").unwrap_err().message, "No such device: thing a is going away");
+        assert_eq!(table.take("a").unwrap_err().message, "No such device: thing a is going away: try again");
         assert_eq!((table.reserve("a").is_err(), table.iter().count()), (true, 0));
         table.release("a");
         table.reserve("a").unwrap();

@@ -4,7 +4,8 @@
 //!
 //! Invariants
 //! - A call that fails has changed nothing.
-//! - A parameter that SPDK has and Luge has not is taken only with the value that means "off".
+//! - A parameter that SPDK has and Luge has not is taken only with the value that means "off",
+//!   or where it has no effect on what Luge makes.
 //!
 //! Not here: the wire (`rpc`), what exists (`control`).
 

@@ -162,7 +162,18 @@ const ATTACH_OPTIONS: &[(&str, &str)] = &[
     ("--dhchap-ctrlr-key key", "`dhchap_ctrlr_key`"),
     ("-U", "`allow_unrecognized_csi`"),
     ("--policy active_active", "`multipath_opts`"),
+    ("--selector queue_depth --min-io 2", "`multipath_opts`"),
     ("--disable-sq-flow-control", "`disable_sq_flow_control`"),
+];
+
+/// What detaching an SSD can be asked for besides.
+const DETACH_OPTIONS: &[(&str, &str)] = &[
+    ("-t PCIe -a ffff:ff:1f.7 -s 0", "no NVMe controller N"),
+    ("-f ipv4", "`adrfam`"),
+    ("-s 4420", "`trsvcid`"),
+    ("-n nqn.x", "`subnqn`"),
+    ("-i 10.0.0.1", "`hostaddr`"),
+    ("-c 1", "`hostsvcid`"),
 ];
 
 #[test]
@@ -172,9 +183,17 @@ fn each_of_its_options_is_obeyed_or_refused_by_name() {
     let attach = |(options, expected): &(&str, &'static str)| {
         (format!("bdev_nvme_attach_controller -b N -t PCIe -a ffff:ff:1f.7 {options}"), *expected)
     };
+    let detach = |(options, expected): &(&str, &'static str)| {
+        (format!("bdev_nvme_detach_controller N {options}"), *expected)
+    };
     let plain =
         |(line, expected): &(&str, &'static str)| (line.replace("FILE", &luge.path("file")), *expected);
-    let calls: Vec<_> = OPTIONS.iter().map(plain).chain(ATTACH_OPTIONS.iter().map(attach)).collect();
+    let calls: Vec<_> = OPTIONS
+        .iter()
+        .map(plain)
+        .chain(ATTACH_OPTIONS.iter().map(attach))
+        .chain(DETACH_OPTIONS.iter().map(detach))
+        .collect();
     let lines: Vec<_> = calls.iter().map(|(line, _)| line.as_str()).collect();
     for ((line, expected), answer) in calls.iter().zip(Spdk::of(&luge).answers(&lines)) {
         match answer {
@@ -244,6 +263,7 @@ fn it_asks_for_the_process_and_sets_its_log() {
     let spdk = Spdk::of(&luge);
     assert!(spdk.json("spdk_get_version")["version"].as_str().unwrap().starts_with("Luge v"));
     assert_eq!(spdk.json("framework_get_reactors")["reactors"].as_array().unwrap().len(), 1);
+    assert_eq!(spdk.json("thread_get_stats")["threads"].as_array().unwrap().len(), 1);
     assert!(spdk.json("rpc_get_methods -c").as_array().unwrap().len() > 10);
     spdk.says("log_set_level DEBUG");
     assert_eq!(spdk.json("log_get_level"), "DEBUG");

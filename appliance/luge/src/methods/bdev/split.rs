@@ -107,7 +107,7 @@ fn too_large(name: &str, count: u32, bytes: u64) -> RpcError {
 fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
     let base = sled.bdevs.resolve(base)?;
     if !sled.bdevs.get(&base)?.users.contains(&User::Split) {
-        return Err(RpcError::invalid(format_args!("bdev {base} is not split")));
+        return Err(RpcError::invalid(format_args!("bdev {base} is not split: bdev_split_create splits it")));
     }
     let is_part = |source: &Source| matches!(source, Source::Part { base: of, .. } if *of == base);
     let parts = sled.bdevs.iter().filter(|(_, bdev)| is_part(&bdev.source));

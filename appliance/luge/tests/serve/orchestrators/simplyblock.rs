@@ -3,6 +3,8 @@
 use super::{Orchestrator, answer_of, request, with_file};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::Shutdown;
 
 const ENVELOPE: &str = r#"{"jsonrpc": "2.0", "id": 1}"#;
 
@@ -47,6 +49,20 @@ fn answers_have_the_members_of_its_schema_and_no_others() {
     let (answer, error) = members("bdev_nvme_attach_controller", attach);
     assert_eq!(answer, set(&["id", "jsonrpc", "error"]));
     assert_eq!(error, set(&["code", "message"]));
+}
+
+/// Its proxy decodes answers as ASCII.
+#[test]
+fn names_beyond_ascii_come_back_in_ascii() {
+    let (luge, _) = with_file("disk");
+    let simplyblock = Orchestrator { luge: &luge, form };
+    let malloc = json!({"name": "Größe-😀", "block_size": 512, "num_blocks": 8});
+    let mut text = Vec::new();
+    let mut stream = simplyblock.send("bdev_malloc_create", &malloc);
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_to_end(&mut text).unwrap();
+    assert!(text.is_ascii(), "{}", String::from_utf8_lossy(&text));
+    assert_eq!(simplyblock.call("bdev_get_bdevs", Value::Null)[0]["name"], "Größe-😀");
 }
 
 #[test]
