@@ -19,9 +19,14 @@ use uuid::Uuid;
 /// What serves, as clients call it.
 const TRANSPORT: &str = "vhost_user_blk";
 
-/// How long a front end that is just leaving may take: as long as SPDK gives a session to stop,
-/// and less than the 5 s after which the least patient client gives its call up.
+/// How long a front end that is just leaving may take: as long as SPDK gives a session to stop.
 const DEPARTURE: Duration = Duration::from_secs(4);
+
+/// Shortest time that clients wait for an answer: ubicloud's.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+// Whoever asks hears of a refusal.
+const _: () = assert!(DEPARTURE.as_secs() < CLIENT_TIMEOUT.as_secs());
 
 /// How much of a serial number a guest sees.
 const SERIAL_BYTES: usize = 20;

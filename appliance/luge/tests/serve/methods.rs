@@ -118,6 +118,10 @@ fn counts_are_shown_for_all_for_some_and_by_core() {
     assert_eq!(some["bdevs"][0]["num_read_ops"], 0);
     let by_core = luge.call("bdev_get_iostat", json!({"names": ["a"], "per_channel": true}));
     assert_eq!((&by_core["name"], by_core["channels"].as_array().unwrap().len()), (&json!("a"), 1));
+    let by_name = luge.call("bdev_get_iostat", json!({"name": "b"}));
+    assert_eq!(names(&by_name["bdevs"]), ["b"]);
+    let channels = luge.call("bdev_get_iostat", json!({"name": "b", "per_channel": true}));
+    assert_eq!((&channels["name"], channels["channels"].as_array().unwrap().len()), (&json!("b"), 1));
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! ubicloud: the code -19 means gone, -17 means there, and a call has 5 s.
+//! ubicloud: the code -19 means gone, -17 means there, and a VM may be just leaving.
 
 use super::{Orchestrator, request, with_file};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 fn form(method: &str, params: &Value) -> String {
     let members = json!({"jsonrpc": "2.0", "method": method, "id": 7_654_321});
@@ -38,7 +37,7 @@ fn what_is_there_or_gone_already_is_told_by_the_code() {
 }
 
 #[test]
-fn a_controller_whose_vm_stays_is_refused_before_the_call_is_given_up() {
+fn a_controller_whose_vm_stays_is_refused_as_busy() {
     let (luge, file) = with_file("disk.raw");
     let ubicloud = Orchestrator { luge: &luge, form };
     ubicloud.call("bdev_aio_create", json!({"name": "a", "filename": file, "block_size": 512}));
@@ -47,11 +46,9 @@ fn a_controller_whose_vm_stays_is_refused_before_the_call_is_given_up() {
     crate::daemon::eventually("the session", || {
         ubicloud.call("vhost_get_controllers", Value::Null)[0]["sessions"] != json!([])
     });
-    let start = Instant::now();
     let (code, message) = ubicloud.refusal("vhost_delete_controller", json!({"ctrlr": "c"}));
     assert_eq!(code, -16);
     assert!(message.contains("Device or resource busy"), "{message}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
