@@ -30,6 +30,14 @@ impl Code {
     }
 }
 
+/// Longest message in bytes: what a client sent is not sent back to it at any length.
+const MESSAGE_BYTES: usize = 4096;
+
+/// Shortens a text to at most so many bytes.
+pub(crate) fn cut_short(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
 /// The error of a call: a code for programs, and a sentence for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RpcError {
@@ -42,7 +50,7 @@ pub struct RpcError {
 impl RpcError {
     /// An error of any code.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: cut_short(&message.to_string(), MESSAGE_BYTES).into() }
     }
 
     /// A parameter that cannot be.

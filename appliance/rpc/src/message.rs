@@ -5,11 +5,11 @@ use crate::{Code, RpcError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-/// One request, as its members say.
+/// One request, as its members say. Clients leave `jsonrpc` out, and add members of their own.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Members {
-    jsonrpc: String,
+    #[serde(default, deserialize_with = "present")]
+    jsonrpc: Option<Value>,
     method: String,
     #[serde(default)]
     params: Value,
@@ -43,8 +43,8 @@ impl Request {
         }
         let members: Members =
             serde_json::from_value(value).map_err(|error| refuse(format!("not a request: {error}")))?;
-        if members.jsonrpc != "2.0" {
-            return Err(refuse("not a request: `jsonrpc` must be \"2.0\"".into()));
+        if members.jsonrpc.is_some_and(|version| version != "2.0") {
+            return Err(refuse("not a request: `jsonrpc` must be \"2.0\", or left out".into()));
         }
         if members.id.as_ref().is_some_and(|id| !is_id(id)) {
             return Err(refuse("not a request: `id` must be a string, a number of 64 bits or null".into()));

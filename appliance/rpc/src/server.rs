@@ -74,11 +74,14 @@ fn accept(listener: &UnixListener, connections: &Arc<Connections>, dispatcher: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CallError, Client, Method, NoParams, RpcError, Stage, params};
+    use crate::caller::WAITING_MAX;
+    use crate::places::PLACES;
+    use crate::{CallError, Caller, Client, Method, NoParams, RpcError, Stage, params};
     use serde_json::{Value, json};
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::net::UnixStream;
     use std::path::PathBuf;
+    use std::sync::{Condvar, Mutex};
 
     params! {
         struct Echo {
@@ -87,10 +90,33 @@ mod tests {
         }
     }
 
+    /// Calls that are held, and whether they may go on.
+    #[derive(Default)]
+    struct Hold {
+        held: Mutex<(usize, bool)>,
+        changed: Condvar,
+    }
+
+    impl Hold {
+        fn hold(&self) {
+            let mut held = self.held.lock().unwrap();
+            held.0 += 1;
+            self.changed.notify_all();
+            drop(self.changed.wait_while(held, |(_, released)| !*released).unwrap());
+        }
+    }
+
+    fn line(stream: &UnixStream) -> String {
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    }
+
     struct Rig {
         folder: tempfile::TempDir,
         dispatcher: Arc<Dispatcher>,
         server: Option<Server>,
+        hold: Arc<Hold>,
     }
 
     impl Rig {
@@ -100,9 +126,47 @@ mod tests {
             let fail = Method::new("fail", "Fails", &[Stage::Startup], |_: NoParams| {
                 Err::<(), _>(RpcError::busy("not now"))
             });
-            let dispatcher = Arc::new(Dispatcher::new([echo, fail]));
+            let hold = Arc::<Hold>::default();
+            let theirs = hold.clone();
+            let hold_call = Method::new("hold", "Ends when it may", &[Stage::Startup], move |_: NoParams| {
+                theirs.hold();
+                Ok(true)
+            });
+            let wait = |_: NoParams, caller: &Caller<'_>| {
+                let _permit = caller.wait_permit()?;
+                while caller.wants_answer() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(true)
+            };
+            let wait = Method::waiting("wait", "Ends with its client", &[Stage::Startup], wait);
+            let dispatcher = Arc::new(Dispatcher::new([echo, fail, hold_call, wait]));
             let server = Some(Server::start(&folder.path().join("s"), dispatcher.clone()).unwrap());
-            Self { folder, dispatcher, server }
+            Self { folder, dispatcher, server, hold }
+        }
+
+        /// Sends a text on a connection of its own, as far as it is taken.
+        fn send(&self, text: &str) -> UnixStream {
+            let mut stream = UnixStream::connect(self.path()).unwrap();
+            let _ = stream.write_all(text.as_bytes());
+            stream
+        }
+
+        /// A client that has been answered and has nothing else to ask.
+        fn idle_client(&self) -> Client {
+            let mut client = Client::connect(&self.path()).unwrap();
+            client.call("echo", json!({"text": "me"})).unwrap();
+            client
+        }
+
+        fn await_held(&self, count: usize) {
+            let held = self.hold.held.lock().unwrap();
+            drop(self.hold.changed.wait_while(held, |(held, _)| *held < count).unwrap());
+        }
+
+        fn release(&self) {
+            self.hold.held.lock().unwrap().1 = true;
+            self.hold.changed.notify_all();
         }
 
         fn path(&self) -> PathBuf {
@@ -165,23 +229,88 @@ mod tests {
     }
 
     #[test]
-    fn more_connections_than_allowed_are_refused_until_some_end() {
+    fn the_connection_that_is_idle_longest_makes_room_for_a_newcomer() {
         let rig = Rig::new();
-        let mut held = Vec::new();
-        let refused = loop {
-            let mut client = Client::connect(&rig.path()).unwrap();
-            match client.call("echo", json!({"text": "me"})) {
-                Ok(_) => held.push(client),
-                Err(error) => break error,
-            }
-            assert!(held.len() < 1000, "no limit");
-        };
-        assert!(refused.to_string().contains("connections"), "{refused}");
-        held.clear();
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while rig.call("echo", json!({"text": "me"})).is_err() {
-            assert!(std::time::Instant::now() < deadline, "connections are never given back");
+        let mut held: Vec<_> = (0..PLACES).map(|_| rig.idle_client()).collect();
+        let mut newcomer = rig.idle_client();
+        let mut all = held.drain(..).map(|mut client| client.call("echo", json!({"text": "me"})).is_ok());
+        assert_eq!(all.next(), Some(false), "the first one was idle longest");
+        assert!(all.all(|is_there| is_there), "more than one connection was closed");
+        assert_eq!(newcomer.call("echo", json!({"text": "me"})).unwrap(), "me");
+    }
+
+    #[test]
+    fn a_newcomer_is_refused_as_busy_where_all_have_calls_under_way_whose_clients_are_there() {
+        let rig = Rig::new();
+        let callers: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
+        rig.await_held(PLACES);
+        let mut refusal = String::new();
+        UnixStream::connect(rig.path()).unwrap().read_to_string(&mut refusal).unwrap();
+        let refusal: Value = serde_json::from_str(&refusal).unwrap();
+        assert_eq!(refusal["error"]["code"], -16, "{refusal}");
+        assert!(
+            refusal["error"]["message"].as_str().unwrap().contains("all 128 RPC connections"),
+            "{refusal}"
+        );
+        rig.release();
+        for caller in &callers {
+            assert_eq!(line(caller), "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}\n");
         }
+    }
+
+    #[test]
+    fn the_place_of_a_client_that_left_a_waiting_call_is_free_again() {
+        let rig = Rig::new();
+        for _ in 0..3 {
+            let waiters: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+            drop(waiters);
+            assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
+        }
+    }
+
+    #[test]
+    fn more_waiting_calls_than_may_be_are_answered_at_once() {
+        let rig = Rig::new();
+        let mut answered = 0;
+        let waiters: Vec<_> = (0..WAITING_MAX + 1).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+        for waiter in &waiters {
+            waiter.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        }
+        let mut waiters: Vec<_> = waiters.iter().map(BufReader::new).collect();
+        while answered == 0 {
+            for waiter in &mut waiters {
+                let mut line = String::new();
+                if waiter.read_line(&mut line).is_ok() {
+                    assert!(line.contains("\"code\":-16"), "{line}");
+                    answered += 1;
+                }
+            }
+        }
+        assert_eq!(answered, 1);
+    }
+
+    #[test]
+    fn requests_without_end_take_no_more_memory_than_all_may_and_short_ones_are_answered() {
+        let rig = Rig::new();
+        let half = format!("{{\"method\":\"{}", "x".repeat(3 << 20));
+        let mut senders: Vec<_> = (0..28).map(|_| rig.send(&half)).collect();
+        assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
+        let ended = |sender: &mut UnixStream| {
+            sender.set_nonblocking(true).unwrap();
+            matches!(sender.read(&mut [0]), Ok(0)) || sender.write(b"x").is_err()
+        };
+        let ended = senders.iter_mut().filter_map(|sender| ended(sender).then_some(())).count();
+        assert!((28 - 17..28).contains(&ended), "{ended} of 28 were ended");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_reads_makes_room_for_another() {
+        let rig = Rig::new();
+        let text = "x".repeat(3 << 20);
+        let ask = json!({"method": "echo", "params": {"text": text}, "id": 1}).to_string();
+        let deaf: Vec<_> = (0..24).map(|_| rig.send(&ask)).collect();
+        assert_eq!(rig.call("echo", json!({"text": text})).unwrap(), text);
+        drop(deaf);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //!
 //! Invariants
 //! - A call that fails has changed nothing.
-//! - A parameter that SPDK has and Luge has not is taken only with the value that means "off".
+//! - A parameter that SPDK has and Luge has not is taken only with the value that means "off";
+//!   `options` has the methods of which that is not so.
 //!
 //! Not here: the wire (`rpc`), what exists (`control`).
 
@@ -12,8 +13,10 @@ mod bdev;
 mod config;
 mod cpu_times;
 mod framework;
+mod load;
 mod log;
 mod nvme;
+mod options;
 mod vhost;
 mod vm;
 
@@ -22,7 +25,6 @@ use crate::control::Control;
 use crate::log::Log;
 use luge_rpc::{Dispatcher, Method, Params, RpcError, Stage};
 use serde::Serialize;
-use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use framework::start_init;
@@ -56,10 +58,11 @@ pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
     Arc::new_cyclic(|me: &Weak<Dispatcher>| {
         let families = [
             bdev::methods(&host.control),
-            config::methods(&host.control, me),
+            config::methods(host, me),
             framework::methods(host, me),
             log::methods(&host.log),
             nvme::methods(&host.control),
+            options::methods(&host.control),
             vhost::methods(&host.control),
             vm::methods(&host.control),
         ];
@@ -86,12 +89,4 @@ fn off<T: Default + PartialEq>(name: &str, value: Option<T>) -> Result<(), RpcEr
         ))),
         _ => Ok(()),
     }
-}
-
-/// Makes a call as an entry of a configuration.
-fn run_call(dispatcher: &Weak<Dispatcher>, method: &str, params: Value) -> Result<Value, RpcError> {
-    if method == "load_config" {
-        return Err(RpcError::invalid("a configuration does not load another"));
-    }
-    framework::alive(dispatcher)?.dispatch(method, params)
 }

@@ -91,14 +91,33 @@ impl luge_rpc::ParamValue for PathMode {
     const KIND: &'static str = "disable|failover|multipath";
 }
 
-pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcError> {
+/// Beginning of a host NQN that SPDK made up for itself.
+const GENERATED_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
+
+pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, RpcError> {
     let address = address(&params.trtype, &params.traddr)?;
+    pass_over_saved_defaults(&mut params);
     check_off(&params)?;
     if params.max_bdevs == Some(0) {
         return Err(RpcError::invalid("parameter `max_bdevs`: at least 1"));
     }
     let queue_pairs = queue_pairs(params.num_io_queues)?;
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
+}
+
+/// Drops the defaults of fabrics that SPDK's `save_config` writes for an SSD on PCIe too. It is
+/// told by the host NQN, which it always writes.
+fn pass_over_saved_defaults(params: &mut Attach) {
+    if !params.hostnqn.as_deref().is_some_and(|nqn| nqn.starts_with(GENERATED_NQN)) {
+        return;
+    }
+    params.hostnqn = None;
+    params.fabrics_connect_timeout_us = None;
+    params.multipath = None;
+    let policy = params.multipath_opts.as_ref().map(|options| &options["policy"]);
+    if policy.is_some_and(|policy| policy == "active_passive") {
+        params.multipath_opts = None;
+    }
 }
 
 /// Reserves the name, brings the SSD up on this thread, and makes block devices of it.
