@@ -78,6 +78,9 @@ impl Connection {
             if input.is_empty() {
                 return self.farewell(&framer);
             }
+            if !framer.is_inside() {
+                self.all.places.receive(self.id);
+            }
             if self.answer_all(&mut framer, &mut input)? == Next::End {
                 return Ok(());
             }

@@ -2,26 +2,36 @@
 //!
 //! Where one of these is short, the connection that has been idle longest is closed: idle is one
 //! that waits for its client's next request, for the rest of one, or for its client to read an
-//! answer.
+//! answer. An operator gets in however many clients there are: at most half of the places are
+//! taken by calls that wait, and no process has all of them. A console needs no place.
 //!
 //! Invariants
 //! - There are at most [`PLACES`] connections, and texts of [`REQUEST_BYTES`] and [`ANSWER_BYTES`]
 //!   in all; short ones, up to [`SHORT_BYTES`], are not counted.
-//! - A connection with a call under way whose client is there is never closed.
+//! - A connection with a call under way whose client is there is never closed. One whose client
+//!   left has no place any more, though its call may take until it notices.
 //!
 //! Not here: threads, and what is said on a connection (`connections`).
 
 use crate::RpcError;
 use crate::caller::{Caller, WAITING_MAX, Waiting};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections at one time.
+/// Connections at one time whose clients are there.
 pub(crate) const PLACES: usize = 2 * WAITING_MAX;
+
+/// Those of one process: the others are for whoever looks after it.
+pub(crate) const PROCESS_PLACES: usize = PLACES - 16;
+
+/// Connections at one time, with those whose clients left.
+const THREADS_MAX: usize = 2 * PLACES;
 
 /// Bytes of requests that have begun and are not answered, of all connections.
 const REQUEST_BYTES: usize = 64 << 20;
@@ -32,13 +42,18 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// Bytes of a text that is not counted: one that is read or written in a piece.
 pub(crate) const SHORT_BYTES: usize = 16 << 10;
 
-/// How long to wait for the end of connections that were closed, or whose clients left.
+/// How long to wait for room: for calls that end soon.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a process that has its share waits for one of its own calls to end.
+const SHARE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What connections share, and may run out of.
 #[derive(Clone, Copy)]
-pub(crate) enum Resource {
+enum Resource {
     Places,
+    /// Those of a process.
+    PlacesOf(Option<Pid>),
     RequestBytes,
     AnswerBytes,
 }
@@ -47,14 +62,23 @@ impl Resource {
     const fn limit(self) -> usize {
         match self {
             Self::Places => PLACES,
+            Self::PlacesOf(_) => PROCESS_PLACES,
             Self::RequestBytes => REQUEST_BYTES,
             Self::AnswerBytes => ANSWER_BYTES,
         }
     }
 
+    const fn timeout(self) -> Duration {
+        match self {
+            Self::PlacesOf(_) => SHARE_TIMEOUT,
+            Self::Places | Self::RequestBytes | Self::AnswerBytes => ROOM_TIMEOUT,
+        }
+    }
+
     fn of(self, place: &Place) -> usize {
         match self {
-            Self::Places => 1,
+            Self::Places => usize::from(is_connected(&place.stream)),
+            Self::PlacesOf(process) => usize::from(place.process == process && is_connected(&place.stream)),
             Self::RequestBytes => place.request_bytes,
             Self::AnswerBytes => place.answer_bytes,
         }
@@ -63,6 +87,9 @@ impl Resource {
     fn shortage(self) -> RpcError {
         RpcError::busy(match self {
             Self::Places => format!("all {PLACES} RPC connections have calls under way: try again later"),
+            Self::PlacesOf(_) => format!(
+                "this process has {PROCESS_PLACES} RPC connections with calls under way: wait for one of them"
+            ),
             Self::RequestBytes => format!(
                 "requests of {} MiB are under way already: try again later, or send smaller ones",
                 REQUEST_BYTES >> 20
@@ -78,8 +105,10 @@ impl Resource {
 /// What a connection does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Doing {
-    /// Waits for a request, or for the rest of one.
+    /// Waits for a request.
     Reading,
+    /// Waits for the rest of a request.
+    Receiving,
     /// Has a call under way.
     Calling,
     /// Waits for its client to read an answer.
@@ -88,6 +117,7 @@ pub(crate) enum Doing {
 
 struct Place {
     stream: Arc<UnixStream>,
+    process: Option<Pid>,
     doing: Doing,
     since: Instant,
     request_bytes: usize,
@@ -100,12 +130,8 @@ impl Place {
         match self.doing {
             Doing::Reading => polled(&self.stream, PollFlags::IN).is_empty(),
             Doing::Calling => false,
-            Doing::Writing => true,
+            Doing::Receiving | Doing::Writing => true,
         }
-    }
-
-    fn is_ending(&self) -> bool {
-        self.is_closed || !is_connected(&self.stream)
     }
 
     fn close(&mut self) {
@@ -146,9 +172,16 @@ impl Places {
     /// # Errors
     /// -16 if all have calls under way.
     pub(crate) fn admit(&self, id: u64, stream: Arc<UnixStream>) -> Result<(), RpcError> {
+        let process = socket_peercred(&stream).ok().map(|peer| peer.pid);
+        // Only one thread admits: what is free stays free.
+        drop(self.make_room(id, Resource::PlacesOf(process), 1)?);
         let mut table = self.make_room(id, Resource::Places, 1)?;
+        if table.len() >= THREADS_MAX {
+            return Err(Resource::Places.shortage());
+        }
         let place = Place {
             stream,
+            process,
             doing: Doing::Reading,
             since: Instant::now(),
             request_bytes: 0,
@@ -157,6 +190,13 @@ impl Places {
         };
         table.insert(id, place);
         Ok(())
+    }
+
+    /// Notes that a connection has received a part of a request.
+    pub(crate) fn receive(&self, id: u64) {
+        if let Some(place) = self.lock().get_mut(&id).filter(|place| place.doing == Doing::Reading) {
+            (place.doing, place.since) = (Doing::Receiving, Instant::now());
+        }
     }
 
     /// Notes what a connection does from now on.
@@ -228,13 +268,15 @@ impl Places {
         resource: Resource,
         wanted: usize,
     ) -> Result<MutexGuard<'_, Table>, RpcError> {
-        let deadline = Instant::now().checked_add(ROOM_TIMEOUT);
         let mut table = self.lock();
+        let begin = Instant::now();
         while !fits(&table, id, resource, wanted) {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = left.filter(|left| !left.is_zero()).ok_or_else(|| resource.shortage())?;
-            if !is_coming(&table, id, resource) {
-                close_longest_idle(&mut table, id, resource).ok_or_else(|| resource.shortage())?;
+            if !is_coming(&table, id, resource) && close_longest_idle(&mut table, id, resource) {
+                continue;
+            }
+            let left = resource.timeout().saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(resource.shortage());
             }
             let waited = self.changed.wait_timeout(table, left.min(Caller::LOOK));
             (table, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -249,22 +291,26 @@ impl Places {
 
 /// Whether there is room for `wanted`; always, where nobody else has any.
 fn fits(table: &Table, id: u64, resource: Resource, wanted: usize) -> bool {
+    if table.len() < PROCESS_PLACES && matches!(resource, Resource::Places | Resource::PlacesOf(_)) {
+        return true;
+    }
     let others: usize = others(table, id, resource).map(|(_, place)| resource.of(place)).sum();
     others == 0 || others.saturating_add(wanted) <= resource.limit()
 }
 
-/// Whether a connection that holds some of it is about to end.
+/// Whether a connection that holds some of it was closed and has not ended yet.
 fn is_coming(table: &Table, id: u64, resource: Resource) -> bool {
-    others(table, id, resource).any(|(_, place)| place.is_ending())
+    others(table, id, resource).any(|(_, place)| place.is_closed)
 }
 
-fn close_longest_idle(table: &mut Table, id: u64, resource: Resource) -> Option<()> {
+/// Closes the connection that has been idle longest; false if none is idle.
+fn close_longest_idle(table: &mut Table, id: u64, resource: Resource) -> bool {
     let idle = others(table, id, resource).filter(|(_, place)| place.is_idle());
-    let (longest, _) = idle.min_by_key(|(_, place)| place.since)?;
-    let place = table.get_mut(&longest)?;
-    tracing::info!("RPC connection {longest}, idle for {:?}, is closed to make room", place.since.elapsed());
+    let longest = idle.min_by_key(|(_, place)| place.since).map(|(longest, _)| longest);
+    let Some(place) = longest.and_then(|longest| table.get_mut(&longest)) else { return false };
+    tracing::info!("an RPC connection is closed to make room: it was idle for {:?}", place.since.elapsed());
     place.close();
-    Some(())
+    true
 }
 
 /// The other connections that hold some of a resource.

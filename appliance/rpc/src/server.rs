@@ -75,12 +75,15 @@ fn accept(listener: &UnixListener, connections: &Arc<Connections>, dispatcher: &
 mod tests {
     use super::*;
     use crate::caller::WAITING_MAX;
-    use crate::places::PLACES;
+    use crate::places::PROCESS_PLACES;
     use crate::{CallError, Caller, Client, Method, NoParams, RpcError, Stage, params};
     use serde_json::{Value, json};
     use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::net::UnixStream;
     use std::path::PathBuf;
+    use std::process::Command;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
     use std::sync::{Condvar, Mutex};
 
     params! {
@@ -150,6 +153,14 @@ mod tests {
             let mut stream = UnixStream::connect(self.path()).unwrap();
             let _ = stream.write_all(text.as_bytes());
             stream
+        }
+
+        /// Result of a call that a child makes.
+        fn call_of_another_process(&self, request: &str) -> Value {
+            let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                          s.sendall(sys.argv[2].encode()); print(s.makefile().readline())";
+            let child = Command::new("python3").args(["-c", script]).arg(self.path()).arg(request).output();
+            serde_json::from_slice::<Value>(&child.unwrap().stdout).unwrap()["result"].clone()
         }
 
         /// A client that has been answered and has nothing else to ask.
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn the_connection_that_is_idle_longest_makes_room_for_a_newcomer() {
         let rig = Rig::new();
-        let mut held: Vec<_> = (0..PLACES).map(|_| rig.idle_client()).collect();
+        let mut held: Vec<_> = (0..PROCESS_PLACES).map(|_| rig.idle_client()).collect();
         let mut newcomer = rig.idle_client();
         let mut all = held.drain(..).map(|mut client| client.call("echo", json!({"text": "me"})).is_ok());
         assert_eq!(all.next(), Some(false), "the first one was idle longest");
@@ -240,18 +251,18 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_is_refused_as_busy_where_all_have_calls_under_way_whose_clients_are_there() {
+    fn a_process_whose_connections_all_have_calls_under_way_is_refused_one_more_and_another_is_not() {
         let rig = Rig::new();
-        let callers: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
-        rig.await_held(PLACES);
+        let callers: Vec<_> = (0..PROCESS_PLACES).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
+        rig.await_held(PROCESS_PLACES);
         let mut refusal = String::new();
         UnixStream::connect(rig.path()).unwrap().read_to_string(&mut refusal).unwrap();
         let refusal: Value = serde_json::from_str(&refusal).unwrap();
         assert_eq!(refusal["error"]["code"], -16, "{refusal}");
-        assert!(
-            refusal["error"]["message"].as_str().unwrap().contains("all 128 RPC connections"),
-            "{refusal}"
-        );
+        let message = refusal["error"]["message"].as_str().unwrap();
+        assert!(message.contains("112 RPC connections with calls under way"), "{message}");
+        let theirs = rig.call_of_another_process(r#"{"method":"echo","params":{"text":"me"},"id":1}"#);
+        assert_eq!(theirs, "me");
         rig.release();
         for caller in &callers {
             assert_eq!(line(caller), "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}\n");
@@ -259,10 +270,29 @@ mod tests {
     }
 
     #[test]
+    fn clients_whose_requests_never_end_or_never_begin_make_room() {
+        let rig = Rig::new();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for at in 0..PROCESS_PLACES {
+                let mut stream = rig.send(["", "{"][at % 2]);
+                let stop = &stop;
+                scope.spawn(move || while !stop.load(Relaxed) && stream.write_all(&[b' '; 64]).is_ok() {});
+            }
+            let mut newcomers: Vec<_> = (0..20).map(|_| Client::connect(&rig.path()).unwrap()).collect();
+            let ask = |client: &mut Client| client.call("echo", json!({"text": "me"})).is_ok();
+            let are_there = (0..2).all(|_| newcomers.iter_mut().all(ask));
+            stop.store(true, Relaxed);
+            assert!(are_there, "a client that asks is closed before one that floods");
+        });
+    }
+
+    #[test]
     fn the_place_of_a_client_that_left_a_waiting_call_is_free_again() {
         let rig = Rig::new();
         for _ in 0..3 {
-            let waiters: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+            let waiters: Vec<_> =
+                (0..PROCESS_PLACES).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
             drop(waiters);
             assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
         }

@@ -15,7 +15,7 @@ use luge_init::{
     set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
 };
 use luge_memory::PageSize;
-use luge_rpc::{Dispatcher, RpcError, Stage};
+use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
 use luge_vfio::{PciAddress, SysfsRoot};
 use luge_vm::{Patience, VmConfig};
 use serde_json::{Value, json};
@@ -214,7 +214,10 @@ fn configuration(sled: &mut Sled, notes: &mut Notes) {
     let Some(appliance) = &sled.appliance else { return };
     let Some((place, config)) = &sled.config else { return notes.note("none: what exists is made by RPC") };
     let dispatcher = appliance.dispatcher();
-    let failures = config.apply_all(|method, params| dispatcher.dispatch(method, params));
+    // Nobody else makes anything during the boot: what is not there does not appear.
+    let caller = Caller::new(|| false);
+    let failures = config
+        .apply_all(|method, params| dispatcher.prepare(dispatcher.stage(), method, params)?.run(&caller));
     failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));
     notes.note(format!("from {place}"));
 }
