@@ -16,6 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The most calls of a batch.
 const BATCH_MAX: usize = 1024;
 
+/// The most values of a request: a configuration of thousands of volumes fits. Each takes many
+/// times its bytes once it is parsed.
+const VALUES_MAX: usize = 256 << 10;
+
 /// Bytes of a text whose tree takes memory worth counting.
 const LONG_TEXT: usize = 4 << 10;
 
@@ -120,6 +124,10 @@ enum Unread {
 
 /// Reads a request. The tree of its text is gone before its call is made.
 fn read(desk: &Desk<'_>, text: &[u8]) -> Result<Call, Unread> {
+    if values(text) > VALUES_MAX {
+        let why = format_args!("not a request: it has at most {VALUES_MAX} values");
+        return Err(Unread::Request(Box::new(refusal(why))));
+    }
     let _one_at_a_time = turn(desk, text);
     let Unique(value) = serde_json::from_slice(text).map_err(|error| match error.is_data() {
         true => Unread::Request(Box::new(refusal(format_args!("not a request: {error}")))),
@@ -128,6 +136,11 @@ fn read(desk: &Desk<'_>, text: &[u8]) -> Result<Call, Unread> {
     let Request { method, params, id } = Request::parse(value).map_err(Unread::Request)?;
     let prepared = desk.dispatcher.prepare(desk.dispatcher.stage(), &method, params);
     Ok(Call { method: cut_short(&method, 64).into(), id, prepared })
+}
+
+/// Number of values in a text at most: each begins a list or an object, or follows a comma.
+fn values(text: &[u8]) -> usize {
+    text.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',')).count()
 }
 
 /// Waits for the turn of a long text to be parsed.
@@ -139,11 +152,11 @@ impl Call {
     fn run(self, caller: &Caller<'_>) -> Option<Answer> {
         let Self { method, id, prepared } = self;
         tracing::debug!(method, "call");
-        let result = prepared.and_then(|call| call.run(caller));
-        if let Err(error) = &result {
+        let outcome = prepared.and_then(|call| call.run(caller));
+        if let Err(error) = &outcome {
             tracing::info!(method, code = error.code.0, "call failed: {error}");
         }
-        id.map(|id| Answer::new(id, result))
+        id.map(|id| Answer { id, outcome })
     }
 }
 
@@ -312,6 +325,15 @@ mod tests {
         assert_eq!(refused["error"]["code"], -32600);
         let message = refused["error"]["message"].as_str().unwrap();
         assert!(message.contains("1 to 1024 requests, this one has 1025"), "{message}");
+    }
+
+    #[test]
+    fn a_request_of_more_values_than_may_be_is_refused_and_the_stream_goes_on() {
+        let list = vec!["{}"; VALUES_MAX].join(",");
+        let (sent, next) = answer_to(format!(r#"{{"method":"divide","params":[{list}],"id":1}}"#).as_bytes());
+        assert_eq!(next, Next::Request);
+        let answer: Value = serde_json::from_slice(&sent).unwrap();
+        assert_eq!(answer["error"]["code"], -32600);
     }
 
     #[test]

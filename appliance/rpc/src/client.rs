@@ -2,7 +2,7 @@
 
 use crate::RpcError;
 use crate::framing::{Framer, Limits};
-use crate::message::{Answer, Outcome};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -30,6 +30,22 @@ pub enum CallError {
     /// The server's answer is not one.
     #[error("the server's answer makes no sense: {0}")]
     Answer(String),
+}
+
+/// An answer, as a client sees it.
+#[derive(Deserialize)]
+struct Answer {
+    id: Value,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// End of a call: exactly one member of two.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Result(Value),
+    Error(RpcError),
 }
 
 /// A connection to a server, for one call after another.

@@ -5,6 +5,7 @@ use crate::params::{Param, Params, parse};
 use crate::{Caller, Code, RpcError};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -26,19 +27,27 @@ pub enum Stage {
     Stopping,
 }
 
-type Run = Box<dyn FnOnce(&Caller<'_>) -> Result<Value, RpcError>>;
+type Run = Box<dyn FnOnce(&Caller<'_>) -> Result<Box<RawValue>, RpcError>>;
 type Prepare = Box<dyn Fn(Value) -> Result<Run, RpcError> + Send + Sync>;
 
 /// A call whose parameters have been read, and whose text is no longer needed.
 pub struct PreparedCall(Run);
 
 impl PreparedCall {
-    /// Makes the call.
+    /// Makes the call; its result is the text of JSON.
     ///
     /// # Errors
     /// The method's own.
-    pub fn run(self, caller: &Caller<'_>) -> Result<Value, RpcError> {
+    pub fn run(self, caller: &Caller<'_>) -> Result<Box<RawValue>, RpcError> {
         (self.0)(caller)
+    }
+
+    /// As [`Self::run`], with the result as a value.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn value(self, caller: &Caller<'_>) -> Result<Value, RpcError> {
+        serde_json::from_str(self.run(caller)?.get()).map_err(RpcError::internal)
     }
 }
 
@@ -72,9 +81,8 @@ impl Method {
         let run = Arc::new(run);
         let prepare = move |params| {
             let (params, run) = (parse::<P>(params)?, run.clone());
-            let call = move |caller: &Caller<'_>| {
-                serde_json::to_value(run(params, caller)?).map_err(RpcError::internal)
-            };
+            let call =
+                move |caller: &Caller<'_>| to_raw_value(&run(params, caller)?).map_err(RpcError::internal);
             Ok(Box::new(call) as Run)
         };
         Self { name, help, stages, params: P::LIST, prepare: Box::new(prepare) }
@@ -127,7 +135,7 @@ impl Dispatcher {
     /// # Errors
     /// As [`Self::prepare`], or the method's own.
     pub fn dispatch(&self, method: &str, params: Value) -> Result<Value, RpcError> {
-        self.prepare(self.stage(), method, params)?.run(&Caller::local())
+        self.prepare(self.stage(), method, params)?.value(&Caller::local())
     }
 
     /// Reads the parameters of a call, as if the process were in `stage`.

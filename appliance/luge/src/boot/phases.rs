@@ -217,7 +217,7 @@ fn configuration(sled: &mut Sled, notes: &mut Notes) {
     // Nobody else makes anything during the boot: what is not there does not appear.
     let caller = Caller::new(|| false);
     let failures = config
-        .apply_all(|method, params| dispatcher.prepare(dispatcher.stage(), method, params)?.run(&caller));
+        .apply_all(|method, params| dispatcher.prepare(dispatcher.stage(), method, params)?.value(&caller));
     failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));
     notes.note(format!("from {place}"));
 }

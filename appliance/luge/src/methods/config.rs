@@ -1,7 +1,7 @@
 //! `save_config`, `load_config` and the methods that SPDK's client builds them from.
 
 use super::load::load;
-use super::{Host, RUNTIME, framework};
+use super::{Host, RUNTIME, framework, listed};
 use crate::config::{Config, Part};
 use crate::control::{Call, Sled, Subsystem};
 use luge_rpc::{Dispatcher, Method, NoParams, Param, ParamValue, Params, RpcError, params};
@@ -50,11 +50,11 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
             RUNTIME,
             move |params: GetConfig| {
                 let subsystem = find(&params.name)?;
-                get.ask(move |sled| Ok(calls(sled, subsystem)))
+                get.ask(move |sled| listed(calls(sled, subsystem)))
             },
         ),
         Method::new("save_config", "Show the configuration", RUNTIME, move |_: NoParams| {
-            save.ask(|sled| Ok(whole(sled)))
+            save.ask(|sled| listed(whole(sled)))
         }),
         Method::waiting(
             "load_config",

@@ -128,8 +128,9 @@ pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> 
     }
     host.config.check(|method| dispatcher.find(method).map(drop))?;
     let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
-    let applied =
-        host.config.apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.run(&caller));
+    let applied = host
+        .config
+        .apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller));
     if applied.is_err() {
         host.control.ask(|sled| {
             sled.clear();

@@ -53,7 +53,7 @@ pub fn load(
     config.check(|method| check(dispatcher, method))?;
     let (level, made) = (host.log.level(), RefCell::new(Vec::new()));
     let applied = config.apply(|method, params| {
-        let result = dispatcher.prepare(dispatcher.stage(), method, params.clone())?.run(caller)?;
+        let result = dispatcher.prepare(dispatcher.stage(), method, params.clone())?.value(caller)?;
         made.borrow_mut().extend(undoing(method, &params, &result));
         Ok(result)
     });

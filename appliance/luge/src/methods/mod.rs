@@ -25,6 +25,7 @@ use crate::control::Control;
 use crate::log::Log;
 use luge_rpc::{Dispatcher, Method, Params, RpcError, Stage};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use framework::start_init;
@@ -79,6 +80,12 @@ fn method<P: Params, R: Serialize + 'static>(
 ) -> Method {
     let control = control.clone();
     Method::new(name, help, RUNTIME, move |params| run(&control, params))
+}
+
+/// Writes a list on the control thread, where it is made: as values it takes many times its text,
+/// and many may ask for it.
+fn listed(list: impl Serialize) -> Result<Box<RawValue>, RpcError> {
+    to_raw_value(&list).map_err(RpcError::internal)
 }
 
 /// Refuses a parameter that Luge does not have, unless it has the value that means "off".
