@@ -3,7 +3,7 @@
 //! Where one of these is short, the connection that has been idle longest is closed: idle is one
 //! that waits for its client's next request, for the rest of one, or for its client to read an
 //! answer. An operator gets in however many clients there are: at most half of the places are
-//! taken by calls that wait, and no process has all of them. A console needs no place.
+//! taken by calls that wait for something to happen, and other calls end. A console needs no place.
 //!
 //! Invariants
 //! - There are at most [`PLACES`] connections, and texts of [`REQUEST_BYTES`] and [`ANSWER_BYTES`]
@@ -16,8 +16,6 @@
 use crate::RpcError;
 use crate::caller::{Caller, WAITING_MAX, Waiting};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::socket_peercred;
-use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -27,11 +25,8 @@ use std::time::{Duration, Instant};
 /// Connections at one time whose clients are there.
 pub(crate) const PLACES: usize = 2 * WAITING_MAX;
 
-/// Those of one process: the others are for whoever looks after it.
-pub(crate) const PROCESS_PLACES: usize = PLACES - 16;
-
 /// Connections at one time, with those whose clients left.
-const THREADS_MAX: usize = 2 * PLACES;
+const THREADS_MAX: usize = 8 * PLACES;
 
 /// Bytes of requests that have begun and are not answered, of all connections.
 const REQUEST_BYTES: usize = 64 << 20;
@@ -45,15 +40,10 @@ pub(crate) const SHORT_BYTES: usize = 16 << 10;
 /// How long to wait for room: for calls that end soon.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a process that has its share waits for one of its own calls to end.
-const SHARE_TIMEOUT: Duration = Duration::from_millis(100);
-
 /// What connections share, and may run out of.
 #[derive(Clone, Copy)]
 enum Resource {
     Places,
-    /// Those of a process.
-    PlacesOf(Option<Pid>),
     RequestBytes,
     AnswerBytes,
 }
@@ -62,23 +52,14 @@ impl Resource {
     const fn limit(self) -> usize {
         match self {
             Self::Places => PLACES,
-            Self::PlacesOf(_) => PROCESS_PLACES,
             Self::RequestBytes => REQUEST_BYTES,
             Self::AnswerBytes => ANSWER_BYTES,
-        }
-    }
-
-    const fn timeout(self) -> Duration {
-        match self {
-            Self::PlacesOf(_) => SHARE_TIMEOUT,
-            Self::Places | Self::RequestBytes | Self::AnswerBytes => ROOM_TIMEOUT,
         }
     }
 
     fn of(self, place: &Place) -> usize {
         match self {
             Self::Places => usize::from(is_connected(&place.stream)),
-            Self::PlacesOf(process) => usize::from(place.process == process && is_connected(&place.stream)),
             Self::RequestBytes => place.request_bytes,
             Self::AnswerBytes => place.answer_bytes,
         }
@@ -87,9 +68,6 @@ impl Resource {
     fn shortage(self) -> RpcError {
         RpcError::busy(match self {
             Self::Places => format!("all {PLACES} RPC connections have calls under way: try again later"),
-            Self::PlacesOf(_) => format!(
-                "this process has {PROCESS_PLACES} RPC connections with calls under way: wait for one of them"
-            ),
             Self::RequestBytes => format!(
                 "requests of {} MiB are under way already: try again later, or send smaller ones",
                 REQUEST_BYTES >> 20
@@ -117,7 +95,6 @@ pub(crate) enum Doing {
 
 struct Place {
     stream: Arc<UnixStream>,
-    process: Option<Pid>,
     doing: Doing,
     since: Instant,
     request_bytes: usize,
@@ -172,16 +149,12 @@ impl Places {
     /// # Errors
     /// -16 if all have calls under way.
     pub(crate) fn admit(&self, id: u64, stream: Arc<UnixStream>) -> Result<(), RpcError> {
-        let process = socket_peercred(&stream).ok().map(|peer| peer.pid);
-        // Only one thread admits: what is free stays free.
-        drop(self.make_room(id, Resource::PlacesOf(process), 1)?);
         let mut table = self.make_room(id, Resource::Places, 1)?;
         if table.len() >= THREADS_MAX {
             return Err(Resource::Places.shortage());
         }
         let place = Place {
             stream,
-            process,
             doing: Doing::Reading,
             since: Instant::now(),
             request_bytes: 0,
@@ -274,7 +247,7 @@ impl Places {
             if !is_coming(&table, id, resource) && close_longest_idle(&mut table, id, resource) {
                 continue;
             }
-            let left = resource.timeout().saturating_sub(begin.elapsed());
+            let left = ROOM_TIMEOUT.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Err(resource.shortage());
             }
@@ -291,9 +264,6 @@ impl Places {
 
 /// Whether there is room for `wanted`; always, where nobody else has any.
 fn fits(table: &Table, id: u64, resource: Resource, wanted: usize) -> bool {
-    if table.len() < PROCESS_PLACES && matches!(resource, Resource::Places | Resource::PlacesOf(_)) {
-        return true;
-    }
     let others: usize = others(table, id, resource).map(|(_, place)| resource.of(place)).sum();
     others == 0 || others.saturating_add(wanted) <= resource.limit()
 }

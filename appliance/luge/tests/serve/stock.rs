@@ -1,8 +1,9 @@
 //! Configurations that SPDK's `save_config` writes, and the option methods in them.
 
 use crate::configuration::start_with;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, LUGE, command};
 use serde_json::{Value, json};
+use std::fs::File;
 
 /// A configuration with the entries of every subsystem, with comments and members of its own.
 const STOCK: &str = include_str!("fixtures/stock.json");
@@ -38,6 +39,17 @@ fn a_stock_configuration_with_comments_is_what_luge_starts_with() {
 fn a_stock_configuration_is_loaded_by_call() {
     let luge = Daemon::start();
     assert_eq!(luge.call("load_config", stock()), true);
+    assert_eq!(names(&luge), ["Malloc0", "Null0", "Null0p0", "Null0p1"]);
+}
+
+#[test]
+fn a_stock_configuration_with_comments_is_loaded_from_the_command_line() {
+    let luge = Daemon::start();
+    std::fs::write(luge.path("stock.json"), STOCK).unwrap();
+    let mut load = command(LUGE);
+    load.args(["rpc", "-s", &luge.path("rpc.sock"), "load_config", "-"]);
+    load.stdin(File::open(luge.path("stock.json")).unwrap());
+    assert!(load.status().unwrap().success());
     assert_eq!(names(&luge), ["Malloc0", "Null0", "Null0p0", "Null0p1"]);
 }
 
