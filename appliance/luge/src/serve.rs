@@ -46,7 +46,7 @@ pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A call of the configuration.
-    #[error("the configuration cannot be made: {0}")]
+    #[error("the configuration cannot be loaded: {0}")]
     Load(RpcError),
     /// Something the kernel did not give.
     #[error(transparent)]

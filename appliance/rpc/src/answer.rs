@@ -125,7 +125,7 @@ enum Unread {
 /// Reads a request. The tree of its text is gone before its call is made.
 fn read(desk: &Desk<'_>, text: &[u8]) -> Result<Call, Unread> {
     if values(text) > VALUES_MAX {
-        let why = format_args!("not a request: it has at most {VALUES_MAX} values");
+        let why = format_args!("not a request: it has at most {VALUES_MAX} values, send several");
         return Err(Unread::Request(Box::new(refusal(why))));
     }
     let _one_at_a_time = turn(desk, text);

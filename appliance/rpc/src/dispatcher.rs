@@ -201,7 +201,7 @@ fn no_method(method: &str) -> String {
 
 fn not_now(method: &str, stage: Stage) -> String {
     match stage {
-        Stage::Startup => format!("{method} works only after framework_start_init"),
+        Stage::Startup => format!("{method} works only after framework_start_init: call that first"),
         Stage::Runtime => format!("{method} works only before framework_start_init (see --wait-for-rpc)"),
         Stage::Stopping => format!("{method}: Luge is stopping"),
     }

@@ -27,11 +27,11 @@ impl Limits {
 /// Why the stream cannot be followed any further.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum FramingError {
-    #[error("a message begins with {{ or [, not with byte {0:#04x}")]
+    #[error("a message is JSON that begins with {{ or [, not with byte {0:#04x}")]
     Start(u8),
-    #[error("a message has at most {0} bytes")]
+    #[error("a message has at most {0} bytes: send several")]
     TooLong(usize),
-    #[error("a message has at most {0} levels of brackets")]
+    #[error("a message has at most {0} levels of brackets: nest less deeply")]
     TooDeep(u32),
 }
 

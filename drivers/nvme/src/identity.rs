@@ -101,7 +101,7 @@ impl Discovery {
         let queue_pairs = admin.set_queue_pairs(queue_pairs)?;
         admin.events.set_limit_z(page.event_limit_z);
         if let Err(error) = admin.request_events(page.async_events) {
-            tracing::warn!(controller = admin.registers().name(), %error, "events are as the SSD likes");
+            tracing::warn!(controller = admin.registers().name(), %error, "the SSD did not take the choice of events: it reports those of its own choice");
         }
         admin.arm_events();
         Ok(Self {

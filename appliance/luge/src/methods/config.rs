@@ -79,7 +79,7 @@ fn find(name: &str) -> Result<Subsystem, RpcError> {
     found.ok_or_else(|| {
         let names = Subsystem::ALL.map(Subsystem::name).join(", ");
         RpcError::invalid_params(format_args!(
-            "parameter `name`: there is no such subsystem; there are {names}"
+            "parameter `name`: there is no such subsystem: choose one of {names}"
         ))
     })
 }

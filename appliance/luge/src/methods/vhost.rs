@@ -109,7 +109,9 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
 fn check_transport(transport: Option<&str>) -> Result<(), RpcError> {
     match transport {
         None | Some(TRANSPORT) => Ok(()),
-        Some(_) => Err(RpcError::invalid_params(format_args!("parameter `transport`: {TRANSPORT}"))),
+        Some(_) => Err(RpcError::invalid_params(format_args!(
+            "parameter `transport`: {TRANSPORT} is the one that Luge has"
+        ))),
     }
 }
 

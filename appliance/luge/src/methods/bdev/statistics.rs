@@ -50,7 +50,9 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
         (true, Some(names)) if names.len() == 1 => {
             control.ask(move |sled| listed(by_core(sled, &names.concat(), reset)?))
         }
-        (true, _) => Err(RpcError::invalid_params("parameter `per_channel`: needs one name in `names`")),
+        (true, _) => {
+            Err(RpcError::invalid_params("parameter `per_channel`: it needs exactly one name in `names`"))
+        }
     }
 }
 

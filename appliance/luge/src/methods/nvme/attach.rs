@@ -99,7 +99,7 @@ pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, Rp
     pass_over_saved_defaults(&mut params);
     check_off(&params)?;
     if params.max_bdevs == Some(0) {
-        return Err(RpcError::invalid("parameter `max_bdevs`: at least 1"));
+        return Err(RpcError::invalid("parameter `max_bdevs`: a number from 1, or left out"));
     }
     let queue_pairs = queue_pairs(params.num_io_queues)?;
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
@@ -145,7 +145,9 @@ fn check_number(most: Option<u32>, namespaces: usize) -> Result<(), RpcError> {
     match most.map(usize::try_from) {
         Some(Ok(most)) if namespaces > most => Err(RpcError::errno(
             Errno::RANGE,
-            format_args!("parameter `max_bdevs`: the SSD has {namespaces} namespaces, allow as many"),
+            format_args!(
+                "parameter `max_bdevs`: the SSD has {namespaces} namespaces: allow as many, or leave it out"
+            ),
         )),
         _ => Ok(()),
     }
@@ -186,7 +188,9 @@ fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
     match wanted.map(u16::try_from) {
         None => Ok(None),
         Some(Ok(number)) if number > 0 => Ok(Some(number)),
-        Some(_) => Err(RpcError::invalid_params("parameter `num_io_queues`: 1 to 65535")),
+        Some(_) => {
+            Err(RpcError::invalid_params("parameter `num_io_queues`: a number from 1 to 65535, or left out"))
+        }
     }
 }
 
