@@ -194,7 +194,10 @@ mod tests {
     fn cpus_beyond_the_machine_are_named_with_those_that_are_there() {
         assert_eq!(cpus("0x3").check(&cpus("0xf")), Ok(()));
         let error = cpus("[0,6-7]").check(&cpus("[0-3]")).unwrap_err();
-        assert_eq!(error.to_string(), "CPU 6-7 cannot be used: this process has 0-3; choose among them (cpumask)");
+        assert_eq!(
+            error.to_string(),
+            "CPU 6-7 cannot be used: this process has 0-3; choose among them (cpumask)"
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) caller: Caller<'a>,
     /// Held while a long text is parsed.
     pub(crate) parsing: &'a Mutex<()>,
+    /// Called before each call of a batch: an answer may have been sent in between.
+    pub(crate) begin: &'a dyn Fn(),
 }
 
 /// What follows in a stream.
@@ -91,6 +93,7 @@ fn answer_batch(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result
 }
 
 fn answer_in_batch(desk: &Desk<'_>, call: &RawValue) -> Option<Answer> {
+    (desk.begin)();
     match read(desk, call.get().as_bytes()) {
         Ok(call) => call.run(&desk.caller),
         Err(Unread::Json(error)) => Some(refusal(format_args!("not a request: {error}"))),

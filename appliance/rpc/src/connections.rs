@@ -112,8 +112,9 @@ impl Connection {
         let places = &self.all.places;
         let wants_answer = || self.dispatcher.stage() != Stage::Stopping && is_connected(&self.stream);
         let caller = Caller::new(wants_answer).counted(places.waiting.clone());
-        let desk = Desk { dispatcher: &self.dispatcher, caller, parsing: &places.parsing };
-        places.enter(self.id, Doing::Calling);
+        let begin = || places.enter(self.id, Doing::Calling);
+        let desk = Desk { dispatcher: &self.dispatcher, caller, parsing: &places.parsing, begin: &begin };
+        begin();
         let next = answer(&desk, text, &mut |text| self.send(text));
         places.enter(self.id, Doing::Reading);
         next
@@ -124,7 +125,6 @@ impl Connection {
         places.hold_answer(self.id, text.len()).map_err(io::Error::other)?;
         places.enter(self.id, Doing::Writing);
         (&*self.stream).write_all(&text)?;
-        places.enter(self.id, Doing::Calling);
         places.hold_answer(self.id, 0).map_err(io::Error::other)
     }
 

@@ -172,10 +172,13 @@ impl Places {
         }
     }
 
-    /// Notes what a connection does from now on.
+    /// Notes what a connection does from now on. One that reads has been idle since its last answer.
     pub(crate) fn enter(&self, id: u64, doing: Doing) {
         if let Some(place) = self.lock().get_mut(&id) {
-            (place.doing, place.since) = (doing, Instant::now());
+            place.doing = doing;
+            if doing != Doing::Reading {
+                place.since = Instant::now();
+            }
         }
     }
 

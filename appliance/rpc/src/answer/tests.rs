@@ -23,7 +23,7 @@ fn dispatcher() -> Dispatcher {
 /// Answers a text; all that was sent, and what follows.
 fn answer_to(text: &[u8]) -> (Vec<u8>, Next) {
     let (dispatcher, parsing) = (dispatcher(), Mutex::default());
-    let desk = Desk { dispatcher: &dispatcher, caller: Caller::local(), parsing: &parsing };
+    let desk = Desk { dispatcher: &dispatcher, caller: Caller::local(), parsing: &parsing, begin: &|| () };
     let mut sent = Vec::new();
     let next = answer(&desk, text, &mut |text| {
         sent.extend(text);
