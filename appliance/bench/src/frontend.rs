@@ -131,10 +131,14 @@ impl Talk<'_> {
         let block = if features.contains(Features::BLK_BLK_SIZE) { config.blk_size.get() } else { 0 };
         if u64::from(self.options.queues) > queues {
             let asked = self.options.queues;
-            return Err(BenchError::Options(format!("--queues {asked}: the server has {queues}")));
+            return Err(BenchError::Options(format!(
+                "--queues {asked}: the server has {queues}, ask for no more"
+            )));
         }
         if block != 0 && !bs.is_multiple_of(block) {
-            return Err(BenchError::Options(format!("--bs {bs}: the disk has blocks of {block} bytes")));
+            return Err(BenchError::Options(format!(
+                "--bs {bs}: the disk has blocks of {block} bytes, name a multiple of that"
+            )));
         }
         if sectors < u64::from(bs / 512) {
             return Err(self.wrong(&format!("the disk has {sectors} sectors only, less than one request")));

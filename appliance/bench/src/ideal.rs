@@ -99,16 +99,19 @@ impl fmt::Display for IdealReport {
 /// [`BenchError::Options`] where there is only one CPU; [`BenchError::System`] where a CPU
 /// cannot be had.
 pub fn run(options: &IdealOptions) -> Result<IdealReport, BenchError> {
-    if !(options.runtime > 0.0 && options.runtime <= 3600.0) {
+    if !(0.001..=3600.0).contains(&options.runtime) {
         return Err(BenchError::Options(format!(
-            "--runtime {} is not from 0 to 3600 seconds",
+            "--runtime {} is not from 0.001 to 3600 seconds",
             options.runtime
         )));
     }
     let first = options.device_cpu.map_or_else(round_trip::first_cpu, Ok)?;
     let home = round_trip::pin(options.cpu)?;
     if first == home {
-        return Err(BenchError::Options(format!("client and device need a CPU each, and both have {home}")));
+        return Err(BenchError::Options(format!(
+            "client and device need a CPU each, and both have CPU {home}: name two (--cpu, --device-cpu), on a \
+             machine that has two"
+        )));
     }
     let distance = round_trip::measure(home, Some(first));
     let (ios, seconds) = measure(options, first)?;

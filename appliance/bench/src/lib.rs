@@ -65,7 +65,7 @@ pub enum BenchError {
         status: u8,
     },
     /// The server did not end all requests.
-    #[error("{0} requests were not answered within 10 s after the last one was sent")]
+    #[error("{0} requests were not answered within 10 s after the last one was sent: the server is stuck")]
     Stuck(usize),
     /// What was read is not what was written.
     #[error("wrong data in request {unit} of the disk, at byte {byte}: {what}")]

@@ -112,7 +112,7 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let wrong = |what: String| Err(BenchError::Options(what));
         if self.bs == 0 || !self.bs.is_multiple_of(512) {
-            return wrong(format!("--bs {} is not a multiple of 512", self.bs));
+            return wrong(format!("--bs {} is not a multiple of 512, of 512 at least", self.bs));
         }
         if self.iodepth == 0 || self.ring_size() > RING_MAX {
             return wrong(format!("--iodepth {} is not from 1 to {}", self.iodepth, RING_MAX / 3));
@@ -122,13 +122,15 @@ impl Options {
         }
         if self.memory_bytes() > MEMORY_MAX {
             let (mib, most) = (self.memory_bytes() >> 20, MEMORY_MAX >> 20);
-            return wrong(format!("--bs times --iodepth times --queues is {mib} MiB, more than {most}"));
+            return wrong(format!(
+                "--bs times --iodepth times --queues is {mib} MiB, more than {most}: make one of them smaller"
+            ));
         }
-        if !(self.runtime > 0.0 && self.runtime <= 86400.0) {
-            return wrong(format!("--runtime {} is not from 0 to 86400 seconds", self.runtime));
+        if !(0.001..=86400.0).contains(&self.runtime) {
+            return wrong(format!("--runtime {} is not from 0.001 to 86400 seconds", self.runtime));
         }
         if self.rate == Some(0) {
-            return wrong("--rate 0 would never send a request".into());
+            return wrong("--rate 0 would never send a request: leave it out for as many as possible".into());
         }
         Ok(())
     }
@@ -170,13 +172,13 @@ pub(crate) mod tests {
     #[test]
     fn options_that_contradict_each_other_or_the_machine_are_refused_in_a_sentence() {
         for (line, sentence) in [
-            ("--bs 0", "--bs 0 is not a multiple of 512"),
+            ("--bs 0", "--bs 0 is not a multiple of 512, of 512 at least"),
             ("--bs 1000", "--bs 1000 is not"),
             ("--iodepth 0", "--iodepth 0 is not from 1 to 341"),
             ("--iodepth 342", "--iodepth 342 is not from 1 to 341"),
             ("--queues 0", "--queues 0 is not from 1 to 256"),
             ("--queues 257", "--queues 257 is not from 1 to 256"),
-            ("--runtime 0", "--runtime 0 is not from"),
+            ("--runtime 0", "--runtime 0 is not from 0.001 to 86400 seconds"),
             ("--runtime nan", "--runtime NaN is not from"),
             ("--runtime 1e9", "--runtime 1000000000 is not from"),
             ("--rate 0", "--rate 0 would never"),

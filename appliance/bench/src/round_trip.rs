@@ -21,7 +21,10 @@ pub(crate) fn pin(cpu: Option<u16>) -> Result<u16, BenchError> {
     let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| may.is_set(cpu)).unwrap_or(0);
     let cpu = cpu.map_or(last, usize::from);
     if cpu >= CpuSet::MAX_CPU {
-        return Err(BenchError::Options(format!("--cpu {cpu} is not a CPU")));
+        return Err(BenchError::Options(format!(
+            "--cpu {cpu} is not a CPU: they are numbered from 0, below {}",
+            CpuSet::MAX_CPU
+        )));
     }
     set(cpu).map_err(system)?;
     Ok(u16::try_from(cpu).unwrap_or(u16::MAX))

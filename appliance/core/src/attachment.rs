@@ -14,7 +14,7 @@ pub enum AttachError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The core's graph is full.
-    #[error("core {0} serves as many volumes as it can (65536): use more cores (-m)")]
+    #[error("core {0} serves as many volumes as it can (65536): use more cores (-m), or serve fewer disks")]
     Full(u16),
 }
 

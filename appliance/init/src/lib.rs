@@ -14,6 +14,7 @@
 //! Not here: the order of the boot and what it starts (`luge`).
 
 mod button;
+mod comments;
 mod console;
 mod cpus;
 mod emergency;
@@ -26,6 +27,7 @@ mod settings;
 mod words;
 
 pub use button::watch_power_button;
+pub use comments::without_comments;
 pub use console::{Commands, Console, MethodHelp, ParameterHelp, Refusal, Screen, Terminal};
 pub use cpus::serving_cpus;
 pub use emergency::{catch_panics, say};

@@ -14,11 +14,12 @@
 //!  "subsystems": [{"subsystem": "bdev", "config": []}]}
 //! ```
 //!
-//! Its `appliance` has the keys of the command line; its `subsystems`, in the form of `save_config`,
+//! It may have comments. Its `appliance` has the keys of the command line; its `subsystems`, in the form of `save_config`,
 //! are the calls that make the sled.
 //!
 //! Invariant: a mistake is a [`Complaint`] and changes nothing; it never stops the boot.
 
+use crate::comments::without_comments;
 use crate::words::luge_words;
 use serde_json::Value;
 use std::fmt;
@@ -258,7 +259,7 @@ impl Reading {
     fn file(&mut self, path: &Path, absence: Absence) {
         let place = path.display().to_string();
         match read(path) {
-            Ok(text) => match serde_json::from_slice(&text) {
+            Ok(text) => match serde_json::from_slice(&without_comments(&text)) {
                 Ok(Value::Object(members)) => self.members(&place, members),
                 Ok(_) => self.complain(place, "this is JSON, but not an object: begin with {"),
                 Err(error) => self.complain(place, format!("this is not JSON: {error}")),
@@ -377,6 +378,13 @@ mod tests {
         assert_eq!(settings.hugepages, Hugepages::Mib(64));
         let (place, subsystems) = settings.subsystems.unwrap();
         assert!(place.ends_with("hypervisor") && subsystems == json!([2]));
+    }
+
+    #[test]
+    fn a_file_may_have_comments() {
+        let file = "// sled 7\n{\"appliance\": {\"hostname\": \"a\"}, /* none yet */ \"subsystems\": []}";
+        let (settings, complaints) = Rig::with(Some(file), None).read("");
+        assert_eq!((settings.hostname.as_str(), complaints.len()), ("a", 0));
     }
 
     #[test]

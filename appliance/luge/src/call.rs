@@ -1,6 +1,7 @@
 //! `luge rpc`: one call, printed.
 
 use crate::cli::Rpc;
+use luge_init::without_comments;
 use luge_rpc::{CallError, Client, Unique};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -39,13 +40,13 @@ fn params(text: Option<&str>) -> Result<Value, RpcCommandError> {
     let text = match text {
         None => return Ok(Value::Null),
         Some("-") => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            text
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text)?;
+            without_comments(&text)
         }
-        Some(text) => text.to_owned(),
+        Some(text) => text.into(),
     };
-    match serde_json::from_str(&text) {
+    match serde_json::from_slice(&text) {
         Ok(Unique(object @ Value::Object(_))) => Ok(object),
         Ok(Unique(other)) => Err(RpcCommandError::Params(format!("this is {other}"))),
         Err(error) => Err(RpcCommandError::Params(error.to_string())),

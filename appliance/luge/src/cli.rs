@@ -8,7 +8,7 @@ const RPC_SOCKET: &str = "/var/tmp/spdk.sock";
 
 /// Serves NVMe SSDs as disks to virtual machines, from user space.
 #[derive(Debug, Parser)]
-#[command(name = "luge", version, about, max_term_width = 100)]
+#[command(name = "luge", version, max_term_width = 100)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -18,7 +18,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve disks, until SIGTERM or SIGINT
+    /// Serve disks until SIGTERM or SIGINT
     Serve(Serve),
     /// Call an RPC method of a running Luge
     Rpc(Rpc),
@@ -40,16 +40,16 @@ pub struct Serve {
     /// Folder for vhost-user sockets
     #[arg(short = 'S', value_name = "DIR", default_value = ".")]
     pub sockets: PathBuf,
-    /// CPUs that serve disks: a mask (0x3) or a list ([0,2-5]); one, if not given
+    /// CPUs that serve disks: a mask (0x3) or a list ([0,2-5]); the first one if not given
     #[arg(short = 'm', long = "cpumask", value_name = "CPUMASK", allow_hyphen_values = true)]
     pub cpus: Option<String>,
     /// RPC socket
     #[arg(short = 'r', long = "rpc-socket", value_name = "RPC_SOCKET", default_value = RPC_SOCKET)]
     pub rpc_socket: PathBuf,
-    /// Memory for disks in MiB, of hugepages; all that are free, if not given
+    /// Memory for disks in MiB, of hugepages; all that are free if not given
     #[arg(short = 's', long = "mem-size", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub memory_mib: Option<u64>,
-    /// Configuration to start with: what save_config wrote
+    /// Configuration to start with, as save_config writes it; comments are allowed
     #[arg(short = 'c', long = "config", value_name = "CONFIG.json")]
     pub config: Option<PathBuf>,
     /// Wait for the RPC framework_start_init before serving
@@ -101,6 +101,12 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_begins_with_what_luge_is_for() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.starts_with("Serves NVMe SSDs as disks to virtual machines"), "{help}");
     }
 
     #[test]

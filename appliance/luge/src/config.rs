@@ -3,8 +3,12 @@
 //! ```json
 //! {"subsystems": [{"subsystem": "bdev", "config": [{"method": "bdev_null_create", "params": {}}]}]}
 //! ```
+//!
+//! Members besides these are passed over, and files may have comments. So are entries that wait for
+//! the start: a configuration is a part of it.
 
 use crate::control::Call;
+use luge_init::without_comments;
 use luge_rpc::RpcError;
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +30,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is too large to be one.
-    #[error("the configuration {0} is larger than 64 MiB")]
+    #[error("the configuration {0} is larger than 64 MiB: name a file that save_config wrote (-c)")]
     TooLarge(PathBuf),
     /// It is not JSON, or not a configuration.
     #[error("the configuration is not of the form that save_config writes: {0}")]
@@ -41,15 +45,18 @@ pub enum ConfigError {
     },
 }
 
+/// Entries that stand for the start itself.
+const START: [&str; 2] = ["framework_start_init", "framework_wait_init"];
+
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "an object with the member `subsystems`")]
 struct File {
     subsystems: Vec<Part>,
 }
 
 /// The calls of one subsystem.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "an object with the members `subsystem` and `config`")]
 pub struct Part {
     subsystem: String,
     config: Option<Vec<Entry>>,
@@ -57,7 +64,10 @@ pub struct Part {
 
 /// A call, or several that were made together.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "an entry is a call, or a list of calls, each with a `method` and its `params`"
+)]
 enum Entry {
     One(Call),
     Batch(Vec<Call>),
@@ -90,7 +100,7 @@ impl Config {
     }
 
     fn of(text: &[u8]) -> Result<Self, serde_json::Error> {
-        let file: File = serde_json::from_slice(text)?;
+        let file: File = serde_json::from_slice(&without_comments(text))?;
         Ok(file.subsystems.into_iter().collect())
     }
 
@@ -99,26 +109,39 @@ impl Config {
         self.0.iter().map(|(_, call)| call)
     }
 
+    /// Checks the method of each call.
+    ///
+    /// # Errors
+    /// That of `check`, with the call's place in the configuration.
+    pub fn check(&self, check: impl Fn(&str) -> Result<(), RpcError>) -> Result<(), RpcError> {
+        self.0.iter().try_for_each(|(place, entry)| {
+            check(&entry.method).map_err(|error| at_place(place, &entry.method, error))
+        })
+    }
+
     /// Makes its calls, in order, until one fails.
     ///
     /// # Errors
     /// That call's, with its place in the configuration. Those before it have been made.
     pub fn apply(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Result<(), RpcError> {
-        for (place, entry) in &self.0 {
-            call(&entry.method, entry.params.clone())
-                .map_err(|error| error.at(format_args!("{place} ({})", entry.method)))?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|(place, entry)| {
+            let result = call(&entry.method, entry.params.clone());
+            result.map(drop).map_err(|error| at_place(place, &entry.method, error))
+        })
     }
 
     /// Makes all of its calls, whichever fail; says of each failure where it was.
     pub fn apply_all(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Vec<String> {
         let failure = |(place, entry): &(String, Call)| {
             let error = call(&entry.method, entry.params.clone()).err()?;
-            Some(format!("{place} ({}): {error}", entry.method))
+            Some(at_place(place, &entry.method, error).message)
         };
         self.0.iter().filter_map(failure).collect()
     }
+}
+
+fn at_place(place: &str, method: &str, error: RpcError) -> RpcError {
+    error.at(format_args!("{place} ({method})"))
 }
 
 impl FromIterator<Part> for Config {
@@ -131,7 +154,8 @@ impl FromIterator<Part> for Config {
                     Entry::One(call) => vec![call],
                     Entry::Batch(batch) => batch,
                 };
-                calls.extend(entries.into_iter().map(|call| (place.clone(), call)));
+                let entries = entries.into_iter().filter(|call| !START.contains(&call.method.as_str()));
+                calls.extend(entries.map(|call| (place.clone(), call)));
             }
         }
         Self(calls)
@@ -177,6 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn comments_members_of_others_and_what_waits_for_the_start_are_passed_over() {
+        let text = r#"// saved
+            {"by": "x", "subsystems": [{"subsystem": "a", "when": 1, "config": [ // none
+                {"method": "framework_wait_init"}, [{"method": "framework_start_init"}],
+                {"method": "b", "note": {}, "params": {"x": "// y"}}]}] /* end */}"#;
+        let config = Config::parse(text.as_bytes()).unwrap();
+        let calls: Vec<_> = config.calls().cloned().collect();
+        assert_eq!(calls, [Call::new("b", serde_json::json!({"x": "// y"}))]);
+    }
+
+    #[test]
     fn what_is_no_configuration_is_refused() {
         for text in [
             "",
@@ -186,10 +221,10 @@ mod tests {
             "{\"subsystems\": [{}]}",
             "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [7]}]}",
             "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [{\"params\": {}}]}]}",
-            "{\"subsystems\": [], \"more\": 1}",
             "{\"subsystems\": [{\"subsystem\": \"bdev\", \"config\": [{\"method\": \"a\", \"params\": {\"x\": 1, \"x\": 2}}]}]}",
         ] {
-            assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+            let error = Config::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("save_config") && !error.contains("struct"), "{text}: {error}");
         }
         assert!(Config::parse(b"{\"subsystems\": []}").is_ok());
         let error = Config::read(Path::new("/nowhere/c.json")).unwrap_err();

@@ -17,10 +17,10 @@ pub enum CpusError {
     #[error("`{0}` is not a set of CPUs: write a mask (0x3) or a list ([0,2-5])")]
     Syntax(String),
     /// No CPU at all.
-    #[error("`{0}` has no CPU in it")]
+    #[error("`{0}` has no CPU in it: write a mask (0x3) or a list ([0,2-5])")]
     Empty(String),
     /// Some of them are not there, or not ours.
-    #[error("CPU {beyond} cannot be used: this process has {have}; choose among them (-m)")]
+    #[error("CPU {beyond} cannot be used: this process has {have}; choose among them (cpumask)")]
     Beyond {
         /// Those that cannot be used.
         beyond: Cpus,
@@ -194,7 +194,10 @@ mod tests {
     fn cpus_beyond_the_machine_are_named_with_those_that_are_there() {
         assert_eq!(cpus("0x3").check(&cpus("0xf")), Ok(()));
         let error = cpus("[0,6-7]").check(&cpus("[0-3]")).unwrap_err();
-        assert_eq!(error.to_string(), "CPU 6-7 cannot be used: this process has 0-3; choose among them (-m)");
+        assert_eq!(
+            error.to_string(),
+            "CPU 6-7 cannot be used: this process has 0-3; choose among them (cpumask)"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use luge_volume::Volume;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl Drop for ErrorLog {
 
 fn log_failures(control: &Control) {
     // Where Luge is stopping, there are no devices any more.
-    for (name, device) in control.look_until(Instant::now(), |sled| Ok(devices(sled))).unwrap_or_default() {
+    for (name, device) in control.look(|sled| Ok(devices(sled))).unwrap_or_default() {
         match device.errors().and_then(|errors| errors.take()) {
             Some((error, 1)) => tracing::error!("bdev {name}: {error}"),
             Some((error, count)) => {

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -46,34 +46,66 @@ pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A call of the configuration.
-    #[error("the configuration cannot be made: {0}")]
+    #[error("the configuration cannot be loaded: {0}")]
     Load(RpcError),
     /// Something the kernel did not give.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Serves until a signal says to stop.
+/// What the main thread waits for.
+enum Event {
+    /// A signal to stop.
+    Stop(i32),
+    /// The configuration is loaded, or cannot be.
+    Loaded(Result<(), RpcError>),
+}
+
+/// Serves until a signal says to stop, which may come while the configuration is loaded.
 ///
 /// # Errors
 /// [`ServeError`], before anything is served.
 pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
-    let stop = stop_signals()?;
+    let (sender, events) = channel();
+    send_stop_signals(sender.clone())?;
     let appliance = Appliance::start(plan(args)?, log)?;
-    if !args.wait_for_rpc
-        && let Err(error) = methods::start_init(appliance.host(), appliance.dispatcher())
-    {
-        appliance.stop();
-        return Err(ServeError::Load(error));
+    if args.wait_for_rpc {
+        announce(args)?;
+    } else {
+        load(&appliance, sender)?;
     }
-    announce(args)?;
-    // The sender lives as long as the process.
-    let signal = stop.recv().unwrap_or(SIGTERM);
-    tracing::info!("signal {signal}: stopping");
+    let ending = serve(args, &events);
     appliance.stop();
-    tracing::info!("stopped");
-    Ok(())
+    if ending.is_ok() {
+        tracing::info!("stopped");
+    }
+    ending
+}
+
+/// Loads the configuration on a thread of its own: an SSD may take its time.
+fn load(appliance: &Appliance, loaded: Sender<Event>) -> io::Result<()> {
+    let (host, dispatcher) = (appliance.host().clone(), appliance.dispatcher().clone());
+    let load = move || {
+        // Nobody receives only where the process is ending already.
+        let _ = loaded.send(Event::Loaded(methods::start_init(&host, &dispatcher)));
+    };
+    std::thread::Builder::new().name("configuration".into()).spawn(load).map(drop)
+}
+
+/// Waits for the end: a signal, or a configuration that cannot be made.
+fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
+    loop {
+        // A sender lives as long as the process.
+        match events.recv().unwrap_or(Event::Stop(SIGTERM)) {
+            Event::Stop(signal) => {
+                tracing::info!("signal {signal}: stopping");
+                return Ok(());
+            }
+            Event::Loaded(Ok(())) => announce(args)?,
+            Event::Loaded(Err(error)) => return Err(ServeError::Load(error)),
+        }
+    }
 }
 
 fn plan(args: &Serve) -> Result<Plan, ServeError> {
@@ -109,21 +141,20 @@ fn announce(args: &Serve) -> io::Result<()> {
     out.flush()
 }
 
-/// The first signal to stop arrives in the channel; the second ends the process.
-fn stop_signals() -> io::Result<Receiver<i32>> {
+/// The first signal to stop is sent there; the second ends the process.
+fn send_stop_signals(sender: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
-    let (sender, receiver) = channel();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    let watch = move || {
         let mut signals = signals.forever();
         if let Some(first) = signals.next() {
             // Nobody receives only where the process is ending already.
-            let _ = sender.send(first);
+            let _ = sender.send(Event::Stop(first));
         }
         if let Some(second) = signals.next() {
             end_at_once(second);
         }
-    })?;
-    Ok(receiver)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }
 
 /// Ends the process. Says so if the log takes it: a log that nobody reads may be what the

@@ -9,24 +9,31 @@ struct Ascii;
 
 impl Formatter for Ascii {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if fragment.is_ascii() {
-            return writer.write_all(fragment.as_bytes());
-        }
-        for unit in fragment.encode_utf16() {
-            match u8::try_from(unit).ok().filter(u8::is_ascii) {
-                Some(byte) => writer.write_all(&[byte])?,
-                None => write!(writer, "\\u{unit:04x}")?,
-            }
-        }
-        Ok(())
+        escape(writer, fragment)
+    }
+
+    /// A part that is JSON already: only its strings have characters beyond ASCII.
+    fn write_raw_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        escape(writer, fragment)
     }
 }
 
-/// JSON of a value whose maps have string keys.
-pub(crate) fn to_ascii(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut text, Ascii))?;
-    Ok(text)
+fn escape<W: ?Sized + Write>(writer: &mut W, fragment: &str) -> io::Result<()> {
+    if fragment.is_ascii() {
+        return writer.write_all(fragment.as_bytes());
+    }
+    for unit in fragment.encode_utf16() {
+        match u8::try_from(unit).ok().filter(u8::is_ascii) {
+            Some(byte) => writer.write_all(&[byte])?,
+            None => write!(writer, "\\u{unit:04x}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Adds the JSON of a value whose maps have string keys.
+pub(crate) fn write_ascii(text: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(text, Ascii))
 }
 
 #[cfg(test)]
@@ -34,15 +41,23 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    fn to_ascii(value: &impl Serialize) -> Vec<u8> {
+        let mut text = Vec::new();
+        write_ascii(&mut text, value).unwrap();
+        text
+    }
+
     #[test]
     fn any_text_comes_back_from_ascii() {
         for text in ["", "a", "é", "aé", "éa", "Größe", "€😀", "a\"\\\n\u{1}é\u{2028}\u{7f}", "\u{10ffff}"]
         {
             let value = json!({ text: [text, 1, null] });
-            let ascii = to_ascii(&value).unwrap();
+            let ascii = to_ascii(&value);
+            let raw = serde_json::value::to_raw_value(&value).unwrap();
+            assert_eq!(to_ascii(&raw), ascii);
             assert!(ascii.is_ascii(), "{text:?}");
             assert_eq!(serde_json::from_slice::<Value>(&ascii).unwrap(), value);
         }
-        assert_eq!(to_ascii(&"é😀").unwrap(), br#""\u00e9\ud83d\ude00""#);
+        assert_eq!(to_ascii(&"é😀"), br#""\u00e9\ud83d\ude00""#);
     }
 }

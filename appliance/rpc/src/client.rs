@@ -2,7 +2,7 @@
 
 use crate::RpcError;
 use crate::framing::{Framer, Limits};
-use crate::message::{Answer, Outcome};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,12 +24,34 @@ pub enum CallError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The connection failed, or the answer did not come in time.
-    #[error("the call got no answer: {0}")]
+    /// The connection failed.
+    #[error("the call got no answer: {0}; what it asked for may have been done")]
     Connection(#[from] io::Error),
+    /// The answer did not come in time.
+    #[error("the call got no answer in time, and may still be under way: wait longer (-t)")]
+    Timeout,
+    /// The server ended the connection.
+    #[error("the server closed the connection before it answered: is Luge stopping?")]
+    Closed,
     /// The server's answer is not one.
-    #[error("the server's answer makes no sense: {0}")]
+    #[error("the answer is not one of JSON-RPC 2.0: {0}; is this the RPC socket of a Luge (-s)?")]
     Answer(String),
+}
+
+/// An answer, as a client sees it.
+#[derive(Deserialize)]
+struct Answer {
+    id: Value,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// End of a call: exactly one member of two.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Result(Value),
+    Error(RpcError),
 }
 
 /// A connection to a server, for one call after another.
@@ -81,16 +103,23 @@ impl Client {
     fn receive(&mut self) -> Result<Vec<u8>, CallError> {
         let mut chunk = vec![0; 64 << 10];
         loop {
-            let read = self.stream.read(&mut chunk)?;
+            let read = self.stream.read(&mut chunk).map_err(no_answer)?;
             let mut input = chunk.get(..read).unwrap_or_default();
             if input.is_empty() {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                return Err(CallError::Closed);
             }
             let text = self.framer.next(&mut input);
             if let Some(text) = text.map_err(|error| CallError::Answer(error.to_string()))? {
                 return Ok(text);
             }
         }
+    }
+}
+
+fn no_answer(error: io::Error) -> CallError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CallError::Timeout,
+        _ => error.into(),
     }
 }
 

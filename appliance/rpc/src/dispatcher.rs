@@ -1,11 +1,13 @@
 //! The methods, by name.
 
+use crate::error::cut_short;
 use crate::params::{Param, Params, parse};
-use crate::{Code, RpcError};
+use crate::{Caller, Code, RpcError};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Where the process is in its life.
 ///
@@ -25,7 +27,29 @@ pub enum Stage {
     Stopping,
 }
 
-type Run = Box<dyn Fn(Value) -> Result<Value, RpcError> + Send + Sync>;
+type Run = Box<dyn FnOnce(&Caller<'_>) -> Result<Box<RawValue>, RpcError>>;
+type Prepare = Box<dyn Fn(Value) -> Result<Run, RpcError> + Send + Sync>;
+
+/// A call whose parameters have been read, and whose text is no longer needed.
+pub struct PreparedCall(Run);
+
+impl PreparedCall {
+    /// Makes the call; its result is the text of JSON.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn run(self, caller: &Caller<'_>) -> Result<Box<RawValue>, RpcError> {
+        (self.0)(caller)
+    }
+
+    /// As [`Self::run`], with the result as a value.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn value(self, caller: &Caller<'_>) -> Result<Value, RpcError> {
+        serde_json::from_str(self.run(caller)?.get()).map_err(RpcError::internal)
+    }
+}
 
 /// A method: what help says of it, and what it does.
 pub struct Method {
@@ -33,7 +57,7 @@ pub struct Method {
     help: &'static str,
     stages: &'static [Stage],
     params: &'static [Param],
-    run: Run,
+    prepare: Prepare,
 }
 
 impl Method {
@@ -44,11 +68,24 @@ impl Method {
         stages: &'static [Stage],
         run: impl Fn(P) -> Result<R, RpcError> + Send + Sync + 'static,
     ) -> Self {
-        let run = move |params| {
-            let result = run(parse::<P>(params)?)?;
-            serde_json::to_value(result).map_err(RpcError::internal)
+        Self::waiting(name, help, stages, move |params, _| run(params))
+    }
+
+    /// A method that may wait for what others do, for as long as its caller wants the answer.
+    pub fn waiting<P: Params, R: Serialize>(
+        name: &'static str,
+        help: &'static str,
+        stages: &'static [Stage],
+        run: impl Fn(P, &Caller<'_>) -> Result<R, RpcError> + Send + Sync + 'static,
+    ) -> Self {
+        let run = Arc::new(run);
+        let prepare = move |params| {
+            let (params, run) = (parse::<P>(params)?, run.clone());
+            let call =
+                move |caller: &Caller<'_>| to_raw_value(&run(params, caller)?).map_err(RpcError::internal);
+            Ok(Box::new(call) as Run)
         };
-        Self { name, help, stages, params: P::LIST, run: Box::new(run) }
+        Self { name, help, stages, params: P::LIST, prepare: Box::new(prepare) }
     }
 
     /// Its name.
@@ -92,26 +129,33 @@ impl Dispatcher {
         Self { methods, ..Self::default() }
     }
 
-    /// Calls a method with parameters as JSON: an object, or null for none.
+    /// Calls a method with parameters as JSON, an object, or null for none, for a caller in this
+    /// process.
     ///
     /// # Errors
-    /// That the method is unknown or not for now, that a parameter is wrong, or the method's own.
+    /// As [`Self::prepare`], or the method's own.
     pub fn dispatch(&self, method: &str, params: Value) -> Result<Value, RpcError> {
-        self.dispatch_in(self.stage(), method, params)
+        self.prepare(self.stage(), method, params)?.value(&Caller::local())
     }
 
-    /// As [`Self::dispatch`], as if the process were in `stage`: for calls that belong to the
-    /// way there.
+    /// Reads the parameters of a call, as if the process were in `stage`.
     ///
     /// # Errors
-    /// As there.
-    pub fn dispatch_in(&self, stage: Stage, method: &str, params: Value) -> Result<Value, RpcError> {
-        let found = self.methods.get(method);
-        let found = found.ok_or_else(|| RpcError::new(Code::METHOD_NOT_FOUND, no_method(method)))?;
+    /// That the method is unknown or not for that stage, or that a parameter is wrong.
+    pub fn prepare(&self, stage: Stage, method: &str, params: Value) -> Result<PreparedCall, RpcError> {
+        let found = self.find(method)?;
         if !found.works_in(stage) {
             return Err(RpcError::invalid_state(not_now(method, stage)));
         }
-        (found.run)(params)
+        (found.prepare)(params).map(PreparedCall)
+    }
+
+    /// The method of that name.
+    ///
+    /// # Errors
+    /// -32601 if there is none.
+    pub fn find(&self, method: &str) -> Result<&Method, RpcError> {
+        self.methods.get(method).ok_or_else(|| RpcError::new(Code::METHOD_NOT_FOUND, no_method(method)))
     }
 
     /// All methods, in the order of their names.
@@ -132,11 +176,17 @@ impl Dispatcher {
         self.moved.notify_all();
     }
 
-    /// Waits until the process is past [`Stage::Startup`], and says where it is then.
+    /// Waits until the process is past [`Stage::Startup`], or `caller` no longer wants the answer;
+    /// says where the process is then.
     #[must_use]
-    pub fn wait_past_startup(&self) -> Stage {
-        let starting = |stage: &mut Stage| *stage == Stage::Startup;
-        *self.moved.wait_while(self.lock(), starting).unwrap_or_else(PoisonError::into_inner)
+    pub fn wait_past_startup(&self, caller: &Caller<'_>) -> Stage {
+        // Without the lock: the caller may ask for the stage.
+        while self.stage() == Stage::Startup && caller.wants_answer() {
+            let starting = |stage: &mut Stage| *stage == Stage::Startup;
+            let waited = self.moved.wait_timeout_while(self.lock(), Caller::LOOK, starting);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+        self.stage()
     }
 
     fn lock(&self) -> MutexGuard<'_, Stage> {
@@ -145,13 +195,13 @@ impl Dispatcher {
 }
 
 fn no_method(method: &str) -> String {
-    let shown: String = method.chars().take(64).collect();
+    let shown = cut_short(method, 64);
     format!("there is no method `{shown}`; rpc_get_methods lists those that exist")
 }
 
 fn not_now(method: &str, stage: Stage) -> String {
     match stage {
-        Stage::Startup => format!("{method} works only after framework_start_init"),
+        Stage::Startup => format!("{method} works only after framework_start_init: call that first"),
         Stage::Runtime => format!("{method} works only before framework_start_init (see --wait-for-rpc)"),
         Stage::Stopping => format!("{method}: Luge is stopping"),
     }
@@ -194,10 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn who_no_longer_wants_to_know_does_not_wait_for_the_start() {
+        let dispatcher = dispatcher();
+        let caller = Caller::new(|| dispatcher.stage() == Stage::Runtime);
+        assert_eq!(dispatcher.wait_past_startup(&caller), Stage::Startup);
+    }
+
+    #[test]
     fn who_waits_for_the_start_wakes_up_when_it_is_there() {
         let dispatcher = dispatcher();
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| dispatcher.wait_past_startup());
+            let waiter = scope.spawn(|| dispatcher.wait_past_startup(&Caller::local()));
             dispatcher.enter(Stage::Runtime);
             assert_eq!(waiter.join().unwrap(), Stage::Runtime);
         });

@@ -68,6 +68,14 @@ const WORDS: &[(Code, &str)] = &[
     (Code::errno(Errno::OPNOTSUPP), "Operation not supported"),
 ];
 
+/// Longest message in bytes: what a client sent is not sent back to it at any length.
+const MESSAGE_BYTES: usize = 4096;
+
+/// Shortens a text to at most so many bytes.
+pub(crate) fn cut_short(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
 /// The error of a call: a code for programs, and a sentence for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RpcError {
@@ -80,13 +88,22 @@ pub struct RpcError {
 impl RpcError {
     /// An error of any code.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: format!("{}: {message}", code.word()) }
+        let message = format!("{}: {message}", code.word());
+        Self { code, message: cut_short(&message, MESSAGE_BYTES).into() }
+    }
+
+    /// Adds what went wrong besides.
+    #[must_use]
+    pub fn and(self, more: impl fmt::Display) -> Self {
+        let message = format!("{}; {more}", self.message);
+        Self { code: self.code, message: cut_short(&message, MESSAGE_BYTES).into() }
     }
 
     /// Adds where in a larger whole the call stands that failed.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
-        Self { code: self.code, message: format!("{place}: {}", self.message) }
+        let message = format!("{place}: {}", self.message);
+        Self { code: self.code, message: cut_short(&message, MESSAGE_BYTES).into() }
     }
 
     /// A parameter that cannot be.

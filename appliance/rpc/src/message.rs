@@ -2,25 +2,9 @@
 
 use crate::params::EXACT;
 use crate::{Code, RpcError};
-use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
-
-/// One request, as its members say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Members {
-    jsonrpc: String,
-    method: String,
-    #[serde(default)]
-    params: Value,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<Value>,
-}
-
-/// A member that is there is `Some`, even if it is null.
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
-}
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
 
 /// One request. Without an id it is a notification, which is not answered.
 pub(crate) struct Request {
@@ -30,29 +14,37 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads a request.
+    /// Reads a request. Clients leave `jsonrpc` out, and add members of their own.
     ///
     /// # Errors
     /// The answer to give instead, as clause 5 asks: with the id where one can be told.
     pub(crate) fn parse(value: Value) -> Result<Self, Box<Answer>> {
         let id = value.get("id").filter(|id| is_id(id)).cloned().unwrap_or(Value::Null);
-        let refuse =
-            |why: String| Box::new(Answer::error(id.clone(), RpcError::new(Code::INVALID_REQUEST, why)));
-        if !value.is_object() {
-            return Err(refuse("a request is an object".into()));
-        }
-        let members: Members = serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
-        if members.jsonrpc != "2.0" {
-            return Err(refuse("member `jsonrpc`: must be \"2.0\"".into()));
-        }
-        if members.id.as_ref().is_some_and(|id| !is_id(id)) {
-            return Err(refuse("member `id`: must be a string, a number of 64 bits or null".into()));
-        }
-        if !matches!(members.params, Value::Null | Value::Array(_) | Value::Object(_)) {
-            return Err(refuse("member `params`: must be an object".into()));
-        }
-        Ok(Self { method: members.method, params: members.params, id: members.id })
+        let Value::Object(members) = value else { return Err(refuse(id, "it must be an object")) };
+        Self::of(members).map_err(|why| refuse(id, why))
     }
+
+    fn of(mut members: Map<String, Value>) -> Result<Self, &'static str> {
+        if members.get("jsonrpc").is_some_and(|version| version != "2.0") {
+            return Err("`jsonrpc` must be \"2.0\", or left out");
+        }
+        let Some(Value::String(method)) = members.swap_remove("method") else {
+            return Err("`method` must be there, and be a string");
+        };
+        let id = members.swap_remove("id");
+        if id.as_ref().is_some_and(|id| !is_id(id)) {
+            return Err("`id` must be a string, a number of 64 bits or null");
+        }
+        let params = members.swap_remove("params").unwrap_or_default();
+        if !matches!(params, Value::Null | Value::Array(_) | Value::Object(_)) {
+            return Err("`params` must be an object");
+        }
+        Ok(Self { method, params, id })
+    }
+}
+
+fn refuse(id: Value, why: &str) -> Box<Answer> {
+    Box::new(Answer::error(id, RpcError::new(Code::INVALID_REQUEST, format_args!("not a request: {why}"))))
 }
 
 fn is_id(value: &Value) -> bool {
@@ -69,29 +61,26 @@ fn is_exact(number: &Number) -> bool {
 }
 
 /// The answer to one request.
-#[derive(Serialize, Deserialize)]
 pub(crate) struct Answer {
-    jsonrpc: String,
     pub(crate) id: Value,
-    #[serde(flatten)]
-    pub(crate) outcome: Outcome,
-}
-
-/// How a request ended: exactly one member of two.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    Result(Value),
-    Error(RpcError),
+    pub(crate) outcome: Result<Box<RawValue>, RpcError>,
 }
 
 impl Answer {
-    pub(crate) fn new(id: Value, result: Result<Value, RpcError>) -> Self {
-        let outcome = result.map_or_else(Outcome::Error, Outcome::Result);
-        Self { jsonrpc: "2.0".into(), id, outcome }
-    }
-
     pub(crate) fn error(id: Value, error: RpcError) -> Self {
-        Self::new(id, Err(error))
+        Self { id, outcome: Err(error) }
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Answer", 3)?;
+        members.serialize_field("jsonrpc", "2.0")?;
+        members.serialize_field("id", &self.id)?;
+        match &self.outcome {
+            Ok(result) => members.serialize_field("result", result)?,
+            Err(error) => members.serialize_field("error", error)?,
+        }
+        members.end()
     }
 }

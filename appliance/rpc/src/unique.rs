@@ -1,5 +1,6 @@
 //! JSON in which no object names a member twice: whoever does may mean either value.
 
+use crate::error::cut_short;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
@@ -63,16 +64,12 @@ impl<'de> Visitor<'de> for Any {
         let mut object = Map::new();
         while let Some((name, Unique(value))) = members.next_entry::<String, _>()? {
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("`{}` is there twice", shown(&name))));
+                return Err(A::Error::custom(format_args!("`{}` is there twice", cut_short(&name, 64))));
             }
             object.insert(name, value);
         }
         Ok(object.into())
     }
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
 }
 
 #[cfg(test)]

@@ -16,11 +16,13 @@ pub enum VmError {
     Memory(u64),
     #[error("{0} disks: a VM has 24 at most")]
     TooManyDisks(usize),
-    #[error("disk '{0}' is named twice, or has no queue")]
+    #[error("disk '{0}' is named twice, or has no queue: name each disk once")]
     Disk(String),
     #[error("{} is not a file: give the absolute path of one that Luge can read", .0.display())]
     File(PathBuf),
-    #[error("the kernel command line is longer than 2047 bytes or has control characters in it")]
+    #[error(
+        "the kernel command line is longer than 2047 bytes, or has control characters in it: shorten or clean it"
+    )]
     CommandLine,
     #[error("VM '{0}' already exists: delete it first, or take another name")]
     Exists(String),

@@ -29,7 +29,7 @@ pub(crate) enum QmpError {
     Late(String),
     #[error("QEMU refused '{command}': {description}")]
     Refused { command: String, description: String },
-    #[error("QEMU's control socket spoke something else than QMP: {0}")]
+    #[error("QEMU's control socket sent something that is not QMP: {0}")]
     Garbage(String),
     #[error("QEMU's control socket failed: {0}")]
     Failed(String),

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ExtentError {
     /// The extent is empty.
-    #[error("a volume of no blocks is not possible")]
+    #[error("a volume of no blocks is not possible: ask for one block at least")]
     Empty,
     /// The extent is not on the device.
     #[error("{blocks} blocks from block {first} on are not all on the volume, which has {have}")]

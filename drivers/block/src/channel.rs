@@ -13,7 +13,10 @@ pub struct CoreId(pub u16);
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The device has no queue left for another core.
-    #[error("{device} has only {queues} queues, and all are in use: use fewer cores (-m)")]
+    #[error(
+        "{device} has no queue left, all {queues} are in use: serve it from fewer cores (cpumask), or delete \
+         another controller that serves it"
+    )]
     NoQueue {
         /// The device's name.
         device: String,

@@ -231,7 +231,7 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         if let Err(error) = self.shutdown() {
-            tracing::error!(%error, "shutdown");
+            tracing::error!(%error, "the SSD did not shut down as it should");
         }
     }
 }

@@ -101,7 +101,7 @@ impl Discovery {
         let queue_pairs = admin.set_queue_pairs(queue_pairs)?;
         admin.events.set_limit_z(page.event_limit_z);
         if let Err(error) = admin.request_events(page.async_events) {
-            tracing::warn!(controller = admin.registers().name(), %error, "events are as the SSD likes");
+            tracing::warn!(controller = admin.registers().name(), %error, "the SSD did not take the choice of events: it reports those of its own choice");
         }
         admin.arm_events();
         Ok(Self {
@@ -190,7 +190,7 @@ impl CommandSets {
         let nvm = (0u32..).zip(list).find(|(_, sets)| sets & 1 == 1);
         let (index, sets) = nvm.ok_or(Trouble::NoNvmCommands)?;
         if let Err(error) = admin.choose_command_sets(index) {
-            tracing::warn!(controller = admin.registers().name(), %error, "command sets are as the SSD likes");
+            tracing::warn!(controller = admin.registers().name(), %error, "the SSD did not take the choice of command sets: it offers those of its own choice");
             return Ok(Self::Several);
         }
         Ok(if sets == 1 { Self::Nvm } else { Self::Several })

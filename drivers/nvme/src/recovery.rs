@@ -89,7 +89,7 @@ impl Drop for Supervisor {
         self.stop.asked.store(true, Ordering::Relaxed);
         let _ = rustix::io::write(&self.stop.bell, &1u64.to_ne_bytes());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("a supervisor panicked");
+            tracing::error!("the thread that watches an SSD has ended by a fault of Luge: please report it");
         }
     }
 }
@@ -251,7 +251,7 @@ impl Watch {
                 }
                 Err(error) => {
                     let controller = self.inner.registers.name();
-                    tracing::error!(controller, queue = link.id.0, %error, "queue pair lost");
+                    tracing::error!(controller, queue = link.id.0, %error, "a queue pair cannot be made again: its requests fail");
                     self.refusals = self.refusals.saturating_add(1);
                     return self.inner.health.raise(Fault::Queue);
                 }
@@ -298,14 +298,14 @@ impl Watch {
         let controller = self.inner.registers.name();
         tracing::error!(controller, "the host wants the SSD back: its requests fail from now on");
         if let Err(error) = control.shut_down(&self.inner) {
-            tracing::warn!(controller, %error, "it did not shut down as it should");
+            tracing::warn!(controller, %error, "the SSD did not shut down as it should");
         }
         match self.inner.registers.function().hand_back() {
             Ok(()) => {
                 control.let_go(&self.inner.health);
                 tracing::warn!(controller, "the host has the SSD; detach it, so that it is forgotten here");
             }
-            Err(error) => tracing::error!(controller, %error, "the host cannot have the SSD yet"),
+            Err(error) => tracing::error!(controller, %error, "the SSD cannot be given back to the host yet"),
         }
     }
 

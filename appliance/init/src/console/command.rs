@@ -57,7 +57,7 @@ impl Line {
             })?;
             let known = method.parameters.iter().find(|parameter| parameter.name == key);
             if params.insert(key.to_owned(), as_value(value, known)).is_some() {
-                return Err(format!("'{key}' is there twice"));
+                return Err(format!("'{key}' is there twice: name it once"));
             }
         }
         Ok(Value::Object(params))
@@ -101,7 +101,7 @@ fn word(characters: &mut impl Iterator<Item = char>) -> Result<Option<String>, S
         any = true;
     }
     match quote {
-        Some(quote) => Err(format!("a {quote} is opened and never closed")),
+        Some(quote) => Err(format!("a {quote} is opened and never closed: close it")),
         None => Ok(any.then_some(word)),
     }
 }

@@ -248,7 +248,9 @@ fn console_of(vms: &Value, name: &str) -> Option<PathBuf> {
 fn dmesg(lines: &str) -> Result<String, String> {
     let count = match lines {
         "" => 100,
-        number => number.parse().map_err(|_| format!("'{}' is not a number of lines", clean(number)))?,
+        number => number
+            .parse()
+            .map_err(|_| format!("'{}' is not a number of lines: dmesg 20, for example", clean(number)))?,
     };
     let lines = kernel_log::last_lines(count).map_err(|error| format!("/dev/kmsg: {error}"))?;
     Ok(lines.join("\n"))

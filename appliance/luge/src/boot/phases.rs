@@ -15,7 +15,7 @@ use luge_init::{
     set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
 };
 use luge_memory::PageSize;
-use luge_rpc::{Dispatcher, RpcError, Stage};
+use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
 use luge_vfio::{PciAddress, SysfsRoot};
 use luge_vm::{Patience, VmConfig};
 use serde_json::{Value, json};
@@ -69,12 +69,12 @@ fn settings(sled: &mut Sled, notes: &mut Notes) {
 }
 
 fn power_and_signals(sled: &mut Sled, notes: &mut Notes) {
-    notes.check("signals are not heard", sled.power.listen_to_signals());
-    notes.check("ctrl-alt-del reboots at once", catch_ctrl_alt_del());
+    notes.check("signals cannot be received", sled.power.listen_to_signals());
+    notes.check("ctrl-alt-del will reboot at once", catch_ctrl_alt_del());
     sled.reaper = notes.check("children cannot be waited for", Reaper::of_everybody());
     let power = sled.power.clone();
     let watched = watch_power_button(move || power.ask(Ending::PowerOff, "the power button"));
-    if notes.check("the power button is not heard", watched) == Some(0) {
+    if notes.check("the power button cannot be watched", watched) == Some(0) {
         notes.note("this machine has no power button that the kernel knows");
     }
 }
@@ -102,7 +102,7 @@ fn cores_and_rpc(sled: &mut Sled, notes: &mut Notes) {
     }
     let Some(plan) = plan(sled, notes) else { return };
     let (cpus, rpc_socket) = (plan.cpus.clone(), plan.rpc_socket.clone());
-    let Some(appliance) = notes.check("nothing runs", Appliance::start(plan, log)) else { return };
+    let Some(appliance) = notes.check("Luge cannot be started", Appliance::start(plan, log)) else { return };
     // The configuration is made call by call, later: one that fails is no reason to stop.
     appliance.dispatcher().enter(Stage::Runtime);
     notes.note(format!("CPU {cpus} serves, RPC on {}", rpc_socket.display()));
@@ -147,7 +147,8 @@ fn cpus(sled: &Sled, notes: &mut Notes) -> Option<Cpus> {
 
 /// Hugepages; where there are none, ordinary pages rather than nothing.
 fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
-    if let Some(budget) = notes.check("ordinary pages are used", hugepages::budget(PageSize::Huge2MiB, None))
+    if let Some(budget) =
+        notes.check("ordinary pages are used instead", hugepages::budget(PageSize::Huge2MiB, None))
     {
         return Some((PageSize::Huge2MiB, budget));
     }
@@ -214,7 +215,10 @@ fn configuration(sled: &mut Sled, notes: &mut Notes) {
     let Some(appliance) = &sled.appliance else { return };
     let Some((place, config)) = &sled.config else { return notes.note("none: what exists is made by RPC") };
     let dispatcher = appliance.dispatcher();
-    let failures = config.apply_all(|method, params| dispatcher.dispatch(method, params));
+    // Nobody else makes anything during the boot: what is not there does not appear.
+    let caller = Caller::new(|| false);
+    let failures = config
+        .apply_all(|method, params| dispatcher.prepare(dispatcher.stage(), method, params)?.value(&caller));
     failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));
     notes.note(format!("from {place}"));
 }

@@ -32,7 +32,7 @@ pub use sled::Sled;
 pub use ssd::Ssd;
 pub use table::{Names, Table};
 
-use luge_rpc::RpcError;
+use luge_rpc::{Caller, RpcError};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -111,19 +111,37 @@ impl Control {
         Undo { control: self.clone(), errand: Some(Box::new(errand)) }
     }
 
-    /// Looks again after each change until there is an answer or the time is over.
+    /// Looks at what exists, once.
     ///
     /// # Errors
-    /// The last error.
+    /// Those of `look`, or that Luge is stopping.
+    pub fn look<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
+    ) -> Result<R, RpcError> {
+        self.send(Message::Look, look)
+    }
+
+    /// Looks again after each change until there is an answer, the time is over, or the caller no
+    /// longer wants to know.
+    ///
+    /// # Errors
+    /// The last error, or -16 if too many callers wait already.
     pub fn look_until<R: Send + 'static>(
         &self,
         deadline: Instant,
+        caller: &Caller<'_>,
         look: impl Fn(&mut Sled) -> Result<R, RpcError> + Send + Clone + 'static,
     ) -> Result<R, RpcError> {
+        let first = self.look(look.clone());
+        if first.is_ok() || deadline <= Instant::now() {
+            return first;
+        }
+        let _permit = caller.wait_permit()?;
         loop {
             let seen = self.changes.count();
-            match self.send(Message::Look, look.clone()) {
-                Err(error) if !self.changes.wait(seen, deadline) => return Err(error),
+            match self.look(look.clone()) {
+                Err(error) if !self.changes.wait(seen, deadline, caller) => return Err(error),
                 Err(_) => {}
                 answer => return answer,
             }
@@ -210,17 +228,19 @@ impl Changes {
         *self.lock()
     }
 
-    /// Waits until there were more than `seen`; false if that takes too long.
-    fn wait(&self, seen: u64, deadline: Instant) -> bool {
-        let rest = deadline.saturating_duration_since(Instant::now());
-        if rest == Duration::ZERO {
-            return false;
+    /// Waits until there were more than `seen`; false if that takes too long, or the caller no
+    /// longer wants to know.
+    fn wait(&self, seen: u64, deadline: Instant, caller: &Caller<'_>) -> bool {
+        let mut count = self.lock();
+        while *count == seen {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest == Duration::ZERO || !caller.wants_answer() {
+                return false;
+            }
+            let waited = self.more.wait_timeout(count, rest.min(Caller::LOOK));
+            (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        let same = |count: &mut u64| *count == seen;
-        let waited = self.more.wait_timeout_while(self.lock(), rest, same);
-        let (count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(count);
-        !waited.timed_out()
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {

@@ -47,7 +47,6 @@ fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error>
 
 /// A call: an entry of a configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Call {
     /// The method.
     pub method: String,

@@ -1,9 +1,11 @@
 //! `save_config`, `load_config` and the methods that SPDK's client builds them from.
 
-use super::{RUNTIME, run_call};
+use super::load::load;
+use super::{Host, RUNTIME, framework, listed};
 use crate::config::{Config, Part};
-use crate::control::{Call, Control, Sled, Subsystem};
-use luge_rpc::{Dispatcher, Method, NoParams, RpcError, params};
+use crate::control::{Call, Sled, Subsystem};
+use luge_rpc::{Dispatcher, Method, NoParams, Param, ParamValue, Params, RpcError, params};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::{Arc, Weak};
 
@@ -17,20 +19,29 @@ params! {
     }
 }
 
-params! {
-    /// Parameters of `load_config`: what `save_config` gave.
-    struct LoadConfig {
-        /// The subsystems, each with its calls
-        subsystems: Vec<Part>,
-    }
+/// Parameters of `load_config`: what `save_config` gave. Members besides are passed over, as they
+/// are in a file.
+#[derive(Deserialize)]
+struct LoadConfig {
+    subsystems: Vec<Part>,
 }
 
-impl luge_rpc::ParamValue for Part {
+impl Params for LoadConfig {
+    const LIST: &'static [Param] = &[Param {
+        name: "subsystems",
+        kind: <Vec<Part> as ParamValue>::KIND,
+        required: true,
+        help: "The subsystems, each with its calls",
+    }];
+}
+
+impl ParamValue for Part {
     const KIND: &'static str = "subsystem";
 }
 
-pub fn methods(control: &Arc<Control>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
-    let (get, save, dispatcher) = (control.clone(), control.clone(), dispatcher.clone());
+pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
+    let (get, save) = (host.control.clone(), host.control.clone());
+    let (host, dispatcher) = (host.clone(), dispatcher.clone());
     vec![
         Method::new("framework_get_subsystems", "List the parts of a configuration", RUNTIME, subsystems),
         Method::new(
@@ -39,19 +50,19 @@ pub fn methods(control: &Arc<Control>, dispatcher: &Weak<Dispatcher>) -> Vec<Met
             RUNTIME,
             move |params: GetConfig| {
                 let subsystem = find(&params.name)?;
-                get.ask(move |sled| Ok(calls(sled, subsystem)))
+                get.ask(move |sled| listed(calls(sled, subsystem)))
             },
         ),
         Method::new("save_config", "Show the configuration", RUNTIME, move |_: NoParams| {
-            save.ask(|sled| Ok(whole(sled)))
+            save.ask(|sled| listed(whole(sled)))
         }),
-        Method::new(
+        Method::waiting(
             "load_config",
-            "Make the calls of a configuration",
+            "Make the calls of a configuration: all, or none",
             RUNTIME,
-            move |params: LoadConfig| {
+            move |params: LoadConfig, caller| {
                 let config: Config = params.subsystems.into_iter().collect();
-                config.apply(|method, params| run_call(&dispatcher, method, params)).map(|()| true)
+                load(&host, &*framework::alive(&dispatcher)?, &config, caller).map(|()| true)
             },
         ),
     ]
@@ -68,7 +79,7 @@ fn find(name: &str) -> Result<Subsystem, RpcError> {
     found.ok_or_else(|| {
         let names = Subsystem::ALL.map(Subsystem::name).join(", ");
         RpcError::invalid_params(format_args!(
-            "parameter `name`: there is no such subsystem; there are {names}"
+            "parameter `name`: there is no such subsystem: choose one of {names}"
         ))
     })
 }

@@ -5,7 +5,7 @@ use super::{ANY, Host, RUNTIME};
 use crate::control::Control;
 use crate::cpus::Cpus;
 use luge_core::CoreHandle;
-use luge_rpc::{Dispatcher, Method, NoParams, RpcError, Stage, params};
+use luge_rpc::{Caller, Dispatcher, Method, NoParams, RpcError, Stage, params};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,11 +71,8 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
             let dispatcher = alive(&start)?;
             start_init(&starting, &dispatcher).map(|()| true)
         }),
-        Method::new("framework_wait_init", "Wait until Luge serves", ANY, move |_: NoParams| {
-            match alive(&wait)?.wait_past_startup() {
-                Stage::Startup | Stage::Runtime => Ok(true),
-                Stage::Stopping => Err(RpcError::invalid_state("Luge is stopping")),
-            }
+        Method::waiting("framework_wait_init", "Wait until Luge serves", ANY, move |_: NoParams, caller| {
+            wait_init(&*alive(&wait)?, caller)
         }),
         Method::new("framework_get_reactors", "Show the cores", RUNTIME, move |_: NoParams| {
             Ok(describe_cores(&reactors))
@@ -91,6 +88,17 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
             kill(params.sig_name).map(|()| true)
         }),
     ]
+}
+
+fn wait_init(dispatcher: &Dispatcher, caller: &Caller<'_>) -> Result<bool, RpcError> {
+    if dispatcher.stage() == Stage::Runtime {
+        return Ok(true);
+    }
+    let _permit = caller.wait_permit()?;
+    match dispatcher.wait_past_startup(caller) {
+        Stage::Startup | Stage::Runtime => Ok(true),
+        Stage::Stopping => Err(RpcError::internal("Luge is stopping")),
+    }
 }
 
 /// Process 1 gets no signal from within that it does not catch, not even SIGKILL.
@@ -122,7 +130,11 @@ pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> 
     if dispatcher.stage() != Stage::Startup {
         return Err(RpcError::invalid_state("Luge has started already"));
     }
-    let applied = host.config.apply(|method, params| dispatcher.dispatch_in(Stage::Runtime, method, params));
+    host.config.check(|method| dispatcher.find(method).map(drop))?;
+    let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
+    let applied = host
+        .config
+        .apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller));
     if applied.is_err() {
         host.control.ask(|sled| {
             sled.clear();

@@ -5,7 +5,7 @@
 //! Invariants
 //! - A call that fails has changed nothing.
 //! - A parameter that SPDK has and Luge has not is taken only with the value that means "off",
-//!   or where it has no effect on what Luge makes.
+//!   or where it has no effect on what Luge makes; `options` has the methods of which that is not so.
 //!
 //! Not here: the wire (`rpc`), what exists (`control`).
 
@@ -13,8 +13,10 @@ mod bdev;
 mod config;
 mod cpu_times;
 mod framework;
+mod load;
 mod log;
 mod nvme;
+mod options;
 mod vhost;
 mod vm;
 
@@ -23,7 +25,7 @@ use crate::control::Control;
 use crate::log::Log;
 use luge_rpc::{Dispatcher, Method, Params, RpcError, Stage};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use framework::start_init;
@@ -57,10 +59,11 @@ pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
     Arc::new_cyclic(|me: &Weak<Dispatcher>| {
         let families = [
             bdev::methods(&host.control),
-            config::methods(&host.control, me),
+            config::methods(host, me),
             framework::methods(host, me),
             log::methods(&host.log),
             nvme::methods(&host.control),
+            options::methods(&host.control),
             vhost::methods(&host.control),
             vm::methods(&host.control),
         ];
@@ -79,6 +82,12 @@ fn method<P: Params, R: Serialize + 'static>(
     Method::new(name, help, RUNTIME, move |params| run(&control, params))
 }
 
+/// Writes a list on the control thread, where it is made: as values it takes many times its text,
+/// and many may ask for it.
+fn listed(list: impl Serialize) -> Result<Box<RawValue>, RpcError> {
+    to_raw_value(&list).map_err(RpcError::internal)
+}
+
 /// Refuses a parameter that Luge does not have, unless it has the value that means "off".
 fn off<T: Default + PartialEq>(name: &str, value: Option<T>) -> Result<(), RpcError> {
     match value {
@@ -87,12 +96,4 @@ fn off<T: Default + PartialEq>(name: &str, value: Option<T>) -> Result<(), RpcEr
         ))),
         _ => Ok(()),
     }
-}
-
-/// Makes a call as an entry of a configuration.
-fn run_call(dispatcher: &Weak<Dispatcher>, method: &str, params: Value) -> Result<Value, RpcError> {
-    if method == "load_config" {
-        return Err(RpcError::invalid("a configuration does not load another"));
-    }
-    framework::alive(dispatcher)?.dispatch(method, params)
 }

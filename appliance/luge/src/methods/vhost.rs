@@ -1,6 +1,6 @@
 //! `vhost_*`: block devices on vhost-user sockets.
 
-use super::{method, off};
+use super::{listed, method, off};
 use crate::control::{Call, Control, Endpoint, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use luge_block::OpenError;
@@ -11,6 +11,7 @@ use luge_vhost::{
 };
 use luge_volume::Volume;
 use rustix::io::Errno;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,7 +119,9 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
 fn check_transport(transport: Option<&str>) -> Result<(), RpcError> {
     match transport {
         None | Some(TRANSPORT) => Ok(()),
-        Some(_) => Err(RpcError::invalid_params(format_args!("parameter `transport`: {TRANSPORT}"))),
+        Some(_) => Err(RpcError::invalid_params(format_args!(
+            "parameter `transport`: {TRANSPORT} is the one that Luge has"
+        ))),
     }
 }
 
@@ -157,10 +160,12 @@ fn refusal(error: &EndpointError) -> RpcError {
     }
 }
 
-fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
+fn get(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
     control.ask(move |sled| match params.name {
-        Some(name) => Ok(vec![describe(&name, sled.endpoints.get(&name)?)]),
-        None => Ok(sled.endpoints.iter().map(|(name, endpoint)| describe(name, endpoint)).collect()),
+        Some(name) => listed([describe(&name, sled.endpoints.get(&name)?)]),
+        None => {
+            listed(sled.endpoints.iter().map(|(name, endpoint)| describe(name, endpoint)).collect::<Vec<_>>())
+        }
     })
 }
 

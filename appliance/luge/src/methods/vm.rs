@@ -152,7 +152,7 @@ fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
 
 fn boot(params: &Create) -> Result<Boot, RpcError> {
     let only_with = |other: &str, name: &str| {
-        RpcError::invalid_params(format_args!("parameter `{name}`: only together with `{other}`"))
+        RpcError::invalid_params(format_args!("parameter `{name}`: it works only together with `{other}`"))
     };
     match (&params.kernel, &params.firmware) {
         (Some(_), Some(_)) => {
@@ -222,7 +222,9 @@ fn copy_to_log(control: &Control, name: &VmName) {
 fn stop(control: &Arc<Control>, params: Stop) -> Result<bool, RpcError> {
     let name = vm_name(&params.name)?;
     if params.timeout_s.is_some_and(|seconds| seconds > POWERDOWN_S) {
-        return Err(RpcError::invalid_params(format_args!("parameter `timeout_s`: 0 to {POWERDOWN_S}")));
+        return Err(RpcError::invalid_params(format_args!(
+            "parameter `timeout_s`: a number from 0 to {POWERDOWN_S}"
+        )));
     }
     let patience = params.timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
     control.platform().vms.stop(&name, patience).map_err(|error| refusal(&error))?;

@@ -149,6 +149,9 @@ fn calls_are_made_from_the_command_line() {
     assert!(failure(&["rpc", "-s", &socket, "bdev_null_create", "{"]).contains("JSON object"));
     let twice = failure(&["rpc", "-s", &socket, "bdev_null_delete", r#"{"name": "n", "name": "m"}"#]);
     assert!(twice.contains("`name` is there twice"), "{twice}");
+    let wait = r#"{"name": "nope", "timeout": 100000}"#;
+    let late = failure(&["rpc", "-s", &socket, "-t", "1", "bdev_get_bdevs", wait]);
+    assert!(late.contains("no answer in time") && late.contains("(-t)"), "{late}");
     let nobody = failure(&["rpc", "-s", "/nowhere/r.sock", "bdev_get_bdevs"]);
     assert!(nobody.contains("/nowhere/r.sock") && nobody.contains("running"), "{nobody}");
 }

@@ -1,6 +1,7 @@
 //! A configuration that was saved makes the same sled again.
 
-use crate::daemon::{Daemon, failure};
+use crate::daemon::{Daemon, LUGE, command, eventually, failure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 fn furnish(luge: &Daemon, file: &str) {
@@ -33,10 +34,7 @@ fn what_is_saved_can_be_loaded_by_call_and_at_the_start() {
     assert_eq!(by_call.call("save_config", Value::Null), config);
     assert_eq!(by_call.call("bdev_get_bdevs", Value::Null), bdevs);
 
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.json");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let at_start = Daemon::within(folder, &["-c", path.to_str().unwrap()]);
+    let at_start = start_with(&config.to_string());
     assert_eq!(at_start.call("save_config", Value::Null), config);
     assert_eq!(at_start.call("bdev_get_bdevs", Value::Null), bdevs);
 }
@@ -57,8 +55,16 @@ fn the_parts_that_clients_build_a_configuration_from_are_those_of_the_whole() {
     assert_eq!(parts.as_array().unwrap().len(), 3);
 }
 
+/// A daemon that starts with a configuration.
+pub fn start_with(config: &str) -> Daemon {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, config).unwrap();
+    Daemon::within(folder, &["-c", path.to_str().unwrap()])
+}
+
 #[test]
-fn a_call_that_fails_is_named_and_what_came_before_it_stays() {
+fn a_call_that_fails_is_named_and_those_before_it_are_undone() {
     let luge = Daemon::start();
     let good =
         json!({"method": "bdev_null_create", "params": {"name": "n", "num_blocks": 8, "block_size": 512}});
@@ -66,7 +72,7 @@ fn a_call_that_fails_is_named_and_what_came_before_it_stays() {
         .refusal("load_config", json!({"subsystems": [{"subsystem": "bdev", "config": [good, good, good]}]}));
     assert_eq!(error.code.0, -17);
     assert!(error.message.starts_with("subsystem bdev, entry 1 (bdev_null_create): "), "{error}");
-    assert_eq!(luge.call("bdev_get_bdevs", Value::Null).as_array().unwrap().len(), 1);
+    assert_eq!(luge.call("bdev_get_bdevs", Value::Null), json!([]));
     let nested = json!({"subsystems": [{"subsystem": "x", "config": [{"method": "load_config"}]}]});
     assert_eq!(luge.refusal("load_config", nested).code.0, -22);
 }
@@ -102,4 +108,35 @@ fn a_start_that_fails_by_call_leaves_nothing_and_can_be_seen() {
         let error = luge.refusal("framework_start_init", Value::Null);
         assert!(error.code.0 == -17 && error.message.contains("entry 1"), "{error}");
     }
+}
+
+#[test]
+fn a_configuration_that_waits_for_the_start_it_is_a_part_of_is_loaded() {
+    for method in ["framework_wait_init", "framework_start_init"] {
+        let config = json!({"subsystems": [{"subsystem": "x", "config": [{"method": method}]}]});
+        let luge = start_with(&config.to_string());
+        assert_eq!(luge.call("framework_wait_init", Value::Null), true, "{method}");
+        assert_eq!(luge.call("load_config", config), true, "{method}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_start_whose_configuration_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, socket) = (folder.path().join("c.json"), folder.path().join("rpc.sock"));
+    let wait = json!({"method": "bdev_get_bdevs", "params": {"name": "nope", "timeout": 100_000}});
+    let config = json!({"subsystems": [{"subsystem": "bdev", "config": [wait]}]});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let mut luge = command(LUGE);
+    luge.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
+    let mut luge = luge.arg("-r").arg(&socket).arg("-c").arg(&path).spawn().unwrap();
+    eventually("the socket", || socket.exists());
+    kill_process(Pid::from_child(&luge), Signal::INT).unwrap();
+    let mut status = None;
+    eventually("the end of luge", || {
+        status = luge.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert!(!socket.exists());
 }

@@ -1,6 +1,7 @@
 //! The client that storage people already use, unmodified: `spdk-rpc` of the PyPI package `spdk`.
 
 use crate::daemon::{Daemon, command, eventually};
+use crate::stock::stock;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -288,6 +289,52 @@ fn it_saves_a_configuration_and_loads_it_into_a_luge_that_waits() {
     other.says("framework_wait_init");
     assert_eq!(other.says("save_config"), config);
     assert_eq!(other.json("bdev_get_bdevs"), spdk.json("bdev_get_bdevs"));
+}
+
+#[test]
+fn it_loads_a_stock_configuration_before_and_after_the_start() {
+    for args in [&[][..], &["--wait-for-rpc"]] {
+        let luge = Daemon::with(args);
+        let spdk = Spdk::of(&luge);
+        fs::write(luge.path("stock.json"), stock().to_string()).unwrap();
+        spdk.says(&format!("load_config -j {}", luge.path("stock.json")));
+        assert_eq!(spdk.json("bdev_get_bdevs").as_array().unwrap().len(), 4);
+        assert_eq!(spdk.json("vhost_get_controllers")[0]["ctrlr"], "vhost.0");
+    }
+}
+
+#[test]
+fn it_loads_a_subsystem_of_a_stock_configuration() {
+    let luge = Daemon::start();
+    let spdk = Spdk::of(&luge);
+    for subsystem in stock()["subsystems"].as_array().unwrap() {
+        fs::write(luge.path("part.json"), subsystem.to_string()).unwrap();
+        spdk.says(&format!("load_subsystem_config -j {}", luge.path("part.json")));
+    }
+    assert_eq!(spdk.json("bdev_get_bdevs").as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn it_sets_the_options_that_orchestrators_set() {
+    let luge = Daemon::start();
+    let spdk = Spdk::of(&luge);
+    for line in [
+        "bdev_set_options -p 65535 -c 256",
+        "iobuf_set_options --small-pool-count 8192",
+        "accel_set_options --task-count 2048",
+        "bdev_nvme_set_options -t 30000000 -a reset",
+        "bdev_nvme_set_hotplug --no-hotplug",
+        "sock_impl_set_options -i posix",
+        "framework_set_scheduler static",
+        "log_set_print_level DEBUG",
+        "log_set_flag nvme",
+        "log_clear_flag nvme",
+        "bdev_wait_for_examine",
+    ] {
+        spdk.says(line);
+    }
+    assert_eq!(spdk.json("log_get_print_level"), "DEBUG");
+    assert_eq!(spdk.json("log_get_flags"), serde_json::json!({}));
 }
 
 #[test]

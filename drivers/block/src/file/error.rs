@@ -20,7 +20,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// It is a pipe, a socket or a character device.
-    #[error("{} is neither a file nor a block device", .path.display())]
+    #[error("{} is neither a file nor a block device: name one of these", .path.display())]
     Kind {
         /// What it is called.
         path: PathBuf,

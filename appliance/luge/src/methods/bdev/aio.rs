@@ -37,7 +37,7 @@ fn run(control: &Arc<Control>, params: Create) -> Result<String, RpcError> {
     off("nowait", params.nowait)?;
     let filename = PathBuf::from(&params.filename);
     if !filename.is_absolute() {
-        return Err(RpcError::invalid_params("parameter `filename`: an absolute path, from /"));
+        return Err(RpcError::invalid_params("parameter `filename`: write an absolute path, from /"));
     }
     let block_size = params.block_size.filter(|&size| size > 0);
     let access = if params.readonly == Some(true) { Access::ReadOnly } else { Access::ReadWrite };

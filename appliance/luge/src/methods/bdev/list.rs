@@ -1,10 +1,10 @@
 //! `bdev_get_bdevs`: what block devices there are.
 
-use super::super::nvme;
-use super::method;
+use super::super::{RUNTIME, listed, nvme};
 use crate::control::{Bdev, Control, Sled, Source, User};
 use luge_block::Geometry;
-use luge_rpc::{Method, RpcError, params};
+use luge_rpc::{Caller, Method, RpcError, params};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,18 +23,21 @@ params! {
 }
 
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
-    vec![method(control, "bdev_get_bdevs", "List the block devices", run)]
+    let control = control.clone();
+    let run = move |params, caller: &Caller<'_>| run(&control, params, caller);
+    vec![Method::waiting("bdev_get_bdevs", "List the block devices", RUNTIME, run)]
 }
 
-fn run(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
+fn run(control: &Arc<Control>, params: Get, caller: &Caller<'_>) -> Result<Box<RawValue>, RpcError> {
     let Some(name) = params.name else {
-        return control
-            .ask(|sled| Ok(sled.bdevs.iter().map(|(name, bdev)| describe(sled, name, bdev)).collect()));
+        return control.ask(|sled| {
+            listed(sled.bdevs.iter().map(|(name, bdev)| describe(sled, name, bdev)).collect::<Vec<_>>())
+        });
     };
     let timeout = Duration::from_millis(params.timeout.unwrap_or(0)).min(PATIENCE);
-    control.look_until(Instant::now() + timeout, move |sled| {
+    control.look_until(Instant::now() + timeout, caller, move |sled| {
         let name = sled.bdevs.resolve(&name)?;
-        Ok(vec![describe(sled, &name, sled.bdevs.get(&name)?)])
+        listed([describe(sled, &name, sled.bdevs.get(&name)?)])
     })
 }
 

@@ -80,7 +80,9 @@ struct Part {
 fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<Part>, RpcError> {
     let (count, geometry) = (params.split_count, base.geometry());
     if !(1..=PARTS).contains(&count) {
-        return Err(RpcError::invalid_params(format_args!("parameter `split_count`: 1 to {PARTS}")));
+        return Err(RpcError::invalid_params(format_args!(
+            "parameter `split_count`: a number from 1 to {PARTS}"
+        )));
     }
     let most = geometry.blocks.0 / u64::from(count);
     let bytes = params.split_size_mb.unwrap_or(0).checked_mul(1 << 20);
@@ -99,7 +101,7 @@ fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<Part>, RpcErr
 
 fn too_large(name: &str, count: u32, bytes: u64) -> RpcError {
     RpcError::invalid_params(format_args!(
-        "parameter `split_size_mb`: {count} parts of that size are more than bdev {name} has ({} MiB)",
+        "parameter `split_size_mb`: {count} parts of that size are more than bdev {name} has ({} MiB): make them smaller, or fewer",
         bytes >> 20
     ))
 }

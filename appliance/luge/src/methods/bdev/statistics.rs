@@ -1,11 +1,13 @@
 //! `bdev_get_iostat`: what the block devices have done.
 
+use super::super::listed;
 use super::method;
 use crate::control::{Bdev, Control, Sled, Source};
 use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Counters;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -42,17 +44,17 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     vec![method(control, "bdev_get_iostat", "Show what the block devices have done", run)]
 }
 
-fn run(control: &Arc<Control>, params: Get) -> Result<Value, RpcError> {
+fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
     let reset = params.reset_mode.unwrap_or_default();
     let names = names(params.names, params.name)?;
     match (params.per_channel.unwrap_or(false), names) {
-        (false, names) => control.ask(move |sled| totals(sled, names, reset)),
+        (false, names) => control.ask(move |sled| listed(totals(sled, names, reset)?)),
         (true, Some(names)) if names.len() == 1 => {
-            control.ask(move |sled| by_core(sled, &names.concat(), reset))
+            control.ask(move |sled| listed(by_core(sled, &names.concat(), reset)?))
         }
-        (true, _) => {
-            Err(RpcError::invalid_params("parameter `per_channel`: needs one name in `names`, or `name`"))
-        }
+        (true, _) => Err(RpcError::invalid_params(
+            "parameter `per_channel`: it needs one name, in `names` or as `name`",
+        )),
     }
 }
 

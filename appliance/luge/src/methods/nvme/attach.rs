@@ -91,7 +91,11 @@ impl luge_rpc::ParamValue for PathMode {
     const KIND: &'static str = "disable|failover|multipath";
 }
 
-pub fn run(control: &Arc<Control>, params: Attach) -> Result<Vec<String>, RpcError> {
+/// Beginning of a host NQN that SPDK made up for itself.
+const GENERATED_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
+
+pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, RpcError> {
+    pass_over_saved_defaults(&mut params);
     let address = check(&params)?;
     let queue_pairs = queue_pairs(params.num_io_queues)?;
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
@@ -105,6 +109,21 @@ pub fn check(params: &Attach) -> Result<PciAddress, RpcError> {
     match params.max_bdevs {
         Some(0) => Err(RpcError::invalid("parameter `max_bdevs`: at least 1")),
         _ => Ok(address),
+    }
+}
+
+/// Drops the defaults of fabrics that SPDK's `save_config` writes for an SSD on PCIe too. It is
+/// told by the host NQN, which it always writes.
+fn pass_over_saved_defaults(params: &mut Attach) {
+    if !params.hostnqn.as_deref().is_some_and(|nqn| nqn.starts_with(GENERATED_NQN)) {
+        return;
+    }
+    params.hostnqn = None;
+    params.fabrics_connect_timeout_us = None;
+    params.multipath = None;
+    let policy = params.multipath_opts.as_ref().map(|options| &options["policy"]);
+    if policy.is_some_and(|policy| policy == "active_passive") {
+        params.multipath_opts = None;
     }
 }
 
@@ -133,7 +152,9 @@ fn check_number(most: Option<u32>, namespaces: usize) -> Result<(), RpcError> {
     match most.map(usize::try_from) {
         Some(Ok(most)) if namespaces > most => Err(RpcError::errno(
             Errno::RANGE,
-            format_args!("parameter `max_bdevs`: the SSD has {namespaces} namespaces, allow as many"),
+            format_args!(
+                "parameter `max_bdevs`: the SSD has {namespaces} namespaces: allow as many, or leave it out"
+            ),
         )),
         _ => Ok(()),
     }
@@ -171,7 +192,9 @@ fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
     match wanted.map(u16::try_from) {
         None => Ok(None),
         Some(Ok(number)) if number > 0 => Ok(Some(number)),
-        Some(_) => Err(RpcError::invalid_params("parameter `num_io_queues`: 1 to 65535")),
+        Some(_) => {
+            Err(RpcError::invalid_params("parameter `num_io_queues`: a number from 1 to 65535, or left out"))
+        }
     }
 }
 

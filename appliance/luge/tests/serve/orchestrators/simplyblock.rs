@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::Shutdown;
 
-const ENVELOPE: &str = r#"{"jsonrpc": "2.0", "id": 1}"#;
+const ENVELOPE: &str = r#"{"id": 1}"#;
 
 fn form(method: &str, params: &Value) -> String {
     let mut members: Value = serde_json::from_str(ENVELOPE).unwrap();

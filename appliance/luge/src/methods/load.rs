@@ -1,0 +1,118 @@
+//! `load_config` at run time: all of a configuration's calls, or none.
+//!
+//! Invariants
+//! - No call is made before each is known to be one that can be undone, or that changes nothing.
+//! - Where one fails, what those before it made is unmade, the last first.
+//!
+//! Not here: the start (`framework`), where whatever exists is the configuration's.
+
+use super::{Host, options};
+use crate::config::Config;
+use crate::control::Call;
+use luge_rpc::{Caller, Dispatcher, RpcError};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::sync::TryLockError;
+
+/// A method that makes something.
+struct Maker {
+    method: &'static str,
+    /// The method that unmakes it.
+    remover: &'static str,
+    /// That method's parameter: which it is. A maker has the same one, or returns it.
+    name: &'static str,
+}
+
+const MAKERS: &[Maker] = &[
+    Maker { method: "bdev_aio_create", remover: "bdev_aio_delete", name: "name" },
+    Maker { method: "bdev_malloc_create", remover: "bdev_malloc_delete", name: "name" },
+    Maker { method: "bdev_null_create", remover: "bdev_null_delete", name: "name" },
+    Maker { method: "bdev_nvme_attach_controller", remover: "bdev_nvme_detach_controller", name: "name" },
+    Maker { method: "bdev_split_create", remover: "bdev_split_delete", name: "base_bdev" },
+    Maker { method: "vhost_create_blk_controller", remover: "vhost_delete_controller", name: "ctrlr" },
+    Maker { method: "vm_create", remover: "vm_delete", name: "name" },
+];
+
+/// Makes the calls of a configuration, or none.
+///
+/// # Errors
+/// That of the call that cannot be made, with its place; -16 while another is loaded.
+pub fn load(
+    host: &Host,
+    dispatcher: &Dispatcher,
+    config: &Config,
+    caller: &Caller<'_>,
+) -> Result<(), RpcError> {
+    let _one_at_a_time = match host.loading.try_lock() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+        Err(TryLockError::WouldBlock) => {
+            return Err(RpcError::busy("another configuration is being loaded: try again when it is"));
+        }
+    };
+    config.check(|method| check(dispatcher, method))?;
+    let (level, made) = (host.log.level(), RefCell::new(Vec::new()));
+    let applied = config.apply(|method, params| {
+        let result = dispatcher.prepare(dispatcher.stage(), method, params.clone())?.value(caller)?;
+        made.borrow_mut().extend(undoing(method, &params, &result));
+        Ok(result)
+    });
+    applied.map_err(|error| {
+        host.log.set_level(level);
+        undo(dispatcher, made.into_inner(), error)
+    })
+}
+
+/// Whether a call of the method can be undone, or changes nothing that counts.
+fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
+    dispatcher.find(method)?;
+    let is_maker = MAKERS.iter().any(|maker| maker.method == method);
+    if is_maker || options::is_option(method) || method == "bdev_get_bdevs" {
+        return Ok(());
+    }
+    Err(RpcError::invalid(
+        "that is no part of a configuration, which only makes things and sets options: call it by itself",
+    ))
+}
+
+/// The call that undoes another, where that made something.
+fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
+    let maker = MAKERS.iter().find(|maker| maker.method == method)?;
+    let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
+    Some(Call::new(maker.remover, json!({ maker.name: name })))
+}
+
+/// Undoes what was made, the last first; adds to the error what could not be undone.
+fn undo(dispatcher: &Dispatcher, made: Vec<Call>, mut error: RpcError) -> RpcError {
+    for call in made.into_iter().rev() {
+        let shown = format!("{} {}", call.method, call.params);
+        if let Err(left) = dispatcher.dispatch(&call.method, call.params) {
+            tracing::error!("a configuration could not be undone: {shown}: {left}");
+            error = error.and(format_args!("and {shown} failed: {left}"));
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_made_is_unmade_by_the_name_it_was_given_or_got() {
+        let call = |method, params, result| undoing(method, &params, &result);
+        assert_eq!(
+            call("bdev_malloc_create", json!({"name": "a"}), json!("a")),
+            Some(Call::new("bdev_malloc_delete", json!({"name": "a"})))
+        );
+        assert_eq!(
+            call("bdev_malloc_create", json!({"name": null}), json!("Malloc0")),
+            Some(Call::new("bdev_malloc_delete", json!({"name": "Malloc0"})))
+        );
+        assert_eq!(
+            call("bdev_split_create", json!({"base_bdev": "n"}), json!(["np0"])),
+            Some(Call::new("bdev_split_delete", json!({"base_bdev": "n"})))
+        );
+        assert_eq!(call("bdev_get_bdevs", json!({}), json!([])), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! Texts and their answers, well-formed or not.
+
+use super::*;
+use crate::framing::{Framer, Limits};
+use crate::{Method, Stage, params};
+use serde_json::json;
+
+params! {
+    struct Pair {
+        /// One
+        a: u32,
+        /// The other
+        b: u32,
+    }
+}
+
+fn dispatcher() -> Dispatcher {
+    let divide =
+        |pair: Pair| pair.a.checked_div(pair.b).ok_or_else(|| RpcError::invalid("b must not be zero"));
+    Dispatcher::new([Method::new("divide", "a / b", &[Stage::Startup], divide)])
+}
+
+/// Answers a text; all that was sent, and what follows.
+fn answer_to(text: &[u8]) -> (Vec<u8>, Next) {
+    let (dispatcher, parsing) = (dispatcher(), Mutex::default());
+    let desk = Desk { dispatcher: &dispatcher, caller: Caller::local(), parsing: &parsing, begin: &|| () };
+    let mut sent = Vec::new();
+    let next = answer(&desk, text, &mut |text| {
+        sent.extend(text);
+        Ok(())
+    });
+    (sent, next.unwrap())
+}
+
+fn asked(text: &str) -> Value {
+    serde_json::from_slice(&answer_to(text.as_bytes()).0).unwrap_or(Value::Null)
+}
+
+fn code(text: &str) -> (Value, Value) {
+    let answer = asked(text);
+    assert_eq!(answer["jsonrpc"], "2.0");
+    (answer["id"].clone(), answer["error"]["code"].clone())
+}
+
+#[test]
+fn a_request_is_answered_with_its_id_whatever_that_is() {
+    for id in [json!(1), json!("x"), json!(null), json!(-2.5)] {
+        let request = json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 6, "b": 3}, "id": id});
+        assert_eq!(asked(&request.to_string()), json!({"jsonrpc": "2.0", "id": id, "result": 2}));
+    }
+}
+
+#[test]
+fn errors_have_the_codes_of_the_specification() {
+    for (text, expected) in [
+        (r#"{"jsonrpc":"2.0","method":"add","id":1}"#, (json!(1), json!(-32601))),
+        (r#"{"jsonrpc":"2.0","method":"divide","id":1}"#, (json!(1), json!(-32602))),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":[1,2],"id":1}"#, (json!(1), json!(-32602))),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":{"a":1,"b":0},"id":1}"#, (json!(1), json!(-22))),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":7,"id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":"2.0","method":7,"id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":"2.0","id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":"1.0","method":"divide","id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":2.0,"method":"divide","id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":null,"method":"divide","id":1}"#, (json!(1), json!(-32600))),
+        (r#"{"jsonrpc":"2.0","method":"divide","id":{}}"#, (json!(null), json!(-32600))),
+        (r#"{"jsonrpc":"2.0","method":"divide","id":99999999999999999999}"#, (json!(null), json!(-32600))),
+        (r#"{"jsonrpc":"2.0","method":"add","method":"divide","id":1}"#, (json!(null), json!(-32600))),
+        ("[]", (json!(null), json!(-32600))),
+        ("{]", (json!(null), json!(-32700))),
+        ("{\"a\":\u{1}}", (json!(null), json!(-32700))),
+    ] {
+        assert_eq!(code(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_batch_is_answered_as_a_batch_without_its_notifications() {
+    let ask = |id: Value| json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}, "id": id});
+    let quiet = json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}});
+    let list = json!(["2.0", "divide", {"a": 9, "b": 3}, 1]);
+    let answers = asked(&json!([ask(json!(1)), quiet, 7, list, ask(json!(2))]).to_string());
+    let ids: Vec<_> = answers.as_array().unwrap().iter().map(|answer| answer["id"].clone()).collect();
+    assert_eq!(ids, [json!(1), json!(null), json!(null), json!(2)]);
+    let code = |at: usize| answers[at]["error"]["code"].clone();
+    assert_eq!((code(1), code(2)), (json!(-32600), json!(-32600)));
+    assert_eq!(asked(&json!([quiet]).to_string()), Value::Null);
+    assert_eq!(asked(&quiet.to_string()), Value::Null);
+}
+
+#[test]
+fn the_version_may_be_missing_and_members_of_others_are_passed_over() {
+    for request in [
+        r#"{"method":"divide","params":{"a":6,"b":3},"id":1}"#,
+        r#"{"jsonrpc":"2.0","method":"divide","params":{"a":6,"b":3},"id":1,"trace":[{}]}"#,
+    ] {
+        assert_eq!(asked(request), json!({"jsonrpc": "2.0", "id": 1, "result": 2}));
+    }
+}
+
+#[test]
+fn a_batch_has_a_limit_which_its_refusal_names() {
+    let batch = |count: usize| {
+        let call = r#"{"method":"divide","params":{"a":6,"b":3},"id":1}"#;
+        asked(&format!("[{}]", vec![call; count].join(",")))
+    };
+    assert_eq!(batch(BATCH_MAX).as_array().unwrap().len(), BATCH_MAX);
+    let refused = batch(BATCH_MAX + 1);
+    assert_eq!(refused["error"]["code"], -32600);
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("1 to 1024 requests, this one has 1025"), "{message}");
+}
+
+#[test]
+fn a_request_of_more_values_than_may_be_is_refused_and_the_stream_goes_on() {
+    let list = vec!["{}"; VALUES_MAX].join(",");
+    let (sent, next) = answer_to(format!(r#"{{"method":"divide","params":[{list}],"id":1}}"#).as_bytes());
+    assert_eq!(next, Next::Request);
+    let answer: Value = serde_json::from_slice(&sent).unwrap();
+    assert_eq!(answer["error"]["code"], -32600);
+}
+
+#[test]
+fn a_batch_that_is_not_json_somewhere_makes_no_call_at_all() {
+    let (sent, next) = answer_to(br#"[{"method":"divide","params":{"a":6,"b":3},"id":1}, {]"#);
+    assert_eq!(next, Next::End);
+    let answer: Value = serde_json::from_slice(&sent).unwrap();
+    assert_eq!(answer["error"]["code"], -32700);
+}
+
+#[test]
+fn a_call_of_a_batch_that_names_a_member_twice_is_the_only_one_refused() {
+    let answers =
+        asked(r#"[{"method":"divide","id":1,"id":2},{"method":"divide","params":{"a":6,"b":3},"id":3}]"#);
+    assert_eq!((&answers[0]["error"]["code"], &answers[1]["result"]), (&json!(-32600), &json!(2)));
+}
+
+/// A generator of numbers (xorshift), so that a seed replays a failure.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+}
+
+/// A stream of requests, of which some bytes were exchanged.
+fn stream(dice: &mut Dice) -> Vec<u8> {
+    let whole =
+        r#" {"jsonrpc":"2.0","method":"divide","params":{"a":6,"b":3},"id":"\"}"} [{},[{"id":null}]]"#;
+    let mut stream: Vec<u8> = whole.bytes().cycle().take(dice.roll(400)).collect();
+    for _ in 0..dice.roll(4) {
+        let (at, byte) = (dice.roll(stream.len().max(1)), dice.roll(256));
+        if let Some(room) = stream.get_mut(at) {
+            *room = u8::try_from(byte).unwrap();
+        }
+    }
+    stream
+}
+
+fn replies(stream: &[u8], mut cut: impl FnMut(usize) -> usize) -> Vec<Vec<u8>> {
+    let (mut framer, mut found) = (Framer::new(Limits::REQUEST), vec![]);
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let (mut piece, later) = rest.split_at(cut(rest.len()));
+        rest = later;
+        loop {
+            match framer.next(&mut piece) {
+                Ok(Some(text)) => {
+                    let (sent, next) = answer_to(&text);
+                    found.push(sent);
+                    if next == Next::End {
+                        return found;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return found,
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn any_bytes_however_cut_give_the_same_answers() {
+    for seed in 1..2000_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let stream = stream(&mut dice);
+        let whole = replies(&stream, |all| all);
+        let cut = replies(&stream, |all| 1 + dice.roll(all));
+        assert_eq!(whole, cut, "seed {seed}");
+        for text in whole.iter().filter(|text| !text.is_empty()) {
+            serde_json::from_slice::<Value>(text).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! A server and its clients: polite, idle, gone, greedy.
+
+use super::*;
+use crate::caller::WAITING_MAX;
+use crate::places::PLACES;
+use crate::{CallError, Caller, Client, Method, NoParams, RpcError, Stage, params};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Condvar, Mutex};
+
+params! {
+    struct Echo {
+        /// Comes back
+        text: String,
+    }
+}
+
+/// Calls that are held, and whether they may go on.
+#[derive(Default)]
+struct Hold {
+    held: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Hold {
+    fn hold(&self) {
+        let mut held = self.held.lock().unwrap();
+        held.0 += 1;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(held, |(_, released)| !*released).unwrap());
+    }
+}
+
+fn line(stream: &UnixStream) -> String {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
+}
+
+struct Rig {
+    folder: tempfile::TempDir,
+    dispatcher: Arc<Dispatcher>,
+    server: Option<Server>,
+    hold: Arc<Hold>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let echo = Method::new("echo", "Says it again", &[Stage::Startup], |echo: Echo| Ok(echo.text));
+        let fail = Method::new("fail", "Fails", &[Stage::Startup], |_: NoParams| {
+            Err::<(), _>(RpcError::busy("not now"))
+        });
+        let hold = Arc::<Hold>::default();
+        let theirs = hold.clone();
+        let hold_call = Method::new("hold", "Ends when it may", &[Stage::Startup], move |_: NoParams| {
+            theirs.hold();
+            Ok(true)
+        });
+        let wait = |_: NoParams, caller: &Caller<'_>| {
+            let _permit = caller.wait_permit()?;
+            while caller.wants_answer() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(true)
+        };
+        let wait = Method::waiting("wait", "Ends with its client", &[Stage::Startup], wait);
+        let dispatcher = Arc::new(Dispatcher::new([echo, fail, hold_call, wait]));
+        let server = Some(Server::start(&folder.path().join("s"), dispatcher.clone()).unwrap());
+        Self { folder, dispatcher, server, hold }
+    }
+
+    /// Sends a text on a connection of its own, as far as it is taken.
+    fn send(&self, text: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(self.path()).unwrap();
+        let _ = stream.write_all(text.as_bytes());
+        stream
+    }
+
+    /// A client that has been answered and has nothing else to ask.
+    fn idle_client(&self) -> Client {
+        let mut client = Client::connect(&self.path()).unwrap();
+        client.call("echo", json!({"text": "me"})).unwrap();
+        client
+    }
+
+    fn await_held(&self, count: usize) {
+        let held = self.hold.held.lock().unwrap();
+        drop(self.hold.changed.wait_while(held, |(held, _)| *held < count).unwrap());
+    }
+
+    fn release(&self) {
+        self.hold.held.lock().unwrap().1 = true;
+        self.hold.changed.notify_all();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value, CallError> {
+        Client::connect(&self.path()).unwrap().call(method, params)
+    }
+}
+
+#[test]
+fn calls_are_answered_and_errors_arrive_whole() {
+    let rig = Rig::new();
+    assert_eq!(rig.call("echo", json!({"text": "hi"})).unwrap(), "hi");
+    let Err(CallError::Rpc(error)) = rig.call("fail", Value::Null) else { panic!("no error") };
+    assert_eq!(error, RpcError::busy("not now"));
+}
+
+#[test]
+fn requests_back_to_back_on_one_connection_are_answered_in_order() {
+    let rig = Rig::new();
+    let mut client = Client::connect(&rig.path()).unwrap();
+    for text in ["a", "b", &"c".repeat(100_000)] {
+        assert_eq!(client.call("echo", json!({"text": text})).unwrap(), text);
+    }
+    let mut stream = UnixStream::connect(rig.path()).unwrap();
+    let ask = |id: u32| json!({"jsonrpc":"2.0","method":"echo","params":{"text":"x"},"id":id}).to_string();
+    stream.write_all((ask(1) + &ask(2) + &ask(3)).as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let ids: Vec<u64> = answers
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids, [1, 2, 3]);
+}
+
+#[test]
+fn a_connection_that_talks_nonsense_is_told_so_and_closed_and_others_go_on() {
+    let rig = Rig::new();
+    let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(rig.path()).unwrap()).collect();
+    for nonsense in ["GET / HTTP/1.1\r\n", "{\"jsonrpc\" 7}", "{\"half\":"] {
+        let mut stream = UnixStream::connect(rig.path()).unwrap();
+        stream.write_all(nonsense.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32700), &Value::Null), "{nonsense}");
+    }
+    assert_eq!(rig.call("echo", json!({"text": "still here"})).unwrap(), "still here");
+    drop(silent);
+}
+
+#[test]
+fn the_connection_that_is_idle_longest_makes_room_for_a_newcomer() {
+    let rig = Rig::new();
+    let mut held: Vec<_> = (0..PLACES).map(|_| rig.idle_client()).collect();
+    let mut newcomer = rig.idle_client();
+    let mut all = held.drain(..).map(|mut client| client.call("echo", json!({"text": "me"})).is_ok());
+    assert_eq!(all.next(), Some(false), "the first one was idle longest");
+    assert!(all.all(|is_there| is_there), "more than one connection was closed");
+    assert_eq!(newcomer.call("echo", json!({"text": "me"})).unwrap(), "me");
+}
+
+#[test]
+fn a_newcomer_is_refused_as_busy_where_all_have_calls_under_way_whose_clients_are_there() {
+    let rig = Rig::new();
+    let callers: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
+    rig.await_held(PLACES);
+    let mut refusal = String::new();
+    UnixStream::connect(rig.path()).unwrap().read_to_string(&mut refusal).unwrap();
+    let refusal: Value = serde_json::from_str(&refusal).unwrap();
+    assert_eq!(refusal["error"]["code"], -16, "{refusal}");
+    let message = refusal["error"]["message"].as_str().unwrap();
+    assert!(message.contains("all 128 RPC connections have calls under way"), "{message}");
+    rig.release();
+    for caller in &callers {
+        assert_eq!(line(caller), "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}\n");
+    }
+}
+
+#[test]
+fn clients_whose_requests_never_end_or_never_begin_make_room() {
+    let rig = Rig::new();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for at in 0..PLACES {
+            let mut stream = rig.send(["", "{"][at % 2]);
+            let stop = &stop;
+            scope.spawn(move || while !stop.load(Relaxed) && stream.write_all(&[b' '; 64]).is_ok() {});
+        }
+        let mut newcomers: Vec<_> = (0..20).map(|_| Client::connect(&rig.path()).unwrap()).collect();
+        let ask = |client: &mut Client| client.call("echo", json!({"text": "me"})).is_ok();
+        let are_there = (0..2).all(|_| newcomers.iter_mut().all(ask));
+        stop.store(true, Relaxed);
+        assert!(are_there, "a client that asks is closed before one that floods");
+    });
+}
+
+#[test]
+fn the_place_of_a_client_that_left_a_waiting_call_is_free_again() {
+    let rig = Rig::new();
+    for _ in 0..3 {
+        let waiters: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+        drop(waiters);
+        assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
+    }
+}
+
+#[test]
+fn more_waiting_calls_than_may_be_are_answered_at_once() {
+    let rig = Rig::new();
+    let mut answered = 0;
+    let waiters: Vec<_> = (0..WAITING_MAX + 1).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+    for waiter in &waiters {
+        waiter.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    }
+    let mut waiters: Vec<_> = waiters.iter().map(BufReader::new).collect();
+    while answered == 0 {
+        for waiter in &mut waiters {
+            let mut line = String::new();
+            if waiter.read_line(&mut line).is_ok() {
+                assert!(line.contains("\"code\":-16"), "{line}");
+                answered += 1;
+            }
+        }
+    }
+    assert_eq!(answered, 1);
+}
+
+#[test]
+fn requests_without_end_take_no_more_memory_than_all_may_and_short_ones_are_answered() {
+    let rig = Rig::new();
+    let half = format!("{{\"method\":\"{}", "x".repeat(3 << 20));
+    let mut senders: Vec<_> = (0..28).map(|_| rig.send(&half)).collect();
+    assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
+    let ended = |sender: &mut UnixStream| {
+        sender.set_nonblocking(true).unwrap();
+        matches!(sender.read(&mut [0]), Ok(0)) || sender.write(b"x").is_err()
+    };
+    let ended = senders.iter_mut().filter_map(|sender| ended(sender).then_some(())).count();
+    assert!((28 - 17..28).contains(&ended), "{ended} of 28 were ended");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_makes_room_for_another() {
+    let rig = Rig::new();
+    let text = "x".repeat(3 << 20);
+    let ask = json!({"method": "echo", "params": {"text": text}, "id": 1}).to_string();
+    let deaf: Vec<_> = (0..24).map(|_| rig.send(&ask)).collect();
+    assert_eq!(rig.call("echo", json!({"text": text})).unwrap(), text);
+    drop(deaf);
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_off_and_others_are_served_meanwhile() {
+    let mut rig = Rig::new();
+    drop(rig.server.take());
+    let connections = Connections::new(Duration::from_millis(200));
+    rig.server = Some(Server::listen(&rig.path(), rig.dispatcher.clone(), connections).unwrap());
+    let mut deaf = UnixStream::connect(rig.path()).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let text = "x".repeat(100_000);
+    let ask = json!({"jsonrpc": "2.0", "method": "echo", "params": {"text": text}, "id": 1}).to_string();
+    let end = (0..1000).find_map(|_| {
+        assert_eq!(rig.call("echo", json!({"text": "hi"})).unwrap(), "hi");
+        deaf.write_all(ask.as_bytes()).err()
+    });
+    assert_eq!(end.map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+}
+
+#[test]
+fn a_server_that_stops_ends_its_connections_and_removes_its_socket() {
+    let mut rig = Rig::new();
+    let mut idle = UnixStream::connect(rig.path()).unwrap();
+    assert!(rig.call("echo", json!({"text": "x"})).is_ok());
+    drop(rig.server.take());
+    assert_eq!(idle.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 0);
+    assert!(Server::start(&rig.path(), rig.dispatcher.clone()).is_ok());
+}
