@@ -13,6 +13,7 @@
 mod bdevs;
 mod budget;
 mod endpoint;
+mod identifiers;
 mod platform;
 mod record;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod command_line;
 mod configuration;
 mod daemon;
 mod failures;
+mod identities;
 mod methods;
 mod spdk_client;
 mod vhost;
