@@ -3,6 +3,7 @@
 use crate::connections::{Connections, UNREAD};
 use crate::socket::Claim;
 use crate::{Dispatcher, ListenError};
+use luge_socket::Permissions;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -23,26 +24,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path` for calls of the dispatcher's methods.
+    /// Listens at `path`, for those who may connect, for calls of the dispatcher's methods.
     ///
     /// # Errors
     /// [`ListenError`] if the path is in use or cannot be.
-    pub fn start(path: &Path, dispatcher: Arc<Dispatcher>) -> Result<Self, ListenError> {
-        Self::listen(path, dispatcher, Connections::new(UNREAD))
+    pub fn start(
+        path: &Path,
+        permissions: &Permissions,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Result<Self, ListenError> {
+        let claim = Claim::listen(path, permissions)?;
+        Self::serve(claim, dispatcher, Connections::new(UNREAD))
     }
 
-    fn listen(
-        path: &Path,
+    fn serve(
+        (claim, listener): (Claim, UnixListener),
         dispatcher: Arc<Dispatcher>,
         connections: Connections,
     ) -> Result<Self, ListenError> {
-        let (claim, listener) = Claim::listen(path)?;
         let (listener, connections) = (Arc::new(listener), Arc::new(connections));
         let (theirs, open) = (listener.clone(), connections.clone());
         let thread = std::thread::Builder::new()
             .name("rpc".into())
             .spawn(move || accept(&theirs, &open, &dispatcher))
-            .map_err(|source| ListenError::System { path: path.into(), source })?;
+            .map_err(ListenError::Serve)?;
         Ok(Self { listener, connections, thread: Some(thread), _claim: claim })
     }
 }
@@ -101,7 +106,9 @@ mod tests {
                 Err::<(), _>(RpcError::busy("not now"))
             });
             let dispatcher = Arc::new(Dispatcher::new([echo, fail]));
-            let server = Some(Server::start(&folder.path().join("s"), dispatcher.clone()).unwrap());
+            let server = Some(
+                Server::start(&folder.path().join("s"), &Permissions::OWNER, dispatcher.clone()).unwrap(),
+            );
             Self { folder, dispatcher, server }
         }
 
@@ -189,7 +196,8 @@ mod tests {
         let mut rig = Rig::new();
         drop(rig.server.take());
         let connections = Connections::new(Duration::from_millis(200));
-        rig.server = Some(Server::listen(&rig.path(), rig.dispatcher.clone(), connections).unwrap());
+        let claim = Claim::listen(&rig.path(), &Permissions::OWNER).unwrap();
+        rig.server = Some(Server::serve(claim, rig.dispatcher.clone(), connections).unwrap());
         let mut deaf = UnixStream::connect(rig.path()).unwrap();
         deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         let text = "x".repeat(100_000);
@@ -209,6 +217,6 @@ mod tests {
         drop(rig.server.take());
         assert_eq!(idle.read(&mut [0; 8]).unwrap(), 0);
         assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 0);
-        assert!(Server::start(&rig.path(), rig.dispatcher.clone()).is_ok());
+        assert!(Server::start(&rig.path(), &Permissions::OWNER, rig.dispatcher.clone()).is_ok());
     }
 }

@@ -19,6 +19,7 @@ mod record;
 #[cfg(test)]
 mod rig;
 mod sled;
+mod socket_folder;
 mod ssd;
 mod table;
 
@@ -30,6 +31,7 @@ pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};
 pub use sled::Sled;
+pub use socket_folder::SocketFolder;
 pub use ssd::Ssd;
 pub use table::Table;
 

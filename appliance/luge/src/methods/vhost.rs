@@ -52,6 +52,8 @@ params! {
     struct Delete {
         /// Name of the controller
         ctrlr: String,
+        /// Whether its front ends are cut off; else it is not deleted while it has one
+        force: Option<bool>,
     }
 }
 
@@ -76,6 +78,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     check_transport(params.transport.as_deref())?;
     let platform = control.platform();
     let cores = platform.cores_of(params.cpumask.as_deref())?;
+    let socket = platform.sockets.socket(&params.ctrlr)?;
     let (name, dev_name) = (params.ctrlr.clone(), params.dev_name);
     let claim = control.ask(move |sled| claim(sled, &name, &dev_name))?;
     let (name, bdev) = (params.ctrlr.clone(), claim.bdev.clone());
@@ -84,7 +87,8 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let cpus: Cpus = cores.iter().map(CoreHandle::id).collect();
     let server = BlkEndpoint::start(EndpointConfig {
         name: params.ctrlr.clone(),
-        socket: platform.sockets.join(&params.ctrlr),
+        socket,
+        permissions: platform.sockets.permissions,
         volume: claim.volume,
         access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
         serial: serial(&claim.bdev, claim.uuid),
@@ -132,8 +136,12 @@ fn serial(bdev: &str, uuid: Uuid) -> String {
 
 fn refusal(error: &EndpointError) -> RpcError {
     match error {
-        EndpointError::Socket(SocketError::System { .. }) => RpcError::invalid(error),
-        EndpointError::Socket(SocketError::Alive(_) | SocketError::NotASocket(_)) => RpcError::exists(error),
+        EndpointError::Socket(SocketError::System { .. } | SocketError::Group { .. }) => {
+            RpcError::invalid(error)
+        }
+        EndpointError::Socket(
+            SocketError::Alive(_) | SocketError::NotASocket(_) | SocketError::Stale { .. },
+        ) => RpcError::exists(error),
         EndpointError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
         EndpointError::Attach(AttachError::Open(OpenError::Device { .. })) => {
             RpcError::errno(Errno::IO, error)
@@ -164,6 +172,13 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         "iops_threshold": 0,
         "socket": status.socket,
         "sessions": sessions,
+        "front_ends": {
+            "connections": status.counts.connections,
+            "protocol_errors": status.counts.protocol_errors,
+            "silent": status.counts.silent,
+            "waited": status.counts.waited,
+            "waiting": status.counts.waiting,
+        },
         "backend_specific": {
             "block": { "readonly": status.read_only, "bdev": endpoint.bdev, "transport": TRANSPORT },
         },
@@ -185,7 +200,12 @@ fn session(name: &str, front_end: &FrontEndStatus) -> Value {
 /// This thread waits for the requests that were taken.
 fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
     let name = params.ctrlr.clone();
-    let endpoint = control.ask(move |sled| take(sled, &name))?;
+    let check = if params.force == Some(true) { check_no_vm } else { check_unused };
+    let endpoint = control.ask(move |sled| {
+        check(sled, &name)?;
+        sled.record.remove(Subsystem::VhostBlk, &name);
+        sled.endpoints.take(&name)
+    })?;
     endpoint.server.stop();
     control.ask(move |sled| {
         give_up(sled, &params.ctrlr, &endpoint.bdev);
@@ -193,19 +213,27 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
     })
 }
 
-fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
-    let endpoint = sled.endpoints.get(name)?;
-    if let Some(vm) = sled.platform.vms.user_of(name) {
-        return Err(RpcError::busy(format_args!(
+/// Refuses a controller that is there for a VM of ours, which would lose its disk.
+fn check_no_vm(sled: &Sled, name: &str) -> Result<(), RpcError> {
+    sled.endpoints.get(name)?;
+    match sled.platform.vms.user_of(name) {
+        Some(vm) => Err(RpcError::busy(format_args!(
             "vhost controller {name} is a disk of VM {vm}: vm_stop it first"
-        )));
+        ))),
+        None => Ok(()),
     }
-    if endpoint.server.status().front_end.is_some() {
-        let message = format_args!("vhost controller {name} has a front end: stop that guest first");
-        return Err(RpcError::busy(message));
+}
+
+/// Refuses a controller that has front ends, too.
+fn check_unused(sled: &Sled, name: &str) -> Result<(), RpcError> {
+    check_no_vm(sled, name)?;
+    let status = sled.endpoints.get(name)?.server.status();
+    if status.front_end.is_none() && status.counts.waiting == 0 {
+        return Ok(());
     }
-    sled.record.remove(Subsystem::VhostBlk, name);
-    sled.endpoints.take(name)
+    Err(RpcError::busy(format_args!(
+        "vhost controller {name} has a front end: stop that guest first, or cut it off with `force`"
+    )))
 }
 
 #[cfg(test)]

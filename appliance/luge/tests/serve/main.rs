@@ -10,6 +10,7 @@ mod daemon;
 mod failures;
 mod identities;
 mod methods;
+mod sockets;
 mod spdk_client;
 mod vhost;
 mod vm;
