@@ -259,7 +259,9 @@ fn record_name(name: &str) -> String {
 
 fn refusal(error: &VmError) -> RpcError {
     match error {
-        VmError::Name(_) => RpcError::invalid_params(format_args!("parameter `name`: {error}")),
+        VmError::Name(_) | VmError::Path(_) => {
+            RpcError::invalid_params(format_args!("parameter `name`: {error}"))
+        }
         VmError::Cpus(_) => RpcError::invalid_params(format_args!("parameter `cpus`: {error}")),
         VmError::Memory(_) => RpcError::invalid_params(format_args!("parameter `memory_mb`: {error}")),
         VmError::TooManyDisks(_) | VmError::Disk(_) => {
