@@ -2,7 +2,7 @@
 
 use super::{RUNTIME, run_call};
 use crate::config::{Config, Part};
-use crate::control::{Call, Control, Sled, Subsystem};
+use crate::control::{Control, Sled, Subsystem};
 use luge_rpc::{Dispatcher, Method, NoParams, RpcError, params};
 use serde_json::{Value, json};
 use std::sync::{Arc, Weak};
@@ -39,7 +39,7 @@ pub fn methods(control: &Arc<Control>, dispatcher: &Weak<Dispatcher>) -> Vec<Met
             RUNTIME,
             move |params: GetConfig| {
                 let subsystem = find(&params.name)?;
-                get.ask(move |sled| Ok(calls(sled, subsystem)))
+                get.ask(move |sled| Ok(sled.calls(subsystem)))
             },
         ),
         Method::new("save_config", "Show the configuration", RUNTIME, move |_: NoParams| {
@@ -73,12 +73,8 @@ fn find(name: &str) -> Result<Subsystem, RpcError> {
     })
 }
 
-fn calls(sled: &Sled, subsystem: Subsystem) -> Vec<Call> {
-    sled.record.calls(subsystem).cloned().collect()
-}
-
 fn whole(sled: &Sled) -> Value {
     let part =
-        |subsystem: Subsystem| json!({ "subsystem": subsystem.name(), "config": calls(sled, subsystem) });
+        |subsystem: Subsystem| json!({ "subsystem": subsystem.name(), "config": sled.calls(subsystem) });
     json!({ "subsystems": Subsystem::ALL.map(part) })
 }
