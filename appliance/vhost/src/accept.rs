@@ -8,9 +8,11 @@
 //!      +------> waiting ----------------+
 //!                               5
 //! ```
-//! 1. nobody is served; 2. somebody is: a disk has one guest; 3. it left, broke the protocol, or
-//! said nothing and lost its place; 4. the place is free; 5. it hung up, or waited in silence while
-//! too many others came.
+//! 1. nobody is served;
+//! 2. somebody is: a disk has one guest;
+//! 3. it left, broke the protocol, or said nothing and lost its place;
+//! 4. the place is free;
+//! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
 //! - One connection is served at a time, by a thread of its own.

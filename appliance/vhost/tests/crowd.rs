@@ -7,6 +7,7 @@ mod rig;
 use luge_vhost::FrontEndCounts;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
+use std::os::unix::net::UnixStream;
 
 fn counts(house: &House) -> FrontEndCounts {
     house.endpoint(0).status().counts
@@ -156,5 +157,24 @@ fn an_endpoint_that_stops_cuts_off_those_that_wait() {
     house.endpoints.remove(0).stop();
     for client in waiting.iter().chain([&first]) {
         assert!(client.is_cut_off());
+    }
+}
+
+#[test]
+fn an_endpoint_that_stops_while_front_ends_come_and_go_stops() {
+    for _ in 0..20 {
+        let mut house = House::new();
+        let (path, endpoint) = (house.path(0), house.endpoints.remove(0));
+        std::thread::scope(|scope| {
+            let come_and_go = || {
+                while let Ok(stream) = UnixStream::connect(&path) {
+                    let _ = Client { stream }.send(&hello());
+                }
+            };
+            let _crowd = [scope.spawn(come_and_go), scope.spawn(come_and_go)];
+            until(|| endpoint.status().counts.connections > 3);
+            endpoint.stop();
+        });
+        assert!(!path.exists());
     }
 }
