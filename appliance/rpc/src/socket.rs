@@ -1,4 +1,4 @@
-//! The RPC socket's path: claimed for this process, and given back.
+//! The path of the RPC socket: claimed for this process, and given back.
 //!
 //! Invariant: two processes never listen at one path. A lock file beside it decides.
 

@@ -3,7 +3,7 @@
 //! Path: none of a guest's. The RPC socket, vhost-user sockets and those of VMs are made here.
 //!
 //! - [`Socket`]: a listener and its path.
-//! - [`Permissions`]: who may connect to it.
+//! - [`Permissions`]: its mode and its group.
 //!
 //! Invariants
 //! - Nobody can connect before the socket has its mode and its group.

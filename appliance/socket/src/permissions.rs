@@ -1,4 +1,4 @@
-//! Who may connect to a socket: its mode and its group, as an operator writes them.
+//! Permissions of a socket: its mode and its group, as an operator writes them.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ impl Permissions {
     /// Mode 0660: the owner, the group, and root.
     pub const GROUP: Self = Self { mode: Mode(0o660), group: None };
 
-    /// These, but for what is given.
+    /// Replaces the mode and the group by those that are given.
     #[must_use]
     pub fn or(self, mode: Option<Mode>, group: Option<Group>) -> Self {
         Self { mode: mode.unwrap_or(self.mode), group: group.or(self.group) }

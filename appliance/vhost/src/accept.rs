@@ -46,7 +46,7 @@ const WAITING_MAX: usize = 16;
 /// How long to wait when the kernel cannot accept: it is out of memory or file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What ends an acceptor's wait.
+/// Signals to an acceptor, from its endpoint and from the connection it serves.
 pub(crate) struct Signals {
     closed: AtomicBool,
     wake: OwnedFd,
@@ -68,8 +68,9 @@ impl Signals {
         self.closed.load(Acquire)
     }
 
-    /// Makes the acceptor look around. It fails only if it was rung 2^64 times before.
+    /// Wakes the acceptor.
     fn ring(&self) {
+        // It fails only if it was rung 2^64 times before.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -99,23 +100,24 @@ impl Acceptor {
         Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
     }
 
-    /// Accepts and serves until the endpoint is closed; then cuts off whoever is served, in the
+    /// Accepts and serves until the endpoint is closed; then cuts off all connections, in the
     /// middle of a message if need be, and waits until all that was taken has been answered.
     pub(crate) fn run(mut self) {
         while !self.signals.is_closed() {
             let newcomer = self.wait();
-            self.forget_the_gone();
+            self.drop_the_ended();
             if newcomer {
                 self.accept();
             }
-            self.judge_silence();
+            self.check_silence();
             self.serve_next();
         }
+        self.waiting.clear();
         self.cut_off();
         self.join();
     }
 
-    /// Waits until there is something to do. Whether somebody connects.
+    /// Waits until there is something to do; returns whether somebody connects.
     fn wait(&self) -> bool {
         let speech = if self.is_replaceable() { PollFlags::IN } else { PollFlags::empty() };
         let mut fds = vec![
@@ -144,7 +146,7 @@ impl Acceptor {
         current.is_some() && !self.served.ledger.has_spoken()
     }
 
-    fn forget_the_gone(&mut self) {
+    fn drop_the_ended(&mut self) {
         if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
             self.join();
         }
@@ -175,7 +177,8 @@ impl Acceptor {
         }
     }
 
-    /// Where too many wait, one that has said nothing goes, or else the newcomer.
+    /// Adds a connection to those that wait. Where too many wait, it takes the place of one that has
+    /// said nothing, or else is dropped.
     fn queue(&mut self, stream: UnixStream) {
         if self.waiting.len() >= WAITING_MAX {
             let silent = self.waiting.iter().position(|stream| !has_spoken(stream));
@@ -186,7 +189,7 @@ impl Acceptor {
         self.served.ledger.set_waiting(self.waiting.len());
     }
 
-    fn judge_silence(&mut self) {
+    fn check_silence(&mut self) {
         if self.silence_left() == Some(Duration::ZERO)
             && let Some(current) = &mut self.current
         {
@@ -194,7 +197,7 @@ impl Acceptor {
             let Served { name, log, ledger, .. } = &*self.served;
             ledger.silent();
             log.silent.line(|| {
-                tracing::warn!("{name}: the front end says nothing: the next that speaks takes its place");
+                tracing::warn!("{name}: the front end has sent no message: one that does takes its place");
             });
         }
         if self.is_replaceable() && self.waiting.iter().any(has_spoken) {
@@ -240,7 +243,7 @@ impl Acceptor {
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            attend(stream, &served, &signals);
+            serve_to_the_end(stream, &served, &signals);
             end.store(true, Release);
             signals.ring();
         });
@@ -251,7 +254,7 @@ impl Acceptor {
 }
 
 /// Serves one front end to its end.
-fn attend(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
     match serve(stream, served) {

@@ -79,7 +79,7 @@ impl Life {
         (state, Ending { reason, messages: child.log.last_lines(MESSAGES) })
     }
 
-    /// The sockets of an earlier life are replaced. All else in the folder is somebody's own.
+    /// Makes the folder and its sockets. Those of an earlier life are replaced; other files stay.
     fn open_doors(&self) -> Result<Doors, String> {
         fs::create_dir_all(&self.folder)
             .map_err(|error| format!("its folder {} cannot be made: {error}", self.folder.display()))?;

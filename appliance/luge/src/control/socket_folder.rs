@@ -43,7 +43,7 @@ impl SocketFolder {
     }
 }
 
-/// The path without links and dots, as far as it exists.
+/// Resolves the links and dots of a path, as far as it exists.
 fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     match (path.canonicalize(), path.parent(), path.file_name()) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -199,6 +199,23 @@ fn a_lock_file_that_cannot_be_opened_is_named_with_its_owner() {
 }
 
 #[test]
+fn a_socket_that_somebody_else_left_behind_is_named_with_the_remedy() {
+    let place = folder_for_everybody(|_| {});
+    let socket = place.path().join("rpc.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    let mode = PermissionsExt::from_mode(0o666);
+    fs::set_permissions(&socket, mode).unwrap();
+    let mut other = std::process::Command::new(crate::daemon::LUGE);
+    other.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(place.path()).arg("-r").arg(&socket);
+    let output = other.uid(54321).gid(54321).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(socket.to_str().unwrap()) && said.contains("left behind"), "{said}");
+    assert!(said.contains("remove it as its owner, or choose another path (-r)"), "{said}");
+    assert!(!place.path().join("rpc.sock.lock").exists());
+}
+
+#[test]
 fn a_second_front_end_is_logged_at_once_and_counted() {
     let (mut log, into) = std::io::pipe().unwrap();
     let luge = Daemon::with_log(into);
@@ -217,7 +234,7 @@ fn a_second_front_end_is_logged_at_once_and_counted() {
     let mut said = String::new();
     log.read_to_string(&mut said).unwrap();
     assert!(said.contains("v: another front end has connected"), "{said}");
-    assert!(said.contains("v: the front end says nothing"), "{said}");
+    assert!(said.contains("v: the front end has sent no message"), "{said}");
 }
 
 #[test]

@@ -1,21 +1,21 @@
-//! What a path leads to: something that can be served, or what else it is.
+//! Kinds of thing that a path leads to: those that can be served, and names for the others.
 //!
-//! It is found out without opening it, because that can wait for somebody (a FIFO), do something (a
-//! tape, a terminal, much of /sys), or change what others see.
+//! A thing is examined without opening it, because an open can block (a FIFO) or have side effects (a
+//! tape, a terminal, much of /sys).
 
 use super::FileError;
 use rustix::fs::{FileType, fstat, fstatfs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The kinds of thing that can be served.
+/// A kind of thing that can be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     File,
     BlockDevice,
 }
 
-/// Finds out the kind of what was opened with `O_PATH`.
+/// Examines what was opened with `O_PATH`.
 ///
 /// # Errors
 /// [`FileError`] with what it is instead.
