@@ -52,8 +52,16 @@ pub struct Settings {
     pub kernel_log: u8,
     /// `panic`: what follows a failure of PID 1.
     pub panic: AfterPanic,
+    /// `socket_mode`: mode of vhost-user sockets.
+    pub socket_mode: Option<String>,
+    /// `socket_group`: group of vhost-user sockets, by name or number.
+    pub socket_group: Option<String>,
     /// `rpc_socket`: where RPC clients connect.
     pub rpc_socket: PathBuf,
+    /// `rpc_socket_mode`: mode of the RPC socket.
+    pub rpc_socket_mode: Option<String>,
+    /// `rpc_socket_group`: group of the RPC socket, by name or number.
+    pub rpc_socket_group: Option<String>,
     /// The `subsystems` of the last file that has them, with its name.
     pub subsystems: Option<(String, Value)>,
 }
@@ -69,7 +77,11 @@ impl Default for Settings {
             log: "notice".into(),
             kernel_log: 4,
             panic: AfterPanic::RebootAfter { seconds: 10 },
+            socket_mode: None,
+            socket_group: None,
             rpc_socket: "/run/luge/rpc.sock".into(),
+            rpc_socket_mode: None,
+            rpc_socket_group: None,
             subsystems: None,
         }
     }
@@ -158,15 +170,19 @@ impl Settings {
             "log" => self.log = log_level(value)?,
             "kernel_log" => self.kernel_log = kernel_level(value)?,
             "panic" => self.panic = after_panic(value)?,
+            "socket_mode" => self.socket_mode = Some(value.to_owned()),
+            "socket_group" => self.socket_group = Some(value.to_owned()),
             "rpc_socket" => self.rpc_socket = absolute(value)?,
+            "rpc_socket_mode" => self.rpc_socket_mode = Some(value.to_owned()),
+            "rpc_socket_group" => self.rpc_socket_group = Some(value.to_owned()),
             _ => return Err(KEYS),
         }
         Ok(())
     }
 }
 
-const KEYS: &str =
-    "the keys are hostname, cpumask, hugepages, ssds, console, log, kernel_log, panic and rpc_socket";
+const KEYS: &str = "the keys are hostname, cpumask, hugepages, ssds, console, log, kernel_log, panic, socket_mode, \
+                    socket_group, rpc_socket, rpc_socket_mode and rpc_socket_group";
 
 fn hostname(value: &str) -> Result<String, &'static str> {
     let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -349,7 +365,8 @@ mod tests {
     fn every_key_can_be_set_on_the_command_line() {
         let (settings, complaints) = command_line(
             "luge.hostname=sled-7 luge.cpumask=0x3 luge.hugepages=512 luge.ssds=0000:01:00.0,0000:02:00.0 \
-             luge.console=ttyS0,/dev/hvc0 luge.log=DEBUG luge.kernel_log=7 luge.panic=0 luge.rpc_socket=/run/r",
+             luge.console=ttyS0,/dev/hvc0 luge.log=DEBUG luge.kernel_log=7 luge.panic=0 luge.rpc_socket=/run/r \
+             luge.socket_mode=0666 luge.socket_group=kvm luge.rpc_socket_mode=0660 luge.rpc_socket_group=7",
         );
         assert_eq!(complaints, Vec::<String>::new());
         let expected = Settings {
@@ -361,7 +378,11 @@ mod tests {
             log: "debug".into(),
             kernel_log: 7,
             panic: AfterPanic::Stay,
+            socket_mode: Some("0666".into()),
+            socket_group: Some("kvm".into()),
             rpc_socket: "/run/r".into(),
+            rpc_socket_mode: Some("0660".into()),
+            rpc_socket_group: Some("7".into()),
             subsystems: None,
         };
         assert_eq!(settings, expected);

@@ -3,7 +3,7 @@
 //! Not here: where the plan comes from (`serve`, `boot`), and when it ends.
 
 use crate::config::Config;
-use crate::control::{Budget, Control, Platform, Sled};
+use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
 use crate::cpus::Cpus;
 use crate::error_log::ErrorLog;
 use crate::log::Log;
@@ -12,6 +12,7 @@ use luge_core::{CoreHandle, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
+use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{VmConfig, VmRunner};
 use std::path::PathBuf;
@@ -28,8 +29,12 @@ pub struct Plan {
     pub budget: u64,
     /// Where vhost-user sockets are made.
     pub sockets: PathBuf,
+    /// Who may connect to them.
+    pub socket_permissions: Permissions,
     /// The RPC socket.
     pub rpc_socket: PathBuf,
+    /// Who may connect to it.
+    pub rpc_socket_permissions: Permissions,
     /// How VMs are run.
     pub vms: VmConfig,
     /// Who waits for children.
@@ -71,11 +76,12 @@ impl Appliance {
     pub fn start(plan: Plan, log: Log) -> Result<Self, StartError> {
         plan.cpus.vacate();
         let cores = start_cores(&plan.cpus)?;
+        let sockets = socket_folder(&plan);
         let (space, sysfs) = (DmaSpace::new(), SysfsRoot::default());
         let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
         let vms = VmRunner::new(plan.vms, plan.reaper);
         report_vms(&vms).map_err(StartError::Control)?;
-        let (pages, sockets) = (plan.pages, plan.sockets);
+        let pages = plan.pages;
         let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
@@ -84,7 +90,7 @@ impl Appliance {
             Arc::new(Host { control, log: Arc::new(log), config: plan.config, loading: Mutex::default() });
         let dispatcher = methods::dispatcher(&host);
         let mut appliance = Self { host, dispatcher, server: None, error_log };
-        match Server::start(&plan.rpc_socket, appliance.dispatcher.clone()) {
+        match Server::start(&plan.rpc_socket, &plan.rpc_socket_permissions, appliance.dispatcher.clone()) {
             Ok(server) => appliance.server = Some(server),
             Err(error) => {
                 appliance.stop();
@@ -113,6 +119,16 @@ impl Appliance {
         drop(self.error_log);
         self.host.control.stop();
     }
+}
+
+fn socket_folder(plan: &Plan) -> SocketFolder {
+    let lock = luge_rpc::lock_path(&plan.rpc_socket);
+    let others = [
+        (plan.vms.folder.as_path(), "the folder of VMs"),
+        (&plan.rpc_socket, "the RPC socket"),
+        (&lock, "the lock of the RPC socket"),
+    ];
+    SocketFolder::new(&plan.sockets, plan.socket_permissions, &others)
 }
 
 /// Logs what becomes of VMs.

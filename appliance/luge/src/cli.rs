@@ -1,6 +1,7 @@
 //! The command line: what was typed.
 
 use clap::{Args, Parser, Subcommand};
+use luge_socket::{Group, Mode};
 use std::path::PathBuf;
 
 /// Where the RPC socket is by default: where clients look for it.
@@ -43,9 +44,21 @@ pub struct Serve {
     /// CPUs that serve disks: a mask (0x3) or a list ([0,2-5]); the first one if not given
     #[arg(short = 'm', long = "cpumask", value_name = "CPUMASK", allow_hyphen_values = true)]
     pub cpus: Option<String>,
+    /// Mode of vhost-user sockets; 0660, if not given
+    #[arg(long, value_name = "MODE")]
+    pub socket_mode: Option<Mode>,
+    /// Group of vhost-user sockets, such as that of QEMU's user: a name or a number
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<Group>,
     /// RPC socket
     #[arg(short = 'r', long = "rpc-socket", value_name = "RPC_SOCKET", default_value = RPC_SOCKET)]
     pub rpc_socket: PathBuf,
+    /// Mode of the RPC socket; 0600, if not given. Whoever may write to it may do everything
+    #[arg(long, value_name = "MODE")]
+    pub rpc_socket_mode: Option<Mode>,
+    /// Group of the RPC socket: a name or a number
+    #[arg(long, value_name = "GROUP")]
+    pub rpc_socket_group: Option<Group>,
     /// Memory for disks in MiB, of hugepages; all that are free if not given
     #[arg(short = 's', long = "mem-size", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub memory_mib: Option<u64>,

@@ -10,6 +10,7 @@ use crate::methods;
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
+use luge_socket::Permissions;
 use luge_vm::{Patience, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -124,7 +125,18 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         patience: Patience::default(),
     };
     let reaper = Reaper::of_own_children();
-    Ok(Plan { cpus, pages, budget, sockets, rpc_socket, vms, reaper, config })
+    Ok(Plan {
+        cpus,
+        pages,
+        budget,
+        sockets,
+        socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),
+        rpc_socket,
+        rpc_socket_permissions: Permissions::OWNER.or(args.rpc_socket_mode, args.rpc_socket_group),
+        vms,
+        reaper,
+        config,
+    })
 }
 
 fn folder(args: &Serve) -> Result<PathBuf, ServeError> {

@@ -3,6 +3,7 @@
 use crate::connections::{Connections, UNREAD};
 use crate::socket::Claim;
 use crate::{Dispatcher, ListenError};
+use luge_socket::Permissions;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -23,26 +24,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path` for calls of the dispatcher's methods.
+    /// Listens at `path`, for those who may connect, for calls of the dispatcher's methods.
     ///
     /// # Errors
     /// [`ListenError`] if the path is in use or cannot be.
-    pub fn start(path: &Path, dispatcher: Arc<Dispatcher>) -> Result<Self, ListenError> {
-        Self::listen(path, dispatcher, Connections::new(UNREAD))
+    pub fn start(
+        path: &Path,
+        permissions: &Permissions,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Result<Self, ListenError> {
+        let claim = Claim::listen(path, permissions)?;
+        Self::serve(claim, dispatcher, Connections::new(UNREAD))
     }
 
-    fn listen(
-        path: &Path,
+    fn serve(
+        (claim, listener): (Claim, UnixListener),
         dispatcher: Arc<Dispatcher>,
         connections: Connections,
     ) -> Result<Self, ListenError> {
-        let (claim, listener) = Claim::listen(path)?;
         let (listener, connections) = (Arc::new(listener), Arc::new(connections));
         let (theirs, open) = (listener.clone(), connections.clone());
         let thread = std::thread::Builder::new()
             .name("rpc".into())
             .spawn(move || accept(&theirs, &open, &dispatcher))
-            .map_err(|source| ListenError::System { path: path.into(), source })?;
+            .map_err(ListenError::Serve)?;
         Ok(Self { listener, connections, thread: Some(thread), _claim: claim })
     }
 }

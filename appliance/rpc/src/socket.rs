@@ -1,57 +1,60 @@
-//! The socket's path: claimed for this process, and given back.
+//! The path of the RPC socket: claimed for this process, and given back.
 //!
-//! Invariants
-//! - Two processes never listen at one path: a lock file beside it decides.
-//! - Nobody but the user who started Luge can connect: the socket has mode 0600 before it listens.
+//! Invariant: two processes never listen at one path. A lock file beside it decides.
 
-use rustix::fs::{FlockOperation, Mode, OFlags, chmod, flock, open};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use crate::lock::{LockError, LockFile};
+use luge_socket::{Permissions, Socket, SocketError};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 16;
 
 /// Why there is no RPC socket.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// Somebody listens there.
-    #[error("the RPC socket {path} is in use by another process: stop that one, or choose another path (-r)")]
+    /// Another process has the path.
+    #[error(
+        "the RPC socket {path} is in use by another process, which has locked {lock}: stop that one, or \
+         choose another path (-r)"
+    )]
     Alive {
         /// The path.
         path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
     },
-    /// Something is there that is not a socket.
-    #[error("{path} exists and is not a socket: remove it, or choose another path (-r)")]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
+    /// Something else is where the lock file must be.
+    #[error("{lock}, the lock file of the RPC socket, {problem}: remove it, or choose another path (-r)")]
+    Lock {
+        /// The lock file.
+        lock: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
-    /// The kernel said no.
+    /// No lock file can be made.
     #[error(
-        "cannot listen on the RPC socket {path}: {source}; is its folder there and writable, and the path \
-         at most 107 bytes long? Choose another path (-r)"
+        "cannot lock {lock}, the lock file of the RPC socket: {source}; is its folder there and writable? \
+         Choose another path (-r)"
     )]
     System {
-        /// The path.
-        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The socket cannot be made.
+    #[error("{0} (-r)")]
+    Socket(#[from] SocketError),
+    /// The socket cannot be served.
+    #[error("the RPC socket cannot be served: {0}")]
+    Serve(io::Error),
 }
 
-/// A path that this process listens at. Dropping it removes the socket and its lock.
+/// A path that this process listens at. Dropping it removes the socket, then its lock.
 pub(crate) struct Claim {
-    path: PathBuf,
-    lock_path: PathBuf,
-    /// Holds the lock while it is open.
-    _lock: OwnedFd,
+    _socket: Socket,
+    _lock: LockFile,
 }
 
 impl Claim {
@@ -59,92 +62,45 @@ impl Claim {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub(crate) fn listen(path: &Path) -> Result<(Self, UnixListener), ListenError> {
-        let system = |source: io::Error| ListenError::System { path: path.into(), source };
+    pub(crate) fn listen(
+        path: &Path,
+        permissions: &Permissions,
+    ) -> Result<(Self, UnixListener), ListenError> {
         let lock_path = lock_path(path);
-        let lock = match lock(&lock_path) {
-            Err(Errno::WOULDBLOCK) => return Err(ListenError::Alive { path: path.into() }),
-            lock => lock.map_err(|errno| system(errno.into()))?,
-        };
-        let claim = Self { path: path.into(), lock_path, _lock: lock };
-        match remove_stale(path).and_then(|()| bind_private(path).map_err(system)) {
-            Ok(listener) => Ok((claim, listener)),
-            Err(error) => {
-                claim.give_back_lock();
-                Err(error)
-            }
-        }
-    }
-
-    /// Forgets the path without removing what is there: it was never ours.
-    fn give_back_lock(mut self) {
-        self.path = PathBuf::new();
+        let lock = LockFile::take(&lock_path).map_err(|error| match error {
+            LockError::Held => ListenError::Alive { path: path.into(), lock: lock_path },
+            LockError::Unfit(problem) => ListenError::Lock { lock: lock_path, problem },
+            LockError::System(errno) => ListenError::System { lock: lock_path, source: errno.into() },
+        })?;
+        let socket = Socket::bind(path, permissions)?;
+        let listener = socket.listener().try_clone().map_err(ListenError::Serve)?;
+        Ok((Self { _socket: socket, _lock: lock }, listener))
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-        let _ = std::fs::remove_file(&self.lock_path);
-    }
-}
-
-fn lock_path(path: &Path) -> PathBuf {
+/// Path of the lock file of an RPC socket.
+#[must_use]
+pub fn lock_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".lock");
     name.into()
-}
-
-fn lock(path: &Path) -> Result<OwnedFd, Errno> {
-    let file = open(path, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(file)
-}
-
-/// Removes a socket that nobody listens at.
-fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    let system = |source| ListenError::System { path: path.into(), source };
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(system(error)),
-        Ok(there) if !there.file_type().is_socket() => {
-            return Err(ListenError::NotASocket { path: path.into() });
-        }
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(system)
-        }
-        Err(error) => Err(system(error)),
-        Ok(_) => Err(ListenError::Alive { path: path.into() }),
-    }
-}
-
-/// Nobody can connect before `listen`, so the mode is set in time.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
-    let prepared = chmod(path, Mode::RUSR | Mode::WUSR).and_then(|()| listen(&socket, BACKLOG));
-    if let Err(errno) = prepared {
-        let _ = std::fs::remove_file(path);
-        return Err(errno.into());
-    }
-    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    fn listen(path: &Path) -> Result<(Claim, UnixListener), ListenError> {
+        Claim::listen(path, &Permissions::OWNER)
+    }
 
     #[test]
     fn a_path_is_private_while_it_is_claimed_and_free_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpc.sock");
-        let (claim, _listener) = Claim::listen(&path).unwrap();
+        let (claim, _listener) = listen(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(claim);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -154,30 +110,45 @@ mod tests {
     fn a_path_that_somebody_listens_at_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (ours, theirs) = (folder.path().join("a.sock"), folder.path().join("b.sock"));
-        let (_claim, _listener) = Claim::listen(&ours).unwrap();
+        let (_claim, _listener) = listen(&ours).unwrap();
         let _other = UnixListener::bind(&theirs).unwrap();
+        let error = listen(&ours).err().unwrap();
+        assert!(matches!(error, ListenError::Alive { .. }), "{error}");
+        let error = listen(&theirs).err().unwrap();
+        assert!(matches!(error, ListenError::Socket(SocketError::Alive(_))), "{error}");
         for path in [ours, theirs] {
-            let error = Claim::listen(&path).err().unwrap();
-            assert!(matches!(error, ListenError::Alive { .. }), "{error}");
             assert!(UnixStream::connect(&path).is_ok());
         }
     }
 
     #[test]
-    fn a_socket_left_behind_is_replaced_but_a_file_is_not() {
+    fn a_path_that_could_not_be_had_keeps_no_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let (socket, file) = (folder.path().join("old.sock"), folder.path().join("file"));
-        drop(UnixListener::bind(&socket).unwrap());
-        assert!(Claim::listen(&socket).is_ok());
-        std::fs::write(&file, "precious").unwrap();
-        assert!(matches!(Claim::listen(&file).err().unwrap(), ListenError::NotASocket { .. }));
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "precious").unwrap();
+        let error = listen(&path).err().unwrap();
+        assert!(
+            error.to_string().ends_with("not a socket: remove it, or choose another path (-r)"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        assert!(!lock_path(&path).exists());
+    }
+
+    #[test]
+    fn a_lock_file_that_is_none_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rpc.sock");
+        std::os::unix::fs::symlink("/nowhere", lock_path(&path)).unwrap();
+        let error = listen(&path).err().unwrap().to_string();
+        assert!(error.contains(lock_path(&path).to_str().unwrap()), "{error}");
+        assert!(error.contains("is a symbolic link: remove it, or choose another path (-r)"), "{error}");
     }
 
     #[test]
     fn a_path_that_cannot_be_is_an_error_that_names_it() {
         for path in ["/nowhere/at/all.sock".into(), format!("/tmp/{}", "x".repeat(200))] {
-            let error = Claim::listen(Path::new(&path)).err().unwrap();
+            let error = listen(Path::new(&path)).err().unwrap();
             assert!(error.to_string().contains(&path), "{error}");
         }
     }

@@ -1,31 +1,25 @@
 //! A disk on a socket.
 //!
-//! One thread per endpoint accepts front ends and serves one at a time: a disk has one guest.
-//! A second one that connects waits in the socket's backlog until the first has left.
+//! A thread accepts front ends, one of which is served at a time (`accept`).
 
+use crate::accept::{Acceptor, Signals};
 use crate::blk::{Access, BlkDisk};
-use crate::connection::{End, serve};
 use crate::log::Log;
-use crate::socket::{Socket, SocketError};
-use crate::status::{Departure, EndpointStatus, Ledger};
+use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
 use luge_core::{AttachError, Attachment, CoreHandle};
 use luge_memory::DmaSpace;
+use luge_socket::{Permissions, Socket, SocketError};
 use luge_volume::Volume;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use thiserror::Error;
 
 /// The most queues of a disk.
 pub const QUEUES_MAX: u16 = 256;
-
-/// How long to wait when the kernel cannot accept: it is out of memory or file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Queue 0 of one disk after the other starts on another core.
 static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
@@ -36,6 +30,8 @@ pub struct EndpointConfig {
     pub name: String,
     /// The path of its socket.
     pub socket: PathBuf,
+    /// Who may connect to it.
+    pub permissions: Permissions,
     /// The volume.
     pub volume: Arc<Volume>,
     /// Whether guests can write.
@@ -65,7 +61,7 @@ pub enum EndpointError {
     /// The socket could not be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The thread could not be made.
+    /// The thread that accepts front ends could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
@@ -87,54 +83,11 @@ impl Served {
     }
 }
 
-/// How a connection is cut off.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<GateState>,
-}
-
-#[derive(Default)]
-struct GateState {
-    closed: bool,
-    inside: Option<UnixStream>,
-}
-
-impl Gate {
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets a connection in; not any more once the gate is closed.
-    fn enter(&self, stream: &UnixStream) -> io::Result<bool> {
-        let mut state = self.lock();
-        state.inside = Some(stream.try_clone()?);
-        Ok(!state.closed)
-    }
-
-    fn leave(&self) {
-        self.lock().inside = None;
-    }
-
-    fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// Cuts off who is inside, in the middle of a message if need be, and lets nobody in.
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        if let Some(stream) = &state.inside {
-            // It fails only if the front end has gone already.
-            let _ = shutdown(stream, Shutdown::Both);
-        }
-    }
-}
-
 /// A disk on a socket. Stops when dropped.
 pub struct BlkEndpoint {
     served: Arc<Served>,
     socket: Arc<Socket>,
-    gate: Arc<Gate>,
+    signals: Arc<Signals>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -144,14 +97,15 @@ impl BlkEndpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, volume, access, serial, cores, queues_max, space } = config;
+        let EndpointConfig { name, socket, permissions, volume, access, serial, cores, queues_max, space } =
+            config;
         if !(1..=QUEUES_MAX).contains(&queues_max) {
             return Err(EndpointError::Queues(queues_max));
         }
         if cores.is_empty() {
             return Err(EndpointError::NoCores);
         }
-        let socket = Arc::new(Socket::bind(&socket)?);
+        let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let volume = match access {
             Access::ReadWrite => volume,
             Access::ReadOnly => Arc::new(volume.read_only_view()),
@@ -160,13 +114,14 @@ impl BlkEndpoint {
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
         let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
         let served = Arc::new(Served { name, disk, space, ledger, log, places });
-        let gate = Arc::new(Gate::default());
-        let (theirs, listener, entrance) = (served.clone(), socket.clone(), gate.clone());
+        let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
+        let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
+        let acceptor = acceptor.map_err(EndpointError::Thread)?;
         let thread = std::thread::Builder::new()
-            .name(format!("vhost-{}", served.name))
-            .spawn(move || listen(&theirs, &listener, &entrance))
+            .name(format!("accept-{}", served.name))
+            .spawn(move || acceptor.run())
             .map_err(EndpointError::Thread)?;
-        Ok(Self { served, socket, gate, thread: Some(thread) })
+        Ok(Self { served, socket, signals, thread: Some(thread) })
     }
 
     /// Its name.
@@ -190,8 +145,7 @@ impl BlkEndpoint {
             read_only: self.served.disk.geometry().read_only,
             cores: self.served.places.iter().map(|place| place.core().id()).collect(),
             queues_max: self.served.disk.queues(),
-            connections: 0,
-            protocol_errors: 0,
+            counts: FrontEndCounts::default(),
             front_end: None,
         })
     }
@@ -202,7 +156,7 @@ impl BlkEndpoint {
         Departure(self.served.ledger.clone())
     }
 
-    /// Cuts off the front end, waits until every request that was taken has been answered,
+    /// Cuts off the front end and those that wait, waits until every request that was taken has been answered,
     /// as long as the slowest SSD takes, and removes the socket.
     pub fn stop(self) {
         drop(self);
@@ -211,8 +165,8 @@ impl BlkEndpoint {
 
 impl Drop for BlkEndpoint {
     fn drop(&mut self) {
-        self.gate.close();
-        // Wakes the thread if it waits for a front end. It fails only if the socket is gone.
+        self.signals.close();
+        // Nobody can connect any more. It fails only if the socket is gone.
         let _ = shutdown(self.socket.listener(), Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has no sessions left, or the process would be gone.
@@ -226,38 +180,4 @@ fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec
     let first = NEXT_CORE.fetch_add(1, Relaxed).checked_rem(cores.len()).unwrap_or(0);
     let in_turn = cores.iter().cycle().skip(first);
     in_turn.take(cores.len().min(queues.into())).map(|core| core.attach(volume)).collect()
-}
-
-/// The endpoint's thread: one front end after the other.
-fn listen(served: &Arc<Served>, socket: &Socket, gate: &Gate) {
-    while !gate.is_closed() {
-        match socket.listener().accept() {
-            Ok((stream, _)) => welcome(stream, served, gate),
-            Err(_) if gate.is_closed() => {}
-            Err(error) => {
-                let name = &served.name;
-                served.log.deaf.line(|| tracing::warn!("{name}: cannot accept a front end: {error}"));
-                std::thread::sleep(ACCEPT_AGAIN);
-            }
-        }
-    }
-}
-
-fn welcome(stream: UnixStream, served: &Arc<Served>, gate: &Gate) {
-    if !gate.enter(&stream).unwrap_or(false) {
-        return;
-    }
-    let Served { name, log, .. } = &**served;
-    served.ledger.connected();
-    log.came.line(|| tracing::info!("{name}: a front end has connected"));
-    match serve(stream, served) {
-        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) if gate.is_closed() => {}
-        End::Fault(error) => {
-            served.ledger.protocol_error();
-            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
-        }
-    }
-    served.ledger.disconnected();
-    gate.leave();
 }

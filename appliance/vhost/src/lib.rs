@@ -15,16 +15,16 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
+mod accept;
 mod blk;
 mod connection;
 mod counters;
 mod endpoint;
 mod log;
-mod socket;
 mod status;
 
 pub use blk::{Access, BlkDisk, BlkSession, Ring, Wires};
 pub use counters::QueueCounters;
 pub use endpoint::{BlkEndpoint, EndpointConfig, EndpointError, QUEUES_MAX};
-pub use socket::SocketError;
-pub use status::{Departure, EndpointStatus, FrontEndStatus, QueueStatus};
+pub use luge_socket::SocketError;
+pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

@@ -12,6 +12,10 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Log {
     /// A front end has come.
     pub(crate) came: Limit,
+    /// Another one has come meanwhile.
+    pub(crate) waits: Limit,
+    /// It says nothing.
+    pub(crate) silent: Limit,
     /// It has left.
     pub(crate) left: Limit,
     /// It was at fault.

@@ -19,12 +19,25 @@ pub struct EndpointStatus {
     pub cores: Vec<CoreId>,
     /// How many queues it offers.
     pub queues_max: u16,
-    /// How many front ends have connected so far.
-    pub connections: u64,
-    /// How many of them were cut off for breaking the protocol.
-    pub protocol_errors: u64,
+    /// Counts of front ends.
+    pub counts: FrontEndCounts,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
+}
+
+/// Counts of the front ends of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontEndCounts {
+    /// Front ends that were served so far.
+    pub connections: u64,
+    /// Of these, those that were cut off for breaking the protocol.
+    pub protocol_errors: u64,
+    /// Of these, those that connected and then said nothing.
+    pub silent: u64,
+    /// Front ends that came while another was served, so far.
+    pub waited: u64,
+    /// Front ends that wait now.
+    pub waiting: usize,
 }
 
 /// A front end that is connected.
@@ -75,9 +88,9 @@ pub(crate) struct Ledger {
 
 #[derive(Default)]
 struct Entries {
-    connections: u64,
-    protocol_errors: u64,
+    counts: FrontEndCounts,
     connected: bool,
+    spoken: bool,
     queues: Vec<Entry>,
 }
 
@@ -95,8 +108,32 @@ impl Ledger {
 
     pub(crate) fn connected(&self) {
         let mut entries = self.entries();
-        entries.connected = true;
-        entries.connections = entries.connections.wrapping_add(1);
+        (entries.connected, entries.spoken) = (true, false);
+        entries.counts.connections = entries.counts.connections.wrapping_add(1);
+    }
+
+    /// The front end has sent a whole message.
+    pub(crate) fn spoken(&self) {
+        self.entries().spoken = true;
+    }
+
+    /// Whether the front end has sent a whole message.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.entries().spoken
+    }
+
+    pub(crate) fn silent(&self) {
+        let mut entries = self.entries();
+        entries.counts.silent = entries.counts.silent.wrapping_add(1);
+    }
+
+    pub(crate) fn waited(&self) {
+        let mut entries = self.entries();
+        entries.counts.waited = entries.counts.waited.wrapping_add(1);
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: usize) {
+        self.entries().counts.waiting = waiting;
     }
 
     pub(crate) fn disconnected(&self) {
@@ -113,7 +150,7 @@ impl Ledger {
 
     pub(crate) fn protocol_error(&self) {
         let mut entries = self.entries();
-        entries.protocol_errors = entries.protocol_errors.wrapping_add(1);
+        entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
     }
 
     pub(crate) fn running(&self, index: u16, (core, size): (CoreId, u16), counters: Arc<QueueCounters>) {
@@ -133,9 +170,9 @@ impl Ledger {
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
         let queues = entries.queues.iter().map(Entry::status).collect();
-        let Entries { connections, protocol_errors, connected, .. } = *entries;
-        let front_end = connected.then_some(FrontEndStatus { number: connections, queues });
-        EndpointStatus { connections, protocol_errors, front_end, ..fixed }
+        let Entries { counts, connected, .. } = *entries;
+        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues });
+        EndpointStatus { counts, front_end, ..fixed }
     }
 }
 

@@ -60,8 +60,8 @@ impl Scene {
             let _client = next.connect(&self.house.path(0));
             use_disk(&mut next);
         }
-        assert_eq!(self.house.endpoint(1).status().connections, 1);
-        assert_eq!(self.house.endpoint(1).status().protocol_errors, 0);
+        assert_eq!(self.house.endpoint(1).status().counts.connections, 1);
+        assert_eq!(self.house.endpoint(1).status().counts.protocol_errors, 0);
     }
 }
 
@@ -70,7 +70,7 @@ fn a_front_end_may_leave_at_any_message() {
     let mut scene = Scene::new();
     scene.at_every_message(|client, _| drop(client));
     until(|| scene.house.endpoint(0).status().front_end.is_none());
-    assert_eq!(scene.house.endpoint(0).status().protocol_errors, 0);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 0);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn features_and_rings_that_were_not_offered_are_refused() {
         assert!(client.is_cut_off(), "{message:?}");
     }
     scene.check(true);
-    assert_eq!(scene.house.endpoint(0).status().protocol_errors, 15);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 15);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_front_end_that_takes_memory_away_is_cut_off() {
     signal(&guest.rings[0].kick);
     assert!(client.is_cut_off());
     scene.check(true);
-    assert_eq!(scene.house.endpoint(0).status().protocol_errors, 1);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 1);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn memory_that_was_taken_away_is_not_forgotten_with_its_table() {
         assert!(client.is_cut_off());
         gate.open();
         until(|| house.endpoint(0).status().front_end.is_none());
-        assert_eq!(house.endpoint(0).status().protocol_errors, 1, "{next:?}");
+        assert_eq!(house.endpoint(0).status().counts.protocol_errors, 1, "{next:?}");
     }
 }
 

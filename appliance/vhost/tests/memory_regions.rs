@@ -162,7 +162,7 @@ fn ram_serves_beside_a_region_of_a_disks_file_and_requests_into_that_fail() {
     }
     assert_eq!(scene.faults(), 6);
     use_disk(&mut scene.guest);
-    assert_eq!(scene.house.endpoint(0).status().protocol_errors, 0);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 0);
     expect_untouched(file);
 }
 
@@ -258,7 +258,7 @@ fn rings_in_a_disks_file_are_refused() {
         expect_untouched(file);
     }
     until(|| house.endpoint(0).status().front_end.is_none());
-    assert_eq!(house.endpoint(0).status().protocol_errors, 2);
+    assert_eq!(house.endpoint(0).status().counts.protocol_errors, 2);
     let mut next = Guest::new(1);
     let _client = next.connect(&house.path(0));
     use_disk(&mut next);

@@ -19,7 +19,7 @@ fn a_front_end_connects_and_its_guest_uses_two_queues_on_two_cores() {
     use_disk(&mut guest);
     let status = house.endpoint(0).status();
     let front_end = status.front_end.unwrap();
-    assert_eq!((front_end.number, front_end.queues.len(), status.connections), (1, 2, 1));
+    assert_eq!((front_end.number, front_end.queues.len(), status.counts.connections), (1, 2, 1));
     let [first, second] = [0, 1].map(|at| front_end.queues[at]);
     assert_ne!(first.core, second.core);
     assert_eq!((first.size, first.faults, first.broken), (64, 0, false));
@@ -254,8 +254,8 @@ fn a_second_front_end_waits_until_the_first_has_left() {
         use_disk(&mut guest);
     });
     use_disk(&mut first);
-    assert_eq!(house.endpoint(0).status().connections, 1);
+    assert_eq!(house.endpoint(0).status().counts.connections, 1);
     drop(client);
     second.join().unwrap();
-    assert_eq!(house.endpoint(0).status().connections, 2);
+    assert_eq!(house.endpoint(0).status().counts.connections, 2);
 }

@@ -37,7 +37,7 @@ fn nothing_is_left_of_front_ends_that_have_left() {
     let settle = |count| {
         until(|| {
             let status = house.endpoint(0).status();
-            status.connections == count && status.front_end.is_none()
+            status.counts.connections == count && status.front_end.is_none()
         });
     };
     come_and_go(&house, 0);

@@ -7,11 +7,12 @@
 //! - Every buffer is bounded, whatever the guest or a watcher writes.
 
 use crate::tail::Tail;
+use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -37,13 +38,13 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Serves the guest on `guest` to whoever connects to `listener`.
-    pub(crate) fn serve(guest: UnixStream, listener: UnixListener, text: ConsoleText) -> io::Result<Self> {
+    /// Serves the guest on `guest` to whoever connects to `socket`.
+    pub(crate) fn serve(guest: UnixStream, socket: Socket, text: ConsoleText) -> io::Result<Self> {
         guest.set_nonblocking(true)?;
-        listener.set_nonblocking(true)?;
+        socket.listener().set_nonblocking(true)?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut hub =
-            Hub { guest, listener, text, keys: VecDeque::new(), watchers: Vec::new(), end: Arc::clone(&end) };
+            Hub { guest, socket, text, keys: VecDeque::new(), watchers: Vec::new(), end: Arc::clone(&end) };
         let thread = thread::Builder::new().name("vm console".into()).spawn(move || while hub.turn() {})?;
         Ok(Self { end, thread: Some(thread) })
     }
@@ -58,7 +59,7 @@ impl Drop for Console {
 
 struct Hub {
     guest: UnixStream,
-    listener: UnixListener,
+    socket: Socket,
     text: ConsoleText,
     /// Keys on their way to the guest.
     keys: VecDeque<u8>,
@@ -100,7 +101,7 @@ impl Hub {
         let mut fds = vec![
             PollFd::new(&*self.end, PollFlags::IN),
             PollFd::new(&self.guest, PollFlags::IN | when(!self.keys.is_empty(), PollFlags::OUT)),
-            PollFd::new(&self.listener, when(room, PollFlags::IN)),
+            PollFd::new(self.socket.listener(), when(room, PollFlags::IN)),
         ];
         for watcher in &self.watchers {
             let waiting = when(!watcher.text.is_empty(), PollFlags::OUT);
@@ -148,7 +149,7 @@ impl Hub {
     }
 
     fn admit(&mut self) {
-        let Ok((stream, _)) = self.listener.accept() else { return };
+        let Ok((stream, _)) = self.socket.listener().accept() else { return };
         if stream.set_nonblocking(true).is_err() {
             return;
         }
@@ -193,6 +194,7 @@ fn may_go_on(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_socket::Permissions;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -210,7 +212,9 @@ mod tests {
         let (ours, guest) = UnixStream::pair().unwrap();
         guest.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let text = console_text();
-        let console = Console::serve(ours, UnixListener::bind(&path).unwrap(), Arc::clone(&text)).unwrap();
+        let console =
+            Console::serve(ours, Socket::bind(&path, &Permissions::OWNER).unwrap(), Arc::clone(&text))
+                .unwrap();
         Rig { guest, path, text, console, _folder: folder }
     }
 

@@ -24,6 +24,11 @@ pub enum VmError {
         "the kernel command line is longer than 2047 bytes, or has control characters in it: shorten or clean it"
     )]
     CommandLine,
+    #[error(
+        "its console {} would have a path of more than 107 bytes: take a shorter name, or a folder for \
+         sockets with a shorter path (-S)", .0.display()
+    )]
+    Path(PathBuf),
     #[error("VM '{0}' already exists: delete it first, or take another name")]
     Exists(String),
     #[error("there is no VM '{0}': vm_get_vms lists those there are")]

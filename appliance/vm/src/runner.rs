@@ -15,6 +15,7 @@ use crate::supervisor::Life;
 use crate::vm::Vm;
 use crate::{VmError, hugepages};
 use luge_init::Reaper;
+use luge_socket::PATH_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -100,6 +101,10 @@ impl VmRunner {
     /// What is wrong with `spec`, or that the name is taken.
     pub fn create(&self, spec: VmSpec) -> Result<(), VmError> {
         spec.check()?;
+        let console = Vm::console_path(&self.shared.config.folder.join(spec.name.as_str()));
+        if console.as_os_str().len() > PATH_BYTES_MAX {
+            return Err(VmError::Path(console));
+        }
         let mut vms = self.vms();
         if vms.contains_key(&spec.name) {
             return Err(VmError::Exists(spec.name.to_string()));

@@ -16,12 +16,13 @@ use crate::runner::Patience;
 use crate::vm::Vm;
 use crate::{Ending, VmState};
 use luge_init::Reaper;
+use luge_socket::{Permissions, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +47,8 @@ impl Life {
     /// From the start of the process to its end. Returns when the VM's state says how it ended.
     pub(crate) fn live(self) {
         let (state, ending) = self.birth_to_death();
-        let _ = fs::remove_dir_all(&self.folder);
+        // Somebody else's files in it stay, and so does it.
+        let _ = fs::remove_dir(&self.folder);
         if state == VmState::Crashed && !ending.messages.is_empty() {
             warn!("VM {}: the last words of QEMU: {}", self.vm.spec.name, ending.messages.join(" | "));
         }
@@ -55,8 +57,12 @@ impl Life {
 
     fn birth_to_death(&self) -> (VmState, Ending) {
         let crashed = |reason: String, messages| (VmState::Crashed, Ending { reason, messages });
-        let (child, doors) = match self.give_birth() {
-            Ok(born) => born,
+        let doors = match self.open_doors() {
+            Ok(doors) => doors,
+            Err(error) => return crashed(error, Vec::new()),
+        };
+        let child = match self.give_birth() {
+            Ok(child) => child,
             Err(error) => return crashed(format!("QEMU could not be started: {error}"), Vec::new()),
         };
         self.vm.set_process(Arc::clone(&child.ward), &self.folder);
@@ -73,18 +79,23 @@ impl Life {
         (state, Ending { reason, messages: child.log.last_lines(MESSAGES) })
     }
 
-    fn give_birth(&self) -> io::Result<(Child, Doors)> {
-        let _ = fs::remove_dir_all(&self.folder);
-        fs::create_dir_all(&self.folder)?;
+    /// Makes the folder and its sockets. Those of an earlier life are replaced; other files stay.
+    fn open_doors(&self) -> Result<Doors, String> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|error| format!("its folder {} cannot be made: {error}", self.folder.display()))?;
+        let bind = |path: &Path| Socket::bind(path, &Permissions::OWNER).map_err(|error| error.to_string());
         let sockets = Sockets::of(&self.folder);
-        let doors = Doors {
-            qmp: UnixListener::bind(&sockets.qmp)?,
-            serial: UnixListener::bind(&sockets.serial)?,
-            console: UnixListener::bind(Vm::console_path(&self.folder))?,
-        };
+        Ok(Doors {
+            qmp: bind(&sockets.qmp)?,
+            serial: bind(&sockets.serial)?,
+            console: bind(&Vm::console_path(&self.folder))?,
+        })
+    }
+
+    fn give_birth(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.qemu.path);
-        command.args(arguments(&self.vm.spec, &sockets, &self.qemu, self.executor));
-        Ok((Child::start(command, &self.reaper)?, doors))
+        command.args(arguments(&self.vm.spec, &Sockets::of(&self.folder), &self.qemu, self.executor));
+        Child::start(command, &self.reaper)
     }
 
     /// QEMU connects to our sockets, is greeted, and its CPUs are let go.
@@ -129,18 +140,20 @@ impl Life {
 
 /// Where we wait for the QEMU of a VM, and for the watchers of its console.
 struct Doors {
-    qmp: UnixListener,
-    serial: UnixListener,
-    console: UnixListener,
+    qmp: Socket,
+    serial: Socket,
+    console: Socket,
 }
 
 /// Waits until the child connects, ends, or is too late.
-fn accept(door: &UnixListener, child: &Child, deadline: Instant) -> Result<UnixStream, String> {
-    let mut fds =
-        [PollFd::new(door, PollFlags::IN), PollFd::from_borrowed_fd(child.ward.ended(), PollFlags::IN)];
+fn accept(door: &Socket, child: &Child, deadline: Instant) -> Result<UnixStream, String> {
+    let mut fds = [
+        PollFd::new(door.listener(), PollFlags::IN),
+        PollFd::from_borrowed_fd(child.ward.ended(), PollFlags::IN),
+    ];
     wait(&mut fds, Some(deadline)).map_err(|error| error.to_string())?;
     if !fds[0].revents().is_empty() {
-        let (stream, _) = door.accept().map_err(|error| error.to_string())?;
+        let (stream, _) = door.listener().accept().map_err(|error| error.to_string())?;
         return Ok(stream);
     }
     if fds[1].revents().is_empty() {

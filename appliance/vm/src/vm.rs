@@ -57,7 +57,7 @@ impl Vm {
         Ok(Self { spec, now: Mutex::new(now), changed: Condvar::new(), wake, events })
     }
 
-    /// The socket of the console in a VM's folder.
+    /// The socket of the console in a VM's folder: the one with the longest path.
     pub(crate) fn console_path(folder: &Path) -> PathBuf {
         folder.join("console.sock")
     }

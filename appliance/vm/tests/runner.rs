@@ -8,7 +8,7 @@ use luge_vm::{
     VmStatus,
 };
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -139,6 +139,67 @@ fn the_console_is_a_socket_and_its_text_outlives_the_vm() {
     assert_eq!(lines, ["login:", "you said hello"]);
     rig.runner.stop(&name("good"), None).unwrap();
     assert_eq!(rig.runner.console_text(&name("good")).unwrap(), b"login:\nyou said hello\n");
+}
+
+#[test]
+fn files_of_somebody_else_in_a_vms_folder_are_left_alone() {
+    let rig = rig();
+    let folder = rig.folder.path().join("good");
+    std::fs::create_dir_all(folder.join("images")).unwrap();
+    std::fs::write(folder.join("images/disk.img"), "precious").unwrap();
+    rig.start("good").unwrap();
+    rig.runner.stop(&name("good"), None).unwrap();
+    assert_eq!(std::fs::read_to_string(folder.join("images/disk.img")).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "sockets were left behind");
+}
+
+#[test]
+fn sockets_of_an_earlier_life_are_replaced() {
+    let rig = rig();
+    let folder = rig.folder.path().join("good");
+    std::fs::create_dir(&folder).unwrap();
+    for socket in ["qmp.sock", "serial.sock", "console.sock"] {
+        drop(UnixListener::bind(folder.join(socket)).unwrap());
+    }
+    rig.start("good").unwrap();
+    rig.runner.stop(&name("good"), None).unwrap();
+    rig.assert_nothing_left("good");
+}
+
+#[test]
+fn a_file_where_a_vms_folder_or_socket_must_be_is_named() {
+    let rig = rig();
+    let file = rig.folder.path().join("good");
+    std::fs::write(&file, "precious").unwrap();
+    let error = rig.start("good").unwrap_err().to_string();
+    assert!(error.contains(file.to_str().unwrap()), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    let socket = rig.folder.path().join("other/qmp.sock");
+    std::fs::create_dir(socket.parent().unwrap()).unwrap();
+    std::fs::write(&socket, "precious").unwrap();
+    let error = rig.start("other").unwrap_err().to_string();
+    assert!(error.contains(socket.to_str().unwrap()) && error.contains("not a socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+#[test]
+fn a_name_that_is_too_long_for_its_sockets_is_refused_when_the_vm_is_defined() {
+    let rig = rig();
+    let room = 107 - rig.folder.path().as_os_str().len() - "//console.sock".len();
+    let deep = rig.folder.path().join("d".repeat(room - 5));
+    let config = VmConfig {
+        folder: deep,
+        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
+        firmware_folder: None,
+        trial_kernel: None,
+        patience: Patience::default(),
+    };
+    let runner = VmRunner::new(config, Reaper::of_own_children());
+    runner.create(spec("good", &[])).unwrap();
+    runner.start(&name("good")).unwrap();
+    runner.stop(&name("good"), None).unwrap();
+    let error = runner.create(spec("other", &[])).unwrap_err();
+    assert!(matches!(error, VmError::Path(_)) && error.to_string().contains("-S"), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use luge_memory::{DmaSpace, Iova, Mapping, Span};
 use rustix::fs::{MemfdFlags, SealFlags, ftruncate, memfd_create};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -49,11 +50,78 @@ fn what_cannot_be_served_is_refused_with_the_remedy() {
         (&PathBuf::from("/dev/null"), "neither a file nor a block device"),
         (&odd.path().to_owned(), "has 1000 bytes, which is not one or more whole blocks of 512"),
         (&empty.path().to_owned(), "has 0 bytes"),
-        (&PathBuf::from("/sys/kernel/uevent_seqnum"), "no permission to open"),
     ] {
         let error = open(path).unwrap_err().to_string();
         assert!(error.contains(sentence) && error.contains(path.to_str().unwrap()), "{error}");
     }
+}
+
+#[test]
+fn what_stores_no_data_is_refused_by_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let [pipe, socket, link] = ["pipe", "socket", "link"].map(|name| folder.path().join(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::symlink("/sys/kernel/profiling", &link).unwrap();
+    let hugepages = memfd_create("huge", MemfdFlags::HUGETLB).unwrap();
+    for (path, kind) in [
+        (folder.path().to_owned(), "a directory"),
+        (pipe, "a FIFO"),
+        (socket, "a socket"),
+        (PathBuf::from("/dev/null"), "a character device"),
+        (PathBuf::from("/dev/tty"), "a character device"),
+        (PathBuf::from("/sys/kernel/uevent_seqnum"), "a file of sysfs"),
+        (link, "a file of sysfs"),
+        (PathBuf::from("/proc/version"), "a file of procfs"),
+        (PathBuf::from("/proc/self/mem"), "a file of procfs"),
+        (PathBuf::from("/proc/self/ns/net"), "a namespace"),
+        (by_descriptor(&hugepages), "a file of hugetlbfs"),
+    ] {
+        for access in [Access::ReadWrite, Access::ReadOnly] {
+            let error = FileDevice::open(&path, Some(512), access).unwrap_err().to_string();
+            let sentence = format!("{} is {kind}", path.display());
+            assert!(error.starts_with(&sentence), "{error}");
+            assert!(error.contains("block device") && error.contains("name"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_4096_bytes_in_sysfs_is_no_disk() {
+    let sysfs = walk(Path::new("/sys/kernel"), 3).into_iter();
+    let pages = sysfs.filter(|path| std::fs::metadata(path).is_ok_and(|file| file.len() == 4096));
+    let mut tried = 0;
+    for path in pages.take(200) {
+        let error = FileDevice::open(&path, None, Access::ReadOnly).unwrap_err();
+        assert!(matches!(error, FileError::Kind { .. }), "{error}");
+        tried += 1;
+    }
+    assert!(tried > 0, "there is nothing of 4096 bytes in /sys/kernel");
+}
+
+/// The regular files of a folder and those below, so many levels down.
+fn walk(folder: &Path, levels: u32) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() && levels > 0 => walk(&entry.path(), levels - 1),
+        Ok(kind) if kind.is_file() => vec![entry.path()],
+        _ => Vec::new(),
+    };
+    entries.flat_map(below).collect()
+}
+
+#[test]
+fn a_memfd_is_a_file_like_any_other() {
+    let memory = memfd_create("disk", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&memory, 1 << 20).unwrap();
+    let device = open(&by_descriptor(&memory)).unwrap();
+    assert_eq!(device.geometry().blocks.0, 2048);
+    assert_eq!(device.caching(), Caching::Memory);
+}
+
+/// A path that leads to an open file.
+fn by_descriptor(file: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 #[test]

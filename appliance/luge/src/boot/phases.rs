@@ -16,11 +16,14 @@ use luge_init::{
 };
 use luge_memory::PageSize;
 use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
+use luge_socket::Permissions;
 use luge_vfio::{PciAddress, SysfsRoot};
 use luge_vm::{Patience, VmConfig};
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::thread;
 
 /// Sockets of vhost controllers.
@@ -126,7 +129,33 @@ fn plan(sled: &Sled, notes: &mut Notes) -> Option<Plan> {
     };
     let reaper = sled.reaper.clone()?;
     let config = Config::default();
-    Some(Plan { cpus, pages, budget, sockets: SOCKETS.into(), rpc_socket, vms, reaper, config })
+    let settings = &sled.settings;
+    Some(Plan {
+        cpus,
+        pages,
+        budget,
+        sockets: SOCKETS.into(),
+        socket_permissions: Permissions::GROUP.or(
+            understood("socket_mode", settings.socket_mode.as_deref(), notes),
+            understood("socket_group", settings.socket_group.as_deref(), notes),
+        ),
+        rpc_socket,
+        rpc_socket_permissions: Permissions::OWNER.or(
+            understood("rpc_socket_mode", settings.rpc_socket_mode.as_deref(), notes),
+            understood("rpc_socket_group", settings.rpc_socket_group.as_deref(), notes),
+        ),
+        vms,
+        reaper,
+        config,
+    })
+}
+
+/// The value of a setting, if it is there and right.
+fn understood<T: FromStr>(key: &str, text: Option<&str>, notes: &mut Notes) -> Option<T>
+where
+    T::Err: Display,
+{
+    text.and_then(|text| notes.check(key, text.parse()))
 }
 
 /// Those that were asked for, if they are there; else our own choice.

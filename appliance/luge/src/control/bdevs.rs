@@ -1,9 +1,10 @@
 //! Block devices by name: what each is made of, and who uses it.
 //!
 //! Invariants
-//! - A name or UUID means one device.
+//! - A name or UUID means one device (`identifiers`).
 //! - A device with users is not deleted; a split device has no other user.
 
+use super::identifiers::Identifiers;
 use crate::control::{Names, Table};
 use luge_block::{CoreId, Lba};
 use luge_rpc::RpcError;
@@ -145,18 +146,18 @@ impl Bdev {
 /// The block devices.
 pub struct Bdevs {
     table: Table<Bdev>,
-    uuids: BTreeSet<Uuid>,
+    identifiers: Identifiers,
 }
 
 impl Default for Bdevs {
     fn default() -> Self {
-        Self { table: Table::new("bdev", "bdev_get_bdevs", Names::Any), uuids: BTreeSet::new() }
+        Self { table: Table::new("bdev", "bdev_get_bdevs", Names::Any), identifiers: Identifiers::default() }
     }
 }
 
 impl Bdevs {
     /// Takes a name and a UUID for a device that is being made. Without a name, it is the first
-    /// free one that begins with `prefix`; without a UUID, it is a random one.
+    /// free one that begins with `prefix`; without a UUID, or with the nil one, it is a random one.
     ///
     /// # Errors
     /// -17 if one of them is taken, -22 if the name is none.
@@ -167,10 +168,10 @@ impl Bdevs {
         uuid: Option<Uuid>,
     ) -> Result<(String, Uuid), RpcError> {
         let name = name.unwrap_or_else(|| self.free_name(prefix));
-        let uuid = uuid.unwrap_or_else(Uuid::new_v4);
+        let uuid = uuid.filter(|uuid| !uuid.is_nil()).unwrap_or_else(Uuid::new_v4);
         self.check_free(&name, uuid)?;
         self.table.reserve(&name)?;
-        self.uuids.insert(uuid);
+        self.identifiers.add(&name, uuid);
         Ok((name, uuid))
     }
 
@@ -180,12 +181,7 @@ impl Bdevs {
     /// As [`Self::reserve`].
     pub fn check_free(&self, name: &str, uuid: Uuid) -> Result<(), RpcError> {
         self.table.check_free(name)?;
-        match self.uuids.contains(&uuid) {
-            true => {
-                Err(RpcError::exists(format_args!("a bdev with UUID {uuid} already exists: take another")))
-            }
-            false => Ok(()),
-        }
+        self.identifiers.check_free(name, uuid)
     }
 
     fn free_name(&self, prefix: &str) -> String {
@@ -195,14 +191,14 @@ impl Bdevs {
 
     /// The device is made.
     pub fn put(&mut self, name: &str, bdev: Bdev) {
-        self.uuids.insert(bdev.uuid);
+        self.identifiers.add(name, bdev.uuid);
         self.table.put(name, bdev);
     }
 
     /// The device could not be made, or is gone.
     pub fn release(&mut self, name: &str, uuid: Uuid) {
         self.table.release(name);
-        self.uuids.remove(&uuid);
+        self.identifiers.remove(name, uuid);
     }
 
     /// Whether nobody uses a device.
@@ -227,12 +223,8 @@ impl Bdevs {
     /// # Errors
     /// -19 if there is none.
     pub fn resolve(&self, name: &str) -> Result<String, RpcError> {
-        let by_uuid =
-            |uuid: Uuid| self.iter().find(|(_, bdev)| bdev.uuid == uuid).map(|(name, _)| name.into());
-        match Uuid::try_parse(name).ok().and_then(by_uuid) {
-            Some(name) => Ok(name),
-            None => self.table.get(name).map(|_| name.into()),
-        }
+        let name = self.identifiers.owner(name).unwrap_or(name);
+        self.table.get(name).map(|_| name.into())
     }
 
     /// A device.

@@ -13,11 +13,13 @@
 mod bdevs;
 mod budget;
 mod endpoint;
+mod identifiers;
 mod platform;
 mod record;
 #[cfg(test)]
 mod rig;
 mod sled;
+mod socket_folder;
 mod ssd;
 mod table;
 
@@ -29,6 +31,7 @@ pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};
 pub use sled::Sled;
+pub use socket_folder::SocketFolder;
 pub use ssd::Ssd;
 pub use table::{Names, Table};
 

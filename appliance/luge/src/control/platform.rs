@@ -1,12 +1,12 @@
 //! What a process has from its start to its end: cores, memory, folders.
 
+use crate::control::SocketFolder;
 use crate::cpus::Cpus;
 use luge_core::CoreHandle;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
 use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What never changes.
@@ -18,7 +18,7 @@ pub struct Platform {
     /// The pages of our own memory.
     pub pages: PageSize,
     /// Where vhost-user sockets are made.
-    pub sockets: PathBuf,
+    pub sockets: SocketFolder,
     /// The way to SSDs.
     pub vfio: Vfio,
     /// The kernel's view of SSDs.

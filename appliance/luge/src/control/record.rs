@@ -78,9 +78,11 @@ impl Record {
         self.0.push(Entry { subsystem, made: made.into(), call });
     }
 
-    /// `made` is no more.
-    pub fn remove(&mut self, subsystem: Subsystem, made: &str) {
+    /// `made` is no more. Whether it was there.
+    pub fn remove(&mut self, subsystem: Subsystem, made: &str) -> bool {
+        let before = self.0.len();
         self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
+        self.0.len() < before
     }
 
     /// The calls of a subsystem.

@@ -1,10 +1,12 @@
 //! A control thread of an empty sled without cores, for tests.
 
-use crate::control::{Budget, Control, Platform, Sled};
+use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
+use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{Patience, VmConfig, VmRunner};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A sled on a machine that has nothing.
@@ -28,7 +30,7 @@ pub fn platform(pages: PageSize) -> Platform {
         space,
         sysfs,
         pages,
-        sockets: "/nowhere".into(),
+        sockets: SocketFolder::new(Path::new("/nowhere"), Permissions::GROUP, &[]),
         vms: VmRunner::new(vms, Reaper::of_own_children()),
     }
 }

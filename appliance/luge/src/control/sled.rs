@@ -1,7 +1,9 @@
 //! All that exists.
 
-use crate::control::{Bdevs, Budget, Endpoint, Names, Platform, Record, Ssd, Table};
+use crate::control::{Bdevs, Budget, Call, Endpoint, Names, Platform, Record, Ssd, Subsystem, Table};
 use luge_core::CoreHandle;
+use luge_vm::{VmName, VmState};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -37,6 +39,20 @@ impl Sled {
             logged_vms: BTreeSet::new(),
             record: Record::default(),
         }
+    }
+
+    /// The calls that make a subsystem as it is now. A VM that its guest has powered off is not
+    /// started again; one that crashed is.
+    #[must_use]
+    pub fn calls(&self, subsystem: Subsystem) -> Vec<Call> {
+        let is_off = |call: &Call| call.method == "vm_start" && self.is_stopped(&call.params["name"]);
+        self.record.calls(subsystem).filter(|call| !is_off(call)).cloned().collect()
+    }
+
+    fn is_stopped(&self, vm: &Value) -> bool {
+        let name = vm.as_str().and_then(|name| VmName::new(name).ok());
+        let vm = name.and_then(|name| self.platform.vms.get(&name).ok());
+        vm.is_some_and(|vm| vm.state == VmState::Stopped)
     }
 
     /// Unmakes all that exists, the users of a thing before the thing: VMs, vhost controllers,

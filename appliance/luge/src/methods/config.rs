@@ -3,7 +3,7 @@
 use super::load::load;
 use super::{Host, RUNTIME, framework, listed};
 use crate::config::{Config, Part};
-use crate::control::{Call, Sled, Subsystem};
+use crate::control::{Sled, Subsystem};
 use luge_rpc::{Dispatcher, Method, NoParams, Param, ParamValue, Params, RpcError, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub fn methods(host: &Arc<Host>, dispatcher: &Weak<Dispatcher>) -> Vec<Method> {
             RUNTIME,
             move |params: GetConfig| {
                 let subsystem = find(&params.name)?;
-                get.ask(move |sled| listed(calls(sled, subsystem)))
+                get.ask(move |sled| listed(sled.calls(subsystem)))
             },
         ),
         Method::new("save_config", "Show the configuration", RUNTIME, move |_: NoParams| {
@@ -84,12 +84,8 @@ fn find(name: &str) -> Result<Subsystem, RpcError> {
     })
 }
 
-fn calls(sled: &Sled, subsystem: Subsystem) -> Vec<Call> {
-    sled.record.calls(subsystem).cloned().collect()
-}
-
 fn whole(sled: &Sled) -> Value {
     let part =
-        |subsystem: Subsystem| json!({ "subsystem": subsystem.name(), "config": calls(sled, subsystem) });
+        |subsystem: Subsystem| json!({ "subsystem": subsystem.name(), "config": sled.calls(subsystem) });
     json!({ "subsystems": Subsystem::ALL.map(part) })
 }

@@ -63,6 +63,8 @@ params! {
     struct Delete {
         /// Name of the controller
         ctrlr: String,
+        /// Whether its front ends are cut off; else it is not deleted while it has one
+        force: Option<bool>,
     }
 }
 
@@ -87,6 +89,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     check_transport(params.transport.as_deref())?;
     let platform = control.platform();
     let cores = platform.cores_of(params.cpumask.as_deref())?;
+    let socket = platform.sockets.socket(&params.ctrlr)?;
     let (name, dev_name) = (params.ctrlr.clone(), params.dev_name);
     let claim = control.ask(move |sled| claim(sled, &name, &dev_name))?;
     let (name, bdev) = (params.ctrlr.clone(), claim.bdev.clone());
@@ -95,7 +98,8 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let cpus: Cpus = cores.iter().map(CoreHandle::id).collect();
     let server = BlkEndpoint::start(EndpointConfig {
         name: params.ctrlr.clone(),
-        socket: platform.sockets.join(&params.ctrlr),
+        socket,
+        permissions: platform.sockets.permissions,
         volume: claim.volume,
         access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
         serial: serial(&claim.bdev, claim.uuid),
@@ -145,8 +149,12 @@ fn serial(bdev: &str, uuid: Uuid) -> String {
 
 fn refusal(error: &EndpointError) -> RpcError {
     match error {
-        EndpointError::Socket(SocketError::System { .. }) => RpcError::invalid(error),
-        EndpointError::Socket(SocketError::Alive(_) | SocketError::NotASocket(_)) => RpcError::exists(error),
+        EndpointError::Socket(SocketError::System { .. } | SocketError::Group { .. }) => {
+            RpcError::invalid(error)
+        }
+        EndpointError::Socket(
+            SocketError::Alive(_) | SocketError::NotASocket(_) | SocketError::Stale { .. },
+        ) => RpcError::exists(error),
         EndpointError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
         EndpointError::Attach(AttachError::Open(OpenError::Device { .. })) => {
             RpcError::errno(Errno::IO, error)
@@ -179,6 +187,13 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         "iops_threshold": 0,
         "socket": status.socket,
         "sessions": sessions,
+        "front_ends": {
+            "connections": status.counts.connections,
+            "protocol_errors": status.counts.protocol_errors,
+            "silent": status.counts.silent,
+            "waited": status.counts.waited,
+            "waiting": status.counts.waiting,
+        },
         "backend_specific": {
             "block": { "readonly": status.read_only, "bdev": endpoint.bdev, "transport": TRANSPORT },
         },
@@ -199,7 +214,13 @@ fn session(name: &str, front_end: &FrontEndStatus) -> Value {
 
 /// This thread waits for the requests that were taken.
 fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
-    let endpoint = take_when_left(control, &params.ctrlr)?;
+    let endpoint = match params.force {
+        Some(true) => control.ask({
+            let name = params.ctrlr.clone();
+            move |sled| take(sled, &name)
+        })?,
+        _ => take_when_left(control, &params.ctrlr)?,
+    };
     endpoint.server.stop();
     control.ask(move |sled| {
         give_up(sled, &params.ctrlr, &endpoint.bdev);
@@ -212,15 +233,20 @@ fn take_when_left(control: &Control, name: &str) -> Result<Endpoint, RpcError> {
     let deadline = Instant::now() + DEPARTURE;
     loop {
         let wanted = name.to_owned();
-        let departure = match control.ask(move |sled| take(sled, &wanted))? {
+        let departure = match control.ask(move |sled| take_unused(sled, &wanted))? {
             Taken::Endpoint(endpoint) => return Ok(endpoint),
             Taken::Connected(departure) => departure,
         };
         if !departure.wait(deadline.saturating_duration_since(Instant::now())) {
-            let message = format_args!("vhost controller {name} has a front end: stop that guest first");
-            return Err(RpcError::busy(message));
+            return Err(has_front_end(name));
         }
     }
+}
+
+fn has_front_end(name: &str) -> RpcError {
+    RpcError::busy(format_args!(
+        "vhost controller {name} has a front end: stop that guest first, or cut it off with `force`"
+    ))
 }
 
 /// Result of taking a controller out.
@@ -230,18 +256,33 @@ enum Taken {
     Connected(Departure),
 }
 
-fn take(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
-    let endpoint = sled.endpoints.get(name)?;
-    if let Some(vm) = sled.platform.vms.user_of(name) {
-        return Err(RpcError::busy(format_args!(
-            "vhost controller {name} is a disk of VM {vm}: vm_stop it first"
-        )));
+/// Takes a controller out that has no front end, nor one that waits.
+fn take_unused(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
+    check_no_vm(sled, name)?;
+    let server = &sled.endpoints.get(name)?.server;
+    let status = server.status();
+    if status.front_end.is_some() {
+        return Ok(Taken::Connected(server.departure()));
     }
-    if endpoint.server.status().front_end.is_some() {
-        return Ok(Taken::Connected(endpoint.server.departure()));
-    }
+    if status.counts.waiting > 0 { Err(has_front_end(name)) } else { take(sled, name).map(Taken::Endpoint) }
+}
+
+/// Takes a controller out, whoever is connected.
+fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
+    check_no_vm(sled, name)?;
     sled.record.remove(Subsystem::VhostBlk, name);
-    sled.endpoints.take(name).map(Taken::Endpoint)
+    sled.endpoints.take(name)
+}
+
+/// Refuses a controller that is there for a VM of ours, which would lose its disk.
+fn check_no_vm(sled: &Sled, name: &str) -> Result<(), RpcError> {
+    sled.endpoints.get(name)?;
+    match sled.platform.vms.user_of(name) {
+        Some(vm) => Err(RpcError::busy(format_args!(
+            "vhost controller {name} is a disk of VM {vm}: vm_stop it first"
+        ))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

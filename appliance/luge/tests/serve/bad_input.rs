@@ -126,11 +126,17 @@ fn devices_are_deleted_and_split_only_as_they_can_be() {
         ("bdev_split_create", json!({"base_bdev": "n"}), WRONG, "`split_count`"),
         ("bdev_split_create", split("n", 0), WRONG, "`split_count`"),
         ("bdev_split_create", split("n", 5000), WRONG, "`split_count`"),
-        ("bdev_split_create", with(split("n", 2), "split_size_mb", 2), WRONG, "`split_size_mb`"),
+        ("bdev_split_create", split("n", 4097), WRONG, "`split_count`"),
+        ("bdev_split_create", split("tiny", 9), WRONG, "`split_count`: bdev tiny has 8 blocks"),
+        ("bdev_split_create", with(split("n", 1), "split_size_mb", 3), WRONG, "`split_size_mb`"),
+        ("bdev_split_create", with(split("tiny", 1), "split_size_mb", 1), WRONG, "`split_size_mb`"),
+        ("bdev_split_create", with(split("n", 2), "split_size_mb", 1_u64 << 44), WRONG, "`split_size_mb`"),
         ("bdev_split_create", with(split("n", 2), "split_size_mb", u64::MAX), WRONG, "`split_size_mb`"),
         ("bdev_split_delete", json!({"base_bdev": "n"}), -22, "not split"),
     ];
-    refused(&furnished(), &cases);
+    let luge = furnished();
+    luge.call("bdev_null_create", disk("tiny", 8, 512));
+    refused(&luge, &cases);
 }
 
 #[test]

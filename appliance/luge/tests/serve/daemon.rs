@@ -95,7 +95,7 @@ impl Daemon {
         Self::run(command(LUGE), folder, args, log)
     }
 
-    fn run(mut command: Command, folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
+    pub fn run(mut command: Command, folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
         command.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
         command.arg("-r").arg(folder.path().join("rpc.sock")).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

@@ -79,6 +79,30 @@ fn a_device_is_split_into_equal_parts_and_is_whole_again_afterwards() {
 }
 
 #[test]
+fn parts_that_do_not_fit_whole_are_left_out() {
+    for (blocks, count, size_mb, fitting) in
+        [(4096, 2, 2, 1), (10_239, 3, 2, 2), (10_240, 3, 2, 2), (12_287, 4096, 1, 5), (12_288, 3, 2, 3)]
+    {
+        let luge = Daemon::start();
+        luge.call("bdev_null_create", json!({"name": "n", "num_blocks": blocks, "block_size": 512}));
+        let split = json!({"base_bdev": "n", "split_count": count, "split_size_mb": size_mb});
+        let parts = luge.call("bdev_split_create", split);
+        assert_eq!(parts.as_array().unwrap().len(), fitting, "{blocks} blocks: {parts}");
+        for (at, part) in parts.as_array().unwrap().iter().enumerate() {
+            let shown = &luge.call("bdev_get_bdevs", json!({"name": part}))[0];
+            let part_blocks = size_mb * 2048;
+            assert_eq!(shown["num_blocks"], part_blocks, "{shown}");
+            assert_eq!(shown["driver_specific"]["split"]["offset_blocks"], at * part_blocks, "{shown}");
+        }
+        let config = luge.call("save_config", Value::Null);
+        luge.call("bdev_split_delete", json!({"base_bdev": "n"}));
+        luge.call("bdev_null_delete", json!({"name": "n"}));
+        luge.call("load_config", config.clone());
+        assert_eq!(luge.call("save_config", Value::Null), config);
+    }
+}
+
+#[test]
 fn memory_of_deleted_devices_can_be_used_again() {
     let luge = Daemon::start();
     for _ in 0..4 {

@@ -26,6 +26,7 @@ fn a_device_is_served_shown_and_no_longer_served() {
         list,
         json!([{
             "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket, "sessions": [],
+            "front_ends": {"connections": 0, "protocol_errors": 0, "silent": 0, "waited": 0, "waiting": 0},
             "backend_specific": {"block": {"readonly": false, "bdev": "n", "transport": "vhost_user_blk"}},
         }])
     );

@@ -70,7 +70,8 @@ impl Rig {
         };
         let wait = Method::waiting("wait", "Ends with its client", &[Stage::Startup], wait);
         let dispatcher = Arc::new(Dispatcher::new([echo, fail, hold_call, wait]));
-        let server = Some(Server::start(&folder.path().join("s"), dispatcher.clone()).unwrap());
+        let server =
+            Some(Server::start(&folder.path().join("s"), &Permissions::OWNER, dispatcher.clone()).unwrap());
         Self { folder, dispatcher, server, hold }
     }
 
@@ -258,7 +259,8 @@ fn a_client_that_never_reads_is_cut_off_and_others_are_served_meanwhile() {
     let mut rig = Rig::new();
     drop(rig.server.take());
     let connections = Connections::new(Duration::from_millis(200));
-    rig.server = Some(Server::listen(&rig.path(), rig.dispatcher.clone(), connections).unwrap());
+    let claim = Claim::listen(&rig.path(), &Permissions::OWNER).unwrap();
+    rig.server = Some(Server::serve(claim, rig.dispatcher.clone(), connections).unwrap());
     let mut deaf = UnixStream::connect(rig.path()).unwrap();
     deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     let text = "x".repeat(100_000);
@@ -278,5 +280,5 @@ fn a_server_that_stops_ends_its_connections_and_removes_its_socket() {
     drop(rig.server.take());
     assert_eq!(idle.read(&mut [0; 8]).unwrap(), 0);
     assert_eq!(std::fs::read_dir(rig.folder.path()).unwrap().count(), 0);
-    assert!(Server::start(&rig.path(), rig.dispatcher.clone()).is_ok());
+    assert!(Server::start(&rig.path(), &Permissions::OWNER, rig.dispatcher.clone()).is_ok());
 }

@@ -44,7 +44,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
             other => other,
         };
         match answered {
-            Ok(()) => {}
+            Ok(()) => served.ledger.spoken(),
             Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
             Err(error) => break End::Fault(error),
         }

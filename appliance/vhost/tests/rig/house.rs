@@ -6,6 +6,7 @@ use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
 use luge_core::CoreHandle;
 use luge_memory::{DmaSpace, PageSize};
+use luge_socket::Permissions;
 use luge_vhost::{Access, BlkEndpoint, EndpointConfig};
 use luge_volume::Volume;
 use std::path::PathBuf;
@@ -55,6 +56,7 @@ impl House {
         EndpointConfig {
             name: format!("disk{index}"),
             socket: self.path(index),
+            permissions: Permissions::GROUP,
             volume: Arc::new(Volume::whole(device)),
             access: Access::ReadWrite,
             serial: "S1".into(),

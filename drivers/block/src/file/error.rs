@@ -19,11 +19,13 @@ pub enum FileError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is a pipe, a socket or a character device.
-    #[error("{} is neither a file nor a block device: name one of these", .path.display())]
+    /// It is something else that stores no data.
+    #[error("{} is {kind}: it is neither a file nor a block device that stores data, name one", .path.display())]
     Kind {
         /// What it is called.
         path: PathBuf,
+        /// What it is, with an article.
+        kind: &'static str,
     },
     /// The kernel does not let this process open it so.
     #[error("no permission to open {} ({source}): change its mode or owner, or open it read-only", .path.display())]

@@ -21,6 +21,7 @@
 mod buffers;
 mod channel;
 mod error;
+mod kind;
 mod memory;
 mod resident;
 mod slot;

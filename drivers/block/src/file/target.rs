@@ -1,9 +1,10 @@
 //! What is behind a file device: an open, locked file or block device, and what it can do.
 
+use super::kind::{Kind, kind};
 use super::{Access, Caching, FileError};
 use crate::{Blocks, Geometry, Shape, ShapeError};
-use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat, StatxFlags};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// One read or write may be this long, in bytes.
@@ -24,13 +25,6 @@ const fn range_bytes_max(caching: Caching) -> u32 {
 
 /// The alignment we have without asking: that of a page.
 const PAGE_BYTES: u32 = 4096;
-
-/// The kinds of thing that can be served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    File,
-    BlockDevice,
-}
 
 /// What direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,11 +106,12 @@ impl AsFd for Target {
     }
 }
 
-/// Looks before it opens, because opening a character device can already do harm, and once
-/// more afterwards, because the name may mean something else by then.
+/// Opens what a path leads to, once it is known to be something that opening does no harm to. It is
+/// the very thing that was looked at, whatever the path leads to by then.
 fn open_locked(path: &Path, access: Access) -> Result<(OwnedFd, Kind), FileError> {
     let failed = |error: rustix::io::Errno| FileError::of_open(path, error.into());
-    let kind = kind(path, &rustix::fs::stat(path).map_err(failed)?)?;
+    let node = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let kind = kind(path, &node)?;
     let mode = match access {
         Access::ReadWrite => OFlags::RDWR,
         Access::ReadOnly => OFlags::RDONLY,
@@ -124,21 +119,10 @@ fn open_locked(path: &Path, access: Access) -> Result<(OwnedFd, Kind), FileError
     // For block devices O_EXCL means: not while the kernel or anybody else has claimed it.
     let claim = if kind == Kind::BlockDevice { OFlags::EXCL } else { OFlags::empty() };
     let flags = mode | claim | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    if self::kind(path, &rustix::fs::fstat(&file).map_err(failed)?)? != kind {
-        return Err(FileError::Kind { path: path.to_owned() });
-    }
+    let same = format!("/proc/self/fd/{}", node.as_raw_fd());
+    let file = rustix::fs::open(same, flags, Mode::empty()).map_err(failed)?;
     lock(path, &file, access)?;
     Ok((file, kind))
-}
-
-fn kind(path: &Path, stat: &Stat) -> Result<Kind, FileError> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(Kind::File),
-        FileType::BlockDevice => Ok(Kind::BlockDevice),
-        FileType::Directory => Err(FileError::Directory { path: path.to_owned() }),
-        _ => Err(FileError::Kind { path: path.to_owned() }),
-    }
 }
 
 /// One writer, or any number of readers. It goes when the file is closed, however that comes.

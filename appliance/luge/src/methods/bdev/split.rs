@@ -1,8 +1,10 @@
 //! `bdev_split_create` and `_delete`: equal parts of a device, each a linear volume.
+//!
+//! A part that does not fit whole is left out, as the field does: what is left stays unused.
 
 use super::method;
 use crate::control::{Bdev, Call, Control, Sled, Source, Subsystem, User};
-use luge_block::{Blocks, Lba};
+use luge_block::{Blocks, Geometry, Lba};
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Volume;
 use serde_json::json;
@@ -17,7 +19,7 @@ params! {
     struct Create {
         /// Name of the bdev to split
         base_bdev: String,
-        /// Number of parts
+        /// Number of parts; fewer are made if not so many fit
         split_count: u32,
         /// Size of each part in MiB; as large as possible if 0 or not given
         split_size_mb: Option<u64>,
@@ -84,24 +86,38 @@ fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<Part>, RpcErr
             "parameter `split_count`: a number from 1 to {PARTS}"
         )));
     }
-    let most = geometry.blocks.0 / u64::from(count);
-    let bytes = params.split_size_mb.unwrap_or(0).checked_mul(1 << 20);
-    let blocks = match bytes.map(|bytes| bytes / u64::from(geometry.block_bytes)) {
-        Some(0) => most,
-        Some(blocks) if blocks <= most => blocks,
-        _ => return Err(too_large(name, count, geometry.bytes())),
+    let blocks = part_blocks(params, &geometry);
+    let fitting = match geometry.blocks.0.checked_div(blocks) {
+        None => return Err(too_many(name, geometry.blocks)),
+        Some(0) => return Err(too_large(name, geometry.bytes())),
+        Some(fitting) => fitting,
     };
+    if fitting < u64::from(count) {
+        tracing::warn!("bdev {name} has room for {fitting} of {count} parts: the others are left out");
+    }
     let part = |at: u32| {
         let first = Lba(u64::from(at) * blocks);
         let volume = base.part(first, Blocks(blocks)).map_err(RpcError::invalid)?;
         Ok(Part { name: format!("{name}p{at}"), first, volume })
     };
-    (0..count).map(part).collect()
+    (0..count).take_while(|&at| u64::from(at) < fitting).map(part).collect()
 }
 
-fn too_large(name: &str, count: u32, bytes: u64) -> RpcError {
+/// Size of each part: as asked for, or as large as the number of parts allows.
+fn part_blocks(params: &Create, geometry: &Geometry) -> u64 {
+    match params.split_size_mb.unwrap_or(0) {
+        0 => geometry.blocks.0 / u64::from(params.split_count),
+        size_mb => size_mb.saturating_mul(1 << 20) / u64::from(geometry.block_bytes),
+    }
+}
+
+fn too_many(name: &str, blocks: Blocks) -> RpcError {
+    RpcError::invalid_params(format_args!("parameter `split_count`: bdev {name} has {blocks} blocks only"))
+}
+
+fn too_large(name: &str, bytes: u64) -> RpcError {
     RpcError::invalid_params(format_args!(
-        "parameter `split_size_mb`: {count} parts of that size are more than bdev {name} has ({} MiB): make them smaller, or fewer",
+        "parameter `split_size_mb`: not one part of that size fits on bdev {name} ({} MiB): make it smaller",
         bytes >> 20
     ))
 }

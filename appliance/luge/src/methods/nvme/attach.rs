@@ -5,6 +5,7 @@
 //! ready holds up nobody else.
 
 use super::bring_up::bring_up;
+use super::identity::reserve_all;
 use super::{address, off, port_off, timeouts};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
 use luge_nvme::{Controller, Namespace};
@@ -15,7 +16,6 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use uuid::Uuid;
 
 params! {
     /// Parameters of `bdev_nvme_attach_controller`.
@@ -205,16 +205,12 @@ fn put(
     mut ssd: Ssd,
     namespaces: &[Arc<Namespace>],
 ) -> Result<Vec<String>, RpcError> {
-    let mut made = Vec::new();
-    for namespace in namespaces {
-        let name = format!("{}n{}", params.name, namespace.id());
-        let uuid = free_identity(sled, &name, namespace)?;
+    ssd.bdevs = reserve_all(&mut sled.bdevs, &params.name, ssd.address, namespaces)?;
+    for ((name, uuid), namespace) in ssd.bdevs.iter().zip(namespaces) {
         let source = Source::Namespace { ssd: params.name.clone(), id: namespace.id().0 };
-        ssd.bdevs.push((name.clone(), uuid));
-        made.push((name, Bdev::new(uuid, source, Volume::whole(namespace.clone()))));
+        sled.bdevs.put(name, Bdev::new(*uuid, source, Volume::whole(namespace.clone())));
     }
-    let names = made.iter().map(|(name, _)| name.clone()).collect();
-    made.into_iter().for_each(|(name, bdev)| sled.bdevs.put(&name, bdev));
+    let names = ssd.bdevs.iter().map(|(name, _)| name.clone()).collect();
     let mut call = json!({ "name": params.name, "trtype": "PCIe", "traddr": ssd.address.to_string() });
     if let (Some(call), Some(queues)) = (call.as_object_mut(), params.num_io_queues) {
         call.insert("num_io_queues".into(), queues.into());
@@ -226,22 +222,6 @@ fn put(
     );
     sled.ssds.put(&params.name, ssd);
     Ok(names)
-}
-
-/// What the namespace says it is, unless another says the same.
-fn free_identity(sled: &Sled, name: &str, namespace: &Namespace) -> Result<Uuid, RpcError> {
-    let eui64 = namespace.eui64().map(|eui64| Uuid::new_v5(&Uuid::NAMESPACE_OID, &eui64));
-    let told = namespace.nguid().map(Uuid::from_bytes).or(eui64);
-    let place = Uuid::new_v5(&Uuid::NAMESPACE_OID, namespace.name().as_bytes());
-    let candidates = told.into_iter().chain([place]);
-    let mut refused = None;
-    for uuid in candidates {
-        match sled.bdevs.check_free(name, uuid) {
-            Ok(()) => return Ok(uuid),
-            Err(error) => refused = Some(error),
-        }
-    }
-    refused.map_or_else(|| Ok(Uuid::new_v4()), Err)
 }
 
 /// An SSD is kept apart from a bdev of the same name; a name has no line break in it.

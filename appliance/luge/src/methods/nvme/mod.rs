@@ -4,6 +4,7 @@ mod attach;
 mod bring_up;
 mod describe;
 mod detach;
+mod identity;
 #[cfg(test)]
 mod tests;
 mod timeouts;

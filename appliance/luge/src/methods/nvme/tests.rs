@@ -2,12 +2,15 @@
 
 use super::attach::{Attach, attach, check};
 use super::{detach, get, health};
-use crate::control::{Control, User, control};
+use crate::control::{Bdev, Control, Sled, Source, User, control};
+use luge_block::{Blocks, NullDevice, Shape};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
 use luge_nvme::{AsyncEvent, Controller};
 use luge_rpc::{Dispatcher, Method, RpcError, Stage};
+use luge_volume::Volume;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use uuid::Uuid;
 
 struct Bench {
     control: Arc<Control>,
@@ -28,7 +31,11 @@ impl Bench {
     }
 
     fn attach(&self, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
-        self.attach_with(json!({ "name": name, "trtype": "PCIe", "traddr": "0000:01:00.0" }), ssd)
+        self.attach_at("0000:01:00.0", name, ssd)
+    }
+
+    fn attach_at(&self, slot: &str, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+        self.attach_with(json!({ "name": name, "trtype": "PCIe", "traddr": slot }), ssd)
     }
 
     fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
@@ -46,6 +53,27 @@ impl Bench {
 
     fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         self.dispatcher.dispatch(method, params)
+    }
+
+    /// Makes a null device.
+    fn make(&self, name: &str) {
+        let name = Some(name.to_owned());
+        let put = move |sled: &mut Sled| {
+            let (name, uuid) = sled.bdevs.reserve(name, "", None)?;
+            let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
+            sled.bdevs.put(&name, Bdev::new(uuid, Source::Null, Volume::whole(Arc::new(device))));
+            Ok(())
+        };
+        self.control.ask(put).unwrap();
+    }
+
+    fn uuid(&self, name: &str) -> Uuid {
+        let name = name.to_owned();
+        self.control.ask(move |sled| Ok(sled.bdevs.get(&name)?.uuid)).unwrap()
+    }
+
+    fn uuids(&self) -> Vec<Uuid> {
+        self.bdevs().iter().map(|name| self.uuid(name)).collect()
     }
 
     fn bdevs(&self) -> Vec<String> {
@@ -163,6 +191,53 @@ fn two_ssds_that_claim_to_be_the_same_get_identities_of_their_own() {
     assert_eq!(again.code.0, -17);
     bench.attach("b", &bench.ssd(Script::default())).unwrap();
     assert_eq!(bench.bdevs(), ["an1", "bn1"]);
+}
+
+#[test]
+fn namespaces_of_one_ssd_that_claim_to_be_the_same_get_identities_of_their_own() {
+    let bench = Bench::new();
+    bench.attach("a", &bench.ssd(two_namespaces())).unwrap();
+    let uuids = bench.uuids();
+    assert_ne!(uuids[0], uuids[1]);
+    for (name, uuid) in bench.bdevs().into_iter().zip(uuids) {
+        let found = bench.control.ask(move |sled| sled.bdevs.resolve(&uuid.to_string())).unwrap();
+        assert_eq!(found, name);
+    }
+}
+
+#[test]
+fn an_ssd_whose_identity_is_the_name_of_another_device_gets_one_of_its_own() {
+    let bench = Bench::new();
+    let claimed = Uuid::from_bytes([0x5a; 16]);
+    bench.make(&claimed.to_string());
+    bench.attach("a", &bench.ssd(Script::default())).unwrap();
+    assert!(!bench.uuids().contains(&claimed));
+    let found = bench.control.ask(move |sled| sled.bdevs.resolve(&claimed.to_string())).unwrap();
+    assert_eq!(found, claimed.to_string());
+}
+
+#[test]
+fn any_number_of_ssds_that_claim_to_be_the_same_are_told_apart() {
+    let bench = Bench::new();
+    for (slot, name) in [("1:0.0", "a"), ("2:0.0", "b"), ("3:0.0", "c"), ("4:0.0", "d")] {
+        bench.attach_at(slot, name, &bench.ssd(two_namespaces())).unwrap();
+    }
+    let mut uuids = bench.uuids();
+    uuids.sort();
+    uuids.dedup();
+    assert_eq!(uuids.len(), 8);
+}
+
+#[test]
+fn an_ssd_that_says_who_it_is_by_its_serial_number_only_is_the_same_in_any_slot() {
+    let [here, there] = ["0000:01:00.0", "0000:02:00.0"].map(|slot| {
+        let bench = Bench::new();
+        let taken = Uuid::from_bytes([0x5a; 16]);
+        bench.make(&taken.to_string());
+        bench.attach_at(slot, "a", &bench.ssd(Script::default())).unwrap();
+        bench.uuid("an1")
+    });
+    assert_eq!(here, there);
 }
 
 #[test]

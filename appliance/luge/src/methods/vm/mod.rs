@@ -1,11 +1,14 @@
 //! `vm_*`: virtual machines that this process runs, with vhost controllers as their disks.
 
+#[cfg(test)]
+mod tests;
+
 use super::method;
 use crate::control::{Call, Control, Sled, Subsystem};
 use crate::relay;
 use luge_memory::PageSize;
 use luge_rpc::{Method, RpcError, params};
-use luge_vm::{Accelerator, Boot, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmStatus};
+use luge_vm::{Accelerator, Boot, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmState, VmStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -227,11 +230,23 @@ fn stop(control: &Arc<Control>, params: Stop) -> Result<bool, RpcError> {
         )));
     }
     let patience = params.timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
-    control.platform().vms.stop(&name, patience).map_err(|error| refusal(&error))?;
-    control.ask(move |sled| {
-        sled.record.remove(Subsystem::Vm, &record_name(&params.name));
-        Ok(true)
-    })
+    let stopped = control.platform().vms.stop(&name, patience);
+    let was_started = is_off(&stopped)
+        && control.ask(move |sled| Ok(sled.record.remove(Subsystem::Vm, &record_name(&params.name))))?;
+    match stopped {
+        // It had ended by itself. It is not started again: that is a stop, too.
+        Err(_) if was_started => Ok(true),
+        stopped => stopped.map(|()| true).map_err(|error| refusal(&error)),
+    }
+}
+
+/// Whether a VM is off after an attempt to stop it.
+fn is_off(stopped: &Result<(), VmError>) -> bool {
+    let ended = |state: &VmState| matches!(state, VmState::Stopped | VmState::Crashed);
+    match stopped {
+        Ok(()) => true,
+        Err(error) => matches!(error, VmError::State { state, .. } if ended(state)),
+    }
 }
 
 fn get(control: &Arc<Control>, params: Get) -> Result<Vec<VmStatus>, RpcError> {
@@ -261,7 +276,9 @@ fn record_name(name: &str) -> String {
 
 fn refusal(error: &VmError) -> RpcError {
     match error {
-        VmError::Name(_) => RpcError::invalid_params(format_args!("parameter `name`: {error}")),
+        VmError::Name(_) | VmError::Path(_) => {
+            RpcError::invalid_params(format_args!("parameter `name`: {error}"))
+        }
         VmError::Cpus(_) => RpcError::invalid_params(format_args!("parameter `cpus`: {error}")),
         VmError::Memory(_) => RpcError::invalid_params(format_args!("parameter `memory_mb`: {error}")),
         VmError::TooManyDisks(_) | VmError::Disk(_) => {
@@ -275,25 +292,5 @@ fn refusal(error: &VmError) -> RpcError {
         VmError::Hugepages { .. } => RpcError::no_memory(error),
         VmError::NoQemu { .. } | VmError::BadQemu { .. } => RpcError::unsupported(error),
         VmError::Start { .. } | VmError::Stop { .. } | VmError::System { .. } => RpcError::internal(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::{Budget, platform};
-
-    /// The pages of a VM on a sled whose memory is of `pages`.
-    fn pages_of_a_vm(pages: PageSize) -> MemoryPages {
-        let sled = Sled::new(Arc::new(platform(pages)), Budget::new(64 << 20));
-        let params = json!({ "name": "one", "cpus": 1, "memory_mb": 64 });
-        spec(&sled, &serde_json::from_value(params).unwrap()).unwrap().memory
-    }
-
-    #[test]
-    fn a_vm_has_hugepages_where_the_sled_has() {
-        assert_eq!(pages_of_a_vm(PageSize::Huge2MiB), MemoryPages::Huge);
-        assert_eq!(pages_of_a_vm(PageSize::Huge1GiB), MemoryPages::Huge);
-        assert_eq!(pages_of_a_vm(PageSize::Base), MemoryPages::Base);
     }
 }

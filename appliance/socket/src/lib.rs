@@ -1,0 +1,20 @@
+//! Listening unix sockets: made with their permissions, owned, removed.
+//!
+//! Path: none of a guest's. The RPC socket, vhost-user sockets and those of VMs are made here.
+//!
+//! - [`Socket`]: a listener and its path.
+//! - [`Permissions`]: its mode and its group.
+//!
+//! Invariants
+//! - Nobody can connect before the socket has its mode and its group.
+//! - No symbolic link is followed, and no file but our own socket is changed or removed.
+//!
+//! Not here: which of two processes may have a path (`rpc`, by a lock file).
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
+
+mod permissions;
+mod socket;
+
+pub use permissions::{Group, GroupError, Mode, ModeError, Permissions};
+pub use socket::{PATH_BYTES_MAX, Socket, SocketError};

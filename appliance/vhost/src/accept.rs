@@ -1,0 +1,281 @@
+//! The connections of an endpoint: which one is served, and which wait.
+//!
+//! ```text
+//!               1               3
+//!   connects -----> served ----------> gone
+//!      |              ^                 ^
+//!      |   2          | 4               |
+//!      +------> waiting ----------------+
+//!                               5
+//! ```
+//! 1. nobody is served;
+//! 2. somebody is: a disk has one guest;
+//! 3. it left, broke the protocol, or said nothing and lost its place;
+//! 4. the place is free;
+//! 5. it hung up, or waited in silence while too many others came.
+//!
+//! Invariants
+//! - One connection is served at a time, by a thread of its own.
+//! - A connection that has not sent a whole message keeps nobody out: [`SILENCE`] after it came, the
+//!   first of the others that speaks takes its place. One that has spoken keeps its place: a running
+//!   guest gives its front end nothing to say for days.
+//!
+//! Not here: the protocol (`connection`).
+
+use crate::connection::{End, serve};
+use crate::endpoint::Served;
+use luge_socket::Socket;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::ioctl_fionread;
+use rustix::net::{Shutdown, shutdown};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Time that a front end has for its first message, while others wait.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The most connections that wait.
+const WAITING_MAX: usize = 16;
+
+/// How long to wait when the kernel cannot accept: it is out of memory or file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Signals to an acceptor, from its endpoint and from the connection it serves.
+pub(crate) struct Signals {
+    closed: AtomicBool,
+    wake: OwnedFd,
+}
+
+impl Signals {
+    pub(crate) fn new() -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { closed: AtomicBool::new(false), wake })
+    }
+
+    /// Ends the acceptor, and with it the connections.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Release);
+        self.ring();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
+    }
+
+    /// Wakes the acceptor.
+    fn ring(&self) {
+        // It fails only if it was rung 2^64 times before.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The connection that is served.
+struct Current {
+    stream: UnixStream,
+    since: Instant,
+    is_reported: bool,
+    is_cut_off: bool,
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// Accepts the connections of an endpoint, until it is closed.
+pub(crate) struct Acceptor {
+    served: Arc<Served>,
+    socket: Arc<Socket>,
+    signals: Arc<Signals>,
+    current: Option<Current>,
+    waiting: VecDeque<UnixStream>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(served: Arc<Served>, socket: Arc<Socket>, signals: Arc<Signals>) -> io::Result<Self> {
+        socket.listener().set_nonblocking(true)?;
+        Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
+    }
+
+    /// Accepts and serves until the endpoint is closed; then cuts off all connections, in the
+    /// middle of a message if need be, and waits until all that was taken has been answered.
+    pub(crate) fn run(mut self) {
+        while !self.signals.is_closed() {
+            let newcomer = self.wait();
+            self.drop_the_ended();
+            if newcomer {
+                self.accept();
+            }
+            self.check_silence();
+            self.serve_next();
+        }
+        self.waiting.clear();
+        self.cut_off();
+        self.join();
+    }
+
+    /// Waits until there is something to do; returns whether somebody connects.
+    fn wait(&self) -> bool {
+        let speech = if self.is_replaceable() { PollFlags::IN } else { PollFlags::empty() };
+        let mut fds = vec![
+            PollFd::new(&self.signals.wake, PollFlags::IN),
+            PollFd::new(self.socket.listener(), PollFlags::IN),
+        ];
+        fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
+        let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
+        // Interrupted or out of memory: another turn, no worse than one too many.
+        let _ = poll(&mut fds, timeout.as_ref());
+        let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
+        let _ = rustix::io::read(&self.signals.wake, &mut [0; 8]);
+        newcomer
+    }
+
+    /// Time until the silence of the connection that is served is reported.
+    fn silence_left(&self) -> Option<Duration> {
+        let silent = self.current.as_ref().filter(|current| !current.is_reported);
+        let silent = silent.filter(|_| !self.served.ledger.has_spoken())?;
+        Some(SILENCE.saturating_sub(silent.since.elapsed()))
+    }
+
+    /// Whether another connection may take the place of the one that is served.
+    fn is_replaceable(&self) -> bool {
+        let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
+        current.is_some() && !self.served.ledger.has_spoken()
+    }
+
+    fn drop_the_ended(&mut self) {
+        if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
+            self.join();
+        }
+        self.waiting.retain(|stream| !has_hung_up(stream));
+        self.served.ledger.set_waiting(self.waiting.len());
+    }
+
+    fn accept(&mut self) {
+        let Served { name, log, ledger, .. } = &*self.served;
+        match self.socket.listener().accept() {
+            Ok((stream, _)) => {
+                if self.current.is_some() {
+                    ledger.waited();
+                    log.waits.line(|| {
+                        tracing::warn!(
+                            "{name}: another front end has connected, and waits for the first to leave"
+                        );
+                    });
+                }
+                self.queue(stream);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) if self.signals.is_closed() => {}
+            Err(error) => {
+                log.deaf.line(|| tracing::warn!("{name}: cannot accept a front end: {error}"));
+                std::thread::sleep(ACCEPT_AGAIN);
+            }
+        }
+    }
+
+    /// Adds a connection to those that wait. Where too many wait, it takes the place of one that has
+    /// said nothing, or else is dropped.
+    fn queue(&mut self, stream: UnixStream) {
+        if self.waiting.len() >= WAITING_MAX {
+            let silent = self.waiting.iter().position(|stream| !has_spoken(stream));
+            let Some(silent) = silent else { return };
+            drop(self.waiting.remove(silent));
+        }
+        self.waiting.push_back(stream);
+        self.served.ledger.set_waiting(self.waiting.len());
+    }
+
+    fn check_silence(&mut self) {
+        if self.silence_left() == Some(Duration::ZERO)
+            && let Some(current) = &mut self.current
+        {
+            current.is_reported = true;
+            let Served { name, log, ledger, .. } = &*self.served;
+            ledger.silent();
+            log.silent.line(|| {
+                tracing::warn!("{name}: the front end has sent no message: one that does takes its place");
+            });
+        }
+        if self.is_replaceable() && self.waiting.iter().any(has_spoken) {
+            self.cut_off();
+        }
+    }
+
+    fn cut_off(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.is_cut_off = true;
+            // It fails only if the front end has gone already.
+            let _ = shutdown(&current.stream, Shutdown::Both);
+        }
+    }
+
+    fn join(&mut self) {
+        if let Some(current) = self.current.take() {
+            // A thread that panicked has no sessions left, or the process would be gone.
+            let _ = current.thread.join();
+        }
+    }
+
+    /// Serves the first of the waiting that has spoken, or else the first.
+    fn serve_next(&mut self) {
+        if self.current.is_some() || self.signals.is_closed() {
+            return;
+        }
+        let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
+        let Some(stream) = self.waiting.remove(next) else { return };
+        self.served.ledger.set_waiting(self.waiting.len());
+        match self.begin(stream) {
+            Ok(current) => self.current = Some(current),
+            Err(error) => {
+                let Served { name, log, .. } = &*self.served;
+                log.deaf.line(|| tracing::warn!("{name}: cannot serve a front end: {error}"));
+            }
+        }
+    }
+
+    fn begin(&self, stream: UnixStream) -> io::Result<Current> {
+        let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
+        let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+        let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
+        self.served.ledger.connected();
+        let thread = thread.spawn(move || {
+            serve_to_the_end(stream, &served, &signals);
+            end.store(true, Release);
+            signals.ring();
+        });
+        let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
+        let since = Instant::now();
+        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, thread })
+    }
+}
+
+/// Serves one front end to its end.
+fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+    let Served { name, log, ledger, .. } = &**served;
+    log.came.line(|| tracing::info!("{name}: a front end has connected"));
+    match serve(stream, served) {
+        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
+        End::Fault(_) if signals.is_closed() => {}
+        End::Fault(error) => {
+            ledger.protocol_error();
+            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
+        }
+    }
+    ledger.disconnected();
+}
+
+/// Whether a connection that waits has sent anything.
+fn has_spoken(stream: &UnixStream) -> bool {
+    ioctl_fionread(stream).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Whether the other end of a connection that waits is closed.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
