@@ -44,7 +44,7 @@ const ENTRIES_MAX: u32 = 1 << 17;
 
 /// A search for the last writable byte of a chain, which several takes may carry on. Made once per queue.
 pub(crate) struct Search {
-    /// The available index of the chain, and its fault; none before the first search.
+    /// The available index of the chain, and its fault; none while idle.
     chain: Option<(u16, Fault)>,
     /// The descriptor to look at next; none at the end.
     descriptor: Option<RawDescriptor>,
