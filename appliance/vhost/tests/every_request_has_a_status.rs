@@ -117,6 +117,33 @@ fn a_chain_at_fault_ends_with_an_error_in_its_last_byte() {
     assert_eq!(bench.counters.faults(), 6);
 }
 
+#[test]
+fn a_request_of_as_many_pieces_as_a_large_table_has_ends_with_an_error_some_turns_later() {
+    let mut bench = Bench::with(disk(), Setup { size: 16, ..Setup::default() });
+    let at = bench.place(2048);
+    let mut pieces = vec![Piece::writable(at + 16, 1); 30_000];
+    pieces.insert(0, Piece::readable(at, 16));
+    pieces.push(Piece::writable(at + 2000, 1));
+    let table = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
+    assert_eq!(ask_raw(&mut bench, &pieces, table), (Some(IOERR), 1));
+}
+
+#[test]
+fn what_was_taken_together_with_a_chain_that_breaks_the_ring_is_answered() {
+    let mut bench = Bench::with(disk(), Setup { size: 64, ..Setup::default() });
+    let first = bench.send(&Ask::read(0, 512));
+    bench.driver.push_head(first.head.0);
+    let others = [bench.send(&Ask::read(8, 512)), bench.send(&Ask::flush())];
+    // The second use of a head is seen while the first one is in flight: in the same batch.
+    (0..3).for_each(|_| _ = bench.turn());
+    assert!(bench.counters.broken());
+    let mut ended: Vec<_> = std::iter::from_fn(|| bench.driver.take_used()).map(|(head, _)| head.0).collect();
+    ended.sort_unstable();
+    let mut expected = vec![first.head.0, others[0].head.0, others[1].head.0];
+    expected.sort_unstable();
+    assert_eq!(ended, expected);
+}
+
 /// Pieces of any number, order and place.
 fn any_pieces(random: &mut Random, at: u64) -> Vec<Piece> {
     let count = random.pick(&[1, 2, 3, 5, 20, 126, 127, 200]);

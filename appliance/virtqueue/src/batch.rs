@@ -1,6 +1,7 @@
 //! What one take brought: chains, and the pieces of guest memory they are made of.
 
 use crate::descriptor::RawDescriptor;
+use crate::ending::Search;
 use crate::walk::Fault;
 use crate::{QueueSize, RingLayout};
 use luge_memory::{FixedSpan, Span};
@@ -94,6 +95,8 @@ pub struct Batch<const HEADER: usize, const STATUS: usize> {
     pub(crate) len: usize,
     /// Room for those of a plain chain, then those of others.
     pub(crate) spans: Box<[Span]>,
+    /// The search in the last chain at fault.
+    pub(crate) search: Search,
 }
 
 impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
@@ -102,7 +105,7 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     pub fn new(layout: &RingLayout) -> Self {
         let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
         let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
-        Self { records: [Record::NONE; BATCH], len: 0, spans }
+        Self { records: [Record::NONE; BATCH], len: 0, spans, search: Search::new(layout.size) }
     }
 
     /// Room for the spans of chains that are not plain.

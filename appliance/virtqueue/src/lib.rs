@@ -22,6 +22,7 @@ mod descriptor;
 mod ending;
 mod indirect;
 mod layout;
+mod others;
 mod plain;
 mod split;
 mod walk;

@@ -17,13 +17,12 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::{BATCH, Batch, Extent, Head, Record, Shape, steps_max};
+use crate::batch::{BATCH, Batch, Head, Record, Shape};
 use crate::descriptor::RawDescriptor;
-use crate::ending::Search;
 use crate::layout::{QueueSize, RingError, RingLayout, Rings};
+use crate::others::Others;
 use crate::plain;
-use crate::walk::{Fault, Stop, Walk};
-use luge_memory::{GuestAddress, GuestMemory, Lookup, Span};
+use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -33,10 +32,6 @@ use std::sync::atomic::fence;
 const FLAGS: u32 = 0;
 const IDX: u32 = 1;
 const HEADS: u32 = 2;
-
-/// Descriptors after which a take ends, so that a guest of endless chains does not keep a core
-/// from the others. The rest of the chains are for the next take.
-const STEPS_PER_TAKE: usize = 1024;
 
 /// Used elements in a cache line.
 const ELEMENTS_PER_LINE: usize = 8;
@@ -60,14 +55,6 @@ pub enum Notifications {
     Flags,
     /// By an index each (`VIRTIO_F_EVENT_IDX`).
     EventIndex,
-}
-
-/// The chains of a take that are not plain: where their spans go.
-struct Others<'a> {
-    spans: &'a mut [Span],
-    used: usize,
-    /// Descriptors walked so far, and pieces of buffers that were in several.
-    steps: usize,
 }
 
 /// A split ring.
@@ -154,7 +141,7 @@ impl SplitQueue {
         if count == 0 {
             return Ok(());
         }
-        let Batch { records, spans, len } = batch;
+        let Batch { records, spans, search, len } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         if let [alone] = records {
             self.guess(alone);
@@ -162,7 +149,8 @@ impl SplitQueue {
         self.load_heads(records)?;
         self.fetch_used(count);
         self.look_ahead(records);
-        *len = self.walk(records, Batch::<HEADER, STATUS>::others(spans));
+        let spans = Batch::<HEADER, STATUS>::others(spans);
+        *len = self.walk(records, Others::new((&self.rings.descriptors, self.size), spans, search));
         // At most BATCH, so the conversion cannot fail.
         self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len).unwrap_or(0));
         Ok(())
@@ -250,76 +238,20 @@ impl SplitQueue {
     fn walk<const HEADER: usize, const STATUS: usize>(
         &self,
         records: &mut [Record<HEADER, STATUS>],
-        spans: &mut [Span],
+        mut others: Others<'_>,
     ) -> usize {
-        let ring = self.rings.descriptors;
-        let (mut lookup, mut others) = (self.memory.lookup(), Others { spans, used: 0, steps: 0 });
+        let (ring, mut lookup) = (self.rings.descriptors, self.memory.lookup());
         for (at, record) in records.iter_mut().enumerate() {
             if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
                 record.shape = Shape::Plain(plain);
-            } else if let Some((fault, extent)) = self.walk_any(record.descriptor, &mut lookup, &mut others) {
-                record.shape = Shape::Any { fault, extent };
             } else {
-                return at;
+                let chain = self.next_available.wrapping_add(u16::try_from(at).unwrap_or(0));
+                let start = (chain, record.head, record.descriptor);
+                let Ok((fault, extent)) = others.walk(start, &mut lookup) else { return at };
+                record.shape = Shape::Any { fault, extent };
             }
         }
         records.len()
-    }
-
-    /// A chain that is not plain, or at fault; none where there is no room for it in this batch.
-    #[cold]
-    fn walk_any(
-        &self,
-        descriptor: RawDescriptor,
-        lookup: &mut Lookup<'_>,
-        others: &mut Others<'_>,
-    ) -> Option<(Option<Fault>, Extent)> {
-        if others.steps >= STEPS_PER_TAKE {
-            return None;
-        }
-        let (first, steps_max, extra) = (others.used, steps_max(self.size), others.spans.len());
-        let mut walk = Walk {
-            lookup,
-            spans: others.spans,
-            first,
-            end: first,
-            writable: None,
-            steps: steps_max,
-            extra,
-            bytes: 0,
-        };
-        let outcome = walk.run(&self.rings.descriptors, descriptor);
-        let (steps, extra) = (steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
-        others.steps = others.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
-        match outcome {
-            Ok(extent) => {
-                others.used = extent.end;
-                Some((None, extent))
-            }
-            Err(Stop::Fault(fault)) => Some((Some(fault), self.end_at_fault(descriptor, lookup, others)?)),
-            Err(Stop::Full) => None,
-        }
-    }
-
-    /// The extent of a chain at fault: the byte that can tell the driver, or nothing. None where there is
-    /// no room for it in this batch.
-    #[cold]
-    #[inline(never)]
-    fn end_at_fault(
-        &self,
-        descriptor: RawDescriptor,
-        lookup: &mut Lookup<'_>,
-        others: &mut Others<'_>,
-    ) -> Option<Extent> {
-        let first = others.used;
-        let place = others.spans.get_mut(first)?;
-        let ending = Search::new(lookup, &self.rings.descriptors, self.size).run(descriptor);
-        others.steps = others.steps.saturating_add(ending.steps);
-        if let Some(byte) = ending.byte {
-            *place = byte;
-            others.used = first.wrapping_add(1);
-        }
-        Some(Extent { first, writable: first, end: others.used })
     }
 
     /// Gives a chain back, with `written` bytes written from the start of its writable part.

@@ -70,11 +70,11 @@ pub(crate) struct Walk<'a, 'memory> {
 
 impl Walk<'_, '_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
-    pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<Extent, Stop> {
+    pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<(), Stop> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return self.extent();
+                return self.check_length();
             }
             descriptor = RawDescriptor::load(ring, descriptor.next()).ok_or(Fault::Index)?;
         }
@@ -82,7 +82,7 @@ impl Walk<'_, '_> {
     }
 
     /// Walks the table that a descriptor refers to, which is the chain's last part.
-    fn run_table(&mut self, reference: &RawDescriptor) -> Result<Extent, Stop> {
+    fn run_table(&mut self, reference: &RawDescriptor) -> Result<(), Stop> {
         let cut = reference.len() == 0 || !reference.len().is_multiple_of(ENTRY_BYTES);
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table.into());
@@ -95,18 +95,20 @@ impl Walk<'_, '_> {
             }
             self.piece(&descriptor)?;
             if !descriptor.is(DescriptorFlags::NEXT) {
-                return self.extent();
+                return self.check_length();
             }
             descriptor = table.load(self.lookup, descriptor.next())?;
         }
     }
 
-    /// The chain's spans, if it is not too long.
-    fn extent(&self) -> Result<Extent, Stop> {
-        if self.bytes > u32::MAX.into() {
-            return Err(Fault::Length.into());
-        }
-        Ok(Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end })
+    fn check_length(&self) -> Result<(), Stop> {
+        if self.bytes > u32::MAX.into() { Err(Fault::Length.into()) } else { Ok(()) }
+    }
+
+    /// The chain's spans, once it was walked.
+    #[inline]
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end }
     }
 
     /// Adds a descriptor's buffer.

@@ -10,8 +10,8 @@ use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
 use luge_virtqueue::{Batch, Direction, Head, Notifications, SplitQueue};
-use std::collections::HashMap;
-use zerocopy::IntoBytes;
+use std::collections::{HashMap, HashSet};
+use zerocopy::{FromBytes, IntoBytes};
 
 const REGIONS: [(u64, u64); 4] =
     [RigMemory::RINGS, RigMemory::DATA, RigMemory::MORE_DATA, RigMemory::FAR_DATA];
@@ -184,8 +184,69 @@ fn touch(spans: &[Span]) {
     }
 }
 
+/// A descriptor in guest memory, if all of it is there.
+fn load(memory: &RigMemory, at: u64) -> Option<Descriptor> {
+    // SAFETY: only its presence is looked at.
+    let there = |at| unsafe { memory.table.span(GuestAddress(at), 1) }.is_some();
+    let all = (0..16).all(|n| at.checked_add(n).is_some_and(there));
+    all.then(|| Descriptor::read_from_bytes(&memory.bytes(GuestAddress(at), 16)).unwrap())
+}
+
+/// A table in guest memory: its address, and its number of entries.
+type TableAt = (u64, u32);
+
+/// The table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
+/// ring's that follows it.
+#[derive(Clone, Copy)]
+enum Place {
+    Ring,
+    Indirect(TableAt, u32, Option<u16>),
+}
+
+/// The last writable byte of a chain, by a walk that remembers every entry of the ring's table and of the
+/// first indirect one, and goes through others forward only.
+fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
+    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Place::Ring, Some(head));
+    let (mut tables, mut forward) = (0, 0);
+    loop {
+        let (number, (at, entries)) = match place {
+            Place::Ring => (0, ring),
+            Place::Indirect(table, number, _) => (number, table),
+        };
+        let entry = next.filter(|&index| {
+            let new = if number < 2 { seen.insert((number, index)) } else { u32::from(index) >= forward };
+            u32::from(index) < entries && new
+        });
+        let wire = entry.and_then(|index| load(memory, at.checked_add(16 * u64::from(index))?));
+        let (Some(wire), Some(index)) = (wire, entry) else {
+            let Place::Indirect(_, _, rest) = place else { return last };
+            (place, next) = (Place::Ring, rest);
+            continue;
+        };
+        forward = u32::from(index) + 1;
+        let (flags, len) = (wire.flags.0.get(), wire.len.get());
+        next = (flags & DescriptorFlags::NEXT != 0).then(|| wire.next.get());
+        let refers = flags & DescriptorFlags::INDIRECT != 0;
+        if refers && number == 0 {
+            (tables, forward) = (tables + 1, 0);
+            (place, next) = (Place::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
+        } else if !refers && flags & DescriptorFlags::WRITE != 0 && len > 0 {
+            last = wire.address.get().checked_add(u64::from(len) - 1);
+        }
+    }
+}
+
+/// A chain's last writable byte is the one that the model finds, whatever is wrong with the chain.
+fn check_last(memory: &RigMemory, ring: TableAt, chain: &luge_virtqueue::Chain<'_>) {
+    // SAFETY: only addresses are compared.
+    let host = |at| unsafe { memory.table.span(GuestAddress(at), 1) }.map(|span| span.host());
+    let expected = last_byte(memory, ring, chain.head.0).and_then(host);
+    let last = chain.writable.last().map(|span| span.slice(span.len() - 1, 1).unwrap().host());
+    assert_eq!(last, expected, "{:?}", chain.fault);
+}
+
 #[test]
-fn whatever_a_guest_writes_spans_stay_in_its_memory_and_takes_end() {
+fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writable_byte_is_found() {
     let memory = RigMemory::standard();
     fuzz(|random| {
         let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8));
@@ -210,6 +271,10 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_and_takes_end() {
                 _ => {}
             }
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
+            // Before anything is used: a chain may lie in the used ring.
+            for at in 0..batch.len() {
+                check_last(&memory, (layout.descriptors.0, size.into()), &batch.chain(at).unwrap());
+            }
             for at in 0..batch.len() {
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();

@@ -9,7 +9,7 @@
 //!  (3) in hand     --no room left, or enough for a turn--> stays; (3) at the next take
 //!  (3) in hand     --all submitted, refused or failed--> (2)
 //!  (4) a slot      --its last part has ended--> status byte, used element; free
-//!  (5) any         --the ring is broken--> takes no more; the slots go on to (4)
+//!  (5) any         --the ring is broken--> takes no more; the rest of the batch and the slots go on to (4)
 //! ```
 //!
 //! Invariants
@@ -227,11 +227,11 @@ impl BlkSession {
     fn serve_any(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
         let Some(chain) = self.batch.chain(self.next) else { return false };
         let head = chain.head;
+        self.next = self.next.wrapping_add(1);
         let Some(slot) = self.slots.free(head) else {
             self.break_off();
-            return false;
+            return true;
         };
-        self.next = self.next.wrapping_add(1);
         if chain.fault.is_some() {
             self.counters.count_fault();
         }
@@ -322,7 +322,6 @@ impl BlkSession {
     #[cold]
     fn break_off(&mut self) {
         self.taking = false;
-        self.next = self.batch.len();
         self.counters.set_broken();
         if let Some(error) = &mut self.wires.error {
             error.signal();

@@ -1,0 +1,108 @@
+//! The chains of a take that are not plain, or at fault.
+//!
+//! Path: guest ring -> **here** -> session.
+//!
+//! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors of such chains.
+
+use crate::QueueSize;
+use crate::batch::{Extent, Head, steps_max};
+use crate::descriptor::{RawDescriptor, Table};
+use crate::ending::Search;
+use crate::walk::{Fault, Stop, Walk};
+use luge_memory::{Lookup, Span};
+
+/// Descriptors after which a take ends, so that a guest of endless chains does not keep a core
+/// from the others. The rest of the chains are for the next take.
+const STEPS_PER_TAKE: usize = 1024;
+
+/// The chains of one take that are not plain.
+pub(crate) struct Others<'a> {
+    ring: &'a Table,
+    /// Descriptors that a chain may have.
+    steps_max: u16,
+    /// Room for their spans; the first `used` are in use.
+    spans: &'a mut [Span],
+    used: usize,
+    /// Descriptors walked and searched so far, and pieces of buffers that were in several.
+    steps: usize,
+    search: &'a mut Search,
+}
+
+impl<'a> Others<'a> {
+    /// None yet.
+    pub(crate) fn new(
+        (ring, size): (&'a Table, QueueSize),
+        spans: &'a mut [Span],
+        search: &'a mut Search,
+    ) -> Self {
+        Self { ring, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
+    }
+
+    /// Adds the chain with this available index and head, and this descriptor there. Of a chain at
+    /// fault the extent is its last writable byte.
+    ///
+    /// # Errors
+    /// There is no room for it in this batch, or this take has walked enough.
+    #[cold]
+    pub(crate) fn walk(
+        &mut self,
+        (chain, head, descriptor): (u16, Head, RawDescriptor),
+        lookup: &mut Lookup<'_>,
+    ) -> Result<(Option<Fault>, Extent), Stop> {
+        let fault = match self.search.fault(chain) {
+            Some(fault) => fault,
+            None => match self.walk_whole(descriptor, lookup) {
+                Ok(extent) => return Ok((None, extent)),
+                Err(Stop::Full) => return Err(Stop::Full),
+                Err(Stop::Fault(fault)) => {
+                    self.search.begin((chain, fault), head, descriptor);
+                    fault
+                }
+            },
+        };
+        Ok((Some(fault), self.find_last(lookup)?))
+    }
+
+    /// Walks a chain from its first descriptor to its end.
+    #[inline]
+    fn walk_whole(&mut self, descriptor: RawDescriptor, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
+        if self.steps >= STEPS_PER_TAKE {
+            return Err(Stop::Full);
+        }
+        let (first, extra) = (self.used, self.spans.len());
+        let mut walk = Walk {
+            lookup,
+            spans: self.spans,
+            first,
+            end: first,
+            writable: None,
+            steps: self.steps_max,
+            extra,
+            bytes: 0,
+        };
+        let outcome = walk.run(self.ring, descriptor);
+        let (steps, extra) = (self.steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
+        self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
+        let extent = walk.extent();
+        outcome?;
+        self.used = extent.end;
+        Ok(extent)
+    }
+
+    /// Goes on with the search for a chain's last writable byte, which becomes its only span.
+    #[cold]
+    fn find_last(&mut self, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
+        let first = self.used;
+        let place = self.spans.get_mut(first).ok_or(Stop::Full)?;
+        // As many as a walk may take, at least: most searches then end in the take that began them.
+        let most = STEPS_PER_TAKE.saturating_sub(self.steps).max(self.steps_max.into());
+        let mut left = most;
+        let found = self.search.run(lookup, self.ring, &mut left);
+        self.steps = self.steps.saturating_add(most.saturating_sub(left));
+        if let Some(span) = found? {
+            *place = span;
+            self.used = first.saturating_add(1);
+        }
+        Ok(Extent { first, writable: first, end: self.used })
+    }
+}

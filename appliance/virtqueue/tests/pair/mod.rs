@@ -1,0 +1,77 @@
+//! A driver and a queue that share a ring.
+
+#![expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use luge_memory::{GuestAddress, Span};
+use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
+use luge_virtqueue::rig::{Driver, RigMemory};
+use luge_virtqueue::{Batch, Fault, Notifications, SplitQueue};
+
+pub const DATA: u64 = RigMemory::DATA.0;
+/// The first address after both neighbouring data regions.
+pub const HOLE: u64 = RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
+pub const TABLE: GuestAddress = GuestAddress(RigMemory::FAR_DATA.0);
+
+pub struct Pair {
+    pub memory: RigMemory,
+    pub driver: Driver,
+    pub queue: SplitQueue,
+    pub batch: Batch<16, 1>,
+}
+
+impl Pair {
+    pub fn new(size: u16, notifications: Notifications, base: u16) -> Self {
+        Self::with(RigMemory::standard(), (size, notifications, base))
+    }
+
+    pub fn with(memory: RigMemory, (size, notifications, base): (u16, Notifications, u16)) -> Self {
+        let layout = RigMemory::ring(RigMemory::RINGS.0, size);
+        let driver = Driver::new(layout, notifications, base, &memory.table);
+        // SAFETY: the queue lives as long as the batch.
+        let queue = unsafe { SplitQueue::new(&layout, notifications, base, memory.table.clone()) }.unwrap();
+        Self { memory, driver, queue, batch: Batch::new(&layout) }
+    }
+
+    pub fn small() -> Self {
+        Self::new(8, Notifications::Flags, 0)
+    }
+
+    pub fn take(&mut self) -> usize {
+        self.queue.take(&mut self.batch, usize::MAX).unwrap();
+        self.batch.len()
+    }
+
+    /// Takes the one chain there is: its fault, and the lengths of its spans.
+    pub fn take_one(&mut self) -> (Option<Fault>, Vec<u32>, Vec<u32>) {
+        assert_eq!(self.take(), 1);
+        let chain = self.batch.chain(0).unwrap();
+        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect();
+        (chain.fault, lengths(chain.readable), lengths(chain.writable))
+    }
+
+    /// What becomes of a chain of one hand-made descriptor table.
+    pub fn fault_of(table: &[Descriptor]) -> Option<Fault> {
+        Self::fault_in(RigMemory::standard(), table)
+    }
+
+    /// The fault of such a chain in some memory.
+    pub fn fault_in(memory: RigMemory, table: &[Descriptor]) -> Option<Fault> {
+        let size = u16::try_from(table.len().next_power_of_two().max(8)).unwrap();
+        let mut pair = Self::with(memory, (size, Notifications::Flags, 0));
+        table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
+        pair.driver.push_head(0);
+        let (fault, readable, writable) = pair.take_one();
+        assert!(fault.is_none() || readable.is_empty() && writable.iter().sum::<u32>() <= 1);
+        fault
+    }
+}
+
+pub fn raw(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {
+    let flags = DescriptorFlags(flags.into());
+    Descriptor { address: address.into(), len: len.into(), flags, next: next.into() }
+}
+
+pub const NEXT: u16 = DescriptorFlags::NEXT;
+pub const WRITE: u16 = DescriptorFlags::WRITE;
+pub const INDIRECT: u16 = DescriptorFlags::INDIRECT;
