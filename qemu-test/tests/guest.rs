@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How long the guest may take for one of its steps.
+/// Time limit of one step of the guest.
 const STEP_SECONDS: u32 = 240;
 
 const DISK_MIB: u64 = 256;

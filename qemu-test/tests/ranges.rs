@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// How long the guest may take for one of its steps.
+/// Time limit of one step of the guest.
 const STEP_SECONDS: u32 = 240;
 
 const DISK_MIB: u64 = 32;

@@ -40,7 +40,7 @@ pub enum ConfigError {
     FileFormat {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         source: serde_json::Error,
     },
 }
@@ -112,7 +112,7 @@ impl Config {
     /// Checks the method of each call.
     ///
     /// # Errors
-    /// That of `check`, with the call's place in the configuration.
+    /// Error of `check`, with the call's place in the configuration.
     pub fn check(&self, check: impl Fn(&str) -> Result<(), RpcError>) -> Result<(), RpcError> {
         self.0.iter().try_for_each(|(place, entry)| {
             check(&entry.method).map_err(|error| at_place(place, &entry.method, error))

@@ -54,7 +54,7 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// What the main thread waits for.
+/// Event that the main thread waits for.
 enum Event {
     /// A signal to stop.
     Stop(i32),

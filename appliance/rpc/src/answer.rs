@@ -24,7 +24,7 @@ const VALUES_MAX: usize = 256 << 10;
 /// Bytes of a text whose tree takes memory worth counting.
 const LONG_TEXT: usize = 4 << 10;
 
-/// What calls are made with.
+/// Context that calls are made in.
 pub(crate) struct Desk<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) caller: Caller<'a>,
@@ -34,7 +34,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) begin: &'a dyn Fn(),
 }
 
-/// What follows in a stream.
+/// Next item of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
     Request,
@@ -53,7 +53,7 @@ pub(crate) fn last_words(error: RpcError) -> Vec<u8> {
 /// Does what a text asks for, in order, and sends each answer as soon as it is there.
 ///
 /// # Errors
-/// Those of `send`; calls of a batch that come after are not made.
+/// Errors of `send`; calls of a batch that come after are not made.
 pub(crate) fn answer(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
     match text.first() {
         Some(b'[') => answer_batch(desk, text, send),

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How long a stop waits for the answers that are being written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a client may leave an answer unread before it is cut off.
+/// Time limit for a client to read an answer before it is cut off.
 pub(crate) const UNREAD: Duration = Duration::from_secs(30);
 
 /// The open connections of a server.

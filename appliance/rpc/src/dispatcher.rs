@@ -141,7 +141,7 @@ impl Dispatcher {
     /// Reads the parameters of a call, as if the process were in `stage`.
     ///
     /// # Errors
-    /// That the method is unknown or not for that stage, or that a parameter is wrong.
+    /// -32601 for an unknown method; one of the stage; -32602 for a wrong parameter.
     pub fn prepare(&self, stage: Stage, method: &str, params: Value) -> Result<PreparedCall, RpcError> {
         let found = self.find(method)?;
         if !found.works_in(stage) {

@@ -37,10 +37,10 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// Bytes of a text that is not counted: one that is read or written in a piece.
 pub(crate) const SHORT_BYTES: usize = 16 << 10;
 
-/// How long to wait for room: for calls that end soon.
+/// Time limit of a wait for room: calls end soon.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What connections share, and may run out of.
+/// Resources that connections share, and may run out of.
 #[derive(Clone, Copy)]
 enum Resource {
     Places,
@@ -80,7 +80,7 @@ impl Resource {
     }
 }
 
-/// What a connection does.
+/// State of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Doing {
     /// Waits for a request.

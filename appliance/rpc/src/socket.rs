@@ -29,7 +29,7 @@ pub enum ListenError {
     Lock {
         /// The lock file.
         lock: PathBuf,
-        /// What is wrong with it.
+        /// Reason.
         problem: String,
     },
     /// No lock file can be made.

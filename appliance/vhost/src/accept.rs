@@ -43,7 +43,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// The most connections that wait.
 const WAITING_MAX: usize = 16;
 
-/// How long to wait when the kernel cannot accept: it is out of memory or file descriptors.
+/// Pause when the kernel cannot accept: it is out of memory or file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Signals to an acceptor, from its endpoint and from the connection it serves.

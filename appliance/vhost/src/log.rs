@@ -14,7 +14,7 @@ pub(crate) struct Log {
     pub(crate) came: Limit,
     /// Another one has come meanwhile.
     pub(crate) waits: Limit,
-    /// It says nothing.
+    /// Silent: nothing was received.
     pub(crate) silent: Limit,
     /// It has left.
     pub(crate) left: Limit,

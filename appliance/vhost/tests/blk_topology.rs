@@ -1,4 +1,4 @@
-//! What a guest is told of the blocks that are best for its disk: all hints agree, or there is none.
+//! Hints to a guest about the blocks that are best for its disk: all agree, or there is none.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,7 +7,7 @@ use luge_spec::virtio::blk::Config;
 use luge_vhost::{Access, BlkDisk};
 use zerocopy::FromBytes;
 
-/// What Linux makes of the configuration, in bytes (`/sys/block/vda/queue`).
+/// Limits that Linux derives from the configuration, in bytes (`/sys/block/vda/queue`).
 #[derive(Debug, PartialEq, Eq)]
 struct Topology {
     logical: u32,

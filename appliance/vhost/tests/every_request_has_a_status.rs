@@ -1,4 +1,4 @@
-//! Whatever a request is like, it ends with a status where the driver looks for one, and never with
+//! Requests of any shape end with a status where the driver looks for one, and never with
 //! the zero that was there before.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const BLOCKS: u64 = 2048;
 const FENCED: std::ops::Range<u64> = 500..600;
 
-/// What is in the fenced blocks, as the device itself says.
+/// Content of the fenced blocks, as the device itself reads it.
 fn content(channel: &mut dyn Channel, memory: &DmaMemory) -> Vec<u8> {
     let bytes = 512 * (FENCED.end - FENCED.start);
     let (tag, blocks) = (Tag::default(), u32::try_from(FENCED.end - FENCED.start).unwrap());

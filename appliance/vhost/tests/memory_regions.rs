@@ -22,7 +22,7 @@ use zerocopy::IntoBytes;
 const OTHER: u64 = 0x2_0000_0000;
 const OTHER_BYTES: u64 = 0x1_0000;
 
-/// What the other region is full of.
+/// Byte that fills the other region.
 const FILL: u8 = 0x5c;
 
 /// A region of a file on a disk.
@@ -45,7 +45,7 @@ fn remove(layout: &RegionLayout) -> Message {
     Message::memory_region(code::REM_MEM_REG, layout, None).acknowledged()
 }
 
-/// How a request was used: its status byte, if it is in the guest's RAM, and the length.
+/// Status byte of a used request, if it is in the guest's RAM, and the used length.
 #[derive(Debug, PartialEq, Eq)]
 struct Used {
     status: u8,

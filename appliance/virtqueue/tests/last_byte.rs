@@ -38,7 +38,7 @@ fn take_fault(pair: &mut Pair) -> (Option<Fault>, Option<u64>) {
     (chain.fault, places.first().copied())
 }
 
-/// What comes of a chain in the ring's own table.
+/// Result of a chain in the ring's own table.
 fn of_ring(table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
     let mut pair = Pair::small();
     table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
@@ -46,7 +46,7 @@ fn of_ring(table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
     take_fault(&mut pair)
 }
 
-/// What comes of a chain that is a table of these entries, which the descriptor's length says are
+/// Result of a chain that is a table of these entries, which the descriptor's length says are
 /// `bytes` long.
 fn of_table(bytes: u32, table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
     let mut pair = Pair::small();

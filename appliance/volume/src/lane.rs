@@ -11,7 +11,7 @@ const RUN: usize = 64;
 /// The way to a volume.
 pub struct Lane<'a>(End<'a>);
 
-/// What a lane leads to.
+/// Destination of a lane.
 enum End<'a> {
     /// A channel, as nearly all do.
     Channel { volume: &'a mut Mounted, opened: &'a mut Opened, clock: &'a Clock },
@@ -29,7 +29,7 @@ impl<'a> Lane<'a> {
         Self(End::Node { layers, volume, node })
     }
 
-    /// How many requests the volume would take now.
+    /// Number of requests that the volume would take now.
     #[inline]
     #[must_use]
     pub fn room(&mut self) -> usize {

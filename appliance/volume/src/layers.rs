@@ -35,7 +35,7 @@ pub struct NodeId(u16);
 #[repr(transparent)]
 pub struct VolumeId(pub(crate) u16);
 
-/// What a volume is an extent of.
+/// Base of a volume on one core: the volume is an extent of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Base {
     /// A device, through its channel.

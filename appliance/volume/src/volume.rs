@@ -24,7 +24,7 @@ pub enum ExtentError {
     },
 }
 
-/// What a volume is an extent of, as the control plane sees it. Clones are the same.
+/// Source of a volume in the control plane: the volume is an extent of it. Clones are the same.
 #[derive(Clone)]
 pub enum Source {
     /// A device.
@@ -89,7 +89,7 @@ impl Volume {
         }
     }
 
-    /// The same blocks and the same counters, where everything that changes data is refused.
+    /// Returns a view of the same blocks with the same counters, where everything that changes data is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
         let (source, stats) = (self.source.clone(), self.stats.clone());
@@ -106,7 +106,7 @@ impl Volume {
         Geometry { blocks: self.blocks, read_only: self.read_only, optimal_blocks, ..source }
     }
 
-    /// What it is an extent of.
+    /// Source that the volume is an extent of.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source

@@ -58,7 +58,7 @@ pub trait Device: Send + Sync {
         0
     }
 
-    /// What its channels report of requests that failed; none for a device whose requests do not.
+    /// Reports of failed requests from its channels; none for a device whose requests do not fail.
     fn errors(&self) -> Option<&IoErrors> {
         None
     }

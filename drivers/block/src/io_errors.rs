@@ -1,4 +1,4 @@
-//! What the channels of a device report of requests that failed, for a log.
+//! Reports of failed requests, from the channels of a device to a log.
 //!
 //! Path: none of a request that succeeds. A channel reports from the branch where one has failed; a
 //! thread that may block takes the reports and logs them.
@@ -17,16 +17,16 @@ use std::sync::{Mutex, PoisonError};
 /// A request that failed, as the device knew it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IoError {
-    /// What was asked for; none where the device no longer knew.
+    /// Operation and blocks; none where the device no longer knew.
     pub request: Option<FailedRequest>,
-    /// How it ended.
+    /// Status that it ended with.
     pub status: Status,
 }
 
-/// What a request that failed asked for.
+/// Operation and blocks of a request that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FailedRequest {
-    /// What was to be done.
+    /// Operation.
     pub operation: Operation,
     /// The first block, or the first one that was not done.
     pub lba: Lba,

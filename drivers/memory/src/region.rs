@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// How a front end describes a region of its guest's memory.
+/// Description of a region of guest memory, as a front end sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionLayout {
     /// Where the guest sees it.
@@ -125,7 +125,7 @@ impl GuestRegion {
         self
     }
 
-    /// What the front end said of it.
+    /// Description by the front end.
     #[must_use]
     pub fn layout(&self) -> RegionLayout {
         self.layout
@@ -136,12 +136,12 @@ impl GuestRegion {
         self.memory.is_some()
     }
 
-    /// How often some of it was missing.
+    /// Number of times that some of it was missing.
     pub(crate) fn faults(&self) -> u64 {
         self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
     }
 
-    /// What a look-up needs of it, if it is memory.
+    /// Data for look-ups, if it is memory.
     pub(crate) fn row(&self) -> Option<Row> {
         let Memory { lead, dma, .. } = self.memory.as_ref()?;
         let host = dma.memory().host_at(*lead)?;

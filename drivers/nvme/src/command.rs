@@ -61,7 +61,7 @@ impl Command {
     }
 }
 
-/// What the command of a submission entry asked for, for a log; `range` is the list page's, if it is
+/// Operation and blocks of a submission entry, for a log; `range` is the list page's, if it is
 /// a discard. None for what is no command of ours.
 pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<FailedRequest> {
     let [_, _, flags, ..] = entry.cdw10;

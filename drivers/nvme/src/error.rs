@@ -65,7 +65,7 @@ pub enum Trouble {
     /// The kernel, or whatever is behind the PCI function, said no.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was to be done.
+        /// Operation.
         what: &'static str,
         /// The answer.
         source: io::Error,

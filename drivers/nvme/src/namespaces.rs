@@ -119,7 +119,7 @@ fn examine(
     Ok(NamespaceInfo::new(id, &page, &discovery.limits).map(Some))
 }
 
-/// What SSDs say of an identifier up to NN that no namespace has, where zeroes are due.
+/// Statuses that SSDs return for an identifier up to NN without a namespace, where zeroes are due.
 const ABSENT: &[StatusCode] = &[StatusCode::INVALID_NAMESPACE, StatusCode::INVALID_FIELD];
 
 /// Identifiers of namespaces that may be there, ascending, and the statuses by which the SSD may say

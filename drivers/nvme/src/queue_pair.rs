@@ -239,7 +239,7 @@ impl QueuePair {
         Ok(())
     }
 
-    /// How a request ended whose command failed, which is reported.
+    /// Status of a request whose command failed, which is reported.
     #[cold]
     #[inline(never)]
     fn failed(&self, id: CommandId, code: StatusCode) -> Status {

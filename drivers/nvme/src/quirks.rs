@@ -1,4 +1,4 @@
-//! What some models need besides the specification, by PCI vendor and device.
+//! Quirks: needs of some models besides the specification, by PCI vendor and device.
 //!
 //! Path: none; read at bring-up and recovery.
 //!

@@ -56,7 +56,7 @@ impl Registers {
         Ok(Self { function, capabilities, quirks })
     }
 
-    /// What the model needs besides the specification.
+    /// Needs of the model besides the specification.
     pub(crate) fn quirks(&self) -> Quirks {
         self.quirks
     }

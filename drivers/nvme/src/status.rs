@@ -3,7 +3,7 @@
 use luge_block::Status;
 use luge_spec::nvme::StatusCode;
 
-/// How a request ended whose command failed with that code.
+/// Status of a request whose command failed with that code.
 pub(crate) fn failure(code: StatusCode) -> Status {
     match code {
         StatusCode::LBA_OUT_OF_RANGE => Status::OutOfRange,

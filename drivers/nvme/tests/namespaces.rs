@@ -71,7 +71,7 @@ fn an_ssd_without_a_namespace_comes_up() {
     assert!(ids(&rig).is_empty() && rig.controller.smart().is_ok());
 }
 
-/// What Identify of a namespace may fail with on an SSD that is in order otherwise.
+/// Statuses with which Identify of a namespace may fail on an SSD that is in order otherwise.
 const REFUSALS: [StatusCode; 4] = [
     StatusCode::INVALID_NAMESPACE,
     StatusCode::NAMESPACE_NOT_READY,

@@ -41,7 +41,7 @@ pub const NVME: &str = "nvme";
 pub struct Binding {
     root: SysfsRoot,
     address: PciAddress,
-    /// What was taken, in this order, and from which driver: companions, then the function.
+    /// Functions that were taken, in this order, and their drivers: companions, then the function.
     taken: Vec<(PciAddress, Option<String>)>,
 }
 

@@ -30,7 +30,7 @@ pub enum BindError {
     InUse {
         /// The function.
         address: PciAddress,
-        /// What is used, and for what.
+        /// Use that was found.
         by: String,
     },
     /// A driver that is neither the kernel's NVMe driver nor vfio-pci has it.
@@ -70,7 +70,7 @@ pub enum BindError {
         group: u32,
         /// The other SSD.
         other: PciAddress,
-        /// What is used, and for what.
+        /// Use that was found.
         by: String,
     },
     /// Its IOMMU group is still used through VFIO, which allows the group no host driver.

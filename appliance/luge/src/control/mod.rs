@@ -117,7 +117,7 @@ impl Control {
     /// Looks at what exists, once.
     ///
     /// # Errors
-    /// Those of `look`, or that Luge is stopping.
+    /// Errors of `look`, or one that says that Luge is stopping.
     pub fn look<R: Send + 'static>(
         &self,
         look: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,

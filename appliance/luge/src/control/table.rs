@@ -25,7 +25,7 @@ enum Place<T> {
 pub enum Names {
     /// Any but control characters: clients name block devices after paths.
     Any,
-    /// Those that do not break a path, a mask or a list: a socket has the name.
+    /// Names that do not break a path, a mask or a list: a socket has the name.
     OfFile,
 }
 
@@ -40,7 +40,7 @@ impl Names {
         (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(|c| self.may_have(c)) && !is_dots
     }
 
-    /// What names have not, for messages.
+    /// Characters that names must not have, for messages.
     const fn exclusions(self) -> &'static str {
         match self {
             Self::Any => "control characters",

@@ -19,7 +19,7 @@ struct Maker {
     method: &'static str,
     /// The method that unmakes it.
     remover: &'static str,
-    /// That method's parameter: which it is. A maker has the same one, or returns it.
+    /// Parameter that names the object. A maker has the same one, or returns it.
     name: &'static str,
 }
 
@@ -36,7 +36,7 @@ const MAKERS: &[Maker] = &[
 /// Makes the calls of a configuration, or none.
 ///
 /// # Errors
-/// That of the call that cannot be made, with its place; -16 while another is loaded.
+/// Error of the call that cannot be made, with its place; -16 while another is loaded.
 pub fn load(
     host: &Host,
     dispatcher: &Dispatcher,

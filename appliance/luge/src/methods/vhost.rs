@@ -20,7 +20,7 @@ use uuid::Uuid;
 /// What serves, as clients call it.
 const TRANSPORT: &str = "vhost_user_blk";
 
-/// How long a front end that is just leaving may take: as long as SPDK gives a session to stop.
+/// Time limit for a front end that is just leaving: as long as SPDK gives a session to stop.
 const DEPARTURE: Duration = Duration::from_secs(4);
 
 /// Shortest time that clients wait for an answer: ubicloud's.

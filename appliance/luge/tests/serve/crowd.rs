@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-/// What the daemon may take at most, in KiB: nothing here needs a tenth of it.
+/// Memory limit of the daemon in KiB: nothing here needs a tenth of it.
 const MEMORY_KIB: u64 = 400 << 10;
 
 fn connect(luge: &Daemon) -> UnixStream {

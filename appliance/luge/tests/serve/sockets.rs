@@ -142,7 +142,7 @@ fn folder_for_everybody(plant: impl FnOnce(&Path)) -> tempfile::TempDir {
     place
 }
 
-/// What Luge says when it cannot start in that folder.
+/// Message of a Luge that cannot start in that folder.
 fn refused_in(place: &tempfile::TempDir) -> String {
     let folder = place.path().to_str().unwrap();
     failure(&["serve", "--no-huge", "-s", "64", "-S", folder, "-r", &format!("{folder}/rpc.sock")])

@@ -167,7 +167,7 @@ const ATTACH_OPTIONS: &[(&str, &str)] = &[
     ("--disable-sq-flow-control", "`disable_sq_flow_control`"),
 ];
 
-/// What detaching an SSD can be asked for besides.
+/// Further parameters of a detach.
 const DETACH_OPTIONS: &[(&str, &str)] = &[
     ("-t PCIe -a ffff:ff:1f.7 -s 0", "no NVMe controller N"),
     ("-f ipv4", "`adrfam`"),

@@ -8,7 +8,7 @@ use std::fs::File;
 /// A configuration with the entries of every subsystem, with comments and members of its own.
 const STOCK: &str = include_str!("fixtures/stock.json");
 
-/// That configuration in plain JSON, as clients send it.
+/// Returns the configuration as plain JSON, as clients send it.
 pub fn stock() -> Value {
     let plain: String = STOCK
         .lines()
@@ -22,7 +22,7 @@ fn names(luge: &Daemon) -> Vec<String> {
     list.as_array().unwrap().iter().map(|bdev| bdev["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What exists, and what would be saved.
+/// All that exists, and the configuration that would be saved.
 fn picture(luge: &Daemon) -> Value {
     let methods = ["save_config", "bdev_get_bdevs", "vhost_get_controllers", "vm_get_vms", "log_get_level"];
     methods.map(|method| luge.call(method, Value::Null)).into_iter().collect()
@@ -124,7 +124,7 @@ fn a_configuration_that_would_unmake_something_is_refused_before_its_first_call(
     }
 }
 
-/// What orchestrators set when they start, each taken before and after the start.
+/// Options that orchestrators set when they start, each taken before and after the start.
 const OPTIONS: &[(&str, &str)] = &[
     ("bdev_set_options", r#"{"bdev_io_pool_size": 1, "bdev_io_cache_size": 1}"#),
     ("iobuf_set_options", r#"{"small_pool_count": 8192, "large_pool_count": 1024}"#),

@@ -273,7 +273,7 @@ impl Guest {
         Self::notified_by(Notifications::EventIndex, rings)
     }
 
-    /// The same, of a driver that uses or does not use event indices.
+    /// A guest whose driver uses event indices or flags.
     pub fn notified_by(notifications: Notifications, rings: u64) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let files = memory.files.iter();

@@ -31,7 +31,7 @@ pub fn ended(status: u8) -> Answer {
     Answer { status, data: vec![], written: 1 }
 }
 
-/// What the device was asked and has not ended: operation, first block, number of blocks.
+/// Requests that the device has not ended: operation, first block, number of blocks.
 pub fn asked(device: &Scripted) -> Vec<(Operation, u64, u32)> {
     device.taken().iter().map(|r| (r.operation, r.lba.0, r.blocks)).collect()
 }

@@ -50,7 +50,7 @@ impl Pair {
         (chain.fault, lengths(chain.readable), lengths(chain.writable))
     }
 
-    /// What becomes of a chain of one hand-made descriptor table.
+    /// Fault of a chain of one hand-made descriptor table.
     pub fn fault_of(table: &[Descriptor]) -> Option<Fault> {
         Self::fault_in(RigMemory::standard(), table)
     }

@@ -19,12 +19,12 @@ pub enum FileError {
         /// The directory.
         path: PathBuf,
     },
-    /// It is something else that stores no data.
+    /// Some other kind of file, which stores no data.
     #[error("{} is {kind}: it is neither a file nor a block device that stores data, name one", .path.display())]
     Kind {
         /// What it is called.
         path: PathBuf,
-        /// What it is, with an article.
+        /// Kind of the file, with an article.
         kind: &'static str,
     },
     /// The kernel does not let this process open it so.
@@ -79,7 +79,7 @@ pub enum FileError {
     /// The kernel refused something else.
     #[error("cannot {action} {}: {source}", .path.display())]
     System {
-        /// What was to be done.
+        /// Operation.
         action: &'static str,
         /// The file.
         path: PathBuf,

@@ -73,7 +73,7 @@ impl Slot {
         self.tag
     }
 
-    /// What is left of the request, which has failed.
+    /// Rest of a request of which a part has failed.
     pub fn failed(&self) -> FailedRequest {
         let operation = match self.step {
             Step::Read | Step::BouncedRead => Operation::Read,

@@ -23,7 +23,7 @@ pub struct ScriptedNamespace {
     pub command_set: u8,
     /// NGUID.
     pub nguid: [u8; 16],
-    /// How Identify of it ends.
+    /// Status with which Identify of it ends.
     pub identify: StatusCode,
 }
 
@@ -57,7 +57,7 @@ pub enum Enabling {
     Fatal,
 }
 
-/// What the list of active namespaces (Identify CNS 02h) says.
+/// Answer to the list of active namespaces (Identify CNS 02h).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Listing {
     /// The namespaces there are.
@@ -153,11 +153,11 @@ pub struct Script {
     pub namespaces: Vec<ScriptedNamespace>,
     /// NN; the last namespace's identifier if none.
     pub namespaces_max: Option<u32>,
-    /// What the list of active namespaces says.
+    /// Answer to the list of active namespaces.
     pub listing: Listing,
-    /// What every byte of the identify pages is, instead of what should be there.
+    /// Byte that fills the identify pages, instead of their content.
     pub identify_fill: Option<u8>,
-    /// How long Identify takes.
+    /// Duration of Identify.
     pub identify_takes: Duration,
     /// MSI-X vectors.
     pub vectors: u16,

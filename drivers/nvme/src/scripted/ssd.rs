@@ -63,7 +63,7 @@ pub(super) struct State {
     pub doorbells: SharedArray<u32>,
     /// The combination of command sets chosen.
     pub profile: Option<u32>,
-    /// It was used as it must not be, and cannot be enabled any more.
+    /// Whether it was used as it must not be, and cannot be enabled any more.
     pub broken: bool,
     /// The last function reset, or the start.
     pub reset_at: Instant,

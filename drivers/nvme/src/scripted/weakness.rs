@@ -1,4 +1,4 @@
-//! What a scripted SSD of some model does when it is used as it must not be.
+//! Failures of a scripted SSD of some model when it is used as it must not be.
 
 use super::script::Weakness;
 use super::ssd::State;

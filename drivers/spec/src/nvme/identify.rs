@@ -16,7 +16,7 @@ impl Cns {
     pub const CONTROLLER: Self = Self(0x01);
     /// Active namespaces above a given one: [`NamespaceList`].
     pub const ACTIVE_NAMESPACES: Self = Self(0x02);
-    /// What a namespace is called and which command set it has: [`NamespaceDescriptors`].
+    /// Identifiers and command set of a namespace: [`NamespaceDescriptors`].
     pub const NAMESPACE_DESCRIPTORS: Self = Self(0x03);
     /// The controller, for one command set: [`IdentifyNvmController`] for the NVM command set.
     pub const COMMAND_SET_CONTROLLER: Self = Self(0x06);

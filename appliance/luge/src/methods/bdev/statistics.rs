@@ -141,7 +141,7 @@ fn io_error(sled: &Sled, source: &Source, counters: Counters) -> Map<String, Val
         .collect()
 }
 
-/// What a request's failure is called: by the device in the end, of which a part is made.
+/// Name under which failures are reported: that of the device beneath, for a part.
 fn failure_of(sled: &Sled, source: &Source) -> &'static str {
     match source {
         Source::Namespace { .. } => "nvme_error",

@@ -104,7 +104,7 @@ fn namespaces_become_devices_and_go_with_their_ssd() {
     assert!(bench.attach("Nvme0", &bench.ssd(two_namespaces())).is_ok());
 }
 
-/// What Longhorn, OPI, simplyblock and SPDK's own client send.
+/// Calls of Longhorn, OPI, simplyblock and SPDK's own client.
 #[test]
 fn orchestrators_attach_find_and_detach_an_ssd_on_pcie_in_their_ways() {
     let name = || json!({ "name": "ssd" });

@@ -22,7 +22,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long an answer may take.
+/// Time limit of an answer.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
 /// A client: a form of request, and a connection for each call.
