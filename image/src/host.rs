@@ -68,9 +68,13 @@ pub(crate) const IMAGE: &[Need] = &[
     program("gdisk", "sgdisk"),
 ];
 
-/// Needed by tests: a client written in Python is installed in an environment of its own.
-pub(crate) const TESTS: &[Need] =
-    &[program("python3", "python3"), Need { package: "python3-venv", sign: Sign::Module("ensurepip") }];
+/// Needed by tests: a client written in Python is installed in an environment of its own, and
+/// instructions are counted by callgrind.
+pub(crate) const TESTS: &[Need] = &[
+    program("python3", "python3"),
+    Need { package: "python3-venv", sign: Sign::Module("ensurepip") },
+    program("valgrind", "valgrind"),
+];
 
 /// Makes sure that the needs of `step` are met; installs packages when root.
 pub(crate) fn ensure(

@@ -3,7 +3,7 @@
 //! A benchmark is a program that names its [`Trace`]s and gives them to [`instructions`]. The program runs
 //! itself under callgrind once for each trace; there only what a trace does inside of [`counted`]
 //! is counted. The counts of the tree are kept in a file beside the benchmark. A run shows what has
-//! changed since; `-- --keep` keeps the new ones.
+//! changed since; `-- --keep` keeps the new ones, and `-- --check` fails where one has grown.
 
 use std::env;
 use std::fmt::Write;
@@ -17,6 +17,12 @@ const TRACE: &str = "--trace";
 
 /// The argument that keeps the new counts.
 const KEEP: &str = "--keep";
+
+/// The argument that lets a run fail where a count has grown by more than [`GROWTH_MAX`].
+const CHECK: &str = "--check";
+
+/// The most by which a count may grow unnoticed: a compiler's whim.
+const GROWTH_MAX: f64 = 0.03;
 
 /// Something fixed that is counted.
 pub struct Trace {
@@ -35,29 +41,53 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
 /// The `main` of a benchmark of instructions: counts the traces, and prints them beside the counts in the file `kept`.
 ///
 /// # Errors
-/// Of files, and of a trace that failed under callgrind.
+/// Of files, of a trace that failed under callgrind, and with `--check` of counts that have grown, or of a
+/// machine without valgrind.
 pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()> {
     if let Some(trace) = asked_for(traces) {
         println!("{}", (trace.run)());
         return Ok(());
     }
     let before = fs::read_to_string(kept).unwrap_or_default();
-    let mut now = String::new();
+    let (mut now, mut grown) = (String::new(), Vec::new());
     println!("{title:<54}{:>8}{:>8}{:>9}", "before", "now", "change");
     for (index, Trace { name, .. }) in traces.iter().enumerate() {
         let Some(count) = count(index)? else {
             println!("valgrind is missing: apt-get install valgrind");
-            return Ok(());
+            return if asked(CHECK) { Err(io::Error::other("nothing was counted")) } else { Ok(()) };
         };
         let was = count_of(&before, name);
         println!("{name:<54}{:>8}{count:>8}{:>9}", was.unwrap_or("-"), change(was, &count));
+        if has_grown(was, &count) {
+            grown.push(*name);
+        }
         // Writing to a string does not fail.
         let _ = writeln!(now, "{name}: {count}");
     }
-    if before.is_empty() || env::args().any(|argument| argument == KEEP) {
+    if before.is_empty() || asked(KEEP) {
         fs::write(kept, now)?;
     }
+    if asked(CHECK) && !grown.is_empty() {
+        let grown = grown.join("; ");
+        return Err(io::Error::other(format!(
+            "more instructions than {} has: {grown}; save some, or keep the new counts (-- --keep) and say why",
+            kept.display()
+        )));
+    }
     Ok(())
+}
+
+fn asked(option: &str) -> bool {
+    env::args().any(|argument| argument == option)
+}
+
+/// Whether a count has grown by more than [`GROWTH_MAX`], or is one that the tree does not have.
+fn has_grown(was: Option<&str>, now: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    match (was.and_then(number), number(now)) {
+        (Some(was), Some(now)) => now > was * (1.0 + GROWTH_MAX),
+        _ => true,
+    }
 }
 
 /// The trace that our own argument names.
@@ -114,6 +144,19 @@ mod tests {
             ("-5.0 %".into(), "+1.4 %".into())
         );
         assert_eq!((change(Some("7.0"), "7.0"), change(None, "7.0")), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_count_has_grown_beyond_three_percent_or_where_there_was_none() {
+        for (was, now, grown) in [
+            (Some("100.0"), "103.0", false),
+            (Some("100.0"), "103.1", true),
+            (Some("100.0"), "50.0", false),
+            (None, "1.0", true),
+            (Some("no number"), "1.0", true),
+        ] {
+            assert_eq!(has_grown(was, now), grown, "{was:?} {now}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "dependencies", what: "cargo deny", work: deny::check },
     Step { name: "documentation", what: "cargo doc, warnings are errors", work: documentation },
     Step { name: "tests", what: "unit tests of every crate", work: tests },
+    Step { name: "instructions", what: "no hot path takes more instructions", work: instructions },
     Step { name: "image", what: "the bootable image, with QEMU and a guest inside", work: image },
     Step { name: "machines", what: "tests in virtual machines", work: machines },
 ];
@@ -41,9 +42,22 @@ fn documentation(log: &mut Log) -> Result<Tally, Failure> {
     once(log, doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-fn tests(log: &mut Log) -> Result<Tally, Failure> {
+fn ensure_tools() -> Result<(), Failure> {
     let tools = Cache::open().and_then(|cache| luge_image::ensure_test_tools(&cache, &Progress::to_stderr()));
-    tools.map_err(|error| Failure::new(error.to_string()))?;
+    tools.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Counts the instructions of the hot paths; each benchmark fails where a count has grown.
+fn instructions(log: &mut Log) -> Result<Tally, Failure> {
+    ensure_tools()?;
+    let count = |package: &&str| {
+        once(log, &mut cargo(&["bench", "--package", package, "--bench", "instructions", "--", "--check"]))
+    };
+    ["luge-memory", "luge-nvme", "luge-vhost"].iter().map(count).sum()
+}
+
+fn tests(log: &mut Log) -> Result<Tally, Failure> {
+    ensure_tools()?;
     counted(log, &mut cargo(&["test", "--workspace", "--no-fail-fast", "--exclude", "luge-qemu-test"]))
 }
 
