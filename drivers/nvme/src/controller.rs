@@ -214,11 +214,15 @@ impl Controller {
         };
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
-        self.inner.lock().create_queue(namespace, Arc::new(memory), &self.inner.health).map_err(|trouble| {
-            match trouble {
-                None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
-                Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
-            }
+        let mut control = self.inner.lock();
+        // Asked under the lock: a reset may have excluded the namespace while this waited for it.
+        if let Some(reason) = self.inner.exclusion.reason(namespace) {
+            return Err(OpenError::Device { device: device.to_owned(), reason: reason.to_string() });
+        }
+        control.create_queue(namespace, Arc::new(memory), &self.inner.health).map_err(|trouble| match trouble
+        {
+            None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
+            Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
         })
     }
 

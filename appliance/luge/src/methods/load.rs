@@ -79,7 +79,12 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
 fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     let maker = MAKERS.iter().find(|maker| maker.method == method)?;
     let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
-    Some(Call::new(maker.remover, json!({ maker.name: name })))
+    let mut params = json!({ maker.name: name });
+    if maker.remover == "vhost_delete_controller" {
+        // A front end may have connected meanwhile: it must not keep the rest from being undone.
+        params["force"] = true.into();
+    }
+    Some(Call::new(maker.remover, params))
 }
 
 /// Undoes what was made, the last first; adds to the error what could not be undone.
@@ -112,6 +117,10 @@ mod tests {
         assert_eq!(
             call("bdev_split_create", json!({"base_bdev": "n"}), json!(["np0"])),
             Some(Call::new("bdev_split_delete", json!({"base_bdev": "n"})))
+        );
+        assert_eq!(
+            call("vhost_create_blk_controller", json!({"ctrlr": "c"}), json!(true)),
+            Some(Call::new("vhost_delete_controller", json!({"ctrlr": "c", "force": true})))
         );
         assert_eq!(call("bdev_get_bdevs", json!({}), json!([])), None);
     }
