@@ -82,6 +82,20 @@ fn method<P: Params, R: Serialize + 'static>(
     Method::new(name, help, RUNTIME, move |params| run(&control, params))
 }
 
+/// A method whose calls wait for a guest. Only so many may wait at once, so that there is room for others.
+fn waiting_method<P: Params, R: Serialize + 'static>(
+    control: &Arc<Control>,
+    name: &'static str,
+    help: &'static str,
+    run: fn(&Arc<Control>, P) -> Result<R, RpcError>,
+) -> Method {
+    let control = control.clone();
+    Method::waiting(name, help, RUNTIME, move |params, caller| {
+        let _permit = caller.wait_permit()?;
+        run(&control, params)
+    })
+}
+
 /// Writes a list on the control thread, where it is made: as values it takes many times its text,
 /// and many may ask for it.
 fn listed(list: impl Serialize) -> Result<Box<RawValue>, RpcError> {

@@ -1,6 +1,6 @@
 //! `vhost_*`: block devices on vhost-user sockets.
 
-use super::{listed, method, off};
+use super::{listed, method, off, waiting_method};
 use crate::control::{Call, Control, Endpoint, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use luge_block::OpenError;
@@ -72,7 +72,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     vec![
         method(control, "vhost_create_blk_controller", "Serve a device on a vhost-user socket", create),
         method(control, "vhost_get_controllers", "List the vhost controllers", get),
-        method(control, "vhost_delete_controller", "Stop serving a device", delete),
+        waiting_method(control, "vhost_delete_controller", "Stop serving a device", delete),
     ]
 }
 

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::method;
+use super::{method, waiting_method};
 use crate::control::{Call, Control, Sled, Subsystem};
 use crate::relay;
 use luge_memory::PageSize;
@@ -112,7 +112,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
             control.ask(move |sled| create(sled, &params))
         }),
         method(control, "vm_start", "Start a virtual machine", start),
-        method(control, "vm_stop", "Stop a virtual machine: its power button, then its end", stop),
+        waiting_method(control, "vm_stop", "Stop a virtual machine: its power button, then its end", stop),
         method(control, "vm_get_vms", "List the virtual machines", get),
         method(control, "vm_delete", "Forget a virtual machine that does not run", |control, params: One| {
             control.ask(move |sled| delete(sled, &params.name))
