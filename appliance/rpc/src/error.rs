@@ -88,22 +88,24 @@ pub struct RpcError {
 impl RpcError {
     /// An error of any code.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        let message = format!("{}: {message}", code.word());
-        Self { code, message: cut_short(&message, MESSAGE_BYTES).into() }
+        Self::of_text(code, &format!("{}: {message}", code.word()))
     }
 
     /// Adds what went wrong besides.
     #[must_use]
     pub fn and(self, more: impl fmt::Display) -> Self {
-        let message = format!("{}; {more}", self.message);
-        Self { code: self.code, message: cut_short(&message, MESSAGE_BYTES).into() }
+        Self::of_text(self.code, &format!("{}; {more}", self.message))
     }
 
     /// Adds where in a larger whole the call stands that failed.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
-        let message = format!("{place}: {}", self.message);
-        Self { code: self.code, message: cut_short(&message, MESSAGE_BYTES).into() }
+        Self::of_text(self.code, &format!("{place}: {}", self.message))
+    }
+
+    /// An error with this whole message, as far as it is not too long.
+    fn of_text(code: Code, message: &str) -> Self {
+        Self { code, message: cut_short(message, MESSAGE_BYTES).into() }
     }
 
     /// A parameter that cannot be.
