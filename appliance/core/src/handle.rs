@@ -4,11 +4,12 @@ use crate::answer::question;
 use crate::attachment::OpenSources;
 use crate::mailbox::Mailbox;
 use crate::notify::NotifyError;
-use crate::reactor::Core;
+use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
-use crate::sleep::Bed;
+use crate::sleep::Epoll;
 use crate::stats::CoreStats;
 use luge_block::CoreId;
+use luge_volume::tick_rate;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::sync::mpsc::sync_channel;
@@ -39,9 +40,7 @@ pub enum SpawnError {
 
 struct Shared {
     id: CoreId,
-    mailbox: Mailbox,
-    bed: Bed,
-    stats: Arc<CoreStats>,
+    links: Links,
     open: Mutex<OpenSources>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -58,9 +57,11 @@ impl CoreHandle {
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
-        let bed = Bed::new(&mailbox).map_err(thread)?;
-        let (open, stats) = (Mutex::default(), Arc::default());
-        let shared = Arc::new(Shared { id, mailbox, bed, stats, open, thread: Mutex::default() });
+        let epoll = Epoll::new(&mailbox).map_err(thread)?;
+        let links = Links { mailbox, epoll, stats: CoreStats::default() };
+        let shared = Arc::new(Shared { id, links, open: Mutex::default(), thread: Mutex::default() });
+        // Measured here: no core is to wait for that.
+        let _ = tick_rate();
         let (started, ready) = sync_channel(1);
         let theirs = shared.clone();
         let join = std::thread::Builder::new()
@@ -70,7 +71,7 @@ impl CoreHandle {
                 let may_run = pinned.is_ok();
                 if started.send(pinned).is_ok() && may_run {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.mailbox, &theirs.bed, &theirs.stats);
+                    Core::new(id).run(&theirs.links);
                 }
             })
             .map_err(thread)?;
@@ -87,23 +88,23 @@ impl CoreHandle {
         self.0.id
     }
 
-    /// How busy it is.
+    /// Counters of its time.
     #[must_use]
     pub fn stats(&self) -> &CoreStats {
-        &self.0.stats
+        &self.0.links.stats
     }
 
     /// Does something on the core, between two turns, and waits for the result. What the
     /// closure owns is to come back in the result: a core drops nothing.
-    pub fn call<R: Send + 'static>(&self, errand: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
+    pub fn call<R: Send + 'static>(&self, task: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
         let (question, answer) = question();
-        self.send(move |core| answer.give(errand(core)));
+        self.send(move |core| answer.give(task(core)));
         question.wait()
     }
 
     /// Does something on the core, between two turns, and does not wait for it.
-    pub(crate) fn send(&self, errand: impl FnOnce(&mut Core) + Send + 'static) {
-        self.0.mailbox.send(Box::new(errand));
+    pub(crate) fn send(&self, task: impl FnOnce(&mut Core) + Send + 'static) {
+        self.0.links.mailbox.send(Box::new(task));
     }
 
     /// Lets the core serve a session.
@@ -114,12 +115,12 @@ impl CoreHandle {
         &self,
         session: Box<dyn Session>,
     ) -> Result<SessionId, (NotifyError, Box<dyn Session>)> {
-        if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.bed, 0)) {
+        if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.links.epoll, 0)) {
             return Err((error, session));
         }
         let added = self.call(move |core| core.add(session));
         added.map_err(|session| {
-            session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+            session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
             (NotifyError::System(rustix::io::Errno::NOSPC), session)
         })
     }
@@ -130,7 +131,7 @@ impl CoreHandle {
         let (question, answer) = question();
         self.send(move |core| core.remove(id, answer));
         let session = question.wait();
-        session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+        session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
         session
     }
 

@@ -28,7 +28,7 @@ mod node;
 mod stats;
 mod volume;
 
-pub use clock::ticks;
+pub use clock::{Ticks, tick_rate, ticks};
 pub use graph::Graph;
 pub use hold::{FenceId, TooManyFences};
 pub use lane::{Lane, Run};
