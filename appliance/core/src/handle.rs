@@ -2,16 +2,20 @@
 
 use crate::answer::question;
 use crate::attachment::OpenSources;
+use crate::load::Rings;
 use crate::mailbox::Mailbox;
 use crate::notify::NotifyError;
+use crate::numa::node_of;
 use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
 use crate::stats::CoreStats;
 use luge_block::CoreId;
-use luge_volume::tick_rate;
+use luge_memory::NumaNode;
+use luge_volume::{Ticks, tick_rate};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -41,6 +45,8 @@ pub enum SpawnError {
 struct Shared {
     id: CoreId,
     links: Links,
+    node: Option<NumaNode>,
+    rings: Rings,
     open: Mutex<OpenSources>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -59,7 +65,9 @@ impl CoreHandle {
         let mailbox = Mailbox::new().map_err(thread)?;
         let epoll = Epoll::new(&mailbox).map_err(thread)?;
         let links = Links { mailbox, epoll, stats: CoreStats::default() };
-        let shared = Arc::new(Shared { id, links, open: Mutex::default(), thread: Mutex::default() });
+        let node = node_of(Path::new("/sys/devices/system/cpu"), id);
+        let (rings, open, thread_of) = (Rings::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { id, links, node, rings, open, thread: thread_of });
         // Measured here: no core is to wait for that.
         let _ = tick_rate();
         let (started, ready) = sync_channel(1);
@@ -86,6 +94,28 @@ impl CoreHandle {
     #[must_use]
     pub fn id(&self) -> CoreId {
         self.0.id
+    }
+
+    /// The NUMA node of its CPU, where known.
+    #[must_use]
+    pub fn node(&self) -> Option<NumaNode> {
+        self.0.node
+    }
+
+    /// Number of rings that it was chosen for.
+    #[must_use]
+    pub fn rings(&self) -> usize {
+        self.0.rings.count()
+    }
+
+    /// Load to choose a core by: busy share of recent time, and more for rings that have just started.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        self.stats().load() + self.0.rings.expected(Ticks::now())
+    }
+
+    pub(crate) fn counted_rings(&self) -> &Rings {
+        &self.0.rings
     }
 
     /// Counters of its time.

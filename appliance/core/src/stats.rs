@@ -1,5 +1,6 @@
 //! How busy a core is.
 
+use crate::load::LoadAverage;
 use luge_volume::ticks;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ pub struct CoreStats {
     pub(crate) busy_ticks: AtomicU64,
     pub(crate) idle_ticks: AtomicU64,
     pub(crate) sleeps: AtomicU64,
+    load: LoadAverage,
     asleep: AtomicBool,
     poll_window_us: AtomicU64,
 }
@@ -25,6 +27,12 @@ impl CoreStats {
     #[must_use]
     pub fn idle_ticks(&self) -> u64 {
         self.idle_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Busy share of recent time, 0 to 1: of about the last second.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        if self.asleep() { self.load.idle_until(ticks()) } else { self.load.last() }
     }
 
     /// Sleeps that have ended.
@@ -84,6 +92,7 @@ impl Meter {
         let busy = elapsed / u64::from(self.turns.max(1)) * u64::from(self.busy);
         stats.busy_ticks.fetch_add(busy, Ordering::Relaxed);
         stats.idle_ticks.fetch_add(elapsed - busy.min(elapsed), Ordering::Relaxed);
+        stats.load.add(f64::from(self.busy) / f64::from(self.turns.max(1)), elapsed, self.since);
         (self.turns, self.busy) = (0, 0);
     }
 
@@ -92,6 +101,7 @@ impl Meter {
         let elapsed = self.mark();
         stats.asleep.store(false, Ordering::Relaxed);
         stats.idle_ticks.fetch_add(elapsed, Ordering::Relaxed);
+        stats.load.add(0.0, elapsed, self.since);
         stats.sleeps.fetch_add(1, Ordering::Relaxed);
     }
 
