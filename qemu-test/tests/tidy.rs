@@ -40,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-block", &["luge-memory"]),
     ("luge-nvme", &["luge-block", "luge-memory", "luge-spec"]),
     ("luge-volume", &["luge-block", "luge-memory"]),
-    ("luge-core", &["luge-block", "luge-volume"]),
+    ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
     ("luge-virtqueue", &["luge-memory", "luge-spec"]),
     ("luge-socket", &[]),
     (
@@ -132,6 +132,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/src/guest.rs",
     "drivers/memory/src/lookup.rs",
     "drivers/memory/src/mapping.rs",
+    "drivers/memory/src/numa.rs",
     "drivers/memory/src/shared_array.rs",
     "drivers/memory/src/span.rs",
     "drivers/memory/tests/lost_memory.rs",

@@ -12,7 +12,8 @@
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Watch;
 use crate::lookup::Row;
-use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping};
+use crate::numa::nodes_of;
+use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping, NodeAmounts};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -139,6 +140,11 @@ impl GuestRegion {
     /// Number of times that some of it was missing.
     pub(crate) fn faults(&self) -> u64 {
         self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
+    }
+
+    /// Amounts of its memory on each NUMA node, as far as they are known.
+    pub(crate) fn nodes(&self) -> NodeAmounts {
+        self.memory.as_ref().map(|memory| nodes_of(memory.dma.memory())).unwrap_or_default()
     }
 
     /// Data for look-ups, if it is memory.
