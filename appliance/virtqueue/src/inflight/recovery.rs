@@ -111,8 +111,9 @@ impl Left {
             return Err(InflightError::Layout { version, features });
         }
         let (in_region, in_ring) = (header.desc_num.get(), ring.size.get());
-        if desc_num < in_ring || version != 0 && in_region != desc_num {
-            return Err(InflightError::Size { region: desc_num.min(in_region), ring: in_ring });
+        let in_region = if version == 0 { desc_num } else { in_region };
+        if desc_num < in_ring || in_region != desc_num {
+            return Err(InflightError::Size { region: in_region, ring: in_ring });
         }
         let states = (0..desc_num).map(|head| region.fields.state(Head(head))).collect();
         Ok(Self { header, states })

@@ -13,6 +13,8 @@ struct Request {
     /// What a write writes and a read must find.
     token: u64,
     writes: bool,
+    /// Number of requests before it.
+    order: u32,
 }
 
 /// Status that no device writes.
@@ -24,6 +26,7 @@ pub struct Driver {
     lent: BTreeMap<u16, Request>,
     disk: [u64; SECTORS as usize],
     tokens: u64,
+    asked: u32,
     available: u16,
     used: u16,
     pub answered: usize,
@@ -38,6 +41,7 @@ impl Driver {
             lent: BTreeMap::new(),
             disk: [0; SECTORS as usize],
             tokens: 0,
+            asked: 0,
             available: base,
             used: base,
             answered: 0,
@@ -59,7 +63,8 @@ impl Driver {
         let (cell, sector, writes) = (random.pick(&free), random.pick(&idle), random.once_in(2));
         self.tokens += u64::from(writes);
         let token = if writes { self.tokens } else { self.disk[sector as usize] };
-        let request = Request { sector, token, writes };
+        let request = Request { sector, token, writes, order: self.asked };
+        self.asked += 1;
         write_request(world, cell, &request);
         self.lent.insert(cell, request);
         world.set_half(world.layout.available.0 + 4 + 2 * u64::from(self.available % SIZE), cell * 3);
@@ -94,7 +99,8 @@ impl Driver {
 /// Writes a request and its three descriptors.
 fn write_request(world: &World, cell: u16, request: &Request) {
     let at = World::cell(cell);
-    let header = [u64::from(request.writes), request.sector];
+    // The second half of the first word is reserved: here, the request's place in the order of all.
+    let header = [u64::from(request.writes) | u64::from(request.order) << 32, request.sector];
     world.span(at, 16).write(header.as_bytes());
     world.span(at + 16, 8).write(&if request.writes { request.token } else { 0 }.to_le_bytes());
     world.span(at + 24, 1).write(&[NO_STATUS]);

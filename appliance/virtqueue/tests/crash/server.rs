@@ -19,16 +19,23 @@ pub struct Server<'a> {
     queue: SplitQueue,
     batch: Batch<16, 1>,
     held: Vec<Taken>,
+    /// Order of the request that was taken last.
+    last: Option<u32>,
 }
 
 impl<'a> Server<'a> {
     pub fn start(world: &'a World) -> Self {
-        Self { world, queue: world.queue(), batch: Batch::new(&world.layout), held: Vec::with_capacity(16) }
+        Self::with(world, Batch::new(&world.layout))
+    }
+
+    /// A server that starts with a batch made before.
+    pub fn with(world: &'a World, batch: Batch<16, 1>) -> Self {
+        Self { world, queue: world.queue(), batch, held: Vec::with_capacity(16), last: None }
     }
 
     /// Takes some requests, answers some of those it has, in one batch, and publishes.
     pub fn turn(&mut self, random: &mut Random) {
-        self.take(random.below(5) as usize);
+        self.take(1 + random.below(4) as usize);
         let answers = (0..self.held.len()).filter(|_| random.once_in(2)).count();
         self.answer(answers, random);
     }
@@ -44,22 +51,37 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Requests that were taken and not answered.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes requests, in the order in which the driver has asked.
     pub fn take(&mut self, most: usize) {
         self.queue.take(&mut self.batch, most).unwrap();
         for at in 0..self.batch.len() {
             let chain = self.batch.chain(at).unwrap();
             assert_eq!(chain.fault, None);
             let header: [u8; 16] = chain.readable[0].first().unwrap();
-            let [writes, sector] = zerocopy::transmute!(header);
+            let [writes, order, sector, _]: [u32; 4] = zerocopy::transmute!(header);
+            assert!(self.last < Some(order), "request {order} is taken after {:?}", self.last);
+            self.last = Some(order);
             let (data, status) = match (&*chain.readable, &*chain.writable) {
                 ([_, data], [status]) | ([_], [data, status]) => (*data, *status),
                 other => panic!("no request: {other:?}"),
             };
-            self.held.push(Taken { head: chain.head, writes: writes == 1_u64, sector, data, status });
+            self.held.push(Taken {
+                head: chain.head,
+                writes: writes == 1,
+                sector: sector.into(),
+                data,
+                status,
+            });
         }
     }
 
-    fn answer(&mut self, answers: usize, random: &mut Random) {
+    /// Answers so many requests, in any order, and publishes the answers.
+    pub fn answer(&mut self, answers: usize, random: &mut Random) {
         let Self { world, queue, held, .. } = self;
         queue.complete_all((0..answers).map(|_| {
             let any = random.below(u32::try_from(held.len()).unwrap()) as usize;
