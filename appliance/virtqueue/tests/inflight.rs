@@ -116,10 +116,20 @@ fn chains_in_flight_are_taken_first_in_the_order_of_their_counters_then_those_be
     pair.queue.track(region.part()).unwrap();
     assert_eq!(pair.queue.resubmits(), 3);
     assert_eq!(pair.queue.next_available(), 3);
-    assert!(pair.queue.arm(), "chains wait, kick or no kick");
     assert_eq!(taken(&mut pair), [1, 2, 0, 3, 4]);
     assert_eq!(pair.queue.resubmits(), 0);
     assert_eq!(region.state(3).counter, 10);
+}
+
+#[test]
+fn a_core_does_not_sleep_while_chains_of_an_earlier_process_wait() {
+    let (region, mut pair) = (Region::fresh(), waiting(1));
+    region.set_header(0, 0);
+    region.mark(0, 0, 0);
+    pair.queue.track(region.part()).unwrap();
+    assert!(pair.queue.arm(), "it waits");
+    assert_eq!(taken(&mut pair), [0]);
+    assert!(!pair.queue.arm(), "it was taken");
 }
 
 #[test]
