@@ -133,6 +133,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/src/lookup.rs",
     "drivers/memory/src/mapping.rs",
     "drivers/memory/src/numa.rs",
+    "drivers/memory/src/peer_memory.rs",
     "drivers/memory/src/shared_array.rs",
     "drivers/memory/src/span.rs",
     "drivers/memory/tests/lost_memory.rs",
