@@ -19,7 +19,6 @@ const WITH_CIRCLES: &[&str] = &[
     "drivers/block",
     "drivers/nvme",
     "drivers/vfio",
-    "image",
     "qemu-test",
 ];
 

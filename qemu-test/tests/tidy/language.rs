@@ -22,7 +22,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/nvme",
     "drivers/spec",
     "drivers/vfio",
-    "image",
     "qemu-test",
 ];
 

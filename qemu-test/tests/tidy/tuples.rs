@@ -24,7 +24,6 @@ const WITH_TUPLES: &[&str] = &[
     "drivers/nvme",
     "drivers/spec",
     "drivers/vfio",
-    "image",
     "qemu-test",
 ];
 
