@@ -17,10 +17,8 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
-    "drivers/measure",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/spec",
     "drivers/vfio",
     "qemu-test",
 ];

@@ -19,10 +19,8 @@ const WITH_TUPLES: &[&str] = &[
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
-    "drivers/measure",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/spec",
     "drivers/vfio",
     "qemu-test",
 ];
