@@ -22,6 +22,7 @@ mod descriptor;
 mod ending;
 mod indirect;
 mod layout;
+mod long;
 mod others;
 mod plain;
 mod split;
@@ -38,5 +39,6 @@ pub mod rig;
 
 pub use batch::{BATCH, Batch, Chain, Direction, Framed, Head};
 pub use layout::{QueueSize, RingError, RingLayout};
+pub use long::{CHAIN_MAX, LongChain};
 pub use split::{Broken, Notifications, SplitQueue};
 pub use walk::Fault;
