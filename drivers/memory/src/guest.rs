@@ -198,7 +198,10 @@ mod tests {
         assert!(memory.with(region(0x3000, 0x1000, 0).unwrap()).is_ok());
         assert!(matches!(region(0, 0, 0), Err(RegionError::Shape { .. })));
         assert!(matches!(region(0xffff_ffff_8fff_f000, 0x8000_0000, 0), Err(RegionError::Shape { .. })));
-        assert!(matches!(region(0, 0x10000, 0x1000), Err(RegionError::Map(PeerMemoryError::Map(MapError::TooShort { .. })))));
+        assert!(matches!(
+            region(0, 0x10000, 0x1000),
+            Err(RegionError::Map(PeerMemoryError::Map(MapError::TooShort { .. })))
+        ));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::{InflightRegion, QueueSize, RingLayout};
-use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, PeerMemory, RegionLayout};
+use luge_memory::{
+    DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, PeerMemory, RegionLayout,
+};
 use luge_spec::vhost_user::inflight_bytes;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::OwnedFd;
