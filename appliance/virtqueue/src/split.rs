@@ -20,8 +20,8 @@
 
 use crate::batch::{BATCH, Batch, Head, Record, Shape};
 use crate::descriptor::RawDescriptor;
-use crate::inflight::{Inflight, InflightError, InflightRegion, RingState};
-use crate::layout::{QueueSize, RingError, RingLayout, Rings};
+use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
+use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
 use crate::others::Others;
 use crate::plain;
@@ -29,12 +29,11 @@ use crate::walk::Stop;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 /// Half-words of the available and used rings.
 const FLAGS: u32 = 0;
-const IDX: u32 = 1;
 const HEADS: u32 = 2;
 
 /// Used elements in a cache line.
@@ -383,24 +382,12 @@ impl SplitQueue {
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
-        let (elements, size) = (self.rings.elements, self.size);
-        let store = |next: u16, (head, written): (Head, u32)| {
+        let (elements, size, mut next) = (self.rings.elements, self.size, self.next_used);
+        for (head, written) in ended {
             elements.store(size.wrap(next), [u32::from(head.0).to_le(), written.to_le()], Relaxed);
-            next.wrapping_add(1)
-        };
-        self.next_used = match &mut self.inflight {
-            None => ended.fold(self.next_used, store),
-            Some(inflight) => {
-                let mut links = inflight.links();
-                let linked = |next, end: (Head, u32)| {
-                    links.add(end.0, next);
-                    store(next, end)
-                };
-                let next = ended.fold(self.next_used, linked);
-                links.done();
-                next
-            }
-        };
+            next = next.wrapping_add(1);
+        }
+        self.next_used = next;
     }
 
     /// Shows the guest all that was completed. Returns whether it wants an interrupt.
@@ -411,12 +398,11 @@ impl SplitQueue {
         if old == new {
             return false;
         }
-        // Release: whoever sees the index sees the elements and the data before it.
-        self.rings.used.store(IDX, new.to_le(), Release);
-        self.published = new;
-        if let Some(inflight) = &mut self.inflight {
-            inflight.end(old, new);
+        match &mut self.inflight {
+            None => self.rings.set_used_index(new),
+            Some(inflight) => inflight.publish(&self.rings, Entries { start: old, end: new }),
         }
+        self.published = new;
         // The driver stores what it wants and then looks at `used.idx`; we do it the other
         // way round. Without this fence both could miss the other's store.
         fence(SeqCst);
