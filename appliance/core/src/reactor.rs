@@ -7,7 +7,6 @@ use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
 use luge_volume::{Graph, Ticks, VolumeId};
-use std::any::Any;
 use std::time::Instant;
 
 /// Most tasks between two turns: they delay guests.
@@ -61,11 +60,10 @@ impl Core {
         &mut self.graph
     }
 
-    /// A session, if it is of type `S`: for changes that need no quiet.
-    pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+    /// A session that it serves: for changes between two turns.
+    pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
-        let session: &mut dyn Any = &mut **session;
-        session.downcast_mut()
+        Some(&mut **session)
     }
 
     /// Starts to serve a session; gives it back where there are as many as tags can name.

@@ -9,13 +9,13 @@ use luge_block::{Blocks, CoreId, Device, Geometry, MemoryDevice, Shape, Status};
 use luge_core::{Armed, Session, SessionId};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::blk::RequestType;
-use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
+use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, RING_FEATURES};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{CHAIN_MAX, Notifications};
 use luge_volume::{Base, ChannelId, Graph, Volume};
 use rig::narrow::Narrow;
 use rig::scripted::{IOERR, OK, ended, scripted_with};
-use rig::{Answer, Ask, Bench, Queue, Sent, Setup, UNANSWERED};
+use rig::{Answer, Ask, Bench, Queue, Sent, Setup, UNANSWERED, blk_session, setup_of};
 use std::sync::Arc;
 
 const TABLE: Form = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
@@ -193,11 +193,9 @@ impl Guest {
         let disk = BlkDisk::new(device.geometry(), Access::ReadWrite, "", 1);
         let whole = Volume::whole(device.clone());
         let volume = graph.add_volume(CoreId(0), &whole, Base::Channel(channel)).unwrap();
-        let ring = Ring { layout, base: 0, features: disk.features() };
-        let counters = Arc::new(QueueCounters::default());
-        let stats = whole.stats(CoreId(0));
-        let mut session =
-            BlkSession::new((disk, volume), &ring, memory.table.clone(), counters, stats).unwrap();
+        let volume = OpenVolume { id: volume, stats: whole.stats(CoreId(0)) };
+        let setup = setup_of(layout, disk.features() | RING_FEATURES, &memory);
+        let mut session = blk_session(disk, volume, setup);
         session.adopt(SessionId(id));
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         Self { queue: Queue::new(memory, driver, area), session }

@@ -5,7 +5,7 @@
 
 mod rig;
 
-use luge_vhost::{BlkEndpoint, EndpointConfig};
+use luge_vhost::BlkConfig;
 use luge_virtqueue::rig::Random;
 use rig::Ask;
 use rig::client::{Client, DEADLINE, Guest, Message, code, signal, until};
@@ -190,8 +190,8 @@ fn features_and_rings_that_were_not_offered_are_refused() {
 #[test]
 fn rings_that_cost_too_much_together_are_refused() {
     let mut house = House::on(&[]);
-    let config = EndpointConfig { queues_max: 256, ..house.config(0, House::disk()) };
-    house.endpoints.push(BlkEndpoint::start(config).unwrap());
+    let disk = BlkConfig { queues: 256, ..house.disk_config(House::disk()) };
+    house.serve(0, disk);
     let client = Client::connect(&house.path(0));
     let set_size = |index, size| client.send(&Message::ring(code::SET_VRING_NUM, index, size)).unwrap();
     (0..8).for_each(|index| _ = set_size(index, 32768));
