@@ -32,9 +32,9 @@ const STEP: f64 = BUSY / 10.0;
 /// NUMA nodes of what a ring uses.
 #[derive(Clone, Debug, Default)]
 pub struct Locality {
-    /// Those of the devices of its volume.
+    /// Nodes of the devices beneath its volume.
     pub devices: NodeAmounts,
-    /// Those of its guest's memory.
+    /// Nodes of its guest's memory.
     pub memory: NodeAmounts,
 }
 

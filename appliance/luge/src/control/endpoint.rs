@@ -2,10 +2,10 @@
 
 use luge_vhost::BlkEndpoint;
 
-/// A vhost controller, and what it serves.
+/// A vhost controller and its block device.
 pub struct Endpoint {
-    /// What listens on the socket. Stops when dropped.
+    /// Server on the socket. Stops when dropped.
     pub server: BlkEndpoint,
-    /// The block device.
+    /// Name of the block device.
     pub bdev: String,
 }
