@@ -5,7 +5,7 @@ use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
 use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
 use crate::stats::{CoreStats, Meter};
-use luge_block::CoreId;
+use luge_block::{CoreId, Tag};
 use luge_volume::{Graph, Ticks, VolumeId};
 use std::any::Any;
 use std::time::Instant;
@@ -68,10 +68,11 @@ impl Core {
         session.downcast_mut()
     }
 
-    /// Starts to serve a session; gives it back where there are 65536 already.
+    /// Starts to serve a session; gives it back where there are as many as tags can name.
     pub(crate) fn add(&mut self, mut session: Box<dyn Session>) -> Result<SessionId, Box<dyn Session>> {
         let index = self.sessions.iter().position(Option::is_none).unwrap_or(self.sessions.len());
-        let Ok(id) = u16::try_from(index).map(SessionId) else { return Err(session) };
+        let id = u16::try_from(index).ok().filter(|&id| id < Tag::SESSIONS_MAX).map(SessionId);
+        let Some(id) = id else { return Err(session) };
         session.adopt(id);
         if index == self.sessions.len() {
             self.sessions.push(None);

@@ -129,13 +129,13 @@ impl Session for TestSession {
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let mut lane = graph.lane(self.volume).unwrap();
-        let room = lane.room().min(self.ring.waiting.load(SeqCst)).min(4);
+        let mut volume = graph.volume(self.volume).unwrap();
+        let room = volume.room().min(self.ring.waiting.load(SeqCst)).min(4);
         let take = if self.quiet { 0 } else { room };
         for _ in 0..take {
             let tag = Tag::new(self.id.0, 7);
             let request = Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
-            lane.submit(&request).unwrap();
+            volume.submit(&request).unwrap();
             self.ring.waiting.fetch_sub(1, SeqCst);
             self.in_flight += 1;
         }

@@ -122,7 +122,7 @@ impl Bench {
     fn submit(&mut self, volume: VolumeId, slot: u16, operation: Operation) -> Result<(), Refusal> {
         let blocks = u32::from(operation != Operation::Flush);
         let request = Request { tag: Tag::new(1, slot), operation, lba: Lba(0), blocks, data: &[] };
-        self.graph.lane(volume).unwrap().submit(&request)
+        self.graph.volume(volume).unwrap().submit(&request)
     }
 
     /// A turn; returns the slots and statuses of the requests that ended.

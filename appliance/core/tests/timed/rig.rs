@@ -150,11 +150,11 @@ impl Session for Requesting {
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let mut lane = graph.lane(self.volume).unwrap();
-        let count = lane.room().min(self.requests.waiting()).min(4);
+        let mut volume = graph.volume(self.volume).unwrap();
+        let count = volume.room().min(self.requests.waiting()).min(4);
         for _ in 0..count {
             let tag = Tag::new(self.id.0, 0);
-            lane.submit(&Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] })
+            volume.submit(&Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] })
                 .unwrap();
         }
         let left = |waiting: usize| Some(waiting.saturating_sub(count));

@@ -4,6 +4,7 @@
 
 use crate::{QueueSize, RingLayout};
 use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionLayout};
+use luge_spec::vhost_user::inflight_bytes;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -130,4 +131,15 @@ impl RigMemory {
             done = end;
         }
     }
+}
+
+/// The file of a fresh in-flight region for `queues` queues of `desc_num` descriptors.
+///
+/// # Panics
+/// If there is no memory.
+#[must_use]
+pub fn inflight_file(queues: u16, desc_num: u16) -> OwnedFd {
+    let file = memfd_create("inflight", MemfdFlags::CLOEXEC).expect("memfd");
+    ftruncate(&file, inflight_bytes(desc_num) * u64::from(queues)).expect("memory");
+    file
 }

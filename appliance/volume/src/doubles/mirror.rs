@@ -211,8 +211,8 @@ impl MirrorNode {
                 blocks: slot.blocks,
                 data: &slot.data,
             };
-            let sent = match layers.lane(self.legs[leg]) {
-                Some(mut lane) => lane.submit(&request),
+            let sent = match layers.volume(self.legs[leg]) {
+                Some(mut volume) => volume.submit(&request),
                 None => Err(Refusal::Failed(Status::Gone)),
             };
             if sent == Err(Refusal::Full) {

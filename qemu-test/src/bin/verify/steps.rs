@@ -17,7 +17,17 @@ pub(crate) struct Step {
     pub(crate) work: fn(&mut Log) -> Result<Tally, Failure>,
 }
 
-/// All steps.
+/// The step that runs only when it is named: it takes hours.
+pub(crate) const LONG: Step = Step {
+    name: "long",
+    what: "every seeded test, with seeds that nobody has tried, for LUGE_FUZZ_SECONDS each",
+    work: long,
+};
+
+/// Seconds for each seeded test of the long step, unless the environment says another number.
+const FUZZ_SECONDS: &str = "60";
+
+/// The steps that run when none is named.
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "formatting", what: "cargo fmt", work: formatting },
     Step { name: "lints", what: "cargo clippy, warnings are errors", work: lints },
@@ -67,6 +77,16 @@ fn image(log: &mut Log) -> Result<Tally, Failure> {
 
 fn machines(log: &mut Log) -> Result<Tally, Failure> {
     counted(log, &mut cargo(&["test", "--package", "luge-qemu-test", "--no-fail-fast"]))
+}
+
+/// Runs all tests; the seeded ones (fuzzers, kills, power cuts) as long as the environment says.
+fn long(log: &mut Log) -> Result<Tally, Failure> {
+    ensure_tools()?;
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if std::env::var_os("LUGE_FUZZ_SECONDS").is_none() {
+        tests.env("LUGE_FUZZ_SECONDS", FUZZ_SECONDS);
+    }
+    counted(log, &mut tests)
 }
 
 /// A program that passes or fails as a whole.
