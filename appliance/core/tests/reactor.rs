@@ -88,7 +88,7 @@ impl Drop for GateChannel {
     }
 }
 
-/// What a test sees of its session.
+/// The test's side of its session.
 #[derive(Default)]
 struct Ring {
     waiting: AtomicUsize,

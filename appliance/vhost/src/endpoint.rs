@@ -6,23 +6,19 @@ use crate::accept::{Acceptor, Signals};
 use crate::blk::{Access, BlkDisk};
 use crate::log::Log;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::{AttachError, Attachment, CoreHandle};
-use luge_memory::DmaSpace;
+use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
+use luge_memory::{DmaSpace, NodeAmounts};
 use luge_socket::{Permissions, Socket, SocketError};
 use luge_volume::Volume;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
 /// The most queues of a disk.
 pub const QUEUES_MAX: u16 = 256;
-
-/// Queue 0 of one disk after the other starts on another core.
-static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
 
 /// What an endpoint serves, and how.
 pub struct EndpointConfig {
@@ -38,7 +34,7 @@ pub struct EndpointConfig {
     pub access: Access,
     /// The disk's serial number: the first 20 bytes count.
     pub serial: String,
-    /// The cores that serve its queues, in turn; disks start at different ones.
+    /// The cores that may serve its queues. One is chosen for each queue when that starts.
     pub cores: Vec<CoreHandle>,
     /// How many queues it offers: 1 to [`QUEUES_MAX`].
     pub queues_max: u16,
@@ -73,14 +69,10 @@ pub(crate) struct Served {
     pub(crate) space: Arc<DmaSpace>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) log: Log,
-    places: Vec<Attachment>,
-}
-
-impl Served {
-    /// The volume on the core that serves a queue.
-    pub(crate) fn place(&self, queue: u16) -> Option<&Attachment> {
-        self.places.get(usize::from(queue).checked_rem(self.places.len())?)
-    }
+    /// The volume on each core that serves it.
+    pub(crate) attachments: Vec<Attachment>,
+    /// NUMA nodes of the devices beneath the volume.
+    pub(crate) device_nodes: NodeAmounts,
 }
 
 /// A disk on a socket. Stops when dropped.
@@ -110,10 +102,11 @@ impl BlkEndpoint {
             Access::ReadWrite => volume,
             Access::ReadOnly => Arc::new(volume.read_only_view()),
         };
-        let places = attach(&cores, &volume, queues_max)?;
+        let attachments = attach(&cores, &volume, queues_max)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
         let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
-        let served = Arc::new(Served { name, disk, space, ledger, log, places });
+        let device_nodes = volume.nodes();
+        let served = Arc::new(Served { name, disk, space, ledger, log, attachments, device_nodes });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let acceptor = acceptor.map_err(EndpointError::Thread)?;
@@ -133,7 +126,7 @@ impl BlkEndpoint {
     /// Its volume on each of its cores.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
-        &self.served.places
+        &self.served.attachments
     }
 
     /// How it is now. Does not wait for cores or front ends.
@@ -143,7 +136,7 @@ impl BlkEndpoint {
             name: self.served.name.clone(),
             socket: self.socket.path().to_owned(),
             read_only: self.served.disk.geometry().read_only,
-            cores: self.served.places.iter().map(|place| place.core().id()).collect(),
+            cores: self.served.attachments.iter().map(|attachment| attachment.core().id()).collect(),
             queues_max: self.served.disk.queues(),
             counts: FrontEndCounts::default(),
             front_end: None,
@@ -175,9 +168,10 @@ impl Drop for BlkEndpoint {
     }
 }
 
-/// Opens the volume on the cores that get a queue: the SSD beneath has few queues of its own.
+/// Opens the volume on the best of the cores, no more than there are queues: the SSD beneath has few
+/// queues of its own.
 fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
-    let first = NEXT_CORE.fetch_add(1, Relaxed).checked_rem(cores.len()).unwrap_or(0);
-    let in_turn = cores.iter().cycle().skip(first);
-    in_turn.take(cores.len().min(queues.into())).map(|core| core.attach(volume)).collect()
+    let locality = Locality { devices: volume.nodes(), ..Locality::default() };
+    let best = best_first(cores, &locality);
+    best.iter().take(queues.into()).map(|core| core.attach(volume)).collect()
 }

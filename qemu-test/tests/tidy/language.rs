@@ -8,7 +8,6 @@ use std::fs;
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
@@ -28,7 +27,6 @@ const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "README.md",
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",

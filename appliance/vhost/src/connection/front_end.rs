@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
 use super::memory::{self, Lost, Place, REGIONS_MAX};
-use super::vring::{Areas, Common, Vring};
+use super::vring::{Areas, Common, Started, Vring};
 use crate::endpoint::Served;
 use luge_core::{Call, Kick};
 use luge_memory::{DriverAddress, GuestAddress};
@@ -52,7 +52,12 @@ pub(super) struct FrontEnd {
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
         let place = Place { space: served.space.clone(), connection };
-        let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
+        let common = Common {
+            disk: served.disk,
+            features: Features::default(),
+            memory: Arc::default(),
+            device_nodes: served.device_nodes.clone(),
+        };
         let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
         Self { served, place, common, vrings, requests: None }
     }
@@ -73,10 +78,10 @@ impl FrontEnd {
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
-        let place = self.served.place(index).ok_or(Error::BackendInternalError)?;
-        if let Some(counters) = vring.start(&self.common, place).map_err(refusal)? {
+        let started = vring.start(&self.common, &self.served.attachments).map_err(refusal)?;
+        if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
-            self.served.ledger.running(index, (place.core().id(), size), counters);
+            self.served.ledger.running(index, (core, size), counters);
         }
         Ok(())
     }

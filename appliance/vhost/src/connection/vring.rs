@@ -12,8 +12,9 @@
 
 use crate::blk::{BlkDisk, BlkSession, Ring, Wires};
 use crate::counters::QueueCounters;
-use luge_core::{Attachment, Call, CoreHandle, Kick, NotifyError, SessionId};
-use luge_memory::{AddressError, DriverAddress, GuestMemory};
+use luge_block::CoreId;
+use luge_core::{Assignment, Attachment, Call, Kick, Locality, NotifyError, SessionId};
+use luge_memory::{AddressError, DriverAddress, GuestMemory, NodeAmounts};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{QueueSize, RingError, RingLayout};
 use std::any::Any;
@@ -29,6 +30,9 @@ pub(crate) enum StartError {
     /// The ring cannot be where it is.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// No core has the volume.
+    #[error("a ring cannot run: no core serves its disk")]
+    NoCore,
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -48,10 +52,24 @@ pub(crate) struct Common {
     pub(crate) disk: BlkDisk,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
+    pub(crate) device_nodes: NodeAmounts,
+}
+
+impl Common {
+    /// NUMA nodes to choose a core by.
+    fn locality(&self) -> Locality {
+        Locality { devices: self.device_nodes.clone(), memory: self.memory.nodes() }
+    }
+}
+
+/// A ring that has just started.
+pub(crate) struct Started {
+    pub(crate) core: CoreId,
+    pub(crate) counters: Arc<QueueCounters>,
 }
 
 struct Running {
-    core: CoreHandle,
+    assignment: Assignment,
     session: SessionId,
 }
 
@@ -69,15 +87,15 @@ pub(crate) struct Vring {
 }
 
 impl Vring {
-    /// (1) to (2), if all is there that it needs. Returns the counters of a new session.
+    /// (1) to (2), if all is there that it needs: on one of the cores that have its volume.
     ///
     /// # Errors
     /// [`StartError`]; it stays stopped.
     pub(crate) fn start(
         &mut self,
         common: &Common,
-        place: &Attachment,
-    ) -> Result<Option<Arc<QueueCounters>>, StartError> {
+        attachments: &[Attachment],
+    ) -> Result<Option<Started>, StartError> {
         let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
         if !self.started || !enabled || self.running.is_some() || common.memory.is_empty() {
             return Ok(None);
@@ -86,14 +104,17 @@ impl Vring {
         let layout = layout(size, &areas, &common.memory)?;
         let ring = Ring { layout, base: self.base, features: common.features };
         let counters = Arc::new(QueueCounters::default());
-        let disk = (common.disk, place.volume());
-        let (memory, stats) = (common.memory.clone(), place.stats().clone());
+        let choice = Assignment::choose(attachments, &common.locality());
+        let (attachment, assignment) = choice.ok_or(StartError::NoCore)?;
+        let disk = (common.disk, attachment.volume());
+        let (memory, stats) = (common.memory.clone(), attachment.stats().clone());
         let mut session = BlkSession::new(disk, &ring, memory, counters.clone(), stats)?;
         session.connect(std::mem::take(&mut self.wires));
-        match place.core().add_session(Box::new(session)) {
+        match assignment.core().add_session(Box::new(session)) {
             Ok(session) => {
-                self.running = Some(Running { core: place.core().clone(), session });
-                Ok(Some(counters))
+                let core = assignment.core().id();
+                self.running = Some(Running { assignment, session });
+                Ok(Some(Started { core, counters }))
             }
             Err((error, session)) => {
                 self.take_back(session);
@@ -104,8 +125,8 @@ impl Vring {
 
     /// (2) to (3) to (1): waits until everything that was taken has been answered.
     pub(crate) fn stop(&mut self) {
-        if let Some(Running { core, session }) = self.running.take() {
-            self.take_back(core.remove_session(session));
+        if let Some(Running { assignment, session }) = self.running.take() {
+            self.take_back(assignment.core().remove_session(session));
         }
     }
 
@@ -131,10 +152,10 @@ impl Vring {
     pub(crate) fn set_call(&mut self, call: Option<Call>) {
         match &self.running {
             None => self.wires.call = call,
-            Some(Running { core, session }) => {
+            Some(Running { assignment, session }) => {
                 let session = *session;
                 // What was replaced comes back, so that it is closed here and not by the core.
-                drop(core.call(move |core| match core.session::<BlkSession>(session) {
+                drop(assignment.core().call(move |core| match core.session::<BlkSession>(session) {
                     Some(session) => session.replace_call(call),
                     None => call,
                 }));
@@ -147,9 +168,9 @@ impl Vring {
     /// # Safety
     /// `memory` has all regions of the table it had before.
     pub(crate) unsafe fn replace_memory(&self, memory: &Arc<GuestMemory>) {
-        let Some(Running { core, session }) = &self.running else { return };
+        let Some(Running { assignment, session }) = &self.running else { return };
         let (session, memory) = (*session, memory.clone());
-        drop(core.call(move |core| match core.session::<BlkSession>(session) {
+        drop(assignment.core().call(move |core| match core.session::<BlkSession>(session) {
             // SAFETY: the caller's promise.
             Some(session) => unsafe { session.replace_memory(memory) },
             None => memory,
