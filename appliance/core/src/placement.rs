@@ -81,7 +81,7 @@ pub fn best_first(cores: &[CoreHandle], locality: &Locality) -> Vec<CoreHandle> 
         node: core.node(),
         load: core.load(),
         own_rings: 0,
-        serves: core.open_sources().count(),
+        serves: core.attachments().load(Relaxed),
     };
     let candidates: Vec<_> = cores.iter().map(candidate).collect();
     order(&candidates, locality).into_iter().filter_map(|index| cores.get(index).cloned()).collect()

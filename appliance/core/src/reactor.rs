@@ -132,12 +132,12 @@ impl Core {
         true
     }
 
-    /// Answers for one volume that has drained.
-    fn answer_drained(&mut self) {
+    /// Answers for a volume that has drained; returns whether there was one.
+    fn answer_drained(&mut self) -> bool {
         let Self { graph, draining, .. } = self;
-        if let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) {
-            draining.swap_remove(at).1.give(());
-        }
+        let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) else { return false };
+        draining.swap_remove(at).1.give(());
+        true
     }
 
     /// Whether nothing can happen before a kick, a task, or a time.
@@ -168,8 +168,7 @@ impl Core {
                 busy |= self.let_go();
             }
             if !self.draining.is_empty() {
-                self.answer_drained();
-                busy = true;
+                busy |= self.answer_drained();
             }
             self.meter.turn(busy, &links.stats);
             if busy {
