@@ -7,6 +7,7 @@ use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
 use luge_volume::{Graph, Ticks, VolumeId};
+use std::any::Any;
 use std::time::Instant;
 
 /// Most tasks between two turns: they delay guests.
@@ -64,6 +65,12 @@ impl Core {
     pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
         Some(&mut **session)
+    }
+
+    /// A session that it serves, if that is of type `S`.
+    pub fn session_as<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+        let session: &mut dyn Any = self.session(id)?;
+        session.downcast_mut()
     }
 
     /// Starts to serve a session; gives it back where there are as many as tags can name.
@@ -130,12 +137,12 @@ impl Core {
         true
     }
 
-    /// Answers for one volume that has drained.
-    fn answer_drained(&mut self) {
+    /// Answers for a volume that has drained; returns whether there was one.
+    fn answer_drained(&mut self) -> bool {
         let Self { graph, draining, .. } = self;
-        if let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) {
-            draining.swap_remove(at).1.give(());
-        }
+        let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) else { return false };
+        draining.swap_remove(at).1.give(());
+        true
     }
 
     /// Whether nothing can happen before a kick, a task, or a time.
@@ -166,8 +173,7 @@ impl Core {
                 busy |= self.let_go();
             }
             if !self.draining.is_empty() {
-                self.answer_drained();
-                busy = true;
+                busy |= self.answer_drained();
             }
             self.meter.turn(busy, &links.stats);
             if busy {

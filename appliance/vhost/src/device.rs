@@ -15,6 +15,7 @@
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::CoreId;
 use luge_core::{CoreHandle, Session, SessionId};
+use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
 use std::any::Any;
 
@@ -46,8 +47,13 @@ pub trait VirtioDevice: Send + Sync {
     /// `len` bytes of the configuration space from `offset`, both in bytes; zeroes after its end.
     fn config(&self, offset: u32, len: u32) -> Vec<u8>;
 
-    /// Cores that can serve its queues. They do not change.
+    /// Cores that can serve its queues, one of which is chosen when a queue starts. They do not change.
     fn cores(&self) -> Vec<CoreHandle>;
+
+    /// NUMA nodes of the devices beneath it, for that choice.
+    fn nodes(&self) -> NodeAmounts {
+        NodeAmounts::default()
+    }
 
     /// Makes a session for a ring of queue `queue` that starts on core `core`, one of [`Self::cores`].
     ///
@@ -83,10 +89,7 @@ impl SessionAddress {
         task: impl FnOnce(&mut S) -> R + Send + 'static,
     ) -> Option<R> {
         let session = self.session;
-        self.core.call(move |core| {
-            let session: &mut dyn Any = core.session(session)?;
-            session.downcast_mut().map(task)
-        })
+        self.core.call(move |core| core.session_as(session).map(task))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::CoreHandle;
+use luge_core::ServingCore;
 use luge_memory::DmaSpace;
 use luge_socket::{Permissions, Socket, SocketError};
 use rustix::net::{Shutdown, shutdown};
@@ -58,7 +58,8 @@ impl Endpoint {
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
         let EndpointConfig { name, socket, permissions, device, space } = config;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
-        let (cores, ledger, log) = (device.cores(), Arc::<Ledger>::default(), Log::default());
+        let cores = device.cores().into_iter().map(ServingCore::new).collect();
+        let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
         let served = Arc::new(Served { name, device, cores, space, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
@@ -82,7 +83,7 @@ impl Endpoint {
         self.served.ledger.read(EndpointStatus {
             name: self.served.name.clone(),
             socket: self.socket.path().to_owned(),
-            cores: self.served.cores.iter().map(CoreHandle::id).collect(),
+            cores: self.served.cores.iter().map(|serving| serving.core().id()).collect(),
             queues_max: self.served.device.queues(),
             counts: FrontEndCounts::default(),
             front_end: None,

@@ -8,7 +8,6 @@ use std::fs;
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
@@ -26,7 +25,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",

@@ -28,7 +28,7 @@ impl Calls {
     }
 }
 
-/// What a session asks for when it has been called.
+/// Next call that a session asks for when it has been called.
 enum Next {
     Nothing,
     Time(Ticks),

@@ -1,8 +1,8 @@
 //! Sessions and nodes that ask a core for a turn at a time.
 
 use crate::rig::{Requests, Timed, until};
-use luge_block::{Blocks, CoreId, NullDevice, Shape};
-use luge_core::{CoreHandle, SessionId, Ticks};
+use luge_block::{Blocks, CoreId, Lba, NullDevice, Shape};
+use luge_core::{CoreHandle, Fence, SessionId, Ticks};
 use luge_volume::Volume;
 use luge_volume::doubles::{Delay, Delaying};
 use rustix::time::{ClockId, clock_gettime};
@@ -37,7 +37,7 @@ impl Rig {
         id: SessionId,
         change: impl FnOnce(&mut Timed) -> R + Send + 'static,
     ) -> R {
-        self.core.call(move |core| change(core.session(id).unwrap()))
+        self.core.call(move |core| change(core.session_as(id).unwrap()))
     }
 
     /// CPU time of the core's thread.
@@ -189,13 +189,36 @@ fn a_core_that_is_busy_calls_in_time_too() {
     drop(attachment);
 }
 
+/// A volume whose requests take `LONG`.
+fn slow_volume() -> Arc<Volume> {
+    let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
+    let delayed = Delaying::new(Arc::new(Volume::whole(Arc::new(device))), Delay::of(LONG));
+    Arc::new(Volume::of_composite(Arc::new(delayed)))
+}
+
+#[test]
+fn a_core_sleeps_while_a_fence_waits_for_requests_that_a_node_holds() {
+    let rig = Rig::new();
+    let attachment = rig.core.attach(&slow_volume()).unwrap();
+    let (session, requests) = Requests::on(attachment.volume());
+    let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
+    requests.ask(3);
+    rig.core.call(|_| ());
+    until("taken", || requests.waiting() == 0);
+    let cpu = rig.cpu_time();
+    let fence = Fence::raise([&attachment], Lba(0)..Lba(8)).unwrap();
+    assert_eq!(requests.ended(), 3, "it has waited for them");
+    let used = rig.cpu_time() - cpu;
+    assert!(used < LONG / 10, "{used:?} of CPU in {LONG:?}");
+    drop(fence);
+    drop(rig.core.remove_session(id));
+    drop(attachment);
+}
+
 #[test]
 fn a_core_sleeps_while_a_node_holds_requests_and_turns_at_their_time() {
     let rig = Rig::new();
-    let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
-    let delayed = Delaying::new(Arc::new(Volume::whole(Arc::new(device))), Delay::of(LONG));
-    let volume = Arc::new(Volume::of_composite(Arc::new(delayed)));
-    let attachment = rig.core.attach(&volume).unwrap();
+    let attachment = rig.core.attach(&slow_volume()).unwrap();
     let (session, requests) = Requests::on(attachment.volume());
     let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
     let cpu = rig.cpu_time();

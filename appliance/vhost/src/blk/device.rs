@@ -7,15 +7,12 @@ use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
 use luge_block::CoreId;
-use luge_core::{AttachError, Attachment, CoreHandle};
+use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
+use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
 use luge_volume::Volume;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use thiserror::Error;
-
-/// Queue 0 of one disk after the other starts on another core.
-static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
 
 /// Description of a disk.
 pub struct BlkConfig {
@@ -25,7 +22,7 @@ pub struct BlkConfig {
     pub access: Access,
     /// Serial number of the disk: the first 20 bytes count.
     pub serial: String,
-    /// Cores that serve its queues.
+    /// Cores that may serve its queues. One is chosen for each queue when that starts.
     pub cores: Vec<CoreHandle>,
     /// Number of queues that it offers: 1 to [`QUEUES_MAX`].
     pub queues: u16,
@@ -48,7 +45,10 @@ pub enum BlkError {
 /// A disk, open on the cores that serve it.
 pub struct BlkDevice {
     disk: BlkDisk,
+    /// Its volume on each core that serves it.
     attachments: Vec<Attachment>,
+    /// NUMA nodes of the devices beneath the volume.
+    nodes: NodeAmounts,
 }
 
 impl BlkDevice {
@@ -69,7 +69,8 @@ impl BlkDevice {
             Access::ReadOnly => Arc::new(volume.read_only_view()),
         };
         let attachments = attach(&cores, &volume, queues)?;
-        Ok(Self { disk: BlkDisk::new(volume.geometry(), access, &serial, queues), attachments })
+        let disk = BlkDisk::new(volume.geometry(), access, &serial, queues);
+        Ok(Self { disk, attachments, nodes: volume.nodes() })
     }
 
     /// Its volume on each of its cores.
@@ -85,11 +86,12 @@ impl BlkDevice {
     }
 }
 
-/// Opens the volume on the cores that get a queue: the SSD beneath has few queues of its own.
+/// Opens the volume on the best of the cores, no more than there are queues: the SSD beneath has few
+/// queues of its own.
 fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
-    let first = NEXT_CORE.fetch_add(1, Relaxed).checked_rem(cores.len()).unwrap_or(0);
-    let in_turn = cores.iter().cycle().skip(first);
-    in_turn.take(cores.len().min(queues.into())).map(|core| core.attach(volume)).collect()
+    let locality = Locality { devices: volume.nodes(), ..Locality::default() };
+    let best = best_first(cores, &locality);
+    best.iter().take(queues.into()).map(|core| core.attach(volume)).collect()
 }
 
 impl VirtioDevice for BlkDevice {
@@ -111,6 +113,10 @@ impl VirtioDevice for BlkDevice {
 
     fn cores(&self) -> Vec<CoreHandle> {
         self.attachments.iter().map(|attachment| attachment.core().clone()).collect()
+    }
+
+    fn nodes(&self) -> NodeAmounts {
+        self.nodes.clone()
     }
 
     unsafe fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {

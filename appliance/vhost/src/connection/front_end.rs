@@ -9,7 +9,7 @@
 
 use super::inflight::{self, Limits, Tracking};
 use super::memory::{self, Lost, Place, REGIONS_MAX};
-use super::vring::{Areas, Common, Vring};
+use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
@@ -81,12 +81,12 @@ impl FrontEnd {
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
-        let core = self.served.core(index).ok_or(Error::BackendInternalError)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
-        if let Some(counters) = vring.start(&self.common, core, region).map_err(refusal)? {
+        let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
+        if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
-            self.served.ledger.running(index, (core.id(), size), counters);
+            self.served.ledger.running(index, (core, size), counters);
         }
         Ok(())
     }

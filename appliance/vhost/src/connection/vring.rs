@@ -13,7 +13,8 @@
 use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
-use luge_core::{Call, CoreHandle, Kick, NotifyError, Session};
+use luge_block::CoreId;
+use luge_core::{Assignment, Call, Kick, Locality, NotifyError, ServingCore, Session};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{InflightRegion, QueueSize, RingLayout};
@@ -29,6 +30,9 @@ pub(crate) enum StartError {
     /// The queue cannot be made.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The device has no core.
+    #[error("a ring cannot run: no core serves its device")]
+    NoCore,
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -50,8 +54,23 @@ pub(crate) struct Common {
     pub(crate) memory: Arc<GuestMemory>,
 }
 
+impl Common {
+    /// NUMA nodes to choose a core by.
+    fn locality(&self) -> Locality {
+        Locality { devices: self.device.nodes(), memory: self.memory.nodes() }
+    }
+}
+
+/// A ring that has just started.
+pub(crate) struct Started {
+    pub(crate) core: CoreId,
+    pub(crate) counters: Arc<QueueCounters>,
+}
+
 struct Running {
     at: SessionAddress,
+    /// Counts the ring on its core.
+    _assignment: Assignment,
     access: QueueAccess,
 }
 
@@ -86,17 +105,16 @@ impl Vring {
         }
     }
 
-    /// (1) to (2), if it has all that it needs. Requests in flight are noted in `inflight`. Returns the
-    /// counters of a new session.
+    /// (1) to (2), if it has all that it needs, on one of the cores. Requests in flight are noted in `inflight`.
     ///
     /// # Errors
     /// [`StartError`]; the ring stays stopped.
     pub(crate) fn start(
         &mut self,
         common: &Common,
-        core: &CoreHandle,
+        cores: &[ServingCore],
         inflight: Option<InflightRegion>,
-    ) -> Result<Option<Arc<QueueCounters>>, StartError> {
+    ) -> Result<Option<Started>, StartError> {
         let Some((size, areas)) = self.ready(common) else { return Ok(None) };
         let counters = Arc::new(QueueCounters::default());
         let setup = QueueSetup {
@@ -107,10 +125,12 @@ impl Vring {
             inflight,
             counters: counters.clone(),
         };
+        let assignment = Assignment::choose(cores, &common.locality()).ok_or(StartError::NoCore)?;
+        let core = assignment.core().id();
         // SAFETY: a core gets the session, and returns it when all its requests have ended.
-        let new = unsafe { self.device.session(self.index, core.id(), setup) }?;
-        self.run(new, core)?;
-        Ok(Some(counters))
+        let new = unsafe { self.device.session(self.index, core, setup) }?;
+        self.run(new, assignment)?;
+        Ok(Some(Started { core, counters }))
     }
 
     /// Size and place, if it is to run and does not yet.
@@ -120,18 +140,16 @@ impl Vring {
         self.size.zip(self.areas).filter(|_| starts)
     }
 
-    fn run(
-        &mut self,
-        NewSession { mut session, access }: NewSession,
-        core: &CoreHandle,
-    ) -> Result<(), StartError> {
+    fn run(&mut self, new: NewSession, assignment: Assignment) -> Result<(), StartError> {
+        let NewSession { mut session, access } = new;
+        let core = assignment.core().clone();
         let notifiers = std::mem::take(&mut self.notifiers);
         access.of(&mut *session).map(|queue| queue.connect(notifiers));
         match core.add_session(session) {
             Ok(session) => {
-                let at = SessionAddress { core: core.clone(), session };
+                let at = SessionAddress { core, session };
                 self.device.started(self.index, at.clone());
-                self.running = Some(Running { at, access });
+                self.running = Some(Running { at, _assignment: assignment, access });
                 Ok(())
             }
             Err((error, mut session)) => {
@@ -143,7 +161,7 @@ impl Vring {
 
     /// (2) to (3) to (1): waits until everything that was taken has been answered.
     pub(crate) fn stop(&mut self) {
-        if let Some(Running { at, access }) = self.running.take() {
+        if let Some(Running { at, access, .. }) = self.running.take() {
             self.device.stopped(self.index);
             let mut session: Box<dyn Session> = at.core.remove_session(at.session);
             self.take_back(access.of(&mut *session));
