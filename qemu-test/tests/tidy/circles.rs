@@ -18,7 +18,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/volume",
     "drivers/block",
     "drivers/nvme",
-    "drivers/vfio",
     "qemu-test",
 ];
 

@@ -19,7 +19,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/block",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/vfio",
 ];
 
 /// Crates and documents that still use retired words.
