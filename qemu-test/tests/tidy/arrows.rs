@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-block", &["luge-memory"]),
     ("luge-nvme", &["luge-block", "luge-memory", "luge-spec"]),
     ("luge-volume", &["luge-block", "luge-memory"]),
-    ("luge-core", &["luge-block", "luge-volume"]),
+    ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
     ("luge-virtqueue", &["luge-memory", "luge-spec"]),
     ("luge-socket", &[]),
     (

@@ -31,7 +31,6 @@ const OLD_WORDS: &[&str] = &[
     "appliance/rpc",
     "appliance/vhost",
     "appliance/vm",
-    "appliance/volume",
     "drivers/block",
     "drivers/nvme",
 ];

@@ -2,34 +2,36 @@
 //!
 //! ```text
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
-//!  (2) batch       --the next are whole transfers--> a slot each, submitted at once, (2)
+//!  (2) batch       --the next are transfers--> a slot each, submitted at once, (2)
 //!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
+//!  (2) batch       --next chain is long--> walked into a list of the volume, turn by turn; then (3)
 //!  (2) batch       --no chain left--> (1)
-//!  (3) in hand     --room--> a part of it is submitted, (3)
-//!  (3) in hand     --no room left, or enough for a turn--> stays; (3) at the next take
-//!  (3) in hand     --all submitted, refused or failed--> (2)
-//!  (4) a slot      --its last part has ended--> status byte, used element; free
+//!  (3) in hand     --the volume takes or refuses it--> (2)
+//!  (3) in hand     --no room--> stays; (3) at the next take
+//!  (4) a slot      --its request has ended--> status byte, used element; free
 //!  (5) any         --the ring is broken--> takes no more; the rest of the batch and the slots go on to (4)
 //! ```
 //!
 //! Invariants
-//! - A request is taken from the batch only when the one before is wholly submitted, so at
-//!   most one is in hand, and its spans stay in the batch.
-//! - A request reaches (4) exactly once: the part that is to be submitted next counts, too.
+//! - A request is taken from the batch only when the one before was submitted, so at most one is in
+//!   hand, and its spans stay in the batch.
+//! - A request reaches (4) exactly once.
 
 #![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
 
-use super::cut::Cut;
 use super::disk::BlkDisk;
 use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
-use super::slots::{Part, Slots};
+use super::slots::RequestSlots;
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{BATCH, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Graph, Lane, Run, Stats, VolumeId};
+use luge_virtqueue::{
+    BATCH, Chain, Fault, Head, InflightError, InflightRegion, LongChain, Notifications, RingError,
+    RingLayout, SplitQueue,
+};
+use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -61,17 +63,24 @@ pub struct Ring {
     pub features: Features,
 }
 
-/// The request that is being submitted: its chain's name, and what is left to do.
+/// A request that is to be submitted: its chain's name, and what it asks for.
 struct InHand {
     head: Head,
     todo: Todo,
+    /// List of the volume with the request's data; none where that is in the batch.
+    list: Option<ListId>,
 }
 
-/// What is left of a request after a part of it was submitted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Something,
-    Nothing,
+/// A chain that was read.
+enum Begun {
+    /// It has a slot, and is to be submitted.
+    Submit(Todo),
+    /// It has a slot, and can be answered at once.
+    Answered(Status),
+    /// It has no byte for an answer.
+    Unanswerable,
+    /// It was in flight already.
+    Twice,
 }
 
 /// What came of a run of requests.
@@ -94,8 +103,10 @@ pub struct BlkSession {
     /// Chains of the batch before this one have been read.
     next: usize,
     in_hand: Option<InHand>,
+    /// List of the volume for the long chain that is being walked.
+    list: Option<ListId>,
     ranges: Ranges,
-    slots: Slots,
+    slots: RequestSlots,
     taking: bool,
     wires: Wires,
     counters: Arc<QueueCounters>,
@@ -130,12 +141,21 @@ impl BlkSession {
             batch: Batch::new(&ring.layout),
             next: 0,
             in_hand: None,
+            list: None,
             ranges: Ranges::new(),
-            slots: Slots::new(ring.layout.size, stats),
+            slots: RequestSlots::new(ring.layout.size, stats),
             taking: true,
             wires: Wires::default(),
             counters,
         })
+    }
+
+    /// Tracks in `region` what is in flight, and takes first what an earlier process had in flight.
+    ///
+    /// # Errors
+    /// [`InflightError`]: the region cannot be one of this ring.
+    pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
+        self.queue.track(region)
     }
 
     /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
@@ -170,7 +190,7 @@ impl BlkSession {
     /// (1) to (2), if there is nothing left of the last batch.
     #[inline]
     fn refill(&mut self, room: usize) {
-        if self.next < self.batch.len() || !self.taking {
+        if self.next < self.batch.len() || !self.taking && self.queue.resubmits() == 0 {
             return;
         }
         self.next = 0;
@@ -181,13 +201,13 @@ impl BlkSession {
 
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
     #[inline]
-    fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
+    fn serve(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
-            let goes_on = match self.serve_run(lane, room) {
+            let goes_on = match self.serve_run(volume, room) {
                 Took::All => true,
                 Took::Some => false,
                 // What is not a transfer as drivers make them comes one by one.
-                Took::None => self.serve_any(lane, room),
+                Took::None => self.serve_any(volume, room),
             };
             if !goes_on {
                 return;
@@ -198,9 +218,9 @@ impl BlkSession {
     /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
     /// with several, submitted at once.
     #[inline(never)]
-    fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> Took {
+    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> Took {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
-        let mut run = lane.run();
+        let mut run = volume.run();
         let mut count = begin(batch.plain(*next, *room), (*session, rules), slots, &mut run);
         if count == 0 {
             count = begin(batch.several(*next, *room), (*session, rules), slots, &mut run);
@@ -210,7 +230,7 @@ impl BlkSession {
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
-            Refusal::Failed(status) => end_part(slots, queue, Completion::new(tag, status)),
+            Refusal::Failed(status) => end_untaken(slots, queue, Completion::new(tag, status)),
             Refusal::Full => {
                 slots.forget(Head(tag.slot()));
                 untaken = untaken.wrapping_add(1);
@@ -224,98 +244,104 @@ impl BlkSession {
 
     /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
     #[cold]
-    fn serve_any(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
-        let Some(chain) = self.batch.chain(self.next) else { return false };
-        let head = chain.head;
-        self.next = self.next.wrapping_add(1);
-        let Some(slot) = self.slots.free(head) else {
-            self.break_off();
-            return true;
-        };
-        if chain.fault.is_some() {
-            self.counters.count_fault();
+    fn serve_any(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
+        if self.batch.is_long(self.next) {
+            return self.serve_long(volume, room);
         }
-        let Some(Request { status, written, todo }) = self.rules.read(chain, &mut self.ranges) else {
-            self.queue.complete(head, 0);
-            return true;
+        let Self { rules, slots, ranges, batch, next, .. } = self;
+        let Some(chain) = batch.chain(*next) else { return false };
+        let (head, fault) = (chain.head, chain.fault);
+        let begun = begin_any(chain, rules, ranges, slots);
+        match self.pass(head, fault, begun) {
+            Some(todo) => self.submit(volume, InHand { head, todo, list: None }, room),
+            None => true,
+        }
+    }
+
+    /// (2) to (3): a long chain, which takes several turns to walk. Whether to go on.
+    #[cold]
+    fn serve_long(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
+        let Some(list) = self.list.take().or_else(|| volume.reserve_list()) else { return false };
+        let Self { rules, slots, ranges, queue, batch, .. } = self;
+        let spans = volume.list(&list);
+        let Some(LongChain { head, fault, readable, end }) = queue.walk_long(batch, spans) else {
+            self.list = Some(list);
+            return false;
         };
-        slot.begin(status, written);
-        match todo {
-            Ok(Todo::Nothing) => self.end_part(head, Status::Success),
-            Ok(todo) => return self.advance(lane, InHand { head, todo }, room),
-            Err(status) => self.end_part(head, status),
+        let (readable, writable) = spans.get_mut(..end).unwrap_or_default().split_at_mut(readable);
+        let chain = Chain { head, fault, first: 0, readable, writable };
+        let begun = begin_any(chain, rules, ranges, slots);
+        match self.pass(head, fault, begun) {
+            Some(todo @ Todo::Transfer { .. }) => {
+                return self.submit(volume, InHand { head, todo, list: Some(list) }, room);
+            }
+            Some(todo) => {
+                volume.release_list(list);
+                return self.submit(volume, InHand { head, todo, list: None }, room);
+            }
+            None => volume.release_list(list),
         }
         true
     }
 
-    /// (3): submits as much of a request as there is room for; whether that was all of it.
-    fn advance(&mut self, lane: &mut Lane<'_>, mut request: InHand, room: &mut usize) -> bool {
-        // What is left of a request that has failed can be millions of parts. It is no failure itself.
-        if self.slots.has_failed(request.head) {
-            self.end_part(request.head, Status::Success);
-            return true;
+    /// Goes on to the next chain; what is to be submitted for this one, if it was not answered at once.
+    fn pass(&mut self, head: Head, fault: Option<Fault>, begun: Begun) -> Option<Todo> {
+        self.next = self.next.wrapping_add(1);
+        if fault.is_some() {
+            self.counters.count_fault();
         }
-        while *room > 0 && self.slots.has_room(request.head) {
-            match self.submit(lane, &mut request) {
-                Ok(left) => {
-                    *room = room.wrapping_sub(1);
-                    if left == Left::Nothing {
-                        return true;
-                    }
-                    self.slots.add_part(request.head);
-                }
-                Err(Refusal::Full) => break,
-                Err(Refusal::Failed(status)) => {
-                    self.end_part(request.head, status);
-                    return true;
-                }
-            }
+        match begun {
+            Begun::Submit(todo) => return Some(todo),
+            Begun::Answered(status) => self.end_untaken(head, status),
+            Begun::Unanswerable => self.queue.complete(head, 0),
+            Begun::Twice => self.break_off(),
         }
-        self.in_hand = Some(request);
-        false
+        None
     }
 
-    /// Submits the next part of a request, and takes it off what is to be done.
-    fn submit(&mut self, lane: &mut Lane<'_>, request: &mut InHand) -> Result<Left, Refusal> {
-        let InHand { head, todo } = request;
-        let tag = Tag::new(self.session.0, head.0);
+    /// (3): submits a request; false if it has to wait.
+    fn submit(&mut self, volume: &mut VolumeHandle<'_>, mut request: InHand, room: &mut usize) -> bool {
+        match self.try_submit(volume, &mut request) {
+            Ok(()) => *room = room.wrapping_sub(1),
+            Err(Refusal::Full) => {
+                self.in_hand = Some(request);
+                return false;
+            }
+            Err(Refusal::Failed(status)) => self.end_untaken(request.head, status),
+        }
+        true
+    }
+
+    fn try_submit(&mut self, volume: &mut VolumeHandle<'_>, request: &mut InHand) -> Result<(), Refusal> {
+        let tag = Tag::new(self.session.0, request.head.0);
         let mut submit = |operation, lba, blocks, data: &[Span]| {
-            lane.submit(&luge_block::Request { tag, operation, lba, blocks, data })
+            volume.submit(&luge_block::Request { tag, operation, lba, blocks, data })
         };
-        let broken_off = Refusal::Failed(Status::Invalid);
-        match todo {
+        match &request.todo {
             Todo::Transfer { operation, lba, blocks, data } => {
-                let spans = self.batch.spans(data.clone()).ok_or(broken_off)?;
-                if Cut::none(spans, *blocks, self.rules.disk.geometry()) {
-                    return submit(*operation, *lba, *blocks, spans).map(|()| Left::Nothing);
+                let (operation, lba, blocks, data) = (*operation, *lba, *blocks, data.clone());
+                if let Some(list) = request.list.take() {
+                    let whole = ListRequest { tag, operation, lba, blocks, data };
+                    return volume.submit_list(list, &whole).map_err(|(refusal, list)| {
+                        request.list = list;
+                        refusal
+                    });
                 }
-                // A device whose spans do not make a block was asked for more than `seg_max`.
-                let cut = Cut::new(spans, *blocks, self.rules.disk.geometry()).ok_or(broken_off)?;
-                let part = spans.get(..cut.spans).unwrap_or_default();
-                submit(*operation, *lba, cut.blocks, part).inspect_err(|_| cut.undo(spans))?;
-                data.start = data.start.saturating_add(cut.done(spans));
-                *lba = Lba(lba.0.saturating_add(cut.blocks.into()));
-                *blocks = blocks.saturating_sub(cut.blocks);
-                Ok(Left::Something)
+                submit(operation, lba, blocks, self.batch.spans(data).unwrap_or_default())
             }
-            Todo::Ranges(next) => {
-                let range = self.ranges.get_mut(*next).ok_or(broken_off)?;
-                let blocks = range.blocks.min(self.rules.disk.geometry().blocks_max(range.operation));
-                submit(range.operation, range.lba, blocks, &[])?;
-                range.skip(blocks);
-                *next = next.saturating_add(usize::from(range.blocks == 0));
-                Ok(if *next == self.ranges.len() { Left::Nothing } else { Left::Something })
-            }
-            Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]).map(|()| Left::Nothing),
-            Todo::Nothing => Err(broken_off),
+            Todo::Ranges => volume.submit_ranges(tag, &self.ranges),
+            Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]),
         }
     }
 
-    /// A part has ended, and maybe its request: (4).
-    #[inline]
-    fn end_part(&mut self, head: Head, status: Status) {
-        let end = Completion::new(Tag::new(self.session.0, head.0), status);
-        end_part(&mut self.slots, &mut self.queue, end);
+    /// (4) for a request that no volume has.
+    #[cold]
+    fn end_untaken(&mut self, head: Head, status: Status) {
+        end_untaken(
+            &mut self.slots,
+            &mut self.queue,
+            Completion::new(Tag::new(self.session.0, head.0), status),
+        );
     }
 
     /// (5): the driver does not keep to the rules of the ring.
@@ -329,9 +355,23 @@ impl BlkSession {
     }
 }
 
-#[inline]
-fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
-    queue.complete_all(slots.end_part(end, Part::Untaken).into_iter());
+fn end_untaken(slots: &mut RequestSlots, queue: &mut SplitQueue, end: Completion) {
+    let (head, written) = slots.end_untaken(end);
+    queue.complete(head, written);
+}
+
+/// Reads a chain of any kind, and gives it a slot.
+fn begin_any(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut RequestSlots) -> Begun {
+    let Some(slot) = slots.free(chain.head) else { return Begun::Twice };
+    let Some(Request { status, written, todo }) = rules.read(chain, ranges) else {
+        return Begun::Unanswerable;
+    };
+    slot.begin(status, written);
+    match todo {
+        Ok(Some(todo)) => Begun::Submit(todo),
+        Ok(None) => Begun::Answered(Status::Success),
+        Err(status) => Begun::Answered(status),
+    }
 }
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
@@ -342,7 +382,7 @@ fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
 fn begin<'a>(
     chains: impl Iterator<Item = Framed<'a>>,
     (session, rules): (SessionId, &Rules),
-    slots: &mut Slots,
+    slots: &mut RequestSlots,
     run: &mut Run<'_, '_, 'a>,
 ) -> usize {
     let begun = chains.map_while(|chain| {
@@ -363,28 +403,28 @@ impl Session for BlkSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let Some(mut lane) = graph.lane(self.volume) else { return 0 };
-        let mut room = lane.room().min(BATCH);
+        let Some(mut volume) = graph.volume(self.volume) else { return 0 };
+        let mut room = volume.room().min(BATCH);
         if room == 0 {
             return 0;
         }
         let resumed = usize::from(self.in_hand.is_some());
         if resumed > 0
             && let Some(request) = self.in_hand.take()
-            && !self.advance(&mut lane, request, &mut room)
+            && !self.submit(&mut volume, request, &mut room)
         {
             return resumed;
         }
         self.refill(room);
         let first = self.next;
-        self.serve(&mut lane, &mut room);
+        self.serve(&mut volume, &mut room);
         self.next.wrapping_sub(first).wrapping_add(resumed)
     }
 
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue.complete_all(done.iter().filter_map(|end| slots.end_part(*end, Part::Taken)));
+        queue.complete_all(done.iter().map(|end| slots.end(*end)));
     }
 
     #[inline]
@@ -416,7 +456,8 @@ impl Session for BlkSession {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.slots.busy().saturating_add(self.batch.len().saturating_sub(self.next))
+        let taken = self.batch.len().saturating_sub(self.next).saturating_add(self.queue.resubmits());
+        self.slots.busy().saturating_add(taken)
     }
 
     fn quiesce(&mut self) {
