@@ -25,7 +25,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
