@@ -36,7 +36,7 @@ pub struct Binding {
     root: SysfsRoot,
     address: PciAddress,
     /// Functions that were bound, in this order, and their previous drivers: companions, then the function.
-    taken: Vec<(PciAddress, Option<String>)>,
+    bound: Vec<(PciAddress, Option<String>)>,
 }
 
 /// Binds an NVMe controller to vfio-pci, unless it is bound already.
@@ -47,16 +47,16 @@ pub fn bind(root: &SysfsRoot, address: PciAddress) -> Result<Binding, BindError>
     let claims = root.claims(root.iommu_group(address));
     let mut claimed = claims.lock();
     let companions = check(root, address)?;
-    let mut taken = Vec::new();
+    let mut bound = Vec::new();
     for function in companions.into_iter().chain([address]) {
         let before = root.driver(function);
         if before.as_deref() != Some(VFIO_PCI) {
-            taken.push((function, before));
-            take(root, function).inspect_err(|_| drop(give_back(root, &taken)))?;
+            bound.push((function, before));
+            bind_one(root, function).inspect_err(|_| drop(restore_all(root, &bound)))?;
         }
     }
     claimed.push(address);
-    Ok(Binding { root: root.clone(), address, taken })
+    Ok(Binding { root: root.clone(), address, bound })
 }
 
 impl Binding {
@@ -75,7 +75,7 @@ impl Binding {
     pub fn restore(self) -> Result<(), BindError> {
         let claims = self.root.claims(self.root.iommu_group(self.address));
         let claimed = claims.lock();
-        if self.taken.is_empty() {
+        if self.bound.is_empty() {
             return Ok(());
         }
         let coming = claimed.iter().find(|&&other| other != self.address);
@@ -83,7 +83,7 @@ impl Binding {
         if let Some(by) = by.or_else(|| user(&self.root, self.address)) {
             return Err(BindError::GroupInUse { address: self.address, by });
         }
-        give_back(&self.root, &self.taken)
+        restore_all(&self.root, &self.bound)
     }
 }
 
@@ -98,13 +98,13 @@ impl Drop for Binding {
 }
 
 /// Binds functions to their previous drivers, in reverse order. A failure does not stop the others.
-fn give_back(root: &SysfsRoot, taken: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
+fn restore_all(root: &SysfsRoot, bound: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
     let returned: Vec<_> =
-        taken.iter().rev().map(|(address, before)| return_to(root, *address, before.as_deref())).collect();
+        bound.iter().rev().map(|(address, before)| restore_one(root, *address, before.as_deref())).collect();
     returned.into_iter().collect()
 }
 
-fn return_to(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Result<(), BindError> {
+fn restore_one(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Result<(), BindError> {
     write(root, root.function(address, "driver_override"), "\n")?;
     if root.driver(address).as_deref() == before {
         return Ok(());
@@ -113,7 +113,7 @@ fn return_to(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Res
     if before.is_some() { probe(root, address) } else { Ok(()) }
 }
 
-fn take(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+fn bind_one(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
     write(root, root.function(address, "driver_override"), VFIO_PCI)?;
     unbind(root, address)?;
     probe(root, address)?;
