@@ -17,7 +17,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/volume",
     "drivers/block",
     "drivers/nvme",
-    "drivers/vfio",
     "qemu-test",
 ];
 
