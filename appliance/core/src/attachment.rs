@@ -5,6 +5,7 @@ use luge_block::OpenError;
 use luge_volume::{Base, Source, Stats, Volume, VolumeId};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use thiserror::Error;
 
 /// Why a volume could not be served by a core.
@@ -24,6 +25,8 @@ pub struct Attachment {
     core: CoreHandle,
     mounted: Mounted,
     stats: Arc<Stats>,
+    /// Number of rings that use it.
+    rings: Arc<AtomicUsize>,
 }
 
 /// A volume of a core's graph, and what it is on.
@@ -59,6 +62,12 @@ struct Open {
 #[derive(Default)]
 pub(crate) struct OpenSources(HashMap<SourceKey, Open>);
 
+impl OpenSources {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl CoreHandle {
     /// Lets the core serve a volume. Blocks while devices open queues.
     ///
@@ -66,7 +75,8 @@ impl CoreHandle {
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
         let mounted = self.mount(&mut self.open_sources(), volume)?;
-        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
+        let (core, stats, rings) = (self.clone(), volume.stats(self.id()), Arc::default());
+        Ok(Attachment { core, mounted, stats, rings })
     }
 
     fn mount(&self, open: &mut OpenSources, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
@@ -181,6 +191,11 @@ impl Attachment {
     #[must_use]
     pub fn core(&self) -> &CoreHandle {
         &self.core
+    }
+
+    /// Number of rings that use it.
+    pub(crate) fn rings(&self) -> &Arc<AtomicUsize> {
+        &self.rings
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Kick;
 use luge_block::Completion;
-use luge_volume::Graph;
+use luge_volume::{Graph, Ticks};
 use std::any::Any;
 
 /// A session of a core; the `session` of its requests' tags.
@@ -49,6 +49,13 @@ pub trait Session: Any + Send {
 
     /// Whether the core must keep polling: the ring runs and the guest will not kick.
     fn needs_polling(&self) -> bool;
+
+    /// Time at which the session needs a turn although its guest does nothing: a time-out, or a limit.
+    /// Past times ask for the next turn. Asked before the core sleeps; at the time or soon after it calls
+    /// [`Self::take`], where [`Graph::now`] tells the time, as it does in every other turn.
+    fn wake_at(&self) -> Option<Ticks> {
+        None
+    }
 
     /// Requests taken from the ring and not yet finished.
     fn in_flight(&self) -> usize;

@@ -129,13 +129,13 @@ impl Session for TestSession {
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let mut lane = graph.lane(self.volume).unwrap();
-        let room = lane.room().min(self.ring.waiting.load(SeqCst)).min(4);
+        let mut volume = graph.volume(self.volume).unwrap();
+        let room = volume.room().min(self.ring.waiting.load(SeqCst)).min(4);
         let take = if self.quiet { 0 } else { room };
         for _ in 0..take {
             let tag = Tag::new(self.id.0, 7);
             let request = Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
-            lane.submit(&request).unwrap();
+            volume.submit(&request).unwrap();
             self.ring.waiting.fetch_sub(1, SeqCst);
             self.in_flight += 1;
         }
@@ -238,7 +238,7 @@ fn a_session_leaves_its_core_only_when_nothing_of_it_is_in_flight() {
 }
 
 #[test]
-fn a_sleeping_core_wakes_for_a_kick_and_for_an_errand() {
+fn a_sleeping_core_wakes_for_a_kick_and_for_a_task() {
     let core = core();
     let volume = Arc::new(Volume::whole(Arc::new(Gate::default())));
     let attachment = core.attach(&volume).unwrap();
@@ -247,7 +247,7 @@ fn a_sleeping_core_wakes_for_a_kick_and_for_an_errand() {
     for round in 1..=50 {
         let slept = core.stats().sleeps();
         wait_until("asleep", || ring.armed.load(SeqCst) && core.stats().asleep());
-        assert!(core.stats().patience_us() > 0);
+        assert!(core.stats().poll_window_us() > 0);
         ring.waiting.fetch_add(1, SeqCst);
         rustix::io::write(&kick, &1u64.to_ne_bytes()).unwrap();
         wait_until("served", || ring.published.load(SeqCst) == round);

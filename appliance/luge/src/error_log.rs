@@ -6,7 +6,7 @@
 //! Not here: the counts (`bdev_get_iostat`), what becomes of the SSD (`nvme`, which logs resets).
 
 use crate::control::{Control, Sled, Source};
-use luge_block::Device;
+use luge_block::IoErrors;
 use luge_volume::Volume;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -55,8 +55,8 @@ impl Drop for ErrorLog {
 
 fn log_failures(control: &Control) {
     // Where Luge is stopping, there are no devices any more.
-    for (name, device) in control.look(|sled| Ok(devices(sled))).unwrap_or_default() {
-        match device.errors().and_then(|errors| errors.take()) {
+    for (name, errors) in control.look(|sled| Ok(reports(sled))).unwrap_or_default() {
+        match errors.take() {
             Some((error, 1)) => tracing::error!("bdev {name}: {error}"),
             Some((error, count)) => {
                 tracing::error!("bdev {name}: {error}; {} more requests failed", count - 1);
@@ -66,12 +66,13 @@ fn log_failures(control: &Control) {
     }
 }
 
-/// The devices that may report failures. A part of one reports as the whole.
-fn devices(sled: &mut Sled) -> Vec<(String, Arc<dyn Device>)> {
+/// The reports of the devices whose requests may fail; they keep no device open. A part of a device
+/// reports as the whole.
+fn reports(sled: &mut Sled) -> Vec<(String, Arc<IoErrors>)> {
     let whole = sled.bdevs.iter().filter(|(_, bdev)| !matches!(bdev.source, Source::Part { .. }));
-    let device = |volume: &Volume| match volume.source() {
-        luge_volume::Source::Device(device) => device.errors().is_some().then(|| device.clone()),
+    let errors = |volume: &Volume| match volume.source() {
+        luge_volume::Source::Device(device) => device.errors().cloned(),
         luge_volume::Source::Composite(_) => None,
     };
-    whole.filter_map(|(name, bdev)| Some((name.to_owned(), device(&bdev.volume)?))).collect()
+    whole.filter_map(|(name, bdev)| Some((name.to_owned(), errors(&bdev.volume)?))).collect()
 }

@@ -9,7 +9,6 @@ use luge_block::{Blocks, Geometry, NullDevice, Operation, Shape, Status};
 use luge_core::Session;
 use luge_spec::virtio::blk::{Config, RequestType};
 use luge_vhost::{Access, BlkDisk};
-use luge_virtqueue::BATCH;
 use rig::scripted::{IOERR, OK, asked, ended, memory_disk, scripted, scripted_with};
 use rig::{Answer, Ask, Bench, Sent, Setup, blocks_of_4096};
 use std::sync::Arc;
@@ -132,22 +131,28 @@ fn ranges_of_all_sectors_cost_a_null_disk_nothing() {
 }
 
 #[test]
-fn a_turn_submits_no_more_parts_of_a_range_than_chains_of_a_batch() {
+fn a_turn_submits_a_bounded_number_of_parts() {
     let (mut bench, device) = scripted_with(limited(1)[0], 1000, Setup::default());
     bench.send(&Ask::ranges(DISCARD, &[(0, 1000, 0)]));
     bench.turn();
-    assert_eq!(asked(&device).len(), BATCH);
+    let first = asked(&device).len();
+    assert!((64..200).contains(&first), "{first} parts in one turn");
 }
 
 #[test]
-fn requests_behind_a_long_range_are_served_after_it_in_order() {
+fn a_request_behind_a_long_range_is_served_while_that_goes_on() {
     let (mut bench, device) = scripted_with(limited(1)[0], 8, Setup::default());
-    let range = bench.send(&Ask::ranges(DISCARD, &[(0, 100, 0)]));
+    let range = bench.send(&Ask::ranges(DISCARD, &[(0, 1000, 0)]));
+    bench.turn();
     let read = bench.send(&Ask::read(0, 512));
+    let served = (0..10).find_map(|_| {
+        device.complete_all(Status::Success);
+        bench.turn();
+        bench.take_answer(&read)
+    });
+    assert_eq!(served.map(|answer| answer.status), Some(OK), "the read is answered, the range goes on");
     let (answer, ..) = bench.end_parts(&device, &range, Status::Success);
     assert_eq!(answer, ended(OK));
-    let (answer, ..) = bench.end_parts(&device, &read, Status::Success);
-    assert_eq!(answer.status, OK);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A volume on one core: an extent of a channel or of a node, and what it has in flight there.
 
+use crate::cutter::{Content, Whole};
 use crate::hold::Hold;
+use crate::limits::Limits;
 use crate::{Base, NodeId, Stats};
-use luge_block::{Blocks, Completion, Kind, Lba, Refusal, Request, Status, Tag};
+use luge_block::{BlockRange, Blocks, Completion, Kind, Lba, Refusal, Request, Status, Tag};
 use std::sync::Arc;
 
 /// The blocks of a volume on its base, and its part in tags.
@@ -12,6 +14,7 @@ pub(crate) struct Extent {
     pub(crate) first: Lba,
     pub(crate) blocks: Blocks,
     pub(crate) read_only: bool,
+    pub(crate) limits: Limits,
 }
 
 impl Extent {
@@ -36,12 +39,35 @@ impl Extent {
             _ => Err(Status::OutOfRange),
         }
     }
+
+    /// Checks ranges that are one request: each is one that the base can do, on the volume, and they have
+    /// no more blocks together than the volume. Returns that number.
+    ///
+    /// Ranges that overlap could make a request of a few bytes keep a device busy for hours.
+    fn check_ranges(&self, ranges: &[BlockRange]) -> Result<u64, Status> {
+        let mut total = 0_u64;
+        for &BlockRange { operation, lba, blocks } in ranges {
+            operation.check_access(self.read_only)?;
+            if operation.moves_data() || operation.is_flush() || blocks == 0 {
+                return Err(Status::Invalid);
+            }
+            if self.limits.blocks(operation) == 0 {
+                return Err(Status::Unsupported);
+            }
+            let end = lba.0.checked_add(blocks.into()).filter(|&end| end <= self.blocks.0);
+            end.ok_or(Status::OutOfRange)?;
+            total = total.saturating_add(blocks.into());
+        }
+        if total <= self.blocks.0 { Ok(total) } else { Err(Status::OutOfRange) }
+    }
 }
 
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
     pub(crate) base: Base,
+    /// Level of the base: zero for a channel, the node's otherwise.
+    pub(crate) level: u16,
     /// The node that it is a part of; none for one that sessions use.
     pub(crate) parent: Option<NodeId>,
     /// Requests that its base has.
@@ -68,6 +94,24 @@ impl Mounted {
         if self.hold.is_open() || self.hold.takes(request) { Ok(translated) } else { Err(Refusal::Full) }
     }
 
+    /// Ranges as one request, which the cutter is to get, and the number of their blocks.
+    ///
+    /// # Errors
+    /// [`Refusal`] if one of them is outside of the volume, or held.
+    pub(crate) fn admit_ranges<'a>(
+        &self,
+        tag: Tag,
+        ranges: &'a [BlockRange],
+    ) -> Result<(Whole<'a>, u64), Refusal> {
+        let first = ranges.first().ok_or(Refusal::Failed(Status::Invalid))?;
+        let total = self.extent.check_ranges(ranges).map_err(Refusal::Failed)?;
+        if !self.hold.is_open() && !ranges.iter().all(|range| self.hold.takes_range(range)) {
+            return Err(Refusal::Full);
+        }
+        let tag = tag.through(self.extent.way, Kind::of(first.operation));
+        Ok((Whole { tag, content: Content::Ranges(ranges, self.extent.first) }, total))
+    }
+
     /// Counts requests that the base has taken.
     #[inline]
     pub(crate) fn begin(&mut self, requests: &[Request<'_>], now: u64) {
@@ -77,9 +121,9 @@ impl Mounted {
 
     /// Counts one request that the base has taken.
     #[inline]
-    pub(crate) fn begin_one(&mut self, request: &Request<'_>, now: u64) {
+    pub(crate) fn begin_one(&mut self, kind: Kind, blocks: u64, now: u64) {
         self.in_flight += 1;
-        self.stats.count(request, now);
+        self.stats.count(kind, blocks, now);
     }
 
     /// Counts requests that have ended.

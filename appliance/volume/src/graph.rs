@@ -1,9 +1,9 @@
 //! A core's volumes, from the sessions' side: requests go down, completions come up.
 
 use crate::extent::EndedRun;
-use crate::lane::Lane;
+use crate::handle::VolumeHandle;
 use crate::layers::{Base, ChannelId, Layers, NodeId, VolumeId};
-use crate::{FenceId, Node, TooManyFences, Volume};
+use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
 use std::ops::Range;
 
@@ -88,15 +88,18 @@ impl Graph {
         self.layers.lift_fence(id, fence);
     }
 
-    /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
+    /// A volume, looked up once for a batch of requests; none that is gone.
     #[inline]
-    pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
-        self.layers.lane(id)
+    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
+        self.layers.volume(id)
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
     #[inline]
     pub fn commit(&mut self) {
+        if self.layers.cutters.are_busy() && !self.layers.cutters.parts_go_first() {
+            self.layers.go_on();
+        }
         self.layers.clock.pass();
         self.layers.commit();
     }
@@ -107,14 +110,44 @@ impl Graph {
     #[inline]
     pub fn poll(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
         self.collect();
-        let ended = self.pass_up(&mut up);
-        if self.layers.order.is_empty() { ended } else { ended + self.turn_nodes(up) }
+        let mut ended = self.pass_up(&mut up);
+        if !self.layers.order.is_empty() {
+            ended += self.turn_nodes(&mut up);
+        }
+        if self.layers.cutters.are_busy() {
+            ended += self.turn_cutters(up);
+        }
+        ended
     }
 
     /// Requests taken and not yet completed, over all volumes: one that became others counts with them.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.layers.in_flight()
+    }
+
+    /// The time: the same for all sessions that take in a turn.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Ticks {
+        self.layers.now()
+    }
+
+    /// Reads the clock again when the time is asked for next: the core has slept.
+    pub fn let_time_pass(&mut self) {
+        self.layers.clock.pass();
+    }
+
+    /// Whether a channel has requests: their end is no event, so the core must poll.
+    #[must_use]
+    pub fn needs_polling(&self) -> bool {
+        self.layers.needs_polling()
+    }
+
+    /// The first time at which a node needs a turn although nothing happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Ticks> {
+        self.layers.wake_at()
     }
 
     /// Polls every channel. Where there is no room for all completions, the channel after the last
@@ -139,13 +172,17 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, clock, .. } = &mut self.layers;
+        let Layers { volumes, nodes, clock, cutters, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
             let (run, id) = (EndedRun::split_off(&mut rest, tag), tag.volume());
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
+            if tag.is_of_part(volume.level) {
+                cutters.end_parts(volume.level.into(), run.ended);
+                continue;
+            }
             volume.end(&run, clock.now());
             match volume.parent {
                 None => {
@@ -175,5 +212,30 @@ impl Graph {
         // What nodes have submitted need not wait for the next turn.
         self.layers.commit();
         count
+    }
+
+    /// Lets requests in parts go on if it is their turn, and hands out the completions of those that are over; returns
+    /// how many went to `up`.
+    #[cold]
+    fn turn_cutters(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
+        if self.layers.cutters.parts_go_first() {
+            self.layers.go_on();
+            self.layers.commit();
+        }
+        self.layers.cutters.begin_turn();
+        let mut count = 0;
+        loop {
+            self.done.clear();
+            while self.done.room() > 0
+                && let Some(end) = self.layers.cutters.next_over()
+            {
+                // There is room.
+                let _ = self.done.push(end.tag(), end.status());
+            }
+            if self.done.as_slice().is_empty() {
+                return count;
+            }
+            count += self.pass_up(&mut up);
+        }
     }
 }

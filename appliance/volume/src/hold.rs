@@ -10,7 +10,7 @@
 //! submits it again. Flushes have no blocks; they are held in (2) only.
 
 use heapless::Vec;
-use luge_block::Request;
+use luge_block::{BlockRange, Lba, Request};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -53,9 +53,19 @@ impl Hold {
 
     /// Whether a request, whose blocks count from the start of the volume, is taken.
     pub(crate) fn takes(&self, request: &Request<'_>) -> bool {
-        let end = request.lba.0.saturating_add(request.blocks.into());
-        let touches = |fence: &Fence| request.lba.0 < fence.blocks.end && fence.blocks.start < end;
-        !self.is_draining() && (request.operation.is_flush() || !self.fences.iter().any(touches))
+        let flushes = request.operation.is_flush();
+        !self.is_draining() && (flushes || !self.touches(request.lba, request.blocks))
+    }
+
+    /// Whether a range of blocks of the volume is taken.
+    pub(crate) fn takes_range(&self, range: &BlockRange) -> bool {
+        !self.is_draining() && !self.touches(range.lba, range.blocks)
+    }
+
+    /// Whether some of these blocks are fenced.
+    fn touches(&self, lba: Lba, blocks: u32) -> bool {
+        let end = lba.0.saturating_add(blocks.into());
+        self.fences.iter().any(|fence| lba.0 < fence.blocks.end && fence.blocks.start < end)
     }
 
     /// (1) to (2).

@@ -13,12 +13,18 @@
 //! ```
 
 use crate::clock::Clock;
+use crate::cutter::Cutters;
 use crate::extent::{Extent, Mounted};
+use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
-use crate::lane::Lane;
-use crate::{Node, Volume};
+use crate::limits::Limits;
+use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
 use std::ops::Range;
+
+/// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
+/// from its other work.
+const STEPS_PER_TURN: usize = 1024;
 
 /// A channel of a core's graph.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +78,7 @@ pub(crate) struct Joint {
     node: Option<Box<dyn Node>>,
     parts: Vec<VolumeId>,
     /// One more than the highest of its parts' nodes.
-    level: usize,
+    level: u16,
     /// Completions of its parts that it has not seen yet. Does not grow.
     ended: Vec<Completion>,
 }
@@ -109,6 +115,7 @@ pub struct Layers {
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
+    pub(crate) cutters: Cutters,
     /// The number of the fence that was raised last.
     last_fence: u32,
 }
@@ -137,10 +144,14 @@ impl Layers {
         node: Box<dyn Node>,
         parts: &[VolumeId],
     ) -> Result<NodeId, Box<dyn Node>> {
-        let levels: Vec<usize> = parts.iter().map(|&part| self.level(part)).collect();
+        let levels: Vec<u16> = parts.iter().map(|&part| self.level(part)).collect();
         let level = 1 + levels.iter().max().copied().unwrap_or(0);
-        // A turn brings so many from all channels together, and from each node.
-        let turns = 1 + levels.iter().filter(|&&level| level > 0).count();
+        if level >= Tag::LEVELS_MAX {
+            return Err(node);
+        }
+        self.cutters.reach(level);
+        // A turn brings so many from all channels together, from each node, and from requests in parts.
+        let turns = 2 + levels.iter().filter(|&&level| level > 0).count();
         let ended = Vec::with_capacity(turns * Completions::CAPACITY);
         let Some((id, room)) = place(&mut self.nodes) else { return Err(node) };
         let id = NodeId(id);
@@ -162,15 +173,18 @@ impl Layers {
 
     pub(crate) fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
         let geometry = volume.geometry();
+        let level = self.level_of(base);
         let (id, room) = place(&mut self.volumes)?;
         let extent = Extent {
             way: Tag::of_volume(id),
             first: volume.first(),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
+            limits: Limits::from(&geometry),
         };
         let stats = volume.stats(core);
-        *room = Some(Mounted { extent, base, parent: None, in_flight: 0, hold: Hold::default(), stats });
+        *room =
+            Some(Mounted { extent, base, level, parent: None, in_flight: 0, hold: Hold::default(), stats });
         Some(VolumeId(id))
     }
 
@@ -184,13 +198,13 @@ impl Layers {
     pub(crate) fn raise_fence(&mut self, id: VolumeId, blocks: Range<u64>) -> Result<FenceId, TooManyFences> {
         self.last_fence = self.last_fence.wrapping_add(1);
         let fence = FenceId(self.last_fence);
-        let volume = self.volume(id);
+        let volume = self.mounted(id);
         volume.map_or(Ok(()), |volume| volume.hold.raise(fence, blocks))?;
         Ok(fence)
     }
 
     pub(crate) fn drain(&mut self, id: VolumeId) -> bool {
-        let Some(volume) = self.volume(id) else { return true };
+        let Some(volume) = self.mounted(id) else { return true };
         if volume.in_flight == 0 {
             volume.hold.drained();
         }
@@ -198,31 +212,31 @@ impl Layers {
     }
 
     pub(crate) fn lift_fence(&mut self, id: VolumeId, fence: FenceId) {
-        self.volume(id).into_iter().for_each(|volume| volume.hold.lift(fence));
+        self.mounted(id).into_iter().for_each(|volume| volume.hold.lift(fence));
     }
 
-    /// The way to a volume, looked up once for a batch of requests; none to one that is gone.
+    /// A volume, looked up once for a batch of requests; none that is gone.
     #[inline]
-    pub fn lane(&mut self, id: VolumeId) -> Option<Lane<'_>> {
+    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
         match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
                 let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
-                Some(Lane::to_channel(volume, opened, &self.clock))
+                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
             }
-            Base::Node(node) => Some(Lane::to_node(self, id, node)),
+            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
         }
     }
 
-    /// A volume that a lane leads to.
+    /// The volume of a handle.
     ///
     /// # Panics
-    /// If it is not there: a lane keeps it from going.
-    pub(crate) fn mounted(&mut self, id: VolumeId) -> &mut Mounted {
-        self.volume(id).expect("the volume of a lane is there")
+    /// If it is not there: a handle keeps it from going.
+    pub(crate) fn mounted_here(&mut self, id: VolumeId) -> &mut Mounted {
+        self.mounted(id).expect("the volume of a handle is there")
     }
 
-    pub(crate) fn volume(&mut self, id: VolumeId) -> Option<&mut Mounted> {
+    pub(crate) fn mounted(&mut self, id: VolumeId) -> Option<&mut Mounted> {
         self.volumes.get_mut(usize::from(id.0))?.as_mut()
     }
 
@@ -264,16 +278,54 @@ impl Layers {
         }
     }
 
+    /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
+    /// done for one turn.
+    #[cold]
+    pub(crate) fn go_on(&mut self) {
+        for level in 0..self.cutters.levels() {
+            let mut steps = STEPS_PER_TURN;
+            for _ in 0..self.cutters.going(level) {
+                let next = if steps > 0 { self.cutters.next_going(level) } else { None };
+                let Some((id, volume)) = next else { break };
+                let volume = self.volume(volume);
+                volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
+            }
+        }
+    }
+
+    /// The time: the same for all that happens in one part of a turn.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Ticks {
+        Ticks(self.clock.now())
+    }
+
+    /// Whether a channel has requests, which end without an event.
+    pub(crate) fn needs_polling(&self) -> bool {
+        let mut volumes = self.volumes.iter().flatten();
+        volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+    }
+
+    /// The first time at which a node needs a turn.
+    pub(crate) fn wake_at(&self) -> Option<Ticks> {
+        let nodes = self.nodes.iter().flatten().filter_map(|joint| joint.node.as_ref());
+        nodes.filter_map(|node| node.wake_at()).min()
+    }
+
     /// Requests taken and not yet completed, over all volumes: one that became others counts with them.
     pub(crate) fn in_flight(&self) -> usize {
         self.volumes.iter().flatten().map(|volume| volume.in_flight).sum()
     }
 
     /// The level of the node that a volume is on; zero on a channel.
-    fn level(&mut self, volume: VolumeId) -> usize {
-        match self.volume(volume).map(|volume| volume.base) {
-            Some(Base::Node(node)) => self.joint(node).map_or(0, |joint| joint.level),
-            Some(Base::Channel(_)) | None => 0,
+    fn level(&mut self, volume: VolumeId) -> u16 {
+        self.mounted(volume).map_or(0, |volume| volume.level)
+    }
+
+    fn level_of(&mut self, base: Base) -> u16 {
+        match base {
+            Base::Node(node) => self.joint(node).map_or(0, |joint| joint.level),
+            Base::Channel(_) => 0,
         }
     }
 
@@ -281,7 +333,7 @@ impl Layers {
     /// If a volume has another parent: it would hear of requests that are not its own.
     fn set_parent(&mut self, parts: &[VolumeId], parent: Option<NodeId>) {
         for &part in parts {
-            let Some(volume) = self.volume(part) else { continue };
+            let Some(volume) = self.mounted(part) else { continue };
             assert!(parent.is_none() || volume.parent.is_none(), "{part:?} is a part of another node");
             volume.parent = parent;
         }
@@ -290,7 +342,7 @@ impl Layers {
     fn sort_nodes(&mut self) {
         let nodes =
             (0..).zip(&self.nodes).filter_map(|(id, joint)| Some((joint.as_ref()?.level, NodeId(id))));
-        let mut nodes: Vec<(usize, NodeId)> = nodes.collect();
+        let mut nodes: Vec<(u16, NodeId)> = nodes.collect();
         nodes.sort_by_key(|&(level, _)| level);
         self.order = nodes.into_iter().map(|(_, id)| id).collect();
     }

@@ -16,22 +16,25 @@
 //! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
 mod clock;
+mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 
 mod extent;
 mod graph;
+mod handle;
 mod hold;
-mod lane;
 mod layers;
+mod limits;
 mod node;
 mod stats;
 mod volume;
 
-pub use clock::ticks;
+pub use clock::{Ticks, tick_rate, ticks};
+pub use cutter::{RANGES_MAX, SPANS_MAX};
 pub use graph::Graph;
+pub use handle::{Run, VolumeHandle};
 pub use hold::{FenceId, TooManyFences};
-pub use lane::{Lane, Run};
 pub use layers::{Base, ChannelId, Layers, NodeId, VolumeId};
 pub use node::{Composite, Node};
 pub use stats::{Counters, Stats};

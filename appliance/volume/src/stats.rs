@@ -92,8 +92,8 @@ pub struct Counters {
 impl Stats {
     /// Counts a request that was taken now.
     #[inline]
-    pub(crate) fn count(&self, request: &Request<'_>, now: u64) {
-        let (requests, blocks) = match Kind::of(request.operation) {
+    pub(crate) fn count(&self, kind: Kind, blocks: u64, now: u64) {
+        let (requests, sum) = match kind {
             Kind::Read => (&self.reads, &self.read_blocks),
             Kind::Write | Kind::WriteZeroes | Kind::WriteZeroesUnmap => (&self.writes, &self.written_blocks),
             Kind::Discard => (&self.unmaps, &self.unmapped_blocks),
@@ -101,7 +101,7 @@ impl Stats {
         };
         self.pass(now);
         add(requests, 1);
-        add(blocks, u64::from(request.blocks));
+        add(sum, blocks);
     }
 
     /// Counts reads and writes that were taken now.
@@ -245,8 +245,7 @@ mod tests {
     use luge_block::{Durability, Lba, Operation, Tag};
 
     fn begin(stats: &Stats, operation: Operation, now: u64) {
-        let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 1, data: &[] };
-        stats.count(&request, now);
+        stats.count(Kind::of(operation), 1, now);
     }
 
     fn end(stats: &Stats, kinds: &[Kind], now: u64) {
@@ -279,7 +278,7 @@ mod tests {
             |operation| Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 2, data: &[] };
         let all = [Operation::Read, Operation::Write(Durability::Cache), Operation::Read].map(request);
         let (one_by_one, at_once) = (Stats::default(), Stats::default());
-        all.iter().for_each(|request| one_by_one.count(request, 100));
+        all.iter().for_each(|request| one_by_one.count(Kind::of(request.operation), 2, 100));
         at_once.count_all(&all, 100);
         for stats in [&one_by_one, &at_once] {
             end(stats, &[Kind::Read, Kind::Write, Kind::Read], 150);

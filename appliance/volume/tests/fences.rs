@@ -32,11 +32,11 @@ impl Bench {
         let tag = Tag::new(0, u16::try_from(blocks.start).unwrap());
         let lba = Lba(blocks.start.into());
         let request = Request { tag, operation, lba, blocks: blocks.end - blocks.start, data: &[] };
-        self.graph.lane(self.volume).unwrap().submit(&request)
+        self.graph.volume(self.volume).unwrap().submit(&request)
     }
 
     fn room(&mut self) -> usize {
-        self.graph.lane(self.volume).unwrap().room()
+        self.graph.volume(self.volume).unwrap().room()
     }
 
     fn end_all(&mut self) {
@@ -93,13 +93,13 @@ fn each_of_several_fences_holds_its_blocks_until_it_is_lifted() {
 fn a_run_leaves_requests_to_be_looked_at_one_by_one_while_there_is_a_fence() {
     let mut bench = Bench::new();
     let read = Request { tag: Tag::new(0, 0), operation: Operation::Read, lba: Lba(0), blocks: 1, data: &[] };
-    let mut lane = bench.graph.lane(bench.volume).unwrap();
-    assert!(lane.run().add(&read).is_some());
+    let mut volume = bench.graph.volume(bench.volume).unwrap();
+    assert!(volume.run().add(&read).is_some());
     let fence = bench.graph.raise_fence(bench.volume, Lba(100)..Lba(200)).unwrap();
     assert!(bench.graph.drain(bench.volume));
-    let mut lane = bench.graph.lane(bench.volume).unwrap();
-    assert!(lane.run().add(&read).is_none());
+    let mut volume = bench.graph.volume(bench.volume).unwrap();
+    assert!(volume.run().add(&read).is_none());
     bench.graph.lift_fence(bench.volume, fence);
-    let mut lane = bench.graph.lane(bench.volume).unwrap();
-    assert!(lane.run().add(&read).is_some());
+    let mut volume = bench.graph.volume(bench.volume).unwrap();
+    assert!(volume.run().add(&read).is_some());
 }

@@ -39,8 +39,8 @@ impl Bench {
 
     fn submit(&mut self, id: VolumeId, operation: Operation, lba: u64, blocks: u32) -> Result<(), Refusal> {
         let tag = Tag::new(1, u16::try_from(self.device.taken().len()).unwrap());
-        let mut lane = self.graph.lane(id).ok_or(Refusal::Failed(Status::Gone))?;
-        lane.submit(&Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
+        let mut volume = self.graph.volume(id).ok_or(Refusal::Failed(Status::Gone))?;
+        volume.submit(&Request { tag, operation, lba: Lba(lba), blocks, data: &[] })
     }
 
     /// Completes all that was committed; returns the completions.
@@ -121,9 +121,9 @@ fn room_is_the_channel_s_and_what_it_refuses_is_not_counted() {
     let mut bench = Bench::new(Geometry::for_tests());
     let part = bench.whole.part(Lba(0), Blocks(8)).unwrap();
     let id = bench.add(&part);
-    assert_eq!(bench.graph.lane(id).unwrap().room(), 4);
+    assert_eq!(bench.graph.volume(id).unwrap().room(), 4);
     (0..4).for_each(|_| bench.submit(id, DISCARD, 0, 2).unwrap());
-    assert_eq!((bench.graph.lane(id).unwrap().room(), bench.graph.in_flight()), (0, 4));
+    assert_eq!((bench.graph.volume(id).unwrap().room(), bench.graph.in_flight()), (0, 4));
     assert_eq!(bench.submit(id, DISCARD, 0, 2), Err(Refusal::Full));
     assert_eq!(counts(&part), Counters { unmaps: 4, unmapped_blocks: 8, ..Counters::default() });
 }
@@ -140,8 +140,8 @@ fn a_run_goes_on_behind_a_request_that_fails_and_stops_where_there_is_no_room() 
     let id = bench.add(&part);
     // SAFETY: nothing looks at the bytes of these spans.
     let [short, right] = [512, 1024].map(|len| unsafe { Span::new(NonNull::dangling(), Iova(0), len) });
-    let mut lane = bench.graph.lane(id).unwrap();
-    let mut run = lane.run();
+    let mut volume = bench.graph.volume(id).unwrap();
+    let mut run = volume.run();
     for slot in 0..7 {
         let data = if slot == 1 { &short } else { &right };
         run.add(&read(slot, slot.into(), 2, data)).unwrap();
@@ -167,7 +167,7 @@ fn counters_tell_kinds_apart_and_add_up_over_the_cores() {
         let id = graph.add_volume(core, &volume, Base::Channel(channel)).unwrap();
         for operation in [DISCARD, Operation::Flush, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
             let request = Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 3, data: &[] };
-            graph.lane(id).unwrap().submit(&request).unwrap();
+            graph.volume(id).unwrap().submit(&request).unwrap();
         }
     }
     let expected = Counters {
@@ -212,7 +212,7 @@ fn a_volume_that_is_gone_is_reached_no_more_and_the_others_go_on() {
     let part = bench.whole.part(Lba(100), Blocks(8)).unwrap();
     let (gone, stays) = (bench.add(&part), bench.add(&part));
     bench.graph.remove_volume(gone);
-    assert!(bench.graph.lane(gone).is_none());
+    assert!(bench.graph.volume(gone).is_none());
     assert_eq!(bench.submit(gone, DISCARD, 0, 1), Err(Refusal::Failed(Status::Gone)));
     bench.submit(stays, DISCARD, 0, 1).unwrap();
     let again = bench.add(&part);
@@ -253,12 +253,12 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
         blocks: 0,
         data: &[],
     };
-    graph.lane(volumes[2]).unwrap().submit(&request(2)).unwrap();
+    graph.volume(volumes[2]).unwrap().submit(&request(2)).unwrap();
     // The others complete in every turn as much as one turn can take.
     for _ in 0..3 {
         for (session, &volume) in (0..).zip(&volumes[..2]) {
-            let mut lane = graph.lane(volume).unwrap();
-            while lane.submit(&request(session)).is_ok() {}
+            let mut volume = graph.volume(volume).unwrap();
+            while volume.submit(&request(session)).is_ok() {}
         }
         let mut polled = false;
         graph.poll(|run| polled |= run[0].tag().session() == 2);

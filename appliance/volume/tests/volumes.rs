@@ -74,7 +74,7 @@ impl Bench {
             span.fill(fill);
         }
         let request = Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data };
-        if let Err(refusal) = self.graph.lane(id).unwrap().submit(&request) {
+        if let Err(refusal) = self.graph.volume(id).unwrap().submit(&request) {
             let Refusal::Failed(status) = refusal else { panic!("an idle channel is full") };
             return status;
         }

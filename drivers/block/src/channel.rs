@@ -2,6 +2,8 @@
 
 use crate::{Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
+use luge_memory::NodeAmounts;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The number of a core: of the CPU that its thread is pinned to.
@@ -58,8 +60,13 @@ pub trait Device: Send + Sync {
         0
     }
 
+    /// The NUMA nodes that the device is on, as far as they are known.
+    fn nodes(&self) -> NodeAmounts {
+        NodeAmounts::default()
+    }
+
     /// Reports of failed requests from its channels; none for a device whose requests do not fail.
-    fn errors(&self) -> Option<&IoErrors> {
+    fn errors(&self) -> Option<&Arc<IoErrors>> {
         None
     }
 }

@@ -36,5 +36,5 @@ pub use geometry::{Blocks, Geometry, Lba};
 pub use io_errors::{FailedRequest, IoError, IoErrors};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
-pub use request::{Durability, Kind, Operation, Request, Status, Tag};
+pub use request::{BlockRange, Durability, Kind, Operation, Request, Status, Tag};
 pub use shape::{Shape, ShapeError};

@@ -25,6 +25,27 @@ const STATUS: u32 = 56;
 const COUNTER: u8 = 8;
 
 impl Tag {
+    /// The most levels of volumes above each other on a core.
+    pub const LEVELS_MAX: u16 = 16;
+
+    /// Number of sessions that tags can name. Those beyond are for parts of requests ([`Self::of_part`]).
+    pub const SESSIONS_MAX: u16 = u16::MAX - Self::LEVELS_MAX + 1;
+
+    /// Tag of a part of a request, made for a volume of a level of its core's graph, from slot `slot` of
+    /// that level.
+    #[must_use]
+    pub const fn of_part(level: u16, slot: u16) -> Self {
+        assert!(level < Self::LEVELS_MAX, "more levels of volumes than tags can tell apart");
+        Self::new(Self::SESSIONS_MAX + level, slot)
+    }
+
+    /// Whether the request is a part made for a volume of that level.
+    #[inline]
+    #[must_use]
+    pub const fn is_of_part(self, level: u16) -> bool {
+        self.session() == Self::SESSIONS_MAX + level
+    }
+
     /// Slot `slot` of the session with number `session` on its core.
     #[inline]
     #[must_use]
@@ -44,6 +65,12 @@ impl Tag {
     #[must_use]
     pub const fn through(self, volume: Self, kind: Kind) -> Self {
         Self(self.0 | volume.0 | (kind as u64 * COUNTER as u64) << KIND)
+    }
+
+    /// The part of the tag that says the volume.
+    #[must_use]
+    pub const fn way(self) -> Self {
+        Self::of_volume(self.volume())
     }
 
     /// Whether both are of requests that one session made of one volume.
@@ -265,6 +292,22 @@ pub struct Request<'a> {
     /// The memory of a read or write: together exactly `blocks` blocks long, none empty,
     /// of any alignment. Empty for other operations.
     pub data: &'a [Span],
+}
+
+/// Blocks to be discarded or zeroed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockRange {
+    /// A discard, or one of the writes of zeroes.
+    pub operation: Operation,
+    /// The first block.
+    pub lba: Lba,
+    /// Number of blocks, at least one.
+    pub blocks: u32,
+}
+
+impl BlockRange {
+    /// A range of no blocks.
+    pub const EMPTY: Self = Self { operation: Operation::Discard, lba: Lba(0), blocks: 0 };
 }
 
 /// How a request ended. Each front end maps it to its own protocol, exhaustively.

@@ -15,7 +15,7 @@
 
 use crate::lookup::{Lookup, Row};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
-use crate::{DriverAddress, GuestAddress, Span};
+use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -91,6 +91,14 @@ impl GuestMemory {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.regions.iter().map(|region| region.faults()).sum()
+    }
+
+    /// Amounts of memory on each NUMA node, by samples of those pages that this process has touched.
+    #[must_use]
+    pub fn nodes(&self) -> NodeAmounts {
+        let mut nodes = NodeAmounts::default();
+        self.regions.iter().for_each(|region| nodes.add_all(&region.nodes()));
+        nodes
     }
 
     /// Number of regions.

@@ -12,8 +12,9 @@
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Watch;
 use crate::lookup::Row;
+use crate::numa::nodes_of;
 use crate::peer_memory::{PeerMemory, PeerMemoryError, page_bytes};
-use crate::{DriverAddress, GuestAddress, Iova};
+use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -138,6 +139,11 @@ impl GuestRegion {
     /// Number of times that some of it was missing.
     pub(crate) fn faults(&self) -> u64 {
         self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
+    }
+
+    /// Amounts of its memory on each NUMA node, as far as they are known.
+    pub(crate) fn nodes(&self) -> NodeAmounts {
+        self.memory.as_ref().map(|memory| nodes_of(memory.dma.memory())).unwrap_or_default()
     }
 
     /// Data for look-ups, if it is memory.

@@ -1,6 +1,6 @@
 //! What a guest is told of its disk, and what it may then ask for.
 
-use luge_block::{Geometry, Lba, Operation, Status};
+use luge_block::{BlockRange, Geometry, Lba, Operation, Status};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{Config, ID_BYTES, RangeSegment, SECTOR_BYTES};
 use zerocopy::IntoBytes;
@@ -57,22 +57,6 @@ impl BlockSize {
             sectors_mask: u64::from(bytes_mask / SECTOR_BYTES),
             sectors_shift: bytes_shift.wrapping_sub(SECTOR_BYTES.trailing_zeros()),
         }
-    }
-}
-
-/// A range of blocks to be discarded or zeroed. As long as guests like: devices get it in parts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Range {
-    pub(super) operation: Operation,
-    pub(super) lba: Lba,
-    pub(super) blocks: u32,
-}
-
-impl Range {
-    /// Takes `blocks` blocks off the front.
-    pub(super) fn skip(&mut self, blocks: u32) {
-        self.lba = Lba(self.lba.0.saturating_add(blocks.into()));
-        self.blocks = self.blocks.saturating_sub(blocks);
     }
 }
 
@@ -199,7 +183,7 @@ impl BlkDisk {
     }
 
     /// A range of a discard.
-    pub(super) fn discard(&self, segment: &RangeSegment) -> Result<Range, Status> {
+    pub(super) fn discard(&self, segment: &RangeSegment) -> Result<BlockRange, Status> {
         // Discard knows no flags, and the specification says which answer that gets.
         if segment.flags.get() != 0 {
             return Err(Status::Unsupported);
@@ -208,7 +192,7 @@ impl BlkDisk {
     }
 
     /// A range of a write-zeroes.
-    pub(super) fn write_zeroes(&self, segment: &RangeSegment) -> Result<Range, Status> {
+    pub(super) fn write_zeroes(&self, segment: &RangeSegment) -> Result<BlockRange, Status> {
         let operation = match segment.flags.get() {
             0 => Operation::WriteZeroes,
             RangeSegment::UNMAP => Operation::WriteZeroesUnmap,
@@ -217,15 +201,14 @@ impl BlkDisk {
         self.range(segment, operation)
     }
 
-    fn range(&self, segment: &RangeSegment, operation: Operation) -> Result<Range, Status> {
+    fn range(&self, segment: &RangeSegment, operation: Operation) -> Result<BlockRange, Status> {
         let sectors_per_block = self.sectors(1);
         let sectors = segment.sectors.get();
         let blocks = sectors.checked_div(sectors_per_block).ok_or(Status::Invalid)?;
         if blocks.checked_mul(sectors_per_block) != Some(sectors) {
             return Err(Status::Invalid);
         }
-        let (lba, _) = self.place(Sector(segment.sector.get()), 0)?;
-        let inside = self.geometry.contains(lba, blocks);
-        if inside { Ok(Range { operation, lba, blocks }) } else { Err(Status::OutOfRange) }
+        let (lba, _) = self.in_blocks(Sector(segment.sector.get()), 0).ok_or(Status::Invalid)?;
+        Ok(BlockRange { operation, lba, blocks })
     }
 }

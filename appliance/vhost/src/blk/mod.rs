@@ -1,15 +1,17 @@
 //! The block device (virtio 1.3, clause 5.2).
 //!
 //! ```text
-//! chain -> command (what the guest wants) -> request (checked) -> cut (parts the device takes)
+//! chain -> command (what the guest wants) -> request (read and checked) -> volume
 //! ```
 //!
 //! Invariants
-//! - Every request is answered once: after all its parts, with the first failure's status.
-//! - A request that is wrong anywhere changes nothing: all of it is checked first.
+//! - Every request is answered once.
+//! - A request that is wrong anywhere changes nothing: all of it is checked before any of it begins, its
+//!   form here and its blocks by the volume.
+//!
+//! Not here: requests longer than a device takes at once; the volume cuts them.
 
 mod command;
-mod cut;
 mod disk;
 mod request;
 mod session;

@@ -2,9 +2,8 @@
 //! of the request reaches the device.
 
 use super::command::{Command, Pieces, Sector};
-use super::cut::Cut;
-use super::disk::{BlkDisk, RANGES_MAX, Range};
-use luge_block::{Durability, Lba, Operation, Status};
+use super::disk::{BlkDisk, RANGES_MAX};
+use luge_block::{BlockRange, Durability, Lba, Operation, Status};
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
@@ -25,9 +24,8 @@ pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, HEADER_BYTES, 1>;
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
 
-/// The ranges of the request in hand, without what was submitted of the one in turn. There is one
-/// such request at most, so there is one list per queue.
-pub(super) type Ranges = heapless::Vec<Range, RANGES_MAX>;
+/// The ranges of the request in hand. There is one such request at most, so there is one list per queue.
+pub(super) type Ranges = heapless::Vec<BlockRange, RANGES_MAX>;
 
 /// What a queue goes by when it reads requests.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +41,10 @@ pub(super) struct Rules {
 pub(super) enum Todo {
     /// Read or write `blocks` blocks from `lba`, with the spans `data` of the batch.
     Transfer { operation: Operation, lba: Lba, blocks: u32, data: ops::Range<usize> },
-    /// The ranges in the list, from this one on.
-    Ranges(usize),
+    /// The ranges in the list.
+    Ranges,
     /// A flush.
     Flush,
-    /// Nothing: the request can be answered at once.
-    Nothing,
 }
 
 /// A request that can be answered.
@@ -57,10 +53,11 @@ pub(super) struct Request {
     pub(super) status: SharedByte,
     /// Bytes written to the guest if all goes well, the status byte included.
     pub(super) written: u32,
-    pub(super) todo: Result<Todo, Status>,
+    /// None if the request can be answered at once.
+    pub(super) todo: Result<Option<Todo>, Status>,
 }
 
-/// A read or write that the device takes all at once.
+/// A read or write of at least one block.
 pub(super) struct Transfer<'a> {
     pub(super) status: SharedByte,
     pub(super) written: u32,
@@ -76,8 +73,7 @@ impl Rules {
         Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
     }
 
-    /// Reads a transfer that the device takes all at once, which nearly all are. None for anything
-    /// else, right or wrong.
+    /// Reads a transfer, which nearly all requests are. None for anything else, right or wrong.
     #[inline]
     pub(super) fn read_framed<'a>(&self, chain: &Framed<'a>) -> Option<Transfer<'a>> {
         let Framed { header, data, bytes, direction, status, .. } = *chain;
@@ -88,8 +84,7 @@ impl Rules {
         let operation = select_unpredictable(reads, Operation::Read, Operation::Write(self.durability));
         let written = select_unpredictable(reads, bytes, 0).wrapping_add(1);
         let (lba, blocks) = self.disk.in_blocks(Sector(header.sector.get()), bytes)?;
-        let whole = blocks > 0 && Cut::none(data, blocks, self.disk.geometry());
-        if header.kind != kind || !whole {
+        if header.kind != kind {
             return None;
         }
         // The volume refuses what a read-only disk does not take.
@@ -114,10 +109,10 @@ impl Rules {
                 let data = (readable.len(), readable.left());
                 self.transfer(Operation::Write(self.durability), sector, data)
             }
-            Some(Command::Flush) => Ok(Todo::Flush),
+            Some(Command::Flush) => Ok(Some(Todo::Flush)),
             Some(Command::GetId) => {
                 written = writable.write(self.disk.serial());
-                Ok(Todo::Nothing)
+                Ok(None)
             }
             Some(Command::Discard) => self.discard(&mut readable, ranges),
             Some(Command::WriteZeroes) => self.write_zeroes(&mut readable, ranges),
@@ -131,18 +126,18 @@ impl Rules {
         operation: Operation,
         sector: Sector,
         (bytes, data): (u32, ops::Range<usize>),
-    ) -> Result<Todo, Status> {
+    ) -> Result<Option<Todo>, Status> {
         self.disk.allows(operation)?;
         let (lba, blocks) = self.disk.place(sector, bytes)?;
-        Ok(if blocks > 0 { Todo::Transfer { operation, lba, blocks, data } } else { Todo::Nothing })
+        Ok((blocks > 0).then_some(Todo::Transfer { operation, lba, blocks, data }))
     }
 
-    fn discard(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
+    fn discard(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Option<Todo>, Status> {
         self.disk.allows(Operation::Discard)?;
         self.ranges(readable, ranges, BlkDisk::discard)
     }
 
-    fn write_zeroes(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Todo, Status> {
+    fn write_zeroes(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Option<Todo>, Status> {
         self.disk.allows(Operation::WriteZeroes)?;
         // Zeroes have no "to the media", and a driver that cannot flush could not ask for it
         // afterwards: it is to write them itself.
@@ -152,13 +147,13 @@ impl Rules {
         self.ranges(readable, ranges, BlkDisk::write_zeroes)
     }
 
-    /// Reads and checks all ranges of a request.
+    /// Reads all ranges of a request.
     fn ranges(
         &self,
         readable: &mut Pieces<'_>,
         ranges: &mut Ranges,
-        check: impl Fn(&BlkDisk, &RangeSegment) -> Result<Range, Status>,
-    ) -> Result<Todo, Status> {
+        check: impl Fn(&BlkDisk, &RangeSegment) -> Result<BlockRange, Status>,
+    ) -> Result<Option<Todo>, Status> {
         ranges.clear();
         // Ranges of no blocks count, too: a guest can send gigabytes of them.
         if readable.len() as usize > RANGES_BYTES_MAX {
@@ -172,11 +167,6 @@ impl Rules {
                 ranges.push(range).map_err(|_| Status::Invalid)?;
             }
         }
-        // Ranges that overlap could make a request of a few bytes keep the device busy for hours.
-        let total = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.blocks.into()));
-        if total > self.disk.geometry().blocks.0 {
-            return Err(Status::OutOfRange);
-        }
-        Ok(if ranges.is_empty() { Todo::Nothing } else { Todo::Ranges(0) })
+        Ok((!ranges.is_empty()).then_some(Todo::Ranges))
     }
 }

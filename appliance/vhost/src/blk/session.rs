@@ -2,27 +2,25 @@
 //!
 //! ```text
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
-//!  (2) batch       --the next are whole transfers--> a slot each, submitted at once, (2)
+//!  (2) batch       --the next are transfers--> a slot each, submitted at once, (2)
 //!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
 //!  (2) batch       --no chain left--> (1)
-//!  (3) in hand     --room--> a part of it is submitted, (3)
-//!  (3) in hand     --no room left, or enough for a turn--> stays; (3) at the next take
-//!  (3) in hand     --all submitted, refused or failed--> (2)
-//!  (4) a slot      --its last part has ended--> status byte, used element; free
+//!  (3) in hand     --the volume takes or refuses it--> (2)
+//!  (3) in hand     --no room--> stays; (3) at the next take
+//!  (4) a slot      --its request has ended--> status byte, used element; free
 //!  (5) any         --the ring is broken--> takes no more; the rest of the batch and the slots go on to (4)
 //! ```
 //!
 //! Invariants
-//! - A request is taken from the batch only when the one before is wholly submitted, so at
-//!   most one is in hand, and its spans stay in the batch.
-//! - A request reaches (4) exactly once: the part that is to be submitted next counts, too.
+//! - A request is taken from the batch only when the one before was submitted, so at most one is in
+//!   hand, and its spans stay in the batch.
+//! - A request reaches (4) exactly once.
 
 #![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
 
-use super::cut::Cut;
 use super::disk::BlkDisk;
 use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
-use super::slots::{Part, Slots};
+use super::slots::RequestSlots;
 use crate::counters::QueueCounters;
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
@@ -31,7 +29,7 @@ use luge_spec::virtio::Features;
 use luge_virtqueue::{
     BATCH, Head, InflightError, InflightRegion, Notifications, RingError, RingLayout, SplitQueue,
 };
-use luge_volume::{Graph, Lane, Run, Stats, VolumeId};
+use luge_volume::{Graph, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -63,17 +61,10 @@ pub struct Ring {
     pub features: Features,
 }
 
-/// The request that is being submitted: its chain's name, and what is left to do.
+/// A request that is to be submitted: its chain's name, and what it asks for.
 struct InHand {
     head: Head,
     todo: Todo,
-}
-
-/// What is left of a request after a part of it was submitted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Something,
-    Nothing,
 }
 
 /// What came of a run of requests.
@@ -97,7 +88,7 @@ pub struct BlkSession {
     next: usize,
     in_hand: Option<InHand>,
     ranges: Ranges,
-    slots: Slots,
+    slots: RequestSlots,
     taking: bool,
     wires: Wires,
     counters: Arc<QueueCounters>,
@@ -133,7 +124,7 @@ impl BlkSession {
             next: 0,
             in_hand: None,
             ranges: Ranges::new(),
-            slots: Slots::new(ring.layout.size, stats),
+            slots: RequestSlots::new(ring.layout.size, stats),
             taking: true,
             wires: Wires::default(),
             counters,
@@ -191,13 +182,13 @@ impl BlkSession {
 
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
     #[inline]
-    fn serve(&mut self, lane: &mut Lane<'_>, room: &mut usize) {
+    fn serve(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
-            let goes_on = match self.serve_run(lane, room) {
+            let goes_on = match self.serve_run(volume, room) {
                 Took::All => true,
                 Took::Some => false,
                 // What is not a transfer as drivers make them comes one by one.
-                Took::None => self.serve_any(lane, room),
+                Took::None => self.serve_any(volume, room),
             };
             if !goes_on {
                 return;
@@ -208,9 +199,9 @@ impl BlkSession {
     /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
     /// with several, submitted at once.
     #[inline(never)]
-    fn serve_run(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> Took {
+    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> Took {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
-        let mut run = lane.run();
+        let mut run = volume.run();
         let mut count = begin(batch.plain(*next, *room), (*session, rules), slots, &mut run);
         if count == 0 {
             count = begin(batch.several(*next, *room), (*session, rules), slots, &mut run);
@@ -220,7 +211,7 @@ impl BlkSession {
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
-            Refusal::Failed(status) => end_part(slots, queue, Completion::new(tag, status)),
+            Refusal::Failed(status) => end_untaken(slots, queue, Completion::new(tag, status)),
             Refusal::Full => {
                 slots.forget(Head(tag.slot()));
                 untaken = untaken.wrapping_add(1);
@@ -234,7 +225,7 @@ impl BlkSession {
 
     /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
     #[cold]
-    fn serve_any(&mut self, lane: &mut Lane<'_>, room: &mut usize) -> bool {
+    fn serve_any(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
         let Some(chain) = self.batch.chain(self.next) else { return false };
         let head = chain.head;
         self.next = self.next.wrapping_add(1);
@@ -251,81 +242,49 @@ impl BlkSession {
         };
         slot.begin(status, written);
         match todo {
-            Ok(Todo::Nothing) => self.end_part(head, Status::Success),
-            Ok(todo) => return self.advance(lane, InHand { head, todo }, room),
-            Err(status) => self.end_part(head, status),
+            Ok(Some(todo)) => return self.submit(volume, InHand { head, todo }, room),
+            Ok(None) => self.end_untaken(head, Status::Success),
+            Err(status) => self.end_untaken(head, status),
         }
         true
     }
 
-    /// (3): submits as much of a request as there is room for; whether that was all of it.
-    fn advance(&mut self, lane: &mut Lane<'_>, mut request: InHand, room: &mut usize) -> bool {
-        // What is left of a request that has failed can be millions of parts. It is no failure itself.
-        if self.slots.has_failed(request.head) {
-            self.end_part(request.head, Status::Success);
-            return true;
-        }
-        while *room > 0 && self.slots.has_room(request.head) {
-            match self.submit(lane, &mut request) {
-                Ok(left) => {
-                    *room = room.wrapping_sub(1);
-                    if left == Left::Nothing {
-                        return true;
-                    }
-                    self.slots.add_part(request.head);
-                }
-                Err(Refusal::Full) => break,
-                Err(Refusal::Failed(status)) => {
-                    self.end_part(request.head, status);
-                    return true;
-                }
+    /// (3): submits a request; false if it has to wait.
+    fn submit(&mut self, volume: &mut VolumeHandle<'_>, request: InHand, room: &mut usize) -> bool {
+        match self.try_submit(volume, &request) {
+            Ok(()) => *room = room.wrapping_sub(1),
+            Err(Refusal::Full) => {
+                self.in_hand = Some(request);
+                return false;
             }
+            Err(Refusal::Failed(status)) => self.end_untaken(request.head, status),
         }
-        self.in_hand = Some(request);
-        false
+        true
     }
 
-    /// Submits the next part of a request, and takes it off what is to be done.
-    fn submit(&mut self, lane: &mut Lane<'_>, request: &mut InHand) -> Result<Left, Refusal> {
-        let InHand { head, todo } = request;
-        let tag = Tag::new(self.session.0, head.0);
+    fn try_submit(&mut self, volume: &mut VolumeHandle<'_>, request: &InHand) -> Result<(), Refusal> {
+        let tag = Tag::new(self.session.0, request.head.0);
         let mut submit = |operation, lba, blocks, data: &[Span]| {
-            lane.submit(&luge_block::Request { tag, operation, lba, blocks, data })
+            volume.submit(&luge_block::Request { tag, operation, lba, blocks, data })
         };
-        let broken_off = Refusal::Failed(Status::Invalid);
-        match todo {
+        match &request.todo {
             Todo::Transfer { operation, lba, blocks, data } => {
-                let spans = self.batch.spans(data.clone()).ok_or(broken_off)?;
-                if Cut::none(spans, *blocks, self.rules.disk.geometry()) {
-                    return submit(*operation, *lba, *blocks, spans).map(|()| Left::Nothing);
-                }
-                // A device whose spans do not make a block was asked for more than `seg_max`.
-                let cut = Cut::new(spans, *blocks, self.rules.disk.geometry()).ok_or(broken_off)?;
-                let part = spans.get(..cut.spans).unwrap_or_default();
-                submit(*operation, *lba, cut.blocks, part).inspect_err(|_| cut.undo(spans))?;
-                data.start = data.start.saturating_add(cut.done(spans));
-                *lba = Lba(lba.0.saturating_add(cut.blocks.into()));
-                *blocks = blocks.saturating_sub(cut.blocks);
-                Ok(Left::Something)
+                let spans = self.batch.spans(data.clone()).unwrap_or_default();
+                submit(*operation, *lba, *blocks, spans)
             }
-            Todo::Ranges(next) => {
-                let range = self.ranges.get_mut(*next).ok_or(broken_off)?;
-                let blocks = range.blocks.min(self.rules.disk.geometry().blocks_max(range.operation));
-                submit(range.operation, range.lba, blocks, &[])?;
-                range.skip(blocks);
-                *next = next.saturating_add(usize::from(range.blocks == 0));
-                Ok(if *next == self.ranges.len() { Left::Nothing } else { Left::Something })
-            }
-            Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]).map(|()| Left::Nothing),
-            Todo::Nothing => Err(broken_off),
+            Todo::Ranges => volume.submit_ranges(tag, &self.ranges),
+            Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]),
         }
     }
 
-    /// A part has ended, and maybe its request: (4).
-    #[inline]
-    fn end_part(&mut self, head: Head, status: Status) {
-        let end = Completion::new(Tag::new(self.session.0, head.0), status);
-        end_part(&mut self.slots, &mut self.queue, end);
+    /// (4) for a request that no volume has.
+    #[cold]
+    fn end_untaken(&mut self, head: Head, status: Status) {
+        end_untaken(
+            &mut self.slots,
+            &mut self.queue,
+            Completion::new(Tag::new(self.session.0, head.0), status),
+        );
     }
 
     /// (5): the driver does not keep to the rules of the ring.
@@ -339,9 +298,9 @@ impl BlkSession {
     }
 }
 
-#[inline]
-fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
-    queue.complete_all(slots.end_part(end, Part::Untaken).into_iter());
+fn end_untaken(slots: &mut RequestSlots, queue: &mut SplitQueue, end: Completion) {
+    let (head, written) = slots.end_untaken(end);
+    queue.complete(head, written);
 }
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
@@ -352,7 +311,7 @@ fn end_part(slots: &mut Slots, queue: &mut SplitQueue, end: Completion) {
 fn begin<'a>(
     chains: impl Iterator<Item = Framed<'a>>,
     (session, rules): (SessionId, &Rules),
-    slots: &mut Slots,
+    slots: &mut RequestSlots,
     run: &mut Run<'_, '_, 'a>,
 ) -> usize {
     let begun = chains.map_while(|chain| {
@@ -373,28 +332,28 @@ impl Session for BlkSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph) -> usize {
-        let Some(mut lane) = graph.lane(self.volume) else { return 0 };
-        let mut room = lane.room().min(BATCH);
+        let Some(mut volume) = graph.volume(self.volume) else { return 0 };
+        let mut room = volume.room().min(BATCH);
         if room == 0 {
             return 0;
         }
         let resumed = usize::from(self.in_hand.is_some());
         if resumed > 0
             && let Some(request) = self.in_hand.take()
-            && !self.advance(&mut lane, request, &mut room)
+            && !self.submit(&mut volume, request, &mut room)
         {
             return resumed;
         }
         self.refill(room);
         let first = self.next;
-        self.serve(&mut lane, &mut room);
+        self.serve(&mut volume, &mut room);
         self.next.wrapping_sub(first).wrapping_add(resumed)
     }
 
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue.complete_all(done.iter().filter_map(|end| slots.end_part(*end, Part::Taken)));
+        queue.complete_all(done.iter().map(|end| slots.end(*end)));
     }
 
     #[inline]

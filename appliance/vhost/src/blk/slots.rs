@@ -9,53 +9,41 @@ use std::sync::Arc;
 
 /// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct RequestSlot {
     /// Where the status byte goes; none in a free slot.
     status: Option<SharedByte>,
     /// Bytes written to the guest if all goes well, the status byte included.
     written: u32,
-    /// Parts that have not ended beyond the last one: zero in nearly all slots, and in a free one.
-    more_parts: u16,
-    /// The first failure of a part; OK in a free slot.
-    result: RequestStatus,
 }
 
-const _: () = assert!(size_of::<Slot>() == 16);
+const _: () = assert!(size_of::<RequestSlot>() == 16);
 
-const FREE: Slot = Slot { status: None, written: 0, more_parts: 0, result: RequestStatus::OK };
-
-/// Whether the device has taken a part of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Part {
-    Taken,
-    Untaken,
-}
+const FREE: RequestSlot = RequestSlot { status: None, written: 0 };
 
 /// A slot for the request that is to begin.
 pub(super) struct FreeSlot<'a> {
-    slot: &'a mut Slot,
+    slot: &'a mut RequestSlot,
     busy: &'a mut usize,
 }
 
 impl FreeSlot<'_> {
-    /// The request begins, with its first part.
+    /// Begins the request.
     #[inline]
     pub(super) fn begin(self, status: SharedByte, written: u32) {
-        // The rest of a free slot is as it must be.
-        (self.slot.status, self.slot.written) = (Some(status), written);
+        *self.slot = RequestSlot { status: Some(status), written };
         *self.busy = self.busy.wrapping_add(1);
     }
 }
 
 /// The slots of a queue. Does not grow.
-pub(super) struct Slots {
-    slots: Box<[Slot]>,
+pub(super) struct RequestSlots {
+    slots: Box<[RequestSlot]>,
     busy: usize,
     /// The volume's, on the session's core: for requests that fail.
     stats: Arc<Stats>,
 }
 
-impl Slots {
+impl RequestSlots {
     pub(super) fn new(size: QueueSize, stats: Arc<Stats>) -> Self {
         Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0, stats }
     }
@@ -84,66 +72,46 @@ impl Slots {
         }
     }
 
-    /// Whether one part more can be counted.
-    pub(super) fn has_room(&self, head: Head) -> bool {
-        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.more_parts < u16::MAX)
-    }
-
-    /// Whether a part of a request has failed.
-    pub(super) fn has_failed(&self, head: Head) -> bool {
-        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.result != RequestStatus::OK)
-    }
-
-    /// A part was submitted, and it was not the last.
-    pub(super) fn add_part(&mut self, head: Head) {
-        if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
-            slot.more_parts = slot.more_parts.saturating_add(1);
-        }
-    }
-
-    /// A part has ended. If it was the last, the request has, too: its chain, and how many bytes
-    /// were written to it.
+    /// Ends a request that the volume has completed: its chain, and the number of bytes written to it.
     ///
     /// # Panics
     /// If no such request is in flight: a mistake of ours, after which no slot can be trusted.
     #[inline]
-    pub(super) fn end_part(&mut self, end: Completion, part: Part) -> Option<(Head, u32)> {
+    pub(super) fn end(&mut self, end: Completion) -> (Head, u32) {
+        if end.succeeded() {
+            return self.finish(end, RequestStatus::OK);
+        }
+        self.stats.fail(end.status());
+        self.fail(end)
+    }
+
+    /// Ends a request that the volume has refused, or that needed none.
+    #[cold]
+    pub(super) fn end_untaken(&mut self, end: Completion) -> (Head, u32) {
+        if end.succeeded() {
+            return self.finish(end, RequestStatus::OK);
+        }
+        self.stats.refuse(end.status());
+        self.fail(end)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, end: Completion) -> (Head, u32) {
+        // Only the status byte is certain to be there.
+        (self.finish(end, request_status(end.status())).0, 1)
+    }
+
+    #[inline]
+    fn finish(&mut self, end: Completion, result: RequestStatus) -> (Head, u32) {
         let head = Head(end.tag().slot());
         let slot = self.slots.get_mut(usize::from(head.0));
         let in_flight = slot.and_then(|slot| Some((slot.status?, slot)));
         let (place, slot) = in_flight.expect("a request ends that is not in flight");
-        let whole = end.succeeded() && slot.more_parts == 0 && slot.result == RequestStatus::OK;
-        let (result, written) =
-            if whole { (RequestStatus::OK, slot.written) } else { slot.end_unusual(end, part, &self.stats)? };
         place.store(result.0);
         slot.status = None;
         self.busy = self.busy.wrapping_sub(1);
-        Some((head, written))
-    }
-}
-
-impl Slot {
-    /// Ends a part of a request that has several, or that fails. If it was the last: the request's
-    /// result, and how many bytes were written.
-    #[cold]
-    #[inline(never)]
-    fn end_unusual(&mut self, end: Completion, part: Part, stats: &Stats) -> Option<(RequestStatus, u32)> {
-        if !end.succeeded() {
-            match part {
-                Part::Taken => stats.fail(end.status()),
-                Part::Untaken => stats.refuse(end.status()),
-            }
-            if self.result == RequestStatus::OK {
-                self.result = request_status(end.status());
-            }
-        }
-        if let Some(more) = self.more_parts.checked_sub(1) {
-            self.more_parts = more;
-            return None;
-        }
-        let result = std::mem::replace(&mut self.result, RequestStatus::OK);
-        // After a failure only the status byte is certain to be there.
-        Some((result, if result == RequestStatus::OK { self.written } else { 1 }))
+        (head, slot.written)
     }
 }
 

@@ -16,14 +16,14 @@ impl Pass {
     }
 
     pub(super) fn room(&self, layers: &mut Layers) -> usize {
-        layers.lane(self.part).map_or(0, |mut lane| lane.room())
+        layers.volume(self.part).map_or(0, |mut volume| volume.room())
     }
 
     pub(super) fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
         self.above = Tag::of_volume(request.tag.volume());
         let tag = Tag::new(request.tag.session(), request.tag.slot());
-        let mut lane = layers.lane(self.part).ok_or(Refusal::Failed(Status::Gone))?;
-        lane.submit(&Request { tag, ..*request })
+        let mut volume = layers.volume(self.part).ok_or(Refusal::Failed(Status::Gone))?;
+        volume.submit(&Request { tag, ..*request })
     }
 
     /// A completion of the part as one of the node.

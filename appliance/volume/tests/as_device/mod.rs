@@ -41,11 +41,11 @@ struct AsChannel {
 
 impl Channel for AsChannel {
     fn room(&self) -> usize {
-        self.graph.borrow_mut().lane(self.volume).unwrap().room()
+        self.graph.borrow_mut().volume(self.volume).unwrap().room()
     }
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.graph.get_mut().lane(self.volume).unwrap().submit(request)?;
+        self.graph.get_mut().volume(self.volume).unwrap().submit(request)?;
         self.in_flight += 1;
         Ok(())
     }

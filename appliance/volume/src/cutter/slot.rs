@@ -1,0 +1,219 @@
+//! A whole request in parts.
+//!
+//! ```text
+//!  (1) free    --a list is reserved--------------------> (2) filling: a front end writes spans
+//!  (2) filling --given up------------------------------> (1)
+//!  (1) (2)     --a whole request, in order-------------> (3) going on: parts are left
+//!  (3)         --the base takes a part-----------------> (3), or (4) after the last one
+//!  (3) (4)     --a part ends---------------------------> stays; notes the first failure
+//!  (3)         --a part failed or was refused----------> (4) ending: nothing more is submitted
+//!  (4)         --no part is with the base any more-----> (1), one completion
+//! ```
+
+use super::cut::Cut;
+use crate::VolumeId;
+use crate::limits::Limits;
+use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
+use luge_memory::Span;
+use std::ops::Range;
+
+/// A request that is to become parts: a transfer with its data, or ranges.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole<'a> {
+    /// Tag of its completion, through its volume.
+    pub(crate) tag: Tag,
+    pub(crate) content: Content<'a>,
+}
+
+impl Whole<'_> {
+    /// Number of spans and of ranges.
+    pub(super) fn lists(&self) -> (usize, usize) {
+        match self.content {
+            Content::One(request) => (request.data.len(), 0),
+            Content::Ranges(ranges, _) => (0, ranges.len()),
+        }
+    }
+}
+
+impl Whole<'_> {
+    /// Whether a transfer has exactly the memory of its blocks. Ranges were checked when they were admitted.
+    pub(crate) fn check(&self, block_bytes: u32) -> Result<(), Status> {
+        let Content::One(&Request { operation, blocks, data, .. }) = self.content else { return Ok(()) };
+        let bytes = if operation.moves_data() { u64::from(blocks) * u64::from(block_bytes) } else { 0 };
+        let solid = data.iter().all(|span| !span.is_empty());
+        if blocks > 0 && solid && Span::total(data) == bytes { Ok(()) } else { Err(Status::Invalid) }
+    }
+}
+
+/// Blocks of a whole request. They count from the start of the base.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// A request with one range of blocks.
+    One(&'a Request<'a>),
+    /// Ranges to be discarded or zeroed, which begin at this block of the base.
+    Ranges(&'a [BlockRange], Lba),
+}
+
+/// Blocks that the base has not got yet, and what to do with them.
+#[derive(Clone, Copy)]
+struct Left {
+    operation: Operation,
+    lba: Lba,
+    blocks: u32,
+}
+
+impl Left {
+    const NOTHING: Self = Self { operation: Operation::Flush, lba: Lba(0), blocks: 0 };
+
+    /// Takes `blocks` blocks off the front.
+    fn skip(&mut self, blocks: u32) {
+        self.lba.0 += u64::from(blocks);
+        self.blocks -= blocks;
+    }
+}
+
+/// Room for a whole request, and its progress.
+pub(crate) struct Slot {
+    /// The volume that it belongs to; none in (1).
+    pub(crate) volume: Option<VolumeId>,
+    /// Tag of the whole request.
+    tag: Tag,
+    /// Tag of the parts, without volume and kind.
+    part: Tag,
+    limits: Limits,
+    left: Left,
+    /// Spans of the list that are left.
+    data: Range<usize>,
+    spans: Box<[Span]>,
+    /// Ranges of the list that are left, behind `left`.
+    next_ranges: Range<usize>,
+    ranges: Box<[BlockRange]>,
+    /// Number of parts that the base has.
+    outstanding: usize,
+    /// The first failure of a part.
+    result: Status,
+}
+
+/// No room: what is in the place of a slot that is at work.
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new(0, 0, Tag::default())
+    }
+}
+
+impl Slot {
+    /// A free slot for so many spans and ranges, whose parts have this tag.
+    pub(super) fn new(spans: usize, ranges: usize, part: Tag) -> Self {
+        Self {
+            volume: None,
+            tag: Tag::default(),
+            part,
+            limits: Limits::default(),
+            left: Left::NOTHING,
+            data: 0..0,
+            spans: vec![Span::EMPTY; spans].into_boxed_slice(),
+            next_ranges: 0..0,
+            ranges: vec![BlockRange::EMPTY; ranges].into_boxed_slice(),
+            outstanding: 0,
+            result: Status::Success,
+        }
+    }
+
+    /// (1) to (3): takes the request's lists. They fit.
+    pub(super) fn begin(&mut self, whole: &Whole<'_>, limits: Limits) {
+        (self.tag, self.limits, self.result) = (whole.tag, limits, Status::Success);
+        (self.data, self.next_ranges) = (0..0, 0..0);
+        match whole.content {
+            Content::One(&Request { operation, lba, blocks, data, .. }) => {
+                self.left = Left { operation, lba, blocks };
+                self.data = copy(data, &mut self.spans);
+            }
+            Content::Ranges(ranges, first) => {
+                self.left = Left::NOTHING;
+                self.next_ranges = copy(ranges, &mut self.ranges);
+                let taken = self.ranges.get_mut(self.next_ranges.clone()).unwrap_or_default();
+                taken.iter_mut().for_each(|range| range.lba.0 += first.0);
+                self.next_range();
+            }
+        }
+    }
+
+    /// Whether there is a part left to submit.
+    pub(crate) fn has_more(&self) -> bool {
+        self.left.blocks > 0 && self.result == Status::Success
+    }
+
+    /// Whether nothing is left to submit, nor is any part with the base.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outstanding == 0 && !self.has_more()
+    }
+
+    /// The completion of the whole request, once it is over.
+    pub(super) fn completion(&self) -> Completion {
+        Completion::new(self.tag, self.result)
+    }
+
+    /// Submits the next part; returns the number of its spans.
+    ///
+    /// # Errors
+    /// [`Refusal`] of the base; nothing has changed then.
+    pub(crate) fn submit_next(
+        &mut self,
+        submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
+    ) -> Result<usize, Refusal> {
+        let Left { operation, lba, blocks } = self.left;
+        let tag = self.part.through(self.tag.way(), Kind::of(operation));
+        let (blocks, spans) = if operation.moves_data() {
+            let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
+            let cut = Cut::new(data, blocks, &self.limits).ok_or(Refusal::Failed(Status::Invalid))?;
+            let part = data.get(..cut.spans).unwrap_or_default();
+            submit(&Request { tag, operation, lba, blocks: cut.blocks, data: part })
+                .inspect_err(|_| cut.undo(data))?;
+            self.data.start += cut.done(data);
+            (cut.blocks, cut.spans)
+        } else {
+            let blocks = blocks.min(self.limits.blocks(operation));
+            submit(&Request { tag, operation, lba, blocks, data: &[] })?;
+            (blocks, 0)
+        };
+        self.outstanding += 1;
+        self.left.skip(blocks);
+        if self.left.blocks == 0 {
+            self.next_range();
+        }
+        Ok(spans)
+    }
+
+    /// Notes that a part failed, or was refused. The first failure counts.
+    pub(crate) fn fail(&mut self, status: Status) {
+        if self.result == Status::Success {
+            self.result = status;
+        }
+    }
+
+    /// Ends a part.
+    ///
+    /// # Panics
+    /// If the base has none: it made up a completion.
+    pub(super) fn end_part(&mut self, status: Status) {
+        self.outstanding = self.outstanding.checked_sub(1).expect("a part ends that nobody has submitted");
+        if status != Status::Success {
+            self.fail(status);
+        }
+    }
+
+    /// Goes on with the next range, if there is one.
+    fn next_range(&mut self) {
+        let next = self.next_ranges.next().and_then(|next| self.ranges.get(next));
+        self.left = match next {
+            Some(&BlockRange { operation, lba, blocks }) => Left { operation, lba, blocks },
+            None => Left::NOTHING,
+        };
+    }
+}
+
+/// Copies a list; returns its place. It fits.
+fn copy<T: Copy>(from: &[T], to: &mut [T]) -> Range<usize> {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    0..from.len()
+}

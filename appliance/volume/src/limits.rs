@@ -1,0 +1,58 @@
+//! Limits of a volume's base. What exceeds them is cut.
+
+use luge_block::{Geometry, Operation, Request};
+
+/// What the base of a volume takes at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) block_bytes: u32,
+    /// Blocks of a read or write.
+    pub(crate) transfer_blocks: u32,
+    /// Spans of a read or write.
+    pub(crate) spans: usize,
+    /// Blocks of a discard; zero where the base cannot discard.
+    discard_blocks: u32,
+    /// Blocks of a write of zeroes; zero where the base cannot.
+    write_zeroes_blocks: u32,
+}
+
+impl From<&Geometry> for Limits {
+    fn from(geometry: &Geometry) -> Self {
+        Self {
+            block_bytes: geometry.block_bytes,
+            transfer_blocks: geometry.transfer_blocks_max,
+            spans: geometry.spans_max.into(),
+            discard_blocks: geometry.discard_blocks_max,
+            write_zeroes_blocks: geometry.write_zeroes_blocks_max,
+        }
+    }
+}
+
+impl Limits {
+    /// The most blocks of a request that has blocks; zero where the base cannot do it.
+    pub(crate) fn blocks(&self, operation: Operation) -> u32 {
+        match operation {
+            Operation::Read | Operation::Write(_) | Operation::Flush => self.transfer_blocks,
+            Operation::Discard => self.discard_blocks,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks,
+        }
+    }
+
+    /// Whether a read or write is within the limits.
+    #[inline]
+    pub(crate) fn hold_transfer(&self, request: &Request<'_>) -> bool {
+        // Of a list of one, which every base takes, the compiler often knows the length.
+        request.blocks <= self.transfer_blocks
+            && (request.data.len() == 1 || request.data.len() <= self.spans)
+    }
+
+    /// Whether a request is beyond the limits, and can be cut. One that the base cannot do at all is for
+    /// the base to refuse.
+    pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
+        match request.operation {
+            Operation::Flush => false,
+            operation if operation.moves_data() => !self.hold_transfer(request),
+            operation => (1..request.blocks).contains(&self.blocks(operation)),
+        }
+    }
+}
