@@ -154,7 +154,8 @@ impl Session for Requesting {
         let count = volume.room().min(self.requests.waiting()).min(4);
         for _ in 0..count {
             let tag = Tag::new(self.id.0, 0);
-            volume.submit(&Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] })
+            volume
+                .submit(&Request { tag, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] })
                 .unwrap();
         }
         let left = |waiting: usize| Some(waiting.saturating_sub(count));
