@@ -148,7 +148,7 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, clock, cutters, .. } = &mut self.layers;
+        let Layers { volumes, nodes, channels, clock, cutters, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
@@ -156,7 +156,9 @@ impl Graph {
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
             if tag.is_of_part(volume.level) {
-                cutters.end_parts(volume.level.into(), run.ended);
+                if cutters.end_parts(volume.level, run.ended) {
+                    volume.base.free_buffer(channels);
+                }
                 continue;
             }
             volume.end(&run, clock.now());

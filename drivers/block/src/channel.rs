@@ -2,6 +2,7 @@
 
 use crate::{Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
+use luge_memory::Span;
 use thiserror::Error;
 
 /// The number of a core: of the CPU that its thread is pinned to.
@@ -104,6 +105,13 @@ pub trait Channel: Send {
 
     /// How many requests were taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Memory of a block at least, which the device reaches, and which is the caller's for as long as there
+    /// is the channel: for a block whose own memory is in more spans than a request may have. None where
+    /// no such block is served.
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// The end of one request: its tag and its status in one word, so that it is moved by one load and

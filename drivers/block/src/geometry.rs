@@ -55,6 +55,21 @@ impl Geometry {
         self.blocks.0.saturating_mul(self.block_bytes as u64)
     }
 
+    /// This geometry without limits on requests: of a volume that passes them on to others, which cut them.
+    #[must_use]
+    pub const fn without_limits(self) -> Self {
+        const fn unlimited(most: u32) -> u32 {
+            if most == 0 { 0 } else { u32::MAX }
+        }
+        Self {
+            transfer_blocks_max: u32::MAX,
+            spans_max: u16::MAX,
+            discard_blocks_max: unlimited(self.discard_blocks_max),
+            write_zeroes_blocks_max: unlimited(self.write_zeroes_blocks_max),
+            ..self
+        }
+    }
+
     /// The most blocks that one request of that kind may have; zero where the device cannot do it.
     #[must_use]
     pub const fn blocks_max(&self, operation: Operation) -> u32 {

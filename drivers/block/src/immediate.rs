@@ -42,6 +42,11 @@ pub(crate) trait Execute: Send {
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&mut self, request: &Request<'_>) -> Status;
+
+    /// Memory for a block in more pieces than a request may have, as of [`Channel::block_buffer`].
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// A copy between two pieces of memory of the same length.
@@ -152,6 +157,10 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
 
     fn in_flight(&self) -> usize {
         self.waiting.len() + self.ended.len() - self.handed
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.device.block_buffer()
     }
 }
 
