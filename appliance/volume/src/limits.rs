@@ -10,6 +10,8 @@ pub(crate) struct Limits {
     pub(crate) transfer_blocks: u32,
     /// Spans of a read or write.
     pub(crate) spans: usize,
+    /// Blocks of a write that is never cut.
+    atomic_blocks: u32,
     /// Blocks of a discard; zero where the base cannot discard.
     discard_blocks: u32,
     /// Blocks of a write of zeroes; zero where the base cannot.
@@ -22,6 +24,7 @@ impl From<&Geometry> for Limits {
             block_bytes: geometry.block_bytes,
             transfer_blocks: geometry.transfer_blocks_max,
             spans: geometry.spans_max.into(),
+            atomic_blocks: geometry.atomic_blocks,
             discard_blocks: geometry.discard_blocks_max,
             write_zeroes_blocks: geometry.write_zeroes_blocks_max,
         }
@@ -36,6 +39,11 @@ impl Limits {
             Operation::Discard => self.discard_blocks,
             Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks,
         }
+    }
+
+    /// Whether a request is a write that must not be cut.
+    pub(crate) fn keep_whole(&self, operation: Operation, blocks: u32) -> bool {
+        matches!(operation, Operation::Write(_)) && blocks <= self.atomic_blocks
     }
 
     /// Whether a read or write is within the limits.

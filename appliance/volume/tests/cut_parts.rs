@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "spans that nobody looks into")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use luge_block::doubles::Scripted;
+use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{
     BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request, Status,
     Tag,
@@ -168,6 +168,47 @@ fn spans_end_anywhere_and_parts_have_whole_blocks() {
     assert_eq!(parts, [vec![100, 412], vec![88, 300, 636], vec![64, 448]]);
     assert_eq!(bench.asked(), [(8, 1), (9, 2), (11, 1)]);
     assert_eq!(bench.turns(Status::Success).0, [(1, Status::Success)]);
+}
+
+#[test]
+fn a_write_of_the_atomic_size_is_not_cut_however_scattered_it_is() {
+    let limits = Geometry { atomic_blocks: 8, spans_max: 2, ..Geometry::for_tests() };
+    let device = Scripted::new(Geometry::for_tests(), 100);
+    let narrow = Arc::new(Narrow::new(Arc::new(device.clone()), limits, 100));
+    let volume = Volume::whole(narrow.clone());
+    assert_eq!(volume.geometry().atomic_blocks, 8);
+    let mut graph = Graph::default();
+    let channel = graph.add_channel(narrow.open(CORE).unwrap()).ok().unwrap();
+    let id = graph.add_volume(CORE, &volume, Base::Channel(channel)).unwrap();
+    let mut bytes = [0_u8; 9 * 512];
+    let host = NonNull::new(bytes.as_mut_ptr()).unwrap();
+    // SAFETY: `bytes` outlives the requests.
+    let whole = unsafe { Span::new(host, Iova(0), 9 * 512) };
+    for (operation, blocks, parts) in [(WRITE, 1, 1), (WRITE, 8, 1), (WRITE, 9, 9), (Operation::Read, 8, 8)] {
+        let data: Vec<Span> = (0..blocks * 2).map(|n| whole.slice(n * 256, 256).unwrap()).collect();
+        // In as many pieces as there are bytes, where it is a block.
+        let data = if blocks == 1 { (0..512).map(|n| whole.slice(n, 1).unwrap()).collect() } else { data };
+        let request = Request { tag: Tag::new(1, 1), operation, lba: Lba(0), blocks, data: &data };
+        graph.volume(id).unwrap().submit(&request).unwrap();
+        let mut seen = 0;
+        while graph.in_flight() > 0 {
+            graph.commit();
+            seen += device.complete_all(Status::Success);
+            graph.poll(|_| {});
+        }
+        assert_eq!(seen, parts, "{operation:?} of {blocks} blocks");
+    }
+}
+
+#[test]
+fn no_more_is_told_to_be_atomic_than_is_never_cut() {
+    for (atomic_blocks, transfer_blocks_max, told) in
+        [(1, 256, 1), (64, 256, 64), (64, 16, 16), (4096, 4096, 128)]
+    {
+        let geometry = Geometry { atomic_blocks, transfer_blocks_max, ..Geometry::for_tests() };
+        let bench = Bench::with(geometry, 1);
+        assert_eq!(bench.whole.geometry().atomic_blocks, told);
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@ use heapless::Vec;
 use luge_memory::Span;
 use thiserror::Error;
 
+/// Bytes of a block buffer at least: those of the largest block.
+pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
+
 /// The number of a core: of the CPU that its thread is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
@@ -106,9 +109,9 @@ pub trait Channel: Send {
     /// How many requests were taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
 
-    /// Memory of a block at least, which the device reaches, and which is the caller's for as long as there
-    /// is the channel: for a block whose own memory is in more spans than a request may have. None where
-    /// no such block is served.
+    /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
+    /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in
+    /// more spans than a request may have. None where no such request is served.
     fn block_buffer(&self) -> Option<Span> {
         None
     }

@@ -28,15 +28,15 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError, Operation, Refusal, Request,
-    Status,
+    BLOCK_BUFFER_BYTES, Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError,
+    Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
 use std::sync::Arc;
 
-/// Pages of the block buffer: as many as the largest block needs.
-const BLOCK_PAGES: u32 = (64 << 10) / PAGE_BYTES;
+/// Pages of the block buffer.
+const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
 
 /// A queue pair of a controller, for one namespace.
 pub(crate) struct QueuePair {

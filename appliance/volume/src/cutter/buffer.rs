@@ -1,9 +1,9 @@
-//! A block in more pieces than a base takes, in one piece of the base's own memory meanwhile.
+//! Blocks in more pieces than a base takes, in one piece of the base's own memory meanwhile.
 
 use luge_block::{Refusal, Status};
 use luge_memory::Span;
 
-/// The block buffer of a base, lent to one block at a time.
+/// The block buffer of a base, lent to one part at a time.
 #[derive(Default)]
 pub(crate) struct BlockBuffer {
     /// None where the base has none.

@@ -14,7 +14,9 @@
 //! - No volume keeps another from a slot for longer than its requests take (`shelf.rs`).
 //! - A part waits only for the base, never for a slot of its own level. So levels cannot wait in a circle.
 //!
-//! Never cut: a write of at most `Geometry::atomic_blocks` blocks; a flush.
+//! Never cut: a flush, and a write of at most `Geometry::atomic_blocks` blocks, in however many spans.
+//!
+//! Not here: compare-and-write, which there is not yet. It must not be cut either ([`Slot`]'s `keep_whole`).
 
 mod buffer;
 mod cut;

@@ -7,8 +7,9 @@
 //!  (3)         --the base takes a part-----------------> (3), or (4) after the last one
 //!  (3) (4)     --a part ends---------------------------> stays; notes the first failure
 //!  (3)         --a part failed or was refused----------> (4) ending: nothing more is submitted
-//!  (3)         --next block in more pieces than the base takes, no part is with it--> (5) in its buffer
-//!  (5)         --the block ends------------------------> (3) or (4)
+//!  (3)         --next block, or a write that must not be cut, in more pieces than the base takes, which
+//!                has no part of it---------------------> (5) in the base's own buffer
+//!  (5)         --the part ends-------------------------> (3) or (4)
 //!  (4)         --no part is with the base any more-----> (1), one completion
 //! ```
 
@@ -99,6 +100,8 @@ pub(crate) struct Slot {
     /// Tag of the parts, without volume and kind.
     part: Tag,
     limits: Limits,
+    /// Whether it is a write that must not be cut, in more spans than the base takes.
+    keep_whole: bool,
     left: Left,
     /// Spans of the list that are left.
     data: Range<usize>,
@@ -129,6 +132,7 @@ impl Slot {
             tag: Tag::default(),
             part,
             limits: Limits::default(),
+            keep_whole: false,
             left: Left::NOTHING,
             data: 0..0,
             spans: vec![Span::EMPTY; spans].into_boxed_slice(),
@@ -148,9 +152,10 @@ impl Slot {
             Content::One(&Request { operation, lba, blocks, data, .. }) => {
                 self.left = Left { operation, lba, blocks };
                 self.data = copy(data, &mut self.spans);
+                self.keep_whole = limits.keep_whole(operation, blocks);
             }
             Content::Ranges(ranges, first) => {
-                self.left = Left::NOTHING;
+                (self.left, self.keep_whole) = (Left::NOTHING, false);
                 self.next_ranges = copy(ranges, &mut self.ranges);
                 let taken = self.ranges.get_mut(self.next_ranges.clone()).unwrap_or_default();
                 taken.iter_mut().for_each(|range| range.lba.0 += first.0);
@@ -176,6 +181,7 @@ impl Slot {
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
+        self.keep_whole = self.data.len() > limits.spans && limits.keep_whole(operation, blocks);
         Ok(())
     }
 
@@ -221,9 +227,12 @@ impl Slot {
             self.taken(blocks);
             return Ok(0);
         }
+        if self.keep_whole {
+            return self.submit_buffered(tag, blocks, buffer, submit);
+        }
         let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
         let Some(cut) = Cut::new(data, blocks, &self.limits) else {
-            return self.submit_block(tag, buffer, submit);
+            return self.submit_buffered(tag, 1, buffer, submit);
         };
         let part = data.get(..cut.spans).unwrap_or_default();
         submit(&Request { tag, operation, lba, blocks: cut.blocks, data: part })
@@ -233,16 +242,18 @@ impl Slot {
         Ok(cut.spans)
     }
 
-    /// (3) to (5): submits the next block in the base's own memory. Alone, so that it is known which part
+    /// (3) to (5): submits the next blocks in the base's own memory. Alone, so that it is known which part
     /// has ended.
-    fn submit_block(
+    fn submit_buffered(
         &mut self,
         tag: Tag,
+        blocks: u32,
         buffer: &mut BlockBuffer,
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
         let Left { operation, lba, .. } = self.left;
-        let memory = buffer.memory(self.limits.block_bytes)?;
+        let bytes = blocks * self.limits.block_bytes;
+        let memory = buffer.memory(bytes)?;
         if self.outstanding > 0 {
             return Err(Refusal::Full);
         }
@@ -250,21 +261,20 @@ impl Slot {
         if !operation.is_read() {
             gather(data, memory);
         }
-        submit(&Request { tag, operation, lba, blocks: 1, data: &[memory] })?;
+        submit(&Request { tag, operation, lba, blocks, data: &[memory] })?;
         buffer.lend();
-        self.buffered = Some(memory);
-        self.outstanding = 1;
-        Ok(data.len().min(self.limits.block_bytes as usize))
+        (self.buffered, self.outstanding) = (Some(memory), 1);
+        Ok(data.len().min(bytes as usize))
     }
 
-    /// (5) to (3) or (4): the block has ended. It is the front of the data still.
-    fn end_block(&mut self, memory: Span, status: Status) {
+    /// (5) to (3) or (4): the blocks have ended. They are the front of the data still.
+    fn end_buffered(&mut self, memory: Span, status: Status) {
         let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
         if self.left.operation.is_read() && status == Status::Success {
             scatter(memory, data);
         }
-        self.data.start += skip(data, self.limits.block_bytes);
-        self.left.skip(1);
+        self.data.start += skip(data, memory.len());
+        self.left.skip(memory.len() / self.limits.block_bytes);
     }
 
     /// The base has taken a part of so many blocks.
@@ -291,7 +301,7 @@ impl Slot {
         self.outstanding = self.outstanding.checked_sub(1).expect("a part ends that nobody has submitted");
         let buffered = self.buffered.take();
         if let Some(memory) = buffered {
-            self.end_block(memory, status);
+            self.end_buffered(memory, status);
         }
         if status != Status::Success {
             self.fail(status);

@@ -74,6 +74,8 @@ impl Composite for Mirror {
             blocks: Blocks(a.blocks.0.min(b.blocks.0)),
             discard_blocks_max: a.discard_blocks_max.min(b.discard_blocks_max),
             write_zeroes_blocks_max: a.write_zeroes_blocks_max.min(b.write_zeroes_blocks_max),
+            // A power cut can come between the legs.
+            atomic_blocks: 1,
             optimal_blocks: a.optimal_blocks.max(b.optimal_blocks),
             volatile_cache: a.volatile_cache || b.volatile_cache,
             read_only: a.read_only || b.read_only,

@@ -3,12 +3,11 @@
 #![expect(unsafe_code, reason = "a span of the block buffer is an address")]
 
 use super::Random;
-use crate::{Channel, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use crate::{
+    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request,
+};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::sync::Arc;
-
-/// Bytes of the largest block.
-const BLOCK_BYTES_MAX: u32 = 64 << 10;
 
 /// A device that takes less at once than the one beneath, and, where it is told so, now and then not even
 /// what it said it had room for.
@@ -40,7 +39,7 @@ impl Device for Narrow {
     }
 
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        let buffer = DmaMemory::allocate(&DmaSpace::new(), BLOCK_BYTES_MAX.into(), PageSize::Base, None);
+        let buffer = DmaMemory::allocate(&DmaSpace::new(), BLOCK_BUFFER_BYTES.into(), PageSize::Base, None);
         let buffer = buffer
             .map_err(|error| OpenError::Memory { device: "narrow".into(), reason: error.to_string() })?;
         Ok(Box::new(NarrowChannel {
@@ -90,6 +89,6 @@ impl Channel for NarrowChannel {
 
     fn block_buffer(&self) -> Option<Span> {
         // SAFETY: whoever asks knows that the memory goes with the channel.
-        unsafe { self.buffer.span(0, BLOCK_BYTES_MAX) }
+        unsafe { self.buffer.span(0, BLOCK_BUFFER_BYTES) }
     }
 }
