@@ -138,8 +138,22 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         limit: usize,
     ) -> Result<(), Broken> {
+        let waiting = self.waiting()?;
+        self.take_waiting(batch, waiting.min(limit))
+    }
+
+    /// Takes `count` chains of those that [`Self::waiting`] has counted, or [`BATCH`] if that is less.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn take_waiting<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        count: usize,
+    ) -> Result<(), Broken> {
         (batch.len, batch.long) = (0, None);
-        let count = self.waiting()?.min(limit).min(BATCH);
+        let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
         }
@@ -158,8 +172,12 @@ impl SplitQueue {
         Ok(())
     }
 
-    /// Stage 1: how many chains the driver has made available.
-    fn waiting(&mut self) -> Result<usize, Broken> {
+    /// Stage 1: number of chains that the driver has made available.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn waiting(&mut self) -> Result<usize, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }

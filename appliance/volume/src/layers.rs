@@ -193,11 +193,21 @@ impl Layers {
             first: volume.first(),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
-            limits: Limits::from(&geometry),
+            spans_max: geometry.spans_max,
+            transfer_blocks_max: geometry.transfer_blocks_max,
         };
+        let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
-        *room =
-            Some(Mounted { extent, base, level, parent: None, in_flight: 0, hold: Hold::default(), stats });
+        *room = Some(Mounted {
+            extent,
+            limits,
+            base,
+            level,
+            parent: None,
+            in_flight: 0,
+            hold: Hold::default(),
+            stats,
+        });
         Some(VolumeId(id))
     }
 

@@ -46,21 +46,16 @@ impl Limits {
         matches!(operation, Operation::Write(_)) && blocks <= self.atomic_blocks
     }
 
-    /// Whether a read or write is within the limits.
-    #[inline]
-    pub(crate) fn hold_transfer(&self, request: &Request<'_>) -> bool {
-        // Of a list of one, which every base takes, the compiler often knows the length.
-        request.blocks <= self.transfer_blocks
-            && (request.data.len() == 1 || request.data.len() <= self.spans)
-    }
-
     /// Whether a request is beyond the limits, and can be cut. One that the base cannot do at all is for
     /// the base to refuse.
     pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
-        match request.operation {
+        let Request { operation, blocks, data, .. } = *request;
+        match operation {
             Operation::Flush => false,
-            operation if operation.moves_data() => !self.hold_transfer(request),
-            operation => (1..request.blocks).contains(&self.blocks(operation)),
+            Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
+            Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
+                (1..blocks).contains(&self.blocks(operation))
+            }
         }
     }
 }

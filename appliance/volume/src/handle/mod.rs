@@ -60,7 +60,7 @@ impl<'a> VolumeHandle<'a> {
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let request = self.volume().admit(request)?;
-        if self.volume().extent.limits.cut(&request) {
+        if self.volume().limits.cut(&request) {
             return self.submit_in_parts(&request);
         }
         // Some devices do it at once: it begins before.

@@ -75,7 +75,7 @@ impl VolumeHandle<'_> {
         if self.room_beneath() == 0 {
             return Err(Refusal::Full);
         }
-        let limits = self.volume().extent.limits;
+        let limits = self.volume().limits;
         slot.begin_list(&admitted, data.clone(), limits).map_err(Refusal::Failed)
     }
 
@@ -87,7 +87,7 @@ impl VolumeHandle<'_> {
     }
 
     fn submit_whole(&mut self, whole: &Whole<'_>, blocks: u64) -> Result<(), Refusal> {
-        let Mounted { level, extent: Extent { limits, .. }, .. } = *self.volume();
+        let Mounted { level, limits, .. } = *self.volume();
         whole.check(limits.block_bytes).map_err(Refusal::Failed)?;
         if self.room_beneath() == 0 {
             return Err(Refusal::Full);

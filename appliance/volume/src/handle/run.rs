@@ -26,7 +26,7 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// [`VolumeHandle::submit`] takes it then, or tells which.
     #[inline]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
-        if !request.operation.moves_data() || !self.extent.limits.hold_transfer(request) {
+        if !request.operation.moves_data() || !self.extent.holds(request) {
             return None;
         }
         self.requests.push(self.extent.translate(request).ok()?).ok()
