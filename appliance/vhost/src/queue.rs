@@ -131,24 +131,29 @@ impl DeviceQueue {
         self.ring.next_available()
     }
 
-    /// Takes at most `limit` chains. None where the queue has been quiesced or the ring is broken, except
-    /// chains that an earlier process had in flight.
+    /// Number of chains that wait to be taken. None where the queue has been quiesced or the ring is broken,
+    /// except chains that an earlier process had in flight.
+    #[inline]
+    pub fn waiting(&mut self) -> usize {
+        if !self.is_taking && self.ring.resubmits() == 0 {
+            return 0;
+        }
+        self.ring.waiting().unwrap_or_else(|_| {
+            self.break_off();
+            0
+        })
+    }
+
+    /// Takes `count` chains of those that [`Self::waiting`] has counted, or [`luge_virtqueue::BATCH`] if that is less.
     #[inline]
     pub fn take<const HEADER: usize, const STATUS: usize>(
         &mut self,
         batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
+        count: usize,
     ) {
-        if self.ring.take(batch, limit).is_err() {
+        if self.ring.take_waiting(batch, count).is_err() {
             self.break_off();
         }
-    }
-
-    /// Whether there may be chains to take.
-    #[inline]
-    #[must_use]
-    pub fn is_taking(&self) -> bool {
-        self.is_taking || self.ring.resubmits() > 0
     }
 
     /// Walks on along the long chain at the end of a batch (see [`SplitQueue::walk_long`]).

@@ -14,7 +14,10 @@ pub(crate) struct Extent {
     pub(crate) first: Lba,
     pub(crate) blocks: Blocks,
     pub(crate) read_only: bool,
-    pub(crate) limits: Limits,
+    /// The most spans of a transfer that is not cut.
+    pub(crate) spans_max: u16,
+    /// The most blocks of a transfer that is not cut.
+    pub(crate) transfer_blocks_max: u32,
 }
 
 impl Extent {
@@ -40,31 +43,43 @@ impl Extent {
         }
     }
 
+    /// Whether a read or write is one that the base takes at once.
+    #[inline]
+    pub(crate) fn holds(&self, request: &Request<'_>) -> bool {
+        // Of a list of one, which every base takes, the compiler often knows the length.
+        let spans = request.data.len();
+        request.blocks <= self.transfer_blocks_max && (spans == 1 || spans <= self.spans_max.into())
+    }
+}
+
+impl Mounted {
     /// Checks ranges that are one request: each is one that the base can do, on the volume, and they have
     /// no more blocks together than the volume. Returns that number.
     ///
     /// Ranges that overlap could make a request of a few bytes keep a device busy for hours.
     fn check_ranges(&self, ranges: &[BlockRange]) -> Result<u64, Status> {
+        let Extent { blocks: have, read_only, .. } = self.extent;
         let mut total = 0_u64;
         for &BlockRange { operation, lba, blocks } in ranges {
-            operation.check_access(self.read_only)?;
+            operation.check_access(read_only)?;
             if operation.moves_data() || operation.is_flush() || blocks == 0 {
                 return Err(Status::Invalid);
             }
             if self.limits.blocks(operation) == 0 {
                 return Err(Status::Unsupported);
             }
-            let end = lba.0.checked_add(blocks.into()).filter(|&end| end <= self.blocks.0);
+            let end = lba.0.checked_add(blocks.into()).filter(|&end| end <= have.0);
             end.ok_or(Status::OutOfRange)?;
             total = total.saturating_add(blocks.into());
         }
-        if total <= self.blocks.0 { Ok(total) } else { Err(Status::OutOfRange) }
+        if total <= have.0 { Ok(total) } else { Err(Status::OutOfRange) }
     }
 }
 
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
+    pub(crate) limits: Limits,
     pub(crate) base: Base,
     /// Level of the base: zero for a channel, the node's otherwise.
     pub(crate) level: u16,
@@ -104,7 +119,7 @@ impl Mounted {
         ranges: &'a [BlockRange],
     ) -> Result<(Whole<'a>, u64), Refusal> {
         let first = ranges.first().ok_or(Refusal::Failed(Status::Invalid))?;
-        let total = self.extent.check_ranges(ranges).map_err(Refusal::Failed)?;
+        let total = self.check_ranges(ranges).map_err(Refusal::Failed)?;
         if !self.hold.is_open() && !ranges.iter().all(|range| self.hold.takes_range(range)) {
             return Err(Refusal::Full);
         }

@@ -2,9 +2,12 @@
 
 use crate::{Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
-use luge_memory::NodeAmounts;
+use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// Bytes of a block buffer at least: those of the largest block.
+pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
 
 /// The number of a core: of the CPU that its thread is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,6 +114,13 @@ pub trait Channel: Send {
 
     /// How many requests were taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
+    /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in
+    /// more spans than a request may have. None where no such request is served.
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// The end of one request: its tag and its status in one word, so that it is moved by one load and

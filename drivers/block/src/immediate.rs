@@ -42,6 +42,11 @@ pub(crate) trait Execute: Send {
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&mut self, request: &Request<'_>) -> Status;
+
+    /// Memory for a block in more pieces than a request may have, as of [`Channel::block_buffer`].
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// A copy between two pieces of memory of the same length.
@@ -101,6 +106,34 @@ impl<D: Execute> ImmediateChannel<D> {
     fn charge(&mut self, blocks: u32) {
         self.blocks_left = self.blocks_left.saturating_sub(blocks);
     }
+
+    /// Makes the copies that wait.
+    #[inline(never)]
+    fn copy_all(&mut self) {
+        let Self { waiting, ended, .. } = self;
+        for (turn, (tag, copy)) in waiting.iter().enumerate() {
+            if let Some((_, later)) = waiting.get(turn + FIRST_LINE_AHEAD) {
+                later.fetch_first_line();
+            }
+            if let Some((_, later)) = waiting.get(turn + FETCHED_AHEAD) {
+                later.fetch();
+            }
+            copy.from.copy_to(&copy.to);
+            // There is room: it was counted when the request was taken.
+            let _ = ended.push(Completion::new(*tag, Status::Success));
+        }
+        waiting.clear();
+    }
+
+    /// Hands out completions, as many as `done` has room for.
+    #[inline(never)]
+    fn hand_out(&mut self, done: &mut Completions) {
+        self.handed += done.extend(&self.ended[self.handed..]);
+        if self.handed == self.ended.len() {
+            self.ended.clear();
+            self.handed = 0;
+        }
+    }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
@@ -126,32 +159,24 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 
     fn commit(&mut self) {
-        let Self { waiting, ended, .. } = self;
-        for (turn, (tag, copy)) in waiting.iter().enumerate() {
-            if let Some((_, later)) = waiting.get(turn + FIRST_LINE_AHEAD) {
-                later.fetch_first_line();
-            }
-            if let Some((_, later)) = waiting.get(turn + FETCHED_AHEAD) {
-                later.fetch();
-            }
-            copy.from.copy_to(&copy.to);
-            // There is room: it was counted when the request was taken.
-            let _ = ended.push(Completion::new(*tag, Status::Success));
+        if !self.waiting.is_empty() {
+            self.copy_all();
         }
-        waiting.clear();
     }
 
     fn poll(&mut self, done: &mut Completions) {
         self.blocks_left = self.geometry.transfer_blocks_max;
-        self.handed += done.extend(&self.ended[self.handed..]);
-        if self.handed == self.ended.len() {
-            self.ended.clear();
-            self.handed = 0;
+        if !self.ended.is_empty() {
+            self.hand_out(done);
         }
     }
 
     fn in_flight(&self) -> usize {
         self.waiting.len() + self.ended.len() - self.handed
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.device.block_buffer()
     }
 }
 

@@ -30,7 +30,7 @@ mod null;
 mod request;
 mod shape;
 
-pub use channel::{Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
+pub use channel::{BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
 pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{Blocks, Geometry, Lba};
 pub use io_errors::{FailedRequest, IoError, IoErrors};

@@ -28,12 +28,15 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError, Operation, Refusal, Request,
-    Status,
+    BLOCK_BUFFER_BYTES, Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError,
+    Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
 use std::sync::Arc;
+
+/// Pages of the block buffer.
+const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
 
 /// A queue pair of a controller, for one namespace.
 pub(crate) struct QueuePair {
@@ -43,6 +46,8 @@ pub(crate) struct QueuePair {
     slots: Slots,
     lists: ListPages,
     bounce: BouncePool,
+    /// The channel's user's: see [`Channel::block_buffer`].
+    block: Span,
     geometry: Geometry,
     namespace: NamespaceId,
     health: Arc<Health>,
@@ -69,6 +74,7 @@ impl QueuePair {
         let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
+        let pages = pages.saturating_add(BLOCK_PAGES);
         let link = controller.open_queue(device, namespace.id, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
@@ -76,7 +82,7 @@ impl QueuePair {
         })?;
         let entries = link.memory.entries();
         let slots = entries.saturating_sub(1);
-        let (lists, bounce) = split_pages(&link.memory);
+        let (lists, bounce, block) = split_pages(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
@@ -84,6 +90,7 @@ impl QueuePair {
             slots: Slots::new(slots),
             lists: ListPages::new(lists),
             bounce: BouncePool::new(bounce, slots, transfer, geometry.spans_max),
+            block,
             geometry,
             namespace: namespace.id,
             health: inner.health.clone(),
@@ -365,6 +372,10 @@ impl Channel for QueuePair {
     fn in_flight(&self) -> usize {
         self.slots.in_flight()
     }
+
+    fn block_buffer(&self) -> Option<Span> {
+        Some(self.block)
+    }
 }
 
 impl Drop for QueuePair {
@@ -373,7 +384,10 @@ impl Drop for QueuePair {
     }
 }
 
-/// The pages of a queue pair: a list for each entry, and the bounce pages.
-fn split_pages(memory: &QueueMemory) -> (Span, Span) {
-    memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES))
+/// The pages of a queue pair: a list for each entry, the bounce pages, and those of the block buffer.
+fn split_pages(memory: &QueueMemory) -> (Span, Span, Span) {
+    let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
+    let block_bytes = BLOCK_PAGES.saturating_mul(PAGE_BYTES);
+    let (bounce, block) = others.split_at(others.len().saturating_sub(block_bytes));
+    (lists, bounce, block)
 }

@@ -11,7 +11,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
-    "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",

@@ -112,14 +112,17 @@ impl BlkSession {
         })
     }
 
-    /// (1) to (2), if there is nothing left of the last batch.
+    /// Number of chains for a new batch: none while something of the last one is left.
     #[inline]
-    fn refill(&mut self, room: usize) {
-        if self.next < self.batch.len() || !self.queue.is_taking() {
-            return;
-        }
+    fn waiting(&mut self) -> usize {
+        if self.next < self.batch.len() { 0 } else { self.queue.waiting() }
+    }
+
+    /// (1) to (2): takes a batch of chains, of which `waiting` wait.
+    #[inline]
+    fn refill(&mut self, waiting: usize, room: usize) {
         self.next = 0;
-        self.queue.take(&mut self.batch, room);
+        self.queue.take(&mut self.batch, waiting.min(room));
     }
 
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
@@ -280,6 +283,7 @@ fn begin_any(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut R
         return Begun::Unanswerable;
     };
     slot.begin(status, written);
+    slots.add_busy(1);
     match todo {
         Ok(Some(todo)) => Begun::Submit(todo),
         Ok(None) => Begun::Answered(Status::Success),
@@ -306,7 +310,9 @@ fn begin<'a>(
         slot.begin(status, written);
         Some(())
     });
-    begun.count()
+    let begun = begun.count();
+    slots.add_busy(begun);
+    begun
 }
 
 impl Session for BlkSession {
@@ -316,6 +322,11 @@ impl Session for BlkSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph) -> usize {
+        let waiting = self.waiting();
+        // An idle ring costs no more than this.
+        if waiting == 0 && self.next == self.batch.len() && self.in_hand.is_none() {
+            return 0;
+        }
         let Some(mut volume) = graph.volume(self.volume) else { return 0 };
         let mut room = volume.room().min(BATCH);
         if room == 0 {
@@ -326,9 +337,11 @@ impl Session for BlkSession {
             && let Some(request) = self.in_hand.take()
             && !self.submit(&mut volume, request, &mut room)
         {
-            return resumed;
+            return 0;
         }
-        self.refill(room);
+        if waiting > 0 {
+            self.refill(waiting, room);
+        }
         let first = self.next;
         self.serve(&mut volume, &mut room);
         self.next.wrapping_sub(first).wrapping_add(resumed)
@@ -337,7 +350,7 @@ impl Session for BlkSession {
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue.complete_all(done.iter().map(|end| slots.end(*end)));
+        queue.complete_all(slots.end_all(done));
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use luge_spec::virtio::Features;
 use luge_vhost::{
     DeviceQueue, NewSession, QueueError, QueueKind, QueueSession, QueueSetup, SessionAddress, VirtioDevice,
 };
-use luge_virtqueue::{BATCH, Batch, Chain};
+use luge_virtqueue::{Batch, Chain};
 use luge_volume::Graph;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -108,11 +108,9 @@ impl Session for EchoSession {
     fn adopt(&mut self, _: SessionId) {}
 
     fn take(&mut self, _: &mut Graph) -> usize {
-        if !self.queue.is_taking() {
-            return 0;
-        }
-        let Self { queue, batch, .. } = self;
-        queue.take(batch, BATCH);
+        let Self { queue, batch } = self;
+        let waiting = queue.waiting();
+        queue.take(batch, waiting);
         for index in 0..batch.len() {
             let Some(Chain { head, readable, writable, .. }) = batch.chain(index) else { continue };
             let copied = match (readable, writable) {
@@ -186,11 +184,12 @@ impl Session for EventSession {
     fn adopt(&mut self, _: SessionId) {}
 
     fn take(&mut self, _: &mut Graph) -> usize {
-        if self.pending.is_empty() || !self.queue.is_taking() {
+        if self.pending.is_empty() {
             return 0;
         }
         let Self { queue, batch, pending } = self;
-        queue.take(batch, pending.len());
+        let waiting = queue.waiting();
+        queue.take(batch, waiting.min(pending.len()));
         for index in 0..batch.len() {
             let Some(Chain { head, writable, .. }) = batch.chain(index) else { continue };
             let event = pending.pop_front().unwrap_or_default();

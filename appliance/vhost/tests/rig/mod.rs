@@ -6,7 +6,6 @@
 
 pub mod client;
 pub mod house;
-pub mod narrow;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};
