@@ -163,7 +163,7 @@ fn features_and_rings_that_were_not_offered_are_refused() {
     let refused = [
         Message::set_u64(code::SET_FEATURES, u64::MAX),
         Message::set_u64(code::SET_PROTOCOL_FEATURES, u64::MAX),
-        Message::set_u64(code::SET_PROTOCOL_FEATURES, 1 << 12),
+        Message::set_u64(code::SET_PROTOCOL_FEATURES, 1 << 1),
         Message::ring(code::SET_VRING_NUM, 4, 64),
         Message::ring(code::SET_VRING_NUM, 0, 0),
         Message::ring(code::SET_VRING_NUM, 0, 65),
