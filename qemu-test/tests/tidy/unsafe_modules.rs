@@ -16,6 +16,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/src/connection/vring.rs",
     "appliance/vhost/tests/fences.rs",
     "appliance/vhost/tests/independent_front_end.rs",
+    "appliance/vhost/tests/inflight.rs",
     "appliance/vhost/tests/no_allocation.rs",
     "appliance/vhost/tests/owed_interrupt.rs",
     "appliance/virtqueue/src/ending.rs",
