@@ -1,11 +1,11 @@
-//! A core, as the rest of the process sees it.
+//! A core, as all other threads see it.
 
 use crate::answer::question;
-use crate::attachment::OpenSources;
 use crate::load::Rings;
 use crate::mailbox::Mailbox;
 use crate::notify::NotifyError;
 use crate::numa::node_of;
+use crate::open_sources::OpenSources;
 use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
-/// Why a core did not start.
+/// Error of a core that did not start.
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// The CPU is not there, or not ours to use.
@@ -63,7 +63,7 @@ impl CoreHandle {
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
-        let epoll = Epoll::new(&mailbox).map_err(thread)?;
+        let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
         let links = Links { mailbox, epoll, stats: CoreStats::default() };
         let node = node_of(Path::new("/sys/devices/system/cpu"), id);
         let (rings, open, thread_of) = (Rings::default(), Mutex::default(), Mutex::default());
@@ -90,7 +90,7 @@ impl CoreHandle {
         Ok(core)
     }
 
-    /// Its number: its CPU.
+    /// Number of the core: its CPU.
     #[must_use]
     pub fn id(&self) -> CoreId {
         self.0.id
@@ -124,7 +124,7 @@ impl CoreHandle {
         &self.0.links.stats
     }
 
-    /// Does something on the core, between two turns, and waits for the result. What the
+    /// Does `task` on the core, between two turns, and waits for the result. What the
     /// closure owns is to come back in the result: a core drops nothing.
     pub fn call<R: Send + 'static>(&self, task: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
         let (question, answer) = question();
@@ -132,7 +132,7 @@ impl CoreHandle {
         question.wait()
     }
 
-    /// Does something on the core, between two turns, and does not wait for it.
+    /// Does `task` on the core, between two turns, and does not wait for it.
     pub(crate) fn send(&self, task: impl FnOnce(&mut Core) + Send + 'static) {
         self.0.links.mailbox.send(Box::new(task));
     }

@@ -3,8 +3,8 @@
 //! Path: none of its own; each turn it calls **sessions take -> channels commit and poll ->
 //! sessions finish and publish**.
 //!
-//! - [`Core`] is what the thread owns: the graph of channels, the sessions, the turn.
-//! - [`CoreHandle`] is what everybody else holds: it sends tasks and waits for answers.
+//! - [`Core`] is the thread's side: the graph of channels, the sessions, the turn.
+//! - [`CoreHandle`] is the side of all other threads: it sends tasks and waits for answers.
 //! - [`Assignment`]: a ring on the core that was chosen for it.
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
@@ -25,6 +25,7 @@ mod load;
 mod mailbox;
 mod notify;
 mod numa;
+mod open_sources;
 mod placement;
 mod reactor;
 mod session;

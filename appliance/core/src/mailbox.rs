@@ -1,6 +1,5 @@
 //! Work for a core: a bounded queue of tasks, and a bell for when it sleeps.
 
-use crate::Core;
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -8,26 +7,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread;
 
-/// Work of the control plane that a core does between two turns.
-pub(crate) type Task = Box<dyn FnOnce(&mut Core) + Send>;
+/// Work of the control plane on a core `C`, done between two turns.
+pub(crate) type Task<C> = Box<dyn FnOnce(&mut C) + Send>;
 
 /// Most tasks that wait at once; whoever sends more waits for room.
 const CAPACITY: usize = 64;
 
-pub(crate) struct Mailbox {
-    tasks: ArrayQueue<Task>,
+/// Tasks on their way to a core `C`.
+pub(crate) struct Mailbox<C> {
+    tasks: ArrayQueue<Task<C>>,
     asleep: AtomicBool,
     bell: OwnedFd,
 }
 
-impl Mailbox {
+impl<C> Mailbox<C> {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { tasks: ArrayQueue::new(CAPACITY), asleep: AtomicBool::new(false), bell })
     }
 
     /// Adds a task and wakes the core. May wait for room.
-    pub(crate) fn send(&self, mut task: Task) {
+    pub(crate) fn send(&self, mut task: Task<C>) {
         while let Err(back) = self.tasks.push(task) {
             task = back;
             thread::yield_now();
@@ -41,7 +41,7 @@ impl Mailbox {
     }
 
     #[inline]
-    pub(crate) fn next(&self) -> Option<Task> {
+    pub(crate) fn next(&self) -> Option<Task<C>> {
         if self.tasks.is_empty() { None } else { self.tasks.pop() }
     }
 

@@ -1,4 +1,4 @@
-//! What a core's thread owns, and its turn.
+//! The core's thread: the parts it owns, and its turn.
 
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
@@ -15,12 +15,12 @@ const TASKS_PER_TURN_MAX: usize = 4;
 
 /// The parts of a core that other threads use, too.
 pub(crate) struct Links {
-    pub(crate) mailbox: Mailbox,
+    pub(crate) mailbox: Mailbox<Core>,
     pub(crate) epoll: Epoll,
     pub(crate) stats: CoreStats,
 }
 
-/// What a core's thread owns. Others reach it through [`crate::CoreHandle`].
+/// A core, as its own thread sees it. Others reach it through [`crate::CoreHandle`].
 pub struct Core {
     id: CoreId,
     graph: Graph,
@@ -50,18 +50,18 @@ impl Core {
         }
     }
 
-    /// Its number.
+    /// Number of the core: its CPU.
     #[must_use]
     pub fn id(&self) -> CoreId {
         self.id
     }
 
-    /// Its channels and volumes.
+    /// Channels and volumes of the core.
     pub fn graph(&mut self) -> &mut Graph {
         &mut self.graph
     }
 
-    /// A session, if it is of that type: for changes that need no quiet.
+    /// A session, if it is of type `S`: for changes that need no quiet.
     pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
         let session: &mut dyn Any = &mut **session;
@@ -83,7 +83,7 @@ impl Core {
         Ok(id)
     }
 
-    /// Gives a session back as soon as nothing of it is in flight.
+    /// Gives a session back as soon as no request of it is in flight.
     pub(crate) fn remove(&mut self, id: SessionId, answer: Answer<Box<dyn Session>>) {
         let session = self.sessions.get_mut(usize::from(id.0)).and_then(Option::as_mut);
         assert!(session.is_some(), "session {id:?} is taken off core {:?}, which does not have it", self.id);
@@ -91,7 +91,7 @@ impl Core {
         self.leaving.push((id, answer));
     }
 
-    /// Answers as soon as nothing is in flight that a volume's fences wait for.
+    /// Answers as soon as no request is in flight that a volume's fences wait for.
     pub(crate) fn answer_when_drained(&mut self, volume: VolumeId, answer: Answer<()>) {
         self.draining.push((volume, answer));
     }
@@ -100,7 +100,7 @@ impl Core {
         self.stopping = true;
     }
 
-    /// One turn. Returns whether anything happened.
+    /// Takes a turn. Returns whether there was work.
     fn turn(&mut self) -> bool {
         let Self { graph, sessions, first, .. } = self;
         *first = if *first + 1 < sessions.len() { *first + 1 } else { 0 };

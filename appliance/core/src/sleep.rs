@@ -16,7 +16,6 @@
 //! Times have the precision of the kernel's timers, about a microsecond, and no timer slack: that is
 //! why there is a timerfd and no timeout of `epoll_wait`.
 
-use crate::mailbox::Mailbox;
 use rustix::event::epoll;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -46,7 +45,7 @@ const EAGER: u32 = 256;
 const LOOK_EVERY: u32 = 64;
 
 /// Keys of epoll events. Kicks have others.
-const MAILBOX: u64 = u64::MAX;
+const BELL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 
 /// The events that end a core's sleep.
@@ -63,12 +62,13 @@ pub(crate) enum Woken {
 }
 
 impl Epoll {
-    pub(crate) fn new(mailbox: &Mailbox) -> io::Result<Self> {
+    /// Waits for `bell`, and for whatever is added.
+    pub(crate) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, mailbox.bell(), epoll::EventData::new_u64(MAILBOX), edges)?;
+        epoll::add(&epoll, bell, epoll::EventData::new_u64(BELL), edges)?;
         epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), edges)?;
         Ok(Self { epoll, timer })
     }
@@ -185,14 +185,18 @@ mod tests {
         assert!(start.elapsed() >= idleness.poll_window());
     }
 
-    fn ring(mailbox: &Mailbox) {
-        rustix::io::write(mailbox.bell(), &1_u64.to_ne_bytes()).unwrap();
+    fn bell() -> OwnedFd {
+        rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap()
+    }
+
+    fn ring(bell: &OwnedFd) {
+        rustix::io::write(bell, &1_u64.to_ne_bytes()).unwrap();
     }
 
     #[test]
     fn a_sleep_ends_at_its_time_and_not_before() {
-        let mailbox = Mailbox::new().unwrap();
-        let epoll = Epoll::new(&mailbox).unwrap();
+        let bell = bell();
+        let epoll = Epoll::new(bell.as_fd()).unwrap();
         for limit in [Duration::ZERO, Duration::from_micros(30), Duration::from_millis(3)] {
             let start = Instant::now();
             assert_eq!(epoll.sleep(Some(limit)), Woken::Time);
@@ -202,13 +206,13 @@ mod tests {
 
     #[test]
     fn an_event_ends_a_sleep_before_its_time_which_does_not_end_the_next_one() {
-        let mailbox = Mailbox::new().unwrap();
-        let epoll = Epoll::new(&mailbox).unwrap();
+        let bell = bell();
+        let epoll = Epoll::new(bell.as_fd()).unwrap();
         for limit in [Duration::from_millis(5), SECOND, Duration::MAX] {
-            ring(&mailbox);
+            ring(&bell);
             assert_eq!(epoll.sleep(Some(limit)), Woken::Event);
         }
-        ring(&mailbox);
+        ring(&bell);
         assert_eq!(epoll.sleep(None), Woken::Event);
         let start = Instant::now();
         assert_eq!(epoll.sleep(Some(Duration::from_millis(20))), Woken::Time);

@@ -1,4 +1,4 @@
-//! How busy a core is.
+//! Counters of a core's time.
 
 use crate::load::LoadAverage;
 use luge_volume::ticks;
@@ -60,7 +60,7 @@ impl CoreStats {
     }
 }
 
-/// Turns between two looks at the clock.
+/// Turns between two readings of the clock.
 const WINDOW: u32 = 1024;
 
 /// Divides time into busy and idle by the share of turns, so that the clock is read once
@@ -86,7 +86,7 @@ impl Meter {
         }
     }
 
-    /// Accounts for the turns since the last look.
+    /// Accounts for the turns since the last reading of the clock.
     pub(crate) fn close(&mut self, stats: &CoreStats) {
         let elapsed = self.mark();
         let busy = elapsed / u64::from(self.turns.max(1)) * u64::from(self.busy);

@@ -125,7 +125,7 @@ impl TestSession {
 
 impl Session for TestSession {
     fn adopt(&mut self, id: SessionId) {
-        (self.id, self.quiet) = (id, false);
+        self.id = id;
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {

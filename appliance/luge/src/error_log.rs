@@ -76,3 +76,28 @@ fn reports(sled: &mut Sled) -> Vec<(String, Arc<IoErrors>)> {
     };
     whole.filter_map(|(name, bdev)| Some((name.to_owned(), errors(&bdev.volume)?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Bdev, Budget, platform};
+    use luge_block::{Access, Device, FileDevice};
+    use luge_memory::PageSize;
+
+    #[test]
+    fn what_is_taken_for_the_log_keeps_no_device_open() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let mut sled = Sled::new(Arc::new(platform(PageSize::Base)), Budget::new(0));
+        let device: Arc<dyn Device> =
+            Arc::new(FileDevice::open(file.path(), None, Access::ReadWrite).unwrap());
+        let weak = Arc::downgrade(&device);
+        let source = Source::Aio { filename: file.path().into(), block_size_override: false };
+        let (name, uuid) = sled.bdevs.reserve(Some("a".into()), "", None).unwrap();
+        sled.bdevs.put(&name, Bdev::new(uuid, source, Volume::whole(device)));
+        let reports = reports(&mut sled);
+        assert_eq!(reports.len(), 1);
+        drop(sled.bdevs.take("a").unwrap());
+        assert!(weak.upgrade().is_none());
+    }
+}

@@ -20,13 +20,11 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/memory",
     "drivers/nvme",
     "drivers/vfio",
-    "qemu-test",
 ];
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
-    "README.md",
     "appliance/bench",
     "appliance/core",
     "appliance/init",
@@ -36,7 +34,6 @@ const OLD_WORDS: &[&str] = &[
     "appliance/vm",
     "drivers/block",
     "drivers/nvme",
-    "qemu-test",
 ];
 
 /// First words after which a sentence cannot say what the thing is or does.
