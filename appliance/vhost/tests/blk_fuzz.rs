@@ -8,13 +8,12 @@
 mod rig;
 
 use luge_block::doubles::Delayed;
-use luge_block::{
-    Blocks, Channel, Completions, CoreId, Device, Geometry, MemoryDevice, OpenError, Refusal, Request, Shape,
-};
+use luge_block::{Blocks, Device, Geometry, MemoryDevice, Shape};
 use luge_core::Session;
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::blk::RequestType;
 use luge_virtqueue::rig::{Form, Piece, Random, RigMemory, fuzz};
+use rig::narrow::Narrow;
 use rig::{Answer, Ask, Bench, Sent, Setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,60 +22,6 @@ const SECTORS: u32 = 512;
 /// Requests in flight at once, on an area of the disk each.
 const LANES: u32 = 8;
 const LANE: u32 = SECTORS / LANES;
-
-/// A device that takes less at once than the one beneath, and now and then not even what it
-/// said it had room for.
-struct Narrow {
-    device: Arc<dyn Device>,
-    geometry: Geometry,
-    depth: usize,
-    seed: u64,
-}
-
-struct NarrowChannel {
-    channel: Box<dyn Channel>,
-    geometry: Geometry,
-    depth: usize,
-    random: Random,
-}
-
-impl Device for Narrow {
-    fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        let channel = self.device.open(core)?;
-        let random = Random::new(self.seed);
-        Ok(Box::new(NarrowChannel { channel, geometry: self.geometry, depth: self.depth, random }))
-    }
-}
-
-impl Channel for NarrowChannel {
-    fn room(&self) -> usize {
-        self.depth.saturating_sub(self.channel.in_flight())
-    }
-
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room() == 0 || self.random.once_in(3) {
-            return Err(Refusal::Full);
-        }
-        self.channel.submit(request)
-    }
-
-    fn commit(&mut self) {
-        self.channel.commit();
-    }
-
-    fn poll(&mut self, done: &mut Completions) {
-        self.channel.poll(done);
-    }
-
-    fn in_flight(&self) -> usize {
-        self.channel.in_flight()
-    }
-}
 
 fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let blocks = Blocks(u64::from(SECTORS * 512 / block_bytes));

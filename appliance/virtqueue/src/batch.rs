@@ -2,6 +2,7 @@
 
 use crate::descriptor::RawDescriptor;
 use crate::ending::Search;
+use crate::long::LongWalk;
 use crate::walk::Fault;
 use crate::{QueueSize, RingLayout};
 use luge_memory::{FixedSpan, Span};
@@ -14,6 +15,9 @@ pub const BATCH: usize = 64;
 /// indirect tables go by `seg_max`, which they learn before they choose a size.
 const STEPS_MIN: u16 = 128;
 
+/// Steps that a chain may have in any ring, unless it is long.
+const STEPS_MAX: u16 = 512;
+
 /// Spans beyond one per descriptor, for buffers that lie across regions.
 const SPANS_EXTRA: usize = 64;
 
@@ -25,9 +29,10 @@ const SPANS_MIN: usize = 8 * BATCH;
 #[repr(transparent)]
 pub struct Head(pub u16);
 
-/// How many descriptors a chain of a ring may have, indirect ones included.
+/// How many descriptors a chain of a ring may have, indirect ones included, to be walked in one take.
+/// Those that have more are long ([`crate::long`]).
 pub(crate) fn steps_max(size: QueueSize) -> u16 {
-    size.get().max(STEPS_MIN)
+    size.get().clamp(STEPS_MIN, STEPS_MAX)
 }
 
 /// A chain's spans in the list: `first..writable` and `writable..end`.
@@ -57,6 +62,11 @@ pub(crate) enum Shape<const HEADER: usize, const STATUS: usize> {
     },
 }
 
+impl<const HEADER: usize, const STATUS: usize> Shape<HEADER, STATUS> {
+    /// A chain without spans.
+    pub(crate) const NONE: Self = Self::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } };
+}
+
 /// The pieces of a plain chain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain<const HEADER: usize, const STATUS: usize> {
@@ -77,11 +87,7 @@ pub(crate) struct Record<const HEADER: usize, const STATUS: usize> {
 
 impl<const HEADER: usize, const STATUS: usize> Record<HEADER, STATUS> {
     /// What is in a place where there was no chain yet.
-    const NONE: Self = Self {
-        head: Head(0),
-        descriptor: RawDescriptor::NONE,
-        shape: Shape::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } },
-    };
+    const NONE: Self = Self { head: Head(0), descriptor: RawDescriptor::NONE, shape: Shape::NONE };
 }
 
 /// Pieces of a plain chain.
@@ -97,6 +103,8 @@ pub struct Batch<const HEADER: usize, const STATUS: usize> {
     pub(crate) spans: Box<[Span]>,
     /// The search in the last chain at fault.
     pub(crate) search: Search,
+    /// The walk of the last chain, if that is long.
+    pub(crate) long: Option<LongWalk>,
 }
 
 impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
@@ -105,7 +113,7 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     pub fn new(layout: &RingLayout) -> Self {
         let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
         let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
-        Self { records: [Record::NONE; BATCH], len: 0, spans, search: Search::new(layout.size) }
+        Self { records: [Record::NONE; BATCH], len: 0, spans, search: Search::new(layout.size), long: None }
     }
 
     /// Room for the spans of chains that are not plain.
@@ -126,11 +134,11 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         self.len == 0
     }
 
-    /// Chain `index`, in the order the driver made them available. Its spans last until this is
-    /// called for another chain.
+    /// Chain `index`, in the order the driver made them available; none if it is long. Its spans last until
+    /// this is called for another chain.
     #[inline]
     pub fn chain(&mut self, index: usize) -> Option<Chain<'_>> {
-        if index >= self.len {
+        if index >= self.len || self.is_long(index) {
             return None;
         }
         let Record { head, shape, .. } = *self.records.get(index)?;
@@ -170,7 +178,8 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
 
     #[inline]
     fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<HEADER, STATUS>> {
-        let end = self.len.min(index.saturating_add(most));
+        let short = self.len.saturating_sub(usize::from(self.long.is_some()));
+        let end = short.min(index.saturating_add(most));
         self.records.get(index..end).unwrap_or_default().iter()
     }
 

@@ -18,7 +18,8 @@ const STEPS_PER_TAKE: usize = 1024;
 /// The chains of one take that are not plain.
 pub(crate) struct Others<'a> {
     ring: &'a Table,
-    /// Descriptors that a chain may have.
+    size: QueueSize,
+    /// Descriptors that a chain may have here.
     steps_max: u16,
     /// Room for their spans; the first `used` are in use.
     spans: &'a mut [Span],
@@ -35,14 +36,14 @@ impl<'a> Others<'a> {
         spans: &'a mut [Span],
         search: &'a mut Search,
     ) -> Self {
-        Self { ring, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
+        Self { ring, size, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
     }
 
     /// Adds the chain with this available index and head, and this descriptor there. Of a chain at
     /// fault the extent is its last writable byte.
     ///
     /// # Errors
-    /// There is no room for it in this batch, or this take has walked enough.
+    /// There is no room for it in this batch, this take has walked enough, or the chain is too long for any.
     #[cold]
     pub(crate) fn walk(
         &mut self,
@@ -53,7 +54,7 @@ impl<'a> Others<'a> {
             Some(fault) => fault,
             None => match self.walk_whole(descriptor, lookup) {
                 Ok(extent) => return Ok((None, extent)),
-                Err(Stop::Full) => return Err(Stop::Full),
+                Err(stop @ (Stop::Full | Stop::Long(_))) => return Err(stop),
                 Err(Stop::Fault(fault)) => {
                     self.search.begin((chain, fault), head, descriptor);
                     fault
@@ -79,8 +80,12 @@ impl<'a> Others<'a> {
             steps: self.steps_max,
             extra,
             bytes: 0,
+            longest: self.size.get().into(),
         };
-        let outcome = walk.run(self.ring, descriptor);
+        let mut outcome = walk.run(self.ring, descriptor);
+        if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > self.steps_max.into() {
+            outcome = Err(Stop::Long(walk.longest));
+        }
         let (steps, extra) = (self.steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
         self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
         let extent = walk.extent();

@@ -140,6 +140,7 @@ mod tests {
                 steps: 128,
                 extra: 8,
                 bytes: 0,
+                longest: ENTRIES,
             };
             general.run(&ring, first).unwrap();
             assert_eq!(general.extent(), plain.direction.extent());

@@ -20,19 +20,20 @@
 
 use crate::batch::{BATCH, Batch, Head, Record, Shape};
 use crate::descriptor::RawDescriptor;
-use crate::inflight::{Inflight, InflightError, InflightRegion, RingState};
-use crate::layout::{QueueSize, RingError, RingLayout, Rings};
+use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
+use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
+use crate::long::{LongChain, LongWalk};
 use crate::others::Others;
 use crate::plain;
+use crate::walk::Stop;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 /// Half-words of the available and used rings.
 const FLAGS: u32 = 0;
-const IDX: u32 = 1;
 const HEADS: u32 = 2;
 
 /// Used elements in a cache line.
@@ -164,6 +165,7 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         limit: usize,
     ) -> Result<(), Broken> {
+        (batch.len, batch.long) = (0, None);
         if self.inflight.is_some() {
             return self.take_tracked(batch, limit);
         }
@@ -177,7 +179,6 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         limit: usize,
     ) -> Result<(), Broken> {
-        batch.len = 0;
         let count = self.waiting()?.min(limit).min(BATCH);
         if count == 0 {
             return Ok(());
@@ -237,12 +238,13 @@ impl SplitQueue {
         count: usize,
         first: u16,
     ) {
-        let Batch { records, spans, search, len } = batch;
+        let Batch { records, spans, search, len, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<HEADER, STATUS>::others(spans);
-        *len = self.walk(records, first, Others::new((&self.rings.descriptors, self.size), spans, search));
+        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
+        *len = self.walk(records, first, others, long);
     }
 
     /// Stage 1: how many chains the driver has made available.
@@ -321,6 +323,23 @@ impl SplitQueue {
         }
     }
 
+    /// Goes on with the walk of the long chain that is the last one of a batch, into `list`, which is the same
+    /// each time. None while there is more of it to walk.
+    ///
+    /// # Panics
+    /// If there is no such chain.
+    pub fn walk_long<const HEADER: usize, const STATUS: usize>(
+        &self,
+        batch: &mut Batch<HEADER, STATUS>,
+        list: &mut [Span],
+    ) -> Option<LongChain> {
+        let Batch { long, search, .. } = batch;
+        let walk = long.as_mut().expect("the batch ends with a long chain");
+        let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, (list, search))?;
+        *long = None;
+        Some(chain)
+    }
+
     /// Stage 4: the chains; returns how many. What does not fit is taken again next time, from the
     /// start.
     #[inline(never)]
@@ -329,6 +348,7 @@ impl SplitQueue {
         records: &mut [Record<HEADER, STATUS>],
         first: u16,
         mut others: Others<'_>,
+        long: &mut Option<LongWalk>,
     ) -> usize {
         let (ring, mut lookup) = (self.rings.descriptors, self.memory.lookup());
         for (at, record) in records.iter_mut().enumerate() {
@@ -337,8 +357,15 @@ impl SplitQueue {
             } else {
                 let chain = first.wrapping_add(u16::try_from(at).unwrap_or(0));
                 let start = (chain, record.head, record.descriptor);
-                let Ok((fault, extent)) = others.walk(start, &mut lookup) else { return at };
-                record.shape = Shape::Any { fault, extent };
+                match others.walk(start, &mut lookup) {
+                    Ok((fault, extent)) => record.shape = Shape::Any { fault, extent },
+                    Err(Stop::Long(longest)) => {
+                        *long = Some(LongWalk::new(record.head, record.descriptor, longest));
+                        record.shape = Shape::NONE;
+                        return at.wrapping_add(1);
+                    }
+                    Err(_) => return at,
+                }
             }
         }
         records.len()
@@ -355,24 +382,12 @@ impl SplitQueue {
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
-        let (elements, size) = (self.rings.elements, self.size);
-        let store = |next: u16, (head, written): (Head, u32)| {
+        let (elements, size, mut next) = (self.rings.elements, self.size, self.next_used);
+        for (head, written) in ended {
             elements.store(size.wrap(next), [u32::from(head.0).to_le(), written.to_le()], Relaxed);
-            next.wrapping_add(1)
-        };
-        self.next_used = match &mut self.inflight {
-            None => ended.fold(self.next_used, store),
-            Some(inflight) => {
-                let mut links = inflight.links();
-                let linked = |next, end: (Head, u32)| {
-                    links.add(end.0, next);
-                    store(next, end)
-                };
-                let next = ended.fold(self.next_used, linked);
-                links.done();
-                next
-            }
-        };
+            next = next.wrapping_add(1);
+        }
+        self.next_used = next;
     }
 
     /// Shows the guest all that was completed. Returns whether it wants an interrupt.
@@ -383,12 +398,11 @@ impl SplitQueue {
         if old == new {
             return false;
         }
-        // Release: whoever sees the index sees the elements and the data before it.
-        self.rings.used.store(IDX, new.to_le(), Release);
-        self.published = new;
-        if let Some(inflight) = &mut self.inflight {
-            inflight.end(old, new);
+        match &mut self.inflight {
+            None => self.rings.set_used_index(new),
+            Some(inflight) => inflight.publish(&self.rings, Entries { start: old, end: new }),
         }
+        self.published = new;
         // The driver stores what it wants and then looks at `used.idx`; we do it the other
         // way round. Without this fence both could miss the other's store.
         fence(SeqCst);

@@ -5,8 +5,8 @@
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].
-//! - A walk ends after as many steps as the ring has entries (or 128 if those are fewer),
-//!   direct and indirect ones together.
+//! - A walk ends after at most [`crate::batch::steps_max`] steps, direct and indirect ones together. A
+//!   chain that may have more is for [`crate::long`].
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
@@ -43,6 +43,18 @@ pub(crate) enum Stop {
     Fault(Fault),
     /// The batch has no room for it.
     Full,
+    /// The chain is longer than a take walks, and has at most so many descriptors.
+    Long(u32),
+}
+
+impl Stop {
+    /// The fault of a walk that is the only one in its list.
+    pub(crate) fn into_fault(self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Full | Self::Long(_) => Fault::Spans,
+        }
+    }
 }
 
 impl From<Fault> for Stop {
@@ -66,6 +78,8 @@ pub(crate) struct Walk<'a, 'memory> {
     pub(crate) extra: usize,
     /// Bytes of all buffers so far.
     pub(crate) bytes: u64,
+    /// Descriptors of the longest chain that does not use one twice: those of the ring, and of the table.
+    pub(crate) longest: u32,
 }
 
 impl Walk<'_, '_> {
@@ -87,6 +101,7 @@ impl Walk<'_, '_> {
         if reference.is(DescriptorFlags::NEXT) || cut {
             return Err(Fault::Table.into());
         }
+        self.longest = self.longest.saturating_add(reference.len() / ENTRY_BYTES);
         let table = Indirect::find(self.lookup, reference);
         let mut descriptor = table.load(self.lookup, 0)?;
         loop {
@@ -101,7 +116,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn check_length(&self) -> Result<(), Stop> {
+    pub(crate) fn check_length(&self) -> Result<(), Stop> {
         if self.bytes > u32::MAX.into() { Err(Fault::Length.into()) } else { Ok(()) }
     }
 
@@ -113,7 +128,7 @@ impl Walk<'_, '_> {
 
     /// Adds a descriptor's buffer.
     #[inline(always)]
-    fn piece(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
+    pub(crate) fn piece(&mut self, descriptor: &RawDescriptor) -> Result<(), Stop> {
         self.steps = self.steps.checked_sub(1).ok_or(Fault::Steps)?;
         if descriptor.is(DescriptorFlags::WRITE) {
             self.writable.get_or_insert(self.end);

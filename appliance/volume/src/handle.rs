@@ -1,10 +1,11 @@
 //! The way from a session or a node to a volume.
 
 use crate::clock::Clock;
-use crate::cutter::{Content, Cutters, PartsId, Whole};
+use crate::cutter::{Content, Cutters, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, NodeId, Opened, VolumeId};
-use luge_block::{BlockRange, Kind, Refusal, Request, Tag};
+use luge_block::{BlockRange, Kind, Refusal, Request, Status, Tag};
+use luge_memory::Span;
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -86,20 +87,78 @@ impl<'a> VolumeHandle<'a> {
         self.submit_whole(&whole, blocks)
     }
 
+    /// Reserves a list to be filled with the data of one request of very many spans. None while others
+    /// use all lists, or have asked before: ask again in the next turn.
+    #[cold]
+    pub fn reserve_list(&mut self) -> Option<ListId> {
+        let Mounted { level, extent: Extent { way, .. }, .. } = *self.volume();
+        self.cutters().reserve_list(level, VolumeId(way.volume()))
+    }
+
+    /// A list that this volume has reserved: [`crate::SPANS_MAX`] spans.
+    #[cold]
+    pub fn list(&mut self, id: &ListId) -> &mut [Span] {
+        self.cutters().list(id)
+    }
+
+    /// Returns a list that becomes no request.
+    #[cold]
+    pub fn release_list(&mut self, id: ListId) {
+        self.cutters().release_list(id);
+    }
+
+    /// Submits a request whose data is in a list that this volume has reserved.
+    ///
+    /// # Errors
+    /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
+    #[cold]
+    pub fn submit_list(
+        &mut self,
+        list: ListId,
+        request: &ListRequest,
+    ) -> Result<(), (Refusal, Option<ListId>)> {
+        let id = list.slot();
+        let mut slot = self.cutters().take_out(id);
+        match self.begin_list(&mut slot, request) {
+            Ok(kind) => {
+                self.cutters().put_back(id, slot);
+                let now = self.now();
+                self.volume().begin_one(kind, request.blocks.into(), now);
+                Ok(())
+            }
+            Err(Refusal::Full) => {
+                self.cutters().put_list_back(id, slot);
+                Err((Refusal::Full, Some(list)))
+            }
+            Err(refusal) => {
+                self.cutters().give_up(id, slot);
+                Err((refusal, None))
+            }
+        }
+    }
+
+    fn begin_list(&mut self, slot: &mut Slot, request: &ListRequest) -> Result<Kind, Refusal> {
+        let &ListRequest { tag, operation, lba, blocks, ref data } = request;
+        if !operation.moves_data() {
+            return Err(Refusal::Failed(Status::Invalid));
+        }
+        let request = self.volume().admit(&Request { tag, operation, lba, blocks, data: &[] })?;
+        let limits = self.volume().extent.limits;
+        slot.begin_list(&request, data.clone(), limits).map_err(Refusal::Failed)?;
+        self.submit_first(slot)?;
+        Ok(request.tag.kind())
+    }
+
     /// Submits the first part of a request, and leaves the others to later turns.
     #[cold]
     fn submit_whole(&mut self, whole: &Whole<'_>, blocks: u64) -> Result<(), Refusal> {
-        whole.check(self.volume().extent.limits.block_bytes).map_err(Refusal::Failed)?;
-        if self.room_beneath() == 0 {
-            return Err(Refusal::Full);
-        }
-        let now = self.now();
         let Mounted { level, extent: Extent { limits, .. }, .. } = *self.volume();
+        whole.check(limits.block_bytes).map_err(Refusal::Failed)?;
         let id = self.cutters().begin(level, whole, limits)?;
         let mut slot = self.cutters().take_out(id);
-        let taken = slot.submit_next(|part| self.submit_beneath(part));
-        match taken {
-            Ok(_) => {
+        let now = self.now();
+        match self.submit_first(&mut slot) {
+            Ok(()) => {
                 self.cutters().put_back(id, slot);
                 self.volume().begin_one(whole.tag.kind(), blocks, now);
                 Ok(())
@@ -109,6 +168,13 @@ impl<'a> VolumeHandle<'a> {
                 Err(refusal)
             }
         }
+    }
+
+    fn submit_first(&mut self, slot: &mut Slot) -> Result<(), Refusal> {
+        if self.room_beneath() == 0 {
+            return Err(Refusal::Full);
+        }
+        slot.submit_next(|part| self.submit_beneath(part)).map(|_| ())
     }
 
     /// Submits parts of a request while there is room and `steps` are left, and takes them off that number.

@@ -31,7 +31,7 @@ mod stats;
 mod volume;
 
 pub use clock::{Ticks, tick_rate, ticks};
-pub use cutter::{RANGES_MAX, SPANS_MAX};
+pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
 pub use graph::Graph;
 pub use handle::{Run, VolumeHandle};
 pub use hold::{FenceId, TooManyFences};

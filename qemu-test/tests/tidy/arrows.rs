@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// What each crate may depend on: arrows point down.
+/// Crates that each crate may depend on; all of them stand above it in this table.
 const ARROWS: &[(&str, &[&str])] = &[
     ("luge-measure", &[]),
     ("luge-spec", &[]),
@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-qemu-test", &["luge-image", "luge-vfio"]),
 ];
 
-/// What each crate of the workspace depends on, of the workspace's crates; tests may use more.
+/// Crates of the workspace that each crate depends on, besides those that only its tests use.
 fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let mut metadata = Command::new(env!("CARGO"));
     metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
@@ -93,9 +93,9 @@ fn the_table_of_arrows_names_every_crate_once_and_has_no_circle() {
         named.iter().copied().map(str::to_owned).collect::<BTreeSet<_>>(),
         arrows().into_keys().collect()
     );
-    for (place, (name, below)) in ARROWS.iter().enumerate() {
+    for (at, (name, below)) in ARROWS.iter().enumerate() {
         for to in *below {
-            assert!(named[..place].contains(to), "{name} -> {to} does not point to a line above it");
+            assert!(named[..at].contains(to), "{name} -> {to} does not point to a line above it");
         }
     }
 }

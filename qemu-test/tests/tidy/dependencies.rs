@@ -22,7 +22,7 @@ fn crates_take_their_dependencies_from_the_workspace() {
     assert_none("dependencies that are not the workspace's", own.collect());
 }
 
-/// The lines of a crate's dependency sections that do not refer to the workspace.
+/// Lines of a crate's dependency sections that do not refer to the workspace.
 fn own_dependencies(manifest: &str) -> Vec<String> {
     let sections = manifest
         .split("\n[")

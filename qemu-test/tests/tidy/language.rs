@@ -19,13 +19,11 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/memory",
     "drivers/nvme",
     "drivers/vfio",
-    "qemu-test",
 ];
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
-    "README.md",
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
@@ -34,7 +32,6 @@ const OLD_WORDS: &[&str] = &[
     "appliance/vm",
     "drivers/block",
     "drivers/nvme",
-    "qemu-test",
 ];
 
 /// First words after which a sentence cannot say what the thing is or does.

@@ -5,8 +5,8 @@ use super::workspace::{assert_none, sources};
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// The functions of a formatted file that are longer than `max` lines. The formatter closes a
-/// function in the column it began in, so columns are all one needs to look at.
+/// Functions of a formatted file that are longer than `max` lines. The formatter closes a function in
+/// the column where it begins, so that columns suffice to find its end.
 fn long_functions(text: &str, max: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let begins = lines.iter().enumerate().filter(|(_, line)| begins_function(line));

@@ -21,7 +21,6 @@ const WITH_TUPLES: &[&str] = &[
     "drivers/memory",
     "drivers/nvme",
     "drivers/vfio",
-    "qemu-test",
 ];
 
 const ASSERTIONS: [&str; 6] =

@@ -3,7 +3,7 @@
 use super::workspace::{assert_none, sources};
 use std::collections::BTreeSet;
 
-/// The modules that open unsafe code, each with `#![expect(unsafe_code, reason = ...)]`.
+/// Modules that open unsafe code, each with `#![expect(unsafe_code, reason = ...)]`.
 const UNSAFE_MODULES: &[&str] = &[
     "appliance/bench/src/arena.rs",
     "appliance/bench/src/clock.rs",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Folders that hold our code.
 pub(crate) const ROOMS: [&str; 5] = ["appliance", "buildroot", "drivers", "image", "qemu-test"];
 
-/// All that the top level may hold besides rooms, dot-files and the build's own folder.
+/// Files at the top level, besides rooms, dot-files and the build's folder.
 pub(crate) const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -31,7 +31,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
-/// The text of every Rust file, by its path from the workspace.
+/// Texts of all Rust files, by their paths from the workspace.
 pub(crate) fn sources() -> BTreeMap<String, String> {
     let files = ROOMS.iter().flat_map(|room| files_below(&workspace().join(room)));
     let rust = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));

@@ -39,7 +39,7 @@ pub(super) struct Rules {
 /// What is left to do for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Todo {
-    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the batch.
+    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the batch, or of a long chain's list.
     Transfer { operation: Operation, lba: Lba, blocks: u32, data: ops::Range<usize> },
     /// The ranges in the list.
     Ranges,

@@ -4,6 +4,7 @@
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
 //!  (2) batch       --the next are transfers--> a slot each, submitted at once, (2)
 //!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
+//!  (2) batch       --next chain is long--> walked into a list of the volume, turn by turn; then (3)
 //!  (2) batch       --no chain left--> (1)
 //!  (3) in hand     --the volume takes or refuses it--> (2)
 //!  (3) in hand     --no room--> stays; (3) at the next take
@@ -26,8 +27,11 @@ use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{BATCH, Head, Notifications, RingError, RingLayout, SplitQueue};
-use luge_volume::{Graph, Run, Stats, VolumeHandle, VolumeId};
+use luge_virtqueue::{
+    BATCH, Chain, Fault, Head, InflightError, InflightRegion, LongChain, Notifications, RingError,
+    RingLayout, SplitQueue,
+};
+use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
 /// How a queue and its guest reach each other.
@@ -63,6 +67,20 @@ pub struct Ring {
 struct InHand {
     head: Head,
     todo: Todo,
+    /// List of the volume with the request's data; none where that is in the batch.
+    list: Option<ListId>,
+}
+
+/// A chain that was read.
+enum Begun {
+    /// It has a slot, and is to be submitted.
+    Submit(Todo),
+    /// It has a slot, and can be answered at once.
+    Answered(Status),
+    /// It has no byte for an answer.
+    Unanswerable,
+    /// It was in flight already.
+    Twice,
 }
 
 /// What came of a run of requests.
@@ -85,6 +103,8 @@ pub struct BlkSession {
     /// Chains of the batch before this one have been read.
     next: usize,
     in_hand: Option<InHand>,
+    /// List of the volume for the long chain that is being walked.
+    list: Option<ListId>,
     ranges: Ranges,
     slots: RequestSlots,
     taking: bool,
@@ -121,12 +141,21 @@ impl BlkSession {
             batch: Batch::new(&ring.layout),
             next: 0,
             in_hand: None,
+            list: None,
             ranges: Ranges::new(),
             slots: RequestSlots::new(ring.layout.size, stats),
             taking: true,
             wires: Wires::default(),
             counters,
         })
+    }
+
+    /// Tracks in `region` what is in flight, and takes first what an earlier process had in flight.
+    ///
+    /// # Errors
+    /// [`InflightError`]: the region cannot be one of this ring.
+    pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
+        self.queue.track(region)
     }
 
     /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
@@ -161,7 +190,7 @@ impl BlkSession {
     /// (1) to (2), if there is nothing left of the last batch.
     #[inline]
     fn refill(&mut self, room: usize) {
-        if self.next < self.batch.len() || !self.taking {
+        if self.next < self.batch.len() || !self.taking && self.queue.resubmits() == 0 {
             return;
         }
         self.next = 0;
@@ -216,32 +245,63 @@ impl BlkSession {
     /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
     #[cold]
     fn serve_any(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
-        let Some(chain) = self.batch.chain(self.next) else { return false };
-        let head = chain.head;
-        self.next = self.next.wrapping_add(1);
-        let Some(slot) = self.slots.free(head) else {
-            self.break_off();
-            return true;
-        };
-        if chain.fault.is_some() {
-            self.counters.count_fault();
+        if self.batch.is_long(self.next) {
+            return self.serve_long(volume, room);
         }
-        let Some(Request { status, written, todo }) = self.rules.read(chain, &mut self.ranges) else {
-            self.queue.complete(head, 0);
-            return true;
+        let Self { rules, slots, ranges, batch, next, .. } = self;
+        let Some(chain) = batch.chain(*next) else { return false };
+        let (head, fault) = (chain.head, chain.fault);
+        let begun = begin_any(chain, rules, ranges, slots);
+        match self.pass(head, fault, begun) {
+            Some(todo) => self.submit(volume, InHand { head, todo, list: None }, room),
+            None => true,
+        }
+    }
+
+    /// (2) to (3): a long chain, which takes several turns to walk. Whether to go on.
+    #[cold]
+    fn serve_long(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
+        let Some(list) = self.list.take().or_else(|| volume.reserve_list()) else { return false };
+        let Self { rules, slots, ranges, queue, batch, .. } = self;
+        let spans = volume.list(&list);
+        let Some(LongChain { head, fault, readable, end }) = queue.walk_long(batch, spans) else {
+            self.list = Some(list);
+            return false;
         };
-        slot.begin(status, written);
-        match todo {
-            Ok(Some(todo)) => return self.submit(volume, InHand { head, todo }, room),
-            Ok(None) => self.end_untaken(head, Status::Success),
-            Err(status) => self.end_untaken(head, status),
+        let (readable, writable) = spans.get_mut(..end).unwrap_or_default().split_at_mut(readable);
+        let chain = Chain { head, fault, first: 0, readable, writable };
+        let begun = begin_any(chain, rules, ranges, slots);
+        match self.pass(head, fault, begun) {
+            Some(todo @ Todo::Transfer { .. }) => {
+                return self.submit(volume, InHand { head, todo, list: Some(list) }, room);
+            }
+            Some(todo) => {
+                volume.release_list(list);
+                return self.submit(volume, InHand { head, todo, list: None }, room);
+            }
+            None => volume.release_list(list),
         }
         true
     }
 
+    /// Goes on to the next chain; what is to be submitted for this one, if it was not answered at once.
+    fn pass(&mut self, head: Head, fault: Option<Fault>, begun: Begun) -> Option<Todo> {
+        self.next = self.next.wrapping_add(1);
+        if fault.is_some() {
+            self.counters.count_fault();
+        }
+        match begun {
+            Begun::Submit(todo) => return Some(todo),
+            Begun::Answered(status) => self.end_untaken(head, status),
+            Begun::Unanswerable => self.queue.complete(head, 0),
+            Begun::Twice => self.break_off(),
+        }
+        None
+    }
+
     /// (3): submits a request; false if it has to wait.
-    fn submit(&mut self, volume: &mut VolumeHandle<'_>, request: InHand, room: &mut usize) -> bool {
-        match self.try_submit(volume, &request) {
+    fn submit(&mut self, volume: &mut VolumeHandle<'_>, mut request: InHand, room: &mut usize) -> bool {
+        match self.try_submit(volume, &mut request) {
             Ok(()) => *room = room.wrapping_sub(1),
             Err(Refusal::Full) => {
                 self.in_hand = Some(request);
@@ -252,15 +312,22 @@ impl BlkSession {
         true
     }
 
-    fn try_submit(&mut self, volume: &mut VolumeHandle<'_>, request: &InHand) -> Result<(), Refusal> {
+    fn try_submit(&mut self, volume: &mut VolumeHandle<'_>, request: &mut InHand) -> Result<(), Refusal> {
         let tag = Tag::new(self.session.0, request.head.0);
         let mut submit = |operation, lba, blocks, data: &[Span]| {
             volume.submit(&luge_block::Request { tag, operation, lba, blocks, data })
         };
         match &request.todo {
             Todo::Transfer { operation, lba, blocks, data } => {
-                let spans = self.batch.spans(data.clone()).unwrap_or_default();
-                submit(*operation, *lba, *blocks, spans)
+                let (operation, lba, blocks, data) = (*operation, *lba, *blocks, data.clone());
+                if let Some(list) = request.list.take() {
+                    let whole = ListRequest { tag, operation, lba, blocks, data };
+                    return volume.submit_list(list, &whole).map_err(|(refusal, list)| {
+                        request.list = list;
+                        refusal
+                    });
+                }
+                submit(operation, lba, blocks, self.batch.spans(data).unwrap_or_default())
             }
             Todo::Ranges => volume.submit_ranges(tag, &self.ranges),
             Todo::Flush => submit(Operation::Flush, Lba(0), 0, &[]),
@@ -291,6 +358,20 @@ impl BlkSession {
 fn end_untaken(slots: &mut RequestSlots, queue: &mut SplitQueue, end: Completion) {
     let (head, written) = slots.end_untaken(end);
     queue.complete(head, written);
+}
+
+/// Reads a chain of any kind, and gives it a slot.
+fn begin_any(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut RequestSlots) -> Begun {
+    let Some(slot) = slots.free(chain.head) else { return Begun::Twice };
+    let Some(Request { status, written, todo }) = rules.read(chain, ranges) else {
+        return Begun::Unanswerable;
+    };
+    slot.begin(status, written);
+    match todo {
+        Ok(Some(todo)) => Begun::Submit(todo),
+        Ok(None) => Begun::Answered(Status::Success),
+        Err(status) => Begun::Answered(status),
+    }
 }
 
 /// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
@@ -375,7 +456,8 @@ impl Session for BlkSession {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.slots.busy().saturating_add(self.batch.len().saturating_sub(self.next))
+        let taken = self.batch.len().saturating_sub(self.next).saturating_add(self.queue.resubmits());
+        self.slots.busy().saturating_add(taken)
     }
 
     fn quiesce(&mut self) {

@@ -16,7 +16,7 @@ use luge_block::CoreId;
 use luge_core::{Assignment, Attachment, Call, Kick, Locality, NotifyError, SessionId};
 use luge_memory::{AddressError, DriverAddress, GuestMemory, NodeAmounts};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{QueueSize, RingError, RingLayout};
+use luge_virtqueue::{InflightError, InflightRegion, QueueSize, RingError, RingLayout};
 use std::any::Any;
 use std::sync::Arc;
 use thiserror::Error;
@@ -33,6 +33,9 @@ pub(crate) enum StartError {
     /// No core has the volume.
     #[error("a ring cannot run: no core serves its disk")]
     NoCore,
+    /// What an earlier process had in flight cannot be taken up.
+    #[error(transparent)]
+    Inflight(#[from] InflightError),
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -87,7 +90,8 @@ pub(crate) struct Vring {
 }
 
 impl Vring {
-    /// (1) to (2), if all is there that it needs: on one of the cores that have its volume.
+    /// (1) to (2), if all is there that it needs: on one of the cores that have its volume. What is in flight
+    /// is tracked in `region`.
     ///
     /// # Errors
     /// [`StartError`]; it stays stopped.
@@ -95,6 +99,7 @@ impl Vring {
         &mut self,
         common: &Common,
         attachments: &[Attachment],
+        region: Option<InflightRegion>,
     ) -> Result<Option<Started>, StartError> {
         let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
         if !self.started || !enabled || self.running.is_some() || common.memory.is_empty() {
@@ -109,6 +114,7 @@ impl Vring {
         let disk = (common.disk, attachment.volume());
         let (memory, stats) = (common.memory.clone(), attachment.stats().clone());
         let mut session = BlkSession::new(disk, &ring, memory, counters.clone(), stats)?;
+        region.map_or(Ok(()), |region| session.track(region))?;
         session.connect(std::mem::take(&mut self.wires));
         match assignment.core().add_session(Box::new(session)) {
             Ok(session) => {

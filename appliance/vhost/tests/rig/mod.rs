@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod house;
+pub mod narrow;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};

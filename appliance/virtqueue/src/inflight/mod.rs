@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  (1) free       --taken: counter, then `inflight` = 1--> (2)
-//!  (2) in flight  --completed: `next`, and `last_batch_head` once for the batch--> (3)
+//!  (2) in flight  --completed, and to be published: `next`; `last_batch_head` once for the batch--> (3)
 //!  (3) linked     --published: `used.idx` of the ring--> (4)
 //!  (4) published  --`inflight` = 0--> (1); `used_idx` once all of the batch are free
 //! ```
@@ -33,18 +33,16 @@ pub(crate) use recovery::RingState;
 pub use region::InflightRegion;
 
 use crate::batch::{Head, Record};
-use crate::layout::QueueSize;
-use region::Fields;
+use crate::layout::Rings;
 
 /// The tracking of one queue.
 pub(crate) struct Inflight {
     region: InflightRegion,
-    size: QueueSize,
     /// The counter of the next chain.
     counter: u64,
     /// The chain that was completed last.
     last: Head,
-    /// The chains that were completed, by the entry of the used ring that they have.
+    /// Room for the chains of a batch.
     completed: Box<[Head]>,
     /// Chains that an earlier process had in flight, those to be taken first at the end.
     resubmits: Vec<Head>,
@@ -65,24 +63,27 @@ impl Inflight {
         self.counter = counter;
     }
 
-    /// The links of a batch that is being completed.
-    #[inline]
-    pub(crate) fn links(&mut self) -> Links<'_> {
-        // By value: the stores could be to anything, as far as the compiler knows.
-        let Self { region, size, last, completed, .. } = self;
-        Links { fields: region.fields, size: *size, last: *last, end: last, completed }
-    }
-
-    /// Marks the chains with these entries of the used ring, which the driver sees, as not in flight.
+    /// Publishes the chains with these entries of the used ring: links them, stores the ring's index, and
+    /// marks them as not in flight.
     #[inline(never)]
-    pub(crate) fn end(&mut self, old: u16, new: u16) {
-        let (fields, mut index) = (self.region.fields, old);
-        while index != new {
-            let head = self.completed.get(self.size.wrap(index) as usize);
-            fields.end(head.copied().unwrap_or_default());
-            index = index.wrapping_add(1);
+    pub(crate) fn publish(&mut self, ring: &Rings, entries: Entries) {
+        let Self { region, last, completed, .. } = self;
+        let (fields, first) = (region.fields, *last);
+        let completed = completed.get_mut(..entries.count()).unwrap_or_default();
+        let mut before = first;
+        for (place, head) in completed.iter_mut().zip(entries.heads(ring)) {
+            fields.link(head, before);
+            (*place, before) = (head, head);
         }
-        fields.set_used(new);
+        fields.set_last(before);
+        ring.set_used_index(entries.end);
+        *last = before;
+        before = first;
+        for head in &*completed {
+            fields.end(*head, before);
+            before = *head;
+        }
+        fields.set_used(entries.end);
     }
 
     /// Chains of an earlier process that are still to be taken.
@@ -102,31 +103,27 @@ impl Inflight {
     }
 }
 
-/// Links of a batch: each chain to the one that was completed before it.
-pub(crate) struct Links<'a> {
-    fields: Fields,
-    size: QueueSize,
-    last: Head,
-    /// Where `last` goes in the end.
-    end: &'a mut Head,
-    completed: &'a mut [Head],
+/// Entries of the used ring: those with free-running indices from `start` to before `end`.
+#[derive(Clone, Copy)]
+pub(crate) struct Entries {
+    pub(crate) start: u16,
+    pub(crate) end: u16,
 }
 
-impl Links<'_> {
-    /// Links a chain, which gets this entry of the used ring.
-    #[inline]
-    pub(crate) fn add(&mut self, head: Head, index: u16) {
-        self.fields.link(head, self.last);
-        self.last = head;
-        if let Some(place) = self.completed.get_mut(self.size.wrap(index) as usize) {
-            *place = head;
-        }
+impl Entries {
+    /// Number of entries.
+    fn count(self) -> usize {
+        self.end.wrapping_sub(self.start).into()
     }
 
-    /// Names the last chain in the region.
+    /// The chains that have them. A driver that overwrites its used ring spoils what is known of its own
+    /// chains, and nothing else.
     #[inline]
-    pub(crate) fn done(self) {
-        *self.end = self.last;
-        self.fields.set_last(self.last);
+    fn heads(self, ring: &Rings) -> impl Iterator<Item = Head> {
+        let (elements, mask) = (ring.elements, ring.elements.len().wrapping_sub(1));
+        (u32::from(self.start)..).map(move |index| {
+            let id = elements.get_word::<0>(index & mask).unwrap_or(0);
+            Head((u32::from_le(id) & 0xffff) as u16)
+        })
     }
 }

@@ -97,7 +97,7 @@ impl Inflight {
         left.store(&region, (ring, last), &resubmits);
         resubmits.reverse();
         let completed = vec![Head(0); ring.size.get().into()].into_boxed_slice();
-        let inflight = Self { region, size: ring.size, counter, last, completed, resubmits };
+        let inflight = Self { region, counter, last, completed, resubmits };
         Ok((inflight, used_before.then_some(next)))
     }
 }
@@ -159,7 +159,7 @@ impl Left {
         }
         for ((head, state), mark) in (0..).map(Head).zip(&self.states).zip(marks) {
             if state.inflight != 0 && !mark {
-                region.fields.end(head);
+                region.fields.end(head, Head(state.next.get()));
             }
         }
         region.fields.set_header(InflightHeader {

@@ -14,13 +14,8 @@ use zerocopy::transmute;
 const LAST_BATCH_HEAD: u32 = 6;
 const USED_IDX: u32 = 7;
 
-/// Half-word of a descriptor's state where `next` is, and word where `counter` is.
-const NEXT: u32 = 3;
-const COUNTER: u32 = 1;
-
-/// Bytes of the header, and of a descriptor's state.
+/// Bytes of the header.
 const HEADER_BYTES: u32 = 16;
-const STATE_BYTES: u32 = 16;
 
 /// One queue's part of an in-flight region.
 #[derive(Clone)]
@@ -47,25 +42,26 @@ impl InflightRegion {
     }
 }
 
-/// The fields of a queue's part: the same bytes in words of each size. Addresses, like the span they
-/// were made from.
+/// The words of a queue's part. Addresses, like the span they were made from.
 #[derive(Clone, Copy)]
 pub(super) struct Fields {
-    bytes: SharedArray<u8>,
+    header: SharedArray<u64>,
+    /// The header as half-words.
     halves: SharedArray<u16>,
-    words: SharedArray<u64>,
+    states: SharedArray<[u64; 2]>,
     pub(super) desc_num: u16,
 }
 
 impl Fields {
     fn new(span: Span, desc_num: u16) -> Option<Self> {
-        let (bytes, halves) = (SharedArray::new(span)?, SharedArray::new(span)?);
-        Some(Self { bytes, halves, words: SharedArray::new(span)?, desc_num })
+        let (header, states) = span.split_at(HEADER_BYTES);
+        let halves = SharedArray::new(header)?;
+        Some(Self { header: SharedArray::new(header)?, halves, states: SharedArray::new(states)?, desc_num })
     }
 
     /// A copy of the header, of which each word is loaded once.
     pub(super) fn header(&self) -> InflightHeader {
-        let words = [0, 1].map(|word| self.words.load(word, Relaxed));
+        let words = [0, 1].map(|word| self.header.load(word, Relaxed));
         transmute!(words)
     }
 
@@ -73,56 +69,53 @@ impl Fields {
     pub(super) fn set_header(&self, header: InflightHeader) {
         let words: [u64; 2] = transmute!(header);
         for (word, value) in (0..).zip(words) {
-            self.words.store(word, value, Release);
+            self.header.store(word, value, Release);
         }
     }
 
     /// A copy of a chain's state, of which each word is loaded once.
     pub(super) fn state(&self, head: Head) -> DescriptorState {
-        let first = Self::at(head) / 8;
-        let words = [first, first.wrapping_add(1)].map(|word| self.words.load(word, Relaxed));
+        let words = self.states.load(head.0.into(), Relaxed);
         transmute!(words)
     }
 
-    /// The first byte of a chain's state.
+    /// Writes the first word of a chain's state.
     #[inline]
-    fn at(head: Head) -> u32 {
-        u32::from(head.0).wrapping_mul(STATE_BYTES).wrapping_add(HEADER_BYTES)
+    fn set(&self, head: Head, inflight: u8, next: Head) {
+        let state = DescriptorState { inflight, next: next.0.into(), ..DescriptorState::default() };
+        let [word, _]: [u64; 2] = transmute!(state);
+        self.states.set_word::<0>(head.0.into(), word, Release);
     }
 
     /// Marks a chain as in flight.
     #[inline]
     pub(super) fn begin(&self, head: Head, counter: u64) {
-        let at = Self::at(head);
-        self.words.store((at / 8).wrapping_add(COUNTER), counter.to_le(), Relaxed);
-        // Release: a chain that is in flight has its counter.
-        self.bytes.store(at, 1, Release);
+        self.states.set_word::<1>(head.0.into(), counter.to_le(), Relaxed);
+        // A chain that is in flight has its counter.
+        self.set(head, 1, Head(0));
     }
 
     /// Links a chain that is in flight to the one completed before it.
     #[inline]
     pub(super) fn link(&self, head: Head, before: Head) {
-        self.halves.store((Self::at(head) / 2).wrapping_add(NEXT), before.0.to_le(), Relaxed);
+        self.set(head, 1, before);
     }
 
-    /// Names the chain that was completed last.
+    /// Names the chain that was completed last, when all links are there.
     #[inline]
     pub(super) fn set_last(&self, head: Head) {
-        // Release: the links are there before the chain that they begin with.
         self.halves.store(LAST_BATCH_HEAD, head.0.to_le(), Release);
     }
 
-    /// Marks a chain as not in flight.
+    /// Marks a chain as not in flight. Its link stays.
     #[inline]
-    pub(super) fn end(&self, head: Head) {
-        // Release: after the index of the used ring.
-        self.bytes.store(Self::at(head), 0, Release);
+    pub(super) fn end(&self, head: Head, before: Head) {
+        self.set(head, 0, before);
     }
 
     /// Notes the index of the used ring whose chains are all marked.
     #[inline]
     pub(super) fn set_used(&self, index: u16) {
-        // Release: after the marks.
         self.halves.store(USED_IDX, index.to_le(), Release);
     }
 }

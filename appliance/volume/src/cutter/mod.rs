@@ -20,11 +20,13 @@ mod cut;
 mod shelf;
 mod slot;
 
+pub use slot::ListRequest;
 pub(crate) use slot::{Content, Slot, Whole};
 
 use crate::VolumeId;
 use crate::limits::Limits;
 use luge_block::{Completion, Refusal, Status, Tag};
+use luge_memory::Span;
 use shelf::{Asker, Shelf};
 use std::collections::VecDeque;
 
@@ -120,6 +122,16 @@ pub(crate) struct PartsId {
     slot: SlotId,
 }
 
+/// A list of [`SPANS_MAX`] spans that a front end fills for one request.
+#[derive(Debug)]
+pub struct ListId(PartsId);
+
+impl ListId {
+    pub(crate) fn slot(&self) -> PartsId {
+        self.0
+    }
+}
+
 /// One for the volumes on channels.
 impl Default for Cutters {
     fn default() -> Self {
@@ -154,17 +166,42 @@ impl Cutters {
         let (spans, ranges) = whole.lists();
         let fits = |class: &Class| spans <= class.spans && ranges <= class.ranges;
         let class = CLASSES.iter().position(fits).ok_or(Refusal::Failed(Status::Invalid))?;
-        let level = usize::from(level);
-        let turn = self.turn;
-        let cutter = self.cutter(level);
-        let slot = cutter.take(class, VolumeId(whole.tag.volume()), turn).ok_or(Refusal::Full)?;
-        cutter.slot(slot).begin(whole, limits);
+        let id = self.take(class, level, VolumeId(whole.tag.volume())).ok_or(Refusal::Full)?;
+        self.cutter(id.level).slot(id.slot).begin(whole, limits);
+        Ok(id)
+    }
+
+    /// Gives a volume a slot with a list to be filled, if it may have one.
+    pub(crate) fn reserve_list(&mut self, level: u16, volume: VolumeId) -> Option<ListId> {
+        self.take(CLASSES.len() - 1, level, volume).map(ListId)
+    }
+
+    /// A list that is being filled.
+    pub(crate) fn list(&mut self, id: &ListId) -> &mut [Span] {
+        self.cutter(id.0.level).slot(id.0.slot).list()
+    }
+
+    /// Frees a list that becomes no request.
+    pub(crate) fn release_list(&mut self, id: ListId) {
+        self.cutter(id.0.level).free(id.0.slot);
+        self.busy -= 1;
+    }
+
+    /// Returns a slot whose list became no request yet.
+    pub(crate) fn put_list_back(&mut self, id: PartsId, mut slot: Slot) {
+        slot.unbegin();
+        *self.cutter(id.level).slot(id.slot) = slot;
+    }
+
+    fn take(&mut self, class: usize, level: u16, volume: VolumeId) -> Option<PartsId> {
+        let (level, turn) = (usize::from(level), self.turn);
+        let slot = self.cutter(level).take(class, volume, turn)?;
         if self.busy == 0 {
             // Sessions go first in this turn, so that the request goes on in it.
             self.turn |= 1;
         }
         self.busy += 1;
-        Ok(PartsId { level, slot })
+        Some(PartsId { level, slot })
     }
 
     /// Lends a slot; nothing is in its place until [`Self::put_back`].

@@ -54,6 +54,21 @@ pub(crate) enum Content<'a> {
     Ranges(&'a [BlockRange], Lba),
 }
 
+/// A read or write whose data is in a list of the cutter.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// Tag of the completion.
+    pub tag: Tag,
+    /// A read or a write.
+    pub operation: Operation,
+    /// The first block, from the start of the volume.
+    pub lba: Lba,
+    /// Number of blocks.
+    pub blocks: u32,
+    /// Place of the data in the list.
+    pub data: Range<usize>,
+}
+
 /// Blocks that the base has not got yet, and what to do with them.
 #[derive(Clone, Copy)]
 struct Left {
@@ -136,6 +151,36 @@ impl Slot {
                 self.next_range();
             }
         }
+    }
+
+    /// (2) to (3): takes a request whose data is in the slot's list, at `data`.
+    ///
+    /// # Errors
+    /// [`Status::Invalid`] if that is not exactly the memory of its blocks.
+    pub(crate) fn begin_list(
+        &mut self,
+        request: &Request<'_>,
+        data: Range<usize>,
+        limits: Limits,
+    ) -> Result<(), Status> {
+        let &Request { tag, operation, lba, blocks, .. } = request;
+        let list = self.spans.get(data.clone()).ok_or(Status::Invalid)?;
+        let whole = Request { data: list, ..*request };
+        Whole { tag, content: Content::One(&whole) }.check(limits.block_bytes)?;
+        (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
+        (self.data, self.next_ranges) = (data, 0..0);
+        self.left = Left { operation, lba, blocks };
+        Ok(())
+    }
+
+    /// The slot's list of spans.
+    pub(super) fn list(&mut self) -> &mut [Span] {
+        &mut self.spans
+    }
+
+    /// (3) to (2): the base has no room for the first part.
+    pub(super) fn unbegin(&mut self) {
+        self.left = Left::NOTHING;
     }
 
     /// Whether there is a part left to submit.

@@ -1,0 +1,166 @@
+//! Chains of more descriptors than one take walks: each is walked in several steps, into a list of the
+//! session's own.
+//!
+//! Path: guest ring -> **here** -> session.
+//!
+//! ```text
+//!  (1) idle     --a take meets such a chain, the last of its batch-->   (2)
+//!  (2) walking  --enough for a step-->                                  (2)
+//!  (2) walking  --end of the chain-->                                   (1), the chain
+//!  (2) walking  --a fault-->                                            (3)
+//!  (3) searching for the last writable byte (`ending.rs`) --found-->    (1), that byte
+//! ```
+//!
+//! The take that met the chain has walked its beginning; nothing of that is used. Here every descriptor is
+//! loaded once, into a [`RawDescriptor`].
+
+use crate::batch::{Batch, Extent, Head};
+use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
+use crate::ending::Search;
+use crate::indirect::Indirect;
+use crate::walk::{Fault, Stop, Walk};
+use luge_memory::{Lookup, Span};
+use luge_spec::virtio::split::DescriptorFlags;
+
+/// Descriptors of the longest chain: those of the longest ring, and of an indirect table as long.
+pub const CHAIN_MAX: u16 = 1 << 15;
+
+/// Descriptors of one step.
+const STEP: usize = 1024;
+
+/// A long chain, walked.
+#[derive(Clone, Copy, Debug)]
+pub struct LongChain {
+    /// Index of the chain's first descriptor.
+    pub head: Head,
+    /// Fault of the chain: the list then has one byte to write at most, as of [`crate::Chain`].
+    pub fault: Option<Fault>,
+    /// Number of spans to read, from the start of the list.
+    pub readable: usize,
+    /// Number of all spans; those to write are behind those to read.
+    pub end: usize,
+}
+
+/// The walk of a long chain. Made once per queue.
+pub(crate) struct LongWalk {
+    head: Head,
+    first: RawDescriptor,
+    /// The descriptor to look at next.
+    descriptor: RawDescriptor,
+    /// The table that it is from; none for the ring's.
+    table: Option<Indirect>,
+    fault: Option<Fault>,
+    extent: Extent,
+    writable: Option<usize>,
+    /// Descriptors that the chain may still have.
+    steps: u16,
+    /// Pieces that buffers may still have beyond one for each descriptor.
+    extra: usize,
+    bytes: u64,
+}
+
+impl LongWalk {
+    /// (1) to (2): a walk from `first`, the descriptor at `head`, of a chain that has at most `longest`
+    /// descriptors.
+    pub(crate) fn new(head: Head, first: RawDescriptor, longest: u32) -> Self {
+        let steps = u16::try_from(longest).unwrap_or(CHAIN_MAX).min(CHAIN_MAX);
+        let extent = Extent { first: 0, writable: 0, end: 0 };
+        Self {
+            head,
+            first,
+            descriptor: first,
+            table: None,
+            fault: None,
+            extent,
+            writable: None,
+            steps,
+            extra: usize::MAX,
+            bytes: 0,
+        }
+    }
+
+    /// One step of (2) or (3). The chain, if that was the last one.
+    pub(crate) fn step(
+        &mut self,
+        lookup: &mut Lookup<'_>,
+        ring: &Table,
+        (list, search): (&mut [Span], &mut Search),
+    ) -> Option<LongChain> {
+        let fault = match self.fault {
+            Some(fault) => fault,
+            None => match self.walk(lookup, ring, list) {
+                Ok(false) => return None,
+                Ok(true) => return Some(self.chain(None, self.extent)),
+                Err(fault) => {
+                    search.begin((self.head.0, fault), self.head, self.first);
+                    *self.fault.insert(fault)
+                }
+            },
+        };
+        let mut left = STEP;
+        let last = search.run(lookup, ring, &mut left).ok()?;
+        let last = last.zip(list.first_mut()).map(|(last, place)| *place = last);
+        Some(self.chain(Some(fault), Extent { first: 0, writable: 0, end: last.iter().count() }))
+    }
+
+    fn chain(&self, fault: Option<Fault>, extent: Extent) -> LongChain {
+        LongChain { head: self.head, fault, readable: extent.writable, end: extent.end }
+    }
+
+    /// Walks on for one step; returns whether that was the end of the chain.
+    fn walk(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
+        let mut walk = Walk {
+            lookup,
+            first: 0,
+            end: self.extent.end,
+            writable: self.writable,
+            steps: self.steps,
+            extra: self.extra.min(list.len()),
+            spans: list,
+            bytes: self.bytes,
+            longest: 0,
+        };
+        for _ in 0..STEP {
+            if self.descriptor.is(DescriptorFlags::INDIRECT) {
+                self.descriptor = Self::enter(&mut self.table, &self.descriptor, walk.lookup)?;
+            }
+            walk.piece(&self.descriptor).map_err(Stop::into_fault)?;
+            if !self.descriptor.is(DescriptorFlags::NEXT) {
+                walk.check_length().map_err(Stop::into_fault)?;
+                self.extent = walk.extent();
+                return Ok(true);
+            }
+            let next = self.descriptor.next();
+            self.descriptor = match &self.table {
+                Some(table) => table.load(walk.lookup, next)?,
+                None => RawDescriptor::load(ring, next).ok_or(Fault::Index)?,
+            };
+        }
+        (self.writable, self.steps, self.extra) = (walk.writable, walk.steps, walk.extra);
+        (self.bytes, self.extent.end) = (walk.bytes, walk.end);
+        Ok(false)
+    }
+
+    /// Enters the table that a descriptor refers to, which is the chain's last part; returns its first entry.
+    fn enter(
+        table: &mut Option<Indirect>,
+        reference: &RawDescriptor,
+        lookup: &mut Lookup<'_>,
+    ) -> Result<RawDescriptor, Fault> {
+        let cut = reference.len() == 0 || !reference.len().is_multiple_of(ENTRY_BYTES);
+        if table.is_some() || reference.is(DescriptorFlags::NEXT) || cut {
+            return Err(Fault::Table);
+        }
+        let entered = table.insert(Indirect::find(lookup, reference));
+        let first = entered.load(lookup, 0)?;
+        if first.is(DescriptorFlags::INDIRECT) { Err(Fault::Table) } else { Ok(first) }
+    }
+}
+
+impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
+    /// Whether chain `index` is one that [`crate::SplitQueue::walk_long`] walks. It is the last one then.
+    #[must_use]
+    pub fn is_long(&self, index: usize) -> bool {
+        self.long.is_some() && index.checked_add(1) == Some(self.len)
+    }
+}
