@@ -49,7 +49,7 @@ const PAGE: u64 = 4096;
 
 /// Amounts of memory on each node, by samples of the pages that are there. No page is made for that.
 pub(crate) fn nodes_of(memory: &Mapping) -> NodeAmounts {
-    let samples = memory.len().div_ceil(PAGE).min(SAMPLES).max(1);
+    let samples = memory.len().div_ceil(PAGE).clamp(1, SAMPLES);
     let step = memory.len() / samples / PAGE * PAGE;
     let pages = (0..samples).filter_map(|sample| memory.host_at(sample * step));
     let mut amounts = NodeAmounts::default();
