@@ -96,8 +96,15 @@ pub struct Assignment {
 
 impl Assignment {
     /// Chooses a core for a ring among those that a disk is attached to; none where there is none.
+    /// `locality` is asked for where the cores are on several nodes.
     #[must_use]
-    pub fn choose<'a>(attachments: &'a [Attachment], locality: &Locality) -> Option<(&'a Attachment, Self)> {
+    pub fn choose(
+        attachments: &[Attachment],
+        locality: impl FnOnce() -> Locality,
+    ) -> Option<(&Attachment, Self)> {
+        let mut nodes = attachments.iter().map(|attachment| attachment.core().node());
+        let first = nodes.next().flatten();
+        let locality = if nodes.all(|node| node == first) { Locality::default() } else { locality() };
         // One choice at a time: each counts those before it.
         static CHOICE: Mutex<()> = Mutex::new(());
         let _one_at_a_time = CHOICE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +115,7 @@ impl Assignment {
             serves: attachment.core().rings(),
         };
         let candidates: Vec<_> = attachments.iter().map(candidate).collect();
-        let best = attachments.get(*order(&candidates, locality).first()?)?;
+        let best = attachments.get(*order(&candidates, &locality).first()?)?;
         Some((best, Self::on(best)))
     }
 
@@ -239,7 +246,7 @@ mod tests {
     #[test]
     fn without_cores_there_is_no_choice() {
         assert_eq!(order(&[], &Locality::default()), [] as [usize; 0]);
-        assert!(Assignment::choose(&[], &Locality::default()).is_none());
+        assert!(Assignment::choose(&[], Locality::default).is_none());
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Vring {
         let layout = layout(size, &areas, &common.memory)?;
         let ring = Ring { layout, base: self.base, features: common.features };
         let counters = Arc::new(QueueCounters::default());
-        let choice = Assignment::choose(attachments, &common.locality());
+        let choice = Assignment::choose(attachments, || common.locality());
         let (attachment, assignment) = choice.ok_or(StartError::NoCore)?;
         let disk = (common.disk, attachment.volume());
         let (memory, stats) = (common.memory.clone(), attachment.stats().clone());
