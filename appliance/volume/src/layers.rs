@@ -323,10 +323,11 @@ impl Layers {
         Ticks(self.clock.now())
     }
 
-    /// Whether a channel has requests, which end without an event.
+    /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
         let mut volumes = self.volumes.iter().flatten();
         volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+            || self.cutters.have_work()
     }
 
     /// The first time at which a node needs a turn.
