@@ -152,12 +152,12 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         count: usize,
     ) -> Result<(), Broken> {
-        (batch.len, batch.long) = (0, None);
+        (batch.len, batch.walked, batch.long) = (0, 0, None);
         let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
         }
-        let Batch { records, spans, search, len, long } = batch;
+        let Batch { records, spans, search, len, walked, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         if let [alone] = records {
             self.guess(alone);
@@ -166,7 +166,9 @@ impl SplitQueue {
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<HEADER, STATUS>::others(spans);
-        *len = self.walk(records, Others::new((&self.rings.descriptors, self.size), spans, search), long);
+        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
+        *len = self.walk(records, others, long);
+        *walked = len.wrapping_sub(usize::from(long.is_some()));
         // At most BATCH, so the conversion cannot fail.
         self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len).unwrap_or(0));
         Ok(())

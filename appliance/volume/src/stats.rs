@@ -124,9 +124,17 @@ impl Stats {
     #[inline]
     pub(crate) fn end(&self, sum: u64, now: u64) {
         self.pass(now);
-        let zeroes = Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum);
         add(&self.reads_ended, Kind::Read.count(sum));
-        add(&self.writes_ended, Kind::Write.count(sum) + zeroes);
+        add(&self.writes_ended, Kind::Write.count(sum));
+        if Kind::has_others(sum) {
+            self.end_others(sum);
+        }
+    }
+
+    /// Counts those of ended requests that move no data.
+    #[cold]
+    fn end_others(&self, sum: u64) {
+        add(&self.writes_ended, Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum));
         add(&self.unmaps_ended, Kind::Discard.count(sum));
     }
 

@@ -149,7 +149,7 @@ impl Completion {
     #[inline]
     #[must_use]
     pub const fn succeeded(self) -> bool {
-        self.0 == self.tag().with_status(Status::Success)
+        Status::is_success_in(self.0)
     }
 }
 

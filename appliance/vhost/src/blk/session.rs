@@ -466,7 +466,8 @@ impl Session for BlkSession {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        self.slots.busy().saturating_add(self.batch.len().saturating_sub(self.next))
+        // No more than the batch has was read, and no more is in flight than the ring is long.
+        self.slots.busy().wrapping_add(self.batch.len()).wrapping_sub(self.next)
     }
 
     fn quiesce(&mut self) {
