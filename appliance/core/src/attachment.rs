@@ -5,7 +5,7 @@ use crate::open_sources::{Mounted, OpenSource, SourceKey};
 use luge_block::{Device, OpenError};
 use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
 
 /// Error of a volume that a core cannot serve.
@@ -25,8 +25,6 @@ pub struct Attachment {
     core: CoreHandle,
     mounted: Mounted,
     stats: Arc<Stats>,
-    /// Number of rings that use it.
-    rings: Arc<AtomicUsize>,
 }
 
 impl CoreHandle {
@@ -37,8 +35,7 @@ impl CoreHandle {
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
         let mounted = self.mount(volume)?;
         self.attachments().fetch_add(1, Relaxed);
-        let (core, stats, rings) = (self.clone(), volume.stats(self.id()), Arc::default());
-        Ok(Attachment { core, mounted, stats, rings })
+        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
     }
 
     fn mount(&self, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
@@ -151,11 +148,6 @@ impl Attachment {
     #[must_use]
     pub fn core(&self) -> &CoreHandle {
         &self.core
-    }
-
-    /// Number of rings that use it.
-    pub(crate) fn rings(&self) -> &Arc<AtomicUsize> {
-        &self.rings
     }
 }
 

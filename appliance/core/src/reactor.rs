@@ -61,10 +61,15 @@ impl Core {
         &mut self.graph
     }
 
-    /// A session, if it is of type `S`: for changes that need no quiet.
-    pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+    /// A session that it serves: for changes between two turns.
+    pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
-        let session: &mut dyn Any = &mut **session;
+        Some(&mut **session)
+    }
+
+    /// A session that it serves, if that is of type `S`.
+    pub fn session_as<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+        let session: &mut dyn Any = self.session(id)?;
         session.downcast_mut()
     }
 

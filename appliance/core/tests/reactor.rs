@@ -38,6 +38,7 @@ impl Device for Gate {
             blocks: Blocks(1024),
             transfer_blocks_max: 8,
             spans_max: 8,
+            atomic_blocks: 1,
             discard_blocks_max: 0,
             write_zeroes_blocks_max: 0,
             optimal_blocks: 1,

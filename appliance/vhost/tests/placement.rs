@@ -7,7 +7,7 @@ mod rig;
 use luge_block::{Blocks, Completion, CoreId, MemoryDevice, NullDevice, Shape};
 use luge_core::{Armed, CoreHandle, Kick, Session, SessionId};
 use luge_memory::{DmaSpace, PageSize};
-use luge_vhost::{BlkEndpoint, EndpointConfig};
+use luge_vhost::{BlkConfig, Endpoint};
 use luge_volume::Graph;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
@@ -144,8 +144,8 @@ fn rings_that_are_started_and_stopped_without_end_leave_the_choice_to_others_as_
 fn a_disk_with_fewer_queues_than_cores_is_on_the_core_with_fewer_disks() {
     let mut house = house(0);
     for index in 0..4 {
-        let config = EndpointConfig { queues_max: 1, ..house.config(index, House::disk()) };
-        house.endpoints.push(BlkEndpoint::start(config).unwrap());
+        let config = BlkConfig { queues: 1, ..house.disk_config(House::disk()) };
+        house.serve(index, config);
     }
     let cores: Vec<_> = house.endpoints.iter().map(|endpoint| endpoint.status().cores).collect();
     assert_eq!(cores, [0, 1, 0, 1].map(|core| [CoreId(core)]));
@@ -170,11 +170,11 @@ fn a_disk_in_memory_of_a_node_is_served_by_a_core_of_that_node() {
         let shape = Shape::new(512, Blocks(8192)).unwrap();
         let disk = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, near.node()).unwrap();
         let (cores, queues_max) = (cores.clone(), 1);
-        let config = EndpointConfig { cores, queues_max, ..house.config(index, Arc::new(disk)) };
-        house.endpoints.push(BlkEndpoint::start(config).unwrap());
+        let config = BlkConfig { cores, queues: queues_max, ..house.disk_config(Arc::new(disk)) };
+        house.serve(index, config);
         assert_eq!(house.endpoint(index).status().cores, [near.id()], "{:?}", near.node());
     }
-    house.endpoints.drain(..).for_each(BlkEndpoint::stop);
+    house.endpoints.drain(..).for_each(Endpoint::stop);
     cores.iter().for_each(CoreHandle::stop);
 }
 
@@ -185,8 +185,8 @@ fn a_guest_is_served_by_a_core_of_the_node_of_its_memory() {
     let cores = a_core_per_node();
     for (index, near) in cores.iter().enumerate() {
         let disk = Arc::new(NullDevice::new(Shape::new(512, Blocks(8192)).unwrap()));
-        let config = EndpointConfig { cores: cores.clone(), ..house.config(index, disk) };
-        house.endpoints.push(BlkEndpoint::start(config).unwrap());
+        let config = BlkConfig { cores: cores.clone(), ..house.disk_config(disk) };
+        house.serve(index, config);
         let guest = on_cpu(near.id(), || {
             let guest = Guest::new(1);
             guest.files.iter().for_each(|(layout, file)| touch(file, layout.len));
@@ -196,7 +196,7 @@ fn a_guest_is_served_by_a_core_of_the_node_of_its_memory() {
         let queues = house.endpoint(index).status().front_end.unwrap().queues;
         assert_eq!(queues[0].core, near.id(), "{:?}", near.node());
     }
-    house.endpoints.drain(..).for_each(BlkEndpoint::stop);
+    house.endpoints.drain(..).for_each(Endpoint::stop);
     cores.iter().for_each(CoreHandle::stop);
 }
 

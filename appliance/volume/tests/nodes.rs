@@ -35,7 +35,7 @@ fn composite(composite: impl Composite + 'static) -> Arc<Volume> {
 
 /// Checks by random requests that a volume does what they mean.
 fn check(space: &Arc<DmaSpace>, volume: Arc<Volume>, seed: u64, failures: Failures) {
-    Check { device: &AsDevice(volume), space, cores: 2, steps: 500, failures }.run(seed);
+    Check { device: &AsDevice::new(volume), space, cores: 2, steps: 500, failures }.run(seed);
 }
 
 /// A device all of whose requests fail that have blocks.

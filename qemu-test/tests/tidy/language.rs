@@ -18,7 +18,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/block",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/vfio",
 ];
 
 /// Crates and documents that still use retired words.
@@ -108,7 +107,7 @@ fn words_of(line: &str) -> Vec<String> {
 }
 
 /// Documents at the top level, by their names.
-fn documents() -> BTreeMap<String, String> {
+pub(crate) fn documents() -> BTreeMap<String, String> {
     let names = TOP_LEVEL.iter().filter(|name| name.ends_with(".md"));
     names.map(|&name| (name.to_owned(), fs::read_to_string(workspace().join(name)).unwrap())).collect()
 }

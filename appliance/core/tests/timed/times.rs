@@ -37,7 +37,7 @@ impl Rig {
         id: SessionId,
         change: impl FnOnce(&mut Timed) -> R + Send + 'static,
     ) -> R {
-        self.core.call(move |core| change(core.session(id).unwrap()))
+        self.core.call(move |core| change(core.session_as(id).unwrap()))
     }
 
     /// CPU time of the core's thread.

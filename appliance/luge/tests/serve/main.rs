@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod command_line;
 mod configuration;
+mod crashes;
 mod crowd;
 mod daemon;
 mod failures;

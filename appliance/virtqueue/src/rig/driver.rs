@@ -177,6 +177,13 @@ impl Driver {
         Some((Head(head), written))
     }
 
+    /// Uses a chain as the device would: one that has gone since.
+    pub fn use_as_device(&self, head: Head, written: u32) {
+        let index = self.rings.used.load(1, Relaxed);
+        self.rings.elements.store(self.layout.size.wrap(index), [head.0.into(), written], Relaxed);
+        self.rings.set_used_index(index.wrapping_add(1));
+    }
+
     /// Whether the device wants a kick for what was added since this was last asked.
     pub fn must_kick(&mut self) -> bool {
         fence(SeqCst);

@@ -6,6 +6,7 @@ use crate::{Blocks, Geometry, Shape, ShapeError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// One read or write may be this long, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 1 << 20;
@@ -56,7 +57,7 @@ impl Target {
                 source: error.into(),
             }
         };
-        let (file, kind) = open_locked(path, access)?;
+        let (file, kind) = open_released(path, access)?;
         let shape = shape(path, &file, kind, block_bytes)?;
         let direct = alignment(&file).filter(|direct| direct.offset_bytes <= shape.block_bytes());
         let caching = match direct {
@@ -103,6 +104,22 @@ impl Drop for Target {
 impl AsFd for Target {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Time for which a file that is in use is waited for, and the time between two looks.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+const RELEASE_LOOK: Duration = Duration::from_millis(5);
+
+/// Opens a file that may still be held by the last requests of a process that was killed. They keep its
+/// lock until they end, and nobody else writes the file before.
+fn open_released(path: &Path, access: Access) -> Result<(OwnedFd, Kind), FileError> {
+    let end = Instant::now() + RELEASE_LIMIT;
+    loop {
+        match open_locked(path, access) {
+            Err(FileError::InUse { .. }) if Instant::now() < end => std::thread::sleep(RELEASE_LOOK),
+            outcome => return outcome,
+        }
     }
 }
 
