@@ -14,10 +14,11 @@ const STEP_SECONDS: u32 = 240;
 const DISK_MIB: u64 = 64;
 
 /// Milliseconds from a round's end to each kill: in the middle of a write, a flush, a read, a recovery.
-const KILLS_AT_MS: [u64; 6] = [0, 7, 20, 41, 90, 3];
+const KILLS_AT_MS: [u64; 5] = [0, 7, 20, 41, 3];
 
 fn serve(bench: &Bench<'_>) -> Result<Daemon, TestError> {
     let mut daemon = Serve { cpu_mask: "0x3".to_owned(), ..Serve::default() }.start(bench)?;
+    daemon.rpc.call("framework_wait_init", json!({}))?;
     let params = json!({ "name": "Aio0", "filename": bench.path("disk"), "block_size": 512 });
     daemon.rpc.call("bdev_aio_create", params)?;
     daemon.rpc.call("vhost_create_blk_controller", json!({ "ctrlr": "disk", "dev_name": "Aio0" }))?;
@@ -50,7 +51,7 @@ fn a_guest_at_work_notices_nothing_of_servers_that_are_killed_but_pauses() -> Re
     let mut daemon = serve(&bench)?;
     let mut guest = machine(&bench, daemon.socket("disk"))?.start(&bench)?;
     for ms in KILLS_AT_MS {
-        for _ in 0..6 {
+        for _ in 0..3 {
             assert_eq!(said(&guest, "ROUND ")?, "right");
         }
         std::thread::sleep(Duration::from_millis(ms));
@@ -59,6 +60,7 @@ fn a_guest_at_work_notices_nothing_of_servers_that_are_killed_but_pauses() -> Re
         daemon = serve(&bench)?;
     }
     guest.process.send_line("enough")?;
+    assert_eq!(said(&guest, "WRONG ")?, "0", "rounds read other data than they wrote");
     for _ in 0..6 {
         assert_eq!(said(&guest, "FILE ")?, "right");
     }
@@ -66,6 +68,5 @@ fn a_guest_at_work_notices_nothing_of_servers_that_are_killed_but_pauses() -> Re
     assert_eq!(said(&guest, "ERRORS ")?, "0");
     assert_eq!(said(&guest, "LUGE-GUEST done status=")?, "0");
     guest.process.wait(Deadline::within(60))?;
-    assert!(!guest.process.output.tail().contains("ROUND wrong"));
     Ok(())
 }

@@ -13,7 +13,7 @@ work() {
         dd if=/dev/urandom of="/tmp/$1" bs=64k count=16 status=none
         dd if="/tmp/$1" of="/mnt/$1" bs=16k oflag=direct conv=notrunc,fsync status=none
         dd if="/mnt/$1" of="/tmp/$1.back" bs=16k iflag=direct status=none
-        cmp -s "/tmp/$1" "/tmp/$1.back" && echo "ROUND right" || echo "ROUND wrong"
+        cmp -s "/tmp/$1" "/tmp/$1.back" && echo "ROUND right" || echo "ROUND wrong" | tee -a /tmp/wrong
     done
 }
 
@@ -28,7 +28,8 @@ done
 read -r _
 touch /tmp/enough
 wait
-# Names and sums of all files that the workers were left with.
+echo "WRONG $(cat /tmp/wrong 2> /dev/null | wc -l)"
+# The files as the workers have left them.
 for file in 0.a 0.b 0.c 1.a 1.b 1.c; do
     drop_caches
     cmp -s "/tmp/$file" "/mnt/$file" && echo "FILE right" || echo "FILE wrong"

@@ -124,14 +124,18 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Chooses a core for a ring among those of its device; none where there is none.
+    /// Chooses a core for a ring among those of its device; none where there is none. `locality` is asked
+    /// for where the cores are on several nodes.
     #[must_use]
-    pub fn choose(cores: &[ServingCore], locality: &Locality) -> Option<Self> {
+    pub fn choose(cores: &[ServingCore], locality: impl FnOnce() -> Locality) -> Option<Self> {
+        let mut nodes = cores.iter().map(|serving| serving.core.node());
+        let first = nodes.next().flatten();
+        let locality = if nodes.all(|node| node == first) { Locality::default() } else { locality() };
         // One choice at a time: each counts those before it.
         static CHOICE: Mutex<()> = Mutex::new(());
         let _one_at_a_time = CHOICE.lock().unwrap_or_else(PoisonError::into_inner);
         let candidates: Vec<_> = cores.iter().map(ServingCore::candidate).collect();
-        let chosen = cores.get(*order(&candidates, locality).first()?)?.clone();
+        let chosen = cores.get(*order(&candidates, &locality).first()?)?.clone();
         let start = Ticks::now();
         chosen.own_rings.fetch_add(1, Relaxed);
         chosen.core.counted_rings().start(start);
@@ -258,7 +262,7 @@ mod tests {
     #[test]
     fn without_cores_there_is_no_choice() {
         assert_eq!(order(&[], &Locality::default()), [] as [usize; 0]);
-        assert!(Assignment::choose(&[], &Locality::default()).is_none());
+        assert!(Assignment::choose(&[], Locality::default).is_none());
     }
 
     #[test]

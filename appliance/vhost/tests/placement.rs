@@ -4,12 +4,17 @@
 
 mod rig;
 
-use luge_block::{Completion, CoreId};
+use luge_block::{Blocks, Completion, CoreId, MemoryDevice, NullDevice, Shape};
 use luge_core::{Armed, CoreHandle, Kick, Session, SessionId};
-use luge_vhost::BlkConfig;
+use luge_memory::{DmaSpace, PageSize};
+use luge_vhost::{BlkConfig, Endpoint};
 use luge_volume::Graph;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
+use rustix::io::pwrite;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Rings of an endpoint on each of its cores.
 fn rings(house: &House, endpoint: usize) -> [usize; 2] {
@@ -144,4 +149,72 @@ fn a_disk_with_fewer_queues_than_cores_is_on_the_core_with_fewer_disks() {
     }
     let cores: Vec<_> = house.endpoints.iter().map(|endpoint| endpoint.status().cores).collect();
     assert_eq!(cores, [0, 1, 0, 1].map(|core| [CoreId(core)]));
+}
+
+/// A core of each NUMA node of this machine, where it has CPUs.
+fn a_core_per_node() -> Vec<CoreHandle> {
+    let nodes = std::fs::read_dir("/sys/devices/system/node").into_iter().flatten();
+    let nodes = nodes.filter(|node| node.as_ref().unwrap().file_name().to_str().unwrap().starts_with("node"));
+    let lists = nodes.map(|node| std::fs::read_to_string(node.unwrap().path().join("cpulist")).unwrap());
+    let first = lists.filter_map(|list| list.trim().split([',', '-']).next()?.parse().ok());
+    first.map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).collect()
+}
+
+/// On a machine with one node there is nothing to choose; on others this is.
+#[test]
+fn a_disk_in_memory_of_a_node_is_served_by_a_core_of_that_node() {
+    let mut house = house(0);
+    let cores = a_core_per_node();
+    assert!(!cores.is_empty());
+    for (index, near) in cores.iter().enumerate() {
+        let shape = Shape::new(512, Blocks(8192)).unwrap();
+        let disk = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, near.node()).unwrap();
+        let (cores, queues_max) = (cores.clone(), 1);
+        let config = BlkConfig { cores, queues: queues_max, ..house.disk_config(Arc::new(disk)) };
+        house.serve(index, config);
+        assert_eq!(house.endpoint(index).status().cores, [near.id()], "{:?}", near.node());
+    }
+    house.endpoints.drain(..).for_each(Endpoint::stop);
+    cores.iter().for_each(CoreHandle::stop);
+}
+
+/// On a machine with one node there is nothing to choose; on others this is.
+#[test]
+fn a_guest_is_served_by_a_core_of_the_node_of_its_memory() {
+    let mut house = house(0);
+    let cores = a_core_per_node();
+    for (index, near) in cores.iter().enumerate() {
+        let disk = Arc::new(NullDevice::new(Shape::new(512, Blocks(8192)).unwrap()));
+        let config = BlkConfig { cores: cores.clone(), ..house.disk_config(disk) };
+        house.serve(index, config);
+        let guest = on_cpu(near.id(), || {
+            let guest = Guest::new(1);
+            guest.files.iter().for_each(|(layout, file)| touch(file, layout.len));
+            guest
+        });
+        let _client = guest.connect(&house.path(index));
+        let queues = house.endpoint(index).status().front_end.unwrap().queues;
+        assert_eq!(queues[0].core, near.id(), "{:?}", near.node());
+    }
+    house.endpoints.drain(..).for_each(Endpoint::stop);
+    cores.iter().for_each(CoreHandle::stop);
+}
+
+/// Does something on a CPU, near which new memory is then.
+fn on_cpu<R: Send>(cpu: CoreId, work: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| {
+        let there = scope.spawn(move || {
+            let mut cpus = CpuSet::new();
+            cpus.set(cpu.0.into());
+            sched_setaffinity(None, &cpus).unwrap();
+            work()
+        });
+        there.join().unwrap()
+    })
+}
+
+/// Makes the pages of a file.
+fn touch(file: &OwnedFd, len: u64) {
+    let len = usize::try_from(len).unwrap();
+    assert_eq!(pwrite(file, &vec![0; len], 0).unwrap(), len);
 }

@@ -179,7 +179,7 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         count: usize,
     ) -> Result<(), Broken> {
-        (batch.len, batch.long) = (0, None);
+        (batch.len, batch.walked, batch.long) = (0, 0, None);
         if self.inflight.is_some() {
             return self.take_tracked(batch, count);
         }
@@ -252,13 +252,14 @@ impl SplitQueue {
         count: usize,
         first: u16,
     ) {
-        let Batch { records, spans, search, len, long } = batch;
+        let Batch { records, spans, search, len, walked, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<HEADER, STATUS>::others(spans);
         let others = Others::new((&self.rings.descriptors, self.size), spans, search);
         *len = self.walk(records, first, others, long);
+        *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
 
     /// Stage 1: number of chains that wait: those that an earlier process had in flight, or those that the

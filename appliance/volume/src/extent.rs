@@ -4,7 +4,9 @@ use crate::cutter::{Content, Whole};
 use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::{Base, NodeId, Stats};
-use luge_block::{BlockRange, Blocks, Completion, Kind, Lba, Refusal, Request, Status, Tag};
+use luge_block::{
+    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Refusal, Request, Status, Tag, TransferExtent,
+};
 use std::sync::Arc;
 
 /// The blocks of a volume on its base, and its part in tags.
@@ -14,10 +16,6 @@ pub(crate) struct Extent {
     pub(crate) first: Lba,
     pub(crate) blocks: Blocks,
     pub(crate) read_only: bool,
-    /// The most spans of a transfer that is not cut.
-    pub(crate) spans_max: u16,
-    /// The most blocks of a transfer that is not cut.
-    pub(crate) transfer_blocks_max: u32,
 }
 
 impl Extent {
@@ -41,14 +39,6 @@ impl Extent {
             Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
             _ => Err(Status::OutOfRange),
         }
-    }
-
-    /// Whether a read or write is one that the base takes at once.
-    #[inline]
-    pub(crate) fn holds(&self, request: &Request<'_>) -> bool {
-        // Of a list of one, which every base takes, the compiler often knows the length.
-        let spans = request.data.len();
-        request.blocks <= self.transfer_blocks_max && (spans == 1 || spans <= self.spans_max.into())
     }
 }
 
@@ -79,6 +69,8 @@ impl Mounted {
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
+    /// The same for reads and writes.
+    pub(crate) transfers: TransferExtent,
     pub(crate) limits: Limits,
     pub(crate) base: Base,
     /// Level of the base: zero for a channel, the node's otherwise.
@@ -92,11 +84,10 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// The extent as requests see it that are not looked at one by one: empty while blocks are held.
+    /// Extent of reads and writes that are not looked at one by one: empty while blocks are held.
     #[inline]
-    pub(crate) fn open_extent(&self) -> Extent {
-        let blocks = if self.hold.is_open() { self.extent.blocks } else { Blocks(0) };
-        Extent { blocks, ..self.extent }
+    pub(crate) fn open_transfers(&self) -> TransferExtent {
+        if self.hold.is_open() { self.transfers } else { self.transfers.closed() }
     }
 
     /// The request as the base is to get it.
@@ -129,9 +120,9 @@ impl Mounted {
 
     /// Counts requests that the base has taken.
     #[inline]
-    pub(crate) fn begin(&mut self, requests: &[Request<'_>], now: u64) {
-        self.in_flight += requests.len();
-        self.stats.count_all(requests, now);
+    pub(crate) fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64) {
+        self.in_flight += transfers.len();
+        self.stats.count_all(transfers, now);
     }
 
     /// Counts one request that the base has taken.

@@ -138,7 +138,7 @@ impl Graph {
         self.layers.clock.pass();
     }
 
-    /// Whether a channel has requests: their end is no event, so the core must poll.
+    /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.
     #[must_use]
     pub fn needs_polling(&self) -> bool {
         self.layers.needs_polling()

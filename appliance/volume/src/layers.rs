@@ -19,7 +19,7 @@ use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
+use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Refusal, Request, Tag};
 use std::ops::Range;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
@@ -77,8 +77,8 @@ impl Opened {
     }
 
     #[inline]
-    pub(crate) fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (taken, refusal) = self.channel.submit_all(requests);
+    pub(crate) fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let (taken, refusal) = self.channel.submit_all(transfers);
         self.pending |= taken > 0;
         (taken, refusal)
     }
@@ -193,13 +193,13 @@ impl Layers {
             first: volume.first(),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
-            spans_max: geometry.spans_max,
-            transfer_blocks_max: geometry.transfer_blocks_max,
         };
+        let transfers = volume.transfers();
         let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
         *room = Some(Mounted {
             extent,
+            transfers,
             limits,
             base,
             level,
@@ -323,10 +323,11 @@ impl Layers {
         Ticks(self.clock.now())
     }
 
-    /// Whether a channel has requests, which end without an event.
+    /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
         let mut volumes = self.volumes.iter().flatten();
         volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+            || self.cutters.have_work()
     }
 
     /// The first time at which a node needs a turn.

@@ -1,7 +1,7 @@
 //! A volume, as the control plane sees it.
 
 use crate::{Composite, Counters, Stats};
-use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba};
+use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,6 +110,13 @@ impl Volume {
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
         let (blocks, read_only) = (self.blocks, self.read_only);
         Geometry { blocks, read_only, atomic_blocks, optimal_blocks, ..source }
+    }
+
+    /// Blocks and limits that reads and writes of the volume are checked against.
+    pub(crate) fn transfers(&self) -> TransferExtent {
+        let source = self.source.geometry();
+        let read_only = self.read_only || source.read_only;
+        TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks)
     }
 
     /// Source that the volume is an extent of.

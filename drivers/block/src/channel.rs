@@ -1,6 +1,6 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{Geometry, IoErrors, Request, Status, Tag};
+use crate::{CheckedTransfer, Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
@@ -94,16 +94,25 @@ pub trait Channel: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
 
-    /// Takes requests in order, until one is refused; returns how many it took, and why not
-    /// the next. One call through a pointer for a whole batch: what it calls for each request,
-    /// the compiler knows.
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        for (taken, request) in requests.iter().enumerate() {
-            if let Err(refusal) = self.submit(request) {
+    /// Takes a read or write that was checked before against an extent of this very device.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the request's memory is then not touched.
+    #[inline]
+    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
+        self.submit(transfer)
+    }
+
+    /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
+    /// the next. One call through a pointer for a whole batch: what it calls for each of them, the compiler
+    /// knows.
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        for (taken, transfer) in transfers.iter().enumerate() {
+            if let Err(refusal) = self.submit_checked(transfer) {
                 return (taken, Some(refusal));
             }
         }
-        (requests.len(), None)
+        (transfers.len(), None)
     }
 
     /// Starts all that was submitted: one doorbell for a batch.
@@ -155,7 +164,7 @@ impl Completion {
     #[inline]
     #[must_use]
     pub const fn succeeded(self) -> bool {
-        self.0 == self.tag().with_status(Status::Success)
+        Status::is_success_in(self.0)
     }
 }
 

@@ -6,7 +6,7 @@
 //! was begun before, so that a guest of large requests does not keep a core from the others. Nor
 //! does one of many pieces: each counts as a block, where a request has more of them than blocks.
 
-use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
+use crate::{Channel, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::Span;
 
@@ -107,6 +107,22 @@ impl<D: Execute> ImmediateChannel<D> {
         self.blocks_left = self.blocks_left.saturating_sub(blocks);
     }
 
+    /// Takes a request that has nothing wrong with it.
+    #[inline(always)]
+    fn take(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        if self.room() == 0 {
+            return Err(Refusal::Full);
+        }
+        self.charge(request.blocks);
+        if !self.put_off(request) {
+            self.charge(self.device.pieces(request).saturating_sub(request.blocks));
+            let status = self.device.execute(request);
+            // There is room: it was asked for.
+            let _ = self.ended.push(Completion::new(request.tag, status));
+        }
+        Ok(())
+    }
+
     /// Makes the copies that wait.
     #[inline(never)]
     fn copy_all(&mut self) {
@@ -142,20 +158,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
     }
 
-    #[inline(always)]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room() == 0 {
-            return Err(Refusal::Full);
-        }
-        self.charge(request.blocks);
-        if !self.put_off(request) {
-            self.charge(self.device.pieces(request).saturating_sub(request.blocks));
-            let status = self.device.execute(request);
-            // There is room: it was asked for.
-            let _ = self.ended.push(Completion::new(request.tag, status));
-        }
-        Ok(())
+        self.take(request)
+    }
+
+    #[inline(always)]
+    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
+        self.take(transfer)
     }
 
     fn commit(&mut self) {

@@ -29,6 +29,7 @@ mod memory;
 mod null;
 mod request;
 mod shape;
+mod transfer;
 
 pub use channel::{BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
 pub use file::{Access, Caching, FileDevice, FileError};
@@ -38,3 +39,4 @@ pub use memory::MemoryDevice;
 pub use null::NullDevice;
 pub use request::{BlockRange, Durability, Kind, Operation, Request, Status, Tag};
 pub use shape::{Shape, ShapeError};
+pub use transfer::{CheckedTransfer, TransferExtent};

@@ -28,11 +28,12 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    BLOCK_BUFFER_BYTES, Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError,
-    Operation, Refusal, Request, Status,
+    BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, FailedRequest, Geometry, IoError, IoErrors,
+    OpenError, Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Pages of the block buffer.
@@ -110,15 +111,31 @@ impl QueuePair {
         if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
     }
 
-    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
-    /// of one piece of memory on one or two pages, with nothing wrong. There is space for it.
+    /// Takes requests that were checked, in order, until one is refused; returns how many it took, and why not
+    /// the next.
     #[inline]
+    fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
+        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
+        let tick = self.health.tick();
+        let mut left = fitting.iter();
+        while let Some(request) = left.next() {
+            if self.take_simple(request, tick).is_none()
+                && let Err(refusal) = self.take(request, tick)
+            {
+                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
+            }
+        }
+        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    }
+
+    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
+    /// of one piece of memory on one or two pages. There is space for it.
+    #[inline(always)]
     fn take_simple(&mut self, request: &Request<'_>, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
         if !request.operation.moves_data() {
             return None;
         }
-        self.geometry.check(request).ok()?;
         let prps = describe_short(*span)?;
         let id = self.slots.take(request.tag, tick)?;
         self.submissions.push(Command::of(request).entry(id, self.namespace, prps));
@@ -128,7 +145,6 @@ impl QueuePair {
     /// The same for any request.
     #[inline(never)]
     fn take(&mut self, request: &Request<'_>, tick: u32) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
         let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
         let command = Command::of(request);
         match self.prps(request, id) {
@@ -153,11 +169,10 @@ impl QueuePair {
     /// Why a request is not taken for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
-        let status = match (self.geometry.check(request), self.link.stage()) {
-            (Err(status), _) => return Refusal::Failed(status),
-            (Ok(()), Stage::Gone) => Status::Gone,
-            (Ok(()), Stage::Excluded) => Status::DeviceError,
-            (Ok(()), _) => return Refusal::Full,
+        let status = match self.link.stage() {
+            Stage::Gone => Status::Gone,
+            Stage::Excluded => Status::DeviceError,
+            _ => return Refusal::Full,
         };
         let Request { operation, lba, blocks, .. } = *request;
         let failed = FailedRequest { operation, lba, blocks };
@@ -333,21 +348,12 @@ impl Channel for QueuePair {
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.submit_all(std::slice::from_ref(request)).1.map_or(Ok(()), Err)
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        self.take_all(&[request]).1.map_or(Ok(()), Err)
     }
 
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
-        let tick = self.health.tick();
-        let mut left = fitting.iter();
-        while let Some(request) = left.next() {
-            if self.take_simple(request, tick).is_none()
-                && let Err(refusal) = self.take(request, tick)
-            {
-                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
-            }
-        }
-        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        self.take_all(transfers)
     }
 
     #[inline]

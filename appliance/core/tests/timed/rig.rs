@@ -60,6 +60,12 @@ impl Timed {
         self.wake_at = time;
     }
 
+    /// Asks for this time instead; returns the number of calls before.
+    pub fn ask_instead(&mut self, time: Option<Ticks>) -> usize {
+        self.ask_at(time);
+        self.calls.count()
+    }
+
     /// Asks for the same time again and again.
     pub fn repeat(&mut self, time: Ticks) {
         (self.wake_at, self.next) = (Some(time), Next::Time(time));

@@ -91,25 +91,30 @@ fn a_session_may_ask_for_one_time_after_the_other_and_its_core_does_not_poll_lon
 }
 
 #[test]
-fn a_time_that_is_moved_or_taken_back_counts_no_more() {
+fn a_time_that_is_moved_closer_counts() {
     let rig = Rig::new();
     let (session, calls) = Timed::at(Ticks::now() + HOUR);
     let id = rig.add(session);
     until("asleep", || rig.core.stats().asleep());
     rig.change(id, |session| session.ask_at(Some(Ticks::now() + SHORT)));
     until("sooner", || calls.count() == 1);
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + SHORT)));
-    rig.change(id, |session| session.ask_at(None));
-    let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
-    let other = rig.add(other);
-    until("the other", || others.count() == 1);
-    assert_eq!(calls.count(), 1, "the time that was taken back has passed");
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + 2 * SHORT)));
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + HOUR)));
-    rig.change(other, |session| session.ask_at(Some(Ticks::now() + 3 * SHORT)));
-    until("the other again", || others.count() == 2);
-    assert_eq!(calls.count(), 1, "the time that was moved has passed");
-    [id, other].into_iter().for_each(|id| rig.remove(id));
+    rig.remove(id);
+}
+
+#[test]
+fn a_time_that_is_moved_away_or_taken_back_counts_no_more() {
+    let rig = Rig::new();
+    for later in [None, Some(Ticks::now() + HOUR)] {
+        let (session, calls) = Timed::at(Ticks::now() + SHORT);
+        let id = rig.add(session);
+        // On a busy machine it may have been called by now.
+        let before = rig.change(id, move |session| session.ask_instead(later));
+        let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
+        let other = rig.add(other);
+        until("the other", || others.count() == 1);
+        assert_eq!(calls.count(), before, "{later:?}: its first time has passed");
+        [id, other].into_iter().for_each(|id| rig.remove(id));
+    }
 }
 
 #[test]
@@ -159,12 +164,14 @@ fn a_session_that_has_left_is_not_called_nor_woken_for() {
     let (session, calls) = Timed::at(Ticks::now() + SHORT);
     let id = rig.add(session);
     rig.remove(id);
+    // On a busy machine it may have been called before.
+    let before = calls.count();
     until("asleep", || rig.core.stats().asleep());
     let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
     let sleeps = rig.core.stats().sleeps();
     let other = rig.add(other);
     until("the other", || others.count() == 1);
-    assert_eq!(calls.count(), 0);
+    assert_eq!(calls.count(), before);
     assert!(rig.core.stats().sleeps() - sleeps <= 2, "the one it was in, and one until the other's time");
     rig.remove(other);
 }

@@ -377,8 +377,9 @@ impl Session for BlkSession {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        let taken = self.batch.len().saturating_sub(self.next).saturating_add(self.queue.resubmits());
-        self.slots.busy().saturating_add(taken)
+        // No more than the batch has was read, and no more is in flight than the ring is long.
+        let taken = self.batch.len().wrapping_sub(self.next).wrapping_add(self.queue.resubmits());
+        self.slots.busy().wrapping_add(taken)
     }
 
     fn quiesce(&mut self) {

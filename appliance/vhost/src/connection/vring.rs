@@ -125,7 +125,7 @@ impl Vring {
             inflight,
             counters: counters.clone(),
         };
-        let assignment = Assignment::choose(cores, &common.locality()).ok_or(StartError::NoCore)?;
+        let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
         // SAFETY: a core gets the session, and returns it when all its requests have ended.
         let new = unsafe { self.device.session(self.index, core, setup) }?;

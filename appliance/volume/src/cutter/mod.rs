@@ -173,6 +173,11 @@ impl Cutters {
         self.busy > 0
     }
 
+    /// Whether some request has parts left, or a completion on its way up: it goes on in the next turn.
+    pub(crate) fn have_work(&self) -> bool {
+        self.levels.iter().any(|cutter| !cutter.going.is_empty() || !cutter.over.is_empty())
+    }
+
     /// Gives a request a slot of its volume's level, with its lists copied.
     ///
     /// # Errors

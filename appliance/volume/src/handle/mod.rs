@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::layers::{Layers, NodeId, Opened, VolumeId};
-use luge_block::{Kind, Refusal, Request};
+use luge_block::{CheckedTransfer, Kind, Refusal, Request};
 
 /// A volume of a core's graph, looked up for a batch of requests.
 pub struct VolumeHandle<'a>(End<'a>);
@@ -72,15 +72,15 @@ impl<'a> VolumeHandle<'a> {
 
     /// Submits translated reads and writes in order, until one is refused.
     #[inline]
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
         let now = self.now();
         let (taken, refusal) = match &mut self.0 {
-            End::Channel { opened, .. } => opened.submit_all(requests),
+            End::Channel { opened, .. } => opened.submit_all(transfers),
             End::Node { layers, node, .. } => {
-                layers.with_node(*node, |node, layers| node.submit_all(requests, layers))
+                layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
             }
         };
-        self.volume().begin(requests.get(..taken).unwrap_or(requests), now);
+        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
         (taken, refusal)
     }
 

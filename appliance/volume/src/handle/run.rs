@@ -1,24 +1,25 @@
 //! Reads and writes of one volume that follow each other.
 
 use super::VolumeHandle;
-use crate::extent::Extent;
-use luge_block::{Refusal, Request, Tag};
+use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
 
 /// The most requests of a run.
 const RUN: usize = 64;
 
 /// Requests of one volume that what is beneath gets all at once.
 pub struct Run<'a, 'handle, 'data> {
-    extent: Extent,
+    way: Tag,
+    extent: TransferExtent,
     volume: &'a mut VolumeHandle<'handle>,
-    requests: heapless::Vec<Request<'data>, RUN>,
+    requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
 }
 
 impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     #[inline]
     pub(super) fn new(volume: &'a mut VolumeHandle<'handle>) -> Self {
-        let extent = volume.volume().open_extent();
-        Self { extent, volume, requests: heapless::Vec::new() }
+        let mounted = volume.volume();
+        let (way, extent) = (mounted.extent.way, mounted.open_transfers());
+        Self { way, extent, volume, requests: heapless::Vec::new() }
     }
 
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
@@ -26,10 +27,8 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// [`VolumeHandle::submit`] takes it then, or tells which.
     #[inline]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
-        if !request.operation.moves_data() || !self.extent.holds(request) {
-            return None;
-        }
-        self.requests.push(self.extent.translate(request).ok()?).ok()
+        let tag = request.tag.through(self.way, Kind::of(request.operation));
+        self.requests.push(self.extent.check(request, tag)?).ok()
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
