@@ -31,7 +31,7 @@ fn flat(pieces: &[Piece], writable: bool) -> Vec<(u64, u32)> {
     of_kind.map(|piece| (piece.at.0, piece.len)).collect()
 }
 
-/// What spans stand for, put together again where one piece was cut at a region's end.
+/// Whether spans stand for these pieces, put together again where one was cut at a region's end.
 fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bool {
     let mut spans = spans.iter();
     pieces.iter().all(|&(at, len)| {
@@ -133,7 +133,8 @@ fn legal_chains_arrive_whole_in_order_and_once() {
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 let (head, pieces) = sent.pop_front().expect("no chain out of nothing");
-                assert_eq!((chain.head, chain.fault), (head, None));
+                assert_eq!(chain.head, head);
+                assert_eq!(chain.fault, None);
                 assert!(flat_spans(&memory.table, chain.readable, &flat(&pieces, false)));
                 assert!(flat_spans(&memory.table, chain.writable, &flat(&pieces, true)));
                 held.push(head);
@@ -197,10 +198,10 @@ fn load(memory: &RigMemory, at: u64) -> Option<Descriptor> {
 /// A table in guest memory: its address, and its number of entries.
 type TableAt = (u64, u32);
 
-/// The table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
+/// Table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
 /// ring's that follows it.
 #[derive(Clone, Copy)]
-enum Place {
+enum Position {
     Ring,
     Indirect(TableAt, u32, Option<u16>),
 }
@@ -208,12 +209,12 @@ enum Place {
 /// The last writable byte of a chain, by a walk that remembers every entry of the ring's table and of the
 /// first indirect one, and goes through others forward only.
 fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
-    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Place::Ring, Some(head));
+    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Position::Ring, Some(head));
     let (mut tables, mut forward) = (0, 0);
     loop {
         let (number, (at, entries)) = match place {
-            Place::Ring => (0, ring),
-            Place::Indirect(table, number, _) => (number, table),
+            Position::Ring => (0, ring),
+            Position::Indirect(table, number, _) => (number, table),
         };
         let entry = next.filter(|&index| {
             let new = if number < 2 { seen.insert((number, index)) } else { u32::from(index) >= forward };
@@ -221,8 +222,8 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         });
         let wire = entry.and_then(|index| load(memory, at.checked_add(16 * u64::from(index))?));
         let (Some(wire), Some(index)) = (wire, entry) else {
-            let Place::Indirect(_, _, rest) = place else { return last };
-            (place, next) = (Place::Ring, rest);
+            let Position::Indirect(_, _, rest) = place else { return last };
+            (place, next) = (Position::Ring, rest);
             continue;
         };
         forward = u32::from(index) + 1;
@@ -231,7 +232,7 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         let refers = flags & DescriptorFlags::INDIRECT != 0;
         if refers && number == 0 {
             (tables, forward) = (tables + 1, 0);
-            (place, next) = (Place::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
+            (place, next) = (Position::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
         } else if !refers && flags & DescriptorFlags::WRITE != 0 && len > 0 {
             last = wire.address.get().checked_add(u64::from(len) - 1);
         }

@@ -64,7 +64,7 @@ fn a_take_is_a_batch_at_most_and_no_more_than_asked_for() {
     (0..100).for_each(|_| assert!(pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).is_some()));
     pair.queue.take(&mut pair.batch, 3).unwrap();
     assert_eq!(pair.batch.len(), 3);
-    assert_eq!((pair.take(), pair.take(), pair.take()), (BATCH, 33, 0));
+    assert_eq!([pair.take(), pair.take(), pair.take()], [BATCH, 33, 0]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_chain_of_more_than_4_gib_is_at_fault_where_there_is_that_much_memory_too() 
     let chain = |len| [raw(0, 16, NEXT, 1), raw(0, len, NEXT | WRITE, 2), raw(0, 1, WRITE, 0)];
     for (len, fault) in [(u32::MAX - 17, None), (u32::MAX - 16, Some(Fault::Length))] {
         let memory = RigMemory::new(&[(0, 5 << 30)]);
-        let mut pair = Pair::with(memory, (8, Notifications::Flags, 0));
+        let mut pair = Pair::with(memory, 8, Notifications::Flags, 0);
         chain(len).iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
         assert_eq!(pair.take_one().0, fault, "{len:#x}");

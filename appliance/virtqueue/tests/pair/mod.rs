@@ -23,10 +23,10 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(size: u16, notifications: Notifications, base: u16) -> Self {
-        Self::with(RigMemory::standard(), (size, notifications, base))
+        Self::with(RigMemory::standard(), size, notifications, base)
     }
 
-    pub fn with(memory: RigMemory, (size, notifications, base): (u16, Notifications, u16)) -> Self {
+    pub fn with(memory: RigMemory, size: u16, notifications: Notifications, base: u16) -> Self {
         let layout = RigMemory::ring(RigMemory::RINGS.0, size);
         let driver = Driver::new(layout, notifications, base, &memory.table);
         // SAFETY: the queue lives as long as the batch.
@@ -34,7 +34,7 @@ impl Pair {
         Self { memory, driver, layout, queue, batch: Batch::new(&layout) }
     }
 
-    /// The same driver, with the queue of a process that comes after.
+    /// Replaces the queue by that of a process that comes after.
     pub fn restarted(self) -> Self {
         let memory = self.memory.table.clone();
         // SAFETY: as in `with`.
@@ -67,7 +67,7 @@ impl Pair {
     /// The fault of such a chain in some memory.
     pub fn fault_in(memory: RigMemory, table: &[Descriptor]) -> Option<Fault> {
         let size = u16::try_from(table.len().next_power_of_two().max(8)).unwrap();
-        let mut pair = Self::with(memory, (size, Notifications::Flags, 0));
+        let mut pair = Self::with(memory, size, Notifications::Flags, 0);
         table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
         let (fault, readable, writable) = pair.take_one();
