@@ -51,12 +51,12 @@ impl Pair {
         self.batch.len()
     }
 
-    /// Takes the one chain there is: its fault, and the lengths of its spans.
-    pub fn take_one(&mut self) -> (Option<Fault>, Vec<u32>, Vec<u32>) {
+    /// Takes the one chain there is.
+    pub fn take_one(&mut self) -> Taken {
         assert_eq!(self.take(), 1);
         let chain = self.batch.chain(0).unwrap();
-        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect();
-        (chain.fault, lengths(chain.readable), lengths(chain.writable))
+        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect::<Vec<_>>();
+        taken(chain.fault, &lengths(chain.readable), &lengths(chain.writable))
     }
 
     /// Fault of a chain of one hand-made descriptor table.
@@ -70,10 +70,22 @@ impl Pair {
         let mut pair = Self::with(memory, size, Notifications::Flags, 0);
         table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
-        let (fault, readable, writable) = pair.take_one();
+        let Taken { fault, readable, writable } = pair.take_one();
         assert!(fault.is_none() || readable.is_empty() && writable.iter().sum::<u32>() <= 1);
         fault
     }
+}
+
+/// A chain that was taken: its fault, and the lengths of its spans.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub fault: Option<Fault>,
+    pub readable: Vec<u32>,
+    pub writable: Vec<u32>,
+}
+
+pub fn taken(fault: Option<Fault>, readable: &[u32], writable: &[u32]) -> Taken {
+    Taken { fault, readable: readable.to_vec(), writable: writable.to_vec() }
 }
 
 pub fn raw(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {
