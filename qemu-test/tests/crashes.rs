@@ -36,7 +36,7 @@ fn machine(bench: &Bench<'_>, socket: PathBuf) -> Result<Machine, TestError> {
     Ok(Machine { cpus: 2, disks: vec![Disk { socket, queues: 2 }], ..Machine::new("guest", boot) })
 }
 
-/// What the guest says next after a word.
+/// Rest of the guest's next line with a word.
 fn said(guest: &Running, word: &str) -> Result<String, TestError> {
     guest.process.output.wait_line(word, Deadline::within(STEP_SECONDS))
 }

@@ -84,7 +84,7 @@ fn chains_that_do_not_fit_the_batch_come_with_the_next() {
 fn a_small_ring_takes_long_indirect_chains() {
     let mut pair = Pair::new(2, Notifications::Flags, 0);
     assert!(pair.driver.add(&[Piece::readable(DATA, 1); 128], Form::Indirect(TABLE)).is_some());
-    assert_eq!(pair.take_one().1.len(), 128);
+    assert_eq!(pair.take_one().readable.len(), 128);
 }
 
 #[test]
