@@ -1,9 +1,8 @@
-//! Debian 13 as seen from this machine: packages are looked up and fetched with
-//! apt, in a private state folder, without root and without touching the system.
+//! Debian 13's packages, looked up and fetched with apt in a state folder of our own: without root
+//! and without a change to the system.
 //!
-//! One release serves every host, so a Debian 12 and a Debian 13 machine build
-//! the same thing. The lists are read once and then kept: what a build uses
-//! changes when somebody asks for it, not because a day has passed.
+//! All hosts use one release, so that a Debian 12 and a Debian 13 machine build the same image. The
+//! package lists are read once and kept. A build uses newer versions only after `--refresh`.
 
 use crate::archive::Archive;
 use crate::cache::Cache;
@@ -17,16 +16,16 @@ use std::process::Command;
 /// The release that everything comes from.
 const RELEASE: &str = "trixie";
 
-/// How much of a package's neighbourhood is fetched.
+/// Packages that are fetched along with those named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// The packages themselves.
+    /// None.
     Alone,
-    /// The packages and all they depend on, newest versions (backports) first.
+    /// All that they depend on; versions from backports are preferred.
     WithDependencies,
 }
 
-/// A private view of the Debian archive.
+/// The Debian archive, with package lists of our own.
 pub(crate) struct Apt<'a> {
     folder: PathBuf,
     cache: &'a Cache,
@@ -34,7 +33,7 @@ pub(crate) struct Apt<'a> {
 }
 
 impl<'a> Apt<'a> {
-    /// Opens the view, and reads the package lists where that was never done.
+    /// Opens the archive; reads the package lists if that was never done.
     pub(crate) fn open(cache: &'a Cache, progress: &'a Progress) -> Result<Self, ImageError> {
         let apt = Self { folder: cache.folder("apt")?, cache, progress };
         let _lock = cache.lock("apt", progress)?;
@@ -45,7 +44,7 @@ impl<'a> Apt<'a> {
         Ok(apt)
     }
 
-    /// Reads the package lists anew.
+    /// Updates the package lists.
     pub(crate) fn refresh(cache: &'a Cache, progress: &'a Progress) -> Result<(), ImageError> {
         let folder = cache.folder("apt")?;
         match fs::remove_file(folder.join("read")) {
@@ -56,7 +55,7 @@ impl<'a> Apt<'a> {
         }
     }
 
-    /// Holds the sources that the lists were read from.
+    /// File with the sources that the lists were read from.
     fn read_marker(&self) -> PathBuf {
         self.folder.join("read")
     }
@@ -75,12 +74,12 @@ impl<'a> Apt<'a> {
         fs::write(self.read_marker(), sources).doing(|| format!("writing {}", self.read_marker().display()))
     }
 
-    /// The version of a package that would be fetched now.
+    /// Version of a package that would be fetched now.
     pub(crate) fn candidate(&self, package: &str) -> Result<String, ImageError> {
         self.candidates(&[package]).map(|versions| versions.concat())
     }
 
-    /// The versions of packages that would be fetched now, in the same order.
+    /// Versions of packages that would be fetched now, in the order of `packages`.
     pub(crate) fn candidates(&self, packages: &[&str]) -> Result<Vec<String>, ImageError> {
         let policy = self.ask(self.command("apt-cache").arg("policy").args(packages))?;
         let known = candidates(&policy);
@@ -91,7 +90,7 @@ impl<'a> Apt<'a> {
         packages.iter().map(version).collect()
     }
 
-    /// The first real package that `package` depends on: what a metapackage stands for.
+    /// First package that `package` depends on: the real package behind a metapackage.
     pub(crate) fn first_dependency(&self, package: &str) -> Result<String, ImageError> {
         let text = self.ask(self.command("apt-cache").args(["depends", package]))?;
         let name = text.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
@@ -106,7 +105,7 @@ impl<'a> Apt<'a> {
         if journal.run(&mut self.fetching(packages, reach, into)).is_ok() {
             return Ok(());
         }
-        // The archive has moved on since the lists were read.
+        // The archive may have newer versions than the lists, and these files no longer.
         journal.run(self.command("apt-get").arg("update"))?;
         journal.run(&mut self.fetching(packages, reach, into))
     }
@@ -135,7 +134,7 @@ impl<'a> Apt<'a> {
         Journal::begin(self.cache.log("apt"), step)
     }
 
-    /// An apt program that works on our state; proxies and the like stay the machine's.
+    /// An apt program with our state folder; other settings (proxies) are the machine's.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C");
@@ -165,14 +164,14 @@ const FIXED_OPTIONS: [(&str, &str); 7] = [
     ("APT::Architecture", "amd64"),
     ("APT::Architectures", "amd64"),
     ("APT::Install-Recommends", "false"),
-    // As root apt would fetch as another user, who cannot write into our folders.
+    // As root, apt would fetch as another user, which cannot write to our folders.
     ("APT::Sandbox::User", "root"),
     ("APT::Update::Error-Mode", "any"),
     ("Acquire::Languages", "none"),
     ("Acquire::Retries", "3"),
 ];
 
-/// Names and candidate versions in what `apt-cache policy` says.
+/// Names and candidate versions in the output of `apt-cache policy`.
 fn candidates(policy: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     let mut package = "";
@@ -187,7 +186,7 @@ fn candidates(policy: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Unpacks every `.deb` of a folder over `root`; no script of a package runs.
+/// Unpacks every `.deb` of a folder into `root`, without running the packages' scripts.
 pub(crate) fn unpack_all(
     debs: &Path,
     root: &Path,

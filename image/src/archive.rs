@@ -1,9 +1,8 @@
-//! Which Debian archive this machine uses, read from its own configuration.
+//! Address of the Debian archive that this machine uses, read from its apt configuration.
 //!
-//! Both forms of apt's sources are understood: one line per source, and
-//! deb822 stanzas. No address of an archive is written in this program.
+//! Both formats of apt's sources are read: one line per source, and deb822 stanzas.
 //!
-//! Not here: talking to the archive; see [`crate::apt`].
+//! Not here: fetching from the archive (`apt.rs`).
 
 use crate::error::ImageError;
 use std::fs;
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
-/// One archive and one suite of it that apt is told to use.
+/// A suite of an archive, as listed in apt's sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Source {
     uri: String,
@@ -24,9 +23,9 @@ struct Source {
 /// The Debian archive of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Archive {
-    /// Where the releases are.
+    /// Address of the releases.
     main: String,
-    /// Where their security updates are, if the machine uses them.
+    /// Address of their security updates, if the machine uses them.
     security: Option<String>,
 }
 
@@ -61,7 +60,7 @@ impl Archive {
     }
 }
 
-/// A release of Debian, and not its updates, backports or security suite.
+/// Whether a suite is a release of Debian, not its updates, backports or security suite.
 fn is_release(suite: &str) -> bool {
     const RELEASES: [&str; 10] = [
         "bookworm",
@@ -111,7 +110,7 @@ fn one_line(line: &str) -> Option<Source> {
     Some(Source { uri: words.next()?, suite: words.next()?, components: words.collect() })
 }
 
-/// A deb822 stanza: every URI with every suite.
+/// Sources of a deb822 stanza: every URI with every suite.
 fn stanza(text: &str) -> Vec<Source> {
     let field = |name: &str| -> Vec<String> {
         let prefix = format!("{}:", name.to_ascii_lowercase());

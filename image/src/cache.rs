@@ -1,12 +1,12 @@
-//! The build cache: results kept by the content they were made from.
+//! The build cache: results, each named by a hash of its inputs.
 //!
 //! Invariants
-//! - An entry's name holds the hash of everything it was made from.
+//! - An entry's name contains the hash of all its inputs.
 //! - An entry appears whole, by one rename, or not at all.
-//! - One builder per entry: others wait on a lock and then find it made.
-//! - A failed build leaves its log, and nothing else.
+//! - An entry has one builder at a time: others wait on a lock and then find the entry.
+//! - A failed build leaves its log and nothing else.
 //!
-//! Not here: what goes into a key; every builder knows its own inputs.
+//! Not here: the inputs of a key, which each builder lists.
 
 use crate::error::{Doing, ImageError};
 use crate::journal::Journal;
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-/// An entry that nobody used for this long goes when a newer one is made.
+/// Age from which an unused entry is removed when a newer one is made.
 const FORGET_AFTER: Duration = Duration::from_secs(14 * 24 * 3600);
-/// So does one that is not among this many of its kind that were used last, ...
+/// Entries of one name that stay, the ones used last; more of them are removed ...
 const KEEP: usize = 8;
-/// ... unless it was used so short a time ago that it may be in use.
+/// ... unless they were used this recently and may still be in use.
 const MAYBE_IN_USE: Duration = Duration::from_secs(3 * 3600);
 
 /// A folder of build results.
@@ -31,7 +31,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The user's cache: `$LUGE_CACHE`, else `$XDG_CACHE_HOME/luge`, else `~/.cache/luge`.
+    /// Opens the user's cache: `$LUGE_CACHE`, else `$XDG_CACHE_HOME/luge`, else `~/.cache/luge`.
     pub fn open() -> Result<Self, ImageError> {
         let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = || from("HOME").unwrap_or_else(|| PathBuf::from("/root")).join(".cache");
@@ -40,21 +40,21 @@ impl Cache {
         Self::at(&root)
     }
 
-    /// A cache in the folder `root`, which is made where it does not exist.
+    /// Opens a cache in the folder `root`, which is made if it does not exist.
     pub fn at(root: &Path) -> Result<Self, ImageError> {
         fs::create_dir_all(root).doing(|| format!("making the cache {}", root.display()))?;
         let root = root.canonicalize().doing(|| format!("opening the cache {}", root.display()))?;
         Ok(Self { root })
     }
 
-    /// A folder of the cache that is not content-addressed: whoever uses it guards it.
+    /// A folder of the cache for other use; its users lock it themselves.
     pub fn folder(&self, name: &str) -> Result<PathBuf, ImageError> {
         let folder = self.root.join(name);
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// A log file of the cache.
+    /// Path of a log file.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.root.join("logs").join(format!("{name}.log"))
     }
@@ -76,7 +76,7 @@ impl Cache {
         Ok(file)
     }
 
-    /// The entry's folder; `build` fills it when it is not there yet.
+    /// Returns the entry's folder; if there is none, `build` fills it first.
     pub(crate) fn entry(
         &self,
         wanted: &Wanted<'_>,
@@ -128,7 +128,7 @@ impl Cache {
         found.sort();
         for (rank, (unused, path)) in found.iter().enumerate() {
             if *unused > FORGET_AFTER || (rank >= KEEP && *unused > MAYBE_IN_USE) {
-                // An entry that stays costs space, nothing else.
+                // An entry that cannot be removed costs space only.
                 let _ = fs::remove_dir_all(path);
             }
         }
@@ -145,7 +145,7 @@ fn unused_for(entry: &Path) -> Duration {
 }
 
 fn touch(entry: &Path) {
-    // Only the age for `forget_old` depends on it; a read-only cache works too.
+    // Only `forget_old` reads the time, so a read-only cache works too.
     let _ = File::open(entry).and_then(|folder| folder.set_modified(SystemTime::now()));
 }
 
@@ -158,21 +158,21 @@ fn clear(folder: &Path) -> Result<(), ImageError> {
     }
 }
 
-/// What is asked of the cache.
+/// A request for an entry.
 pub(crate) struct Wanted<'a> {
-    /// The kind of entry, a word: `kernel`.
+    /// Name of the entry without its hash: `kernel`.
     pub(crate) name: &'a str,
-    /// The step, for a person: `building the kernel`.
+    /// Name of the step in messages: `building the kernel`.
     pub(crate) what: &'a str,
-    /// The hash of everything it is made from.
+    /// Hash of its inputs.
     pub(crate) key: Key,
 }
 
-/// Where an entry is being made.
+/// Folders and log of an entry that is being built.
 pub(crate) struct Workshop<'a> {
-    /// Becomes the entry.
+    /// Folder that becomes the entry.
     pub(crate) out: PathBuf,
-    /// Goes away afterwards.
+    /// Folder that is removed afterwards.
     pub(crate) scratch: PathBuf,
     journal: Journal<'a>,
 }
@@ -186,7 +186,7 @@ impl<'a> Workshop<'a> {
         Ok(Self { out, scratch, journal })
     }
 
-    /// Runs a program; its output goes to the entry's log.
+    /// Runs a program, with its output in the entry's log.
     pub(crate) fn run(&self, command: &mut Command) -> Result<(), ImageError> {
         self.journal.run(command)
     }
@@ -197,20 +197,20 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Hex digits of a key that an entry's name carries.
+/// Hex digits of a key in an entry's name.
 const SHORT_KEY: usize = 20;
 
-/// The hash of everything a result is made from.
+/// Hash of all inputs of a result.
 ///
-/// Every input goes in with its name and its length, so that no two different
-/// lists of inputs run together into the same bytes.
+/// Each input is hashed with its name and its length, so that different lists of inputs are different
+/// bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     hash: Sha256,
 }
 
 impl Key {
-    /// A key of no inputs yet.
+    /// A key without inputs.
     pub(crate) fn new() -> Self {
         Self { hash: Sha256::new() }
     }
@@ -224,13 +224,20 @@ impl Key {
         self
     }
 
+    /// Adds the source text that builds the result: its lines of code, without comments and tests.
+    pub(crate) fn with_recipe(self, source: &str) -> Self {
+        let lines = source.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]");
+        let code: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
+        self.with("recipe", code.join("\n").as_bytes())
+    }
+
     /// Adds the content of a file.
     pub(crate) fn with_file(self, name: &str, path: &Path) -> Result<Self, ImageError> {
         let content = fs::read(path).doing(|| format!("reading {}", path.display()))?;
         Ok(self.with(name, &content))
     }
 
-    /// The part of the hash that names an entry.
+    /// The part of the hash that stands in an entry's name.
     pub(crate) fn short(&self) -> String {
         let digest = self.hash.clone().finalize();
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -279,6 +286,15 @@ mod tests {
         assert_ne!(short(&[("a", "b"), ("c", "d")]), short(&[("a", "bcd")]));
         assert_eq!(short(&[("a", "b")]), short(&[("a", "b")]));
         assert!(is_short_key(&short(&[])));
+    }
+
+    #[test]
+    fn a_recipe_is_the_code_without_its_comments_and_tests() {
+        let key = |source: &str| Key::new().with_recipe(source).short();
+        let with_comments =
+            "//! A file.\n\n/// One.\nfn a() {\n    // So.\n    b();\n}\n#[cfg(test)]\nmod tests {}\n";
+        assert_eq!(key("fn a() {\n    b();\n}\n"), key(with_comments));
+        assert_ne!(key("fn a() {\n    b();\n}\n"), key("fn a() {\n    c();\n}\n"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Writes cpio archives of the form "newc", which is what the kernel unpacks as
-//! its first file system (Documentation/driver-api/early-userspace/buffer-format.rst).
+//! Cpio archives in the format "newc", which the kernel unpacks as its initramfs
+//! (Documentation/driver-api/early-userspace/buffer-format.rst).
 //!
-//! Archives are reproducible: no time, no owner but root, inodes counted from one.
-//! Folders above an entry are added by themselves; every path is there once.
+//! Archives are reproducible: times are zero, the owner is root, inodes count from 1. Parent folders
+//! are added automatically, and each path occurs once.
 
 use crate::error::{Doing, ImageError};
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// The name that ends an archive.
+/// Name of the entry that ends an archive.
 const TRAILER: &str = "TRAILER!!!";
 
 /// An archive being written.
@@ -26,14 +26,14 @@ pub(crate) struct Cpio {
     paths: BTreeSet<String>,
 }
 
-/// The numbers of a character device.
+/// Major and minor number of a character device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeviceNumber {
     pub(crate) major: u32,
     pub(crate) minor: u32,
 }
 
-/// What one entry's header says besides its name and content.
+/// Header fields of an entry, besides its name and size.
 struct Entry {
     mode: u32,
     links: u32,
@@ -52,7 +52,7 @@ impl Cpio {
         Self::default()
     }
 
-    /// A folder that everybody may enter; `path` is absolute.
+    /// Adds a folder that everybody may enter (0755), unless it is there; `path` is absolute.
     pub(crate) fn folder(&mut self, path: &str) -> Result<(), ImageError> {
         let name = path.trim_matches('/');
         if name.is_empty() || self.paths.contains(name) {
@@ -61,34 +61,34 @@ impl Cpio {
         self.entry(name, &Entry { links: 2, ..Entry::of(FOLDER | 0o755) }, &[])
     }
 
-    /// A file with the given content.
+    /// Adds a file with the given content.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<(), ImageError> {
         self.entry(path.trim_matches('/'), &Entry::of(FILE | (mode & 0o7777)), content)
     }
 
-    /// Whether the archive has this path already.
+    /// Whether the archive has this path.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.paths.contains(path.trim_matches('/'))
     }
 
-    /// A copy of a file of the host, with its permissions.
+    /// Adds a copy of a file of the host, with its permissions.
     pub(crate) fn copy(&mut self, path: &str, source: &Path) -> Result<(), ImageError> {
         let reading = || format!("reading {}", source.display());
         let mode = fs::metadata(source).doing(reading)?.permissions().mode();
         self.file(path, mode, &fs::read(source).doing(reading)?)
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<(), ImageError> {
         self.entry(path.trim_matches('/'), &Entry::of(LINK | 0o777), target.as_bytes())
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub(crate) fn device(&mut self, path: &str, device: DeviceNumber) -> Result<(), ImageError> {
         self.entry(path.trim_matches('/'), &Entry { device, ..Entry::of(CHARACTER_DEVICE | 0o600) }, &[])
     }
 
-    /// The archive's bytes; their number is a multiple of four.
+    /// Ends the archive and returns its bytes, a multiple of four of them.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, ImageError> {
         self.header(TRAILER, &Entry::of(0), 0)?;
         Ok(self.bytes)
@@ -108,11 +108,11 @@ impl Cpio {
     }
 
     fn header(&mut self, name: &str, entry: &Entry, size: usize) -> Result<(), ImageError> {
-        let size = u32::try_from(size).map_err(|_| unfit(name, "files end at 4 GiB here"))?;
+        let size = u32::try_from(size).map_err(|_| unfit(name, "a file has to be smaller than 4 GiB"))?;
         let name_size = u32::try_from(name.len() + 1).map_err(|_| unfit(name, "the name is too long"))?;
         self.inode += 1;
         let DeviceNumber { major, minor } = entry.device;
-        // inode, mode, owner, group, links, time, size, device of the file, device it is, name, check
+        // inode, mode, owner, group, links, time, size, file's device (2), own device (2), name size, checksum
         let fields = [self.inode, entry.mode, 0, 0, entry.links, 0, size, 0, 0, major, minor, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
@@ -146,7 +146,7 @@ mod tests {
         cpio.finish().unwrap()
     }
 
-    /// Name, mode and content of every entry, read back field by field.
+    /// Name, mode and content of every entry, read from the bytes.
     fn entries(mut bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut found = Vec::new();
         loop {

@@ -1,11 +1,11 @@
-//! The disk image: a GPT with one EFI system partition (FAT32) that firmware
-//! boots by its fallback path, so it works from any stick or disk.
+//! The disk image: a GPT with one EFI system partition (FAT32). Firmware boots it by the fallback
+//! path, so it works from any USB stick or disk.
 //!
-//! Made with mkfs.fat, mtools and sgdisk on plain files: no root, no loop device,
-//! no mount. Identifiers come from the content: same content, same image.
+//! The tools mkfs.fat, mtools and sgdisk work on regular files: root, loop devices and mounts are not
+//! needed. Identifiers are derived from the content, so that equal content gives equal images.
 
 use crate::error::{Doing, ImageError};
-use crate::host::tool;
+use crate::tool::tool;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -13,22 +13,22 @@ use std::process::Command;
 
 const MIB: u64 = 1 << 20;
 const SECTOR: u64 = 512;
-/// Where the partition begins, and the room behind it for the second GPT.
+/// Space before the partition, and behind it for the second GPT.
 const MARGIN: u64 = MIB;
-/// Free space in the partition beside two copies of its content.
+/// Free space in the partition, beside two copies of its content.
 const SPARE: u64 = 64 * MIB;
-/// The time that files of the partition carry: 1 January 1980, where FAT's time begins.
+/// Time of the partition's files: 1 January 1980, the earliest that FAT can express.
 const FILE_TIME: &str = "315532800";
-/// What UEFI boots from a disk that nobody has registered (UEFI 2.10, section 3.5.1.1).
+/// Path that UEFI boots from a disk without a boot entry (UEFI 2.10, section 3.5.1.1).
 const BOOT_PATH: &str = "::/EFI/BOOT/BOOTX64.EFI";
 
-/// A disk to be made.
+/// A disk image to be written.
 pub(crate) struct Disk<'a> {
-    /// The UEFI program that it boots.
+    /// UEFI program that the disk boots.
     pub(crate) program: &'a Path,
-    /// Hex digits, at least 20, that tell this content from others.
+    /// Hash of the content, at least 20 hex digits.
     pub(crate) identity: &'a str,
-    /// A folder for intermediate files.
+    /// Folder for intermediate files.
     pub(crate) scratch: &'a Path,
 }
 
@@ -85,7 +85,7 @@ impl Disk<'_> {
         self.identity.get(from..to).unwrap_or("00000000")
     }
 
-    /// An identifier of the form "custom" (RFC 9562, section 5.8), one per `kind`.
+    /// A UUID of version 8 (RFC 9562, section 5.8), one per `kind`.
     fn guid(&self, kind: char) -> String {
         let (a, b, c) = (self.digits(0, 8), self.digits(8, 12), self.digits(12, 15));
         format!("{a}-{b}-8{c}-8000-{}0000000{kind}", self.digits(15, 19))
@@ -97,14 +97,14 @@ fn make_sparse(path: &Path, size: u64) -> Result<(), ImageError> {
     File::create(path).and_then(|file| file.set_len(size)).doing(making)
 }
 
-/// Copies a disk image; what is empty stays a hole.
+/// Copies a disk image; blocks of zeros become holes.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), ImageError> {
     let size = fs::metadata(from).doing(|| format!("reading {}", from.display()))?.len();
     make_sparse(to, size)?;
     copy_sparse(from, to, 0)
 }
 
-/// Copies a file into another at an offset, and leaves zeros as holes.
+/// Copies a file into another at an offset; blocks of zeros stay holes.
 fn copy_sparse(from: &Path, to: &Path, offset: u64) -> Result<(), ImageError> {
     let copying = || format!("copying {} to {}", from.display(), to.display());
     let mut source = File::open(from).doing(copying)?;

@@ -1,6 +1,4 @@
-//! What can go wrong while building, said to the person who builds.
-//!
-//! Every message names the thing and, where there is one, the remedy.
+//! Errors of a build. Each message names the thing, what is wrong and, if there is one, the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,13 +6,13 @@ use std::path::PathBuf;
 /// A build that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Tools are missing and could not be installed by us.
+    /// Tools are missing, and we may not install them.
     #[error(
         "{step} needs Debian packages that are not installed: {packages}\n\
          install them as root: apt-get install -y {packages}"
     )]
     MissingPackages {
-        /// What needs them, as a noun: `the kernel`.
+        /// Step that needs them, as a noun: `the kernel`.
         step: String,
         /// Package names, separated by blanks.
         packages: String,
@@ -24,11 +22,11 @@ pub enum ImageError {
     Failed {
         /// The program and its first arguments.
         command: String,
-        /// How it ended.
+        /// Exit status.
         status: String,
-        /// The last lines of the log.
+        /// Last lines of the log.
         tail: String,
-        /// The whole log.
+        /// Path of the log.
         log: PathBuf,
     },
     /// A program could not be started.
@@ -36,21 +34,21 @@ pub enum ImageError {
     NotStarted {
         /// The program.
         program: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// A file operation failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path.
+        /// Operation and path: `writing /tmp/x`.
         doing: String,
-        /// Why it failed.
+        /// Cause.
         source: io::Error,
     },
-    /// The image was to be written over something that is not a file.
+    /// The output path of the image is not a regular file.
     #[error("{} is not a regular file: write the image to a file first, then flash it with dd", path.display())]
     NotAFile {
-        /// What it was to be written to.
+        /// The path.
         path: PathBuf,
     },
     /// No Debian archive is known to this machine.
@@ -60,7 +58,7 @@ pub enum ImageError {
     )]
     NoArchive,
     /// The archive has no such package.
-    #[error("the Debian archive has no package {package}; `cargo image --refresh` reads its lists anew")]
+    #[error("the Debian archive has no package {package}; `cargo image --refresh` updates the package lists")]
     NoPackage {
         /// The package.
         package: String,
@@ -68,24 +66,24 @@ pub enum ImageError {
     /// Lines of the kernel's fragment are not in its configuration.
     #[error(
         "the kernel's configuration dropped {} line(s) of the fragment:\n  {}\n\
-         each needs another option to be set first, or has gone from this kernel",
+         each depends on another option, or does not exist in this kernel",
         lost.len(), lost.join("\n  ")
     )]
     FragmentLost {
-        /// The lines, with what the configuration has instead.
+        /// The lines, each with what the configuration has instead.
         lost: Vec<String>,
     },
-    /// A file does not have the form we rely on.
+    /// A file has an unexpected format.
     #[error("{what} is not as expected: {problem}")]
     Malformed {
         /// The file.
         what: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }
 
-/// Says what was being done when an I/O error happened.
+/// Adds the operation to an I/O error.
 pub(crate) trait Doing<T> {
     /// Turns the error into [`ImageError::Io`]; `doing` reads like `writing /tmp/x`.
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, ImageError>;

@@ -1,25 +1,25 @@
-//! The kernel's fragment: the lines we ask for, and whether they were granted.
+//! Configuration fragments of the kernel, and the check that the configuration kept every line.
 //!
-//! A fragment has two kinds of lines: `CONFIG_X=value` and `# CONFIG_X is not set`.
-//! The kernel drops an option silently when something it depends on is missing;
-//! [`Fragment::check`] does not.
+//! A fragment has two kinds of lines: `CONFIG_X=value` and `# CONFIG_X is not set`. The kernel drops
+//! an option silently when one that it depends on is missing; [`Fragment::check`] reports it.
 
 use crate::error::ImageError;
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// The options a fragment asks for; `None` is "not set".
+/// Options that a fragment asks for; `None` is "not set".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fragment {
     options: BTreeMap<String, Option<String>>,
 }
 
 impl Fragment {
-    /// Reads a fragment, or a whole `.config`.
+    /// Parses a fragment or a whole `.config`.
     pub(crate) fn parse(text: &str) -> Self {
         Self { options: text.lines().filter_map(option).collect() }
     }
 
-    /// Refuses a configuration that lacks a line of this fragment, and names each.
+    /// Fails if the configuration lacks lines of this fragment, and names them.
     pub(crate) fn check(&self, config: &Self) -> Result<(), ImageError> {
         let lost: Vec<String> =
             self.options.iter().filter_map(|(name, value)| config.lacks(name, value.as_deref())).collect();
@@ -27,10 +27,20 @@ impl Fragment {
     }
 
     fn lacks(&self, name: &str, wanted: Option<&str>) -> Option<String> {
-        // An option that no prompt shows is absent from a .config; that is "not set" as well.
+        // A .config leaves out an option whose prompt is hidden: it is not set either.
         let found = self.options.get(name).and_then(Option::as_deref);
         let say = |value: Option<&str>| value.map_or("not set".to_owned(), |value| format!("={value}"));
         (found != wanted).then(|| format!("{name}: wanted {}, found {}", say(wanted), say(found)))
+    }
+}
+
+/// Writes the lines of options, without the comments between them.
+impl fmt::Display for Fragment {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options.iter().try_for_each(|(name, value)| match value {
+            Some(value) => writeln!(to, "{name}={value}"),
+            None => writeln!(to, "# {name} is not set"),
+        })
     }
 }
 
@@ -57,6 +67,13 @@ mod tests {
     #[test]
     fn a_configuration_that_has_every_line_passes() {
         check("CONFIG_OTHER=y\nCONFIG_SMP=y\nCONFIG_NR_CPUS=512\n# CONFIG_BLOCK is not set\n").unwrap();
+    }
+
+    #[test]
+    fn a_fragment_is_written_without_its_comments() {
+        let written = "# CONFIG_BLOCK is not set\nCONFIG_NR_CPUS=512\nCONFIG_SMP=y\n";
+        assert_eq!(Fragment::parse(FRAGMENT).to_string(), written);
+        assert_eq!(Fragment::parse(written), Fragment::parse(FRAGMENT));
     }
 
     #[test]

@@ -1,32 +1,32 @@
 //! A small Linux guest: a kernel, busybox, and ext4's tools.
 //!
-//! It is the independent witness of the disks we serve: nothing in it is ours
-//! but the scripts that say what to do. It comes in two forms. Tests of
-//! `luge serve` run Debian's own kernel. The VM pack has a kernel of few options,
-//! and nothing in it is compressed: it also has to boot where the appliance is
-//! emulated itself, and every instruction costs a hundred.
+//! The guest checks the disks that Luge serves with software that is not ours; only its scripts are.
+//! There are two variants. Tests of `luge serve` use Debian's kernel. The VM pack has a kernel with few
+//! options, and nothing in it is compressed, because it also boots inside an emulated appliance, where
+//! each instruction costs about a hundred.
 
 use crate::apt::{self, Apt, Reach};
 use crate::cache::{Cache, Key, Wanted, Workshop};
 use crate::cpio::Cpio;
 use crate::error::{Doing, ImageError};
-use crate::host::{self, tool};
+use crate::host;
 use crate::progress::Progress;
 use crate::qemu_root::QemuRoot;
+use crate::tool::tool;
 use crate::{initramfs, kernel};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Debian's kernel: stands for the newest kernel of the release that is built for virtual machines.
+/// Debian's metapackage for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
-/// What that kernel has as modules and the guest needs, in order of loading.
+/// Modules of that kernel which the guest needs, in the order of loading.
 const MODULES: [&str; 3] = [
     "kernel/drivers/block/virtio_blk.ko.xz",
     "kernel/drivers/input/evdev.ko.xz",
     "kernel/drivers/acpi/button.ko.xz",
 ];
-/// Programs beside busybox.
+/// Programs of the guest besides busybox.
 const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
 
 const INIT: &str = include_str!("../guest/init");
@@ -35,20 +35,20 @@ const SCRIPTS: [(&str, &str); 2] = [
     ("shell", include_str!("../guest/scripts/shell")),
 ];
 
-/// The guest's kernel and its first file system.
+/// Kernel and initramfs of the guest.
 ///
-/// The kernel command line wants `console=ttyS0` and says what to do:
-/// `luge.guest=selftest` or `luge.guest=shell`; `guest/init` lists the other words.
+/// The kernel's command line needs `console=ttyS0` and selects the script by `luge.guest=selftest` or
+/// `luge.guest=shell`; `guest/init` lists the other parameters.
 #[derive(Debug, Clone)]
 pub struct GuestKit {
-    /// The kernel: Debian's bzImage, or an ELF file in the VM pack's form. QEMU's `-kernel` takes both.
+    /// Kernel: Debian's bzImage, or an ELF file in the VM pack. QEMU's `-kernel` takes both.
     pub kernel: PathBuf,
-    /// The initramfs.
+    /// Initramfs.
     pub initramfs: PathBuf,
 }
 
 impl GuestKit {
-    /// The guest with Debian's kernel; made when it is not in the cache.
+    /// Returns the guest with Debian's kernel, from the cache or built now.
     pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
         host::ensure("the guest", &[host::FETCHING, host::IMAGE], cache, progress)?;
         let root = QemuRoot::prepare(cache, progress)?;
@@ -66,7 +66,7 @@ impl GuestKit {
         Ok(Self { kernel: entry.join("vmlinuz"), initramfs: entry.join("initramfs.zst") })
     }
 
-    /// The guest in the VM pack's form.
+    /// Returns the guest for the VM pack, from the cache or built now.
     pub(crate) fn for_pack(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
         let root = QemuRoot::prepare(cache, progress)?;
         let kernel = kernel::GUEST.build(cache, progress)?;
@@ -78,7 +78,7 @@ impl GuestKit {
         Ok(Self { kernel, initramfs: entry.join("initramfs") })
     }
 
-    /// A copy of the initramfs at `to` that has one script more, for `luge.guest=NAME`.
+    /// Copies the initramfs to `to` and adds a script, which `luge.guest=NAME` selects.
     pub fn with_script(&self, name: &str, text: &str, to: &Path) -> Result<Self, ImageError> {
         fs::copy(&self.initramfs, to).doing(|| format!("writing {}", to.display()))?;
         let mut cpio = Cpio::new();
@@ -88,17 +88,17 @@ impl GuestKit {
     }
 }
 
-/// What both forms are made from.
+/// Inputs of both variants.
 fn recipe(root: &QemuRoot) -> Key {
     let key = Key::new()
-        .with("recipe", include_bytes!("guest.rs"))
-        .with("cpio", include_bytes!("cpio.rs"))
+        .with_recipe(include_str!("guest.rs"))
+        .with_recipe(include_str!("cpio.rs"))
         .with("root", root.path("").as_os_str().as_bytes())
         .with("init", INIT.as_bytes());
     SCRIPTS.iter().fold(key, |key, (name, text)| key.with(name, text.as_bytes()))
 }
 
-/// Fetches Debian's kernel into the entry; returns the modules the guest needs, unpacked, in order of loading.
+/// Puts Debian's kernel into the entry; returns the unpacked modules in the order of loading.
 fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Result<Vec<PathBuf>, ImageError> {
     apt.fetch(&[package], Reach::Alone, &workshop.scratch)?;
     let debian = workshop.scratch.join("debian");
@@ -112,7 +112,7 @@ fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Resul
     Ok(packed.iter().map(|path| path.with_extension("")).collect())
 }
 
-/// The guest's file tree, as an archive.
+/// Archive of the guest's file tree.
 fn tree(root: &QemuRoot, modules: &[PathBuf], workshop: &Workshop<'_>) -> Result<Vec<u8>, ImageError> {
     let mut cpio = Cpio::new();
     for folder in ["proc", "sys", "tmp", "mnt", "run", "etc"] {
@@ -144,7 +144,7 @@ fn add_busybox(cpio: &mut Cpio, root: &QemuRoot, workshop: &Workshop<'_>) -> Res
     Ok(())
 }
 
-/// A program of the root at `path`, with its loader and libraries where it looks for them.
+/// Adds a program of the root at `path`, with its loader and libraries where it looks for them.
 pub(crate) fn add_program(
     cpio: &mut Cpio,
     path: &str,

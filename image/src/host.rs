@@ -1,29 +1,29 @@
-//! The tools a build needs from this machine, and the Debian packages they are in.
+//! Tools that a build needs from this machine, and the Debian packages that contain them.
 //!
-//! A tool is looked for by what is used of it, a program or a header, so a
-//! machine that has it in another way needs no package. What is missing is
-//! installed when we are root, and named when we are not.
+//! A tool is detected by the program or header that the build uses, so that a machine which has it
+//! from elsewhere needs no package. Missing packages are installed when we are root; otherwise the
+//! error names them.
 
 use crate::cache::Cache;
 use crate::error::ImageError;
 use crate::journal::Journal;
 use crate::progress::Progress;
+use crate::tool::{SYSTEM_FOLDERS, tool};
 use std::path::Path;
-use std::process::Command;
 
-/// Something a build uses, and the package that has it.
+/// A tool and the package that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
     package: &'static str,
     sign: Sign,
 }
 
-/// How one sees that a need is met.
+/// Evidence that a tool is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Program(&'static str),
     File(&'static str),
-    /// A module of Python.
+    /// Module of Python.
     Module(&'static str),
 }
 
@@ -35,7 +35,7 @@ const fn file(package: &'static str, file: &'static str) -> Need {
     Need { package, sign: Sign::File(file) }
 }
 
-/// Needed to fetch and unpack Debian packages.
+/// Tools that fetch and unpack Debian packages.
 pub(crate) const FETCHING: &[Need] = &[
     program("apt", "apt-get"),
     program("dpkg", "dpkg-deb"),
@@ -44,7 +44,7 @@ pub(crate) const FETCHING: &[Need] = &[
     file("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
 ];
 
-/// Needed to build the kernel.
+/// Tools that build the kernel.
 pub(crate) const KERNEL: &[Need] = &[
     program("gcc", "gcc"),
     file("libc6-dev", "/usr/include/stdio.h"),
@@ -59,7 +59,7 @@ pub(crate) const KERNEL: &[Need] = &[
     program("zstd", "zstd"),
 ];
 
-/// Needed to put the image together.
+/// Tools that assemble the image.
 pub(crate) const IMAGE: &[Need] = &[
     program("zstd", "zstd"),
     program("xz-utils", "xz"),
@@ -68,15 +68,15 @@ pub(crate) const IMAGE: &[Need] = &[
     program("gdisk", "sgdisk"),
 ];
 
-/// Needed by tests: a client written in Python is installed in an environment of its own, and
-/// instructions are counted by callgrind.
+/// Tools of tests: Python with virtual environments for a client written in Python, and valgrind,
+/// which counts instructions.
 pub(crate) const TESTS: &[Need] = &[
     program("python3", "python3"),
     Need { package: "python3-venv", sign: Sign::Module("ensurepip") },
     program("valgrind", "valgrind"),
 ];
 
-/// Makes sure that the needs of `step` are met; installs packages when root.
+/// Checks that the needs of `step` are met; installs missing packages when root.
 pub(crate) fn ensure(
     step: &str,
     needs: &[&[Need]],
@@ -124,23 +124,6 @@ fn is_met(sign: Sign) -> bool {
     }
 }
 
-/// Folders of programs that an ordinary user's PATH lacks.
-const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
-
-/// In front of a program: it gets SIGTERM when the thread that started it is gone.
-pub(crate) const WATCHED: [&str; 2] = ["setpriv", "--pdeathsig=TERM"];
-
-/// A program of this machine, found also where only root's PATH looks. It ends when we do: a
-/// build that is killed leaves no compiler behind that writes where the next one builds.
-pub(crate) fn tool(name: &str) -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let wider = std::env::join_paths(std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(Into::into)));
-    let mut command = Command::new(WATCHED[0]);
-    command.args(&WATCHED[1..]).arg(name);
-    command.env("PATH", wider.unwrap_or(path)).env("LC_ALL", "C");
-    command
-}
-
 fn install(packages: &[&str], cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     let step = progress.step(&format!("installing Debian packages: {}", packages.join(" ")));
     let journal = Journal::begin(cache.log("packages"), &step)?;
@@ -150,8 +133,8 @@ fn install(packages: &[&str], cache: &Cache, progress: &Progress) -> Result<(), 
         command
     };
     if let Err(error) = journal.run(apt_get().arg("update")) {
-        // One vendor's archive that is down must not stop what Debian's has.
-        progress.say(&format!("going on although {error}"));
+        // Another vendor's archive may be down while Debian's works.
+        progress.say(&format!("continuing although {error}"));
     }
     journal.run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))
 }
@@ -175,32 +158,6 @@ mod tests {
         assert!(!is_met(Sign::File("/no/such/file")));
         assert!(is_met(Sign::Module("sys")));
         assert!(!is_met(Sign::Module("no_such_module_anywhere")));
-    }
-
-    #[test]
-    fn a_tool_gets_a_signal_when_who_started_it_is_gone() {
-        let script = "trap 'echo told > ended; exit' TERM; echo ready > began; while :; do read -t 0.05 x <> fifo; done";
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap().success());
-        let begun = folder.path().join("began");
-        let here = folder.path().to_owned();
-        std::thread::spawn(move || {
-            let mut child = tool("bash").args(["-c", script]).current_dir(&here).spawn().unwrap();
-            wait_for(&begun);
-            // Reaped by another thread: this one ends while the child lives.
-            std::thread::spawn(move || child.wait());
-        })
-        .join()
-        .unwrap();
-        wait_for(&folder.path().join("ended"));
-    }
-
-    fn wait_for(path: &Path) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !path.exists() {
-            assert!(std::time::Instant::now() < deadline, "{} did not appear", path.display());
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The image as a whole: kernel, luge, configuration and VM pack put together.
+//! The whole image, assembled from kernel, luge, configuration and VM pack.
 
 use crate::cache::{Cache, Key, Wanted, Workshop};
 use crate::disk::{self, Disk};
@@ -11,10 +11,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the kernel is told when firmware starts the image; a direct boot has to say it itself.
+/// Kernel command line of an image that firmware starts; a direct boot has to pass it.
 pub const COMMAND_LINE: &str = "console=ttyS0,115200";
 
-/// Names the system, for boot managers and for the firmware's log.
+/// Name and version of the system, for boot managers and the firmware's log.
 const OS_RELEASE: &str = concat!(
     "ID=luge\nNAME=Luge\nPRETTY_NAME=\"Luge ",
     env!("CARGO_PKG_VERSION"),
@@ -26,28 +26,28 @@ const OS_RELEASE: &str = concat!(
 /// An image to be built.
 #[derive(Debug, Clone, Default)]
 pub struct ImageBuilder {
-    /// Carries QEMU and a small guest, so that the sled runs virtual machines by itself.
+    /// Whether the image contains QEMU and a small guest, so that the sled runs virtual machines by itself.
     pub vm_pack: bool,
-    /// A configuration file that becomes `/etc/luge.json` in the image.
+    /// Configuration file that becomes `/etc/luge.json` in the image.
     pub config: Option<PathBuf>,
 }
 
-/// What was built.
+/// Paths of the built files.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
-    /// The kernel (bzImage), for a direct boot.
+    /// Kernel (bzImage), for a direct boot.
     pub kernel: PathBuf,
-    /// The first file system, for a direct boot.
+    /// Initramfs, for a direct boot.
     pub initramfs: PathBuf,
-    /// The disk image, to be flashed or booted by UEFI.
+    /// Disk image, to be flashed or booted by UEFI.
     pub disk_image: PathBuf,
 }
 
 impl ImageBuilder {
-    /// Builds what is not in the cache yet.
+    /// Builds the image; parts that are in the cache are taken from there.
     pub fn build(&self, cache: &Cache, progress: &Progress) -> Result<Artifacts, ImageError> {
         if let Some(config) = &self.config {
-            // Better now than after the kernel.
+            // Fails now rather than after the kernel was built.
             fs::metadata(config).doing(|| format!("reading the configuration {}", config.display()))?;
         }
         host::ensure("the image", &[host::FETCHING, host::KERNEL, host::IMAGE], cache, progress)?;
@@ -60,7 +60,7 @@ impl ImageBuilder {
         };
         let key = parts.key()?;
         let identity = key.short();
-        let wanted = Wanted { name: "image", what: "putting the image together", key };
+        let wanted = Wanted { name: "image", what: "assembling the image", key };
         let entry = cache.entry(&wanted, progress, |workshop| parts.assemble(&identity, workshop))?;
         Ok(Artifacts {
             kernel: parts.kernel,
@@ -71,7 +71,7 @@ impl ImageBuilder {
 }
 
 impl Artifacts {
-    /// Writes the disk image to the file `output`; a device is not written to.
+    /// Writes the disk image to the file `output`; refuses a device.
     pub fn save_disk_image(&self, output: &Path) -> Result<(), ImageError> {
         if fs::metadata(output).is_ok_and(|found| !found.is_file()) {
             return Err(ImageError::NotAFile { path: output.to_owned() });
@@ -80,13 +80,13 @@ impl Artifacts {
     }
 }
 
-/// Where a disk image goes that was given no place.
+/// Default path of the disk image.
 #[must_use]
 pub fn default_output() -> PathBuf {
     luge::workspace().join("target/luge.img")
 }
 
-/// Everything an image is made from.
+/// Inputs of an image.
 struct Parts {
     kernel: PathBuf,
     stub: PathBuf,
@@ -97,14 +97,14 @@ struct Parts {
 
 impl Parts {
     fn key(&self) -> Result<Key, ImageError> {
-        // What comes from the cache is known by its path: the path holds the hash of its inputs.
+        // The path of a file in the cache contains the hash of its inputs.
         let path = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
         let mut key = Key::new()
-            .with("recipe", include_bytes!("image.rs"))
-            .with("initramfs", include_bytes!("initramfs.rs"))
-            .with("cpio", include_bytes!("cpio.rs"))
-            .with("uki", include_bytes!("uki.rs"))
-            .with("disk", include_bytes!("disk.rs"))
+            .with_recipe(include_str!("image.rs"))
+            .with_recipe(include_str!("initramfs.rs"))
+            .with_recipe(include_str!("cpio.rs"))
+            .with_recipe(include_str!("uki.rs"))
+            .with_recipe(include_str!("disk.rs"))
             .with("kernel", &path(&self.kernel))
             .with("stub", &path(&self.stub))
             .with("vm-pack", &self.vm_pack.as_ref().map(path).unwrap_or_default())

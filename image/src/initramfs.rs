@@ -1,21 +1,20 @@
-//! File trees for the kernel's first file system, and their compression.
+//! File trees of an initramfs, and their compression.
 //!
-//! An initramfs is one or more archives, one after another; the kernel unpacks
-//! each over what is there. So the large part that seldom changes (the VM pack)
-//! is compressed once, and the small part (luge) is put in front of it.
+//! An initramfs is a sequence of archives, which the kernel unpacks one over another. The large part
+//! that seldom changes (the VM pack) is compressed once, and the small part (luge) is put before it.
 
 use crate::cpio::{Cpio, DeviceNumber};
 use crate::error::{Doing, ImageError};
-use crate::host::tool;
+use crate::tool::tool;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-/// Folders that exist to be mounted over or written to.
+/// Empty folders, for mounts and for files.
 const FOLDERS: [&str; 8] = ["proc", "sys", "dev", "run", "tmp", "etc", "hugepages", "var"];
 
-/// The appliance's own tree: luge, and the configuration where there is one.
+/// Archive of the appliance: luge, and the configuration if there is one.
 pub(crate) fn appliance(luge: &Path, config: Option<&Path>) -> Result<Vec<u8>, ImageError> {
     let mut cpio = Cpio::new();
     for folder in FOLDERS {
@@ -30,13 +29,13 @@ pub(crate) fn appliance(luge: &Path, config: Option<&Path>) -> Result<Vec<u8>, I
     cpio.finish()
 }
 
-/// What a first process has before it mounts anything.
+/// Adds the devices that the first process needs before it mounts anything.
 pub(crate) fn devices(cpio: &mut Cpio) -> Result<(), ImageError> {
     cpio.device("/dev/console", DeviceNumber { major: 5, minor: 1 })?;
     cpio.device("/dev/null", DeviceNumber { major: 1, minor: 3 })
 }
 
-/// Writes `archive` compressed to `to`.
+/// Compresses `archive` into the file `to`.
 pub(crate) fn compress(
     archive: &[u8],
     to: &Path,
@@ -47,7 +46,7 @@ pub(crate) fn compress(
     run(tool("zstd").args(["-q", "-f", "-T0", "-10", "--rm"]).arg(&plain).arg("-o").arg(to))
 }
 
-/// Writes the parts one after another to `to`.
+/// Concatenates the parts into the file `to`.
 pub(crate) fn join(parts: &[&Path], to: &Path) -> Result<(), ImageError> {
     let mut file = File::create(to).doing(|| format!("making {}", to.display()))?;
     for part in parts {
@@ -59,7 +58,7 @@ pub(crate) fn join(parts: &[&Path], to: &Path) -> Result<(), ImageError> {
 
 /// Appends an uncompressed archive to the initramfs `file`.
 ///
-/// A plain archive is recognised only at a multiple of four, so zeros go before it.
+/// The kernel recognises one only at a multiple of four bytes, so zeros go before it.
 pub(crate) fn append_plain(archive: &[u8], file: &Path) -> Result<(), ImageError> {
     let writing = || format!("writing {}", file.display());
     let mut file = File::options().append(true).open(file).doing(writing)?;

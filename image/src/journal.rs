@@ -1,20 +1,20 @@
-//! Runs programs and keeps what they said.
+//! The log of a step: runs programs and keeps their output.
 //!
-//! Output of every program goes to one log file, its latest line to the step's
-//! progress. A program that fails becomes an error with the log's tail.
+//! Output goes to a log file, and its latest line to the step's progress. The error of a program that
+//! failed contains the end of the log.
 
 use crate::error::{Doing, ImageError};
-use crate::host::WATCHED;
 use crate::progress::Step;
+use crate::tool::WATCHED;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Lines of a log that an error shows.
+/// Last lines of a log that an error shows.
 const TAIL_LINES: usize = 25;
 
-/// A log file and the step it belongs to.
+/// A log file and its step.
 #[derive(Debug)]
 pub(crate) struct Journal<'a> {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Begins a new, empty log at `path`.
+    /// Creates an empty log at `path`.
     pub(crate) fn begin(path: PathBuf, step: &'a Step) -> Result<Self, ImageError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).doing(|| format!("making {}", folder.display()))?;
@@ -31,13 +31,13 @@ impl<'a> Journal<'a> {
         Ok(Self { path, step })
     }
 
-    /// Runs a program to its end; its output goes to the log.
+    /// Runs a program to its end, with its output in the log.
     pub(crate) fn run(&self, command: &mut Command) -> Result<(), ImageError> {
         let (reader, writer) = std::io::pipe().doing(|| "making a pipe".to_owned())?;
         let errors = writer.try_clone().doing(|| "copying a pipe".to_owned())?;
         command.stdin(Stdio::null()).stdout(writer).stderr(errors);
         let child = command.spawn();
-        // The command holds the pipe's other end: without this the reading never ends.
+        // The command holds the pipe's write end, and reading ends only when that is closed.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = child.map_err(|source| not_started(command, source))?;
         self.follow(command, reader)?;
@@ -93,7 +93,7 @@ fn not_started(command: &Command, source: std::io::Error) -> ImageError {
     ImageError::NotStarted { program: command.get_program().to_string_lossy().into_owned(), source }
 }
 
-/// The program and its first three arguments, enough to know it by.
+/// The program and its first three arguments.
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let mut words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_described_without_what_watches_over_it() {
-        let mut make = crate::host::tool("make");
+    fn a_tool_is_described_without_the_words_in_front_of_it() {
+        let mut make = crate::tool::tool("make");
         assert_eq!(describe(make.args(["-C", "a", "-j2", "all"])), "make -C a -j2");
         assert_eq!(describe(&Command::new("true")), "true");
     }

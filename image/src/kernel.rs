@@ -1,35 +1,37 @@
-//! The two kernels: the appliance's, and that of the small guest in the VM pack.
+//! The two kernels: of the appliance, and of the small guest in the VM pack.
 //!
-//! Both are Linux 6.12 from Debian's source package, each configured by its own
-//! fragment under `buildroot/kernel` and by nothing else.
+//! Both are Linux 6.12 from Debian's source package. A fragment in `buildroot/kernel` is the whole
+//! configuration of each.
 
 use crate::apt::{self, Apt, Reach};
 use crate::cache::{Cache, Key, Wanted, Workshop};
 use crate::error::{Doing, ImageError};
 use crate::fragment::Fragment;
-use crate::host::{self, tool};
+use crate::host;
 use crate::progress::Progress;
+use crate::tool::tool;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's package of the kernel's source.
+/// Debian's package with the kernel's source.
 const PACKAGE: &str = "linux-source-6.12";
 
 /// A kernel to be built.
 pub(crate) struct Kernel {
-    /// The cache's name for it.
+    /// Name of its cache entries.
     name: &'static str,
-    /// The step, for a person.
+    /// Name of the step in messages.
     what: &'static str,
-    /// The options it is asked to have.
+    /// Configuration.
     pub(crate) fragment: &'static str,
-    /// What `make` is told to make, and where that lies.
+    /// Target of `make`.
     target: &'static str,
+    /// File that `make` builds, below the folder of objects.
     product: &'static str,
 }
 
-/// The appliance's kernel, as a bzImage.
+/// Kernel of the appliance, a bzImage.
 pub(crate) const APPLIANCE: Kernel = Kernel {
     name: "kernel",
     what: "building the kernel (some minutes)",
@@ -38,7 +40,7 @@ pub(crate) const APPLIANCE: Kernel = Kernel {
     product: "arch/x86/boot/bzImage",
 };
 
-/// The kernel of the VM pack's guest, as an ELF file that a VMM starts without unpacking (PVH).
+/// Kernel of the VM pack's guest, an ELF file that a VMM starts without unpacking (PVH).
 pub(crate) const GUEST: Kernel = Kernel {
     name: "guest-kernel",
     what: "building the guest's kernel (some minutes)",
@@ -47,17 +49,17 @@ pub(crate) const GUEST: Kernel = Kernel {
     product: "vmlinux",
 };
 
-/// Parts of the source that an x86-64 build never reads.
+/// Folders of the source that an x86-64 build does not read.
 const UNREAD: [&str; 3] = ["drivers/gpu/drm/amd/include", "tools/testing", "Documentation/translations"];
 
 impl Kernel {
-    /// Finds the kernel in the cache, or builds it; returns the path of its file.
+    /// Returns the path of the kernel, from the cache or built now.
     pub(crate) fn build(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
         host::ensure("the kernel", &[host::FETCHING, host::KERNEL], cache, progress)?;
         let apt = Apt::open(cache, progress)?;
         let key = Key::new()
-            .with("recipe", include_bytes!("kernel.rs"))
-            .with("fragment", self.fragment.as_bytes())
+            .with_recipe(include_str!("kernel.rs"))
+            .with("fragment", Fragment::parse(self.fragment).to_string().as_bytes())
             .with(PACKAGE, apt.candidate(PACKAGE)?.as_bytes());
         let wanted = Wanted { name: self.name, what: self.what, key };
         let entry = cache.entry(&wanted, progress, |workshop| self.compile(&apt, workshop))?;
@@ -100,12 +102,12 @@ fn unpack(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<PathBuf, ImageError>
     for part in UNREAD {
         tar.arg("--exclude").arg(format!("{PACKAGE}/{part}"));
     }
-    // Blocks of the archive are unpacked on all processors.
+    // xz unpacks the archive on all processors.
     workshop.run(tar.arg("--use-compress-program=xz --threads=0"))?;
     Ok(workshop.scratch.join(PACKAGE))
 }
 
-/// `make` with everything fixed that would make two builds differ.
+/// `make` with user, host and time fixed, so that two builds are equal.
 fn make(source: &Path, objects: &Path) -> Command {
     let mut make = tool("make");
     make.arg("-C").arg(source).arg(format!("O={}", objects.display()));

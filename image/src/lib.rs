@@ -1,16 +1,16 @@
-//! Builds what Luge boots: the kernel, the initramfs and the bootable disk image;
-//! and brings what the tests around them need: QEMU, and a small Linux guest.
+//! Builds the kernel, the initramfs and the bootable disk image of Luge, and prepares QEMU and a
+//! small Linux guest for the tests.
 //!
-//! Everything is a function of its inputs and is kept in a [`Cache`], so that only
-//! what changed is built again. Nothing here needs root, except to install Debian
-//! packages that are missing; no loop device and no mount is used.
+//! Every result depends on its inputs alone and is kept in a [`Cache`]; only a result whose inputs
+//! changed is built again. Root is needed only to install missing Debian packages. Loop devices and
+//! mounts are not used.
 //!
 //! Invariants
-//! - No address of an archive or registry is written here: the machine's own
-//!   configuration says where packages come from.
+//! - No address of an archive or registry is written here: packages come from where the machine's
+//!   apt configuration says.
 //! - A result is complete or absent.
 //!
-//! Not here: starting QEMU and judging what happens inside; the production image.
+//! Not here: starting QEMU and checking what runs in it; the production image.
 
 mod apt;
 mod archive;
@@ -28,6 +28,7 @@ mod kernel;
 mod luge;
 mod progress;
 mod qemu_root;
+mod tool;
 mod uki;
 mod vm_pack;
 
@@ -41,15 +42,15 @@ pub use qemu_root::QemuRoot;
 
 use apt::Apt;
 
-/// Reads Debian's package lists anew, so that the next build uses the newest versions.
+/// Updates Debian's package lists; the next build uses the newest versions.
 pub fn refresh_packages(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     Apt::refresh(cache, progress)
 }
 
-/// Makes sure that this machine has what tests need beside Rust; installs it when root.
+/// Installs the tools that tests need beside Rust, when root; otherwise checks that they are there.
 ///
 /// # Errors
-/// [`ImageError::MissingPackages`] names what is missing; or a package does not install.
+/// [`ImageError::MissingPackages`] names the packages that are missing; a package may fail to install.
 pub fn ensure_test_tools(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     host::ensure("the tests", &[host::TESTS], cache, progress)
 }

@@ -1,4 +1,4 @@
-//! Builds the one program of the image: `luge`, linked statically.
+//! Build of `luge`, the image's program, linked statically.
 
 use crate::cache::Cache;
 use crate::error::{Doing, ImageError};
@@ -7,21 +7,21 @@ use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Static by nature.
+/// Target whose programs are static.
 const MUSL: &str = "x86_64-unknown-linux-musl";
-/// Static when asked to be; the second choice.
+/// Second choice: a target whose programs are static on request.
 const GLIBC: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds `luge` in release form and returns the path of the static program.
+/// Builds `luge` in release mode and returns the path of the static program.
 ///
-/// cargo itself knows whether anything has to be done, so this is not cached here.
+/// Not kept in the cache: cargo knows by itself whether there is work.
 pub fn build_luge(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
     let step = progress.step("building luge");
     let journal = Journal::begin(cache.log("luge"), &step)?;
     let target = if has_musl(&journal)? {
         MUSL
     } else {
-        step.say("no musl target to be had: luge is linked statically with glibc instead");
+        step.say("the musl target cannot be installed: luge is linked statically with glibc instead");
         GLIBC
     };
     let folder = target_folder(target);
@@ -36,13 +36,14 @@ pub fn build_luge(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageEr
     program.canonicalize().doing(|| format!("finding {}", program.display()))
 }
 
-/// The folder of the workspace's manifest.
+/// Folder of the workspace.
 pub(crate) fn workspace() -> &'static Path {
     let image = Path::new(env!("CARGO_MANIFEST_DIR"));
     image.parent().unwrap_or(image)
 }
 
-/// Other flags for the same target would build everything again and again: glibc has its own folder.
+/// Folder of build results. For glibc another one, because other flags for a target that is built
+/// already would build everything anew each time.
 fn target_folder(target: &str) -> PathBuf {
     let shared =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);

@@ -1,4 +1,4 @@
-//! `cargo image`: builds the bootable image and says where it is and how to flash it.
+//! `cargo image`: builds the bootable image and prints its path and the commands that flash it.
 
 use clap::Parser;
 use luge_image::{Artifacts, Cache, ImageBuilder, ImageError, Progress};
@@ -18,7 +18,7 @@ struct Options {
     /// Write the disk image here [default: luge.img in the build folder, target/]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Read Debian's package lists anew first, and use the newest versions
+    /// Update Debian's package lists first, and use the newest versions
     #[arg(long)]
     refresh: bool,
 }
@@ -46,7 +46,7 @@ fn run(options: &Options) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// Where everything is, how large, and what to do with it.
+/// Paths and sizes of the artifacts, and the commands that flash the image.
 fn report(artifacts: &Artifacts, output: &Path) -> String {
     let image = output.display();
     let size = std::fs::metadata(output).map_or(0, |data| data.len());

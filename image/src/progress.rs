@@ -1,11 +1,10 @@
-//! Tells a person how far the build is: moving lines on a terminal, plain
-//! lines into a pipe, nothing when asked to be quiet.
+//! Progress of a build: bars on a terminal, lines into a pipe, or nothing.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Where progress goes. Shared by everything that builds.
+/// Output of progress, shared by all builders.
 #[derive(Debug, Clone)]
 pub struct Progress {
     manner: Manner,
@@ -19,7 +18,7 @@ enum Manner {
 }
 
 impl Progress {
-    /// To standard error: bars when it is a terminal, lines when it is not.
+    /// Progress on standard error: bars if it is a terminal, else lines.
     #[must_use]
     pub fn to_stderr() -> Self {
         let manner =
@@ -27,17 +26,17 @@ impl Progress {
         Self { manner }
     }
 
-    /// Says nothing.
+    /// Progress that is not shown.
     #[must_use]
     pub fn quiet() -> Self {
         Self { manner: Manner::Quiet }
     }
 
-    /// One line that stays.
+    /// Prints a line that stays.
     pub fn say(&self, line: &str) {
         match &self.manner {
             Manner::Bars(bars) => {
-                // A terminal that went away is no reason to stop building.
+                // A build goes on without its terminal.
                 let _ = bars.println(line);
             }
             Manner::Lines => eprintln!("{line}"),
@@ -45,7 +44,7 @@ impl Progress {
         }
     }
 
-    /// Begins a step of the work; it ends when the value is dropped.
+    /// Begins a step, which ends when the value is dropped.
     #[must_use]
     pub fn step(&self, what: &str) -> Step {
         let bar = match &self.manner {
@@ -67,7 +66,7 @@ fn spinner(what: &str) -> ProgressBar {
     bar
 }
 
-/// A step that is under way.
+/// A step in progress.
 #[derive(Debug)]
 pub struct Step {
     progress: Progress,
@@ -77,14 +76,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// What the step is doing right now; the latest line of its log, say.
+    /// Shows what the step is doing, for example the latest line of its log.
     pub fn note(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(line.to_owned());
         }
     }
 
-    /// One line that stays.
+    /// Prints a line that stays.
     pub fn say(&self, line: &str) {
         self.progress.say(line);
     }

@@ -1,9 +1,8 @@
-//! QEMU 11 and its companions, on any host.
+//! QEMU 11, firmware and tools for any host.
 //!
-//! Debian 13's packages (QEMU from its backports) are unpacked into a folder,
-//! and their programs are started through that folder's own dynamic loader. So
-//! there is no chroot, no mount and no root: paths, signals and the parent of a
-//! process are what they would be for a program of the host.
+//! Debian 13's packages (QEMU from backports) are unpacked into a folder, and their programs start
+//! through the dynamic loader in that folder. Neither chroot, mounts nor root are needed: paths,
+//! signals and parent processes are those of ordinary programs of the host.
 
 use crate::apt::{self, Apt, Reach};
 use crate::cache::{Cache, Key, Wanted, Workshop};
@@ -13,7 +12,7 @@ use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the folder is made from; everything they depend on comes along.
+/// Packages in the folder, besides those that they depend on.
 const PACKAGES: [&str; 8] = [
     "qemu-system-x86",
     "qemu-utils",
@@ -26,30 +25,29 @@ const PACKAGES: [&str; 8] = [
     "systemd-boot-efi",
 ];
 
-/// Large and of no use to a program that is run from outside.
+/// Large folders that no program of ours needs.
 const UNUSED: [&str; 6] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/bug", "var"];
 
-/// Debian 13's QEMU in a folder.
+/// A folder with Debian 13's QEMU.
 #[derive(Debug, Clone)]
 pub struct QemuRoot {
     root: PathBuf,
 }
 
 impl QemuRoot {
-    /// Finds the folder in the cache, or makes it.
+    /// Returns the folder, from the cache or made now.
     pub fn prepare(cache: &Cache, progress: &Progress) -> Result<Self, ImageError> {
         host::ensure("QEMU", &[host::FETCHING], cache, progress)?;
         let apt = Apt::open(cache, progress)?;
         let versions = apt.candidates(&PACKAGES)?.join("\n");
-        let key =
-            Key::new().with("recipe", include_bytes!("qemu_root.rs")).with("packages", versions.as_bytes());
+        let key = Key::new().with_recipe(include_str!("qemu_root.rs")).with("packages", versions.as_bytes());
         let wanted = Wanted { name: "qemu-root", what: "preparing QEMU", key };
         let root = cache.entry(&wanted, progress, |workshop| build(&apt, workshop))?;
         Ok(Self { root })
     }
 
-    /// A program of the root, as a command of the host: `qemu-system-x86_64`, `qemu-img`, `qemu-io`,
+    /// Command for a program of the folder: `qemu-system-x86_64`, `qemu-img`, `qemu-io`,
     /// `qemu-storage-daemon`. The system emulators find their firmware and option ROMs.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
@@ -64,25 +62,25 @@ impl QemuRoot {
         command
     }
 
-    /// A file of the root, by its path without the leading slash.
+    /// Path of a file in the folder; `inside` has no leading slash.
     #[must_use]
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside)
     }
 
-    /// UEFI firmware: the code, to be mapped read-only as the first flash.
+    /// Code of the UEFI firmware, for the first flash, read-only.
     #[must_use]
     pub fn uefi_code(&self) -> PathBuf {
         self.path("usr/share/OVMF/OVMF_CODE_4M.fd")
     }
 
-    /// UEFI firmware: fresh variables; every machine needs its own copy as the second flash.
+    /// Initial variables of the UEFI firmware; each machine needs a copy as its second flash.
     #[must_use]
     pub fn uefi_variables(&self) -> PathBuf {
         self.path("usr/share/OVMF/OVMF_VARS_4M.fd")
     }
 
-    /// The shared libraries a program of the root needs, and its loader, as absolute paths.
+    /// Absolute paths of a program's loader and shared libraries.
     pub(crate) fn libraries_of(
         &self,
         program: &Path,
@@ -106,7 +104,7 @@ impl QemuRoot {
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// `libc.so.6 => /root/usr/lib/libc.so.6 (0x...)`: the path, when it is in `root`.
+/// Path in a line such as `libc.so.6 => /root/usr/lib/libc.so.6 (0x...)`, if it is in `root`.
 fn library_in(line: &str, root: &Path) -> Option<PathBuf> {
     let path = Path::new(line.split_once("=>")?.1.split_whitespace().next()?);
     path.starts_with(root).then(|| path.to_owned())
@@ -122,7 +120,7 @@ fn build(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The top-level links that Debian's packages expect to be there.
+/// Makes the top-level links that Debian's packages expect.
 fn merge_usr(root: &Path) -> Result<(), ImageError> {
     for name in ["bin", "sbin", "lib", "lib64"] {
         let (folder, link) = (root.join("usr").join(name), root.join(name));

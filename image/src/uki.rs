@@ -1,9 +1,9 @@
-//! A unified kernel image: one UEFI program that carries kernel, command line and
-//! initramfs as sections (UAPI Group Specification UKI, section 5).
+//! Unified kernel images: a UEFI program with kernel, command line and initramfs as its sections
+//! (UAPI Group Specification UKI, section 5).
 //!
-//! The program is systemd's boot stub; sections are appended to its PE file
-//! (Microsoft PE Format, "Section Table"). Nothing is linked, so a new initramfs
-//! costs the time to copy it, and the result can be signed as one file.
+//! The program is systemd's boot stub. Sections are appended to its PE file (Microsoft PE Format,
+//! "Section Table"). There is no link step: a new initramfs costs a copy, and the result can be signed
+//! as one file.
 //!
 //! Not here: signing.
 
@@ -11,11 +11,11 @@ use crate::error::ImageError;
 
 /// Offset of the PE header's offset in the DOS header.
 const PE_OFFSET: usize = 0x3c;
-/// The signature and the COFF header.
+/// Bytes of the signature and the COFF header.
 const COFF_SIZE: usize = 24;
-/// A row of the section table.
+/// Bytes of a row of the section table.
 const ROW: usize = 40;
-/// The optional header's magic of a 64-bit program.
+/// Magic number in the optional header of a 64-bit program.
 const PE32_PLUS: u16 = 0x20b;
 
 // Fields of the optional header, by offset.
@@ -25,13 +25,13 @@ const FILE_ALIGNMENT: usize = 36;
 const IMAGE_SIZE: usize = 56;
 const HEADERS_SIZE: usize = 60;
 
-/// Initialised data, readable.
+/// Flags of a section: initialised data, readable.
 const DATA: u32 = 0x4000_0040;
 
 /// A PE file to which sections are appended.
 pub(crate) struct Uki {
     bytes: Vec<u8>,
-    /// Offset of the COFF header (behind the signature).
+    /// Offset of the COFF header, which follows the signature.
     coff: usize,
     /// Offset of the optional header.
     optional: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Uki {
 }
 
 impl Uki {
-    /// Begins with the boot stub.
+    /// Starts from the boot stub.
     pub(crate) fn from_stub(stub: Vec<u8>) -> Result<Self, ImageError> {
         let pe = to_usize(read_u32(&stub, PE_OFFSET)?)?;
         if stub.get(pe..pe + 4) != Some(b"PE\0\0") {
@@ -88,7 +88,8 @@ impl Uki {
         self.bytes
     }
 
-    /// Virtual size, virtual address, size in the file, offset in the file.
+    /// Writes a row of the section table; `numbers` are virtual size, virtual address, size and offset
+    /// in the file.
     fn write_row(&mut self, row: usize, name: &str, numbers: [u32; 4]) {
         let mut bytes = [0; ROW];
         for (to, from) in bytes.iter_mut().zip(name.bytes().take(8)) {
@@ -116,7 +117,7 @@ impl Uki {
         read_u32(&self.bytes, self.optional + offset)
     }
 
-    /// Overwrites bytes whose place was read before.
+    /// Overwrites bytes that were read before, so they are there.
     fn write(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
@@ -140,7 +141,7 @@ fn read_u32(bytes: &[u8], at: usize) -> Result<u32, ImageError> {
 }
 
 fn to_u32(number: usize) -> Result<u32, ImageError> {
-    u32::try_from(number).map_err(|_| malformed("with its sections it would pass 4 GiB"))
+    u32::try_from(number).map_err(|_| malformed("it would be larger than 4 GiB with its sections"))
 }
 
 fn to_usize(number: u32) -> Result<usize, ImageError> {
@@ -153,7 +154,7 @@ fn align(number: u32, alignment: u32) -> Result<u32, ImageError> {
     }
     number
         .checked_next_multiple_of(alignment)
-        .ok_or_else(|| malformed("with its sections it would pass 4 GiB"))
+        .ok_or_else(|| malformed("it would be larger than 4 GiB with its sections"))
 }
 
 #[cfg(test)]
@@ -186,6 +187,11 @@ mod tests {
         to_usize(read_u32(bytes, at).unwrap()).unwrap()
     }
 
+    /// Two numbers that follow each other.
+    fn numbers(bytes: &[u8], at: usize) -> [usize; 2] {
+        [number(bytes, at), number(bytes, at + 4)]
+    }
+
     #[test]
     fn a_section_lies_behind_the_others_in_memory_and_in_the_file() {
         let mut uki = Uki::from_stub(stub()).unwrap();
@@ -194,10 +200,10 @@ mod tests {
         let bytes = uki.finish();
         let (first, second) = (TABLE + ROW, TABLE + 2 * ROW);
         assert_eq!(&bytes[first..first + 8], b".cmdline");
-        assert_eq!((number(&bytes, first + 8), number(&bytes, first + 12)), (13, 0x3000));
+        assert_eq!(numbers(&bytes, first + 8), [13, 0x3000]);
         assert_eq!(&bytes[number(&bytes, first + 20)..][..13], b"console=ttyS0");
-        assert_eq!((number(&bytes, second + 8), number(&bytes, second + 12)), (0x1001, 0x4000));
-        assert_eq!((number(&bytes, second + 16), number(&bytes, second + 20)), (0x1200, 0x600));
+        assert_eq!(numbers(&bytes, second + 8), [0x1001, 0x4000]);
+        assert_eq!(numbers(&bytes, second + 16), [0x1200, 0x600]);
         assert_eq!(bytes.len(), 0x600 + 0x1200);
         assert_eq!(bytes[0x46], 3, "three sections");
         assert_eq!(number(&bytes, 0x40 + COFF_SIZE + IMAGE_SIZE), 0x6000);

@@ -1,8 +1,7 @@
-//! The VM pack: what the appliance needs to run virtual machines by itself.
+//! The VM pack: the files with which the appliance runs virtual machines by itself.
 //!
-//! It is an archive that goes behind the appliance's own tree in the initramfs:
-//! QEMU with exactly the libraries and firmware it loads, and the small guest.
-//! Paths inside are Debian's, so that QEMU finds everything without being told.
+//! An archive behind the appliance's own in the initramfs: QEMU with the libraries and firmware that
+//! it loads, and the small guest. Paths are Debian's, so that QEMU finds everything by itself.
 
 use crate::cache::{Cache, Key, Wanted, Workshop};
 use crate::cpio::Cpio;
@@ -14,29 +13,29 @@ use crate::qemu_root::QemuRoot;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// QEMU, in the appliance. It finds its firmware relative to this place.
+/// Path of QEMU in the appliance. QEMU finds its firmware relative to it.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
-/// The small guest's kernel, in the appliance.
+/// Path of the small guest's kernel in the appliance.
 const GUEST_KERNEL: &str = "/usr/share/luge/guest/kernel";
-/// The small guest's first file system, in the appliance.
+/// Path of the small guest's initramfs in the appliance.
 const GUEST_INITRAMFS: &str = "/usr/share/luge/guest/initramfs";
 
 /// Firmware that a q35 machine with virtio disks loads.
 const FIRMWARE: [&str; 4] = [
     "usr/share/seabios/bios-256k.bin",
     "usr/share/qemu/kvmvapic.bin",
-    // What `-kernel` starts a bzImage with.
+    // Starts a bzImage given by `-kernel`.
     "usr/share/qemu/linuxboot_dma.bin",
-    // And an ELF file: without it QEMU says nothing, and the firmware finds nothing to boot.
+    // Starts an ELF file; without it QEMU reports nothing, and the firmware finds nothing to boot.
     "usr/share/qemu/pvh.bin",
 ];
 
-/// Finds the pack in the cache, or makes it; returns the compressed archive.
+/// Returns the path of the compressed archive, from the cache or made now.
 pub(crate) fn build(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
     let root = QemuRoot::prepare(cache, progress)?;
     let guest = GuestKit::for_pack(cache, progress)?;
     let key = Key::new()
-        .with("recipe", include_bytes!("vm_pack.rs"))
+        .with_recipe(include_str!("vm_pack.rs"))
         .with("root", root.path("").as_os_str().as_bytes())
         .with("guest", guest.initramfs.as_os_str().as_bytes())
         .with("kernel", guest.kernel.as_os_str().as_bytes());

@@ -1,7 +1,7 @@
-//! Which of QEMU's accelerators works here: found out by booting a guest, not by looking.
+//! The accelerator of QEMU that works on this host, determined by booting a guest.
 //!
-//! A `/dev/kvm` can be there and yet never run a guest, so the question is put with a time
-//! limit. The answer is kept until the host boots again or QEMU changes.
+//! A `/dev/kvm` may exist and still not run a guest, so a guest is booted under it with a time limit.
+//! The result is kept until the host reboots or QEMU changes.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -11,20 +11,20 @@ use luge_image::GuestKit;
 use std::fs;
 use std::path::Path;
 
-/// How long a guest may take under KVM to reach its first process. It takes about two seconds.
+/// Time limit for a guest under KVM to start its first process, which takes about two seconds.
 const PROBE_SECONDS: u32 = 20;
 
-/// How QEMU runs a guest's instructions.
+/// Method by which QEMU runs a guest's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accelerator {
-    /// By the processor itself.
+    /// The processor runs them.
     Kvm,
-    /// By translating them.
+    /// QEMU translates them.
     Tcg,
 }
 
 impl Accelerator {
-    /// QEMU's name of it.
+    /// Name in QEMU's options.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Accelerator {
         }
     }
 
-    /// The processor with all that the accelerator can do.
+    /// CPU model with all features that the accelerator supports.
     pub(crate) const fn cpu(self) -> &'static str {
         match self {
             Self::Kvm => "host",
@@ -41,7 +41,7 @@ impl Accelerator {
         }
     }
 
-    /// Where interrupt controllers must be for the IOMMU to remap interrupts.
+    /// Value of `kernel-irqchip` with which the IOMMU can remap interrupts.
     pub(crate) const fn irqchip_beside_iommu(self) -> &'static str {
         match self {
             Self::Kvm => "split",
@@ -53,12 +53,12 @@ impl Accelerator {
         [Self::Kvm, Self::Tcg].into_iter().find(|one| one.name() == name)
     }
 
-    /// The best that works: `LUGE_ACCELERATOR` where it is set, else KVM if a guest boots
-    /// under it, else TCG.
+    /// Determines the accelerator: `LUGE_ACCELERATOR` if it is set, else KVM if a guest boots under it,
+    /// else TCG.
     pub(crate) fn that_works(lab: &Lab) -> Result<Self, TestError> {
         if let Ok(wanted) = std::env::var("LUGE_ACCELERATOR") {
             return Self::named(&wanted).ok_or_else(|| {
-                TestError::Host(format!("LUGE_ACCELERATOR is {wanted}: not kvm and not tcg"))
+                TestError::Host(format!("LUGE_ACCELERATOR is {wanted}; it has to be kvm or tcg"))
             });
         }
         if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
@@ -75,7 +75,7 @@ impl Accelerator {
     }
 }
 
-/// What the answer depends on: this boot of the host, and QEMU.
+/// Text of all that the answer depends on: this boot of the host, and QEMU.
 fn question(lab: &Lab) -> Result<String, TestError> {
     let path = "/proc/sys/kernel/random/boot_id";
     let boot = fs::read_to_string(path).doing(|| format!("reading {path}"))?;

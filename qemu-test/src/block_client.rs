@@ -1,5 +1,5 @@
-//! QEMU's own vhost-user-blk client, without any machine: `qemu-io` and `qemu-img` with the
-//! block driver `virtio-blk-vhost-user`.
+//! QEMU's vhost-user-blk client without a machine: `qemu-io` and `qemu-img` with the block driver
+//! `virtio-blk-vhost-user`.
 
 use crate::deadline::Deadline;
 use crate::error::TestError;
@@ -8,7 +8,7 @@ use crate::process::Process;
 use std::path::Path;
 use std::process::Command;
 
-/// How long one program may take.
+/// Time limit of one program.
 const RUN_SECONDS: u32 = 120;
 
 /// A client of one disk.
@@ -18,20 +18,20 @@ pub struct BlockClient<'a> {
 }
 
 impl<'a> BlockClient<'a> {
-    /// A client of the disk that is served at `socket`.
+    /// Client of the disk that is served at `socket`.
     #[must_use]
     pub fn new(bench: &'a Bench<'a>, socket: &Path) -> Self {
         let socket = socket.to_string_lossy().replace(',', ",,");
         Self { bench, disk: format!("driver=virtio-blk-vhost-user,path={socket},cache.direct=on") }
     }
 
-    /// Runs `qemu-io` with commands such as `write -P 0xaa 4k 64k`, and returns what it said.
+    /// Runs `qemu-io` with commands such as `write -P 0xaa 4k 64k`, and returns its output.
     ///
     /// # Errors
-    /// A command failed; what it said is in the error.
+    /// If a command fails; the error contains its output.
     pub fn io(&self, commands: &[&str]) -> Result<String, TestError> {
         let said = self.run(&mut self.start_io(commands)?, &commands.join("; "))?;
-        // Some commands that find a wrong pattern say so and end with success.
+        // Some commands print that a pattern is wrong and still exit with success.
         if said.contains("Pattern verification failed") {
             let (program, status) = (format!("qemu-io {}", commands.join("; ")), "success".to_owned());
             return Err(TestError::Program { program, status, said });
@@ -39,10 +39,10 @@ impl<'a> BlockClient<'a> {
         Ok(said)
     }
 
-    /// Runs `qemu-io` with one command that must fail, and returns what it said.
+    /// Runs `qemu-io` with a command that has to fail, and returns its output.
     ///
     /// # Errors
-    /// It did not fail.
+    /// If the command does not fail.
     pub fn io_refused(&self, command: &str) -> Result<String, TestError> {
         match self.io(&[command]) {
             Err(TestError::Program { said, .. }) => Ok(said),
@@ -63,16 +63,16 @@ impl<'a> BlockClient<'a> {
     /// Runs `qemu-img bench`: `count` requests of 4 KiB, `depth` at a time.
     ///
     /// # Errors
-    /// A request failed.
+    /// If a request fails.
     pub fn bench(&self, count: u32, depth: u32, more: &[&str]) -> Result<String, TestError> {
         let mut bench = self.start_image(&self.bench_arguments(count, depth, more))?;
         self.run(&mut bench, "qemu-img bench")
     }
 
-    /// Starts `qemu-img bench` and leaves it running.
+    /// Starts `qemu-img bench` without waiting for its end.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// If the program cannot be started.
     pub fn start_bench(&self, count: u32, depth: u32) -> Result<Process, TestError> {
         self.start_image(&self.bench_arguments(count, depth, &[]))
     }
@@ -84,10 +84,10 @@ impl<'a> BlockClient<'a> {
         arguments.into_iter().map(str::to_owned).collect()
     }
 
-    /// Copies the raw file `source` over the disk, which must be as large.
+    /// Copies the raw file `source` to the disk, which must have the file's size.
     ///
     /// # Errors
-    /// It did not work.
+    /// If the copy fails.
     pub fn copy_from(&self, source: &Path) -> Result<(), TestError> {
         let source = format!("driver=raw,file.driver=file,file.filename={}", source.display());
         self.image(&["convert", "-n", "--image-opts", "--target-image-opts", &source, &self.disk]).map(drop)
@@ -96,7 +96,7 @@ impl<'a> BlockClient<'a> {
     /// Compares the raw file `other` with the disk, block by block.
     ///
     /// # Errors
-    /// They differ.
+    /// If they differ.
     pub fn compare(&self, other: &Path) -> Result<(), TestError> {
         let other = format!("driver=raw,file.driver=file,file.filename={}", other.display());
         self.image(&["compare", "-s", "--image-opts", &other, &self.disk]).map(drop)

@@ -1,4 +1,4 @@
-//! `luge serve` as a child: started, spoken to, ended.
+//! `luge serve` as a child process.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -9,26 +9,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How long it may take until it answers.
+/// Time limit until the daemon answers.
 const READY_SECONDS: u32 = 60;
 
-/// Where the kernel keeps the number of 2 MiB pages.
+/// Folder of the kernel's counters of 2 MiB pages.
 const PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 
 /// A daemon to be started.
 #[derive(Clone, Debug)]
 pub struct Serve {
-    /// What it is called in logs and errors.
+    /// Name in logs and errors.
     pub name: String,
-    /// The cores it may use, a mask as SPDK writes them.
+    /// Cores that it may use, as a mask in SPDK's syntax.
     pub cpu_mask: String,
-    /// Memory in MiB, of hugepages where this host has them or can be made to.
+    /// Memory in MiB, of hugepages if the host has or can allocate them.
     pub memory_mib: u32,
-    /// Such memory in MiB that it leaves to its virtual machines.
+    /// Memory in MiB of the same kind for its virtual machines.
     pub spare_memory_mib: u32,
     /// More arguments.
     pub arguments: Vec<String>,
-    /// Variables of its environment.
+    /// Environment variables.
     pub environment: Vec<(String, String)>,
 }
 
@@ -46,12 +46,12 @@ impl Default for Serve {
 }
 
 impl Serve {
-    /// Starts it and waits until it answers.
+    /// Starts the daemon and waits until it answers.
     ///
     /// # Errors
-    /// It does not start or does not answer; its log is in the error.
+    /// If the daemon does not start or does not answer; the error contains its log.
     pub fn start(&self, bench: &Bench<'_>) -> Result<Daemon, TestError> {
-        // Pages are free until the daemon has them: whoever looks meanwhile counts them, too.
+        // Until the daemon has taken its pages, others would count them as free.
         let _alone = bench.lab().lock("hugepages")?;
         let pages: &[&str] =
             if provide_hugepages(self.memory_mib + self.spare_memory_mib) { &[] } else { &["--no-huge"] };
@@ -71,7 +71,7 @@ impl Serve {
     }
 }
 
-/// Connects as soon as there is somebody.
+/// Connects as soon as the daemon listens.
 fn connect(process: &mut Process, socket: &Path) -> Result<Rpc, TestError> {
     let deadline = Deadline::within(READY_SECONDS);
     let connected = deadline.poll(|| match Rpc::connect(socket) {
@@ -85,33 +85,33 @@ fn connect(process: &mut Process, socket: &Path) -> Result<Rpc, TestError> {
     }
 }
 
-/// A daemon that runs. Dropping it kills it.
+/// A running daemon. Dropping it kills the process.
 pub struct Daemon {
-    /// The process.
+    /// Process of the daemon.
     pub process: Process,
-    /// A connection to it.
+    /// Connection to its RPC socket.
     pub rpc: Rpc,
     folder: PathBuf,
 }
 
 impl Daemon {
-    /// The socket of a vhost controller.
+    /// Path of a vhost controller's socket.
     #[must_use]
     pub fn socket(&self, controller: &str) -> PathBuf {
         self.folder.join(controller)
     }
 
-    /// Another connection.
+    /// Opens another RPC connection.
     ///
     /// # Errors
-    /// It takes no more.
+    /// If the daemon accepts no more.
     pub fn connect(&self) -> Result<Rpc, TestError> {
         Rpc::connect(&self.folder.join("rpc.sock"))
     }
 }
 
-/// Makes the kernel keep so much in hugepages, besides what is in use; says whether it does.
-/// Only root can.
+/// Makes the kernel reserve `memory_mib` of free hugepages, which needs root. Returns whether they are
+/// free.
 fn provide_hugepages(memory_mib: u32) -> bool {
     let number = |name: &str| {
         let text = fs::read_to_string(format!("{PAGES}/{name}")).ok()?;
@@ -120,7 +120,7 @@ fn provide_hugepages(memory_mib: u32) -> bool {
     let wanted = memory_mib.div_ceil(2);
     let (Some(free), Some(all)) = (number("free_hugepages"), number("nr_hugepages")) else { return false };
     if free < wanted {
-        // Whether it was done is seen below.
+        // The check below shows whether this worked.
         let _ = fs::write(format!("{PAGES}/nr_hugepages"), (all + wanted - free).to_string());
     }
     number("free_hugepages") >= Some(wanted)

@@ -1,15 +1,15 @@
-//! Deadlines, stretched where a machine is slow.
+//! Deadlines, which can be extended for slow machines.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// Multiplies every deadline: `LUGE_PATIENCE=3` for a machine three times slower than usual.
-static PATIENCE: LazyLock<f64> = LazyLock::new(|| {
-    let wanted = std::env::var("LUGE_PATIENCE").ok().and_then(|text| text.parse().ok());
+/// Factor of all deadlines: `LUGE_TIMEOUT_FACTOR=3` for a machine three times slower than usual.
+static TIMEOUT_FACTOR: LazyLock<f64> = LazyLock::new(|| {
+    let wanted = std::env::var("LUGE_TIMEOUT_FACTOR").ok().and_then(|text| text.parse().ok());
     wanted.filter(|factor: &f64| factor.is_finite() && *factor > 0.0).unwrap_or(1.0)
 });
 
-/// A moment by which something must have happened.
+/// Time by which something must have happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     began: Instant,
@@ -17,33 +17,33 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// So many seconds from now, times `LUGE_PATIENCE`.
+    /// Deadline in `seconds` from now, times `LUGE_TIMEOUT_FACTOR`.
     #[must_use]
     pub fn within(seconds: u32) -> Self {
-        Self { began: Instant::now(), within: Duration::from_secs(seconds.into()).mul_f64(*PATIENCE) }
+        Self { began: Instant::now(), within: Duration::from_secs(seconds.into()).mul_f64(*TIMEOUT_FACTOR) }
     }
 
-    /// What is left; zero when it has passed.
+    /// Remaining time; zero when the deadline has passed.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.within.saturating_sub(self.began.elapsed())
     }
 
-    /// Whether it has passed.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.left().is_zero()
     }
 
-    /// How long it allowed from the start.
+    /// Whole time that was allowed.
     #[must_use]
     pub fn allowed(&self) -> Duration {
         self.within
     }
 
-    /// Asks `question` again and again until it is answered.
+    /// Calls `question` repeatedly until it returns an answer; none when the deadline passes first.
     ///
-    /// For what can only be asked, not waited for: a file that appears, a counter that moves.
+    /// For events without a notification: a file that appears, a counter that changes.
     pub fn poll<T>(&self, mut question: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             if let Some(answer) = question() {
@@ -68,7 +68,8 @@ mod tests {
             asked += 1;
             (asked == 3).then_some("yes")
         });
-        assert_eq!((third, asked), (Some("yes"), 3));
+        assert_eq!(third, Some("yes"));
+        assert_eq!(asked, 3);
         assert_eq!(Deadline::within(0).poll(|| None::<()>), None);
     }
 }

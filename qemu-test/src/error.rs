@@ -1,4 +1,4 @@
-//! What can go wrong in a test bench, told with the end of the log.
+//! Errors of tests, with the end of the log.
 
 use luge_image::ImageError;
 use std::fmt;
@@ -6,56 +6,56 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a machine, a daemon or a word from one of them could not be had.
+/// Failure of a machine, a daemon or another program under test.
 #[derive(thiserror::Error)]
 pub enum TestError {
-    /// What is to be run could not be built.
+    /// The program or image to be run could not be built.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// A system call failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path.
+        /// Operation, with the path.
         doing: String,
-        /// Why it failed.
+        /// Cause.
         source: io::Error,
     },
-    /// Something did not say in time what it should have said.
-    #[error("{who} did not say {wanted:?} within {allowed:?}; {} ends:\n{tail}", log.display())]
+    /// A program did not print an expected text in time.
+    #[error("{who} did not print {wanted:?} within {allowed:?}; {} ends:\n{tail}", log.display())]
     Silent {
-        /// Who.
+        /// Name of the program.
         who: String,
-        /// What was waited for.
+        /// Expected text.
         wanted: String,
-        /// How long.
+        /// Time limit.
         allowed: Duration,
-        /// The last lines of its log.
+        /// Last lines of the log.
         tail: String,
-        /// Its log.
+        /// Path of the log.
         log: PathBuf,
     },
-    /// Something ended before it said what it should have said.
-    #[error("{who} ended before it said {wanted:?}; {} ends:\n{tail}", log.display())]
+    /// A program ended before it printed an expected text.
+    #[error("{who} ended before it printed {wanted:?}; {} ends:\n{tail}", log.display())]
     Ended {
-        /// Who.
+        /// Name of the program.
         who: String,
-        /// What was waited for.
+        /// Expected text.
         wanted: String,
-        /// The last lines of its log.
+        /// Last lines of the log.
         tail: String,
-        /// Its log.
+        /// Path of the log.
         log: PathBuf,
     },
-    /// Something did not end in time.
+    /// A program did not end in time.
     #[error("{who} still runs after {allowed:?}; {} ends:\n{tail}", log.display())]
     Lingers {
-        /// Who.
+        /// Name of the program.
         who: String,
-        /// How long it was given.
+        /// Time limit.
         allowed: Duration,
-        /// The last lines of its log.
+        /// Last lines of the log.
         tail: String,
-        /// Its log.
+        /// Path of the log.
         log: PathBuf,
     },
     /// A peer answered a command with an error.
@@ -63,40 +63,40 @@ pub enum TestError {
     Refused {
         /// The command.
         command: String,
-        /// The error as it came.
+        /// Error in the answer.
         answer: serde_json::Value,
     },
-    /// A peer did not speak as its protocol says.
-    #[error("{who} spoke out of turn: {said}")]
+    /// A peer sent an unexpected message, or a program printed something unexpected.
+    #[error("unexpected answer of {who}: {said}")]
     Confused {
-        /// Who.
+        /// Name of the peer.
         who: String,
-        /// What it said.
+        /// The message.
         said: String,
     },
-    /// A program did not end as it should have.
+    /// A program ended with an unexpected status.
     #[error("{program} ended with {status}:\n{said}")]
     Program {
-        /// The program and what it was to do.
+        /// Name of the program and its task.
         program: String,
-        /// How it ended.
+        /// Exit status.
         status: String,
-        /// What it said.
+        /// Output.
         said: String,
     },
-    /// The machine we run on lacks something.
+    /// The host does not meet a requirement.
     #[error("{0}")]
     Host(String),
 }
 
-/// A test that returns an error is shown this: the log's end, in lines.
+/// Prints the message in lines: the test harness shows this of a test that returns an error.
 impl fmt::Debug for TestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Says what was being done when a system call failed.
+/// Adds the operation to the error of a system call.
 pub(crate) trait Doing<T> {
     /// Turns the error into [`TestError::Io`]; `doing` reads like `writing /tmp/x`.
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, TestError>;

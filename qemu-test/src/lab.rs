@@ -1,4 +1,4 @@
-//! What every test in a machine needs: QEMU, a guest, luge, the image, and a bench to work at.
+//! Resources of tests in machines: QEMU, a guest, luge, the image, and folders for each test.
 
 use crate::accelerator::Accelerator;
 use crate::error::{Doing, TestError};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tempfile::TempDir;
 
-/// Where everything comes from. Things are made when they are first asked for, and kept.
+/// Resources that tests share. Each is made when it is first used, and kept.
 pub struct Lab {
     cache: Cache,
     progress: Progress,
@@ -21,7 +21,7 @@ pub struct Lab {
     image: Made<Artifacts>,
 }
 
-/// Something that is made when it is first asked for, once.
+/// A value that is made once, when it is first used.
 struct Made<T>(Mutex<Option<T>>);
 
 impl<T: Clone> Made<T> {
@@ -42,7 +42,7 @@ impl Lab {
     /// Opens the lab, which prepares QEMU.
     ///
     /// # Errors
-    /// QEMU cannot be had.
+    /// If QEMU cannot be prepared.
     pub fn open(progress: Progress) -> Result<Self, TestError> {
         let cache = Cache::open()?;
         let qemu = QemuRoot::prepare(&cache, &progress)?;
@@ -53,10 +53,10 @@ impl Lab {
         Ok(Self { cache, progress, folder, qemu, accelerator, guest, luge, image })
     }
 
-    /// The lab that all tests of one program share.
+    /// Returns the lab that all tests of one program share.
     ///
     /// # Panics
-    /// It cannot be opened: no test can go on.
+    /// If the lab cannot be opened: no test can run without it.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Lab> = OnceLock::new();
@@ -66,67 +66,67 @@ impl Lab {
         })
     }
 
-    /// QEMU and its companions.
+    /// QEMU, its firmware and tools.
     #[must_use]
     pub fn qemu(&self) -> &QemuRoot {
         &self.qemu
     }
 
-    /// A small Linux guest.
+    /// Small Linux guest.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// If the guest cannot be built.
     pub fn guest(&self) -> Result<GuestKit, TestError> {
         self.guest.get(|| GuestKit::prepare(&self.cache, &self.progress))
     }
 
-    /// The static program `luge`.
+    /// Path of the static program `luge`.
     ///
     /// # Errors
-    /// It does not build.
+    /// If the program does not build.
     pub fn luge(&self) -> Result<PathBuf, TestError> {
         self.luge.get(|| build_luge(&self.cache, &self.progress))
     }
 
-    /// The appliance, with the VM pack.
+    /// Image of the appliance, with the VM pack.
     ///
     /// # Errors
-    /// It does not build.
+    /// If the image does not build.
     pub fn image(&self) -> Result<Artifacts, TestError> {
         let image = ImageBuilder { vm_pack: true, config: None };
         self.image.get(|| image.build(&self.cache, &self.progress))
     }
 
-    /// The accelerator that works here.
+    /// Accelerator that works on this host.
     ///
     /// # Errors
-    /// It cannot be found out.
+    /// If the accelerator cannot be determined.
     pub fn accelerator(&self) -> Result<Accelerator, TestError> {
         self.accelerator.get(|| Accelerator::that_works(self))
     }
 
-    /// A bench for one test; its logs stay in the folder `name` of [`Lab::folder`].
+    /// Makes the folders of a test; its logs stay in the folder `name` of [`Lab::folder`].
     ///
     /// # Errors
-    /// Its folders cannot be made.
+    /// If the folders cannot be made.
     pub fn bench(&self, name: &str) -> Result<Bench<'_>, TestError> {
         let logs = self.folder.join(name);
-        // Of an earlier run.
+        // Logs of an earlier run.
         let _ = fs::remove_dir_all(&logs);
         fs::create_dir_all(&logs).doing(|| format!("making {}", logs.display()))?;
         let scratch = TempDir::with_prefix("luge-").doing(|| "making a temporary folder".to_owned())?;
         Ok(Bench { lab: self, scratch, logs, logged: Mutex::default() })
     }
 
-    /// Waits until no other test uses the processors of this host; the turn ends with the file.
+    /// Waits until no other test uses the CPUs of this host; dropping the file ends the turn.
     ///
     /// # Errors
-    /// The lock cannot be had.
+    /// If the lock file cannot be locked.
     pub fn turn(&self) -> Result<File, TestError> {
         self.lock("turn")
     }
 
-    /// Waits for and takes a lock that all programs on this host share; it ends with the file.
+    /// Waits for and takes a lock that all programs on this host share; dropping the file releases it.
     pub(crate) fn lock(&self, name: &str) -> Result<File, TestError> {
         let path = self.folder.join(name);
         let file = File::create(&path).doing(|| format!("making {}", path.display()))?;
@@ -134,36 +134,36 @@ impl Lab {
         Ok(file)
     }
 
-    /// Where logs are.
+    /// Folder of logs and locks.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// A place for one test: a temporary folder, and a folder of logs that stays.
+/// Folders of one test: a temporary one, and one for logs, which stays.
 pub struct Bench<'a> {
     lab: &'a Lab,
     scratch: TempDir,
     logs: PathBuf,
-    /// How many logs of each name there are.
+    /// Number of logs of each name.
     logged: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Bench<'_> {
-    /// The lab it stands in.
+    /// Lab of the test.
     #[must_use]
     pub fn lab(&self) -> &Lab {
         self.lab
     }
 
-    /// A file of the temporary folder.
+    /// Path of a file in the temporary folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// The next log file of that name: `luge.log`, `luge-2.log`, ...
+    /// Path of the next log of that name: `luge.log`, `luge-2.log`, ...
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +176,7 @@ impl Bench<'_> {
     }
 }
 
-/// Where the workspace's builds go.
+/// Folder of the workspace's build results.
 fn target_folder() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().unwrap_or(package);

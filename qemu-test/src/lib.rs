@@ -1,13 +1,12 @@
-//! Boots images and guests in QEMU, runs `luge serve`, and judges both from outside.
+//! Boots images and guests in QEMU, runs `luge serve`, and checks both from outside.
 //!
 //! Invariants
-//! - Whatever a test starts ends with it: children are killed and reaped when their handle is
-//!   dropped, and by the kernel when we die first.
-//! - Nothing waits without a deadline, and a deadline that passes is an error that carries
-//!   the end of the log.
-//! - Nothing here shares code with Luge: its speech and its bytes are judged independently.
+//! - All processes of a test end with it: a child is killed and reaped when its handle is dropped, and
+//!   killed by the kernel when the test process dies first.
+//! - Every wait has a deadline. A deadline that passes is an error with the end of the log.
+//! - No code is shared with Luge's protocols and data path, so that checks are independent of it.
 //!
-//! Not here: how QEMU, the guest and the image are made (`luge-image`).
+//! Not here: building QEMU, the guest and the image (`luge-image`).
 
 mod accelerator;
 mod block_client;
@@ -29,10 +28,10 @@ pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;
 pub use lab::{Bench, Lab};
-pub use machine::{Boot, Disk, Iommu, Machine, Nvdimm, Place, Reset, Running, Ssd};
+pub use machine::{Boot, Disk, Iommu, Machine, Nvdimm, Reset, Running, Ssd, SsdLocation};
 pub use process::Process;
 pub use qmp::Qmp;
 pub use rpc::Rpc;
-pub use selftest::GuestWitness;
+pub use selftest::SelfTestResult;
 pub use sled::Sled;
 pub use transcript::Transcript;

@@ -1,143 +1,143 @@
-//! A virtual machine: what it is made of, QEMU's command line for it, and the running thing.
+//! Virtual machines: their description, QEMU's command line for it, and the running machine.
 //!
-//! The command line is a pure function of the description, so it can be tested where the
-//! hardware it speaks of does not exist.
+//! The command line is a pure function of the description, so that it can be tested without the
+//! hardware that it names.
 
 use crate::accelerator::Accelerator;
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
 use crate::lab::Bench;
 use crate::process::Process;
-use crate::qmp::{Doorstep, Qmp};
+use crate::qmp::{Qmp, QmpListener};
 use luge_image::QemuRoot;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The first PCI slot that SSDs are put into: `0000:00:10.0`, `0000:00:11.0`, ...
+/// First PCI slot of SSDs: `0000:00:10.0`, `0000:00:11.0`, ...
 const FIRST_SSD_SLOT: usize = 0x10;
 
-/// What every kernel of ours and every guest is told. The first timer check of Linux fails now
-/// and then behind an emulated IOMMU on a busy host; a kernel that panics ends QEMU at once.
+/// Command line of all kernels, ours and guests'. Linux's timer check sometimes fails behind an
+/// emulated IOMMU on a busy host. `panic=-1` makes a panic end QEMU at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
 
-/// How long QEMU may take to start.
+/// Time limit for the start of QEMU.
 const START_SECONDS: u32 = 60;
 
 /// A machine to be started.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// What it is called in logs and errors.
+    /// Name in logs and errors.
     pub name: String,
-    /// Number of processors.
+    /// Number of CPUs.
     pub cpus: u32,
-    /// Size of its memory in MiB.
+    /// Memory in MiB.
     pub memory_mib: u32,
-    /// What it boots.
+    /// Kernel or image that it boots.
     pub boot: Boot,
-    /// Whether it has an IOMMU.
+    /// IOMMU.
     pub iommu: Iommu,
-    /// Its emulated NVMe SSDs.
+    /// Emulated NVMe SSDs.
     pub ssds: Vec<Ssd>,
-    /// Its disks that a vhost-user-blk server serves.
+    /// Disks that a vhost-user-blk server serves.
     pub disks: Vec<Disk>,
-    /// Memory of it that is a file, besides the memory that it has.
+    /// Memory in a file, in addition to the rest.
     pub nvdimm: Option<Nvdimm>,
-    /// A PCI device of the host that it gets, by its address.
+    /// Address of a PCI device of the host that the machine gets.
     pub host_device: Option<String>,
-    /// Files it can read by name through QEMU's firmware configuration device.
+    /// Files that the machine can read by name through QEMU's firmware configuration device.
     pub firmware_files: Vec<(String, PathBuf)>,
-    /// What a reset does.
+    /// Effect of a reset.
     pub reset: Reset,
-    /// QEMU's own events that are to be logged.
+    /// Trace events of QEMU that are logged.
     pub traces: Vec<&'static str>,
 }
 
-/// What a machine boots.
+/// Kernel or image that a machine boots.
 #[derive(Clone, Debug)]
 pub enum Boot {
-    /// A kernel that QEMU loads itself.
+    /// Kernel that QEMU loads.
     Kernel {
-        /// bzImage.
+        /// The kernel (bzImage).
         kernel: PathBuf,
-        /// Its first file system.
+        /// Initramfs.
         initramfs: PathBuf,
-        /// What it is told besides what all are told.
+        /// Command line, in addition to that of all kernels.
         arguments: String,
     },
-    /// A disk image on a USB stick, by UEFI. The image is not changed.
+    /// Disk image on a USB stick, booted by UEFI. The image is not changed.
     UsbStick(PathBuf),
 }
 
-/// What is between the machine's devices and its memory.
+/// IOMMU between a machine's devices and its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Iommu {
-    /// Nothing.
+    /// No IOMMU.
     None,
-    /// Intel's, with interrupt remapping.
+    /// Intel's IOMMU, with interrupt remapping.
     Intel,
 }
 
-/// What a reset of the machine does.
+/// Effect of a reset of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reset {
-    /// It ends QEMU: who resets has failed.
+    /// QEMU ends, for machines in which a reset is a failure.
     Ends,
-    /// It boots again.
+    /// The machine boots again.
     Boots,
 }
 
 /// An emulated NVMe SSD.
 #[derive(Clone, Debug)]
 pub struct Ssd {
-    /// The file that holds its blocks.
+    /// File with its blocks.
     pub file: PathBuf,
     /// Size of a logical block in bytes.
     pub block_bytes: u32,
-    /// Its serial number.
+    /// Serial number.
     pub serial: String,
-    /// How it is connected.
-    pub place: Place,
+    /// Location on the machine's PCI bus.
+    pub location: SsdLocation,
 }
 
-/// How an SSD is connected.
+/// Location of an SSD on a machine's PCI bus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// For good: `0000:00:10.0`, `0000:00:11.0`, ...
+pub enum SsdLocation {
+    /// On the root bus, without hot-plug: `0000:00:10.0`, `0000:00:11.0`, ...
     OnBoard,
-    /// In a slot, behind a bridge of its own: QEMU's `device_del` presses the slot's button.
+    /// In a hot-plug slot behind a bridge of its own; QEMU's `device_del` presses the slot's button.
     InSlot,
-    /// As functions of one device without ACS, and so in one IOMMU group: `0000:00:10.0`,
+    /// Function of one device without ACS, so that all such SSDs share an IOMMU group: `0000:00:10.0`,
     /// `0000:00:10.1`, ...
     InGroup,
 }
 
 impl Ssd {
-    /// An SSD of `size_mib` with 512-byte blocks, all zeroes, in the new file `file`.
+    /// Creates the file `file` of `size_mib`, all zeroes, for an SSD with 512-byte blocks.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// If the file cannot be created.
     pub fn create(file: PathBuf, size_mib: u64) -> Result<Self, TestError> {
         let made = fs::File::create_new(&file).and_then(|made| made.set_len(size_mib << 20));
         made.doing(|| format!("making {}", file.display()))?;
         let name = file.file_stem().map(|name| name.to_string_lossy().to_uppercase()).unwrap_or_default();
-        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}"), place: Place::OnBoard })
+        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}"), location: SsdLocation::OnBoard })
     }
 }
 
-/// Memory that keeps its content in a file, which need not be in memory.
+/// Memory whose content is a file, on any file system.
 #[derive(Clone, Debug)]
 pub struct Nvdimm {
     /// The file.
     pub file: PathBuf,
-    /// Its size in MiB.
+    /// Size in MiB.
     pub size_mib: u32,
 }
 
 /// A disk that a vhost-user-blk server serves.
 #[derive(Clone, Debug)]
 pub struct Disk {
-    /// The server's socket.
+    /// Socket of the server.
     pub socket: PathBuf,
     /// Number of queues.
     pub queues: u32,
@@ -163,35 +163,35 @@ impl Machine {
         }
     }
 
-    /// Starts it.
+    /// Starts the machine.
     ///
     /// # Errors
-    /// QEMU does not start; its words are in the error.
+    /// If QEMU does not start; the error contains its output.
     pub fn start(&self, bench: &Bench) -> Result<Running, TestError> {
         self.start_with(bench, bench.lab().accelerator()?)
     }
 
-    /// Starts it with an accelerator that was chosen already.
+    /// Starts the machine with a given accelerator.
     pub(crate) fn start_with(&self, bench: &Bench, accelerator: Accelerator) -> Result<Running, TestError> {
         let socket = bench.path(&format!("{}.qmp", self.name));
-        let doorstep = Doorstep::at(&socket)?;
+        let listener = QmpListener::at(&socket)?;
         let qemu = bench.lab().qemu();
         let mut command = qemu.command("qemu-system-x86_64");
         command.args(self.arguments(accelerator, &socket));
         command.args(self.boot_arguments(qemu, bench)?);
         let process = Process::start(&self.name, command, &bench.log(&self.name))?;
         let deadline = Deadline::within(START_SECONDS);
-        match doorstep.answer(&process, deadline)? {
+        match listener.accept(&process, deadline)? {
             Some(qmp) => Ok(Running { process, qmp }),
             None => {
-                // It ended: what it said is all there when its output ends.
+                // QEMU has ended; the end of its output completes the log.
                 process.output.wait_end(deadline)?;
-                Err(process.output.missed("hello by QMP", deadline))
+                Err(process.output.missed("its QMP greeting", deadline))
             }
         }
     }
 
-    /// QEMU's command line, but for what it boots.
+    /// QEMU's command line, except for the boot options.
     fn arguments(&self, accelerator: Accelerator, qmp: &Path) -> Vec<String> {
         let mut line = CommandLine::default();
         line.words(["-nodefaults", "-no-user-config", "-display", "none"]);
@@ -230,7 +230,7 @@ impl Machine {
     fn machine(&self, accelerator: Accelerator) -> String {
         let mut machine = "q35".to_owned();
         if self.iommu == Iommu::Intel {
-            // Interrupt remapping needs the interrupt controllers in QEMU, or half of them.
+            // Interrupt remapping needs QEMU's interrupt controllers, or half of them.
             let _ = write!(machine, ",kernel-irqchip={}", accelerator.irqchip_beside_iommu());
         }
         if !self.disks.is_empty() {
@@ -243,8 +243,8 @@ impl Machine {
     }
 
     fn devices(&self, line: &mut CommandLine) {
-        if self.ssds.iter().any(|ssd| ssd.place == Place::InSlot) {
-            // Slots are PCI Express's own, as in a server, and not the firmware's.
+        if self.ssds.iter().any(|ssd| ssd.location == SsdLocation::InSlot) {
+            // Hot-plug is PCI Express's own, as in servers, not ACPI's.
             line.pair("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
         }
         for (n, ssd) in self.ssds.iter().enumerate() {
@@ -262,7 +262,7 @@ impl Machine {
         for (n, disk) in self.disks.iter().enumerate() {
             let socket = quoted(&disk.socket);
             line.pair("-chardev", &format!("socket,id=disk{n},path={socket},reconnect-ms=200"));
-            // Packed rings: QEMU offers what the server has of what is asked for here.
+            // QEMU offers packed rings only if the server supports them.
             line.pair(
                 "-device",
                 &format!("vhost-user-blk-pci,chardev=disk{n},num-queues={},packed=on", disk.queues),
@@ -311,18 +311,18 @@ impl CommandLine {
         let (file, block, slot) = (quoted(&ssd.file), ssd.block_bytes, FIRST_SSD_SLOT + n);
         self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
         let blocks = format!("logical_block_size={block},physical_block_size={block}");
-        let mut place = format!("bus=pcie.0,addr={slot:#x}");
-        match ssd.place {
-            Place::OnBoard => {}
-            Place::InSlot => {
-                self.pair("-device", &format!("pcie-root-port,id=slot{n},chassis=1,slot={n},{place}"));
-                place = format!("bus=slot{n}");
+        let mut bus = format!("bus=pcie.0,addr={slot:#x}");
+        match ssd.location {
+            SsdLocation::OnBoard => {}
+            SsdLocation::InSlot => {
+                self.pair("-device", &format!("pcie-root-port,id=slot{n},chassis=1,slot={n},{bus}"));
+                bus = format!("bus=slot{n}");
             }
-            Place::InGroup => {
-                place = format!("bus=pcie.0,addr={FIRST_SSD_SLOT:#x}.{n},multifunction=on");
+            SsdLocation::InGroup => {
+                bus = format!("bus=pcie.0,addr={FIRST_SSD_SLOT:#x}.{n},multifunction=on");
             }
         }
-        self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{place}", ssd.serial));
+        self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{bus}", ssd.serial));
     }
 
     fn usb_stick(&mut self, image: &Path, code: &Path, variables: &Path) {
@@ -332,22 +332,22 @@ impl CommandLine {
         let stick = format!("if=none,id=stick,file={},format=raw,snapshot=on", quoted(image));
         self.pair("-drive", &stick);
         self.words(["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]);
-        // The image's own command line cannot know that it will run on an emulated machine.
+        // The image's own command line is for real machines.
         let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={KERNEL_ARGUMENTS}");
         self.pair("-smbios", &extra);
     }
 }
 
-/// A path as QEMU's option syntax wants it: commas are doubled.
+/// A path in QEMU's option syntax, with commas doubled.
 fn quoted(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-/// A machine that runs. Dropping it ends it.
+/// A running machine. Dropping it kills QEMU.
 pub struct Running {
-    /// QEMU; its output is the serial console, its input, too.
+    /// QEMU, whose input and output are the serial console.
     pub process: Process,
-    /// QEMU's machine protocol.
+    /// Connection to QEMU's machine protocol.
     pub qmp: Qmp,
 }
 
@@ -365,7 +365,7 @@ mod tests {
     }
 
     fn ssd(file: &str, block_bytes: u32) -> Ssd {
-        Ssd { file: file.into(), block_bytes, serial: "S".to_owned(), place: Place::OnBoard }
+        Ssd { file: file.into(), block_bytes, serial: "S".to_owned(), location: SsdLocation::OnBoard }
     }
 
     #[test]
@@ -384,8 +384,8 @@ mod tests {
     }
 
     #[test]
-    fn an_ssd_in_a_slot_is_behind_a_bridge_that_can_let_it_go() {
-        let slot = Ssd { place: Place::InSlot, ..ssd("/b", 512) };
+    fn an_ssd_in_a_slot_is_behind_a_bridge_that_can_release_it() {
+        let slot = Ssd { location: SsdLocation::InSlot, ..ssd("/b", 512) };
         let line = line(&Machine { ssds: vec![ssd("/a", 512), slot], ..machine() }, Accelerator::Tcg);
         assert!(line.contains("acpi-pci-hotplug-with-bridge-support=off"), "{line}");
         assert!(line.contains("pcie-root-port,id=slot1,chassis=1,slot=1,bus=pcie.0,addr=0x11"), "{line}");

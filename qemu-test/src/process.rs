@@ -1,9 +1,9 @@
-//! A child process that cannot outlive us, and whose every word is kept.
+//! Child processes that cannot outlive us and whose output is kept.
 //!
 //! Invariants
 //! - Dropping the handle kills the child by its id and reaps it.
-//! - When the thread that started it dies, the kernel kills it: start a process from a thread
-//!   that lives as long as the process is wanted.
+//! - When the thread that started it ends, the kernel kills it: start a process from a thread that
+//!   lives as long as the process has to.
 
 #![expect(unsafe_code, reason = "a child asks for its death signal between fork and exec")]
 
@@ -24,22 +24,22 @@ pub struct Process {
     child: Child,
     handle: OwnedFd,
     input: Option<ChildStdin>,
-    /// What it says on standard output and standard error.
+    /// Standard output and standard error.
     pub output: Transcript,
 }
 
 impl Process {
-    /// Starts `command`; what it says is kept in the file `log`.
+    /// Starts `command`, with its output in the file `log`.
     ///
     /// # Errors
-    /// The program cannot be started.
+    /// If the program cannot be started.
     pub fn start(who: &str, mut command: Command, log: &Path) -> Result<Self, TestError> {
         let (reader, writer) = io::pipe().doing(|| "making a pipe".to_owned())?;
         let errors = writer.try_clone().doing(|| "copying a pipe".to_owned())?;
         command.stdin(Stdio::piped()).stdout(writer).stderr(errors);
         die_with_parent(&mut command);
         let mut child = command.spawn().doing(|| format!("starting {who} ({command:?})"))?;
-        // It holds the pipe's other end, which would keep the transcript from ending.
+        // The command holds the pipe's write end, and the transcript ends only when that is closed.
         drop(command);
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         let input = child.stdin.take();
@@ -54,51 +54,51 @@ impl Process {
         }
     }
 
-    /// The process's id.
+    /// Process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Becomes readable when the process has ended.
+    /// A descriptor that becomes readable when the process has ended.
     #[must_use]
     pub fn handle(&self) -> &OwnedFd {
         &self.handle
     }
 
-    /// Writes to its standard input.
+    /// Writes to the standard input.
     ///
     /// # Errors
-    /// It no longer reads.
+    /// If the process no longer reads.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), TestError> {
         let sent = match &mut self.input {
             Some(input) => input.write_all(bytes).and_then(|()| input.flush()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
-        sent.doing(|| format!("speaking to {}", self.who))
+        sent.doing(|| format!("writing to {}", self.who))
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to the standard input.
     ///
     /// # Errors
-    /// It no longer reads.
+    /// If the process no longer reads.
     pub fn send_line(&mut self, line: &str) -> Result<(), TestError> {
         self.send(format!("{line}\n").as_bytes())
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     ///
     /// # Errors
-    /// The system does not say.
+    /// If the system call fails.
     pub fn is_running(&mut self) -> Result<bool, TestError> {
         let status = self.child.try_wait().doing(|| format!("asking for {}", self.who))?;
         Ok(status.is_none())
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     ///
     /// # Errors
-    /// It still runs when the deadline has passed.
+    /// If the process still runs when the deadline has passed.
     pub fn wait(&mut self, deadline: Deadline) -> Result<ExitStatus, TestError> {
         let left = Timespec::try_from(deadline.left()).ok();
         let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
@@ -110,16 +110,16 @@ impl Process {
         self.child.wait().doing(|| format!("waiting for {}", self.who))
     }
 
-    /// Asks it to end, with SIGTERM.
+    /// Sends SIGTERM.
     ///
     /// # Errors
-    /// It has been reaped already.
+    /// If the process was reaped already.
     pub fn terminate(&self) -> Result<(), TestError> {
         rustix::process::pidfd_send_signal(&self.handle, Signal::TERM)
-            .doing(|| format!("asking {} to end", self.who))
+            .doing(|| format!("sending SIGTERM to {}", self.who))
     }
 
-    /// Kills it and reaps it.
+    /// Kills and reaps the process.
     pub fn kill(&mut self) {
         end(&mut self.child);
     }
@@ -131,7 +131,7 @@ impl Drop for Process {
     }
 }
 
-/// Kills and reaps a child. One that has ended by itself is only reaped.
+/// Kills and reaps a child; one that has ended is only reaped.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -139,8 +139,8 @@ fn end(child: &mut Child) {
 
 fn die_with_parent(command: &mut Command) {
     let ask = || set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from);
-    // SAFETY: between fork and exec only one system call is made; it allocates nothing and
-    // takes no lock.
+    // SAFETY: between fork and exec the closure makes one system call, which neither allocates nor
+    // takes a lock.
     unsafe { command.pre_exec(ask) };
 }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_spoken_to_and_heard() {
+    fn a_process_reads_its_input_and_its_output_is_kept() {
         let (mut shell, _folder) = shell("read line; echo you said $line; exit 3");
         shell.send_line("hello").unwrap();
         assert_eq!(shell.output.wait_line("you said", Deadline::within(60)).unwrap(), "hello");

@@ -1,4 +1,4 @@
-//! QEMU's machine protocol: commands, their answers, and events.
+//! QEMU's machine protocol (QMP): commands, answers and events.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -9,23 +9,23 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// How long QEMU may take to answer a command.
+/// Time limit for the answer to a command.
 const ANSWER_SECONDS: u32 = 60;
 
-/// A place where QEMU will call.
-pub(crate) struct Doorstep {
+/// A socket to which QEMU connects.
+pub(crate) struct QmpListener {
     listener: UnixListener,
 }
 
-impl Doorstep {
-    /// Listens at `path`; QEMU is told to connect to it, so nobody has to retry.
+impl QmpListener {
+    /// Listens at `path`. QEMU connects to it, so that nobody has to retry.
     pub(crate) fn at(path: &Path) -> Result<Self, TestError> {
         let listener = UnixListener::bind(path).doing(|| format!("listening at {}", path.display()))?;
         Ok(Self { listener })
     }
 
-    /// Waits for QEMU's call and ends the negotiation. None if `process` ended before.
-    pub(crate) fn answer(
+    /// Waits for QEMU's connection and negotiates. None if `process` ends before.
+    pub(crate) fn accept(
         self,
         process: &crate::Process,
         deadline: Deadline,
@@ -34,16 +34,16 @@ impl Doorstep {
             [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(process.handle(), PollFlags::IN)];
         let left = Timespec::try_from(deadline.left()).ok();
         let woken = rustix::io::retry_on_intr(|| poll(&mut awaited, left.as_ref()));
-        woken.doing(|| "waiting for QEMU to call".to_owned())?;
+        woken.doing(|| "waiting for QEMU's connection".to_owned())?;
         if awaited[0].revents().is_empty() {
             return Ok(None);
         }
-        let (stream, _) = self.listener.accept().doing(|| "answering QEMU".to_owned())?;
+        let (stream, _) = self.listener.accept().doing(|| "accepting QEMU's connection".to_owned())?;
         Qmp::over(stream).map(Some)
     }
 }
 
-/// A conversation with one QEMU.
+/// A connection to one QEMU.
 pub struct Qmp {
     stream: BufReader<UnixStream>,
     events: VecDeque<Value>,
@@ -57,10 +57,10 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Executes a command and returns what it returned.
+    /// Executes a command and returns its result.
     ///
     /// # Errors
-    /// QEMU refused it, or is gone.
+    /// If QEMU refuses the command or has ended.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, TestError> {
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
         self.stream.get_mut().write_all(line.as_bytes()).doing(|| format!("sending {command}"))?;
@@ -80,7 +80,7 @@ impl Qmp {
     /// Waits for the event `name` and returns its data; other events are dropped.
     ///
     /// # Errors
-    /// It did not come in time, or QEMU is gone.
+    /// If the event does not arrive in time, or QEMU has ended.
     pub fn wait_event(&mut self, name: &str, deadline: Deadline) -> Result<Value, TestError> {
         loop {
             let mut event = match self.events.pop_front() {
@@ -96,7 +96,7 @@ impl Qmp {
     /// Presses the power button.
     ///
     /// # Errors
-    /// QEMU is gone.
+    /// If QEMU has ended.
     pub fn power_button(&mut self) -> Result<(), TestError> {
         self.execute("system_powerdown", json!({})).map(drop)
     }
@@ -104,16 +104,16 @@ impl Qmp {
     /// Presses the reset button.
     ///
     /// # Errors
-    /// QEMU is gone.
+    /// If QEMU has ended.
     pub fn reset(&mut self) -> Result<(), TestError> {
         self.execute("system_reset", json!({})).map(drop)
     }
 
     fn read(&mut self, deadline: Deadline) -> Result<Value, TestError> {
         let timeout = deadline.left().max(std::time::Duration::from_millis(1));
-        self.stream.get_ref().set_read_timeout(Some(timeout)).doing(|| "listening to QEMU".to_owned())?;
+        self.stream.get_ref().set_read_timeout(Some(timeout)).doing(|| "reading from QEMU".to_owned())?;
         let mut line = String::new();
-        let length = self.stream.read_line(&mut line).doing(|| "listening to QEMU".to_owned())?;
+        let length = self.stream.read_line(&mut line).doing(|| "reading from QEMU".to_owned())?;
         match serde_json::from_str(&line) {
             Ok(message) if length > 0 => Ok(message),
             _ => Err(TestError::Confused { who: "QEMU".to_owned(), said: line }),
@@ -125,7 +125,7 @@ impl Qmp {
 mod tests {
     use super::*;
 
-    /// A QEMU that says `lines`, one after each line it hears, the first unasked.
+    /// Connection to a QEMU that sends the first of `lines` at once, and one more for each line it reads.
     fn conversation(lines: &'static [&'static str]) -> Result<Qmp, TestError> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         std::thread::spawn(move || {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_qemu_that_is_gone_is_an_error() {
+    fn a_qemu_that_has_ended_is_an_error() {
         let lines = Box::leak(Box::new([GREETING, r#"{"return": {}}"#]));
         assert!(conversation(lines).unwrap().execute("quit", json!({})).is_err());
     }

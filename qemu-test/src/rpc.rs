@@ -1,4 +1,4 @@
-//! A JSON-RPC 2.0 client, written from the specification: Luge's own is not its own witness.
+//! A JSON-RPC 2.0 client, written from the specification, to test Luge's server independently.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// How long a method may take to answer.
+/// Time limit for the answer of a method.
 const ANSWER_SECONDS: u32 = 60;
 
 /// A connection to Luge's RPC socket.
@@ -20,7 +20,7 @@ impl Rpc {
     /// Connects to the socket at `path`.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// If no server listens there.
     pub fn connect(path: &Path) -> Result<Self, TestError> {
         let connecting = || format!("connecting to {}", path.display());
         let stream = UnixStream::connect(path).doing(connecting)?;
@@ -31,7 +31,7 @@ impl Rpc {
     /// Calls a method and returns its result.
     ///
     /// # Errors
-    /// [`TestError::Refused`] carries the error object as it came.
+    /// [`TestError::Refused`] contains the error object of the answer.
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, TestError> {
         self.asked += 1;
         let request = json!({ "jsonrpc": "2.0", "id": self.asked, "method": method, "params": params });
@@ -46,10 +46,10 @@ impl Rpc {
         }
     }
 
-    /// Calls a method that must be refused, and returns the error's message.
+    /// Calls a method that has to be refused, and returns the error's message.
     ///
     /// # Errors
-    /// It was not refused.
+    /// If the call is not refused.
     pub fn refusal(&mut self, method: &str, params: Value) -> Result<String, TestError> {
         match self.call(method, params) {
             Err(TestError::Refused { answer, .. }) => Ok(answer["message"].to_string()),
@@ -59,12 +59,12 @@ impl Rpc {
     }
 
     fn read(&mut self) -> Result<Value, TestError> {
-        // Objects come back to back, without framing: one ends where its braces close.
+        // Answers have no framing: an object ends where its braces close.
         let mut answers = serde_json::Deserializer::from_reader(&self.stream).into_iter::<Value>();
         let confused = |said| TestError::Confused { who: "luge".to_owned(), said };
         match answers.next() {
             Some(answer) => answer.map_err(|error| confused(error.to_string())),
-            None => Err(confused("nothing, and hung up".to_owned())),
+            None => Err(confused("none, and the connection was closed".to_owned())),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The whole path in one go: the sled takes an SSD, makes volumes, serves one of them to a VM
-//! that it starts itself, and the VM makes a file system on it and reads it back.
+//! Self-test of the whole path: the sled takes an SSD, makes volumes and serves one to a VM that it
+//! starts; the VM makes a file system on it, writes files and reads them back.
 //!
-//! Two witnesses judge: the VM, by what it prints, and a reading of the SSD from outside.
+//! There are two independent checks: the output of the VM, and the SSD's content as read from outside.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -12,17 +12,16 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Size of each volume. The guest gets the second: a volume that begins at 0 proves little.
+/// Size of each volume. The guest gets the second one, because an offset error would not show at 0.
 const VOLUME_MIB: u64 = 64;
 
-/// How much of the volume both witnesses hash.
+/// Length of the part of the volume that both checks hash.
 const HASHED_MIB: u64 = 8;
 
-/// How long the sled may take until its VM has done its work: QEMU may emulate a machine in
-/// which QEMU emulates a machine.
+/// Time limit for the VM's work, which may run on an emulated machine inside an emulated machine.
 const WORK_SECONDS: u32 = 900;
 
-/// The sled's configuration, for the SSD at a PCI address.
+/// Configuration of the sled, for the SSD at a PCI address.
 #[must_use]
 pub fn configuration(address: &str) -> Value {
     let call = |method: &str, params: Value| json!({ "method": method, "params": params });
@@ -58,37 +57,37 @@ fn virtual_machine() -> Value {
     })
 }
 
-/// What the VM found.
+/// Result that the VM printed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GuestWitness {
+pub struct SelfTestResult {
     /// Hash of the files as they were written.
     pub written: String,
     /// Hash of the files as they were read back.
     pub read: String,
-    /// Hash of the beginning of its disk.
+    /// Hash of the start of the disk.
     pub device: String,
-    /// How much of the disk was hashed.
+    /// Number of hashed bytes of the disk.
     pub device_bytes: u64,
 }
 
-impl GuestWitness {
-    /// Waits until the VM has done its work.
+impl SelfTestResult {
+    /// Waits for the end of the VM's work and returns its result.
     ///
     /// # Errors
-    /// It did not, or did not say what it should have.
-    pub fn hear(sled: &Sled) -> Result<Self, TestError> {
+    /// If the work does not end in time, or fails.
+    pub fn wait(sled: &Sled) -> Result<Self, TestError> {
         let console = &sled.running.process.output;
         let failed = || TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() };
         sled.ready()?;
         let ends = ["LUGE-GUEST done status=", "VM vm0 is crashed"];
         match console.wait_any(&ends, Deadline::within(WORK_SECONDS))? {
-            (0, status) if status == "0" => Self::read(&console.text()).ok_or_else(failed),
+            (0, status) if status == "0" => Self::parse(&console.text()).ok_or_else(failed),
             _ => Err(failed()),
         }
     }
 
-    /// Reads what the VM printed.
-    fn read(text: &str) -> Option<Self> {
+    /// Parses the VM's output.
+    fn parse(text: &str) -> Option<Self> {
         let checksum = text.lines().find_map(|line| line.split_once("LUGE-GUEST checksum "))?.1;
         let device = text.lines().find_map(|line| line.split_once("LUGE-GUEST device "))?.1;
         Some(Self {
@@ -99,16 +98,16 @@ impl GuestWitness {
         })
     }
 
-    /// Whether what was read is what was written, as far as the VM can tell.
+    /// Whether the VM read back the files that it wrote.
     #[must_use]
     pub fn files_match(&self) -> bool {
         self.written == self.read && self.written.len() == 64
     }
 
-    /// Hashes the same part of the VM's volume in the file that holds the SSD's blocks.
+    /// Hashes that part of the VM's volume in the file with the SSD's blocks.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// If the file cannot be read.
     pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
         let reading = || format!("reading {}", ssd.display());
         let mut file = File::open(ssd).doing(reading)?;
@@ -119,7 +118,7 @@ impl GuestWitness {
     }
 }
 
-/// The word after `name` in `line`.
+/// Rest of the word in `line` that begins with `name`.
 fn word(line: &str, name: &str) -> Option<String> {
     line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
 }
@@ -129,20 +128,21 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn witness() -> GuestWitness {
+    fn result() -> SelfTestResult {
         let sum = "ab".repeat(32);
         let text = format!(
             "vm0: LUGE-GUEST device sha256={sum} bytes=4096\nvm0: LUGE-GUEST checksum before={sum} after={sum} MATCH\n"
         );
-        GuestWitness::read(&text).unwrap()
+        SelfTestResult::parse(&text).unwrap()
     }
 
     #[test]
-    fn what_the_guest_printed_is_understood() {
-        assert_eq!((witness().device.len(), witness().device_bytes), (64, 4096));
-        assert!(witness().files_match());
-        assert!(!GuestWitness { read: "cd".repeat(32), ..witness() }.files_match());
-        assert_eq!(GuestWitness::read("LUGE-GUEST checksum before=1 after=1 MATCH"), None);
+    fn the_output_of_the_guest_is_parsed() {
+        assert_eq!(result().device.len(), 64);
+        assert_eq!(result().device_bytes, 4096);
+        assert!(result().files_match());
+        assert!(!SelfTestResult { read: "cd".repeat(32), ..result() }.files_match());
+        assert_eq!(SelfTestResult::parse("LUGE-GUEST checksum before=1 after=1 MATCH"), None);
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
         file.seek(SeekFrom::Start(VOLUME_MIB << 20)).unwrap();
         file.write_all(&[7; 5000]).unwrap();
         let expected: String = Sha256::digest([7; 4096]).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(witness().hash_outside(&path).unwrap(), expected);
+        assert_eq!(result().hash_outside(&path).unwrap(), expected);
     }
 
     #[test]

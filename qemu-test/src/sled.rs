@@ -1,5 +1,5 @@
-//! The appliance in a machine: its image, its SSDs behind an IOMMU, its configuration, and a
-//! person at its serial console.
+//! The appliance in a virtual machine: its image, SSDs behind an IOMMU, configuration and serial
+//! console.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -9,31 +9,31 @@ use serde_json::Value;
 use std::fs;
 use std::process::ExitStatus;
 
-/// The name under which the sled looks for its configuration in QEMU's firmware device.
+/// Name of the sled's configuration in QEMU's firmware configuration device.
 const CONFIGURATION: &str = "opt/luge/config";
 
-/// How long firmware, kernel and all of the sled's phases may take.
+/// Time limit for firmware, kernel and all phases of the sled's boot.
 const BOOT_SECONDS: u32 = 300;
 
-/// How long a command at the console may take.
+/// Time limit for a command at the console.
 const ANSWER_SECONDS: u32 = 120;
 
-/// How long draining, flushing and powering off may take.
+/// Time limit for draining, flushing and powering off.
 const POWER_OFF_SECONDS: u32 = 120;
 
-/// Where the sled's first SSD is.
+/// PCI address of the sled's first SSD.
 pub const FIRST_SSD: &str = "0000:00:10.0";
 
-/// Where its second one is.
+/// PCI address of the sled's second SSD.
 pub const SECOND_SSD: &str = "0000:00:11.0";
 
-/// How much memory the appliance gets: itself, its hugepages, and a VM.
+/// Memory for the appliance, its hugepages and a VM.
 const MEMORY_MIB: u32 = 1536;
 
-/// The machine of a sled that is booted directly, with an IOMMU and these SSDs.
+/// Machine of a sled that is booted directly, with an IOMMU and these SSDs.
 ///
 /// # Errors
-/// The image does not build, or the configuration cannot be written.
+/// If the image does not build, or the configuration cannot be written.
 pub fn machine(bench: &Bench<'_>, ssds: Vec<Ssd>, configuration: &Value) -> Result<Machine, TestError> {
     let image = bench.lab().image()?;
     let boot = Boot::Kernel { kernel: image.kernel, initramfs: image.initramfs, arguments: String::new() };
@@ -49,9 +49,9 @@ pub fn machine(bench: &Bench<'_>, ssds: Vec<Ssd>, configuration: &Value) -> Resu
     })
 }
 
-/// A sled that runs. Dropping it cuts its power.
+/// A running sled. Dropping it cuts its power.
 pub struct Sled {
-    /// The machine.
+    /// Machine of the sled.
     pub running: Running,
 }
 
@@ -59,25 +59,25 @@ impl Sled {
     /// Starts the machine of a sled.
     ///
     /// # Errors
-    /// QEMU does not start.
+    /// If QEMU does not start.
     pub fn start(bench: &Bench<'_>, machine: &Machine) -> Result<Self, TestError> {
         Ok(Self { running: machine.start(bench)? })
     }
 
-    /// Waits until it has booted; returns what it says about faults, nothing being good news.
+    /// Waits until the sled has booted; returns its message about faults, empty if there are none.
     ///
     /// # Errors
-    /// It did not boot.
+    /// If the sled does not boot.
     pub fn booted(&self) -> Result<String, TestError> {
         let console = &self.running.process.output;
         let after = console.wait_line("luge: ready after ", Deadline::within(BOOT_SECONDS))?;
         Ok(after.split_once(" ms").map(|(_, faults)| faults.to_owned()).unwrap_or_default())
     }
 
-    /// Waits until it has booted without a fault.
+    /// Waits until the sled has booted without a fault.
     ///
     /// # Errors
-    /// It did not, or not without.
+    /// If the sled does not boot, or reports a fault.
     pub fn ready(&self) -> Result<(), TestError> {
         if self.booted()?.is_empty() {
             return Ok(());
@@ -91,7 +91,7 @@ impl Sled {
     /// Types a command at the console and returns its result.
     ///
     /// # Errors
-    /// It was refused, or not answered.
+    /// If the command is refused or not answered.
     pub fn call(&mut self, method: &str, params: &Value) -> Result<Value, TestError> {
         self.running.process.output.forget();
         self.running.process.send(format!("{method} {params} --json\r").as_bytes())?;
@@ -104,36 +104,36 @@ impl Sled {
         answer.map_err(refused)
     }
 
-    /// Presses the power button and waits for the sled's orderly end.
+    /// Presses the power button and waits until the sled has powered off.
     ///
     /// # Errors
-    /// It did not end.
+    /// If the sled does not power off.
     pub fn power_off(mut self) -> Result<ExitStatus, TestError> {
         self.running.qmp.power_button()?;
         self.ended()
     }
 
-    /// Waits for the sled's end.
+    /// Waits until the sled has powered off.
     ///
     /// # Errors
-    /// It did not end.
+    /// If the sled does not power off.
     pub fn ended(&mut self) -> Result<ExitStatus, TestError> {
         self.running.process.wait(Deadline::within(POWER_OFF_SECONDS))
     }
 }
 
-/// The answer to a command: a whole JSON value that fills its lines, or a line of error. The
-/// log may say something before it, but never in the middle of it.
+/// Answer to a command: a JSON value in whole lines, or an error line. Log lines may precede it but do
+/// not interrupt it.
 fn answer_in(text: &str) -> Option<Result<Value, Value>> {
     let starts = text.match_indices('\n').map(|(at, _)| &text[at + 1..]);
     starts.into_iter().find_map(|rest| {
-        // On a terminal it is red.
+        // On a terminal an error is red.
         let rest = rest.strip_prefix("\x1b[31m").unwrap_or(rest);
         if let Some(error) = rest.strip_prefix("error: ") {
             let end = error.find(['\n', '\x1b'])?;
             return Some(Err(Value::String(error[..end].trim_end().to_owned())));
         }
-        // What is indented is a part of a value whose end is still to come.
+        // An indented line is part of a value that has not ended.
         if rest.starts_with(' ') {
             return None;
         }
@@ -149,7 +149,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_answer_is_found_among_the_words_of_the_log() {
+    fn an_answer_is_found_among_lines_of_the_log() {
         let text = "luge> vm_get_vms {} --json\n[    2.1] usb 1: new\n2026-11-21T07 INFO x\n[\n  {\n    \"a\": 1\n  }\n]\nluge> ";
         assert_eq!(answer_in(text), Some(Ok(json!([{ "a": 1 }]))));
         assert_eq!(answer_in("luge> vm_start {} --json\ntrue\nluge> "), Some(Ok(json!(true))));

@@ -1,7 +1,7 @@
-//! All that a process says, kept in a log file, and a way to wait for a word of it.
+//! Output of a process, kept in a log file, in which tests wait for texts.
 //!
-//! A thread reads; whoever waits is woken by what arrives. Words are looked for behind the
-//! last one that was found, so the same word can be waited for again.
+//! A thread reads the output and wakes the waiting test. The search for a text begins behind the
+//! previous match, so that the same text can be awaited again.
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
@@ -13,10 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 60;
 
-/// A word after which no other is worth waiting for.
+/// Text that ends every wait with an error.
 const ALARM: &str = "Kernel panic - not syncing";
 
-/// What one process says.
+/// Output of one process.
 pub struct Transcript {
     who: String,
     log: PathBuf,
@@ -31,9 +31,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Everything said so far, without carriage returns.
+    /// Output so far, without carriage returns.
     text: Vec<u8>,
-    /// Where the search for the next word begins.
+    /// Start of the search for the next text.
     cursor: usize,
     ended: bool,
     echo: bool,
@@ -44,8 +44,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what was read; true when it is to be shown as well.
-    fn hear(&self, bytes: &[u8]) -> bool {
+    /// Adds output; returns whether to show it as well.
+    fn append(&self, bytes: &[u8]) -> bool {
         let mut state = self.lock();
         state.text.extend(bytes.iter().filter(|byte| **byte != b'\r'));
         self.changed.notify_all();
@@ -59,30 +59,30 @@ impl Shared {
 }
 
 impl Transcript {
-    /// Follows what `source` says until it ends; all of it goes to `log`, too.
+    /// Reads `source` until it ends, and writes all of it to `log`.
     ///
     /// # Errors
-    /// The log cannot be written.
+    /// If the log cannot be created.
     pub fn follow(who: &str, log: &Path, source: impl Read + Send + 'static) -> Result<Self, TestError> {
         let file = File::create(log).doing(|| format!("making the log {}", log.display()))?;
         let shared = Arc::new(Shared::default());
-        let heard = Arc::clone(&shared);
+        let sink = Arc::clone(&shared);
         std::thread::Builder::new()
             .name(format!("{who} log"))
-            .spawn(move || listen(source, file, &heard))
+            .spawn(move || read_all(source, file, &sink))
             .doing(|| format!("starting the log of {who}"))?;
         Ok(Self { who: who.to_owned(), log: log.to_owned(), shared })
     }
 
-    /// Waits until `word` was said, behind the last word that was waited for.
+    /// Waits for `word` behind the previous match.
     ///
     /// # Errors
-    /// It was not said in time, or never will be.
+    /// If `word` does not appear in time, or the output ends before.
     pub fn wait_for(&self, word: &str, deadline: Deadline) -> Result<(), TestError> {
         self.wait(word, deadline, |text| find(text, word).map(|at| (at + word.len(), ())))
     }
 
-    /// Waits until `word` was said and returns the rest of its line.
+    /// Waits for `word` and returns the rest of its line.
     ///
     /// # Errors
     /// As for [`Transcript::wait_for`].
@@ -90,8 +90,7 @@ impl Transcript {
         self.wait_any(&[word], deadline).map(|(_, line)| line)
     }
 
-    /// Waits until one of `words` was said; returns its place in the list and the rest of its
-    /// line.
+    /// Waits for the first of `words` to appear; returns its index and the rest of its line.
     ///
     /// # Errors
     /// As for [`Transcript::wait_for`].
@@ -106,10 +105,10 @@ impl Transcript {
         })
     }
 
-    /// Waits until the process has said all it will ever say.
+    /// Waits for the end of the output.
     ///
     /// # Errors
-    /// It went on.
+    /// If the output has not ended when the deadline passes.
     pub fn wait_end(&self, deadline: Deadline) -> Result<(), TestError> {
         let state = self.shared.lock();
         let wait = self.shared.changed.wait_timeout_while(state, deadline.left(), |state| !state.ended);
@@ -126,36 +125,36 @@ impl Transcript {
         })
     }
 
-    /// Everything said so far.
+    /// Output so far.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shared.lock().text).into_owned()
     }
 
-    /// The last lines said so far.
+    /// Last lines of the output so far.
     #[must_use]
     pub fn tail(&self) -> String {
         last_lines(&self.shared.lock().text)
     }
 
-    /// Whether `word` was said at any time.
+    /// Whether `word` appeared at any time.
     #[must_use]
     pub fn has(&self, word: &str) -> bool {
         find(&self.shared.lock().text, word).is_some()
     }
 
-    /// The log file.
+    /// Path of the log.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// From now on, what is said goes to our standard output as well.
+    /// Copies output from now on to our standard output.
     pub fn show(&self) {
         self.shared.lock().echo = true;
     }
 
-    /// From now on, only what will be said is looked at.
+    /// Restricts the next search to output from now on.
     pub(crate) fn forget(&self) {
         let mut state = self.shared.lock();
         state.cursor = state.text.len();
@@ -182,7 +181,7 @@ impl Transcript {
         }
     }
 
-    /// The error for something that was waited for in another way and did not happen.
+    /// Error for an event that was awaited in another way and did not happen.
     pub(crate) fn missed(&self, wanted: &str, deadline: Deadline) -> TestError {
         self.failed(&self.shared.lock(), wanted, deadline)
     }
@@ -198,13 +197,13 @@ impl Transcript {
     }
 }
 
-fn listen(mut source: impl Read, mut log: File, shared: &Shared) {
+fn read_all(mut source: impl Read, mut log: File, shared: &Shared) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = source.read(&mut buffer) {
         let bytes = &buffer[..length];
-        // A full disk must not stop the test; the text is kept in memory, too.
+        // A full disk does not stop the test, because the text is in memory as well.
         let _ = log.write_all(bytes);
-        if shared.hear(bytes) {
+        if shared.append(bytes) {
             let mut out = std::io::stdout();
             let _ = out.write_all(bytes).and_then(|()| out.flush());
         }
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_said_twice_is_found_twice_and_not_a_third_time() {
+    fn a_word_that_appears_twice_is_found_twice_and_not_a_third_time() {
         let (transcript, _folder) = transcript_of("ready\r\nsum: 1\r\nready\r\nsum: 2\r\n");
         let soon = Deadline::within(60);
         transcript.wait_for("ready", soon).unwrap();
@@ -245,11 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn of_several_words_the_one_that_was_said_first_is_found() {
+    fn of_several_words_the_first_to_appear_is_found() {
         let (transcript, _folder) = transcript_of("bad: disk\ngood: 1\n");
         let soon = Deadline::within(60);
-        assert_eq!(transcript.wait_any(&["good:", "bad:"], soon).unwrap(), (1, "disk".to_owned()));
-        assert_eq!(transcript.wait_any(&["good:", "bad:"], soon).unwrap(), (0, "1".to_owned()));
+        let next = || transcript.wait_any(&["good:", "bad:"], soon).unwrap();
+        let (first, disk) = next();
+        assert_eq!(first, 1, "bad");
+        assert_eq!(disk, "disk");
+        let (second, number) = next();
+        assert_eq!(second, 0, "good");
+        assert_eq!(number, "1");
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panicking_kernel_ends_the_waiting_with_its_last_words() {
+    fn a_kernel_panic_ends_the_wait_and_its_message_is_shown() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let transcript = Transcript::follow("it", &folder.path().join("log"), reader).unwrap();
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_with_the_last_lines_and_the_log() {
+    fn a_wait_that_is_too_long_is_reported_with_the_last_lines_and_the_log() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let transcript = Transcript::follow("it", &folder.path().join("log"), reader).unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 /// Building is done before; a machine in an emulated machine takes minutes on a busy host.
 const BOOT_SECONDS: u32 = 1200;
 
-/// How long the console may take to answer.
+/// Time limit for an answer of the console.
 const ANSWER_SECONDS: u32 = 120;
 
 /// Ctrl-].

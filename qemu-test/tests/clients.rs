@@ -241,7 +241,7 @@ fn a_daemon_that_was_killed_leaves_nothing_that_stops_the_next_one() -> Outcome 
     Ok(())
 }
 
-/// One of the memory disk's counters.
+/// A counter of the memory disk.
 fn counter(rig: &mut Rig, name: &str) -> Result<u64, TestError> {
     let answer = rig.daemon.rpc.call("bdev_get_iostat", json!({ "names": ["Malloc0"] }))?;
     let counter = answer["bdevs"][0][name].as_u64();

@@ -1,5 +1,5 @@
-//! `cargo compare` as a person runs it, briefly: every number is there, nothing stays behind.
-//! What the numbers are is not judged.
+//! `cargo compare`, briefly: the report has every number, and no process or file remains. The numbers
+//! themselves are not checked.
 
 use luge_qemu_test::{Bench, Deadline, Lab, Process, TestError};
 use serde_json::Value;
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A few seconds; servers are started and files made before.
+/// Time limit of a run: a few seconds of load, after servers were started and files made.
 const RUN_SECONDS: u32 = 300;
 
-/// `cargo compare` on small disks, with all its temporary folders in one of `bench`.
+/// Starts `cargo compare`, with all its temporary folders in one of `bench`.
 fn compare(bench: &Bench<'_>, arguments: &str) -> Result<Process, TestError> {
     bench.lab().luge()?;
     let folder = bench.path("inside");
@@ -20,7 +20,7 @@ fn compare(bench: &Bench<'_>, arguments: &str) -> Result<Process, TestError> {
     Process::start("compare", command, &bench.log("compare"))
 }
 
-/// What `compare` has in its folders, and whatever runs with them.
+/// Files in the folders of `compare`, and processes that use them.
 fn left_behind(bench: &Bench<'_>, compare: &Process) -> Vec<String> {
     let folder = bench.path("inside");
     let files = [folder.as_path(), Path::new("/dev/shm")].map(fs::read_dir);
@@ -45,7 +45,8 @@ fn every_row_has_its_numbers_and_nothing_stays_behind() -> Result<(), TestError>
     let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
     let list = |name: &str| report[name].as_array().cloned().unwrap_or_default();
     let known = |value: &Value| value["median"].as_f64().is_some_and(|number| number > 0.0);
-    assert_eq!((list("ideal").len(), list("rows").len()), (3, 5), "{said}");
+    assert_eq!(list("ideal").len(), 3, "{said}");
+    assert_eq!(list("rows").len(), 5, "{said}");
     for ideal in list("ideal") {
         assert!(known(&ideal["result"]["iops"]) && known(&ideal["result"]["target_ns_per_io"]), "{ideal}");
     }

@@ -1,5 +1,5 @@
 //! A stock Linux guest discards, zeroes and trims whole disks, in ranges of the length that it likes.
-//! It has an NVDIMM on a file besides its memory: Luge has no use for that, and serves all the same.
+//! The VM has an NVDIMM on a file besides its memory. Luge does not use it, and serves the disk.
 
 use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Disk, Lab, Machine, Nvdimm, Serve, TestError};
 use serde_json::json;

@@ -2,7 +2,7 @@
 //! missing SSD, an SSD that is unplugged, its virtual machine's end, its power button.
 
 use luge_qemu_test::{
-    Bench, Boot, Deadline, GuestWitness, Iommu, Lab, Place, Sled, Ssd, TestError, selftest, sled,
+    Bench, Boot, Deadline, Iommu, Lab, SelfTestResult, Sled, Ssd, SsdLocation, TestError, selftest, sled,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it() -> Resu
     }
     let mut sled = Sled::start(&bench, &machine)?;
 
-    let witness = GuestWitness::hear(&sled)?;
+    let witness = SelfTestResult::wait(&sled)?;
     assert!(witness.files_match(), "{witness:?}");
     assert_eq!(witness.hash_outside(&second.file)?, witness.device);
     let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
@@ -144,7 +144,7 @@ fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), Te
 fn two_ssds_of_one_iommu_group_are_both_taken_and_go_one_by_one() -> Result<(), TestError> {
     let lab = Lab::shared();
     let (_turn, bench) = (lab.turn()?, lab.bench("one-group")?);
-    let in_group = |name| ssd(&bench, name).map(|ssd| Ssd { place: Place::InGroup, ..ssd });
+    let in_group = |name| ssd(&bench, name).map(|ssd| Ssd { location: SsdLocation::InGroup, ..ssd });
     let machine = sled::machine(&bench, vec![in_group("a.img")?, in_group("b.img")?], &json!({}))?;
     let mut sled = Sled::start(&bench, &machine)?;
     sled.ready()?;
@@ -175,7 +175,7 @@ fn two_ssds_of_one_iommu_group_are_both_taken_and_go_one_by_one() -> Result<(), 
 fn an_ssd_that_is_to_be_unplugged_is_shut_down_and_goes_while_it_is_served() -> Result<(), TestError> {
     let lab = Lab::shared();
     let (_turn, bench) = (lab.turn()?, lab.bench("unplugged")?);
-    let ssd = Ssd { place: Place::InSlot, ..ssd(&bench, "ssd.img")? };
+    let ssd = Ssd { location: SsdLocation::InSlot, ..ssd(&bench, "ssd.img")? };
     let mut machine = sled::machine(&bench, vec![ssd], &json!({}))?;
     machine.traces = vec![SHUTDOWN_NOTIFICATION];
     let mut sled = Sled::start(&bench, &machine)?;

@@ -25,6 +25,7 @@ mod pattern;
 mod report;
 mod ring;
 mod round_trip;
+mod talk;
 mod target;
 
 pub use ideal::{IdealOptions, IdealReport};

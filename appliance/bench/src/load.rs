@@ -38,6 +38,8 @@ pub(crate) struct Measured {
     pub(crate) server: Option<Duration>,
     /// Reads whose data was checked, where any is.
     pub(crate) verified: Option<u64>,
+    /// Times that the server has gone and come back.
+    pub(crate) reconnects: u64,
 }
 
 /// Who is asked and told about the run.
@@ -81,7 +83,7 @@ struct Load<'a> {
 
 /// Reads for a moment, to find the CPU of the server's busiest thread.
 pub(crate) fn warm_up(
-    disk: &mut Disk,
+    disk: &mut Disk<'_>,
     options: &Options,
     watch: &mut Watch<'_>,
 ) -> Result<Option<u16>, BenchError> {
@@ -93,7 +95,11 @@ pub(crate) fn warm_up(
     Ok(server.busiest_cpu(&before, &server.usage()))
 }
 
-pub(crate) fn run(disk: &mut Disk, options: &Options, watch: &mut Watch<'_>) -> Result<Measured, BenchError> {
+pub(crate) fn run(
+    disk: &mut Disk<'_>,
+    options: &Options,
+    watch: &mut Watch<'_>,
+) -> Result<Measured, BenchError> {
     let mut load = Load::new(options, disk)?;
     let (kicks, _) = events(disk);
     let (usage, own) = (watch.server.usage(), clock::of_this_thread());
@@ -117,17 +123,18 @@ pub(crate) fn run(disk: &mut Disk, options: &Options, watch: &mut Watch<'_>) -> 
         calls,
         server,
         verified: load.checks.map(|checks| checks.verified()),
+        reconnects: disk.reconnects,
     })
 }
 
 /// Kicks and calls so far. Calls are counted from the last look.
-fn events(disk: &Disk) -> (u64, u64) {
+fn events(disk: &Disk<'_>) -> (u64, u64) {
     let sum = |count: fn(&Ring) -> u64| disk.queues.iter().map(count).sum();
     (sum(Ring::kicks), sum(Ring::calls))
 }
 
 impl<'a> Load<'a> {
-    fn new(options: &'a Options, disk: &Disk) -> Result<Self, BenchError> {
+    fn new(options: &'a Options, disk: &Disk<'_>) -> Result<Self, BenchError> {
         let choice = Choice::new(options, disk.sectors);
         let clock = Clock::calibrate();
         let checks = options.verify.map(|_| Checks::new(options, &choice)).transpose()?;
@@ -151,7 +158,7 @@ impl<'a> Load<'a> {
     /// Returns the ticks spent busy, and those asleep.
     fn turn_until(
         &mut self,
-        disk: &mut Disk,
+        disk: &mut Disk<'_>,
         (start, end): (u64, u64),
         watch: &mut Watch<'_>,
     ) -> Result<(u64, u64), BenchError> {
@@ -186,7 +193,7 @@ impl<'a> Load<'a> {
     /// A look at every queue; whether anything was to be done. Where requests are few, each queue
     /// is in turn the first to get one.
     #[inline]
-    fn turn_all(&mut self, disk: &mut Disk, batch: &mut Batch, now: u64) -> Result<bool, BenchError> {
+    fn turn_all(&mut self, disk: &mut Disk<'_>, batch: &mut Batch, now: u64) -> Result<bool, BenchError> {
         let (count, mut worked) = (disk.queues.len(), false);
         for index in (batch.first..count).chain(0..batch.first) {
             worked |= self.turn(&mut disk.queues[index], batch, (index, now))?;
@@ -250,7 +257,7 @@ impl<'a> Load<'a> {
     }
 
     /// Nothing was to be done: where nothing will be for some time, that is slept through.
-    fn sleep(&self, disk: &Disk, now: u64) -> bool {
+    fn sleep(&self, disk: &Disk<'_>, now: u64) -> bool {
         self.pace.as_ref().is_some_and(|pace| disk.in_flight() == 0 && pace.sleep(now, LOOK))
     }
 
@@ -278,10 +285,10 @@ impl<'a> Load<'a> {
     }
 
     /// Waits for what is still in flight.
-    fn drain(&mut self, disk: &mut Disk) -> Result<(), BenchError> {
+    fn drain(&mut self, disk: &mut Disk<'_>) -> Result<(), BenchError> {
         let (mut now, mut look_at) = (ticks(), 0);
         let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
-        let end = now.wrapping_add(self.clock.ticks(GRACE));
+        let mut end = now.wrapping_add(self.clock.ticks(GRACE));
         while disk.in_flight() > 0 {
             for (index, ring) in disk.queues.iter_mut().enumerate() {
                 self.reap(ring, &mut batch, index)?;
@@ -289,7 +296,9 @@ impl<'a> Load<'a> {
             now = ticks();
             if now >= look_at {
                 look_at = now.wrapping_add(self.clock.ticks(LOOK));
-                disk.check_connection()?;
+                if disk.check_connection()? {
+                    end = ticks().wrapping_add(self.clock.ticks(GRACE));
+                }
             }
             if now > end {
                 return Err(BenchError::Stuck(disk.in_flight()));
@@ -303,7 +312,7 @@ impl<'a> Load<'a> {
     }
 
     /// Reads and checks all that was written, where data is checked; it is not measured.
-    fn read_back(&mut self, disk: &mut Disk, watch: &Watch<'_>) -> Result<(), BenchError> {
+    fn read_back(&mut self, disk: &mut Disk<'_>, watch: &Watch<'_>) -> Result<(), BenchError> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         checks.rewind();
         let measured = (self.latency_ns.clone(), self.ios, self.writes);

@@ -74,6 +74,10 @@ pub struct Options {
     /// earlier runs with the same --bs have written
     #[arg(long, value_enum)]
     pub verify: Option<Verify>,
+    /// Connect again when the server has gone, for up to 20 s, and go on where it was: the server tracks
+    /// what is in flight
+    #[arg(long)]
+    pub reconnect: bool,
     /// The CPU to run on; the last one the process may use unless given
     #[arg(long)]
     pub cpu: Option<u16>,

@@ -35,6 +35,8 @@ pub struct Report {
     pub cache_line_round_trip_ns: Option<f64>,
     /// Reads whose data was checked and found right; none without `--verify`.
     pub verified: Option<u64>,
+    /// Times that the server has gone and come back.
+    pub reconnects: u64,
     /// Kicks for each request.
     pub kicks_per_io: f64,
     /// Interrupts for each request.
@@ -100,6 +102,7 @@ impl Report {
             target_ns_per_io: measured.server.map(|time| time.as_secs_f64() * 1e9 / count),
             cache_line_round_trip_ns: distance,
             verified: measured.verified,
+            reconnects: measured.reconnects,
             kicks_per_io: measured.kicks as f64 / count,
             interrupts_per_io: measured.calls as f64 / count,
         }
@@ -134,6 +137,9 @@ impl fmt::Display for Report {
         writeln!(f, "cache line          {} there and back", known(self.cache_line_round_trip_ns))?;
         if let Some(reads) = self.verified {
             writeln!(f, "verified            {reads} reads")?;
+        }
+        if self.options.reconnect {
+            writeln!(f, "reconnects          {}", self.reconnects)?;
         }
         write!(
             f,

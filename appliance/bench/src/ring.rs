@@ -2,6 +2,7 @@
 //! header, data, status. A slot's descriptors are written once and change only when a slot
 //! turns from reads to writes.
 
+use crate::BenchError;
 use crate::arena::Arena;
 use crate::options::Options;
 use luge_memory::{SharedArray, Span};
@@ -9,7 +10,7 @@ use luge_spec::virtio::blk::{RequestStatus, RequestType};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
-use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// Header and status of a slot share a cache line, as in Linux's driver.
 const LINE: u32 = 64;
@@ -37,7 +38,7 @@ pub(crate) enum Notifications {
     EventIndex,
 }
 
-/// Where the server is told the areas of a ring are.
+/// Addresses of a ring's areas, as the server is told them.
 pub(crate) struct Addresses {
     pub(crate) descriptors: u64,
     pub(crate) available: u64,
@@ -79,16 +80,20 @@ pub(crate) struct Ring {
     next_available: u16,
     next_used: u16,
     published: u16,
-    events: Option<(EventFd, EventFd)>,
+    at: Addresses,
+    kick: EventFd,
+    call: EventFd,
     kicks: u64,
 }
 
 impl Ring {
+    /// # Errors
+    /// There is no eventfd to be had.
     pub(crate) fn new(
         options: &Options,
         notifications: Notifications,
         memory: &mut Arena,
-    ) -> (Self, Addresses) {
+    ) -> Result<Self, BenchError> {
         let (size, depth) = (options.ring_size(), u32::from(options.iodepth));
         let (descriptors, descriptors_at) = memory.take(size * 16, 4096);
         let (available, available_at) = memory.take(size * 2 + 6, 4096);
@@ -113,19 +118,42 @@ impl Ring {
             next_available: 0,
             next_used: 0,
             published: 0,
-            events: None,
+            at: Addresses { descriptors: descriptors_at, available: available_at, used: used_at },
+            kick: event()?,
+            call: event()?,
             kicks: 0,
         };
         ring.refuse_interrupts();
         for slot in 0..ring.depth() {
             ring.describe(slot, lines_at);
         }
-        (ring, Addresses { descriptors: descriptors_at, available: available_at, used: used_at })
+        Ok(ring)
     }
 
-    pub(crate) fn with_events(mut self, kick: EventFd, call: EventFd) -> Self {
-        self.events = Some((kick, call));
-        self
+    /// Addresses of its areas.
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.at
+    }
+
+    /// The server's index of used chains.
+    pub(crate) fn used_index(&self) -> u16 {
+        self.used_words.load(1, Relaxed)
+    }
+
+    /// The eventfd that the server is kicked by.
+    pub(crate) fn kick(&self) -> &EventFd {
+        &self.kick
+    }
+
+    /// Kicks the server, whether it asked for that or not.
+    pub(crate) fn kick_anyway(&self) {
+        // It fails only when the counter is full: the server has a kick waiting.
+        let _ = self.kick.write(1);
+    }
+
+    /// The eventfd of the server's interrupts.
+    pub(crate) fn call(&self) -> &EventFd {
+        &self.call
     }
 
     /// Number of slots.
@@ -156,7 +184,7 @@ impl Ring {
     /// Interrupts from the server so far.
     pub(crate) fn calls(&self) -> u64 {
         // Nothing to read: none came.
-        self.events.as_ref().and_then(|(_, call)| call.read().ok()).unwrap_or(0)
+        self.call.read().unwrap_or(0)
     }
 
     /// Puts a request into the ring; [`Self::publish`] shows it to the server.
@@ -191,8 +219,7 @@ impl Ring {
         fence(SeqCst);
         if self.is_kick_wanted(old, new) {
             self.kicks += 1;
-            // It fails only when the counter is full: the server has a kick waiting.
-            self.events.iter().for_each(|(kick, _)| drop(kick.write(1)));
+            self.kick_anyway();
         }
         true
     }
@@ -280,6 +307,10 @@ impl Ring {
     }
 }
 
+fn event() -> Result<EventFd, BenchError> {
+    EventFd::new(EFD_NONBLOCK).map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
+}
+
 fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
     SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
 }
@@ -300,7 +331,7 @@ mod tests {
         fn new(notifications: Notifications) -> Self {
             let options = options("--bs 512 --iodepth 4");
             let mut memory = Arena::new(1 << 20).unwrap();
-            let (ring, _) = Ring::new(&options, notifications, &mut memory);
+            let ring = Ring::new(&options, notifications, &mut memory).unwrap();
             Self { ring, served: 0, _memory: memory }
         }
 

@@ -1,5 +1,5 @@
-//! An answer from a core to the one thread that waits for it. The core's side is a push
-//! and an unpark: no lock.
+//! An answer from a core to the one thread that waits for it: a push and an unpark on the core's
+//! side, no lock.
 
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ struct Slot<R> {
     waiter: Thread,
 }
 
-/// The core's side.
+/// Sender of an answer: the core's side.
 pub(crate) struct Answer<R>(Arc<Slot<R>>);
 
-/// The side of the thread that waits.
+/// Receiver of an answer: the side of the thread that waits.
 pub(crate) struct Question<R>(Arc<Slot<R>>);
 
-/// A question of the current thread, and the place for its answer.
+/// Makes the two sides of an answer to the current thread.
 pub(crate) fn question<R>() -> (Question<R>, Answer<R>) {
     let slot = Arc::new(Slot { value: ArrayQueue::new(1), waiter: thread::current() });
     (Question(slot.clone()), Answer(slot))

@@ -1,13 +1,14 @@
-//! A volume on a core: opened for the first that needs it, closed with the last.
+//! A volume on a core: opened for its first user there, closed after the last.
 
 use crate::CoreHandle;
+use crate::open_sources::{Mounted, OpenSources, SourceKey};
 use luge_block::OpenError;
-use luge_volume::{Base, Source, Stats, Volume, VolumeId};
-use std::collections::HashMap;
+use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use thiserror::Error;
 
-/// Why a volume could not be served by a core.
+/// Error of a volume that a core cannot serve.
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// A device gave no channel.
@@ -19,45 +20,14 @@ pub enum AttachError {
 }
 
 /// A volume that a core's graph has. Dropping it takes the volume off the core, and closes
-/// what it is on there if nobody else uses it. Sessions that use it go first.
+/// its device or composite there if nobody else uses that. Sessions that use it go first.
 pub struct Attachment {
     core: CoreHandle,
     mounted: Mounted,
     stats: Arc<Stats>,
+    /// Number of rings that use it.
+    rings: Arc<AtomicUsize>,
 }
-
-/// A volume of a core's graph, and what it is on.
-#[derive(Clone, Copy)]
-struct Mounted {
-    volume: VolumeId,
-    source: SourceKey,
-}
-
-/// A source, by its place in memory; [`Open`] keeps it there.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct SourceKey(usize);
-
-impl SourceKey {
-    fn of(source: &Source) -> Self {
-        Self(match source {
-            Source::Device(device) => Arc::as_ptr(device).addr(),
-            Source::Composite(composite) => Arc::as_ptr(composite).addr(),
-        })
-    }
-}
-
-/// A source that a core has open: a channel, or a node on top of volumes.
-struct Open {
-    base: Base,
-    users: usize,
-    /// The parts of a composite.
-    parts: Vec<Mounted>,
-    _source: Source,
-}
-
-/// The sources that a core has open.
-#[derive(Default)]
-pub(crate) struct OpenSources(HashMap<SourceKey, Open>);
 
 impl CoreHandle {
     /// Lets the core serve a volume. Blocks while devices open queues.
@@ -66,12 +36,16 @@ impl CoreHandle {
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
         let mounted = self.mount(&mut self.open_sources(), volume)?;
-        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
+        let (core, stats, rings) = (self.clone(), volume.stats(self.id()), Arc::default());
+        Ok(Attachment { core, mounted, stats, rings })
     }
 
     fn mount(&self, open: &mut OpenSources, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
         let source = SourceKey::of(volume.source());
-        let base = self.open(open, source, volume.source())?;
+        let base = match open.share(source) {
+            Some(base) => base,
+            None => self.open(open, volume.source())?,
+        };
         let served = volume.clone();
         // The core gives the volume back with the answer: it drops nothing.
         let (added, _served) = self.call(move |core| {
@@ -87,34 +61,36 @@ impl CoreHandle {
         }
     }
 
-    /// Opens a source for one more user.
-    fn open(&self, open: &mut OpenSources, key: SourceKey, source: &Source) -> Result<Base, AttachError> {
-        if let Some(entry) = open.0.get_mut(&key) {
-            entry.users += 1;
-            return Ok(entry.base);
-        }
+    /// Opens a source for its first user.
+    fn open(&self, open: &mut OpenSources, source: &Source) -> Result<Base, AttachError> {
         let (base, parts) = match source {
             Source::Device(device) => {
                 let channel = device.open(self.id())?;
                 let added = self.call(move |core| core.graph().add_channel(channel));
                 (Base::Channel(added.map_err(|_| self.full())?), Vec::new())
             }
-            Source::Composite(composite) => {
-                let parts = self.mount_all(open, composite.parts())?;
-                let ids: Vec<VolumeId> = parts.iter().map(|part| part.volume).collect();
-                let node = composite.open(self.id(), &ids);
-                let added = self.call(move |core| (core.graph().add_node(node, &ids), ids));
-                match added.0 {
-                    Ok(node) => (Base::Node(node), parts),
-                    Err(_) => {
-                        self.unmount_all(open, parts);
-                        return Err(self.full());
-                    }
-                }
-            }
+            Source::Composite(composite) => self.open_composite(open, &**composite)?,
         };
-        open.0.insert(key, Open { base, users: 1, parts, _source: source.clone() });
+        open.add(source, base, parts);
         Ok(base)
+    }
+
+    fn open_composite(
+        &self,
+        open: &mut OpenSources,
+        composite: &dyn Composite,
+    ) -> Result<(Base, Vec<Mounted>), AttachError> {
+        let parts = self.mount_all(open, composite.parts())?;
+        let ids: Vec<VolumeId> = parts.iter().map(|part| part.volume).collect();
+        let node = composite.open(self.id(), &ids);
+        let (added, _ids) = self.call(move |core| (core.graph().add_node(node, &ids), ids));
+        match added {
+            Ok(node) => Ok((Base::Node(node), parts)),
+            Err(_) => {
+                self.unmount_all(open, parts);
+                Err(self.full())
+            }
+        }
     }
 
     fn mount_all(
@@ -144,19 +120,14 @@ impl CoreHandle {
         self.release(open, source);
     }
 
-    /// Closes a source for one of its users.
+    /// Removes a user of a source, and closes it after the last one.
     fn release(&self, open: &mut OpenSources, key: SourceKey) {
-        let Some(entry) = open.0.get_mut(&key) else { return };
-        entry.users -= 1;
-        if entry.users > 0 {
-            return;
-        }
-        match entry.base {
+        let Some(unused) = open.release(key) else { return };
+        match unused.base {
             Base::Channel(channel) => drop(self.call(move |core| core.graph().remove_channel(channel))),
             Base::Node(node) => drop(self.call(move |core| core.graph().remove_node(node))),
         }
-        let closed = open.0.remove(&key);
-        closed.into_iter().for_each(|closed| self.unmount_all(open, closed.parts));
+        self.unmount_all(open, unused.parts);
     }
 
     fn full(&self) -> AttachError {
@@ -165,7 +136,7 @@ impl CoreHandle {
 }
 
 impl Attachment {
-    /// The volume's number in the core's graph.
+    /// Number of the volume in the core's graph.
     #[must_use]
     pub fn volume(&self) -> VolumeId {
         self.mounted.volume
@@ -181,6 +152,11 @@ impl Attachment {
     #[must_use]
     pub fn core(&self) -> &CoreHandle {
         &self.core
+    }
+
+    /// Number of rings that use it.
+    pub(crate) fn rings(&self) -> &Arc<AtomicUsize> {
+        &self.rings
     }
 }
 

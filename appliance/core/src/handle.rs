@@ -1,22 +1,27 @@
-//! A core, as the rest of the process sees it.
+//! A core, as all other threads see it.
 
 use crate::answer::question;
-use crate::attachment::OpenSources;
+use crate::load::Rings;
 use crate::mailbox::Mailbox;
 use crate::notify::NotifyError;
-use crate::reactor::Core;
+use crate::numa::node_of;
+use crate::open_sources::OpenSources;
+use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
-use crate::sleep::Bed;
+use crate::sleep::Epoll;
 use crate::stats::CoreStats;
 use luge_block::CoreId;
+use luge_memory::NumaNode;
+use luge_volume::{Ticks, tick_rate};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
-/// Why a core did not start.
+/// Error of a core that did not start.
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// The CPU is not there, or not ours to use.
@@ -39,9 +44,9 @@ pub enum SpawnError {
 
 struct Shared {
     id: CoreId,
-    mailbox: Mailbox,
-    bed: Bed,
-    stats: Arc<CoreStats>,
+    links: Links,
+    node: Option<NumaNode>,
+    rings: Rings,
     open: Mutex<OpenSources>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -58,9 +63,13 @@ impl CoreHandle {
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
-        let bed = Bed::new(&mailbox).map_err(thread)?;
-        let (open, stats) = (Mutex::default(), Arc::default());
-        let shared = Arc::new(Shared { id, mailbox, bed, stats, open, thread: Mutex::default() });
+        let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
+        let links = Links { mailbox, epoll, stats: CoreStats::default() };
+        let node = node_of(Path::new("/sys/devices/system/cpu"), id);
+        let (rings, open, thread_of) = (Rings::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { id, links, node, rings, open, thread: thread_of });
+        // Measured here: no core is to wait for that.
+        let _ = tick_rate();
         let (started, ready) = sync_channel(1);
         let theirs = shared.clone();
         let join = std::thread::Builder::new()
@@ -70,7 +79,7 @@ impl CoreHandle {
                 let may_run = pinned.is_ok();
                 if started.send(pinned).is_ok() && may_run {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.mailbox, &theirs.bed, &theirs.stats);
+                    Core::new(id).run(&theirs.links);
                 }
             })
             .map_err(thread)?;
@@ -81,29 +90,51 @@ impl CoreHandle {
         Ok(core)
     }
 
-    /// Its number: its CPU.
+    /// Number of the core: its CPU.
     #[must_use]
     pub fn id(&self) -> CoreId {
         self.0.id
     }
 
-    /// How busy it is.
+    /// The NUMA node of its CPU, where known.
     #[must_use]
-    pub fn stats(&self) -> &CoreStats {
-        &self.0.stats
+    pub fn node(&self) -> Option<NumaNode> {
+        self.0.node
     }
 
-    /// Does something on the core, between two turns, and waits for the result. What the
+    /// Number of rings that it was chosen for.
+    #[must_use]
+    pub fn rings(&self) -> usize {
+        self.0.rings.count()
+    }
+
+    /// Load to choose a core by: busy share of recent time, and more for rings that have just started.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        self.stats().load() + self.0.rings.expected(Ticks::now())
+    }
+
+    pub(crate) fn counted_rings(&self) -> &Rings {
+        &self.0.rings
+    }
+
+    /// Counters of its time.
+    #[must_use]
+    pub fn stats(&self) -> &CoreStats {
+        &self.0.links.stats
+    }
+
+    /// Does `task` on the core, between two turns, and waits for the result. What the
     /// closure owns is to come back in the result: a core drops nothing.
-    pub fn call<R: Send + 'static>(&self, errand: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
+    pub fn call<R: Send + 'static>(&self, task: impl FnOnce(&mut Core) -> R + Send + 'static) -> R {
         let (question, answer) = question();
-        self.send(move |core| answer.give(errand(core)));
+        self.send(move |core| answer.give(task(core)));
         question.wait()
     }
 
-    /// Does something on the core, between two turns, and does not wait for it.
-    pub(crate) fn send(&self, errand: impl FnOnce(&mut Core) + Send + 'static) {
-        self.0.mailbox.send(Box::new(errand));
+    /// Does `task` on the core, between two turns, and does not wait for it.
+    pub(crate) fn send(&self, task: impl FnOnce(&mut Core) + Send + 'static) {
+        self.0.links.mailbox.send(Box::new(task));
     }
 
     /// Lets the core serve a session.
@@ -114,12 +145,12 @@ impl CoreHandle {
         &self,
         session: Box<dyn Session>,
     ) -> Result<SessionId, (NotifyError, Box<dyn Session>)> {
-        if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.bed, 0)) {
+        if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.links.epoll, 0)) {
             return Err((error, session));
         }
         let added = self.call(move |core| core.add(session));
         added.map_err(|session| {
-            session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+            session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
             (NotifyError::System(rustix::io::Errno::NOSPC), session)
         })
     }
@@ -130,7 +161,7 @@ impl CoreHandle {
         let (question, answer) = question();
         self.send(move |core| core.remove(id, answer));
         let session = question.wait();
-        session.kick().inspect(|kick| kick.unwatch(&self.0.bed));
+        session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
         session
     }
 

@@ -3,8 +3,9 @@
 //! Path: none of its own; each turn it calls **sessions take -> channels commit and poll ->
 //! sessions finish and publish**.
 //!
-//! - [`Core`] is what the thread owns: the graph of channels, the sessions, the turn.
-//! - [`CoreHandle`] is what everybody else holds: it sends errands and waits for answers.
+//! - [`Core`] is the thread's side: the graph of channels, the sessions, the turn.
+//! - [`CoreHandle`] is the side of all other threads: it sends tasks and waits for answers.
+//! - [`Assignment`]: a ring on the core that was chosen for it.
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
 //!
@@ -20,8 +21,12 @@ mod answer;
 mod attachment;
 mod fence;
 mod handle;
+mod load;
 mod mailbox;
 mod notify;
+mod numa;
+mod open_sources;
+mod placement;
 mod reactor;
 mod session;
 mod sleep;
@@ -30,8 +35,9 @@ mod stats;
 pub use attachment::{AttachError, Attachment};
 pub use fence::Fence;
 pub use handle::{CoreHandle, SpawnError};
-pub use luge_volume::ticks;
+pub use luge_volume::{Ticks, tick_rate, ticks};
 pub use notify::{Call, Kick, NotifyError};
+pub use placement::{Assignment, Locality, best_first};
 pub use reactor::Core;
 pub use session::{Armed, Session, SessionId};
-pub use stats::{CoreStats, tick_rate};
+pub use stats::CoreStats;

@@ -1,6 +1,5 @@
-//! How work reaches a core: a bounded queue of errands, and a bell for when it sleeps.
+//! Work for a core: a bounded queue of tasks, and a bell for when it sleeps.
 
-use crate::Core;
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -8,31 +7,32 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread;
 
-/// Something to do on a core, between two turns. Control plane only.
-pub(crate) type Errand = Box<dyn FnOnce(&mut Core) + Send>;
+/// Work of the control plane on a core `C`, done between two turns.
+pub(crate) type Task<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-/// Errands that may wait at once; whoever sends more waits for room.
+/// Most tasks that wait at once; whoever sends more waits for room.
 const CAPACITY: usize = 64;
 
-pub(crate) struct Mailbox {
-    errands: ArrayQueue<Errand>,
+/// Tasks on their way to a core `C`.
+pub(crate) struct Mailbox<C> {
+    tasks: ArrayQueue<Task<C>>,
     asleep: AtomicBool,
     bell: OwnedFd,
 }
 
-impl Mailbox {
+impl<C> Mailbox<C> {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { errands: ArrayQueue::new(CAPACITY), asleep: AtomicBool::new(false), bell })
+        Ok(Self { tasks: ArrayQueue::new(CAPACITY), asleep: AtomicBool::new(false), bell })
     }
 
-    /// Leaves an errand and wakes the core. May wait for room.
-    pub(crate) fn send(&self, mut errand: Errand) {
-        while let Err(back) = self.errands.push(errand) {
-            errand = back;
+    /// Adds a task and wakes the core. May wait for room.
+    pub(crate) fn send(&self, mut task: Task<C>) {
+        while let Err(back) = self.tasks.push(task) {
+            task = back;
             thread::yield_now();
         }
-        // Either this load sees the core asleep, or the core's check after it said so sees the errand.
+        // Either this load sees the core asleep, or the core's check after it said so sees the task.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) {
             // It only fails when the counter is full, and then the core is awake.
@@ -41,15 +41,15 @@ impl Mailbox {
     }
 
     #[inline]
-    pub(crate) fn take(&self) -> Option<Errand> {
-        if self.errands.is_empty() { None } else { self.errands.pop() }
+    pub(crate) fn next(&self) -> Option<Task<C>> {
+        if self.tasks.is_empty() { None } else { self.tasks.pop() }
     }
 
-    /// Says that the core is about to sleep; whether it may.
+    /// Says that the core is about to sleep; returns whether it may.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.errands.is_empty()
+        self.tasks.is_empty()
     }
 
     pub(crate) fn wake_up(&self) {

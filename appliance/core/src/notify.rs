@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
 
-/// Why a file descriptor does not serve for notifications.
+/// Error of a file descriptor that does not serve for notifications.
 #[derive(Debug, Error)]
 pub enum NotifyError {
-    /// It is some other kind of file.
+    /// Another kind of file.
     #[error("the file descriptor for notifications is not an eventfd")]
     NotAnEventfd,
     /// The kernel refused.
@@ -30,27 +30,27 @@ pub enum NotifyError {
     System(#[from] rustix::io::Errno),
 }
 
-/// Guest to core: something is in the ring.
+/// Eventfd from a guest to a core: something is in the ring.
 #[derive(Debug)]
 pub struct Kick(OwnedFd);
 
-/// Core to guest: something was used.
+/// Eventfd from a core to a guest: something was used.
 pub struct Call {
     way: Way,
-    /// A signal has not reached the eventfd, for the kernel did not take it.
+    /// Whether a signal has not reached the eventfd: the kernel did not take it.
     owed: bool,
 }
 
-/// How the counter is raised.
+/// Way to raise the counter.
 enum Way {
-    /// By a completion: never waits. The ring keeps the eventfd.
+    /// A completion: never waits. The ring keeps the eventfd.
     Completion(Box<IoUring>),
-    /// By a write, on hosts that forbid io_uring: waits if the front end means harm.
+    /// A write, on hosts that forbid io_uring: waits if the front end means harm.
     Write(OwnedFd),
 }
 
 impl Kick {
-    /// Checks what the front end sent.
+    /// Takes a file descriptor of a front end.
     ///
     /// # Errors
     /// [`NotifyError`] if it is no eventfd.
@@ -76,7 +76,7 @@ impl AsFd for Kick {
 }
 
 impl Call {
-    /// Checks what the front end sent.
+    /// Takes a file descriptor of a front end.
     ///
     /// # Errors
     /// [`NotifyError`] if it is no eventfd.
@@ -113,8 +113,8 @@ impl Call {
 }
 
 impl Way {
-    /// Raises the counter. Whether it is raised, or as high as it can be: it is not where the kernel has
-    /// no memory at the moment, or was interrupted.
+    /// Raises the counter; returns whether it is raised, or as high as it can be. It is not where the kernel
+    /// has no memory at the moment, or was interrupted.
     fn raise(&mut self) -> bool {
         match self {
             Self::Completion(ring) => complete(ring),
@@ -123,7 +123,7 @@ impl Way {
     }
 }
 
-/// One no-op through the ring, which raises its eventfd. Whether the kernel has taken it.
+/// Completes a no-op, which raises the eventfd of its ring; returns whether the kernel has taken it.
 fn complete(ring: &mut IoUring) -> bool {
     // One that was not taken the last time serves for both.
     if ring.submission().is_empty() {

@@ -1,20 +1,26 @@
-//! What a core's thread owns, and its turn.
+//! The core's thread: the parts it owns, and its turn.
 
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
-use crate::sleep::{Bed, Idleness};
+use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
-use luge_volume::{Graph, VolumeId};
+use luge_volume::{Graph, Ticks, VolumeId};
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Instant;
 
-/// Errands done between two turns, so that they delay guests little.
-const ERRANDS_PER_TURN: usize = 4;
+/// Most tasks between two turns: they delay guests.
+const TASKS_PER_TURN_MAX: usize = 4;
 
-/// What a core's thread owns. Others reach it through [`crate::CoreHandle`].
+/// The parts of a core that other threads use, too.
+pub(crate) struct Links {
+    pub(crate) mailbox: Mailbox<Core>,
+    pub(crate) epoll: Epoll,
+    pub(crate) stats: CoreStats,
+}
+
+/// A core, as its own thread sees it. Others reach it through [`crate::CoreHandle`].
 pub struct Core {
     id: CoreId,
     graph: Graph,
@@ -25,6 +31,8 @@ pub struct Core {
     /// The session that takes first in the next turn: each has its turn at scarce room.
     first: usize,
     stopping: bool,
+    idleness: Idleness,
+    meter: Meter,
 }
 
 impl Core {
@@ -37,21 +45,23 @@ impl Core {
             draining: Vec::new(),
             first: 0,
             stopping: false,
+            idleness: Idleness::default(),
+            meter: Meter::new(),
         }
     }
 
-    /// Its number.
+    /// Number of the core: its CPU.
     #[must_use]
     pub fn id(&self) -> CoreId {
         self.id
     }
 
-    /// Its channels and volumes.
+    /// Channels and volumes of the core.
     pub fn graph(&mut self) -> &mut Graph {
         &mut self.graph
     }
 
-    /// A session, if it is of that type: for changes that need no quiet.
+    /// A session, if it is of type `S`: for changes that need no quiet.
     pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
         let session: &mut dyn Any = &mut **session;
@@ -73,7 +83,7 @@ impl Core {
         Ok(id)
     }
 
-    /// Gives a session back as soon as nothing of it is in flight.
+    /// Gives a session back as soon as no request of it is in flight.
     pub(crate) fn remove(&mut self, id: SessionId, answer: Answer<Box<dyn Session>>) {
         let session = self.sessions.get_mut(usize::from(id.0)).and_then(Option::as_mut);
         assert!(session.is_some(), "session {id:?} is taken off core {:?}, which does not have it", self.id);
@@ -81,7 +91,7 @@ impl Core {
         self.leaving.push((id, answer));
     }
 
-    /// Answers as soon as nothing is in flight that a volume's fences wait for.
+    /// Answers as soon as no request is in flight that a volume's fences wait for.
     pub(crate) fn answer_when_drained(&mut self, volume: VolumeId, answer: Answer<()>) {
         self.draining.push((volume, answer));
     }
@@ -90,7 +100,7 @@ impl Core {
         self.stopping = true;
     }
 
-    /// One turn. Returns whether anything happened.
+    /// Takes a turn. Returns whether there was work.
     fn turn(&mut self) -> bool {
         let Self { graph, sessions, first, .. } = self;
         *first = if *first + 1 < sessions.len() { *first + 1 } else { 0 };
@@ -108,17 +118,18 @@ impl Core {
         taken > 0 || ended > 0
     }
 
-    /// Hands out the sessions that were waiting for quiet and have it.
-    fn let_go(&mut self) {
+    /// Hands out a session that has waited until nothing of it is in flight; returns whether there was one.
+    fn let_go(&mut self) -> bool {
         let sessions = &mut self.sessions;
         let quiet = |id: &SessionId| {
             sessions.get(usize::from(id.0)).and_then(Option::as_ref).is_some_and(|s| s.in_flight() == 0)
         };
-        let Some(at) = self.leaving.iter().position(|(id, _)| quiet(id)) else { return };
+        let Some(at) = self.leaving.iter().position(|(id, _)| quiet(id)) else { return false };
         let (id, answer) = self.leaving.swap_remove(at);
         if let Some(session) = self.sessions.get_mut(usize::from(id.0)).and_then(Option::take) {
             answer.give(session);
         }
+        true
     }
 
     /// Answers for one volume that has drained.
@@ -129,7 +140,7 @@ impl Core {
         }
     }
 
-    /// Whether nothing can happen without a kick or an errand.
+    /// Whether nothing can happen before a kick, a task, or a time.
     fn arm(&mut self) -> bool {
         let mut sessions = self.sessions.iter_mut().flatten();
         sessions.all(|session| !session.needs_polling() && session.arm() == Armed::Quiet)
@@ -139,50 +150,62 @@ impl Core {
         self.sessions.iter_mut().flatten().for_each(|session| session.disarm());
     }
 
+    /// Time of the first turn that a session or a node needs although nothing happens.
+    fn wake_at(&self) -> Option<Ticks> {
+        let times = self.sessions.iter().flatten().filter_map(|session| session.wake_at());
+        times.chain(self.graph.wake_at()).min()
+    }
+
     /// Turns until told to stop.
-    pub(crate) fn run(mut self, mailbox: &Mailbox, bed: &Bed, stats: &Arc<CoreStats>) {
-        let (mut idleness, mut meter) = (Idleness::default(), Meter::new());
+    pub(crate) fn run(mut self, links: &Links) {
         while !self.stopping {
             let mut busy = self.turn();
-            for errand in std::iter::from_fn(|| mailbox.take()).take(ERRANDS_PER_TURN) {
-                errand(&mut self);
+            for task in std::iter::from_fn(|| links.mailbox.next()).take(TASKS_PER_TURN_MAX) {
+                task(&mut self);
                 busy = true;
             }
             if !self.leaving.is_empty() {
-                self.let_go();
+                busy |= self.let_go();
             }
             if !self.draining.is_empty() {
                 self.answer_drained();
                 busy = true;
             }
-            meter.turn(busy, stats);
+            self.meter.turn(busy, &links.stats);
             if busy {
-                idleness.end();
-            } else if idleness.turn() {
-                self.rest((mailbox, bed), &mut idleness, (&mut meter, stats));
+                self.idleness.end();
+            } else if self.idleness.turn() {
+                self.rest(links);
             }
         }
     }
 
-    /// Sleeps if it may; if only the SSDs are busy, lets others have the CPU.
-    fn rest(
-        &mut self,
-        (mailbox, bed): (&Mailbox, &Bed),
-        idleness: &mut Idleness,
-        (meter, stats): (&mut Meter, &CoreStats),
-    ) {
-        if self.graph.in_flight() > 0 {
-            return std::thread::yield_now();
+    /// Sleeps if it may; if only the SSDs are busy or a time is near, lets others have the CPU.
+    fn rest(&mut self, links: &Links) {
+        let wake_at = self.wake_at();
+        if self.graph.needs_polling() || wake_at.is_some_and(is_near) {
+            std::thread::yield_now();
+        } else {
+            if self.arm() && links.mailbox.fall_asleep() {
+                self.sleep(links, wake_at);
+            }
+            links.mailbox.wake_up();
+            self.disarm();
         }
-        if self.arm() && mailbox.fall_asleep() {
-            meter.close(stats);
-            stats.fall_asleep(idleness.patience());
-            let start = Instant::now();
-            bed.sleep();
-            idleness.slept(start.elapsed());
-            meter.slept(stats);
-        }
-        mailbox.wake_up();
-        self.disarm();
+        self.graph.let_time_pass();
     }
+
+    fn sleep(&mut self, Links { epoll, stats, .. }: &Links, wake_at: Option<Ticks>) {
+        self.meter.close(stats);
+        stats.fall_asleep(self.idleness.poll_window());
+        let start = Instant::now();
+        let woken = epoll.sleep(wake_at.map(|time| time.since(Ticks::now())));
+        self.idleness.slept(start.elapsed(), woken);
+        self.meter.slept(stats);
+    }
+}
+
+/// Whether a time comes before a sleep would be worth it.
+fn is_near(time: Ticks) -> bool {
+    time.since(Ticks::now()) < SLEEP_MIN
 }

@@ -1,8 +1,8 @@
-//! What a core serves: one ring of one guest.
+//! The contract of sessions: one ring of one guest, served by one core.
 
 use crate::Kick;
 use luge_block::Completion;
-use luge_volume::Graph;
+use luge_volume::{Graph, Ticks};
 use std::any::Any;
 
 /// A session of a core; the `session` of its requests' tags.
@@ -10,50 +10,57 @@ use std::any::Any;
 #[repr(transparent)]
 pub struct SessionId(pub u16);
 
-/// Whether a core may sleep, as far as one session knows.
+/// Answer of a session to a core that wants to sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Armed {
-    /// The guest will kick; nothing is waiting.
+    /// Nothing is waiting, and the guest will kick: the core may sleep.
     Quiet,
-    /// Something is waiting already: do not sleep.
+    /// Something is waiting already: the core must not sleep.
     Waiting,
 }
 
 /// One ring of one guest, served by one core. Nothing here blocks, locks or allocates.
 ///
-/// To change a session's set-up, its owner takes it off the core (which waits until
-/// nothing is in flight), changes it, and puts it back.
+/// A session is put on a core once. To change its set-up, its owner takes it off the core, which waits
+/// until nothing of it is in flight, and puts a new one there that goes on where it stopped.
 pub trait Session: Any + Send {
-    /// It is on a core now, and takes requests from here on. `id` goes into all their tags.
+    /// Puts the session on a core: it takes requests from now on. `id` goes into all their tags.
     fn adopt(&mut self, id: SessionId);
 
     /// Takes requests from the ring, a batch at most, and submits them. Returns how many it
     /// took: zero means that there was nothing to do, or no room.
     fn take(&mut self, graph: &mut Graph) -> usize;
 
-    /// Some of the session's requests have ended.
+    /// Ends requests of the session.
     fn finish(&mut self, done: &[Completion]);
 
-    /// Makes what has ended visible to the guest, and tells it where it asked to be told. Called once
-    /// a turn, after `take` and `finish`.
+    /// Shows the guest what has ended, and interrupts it where it asked for that. Called once a turn, after
+    /// `take` and `finish`.
     fn publish(&mut self);
 
     /// Asks the guest to kick for what it adds from now on: the core wants to sleep.
     fn arm(&mut self) -> Armed;
 
-    /// The core is awake: kicks are noise.
+    /// Tells the guest that it need not kick: the core is awake.
     fn disarm(&mut self);
 
-    /// What the guest kicks, where it does; none for a guest whose ring must be polled.
+    /// Eventfd of the guest's kicks; none for a guest whose ring must be polled.
     fn kick(&self) -> Option<&Kick>;
 
     /// Whether the core must keep polling: the ring runs and the guest will not kick.
     fn needs_polling(&self) -> bool;
 
+    /// Time at which the session needs a turn although its guest does nothing: a time-out, or a limit.
+    /// Past times ask for the next turn. Asked before the core sleeps; at the time or soon after it calls
+    /// [`Self::take`], where [`Graph::now`] tells the time, as it does in every other turn.
+    fn wake_at(&self) -> Option<Ticks> {
+        None
+    }
+
     /// Requests taken from the ring and not yet finished.
     fn in_flight(&self) -> usize;
 
-    /// Takes nothing more from the ring; what is in flight goes on, also what was taken and
-    /// not yet submitted. A session that is to leave its core is told so first.
+    /// Stops taking from the ring, before the session leaves its core. Requests in flight go on, also those
+    /// that were taken and not yet submitted.
     fn quiesce(&mut self);
 }

@@ -1,10 +1,9 @@
-//! How busy a core is.
+//! Counters of a core's time.
 
+use crate::load::LoadAverage;
 use luge_volume::ticks;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Counters of a core, written by it every so many turns, read by anybody.
 #[derive(Debug, Default)]
@@ -12,8 +11,9 @@ pub struct CoreStats {
     pub(crate) busy_ticks: AtomicU64,
     pub(crate) idle_ticks: AtomicU64,
     pub(crate) sleeps: AtomicU64,
+    load: LoadAverage,
     asleep: AtomicBool,
-    patience_us: AtomicU64,
+    poll_window_us: AtomicU64,
 }
 
 impl CoreStats {
@@ -29,7 +29,13 @@ impl CoreStats {
         self.idle_ticks.load(Ordering::Relaxed)
     }
 
-    /// How often it slept.
+    /// Busy share of recent time, 0 to 1: of about the last second.
+    #[must_use]
+    pub fn load(&self) -> f64 {
+        if self.asleep() { self.load.idle_until(ticks()) } else { self.load.last() }
+    }
+
+    /// Sleeps that have ended.
     #[must_use]
     pub fn sleeps(&self) -> u64 {
         self.sleeps.load(Ordering::Relaxed)
@@ -41,21 +47,20 @@ impl CoreStats {
         self.asleep.load(Ordering::Relaxed)
     }
 
-    /// For how many microseconds it found nothing to do before it slept the last time: this
-    /// adapts to the pauses of the guests.
+    /// Poll window before the last sleep, in microseconds. It adapts to the pauses of the guests.
     #[must_use]
-    pub fn patience_us(&self) -> u64 {
-        self.patience_us.load(Ordering::Relaxed)
+    pub fn poll_window_us(&self) -> u64 {
+        self.poll_window_us.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn fall_asleep(&self, patience: Duration) {
-        let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-        self.patience_us.store(patience_us, Ordering::Relaxed);
+    pub(crate) fn fall_asleep(&self, poll_window: Duration) {
+        let poll_window_us = u64::try_from(poll_window.as_micros()).unwrap_or(u64::MAX);
+        self.poll_window_us.store(poll_window_us, Ordering::Relaxed);
         self.asleep.store(true, Ordering::Relaxed);
     }
 }
 
-/// Turns between two looks at the clock.
+/// Turns between two readings of the clock.
 const WINDOW: u32 = 1024;
 
 /// Divides time into busy and idle by the share of turns, so that the clock is read once
@@ -81,12 +86,13 @@ impl Meter {
         }
     }
 
-    /// Accounts for the turns since the last look.
+    /// Accounts for the turns since the last reading of the clock.
     pub(crate) fn close(&mut self, stats: &CoreStats) {
         let elapsed = self.mark();
         let busy = elapsed / u64::from(self.turns.max(1)) * u64::from(self.busy);
         stats.busy_ticks.fetch_add(busy, Ordering::Relaxed);
         stats.idle_ticks.fetch_add(elapsed - busy.min(elapsed), Ordering::Relaxed);
+        stats.load.add(f64::from(self.busy) / f64::from(self.turns.max(1)), elapsed, self.since);
         (self.turns, self.busy) = (0, 0);
     }
 
@@ -95,6 +101,7 @@ impl Meter {
         let elapsed = self.mark();
         stats.asleep.store(false, Ordering::Relaxed);
         stats.idle_ticks.fetch_add(elapsed, Ordering::Relaxed);
+        stats.load.add(0.0, elapsed, self.since);
         stats.sleeps.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -102,15 +109,4 @@ impl Meter {
         let now = ticks();
         now.wrapping_sub(std::mem::replace(&mut self.since, now))
     }
-}
-
-/// How many ticks a second has, measured since the first call of this.
-#[must_use]
-pub fn tick_rate() -> u64 {
-    static START: OnceLock<(Instant, u64)> = OnceLock::new();
-    let (start, first) = *START.get_or_init(|| (Instant::now(), ticks()));
-    // A shorter time would measure the clocks' own slowness.
-    thread::sleep(Duration::from_millis(20).saturating_sub(start.elapsed()));
-    let (ns, passed) = (start.elapsed().as_nanos(), ticks().wrapping_sub(first));
-    u64::try_from(u128::from(passed) * 1_000_000_000 / ns.max(1)).unwrap_or(u64::MAX)
 }

@@ -126,7 +126,7 @@ impl TestSession {
 
 impl Session for TestSession {
     fn adopt(&mut self, id: SessionId) {
-        (self.id, self.quiet) = (id, false);
+        self.id = id;
     }
 
     fn take(&mut self, graph: &mut Graph) -> usize {
@@ -239,7 +239,7 @@ fn a_session_leaves_its_core_only_when_nothing_of_it_is_in_flight() {
 }
 
 #[test]
-fn a_sleeping_core_wakes_for_a_kick_and_for_an_errand() {
+fn a_sleeping_core_wakes_for_a_kick_and_for_a_task() {
     let core = core();
     let volume = Arc::new(Volume::whole(Arc::new(Gate::default())));
     let attachment = core.attach(&volume).unwrap();
@@ -248,7 +248,7 @@ fn a_sleeping_core_wakes_for_a_kick_and_for_an_errand() {
     for round in 1..=50 {
         let slept = core.stats().sleeps();
         wait_until("asleep", || ring.armed.load(SeqCst) && core.stats().asleep());
-        assert!(core.stats().patience_us() > 0);
+        assert!(core.stats().poll_window_us() > 0);
         ring.waiting.fetch_add(1, SeqCst);
         rustix::io::write(&kick, &1u64.to_ne_bytes()).unwrap();
         wait_until("served", || ring.published.load(SeqCst) == round);

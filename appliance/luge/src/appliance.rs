@@ -12,7 +12,7 @@ use luge_core::{CoreHandle, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
-use luge_socket::Permissions;
+use luge_socket::{FOLDER_LOCK, Permissions};
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{VmConfig, VmRunner};
 use std::path::PathBuf;
@@ -123,10 +123,12 @@ impl Appliance {
 
 fn socket_folder(plan: &Plan) -> SocketFolder {
     let lock = luge_rpc::lock_path(&plan.rpc_socket);
+    let folder_lock = plan.sockets.join(FOLDER_LOCK);
     let others = [
         (plan.vms.folder.as_path(), "the folder of VMs"),
         (&plan.rpc_socket, "the RPC socket"),
         (&lock, "the lock of the RPC socket"),
+        (&folder_lock, "the lock of the folder of sockets"),
     ];
     SocketFolder::new(&plan.sockets, plan.socket_permissions, &others)
 }

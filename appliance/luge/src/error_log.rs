@@ -6,7 +6,7 @@
 //! Not here: the counts (`bdev_get_iostat`), what becomes of the SSD (`nvme`, which logs resets).
 
 use crate::control::{Control, Sled, Source};
-use luge_block::Device;
+use luge_block::IoErrors;
 use luge_volume::Volume;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -55,8 +55,8 @@ impl Drop for ErrorLog {
 
 fn log_failures(control: &Control) {
     // Where Luge is stopping, there are no devices any more.
-    for (name, device) in control.look(|sled| Ok(devices(sled))).unwrap_or_default() {
-        match device.errors().and_then(|errors| errors.take()) {
+    for (name, errors) in control.look(|sled| Ok(reports(sled))).unwrap_or_default() {
+        match errors.take() {
             Some((error, 1)) => tracing::error!("bdev {name}: {error}"),
             Some((error, count)) => {
                 tracing::error!("bdev {name}: {error}; {} more requests failed", count - 1);
@@ -66,12 +66,38 @@ fn log_failures(control: &Control) {
     }
 }
 
-/// The devices that may report failures. A part of one reports as the whole.
-fn devices(sled: &mut Sled) -> Vec<(String, Arc<dyn Device>)> {
+/// The reports of the devices whose requests may fail; they keep no device open. A part of a device
+/// reports as the whole.
+fn reports(sled: &mut Sled) -> Vec<(String, Arc<IoErrors>)> {
     let whole = sled.bdevs.iter().filter(|(_, bdev)| !matches!(bdev.source, Source::Part { .. }));
-    let device = |volume: &Volume| match volume.source() {
-        luge_volume::Source::Device(device) => device.errors().is_some().then(|| device.clone()),
+    let errors = |volume: &Volume| match volume.source() {
+        luge_volume::Source::Device(device) => device.errors().cloned(),
         luge_volume::Source::Composite(_) => None,
     };
-    whole.filter_map(|(name, bdev)| Some((name.to_owned(), device(&bdev.volume)?))).collect()
+    whole.filter_map(|(name, bdev)| Some((name.to_owned(), errors(&bdev.volume)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Bdev, Budget, platform};
+    use luge_block::{Access, Device, FileDevice};
+    use luge_memory::PageSize;
+
+    #[test]
+    fn what_is_taken_for_the_log_keeps_no_device_open() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let mut sled = Sled::new(Arc::new(platform(PageSize::Base)), Budget::new(0));
+        let device: Arc<dyn Device> =
+            Arc::new(FileDevice::open(file.path(), None, Access::ReadWrite).unwrap());
+        let weak = Arc::downgrade(&device);
+        let source = Source::Aio { filename: file.path().into(), block_size_override: false };
+        let (name, uuid) = sled.bdevs.reserve(Some("a".into()), "", None).unwrap();
+        sled.bdevs.put(&name, Bdev::new(uuid, source, Volume::whole(device)));
+        let reports = reports(&mut sled);
+        assert_eq!(reports.len(), 1);
+        drop(sled.bdevs.take("a").unwrap());
+        assert!(weak.upgrade().is_none());
+    }
 }

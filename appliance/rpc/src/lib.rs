@@ -30,7 +30,6 @@ mod connections;
 mod dispatcher;
 mod error;
 mod framing;
-mod lock;
 mod message;
 mod params;
 mod places;

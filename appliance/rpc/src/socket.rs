@@ -2,8 +2,7 @@
 //!
 //! Invariant: two processes never listen at one path. A lock file beside it decides.
 
-use crate::lock::{LockError, LockFile};
-use luge_socket::{Permissions, Socket, SocketError};
+use luge_socket::{LockError, LockFile, Permissions, Socket, SocketError};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixListener;

@@ -1,5 +1,6 @@
 //! A listening socket and its path: made, owned, removed.
 
+use crate::lock::{LockError, LockFile};
 use crate::permissions::{Group, Permissions};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, chmod, chownat, fstat, lstat, open};
 use rustix::io::Errno;
@@ -11,10 +12,19 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// The longest path of a socket, in bytes: what `sun_path` holds before its zero.
 pub const PATH_BYTES_MAX: usize = 107;
+
+/// Name of the file in a socket's folder that is locked while a socket is made there: another process
+/// could otherwise take one that does not listen yet for one that was left behind.
+pub const FOLDER_LOCK: &str = ".luge.lock";
+
+/// Most time that others may have the lock; they need less than a millisecond each.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -38,6 +48,17 @@ pub enum SocketError {
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
+    },
+    /// The lock of the folder cannot be had.
+    #[error(
+        "{lock}, which is locked while a socket is made, {problem}: remove it, or choose another path",
+        lock = .lock.display()
+    )]
+    Lock {
+        /// The lock file.
+        lock: PathBuf,
+        /// Reason.
+        problem: String,
     },
     /// The socket cannot be given to its group.
     #[error(
@@ -81,14 +102,17 @@ impl Socket {
     /// [`SocketError`]; nothing of ours is left at the path then.
     pub fn bind(path: &Path, permissions: &Permissions) -> Result<Self, SocketError> {
         let system = |errno: Errno| SocketError::System { path: path.into(), source: errno.into() };
+        let _one_at_a_time = lock_folder(path)?;
         make_way(path)?;
         let address = SocketAddrUnix::new(path).map_err(system)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
         let socket = socket.map_err(system)?;
         bind(&socket, &address).map_err(system)?;
-        let node = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
-        let node = node.map_err(system)?;
-        let file = identity(&fstat(&node).map_err(system)?);
+        let (node, file) = open_node(path).map_err(|errno| {
+            // Nobody else makes sockets here now. If this fails, the next that listens here replaces it.
+            let _ = fs::remove_file(path);
+            system(errno)
+        })?;
         let socket = Self { listener: socket.into(), path: path.into(), file };
         // On an error, dropping it removes the file. Nobody can connect before it listens.
         socket.permit(&node, permissions)?;
@@ -138,6 +162,34 @@ impl Drop for Socket {
     }
 }
 
+/// Opens a socket's file itself; returns its identity, too.
+fn open_node(path: &Path) -> Result<(OwnedFd, (u64, u64)), Errno> {
+    let node = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let file = identity(&fstat(&node)?);
+    Ok((node, file))
+}
+
+/// Keeps others from making sockets in the folder of `path`. Waits for those that do.
+fn lock_folder(path: &Path) -> Result<LockFile, SocketError> {
+    let lock = path.with_file_name(FOLDER_LOCK);
+    let start = Instant::now();
+    loop {
+        let problem = match LockFile::take(&lock) {
+            Ok(locked) => return Ok(locked),
+            Err(LockError::System(errno)) => {
+                return Err(SocketError::System { path: path.into(), source: errno.into() });
+            }
+            Err(LockError::Held) if start.elapsed() < LOCK_LIMIT => {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            Err(LockError::Held) => "is held by a process that does not let go of it".into(),
+            Err(LockError::Unfit(problem)) => problem,
+        };
+        return Err(SocketError::Lock { lock, problem });
+    }
+}
+
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
@@ -178,6 +230,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::sync::Barrier;
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -241,6 +294,27 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok());
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_many_that_want_a_path_at_once_one_gets_it_and_keeps_it() {
+        let (_folder, path) = folder();
+        for round in 0..300 {
+            drop(UnixListener::bind(&path).unwrap());
+            let at_once = Barrier::new(4);
+            let bind = || {
+                at_once.wait();
+                bind(&path)
+            };
+            let sockets: Vec<_> = thread::scope(|scope| {
+                let binders: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                binders.into_iter().map(|binder| binder.join().unwrap()).collect()
+            });
+            assert_eq!(sockets.iter().filter(|socket| socket.is_ok()).count(), 1, "round {round}");
+            let winner = sockets.into_iter().find_map(Result::ok).unwrap();
+            let _client = UnixStream::connect(&path).unwrap();
+            assert!(winner.listener().accept().is_ok(), "round {round}");
+        }
     }
 
     #[test]

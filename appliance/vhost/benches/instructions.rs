@@ -10,16 +10,17 @@ mod rig;
 use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
 use luge_measure::{Trace, counted};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
-use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use luge_virtqueue::rig::{Form, Piece, RigMemory, inflight_region};
 use rig::{Ask, Bench, Setup};
 use std::path::Path;
 use std::sync::Arc;
 
+const SIZE: u16 = 1024;
 const DEPTH: u32 = 128;
 const ROUNDS: u32 = 200;
 const BLOCKS: u32 = 1 << 14;
 
-const TRACES: [Trace; 8] = [
+const TRACES: [Trace; 10] = [
     Trace { name: "null, read, three descriptors", run: || run(null(), Requests::default()) },
     Trace {
         name: "null, read, an indirect table",
@@ -45,6 +46,14 @@ const TRACES: [Trace; 8] = [
         name: "null, read, three descriptors, one at a time",
         run: || run(null(), Requests { depth: 1, ..Requests::default() }),
     },
+    Trace {
+        name: "null, read, three descriptors, in-flight tracking",
+        run: || run(null(), Requests { tracked: true, ..Requests::default() }),
+    },
+    Trace {
+        name: "null, read, three descriptors, one at a time, in-flight tracking",
+        run: || run(null(), Requests { tracked: true, depth: 1, ..Requests::default() }),
+    },
     Trace { name: "memory, read, three descriptors", run: || run(memory(), Requests::default()) },
 ];
 
@@ -56,13 +65,15 @@ struct Requests {
     pieces: u32,
     /// Whether the descriptors are in a table of their own.
     indirect: bool,
+    /// Whether the queue tracks what is in flight.
+    tracked: bool,
     /// Whether a request writes.
     writes: fn(u32) -> bool,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { depth: DEPTH, pieces: 1, indirect: false, writes: |_| false }
+        Self { depth: DEPTH, pieces: 1, indirect: false, tracked: false, writes: |_| false }
     }
 }
 
@@ -103,7 +114,10 @@ impl Requests {
 }
 
 fn run(device: Arc<dyn Device>, requests: Requests) -> u32 {
-    let mut bench = Bench::with(device, Setup { size: 1024, ..Setup::default() });
+    let mut bench = Bench::with(device, Setup { size: SIZE, ..Setup::default() });
+    if requests.tracked {
+        bench.session.track(inflight_region(SIZE)).unwrap();
+    }
     for round in 0..ROUNDS {
         requests.fill(&mut bench, round);
         counted(|| while bench.turn() > 0 {});

@@ -10,8 +10,8 @@
 //! - Guest memory is unmapped only after all that was taken from its rings has been answered.
 //! - A front end that breaks the protocol loses its connection, and nobody else notices.
 //!
-//! Not here: SCSI, which will be a sibling of `blk`; packed rings; crash recovery (inflight)
-//! and live migration, whose messages are refused and whose features are not offered.
+//! Not here: SCSI, which will be a sibling of `blk`; packed rings and live migration, whose messages
+//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 

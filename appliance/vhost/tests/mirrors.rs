@@ -4,16 +4,16 @@
 
 mod rig;
 
-use luge_block::doubles::{Gate, Random, fuzz};
+use luge_block::doubles::{Random, fuzz};
 use luge_block::{Blocks, Lba, Status};
 use luge_vhost::{BlkEndpoint, EndpointConfig};
-use luge_volume::doubles::{Delaying, Failing, FailureCount, Mirror};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
 use luge_volume::{Composite, Volume};
 use rig::Ask;
-use rig::client::{Guest, GuestRing, until};
+use rig::client::{Guest, GuestRing};
 use rig::house::House;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Blocks of a volume: a quarter of a disk.
 const BLOCKS: u64 = 512;
@@ -34,7 +34,7 @@ struct Estate {
     house: House,
     mirrors: Vec<Arc<Mirror>>,
     failing: FailureCount,
-    slow: Gate,
+    slow: Delay,
     pulled: FailureCount,
 }
 
@@ -43,7 +43,7 @@ impl Estate {
         let disks = [(); 2].map(|()| Volume::whole(House::disk()));
         let part =
             |disk: usize, index| Arc::new(disks[disk].part(Lba(index * BLOCKS), Blocks(BLOCKS)).unwrap());
-        let (failing, slow, pulled) = (FailureCount::default(), Gate::default(), FailureCount::default());
+        let (failing, slow, pulled) = (FailureCount::default(), Delay::default(), FailureCount::default());
         let legs = [
             [composite(Failing::new(part(0, 0), failing.clone(), Status::MediaError)), part(1, 0)],
             [part(0, 1), composite(Delaying::new(part(1, 1), slow.clone()))],
@@ -61,10 +61,9 @@ impl Estate {
 
     /// Loads all volumes; half-way through each, its fault happens.
     fn load(&self, seed: u64) {
-        let done = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for index in 0..4 {
-                let (path, done) = (self.house.path(index), &done);
+                let path = self.house.path(index);
                 scope.spawn(move || {
                     let mut guest = Guest::new(2);
                     let _client = guest.connect(&path);
@@ -73,13 +72,8 @@ impl Estate {
                     (0..STEPS / 2).for_each(|_| step(&mut halves, &mut random));
                     self.break_leg(index);
                     (STEPS / 2..STEPS).for_each(|_| step(&mut halves, &mut random));
-                    done.fetch_add(1, Ordering::Relaxed);
                 });
             }
-            until(|| {
-                self.slow.let_pass(1);
-                done.load(Ordering::Relaxed) == 4
-            });
         });
     }
 
@@ -87,7 +81,7 @@ impl Estate {
     fn break_leg(&self, index: usize) {
         match index {
             0 => self.failing.demand(50),
-            1 => self.slow.close(),
+            1 => self.slow.set(Duration::from_micros(200)),
             2 => self.pulled.demand(usize::MAX),
             _ => {}
         }

@@ -7,7 +7,11 @@ use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span, Word};
 use luge_spec::virtio::split::{
     AVAILABLE_ALIGN, DESCRIPTORS_ALIGN, SIZE_MAX, USED_ALIGN, available_bytes, descriptors_bytes, used_bytes,
 };
+use std::sync::atomic::Ordering::Release;
 use thiserror::Error;
+
+/// Half-word of the available and of the used ring where the index is.
+pub(crate) const IDX: u32 = 1;
 
 /// Bytes of the used ring before its elements: `flags` and `idx`.
 const ELEMENTS_OFFSET: u32 = 4;
@@ -118,6 +122,15 @@ impl Rings {
             used: used.array()?,
             elements: used.after(ELEMENTS_OFFSET).array()?,
         })
+    }
+}
+
+impl Rings {
+    /// Shows the driver the used elements up to this index.
+    #[inline]
+    pub(crate) fn set_used_index(&self, index: u16) {
+        // Release: whoever sees the index sees the elements and the data before it.
+        self.used.store(IDX, index.to_le(), Release);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
 //! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`Framed`].
+//! - [`InflightRegion`] is where a queue keeps, for the next process, what is in flight.
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
 //! Invariants
@@ -21,6 +22,7 @@ mod batch;
 mod descriptor;
 mod ending;
 mod indirect;
+mod inflight;
 mod layout;
 mod long;
 mod others;
@@ -38,6 +40,7 @@ mod walk;
 pub mod rig;
 
 pub use batch::{BATCH, Batch, Chain, Direction, Framed, Head};
+pub use inflight::{InflightError, InflightRegion};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use long::{CHAIN_MAX, LongChain};
 pub use split::{Broken, Notifications, SplitQueue};

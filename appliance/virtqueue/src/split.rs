@@ -14,12 +14,14 @@
 //! Invariants
 //! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
 //! - `used.idx` is stored (Release) once per batch, after the elements it publishes.
+//! - A queue that is tracked marks what it takes, and has marked all of it before `used.idx` is stored.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::batch::{BATCH, Batch, Head, Record, Shape};
 use crate::descriptor::RawDescriptor;
-use crate::layout::{QueueSize, RingError, RingLayout, Rings};
+use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
+use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
 use crate::others::Others;
 use crate::plain;
@@ -27,12 +29,11 @@ use crate::walk::Stop;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 /// Half-words of the available and used rings.
 const FLAGS: u32 = 0;
-const IDX: u32 = 1;
 const HEADS: u32 = 2;
 
 /// Used elements in a cache line.
@@ -71,6 +72,7 @@ pub struct SplitQueue {
     /// What the guest was told before this queue was made is not known.
     fresh: bool,
     broken: Option<Broken>,
+    inflight: Option<Inflight>,
     memory: Arc<GuestMemory>,
 }
 
@@ -100,10 +102,35 @@ impl SplitQueue {
             published: used,
             fresh: true,
             broken: None,
+            inflight: None,
             memory,
         };
         queue.disarm();
         Ok(queue)
+    }
+
+    /// Tracks in `region` what is in flight, from now on. Called before the first take.
+    ///
+    /// Where an earlier process has used the region, the queue goes on where that one ended: the chains
+    /// that it had in flight are taken first, then the next one of the available ring, whatever the base.
+    ///
+    /// # Errors
+    /// [`InflightError`]; the region is as it was then.
+    pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
+        let available = u16::from_le(self.rings.available.load(IDX, Acquire));
+        let ring = RingState { size: self.size, available, used: self.next_used };
+        let (inflight, next_available) = Inflight::resume(region, &ring)?;
+        self.next_available = next_available.unwrap_or(self.next_available);
+        self.inflight = Some(inflight);
+        Ok(())
+    }
+
+    /// Chains that an earlier process had in flight and that are still to be taken. A queue that is to
+    /// stop takes them first.
+    #[inline]
+    #[must_use]
+    pub fn resubmits(&self) -> usize {
+        self.inflight.as_ref().map_or(0, Inflight::resubmits)
     }
 
     /// Uses another table of guest memory from now on; returns the one before, for the
@@ -153,33 +180,103 @@ impl SplitQueue {
         count: usize,
     ) -> Result<(), Broken> {
         (batch.len, batch.walked, batch.long) = (0, 0, None);
+        if self.inflight.is_some() {
+            return self.take_tracked(batch, count);
+        }
+        self.take_new(batch, count)
+    }
+
+    /// Takes `count` chains of the available ring, or [`BATCH`] if that is less.
+    #[inline]
+    fn take_new<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        count: usize,
+    ) -> Result<(), Broken> {
         let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
         }
-        let Batch { records, spans, search, len, walked, long } = batch;
-        let records = records.get_mut(..count).unwrap_or_default();
+        let records = batch.records.get_mut(..count).unwrap_or_default();
         if let [alone] = records {
             self.guess(alone);
         }
         self.load_heads(records)?;
-        self.fetch_used(count);
-        self.look_ahead(records);
-        let spans = Batch::<HEADER, STATUS>::others(spans);
-        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
-        *len = self.walk(records, others, long);
-        *walked = len.wrapping_sub(usize::from(long.is_some()));
+        self.follow(batch, count, self.next_available);
         // At most BATCH, so the conversion cannot fail.
         self.next_available = self.next_available.wrapping_add(u16::try_from(batch.len).unwrap_or(0));
         Ok(())
     }
 
-    /// Stage 1: number of chains that the driver has made available.
+    /// Takes chains and marks them; first those that an earlier process had in flight, which are marked.
+    #[inline(never)]
+    fn take_tracked<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        limit: usize,
+    ) -> Result<(), Broken> {
+        if self.resubmits() > 0 {
+            self.take_again(batch, limit);
+            return Ok(());
+        }
+        self.take_new(batch, limit)?;
+        if let Some(inflight) = &mut self.inflight {
+            inflight.begin(batch.records.get(..batch.len).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Takes chains that an earlier process had in flight. They stand before the next one of the
+    /// available ring, as if they had never been taken.
+    #[cold]
+    fn take_again<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        limit: usize,
+    ) {
+        let Some(inflight) = &self.inflight else { return };
+        let heads = inflight.next_resubmits(limit.min(BATCH));
+        let count = batch.records.iter_mut().zip(heads).map(|(record, head)| record.head = head).count();
+        let before = u16::try_from(inflight.resubmits()).unwrap_or(0);
+        self.follow(batch, count, self.next_available.wrapping_sub(before));
+        if let Some(inflight) = &mut self.inflight {
+            inflight.resubmitted(batch.len);
+        }
+    }
+
+    /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
+    #[inline]
+    fn follow<const HEADER: usize, const STATUS: usize>(
+        &self,
+        batch: &mut Batch<HEADER, STATUS>,
+        count: usize,
+        first: u16,
+    ) {
+        let Batch { records, spans, search, len, walked, long } = batch;
+        let records = records.get_mut(..count).unwrap_or_default();
+        self.fetch_used(count);
+        self.look_ahead(records);
+        let spans = Batch::<HEADER, STATUS>::others(spans);
+        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
+        *len = self.walk(records, first, others, long);
+        *walked = len.wrapping_sub(usize::from(long.is_some()));
+    }
+
+    /// Number of chains for the next take: those that an earlier process had in flight, or else those that the
+    /// driver has made available.
     ///
     /// # Errors
     /// As of [`Self::take`].
     #[inline]
     pub fn waiting(&mut self) -> Result<usize, Broken> {
+        match self.resubmits() {
+            0 => self.available(),
+            again => Ok(again),
+        }
+    }
+
+    /// Stage 1: number of chains that the driver has made available.
+    fn available(&mut self) -> Result<usize, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
@@ -277,6 +374,7 @@ impl SplitQueue {
     fn walk<const HEADER: usize, const STATUS: usize>(
         &self,
         records: &mut [Record<HEADER, STATUS>],
+        first: u16,
         mut others: Others<'_>,
         long: &mut Option<LongWalk>,
     ) -> usize {
@@ -285,7 +383,7 @@ impl SplitQueue {
             if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
                 record.shape = Shape::Plain(plain);
             } else {
-                let chain = self.next_available.wrapping_add(u16::try_from(at).unwrap_or(0));
+                let chain = first.wrapping_add(u16::try_from(at).unwrap_or(0));
                 let start = (chain, record.head, record.descriptor);
                 match others.walk(start, &mut lookup) {
                     Ok((fault, extent)) => record.shape = Shape::Any { fault, extent },
@@ -308,7 +406,7 @@ impl SplitQueue {
         self.complete_all(std::iter::once((head, written)));
     }
 
-    /// The same for many.
+    /// Gives chains back: those of an iterator, each with the bytes written, as [`Self::complete`] does.
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
@@ -328,8 +426,10 @@ impl SplitQueue {
         if old == new {
             return false;
         }
-        // Release: whoever sees the index sees the elements and the data before it.
-        self.rings.used.store(IDX, new.to_le(), Release);
+        match &mut self.inflight {
+            None => self.rings.set_used_index(new),
+            Some(inflight) => inflight.publish(&self.rings, Entries { start: old, end: new }),
+        }
         self.published = new;
         // The driver stores what it wants and then looks at `used.idx`; we do it the other
         // way round. Without this fence both could miss the other's store.
@@ -359,7 +459,7 @@ impl SplitQueue {
         }
         // The mirror image of the one in `publish`.
         fence(SeqCst);
-        u16::from_le(self.rings.available.load(IDX, Relaxed)) != self.next_available
+        u16::from_le(self.rings.available.load(IDX, Relaxed)) != self.next_available || self.resubmits() > 0
     }
 
     /// Tells the driver that kicks are not needed.

@@ -9,7 +9,7 @@
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
-use luge_virtqueue::{Batch, Direction, Head, Notifications, SplitQueue};
+use luge_virtqueue::{Batch, CHAIN_MAX, Chain, Direction, Head, LongChain, Notifications, SplitQueue};
 use std::collections::{HashMap, HashSet};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -248,6 +248,7 @@ fn check_last(memory: &RigMemory, ring: TableAt, chain: &luge_virtqueue::Chain<'
 #[test]
 fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writable_byte_is_found() {
     let memory = RigMemory::standard();
+    let mut list = vec![Span::EMPTY; usize::from(CHAIN_MAX) + 64];
     fuzz(|random| {
         let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8));
         let (kind, size) = (notifications(random), layout.size.get());
@@ -272,10 +273,25 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writa
             }
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
             // Before anything is used: a chain may lie in the used ring.
-            for at in 0..batch.len() {
+            let long = batch.len().checked_sub(1).filter(|&last| batch.is_long(last));
+            let short = long.unwrap_or(batch.len());
+            for at in 0..short {
                 check_last(&memory, (layout.descriptors.0, size.into()), &batch.chain(at).unwrap());
             }
-            for at in 0..batch.len() {
+            if long.is_some() {
+                let LongChain { head, fault, readable, end } =
+                    std::iter::repeat_with(|| queue.walk_long(&mut batch, &mut list))
+                        .flatten()
+                        .next()
+                        .unwrap();
+                let (readable, writable) = list[..end].split_at_mut(readable);
+                let chain = Chain { head, fault, first: 0, readable, writable };
+                check_last(&memory, (layout.descriptors.0, size.into()), &chain);
+                touch(chain.readable);
+                touch(chain.writable);
+                queue.complete(head, 0);
+            }
+            for at in 0..short {
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 touch(chain.readable);

@@ -3,7 +3,7 @@
 use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
 use crate::layers::{Base, ChannelId, Layers, NodeId, VolumeId};
-use crate::{FenceId, Node, TooManyFences, Volume};
+use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
 use std::ops::Range;
 
@@ -124,6 +124,30 @@ impl Graph {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.layers.in_flight()
+    }
+
+    /// The time: the same for all sessions that take in a turn.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Ticks {
+        self.layers.now()
+    }
+
+    /// Reads the clock again when the time is asked for next: the core has slept.
+    pub fn let_time_pass(&mut self) {
+        self.layers.clock.pass();
+    }
+
+    /// Whether a channel has requests: their end is no event, so the core must poll.
+    #[must_use]
+    pub fn needs_polling(&self) -> bool {
+        self.layers.needs_polling()
+    }
+
+    /// The first time at which a node needs a turn although nothing happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Ticks> {
+        self.layers.wake_at()
     }
 
     /// Polls every channel. Where there is no room for all completions, the channel after the last

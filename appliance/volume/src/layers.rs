@@ -18,7 +18,7 @@ use crate::extent::{Extent, Mounted};
 use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::limits::Limits;
-use crate::{Node, Volume};
+use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Refusal, Request, Tag};
 use std::ops::Range;
 
@@ -314,6 +314,28 @@ impl Layers {
                 volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
             }
         }
+    }
+
+    /// The time: the same for all that happens in one part of a turn.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Ticks {
+        Ticks(self.clock.now())
+    }
+
+    /// Whether a channel has requests, which end without an event, or parts wait for their turn.
+    pub(crate) fn needs_polling(&self) -> bool {
+        if (0..self.cutters.levels()).any(|level| self.cutters.going(level) > 0) {
+            return true;
+        }
+        let mut volumes = self.volumes.iter().flatten();
+        volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+    }
+
+    /// The first time at which a node needs a turn.
+    pub(crate) fn wake_at(&self) -> Option<Ticks> {
+        let nodes = self.nodes.iter().flatten().filter_map(|joint| joint.node.as_ref());
+        nodes.filter_map(|node| node.wake_at()).min()
     }
 
     /// Requests taken and not yet completed, over all volumes: one that became others counts with them.

@@ -30,7 +30,7 @@ mod node;
 mod stats;
 mod volume;
 
-pub use clock::ticks;
+pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
 pub use graph::Graph;
 pub use handle::{Run, VolumeHandle};

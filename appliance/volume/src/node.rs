@@ -1,6 +1,6 @@
 //! The contract of volumes that are made of other volumes.
 
-use crate::{Layers, Volume, VolumeId};
+use crate::{Layers, Ticks, Volume, VolumeId};
 use luge_block::{CheckedTransfer, Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::sync::Arc;
 
@@ -56,4 +56,13 @@ pub trait Node: Send {
 
     /// Requests taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Time of a turn that the node needs although nothing else happens: neither a completion of one of
+    /// its parts nor a new request. Past times ask for the next turn, so that the core does not sleep.
+    /// Asked before a core sleeps; it turns at the time or soon after, and [`Layers::now`] tells the time.
+    ///
+    /// A node that does not say gets turns for as long as it has requests.
+    fn wake_at(&self) -> Option<Ticks> {
+        (self.in_flight() > 0).then_some(Ticks::PAST)
+    }
 }

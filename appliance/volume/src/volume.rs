@@ -2,6 +2,7 @@
 
 use crate::{Composite, Counters, Stats};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
+use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
@@ -130,6 +131,19 @@ impl Volume {
         match &self.source {
             Source::Device(device) => device.bounced(),
             Source::Composite(composite) => composite.parts().iter().map(|part| part.bounced()).sum(),
+        }
+    }
+
+    /// NUMA nodes of the devices beneath it, as far as they are known.
+    #[must_use]
+    pub fn nodes(&self) -> NodeAmounts {
+        match &self.source {
+            Source::Device(device) => device.nodes(),
+            Source::Composite(composite) => {
+                let mut nodes = NodeAmounts::default();
+                composite.parts().iter().for_each(|part| nodes.add_all(&part.nodes()));
+                nodes
+            }
         }
     }
 

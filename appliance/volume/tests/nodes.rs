@@ -5,16 +5,17 @@
 mod as_device;
 
 use as_device::{AsDevice, mount};
-use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Gate, Scripted, fuzz};
+use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Scripted, fuzz};
 use luge_block::{
     Blocks, Completion, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape,
     Status, Tag,
 };
 use luge_memory::{DmaSpace, PageSize};
-use luge_volume::doubles::{Delaying, Failing, FailureCount, Mirror};
-use luge_volume::{Composite, Graph, Volume, VolumeId};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
+use luge_volume::{Composite, Graph, Ticks, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 const CORE: CoreId = CoreId(0);
 const BLOCKS: u64 = 1000;
@@ -72,7 +73,8 @@ fn nodes_on_nodes_and_parts_of_nodes_do_what_requests_mean() {
     for seed in 0..4 {
         let space = DmaSpace::new();
         let slow = |seed| {
-            composite(Delaying::new(whole(Arc::new(Delayed::new(disk(&space), seed))), Gate::default()))
+            let disk = whole(Arc::new(Delayed::new(disk(&space), seed)));
+            composite(Delaying::new(disk, Delay::of(Duration::from_micros(10))))
         };
         let inner = composite(Mirror::new([slow(seed), slow(seed + 10)]));
         let fine = composite(Failing::new(inner, FailureCount::default(), Status::MediaError));
@@ -191,22 +193,37 @@ fn a_node_sees_completions_before_those_above_and_each_volume_counts_its_own() {
 }
 
 #[test]
-fn a_gate_holds_what_has_ended_until_it_opens() {
+fn what_is_delayed_is_in_flight_until_its_time_and_asks_for_a_turn_then() {
     let mut bench = Bench::new(8);
-    let gate = Gate::default();
+    let (delay, wait) = (Delay::default(), Duration::from_millis(2));
     let [leg, _] = bench.legs();
-    let volume = composite(Delaying::new(leg, gate.clone()));
+    let volume = composite(Delaying::new(leg, delay.clone()));
     let id = bench.mount(&volume);
-    gate.close();
+    delay.set(wait);
     (0..3).for_each(|slot| bench.submit(id, slot, Operation::Flush).unwrap());
+    assert_eq!(bench.graph.wake_at(), None, "it waits for its part");
+    assert!(bench.graph.needs_polling());
     bench.turn();
+    let start = Ticks::now();
     bench.devices[0].complete_all(Status::Success);
     assert_eq!(bench.turn(), []);
     assert_eq!(bench.graph.in_flight(), 3, "held is in flight");
-    gate.let_pass(1);
-    assert_eq!(bench.turn(), [(0, Status::Success)]);
-    gate.open();
-    assert_eq!(bench.turn(), [(1, Status::Success), (2, Status::Success)]);
+    assert!(!bench.graph.needs_polling(), "no channel has it");
+    let due = bench.graph.wake_at().unwrap();
+    assert!(due >= start + wait);
+    while Ticks::now() < due {}
+    assert_eq!(bench.turn(), [0, 1, 2].map(|slot| (slot, Status::Success)));
+    assert_eq!(bench.graph.wake_at(), None);
+}
+
+#[test]
+fn a_mirror_asks_for_turns_while_a_leg_has_no_room() {
+    let mut bench = Bench::new(1);
+    let id = bench.mount(&composite(Mirror::new(bench.legs())));
+    bench.submit(id, 7, Operation::Discard).unwrap();
+    assert_eq!(bench.graph.wake_at(), None, "both legs have it");
+    bench.submit(id, 8, Operation::Discard).unwrap();
+    assert_eq!(bench.graph.wake_at(), Some(Ticks::PAST));
 }
 
 #[test]
@@ -214,7 +231,7 @@ fn a_part_has_one_parent_and_goes_after_it() {
     let mut bench = Bench::new(8);
     let [leg, _] = bench.legs();
     let part = bench.mount(&leg);
-    let node = || Delaying::new(leg.clone(), Gate::default()).open(CORE, &[part]);
+    let node = || Delaying::new(leg.clone(), Delay::default()).open(CORE, &[part]);
     let id = bench.graph.add_node(node(), &[part]).ok().unwrap();
     assert!(panics(|| bench.graph.add_node(node(), &[part]).is_ok()), "it has a parent");
     assert!(panics(|| bench.graph.remove_volume(part)), "it is used");
@@ -226,7 +243,7 @@ fn a_completion_keeps_its_status_through_nodes_that_pass_it_on() {
     let mut bench = Bench::new(8);
     let [leg, _] = bench.legs();
     let inner = composite(Failing::new(leg, FailureCount::default(), Status::MediaError));
-    let volume = composite(Delaying::new(inner, Gate::default()));
+    let volume = composite(Delaying::new(inner, Delay::default()));
     let id = bench.mount(&volume);
     for status in [Status::Success, Status::NoSpace, Status::Aborted, Status::Gone] {
         bench.submit(id, 5, Operation::Flush).unwrap();

@@ -2,7 +2,8 @@
 
 use crate::{CheckedTransfer, Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
-use luge_memory::Span;
+use luge_memory::{NodeAmounts, Span};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Bytes of a block buffer at least: those of the largest block.
@@ -62,8 +63,13 @@ pub trait Device: Send + Sync {
         0
     }
 
+    /// The NUMA nodes that the device is on, as far as they are known.
+    fn nodes(&self) -> NodeAmounts {
+        NodeAmounts::default()
+    }
+
     /// Reports of failed requests from its channels; none for a device whose requests do not fail.
-    fn errors(&self) -> Option<&IoErrors> {
+    fn errors(&self) -> Option<&Arc<IoErrors>> {
         None
     }
 }

@@ -1,9 +1,9 @@
-//! Counts the instructions of traces by callgrind: a count does not wobble with the machine's mood.
+//! Instruction counts by callgrind, which hardly vary between runs and machines.
 //!
-//! A benchmark is a program that names its [`Trace`]s and gives them to [`instructions`]. The program runs
-//! itself under callgrind once for each trace; there only what a trace does inside of [`counted`]
-//! is counted. The counts of the tree are kept in a file beside the benchmark. A run shows what has
-//! changed since; `-- --keep` keeps the new ones, and `-- --check` fails where one has grown.
+//! A benchmark is a program that passes its [`Trace`]s to [`instructions`]. The program runs itself
+//! under callgrind once per trace, where only code inside of [`counted`] is counted. A file beside the
+//! benchmark has the kept counts. A run shows the changes against them; `-- --keep` keeps the new
+//! counts, and `-- --check` fails if one has grown.
 
 use std::env;
 use std::fmt::Write;
@@ -12,37 +12,38 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Our own argument: under callgrind, run this trace.
+/// Internal argument, under callgrind: the index of the trace to run.
 const TRACE: &str = "--trace";
 
-/// The argument that keeps the new counts.
+/// Argument that keeps the new counts.
 const KEEP: &str = "--keep";
 
-/// The argument that lets a run fail where a count has grown by more than [`GROWTH_MAX`].
+/// Argument that makes a run fail if a count has grown by more than [`GROWTH_MAX`].
 const CHECK: &str = "--check";
 
-/// The most by which a count may grow unnoticed: a compiler's whim.
+/// Growth of a count that passes the check; compilers differ by less.
 const GROWTH_MAX: f64 = 0.03;
 
-/// Something fixed that is counted.
+/// A fixed piece of work whose instructions are counted.
 pub struct Trace {
-    /// What the file of counts calls it: without a colon.
+    /// Name in the file of counts, without a colon.
     pub name: &'static str,
-    /// Does it once, and returns how many requests that was: the count is for one of them.
+    /// Does the work once and returns its number of requests; the count is per request.
     pub run: fn() -> u32,
 }
 
-/// What is counted, and nothing else is. Not to be nested.
+/// Runs `work`, the code that is counted. Calls must not be nested.
 #[inline(never)]
 pub fn counted<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// The `main` of a benchmark of instructions: counts the traces, and prints them beside the counts in the file `kept`.
+/// Counts the traces and prints the counts beside those in the file `kept`; the body of a
+/// benchmark's `main`.
 ///
 /// # Errors
-/// Of files, of a trace that failed under callgrind, and with `--check` of counts that have grown, or of a
-/// machine without valgrind.
+/// If a file cannot be read or written, or a trace fails under callgrind. With `--check` also if a
+/// count has grown, or valgrind is missing.
 pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()> {
     if let Some(trace) = asked_for(traces) {
         println!("{}", (trace.run)());
@@ -61,7 +62,7 @@ pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()
         if has_grown(was, &count) {
             grown.push(*name);
         }
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(now, "{name}: {count}");
     }
     if before.is_empty() || asked(KEEP) {
@@ -70,7 +71,7 @@ pub fn instructions(title: &str, kept: &Path, traces: &[Trace]) -> io::Result<()
     if asked(CHECK) && !grown.is_empty() {
         let grown = grown.join("; ");
         return Err(io::Error::other(format!(
-            "more instructions than {} has: {grown}; save some, or keep the new counts (-- --keep) and say why",
+            "more instructions than in {}: {grown}; reduce them, or keep the new counts (-- --keep) and give the reason",
             kept.display()
         )));
     }
@@ -81,7 +82,7 @@ fn asked(option: &str) -> bool {
     env::args().any(|argument| argument == option)
 }
 
-/// Whether a count has grown by more than [`GROWTH_MAX`], or is one that the tree does not have.
+/// Whether a count has grown by more than [`GROWTH_MAX`], or has no kept count.
 fn has_grown(was: Option<&str>, now: &str) -> bool {
     let number = |text: &str| text.parse::<f64>().ok();
     match (was.and_then(number), number(now)) {
@@ -90,13 +91,13 @@ fn has_grown(was: Option<&str>, now: &str) -> bool {
     }
 }
 
-/// The trace that our own argument names.
+/// Trace that the internal argument selects.
 fn asked_for(traces: &[Trace]) -> Option<&Trace> {
     let mut arguments = env::args().skip_while(|argument| argument != TRACE).skip(1);
     traces.get(arguments.next()?.parse::<usize>().ok()?)
 }
 
-/// The instructions of one request of a trace, to a tenth; none where there is no callgrind.
+/// Instructions per request of a trace, to a tenth; none if valgrind is missing.
 fn count(index: usize) -> io::Result<Option<String>> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
@@ -115,19 +116,19 @@ fn count(index: usize) -> io::Result<Option<String>> {
     Ok(Some(format!("{:.1}", total / requests)))
 }
 
-/// The instructions that a report of callgrind sums up.
+/// Total in a report of callgrind.
 fn total_of(report: &str) -> Option<f64> {
     report.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
 }
 
-/// The count that a file of counts has for a trace.
+/// Kept count of a trace.
 fn count_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.split_once(": ").filter(|(kept, _)| *kept == name))
         .map(|(_, count)| count)
 }
 
-/// By how much a count has moved, in percent; nothing where it has not.
+/// Change of a count in percent; empty if there is none.
 fn change(was: Option<&str>, now: &str) -> String {
     let [was, now] = [was.unwrap_or(now), now].map(|count| count.parse().unwrap_or(0.0));
     if was == now || was == 0.0 { String::new() } else { format!("{:+.1} %", (now / was - 1.0) * 100.0) }
@@ -139,11 +140,10 @@ mod tests {
 
     #[test]
     fn a_change_is_shown_where_a_count_has_moved_and_only_there() {
-        assert_eq!(
-            (change(Some("380.0"), "361.0"), change(Some("7.0"), "7.1")),
-            ("-5.0 %".into(), "+1.4 %".into())
-        );
-        assert_eq!((change(Some("7.0"), "7.0"), change(None, "7.0")), (String::new(), String::new()));
+        assert_eq!(change(Some("380.0"), "361.0"), "-5.0 %");
+        assert_eq!(change(Some("7.0"), "7.1"), "+1.4 %");
+        assert_eq!(change(Some("7.0"), "7.0"), "");
+        assert_eq!(change(None, "7.0"), "");
     }
 
     #[test]
@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_kept_count_is_found_by_the_whole_name_of_its_trace() {
         let text = "submit two: 12.5\nsubmit: 7.0\n";
-        assert_eq!((count_of(text, "submit"), count_of(text, "poll")), (Some("7.0"), None));
+        assert_eq!(count_of(text, "submit"), Some("7.0"));
+        assert_eq!(count_of(text, "poll"), None);
     }
 
     #[test]

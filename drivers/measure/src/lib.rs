@@ -1,11 +1,9 @@
-//! What the benchmarks of other crates measure with.
+//! Measurement for the benchmarks of other crates.
 //!
-//! Path: none.
+//! - [`instructions`] counts the instructions of a [`Trace`] by callgrind.
+//! - [`time`] measures time by criterion.
 //!
-//! - [`instructions`] counts those of a [`Trace`], by callgrind.
-//! - [`time`] takes the time, by criterion.
-//!
-//! Not here: what is measured.
+//! Not here: the measured code.
 
 mod callgrind;
 mod timing;

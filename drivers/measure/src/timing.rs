@@ -1,9 +1,9 @@
-//! Time, by criterion: short measurements, without plots.
+//! Time by criterion: short measurements without plots.
 
 use criterion::Criterion;
 use std::time::Duration;
 
-/// The `main` of a benchmark of time.
+/// Runs a benchmark of time; the body of its `main`.
 pub fn time(measure: impl FnOnce(&mut Criterion)) {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(300))

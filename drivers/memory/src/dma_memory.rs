@@ -5,7 +5,8 @@
 #![expect(unsafe_code, reason = "memory placement is set with raw system calls; spans are addresses")]
 
 use crate::dma_space::{DmaRegion, DmaSpace};
-use crate::{MapError, Mapping, Span};
+use crate::numa::nodes_of;
+use crate::{MapError, Mapping, NodeAmounts, NumaNode, Span};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::io;
 use std::sync::Arc;
@@ -42,10 +43,6 @@ impl PageSize {
         }
     }
 }
-
-/// A node of memory near some CPUs and devices, as in `/sys/bus/pci/devices/*/numa_node`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NumaNode(pub u16);
 
 /// Why there is no memory.
 #[derive(Debug, Error)]
@@ -116,6 +113,12 @@ impl DmaMemory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Amounts of it on each NUMA node.
+    #[must_use]
+    pub fn nodes(&self) -> NodeAmounts {
+        nodes_of(self.region.memory())
     }
 
     /// `len` bytes from `offset`, or none if that leaves the memory.

@@ -15,7 +15,7 @@
 
 use crate::lookup::{Lookup, Row};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
-use crate::{DriverAddress, GuestAddress, Span};
+use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -93,6 +93,14 @@ impl GuestMemory {
         self.regions.iter().map(|region| region.faults()).sum()
     }
 
+    /// Amounts of memory on each NUMA node, by samples of those pages that this process has touched.
+    #[must_use]
+    pub fn nodes(&self) -> NodeAmounts {
+        let mut nodes = NodeAmounts::default();
+        self.regions.iter().for_each(|region| nodes.add_all(&region.nodes()));
+        nodes
+    }
+
     /// Number of regions.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,7 +164,7 @@ impl GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DmaSpace, MapError};
+    use crate::{DmaSpace, MapError, PeerMemoryError};
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     fn region(guest: u64, len: u64, file_offset: u64) -> Result<GuestRegion, RegionError> {
@@ -198,7 +206,10 @@ mod tests {
         assert!(memory.with(region(0x3000, 0x1000, 0).unwrap()).is_ok());
         assert!(matches!(region(0, 0, 0), Err(RegionError::Shape { .. })));
         assert!(matches!(region(0xffff_ffff_8fff_f000, 0x8000_0000, 0), Err(RegionError::Shape { .. })));
-        assert!(matches!(region(0, 0x10000, 0x1000), Err(RegionError::Map(MapError::TooShort { .. }))));
+        assert!(matches!(
+            region(0, 0x10000, 0x1000),
+            Err(RegionError::Map(PeerMemoryError::Map(MapError::TooShort { .. })))
+        ));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`Mapping`]: memory of a file descriptor in this process.
 //! - [`DmaSpace`]: which memory the SSDs reach, and at which [`Iova`].
 //! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
+//! - [`PeerMemory`]: a piece of memory that another process shares with this one.
 //! - [`GuestMemory`]: a guest's memory, the one place where its addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
 //! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that somebody else can write.
@@ -28,18 +29,22 @@ mod guest;
 mod iova;
 mod lookup;
 mod mapping;
+mod numa;
+mod peer_memory;
 mod region;
 mod shared_array;
 mod span;
 
 pub use address::{DriverAddress, GuestAddress, Iova};
-pub use dma_memory::{DmaMemory, MemoryError, NumaNode, PageSize};
+pub use dma_memory::{DmaMemory, MemoryError, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
 pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{AddressError, GuestMemory};
 pub use iova::{IovaAllocator, IovaRange};
 pub use lookup::Lookup;
 pub use mapping::{MapError, Mapping};
+pub use numa::{NodeAmounts, NumaNode};
+pub use peer_memory::{PeerMemory, PeerMemoryError};
 pub use region::{GuestRegion, RegionError, RegionLayout};
 pub use shared_array::{SharedArray, Word};
 pub use span::{FixedSpan, SharedByte, Span};

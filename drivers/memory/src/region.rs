@@ -12,7 +12,9 @@
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Watch;
 use crate::lookup::Row;
-use crate::{DriverAddress, GuestAddress, Iova, MapError, Mapping};
+use crate::numa::nodes_of;
+use crate::peer_memory::{PeerMemory, PeerMemoryError, page_bytes};
+use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -75,12 +77,9 @@ pub enum RegionError {
         /// Its length in bytes.
         len: u64,
     },
-    /// There are more regions than can be watched.
-    #[error("there are too many regions of guest memory: serve fewer disks")]
-    TooMany,
     /// It could not be mapped into this process.
     #[error(transparent)]
-    Map(#[from] MapError),
+    Map(#[from] PeerMemoryError),
     /// It could not be mapped for the SSDs.
     #[error(
         "cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}"
@@ -113,7 +112,8 @@ impl GuestRegion {
         if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
             return Err(layout.impossible());
         }
-        let memory = page_bytes(&file).map(|page| Memory::map(space, &layout, file, page)).transpose()?;
+        let is_memory = page_bytes(&file).is_some();
+        let memory = is_memory.then(|| Memory::map(space, &layout, file)).transpose()?;
         Ok(Self { layout, memory })
     }
 
@@ -141,6 +141,11 @@ impl GuestRegion {
         self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
     }
 
+    /// Amounts of its memory on each NUMA node, as far as they are known.
+    pub(crate) fn nodes(&self) -> NodeAmounts {
+        self.memory.as_ref().map(|memory| nodes_of(memory.dma.memory())).unwrap_or_default()
+    }
+
     /// Data for look-ups, if it is memory.
     pub(crate) fn row(&self) -> Option<Row> {
         let Memory { lead, dma, .. } = self.memory.as_ref()?;
@@ -151,40 +156,10 @@ impl GuestRegion {
 }
 
 impl Memory {
-    /// Maps a region of a memory file with pages of `page` bytes.
-    fn map(
-        space: &Arc<DmaSpace>,
-        layout: &RegionLayout,
-        file: impl AsFd,
-        page: u64,
-    ) -> Result<Self, RegionError> {
-        let lead = layout.file_offset % page;
-        let first = layout.file_offset - lead;
-        let end =
-            layout.file_offset.checked_add(layout.len).and_then(|end| end.checked_next_multiple_of(page));
-        let memory = Mapping::new(file, first, end.ok_or_else(|| layout.impossible())? - first)?;
-        let watch = Watch::new(&memory, page).ok_or(RegionError::TooMany)?;
-        let dma = space.map(memory).map_err(RegionError::Dma)?;
+    /// Maps a region of a memory file for this process and for the SSDs.
+    fn map(space: &Arc<DmaSpace>, layout: &RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
+        let PeerMemory { watch, mapping, lead, .. } = PeerMemory::map(file, layout.file_offset, layout.len)?;
+        let dma = space.map(mapping).map_err(RegionError::Dma)?;
         Ok(Self { lead, watch, dma })
     }
 }
-
-/// The size in bytes of a page of a memory file; nothing for other files. Those of a disk, and those
-/// that another process serves (FUSE), keep whoever touches them waiting for as long as they like.
-fn page_bytes(file: impl AsFd) -> Option<u64> {
-    // The kernel's device files are on a tmpfs, too.
-    let mode = rustix::fs::fstat(&file).ok()?.st_mode;
-    if rustix::fs::FileType::from_raw_mode(mode) != rustix::fs::FileType::RegularFile {
-        return None;
-    }
-    let system = rustix::fs::fstatfs(file).ok()?;
-    match system.f_type {
-        TMPFS => Some(4096),
-        HUGETLBFS => u64::try_from(system.f_bsize).ok(),
-        _ => None,
-    }
-}
-
-/// The kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
-const TMPFS: i64 = 0x0102_1994;
-const HUGETLBFS: i64 = 0x9584_58f6;

@@ -167,6 +167,32 @@ impl<T: Word> SharedArray<T> {
     }
 }
 
+impl<W: Word, const N: usize> SharedArray<[W; N]> {
+    /// Loads word `WORD` of array `index`; none if that is past the end.
+    #[inline]
+    #[must_use]
+    pub fn get_word<const WORD: usize>(&self, index: u32) -> Option<W> {
+        const { assert!(WORD < N) };
+        let first: NonNull<W> = self.word(index)?.cast();
+        // SAFETY: inside the array at `index`.
+        let word = unsafe { first.add(WORD) };
+        // SAFETY: as in `get`.
+        Some(unsafe { W::load(word, Ordering::Relaxed) })
+    }
+
+    /// Stores word `WORD` of array `index`; nothing past the end.
+    #[inline]
+    pub fn set_word<const WORD: usize>(&self, index: u32, value: W, order: Ordering) {
+        const { assert!(WORD < N) };
+        let Some(array) = self.word(index) else { return };
+        let first: NonNull<W> = array.cast();
+        // SAFETY: inside the array at `index`.
+        let word = unsafe { first.add(WORD) };
+        // SAFETY: as in `get`.
+        unsafe { W::store(word, value, order) };
+    }
+}
+
 /// Takes its arguments by value: a message made where the check is would keep them in memory.
 #[cold]
 #[inline(never)]

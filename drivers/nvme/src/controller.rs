@@ -23,7 +23,7 @@ use crate::recovery::Supervisor;
 use crate::registers::Registers;
 use crate::{ControllerError, Fault, Identity, Namespace, Options, Trouble};
 use luge_block::OpenError;
-use luge_memory::{DmaSpace, MemoryAccess, PageSize, PciFunction};
+use luge_memory::{DmaSpace, MemoryAccess, NumaNode, PageSize, PciFunction};
 use luge_spec::nvme::{AsyncEvent, LogPage, SmartLog};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -210,7 +210,7 @@ impl Controller {
             entries: self.inner.registers.queue_entries(options.queue_entries),
             pages,
             kind: options.pages,
-            node: self.inner.registers.function().numa_node(),
+            node: self.inner.numa_node(),
         };
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
@@ -243,6 +243,11 @@ impl Drop for Controller {
 impl Inner {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The NUMA node that it is on, where known.
+    pub(crate) fn numa_node(&self) -> Option<NumaNode> {
+        self.registers.function().numa_node()
     }
 
     /// Keeps an event for whoever asks.

@@ -6,6 +6,7 @@ use crate::format::{FormatError, NamespaceId, NamespaceInfo};
 use crate::queue_pair::QueuePair;
 use crate::{Controller, ControllerState};
 use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, OpenError};
+use luge_memory::NodeAmounts;
 use std::sync::Arc;
 
 /// A namespace of a controller, which lives at least as long.
@@ -79,7 +80,13 @@ impl Device for Namespace {
         self.controller.bounced()
     }
 
-    fn errors(&self) -> Option<&IoErrors> {
+    fn nodes(&self) -> NodeAmounts {
+        let mut nodes = NodeAmounts::default();
+        self.controller.inner().numa_node().into_iter().for_each(|node| nodes.add(node, 1));
+        nodes
+    }
+
+    fn errors(&self) -> Option<&Arc<IoErrors>> {
         Some(&self.errors)
     }
 }

@@ -203,7 +203,7 @@ fn describe_cores(control: &Control) -> Value {
             "sys": times.kernel,
             "usr": times.user,
             "sleeps": core.stats().sleeps(),
-            "poll_us": core.stats().patience_us(),
+            "poll_us": core.stats().poll_window_us(),
             "lw_threads": [],
         })
     };

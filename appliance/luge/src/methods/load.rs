@@ -14,23 +14,39 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::sync::TryLockError;
 
-/// A method that makes something.
+/// A method that makes something, or starts it.
 struct Maker {
     method: &'static str,
-    /// The method that unmakes it.
+    /// The method that undoes it.
     remover: &'static str,
     /// Parameter that names the object. A maker has the same one, or returns it.
     name: &'static str,
+    /// The remover's other parameters.
+    parameters: fn() -> Value,
+}
+
+impl Maker {
+    const fn new(method: &'static str, remover: &'static str, name: &'static str) -> Self {
+        Self { method, remover, name, parameters: || json!({}) }
+    }
+
+    const fn with(self, parameters: fn() -> Value) -> Self {
+        Self { parameters, ..self }
+    }
 }
 
 const MAKERS: &[Maker] = &[
-    Maker { method: "bdev_aio_create", remover: "bdev_aio_delete", name: "name" },
-    Maker { method: "bdev_malloc_create", remover: "bdev_malloc_delete", name: "name" },
-    Maker { method: "bdev_null_create", remover: "bdev_null_delete", name: "name" },
-    Maker { method: "bdev_nvme_attach_controller", remover: "bdev_nvme_detach_controller", name: "name" },
-    Maker { method: "bdev_split_create", remover: "bdev_split_delete", name: "base_bdev" },
-    Maker { method: "vhost_create_blk_controller", remover: "vhost_delete_controller", name: "ctrlr" },
-    Maker { method: "vm_create", remover: "vm_delete", name: "name" },
+    Maker::new("bdev_aio_create", "bdev_aio_delete", "name"),
+    Maker::new("bdev_malloc_create", "bdev_malloc_delete", "name"),
+    Maker::new("bdev_null_create", "bdev_null_delete", "name"),
+    Maker::new("bdev_nvme_attach_controller", "bdev_nvme_detach_controller", "name"),
+    Maker::new("bdev_split_create", "bdev_split_delete", "base_bdev"),
+    // A front end may have connected meanwhile: it must not keep the rest from being undone.
+    Maker::new("vhost_create_blk_controller", "vhost_delete_controller", "ctrlr")
+        .with(|| json!({ "force": true })),
+    Maker::new("vm_create", "vm_delete", "name"),
+    // Its guest has only begun to boot: there is nothing that it must be given time to end.
+    Maker::new("vm_start", "vm_stop", "name").with(|| json!({ "timeout_s": 0 })),
 ];
 
 /// Makes the calls of a configuration, or none.
@@ -79,11 +95,8 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
 fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     let maker = MAKERS.iter().find(|maker| maker.method == method)?;
     let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
-    let mut params = json!({ maker.name: name });
-    if maker.remover == "vhost_delete_controller" {
-        // A front end may have connected meanwhile: it must not keep the rest from being undone.
-        params["force"] = true.into();
-    }
+    let mut params = (maker.parameters)();
+    params[maker.name] = name.clone();
     Some(Call::new(maker.remover, params))
 }
 
@@ -121,6 +134,10 @@ mod tests {
         assert_eq!(
             call("vhost_create_blk_controller", json!({"ctrlr": "c"}), json!(true)),
             Some(Call::new("vhost_delete_controller", json!({"ctrlr": "c", "force": true})))
+        );
+        assert_eq!(
+            call("vm_start", json!({"name": "v"}), json!(true)),
+            Some(Call::new("vm_stop", json!({"name": "v", "timeout_s": 0})))
         );
         assert_eq!(call("bdev_get_bdevs", json!({}), json!([])), None);
     }

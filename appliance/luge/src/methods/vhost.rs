@@ -153,7 +153,10 @@ fn refusal(error: &EndpointError) -> RpcError {
             RpcError::invalid(error)
         }
         EndpointError::Socket(
-            SocketError::Alive(_) | SocketError::NotASocket(_) | SocketError::Stale { .. },
+            SocketError::Alive(_)
+            | SocketError::NotASocket(_)
+            | SocketError::Stale { .. }
+            | SocketError::Lock { .. },
         ) => RpcError::exists(error),
         EndpointError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
         EndpointError::Attach(AttachError::Open(OpenError::Device { .. })) => {

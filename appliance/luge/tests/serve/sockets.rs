@@ -33,7 +33,7 @@ fn counts(luge: &Daemon) -> Value {
 fn a_controller_cannot_have_the_name_of_what_shares_its_folder() {
     let luge = Daemon::start();
     luge.call("bdev_null_create", null("n"));
-    for name in ["vm", "rpc.sock", "rpc.sock.lock"] {
+    for name in ["vm", "rpc.sock", "rpc.sock.lock", ".luge.lock"] {
         let error = luge.refusal("vhost_create_blk_controller", json!({"ctrlr": name, "dev_name": "n"}));
         assert_eq!(error.code.0, -17, "{error}");
         assert!(error.message.contains(&format!("/{name} is in use by Luge itself")), "{error}");

@@ -28,7 +28,8 @@ use luge_core::{Armed, Call, Kick, Session, SessionId};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{
-    BATCH, Chain, Fault, Head, LongChain, Notifications, RingError, RingLayout, SplitQueue,
+    BATCH, Chain, Fault, Head, InflightError, InflightRegion, LongChain, Notifications, RingError,
+    RingLayout, SplitQueue,
 };
 use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
@@ -149,6 +150,14 @@ impl BlkSession {
         })
     }
 
+    /// Tracks in `region` what is in flight, and takes first what an earlier process had in flight.
+    ///
+    /// # Errors
+    /// [`InflightError`]: the region cannot be one of this ring.
+    pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
+        self.queue.track(region)
+    }
+
     /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
     /// there was no call may still be unseen.
     pub fn connect(&mut self, mut wires: Wires) -> Wires {
@@ -181,7 +190,7 @@ impl BlkSession {
     /// Number of chains for a new batch: none while something of the last one is left.
     #[inline]
     fn waiting(&mut self) -> usize {
-        if self.next < self.batch.len() || !self.taking {
+        if self.next < self.batch.len() || !self.taking && self.queue.resubmits() == 0 {
             return 0;
         }
         self.queue.waiting().unwrap_or_else(|_| {
@@ -467,7 +476,8 @@ impl Session for BlkSession {
     #[inline]
     fn in_flight(&self) -> usize {
         // No more than the batch has was read, and no more is in flight than the ring is long.
-        self.slots.busy().wrapping_add(self.batch.len()).wrapping_sub(self.next)
+        let taken = self.batch.len().wrapping_sub(self.next).wrapping_add(self.queue.resubmits());
+        self.slots.busy().wrapping_add(taken)
     }
 
     fn quiesce(&mut self) {

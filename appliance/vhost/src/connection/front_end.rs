@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
+use super::inflight::{self, Limits, Tracking};
 use super::memory::{self, Lost, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Vring};
 use crate::endpoint::Served;
@@ -36,6 +37,7 @@ const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::
     .union(VhostUserProtocolFeatures::REPLY_ACK)
     .union(VhostUserProtocolFeatures::BACKEND_REQ)
     .union(VhostUserProtocolFeatures::CONFIG)
+    .union(VhostUserProtocolFeatures::INFLIGHT_SHMFD)
     .union(VhostUserProtocolFeatures::RESET_DEVICE)
     .union(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS);
 
@@ -45,6 +47,8 @@ pub(super) struct FrontEnd {
     place: Place,
     common: Common,
     vrings: Vec<Vring>,
+    /// Where rings that start note what they have in flight.
+    tracking: Option<Tracking>,
     /// The channel for requests of ours. There are none yet, but it is the front end's to close.
     requests: Option<Backend>,
 }
@@ -54,12 +58,13 @@ impl FrontEnd {
         let place = Place { space: served.space.clone(), connection };
         let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
         let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
-        Self { served, place, common, vrings, requests: None }
+        Self { served, place, common, vrings, tracking: None, requests: None }
     }
 
-    /// Whether all memory that was shared has been there whenever it was touched.
+    /// Fails if memory that was shared was missing when it was touched.
     pub(super) fn intact(&self) -> Result<()> {
-        if self.common.memory.faults() == 0 { Ok(()) } else { Err(refusal(Lost)) }
+        let faults = self.tracking.as_ref().map_or(0, Tracking::faults);
+        if self.common.memory.faults() == 0 && faults == 0 { Ok(()) } else { Err(refusal(Lost)) }
     }
 
     /// Stops all rings: everything that was taken from them is answered.
@@ -74,7 +79,9 @@ impl FrontEnd {
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let place = self.served.place(index).ok_or(Error::BackendInternalError)?;
-        if let Some(counters) = vring.start(&self.common, place).map_err(refusal)? {
+        let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
+        let region = region.transpose().map_err(refusal)?.flatten();
+        if let Some(counters) = vring.start(&self.common, place, region).map_err(refusal)? {
             let size = vring.size.map_or(0, QueueSize::get);
             self.served.ledger.running(index, (place.core().id(), size), counters);
         }
@@ -93,6 +100,10 @@ impl FrontEnd {
         let index = u16::try_from(index).map_err(|_| Error::InvalidParam)?;
         strike_out(&self.served, index);
         self.start(index)
+    }
+
+    fn inflight_limits(&self) -> Limits {
+        Limits { queues: self.served.disk.queues(), entries: ENTRIES_MAX }
     }
 
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
@@ -155,6 +166,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn reset_device(&mut self) -> Result<()> {
         self.stop();
         self.vrings.iter_mut().for_each(|vring| *vring = Vring::default());
+        self.intact()?;
+        self.tracking = None;
         self.common.features = Features::default();
         Ok(())
     }
@@ -332,12 +345,16 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         Err(Error::InvalidOperation("shared objects are not offered"))
     }
 
-    fn get_inflight_fd(&mut self, _inflight: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
-        Err(Error::InvalidOperation("inflight tracking is not offered"))
+    fn get_inflight_fd(&mut self, asked: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
+        inflight::make(asked, self.inflight_limits()).map_err(refusal)
     }
 
-    fn set_inflight_fd(&mut self, _inflight: &VhostUserInflight, _file: File) -> Result<()> {
-        Err(Error::InvalidOperation("inflight tracking is not offered"))
+    fn set_inflight_fd(&mut self, layout: &VhostUserInflight, file: File) -> Result<()> {
+        self.stop();
+        self.intact()?;
+        let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
+        self.tracking = Some(tracking.map_err(refusal)?);
+        self.start_all()
     }
 
     fn set_device_state_fd(

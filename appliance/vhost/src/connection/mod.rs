@@ -4,6 +4,7 @@
 //! [`vring`] keeps the rings. All of it runs on the endpoint's own thread, and may block.
 
 mod front_end;
+mod inflight;
 mod memory;
 mod vring;
 

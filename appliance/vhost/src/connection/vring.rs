@@ -15,7 +15,7 @@ use crate::counters::QueueCounters;
 use luge_core::{Attachment, Call, CoreHandle, Kick, NotifyError, SessionId};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{QueueSize, RingError, RingLayout};
+use luge_virtqueue::{InflightError, InflightRegion, QueueSize, RingError, RingLayout};
 use std::any::Any;
 use std::sync::Arc;
 use thiserror::Error;
@@ -29,6 +29,9 @@ pub(crate) enum StartError {
     /// The ring cannot be where it is.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// What an earlier process had in flight cannot be taken up.
+    #[error(transparent)]
+    Inflight(#[from] InflightError),
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
@@ -69,7 +72,7 @@ pub(crate) struct Vring {
 }
 
 impl Vring {
-    /// (1) to (2), if all is there that it needs. Returns the counters of a new session.
+    /// (1) to (2), if all is there that it needs. What is in flight is tracked in `region`. Returns the counters of a new session.
     ///
     /// # Errors
     /// [`StartError`]; it stays stopped.
@@ -77,6 +80,7 @@ impl Vring {
         &mut self,
         common: &Common,
         place: &Attachment,
+        region: Option<InflightRegion>,
     ) -> Result<Option<Arc<QueueCounters>>, StartError> {
         let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
         if !self.started || !enabled || self.running.is_some() || common.memory.is_empty() {
@@ -89,6 +93,7 @@ impl Vring {
         let disk = (common.disk, place.volume());
         let (memory, stats) = (common.memory.clone(), place.stats().clone());
         let mut session = BlkSession::new(disk, &ring, memory, counters.clone(), stats)?;
+        region.map_or(Ok(()), |region| session.track(region))?;
         session.connect(std::mem::take(&mut self.wires));
         match place.core().add_session(Box::new(session)) {
             Ok(session) => {

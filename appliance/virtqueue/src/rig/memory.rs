@@ -2,8 +2,11 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::{QueueSize, RingLayout};
-use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionLayout};
+use crate::{InflightRegion, QueueSize, RingLayout};
+use luge_memory::{
+    DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, PeerMemory, RegionLayout,
+};
+use luge_spec::vhost_user::inflight_bytes;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -130,4 +133,25 @@ impl RigMemory {
             done = end;
         }
     }
+}
+
+/// A fresh in-flight region for one queue of `desc_num` descriptors.
+///
+/// # Panics
+/// If there is no memory.
+#[must_use]
+pub fn inflight_region(desc_num: u16) -> InflightRegion {
+    let memory = PeerMemory::map(inflight_file(1, desc_num), 0, inflight_bytes(desc_num)).expect("memory");
+    InflightRegion::new(&Arc::new(memory), 0, desc_num).expect("a region")
+}
+
+/// The file of a fresh in-flight region for `queues` queues of `desc_num` descriptors.
+///
+/// # Panics
+/// If there is no memory.
+#[must_use]
+pub fn inflight_file(queues: u16, desc_num: u16) -> OwnedFd {
+    let file = memfd_create("inflight", MemfdFlags::CLOEXEC).expect("memfd");
+    ftruncate(&file, inflight_bytes(desc_num) * u64::from(queues)).expect("memory");
+    file
 }

@@ -6,7 +6,7 @@
 use luge_memory::{GuestAddress, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, RigMemory};
-use luge_virtqueue::{Batch, Fault, Notifications, SplitQueue};
+use luge_virtqueue::{Batch, Fault, Notifications, RingLayout, SplitQueue};
 
 pub const DATA: u64 = RigMemory::DATA.0;
 /// The first address after both neighbouring data regions.
@@ -16,6 +16,7 @@ pub const TABLE: GuestAddress = GuestAddress(RigMemory::FAR_DATA.0);
 pub struct Pair {
     pub memory: RigMemory,
     pub driver: Driver,
+    pub layout: RingLayout,
     pub queue: SplitQueue,
     pub batch: Batch<16, 1>,
 }
@@ -30,7 +31,15 @@ impl Pair {
         let driver = Driver::new(layout, notifications, base, &memory.table);
         // SAFETY: the queue lives as long as the batch.
         let queue = unsafe { SplitQueue::new(&layout, notifications, base, memory.table.clone()) }.unwrap();
-        Self { memory, driver, queue, batch: Batch::new(&layout) }
+        Self { memory, driver, layout, queue, batch: Batch::new(&layout) }
+    }
+
+    /// The same driver, with the queue of a process that comes after.
+    pub fn restarted(self) -> Self {
+        let memory = self.memory.table.clone();
+        // SAFETY: as in `with`.
+        let queue = unsafe { SplitQueue::new(&self.layout, Notifications::Flags, 0, memory) }.unwrap();
+        Self { queue, ..self }
     }
 
     pub fn small() -> Self {

@@ -1,23 +1,47 @@
-//! A volume whose completions wait behind a gate.
+//! A volume whose requests take longer.
 
 use super::pass::Pass;
-use crate::{Composite, Layers, Node, Volume, VolumeId};
-use luge_block::doubles::Gate;
+use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
 use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// A volume on top of another one whose completions pass a gate.
+/// Time by which completions come late: none at first. Clones are the same time.
+#[derive(Clone, Debug, Default)]
+pub struct Delay(Arc<AtomicU64>);
+
+impl Delay {
+    /// A delay of `time`.
+    #[must_use]
+    pub fn of(time: Duration) -> Self {
+        let delay = Self::default();
+        delay.set(time);
+        delay
+    }
+
+    /// Delays completions by `time`, from the next one on.
+    pub fn set(&self, time: Duration) {
+        self.0.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A volume on top of another one whose completions come late, in their order.
 pub struct Delaying {
     parts: [Arc<Volume>; 1],
-    gate: Gate,
+    delay: Delay,
 }
 
 impl Delaying {
-    /// `volume` behind `gate`.
+    /// `volume`, delayed.
     #[must_use]
-    pub fn new(volume: Arc<Volume>, gate: Gate) -> Self {
-        Self { parts: [volume], gate }
+    pub fn new(volume: Arc<Volume>, delay: Delay) -> Self {
+        Self { parts: [volume], delay }
     }
 }
 
@@ -33,7 +57,7 @@ impl Composite for Delaying {
     fn open(&self, _core: CoreId, parts: &[VolumeId]) -> Box<dyn Node> {
         Box::new(DelayingNode {
             pass: Pass::new(parts[0]),
-            gate: self.gate.clone(),
+            delay: self.delay.clone(),
             held: VecDeque::new(),
             taken: 0,
         })
@@ -42,8 +66,9 @@ impl Composite for Delaying {
 
 struct DelayingNode {
     pass: Pass,
-    gate: Gate,
-    held: VecDeque<Completion>,
+    delay: Delay,
+    /// Completions of the part, each with the time when it is handed out.
+    held: VecDeque<(Ticks, Completion)>,
     /// Requests taken and not handed out, those held included.
     taken: usize,
 }
@@ -59,13 +84,15 @@ impl Node for DelayingNode {
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], _layers: &mut Layers, done: &mut Completions) {
-        self.held.extend(ended);
-        while done.room() > 0
-            && !self.held.is_empty()
-            && self.gate.pass()
-            && let Some(end) = self.held.pop_front()
+    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions) {
+        for &end in ended {
+            self.held.push_back((layers.now() + self.delay.get(), end));
+        }
+        while let Some(&(due, end)) = self.held.front()
+            && due <= layers.now()
+            && done.room() > 0
         {
+            self.held.pop_front();
             let end = self.pass.ended(end);
             // There is room.
             let _ = done.push(end.tag(), end.status());
@@ -75,5 +102,10 @@ impl Node for DelayingNode {
 
     fn in_flight(&self) -> usize {
         self.taken
+    }
+
+    /// When the first of those held is due.
+    fn wake_at(&self) -> Option<Ticks> {
+        self.held.front().map(|&(due, _)| due)
     }
 }

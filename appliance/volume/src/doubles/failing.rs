@@ -1,7 +1,7 @@
 //! A volume whose requests fail on demand.
 
 use super::pass::Pass;
-use crate::{Composite, Layers, Node, Volume, VolumeId};
+use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
 use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request, Status};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,5 +82,10 @@ impl Node for FailingNode {
 
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Never: it keeps nothing back.
+    fn wake_at(&self) -> Option<Ticks> {
+        None
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! A leg that is lost is never read again: it may have missed a write. Not here: how it comes back.
 
-use crate::{Composite, Layers, Node, Volume, VolumeId};
+use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
 use heapless::Vec as Spans;
 use luge_block::{
     Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
@@ -274,5 +274,11 @@ impl Node for MirrorNode {
 
     fn in_flight(&self) -> usize {
         usize::from(SLOTS) - self.free.len() + self.ended.len()
+    }
+
+    /// Where a leg has no room, nothing tells when it has.
+    fn wake_at(&self) -> Option<Ticks> {
+        let is_unsent = self.slots.iter().any(|slot| slot.unsent != [false; LEGS]);
+        (is_unsent || !self.ended.is_empty()).then_some(Ticks::PAST)
     }
 }

@@ -1,7 +1,7 @@
 //! Composites for tests (feature `doubles`).
 //!
 //! - [`Mirror`]: two legs with the same content, which survives the loss of one.
-//! - [`Delaying`]: completions wait behind a gate.
+//! - [`Delaying`]: completions come late by a time.
 //! - [`Failing`]: requests fail on demand.
 
 mod delaying;
@@ -9,6 +9,6 @@ mod failing;
 mod mirror;
 mod pass;
 
-pub use delaying::Delaying;
+pub use delaying::{Delay, Delaying};
 pub use failing::{Failing, FailureCount};
 pub use mirror::Mirror;

@@ -120,7 +120,7 @@ impl Device for FileDevice {
         self.bounced.load(Ordering::Relaxed)
     }
 
-    fn errors(&self) -> Option<&IoErrors> {
+    fn errors(&self) -> Option<&Arc<IoErrors>> {
         Some(&self.errors)
     }
 }

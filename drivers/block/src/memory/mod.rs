@@ -14,7 +14,7 @@
 
 use crate::immediate::{Execute, ImmediateChannel, MemoryCopy};
 use crate::{Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, Request, Shape, Status};
-use luge_memory::{DmaMemory, DmaSpace, MemoryError, NumaNode, PageSize, Span};
+use luge_memory::{DmaMemory, DmaSpace, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
 use std::sync::Arc;
 
 /// One request may be this long, in bytes: some tens of microseconds to copy or to clear.
@@ -45,6 +45,10 @@ impl MemoryDevice {
 impl Device for MemoryDevice {
     fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    fn nodes(&self) -> NodeAmounts {
+        self.memory.nodes()
     }
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {

@@ -1,4 +1,4 @@
-//! What a host puts into submission queues.
+//! Submission queue entries: commands from the host to the controller.
 
 use crate::nvme::{AdminOpcode, IoOpcode};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -7,23 +7,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SubmissionEntry {
-    /// [`AdminOpcode`] or [`IoOpcode`], by the queue it is on.
+    /// [`AdminOpcode`] on the admin queue, [`IoOpcode`] on others.
     pub opcode: u8,
-    /// FUSE and PSDT: zero for a command of its own that describes memory by PRPs.
+    /// FUSE and PSDT: zero for a command that is not fused and has PRPs.
     pub flags: u8,
-    /// Comes back in the completion.
+    /// CID: identifier that the completion returns.
     pub command_id: u16,
-    /// NSID: the namespace, zero for none, all ones for all of them.
+    /// NSID: namespace; zero for none, all ones for all.
     pub namespace: u32,
     /// CDW2 and CDW3.
     pub cdw2: [u32; 2],
-    /// MPTR: where metadata is.
+    /// MPTR: address of metadata.
     pub metadata: u64,
-    /// PRP1: where the data begins.
+    /// PRP1: address of the data, up to the end of a page.
     pub prp1: u64,
-    /// PRP2: the data's second page, or a list of all but the first.
+    /// PRP2: the data's second page, or a list of all pages but the first.
     pub prp2: u64,
-    /// CDW10 to CDW15: by opcode.
+    /// CDW10 to CDW15: meaning depends on the opcode.
     pub cdw10: [u32; 6],
 }
 
@@ -31,16 +31,16 @@ const _: () = assert!(size_of::<SubmissionEntry>() == 64);
 
 /// Bits of CDW12 of reads, writes and write-zeroes. NVM 1.0, clauses 3.2.4, 3.2.6 and 3.2.8.
 pub mod io_flags {
-    /// FUA: the command completes when its data is on the media.
+    /// FUA: the command completes only when its data is on the media.
     pub const FORCE_UNIT_ACCESS: u32 = 1 << 30;
     /// DEAC: zeroed blocks may be deallocated.
     pub const DEALLOCATE: u32 = 1 << 25;
-    /// CDW11 of Dataset Management, AD: the ranges' contents are no longer needed.
+    /// AD, in CDW11 of Dataset Management: the contents of the ranges are no longer needed.
     pub const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
 }
 
 impl SubmissionEntry {
-    /// An admin command with its first two command-specific words.
+    /// An admin command with CDW10 and CDW11.
     #[must_use]
     pub const fn admin(opcode: AdminOpcode, cdw10: u32, cdw11: u32) -> Self {
         Self { opcode: opcode.0, cdw10: [cdw10, cdw11, 0, 0, 0, 0], ..Self::EMPTY }
@@ -66,14 +66,14 @@ impl SubmissionEntry {
         cdw10: [0; 6],
     };
 
-    /// The entry as eight words, as it is stored.
+    /// The entry as eight words of memory.
     #[inline]
     #[must_use]
     pub const fn to_words(self) -> [u64; 8] {
         zerocopy::transmute!(self)
     }
 
-    /// The entry that eight words are.
+    /// The entry in eight words of memory.
     #[inline]
     #[must_use]
     pub const fn from_words(words: [u64; 8]) -> Self {
@@ -92,7 +92,7 @@ impl SubmissionEntry {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct DatasetRange {
-    /// Hints on how it is used.
+    /// Hints on its use.
     pub attributes: u32,
     /// Number of blocks.
     pub blocks: u32,
@@ -103,14 +103,14 @@ pub struct DatasetRange {
 const _: () = assert!(size_of::<DatasetRange>() == 16);
 
 impl DatasetRange {
-    /// The range as two words, as it is stored.
+    /// The range as two words of memory.
     #[inline]
     #[must_use]
     pub const fn to_words(self) -> [u64; 2] {
         zerocopy::transmute!(self)
     }
 
-    /// The range that two words are.
+    /// The range in two words of memory.
     #[must_use]
     pub const fn from_words(words: [u64; 2]) -> Self {
         zerocopy::transmute!(words)
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_the_words_that_the_specification_says() {
+    fn a_write_consists_of_the_words_in_the_specification() {
         let flags = io_flags::FORCE_UNIT_ACCESS;
         let entry = SubmissionEntry {
             command_id: 0x1234,

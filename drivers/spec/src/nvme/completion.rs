@@ -1,4 +1,4 @@
-//! What a controller puts into completion queues.
+//! Completion queue entries: results from the controller to the host.
 
 use crate::nvme::StatusCode;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -7,31 +7,31 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CompletionEntry {
-    /// DW0: the command's result, where it has one.
+    /// DW0: result, for commands that have one.
     pub result: u32,
-    /// DW1.
+    /// DW1: second word of the result.
     pub result_high: u32,
-    /// SQHD: how far the submission queue has been fetched.
+    /// SQHD: head of the submission queue, up to which entries were fetched.
     pub submission_head: u16,
-    /// SQID: which submission queue the command came from.
+    /// SQID: submission queue of the command.
     pub submission_queue: u16,
-    /// CID: which command it was.
+    /// CID: identifier of the command.
     pub command_id: u16,
-    /// How it ended, and the phase tag.
+    /// Status and phase tag.
     pub status: StatusField,
 }
 
 const _: () = assert!(size_of::<CompletionEntry>() == 16);
 
 impl CompletionEntry {
-    /// The entry that two words are.
+    /// The entry in two words of memory.
     #[inline]
     #[must_use]
     pub const fn from_words(words: [u64; 2]) -> Self {
         zerocopy::transmute!(words)
     }
 
-    /// The entry as two words. The second carries the phase tag: store it last.
+    /// The entry as two words of memory. The second contains the phase tag: store it last.
     #[inline]
     #[must_use]
     pub const fn to_words(self) -> [u64; 2] {
@@ -39,7 +39,7 @@ impl CompletionEntry {
     }
 }
 
-/// Upper half of DW3: phase tag, status code, and what is known besides. Clause 3.3.3.2.1.
+/// Upper half of DW3: phase tag, status code and flags. Clause 3.3.3.2.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct StatusField(pub u16);
@@ -51,21 +51,21 @@ impl StatusField {
         Self(code.0 << 1 | phase as u16)
     }
 
-    /// P: flips each time the controller goes round the queue.
+    /// P: phase tag, which flips each time the controller wraps around the queue.
     #[inline]
     #[must_use]
     pub const fn phase(self) -> bool {
         self.0 & 1 == 1
     }
 
-    /// SCT and SC.
+    /// SCT and SC: status code type and status code.
     #[inline]
     #[must_use]
     pub const fn code(self) -> StatusCode {
         StatusCode(self.0 >> 1 & 0x7ff)
     }
 
-    /// DNR: the same command would fail again.
+    /// DNR: whether the same command would fail again.
     #[must_use]
     pub const fn do_not_retry(self) -> bool {
         self.0 >> 15 == 1
@@ -79,9 +79,13 @@ mod tests {
     #[test]
     fn an_entry_is_taken_apart_as_the_specification_draws_it() {
         let entry = CompletionEntry::from_words([0x0000_0000_dead_beef, 0x8305_0042_0003_0011]);
-        assert_eq!((entry.result, entry.submission_head, entry.submission_queue), (0xdead_beef, 0x11, 3));
-        assert_eq!((entry.command_id, entry.status.phase()), (0x42, true));
-        assert_eq!((entry.status.code(), entry.status.do_not_retry()), (StatusCode(0x182), true));
+        assert_eq!(entry.result, 0xdead_beef);
+        assert_eq!(entry.submission_head, 0x11);
+        assert_eq!(entry.submission_queue, 3);
+        assert_eq!(entry.command_id, 0x42);
+        assert_eq!(entry.status.code(), StatusCode(0x182));
+        assert!(entry.status.phase());
+        assert!(entry.status.do_not_retry());
         assert_eq!(entry.to_words(), [0xdead_beef, 0x8305_0042_0003_0011]);
     }
 }

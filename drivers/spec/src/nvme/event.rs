@@ -7,19 +7,19 @@ use std::fmt;
 #[repr(transparent)]
 pub struct AsyncEvent(pub u32);
 
-/// What an event is about: bits 2 to 0.
+/// Type of an event: bits 2 to 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(transparent)]
 pub struct EventType(pub u8);
 
 impl EventType {
-    /// An error that no command's completion tells of.
+    /// An error that no completion reports.
     pub const ERROR: Self = Self(0);
-    /// The state of health changed.
+    /// The health of the SSD changed.
     pub const HEALTH: Self = Self(1);
-    /// Something else changed: namespaces, firmware.
+    /// Another change: of namespaces or firmware.
     pub const NOTICE: Self = Self(2);
-    /// A subsystem was reset, power is managed.
+    /// Reset of the subsystem, or power management.
     pub const IMMEDIATE: Self = Self(3);
 }
 
@@ -27,19 +27,19 @@ impl AsyncEvent {
     /// A namespace was added, removed or changed.
     pub const NAMESPACES_CHANGED: Self = Self(2 | 4 << 16);
 
-    /// What it is about.
+    /// Type of the event.
     #[must_use]
     pub const fn event_type(self) -> EventType {
         EventType((self.0 & 7) as u8)
     }
 
-    /// What happened, by type.
+    /// Event of its type.
     #[must_use]
     pub const fn information(self) -> u8 {
         (self.0 >> 8 & 0xff) as u8
     }
 
-    /// The log page that tells more; reading it lets the next event of this type come.
+    /// Log page with the details; reading it allows the next event of this type.
     #[must_use]
     pub const fn log_page(self) -> u8 {
         (self.0 >> 16 & 0xff) as u8
@@ -64,7 +64,7 @@ impl fmt::Display for AsyncEvent {
             (EventType::NOTICE, 1) => "firmware activation is starting",
             (EventType::NOTICE, _) => "notice",
             (EventType::IMMEDIATE, _) => "subsystem event",
-            _ => "event of a type unknown to us",
+            _ => "unknown event",
         };
         write!(f, "{text} ({}/{:#04x}, log page {:#04x})", self.0 & 7, self.information(), self.log_page())
     }

@@ -1,6 +1,6 @@
 //! Features. Base 2.0, clause 5.27.1.
 
-/// FID: which feature.
+/// FID: feature identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(transparent)]
 pub struct FeatureId(pub u8);
@@ -8,11 +8,11 @@ pub struct FeatureId(pub u8);
 impl FeatureId {
     /// Whether the volatile write cache is used.
     pub const VOLATILE_WRITE_CACHE: Self = Self(0x06);
-    /// How many I/O queues there are: CDW11 and the result are [`QueueCounts`].
+    /// Numbers of I/O queues: CDW11 and the result are [`QueueCounts`].
     pub const NUMBER_OF_QUEUES: Self = Self(0x07);
-    /// Which asynchronous events are sent: CDW11 is bits of [`event_config`].
+    /// Asynchronous events that are sent: CDW11 has bits of [`event_config`].
     pub const ASYNC_EVENT_CONFIGURATION: Self = Self(0x0b);
-    /// Which combination of I/O command sets is used: CDW11 is its index in Identify CNS 1Ch.
+    /// Combination of I/O command sets in use: CDW11 is its index in Identify CNS 1Ch.
     pub const COMMAND_SET_PROFILE: Self = Self(0x19);
 }
 
@@ -20,9 +20,9 @@ impl FeatureId {
 pub mod event_config {
     /// All critical warnings of the SMART log.
     pub const CRITICAL_WARNINGS: u32 = 0x1f;
-    /// A namespace was added, removed or changed. Same bit in OAES.
+    /// A namespace was added, removed or changed. OAES has the same bit.
     pub const NAMESPACES_CHANGED: u32 = 1 << 8;
-    /// Firmware activation is starting. Same bit in OAES.
+    /// Firmware activation is starting. OAES has the same bit.
     pub const FIRMWARE_ACTIVATION: u32 = 1 << 9;
 }
 
@@ -32,7 +32,7 @@ pub mod event_config {
 pub struct QueueCounts(pub u32);
 
 impl QueueCounts {
-    /// As many submission queues as completion queues.
+    /// Equal numbers of submission and completion queues.
     #[must_use]
     pub const fn pairs_z(pairs_z: u16) -> Self {
         Self(pairs_z as u32 | (pairs_z as u32) << 16)

@@ -1,10 +1,10 @@
 //! Identify pages. Base 2.0, clause 5.17.2, and NVM 1.0, clause 4.1.5.
 //!
-//! Fields that nobody here asks for are left in byte arrays named after their offset.
+//! Fields that Luge does not use stay in byte arrays named after their offset.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// CNS: which page. Base 2.0, figure 273.
+/// CNS: kind of page. Base 2.0, figure 273.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(transparent)]
 pub struct Cns(pub u8);
@@ -31,8 +31,8 @@ pub struct NamespaceList(pub [u32; 1024]);
 
 const _: () = assert!(size_of::<NamespaceList>() == 4096);
 
-/// The combinations of I/O command sets that can be used at a time, each a bit per command set
-/// with bit 0 for the NVM command set; zero after the last. Base 2.0, figure 289.
+/// Combinations of I/O command sets that can be used together, each with a bit per command set (bit 0
+/// for the NVM command set); zero after the last. Base 2.0, figure 289.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct CommandSetCombinations(pub [u64; 512]);
@@ -45,10 +45,10 @@ const _: () = assert!(size_of::<CommandSetCombinations>() == 4096);
 pub struct NamespaceDescriptors(pub [u8; 4096]);
 
 impl NamespaceDescriptors {
-    /// NIDT of the descriptor that tells a namespace's command set.
+    /// NIDT of the descriptor with a namespace's command set.
     const COMMAND_SET: u8 = 4;
 
-    /// CSI: the namespace's command set, zero for the NVM command set; none where it is not told.
+    /// CSI: the namespace's command set, zero for the NVM command set; none if no descriptor has it.
     #[must_use]
     pub fn command_set(&self) -> Option<u8> {
         let mut left = self.0.as_slice();
@@ -67,9 +67,9 @@ impl NamespaceDescriptors {
 
 /// Bits of [`IdentifyController::oncs`].
 pub mod oncs {
-    /// Dataset Management is there.
+    /// Dataset Management is supported.
     pub const DATASET_MANAGEMENT: u16 = 1 << 2;
-    /// Write Zeroes is there.
+    /// Write Zeroes is supported.
     pub const WRITE_ZEROES: u16 = 1 << 3;
 }
 
@@ -87,61 +87,61 @@ pub struct IdentifyController {
     pub model: [u8; 40],
     /// FR: firmware revision, ASCII, padded with spaces.
     pub firmware: [u8; 8],
-    /// RAB.
+    /// RAB: recommended arbitration burst.
     pub arbitration_burst: u8,
     /// IEEE: the vendor's OUI, least significant byte first.
     pub oui: [u8; 3],
-    /// CMIC: bit 1 says that the subsystem may have several controllers.
+    /// CMIC: bit 1 is set if the subsystem may have several controllers.
     pub multi_path: u8,
     /// MDTS: largest transfer as a power of two of the smallest page; zero for no limit.
     pub transfer_max: u8,
-    /// CNTLID.
+    /// CNTLID: controller identifier.
     pub controller_id: u16,
-    /// VER.
+    /// VER: version, as in the register VS.
     pub version: u32,
     /// RTD3R: time to resume in microseconds.
     pub resume_latency_us: u32,
-    /// RTD3E: typical time of a shutdown in microseconds; zero where not told.
+    /// RTD3E: typical time of a shutdown in microseconds; zero if not reported.
     pub shutdown_latency_us: u32,
-    /// OAES: which asynchronous events there are.
+    /// OAES: supported asynchronous events.
     pub async_events: u32,
-    /// CTRATT to the end of what is about management.
+    /// CTRATT and following, up to OACS.
     pub reserved_96: [u8; 160],
     /// OACS: optional admin commands.
     pub oacs: u16,
-    /// ACL: aborts at a time, zero-based.
+    /// ACL: most concurrent Abort commands, zero-based.
     pub abort_limit_z: u8,
-    /// AERL: Asynchronous Event Requests at a time, zero-based.
+    /// AERL: most concurrent Asynchronous Event Requests, zero-based.
     pub event_limit_z: u8,
-    /// FRMW.
+    /// FRMW: firmware updates.
     pub firmware_updates: u8,
     /// LPA: log page attributes.
     pub log_attributes: u8,
     /// ELPE: entries of the error log, zero-based.
     pub error_log_entries_z: u8,
-    /// NPSS to the end of what is about power and temperature.
+    /// NPSS and following, up to SQES.
     pub reserved_263: [u8; 249],
-    /// SQES: sizes of submission entries, as powers of two: least in the low half.
+    /// SQES: sizes of submission entries as powers of two, the smallest in the low half.
     pub submission_entry_size: u8,
     /// CQES: sizes of completion entries, likewise.
     pub completion_entry_size: u8,
-    /// MAXCMD.
+    /// MAXCMD: most outstanding commands.
     pub outstanding_max: u16,
     /// NN: the largest namespace identifier.
     pub namespaces_max: u32,
     /// ONCS: optional I/O commands, bits of [`oncs`].
     pub oncs: u16,
-    /// FUSES.
+    /// FUSES: fused operations.
     pub fused: u16,
-    /// FNA.
+    /// FNA: attributes of Format NVM.
     pub format_attributes: u8,
-    /// VWC: bit 0 says that there is a volatile write cache.
+    /// VWC: bit 0 is set if there is a volatile write cache.
     pub volatile_write_cache: u8,
-    /// AWUN to the end of what is about atomicity and SGLs.
+    /// AWUN and following, up to SUBNQN.
     pub reserved_526: [u8; 242],
     /// SUBNQN: name of the subsystem, UTF-8, ended by a zero.
     pub subsystem_name: [u8; 256],
-    /// The rest.
+    /// Rest of the page.
     pub reserved_1024: [u8; 3072],
 }
 
@@ -163,19 +163,19 @@ pub struct IdentifyNvmController {
     pub dataset_range_blocks_max: u32,
     /// DMSL: blocks of all ranges together; zero for no limit.
     pub dataset_blocks_max: u64,
-    /// The rest.
+    /// Rest of the page.
     pub reserved_16: [u8; 4080],
 }
 
 const _: () = assert!(size_of::<IdentifyNvmController>() == 4096);
 
-/// One of the formats that a namespace may have. NVM 1.0, figure 98.
+/// A format that a namespace supports. NVM 1.0, figure 98.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct LbaFormat {
     /// MS: bytes of metadata per block.
     pub metadata_bytes: u16,
-    /// LBADS: size of a block as a power of two; zero where there is no such format.
+    /// LBADS: size of a block as a power of two; zero for an unused entry.
     pub block_shift: u8,
     /// RP: relative performance.
     pub performance: u8,
@@ -187,31 +187,31 @@ const _: () = assert!(size_of::<LbaFormat>() == 4);
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct IdentifyNamespace {
-    /// NSZE: size in blocks; zero where the namespace is not active.
+    /// NSZE: size in blocks; zero if the namespace is not active.
     pub size_blocks: u64,
-    /// NCAP: how many blocks can be allocated.
+    /// NCAP: blocks that can be allocated.
     pub capacity_blocks: u64,
-    /// NUSE: how many are.
+    /// NUSE: blocks that are allocated.
     pub used_blocks: u64,
-    /// NSFEAT: bit 4 says that the preferred sizes from [`Self::write_granularity_z`] on are there.
+    /// NSFEAT: bit 4 is set if the preferred sizes from [`Self::write_granularity_z`] on are valid.
     pub features: u8,
     /// NLBAF: number of formats, zero-based.
     pub formats_z: u8,
-    /// FLBAS: which format it has; see [`Self::format`].
+    /// FLBAS: index of the current format; see [`Self::format`].
     pub formatted: u8,
-    /// MC.
+    /// MC: metadata capabilities.
     pub metadata_capabilities: u8,
-    /// DPC.
+    /// DPC: capabilities of protection information.
     pub protection_capabilities: u8,
     /// DPS: protection information, zero for none.
     pub protection: u8,
-    /// NMIC: bit 0 says that other controllers may reach it.
+    /// NMIC: bit 0 is set if several controllers may access the namespace.
     pub sharing: u8,
-    /// RESCAP: what kinds of reservation there are.
+    /// RESCAP: supported kinds of reservation.
     pub reservations: u8,
-    /// FPI.
+    /// FPI: progress of Format NVM.
     pub format_progress: u8,
-    /// DLFEAT: what deallocated blocks read as.
+    /// DLFEAT: value that deallocated blocks read as.
     pub deallocated: u8,
     /// NAWUN to the end of NVMCAP.
     pub reserved_34: [u8; 30],
@@ -225,17 +225,17 @@ pub struct IdentifyNamespace {
     pub deallocate_alignment_z: u16,
     /// NOWS: optimal size of a write in blocks, zero-based.
     pub optimal_write_z: u16,
-    /// MSSRL to reserved.
+    /// MSSRL and following, up to NSATTR.
     pub reserved_74: [u8; 25],
-    /// NSATTR: bit 0 says that it is write protected.
+    /// NSATTR: bit 0 is set if the namespace is write protected.
     pub attributes: u8,
     /// NVMSETID and ENDGID.
     pub groups: [u16; 2],
-    /// NGUID: globally unique, big-endian; zero where not told.
+    /// NGUID: globally unique, big-endian; zero if not reported.
     pub nguid: [u8; 16],
-    /// EUI64: globally unique, big-endian; zero where not told.
+    /// EUI64: globally unique, big-endian; zero if not reported.
     pub eui64: [u8; 8],
-    /// The formats that it may have.
+    /// Supported formats.
     pub formats: [LbaFormat; 64],
     /// Vendor specific.
     pub reserved_384: [u8; 3712],
@@ -244,7 +244,7 @@ pub struct IdentifyNamespace {
 const _: () = assert!(size_of::<IdentifyNamespace>() == 4096);
 
 impl IdentifyNamespace {
-    /// The format it has: FLBAS bits 3:0, and 6:5 above them.
+    /// Current format. FLBAS has the low bits of its index in bits 3:0, the high ones in bits 6:5.
     #[must_use]
     pub const fn format(&self) -> LbaFormat {
         let index = self.formatted & 0xf | (self.formatted >> 5 & 3) << 4;

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// LID: which log page.
+/// LID: log page identifier.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(transparent)]
 pub struct LogPage(pub u8);
@@ -22,11 +22,11 @@ impl LogPage {
 pub struct SmartLog {
     /// Bits: spare low, temperature, reliability, read-only, backup of volatile memory, persistent memory.
     pub critical_warning: u8,
-    /// See [`Self::temperature_kelvin`].
+    /// Temperature, as [`Self::temperature_kelvin`] reads it.
     pub composite_temperature: [u8; 2],
-    /// Spare capacity left, in percent.
+    /// Remaining spare capacity, in percent.
     pub available_spare: u8,
-    /// Where it becomes a warning, in percent.
+    /// Spare capacity below which there is a warning, in percent.
     pub available_spare_threshold: u8,
     /// Life used, in percent; 255 for more.
     pub percentage_used: u8,
@@ -34,15 +34,15 @@ pub struct SmartLog {
     pub endurance_group_warning: u8,
     /// Reserved.
     pub reserved_7: [u8; 25],
-    /// Units of 1000 * 512 bytes.
+    /// Data read, in units of 1000 * 512 bytes.
     pub data_units_read: u128,
-    /// Units of 1000 * 512 bytes.
+    /// Data written, in units of 1000 * 512 bytes.
     pub data_units_written: u128,
     /// Read commands completed.
     pub host_reads: u128,
     /// Write commands completed.
     pub host_writes: u128,
-    /// Minutes in which it was busy with I/O.
+    /// Minutes with I/O in progress.
     pub busy_minutes: u128,
     /// Power cycles.
     pub power_cycles: u128,
@@ -50,7 +50,7 @@ pub struct SmartLog {
     pub power_on_hours: u128,
     /// Losses of power without a shutdown notification.
     pub unsafe_shutdowns: u128,
-    /// Data that was lost, in occurrences.
+    /// Occurrences of lost data.
     pub media_errors: u128,
     /// Entries ever written to the error log.
     pub error_log_entries: u128,
@@ -58,11 +58,11 @@ pub struct SmartLog {
     pub warning_temperature_minutes: u32,
     /// Minutes above the critical temperature.
     pub critical_temperature_minutes: u32,
-    /// Kelvin; zero where there is no such sensor.
+    /// Temperatures in kelvin; zero for a sensor that does not exist.
     pub temperature_sensors: [u16; 8],
-    /// Transitions to lower power states by the first and second thermal limit.
+    /// Transitions to lower power states at the first and second thermal limit.
     pub thermal_transitions: [u32; 2],
-    /// Seconds in them.
+    /// Seconds in those power states.
     pub thermal_seconds: [u32; 2],
     /// Reserved.
     pub reserved_232: [u8; 280],
@@ -71,7 +71,7 @@ pub struct SmartLog {
 const _: () = assert!(size_of::<SmartLog>() == 512);
 
 impl SmartLog {
-    /// The composite temperature in kelvin.
+    /// Composite temperature in kelvin.
     #[must_use]
     pub const fn temperature_kelvin(&self) -> u16 {
         u16::from_le_bytes(self.composite_temperature)

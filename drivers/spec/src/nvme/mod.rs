@@ -1,15 +1,15 @@
 //! NVM Express: registers, queue entries, identify pages and log pages.
 //!
 //! Clauses are those of the NVM Express Base Specification 2.0, or of the NVM Command Set
-//! Specification 1.0 where a comment says "NVM". Everything on the wire is little-endian,
-//! as is every CPU that Luge runs on, so fields are plain integers.
+//! Specification 1.0 where a comment says "NVM". The wire is little-endian, and so are all CPUs that
+//! Luge runs on; fields are therefore integers of Rust.
 //!
 //! Invariants
 //! - Every structure has its wire size asserted beside it, and no padding.
-//! - Values that a device may choose freely (opcodes, status codes) are transparent structs:
-//!   unknown ones are legal.
+//! - Values that a device may choose freely (opcodes, status codes) are transparent structs, because
+//!   unknown values are legal.
 //!
-//! Not here: who sends what when (`nvme`, `nvme-target`).
+//! Not here: the use of these structures (`drivers/nvme`).
 
 mod command;
 mod completion;

@@ -27,7 +27,7 @@ impl AdminOpcode {
     /// Asynchronous Event Request.
     pub const ASYNC_EVENT_REQUEST: Self = Self(0x0c);
 
-    /// The command's name, for messages.
+    /// Name of the command, for messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Controller registers in BAR 0. Base 2.0, clause 3.1.3.
 
-/// Where registers are, in bytes from the start of BAR 0.
+/// Offsets of registers, in bytes from the start of BAR 0.
 pub mod offset {
     /// Controller Capabilities, 64 bits.
     pub const CAP: u32 = 0x00;
@@ -16,11 +16,11 @@ pub mod offset {
     pub const ASQ: u32 = 0x28;
     /// Admin Completion Queue Base Address, 64 bits.
     pub const ACQ: u32 = 0x30;
-    /// The first doorbell: the tail of submission queue 0.
+    /// First doorbell: tail of submission queue 0.
     pub const DOORBELLS: u32 = 0x1000;
 }
 
-/// CAP: what a controller can do. Clause 3.1.3.1.
+/// CAP: capabilities of a controller. Clause 3.1.3.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Capabilities(pub u64);
@@ -32,7 +32,7 @@ impl Capabilities {
         (self.0 & 0xffff) as u16
     }
 
-    /// TO: the worst time for CSTS.RDY to follow CC.EN, in units of 500 ms.
+    /// TO: longest time until CSTS.RDY follows CC.EN, in units of 500 ms.
     #[must_use]
     pub const fn timeout_500ms(self) -> u8 {
         (self.0 >> 24 & 0xff) as u8
@@ -44,19 +44,19 @@ impl Capabilities {
         4 << (self.0 >> 32 & 0xf)
     }
 
-    /// CSS: which I/O command sets there are, bits of [`command_sets`].
+    /// CSS: supported I/O command sets, bits of [`command_sets`].
     #[must_use]
     pub const fn command_sets(self) -> u8 {
         (self.0 >> 37 & 0xff) as u8
     }
 
-    /// MPSMIN: the smallest memory page, in bytes.
+    /// MPSMIN: smallest memory page, in bytes.
     #[must_use]
     pub const fn page_bytes_min(self) -> u64 {
         4096 << (self.0 >> 48 & 0xf)
     }
 
-    /// MPSMAX: the largest memory page, in bytes.
+    /// MPSMAX: largest memory page, in bytes.
     #[must_use]
     pub const fn page_bytes_max(self) -> u64 {
         4096 << (self.0 >> 52 & 0xf)
@@ -67,21 +67,21 @@ impl Capabilities {
 pub mod command_sets {
     /// The NVM command set.
     pub const NVM: u8 = 1 << 0;
-    /// One or more I/O command sets, told by Identify CNS 1Ch.
+    /// One or more I/O command sets, listed by Identify CNS 1Ch.
     pub const SEVERAL: u8 = 1 << 6;
     /// No I/O command set: the controller has admin commands only.
     pub const ADMIN_ONLY: u8 = 1 << 7;
 }
 
-/// VS: the version of the specification that a controller follows. Clause 3.1.3.2.
+/// VS: version of the specification that a controller follows. Clause 3.1.3.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(transparent)]
 pub struct Version(pub u32);
 
 impl Version {
-    /// 1.1, which brought the list of active namespaces.
+    /// 1.1, the first with the list of active namespaces.
     pub const V1_1: Self = Self(0x0001_0100);
-    /// 2.0, which brought identify pages per command set.
+    /// 2.0, the first with identify pages per command set.
     pub const V2_0: Self = Self(0x0002_0000);
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// CC: what the host chose. Clause 3.1.3.5.
+/// CC: configuration, set by the host. Clause 3.1.3.5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Configuration(pub u32);
@@ -102,7 +102,7 @@ pub struct Configuration(pub u32);
 pub enum Shutdown {
     /// None.
     None = 0,
-    /// A normal shutdown: caches go to the media.
+    /// Normal shutdown: caches are written to the media.
     Normal = 1,
     /// Power is about to fail.
     Abrupt = 2,
@@ -112,53 +112,53 @@ impl Configuration {
     /// Enabled, with 4 KiB pages, the NVM command set, round robin, entries of 64 and 16 bytes.
     pub const ENABLED: Self = Self(1 | 6 << 16 | 4 << 20);
 
-    /// CSS 110b: the same, with all I/O command sets that the controller has.
+    /// Sets CSS to 110b: all I/O command sets that the controller supports.
     #[must_use]
     pub const fn with_all_command_sets(self) -> Self {
         Self(self.0 & !(7 << 4) | 6 << 4)
     }
 
-    /// EN: whether the controller is to run.
+    /// EN: whether the controller is enabled.
     #[must_use]
     pub const fn enabled(self) -> bool {
         self.0 & 1 == 1
     }
 
-    /// The same, but not enabled.
+    /// Clears EN.
     #[must_use]
     pub const fn disabled(self) -> Self {
         Self(self.0 & !1)
     }
 
-    /// SHN: the same, with another shutdown notification.
+    /// Sets SHN.
     #[must_use]
     pub const fn with_shutdown(self, shutdown: Shutdown) -> Self {
         Self(self.0 & !(3 << 14) | (shutdown as u32) << 14)
     }
 
-    /// SHN: whether any shutdown is notified.
+    /// SHN: whether a shutdown is notified.
     #[must_use]
     pub const fn shutting_down(self) -> bool {
         self.0 >> 14 & 3 != 0
     }
 }
 
-/// CSTS: how a controller is. Clause 3.1.3.6.
+/// CSTS: state of a controller. Clause 3.1.3.6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct ControllerStatus(pub u32);
 
-/// CSTS.SHST: how far a shutdown has come.
+/// CSTS.SHST: progress of a shutdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct ShutdownStatus(pub u32);
 
 impl ShutdownStatus {
-    /// No shutdown was asked for.
+    /// No shutdown was notified.
     pub const NORMAL_OPERATION: Self = Self(0);
-    /// Under way.
+    /// Shutdown in progress.
     pub const OCCURRING: Self = Self(1);
-    /// Done: power may go.
+    /// Shutdown complete: power may be removed.
     pub const COMPLETE: Self = Self(2);
 }
 
@@ -169,19 +169,19 @@ impl ControllerStatus {
         self.0 & 1 == 1
     }
 
-    /// CFS: whether the controller met an error that it cannot report otherwise.
+    /// CFS: whether there was an error that the controller cannot report otherwise.
     #[must_use]
     pub const fn fatal(self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// SHST: how far a shutdown has come.
+    /// SHST: progress of a shutdown.
     #[must_use]
     pub const fn shutdown(self) -> ShutdownStatus {
         ShutdownStatus(self.0 >> 2 & 3)
     }
 
-    /// Whether nobody answered: PCI reads as all ones then, and bits that are reserved here are set.
+    /// Whether no device answered: PCI then reads as all ones, with reserved bits set.
     #[must_use]
     pub const fn absent(self) -> bool {
         self.0 == u32::MAX
@@ -196,9 +196,12 @@ mod tests {
     fn capabilities_are_taken_apart_as_the_specification_draws_them() {
         // QEMU's emulated SSD: 2048 entries, 7.5 s, stride 4, NVM commands, pages of 4 KiB to 64 KiB.
         let cap = Capabilities(0x0040_0020_0f01_07ff);
-        assert_eq!((cap.queue_entries_max_z(), cap.timeout_500ms()), (2047, 15));
-        assert_eq!((cap.doorbell_stride_bytes(), cap.command_sets()), (4, command_sets::NVM));
-        assert_eq!((cap.page_bytes_min(), cap.page_bytes_max()), (4096, 65536));
+        assert_eq!(cap.queue_entries_max_z(), 2047);
+        assert_eq!(cap.timeout_500ms(), 15);
+        assert_eq!(cap.doorbell_stride_bytes(), 4);
+        assert_eq!(cap.command_sets(), command_sets::NVM);
+        assert_eq!(cap.page_bytes_min(), 4096);
+        assert_eq!(cap.page_bytes_max(), 65536);
     }
 
     #[test]

@@ -3,28 +3,28 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// A sector of this device type, whatever its block size.
+/// Bytes of a sector, the unit of addresses, whatever the block size.
 pub const SECTOR_BYTES: u32 = 512;
-/// Bytes of the answer to [`RequestType::GET_ID`].
+/// Bytes of the response to [`RequestType::GET_ID`].
 pub const ID_BYTES: usize = 20;
 
-/// What a request starts with.
+/// Header of a request.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct RequestHeader {
-    /// What to do.
+    /// Type of the request.
     pub kind: RequestType,
-    /// Zero.
+    /// Reserved, zero.
     pub reserved: U32,
-    /// The first sector of a read or write, in units of [`SECTOR_BYTES`]; zero otherwise.
+    /// First sector of a read or write, in units of [`SECTOR_BYTES`]; zero otherwise.
     pub sector: U64,
 }
 
 const _: () = assert!(size_of::<RequestHeader>() == 16);
 
-/// What a request asks for.
+/// Type of a request.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -38,7 +38,7 @@ impl RequestType {
     pub const OUT: Self = Self(U32::new(1));
     /// Flush the cache.
     pub const FLUSH: Self = Self(U32::new(4));
-    /// Tell the serial number.
+    /// Return the serial number.
     pub const GET_ID: Self = Self(U32::new(8));
     /// Discard ranges.
     pub const DISCARD: Self = Self(U32::new(11));
@@ -46,17 +46,17 @@ impl RequestType {
     pub const WRITE_ZEROES: Self = Self(U32::new(13));
 }
 
-/// How a request ended: the last byte the device writes.
+/// Status of a request: the last byte that the device writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct RequestStatus(pub u8);
 
 impl RequestStatus {
-    /// Done.
+    /// Success.
     pub const OK: Self = Self(0);
-    /// It failed.
+    /// The request failed.
     pub const IOERR: Self = Self(1);
-    /// The device cannot do that.
+    /// The device does not support the request.
     pub const UNSUPP: Self = Self(2);
 }
 
@@ -70,18 +70,18 @@ pub struct RangeSegment {
     pub sector: U64,
     /// Number of sectors.
     pub sectors: U32,
-    /// [`Self::UNMAP`] or zero; others are to be refused.
+    /// [`Self::UNMAP`] or zero; other bits have to be refused.
     pub flags: U32,
 }
 
 const _: () = assert!(size_of::<RangeSegment>() == 16);
 
 impl RangeSegment {
-    /// Write zeroes only: the range may be deallocated.
+    /// For write zeroes only: the range may be deallocated.
     pub const UNMAP: u32 = 1;
 }
 
-/// The configuration space, up to and with the secure-erase fields.
+/// Configuration space, up to and including the secure-erase fields.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -89,51 +89,51 @@ impl RangeSegment {
 pub struct Config {
     /// Size in sectors.
     pub capacity: U64,
-    /// The longest segment in bytes.
+    /// Longest segment in bytes.
     pub size_max: U32,
-    /// The most segments of a request.
+    /// Most segments of a request.
     pub seg_max: U32,
-    /// Cylinders, for software that asks.
+    /// Cylinders, of the legacy geometry.
     pub cylinders: U16,
-    /// Heads.
+    /// Heads, of the legacy geometry.
     pub heads: u8,
-    /// Sectors of a track.
+    /// Sectors per track, of the legacy geometry.
     pub sectors: u8,
     /// Block size in bytes.
     pub blk_size: U32,
-    /// Blocks of a physical block, as a power of two.
+    /// Blocks per physical block, as a power of two.
     pub physical_block_exp: u8,
-    /// Blocks before the first aligned one.
+    /// Blocks before the first aligned block.
     pub alignment_offset: u8,
-    /// Blocks from which on I/O is efficient; a multiple of the physical block.
+    /// Smallest efficient I/O in blocks; a multiple of the physical block.
     pub min_io_size: U16,
-    /// Blocks of the best I/O; zero where none is better.
+    /// Optimal I/O in blocks; zero if there is none.
     pub opt_io_size: U32,
-    /// Cache mode.
+    /// Cache mode: 1 for write-back.
     pub writeback: u8,
-    /// Zero.
+    /// Unused, zero.
     pub unused0: u8,
     /// Number of queues.
     pub num_queues: U16,
-    /// Sectors of the largest discard range.
+    /// Largest discard range in sectors.
     pub max_discard_sectors: U32,
-    /// The most ranges of a discard.
+    /// Most ranges of a discard.
     pub max_discard_seg: U32,
-    /// What discards are best aligned to, in sectors.
+    /// Preferred alignment of discards in sectors.
     pub discard_sector_alignment: U32,
-    /// Sectors of the largest write-zeroes range.
+    /// Largest write-zeroes range in sectors.
     pub max_write_zeroes_sectors: U32,
-    /// The most ranges of a write-zeroes.
+    /// Most ranges of a write-zeroes.
     pub max_write_zeroes_seg: U32,
     /// Whether write zeroes may deallocate.
     pub write_zeroes_may_unmap: u8,
-    /// Zero.
+    /// Unused, zero.
     pub unused1: [u8; 3],
-    /// Sectors of the largest secure-erase range.
+    /// Largest secure-erase range in sectors.
     pub max_secure_erase_sectors: U32,
-    /// The most ranges of a secure erase.
+    /// Most ranges of a secure erase.
     pub max_secure_erase_seg: U32,
-    /// What secure erases are best aligned to, in sectors.
+    /// Preferred alignment of secure erases in sectors.
     pub secure_erase_sector_alignment: U32,
 }
 

@@ -1,27 +1,27 @@
-//! Feature bits: the driver takes a subset of what the device offers.
+//! Feature bits. The driver accepts a subset of those that the device offers.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// A set of feature bits (virtio 1.3, clauses 2.2, 5.2.3 and 6; vhost-user's own bit 30).
+/// A set of feature bits (virtio 1.3, clauses 2.2, 5.2.3 and 6; bit 30 is vhost-user's).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct Features(pub u64);
 
 impl Features {
-    /// `VIRTIO_BLK_F_SIZE_MAX`: the longest segment is in `size_max`.
+    /// `VIRTIO_BLK_F_SIZE_MAX`: `size_max` is valid.
     pub const BLK_SIZE_MAX: Self = Self::bit(1);
-    /// `VIRTIO_BLK_F_SEG_MAX`: the most segments of a request are in `seg_max`.
+    /// `VIRTIO_BLK_F_SEG_MAX`: `seg_max` is valid.
     pub const BLK_SEG_MAX: Self = Self::bit(2);
     /// `VIRTIO_BLK_F_RO`: the device is read-only.
     pub const BLK_RO: Self = Self::bit(5);
-    /// `VIRTIO_BLK_F_BLK_SIZE`: the block size is in `blk_size`.
+    /// `VIRTIO_BLK_F_BLK_SIZE`: `blk_size` is valid.
     pub const BLK_BLK_SIZE: Self = Self::bit(6);
     /// `VIRTIO_BLK_F_FLUSH`: the cache may be volatile, and there is a flush command.
     pub const BLK_FLUSH: Self = Self::bit(9);
-    /// `VIRTIO_BLK_F_TOPOLOGY`: efficient lengths and alignments are in `topology`.
+    /// `VIRTIO_BLK_F_TOPOLOGY`: the fields from `physical_block_exp` to `opt_io_size` are valid.
     pub const BLK_TOPOLOGY: Self = Self::bit(10);
-    /// `VIRTIO_BLK_F_MQ`: the number of queues is in `num_queues`.
+    /// `VIRTIO_BLK_F_MQ`: `num_queues` is valid.
     pub const BLK_MQ: Self = Self::bit(12);
     /// `VIRTIO_BLK_F_DISCARD`: there is a discard command.
     pub const BLK_DISCARD: Self = Self::bit(13);
@@ -29,7 +29,7 @@ impl Features {
     pub const BLK_WRITE_ZEROES: Self = Self::bit(14);
     /// `VIRTIO_F_INDIRECT_DESC`: a descriptor may refer to a table of descriptors.
     pub const RING_INDIRECT: Self = Self::bit(28);
-    /// `VIRTIO_F_EVENT_IDX`: each side says from which index on it wants a notification.
+    /// `VIRTIO_F_EVENT_IDX`: each side sets the index at which it wants the next notification.
     pub const RING_EVENT_IDX: Self = Self::bit(29);
     /// `VHOST_USER_F_PROTOCOL_FEATURES`: vhost-user's own features can be negotiated.
     pub const VHOST_PROTOCOL_FEATURES: Self = Self::bit(30);
@@ -40,13 +40,13 @@ impl Features {
         Self(1 << bit)
     }
 
-    /// Whether all of `other` is in it.
+    /// Whether the set contains all of `other`.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// It, and `other` where `condition` holds.
+    /// Adds `other` if `condition` holds.
     #[must_use]
     pub const fn with_if(self, condition: bool, other: Self) -> Self {
         if condition { Self(self.0 | other.0) } else { self }

@@ -1,6 +1,6 @@
-//! Virtio 1.3: feature bits, the split ring, the block device. Little-endian throughout.
+//! Virtio 1.3: feature bits, the split ring, the block device; all little-endian.
 //!
-//! Not here: the packed ring, other kinds of device.
+//! Not here: the packed ring; other devices.
 
 pub mod blk;
 mod features;

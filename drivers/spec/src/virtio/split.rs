@@ -9,16 +9,16 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The largest ring.
+/// Most entries of a ring.
 pub const SIZE_MAX: u16 = 32768;
-/// Where a descriptor table may start: a multiple of this many bytes.
+/// Alignment of a descriptor table in bytes.
 pub const DESCRIPTORS_ALIGN: u64 = 16;
-/// Where an available ring may start.
+/// Alignment of an available ring in bytes.
 pub const AVAILABLE_ALIGN: u64 = 2;
-/// Where a used ring may start.
+/// Alignment of a used ring in bytes.
 pub const USED_ALIGN: u64 = 4;
 
-/// A descriptor: a piece of guest memory, and what follows.
+/// A descriptor: a buffer in guest memory and the link to the next one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -28,7 +28,7 @@ pub struct Descriptor {
     pub address: U64,
     /// Length in bytes.
     pub len: U32,
-    /// What kind it is.
+    /// Flags.
     pub flags: DescriptorFlags,
     /// Index of the next descriptor of the chain, with [`DescriptorFlags::NEXT`].
     pub next: U16,
@@ -36,7 +36,7 @@ pub struct Descriptor {
 
 const _: () = assert!(size_of::<Descriptor>() == 16);
 
-/// The flags of a descriptor. Unknown bits are legal and mean nothing.
+/// Flags of a descriptor. Unknown bits are legal and ignored.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -44,11 +44,11 @@ const _: () = assert!(size_of::<Descriptor>() == 16);
 pub struct DescriptorFlags(pub U16);
 
 impl DescriptorFlags {
-    /// The chain goes on.
+    /// The chain continues at `next`.
     pub const NEXT: u16 = 1;
-    /// The device writes this piece; otherwise it reads it.
+    /// The device writes the buffer; without the flag it reads it.
     pub const WRITE: u16 = 2;
-    /// The piece is a table of descriptors.
+    /// The buffer contains a table of descriptors.
     pub const INDIRECT: u16 = 4;
 
     /// Whether all bits of `flags` are set.
@@ -58,9 +58,9 @@ impl DescriptorFlags {
     }
 }
 
-/// Flag of the available ring: the driver wants no interrupts. Without `EVENT_IDX` only.
+/// Flag of the available ring: the driver wants no interrupts. Only without `EVENT_IDX`.
 pub const AVAILABLE_NO_INTERRUPT: u16 = 1;
-/// Flag of the used ring: the device wants no kicks. Without `EVENT_IDX` only.
+/// Flag of the used ring: the device wants no kicks. Only without `EVENT_IDX`.
 pub const USED_NO_NOTIFY: u16 = 1;
 
 /// Bytes of a descriptor table.
@@ -81,8 +81,8 @@ pub const fn used_bytes(size: u16) -> u32 {
     size as u32 * 8 + 6
 }
 
-/// Whether an index that went from `old` to `new` has passed `event`: the other side then
-/// wants to be notified (clause 2.7.10, `vring_need_event`).
+/// Whether an index that moved from `old` to `new` has passed `event`, so that the other side wants
+/// a notification (clause 2.7.10, `vring_need_event`).
 #[must_use]
 pub const fn passed_event(event: u16, old: u16, new: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)

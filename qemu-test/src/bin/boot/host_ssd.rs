@@ -1,26 +1,26 @@
-//! An NVMe SSD of the host, lent to the sled.
+//! An NVMe SSD of the host, bound to vfio-pci for the sled.
 
 use luge_qemu_test::TestError;
 use luge_vfio::{Binding, PciAddress, SysfsRoot, bind};
 
-/// An SSD that vfio-pci has.
+/// An SSD that is bound to vfio-pci.
 pub(crate) struct HostSsd {
     binding: Binding,
 }
 
 impl HostSsd {
-    /// Takes the SSD at `address` from the kernel; one that is in use is refused by name.
+    /// Binds the SSD at `address` to vfio-pci; refuses an SSD that is in use and names its use.
     pub(crate) fn take(address: &str) -> Result<Self, TestError> {
         let address: PciAddress = address.parse().map_err(host)?;
         Ok(Self { binding: bind(&SysfsRoot::default(), address).map_err(host)? })
     }
 
-    /// Its address in full.
+    /// Full PCI address.
     pub(crate) fn address(&self) -> String {
         self.binding.address().to_string()
     }
 
-    /// Gives it back to the kernel.
+    /// Binds the SSD to its previous driver.
     pub(crate) fn give_back(self) -> Result<(), TestError> {
         self.binding.restore().map_err(host)
     }

@@ -1,14 +1,13 @@
-//! `cargo boot`: the whole of Luge in one command.
+//! `cargo boot`: shows all of Luge in one command.
 //!
-//! 1. builds what is missing: QEMU, kernel, luge, the image with its VM pack;
-//! 2. boots the image in QEMU with an NVMe SSD behind an IOMMU: an emulated one, or one of
-//!    the host;
-//! 3. the sled serves a volume of the SSD to a VM that it starts itself; the VM makes a file
-//!    system, writes, reads back and prints checksums;
-//! 4. compares them with the SSD's content as seen from outside;
-//! 5. leaves the person at the sled's console, or powers it off.
+//! 1. Build what is missing: QEMU, kernel, luge, the image with its VM pack.
+//! 2. Boot the image in QEMU with an NVMe SSD behind an IOMMU, an emulated one or one of the host.
+//! 3. Wait while the sled serves a volume of the SSD to a VM that it starts; the VM makes a file system,
+//!    writes, reads back and prints checksums.
+//! 4. Compare the checksums with the SSD's content as read from outside.
+//! 5. Connect the terminal with the sled's console, or power the sled off.
 //!
-//! Not here: what the sled and the VM do; see `luge_qemu_test::selftest`.
+//! Not here: the work of the sled and the VM (`luge_qemu_test::selftest`).
 
 mod host_ssd;
 mod terminal;
@@ -16,26 +15,26 @@ mod terminal;
 use clap::Parser;
 use host_ssd::HostSsd;
 use luge_image::Progress;
-use luge_qemu_test::{Bench, GuestWitness, Lab, Sled, Ssd, TestError, selftest, sled};
+use luge_qemu_test::{Bench, Lab, SelfTestResult, Sled, Ssd, TestError, selftest, sled};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-/// Size of the emulated SSD in MiB; its file takes what is written.
+/// Size of the emulated SSD in MiB; its file is sparse.
 const SSD_MIB: u64 = 1024;
 
-/// Boots Luge in QEMU, lets a VM use an SSD through it, and checks what arrived there.
+/// Boots Luge in QEMU, lets a VM write to an SSD through it, and checks the SSD's content.
 #[derive(Parser)]
 #[command(name = "cargo boot", version)]
 struct Arguments {
-    /// Power off when the VM is done, and end with 0 only if all checksums match. The default
-    /// where there is no terminal.
+    /// Power off when the VM is done, and exit with 0 only if all checksums match. The default
+    /// without a terminal.
     #[arg(long)]
     exit: bool,
-    /// Use this NVMe SSD of the host instead of an emulated one: a PCI address, 0000:3b:00.0.
-    /// One that is in use is refused. WHAT IS ON IT IS OVERWRITTEN: a person is asked first.
+    /// Use this NVMe SSD of the host, a PCI address such as 0000:3b:00.0, instead of an emulated one.
+    /// An SSD that is in use is refused. ITS CONTENT IS OVERWRITTEN, after a question.
     #[arg(long, value_name = "PCI-ADDRESS")]
     ssd: Option<String>,
-    /// Answers that question with yes.
+    /// Overwrite the SSD without a question.
     #[arg(long, requires = "ssd")]
     overwrite: bool,
 }
@@ -60,10 +59,7 @@ fn run(arguments: &Arguments) -> Result<bool, TestError> {
     let matched = if agreed {
         boot(arguments, Some(&ssd))
     } else {
-        Err(TestError::Host(format!(
-            "nothing was done to {}: --overwrite says that it may be",
-            ssd.address()
-        )))
+        Err(TestError::Host(format!("{} was not overwritten: answer yes, or use --overwrite", ssd.address())))
     };
     ssd.give_back()?;
     matched
@@ -78,8 +74,8 @@ fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestE
     };
     let sled = start(&bench, ssd.clone(), host_ssd)?;
     sled.running.process.output.show();
-    let witness = GuestWitness::hear(&sled)?;
-    let matched = judge(&witness, ssd.as_ref())?;
+    let result = SelfTestResult::wait(&sled)?;
+    let matched = compare(&result, ssd.as_ref())?;
     if arguments.exit || !std::io::stdin().is_terminal() {
         sled.power_off()?;
     } else {
@@ -96,24 +92,24 @@ fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Res
     Sled::start(bench, &machine)
 }
 
-/// Compares what the VM found with the SSD's content, and says so.
-fn judge(witness: &GuestWitness, ssd: Option<&Ssd>) -> Result<bool, TestError> {
+/// Prints the VM's result beside the SSD's content; returns whether they match.
+fn compare(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, TestError> {
     let verdict = |matched: bool| if matched { "match" } else { "DO NOT MATCH" };
-    let inside = witness.files_match();
+    let inside = result.files_match();
     eprintln!(
         "\r\nthe VM's files:     written {}, read {}: {}\r",
-        witness.written,
-        witness.read,
+        result.written,
+        result.read,
         verdict(inside)
     );
     let Some(ssd) = ssd else {
-        eprintln!("the SSD is the host's and in use by the sled: not read from outside\r");
+        eprintln!("the SSD is the host's, and the sled uses it: not read from outside\r");
         return Ok(inside);
     };
-    let seen = witness.hash_outside(&ssd.file)?;
-    let outside = seen == witness.device;
-    eprintln!("the VM's disk:      {} MiB, {}\r", witness.device_bytes >> 20, witness.device);
-    eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", witness.device_bytes >> 20, verdict(outside));
+    let seen = result.hash_outside(&ssd.file)?;
+    let outside = seen == result.device;
+    eprintln!("the VM's disk:      {} MiB, {}\r", result.device_bytes >> 20, result.device);
+    eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", result.device_bytes >> 20, verdict(outside));
     Ok(inside && outside)
 }
 
@@ -123,24 +119,24 @@ mod tests {
     use std::fs::File;
 
     #[test]
-    fn the_verdict_is_a_match_only_if_both_witnesses_saw_what_was_written() {
+    fn the_verdict_is_a_match_only_if_files_and_ssd_match() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ssd");
         File::create(&file).and_then(|file| file.set_len(128 << 20)).unwrap();
         let ssd = Ssd { file, ..Ssd::create(folder.path().join("other"), 1).unwrap() };
         let [written, other] = ["ab", "cd"].map(|byte| byte.repeat(32));
-        let blind = GuestWitness {
+        let blind = SelfTestResult {
             written: written.clone(),
             read: written,
             device: String::new(),
             device_bytes: 4096,
         };
-        let both = GuestWitness { device: blind.hash_outside(&ssd.file).unwrap(), ..blind };
-        let verdict = |witness: &GuestWitness| judge(witness, Some(&ssd)).unwrap();
+        let both = SelfTestResult { device: blind.hash_outside(&ssd.file).unwrap(), ..blind };
+        let verdict = |result: &SelfTestResult| compare(result, Some(&ssd)).unwrap();
         assert!(verdict(&both));
-        assert!(!verdict(&GuestWitness { read: other.clone(), ..both.clone() }));
-        assert!(!verdict(&GuestWitness { device: other, ..both.clone() }));
+        assert!(!verdict(&SelfTestResult { read: other.clone(), ..both.clone() }));
+        assert!(!verdict(&SelfTestResult { device: other, ..both.clone() }));
         std::fs::remove_file(&ssd.file).unwrap();
-        assert!(judge(&both, Some(&ssd)).is_err());
+        assert!(compare(&both, Some(&ssd)).is_err());
     }
 }

@@ -1,33 +1,33 @@
-//! The person's terminal, lent to the sled's console.
+//! The user's terminal, connected with the sled's console.
 //!
-//! Invariant: the terminal is as it was when this ends, however it ends.
+//! Invariant: the terminal's settings are restored in any case.
 
 use luge_qemu_test::{Sled, TestError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Stdin, stdin};
 
-/// Ctrl-]: leaves the console, as in telnet and virsh.
+/// Ctrl-], which leaves the console, as in telnet and virsh.
 const LEAVE: u8 = 0x1d;
 
-/// Connects the terminal with the sled's console until the sled powers off or the person
-/// leaves, which powers it off.
+/// Connects the terminal with the sled's console until the sled powers off, or the user leaves, which
+/// powers it off.
 pub(crate) fn hand_over(mut sled: Sled) -> Result<(), TestError> {
     eprintln!("\r\nthis is the sled's console: `help` lists its commands; Ctrl-] powers it off and leaves\r");
     let raw = RawTerminal::enter(stdin())?;
     sled.running.process.send(b"\r")?;
-    let left = talk(&mut sled, &raw)?;
+    let end = forward_keys(&mut sled, &raw)?;
     drop(raw);
-    match left {
-        Left::ByPerson => {
+    match end {
+        End::UserLeft => {
             eprintln!("\npowering the sled off ...");
             sled.power_off().map(drop)
         }
-        Left::ByItself => sled.ended().map(drop),
+        End::SledOff => sled.ended().map(drop),
     }
 }
 
-/// Asks the person; where there is none, the answer is no.
+/// Asks the user a question; without a terminal the answer is no.
 pub(crate) fn agrees(what: &str) -> Result<bool, TestError> {
     if !stdin().is_terminal() {
         return Ok(false);
@@ -38,12 +38,13 @@ pub(crate) fn agrees(what: &str) -> Result<bool, TestError> {
     Ok(answer.trim() == "yes")
 }
 
-enum Left {
-    ByPerson,
-    ByItself,
+/// Reason for the end of a connection.
+enum End {
+    UserLeft,
+    SledOff,
 }
 
-fn talk(sled: &mut Sled, raw: &RawTerminal) -> Result<Left, TestError> {
+fn forward_keys(sled: &mut Sled, raw: &RawTerminal) -> Result<End, TestError> {
     let mut buffer = [0; 256];
     loop {
         let mut awaited = [
@@ -53,20 +54,20 @@ fn talk(sled: &mut Sled, raw: &RawTerminal) -> Result<Left, TestError> {
         rustix::io::retry_on_intr(|| poll(&mut awaited, None)).map_err(failed)?;
         let (typed, ended) = (!awaited[0].revents().is_empty(), !awaited[1].revents().is_empty());
         if ended {
-            return Ok(Left::ByItself);
+            return Ok(End::SledOff);
         }
         if typed {
             let length = rustix::io::read(&raw.terminal, &mut buffer).map_err(failed)?;
             let keys = &buffer[..length];
             if keys.is_empty() || keys.contains(&LEAVE) {
-                return Ok(Left::ByPerson);
+                return Ok(End::UserLeft);
             }
             sled.running.process.send(keys)?;
         }
     }
 }
 
-/// A terminal that hands over every key as it is typed.
+/// A terminal in raw mode: each key is read as it is typed.
 struct RawTerminal {
     terminal: Stdin,
     before: Termios,
@@ -84,11 +85,11 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
+        // A terminal that was closed needs no restoring.
         let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 
 fn failed(error: impl Into<std::io::Error>) -> TestError {
-    TestError::Io { doing: "speaking with the terminal".to_owned(), source: error.into() }
+    TestError::Io { doing: "using the terminal".to_owned(), source: error.into() }
 }

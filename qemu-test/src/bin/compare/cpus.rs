@@ -1,4 +1,4 @@
-//! Which CPU does what: one for the servers, one for the load generator.
+//! CPUs of a comparison: one for the servers, one for the load generator.
 
 use luge_qemu_test::TestError;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -11,24 +11,26 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    /// The first and the last that this process may use.
+    /// Chooses the first and the last CPU that this process may use.
     ///
     /// # Errors
-    /// There is only one.
+    /// If there is only one.
     pub(crate) fn choose() -> Result<Self, TestError> {
         let may = sched_getaffinity(None).map_err(failed)?;
         let mut ours = (0..u16::MAX).take(CpuSet::MAX_CPU).filter(|&cpu| may.is_set(cpu.into()));
         match (ours.next(), ours.next_back()) {
             (Some(server), Some(generator)) => Ok(Self { server, generator }),
-            _ => Err(TestError::Host("a comparison needs two CPUs: one serves, one asks".to_owned())),
+            _ => Err(TestError::Host(
+                "a comparison needs two CPUs, one for the server and one for the load generator".to_owned(),
+            )),
         }
     }
 }
 
-/// Does `work` on `cpu`: what it starts runs there for good.
+/// Does `work` on `cpu`; threads and processes that it starts stay there.
 ///
 /// # Errors
-/// Those of `work`, and that the CPU cannot be had.
+/// Those of `work`, or if the CPU cannot be used.
 pub(crate) fn on<T>(cpu: u16, work: impl FnOnce() -> Result<T, TestError>) -> Result<T, TestError> {
     let before = sched_getaffinity(None).map_err(failed)?;
     let mut only = CpuSet::new();

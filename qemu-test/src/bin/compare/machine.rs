@@ -1,25 +1,25 @@
-//! On what was measured: a result means nothing without it.
+//! Description of the machine, which belongs to every result.
 
 use crate::cpus::Cpus;
 use crate::files::Sizes;
 use serde_json::{Value, json};
 use std::fs;
 
-/// The machine, and how it was used.
+/// The machine and its use in the comparison.
 pub(crate) struct Machine {
     pub(crate) cpus: Cpus,
     pub(crate) sizes: Sizes,
     pub(crate) files_in_memory: bool,
-    /// The peer's name and version.
+    /// Name and version of the peer.
     pub(crate) peer: String,
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
-    /// Processes that ran, on average over a minute, before the first measurement.
+    /// Load average of the minute before the first measurement.
     pub(crate) load: String,
 }
 
 impl Machine {
-    /// Each property with its name.
+    /// Properties, each with its name.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         let Cpus { server, generator } = self.cpus;
         let Sizes { memory_mib, file_mib } = self.sizes;
@@ -28,9 +28,9 @@ impl Machine {
         vec![
             ("processor", processor()),
             ("kernel", text_of("/proc/sys/kernel/osrelease")),
-            ("hypervisor", said_in_cpuinfo("flags", |flags| yes_or_no(has_word(flags, "hypervisor")))),
+            ("hypervisor", cpuinfo("flags", |flags| yes_or_no(has_word(flags, "hypervisor")))),
             ("hugepages of 2 MiB", text_of("/proc/sys/vm/nr_hugepages")),
-            ("CPUs", format!("{server} serves, {generator} asks")),
+            ("CPUs", format!("{server} for the server, {generator} for the load generator")),
             ("disks", format!("memory {memory_mib} MiB; file {file_mib} MiB, {place}")),
             ("peer", self.peer.clone()),
             ("rounds", measured),
@@ -43,17 +43,17 @@ impl Machine {
     }
 }
 
-/// The average load of the last minute.
+/// Load average of the last minute.
 pub(crate) fn load() -> String {
     text_of("/proc/loadavg").split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 fn processor() -> String {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{count} x {}", said_in_cpuinfo("model name", str::to_owned))
+    format!("{count} x {}", cpuinfo("model name", str::to_owned))
 }
 
-fn said_in_cpuinfo(name: &str, say: impl Fn(&str) -> String) -> String {
+fn cpuinfo(name: &str, say: impl Fn(&str) -> String) -> String {
     let text = text_of("/proc/cpuinfo");
     let found = text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name);
     found.map_or_else(|| "unknown".to_owned(), |(_, value)| say(value.trim()))
@@ -73,7 +73,7 @@ fn text_of(path: &str) -> String {
 
 #[cfg(test)]
 impl Machine {
-    /// This one, as tests use it.
+    /// The current machine, with fixed settings.
     pub(crate) fn for_tests() -> Self {
         Self {
             cpus: Cpus { server: 0, generator: 7 },
@@ -97,6 +97,6 @@ mod tests {
         for (name, fact) in machine.facts() {
             assert!(!fact.is_empty() && !fact.contains("unknown"), "{name}: {fact}");
         }
-        assert_eq!(machine.to_json()["CPUs"], "0 serves, 7 asks");
+        assert_eq!(machine.to_json()["CPUs"], "0 for the server, 7 for the load generator");
     }
 }

@@ -1,15 +1,14 @@
-//! `cargo compare`: Luge beside a peer, under the same load, in one run.
+//! `cargo compare`: measures Luge and a peer in one run, under the same load.
 //!
-//! 1. builds luge and prepares QEMU;
-//! 2. starts both servers on one CPU, each with a null, a memory and a file disk;
-//! 3. measures how fast the two CPUs can work together at all: the ideal loop;
-//! 4. loads one server, then the other, and so on, row by row;
-//! 5. prints medians, spreads and ratios. It judges nothing: no number makes it fail.
+//! 1. Build luge and prepare QEMU.
+//! 2. Start both servers on one CPU, each with a null, a memory and a file disk.
+//! 3. Measure the limit that the memory between the two CPUs sets: the ideal loop.
+//! 4. For each row, load the servers in turns.
+//! 5. Print medians, spreads and ratios. No number makes the command fail.
 //!
-//! Whatever was started ends with it, also when it is interrupted; what was measured until
-//! then is printed.
+//! All processes end with the command, also when it is interrupted; then it prints the results so far.
 //!
-//! Not here: the load itself (`luge bench`) and the ideal loop (`luge ideal`).
+//! Not here: the load generator (`luge bench`) and the ideal loop (`luge ideal`).
 
 mod cpus;
 mod files;
@@ -43,16 +42,16 @@ const IDEAL_DEPTHS: [u16; 3] = [1, 16, 128];
 #[derive(Parser)]
 #[command(name = "cargo compare", version)]
 struct Arguments {
-    /// How often each row is measured
+    /// Measurements of each row
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Seconds of load of one measurement
+    /// Seconds of load in each measurement
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
-    /// A few rows and small disks only
+    /// Measure a few rows on small disks only
     #[arg(long)]
     quick: bool,
-    /// Every combination of device, size, direction, queues and depth
+    /// Measure all combinations of device, size, direction, queues and depth
     #[arg(long, conflicts_with = "quick")]
     all: bool,
     /// Print Markdown
@@ -68,7 +67,7 @@ impl Arguments {
         match (self.quick, self.all) {
             (true, _) => Selection::Quick,
             (false, true) => Selection::All,
-            (false, false) => Selection::Telling,
+            (false, false) => Selection::Default,
         }
     }
 
@@ -125,8 +124,8 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// Measures everything that is selected. A row that cannot be measured is said and left
-    /// out, and a signal ends it: the report has the others.
+    /// Measures the selected rows. A row that cannot be measured is reported and left out. A signal ends
+    /// the measurements, and the report has the rows so far.
     fn fill(&self, report: &mut Report, selection: Selection) -> Result<(), TestError> {
         for depth in IDEAL_DEPTHS {
             report.ideal.push(self.ideal(depth)?);
@@ -151,7 +150,7 @@ impl Measuring<'_> {
         Ok(Ideal { depth, samples })
     }
 
-    /// One and the other in turns, so that what changes meanwhile changes for both.
+    /// Measures both servers in turns, so that changes of the machine affect both.
     fn compare(&self, row: Row, what: &str) -> Result<Compared, TestError> {
         let step = self.progress.step(what);
         let (luge, peer) = (self.servers.luge(row.device), self.servers.peer(row.device));
@@ -171,7 +170,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed_and_refuses_what_makes_no_sense() {
+    fn the_command_line_is_well_formed_and_refuses_invalid_values() {
         Arguments::command().debug_assert();
         for wrong in ["--rounds 0", "--seconds 0", "--seconds nan", "--quick --all", "--json --markdown"] {
             let words = ["compare"].into_iter().chain(wrong.split(' '));

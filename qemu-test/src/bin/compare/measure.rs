@@ -1,4 +1,4 @@
-//! One measurement: a run of `luge bench` or `luge ideal`, and what it found.
+//! One measurement: a run of `luge bench` or `luge ideal`, and its result.
 
 use crate::cpus::Cpus;
 use crate::rows::Row;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// What a run may take longer than its load: finding the server's CPU, and draining.
+/// Time limit of a run besides its load: for finding the server's CPU, and for draining.
 const AROUND_SECONDS: f64 = 60.0;
 
-/// What all measurements have in common.
+/// Settings of all measurements.
 pub(crate) struct Meter<'a> {
     pub(crate) bench: &'a Bench<'a>,
     pub(crate) stop: &'a Stop,
@@ -20,24 +20,24 @@ pub(crate) struct Meter<'a> {
     pub(crate) cpus: Cpus,
 }
 
-/// What one run found.
+/// Result of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) iops: f64,
-    /// CPU time of the server for each request.
+    /// CPU time of the server per request.
     pub(crate) target_ns: f64,
-    /// None where the server's CPU was too busy to say.
+    /// Round trip of a cache line; none if the server's CPU was too busy to measure it.
     pub(crate) round_trip_ns: Option<f64>,
-    /// Interrupts for each request; none of the ideal loop.
+    /// Interrupts per request; none for the ideal loop.
     pub(crate) interrupts: Option<f64>,
-    /// Share of the time in which the generator had something to do; none of the ideal loop.
+    /// Share of the time in which the generator had work; none for the ideal loop.
     pub(crate) generator_busy: Option<f64>,
     pub(crate) p50_ns: Option<f64>,
     pub(crate) p99_ns: Option<f64>,
 }
 
 impl Sample {
-    /// From the JSON of `luge bench` or `luge ideal`; none where a number is missing.
+    /// Parses the JSON of `luge bench` or `luge ideal`; none if a number is missing.
     fn parse(report: &Value) -> Option<Self> {
         let number = |name: &str| report[name].as_f64();
         Some(Self {
@@ -53,10 +53,10 @@ impl Sample {
 }
 
 impl Meter<'_> {
-    /// Loads the disk at `socket`; `round` makes the choice of blocks.
+    /// Loads the disk at `socket`; `round` is the seed of the random blocks.
     ///
     /// # Errors
-    /// The load generator fails, or a signal came.
+    /// If the load generator fails, or a signal arrived.
     pub(crate) fn load(&self, socket: &Path, row: &Row, round: u32) -> Result<Sample, TestError> {
         let mut command = self.luge("bench", row.depth)?;
         command.arg(socket).args(["--rw", row.direction.name()]);
@@ -85,7 +85,7 @@ impl Meter<'_> {
     }
 
     fn run(&self, who: &str, command: Command) -> Result<Sample, TestError> {
-        // One log, written anew for each of hundreds of runs.
+        // All runs, which may be hundreds, share one log, overwritten each time.
         let mut process = Process::start(who, command, &self.bench.path("run.log"))?;
         let deadline = Deadline::within(seconds(self.seconds + AROUND_SECONDS));
         let status = self.stop.wait(&mut process, deadline)?;
@@ -115,17 +115,18 @@ mod tests {
         let mut report = json!({ "iops": 2e6, "target_ns_per_io": 17.5, "cache_line_round_trip_ns": null,
             "interrupts_per_io": 0.25, "generator_busy": 0.5, "latency_ns": { "p50": 900, "p99": 1000 } });
         let sample = Sample::parse(&report).unwrap();
-        assert_eq!((sample.iops, sample.target_ns, sample.round_trip_ns), (2e6, 17.5, None));
-        assert_eq!(
-            (sample.interrupts, sample.p50_ns, sample.p99_ns),
-            (Some(0.25), Some(900.0), Some(1000.0))
-        );
+        assert_eq!(sample.iops, 2e6);
+        assert_eq!(sample.target_ns, 17.5);
+        assert_eq!(sample.round_trip_ns, None);
+        assert_eq!(sample.interrupts, Some(0.25));
+        assert_eq!(sample.p50_ns, Some(900.0));
+        assert_eq!(sample.p99_ns, Some(1000.0));
         report["target_ns_per_io"] = Value::Null;
         assert_eq!(Sample::parse(&report), None);
     }
 
     #[test]
     fn a_part_of_a_second_is_waited_for_as_a_whole_one() {
-        assert_eq!((seconds(0.1), seconds(2.0), seconds(60.5)), (1, 2, 61));
+        assert_eq!([0.1, 2.0, 60.5].map(seconds), [1, 2, 61]);
     }
 }

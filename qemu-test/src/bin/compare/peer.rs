@@ -1,37 +1,35 @@
-//! The peer: `qemu-storage-daemon` with its own vhost-user-blk disks.
+//! The peer: `qemu-storage-daemon` with vhost-user-blk disks.
 //!
-//! One I/O thread serves them all, as one core does in Luge. It polls as long as QEMU finds
-//! that this pays, which is QEMU's default, and does file I/O by io_uring, as Luge does where a
-//! file is not in memory.
+//! One I/O thread serves all disks, as one core does in Luge. It polls for as long as QEMU's default
+//! adaptive polling allows, and uses io_uring for files, as Luge does for files that are not in memory.
 
 use crate::cpus;
-use crate::files::Files;
+use crate::files::{Files, NULL_BYTES};
 use crate::rows::Device;
-use crate::servers::NULL_BYTES;
 use luge_qemu_test::{Bench, Deadline, Process, TestError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Queues of each disk: the most that are asked for.
+/// Queues of each disk: the most that a row uses.
 const QUEUES: u16 = 4;
 
-/// How long it may take to start.
+/// Time limit for the start.
 const READY_SECONDS: u32 = 60;
 
-/// The name of its program.
+/// Name of the program.
 const PROGRAM: &str = "qemu-storage-daemon";
 
-/// The running peer. Dropping it kills it.
+/// The running peer. Dropping it kills the process.
 pub(crate) struct Peer {
     process: Process,
     sockets: PathBuf,
 }
 
 impl Peer {
-    /// Starts it on `cpu`, and waits until it serves.
+    /// Starts the peer on `cpu`, and waits until it serves all disks.
     ///
     /// # Errors
-    /// It does not start; what it said is in the error.
+    /// If the peer does not start; the error contains its output.
     pub(crate) fn start(bench: &Bench<'_>, files: &Files, cpu: u16) -> Result<Self, TestError> {
         let (sockets, ready) = (bench.path("peer"), bench.path("peer.pid"));
         std::fs::create_dir_all(&sockets)
@@ -49,12 +47,12 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Where it serves `device`.
+    /// Socket of the disk on `device`.
     pub(crate) fn socket(&self, device: Device) -> PathBuf {
         socket(&self.sockets, device)
     }
 
-    /// It writes its id into a file when all its disks are served.
+    /// Waits for the pid file, which the peer writes when it serves all disks.
     fn wait_until_ready(&mut self, ready: &Path) -> Result<(), TestError> {
         let answer = Deadline::within(READY_SECONDS).poll(|| match self.process.is_running() {
             Ok(true) => ready.exists().then_some(true),
@@ -63,16 +61,16 @@ impl Peer {
         if answer == Some(true) {
             return Ok(());
         }
-        let status = if answer.is_some() { "failure" } else { "no id after a minute" };
+        let status = if answer.is_some() { "failure" } else { "no pid file after a minute" };
         let (program, said) = (PROGRAM.to_owned(), self.process.output.text());
         Err(TestError::Program { program, status: status.to_owned(), said })
     }
 }
 
-/// What `qemu-storage-daemon` calls itself, with its version.
+/// Name and version of the peer, as `qemu-storage-daemon` prints them.
 ///
 /// # Errors
-/// It does not start.
+/// If the program does not start.
 pub(crate) fn version(bench: &Bench<'_>) -> Result<String, TestError> {
     let output = bench.lab().qemu().command(PROGRAM).arg("--version").output();
     let output = output.map_err(|source| TestError::Io { doing: format!("starting {PROGRAM}"), source })?;
@@ -84,10 +82,10 @@ fn socket(sockets: &Path, device: Device) -> PathBuf {
     sockets.join(device.name())
 }
 
-/// QEMU's description of what is behind a disk.
+/// Block device behind a disk, in QEMU's syntax.
 fn node(device: Device, files: &Files) -> Value {
     let file = |path: PathBuf| {
-        // Luge has the file open as well, though only one of them is asked at a time.
+        // Luge has the file open as well, but only one of them gets load at a time.
         json!({ "driver": "file", "node-name": device.name(), "filename": path, "aio": "io_uring",
             "locking": "off", "cache": { "direct": !files.in_memory } })
     };

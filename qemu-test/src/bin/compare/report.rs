@@ -1,4 +1,4 @@
-//! What came out, as tables and as JSON.
+//! Results, as tables and as JSON.
 
 use crate::machine::Machine;
 use crate::measure::Sample;
@@ -7,27 +7,27 @@ use crate::stats::Spread;
 use crate::table::{Column, Table};
 use serde_json::{Value, json};
 
-/// The samples of one load.
+/// Samples of one load.
 pub(crate) struct Compared {
     pub(crate) row: Row,
     pub(crate) luge: Vec<Sample>,
     pub(crate) peer: Vec<Sample>,
 }
 
-/// The samples of the ideal loop at one depth.
+/// Samples of the ideal loop at one depth.
 pub(crate) struct Ideal {
     pub(crate) depth: u16,
     pub(crate) samples: Vec<Sample>,
 }
 
-/// All that was measured.
+/// All results of a run.
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) ideal: Vec<Ideal>,
     pub(crate) rows: Vec<Compared>,
 }
 
-/// How a report is written.
+/// Format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
@@ -46,7 +46,7 @@ impl Report {
     }
 
     fn machine_table(&self) -> Table {
-        let mut table = Table::new([Column::Words("machine"), Column::Words("and how it was used")]);
+        let mut table = Table::new([Column::Words("machine"), Column::Words("setting")]);
         self.machine.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
         table
     }
@@ -115,7 +115,7 @@ impl Report {
     }
 }
 
-/// Everything known of some samples, each number with its spread.
+/// All numbers of some samples, each with its spread.
 fn numbers(samples: &[Sample]) -> Value {
     let spread = |number: fn(&Sample) -> Option<f64>| {
         let spread = Spread::of(samples.iter().filter_map(number));
@@ -133,13 +133,13 @@ fn numbers(samples: &[Sample]) -> Value {
         "latency_p99_ns": spread(|sample| sample.p99_ns) })
 }
 
-/// Requests a second of Luge, as a multiple of the peer's.
+/// Requests per second of Luge, divided by the peer's.
 fn ratio(luge: &[Sample], peer: &[Sample]) -> Option<f64> {
     let iops = |samples: &[Sample]| Spread::of(samples.iter().map(|sample| sample.iops));
     iops(luge)?.ratio(&iops(peer)?)
 }
 
-/// Requests a second in millions: the median, and from where to where.
+/// Requests per second in millions: median, lowest and highest.
 fn millions(samples: &[Sample]) -> String {
     let Some(Spread { median, min, max }) = Spread::of(samples.iter().map(|sample| sample.iops / 1e6)) else {
         return unknown();
@@ -188,17 +188,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_said_to_be_so() {
+    fn an_unknown_number_is_a_question_mark() {
         let text = report().write(Form::Text);
         let line = text.lines().find(|line| line.starts_with("depth 128")).unwrap();
         assert_eq!(line.split_whitespace().nth(2), Some("?"), "{line}");
     }
 
     #[test]
-    fn as_json_every_number_is_there_with_its_spread() {
+    fn json_has_every_number_with_its_spread() {
         let json: Value = serde_json::from_str(&report().write(Form::Json)).unwrap();
         let row = &json["rows"][0];
-        assert_eq!((row["ratio"].as_f64(), row["iodepth"].as_u64()), (Some(20.0), Some(128)));
+        assert_eq!(row["ratio"].as_f64(), Some(20.0));
+        assert_eq!(row["iodepth"].as_u64(), Some(128));
         assert_eq!(row["peer"]["iops"], json!({ "median": 2e6, "min": 1e6, "max": 3e6 }));
         assert_eq!(json["ideal"][0]["result"]["cache_line_round_trip_ns"], Value::Null);
         assert_eq!(json["machine"]["peer"], "peer 1.0");

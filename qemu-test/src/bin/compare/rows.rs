@@ -1,11 +1,11 @@
-//! What is compared: one row of the table for each kind of load.
+//! Loads of a comparison, each a row of the table.
 
 use std::fmt;
 
-/// What is behind the disk.
+/// Device behind the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
-    /// Nothing: requests end at once.
+    /// No storage: requests end at once.
     Null,
     /// Memory of the server; for the peer, which has no such device, a file in memory.
     Memory,
@@ -16,7 +16,7 @@ pub(crate) enum Device {
 impl Device {
     pub(crate) const ALL: [Self; 3] = [Self::Null, Self::Memory, Self::File];
 
-    /// Its name in the table, and its disk's.
+    /// Name in the table and of the disk.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -26,7 +26,7 @@ impl Device {
     }
 }
 
-/// What the requests do.
+/// Direction of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Reads,
@@ -37,7 +37,7 @@ pub(crate) enum Direction {
 impl Direction {
     const ALL: [Self; 3] = [Self::Reads, Self::Writes, Self::Mixed];
 
-    /// As the load generator calls it.
+    /// Name in the load generator's options.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Reads => "randread",
@@ -52,7 +52,7 @@ impl Direction {
 pub(crate) struct Row {
     pub(crate) device: Device,
     pub(crate) direction: Direction,
-    /// Size of a request.
+    /// Size of a request in bytes.
     pub(crate) bytes: u32,
     pub(crate) queues: u16,
     /// Requests in flight on each queue.
@@ -66,14 +66,14 @@ impl fmt::Display for Row {
     }
 }
 
-/// How much is compared.
+/// Extent of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
     /// One row of each kind.
     Quick,
-    /// What tells something.
-    Telling,
-    /// Every combination.
+    /// Rows that differ in their results.
+    Default,
+    /// All combinations.
     All,
 }
 
@@ -81,19 +81,19 @@ impl Selection {
     pub(crate) fn rows(self) -> Vec<Row> {
         match self {
             Self::Quick => rows(QUICK),
-            Self::Telling => rows(TELLING),
+            Self::Default => rows(DEFAULT),
             Self::All => product(),
         }
     }
 }
 
-/// Device, direction, bytes, queues, depths.
+/// Rows of one device, direction, size in bytes and number of queues, with several depths.
 type Kind = (Device, Direction, u32, u16, &'static [u16]);
 
-/// Requests in flight of one queue.
+/// Requests in flight on one queue.
 const DEPTHS: &[u16] = &[1, 16, 128];
-/// Requests in flight on each of four queues: together as many as those of one, where one can
-/// have so few. (The peer gives up on files with four times 128.)
+/// Requests in flight on each of four queues, in sum like those on one queue where that is possible.
+/// (The peer fails on files with four times 128.)
 const DEPTHS_OF_FOUR: &[u16] = &[1, 4, 32];
 
 const QUICK: &[Kind] = &[
@@ -104,7 +104,7 @@ const QUICK: &[Kind] = &[
     (Device::File, Direction::Reads, 4096, 1, &[16]),
 ];
 
-const TELLING: &[Kind] = &[
+const DEFAULT: &[Kind] = &[
     (Device::Null, Direction::Reads, 512, 1, DEPTHS),
     (Device::Null, Direction::Writes, 512, 1, &[128]),
     (Device::Null, Direction::Mixed, 512, 1, &[128]),
@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn no_selection_has_a_row_twice_and_each_has_every_device() {
-        for selection in [Selection::Quick, Selection::Telling, Selection::All] {
+        for selection in [Selection::Quick, Selection::Default, Selection::All] {
             let rows = selection.rows();
-            for (place, row) in rows.iter().enumerate() {
-                assert!(!rows[..place].contains(row), "{selection:?}: {row}");
+            for (at, row) in rows.iter().enumerate() {
+                assert!(!rows[..at].contains(row), "{selection:?}: {row}");
             }
             assert!(Device::ALL.iter().all(|&device| rows.iter().any(|row| row.device == device)));
         }

@@ -1,25 +1,22 @@
-//! The two servers that are compared, both on the same CPU; the one that is not asked sleeps.
+//! The two servers of a comparison, on the same CPU; the one without load sleeps.
 //!
 //! - Luge: `luge serve` with a null, a memory and a file device.
 //! - The peer: `qemu-storage-daemon` with QEMU's null device, and files.
 
-use crate::files::{Files, Sizes};
+use crate::files::{Files, NULL_BYTES, Sizes};
 use crate::peer::Peer;
 use crate::rows::Device;
 use luge_qemu_test::{Bench, Daemon, Serve, TestError};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Memory that Luge needs besides that of its memory device, in MiB.
+/// Memory of Luge besides its memory device, in MiB.
 const LUGE_MIB: u32 = 64;
 
 /// Memory of the load generator, in MiB.
 const GENERATOR_MIB: u32 = 16;
 
-/// Size of a null disk.
-pub(crate) const NULL_BYTES: u64 = 1 << 30;
-
-/// Both servers. Dropping it ends them, and then removes their files.
+/// Both servers. Dropping the handle ends them and then removes their files.
 pub(crate) struct Servers {
     luge: Daemon,
     peer: Peer,
@@ -27,32 +24,34 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
+    /// Starts both servers on `cpu`.
+    ///
     /// # Errors
-    /// One of them does not start.
+    /// If a server does not start.
     pub(crate) fn start(bench: &Bench<'_>, sizes: Sizes, cpu: u16) -> Result<Self, TestError> {
         let files = Files::create(sizes)?;
         let peer = Peer::start(bench, &files, cpu)?;
-        let luge = start_luge(bench, (&files, sizes), cpu)?;
+        let luge = start_luge(bench, &files, sizes, cpu)?;
         Ok(Self { luge, peer, files })
     }
 
-    /// Where Luge serves `device`.
+    /// Socket of Luge's disk on `device`.
     pub(crate) fn luge(&self, device: Device) -> PathBuf {
         self.luge.socket(device.name())
     }
 
-    /// Where the peer serves `device`.
+    /// Socket of the peer's disk on `device`.
     pub(crate) fn peer(&self, device: Device) -> PathBuf {
         self.peer.socket(device)
     }
 
-    /// Whether files are in memory.
+    /// Whether the files are in memory.
     pub(crate) fn files_in_memory(&self) -> bool {
         self.files.in_memory
     }
 }
 
-fn start_luge(bench: &Bench<'_>, (files, sizes): (&Files, Sizes), cpu: u16) -> Result<Daemon, TestError> {
+fn start_luge(bench: &Bench<'_>, files: &Files, sizes: Sizes, cpu: u16) -> Result<Daemon, TestError> {
     let serve = Serve {
         cpu_mask: format!("[{cpu}]"),
         memory_mib: sizes.memory_mib + LUGE_MIB,
@@ -60,7 +59,7 @@ fn start_luge(bench: &Bench<'_>, (files, sizes): (&Files, Sizes), cpu: u16) -> R
         ..Serve::default()
     };
     let mut luge = serve.start(bench)?;
-    // `null` by itself is a word of JSON.
+    // `null` would be a keyword of JSON.
     let [nothing, memory, file] = Device::ALL.map(Device::name);
     let bdevs = [
         ("bdev_null_create", json!({ "name": nothing, "num_blocks": NULL_BYTES / 512, "block_size": 512 })),

@@ -1,6 +1,6 @@
 //! Medians and spreads of a few numbers.
 
-/// What several measurements of the same thing gave.
+/// Median, lowest and highest of several measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -9,7 +9,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// None of no numbers.
+    /// Spread of `values`; none if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -18,7 +18,7 @@ impl Spread {
         Some(Self { median: f64::midpoint(below, above), min, max })
     }
 
-    /// How many times as large as `other` it is, by the medians; none where that is zero.
+    /// Median divided by that of `other`; none if that is zero.
     pub(crate) fn ratio(&self, other: &Self) -> Option<f64> {
         (other.median != 0.0).then(|| self.median / other.median)
     }

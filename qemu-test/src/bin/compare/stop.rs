@@ -1,5 +1,5 @@
-//! Signals that ask for an end: they end the wait for a child, so that everything which was
-//! started ends in order.
+//! Signals that end the command: they interrupt the wait for a child, so that all processes end in
+//! order.
 
 use luge_qemu_test::{Deadline, Process, TestError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,17 +8,17 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 
-/// Whether a signal came.
+/// Watches for signals.
 pub(crate) struct Stop {
-    /// Becomes readable.
+    /// Socket that becomes readable when a signal arrives.
     asked: UnixStream,
 }
 
 impl Stop {
-    /// From now on these signals no longer end the process.
+    /// Starts to watch for SIGHUP, SIGINT and SIGTERM, which then no longer end the process.
     ///
     /// # Errors
-    /// The system refuses.
+    /// If a system call fails.
     pub(crate) fn watch() -> Result<Self, TestError> {
         let watch = || {
             let (asked, tell) = UnixStream::pair()?;
@@ -30,7 +30,7 @@ impl Stop {
         watch().map_err(failed("watching for signals"))
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal has arrived.
     pub(crate) fn was_asked(&self) -> bool {
         let mut asked = [PollFd::new(&self.asked, PollFlags::IN)];
         poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -39,7 +39,7 @@ impl Stop {
     /// Waits for the end of `process`.
     ///
     /// # Errors
-    /// It still runs when the deadline has passed, or a signal came first.
+    /// If the process still runs when the deadline has passed, or a signal arrives before.
     pub(crate) fn wait(&self, process: &mut Process, deadline: Deadline) -> Result<ExitStatus, TestError> {
         let left = Timespec::try_from(deadline.left()).ok();
         let mut awaited =

@@ -1,12 +1,12 @@
-//! Tables of text: aligned for a terminal, or as Markdown.
+//! Text tables, aligned for a terminal or as Markdown.
 
-/// A table; every row has a cell for each column.
+/// A table whose rows have a cell for each column.
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
 }
 
-/// A column's head, and where its cells stand.
+/// Head and alignment of a column.
 #[derive(Clone, Copy)]
 pub(crate) enum Column {
     Words(&'static str),
@@ -20,7 +20,7 @@ impl Column {
         }
     }
 
-    /// `cell` as wide as the column.
+    /// Pads `cell` to the width of the column.
     fn align(self, cell: &str, width: usize) -> String {
         match self {
             Self::Words(_) => format!("{cell:<width$}"),
@@ -28,7 +28,7 @@ impl Column {
         }
     }
 
-    /// The line under the head, in Markdown.
+    /// Line under the head in Markdown.
     fn rule(self, width: usize) -> String {
         match self {
             Self::Words(_) => "-".repeat(width),
@@ -47,13 +47,13 @@ impl Table {
         self.rows.push(row.into());
     }
 
-    /// For a terminal.
+    /// Text for a terminal.
     pub(crate) fn to_text(&self) -> String {
         let widths = self.widths();
         self.lines(&widths, "  ").map(|line| format!("{}\n", line.trim_end())).collect()
     }
 
-    /// For a document.
+    /// Text for a document.
     pub(crate) fn to_markdown(&self) -> String {
         let widths = self.widths();
         let rules: Vec<String> =
@@ -72,7 +72,7 @@ impl Table {
         })
     }
 
-    /// The widest cell of each column; Markdown wants three at least.
+    /// Widths of the columns; Markdown needs three at least.
     fn widths(&self) -> Vec<usize> {
         let width = |(at, column): (usize, &Column)| {
             let cells = self.rows.iter().map(|row| row[at].chars().count());
@@ -94,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_columns_that_stand_under_their_heads() {
+    fn a_terminal_gets_columns_aligned_with_their_heads() {
         let lines = ["device         ns", "null            9", "a long one  12345", ""];
         assert_eq!(table().to_text(), lines.join("\n"));
     }
 
     #[test]
-    fn a_document_gets_markdown_with_numbers_to_the_right() {
+    fn a_document_gets_markdown_with_numbers_aligned_right() {
         let lines = [
             "| device     |    ns |",
             "| ---------- | ----: |",

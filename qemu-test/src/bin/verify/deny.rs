@@ -1,29 +1,30 @@
-//! The dependencies: licences, sources, versions and, where its database can be had, advisories.
+//! Check of the dependencies: licences, sources, versions and, if their database is reachable,
+//! advisories.
 
+use crate::cargo::cargo;
 use crate::log::{Failure, Log};
-use crate::steps::cargo;
 use crate::tally::Tally;
 use luge_image::Cache;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The version that is installed where `cargo deny` is missing.
+/// Version that is installed if `cargo deny` is missing.
 const VERSION: &str = "0.20.2";
 
-/// Checks the dependencies; says in the log what could not be checked.
+/// Checks the dependencies; prints it if advisories could not be checked.
 pub(crate) fn check(log: &mut Log) -> Result<Tally, Failure> {
     let deny = installed(log)?;
     log.run(Command::new(&deny).args(["check", "bans", "licenses", "sources"]))?;
-    // The database of advisories lives on a server that a build machine may not reach.
+    // A build machine may not reach the server of the database of advisories.
     if log.run(Command::new(&deny).args(["fetch", "db"])).is_ok() {
         log.run(Command::new(&deny).args(["check", "--disable-fetch", "advisories"]))?;
     } else {
-        println!("dependencies: advisories not checked, their database cannot be had");
+        println!("dependencies: advisories not checked, because their database cannot be fetched");
     }
     Ok(Tally::PASSED)
 }
 
-/// The program: the machine's own, or ours in the cache.
+/// Path of the program: the machine's, or ours in the cache.
 fn installed(log: &mut Log) -> Result<PathBuf, Failure> {
     if log.run(Command::new("cargo-deny").arg("--version")).is_ok() {
         return Ok(PathBuf::from("cargo-deny"));
@@ -39,11 +40,11 @@ fn installed(log: &mut Log) -> Result<PathBuf, Failure> {
     Ok(deny)
 }
 
-/// Unoptimised: it builds in a quarter of the time, and checks in two seconds.
+/// Builds the program without optimisation, in a quarter of the time; a check takes two seconds.
 fn install(log: &mut Log, tools: &std::path::Path) -> Result<(), Failure> {
     let mut install = cargo(&["install", "--debug", "--locked", "--version", VERSION, "cargo-deny"]);
     install.arg("--root").arg(tools).env("CARGO_PROFILE_DEV_DEBUG", "0");
-    // Its own target folder: the workspace's settings are not its settings.
+    // A target folder of its own, because the workspace's settings differ.
     install.env("CARGO_TARGET_DIR", tools.join("build"));
     log.run(&mut install)
 }

@@ -1,4 +1,4 @@
-//! A step's log: all that its programs print, and the end of it when one fails.
+//! Log of a step: the output of its programs, and the part that explains a failure.
 
 use crate::tally::Tally;
 use std::fmt;
@@ -7,28 +7,28 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Lines of a log's end that a failure shows.
+/// Last lines of a log that a failure shows.
 const TAIL_LINES: usize = 60;
 
 /// Lines about failed tests that a failure shows.
 const FAILURES_LINES: usize = 400;
 
-/// Why a step failed.
+/// Failure of a step.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What failed, with the end of its log.
+    /// Description, with the end of the log.
     message: String,
-    /// What to count.
+    /// Counts for the report.
     pub(crate) tally: Tally,
 }
 
 impl Failure {
-    /// One failure.
+    /// A failure that counts as one.
     pub(crate) fn new(message: String) -> Self {
         Self { message, tally: Tally::FAILED }
     }
 
-    /// The same failure, counted otherwise.
+    /// Sets the counts.
     pub(crate) fn counted_as(self, tally: Tally) -> Self {
         Self { tally, ..self }
     }
@@ -48,7 +48,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Begins a new, empty log.
+    /// Creates an empty log.
     pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
         let open = || {
             fs::create_dir_all(path.parent().unwrap_or(path))?;
@@ -58,18 +58,18 @@ impl Log {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Adds a line of our own.
+    /// Adds a line.
     pub(crate) fn note(&mut self, line: &str) {
-        // The log is there to explain failures; failing for its sake explains nothing.
+        // A log that cannot be written is no reason to fail the step.
         let _ = writeln!(self.file, "{line}");
     }
 
-    /// All that was logged so far.
+    /// Content so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
     }
 
-    /// Runs a program to its end; what it prints goes to the log.
+    /// Runs a program to its end, with its output in the log.
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<(), Failure> {
         self.note(&format!("+ {command:?}"));
         let status = self.spawn_and_wait(command).map_err(|error| {
@@ -81,7 +81,7 @@ impl Log {
         Err(Failure::new(format!("{status}; {}", self.explanation())))
     }
 
-    /// What failed tests said of themselves, or the end of the log.
+    /// Output of failed tests, or the end of the log.
     fn explanation(&self) -> String {
         let (path, text) = (self.path.display(), self.text());
         let said = failures(&text);
@@ -99,7 +99,7 @@ impl Log {
     }
 }
 
-/// What the harness repeats of failed tests: from `failures:` to the result, in every program.
+/// Lines about failed tests, which the harness prints from `failures:` to the result.
 fn failures(text: &str) -> Vec<&str> {
     let mut inside = false;
     let about = text.lines().filter(|line| {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_tests_are_explained_by_what_they_said_however_much_follows() {
+    fn failing_tests_are_explained_by_their_output_however_much_follows() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
         let script = "echo failures:; echo; echo '---- one stdout ----'; echo broken; \

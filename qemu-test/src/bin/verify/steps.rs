@@ -1,30 +1,37 @@
-//! The steps, in the order they run: what fails fastest comes first.
+//! Steps of `cargo verify`, in their order: the fastest to fail come first.
 
+use crate::cargo::cargo;
 use crate::deny;
 use crate::log::{Failure, Log};
 use crate::tally::Tally;
 use luge_image::{Cache, Progress};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One step.
 pub(crate) struct Step {
-    /// One word, for the command line and the log's name.
+    /// Name on the command line and of the log, one word.
     pub(crate) name: &'static str,
-    /// What it does, for a person.
+    /// Description in messages.
     pub(crate) what: &'static str,
-    /// The work itself.
+    /// Work of the step.
     pub(crate) work: fn(&mut Log) -> Result<Tally, Failure>,
 }
 
-/// All steps.
+/// Step that takes hours and runs only when it is named.
+pub(crate) const LONG: Step =
+    Step { name: "long", what: "all seeded tests, with new seeds, for LUGE_FUZZ_SECONDS each", work: long };
+
+/// Seconds of each seeded test in the long step, unless the environment sets another number.
+const FUZZ_SECONDS: &str = "60";
+
+/// Steps that run when none is named.
 pub(crate) const STEPS: &[Step] = &[
     Step { name: "formatting", what: "cargo fmt", work: formatting },
     Step { name: "lints", what: "cargo clippy, warnings are errors", work: lints },
     Step { name: "dependencies", what: "cargo deny", work: deny::check },
     Step { name: "documentation", what: "cargo doc, warnings are errors", work: documentation },
     Step { name: "tests", what: "unit tests of every crate", work: tests },
-    Step { name: "instructions", what: "no hot path takes more instructions", work: instructions },
+    Step { name: "instructions", what: "instruction counts of hot paths have not grown", work: instructions },
     Step { name: "image", what: "the bootable image, with QEMU and a guest inside", work: image },
     Step { name: "machines", what: "tests in virtual machines", work: machines },
 ];
@@ -47,7 +54,7 @@ fn ensure_tools() -> Result<(), Failure> {
     tools.map_err(|error| Failure::new(error.to_string()))
 }
 
-/// Counts the instructions of the hot paths; each benchmark fails where a count has grown.
+/// Counts the instructions of the hot paths; a benchmark fails if a count has grown.
 fn instructions(log: &mut Log) -> Result<Tally, Failure> {
     ensure_tools()?;
     let count = |package: &&str| {
@@ -69,36 +76,28 @@ fn machines(log: &mut Log) -> Result<Tally, Failure> {
     counted(log, &mut cargo(&["test", "--package", "luge-qemu-test", "--no-fail-fast"]))
 }
 
-/// A program that passes or fails as a whole.
+/// Runs all tests; the seeded ones (fuzzers, kills, power cuts) for the time set in the environment.
+fn long(log: &mut Log) -> Result<Tally, Failure> {
+    ensure_tools()?;
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if std::env::var_os("LUGE_FUZZ_SECONDS").is_none() {
+        tests.env("LUGE_FUZZ_SECONDS", FUZZ_SECONDS);
+    }
+    counted(log, &mut tests)
+}
+
+/// Runs a program that passes or fails as a whole.
 fn once(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
     log.run(command).map(|()| Tally::PASSED)
 }
 
-/// A program that runs tests and says how many passed.
+/// Runs a program of tests, which prints how many passed.
 fn counted(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
     let outcome = log.run(command);
     let mut tally = Tally::of_tests(&log.text());
     outcome.map(|()| tally).map_err(|failure| {
-        // What does not compile, or dies, has no failed test to show for it.
+        // A program that does not compile, or crashes, reports no failed test.
         tally.failed = tally.failed.max(1);
         failure.counted_as(tally)
     })
-}
-
-/// Cargo, in the workspace.
-pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(workspace()).env("CARGO_TERM_COLOR", "never");
-    command
-}
-
-fn workspace() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package)
-}
-
-/// Where builds go.
-pub(crate) fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

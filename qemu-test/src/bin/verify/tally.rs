@@ -1,9 +1,9 @@
-//! How many passed and how many failed, counted from what the test harness prints.
+//! Numbers of passed and failed tests, from the output of the test harness.
 
 use std::fmt;
 use std::iter::Sum;
 
-/// A count of what passed and what failed.
+/// Numbers of passed and failed tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) passed: u32,
@@ -11,9 +11,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// One thing that passed.
+    /// One passed test.
     pub(crate) const PASSED: Self = Self { passed: 1, failed: 0 };
-    /// One thing that failed.
+    /// One failed test.
     pub(crate) const FAILED: Self = Self { passed: 0, failed: 1 };
 
     /// Sums the harness's lines `test result: ok. 3 passed; 0 failed; ...`.
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_reads_as_the_last_line_promises() {
+    fn a_tally_is_written_as_the_last_line_of_a_run() {
         assert_eq!(Tally { passed: 12, failed: 3 }.to_string(), "12 passed, 3 failed");
     }
 }

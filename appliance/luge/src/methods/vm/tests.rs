@@ -1,15 +1,18 @@
 //! VMs whose QEMU is a double, and what a saved configuration says of them.
 
 use super::{Create, One, Stop, create, delete, spec, start, stop};
+use crate::config::Config;
 use crate::control::{Budget, Call, Control, Platform, Sled, Subsystem, platform};
+use crate::log::Log;
+use crate::methods::{Host, dispatcher};
 use luge_init::Reaper;
 use luge_memory::PageSize;
-use luge_rpc::RpcError;
+use luge_rpc::{Dispatcher, RpcError, Stage};
 use luge_vm::{MemoryPages, Patience, VmConfig, VmName, VmRunner, VmState};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Poses as QEMU. Its VM powers off at once, crashes at once, or runs until its power button, as
@@ -35,6 +38,8 @@ for line in qmp.makefile():
     say({"return": {}})
     if command == "system_powerdown" or command == "cont" and "guest=powers-off" in words:
         off()
+    if command == "quit":
+        os._exit(0)
     if command == "cont" and "guest=crashes" in words:
         os._exit(3)
 "#;
@@ -92,6 +97,19 @@ impl Rig {
         }
     }
 
+    /// All methods, as clients call them.
+    fn dispatcher(&self) -> Arc<Dispatcher> {
+        let (control, log) = (self.control.clone(), Arc::new(Log::to(std::io::sink)));
+        let host = Host { control, log, config: Config::default(), loading: Mutex::default() };
+        let dispatcher = dispatcher(&Arc::new(host));
+        dispatcher.enter(Stage::Runtime);
+        dispatcher
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.control.platform().vms.get(&VmName::new(name).unwrap()).is_ok()
+    }
+
     /// The methods that a saved configuration calls.
     fn saved(&self) -> Vec<String> {
         let methods = |calls: Vec<Call>| calls.into_iter().map(|call| call.method).collect();
@@ -118,6 +136,34 @@ fn a_vm_that_runs_is_started_in_the_saved_configuration_until_it_is_stopped() {
     assert_eq!(rig.saved(), ["vm_create"]);
     let again = rig.stop("runs").unwrap_err();
     assert!(again.code.0 == -16 && again.message.contains("nothing to stop"), "{again}");
+}
+
+#[test]
+fn the_configuration_of_a_sled_whose_vm_runs_is_loaded_again() {
+    let rig = Rig::new();
+    let luge = rig.dispatcher();
+    rig.in_state("runs", VmState::Running);
+    let config = luge.dispatch("save_config", json!({})).unwrap();
+    rig.stop("runs").unwrap();
+    rig.control.ask(|sled| delete(sled, "runs")).unwrap();
+    assert_eq!(luge.dispatch("load_config", config.clone()), Ok(json!(true)));
+    rig.wait_for("runs", VmState::Running);
+    assert_eq!(luge.dispatch("save_config", json!({})), Ok(config));
+}
+
+#[test]
+fn a_vm_that_a_configuration_has_started_is_ended_where_a_later_call_fails() {
+    let rig = Rig::new();
+    let make = json!({"method": "vm_create", "params":
+        {"name": "runs", "cpus": 1, "memory_mb": 64, "accelerator": "tcg"}});
+    let start = json!({"method": "vm_start", "params": {"name": "runs"}});
+    let config = json!({"subsystems": [{"subsystem": "vm", "config": [make, start, make]}]});
+    let error = rig.dispatcher().dispatch("load_config", config).unwrap_err();
+    assert_eq!(error.code.0, -17, "{error}");
+    assert!(error.message.starts_with("subsystem vm, entry 2 (vm_create): "), "{error}");
+    assert!(!error.message.contains(" failed: "), "what was made is unmade: {error}");
+    assert!(!rig.is_known("runs"));
+    assert!(rig.saved().is_empty());
 }
 
 #[test]

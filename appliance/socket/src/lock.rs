@@ -1,4 +1,4 @@
-//! The lock file beside the RPC socket: which process may listen there.
+//! Lock files beside sockets: which process may listen there, or make sockets there.
 //!
 //! The folder may be one where anybody can make files, such as /var/tmp. There the kernel refuses to
 //! open with O_CREAT a file that belongs to somebody else, even to root (`fs.protected_regular`), so
@@ -14,7 +14,7 @@ const ATTEMPTS: u32 = 100;
 
 /// Why there is no lock.
 #[derive(Debug)]
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another process has it.
     Held,
     /// The file that is there cannot be it.
@@ -24,7 +24,7 @@ pub(crate) enum LockError {
 }
 
 /// A locked file. Dropping it removes the file, then unlocks it.
-pub(crate) struct LockFile {
+pub struct LockFile {
     path: PathBuf,
     _file: OwnedFd,
 }
@@ -34,7 +34,7 @@ impl LockFile {
     ///
     /// # Errors
     /// [`LockError`].
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+    pub fn take(path: &Path) -> Result<Self, LockError> {
         for _ in 0..ATTEMPTS {
             let file = open_or_make(path).map_err(|errno| explain(path, errno))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,0 +1,161 @@
+//! Memory of a file that a peer shares: mapped whole pages of it, and a watch over them.
+//!
+//! Path: none; memory is mapped before the first request that needs it.
+//!
+//! Invariants
+//! - Only memory files are mapped: memfds, and files on tmpfs and hugetlbfs. Touching any other could
+//!   keep a core waiting.
+//! - Memory that the peer takes away reads as zeroes, and the peer is cut off (`fault`).
+//!
+//! Not here: addresses of guests (`guest`); what SSDs reach (`dma_space`).
+
+#![expect(unsafe_code, reason = "spans of shared memory are addresses")]
+
+use crate::fault::Watch;
+use crate::{Iova, MapError, Mapping, Span};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a peer's memory was not mapped.
+#[derive(Debug, Error)]
+pub enum PeerMemoryError {
+    /// The file is no memory file.
+    #[error("the file is not memory: use a memfd, or a file on tmpfs or hugetlbfs")]
+    NotMemory,
+    /// There are more pieces of memory than can be watched.
+    #[error("there are too many pieces of shared memory: serve fewer disks")]
+    TooMany,
+    /// The mapping failed.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// A piece of a memory file of a peer. Unmapped when dropped.
+#[derive(Debug)]
+pub struct PeerMemory {
+    // Dropped before the memory that it watches.
+    pub(crate) watch: Watch,
+    pub(crate) mapping: Mapping,
+    /// Bytes of the mapping before the piece: mappings start at whole pages of their file.
+    pub(crate) lead: u64,
+    len: u64,
+}
+
+impl PeerMemory {
+    /// Maps `len` bytes of a file from `offset`.
+    ///
+    /// # Errors
+    /// [`PeerMemoryError`]; nothing is mapped then.
+    pub fn map(file: impl AsFd, offset: u64, len: u64) -> Result<Self, PeerMemoryError> {
+        let page = page_bytes(&file).ok_or(PeerMemoryError::NotMemory)?;
+        let lead = offset % page;
+        let first = offset - lead;
+        let end = offset.checked_add(len).filter(|_| len > 0);
+        let end = end.and_then(|end| end.checked_next_multiple_of(page));
+        let whole = end.ok_or(MapError::Shape { offset, len })? - first;
+        let mapping = Mapping::new(file, first, whole)?;
+        let watch = Watch::new(&mapping, page).ok_or(PeerMemoryError::TooMany)?;
+        Ok(Self { watch, mapping, lead, len })
+    }
+
+    /// Ties this memory to the connection to its peer, which is shut down, in both directions, the
+    /// moment this process finds some of the memory missing.
+    #[must_use]
+    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
+        self.watch.tie(connection.clone());
+        self
+    }
+
+    /// Number of times that some of it was missing.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.watch.faults()
+    }
+
+    /// `len` bytes from `offset`, which no SSD can reach; none if they are not all in this piece.
+    ///
+    /// # Safety
+    /// The caller keeps this memory until it no longer uses the span.
+    #[must_use]
+    pub unsafe fn span(&self, offset: u64, len: u32) -> Option<Span> {
+        let end = offset.checked_add(len.into())?;
+        let host = self.mapping.host_at(self.lead.checked_add(offset)?).filter(|_| end <= self.len)?;
+        // SAFETY: inside the mapping, which the caller keeps.
+        Some(unsafe { Span::new(host, Iova(0), len) })
+    }
+}
+
+/// Size in bytes of a page of a memory file; none for other files. Those of a disk, and those
+/// that another process serves (FUSE), keep whoever touches them waiting for as long as they like.
+pub(crate) fn page_bytes(file: impl AsFd) -> Option<u64> {
+    // The kernel's device files are on a tmpfs, too.
+    let mode = rustix::fs::fstat(&file).ok()?.st_mode;
+    if rustix::fs::FileType::from_raw_mode(mode) != rustix::fs::FileType::RegularFile {
+        return None;
+    }
+    let system = rustix::fs::fstatfs(file).ok()?;
+    match system.f_type {
+        TMPFS => Some(4096),
+        HUGETLBFS => u64::try_from(system.f_bsize).ok(),
+        _ => None,
+    }
+}
+
+/// The kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
+const TMPFS: i64 = 0x0102_1994;
+const HUGETLBFS: i64 = 0x9584_58f6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    fn file(len: u64) -> std::os::fd::OwnedFd {
+        let file = memfd_create("peer", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, len).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_piece_may_start_and_end_inside_pages_and_has_spans_in_it_only() {
+        let memory = PeerMemory::map(file(0x3000), 0x1010, 0x1020).unwrap();
+        // SAFETY: the memory outlives the spans.
+        let span = |offset, len| unsafe { memory.span(offset, len) };
+        assert_eq!(span(0, 0x1020).unwrap().host().addr().get() % 0x1000, 0x10);
+        for (offset, len) in [(0, 0x1021), (0x1020, 1), (1, 0x1020), (u64::MAX, 1), (u64::MAX - 0x100f, 8)] {
+            assert!(span(offset, len).is_none(), "{len} bytes at {offset:#x}");
+        }
+    }
+
+    #[test]
+    fn a_piece_that_outgrows_its_file_or_the_numbers_is_refused() {
+        let pieces = [(0, 0x3001), (0x3000, 1), (0, 0), (u64::MAX, 2), (0x1000, u64::MAX), (1, u64::MAX - 1)];
+        for (offset, len) in pieces {
+            let refusal = PeerMemory::map(file(0x3000), offset, len).err();
+            assert!(matches!(refusal, Some(PeerMemoryError::Map(_))), "{len:#x} bytes at {offset:#x}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_memory_is_refused() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        assert!(matches!(PeerMemory::map(file, 0, 16), Err(PeerMemoryError::NotMemory)));
+    }
+
+    #[test]
+    fn memory_that_was_taken_away_reads_as_zeroes_counts_and_ends_the_connection() {
+        let file = file(0x2000);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let memory = PeerMemory::map(&file, 0, 0x2000).unwrap().tied_to(&Arc::new(ours));
+        // SAFETY: the memory outlives the span.
+        let span = unsafe { memory.span(0x1000, 8) }.unwrap();
+        span.fill(7);
+        ftruncate(&file, 0x1000).unwrap();
+        assert_eq!(span.first::<8>(), Some([0; 8]));
+        assert_eq!(memory.faults(), 1);
+        let mut byte = [0];
+        assert_eq!(std::io::Read::read(&mut &theirs, &mut byte).unwrap(), 0, "the end of the connection");
+    }
+}
