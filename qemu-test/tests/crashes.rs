@@ -36,7 +36,7 @@ fn machine(bench: &Bench<'_>, socket: PathBuf) -> Result<Machine, TestError> {
     Ok(Machine { cpus: 2, disks: vec![Disk { socket, queues: 2 }], ..Machine::new("guest", boot) })
 }
 
-/// Rest of the guest's next line with a word.
+/// Waits for a word of the guest; returns the rest of that line.
 fn said(guest: &Running, word: &str) -> Result<String, TestError> {
     guest.process.output.wait_line(word, Deadline::within(STEP_SECONDS))
 }

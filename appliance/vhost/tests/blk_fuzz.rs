@@ -7,13 +7,12 @@
 
 mod rig;
 
-use luge_block::doubles::Delayed;
+use luge_block::doubles::{Delayed, Narrow};
 use luge_block::{Blocks, Device, Geometry, MemoryDevice, Shape};
 use luge_core::Session;
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::blk::RequestType;
 use luge_virtqueue::rig::{Form, Piece, Random, RigMemory, fuzz};
-use rig::narrow::Narrow;
 use rig::{Answer, Ask, Bench, Sent, Setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,13 +28,14 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let memory = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
     let geometry = Geometry {
         transfer_blocks_max: random.below(12) + 1,
-        spans_max: u16::try_from(random.below(40)).unwrap() + 40,
+        spans_max: u16::try_from(random.below(40)).unwrap() + 1,
         discard_blocks_max: random.below(12) + 1,
         write_zeroes_blocks_max: random.below(12) + 1,
         ..memory.geometry()
     };
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
-    Arc::new(Narrow { device, geometry, depth: random.below(20) as usize + 1, seed: random.number() })
+    let depth = random.below(20) as usize + 1;
+    Arc::new(Narrow::new(device, geometry, depth).refusing(333, random.number()))
 }
 
 /// Cuts memory into pieces, at these places.

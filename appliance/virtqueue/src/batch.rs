@@ -99,6 +99,8 @@ pub struct Batch<const HEADER: usize, const STATUS: usize> {
     /// The first `len` count.
     pub(crate) records: [Record<HEADER, STATUS>; BATCH],
     pub(crate) len: usize,
+    /// Number of chains that are not long: all, or all but the last.
+    pub(crate) walked: usize,
     /// Room for those of a plain chain, then those of others.
     pub(crate) spans: Box<[Span]>,
     /// The search in the last chain at fault.
@@ -113,7 +115,14 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     pub fn new(layout: &RingLayout) -> Self {
         let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
         let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
-        Self { records: [Record::NONE; BATCH], len: 0, spans, search: Search::new(layout.size), long: None }
+        Self {
+            records: [Record::NONE; BATCH],
+            len: 0,
+            walked: 0,
+            spans,
+            search: Search::new(layout.size),
+            long: None,
+        }
     }
 
     /// Room for the spans of chains that are not plain.
@@ -178,8 +187,7 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
 
     #[inline]
     fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<HEADER, STATUS>> {
-        let short = self.len.saturating_sub(usize::from(self.long.is_some()));
-        let end = short.min(index.saturating_add(most));
+        let end = self.walked.min(index.saturating_add(most));
         self.records.get(index..end).unwrap_or_default().iter()
     }
 

@@ -66,8 +66,14 @@ impl QueueSize {
     /// The entry that a free-running index stands for.
     #[inline]
     pub(crate) const fn wrap(self, index: u16) -> u32 {
+        self.within(index) as u32
+    }
+
+    /// An index as one below the size.
+    #[inline]
+    pub(crate) const fn within(self, index: u16) -> u16 {
         // The size is a power of two, so never zero.
-        (index & self.0.wrapping_sub(1)) as u32
+        index & self.0.wrapping_sub(1)
     }
 }
 

@@ -166,11 +166,25 @@ impl SplitQueue {
         batch: &mut Batch<HEADER, STATUS>,
         limit: usize,
     ) -> Result<(), Broken> {
-        (batch.len, batch.long) = (0, None);
+        let waiting = self.waiting()?;
+        self.take_waiting(batch, waiting.min(limit))
+    }
+
+    /// Takes `count` chains of those that [`Self::waiting`] has counted, or [`BATCH`] if that is less.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn take_waiting<const HEADER: usize, const STATUS: usize>(
+        &mut self,
+        batch: &mut Batch<HEADER, STATUS>,
+        count: usize,
+    ) -> Result<(), Broken> {
+        (batch.len, batch.walked, batch.long) = (0, 0, None);
         if self.inflight.is_some() {
-            return self.take_tracked(batch, limit);
+            return self.take_tracked(batch, count);
         }
-        self.take_new(batch, limit)
+        self.take_new(batch, count)
     }
 
     /// Takes chains of the available ring.
@@ -178,9 +192,9 @@ impl SplitQueue {
     fn take_new<const HEADER: usize, const STATUS: usize>(
         &mut self,
         batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
+        count: usize,
     ) -> Result<(), Broken> {
-        let count = self.waiting()?.min(limit).min(BATCH);
+        let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
         }
@@ -200,13 +214,13 @@ impl SplitQueue {
     fn take_tracked<const HEADER: usize, const STATUS: usize>(
         &mut self,
         batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
+        count: usize,
     ) -> Result<(), Broken> {
         if self.resubmits() > 0 {
-            self.take_again(batch, limit);
+            self.take_again(batch, count);
             return Ok(());
         }
-        self.take_new(batch, limit)?;
+        self.take_new(batch, count)?;
         if let Some(inflight) = &mut self.inflight {
             inflight.begin(batch.records.get(..batch.len).unwrap_or_default());
         }
@@ -239,17 +253,32 @@ impl SplitQueue {
         count: usize,
         first: u16,
     ) {
-        let Batch { records, spans, search, len, long } = batch;
+        let Batch { records, spans, search, len, walked, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<HEADER, STATUS>::others(spans);
         let others = Others::new(&self.rings.descriptors, self.size, spans, search);
         *len = self.walk(records, first, others, long);
+        *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
 
-    /// Stage 1: the number of chains that the driver has made available and that were not taken.
-    fn waiting(&mut self) -> Result<usize, Broken> {
+    /// Stage 1: number of chains that wait: those that an earlier process had in flight, or those that the
+    /// driver has made available.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn waiting(&mut self) -> Result<usize, Broken> {
+        match self.resubmits() {
+            0 => self.available(),
+            resubmits => Ok(resubmits),
+        }
+    }
+
+    /// Number of chains that the driver has made available.
+    #[inline]
+    fn available(&mut self) -> Result<usize, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }

@@ -13,13 +13,13 @@
 //! ```
 
 use crate::clock::Clock;
-use crate::cutter::Cutters;
+use crate::cutter::{BlockBuffer, Cutters};
 use crate::extent::{Extent, Mounted};
 use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
+use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Refusal, Request, Tag};
 use std::ops::Range;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
@@ -50,8 +50,20 @@ pub enum Base {
     Node(NodeId),
 }
 
+impl Base {
+    /// Takes the block buffer of a channel back.
+    #[cold]
+    pub(crate) fn free_buffer(self, channels: &mut [Option<Opened>]) {
+        if let Self::Channel(id) = self {
+            let opened = channels.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+            opened.into_iter().for_each(|opened| opened.buffer.give_back());
+        }
+    }
+}
+
 pub(crate) struct Opened {
     pub(crate) channel: Box<dyn Channel>,
+    pub(crate) buffer: BlockBuffer,
     /// Something was submitted since the last commit.
     pub(crate) pending: bool,
 }
@@ -65,8 +77,8 @@ impl Opened {
     }
 
     #[inline]
-    pub(crate) fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (taken, refusal) = self.channel.submit_all(requests);
+    pub(crate) fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let (taken, refusal) = self.channel.submit_all(transfers);
         self.pending |= taken > 0;
         (taken, refusal)
     }
@@ -124,7 +136,8 @@ impl Layers {
     pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
         match place(&mut self.channels) {
             Some((id, room)) => {
-                *room = Some(Opened { channel, pending: false });
+                let buffer = BlockBuffer::new(channel.block_buffer());
+                *room = Some(Opened { channel, buffer, pending: false });
                 Ok(ChannelId(id))
             }
             None => Err(channel),
@@ -180,11 +193,21 @@ impl Layers {
             first: volume.first(),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
-            limits: Limits::from(&geometry),
         };
+        let transfers = volume.transfers();
+        let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
-        *room =
-            Some(Mounted { extent, base, level, parent: None, in_flight: 0, hold: Hold::default(), stats });
+        *room = Some(Mounted {
+            extent,
+            transfers,
+            limits,
+            base,
+            level,
+            parent: None,
+            in_flight: 0,
+            hold: Hold::default(),
+            stats,
+        });
         Some(VolumeId(id))
     }
 
@@ -300,10 +323,11 @@ impl Layers {
         Ticks(self.clock.now())
     }
 
-    /// Whether a channel has requests, which end without an event.
+    /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
         let mut volumes = self.volumes.iter().flatten();
         volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+            || self.cutters.have_work()
     }
 
     /// The first time at which a node needs a turn.

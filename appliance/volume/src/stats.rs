@@ -7,6 +7,7 @@
 //! Not here: the shortest and the longest latency, for which one would.
 
 use luge_block::{Kind, Request, Status};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a volume did on one core. Written by that core only, so that a count is a load and
@@ -106,7 +107,7 @@ impl Stats {
 
     /// Counts reads and writes that were taken now.
     #[inline]
-    pub(crate) fn count_all(&self, requests: &[Request<'_>], now: u64) {
+    pub(crate) fn count_all<'a, T: Deref<Target = Request<'a>>>(&self, requests: &[T], now: u64) {
         self.pass(now);
         let (mut reads, mut all) = (Transfers::default(), Transfers::default());
         for request in requests {
@@ -124,9 +125,17 @@ impl Stats {
     #[inline]
     pub(crate) fn end(&self, sum: u64, now: u64) {
         self.pass(now);
-        let zeroes = Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum);
         add(&self.reads_ended, Kind::Read.count(sum));
-        add(&self.writes_ended, Kind::Write.count(sum) + zeroes);
+        add(&self.writes_ended, Kind::Write.count(sum));
+        if Kind::has_others(sum) {
+            self.end_others(sum);
+        }
+    }
+
+    /// Counts those of ended requests that move no data.
+    #[cold]
+    fn end_others(&self, sum: u64) {
+        add(&self.writes_ended, Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum));
         add(&self.unmaps_ended, Kind::Discard.count(sum));
     }
 
@@ -279,7 +288,7 @@ mod tests {
         let all = [Operation::Read, Operation::Write(Durability::Cache), Operation::Read].map(request);
         let (one_by_one, at_once) = (Stats::default(), Stats::default());
         all.iter().for_each(|request| one_by_one.count(Kind::of(request.operation), 2, 100));
-        at_once.count_all(&all, 100);
+        at_once.count_all(&all.each_ref(), 100);
         for stats in [&one_by_one, &at_once] {
             end(stats, &[Kind::Read, Kind::Write, Kind::Read], 150);
         }

@@ -1,7 +1,7 @@
 //! A volume, as the control plane sees it.
 
 use crate::{Composite, Counters, Stats};
-use luge_block::{Blocks, CoreId, Device, Geometry, Lba};
+use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,12 +99,24 @@ impl Volume {
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
     /// of the source's optimal blocks has none of its own: blocks aligned here are not aligned there.
+    /// Writes of the atomic size are never cut, in however many spans they are: it is one that a block
+    /// buffer holds.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         let source = self.source.geometry();
+        let buffered = (BLOCK_BUFFER_BYTES / source.block_bytes).min(source.transfer_blocks_max);
+        let atomic_blocks = source.atomic_blocks.clamp(1, buffered.max(1));
         let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
-        Geometry { blocks: self.blocks, read_only: self.read_only, optimal_blocks, ..source }
+        let (blocks, read_only) = (self.blocks, self.read_only);
+        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, ..source }
+    }
+
+    /// Blocks and limits that reads and writes of the volume are checked against.
+    pub(crate) fn transfers(&self) -> TransferExtent {
+        let source = self.source.geometry();
+        let read_only = self.read_only || source.read_only;
+        TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks)
     }
 
     /// Source that the volume is an extent of.

@@ -1,10 +1,13 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{Geometry, IoErrors, Request, Status, Tag};
+use crate::{CheckedTransfer, Geometry, IoErrors, Request, Status, Tag};
 use heapless::Vec;
-use luge_memory::NodeAmounts;
+use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// Bytes of a block buffer at least: those of the largest block.
+pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
 
 /// The number of a core: of the CPU that its thread is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,16 +94,25 @@ pub trait Channel: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
 
-    /// Takes requests in order, until one is refused; returns how many it took, and why not
-    /// the next. One call through a pointer for a whole batch: what it calls for each request,
-    /// the compiler knows.
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        for (taken, request) in requests.iter().enumerate() {
-            if let Err(refusal) = self.submit(request) {
+    /// Takes a read or write that was checked before against an extent of this very device.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the request's memory is then not touched.
+    #[inline]
+    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
+        self.submit(transfer)
+    }
+
+    /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
+    /// the next. One call through a pointer for a whole batch: what it calls for each of them, the compiler
+    /// knows.
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        for (taken, transfer) in transfers.iter().enumerate() {
+            if let Err(refusal) = self.submit_checked(transfer) {
                 return (taken, Some(refusal));
             }
         }
-        (requests.len(), None)
+        (transfers.len(), None)
     }
 
     /// Starts all that was submitted: one doorbell for a batch.
@@ -111,6 +123,13 @@ pub trait Channel: Send {
 
     /// How many requests were taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
+    /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in
+    /// more spans than a request may have. None where no such request is served.
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// The end of one request: its tag and its status in one word, so that it is moved by one load and
@@ -145,7 +164,7 @@ impl Completion {
     #[inline]
     #[must_use]
     pub const fn succeeded(self) -> bool {
-        self.0 == self.tag().with_status(Status::Success)
+        Status::is_success_in(self.0)
     }
 }
 

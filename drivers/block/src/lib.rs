@@ -29,8 +29,9 @@ mod memory;
 mod null;
 mod request;
 mod shape;
+mod transfer;
 
-pub use channel::{Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
+pub use channel::{BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
 pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{Blocks, Geometry, Lba};
 pub use io_errors::{FailedRequest, IoError, IoErrors};
@@ -38,3 +39,4 @@ pub use memory::MemoryDevice;
 pub use null::NullDevice;
 pub use request::{BlockRange, Durability, Kind, Operation, Request, Status, Tag};
 pub use shape::{Shape, ShapeError};
+pub use transfer::{CheckedTransfer, TransferExtent};

@@ -170,6 +170,13 @@ impl Kind {
         sum >> (self as u8 * COUNTER) & 0xff
     }
 
+    /// Whether a sum of [`Tag::one`] counts requests other than reads and writes.
+    #[inline]
+    #[must_use]
+    pub const fn has_others(sum: u64) -> bool {
+        sum >> (Self::Flush as u8 * COUNTER) != 0
+    }
+
     /// The kind with that discriminant; the last one for a number that none has.
     #[inline]
     const fn of_number(number: u8) -> Self {
@@ -348,6 +355,12 @@ impl Status {
         }
     }
 
+    /// Whether the status in a word that has a tag, too, is [`Self::Success`].
+    #[inline]
+    pub(crate) const fn is_success_in(word: u64) -> bool {
+        word >> STATUS == Self::Success as u64
+    }
+
     /// The status in a word that has a tag, too; the last one for a number that none has.
     #[inline]
     pub(crate) const fn of_word(word: u64) -> Self {
@@ -414,6 +427,7 @@ mod tests {
             let counts = KINDS.map(|kind| kind.count(sum));
             assert_eq!(counts.iter().sum::<u64>(), 255, "{kind:?}: {counts:?}");
             assert_eq!(kind.count(sum), 255);
+            assert_eq!(Kind::has_others(sum), !matches!(kind, Kind::Read | Kind::Write), "{kind:?}");
         }
     }
 }

@@ -28,12 +28,16 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError, Operation, Refusal, Request,
-    Status,
+    BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, FailedRequest, Geometry, IoError, IoErrors,
+    OpenError, Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
+use std::ops::Deref;
 use std::sync::Arc;
+
+/// Pages of the block buffer.
+const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
 
 /// A queue pair of a controller, for one namespace.
 pub(crate) struct QueuePair {
@@ -43,6 +47,8 @@ pub(crate) struct QueuePair {
     slots: Slots,
     lists: ListPages,
     bounce: BouncePool,
+    /// The channel's user's: see [`Channel::block_buffer`].
+    block: Span,
     geometry: Geometry,
     namespace: NamespaceId,
     health: Arc<Health>,
@@ -69,6 +75,7 @@ impl QueuePair {
         let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
+        let pages = pages.saturating_add(BLOCK_PAGES);
         let link = controller.open_queue(device, namespace.id, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
@@ -76,7 +83,7 @@ impl QueuePair {
         })?;
         let entries = link.memory.entries();
         let slots = entries.saturating_sub(1);
-        let (lists, bounce) = split_pages(&link.memory);
+        let (lists, bounce, block) = split_pages(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
@@ -84,6 +91,7 @@ impl QueuePair {
             slots: Slots::new(slots),
             lists: ListPages::new(lists),
             bounce: BouncePool::new(bounce, slots, transfer, geometry.spans_max),
+            block,
             geometry,
             namespace: namespace.id,
             health: inner.health.clone(),
@@ -103,15 +111,31 @@ impl QueuePair {
         if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
     }
 
-    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
-    /// of one piece of memory on one or two pages, with nothing wrong. There is space for it.
+    /// Takes requests that were checked, in order, until one is refused; returns how many it took, and why not
+    /// the next.
     #[inline]
+    fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
+        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
+        let tick = self.health.tick();
+        let mut left = fitting.iter();
+        while let Some(request) = left.next() {
+            if self.take_simple(request, tick).is_none()
+                && let Err(refusal) = self.take(request, tick)
+            {
+                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
+            }
+        }
+        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    }
+
+    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
+    /// of one piece of memory on one or two pages. There is space for it.
+    #[inline(always)]
     fn take_simple(&mut self, request: &Request<'_>, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
         if !request.operation.moves_data() {
             return None;
         }
-        self.geometry.check(request).ok()?;
         let prps = describe_short(*span)?;
         let id = self.slots.take(request.tag, tick)?;
         self.submissions.push(Command::of(request).entry(id, self.namespace, prps));
@@ -121,7 +145,6 @@ impl QueuePair {
     /// The same for any request.
     #[inline(never)]
     fn take(&mut self, request: &Request<'_>, tick: u32) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
         let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
         let command = Command::of(request);
         match self.prps(request, id) {
@@ -146,11 +169,10 @@ impl QueuePair {
     /// Why a request is not taken for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
-        let status = match (self.geometry.check(request), self.link.stage()) {
-            (Err(status), _) => return Refusal::Failed(status),
-            (Ok(()), Stage::Gone) => Status::Gone,
-            (Ok(()), Stage::Excluded) => Status::DeviceError,
-            (Ok(()), _) => return Refusal::Full,
+        let status = match self.link.stage() {
+            Stage::Gone => Status::Gone,
+            Stage::Excluded => Status::DeviceError,
+            _ => return Refusal::Full,
         };
         let Request { operation, lba, blocks, .. } = *request;
         let failed = FailedRequest { operation, lba, blocks };
@@ -326,21 +348,12 @@ impl Channel for QueuePair {
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.submit_all(std::slice::from_ref(request)).1.map_or(Ok(()), Err)
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        self.take_all(&[request]).1.map_or(Ok(()), Err)
     }
 
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
-        let tick = self.health.tick();
-        let mut left = fitting.iter();
-        while let Some(request) = left.next() {
-            if self.take_simple(request, tick).is_none()
-                && let Err(refusal) = self.take(request, tick)
-            {
-                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
-            }
-        }
-        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        self.take_all(transfers)
     }
 
     #[inline]
@@ -365,6 +378,10 @@ impl Channel for QueuePair {
     fn in_flight(&self) -> usize {
         self.slots.in_flight()
     }
+
+    fn block_buffer(&self) -> Option<Span> {
+        Some(self.block)
+    }
 }
 
 impl Drop for QueuePair {
@@ -373,7 +390,10 @@ impl Drop for QueuePair {
     }
 }
 
-/// The pages of a queue pair: a list for each entry, and the bounce pages.
-fn split_pages(memory: &QueueMemory) -> (Span, Span) {
-    memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES))
+/// The pages of a queue pair: a list for each entry, the bounce pages, and those of the block buffer.
+fn split_pages(memory: &QueueMemory) -> (Span, Span, Span) {
+    let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
+    let block_bytes = BLOCK_PAGES.saturating_mul(PAGE_BYTES);
+    let (bounce, block) = others.split_at(others.len().saturating_sub(block_bytes));
+    (lists, bounce, block)
 }

@@ -1,8 +1,8 @@
-//! What the kernel tells about PCI functions in `/sys`, `/proc` and `/dev`.
+//! PCI functions in the kernel's files below `/sys`, `/proc` and `/dev`.
 //!
-//! Invariant: every path starts at one root, so that a test runs against a tree of its own.
+//! Invariant: every path starts at one root, so that a test can use a tree of its own.
 //!
-//! Not here: what is done about it (`binding`).
+//! Not here: changing drivers (`binding`).
 
 use crate::PciAddress;
 use crate::claims::{Claims, GroupClaims};
@@ -16,10 +16,16 @@ use std::sync::Arc;
 /// (NVM Express over PCIe Transport Specification, class code).
 pub const NVME_CLASS: u32 = 0x01_08_02;
 
-/// How a file of `/sys` is written.
+/// Name of the VFIO driver for PCI functions.
+pub const VFIO_PCI: &str = "vfio-pci";
+
+/// Name of the kernel's driver for NVMe controllers.
+pub const NVME: &str = "nvme";
+
+/// Function that writes a file of `/sys`.
 type Store = fn(&SysfsRoot, &Path, &str) -> io::Result<()>;
 
-/// The folder that `sys`, `proc` and `dev` are in: `/` but in tests.
+/// Folder that contains `sys`, `proc` and `dev`: `/`, except in tests.
 #[derive(Clone, Debug)]
 pub struct SysfsRoot {
     root: PathBuf,
@@ -34,34 +40,34 @@ impl Default for SysfsRoot {
 }
 
 impl SysfsRoot {
-    /// The tree below `root`.
+    /// Tree below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let store = |_: &Self, path: &Path, text: &str| write_existing(path, text);
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// A tree where `store` stands in for the kernel.
+    /// Tree in which `store` acts as the kernel.
     #[cfg(test)]
     pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// The path in this tree of what is at `path` in `/`.
+    /// Path in this tree of the absolute path `path`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A file or folder of a function.
+    /// Path of a file or folder of a function.
     pub(crate) fn function(&self, address: PciAddress, name: &str) -> PathBuf {
         self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
     }
 
-    /// Writes a file that exists.
+    /// Writes an existing file.
     pub(crate) fn store(&self, path: &Path, text: &str) -> io::Result<()> {
         (self.store)(self, path, text)
     }
 
-    /// All functions of the NVMe class, in the order of their addresses.
+    /// Lists all functions of the NVMe class in the order of their addresses.
     ///
     /// # Errors
     /// If the list of PCI functions cannot be read.
@@ -75,49 +81,49 @@ impl SysfsRoot {
         Ok(found)
     }
 
-    /// A function's class code, where it can be read.
+    /// Class code of a function, if it can be read.
     #[must_use]
     pub fn class(&self, address: PciAddress) -> Option<u32> {
         let text = fs::read_to_string(self.function(address, "class")).ok()?;
         u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
     }
 
-    /// The kernel driver that a function is bound to, if any.
+    /// Driver that a function is bound to, if any.
     #[must_use]
     pub fn driver(&self, address: PciAddress) -> Option<String> {
         link_name(&self.function(address, "driver"))
     }
 
-    /// The number of a function's IOMMU group; none where no IOMMU stands before it.
+    /// Number of a function's IOMMU group; none without an IOMMU.
     #[must_use]
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         link_name(&self.function(address, "iommu_group"))?.parse().ok()
     }
 
-    /// The functions of an IOMMU group that this process is about to open.
+    /// Functions of an IOMMU group that this process is about to open.
     pub(crate) fn claims(&self, group: Option<u32>) -> Arc<GroupClaims> {
         self.claims.of(group)
     }
 
-    /// All functions of an IOMMU group, `address` among them.
+    /// All functions of the IOMMU group of `address`, itself included.
     pub(crate) fn group_members(&self, address: PciAddress) -> Vec<PciAddress> {
         let members = names(&self.function(address, "iommu_group/devices")).unwrap_or_default();
         members.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
+    /// Name of a function's VFIO device (`vfio0`), if it is bound to vfio-pci.
     pub(crate) fn vfio_device(&self, address: PciAddress) -> Option<String> {
         names(&self.function(address, "vfio-dev")).ok()?.into_iter().find(|name| name.starts_with("vfio"))
     }
 
-    /// The memory node a function is near, where known.
+    /// NUMA node of a function, if known.
     #[must_use]
     pub fn numa_node(&self, address: PciAddress) -> Option<NumaNode> {
         fs::read_to_string(self.function(address, "numa_node")).ok()?.trim().parse().ok().map(NumaNode)
     }
 }
 
-/// The names in a folder, sorted.
+/// Names in a folder, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     let mut names: Vec<String> =
         fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
@@ -125,12 +131,12 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The last name of what a symbolic link points to.
+/// Last component of a symbolic link's target.
 fn link_name(link: &Path) -> Option<String> {
     Some(fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
 }
 
-/// One `write` to a file that the kernel made: never creates one, never truncates.
+/// Writes to an existing file by one `write`; neither creates nor truncates it.
 pub fn write_existing(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
@@ -151,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn a_function_tells_its_node_unless_it_has_none() {
+    fn a_function_has_a_node_or_none() {
         let host = FakeHost::new();
         host.function("0000:01:00.0").function("0000:02:00.0");
         host.attribute("0000:01:00.0", "numa_node", "1\n").attribute("0000:02:00.0", "numa_node", "-1\n");
         let node = |address: &str| host.root().numa_node(address.parse().unwrap());
-        assert_eq!((node("01:00.0"), node("02:00.0"), node("03:00.0")), (Some(NumaNode(1)), None, None));
+        assert_eq!(["01:00.0", "02:00.0", "03:00.0"].map(node), [Some(NumaNode(1)), None, None]);
     }
 
     #[test]
-    fn a_file_that_the_kernel_did_not_make_is_not_made() {
+    fn a_file_that_does_not_exist_is_not_created() {
         let host = FakeHost::new();
         let path = host.root().path("/sys/bus/pci/nothing");
         assert!(super::write_existing(&path, "x").is_err() && !path.exists());

@@ -11,13 +11,11 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
-    "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
     "drivers/nvme",
-    "drivers/vfio",
     "qemu-test",
 ];
 

@@ -16,5 +16,6 @@ mod orchestrators;
 mod sockets;
 mod spdk_client;
 mod stock;
+mod storms;
 mod vhost;
 mod vm;

@@ -55,7 +55,7 @@ pub(super) fn resume(region: &InflightRegion, ring: &RingState) -> Result<Start,
     let left = Left::load(region, ring)?;
     let used_before = left.header.version.get() != 0;
     let inflight = if used_before && ring.outstanding() > 0 { left.inflight(ring)? } else { Vec::new() };
-    let last = Head(u16::try_from(ring.size.wrap(left.header.last_batch_head.get())).unwrap_or(0));
+    let last = Head(ring.size.within(left.header.last_batch_head.get()));
     let counter = inflight.last().map_or(0, |&(counter, _)| counter.wrapping_add(1));
     let resubmits: Vec<Head> = inflight.into_iter().map(|(_, head)| head).collect();
     left.unmark_others(region, &resubmits);

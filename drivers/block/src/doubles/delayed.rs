@@ -2,6 +2,7 @@
 
 use super::Random;
 use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use luge_memory::Span;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -111,5 +112,9 @@ impl Channel for DelayedChannel {
 
     fn in_flight(&self) -> usize {
         self.channel.in_flight() + self.held.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.channel.block_buffer()
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Operation, Refusal, Request,
     Status,
 };
+use luge_memory::Span;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -135,5 +136,9 @@ impl Channel for FaultyChannel {
 
     fn in_flight(&self) -> usize {
         self.channel.in_flight() + self.ended.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.channel.block_buffer()
     }
 }

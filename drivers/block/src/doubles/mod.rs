@@ -4,6 +4,7 @@
 //! - [`Scripted`]: a device that writes down requests and completes them as it is told.
 //! - [`Delayed`]: holds completions of another device, and hands them out in another order.
 //! - [`Faulty`]: lets requests to another device fail.
+//! - [`Narrow`]: a device with other limits than the one beneath.
 //! - [`fuzz`]: runs what is a function of a seed for a second, or for hours.
 //!
 //! All of them are functions of a seed: what went wrong once goes wrong again.
@@ -15,6 +16,7 @@ mod edges;
 mod faulty;
 mod fuzz;
 mod model;
+mod narrow;
 mod random;
 mod rig;
 mod scripted;
@@ -23,6 +25,7 @@ pub use check::{Check, Failures, check_device};
 pub use delayed::{Delayed, Gate};
 pub use faulty::{Fault, Faulty};
 pub use fuzz::fuzz;
+pub use narrow::Narrow;
 pub use random::Random;
 pub use scripted::{Recorded, Scripted};
 

@@ -188,6 +188,7 @@ impl Geometry {
             spans_max: 64,
             discard_blocks_max: 1024,
             write_zeroes_blocks_max: 1024,
+            atomic_blocks: 1,
             optimal_blocks: 8,
             volatile_cache: true,
             read_only: false,

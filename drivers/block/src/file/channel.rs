@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "the kernel is given addresses")]
 
-use super::buffers::Buffers;
+use super::buffers::{BUFFER_BYTES, Buffer, Buffers};
 use super::slot::Slot;
 use super::target::Target;
 use crate::{Channel, Completions, Geometry, IoError, IoErrors, Refusal, Request, Status};
@@ -142,6 +142,11 @@ impl Channel for FileChannel {
 
     fn in_flight(&self) -> usize {
         usize::from(DEPTH) - self.free.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        // SAFETY: the channel's user knows that the memory goes with the channel.
+        Some(unsafe { self.buffers.span(Buffer::Block, BUFFER_BYTES.into()) })
     }
 }
 

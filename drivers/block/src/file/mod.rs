@@ -89,19 +89,26 @@ impl FileDevice {
     }
 }
 
+impl FileDevice {
+    fn channel(&self) -> std::io::Result<Box<dyn Channel>> {
+        let (target, errors) = (self.target.clone(), self.errors.clone());
+        if self.caching() == Caching::Memory {
+            let file = Resident::new(target, errors)?;
+            return Ok(Box::new(ImmediateChannel::new(file, self.geometry())));
+        }
+        Ok(Box::new(FileChannel::new(target, self.bounced.clone(), errors)?))
+    }
+}
+
 impl Device for FileDevice {
     fn geometry(&self) -> Geometry {
         self.target.geometry()
     }
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        if self.caching() == Caching::Memory {
-            let file = Resident::new(self.target.clone(), self.errors.clone());
-            return Ok(Box::new(ImmediateChannel::new(file, self.geometry())));
-        }
         let device = || self.target.path().display().to_string();
-        match FileChannel::new(self.target.clone(), self.bounced.clone(), self.errors.clone()) {
-            Ok(channel) => Ok(Box::new(channel)),
+        match self.channel() {
+            Ok(channel) => Ok(channel),
             Err(error) if error.kind() == std::io::ErrorKind::OutOfMemory => {
                 Err(OpenError::Memory { device: device(), reason: error.to_string() })
             }

@@ -1,27 +1,26 @@
-//! The IOMMU domain that all SSDs of the process share.
+//! The IOMMU domain that all SSDs of the process share, so that an `Iova` is the same memory for every
+//! SSD.
 //!
-//! Path: none; it makes the `Iova` of every buffer mean the same memory for every SSD.
-//!
-//! There are two ways to one: groups in a container (`group`), which every kernel has, and
-//! iommufd (`iommufd`), which newer ones have and which is preferred.
+//! There are two interfaces of the kernel: groups in a container (`group`), on all kernels, and iommufd
+//! (`iommufd`), on newer ones, which is preferred.
 
+mod contract;
+mod errors;
 mod group;
 mod iommufd;
+
+pub use contract::{Domain, Member};
 
 use crate::{PciAddress, SysfsRoot, VfioError};
 use group::Container;
 use iommufd::IoAddressSpace;
-use luge_memory::{Iommu, Iova, Mapping};
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::info;
 
-/// The way to the IOMMU.
+/// Interface of the kernel to the IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Backend {
-    /// iommufd where the kernel has it, else a container.
+    /// iommufd if the kernel has it, else a container.
     #[default]
     Auto,
     /// `/dev/vfio/vfio` and `/dev/vfio/GROUP`.
@@ -30,20 +29,7 @@ pub enum Backend {
     Iommufd,
 }
 
-/// A domain, and functions in it.
-pub trait Domain: Iommu {
-    /// Makes a place for a function that is bound to vfio-pci. Takes no time worth mentioning.
-    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError>;
-}
-
-/// A function's place in a domain; dropped when the function's file is closed.
-pub trait Place: Send + Sync {
-    /// Opens the function, which the kernel resets meanwhile: a tenth of a second or two.
-    /// While the file is open, the function reaches what the domain holds, and nothing else.
-    fn open(&self) -> Result<File, VfioError>;
-}
-
-/// Makes a domain without a function, such that `address` can join it, and says which way it goes.
+/// Makes an empty domain that `address` can join, and logs its interface.
 pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result<Arc<dyn Domain>, VfioError> {
     let (way, domain): (_, Arc<dyn Domain>) = match backend {
         Backend::Auto if iommufd::available(root, address) => {
@@ -54,44 +40,8 @@ pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result
             ("groups in a container", Arc::new(Container::open(root, address)?))
         }
     };
-    info!("the way to the SSDs: VFIO by {way}");
+    info!("access to SSDs: VFIO by {way}");
     Ok(domain)
-}
-
-/// Opens a file of VFIO.
-fn open_file(address: PciAddress, path: PathBuf) -> Result<File, VfioError> {
-    OpenOptions::new().read(true).write(true).open(&path).map_err(|source| match source.raw_os_error() {
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => VfioError::NoVfio(path),
-        Some(libc::EBUSY) => VfioError::Busy { address, path },
-        _ => VfioError::Open { path, source },
-    })
-}
-
-/// The error of a step that puts a function into a domain.
-fn joining(address: PciAddress, what: &'static str, source: io::Error) -> VfioError {
-    match source.raw_os_error() {
-        Some(libc::EPERM) => VfioError::InterruptsNotRemapped(address),
-        _ => VfioError::Kernel { address, what, source },
-    }
-}
-
-/// The error of a mapping, with its place and what an operator can do.
-fn not_mapped(iova: Iova, memory: &Mapping, source: &io::Error) -> io::Error {
-    let remedy = match source.raw_os_error() {
-        Some(libc::ENOMEM | libc::EPERM) => "; run as root or raise the limit on locked memory (ulimit -l)",
-        Some(libc::ENOSPC) => "; raise dma_entry_limit of the kernel module vfio_iommu_type1",
-        _ => "",
-    };
-    let text = format!("the IOMMU does not take {} bytes at {iova}: {source}{remedy}", memory.len());
-    io::Error::new(source.kind(), text)
-}
-
-/// Whether all of a mapping was taken away.
-fn all_unmapped(iova: Iova, len: u64, unmapped: u64) -> io::Result<()> {
-    if unmapped == len {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("only {unmapped} of {len} bytes at {iova} left the IOMMU")))
 }
 
 #[cfg(test)]
@@ -101,7 +51,7 @@ mod tests {
 
     const ADDRESS: &str = "0000:01:00.0";
 
-    /// One SSD that vfio-pci has.
+    /// One SSD that is bound to vfio-pci.
     fn host() -> FakeHost {
         let host = FakeHost::new();
         host.driver("vfio-pci").function(ADDRESS).group(ADDRESS, 7).bound(ADDRESS, "vfio-pci");
@@ -113,13 +63,13 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_vfio_is_told() {
+    fn a_kernel_without_vfio_is_reported() {
         assert!(refusal(&host(), Backend::Group).contains("dev/vfio/vfio does not exist: modprobe"));
         assert!(refusal(&host(), Backend::Iommufd).contains("dev/iommu does not exist"));
     }
 
     #[test]
-    fn iommufd_is_taken_where_the_kernel_and_the_device_have_it() {
+    fn iommufd_is_used_if_the_kernel_and_the_device_have_it() {
         let host = host();
         assert!(refusal(&host, Backend::Auto).contains("dev/vfio/vfio"));
         host.file("dev/iommu", "");
@@ -130,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_no_group_is_an_error() {
+    fn a_file_that_is_not_a_group_is_an_error() {
         let host = host();
         host.file("dev/vfio/vfio", "").file("dev/vfio/7", "");
         let address = ADDRESS.parse().unwrap();
@@ -148,11 +98,5 @@ mod tests {
         let domain = create(&host.root(), Backend::Group, address).unwrap();
         let error = domain.join(&host.root(), address).err().unwrap();
         assert!(error.to_string().contains("0000:01:00.1 (e1000)"), "{error}");
-    }
-
-    #[test]
-    fn a_part_that_stayed_mapped_is_an_error() {
-        assert!(all_unmapped(Iova(0), 0x2000, 0x2000).is_ok());
-        assert!(all_unmapped(Iova(0), 0x2000, 0x1000).is_err());
     }
 }
