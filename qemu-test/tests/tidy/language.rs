@@ -22,7 +22,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
-    "ARCHITECTURE.md",
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
