@@ -23,7 +23,7 @@ impl Choice {
         self.direction.is_random()
     }
 
-    /// The unit of the next request: the next one, or any.
+    /// The unit of the next request: the following one, or any.
     #[inline]
     pub(crate) fn unit(&mut self) -> u64 {
         if self.is_random() {
@@ -34,7 +34,7 @@ impl Choice {
         at
     }
 
-    /// One of `count` numbers, at random.
+    /// A random number below `count`.
     #[inline]
     pub(crate) fn any(&mut self, count: u64) -> u64 {
         let (draw, count) = (u128::from(self.draw()), u128::from(count));

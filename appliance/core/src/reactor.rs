@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
-use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
+use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
 use luge_volume::{Graph, Ticks, VolumeId};
@@ -203,7 +203,8 @@ impl Core {
         self.meter.close(stats);
         stats.fall_asleep(self.idleness.poll_window());
         let start = Instant::now();
-        let woken = epoll.sleep(wake_at.map(|time| time.since(Ticks::now())));
+        let limit = wake_at.map(|time| time.since(Ticks::now()).saturating_sub(LEAD));
+        let woken = epoll.sleep(limit);
         self.idleness.slept(start.elapsed(), woken);
         self.meter.slept(stats);
     }
@@ -211,5 +212,5 @@ impl Core {
 
 /// Whether a time comes before a sleep would be worth it.
 fn is_near(time: Ticks) -> bool {
-    time.since(Ticks::now()) < SLEEP_MIN
+    time.since(Ticks::now()) < 2 * LEAD
 }

@@ -3,7 +3,7 @@
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
 //! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`Framed`].
-//! - [`InflightRegion`] is where a queue keeps, for the next process, what is in flight.
+//! - [`InflightRegion`] is where a queue notes what is in flight, for the process after this one.
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
 //! Invariants

@@ -16,7 +16,7 @@
 
 use crate::batch::{Batch, Extent, Head};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use crate::ending::Search;
+use crate::ending::{ChainStart, Search};
 use crate::indirect::Indirect;
 use crate::walk::{Fault, Stop, Walk};
 use luge_memory::{Lookup, Span};
@@ -92,7 +92,8 @@ impl LongWalk {
                 Ok(false) => return None,
                 Ok(true) => return Some(self.chain(None, self.extent)),
                 Err(fault) => {
-                    search.begin((self.head.0, fault), self.head, self.first);
+                    let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
+                    search.begin(fault, start);
                     *self.fault.insert(fault)
                 }
             },

@@ -20,6 +20,7 @@
 
 use crate::batch::{BATCH, Batch, Head, Record, Shape};
 use crate::descriptor::RawDescriptor;
+use crate::ending::ChainStart;
 use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
@@ -42,7 +43,7 @@ const ELEMENTS_PER_LINE: usize = 8;
 /// Heads in a cache line.
 const HEADS_PER_LINE: usize = 32;
 
-/// Why a queue is of no use any more.
+/// Reason why a queue cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// `avail.idx` is further ahead than the ring is long.
@@ -51,12 +52,12 @@ pub enum Broken {
     Head,
 }
 
-/// How the two sides say whether they want to be notified.
+/// Means by which each side says whether it wants to be notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notifications {
-    /// By a flag of each ring.
+    /// A flag in each ring.
     Flags,
-    /// By an index each (`VIRTIO_F_EVENT_IDX`).
+    /// An index in each ring (`VIRTIO_F_EVENT_IDX`).
     EventIndex,
 }
 
@@ -67,9 +68,9 @@ pub struct SplitQueue {
     notifications: Notifications,
     next_available: u16,
     next_used: u16,
-    /// The used index that the guest sees.
+    /// Used index that the driver sees.
     published: u16,
-    /// What the guest was told before this queue was made is not known.
+    /// Whether nothing was published yet: the driver may wait for an interrupt that it was owed before.
     fresh: bool,
     broken: Option<Broken>,
     inflight: Option<Inflight>,
@@ -77,7 +78,7 @@ pub struct SplitQueue {
 }
 
 impl SplitQueue {
-    /// A queue whose next chain is that of available index `base`.
+    /// Makes a queue whose next chain is that of available index `base`.
     ///
     /// # Errors
     /// [`RingError`] if the ring is not in `memory` as it must be.
@@ -149,7 +150,7 @@ impl SplitQueue {
         self.next_available
     }
 
-    /// What broke the queue, if something did.
+    /// Reason why the queue is broken, if it is.
     #[must_use]
     pub fn broken(&self) -> Option<Broken> {
         self.broken
@@ -257,7 +258,7 @@ impl SplitQueue {
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<HEADER, STATUS>::others(spans);
-        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
+        let others = Others::new(&self.rings.descriptors, self.size, spans, search);
         *len = self.walk(records, first, others, long);
         *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
@@ -290,8 +291,8 @@ impl SplitQueue {
         Ok(waiting.into())
     }
 
-    /// One chain alone has nobody whose misses could overlap with its own. But a driver that has
-    /// one request at a time makes it where it made the last: all that is asked for at once.
+    /// Prefetches for a chain that comes alone, whose misses overlap with nothing. A driver with one request
+    /// at a time puts it where it put the last one, so the lines of that one are asked for.
     #[inline]
     fn guess<const HEADER: usize, const STATUS: usize>(&self, last: &Record<HEADER, STATUS>) {
         if let Shape::Plain(plain) = &last.shape {
@@ -301,7 +302,7 @@ impl SplitQueue {
         }
     }
 
-    /// Stage 2: the heads.
+    /// Stage 2: loads the heads.
     #[inline(never)]
     fn load_heads<const HEADER: usize, const STATUS: usize>(
         &mut self,
@@ -325,7 +326,7 @@ impl SplitQueue {
         Ok(())
     }
 
-    /// The elements of the used ring that so many chains will need.
+    /// Prefetches the elements of the used ring for `count` chains.
     #[inline]
     fn fetch_used(&self, count: usize) {
         for ahead in (0..count).step_by(ELEMENTS_PER_LINE) {
@@ -334,7 +335,7 @@ impl SplitQueue {
         }
     }
 
-    /// Stage 3: the first descriptors; what they lead to is fetched ahead.
+    /// Stage 3: loads the first descriptors, and prefetches what they refer to.
     #[inline(never)]
     fn look_ahead<const HEADER: usize, const STATUS: usize>(&self, records: &mut [Record<HEADER, STATUS>]) {
         let mut lookup = self.memory.lookup();
@@ -369,8 +370,8 @@ impl SplitQueue {
         Some(chain)
     }
 
-    /// Stage 4: the chains; returns how many. What does not fit is taken again next time, from the
-    /// start.
+    /// Stage 4: walks the chains; returns the number of those that fit. The others are taken next time, from
+    /// the start.
     #[inline(never)]
     fn walk<const HEADER: usize, const STATUS: usize>(
         &self,
@@ -384,8 +385,8 @@ impl SplitQueue {
             if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
                 record.shape = Shape::Plain(plain);
             } else {
-                let chain = first.wrapping_add(u16::try_from(at).unwrap_or(0));
-                let start = (chain, record.head, record.descriptor);
+                let index = first.wrapping_add(u16::try_from(at).unwrap_or(0));
+                let start = ChainStart { index, head: record.head, descriptor: record.descriptor };
                 match others.walk(start, &mut lookup) {
                     Ok((fault, extent)) => record.shape = Shape::Any { fault, extent },
                     Err(Stop::Long(longest)) => {
@@ -401,13 +402,13 @@ impl SplitQueue {
     }
 
     /// Gives a chain back, with `written` bytes written from the start of its writable part.
-    /// The guest sees it after the next [`Self::publish`].
+    /// The driver sees it after the next [`Self::publish`].
     #[inline]
     pub fn complete(&mut self, head: Head, written: u32) {
         self.complete_all(std::iter::once((head, written)));
     }
 
-    /// Gives chains back: those of an iterator, each with the bytes written, as [`Self::complete`] does.
+    /// Gives several chains back, each with the number of bytes written, as [`Self::complete`] does.
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
@@ -419,7 +420,7 @@ impl SplitQueue {
         self.next_used = next;
     }
 
-    /// Shows the guest all that was completed. Returns whether it wants an interrupt.
+    /// Shows the driver all completed chains. Returns whether it wants an interrupt.
     #[inline]
     #[must_use]
     pub fn publish(&mut self) -> bool {

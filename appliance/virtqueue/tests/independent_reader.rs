@@ -12,7 +12,7 @@ use vm_memory::{FileOffset, GuestAddress as TheirAddress, GuestMemoryMmap};
 const DATA: u64 = RigMemory::DATA.0;
 const TABLE: GuestAddress = GuestAddress(RigMemory::MORE_DATA.0);
 
-/// The same memory, mapped by their crate.
+/// Memory of the rig, mapped by the crate vm-memory.
 fn their_memory(memory: &RigMemory) -> GuestMemoryMmap {
     let ranges = memory.files.iter().map(|(layout, file)| {
         let file = std::fs::File::from(file.try_clone().unwrap());

@@ -9,7 +9,7 @@ use as_device::AsDevice;
 use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Narrow, Random, fuzz};
 use luge_block::{Access, Blocks, Device, FileDevice, Geometry, Lba, MemoryDevice, Shape, Status};
 use luge_memory::{DmaSpace, PageSize};
-use luge_volume::doubles::{Delaying, Failing, FailureCount, Mirror};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
 use luge_volume::{Composite, Source, Volume};
 use std::sync::Arc;
 
@@ -78,10 +78,10 @@ fn parts_go_through_nodes_and_are_cut_again_beneath_them() {
     fuzz(|seed| {
         let (space, mut random) = (DmaSpace::new(), Random::new(seed));
         let mut leg = |seed| whole(narrow(Arc::new(Delayed::new(disk(&space, 512), seed)), &mut random));
-        let slow = composite(Delaying::new(leg(seed), luge_volume::doubles::Delay::default()));
+        let slow = composite(Delaying::new(leg(seed), Delay::default()));
         let fine = composite(Failing::new(leg(seed + 1), FailureCount::default(), Status::MediaError));
         let mirror = composite(Mirror::new([slow, fine]));
-        let outer = composite(Delaying::new(mirror, luge_volume::doubles::Delay::default()));
+        let outer = composite(Delaying::new(mirror, Delay::default()));
         check(&space, outer, seed, Failures::None);
     });
 }

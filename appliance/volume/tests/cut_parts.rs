@@ -9,7 +9,7 @@ use luge_block::{
     Tag,
 };
 use luge_memory::{Iova, Span};
-use luge_volume::doubles::{Delaying, Failing, FailureCount};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
 use luge_volume::{Base, ChannelId, Composite, Graph, ListRequest, RANGES_MAX, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -461,7 +461,7 @@ fn a_node_that_passes_requests_on_gets_them_whole_and_its_part_cuts_them() {
     let node = graph.add_node(failing.open(CORE, &[leg_id]), &[leg_id]).ok().unwrap();
     let inner = Arc::new(Volume::of_composite(Arc::new(failing)));
     let inner_id = graph.add_volume(CORE, &inner, Base::Node(node)).unwrap();
-    let delaying = Delaying::new(inner.clone(), luge_volume::doubles::Delay::default());
+    let delaying = Delaying::new(inner.clone(), Delay::default());
     let node = graph.add_node(delaying.open(CORE, &[inner_id]), &[inner_id]).ok().unwrap();
     let top = Volume::of_composite(Arc::new(delaying));
     let id = graph.add_volume(CORE, &top, Base::Node(node)).unwrap();

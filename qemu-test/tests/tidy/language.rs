@@ -7,7 +7,6 @@ use std::fs;
 
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
-    "appliance/bench",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
@@ -22,7 +21,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
-    "appliance/bench",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",

@@ -48,6 +48,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/volume/tests/volumes.rs",
     "drivers/block/benches/memory.rs",
     "drivers/block/src/check.rs",
+    "drivers/block/src/transfer.rs",
     "drivers/block/src/doubles/arena.rs",
     "drivers/block/src/doubles/narrow.rs",
     "drivers/block/src/file/buffers.rs",

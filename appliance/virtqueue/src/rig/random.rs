@@ -25,12 +25,12 @@ impl Random {
         u32::try_from(self.number() % u64::from(end)).unwrap_or(0)
     }
 
-    /// Whether something that happens once in `times` happens.
+    /// Whether an event of probability 1 in `times` occurs.
     pub fn once_in(&mut self, times: u32) -> bool {
         self.below(times) == 0
     }
 
-    /// One of some things.
+    /// Picks an element at random.
     ///
     /// # Panics
     /// If there are none.
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// Prints the seed of a case that fails.
+/// Prints the seed of a case when that fails.
 struct Replay(u64);
 
 impl Drop for Replay {
