@@ -21,7 +21,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
-    "ARCHITECTURE.md",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
