@@ -30,7 +30,7 @@ impl TransferExtent {
         }
     }
 
-    /// The same extent without blocks: it takes nothing.
+    /// Returns the extent without blocks, which takes nothing.
     #[inline]
     #[must_use]
     pub fn closed(self) -> Self {

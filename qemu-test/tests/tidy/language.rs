@@ -15,8 +15,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
-    "appliance/volume",
-    "drivers/block",
     "drivers/memory",
     "drivers/nvme",
     "drivers/vfio",
@@ -26,13 +24,11 @@ const OTHER_BEGINNINGS: &[&str] = &[
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",
     "appliance/vhost",
     "appliance/vm",
-    "drivers/block",
     "drivers/nvme",
 ];
 
