@@ -1,4 +1,4 @@
-//! How long a memory device takes for a read, and how long copying the same bytes alone.
+//! Time that a memory device takes for a read, and that copying the same bytes alone takes.
 //!
 //! `cargo bench -p luge-block`. The disk of 512 MiB takes free hugepages, or ordinary pages where there
 //! are none: the group's name says which.
@@ -20,7 +20,7 @@ const BLOCK_BYTES: u32 = 512;
 const BUFFERS: u16 = 128;
 const BATCH: usize = 64;
 
-/// What is measured: a name, bytes of a request, bytes of the disk that the requests are spread over.
+/// Measurements: a name, bytes of a request, bytes of the disk that the requests are spread over.
 const CASES: [(&str, u32, u64); 4] = [
     ("512 bytes, in the cache", 512, 128 << 10),
     ("512 bytes, anywhere", 512, DISK_BYTES),
@@ -83,7 +83,7 @@ impl Rig {
         assert_eq!(self.done.as_slice().len(), BATCH);
     }
 
-    /// The same without a device, and without asking for anything ahead.
+    /// Copies as many bytes without a device, and without asking for anything ahead.
     fn copy(&mut self, bytes: u32, within: u64) {
         for (at, data) in self.batch(bytes, within) {
             span(&self.plain, at, bytes).copy_to(&data);

@@ -107,7 +107,7 @@ fn pieces_count_as_blocks_where_the_core_goes_through_them() {
     }
 }
 
-/// How many calls that read, and that write, this thread has made before this, which is one that reads;
+/// Numbers of calls that read, and that write, that this thread has made before this one, which reads;
 /// nothing where the kernel does not count.
 fn calls() -> Option<[u64; 2]> {
     let mut text = [0; 512];

@@ -14,7 +14,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
-    "drivers/block",
     "drivers/nvme",
     "qemu-test",
 ];

@@ -13,22 +13,13 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
-    "appliance/volume",
-    "drivers/block",
     "drivers/memory",
     "drivers/nvme",
 ];
 
 /// Crates and documents that still use retired words.
-const OLD_WORDS: &[&str] = &[
-    "appliance/init",
-    "appliance/luge",
-    "appliance/rpc",
-    "appliance/vhost",
-    "appliance/vm",
-    "drivers/block",
-    "drivers/nvme",
-];
+const OLD_WORDS: &[&str] =
+    &["appliance/init", "appliance/luge", "appliance/rpc", "appliance/vhost", "appliance/vm", "drivers/nvme"];
 
 /// First words after which a sentence cannot say what the thing is or does.
 const WRONG_BEGINNINGS: [&[&str]; 11] = [

@@ -6,7 +6,7 @@ use luge_memory::Span;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many completions may pass. Clones are the same gate.
+/// Gate that lets a number of completions pass. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     left: Arc<AtomicUsize>,

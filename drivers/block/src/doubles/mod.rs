@@ -21,12 +21,13 @@ mod random;
 mod rig;
 mod scripted;
 
-pub use check::{Check, Failures, check_device};
+pub use check::check_device;
 pub use delayed::{Delayed, Gate};
 pub use faulty::{Fault, Faulty};
 pub use fuzz::fuzz;
 pub use narrow::Narrow;
 pub use random::Random;
+pub use rig::{Check, Failures};
 pub use scripted::{Recorded, Scripted};
 
 use arena::{Arena, Layout};

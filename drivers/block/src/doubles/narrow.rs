@@ -26,7 +26,7 @@ impl Narrow {
         Self { device, geometry: limits, depth, refused_per_mille: 0, seed: 0 }
     }
 
-    /// The same device, but so many of a thousand requests are refused as where there is no room.
+    /// Lets so many of a thousand requests be refused as where there is no room.
     #[must_use]
     pub fn refusing(self, per_mille: u16, seed: u64) -> Self {
         Self { refused_per_mille: per_mille, seed, ..self }

@@ -43,7 +43,7 @@ impl Desk {
     }
 }
 
-/// What is in it.
+/// Bytes of a span.
 pub fn read(span: Span) -> Vec<u8> {
     let mut bytes = vec![0; span.len() as usize];
     span.read(&mut bytes);
