@@ -42,7 +42,7 @@ impl Source {
         }
     }
 
-    /// Its first block, as its channel or node counts.
+    /// First block of the source, as its channel or node counts.
     pub(crate) fn window(&self) -> Lba {
         match self {
             Self::Device(device) => device.window(),

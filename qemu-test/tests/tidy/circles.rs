@@ -11,7 +11,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
-    "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
     "drivers/nvme",
