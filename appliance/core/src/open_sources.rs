@@ -11,6 +11,7 @@
 //! Invariant: opening and closing may take as long as an SSD likes, so nothing is locked meanwhile. Who
 //! wants the same source waits for it, and nobody else.
 
+use luge_block::SharedHardware;
 use luge_volume::{Base, Source, VolumeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,10 @@ pub(crate) struct SourceKey(usize);
 impl SourceKey {
     pub(crate) fn of(source: &Source) -> Self {
         Self(match source {
-            Source::Device(device) => Arc::as_ptr(device).addr(),
+            // Devices of one SSD share its queue pair.
+            Source::Device(device) => {
+                device.shared().map_or_else(|| Arc::as_ptr(device).addr(), |SharedHardware(address)| address)
+            }
             Source::Composite(composite) => Arc::as_ptr(composite).addr(),
         })
     }

@@ -304,7 +304,7 @@ impl Device for Slow {
         self.opening.fetch_add(1, SeqCst);
         self.told.lock().unwrap().recv().unwrap();
         if self.refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
-            return Err(OpenError::NoQueue { device: "slow".into(), queues: 0 });
+            return Err(OpenError::NoQueue { device: "slow".into(), core: 0, queues: 0, users: vec![] });
         }
         self.gate.open(core)
     }

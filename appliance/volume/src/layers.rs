@@ -19,7 +19,7 @@ use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Refusal, Request, Tag};
+use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
@@ -190,7 +190,7 @@ impl Layers {
         let (id, room) = place(&mut self.volumes)?;
         let extent = Extent {
             way: Tag::of_volume(id),
-            first: volume.first(),
+            first: Lba(volume.source().window().0 + volume.first().0),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
         };

@@ -41,6 +41,14 @@ impl Source {
             Self::Composite(composite) => composite.geometry(),
         }
     }
+
+    /// Its first block, as its channel or node counts.
+    pub(crate) fn window(&self) -> Lba {
+        match self {
+            Self::Device(device) => device.window(),
+            Self::Composite(_) => Lba(0),
+        }
+    }
 }
 
 /// An extent of a device or of a composite, served as a disk of its own.
@@ -116,7 +124,8 @@ impl Volume {
     pub(crate) fn transfers(&self) -> TransferExtent {
         let source = self.source.geometry();
         let read_only = self.read_only || source.read_only;
-        TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks)
+        let extent = TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks);
+        extent.at(self.source.window())
     }
 
     /// Source that the volume is an extent of.

@@ -1,6 +1,6 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{CheckedTransfer, Geometry, IoErrors, Request, Status, Tag};
+use crate::{CheckedTransfer, Geometry, IoErrors, Lba, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
@@ -14,19 +14,28 @@ pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
 #[repr(transparent)]
 pub struct CoreId(pub u16);
 
+/// Identity of hardware that several devices are on: its address in memory, for as long as one of them lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct SharedHardware(pub usize);
+
 /// Why a device gave no channel.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The device has no queue left for another core.
     #[error(
-        "{device} has no queue left, all {queues} are in use: serve it from fewer cores (cpumask), or delete \
-         another controller that serves it"
+        "{device} has no queue left for core {core}: all {queues} that it grants are in use, on cores {users:?}: let \
+         one of those serve it (cpumask), or delete the controllers that use them"
     )]
     NoQueue {
-        /// The device's name.
+        /// Name of the device.
         device: String,
-        /// How many it has.
+        /// The core.
+        core: u16,
+        /// Number of queues that it grants.
         queues: u16,
+        /// Cores that have a queue, each once, in ascending order.
+        users: std::vec::Vec<u16>,
     },
     /// There is no memory for the queue.
     #[error("no memory for a queue of {device}: {reason}")]
@@ -51,11 +60,22 @@ pub trait Device: Send + Sync {
     /// Size, limits and abilities.
     fn geometry(&self) -> Geometry;
 
-    /// A channel for the thread of one core.
+    /// A channel for the thread of one core. It serves all devices with the same [`Self::shared`].
     ///
     /// # Errors
     /// [`OpenError`]; nothing is kept then.
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError>;
+
+    /// Identity of the hardware whose channel it shares with other devices on each core; none for a device
+    /// with channels of its own.
+    fn shared(&self) -> Option<SharedHardware> {
+        None
+    }
+
+    /// The device's first block, as its channel counts: devices that share a channel are at different places.
+    fn window(&self) -> Lba {
+        Lba(0)
+    }
 
     /// How many requests had memory that the device cannot take, and were copied, on all
     /// channels so far; zero for a device that takes any. Parts of one SSD count together.

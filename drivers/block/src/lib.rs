@@ -31,7 +31,9 @@ mod request;
 mod shape;
 mod transfer;
 
-pub use channel::{BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal};
+pub use channel::{
+    BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
+};
 pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{Blocks, Geometry, Lba};
 pub use io_errors::{FailedRequest, IoError, IoErrors};

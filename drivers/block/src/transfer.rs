@@ -30,6 +30,12 @@ impl TransferExtent {
         }
     }
 
+    /// The extent of a device that its channel has at `window`.
+    #[must_use]
+    pub fn at(self, window: Lba) -> Self {
+        Self { first: Lba(self.first.0 + window.0), ..self }
+    }
+
     /// The same extent without blocks: it takes nothing.
     #[inline]
     #[must_use]

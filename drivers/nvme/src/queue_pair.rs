@@ -1,4 +1,4 @@
-//! A queue pair: the channel of one namespace on one core.
+//! A queue pair: the channel of an SSD on one core, for all its namespaces.
 //!
 //! Path: session -> volume -> **channel** -> submission ring, doorbell -> SSD -> completion
 //! ring -> **channel** -> session.
@@ -17,9 +17,10 @@ use crate::bounce::BouncePool;
 use crate::command::{Command, asked_for, range};
 use crate::controller::Controller;
 use crate::doorbells::Doorbells;
-use crate::format::{NamespaceId, NamespaceInfo};
+use crate::format::NamespaceId;
 use crate::health::Health;
 use crate::link::{Link, Stage};
+use crate::parts::{Access, Part, Parts, within_namespace};
 use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
 use crate::recovery::TIMEOUT_TICKS;
@@ -28,7 +29,7 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, FailedRequest, Geometry, IoError, IoErrors,
+    BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
     OpenError, Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 /// Pages of the block buffer.
 const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
 
-/// A queue pair of a controller, for one namespace.
+/// A queue pair of a controller.
 pub(crate) struct QueuePair {
     submissions: SubmissionRing,
     completions: CompletionRing,
@@ -49,10 +50,8 @@ pub(crate) struct QueuePair {
     bounce: BouncePool,
     /// The channel's user's: see [`Channel::block_buffer`].
     block: Span,
-    geometry: Geometry,
-    namespace: NamespaceId,
+    parts: Arc<Parts>,
     health: Arc<Health>,
-    errors: Arc<IoErrors>,
     link: Arc<Link>,
     /// The SSD lied: nothing is believed until it was reset.
     lost: bool,
@@ -63,20 +62,16 @@ pub(crate) struct QueuePair {
 
 impl QueuePair {
     /// Creates a queue pair on the controller.
-    pub(crate) fn open(
-        controller: &Arc<Controller>,
-        device: &str,
-        namespace: &NamespaceInfo,
-        errors: Arc<IoErrors>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(controller: &Arc<Controller>, device: &str, core: CoreId) -> Result<Self, OpenError> {
         let inner = controller.inner();
-        let geometry = namespace.geometry;
-        let transfer = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
-        let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
+        let parts = inner.parts.clone();
+        let geometries = || parts.all().iter().map(|part| part.geometry);
+        let transfer = geometries().map(|geometry| transfer_pages(&geometry)).max().unwrap_or(0);
+        let spans = geometries().map(|geometry| geometry.spans_max).max().unwrap_or(0);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
         let pages = pages.saturating_add(BLOCK_PAGES);
-        let link = controller.open_queue(device, namespace.id, pages)?;
+        let link = controller.open_queue(device, core, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
             OpenError::Device { device: device.to_owned(), reason: format!("no doorbells: {error}") }
@@ -90,12 +85,10 @@ impl QueuePair {
             doorbells,
             slots: Slots::new(slots),
             lists: ListPages::new(lists),
-            bounce: BouncePool::new(bounce, slots, transfer, geometry.spans_max),
+            bounce: BouncePool::new(bounce, slots, transfer, spans),
             block,
-            geometry,
-            namespace: namespace.id,
+            parts,
             health: inner.health.clone(),
-            errors,
             link,
             lost: false,
             looked: 0,
@@ -111,16 +104,20 @@ impl QueuePair {
         if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
     }
 
-    /// Takes requests that were checked, in order, until one is refused; returns how many it took, and why not
-    /// the next.
+    /// Takes requests that were checked, all to one namespace, in order, until one is refused; returns how many
+    /// it took, and why not the next.
     #[inline]
     fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
+        let Some(first) = requests.first() else { return (0, None) };
+        let Access::Usable(namespace) = self.parts.access(first.lba) else {
+            return (0, Some(self.no_access(first)));
+        };
         let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
         let tick = self.health.tick();
         let mut left = fitting.iter();
         while let Some(request) = left.next() {
-            if self.take_simple(request, tick).is_none()
-                && let Err(refusal) = self.take(request, tick)
+            if self.take_simple(request, namespace, tick).is_none()
+                && let Err(refusal) = self.take(request, namespace, tick)
             {
                 return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
             }
@@ -131,24 +128,24 @@ impl QueuePair {
     /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
     /// of one piece of memory on one or two pages. There is space for it.
     #[inline(always)]
-    fn take_simple(&mut self, request: &Request<'_>, tick: u32) -> Option<()> {
+    fn take_simple(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
         if !request.operation.moves_data() {
             return None;
         }
         let prps = describe_short(*span)?;
         let id = self.slots.take(request.tag, tick)?;
-        self.submissions.push(Command::of(request).entry(id, self.namespace, prps));
+        self.submissions.push(Command::of(request, namespace).entry(id, prps));
         Some(())
     }
 
     /// The same for any request.
     #[inline(never)]
-    fn take(&mut self, request: &Request<'_>, tick: u32) -> Result<(), Refusal> {
+    fn take(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Result<(), Refusal> {
         let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
-        let command = Command::of(request);
+        let command = Command::of(request, namespace);
         match self.prps(request, id) {
-            Some(prps) => self.submissions.push(command.entry(id, self.namespace, prps)),
+            Some(prps) => self.submissions.push(command.entry(id, prps)),
             None => self.take_bounced(request, id, command),
         }
         Ok(())
@@ -169,14 +166,25 @@ impl QueuePair {
     /// Why a request is not taken for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
-        let status = match self.link.stage() {
-            Stage::Gone => Status::Gone,
-            Stage::Excluded => Status::DeviceError,
-            _ => return Refusal::Full,
-        };
-        let Request { operation, lba, blocks, .. } = *request;
+        if self.link.stage() == Stage::Gone { self.fail(request, Status::Gone) } else { Refusal::Full }
+    }
+
+    /// Why a request to a namespace is not taken that is not usable now.
+    #[cold]
+    fn no_access(&self, request: &Request<'_>) -> Refusal {
+        match self.parts.access(request.lba) {
+            _ if self.link.stage() == Stage::Gone => self.fail(request, Status::Gone),
+            Access::Excluded => self.fail(request, Status::DeviceError),
+            Access::Waiting | Access::Usable(_) => Refusal::Full,
+        }
+    }
+
+    fn fail(&self, request: &Request<'_>, status: Status) -> Refusal {
+        let Request { operation, lba, blocks, .. } = within_namespace(request);
         let failed = FailedRequest { operation, lba, blocks };
-        self.errors.report(|| IoError { request: Some(failed), status });
+        if let Some(part) = self.parts.at(request.lba) {
+            part.errors.report(|| IoError { request: Some(failed), status });
+        }
         Refusal::Failed(status)
     }
 
@@ -204,7 +212,7 @@ impl QueuePair {
             if self.slots.start(id, self.health.tick()) == Some(Data::BouncedWrite) {
                 self.bounce.fill(id);
             }
-            self.submissions.push(command.entry(id, self.namespace, prps));
+            self.submissions.push(command.entry(id, prps));
         }
     }
 
@@ -272,10 +280,12 @@ impl QueuePair {
 
     #[cold]
     fn report(&self, id: CommandId, status: Status) {
-        self.errors.report(|| {
+        let entry = self.submissions.find(id.0);
+        let part = entry.and_then(|entry| self.parts.find(entry.namespace)).or(self.parts.all().first());
+        let Some(Part { errors, .. }) = part else { return };
+        errors.report(|| {
             let list = self.lists.of(id.0);
             let range = DatasetRange::from_words([0, 1].map(|index| list.get(index)));
-            let entry = self.submissions.find(id.0);
             IoError { request: entry.and_then(|entry| asked_for(&entry, range)), status }
         });
     }
@@ -341,14 +351,15 @@ impl Channel for QueuePair {
     fn room(&self) -> usize {
         match self.link.stage() {
             // So that requests come, and fail.
-            Stage::Gone | Stage::Excluded => self.slots.free(),
+            Stage::Gone => self.slots.free(),
             _ => self.slots.free().min(self.vacant()),
         }
     }
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
+        let part = self.parts.at(request.lba).ok_or(Refusal::Failed(Status::OutOfRange))?;
+        part.geometry.check(&within_namespace(request)).map_err(Refusal::Failed)?;
         self.take_all(&[request]).1.map_or(Ok(()), Err)
     }
 
@@ -369,7 +380,7 @@ impl Channel for QueuePair {
     fn poll(&mut self, done: &mut Completions) {
         match self.link.stage() {
             Stage::Running if !self.lost => self.collect(done),
-            Stage::Running | Stage::Halted | Stage::Drained | Stage::Excluded => {}
+            Stage::Running | Stage::Halted | Stage::Drained => {}
             Stage::Quiet => self.end_all(Status::Aborted, done),
             Stage::Gone => self.end_all(Status::Gone, done),
         }
@@ -388,6 +399,12 @@ impl Drop for QueuePair {
     fn drop(&mut self) {
         self.controller.close_queue(&self.link);
     }
+}
+
+/// Pages of the longest transfer.
+fn transfer_pages(geometry: &Geometry) -> u16 {
+    let pages = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
+    u16::try_from(pages).unwrap_or(u16::MAX)
 }
 
 /// The pages of a queue pair: a list for each entry, the bounce pages, and those of the block buffer.

@@ -314,7 +314,7 @@ mod tests {
         }
         let open = |error: OpenError| BlkError::Attach(AttachError::Open(error));
         for (error, code) in [
-            (open(OpenError::NoQueue { device: device(), queues: 1 }), -16),
+            (open(OpenError::NoQueue { device: device(), core: 0, queues: 1, users: vec![1] }), -16),
             (open(OpenError::Device { device: device(), reason: reason() }), -5),
             (open(OpenError::Memory { device: device(), reason: reason() }), -12),
             (BlkError::Attach(AttachError::Full(0)), -12),

@@ -6,7 +6,7 @@ use super::disk::{Access, BlkDisk};
 use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
-use luge_block::CoreId;
+use luge_block::{CoreId, OpenError};
 use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
@@ -86,12 +86,30 @@ impl BlkDevice {
     }
 }
 
-/// Opens the volume on the best of the cores, no more than there are queues: the SSD beneath has few
-/// queues of its own.
+/// Opens the volume on the best of the cores, no more than there are queues. Cores for which the SSD beneath
+/// has no queue pair left are left out, as long as one remains.
 fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
     let locality = Locality { devices: volume.nodes(), ..Locality::default() };
-    let best = best_first(cores, &locality);
-    best.iter().take(queues.into()).map(|core| core.attach(volume)).collect()
+    let (mut attachments, mut refusal) = (Vec::new(), None);
+    for core in best_first(cores, &locality) {
+        if attachments.len() == usize::from(queues) {
+            break;
+        }
+        match core.attach(volume) {
+            Ok(attachment) => attachments.push(attachment),
+            Err(error @ AttachError::Open(OpenError::NoQueue { .. })) => refusal = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match refusal {
+        Some(error) if attachments.is_empty() => Err(error),
+        Some(error) => {
+            let serving: Vec<u16> = attachments.iter().map(|attachment| attachment.core().id().0).collect();
+            tracing::warn!("{error}; cores {serving:?} serve it");
+            Ok(attachments)
+        }
+        None => Ok(attachments),
+    }
 }
 
 impl VirtioDevice for BlkDevice {

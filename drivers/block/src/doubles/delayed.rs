@@ -1,7 +1,7 @@
 //! Completions that come late, and in another order.
 
 use super::Random;
-use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Refusal, Request};
 use luge_memory::Span;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,6 +67,10 @@ impl Delayed {
 }
 
 impl Device for Delayed {
+    fn window(&self) -> Lba {
+        self.device.window()
+    }
+
     fn geometry(&self) -> Geometry {
         self.device.geometry()
     }

@@ -2,7 +2,7 @@
 
 use super::Random;
 use crate::{
-    Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Operation, Refusal, Request,
+    Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal, Request,
     Status,
 };
 use luge_memory::Span;
@@ -47,6 +47,10 @@ impl Faulty {
 }
 
 impl Device for Faulty {
+    fn window(&self) -> Lba {
+        self.device.window()
+    }
+
     fn geometry(&self) -> Geometry {
         self.device.geometry()
     }

@@ -4,7 +4,7 @@
 
 use super::Random;
 use crate::{
-    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request,
+    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, Geometry, Lba, OpenError, Refusal, Request,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::sync::Arc;
@@ -34,6 +34,10 @@ impl Narrow {
 }
 
 impl Device for Narrow {
+    fn window(&self) -> Lba {
+        self.device.window()
+    }
+
     fn geometry(&self) -> Geometry {
         self.geometry
     }
