@@ -90,8 +90,9 @@ fn fixed<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rig::{Random, RigMemory};
+    use crate::rig::RigMemory;
     use crate::walk::Walk;
+    use luge_seeded::Random;
     use luge_spec::virtio::split::Descriptor;
     use zerocopy::IntoBytes;
 

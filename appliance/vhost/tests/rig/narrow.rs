@@ -1,7 +1,7 @@
 //! A device with limits of its own.
 
 use luge_block::{Channel, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
-use luge_virtqueue::rig::Random;
+use luge_seeded::Random;
 use std::sync::Arc;
 
 /// A device that takes less at once than the one beneath, and now and then not even what it

@@ -4,7 +4,6 @@
 //! - [`Scripted`]: a device that writes down requests and completes them as it is told.
 //! - [`Delayed`]: holds completions of another device, and hands them out in another order.
 //! - [`Faulty`]: lets requests to another device fail.
-//! - [`fuzz`]: runs what is a function of a seed for a second, or for hours.
 //!
 //! All of them are functions of a seed: what went wrong once goes wrong again.
 
@@ -13,17 +12,13 @@ mod check;
 mod delayed;
 mod edges;
 mod faulty;
-mod fuzz;
 mod model;
-mod random;
 mod rig;
 mod scripted;
 
 pub use check::{Check, Failures, check_device};
 pub use delayed::{Delayed, Gate};
 pub use faulty::{Fault, Faulty};
-pub use fuzz::fuzz;
-pub use random::Random;
 pub use scripted::{Recorded, Scripted};
 
 use arena::{Arena, Layout};
