@@ -1,10 +1,10 @@
-//! The address of a PCI function.
+//! Addresses of PCI functions.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Where a PCI function is, as in `0000:01:00.0`. The domain may have more than 16 bits
+/// Address of a PCI function, such as `0000:01:00.0`. The domain may have more than 16 bits
 /// (`10000:01:00.0`, behind Intel's VMD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PciAddress {
@@ -14,7 +14,7 @@ pub struct PciAddress {
     function: u8,
 }
 
-/// The text is not a PCI address.
+/// Error of a text that is no PCI address.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("'{0}' is not a PCI address: write it as 0000:01:00.0 or 01:00.0")]
 pub struct PciAddressError(String);
@@ -33,7 +33,7 @@ impl PciAddress {
     }
 }
 
-/// One to `digits` hexadecimal digits, up to `most`.
+/// Parses one to `digits` hexadecimal digits, up to `most`.
 fn hex(text: &str, digits: usize, most: u32) -> Option<u32> {
     let plain = (1..=digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| u32::from_str_radix(text, 16).ok())?.filter(|&number| number <= most)

@@ -24,28 +24,22 @@
 //! Not here: opening the function (`Vfio`), who shares its group (`iommu_group`).
 
 use crate::iommu_group::{companions, user};
-use crate::sysfs::NVME_CLASS;
+use crate::sysfs::{NVME, NVME_CLASS, VFIO_PCI};
 use crate::{BindError, PciAddress, SysfsRoot, in_use};
 use std::path::PathBuf;
 
-pub const VFIO_PCI: &str = "vfio-pci";
-
-/// The kernel's own driver of SSDs.
-pub const NVME: &str = "nvme";
-
-/// A function that vfio-pci has, and how to give it back. Dropping it changes no driver: a
-/// process that dies should not give SSDs back to the kernel. To be kept until the function was
-/// opened.
+/// Function that is bound to vfio-pci, and the drivers to give back. Kept until the function is opened.
+/// Dropping it changes no driver: a process that dies should not give SSDs back to the kernel.
 #[derive(Debug)]
 #[must_use]
 pub struct Binding {
     root: SysfsRoot,
     address: PciAddress,
-    /// Functions that were taken, in this order, and their drivers: companions, then the function.
+    /// Functions in the order in which they were bound, companions first, each with its driver before.
     taken: Vec<(PciAddress, Option<String>)>,
 }
 
-/// Binds an NVMe controller to vfio-pci. One that is bound already is left so.
+/// Binds an NVMe controller to vfio-pci, unless it is bound already.
 ///
 /// # Errors
 /// [`BindError`]; the function keeps the driver it had.
@@ -66,14 +60,14 @@ pub fn bind(root: &SysfsRoot, address: PciAddress) -> Result<Binding, BindError>
 }
 
 impl Binding {
-    /// The function.
+    /// Address of the function.
     #[must_use]
     pub fn address(&self) -> PciAddress {
         self.address
     }
 
-    /// Gives the function, and what had to go with it, back to the drivers they had, if they had
-    /// others. It must have been closed: the kernel waits for that.
+    /// Gives the function and its companions back to the drivers they had before. The function must be
+    /// closed: the kernel waits for that.
     ///
     /// # Errors
     /// [`BindError::Write`]; [`BindError::GroupInUse`] where another function of the group is
@@ -103,7 +97,7 @@ impl Drop for Binding {
     }
 }
 
-/// Gives functions back, the last one taken first. One that stays does not keep the others.
+/// Gives functions back, in the reverse order; goes on after a failure.
 fn give_back(root: &SysfsRoot, taken: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
     let returned: Vec<_> =
         taken.iter().rev().map(|(address, before)| return_to(root, *address, before.as_deref())).collect();
@@ -142,7 +136,7 @@ fn write(root: &SysfsRoot, path: PathBuf, text: &str) -> Result<(), BindError> {
     root.store(&path, text).map_err(|source| BindError::Write { path, source })
 }
 
-/// All reasons to leave the function alone, the plainest first. Returns its companions.
+/// Checks that the function may be taken; returns its companions.
 fn check(root: &SysfsRoot, address: PciAddress) -> Result<Vec<PciAddress>, BindError> {
     let class = root.class(address).ok_or(BindError::NoSuchDevice(address))?;
     if class != NVME_CLASS {
@@ -181,7 +175,7 @@ mod tests {
         host
     }
 
-    /// The refusal, after which the host must be as it was.
+    /// Message of the refusal, after which the host must be as it was.
     fn refused(host: &FakeHost) -> String {
         let before = host.root().driver(address());
         let error = bind(&host.root(), address()).unwrap_err();

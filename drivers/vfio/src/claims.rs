@@ -1,14 +1,14 @@
 //! Functions that this process is about to open, by IOMMU group.
 //!
 //! Path: none. A function is claimed from its binding until it was opened or given back; from then
-//! on, its open file shows that it is used. Whoever binds a function or gives one back holds the
+//! on, its open file shows that it is used. Binding a function and giving one back lock the
 //! list of its group meanwhile, so the drivers of a group change for one purpose at a time.
 
 use crate::PciAddress;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The functions claimed in one IOMMU group.
+/// Functions claimed in one IOMMU group.
 #[derive(Debug, Default)]
 pub struct GroupClaims(Mutex<Vec<PciAddress>>);
 
@@ -19,7 +19,7 @@ impl GroupClaims {
     }
 }
 
-/// The claims of all groups.
+/// Claims of all groups.
 #[derive(Debug, Default)]
 pub struct Claims(Mutex<BTreeMap<Option<u32>, Arc<GroupClaims>>>);
 

@@ -1,61 +1,61 @@
-//! Why a PCI function cannot be had: sentences that name the thing and the remedy.
+//! Errors of binding and opening PCI functions, as sentences that name the remedy.
 
 use crate::PciAddress;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a function is not given to vfio-pci, or not given back. Nothing has changed then.
+/// Error of binding a function to vfio-pci or of giving it back. Nothing has changed then.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// There is no such function.
+    /// No function has this address.
     #[error("there is no PCI device {0}: `lspci -D -d ::0108` lists the NVMe controllers")]
     NoSuchDevice(PciAddress),
-    /// It is something else.
+    /// The function is no NVMe controller.
     #[error("{address} is not an NVMe controller: its PCI class is {class:#08x}, not 0x010802")]
     NotNvme {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// Its class code.
+        /// Class code of the function.
         class: u32,
     },
-    /// No IOMMU stands between it and memory.
+    /// No IOMMU stands between the function and memory.
     #[error(
         "{0} is behind no IOMMU: enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on \
          (in QEMU: -device intel-iommu,intremap=on)"
     )]
     NoIommuGroup(PciAddress),
-    /// The host uses what is on it.
+    /// The host uses the SSD.
     #[error("{address} is in use: {by}; unmount or release that first, or choose another SSD")]
     InUse {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
         /// Use that was found.
         by: String,
     },
-    /// A driver that is neither the kernel's NVMe driver nor vfio-pci has it.
+    /// The function is bound to a driver that is neither the kernel's NVMe driver nor vfio-pci.
     #[error(
         "{address} is bound to the driver '{driver}': stop what uses it, then \
          echo {address} > /sys/bus/pci/drivers/{driver}/unbind"
     )]
     BoundElsewhere {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// That driver.
+        /// Name of the driver.
         driver: String,
     },
-    /// It shares its IOMMU group with functions that host drivers use.
+    /// The IOMMU group has other functions that host drivers use.
     #[error(
         "{address} cannot be isolated: the host uses {others} of the same IOMMU group {group}; \
          unbind what is there (echo ADDRESS > /sys/bus/pci/devices/ADDRESS/driver/unbind) \
          or put the SSD into another slot"
     )]
     GroupNotViable {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// Its IOMMU group.
+        /// Number of the IOMMU group.
         group: u32,
-        /// The others, with their drivers.
+        /// Other functions, with their drivers.
         others: String,
     },
     /// An SSD of the same IOMMU group, which would have to go to vfio-pci too, is in use.
@@ -64,24 +64,24 @@ pub enum BindError {
          unmount or release that first, or put the SSD into another slot"
     )]
     CompanionInUse {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// Its IOMMU group.
+        /// Number of the IOMMU group.
         group: u32,
-        /// The other SSD.
+        /// Address of the other SSD.
         other: PciAddress,
         /// Use that was found.
         by: String,
     },
-    /// Its IOMMU group is still used through VFIO, which allows the group no host driver.
+    /// The IOMMU group is still used through VFIO, which allows the group no host driver.
     #[error(
         "{address} cannot be given back while its IOMMU group is in use: {by}; end that first, then \
          echo {address} > /sys/bus/pci/drivers/vfio-pci/unbind"
     )]
     GroupInUse {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// Who uses the group.
+        /// Process that uses the group.
         by: String,
     },
     /// The kernel has no vfio-pci driver.
@@ -93,25 +93,25 @@ pub enum BindError {
     /// A file of `/sys` could not be written.
     #[error("cannot write {}: {source}; this needs root", path.display())]
     Write {
-        /// That file.
+        /// Path of the file.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
     },
 }
 
-/// Why a function cannot be opened.
+/// Error of opening a function.
 #[derive(Debug, Error)]
 pub enum VfioError {
-    /// It cannot be isolated.
+    /// The function cannot be isolated.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// It is not bound to vfio-pci.
+    /// The function is not bound to vfio-pci.
     #[error("{address} is bound to {driver}, not to vfio-pci: bind it first")]
     NotBound {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// Its driver, or "no driver".
+        /// Driver of the function, or "no driver".
         driver: String,
     },
     /// The kernel lacks the file through which VFIO is reached.
@@ -123,20 +123,20 @@ pub enum VfioError {
     /// A file of VFIO cannot be opened.
     #[error("cannot open {}: {source}; run as root, or let this user read and write it", path.display())]
     Open {
-        /// That file.
+        /// Path of the file.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process has the function open.
     #[error("{address} is in use by another process: `fuser -v {}` names it", path.display())]
     Busy {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// The file that is busy.
+        /// Path of the busy file.
         path: PathBuf,
     },
-    /// This process has it open.
+    /// The function is open in this process already.
     #[error("{0} is open already: detach the controller that has it first")]
     AlreadyOpen(PciAddress),
     /// The IOMMU lets any device raise any interrupt.
@@ -145,10 +145,10 @@ pub enum VfioError {
          or in QEMU: -device intel-iommu,intremap=on"
     )]
     InterruptsNotRemapped(PciAddress),
-    /// The memory in use could not be mapped for it.
+    /// Memory could not be mapped for the function.
     #[error("cannot map memory for {address}: {source}")]
     Memory {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
         /// The kernel's answer.
         source: io::Error,
@@ -156,12 +156,12 @@ pub enum VfioError {
     /// The function has no BAR 0, or one that is too small for an NVMe controller.
     #[error("{0} has no registers: its BAR 0 is missing; the firmware may have had no room for it")]
     NoRegisters(PciAddress),
-    /// Anything else the kernel said.
+    /// Other error of the kernel.
     #[error("{address}: {what} failed: {source}")]
     Kernel {
-        /// The function.
+        /// Address of the function.
         address: PciAddress,
-        /// What was tried.
+        /// Operation that failed.
         what: &'static str,
         /// The kernel's answer.
         source: io::Error,

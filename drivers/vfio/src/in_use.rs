@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A use, in words that name it: `nvme0n1p2 is mounted on /home`.
+/// Finds a use of the SSD by the host, in words such as `nvme0n1p2 is mounted on /home`.
 pub fn find(root: &SysfsRoot, address: PciAddress) -> Option<String> {
     let namespaces = namespaces(root, address);
     let disks: Vec<String> = namespaces.iter().filter_map(|path| disk_of(file_name(path)?)).collect();
@@ -32,7 +32,7 @@ pub fn find(root: &SysfsRoot, address: PciAddress) -> Option<String> {
     })
 }
 
-/// What the kernel has made of the namespaces of a controller that it drives, and some more.
+/// Folders in `/sys` of the namespaces of a controller that the kernel drives, and of its other children.
 fn namespaces(root: &SysfsRoot, address: PciAddress) -> Vec<PathBuf> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         names(folder).unwrap_or_default().iter().map(|name| folder.join(name)).collect()
@@ -44,14 +44,14 @@ fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
-/// A disk and its partitions.
+/// Names of a disk and its partitions.
 fn devices(root: &SysfsRoot, disk: &str) -> Vec<String> {
     let below = names(&root.path("/sys/class/block").join(disk)).unwrap_or_default();
     let partitions = below.into_iter().filter(|name| name.starts_with(disk));
     [disk.to_owned()].into_iter().chain(partitions).collect()
 }
 
-/// The disk of a namespace: itself, or with native multipath, where `nvme0c1n2` is one path
+/// Name of the disk of a namespace: its own, or with native multipath, where `nvme0c1n2` is one path
 /// of two, the disk above the paths, `nvme0n2`.
 fn disk_of(name: &str) -> Option<String> {
     let (controller, namespace) = name.strip_prefix("nvme")?.rsplit_once('n')?;
@@ -87,8 +87,8 @@ fn swapped(root: &SysfsRoot, device: &str) -> Option<String> {
     swaps.lines().any(|line| listed(line) == Some(true)).then(|| format!("{device} is swap space"))
 }
 
-/// What the lists above do not show (a mount in a container, ZFS) the kernel tells: it gives
-/// a disk that it uses itself to nobody else exclusively.
+/// Finds a use that no list shows (a mount in a container, ZFS): the kernel opens a disk that it uses
+/// itself for nobody else exclusively.
 fn claimed(root: &SysfsRoot, disk: &str) -> Option<String> {
     let path = root.path("/dev").join(disk);
     let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty());

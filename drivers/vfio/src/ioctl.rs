@@ -34,7 +34,7 @@ use vfio_bindings::bindings::vfio::{
     vfio_group_status, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap, vfio_irq_info,
 };
 
-/// A request's code. All are `_IO(';', number)`: neither direction nor size is part of it.
+/// Code of a request. All are `_IO(';', number)`: neither direction nor size is part of it.
 #[derive(Clone, Copy)]
 struct Request(u16);
 
@@ -53,10 +53,10 @@ const SET_IRQS: Request = Request::new(VFIO_BASE + 10);
 const RESET: Request = Request::new(VFIO_BASE + 11);
 const IOMMU_GET_INFO: Request = Request::new(VFIO_BASE + 12);
 
-/// The most an answer may grow to, in 32-bit words: far more than the kernel has to say.
+/// Maximum length of an answer in 32-bit words, far above that of any answer.
 const MOST_WORDS: usize = 1 << 18;
 
-/// Asks the kernel; its answer is zero or more.
+/// Makes a request of the kernel; returns its result, which is zero or more.
 ///
 /// # Safety
 /// `argument` is what the request wants, and whatever it says the kernel may read or write
@@ -67,7 +67,7 @@ unsafe fn ask(file: &File, request: Request, argument: *mut c_void) -> io::Resul
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// A structure that states its own size in its first word, and the request it belongs to.
+/// Structure that states its own size in its first word, and the request it belongs to.
 ///
 /// # Safety
 /// The kernel reads and writes that many bytes of it and no other memory, or only such as the
@@ -106,14 +106,14 @@ arguments! {
     iommu_ioas_unmap, size, IOMMUFD_CMD_IOAS_UNMAP;
 }
 
-/// Asks with a structure, which the kernel may write its answer into.
+/// Makes a request with a structure, into which the kernel may write its answer.
 fn exchange<A: Argument>(file: &File, argument: &mut A) -> io::Result<i32> {
     argument.state_size();
     // SAFETY: `Argument` says so; each caller below fills in pointers to what is live.
     unsafe { ask(file, A::REQUEST, ptr::from_mut(argument).cast()) }
 }
 
-/// Asks for a structure of unknown length, of which `start` is given.
+/// Requests a structure of unknown length that begins with `start`.
 fn enquire(file: &File, request: Request, start: &[u32]) -> io::Result<Vec<u8>> {
     let mut words = vec![0u32; 1024];
     loop {
@@ -139,7 +139,7 @@ pub fn set_type1v2(container: &File) -> io::Result<()> {
     unsafe { ask(container, SET_IOMMU, kind) }.map(drop)
 }
 
-/// What the container's IOMMU can do; see [`crate::reply::iova_ranges`].
+/// Reads the capabilities of the container's IOMMU; see [`crate::reply::iova_ranges`].
 pub fn iommu_info(container: &File) -> io::Result<Vec<u8>> {
     enquire(container, IOMMU_GET_INFO, &[])
 }
@@ -156,7 +156,7 @@ pub fn map_dma(container: &File, iova: Iova, memory: &Mapping) -> io::Result<()>
     exchange(container, &mut map).map(drop)
 }
 
-/// Takes mappings away; returns how many bytes they had.
+/// Removes mappings; returns their length in bytes.
 pub fn unmap_dma(container: &File, iova: Iova, len: u64) -> io::Result<u64> {
     let mut unmap = vfio_iommu_type1_dma_unmap { iova: iova.0, size: len, ..Default::default() };
     exchange(container, &mut unmap)?;
@@ -165,7 +165,7 @@ pub fn unmap_dma(container: &File, iova: Iova, len: u64) -> io::Result<u64> {
 
 // A group: `/dev/vfio/N`.
 
-/// The flags of a group.
+/// Reads the flags of a group.
 pub fn group_flags(group: &File) -> io::Result<u32> {
     let mut status = vfio_group_status::default();
     exchange(group, &mut status)?;
@@ -236,7 +236,7 @@ pub fn map_ioas(iommufd: &File, ioas: u32, iova: Iova, memory: &Mapping) -> io::
     exchange(iommufd, &mut map).map(drop)
 }
 
-/// Takes mappings away; returns how many bytes they had.
+/// Removes mappings; returns their length in bytes.
 pub fn unmap_ioas(iommufd: &File, ioas: u32, iova: Iova, len: u64) -> io::Result<u64> {
     let mut unmap = iommu_ioas_unmap { ioas_id: ioas, iova: iova.0, length: len, ..Default::default() };
     exchange(iommufd, &mut unmap)?;
@@ -269,7 +269,7 @@ pub fn region_info(device: &File, index: u32) -> io::Result<Vec<u8>> {
     enquire(device, GET_REGION_INFO, &[0, 0, index])
 }
 
-/// How many MSI-X vectors a device has.
+/// Reads the number of MSI-X vectors of a device.
 pub fn msix_vectors(device: &File) -> io::Result<u32> {
     let mut info = vfio_irq_info { index: VFIO_PCI_MSIX_IRQ_INDEX, ..Default::default() };
     exchange(device, &mut info)?;
@@ -321,7 +321,8 @@ mod tests {
     #[test]
     fn eventfds_stand_behind_the_header_as_the_kernel_defines_it() {
         assert_eq!(offset_of!(vfio_irq_set, index), 8);
-        assert_eq!((offset_of!(vfio_irq_set, count), offset_of!(vfio_irq_set, data)), (16, 20));
+        assert_eq!(offset_of!(vfio_irq_set, count), 16);
+        assert_eq!(offset_of!(vfio_irq_set, data), 20);
         let eventfds: Vec<OwnedFd> = (0..3).map(|_| eventfd(0, EventfdFlags::CLOEXEC).unwrap()).collect();
         let words = irq_set(VFIO_PCI_MSIX_IRQ_INDEX, &eventfds);
         assert_eq!(words[..5], [32, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 2, 0, 3]);
@@ -347,7 +348,9 @@ mod tests {
 
     #[test]
     fn request_numbers_are_those_of_the_kernel_headers() {
-        assert_eq!((SET_IOMMU.0, vfio_iommu_type1_dma_unmap::REQUEST.0), (0x3b66, 0x3b72));
-        assert_eq!((vfio_device_attach_iommufd_pt::REQUEST.0, iommu_ioas_unmap::REQUEST.0), (0x3b77, 0x3b86));
+        assert_eq!(SET_IOMMU.0, 0x3b66);
+        assert_eq!(vfio_iommu_type1_dma_unmap::REQUEST.0, 0x3b72);
+        assert_eq!(vfio_device_attach_iommufd_pt::REQUEST.0, 0x3b77);
+        assert_eq!(iommu_ioas_unmap::REQUEST.0, 0x3b86);
     }
 }

@@ -5,9 +5,8 @@
 //!
 //! Not here: changing drivers (`binding`).
 
-use crate::binding::{NVME, VFIO_PCI};
 use crate::openers::{self, Node};
-use crate::sysfs::NVME_CLASS;
+use crate::sysfs::{NVME, NVME_CLASS, VFIO_PCI};
 use crate::{BindError, PciAddress, SysfsRoot, in_use};
 use rustix::fs::FileType;
 

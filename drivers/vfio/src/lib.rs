@@ -3,7 +3,7 @@
 //! Path: guest ring -> session -> volume -> channel -> NVMe queue pair -> **SSD**;
 //! the data path only touches what this crate has set up: doorbells, and the IOMMU's mappings.
 //!
-//! - [`PciAddress`], [`SysfsRoot`]: which SSDs there are, and who has them.
+//! - [`PciAddress`], [`SysfsRoot`]: SSDs of the host, and their drivers.
 //! - [`bind`], [`Binding`]: gives an SSD to vfio-pci, and back.
 //! - [`Vfio`]: opens SSDs as [`luge_memory::PciFunction`]s, all of them in one IOMMU domain
 //!   that holds exactly what the [`luge_memory::DmaSpace`] holds.
@@ -17,6 +17,7 @@
 mod address;
 mod binding;
 mod claims;
+mod device;
 mod domain;
 mod error;
 mod function;

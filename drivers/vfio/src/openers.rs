@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// How often we look before we believe it: udev opens every new disk, and is gone in a moment.
+/// Number of looks that must find a file open: udev opens every new disk, but only for a moment.
 const LOOKS: u32 = 10;
 const NAP: Duration = Duration::from_millis(50);
 

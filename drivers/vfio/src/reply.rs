@@ -1,4 +1,4 @@
-//! What the kernel answers: a structure, and behind it a chain of capabilities.
+//! Answers of the kernel: a structure, and behind it a chain of capabilities.
 //!
 //! Invariants
 //! - Nothing is read past the end of the answer, whatever lengths it claims.
@@ -15,27 +15,27 @@ use vfio_bindings::bindings::vfio::{
     vfio_region_info_cap_sparse_mmap, vfio_region_sparse_mmap_area,
 };
 
-/// The bytes of an answer, or of one capability in it up to the end of the answer.
+/// Bytes of an answer, or of one capability in it up to the end of the answer.
 #[derive(Clone, Copy)]
 pub struct Reply<'a>(pub &'a [u8]);
 
 impl<'a> Reply<'a> {
-    /// The number at `at` bytes.
+    /// Number at byte `at`.
     fn u16(self, at: usize) -> Option<u16> {
         Some(u16::from_ne_bytes(*self.0.get(at..)?.first_chunk()?))
     }
 
-    /// The number at `at` bytes.
+    /// Number at byte `at`.
     fn u32(self, at: usize) -> Option<u32> {
         Some(u32::from_ne_bytes(*self.0.get(at..)?.first_chunk()?))
     }
 
-    /// The number at `at` bytes.
+    /// Number at byte `at`.
     fn u64(self, at: usize) -> Option<u64> {
         Some(u64::from_ne_bytes(*self.0.get(at..)?.first_chunk()?))
     }
 
-    /// The capability `id`, in a chain that starts at `first` bytes; zero is an empty chain.
+    /// Finds the capability `id` in a chain that starts at `first` bytes; zero is an empty chain.
     fn capability(self, first: u32, id: u32) -> Option<Self> {
         let mut at = usize::try_from(first).ok()?;
         while at != 0 {
@@ -49,7 +49,7 @@ impl<'a> Reply<'a> {
         None
     }
 
-    /// `count` pairs of numbers from `at` bytes, or none if they do not all fit.
+    /// `count` pairs of numbers from byte `at`; `None` if they do not all fit.
     fn pairs(self, at: usize, count: u32) -> Option<Vec<(u64, u64)>> {
         let len = usize::try_from(count).ok()?.checked_mul(16)?;
         let bytes = self.0.get(at..)?.get(..len)?;
@@ -57,7 +57,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The address ranges of `VFIO_IOMMU_GET_INFO`; none where the kernel does not tell (before 5.4).
+/// Parses the address ranges of `VFIO_IOMMU_GET_INFO`; `None` if there are none (kernels before 5.4).
 pub fn iova_ranges(reply: Reply<'_>) -> Option<Vec<IovaRange>> {
     type Ranges = vfio_iommu_type1_info_cap_iova_range;
     const { assert!(size_of::<vfio_iova_range>() == 16 && offset_of!(vfio_iova_range, end) == 8) };
@@ -70,19 +70,19 @@ pub fn iova_ranges(reply: Reply<'_>) -> Option<Vec<IovaRange>> {
     Some(pairs.into_iter().map(|(first, last)| IovaRange { first, last }).collect())
 }
 
-/// A region of a device's file: a BAR, or the configuration space. All in bytes.
+/// Region of a device's file in bytes: a BAR, or the configuration space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Where it starts in the file.
+    /// Offset in the file.
     pub offset: u64,
-    /// Its length; zero where the device has no such region.
+    /// Length; zero if the device has no such region.
     pub len: u64,
-    /// The parts that may be mapped, by their offset in the region and their length.
+    /// Parts that may be mapped: offset in the region, and length.
     pub mappable: Vec<(u64, u64)>,
 }
 
 impl Region {
-    /// The answer of `VFIO_DEVICE_GET_REGION_INFO`; none if it contradicts itself.
+    /// Parses the answer of `VFIO_DEVICE_GET_REGION_INFO`; `None` if it contradicts itself.
     pub fn parse(reply: Reply<'_>) -> Option<Self> {
         let flags = reply.u32(offset_of!(vfio_region_info, flags))?;
         let len = reply.u64(offset_of!(vfio_region_info, size))?;
@@ -98,7 +98,7 @@ impl Region {
     }
 }
 
-/// The parts of a region that may be mapped, where not all of it may: `Some(None)` is all.
+/// Parts of a region that may be mapped; `Some(None)` means all of it.
 fn sparse_areas(reply: Reply<'_>, flags: u32) -> Option<Option<Vec<(u64, u64)>>> {
     type Areas = vfio_region_info_cap_sparse_mmap;
     const {

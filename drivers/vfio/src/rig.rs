@@ -9,13 +9,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The tree. Gone when dropped.
+/// Tree of files; dropping it removes them.
 pub struct FakeHost {
     folder: TempDir,
 }
 
 impl FakeHost {
-    /// A host without a PCI function or driver.
+    /// Creates a host without PCI functions and drivers.
     pub fn new() -> Self {
         let host = Self { folder: tempfile::tempdir().unwrap() };
         host.file("sys/bus/pci/drivers_probe", "")
@@ -28,7 +28,7 @@ impl FakeHost {
         SysfsRoot::with_store(self.folder.path(), kernel)
     }
 
-    /// A file, with the folders above it.
+    /// Adds a file, with the folders above it.
     pub fn file(&self, path: &str, text: &str) -> &Self {
         let path = self.folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -45,12 +45,12 @@ impl FakeHost {
         fs::remove_file(self.folder.path().join(path)).unwrap();
     }
 
-    /// What a file of `/sys/bus/pci` holds.
+    /// Content of a file of `/sys/bus/pci`.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join("sys/bus/pci").join(name)).unwrap()
     }
 
-    /// An NVMe controller without a driver.
+    /// Adds an NVMe controller without a driver.
     pub fn function(&self, address: &str) -> &Self {
         self.attribute(address, "class", "0x010802\n").attribute(address, "driver_override", "(null)\n")
     }
@@ -63,7 +63,7 @@ impl FakeHost {
         self.file(&format!("sys/bus/pci/drivers/{name}/unbind"), "")
     }
 
-    /// A driver that takes no function.
+    /// Adds a driver that takes no function.
     pub fn driver_that_refuses(&self, name: &str) -> &Self {
         self.file(&format!("sys/bus/pci/drivers/{name}/refuses"), "")
     }
@@ -81,20 +81,20 @@ impl FakeHost {
         self
     }
 
-    /// A block device that the kernel's NVMe driver made.
+    /// Adds a block device that the kernel's NVMe driver made.
     pub fn disk(&self, address: &str, controller: &str, disk: &str, number: &str) -> &Self {
         self.folder(&format!("sys/bus/pci/devices/{address}/nvme/{controller}/{disk}"));
         self.folder(&format!("sys/class/block/{disk}/holders"));
         self.file(&format!("sys/class/block/{disk}/dev"), &format!("{number}\n"))
     }
 
-    /// The kernel's device file for commands of any kind to a namespace.
+    /// Adds the kernel's device file for commands of any kind to a namespace.
     pub fn generic(&self, address: &str, controller: &str, name: &str, number: &str) -> &Self {
         let folder = format!("sys/bus/pci/devices/{address}/nvme/{controller}/{name}");
         self.file(&format!("{folder}/dev"), &format!("{number}\n"))
     }
 
-    /// A process that has these files open.
+    /// Adds a process that has these files open.
     pub fn process(&self, id: u32, program: &str, files: &[&str]) -> &Self {
         self.file(&format!("proc/{id}/comm"), &format!("{program}\n")).folder(&format!("proc/{id}/fd"));
         for (number, file) in files.iter().enumerate() {
@@ -109,7 +109,7 @@ impl FakeHost {
     }
 }
 
-/// What the kernel does when `text` is written to `path`.
+/// Does what the kernel does when `text` is written to `path`.
 fn kernel(root: &SysfsRoot, path: &Path, text: &str) -> io::Result<()> {
     match path.file_name().and_then(|name| name.to_str()) {
         Some("driver_override") => {

@@ -1,8 +1,8 @@
-//! What the kernel tells about PCI functions in `/sys`, `/proc` and `/dev`.
+//! PCI functions as the kernel shows them in `/sys`, `/proc` and `/dev`.
 //!
 //! Invariant: every path starts at one root, so that a test runs against a tree of its own.
 //!
-//! Not here: what is done about it (`binding`).
+//! Not here: changes of drivers (`binding`).
 
 use crate::PciAddress;
 use crate::claims::{Claims, GroupClaims};
@@ -12,14 +12,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h: NVMe
+/// Class code of NVMe: base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h
 /// (NVM Express over PCIe Transport Specification, class code).
 pub const NVME_CLASS: u32 = 0x01_08_02;
 
-/// How a file of `/sys` is written.
+/// Driver that gives functions to user space.
+pub const VFIO_PCI: &str = "vfio-pci";
+
+/// The kernel's own driver of SSDs.
+pub const NVME: &str = "nvme";
+
+/// Function that writes a file of `/sys`.
 type Store = fn(&SysfsRoot, &Path, &str) -> io::Result<()>;
 
-/// The folder that `sys`, `proc` and `dev` are in: `/` but in tests.
+/// Folder that contains `sys`, `proc` and `dev`: `/` except in tests.
 #[derive(Clone, Debug)]
 pub struct SysfsRoot {
     root: PathBuf,
@@ -34,24 +40,24 @@ impl Default for SysfsRoot {
 }
 
 impl SysfsRoot {
-    /// The tree below `root`.
+    /// Tree below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let store = |_: &Self, path: &Path, text: &str| write_existing(path, text);
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// A tree where `store` stands in for the kernel.
+    /// Tree in which `store` takes the place of the kernel.
     #[cfg(test)]
     pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// The path in this tree of what is at `path` in `/`.
+    /// Path in this tree of the file at `path` in `/`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A file or folder of a function.
+    /// Path of a file or folder of a function.
     pub(crate) fn function(&self, address: PciAddress, name: &str) -> PathBuf {
         self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
     }
@@ -75,26 +81,26 @@ impl SysfsRoot {
         Ok(found)
     }
 
-    /// A function's class code, where it can be read.
+    /// Class code of a function, if it can be read.
     #[must_use]
     pub fn class(&self, address: PciAddress) -> Option<u32> {
         let text = fs::read_to_string(self.function(address, "class")).ok()?;
         u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
     }
 
-    /// The kernel driver that a function is bound to, if any.
+    /// Name of the driver that a function is bound to.
     #[must_use]
     pub fn driver(&self, address: PciAddress) -> Option<String> {
         link_name(&self.function(address, "driver"))
     }
 
-    /// The number of a function's IOMMU group; none where no IOMMU stands before it.
+    /// Number of a function's IOMMU group; `None` without an IOMMU.
     #[must_use]
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         link_name(&self.function(address, "iommu_group"))?.parse().ok()
     }
 
-    /// The functions of an IOMMU group that this process is about to open.
+    /// Functions of an IOMMU group that this process is about to open.
     pub(crate) fn claims(&self, group: Option<u32>) -> Arc<GroupClaims> {
         self.claims.of(group)
     }
@@ -105,19 +111,19 @@ impl SysfsRoot {
         members.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
+    /// Name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
     pub(crate) fn vfio_device(&self, address: PciAddress) -> Option<String> {
         names(&self.function(address, "vfio-dev")).ok()?.into_iter().find(|name| name.starts_with("vfio"))
     }
 
-    /// The memory node a function is near, where known.
+    /// NUMA node of a function, if known.
     #[must_use]
     pub fn numa_node(&self, address: PciAddress) -> Option<NumaNode> {
         fs::read_to_string(self.function(address, "numa_node")).ok()?.trim().parse().ok().map(NumaNode)
     }
 }
 
-/// The names in a folder, sorted.
+/// Names in a folder, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     let mut names: Vec<String> =
         fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
@@ -125,12 +131,12 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The last name of what a symbolic link points to.
+/// Last name of the path in a symbolic link.
 fn link_name(link: &Path) -> Option<String> {
     Some(fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
 }
 
-/// One `write` to a file that the kernel made: never creates one, never truncates.
+/// Writes to a file that the kernel made, by one call; never creates or truncates it.
 pub fn write_existing(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
@@ -156,7 +162,9 @@ mod tests {
         host.function("0000:01:00.0").function("0000:02:00.0");
         host.attribute("0000:01:00.0", "numa_node", "1\n").attribute("0000:02:00.0", "numa_node", "-1\n");
         let node = |address: &str| host.root().numa_node(address.parse().unwrap());
-        assert_eq!((node("01:00.0"), node("02:00.0"), node("03:00.0")), (Some(NumaNode(1)), None, None));
+        assert_eq!(node("01:00.0"), Some(NumaNode(1)));
+        assert_eq!(node("02:00.0"), None);
+        assert_eq!(node("03:00.0"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - The IOMMU is set once the first group is in the container. When the last group leaves,
 //!   the kernel forgets IOMMU and mappings; a container is therefore never used again after that.
 
-use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
+use super::membership::{Domain, Membership, all_unmapped, joining, not_mapped, open_file};
 use crate::iommu_group::check_group;
 use crate::reply::{Reply, iova_ranges};
 use crate::{BindError, PciAddress, SysfsRoot, VfioError, ioctl};
@@ -29,14 +29,14 @@ struct Group {
     file: File,
 }
 
-/// A function of a group. The last one to go closes the group.
+/// Member of a group. The last one that is dropped closes the group.
 struct Member {
     group: Arc<Group>,
     address: PciAddress,
 }
 
 impl Container {
-    /// An empty one.
+    /// Creates an empty container.
     pub fn open(root: &SysfsRoot, address: PciAddress) -> Result<Self, VfioError> {
         let file = open_file(address, root.path("/dev/vfio/vfio"))?;
         Ok(Self { file, groups: Mutex::default() })
@@ -82,12 +82,12 @@ impl Group {
 }
 
 impl Domain for Container {
-    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError> {
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Membership>, VfioError> {
         Ok(Box::new(Member { group: self.group(root, address)?, address }))
     }
 }
 
-impl Place for Member {
+impl Membership for Member {
     fn open(&self) -> Result<File, VfioError> {
         let kernel = |source| VfioError::Kernel { address: self.address, what: "opening it", source };
         let name = CString::new(self.address.to_string()).map_err(|error| kernel(error.into()))?;

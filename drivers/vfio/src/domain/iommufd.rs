@@ -3,7 +3,7 @@
 //! Invariant: a device's file that is not bound to the iommufd reaches nothing, so opening one
 //! twice is harmless; binding it is what makes it ours alone.
 
-use super::{Domain, Place, all_unmapped, joining, not_mapped, open_file};
+use super::membership::{Domain, Membership, all_unmapped, joining, not_mapped, open_file};
 use crate::iommu_group::check_group;
 use crate::{PciAddress, SysfsRoot, VfioError, ioctl};
 use luge_memory::{Iommu, Iova, IovaRange, Mapping};
@@ -18,7 +18,7 @@ pub struct IoAddressSpace {
     number: u32,
 }
 
-/// A function to be opened into a space, or opened.
+/// Function that is to be opened, or open, in a space.
 struct Member {
     iommufd: Arc<File>,
     space: u32,
@@ -37,7 +37,7 @@ fn device_file(root: &SysfsRoot, address: PciAddress) -> Option<PathBuf> {
 }
 
 impl IoAddressSpace {
-    /// An empty one.
+    /// Creates an empty space.
     pub fn open(root: &SysfsRoot, address: PciAddress) -> Result<Self, VfioError> {
         let iommufd = open_file(address, root.path("/dev/iommu"))?;
         let number = ioctl::allocate_ioas(&iommufd).map_err(|source| VfioError::Kernel {
@@ -50,7 +50,7 @@ impl IoAddressSpace {
 }
 
 impl Domain for IoAddressSpace {
-    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Place>, VfioError> {
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Membership>, VfioError> {
         check_group(root, address)?;
         let nowhere = || VfioError::NoVfio(root.path("/dev/vfio/devices"));
         let path = device_file(root, address).ok_or_else(nowhere)?;
@@ -58,7 +58,7 @@ impl Domain for IoAddressSpace {
     }
 }
 
-impl Place for Member {
+impl Membership for Member {
     fn open(&self) -> Result<File, VfioError> {
         let address = self.address;
         let file = open_file(address, self.path.clone())?;

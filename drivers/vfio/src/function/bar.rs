@@ -20,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-/// The registers.
+/// Registers of a function.
 pub struct Bar {
     region: Region,
     windows: Vec<Window>,
@@ -34,46 +34,46 @@ struct Window {
 }
 
 impl Bar {
-    /// Maps what may be mapped of `region`.
+    /// Maps those parts of `region` that may be mapped.
     pub fn map(file: &File, region: Region) -> io::Result<Self> {
         let windows = region
             .mappable
             .iter()
             .filter(|&&(_, len)| len > 0)
             .filter_map(|&(first, len)| Some((u32::try_from(first).ok()?, u32::try_from(len).ok()?)))
-            .map(|(first, len)| Window::map(file, &region, (first, len)))
+            .map(|(first, len)| Window::map(file, &region, first, len))
             .collect::<io::Result<_>>()?;
         Ok(Self { region, windows })
     }
 
-    /// The register at `offset`; all ones where there is none, or no device any more.
+    /// Loads the register at `offset`; all ones if there is none, or no device any more.
     ///
     /// Acquire: what is loaded from memory afterwards is not older than the register. On x86 a
     /// BAR is uncached, so the CPU keeps its accesses in order; this holds the compiler to it.
     pub fn read32(&self, file: &File, offset: u32) -> u32 {
-        match self.place(offset) {
-            Place::Mapped(word) => word.load(0, Ordering::Acquire),
-            Place::InFile(at) => {
+        match self.locate(offset) {
+            Location::Mapped(word) => word.load(0, Ordering::Acquire),
+            Location::InFile(at) => {
                 let mut bytes = [0; 4];
                 file.read_exact_at(&mut bytes, at).map_or(u32::MAX, |()| u32::from_le_bytes(bytes))
             }
-            Place::Nowhere => u32::MAX,
+            Location::Nowhere => u32::MAX,
         }
     }
 
-    /// Sets the register at `offset`, if there is one.
+    /// Stores to the register at `offset`, if there is one.
     ///
     /// Release: what was stored to memory before is there when the register changes.
     pub fn write32(&self, file: &File, offset: u32, value: u32) {
-        match self.place(offset) {
-            Place::Mapped(word) => word.store(0, value, Ordering::Release),
+        match self.locate(offset) {
+            Location::Mapped(word) => word.store(0, value, Ordering::Release),
             // A device that is gone takes no store, and says so at the next load.
-            Place::InFile(at) => drop(file.write_all_at(&value.to_le_bytes(), at)),
-            Place::Nowhere => {}
+            Location::InFile(at) => drop(file.write_all_at(&value.to_le_bytes(), at)),
+            Location::Nowhere => {}
         }
     }
 
-    /// `len` bytes of registers from `offset`, if they are mapped.
+    /// Span of `len` bytes of registers from `offset`, if they are mapped.
     pub fn registers(&self, offset: u32, len: u32) -> Option<Span> {
         self.windows.iter().find_map(|window| {
             let at = offset.checked_sub(window.first)?;
@@ -81,33 +81,33 @@ impl Bar {
         })
     }
 
-    /// Lets go of the device: nothing of its file is mapped any more. Where its registers were is
-    /// memory that nobody looks at, so that a core which does not know it yet rings in vain.
-    pub fn let_go(&self) -> io::Result<()> {
+    /// Unmaps the device's file. Ordinary memory takes the place of its registers, so that a doorbell
+    /// which a core still rings has no effect.
+    pub fn unmap(&self) -> io::Result<()> {
         self.windows.iter().try_for_each(Window::blank)
     }
 
-    fn place(&self, offset: u32) -> Place {
+    fn locate(&self, offset: u32) -> Location {
         let inside = offset.is_multiple_of(4) && u64::from(offset) + 4 <= self.region.len;
         if !inside {
-            return Place::Nowhere;
+            return Location::Nowhere;
         }
         match self.registers(offset, 4).and_then(SharedArray::new) {
-            Some(word) => Place::Mapped(word),
-            None => Place::InFile(self.region.offset + u64::from(offset)),
+            Some(word) => Location::Mapped(word),
+            None => Location::InFile(self.region.offset + u64::from(offset)),
         }
     }
 }
 
-/// Where a register is.
-enum Place {
+/// Location of a register.
+enum Location {
     Mapped(SharedArray<u32>),
     InFile(u64),
     Nowhere,
 }
 
 impl Window {
-    fn map(file: &File, region: &Region, (first, len): (u32, u32)) -> io::Result<Self> {
+    fn map(file: &File, region: &Region, first: u32, len: u32) -> io::Result<Self> {
         let offset = region.offset + u64::from(first);
         let memory = MmapOptions::new().offset(offset).len(len as usize).map_raw(file.as_raw_fd())?;
         let host = NonNull::new(memory.as_mut_ptr()).ok_or(io::ErrorKind::InvalidData)?;
@@ -117,7 +117,7 @@ impl Window {
         Ok(Self { first, registers, memory })
     }
 
-    /// Puts memory in the place of the registers.
+    /// Maps ordinary memory in place of the registers.
     fn blank(&self) -> io::Result<()> {
         let (first, len) = (self.memory.as_mut_ptr().cast(), self.memory.len());
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -148,7 +148,8 @@ mod tests {
             assert_eq!(bar.read32(&file, 8), 0x0001_0400);
             bar.write32(&file, 0x1004, 7);
             bar.write32(&file, 0x3ffc, 8);
-            assert_eq!((bar.read32(&file, 0x1004), bar.read32(&file, 0x3ffc)), (7, 8));
+            assert_eq!(bar.read32(&file, 0x1004), 7);
+            assert_eq!(bar.read32(&file, 0x3ffc), 8);
         }
     }
 
@@ -181,7 +182,7 @@ mod tests {
             maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&inode.to_string()))
         };
         assert!(is_mapped());
-        bar.let_go().unwrap();
+        bar.unmap().unwrap();
         assert!(!is_mapped());
         assert_eq!(doorbells.load(0, Ordering::Acquire), 0);
         doorbells.store(0, 2, Ordering::Release);

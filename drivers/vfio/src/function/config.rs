@@ -27,7 +27,7 @@ const POWER_STATE: u16 = 0b11;
 pub struct Command(u16);
 
 impl Command {
-    /// With registers decoded, and memory access as said.
+    /// Value with registers decoded, and memory access as in `access`.
     fn ready(self, access: MemoryAccess) -> Self {
         match access {
             MemoryAccess::Allowed => Self(self.0 | COMMAND_MEMORY_SPACE | COMMAND_BUS_MASTER),
@@ -40,18 +40,18 @@ impl Command {
 pub struct ConfigSpace<'a> {
     /// The device's file.
     pub file: &'a File,
-    /// Where the configuration space is in it.
+    /// Location of the configuration space in the file.
     pub region: &'a Region,
 }
 
 impl ConfigSpace<'_> {
-    /// Vendor and device.
+    /// Reads vendor and device.
     pub fn id(&self) -> io::Result<PciId> {
         let [v0, v1, d0, d1] = self.read(ID)?;
         Ok(PciId { vendor: u16::from_le_bytes([v0, v1]), device: u16::from_le_bytes([d0, d1]) })
     }
 
-    /// The Command register.
+    /// Reads the Command register.
     pub fn command(&self) -> io::Result<Command> {
         self.read(COMMAND).map(|bytes| Command(u16::from_le_bytes(bytes)))
     }
@@ -61,7 +61,7 @@ impl ConfigSpace<'_> {
         self.write(COMMAND, command.0.to_le_bytes())
     }
 
-    /// Lets the function access memory or not. Its registers are decoded in either case: a load
+    /// Allows or forbids the function to access memory. Its registers are decoded in either case: a load
     /// from a mapped BAR that is not decoded would be a bus error.
     pub fn set_memory_access(&self, access: MemoryAccess) -> io::Result<()> {
         self.set_command(self.command()?.ready(access))
@@ -78,7 +78,7 @@ impl ConfigSpace<'_> {
         self.write(at, (control & !POWER_STATE).to_le_bytes())
     }
 
-    /// Where the capability `id` is.
+    /// Finds the offset of the capability `id`.
     fn capability(&self, id: u8) -> io::Result<Option<u64>> {
         let [mut at] = self.read(CAPABILITIES)?;
         for _ in 0..MOST_CAPABILITIES {
@@ -134,9 +134,11 @@ mod tests {
         let (file, region) = space(&[(COMMAND, &[0x01, 0x04])]);
         let config = ConfigSpace { file: &file, region: &region };
         config.set_memory_access(MemoryAccess::Allowed).unwrap();
-        assert_eq!((byte(&file, 4), byte(&file, 5)), (0x07, 0x04));
+        assert_eq!(byte(&file, 4), 0x07);
+        assert_eq!(byte(&file, 5), 0x04);
         config.set_memory_access(MemoryAccess::Forbidden).unwrap();
-        assert_eq!((byte(&file, 4), byte(&file, 5)), (0x03, 0x04));
+        assert_eq!(byte(&file, 4), 0x03);
+        assert_eq!(byte(&file, 5), 0x04);
     }
 
     #[test]
@@ -153,7 +155,8 @@ mod tests {
             &[(CAPABILITIES, &[0x40]), (0x40, &[0x11, 0x80]), (0x80, &[0x01, 0, 0, 0, 0x0b, 0x01])];
         let (file, region) = space(capabilities);
         ConfigSpace { file: &file, region: &region }.power_on().unwrap();
-        assert_eq!((byte(&file, 0x84), byte(&file, 0x85)), (0x08, 0x01));
+        assert_eq!(byte(&file, 0x84), 0x08);
+        assert_eq!(byte(&file, 0x85), 0x01);
     }
 
     #[test]

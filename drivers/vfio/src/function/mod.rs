@@ -1,22 +1,22 @@
-//! A PCI function that VFIO gave us: registers, configuration, interrupts, reset.
+//! PCI function that is open through VFIO: registers, configuration, interrupts, reset.
 //!
 //! Path: NVMe queue pair -> **registers** -> SSD.
 //!
 //! Invariants
-//! - It accesses no memory before its driver lets it, and none once it was handed back.
-//! - Handing it back: memory access off, interrupts off, registers unmapped, file closed, and with
-//!   the last function of the process the IOMMU domain detached. Dropping it does the same.
+//! - A function accesses no memory before its driver allows it, and none once it is handed back.
+//! - Handing back: memory access off, interrupts off, registers unmapped, file closed, and with
+//!   the last function of the process the IOMMU domain detached. Dropping does the same.
 //!
-//! Not here: who may have it (`binding`), which memory it reaches (`domain`), what its registers
-//! mean (`nvme`).
+//! Not here: who may have a function (`binding`), the memory that it reaches (`domain`), the meaning of
+//! its registers (`nvme`).
 
 mod bar;
 mod config;
 #[cfg(test)]
 mod rig;
 
+use crate::device::VfioDevice;
 use crate::reply::{Region, Reply};
-use crate::vfio::Seat;
 use crate::{PciAddress, VfioError, ioctl};
 use bar::Bar;
 use config::ConfigSpace;
@@ -30,7 +30,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FLAGS_RESET, VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
 };
 
-/// The function. Its parts are dropped in the order they stand in.
+/// A function. Its fields are dropped in their order.
 pub struct VfioFunction {
     name: String,
     id: PciId,
@@ -40,7 +40,7 @@ pub struct VfioFunction {
     recall: OwnedFd,
     bar: Bar,
     config: Region,
-    seat: Mutex<Seat>,
+    device: Mutex<VfioDevice>,
 }
 
 /// Whether a function can be reset.
@@ -51,10 +51,10 @@ enum Reset {
 }
 
 impl VfioFunction {
-    /// Awake, its registers mapped, its memory access forbidden.
-    pub fn open(seat: Seat, address: PciAddress, node: Option<NumaNode>) -> Result<Self, VfioError> {
+    /// Wakes a function, maps its registers, and forbids it memory access.
+    pub fn open(device: VfioDevice, address: PciAddress, node: Option<NumaNode>) -> Result<Self, VfioError> {
         let failed = |what| move |source| VfioError::Kernel { address, what, source };
-        let file = seat.file().ok_or_else(gone).map_err(failed("reaching it"))?;
+        let file = device.file().ok_or_else(gone).map_err(failed("reaching it"))?;
         let flags = ioctl::device_flags(file).map_err(failed("reading what it can do"))?;
         let config =
             region(file, VFIO_PCI_CONFIG_REGION_INDEX).map_err(failed("finding its configuration"))?;
@@ -71,24 +71,24 @@ impl VfioFunction {
         let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
         let recall = recall(file).map_err(failed("asking to be told when the host wants it back"))?;
         let reset = if flags & VFIO_DEVICE_FLAGS_RESET == 0 { Reset::Impossible } else { Reset::Possible };
-        let (name, seat) = (address.to_string(), Mutex::new(seat));
-        Ok(Self { name, id, node, vectors, reset, recall, bar, config, seat })
+        let (name, device) = (address.to_string(), Mutex::new(device));
+        Ok(Self { name, id, node, vectors, reset, recall, bar, config, device })
     }
 
-    fn seat(&self) -> MutexGuard<'_, Seat> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    fn device(&self) -> MutexGuard<'_, VfioDevice> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the function's file, which stays open meanwhile.
+    /// Calls `act` with the function's file, which stays open meanwhile.
     fn with_file<R>(&self, act: impl FnOnce(&File) -> io::Result<R>) -> io::Result<R> {
-        act(self.seat().file().ok_or_else(gone)?)
+        act(self.device().file().ok_or_else(gone)?)
     }
 
     fn config<'a>(&'a self, file: &'a File) -> ConfigSpace<'a> {
         ConfigSpace { file, region: &self.config }
     }
 
-    /// An error of ours, which names the function.
+    /// Error of this crate's own that names the function.
     fn error(&self, kind: io::ErrorKind, what: impl std::fmt::Display) -> io::Error {
         io::Error::new(kind, format!("{}: {what}", self.name))
     }
@@ -176,17 +176,17 @@ impl PciFunction for VfioFunction {
     }
 
     fn hand_back(&self) -> io::Result<()> {
-        let mut seat = self.seat();
-        if let Some(file) = seat.file() {
+        let mut device = self.device();
+        if let Some(file) = device.file() {
             // A function that is gone refuses both, and does neither any more. Closing its file
             // makes the kernel do the same once more.
             let _ = self.config(file).set_memory_access(MemoryAccess::Forbidden);
             let _ = disable_interrupts(file);
         }
-        self.bar.let_go().map_err(|error| {
+        self.bar.unmap().map_err(|error| {
             self.error(error.kind(), format_args!("unmapping its registers failed: {error}"))
         })?;
-        seat.leave();
+        device.close();
         Ok(())
     }
 
@@ -211,7 +211,7 @@ fn disable_interrupts(file: &File) -> io::Result<()> {
     }
 }
 
-/// An eventfd that is signalled when the host wants the function back.
+/// Creates an eventfd that is signalled when the host wants the function back.
 fn recall(file: &File) -> io::Result<OwnedFd> {
     let recall = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     ioctl::set_recall(file, &recall)?;

@@ -1,10 +1,10 @@
-//! What a device's file looks like, for unit tests: a plain file in memory.
+//! File of a device for unit tests: a plain file in memory.
 
 use crate::reply::Region;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::fs::File;
 
-/// `len` zeroes.
+/// Creates a file of `len` zeroes.
 pub fn device_file(len: u64) -> File {
     let file = memfd_create("device", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&file, len).unwrap();
