@@ -27,10 +27,17 @@ const BATCH_TIME: Duration = Duration::from_secs(20);
 /// Polls of a channel that show that a request does not end.
 const POLLS: u32 = 1000;
 
-/// Channel to a file on a drive. The channel is dropped before the drive.
+/// Channel to a file on a drive.
 struct Rig {
     desk: Desk,
     drive: Drive,
+}
+
+impl Drop for Rig {
+    /// Answers what was held back: a channel that is dropped waits for its requests.
+    fn drop(&mut self) {
+        self.drive.release();
+    }
 }
 
 /// Rig with a file of zeroes; `None`, with the test reported as skipped, if no drive can be mounted.
