@@ -19,14 +19,12 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "drivers/block",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/vfio",
 ];
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/bench",
-    "appliance/core",
     "appliance/init",
     "appliance/luge",
     "appliance/rpc",

@@ -20,7 +20,6 @@ const WITH_TUPLES: &[&str] = &[
     "drivers/block",
     "drivers/memory",
     "drivers/nvme",
-    "drivers/vfio",
 ];
 
 const ASSERTIONS: [&str; 6] =
