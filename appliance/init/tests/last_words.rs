@@ -3,27 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use luge_init::{PowerSwitch, Settings, catch_panics};
-use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What the machine is to go through.
-const FATE: &str = "LUGE_TEST_FATE";
-
-/// How `reboot(2)` shows in the parent of a namespace's PID 1.
+/// Signals by which `reboot(2)` shows in the parent of a namespace's PID 1.
 const REBOOTED: Option<i32> = Some(1);
 const POWERED_OFF: Option<i32> = Some(2);
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for each step.
+const STEP_TIME: Duration = Duration::from_secs(20);
 
-/// What PID 1 does before it is this program: another command line, and other terminals.
+/// Script of process 1 before it is the program: another command line, and other terminals.
 const SCRIPT: &str = "mount --bind \"$0/cmdline\" /proc/cmdline && mount --bind \"$0/dev\" /dev && \
-    exec \"$1\" --exact a_machine_of_these_tests";
+    exec \"$@\"";
 
 /// Runs a script as root and PID 1 of namespaces of its own.
 fn apart(script: &str) -> Command {
@@ -39,8 +34,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// One with that kernel command line.
-    fn start(fate: &str, command_line: &str) -> Self {
+    /// Starts a machine that ends by `end`, with that kernel command line.
+    fn start(end: &str, command_line: &str) -> Self {
         let apart_works = apart("true").status().is_ok_and(|status| status.success());
         assert!(apart_works, "these tests need user namespaces: sysctl kernel.unprivileged_userns_clone=1");
         let folder = tempfile::tempdir().unwrap();
@@ -49,7 +44,7 @@ impl Machine {
         fs::write(path("cmdline"), command_line).unwrap();
         ["dev/console", "dev/kmsg"].iter().for_each(|name| fs::write(path(name), "").unwrap());
         let mut command = apart(SCRIPT);
-        command.arg(folder.path()).arg(std::env::current_exe().unwrap()).env(FATE, fate);
+        command.arg(folder.path()).args([env!("CARGO_BIN_EXE_last-words"), end, "--in-namespaces"]);
         let pid_1 = command.spawn().unwrap();
         Self { folder, pid_1 }
     }
@@ -78,32 +73,10 @@ impl Drop for Machine {
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STEP_TIME;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// What the machines below are. By itself it is no machine.
-#[test]
-fn a_machine_of_these_tests() {
-    let fate = std::env::var(FATE);
-    assert_eq!(getpid() == Pid::INIT, fate.is_ok(), "else it were the real machine that ends");
-    let Ok(fate) = fate else { return };
-    match fate.as_str() {
-        "fault" => {
-            catch_panics(Settings::of_this_machine().0.panic);
-            assert_eq!(fate, "", "a fault of Luge");
-        }
-        _ => {
-            let (switch, requests) = PowerSwitch::new();
-            switch.listen_to_signals().unwrap();
-            for _ in 0..2 {
-                kill_process(getpid(), Signal::TERM).unwrap();
-                assert_eq!(requests.recv().unwrap().from, "SIGTERM");
-            }
-        }
     }
 }
 

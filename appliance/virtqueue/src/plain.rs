@@ -124,8 +124,9 @@ fn fixed<P: FixedPiece>(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, fla
 mod tests {
     use super::*;
     use crate::chain_layout::{ResponseFirst, ResponseLast};
-    use crate::rig::{Random, RigMemory};
+    use crate::rig::RigMemory;
     use crate::walk::Walk;
+    use luge_seeded::Random;
     use luge_spec::virtio::split::Descriptor;
     use std::collections::HashMap;
     use zerocopy::IntoBytes;

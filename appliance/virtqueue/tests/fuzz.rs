@@ -7,8 +7,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_memory::{GuestAddress, GuestMemory, Span};
+use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
-use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
+use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{
     Batch, CHAIN_MAX, ChainLayout, Direction, FixedPiece, Head, LongChain, Notifications, ResponseFirst,
     ResponseLast, ResponsePlace, SplitQueue,
@@ -51,7 +52,7 @@ fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bo
 }
 
 fn some_pieces<L: ChainLayout>(random: &mut Random) -> Vec<Piece> {
-    let (readable, writable) = (random.below(6), random.below(6));
+    let (readable, writable) = (random.below(6_u32), random.below(6_u32));
     let piece = |random: &mut Random, writable| {
         let at = RigMemory::DATA.0 + random.number() % (RigMemory::DATA.1 + RigMemory::MORE_DATA.1 - 70_000);
         let len = random.pick(&[0, 1, 2, 16, 511, 4096, 65_536]);
@@ -59,7 +60,7 @@ fn some_pieces<L: ChainLayout>(random: &mut Random) -> Vec<Piece> {
     };
     if random.once_in(2) {
         let written = random.once_in(2);
-        let data = (0..=random.below(4)).map(|_| piece(random, written));
+        let data = (0..=random.below(4_u32)).map(|_| piece(random, written));
         let data: Vec<_> = data.collect();
         let header = Piece { len: L::Header::LEN, ..piece(random, false) };
         let response = Piece { len: L::Response::LEN, ..piece(random, true) };
@@ -117,9 +118,8 @@ fn check_frame<L: ChainLayout>(batch: &mut Batch<L>, at: usize) {
 }
 
 fn some_form(random: &mut Random) -> Form {
-    let table =
-        GuestAddress(TABLES + u64::from(random.below(200)) * TABLE_STRIDE + u64::from(random.below(16)));
-    match random.below(3) {
+    let table = GuestAddress(TABLES + random.below(200) * TABLE_STRIDE + random.below(16));
+    match random.below(3_u32) {
         0 => Form::Direct,
         1 => Form::Indirect(table),
         _ => Form::Mixed(1, table),
@@ -135,8 +135,8 @@ fn legal_chains_arrive_whole_in_order_and_once() {
 fn legal_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
     fuzz(|random| {
-        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9));
-        let (kind, base) = (notifications(random), u16::try_from(random.below(65536)).unwrap());
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9_u32));
+        let (kind, base) = (notifications(random), random.between(0, u16::MAX));
         let mut driver = Driver::new(layout, kind, base, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, base, memory.table.clone()) }.unwrap();
@@ -151,7 +151,7 @@ fn legal_chains<L: ChainLayout>() {
                 sent.push_back((head, pieces));
             }
             if random.once_in(2) {
-                queue.take(&mut batch, random.below(80) as usize).unwrap();
+                queue.take(&mut batch, random.below(80)).unwrap();
             } else {
                 queue.take(&mut batch, 0).unwrap();
             }
@@ -165,7 +165,7 @@ fn legal_chains<L: ChainLayout>() {
                 held.push(head);
             }
             while !held.is_empty() && random.once_in(2) {
-                let head = held.swap_remove(random.below(u32::try_from(held.len()).unwrap()) as usize);
+                let head = held.swap_remove(random.below(held.len()));
                 let written = random.below(1000);
                 expected.insert(head, written);
                 queue.complete(head, written);
@@ -190,7 +190,7 @@ fn hostile_address(random: &mut Random) -> u64 {
 
 fn hostile_descriptor(random: &mut Random, size: u16) -> Descriptor {
     let len = random.pick(&[0, 1, 15, 16, 17, 32, 4096, 1 << 20, 0x7fff_ffff, u32::MAX]);
-    let flags = u16::try_from(random.below(8)).unwrap();
+    let flags = random.below(8);
     let next = if random.once_in(8) { random.number() } else { random.number() % u64::from(size) };
     Descriptor {
         address: hostile_address(random).into(),
@@ -283,7 +283,7 @@ fn hostile_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
     let mut list = vec![Span::EMPTY; CHAIN_MAX.into()];
     fuzz(|random| {
-        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8));
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8_u32));
         let (kind, size) = (notifications(random), layout.size.get());
         let mut driver = Driver::new(layout, kind, 0, &memory.table);
         // SAFETY: the queue outlives the batch's use.
@@ -297,11 +297,11 @@ fn hostile_chains<L: ChainLayout>() {
                 let wire = hostile_descriptor(random, 64);
                 memory.write(GuestAddress(TABLES + entry * 16), wire.as_bytes());
             }
-            let claims = random.below(u32::from(size)) + 1;
-            (0..claims).for_each(|_| driver.push_head(u16::try_from(random.below(size.into())).unwrap()));
-            match random.below(64) {
-                0 => driver.push_head(u16::try_from(random.below(65536)).unwrap()),
-                1 => driver.set_available_index(u16::try_from(random.below(65536)).unwrap()),
+            let claims = random.below(size) + 1;
+            (0..claims).for_each(|_| driver.push_head(random.below(size)));
+            match random.below(64_u32) {
+                0 => driver.push_head(random.between(0, u16::MAX)),
+                1 => driver.set_available_index(random.between(0, u16::MAX)),
                 _ => {}
             }
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };

@@ -11,6 +11,7 @@ use luge_block::{
     TransferExtent,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use luge_seeded::Random;
 use std::sync::Arc;
 
 const DISK_BYTES: u64 = 512 << 20;
@@ -35,7 +36,7 @@ struct Rig {
     done: Completions,
     plain: DmaMemory,
     buffers: DmaMemory,
-    state: u64,
+    random: Random,
 }
 
 impl Rig {
@@ -48,16 +49,16 @@ impl Rig {
         let (plain, buffers) = (memory(DISK_BYTES)?, memory(4096 * u64::from(BUFFERS))?);
         // Pages that were never written may all be one.
         (0..DISK_BYTES >> 20).for_each(|mib| span(&plain, mib << 20, 1 << 20).fill(1));
-        Some(Self { channel, extent, done: Completions::default(), plain, buffers, state: 1 })
+        let random = Random::new(1);
+        Some(Self { channel, extent, done: Completions::default(), plain, buffers, random })
     }
 
     /// A batch of reads, of each where and into which buffer.
     fn batch(&mut self, bytes: u32, within: u64) -> [(u64, Span); BATCH] {
         std::array::from_fn(|_| {
-            self.state = self.state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             let bytes_u64 = u64::from(bytes);
-            let at = (self.state >> 33) % (within / bytes_u64) * bytes_u64;
-            let buffer = (self.state >> 20) % u64::from(BUFFERS) * bytes_u64;
+            let at = self.random.below(within / bytes_u64) * bytes_u64;
+            let buffer = self.random.below(u64::from(BUFFERS)) * bytes_u64;
             (at, span(&self.buffers, buffer, bytes))
         })
     }

@@ -210,6 +210,9 @@ mod tests {
         // Reserving one takes root and a free, unbroken gibibyte: both outcomes are checked.
         let _ = fs::write(folder.join("nr_hugepages"), (reserved + 1).to_string());
         let more: u32 = count("free_hugepages");
+        if more == 0 {
+            luge_skip::skip("no free page of 1 GiB: reserve one, as root, while memory is unbroken");
+        }
         let memory = DmaMemory::allocate(&DmaSpace::new(), 1 << 30, PageSize::Huge2MiB, None);
         let left: u32 = count("free_hugepages");
         let larger = DmaMemory::allocate(&DmaSpace::new(), (left as u64 + 1) << 30, PageSize::Huge1GiB, None);

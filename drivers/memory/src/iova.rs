@@ -87,6 +87,7 @@ fn place_up(at: u64, (align, phase): (u64, u64)) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_seeded::Random;
 
     #[test]
     fn allocations_do_not_overlap_and_holes_are_used_again() {
@@ -122,12 +123,11 @@ mod tests {
     fn allocations_of_any_size_and_phase_do_not_overlap() {
         for seed in 0..200u64 {
             let mut allocator = IovaAllocator::default();
-            let mut state = seed;
+            let mut random = Random::new(seed);
             for _ in 0..60 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let (len, phase) = ((state >> 60) * 0x8_0000 + 0x1000, (state >> 52 & 0xf) * 0x2_0000);
+                let (len, phase) = (random.below(16) * 0x8_0000 + 0x1000, random.below(16) * 0x2_0000);
                 let given = allocator.allocate(len, 0x20_0000, phase).unwrap();
-                if state >> 40 & 3 == 0 {
+                if random.once_in(4) {
                     allocator.release(given);
                 }
             }

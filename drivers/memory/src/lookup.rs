@@ -151,6 +151,7 @@ fn last_before(rows: &[Row], at: GuestAddress) -> Option<&Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_seeded::Random;
 
     const BYTES: u64 = 0x1000;
 
@@ -176,11 +177,10 @@ mod tests {
     fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
         for count in [1, 2, 3, 8, 16, 17, 40] {
             let rows = rows(count);
-            let (mut lookup, mut state) = (Lookup::new(&rows), count);
+            let (mut lookup, mut random) = (Lookup::new(&rows), Random::new(count));
             for _ in 0..20_000 {
-                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-                let at = rows[0].guest.0 - BYTES + (state >> 33) % ((2 * count + 2) * BYTES);
-                let (at, len) = (GuestAddress(at), [1, 8, 512, 0x1000][(state >> 62) as usize]);
+                let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
+                let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
                 // SAFETY: nothing looks at the bytes of these spans.
                 let whole = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");

@@ -8,7 +8,8 @@ use luge_block::{
     Tag,
 };
 use luge_nvme::ControllerState;
-use luge_nvme::scripted::{Enabling, Lcg, Mischief, Rig, Script};
+use luge_nvme::scripted::{Enabling, Mischief, Rig, Script};
+use luge_seeded::Random;
 use std::collections::BTreeSet;
 
 fn submit(rig: &Rig, channel: &mut dyn Channel, slots: std::ops::Range<u16>) {
@@ -274,8 +275,8 @@ fn an_ssd_that_was_given_up_is_given_to_the_host_when_it_asks() {
     Rig::until("the host has it", || rig.ssd.account().handed_back);
 }
 
-fn any_mischief(random: &mut Lcg) -> Option<Mischief> {
-    match random.below(40) {
+fn any_mischief(random: &mut Random) -> Option<Mischief> {
+    match random.below(40_u32) {
         0 => Some(Mischief::UnknownId),
         1 => Some(Mischief::Twice),
         2 => Some(Mischief::WrongQueue),
@@ -290,16 +291,16 @@ fn any_mischief(random: &mut Lcg) -> Option<Mischief> {
 /// Random requests, random faults. Returns how many requests ended with each kind of status.
 fn torture(seed: u64) -> (usize, usize) {
     let rig = Rig::new(Script::default());
-    let (mut channel, mut random) = (rig.channel(), Lcg(seed));
+    let (mut channel, mut random) = (rig.channel(), Random::new(seed));
     let (mut open, mut next, mut ended) = (BTreeSet::new(), 0u16, (0, 0));
     Rig::until("all requests have ended", || {
-        for _ in 0..random.below(16).min(channel.room() as u64) {
+        for _ in 0..random.below(16).min(channel.room()) {
             if next == 250 {
                 break;
             }
             rig.ssd.misbehave([any_mischief(&mut random)]);
             let data = [rig.buffer(u64::from(next) * 8192 + random.below(2), 1024)];
-            let operation = [Operation::Read, Operation::Write(Durability::Cache)][random.below(2) as usize];
+            let operation = [Operation::Read, Operation::Write(Durability::Cache)][random.below(2_usize)];
             let tag = Tag::new(0, next);
             let request = Request { tag, operation, lba: Lba(u64::from(next) * 2), blocks: 2, data: &data };
             if channel.submit(&request).is_ok() {

@@ -14,7 +14,6 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/vm",
     "appliance/volume",
     "drivers/nvme",
-    "qemu-test",
 ];
 
 type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>;

@@ -70,6 +70,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/src/peer_memory.rs",
     "drivers/memory/src/shared_array.rs",
     "drivers/memory/src/span.rs",
+    "drivers/memory/tests/bin/bus_error.rs",
     "drivers/memory/tests/lost_memory.rs",
     "drivers/nvme/src/queue_memory.rs",
     "drivers/nvme/src/scripted/function.rs",

@@ -73,7 +73,7 @@ impl Run {
         let wanted =
             (WINDOW_BYTES / u64::from(rig.geometry.block_bytes)).clamp(6 * GUARD_BLOCKS, WINDOW_BLOCKS);
         let size = end.min(wanted);
-        let start = match rig.random.below(3) {
+        let start = match rig.random.below(3_u32) {
             0 => 0,
             1 => end - size,
             _ => rig.random.below(end - size + 1),
@@ -89,7 +89,7 @@ impl Run {
     /// One thing that a core may do, by chance.
     fn step(&mut self) {
         let core = self.rig.any_core();
-        match self.rig.random.below(20) {
+        match self.rig.random.below(20_u32) {
             0..14 => self.submit(core),
             14..17 => self.rig.commit(core),
             _ => {
@@ -145,7 +145,7 @@ impl Run {
 
     fn random_operation(&mut self) -> Operation {
         let geometry = self.rig.geometry;
-        let operation = match self.rig.random.below(16) {
+        let operation = match self.rig.random.below(16_u32) {
             0..6 => Operation::Read,
             6..10 => Operation::Write(Durability::Cache),
             10..12 => Operation::Write(Durability::Media),

@@ -1,11 +1,11 @@
 //! Requests that fail.
 
-use super::Random;
 use crate::{
     Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal, Request,
     Status,
 };
 use luge_memory::Span;
+use luge_seeded::Random;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ impl FaultyChannel {
     /// Failure of a request, if it is to fail.
     fn fate(&mut self, request: &Request<'_>) -> Option<Completion> {
         let Self { faults, random, .. } = self;
-        let fault = faults.iter().find(|fault| fault.reaches(request) && random.chance(fault.per_mille))?;
+        let fault =
+            faults.iter().find(|fault| fault.reaches(request) && random.below(1000) < fault.per_mille)?;
         Some(Completion::new(request.tag, fault.status))
     }
 
@@ -110,7 +111,7 @@ impl Channel for FaultyChannel {
         }
         let fate = self.fate(request);
         if let Some(failure) = fate
-            && self.random.chance(500)
+            && self.random.once_in(2)
         {
             self.ended.push_back(failure);
             return Ok(());

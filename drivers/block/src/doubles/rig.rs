@@ -1,9 +1,10 @@
 //! Channels of a device under test, with the books on what is in flight. Whatever breaks the
 //! contract ends the test with the seed that shows it.
 
-use super::{Arena, Random};
+use super::Arena;
 use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Refusal, Request};
 use luge_memory::DmaSpace;
+use luge_seeded::Random;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Rig {
 
     /// Any of the channels.
     pub fn any_core(&mut self) -> u16 {
-        u16::try_from(self.random.index(self.lines.len())).unwrap_or(0)
+        u16::try_from(self.random.below(self.lines.len())).unwrap_or(0)
     }
 
     pub fn room(&self, core: u16) -> usize {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionLayout};
+use luge_seeded::Random;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::hint::black_box;
 
@@ -40,14 +41,13 @@ pub struct Guest {
 impl Guest {
     pub fn new(regions: u64, order: Order) -> Self {
         let memory = GuestMemory::new((0..regions).map(region)).expect("regions that do not overlap");
-        let mut state = 1_u64;
+        let mut random = Random::new(1);
         let addresses = (0..u64::from(ADDRESSES)).map(|n| {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            let number = match order {
-                Order::InTurns => n,
-                Order::Random => state >> 33,
+            let region = match order {
+                Order::InTurns => n % regions,
+                Order::Random => random.below(regions),
             };
-            GuestAddress(number % regions * STRIDE + n * 512 % REGION_BYTES)
+            GuestAddress(region * STRIDE + n * 512 % REGION_BYTES)
         });
         Self { memory, addresses: addresses.collect() }
     }
