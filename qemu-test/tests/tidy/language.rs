@@ -15,7 +15,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
-    "drivers/memory",
     "drivers/nvme",
 ];
 
