@@ -1,4 +1,4 @@
-//! Which I/O virtual addresses are free.
+//! Allocator of I/O virtual addresses.
 //!
 //! An IOMMU accepts some ranges only (its address width, less what the platform reserves),
 //! and another one other ranges; an allocation lies in all of them.
@@ -15,11 +15,18 @@ pub struct IovaRange {
     pub last: u64,
 }
 
-/// What every x86 IOMMU we know of accepts: above the 4 GiB where interrupts are
+/// Range that every known x86 IOMMU accepts: above the 4 GiB where interrupts are
 /// delivered, below the narrowest address width in use (39 bits).
 const DEFAULT_USABLE: IovaRange = IovaRange { first: 1 << 32, last: (1 << 39) - 1 };
 
-/// Hands out address ranges, first fit.
+/// Addresses that are `phase` past a multiple of `align`, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Alignment {
+    align: u64,
+    phase: u64,
+}
+
+/// First-fit allocator of address ranges.
 #[derive(Debug)]
 pub struct IovaAllocator {
     usable: Vec<IovaRange>,
@@ -55,33 +62,35 @@ impl IovaAllocator {
     /// buffer and its address agree in their low bits and huge pages stay huge.
     pub fn allocate(&mut self, len: u64, align: u64, phase: u64) -> Option<Iova> {
         let size_less_one = len.checked_sub(1)?;
-        let first =
-            self.usable.iter().find_map(|range| self.fit(*range, size_less_one, (align, phase % align)))?;
+        let alignment = Alignment { align, phase: phase % align };
+        let first = self.usable.iter().find_map(|range| self.fit(*range, size_less_one, alignment))?;
         self.taken.insert(first, first + size_less_one);
         Some(Iova(first))
     }
 
-    /// Gives back what `allocate` returned.
+    /// Frees an allocation.
     pub fn release(&mut self, iova: Iova) {
         self.taken.remove(&iova.0);
     }
 
-    fn fit(&self, range: IovaRange, size_less_one: u64, place: (u64, u64)) -> Option<u64> {
-        let mut first = place_up(range.first, place)?;
+    fn fit(&self, range: IovaRange, size_less_one: u64, alignment: Alignment) -> Option<u64> {
+        let mut first = alignment.next(range.first)?;
         for (&taken, &last) in self.taken.range(..=range.last).filter(|&(_, &last)| last >= range.first) {
             if first.checked_add(size_less_one)? < taken {
                 break;
             }
-            first = first.max(place_up(last.checked_add(1)?, place)?);
+            first = first.max(alignment.next(last.checked_add(1)?)?);
         }
         (first.checked_add(size_less_one)? <= range.last).then_some(first)
     }
 }
 
-/// The least address from `at` on that is `phase` past a multiple of `align`.
-fn place_up(at: u64, (align, phase): (u64, u64)) -> Option<u64> {
-    let past = at.wrapping_sub(phase) % align;
-    if past == 0 { Some(at) } else { at.checked_add(align - past) }
+impl Alignment {
+    /// The least address from `at` on that has this alignment.
+    fn next(self, at: u64) -> Option<u64> {
+        let past = at.wrapping_sub(self.phase) % self.align;
+        if past == 0 { Some(at) } else { at.checked_add(self.align - past) }
+    }
 }
 
 #[cfg(test)]

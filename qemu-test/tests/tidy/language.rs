@@ -13,7 +13,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
-    "drivers/memory",
     "drivers/nvme",
 ];
 

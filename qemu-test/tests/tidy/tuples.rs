@@ -17,7 +17,6 @@ const WITH_TUPLES: &[&str] = &[
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
-    "drivers/memory",
     "drivers/nvme",
 ];
 

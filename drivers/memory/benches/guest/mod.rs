@@ -1,4 +1,4 @@
-//! A guest whose memory is in several regions, and addresses in them to be translated.
+//! A guest with memory in several regions, and guest addresses to translate.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
@@ -12,19 +12,19 @@ pub const ADDRESSES: u32 = 1024;
 
 const REGION_BYTES: u64 = 1 << 20;
 
-/// From the beginning of a region to that of the next: regions do not touch each other.
+/// Distance between the starts of regions, in bytes: regions do not touch.
 const STRIDE: u64 = 1 << 32;
 
-/// How the addresses are spread over the regions.
+/// Order in which the addresses visit the regions.
 #[derive(Clone, Copy)]
 pub enum Order {
-    /// One region after the other, again and again.
+    /// Round robin.
     InTurns,
-    /// Any region, so that nothing can guess the next.
+    /// Random, which no branch predictor can guess.
     Random,
 }
 
-/// What is measured: a name, how many regions, in which order.
+/// Cases: name, number of regions, order.
 pub const CASES: [(&str, u64, Order); 5] = [
     ("one region", 1, Order::InTurns),
     ("two regions in turns", 2, Order::InTurns),
@@ -52,7 +52,7 @@ impl Guest {
         Self { memory, addresses: addresses.collect() }
     }
 
-    /// Translates all addresses, each of a buffer of 512 bytes; returns how many could be.
+    /// Translates all addresses, each of a buffer of 512 bytes; returns the number of successes.
     pub fn translate(&self) -> u32 {
         let (mut lookup, mut found) = (self.memory.lookup(), 0);
         for &at in &self.addresses {
