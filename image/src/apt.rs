@@ -127,11 +127,11 @@ impl<'a> Apt<'a> {
 
     fn ask(&self, command: &mut Command) -> Result<String, ImageError> {
         let step = Progress::quiet().step("asking apt");
-        Journal::begin(self.cache.log("apt-questions"), &step)?.output(command)
+        Journal::create(self.cache.log("apt-questions"), &step)?.output(command)
     }
 
     fn journal<'s>(&self, step: &'s Step) -> Result<Journal<'s>, ImageError> {
-        Journal::begin(self.cache.log("apt"), step)
+        Journal::create(self.cache.log("apt"), step)
     }
 
     /// An apt program with our state folder; other settings (proxies) are the machine's.

@@ -107,7 +107,7 @@ impl Cache {
         let step = progress.step(wanted.what);
         let site = self.folder("building")?.join(name);
         clear(&site)?;
-        let workshop = Workshop::open(&site, Journal::begin(self.log(name), &step)?)?;
+        let workshop = Workshop::open(&site, Journal::create(self.log(name), &step)?)?;
         let built = build(&workshop).and_then(|()| {
             let entry = self.root.join("entries").join(name);
             fs::rename(&workshop.out, &entry).doing(|| format!("keeping {}", entry.display()))

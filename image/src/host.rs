@@ -126,7 +126,7 @@ fn is_met(sign: Sign) -> bool {
 
 fn install(packages: &[&str], cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     let step = progress.step(&format!("installing Debian packages: {}", packages.join(" ")));
-    let journal = Journal::begin(cache.log("packages"), &step)?;
+    let journal = Journal::create(cache.log("packages"), &step)?;
     let apt_get = || {
         let mut command = tool("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=600"]);

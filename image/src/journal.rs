@@ -23,7 +23,7 @@ pub(crate) struct Journal<'a> {
 
 impl<'a> Journal<'a> {
     /// Creates an empty log at `path`.
-    pub(crate) fn begin(path: PathBuf, step: &'a Step) -> Result<Self, ImageError> {
+    pub(crate) fn create(path: PathBuf, step: &'a Step) -> Result<Self, ImageError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).doing(|| format!("making {}", folder.display()))?;
         }
@@ -120,7 +120,7 @@ mod tests {
     fn a_failing_program_is_named_with_the_end_of_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let step = Progress::quiet().step("test");
-        let journal = Journal::begin(folder.path().join("log"), &step).unwrap();
+        let journal = Journal::create(folder.path().join("log"), &step).unwrap();
         let error = journal
             .run(
                 Command::new("sh")
@@ -145,7 +145,7 @@ mod tests {
     fn a_program_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let step = Progress::quiet().step("test");
-        let journal = Journal::begin(folder.path().join("log"), &step).unwrap();
+        let journal = Journal::create(folder.path().join("log"), &step).unwrap();
         let error = journal.run(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
         assert!(error.contains("no-such-program-here"), "{error}");
     }

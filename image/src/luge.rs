@@ -17,7 +17,7 @@ const GLIBC: &str = "x86_64-unknown-linux-gnu";
 /// Not kept in the cache: cargo knows by itself whether there is work.
 pub fn build_luge(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
     let step = progress.step("building luge");
-    let journal = Journal::begin(cache.log("luge"), &step)?;
+    let journal = Journal::create(cache.log("luge"), &step)?;
     let target = if has_musl(&journal)? {
         MUSL
     } else {

@@ -39,7 +39,7 @@ impl Arena {
         Ok(Self { file, memory, used: 0 })
     }
 
-    /// The next `len` bytes at a multiple of `align`, and where the server is told they are.
+    /// Hands out the next `len` bytes at a multiple of `align`; returns them and the address for the server.
     pub(crate) fn take(&mut self, len: u32, align: u64) -> (Span, u64) {
         let at = self.used.next_multiple_of(align);
         self.used = at + u64::from(len);
@@ -52,7 +52,7 @@ impl Arena {
         (unsafe { Span::new(host, Iova(0), len) }, address)
     }
 
-    /// Its address in this process; guest addresses are the same.
+    /// Address in this process; guest addresses are the same.
     pub(crate) fn address(&self) -> u64 {
         self.memory.host().addr().get() as u64
     }

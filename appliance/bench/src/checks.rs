@@ -1,4 +1,4 @@
-//! Data that is checked: which request may go where, and what it must find there.
+//! Checks of data: the places that each request may go to, and the contents it must find there.
 //!
 //! Each slot keeps to units of its own, so that no two requests race for one.
 
@@ -11,15 +11,15 @@ use luge_memory::Span;
 /// The units of one slot: `own`, `own + slots`, `own + 2 * slots` and so on.
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    /// Where it is.
+    /// Unit of its request.
     unit: usize,
-    /// Whether what is read there is judged.
+    /// Whether data that is read there is judged.
     judged: bool,
     /// The next of its units, where they are taken one after the other.
     round: usize,
 }
 
-/// All slots, and what all units should hold.
+/// All slots, and the expected contents of all units.
 pub(crate) struct Checks {
     pattern: Pattern,
     slots: Vec<Slot>,
@@ -52,8 +52,9 @@ impl Checks {
         self.verified
     }
 
-    /// Where a slot's next request goes; one that writes gets its data.
-    pub(crate) fn next(&mut self, own: usize, choice: &mut Choice, (writes, data): (bool, Span)) -> u64 {
+    /// Chooses the unit of a slot's next request, which writes if there is memory to write from: that gets its
+    /// data.
+    pub(crate) fn next(&mut self, own: usize, choice: &mut Choice, written: Option<Span>) -> u64 {
         let unit = if choice.is_random() {
             let rounds = (self.units - own - 1) / self.slots.len() + 1;
             own + usize::try_from(choice.any(rounds as u64)).unwrap_or(0) * self.slots.len()
@@ -64,8 +65,8 @@ impl Checks {
             })
         };
         self.slots[own].unit = unit;
-        self.slots[own].judged = !writes && (!self.writes || self.pattern.is_written(unit));
-        if writes {
+        self.slots[own].judged = written.is_none() && (!self.writes || self.pattern.is_written(unit));
+        if let Some(data) = written {
             self.pattern.fill(unit, data);
         }
         unit as u64
@@ -76,7 +77,7 @@ impl Checks {
         self.slots.iter_mut().for_each(|slot| slot.round = 0);
     }
 
-    /// Where a slot's next unit is that this run wrote, to read it back; none after the last.
+    /// Next unit of a slot that this run wrote, to read it back; none after the last.
     pub(crate) fn next_written(&mut self, own: usize) -> Option<u64> {
         loop {
             let unit = self.following(own)?;
@@ -87,7 +88,7 @@ impl Checks {
         }
     }
 
-    /// Whether what a slot has read is right, and if not, the unit and what is wrong with it.
+    /// Checks data that a slot has read. The error is the unit, and what is wrong with it.
     pub(crate) fn check(&mut self, own: usize, data: Span) -> Result<(), (u64, String)> {
         let Slot { unit, judged, .. } = self.slots[own];
         if !judged {
@@ -126,7 +127,7 @@ mod tests {
         let data = memory.take(512, 512).0;
         let mut order = Vec::new();
         for own in [0, 1, 2, 0, 1, 2, 2, 1, 0, 0, 0] {
-            order.push(checks.next(own, &mut choice, (true, data)));
+            order.push(checks.next(own, &mut choice, Some(data)));
         }
         assert_eq!(order, [0, 1, 2, 3, 4, 5, 8, 7, 6, 9, 0]);
     }
@@ -137,8 +138,9 @@ mod tests {
         let data = memory.take(512, 512).0;
         for turn in 0..300 {
             let own = turn % 3;
-            let unit = checks.next(own, &mut choice, (turn % 2 == 0, data));
-            assert_eq!((unit % 3, unit < 10), (own as u64, true));
+            let unit = checks.next(own, &mut choice, (turn % 2 == 0).then_some(data));
+            assert_eq!(unit % 3, own as u64);
+            assert!(unit < 10);
         }
     }
 
@@ -147,7 +149,7 @@ mod tests {
         let (mut checks, mut choice, mut memory) = rig("--rw write");
         let data = memory.take(512, 512).0;
         for own in [0, 1, 0, 0] {
-            checks.next(own, &mut choice, (true, data));
+            checks.next(own, &mut choice, Some(data));
         }
         checks.rewind();
         let back: Vec<u64> = (0..3)

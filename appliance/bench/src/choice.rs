@@ -24,7 +24,7 @@ impl Choice {
         self.direction.is_random()
     }
 
-    /// The unit of the next request: the next one, or any.
+    /// The unit of the next request: the following one, or any.
     #[inline]
     pub(crate) fn unit(&mut self) -> u64 {
         if self.is_random() {
@@ -35,7 +35,7 @@ impl Choice {
         at
     }
 
-    /// One of `count` numbers, at random.
+    /// A random number below `count`.
     #[inline]
     pub(crate) fn any(&mut self, count: u64) -> u64 {
         self.random.below(count)

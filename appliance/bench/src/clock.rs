@@ -45,7 +45,7 @@ pub(crate) fn ticks() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// How long this thread has had a CPU.
+/// CPU time of this thread.
 pub(crate) fn of_this_thread() -> Duration {
     // A clock's time is not negative, and has nanoseconds.
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()

@@ -3,9 +3,9 @@
 use crate::BenchError;
 use crate::arena::Arena;
 use crate::options::Options;
-use crate::patience;
 use crate::ring::{Notifications, Ring};
 use crate::talk::{Inflight, Talk, server};
+use crate::time_limit;
 use luge_spec::virtio::Features;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt::Display;
@@ -44,7 +44,7 @@ struct Connection {
 
 impl<'a> Disk<'a> {
     /// # Errors
-    /// What the server or the disk cannot do; what the server did wrong; `stop` was set.
+    /// The server or the disk cannot do what is asked, or the server does wrong; `stop` was set.
     pub(crate) fn connect(options: &'a Options, stop: &'a AtomicBool) -> Result<Self, BenchError> {
         let stream = dial(options)?;
         let (frontend, set_up) = converse(&stream, options, stop, |talk| {
@@ -143,6 +143,7 @@ fn converse<T>(
     let failed = |what: &dyn Display| server(options, what);
     let same = stream.try_clone().map_err(|e| failed(&e))?;
     let mut talk = Talk::new(Frontend::from_stream(same, u64::from(options.queues)), options);
-    let result = patience::with_limit(stream, stop, || about(&mut talk)).map_err(|reason| failed(&reason))?;
+    let result =
+        time_limit::with_limit(stream, stop, || about(&mut talk)).map_err(|reason| failed(&reason))?;
     Ok((talk.end(), result?))
 }

@@ -1,10 +1,10 @@
-//! An ideal null device: how fast two CPUs can hand requests to each other at all.
+//! An ideal null device: the limit of handing requests from one CPU to another.
 //!
 //! Path: **client** -> submissions -> **device** -> completions -> **client**.
 //!
 //! The rings are those of an NVMe queue pair: submissions of 64 bytes, completions of 16 bytes
 //! with a phase bit, a doorbell in memory. The device checks nothing and does nothing, so what
-//! comes out is the limit of the memory between the two CPUs, which no real device passes. Both
+//! is measured is the limit of the memory between the two CPUs, which no real device passes. Both
 //! sides take in batches what is there, and the device prefetches the submissions of a batch.
 //!
 //! Invariants
@@ -30,12 +30,12 @@ const ENTRIES: u32 = 1024;
 const DEPTH_MAX: u16 = 512;
 /// Requests the device answers before it looks at the doorbell again.
 const BATCH: u32 = 64;
-/// How many submissions ahead the device prefetches.
+/// Submissions that the device prefetches ahead.
 const AHEAD: u32 = 12;
 /// Turns of the client between two looks at the clock.
 const TURNS: u32 = 64;
 
-/// What to measure. Its letters are those of the load generator.
+/// Options of the measurement, with the letters of the load generator.
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct IdealOptions {
     /// Requests in flight
@@ -55,10 +55,10 @@ pub struct IdealOptions {
     pub json: bool,
 }
 
-/// What came out.
+/// Result of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct IdealReport {
-    /// What was done.
+    /// Options it was made with.
     pub options: IdealOptions,
     /// Requests.
     pub ios: u64,
@@ -166,7 +166,7 @@ struct Completion([AtomicU64; 2]);
 struct QueuePair {
     submissions: [Submission; ENTRIES as usize],
     completions: [Completion; ENTRIES as usize],
-    /// How many submissions the client has ever made.
+    /// Submissions that the client has ever made.
     doorbell: Apart<AtomicU32>,
     stop: Apart<AtomicBool>,
 }
@@ -286,11 +286,13 @@ mod tests {
         let (mut client, mut head) = (Client::new(&pair, 100), 0);
         client.turn();
         client.turn();
-        assert_eq!((client.submitted, client.answered), (100, 0));
+        assert_eq!(client.submitted, 100);
+        assert_eq!(client.answered, 0);
         for round in 1..200_u64 {
             head = pair.serve(pair.serve(head));
             client.turn();
-            assert_eq!((client.answered, u64::from(head)), (round * 100, round * 100));
+            assert_eq!(client.answered, round * 100);
+            assert_eq!(u64::from(head), round * 100);
         }
     }
 
@@ -298,7 +300,8 @@ mod tests {
     fn a_batch_is_all_that_is_served_at_once() {
         let pair = QueuePair::new();
         Client::new(&pair, 512).turn();
-        assert_eq!((pair.serve(0), pair.serve(512)), (BATCH, 512));
+        assert_eq!(pair.serve(0), BATCH);
+        assert_eq!(pair.serve(512), 512);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Path: **requests** -> guest ring -> (the server) -> used ring -> **latencies**.
 //!
-//! It works against any vhost-user-blk server. It says how busy it was itself (a generator
-//! that is always busy measures itself), how far its core and the server's are apart, and
-//! what the server's threads spent on each request.
+//! The generator works against any vhost-user-blk server. Its report says how busy it was itself (a generator
+//! that is always busy measures itself), the distance between its core and the server's, and the CPU time of
+//! the server's threads for each request.
 //!
-//! - [`Options`]: what to do. [`run`]: does it. [`Report`]: what came out.
-//! - [`ideal`]: what no server can pass: an ideal device between the same CPUs.
+//! - [`Options`]: a load. [`run`] runs it. [`Report`]: the result.
+//! - [`ideal`]: an ideal device between the same CPUs, the limit of any server.
 //!
 //! Not here: guests, other protocols, files.
 
@@ -20,13 +20,13 @@ pub mod ideal;
 mod load;
 mod options;
 mod pace;
-mod patience;
 mod pattern;
 mod report;
 mod ring;
 mod round_trip;
 mod talk;
 mod target;
+mod time_limit;
 
 pub use ideal::{IdealOptions, IdealReport};
 pub use options::{Direction, Options, Verify};
@@ -35,7 +35,7 @@ pub use report::Report;
 use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
-/// Why there is no result.
+/// Reason why there is no result.
 #[derive(Debug, Error)]
 pub enum BenchError {
     /// The options contradict each other or the disk.
@@ -46,7 +46,7 @@ pub enum BenchError {
     Server {
         /// The socket.
         path: String,
-        /// What happened.
+        /// Event that should not have been.
         reason: String,
     },
     /// The server ended a request otherwise than well.
@@ -58,30 +58,30 @@ pub enum BenchError {
         failed: u64,
         /// All requests.
         total: u64,
-        /// What the first one was: a read or a write.
+        /// Kind of the first one: a read or a write.
         verb: &'static str,
-        /// Where it began.
+        /// First sector of it.
         sector: u64,
-        /// Its status, as virtio numbers them.
+        /// Status of it, as virtio numbers them.
         status: u8,
     },
     /// The server did not end all requests.
     #[error("{0} requests were not answered within 10 s after the last one was sent: the server is stuck")]
     Stuck(usize),
-    /// What was read is not what was written.
+    /// Data that was read differs from what was written.
     #[error("wrong data in request {unit} of the disk, at byte {byte}: {what}")]
     Corrupt {
-        /// The request: the disk counted in requests.
+        /// Number of the request: the disk counted in requests.
         unit: u64,
-        /// Where it begins.
+        /// First byte of it.
         byte: u64,
-        /// How it differs.
+        /// Difference, in words.
         what: String,
     },
     /// The system refused something.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// Operation that was tried.
         what: &'static str,
         /// The kernel's answer.
         source: std::io::Error,

@@ -1,4 +1,4 @@
-//! The loop: reaps what came back, submits as much again, on all queues in turn.
+//! The loop: reaps answers and submits as many requests again, on all queues in turn.
 
 use crate::BenchError;
 use crate::checks::Checks;
@@ -7,30 +7,30 @@ use crate::clock::{self, Clock, ticks};
 use crate::frontend::Disk;
 use crate::options::{Direction, Options};
 use crate::pace::Pace;
-use crate::ring::{BATCH, Done, Ring};
+use crate::ring::{BATCH, Done, Ring, Transfer};
 use crate::target::Server;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// How long the server's busiest thread is looked for.
+/// Time for which the server's busiest thread is looked for.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// How long unanswered requests are waited for after the end.
+/// Time for which unanswered requests are waited for after the end.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often it is asked whether to go on.
+/// Time between two looks at whether to go on.
 const LOOK: Duration = Duration::from_millis(10);
-/// The longest latency that is told from longer ones.
+/// Longest latency that is told from longer ones.
 const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 
-/// What was measured.
+/// Measurements of a run.
 pub(crate) struct Measured {
     pub(crate) reads: u64,
     pub(crate) writes: u64,
-    /// From the first request to the last answer.
+    /// Time from the first request to the last answer.
     pub(crate) elapsed: Duration,
     /// Share of the time in which the generator had something to do.
     pub(crate) busy: f64,
-    /// Its CPU time while it had: without what others had of its CPU.
+    /// CPU time of the generator while it had something to do: without the time of others on its CPU.
     pub(crate) worked: Duration,
     pub(crate) latency_ns: Histogram<u64>,
     pub(crate) kicks: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Measured {
     pub(crate) reconnects: u64,
 }
 
-/// Who is asked and told about the run.
+/// Surroundings of the run: the server, the signal to stop, the progress.
 pub(crate) struct Watch<'a> {
     pub(crate) server: &'a Server,
     /// Ends it early.
@@ -58,11 +58,18 @@ struct Failure {
     status: u8,
 }
 
-/// What the loop keeps between two turns.
+/// State of the loop between two turns.
 struct Batch {
     done: [Done; BATCH],
     /// The queue that is looked at first.
     first: usize,
+}
+
+/// First tick of a run, and the one after its last.
+#[derive(Clone, Copy)]
+struct Ticks {
+    start: u64,
+    end: u64,
 }
 
 struct Load<'a> {
@@ -73,7 +80,7 @@ struct Load<'a> {
     latency_ns: Histogram<u64>,
     /// Requests that were answered.
     ios: u64,
-    /// Of them, writes.
+    /// Of these, writes.
     writes: u64,
     failed: u64,
     first_failure: Option<Failure>,
@@ -105,7 +112,7 @@ pub(crate) fn run(
     let (usage, own) = (watch.server.usage(), clock::of_this_thread());
     let start = ticks();
     let end = start.wrapping_add(load.clock.ticks(Duration::from_secs_f64(options.runtime)));
-    let (busy, asleep) = load.turn_until(disk, (start, end), watch)?;
+    let (busy, asleep) = load.turn_until(disk, Ticks { start, end }, watch)?;
     load.drain(disk)?;
     let elapsed = ticks().wrapping_sub(start).max(1);
     let own = clock::of_this_thread().saturating_sub(own);
@@ -155,13 +162,14 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Returns the ticks spent busy, and those asleep.
+    /// Makes turns until `end`. Returns the ticks spent busy, and those asleep.
     fn turn_until(
         &mut self,
         disk: &mut Disk<'_>,
-        (start, end): (u64, u64),
+        span: Ticks,
         watch: &mut Watch<'_>,
     ) -> Result<(u64, u64), BenchError> {
+        let Ticks { start, end } = span;
         let [second, look] = [Duration::from_secs(1), LOOK].map(|time| self.clock.ticks(time));
         let (mut now, mut busy, mut asleep) = (start, 0, 0);
         let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
@@ -190,13 +198,13 @@ impl<'a> Load<'a> {
         Ok((busy, asleep))
     }
 
-    /// A look at every queue; whether anything was to be done. Where requests are few, each queue
-    /// is in turn the first to get one.
+    /// Looks at every queue; returns whether anything was to be done. Where requests are few, each queue is in
+    /// turn the first to get one.
     #[inline]
     fn turn_all(&mut self, disk: &mut Disk<'_>, batch: &mut Batch, now: u64) -> Result<bool, BenchError> {
         let (count, mut worked) = (disk.queues.len(), false);
         for index in (batch.first..count).chain(0..batch.first) {
-            worked |= self.turn(&mut disk.queues[index], batch, (index, now))?;
+            worked |= self.turn(&mut disk.queues[index], batch, index, now)?;
         }
         if worked {
             batch.first = if batch.first + 1 < count { batch.first + 1 } else { 0 };
@@ -204,26 +212,27 @@ impl<'a> Load<'a> {
         Ok(worked)
     }
 
-    /// One look at one queue; whether anything was to be done.
+    /// Looks at one queue; returns whether anything was to be done.
     #[inline]
     fn turn(
         &mut self,
         ring: &mut Ring,
         batch: &mut Batch,
-        (index, now): (usize, u64),
+        index: usize,
+        now: u64,
     ) -> Result<bool, BenchError> {
         let seen = self.reap(ring, batch, index)?;
         let (reaped, now) = (seen.is_some(), seen.unwrap_or(now));
         while let Some(&slot) = self.free[index].last() {
             let Some(due) = self.due(now) else { break };
             self.free[index].pop();
-            let (unit, writes) = self.next(ring, (index, slot));
-            ring.submit(slot, (writes, unit * self.choice.unit_sectors), due);
+            let transfer = self.next(ring, index, slot);
+            ring.submit(slot, transfer, due);
         }
         Ok(ring.publish() || reaped)
     }
 
-    /// Takes what came back, and says when; none if there is nothing.
+    /// Takes answers; returns the tick at which they were seen, or none if there are none.
     #[inline]
     fn reap(&mut self, ring: &mut Ring, batch: &mut Batch, index: usize) -> Result<Option<u64>, BenchError> {
         let count = ring.reap(&mut batch.done).map_err(|id| BenchError::Server {
@@ -242,7 +251,7 @@ impl<'a> Load<'a> {
         }
         let failed = done.iter().fold(0, |all, one| all | one.status);
         if failed != 0 || self.checks.is_some() {
-            done.iter().try_for_each(|one| self.end(ring, (index, one)))?;
+            done.iter().try_for_each(|one| self.end(ring, index, one))?;
         }
         self.ios += count as u64;
         self.writes += done.iter().map(|one| u64::from(one.writes)).sum::<u64>();
@@ -250,27 +259,31 @@ impl<'a> Load<'a> {
         Ok(Some(now))
     }
 
-    /// When the next request is due, if it is.
+    /// Takes the tick at which the next request is due, if it is.
     #[inline]
     fn due(&mut self, now: u64) -> Option<u64> {
         self.pace.as_mut().map_or(Some(now), |pace| pace.take(now))
     }
 
-    /// Nothing was to be done: where nothing will be for some time, that is slept through.
+    /// Sleeps, after a turn without work, if nothing will be due for some time. Returns whether it did.
     fn sleep(&self, disk: &Disk<'_>, now: u64) -> bool {
         self.pace.as_ref().is_some_and(|pace| disk.in_flight() == 0 && pace.sleep(now, LOOK))
     }
 
-    /// Where a slot's next request goes, and whether it writes.
+    /// Chooses a slot's next request.
     #[inline]
-    fn next(&mut self, ring: &Ring, (index, slot): (usize, u16)) -> (u64, bool) {
+    fn next(&mut self, ring: &Ring, index: usize, slot: u16) -> Transfer {
         let writes = self.choice.writes();
-        let Some(checks) = &mut self.checks else { return (self.choice.unit(), writes) };
-        (checks.next(own(ring, (index, slot)), &mut self.choice, (writes, ring.data(slot))), writes)
+        let written = writes.then(|| ring.data(slot));
+        let unit = match &mut self.checks {
+            Some(checks) => checks.next(own(ring, index, slot), &mut self.choice, written),
+            None => self.choice.unit(),
+        };
+        Transfer { writes, sector: unit * self.choice.unit_sectors }
     }
 
-    /// Looks at how a request ended, and at what it read.
-    fn end(&mut self, ring: &Ring, (index, done): (usize, &Done)) -> Result<(), BenchError> {
+    /// Checks the status of a request and the data that it read.
+    fn end(&mut self, ring: &Ring, index: usize, done: &Done) -> Result<(), BenchError> {
         if done.status != 0 {
             self.failed += 1;
             let (writes, sector, status) = (done.writes, ring.sector(done.slot), done.status);
@@ -280,11 +293,11 @@ impl<'a> Load<'a> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         let sectors = self.choice.unit_sectors;
         checks
-            .check(own(ring, (index, done.slot)), ring.data(done.slot))
+            .check(own(ring, index, done.slot), ring.data(done.slot))
             .map_err(|(unit, what)| BenchError::Corrupt { unit, byte: unit * sectors * 512, what })
     }
 
-    /// Waits for what is still in flight.
+    /// Waits for requests in flight.
     fn drain(&mut self, disk: &mut Disk<'_>) -> Result<(), BenchError> {
         let (mut now, mut look_at) = (ticks(), 0);
         let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
@@ -311,7 +324,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Reads and checks all that was written, where data is checked; it is not measured.
+    /// Reads back and checks all that was written, where data is checked; not measured.
     fn read_back(&mut self, disk: &mut Disk<'_>, watch: &Watch<'_>) -> Result<(), BenchError> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         checks.rewind();
@@ -328,12 +341,13 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// Reads something that was written, with each slot that has any left; whether one has.
+    /// Reads something that was written with each slot that has any left; returns whether one has.
     fn submit_reads(&mut self, ring: &mut Ring, index: usize) -> bool {
         let Some(checks) = &mut self.checks else { return false };
         while let Some(slot) = self.free[index].pop() {
-            if let Some(unit) = checks.next_written(own(ring, (index, slot))) {
-                ring.submit(slot, (false, unit * self.choice.unit_sectors), ticks());
+            if let Some(unit) = checks.next_written(own(ring, index, slot)) {
+                let sector = unit * self.choice.unit_sectors;
+                ring.submit(slot, Transfer { writes: false, sector }, ticks());
             }
         }
         ring.publish()
@@ -346,7 +360,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// A slot's number among those of all queues.
-fn own(ring: &Ring, (index, slot): (usize, u16)) -> usize {
+/// Number of a slot among those of all queues.
+fn own(ring: &Ring, index: usize, slot: u16) -> usize {
     index * usize::from(ring.depth()) + usize::from(slot)
 }

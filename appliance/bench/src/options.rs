@@ -1,11 +1,11 @@
-//! What to do.
+//! Options of a load.
 
 use crate::BenchError;
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
-/// What the requests do.
+/// Kind and order of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lowercase")]
@@ -36,7 +36,7 @@ impl Direction {
     }
 }
 
-/// How data is checked.
+/// Check of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lowercase")]
@@ -51,7 +51,7 @@ pub struct Options {
     /// The vhost-user-blk socket of the disk
     #[serde(serialize_with = "path")]
     pub socket: PathBuf,
-    /// What the requests do
+    /// Kind and order of the requests
     #[arg(long, value_enum, default_value = "randread")]
     pub rw: Direction,
     /// Bytes of a request: 512, 4k, 1m
@@ -167,7 +167,7 @@ pub(crate) mod tests {
         options: Options,
     }
 
-    /// What was typed after the socket.
+    /// Options of a command line after the socket.
     pub(crate) fn options(line: &str) -> Options {
         let words = ["bench", "socket"].into_iter().chain(line.split_whitespace());
         Line::parse_from(words).options
@@ -204,7 +204,9 @@ pub(crate) mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        assert_eq!((bytes("512"), bytes("4k"), bytes("1M")), (Ok(512), Ok(4096), Ok(1 << 20)));
+        for (text, number) in [("512", 512), ("4k", 4096), ("1M", 1 << 20)] {
+            assert_eq!(bytes(text), Ok(number));
+        }
         for wrong in ["", "k", "4g", "-1", "9999999k"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! When requests are due, where `--rate` says how many there are a second.
+//! Due times of requests, where `--rate` gives their number a second.
 //!
 //! A request's latency counts from when it was due, not from when there was room for it: a server
 //! that stands still is charged for all that it kept waiting, and what it missed is made up for.
@@ -6,11 +6,10 @@
 use crate::clock::{Clock, ticks};
 use std::time::Duration;
 
-/// What is left to wait is waited for in sleep if it is longer than this; the rest is polled,
-/// since nobody wakes in time.
+/// Longest wait that is polled: a thread that sleeps wakes late, so the end of each wait is polled.
 const AWAKE: Duration = Duration::from_micros(60);
 
-/// A request's turn after the other, at equal distances.
+/// Due times of requests, at equal distances.
 pub(crate) struct Pace {
     start: u64,
     /// Ticks between two requests.

@@ -1,4 +1,4 @@
-//! Data that shows whether it is the right data.
+//! Data that carries what is needed to check it.
 //!
 //! Each unit (a request's worth of blocks) carries in each of its sectors the unit's number, how
 //! often it was written, and the run that wrote it; at its end, a CRC32C of all of it. So a
@@ -13,9 +13,9 @@ const TAIL: usize = 4;
 /// Units of the largest disk that is checked: 4 GiB of counts, if all are written.
 pub(crate) const UNITS_MAX: u64 = 1 << 30;
 
-/// What each unit should hold.
+/// Expected contents of each unit.
 pub(crate) struct Pattern {
-    /// How often each unit was written in this run.
+    /// Times that each unit was written in this run.
     written: Vec<u32>,
     /// A number that no other run has.
     run: u32,
@@ -23,7 +23,7 @@ pub(crate) struct Pattern {
     found: Vec<u8>,
 }
 
-/// What the sectors of a unit begin with.
+/// Start of each sector of a unit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Head {
     unit: u64,
@@ -67,8 +67,8 @@ impl Pattern {
         data.write(&self.expected);
     }
 
-    /// What is wrong with what was read of `unit`, if anything: it is to be what this run wrote
-    /// last, or what any other run did if this one did not.
+    /// Checks data that was read of `unit`: what this run wrote last, or what any other run did if this one did
+    /// not. The error says what is wrong.
     pub(crate) fn check(&mut self, unit: usize, data: Span) -> Result<(), String> {
         data.read(&mut self.found);
         let (body, end) = self.found.split_at(self.found.len() - TAIL);
@@ -126,7 +126,8 @@ mod tests {
         let mut pattern = Pattern::new(4, 512);
         pattern.fill(1, a);
         pattern.fill(2, b);
-        assert_eq!((pattern.check(1, a), pattern.check(2, b)), (Ok(()), Ok(())));
+        assert_eq!(pattern.check(1, a), Ok(()));
+        assert_eq!(pattern.check(2, b), Ok(()));
         assert_eq!(wrong(&mut pattern, 2, a), "it holds request 1");
         pattern.fill(1, b);
         assert_eq!(wrong(&mut pattern, 1, a), "it holds write 1, not write 2");

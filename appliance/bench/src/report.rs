@@ -1,4 +1,4 @@
-//! What came out, for people and as JSON.
+//! The report of a run, for people and as JSON.
 
 use crate::load::Measured;
 use crate::options::Options;
@@ -9,7 +9,7 @@ use std::fmt;
 /// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was done.
+    /// Options of the run.
     pub options: Options,
     /// Requests.
     pub ios: u64,
@@ -54,7 +54,7 @@ pub struct Latency {
     pub p99_9: u64,
     pub p99_99: u64,
     pub max: u64,
-    /// How many took at most so long and longer than the one before, by powers of two.
+    /// Upper bounds by powers of two, each with the number of latencies from the bound before to this one.
     pub histogram: Vec<(u64, u64)>,
 }
 

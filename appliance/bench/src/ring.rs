@@ -1,6 +1,5 @@
-//! The driver side of a split ring, with one chain of three descriptors for each slot:
-//! header, data, status. A slot's descriptors are written once and change only when a slot
-//! turns from reads to writes.
+//! The driver's side of a split ring, with one chain of three descriptors for each slot: header, data,
+//! status. A slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
 use crate::BenchError;
 use crate::arena::Arena;
@@ -19,22 +18,22 @@ const STATUS: u32 = 16;
 /// Requests reaped at once, whose lines are brought near together.
 pub(crate) const BATCH: usize = 64;
 
-/// What no server says.
+/// Status that no server writes.
 const NO_STATUS: u8 = !RequestStatus::OK.0;
 
-/// Where the heads of the available ring begin, and the index in either ring, in words.
+/// First head of the available ring, in half-words.
 const HEADS: u32 = 2;
-/// How far ahead of the used index an interrupt is asked for: never reached.
+/// Distance from the used index at which an interrupt is asked for: never reached.
 const NEVER: u16 = 1 << 15;
-/// The used index's bit whose change moves that on: long before it could be reached.
+/// Bit of the used index whose change moves that on, long before it could be reached.
 const MOVES_ON: u16 = 1 << 14;
 
-/// How both sides say whether they want to be notified.
+/// Means by which each side says whether it wants to be notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notifications {
-    /// By a flag each.
+    /// A flag each.
     Flags,
-    /// By an index each (`VIRTIO_F_EVENT_IDX`), as Linux's driver does.
+    /// An index each (`VIRTIO_F_EVENT_IDX`), as with Linux's driver.
     EventIndex,
 }
 
@@ -45,7 +44,14 @@ pub(crate) struct Addresses {
     pub(crate) used: u64,
 }
 
-/// One request's buffers.
+/// A buffer that a descriptor names.
+#[derive(Clone, Copy)]
+struct Buffer {
+    address: u64,
+    len: u32,
+}
+
+/// Buffers and state of one request.
 struct Slot {
     data: Span,
     at: u64,
@@ -54,13 +60,20 @@ struct Slot {
     in_flight: bool,
 }
 
-/// A request that came back.
+/// A transfer: its direction and its first sector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) writes: bool,
+    pub(crate) sector: u64,
+}
+
+/// A request that was answered.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Done {
     pub(crate) slot: u16,
     pub(crate) status: u8,
     pub(crate) writes: bool,
-    /// When it was submitted or due, in ticks.
+    /// Tick at which it was submitted or due.
     pub(crate) submitted: u64,
 }
 
@@ -75,7 +88,7 @@ pub(crate) struct Ring {
     headers: SharedArray<u64>,
     lines: SharedArray<u8>,
     slots: Vec<Slot>,
-    /// The slot of the last request.
+    /// Slot of the last request.
     recent: u16,
     next_available: u16,
     next_used: u16,
@@ -166,22 +179,22 @@ impl Ring {
         self.slots[usize::from(slot)].data
     }
 
-    /// Where a slot's request began.
+    /// First sector of a slot's request.
     pub(crate) fn sector(&self, slot: u16) -> u64 {
         self.headers.load(u32::from(slot) * (LINE / 8) + 1, Relaxed)
     }
 
-    /// Requests not yet answered.
+    /// Number of requests not yet answered.
     pub(crate) fn in_flight(&self) -> usize {
         usize::from(self.next_available.wrapping_sub(self.next_used))
     }
 
-    /// Eventfd writes to the server so far.
+    /// Number of kicks so far.
     pub(crate) fn kicks(&self) -> u64 {
         self.kicks
     }
 
-    /// Interrupts from the server so far.
+    /// Number of interrupts since the last call.
     pub(crate) fn calls(&self) -> u64 {
         // Nothing to read: none came.
         self.call.read().unwrap_or(0)
@@ -189,7 +202,8 @@ impl Ring {
 
     /// Puts a request into the ring; [`Self::publish`] shows it to the server.
     #[inline]
-    pub(crate) fn submit(&mut self, slot: u16, (writes, sector): (bool, u64), now: u64) {
+    pub(crate) fn submit(&mut self, slot: u16, transfer: Transfer, now: u64) {
+        let Transfer { writes, sector } = transfer;
         if self.slots[usize::from(slot)].writes != writes {
             self.turn(slot, writes);
         }
@@ -204,7 +218,7 @@ impl Ring {
         self.next_available = self.next_available.wrapping_add(1);
     }
 
-    /// Shows all submitted requests to the server, and kicks it if it asked for that; whether there
+    /// Shows all submitted requests to the server, and kicks it if it asked for that. Returns whether there
     /// were any.
     #[inline]
     pub(crate) fn publish(&mut self) -> bool {
@@ -224,7 +238,10 @@ impl Ring {
         true
     }
 
-    /// Takes requests that came back; how many. An answer that nobody asked for is an error.
+    /// Takes answered requests; returns their number.
+    ///
+    /// # Errors
+    /// The descriptor of an answer that nobody asked for.
     #[inline]
     pub(crate) fn reap(&mut self, done: &mut [Done; BATCH]) -> Result<usize, u32> {
         // Acquire: what the index covers is there.
@@ -266,7 +283,7 @@ impl Ring {
         }
     }
 
-    /// The driver polls: it wants no interrupts.
+    /// Asks for no interrupts: the driver polls.
     fn refuse_interrupts(&self) {
         match self.notifications {
             Notifications::Flags => self.available.store(0, AVAILABLE_NO_INTERRUPT, Relaxed),
@@ -282,27 +299,29 @@ impl Ring {
         let line = lines_at + u64::from(slot) * u64::from(LINE);
         let first = u32::from(slot) * 3;
         let (next, write) = (DescriptorFlags::NEXT, DescriptorFlags::WRITE);
-        self.descriptor(first, (line, 16), (next, first + 1));
-        self.descriptor(first + 1, (entry.at, entry.data.len()), (next | write, first + 2));
-        self.descriptor(first + 2, (line + u64::from(STATUS), 1), (write, 0));
+        let data = Buffer { address: entry.at, len: entry.data.len() };
+        self.descriptor(first, Buffer { address: line, len: 16 }, next);
+        self.descriptor(first + 1, data, next | write);
+        self.descriptor(first + 2, Buffer { address: line + u64::from(STATUS), len: 1 }, write);
         self.headers.store(u32::from(slot) * (LINE / 8), u64::from(RequestType::IN.0.get()), Relaxed);
     }
 
-    /// Turns a slot to writes or back to reads.
+    /// Changes a slot to writes, or back to reads.
     fn turn(&mut self, slot: u16, writes: bool) {
         let first = u32::from(slot) * 3;
         let entry = &mut self.slots[usize::from(slot)];
         entry.writes = writes;
-        let (at, len) = (entry.at, entry.data.len());
+        let data = Buffer { address: entry.at, len: entry.data.len() };
         let (kind, flag) =
             if writes { (RequestType::OUT, 0) } else { (RequestType::IN, DescriptorFlags::WRITE) };
         self.headers.store(u32::from(slot) * (LINE / 8), u64::from(kind.0.get()), Relaxed);
-        self.descriptor(first + 1, (at, len), (DescriptorFlags::NEXT | flag, first + 2));
+        self.descriptor(first + 1, data, DescriptorFlags::NEXT | flag);
     }
 
-    fn descriptor(&self, index: u32, (address, len): (u64, u32), (flags, next): (u16, u32)) {
-        self.descriptors.store(index * 2, address, Relaxed);
-        let rest = u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48;
+    /// Writes a descriptor. The next one of its chain, if there is one, is behind it.
+    fn descriptor(&self, index: u32, buffer: Buffer, flags: u16) {
+        self.descriptors.store(index * 2, buffer.address, Relaxed);
+        let rest = u64::from(buffer.len) | u64::from(flags) << 32 | u64::from(index + 1) << 48;
         self.descriptors.store(index * 2 + 1, rest, Relaxed);
     }
 }
@@ -338,7 +357,7 @@ mod tests {
         /// Submits a request of each slot; whether the server is kicked for them.
         fn submit(&mut self, slots: std::ops::Range<u16>) -> bool {
             let before = self.ring.kicks();
-            slots.for_each(|slot| self.ring.submit(slot, (false, 0), 0));
+            slots.for_each(|slot| self.ring.submit(slot, Transfer { writes: false, sector: 0 }, 0));
             self.ring.publish();
             self.ring.kicks() != before
         }

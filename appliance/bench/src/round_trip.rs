@@ -1,5 +1,5 @@
-//! How far two CPUs are apart: the time for a cache line to go there and back. On shared
-//! machines it changes by a factor of five, and results of different distances do not compare.
+//! The distance of two CPUs: the time for a cache line to go there and back. On shared machines it changes by
+//! a factor of five, and results of different distances do not compare.
 
 use crate::BenchError;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -12,7 +12,7 @@ struct Line(AtomicU64);
 /// Trips of one measurement.
 const TRIPS: u64 = 20_000;
 
-/// How long a measurement may take: the other CPU may be busy.
+/// Time limit of a measurement: the other CPU may be busy.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// Puts this thread on `cpu`, or on the last one the process may use.

@@ -47,7 +47,7 @@ impl<'a> Talk<'a> {
     pub(crate) fn negotiate(&mut self) -> Result<(Features, u64), BenchError> {
         let (features, queues) = self.agree()?;
         let config = self.config()?;
-        self.check(features, (&config, queues))?;
+        self.check(features, &config, queues)?;
         Ok((features, config.capacity.get()))
     }
 
@@ -91,8 +91,8 @@ impl<'a> Talk<'a> {
         blk::Config::read_from_bytes(&whole).map_err(|_| self.wrong("GET_CONFIG: too short"))
     }
 
-    /// Whether the disk is one for these options.
-    fn check(&self, features: Features, (config, queues): (&blk::Config, u64)) -> Result<(), BenchError> {
+    /// Fails unless the disk is one for these options.
+    fn check(&self, features: Features, config: &blk::Config, queues: u64) -> Result<(), BenchError> {
         let (sectors, bs) = (config.capacity.get(), self.options.bs);
         let block = if features.contains(Features::BLK_BLK_SIZE) { config.blk_size.get() } else { 0 };
         if u64::from(self.options.queues) > queues {

@@ -1,5 +1,4 @@
-//! What the server's threads spend: read from the system, where the server is a process of
-//! this machine.
+//! CPU time of the server's threads: read from the system, where the server is a process of this machine.
 
 use std::fs;
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl Server {
 
     /// The CPU of the thread that worked most between two readings.
     pub(crate) fn busiest_cpu(&self, before: &Usage, after: &Usage) -> Option<u16> {
-        let (thread, _) = after.threads.iter().max_by_key(|entry| before.passed(entry))?;
+        let (thread, _) = after.threads.iter().max_by_key(|&&(thread, time)| before.passed(thread, time))?;
         let stat = fs::read_to_string(format!("/proc/{}/task/{thread}/stat", self.process?)).ok()?;
         // Fields after the name, which may itself contain blanks: the 39th is the CPU.
         stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
@@ -47,13 +46,13 @@ impl Usage {
     /// Time of all threads since `before`, without those that have ended; none where nothing is
     /// known.
     pub(crate) fn since(&self, before: &Self) -> Option<Duration> {
-        let passed = self.threads.iter().map(|entry| before.passed(entry));
+        let passed = self.threads.iter().map(|&(thread, time)| before.passed(thread, time));
         (!self.threads.is_empty()).then(|| passed.sum())
     }
 
-    /// How long a thread has run since this reading.
-    fn passed(&self, (thread, time): &(i32, Duration)) -> Duration {
-        let earlier = self.threads.iter().find(|(t, _)| t == thread).map_or(Duration::ZERO, |(_, t)| *t);
+    /// Time that a thread has run since this reading.
+    fn passed(&self, thread: i32, time: Duration) -> Duration {
+        let earlier = self.threads.iter().find(|(t, _)| *t == thread).map_or(Duration::ZERO, |(_, t)| *t);
         time.saturating_sub(earlier)
     }
 }

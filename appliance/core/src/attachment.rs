@@ -1,11 +1,11 @@
 //! A volume on a core: opened for its first user there, closed after the last.
 
 use crate::CoreHandle;
-use crate::open_sources::{Mounted, OpenSources, SourceKey};
-use luge_block::OpenError;
+use crate::open_sources::{Mounted, OpenSource, SourceKey};
+use luge_block::{Device, OpenError};
 use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
 
 /// Error of a volume that a core cannot serve.
@@ -25,8 +25,6 @@ pub struct Attachment {
     core: CoreHandle,
     mounted: Mounted,
     stats: Arc<Stats>,
-    /// Number of rings that use it.
-    rings: Arc<AtomicUsize>,
 }
 
 impl CoreHandle {
@@ -35,16 +33,16 @@ impl CoreHandle {
     /// # Errors
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
-        let mounted = self.mount(&mut self.open_sources(), volume)?;
-        let (core, stats, rings) = (self.clone(), volume.stats(self.id()), Arc::default());
-        Ok(Attachment { core, mounted, stats, rings })
+        let mounted = self.mount(volume)?;
+        self.attachments().fetch_add(1, Relaxed);
+        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
     }
 
-    fn mount(&self, open: &mut OpenSources, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
+    fn mount(&self, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
         let source = SourceKey::of(volume.source());
-        let base = match open.share(source) {
+        let base = match self.open_sources().share(source) {
             Some(base) => base,
-            None => self.open(open, volume.source())?,
+            None => self.open(volume.source(), source)?,
         };
         let served = volume.clone();
         // The core gives the volume back with the answer: it drops nothing.
@@ -55,55 +53,50 @@ impl CoreHandle {
         match added {
             Some(volume) => Ok(Mounted { volume, source }),
             None => {
-                self.release(open, source);
+                self.release(source);
                 Err(self.full())
             }
         }
     }
 
     /// Opens a source for its first user.
-    fn open(&self, open: &mut OpenSources, source: &Source) -> Result<Base, AttachError> {
-        let (base, parts) = match source {
-            Source::Device(device) => {
-                let channel = device.open(self.id())?;
-                let added = self.call(move |core| core.graph().add_channel(channel));
-                (Base::Channel(added.map_err(|_| self.full())?), Vec::new())
-            }
-            Source::Composite(composite) => self.open_composite(open, &**composite)?,
+    fn open(&self, source: &Source, key: SourceKey) -> Result<Base, AttachError> {
+        let opened = match source {
+            Source::Device(device) => self.open_device(&**device).map(|base| (base, Vec::new())),
+            Source::Composite(composite) => self.open_composite(&**composite),
         };
-        open.add(source, base, parts);
+        let (base, parts) = opened.inspect_err(|_| self.open_sources().closed(key))?;
+        self.open_sources().opened(key, OpenSource { base, parts, source: source.clone() });
         Ok(base)
     }
 
-    fn open_composite(
-        &self,
-        open: &mut OpenSources,
-        composite: &dyn Composite,
-    ) -> Result<(Base, Vec<Mounted>), AttachError> {
-        let parts = self.mount_all(open, composite.parts())?;
+    fn open_device(&self, device: &dyn Device) -> Result<Base, AttachError> {
+        let channel = device.open(self.id())?;
+        let added = self.call(move |core| core.graph().add_channel(channel));
+        Ok(Base::Channel(added.map_err(|_| self.full())?))
+    }
+
+    fn open_composite(&self, composite: &dyn Composite) -> Result<(Base, Vec<Mounted>), AttachError> {
+        let parts = self.mount_all(composite.parts())?;
         let ids: Vec<VolumeId> = parts.iter().map(|part| part.volume).collect();
         let node = composite.open(self.id(), &ids);
         let (added, _ids) = self.call(move |core| (core.graph().add_node(node, &ids), ids));
         match added {
             Ok(node) => Ok((Base::Node(node), parts)),
             Err(_) => {
-                self.unmount_all(open, parts);
+                self.unmount_all(parts);
                 Err(self.full())
             }
         }
     }
 
-    fn mount_all(
-        &self,
-        open: &mut OpenSources,
-        volumes: &[Arc<Volume>],
-    ) -> Result<Vec<Mounted>, AttachError> {
+    fn mount_all(&self, volumes: &[Arc<Volume>]) -> Result<Vec<Mounted>, AttachError> {
         let mut mounted = Vec::new();
         for volume in volumes {
-            match self.mount(open, volume) {
+            match self.mount(volume) {
                 Ok(part) => mounted.push(part),
                 Err(error) => {
-                    self.unmount_all(open, mounted);
+                    self.unmount_all(mounted);
                     return Err(error);
                 }
             }
@@ -111,23 +104,26 @@ impl CoreHandle {
         Ok(mounted)
     }
 
-    fn unmount_all(&self, open: &mut OpenSources, mounted: Vec<Mounted>) {
-        mounted.into_iter().for_each(|volume| self.unmount(open, volume));
+    fn unmount_all(&self, mounted: Vec<Mounted>) {
+        mounted.into_iter().for_each(|volume| self.unmount(volume));
     }
 
-    fn unmount(&self, open: &mut OpenSources, Mounted { volume, source }: Mounted) {
+    fn unmount(&self, Mounted { volume, source }: Mounted) {
         self.call(move |core| core.graph().remove_volume(volume));
-        self.release(open, source);
+        self.release(source);
     }
 
     /// Removes a user of a source, and closes it after the last one.
-    fn release(&self, open: &mut OpenSources, key: SourceKey) {
-        let Some(unused) = open.release(key) else { return };
-        match unused.base {
+    fn release(&self, key: SourceKey) {
+        let Some(OpenSource { base, parts, source }) = self.open_sources().release(key) else { return };
+        match base {
             Base::Channel(channel) => drop(self.call(move |core| core.graph().remove_channel(channel))),
             Base::Node(node) => drop(self.call(move |core| core.graph().remove_node(node))),
         }
-        self.unmount_all(open, unused.parts);
+        self.unmount_all(parts);
+        self.open_sources().closed(key);
+        // Not before: another source could get its address, and so its key.
+        drop(source);
     }
 
     fn full(&self) -> AttachError {
@@ -153,15 +149,11 @@ impl Attachment {
     pub fn core(&self) -> &CoreHandle {
         &self.core
     }
-
-    /// Number of rings that use it.
-    pub(crate) fn rings(&self) -> &Arc<AtomicUsize> {
-        &self.rings
-    }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.core.unmount(&mut self.core.open_sources(), self.mounted);
+        self.core.unmount(self.mounted);
+        self.core.attachments().fetch_sub(1, Relaxed);
     }
 }

@@ -16,6 +16,7 @@ use luge_volume::{Ticks, tick_rate};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -47,7 +48,8 @@ struct Shared {
     links: Links,
     node: Option<NumaNode>,
     rings: Rings,
-    open: Mutex<OpenSources>,
+    open: OpenSources,
+    attachments: AtomicUsize,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,9 +67,15 @@ impl CoreHandle {
         let mailbox = Mailbox::new().map_err(thread)?;
         let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
         let links = Links { mailbox, epoll, stats: CoreStats::default() };
-        let node = node_of(Path::new("/sys/devices/system/cpu"), id);
-        let (rings, open, thread_of) = (Rings::default(), Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { id, links, node, rings, open, thread: thread_of });
+        let shared = Arc::new(Shared {
+            id,
+            links,
+            node: node_of(Path::new("/sys/devices/system/cpu"), id),
+            rings: Rings::default(),
+            open: OpenSources::default(),
+            attachments: AtomicUsize::default(),
+            thread: Mutex::default(),
+        });
         // Measured here: no core is to wait for that.
         let _ = tick_rate();
         let (started, ready) = sync_channel(1);
@@ -173,8 +181,13 @@ impl CoreHandle {
         let _ = thread.join();
     }
 
-    pub(crate) fn open_sources(&self) -> MutexGuard<'_, OpenSources> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn open_sources(&self) -> &OpenSources {
+        &self.0.open
+    }
+
+    /// Number of volumes that are attached to it.
+    pub(crate) fn attachments(&self) -> &AtomicUsize {
+        &self.0.attachments
     }
 
     fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {

@@ -37,7 +37,7 @@ pub use fence::Fence;
 pub use handle::{CoreHandle, SpawnError};
 pub use luge_volume::{Ticks, tick_rate, ticks};
 pub use notify::{Call, Kick, NotifyError};
-pub use placement::{Assignment, Locality, best_first};
+pub use placement::{Assignment, Locality, ServingCore, best_first};
 pub use reactor::Core;
 pub use session::{Armed, Session, SessionId};
 pub use stats::CoreStats;

@@ -1,8 +1,20 @@
 //! The devices and composites that a core has open, with their users.
+//!
+//! ```text
+//!  (1) absent   --the first user-->  (2) changing: that thread opens it
+//!  (2) changing --opened-->          (3) open
+//!  (2) changing --refused, closed--> (1)
+//!  (3) open     --more users, fewer--> (3)
+//!  (3) open     --the last has gone--> (2) changing: that thread closes it
+//! ```
+//!
+//! Invariant: opening and closing may take as long as an SSD likes, so nothing is locked meanwhile. Who
+//! wants the same source waits for it, and nobody else.
 
+use luge_block::SharedHardware;
 use luge_volume::{Base, Source, VolumeId};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A volume of a core's graph, with the source that it is an extent of.
 #[derive(Clone, Copy)]
@@ -11,65 +23,85 @@ pub(crate) struct Mounted {
     pub(crate) source: SourceKey,
 }
 
-/// Address of a source in memory; [`OpenSources`] keeps it there.
+/// Address of a source in memory: who uses the key keeps the source.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SourceKey(usize);
 
 impl SourceKey {
     pub(crate) fn of(source: &Source) -> Self {
         Self(match source {
-            Source::Device(device) => Arc::as_ptr(device).addr(),
+            // Devices of one SSD share its queue pair.
+            Source::Device(device) => {
+                device.shared().map_or_else(|| Arc::as_ptr(device).addr(), |SharedHardware(address)| address)
+            }
             Source::Composite(composite) => Arc::as_ptr(composite).addr(),
         })
     }
 }
 
 /// A source that a core has open: a channel, or a node on top of volumes.
-struct OpenSource {
-    base: Base,
-    users: usize,
+pub(crate) struct OpenSource {
+    pub(crate) base: Base,
     /// The parts of a composite.
-    parts: Vec<Mounted>,
-    _source: Source,
+    pub(crate) parts: Vec<Mounted>,
+    pub(crate) source: Source,
 }
 
-/// A source that nobody uses any more, to be closed.
-pub(crate) struct Unused {
-    pub(crate) base: Base,
-    pub(crate) parts: Vec<Mounted>,
-    _source: Source,
+enum State {
+    Changing,
+    Open { users: usize, open: OpenSource },
 }
 
 /// The sources that a core has open.
 #[derive(Default)]
-pub(crate) struct OpenSources(HashMap<SourceKey, OpenSource>);
+pub(crate) struct OpenSources {
+    states: Mutex<HashMap<SourceKey, State>>,
+    changed: Condvar,
+}
 
 impl OpenSources {
-    /// Adds a user of a source; none where that is not open.
-    pub(crate) fn share(&mut self, key: SourceKey) -> Option<Base> {
-        let open = self.0.get_mut(&key)?;
-        open.users += 1;
-        Some(open.base)
-    }
-
-    /// Adds a source that has been opened for its first user.
-    pub(crate) fn add(&mut self, source: &Source, base: Base, parts: Vec<Mounted>) {
-        let open = OpenSource { base, users: 1, parts, _source: source.clone() };
-        self.0.insert(SourceKey::of(source), open);
-    }
-
-    /// Removes a user of a source; returns the source if that was the last one.
-    pub(crate) fn release(&mut self, key: SourceKey) -> Option<Unused> {
-        let open = self.0.get_mut(&key)?;
-        open.users -= 1;
-        if open.users > 0 {
-            return None;
+    /// Adds a user of a source. None: the caller is the first, and opens it, (1) to (2).
+    pub(crate) fn share(&self, key: SourceKey) -> Option<Base> {
+        let is_changing = |states: &mut HashMap<_, _>| matches!(states.get(&key), Some(State::Changing));
+        let states = self.changed.wait_while(self.states(), is_changing);
+        let mut states = states.unwrap_or_else(PoisonError::into_inner);
+        if let Some(State::Open { users, open }) = states.get_mut(&key) {
+            *users += 1;
+            return Some(open.base);
         }
-        let OpenSource { base, parts, _source, .. } = self.0.remove(&key)?;
-        Some(Unused { base, parts, _source })
+        states.insert(key, State::Changing);
+        None
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
+    /// Adds a source that the caller has opened, (2) to (3).
+    pub(crate) fn opened(&self, key: SourceKey, open: OpenSource) {
+        self.states().insert(key, State::Open { users: 1, open });
+        self.changed.notify_all();
+    }
+
+    /// Removes a source that the caller has closed, or could not open, (2) to (1).
+    pub(crate) fn closed(&self, key: SourceKey) {
+        self.states().remove(&key);
+        self.changed.notify_all();
+    }
+
+    /// Removes a user of a source. The caller closes what is returned: it was the last one, (3) to (2).
+    pub(crate) fn release(&self, key: SourceKey) -> Option<OpenSource> {
+        let mut states = self.states();
+        let state = states.get_mut(&key)?;
+        if let State::Open { users, .. } = state {
+            *users -= 1;
+            if *users > 0 {
+                return None;
+            }
+        }
+        match std::mem::replace(state, State::Changing) {
+            State::Open { open, .. } => Some(open),
+            State::Changing => None,
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, HashMap<SourceKey, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

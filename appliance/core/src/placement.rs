@@ -7,7 +7,7 @@
 //!
 //! A ring keeps its core while it runs.
 
-use crate::{Attachment, CoreHandle};
+use crate::CoreHandle;
 use luge_memory::{NodeAmounts, NumaNode};
 use luge_volume::Ticks;
 use std::cmp::Ordering;
@@ -32,9 +32,9 @@ const STEP: f64 = BUSY / 10.0;
 /// NUMA nodes of what a ring uses.
 #[derive(Clone, Debug, Default)]
 pub struct Locality {
-    /// Those of the devices of its volume.
+    /// Nodes of the devices beneath its volume.
     pub devices: NodeAmounts,
-    /// Those of its guest's memory.
+    /// Nodes of its guest's memory.
     pub memory: NodeAmounts,
 }
 
@@ -81,42 +81,24 @@ pub fn best_first(cores: &[CoreHandle], locality: &Locality) -> Vec<CoreHandle> 
         node: core.node(),
         load: core.load(),
         own_rings: 0,
-        serves: core.open_sources().count(),
+        serves: core.attachments().load(Relaxed),
     };
     let candidates: Vec<_> = cores.iter().map(candidate).collect();
     order(&candidates, locality).into_iter().filter_map(|index| cores.get(index).cloned()).collect()
 }
 
-/// A ring, counted on the core that was chosen for it until this is dropped.
-pub struct Assignment {
+/// A core that may serve the rings of a device, and the number of those that it serves.
+#[derive(Clone)]
+pub struct ServingCore {
     core: CoreHandle,
     own_rings: Arc<AtomicUsize>,
-    start: Ticks,
 }
 
-impl Assignment {
-    /// Chooses a core for a ring among those that a disk is attached to; none where there is none.
+impl ServingCore {
+    /// A core that serves no ring of the device yet.
     #[must_use]
-    pub fn choose<'a>(attachments: &'a [Attachment], locality: &Locality) -> Option<(&'a Attachment, Self)> {
-        // One choice at a time: each counts those before it.
-        static CHOICE: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = CHOICE.lock().unwrap_or_else(PoisonError::into_inner);
-        let candidate = |attachment: &Attachment| Candidate {
-            node: attachment.core().node(),
-            load: attachment.core().load(),
-            own_rings: attachment.rings().load(Relaxed),
-            serves: attachment.core().rings(),
-        };
-        let candidates: Vec<_> = attachments.iter().map(candidate).collect();
-        let best = attachments.get(*order(&candidates, locality).first()?)?;
-        Some((best, Self::on(best)))
-    }
-
-    fn on(attachment: &Attachment) -> Self {
-        let (core, own_rings, start) = (attachment.core().clone(), attachment.rings().clone(), Ticks::now());
-        own_rings.fetch_add(1, Relaxed);
-        core.counted_rings().start(start);
-        Self { core, own_rings, start }
+    pub fn new(core: CoreHandle) -> Self {
+        Self { core, own_rings: Arc::default() }
     }
 
     /// The core.
@@ -124,12 +106,53 @@ impl Assignment {
     pub fn core(&self) -> &CoreHandle {
         &self.core
     }
+
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            node: self.core.node(),
+            load: self.core.load(),
+            own_rings: self.own_rings.load(Relaxed),
+            serves: self.core.rings(),
+        }
+    }
+}
+
+/// A ring, counted on the core that was chosen for it until this is dropped.
+pub struct Assignment {
+    chosen: ServingCore,
+    start: Ticks,
+}
+
+impl Assignment {
+    /// Chooses a core for a ring among those of its device; none where there is none. `locality` is asked
+    /// for where the cores are on several nodes.
+    #[must_use]
+    pub fn choose(cores: &[ServingCore], locality: impl FnOnce() -> Locality) -> Option<Self> {
+        let mut nodes = cores.iter().map(|serving| serving.core.node());
+        let first = nodes.next().flatten();
+        let locality = if nodes.all(|node| node == first) { Locality::default() } else { locality() };
+        // One choice at a time: each counts those before it.
+        static CHOICE: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = CHOICE.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates: Vec<_> = cores.iter().map(ServingCore::candidate).collect();
+        let chosen = cores.get(*order(&candidates, &locality).first()?)?.clone();
+        let start = Ticks::now();
+        chosen.own_rings.fetch_add(1, Relaxed);
+        chosen.core.counted_rings().start(start);
+        Some(Self { chosen, start })
+    }
+
+    /// The core.
+    #[must_use]
+    pub fn core(&self) -> &CoreHandle {
+        &self.chosen.core
+    }
 }
 
 impl Drop for Assignment {
     fn drop(&mut self) {
-        self.own_rings.fetch_sub(1, Relaxed);
-        self.core.counted_rings().stop(self.start, Ticks::now());
+        self.chosen.own_rings.fetch_sub(1, Relaxed);
+        self.chosen.core.counted_rings().stop(self.start, Ticks::now());
     }
 }
 
@@ -239,7 +262,7 @@ mod tests {
     #[test]
     fn without_cores_there_is_no_choice() {
         assert_eq!(order(&[], &Locality::default()), [] as [usize; 0]);
-        assert!(Assignment::choose(&[], &Locality::default()).is_none());
+        assert!(Assignment::choose(&[], Locality::default).is_none());
     }
 
     #[test]

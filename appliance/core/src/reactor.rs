@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
-use crate::sleep::{Epoll, Idleness, SLEEP_MIN};
+use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
 use luge_volume::{Graph, Ticks, VolumeId};
@@ -61,10 +61,15 @@ impl Core {
         &mut self.graph
     }
 
-    /// A session, if it is of type `S`: for changes that need no quiet.
-    pub fn session<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+    /// A session that it serves: for changes between two turns.
+    pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
         let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
-        let session: &mut dyn Any = &mut **session;
+        Some(&mut **session)
+    }
+
+    /// A session that it serves, if that is of type `S`.
+    pub fn session_as<S: Session>(&mut self, id: SessionId) -> Option<&mut S> {
+        let session: &mut dyn Any = self.session(id)?;
         session.downcast_mut()
     }
 
@@ -132,12 +137,12 @@ impl Core {
         true
     }
 
-    /// Answers for one volume that has drained.
-    fn answer_drained(&mut self) {
+    /// Answers for a volume that has drained; returns whether there was one.
+    fn answer_drained(&mut self) -> bool {
         let Self { graph, draining, .. } = self;
-        if let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) {
-            draining.swap_remove(at).1.give(());
-        }
+        let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) else { return false };
+        draining.swap_remove(at).1.give(());
+        true
     }
 
     /// Whether nothing can happen before a kick, a task, or a time.
@@ -168,8 +173,7 @@ impl Core {
                 busy |= self.let_go();
             }
             if !self.draining.is_empty() {
-                self.answer_drained();
-                busy = true;
+                busy |= self.answer_drained();
             }
             self.meter.turn(busy, &links.stats);
             if busy {
@@ -199,7 +203,8 @@ impl Core {
         self.meter.close(stats);
         stats.fall_asleep(self.idleness.poll_window());
         let start = Instant::now();
-        let woken = epoll.sleep(wake_at.map(|time| time.since(Ticks::now())));
+        let limit = wake_at.map(|time| time.since(Ticks::now()).saturating_sub(LEAD));
+        let woken = epoll.sleep(limit);
         self.idleness.slept(start.elapsed(), woken);
         self.meter.slept(stats);
     }
@@ -207,5 +212,5 @@ impl Core {
 
 /// Whether a time comes before a sleep would be worth it.
 fn is_near(time: Ticks) -> bool {
-    time.since(Ticks::now()) < SLEEP_MIN
+    time.since(Ticks::now()) < 2 * LEAD
 }

@@ -30,8 +30,11 @@ const POLL_WINDOW: Duration = Duration::from_micros(100);
 const POLL_WINDOW_MIN: Duration = Duration::from_micros(25);
 const POLL_WINDOW_MAX: Duration = Duration::from_millis(1);
 
-/// Shortest sleep until a time. Falling asleep and waking take some microseconds.
-pub(crate) const SLEEP_MIN: Duration = Duration::from_micros(20);
+/// Time that waking takes, about: a core sleeps until so long before a time, and polls for the rest.
+pub(crate) const LEAD: Duration = Duration::from_micros(20);
+
+/// Shortest sleep until a time; a timer that is set to zero never expires.
+const SLEEP_MIN: Duration = Duration::from_micros(1);
 
 /// Longest sleep until a time; the core asks again then. The rate of the time stamp counter is known to
 /// some parts in a million, and far times are not to become late by that.

@@ -11,8 +11,9 @@ use luge_volume::{Graph, Volume, VolumeId};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const DEPTH: usize = 32;
@@ -37,6 +38,7 @@ impl Device for Gate {
             blocks: Blocks(1024),
             transfer_blocks_max: 8,
             spans_max: 8,
+            atomic_blocks: 1,
             discard_blocks_max: 0,
             write_zeroes_blocks_max: 0,
             optimal_blocks: 1,
@@ -88,7 +90,7 @@ impl Drop for GateChannel {
     }
 }
 
-/// What a test sees of its session.
+/// The test's side of its session.
 #[derive(Default)]
 struct Ring {
     waiting: AtomicUsize,
@@ -273,6 +275,75 @@ fn volumes_of_one_device_share_its_channel_until_the_last_has_gone() {
     assert_eq!(channels.load(SeqCst), 1);
     drop(second);
     assert_eq!(channels.load(SeqCst), 0);
+    core.stop();
+}
+
+/// A device that opens no channel before it is told to, and then refuses the first `refusals`.
+struct Slow {
+    gate: Gate,
+    told: Mutex<Receiver<()>>,
+    opening: AtomicUsize,
+    refusals: AtomicUsize,
+}
+
+impl Slow {
+    fn new(refusals: usize) -> (Arc<Self>, Sender<()>) {
+        let (tell, told) = channel();
+        let (gate, told) = (Gate::default(), Mutex::new(told));
+        let (opening, refusals) = (AtomicUsize::new(0), AtomicUsize::new(refusals));
+        (Arc::new(Self { gate, told, opening, refusals }), tell)
+    }
+}
+
+impl Device for Slow {
+    fn geometry(&self) -> Geometry {
+        self.gate.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        self.opening.fetch_add(1, SeqCst);
+        self.told.lock().unwrap().recv().unwrap();
+        if self.refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(OpenError::NoQueue { device: "slow".into(), core: 0, queues: 0, users: vec![] });
+        }
+        self.gate.open(core)
+    }
+}
+
+#[test]
+fn a_device_that_is_slow_to_open_holds_up_only_those_that_want_it() {
+    let core = core();
+    let (slow, tell) = Slow::new(0);
+    let (wanted, channels) = (Arc::new(Volume::whole(slow.clone())), slow.gate.channels.clone());
+    let attachments: Vec<_> = std::thread::scope(|scope| {
+        let wanting: Vec<_> = (0..3).map(|_| scope.spawn(|| core.attach(&wanted).unwrap())).collect();
+        wait_until("opening", || slow.opening.load(SeqCst) == 1);
+        for _ in 0..3 {
+            drop(core.attach(&Arc::new(Volume::whole(Arc::new(Gate::default())))).unwrap());
+        }
+        assert_eq!(channels.load(SeqCst), 0, "nobody has it yet");
+        tell.send(()).unwrap();
+        wanting.into_iter().map(|attached| attached.join().unwrap()).collect()
+    });
+    assert_eq!(slow.opening.load(SeqCst), 1, "they share what the first has opened");
+    drop(attachments);
+    assert_eq!(channels.load(SeqCst), 0);
+    core.stop();
+}
+
+#[test]
+fn who_waits_for_a_device_that_refuses_the_first_tries_it_too() {
+    let core = core();
+    let (slow, tell) = Slow::new(1);
+    let wanted = Arc::new(Volume::whole(slow.clone()));
+    let attached: Vec<_> = std::thread::scope(|scope| {
+        let wanting: Vec<_> = (0..2).map(|_| scope.spawn(|| core.attach(&wanted))).collect();
+        wait_until("opening", || slow.opening.load(SeqCst) == 1);
+        (0..2).for_each(|_| tell.send(()).unwrap());
+        wanting.into_iter().map(|attached| attached.join().unwrap()).collect()
+    });
+    assert_eq!(attached.iter().filter(|attached| attached.is_ok()).count(), 1);
+    drop(attached);
     core.stop();
 }
 

@@ -114,10 +114,8 @@ impl Requests {
 }
 
 fn run(device: Arc<dyn Device>, requests: Requests) -> u32 {
-    let mut bench = Bench::with(device, Setup { size: SIZE, ..Setup::default() });
-    if requests.tracked {
-        bench.session.track(inflight_region(SIZE)).unwrap();
-    }
+    let inflight = requests.tracked.then(|| inflight_region(SIZE));
+    let mut bench = Bench::tracked(device, Setup { size: SIZE, ..Setup::default() }, inflight);
     for round in 0..ROUNDS {
         requests.fill(&mut bench, round);
         counted(|| while bench.turn() > 0 {});

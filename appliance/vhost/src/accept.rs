@@ -23,7 +23,7 @@
 //! Not here: the protocol (`connection`).
 
 use crate::connection::{End, serve};
-use crate::endpoint::Served;
+use crate::served::Served;
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::ioctl_fionread;

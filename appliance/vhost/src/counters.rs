@@ -1,12 +1,12 @@
 //! What is counted of a queue: by its core, for everybody.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Counters of a queue. Only its core writes them, so that a count is a load and a store.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct QueueCounters {
-    in_flight: AtomicU32,
+    in_flight: AtomicUsize,
     faults: AtomicU64,
     broken: AtomicBool,
 }
@@ -15,7 +15,7 @@ impl QueueCounters {
     /// Requests taken and not yet answered.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        u32::try_from(self.in_flight.load(Relaxed)).unwrap_or(u32::MAX)
     }
 
     /// Descriptor chains that broke the rules.
@@ -32,7 +32,7 @@ impl QueueCounters {
 
     #[inline]
     pub(crate) fn set_in_flight(&self, requests: usize) {
-        self.in_flight.store(u32::try_from(requests).unwrap_or(u32::MAX), Relaxed);
+        self.in_flight.store(requests, Relaxed);
     }
 
     pub(crate) fn count_fault(&self) {

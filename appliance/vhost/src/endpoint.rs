@@ -1,63 +1,39 @@
-//! A disk on a socket.
+//! A virtio device on a socket.
 //!
 //! A thread accepts front ends, one of which is served at a time (`accept`).
 
 use crate::accept::{Acceptor, Signals};
-use crate::blk::{Access, BlkDisk};
+use crate::device::VirtioDevice;
 use crate::log::Log;
+use crate::served::Served;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::{AttachError, Attachment, CoreHandle};
+use luge_core::ServingCore;
 use luge_memory::DmaSpace;
 use luge_socket::{Permissions, Socket, SocketError};
-use luge_volume::Volume;
 use rustix::net::{Shutdown, shutdown};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
-/// The most queues of a disk.
-pub const QUEUES_MAX: u16 = 256;
-
-/// Queue 0 of one disk after the other starts on another core.
-static NEXT_CORE: AtomicUsize = AtomicUsize::new(0);
-
-/// What an endpoint serves, and how.
+/// Description of an endpoint.
 pub struct EndpointConfig {
     /// Its name, for messages.
     pub name: String,
-    /// The path of its socket.
+    /// Path of its socket.
     pub socket: PathBuf,
-    /// Who may connect to it.
+    /// Who may connect to the socket.
     pub permissions: Permissions,
-    /// The volume.
-    pub volume: Arc<Volume>,
-    /// Whether guests can write.
-    pub access: Access,
-    /// The disk's serial number: the first 20 bytes count.
-    pub serial: String,
-    /// The cores that serve its queues, in turn; disks start at different ones.
-    pub cores: Vec<CoreHandle>,
-    /// How many queues it offers: 1 to [`QUEUES_MAX`].
-    pub queues_max: u16,
-    /// Where guest memory is mapped for the SSDs.
+    /// The device that it serves.
+    pub device: Arc<dyn VirtioDevice>,
+    /// Address space of the SSDs, in which guest memory is mapped.
     pub space: Arc<DmaSpace>,
 }
 
 /// Why an endpoint did not start.
 #[derive(Debug, Error)]
 pub enum EndpointError {
-    /// An impossible number of queues.
-    #[error("{0} queues are not possible: a disk has 1 to 256")]
-    Queues(u16),
-    /// No core to serve it.
-    #[error("a disk needs at least one core")]
-    NoCores,
-    /// The volume could not be opened on a core.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
     /// The socket could not be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -66,54 +42,25 @@ pub enum EndpointError {
     Thread(io::Error),
 }
 
-/// What the connections of an endpoint share.
-pub(crate) struct Served {
-    pub(crate) name: String,
-    pub(crate) disk: BlkDisk,
-    pub(crate) space: Arc<DmaSpace>,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) log: Log,
-    places: Vec<Attachment>,
-}
-
-impl Served {
-    /// The volume on the core that serves a queue.
-    pub(crate) fn place(&self, queue: u16) -> Option<&Attachment> {
-        self.places.get(usize::from(queue).checked_rem(self.places.len())?)
-    }
-}
-
-/// A disk on a socket. Stops when dropped.
-pub struct BlkEndpoint {
+/// A virtio device on a socket. Stops when dropped.
+pub struct Endpoint {
     served: Arc<Served>,
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl BlkEndpoint {
-    /// Opens the volume on all cores, and listens.
+impl Endpoint {
+    /// Makes the socket, and listens.
     ///
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, volume, access, serial, cores, queues_max, space } =
-            config;
-        if !(1..=QUEUES_MAX).contains(&queues_max) {
-            return Err(EndpointError::Queues(queues_max));
-        }
-        if cores.is_empty() {
-            return Err(EndpointError::NoCores);
-        }
+        let EndpointConfig { name, socket, permissions, device, space } = config;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
-        let volume = match access {
-            Access::ReadWrite => volume,
-            Access::ReadOnly => Arc::new(volume.read_only_view()),
-        };
-        let places = attach(&cores, &volume, queues_max)?;
-        let disk = BlkDisk::new(volume.geometry(), access, &serial, queues_max);
+        let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
-        let served = Arc::new(Served { name, disk, space, ledger, log, places });
+        let served = Arc::new(Served { name, device, cores, space, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let acceptor = acceptor.map_err(EndpointError::Thread)?;
@@ -130,21 +77,14 @@ impl BlkEndpoint {
         &self.served.name
     }
 
-    /// Its volume on each of its cores.
-    #[must_use]
-    pub fn attachments(&self) -> &[Attachment] {
-        &self.served.places
-    }
-
-    /// How it is now. Does not wait for cores or front ends.
+    /// Its present status. Does not wait for cores or front ends.
     #[must_use]
     pub fn status(&self) -> EndpointStatus {
         self.served.ledger.read(EndpointStatus {
             name: self.served.name.clone(),
             socket: self.socket.path().to_owned(),
-            read_only: self.served.disk.geometry().read_only,
-            cores: self.served.places.iter().map(|place| place.core().id()).collect(),
-            queues_max: self.served.disk.queues(),
+            cores: self.served.cores.iter().map(|serving| serving.core().id()).collect(),
+            queues_max: self.served.device.queues(),
             counts: FrontEndCounts::default(),
             front_end: None,
         })
@@ -163,7 +103,7 @@ impl BlkEndpoint {
     }
 }
 
-impl Drop for BlkEndpoint {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         self.signals.close();
         // Nobody can connect any more. It fails only if the socket is gone.
@@ -173,11 +113,4 @@ impl Drop for BlkEndpoint {
             let _ = thread.join();
         }
     }
-}
-
-/// Opens the volume on the cores that get a queue: the SSD beneath has few queues of its own.
-fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
-    let first = NEXT_CORE.fetch_add(1, Relaxed).checked_rem(cores.len()).unwrap_or(0);
-    let in_turn = cores.iter().cycle().skip(first);
-    in_turn.take(cores.len().min(queues.into())).map(|core| core.attach(volume)).collect()
 }

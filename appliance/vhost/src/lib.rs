@@ -1,9 +1,10 @@
-//! The vhost-user connection and its block sessions.
+//! Virtio devices on vhost-user sockets.
 //!
 //! Path: guest ring -> virtqueue -> **session** -> volume -> channel -> NVMe queue pair -> SSD.
 //!
-//! - [`BlkEndpoint`]: a disk on a socket, for one front end at a time.
-//! - [`BlkSession`]: one queue of it, on one core.
+//! - [`VirtioDevice`]: the contract between a device and its connection.
+//! - [`Endpoint`]: a device on a socket, for one front end at a time.
+//! - [`BlkDevice`]: a disk; its [`BlkSession`] serves one queue on one core.
 //!
 //! Invariants
 //! - A front end is heard by a thread of its own; a core never waits for it.
@@ -19,12 +20,17 @@ mod accept;
 mod blk;
 mod connection;
 mod counters;
+mod device;
 mod endpoint;
 mod log;
+mod queue;
+mod served;
 mod status;
 
-pub use blk::{Access, BlkDisk, BlkSession, Ring, Wires};
+pub use blk::{Access, BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
 pub use counters::QueueCounters;
-pub use endpoint::{BlkEndpoint, EndpointConfig, EndpointError, QUEUES_MAX};
+pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use luge_socket::SocketError;
+pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
 pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

@@ -13,8 +13,6 @@ pub struct EndpointStatus {
     pub name: String,
     /// Its socket.
     pub socket: PathBuf,
-    /// Whether guests can only read.
-    pub read_only: bool,
     /// The cores that serve its queues.
     pub cores: Vec<CoreId>,
     /// How many queues it offers.
@@ -43,7 +41,7 @@ pub struct FrontEndCounts {
 /// A front end that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontEndStatus {
-    /// It is the endpoint's so-manieth, from one.
+    /// Ordinal of this connection on its endpoint, from 1.
     pub number: u64,
     /// The queues that run.
     pub queues: Vec<QueueStatus>,

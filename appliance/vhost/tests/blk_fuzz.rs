@@ -7,14 +7,13 @@
 
 mod rig;
 
-use luge_block::doubles::Delayed;
+use luge_block::doubles::{Delayed, Narrow};
 use luge_block::{Blocks, Device, Geometry, MemoryDevice, Shape};
 use luge_core::Session;
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::blk::RequestType;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
-use rig::narrow::Narrow;
 use rig::{Answer, Ask, Bench, Sent, Setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,13 +29,14 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let memory = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
     let geometry = Geometry {
         transfer_blocks_max: random.below(12) + 1,
-        spans_max: random.below(40) + 40,
+        spans_max: random.below(40_u16) + 1,
         discard_blocks_max: random.below(12) + 1,
         write_zeroes_blocks_max: random.below(12) + 1,
         ..memory.geometry()
     };
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
-    Arc::new(Narrow { device, geometry, depth: random.below(20) + 1, seed: random.number() })
+    let depth = random.below(20_usize) + 1;
+    Arc::new(Narrow::new(device, geometry, depth).refusing(333, random.number()))
 }
 
 /// Cuts memory into pieces, at these places.

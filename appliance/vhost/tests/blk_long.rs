@@ -4,18 +4,17 @@
 
 mod rig;
 
-use luge_block::doubles::Scripted;
+use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{Blocks, CoreId, Device, Geometry, MemoryDevice, Shape, Status};
 use luge_core::{Armed, Session, SessionId};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::blk::RequestType;
-use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
+use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, RING_FEATURES};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{CHAIN_MAX, Notifications};
 use luge_volume::{Base, ChannelId, Graph, Volume};
-use rig::narrow::Narrow;
 use rig::scripted::{IOERR, OK, ended, scripted_with};
-use rig::{Answer, Ask, Bench, Queue, Sent, Setup, UNANSWERED};
+use rig::{Answer, Ask, Bench, Queue, Sent, Setup, UNANSWERED, blk_session, setup_of};
 use std::sync::Arc;
 
 const TABLE: Form = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
@@ -36,7 +35,7 @@ fn disk(block_bytes: u32) -> Arc<dyn Device> {
 fn narrow(block_bytes: u32, blocks: u32, spans: u16) -> Arc<dyn Device> {
     let device = disk(block_bytes);
     let limits = Geometry { transfer_blocks_max: blocks, spans_max: spans, ..device.geometry() };
-    Arc::new(Narrow { device, geometry: limits, depth: 7, seed: 1 })
+    Arc::new(Narrow::new(device, limits, 7).refusing(333, 1))
 }
 
 /// `count` pieces of a chain: those that a request needs, and its data in all others, in lengths that end
@@ -74,7 +73,15 @@ fn written_and_read(bench: &mut Bench, count: u64, form: Form) {
 
 #[test]
 fn the_longest_table_is_served_whatever_the_device_takes_at_once() {
-    for device in [disk(512), disk(4096), narrow(512, 1, 40), narrow(512, 8, 64), narrow(4096, 3, 300)] {
+    for device in [
+        disk(512),
+        disk(4096),
+        narrow(512, 1, 40),
+        narrow(512, 8, 64),
+        narrow(4096, 3, 300),
+        narrow(512, 4, 1),
+        narrow(4096, 2, 255),
+    ] {
         let setup = Setup { size: 64, ..Setup::default() };
         let mut bench = Bench::with(device, setup);
         written_and_read(&mut bench, CHAIN_MAX.into(), TABLE);
@@ -193,11 +200,9 @@ impl Guest {
         let disk = BlkDisk::new(device.geometry(), Access::ReadWrite, "", 1);
         let whole = Volume::whole(device.clone());
         let volume = graph.add_volume(CoreId(0), &whole, Base::Channel(channel)).unwrap();
-        let ring = Ring { layout, base: 0, features: disk.features() };
-        let counters = Arc::new(QueueCounters::default());
-        let stats = whole.stats(CoreId(0));
-        let mut session =
-            BlkSession::new((disk, volume), &ring, memory.table.clone(), counters, stats).unwrap();
+        let volume = OpenVolume { id: volume, stats: whole.stats(CoreId(0)) };
+        let setup = setup_of(layout, disk.features() | RING_FEATURES, &memory);
+        let mut session = blk_session(disk, volume, setup);
         session.adopt(SessionId(id));
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         Self { queue: Queue::new(memory, driver, area), session }

@@ -10,7 +10,7 @@ use luge_core::{Armed, Session};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{Config, RequestType};
-use luge_vhost::{Access, BlkDisk};
+use luge_vhost::{Access, BlkDisk, QueueSession};
 use luge_virtqueue::BATCH;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::scripted::{IOERR, OK, UNSUPP, asked, ended, memory_disk, scripted, scripted_with};
@@ -360,7 +360,8 @@ fn nothing_is_taken_while_the_device_has_no_room() {
     let (mut bench, device) = scripted_with(Geometry::for_tests(), 1, Setup::default());
     (0..3).for_each(|n| _ = bench.send(&Ask::read(n, 512)));
     assert_eq!((bench.turn(), bench.turn()), (1, 0));
-    assert_eq!((asked(&device).len(), bench.session.base()), (1, 1));
+    assert_eq!(asked(&device).len(), 1);
+    assert_eq!(bench.session.queue().base(), 1);
 }
 
 #[test]
@@ -456,7 +457,8 @@ fn a_session_that_is_to_leave_takes_no_more_but_ends_what_it_has() {
     bench.send(&Ask::read(9, 512));
     let answer = bench.turns_to_the_end(&device, &mut Vec::new(), &first);
     assert_eq!((answer.status, answer.written), (OK, 4 * 512 + 1));
-    assert_eq!((bench.session.in_flight(), bench.session.base()), (0, 1));
+    assert_eq!(bench.session.in_flight(), 0);
+    assert_eq!(bench.session.queue().base(), 1);
 }
 
 #[test]

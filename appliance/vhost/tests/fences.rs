@@ -9,7 +9,7 @@ use luge_block::{Channel, Completions, CoreId, Lba, Operation, Request, Tag};
 use luge_core::Fence;
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
 use luge_seeded::Random;
-use luge_vhost::{BlkEndpoint, EndpointConfig};
+use luge_vhost::BlkConfig;
 use luge_volume::Volume;
 use rig::Ask;
 use rig::client::{Guest, GuestRing, until};
@@ -61,8 +61,8 @@ fn fenced_blocks_stay_as_they_are_on_all_cores_and_every_request_ends_in_the_end
     let disk = House::disk();
     let mut house = House::on(&[]);
     let volume = Arc::new(Volume::whole(disk.clone()));
-    let config = EndpointConfig { volume: volume.clone(), ..house.config(0, disk.clone()) };
-    house.endpoints.push(BlkEndpoint::start(config).unwrap());
+    let config = BlkConfig { volume: volume.clone(), ..house.disk_config(disk.clone()) };
+    let served = house.serve(0, config);
     let (ended, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let mut guest = Guest::new(2);
     let _client = guest.connect(&house.path(0));
@@ -75,8 +75,7 @@ fn fenced_blocks_stay_as_they_are_on_all_cores_and_every_request_ends_in_the_end
         }
         for _ in 0..5 {
             let progress = ended.load(Ordering::Relaxed);
-            let fence =
-                Fence::raise(house.endpoint(0).attachments(), Lba(FENCED.start)..Lba(FENCED.end)).unwrap();
+            let fence = Fence::raise(served.attachments(), Lba(FENCED.start)..Lba(FENCED.end)).unwrap();
             let before = content(&mut *direct, &memory);
             (0..200).for_each(|_| std::thread::yield_now());
             assert!(content(&mut *direct, &memory) == before, "a fenced block was written");

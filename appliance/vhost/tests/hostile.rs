@@ -6,7 +6,7 @@
 mod rig;
 
 use luge_seeded::Random;
-use luge_vhost::{BlkEndpoint, EndpointConfig};
+use luge_vhost::BlkConfig;
 use rig::Ask;
 use rig::client::{Client, DEADLINE, Guest, Message, code, signal, until};
 use rig::house::{House, use_disk};
@@ -163,7 +163,7 @@ fn features_and_rings_that_were_not_offered_are_refused() {
     let refused = [
         Message::set_u64(code::SET_FEATURES, u64::MAX),
         Message::set_u64(code::SET_PROTOCOL_FEATURES, u64::MAX),
-        Message::set_u64(code::SET_PROTOCOL_FEATURES, 1 << 12),
+        Message::set_u64(code::SET_PROTOCOL_FEATURES, 1 << 1),
         Message::ring(code::SET_VRING_NUM, 4, 64),
         Message::ring(code::SET_VRING_NUM, 0, 0),
         Message::ring(code::SET_VRING_NUM, 0, 65),
@@ -190,8 +190,8 @@ fn features_and_rings_that_were_not_offered_are_refused() {
 #[test]
 fn rings_that_cost_too_much_together_are_refused() {
     let mut house = House::on(&[]);
-    let config = EndpointConfig { queues_max: 256, ..house.config(0, House::disk()) };
-    house.endpoints.push(BlkEndpoint::start(config).unwrap());
+    let disk = BlkConfig { queues: 256, ..house.disk_config(House::disk()) };
+    house.serve(0, disk);
     let client = Client::connect(&house.path(0));
     let set_size = |index, size| client.send(&Message::ring(code::SET_VRING_NUM, index, size)).unwrap();
     (0..8).for_each(|index| _ = set_size(index, 32768));

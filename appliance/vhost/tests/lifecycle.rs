@@ -4,29 +4,28 @@
 
 mod rig;
 
-use luge_vhost::{Access, BlkEndpoint, EndpointConfig, EndpointError, SocketError};
+use luge_vhost::{Access, BlkConfig, BlkDevice, BlkError, Endpoint, EndpointError, SocketError};
 use rig::Ask;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 #[test]
 fn an_endpoint_that_cannot_be_says_why_and_leaves_nothing() {
     let house = House::new();
-    let refused = |change: &dyn Fn(&mut EndpointConfig)| {
-        let mut config = house.config(1, House::disk());
+    let refused = |change: &dyn Fn(&mut BlkConfig)| {
+        let mut config = house.disk_config(House::disk());
         change(&mut config);
-        let path = config.socket.clone();
-        let error = BlkEndpoint::start(config).err().unwrap();
-        assert_eq!(path.exists(), path == house.path(0));
-        error
+        BlkDevice::open(config).err().unwrap()
     };
-    assert!(matches!(refused(&|config| config.queues_max = 0), EndpointError::Queues(0)));
-    assert!(matches!(refused(&|config| config.queues_max = 257), EndpointError::Queues(257)));
-    assert!(matches!(refused(&|config| config.cores.clear()), EndpointError::NoCores));
-    let alive = refused(&|config| config.socket = house.path(0));
+    assert!(matches!(refused(&|config| config.queues = 0), BlkError::Queues(0)));
+    assert!(matches!(refused(&|config| config.queues = 257), BlkError::Queues(257)));
+    assert!(matches!(refused(&|config| config.cores.clear()), BlkError::NoCores));
+    let disk = Arc::new(BlkDevice::open(house.disk_config(House::disk())).unwrap());
+    let alive = Endpoint::start(house.config(0, disk)).err().unwrap();
     assert!(matches!(alive, EndpointError::Socket(SocketError::Alive(_))));
     assert!(alive.to_string().contains(house.path(0).to_str().unwrap()), "{alive}");
     let mut guest = Guest::new(1);
@@ -37,15 +36,15 @@ fn an_endpoint_that_cannot_be_says_why_and_leaves_nothing() {
 #[test]
 fn a_read_only_endpoint_says_so_and_refuses_writes() {
     let mut house = House::on(&[]);
-    let config = EndpointConfig { access: Access::ReadOnly, ..house.config(0, House::disk()) };
-    house.endpoints.push(BlkEndpoint::start(config).unwrap());
+    let config = BlkConfig { access: Access::ReadOnly, ..house.disk_config(House::disk()) };
+    let disk = house.serve(0, config);
     let mut guest = Guest::new(1);
     let client = guest.connect(&house.path(0));
     let features = client.number(&Message::get(code::GET_FEATURES, vec![])).unwrap();
     assert_eq!(features & (1 << 5 | 1 << 13 | 1 << 14), 1 << 5);
     assert_eq!(guest.rings[0].ask(&Ask::write(0, &[0; 512])).status, 1);
     assert_eq!(guest.rings[0].ask(&Ask::read(0, 512)).status, 0);
-    assert!(house.endpoint(0).status().read_only);
+    assert!(disk.is_read_only());
 }
 
 #[test]
@@ -126,9 +125,8 @@ fn stopping_an_endpoint_that_nobody_uses_or_waits_at_removes_it() {
     assert!(second.is_cut_off());
     assert!(!house.path(0).exists());
     assert!(UnixStream::connect(house.path(0)).is_err());
-    let again = BlkEndpoint::start(house.config(0, House::disk())).unwrap();
+    house.serve(0, house.disk_config(House::disk()));
     let mut guest = Guest::new(1);
     let _client = guest.connect(&house.path(0));
     use_disk(&mut guest);
-    again.stop();
 }

@@ -6,7 +6,7 @@ mod rig;
 
 use luge_block::{Blocks, Lba, Status};
 use luge_seeded::{Random, fuzz};
-use luge_vhost::{BlkEndpoint, EndpointConfig};
+use luge_vhost::BlkConfig;
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
 use luge_volume::{Composite, Volume};
 use rig::Ask;
@@ -53,8 +53,8 @@ impl Estate {
         let mut house = House::on(&[]);
         let volumes = mirrors.iter().map(|mirror| Arc::new(Volume::of_composite(mirror.clone())));
         for (index, volume) in volumes.chain([part(0, 3)]).enumerate() {
-            let config = EndpointConfig { volume, ..house.config(index, House::disk()) };
-            house.endpoints.push(BlkEndpoint::start(config).unwrap());
+            let disk = BlkConfig { volume, ..house.disk_config(House::disk()) };
+            house.serve(index, disk);
         }
         Self { house, mirrors, failing, slow, pulled }
     }

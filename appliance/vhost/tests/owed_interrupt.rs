@@ -10,7 +10,7 @@ mod rig;
 use luge_block::Geometry;
 use luge_block::doubles::Scripted;
 use luge_core::{Armed, Call, Session};
-use luge_vhost::Wires;
+use luge_vhost::{Notifiers, QueueSession};
 use rig::client::new_eventfd;
 use rig::{Ask, Bench};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ fn an_interrupt_that_could_not_be_submitted_is_tried_again_before_the_core_sleep
     let before = rings();
     let call = Call::new(file.try_clone().unwrap()).unwrap();
     let &ring = rings().difference(&before).next().expect("an io_uring: set kernel.io_uring_disabled to 0");
-    bench.session.connect(Wires { call: Some(call), ..Wires::default() });
+    bench.session.queue().connect(Notifiers { call: Some(call), ..Notifiers::default() });
     let mut count = [0; 8];
     rustix::io::read(&file, &mut count).expect("a call that is new is signalled");
 

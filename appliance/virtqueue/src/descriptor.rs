@@ -18,7 +18,7 @@ pub(crate) struct RawDescriptor {
 }
 
 impl RawDescriptor {
-    /// What is in a place where there was none yet.
+    /// Placeholder where no descriptor was loaded yet.
     pub(crate) const NONE: Self = Self { address: 0, rest: 0 };
 
     /// Entry `index` of a table, of which every word is loaded once; none past its end.

@@ -1,4 +1,4 @@
-//! The last byte of a chain that the device may write, for chains at fault.
+//! Search for the last byte of a chain that the device may write, for chains at fault.
 //!
 //! A driver of virtio-blk looks for the status of its request there (virtio 1.3, clause 5.2.6),
 //! whatever it thinks of the number and order of the other buffers. A byte that was left as it was
@@ -32,23 +32,31 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::QueueSize;
-use crate::batch::Head;
+use crate::chain::{Fault, Head};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::indirect::Indirect;
-use crate::walk::{Fault, Stop};
+use crate::walk::Stop;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
 /// Descriptors that a search goes through at most: more than a ring and the longest table have.
 const ENTRIES_MAX: u32 = 1 << 17;
 
-/// A search for the last writable byte of a chain, which several takes may carry on. Made once per queue.
+/// Start of a chain: its available index, and the descriptor at its head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChainStart {
+    pub(crate) index: u16,
+    pub(crate) head: Head,
+    pub(crate) descriptor: RawDescriptor,
+}
+
+/// A search for the last writable byte of a chain, which may take several takes. Made once per queue.
 pub(crate) struct Search {
     /// The available index of the chain, and its fault; none while idle.
     chain: Option<(u16, Fault)>,
     /// The descriptor to look at next; none at the end.
     descriptor: Option<RawDescriptor>,
-    place: Place,
+    position: Position,
     /// Descriptors that may still be looked at.
     left: u32,
     /// Address of the last byte of the last writable piece so far.
@@ -56,22 +64,29 @@ pub(crate) struct Search {
     seen: Seen,
 }
 
-/// The table that a search is in.
-enum Place {
-    /// The ring's, before any indirect one.
+/// Table that a search is in.
+enum Position {
+    /// The ring's table, before any indirect one.
     Ring,
-    /// The first indirect one, and the entry of the ring's table that follows it.
+    /// The first indirect table, and the entry of the ring's table that follows it.
     First(Indirect, Option<u16>),
-    /// A later one; its next entry is this one or one behind it.
+    /// A later indirect table; its next entry is the last field, or one behind it.
     Later(Indirect, Option<u16>, u16),
-    /// The ring's, after an indirect one.
+    /// The ring's table, after an indirect one.
     Rest,
 }
 
 impl Search {
-    /// No search yet, in a ring of this size.
+    /// No search yet, for a ring of this size.
     pub(crate) fn new(size: QueueSize) -> Self {
-        Self { chain: None, descriptor: None, place: Place::Ring, left: 0, last: None, seen: Seen::new(size) }
+        Self {
+            chain: None,
+            descriptor: None,
+            position: Position::Ring,
+            left: 0,
+            last: None,
+            seen: Seen::new(size),
+        }
     }
 
     /// The fault of the chain with this available index, if its search has begun.
@@ -80,17 +95,18 @@ impl Search {
         self.chain.filter(|&(of, _)| of == chain).map(|(_, fault)| fault)
     }
 
-    /// Begins to search the chain with this available index and this fault.
+    /// Begins to search a chain with this fault.
     #[cold]
-    pub(crate) fn begin(&mut self, chain: (u16, Fault), head: Head, first: RawDescriptor) {
+    pub(crate) fn begin(&mut self, fault: Fault, start: ChainStart) {
         self.seen.clear();
-        self.seen.add(Seen::RING, head.0);
-        (self.chain, self.descriptor, self.place) = (Some(chain), Some(first), Place::Ring);
+        self.seen.add(Seen::RING, start.head.0);
+        self.chain = Some((start.index, fault));
+        (self.descriptor, self.position) = (Some(start.descriptor), Position::Ring);
         (self.left, self.last) = (ENTRIES_MAX, None);
     }
 
-    /// Looks at no more than `left` descriptors, and takes them off that number. Returns the last
-    /// writable byte, if there is one in the guest's memory.
+    /// Looks at no more than `left` descriptors, and subtracts them. Returns the last writable byte, if there is
+    /// one in the guest's memory.
     ///
     /// # Errors
     /// [`Stop::Full`] where the number does not suffice.
@@ -110,7 +126,7 @@ impl Search {
         Ok(self.last.and_then(|at| unsafe { lookup.span(at, 1) }))
     }
 
-    /// Notes what a descriptor gives to write; returns the one after it.
+    /// Notes the last byte of a writable descriptor; returns the descriptor after it.
     fn pass(
         &mut self,
         lookup: &mut Lookup<'_>,
@@ -119,11 +135,11 @@ impl Search {
     ) -> Option<RawDescriptor> {
         let next = descriptor.is(DescriptorFlags::NEXT).then(|| descriptor.next());
         let refers = descriptor.is(DescriptorFlags::INDIRECT);
-        if refers && matches!(self.place, Place::Ring | Place::Rest) {
+        if refers && matches!(self.position, Position::Ring | Position::Rest) {
             let table = Indirect::find(lookup, descriptor);
-            self.place = match self.place {
-                Place::Ring => Place::First(table, next),
-                _ => Place::Later(table, next, 0),
+            self.position = match self.position {
+                Position::Ring => Position::First(table, next),
+                _ => Position::Later(table, next, 0),
             };
             return self.load(lookup, ring, Some(0));
         }
@@ -134,15 +150,15 @@ impl Search {
         self.load(lookup, ring, next)
     }
 
-    /// Entry `next` of the table that the search is in, or else the one that follows that table.
+    /// Loads entry `next` of the table that the search is in, or else the entry that follows that table.
     fn load(&mut self, lookup: &mut Lookup<'_>, ring: &Table, next: Option<u16>) -> Option<RawDescriptor> {
-        let (entry, rest) = match &mut self.place {
-            Place::Ring | Place::Rest => (None, next),
-            Place::First(table, rest) => {
+        let (entry, rest) = match &mut self.position {
+            Position::Ring | Position::Rest => (None, next),
+            Position::First(table, rest) => {
                 let entry = next.filter(|&index| self.seen.add(Seen::INDIRECT, index));
                 (entry.and_then(|index| table.load(lookup, index).ok()), *rest)
             }
-            Place::Later(table, rest, from) => {
+            Position::Later(table, rest, from) => {
                 let entry = next.filter(|index| index >= from);
                 *from = entry.map_or(*from, |index| index.saturating_add(1));
                 (entry.and_then(|index| table.load(lookup, index).ok()), *rest)
@@ -151,15 +167,15 @@ impl Search {
         if entry.is_some() {
             return entry;
         }
-        if !matches!(self.place, Place::Ring) {
-            self.place = Place::Rest;
+        if !matches!(self.position, Position::Ring) {
+            self.position = Position::Rest;
         }
         let index = rest.filter(|&index| self.seen.add(Seen::RING, index))?;
         RawDescriptor::load(ring, index)
     }
 }
 
-/// The entries that were looked at: a bit each.
+/// Entries that were looked at, a bit each.
 struct Seen(Box<[u64]>);
 
 impl Seen {
@@ -177,7 +193,7 @@ impl Seen {
         self.0.fill(0);
     }
 
-    /// Adds an entry; false if it was there, or cannot be.
+    /// Adds an entry; returns false if it was there, or is past the end.
     fn add(&mut self, table: u32, index: u16) -> bool {
         let at = table.saturating_add(index.into());
         let Some(word) = self.0.get_mut((at / 64) as usize) else { return false };

@@ -2,20 +2,20 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::chain::Fault;
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use crate::walk::Fault;
 use luge_memory::{GuestAddress, Lookup};
 
 /// An indirect table.
 pub(crate) enum Indirect {
-    /// In one region and aligned: an array of words.
+    /// A table in one region, aligned: an array of words.
     Whole(Table),
-    /// Anywhere, maybe in no memory at all: its address, and its number of entries.
+    /// A table anywhere, maybe in no memory at all: its address, and its number of entries.
     Anyhow(GuestAddress, u32),
 }
 
 impl Indirect {
-    /// The table that a descriptor refers to. Bytes after its last whole entry do not count, and the
+    /// Finds the table that a descriptor refers to. Bytes after its last whole entry do not count, and the
     /// descriptor's write flag means nothing (clause 2.7.5.3.2).
     pub(crate) fn find(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Self {
         let (at, entries) = (GuestAddress(reference.address), reference.len() / ENTRY_BYTES);
@@ -24,7 +24,7 @@ impl Indirect {
         whole.and_then(Table::new).map_or(Self::Anyhow(at, entries), Self::Whole)
     }
 
-    /// Entry `index`, of which every word is loaded once.
+    /// Loads entry `index`, each word once.
     #[inline]
     pub(crate) fn load(&self, lookup: &mut Lookup<'_>, index: u16) -> Result<RawDescriptor, Fault> {
         match self {

@@ -1,4 +1,4 @@
-//! Where a split ring is in guest memory, and its three areas once they are mapped.
+//! Addresses of a split ring's areas in guest memory, and the areas once they are mapped.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
@@ -16,7 +16,7 @@ pub(crate) const IDX: u32 = 1;
 /// Bytes of the used ring before its elements: `flags` and `idx`.
 const ELEMENTS_OFFSET: u32 = 4;
 
-/// Why a ring cannot be where the driver says.
+/// Reason why a ring cannot be where the driver says.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RingError {
     /// Not a power of two, or too large.
@@ -25,17 +25,17 @@ pub enum RingError {
     /// Not aligned as clause 2.7 asks.
     #[error("the {area} at guest address {at} is not aligned")]
     Alignment {
-        /// Which area.
+        /// Name of the area.
         area: &'static str,
-        /// Where the driver says it is.
+        /// Address that the driver has given.
         at: GuestAddress,
     },
     /// Not, or not in one piece, in the guest's memory.
     #[error("the {area} at guest address {at} is not inside one region of the guest's memory")]
     Memory {
-        /// Which area.
+        /// Name of the area.
         area: &'static str,
-        /// Where the driver says it is.
+        /// Address that the driver has given.
         at: GuestAddress,
     },
 }
@@ -45,7 +45,7 @@ pub enum RingError {
 pub struct QueueSize(u16);
 
 impl QueueSize {
-    /// Checks what a driver asks for.
+    /// Checks a size that a driver asks for.
     ///
     /// # Errors
     /// [`RingError::Size`].
@@ -66,12 +66,18 @@ impl QueueSize {
     /// The entry that a free-running index stands for.
     #[inline]
     pub(crate) const fn wrap(self, index: u16) -> u32 {
+        self.within(index) as u32
+    }
+
+    /// An index as one below the size.
+    #[inline]
+    pub(crate) const fn within(self, index: u16) -> u16 {
         // The size is a power of two, so never zero.
-        (index & self.0.wrapping_sub(1)) as u32
+        index & self.0.wrapping_sub(1)
     }
 }
 
-/// Where a ring is in guest memory, as the driver says.
+/// Addresses of a ring in guest memory, as the driver has given them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingLayout {
     /// Number of entries.
@@ -84,7 +90,7 @@ pub struct RingLayout {
     pub used: GuestAddress,
 }
 
-/// A ring's areas, mapped. An address, like the spans it was made from.
+/// Mapped areas of a ring. Addresses, like the spans they were made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rings {
     /// The descriptor table.
@@ -147,7 +153,7 @@ impl Area {
         Self { span: self.span.split_at(bytes).1, ..self }
     }
 
-    /// As words. The region's place in its file can still spoil the alignment here.
+    /// The area as words. The region's offset in its file can still spoil the alignment here.
     fn array<T: Word>(&self) -> Result<SharedArray<T>, RingError> {
         SharedArray::new(self.span).ok_or(RingError::Alignment { area: self.area, at: self.at })
     }

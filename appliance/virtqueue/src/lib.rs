@@ -3,7 +3,7 @@
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
 //! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`Framed`].
-//! - [`InflightRegion`] is where a queue keeps, for the next process, what is in flight.
+//! - [`InflightRegion`] is where a queue notes what is in flight, for the process after this one.
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
 //! Invariants
@@ -19,6 +19,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod batch;
+mod chain;
+mod chain_layout;
 mod descriptor;
 mod ending;
 mod indirect;
@@ -39,9 +41,10 @@ mod walk;
 )]
 pub mod rig;
 
-pub use batch::{BATCH, Batch, Chain, Direction, Framed, Head};
+pub use batch::{BATCH, Batch};
+pub use chain::{Chain, Direction, Fault, Framed, Head};
+pub use chain_layout::{ChainLayout, FixedPiece, ResponseFirst, ResponseLast, ResponsePlace};
 pub use inflight::{InflightError, InflightRegion};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use long::{CHAIN_MAX, LongChain};
 pub use split::{Broken, Notifications, SplitQueue};
-pub use walk::Fault;

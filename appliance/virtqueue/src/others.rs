@@ -1,27 +1,28 @@
-//! The chains of a take that are not plain, or at fault.
+//! Chains of a take that the fast walk gives up at: the general walk, and the search for a chain at fault.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
 //! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors of such chains.
 
 use crate::QueueSize;
-use crate::batch::{Extent, Head, steps_max};
+use crate::batch::steps_max;
+use crate::chain::{Extent, Fault};
 use crate::descriptor::{RawDescriptor, Table};
-use crate::ending::Search;
-use crate::walk::{Fault, Stop, Walk};
+use crate::ending::{ChainStart, Search};
+use crate::walk::{Stop, Walk};
 use luge_memory::{Lookup, Span};
 
-/// Descriptors after which a take ends, so that a guest of endless chains does not keep a core
-/// from the others. The rest of the chains are for the next take.
+/// Descriptors after which a take ends, so that a guest with endless chains does not delay the others of its
+/// core. The rest of the chains is for the next take.
 const STEPS_PER_TAKE: usize = 1024;
 
-/// The chains of one take that are not plain.
+/// Chains of one take that take the general walk.
 pub(crate) struct Others<'a> {
     ring: &'a Table,
     size: QueueSize,
     /// Descriptors that a chain may have here.
     steps_max: u16,
-    /// Room for their spans; the first `used` are in use.
+    /// List for their spans; the first `used` are in use.
     spans: &'a mut [Span],
     used: usize,
     /// Descriptors walked and searched so far, and pieces of buffers that were in several.
@@ -30,33 +31,33 @@ pub(crate) struct Others<'a> {
 }
 
 impl<'a> Others<'a> {
-    /// None yet.
+    /// No chain yet.
     pub(crate) fn new(
-        (ring, size): (&'a Table, QueueSize),
+        ring: &'a Table,
+        size: QueueSize,
         spans: &'a mut [Span],
         search: &'a mut Search,
     ) -> Self {
         Self { ring, size, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
     }
 
-    /// Adds the chain with this available index and head, and this descriptor there. Of a chain at
-    /// fault the extent is its last writable byte.
+    /// Adds a chain. Of a chain at fault the extent is its last writable byte.
     ///
     /// # Errors
     /// There is no room for it in this batch, this take has walked enough, or the chain is too long for any.
     #[cold]
     pub(crate) fn walk(
         &mut self,
-        (chain, head, descriptor): (u16, Head, RawDescriptor),
+        ChainStart { index, head, descriptor }: ChainStart,
         lookup: &mut Lookup<'_>,
     ) -> Result<(Option<Fault>, Extent), Stop> {
-        let fault = match self.search.fault(chain) {
+        let fault = match self.search.fault(index) {
             Some(fault) => fault,
             None => match self.walk_whole(descriptor, lookup) {
                 Ok(extent) => return Ok((None, extent)),
                 Err(stop @ (Stop::Full | Stop::Long(_))) => return Err(stop),
                 Err(Stop::Fault(fault)) => {
-                    self.search.begin((chain, fault), head, descriptor);
+                    self.search.begin(fault, ChainStart { index, head, descriptor });
                     fault
                 }
             },

@@ -15,11 +15,16 @@
 //! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
 //! - `used.idx` is stored (Release) once per batch, after the elements it publishes.
 //! - A queue that is tracked marks what it takes, and has marked all of it before `used.idx` is stored.
+//! - The guest's memory stays mapped while a chain was taken and not given back: for ever, if the queue is
+//!   dropped before that.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::{BATCH, Batch, Head, Record, Shape};
+use crate::batch::{BATCH, Batch, Record, Shape};
+use crate::chain::Head;
+use crate::chain_layout::ChainLayout;
 use crate::descriptor::RawDescriptor;
+use crate::ending::ChainStart;
 use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
@@ -42,7 +47,7 @@ const ELEMENTS_PER_LINE: usize = 8;
 /// Heads in a cache line.
 const HEADS_PER_LINE: usize = 32;
 
-/// Why a queue is of no use any more.
+/// Reason why a queue cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// `avail.idx` is further ahead than the ring is long.
@@ -51,12 +56,12 @@ pub enum Broken {
     Head,
 }
 
-/// How the two sides say whether they want to be notified.
+/// Means by which each side says whether it wants to be notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notifications {
-    /// By a flag of each ring.
+    /// A flag in each ring.
     Flags,
-    /// By an index each (`VIRTIO_F_EVENT_IDX`).
+    /// An index in each ring (`VIRTIO_F_EVENT_IDX`).
     EventIndex,
 }
 
@@ -67,23 +72,25 @@ pub struct SplitQueue {
     notifications: Notifications,
     next_available: u16,
     next_used: u16,
-    /// The used index that the guest sees.
+    /// Used index that the driver sees.
     published: u16,
-    /// What the guest was told before this queue was made is not known.
+    /// Whether nothing was published yet: the driver may wait for an interrupt that it was owed before.
     fresh: bool,
     broken: Option<Broken>,
     inflight: Option<Inflight>,
+    /// Distance of the available index from the used one if all chains that were taken are given back.
+    distance: u16,
     memory: Arc<GuestMemory>,
 }
 
 impl SplitQueue {
-    /// A queue whose next chain is that of available index `base`.
+    /// Makes a queue whose next chain is that of available index `base`.
     ///
     /// # Errors
     /// [`RingError`] if the ring is not in `memory` as it must be.
     ///
     /// # Safety
-    /// The caller keeps the queue until it no longer uses the spans of its chains.
+    /// The caller uses the spans of a chain only until it gives the chain back or abandons it.
     pub unsafe fn new(
         layout: &RingLayout,
         notifications: Notifications,
@@ -103,6 +110,7 @@ impl SplitQueue {
             fresh: true,
             broken: None,
             inflight: None,
+            distance: base.wrapping_sub(used),
             memory,
         };
         queue.disarm();
@@ -122,7 +130,20 @@ impl SplitQueue {
         let (inflight, next_available) = Inflight::resume(region, &ring)?;
         self.next_available = next_available.unwrap_or(self.next_available);
         self.inflight = Some(inflight);
+        self.distance = self.distance.wrapping_add(self.held());
         Ok(())
+    }
+
+    /// Number of chains that were taken and are neither given back nor abandoned.
+    fn held(&self) -> u16 {
+        let resubmits = u16::try_from(self.resubmits()).unwrap_or(0);
+        let taken = self.next_available.wrapping_sub(resubmits);
+        taken.wrapping_sub(self.next_used).wrapping_sub(self.distance)
+    }
+
+    /// Abandons a chain that was taken: the driver has broken the ring, and it is never given back.
+    pub fn abandon(&mut self) {
+        self.distance = self.distance.wrapping_add(1);
     }
 
     /// Chains that an earlier process had in flight and that are still to be taken. A queue that is to
@@ -149,7 +170,7 @@ impl SplitQueue {
         self.next_available
     }
 
-    /// What broke the queue, if something did.
+    /// Reason why the queue is broken, if it is.
     #[must_use]
     pub fn broken(&self) -> Option<Broken> {
         self.broken
@@ -160,26 +181,28 @@ impl SplitQueue {
     /// # Errors
     /// [`Broken`], from then on for ever; what was taken before can still be completed.
     #[inline]
-    pub fn take<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) -> Result<(), Broken> {
-        (batch.len, batch.long) = (0, None);
+    pub fn take<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) -> Result<(), Broken> {
+        let waiting = self.waiting()?;
+        self.take_waiting(batch, waiting.min(limit))
+    }
+
+    /// Takes `count` chains of those that [`Self::waiting`] has counted, or [`BATCH`] if that is less.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn take_waiting<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
+        (batch.len, batch.walked, batch.long) = (0, 0, None);
         if self.inflight.is_some() {
-            return self.take_tracked(batch, limit);
+            return self.take_tracked(batch, count);
         }
-        self.take_new(batch, limit)
+        self.take_new(batch, count)
     }
 
     /// Takes chains of the available ring.
     #[inline]
-    fn take_new<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) -> Result<(), Broken> {
-        let count = self.waiting()?.min(limit).min(BATCH);
+    fn take_new<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
+        let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
         }
@@ -196,16 +219,12 @@ impl SplitQueue {
 
     /// Takes chains and marks them; first those that an earlier process had in flight, which are marked.
     #[inline(never)]
-    fn take_tracked<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) -> Result<(), Broken> {
+    fn take_tracked<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
         if self.resubmits() > 0 {
-            self.take_again(batch, limit);
+            self.take_again(batch, count);
             return Ok(());
         }
-        self.take_new(batch, limit)?;
+        self.take_new(batch, count)?;
         if let Some(inflight) = &mut self.inflight {
             inflight.begin(batch.records.get(..batch.len).unwrap_or_default());
         }
@@ -215,11 +234,7 @@ impl SplitQueue {
     /// Takes chains that an earlier process had in flight. They stand before the next one of the
     /// available ring, as if they had never been taken.
     #[cold]
-    fn take_again<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) {
+    fn take_again<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) {
         let Some(inflight) = &self.inflight else { return };
         let heads = inflight.next_resubmits(limit.min(BATCH));
         let count = batch.records.iter_mut().zip(heads).map(|(record, head)| record.head = head).count();
@@ -232,23 +247,33 @@ impl SplitQueue {
 
     /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
     #[inline]
-    fn follow<const HEADER: usize, const STATUS: usize>(
-        &self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-        first: u16,
-    ) {
-        let Batch { records, spans, search, len, long } = batch;
+    fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
+        let Batch { records, spans, search, len, walked, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
-        let spans = Batch::<HEADER, STATUS>::others(spans);
-        let others = Others::new((&self.rings.descriptors, self.size), spans, search);
+        let spans = Batch::<L>::others(spans);
+        let others = Others::new(&self.rings.descriptors, self.size, spans, search);
         *len = self.walk(records, first, others, long);
+        *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
 
-    /// Stage 1: how many chains the driver has made available.
-    fn waiting(&mut self) -> Result<usize, Broken> {
+    /// Stage 1: number of chains that wait: those that an earlier process had in flight, or those that the
+    /// driver has made available.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    #[inline]
+    pub fn waiting(&mut self) -> Result<usize, Broken> {
+        match self.resubmits() {
+            0 => self.available(),
+            resubmits => Ok(resubmits),
+        }
+    }
+
+    /// Number of chains that the driver has made available.
+    #[inline]
+    fn available(&mut self) -> Result<usize, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
@@ -261,23 +286,21 @@ impl SplitQueue {
         Ok(waiting.into())
     }
 
-    /// One chain alone has nobody whose misses could overlap with its own. But a driver that has
-    /// one request at a time makes it where it made the last: all that is asked for at once.
+    /// Prefetches for a chain that comes alone, whose misses overlap with nothing. A driver with one request
+    /// at a time puts it where it put the last one, so the lines of that one are asked for.
     #[inline]
-    fn guess<const HEADER: usize, const STATUS: usize>(&self, last: &Record<HEADER, STATUS>) {
+    fn guess<L: ChainLayout>(&self, last: &Record<L>) {
         if let Shape::Plain(plain) = &last.shape {
             self.rings.descriptors.prefetch(last.head.0.into());
-            Span::from(plain.status).prefetch_to_write();
-            Span::from(plain.header).prefetch();
+            let (header, response): (Span, Span) = (plain.header.into(), plain.response.into());
+            response.prefetch_to_write();
+            header.prefetch();
         }
     }
 
-    /// Stage 2: the heads.
+    /// Stage 2: loads the heads.
     #[inline(never)]
-    fn load_heads<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        records: &mut [Record<HEADER, STATUS>],
-    ) -> Result<(), Broken> {
+    fn load_heads<L: ChainLayout>(&mut self, records: &mut [Record<L>]) -> Result<(), Broken> {
         let (available, size) = (self.rings.available, self.size);
         let mut index = self.next_available;
         for line in 1..=records.len().div_ceil(HEADS_PER_LINE) {
@@ -296,7 +319,7 @@ impl SplitQueue {
         Ok(())
     }
 
-    /// The elements of the used ring that so many chains will need.
+    /// Prefetches the elements of the used ring for `count` chains.
     #[inline]
     fn fetch_used(&self, count: usize) {
         for ahead in (0..count).step_by(ELEMENTS_PER_LINE) {
@@ -305,9 +328,9 @@ impl SplitQueue {
         }
     }
 
-    /// Stage 3: the first descriptors; what they lead to is fetched ahead.
+    /// Stage 3: loads the first descriptors, and prefetches what they refer to.
     #[inline(never)]
-    fn look_ahead<const HEADER: usize, const STATUS: usize>(&self, records: &mut [Record<HEADER, STATUS>]) {
+    fn look_ahead<L: ChainLayout>(&self, records: &mut [Record<L>]) {
         let mut lookup = self.memory.lookup();
         for Record { head, descriptor, .. } in records {
             // The head was checked, so there is such a descriptor.
@@ -328,11 +351,7 @@ impl SplitQueue {
     ///
     /// # Panics
     /// If there is no such chain.
-    pub fn walk_long<const HEADER: usize, const STATUS: usize>(
-        &self,
-        batch: &mut Batch<HEADER, STATUS>,
-        list: &mut [Span],
-    ) -> Option<LongChain> {
+    pub fn walk_long<L: ChainLayout>(&self, batch: &mut Batch<L>, list: &mut [Span]) -> Option<LongChain> {
         let Batch { long, search, .. } = batch;
         let walk = long.as_mut().expect("the batch ends with a long chain");
         let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, (list, search))?;
@@ -340,12 +359,12 @@ impl SplitQueue {
         Some(chain)
     }
 
-    /// Stage 4: the chains; returns how many. What does not fit is taken again next time, from the
-    /// start.
+    /// Stage 4: walks the chains; returns the number of those that fit. The others are taken next time, from
+    /// the start.
     #[inline(never)]
-    fn walk<const HEADER: usize, const STATUS: usize>(
+    fn walk<L: ChainLayout>(
         &self,
-        records: &mut [Record<HEADER, STATUS>],
+        records: &mut [Record<L>],
         first: u16,
         mut others: Others<'_>,
         long: &mut Option<LongWalk>,
@@ -355,8 +374,8 @@ impl SplitQueue {
             if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
                 record.shape = Shape::Plain(plain);
             } else {
-                let chain = first.wrapping_add(u16::try_from(at).unwrap_or(0));
-                let start = (chain, record.head, record.descriptor);
+                let index = first.wrapping_add(u16::try_from(at).unwrap_or(0));
+                let start = ChainStart { index, head: record.head, descriptor: record.descriptor };
                 match others.walk(start, &mut lookup) {
                     Ok((fault, extent)) => record.shape = Shape::Any { fault, extent },
                     Err(Stop::Long(longest)) => {
@@ -372,13 +391,13 @@ impl SplitQueue {
     }
 
     /// Gives a chain back, with `written` bytes written from the start of its writable part.
-    /// The guest sees it after the next [`Self::publish`].
+    /// The driver sees it after the next [`Self::publish`].
     #[inline]
     pub fn complete(&mut self, head: Head, written: u32) {
         self.complete_all(std::iter::once((head, written)));
     }
 
-    /// Gives chains back: those of an iterator, each with the bytes written, as [`Self::complete`] does.
+    /// Gives several chains back, each with the number of bytes written, as [`Self::complete`] does.
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
@@ -390,7 +409,7 @@ impl SplitQueue {
         self.next_used = next;
     }
 
-    /// Shows the guest all that was completed. Returns whether it wants an interrupt.
+    /// Shows the driver all completed chains. Returns whether it wants an interrupt.
     #[inline]
     #[must_use]
     pub fn publish(&mut self) -> bool {
@@ -447,5 +466,14 @@ impl SplitQueue {
     fn fail(&mut self, broken: Broken) -> Broken {
         self.broken = Some(broken);
         broken
+    }
+}
+
+impl Drop for SplitQueue {
+    /// Keeps the memory of chains that may still be used: nobody else can say when they no longer are.
+    fn drop(&mut self) {
+        if self.held() != 0 {
+            std::mem::forget(self.memory.clone());
+        }
     }
 }

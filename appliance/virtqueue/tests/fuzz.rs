@@ -10,7 +10,10 @@ use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
-use luge_virtqueue::{Batch, Direction, Head, Notifications, SplitQueue};
+use luge_virtqueue::{
+    Batch, CHAIN_MAX, ChainLayout, Direction, FixedPiece, Head, LongChain, Notifications, ResponseFirst,
+    ResponseLast, ResponsePlace, SplitQueue,
+};
 use std::collections::{HashMap, HashSet};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -48,7 +51,7 @@ fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bo
     }) && spans.next().is_none()
 }
 
-fn some_pieces(random: &mut Random) -> Vec<Piece> {
+fn some_pieces<L: ChainLayout>(random: &mut Random) -> Vec<Piece> {
     let (readable, writable) = (random.below(6_u32), random.below(6_u32));
     let piece = |random: &mut Random, writable| {
         let at = RigMemory::DATA.0 + random.number() % (RigMemory::DATA.1 + RigMemory::MORE_DATA.1 - 70_000);
@@ -59,37 +62,57 @@ fn some_pieces(random: &mut Random) -> Vec<Piece> {
         let written = random.once_in(2);
         let data = (0..=random.below(4_u32)).map(|_| piece(random, written));
         let data: Vec<_> = data.collect();
-        let header = Piece { len: 16, ..piece(random, false) };
-        let status = Piece { len: 1, ..piece(random, true) };
-        return [header].into_iter().chain(data).chain([status]).collect();
+        let header = Piece { len: L::Header::LEN, ..piece(random, false) };
+        let response = Piece { len: L::Response::LEN, ..piece(random, true) };
+        if L::RESPONSE == ResponsePlace::First && written {
+            return [header, response].into_iter().chain(data).collect();
+        }
+        return [header].into_iter().chain(data).chain([response]).collect();
     }
     let mut pieces: Vec<_> = (0..readable).map(|_| piece(random, false)).collect();
     pieces.extend((0..writable.max(u32::from(readable == 0))).map(|_| piece(random, true)));
     pieces
 }
 
+/// Parts of a framed chain.
+struct Frame<'a> {
+    header: &'a Span,
+    data: &'a [Span],
+    direction: Direction,
+    response: &'a Span,
+}
+
+/// The frame that spans of a chain are in this layout.
+fn frame<'a, L: ChainLayout>(readable: &'a [Span], writable: &'a [Span]) -> Option<Frame<'a>> {
+    let (header, rest) = readable.split_first()?;
+    let frame = if rest.is_empty() {
+        let (response, data) = match L::RESPONSE {
+            ResponsePlace::Last => writable.split_last()?,
+            ResponsePlace::First => writable.split_first()?,
+        };
+        Frame { header, data, direction: Direction::Written, response }
+    } else {
+        let [response] = writable else { return None };
+        Frame { header, data: rest, direction: Direction::Read, response }
+    };
+    let fits = (frame.header.len(), frame.response.len()) == (L::Header::LEN, L::Response::LEN);
+    Some(frame).filter(|frame| fits && !frame.data.is_empty())
+}
+
 /// A framed chain is one whose spans are those of a frame, and what is said of it is what they say.
-fn check_frame(batch: &mut Batch<16, 1>, at: usize) {
+fn check_frame<L: ChainLayout>(batch: &mut Batch<L>, at: usize) {
     let place = |span: &Span| (span.host(), span.iova(), span.len());
     let plain = batch.plain(at, 1).next();
     let framed = plain.or_else(|| batch.several(at, 1).next()).map(|framed| {
         assert_eq!(u64::from(framed.bytes), Span::total(framed.data));
         let data: Vec<_> = framed.data.iter().map(place).collect();
-        (framed.head, place(&framed.header.into()), data, framed.direction, place(&framed.status.into()))
+        let [header, response] = [framed.header.into(), framed.response.into()].map(|span| place(&span));
+        (framed.head, header, data, framed.direction, response)
     });
     let chain = batch.chain(at).unwrap();
-    let (readable, writable) = (&*chain.readable, &*chain.writable);
-    let expected = match (readable, writable) {
-        _ if chain.fault.is_some() => None,
-        ([header], [data @ .., status]) if !data.is_empty() => {
-            Some((header, data, Direction::Written, status))
-        }
-        ([header, data @ ..], [status]) if !data.is_empty() => Some((header, data, Direction::Read, status)),
-        _ => None,
-    };
-    let expected = expected.filter(|(header, _, _, status)| (header.len(), status.len()) == (16, 1));
-    let expected = expected.map(|(header, data, direction, status)| {
-        (chain.head, place(header), data.iter().map(place).collect(), direction, place(status))
+    let expected = frame::<L>(chain.readable, chain.writable).filter(|_| chain.fault.is_none());
+    let expected = expected.map(|Frame { header, data, direction, response }| {
+        (chain.head, place(header), data.iter().map(place).collect(), direction, place(response))
     });
     assert_eq!(framed, expected);
 }
@@ -105,6 +128,11 @@ fn some_form(random: &mut Random) -> Form {
 
 #[test]
 fn legal_chains_arrive_whole_in_order_and_once() {
+    legal_chains::<ResponseLast<16, 1>>();
+    legal_chains::<ResponseFirst<16, 108>>();
+}
+
+fn legal_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
     fuzz(|random| {
         let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9_u32));
@@ -112,13 +140,13 @@ fn legal_chains_arrive_whole_in_order_and_once() {
         let mut driver = Driver::new(layout, kind, base, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, base, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::<16, 1>::new(&layout);
+        let mut batch = Batch::<L>::new(&layout);
         let (mut sent, mut held) = (std::collections::VecDeque::new(), Vec::new());
         let mut expected: HashMap<Head, u32> = HashMap::new();
         for _ in 0..200 {
             // Tables in use must not be overwritten: at most one indirect chain at a time.
             let form = if sent.is_empty() { some_form(random) } else { Form::Direct };
-            let pieces = some_pieces(random);
+            let pieces = some_pieces::<L>(random);
             if let Some(head) = driver.add(&pieces, form) {
                 sent.push_back((head, pieces));
             }
@@ -247,14 +275,20 @@ fn check_last(memory: &RigMemory, ring: TableAt, chain: &luge_virtqueue::Chain<'
 
 #[test]
 fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writable_byte_is_found() {
+    hostile_chains::<ResponseLast<16, 1>>();
+    hostile_chains::<ResponseFirst<16, 108>>();
+}
+
+fn hostile_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
+    let mut list = vec![Span::EMPTY; CHAIN_MAX.into()];
     fuzz(|random| {
         let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8_u32));
         let (kind, size) = (notifications(random), layout.size.get());
         let mut driver = Driver::new(layout, kind, 0, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, 0, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::<16, 1>::new(&layout);
+        let mut batch = Batch::<L>::new(&layout);
         for _ in 0..64 {
             for index in 0..size {
                 driver.write_descriptor(index, hostile_descriptor(random, size));
@@ -273,9 +307,17 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writa
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
             // Before anything is used: a chain may lie in the used ring.
             for at in 0..batch.len() {
-                check_last(&memory, (layout.descriptors.0, size.into()), &batch.chain(at).unwrap());
+                let Some(chain) = batch.chain(at) else { continue };
+                check_last(&memory, (layout.descriptors.0, size.into()), &chain);
             }
             for at in 0..batch.len() {
+                if batch.is_long(at) {
+                    let walked = std::iter::repeat_with(|| queue.walk_long(&mut batch, &mut list));
+                    let LongChain { head, end, .. } = walked.flatten().next().unwrap();
+                    touch(&list[..end]);
+                    queue.complete(head, 0);
+                    continue;
+                }
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 touch(chain.readable);

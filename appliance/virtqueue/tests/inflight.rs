@@ -265,10 +265,10 @@ fn a_chain_at_fault_is_found_at_fault_again() {
     pair.queue.track(region.part()).unwrap();
     pair.driver.write_descriptor(0, raw(DATA, 0, NEXT, 0));
     pair.driver.push_head(0);
-    assert_eq!(pair.take_one().0, Some(Fault::Steps));
+    assert_eq!(pair.take_one().fault, Some(Fault::Steps));
     let mut next = pair.restarted();
     next.queue.track(region.part()).unwrap();
-    assert_eq!(next.take_one().0, Some(Fault::Steps));
+    assert_eq!(next.take_one().fault, Some(Fault::Steps));
 }
 
 #[test]

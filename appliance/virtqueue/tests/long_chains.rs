@@ -8,7 +8,7 @@ use luge_memory::{GuestAddress, Span};
 use luge_spec::virtio::split::Descriptor;
 use luge_virtqueue::rig::{Form, Piece};
 use luge_virtqueue::{CHAIN_MAX, Fault, LongChain, Notifications};
-use pair::{DATA, INDIRECT, NEXT, Pair, TABLE, WRITE, raw};
+use pair::{DATA, INDIRECT, NEXT, Pair, TABLE, WRITE, raw, taken};
 use zerocopy::IntoBytes;
 
 /// The most descriptors of one step, and those of a ring that are walked again.
@@ -97,7 +97,7 @@ fn chains_before_a_long_one_come_with_it_and_those_after_it_later() {
     assert_eq!(walked.chain.end, 600);
     assert_eq!(pair.batch.len(), 2);
     assert_eq!(pair.batch.chain(0).unwrap().writable.len(), 1);
-    assert_eq!(pair.take_one(), (None, vec![1], vec![2]));
+    assert_eq!(pair.take_one(), taken(None, &[1], &[2]));
 }
 
 #[test]

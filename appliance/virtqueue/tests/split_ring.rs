@@ -9,7 +9,7 @@ use luge_memory::GuestAddress;
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use luge_virtqueue::{BATCH, Broken, Fault, Notifications, QueueSize, RingError, SplitQueue};
-use pair::{DATA, HOLE, INDIRECT, NEXT, Pair, TABLE, WRITE, raw};
+use pair::{DATA, HOLE, INDIRECT, NEXT, Pair, TABLE, WRITE, raw, taken};
 
 #[test]
 fn a_chain_comes_with_its_pieces_and_goes_back_with_its_length() {
@@ -18,7 +18,7 @@ fn a_chain_comes_with_its_pieces_and_goes_back_with_its_length() {
         let pieces =
             [Piece::readable(DATA, 16), Piece::readable(DATA + 64, 0), Piece::writable(DATA + 512, 3)];
         let head = pair.driver.add(&pieces, form).unwrap();
-        assert_eq!(pair.take_one(), (None, vec![16], vec![3]), "{form:?}");
+        assert_eq!(pair.take_one(), taken(None, &[16], &[3]), "{form:?}");
         pair.batch.chain(0).unwrap().writable[0].write(b"abc");
         pair.queue.complete(head, 3);
         assert_eq!(pair.driver.take_used(), None, "nothing is seen before it is published");
@@ -33,7 +33,7 @@ fn a_buffer_across_regions_comes_in_pieces() {
     let mut pair = Pair::small();
     let end = RigMemory::DATA.0 + RigMemory::DATA.1;
     pair.driver.add(&[Piece::readable(end - 10, 30), Piece::writable(end - 1, 2)], Form::Direct).unwrap();
-    assert_eq!(pair.take_one(), (None, vec![10, 20], vec![1, 1]));
+    assert_eq!(pair.take_one(), taken(None, &[10, 20], &[1, 1]));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn an_indirect_table_may_lie_across_regions_and_anywhere() {
     let end = RigMemory::DATA.0 + RigMemory::DATA.1;
     let pieces = [Piece::readable(DATA, 1), Piece::readable(DATA, 2), Piece::writable(DATA, 3)];
     pair.driver.add(&pieces, Form::Indirect(GuestAddress(end - 21))).unwrap();
-    assert_eq!(pair.take_one(), (None, vec![1, 2], vec![3]));
+    assert_eq!(pair.take_one(), taken(None, &[1, 2], &[3]));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn indices_go_on_after_they_wrap() {
     let mut pair = Pair::new(4, Notifications::EventIndex, 0xfffe);
     for round in 0..10_u32 {
         let head = pair.driver.add(&[Piece::writable(DATA, round + 1)], Form::Direct).unwrap();
-        assert_eq!(pair.take_one(), (None, vec![], vec![round + 1]));
+        assert_eq!(pair.take_one(), taken(None, &[], &[round + 1]));
         pair.queue.complete(head, round);
         let _ = pair.queue.publish();
         assert_eq!(pair.driver.take_used(), Some((head, round)));
@@ -64,7 +64,7 @@ fn a_take_is_a_batch_at_most_and_no_more_than_asked_for() {
     (0..100).for_each(|_| assert!(pair.driver.add(&[Piece::readable(DATA, 1)], Form::Direct).is_some()));
     pair.queue.take(&mut pair.batch, 3).unwrap();
     assert_eq!(pair.batch.len(), 3);
-    assert_eq!((pair.take(), pair.take(), pair.take()), (BATCH, 33, 0));
+    assert_eq!([pair.take(), pair.take(), pair.take()], [BATCH, 33, 0]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn chains_that_do_not_fit_the_batch_come_with_the_next() {
 fn a_small_ring_takes_long_indirect_chains() {
     let mut pair = Pair::new(2, Notifications::Flags, 0);
     assert!(pair.driver.add(&[Piece::readable(DATA, 1); 128], Form::Indirect(TABLE)).is_some());
-    assert_eq!(pair.take_one().1.len(), 128);
+    assert_eq!(pair.take_one().readable.len(), 128);
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn a_chain_of_more_than_4_gib_is_at_fault_where_there_is_that_much_memory_too() 
     let chain = |len| [raw(0, 16, NEXT, 1), raw(0, len, NEXT | WRITE, 2), raw(0, 1, WRITE, 0)];
     for (len, fault) in [(u32::MAX - 17, None), (u32::MAX - 16, Some(Fault::Length))] {
         let memory = RigMemory::new(&[(0, 5 << 30)]);
-        let mut pair = Pair::with(memory, (8, Notifications::Flags, 0));
+        let mut pair = Pair::with(memory, 8, Notifications::Flags, 0);
         chain(len).iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
-        assert_eq!(pair.take_one().0, fault, "{len:#x}");
+        assert_eq!(pair.take_one().fault, fault, "{len:#x}");
     }
 }
 
@@ -140,7 +140,7 @@ fn an_indirect_table_in_an_indirect_table_is_refused_also_if_it_is_itself() {
     pair.memory.write(TABLE, zerocopy::IntoBytes::as_bytes(&nested));
     pair.driver.write_descriptor(0, own);
     pair.driver.push_head(0);
-    assert_eq!(pair.take_one(), (Some(Fault::Table), vec![], vec![]));
+    assert_eq!(pair.take_one(), taken(Some(Fault::Table), &[], &[]));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_descriptor_in_a_table_that_points_past_it_is_refused() {
     pair.memory.write(TABLE, zerocopy::IntoBytes::as_bytes(&raw(DATA, 1, NEXT, 1)));
     pair.driver.write_descriptor(0, raw(TABLE.0, 16, INDIRECT, 0));
     pair.driver.push_head(0);
-    assert_eq!(pair.take_one().0, Some(Fault::Index));
+    assert_eq!(pair.take_one().fault, Some(Fault::Index));
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn memory_that_is_not_there_costs_the_buffer_but_not_the_status_behind_it() {
         let mut pair = Pair::small();
         let pieces = [Piece::readable(DATA, 16), lost, Piece::writable(DATA + 64, 1)];
         pair.driver.add(&pieces, Form::Direct).unwrap();
-        assert_eq!(pair.take_one(), (Some(Fault::Address), vec![], vec![1]), "{lost:?}");
+        assert_eq!(pair.take_one(), taken(Some(Fault::Address), &[], &[1]), "{lost:?}");
     }
     let mut pair = Pair::small();
     let pieces = [Piece::readable(DATA, 16), Piece::writable(DATA, 512), Piece::writable(HOLE, 1)];
     pair.driver.add(&pieces, Form::Direct).unwrap();
-    assert_eq!(pair.take_one(), (Some(Fault::Address), vec![], vec![]), "no other byte is the status");
+    assert_eq!(pair.take_one(), taken(Some(Fault::Address), &[], &[]), "no other byte is the status");
 }
 
 /// Descriptors from `first` on, each with its successor, the last one without.
@@ -221,7 +221,7 @@ fn the_last_writable_byte_is_found_in_and_behind_tables_that_break_the_rules() {
         pair.memory.write(TABLE, &entries);
         ring.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
-        assert_eq!(pair.take_one(), (Some(Fault::Table), vec![], vec![1]), "{ring:?}");
+        assert_eq!(pair.take_one(), taken(Some(Fault::Table), &[], &[1]), "{ring:?}");
     }
 }
 
@@ -334,11 +334,11 @@ fn memory_can_be_added_under_a_running_queue() {
     let region = luge_memory::GuestRegion::map(&luge_memory::DmaSpace::new(), layout, file).unwrap();
     let more = std::sync::Arc::new(pair.memory.table.with(region).unwrap());
     pair.driver.add(&[piece], Form::Direct).unwrap();
-    assert_eq!(pair.take_one().0, Some(Fault::Address));
+    assert_eq!(pair.take_one().fault, Some(Fault::Address));
     // SAFETY: all regions of the table before are in the new one.
     drop(unsafe { pair.queue.replace_memory(more) });
     pair.driver.add(&[piece], Form::Direct).unwrap();
-    assert_eq!(pair.take_one(), (None, vec![], vec![4]));
+    assert_eq!(pair.take_one(), taken(None, &[], &[4]));
 }
 
 #[test]

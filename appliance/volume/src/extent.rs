@@ -4,7 +4,9 @@ use crate::cutter::{Content, Whole};
 use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::{Base, NodeId, Stats};
-use luge_block::{BlockRange, Blocks, Completion, Kind, Lba, Refusal, Request, Status, Tag};
+use luge_block::{
+    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Refusal, Request, Status, Tag, TransferExtent,
+};
 use std::sync::Arc;
 
 /// The blocks of a volume on its base, and its part in tags.
@@ -14,7 +16,6 @@ pub(crate) struct Extent {
     pub(crate) first: Lba,
     pub(crate) blocks: Blocks,
     pub(crate) read_only: bool,
-    pub(crate) limits: Limits,
 }
 
 impl Extent {
@@ -39,32 +40,38 @@ impl Extent {
             _ => Err(Status::OutOfRange),
         }
     }
+}
 
+impl Mounted {
     /// Checks ranges that are one request: each is one that the base can do, on the volume, and they have
     /// no more blocks together than the volume. Returns that number.
     ///
     /// Ranges that overlap could make a request of a few bytes keep a device busy for hours.
     fn check_ranges(&self, ranges: &[BlockRange]) -> Result<u64, Status> {
+        let Extent { blocks: have, read_only, .. } = self.extent;
         let mut total = 0_u64;
         for &BlockRange { operation, lba, blocks } in ranges {
-            operation.check_access(self.read_only)?;
+            operation.check_access(read_only)?;
             if operation.moves_data() || operation.is_flush() || blocks == 0 {
                 return Err(Status::Invalid);
             }
             if self.limits.blocks(operation) == 0 {
                 return Err(Status::Unsupported);
             }
-            let end = lba.0.checked_add(blocks.into()).filter(|&end| end <= self.blocks.0);
+            let end = lba.0.checked_add(blocks.into()).filter(|&end| end <= have.0);
             end.ok_or(Status::OutOfRange)?;
             total = total.saturating_add(blocks.into());
         }
-        if total <= self.blocks.0 { Ok(total) } else { Err(Status::OutOfRange) }
+        if total <= have.0 { Ok(total) } else { Err(Status::OutOfRange) }
     }
 }
 
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
+    /// Extent that reads and writes are checked against.
+    pub(crate) transfers: TransferExtent,
+    pub(crate) limits: Limits,
     pub(crate) base: Base,
     /// Level of the base: zero for a channel, the node's otherwise.
     pub(crate) level: u16,
@@ -77,11 +84,10 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// The extent as requests see it that are not looked at one by one: empty while blocks are held.
+    /// Extent of reads and writes that are not looked at one by one: empty while blocks are held.
     #[inline]
-    pub(crate) fn open_extent(&self) -> Extent {
-        let blocks = if self.hold.is_open() { self.extent.blocks } else { Blocks(0) };
-        Extent { blocks, ..self.extent }
+    pub(crate) fn open_transfers(&self) -> TransferExtent {
+        if self.hold.is_open() { self.transfers } else { self.transfers.closed() }
     }
 
     /// The request as the base is to get it.
@@ -104,7 +110,7 @@ impl Mounted {
         ranges: &'a [BlockRange],
     ) -> Result<(Whole<'a>, u64), Refusal> {
         let first = ranges.first().ok_or(Refusal::Failed(Status::Invalid))?;
-        let total = self.extent.check_ranges(ranges).map_err(Refusal::Failed)?;
+        let total = self.check_ranges(ranges).map_err(Refusal::Failed)?;
         if !self.hold.is_open() && !ranges.iter().all(|range| self.hold.takes_range(range)) {
             return Err(Refusal::Full);
         }
@@ -114,9 +120,9 @@ impl Mounted {
 
     /// Counts requests that the base has taken.
     #[inline]
-    pub(crate) fn begin(&mut self, requests: &[Request<'_>], now: u64) {
-        self.in_flight += requests.len();
-        self.stats.count_all(requests, now);
+    pub(crate) fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64) {
+        self.in_flight += transfers.len();
+        self.stats.count_all(transfers, now);
     }
 
     /// Counts one request that the base has taken.

@@ -2,7 +2,8 @@
 
 use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
-use crate::layers::{Base, ChannelId, Layers, NodeId, VolumeId};
+use crate::ids::{Base, ChannelId, NodeId, VolumeId};
+use crate::layers::Layers;
 use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
 use std::ops::Range;
@@ -110,12 +111,12 @@ impl Graph {
     #[inline]
     pub fn poll(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
         self.collect();
-        let mut ended = self.pass_up(&mut up);
+        let mut ended = if self.done.as_slice().is_empty() { 0 } else { self.pass_up(&mut up) };
         if !self.layers.order.is_empty() {
             ended += self.turn_nodes(&mut up);
         }
         if self.layers.cutters.are_busy() {
-            ended += self.turn_cutters(up);
+            ended += self.turn_cutters(&mut up);
         }
         ended
     }
@@ -138,7 +139,7 @@ impl Graph {
         self.layers.clock.pass();
     }
 
-    /// Whether a channel has requests: their end is no event, so the core must poll.
+    /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.
     #[must_use]
     pub fn needs_polling(&self) -> bool {
         self.layers.needs_polling()
@@ -157,12 +158,14 @@ impl Graph {
         self.done.clear();
         let channels = &mut self.layers.channels;
         let count = channels.len();
-        for index in (self.polled_first..count).chain(0..self.polled_first) {
+        let mut index = self.polled_first;
+        for _ in 0..count {
             if let Some(Some(opened)) = channels.get_mut(index) {
                 opened.channel.poll(&mut self.done);
             }
+            index = if index + 1 < count { index + 1 } else { 0 };
             if self.done.room() == 0 {
-                self.polled_first = if index + 1 == count { 0 } else { index + 1 };
+                self.polled_first = index;
                 return;
             }
         }
@@ -172,7 +175,7 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, clock, cutters, .. } = &mut self.layers;
+        let Layers { volumes, nodes, channels, clock, cutters, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
@@ -180,7 +183,9 @@ impl Graph {
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
             if tag.is_of_part(volume.level) {
-                cutters.end_parts(volume.level.into(), run.ended);
+                if cutters.end_parts(volume.level, run.ended) {
+                    volume.base.free_buffer(channels);
+                }
                 continue;
             }
             volume.end(&run, clock.now());
@@ -201,13 +206,13 @@ impl Graph {
     /// Gives each node its turn, those beneath before those above; returns how many completions went
     /// to `up`.
     #[cold]
-    fn turn_nodes(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
+    fn turn_nodes(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         let mut count = 0;
         for index in 0..self.layers.order.len() {
             let Some(&id) = self.layers.order.get(index) else { break };
             self.done.clear();
             self.layers.turn_node(id, &mut self.done);
-            count += self.pass_up(&mut up);
+            count += self.pass_up(&mut *up);
         }
         // What nodes have submitted need not wait for the next turn.
         self.layers.commit();
@@ -217,7 +222,7 @@ impl Graph {
     /// Lets requests in parts go on if it is their turn, and hands out the completions of those that are over; returns
     /// how many went to `up`.
     #[cold]
-    fn turn_cutters(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
+    fn turn_cutters(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         if self.layers.cutters.parts_go_first() {
             self.layers.go_on();
             self.layers.commit();
@@ -235,7 +240,7 @@ impl Graph {
             if self.done.as_slice().is_empty() {
                 return count;
             }
-            count += self.pass_up(&mut up);
+            count += self.pass_up(&mut *up);
         }
     }
 }

@@ -47,7 +47,13 @@ impl Hold {
     }
 
     /// Whether no request is taken at all: (2).
+    #[inline]
     pub(crate) fn is_draining(&self) -> bool {
+        !self.is_open() && self.has_undrained()
+    }
+
+    #[cold]
+    fn has_undrained(&self) -> bool {
         self.fences.iter().any(|fence| !fence.drained)
     }
 

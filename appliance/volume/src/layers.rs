@@ -13,45 +13,29 @@
 //! ```
 
 use crate::clock::Clock;
-use crate::cutter::Cutters;
+use crate::cutter::{BlockBuffer, Cutters};
 use crate::extent::{Extent, Mounted};
-use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
+use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Refusal, Request, Tag};
+use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 
-/// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
-/// from its other work.
-const STEPS_PER_TURN: usize = 1024;
-
-/// A channel of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct ChannelId(u16);
-
-/// A node of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct NodeId(u16);
-
-/// A volume of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct VolumeId(pub(crate) u16);
-
-/// Base of a volume on one core: the volume is an extent of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Base {
-    /// A device, through its channel.
-    Channel(ChannelId),
-    /// A composite, through its node.
-    Node(NodeId),
+impl Base {
+    /// Takes the block buffer of a channel back.
+    #[cold]
+    pub(crate) fn free_buffer(self, channels: &mut [Option<Opened>]) {
+        if let Self::Channel(id) = self {
+            let opened = channels.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+            opened.into_iter().for_each(|opened| opened.buffer.give_back());
+        }
+    }
 }
 
 pub(crate) struct Opened {
     pub(crate) channel: Box<dyn Channel>,
+    pub(crate) buffer: BlockBuffer,
     /// Something was submitted since the last commit.
     pub(crate) pending: bool,
 }
@@ -65,8 +49,8 @@ impl Opened {
     }
 
     #[inline]
-    pub(crate) fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (taken, refusal) = self.channel.submit_all(requests);
+    pub(crate) fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let (taken, refusal) = self.channel.submit_all(transfers);
         self.pending |= taken > 0;
         (taken, refusal)
     }
@@ -124,7 +108,8 @@ impl Layers {
     pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
         match place(&mut self.channels) {
             Some((id, room)) => {
-                *room = Some(Opened { channel, pending: false });
+                let buffer = BlockBuffer::new(channel.block_buffer());
+                *room = Some(Opened { channel, buffer, pending: false });
                 Ok(ChannelId(id))
             }
             None => Err(channel),
@@ -177,14 +162,24 @@ impl Layers {
         let (id, room) = place(&mut self.volumes)?;
         let extent = Extent {
             way: Tag::of_volume(id),
-            first: volume.first(),
+            first: Lba(volume.source().window().0 + volume.first().0),
             blocks: geometry.blocks,
             read_only: geometry.read_only,
-            limits: Limits::from(&geometry),
         };
+        let transfers = volume.transfers();
+        let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
-        *room =
-            Some(Mounted { extent, base, level, parent: None, in_flight: 0, hold: Hold::default(), stats });
+        *room = Some(Mounted {
+            extent,
+            transfers,
+            limits,
+            base,
+            level,
+            parent: None,
+            in_flight: 0,
+            hold: Hold::default(),
+            stats,
+        });
         Some(VolumeId(id))
     }
 
@@ -213,19 +208,6 @@ impl Layers {
 
     pub(crate) fn lift_fence(&mut self, id: VolumeId, fence: FenceId) {
         self.mounted(id).into_iter().for_each(|volume| volume.hold.lift(fence));
-    }
-
-    /// A volume, looked up once for a batch of requests; none that is gone.
-    #[inline]
-    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
-        match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
-            Base::Channel(channel) => {
-                let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
-                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
-                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
-            }
-            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
-        }
     }
 
     /// The volume of a handle.
@@ -278,21 +260,6 @@ impl Layers {
         }
     }
 
-    /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
-    /// done for one turn.
-    #[cold]
-    pub(crate) fn go_on(&mut self) {
-        for level in 0..self.cutters.levels() {
-            let mut steps = STEPS_PER_TURN;
-            for _ in 0..self.cutters.going(level) {
-                let next = if steps > 0 { self.cutters.next_going(level) } else { None };
-                let Some((id, volume)) = next else { break };
-                let volume = self.volume(volume);
-                volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
-            }
-        }
-    }
-
     /// The time: the same for all that happens in one part of a turn.
     #[inline]
     #[must_use]
@@ -300,10 +267,11 @@ impl Layers {
         Ticks(self.clock.now())
     }
 
-    /// Whether a channel has requests, which end without an event.
+    /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
         let mut volumes = self.volumes.iter().flatten();
         volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+            || self.cutters.have_work()
     }
 
     /// The first time at which a node needs a turn.

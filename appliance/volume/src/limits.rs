@@ -2,7 +2,7 @@
 
 use luge_block::{Geometry, Operation, Request};
 
-/// What the base of a volume takes at once.
+/// Limits of the base of a volume: it takes no more at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) block_bytes: u32,
@@ -10,6 +10,8 @@ pub(crate) struct Limits {
     pub(crate) transfer_blocks: u32,
     /// Spans of a read or write.
     pub(crate) spans: usize,
+    /// Blocks of a write that is never cut.
+    atomic_blocks: u32,
     /// Blocks of a discard; zero where the base cannot discard.
     discard_blocks: u32,
     /// Blocks of a write of zeroes; zero where the base cannot.
@@ -22,6 +24,7 @@ impl From<&Geometry> for Limits {
             block_bytes: geometry.block_bytes,
             transfer_blocks: geometry.transfer_blocks_max,
             spans: geometry.spans_max.into(),
+            atomic_blocks: geometry.atomic_blocks,
             discard_blocks: geometry.discard_blocks_max,
             write_zeroes_blocks: geometry.write_zeroes_blocks_max,
         }
@@ -38,21 +41,21 @@ impl Limits {
         }
     }
 
-    /// Whether a read or write is within the limits.
-    #[inline]
-    pub(crate) fn hold_transfer(&self, request: &Request<'_>) -> bool {
-        // Of a list of one, which every base takes, the compiler often knows the length.
-        request.blocks <= self.transfer_blocks
-            && (request.data.len() == 1 || request.data.len() <= self.spans)
+    /// Whether a request is a write that must not be cut.
+    pub(crate) fn keep_whole(&self, operation: Operation, blocks: u32) -> bool {
+        matches!(operation, Operation::Write(_)) && blocks <= self.atomic_blocks
     }
 
     /// Whether a request is beyond the limits, and can be cut. One that the base cannot do at all is for
     /// the base to refuse.
     pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
-        match request.operation {
+        let Request { operation, blocks, data, .. } = *request;
+        match operation {
             Operation::Flush => false,
-            operation if operation.moves_data() => !self.hold_transfer(request),
-            operation => (1..request.blocks).contains(&self.blocks(operation)),
+            Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
+            Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
+                (1..blocks).contains(&self.blocks(operation))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The contract of volumes that are made of other volumes.
 
 use crate::{Layers, Ticks, Volume, VolumeId};
-use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request};
+use luge_block::{CheckedTransfer, Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::sync::Arc;
 
 /// A volume made of parts, which are volumes themselves, as the control plane sees it: a mirror, for
@@ -34,14 +34,19 @@ pub trait Node: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal>;
 
-    /// Takes requests in order, until one is refused; returns how many it took, and why not the next.
-    fn submit_all(&mut self, requests: &[Request<'_>], layers: &mut Layers) -> (usize, Option<Refusal>) {
-        for (taken, request) in requests.iter().enumerate() {
-            if let Err(refusal) = self.submit(request, layers) {
+    /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
+    /// the next.
+    fn submit_all(
+        &mut self,
+        transfers: &[CheckedTransfer<'_>],
+        layers: &mut Layers,
+    ) -> (usize, Option<Refusal>) {
+        for (taken, transfer) in transfers.iter().enumerate() {
+            if let Err(refusal) = self.submit(transfer, layers) {
                 return (taken, Some(refusal));
             }
         }
-        (requests.len(), None)
+        (transfers.len(), None)
     }
 
     /// Takes the completions of requests to its parts, goes on with what has waited for them or for

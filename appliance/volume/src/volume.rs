@@ -1,7 +1,7 @@
 //! A volume, as the control plane sees it.
 
 use crate::{Composite, Counters, Stats};
-use luge_block::{Blocks, CoreId, Device, Geometry, Lba};
+use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,14 @@ impl Source {
         match self {
             Self::Device(device) => device.geometry(),
             Self::Composite(composite) => composite.geometry(),
+        }
+    }
+
+    /// First block of the source, as its channel or node counts.
+    pub(crate) fn window(&self) -> Lba {
+        match self {
+            Self::Device(device) => device.window(),
+            Self::Composite(_) => Lba(0),
         }
     }
 }
@@ -99,12 +107,25 @@ impl Volume {
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
     /// of the source's optimal blocks has none of its own: blocks aligned here are not aligned there.
+    /// Writes of the atomic size are never cut, in however many spans they are: it is one that a block
+    /// buffer holds.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         let source = self.source.geometry();
+        let buffered = (BLOCK_BUFFER_BYTES / source.block_bytes).min(source.transfer_blocks_max);
+        let atomic_blocks = source.atomic_blocks.clamp(1, buffered.max(1));
         let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
-        Geometry { blocks: self.blocks, read_only: self.read_only, optimal_blocks, ..source }
+        let (blocks, read_only) = (self.blocks, self.read_only);
+        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, ..source }
+    }
+
+    /// Blocks and limits that reads and writes of the volume are checked against.
+    pub(crate) fn transfers(&self) -> TransferExtent {
+        let source = self.source.geometry();
+        let read_only = self.read_only || source.read_only;
+        let extent = TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks);
+        extent.at(self.source.window())
     }
 
     /// Source that the volume is an extent of.
@@ -135,7 +156,7 @@ impl Volume {
         }
     }
 
-    /// Its first block on the source.
+    /// First block of the volume on its source.
     #[must_use]
     pub fn first(&self) -> Lba {
         self.first
@@ -147,7 +168,7 @@ impl Volume {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry(core).or_default().clone()
     }
 
-    /// What it did on all cores together.
+    /// Counts of all cores together.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +188,7 @@ mod tests {
     #[test]
     fn a_part_of_a_part_counts_from_the_part() {
         let part = volume().part(Lba(100), Blocks(200)).unwrap().part(Lba(50), Blocks(150)).unwrap();
-        assert_eq!((part.first(), part.geometry().blocks), (Lba(150), Blocks(150)));
+        assert_eq!(part.first(), Lba(150));
         let expected = Geometry { blocks: Blocks(150), optimal_blocks: 1, ..Geometry::for_tests() };
         assert_eq!(part.geometry(), expected);
     }

@@ -36,7 +36,7 @@ fn composite(composite: impl Composite + 'static) -> Arc<Volume> {
 
 /// Checks by random requests that a volume does what they mean.
 fn check(space: &Arc<DmaSpace>, volume: Arc<Volume>, seed: u64, failures: Failures) {
-    Check { device: &AsDevice(volume), space, cores: 2, steps: 500, failures }.run(seed);
+    Check { device: &AsDevice::new(volume), space, cores: 2, steps: 500, failures }.run(seed);
 }
 
 /// A device all of whose requests fail that have blocks.
@@ -216,6 +216,37 @@ fn what_is_delayed_is_in_flight_until_its_time_and_asks_for_a_turn_then() {
     while Ticks::now() < due {}
     assert_eq!(bench.turn(), [0, 1, 2].map(|slot| (slot, Status::Success)));
     assert_eq!(bench.graph.wake_at(), None);
+}
+
+#[test]
+fn a_request_in_parts_needs_turns_while_what_is_beneath_its_node_has_no_room() {
+    let geometry = Geometry { discard_blocks_max: 8, ..Geometry::for_tests() };
+    let device = Scripted::new(geometry, 1);
+    let mut graph = Graph::default();
+    let leg = whole(Arc::new(device.clone()));
+    let id = mount(&mut graph, CORE, &composite(Failing::new(leg, FailureCount::default(), Status::Gone)));
+    let tag = Tag::new(1, 7);
+    let discard = Request { tag, operation: Operation::Discard, lba: Lba(0), blocks: 16, data: &[] };
+    graph.volume(id.unwrap()).unwrap().submit(&discard).unwrap();
+    graph.commit();
+    // As an SSD that is being reset.
+    device.set_room(0);
+    assert_eq!(device.complete_all(Status::Success), 1);
+    let mut ended = 0;
+    let mut turn = |graph: &mut Graph| {
+        graph.commit();
+        graph.poll(|run| ended += run.len());
+        graph.commit();
+    };
+    (0..3).for_each(|_| turn(&mut graph));
+    assert_eq!(device.taken().len(), 0, "the second part waits");
+    assert!(graph.needs_polling());
+    device.set_room(1);
+    (0..3).for_each(|_| turn(&mut graph));
+    assert_eq!(device.complete_all(Status::Success), 1);
+    (0..2).for_each(|_| turn(&mut graph));
+    assert_eq!(ended, 1);
+    assert!(!graph.needs_polling());
 }
 
 #[test]

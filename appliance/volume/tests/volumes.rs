@@ -28,7 +28,7 @@ fn a_volume_does_what_requests_mean() {
     let space = DmaSpace::new();
     for (seed, first, blocks) in [(1, 0, 1000), (2, 999, 1), (3, 17, 300)] {
         let device = Arc::new(Delayed::new(disk(&space, 1000), seed));
-        let part = AsDevice(Arc::new(Volume::whole(device).part(Lba(first), Blocks(blocks)).unwrap()));
+        let part = AsDevice::new(Arc::new(Volume::whole(device).part(Lba(first), Blocks(blocks)).unwrap()));
         Check { device: &part, space: &space, cores: 2, steps: 800, failures: Failures::None }.run(seed);
     }
 }

@@ -1,4 +1,4 @@
-//! How long a memory device takes for a read, and how long copying the same bytes alone.
+//! Time that a memory device takes for a read, and that copying the same bytes alone takes.
 //!
 //! `cargo bench -p luge-block`. The disk of 512 MiB takes free hugepages, or ordinary pages where there
 //! are none: the group's name says which.
@@ -8,6 +8,7 @@
 use criterion::Throughput;
 use luge_block::{
     Blocks, Channel, Completions, CoreId, Device, Lba, MemoryDevice, Operation, Request, Shape, Tag,
+    TransferExtent,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use luge_seeded::Random;
@@ -20,7 +21,7 @@ const BLOCK_BYTES: u32 = 512;
 const BUFFERS: u16 = 128;
 const BATCH: usize = 64;
 
-/// What is measured: a name, bytes of a request, bytes of the disk that the requests are spread over.
+/// Measurements: a name, bytes of a request, bytes of the disk that the requests are spread over.
 const CASES: [(&str, u32, u64); 4] = [
     ("512 bytes, in the cache", 512, 128 << 10),
     ("512 bytes, anywhere", 512, DISK_BYTES),
@@ -31,6 +32,7 @@ const CASES: [(&str, u32, u64); 4] = [
 /// A disk, or memory that is copied from without one; and the buffers of requests.
 struct Rig {
     channel: Box<dyn Channel>,
+    extent: TransferExtent,
     done: Completions,
     plain: DmaMemory,
     buffers: DmaMemory,
@@ -40,12 +42,15 @@ struct Rig {
 impl Rig {
     fn new(space: &Arc<DmaSpace>, pages: PageSize) -> Option<Self> {
         let shape = Shape::new(BLOCK_BYTES, Blocks(DISK_BYTES / u64::from(BLOCK_BYTES))).ok()?;
-        let channel = MemoryDevice::new(space, shape, pages, None).ok()?.open(CoreId(0)).ok()?;
+        let device = MemoryDevice::new(space, shape, pages, None).ok()?;
+        let channel = device.open(CoreId(0)).ok()?;
+        let extent = TransferExtent::new(&device.geometry(), Lba(0), shape.blocks());
         let memory = |len| DmaMemory::allocate(space, len, pages, None).ok();
         let (plain, buffers) = (memory(DISK_BYTES)?, memory(4096 * u64::from(BUFFERS))?);
         // Pages that were never written may all be one.
         (0..DISK_BYTES >> 20).for_each(|mib| span(&plain, mib << 20, 1 << 20).fill(1));
-        Some(Self { channel, done: Completions::default(), plain, buffers, random: Random::new(1) })
+        let random = Random::new(1);
+        Some(Self { channel, extent, done: Completions::default(), plain, buffers, random })
     }
 
     /// A batch of reads, of each where and into which buffer.
@@ -61,12 +66,16 @@ impl Rig {
     /// A batch of reads by the device.
     fn read(&mut self, bytes: u32, within: u64) {
         let batch = self.batch(bytes, within);
-        let requests = batch.each_ref().map(|(at, data)| Request {
-            tag: Tag::default(),
-            operation: Operation::Read,
-            lba: Lba(at / u64::from(BLOCK_BYTES)),
-            blocks: bytes / BLOCK_BYTES,
-            data: std::slice::from_ref(data),
+        let extent = self.extent;
+        let requests = batch.each_ref().map(|(at, data)| {
+            let request = Request {
+                tag: Tag::default(),
+                operation: Operation::Read,
+                lba: Lba(at / u64::from(BLOCK_BYTES)),
+                blocks: bytes / BLOCK_BYTES,
+                data: std::slice::from_ref(data),
+            };
+            extent.check(&request, Tag::default()).expect("a read on the disk")
         });
         assert_eq!(self.channel.submit_all(&requests), (BATCH, None));
         self.channel.commit();
@@ -75,7 +84,7 @@ impl Rig {
         assert_eq!(self.done.as_slice().len(), BATCH);
     }
 
-    /// The same without a device, and without asking for anything ahead.
+    /// Copies as many bytes without a device, and without asking for anything ahead.
     fn copy(&mut self, bytes: u32, within: u64) {
         for (at, data) in self.batch(bytes, within) {
             span(&self.plain, at, bytes).copy_to(&data);

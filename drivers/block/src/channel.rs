@@ -1,29 +1,41 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{Geometry, IoErrors, Request, Status, Tag};
+use crate::{CheckedTransfer, Geometry, IoErrors, Lba, Request, Status, Tag};
 use heapless::Vec;
-use luge_memory::NodeAmounts;
+use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// Bytes of a block buffer at least: those of the largest block.
+pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
 
 /// The number of a core: of the CPU that its thread is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct CoreId(pub u16);
 
+/// Identity of hardware that several devices are on: its address in memory, for as long as one of them lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(transparent)]
+pub struct SharedHardware(pub usize);
+
 /// Why a device gave no channel.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The device has no queue left for another core.
     #[error(
-        "{device} has no queue left, all {queues} are in use: serve it from fewer cores (cpumask), or delete \
-         another controller that serves it"
+        "{device} has no queue left for core {core}: all {queues} that it grants are in use, on cores {users:?}: let \
+         one of those serve it (cpumask), or delete the controllers that use them"
     )]
     NoQueue {
-        /// The device's name.
+        /// Name of the device.
         device: String,
-        /// How many it has.
+        /// The core.
+        core: u16,
+        /// Number of queues that it grants.
         queues: u16,
+        /// Cores that have a queue, each once, in ascending order.
+        users: std::vec::Vec<u16>,
     },
     /// There is no memory for the queue.
     #[error("no memory for a queue of {device}: {reason}")]
@@ -38,7 +50,7 @@ pub enum OpenError {
     Device {
         /// The device's name.
         device: String,
-        /// What happened.
+        /// Reason of the failure.
         reason: String,
     },
 }
@@ -48,13 +60,24 @@ pub trait Device: Send + Sync {
     /// Size, limits and abilities.
     fn geometry(&self) -> Geometry;
 
-    /// A channel for the thread of one core.
+    /// A channel for the thread of one core. It serves all devices with the same [`Self::shared`].
     ///
     /// # Errors
     /// [`OpenError`]; nothing is kept then.
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError>;
 
-    /// How many requests had memory that the device cannot take, and were copied, on all
+    /// Identity of the hardware whose channel it shares with other devices on each core; none for a device
+    /// with channels of its own.
+    fn shared(&self) -> Option<SharedHardware> {
+        None
+    }
+
+    /// The device's first block, as its channel counts: devices that share a channel are at different places.
+    fn window(&self) -> Lba {
+        Lba(0)
+    }
+
+    /// Number of requests whose memory the device cannot take, and that were copied, on all
     /// channels so far; zero for a device that takes any. Parts of one SSD count together.
     fn bounced(&self) -> u64 {
         0
@@ -76,13 +99,13 @@ pub trait Device: Send + Sync {
 pub enum Refusal {
     /// There is no room now: submit it again after a `poll` that completed something.
     Full,
-    /// It can never succeed.
+    /// The request can never succeed.
     Failed(Status),
 }
 
 /// A device, as one core sees it. Nothing here blocks, locks or allocates.
 pub trait Channel: Send {
-    /// How many requests it would take now. Zero: ask again after a poll.
+    /// Number of requests that it would take now. Zero: ask again after a poll.
     fn room(&self) -> usize;
 
     /// Takes a request, or says why not. What was taken may wait for [`Channel::commit`].
@@ -91,16 +114,25 @@ pub trait Channel: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
 
-    /// Takes requests in order, until one is refused; returns how many it took, and why not
-    /// the next. One call through a pointer for a whole batch: what it calls for each request,
-    /// the compiler knows.
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        for (taken, request) in requests.iter().enumerate() {
-            if let Err(refusal) = self.submit(request) {
+    /// Takes a read or write that was checked before against an extent of this very device.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the request's memory is then not touched.
+    #[inline]
+    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
+        self.submit(transfer)
+    }
+
+    /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
+    /// the next. One call through a pointer for a whole batch: what it calls for each of them, the compiler
+    /// knows.
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        for (taken, transfer) in transfers.iter().enumerate() {
+            if let Err(refusal) = self.submit_checked(transfer) {
                 return (taken, Some(refusal));
             }
         }
-        (requests.len(), None)
+        (transfers.len(), None)
     }
 
     /// Starts all that was submitted: one doorbell for a batch.
@@ -109,8 +141,15 @@ pub trait Channel: Send {
     /// Collects completions, as many as there are and `done` has room for.
     fn poll(&mut self, done: &mut Completions);
 
-    /// How many requests were taken and not yet handed out as completions.
+    /// Number of requests taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
+    /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in
+    /// more spans than a request may have. None where no such request is served.
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// The end of one request: its tag and its status in one word, so that it is moved by one load and
@@ -145,7 +184,7 @@ impl Completion {
     #[inline]
     #[must_use]
     pub const fn succeeded(self) -> bool {
-        self.0 == self.tag().with_status(Status::Success)
+        Status::is_success_in(self.0)
     }
 }
 
@@ -177,7 +216,7 @@ impl Completions {
         fitting.len()
     }
 
-    /// How many more fit.
+    /// Number of completions that still fit.
     #[inline]
     #[must_use]
     pub fn room(&self) -> usize {

@@ -1,29 +1,6 @@
-//! What a device looks like.
+//! Geometry of a device: size, limits and abilities.
 
-use crate::Operation;
-use std::fmt;
-
-/// The number of a logical block, from the start of the device it is said to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct Lba(pub u64);
-
-/// A number of logical blocks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct Blocks(pub u64);
-
-impl fmt::Display for Lba {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Blocks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{Blocks, Lba, Operation};
 
 /// Size, limits and abilities of a device. Fixed while the device is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +17,9 @@ pub struct Geometry {
     pub discard_blocks_max: u32,
     /// The most blocks that one write-zeroes may have; zero where the device cannot.
     pub write_zeroes_blocks_max: u32,
+    /// The most blocks that one write changes as a whole, wherever it begins: whoever reads them meanwhile, or
+    /// after a power cut, finds all of them changed or none. At least one; no more than a transfer has.
+    pub atomic_blocks: u32,
     /// Blocks from which on a write is efficient, as a hint to guests. At least one.
     pub optimal_blocks: u32,
     /// Whether writes may linger in a volatile cache until a flush.
@@ -53,6 +33,21 @@ impl Geometry {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.blocks.0.saturating_mul(self.block_bytes as u64)
+    }
+
+    /// Returns the geometry without limits on requests: of a volume that passes them on to others, which cut them.
+    #[must_use]
+    pub const fn without_limits(self) -> Self {
+        const fn unlimited(most: u32) -> u32 {
+            if most == 0 { 0 } else { u32::MAX }
+        }
+        Self {
+            transfer_blocks_max: u32::MAX,
+            spans_max: u16::MAX,
+            discard_blocks_max: unlimited(self.discard_blocks_max),
+            write_zeroes_blocks_max: unlimited(self.write_zeroes_blocks_max),
+            ..self
+        }
     }
 
     /// The most blocks that one request of that kind may have; zero where the device cannot do it.
@@ -88,6 +83,7 @@ mod tests {
             spans_max: 1,
             discard_blocks_max: 0,
             write_zeroes_blocks_max: 0,
+            atomic_blocks: 1,
             optimal_blocks: 1,
             volatile_cache: false,
             read_only: false,

@@ -6,42 +6,47 @@
 //! was begun before, so that a guest of large requests does not keep a core from the others. Nor
 //! does one of many pieces: each counts as a block, where a request has more of them than blocks.
 
-use crate::{Channel, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
+use crate::{Channel, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::Span;
 
-/// How many completions may wait for a poll.
+/// The most completions that wait for a poll.
 const DEPTH: usize = 256;
 
-/// How many copies may wait for `commit`.
+/// The most copies that wait for `commit`.
 const WAITING: usize = 64;
 
-/// How much of each side of a copy is fetched ahead, in bytes: what follows, the CPU itself sees coming.
+/// Bytes of each side of a copy that are fetched ahead: what follows, the CPU itself sees coming.
 const FETCHED_BYTES: u32 = 512;
 
-/// How many copies before its own turn a copy is fetched. A CPU waits for ten to sixteen lines
+/// Number of copies before its own turn at which a copy is fetched. A CPU waits for ten to sixteen lines
 /// at once, and its nearest cache holds a few dozen copies: more than a few ahead only push out each other.
 const FETCHED_AHEAD: usize = 4;
 
-/// How many copies before its own turn the first line of its source is asked for: so that the page of
+/// Number of copies before its own turn at which the first line of its source is asked for: so that the page of
 /// a place that was not used lately is found before all lines of the block need it.
 const FIRST_LINE_AHEAD: usize = 8;
 
-/// What such a device does.
+/// Work of such a device.
 pub(crate) trait Execute: Send {
-    /// What a request of one span is, if it is a copy. Copies are made in `commit`, where memory of
+    /// Copy that a request of one span is, if it is one. Copies are made in `commit`, where memory of
     /// the next ones is fetched meanwhile: the misses of a batch overlap.
     fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
         None
     }
 
-    /// How many pieces of memory it goes through to do a request.
+    /// Number of pieces of memory that it goes through to do a request.
     fn pieces(&self, request: &Request<'_>) -> u32 {
         u32::try_from(request.data.len()).unwrap_or(u32::MAX)
     }
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&mut self, request: &Request<'_>) -> Status;
+
+    /// Memory for a block in more pieces than a request may have, as of [`Channel::block_buffer`].
+    fn block_buffer(&self) -> Option<Span> {
+        None
+    }
 }
 
 /// A copy between two pieces of memory of the same length.
@@ -72,7 +77,7 @@ pub(crate) struct ImmediateChannel<D> {
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
-    /// How many blocks, or pieces of memory, may still be worked on before the next poll.
+    /// Number of blocks, or pieces of memory, that may still be worked on before the next poll.
     blocks_left: u32,
 }
 
@@ -101,17 +106,10 @@ impl<D: Execute> ImmediateChannel<D> {
     fn charge(&mut self, blocks: u32) {
         self.blocks_left = self.blocks_left.saturating_sub(blocks);
     }
-}
 
-impl<D: Execute> Channel for ImmediateChannel<D> {
-    #[inline]
-    fn room(&self) -> usize {
-        (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
-    }
-
+    /// Takes a request that has nothing wrong with it.
     #[inline(always)]
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
+    fn take(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
@@ -125,7 +123,9 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         Ok(())
     }
 
-    fn commit(&mut self) {
+    /// Makes the copies that wait.
+    #[inline(never)]
+    fn copy_all(&mut self) {
         let Self { waiting, ended, .. } = self;
         for (turn, (tag, copy)) in waiting.iter().enumerate() {
             if let Some((_, later)) = waiting.get(turn + FIRST_LINE_AHEAD) {
@@ -141,17 +141,52 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         waiting.clear();
     }
 
-    fn poll(&mut self, done: &mut Completions) {
-        self.blocks_left = self.geometry.transfer_blocks_max;
+    /// Hands out completions, as many as `done` has room for.
+    #[inline(never)]
+    fn hand_out(&mut self, done: &mut Completions) {
         self.handed += done.extend(&self.ended[self.handed..]);
         if self.handed == self.ended.len() {
             self.ended.clear();
             self.handed = 0;
         }
     }
+}
+
+impl<D: Execute> Channel for ImmediateChannel<D> {
+    #[inline]
+    fn room(&self) -> usize {
+        (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
+    }
+
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.geometry.check(request).map_err(Refusal::Failed)?;
+        self.take(request)
+    }
+
+    #[inline(always)]
+    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
+        self.take(transfer)
+    }
+
+    fn commit(&mut self) {
+        if !self.waiting.is_empty() {
+            self.copy_all();
+        }
+    }
+
+    fn poll(&mut self, done: &mut Completions) {
+        self.blocks_left = self.geometry.transfer_blocks_max;
+        if !self.ended.is_empty() {
+            self.hand_out(done);
+        }
+    }
 
     fn in_flight(&self) -> usize {
         self.waiting.len() + self.ended.len() - self.handed
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.device.block_buffer()
     }
 }
 

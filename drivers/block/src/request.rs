@@ -60,7 +60,7 @@ impl Tag {
         Self((volume as u64) << VOLUME)
     }
 
-    /// This tag, of a session, for a request of that kind of the volume.
+    /// Returns the tag, of a session, for a request of that kind of the volume.
     #[inline]
     #[must_use]
     pub const fn through(self, volume: Self, kind: Kind) -> Self {
@@ -170,6 +170,13 @@ impl Kind {
         sum >> (self as u8 * COUNTER) & 0xff
     }
 
+    /// Whether a sum of [`Tag::one`] counts requests other than reads and writes.
+    #[inline]
+    #[must_use]
+    pub const fn has_others(sum: u64) -> bool {
+        sum >> (Self::Flush as u8 * COUNTER) != 0
+    }
+
     /// The kind with that discriminant; the last one for a number that none has.
     #[inline]
     const fn of_number(number: u8) -> Self {
@@ -193,7 +200,7 @@ pub enum Durability {
     Media,
 }
 
-/// What to do.
+/// Operation of a request.
 ///
 /// With a tag of its own, so that telling operations apart is one comparison: left to the
 /// compiler, it would share a byte with the durability and take several.
@@ -283,7 +290,7 @@ impl Operation {
 pub struct Request<'a> {
     /// Comes back in the completion.
     pub tag: Tag,
-    /// What to do.
+    /// Operation of a request.
     pub operation: Operation,
     /// The first block. Nothing looks at it in a flush.
     pub lba: Lba,
@@ -310,7 +317,7 @@ impl BlockRange {
     pub const EMPTY: Self = Self { operation: Operation::Discard, lba: Lba(0), blocks: 0 };
 }
 
-/// How a request ended. Each front end maps it to its own protocol, exhaustively.
+/// Result of a request. Each front end maps it to its own protocol, exhaustively.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Status {
@@ -346,6 +353,12 @@ impl Status {
                 false
             }
         }
+    }
+
+    /// Whether the status in a word that has a tag, too, is [`Self::Success`].
+    #[inline]
+    pub(crate) const fn is_success_in(word: u64) -> bool {
+        word >> STATUS == Self::Success as u64
     }
 
     /// The status in a word that has a tag, too; the last one for a number that none has.
@@ -414,6 +427,7 @@ mod tests {
             let counts = KINDS.map(|kind| kind.count(sum));
             assert_eq!(counts.iter().sum::<u64>(), 255, "{kind:?}: {counts:?}");
             assert_eq!(kind.count(sum), 255);
+            assert_eq!(Kind::has_others(sum), !matches!(kind, Kind::Read | Kind::Write), "{kind:?}");
         }
     }
 }

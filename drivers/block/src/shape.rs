@@ -77,6 +77,7 @@ impl Shape {
             spans_max: u16::MAX,
             discard_blocks_max: most,
             write_zeroes_blocks_max: most,
+            atomic_blocks: 1,
             optimal_blocks: 1,
             volatile_cache: false,
             read_only: false,

@@ -155,6 +155,19 @@ fn a_file_has_one_writer_or_many_readers() {
 }
 
 #[test]
+fn a_file_that_is_released_a_moment_later_is_opened() {
+    let file = file(4096);
+    let writer = open(file.path()).unwrap();
+    std::thread::scope(|threads| {
+        let next = threads.spawn(|| open(file.path()).map(drop));
+        // Long enough that the other one finds it locked, nearly always.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(writer);
+        next.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_file_that_was_refused_is_not_locked() {
     let file = file(1000);
     open(file.path()).unwrap_err();

@@ -93,7 +93,7 @@ impl GuestMemory {
         self.regions.iter().map(|region| region.faults()).sum()
     }
 
-    /// Amounts of memory on each NUMA node, by samples of those pages that this process has touched.
+    /// Amounts of memory on each NUMA node, by samples of the pages that are there.
     #[must_use]
     pub fn nodes(&self) -> NodeAmounts {
         let mut nodes = NodeAmounts::default();

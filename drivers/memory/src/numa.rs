@@ -2,13 +2,13 @@
 //!
 //! Path: none; asked when a core is chosen for a ring.
 //!
-//! Not here: where memory of our own is placed (`dma_memory`).
+//! Not here: where memory of Luge's own is placed (`dma_memory`).
 
-#![expect(unsafe_code, reason = "the kernel is asked where pages lie by a raw system call")]
+#![expect(unsafe_code, reason = "the kernel is asked where pages lie by raw system calls")]
 
 use crate::Mapping;
 use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
 
 /// A node of memory near some CPUs and devices, as in `/sys/bus/pci/devices/*/numa_node`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,72 +42,85 @@ impl NodeAmounts {
 }
 
 /// Most pages of a mapping that are asked for.
-const SAMPLES: usize = 32;
+const SAMPLES: u64 = 32;
 
-/// Amounts of memory on each node, by samples of the pages of a mapping that this process has touched,
-/// as it has all those that SSDs reach. Touches none itself.
+/// Smallest page of this processor, in bytes.
+const PAGE: u64 = 4096;
+
+/// Amounts of memory on each node, by samples of the pages that are there. No page is made for that.
 pub(crate) fn nodes_of(memory: &Mapping) -> NodeAmounts {
-    const PAGE: u64 = 4096;
-    let samples = memory.len().div_ceil(PAGE).min(SAMPLES as u64).max(1);
+    let samples = memory.len().div_ceil(PAGE).clamp(1, SAMPLES);
     let step = memory.len() / samples / PAGE * PAGE;
-    let mut pages = [std::ptr::null::<c_void>(); SAMPLES];
-    for (page, i) in pages.iter_mut().zip(0..samples) {
-        *page = memory.host_at(i * step).map_or(std::ptr::null(), |page| page.as_ptr().cast());
-    }
+    let pages = (0..samples).filter_map(|sample| memory.host_at(sample * step));
     let mut amounts = NodeAmounts::default();
-    let nodes = nodes_of_pages(&pages).into_iter().zip(0..samples).filter_map(|(node, _)| node);
+    let nodes = pages.filter(|&page| is_there(page)).filter_map(node_of);
     nodes.for_each(|node| amounts.add(node, memory.len() / samples));
     amounts
 }
 
-/// The nodes of pages, where they are known: `move_pages` without a place to move them to.
-fn nodes_of_pages(pages: &[*const c_void; SAMPLES]) -> [Option<NumaNode>; SAMPLES] {
-    const THIS_PROCESS: c_int = 0;
-    let mut status: [c_int; SAMPLES] = [-1; SAMPLES];
-    // SAFETY: the kernel reads as many addresses and writes as many numbers as there are, and moves nothing.
+/// Whether a page of a mapping is in memory, whoever has touched it. Of a hugepage this process must have.
+fn is_there(page: NonNull<u8>) -> bool {
+    let mut is_there = 0;
+    // SAFETY: `mincore` writes one byte, for one page.
+    let result = unsafe { libc::mincore(page.as_ptr().cast(), 1, &raw mut is_there) };
+    result == 0 && is_there & 1 == 1
+}
+
+/// The node of a page that is in memory.
+fn node_of(page: NonNull<u8>) -> Option<NumaNode> {
+    const MPOL_F_NODE: libc::c_ulong = 1;
+    const MPOL_F_ADDR: libc::c_ulong = 2;
+    let mut node: libc::c_int = -1;
+    // SAFETY: `get_mempolicy` writes one number and no mask; where the page has gone it says so.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_move_pages,
-            THIS_PROCESS,
-            pages.len(),
-            pages.as_ptr(),
-            std::ptr::null::<c_int>(),
-            status.as_mut_ptr(),
-            0,
+            libc::SYS_get_mempolicy,
+            &raw mut node,
+            std::ptr::null_mut::<libc::c_ulong>(),
+            0_u64,
+            page.as_ptr(),
+            MPOL_F_NODE | MPOL_F_ADDR,
         )
     };
-    let node = |status: c_int| u16::try_from(status).ok().filter(|_| result == 0).map(NumaNode);
-    status.map(node)
+    u16::try_from(node).ok().filter(|_| result == 0).map(NumaNode)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
+    use std::os::fd::OwnedFd;
 
-    fn memory(len: u64) -> Mapping {
+    fn file(len: u64) -> OwnedFd {
         let file = memfd_create("memory", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, len).unwrap();
-        Mapping::new(&file, 0, len).unwrap()
+        file
     }
 
     #[test]
     fn memory_that_was_not_touched_is_on_no_node_and_stays_untouched() {
-        let memory = memory(64 << 20);
+        let file = file(64 << 20);
+        let memory = Mapping::new(&file, 0, 64 << 20).unwrap();
         assert_eq!(nodes_of(&memory), NodeAmounts::default());
-        assert_eq!(nodes_of(&memory), NodeAmounts::default(), "asking touches nothing");
+        assert_eq!(fstat(&file).unwrap().st_blocks, 0, "asking makes no page");
     }
 
     #[test]
-    fn memory_that_was_touched_is_on_a_node_of_this_machine() {
+    fn memory_that_was_taken_away_is_on_no_node() {
+        let file = file(1 << 20);
+        let memory = Mapping::new(&file, 0, 1 << 20).unwrap();
+        ftruncate(&file, 0).unwrap();
+        assert_eq!(nodes_of(&memory), NodeAmounts::default());
+        assert_eq!(node_of(memory.host()), None, "there is no such page");
+    }
+
+    #[test]
+    fn memory_that_somebody_has_touched_is_on_a_node_of_this_machine() {
         for len in [4096, 3 * 4096, 200 * 4096] {
-            let memory = memory(len);
-            for offset in (0..len).step_by(4096) {
-                let byte = memory.host_at(offset).unwrap();
-                // SAFETY: it is inside of the mapping, which nobody else has.
-                unsafe { byte.as_ptr().write_volatile(1) };
-            }
-            let nodes = nodes_of(&memory);
+            let file = file(len);
+            // Not through the mapping that is asked for, as a guest touches its memory.
+            rustix::io::write(&file, &vec![1; usize::try_from(len).unwrap()]).unwrap();
+            let nodes = nodes_of(&Mapping::new(&file, 0, len).unwrap());
             let amount: u64 = nodes.0.values().sum();
             assert!(amount > len / 2, "{nodes:?} of {len}");
             assert!(amount <= len, "{nodes:?} of {len}");

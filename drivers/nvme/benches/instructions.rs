@@ -2,7 +2,9 @@
 //!
 //! `cargo bench -p luge-nvme --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
 
-use luge_block::{Channel, Completions, Lba, Operation, Request, Tag};
+use luge_block::{
+    Channel, CheckedTransfer, Completions, Device, Lba, Operation, Request, Tag, TransferExtent,
+};
 use luge_measure::{Trace, counted};
 use luge_memory::Span;
 use luge_nvme::Options;
@@ -52,7 +54,10 @@ fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
         let lba = Lba(u64::from(slot) * 32);
         Request { tag: Tag::new(0, slot), operation: Operation::Read, lba, blocks, data: &data }
     };
-    let requests: Vec<Request> = (0..DEPTH).map(request).collect();
+    let geometry = rig.controller.namespaces()[0].geometry();
+    let extent = TransferExtent::new(&geometry, Lba(0), geometry.blocks);
+    let checked = |slot| extent.check(&request(slot), Tag::new(0, slot)).expect("one that the SSD takes");
+    let requests: Vec<CheckedTransfer> = (0..DEPTH).map(checked).collect();
     let mut done = Completions::default();
     for _ in 0..ROUNDS {
         let taken = only(half == Half::Submit, || submit(&mut *channel, &requests));
@@ -69,8 +74,8 @@ fn only<T>(it_is: bool, work: impl FnOnce() -> T) -> T {
     if it_is { counted(work) } else { work() }
 }
 
-fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) -> usize {
-    let taken = requests.chunks(BATCH).map(|batch| black_box(channel.submit_all(batch)).0).sum();
+fn submit(channel: &mut dyn Channel, transfers: &[CheckedTransfer<'_>]) -> usize {
+    let taken = transfers.chunks(BATCH).map(|batch| black_box(channel.submit_all(batch)).0).sum();
     channel.commit();
     taken
 }

@@ -6,7 +6,9 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use luge_block::{Channel, Completions, Lba, Operation, Request, Tag};
+use luge_block::{
+    Channel, CheckedTransfer, Completions, Device, Lba, Operation, Request, Tag, TransferExtent,
+};
 use luge_memory::Span;
 use luge_nvme::Options;
 use luge_nvme::scripted::{NullPartner, Rig, Script};
@@ -32,15 +34,18 @@ fn rig() -> (Rig, Box<dyn Channel>, NullPartner) {
     (rig, channel, partner)
 }
 
-fn reads(data: &[Span], depth: u16) -> Vec<Request<'_>> {
+fn reads<'a>(rig: &Rig, data: &'a [Span], depth: u16) -> Vec<CheckedTransfer<'a>> {
+    let geometry = rig.controller.namespaces()[0].geometry();
+    let extent = TransferExtent::new(&geometry, Lba(0), geometry.blocks);
     let read = |slot| {
         let (tag, lba) = (Tag::new(0, slot), Lba(slot.into()));
-        Request { tag, operation: Operation::Read, lba, blocks: 1, data }
+        let request = Request { tag, operation: Operation::Read, lba, blocks: 1, data };
+        extent.check(&request, tag).expect("one that the SSD takes")
     };
     (0..depth).map(read).collect()
 }
 
-fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) {
+fn submit(channel: &mut dyn Channel, requests: &[CheckedTransfer<'_>]) {
     for batch in requests.chunks(BATCH) {
         assert_eq!(channel.submit_all(black_box(batch)), (batch.len(), None));
     }
@@ -51,7 +56,7 @@ fn submit(channel: &mut dyn Channel, requests: &[Request<'_>]) {
 fn alone(criterion: &mut Criterion, depth: u16) {
     let (rig, mut channel, mut partner) = rig();
     let data = [rig.buffer(0, 512)];
-    let requests = reads(&data, depth);
+    let requests = reads(&rig, &data, depth);
     let clock = clock_cost();
     let mut group = criterion.benchmark_group(format!("one thread, depth {depth}"));
     group.throughput(Throughput::Elements(depth.into()));
@@ -92,7 +97,7 @@ fn measure(
 fn round(
     channel: &mut dyn Channel,
     partner: &mut NullPartner,
-    requests: &[Request<'_>],
+    requests: &[CheckedTransfer<'_>],
 ) -> (Duration, Duration) {
     let mut done = Completions::default();
     let start = Instant::now();
@@ -136,7 +141,7 @@ fn clock_cost() -> Duration {
 fn apart(criterion: &mut Criterion, depth: u16) {
     let (rig, mut channel, mut partner) = rig();
     let data = [rig.buffer(0, 512)];
-    let requests = reads(&data, depth);
+    let requests = reads(&rig, &data, depth);
     let stop = AtomicBool::new(false);
     let mut group = criterion.benchmark_group(format!("two threads, depth {depth}"));
     group.throughput(Throughput::Elements(1));
@@ -155,7 +160,7 @@ fn apart(criterion: &mut Criterion, depth: u16) {
 }
 
 /// How long `count` requests take; as many are in flight as there are in `requests`.
-fn exchange(channel: &mut dyn Channel, requests: &[Request<'_>], count: u64) -> Duration {
+fn exchange(channel: &mut dyn Channel, requests: &[CheckedTransfer<'_>], count: u64) -> Duration {
     let (mut done, mut ended) = (Completions::default(), 0);
     let start = Instant::now();
     submit(channel, requests);

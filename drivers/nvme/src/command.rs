@@ -5,6 +5,7 @@
 //! Not here: whether the request is in order (`Geometry::check`), its memory (`prp`, `bounce`).
 
 use crate::format::NamespaceId;
+use crate::parts::WINDOW_MASK;
 use crate::prp::Prps;
 use crate::registers::halves;
 use crate::slots::CommandId;
@@ -18,22 +19,24 @@ pub(crate) struct Command {
     /// CDW10 and CDW11.
     cdw10: u64,
     cdw12: u32,
+    namespace: NamespaceId,
 }
 
 impl Command {
-    /// The command for a request that `Geometry::check` let through.
+    /// The command for a request that `Geometry::check` let through, to its namespace.
     #[inline]
-    pub(crate) fn of(request: &Request<'_>) -> Self {
+    pub(crate) fn of(request: &Request<'_>, namespace: NamespaceId) -> Self {
         let (opcode, flags) = match request.operation {
             Operation::Read => (IoOpcode::READ, 0),
             Operation::Write(Durability::Cache) => (IoOpcode::WRITE, 0),
             Operation::Write(Durability::Media) => (IoOpcode::WRITE, io_flags::FORCE_UNIT_ACCESS),
             Operation::WriteZeroes => (IoOpcode::WRITE_ZEROES, 0),
             Operation::WriteZeroesUnmap => (IoOpcode::WRITE_ZEROES, io_flags::DEALLOCATE),
-            Operation::Flush => return Self { opcode: IoOpcode::FLUSH, cdw10: 0, cdw12: 0 },
-            Operation::Discard => return Self::DISCARD,
+            Operation::Flush => return Self { opcode: IoOpcode::FLUSH, cdw10: 0, cdw12: 0, namespace },
+            Operation::Discard => return Self { namespace, ..Self::DISCARD },
         };
-        Self { opcode, cdw10: request.lba.0, cdw12: request.blocks.wrapping_sub(1) | flags }
+        let (cdw10, cdw12) = (request.lba.0 & WINDOW_MASK, request.blocks.wrapping_sub(1) | flags);
+        Self { opcode, cdw10, cdw12, namespace }
     }
 
     /// CDW10: one range, zero-based. CDW11: what to do with it.
@@ -41,17 +44,18 @@ impl Command {
         opcode: IoOpcode::DATASET_MANAGEMENT,
         cdw10: (io_flags::ATTRIBUTE_DEALLOCATE as u64) << 32,
         cdw12: 0,
+        namespace: NamespaceId(0),
     };
 
     /// The submission entry.
     #[inline]
-    pub(crate) fn entry(self, id: CommandId, namespace: NamespaceId, prps: Prps) -> SubmissionEntry {
+    pub(crate) fn entry(self, id: CommandId, prps: Prps) -> SubmissionEntry {
         let [cdw10, cdw11] = halves(self.cdw10);
         SubmissionEntry {
             opcode: self.opcode.0,
             flags: 0,
             command_id: id.0,
-            namespace: namespace.0,
+            namespace: self.namespace.0,
             cdw2: [0; 2],
             metadata: 0,
             prp1: prps.prp1,
@@ -79,5 +83,5 @@ pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<
 
 /// The one range of a discard.
 pub(crate) fn range(request: &Request<'_>) -> DatasetRange {
-    DatasetRange { attributes: 0, blocks: request.blocks, lba: request.lba.0 }
+    DatasetRange { attributes: 0, blocks: request.blocks, lba: request.lba.0 & WINDOW_MASK }
 }

@@ -13,19 +13,20 @@
 use crate::admin::{ADMIN_ENTRIES, Admin};
 use crate::bring_up::{announce, introduce, stop_whatever_runs};
 use crate::exclusion::Exclusion;
-use crate::format::{NamespaceId, RefusedNamespace};
+use crate::format::{NamespaceInfo, RefusedNamespace};
 use crate::health::Health;
 use crate::identity::Discovery;
 use crate::link::{Link, QueueId, Stage};
 use crate::namespaces::Namespaces;
+use crate::parts::Parts;
 use crate::queue_memory::{Layout, QueueMemory};
 use crate::recovery::Supervisor;
 use crate::registers::Registers;
 use crate::{ControllerError, Fault, Identity, Namespace, Options, Trouble};
-use luge_block::OpenError;
+use luge_block::{CoreId, OpenError};
 use luge_memory::{DmaSpace, MemoryAccess, NumaNode, PageSize, PciFunction};
 use luge_spec::nvme::{AsyncEvent, LogPage, SmartLog};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Events kept for whoever asks.
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub options: Options,
     pub discovery: Discovery,
     pub namespaces: Namespaces,
+    pub parts: Arc<Parts>,
     pub exclusion: Exclusion,
     space: Arc<DmaSpace>,
     events: Mutex<VecDeque<AsyncEvent>>,
@@ -105,6 +107,7 @@ impl Controller {
             let _ = registers.set_bus_master(MemoryAccess::Forbidden);
         })?;
         announce(&registers, &discovery, &namespaces);
+        let parts = Arc::new(Parts::new(&namespaces.usable));
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(admin, discovery.queue_pairs)),
             registers,
@@ -112,7 +115,8 @@ impl Controller {
             options,
             discovery,
             namespaces,
-            exclusion: Exclusion::default(),
+            parts: parts.clone(),
+            exclusion: Exclusion::new(parts),
             space,
             events: Mutex::default(),
         });
@@ -136,7 +140,8 @@ impl Controller {
     #[must_use]
     pub fn namespaces(self: &Arc<Self>) -> Vec<Arc<Namespace>> {
         let known = self.inner.namespaces.usable.iter();
-        known.map(|info| Arc::new(Namespace::new(self.clone(), info.clone()))).collect()
+        let of = |(index, info): (usize, &NamespaceInfo)| Namespace::new(self.clone(), index, info.clone());
+        known.enumerate().map(of).map(Arc::new).collect()
     }
 
     /// The namespaces that could not be used at bring-up, and why.
@@ -198,13 +203,8 @@ impl Controller {
         &self.inner
     }
 
-    /// Creates a queue pair of a namespace with `pages` pages of memory besides its rings.
-    pub(crate) fn open_queue(
-        &self,
-        device: &str,
-        namespace: NamespaceId,
-        pages: u32,
-    ) -> Result<Arc<Link>, OpenError> {
+    /// Creates a queue pair for a core, with `pages` pages of memory besides its rings.
+    pub(crate) fn open_queue(&self, device: &str, core: CoreId, pages: u32) -> Result<Arc<Link>, OpenError> {
         let options = &self.inner.options;
         let layout = Layout {
             entries: self.inner.registers.queue_entries(options.queue_entries),
@@ -215,13 +215,13 @@ impl Controller {
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
         let mut control = self.inner.lock();
-        // Asked under the lock: a reset may have excluded the namespace while this waited for it.
-        if let Some(reason) = self.inner.exclusion.reason(namespace) {
-            return Err(OpenError::Device { device: device.to_owned(), reason: reason.to_string() });
-        }
-        control.create_queue(namespace, Arc::new(memory), &self.inner.health).map_err(|trouble| match trouble
-        {
-            None => OpenError::NoQueue { device: device.to_owned(), queues: self.queue_pairs() },
+        control.create_queue(core, Arc::new(memory), &self.inner.health).map_err(|trouble| match trouble {
+            None => OpenError::NoQueue {
+                device: device.to_owned(),
+                core: core.0,
+                queues: self.queue_pairs(),
+                users: control.users(),
+            },
             Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
         })
     }
@@ -289,6 +289,12 @@ impl Control {
         self.open.iter().map(|link| link.id).max().unwrap_or(QueueId(0))
     }
 
+    /// Cores whose channels have a queue pair, each once, in ascending order.
+    fn users(&self) -> Vec<u16> {
+        let cores: BTreeSet<u16> = self.open.iter().map(|link| link.core.0).collect();
+        cores.into_iter().collect()
+    }
+
     /// The controller was proven not to access memory: what it would not give up is free.
     pub(crate) fn release_condemned(&mut self) {
         self.free.extend(self.condemned.drain(..).map(|link| link.id));
@@ -297,7 +303,7 @@ impl Control {
     /// `Err(None)` where no queue is left.
     fn create_queue(
         &mut self,
-        namespace: NamespaceId,
+        core: CoreId,
         memory: Arc<QueueMemory>,
         health: &Health,
     ) -> Result<Arc<Link>, Option<Trouble>> {
@@ -306,10 +312,10 @@ impl Control {
         }
         let id = self.free.pop().ok_or(None)?;
         if let Err(trouble) = self.admin.create_queue_pair(id, &memory) {
-            self.condemned.push(Arc::new(Link::new(id, namespace, memory)));
+            self.condemned.push(Arc::new(Link::new(id, core, memory)));
             return Err(Some(trouble));
         }
-        let link = Arc::new(Link::new(id, namespace, memory));
+        let link = Arc::new(Link::new(id, core, memory));
         self.open.push(link.clone());
         Ok(link)
     }
@@ -318,7 +324,7 @@ impl Control {
         self.open.retain(|other| !Arc::ptr_eq(other, link));
         match link.stage() {
             // The controller does not have it.
-            Stage::Quiet | Stage::Drained | Stage::Excluded | Stage::Gone => self.free.push(link.id),
+            Stage::Quiet | Stage::Drained | Stage::Gone => self.free.push(link.id),
             Stage::Running if self.admin.delete_queue_pair(link.id).is_ok() => self.free.push(link.id),
             Stage::Running | Stage::Halted => {
                 health.raise(Fault::Queue);

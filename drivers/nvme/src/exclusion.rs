@@ -1,6 +1,6 @@
 //! Namespaces that were found at bring-up and cannot be used since a reset.
 //!
-//! Path: none; what is decided here reaches the channels through their links (stage Excluded).
+//! Path: none; what is decided here reaches the channels through `parts`.
 //!
 //! Invariants
 //! - Whether a namespace is excluded is decided by the holder of the controller's lock; anybody may
@@ -14,21 +14,34 @@ use crate::Trouble;
 use crate::controller::{Control, Inner};
 use crate::format::{FormatError, NamespaceId, NamespaceInfo, RefusedNamespace};
 use crate::namespaces::{Deadline, examine_again};
+use crate::parts::{Access, Parts};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The excluded namespaces, each with the reason.
-#[derive(Default)]
-pub(crate) struct Exclusion(Mutex<BTreeMap<NamespaceId, FormatError>>);
+pub(crate) struct Exclusion {
+    reasons: Mutex<BTreeMap<NamespaceId, FormatError>>,
+    /// The namespaces as channels see them.
+    parts: Arc<Parts>,
+}
 
 impl Exclusion {
+    pub(crate) fn new(parts: Arc<Parts>) -> Self {
+        Self { reasons: Mutex::default(), parts }
+    }
+
     fn reasons(&self) -> MutexGuard<'_, BTreeMap<NamespaceId, FormatError>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a namespace is excluded, if it is.
     pub(crate) fn reason(&self, id: NamespaceId) -> Option<FormatError> {
         self.reasons().get(&id).copied()
+    }
+
+    /// Whether a namespace waits to be asked for: its requests wait, too.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.reasons().values().any(|&reason| reason == FormatError::NotYetIdentified)
     }
 
     /// All excluded namespaces, in ascending order.
@@ -44,6 +57,15 @@ impl Exclusion {
 
     /// Excludes a namespace or admits it, and logs what is new.
     fn set(&self, controller: &str, id: NamespaceId, state: Result<(), FormatError>) {
+        self.parts.set(
+            id,
+            match state {
+                Ok(()) => Access::Usable(id),
+                // It may well be what it was: its requests wait.
+                Err(FormatError::NotYetIdentified) => Access::Waiting,
+                Err(_) => Access::Excluded,
+            },
+        );
         let before = match state {
             Ok(()) => self.reasons().remove(&id),
             Err(reason) => self.reasons().insert(id, reason),
@@ -59,16 +81,14 @@ impl Exclusion {
     }
 }
 
-/// Asks for every namespace after a reset, those in use first. Those for which the time does not
-/// suffice are excluded until they have been asked for.
+/// Asks for every namespace after a reset. Those for which the time does not suffice take no requests until
+/// they have been asked for.
 ///
 /// # Errors
 /// [`Trouble::Changed`] where no namespace is what it was, since this is another SSD's content.
 pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Trouble> {
     let deadline = Deadline::new(control.admin.patience());
-    let is_open = |known: &&NamespaceInfo| control.open.iter().any(|link| link.namespace == known.id);
-    let (in_use, others): (Vec<_>, Vec<_>) = inner.namespaces.usable.iter().partition(is_open);
-    for known in in_use.into_iter().chain(others) {
+    for known in &inner.namespaces.usable {
         let state = match deadline.has_passed() {
             true => Err(FormatError::NotYetIdentified),
             false => examine_again(&mut control.admin, &inner.discovery, known)?,

@@ -131,6 +131,7 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
         spans_max: SPANS_MAX,
         discard_blocks_max: discard_blocks_max(limits, block_bytes),
         write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
+        atomic_blocks: 1,
         optimal_blocks: optimal_blocks(page, block_bytes),
         volatile_cache: limits.volatile_cache,
         read_only: page.attributes & 1 == 1,

@@ -36,6 +36,7 @@ mod link;
 mod namespace;
 mod namespaces;
 mod options;
+mod parts;
 mod prp;
 mod queue_memory;
 mod queue_pair;

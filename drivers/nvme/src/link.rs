@@ -9,7 +9,6 @@
 //!      |              the queue pair exists again                   v all with Aborted
 //!      +------------------------------------------------------- 4 Drained
 //!
-//!   4 Drained <--------> 6 Excluded: the SSD serves, but for this namespace
 //!   5 Gone: from any of them, once the SSD accesses no memory and was given up
 //! ```
 //!
@@ -21,8 +20,8 @@
 //!
 //! Not here: what a channel does in each stage (`channel`), the ladder of resets (`recovery`).
 
-use crate::format::NamespaceId;
 use crate::queue_memory::QueueMemory;
+use luge_block::CoreId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,7 +39,6 @@ pub(crate) enum Stage {
     Quiet = 3,
     Drained = 4,
     Gone = 5,
-    Excluded = 6,
 }
 
 /// One queue pair, as channel and supervisor share it.
@@ -48,14 +46,15 @@ pub(crate) enum Stage {
 pub(crate) struct Link {
     stage: AtomicU32,
     pub id: QueueId,
-    pub namespace: NamespaceId,
+    /// Core of the channel.
+    pub core: CoreId,
     pub memory: Arc<QueueMemory>,
 }
 
 impl Link {
     /// A queue pair that has just been created.
-    pub(crate) fn new(id: QueueId, namespace: NamespaceId, memory: Arc<QueueMemory>) -> Self {
-        Self { stage: AtomicU32::new(Stage::Running as u32), id, namespace, memory }
+    pub(crate) fn new(id: QueueId, core: CoreId, memory: Arc<QueueMemory>) -> Self {
+        Self { stage: AtomicU32::new(Stage::Running as u32), id, core, memory }
     }
 
     /// The stage.
@@ -68,7 +67,6 @@ impl Link {
             2 => Stage::Halted,
             3 => Stage::Quiet,
             4 => Stage::Drained,
-            6 => Stage::Excluded,
             _ => Stage::Gone,
         }
     }
@@ -91,16 +89,6 @@ impl Link {
     /// 4 to 1: the queue pair exists again.
     pub(crate) fn revive(&self) {
         self.step(Stage::Drained, Stage::Running);
-    }
-
-    /// 4 to 6: the namespace cannot be used.
-    pub(crate) fn exclude(&self) {
-        self.step(Stage::Drained, Stage::Excluded);
-    }
-
-    /// 6 to 4: the namespace can be used again.
-    pub(crate) fn readmit(&self) {
-        self.step(Stage::Excluded, Stage::Drained);
     }
 
     /// To 5: the SSD accesses no memory, and never will.

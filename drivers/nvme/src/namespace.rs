@@ -3,22 +3,24 @@
 //! Path: none itself; it makes the channels.
 
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
+use crate::parts::Parts;
 use crate::queue_pair::QueuePair;
 use crate::{Controller, ControllerState};
-use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, OpenError};
+use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, Lba, OpenError, SharedHardware};
 use luge_memory::NodeAmounts;
 use std::sync::Arc;
 
 /// A namespace of a controller, which lives at least as long.
 pub struct Namespace {
     controller: Arc<Controller>,
+    /// Number of the namespace among those of the controller.
+    index: usize,
     info: NamespaceInfo,
-    errors: Arc<IoErrors>,
 }
 
 impl Namespace {
-    pub(crate) fn new(controller: Arc<Controller>, info: NamespaceInfo) -> Self {
-        Self { controller, info, errors: Arc::default() }
+    pub(crate) fn new(controller: Arc<Controller>, index: usize, info: NamespaceInfo) -> Self {
+        Self { controller, index, info }
     }
 
     /// Its identifier on the controller.
@@ -72,8 +74,16 @@ impl Device for Namespace {
             return Err(OpenError::Device { device: self.name(), reason: reason.to_string() });
         }
         tracing::debug!(namespace = self.name(), core = core.0, "opening a queue pair");
-        let errors = self.errors.clone();
-        Ok(Box::new(QueuePair::open(&self.controller, &self.name(), &self.info, errors)?))
+        Ok(Box::new(QueuePair::open(&self.controller, &self.name(), core)?))
+    }
+
+    /// All namespaces of a controller share its queue pair on a core.
+    fn shared(&self) -> Option<SharedHardware> {
+        Some(SharedHardware(Arc::as_ptr(&self.controller).addr()))
+    }
+
+    fn window(&self) -> Lba {
+        Parts::window(self.index)
     }
 
     fn bounced(&self) -> u64 {
@@ -87,6 +97,6 @@ impl Device for Namespace {
     }
 
     fn errors(&self) -> Option<&Arc<IoErrors>> {
-        Some(&self.errors)
+        self.controller.inner().parts.all().get(self.index).map(|part| &part.errors)
     }
 }

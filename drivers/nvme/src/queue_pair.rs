@@ -1,4 +1,4 @@
-//! A queue pair: the channel of one namespace on one core.
+//! A queue pair: the channel of an SSD on one core, for all its namespaces.
 //!
 //! Path: session -> volume -> **channel** -> submission ring, doorbell -> SSD -> completion
 //! ring -> **channel** -> session.
@@ -17,9 +17,10 @@ use crate::bounce::BouncePool;
 use crate::command::{Command, asked_for, range};
 use crate::controller::Controller;
 use crate::doorbells::Doorbells;
-use crate::format::{NamespaceId, NamespaceInfo};
+use crate::format::NamespaceId;
 use crate::health::Health;
 use crate::link::{Link, Stage};
+use crate::parts::{Access, Part, Parts, within_namespace};
 use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
 use crate::recovery::TIMEOUT_TICKS;
@@ -28,14 +29,18 @@ use crate::ring::{CompletionRing, SubmissionRing};
 use crate::slots::{CommandId, Data, Ended, Slots};
 use crate::status::failure;
 use luge_block::{
-    Channel, Completions, FailedRequest, Geometry, IoError, IoErrors, OpenError, Operation, Refusal, Request,
-    Status,
+    BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
+    OpenError, Operation, Refusal, Request, Status,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
+use std::ops::Deref;
 use std::sync::Arc;
 
-/// A queue pair of a controller, for one namespace.
+/// Pages of the block buffer.
+const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
+
+/// A queue pair of a controller.
 pub(crate) struct QueuePair {
     submissions: SubmissionRing,
     completions: CompletionRing,
@@ -43,10 +48,10 @@ pub(crate) struct QueuePair {
     slots: Slots,
     lists: ListPages,
     bounce: BouncePool,
-    geometry: Geometry,
-    namespace: NamespaceId,
+    /// The channel's user's: see [`Channel::block_buffer`].
+    block: Span,
+    parts: Arc<Parts>,
     health: Arc<Health>,
-    errors: Arc<IoErrors>,
     link: Arc<Link>,
     /// The SSD lied: nothing is believed until it was reset.
     lost: bool,
@@ -57,37 +62,33 @@ pub(crate) struct QueuePair {
 
 impl QueuePair {
     /// Creates a queue pair on the controller.
-    pub(crate) fn open(
-        controller: &Arc<Controller>,
-        device: &str,
-        namespace: &NamespaceInfo,
-        errors: Arc<IoErrors>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(controller: &Arc<Controller>, device: &str, core: CoreId) -> Result<Self, OpenError> {
         let inner = controller.inner();
-        let geometry = namespace.geometry;
-        let transfer = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
-        let transfer = u16::try_from(transfer).unwrap_or(u16::MAX);
+        let parts = inner.parts.clone();
+        let geometries = || parts.all().iter().map(|part| part.geometry);
+        let transfer = geometries().map(|geometry| transfer_pages(&geometry)).max().unwrap_or(0);
+        let spans = geometries().map(|geometry| geometry.spans_max).max().unwrap_or(0);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
-        let link = controller.open_queue(device, namespace.id, pages)?;
+        let pages = pages.saturating_add(BLOCK_PAGES);
+        let link = controller.open_queue(device, core, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
             OpenError::Device { device: device.to_owned(), reason: format!("no doorbells: {error}") }
         })?;
         let entries = link.memory.entries();
         let slots = entries.saturating_sub(1);
-        let (lists, bounce) = split_pages(&link.memory);
+        let (lists, bounce, block) = split_pages(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
             doorbells,
             slots: Slots::new(slots),
             lists: ListPages::new(lists),
-            bounce: BouncePool::new(bounce, slots, transfer, geometry.spans_max),
-            geometry,
-            namespace: namespace.id,
+            bounce: BouncePool::new(bounce, slots, transfer, spans),
+            block,
+            parts,
             health: inner.health.clone(),
-            errors,
             link,
             lost: false,
             looked: 0,
@@ -103,29 +104,48 @@ impl QueuePair {
         if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
     }
 
-    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
-    /// of one piece of memory on one or two pages, with nothing wrong. There is space for it.
+    /// Takes requests that were checked, all to one namespace, in order, until one is refused; returns how many
+    /// it took, and why not the next.
     #[inline]
-    fn take_simple(&mut self, request: &Request<'_>, tick: u32) -> Option<()> {
+    fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
+        let Some(first) = requests.first() else { return (0, None) };
+        let Access::Usable(namespace) = self.parts.access(first.lba) else {
+            return (0, Some(self.no_access(first)));
+        };
+        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
+        let tick = self.health.tick();
+        let mut left = fitting.iter();
+        while let Some(request) = left.next() {
+            if self.take_simple(request, namespace, tick).is_none()
+                && let Err(refusal) = self.take(request, namespace, tick)
+            {
+                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
+            }
+        }
+        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    }
+
+    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
+    /// of one piece of memory on one or two pages. There is space for it.
+    #[inline(always)]
+    fn take_simple(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
         if !request.operation.moves_data() {
             return None;
         }
-        self.geometry.check(request).ok()?;
         let prps = describe_short(*span)?;
         let id = self.slots.take(request.tag, tick)?;
-        self.submissions.push(Command::of(request).entry(id, self.namespace, prps));
+        self.submissions.push(Command::of(request, namespace).entry(id, prps));
         Some(())
     }
 
     /// The same for any request.
     #[inline(never)]
-    fn take(&mut self, request: &Request<'_>, tick: u32) -> Result<(), Refusal> {
-        self.geometry.check(request).map_err(Refusal::Failed)?;
+    fn take(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Result<(), Refusal> {
         let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
-        let command = Command::of(request);
+        let command = Command::of(request, namespace);
         match self.prps(request, id) {
-            Some(prps) => self.submissions.push(command.entry(id, self.namespace, prps)),
+            Some(prps) => self.submissions.push(command.entry(id, prps)),
             None => self.take_bounced(request, id, command),
         }
         Ok(())
@@ -146,15 +166,25 @@ impl QueuePair {
     /// Why a request is not taken for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
-        let status = match (self.geometry.check(request), self.link.stage()) {
-            (Err(status), _) => return Refusal::Failed(status),
-            (Ok(()), Stage::Gone) => Status::Gone,
-            (Ok(()), Stage::Excluded) => Status::DeviceError,
-            (Ok(()), _) => return Refusal::Full,
-        };
-        let Request { operation, lba, blocks, .. } = *request;
+        if self.link.stage() == Stage::Gone { self.fail(request, Status::Gone) } else { Refusal::Full }
+    }
+
+    /// Why a request to a namespace is not taken that is not usable now.
+    #[cold]
+    fn no_access(&self, request: &Request<'_>) -> Refusal {
+        match self.parts.access(request.lba) {
+            _ if self.link.stage() == Stage::Gone => self.fail(request, Status::Gone),
+            Access::Excluded => self.fail(request, Status::DeviceError),
+            Access::Waiting | Access::Usable(_) => Refusal::Full,
+        }
+    }
+
+    fn fail(&self, request: &Request<'_>, status: Status) -> Refusal {
+        let Request { operation, lba, blocks, .. } = within_namespace(request);
         let failed = FailedRequest { operation, lba, blocks };
-        self.errors.report(|| IoError { request: Some(failed), status });
+        if let Some(part) = self.parts.at(request.lba) {
+            part.errors.report(|| IoError { request: Some(failed), status });
+        }
         Refusal::Failed(status)
     }
 
@@ -182,7 +212,7 @@ impl QueuePair {
             if self.slots.start(id, self.health.tick()) == Some(Data::BouncedWrite) {
                 self.bounce.fill(id);
             }
-            self.submissions.push(command.entry(id, self.namespace, prps));
+            self.submissions.push(command.entry(id, prps));
         }
     }
 
@@ -250,10 +280,12 @@ impl QueuePair {
 
     #[cold]
     fn report(&self, id: CommandId, status: Status) {
-        self.errors.report(|| {
+        let entry = self.submissions.find(id.0);
+        let part = entry.and_then(|entry| self.parts.find(entry.namespace)).or(self.parts.all().first());
+        let Some(Part { errors, .. }) = part else { return };
+        errors.report(|| {
             let list = self.lists.of(id.0);
             let range = DatasetRange::from_words([0, 1].map(|index| list.get(index)));
-            let entry = self.submissions.find(id.0);
             IoError { request: entry.and_then(|entry| asked_for(&entry, range)), status }
         });
     }
@@ -319,28 +351,20 @@ impl Channel for QueuePair {
     fn room(&self) -> usize {
         match self.link.stage() {
             // So that requests come, and fail.
-            Stage::Gone | Stage::Excluded => self.slots.free(),
+            Stage::Gone => self.slots.free(),
             _ => self.slots.free().min(self.vacant()),
         }
     }
 
     #[inline]
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.submit_all(std::slice::from_ref(request)).1.map_or(Ok(()), Err)
+        let part = self.parts.at(request.lba).ok_or(Refusal::Failed(Status::OutOfRange))?;
+        part.geometry.check(&within_namespace(request)).map_err(Refusal::Failed)?;
+        self.take_all(&[request]).1.map_or(Ok(()), Err)
     }
 
-    fn submit_all(&mut self, requests: &[Request<'_>]) -> (usize, Option<Refusal>) {
-        let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
-        let tick = self.health.tick();
-        let mut left = fitting.iter();
-        while let Some(request) = left.next() {
-            if self.take_simple(request, tick).is_none()
-                && let Err(refusal) = self.take(request, tick)
-            {
-                return (fitting.len().saturating_sub(left.len().saturating_add(1)), Some(refusal));
-            }
-        }
-        (fitting.len(), rest.first().map(|next| self.refusal(next)))
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        self.take_all(transfers)
     }
 
     #[inline]
@@ -356,7 +380,7 @@ impl Channel for QueuePair {
     fn poll(&mut self, done: &mut Completions) {
         match self.link.stage() {
             Stage::Running if !self.lost => self.collect(done),
-            Stage::Running | Stage::Halted | Stage::Drained | Stage::Excluded => {}
+            Stage::Running | Stage::Halted | Stage::Drained => {}
             Stage::Quiet => self.end_all(Status::Aborted, done),
             Stage::Gone => self.end_all(Status::Gone, done),
         }
@@ -364,6 +388,10 @@ impl Channel for QueuePair {
 
     fn in_flight(&self) -> usize {
         self.slots.in_flight()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        Some(self.block)
     }
 }
 
@@ -373,7 +401,16 @@ impl Drop for QueuePair {
     }
 }
 
-/// The pages of a queue pair: a list for each entry, and the bounce pages.
-fn split_pages(memory: &QueueMemory) -> (Span, Span) {
-    memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES))
+/// Pages of the longest transfer.
+fn transfer_pages(geometry: &Geometry) -> u16 {
+    let pages = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
+    u16::try_from(pages).unwrap_or(u16::MAX)
+}
+
+/// The pages of a queue pair: a list for each entry, the bounce pages, and those of the block buffer.
+fn split_pages(memory: &QueueMemory) -> (Span, Span, Span) {
+    let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
+    let block_bytes = BLOCK_PAGES.saturating_mul(PAGE_BYTES);
+    let (bounce, block) = others.split_at(others.len().saturating_sub(block_bytes));
+    (lists, bounce, block)
 }

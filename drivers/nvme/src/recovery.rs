@@ -207,7 +207,7 @@ impl Watch {
 
     /// Asks for an excluded namespace, now and then.
     fn examine_excluded(&mut self, control: &mut Control) {
-        if self.examined_at.elapsed() >= EXCLUDED_RETRY {
+        if self.inner.exclusion.has_waiting() || self.examined_at.elapsed() >= EXCLUDED_RETRY {
             self.examined = examine_next(&self.inner, control, self.examined);
             self.examined_at = Instant::now();
         }
@@ -234,15 +234,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Creates the queue pairs whose channels have ended everything, but for those of excluded
-    /// namespaces: link 4 to 1, or to 6 and back.
+    /// Creates the queue pairs whose channels have ended everything: link 4 to 1.
     fn revive(&mut self, control: &mut Control) {
-        for link in &control.open {
-            match self.inner.exclusion.reason(link.namespace) {
-                Some(_) => link.exclude(),
-                None => link.readmit(),
-            }
-        }
         for link in control.open.iter().filter(|link| link.stage() == Stage::Drained) {
             match control.admin.create_queue_pair(link.id, &link.memory) {
                 Ok(()) => {

@@ -1,7 +1,6 @@
 //! An SSD that lies, hangs, fails or vanishes: no panic, no second completion, no lost request.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-#![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
 use luge_block::{
     Channel, Completion, Completions, CoreId, Device, Durability, Lba, Operation, Refusal, Request, Status,

@@ -2,7 +2,9 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
-use luge_block::{Completions, Device, Durability, Lba, Operation, Refusal, Request, Status, Tag};
+use luge_block::{
+    Completions, Device, Durability, Lba, Operation, Refusal, Request, Status, Tag, TransferExtent,
+};
 use luge_nvme::scripted::{Mischief, Rig, Script, ScriptedNamespace};
 use luge_seeded::Random;
 use luge_spec::nvme::{IoOpcode, StatusCode, oncs};
@@ -70,31 +72,23 @@ fn discard_and_write_zeroes_reach_exactly_their_blocks() {
 }
 
 #[test]
-fn a_batch_is_taken_up_to_the_first_request_that_is_refused() {
+fn a_batch_is_taken_as_far_as_there_is_room_and_a_wrong_request_is_refused_for_its_own_reason() {
     let rig = Rig::new(Script::default());
     let mut channel = rig.channel();
     let data = [rig.buffer(0, 512)];
     let read = |lba| Request { data: &data, ..request(Operation::Read, lba, 1) };
-    let batch = [read(0), request(Operation::Flush, 0, 0), read(u64::MAX), read(1)];
-    let refusal = Some(Refusal::Failed(Status::OutOfRange));
-    assert_eq!(channel.submit_all(&batch), (2, refusal));
-    assert_eq!(channel.submit_all(&batch[3..]), (1, None));
+    let geometry = rig.controller.namespaces()[0].geometry();
+    let extent = TransferExtent::new(&geometry, Lba(0), geometry.blocks);
+    let batch = [extent.check(&read(0), Tag::default()).unwrap(); 20];
+    assert_eq!(channel.submit_all(&batch[..2]), (2, None));
+    assert_eq!(channel.submit_all(&batch), (13, Some(Refusal::Full)));
+    assert_eq!(channel.submit(&read(0)), Err(Refusal::Full));
+    assert_eq!(channel.submit(&read(u64::MAX)), Err(Refusal::Failed(Status::OutOfRange)));
+    assert_eq!(channel.submit_all(&[]), (0, None));
+    assert_eq!(channel.room(), 0);
     channel.commit();
-    assert_eq!((rig.drain(&mut *channel).len(), rig.ssd.take_commands().len()), (3, 3));
-}
-
-#[test]
-fn a_batch_is_taken_as_far_as_there_is_room_and_the_next_is_refused_for_its_own_reason() {
-    let rig = Rig::new(Script::default());
-    let mut channel = rig.channel();
-    let data = [rig.buffer(0, 512)];
-    let mut batch = [Request { data: &data, ..request(Operation::Read, 0, 1) }; 20];
-    assert_eq!(channel.submit_all(&batch), (15, Some(Refusal::Full)));
-    batch[0].lba = Lba(u64::MAX);
-    assert_eq!(channel.submit_all(&batch), (0, Some(Refusal::Failed(Status::OutOfRange))));
-    assert_eq!((channel.submit_all(&[]), channel.room()), ((0, None), 0));
-    channel.commit();
-    assert_eq!((rig.drain(&mut *channel).len(), channel.room()), (15, 15));
+    assert_eq!(rig.drain(&mut *channel).len(), 15);
+    assert_eq!(channel.room(), 15);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Takes an SSD, shows what VFIO tells of it, and gives it back:
+//! Binds an SSD to vfio-pci, prints its properties, and binds it back:
 //! `probe 0000:01:00.0 [auto|group|iommufd]`. Without an address: lists the NVMe controllers.
 
 use luge_memory::{DmaMemory, DmaSpace, MemoryAccess, PageSize, PciFunction};
@@ -24,7 +24,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         Some("group") => Backend::Group,
         Some("iommufd") => Backend::Iommufd,
         Some("auto") | None => Backend::Auto,
-        Some(other) => return Err(format!("'{other}' is none of auto, group, iommufd").into()),
+        Some(other) => return Err(format!("'{other}' is not auto, group or iommufd").into()),
     };
     let binding = bind(&root, address.parse()?)?;
     let outcome = probe(&root, backend, binding.address());

@@ -14,15 +14,15 @@ pub struct PciAddress {
     function: u8,
 }
 
-/// Error of a text that is no PCI address.
+/// Error of a text that is not a PCI address.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("'{0}' is not a PCI address: write it as 0000:01:00.0 or 01:00.0")]
 pub struct PciAddressError(String);
 
 impl PciAddress {
     fn parse(text: &str) -> Option<Self> {
-        let (place, function) = text.split_once('.')?;
-        let (rest, device) = place.rsplit_once(':')?;
+        let (slot, function) = text.split_once('.')?;
+        let (rest, device) = slot.rsplit_once(':')?;
         let (domain, bus) = rest.rsplit_once(':').unwrap_or(("0", rest));
         Some(Self {
             domain: hex(domain, 8, u32::MAX)?,
@@ -33,7 +33,7 @@ impl PciAddress {
     }
 }
 
-/// Parses one to `digits` hexadecimal digits, up to `most`.
+/// Parses one to `digits` hexadecimal digits, with a value up to `most`.
 fn hex(text: &str, digits: usize, most: u32) -> Option<u32> {
     let plain = (1..=digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| u32::from_str_radix(text, 16).ok())?.filter(|&number| number <= most)
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_by_name() {
+    fn another_text_is_refused_and_quoted() {
         for text in [
             "",
             ".",

@@ -1,62 +1,62 @@
-//! Takes an SSD from its kernel driver and gives it to vfio-pci, and back.
+//! Binds an SSD to vfio-pci, and back to the kernel driver that it had.
 //!
 //! ```text
 //!              (1)             (2)                (3)                 (4)
-//!   checked ---------> named ---------> free ---------------> probed -------> bound
+//!   checked -------> overridden -----> unbound -------------> probed -------> bound
 //!      |                 |                |                      |
 //!      +-- refused       +------- (5) ----+---------- (5) -------+--> as before
 //! ```
 //!
-//! 1. `driver_override` is set to vfio-pci: no other driver may take the function from here on.
-//! 2. The function is unbound from the driver it has.
+//! 1. `driver_override` is set to vfio-pci, so that no other driver binds the function.
+//! 2. The function is unbound from its driver.
 //! 3. The kernel looks for a driver again (`drivers_probe`).
-//! 4. It is bound to vfio-pci.
-//! 5. On any failure the override is cleared, and the function is where it was.
+//! 4. The function is bound to vfio-pci.
+//! 5. On a failure the override is cleared, and the function is bound to its previous driver.
 //!
-//! VFIO wants the whole IOMMU group of a function. Other SSDs of the group that the kernel drives
-//! and nobody uses, its companions, go the same way, before the function.
+//! VFIO needs the whole IOMMU group of a function. Other SSDs of the group that the kernel drives and
+//! nobody uses, the companions, are bound in the same way before the function.
 //!
 //! Invariants
-//! - An SSD that the host uses is refused, by the name of what uses it.
-//! - A refusal or a failure leaves all functions with the drivers they had.
+//! - An SSD that the host uses is refused, and the error names the use.
+//! - A refusal or a failure leaves all functions with their drivers.
 //! - No function of a group gets a host driver while another one is used through VFIO.
 //!
-//! Not here: opening the function (`Vfio`), who shares its group (`iommu_group`).
+//! Not here: opening the function (`vfio`), the members of its group (`iommu_group`).
 
 use crate::iommu_group::{companions, user};
 use crate::sysfs::{NVME, NVME_CLASS, VFIO_PCI};
 use crate::{BindError, PciAddress, SysfsRoot, in_use};
 use std::path::PathBuf;
 
-/// Function that is bound to vfio-pci, and the drivers to give back. Kept until the function is opened.
-/// Dropping it changes no driver: a process that dies should not give SSDs back to the kernel.
+/// A function that is bound to vfio-pci, with its previous driver. Dropping it changes no driver: a
+/// process that ends should not give SSDs to the kernel. Keep it until the function was opened.
 #[derive(Debug)]
 #[must_use]
 pub struct Binding {
     root: SysfsRoot,
     address: PciAddress,
-    /// Functions in the order in which they were bound, companions first, each with its driver before.
-    taken: Vec<(PciAddress, Option<String>)>,
+    /// Functions that were bound, in this order, and their previous drivers: companions, then the function.
+    bound: Vec<(PciAddress, Option<String>)>,
 }
 
 /// Binds an NVMe controller to vfio-pci, unless it is bound already.
 ///
 /// # Errors
-/// [`BindError`]; the function keeps the driver it had.
+/// [`BindError`]; the function keeps its driver.
 pub fn bind(root: &SysfsRoot, address: PciAddress) -> Result<Binding, BindError> {
     let claims = root.claims(root.iommu_group(address));
     let mut claimed = claims.lock();
     let companions = check(root, address)?;
-    let mut taken = Vec::new();
+    let mut bound = Vec::new();
     for function in companions.into_iter().chain([address]) {
         let before = root.driver(function);
         if before.as_deref() != Some(VFIO_PCI) {
-            taken.push((function, before));
-            take(root, function).inspect_err(|_| drop(give_back(root, &taken)))?;
+            bound.push((function, before));
+            bind_one(root, function).inspect_err(|_| drop(restore_all(root, &bound)))?;
         }
     }
     claimed.push(address);
-    Ok(Binding { root: root.clone(), address, taken })
+    Ok(Binding { root: root.clone(), address, bound })
 }
 
 impl Binding {
@@ -66,16 +66,16 @@ impl Binding {
         self.address
     }
 
-    /// Gives the function and its companions back to the drivers they had before. The function must be
-    /// closed: the kernel waits for that.
+    /// Binds the function and its companions to their previous drivers. The function has to be closed,
+    /// because the kernel waits for that.
     ///
     /// # Errors
-    /// [`BindError::Write`]; [`BindError::GroupInUse`] where another function of the group is
-    /// used, and all stay with vfio-pci.
+    /// [`BindError::Write`]; [`BindError::GroupInUse`] if another function of the group is used: then
+    /// all stay with vfio-pci.
     pub fn restore(self) -> Result<(), BindError> {
         let claims = self.root.claims(self.root.iommu_group(self.address));
         let claimed = claims.lock();
-        if self.taken.is_empty() {
+        if self.bound.is_empty() {
             return Ok(());
         }
         let coming = claimed.iter().find(|&&other| other != self.address);
@@ -83,7 +83,7 @@ impl Binding {
         if let Some(by) = by.or_else(|| user(&self.root, self.address)) {
             return Err(BindError::GroupInUse { address: self.address, by });
         }
-        give_back(&self.root, &self.taken)
+        restore_all(&self.root, &self.bound)
     }
 }
 
@@ -97,14 +97,14 @@ impl Drop for Binding {
     }
 }
 
-/// Gives functions back, in the reverse order; goes on after a failure.
-fn give_back(root: &SysfsRoot, taken: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
+/// Binds functions to their previous drivers, in reverse order. A failure does not stop the others.
+fn restore_all(root: &SysfsRoot, bound: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
     let returned: Vec<_> =
-        taken.iter().rev().map(|(address, before)| return_to(root, *address, before.as_deref())).collect();
+        bound.iter().rev().map(|(address, before)| restore_one(root, *address, before.as_deref())).collect();
     returned.into_iter().collect()
 }
 
-fn return_to(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Result<(), BindError> {
+fn restore_one(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Result<(), BindError> {
     write(root, root.function(address, "driver_override"), "\n")?;
     if root.driver(address).as_deref() == before {
         return Ok(());
@@ -113,7 +113,7 @@ fn return_to(root: &SysfsRoot, address: PciAddress, before: Option<&str>) -> Res
     if before.is_some() { probe(root, address) } else { Ok(()) }
 }
 
-fn take(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+fn bind_one(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
     write(root, root.function(address, "driver_override"), VFIO_PCI)?;
     unbind(root, address)?;
     probe(root, address)?;
@@ -136,7 +136,7 @@ fn write(root: &SysfsRoot, path: PathBuf, text: &str) -> Result<(), BindError> {
     root.store(&path, text).map_err(|source| BindError::Write { path, source })
 }
 
-/// Checks that the function may be taken; returns its companions.
+/// Checks for reasons to refuse the function, the simplest first. Returns its companions.
 fn check(root: &SysfsRoot, address: PciAddress) -> Result<Vec<PciAddress>, BindError> {
     let class = root.class(address).ok_or(BindError::NoSuchDevice(address))?;
     if class != NVME_CLASS {
@@ -175,7 +175,7 @@ mod tests {
         host
     }
 
-    /// Message of the refusal, after which the host must be as it was.
+    /// Message of the refusal; checks that the host has not changed.
     fn refused(host: &FakeHost) -> String {
         let before = host.root().driver(address());
         let error = bind(&host.root(), address()).unwrap_err();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ssd_that_vfio_pci_has_stays_there() {
+    fn an_ssd_that_is_bound_to_vfio_pci_stays_there() {
         let host = host();
         host.bound(ADDRESS, "vfio-pci");
         bind(&host.root(), address()).unwrap().restore().unwrap();
@@ -229,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_refused() {
+    fn a_device_that_does_not_exist_is_refused() {
         let error = bind(&FakeHost::new().root(), address()).unwrap_err();
         assert!(error.to_string().contains("no PCI device 0000:01:00.0"), "{error}");
     }
 
     #[test]
-    fn a_device_that_is_no_nvme_controller_is_refused() {
+    fn a_device_that_is_not_an_nvme_controller_is_refused() {
         let host = host();
         host.attribute(ADDRESS, "class", "0x020000\n");
         assert!(refused(&host).contains("its PCI class is 0x020000"));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_vfio_pci_is_told() {
+    fn a_kernel_without_vfio_pci_is_reported() {
         let host = FakeHost::new();
         host.driver("nvme").function(ADDRESS).group(ADDRESS, 7).bound(ADDRESS, "nvme");
         assert!(refused(&host).contains("modprobe vfio-pci"));

@@ -1,106 +1,106 @@
-//! Errors of binding and opening PCI functions, as sentences that name the remedy.
+//! Errors of binding and opening a PCI function; each message names the thing and the remedy.
 
 use crate::PciAddress;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Error of binding a function to vfio-pci or of giving it back. Nothing has changed then.
+/// Failure to bind a function to vfio-pci or back; no driver has changed.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// No function has this address.
+    /// The function does not exist.
     #[error("there is no PCI device {0}: `lspci -D -d ::0108` lists the NVMe controllers")]
     NoSuchDevice(PciAddress),
-    /// The function is no NVMe controller.
+    /// The function is not an NVMe controller.
     #[error("{address} is not an NVMe controller: its PCI class is {class:#08x}, not 0x010802")]
     NotNvme {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Class code of the function.
+        /// Class code.
         class: u32,
     },
-    /// No IOMMU stands between the function and memory.
+    /// The function has no IOMMU.
     #[error(
         "{0} is behind no IOMMU: enable VT-d or AMD-Vi in the firmware and boot with intel_iommu=on \
          (in QEMU: -device intel-iommu,intremap=on)"
     )]
     NoIommuGroup(PciAddress),
-    /// The host uses the SSD.
+    /// The host uses the content of the SSD.
     #[error("{address} is in use: {by}; unmount or release that first, or choose another SSD")]
     InUse {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
         /// Use that was found.
         by: String,
     },
-    /// The function is bound to a driver that is neither the kernel's NVMe driver nor vfio-pci.
+    /// The function is bound to a driver other than the kernel's NVMe driver or vfio-pci.
     #[error(
         "{address} is bound to the driver '{driver}': stop what uses it, then \
          echo {address} > /sys/bus/pci/drivers/{driver}/unbind"
     )]
     BoundElsewhere {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
         /// Name of the driver.
         driver: String,
     },
-    /// The IOMMU group has other functions that host drivers use.
+    /// Host drivers use other functions of the IOMMU group.
     #[error(
         "{address} cannot be isolated: the host uses {others} of the same IOMMU group {group}; \
-         unbind what is there (echo ADDRESS > /sys/bus/pci/devices/ADDRESS/driver/unbind) \
+         unbind those (echo ADDRESS > /sys/bus/pci/devices/ADDRESS/driver/unbind) \
          or put the SSD into another slot"
     )]
     GroupNotViable {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Number of the IOMMU group.
+        /// IOMMU group.
         group: u32,
-        /// Other functions, with their drivers.
+        /// Functions in use, with their drivers.
         others: String,
     },
-    /// An SSD of the same IOMMU group, which would have to go to vfio-pci too, is in use.
+    /// Another SSD of the IOMMU group, which would have to be bound to vfio-pci too, is in use.
     #[error(
         "{address} cannot be isolated: {other} of the same IOMMU group {group} is in use: {by}; \
          unmount or release that first, or put the SSD into another slot"
     )]
     CompanionInUse {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Number of the IOMMU group.
+        /// IOMMU group.
         group: u32,
-        /// Address of the other SSD.
+        /// Other SSD.
         other: PciAddress,
         /// Use that was found.
         by: String,
     },
-    /// The IOMMU group is still used through VFIO, which allows the group no host driver.
+    /// The IOMMU group is still used through VFIO, which excludes host drivers from the group.
     #[error(
         "{address} cannot be given back while its IOMMU group is in use: {by}; end that first, then \
          echo {address} > /sys/bus/pci/drivers/vfio-pci/unbind"
     )]
     GroupInUse {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Process that uses the group.
+        /// User of the group.
         by: String,
     },
     /// The kernel has no vfio-pci driver.
     #[error("this kernel has no vfio-pci driver: modprobe vfio-pci, or build it with CONFIG_VFIO_PCI")]
     NoVfioPci,
-    /// The driver was asked to take the function and did not.
-    #[error("the driver vfio-pci did not take {0}: the kernel log (dmesg) says why")]
+    /// The driver vfio-pci did not bind the function.
+    #[error("the driver vfio-pci did not bind {0}: the kernel log (dmesg) has the reason")]
     Refused(PciAddress),
     /// A file of `/sys` could not be written.
     #[error("cannot write {}: {source}; this needs root", path.display())]
     Write {
         /// Path of the file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
 
-/// Error of opening a function.
+/// Failure to open a function.
 #[derive(Debug, Error)]
 pub enum VfioError {
     /// The function cannot be isolated.
@@ -109,12 +109,12 @@ pub enum VfioError {
     /// The function is not bound to vfio-pci.
     #[error("{address} is bound to {driver}, not to vfio-pci: bind it first")]
     NotBound {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
         /// Driver of the function, or "no driver".
         driver: String,
     },
-    /// The kernel lacks the file through which VFIO is reached.
+    /// The kernel has no such file of VFIO.
     #[error(
         "{} does not exist: modprobe vfio-pci vfio_iommu_type1, or build the kernel with CONFIG_VFIO",
         .0.display()
@@ -125,45 +125,45 @@ pub enum VfioError {
     Open {
         /// Path of the file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// Another process has the function open.
+    /// Another process uses the function.
     #[error("{address} is in use by another process: `fuser -v {}` names it", path.display())]
     Busy {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Path of the busy file.
+        /// Path of the file that is busy.
         path: PathBuf,
     },
-    /// The function is open in this process already.
-    #[error("{0} is open already: detach the controller that has it first")]
+    /// The function is open in this process.
+    #[error("{0} is open already: detach its controller first")]
     AlreadyOpen(PciAddress),
-    /// The IOMMU lets any device raise any interrupt.
+    /// The IOMMU does not remap interrupts, so that a device could raise any interrupt.
     #[error(
         "{0} cannot be isolated: the IOMMU does not remap interrupts; enable it in the firmware (x2APIC), \
          or in QEMU: -device intel-iommu,intremap=on"
     )]
     InterruptsNotRemapped(PciAddress),
-    /// Memory could not be mapped for the function.
+    /// The memory in use could not be mapped for the function.
     #[error("cannot map memory for {address}: {source}")]
     Memory {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The function has no BAR 0, or one that is too small for an NVMe controller.
     #[error("{0} has no registers: its BAR 0 is missing; the firmware may have had no room for it")]
     NoRegisters(PciAddress),
-    /// Other error of the kernel.
+    /// Another error of the kernel.
     #[error("{address}: {what} failed: {source}")]
     Kernel {
-        /// Address of the function.
+        /// The function.
         address: PciAddress,
-        /// Operation that failed.
+        /// Operation.
         what: &'static str,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
 }

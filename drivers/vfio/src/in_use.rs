@@ -1,8 +1,7 @@
-//! Whether the host itself uses an SSD, and for what.
+//! Uses of an SSD by the host, checked once before the SSD is unbound from its kernel driver.
 //!
-//! Path: none; asked once, before an SSD is taken from its kernel driver. What is mounted,
-//! swapped to, held by another block device (RAID, LVM, dm-crypt) or open in a process is never
-//! taken.
+//! An SSD with a mount, swap space, another block device on it (RAID, LVM, dm-crypt) or an open file is
+//! refused.
 
 use crate::openers::{self, Node};
 use crate::sysfs::names;
@@ -12,7 +11,7 @@ use rustix::io::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Finds a use of the SSD by the host, in words such as `nvme0n1p2 is mounted on /home`.
+/// Finds a use and describes it: `nvme0n1p2 is mounted on /home`.
 pub fn find(root: &SysfsRoot, address: PciAddress) -> Option<String> {
     let namespaces = namespaces(root, address);
     let disks: Vec<String> = namespaces.iter().filter_map(|path| disk_of(file_name(path)?)).collect();
@@ -32,7 +31,7 @@ pub fn find(root: &SysfsRoot, address: PciAddress) -> Option<String> {
     })
 }
 
-/// Folders in `/sys` of the namespaces of a controller that the kernel drives, and of its other children.
+/// Folders that the kernel's driver has made for the namespaces of a controller, among others.
 fn namespaces(root: &SysfsRoot, address: PciAddress) -> Vec<PathBuf> {
     let below = |folder: &Path| -> Vec<PathBuf> {
         names(folder).unwrap_or_default().iter().map(|name| folder.join(name)).collect()
@@ -51,8 +50,8 @@ fn devices(root: &SysfsRoot, disk: &str) -> Vec<String> {
     [disk.to_owned()].into_iter().chain(partitions).collect()
 }
 
-/// Name of the disk of a namespace: its own, or with native multipath, where `nvme0c1n2` is one path
-/// of two, the disk above the paths, `nvme0n2`.
+/// Disk of a namespace: itself, or with native multipath, where `nvme0c1n2` is one path of several, the
+/// disk above the paths, `nvme0n2`.
 fn disk_of(name: &str) -> Option<String> {
     let (controller, namespace) = name.strip_prefix("nvme")?.rsplit_once('n')?;
     let subsystem = controller.split_once('c').map_or(controller, |(subsystem, _)| subsystem);
@@ -67,16 +66,16 @@ fn device_use(root: &SysfsRoot, device: &str) -> Option<String> {
     held.or_else(|| mounted(root, device, &folder)).or_else(|| swapped(root, device))
 }
 
-/// Finds a mount by its device number, or by its source: btrfs shows numbers of its own.
+/// Finds a mount by its device number, or by its source, because btrfs has device numbers of its own.
 fn mounted(root: &SysfsRoot, device: &str, folder: &Path) -> Option<String> {
     let number = fs::read_to_string(folder.join("dev")).unwrap_or_default();
     let mounts = fs::read_to_string(root.path("/proc/self/mountinfo")).unwrap_or_default();
     mounts.lines().find_map(|line| {
         let (mount, origin) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(2);
-        let (mount_number, place) = (fields.next()?, fields.nth(1)?);
+        let (mount_number, mount_point) = (fields.next()?, fields.nth(1)?);
         let by_source = origin.split(' ').nth(1).and_then(|path| path.strip_prefix("/dev/")) == Some(device);
-        (by_source || mount_number == number.trim()).then(|| format!("{device} is mounted on {place}"))
+        (by_source || mount_number == number.trim()).then(|| format!("{device} is mounted on {mount_point}"))
     })
 }
 
@@ -87,8 +86,8 @@ fn swapped(root: &SysfsRoot, device: &str) -> Option<String> {
     swaps.lines().any(|line| listed(line) == Some(true)).then(|| format!("{device} is swap space"))
 }
 
-/// Finds a use that no list shows (a mount in a container, ZFS): the kernel opens a disk that it uses
-/// itself for nobody else exclusively.
+/// Tries to open the disk exclusively, which the kernel refuses while it uses the disk. That covers uses
+/// which the lists above do not show: a mount in a container, ZFS.
 fn claimed(root: &SysfsRoot, disk: &str) -> Option<String> {
     let path = root.path("/dev").join(disk);
     let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty());
@@ -153,7 +152,7 @@ mod tests {
     #[test]
     fn a_device_file_that_a_process_has_open_is_found() {
         let host = host();
-        // Nobody has a disk with the numbers of /dev/null open, but the generic device is.
+        // /dev/null is a character device, and so only the generic device file has its numbers.
         host.disk(ADDRESS, "nvme0", "nvme0n2", "1:3").process(812, "mysqld", &["/dev/null"]);
         assert_eq!(found(&host), None);
         host.generic(ADDRESS, "nvme0", "ng0n1", "1:3");

@@ -1,17 +1,17 @@
 //! The kernel's VFIO and iommufd requests, one function each.
 //!
-//! Structures and constants are those of `vfio-bindings` and `iommufd-bindings`. The crate
-//! `vfio-ioctls` is not used: it hides whether a reset worked, does not tell which I/O virtual
-//! addresses are valid, maps no BAR, and brings KVM's structures with it.
+//! Structures and constants are those of `vfio-bindings` and `iommufd-bindings`. The crate `vfio-ioctls`
+//! is not used: it hides whether a reset worked and which I/O virtual addresses are valid, maps no BAR,
+//! and depends on KVM's structures.
 //!
 //! Invariants
-//! - The size that an argument states of itself is its real size, so the kernel writes nothing
-//!   behind it. That is why sizes are set here only.
-//! - Memory is given to devices as a [`Mapping`], never as a plain address.
+//! - The size field of an argument is its real size, so that the kernel does not write behind it. Sizes
+//!   are therefore set in this file only.
+//! - Memory for devices is given as a [`Mapping`], never as an address.
 //!
-//! Not here: what answers mean (`reply`), when what is asked (`domain`, `function`).
+//! Not here: the meaning of replies (`reply`), the use of requests (`domain`, `function`).
 
-#![expect(unsafe_code, reason = "the kernel is asked with raw system calls")]
+#![expect(unsafe_code, reason = "ioctl is a raw system call")]
 
 use iommufd_bindings::iommufd::{
     IOMMUFD_CMD_IOAS_ALLOC, IOMMUFD_CMD_IOAS_IOVA_RANGES, IOMMUFD_CMD_IOAS_MAP, IOMMUFD_CMD_IOAS_UNMAP,
@@ -34,7 +34,7 @@ use vfio_bindings::bindings::vfio::{
     vfio_group_status, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap, vfio_irq_info,
 };
 
-/// Code of a request. All are `_IO(';', number)`: neither direction nor size is part of it.
+/// Code of a request. All are `_IO(';', number)`, without direction and size.
 #[derive(Clone, Copy)]
 struct Request(u16);
 
@@ -53,25 +53,25 @@ const SET_IRQS: Request = Request::new(VFIO_BASE + 10);
 const RESET: Request = Request::new(VFIO_BASE + 11);
 const IOMMU_GET_INFO: Request = Request::new(VFIO_BASE + 12);
 
-/// Maximum length of an answer in 32-bit words, far above that of any answer.
+/// Size limit of a reply in 32-bit words, far above any reply of the kernel.
 const MOST_WORDS: usize = 1 << 18;
 
-/// Makes a request of the kernel; returns its result, which is zero or more.
+/// Sends a request to the kernel; returns its result, zero or more.
 ///
 /// # Safety
-/// `argument` is what the request wants, and whatever it says the kernel may read or write
-/// is ours and live.
+/// `argument` is that of the request, and all memory that it lets the kernel read or write is ours and
+/// live.
 unsafe fn ask(file: &File, request: Request, argument: *mut c_void) -> io::Result<i32> {
-    // SAFETY: the caller's promise.
+    // SAFETY: promised by the caller.
     let answer = unsafe { libc::ioctl(file.as_raw_fd(), request.0.into(), argument) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// Structure that states its own size in its first word, and the request it belongs to.
+/// A structure with its own size in its first word, and its request.
 ///
 /// # Safety
-/// The kernel reads and writes that many bytes of it and no other memory, or only such as the
-/// structure points to.
+/// The kernel reads and writes that many bytes of the structure, memory that the structure points to,
+/// and no other.
 unsafe trait Argument {
     const REQUEST: Request;
 
@@ -106,14 +106,14 @@ arguments! {
     iommu_ioas_unmap, size, IOMMUFD_CMD_IOAS_UNMAP;
 }
 
-/// Makes a request with a structure, into which the kernel may write its answer.
+/// Sends a request with a structure, into which the kernel may write its reply.
 fn exchange<A: Argument>(file: &File, argument: &mut A) -> io::Result<i32> {
     argument.state_size();
-    // SAFETY: `Argument` says so; each caller below fills in pointers to what is live.
+    // SAFETY: promised by `Argument`; each caller below sets pointers to live memory.
     unsafe { ask(file, A::REQUEST, ptr::from_mut(argument).cast()) }
 }
 
-/// Requests a structure of unknown length that begins with `start`.
+/// Sends a request whose reply has an unknown length; `start` are its first words.
 fn enquire(file: &File, request: Request, start: &[u32]) -> io::Result<Vec<u8>> {
     let mut words = vec![0u32; 1024];
     loop {
@@ -132,19 +132,19 @@ fn enquire(file: &File, request: Request, start: &[u32]) -> io::Result<Vec<u8>> 
 
 // A container: `/dev/vfio/vfio`.
 
-/// Makes the container's groups share one IOMMU domain. Needs a group in it.
+/// Makes the container's groups share one IOMMU domain. The container needs a group.
 pub fn set_type1v2(container: &File) -> io::Result<()> {
     let kind = ptr::without_provenance_mut(VFIO_TYPE1v2_IOMMU as usize);
     // SAFETY: the argument is a number, not a pointer.
     unsafe { ask(container, SET_IOMMU, kind) }.map(drop)
 }
 
-/// Reads the capabilities of the container's IOMMU; see [`crate::reply::iova_ranges`].
+/// Reads the capabilities of the container's IOMMU, which `reply::iova_ranges` parses.
 pub fn iommu_info(container: &File) -> io::Result<Vec<u8>> {
     enquire(container, IOMMU_GET_INFO, &[])
 }
 
-/// Lets the container's devices read and write `memory`.
+/// Maps `memory` for the container's devices, readable and writable.
 pub fn map_dma(container: &File, iova: Iova, memory: &Mapping) -> io::Result<()> {
     let mut map = vfio_iommu_type1_dma_map {
         flags: VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
@@ -156,7 +156,7 @@ pub fn map_dma(container: &File, iova: Iova, memory: &Mapping) -> io::Result<()>
     exchange(container, &mut map).map(drop)
 }
 
-/// Removes mappings; returns their length in bytes.
+/// Removes mappings; returns the number of unmapped bytes.
 pub fn unmap_dma(container: &File, iova: Iova, len: u64) -> io::Result<u64> {
     let mut unmap = vfio_iommu_type1_dma_unmap { iova: iova.0, size: len, ..Default::default() };
     exchange(container, &mut unmap)?;
@@ -165,7 +165,7 @@ pub fn unmap_dma(container: &File, iova: Iova, len: u64) -> io::Result<u64> {
 
 // A group: `/dev/vfio/N`.
 
-/// Reads the flags of a group.
+/// Flags of a group.
 pub fn group_flags(group: &File) -> io::Result<u32> {
     let mut status = vfio_group_status::default();
     exchange(group, &mut status)?;
@@ -183,20 +183,20 @@ pub fn set_container(group: &File, container: &File) -> io::Result<()> {
 pub fn device(group: &File, name: &CStr) -> io::Result<File> {
     // SAFETY: the kernel reads the name up to its end.
     let descriptor = unsafe { ask(group, GROUP_GET_DEVICE_FD, name.as_ptr().cast_mut().cast()) }?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }.into())
 }
 
 // An I/O address space of `/dev/iommu`.
 
-/// Makes an empty I/O address space; returns its number.
+/// Makes an empty I/O address space and returns its number.
 pub fn allocate_ioas(iommufd: &File) -> io::Result<u32> {
     let mut ioas = iommu_ioas_alloc::default();
     exchange(iommufd, &mut ioas)?;
     Ok(ioas.out_ioas_id)
 }
 
-/// The address ranges that all devices of the space accept.
+/// Address ranges that all devices of the space accept.
 pub fn ioas_ranges(iommufd: &File, ioas: u32) -> io::Result<Vec<IovaRange>> {
     let mut found = vec![iommu_iova_range::default(); 64];
     loop {
@@ -223,7 +223,7 @@ pub fn ioas_ranges(iommufd: &File, ioas: u32) -> io::Result<Vec<IovaRange>> {
     }
 }
 
-/// Lets the space's devices read and write `memory`.
+/// Maps `memory` for the space's devices, readable and writable.
 pub fn map_ioas(iommufd: &File, ioas: u32, iova: Iova, memory: &Mapping) -> io::Result<()> {
     let mut map = iommu_ioas_map {
         flags: FIXED_IOVA | READABLE | WRITEABLE,
@@ -236,7 +236,7 @@ pub fn map_ioas(iommufd: &File, ioas: u32, iova: Iova, memory: &Mapping) -> io::
     exchange(iommufd, &mut map).map(drop)
 }
 
-/// Removes mappings; returns their length in bytes.
+/// Removes mappings; returns the number of unmapped bytes.
 pub fn unmap_ioas(iommufd: &File, ioas: u32, iova: Iova, len: u64) -> io::Result<u64> {
     let mut unmap = iommu_ioas_unmap { ioas_id: ioas, iova: iova.0, length: len, ..Default::default() };
     exchange(iommufd, &mut unmap)?;
@@ -245,7 +245,7 @@ pub fn unmap_ioas(iommufd: &File, ioas: u32, iova: Iova, len: u64) -> io::Result
 
 // A device.
 
-/// Binds a device of `/dev/vfio/devices` to an iommufd; from here on it is ours alone.
+/// Binds a device of `/dev/vfio/devices` to an iommufd, which makes it exclusively ours.
 pub fn bind_iommufd(device: &File, iommufd: &File) -> io::Result<()> {
     let mut bind = vfio_device_bind_iommufd { iommufd: iommufd.as_raw_fd(), ..Default::default() };
     exchange(device, &mut bind).map(drop)
@@ -257,44 +257,44 @@ pub fn attach_ioas(device: &File, ioas: u32) -> io::Result<()> {
     exchange(device, &mut attach).map(drop)
 }
 
-/// A device's `VFIO_DEVICE_FLAGS_*`.
+/// Flags of a device, `VFIO_DEVICE_FLAGS_*`.
 pub fn device_flags(device: &File) -> io::Result<u32> {
     let mut info = vfio_device_info::default();
     exchange(device, &mut info)?;
     Ok(info.flags)
 }
 
-/// Where a region is in the device's file; see [`crate::reply::Region`].
+/// Reads the location of a region in the device's file, which `reply::Region` parses.
 pub fn region_info(device: &File, index: u32) -> io::Result<Vec<u8>> {
     enquire(device, GET_REGION_INFO, &[0, 0, index])
 }
 
-/// Reads the number of MSI-X vectors of a device.
+/// Number of MSI-X vectors of a device.
 pub fn msix_vectors(device: &File) -> io::Result<u32> {
     let mut info = vfio_irq_info { index: VFIO_PCI_MSIX_IRQ_INDEX, ..Default::default() };
     exchange(device, &mut info)?;
     Ok(info.count)
 }
 
-/// Routes the first MSI-X vectors to `eventfds`, all in one request since not every kernel can
-/// add vectors later; with none, turns MSI-X off. The answer is how many vectors the machine
-/// has left if those are too few, else zero.
+/// Routes the first MSI-X vectors to `eventfds`, in one request because some kernels cannot add vectors
+/// later; without eventfds, turns MSI-X off. Returns zero, or the number of vectors that the machine has
+/// left if they are too few.
 pub fn set_msix(device: &File, eventfds: &[OwnedFd]) -> io::Result<i32> {
     set_irqs(device, VFIO_PCI_MSIX_IRQ_INDEX, eventfds)
 }
 
-/// Makes the kernel signal `eventfd`, again every few seconds, when it wants the device back.
+/// Makes the kernel signal `eventfd` every few seconds while it wants the device back.
 pub fn set_recall(device: &File, eventfd: &OwnedFd) -> io::Result<()> {
     set_irqs(device, VFIO_PCI_REQ_IRQ_INDEX, slice::from_ref(eventfd)).map(drop)
 }
 
 fn set_irqs(device: &File, index: u32, eventfds: &[OwnedFd]) -> io::Result<i32> {
     let mut words = irq_set(index, eventfds);
-    // SAFETY: the kernel reads as many bytes as the first word says, which is all of them.
+    // SAFETY: the kernel reads the number of bytes in the first word, which is all of them.
     unsafe { ask(device, SET_IRQS, words.as_mut_ptr().cast()) }
 }
 
-/// A `struct vfio_irq_set`: size, flags, index, start, count, then a descriptor per vector.
+/// Words of a `struct vfio_irq_set`: size, flags, index, start, count, then a descriptor per vector.
 fn irq_set(index: u32, eventfds: &[OwnedFd]) -> Vec<u32> {
     let data = if eventfds.is_empty() { VFIO_IRQ_SET_DATA_NONE } else { VFIO_IRQ_SET_DATA_EVENTFD };
     let count = u32::try_from(eventfds.len()).unwrap_or(u32::MAX);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_vfio_file_is_an_error() {
+    fn a_file_that_is_not_of_vfio_is_an_error() {
         let file = File::open("/dev/null").unwrap();
         assert_eq!(device_flags(&file).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
         assert_eq!(region_info(&file, 0).unwrap_err().raw_os_error(), Some(libc::ENOTTY));

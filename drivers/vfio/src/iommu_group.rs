@@ -1,7 +1,6 @@
-//! The IOMMU group of an SSD: all functions of a group reach the same memory, so that VFIO takes
-//! all of them or none.
+//! The IOMMU group of an SSD, checked before the SSD is bound to vfio-pci, opened, or bound back.
 //!
-//! Path: none; asked before an SSD is bound to vfio-pci, opened, or given back.
+//! All functions of a group reach the same memory, so that VFIO needs all of them.
 //!
 //! Not here: changing drivers (`binding`).
 
@@ -10,13 +9,12 @@ use crate::sysfs::{NVME, NVME_CLASS, VFIO_PCI};
 use crate::{BindError, PciAddress, SysfsRoot, in_use};
 use rustix::fs::FileType;
 
-/// Drivers that take no part in DMA of their own; the kernel lets them share a group with
-/// vfio-pci.
+/// Drivers that do no DMA; the kernel lets them share a group with vfio-pci.
 const HARMLESS: [&str; 3] = [VFIO_PCI, "pcieport", "pci-stub"];
 
 const CHARACTER: FileType = FileType::CharacterDevice;
 
-/// The SSDs of the same group that the kernel drives and nobody uses.
+/// Other SSDs of the group that the kernel drives and nobody uses.
 pub fn companions(root: &SysfsRoot, address: PciAddress) -> Result<Vec<PciAddress>, BindError> {
     let group = root.iommu_group(address).ok_or(BindError::NoIommuGroup(address))?;
     let is_ssd = |other: PciAddress, driver: &str| driver == NVME && root.class(other) == Some(NVME_CLASS);
@@ -31,15 +29,14 @@ pub fn companions(root: &SysfsRoot, address: PciAddress) -> Result<Vec<PciAddres
     Ok(ssds.into_iter().map(|(other, _)| other).collect())
 }
 
-/// Checks that no host driver has another function of the IOMMU group: all of a group reach
-/// the same memory. Returns the group.
+/// Checks that no other function of the IOMMU group is bound to a host driver. Returns the group.
 pub fn check_group(root: &SysfsRoot, address: PciAddress) -> Result<u32, BindError> {
     let group = root.iommu_group(address).ok_or(BindError::NoIommuGroup(address))?;
     refuse_strangers(address, group, &host_driven(root, address))?;
     Ok(group)
 }
 
-/// The other functions of a function's group that drivers of the host have, with these.
+/// Other functions of the group that are bound to host drivers, with those drivers.
 fn host_driven(root: &SysfsRoot, address: PciAddress) -> Vec<(PciAddress, String)> {
     let members = root.group_members(address).into_iter();
     let others = members.filter(|&other| other != address);
@@ -59,7 +56,7 @@ fn refuse_strangers(
     Err(BindError::GroupNotViable { address, group, others: others.join(", ") })
 }
 
-/// A process that has a function of the group open through VFIO, in words that name it.
+/// Finds a process that has a function of the group open through VFIO, and describes it.
 pub fn user(root: &SysfsRoot, address: PciAddress) -> Option<String> {
     let group = root.iommu_group(address)?.to_string();
     let group =

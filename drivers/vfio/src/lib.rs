@@ -1,29 +1,29 @@
-//! SSDs by VFIO: taken from the kernel's driver, isolated by an IOMMU, reached from user space.
+//! SSDs by VFIO: unbound from the kernel's driver, isolated by an IOMMU, accessed from user space.
 //!
-//! Path: guest ring -> session -> volume -> channel -> NVMe queue pair -> **SSD**;
-//! the data path only touches what this crate has set up: doorbells, and the IOMMU's mappings.
+//! Path: guest ring -> session -> volume -> channel -> NVMe queue pair -> **SSD**. The data path uses
+//! the doorbells and the IOMMU mappings that this crate has set up.
 //!
-//! - [`PciAddress`], [`SysfsRoot`]: SSDs of the host, and their drivers.
-//! - [`bind`], [`Binding`]: gives an SSD to vfio-pci, and back.
-//! - [`Vfio`]: opens SSDs as [`luge_memory::PciFunction`]s, all of them in one IOMMU domain
-//!   that holds exactly what the [`luge_memory::DmaSpace`] holds.
+//! - [`PciAddress`], [`SysfsRoot`]: the SSDs of the host and their drivers.
+//! - [`bind`], [`Binding`]: binds an SSD to vfio-pci, and back to its driver.
+//! - [`Vfio`]: opens SSDs as [`luge_memory::PciFunction`]s, all in one IOMMU domain with the mappings of
+//!   the [`luge_memory::DmaSpace`].
 //!
 //! Invariants
-//! - No SSD that the host uses is taken.
-//! - No function reaches memory but what is in the `DmaSpace`; there is no mode without IOMMU.
+//! - An SSD that the host uses is refused.
+//! - A function reaches the memory in the `DmaSpace` and no other; there is no mode without IOMMU.
 //!
 //! Not here: NVMe (`nvme`), the memory itself (`memory`).
 
 mod address;
 mod binding;
 mod claims;
-mod device;
 mod domain;
 mod error;
 mod function;
 mod in_use;
 mod ioctl;
 mod iommu_group;
+mod membership;
 mod openers;
 mod reply;
 #[cfg(test)]

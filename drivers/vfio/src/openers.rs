@@ -1,12 +1,12 @@
-//! Who has a device file of an SSD open: a database on the raw disk, a VM, a partitioning tool.
+//! Processes that have a device file of an SSD open: a database on the raw disk, a VM, a partitioning
+//! tool.
 //!
-//! Path: none; asked once, before an SSD is taken from its kernel driver. What the kernel itself
-//! uses, it tells (`in_use`); a process that opened a disk without claiming it shows only
-//! among its file descriptors, in `/proc`.
+//! Uses by the kernel are found in `in_use`. A process that opened a disk non-exclusively is visible only
+//! by its file descriptors in `/proc`.
 //!
-//! Invariant: nothing is opened, and no file system is asked that could keep us waiting.
+//! Invariant: no file is opened, and no request goes to a file system that could block.
 //!
-//! Not here: processes of other PID namespaces, and those we have no permission to look at.
+//! Not here: processes of other PID namespaces, and those that we have no permission to inspect.
 
 use crate::SysfsRoot;
 use crate::sysfs::names;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Number of looks that must find a file open: udev opens every new disk, but only for a moment.
+/// Times that a file has to be found open. udev opens every new disk for a moment.
 const LOOKS: u32 = 10;
 const NAP: Duration = Duration::from_millis(50);
 
@@ -29,7 +29,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// The device file `name` of that kind, with the numbers that its file `dev` in `folder` tells.
+    /// Device file `name` of that kind, with the numbers in the file `dev` of `folder`.
     pub fn of(folder: &Path, name: &str, kind: FileType) -> Option<Self> {
         let text = fs::read_to_string(folder.join("dev")).ok()?;
         let (major, minor) = text.trim().split_once(':')?;
@@ -37,7 +37,7 @@ impl Node {
     }
 }
 
-/// A process that has one of these open and keeps it so, in words that name it:
+/// Finds a process that keeps one of `nodes` open, and describes it:
 /// `nvme0n1 is open in process 812 mysqld`.
 pub fn find(root: &SysfsRoot, nodes: &[Node]) -> Option<String> {
     lasting(root, nodes, || thread::sleep(NAP))
@@ -65,9 +65,9 @@ fn look(root: &SysfsRoot, nodes: &[Node]) -> Option<String> {
     })
 }
 
-/// The one of `nodes` that a file descriptor is for.
+/// Device file among `nodes` that a file descriptor refers to.
 fn node_at<'a>(descriptor: &Path, nodes: &'a [Node]) -> Option<&'a Node> {
-    // What a server of a network file system would have to say is of no interest.
+    // Without synchronisation, so that no server of a network file system is asked.
     let file = statx(CWD, descriptor, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).ok()?;
     let (kind, number) =
         (FileType::from_raw_mode(file.stx_mode.into()), (file.stx_rdev_major, file.stx_rdev_minor));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_only_has_a_look_is_waited_for() {
+    fn a_process_that_closes_the_file_soon_is_not_reported() {
         let host = host();
         let gone = || host.remove("proc/812/fd/1");
         assert_eq!(lasting(&host.root(), &null(FileType::CharacterDevice), gone), None);

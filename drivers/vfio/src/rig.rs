@@ -1,5 +1,5 @@
-//! A host for unit tests: a tree of `/sys`, `/proc` and `/dev`, and just enough of a kernel
-//! to answer what is written there.
+//! A host for unit tests: a tree of `/sys`, `/proc` and `/dev`, and the part of a kernel that reacts to
+//! writes there.
 
 use crate::SysfsRoot;
 use crate::sysfs::write_existing;
@@ -9,13 +9,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Tree of files; dropping it removes them.
+/// A tree of files, removed on drop.
 pub struct FakeHost {
     folder: TempDir,
 }
 
 impl FakeHost {
-    /// Creates a host without PCI functions and drivers.
+    /// A host without a PCI function or driver.
     pub fn new() -> Self {
         let host = Self { folder: tempfile::tempdir().unwrap() };
         host.file("sys/bus/pci/drivers_probe", "")
@@ -45,7 +45,7 @@ impl FakeHost {
         fs::remove_file(self.folder.path().join(path)).unwrap();
     }
 
-    /// Content of a file of `/sys/bus/pci`.
+    /// Content of a file in `/sys/bus/pci`.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join("sys/bus/pci").join(name)).unwrap()
     }
@@ -63,7 +63,7 @@ impl FakeHost {
         self.file(&format!("sys/bus/pci/drivers/{name}/unbind"), "")
     }
 
-    /// Adds a driver that takes no function.
+    /// Adds a driver that binds no function.
     pub fn driver_that_refuses(&self, name: &str) -> &Self {
         self.file(&format!("sys/bus/pci/drivers/{name}/refuses"), "")
     }
@@ -81,14 +81,14 @@ impl FakeHost {
         self
     }
 
-    /// Adds a block device that the kernel's NVMe driver made.
+    /// Adds a block device of the kernel's NVMe driver.
     pub fn disk(&self, address: &str, controller: &str, disk: &str, number: &str) -> &Self {
         self.folder(&format!("sys/bus/pci/devices/{address}/nvme/{controller}/{disk}"));
         self.folder(&format!("sys/class/block/{disk}/holders"));
         self.file(&format!("sys/class/block/{disk}/dev"), &format!("{number}\n"))
     }
 
-    /// Adds the kernel's device file for commands of any kind to a namespace.
+    /// Adds the kernel's generic device file of a namespace.
     pub fn generic(&self, address: &str, controller: &str, name: &str, number: &str) -> &Self {
         let folder = format!("sys/bus/pci/devices/{address}/nvme/{controller}/{name}");
         self.file(&format!("{folder}/dev"), &format!("{number}\n"))
@@ -109,7 +109,7 @@ impl FakeHost {
     }
 }
 
-/// Does what the kernel does when `text` is written to `path`.
+/// Acts as the kernel when `text` is written to `path`.
 fn kernel(root: &SysfsRoot, path: &Path, text: &str) -> io::Result<()> {
     match path.file_name().and_then(|name| name.to_str()) {
         Some("driver_override") => {

@@ -1,8 +1,8 @@
-//! PCI functions as the kernel shows them in `/sys`, `/proc` and `/dev`.
+//! PCI functions in the kernel's files below `/sys`, `/proc` and `/dev`.
 //!
-//! Invariant: every path starts at one root, so that a test runs against a tree of its own.
+//! Invariant: every path starts at one root, so that a test can use a tree of its own.
 //!
-//! Not here: changes of drivers (`binding`).
+//! Not here: changing drivers (`binding`).
 
 use crate::PciAddress;
 use crate::claims::{Claims, GroupClaims};
@@ -12,20 +12,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Class code of NVMe: base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h
+/// Base class 01h (mass storage), sub-class 08h (non-volatile memory), interface 02h: NVMe
 /// (NVM Express over PCIe Transport Specification, class code).
 pub const NVME_CLASS: u32 = 0x01_08_02;
 
-/// Driver that gives functions to user space.
+/// Name of the VFIO driver for PCI functions.
 pub const VFIO_PCI: &str = "vfio-pci";
 
-/// The kernel's own driver of SSDs.
+/// Name of the kernel's driver for NVMe controllers.
 pub const NVME: &str = "nvme";
 
 /// Function that writes a file of `/sys`.
 type Store = fn(&SysfsRoot, &Path, &str) -> io::Result<()>;
 
-/// Folder that contains `sys`, `proc` and `dev`: `/` except in tests.
+/// Folder that contains `sys`, `proc` and `dev`: `/`, except in tests.
 #[derive(Clone, Debug)]
 pub struct SysfsRoot {
     root: PathBuf,
@@ -46,13 +46,13 @@ impl SysfsRoot {
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// Tree in which `store` takes the place of the kernel.
+    /// Tree in which `store` acts as the kernel.
     #[cfg(test)]
     pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
-    /// Path in this tree of the file at `path` in `/`.
+    /// Path in this tree of the absolute path `path`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
@@ -62,12 +62,12 @@ impl SysfsRoot {
         self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
     }
 
-    /// Writes a file that exists.
+    /// Writes an existing file.
     pub(crate) fn store(&self, path: &Path, text: &str) -> io::Result<()> {
         (self.store)(self, path, text)
     }
 
-    /// All functions of the NVMe class, in the order of their addresses.
+    /// Lists all functions of the NVMe class in the order of their addresses.
     ///
     /// # Errors
     /// If the list of PCI functions cannot be read.
@@ -88,13 +88,13 @@ impl SysfsRoot {
         u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
     }
 
-    /// Name of the driver that a function is bound to.
+    /// Driver that a function is bound to, if any.
     #[must_use]
     pub fn driver(&self, address: PciAddress) -> Option<String> {
         link_name(&self.function(address, "driver"))
     }
 
-    /// Number of a function's IOMMU group; `None` without an IOMMU.
+    /// Number of a function's IOMMU group; none without an IOMMU.
     #[must_use]
     pub fn iommu_group(&self, address: PciAddress) -> Option<u32> {
         link_name(&self.function(address, "iommu_group"))?.parse().ok()
@@ -105,13 +105,13 @@ impl SysfsRoot {
         self.claims.of(group)
     }
 
-    /// All functions of an IOMMU group, `address` among them.
+    /// All functions of the IOMMU group of `address`, itself included.
     pub(crate) fn group_members(&self, address: PciAddress) -> Vec<PciAddress> {
         let members = names(&self.function(address, "iommu_group/devices")).unwrap_or_default();
         members.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// Name of a function's VFIO device (`vfio0`), once it is bound to vfio-pci.
+    /// Name of a function's VFIO device (`vfio0`), if it is bound to vfio-pci.
     pub(crate) fn vfio_device(&self, address: PciAddress) -> Option<String> {
         names(&self.function(address, "vfio-dev")).ok()?.into_iter().find(|name| name.starts_with("vfio"))
     }
@@ -131,12 +131,12 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Last name of the path in a symbolic link.
+/// Last component of a symbolic link's target.
 fn link_name(link: &Path) -> Option<String> {
     Some(fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
 }
 
-/// Writes to a file that the kernel made, by one call; never creates or truncates it.
+/// Writes to an existing file by one `write`; neither creates nor truncates it.
 pub fn write_existing(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
@@ -157,18 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn a_function_tells_its_node_unless_it_has_none() {
+    fn a_function_has_a_node_or_none() {
         let host = FakeHost::new();
         host.function("0000:01:00.0").function("0000:02:00.0");
         host.attribute("0000:01:00.0", "numa_node", "1\n").attribute("0000:02:00.0", "numa_node", "-1\n");
         let node = |address: &str| host.root().numa_node(address.parse().unwrap());
-        assert_eq!(node("01:00.0"), Some(NumaNode(1)));
-        assert_eq!(node("02:00.0"), None);
-        assert_eq!(node("03:00.0"), None);
+        assert_eq!(["01:00.0", "02:00.0", "03:00.0"].map(node), [Some(NumaNode(1)), None, None]);
     }
 
     #[test]
-    fn a_file_that_the_kernel_did_not_make_is_not_made() {
+    fn a_file_that_does_not_exist_is_not_created() {
         let host = FakeHost::new();
         let path = host.root().path("/sys/bus/pci/nothing");
         assert!(super::write_existing(&path, "x").is_err() && !path.exists());

@@ -11,11 +11,8 @@ const WITH_CIRCLES: &[&str] = &[
     "appliance/bench",
     "appliance/init",
     "appliance/luge",
-    "appliance/vhost",
-    "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
-    "drivers/block",
     "drivers/nvme",
 ];
 

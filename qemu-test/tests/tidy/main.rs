@@ -10,6 +10,7 @@
 mod arrows;
 mod circles;
 mod dependencies;
+mod documents;
 mod exempt;
 mod language;
 mod layout;

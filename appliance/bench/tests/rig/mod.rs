@@ -1,6 +1,6 @@
 //! A vhost-user-blk server in a test: as right or as wrong as the test tells it to be.
 //!
-//! It speaks the protocol by hand, for one queue, and knows nothing of Luge's own server.
+//! The protocol is spoken by hand, for one queue, and without Luge's own server.
 
 mod memory;
 
@@ -27,7 +27,7 @@ pub const MQ: u64 = 1 << 12;
 pub const PROTOCOL_MQ: u64 = 1;
 pub const CONFIG: u64 = 1 << 9;
 
-/// What the server says of itself.
+/// Description that the server gives of itself.
 #[derive(Clone, Copy)]
 pub struct Manners {
     pub features: u64,
@@ -46,7 +46,7 @@ impl Default for Manners {
     }
 }
 
-/// A request: the how manieth it is, and what it asks for.
+/// A request, and its number.
 pub struct Request {
     pub number: u64,
     pub writes: bool,
@@ -54,7 +54,7 @@ pub struct Request {
     pub data: Span,
 }
 
-/// How a request ends.
+/// End of a request.
 pub enum Reply {
     Status(u8),
     /// A used element is published, but no status written.
@@ -145,7 +145,7 @@ impl Connection {
                     18 => {
                         let queue = Queue::new(memory.take().unwrap(), ring, u32::try_from(size).unwrap());
                         let (stop, answer) = (&stop, answer.take().unwrap());
-                        threads.spawn(move || queue.serve(answer, (manners, stop, stream)));
+                        threads.spawn(move || queue.serve(answer, manners, stop, stream));
                     }
                     _ => {}
                 }
@@ -215,7 +215,9 @@ impl Queue {
     fn serve(
         &self,
         answer: &mut impl FnMut(&mut [u8], &Request) -> Reply,
-        (manners, stop, stream): (Manners, &AtomicBool, &UnixStream),
+        manners: Manners,
+        stop: &AtomicBool,
+        stream: &UnixStream,
     ) {
         let mut disk = vec![0; usize::try_from(manners.sectors * 512).unwrap()];
         let (mut taken, mut ended) = (0u16, 0u16);

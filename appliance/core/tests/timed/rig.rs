@@ -28,7 +28,7 @@ impl Calls {
     }
 }
 
-/// What a session asks for when it has been called.
+/// Next call that a session asks for when it has been called.
 enum Next {
     Nothing,
     Time(Ticks),
@@ -58,6 +58,12 @@ impl Timed {
     /// Asks for this time, and for no other.
     pub fn ask_at(&mut self, time: Option<Ticks>) {
         self.wake_at = time;
+    }
+
+    /// Asks for this time instead; returns the number of calls before.
+    pub fn ask_instead(&mut self, time: Option<Ticks>) -> usize {
+        self.ask_at(time);
+        self.calls.count()
     }
 
     /// Asks for the same time again and again.

@@ -1,8 +1,8 @@
 //! Sessions and nodes that ask a core for a turn at a time.
 
 use crate::rig::{Requests, Timed, until};
-use luge_block::{Blocks, CoreId, NullDevice, Shape};
-use luge_core::{CoreHandle, SessionId, Ticks};
+use luge_block::{Blocks, CoreId, Lba, NullDevice, Shape};
+use luge_core::{CoreHandle, Fence, SessionId, Ticks};
 use luge_volume::Volume;
 use luge_volume::doubles::{Delay, Delaying};
 use rustix::time::{ClockId, clock_gettime};
@@ -37,7 +37,7 @@ impl Rig {
         id: SessionId,
         change: impl FnOnce(&mut Timed) -> R + Send + 'static,
     ) -> R {
-        self.core.call(move |core| change(core.session(id).unwrap()))
+        self.core.call(move |core| change(core.session_as(id).unwrap()))
     }
 
     /// CPU time of the core's thread.
@@ -91,25 +91,30 @@ fn a_session_may_ask_for_one_time_after_the_other_and_its_core_does_not_poll_lon
 }
 
 #[test]
-fn a_time_that_is_moved_or_taken_back_counts_no_more() {
+fn a_time_that_is_moved_closer_counts() {
     let rig = Rig::new();
     let (session, calls) = Timed::at(Ticks::now() + HOUR);
     let id = rig.add(session);
     until("asleep", || rig.core.stats().asleep());
     rig.change(id, |session| session.ask_at(Some(Ticks::now() + SHORT)));
     until("sooner", || calls.count() == 1);
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + SHORT)));
-    rig.change(id, |session| session.ask_at(None));
-    let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
-    let other = rig.add(other);
-    until("the other", || others.count() == 1);
-    assert_eq!(calls.count(), 1, "the time that was taken back has passed");
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + 2 * SHORT)));
-    rig.change(id, |session| session.ask_at(Some(Ticks::now() + HOUR)));
-    rig.change(other, |session| session.ask_at(Some(Ticks::now() + 3 * SHORT)));
-    until("the other again", || others.count() == 2);
-    assert_eq!(calls.count(), 1, "the time that was moved has passed");
-    [id, other].into_iter().for_each(|id| rig.remove(id));
+    rig.remove(id);
+}
+
+#[test]
+fn a_time_that_is_moved_away_or_taken_back_counts_no_more() {
+    let rig = Rig::new();
+    for later in [None, Some(Ticks::now() + HOUR)] {
+        let (session, calls) = Timed::at(Ticks::now() + SHORT);
+        let id = rig.add(session);
+        // On a busy machine it may have been called by now.
+        let before = rig.change(id, move |session| session.ask_instead(later));
+        let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
+        let other = rig.add(other);
+        until("the other", || others.count() == 1);
+        assert_eq!(calls.count(), before, "{later:?}: its first time has passed");
+        [id, other].into_iter().for_each(|id| rig.remove(id));
+    }
 }
 
 #[test]
@@ -159,12 +164,14 @@ fn a_session_that_has_left_is_not_called_nor_woken_for() {
     let (session, calls) = Timed::at(Ticks::now() + SHORT);
     let id = rig.add(session);
     rig.remove(id);
+    // On a busy machine it may have been called before.
+    let before = calls.count();
     until("asleep", || rig.core.stats().asleep());
     let (other, others) = Timed::at(Ticks::now() + 2 * SHORT);
     let sleeps = rig.core.stats().sleeps();
     let other = rig.add(other);
     until("the other", || others.count() == 1);
-    assert_eq!(calls.count(), 0);
+    assert_eq!(calls.count(), before);
     assert!(rig.core.stats().sleeps() - sleeps <= 2, "the one it was in, and one until the other's time");
     rig.remove(other);
 }
@@ -189,13 +196,36 @@ fn a_core_that_is_busy_calls_in_time_too() {
     drop(attachment);
 }
 
+/// A volume whose requests take `LONG`.
+fn slow_volume() -> Arc<Volume> {
+    let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
+    let delayed = Delaying::new(Arc::new(Volume::whole(Arc::new(device))), Delay::of(LONG));
+    Arc::new(Volume::of_composite(Arc::new(delayed)))
+}
+
+#[test]
+fn a_core_sleeps_while_a_fence_waits_for_requests_that_a_node_holds() {
+    let rig = Rig::new();
+    let attachment = rig.core.attach(&slow_volume()).unwrap();
+    let (session, requests) = Requests::on(attachment.volume());
+    let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
+    requests.ask(3);
+    rig.core.call(|_| ());
+    until("taken", || requests.waiting() == 0);
+    let cpu = rig.cpu_time();
+    let fence = Fence::raise([&attachment], Lba(0)..Lba(8)).unwrap();
+    assert_eq!(requests.ended(), 3, "it has waited for them");
+    let used = rig.cpu_time() - cpu;
+    assert!(used < LONG / 10, "{used:?} of CPU in {LONG:?}");
+    drop(fence);
+    drop(rig.core.remove_session(id));
+    drop(attachment);
+}
+
 #[test]
 fn a_core_sleeps_while_a_node_holds_requests_and_turns_at_their_time() {
     let rig = Rig::new();
-    let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
-    let delayed = Delaying::new(Arc::new(Volume::whole(Arc::new(device))), Delay::of(LONG));
-    let volume = Arc::new(Volume::of_composite(Arc::new(delayed)));
-    let attachment = rig.core.attach(&volume).unwrap();
+    let attachment = rig.core.attach(&slow_volume()).unwrap();
     let (session, requests) = Requests::on(attachment.volume());
     let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
     let cpu = rig.cpu_time();

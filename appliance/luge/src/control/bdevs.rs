@@ -1,4 +1,4 @@
-//! Block devices by name: what each is made of, and who uses it.
+//! Block devices by name, with their sources and their users.
 //!
 //! Invariants
 //! - A name or UUID means one device (`identifiers`).
@@ -15,21 +15,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a block device is made of.
+/// Source of a block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Memory: so many bytes of the budget.
+    /// Memory of the budget.
     Malloc {
-        /// Bytes.
+        /// Size in bytes.
         bytes: u64,
     },
-    /// Nothing.
+    /// No data: writes are dropped, reads give zeroes.
     Null,
     /// A file or a block device of the host.
     Aio {
-        /// Its path.
+        /// Path of the file.
         filename: PathBuf,
-        /// Whether the block size was asked for, and not found out.
+        /// Whether the block size was given by the operator.
         block_size_override: bool,
     },
     /// A namespace of an SSD.
@@ -41,15 +41,15 @@ pub enum Source {
     },
     /// A part of another block device.
     Part {
-        /// That device.
+        /// Name of the other device.
         base: String,
-        /// Where it starts there.
+        /// First block there.
         first: Lba,
     },
 }
 
 impl Source {
-    /// What it is called.
+    /// Name of the kind of device.
     #[must_use]
     pub const fn product(&self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Source {
         }
     }
 
-    /// The method that takes it away.
+    /// Method that deletes the device.
     #[must_use]
     pub const fn remover(&self) -> &'static str {
         match self {
@@ -74,12 +74,12 @@ impl Source {
     }
 }
 
-/// Who uses a block device.
+/// User of a block device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum User {
-    /// The devices it is split into.
+    /// The devices that it is split into.
     Split,
-    /// A vhost controller serves it.
+    /// A vhost controller that serves it.
     Endpoint(String),
 }
 
@@ -94,15 +94,15 @@ impl fmt::Display for User {
 
 /// A block device.
 pub struct Bdev {
-    /// Who it is.
+    /// Identity.
     pub uuid: Uuid,
-    /// What it is made of.
+    /// Source.
     pub source: Source,
-    /// What is served.
+    /// Volume that is served.
     pub volume: Arc<Volume>,
-    /// Who uses it.
+    /// Users.
     pub users: BTreeSet<User>,
-    /// What each core had counted when the counts were last reset.
+    /// Counters of each core when they were last reset.
     before: BTreeMap<CoreId, Counters>,
 }
 
@@ -113,18 +113,18 @@ impl Bdev {
         Self { uuid, source, volume: Arc::new(volume), users: BTreeSet::new(), before: BTreeMap::new() }
     }
 
-    /// What it has done on a core since the counts were last reset.
+    /// Counters of a core since they were last reset.
     #[must_use]
     pub fn counters(&self, core: CoreId) -> Counters {
         self.volume.stats(core).read() - self.before.get(&core).copied().unwrap_or_default()
     }
 
-    /// Counts from now on.
+    /// Resets all counters of these cores.
     pub fn reset_counters(&mut self, cores: impl Iterator<Item = CoreId>) {
         self.before = cores.map(|core| (core, self.volume.stats(core).read())).collect();
     }
 
-    /// Counts failures from now on.
+    /// Resets the counters of failures of these cores.
     pub fn reset_failures(&mut self, cores: impl Iterator<Item = CoreId>) {
         for core in cores {
             let Counters { failed, aborted, .. } = self.volume.stats(core).read();
@@ -156,7 +156,7 @@ impl Default for Bdevs {
 }
 
 impl Bdevs {
-    /// Takes a name and a UUID for a device that is being made. Without a name, it is the first
+    /// Reserves a name and a UUID for a device that is being made. Without a name, it is the first
     /// free one that begins with `prefix`; without a UUID, or with the nil one, it is a random one.
     ///
     /// # Errors
@@ -189,13 +189,13 @@ impl Bdevs {
         free.unwrap_or_else(|| prefix.into())
     }
 
-    /// The device is made.
+    /// Adds a device that was made.
     pub fn put(&mut self, name: &str, bdev: Bdev) {
         self.identifiers.add(name, bdev.uuid);
         self.table.put(name, bdev);
     }
 
-    /// The device could not be made, or is gone.
+    /// Frees name and UUID of a device that could not be made, or is gone.
     pub fn release(&mut self, name: &str, uuid: Uuid) {
         self.table.release(name);
         self.identifiers.remove(name, uuid);
@@ -209,7 +209,7 @@ impl Bdevs {
         self.table.get(name)?.check_unused(name)
     }
 
-    /// Takes a device out, if nobody uses it. Its name stays taken until `release`.
+    /// Removes a device that nobody uses. Its name stays reserved until `release`.
     ///
     /// # Errors
     /// -19 if it is not there, -16 if it is in use.
@@ -218,7 +218,7 @@ impl Bdevs {
         self.table.take(name)
     }
 
-    /// The name of the device that has this name or UUID.
+    /// Name of the device that has this name or UUID.
     ///
     /// # Errors
     /// -19 if there is none.
@@ -243,7 +243,7 @@ impl Bdevs {
         self.table.get_mut(name)
     }
 
-    /// Notes a user of a device. A split has it alone.
+    /// Adds a user of a device. A split has it alone.
     ///
     /// # Errors
     /// -19 if there is no such device, -16 if the two do not go together.
@@ -256,7 +256,7 @@ impl Bdevs {
         Ok(bdev.volume.clone())
     }
 
-    /// The user is no more.
+    /// Removes a user of a device.
     pub fn unclaim(&mut self, name: &str, user: &User) {
         if let Ok(bdev) = self.table.get_mut(name) {
             bdev.users.remove(user);
@@ -305,7 +305,8 @@ mod tests {
     fn names_that_are_not_given_are_the_first_free_ones() {
         let mut bdevs = Bdevs::default();
         let mut next = || bdevs.reserve(None, "Malloc", None).unwrap();
-        assert_eq!((next().0, next().0), ("Malloc0".into(), "Malloc1".into()));
+        assert_eq!(next().0, "Malloc0");
+        assert_eq!(next().0, "Malloc1");
         let third = next();
         bdevs.release("Malloc1", third.1);
         assert_eq!(bdevs.reserve(None, "Malloc", None).unwrap().0, "Malloc1");
@@ -318,7 +319,8 @@ mod tests {
         bdevs.claim("a", user.clone()).unwrap();
         bdevs.claim("a", User::Endpoint("vhost.1".into())).unwrap();
         let error = bdevs.take("a").err().unwrap();
-        assert!(error.code.0 == -16 && error.message.contains("vhost controller vhost.0"), "{error}");
+        assert_eq!(error.code.0, -16);
+        assert!(error.message.contains("vhost controller vhost.0"), "{error}");
         assert_eq!(bdevs.claim("a", User::Split).err().unwrap().code.0, -16);
         bdevs.unclaim("a", &user);
         bdevs.unclaim("a", &User::Endpoint("vhost.1".into()));

@@ -1,4 +1,4 @@
-//! How much memory disks may take: what `-s` says.
+//! The memory that disks may take: option `-s`.
 
 use luge_rpc::RpcError;
 
@@ -16,7 +16,7 @@ impl Budget {
         Self { limit, used: 0 }
     }
 
-    /// Uses some of it, for something of that name.
+    /// Takes memory for the disk `name`.
     ///
     /// # Errors
     /// -12 if there is not that much left.
@@ -35,12 +35,12 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives back what was taken.
+    /// Gives memory back.
     pub fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// Nothing is used any more.
+    /// Gives all memory back.
     pub fn clear(&mut self) {
         self.used = 0;
     }
@@ -55,7 +55,8 @@ mod tests {
         let mut budget = Budget::new(10 << 20);
         budget.take("a", 6 << 20).unwrap();
         let error = budget.take("b", 5 << 20).unwrap_err();
-        assert!(error.message.contains("b needs 5 MiB") && error.message.contains("only 4 MiB"), "{error}");
+        assert!(error.message.contains("b needs 5 MiB"), "{error}");
+        assert!(error.message.contains("only 4 MiB"), "{error}");
         assert_eq!(budget.take("c", u64::MAX).unwrap_err().code.0, -12);
         budget.give_back(6 << 20);
         budget.take("b", 10 << 20).unwrap();

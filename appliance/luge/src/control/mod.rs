@@ -1,14 +1,14 @@
 //! The control thread: it owns what exists, and is the only writer.
 //!
-//! Path: none of a guest's. RPC and console threads send errands and wait for the answers.
+//! Path: none of a guest's. RPC and console threads send tasks and wait for the answers.
 //!
-//! What takes long (a controller's bring-up, gigabytes of memory, the end of a slow SSD's
-//! requests) is done by the thread that asked, between two errands: one that reserves the
-//! name, and one that puts the thing there. An [`Undo`] frees the name where that fails.
+//! Slow work (a controller's bring-up, gigabytes of memory, the end of a slow SSD's
+//! requests) is done by the thread that asked, between two tasks: the first reserves the
+//! name, the second puts the object there. An [`Undo`] frees the name where that fails.
 //!
 //! Invariants
-//! - An errand is done wholly or not at all, and sees no other errand's middle.
-//! - After `stop` nothing exists and nothing new is made.
+//! - A task is done wholly or not at all, and no other one is done meanwhile.
+//! - After `stop` no object exists and none is made.
 
 mod bdevs;
 mod budget;
@@ -41,20 +41,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a stop waits for what is being made: longer than CAP.TO lets an SSD take.
+/// Most time that a stop waits for objects that are being made: longer than CAP.TO lets an SSD take.
 const SETTLE: Duration = Duration::from_secs(150);
 
-type Errand = Box<dyn FnOnce(&mut Sled) + Send>;
+/// Work of the control thread.
+type Task = Box<dyn FnOnce(&mut Sled) + Send>;
 
 enum Message {
-    /// Something that may change what exists.
-    Do(Errand),
-    /// Something that only looks.
-    Look(Errand),
+    /// A task that may change what exists.
+    Do(Task),
+    /// A task that only looks.
+    Look(Task),
     Stop,
 }
 
-/// The control thread, as the others see it.
+/// The control thread, as all others see it.
 pub struct Control {
     mailbox: Sender<Message>,
     changes: Arc<Changes>,
@@ -68,50 +69,50 @@ impl Control {
     /// # Errors
     /// The kernel's.
     pub fn start(sled: Sled) -> std::io::Result<Arc<Self>> {
-        let (mailbox, errands) = channel();
+        let (mailbox, tasks) = channel();
         let changes = Arc::<Changes>::default();
         let (told, platform) = (changes.clone(), sled.platform.clone());
         let thread =
-            std::thread::Builder::new().name("control".into()).spawn(move || run(sled, &errands, &told))?;
+            std::thread::Builder::new().name("control".into()).spawn(move || run(sled, &tasks, &told))?;
         Ok(Arc::new(Self { mailbox, changes, platform, thread: Mutex::new(Some(thread)) }))
     }
 
-    /// What never changes: cores, memory, folders.
+    /// The parts that never change: cores, memory, folders.
     #[must_use]
     pub fn platform(&self) -> &Arc<Platform> {
         &self.platform
     }
 
-    /// Does something on the control thread, and waits for the answer.
+    /// Does `task` on the control thread, and waits for the answer.
     ///
     /// # Errors
-    /// The errand's own, or that Luge is stopping.
+    /// Errors of `task`, or one that says that Luge is stopping.
     pub fn ask<R: Send + 'static>(
         &self,
-        errand: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
+        task: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
     ) -> Result<R, RpcError> {
-        self.send(Message::Do, errand)
+        self.send(Message::Do, task)
     }
 
     fn send<R: Send + 'static>(
         &self,
-        message: fn(Errand) -> Message,
-        errand: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
+        message: fn(Task) -> Message,
+        task: impl FnOnce(&mut Sled) -> Result<R, RpcError> + Send + 'static,
     ) -> Result<R, RpcError> {
         let (answer, question) = sync_channel(1);
-        let errand = move |sled: &mut Sled| {
+        let task = move |sled: &mut Sled| {
             // Nobody waits any more only where the process is ending.
-            let _ = answer.send(errand(sled));
+            let _ = answer.send(task(sled));
         };
-        let sent = self.mailbox.send(message(Box::new(errand)));
+        let sent = self.mailbox.send(message(Box::new(task)));
         sent.ok()
             .and_then(|()| question.recv().ok())
             .ok_or_else(|| RpcError::invalid_state("Luge is stopping"))?
     }
 
-    /// What is to be done on the control thread unless [`Undo::disarm`] comes first.
-    pub fn undo(self: &Arc<Self>, errand: impl FnOnce(&mut Sled) + Send + 'static) -> Undo {
-        Undo { control: self.clone(), errand: Some(Box::new(errand)) }
+    /// Prepares a task that is done on the control thread unless [`Undo::disarm`] comes first.
+    pub fn undo(self: &Arc<Self>, task: impl FnOnce(&mut Sled) + Send + 'static) -> Undo {
+        Undo { control: self.clone(), task: Some(Box::new(task)) }
     }
 
     /// Looks at what exists, once.
@@ -151,7 +152,7 @@ impl Control {
         }
     }
 
-    /// Unmakes all that exists and ends the thread. Waits for every request that was taken.
+    /// Deletes all that exists and ends the thread. Waits for every request that was taken.
     pub fn stop(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(thread), Ok(())) = (thread, self.mailbox.send(Message::Stop)) {
@@ -161,60 +162,60 @@ impl Control {
     }
 }
 
-fn run(mut sled: Sled, errands: &Receiver<Message>, changes: &Changes) {
+fn run(mut sled: Sled, tasks: &Receiver<Message>, changes: &Changes) {
     loop {
-        match errands.recv() {
-            Ok(Message::Do(errand)) => {
-                errand(&mut sled);
+        match tasks.recv() {
+            Ok(Message::Do(task)) => {
+                task(&mut sled);
                 changes.add();
             }
-            Ok(Message::Look(errand)) => errand(&mut sled),
+            Ok(Message::Look(task)) => task(&mut sled),
             Ok(Message::Stop) | Err(_) => break,
         }
     }
-    settle(&mut sled, errands);
+    settle(&mut sled, tasks);
     sled.stop();
 }
 
-/// Waits for what other threads are in the middle of: an SSD that is coming up now is to be
-/// shut down too.
-fn settle(sled: &mut Sled, errands: &Receiver<Message>) {
+/// Waits until other threads have ended what they have begun: an SSD that is coming up now is to be
+/// shut down, too.
+fn settle(sled: &mut Sled, tasks: &Receiver<Message>) {
     let deadline = Instant::now() + SETTLE;
     while !sled.is_settled() {
-        match errands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Message::Do(errand) | Message::Look(errand)) => errand(sled),
+        match tasks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Message::Do(task) | Message::Look(task)) => task(sled),
             Ok(Message::Stop) => {}
             Err(_) => return,
         }
     }
 }
 
-/// Something to be done on the control thread if what was begun comes to nothing.
+/// A task that undoes what was begun. Dropping it does it.
 #[must_use]
 pub struct Undo {
     control: Arc<Control>,
-    errand: Option<Errand>,
+    task: Option<Task>,
 }
 
 impl Undo {
-    /// All went well.
+    /// Forgets the task: all went well.
     pub fn disarm(mut self) {
-        self.errand = None;
+        self.task = None;
     }
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some(errand) = self.errand.take() {
+        if let Some(task) = self.task.take() {
             let _ = self.control.ask(move |sled| {
-                errand(sled);
+                task(sled);
                 Ok(())
             });
         }
     }
 }
 
-/// How many errands were done that may have changed something.
+/// Number of tasks that may have changed something.
 #[derive(Default)]
 struct Changes {
     count: Mutex<u64>,

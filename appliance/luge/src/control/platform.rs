@@ -1,4 +1,4 @@
-//! What a process has from its start to its end: cores, memory, folders.
+//! The parts that a process has from its start to its end: cores, memory, folders.
 
 use crate::control::SocketFolder;
 use crate::cpus::Cpus;
@@ -9,21 +9,21 @@ use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
 use std::sync::Arc;
 
-/// What never changes.
+/// The parts that never change.
 pub struct Platform {
     /// The cores, in the order of their numbers.
     pub cores: Vec<CoreHandle>,
-    /// What the SSDs can reach.
+    /// Address space of the SSDs.
     pub space: Arc<DmaSpace>,
-    /// The pages of our own memory.
+    /// Pages of Luge's own memory.
     pub pages: PageSize,
-    /// Where vhost-user sockets are made.
+    /// Folder of the vhost-user sockets.
     pub sockets: SocketFolder,
     /// The way to SSDs.
     pub vfio: Vfio,
     /// The kernel's view of SSDs.
     pub sysfs: SysfsRoot,
-    /// The VMs; a register that locks itself.
+    /// The VMs; has a lock of its own.
     pub vms: VmRunner,
 }
 

@@ -1,4 +1,4 @@
-//! The calls that made what exists, in the order they were made: what a saved configuration is.
+//! The calls that made what exists, in their order: a saved configuration is made of them.
 
 use luge_rpc::Unique;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,10 +16,10 @@ pub enum Subsystem {
 }
 
 impl Subsystem {
-    /// All, each after those it depends on.
+    /// All subsystems, each after those that it depends on.
     pub const ALL: [Self; 3] = [Self::Bdev, Self::VhostBlk, Self::Vm];
 
-    /// Its name in a configuration.
+    /// Name in a configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Subsystem {
         }
     }
 
-    /// Those that must be loaded before it.
+    /// Names of the subsystems that must be loaded before.
     #[must_use]
     pub const fn depends_on(self) -> &'static [&'static str] {
         match self {
@@ -40,7 +40,7 @@ impl Subsystem {
     }
 }
 
-/// Parameters, none of which is there twice.
+/// Reads parameters, none of which is there twice.
 fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Unique::deserialize(deserializer).map(|Unique(params)| params)
 }
@@ -50,7 +50,7 @@ fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error>
 pub struct Call {
     /// The method.
     pub method: String,
-    /// Its parameters; null where it has none.
+    /// Parameters; null where there are none.
     #[serde(default, skip_serializing_if = "Value::is_null", deserialize_with = "unique")]
     pub params: Value,
 }
@@ -73,12 +73,12 @@ struct Entry {
 pub struct Record(Vec<Entry>);
 
 impl Record {
-    /// `call` made `made`.
+    /// Adds the call that made the object `made`.
     pub fn add(&mut self, subsystem: Subsystem, made: &str, call: Call) {
         self.0.push(Entry { subsystem, made: made.into(), call });
     }
 
-    /// `made` is no more. Whether it was there.
+    /// Removes the call that made `made`; returns whether there was one.
     pub fn remove(&mut self, subsystem: Subsystem, made: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
@@ -104,7 +104,8 @@ mod tests {
         }
         record.remove(Subsystem::Bdev, "a");
         let left: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.method.as_str()).collect();
-        assert_eq!((left, record.calls(Subsystem::Vm).count()), (vec!["z", "m"], 3));
+        assert_eq!(left, ["z", "m"]);
+        assert_eq!(record.calls(Subsystem::Vm).count(), 3);
     }
 
     #[test]

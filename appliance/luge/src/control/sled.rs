@@ -1,4 +1,4 @@
-//! All that exists.
+//! All that exists on a sled: SSDs, block devices, vhost controllers, VMs.
 
 use crate::control::{Bdevs, Budget, Call, Endpoint, Names, Platform, Record, Ssd, Subsystem, Table};
 use luge_core::CoreHandle;
@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 
-/// All that exists, owned by the control thread.
+/// Owner of all that exists, on the control thread.
 pub struct Sled {
-    /// Cores, memory, folders.
+    /// The parts that never change.
     pub platform: Arc<Platform>,
     /// Memory for disks.
     pub budget: Budget,
@@ -55,8 +55,8 @@ impl Sled {
         vm.is_some_and(|vm| vm.state == VmState::Stopped)
     }
 
-    /// Unmakes all that exists, the users of a thing before the thing: VMs, vhost controllers,
-    /// block devices, SSDs. Waits for every request that was taken.
+    /// Deletes all that exists, users before what they use: VMs, vhost controllers, block devices,
+    /// SSDs. Waits for every request that was taken.
     pub fn clear(&mut self) {
         if let Err(error) = self.platform.vms.stop_all(None) {
             tracing::error!("{error}");
@@ -74,25 +74,25 @@ impl Sled {
         self.budget.clear();
     }
 
-    /// Whether nothing is being made or unmade by other threads.
+    /// Whether no other thread is making or deleting an object.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.ssds.is_settled() && self.bdevs.is_settled() && self.endpoints.is_settled()
     }
 
-    /// Unmakes all that exists, and ends the cores.
+    /// Deletes all that exists, and ends the cores.
     pub fn stop(mut self) {
         self.clear();
         self.platform.cores.iter().for_each(CoreHandle::stop);
     }
 }
 
-/// Ends things at the same time: one that is slow does not add to the others' time.
-fn at_once<T: Send>(things: Vec<T>, end: impl Fn(T) + Sync) {
+/// Ends objects at the same time: one that is slow does not add to the others' time.
+fn at_once<T: Send>(objects: Vec<T>, end: impl Fn(T) + Sync) {
     let end = &end;
     thread::scope(|scope| {
-        for thing in things {
-            scope.spawn(move || end(thing));
+        for object in objects {
+            scope.spawn(move || end(object));
         }
     });
 }

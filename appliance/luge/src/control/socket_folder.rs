@@ -1,4 +1,4 @@
-//! The folder of vhost-user sockets, and what else of Luge's is in it.
+//! The folder of vhost-user sockets, and Luge's other files in it.
 
 use luge_rpc::RpcError;
 use luge_socket::Permissions;
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// A folder for vhost-user sockets. A socket has the name of its controller.
 pub struct SocketFolder {
     path: PathBuf,
-    /// Who may connect to the sockets.
+    /// Permissions of the sockets.
     pub permissions: Permissions,
-    /// Entries that are no controller's, each with what it is.
+    /// Entries that are no controller's, each with its meaning.
     reserved: Vec<(OsString, &'static str)>,
 }
 
@@ -70,7 +70,8 @@ mod tests {
         for name in ["vm", "r.sock.lock"] {
             let error = folder.socket(name).unwrap_err();
             assert_eq!(error.code.0, -17, "{name}");
-            assert!(error.message.contains(name) && error.message.contains("something else"), "{error}");
+            assert!(error.message.contains(name), "{error}");
+            assert!(error.message.contains("something else"), "{error}");
         }
         for name in ["VM", "vm.sock", "vm2", "r.sock", "other", "run"] {
             assert!(folder.socket(name).is_ok(), "{name}");

@@ -1,4 +1,4 @@
-//! An SSD, with the block devices that its namespaces are.
+//! An SSD with its namespaces, which are block devices.
 
 use luge_nvme::Controller;
 use luge_vfio::PciAddress;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 /// An SSD that is attached.
 pub struct Ssd {
-    /// Its driver.
+    /// Driver.
     pub controller: Arc<Controller>,
-    /// Where it is.
+    /// PCI address.
     pub address: PciAddress,
-    /// The block devices that its namespaces are, by name and identity.
+    /// Name and identity of each block device that is one of its namespaces.
     pub bdevs: Vec<(String, Uuid)>,
 }

@@ -1,4 +1,4 @@
-//! Things by name, where making and unmaking them takes time.
+//! Objects by name, where making and deleting them takes time.
 //!
 //! ```text
 //!   free --(1)--> coming --(2)--> here --(4)--> leaving --(5)--> free
@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 /// The longest name.
 const NAME_BYTES: usize = 128;
 
-enum Place<T> {
+/// Object that has a name.
+enum Presence<T> {
     Coming,
     Here(T),
     Leaving,
@@ -49,28 +50,28 @@ impl Names {
     }
 }
 
-/// Things of one kind, by name.
+/// Objects of one kind, by name.
 pub struct Table<T> {
     kind: &'static str,
     lister: &'static str,
     names: Names,
-    places: BTreeMap<String, Place<T>>,
+    objects: BTreeMap<String, Presence<T>>,
 }
 
 impl<T> Table<T> {
     /// An empty table; errors say `kind`, and `lister`, the method that lists those there are.
     #[must_use]
     pub const fn new(kind: &'static str, lister: &'static str, names: Names) -> Self {
-        Self { kind, lister, names, places: BTreeMap::new() }
+        Self { kind, lister, names, objects: BTreeMap::new() }
     }
 
-    /// Takes a name for something that is being made.
+    /// Reserves a name for an object that is being made.
     ///
     /// # Errors
     /// -22 if it is not a name, -17 if it is taken.
     pub fn reserve(&mut self, name: &str) -> Result<(), RpcError> {
         self.check_free(name)?;
-        self.places.insert(name.into(), Place::Coming);
+        self.objects.insert(name.into(), Presence::Coming);
         Ok(())
     }
 
@@ -80,7 +81,7 @@ impl<T> Table<T> {
     /// As [`Self::reserve`].
     pub fn check_free(&self, name: &str) -> Result<(), RpcError> {
         self.check_name(name)?;
-        match self.places.get(name) {
+        match self.objects.get(name) {
             Some(_) => Err(RpcError::exists(format_args!(
                 "{} {name} already exists: delete it first, or take another name",
                 self.kind
@@ -89,74 +90,74 @@ impl<T> Table<T> {
         }
     }
 
-    /// It is made.
-    pub fn put(&mut self, name: &str, thing: T) {
-        self.places.insert(name.into(), Place::Here(thing));
+    /// Adds the object that was made: (2).
+    pub fn put(&mut self, name: &str, object: T) {
+        self.objects.insert(name.into(), Presence::Here(object));
     }
 
-    /// It could not be made, or it is gone: the name is free again.
+    /// Frees a name: its object could not be made, or is gone.
     pub fn release(&mut self, name: &str) {
-        self.places.remove(name);
+        self.objects.remove(name);
     }
 
-    /// Takes it out; the name stays taken until `release`.
+    /// Removes an object; the name stays reserved until `release`.
     ///
     /// # Errors
     /// -19 if it is not there.
     pub fn take(&mut self, name: &str) -> Result<T, RpcError> {
-        match self.places.get_mut(name) {
-            Some(place @ Place::Here(_)) => match std::mem::replace(place, Place::Leaving) {
-                Place::Here(thing) => Ok(thing),
-                Place::Coming | Place::Leaving => Err(self.absent(name)),
+        match self.objects.get_mut(name) {
+            Some(presence @ Presence::Here(_)) => match std::mem::replace(presence, Presence::Leaving) {
+                Presence::Here(object) => Ok(object),
+                Presence::Coming | Presence::Leaving => Err(self.absent(name)),
             },
             _ => Err(self.absent(name)),
         }
     }
 
-    /// The one of that name.
+    /// The object of that name.
     ///
     /// # Errors
     /// -19 if it is not there.
     pub fn get(&self, name: &str) -> Result<&T, RpcError> {
-        match self.places.get(name) {
-            Some(Place::Here(thing)) => Ok(thing),
+        match self.objects.get(name) {
+            Some(Presence::Here(object)) => Ok(object),
             _ => Err(self.absent(name)),
         }
     }
 
-    /// The one of that name, to change it.
+    /// The object of that name, to change it.
     ///
     /// # Errors
     /// -19 if it is not there.
     pub fn get_mut(&mut self, name: &str) -> Result<&mut T, RpcError> {
-        match self.places.get_mut(name) {
-            Some(Place::Here(thing)) => Ok(thing),
+        match self.objects.get_mut(name) {
+            Some(Presence::Here(object)) => Ok(object),
             _ => Err(absent(self.kind, self.lister, name)),
         }
     }
 
-    /// All that are there, by name.
+    /// All objects, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.places.iter().filter_map(|(name, place)| match place {
-            Place::Here(thing) => Some((name.as_str(), thing)),
-            Place::Coming | Place::Leaving => None,
+        self.objects.iter().filter_map(|(name, presence)| match presence {
+            Presence::Here(object) => Some((name.as_str(), object)),
+            Presence::Coming | Presence::Leaving => None,
         })
     }
 
-    /// Whether nothing is being made or unmade.
+    /// Whether no object is being made or deleted.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.places.values().all(|place| matches!(place, Place::Here(_)))
+        self.objects.values().all(|presence| matches!(presence, Presence::Here(_)))
     }
 
-    /// Takes all that are there out, and frees their names.
+    /// Removes all objects, and frees their names.
     pub fn drain(&mut self) -> Vec<T> {
-        let places = std::mem::take(&mut self.places);
-        let is_here = |place| match place {
-            Place::Here(thing) => Some(thing),
-            Place::Coming | Place::Leaving => None,
+        let objects = std::mem::take(&mut self.objects);
+        let is_here = |presence| match presence {
+            Presence::Here(object) => Some(object),
+            Presence::Coming | Presence::Leaving => None,
         };
-        places.into_values().filter_map(is_here).collect()
+        objects.into_values().filter_map(is_here).collect()
     }
 
     fn check_name(&self, name: &str) -> Result<(), RpcError> {
@@ -170,11 +171,11 @@ impl<T> Table<T> {
     }
 
     fn absent(&self, name: &str) -> RpcError {
-        match self.places.get(name) {
-            Some(Place::Coming) => {
+        match self.objects.get(name) {
+            Some(Presence::Coming) => {
                 RpcError::no_device(format_args!("{} {name} is being made: try again", self.kind))
             }
-            Some(Place::Leaving) => {
+            Some(Presence::Leaving) => {
                 RpcError::no_device(format_args!("{} {name} is going away: try again", self.kind))
             }
             _ => absent(self.kind, self.lister, name),
@@ -202,14 +203,18 @@ mod tests {
         assert_eq!(table.get("a").unwrap_err().message, "No such device: thing a is being made: try again");
         assert!(!table.is_settled());
         table.put("a", 7);
-        assert_eq!((table.get("a").unwrap(), table.iter().count(), table.is_settled()), (&7, 1, true));
+        assert_eq!(table.get("a").unwrap(), &7);
+        assert_eq!(table.iter().count(), 1);
+        assert!(table.is_settled());
         assert_eq!(table.take("a").unwrap(), 7);
         assert_eq!(table.take("a").unwrap_err().message, "No such device: thing a is going away: try again");
-        assert_eq!((table.reserve("a").is_err(), table.iter().count()), (true, 0));
+        assert!(table.reserve("a").is_err());
+        assert_eq!(table.iter().count(), 0);
         table.release("a");
         table.reserve("a").unwrap();
         table.put("a", 8);
-        assert_eq!((table.drain(), table.reserve("a").is_ok()), (vec![8], true));
+        assert_eq!(table.drain(), [8]);
+        assert!(table.reserve("a").is_ok());
     }
 
     #[test]
@@ -229,6 +234,8 @@ mod tests {
         for name in ["", ".", "..", "a/b", "a b", "a,b", "a\n", "\0", "a\"", &"x".repeat(129)] {
             assert_eq!(table.reserve(name).unwrap_err().code.0, -22, "{name:?}");
         }
-        assert!(table.reserve("vhost.0-Größe_1").is_ok() && table.reserve(&"x".repeat(128)).is_ok());
+        for name in ["vhost.0-Größe_1", &"x".repeat(128)] {
+            assert!(table.reserve(name).is_ok(), "{name:?}");
+        }
     }
 }

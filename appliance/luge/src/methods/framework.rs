@@ -203,6 +203,9 @@ fn describe_cores(control: &Control) -> Value {
             "sys": times.kernel,
             "usr": times.user,
             "sleeps": core.stats().sleeps(),
+            "rings": core.rings(),
+            "load": (core.stats().load() * 100.0).round() / 100.0,
+            "numa_node": core.node().map(|node| node.0),
             "poll_us": core.stats().poll_window_us(),
             "lw_threads": [],
         })

@@ -7,7 +7,8 @@ use luge_block::OpenError;
 use luge_core::{AttachError, CoreHandle};
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{
-    Access, BlkEndpoint, Departure, EndpointConfig, EndpointError, FrontEndStatus, QUEUES_MAX, SocketError,
+    Access, BlkConfig, BlkDevice, BlkError, Departure, EndpointConfig, EndpointError, FrontEndStatus,
+    QUEUES_MAX, SocketError,
 };
 use luge_volume::Volume;
 use rustix::io::Errno;
@@ -96,18 +97,23 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let undo = control.undo(move |sled| give_up(sled, &name, &bdev));
     let readonly = params.readonly.unwrap_or(false);
     let cpus: Cpus = cores.iter().map(CoreHandle::id).collect();
-    let server = BlkEndpoint::start(EndpointConfig {
-        name: params.ctrlr.clone(),
-        socket,
-        permissions: platform.sockets.permissions,
+    let disk = BlkDevice::open(BlkConfig {
         volume: claim.volume,
         access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
         serial: serial(&claim.bdev, claim.uuid),
         cores,
-        queues_max: QUEUES_MAX,
+        queues: QUEUES_MAX,
+    });
+    let disk = Arc::new(disk.map_err(|error| disk_refusal(&error))?);
+    let server = luge_vhost::Endpoint::start(EndpointConfig {
+        name: params.ctrlr.clone(),
+        socket,
+        permissions: platform.sockets.permissions,
+        device: disk.clone(),
         space: platform.space.clone(),
     });
-    let endpoint = Endpoint { server: server.map_err(|error| refusal(&error))?, bdev: claim.bdev };
+    let server = server.map_err(|error| refusal(&error))?;
+    let endpoint = Endpoint { server, disk, bdev: claim.bdev };
     let call = json!({
         "ctrlr": params.ctrlr, "dev_name": endpoint.bdev, "cpumask": cpus.mask(), "readonly": readonly,
     });
@@ -158,16 +164,18 @@ fn refusal(error: &EndpointError) -> RpcError {
             | SocketError::Stale { .. }
             | SocketError::Lock { .. },
         ) => RpcError::exists(error),
-        EndpointError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
-        EndpointError::Attach(AttachError::Open(OpenError::Device { .. })) => {
-            RpcError::errno(Errno::IO, error)
-        }
-        EndpointError::Attach(AttachError::Open(OpenError::Memory { .. }) | AttachError::Full(_)) => {
+        EndpointError::Thread(_) => RpcError::internal(error),
+    }
+}
+
+fn disk_refusal(error: &BlkError) -> RpcError {
+    match error {
+        BlkError::Attach(AttachError::Open(OpenError::NoQueue { .. })) => RpcError::busy(error),
+        BlkError::Attach(AttachError::Open(OpenError::Device { .. })) => RpcError::errno(Errno::IO, error),
+        BlkError::Attach(AttachError::Open(OpenError::Memory { .. }) | AttachError::Full(_)) => {
             RpcError::no_memory(error)
         }
-        EndpointError::Queues(_) | EndpointError::NoCores | EndpointError::Thread(_) => {
-            RpcError::internal(error)
-        }
+        BlkError::Queues(_) | BlkError::NoCores => RpcError::internal(error),
     }
 }
 
@@ -198,7 +206,7 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
             "waiting": status.counts.waiting,
         },
         "backend_specific": {
-            "block": { "readonly": status.read_only, "bdev": endpoint.bdev, "transport": TRANSPORT },
+            "block": { "readonly": endpoint.disk.is_read_only(), "bdev": endpoint.bdev, "transport": TRANSPORT },
         },
     })
 }
@@ -293,21 +301,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_of_an_endpoint_has_the_code_of_its_cause() {
+    fn each_refusal_of_a_disk_or_its_endpoint_has_the_code_of_its_cause() {
         let (device, reason) = (|| "N n1".to_owned(), || "no".to_owned());
         let system = std::io::Error::other("no");
-        let open = |error: OpenError| EndpointError::Attach(AttachError::Open(error));
         for (error, code) in [
             (EndpointError::Socket(SocketError::Alive("/s".into())), -17),
             (EndpointError::Socket(SocketError::NotASocket("/s".into())), -17),
             (EndpointError::Socket(SocketError::System { path: "/s".into(), source: system }), -22),
-            (open(OpenError::NoQueue { device: device(), queues: 1 }), -16),
-            (open(OpenError::Device { device: device(), reason: reason() }), -5),
-            (open(OpenError::Memory { device: device(), reason: reason() }), -12),
-            (EndpointError::Attach(AttachError::Full(0)), -12),
-            (EndpointError::NoCores, -32603),
+            (EndpointError::Thread(std::io::Error::other("no")), -32603),
         ] {
             assert_eq!(refusal(&error).code.0, code, "{error}");
+        }
+        let open = |error: OpenError| BlkError::Attach(AttachError::Open(error));
+        for (error, code) in [
+            (open(OpenError::NoQueue { device: device(), core: 0, queues: 1, users: vec![1] }), -16),
+            (open(OpenError::Device { device: device(), reason: reason() }), -5),
+            (open(OpenError::Memory { device: device(), reason: reason() }), -12),
+            (BlkError::Attach(AttachError::Full(0)), -12),
+            (BlkError::NoCores, -32603),
+        ] {
+            assert_eq!(disk_refusal(&error).code.0, code, "{error}");
         }
     }
 }

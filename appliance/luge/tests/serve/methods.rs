@@ -156,9 +156,10 @@ fn the_process_describes_itself() {
     let reactors = luge.call("framework_get_reactors", Value::Null);
     assert_eq!(reactors["pid"], luge.child.id());
     assert_eq!(reactors["reactors"].as_array().unwrap().len(), 1);
-    for count in ["lcore", "tid", "busy", "idle", "irq", "sys", "usr"] {
+    for count in ["lcore", "tid", "busy", "idle", "irq", "sys", "usr", "rings"] {
         assert!(reactors["reactors"][0][count].is_u64(), "{count}: {reactors}");
     }
+    assert!(reactors["reactors"][0]["load"].is_f64(), "{reactors}");
     let methods = luge.call("rpc_get_methods", Value::Null);
     let all: Vec<_> = methods.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(all.contains(&"bdev_get_bdevs") && all.contains(&"framework_start_init"));

@@ -113,7 +113,7 @@ fn a_configuration_that_would_unmake_something_is_refused_before_its_first_call(
     let luge = Daemon::start();
     luge.call("bdev_null_create", json!({"name": "mine", "num_blocks": 8, "block_size": 512}));
     let before = picture(&luge);
-    for method in ["bdev_null_delete", "load_config", "spdk_kill_instance", "vm_start"] {
+    for method in ["bdev_null_delete", "load_config", "spdk_kill_instance", "vm_stop"] {
         let make = json!({"method": "bdev_null_create", "params": {"name": "n", "num_blocks": 8, "block_size": 512}});
         let config = json!([make, {"method": method, "params": {"name": "mine"}}]);
         let error =

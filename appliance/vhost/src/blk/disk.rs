@@ -93,11 +93,7 @@ impl BlkDisk {
     /// What is offered to the driver.
     #[must_use]
     pub fn features(&self) -> Features {
-        let always = Features::VERSION_1
-            | Features::RING_EVENT_IDX
-            | Features::RING_INDIRECT
-            | Features::VHOST_PROTOCOL_FEATURES
-            | Features::BLK_SIZE_MAX
+        let always = Features::BLK_SIZE_MAX
             | Features::BLK_SEG_MAX
             | Features::BLK_BLK_SIZE
             | Features::BLK_TOPOLOGY

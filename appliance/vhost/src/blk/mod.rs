@@ -12,10 +12,12 @@
 //! Not here: requests longer than a device takes at once; the volume cuts them.
 
 mod command;
+mod device;
 mod disk;
 mod request;
 mod session;
 mod slots;
 
+pub use device::{BlkConfig, BlkDevice, BlkError};
 pub use disk::{Access, BlkDisk};
-pub use session::{BlkSession, Ring, Wires};
+pub use session::{BlkSession, OpenVolume};

@@ -22,45 +22,21 @@
 use super::disk::BlkDisk;
 use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
 use super::slots::RequestSlots;
-use crate::counters::QueueCounters;
+use crate::device::QueueSession;
+use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
-use luge_core::{Armed, Call, Kick, Session, SessionId};
-use luge_memory::{GuestMemory, Span};
-use luge_spec::virtio::Features;
-use luge_virtqueue::{
-    BATCH, Chain, Fault, Head, InflightError, InflightRegion, LongChain, Notifications, RingError,
-    RingLayout, SplitQueue,
-};
+use luge_core::{Armed, Kick, Session, SessionId};
+use luge_memory::Span;
+use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
 use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
-/// How a queue and its guest reach each other.
-#[derive(Default)]
-pub struct Wires {
-    /// The guest's; without it the ring is polled.
-    pub kick: Option<Kick>,
-    /// Ours; without it the guest polls.
-    pub call: Option<Call>,
-    /// Ours, for when the ring is broken.
-    pub error: Option<Call>,
-}
-
-impl Wires {
-    /// Whether a signal has not reached its eventfd.
-    fn owe(&self) -> bool {
-        [&self.call, &self.error].into_iter().flatten().any(Call::is_owed)
-    }
-}
-
-/// Where a queue's ring is, and how it is used.
-#[derive(Clone, Copy, Debug)]
-pub struct Ring {
-    /// Where it is.
-    pub layout: RingLayout,
-    /// The available index of the next chain.
-    pub base: u16,
-    /// What the driver negotiated.
-    pub features: Features,
+/// The volume of a disk on the core of a session.
+pub struct OpenVolume {
+    /// Number of the volume in the core's graph.
+    pub id: VolumeId,
+    /// Statistics of the volume on that core.
+    pub stats: Arc<Stats>,
 }
 
 /// A request that is to be submitted: its chain's name, and what it asks for.
@@ -98,7 +74,7 @@ pub struct BlkSession {
     session: SessionId,
     volume: VolumeId,
     rules: Rules,
-    queue: SplitQueue,
+    queue: DeviceQueue,
     batch: Batch,
     /// Chains of the batch before this one have been read.
     next: usize,
@@ -107,96 +83,43 @@ pub struct BlkSession {
     list: Option<ListId>,
     ranges: Ranges,
     slots: RequestSlots,
-    taking: bool,
-    wires: Wires,
-    counters: Arc<QueueCounters>,
 }
 
 impl BlkSession {
-    /// A queue of `disk`, which is `volume` with `stats` on the session's core. Without wires, until
-    /// [`Self::connect`].
+    /// A queue of `disk`, whose blocks are those of `volume`. Without notifiers, until
+    /// [`DeviceQueue::connect`].
     ///
     /// # Errors
-    /// [`RingError`] if the ring is not in `memory` as it must be.
-    pub fn new(
-        (disk, volume): (BlkDisk, VolumeId),
-        ring: &Ring,
-        memory: Arc<GuestMemory>,
-        counters: Arc<QueueCounters>,
-        stats: Arc<Stats>,
-    ) -> Result<Self, RingError> {
-        let notifications = if ring.features.contains(Features::RING_EVENT_IDX) {
-            Notifications::EventIndex
-        } else {
-            Notifications::Flags
-        };
-        // SAFETY: the session keeps the queue, and a core keeps the session while anything of
-        // it is in flight.
-        let queue = unsafe { SplitQueue::new(&ring.layout, notifications, ring.base, memory) }?;
+    /// [`QueueError`].
+    pub fn new(disk: BlkDisk, volume: OpenVolume, setup: QueueSetup) -> Result<Self, QueueError> {
+        let (layout, features) = (setup.layout, setup.features);
         Ok(Self {
             session: SessionId(0),
-            volume,
-            rules: Rules::new(disk, ring.features),
-            queue,
-            batch: Batch::new(&ring.layout),
+            volume: volume.id,
+            rules: Rules::new(disk, features),
+            // SAFETY: a request uses the spans of its chain until it ends, and the chain is given back then. If
+            // the session is dropped before, the queue leaves the memory mapped.
+            queue: unsafe { DeviceQueue::new(setup) }?,
+            batch: Batch::new(&layout),
             next: 0,
             in_hand: None,
             list: None,
             ranges: Ranges::new(),
-            slots: RequestSlots::new(ring.layout.size, stats),
-            taking: true,
-            wires: Wires::default(),
-            counters,
+            slots: RequestSlots::new(layout.size, volume.stats),
         })
     }
 
-    /// Tracks in `region` what is in flight, and takes first what an earlier process had in flight.
-    ///
-    /// # Errors
-    /// [`InflightError`]: the region cannot be one of this ring.
-    pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
-        self.queue.track(region)
-    }
-
-    /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
-    /// there was no call may still be unseen.
-    pub fn connect(&mut self, mut wires: Wires) -> Wires {
-        wires.call.iter_mut().for_each(Call::signal);
-        std::mem::replace(&mut self.wires, wires)
-    }
-
-    /// Installs another call; returns the previous one. Interrupts the guest once, as [`Self::connect`].
-    pub fn replace_call(&mut self, mut call: Option<Call>) -> Option<Call> {
-        call.iter_mut().for_each(Call::signal);
-        std::mem::replace(&mut self.wires.call, call)
-    }
-
-    /// Uses another table of guest memory from now on; returns the one before.
-    ///
-    /// # Safety
-    /// `memory` has all regions of the one before.
-    #[must_use]
-    pub unsafe fn replace_memory(&mut self, memory: Arc<GuestMemory>) -> Arc<GuestMemory> {
-        // SAFETY: the caller's promise.
-        unsafe { self.queue.replace_memory(memory) }
-    }
-
-    /// The available index of the next chain: where the ring goes on another time.
-    #[must_use]
-    pub fn base(&self) -> u16 {
-        self.queue.next_available()
-    }
-
-    /// (1) to (2), if there is nothing left of the last batch.
+    /// Number of chains for a new batch: none while something of the last one is left.
     #[inline]
-    fn refill(&mut self, room: usize) {
-        if self.next < self.batch.len() || !self.taking && self.queue.resubmits() == 0 {
-            return;
-        }
+    fn waiting(&mut self) -> usize {
+        if self.next < self.batch.len() { 0 } else { self.queue.waiting() }
+    }
+
+    /// (1) to (2): takes a batch of chains, of which `waiting` wait.
+    #[inline]
+    fn refill(&mut self, waiting: usize, room: usize) {
         self.next = 0;
-        if self.queue.take(&mut self.batch, room).is_err() {
-            self.break_off();
-        }
+        self.queue.take(&mut self.batch, waiting.min(room));
     }
 
     /// (2) to (3), and on: the chains that are left of the batch, while there is room.
@@ -288,13 +211,16 @@ impl BlkSession {
     fn pass(&mut self, head: Head, fault: Option<Fault>, begun: Begun) -> Option<Todo> {
         self.next = self.next.wrapping_add(1);
         if fault.is_some() {
-            self.counters.count_fault();
+            self.queue.count_fault();
         }
         match begun {
             Begun::Submit(todo) => return Some(todo),
             Begun::Answered(status) => self.end_untaken(head, status),
             Begun::Unanswerable => self.queue.complete(head, 0),
-            Begun::Twice => self.break_off(),
+            Begun::Twice => {
+                self.queue.abandon();
+                self.queue.break_off();
+            }
         }
         None
     }
@@ -343,19 +269,9 @@ impl BlkSession {
             Completion::new(Tag::new(self.session.0, head.0), status),
         );
     }
-
-    /// (5): the driver does not keep to the rules of the ring.
-    #[cold]
-    fn break_off(&mut self) {
-        self.taking = false;
-        self.counters.set_broken();
-        if let Some(error) = &mut self.wires.error {
-            error.signal();
-        }
-    }
 }
 
-fn end_untaken(slots: &mut RequestSlots, queue: &mut SplitQueue, end: Completion) {
+fn end_untaken(slots: &mut RequestSlots, queue: &mut DeviceQueue, end: Completion) {
     let (head, written) = slots.end_untaken(end);
     queue.complete(head, written);
 }
@@ -367,6 +283,7 @@ fn begin_any(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut R
         return Begun::Unanswerable;
     };
     slot.begin(status, written);
+    slots.add_busy(1);
     match todo {
         Ok(Some(todo)) => Begun::Submit(todo),
         Ok(None) => Begun::Answered(Status::Success),
@@ -393,7 +310,9 @@ fn begin<'a>(
         slot.begin(status, written);
         Some(())
     });
-    begun.count()
+    let begun = begun.count();
+    slots.add_busy(begun);
+    begun
 }
 
 impl Session for BlkSession {
@@ -403,6 +322,11 @@ impl Session for BlkSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph) -> usize {
+        let waiting = self.waiting();
+        // An idle ring costs no more than this.
+        if waiting == 0 && self.next == self.batch.len() && self.in_hand.is_none() {
+            return 0;
+        }
         let Some(mut volume) = graph.volume(self.volume) else { return 0 };
         let mut room = volume.room().min(BATCH);
         if room == 0 {
@@ -413,9 +337,11 @@ impl Session for BlkSession {
             && let Some(request) = self.in_hand.take()
             && !self.submit(&mut volume, request, &mut room)
         {
-            return resumed;
+            return 0;
         }
-        self.refill(room);
+        if waiting > 0 {
+            self.refill(waiting, room);
+        }
         let first = self.next;
         self.serve(&mut volume, &mut room);
         self.next.wrapping_sub(first).wrapping_add(resumed)
@@ -424,22 +350,17 @@ impl Session for BlkSession {
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         let Self { queue, slots, .. } = self;
-        queue.complete_all(done.iter().map(|end| slots.end(*end)));
+        queue.complete_all(slots.end_all(done));
     }
 
     #[inline]
     fn publish(&mut self) {
-        let interrupt = self.queue.publish();
-        if let Some(call) = &mut self.wires.call {
-            if interrupt { call.signal() } else { call.retry() }
-        }
-        self.wires.error.iter_mut().for_each(Call::retry);
-        self.counters.set_in_flight(self.in_flight());
+        self.queue.publish(self.in_flight());
     }
 
     fn arm(&mut self) -> Armed {
-        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some() || self.wires.owe();
-        if waiting || (self.taking && self.queue.arm()) { Armed::Waiting } else { Armed::Quiet }
+        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some();
+        if waiting { Armed::Waiting } else { self.queue.arm() }
     }
 
     fn disarm(&mut self) {
@@ -447,20 +368,27 @@ impl Session for BlkSession {
     }
 
     fn kick(&self) -> Option<&Kick> {
-        self.wires.kick.as_ref()
+        self.queue.kick()
     }
 
     fn needs_polling(&self) -> bool {
-        self.taking && self.wires.kick.is_none()
+        self.queue.needs_polling()
     }
 
     #[inline]
     fn in_flight(&self) -> usize {
-        let taken = self.batch.len().saturating_sub(self.next).saturating_add(self.queue.resubmits());
-        self.slots.busy().saturating_add(taken)
+        // No more than the batch has was read, and no more is in flight than the ring is long.
+        let taken = self.batch.len().wrapping_sub(self.next).wrapping_add(self.queue.resubmits());
+        self.slots.busy().wrapping_add(taken)
     }
 
     fn quiesce(&mut self) {
-        self.taking = false;
+        self.queue.quiesce();
+    }
+}
+
+impl QueueSession for BlkSession {
+    fn queue(&mut self) -> &mut DeviceQueue {
+        &mut self.queue
     }
 }

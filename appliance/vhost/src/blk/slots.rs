@@ -21,17 +21,13 @@ const _: () = assert!(size_of::<RequestSlot>() == 16);
 const FREE: RequestSlot = RequestSlot { status: None, written: 0 };
 
 /// A slot for the request that is to begin.
-pub(super) struct FreeSlot<'a> {
-    slot: &'a mut RequestSlot,
-    busy: &'a mut usize,
-}
+pub(super) struct FreeSlot<'a>(&'a mut RequestSlot);
 
 impl FreeSlot<'_> {
-    /// Begins the request.
+    /// Begins the request. It is to be counted by [`RequestSlots::add_busy`].
     #[inline]
     pub(super) fn begin(self, status: SharedByte, written: u32) {
-        *self.slot = RequestSlot { status: Some(status), written };
-        *self.busy = self.busy.wrapping_add(1);
+        *self.0 = RequestSlot { status: Some(status), written };
     }
 }
 
@@ -56,12 +52,14 @@ impl RequestSlots {
     /// The slot of a chain that is not in flight; none for one that is.
     #[inline]
     pub(super) fn free(&mut self, head: Head) -> Option<FreeSlot<'_>> {
-        let Self { slots, busy, .. } = self;
-        let slot = slots.get_mut(usize::from(head.0))?;
-        if slot.status.is_some() {
-            return None;
-        }
-        Some(FreeSlot { slot, busy })
+        let slot = self.slots.get_mut(usize::from(head.0))?;
+        if slot.status.is_some() { None } else { Some(FreeSlot(slot)) }
+    }
+
+    /// Counts requests that have begun.
+    #[inline]
+    pub(super) fn add_busy(&mut self, begun: usize) {
+        self.busy = self.busy.wrapping_add(begun);
     }
 
     /// A request that was begun was not taken: as if it had not begun.
@@ -72,45 +70,53 @@ impl RequestSlots {
         }
     }
 
-    /// Ends a request that the volume has completed: its chain, and the number of bytes written to it.
+    /// Ends requests that the volume has completed: their chains, and the number of bytes written to each.
     ///
     /// # Panics
-    /// If no such request is in flight: a mistake of ours, after which no slot can be trusted.
+    /// If one is not in flight: a mistake of ours, after which no slot can be trusted.
     #[inline]
-    pub(super) fn end(&mut self, end: Completion) -> (Head, u32) {
-        if end.succeeded() {
-            return self.finish(end, RequestStatus::OK);
-        }
-        self.stats.fail(end.status());
-        self.fail(end)
+    pub(super) fn end_all(&mut self, ended: &[Completion]) -> impl Iterator<Item = (Head, u32)> {
+        self.busy = self.busy.wrapping_sub(ended.len());
+        ended.iter().map(|end| if end.succeeded() { self.succeed(*end) } else { self.fail(*end) })
     }
 
-    /// Ends a request that the volume has refused, or that needed none.
+    /// Ends a request that no volume has: it was refused, or needed none.
     #[cold]
     pub(super) fn end_untaken(&mut self, end: Completion) -> (Head, u32) {
+        self.busy = self.busy.wrapping_sub(1);
         if end.succeeded() {
-            return self.finish(end, RequestStatus::OK);
+            return self.succeed(end);
         }
         self.stats.refuse(end.status());
-        self.fail(end)
+        self.end_failed(end)
+    }
+
+    #[inline]
+    fn succeed(&mut self, end: Completion) -> (Head, u32) {
+        self.free_slot(end, RequestStatus::OK)
     }
 
     #[cold]
     #[inline(never)]
     fn fail(&mut self, end: Completion) -> (Head, u32) {
-        // Only the status byte is certain to be there.
-        (self.finish(end, request_status(end.status())).0, 1)
+        self.stats.fail(end.status());
+        self.end_failed(end)
     }
 
+    fn end_failed(&mut self, end: Completion) -> (Head, u32) {
+        // Only the status byte is certain to be there.
+        (self.free_slot(end, request_status(end.status())).0, 1)
+    }
+
+    /// Writes the status byte of a request, and frees its slot.
     #[inline]
-    fn finish(&mut self, end: Completion, result: RequestStatus) -> (Head, u32) {
+    fn free_slot(&mut self, end: Completion, result: RequestStatus) -> (Head, u32) {
         let head = Head(end.tag().slot());
         let slot = self.slots.get_mut(usize::from(head.0));
         let in_flight = slot.and_then(|slot| Some((slot.status?, slot)));
         let (place, slot) = in_flight.expect("a request ends that is not in flight");
         place.store(result.0);
         slot.status = None;
-        self.busy = self.busy.wrapping_sub(1);
         (head, slot.written)
     }
 }

@@ -9,8 +9,10 @@
 
 use super::inflight::{self, Limits, Tracking};
 use super::memory::{self, Lost, Place, REGIONS_MAX};
-use super::vring::{Areas, Common, Vring};
-use crate::endpoint::Served;
+use super::vring::{Areas, Common, Started, Vring};
+use crate::device::VirtioDevice;
+use crate::queue::RING_FEATURES;
+use crate::served::Served;
 use luge_core::{Call, Kick};
 use luge_memory::{DriverAddress, GuestAddress};
 use luge_spec::virtio::Features;
@@ -56,8 +58,9 @@ pub(super) struct FrontEnd {
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
         let place = Place { space: served.space.clone(), connection };
-        let common = Common { disk: served.disk, features: Features::default(), memory: Arc::default() };
-        let vrings = (0..served.disk.queues()).map(|_| Vring::default()).collect();
+        let device = served.device.clone();
+        let vrings = vrings(&device);
+        let common = Common { device, features: Features::default(), memory: Arc::default() };
         Self { served, place, common, vrings, tracking: None, requests: None }
     }
 
@@ -78,18 +81,18 @@ impl FrontEnd {
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
-        let place = self.served.place(index).ok_or(Error::BackendInternalError)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
-        if let Some(counters) = vring.start(&self.common, place, region).map_err(refusal)? {
+        let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
+        if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
-            self.served.ledger.running(index, (place.core().id(), size), counters);
+            self.served.ledger.running(index, (core, size), counters);
         }
         Ok(())
     }
 
     fn start_all(&mut self) -> Result<()> {
-        (0..self.served.disk.queues()).try_for_each(|index| self.start(index))
+        (0..self.served.device.queues()).try_for_each(|index| self.start(index))
     }
 
     /// Changes a ring; one that runs is drained first and goes on afterwards.
@@ -103,7 +106,7 @@ impl FrontEnd {
     }
 
     fn inflight_limits(&self) -> Limits {
-        Limits { queues: self.served.disk.queues(), entries: ENTRIES_MAX }
+        Limits { queues: self.served.device.queues(), entries: ENTRIES_MAX }
     }
 
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
@@ -115,13 +118,23 @@ impl FrontEnd {
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
         memory::warn_of_unreached(&self.served, &self.common.memory);
-        for index in 0..self.served.disk.queues() {
+        for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
                 log.waiting.line(|| tracing::warn!("{name}: queue {index} waits for its memory: {error}"));
             }
         }
     }
+}
+
+/// Rings of a front end that has said nothing yet.
+fn vrings(device: &Arc<dyn VirtioDevice>) -> Vec<Vring> {
+    (0..device.queues()).map(|index| Vring::new(device, index)).collect()
+}
+
+/// Features that a device offers, with those of its rings.
+fn offered(device: &dyn VirtioDevice) -> Features {
+    device.features() | RING_FEATURES
 }
 
 /// A queue has stopped.
@@ -165,7 +178,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     /// Rings and features are as at the start. The memory stays.
     fn reset_device(&mut self) -> Result<()> {
         self.stop();
-        self.vrings.iter_mut().for_each(|vring| *vring = Vring::default());
+        self.vrings = vrings(&self.common.device);
         self.intact()?;
         self.tracking = None;
         self.common.features = Features::default();
@@ -173,12 +186,12 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_features(&mut self) -> Result<u64> {
-        Ok(self.served.disk.features().0)
+        Ok(offered(&*self.served.device).0)
     }
 
     fn set_features(&mut self, features: u64) -> Result<()> {
         let features = Features(features);
-        if !self.served.disk.features().contains(features) {
+        if !offered(&*self.served.device).contains(features) {
             return Err(Error::FeatureMismatch);
         }
         if features != self.common.features {
@@ -281,7 +294,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_queue_num(&mut self) -> Result<u64> {
-        Ok(self.served.disk.queues().into())
+        Ok(self.served.device.queues().into())
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
@@ -292,7 +305,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        Ok(self.served.disk.config(offset, size))
+        Ok(self.served.device.config(offset, size))
     }
 
     /// No field can be written; a guest that tries is to see no change, and no other harm.

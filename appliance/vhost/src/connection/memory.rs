@@ -1,6 +1,6 @@
 //! A guest's memory, as a front end describes it in messages.
 
-use crate::endpoint::Served;
+use crate::served::Served;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };

@@ -8,7 +8,7 @@ mod inflight;
 mod memory;
 mod vring;
 
-use crate::endpoint::Served;
+use crate::served::Served;
 use front_end::FrontEnd;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -41,7 +41,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
     let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
     let end = loop {
         let answered = match requests.handle_request() {
-            Err(error) if asks_for_queues(&error) => tell_queues(&connection, served.disk.queues()),
+            Err(error) if asks_for_queues(&error) => tell_queues(&connection, served.device.queues()),
             other => other,
         };
         match answered {

@@ -1,4 +1,4 @@
-//! A ring of a front end: what was said of it, and the session while it runs.
+//! A ring of a front end: what the front end has said of it, and its session while it runs.
 //!
 //! ```text
 //!  (1) stopped --told its size, addresses, kick, and enabled; its memory is there--> (2) running
@@ -6,38 +6,39 @@
 //!  (3) draining --everything taken has been answered--> (1)
 //! ```
 //!
-//! Invariant: while it runs the wires are the session's; otherwise they are here.
+//! Invariant: the session has the notifiers while the ring runs; otherwise they are here.
 
 #![expect(unsafe_code, reason = "the memory of a running session is replaced")]
 
-use crate::blk::{BlkDisk, BlkSession, Ring, Wires};
 use crate::counters::QueueCounters;
-use luge_core::{Attachment, Call, CoreHandle, Kick, NotifyError, SessionId};
+use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
+use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
+use luge_block::CoreId;
+use luge_core::{Assignment, Call, Kick, Locality, NotifyError, ServingCore, Session};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{InflightError, InflightRegion, QueueSize, RingError, RingLayout};
-use std::any::Any;
+use luge_virtqueue::{InflightRegion, QueueSize, RingLayout};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a ring does not run that was told to.
+/// Why a ring does not start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// An address is not in the guest's memory.
     #[error("a ring cannot be used: {0}")]
     Address(#[from] AddressError),
-    /// The ring cannot be where it is.
+    /// The queue cannot be made.
     #[error(transparent)]
-    Ring(#[from] RingError),
-    /// What an earlier process had in flight cannot be taken up.
-    #[error(transparent)]
-    Inflight(#[from] InflightError),
+    Queue(#[from] QueueError),
+    /// The device has no core.
+    #[error("a ring cannot run: no core serves its device")]
+    NoCore,
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
 }
 
-/// Where a ring is, in the front end's addresses.
+/// Place of a ring, in the front end's addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Areas {
     pub(crate) descriptors: DriverAddress,
@@ -45,63 +46,113 @@ pub(crate) struct Areas {
     pub(crate) used: DriverAddress,
 }
 
-/// What all rings of a front end have in common.
+/// Properties that all rings of a front end share.
 #[derive(Clone)]
 pub(crate) struct Common {
-    pub(crate) disk: BlkDisk,
+    pub(crate) device: Arc<dyn VirtioDevice>,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
 }
 
+impl Common {
+    /// NUMA nodes to choose a core by.
+    fn locality(&self) -> Locality {
+        Locality { devices: self.device.nodes(), memory: self.memory.nodes() }
+    }
+}
+
+/// A ring that has just started.
+pub(crate) struct Started {
+    pub(crate) core: CoreId,
+    pub(crate) counters: Arc<QueueCounters>,
+}
+
 struct Running {
-    core: CoreHandle,
-    session: SessionId,
+    at: SessionAddress,
+    /// Counts the ring on its core.
+    _assignment: Assignment,
+    access: QueueAccess,
 }
 
 /// A ring of a front end.
-#[derive(Default)]
 pub(crate) struct Vring {
+    /// Number of its queue.
+    index: u16,
     pub(crate) size: Option<QueueSize>,
     pub(crate) areas: Option<Areas>,
     pub(crate) base: u16,
-    /// It was told its kick, or that there is none, since it was last stopped.
+    /// Whether it was told its kick, or that there is none, since it was last stopped.
     pub(crate) started: bool,
     pub(crate) enabled: bool,
-    wires: Wires,
+    notifiers: Notifiers,
+    device: Arc<dyn VirtioDevice>,
     running: Option<Running>,
 }
 
 impl Vring {
-    /// (1) to (2), if all is there that it needs. What is in flight is tracked in `region`. Returns the counters of a new session.
+    /// A ring of which nothing is known yet.
+    pub(crate) fn new(device: &Arc<dyn VirtioDevice>, index: u16) -> Self {
+        Self {
+            index,
+            size: None,
+            areas: None,
+            base: 0,
+            started: false,
+            enabled: false,
+            notifiers: Notifiers::default(),
+            device: device.clone(),
+            running: None,
+        }
+    }
+
+    /// (1) to (2), if it has all that it needs, on one of the cores. Requests in flight are noted in `inflight`.
     ///
     /// # Errors
-    /// [`StartError`]; it stays stopped.
+    /// [`StartError`]; the ring stays stopped.
     pub(crate) fn start(
         &mut self,
         common: &Common,
-        place: &Attachment,
-        region: Option<InflightRegion>,
-    ) -> Result<Option<Arc<QueueCounters>>, StartError> {
-        let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
-        if !self.started || !enabled || self.running.is_some() || common.memory.is_empty() {
-            return Ok(None);
-        }
-        let (Some(size), Some(areas)) = (self.size, self.areas) else { return Ok(None) };
-        let layout = layout(size, &areas, &common.memory)?;
-        let ring = Ring { layout, base: self.base, features: common.features };
+        cores: &[ServingCore],
+        inflight: Option<InflightRegion>,
+    ) -> Result<Option<Started>, StartError> {
+        let Some((size, areas)) = self.ready(common) else { return Ok(None) };
         let counters = Arc::new(QueueCounters::default());
-        let disk = (common.disk, place.volume());
-        let (memory, stats) = (common.memory.clone(), place.stats().clone());
-        let mut session = BlkSession::new(disk, &ring, memory, counters.clone(), stats)?;
-        region.map_or(Ok(()), |region| session.track(region))?;
-        session.connect(std::mem::take(&mut self.wires));
-        match place.core().add_session(Box::new(session)) {
+        let setup = QueueSetup {
+            layout: layout(size, &areas, &common.memory)?,
+            base: self.base,
+            features: common.features,
+            memory: common.memory.clone(),
+            inflight,
+            counters: counters.clone(),
+        };
+        let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
+        let core = assignment.core().id();
+        let new = self.device.session(self.index, core, setup)?;
+        self.run(new, assignment)?;
+        Ok(Some(Started { core, counters }))
+    }
+
+    /// Size and place, if it is to run and does not yet.
+    fn ready(&self, common: &Common) -> Option<(QueueSize, Areas)> {
+        let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
+        let starts = self.started && enabled && self.running.is_none() && !common.memory.is_empty();
+        self.size.zip(self.areas).filter(|_| starts)
+    }
+
+    fn run(&mut self, new: NewSession, assignment: Assignment) -> Result<(), StartError> {
+        let NewSession { mut session, access } = new;
+        let core = assignment.core().clone();
+        let notifiers = std::mem::take(&mut self.notifiers);
+        access.of(&mut *session).map(|queue| queue.connect(notifiers));
+        match core.add_session(session) {
             Ok(session) => {
-                self.running = Some(Running { core: place.core().clone(), session });
-                Ok(Some(counters))
+                let at = SessionAddress { core, session };
+                self.device.started(self.index, at.clone());
+                self.running = Some(Running { at, _assignment: assignment, access });
+                Ok(())
             }
-            Err((error, session)) => {
-                self.take_back(session);
+            Err((error, mut session)) => {
+                self.take_back(access.of(&mut *session));
                 Err(error.into())
             }
         }
@@ -109,41 +160,37 @@ impl Vring {
 
     /// (2) to (3) to (1): waits until everything that was taken has been answered.
     pub(crate) fn stop(&mut self) {
-        if let Some(Running { core, session }) = self.running.take() {
-            self.take_back(core.remove_session(session));
+        if let Some(Running { at, access, .. }) = self.running.take() {
+            self.device.stopped(self.index);
+            let mut session: Box<dyn Session> = at.core.remove_session(at.session);
+            self.take_back(access.of(&mut *session));
         }
     }
 
-    fn take_back(&mut self, session: Box<dyn Any>) {
-        if let Ok(mut session) = session.downcast::<BlkSession>() {
-            self.base = session.base();
-            self.wires = session.connect(Wires::default());
+    fn take_back(&mut self, queue: Option<&mut DeviceQueue>) {
+        if let Some(queue) = queue {
+            self.base = queue.base();
+            self.notifiers = queue.connect(Notifiers::default());
         }
     }
 
-    /// The kick from now on. Only while it is stopped.
+    /// Sets the kick. Only while the ring is stopped.
     pub(crate) fn set_kick(&mut self, kick: Option<Kick>) {
-        self.wires.kick = kick;
+        self.notifiers.kick = kick;
         self.started = true;
     }
 
-    /// The error eventfd from now on. Only while it is stopped.
+    /// Sets the error eventfd. Only while the ring is stopped.
     pub(crate) fn set_error(&mut self, error: Option<Call>) {
-        self.wires.error = error;
+        self.notifiers.error = error;
     }
 
-    /// The call from now on, also while it runs: front ends change it to mask interrupts.
+    /// Sets the call, also while the ring runs: front ends change it to mask interrupts.
     pub(crate) fn set_call(&mut self, call: Option<Call>) {
         match &self.running {
-            None => self.wires.call = call,
-            Some(Running { core, session }) => {
-                let session = *session;
-                // What was replaced comes back, so that it is closed here and not by the core.
-                drop(core.call(move |core| match core.session::<BlkSession>(session) {
-                    Some(session) => session.replace_call(call),
-                    None => call,
-                }));
-            }
+            None => self.notifiers.call = call,
+            // The previous one comes back, so that it is closed here and not by the core.
+            Some(running) => drop(running.with_queue(call, DeviceQueue::replace_call)),
         }
     }
 
@@ -152,20 +199,31 @@ impl Vring {
     /// # Safety
     /// `memory` has all regions of the table it had before.
     pub(crate) unsafe fn replace_memory(&self, memory: &Arc<GuestMemory>) {
-        let Some(Running { core, session }) = &self.running else { return };
-        let (session, memory) = (*session, memory.clone());
-        drop(core.call(move |core| match core.session::<BlkSession>(session) {
-            // SAFETY: the caller's promise.
-            Some(session) => unsafe { session.replace_memory(memory) },
-            None => memory,
-        }));
+        let Some(running) = &self.running else { return };
+        // SAFETY: the caller's promise.
+        drop(running.with_queue(memory.clone(), |queue, memory| unsafe { queue.replace_memory(memory) }));
     }
 
-    /// Stopped by the front end: it will say anew when it is to start.
+    /// Stops the ring for the front end, which will say anew when it is to start.
     pub(crate) fn halt(&mut self) {
         self.stop();
         self.started = false;
-        self.wires.kick = None;
+        self.notifiers.kick = None;
+    }
+}
+
+impl Running {
+    /// Replaces a part of the session's queue, between two turns of its core; returns the previous one.
+    fn with_queue<T: Send + 'static>(
+        &self,
+        new: T,
+        replace: impl FnOnce(&mut DeviceQueue, T) -> T + Send + 'static,
+    ) -> T {
+        let (session, access) = (self.at.session, self.access);
+        self.at.core.call(move |core| match core.session(session).and_then(|session| access.of(session)) {
+            Some(queue) => replace(queue, new),
+            None => new,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
 use luge_core::CoreHandle;
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
-use luge_vhost::{Access, BlkEndpoint, EndpointConfig};
+use luge_vhost::{Access, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
 use luge_volume::Volume;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 /// Endpoints that are stopped in the end, on cores that are stopped after them.
 pub struct House {
-    pub endpoints: Vec<BlkEndpoint>,
+    pub endpoints: Vec<Endpoint>,
     pub cores: Vec<CoreHandle>,
     pub folder: TempDir,
 }
@@ -45,39 +45,52 @@ impl House {
         let cores = [0, 1].map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).into();
         let mut house = Self { endpoints: vec![], cores, folder: tempfile::tempdir().unwrap() };
         for (index, device) in devices.iter().enumerate() {
-            let config = house.config(index, device.clone());
-            house.endpoints.push(BlkEndpoint::start(config).unwrap());
+            house.serve(index, house.disk_config(device.clone()));
         }
         house
     }
 
-    /// What an endpoint of this house is like.
-    pub fn config(&self, index: usize, device: Arc<dyn Device>) -> EndpointConfig {
-        EndpointConfig {
-            name: format!("disk{index}"),
-            socket: self.path(index),
-            permissions: Permissions::GROUP,
+    /// Description of a disk on the cores of this house.
+    pub fn disk_config(&self, device: Arc<dyn Device>) -> BlkConfig {
+        BlkConfig {
             volume: Arc::new(Volume::whole(device)),
             access: Access::ReadWrite,
             serial: "S1".into(),
             cores: self.cores.clone(),
-            queues_max: 4,
+            queues: 4,
+        }
+    }
+
+    /// Description of an endpoint.
+    pub fn config(&self, index: usize, device: Arc<dyn VirtioDevice>) -> EndpointConfig {
+        EndpointConfig {
+            name: format!("disk{index}"),
+            socket: self.path(index),
+            permissions: Permissions::GROUP,
+            device,
             space: DmaSpace::new(),
         }
+    }
+
+    /// Starts an endpoint with a disk.
+    pub fn serve(&mut self, index: usize, disk: BlkConfig) -> Arc<BlkDevice> {
+        let disk = Arc::new(BlkDevice::open(disk).unwrap());
+        self.endpoints.push(Endpoint::start(self.config(index, disk.clone())).unwrap());
+        disk
     }
 
     pub fn path(&self, index: usize) -> PathBuf {
         self.folder.path().join(format!("disk{index}"))
     }
 
-    pub fn endpoint(&self, index: usize) -> &BlkEndpoint {
+    pub fn endpoint(&self, index: usize) -> &Endpoint {
         &self.endpoints[index]
     }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.endpoints.drain(..).for_each(BlkEndpoint::stop);
+        self.endpoints.drain(..).for_each(Endpoint::stop);
         self.cores.iter().for_each(CoreHandle::stop);
     }
 }

@@ -5,7 +5,6 @@
 
 pub mod client;
 pub mod house;
-pub mod narrow;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};
@@ -13,9 +12,9 @@ use luge_core::Session;
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
-use luge_vhost::{Access, BlkDisk, BlkSession, QueueCounters, Ring};
+use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, QueueCounters, QueueSetup, RING_FEATURES};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
-use luge_virtqueue::{Head, Notifications};
+use luge_virtqueue::{Head, InflightRegion, Notifications, RingLayout};
 use luge_volume::{Base, Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -191,16 +190,32 @@ impl Default for Setup {
     }
 }
 
+/// A queue over a rig's memory.
+pub fn setup_of(layout: RingLayout, features: Features, memory: &RigMemory) -> QueueSetup {
+    let (memory, counters) = (memory.table.clone(), Arc::default());
+    QueueSetup { layout, base: 0, features, memory, inflight: None, counters }
+}
+
+/// A session without a core.
+pub fn blk_session(disk: BlkDisk, volume: OpenVolume, setup: QueueSetup) -> BlkSession {
+    BlkSession::new(disk, volume, setup).unwrap()
+}
+
 impl Bench {
     pub fn new(device: Arc<dyn Device>) -> Self {
         Self::with(device, Setup::default())
     }
 
     pub fn with(device: Arc<dyn Device>, setup: Setup) -> Self {
+        Self::tracked(device, setup, None)
+    }
+
+    /// A bench whose queue notes in `inflight` what it has in flight.
+    pub fn tracked(device: Arc<dyn Device>, setup: Setup, inflight: Option<InflightRegion>) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let layout = RigMemory::ring(RigMemory::RINGS.0, setup.size);
         let disk = BlkDisk::new(device.geometry(), setup.access, "serial", 1);
-        let features = Features(disk.features().0 & !setup.declined.0);
+        let features = Features((disk.features() | RING_FEATURES).0 & !setup.declined.0);
         let notifications = if features.contains(Features::RING_EVENT_IDX) {
             Notifications::EventIndex
         } else {
@@ -212,11 +227,11 @@ impl Bench {
         let whole = Volume::whole(device);
         let whole = if setup.access == Access::ReadOnly { whole.read_only_view() } else { whole };
         let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
-        let ring = Ring { layout, base: 0, features };
         let counters = Arc::new(QueueCounters::default());
         let stats = whole.stats(CoreId(0));
-        let (table, counted) = (memory.table.clone(), counters.clone());
-        let session = BlkSession::new((disk, volume), &ring, table, counted, stats.clone()).unwrap();
+        let setup =
+            QueueSetup { inflight, counters: counters.clone(), ..setup_of(layout, features, &memory) };
+        let session = blk_session(disk, OpenVolume { id: volume, stats: stats.clone() }, setup);
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
         Self { queue, session, graph, stats, counters }

@@ -25,15 +25,19 @@
 //!
 //! Not here: packed rings; who makes the region and maps it (`vhost`).
 
+mod error;
 mod recovery;
 mod region;
 
-pub use recovery::InflightError;
+pub use error::InflightError;
 pub(crate) use recovery::RingState;
 pub use region::InflightRegion;
 
-use crate::batch::{Head, Record};
+use crate::batch::Record;
+use crate::chain::Head;
+use crate::chain_layout::ChainLayout;
 use crate::layout::Rings;
+use recovery::Start;
 
 /// The tracking of one queue.
 pub(crate) struct Inflight {
@@ -49,12 +53,24 @@ pub(crate) struct Inflight {
 }
 
 impl Inflight {
+    /// Takes up a ring. Returns its tracking, and the available index of the next chain that is new; none
+    /// where the front end says it.
+    ///
+    /// # Errors
+    /// [`InflightError`]: the region is as it was then.
+    pub(crate) fn resume(
+        region: InflightRegion,
+        ring: &RingState,
+    ) -> Result<(Self, Option<u16>), InflightError> {
+        let Start { counter, last, mut resubmits, next_available } = recovery::resume(&region, ring)?;
+        resubmits.reverse();
+        let completed = vec![Head(0); ring.size.get().into()].into_boxed_slice();
+        Ok((Self { region, counter, last, completed, resubmits }, next_available))
+    }
+
     /// Marks chains that are taken.
     #[inline(never)]
-    pub(crate) fn begin<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        records: &[Record<HEADER, STATUS>],
-    ) {
+    pub(crate) fn begin<L: ChainLayout>(&mut self, records: &[Record<L>]) {
         let (fields, mut counter) = (self.region.fields, self.counter);
         for record in records {
             fields.begin(record.head, counter);

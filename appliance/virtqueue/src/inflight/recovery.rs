@@ -13,48 +13,11 @@
 //! Invariant: nothing is written before all was checked, and a process that is killed in the middle of it
 //! leaves what leads the next one to the same result.
 
-use super::{Inflight, InflightRegion};
-use crate::batch::Head;
+use super::error::InflightError;
+use super::region::InflightRegion;
+use crate::chain::Head;
 use crate::layout::QueueSize;
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader};
-use thiserror::Error;
-
-/// Why chains in flight cannot be taken up.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum InflightError {
-    /// The part of a queue is not inside the region, or not aligned.
-    #[error("the in-flight region is too short, or not aligned to 8 bytes")]
-    Shape,
-    /// The layout is unknown.
-    #[error(
-        "the in-flight region has version {version} and features {features:#x}, of which nothing is known"
-    )]
-    Layout {
-        /// Version in the region.
-        version: u16,
-        /// Features in the region.
-        features: u64,
-    },
-    /// The region is for queues of another size.
-    #[error("the in-flight region is for {region} descriptors a queue, the ring has {ring}")]
-    Size {
-        /// Descriptors in the region.
-        region: u16,
-        /// Descriptors of the ring.
-        ring: u16,
-    },
-    /// A link of the last batch, or a chain in flight, is past the end.
-    #[error("the in-flight region names chain {0}, which the ring does not have")]
-    Head(u16),
-    /// More chains are in flight than the driver waits for.
-    #[error("the in-flight region has {inflight} chains in flight, the driver waits for {outstanding} only")]
-    TooMany {
-        /// Chains in flight.
-        inflight: usize,
-        /// Chains that were made available and not used.
-        outstanding: u16,
-    },
-}
 
 /// A ring as its memory says, when it is started.
 #[derive(Clone, Copy)]
@@ -72,34 +35,45 @@ impl RingState {
     }
 }
 
-/// What a region says of its ring.
+/// State in which a tracked queue starts.
+pub(super) struct Start {
+    /// The counter of the next chain.
+    pub(super) counter: u64,
+    /// The chain that was completed last.
+    pub(super) last: Head,
+    /// Chains to be taken again, in their order.
+    pub(super) resubmits: Vec<Head>,
+    /// The available index of the next chain that is new; none where the front end says it.
+    pub(super) next_available: Option<u16>,
+}
+
+/// Takes up a ring, and writes to the region that it was.
+///
+/// # Errors
+/// [`InflightError`]: nothing was written then.
+pub(super) fn resume(region: &InflightRegion, ring: &RingState) -> Result<Start, InflightError> {
+    let left = Left::load(region, ring)?;
+    let used_before = left.header.version.get() != 0;
+    let inflight = if used_before && ring.outstanding() > 0 { left.inflight(ring)? } else { Vec::new() };
+    let last = Head(ring.size.within(left.header.last_batch_head.get()));
+    let counter = inflight.last().map_or(0, |&(counter, _)| counter.wrapping_add(1));
+    let resubmits: Vec<Head> = inflight.into_iter().map(|(_, head)| head).collect();
+    left.unmark_others(region, &resubmits);
+    region.fields.set_header(InflightHeader {
+        features: 0.into(),
+        version: INFLIGHT_VERSION.into(),
+        desc_num: region.fields.desc_num.into(),
+        last_batch_head: last.0.into(),
+        used_idx: ring.used.into(),
+    });
+    let taken = ring.used.wrapping_add(u16::try_from(resubmits.len()).unwrap_or(0));
+    Ok(Start { counter, last, resubmits, next_available: used_before.then_some(taken) })
+}
+
+/// Contents of a region that an earlier process has left.
 struct Left {
     header: InflightHeader,
     states: Vec<DescriptorState>,
-}
-
-impl Inflight {
-    /// Takes up a ring. The second part is the available index of the next chain that is new; none if it is for the front end to say.
-    ///
-    /// # Errors
-    /// [`InflightError`]: nothing was written then.
-    pub(crate) fn resume(
-        region: InflightRegion,
-        ring: &RingState,
-    ) -> Result<(Self, Option<u16>), InflightError> {
-        let left = Left::load(&region, ring)?;
-        let used_before = left.header.version.get() != 0;
-        let inflight = if used_before && ring.outstanding() > 0 { left.inflight(ring)? } else { Vec::new() };
-        let last = Head(left.header.last_batch_head.get() % ring.size.get());
-        let counter = inflight.last().map_or(0, |&(counter, _)| counter.wrapping_add(1));
-        let mut resubmits: Vec<Head> = inflight.into_iter().map(|(_, head)| head).collect();
-        let next = ring.used.wrapping_add(u16::try_from(resubmits.len()).unwrap_or(0));
-        left.store(&region, (ring, last), &resubmits);
-        resubmits.reverse();
-        let completed = vec![Head(0); ring.size.get().into()].into_boxed_slice();
-        let inflight = Self { region, counter, last, completed, resubmits };
-        Ok((inflight, used_before.then_some(next)))
-    }
 }
 
 impl Left {
@@ -151,8 +125,8 @@ impl Left {
         heads.map(|head| if head < ring.size.get() { Ok(Head(head)) } else { Err(InflightError::Head(head)) })
     }
 
-    /// (4) and (5): only these chains are marked from now on, and the ring's index is noted.
-    fn store(&self, region: &InflightRegion, (ring, last): (&RingState, Head), inflight: &[Head]) {
+    /// (4) and (5): only these chains are marked from now on.
+    fn unmark_others(&self, region: &InflightRegion, inflight: &[Head]) {
         let mut marks = vec![false; self.states.len()];
         for head in inflight {
             marks.get_mut(usize::from(head.0)).into_iter().for_each(|mark| *mark = true);
@@ -162,12 +136,5 @@ impl Left {
                 region.fields.end(head, Head(state.next.get()));
             }
         }
-        region.fields.set_header(InflightHeader {
-            features: 0.into(),
-            version: INFLIGHT_VERSION.into(),
-            desc_num: region.fields.desc_num.into(),
-            last_batch_head: last.0.into(),
-            used_idx: ring.used.into(),
-        });
     }
 }

@@ -39,14 +39,14 @@ impl Piece {
     }
 }
 
-/// How a chain is laid out.
+/// Layout of a chain's descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// In the ring's own table.
     Direct,
     /// One descriptor, and a table at this address.
     Indirect(GuestAddress),
-    /// The first so many pieces in the ring's table, the others in a table at this address.
+    /// The first pieces (so many) in the ring's table, the others in a table at this address.
     Mixed(usize, GuestAddress),
 }
 
@@ -57,10 +57,10 @@ pub struct Driver {
     notifications: Notifications,
     memory: Arc<GuestMemory>,
     free: Vec<u16>,
-    /// The descriptors of each chain that the device has.
+    /// Descriptors of each chain that the device has, by its head.
     lent: HashMap<u16, Vec<u16>>,
     available: u16,
-    /// The available index when the device was last considered for a kick.
+    /// Available index at the last decision whether to kick.
     kicked: u16,
     used: u16,
 }
@@ -150,20 +150,20 @@ impl Driver {
         self.rings.descriptors.store(index.into(), [wire.address.get(), rest], Relaxed);
     }
 
-    /// Makes available whatever starts at `head`.
+    /// Makes the chain at `head` available, whatever is there.
     pub fn push_head(&mut self, head: u16) {
         self.rings.available.store(2 + self.layout.size.wrap(self.available), head, Relaxed);
         self.available = self.available.wrapping_add(1);
         self.rings.available.store(1, self.available, Release);
     }
 
-    /// Claims any available index.
+    /// Stores any available index.
     pub fn set_available_index(&mut self, index: u16) {
         self.available = index;
         self.rings.available.store(1, index, Release);
     }
 
-    /// Takes the next used element: the chain, and how many bytes were written to it.
+    /// Takes the next used element: the chain, and the number of bytes written to it.
     pub fn take_used(&mut self) -> Option<(Head, u32)> {
         if self.rings.used.load(1, Acquire) == self.used {
             return None;
@@ -175,6 +175,13 @@ impl Driver {
             self.free.extend(indices.iter().rev());
         }
         Some((Head(head), written))
+    }
+
+    /// Publishes a chain as used, in the device's place.
+    pub fn use_as_device(&self, head: Head, written: u32) {
+        let index = self.rings.used.load(1, Relaxed);
+        self.rings.elements.store(self.layout.size.wrap(index), [head.0.into(), written], Relaxed);
+        self.rings.set_used_index(index.wrapping_add(1));
     }
 
     /// Whether the device wants a kick for what was added since this was last asked.
@@ -190,7 +197,7 @@ impl Driver {
         }
     }
 
-    /// Wants an interrupt once `more` elements beyond the next one are used.
+    /// Asks for an interrupt once `more` elements beyond the next one are used.
     pub fn want_interrupt_after(&self, more: u16) {
         match self.notifications {
             Notifications::Flags => self.rings.available.store(0, 0, Relaxed),
@@ -202,7 +209,7 @@ impl Driver {
         fence(SeqCst);
     }
 
-    /// Wants no interrupt. With an event index: none for as long as possible.
+    /// Asks for no interrupt; with an event index, for none as long as possible.
     pub fn want_no_interrupt(&self) {
         match self.notifications {
             Notifications::Flags => self.rings.available.store(0, AVAILABLE_NO_INTERRUPT, Relaxed),
@@ -210,7 +217,7 @@ impl Driver {
         }
     }
 
-    /// Chains that the device has.
+    /// Number of chains that the device has.
     #[must_use]
     pub fn lent(&self) -> usize {
         self.lent.len()

@@ -11,14 +11,14 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What the front end's addresses are ahead of the guest's.
+/// Distance of the front end's addresses from the guest's.
 const DRIVER_OFFSET: u64 = 0x7f00_0000_0000;
 
-/// A guest's memory: regions in a memfd each, so that neighbours are not contiguous here.
+/// A guest's memory: regions in a memfd each, so that neighbours are not contiguous in this process.
 pub struct RigMemory {
     /// The regions, and the files they are in.
     pub files: Vec<(RegionLayout, OwnedFd)>,
-    /// The table that the device uses.
+    /// The device's table of them.
     pub table: Arc<GuestMemory>,
 }
 
@@ -42,13 +42,13 @@ impl RigMemory {
         Self::new(&[Self::RINGS, Self::DATA, Self::MORE_DATA, Self::FAR_DATA])
     }
 
-    /// Where [`Self::standard`] has rings: address and length in bytes.
+    /// Region of [`Self::standard`] for rings: address and length in bytes.
     pub const RINGS: (u64, u64) = (0x10_0000, 0x10_0000);
-    /// Where it has data.
+    /// Region for data.
     pub const DATA: (u64, u64) = (0x20_0000, 0x8_0000);
-    /// Where it has more data: right behind, but not contiguous in the process.
+    /// Region for more data: right behind, but not contiguous in the process.
     pub const MORE_DATA: (u64, u64) = (0x28_0000, 0x8_0000);
-    /// Where it has yet more, after a hole.
+    /// Region for yet more data, after a hole.
     pub const FAR_DATA: (u64, u64) = (0x1_0000_0000, 0x8_0000);
 
     /// A ring of `size` entries, with its areas one after the other from `at`.

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 #[derive(Clone, Copy, Debug)]
 struct Request {
     sector: u64,
-    /// What a write writes and a read must find.
+    /// Data that a write writes and a read must find.
     token: u64,
     writes: bool,
     /// Number of requests before it.

@@ -3,7 +3,7 @@
 use crate::world::World;
 use luge_memory::Span;
 use luge_seeded::Random;
-use luge_virtqueue::{Batch, Head, SplitQueue};
+use luge_virtqueue::{Batch, Head, ResponseLast, SplitQueue};
 
 /// A request that was taken.
 struct Taken {
@@ -17,7 +17,7 @@ struct Taken {
 pub struct Server<'a> {
     world: &'a World,
     queue: SplitQueue,
-    batch: Batch<16, 1>,
+    batch: Batch<ResponseLast<16, 1>>,
     held: Vec<Taken>,
     /// Order of the request that was taken last.
     last: Option<u32>,
@@ -29,7 +29,7 @@ impl<'a> Server<'a> {
     }
 
     /// A server that starts with a batch made before.
-    pub fn with(world: &'a World, batch: Batch<16, 1>) -> Self {
+    pub fn with(world: &'a World, batch: Batch<ResponseLast<16, 1>>) -> Self {
         Self { world, queue: world.queue(), batch, held: Vec::with_capacity(16), last: None }
     }
 

@@ -1,5 +1,5 @@
-//! What outlives a server that is killed: guest memory with a ring, requests and a small disk, and the
-//! in-flight region.
+//! Memory that outlives a server that is killed: the guest's, with a ring, requests and a small disk, and
+//! the in-flight region.
 
 #![expect(unsafe_code, reason = "spans of memory that the world keeps")]
 

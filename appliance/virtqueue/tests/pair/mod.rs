@@ -6,7 +6,7 @@
 use luge_memory::{GuestAddress, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, RigMemory};
-use luge_virtqueue::{Batch, Fault, Notifications, RingLayout, SplitQueue};
+use luge_virtqueue::{Batch, Fault, Notifications, ResponseLast, RingLayout, SplitQueue};
 
 pub const DATA: u64 = RigMemory::DATA.0;
 /// The first address after both neighbouring data regions.
@@ -18,15 +18,15 @@ pub struct Pair {
     pub driver: Driver,
     pub layout: RingLayout,
     pub queue: SplitQueue,
-    pub batch: Batch<16, 1>,
+    pub batch: Batch<ResponseLast<16, 1>>,
 }
 
 impl Pair {
     pub fn new(size: u16, notifications: Notifications, base: u16) -> Self {
-        Self::with(RigMemory::standard(), (size, notifications, base))
+        Self::with(RigMemory::standard(), size, notifications, base)
     }
 
-    pub fn with(memory: RigMemory, (size, notifications, base): (u16, Notifications, u16)) -> Self {
+    pub fn with(memory: RigMemory, size: u16, notifications: Notifications, base: u16) -> Self {
         let layout = RigMemory::ring(RigMemory::RINGS.0, size);
         let driver = Driver::new(layout, notifications, base, &memory.table);
         // SAFETY: the queue lives as long as the batch.
@@ -34,7 +34,7 @@ impl Pair {
         Self { memory, driver, layout, queue, batch: Batch::new(&layout) }
     }
 
-    /// The same driver, with the queue of a process that comes after.
+    /// Replaces the queue by that of a process that comes after.
     pub fn restarted(self) -> Self {
         let memory = self.memory.table.clone();
         // SAFETY: as in `with`.
@@ -51,12 +51,12 @@ impl Pair {
         self.batch.len()
     }
 
-    /// Takes the one chain there is: its fault, and the lengths of its spans.
-    pub fn take_one(&mut self) -> (Option<Fault>, Vec<u32>, Vec<u32>) {
+    /// Takes the one chain there is.
+    pub fn take_one(&mut self) -> Taken {
         assert_eq!(self.take(), 1);
         let chain = self.batch.chain(0).unwrap();
-        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect();
-        (chain.fault, lengths(chain.readable), lengths(chain.writable))
+        let lengths = |spans: &[Span]| spans.iter().map(Span::len).collect::<Vec<_>>();
+        taken(chain.fault, &lengths(chain.readable), &lengths(chain.writable))
     }
 
     /// Fault of a chain of one hand-made descriptor table.
@@ -67,13 +67,25 @@ impl Pair {
     /// The fault of such a chain in some memory.
     pub fn fault_in(memory: RigMemory, table: &[Descriptor]) -> Option<Fault> {
         let size = u16::try_from(table.len().next_power_of_two().max(8)).unwrap();
-        let mut pair = Self::with(memory, (size, Notifications::Flags, 0));
+        let mut pair = Self::with(memory, size, Notifications::Flags, 0);
         table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
         pair.driver.push_head(0);
-        let (fault, readable, writable) = pair.take_one();
+        let Taken { fault, readable, writable } = pair.take_one();
         assert!(fault.is_none() || readable.is_empty() && writable.iter().sum::<u32>() <= 1);
         fault
     }
+}
+
+/// A chain that was taken: its fault, and the lengths of its spans.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub fault: Option<Fault>,
+    pub readable: Vec<u32>,
+    pub writable: Vec<u32>,
+}
+
+pub fn taken(fault: Option<Fault>, readable: &[u32], writable: &[u32]) -> Taken {
+    Taken { fault, readable: readable.to_vec(), writable: writable.to_vec() }
 }
 
 pub fn raw(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {

@@ -14,12 +14,16 @@
 //! - No volume keeps another from a slot for longer than its requests take (`shelf.rs`).
 //! - A part waits only for the base, never for a slot of its own level. So levels cannot wait in a circle.
 //!
-//! Never cut: a write of at most `Geometry::atomic_blocks` blocks; a flush.
+//! Never cut: a flush, and a write of at most `Geometry::atomic_blocks` blocks, in however many spans.
+//!
+//! Not here: compare-and-write, which there is not yet. It must not be cut either ([`Slot`]'s `keep_whole`).
 
+mod buffer;
 mod cut;
 mod shelf;
 mod slot;
 
+pub(crate) use buffer::BlockBuffer;
 pub use slot::ListRequest;
 pub(crate) use slot::{Content, Slot, Whole};
 
@@ -27,7 +31,7 @@ use crate::VolumeId;
 use crate::limits::Limits;
 use luge_block::{Completion, Refusal, Status, Tag};
 use luge_memory::Span;
-use shelf::{Asker, Shelf};
+use shelf::{Asker, Shelf, SlotId};
 use std::collections::VecDeque;
 
 /// The most ranges of one request.
@@ -35,11 +39,6 @@ pub const RANGES_MAX: usize = 256;
 
 /// The most spans of one request: those of the longest indirect table, and some that lie across regions.
 pub const SPANS_MAX: usize = (1 << 15) + 64;
-
-/// A slot of a cutter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub(crate) struct SlotId(pub(crate) u16);
 
 /// Slots of one size.
 struct Class {
@@ -86,6 +85,23 @@ impl Cutter {
         let id = self.shelves.get_mut(class)?.take(Asker { volume, holds, turn })?;
         self.slot(id).volume = Some(volume);
         Some(id)
+    }
+
+    /// Ends a part; returns whether the block buffer of the base is free again.
+    fn end_part(&mut self, id: SlotId, status: Status) -> bool {
+        let slot = self.slot(id);
+        let had_more = slot.has_more();
+        let frees = slot.end_part(status);
+        let (has_more, over) = (slot.has_more(), slot.is_over());
+        match (had_more, has_more) {
+            (false, true) => self.going.push_back(id),
+            (true, false) => self.going.retain(|going| *going != id),
+            _ => {}
+        }
+        if over {
+            self.over.push(id);
+        }
+        frees
     }
 
     /// Frees a slot.
@@ -152,6 +168,11 @@ impl Cutters {
         self.busy > 0
     }
 
+    /// Whether some request has parts left, or a completion on its way up: it goes on in the next turn.
+    pub(crate) fn have_work(&self) -> bool {
+        self.levels.iter().any(|cutter| !cutter.going.is_empty() || !cutter.over.is_empty())
+    }
+
     /// Gives a request a slot of its volume's level, with its lists copied.
     ///
     /// # Errors
@@ -187,9 +208,8 @@ impl Cutters {
         self.busy -= 1;
     }
 
-    /// Returns a slot whose list became no request yet.
-    pub(crate) fn put_list_back(&mut self, id: PartsId, mut slot: Slot) {
-        slot.unbegin();
+    /// Returns a slot whose list has become no request yet.
+    pub(crate) fn keep(&mut self, id: PartsId, slot: Slot) {
         *self.cutter(id.level).slot(id.slot) = slot;
     }
 
@@ -256,25 +276,18 @@ impl Cutters {
         self.levels.len()
     }
 
-    /// Ends parts of requests of volumes on one level.
+    /// Ends parts of requests of one volume, which is on this level. Returns whether the block buffer of
+    /// its base is free again.
     ///
     /// # Panics
     /// If one of them is not with a base: a channel or node made it up.
-    pub(crate) fn end_parts(&mut self, level: usize, ended: &[Completion]) {
-        let cutter = self.cutter(level);
+    pub(crate) fn end_parts(&mut self, level: u16, ended: &[Completion]) -> bool {
+        let cutter = self.cutter(level.into());
+        let mut frees = false;
         for end in ended {
-            let id = SlotId(end.tag().slot());
-            let slot = cutter.slot(id);
-            let had_more = slot.has_more();
-            slot.end_part(end.status());
-            let (stops, over) = (had_more && !slot.has_more(), slot.is_over());
-            if stops {
-                cutter.going.retain(|going| *going != id);
-            }
-            if over {
-                cutter.over.push(id);
-            }
+            frees |= cutter.end_part(SlotId(end.tag().slot()), end.status());
         }
+        frees
     }
 
     /// Frees a slot whose request is over; returns the request's completion.

@@ -5,7 +5,11 @@
 //! claim; among equals, the first. A claim is renewed by asking again, and lapses with the volume's interest.
 
 use crate::VolumeId;
-use crate::cutter::SlotId;
+
+/// A slot of a cutter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(super) struct SlotId(pub(super) u16);
 
 /// Turns for which a claim is valid after the volume has asked.
 const CLAIM_TURNS: u32 = 2;
@@ -29,13 +33,15 @@ impl Asker {
 
 /// Slots of one size. Does not grow.
 pub(super) struct Shelf {
+    slots: usize,
     free: Vec<SlotId>,
     claim: Option<Asker>,
 }
 
 impl Shelf {
     pub(super) fn new(slots: impl Iterator<Item = SlotId>) -> Self {
-        Self { free: slots.collect(), claim: None }
+        let free: Vec<SlotId> = slots.collect();
+        Self { slots: free.len(), free, claim: None }
     }
 
     /// Takes a slot for a volume; none where there is none, or another volume's claim goes first.
@@ -53,9 +59,12 @@ impl Shelf {
         slot
     }
 
-    /// Returns a slot.
+    /// Returns a slot. With the last one goes the claim: no turns are counted while nothing is in parts.
     pub(super) fn put_back(&mut self, slot: SlotId) {
         self.free.push(slot);
+        if self.free.len() == self.slots {
+            self.claim = None;
+        }
     }
 }
 
@@ -93,9 +102,9 @@ mod tests {
 
     #[test]
     fn a_claim_passes_to_a_volume_that_holds_less() {
-        let mut shelf = shelf(1);
-        assert!(shelf.take(asker(1, 0, 0)).is_some());
-        assert!(shelf.take(asker(1, 1, 0)).is_none());
+        let mut shelf = shelf(2);
+        (0..2).for_each(|holds| assert!(shelf.take(asker(1, holds, 0)).is_some()));
+        assert!(shelf.take(asker(1, 2, 0)).is_none());
         assert!(shelf.take(asker(2, 0, 0)).is_none());
         shelf.put_back(SlotId(0));
         assert!(shelf.take(asker(3, 0, 1)).is_none());
@@ -104,11 +113,17 @@ mod tests {
 
     #[test]
     fn a_claim_lapses_when_its_volume_asks_no_more() {
-        let mut shelf = shelf(1);
-        assert!(shelf.take(asker(1, 0, 0)).is_some());
-        assert!(shelf.take(asker(2, 0, 0)).is_none());
-        shelf.put_back(SlotId(0));
-        assert!(shelf.take(asker(1, 0, CLAIM_TURNS)).is_none());
-        assert!(shelf.take(asker(1, 0, CLAIM_TURNS + 1)).is_some());
+        let claimed = || {
+            let mut shelf = shelf(2);
+            (0..2).for_each(|holds| assert!(shelf.take(asker(1, holds, 0)).is_some()));
+            assert!(shelf.take(asker(2, 0, 0)).is_none());
+            shelf.put_back(SlotId(0));
+            shelf
+        };
+        assert!(claimed().take(asker(1, 1, CLAIM_TURNS)).is_none());
+        assert!(claimed().take(asker(1, 1, CLAIM_TURNS + 1)).is_some());
+        let mut idle = claimed();
+        idle.put_back(SlotId(1));
+        assert!(idle.take(asker(1, 0, 0)).is_some(), "all slots were free");
     }
 }

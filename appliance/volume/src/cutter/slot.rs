@@ -7,9 +7,13 @@
 //!  (3)         --the base takes a part-----------------> (3), or (4) after the last one
 //!  (3) (4)     --a part ends---------------------------> stays; notes the first failure
 //!  (3)         --a part failed or was refused----------> (4) ending: nothing more is submitted
+//!  (3)         --next block, or a write that must not be cut, in more pieces than the base takes, which
+//!                has no part of it---------------------> (5) in the base's own buffer
+//!  (5)         --the part ends-------------------------> (3) or (4)
 //!  (4)         --no part is with the base any more-----> (1), one completion
 //! ```
 
+use super::buffer::{BlockBuffer, gather, scatter, skip};
 use super::cut::Cut;
 use crate::VolumeId;
 use crate::limits::Limits;
@@ -96,6 +100,8 @@ pub(crate) struct Slot {
     /// Tag of the parts, without volume and kind.
     part: Tag,
     limits: Limits,
+    /// Whether it is a write that must not be cut, in more spans than the base takes.
+    keep_whole: bool,
     left: Left,
     /// Spans of the list that are left.
     data: Range<usize>,
@@ -103,6 +109,8 @@ pub(crate) struct Slot {
     /// Ranges of the list that are left, behind `left`.
     next_ranges: Range<usize>,
     ranges: Box<[BlockRange]>,
+    /// The base's memory of the one part that it has, while that is a block in too many pieces.
+    buffered: Option<Span>,
     /// Number of parts that the base has.
     outstanding: usize,
     /// The first failure of a part.
@@ -124,11 +132,13 @@ impl Slot {
             tag: Tag::default(),
             part,
             limits: Limits::default(),
+            keep_whole: false,
             left: Left::NOTHING,
             data: 0..0,
             spans: vec![Span::EMPTY; spans].into_boxed_slice(),
             next_ranges: 0..0,
             ranges: vec![BlockRange::EMPTY; ranges].into_boxed_slice(),
+            buffered: None,
             outstanding: 0,
             result: Status::Success,
         }
@@ -142,9 +152,10 @@ impl Slot {
             Content::One(&Request { operation, lba, blocks, data, .. }) => {
                 self.left = Left { operation, lba, blocks };
                 self.data = copy(data, &mut self.spans);
+                self.keep_whole = limits.keep_whole(operation, blocks);
             }
             Content::Ranges(ranges, first) => {
-                self.left = Left::NOTHING;
+                (self.left, self.keep_whole) = (Left::NOTHING, false);
                 self.next_ranges = copy(ranges, &mut self.ranges);
                 let taken = self.ranges.get_mut(self.next_ranges.clone()).unwrap_or_default();
                 taken.iter_mut().for_each(|range| range.lba.0 += first.0);
@@ -164,12 +175,13 @@ impl Slot {
         limits: Limits,
     ) -> Result<(), Status> {
         let &Request { tag, operation, lba, blocks, .. } = request;
-        let list = self.spans.get(data.clone()).ok_or(Status::Invalid)?;
+        let list = self.spans.get(data.clone()).filter(|_| operation.moves_data()).ok_or(Status::Invalid)?;
         let whole = Request { data: list, ..*request };
         Whole { tag, content: Content::One(&whole) }.check(limits.block_bytes)?;
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
+        self.keep_whole = self.data.len() > limits.spans && limits.keep_whole(operation, blocks);
         Ok(())
     }
 
@@ -178,14 +190,14 @@ impl Slot {
         &mut self.spans
     }
 
-    /// (3) to (2): the base has no room for the first part.
-    pub(super) fn unbegin(&mut self) {
-        self.left = Left::NOTHING;
+    /// Kind of the whole request.
+    pub(crate) fn kind(&self) -> Kind {
+        self.tag.kind()
     }
 
     /// Whether there is a part left to submit.
     pub(crate) fn has_more(&self) -> bool {
-        self.left.blocks > 0 && self.result == Status::Success
+        self.left.blocks > 0 && self.result == Status::Success && self.buffered.is_none()
     }
 
     /// Whether nothing is left to submit, nor is any part with the base.
@@ -204,29 +216,74 @@ impl Slot {
     /// [`Refusal`] of the base; nothing has changed then.
     pub(crate) fn submit_next(
         &mut self,
+        buffer: &mut BlockBuffer,
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
         let Left { operation, lba, blocks } = self.left;
         let tag = self.part.through(self.tag.way(), Kind::of(operation));
-        let (blocks, spans) = if operation.moves_data() {
-            let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
-            let cut = Cut::new(data, blocks, &self.limits).ok_or(Refusal::Failed(Status::Invalid))?;
-            let part = data.get(..cut.spans).unwrap_or_default();
-            submit(&Request { tag, operation, lba, blocks: cut.blocks, data: part })
-                .inspect_err(|_| cut.undo(data))?;
-            self.data.start += cut.done(data);
-            (cut.blocks, cut.spans)
-        } else {
+        if !operation.moves_data() {
             let blocks = blocks.min(self.limits.blocks(operation));
             submit(&Request { tag, operation, lba, blocks, data: &[] })?;
-            (blocks, 0)
+            self.taken(blocks);
+            return Ok(0);
+        }
+        if self.keep_whole {
+            return self.submit_buffered(tag, blocks, buffer, submit);
+        }
+        let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
+        let Some(cut) = Cut::new(data, blocks, &self.limits) else {
+            return self.submit_buffered(tag, 1, buffer, submit);
         };
+        let part = data.get(..cut.spans).unwrap_or_default();
+        submit(&Request { tag, operation, lba, blocks: cut.blocks, data: part })
+            .inspect_err(|_| cut.undo(data))?;
+        self.data.start += cut.done(data);
+        self.taken(cut.blocks);
+        Ok(cut.spans)
+    }
+
+    /// (3) to (5): submits the next blocks in the base's own memory. Alone, so that it is known which part
+    /// has ended.
+    fn submit_buffered(
+        &mut self,
+        tag: Tag,
+        blocks: u32,
+        buffer: &mut BlockBuffer,
+        submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
+    ) -> Result<usize, Refusal> {
+        let Left { operation, lba, .. } = self.left;
+        let bytes = blocks * self.limits.block_bytes;
+        let memory = buffer.memory(bytes)?;
+        if self.outstanding > 0 {
+            return Err(Refusal::Full);
+        }
+        let data = self.spans.get(self.data.clone()).unwrap_or_default();
+        if !operation.is_read() {
+            gather(data, memory);
+        }
+        submit(&Request { tag, operation, lba, blocks, data: &[memory] })?;
+        buffer.lend();
+        (self.buffered, self.outstanding) = (Some(memory), 1);
+        Ok(data.len().min(bytes as usize))
+    }
+
+    /// (5) to (3) or (4): the blocks have ended. They are the front of the data still.
+    fn end_buffered(&mut self, memory: Span, status: Status) {
+        let data = self.spans.get_mut(self.data.clone()).unwrap_or_default();
+        if self.left.operation.is_read() && status == Status::Success {
+            scatter(memory, data);
+        }
+        self.data.start += skip(data, memory.len());
+        self.left.skip(memory.len() / self.limits.block_bytes);
+    }
+
+    /// The base has taken a part of so many blocks.
+    fn taken(&mut self, blocks: u32) {
         self.outstanding += 1;
         self.left.skip(blocks);
         if self.left.blocks == 0 {
             self.next_range();
         }
-        Ok(spans)
     }
 
     /// Notes that a part failed, or was refused. The first failure counts.
@@ -236,15 +293,20 @@ impl Slot {
         }
     }
 
-    /// Ends a part.
+    /// Ends a part; returns whether it was in the block buffer of the base.
     ///
     /// # Panics
     /// If the base has none: it made up a completion.
-    pub(super) fn end_part(&mut self, status: Status) {
+    pub(super) fn end_part(&mut self, status: Status) -> bool {
         self.outstanding = self.outstanding.checked_sub(1).expect("a part ends that nobody has submitted");
+        let buffered = self.buffered.take();
+        if let Some(memory) = buffered {
+            self.end_buffered(memory, status);
+        }
         if status != Status::Success {
             self.fail(status);
         }
+        buffered.is_some()
     }
 
     /// Goes on with the next range, if there is one.

@@ -47,7 +47,7 @@ impl Delaying {
 
 impl Composite for Delaying {
     fn geometry(&self) -> Geometry {
-        self.parts[0].geometry()
+        self.parts[0].geometry().without_limits()
     }
 
     fn parts(&self) -> &[Arc<Volume>] {

@@ -28,7 +28,7 @@ const LEGS: usize = 2;
 const SLOTS: u16 = 64;
 
 /// The most spans of a request.
-const SPANS: usize = 64;
+const SPANS_MAX: u16 = 64;
 
 /// A volume whose two parts have the same content.
 pub struct Mirror {
@@ -72,13 +72,15 @@ impl Composite for Mirror {
         Geometry {
             block_bytes: a.block_bytes,
             blocks: Blocks(a.blocks.0.min(b.blocks.0)),
-            transfer_blocks_max: a.transfer_blocks_max.min(b.transfer_blocks_max),
-            spans_max: a.spans_max.min(b.spans_max).min(64),
             discard_blocks_max: a.discard_blocks_max.min(b.discard_blocks_max),
             write_zeroes_blocks_max: a.write_zeroes_blocks_max.min(b.write_zeroes_blocks_max),
+            // A power cut can come between the legs.
+            atomic_blocks: 1,
             optimal_blocks: a.optimal_blocks.max(b.optimal_blocks),
             volatile_cache: a.volatile_cache || b.volatile_cache,
             read_only: a.read_only || b.read_only,
+            // The legs are cut beneath; a slot has room for so many spans.
+            ..Geometry { spans_max: SPANS_MAX, ..a.without_limits() }
         }
     }
 
@@ -104,7 +106,7 @@ struct Slot {
     operation: Operation,
     lba: Lba,
     blocks: u32,
-    data: Spans<Span, SPANS>,
+    data: Spans<Span, { SPANS_MAX as usize }>,
     /// Legs that are to get it, as soon as they have room.
     unsent: [bool; LEGS],
     /// Legs that have it.

@@ -67,7 +67,7 @@ impl Arena {
         layout.pieces.iter().map(|&(at, len)| self.span(at, len)).collect()
     }
 
-    /// What is there now.
+    /// Bytes that are there now.
     pub fn read(&self, layout: &Layout) -> Vec<u8> {
         let mut bytes = Vec::new();
         for &(at, len) in &layout.pieces {

@@ -1,11 +1,12 @@
 //! Completions that come late, and in another order.
 
-use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Refusal, Request};
+use luge_memory::Span;
 use luge_seeded::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many completions may pass. Clones are the same gate.
+/// Gate that lets a number of completions pass. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     left: Arc<AtomicUsize>,
@@ -66,6 +67,10 @@ impl Delayed {
 }
 
 impl Device for Delayed {
+    fn window(&self) -> Lba {
+        self.device.window()
+    }
+
     fn geometry(&self) -> Geometry {
         self.device.geometry()
     }
@@ -111,5 +116,9 @@ impl Channel for DelayedChannel {
 
     fn in_flight(&self) -> usize {
         self.channel.in_flight() + self.held.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.channel.block_buffer()
     }
 }

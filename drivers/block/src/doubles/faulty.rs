@@ -1,9 +1,10 @@
 //! Requests that fail.
 
 use crate::{
-    Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Operation, Refusal, Request,
+    Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal, Request,
     Status,
 };
+use luge_memory::Span;
 use luge_seeded::Random;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,11 +13,11 @@ use std::sync::Arc;
 /// Which requests fail, and how.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// Those with a block in this range, flushes excepted.
+    /// Range of blocks: requests with a block in it may fail, flushes excepted.
     pub blocks: Range<u64>,
     /// So many of a thousand of those, by chance.
     pub per_mille: u16,
-    /// How they end.
+    /// Status of those that fail.
     pub status: Status,
 }
 
@@ -46,6 +47,10 @@ impl Faulty {
 }
 
 impl Device for Faulty {
+    fn window(&self) -> Lba {
+        self.device.window()
+    }
+
     fn geometry(&self) -> Geometry {
         self.device.geometry()
     }
@@ -67,17 +72,17 @@ impl Device for Faulty {
 struct FaultyChannel {
     channel: Box<dyn Channel>,
     geometry: Geometry,
-    /// How many requests the channel takes when it is empty: those that it never sees count too.
+    /// Number of requests that the channel takes when it is empty: those that it never sees count too.
     capacity: usize,
     faults: Arc<[Fault]>,
     random: Random,
-    /// Those that the device carries out, and that fail nevertheless.
+    /// Requests that the device carries out, and that fail nevertheless.
     doomed: Vec<Completion>,
     ended: VecDeque<Completion>,
 }
 
 impl FaultyChannel {
-    /// How the request fails, if it does.
+    /// Failure of a request, if it is to fail.
     fn fate(&mut self, request: &Request<'_>) -> Option<Completion> {
         let Self { faults, random, .. } = self;
         let fault =
@@ -136,5 +141,9 @@ impl Channel for FaultyChannel {
 
     fn in_flight(&self) -> usize {
         self.channel.in_flight() + self.ended.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        self.channel.block_buffer()
     }
 }

@@ -4,6 +4,7 @@
 //! - [`Scripted`]: a device that writes down requests and completes them as it is told.
 //! - [`Delayed`]: holds completions of another device, and hands them out in another order.
 //! - [`Faulty`]: lets requests to another device fail.
+//! - [`Narrow`]: a device with other limits than the one beneath.
 //!
 //! All of them are functions of a seed: what went wrong once goes wrong again.
 
@@ -13,12 +14,15 @@ mod delayed;
 mod edges;
 mod faulty;
 mod model;
+mod narrow;
 mod rig;
 mod scripted;
 
-pub use check::{Check, Failures, check_device};
+pub use check::check_device;
 pub use delayed::{Delayed, Gate};
 pub use faulty::{Fault, Faulty};
+pub use narrow::Narrow;
+pub use rig::{Check, Failures};
 pub use scripted::{Recorded, Scripted};
 
 use arena::{Arena, Layout};

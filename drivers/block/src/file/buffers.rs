@@ -1,4 +1,4 @@
-//! Memory of a channel's own, at whole pages: a buffer for every slot, and one of zeroes.
+//! Memory of a channel's own, at whole pages: a buffer for every slot, one of zeroes, and one for its user.
 
 #![expect(unsafe_code, reason = "spans of the buffers are addresses")]
 
@@ -10,11 +10,13 @@ use std::ptr::NonNull;
 /// The length of a buffer in bytes: a multiple of every block size.
 pub(super) const BUFFER_BYTES: u32 = 128 << 10;
 
-/// One of the buffers.
+/// Name of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Buffer {
     /// The zeroes, which nobody writes.
     Zeroes,
+    /// The one of the channel's user.
+    Block,
     /// The buffer of a slot.
     Slot(u16),
 }
@@ -25,9 +27,9 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// A buffer for each of `slots` slots, and the zeroes.
+    /// A buffer for each of `slots` slots, and the others.
     pub fn new(slots: u16) -> io::Result<Self> {
-        let len = (usize::from(slots) + 1) * BUFFER_BYTES as usize;
+        let len = (usize::from(slots) + 2) * BUFFER_BYTES as usize;
         Ok(Self { memory: MmapOptions::new().len(len).map_anon()?.into() })
     }
 
@@ -38,7 +40,8 @@ impl Buffers {
     pub unsafe fn span(&self, buffer: Buffer, len: u64) -> Span {
         let index = match buffer {
             Buffer::Zeroes => 0,
-            Buffer::Slot(slot) => usize::from(slot) + 1,
+            Buffer::Block => 1,
+            Buffer::Slot(slot) => usize::from(slot) + 2,
         };
         let offset = index * BUFFER_BYTES as usize;
         assert!(offset < self.memory.len(), "{buffer:?} is one of ours");

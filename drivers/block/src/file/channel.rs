@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "the kernel is given addresses")]
 
-use super::buffers::Buffers;
+use super::buffers::{BUFFER_BYTES, Buffer, Buffers};
 use super::slot::Slot;
 use super::target::Target;
 use crate::{Channel, Completions, Geometry, IoError, IoErrors, Refusal, Request, Status};
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many requests may be in the kernel.
+/// The most requests in the kernel.
 const DEPTH: u16 = 128;
 
 /// A ring as a channel needs it.
@@ -142,6 +142,11 @@ impl Channel for FileChannel {
 
     fn in_flight(&self) -> usize {
         usize::from(DEPTH) - self.free.len()
+    }
+
+    fn block_buffer(&self) -> Option<Span> {
+        // SAFETY: the channel's user knows that the memory goes with the channel.
+        Some(unsafe { self.buffers.span(Buffer::Block, BUFFER_BYTES.into()) })
     }
 }
 

@@ -21,11 +21,13 @@
 
 #![expect(unsafe_code, reason = "the kernel is given addresses")]
 
+use super::buffers::{BUFFER_BYTES, Buffer, Buffers};
 use super::memory::Memory;
 use super::status::status;
 use super::target::Target;
 use crate::immediate::Execute;
 use crate::{FailedRequest, IoError, IoErrors, Operation, Request, Status};
+use luge_memory::Span;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
@@ -36,15 +38,16 @@ use std::sync::Arc;
 pub(super) struct Resident {
     target: Arc<Target>,
     block_bytes: u64,
-    /// That of the request at hand; here because a new list would be cleared, all 4 KiB of it.
+    /// Memory of the request at hand; here because a new list would be cleared, all 4 KiB of it.
     memory: Memory,
+    buffers: Buffers,
     errors: Arc<IoErrors>,
 }
 
 impl Resident {
-    pub fn new(target: Arc<Target>, errors: Arc<IoErrors>) -> Self {
+    pub fn new(target: Arc<Target>, errors: Arc<IoErrors>) -> io::Result<Self> {
         let block_bytes = target.geometry().block_bytes.into();
-        Self { target, block_bytes, memory: Memory::default(), errors }
+        Ok(Self { target, block_bytes, memory: Memory::default(), buffers: Buffers::new(0)?, errors })
     }
 
     /// Moves all bytes of a request by `call`, which is given memory and its place in the file, and
@@ -116,6 +119,11 @@ impl Resident {
 }
 
 impl Execute for Resident {
+    fn block_buffer(&self) -> Option<Span> {
+        // SAFETY: the channel's user knows that the memory goes with the channel.
+        Some(unsafe { self.buffers.span(Buffer::Block, BUFFER_BYTES.into()) })
+    }
+
     fn execute(&mut self, request: &Request<'_>) -> Status {
         let Err(status) = self.run(request) else { return Status::Success };
         let Request { operation, lba, blocks, .. } = *request;
@@ -125,7 +133,7 @@ impl Execute for Resident {
     }
 }
 
-/// What a system call that moves bytes says: how many, or why not.
+/// Number of bytes that a system call has moved, or its error.
 fn moved(result: isize) -> rustix::io::Result<u32> {
     let failed = |_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO);
     u32::try_from(result).map_err(failed)

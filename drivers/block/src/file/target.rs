@@ -1,11 +1,13 @@
-//! What is behind a file device: an open, locked file or block device, and what it can do.
+//! Target of a file device: an open, locked file or block device, and its abilities.
 
+use super::access::{Access, Caching};
+use super::error::FileError;
 use super::kind::{Kind, kind};
-use super::{Access, Caching, FileError};
 use crate::{Blocks, Geometry, Shape, ShapeError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// One read or write may be this long, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 1 << 20;
@@ -26,7 +28,7 @@ const fn range_bytes_max(caching: Caching) -> u32 {
 /// The alignment we have without asking: that of a page.
 const PAGE_BYTES: u32 = 4096;
 
-/// What direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
+/// Alignment that direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alignment {
     /// Where each piece of memory starts is a multiple of this.
@@ -56,7 +58,7 @@ impl Target {
                 source: error.into(),
             }
         };
-        let (file, kind) = open_locked(path, access)?;
+        let (file, kind) = open_released(path, access)?;
         let shape = shape(path, &file, kind, block_bytes)?;
         let direct = alignment(&file).filter(|direct| direct.offset_bytes <= shape.block_bytes());
         let caching = match direct {
@@ -82,7 +84,7 @@ impl Target {
         self.geometry
     }
 
-    /// What direct I/O asks for, or nothing where the page cache is used.
+    /// Alignment for direct I/O; none where the page cache is used.
     pub fn direct(&self) -> Option<Alignment> {
         self.direct
     }
@@ -103,6 +105,22 @@ impl Drop for Target {
 impl AsFd for Target {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Time for which a file that is in use is waited for, and the time between two looks.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+const RELEASE_LOOK: Duration = Duration::from_millis(5);
+
+/// Opens a file that may still be held by the last requests of a process that was killed. They keep its
+/// lock until they end, and nobody else writes the file before.
+fn open_released(path: &Path, access: Access) -> Result<(OwnedFd, Kind), FileError> {
+    let end = Instant::now() + RELEASE_LIMIT;
+    loop {
+        match open_locked(path, access) {
+            Err(FileError::InUse { .. }) if Instant::now() < end => std::thread::sleep(RELEASE_LOOK),
+            outcome => return outcome,
+        }
     }
 }
 
@@ -170,7 +188,7 @@ fn is_memory(file: &OwnedFd, kind: Kind) -> bool {
     kind == Kind::File && rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == libc::TMPFS_MAGIC)
 }
 
-/// What direct I/O asks for, where the file system says that it can.
+/// Alignment for direct I/O, where the file system says that it can.
 fn alignment(file: &OwnedFd) -> Option<Alignment> {
     let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
     let says = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);

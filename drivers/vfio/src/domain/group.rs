@@ -1,12 +1,13 @@
 //! Groups in a container: `/dev/vfio/vfio` with a type 1 IOMMU, and `/dev/vfio/GROUP`.
 //!
 //! Invariants
-//! - A group is open once in this process, however many of its devices are: the kernel gives
-//!   it out once only.
-//! - The IOMMU is set once the first group is in the container. When the last group leaves,
-//!   the kernel forgets IOMMU and mappings; a container is therefore never used again after that.
+//! - A group is open once in this process, however many of its devices are, because the kernel allows
+//!   one open file.
+//! - The IOMMU is set when the first group is in the container. When the last group leaves, the kernel
+//!   drops IOMMU and mappings, so a container is not used again after that.
 
-use super::membership::{Domain, Membership, all_unmapped, joining, not_mapped, open_file};
+use super::contract::{Domain, Member};
+use super::errors::{all_unmapped, joining, not_mapped, open_file};
 use crate::iommu_group::check_group;
 use crate::reply::{Reply, iova_ranges};
 use crate::{BindError, PciAddress, SysfsRoot, VfioError, ioctl};
@@ -17,7 +18,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use vfio_bindings::bindings::vfio::VFIO_GROUP_FLAGS_VIABLE;
 
-/// A container.
+/// A container with its groups.
 pub struct Container {
     file: File,
     groups: Mutex<Vec<Weak<Group>>>,
@@ -29,14 +30,14 @@ struct Group {
     file: File,
 }
 
-/// Member of a group. The last one that is dropped closes the group.
-struct Member {
+/// A function of a group. Dropping the last one closes the group.
+struct GroupMember {
     group: Arc<Group>,
     address: PciAddress,
 }
 
 impl Container {
-    /// Creates an empty container.
+    /// Opens an empty container.
     pub fn open(root: &SysfsRoot, address: PciAddress) -> Result<Self, VfioError> {
         let file = open_file(address, root.path("/dev/vfio/vfio"))?;
         Ok(Self { file, groups: Mutex::default() })
@@ -82,14 +83,15 @@ impl Group {
 }
 
 impl Domain for Container {
-    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Membership>, VfioError> {
-        Ok(Box::new(Member { group: self.group(root, address)?, address }))
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Member>, VfioError> {
+        Ok(Box::new(GroupMember { group: self.group(root, address)?, address }))
     }
 }
 
-impl Membership for Member {
+impl Member for GroupMember {
     fn open(&self) -> Result<File, VfioError> {
-        let kernel = |source| VfioError::Kernel { address: self.address, what: "opening it", source };
+        let kernel =
+            |source| VfioError::Kernel { address: self.address, what: "opening the function", source };
         let name = CString::new(self.address.to_string()).map_err(|error| kernel(error.into()))?;
         ioctl::device(&self.group.file, &name).map_err(kernel)
     }
@@ -98,7 +100,7 @@ impl Membership for Member {
 impl Iommu for Container {
     fn usable(&self) -> io::Result<Vec<IovaRange>> {
         let info = ioctl::iommu_info(&self.file)?;
-        let silent = "the kernel does not tell which I/O virtual addresses are valid: it is older than 5.4";
+        let silent = "the kernel does not report valid I/O virtual addresses: it is older than 5.4";
         iova_ranges(Reply(&info)).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, silent))
     }
 

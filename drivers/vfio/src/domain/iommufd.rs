@@ -1,9 +1,10 @@
 //! iommufd: an I/O address space of `/dev/iommu`, and devices of `/dev/vfio/devices` in it.
 //!
-//! Invariant: a device's file that is not bound to the iommufd reaches nothing, so opening one
-//! twice is harmless; binding it is what makes it ours alone.
+//! Invariant: a device reaches no memory until its file is bound to the iommufd. Opening a file twice is
+//! therefore harmless; binding it makes the device exclusively ours.
 
-use super::membership::{Domain, Membership, all_unmapped, joining, not_mapped, open_file};
+use super::contract::{Domain, Member};
+use super::errors::{all_unmapped, joining, not_mapped, open_file};
 use crate::iommu_group::check_group;
 use crate::{PciAddress, SysfsRoot, VfioError, ioctl};
 use luge_memory::{Iommu, Iova, IovaRange, Mapping};
@@ -18,15 +19,15 @@ pub struct IoAddressSpace {
     number: u32,
 }
 
-/// Function that is to be opened, or open, in a space.
-struct Member {
+/// A function of an I/O address space.
+struct SpaceMember {
     iommufd: Arc<File>,
     space: u32,
     address: PciAddress,
     path: PathBuf,
 }
 
-/// Whether the kernel has iommufd, and the function's driver offers a file for it.
+/// Whether the kernel has iommufd, and a device file for the function.
 pub fn available(root: &SysfsRoot, address: PciAddress) -> bool {
     let offered = device_file(root, address).is_some_and(|path| path.exists());
     offered && root.path("/dev/iommu").exists()
@@ -37,7 +38,7 @@ fn device_file(root: &SysfsRoot, address: PciAddress) -> Option<PathBuf> {
 }
 
 impl IoAddressSpace {
-    /// Creates an empty space.
+    /// Makes an empty I/O address space.
     pub fn open(root: &SysfsRoot, address: PciAddress) -> Result<Self, VfioError> {
         let iommufd = open_file(address, root.path("/dev/iommu"))?;
         let number = ioctl::allocate_ioas(&iommufd).map_err(|source| VfioError::Kernel {
@@ -50,25 +51,25 @@ impl IoAddressSpace {
 }
 
 impl Domain for IoAddressSpace {
-    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Membership>, VfioError> {
+    fn join(&self, root: &SysfsRoot, address: PciAddress) -> Result<Box<dyn Member>, VfioError> {
         check_group(root, address)?;
         let nowhere = || VfioError::NoVfio(root.path("/dev/vfio/devices"));
         let path = device_file(root, address).ok_or_else(nowhere)?;
-        Ok(Box::new(Member { iommufd: self.iommufd.clone(), space: self.number, address, path }))
+        Ok(Box::new(SpaceMember { iommufd: self.iommufd.clone(), space: self.number, address, path }))
     }
 }
 
-impl Membership for Member {
+impl Member for SpaceMember {
     fn open(&self) -> Result<File, VfioError> {
         let address = self.address;
         let file = open_file(address, self.path.clone())?;
         ioctl::bind_iommufd(&file, &self.iommufd).map_err(|source| match source.raw_os_error() {
-            // EINVAL: somebody else bound it by this file; EBUSY: by its group.
+            // EINVAL: bound by another process through this file; EBUSY: through its group.
             Some(libc::EINVAL | libc::EBUSY) => VfioError::Busy { address, path: self.path.clone() },
-            _ => joining(address, "binding it to the iommufd", source),
+            _ => joining(address, "binding the function to the iommufd", source),
         })?;
         ioctl::attach_ioas(&file, self.space)
-            .map_err(|source| joining(address, "putting it into the I/O address space", source))?;
+            .map_err(|source| joining(address, "putting the function into the I/O address space", source))?;
         Ok(file)
     }
 }

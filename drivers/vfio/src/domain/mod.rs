@@ -1,15 +1,15 @@
-//! The IOMMU domain that all SSDs of the process share.
+//! The IOMMU domain that all SSDs of the process share, so that an `Iova` is the same memory for every
+//! SSD.
 //!
-//! Path: none; the domain makes the `Iova` of every buffer mean the same memory for every SSD.
-//!
-//! There are two interfaces to it: groups in a container (`group`), which every kernel has, and
-//! iommufd (`iommufd`), which newer ones have and which is preferred.
+//! There are two interfaces of the kernel: groups in a container (`group`), on all kernels, and iommufd
+//! (`iommufd`), on newer ones, which is preferred.
 
+mod contract;
+mod errors;
 mod group;
 mod iommufd;
-mod membership;
 
-pub use membership::{Domain, Membership};
+pub use contract::{Domain, Member};
 
 use crate::{PciAddress, SysfsRoot, VfioError};
 use group::Container;
@@ -20,7 +20,7 @@ use tracing::info;
 /// Interface of the kernel to the IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Backend {
-    /// iommufd where the kernel has it, else a container.
+    /// iommufd if the kernel has it, else a container.
     #[default]
     Auto,
     /// `/dev/vfio/vfio` and `/dev/vfio/GROUP`.
@@ -29,7 +29,7 @@ pub enum Backend {
     Iommufd,
 }
 
-/// Creates a domain without members that `address` can join, and logs which interface it uses.
+/// Makes an empty domain that `address` can join, and logs its interface.
 pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result<Arc<dyn Domain>, VfioError> {
     let (way, domain): (_, Arc<dyn Domain>) = match backend {
         Backend::Auto if iommufd::available(root, address) => {
@@ -40,7 +40,7 @@ pub fn create(root: &SysfsRoot, backend: Backend, address: PciAddress) -> Result
             ("groups in a container", Arc::new(Container::open(root, address)?))
         }
     };
-    info!("the way to the SSDs: VFIO by {way}");
+    info!("access to SSDs: VFIO by {way}");
     Ok(domain)
 }
 
@@ -51,7 +51,7 @@ mod tests {
 
     const ADDRESS: &str = "0000:01:00.0";
 
-    /// One SSD that vfio-pci has.
+    /// One SSD that is bound to vfio-pci.
     fn host() -> FakeHost {
         let host = FakeHost::new();
         host.driver("vfio-pci").function(ADDRESS).group(ADDRESS, 7).bound(ADDRESS, "vfio-pci");
@@ -63,13 +63,13 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_vfio_is_told() {
+    fn a_kernel_without_vfio_is_reported() {
         assert!(refusal(&host(), Backend::Group).contains("dev/vfio/vfio does not exist: modprobe"));
         assert!(refusal(&host(), Backend::Iommufd).contains("dev/iommu does not exist"));
     }
 
     #[test]
-    fn iommufd_is_taken_where_the_kernel_and_the_device_have_it() {
+    fn iommufd_is_used_if_the_kernel_and_the_device_have_it() {
         let host = host();
         assert!(refusal(&host, Backend::Auto).contains("dev/vfio/vfio"));
         host.file("dev/iommu", "");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_no_group_is_an_error() {
+    fn a_file_that_is_not_a_group_is_an_error() {
         let host = host();
         host.file("dev/vfio/vfio", "").file("dev/vfio/7", "");
         let address = ADDRESS.parse().unwrap();

@@ -1,14 +1,15 @@
-//! A function's registers: BAR 0, mapped where the kernel permits it.
+//! Registers of a function: BAR 0, mapped where the kernel allows it.
 //!
-//! Path: NVMe queue pair -> **doorbell** -> SSD; the doorbells are a [`Span`] from here.
+//! Path: NVMe queue pair -> **doorbell** -> SSD; this file makes the [`Span`] of the doorbells.
 //!
 //! Invariants
 //! - Every access is one aligned 32-bit load or store inside the BAR.
-//! - What may not be mapped (an MSI-X table, on kernels before 4.16) is reached by system calls.
-//! - An address that was given out stays good as long as the BAR, also when the device has gone.
-//! - Memory space stays decoded while the BAR is mapped (`config`), else a load were a bus error.
+//! - Parts that cannot be mapped (an MSI-X table, on kernels before 4.16) are accessed by system calls.
+//! - A span of registers stays valid as long as the BAR, also after the device was removed.
+//! - Memory space stays enabled while the BAR is mapped (`config`); otherwise a load would be a bus
+//!   error.
 
-#![expect(unsafe_code, reason = "mapped registers are handed out as addresses")]
+#![expect(unsafe_code, reason = "mapped registers are spans, made from addresses")]
 
 use crate::reply::Region;
 use luge_memory::{Iova, SharedArray, Span};
@@ -20,13 +21,13 @@ use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-/// Registers of a function.
+/// BAR 0 of a function.
 pub struct Bar {
     region: Region,
     windows: Vec<Window>,
 }
 
-/// A part of the BAR that is mapped.
+/// A mapped part of the BAR.
 struct Window {
     first: u32,
     registers: Span,
@@ -34,7 +35,7 @@ struct Window {
 }
 
 impl Bar {
-    /// Maps those parts of `region` that may be mapped.
+    /// Maps those parts of `region` that can be mapped.
     pub fn map(file: &File, region: Region) -> io::Result<Self> {
         let windows = region
             .mappable
@@ -46,30 +47,30 @@ impl Bar {
         Ok(Self { region, windows })
     }
 
-    /// Loads the register at `offset`; all ones if there is none, or no device any more.
+    /// Loads the register at `offset`; all ones if there is no such register, or no device any more.
     ///
-    /// Acquire: what is loaded from memory afterwards is not older than the register. On x86 a
-    /// BAR is uncached, so the CPU keeps its accesses in order; this holds the compiler to it.
+    /// Acquire: later loads from memory are not older than the register. On x86 a BAR is uncached and
+    /// the CPU keeps its accesses in order; the ordering makes the compiler do so, too.
     pub fn read32(&self, file: &File, offset: u32) -> u32 {
-        match self.locate(offset) {
-            Location::Mapped(word) => word.load(0, Ordering::Acquire),
-            Location::InFile(at) => {
+        match self.register(offset) {
+            Register::Mapped(word) => word.load(0, Ordering::Acquire),
+            Register::InFile(at) => {
                 let mut bytes = [0; 4];
                 file.read_exact_at(&mut bytes, at).map_or(u32::MAX, |()| u32::from_le_bytes(bytes))
             }
-            Location::Nowhere => u32::MAX,
+            Register::Missing => u32::MAX,
         }
     }
 
     /// Stores to the register at `offset`, if there is one.
     ///
-    /// Release: what was stored to memory before is there when the register changes.
+    /// Release: earlier stores to memory are visible when the register changes.
     pub fn write32(&self, file: &File, offset: u32, value: u32) {
-        match self.locate(offset) {
-            Location::Mapped(word) => word.store(0, value, Ordering::Release),
-            // A device that is gone takes no store, and says so at the next load.
-            Location::InFile(at) => drop(file.write_all_at(&value.to_le_bytes(), at)),
-            Location::Nowhere => {}
+        match self.register(offset) {
+            Register::Mapped(word) => word.store(0, value, Ordering::Release),
+            // A device that was removed ignores stores; the next load shows that it is gone.
+            Register::InFile(at) => drop(file.write_all_at(&value.to_le_bytes(), at)),
+            Register::Missing => {}
         }
     }
 
@@ -81,29 +82,30 @@ impl Bar {
         })
     }
 
-    /// Unmaps the device's file. Ordinary memory takes the place of its registers, so that a doorbell
-    /// which a core still rings has no effect.
-    pub fn unmap(&self) -> io::Result<()> {
-        self.windows.iter().try_for_each(Window::blank)
+    /// Replaces the mapped registers with ordinary memory, which releases the device's file. A core that
+    /// does not know of it yet stores its doorbells to that memory, without effect.
+    pub fn release(&self) -> io::Result<()> {
+        self.windows.iter().try_for_each(Window::replace_with_memory)
     }
 
-    fn locate(&self, offset: u32) -> Location {
+    fn register(&self, offset: u32) -> Register {
         let inside = offset.is_multiple_of(4) && u64::from(offset) + 4 <= self.region.len;
         if !inside {
-            return Location::Nowhere;
+            return Register::Missing;
         }
         match self.registers(offset, 4).and_then(SharedArray::new) {
-            Some(word) => Location::Mapped(word),
-            None => Location::InFile(self.region.offset + u64::from(offset)),
+            Some(word) => Register::Mapped(word),
+            None => Register::InFile(self.region.offset + u64::from(offset)),
         }
     }
 }
 
-/// Location of a register.
-enum Location {
+/// Way to a register.
+enum Register {
     Mapped(SharedArray<u32>),
+    /// Offset in the device's file.
     InFile(u64),
-    Nowhere,
+    Missing,
 }
 
 impl Window {
@@ -111,18 +113,18 @@ impl Window {
         let offset = region.offset + u64::from(first);
         let memory = MmapOptions::new().offset(offset).len(len as usize).map_raw(file.as_raw_fd())?;
         let host = NonNull::new(memory.as_mut_ptr()).ok_or(io::ErrorKind::InvalidData)?;
-        // SAFETY: the mapping has `len` bytes and lives as long as the window, which the function
-        // that hands out spans keeps. No device reaches registers through an IOMMU: no Iova.
+        // SAFETY: the mapping has `len` bytes and lives as long as the window, which the function that
+        // makes spans of it keeps. The Iova is never used: no device reaches registers by the IOMMU.
         let registers = unsafe { Span::new(host, Iova(0), len) };
         Ok(Self { first, registers, memory })
     }
 
-    /// Maps ordinary memory in place of the registers.
-    fn blank(&self) -> io::Result<()> {
+    /// Maps memory over the registers.
+    fn replace_with_memory(&self) -> io::Result<()> {
         let (first, len) = (self.memory.as_mut_ptr().cast(), self.memory.len());
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: exactly the pages of a mapping of ours, known by raw pointers and spans only.
+        // SAFETY: exactly the pages of a mapping of ours, accessed by raw pointers and spans only.
         let now = unsafe { libc::mmap(first, len, access, kind, -1, 0) };
         if now == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn past_the_end_are_ones_and_stores_go_nowhere() {
+    fn registers_past_the_end_read_as_ones_and_stores_are_ignored() {
         for mappable in [&[(0, 0x4000)][..], &[]] {
             let (file, bar) = bar(mappable);
             for offset in [0x4000, 0x3ffd, 2, u32::MAX, u32::MAX - 3] {
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn doorbells_of_a_bar_that_let_go_are_memory_and_the_device_is_free() {
+    fn doorbells_of_a_released_bar_are_memory_and_the_device_is_free() {
         let (file, bar) = bar(&[(0, 0x4000)]);
         let doorbells: SharedArray<u32> = SharedArray::new(bar.registers(0x1000, 0x1000).unwrap()).unwrap();
         doorbells.store(0, 1, Ordering::Release);
@@ -182,7 +184,7 @@ mod tests {
             maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&inode.to_string()))
         };
         assert!(is_mapped());
-        bar.unmap().unwrap();
+        bar.release().unwrap();
         assert!(!is_mapped());
         assert_eq!(doorbells.load(0, Ordering::Acquire), 0);
         doorbells.store(0, 2, Ordering::Release);
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn doorbells_are_given_out_where_they_are_mapped() {
+    fn doorbells_are_spans_where_they_are_mapped() {
         let (file, bar) = bar(&[(0, 0x1000), (0x2000, 0x1000)]);
         let doorbells: SharedArray<u32> = SharedArray::new(bar.registers(0x2000, 0x1000).unwrap()).unwrap();
         doorbells.store(1, 9, Ordering::Release);

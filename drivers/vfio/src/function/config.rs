@@ -1,6 +1,6 @@
 //! The PCI configuration space of a function (PCI Express Base Specification, chapter 7.5).
 //!
-//! Invariant: the list of capabilities is walked at most as many steps as it can have members.
+//! Invariant: the list of capabilities is followed for at most as many steps as it can have members.
 
 use crate::reply::Region;
 use luge_memory::{MemoryAccess, PciId};
@@ -14,11 +14,11 @@ const COMMAND_MEMORY_SPACE: u16 = 1 << 1;
 const COMMAND_BUS_MASTER: u16 = 1 << 2;
 
 const CAPABILITIES: u64 = 0x34;
-/// Capabilities stand between the 64 bytes of the header and byte 255, four bytes or more each.
+/// Capabilities lie between the header of 64 bytes and byte 255, with four bytes or more each.
 const MOST_CAPABILITIES: usize = (256 - 64) / 4;
 
 const POWER_MANAGEMENT: u8 = 0x01;
-/// In the power management capability: control and status, with the state in bits 1:0.
+/// Offset of control and status in the power management capability, with the state in bits 1:0.
 const POWER_CONTROL: u64 = 0x04;
 const POWER_STATE: u16 = 0b11;
 
@@ -27,8 +27,8 @@ const POWER_STATE: u16 = 0b11;
 pub struct Command(u16);
 
 impl Command {
-    /// Value with registers decoded, and memory access as in `access`.
-    fn ready(self, access: MemoryAccess) -> Self {
+    /// Enables the registers, and sets memory access.
+    fn with_access(self, access: MemoryAccess) -> Self {
         match access {
             MemoryAccess::Allowed => Self(self.0 | COMMAND_MEMORY_SPACE | COMMAND_BUS_MASTER),
             MemoryAccess::Forbidden => Self((self.0 | COMMAND_MEMORY_SPACE) & !COMMAND_BUS_MASTER),
@@ -36,11 +36,11 @@ impl Command {
     }
 }
 
-/// The configuration space, in the file of the device.
+/// Configuration space of a function, in its device file.
 pub struct ConfigSpace<'a> {
-    /// The device's file.
+    /// Device file.
     pub file: &'a File,
-    /// Location of the configuration space in the file.
+    /// Region of the configuration space in the file.
     pub region: &'a Region,
 }
 
@@ -61,13 +61,14 @@ impl ConfigSpace<'_> {
         self.write(COMMAND, command.0.to_le_bytes())
     }
 
-    /// Allows or forbids the function to access memory. Its registers are decoded in either case: a load
-    /// from a mapped BAR that is not decoded would be a bus error.
+    /// Allows or forbids the function to access memory. Its registers are enabled in either case, because
+    /// a load from a mapped BAR that is not enabled would be a bus error.
     pub fn set_memory_access(&self, access: MemoryAccess) -> io::Result<()> {
-        self.set_command(self.command()?.ready(access))
+        self.set_command(self.command()?.with_access(access))
     }
 
-    /// Wakes the function, if it sleeps. vfio-pci waits as long as the specification asks for.
+    /// Sets the function's power state to D0, if it has another. vfio-pci waits as long as the
+    /// specification requires.
     pub fn power_on(&self) -> io::Result<()> {
         let Some(capability) = self.capability(POWER_MANAGEMENT)? else { return Ok(()) };
         let at = capability + POWER_CONTROL;
@@ -78,7 +79,7 @@ impl ConfigSpace<'_> {
         self.write(at, (control & !POWER_STATE).to_le_bytes())
     }
 
-    /// Finds the offset of the capability `id`.
+    /// Offset of the capability `id`.
     fn capability(&self, id: u8) -> io::Result<Option<u64>> {
         let [mut at] = self.read(CAPABILITIES)?;
         for _ in 0..MOST_CAPABILITIES {
@@ -97,15 +98,15 @@ impl ConfigSpace<'_> {
 
     fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
-        self.file.read_exact_at(&mut bytes, self.place(at)?)?;
+        self.file.read_exact_at(&mut bytes, self.file_offset(at)?)?;
         Ok(bytes)
     }
 
     fn write<const N: usize>(&self, at: u64, bytes: [u8; N]) -> io::Result<()> {
-        self.file.write_all_at(&bytes, self.place(at)?)
+        self.file.write_all_at(&bytes, self.file_offset(at)?)
     }
 
-    fn place(&self, at: u64) -> io::Result<u64> {
+    fn file_offset(&self, at: u64) -> io::Result<u64> {
         let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "the configuration space ends before");
         (at < self.region.len).then(|| self.region.offset.checked_add(at)).flatten().ok_or_else(missing)
     }
@@ -130,15 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn memory_access_is_one_bit_and_registers_stay_decoded() {
+    fn memory_access_is_one_bit_and_registers_stay_enabled() {
         let (file, region) = space(&[(COMMAND, &[0x01, 0x04])]);
         let config = ConfigSpace { file: &file, region: &region };
         config.set_memory_access(MemoryAccess::Allowed).unwrap();
-        assert_eq!(byte(&file, 4), 0x07);
-        assert_eq!(byte(&file, 5), 0x04);
+        assert_eq!([byte(&file, 4), byte(&file, 5)], [0x07, 0x04]);
         config.set_memory_access(MemoryAccess::Forbidden).unwrap();
-        assert_eq!(byte(&file, 4), 0x03);
-        assert_eq!(byte(&file, 5), 0x04);
+        assert_eq!([byte(&file, 4), byte(&file, 5)], [0x03, 0x04]);
     }
 
     #[test]
@@ -155,8 +154,7 @@ mod tests {
             &[(CAPABILITIES, &[0x40]), (0x40, &[0x11, 0x80]), (0x80, &[0x01, 0, 0, 0, 0x0b, 0x01])];
         let (file, region) = space(capabilities);
         ConfigSpace { file: &file, region: &region }.power_on().unwrap();
-        assert_eq!(byte(&file, 0x84), 0x08);
-        assert_eq!(byte(&file, 0x85), 0x01);
+        assert_eq!([byte(&file, 0x84), byte(&file, 0x85)], [0x08, 0x01]);
     }
 
     #[test]
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_is_gone_has_no_capability() {
+    fn a_function_that_was_removed_has_no_capability() {
         let (file, region) = space(&[(0, &[0xff; 256])]);
         assert_eq!(ConfigSpace { file: &file, region: &region }.capability(1).unwrap(), None);
     }

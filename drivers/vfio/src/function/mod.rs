@@ -1,21 +1,21 @@
-//! PCI function that is open through VFIO: registers, configuration, interrupts, reset.
+//! A PCI function opened by VFIO: registers, configuration, interrupts, reset.
 //!
 //! Path: NVMe queue pair -> **registers** -> SSD.
 //!
 //! Invariants
-//! - A function accesses no memory before its driver allows it, and none once it is handed back.
-//! - Handing back: memory access off, interrupts off, registers unmapped, file closed, and with
-//!   the last function of the process the IOMMU domain detached. Dropping does the same.
+//! - The function accesses no memory before its driver allows it, and none after it was handed back.
+//! - Handing it back turns off memory access and interrupts, unmaps the registers and closes the file;
+//!   for the last function of the process it also detaches the IOMMU domain. Dropping does the same.
 //!
-//! Not here: who may have a function (`binding`), the memory that it reaches (`domain`), the meaning of
-//! its registers (`nvme`).
+//! Not here: binding (`binding`), the memory that it reaches (`domain`), the meaning of its registers
+//! (the crate `nvme`).
 
 mod bar;
 mod config;
 #[cfg(test)]
 mod rig;
 
-use crate::device::VfioDevice;
+use crate::membership::Membership;
 use crate::reply::{Region, Reply};
 use crate::{PciAddress, VfioError, ioctl};
 use bar::Bar;
@@ -30,7 +30,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FLAGS_RESET, VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
 };
 
-/// A function. Its fields are dropped in their order.
+/// An open function. The fields are dropped in this order.
 pub struct VfioFunction {
     name: String,
     id: PciId,
@@ -40,7 +40,7 @@ pub struct VfioFunction {
     recall: OwnedFd,
     bar: Bar,
     config: Region,
-    device: Mutex<VfioDevice>,
+    membership: Mutex<Membership>,
 }
 
 /// Whether a function can be reset.
@@ -51,11 +51,15 @@ enum Reset {
 }
 
 impl VfioFunction {
-    /// Wakes a function, maps its registers, and forbids it memory access.
-    pub fn open(device: VfioDevice, address: PciAddress, node: Option<NumaNode>) -> Result<Self, VfioError> {
+    /// Sets the function up: in power state D0, registers mapped, memory access forbidden.
+    pub fn open(
+        membership: Membership,
+        address: PciAddress,
+        node: Option<NumaNode>,
+    ) -> Result<Self, VfioError> {
         let failed = |what| move |source| VfioError::Kernel { address, what, source };
-        let file = device.file().ok_or_else(gone).map_err(failed("reaching it"))?;
-        let flags = ioctl::device_flags(file).map_err(failed("reading what it can do"))?;
+        let file = membership.file().ok_or_else(closed).map_err(failed("using the function"))?;
+        let flags = ioctl::device_flags(file).map_err(failed("reading its flags"))?;
         let config =
             region(file, VFIO_PCI_CONFIG_REGION_INDEX).map_err(failed("finding its configuration"))?;
         let registers = region(file, VFIO_PCI_BAR0_REGION_INDEX).map_err(failed("finding its BAR 0"))?;
@@ -63,32 +67,32 @@ impl VfioFunction {
             return Err(VfioError::NoRegisters(address));
         }
         let space = ConfigSpace { file, region: &config };
-        space.power_on().map_err(failed("waking it"))?;
-        space.set_memory_access(MemoryAccess::Forbidden).map_err(failed("forbidding it memory access"))?;
+        space.power_on().map_err(failed("powering it on"))?;
+        space.set_memory_access(MemoryAccess::Forbidden).map_err(failed("forbidding memory access"))?;
         let id = space.id().map_err(failed("reading its vendor and device"))?;
         let bar = Bar::map(file, registers).map_err(failed("mapping its BAR 0"))?;
         let vectors = ioctl::msix_vectors(file).map_err(failed("counting its interrupts"))?;
         let vectors = u16::try_from(vectors).unwrap_or(u16::MAX);
-        let recall = recall(file).map_err(failed("asking to be told when the host wants it back"))?;
+        let recall = recall(file).map_err(failed("registering for the host's requests"))?;
         let reset = if flags & VFIO_DEVICE_FLAGS_RESET == 0 { Reset::Impossible } else { Reset::Possible };
-        let (name, device) = (address.to_string(), Mutex::new(device));
-        Ok(Self { name, id, node, vectors, reset, recall, bar, config, device })
+        let (name, membership) = (address.to_string(), Mutex::new(membership));
+        Ok(Self { name, id, node, vectors, reset, recall, bar, config, membership })
     }
 
-    fn device(&self) -> MutexGuard<'_, VfioDevice> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `act` with the function's file, which stays open meanwhile.
     fn with_file<R>(&self, act: impl FnOnce(&File) -> io::Result<R>) -> io::Result<R> {
-        act(self.device().file().ok_or_else(gone)?)
+        act(self.membership().file().ok_or_else(closed)?)
     }
 
     fn config<'a>(&'a self, file: &'a File) -> ConfigSpace<'a> {
         ConfigSpace { file, region: &self.config }
     }
 
-    /// Error of this crate's own that names the function.
+    /// Error with the name of the function.
     fn error(&self, kind: io::ErrorKind, what: impl std::fmt::Display) -> io::Error {
         io::Error::new(kind, format!("{}: {what}", self.name))
     }
@@ -108,7 +112,7 @@ impl PciFunction for VfioFunction {
     }
 
     fn write32(&self, offset: u32, value: u32) {
-        // A function that has left takes no store, as one that is gone.
+        // A function that was handed back ignores stores, like one that was removed.
         let _ = self.with_file(|file| {
             self.bar.write32(file, offset, value);
             Ok(())
@@ -176,17 +180,17 @@ impl PciFunction for VfioFunction {
     }
 
     fn hand_back(&self) -> io::Result<()> {
-        let mut device = self.device();
-        if let Some(file) = device.file() {
-            // A function that is gone refuses both, and does neither any more. Closing its file
-            // makes the kernel do the same once more.
+        let mut membership = self.membership();
+        if let Some(file) = membership.file() {
+            // Both fail for a function that was removed, which accesses nothing any more. The kernel
+            // does both again when the file is closed.
             let _ = self.config(file).set_memory_access(MemoryAccess::Forbidden);
             let _ = disable_interrupts(file);
         }
-        self.bar.unmap().map_err(|error| {
+        self.bar.release().map_err(|error| {
             self.error(error.kind(), format_args!("unmapping its registers failed: {error}"))
         })?;
-        device.close();
+        membership.leave();
         Ok(())
     }
 
@@ -197,21 +201,21 @@ impl PciFunction for VfioFunction {
 
 impl Drop for VfioFunction {
     fn drop(&mut self) {
-        // Registers that could not be unmapped go with the fields, before the file.
+        // Registers that could not be unmapped are dropped with the fields, before the file.
         let _ = self.hand_back();
     }
 }
 
-/// Turns MSI-X off: vectors that are routed would stay so when fewer are routed anew.
+/// Turns MSI-X off; otherwise routed vectors would stay routed when fewer are routed later.
 fn disable_interrupts(file: &File) -> io::Result<()> {
     match ioctl::set_msix(file, &[]) {
-        // It was off.
+        // MSI-X was off.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         outcome => outcome.map(drop),
     }
 }
 
-/// Creates an eventfd that is signalled when the host wants the function back.
+/// Makes an eventfd that the kernel signals when the host wants the function back.
 fn recall(file: &File) -> io::Result<OwnedFd> {
     let recall = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     ioctl::set_recall(file, &recall)?;
@@ -224,6 +228,6 @@ fn region(file: &File, index: u32) -> io::Result<Region> {
     Region::parse(Reply(&ioctl::region_info(file, index)?)).ok_or_else(contradiction)
 }
 
-fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "it is closed")
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the function is closed")
 }

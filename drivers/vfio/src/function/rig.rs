@@ -1,10 +1,10 @@
-//! File of a device for unit tests: a plain file in memory.
+//! Device files for unit tests: files in memory.
 
 use crate::reply::Region;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::fs::File;
 
-/// Creates a file of `len` zeroes.
+/// A file of `len` zeroes.
 pub fn device_file(len: u64) -> File {
     let file = memfd_create("device", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&file, len).unwrap();

@@ -1,7 +1,7 @@
 //! An NVMe SSD of the host, bound to vfio-pci for the sled.
 
 use luge_qemu_test::TestError;
-use luge_vfio::{Binding, PciAddress, SysfsRoot, bind};
+use luge_vfio::{Binding, PciAddress, SysfsRoot};
 
 /// An SSD that is bound to vfio-pci.
 pub(crate) struct HostSsd {
@@ -10,9 +10,9 @@ pub(crate) struct HostSsd {
 
 impl HostSsd {
     /// Binds the SSD at `address` to vfio-pci; refuses an SSD that is in use and names its use.
-    pub(crate) fn take(address: &str) -> Result<Self, TestError> {
+    pub(crate) fn bind(address: &str) -> Result<Self, TestError> {
         let address: PciAddress = address.parse().map_err(host)?;
-        Ok(Self { binding: bind(&SysfsRoot::default(), address).map_err(host)? })
+        Ok(Self { binding: luge_vfio::bind(&SysfsRoot::default(), address).map_err(host)? })
     }
 
     /// Full PCI address.
@@ -21,7 +21,7 @@ impl HostSsd {
     }
 
     /// Binds the SSD to its previous driver.
-    pub(crate) fn give_back(self) -> Result<(), TestError> {
+    pub(crate) fn restore(self) -> Result<(), TestError> {
         self.binding.restore().map_err(host)
     }
 }

@@ -54,14 +54,14 @@ fn main() -> ExitCode {
 /// Returns whether all checksums matched.
 fn run(arguments: &Arguments) -> Result<bool, TestError> {
     let Some(address) = &arguments.ssd else { return boot(arguments, None) };
-    let ssd = HostSsd::take(address)?;
+    let ssd = HostSsd::bind(address)?;
     let agreed = arguments.overwrite || terminal::agrees(&format!("overwrite the SSD {}", ssd.address()))?;
     let matched = if agreed {
         boot(arguments, Some(&ssd))
     } else {
         Err(TestError::Host(format!("{} was not overwritten: answer yes, or use --overwrite", ssd.address())))
     };
-    ssd.give_back()?;
+    ssd.restore()?;
     matched
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// Creates an empty log.
-    pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let open = || {
             fs::create_dir_all(path.parent().unwrap_or(path))?;
             File::create(path)
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_failing_program_is_explained_by_the_end_of_its_log() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let mut log = Log::create(&folder.path().join("step.log")).unwrap();
         let script = "for n in $(seq 99); do echo line $n; done; echo bad >&2; exit 3";
         let failure = log.run(Command::new("sh").args(["-c", script])).unwrap_err().to_string();
         assert!(failure.starts_with("exit status: 3"), "{failure}");
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn failing_tests_are_explained_by_their_output_however_much_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let mut log = Log::create(&folder.path().join("step.log")).unwrap();
         let script = "echo failures:; echo; echo '---- one stdout ----'; echo broken; \
                       echo 'test result: FAILED. 0 passed; 1 failed'; seq 200; exit 101";
         let failure = log.run(Command::new("sh").args(["-c", script])).unwrap_err().to_string();
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::begin(&folder.path().join("step.log")).unwrap();
+        let mut log = Log::create(&folder.path().join("step.log")).unwrap();
         let failure = log.run(&mut Command::new("no-such-program")).unwrap_err().to_string();
         assert!(failure.contains("no-such-program"), "{failure}");
     }

@@ -78,6 +78,6 @@ fn run(step: &Step) -> Report {
 
 fn attempt(step: &Step) -> Result<Tally, log::Failure> {
     let folder = cargo::target_folder().join("verify");
-    let mut log = Log::begin(&folder.join(format!("{}.log", step.name)))?;
+    let mut log = Log::create(&folder.join(format!("{}.log", step.name)))?;
     (step.work)(&mut log)
 }

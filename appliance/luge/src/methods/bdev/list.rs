@@ -142,7 +142,7 @@ mod tests {
         }
 
         fn open(&self, _: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-            Err(OpenError::NoQueue { device: "copying".into(), queues: 0 })
+            Err(OpenError::NoQueue { device: "copying".into(), core: 0, queues: 0, users: vec![] })
         }
 
         fn bounced(&self) -> u64 {

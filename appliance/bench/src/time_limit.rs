@@ -1,4 +1,4 @@
-//! Ends a conversation in which the other side says nothing: `vhost` waits for ever.
+//! A time limit for conversations: the crate `vhost` waits for ever for an answer.
 
 use crate::BenchError;
 use std::net::Shutdown;
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How long a whole conversation may take.
+/// Time limit of a whole conversation.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How often it is asked whether to go on.
+/// Time between two looks at whether to go on.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Does `talk`, and shuts `stream`, which it waits for, when that takes too long or `stop` is set.
+/// Runs `talk`, and shuts `stream` down, which `talk` waits for, when that takes too long or `stop` is set.
 ///
 /// # Errors
-/// Those of `talk`; what was the matter, as a sentence, where it was given up.
+/// The reason, as a sentence, where it was given up; inside of it the errors of `talk`.
 pub(crate) fn with_limit<T>(
     stream: &UnixStream,
     stop: &AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) fn with_limit<T>(
     })
 }
 
-/// Why it is to be given up; none if it has ended.
+/// Waits for the end of a conversation; returns the reason if it is given up.
 fn wait(ended: &Receiver<()>, stop: &AtomicBool) -> Option<&'static str> {
     let start = Instant::now();
     while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {

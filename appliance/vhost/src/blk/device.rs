@@ -1,0 +1,145 @@
+//! A disk as a virtio device: a volume that is open on the cores that serve it.
+
+use super::disk::{Access, BlkDisk};
+use super::session::{BlkSession, OpenVolume};
+use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
+use crate::queue::{QueueError, QueueSetup};
+use luge_block::{CoreId, OpenError};
+use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
+use luge_memory::NodeAmounts;
+use luge_spec::virtio::Features;
+use luge_volume::Volume;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Description of a disk.
+pub struct BlkConfig {
+    /// The volume.
+    pub volume: Arc<Volume>,
+    /// Whether guests can write.
+    pub access: Access,
+    /// Serial number of the disk: the first 20 bytes count.
+    pub serial: String,
+    /// Cores that may serve its queues. One is chosen for each queue when that starts.
+    pub cores: Vec<CoreHandle>,
+    /// Number of queues that it offers: 1 to [`QUEUES_MAX`].
+    pub queues: u16,
+}
+
+/// Why a disk cannot be served.
+#[derive(Debug, Error)]
+pub enum BlkError {
+    /// An impossible number of queues.
+    #[error("{0} queues are not possible: a disk has 1 to {QUEUES_MAX}")]
+    Queues(u16),
+    /// No core to serve it.
+    #[error("a disk needs at least one core")]
+    NoCores,
+    /// The volume cannot be opened on a core.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
+/// A disk, open on the cores that serve it.
+pub struct BlkDevice {
+    disk: BlkDisk,
+    /// Its volume on each core that serves it.
+    attachments: Vec<Attachment>,
+    /// NUMA nodes of the devices beneath the volume.
+    nodes: NodeAmounts,
+}
+
+impl BlkDevice {
+    /// Opens the volume on the cores.
+    ///
+    /// # Errors
+    /// [`BlkError`]; nothing is kept then.
+    pub fn open(config: BlkConfig) -> Result<Self, BlkError> {
+        let BlkConfig { volume, access, serial, cores, queues } = config;
+        if !(1..=QUEUES_MAX).contains(&queues) {
+            return Err(BlkError::Queues(queues));
+        }
+        if cores.is_empty() {
+            return Err(BlkError::NoCores);
+        }
+        let volume = match access {
+            Access::ReadWrite => volume,
+            Access::ReadOnly => Arc::new(volume.read_only_view()),
+        };
+        let attachments = attach(&cores, &volume, queues)?;
+        let disk = BlkDisk::new(volume.geometry(), access, &serial, queues);
+        Ok(Self { disk, attachments, nodes: volume.nodes() })
+    }
+
+    /// Its volume on each of its cores.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// Whether guests can only read.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.disk.geometry().read_only
+    }
+}
+
+/// Opens the volume on the best of the cores, no more than there are queues. Cores for which the SSD beneath
+/// has no queue pair left are left out, as long as one remains.
+fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
+    let locality = Locality { devices: volume.nodes(), ..Locality::default() };
+    let (mut attachments, mut refusal) = (Vec::new(), None);
+    for core in best_first(cores, &locality) {
+        if attachments.len() == usize::from(queues) {
+            break;
+        }
+        match core.attach(volume) {
+            Ok(attachment) => attachments.push(attachment),
+            Err(error @ AttachError::Open(OpenError::NoQueue { .. })) => refusal = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match refusal {
+        Some(error) if attachments.is_empty() => Err(error),
+        Some(error) => {
+            let serving: Vec<u16> = attachments.iter().map(|attachment| attachment.core().id().0).collect();
+            tracing::warn!("{error}; cores {serving:?} serve it");
+            Ok(attachments)
+        }
+        None => Ok(attachments),
+    }
+}
+
+impl VirtioDevice for BlkDevice {
+    fn features(&self) -> Features {
+        self.disk.features()
+    }
+
+    fn queues(&self) -> u16 {
+        self.disk.queues()
+    }
+
+    fn kind(&self, _queue: u16) -> QueueKind {
+        QueueKind::Requests
+    }
+
+    fn config(&self, offset: u32, len: u32) -> Vec<u8> {
+        self.disk.config(offset, len)
+    }
+
+    fn cores(&self) -> Vec<CoreHandle> {
+        self.attachments.iter().map(|attachment| attachment.core().clone()).collect()
+    }
+
+    fn nodes(&self) -> NodeAmounts {
+        self.nodes.clone()
+    }
+
+    fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
+        let mut attachments = self.attachments.iter();
+        let attachment = attachments.find(|attachment| attachment.core().id() == core);
+        let attachment = attachment.ok_or(QueueError::Unserved(queue))?;
+        let volume = OpenVolume { id: attachment.volume(), stats: attachment.stats().clone() };
+        Ok(NewSession::new(BlkSession::new(self.disk, volume, setup)?))
+    }
+}

@@ -1,0 +1,136 @@
+//! The way from a session or a node to a volume.
+
+mod parts;
+pub(crate) mod run;
+
+use crate::clock::Clock;
+use crate::cutter::Cutters;
+use crate::extent::Mounted;
+use crate::ids::{Base, NodeId, VolumeId};
+use crate::layers::{Layers, Opened};
+use luge_block::{CheckedTransfer, Kind, Refusal, Request};
+
+/// A volume of a core's graph, looked up for a batch of requests.
+pub struct VolumeHandle<'a>(End<'a>);
+
+/// Base of the volume.
+enum End<'a> {
+    /// A channel, as nearly all have.
+    Channel { volume: &'a mut Mounted, opened: &'a mut Opened, clock: &'a Clock, cutters: &'a mut Cutters },
+    /// A node, which may use anything beneath it.
+    Node { layers: &'a mut Layers, volume: VolumeId, node: NodeId },
+}
+
+impl Layers {
+    /// A volume, looked up once for a batch of requests; none that is gone.
+    #[inline]
+    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
+        match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
+            Base::Channel(channel) => {
+                let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
+                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
+                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
+            }
+            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
+        }
+    }
+}
+
+impl<'a> VolumeHandle<'a> {
+    #[inline]
+    pub(crate) fn on_channel(
+        volume: &'a mut Mounted,
+        opened: &'a mut Opened,
+        clock: &'a Clock,
+        cutters: &'a mut Cutters,
+    ) -> Self {
+        Self(End::Channel { volume, opened, clock, cutters })
+    }
+
+    pub(crate) fn on_node(layers: &'a mut Layers, volume: VolumeId, node: NodeId) -> Self {
+        Self(End::Node { layers, volume, node })
+    }
+
+    /// Number of requests that the volume would take now.
+    #[inline]
+    #[must_use]
+    pub fn room(&mut self) -> usize {
+        if self.volume().hold.is_draining() { 0 } else { self.room_beneath() }
+    }
+
+    /// Submits a request whose blocks count from the start of the volume. It may be longer than any device
+    /// takes at once, and in up to [`crate::SPANS_MAX`] spans; its data is copied then.
+    ///
+    /// # Errors
+    /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
+    /// too many long requests are in flight.
+    #[inline]
+    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let request = self.volume().admit(request)?;
+        if self.volume().limits.cut(&request) {
+            return self.submit_in_parts(&request);
+        }
+        // Some devices do it at once: it begins before.
+        let now = self.now();
+        self.submit_beneath(&request)?;
+        self.volume().begin_one(Kind::of(request.operation), request.blocks.into(), now);
+        Ok(())
+    }
+
+    /// Submits translated reads and writes in order, until one is refused.
+    #[inline]
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let now = self.now();
+        let (taken, refusal) = match &mut self.0 {
+            End::Channel { opened, .. } => opened.submit_all(transfers),
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
+            }
+        };
+        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
+        (taken, refusal)
+    }
+
+    /// Submits a request to the base.
+    #[inline]
+    fn submit_beneath(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        match &mut self.0 {
+            End::Channel { opened, .. } => opened.submit(request),
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit(request, layers))
+            }
+        }
+    }
+
+    /// Number of requests that the base would take now.
+    #[inline]
+    fn room_beneath(&mut self) -> usize {
+        match &mut self.0 {
+            End::Channel { opened, .. } => opened.channel.room(),
+            End::Node { layers, node, .. } => layers.with_node(*node, |node, layers| node.room(layers)),
+        }
+    }
+
+    #[inline]
+    fn volume(&mut self) -> &mut Mounted {
+        match &mut self.0 {
+            End::Channel { volume, .. } => volume,
+            End::Node { layers, volume, .. } => layers.mounted_here(*volume),
+        }
+    }
+
+    fn cutters(&mut self) -> &mut Cutters {
+        match &mut self.0 {
+            End::Channel { cutters, .. } => cutters,
+            End::Node { layers, .. } => &mut layers.cutters,
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> u64 {
+        match &self.0 {
+            End::Channel { clock, .. } => clock.now(),
+            End::Node { layers, .. } => layers.clock.now(),
+        }
+    }
+}

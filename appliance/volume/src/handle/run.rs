@@ -1,0 +1,60 @@
+//! Reads and writes of one volume that follow each other.
+
+use super::VolumeHandle;
+use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
+
+/// The most requests of a run.
+const RUN: usize = 64;
+
+impl<'handle> VolumeHandle<'handle> {
+    /// Begins a run of reads and writes, for one call of what is beneath.
+    #[inline]
+    #[must_use]
+    pub fn run<'data>(&mut self) -> Run<'_, 'handle, 'data> {
+        Run::new(self)
+    }
+}
+
+/// Requests of one volume that what is beneath gets all at once.
+pub struct Run<'a, 'handle, 'data> {
+    way: Tag,
+    extent: TransferExtent,
+    volume: &'a mut VolumeHandle<'handle>,
+    requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
+}
+
+impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
+    #[inline]
+    pub(super) fn new(volume: &'a mut VolumeHandle<'handle>) -> Self {
+        let mounted = volume.volume();
+        let (way, extent) = (mounted.extent.way, mounted.open_transfers());
+        Self { way, extent, volume, requests: heapless::Vec::new() }
+    }
+
+    /// Adds a read or write whose blocks count from the start of the volume; none where it is
+    /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
+    /// [`VolumeHandle::submit`] takes it then, or tells which.
+    #[inline]
+    pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
+        let tag = request.tag.through(self.way, Kind::of(request.operation));
+        self.requests.push(self.extent.check(request, tag)?).ok()
+    }
+
+    /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
+    #[inline]
+    pub fn submit(&mut self, mut refused: impl FnMut(Tag, Refusal)) {
+        let mut left = self.requests.as_slice();
+        while !left.is_empty() {
+            let (taken, refusal) = self.volume.submit_all(left);
+            let rest = left.get(taken..).unwrap_or_default();
+            let (Some(refusal @ Refusal::Failed(_)), Some((request, rest))) = (refusal, rest.split_first())
+            else {
+                rest.iter().for_each(|request| refused(request.tag, Refusal::Full));
+                break;
+            };
+            refused(request.tag, refusal);
+            left = rest;
+        }
+        self.requests.clear();
+    }
+}

@@ -1,0 +1,489 @@
+//! Requests in parts on a device that a test plays.
+
+#![expect(unsafe_code, reason = "spans that nobody looks into")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_block::doubles::{Narrow, Scripted};
+use luge_block::{
+    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request, Status,
+    Tag,
+};
+use luge_memory::{Iova, Span};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
+use luge_volume::{Base, ChannelId, Composite, Graph, ListRequest, RANGES_MAX, Volume, VolumeId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+const CORE: CoreId = CoreId(0);
+const WRITE: Operation = Operation::Write(Durability::Cache);
+const DISCARD: Operation = Operation::Discard;
+
+/// Slots of a level for requests of few spans.
+const SLOTS: u16 = 64;
+
+/// A device that takes two blocks at once, or one discarded.
+fn tiny() -> Geometry {
+    Geometry {
+        transfer_blocks_max: 2,
+        discard_blocks_max: 1,
+        write_zeroes_blocks_max: 3,
+        ..Geometry::for_tests()
+    }
+}
+
+struct Bench {
+    graph: Graph,
+    device: Scripted,
+    channel: ChannelId,
+    whole: Volume,
+}
+
+impl Bench {
+    fn new(room: usize) -> Self {
+        Self::with(tiny(), room)
+    }
+
+    fn with(geometry: Geometry, room: usize) -> Self {
+        let device = Scripted::new(geometry, room);
+        let mut graph = Graph::default();
+        let channel = graph.add_channel(device.open(CORE).unwrap()).ok().unwrap();
+        Self { graph, whole: Volume::whole(Arc::new(device.clone())), device, channel }
+    }
+
+    fn add(&mut self, volume: &Volume) -> VolumeId {
+        self.graph.add_volume(CORE, volume, Base::Channel(self.channel)).unwrap()
+    }
+
+    fn add_whole(&mut self) -> VolumeId {
+        let whole = Volume::whole(Arc::new(self.device.clone()));
+        self.add(&whole)
+    }
+
+    fn submit(&mut self, id: VolumeId, slot: u16, asked: BlockRange) -> Result<(), Refusal> {
+        let BlockRange { operation, lba, blocks } = asked;
+        let data = [memory(blocks)];
+        let data = if operation.moves_data() { data.as_slice() } else { &[] };
+        let request = Request { tag: Tag::new(1, slot), operation, lba, blocks, data };
+        self.graph.volume(id).unwrap().submit(&request)
+    }
+
+    fn submit_ranges(&mut self, id: VolumeId, slot: u16, ranges: &[BlockRange]) -> Result<(), Refusal> {
+        self.graph.volume(id).unwrap().submit_ranges(Tag::new(1, slot), ranges)
+    }
+
+    /// A turn of a core; returns the slots and statuses of the requests that ended.
+    fn turn(&mut self) -> Vec<(u16, Status)> {
+        let mut done = Vec::new();
+        self.graph.commit();
+        self.graph.poll(|run| done.extend(run.iter().map(|end| (end.tag().slot(), end.status()))));
+        done
+    }
+
+    /// Turns in which all parts end with `status`, until something ends; returns it, and the number of parts.
+    fn turns(&mut self, status: Status) -> (Vec<(u16, Status)>, usize) {
+        let mut parts = 0;
+        for _ in 0..10_000 {
+            let done = self.turn();
+            if !done.is_empty() {
+                return (done, parts);
+            }
+            parts += self.device.complete_all(status);
+        }
+        panic!("nothing ends");
+    }
+
+    /// Parts that the device has not ended: first block, and number of blocks.
+    fn asked(&self) -> Vec<(u64, u32)> {
+        self.device.taken().iter().map(|part| (part.lba.0, part.blocks)).collect()
+    }
+}
+
+/// Memory of `blocks` blocks.
+fn memory(blocks: u32) -> Span {
+    span(blocks * 512)
+}
+
+fn span(len: u32) -> Span {
+    // SAFETY: nothing looks at the bytes of these spans.
+    unsafe { Span::new(NonNull::dangling(), Iova(0), len) }
+}
+
+fn range(operation: Operation, lba: u64, blocks: u32) -> BlockRange {
+    BlockRange { operation, lba: Lba(lba), blocks }
+}
+
+#[test]
+fn a_request_in_parts_has_one_completion_and_is_counted_once() {
+    let mut bench = Bench::new(100);
+    let part = bench.whole.part(Lba(100), Blocks(50)).unwrap();
+    let id = bench.add(&part);
+    bench.submit(id, 7, range(WRITE, 3, 7)).unwrap();
+    assert_eq!(bench.graph.in_flight(), 1);
+    assert_eq!(bench.turn(), []);
+    assert_eq!(bench.asked(), [(103, 2), (105, 2), (107, 2), (109, 1)]);
+    for _ in 0..3 {
+        let tag = bench.device.taken()[0].tag;
+        assert!(bench.device.complete(tag, Status::Success));
+        assert_eq!(bench.turn(), []);
+        assert_eq!(bench.graph.in_flight(), 1);
+    }
+    assert_eq!(bench.turns(Status::Success).0, [(7, Status::Success)]);
+    assert_eq!(bench.graph.in_flight(), 0);
+    let counters = part.counters();
+    assert_eq!(counters.writes, 1);
+    assert_eq!(counters.written_blocks, 7);
+    assert_eq!(part.stats(CORE).outstanding(), 0);
+}
+
+#[test]
+fn a_completion_of_parts_names_session_slot_volume_and_kind_of_the_request() {
+    let mut bench = Bench::new(100);
+    bench.add_whole();
+    let id = bench.add_whole();
+    bench.submit(id, 0xabcd, range(DISCARD, 0, 5)).unwrap();
+    let mut tags = Vec::new();
+    while tags.is_empty() {
+        bench.graph.commit();
+        bench.device.complete_all(Status::Success);
+        bench.graph.poll(|run| tags.extend(run.iter().map(|end| end.tag())));
+    }
+    assert_eq!(tags.len(), 1);
+    assert_eq!(tags[0].session(), 1);
+    assert_eq!(tags[0].slot(), 0xabcd);
+    assert_eq!(tags[0].volume(), 1);
+    assert_eq!(tags[0].kind(), Kind::Discard);
+}
+
+#[test]
+fn spans_end_anywhere_and_parts_have_whole_blocks() {
+    let mut bench = Bench::with(Geometry { spans_max: 3, ..Geometry::for_tests() }, 100);
+    let id = bench.add_whole();
+    let data: Vec<Span> = [100, 500, 300, 700, 448].map(span).into();
+    let request = Request { tag: Tag::new(1, 1), operation: WRITE, lba: Lba(8), blocks: 4, data: &data };
+    bench.graph.volume(id).unwrap().submit(&request).unwrap();
+    bench.turn();
+    let parts: Vec<Vec<u32>> =
+        bench.device.taken().iter().map(|part| part.data.iter().map(Span::len).collect()).collect();
+    assert_eq!(parts, [vec![100, 412], vec![88, 300, 636], vec![64, 448]]);
+    assert_eq!(bench.asked(), [(8, 1), (9, 2), (11, 1)]);
+    assert_eq!(bench.turns(Status::Success).0, [(1, Status::Success)]);
+}
+
+#[test]
+fn a_write_of_the_atomic_size_is_not_cut_however_scattered_it_is() {
+    let limits = Geometry { atomic_blocks: 8, spans_max: 2, ..Geometry::for_tests() };
+    let device = Scripted::new(Geometry::for_tests(), 100);
+    let narrow = Arc::new(Narrow::new(Arc::new(device.clone()), limits, 100));
+    let volume = Volume::whole(narrow.clone());
+    assert_eq!(volume.geometry().atomic_blocks, 8);
+    let mut graph = Graph::default();
+    let channel = graph.add_channel(narrow.open(CORE).unwrap()).ok().unwrap();
+    let id = graph.add_volume(CORE, &volume, Base::Channel(channel)).unwrap();
+    let mut bytes = [0_u8; 9 * 512];
+    let host = NonNull::new(bytes.as_mut_ptr()).unwrap();
+    // SAFETY: `bytes` outlives the requests.
+    let whole = unsafe { Span::new(host, Iova(0), 9 * 512) };
+    for (operation, blocks, parts) in [(WRITE, 1, 1), (WRITE, 8, 1), (WRITE, 9, 9), (Operation::Read, 8, 8)] {
+        let data: Vec<Span> = (0..blocks * 2).map(|n| whole.slice(n * 256, 256).unwrap()).collect();
+        // In as many pieces as there are bytes, where it is a block.
+        let data = if blocks == 1 { (0..512).map(|n| whole.slice(n, 1).unwrap()).collect() } else { data };
+        let request = Request { tag: Tag::new(1, 1), operation, lba: Lba(0), blocks, data: &data };
+        graph.volume(id).unwrap().submit(&request).unwrap();
+        let mut seen = 0;
+        while graph.in_flight() > 0 {
+            graph.commit();
+            seen += device.complete_all(Status::Success);
+            graph.poll(|_| {});
+        }
+        assert_eq!(seen, parts, "{operation:?} of {blocks} blocks");
+    }
+}
+
+#[test]
+fn no_more_is_told_to_be_atomic_than_is_never_cut() {
+    for (atomic_blocks, transfer_blocks_max, told) in
+        [(1, 256, 1), (64, 256, 64), (64, 16, 16), (4096, 4096, 128)]
+    {
+        let geometry = Geometry { atomic_blocks, transfer_blocks_max, ..Geometry::for_tests() };
+        let bench = Bench::with(geometry, 1);
+        assert_eq!(bench.whole.geometry().atomic_blocks, told);
+    }
+}
+
+#[test]
+fn after_the_first_failure_nothing_more_is_submitted_and_its_status_is_the_request_s() {
+    let mut bench = Bench::new(4);
+    let id = bench.add_whole();
+    bench.submit(id, 3, range(WRITE, 0, 100)).unwrap();
+    bench.turn();
+    assert_eq!(bench.asked().len(), 4);
+    let tag = bench.device.taken()[0].tag;
+    for status in [Status::Success, Status::NoSpace, Status::MediaError] {
+        assert!(bench.device.complete(tag, status));
+    }
+    assert_eq!(bench.turn(), []);
+    assert_eq!(bench.asked().len(), 1, "the last one of those that had been submitted");
+    assert_eq!(bench.turns(Status::Success).0, [(3, Status::NoSpace)]);
+    assert_eq!(bench.graph.in_flight(), 0);
+}
+
+#[test]
+fn a_request_waits_at_every_step_for_room_and_takes_its_time() {
+    let mut bench = Bench::new(1);
+    let id = bench.add_whole();
+    bench.submit(id, 3, range(WRITE, 0, 10)).unwrap();
+    assert_eq!(bench.submit(id, 4, range(WRITE, 0, 10)), Err(Refusal::Full));
+    for part in 0..5_u64 {
+        (0..3).for_each(|_| assert_eq!(bench.turn(), []));
+        assert_eq!(bench.asked(), [(part * 2, 2)]);
+        bench.device.set_room(0);
+        bench.device.complete_all(Status::Success);
+        (0..3).for_each(|_| drop(bench.turn()));
+        assert_eq!(bench.asked(), []);
+        bench.device.set_room(1);
+    }
+    assert_eq!(bench.graph.in_flight(), 0);
+}
+
+#[test]
+fn a_reset_aborts_what_is_with_the_device_and_ends_the_request() {
+    let mut bench = Bench::new(3);
+    let id = bench.add_whole();
+    bench.submit(id, 3, range(WRITE, 0, 100)).unwrap();
+    bench.turn();
+    // The device is halted: it takes nothing, and then ends what it has.
+    bench.device.set_room(0);
+    bench.turn();
+    let (ended, parts) = bench.turns(Status::Aborted);
+    assert_eq!(ended, vec![(3, Status::Aborted)]);
+    assert_eq!(parts, 3);
+    bench.device.set_room(3);
+    bench.submit(id, 4, range(WRITE, 0, 4)).unwrap();
+    assert_eq!(bench.turns(Status::Success).0, [(4, Status::Success)]);
+}
+
+#[test]
+fn ranges_are_one_request() {
+    let mut bench = Bench::new(100);
+    let part = bench.whole.part(Lba(100), Blocks(50)).unwrap();
+    let id = bench.add(&part);
+    let zeroes = [
+        range(Operation::WriteZeroes, 0, 4),
+        range(Operation::WriteZeroesUnmap, 40, 10),
+        range(Operation::WriteZeroes, 5, 1),
+    ];
+    bench.submit_ranges(id, 9, &zeroes).unwrap();
+    bench.turn();
+    assert_eq!(bench.asked(), [(100, 3), (103, 1), (140, 3), (143, 3), (146, 3), (149, 1), (105, 1)]);
+    assert_eq!(bench.device.taken()[2].operation, Operation::WriteZeroesUnmap);
+    assert_eq!(bench.turns(Status::Success).0, [(9, Status::Success)]);
+    let counters = part.counters();
+    assert_eq!(counters.writes, 1);
+    assert_eq!(counters.written_blocks, 15);
+    let many = vec![range(DISCARD, 0, 1); RANGES_MAX];
+    let whole = bench.add_whole();
+    bench.submit_ranges(whole, 1, &many).unwrap();
+    let (ended, parts) = bench.turns(Status::Success);
+    assert_eq!(ended, vec![(1, Status::Success)]);
+    assert_eq!(parts, RANGES_MAX);
+}
+
+#[test]
+fn ranges_of_which_one_is_wrong_change_nothing() {
+    let mut bench = Bench::with(Geometry { discard_blocks_max: 0, ..tiny() }, 100);
+    let part = bench.whole.part(Lba(100), Blocks(50)).unwrap();
+    let (id, view) = (bench.add(&part), bench.add(&part.read_only_view()));
+    let zeroes = |lba, blocks| range(Operation::WriteZeroes, lba, blocks);
+    let fine = zeroes(0, 1);
+    let wrong = [
+        (zeroes(50, 1), Status::OutOfRange),
+        (zeroes(49, 2), Status::OutOfRange),
+        (zeroes(u64::MAX, u32::MAX), Status::OutOfRange),
+        (zeroes(0, 50), Status::OutOfRange),
+        (zeroes(0, 0), Status::Invalid),
+        (range(WRITE, 0, 1), Status::Invalid),
+        (range(DISCARD, 0, 1), Status::Unsupported),
+    ];
+    for (range, status) in wrong {
+        assert_eq!(bench.submit_ranges(id, 1, &[fine, range]), Err(Refusal::Failed(status)), "{range:?}");
+    }
+    assert_eq!(bench.submit_ranges(view, 1, &[fine]), Err(Refusal::Failed(Status::WriteProtected)));
+    assert_eq!(bench.submit_ranges(id, 1, &[]), Err(Refusal::Failed(Status::Invalid)));
+    let too_many = vec![range(Operation::WriteZeroes, 0, 1); RANGES_MAX + 1];
+    let whole = bench.add_whole();
+    assert_eq!(bench.submit_ranges(whole, 1, &too_many), Err(Refusal::Failed(Status::Invalid)));
+    bench.turn();
+    assert_eq!(bench.asked(), []);
+    assert_eq!(bench.graph.in_flight(), 0);
+}
+
+#[test]
+fn a_request_whose_memory_is_not_that_of_its_blocks_changes_nothing() {
+    let mut bench = Bench::new(100);
+    let id = bench.add_whole();
+    for data in [vec![], vec![memory(9)], vec![memory(11)], vec![memory(10), span(0)]] {
+        let request = Request { tag: Tag::new(1, 1), operation: WRITE, lba: Lba(0), blocks: 10, data: &data };
+        let refused = bench.graph.volume(id).unwrap().submit(&request);
+        assert_eq!(refused, Err(Refusal::Failed(Status::Invalid)), "{data:?}");
+    }
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn a_volume_that_has_all_slots_gets_no_more_while_another_one_wants_some() {
+    let mut bench = Bench::new(1);
+    let (greedy, other) = (bench.add_whole(), bench.add_whole());
+    let long = range(DISCARD, 0, 10);
+    // One part at a time goes to the device, so that room is there again for the next request.
+    for slot in 0..SLOTS {
+        bench.submit(greedy, slot, long).unwrap();
+        bench.device.set_room(usize::from(slot) + 2);
+    }
+    assert_eq!(bench.submit(greedy, SLOTS, long), Err(Refusal::Full));
+    assert_eq!(bench.submit(other, 100, long), Err(Refusal::Full));
+    assert_eq!(bench.submit(other, 100, range(DISCARD, 0, 1)), Ok(()), "what needs no slot is taken");
+    let (mut taken, mut asked) = (false, SLOTS);
+    for _ in 0..200 {
+        bench.device.set_room(1000);
+        // The greedy one always asks first.
+        while bench.submit(greedy, asked, long).is_ok() {
+            assert!(taken, "a slot was free, and the other one waits");
+            asked += 1;
+        }
+        taken |= bench.submit(other, 200, long).is_ok();
+        bench.turn();
+        bench.device.complete_all(Status::Success);
+    }
+    assert!(taken);
+    assert!(asked > SLOTS, "nobody waits any more, and the greedy one goes on");
+}
+
+#[test]
+fn a_volume_that_asks_no_more_keeps_nobody_from_slots() {
+    let mut bench = Bench::new(1000);
+    let (greedy, other) = (bench.add_whole(), bench.add_whole());
+    (0..SLOTS).for_each(|slot| bench.submit(greedy, slot, range(DISCARD, 0, 2)).unwrap());
+    assert_eq!(bench.submit(other, 0, range(DISCARD, 0, 2)), Err(Refusal::Full));
+    while bench.graph.in_flight() > 0 {
+        bench.turn();
+        bench.device.complete_all(Status::Success);
+    }
+    assert_eq!(bench.submit(greedy, 0, range(DISCARD, 0, 2)), Ok(()));
+}
+
+#[test]
+fn a_fence_waits_for_all_parts_of_what_was_taken() {
+    let mut bench = Bench::new(1);
+    let id = bench.add_whole();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
+    let fence = bench.graph.raise_fence(id, Lba(0)..Lba(2)).unwrap();
+    let mut ended = Vec::new();
+    while !bench.graph.drain(id) {
+        assert_eq!(bench.submit(id, 2, range(WRITE, 500, 6)), Err(Refusal::Full));
+        assert_eq!(bench.submit_ranges(id, 2, &[range(DISCARD, 500, 1)]), Err(Refusal::Full));
+        ended.extend(bench.turns(Status::Success).0);
+    }
+    assert_eq!(ended, [(1, Status::Success)]);
+    assert_eq!(bench.submit(id, 2, range(WRITE, 0, 6)), Err(Refusal::Full));
+    let ranges = [range(DISCARD, 500, 1), range(DISCARD, 1, 2)];
+    assert_eq!(bench.submit_ranges(id, 2, &ranges), Err(Refusal::Full));
+    assert_eq!(bench.submit_ranges(id, 2, &ranges[..1]), Ok(()));
+    assert_eq!(bench.turns(Status::Success).0, [(2, Status::Success)]);
+    bench.graph.lift_fence(id, fence);
+    assert_eq!(bench.submit(id, 3, range(WRITE, 0, 6)), Ok(()));
+}
+
+#[test]
+fn a_volume_goes_only_after_all_parts_of_its_requests() {
+    let mut bench = Bench::new(1);
+    let id = bench.add_whole();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
+    bench.turn();
+    bench.device.complete_all(Status::Success);
+    bench.turn();
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_volume(id))).is_err());
+    let mut bench = Bench::new(1);
+    let id = bench.add_whole();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
+    bench.turns(Status::Success);
+    bench.graph.remove_volume(id);
+}
+
+#[test]
+fn a_part_that_ends_twice_is_a_mistake_that_is_not_passed_over() {
+    let mut bench = Bench::new(100);
+    let id = bench.add_whole();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
+    bench.turn();
+    let part = bench.device.taken()[0].tag;
+    bench.turns(Status::Success);
+    let mut channel = bench.device.open(CORE).unwrap();
+    let request = Request { tag: part, operation: Operation::Flush, lba: Lba(0), blocks: 0, data: &[] };
+    channel.submit(&request).unwrap();
+    channel.commit();
+    bench.device.complete_all(Status::Success);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.turn())).is_err());
+}
+
+#[test]
+fn a_list_is_filled_submitted_and_free_again() {
+    let mut bench = Bench::new(1000);
+    let (id, other) = (bench.add_whole(), bench.add_whole());
+    let request =
+        |data| ListRequest { tag: Tag::new(1, 5), operation: WRITE, lba: Lba(0), blocks: 1000, data };
+    let mut lists = Vec::new();
+    while let Some(list) = bench.graph.volume(id).unwrap().reserve_list() {
+        bench.graph.volume(id).unwrap().list(&list)[..1001].fill(span(512));
+        lists.push(list);
+    }
+    assert_eq!(lists.len(), 2);
+    assert!(bench.graph.volume(other).unwrap().reserve_list().is_none());
+    let (first, second) = (lists.remove(0), lists.remove(0));
+    let wrong = bench.graph.volume(id).unwrap().submit_list(first, &request(0..999));
+    assert!(matches!(wrong, Err((Refusal::Failed(Status::Invalid), None))), "{wrong:?}");
+    assert!(bench.graph.volume(id).unwrap().reserve_list().is_none(), "the other volume has a claim");
+    let theirs = bench.graph.volume(other).unwrap().reserve_list().unwrap();
+    bench.device.set_room(0);
+    let full = bench.graph.volume(id).unwrap().submit_list(second, &request(1..1001));
+    let Err((Refusal::Full, Some(second))) = full else { panic!("{full:?}") };
+    bench.device.set_room(1000);
+    assert!(bench.graph.volume(id).unwrap().submit_list(second, &request(1..1001)).is_ok());
+    bench.graph.volume(other).unwrap().release_list(theirs);
+    let (ended, parts) = bench.turns(Status::Success);
+    assert_eq!(ended, vec![(5, Status::Success)]);
+    assert_eq!(parts, 500);
+    assert!(bench.graph.volume(other).unwrap().reserve_list().is_some());
+}
+
+#[test]
+fn a_node_that_passes_requests_on_gets_them_whole_and_its_part_cuts_them() {
+    let device = Scripted::new(tiny(), 100);
+    let mut graph = Graph::default();
+    let channel = graph.add_channel(device.open(CORE).unwrap()).ok().unwrap();
+    let leg = Arc::new(Volume::whole(Arc::new(device.clone())));
+    let leg_id = graph.add_volume(CORE, &leg, Base::Channel(channel)).unwrap();
+    let failing = Failing::new(leg.clone(), FailureCount::default(), Status::MediaError);
+    let node = graph.add_node(failing.open(CORE, &[leg_id]), &[leg_id]).ok().unwrap();
+    let inner = Arc::new(Volume::of_composite(Arc::new(failing)));
+    let inner_id = graph.add_volume(CORE, &inner, Base::Node(node)).unwrap();
+    let delaying = Delaying::new(inner.clone(), Delay::default());
+    let node = graph.add_node(delaying.open(CORE, &[inner_id]), &[inner_id]).ok().unwrap();
+    let top = Volume::of_composite(Arc::new(delaying));
+    let id = graph.add_volume(CORE, &top, Base::Node(node)).unwrap();
+    let request = Request { tag: Tag::new(1, 5), operation: DISCARD, lba: Lba(0), blocks: 6, data: &[] };
+    graph.volume(id).unwrap().submit(&request).unwrap();
+    let ranges = [range(DISCARD, 10, 2), range(DISCARD, 20, 3)];
+    graph.volume(id).unwrap().submit_ranges(Tag::new(1, 6), &ranges).unwrap();
+    let mut ended = Vec::new();
+    while graph.in_flight() > 0 {
+        graph.commit();
+        device.complete_all(Status::Success);
+        graph.poll(|run| ended.extend(run.iter().map(|end| (end.tag().slot(), end.status()))));
+    }
+    ended.sort_by_key(|&(slot, _)| slot);
+    assert_eq!(ended, [(5, Status::Success), (6, Status::Success)]);
+    assert_eq!(top.counters().unmaps, 2);
+    assert_eq!(leg.counters().unmaps, 3, "each range is a request to the node");
+    assert_eq!(leg.counters().unmapped_blocks, 11);
+}
