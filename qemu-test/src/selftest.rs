@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::Path;
 
 /// Size of each volume. The guest gets the second one, because an offset error would not show at 0.
@@ -21,12 +20,6 @@ const HASHED_MIB: u64 = 8;
 
 /// Time limit for the VM's work, which may run on an emulated machine inside an emulated machine.
 const WORK_SECONDS: u32 = 900;
-
-/// Bytes of the SSD that are the guest's volume.
-#[must_use]
-pub const fn volume_bytes() -> Range<u64> {
-    VOLUME_MIB << 20..VOLUME_MIB << 21
-}
 
 /// Configuration of the sled, for the SSD at a PCI address.
 #[must_use]
