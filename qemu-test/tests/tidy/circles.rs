@@ -10,7 +10,6 @@ use std::path::Path;
 const WITH_CIRCLES: &[&str] = &[
     "appliance/bench",
     "appliance/init",
-    "appliance/luge",
     "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
