@@ -8,7 +8,6 @@ use std::fs;
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/init",
-    "appliance/luge",
     "appliance/rpc",
     "appliance/vhost",
     "appliance/virtqueue",
@@ -22,7 +21,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/init",
-    "appliance/luge",
     "appliance/rpc",
     "appliance/vhost",
     "appliance/vm",
