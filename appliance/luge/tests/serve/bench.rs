@@ -102,7 +102,7 @@ fn a_report_has_every_number_by_its_name_and_the_text_none_of_a_terminals_codes(
     let names: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
     let first = ["options", "ios", "reads", "writes", "seconds", "iops", "bytes_per_second", "latency_ns"];
     let second = ["generator_busy", "generator_ns_per_io", "target_ns_per_io", "cache_line_round_trip_ns"];
-    let third = ["verified", "kicks_per_io", "interrupts_per_io"];
+    let third = ["verified", "reconnects", "kicks_per_io", "interrupts_per_io"];
     assert_eq!(names, [first.as_slice(), &second, &third].concat());
     let names: Vec<&str> = report["latency_ns"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["mean", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max", "histogram"]);
