@@ -8,7 +8,6 @@ use std::fs;
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/init",
-    "appliance/luge",
     "appliance/rpc",
     "appliance/vhost",
     "appliance/virtqueue",
@@ -18,7 +17,7 @@ const OTHER_BEGINNINGS: &[&str] = &[
 
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] =
-    &["appliance/init", "appliance/luge", "appliance/rpc", "appliance/vhost", "appliance/vm", "drivers/nvme"];
+    &["appliance/init", "appliance/rpc", "appliance/vhost", "appliance/vm", "drivers/nvme"];
 
 /// First words after which a sentence cannot say what the thing is or does.
 const WRONG_BEGINNINGS: [&[&str]; 11] = [

@@ -1,4 +1,4 @@
-//! A server that is killed under load, and the one that is started after it.
+//! Servers that are killed under load, and their successors.
 
 use crate::daemon::{Daemon, LUGE, command, eventually};
 use luge_seeded::fuzz;
@@ -36,7 +36,7 @@ impl Sled {
         self.kills += 1;
     }
 
-    /// Begins a load that checks its data; returns once it runs.
+    /// Starts a load that checks its data; returns when the load runs.
     fn load(&self, words: &str) -> Child {
         let mut bench = command(LUGE);
         bench.arg("bench").arg(self.luge.path("v")).args(words.split(' '));
