@@ -70,6 +70,20 @@ fn a_head_that_was_never_submitted_resets_the_ssd() {
 }
 
 #[test]
+fn a_completion_for_an_earlier_use_of_a_slot_ends_no_request_and_resets_the_ssd() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    let data = [rig.buffer(0, 4096)];
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Success);
+    let executed = rig.ssd.account().executed;
+    rig.ssd.misbehave([Some(Mischief::StaleId)]);
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Aborted);
+    assert_eq!(rig.ssd.account().executed, executed, "the SSD has not done it");
+    works_again(&rig, &mut *channel);
+    assert_eq!(rig.ssd.account().controller_resets, 1);
+}
+
+#[test]
 fn a_second_completion_ends_no_request_and_resets_the_ssd() {
     recovers_from(Mischief::Twice, [Status::Success, Status::Success, Status::Aborted]);
 }
