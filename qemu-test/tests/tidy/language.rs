@@ -9,7 +9,6 @@ use std::fs;
 const OTHER_BEGINNINGS: &[&str] = &[
     "appliance/init",
     "appliance/luge",
-    "appliance/rpc",
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
@@ -24,7 +23,6 @@ const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
     "appliance/init",
     "appliance/luge",
-    "appliance/rpc",
     "appliance/vhost",
     "appliance/vm",
     "drivers/block",

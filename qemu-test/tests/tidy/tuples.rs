@@ -11,7 +11,6 @@ use syn::{FnArg, Macro, Signature, Type};
 const WITH_TUPLES: &[&str] = &[
     "appliance/init",
     "appliance/luge",
-    "appliance/rpc",
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
