@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "system calls between fork and exec")]
 
 use crate::tail::Log;
-use luge_init::{Reaper, Ward};
+use luge_init::{ChildProcess, Reaper};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// A running child and what it prints.
 #[derive(Debug)]
 pub(crate) struct Child {
-    pub(crate) ward: Arc<Ward>,
+    pub(crate) ward: Arc<ChildProcess>,
     pub(crate) log: Log,
 }
 

@@ -4,7 +4,7 @@ use crate::console::{ConsoleText, console_text};
 use crate::events::Events;
 use crate::spec::VmSpec;
 use crate::status::{Ending, VmState, VmStatus};
-use luge_init::Ward;
+use luge_init::ChildProcess;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::Signal;
 use std::io;
@@ -31,7 +31,7 @@ struct Now {
     /// How long the guest may take to power off, once it is to.
     stop: Option<Duration>,
     console: ConsoleText,
-    process: Option<Arc<Ward>>,
+    process: Option<Arc<ChildProcess>>,
     /// Whether the CPUs have run in this life.
     came_up: bool,
 }
@@ -106,7 +106,7 @@ impl Vm {
         self.enter(now, VmState::Starting);
     }
 
-    pub(crate) fn set_process(&self, ward: Arc<Ward>, folder: &Path) {
+    pub(crate) fn set_process(&self, ward: Arc<ChildProcess>, folder: &Path) {
         let mut now = self.lock();
         now.status.pid = Some(ward.pid());
         now.status.console = Some(Self::console_path(folder));

@@ -7,7 +7,6 @@ use std::fs;
 
 /// Crates whose doc comments still begin otherwise.
 const OTHER_BEGINNINGS: &[&str] = &[
-    "appliance/init",
     "appliance/luge",
     "appliance/vhost",
     "appliance/virtqueue",
@@ -21,7 +20,6 @@ const OTHER_BEGINNINGS: &[&str] = &[
 /// Crates and documents that still use retired words.
 const OLD_WORDS: &[&str] = &[
     "ARCHITECTURE.md",
-    "appliance/init",
     "appliance/luge",
     "appliance/vhost",
     "appliance/vm",

@@ -9,7 +9,6 @@ use syn::{FnArg, Macro, Signature, Type};
 
 /// Crates that still have tuples as parameters or in assertions.
 const WITH_TUPLES: &[&str] = &[
-    "appliance/init",
     "appliance/luge",
     "appliance/vhost",
     "appliance/virtqueue",
