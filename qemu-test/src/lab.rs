@@ -66,6 +66,14 @@ impl Lab {
         })
     }
 
+    /// Installs the tools of this machine that tests need.
+    ///
+    /// # Errors
+    /// If they are missing and cannot be installed.
+    pub fn ensure_tools(&self) -> Result<(), TestError> {
+        Ok(luge_image::ensure_test_tools(&self.cache, &self.progress)?)
+    }
+
     /// QEMU, its firmware and tools.
     #[must_use]
     pub fn qemu(&self) -> &QemuRoot {
@@ -97,12 +105,12 @@ impl Lab {
         self.image.get(|| image.build(&self.cache, &self.progress))
     }
 
-    /// Accelerator that works on this host.
-    ///
-    /// # Errors
-    /// If the accelerator cannot be determined.
-    pub fn accelerator(&self) -> Result<Accelerator, TestError> {
-        self.accelerator.get(|| Accelerator::that_works(self))
+    /// Accelerator that works on this host, as determined once by `determine`.
+    pub(crate) fn accelerator(
+        &self,
+        determine: impl FnOnce(&Self) -> Result<Accelerator, TestError>,
+    ) -> Result<Accelerator, TestError> {
+        self.accelerator.get(|| determine(self))
     }
 
     /// Makes the folders of a test; its logs stay in the folder `name` of [`Lab::folder`].

@@ -1,14 +1,11 @@
-//! Virtual machines: their description, QEMU's command line for it, and the running machine.
+//! Virtual machines: their description, and QEMU's command line for it.
 //!
 //! The command line is a pure function of the description, so that it can be tested without the
 //! hardware that it names.
 
 use crate::accelerator::Accelerator;
-use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
 use crate::lab::Bench;
-use crate::process::Process;
-use crate::qmp::{Qmp, QmpListener};
 use luge_image::QemuRoot;
 use std::fmt::Write as _;
 use std::fs;
@@ -20,9 +17,6 @@ const FIRST_SSD_SLOT: usize = 0x10;
 /// Command line of all kernels, ours and guests'. Linux's timer check sometimes fails behind an
 /// emulated IOMMU on a busy host. `panic=-1` makes a panic end QEMU at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
-
-/// Time limit for the start of QEMU.
-const START_SECONDS: u32 = 60;
 
 /// A machine to be started.
 #[derive(Clone, Debug)]
@@ -98,6 +92,8 @@ pub struct Ssd {
     pub serial: String,
     /// Location on the machine's PCI bus.
     pub location: SsdLocation,
+    /// File for the log of all writes and flushes, in the format of Linux's dm-log-writes.
+    pub write_log: Option<PathBuf>,
 }
 
 /// Location of an SSD on a machine's PCI bus.
@@ -121,7 +117,8 @@ impl Ssd {
         let made = fs::File::create_new(&file).and_then(|made| made.set_len(size_mib << 20));
         made.doing(|| format!("making {}", file.display()))?;
         let name = file.file_stem().map(|name| name.to_string_lossy().to_uppercase()).unwrap_or_default();
-        Ok(Self { file, block_bytes: 512, serial: format!("LUGE-{name}"), location: SsdLocation::OnBoard })
+        let serial = format!("LUGE-{name}");
+        Ok(Self { file, block_bytes: 512, serial, location: SsdLocation::OnBoard, write_log: None })
     }
 }
 
@@ -163,36 +160,8 @@ impl Machine {
         }
     }
 
-    /// Starts the machine.
-    ///
-    /// # Errors
-    /// If QEMU does not start; the error contains its output.
-    pub fn start(&self, bench: &Bench) -> Result<Running, TestError> {
-        self.start_with(bench, bench.lab().accelerator()?)
-    }
-
-    /// Starts the machine with a given accelerator.
-    pub(crate) fn start_with(&self, bench: &Bench, accelerator: Accelerator) -> Result<Running, TestError> {
-        let socket = bench.path(&format!("{}.qmp", self.name));
-        let listener = QmpListener::at(&socket)?;
-        let qemu = bench.lab().qemu();
-        let mut command = qemu.command("qemu-system-x86_64");
-        command.args(self.arguments(accelerator, &socket));
-        command.args(self.boot_arguments(qemu, bench)?);
-        let process = Process::start(&self.name, command, &bench.log(&self.name))?;
-        let deadline = Deadline::within(START_SECONDS);
-        match listener.accept(&process, deadline)? {
-            Some(qmp) => Ok(Running { process, qmp }),
-            None => {
-                // QEMU has ended; the end of its output completes the log.
-                process.output.wait_end(deadline)?;
-                Err(process.output.missed("its QMP greeting", deadline))
-            }
-        }
-    }
-
     /// QEMU's command line, except for the boot options.
-    fn arguments(&self, accelerator: Accelerator, qmp: &Path) -> Vec<String> {
+    pub(crate) fn arguments(&self, accelerator: Accelerator, qmp: &Path) -> Vec<String> {
         let mut line = CommandLine::default();
         line.words(["-nodefaults", "-no-user-config", "-display", "none"]);
         line.pair("-name", &self.name);
@@ -273,7 +242,8 @@ impl Machine {
         }
     }
 
-    fn boot_arguments(&self, qemu: &QemuRoot, bench: &Bench) -> Result<Vec<String>, TestError> {
+    /// QEMU's boot options.
+    pub(crate) fn boot_arguments(&self, qemu: &QemuRoot, bench: &Bench) -> Result<Vec<String>, TestError> {
         let mut line = CommandLine::default();
         match &self.boot {
             Boot::Kernel { kernel, initramfs, arguments } => {
@@ -308,8 +278,8 @@ impl CommandLine {
     }
 
     fn ssd(&mut self, n: usize, ssd: &Ssd) {
-        let (file, block, slot) = (quoted(&ssd.file), ssd.block_bytes, FIRST_SSD_SLOT + n);
-        self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
+        let (block, slot) = (ssd.block_bytes, FIRST_SSD_SLOT + n);
+        self.blocks_of(n, ssd);
         let blocks = format!("logical_block_size={block},physical_block_size={block}");
         let mut bus = format!("bus=pcie.0,addr={slot:#x}");
         match ssd.location {
@@ -323,6 +293,18 @@ impl CommandLine {
             }
         }
         self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{bus}", ssd.serial));
+    }
+
+    /// Adds the blocks of an SSD, which its device calls `ssd{n}`.
+    fn blocks_of(&mut self, n: usize, ssd: &Ssd) {
+        let file = quoted(&ssd.file);
+        let Some(log) = &ssd.write_log else {
+            return self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
+        };
+        let (log, sector) = (quoted(log), ssd.block_bytes);
+        let data = format!("file.driver=file,file.filename={file},file.discard=unmap");
+        let log = format!("log.driver=file,log.filename={log},log-sector-size={sector}");
+        self.pair("-blockdev", &format!("driver=blklogwrites,node-name=ssd{n},discard=unmap,{data},{log}"));
     }
 
     fn usb_stick(&mut self, image: &Path, code: &Path, variables: &Path) {
@@ -343,14 +325,6 @@ fn quoted(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-/// A running machine. Dropping it kills QEMU.
-pub struct Running {
-    /// QEMU, whose input and output are the serial console.
-    pub process: Process,
-    /// Connection to QEMU's machine protocol.
-    pub qmp: Qmp,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +339,13 @@ mod tests {
     }
 
     fn ssd(file: &str, block_bytes: u32) -> Ssd {
-        Ssd { file: file.into(), block_bytes, serial: "S".to_owned(), location: SsdLocation::OnBoard }
+        Ssd {
+            file: file.into(),
+            block_bytes,
+            serial: "S".to_owned(),
+            location: SsdLocation::OnBoard,
+            write_log: None,
+        }
     }
 
     #[test]
@@ -390,6 +370,15 @@ mod tests {
         assert!(line.contains("acpi-pci-hotplug-with-bridge-support=off"), "{line}");
         assert!(line.contains("pcie-root-port,id=slot1,chassis=1,slot=1,bus=pcie.0,addr=0x11"), "{line}");
         assert!(line.contains("physical_block_size=512,bus=slot1"), "{line}");
+    }
+
+    #[test]
+    fn an_ssd_whose_writes_are_logged_has_them_logged_beneath_it() {
+        let logged = Ssd { write_log: Some("/log".into()), ..ssd("/b", 4096) };
+        let line = line(&Machine { ssds: vec![logged], ..machine() }, Accelerator::Tcg);
+        assert!(line.contains("driver=blklogwrites,node-name=ssd0,discard=unmap"), "{line}");
+        assert!(line.contains("log.filename=/log,log-sector-size=4096"), "{line}");
+        assert!(line.contains("nvme,id=nvme0,drive=ssd0"), "{line}");
     }
 
     #[test]

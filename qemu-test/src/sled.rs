@@ -4,7 +4,8 @@
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
 use crate::lab::Bench;
-use crate::machine::{Boot, Iommu, Machine, Running, Ssd};
+use crate::machine::{Boot, Iommu, Machine, Ssd};
+use crate::running::Running;
 use serde_json::Value;
 use std::fs;
 use std::process::ExitStatus;

@@ -3,6 +3,7 @@
 //! Not here: a guest's driver; see `guest.rs`.
 
 use luge_qemu_test::{Bench, BlockClient, Daemon, Deadline, Lab, Serve, TestError};
+use luge_seeded::Random;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -167,7 +168,7 @@ fn a_null_disk_answers_many_requests_at_once() -> Outcome {
 fn an_image_copied_to_a_file_disk_is_there_in_the_file() -> Outcome {
     let bench = Lab::shared().bench("file")?;
     let (image, file) = (bench.path("image"), bench.path("file"));
-    fs::write(&image, noise(16 << 20)).map_err(|error| TestError::Host(error.to_string()))?;
+    fs::write(&image, Random::new(1).bytes(16 << 20)).map_err(|error| TestError::Host(error.to_string()))?;
     fs::write(&file, vec![0; 16 << 20]).map_err(|error| TestError::Host(error.to_string()))?;
     let daemon = Serve::default().start(&bench)?;
     let params = json!({ "name": "Aio0", "filename": file, "block_size": 512 });
@@ -253,18 +254,6 @@ fn stop(daemon: &mut Daemon) -> Outcome {
     let status = daemon.process.wait(Deadline::within(60))?;
     assert!(status.success(), "{status}: {}", daemon.process.output.tail());
     Ok(())
-}
-
-/// Bytes without a pattern, the same every time.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(step).take(length / 8).flatten().collect()
 }
 
 fn unreadable(error: std::io::Error) -> TestError {

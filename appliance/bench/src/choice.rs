@@ -1,6 +1,7 @@
 //! Where requests go, and whether they write.
 
 use crate::options::{Direction, Options};
+use luge_seeded::Random;
 
 /// Chooses units: a request's worth of blocks each.
 pub(crate) struct Choice {
@@ -9,13 +10,13 @@ pub(crate) struct Choice {
     /// Units of the disk.
     pub(crate) units: u64,
     next: u64,
-    random: u64,
+    random: Random,
 }
 
 impl Choice {
     pub(crate) fn new(options: &Options, sectors: u64) -> Self {
         let unit_sectors = u64::from(options.bs / 512);
-        let random = options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let random = Random::new(options.seed);
         Self { direction: options.rw, unit_sectors, units: sectors / unit_sectors, next: 0, random }
     }
 
@@ -37,8 +38,7 @@ impl Choice {
     /// A random number below `count`.
     #[inline]
     pub(crate) fn any(&mut self, count: u64) -> u64 {
-        let (draw, count) = (u128::from(self.draw()), u128::from(count));
-        u64::try_from((draw * count) >> 64).unwrap_or(0)
+        self.random.below(count)
     }
 
     /// Whether the next request writes.
@@ -47,15 +47,7 @@ impl Choice {
         match self.direction {
             Direction::Read | Direction::RandRead => false,
             Direction::Write | Direction::RandWrite => true,
-            Direction::RandRw => self.draw() & 1 == 1,
+            Direction::RandRw => self.random.once_in(2),
         }
-    }
-
-    /// A number that looks random (xorshift64*).
-    fn draw(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }

@@ -126,7 +126,7 @@ pub enum AfterPanic {
 pub struct SettingsError {
     /// Source of the setting: a path, or the kernel command line.
     pub source: String,
-    /// What is wrong, and the remedy.
+    /// Problem and remedy.
     pub problem: String,
 }
 

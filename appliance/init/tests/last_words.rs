@@ -16,9 +16,9 @@ const POWERED_OFF: Option<i32> = Some(2);
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Script that replaces the kernel command line and the devices, and becomes the program `$1`.
+/// Script that replaces the kernel command line and the devices, and becomes the program.
 const SCRIPT: &str = "mount --bind \"$0/cmdline\" /proc/cmdline && mount --bind \"$0/dev\" /dev && \
-    exec \"$1\" \"$2\"";
+    exec \"$@\"";
 
 /// Command that runs a script as root and PID 1 of new namespaces.
 fn in_namespaces(script: &str) -> Command {
@@ -34,7 +34,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Starts the program `luge-init-machine` with a kernel command line, to end by `cause`.
+    /// Starts a machine with a kernel command line, to end by `cause`.
     fn start(cause: &str, command_line: &str) -> Self {
         let has_namespaces = in_namespaces("true").status().is_ok_and(|status| status.success());
         assert!(
@@ -47,7 +47,7 @@ impl Machine {
         fs::write(path("cmdline"), command_line).unwrap();
         ["dev/console", "dev/kmsg"].iter().for_each(|name| fs::write(path(name), "").unwrap());
         let mut command = in_namespaces(SCRIPT);
-        command.arg(folder.path()).args([env!("CARGO_BIN_EXE_luge-init-machine"), cause]);
+        command.arg(folder.path()).args([env!("CARGO_BIN_EXE_last-words"), cause, "--in-namespaces"]);
         let pid_1 = command.spawn().unwrap();
         Self { folder, pid_1 }
     }
@@ -85,12 +85,12 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn after_a_panic_the_machine_reboots_when_its_command_line_says() {
-    let mut machine = Machine::start("panic", "quiet luge.panic=-1");
+    let mut machine = Machine::start("fault", "quiet luge.panic=-1");
     assert_eq!(machine.end(), REBOOTED);
     assert!(machine.last_words().contains("reboots in 0 s (luge.panic=)"), "{}", machine.last_words());
 
     let started = Instant::now();
-    let mut machine = Machine::start("panic", "quiet luge.panic=1");
+    let mut machine = Machine::start("fault", "quiet luge.panic=1");
     assert_eq!(machine.end(), REBOOTED);
     assert!(machine.last_words().contains("reboots in 1 s"), "{}", machine.last_words());
     assert!(started.elapsed() >= Duration::from_secs(1));
@@ -98,7 +98,7 @@ fn after_a_panic_the_machine_reboots_when_its_command_line_says() {
 
 #[test]
 fn after_a_panic_the_machine_stays_when_its_command_line_says() {
-    let mut machine = Machine::start("panic", "luge.panic=0");
+    let mut machine = Machine::start("fault", "luge.panic=0");
     until("its last words", || machine.last_words().contains("stays as it is (luge.panic=0)"));
     assert_eq!(machine.ended(), None);
 }

@@ -1,6 +1,6 @@
-//! Everything that runs: started from a plan, stopped in the opposite order.
+//! All running parts: started from a plan, stopped in the opposite order.
 //!
-//! Not here: where the plan comes from (`serve`, `boot`), and when it ends.
+//! Not here: the origin of the plan, and the moment of the stop (`serve`, `boot`).
 
 use crate::config::Config;
 use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
@@ -19,48 +19,48 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
-/// What is to run.
+/// Plan of the parts to run.
 pub struct Plan {
-    /// The CPUs that serve disks.
+    /// CPUs that serve disks.
     pub cpus: Cpus,
-    /// The pages of our own memory.
+    /// Page size of Luge's own memory.
     pub pages: PageSize,
-    /// How much memory disks may take, in bytes.
+    /// Memory that disks may take, in bytes.
     pub budget: u64,
-    /// Where vhost-user sockets are made.
+    /// Folder of vhost-user sockets.
     pub sockets: PathBuf,
-    /// Who may connect to them.
+    /// Permissions of vhost-user sockets.
     pub socket_permissions: Permissions,
-    /// The RPC socket.
+    /// RPC socket.
     pub rpc_socket: PathBuf,
-    /// Who may connect to it.
+    /// Permissions of the RPC socket.
     pub rpc_socket_permissions: Permissions,
-    /// How VMs are run.
+    /// Configuration of VMs.
     pub vms: VmConfig,
-    /// Who waits for children.
+    /// Reaper of child processes.
     pub reaper: Reaper,
-    /// What to make at the start.
+    /// Configuration to load at the start.
     pub config: Config,
 }
 
-/// Why it does not run.
+/// Error of a start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A core.
+    /// A core cannot be started.
     #[error(transparent)]
     Core(#[from] SpawnError),
-    /// The control thread.
+    /// The control thread cannot be started.
     #[error("cannot start the control thread: {0}")]
     Control(std::io::Error),
-    /// The thread that logs failures of devices.
+    /// The thread that logs failures of devices cannot be started.
     #[error("cannot start the thread that logs failed requests: {0}")]
     ErrorLog(std::io::Error),
-    /// The RPC socket.
+    /// RPC socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
 }
 
-/// What runs.
+/// The running parts.
 pub struct Appliance {
     host: Arc<Host>,
     dispatcher: Arc<Dispatcher>,
@@ -100,19 +100,19 @@ impl Appliance {
         Ok(appliance)
     }
 
-    /// What methods work with.
+    /// Parts that methods work with.
     #[must_use]
     pub fn host(&self) -> &Arc<Host> {
         &self.host
     }
 
-    /// The methods.
+    /// Dispatcher of the methods.
     #[must_use]
     pub fn dispatcher(&self) -> &Arc<Dispatcher> {
         &self.dispatcher
     }
 
-    /// Ends everything, waiting for every request that was taken.
+    /// Stops all parts, after every request in flight has completed.
     pub fn stop(mut self) {
         self.dispatcher.enter(Stage::Stopping);
         drop(self.server.take());
@@ -133,7 +133,7 @@ fn socket_folder(plan: &Plan) -> SocketFolder {
     SocketFolder::new(&plan.sockets, plan.socket_permissions, &others)
 }
 
-/// Logs what becomes of VMs.
+/// Logs the events of VMs.
 fn report_vms(vms: &VmRunner) -> std::io::Result<()> {
     let events = vms.events();
     let report = move || {

@@ -1,4 +1,4 @@
-//! `luge bench` and `luge ideal`: run the load generator and print what it found.
+//! `luge bench` and `luge ideal`: run the load generator and print the results.
 
 use crate::cli::Bench;
 use luge_bench::{BenchError, IdealOptions};
@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Runs it, with a live line on a terminal. SIGINT or SIGTERM ends it early: what was measured until
-/// then is printed.
+/// Runs the load generator, with a live line on a terminal. SIGINT or SIGTERM ends the run early: the
+/// results so far are printed.
 pub fn run(args: &Bench) -> Result<(), BenchError> {
     let stop = stop_at_signals().map_err(|source| BenchError::System { what: "signals", source })?;
     let live = stderr().is_terminal();
@@ -26,8 +26,7 @@ pub fn run(args: &Bench) -> Result<(), BenchError> {
     print(&if args.options.json { report.to_json() } else { report.to_string() })
 }
 
-/// A signal sets the flag. A second one does no more: `timeout`, for one, sends two, and the end is
-/// near in any case.
+/// Makes a flag that SIGINT and SIGTERM set. Further signals have no effect: `timeout`, for one, sends two.
 fn stop_at_signals() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -36,7 +35,7 @@ fn stop_at_signals() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Runs the ideal device instead of one that is served.
+/// Runs the ideal device instead of a served disk.
 pub fn run_ideal(options: &IdealOptions) -> Result<(), BenchError> {
     let report = luge_bench::ideal::run(options)?;
     print(&if options.json { report.to_json() } else { report.to_string() })

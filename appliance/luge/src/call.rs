@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why there is no result to print.
+/// Error of `luge rpc`.
 #[derive(Debug, Error)]
 pub enum RpcCommandError {
     /// The parameters are no JSON object.

@@ -1,11 +1,11 @@
-//! A configuration: the calls that make a sled, in SPDK's `save_config` format.
+//! A configuration: RPC calls in SPDK's `save_config` format.
 //!
 //! ```json
 //! {"subsystems": [{"subsystem": "bdev", "config": [{"method": "bdev_null_create", "params": {}}]}]}
 //! ```
 //!
-//! Members besides these are passed over, and files may have comments. So are entries that wait for
-//! the start: a configuration is a part of it.
+//! Other members are ignored, and files may have comments. Entries that wait for the start are
+//! ignored too: the configuration is loaded at the start.
 
 use crate::control::Call;
 use luge_init::without_comments;
@@ -15,37 +15,37 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The largest file that is read, in bytes.
+/// Maximum size of a file in bytes.
 const FILE_BYTES: u64 = 64 << 20;
 
-/// Why a configuration cannot be used.
+/// Error of a configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {path}: {source}; name a file that save_config wrote (-c)")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: std::io::Error,
     },
-    /// The file is too large to be one.
+    /// The file is too large.
     #[error("the configuration {0} is larger than 64 MiB: name a file that save_config wrote (-c)")]
     TooLarge(PathBuf),
-    /// It is not JSON, or not a configuration.
+    /// The text is not JSON, or not a configuration.
     #[error("the configuration is not of the form that save_config writes: {0}")]
     Format(#[from] serde_json::Error),
-    /// The same, of a file.
+    /// The file's text is not JSON, or not a configuration.
     #[error("the configuration {path} is not of the form that save_config writes: {source}")]
     FileFormat {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Reason.
         source: serde_json::Error,
     },
 }
 
-/// Entries that stand for the start itself.
+/// Methods that start Luge or wait for the start.
 const START: [&str; 2] = ["framework_start_init", "framework_wait_init"];
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ struct File {
     subsystems: Vec<Part>,
 }
 
-/// The calls of one subsystem.
+/// Calls of a subsystem.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object with the members `subsystem` and `config`")]
 pub struct Part {
@@ -62,7 +62,7 @@ pub struct Part {
     config: Option<Vec<Entry>>,
 }
 
-/// A call, or several that were made together.
+/// A call, or a batch of calls.
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
@@ -73,7 +73,7 @@ enum Entry {
     Batch(Vec<Call>),
 }
 
-/// A configuration: calls, each with the place it was found at.
+/// A configuration: calls with their places in the text.
 #[derive(Debug, Default)]
 pub struct Config(Vec<(String, Call)>);
 
@@ -104,7 +104,7 @@ impl Config {
         Ok(file.subsystems.into_iter().collect())
     }
 
-    /// Its calls, in order.
+    /// Calls in order.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
         self.0.iter().map(|(_, call)| call)
     }
@@ -119,10 +119,10 @@ impl Config {
         })
     }
 
-    /// Makes its calls, in order, until one fails.
+    /// Makes the calls in order, until one fails.
     ///
     /// # Errors
-    /// That call's, with its place in the configuration. Those before it have been made.
+    /// Error of that call, with its place in the configuration. The calls before it have been made.
     pub fn apply(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Result<(), RpcError> {
         self.0.iter().try_for_each(|(place, entry)| {
             let result = call(&entry.method, entry.params.clone());
@@ -130,7 +130,7 @@ impl Config {
         })
     }
 
-    /// Makes all of its calls, whichever fail; says of each failure where it was.
+    /// Makes all calls, even after failures; returns the failures with their places.
     pub fn apply_all(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Vec<String> {
         let failure = |(place, entry): &(String, Call)| {
             let error = call(&entry.method, entry.params.clone()).err()?;
@@ -192,10 +192,8 @@ mod tests {
         };
         let config = Config::parse(TEXT.as_bytes()).unwrap();
         let error = config.apply(call).unwrap_err();
-        assert_eq!(
-            (error.message.as_str(), error.code.0),
-            ("subsystem bdev, entry 1 (c): Device or resource busy: no", -16)
-        );
+        assert_eq!(error.message, "subsystem bdev, entry 1 (c): Device or resource busy: no");
+        assert_eq!(error.code.0, -16);
         assert_eq!(config.apply_all(call), ["subsystem bdev, entry 1 (c): Device or resource busy: no"]);
         assert_eq!(made.into_inner(), "abcabcd");
     }

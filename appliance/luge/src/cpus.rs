@@ -7,10 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The highest number of a CPU that a set can have, and one more.
+/// Highest CPU number in a set, plus one.
 const CPUS: u16 = 1024;
 
-/// Why a set of CPUs cannot be used.
+/// Error of a set of CPUs.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CpusError {
     /// Neither a mask nor a list.
@@ -19,12 +19,12 @@ pub enum CpusError {
     /// No CPU at all.
     #[error("`{0}` has no CPU in it: write a mask (0x3) or a list ([0,2-5])")]
     Empty(String),
-    /// Some of them are not there, or not ours.
+    /// Some CPUs do not exist, or this process may not run on them.
     #[error("CPU {beyond} cannot be used: this process has {have}; choose among them (cpumask)")]
     Beyond {
-        /// Those that cannot be used.
+        /// CPUs that cannot be used.
         beyond: Cpus,
-        /// Those that can.
+        /// CPUs that can be used.
         have: Cpus,
     },
 }
@@ -34,7 +34,7 @@ pub enum CpusError {
 pub struct Cpus(BTreeSet<CoreId>);
 
 impl Cpus {
-    /// Those that this process may run on.
+    /// CPUs that this process may run on.
     ///
     /// # Errors
     /// The kernel's.
@@ -44,18 +44,18 @@ impl Cpus {
         Ok(Self((0..CPUS).filter(is_set).map(CoreId).collect()))
     }
 
-    /// The first of them alone.
+    /// Set of the first CPU alone.
     #[must_use]
     pub fn first(&self) -> Self {
         Self(self.0.iter().take(1).copied().collect())
     }
 
-    /// Them, in order.
+    /// CPUs in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CoreId> {
         self.0.iter().copied()
     }
 
-    /// Checks that all of them are among `have`.
+    /// Checks that all CPUs are in `have`.
     ///
     /// # Errors
     /// [`CpusError::Beyond`].
@@ -64,13 +64,13 @@ impl Cpus {
         if beyond.0.is_empty() { Ok(()) } else { Err(CpusError::Beyond { beyond, have: have.clone() }) }
     }
 
-    /// Them without those of `other`; may be empty.
+    /// Difference of this set and `other`; may be empty.
     fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).copied().collect())
     }
 
-    /// Moves the calling thread, and all that it starts, off these CPUs to the others it may
-    /// use, where there are any: a core shares its CPU with nobody.
+    /// Moves the calling thread, and threads that it starts later, to other CPUs, if there are any:
+    /// a core shares its CPU with no other thread.
     pub fn vacate(&self) {
         let Ok(allowed) = Self::allowed() else { return };
         let others = allowed.without(self);
@@ -84,7 +84,7 @@ impl Cpus {
         }
     }
 
-    /// As a mask: `0x3`.
+    /// Text of the set as a mask: `0x3`.
     #[must_use]
     pub fn mask(&self) -> String {
         let highest = self.0.last().map_or(0, |cpu| cpu.0);
@@ -138,7 +138,7 @@ fn of_list(text: &str) -> Option<BTreeSet<CoreId>> {
     Some(cpus)
 }
 
-/// As a list without brackets: `0,2-5`.
+/// Formats the set as a list without brackets: `0,2-5`.
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.iter().map(|cpu| cpu.0).peekable();

@@ -1,9 +1,9 @@
-//! Logs what block devices report of requests that failed: no core does.
+//! Log of requests that failed, written by a thread of its own instead of the cores.
 //!
-//! Path: none. A thread looks at the devices once a second. A device has one line for all that has
-//! failed since the last look, however fast its requests fail.
+//! Path: none. The thread reads the devices' reports once a second, and writes at most one line
+//! per device, however fast its requests fail.
 //!
-//! Not here: the counts (`bdev_get_iostat`), what becomes of the SSD (`nvme`, which logs resets).
+//! Not here: the counts (`bdev_get_iostat`), resets of the SSD (`nvme` logs them).
 
 use crate::control::{Control, Sled, Source};
 use luge_block::IoErrors;
@@ -13,17 +13,17 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Between two looks.
+/// Time between two readings.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The thread, which looks once more and ends when this is dropped.
+/// The thread. When dropped, it reads once more and ends.
 pub struct ErrorLog {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ErrorLog {
-    /// Starts to look at the devices of a sled.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The kernel's.
@@ -66,8 +66,8 @@ fn log_failures(control: &Control) {
     }
 }
 
-/// The reports of the devices whose requests may fail; they keep no device open. A part of a device
-/// reports as the whole.
+/// Reports of the devices whose requests may fail. Reports keep no device open; a part of a device
+/// has the report of the whole.
 fn reports(sled: &mut Sled) -> Vec<(String, Arc<IoErrors>)> {
     let whole = sled.bdevs.iter().filter(|(_, bdev)| !matches!(bdev.source, Source::Part { .. }));
     let errors = |volume: &Volume| match volume.source() {

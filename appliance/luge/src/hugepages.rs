@@ -1,14 +1,14 @@
-//! How much memory there is for disks, and of which pages.
+//! Memory budget of disks: free hugepages, or free ordinary pages.
 
 use luge_memory::PageSize;
 use std::fs;
 use std::path::Path;
 use thiserror::Error;
 
-/// Where the kernel says how many hugepages of 2 MiB are free.
+/// File with the number of free 2 MiB hugepages.
 const FREE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
 
-/// Why there is no memory to start with.
+/// Error of the memory budget.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HugepagesError {
     /// Too few hugepages are free.
@@ -18,27 +18,27 @@ pub enum HugepagesError {
          or use ordinary pages (--no-huge)"
     )]
     TooFew {
-        /// What is needed, in MiB.
+        /// Needed memory in MiB.
         need_mib: u64,
-        /// The same in pages.
+        /// Needed memory in pages.
         need_pages: u64,
-        /// What is free, in MiB.
+        /// Free memory in MiB.
         free_mib: u64,
     },
     /// Too little memory is free.
     #[error("{need_mib} MiB of memory are needed (-s), and {free_mib} MiB are free: ask for less")]
     TooLittle {
-        /// What is needed, in MiB.
+        /// Needed memory in MiB.
         need_mib: u64,
-        /// What is free, in MiB.
+        /// Free memory in MiB.
         free_mib: u64,
     },
 }
 
-/// The least that makes sense, in MiB: the queues of one SSD.
+/// Smallest budget in MiB: the queues of one SSD.
 const LEAST_MIB: u64 = 2;
 
-/// The budget in bytes: what `-s` says, or all free hugepages, or half of the free memory.
+/// Budget in bytes: the value of `-s`, or all free hugepages, or half of the free memory.
 ///
 /// # Errors
 /// [`HugepagesError`] if there is less than that now.

@@ -1,5 +1,5 @@
-//! The log: to stderr or to the screens of consoles, with a level that can be changed while
-//! running.
+//! The log: on stderr or on the screens of consoles, with a level that can be changed at
+//! run time.
 
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
@@ -13,23 +13,23 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What prints events: those that the filter lets through.
+/// Subscriber that prints the events of the filter's level.
 type Filtered = Layered<Layer<LevelFilter, Registry>, Registry>;
 
-/// How much is logged, by the names that operators of storage know.
+/// Log levels, under SPDK's names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogLevel {
-    /// What failed.
+    /// Failures.
     Error,
-    /// What may fail.
+    /// Warnings.
     Warning,
-    /// What was begun and ended.
+    /// Starts and ends.
     #[default]
     Notice,
-    /// The same: Luge makes no difference between notices and information.
+    /// Equal to `Notice`: Luge does not tell notices from information.
     Info,
-    /// Every call.
+    /// All calls.
     Debug,
 }
 
@@ -40,7 +40,7 @@ impl luge_rpc::ParamValue for LogLevel {
 impl FromStr for LogLevel {
     type Err = serde_json::Error;
 
-    /// By its name, in any case.
+    /// Parses a name, in upper or lower case.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         serde_json::from_value(name.to_ascii_uppercase().into())
     }
@@ -57,21 +57,21 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// The process's log.
+/// Log of the process.
 pub struct Log {
     filter: Handle<LevelFilter, Registry>,
     level: Mutex<LogLevel>,
 }
 
 impl Log {
-    /// Starts the log of the process, to stderr.
+    /// Starts the log on stderr.
     #[must_use]
     pub fn to_stderr() -> Self {
         let colours = std::io::stderr().is_terminal();
         Self::start(fmt::layer().with_writer(std::io::stderr).with_ansi(colours))
     }
 
-    /// Starts the log of the process, to somewhere else.
+    /// Starts the log on another writer.
     #[must_use]
     pub fn to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Self {
         Self::start(fmt::layer().with_writer(writer).with_ansi(false))
@@ -88,13 +88,13 @@ impl Log {
         Self { filter: handle, level: Mutex::new(level) }
     }
 
-    /// The level in use.
+    /// Current level.
     #[must_use]
     pub fn level(&self) -> LogLevel {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Uses another level from now on.
+    /// Changes the level.
     pub fn set_level(&self, level: LogLevel) {
         let mut now = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.filter.reload(LevelFilter::from(level)) {

@@ -1,10 +1,10 @@
-//! Luge: NVMe SSDs, driven from user space, served as disks to virtual machines.
+//! Storage server that drives NVMe SSDs from user space and serves them as disks to virtual machines.
 //!
-//! - `cli`: what was typed; `serve`, `call`, `bench`: what it means. `boot`: what PID 1 does.
-//! - `appliance`: everything that runs, from a plan.
-//! - `control`: the one thread that owns what exists.
-//! - `methods`: what can be asked of it. `relay`: what VMs say.
-//! - `config`, `cpus`, `hugepages`, `log`: what the plan is made of.
+//! - `cli`: the command line; `serve`, `call`, `bench`: the commands. `boot`: the appliance's PID 1.
+//! - `appliance`: start and stop of all parts.
+//! - `control`: the thread that owns all objects.
+//! - `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
+//! - `config`, `cpus`, `hugepages`, `log`: settings.
 
 mod appliance;
 mod bench;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether this is the appliance. In a container, `luge serve` may be process 1 as well.
+/// Whether this process is the appliance's PID 1. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
     let is_command =

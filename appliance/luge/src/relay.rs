@@ -1,12 +1,12 @@
-//! What a VM writes on its serial console, line by line in the log.
+//! Relay of a VM's serial console to the log, line by line.
 //!
-//! Invariant: whatever a guest writes, an entry is one line, short, and of printable characters.
+//! Invariant: an entry is one line, short, and of printable characters, whatever a guest writes.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// The longest entry, in bytes; a longer line becomes several.
+/// Maximum length of an entry in bytes; a longer line becomes several.
 const LINE_BYTES: usize = 512;
 
 /// Copies the console at `socket` to the log, from a thread of its own, until the VM ends.

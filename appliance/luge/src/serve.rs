@@ -11,7 +11,7 @@ use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
 use luge_socket::Permissions;
-use luge_vm::{Patience, VmConfig};
+use luge_vm::{Timeouts, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
@@ -20,36 +20,36 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use thiserror::Error;
 
-/// How long the log may take for the last words.
+/// Time limit for the last log entries.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Why it does not serve.
+/// Error of `luge serve`.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The CPUs.
+    /// Wrong CPUs.
     #[error(transparent)]
     Cpus(#[from] CpusError),
-    /// The memory.
+    /// Too little memory.
     #[error(transparent)]
     Memory(#[from] HugepagesError),
-    /// The folder for sockets.
+    /// Unusable folder for sockets.
     #[error("vhost-user sockets cannot be made in {path}: {source}; name a folder that exists (-S)")]
     Sockets {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// The configuration's file.
+    /// Wrong configuration file.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A part of the process.
+    /// Failed start of a part.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A call of the configuration.
+    /// Failed call of the configuration.
     #[error("the configuration cannot be loaded: {0}")]
     Load(RpcError),
-    /// Something the kernel did not give.
+    /// Other error of the kernel.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -58,11 +58,11 @@ pub enum ServeError {
 enum Event {
     /// A signal to stop.
     Stop(i32),
-    /// The configuration is loaded, or cannot be.
+    /// Result of loading the configuration.
     Loaded(Result<(), RpcError>),
 }
 
-/// Serves until a signal says to stop, which may come while the configuration is loaded.
+/// Serves until a signal to stop, which may come while the configuration is loaded.
 ///
 /// # Errors
 /// [`ServeError`], before anything is served.
@@ -84,7 +84,7 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     ending
 }
 
-/// Loads the configuration on a thread of its own: an SSD may take its time.
+/// Loads the configuration on a thread of its own, as an SSD may be slow.
 fn load(appliance: &Appliance, loaded: Sender<Event>) -> io::Result<()> {
     let (host, dispatcher) = (appliance.host().clone(), appliance.dispatcher().clone());
     let load = move || {
@@ -94,7 +94,7 @@ fn load(appliance: &Appliance, loaded: Sender<Event>) -> io::Result<()> {
     std::thread::Builder::new().name("configuration".into()).spawn(load).map(drop)
 }
 
-/// Waits for the end: a signal, or a configuration that cannot be made.
+/// Waits for the end: a signal, or a configuration that cannot be loaded.
 fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
     loop {
         // A sender lives as long as the process.
@@ -122,7 +122,7 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         qemu: None,
         firmware_folder: None,
         trial_kernel: None,
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
     };
     let reaper = Reaper::of_own_children();
     Ok(Plan {
@@ -145,7 +145,7 @@ fn folder(args: &Serve) -> Result<PathBuf, ServeError> {
     if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
 }
 
-/// The line that whoever started this waits for.
+/// Prints the line that tells the parent process that Luge serves.
 fn announce(args: &Serve) -> io::Result<()> {
     let state = if args.wait_for_rpc { "waits for framework_start_init" } else { "is ready" };
     let mut out = io::stdout().lock();
@@ -153,7 +153,7 @@ fn announce(args: &Serve) -> io::Result<()> {
     out.flush()
 }
 
-/// The first signal to stop is sent there; the second ends the process.
+/// Sends the first signal to stop as an event; ends the process at the second.
 fn send_stop_signals(sender: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
     let watch = move || {
@@ -169,8 +169,8 @@ fn send_stop_signals(sender: Sender<Event>) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }
 
-/// Ends the process. Says so if the log takes it: a log that nobody reads may be what the
-/// stop waits for.
+/// Ends the process. Logs that only if the log takes it in time: a log without a reader may be
+/// what blocks the stop.
 fn end_at_once(signal: i32) -> ! {
     let (sender, said) = channel();
     let say = move || {

@@ -1,4 +1,4 @@
-//! Several namespaces of one SSD, and SSDs with few queue pairs.
+//! Tests of several namespaces on one SSD, and of SSDs with few queue pairs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

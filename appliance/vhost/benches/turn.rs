@@ -12,8 +12,9 @@ mod rig;
 use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_memory::GuestAddress;
-use luge_virtqueue::rig::{Form, Piece, Random, RigMemory};
-use luge_virtqueue::{Batch, Notifications, SplitQueue};
+use luge_seeded::Random;
+use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use luge_virtqueue::{Batch, Notifications, ResponseLast, SplitQueue};
 use rig::{Ask, Bench, Setup};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ fn turns(requests: Requests) -> impl FnMut() -> Duration {
 fn ring_alone(requests: Requests) -> impl FnMut() -> Duration {
     let (mut bench, mut random) = (bench(), Random::new(1));
     let layout = RigMemory::ring(RigMemory::RINGS.0, 1024);
-    let mut batch = Batch::<16, 1>::new(&layout);
+    let mut batch = Batch::<ResponseLast<16, 1>>::new(&layout);
     let (events, memory) = (Notifications::EventIndex, bench.memory.table.clone());
     // SAFETY: the queue outlives the batch's use.
     #[expect(unsafe_code, reason = "a queue is kept while its spans are in use")]

@@ -10,8 +10,6 @@
 //!
 //! Not here: the parts that all devices have in common: rings (`queue.rs`), messages (`connection`).
 
-#![expect(unsafe_code, reason = "sessions use guest memory, which their maker's caller keeps")]
-
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::CoreId;
 use luge_core::{CoreHandle, Session, SessionId};
@@ -59,11 +57,7 @@ pub trait VirtioDevice: Send + Sync {
     ///
     /// # Errors
     /// [`QueueError`].
-    ///
-    /// # Safety
-    /// The caller keeps the session until all its requests have ended: gives it to a core, which does so,
-    /// or drops it unused.
-    unsafe fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError>;
+    fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError>;
 
     /// Notes the address of the session of a queue that has started: for events.
     fn started(&self, _queue: u16, _session: SessionAddress) {}

@@ -9,7 +9,8 @@ use luge_core::{Armed, Call, Kick};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{
-    Batch, Head, InflightError, InflightRegion, LongChain, Notifications, RingError, RingLayout, SplitQueue,
+    Batch, ChainLayout, Head, InflightError, InflightRegion, LongChain, Notifications, RingError, RingLayout,
+    SplitQueue,
 };
 use std::sync::Arc;
 use thiserror::Error;
@@ -86,7 +87,7 @@ impl DeviceQueue {
     /// [`QueueError`].
     ///
     /// # Safety
-    /// The caller keeps the queue until it no longer uses the spans of its chains.
+    /// The caller uses the spans of a chain only until it gives the chain back or abandons it.
     pub unsafe fn new(setup: QueueSetup) -> Result<Self, QueueError> {
         let QueueSetup { layout, base, features, memory, inflight, counters } = setup;
         let notifications = if features.contains(Features::RING_EVENT_IDX) {
@@ -146,20 +147,16 @@ impl DeviceQueue {
 
     /// Takes `count` chains of those that [`Self::waiting`] has counted, or [`luge_virtqueue::BATCH`] if that is less.
     #[inline]
-    pub fn take<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-    ) {
+    pub fn take<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) {
         if self.ring.take_waiting(batch, count).is_err() {
             self.break_off();
         }
     }
 
     /// Walks on along the long chain at the end of a batch (see [`SplitQueue::walk_long`]).
-    pub fn walk_long<const HEADER: usize, const STATUS: usize>(
+    pub fn walk_long<L: ChainLayout>(
         &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
+        batch: &mut Batch<L>,
         spans: &mut [Span],
     ) -> Option<LongChain> {
         self.ring.walk_long(batch, spans)
@@ -170,6 +167,11 @@ impl DeviceQueue {
     #[must_use]
     pub fn resubmits(&self) -> usize {
         self.ring.resubmits()
+    }
+
+    /// Abandons a chain that was taken, of a ring that is broken: it is never given back.
+    pub fn abandon(&mut self) {
+        self.ring.abandon();
     }
 
     /// Adds a used element: a chain, and the number of bytes written to it.

@@ -11,8 +11,9 @@ use luge_block::doubles::{Delayed, Narrow};
 use luge_block::{Blocks, Device, Geometry, MemoryDevice, Shape};
 use luge_core::Session;
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
+use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::blk::RequestType;
-use luge_virtqueue::rig::{Form, Piece, Random, RigMemory, fuzz};
+use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::{Answer, Ask, Bench, Sent, Setup};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,13 +29,13 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let memory = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
     let geometry = Geometry {
         transfer_blocks_max: random.below(12) + 1,
-        spans_max: u16::try_from(random.below(40)).unwrap() + 1,
+        spans_max: random.below(40_u16) + 1,
         discard_blocks_max: random.below(12) + 1,
         write_zeroes_blocks_max: random.below(12) + 1,
         ..memory.geometry()
     };
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
-    let depth = random.below(20) as usize + 1;
+    let depth = random.below(20_usize) + 1;
     Arc::new(Narrow::new(device, geometry, depth).refusing(333, random.number()))
 }
 
@@ -51,13 +52,15 @@ fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
 
 /// Cuts a request as most drivers do, with data in one piece or in several, or anyhow.
 fn pieces(random: &mut Random, readable: [u64; 2], writable: [u64; 2]) -> Vec<Piece> {
-    let (framed, in_pieces) = (random.below(3) > 0, random.once_in(2));
+    let (framed, in_pieces) = (!random.once_in(3), random.once_in(2));
     let mut cuts = |len: u64, frame: u64, data: std::ops::RangeInclusive<u64>| -> Vec<u64> {
         let anywhere = if framed { data } else { 0..=len };
         let mut cuts = if framed { vec![frame.min(len)] } else { vec![] };
         if !framed || in_pieces {
             let room = anywhere.end().saturating_sub(*anywhere.start()) + 1;
-            cuts.extend((0..random.below(12)).map(|_| (anywhere.start() + random.number() % room).min(len)));
+            cuts.extend(
+                (0..random.below(12_u32)).map(|_| (anywhere.start() + random.number() % room).min(len)),
+            );
         }
         cuts
     };
@@ -75,7 +78,7 @@ fn some_ask(random: &mut Random, lane: u32, block_bytes: u32, disk: &mut [u8]) -
     let sectors = random.below(LANE / unit + 1) * unit;
     let first = lane * LANE + random.below((LANE - sectors) / unit + 1) * unit;
     let range = (first as usize * 512)..((first + sectors) as usize * 512);
-    match random.below(5) {
+    match random.below(5_u32) {
         0 | 1 => (Ask::read(first.into(), sectors * 512), disk[range].to_vec()),
         2 | 3 => {
             let bytes: Vec<u8> = (0..range.len()).map(|_| random.number().to_le_bytes()[0]).collect();
@@ -133,17 +136,17 @@ fn hostile_requests_all_end_and_leave_nothing_in_flight() {
             let ask = Ask {
                 kind: RequestType(kind.into()),
                 sector: random.pick(&[0, 1, 511, 512, u64::MAX, u64::MAX >> 9, 1 << 55]),
-                out: (0..random.below(600)).map(|_| random.number().to_le_bytes()[0] & 0x83).collect(),
+                out: (0..random.below(600_u32)).map(|_| random.number().to_le_bytes()[0] & 0x83).collect(),
                 in_bytes: random.pick(&[0, 1, 511, 512, 4096]),
             };
             bench.send_as(&ask, |readable, writable| {
                 let mut pieces = pieces(random, readable, writable);
                 if random.once_in(4) {
-                    let at = random.below(u32::try_from(pieces.len()).unwrap()) as usize;
+                    let at = random.below(pieces.len());
                     pieces[at].at = GuestAddress(random.number());
                 }
                 if random.once_in(4) {
-                    pieces.truncate(random.below(u32::try_from(pieces.len()).unwrap()) as usize + 1);
+                    pieces.truncate(random.below(pieces.len()) + 1);
                 }
                 (pieces, Form::Direct)
             });

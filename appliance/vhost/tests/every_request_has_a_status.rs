@@ -7,8 +7,9 @@ mod rig;
 
 use luge_block::{Blocks, Device, MemoryDevice, Shape};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
+use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::blk::RequestType;
-use luge_virtqueue::rig::{Form, Piece, Random, RigMemory, fuzz};
+use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::{Ask, Bench, Setup};
 use std::sync::Arc;
 

@@ -5,10 +5,10 @@
 
 mod rig;
 
-use luge_block::doubles::Random;
 use luge_block::{Channel, Completions, CoreId, Lba, Operation, Request, Tag};
 use luge_core::Fence;
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
+use luge_seeded::Random;
 use luge_vhost::BlkConfig;
 use luge_volume::Volume;
 use rig::Ask;
@@ -44,7 +44,7 @@ fn load(ring: &mut GuestRing, seed: u64, ended: &AtomicUsize, stop: &AtomicBool)
     let mut waiting = Vec::new();
     while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
         if waiting.len() < 8 && !stop.load(Ordering::Relaxed) {
-            let at = if random.chance(200) { 490 + random.below(110) } else { random.below(BLOCKS - 8) };
+            let at = if random.once_in(5) { 490 + random.below(110) } else { random.below(BLOCKS - 8) };
             waiting.push(ring.send(&Ask::write(at, &random.bytes(1024))));
         }
         while let Some((head, _)) = ring.queue.driver.take_used() {

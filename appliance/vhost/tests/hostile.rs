@@ -5,8 +5,8 @@
 
 mod rig;
 
+use luge_seeded::Random;
 use luge_vhost::BlkConfig;
-use luge_virtqueue::rig::Random;
 use rig::Ask;
 use rig::client::{Client, DEADLINE, Guest, Message, code, signal, until};
 use rig::house::{House, use_disk};

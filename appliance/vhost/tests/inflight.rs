@@ -6,9 +6,10 @@
 mod rig;
 
 use luge_memory::{PeerMemory, Span};
+use luge_seeded::{Random, fuzz};
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader, inflight_bytes};
 use luge_virtqueue::Head;
-use luge_virtqueue::rig::{Random, fuzz, inflight_file};
+use luge_virtqueue::rig::inflight_file;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
 use rig::{Answer, Ask, Sent};
@@ -319,9 +320,9 @@ fn whatever_is_in_a_region_the_next_front_end_is_served() {
     let house = House::new();
     fuzz(|random| {
         let mut guest = Guest::new(1);
-        let sent = random.below(5);
+        let sent = random.below(5_u64);
         for n in 0..sent {
-            guest.rings[0].queue.send(&Ask::read(n.into(), 512));
+            guest.rings[0].queue.send(&Ask::read(n, 512));
         }
         let region = Region::fresh(1);
         hostile(&region, random);

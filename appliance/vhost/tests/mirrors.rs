@@ -4,8 +4,8 @@
 
 mod rig;
 
-use luge_block::doubles::{Random, fuzz};
 use luge_block::{Blocks, Lba, Status};
+use luge_seeded::{Random, fuzz};
 use luge_vhost::BlkConfig;
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
 use luge_volume::{Composite, Volume};
@@ -103,13 +103,13 @@ impl<'a> Half<'a> {
 
 /// Writes some blocks, or reads some and compares.
 fn step(halves: &mut [Half<'_>], random: &mut Random) {
-    let index = random.index(halves.len());
+    let index = random.below(halves.len());
     let Half { ring, first, content } = &mut halves[index];
     let (at, blocks) = (random.below(HALF - 8), 1 + random.below(8));
     let [start, len] = [at, blocks].map(|blocks| usize::try_from(512 * blocks).unwrap());
     let (sector, content) = (*first + at, &mut content[start..start + len]);
-    if random.chance(500) {
-        content.fill(u8::try_from(random.below(256)).unwrap());
+    if random.once_in(2) {
+        content.fill(random.number().to_le_bytes()[0]);
         assert_eq!(ring.ask(&Ask::write(sector, content)).status, 0);
     } else {
         let answer = ring.ask(&Ask::read(sector, u32::try_from(len).unwrap()));
@@ -120,7 +120,8 @@ fn step(halves: &mut [Half<'_>], random: &mut Random) {
 
 #[test]
 fn guests_of_mirrors_keep_their_data_while_one_leg_fails_one_is_slow_and_one_is_pulled() {
-    fuzz(|seed| {
+    fuzz(|random| {
+        let seed = random.number();
         let estate = Estate::new();
         estate.load(seed);
         let lost = |leg| estate.mirrors.iter().map(|mirror| mirror.is_lost(leg)).collect::<Vec<_>>();

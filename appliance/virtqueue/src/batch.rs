@@ -1,11 +1,12 @@
-//! What one take brought: chains, and the pieces of guest memory they are made of.
+//! The chains of one take, and the spans of guest memory that they are made of.
 
+use crate::chain::{Chain, Direction, Extent, Fault, Framed, Head};
+use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::RawDescriptor;
 use crate::ending::Search;
 use crate::long::LongWalk;
-use crate::walk::Fault;
 use crate::{QueueSize, RingLayout};
-use luge_memory::{FixedSpan, Span};
+use luge_memory::Span;
 use std::ops::Range;
 
 /// The most chains of one take.
@@ -24,37 +25,16 @@ const SPANS_EXTRA: usize = 64;
 /// Spans of an average chain, times a batch.
 const SPANS_MIN: usize = 8 * BATCH;
 
-/// The index of a chain's first descriptor: its name while it is in the device's hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[repr(transparent)]
-pub struct Head(pub u16);
-
-/// How many descriptors a chain of a ring may have, indirect ones included, to be walked in one take.
+/// Most descriptors of a chain that is walked in one take, indirect ones included.
 /// Those that have more are long ([`crate::long`]).
 pub(crate) fn steps_max(size: QueueSize) -> u16 {
     size.get().clamp(STEPS_MIN, STEPS_MAX)
 }
 
-/// A chain's spans in the list: `first..writable` and `writable..end`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) first: usize,
-    pub(crate) writable: usize,
-    pub(crate) end: usize,
-}
-
-impl Extent {
-    /// The same after so many spans.
-    fn after(self, spans: usize) -> Self {
-        let [first, writable, end] = [self.first, self.writable, self.end].map(|at| at.saturating_add(spans));
-        Self { first, writable, end }
-    }
-}
-
-/// What came of a chain.
+/// A chain that was walked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape<const HEADER: usize, const STATUS: usize> {
-    Plain(Plain<HEADER, STATUS>),
+pub(crate) enum Shape<L: ChainLayout> {
+    Plain(Plain<L>),
     /// Anything else, with its spans in the list.
     Any {
         fault: Option<Fault>,
@@ -62,42 +42,62 @@ pub(crate) enum Shape<const HEADER: usize, const STATUS: usize> {
     },
 }
 
-impl<const HEADER: usize, const STATUS: usize> Shape<HEADER, STATUS> {
+impl<L: ChainLayout> Shape<L> {
     /// A chain without spans.
     pub(crate) const NONE: Self = Self::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } };
 }
 
 /// The pieces of a plain chain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plain<const HEADER: usize, const STATUS: usize> {
-    pub(crate) header: FixedSpan<HEADER>,
+pub(crate) struct Plain<L: ChainLayout> {
+    pub(crate) header: L::Header,
     pub(crate) data: Span,
-    pub(crate) status: FixedSpan<STATUS>,
+    pub(crate) response: L::Response,
     pub(crate) direction: Direction,
+}
+
+impl<L: ChainLayout> Plain<L> {
+    /// Spans of the chain, in its order.
+    pub(crate) fn spans(&self) -> [Span; PIECES] {
+        let (header, data, response) = (self.header.into(), self.data, self.response.into());
+        match (L::RESPONSE, self.direction) {
+            (ResponsePlace::First, Direction::Written) => [header, response, data],
+            _ => [header, data, response],
+        }
+    }
+
+    /// Extent of those spans.
+    pub(crate) fn extent(&self) -> Extent {
+        let readable = match self.direction {
+            Direction::Read => 2,
+            Direction::Written => 1,
+        };
+        Extent { first: 0, writable: readable, end: PIECES }
+    }
 }
 
 /// A chain of the batch: what it begins with, and what came of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record<const HEADER: usize, const STATUS: usize> {
+pub(crate) struct Record<L: ChainLayout> {
     pub(crate) head: Head,
     /// The descriptor there.
     pub(crate) descriptor: RawDescriptor,
-    pub(crate) shape: Shape<HEADER, STATUS>,
+    pub(crate) shape: Shape<L>,
 }
 
-impl<const HEADER: usize, const STATUS: usize> Record<HEADER, STATUS> {
-    /// What is in a place where there was no chain yet.
+impl<L: ChainLayout> Record<L> {
+    /// A place without a chain.
     const NONE: Self = Self { head: Head(0), descriptor: RawDescriptor::NONE, shape: Shape::NONE };
 }
 
 /// Pieces of a plain chain.
 const PIECES: usize = 3;
 
-/// The chains of one take, of requests that mostly begin with `HEADER` bytes and end with `STATUS`
-/// bytes. Made once per queue and used again and again.
-pub struct Batch<const HEADER: usize, const STATUS: usize> {
+/// The chains of one take, of requests that mostly have the layout `L`. Made once per queue and used again
+/// and again.
+pub struct Batch<L: ChainLayout> {
     /// The first `len` count.
-    pub(crate) records: [Record<HEADER, STATUS>; BATCH],
+    pub(crate) records: [Record<L>; BATCH],
     pub(crate) len: usize,
     /// Number of chains that are not long: all, or all but the last.
     pub(crate) walked: usize,
@@ -109,7 +109,7 @@ pub struct Batch<const HEADER: usize, const STATUS: usize> {
     pub(crate) long: Option<LongWalk>,
 }
 
-impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
+impl<L: ChainLayout> Batch<L> {
     /// Room for the chains of a queue with this layout.
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
@@ -143,6 +143,12 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         self.len == 0
     }
 
+    /// Whether chain `index` is one that [`crate::SplitQueue::walk_long`] walks. It is the last one then.
+    #[must_use]
+    pub fn is_long(&self, index: usize) -> bool {
+        self.long.is_some() && index.checked_add(1) == Some(self.len)
+    }
+
     /// Chain `index`, in the order the driver made them available; none if it is long. Its spans last until
     /// this is called for another chain.
     #[inline]
@@ -152,9 +158,9 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         }
         let Record { head, shape, .. } = *self.records.get(index)?;
         let (fault, extent) = match shape {
-            Shape::Plain(Plain { header, data, status, direction }) => {
-                *self.spans.first_chunk_mut()? = [header.into(), data, status.into()];
-                (None, direction.extent())
+            Shape::Plain(plain) => {
+                *self.spans.first_chunk_mut()? = plain.spans();
+                (None, plain.extent())
             }
             Shape::Any { fault, extent } => (fault, extent.after(PIECES)),
         };
@@ -167,18 +173,18 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     /// The chains from `index` on, at most so many, as far as they are framed and were walked
     /// straight: with one piece of data, which nearly all have.
     #[inline]
-    pub fn plain(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
+    pub fn plain(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, L>> {
         self.from(index, most).map_while(|&Record { head, ref shape, .. }| {
-            let &Shape::Plain(Plain { header, ref data, status, direction }) = shape else { return None };
+            let &Shape::Plain(Plain { header, ref data, response, direction }) = shape else { return None };
             let (data, bytes) = (std::slice::from_ref(data), data.len());
-            Some(Framed { head, header, data, bytes, direction, status })
+            Some(Framed { head, header, data, bytes, direction, response })
         })
     }
 
     /// The chains from `index` on, at most so many, as far as they are framed, but took the general
     /// walk: nearly all of those have several pieces of data.
     #[inline]
-    pub fn several(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, HEADER, STATUS>> {
+    pub fn several(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, L>> {
         self.from(index, most).map_while(|&Record { head, ref shape, .. }| match shape {
             Shape::Any { fault: None, extent } => self.framed(head, extent),
             Shape::Any { fault: Some(_), .. } | Shape::Plain(_) => None,
@@ -186,19 +192,15 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
     }
 
     #[inline]
-    fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<HEADER, STATUS>> {
+    fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<L>> {
         let end = self.walked.min(index.saturating_add(most));
         self.records.get(index..end).unwrap_or_default().iter()
     }
 
     /// A chain that took the general walk, if it is framed.
     #[inline(never)]
-    fn framed(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, HEADER, STATUS>> {
+    fn framed(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, L>> {
         let Extent { first, writable, end } = extent.after(PIECES);
-        let [header, data @ .., status] = self.spans.get(first..end)? else { return None };
-        if data.is_empty() {
-            return None;
-        }
         let direction = if writable == first.checked_add(1)? {
             Direction::Written
         } else if writable == end.checked_sub(1)? {
@@ -206,69 +208,22 @@ impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
         } else {
             return None;
         };
+        let (header, rest) = self.spans.get(first..end)?.split_first()?;
+        let (response, data) = match (L::RESPONSE, direction) {
+            (ResponsePlace::First, Direction::Written) => rest.split_first()?,
+            _ => rest.split_last()?,
+        };
+        if data.is_empty() {
+            return None;
+        }
         let bytes = u32::try_from(Span::total(data)).ok()?;
-        Some(Framed { head, header: header.fixed()?, data, bytes, direction, status: status.fixed()? })
+        let (header, response) = (L::Header::of(header)?, L::Response::of(response)?);
+        Some(Framed { head, header, data, bytes, direction, response })
     }
 
     /// Spans of the batch, by their indices; none past the end.
     #[inline]
     pub fn spans(&mut self, range: Range<usize>) -> Option<&mut [Span]> {
         self.spans.get_mut(range)
-    }
-}
-
-/// A descriptor chain: guest memory to read from, and guest memory to write to. The spans
-/// are the caller's to cut; none is empty.
-#[derive(Debug)]
-pub struct Chain<'a> {
-    /// Its name.
-    pub head: Head,
-    /// The fault of a chain that is not as it must be. There is nothing to read then, and one byte to
-    /// write: the last one of the chain's last writable buffer, as far as the chain can be followed.
-    /// Nothing to write is left where it has no such buffer, or that byte is not in the guest's memory.
-    pub fault: Option<Fault>,
-    /// Index of its first span in the batch: those it reads, then those it writes.
-    pub first: usize,
-    /// What the device reads.
-    pub readable: &'a mut [Span],
-    /// What the device writes.
-    pub writable: &'a mut [Span],
-}
-
-/// A chain as nearly all requests are: a header to read, data, and a status to write, where header
-/// and status are in one piece each. Nothing is wrong with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Framed<'a, const HEADER: usize, const STATUS: usize> {
-    /// Its name.
-    pub head: Head,
-    /// What the device reads first.
-    pub header: FixedSpan<HEADER>,
-    /// The data. No piece is empty.
-    pub data: &'a [Span],
-    /// How many bytes of data there are.
-    pub bytes: u32,
-    /// What the device does with the data.
-    pub direction: Direction,
-    /// What the device writes last.
-    pub status: FixedSpan<STATUS>,
-}
-
-/// What the device does with the data of a [`Framed`] chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// It reads it.
-    Read,
-    /// It writes it.
-    Written,
-}
-
-impl Direction {
-    /// Where a plain chain's spans are, at the start of the list.
-    pub(crate) fn extent(self) -> Extent {
-        let readable = match self {
-            Self::Read => 2,
-            Self::Written => 1,
-        };
-        Extent { first: 0, writable: readable, end: PIECES }
     }
 }

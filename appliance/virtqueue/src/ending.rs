@@ -32,10 +32,10 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::QueueSize;
-use crate::batch::Head;
+use crate::chain::{Fault, Head};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::indirect::Indirect;
-use crate::walk::{Fault, Stop};
+use crate::walk::Stop;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 

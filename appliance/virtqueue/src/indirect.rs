@@ -2,8 +2,8 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::chain::Fault;
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use crate::walk::Fault;
 use luge_memory::{GuestAddress, Lookup};
 
 /// An indirect table.

@@ -19,6 +19,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod batch;
+mod chain;
+mod chain_layout;
 mod descriptor;
 mod ending;
 mod indirect;
@@ -39,9 +41,10 @@ mod walk;
 )]
 pub mod rig;
 
-pub use batch::{BATCH, Batch, Chain, Direction, Framed, Head};
+pub use batch::{BATCH, Batch};
+pub use chain::{Chain, Direction, Fault, Framed, Head};
+pub use chain_layout::{ChainLayout, FixedPiece, ResponseFirst, ResponseLast, ResponsePlace};
 pub use inflight::{InflightError, InflightRegion};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use long::{CHAIN_MAX, LongChain};
 pub use split::{Broken, Notifications, SplitQueue};
-pub use walk::Fault;

@@ -14,11 +14,11 @@
 //! The take that met the chain has walked its beginning; nothing of that is used. Here every descriptor is
 //! loaded once, into a [`RawDescriptor`].
 
-use crate::batch::{Batch, Extent, Head};
+use crate::chain::{Extent, Fault, Head};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
 use crate::indirect::Indirect;
-use crate::walk::{Fault, Stop, Walk};
+use crate::walk::{Stop, Walk};
 use luge_memory::{Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
@@ -155,13 +155,5 @@ impl LongWalk {
         let entered = table.insert(Indirect::find(lookup, reference));
         let first = entered.load(lookup, 0)?;
         if first.is(DescriptorFlags::INDIRECT) { Err(Fault::Table) } else { Ok(first) }
-    }
-}
-
-impl<const HEADER: usize, const STATUS: usize> Batch<HEADER, STATUS> {
-    /// Whether chain `index` is one that [`crate::SplitQueue::walk_long`] walks. It is the last one then.
-    #[must_use]
-    pub fn is_long(&self, index: usize) -> bool {
-        self.long.is_some() && index.checked_add(1) == Some(self.len)
     }
 }

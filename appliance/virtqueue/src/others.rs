@@ -5,10 +5,11 @@
 //! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors of such chains.
 
 use crate::QueueSize;
-use crate::batch::{Extent, steps_max};
+use crate::batch::steps_max;
+use crate::chain::{Extent, Fault};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
-use crate::walk::{Fault, Stop, Walk};
+use crate::walk::{Stop, Walk};
 use luge_memory::{Lookup, Span};
 
 /// Descriptors after which a take ends, so that a guest with endless chains does not delay the others of its

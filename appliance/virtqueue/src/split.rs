@@ -15,10 +15,14 @@
 //! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
 //! - `used.idx` is stored (Release) once per batch, after the elements it publishes.
 //! - A queue that is tracked marks what it takes, and has marked all of it before `used.idx` is stored.
+//! - The guest's memory stays mapped while a chain was taken and not given back: for ever, if the queue is
+//!   dropped before that.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::{BATCH, Batch, Head, Record, Shape};
+use crate::batch::{BATCH, Batch, Record, Shape};
+use crate::chain::Head;
+use crate::chain_layout::ChainLayout;
 use crate::descriptor::RawDescriptor;
 use crate::ending::ChainStart;
 use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
@@ -74,6 +78,8 @@ pub struct SplitQueue {
     fresh: bool,
     broken: Option<Broken>,
     inflight: Option<Inflight>,
+    /// Distance of the available index from the used one if all chains that were taken are given back.
+    distance: u16,
     memory: Arc<GuestMemory>,
 }
 
@@ -84,7 +90,7 @@ impl SplitQueue {
     /// [`RingError`] if the ring is not in `memory` as it must be.
     ///
     /// # Safety
-    /// The caller keeps the queue until it no longer uses the spans of its chains.
+    /// The caller uses the spans of a chain only until it gives the chain back or abandons it.
     pub unsafe fn new(
         layout: &RingLayout,
         notifications: Notifications,
@@ -104,6 +110,7 @@ impl SplitQueue {
             fresh: true,
             broken: None,
             inflight: None,
+            distance: base.wrapping_sub(used),
             memory,
         };
         queue.disarm();
@@ -123,7 +130,20 @@ impl SplitQueue {
         let (inflight, next_available) = Inflight::resume(region, &ring)?;
         self.next_available = next_available.unwrap_or(self.next_available);
         self.inflight = Some(inflight);
+        self.distance = self.distance.wrapping_add(self.held());
         Ok(())
+    }
+
+    /// Number of chains that were taken and are neither given back nor abandoned.
+    fn held(&self) -> u16 {
+        let resubmits = u16::try_from(self.resubmits()).unwrap_or(0);
+        let taken = self.next_available.wrapping_sub(resubmits);
+        taken.wrapping_sub(self.next_used).wrapping_sub(self.distance)
+    }
+
+    /// Abandons a chain that was taken: the driver has broken the ring, and it is never given back.
+    pub fn abandon(&mut self) {
+        self.distance = self.distance.wrapping_add(1);
     }
 
     /// Chains that an earlier process had in flight and that are still to be taken. A queue that is to
@@ -161,11 +181,7 @@ impl SplitQueue {
     /// # Errors
     /// [`Broken`], from then on for ever; what was taken before can still be completed.
     #[inline]
-    pub fn take<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) -> Result<(), Broken> {
+    pub fn take<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) -> Result<(), Broken> {
         let waiting = self.waiting()?;
         self.take_waiting(batch, waiting.min(limit))
     }
@@ -175,11 +191,7 @@ impl SplitQueue {
     /// # Errors
     /// As of [`Self::take`].
     #[inline]
-    pub fn take_waiting<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-    ) -> Result<(), Broken> {
+    pub fn take_waiting<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
         (batch.len, batch.walked, batch.long) = (0, 0, None);
         if self.inflight.is_some() {
             return self.take_tracked(batch, count);
@@ -189,11 +201,7 @@ impl SplitQueue {
 
     /// Takes chains of the available ring.
     #[inline]
-    fn take_new<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-    ) -> Result<(), Broken> {
+    fn take_new<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
         let count = count.min(BATCH);
         if count == 0 {
             return Ok(());
@@ -211,11 +219,7 @@ impl SplitQueue {
 
     /// Takes chains and marks them; first those that an earlier process had in flight, which are marked.
     #[inline(never)]
-    fn take_tracked<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-    ) -> Result<(), Broken> {
+    fn take_tracked<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
         if self.resubmits() > 0 {
             self.take_again(batch, count);
             return Ok(());
@@ -230,11 +234,7 @@ impl SplitQueue {
     /// Takes chains that an earlier process had in flight. They stand before the next one of the
     /// available ring, as if they had never been taken.
     #[cold]
-    fn take_again<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        batch: &mut Batch<HEADER, STATUS>,
-        limit: usize,
-    ) {
+    fn take_again<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) {
         let Some(inflight) = &self.inflight else { return };
         let heads = inflight.next_resubmits(limit.min(BATCH));
         let count = batch.records.iter_mut().zip(heads).map(|(record, head)| record.head = head).count();
@@ -247,17 +247,12 @@ impl SplitQueue {
 
     /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
     #[inline]
-    fn follow<const HEADER: usize, const STATUS: usize>(
-        &self,
-        batch: &mut Batch<HEADER, STATUS>,
-        count: usize,
-        first: u16,
-    ) {
+    fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
         let Batch { records, spans, search, len, walked, long } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
-        let spans = Batch::<HEADER, STATUS>::others(spans);
+        let spans = Batch::<L>::others(spans);
         let others = Others::new(&self.rings.descriptors, self.size, spans, search);
         *len = self.walk(records, first, others, long);
         *walked = len.wrapping_sub(usize::from(long.is_some()));
@@ -294,20 +289,18 @@ impl SplitQueue {
     /// Prefetches for a chain that comes alone, whose misses overlap with nothing. A driver with one request
     /// at a time puts it where it put the last one, so the lines of that one are asked for.
     #[inline]
-    fn guess<const HEADER: usize, const STATUS: usize>(&self, last: &Record<HEADER, STATUS>) {
+    fn guess<L: ChainLayout>(&self, last: &Record<L>) {
         if let Shape::Plain(plain) = &last.shape {
             self.rings.descriptors.prefetch(last.head.0.into());
-            Span::from(plain.status).prefetch_to_write();
-            Span::from(plain.header).prefetch();
+            let (header, response): (Span, Span) = (plain.header.into(), plain.response.into());
+            response.prefetch_to_write();
+            header.prefetch();
         }
     }
 
     /// Stage 2: loads the heads.
     #[inline(never)]
-    fn load_heads<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        records: &mut [Record<HEADER, STATUS>],
-    ) -> Result<(), Broken> {
+    fn load_heads<L: ChainLayout>(&mut self, records: &mut [Record<L>]) -> Result<(), Broken> {
         let (available, size) = (self.rings.available, self.size);
         let mut index = self.next_available;
         for line in 1..=records.len().div_ceil(HEADS_PER_LINE) {
@@ -337,7 +330,7 @@ impl SplitQueue {
 
     /// Stage 3: loads the first descriptors, and prefetches what they refer to.
     #[inline(never)]
-    fn look_ahead<const HEADER: usize, const STATUS: usize>(&self, records: &mut [Record<HEADER, STATUS>]) {
+    fn look_ahead<L: ChainLayout>(&self, records: &mut [Record<L>]) {
         let mut lookup = self.memory.lookup();
         for Record { head, descriptor, .. } in records {
             // The head was checked, so there is such a descriptor.
@@ -358,11 +351,7 @@ impl SplitQueue {
     ///
     /// # Panics
     /// If there is no such chain.
-    pub fn walk_long<const HEADER: usize, const STATUS: usize>(
-        &self,
-        batch: &mut Batch<HEADER, STATUS>,
-        list: &mut [Span],
-    ) -> Option<LongChain> {
+    pub fn walk_long<L: ChainLayout>(&self, batch: &mut Batch<L>, list: &mut [Span]) -> Option<LongChain> {
         let Batch { long, search, .. } = batch;
         let walk = long.as_mut().expect("the batch ends with a long chain");
         let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, (list, search))?;
@@ -373,9 +362,9 @@ impl SplitQueue {
     /// Stage 4: walks the chains; returns the number of those that fit. The others are taken next time, from
     /// the start.
     #[inline(never)]
-    fn walk<const HEADER: usize, const STATUS: usize>(
+    fn walk<L: ChainLayout>(
         &self,
-        records: &mut [Record<HEADER, STATUS>],
+        records: &mut [Record<L>],
         first: u16,
         mut others: Others<'_>,
         long: &mut Option<LongWalk>,
@@ -477,5 +466,14 @@ impl SplitQueue {
     fn fail(&mut self, broken: Broken) -> Broken {
         self.broken = Some(broken);
         broken
+    }
+}
+
+impl Drop for SplitQueue {
+    /// Keeps the memory of chains that may still be used: nobody else can say when they no longer are.
+    fn drop(&mut self) {
+        if self.held() != 0 {
+            std::mem::forget(self.memory.clone());
+        }
     }
 }

@@ -10,31 +10,11 @@
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::Extent;
+use crate::chain::{Extent, Fault};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use crate::indirect::Indirect;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
-
-/// What is wrong with a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// A buffer, or a part of one, is not in the guest's memory.
-    Address,
-    /// The device is to read a buffer that comes after one it is to write.
-    Order,
-    /// An index is past the end of its table.
-    Index,
-    /// There are more descriptors than a chain may have: a loop, most likely.
-    Steps,
-    /// An indirect table is empty, cut, not in the guest's memory, inside another one, or
-    /// followed by more descriptors.
-    Table,
-    /// The buffers are longer than 4 GiB together.
-    Length,
-    /// The buffers lie across too many regions.
-    Spans,
-}
 
 /// Why a walk ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

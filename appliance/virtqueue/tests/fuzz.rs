@@ -7,9 +7,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_memory::{GuestAddress, GuestMemory, Span};
+use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
-use luge_virtqueue::rig::{Driver, Form, Piece, Random, RigMemory, fuzz};
-use luge_virtqueue::{Batch, CHAIN_MAX, Direction, Head, LongChain, Notifications, SplitQueue};
+use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
+use luge_virtqueue::{
+    Batch, CHAIN_MAX, ChainLayout, Direction, FixedPiece, Head, LongChain, Notifications, ResponseFirst,
+    ResponseLast, ResponsePlace, SplitQueue,
+};
 use std::collections::{HashMap, HashSet};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -18,8 +22,6 @@ const REGIONS: [(u64, u64); 4] =
 /// Tables are kept apart from data, one place per head.
 const TABLES: u64 = RigMemory::FAR_DATA.0;
 const TABLE_STRIDE: u64 = 128 * 16;
-/// More steps than the walk and the search of any long chain take.
-const LONG_STEPS: usize = 1000;
 
 fn notifications(random: &mut Random) -> Notifications {
     random.pick(&[Notifications::Flags, Notifications::EventIndex])
@@ -31,7 +33,7 @@ fn flat(pieces: &[Piece], writable: bool) -> Vec<(u64, u32)> {
     of_kind.map(|piece| (piece.at.0, piece.len)).collect()
 }
 
-/// Whether spans stand for these pieces, put together again where one was cut at a region's end.
+/// What spans stand for, put together again where one piece was cut at a region's end.
 fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bool {
     let mut spans = spans.iter();
     pieces.iter().all(|&(at, len)| {
@@ -49,8 +51,8 @@ fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bo
     }) && spans.next().is_none()
 }
 
-fn some_pieces(random: &mut Random) -> Vec<Piece> {
-    let (readable, writable) = (random.below(6), random.below(6));
+fn some_pieces<L: ChainLayout>(random: &mut Random) -> Vec<Piece> {
+    let (readable, writable) = (random.below(6_u32), random.below(6_u32));
     let piece = |random: &mut Random, writable| {
         let at = RigMemory::DATA.0 + random.number() % (RigMemory::DATA.1 + RigMemory::MORE_DATA.1 - 70_000);
         let len = random.pick(&[0, 1, 2, 16, 511, 4096, 65_536]);
@@ -58,47 +60,66 @@ fn some_pieces(random: &mut Random) -> Vec<Piece> {
     };
     if random.once_in(2) {
         let written = random.once_in(2);
-        let data = (0..=random.below(4)).map(|_| piece(random, written));
+        let data = (0..=random.below(4_u32)).map(|_| piece(random, written));
         let data: Vec<_> = data.collect();
-        let header = Piece { len: 16, ..piece(random, false) };
-        let status = Piece { len: 1, ..piece(random, true) };
-        return [header].into_iter().chain(data).chain([status]).collect();
+        let header = Piece { len: L::Header::LEN, ..piece(random, false) };
+        let response = Piece { len: L::Response::LEN, ..piece(random, true) };
+        if L::RESPONSE == ResponsePlace::First && written {
+            return [header, response].into_iter().chain(data).collect();
+        }
+        return [header].into_iter().chain(data).chain([response]).collect();
     }
     let mut pieces: Vec<_> = (0..readable).map(|_| piece(random, false)).collect();
     pieces.extend((0..writable.max(u32::from(readable == 0))).map(|_| piece(random, true)));
     pieces
 }
 
+/// Parts of a framed chain.
+struct Frame<'a> {
+    header: &'a Span,
+    data: &'a [Span],
+    direction: Direction,
+    response: &'a Span,
+}
+
+/// The frame that spans of a chain are in this layout.
+fn frame<'a, L: ChainLayout>(readable: &'a [Span], writable: &'a [Span]) -> Option<Frame<'a>> {
+    let (header, rest) = readable.split_first()?;
+    let frame = if rest.is_empty() {
+        let (response, data) = match L::RESPONSE {
+            ResponsePlace::Last => writable.split_last()?,
+            ResponsePlace::First => writable.split_first()?,
+        };
+        Frame { header, data, direction: Direction::Written, response }
+    } else {
+        let [response] = writable else { return None };
+        Frame { header, data: rest, direction: Direction::Read, response }
+    };
+    let fits = (frame.header.len(), frame.response.len()) == (L::Header::LEN, L::Response::LEN);
+    Some(frame).filter(|frame| fits && !frame.data.is_empty())
+}
+
 /// A framed chain is one whose spans are those of a frame, and what is said of it is what they say.
-fn check_frame(batch: &mut Batch<16, 1>, at: usize) {
+fn check_frame<L: ChainLayout>(batch: &mut Batch<L>, at: usize) {
     let place = |span: &Span| (span.host(), span.iova(), span.len());
     let plain = batch.plain(at, 1).next();
     let framed = plain.or_else(|| batch.several(at, 1).next()).map(|framed| {
         assert_eq!(u64::from(framed.bytes), Span::total(framed.data));
         let data: Vec<_> = framed.data.iter().map(place).collect();
-        (framed.head, place(&framed.header.into()), data, framed.direction, place(&framed.status.into()))
+        let [header, response] = [framed.header.into(), framed.response.into()].map(|span| place(&span));
+        (framed.head, header, data, framed.direction, response)
     });
     let chain = batch.chain(at).unwrap();
-    let (readable, writable) = (&*chain.readable, &*chain.writable);
-    let expected = match (readable, writable) {
-        _ if chain.fault.is_some() => None,
-        ([header], [data @ .., status]) if !data.is_empty() => {
-            Some((header, data, Direction::Written, status))
-        }
-        ([header, data @ ..], [status]) if !data.is_empty() => Some((header, data, Direction::Read, status)),
-        _ => None,
-    };
-    let expected = expected.filter(|(header, _, _, status)| (header.len(), status.len()) == (16, 1));
-    let expected = expected.map(|(header, data, direction, status)| {
-        (chain.head, place(header), data.iter().map(place).collect(), direction, place(status))
+    let expected = frame::<L>(chain.readable, chain.writable).filter(|_| chain.fault.is_none());
+    let expected = expected.map(|Frame { header, data, direction, response }| {
+        (chain.head, place(header), data.iter().map(place).collect(), direction, place(response))
     });
     assert_eq!(framed, expected);
 }
 
 fn some_form(random: &mut Random) -> Form {
-    let table =
-        GuestAddress(TABLES + u64::from(random.below(200)) * TABLE_STRIDE + u64::from(random.below(16)));
-    match random.below(3) {
+    let table = GuestAddress(TABLES + random.below(200) * TABLE_STRIDE + random.below(16));
+    match random.below(3_u32) {
         0 => Form::Direct,
         1 => Form::Indirect(table),
         _ => Form::Mixed(1, table),
@@ -107,25 +128,30 @@ fn some_form(random: &mut Random) -> Form {
 
 #[test]
 fn legal_chains_arrive_whole_in_order_and_once() {
+    legal_chains::<ResponseLast<16, 1>>();
+    legal_chains::<ResponseFirst<16, 108>>();
+}
+
+fn legal_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
     fuzz(|random| {
-        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9));
-        let (kind, base) = (notifications(random), u16::try_from(random.below(65536)).unwrap());
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(9_u32));
+        let (kind, base) = (notifications(random), random.between(0, u16::MAX));
         let mut driver = Driver::new(layout, kind, base, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, base, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::<16, 1>::new(&layout);
+        let mut batch = Batch::<L>::new(&layout);
         let (mut sent, mut held) = (std::collections::VecDeque::new(), Vec::new());
         let mut expected: HashMap<Head, u32> = HashMap::new();
         for _ in 0..200 {
             // Tables in use must not be overwritten: at most one indirect chain at a time.
             let form = if sent.is_empty() { some_form(random) } else { Form::Direct };
-            let pieces = some_pieces(random);
+            let pieces = some_pieces::<L>(random);
             if let Some(head) = driver.add(&pieces, form) {
                 sent.push_back((head, pieces));
             }
             if random.once_in(2) {
-                queue.take(&mut batch, random.below(80) as usize).unwrap();
+                queue.take(&mut batch, random.below(80)).unwrap();
             } else {
                 queue.take(&mut batch, 0).unwrap();
             }
@@ -133,14 +159,13 @@ fn legal_chains_arrive_whole_in_order_and_once() {
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 let (head, pieces) = sent.pop_front().expect("no chain out of nothing");
-                assert_eq!(chain.head, head);
-                assert_eq!(chain.fault, None);
+                assert_eq!((chain.head, chain.fault), (head, None));
                 assert!(flat_spans(&memory.table, chain.readable, &flat(&pieces, false)));
                 assert!(flat_spans(&memory.table, chain.writable, &flat(&pieces, true)));
                 held.push(head);
             }
             while !held.is_empty() && random.once_in(2) {
-                let head = held.swap_remove(random.below(u32::try_from(held.len()).unwrap()) as usize);
+                let head = held.swap_remove(random.below(held.len()));
                 let written = random.below(1000);
                 expected.insert(head, written);
                 queue.complete(head, written);
@@ -165,7 +190,7 @@ fn hostile_address(random: &mut Random) -> u64 {
 
 fn hostile_descriptor(random: &mut Random, size: u16) -> Descriptor {
     let len = random.pick(&[0, 1, 15, 16, 17, 32, 4096, 1 << 20, 0x7fff_ffff, u32::MAX]);
-    let flags = u16::try_from(random.below(8)).unwrap();
+    let flags = random.below(8);
     let next = if random.once_in(8) { random.number() } else { random.number() % u64::from(size) };
     Descriptor {
         address: hostile_address(random).into(),
@@ -198,10 +223,10 @@ fn load(memory: &RigMemory, at: u64) -> Option<Descriptor> {
 /// A table in guest memory: its address, and its number of entries.
 type TableAt = (u64, u32);
 
-/// Table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
+/// The table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
 /// ring's that follows it.
 #[derive(Clone, Copy)]
-enum Position {
+enum Place {
     Ring,
     Indirect(TableAt, u32, Option<u16>),
 }
@@ -209,12 +234,12 @@ enum Position {
 /// The last writable byte of a chain, by a walk that remembers every entry of the ring's table and of the
 /// first indirect one, and goes through others forward only.
 fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
-    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Position::Ring, Some(head));
+    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Place::Ring, Some(head));
     let (mut tables, mut forward) = (0, 0);
     loop {
         let (number, (at, entries)) = match place {
-            Position::Ring => (0, ring),
-            Position::Indirect(table, number, _) => (number, table),
+            Place::Ring => (0, ring),
+            Place::Indirect(table, number, _) => (number, table),
         };
         let entry = next.filter(|&index| {
             let new = if number < 2 { seen.insert((number, index)) } else { u32::from(index) >= forward };
@@ -222,8 +247,8 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         });
         let wire = entry.and_then(|index| load(memory, at.checked_add(16 * u64::from(index))?));
         let (Some(wire), Some(index)) = (wire, entry) else {
-            let Position::Indirect(_, _, rest) = place else { return last };
-            (place, next) = (Position::Ring, rest);
+            let Place::Indirect(_, _, rest) = place else { return last };
+            (place, next) = (Place::Ring, rest);
             continue;
         };
         forward = u32::from(index) + 1;
@@ -232,7 +257,7 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         let refers = flags & DescriptorFlags::INDIRECT != 0;
         if refers && number == 0 {
             (tables, forward) = (tables + 1, 0);
-            (place, next) = (Position::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
+            (place, next) = (Place::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
         } else if !refers && flags & DescriptorFlags::WRITE != 0 && len > 0 {
             last = wire.address.get().checked_add(u64::from(len) - 1);
         }
@@ -240,25 +265,30 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
 }
 
 /// A chain's last writable byte is the one that the model finds, whatever is wrong with the chain.
-fn check_last(memory: &RigMemory, ring: TableAt, head: Head, writable: &[Span]) {
+fn check_last(memory: &RigMemory, ring: TableAt, chain: &luge_virtqueue::Chain<'_>) {
     // SAFETY: only addresses are compared.
     let host = |at| unsafe { memory.table.span(GuestAddress(at), 1) }.map(|span| span.host());
-    let expected = last_byte(memory, ring, head.0).and_then(host);
-    let last = writable.last().map(|span| span.slice(span.len() - 1, 1).unwrap().host());
-    assert_eq!(last, expected, "{head:?}");
+    let expected = last_byte(memory, ring, chain.head.0).and_then(host);
+    let last = chain.writable.last().map(|span| span.slice(span.len() - 1, 1).unwrap().host());
+    assert_eq!(last, expected, "{:?}", chain.fault);
 }
 
 #[test]
 fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writable_byte_is_found() {
+    hostile_chains::<ResponseLast<16, 1>>();
+    hostile_chains::<ResponseFirst<16, 108>>();
+}
+
+fn hostile_chains<L: ChainLayout>() {
     let memory = RigMemory::standard();
     let mut list = vec![Span::EMPTY; CHAIN_MAX.into()];
     fuzz(|random| {
-        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8));
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 1 << random.below(8_u32));
         let (kind, size) = (notifications(random), layout.size.get());
         let mut driver = Driver::new(layout, kind, 0, &memory.table);
         // SAFETY: the queue outlives the batch's use.
         let mut queue = unsafe { SplitQueue::new(&layout, kind, 0, memory.table.clone()) }.unwrap();
-        let mut batch = Batch::<16, 1>::new(&layout);
+        let mut batch = Batch::<L>::new(&layout);
         for _ in 0..64 {
             for index in 0..size {
                 driver.write_descriptor(index, hostile_descriptor(random, size));
@@ -267,28 +297,27 @@ fn whatever_a_guest_writes_spans_stay_in_its_memory_takes_end_and_the_last_writa
                 let wire = hostile_descriptor(random, 64);
                 memory.write(GuestAddress(TABLES + entry * 16), wire.as_bytes());
             }
-            let claims = random.below(u32::from(size)) + 1;
-            (0..claims).for_each(|_| driver.push_head(u16::try_from(random.below(size.into())).unwrap()));
-            match random.below(64) {
-                0 => driver.push_head(u16::try_from(random.below(65536)).unwrap()),
-                1 => driver.set_available_index(u16::try_from(random.below(65536)).unwrap()),
+            let claims = random.below(size) + 1;
+            (0..claims).for_each(|_| driver.push_head(random.below(size)));
+            match random.below(64_u32) {
+                0 => driver.push_head(random.between(0, u16::MAX)),
+                1 => driver.set_available_index(random.between(0, u16::MAX)),
                 _ => {}
             }
             let Ok(()) = queue.take(&mut batch, usize::MAX) else { return };
             // Before anything is used: a chain may lie in the used ring.
-            let ring = (layout.descriptors.0, size.into());
             for at in 0..batch.len() {
-                if batch.is_long(at) {
-                    let chain = std::iter::repeat_with(|| queue.walk_long(&mut batch, &mut list));
-                    let LongChain { head, readable, end, .. } =
-                        chain.take(LONG_STEPS).flatten().next().unwrap();
-                    check_last(&memory, ring, head, &list[readable..end]);
-                } else {
-                    let chain = batch.chain(at).unwrap();
-                    check_last(&memory, ring, chain.head, chain.writable);
-                }
+                let Some(chain) = batch.chain(at) else { continue };
+                check_last(&memory, (layout.descriptors.0, size.into()), &chain);
             }
             for at in 0..batch.len() {
+                if batch.is_long(at) {
+                    let walked = std::iter::repeat_with(|| queue.walk_long(&mut batch, &mut list));
+                    let LongChain { head, end, .. } = walked.flatten().next().unwrap();
+                    touch(&list[..end]);
+                    queue.complete(head, 0);
+                    continue;
+                }
                 check_frame(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 touch(chain.readable);

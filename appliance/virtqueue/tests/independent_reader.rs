@@ -5,7 +5,7 @@
 
 use luge_memory::{GuestAddress, Span};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
-use luge_virtqueue::{Batch, Notifications, RingLayout, SplitQueue};
+use luge_virtqueue::{Batch, Notifications, ResponseLast, RingLayout, SplitQueue};
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{FileOffset, GuestAddress as TheirAddress, GuestMemoryMmap};
 
@@ -63,7 +63,7 @@ fn both_read_the_same_chains() {
     // SAFETY: the queue outlives the batch's use.
     let mut ours =
         unsafe { SplitQueue::new(&layout, Notifications::EventIndex, 0, memory.table.clone()) }.unwrap();
-    let mut batch = Batch::<16, 1>::new(&layout);
+    let mut batch = Batch::<ResponseLast<16, 1>>::new(&layout);
     ours.take(&mut batch, usize::MAX).unwrap();
     let (their_memory, mut theirs) = (their_memory(&memory), their_queue(&layout));
     for at in 0..20 {
@@ -95,7 +95,7 @@ fn what_the_other_device_uses_our_driver_takes_and_goes_on_with_us() {
     // SAFETY: the queue outlives the batch's use.
     let mut ours =
         unsafe { SplitQueue::new(&layout, Notifications::EventIndex, base, memory.table.clone()) }.unwrap();
-    let mut batch = Batch::<16, 1>::new(&layout);
+    let mut batch = Batch::<ResponseLast<16, 1>>::new(&layout);
     let head = driver.add(&[Piece::readable(DATA, 1)], Form::Direct).unwrap();
     ours.take(&mut batch, usize::MAX).unwrap();
     assert_eq!(batch.chain(0).unwrap().head, head);

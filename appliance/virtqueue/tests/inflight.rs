@@ -6,8 +6,9 @@
 mod pair;
 
 use luge_memory::{PeerMemory, Span};
+use luge_seeded::{Random, fuzz};
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader, inflight_bytes};
-use luge_virtqueue::rig::{Form, Piece, Random, fuzz, inflight_file};
+use luge_virtqueue::rig::{Form, Piece, inflight_file};
 use luge_virtqueue::{Fault, Head, InflightError, InflightRegion};
 use pair::{DATA, NEXT, Pair, raw};
 use std::sync::Arc;
@@ -274,8 +275,8 @@ fn a_chain_at_fault_is_found_at_fault_again() {
 fn whatever_is_in_a_region_every_chain_taken_is_one_of_the_ring_and_is_taken_once() {
     fuzz(|random| {
         let (region, mut pair) = (Region::fresh(), waiting(SIZE));
-        let small = |random: &mut Random| u16::try_from(random.below(u32::from(SIZE) + 2)).unwrap();
-        let any = u16::try_from(random.below(65536)).unwrap();
+        let small = |random: &mut Random| random.below(SIZE + 2);
+        let any = random.between(0, u16::MAX);
         region.set_header(small(random), if random.once_in(4) { any } else { small(random) });
         for head in 0..SIZE {
             if random.once_in(2) {

@@ -26,7 +26,7 @@ mod tail;
 mod vm;
 
 pub use error::VmError;
-pub use runner::{Patience, VmConfig, VmRunner};
+pub use runner::{Timeouts, VmConfig, VmRunner};
 pub use spec::{
     Accelerator, Boot, CPUS_MAX, DISKS_MAX, MEMORY_MAX_MIB, MEMORY_MIN_MIB, MemoryPages, VmDisk, VmName,
     VmSpec,

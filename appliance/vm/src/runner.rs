@@ -34,13 +34,13 @@ pub struct VmConfig {
     pub firmware_folder: Option<PathBuf>,
     /// A Linux kernel to try KVM with; a VM's own where none is said.
     pub trial_kernel: Option<PathBuf>,
-    /// How long things may take.
-    pub patience: Patience,
+    /// Time limits of the steps of a VM's life.
+    pub timeouts: Timeouts,
 }
 
-/// How long things may take.
+/// Time limits of the steps of a VM's life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// From the start of QEMU until it answers. Memory is allocated in this time.
     pub start: Duration,
     /// From the power button until the guest is off, where a stop does not say.
@@ -49,7 +49,7 @@ pub struct Patience {
     pub quit: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             start: Duration::from_secs(120),
@@ -116,7 +116,7 @@ impl VmRunner {
         Ok(())
     }
 
-    /// Starts a VM and waits until its CPUs run. May take as long as [`Patience::start`], and
+    /// Starts a VM and waits until its CPUs run. May take as long as [`Timeouts::start`], and
     /// needs the vhost controllers of its disks to answer meanwhile.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl VmRunner {
             executor,
             folder: self.shared.config.folder.join(name.as_str()),
             reaper: self.shared.reaper.clone(),
-            patience: self.shared.config.patience,
+            timeouts: self.shared.config.timeouts,
         };
         let thread = thread::Builder::new().name(format!("vm {name}")).spawn(move || life.live());
         if let Err(error) = thread {
@@ -144,7 +144,7 @@ impl VmRunner {
             vm.set_ended(VmState::Crashed, Ending { reason, messages: Vec::new() });
         }
         // The supervisor gives up by itself; the rest is for a machine that is very slow.
-        let deadline = Instant::now() + self.shared.config.patience.start + Duration::from_secs(30);
+        let deadline = Instant::now() + self.shared.config.timeouts.start + Duration::from_secs(30);
         vm.await_start(deadline).map_err(|end| VmError::Start {
             name: name.to_string(),
             reason: [&[end.reason], &end.messages[..]].concat().join("; "),
@@ -152,7 +152,7 @@ impl VmRunner {
     }
 
     /// Stops a VM and waits until it is gone: its guest is asked first and has `powerdown`
-    /// (by default [`Patience::powerdown`]) to power off, then QEMU quits, then it is killed.
+    /// (by default [`Timeouts::powerdown`]) to power off, then QEMU quits, then it is killed.
     ///
     /// # Errors
     /// That there is no such VM, that it is not alive, or that it cannot even be killed.
@@ -170,9 +170,9 @@ impl VmRunner {
     /// The first that could not be stopped.
     pub fn stop_all(&self, powerdown: Option<Duration>) -> Result<(), VmError> {
         let alive: Vec<Arc<Vm>> = self.vms().values().filter(|vm| vm.state().is_alive()).cloned().collect();
-        let patience = powerdown.unwrap_or(self.shared.config.patience.powerdown);
-        alive.iter().for_each(|vm| vm.ask_to_stop(patience));
-        alive.iter().try_for_each(|vm| self.await_end(vm, patience))
+        let powerdown = powerdown.unwrap_or(self.shared.config.timeouts.powerdown);
+        alive.iter().for_each(|vm| vm.ask_to_stop(powerdown));
+        alive.iter().try_for_each(|vm| self.await_end(vm, powerdown))
     }
 
     /// Forgets a VM that is not alive.
@@ -258,13 +258,13 @@ impl VmRunner {
     }
 
     fn stop_vm(&self, vm: &Arc<Vm>, powerdown: Option<Duration>) -> Result<(), VmError> {
-        let patience = powerdown.unwrap_or(self.shared.config.patience.powerdown);
-        vm.ask_to_stop(patience);
-        self.await_end(vm, patience)
+        let powerdown = powerdown.unwrap_or(self.shared.config.timeouts.powerdown);
+        vm.ask_to_stop(powerdown);
+        self.await_end(vm, powerdown)
     }
 
     fn await_end(&self, vm: &Arc<Vm>, powerdown: Duration) -> Result<(), VmError> {
-        let limit = powerdown + self.shared.config.patience.quit * 2 + Duration::from_secs(20);
+        let limit = powerdown + self.shared.config.timeouts.quit * 2 + Duration::from_secs(20);
         let status = vm.wait_until(Instant::now() + limit, |state| !state.is_alive());
         if status.state.is_alive() {
             return Err(VmError::Stop { name: vm.spec.name.to_string(), waited_s: limit.as_secs() });

@@ -12,7 +12,7 @@ use crate::child::Child;
 use crate::console::Console;
 use crate::qemu::Qemu;
 use crate::qmp::{Qmp, QmpError};
-use crate::runner::Patience;
+use crate::runner::Timeouts;
 use crate::vm::Vm;
 use crate::{Ending, VmState};
 use luge_init::Reaper;
@@ -40,7 +40,7 @@ pub(crate) struct Life {
     pub(crate) executor: Executor,
     pub(crate) folder: PathBuf,
     pub(crate) reaper: Reaper,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Life {
@@ -100,7 +100,7 @@ impl Life {
 
     /// QEMU connects to our sockets, is greeted, and its CPUs are let go.
     fn bring_up(&self, child: &Child, doors: Doors) -> Result<(Qmp, Console), String> {
-        let deadline = Instant::now() + self.patience.start;
+        let deadline = Instant::now() + self.timeouts.start;
         let text = |error: QmpError| error.to_string();
         let qmp = accept(&doors.qmp, child, deadline)?;
         let serial = accept(&doors.serial, child, deadline)?;
@@ -279,8 +279,8 @@ impl Watch<'_> {
                 }
             }
             Some(stop) if stop.deadline <= now => match stop.step {
-                Step::PowerDown => self.enter(Step::Quit, now + self.life.patience.quit),
-                Step::Quit | Step::Kill => self.enter(Step::Kill, now + self.life.patience.quit),
+                Step::PowerDown => self.enter(Step::Quit, now + self.life.timeouts.quit),
+                Step::Quit | Step::Kill => self.enter(Step::Kill, now + self.life.timeouts.quit),
             },
             Some(_) => {}
         }

@@ -4,7 +4,7 @@
 
 use luge_init::Reaper;
 use luge_vm::{
-    Accelerator, Boot, MemoryPages, Patience, VmConfig, VmDisk, VmError, VmName, VmRunner, VmSpec, VmState,
+    Accelerator, Boot, MemoryPages, Timeouts, VmConfig, VmDisk, VmError, VmName, VmRunner, VmSpec, VmState,
     VmStatus,
 };
 use std::io::{BufRead, BufReader, Write};
@@ -19,21 +19,21 @@ struct Rig {
 }
 
 fn rig() -> Rig {
-    rig_with(Patience {
+    rig_with(Timeouts {
         start: Duration::from_secs(20),
         powerdown: Duration::from_secs(20),
         quit: Duration::from_secs(20),
     })
 }
 
-fn rig_with(patience: Patience) -> Rig {
+fn rig_with(timeouts: Timeouts) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let config = VmConfig {
         folder: folder.path().to_owned(),
         qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
         firmware_folder: None,
         trial_kernel: None,
-        patience,
+        timeouts,
     };
     Rig { runner: VmRunner::new(config, Reaper::of_own_children()), folder }
 }
@@ -192,7 +192,7 @@ fn a_name_that_is_too_long_for_its_sockets_is_refused_when_the_vm_is_defined() {
         qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
         firmware_folder: None,
         trial_kernel: None,
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
     };
     let runner = VmRunner::new(config, Reaper::of_own_children());
     runner.create(spec("good", &[])).unwrap();
@@ -217,8 +217,8 @@ fn a_disk_belongs_to_one_live_vm_at_a_time() {
 
 #[test]
 fn a_guest_that_ignores_its_power_button_is_quit_then_killed() {
-    let patience = Patience { quit: Duration::from_millis(50), ..Patience::default() };
-    let rig = rig_with(patience);
+    let timeouts = Timeouts { quit: Duration::from_millis(50), ..Timeouts::default() };
+    let rig = rig_with(timeouts);
     let soon = Some(Duration::from_millis(20));
     assert!(rig.stopped("deaf", soon).contains("QEMU quit"));
     assert!(rig.stopped("stubborn", soon).contains("QEMU was killed"));
@@ -266,7 +266,7 @@ fn a_guest_that_powers_off_by_itself_has_stopped() {
 
 #[test]
 fn a_qemu_that_does_not_come_up_is_an_error_that_says_why() {
-    let rig = rig_with(Patience { start: Duration::from_millis(300), ..Patience::default() });
+    let rig = rig_with(Timeouts { start: Duration::from_millis(300), ..Timeouts::default() });
     assert!(
         rig.refused("refuses")
             .ends_with("exit status: 1 before it was up; impostor: there is no such machine")

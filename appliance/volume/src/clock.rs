@@ -101,7 +101,7 @@ impl Clock {
         self.0.get()
     }
 
-    /// What comes is later.
+    /// Lets time pass: the clock is read again when the time is asked for next.
     #[inline]
     pub(crate) fn pass(&self) {
         self.0.set(0);

@@ -69,7 +69,7 @@ impl Mounted {
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
-    /// The same for reads and writes.
+    /// Extent that reads and writes are checked against.
     pub(crate) transfers: TransferExtent,
     pub(crate) limits: Limits,
     pub(crate) base: Base,

@@ -2,7 +2,8 @@
 
 use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
-use crate::layers::{Base, ChannelId, Layers, NodeId, VolumeId};
+use crate::ids::{Base, ChannelId, NodeId, VolumeId};
+use crate::layers::Layers;
 use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
 use std::ops::Range;

@@ -15,40 +15,12 @@
 use crate::clock::Clock;
 use crate::cutter::{BlockBuffer, Cutters};
 use crate::extent::{Extent, Mounted};
-use crate::handle::VolumeHandle;
 use crate::hold::{FenceId, Hold, TooManyFences};
+use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use std::ops::Range;
-
-/// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
-/// from its other work.
-const STEPS_PER_TURN: usize = 1024;
-
-/// A channel of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct ChannelId(u16);
-
-/// A node of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct NodeId(u16);
-
-/// A volume of a core's graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct VolumeId(pub(crate) u16);
-
-/// Base of a volume on one core: the volume is an extent of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Base {
-    /// A device, through its channel.
-    Channel(ChannelId),
-    /// A composite, through its node.
-    Node(NodeId),
-}
 
 impl Base {
     /// Takes the block buffer of a channel back.
@@ -238,19 +210,6 @@ impl Layers {
         self.mounted(id).into_iter().for_each(|volume| volume.hold.lift(fence));
     }
 
-    /// A volume, looked up once for a batch of requests; none that is gone.
-    #[inline]
-    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
-        match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
-            Base::Channel(channel) => {
-                let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
-                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
-                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
-            }
-            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
-        }
-    }
-
     /// The volume of a handle.
     ///
     /// # Panics
@@ -298,21 +257,6 @@ impl Layers {
         for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
             opened.pending = false;
             opened.channel.commit();
-        }
-    }
-
-    /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
-    /// done for one turn.
-    #[cold]
-    pub(crate) fn go_on(&mut self) {
-        for level in 0..self.cutters.levels() {
-            let mut steps = STEPS_PER_TURN;
-            for _ in 0..self.cutters.going(level) {
-                let next = if steps > 0 { self.cutters.next_going(level) } else { None };
-                let Some((id, volume)) = next else { break };
-                let volume = self.volume(volume);
-                volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
-            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use luge_block::{Geometry, Operation, Request};
 
-/// What the base of a volume takes at once.
+/// Limits of the base of a volume: it takes no more at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) block_bytes: u32,

@@ -10,7 +10,7 @@ use luge_block::{Kind, Request, Status};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a volume did on one core. Written by that core only, so that a count is a load and
+/// Counts of a volume on one core. Written by that core only, so that a count is a load and
 /// a store; read by anybody.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -78,11 +78,11 @@ pub struct Counters {
     pub unmapped_blocks: u64,
     /// Flushes.
     pub flushes: u64,
-    /// How long reads took all together, in [`crate::ticks`], up to the last request that began or ended.
+    /// Time that reads took all together, in [`crate::ticks`], up to the last request that began or ended.
     pub read_ticks: u64,
-    /// The same of writes.
+    /// Time that writes took.
     pub write_ticks: u64,
-    /// The same of discards.
+    /// Time that discards took.
     pub unmap_ticks: u64,
     /// Requests that failed by the device's fault, aborted ones aside.
     pub failed: u64,
@@ -211,7 +211,7 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl Counters {
-    /// These and others, number by number.
+    /// Combines two readings, number by number.
     fn zip(self, other: Self, operation: fn(u64, u64) -> u64) -> Self {
         let both = |of: fn(&Self) -> u64| operation(of(&self), of(&other));
         Self {
@@ -239,7 +239,7 @@ impl std::ops::Add for Counters {
     }
 }
 
-/// What was counted between two readings.
+/// Counts between two readings.
 impl std::ops::Sub for Counters {
     type Output = Self;
 
@@ -276,7 +276,8 @@ mod tests {
         begin(&stats, Operation::Discard, 1_300);
         end(&stats, &[Kind::Read, Kind::Discard, Kind::Flush], 2_000);
         end(&stats, &[Kind::Read, Kind::Write], 5_000);
-        assert_eq!((ticks(&stats), stats.outstanding()), ([1_000 + 3_800, 3_900, 700], 0));
+        assert_eq!(ticks(&stats), [1_000 + 3_800, 3_900, 700]);
+        assert_eq!(stats.outstanding(), 0);
         begin(&stats, Operation::Write(Durability::Media), 9_000);
         assert_eq!(ticks(&stats), [4_800, 3_900, 700], "nothing was outstanding");
     }
@@ -292,7 +293,8 @@ mod tests {
         for stats in [&one_by_one, &at_once] {
             end(stats, &[Kind::Read, Kind::Write, Kind::Read], 150);
         }
-        assert_eq!((one_by_one.read(), ticks(&at_once)), (at_once.read(), [100, 50, 0]));
+        assert_eq!(one_by_one.read(), at_once.read());
+        assert_eq!(ticks(&at_once), [100, 50, 0]);
     }
 
     #[test]
@@ -304,7 +306,8 @@ mod tests {
         [Status::Aborted, Status::Gone].into_iter().for_each(|status| stats.refuse(status));
         [Status::OutOfRange, Status::Invalid].into_iter().for_each(|status| stats.refuse(status));
         let Counters { failed, aborted, .. } = stats.read();
-        assert_eq!((failed, aborted), (3, 2));
+        assert_eq!(failed, 3);
+        assert_eq!(aborted, 2);
     }
 
     #[test]
@@ -314,7 +317,9 @@ mod tests {
         let earlier = stats.read();
         begin(&stats, Operation::Write(Durability::Cache), 0);
         let since = stats.read() - earlier;
-        assert_eq!((since.reads, since.writes, since.written_blocks), (0, 1, 1));
+        assert_eq!(since.reads, 0);
+        assert_eq!(since.writes, 1);
+        assert_eq!(since.written_blocks, 1);
         assert_eq!(earlier + since, stats.read());
     }
 }

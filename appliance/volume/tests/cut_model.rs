@@ -6,9 +6,10 @@
 mod as_device;
 
 use as_device::AsDevice;
-use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Narrow, Random, fuzz};
+use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Narrow};
 use luge_block::{Access, Blocks, Device, FileDevice, Geometry, Lba, MemoryDevice, Shape, Status};
 use luge_memory::{DmaSpace, PageSize};
+use luge_seeded::{Random, fuzz};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
 use luge_volume::{Composite, Source, Volume};
 use std::sync::Arc;
@@ -24,12 +25,12 @@ fn disk(space: &Arc<DmaSpace>, block_bytes: u32) -> Arc<dyn Device> {
 fn narrow(device: Arc<dyn Device>, random: &mut Random) -> Arc<dyn Device> {
     let limits = Geometry {
         transfer_blocks_max: random.between(1, 5),
-        spans_max: u16::try_from(random.between(1, 4)).unwrap(),
+        spans_max: random.between(1, 4),
         discard_blocks_max: random.between(1, 5),
         write_zeroes_blocks_max: random.between(1, 5),
         ..device.geometry()
     };
-    Arc::new(Narrow::new(device, limits, random.between(1, 20) as usize))
+    Arc::new(Narrow::new(device, limits, random.between(1, 20)))
 }
 
 fn whole(device: Arc<dyn Device>) -> Arc<Volume> {
@@ -49,37 +50,38 @@ fn check(space: &Arc<DmaSpace>, volume: Arc<Volume>, seed: u64, failures: Failur
 }
 
 fn block_bytes(random: &mut Random) -> u32 {
-    if random.chance(500) { 512 } else { 4096 }
+    if random.once_in(2) { 512 } else { 4096 }
 }
 
 #[test]
 fn requests_in_parts_do_what_they_mean_while_parts_end_in_any_order() {
-    fuzz(|seed| {
-        let (space, mut random) = (DmaSpace::new(), Random::new(seed));
-        let slow = Arc::new(Delayed::new(disk(&space, block_bytes(&mut random)), seed));
-        let volume = whole(narrow(slow, &mut random));
+    fuzz(|random| {
+        let (space, seed) = (DmaSpace::new(), random.number());
+        let slow = Arc::new(Delayed::new(disk(&space, block_bytes(random)), seed));
+        let volume = whole(narrow(slow, random));
         let part = Arc::new(volume.part(Lba(7), Blocks(200)).unwrap());
-        check(&space, if random.chance(500) { volume } else { part }, seed, Failures::None);
+        check(&space, if random.once_in(2) { volume } else { part }, seed, Failures::None);
     });
 }
 
 #[test]
 fn requests_whose_parts_fail_fail_and_the_others_are_not_touched() {
-    fuzz(|seed| {
-        let (space, mut random) = (DmaSpace::new(), Random::new(seed));
+    fuzz(|random| {
+        let (space, seed) = (DmaSpace::new(), random.number());
         let some = Fault { blocks: 0..BYTES, per_mille: 50, status: Status::MediaError };
         let faulty = Arc::new(Faulty::new(disk(&space, 512), seed, &[some]));
-        check(&space, whole(narrow(faulty, &mut random)), seed, Failures::Tolerated);
+        check(&space, whole(narrow(faulty, random)), seed, Failures::Tolerated);
     });
 }
 
 #[test]
 fn parts_go_through_nodes_and_are_cut_again_beneath_them() {
-    fuzz(|seed| {
-        let (space, mut random) = (DmaSpace::new(), Random::new(seed));
-        let mut leg = |seed| whole(narrow(Arc::new(Delayed::new(disk(&space, 512), seed)), &mut random));
+    fuzz(|random| {
+        let (space, seed) = (DmaSpace::new(), random.number());
+        let mut leg = |seed| whole(narrow(Arc::new(Delayed::new(disk(&space, 512), seed)), random));
         let slow = composite(Delaying::new(leg(seed), Delay::default()));
-        let fine = composite(Failing::new(leg(seed + 1), FailureCount::default(), Status::MediaError));
+        let fine =
+            composite(Failing::new(leg(seed.wrapping_add(1)), FailureCount::default(), Status::MediaError));
         let mirror = composite(Mirror::new([slow, fine]));
         let outer = composite(Delaying::new(mirror, Delay::default()));
         check(&space, outer, seed, Failures::None);

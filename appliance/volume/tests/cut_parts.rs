@@ -60,11 +60,11 @@ impl Bench {
         self.add(&whole)
     }
 
-    fn submit(&mut self, id: VolumeId, slot: u16, request: (Operation, u64, u32)) -> Result<(), Refusal> {
-        let (operation, lba, blocks) = request;
+    fn submit(&mut self, id: VolumeId, slot: u16, asked: BlockRange) -> Result<(), Refusal> {
+        let BlockRange { operation, lba, blocks } = asked;
         let data = [memory(blocks)];
         let data = if operation.moves_data() { data.as_slice() } else { &[] };
-        let request = Request { tag: Tag::new(1, slot), operation, lba: Lba(lba), blocks, data };
+        let request = Request { tag: Tag::new(1, slot), operation, lba, blocks, data };
         self.graph.volume(id).unwrap().submit(&request)
     }
 
@@ -93,7 +93,7 @@ impl Bench {
         panic!("nothing ends");
     }
 
-    /// What the device has not ended: first blocks, and numbers of blocks.
+    /// Parts that the device has not ended: first block, and number of blocks.
     fn asked(&self) -> Vec<(u64, u32)> {
         self.device.taken().iter().map(|part| (part.lba.0, part.blocks)).collect()
     }
@@ -118,7 +118,7 @@ fn a_request_in_parts_has_one_completion_and_is_counted_once() {
     let mut bench = Bench::new(100);
     let part = bench.whole.part(Lba(100), Blocks(50)).unwrap();
     let id = bench.add(&part);
-    bench.submit(id, 7, (WRITE, 3, 7)).unwrap();
+    bench.submit(id, 7, range(WRITE, 3, 7)).unwrap();
     assert_eq!(bench.graph.in_flight(), 1);
     assert_eq!(bench.turn(), []);
     assert_eq!(bench.asked(), [(103, 2), (105, 2), (107, 2), (109, 1)]);
@@ -141,7 +141,7 @@ fn a_completion_of_parts_names_session_slot_volume_and_kind_of_the_request() {
     let mut bench = Bench::new(100);
     bench.add_whole();
     let id = bench.add_whole();
-    bench.submit(id, 0xabcd, (DISCARD, 0, 5)).unwrap();
+    bench.submit(id, 0xabcd, range(DISCARD, 0, 5)).unwrap();
     let mut tags = Vec::new();
     while tags.is_empty() {
         bench.graph.commit();
@@ -215,7 +215,7 @@ fn no_more_is_told_to_be_atomic_than_is_never_cut() {
 fn after_the_first_failure_nothing_more_is_submitted_and_its_status_is_the_request_s() {
     let mut bench = Bench::new(4);
     let id = bench.add_whole();
-    bench.submit(id, 3, (WRITE, 0, 100)).unwrap();
+    bench.submit(id, 3, range(WRITE, 0, 100)).unwrap();
     bench.turn();
     assert_eq!(bench.asked().len(), 4);
     let tag = bench.device.taken()[0].tag;
@@ -232,8 +232,8 @@ fn after_the_first_failure_nothing_more_is_submitted_and_its_status_is_the_reque
 fn a_request_waits_at_every_step_for_room_and_takes_its_time() {
     let mut bench = Bench::new(1);
     let id = bench.add_whole();
-    bench.submit(id, 3, (WRITE, 0, 10)).unwrap();
-    assert_eq!(bench.submit(id, 4, (WRITE, 0, 10)), Err(Refusal::Full));
+    bench.submit(id, 3, range(WRITE, 0, 10)).unwrap();
+    assert_eq!(bench.submit(id, 4, range(WRITE, 0, 10)), Err(Refusal::Full));
     for part in 0..5_u64 {
         (0..3).for_each(|_| assert_eq!(bench.turn(), []));
         assert_eq!(bench.asked(), [(part * 2, 2)]);
@@ -250,14 +250,16 @@ fn a_request_waits_at_every_step_for_room_and_takes_its_time() {
 fn a_reset_aborts_what_is_with_the_device_and_ends_the_request() {
     let mut bench = Bench::new(3);
     let id = bench.add_whole();
-    bench.submit(id, 3, (WRITE, 0, 100)).unwrap();
+    bench.submit(id, 3, range(WRITE, 0, 100)).unwrap();
     bench.turn();
     // The device is halted: it takes nothing, and then ends what it has.
     bench.device.set_room(0);
     bench.turn();
-    assert_eq!(bench.turns(Status::Aborted), (vec![(3, Status::Aborted)], 3));
+    let (ended, parts) = bench.turns(Status::Aborted);
+    assert_eq!(ended, vec![(3, Status::Aborted)]);
+    assert_eq!(parts, 3);
     bench.device.set_room(3);
-    bench.submit(id, 4, (WRITE, 0, 4)).unwrap();
+    bench.submit(id, 4, range(WRITE, 0, 4)).unwrap();
     assert_eq!(bench.turns(Status::Success).0, [(4, Status::Success)]);
 }
 
@@ -282,7 +284,9 @@ fn ranges_are_one_request() {
     let many = vec![range(DISCARD, 0, 1); RANGES_MAX];
     let whole = bench.add_whole();
     bench.submit_ranges(whole, 1, &many).unwrap();
-    assert_eq!(bench.turns(Status::Success), (vec![(1, Status::Success)], RANGES_MAX));
+    let (ended, parts) = bench.turns(Status::Success);
+    assert_eq!(ended, vec![(1, Status::Success)]);
+    assert_eq!(parts, RANGES_MAX);
 }
 
 #[test]
@@ -330,7 +334,7 @@ fn a_request_whose_memory_is_not_that_of_its_blocks_changes_nothing() {
 fn a_volume_that_has_all_slots_gets_no_more_while_another_one_wants_some() {
     let mut bench = Bench::new(1);
     let (greedy, other) = (bench.add_whole(), bench.add_whole());
-    let long = (DISCARD, 0, 10);
+    let long = range(DISCARD, 0, 10);
     // One part at a time goes to the device, so that room is there again for the next request.
     for slot in 0..SLOTS {
         bench.submit(greedy, slot, long).unwrap();
@@ -338,7 +342,7 @@ fn a_volume_that_has_all_slots_gets_no_more_while_another_one_wants_some() {
     }
     assert_eq!(bench.submit(greedy, SLOTS, long), Err(Refusal::Full));
     assert_eq!(bench.submit(other, 100, long), Err(Refusal::Full));
-    assert_eq!(bench.submit(other, 100, (DISCARD, 0, 1)), Ok(()), "what needs no slot is taken");
+    assert_eq!(bench.submit(other, 100, range(DISCARD, 0, 1)), Ok(()), "what needs no slot is taken");
     let (mut taken, mut asked) = (false, SLOTS);
     for _ in 0..200 {
         bench.device.set_room(1000);
@@ -359,49 +363,49 @@ fn a_volume_that_has_all_slots_gets_no_more_while_another_one_wants_some() {
 fn a_volume_that_asks_no_more_keeps_nobody_from_slots() {
     let mut bench = Bench::new(1000);
     let (greedy, other) = (bench.add_whole(), bench.add_whole());
-    (0..SLOTS).for_each(|slot| bench.submit(greedy, slot, (DISCARD, 0, 2)).unwrap());
-    assert_eq!(bench.submit(other, 0, (DISCARD, 0, 2)), Err(Refusal::Full));
+    (0..SLOTS).for_each(|slot| bench.submit(greedy, slot, range(DISCARD, 0, 2)).unwrap());
+    assert_eq!(bench.submit(other, 0, range(DISCARD, 0, 2)), Err(Refusal::Full));
     while bench.graph.in_flight() > 0 {
         bench.turn();
         bench.device.complete_all(Status::Success);
     }
-    assert_eq!(bench.submit(greedy, 0, (DISCARD, 0, 2)), Ok(()));
+    assert_eq!(bench.submit(greedy, 0, range(DISCARD, 0, 2)), Ok(()));
 }
 
 #[test]
 fn a_fence_waits_for_all_parts_of_what_was_taken() {
     let mut bench = Bench::new(1);
     let id = bench.add_whole();
-    bench.submit(id, 1, (WRITE, 0, 6)).unwrap();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
     let fence = bench.graph.raise_fence(id, Lba(0)..Lba(2)).unwrap();
     let mut ended = Vec::new();
     while !bench.graph.drain(id) {
-        assert_eq!(bench.submit(id, 2, (WRITE, 500, 6)), Err(Refusal::Full));
+        assert_eq!(bench.submit(id, 2, range(WRITE, 500, 6)), Err(Refusal::Full));
         assert_eq!(bench.submit_ranges(id, 2, &[range(DISCARD, 500, 1)]), Err(Refusal::Full));
         ended.extend(bench.turns(Status::Success).0);
     }
     assert_eq!(ended, [(1, Status::Success)]);
-    assert_eq!(bench.submit(id, 2, (WRITE, 0, 6)), Err(Refusal::Full));
+    assert_eq!(bench.submit(id, 2, range(WRITE, 0, 6)), Err(Refusal::Full));
     let ranges = [range(DISCARD, 500, 1), range(DISCARD, 1, 2)];
     assert_eq!(bench.submit_ranges(id, 2, &ranges), Err(Refusal::Full));
     assert_eq!(bench.submit_ranges(id, 2, &ranges[..1]), Ok(()));
     assert_eq!(bench.turns(Status::Success).0, [(2, Status::Success)]);
     bench.graph.lift_fence(id, fence);
-    assert_eq!(bench.submit(id, 3, (WRITE, 0, 6)), Ok(()));
+    assert_eq!(bench.submit(id, 3, range(WRITE, 0, 6)), Ok(()));
 }
 
 #[test]
 fn a_volume_goes_only_after_all_parts_of_its_requests() {
     let mut bench = Bench::new(1);
     let id = bench.add_whole();
-    bench.submit(id, 1, (WRITE, 0, 6)).unwrap();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
     bench.turn();
     bench.device.complete_all(Status::Success);
     bench.turn();
     assert!(catch_unwind(AssertUnwindSafe(|| bench.graph.remove_volume(id))).is_err());
     let mut bench = Bench::new(1);
     let id = bench.add_whole();
-    bench.submit(id, 1, (WRITE, 0, 6)).unwrap();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
     bench.turns(Status::Success);
     bench.graph.remove_volume(id);
 }
@@ -410,7 +414,7 @@ fn a_volume_goes_only_after_all_parts_of_its_requests() {
 fn a_part_that_ends_twice_is_a_mistake_that_is_not_passed_over() {
     let mut bench = Bench::new(100);
     let id = bench.add_whole();
-    bench.submit(id, 1, (WRITE, 0, 6)).unwrap();
+    bench.submit(id, 1, range(WRITE, 0, 6)).unwrap();
     bench.turn();
     let part = bench.device.taken()[0].tag;
     bench.turns(Status::Success);
@@ -446,7 +450,9 @@ fn a_list_is_filled_submitted_and_free_again() {
     bench.device.set_room(1000);
     assert!(bench.graph.volume(id).unwrap().submit_list(second, &request(1..1001)).is_ok());
     bench.graph.volume(other).unwrap().release_list(theirs);
-    assert_eq!(bench.turns(Status::Success), (vec![(5, Status::Success)], 500));
+    let (ended, parts) = bench.turns(Status::Success);
+    assert_eq!(ended, vec![(5, Status::Success)]);
+    assert_eq!(parts, 500);
     assert!(bench.graph.volume(other).unwrap().reserve_list().is_some());
 }
 

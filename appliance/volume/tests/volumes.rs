@@ -6,11 +6,12 @@
 mod as_device;
 
 use as_device::AsDevice;
-use luge_block::doubles::{Check, Delayed, Failures, Random};
+use luge_block::doubles::{Check, Delayed, Failures};
 use luge_block::{
     Blocks, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Refusal, Request, Shape, Status, Tag,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize};
+use luge_seeded::Random;
 use luge_volume::{Base, Graph, Volume, VolumeId};
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ fn a_volume_does_what_requests_mean() {
 fn parts(random: &mut Random, blocks: u64) -> Vec<Range<u64>> {
     let (mut parts, mut at) = (Vec::new(), 0);
     while at < blocks {
-        let end = (at + u64::from(random.between(1, 60))).min(blocks);
+        let end = (at + random.between(1, 60)).min(blocks);
         parts.push(at..end);
         at = end + random.below(3);
     }
@@ -103,12 +104,12 @@ fn only_its_own_blocks_change(seed: u64) {
     let mut bench = Bench::new(&space, &disk(&space, u64::from(BLOCKS)), &parts);
     let mut expected = vec![0; (BLOCKS * BLOCK_BYTES) as usize];
     for step in 0..400 {
-        let part = random.index(parts.len());
+        let part = random.below(parts.len());
         let size = parts[part].end - parts[part].start;
         // Often past the end, sometimes by far.
-        let lba = if random.chance(50) { random.number() } else { random.below(size + 2) };
+        let lba = if random.once_in(20) { random.number() } else { random.below(size + 2) };
         let blocks = random.between(1, 40);
-        let (operation, fill) = match random.below(3) {
+        let (operation, fill) = match random.below(3_u32) {
             0 => (Operation::WriteZeroes, 0),
             1 => (Operation::Discard, 0),
             _ => (Operation::Write(Durability::Cache), u8::try_from(step % 255 + 1).unwrap()),

@@ -1,4 +1,4 @@
-//! How long a memory device takes for a read, and how long copying the same bytes alone.
+//! Time that a memory device takes for a read, and that copying the same bytes alone takes.
 //!
 //! `cargo bench -p luge-block`. The disk of 512 MiB takes free hugepages, or ordinary pages where there
 //! are none: the group's name says which.
@@ -11,6 +11,7 @@ use luge_block::{
     TransferExtent,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use luge_seeded::Random;
 use std::sync::Arc;
 
 const DISK_BYTES: u64 = 512 << 20;
@@ -20,7 +21,7 @@ const BLOCK_BYTES: u32 = 512;
 const BUFFERS: u16 = 128;
 const BATCH: usize = 64;
 
-/// What is measured: a name, bytes of a request, bytes of the disk that the requests are spread over.
+/// Measurements: a name, bytes of a request, bytes of the disk that the requests are spread over.
 const CASES: [(&str, u32, u64); 4] = [
     ("512 bytes, in the cache", 512, 128 << 10),
     ("512 bytes, anywhere", 512, DISK_BYTES),
@@ -35,7 +36,7 @@ struct Rig {
     done: Completions,
     plain: DmaMemory,
     buffers: DmaMemory,
-    state: u64,
+    random: Random,
 }
 
 impl Rig {
@@ -48,16 +49,16 @@ impl Rig {
         let (plain, buffers) = (memory(DISK_BYTES)?, memory(4096 * u64::from(BUFFERS))?);
         // Pages that were never written may all be one.
         (0..DISK_BYTES >> 20).for_each(|mib| span(&plain, mib << 20, 1 << 20).fill(1));
-        Some(Self { channel, extent, done: Completions::default(), plain, buffers, state: 1 })
+        let random = Random::new(1);
+        Some(Self { channel, extent, done: Completions::default(), plain, buffers, random })
     }
 
     /// A batch of reads, of each where and into which buffer.
     fn batch(&mut self, bytes: u32, within: u64) -> [(u64, Span); BATCH] {
         std::array::from_fn(|_| {
-            self.state = self.state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             let bytes_u64 = u64::from(bytes);
-            let at = (self.state >> 33) % (within / bytes_u64) * bytes_u64;
-            let buffer = (self.state >> 20) % u64::from(BUFFERS) * bytes_u64;
+            let at = self.random.below(within / bytes_u64) * bytes_u64;
+            let buffer = self.random.below(u64::from(BUFFERS)) * bytes_u64;
             (at, span(&self.buffers, buffer, bytes))
         })
     }
@@ -83,7 +84,7 @@ impl Rig {
         assert_eq!(self.done.as_slice().len(), BATCH);
     }
 
-    /// The same without a device, and without asking for anything ahead.
+    /// Copies as many bytes without a device, and without asking for anything ahead.
     fn copy(&mut self, bytes: u32, within: u64) {
         for (at, data) in self.batch(bytes, within) {
             span(&self.plain, at, bytes).copy_to(&data);

@@ -50,7 +50,7 @@ pub enum OpenError {
     Device {
         /// The device's name.
         device: String,
-        /// What happened.
+        /// Reason of the failure.
         reason: String,
     },
 }
@@ -77,7 +77,7 @@ pub trait Device: Send + Sync {
         Lba(0)
     }
 
-    /// How many requests had memory that the device cannot take, and were copied, on all
+    /// Number of requests whose memory the device cannot take, and that were copied, on all
     /// channels so far; zero for a device that takes any. Parts of one SSD count together.
     fn bounced(&self) -> u64 {
         0
@@ -99,13 +99,13 @@ pub trait Device: Send + Sync {
 pub enum Refusal {
     /// There is no room now: submit it again after a `poll` that completed something.
     Full,
-    /// It can never succeed.
+    /// The request can never succeed.
     Failed(Status),
 }
 
 /// A device, as one core sees it. Nothing here blocks, locks or allocates.
 pub trait Channel: Send {
-    /// How many requests it would take now. Zero: ask again after a poll.
+    /// Number of requests that it would take now. Zero: ask again after a poll.
     fn room(&self) -> usize;
 
     /// Takes a request, or says why not. What was taken may wait for [`Channel::commit`].
@@ -141,7 +141,7 @@ pub trait Channel: Send {
     /// Collects completions, as many as there are and `done` has room for.
     fn poll(&mut self, done: &mut Completions);
 
-    /// How many requests were taken and not yet handed out as completions.
+    /// Number of requests taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
 
     /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
@@ -216,7 +216,7 @@ impl Completions {
         fitting.len()
     }
 
-    /// How many more fit.
+    /// Number of completions that still fit.
     #[inline]
     #[must_use]
     pub fn room(&self) -> usize {

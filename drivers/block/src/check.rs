@@ -37,7 +37,7 @@ impl Geometry {
         if fits && (1..=self.transfer_blocks_max).contains(&blocks) { Ok(()) } else { Err(Status::Invalid) }
     }
 
-    /// What moves no data has none.
+    /// Checks a request that moves no data: it has none.
     #[cold]
     fn check_other(&self, request: &Request<'_>) -> Result<(), Status> {
         if request.operation.is_flush() {

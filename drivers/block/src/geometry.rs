@@ -1,29 +1,6 @@
-//! What a device looks like.
+//! Geometry of a device: size, limits and abilities.
 
-use crate::Operation;
-use std::fmt;
-
-/// The number of a logical block, from the start of the device it is said to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct Lba(pub u64);
-
-/// A number of logical blocks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[repr(transparent)]
-pub struct Blocks(pub u64);
-
-impl fmt::Display for Lba {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Blocks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{Blocks, Lba, Operation};
 
 /// Size, limits and abilities of a device. Fixed while the device is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +35,7 @@ impl Geometry {
         self.blocks.0.saturating_mul(self.block_bytes as u64)
     }
 
-    /// This geometry without limits on requests: of a volume that passes them on to others, which cut them.
+    /// Returns the geometry without limits on requests: of a volume that passes them on to others, which cut them.
     #[must_use]
     pub const fn without_limits(self) -> Self {
         const fn unlimited(most: u32) -> u32 {

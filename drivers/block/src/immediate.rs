@@ -10,32 +10,32 @@ use crate::{Channel, CheckedTransfer, Completion, Completions, Geometry, Refusal
 use heapless::Vec;
 use luge_memory::Span;
 
-/// How many completions may wait for a poll.
+/// The most completions that wait for a poll.
 const DEPTH: usize = 256;
 
-/// How many copies may wait for `commit`.
+/// The most copies that wait for `commit`.
 const WAITING: usize = 64;
 
-/// How much of each side of a copy is fetched ahead, in bytes: what follows, the CPU itself sees coming.
+/// Bytes of each side of a copy that are fetched ahead: what follows, the CPU itself sees coming.
 const FETCHED_BYTES: u32 = 512;
 
-/// How many copies before its own turn a copy is fetched. A CPU waits for ten to sixteen lines
+/// Number of copies before its own turn at which a copy is fetched. A CPU waits for ten to sixteen lines
 /// at once, and its nearest cache holds a few dozen copies: more than a few ahead only push out each other.
 const FETCHED_AHEAD: usize = 4;
 
-/// How many copies before its own turn the first line of its source is asked for: so that the page of
+/// Number of copies before its own turn at which the first line of its source is asked for: so that the page of
 /// a place that was not used lately is found before all lines of the block need it.
 const FIRST_LINE_AHEAD: usize = 8;
 
-/// What such a device does.
+/// Work of such a device.
 pub(crate) trait Execute: Send {
-    /// What a request of one span is, if it is a copy. Copies are made in `commit`, where memory of
+    /// Copy that a request of one span is, if it is one. Copies are made in `commit`, where memory of
     /// the next ones is fetched meanwhile: the misses of a batch overlap.
     fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
         None
     }
 
-    /// How many pieces of memory it goes through to do a request.
+    /// Number of pieces of memory that it goes through to do a request.
     fn pieces(&self, request: &Request<'_>) -> u32 {
         u32::try_from(request.data.len()).unwrap_or(u32::MAX)
     }
@@ -77,7 +77,7 @@ pub(crate) struct ImmediateChannel<D> {
     /// Completions; those before `handed` were handed out.
     ended: Vec<Completion, DEPTH>,
     handed: usize,
-    /// How many blocks, or pieces of memory, may still be worked on before the next poll.
+    /// Number of blocks, or pieces of memory, that may still be worked on before the next poll.
     blocks_left: u32,
 }
 

@@ -25,6 +25,7 @@ mod file;
 mod geometry;
 mod immediate;
 mod io_errors;
+mod lba;
 mod memory;
 mod null;
 mod request;
@@ -35,8 +36,9 @@ pub use channel::{
     BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
 };
 pub use file::{Access, Caching, FileDevice, FileError};
-pub use geometry::{Blocks, Geometry, Lba};
+pub use geometry::Geometry;
 pub use io_errors::{FailedRequest, IoError, IoErrors};
+pub use lba::{Blocks, Lba};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
 pub use request::{BlockRange, Durability, Kind, Operation, Request, Status, Tag};

@@ -60,7 +60,7 @@ impl Tag {
         Self((volume as u64) << VOLUME)
     }
 
-    /// This tag, of a session, for a request of that kind of the volume.
+    /// Returns the tag, of a session, for a request of that kind of the volume.
     #[inline]
     #[must_use]
     pub const fn through(self, volume: Self, kind: Kind) -> Self {
@@ -200,7 +200,7 @@ pub enum Durability {
     Media,
 }
 
-/// What to do.
+/// Operation of a request.
 ///
 /// With a tag of its own, so that telling operations apart is one comparison: left to the
 /// compiler, it would share a byte with the durability and take several.
@@ -290,7 +290,7 @@ impl Operation {
 pub struct Request<'a> {
     /// Comes back in the completion.
     pub tag: Tag,
-    /// What to do.
+    /// Operation of a request.
     pub operation: Operation,
     /// The first block. Nothing looks at it in a flush.
     pub lba: Lba,
@@ -317,7 +317,7 @@ impl BlockRange {
     pub const EMPTY: Self = Self { operation: Operation::Discard, lba: Lba(0), blocks: 0 };
 }
 
-/// How a request ended. Each front end maps it to its own protocol, exhaustively.
+/// Result of a request. Each front end maps it to its own protocol, exhaustively.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Status {

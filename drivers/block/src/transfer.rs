@@ -36,7 +36,7 @@ impl TransferExtent {
         Self { first: Lba(self.first.0 + window.0), ..self }
     }
 
-    /// The same extent without blocks: it takes nothing.
+    /// Returns the extent without blocks, which takes nothing.
     #[inline]
     #[must_use]
     pub fn closed(self) -> Self {

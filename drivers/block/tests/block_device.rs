@@ -1,22 +1,24 @@
-//! The file device on block devices: loop devices, where this machine lets a test make some
-//! (as root, with `losetup`). Where it does not, this says so and has nothing to check.
+//! The file device on block devices: loop devices, which root makes with `losetup`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::doubles::check_device;
 use luge_block::{Access, Caching, Device, FileDevice, FileError};
 use luge_memory::DmaSpace;
+use luge_skip::skip;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::NamedTempFile;
 
-/// A loop device, which is taken away again.
+/// Loop device; dropping it detaches it.
 struct Loop {
     path: PathBuf,
     _file: NamedTempFile,
 }
 
 impl Loop {
+    /// Loop device with such sectors; `None`, with the test reported as skipped, if there can be none.
+    #[track_caller]
     fn new(sector_bytes: u32) -> Option<Self> {
         let file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         file.as_file().set_len(4 << 20).unwrap();
@@ -33,7 +35,7 @@ impl Loop {
                 Some(Self { path, _file: file })
             }
             None => {
-                eprintln!("no loop device can be made here");
+                skip("no loop device can be made: run as root, with losetup and loop devices in the kernel");
                 None
             }
         }
@@ -54,7 +56,8 @@ impl Drop for Loop {
 fn a_block_device_does_what_requests_mean() {
     let Some(disk) = Loop::new(512) else { return };
     let device = disk.open(None).unwrap();
-    assert_eq!((device.geometry().block_bytes, device.geometry().bytes()), (512, 4 << 20));
+    assert_eq!(device.geometry().block_bytes, 512);
+    assert_eq!(device.geometry().bytes(), 4 << 20);
     assert!(device.geometry().discard_blocks_max > 0, "loop devices can zero by themselves");
     assert_ne!(device.caching(), Caching::Memory, "its name is in memory, and it is not");
     check_device(1, &device, &DmaSpace::new());

@@ -8,7 +8,7 @@ use luge_block::{
 use luge_memory::{DmaSpace, PageSize, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What is wrong with a device.
+/// Flaw of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flaw {
     Nothing,

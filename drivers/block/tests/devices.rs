@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
-use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Random, check_device, fuzz};
+use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, check_device};
 use luge_block::{Access, Blocks, Caching, Device, FileDevice, MemoryDevice, Shape, Status};
 use luge_memory::{DmaSpace, PageSize};
+use luge_seeded::fuzz;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -103,12 +104,12 @@ fn requests_that_fail_have_had_their_effect_or_none() {
 #[test]
 fn any_shape_of_memory_disk_does_what_requests_mean() {
     let space = DmaSpace::new();
-    fuzz(|seed| {
-        let mut random = Random::new(seed);
-        let block_bytes = 512 << random.between(0, 4);
+    fuzz(|random| {
+        let seed = random.number();
+        let block_bytes = 512 << random.between(0, 4_u32);
         let device = Arc::new(memory(&space, block_bytes, 1 + random.below(400)));
         let device = Delayed::new(device, seed);
-        let cores = u16::try_from(random.between(1, 4)).unwrap();
+        let cores = random.between(1, 4);
         Check { device: &device, space: &space, cores, steps: 300, failures: Failures::None }.run(seed);
     });
 }
@@ -116,11 +117,11 @@ fn any_shape_of_memory_disk_does_what_requests_mean() {
 #[test]
 fn any_shape_of_file_does_what_requests_mean() {
     let space = DmaSpace::new();
-    fuzz(|seed| {
-        let mut random = Random::new(seed);
-        let folder = if random.chance(800) { on_disk() } else { in_memory() };
-        let (device, _file) = file(folder, 512 << random.between(0, 4), 1 + random.below(400));
-        let cores = u16::try_from(random.between(1, 2)).unwrap();
+    fuzz(|random| {
+        let seed = random.number();
+        let folder = if random.once_in(5) { in_memory() } else { on_disk() };
+        let (device, _file) = file(folder, 512 << random.between(0, 4_u32), 1 + random.below(400));
+        let cores = random.between(1, 2);
         Check { device: &device, space: &space, cores, steps: 300, failures: Failures::None }.run(seed);
     });
 }

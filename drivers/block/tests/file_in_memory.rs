@@ -1,4 +1,4 @@
-//! Files that are memory (tmpfs): what is different about them.
+//! Files in memory (tmpfs), which are served without io_uring.
 
 #![expect(unsafe_code, reason = "a filter of system calls")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -11,6 +11,7 @@ use luge_block::{
     Shape, Status,
 };
 use luge_memory::{DmaSpace, PageSize, Span};
+use luge_skip::skip;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +27,7 @@ fn sparse(folder: &Path, len: u64) -> (FileDevice, NamedTempFile) {
     (FileDevice::open(file.path(), Some(512), Access::ReadWrite).unwrap(), file)
 }
 
-/// From now on the kernel gives this thread no io_uring.
+/// Makes the kernel refuse io_uring to this thread from now on.
 fn forbid_io_uring() {
     // SAFETY: it takes rights away from this thread, and no memory is named.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
@@ -81,7 +82,8 @@ fn no_request_of_a_file_in_memory_keeps_its_core_for_long() {
     let (device, _file) = sparse(Path::new("/dev/shm"), 1 << 30);
     let geometry = device.geometry();
     let most = 2048;
-    assert_eq!((geometry.transfer_blocks_max, geometry.discard_blocks_max), (most, most));
+    assert_eq!(geometry.transfer_blocks_max, most);
+    assert_eq!(geometry.discard_blocks_max, most);
     assert_eq!(geometry.write_zeroes_blocks_max, most);
 }
 
@@ -107,8 +109,8 @@ fn pieces_count_as_blocks_where_the_core_goes_through_them() {
     }
 }
 
-/// How many calls that read, and that write, this thread has made before this, which is one that reads;
-/// nothing where the kernel does not count.
+/// Numbers of reading and of writing system calls that this thread has made before, and this call reads
+/// once; `None` if the kernel does not count.
 fn calls() -> Option<[u64; 2]> {
     let mut text = [0; 512];
     let len = File::open("/proc/thread-self/io").ok()?.read(&mut text).ok()?;
@@ -122,7 +124,7 @@ fn a_request_of_a_file_in_memory_is_one_call_in_however_many_pieces_its_memory_i
     let (device, _file) = sparse(Path::new("/dev/shm"), 1 << 20);
     let mut desk = Desk::new(&device);
     if calls().is_none() {
-        return eprintln!("this kernel does not count a thread's calls");
+        return skip("this kernel counts no calls of a thread: use one with CONFIG_TASK_IO_ACCOUNTING");
     }
     for data in [pieces(&desk), vec![desk.span(4096, 512)]] {
         for (operation, expected) in [(WRITE, [0, 1]), (Operation::Read, [1, 0])] {
@@ -158,7 +160,7 @@ fn reading_a_hole_takes_no_memory() {
     assert_eq!(file.as_file().metadata().unwrap().blocks(), 0);
 }
 
-/// A small tmpfs of its own, which is taken away again.
+/// Small tmpfs; dropping it unmounts it.
 struct Small(TempDir);
 
 impl Small {
@@ -181,7 +183,7 @@ impl Drop for Small {
 #[test]
 fn a_full_file_system_in_memory_is_no_space_and_serves_on() {
     let Some(small) = Small::new(64 << 10) else {
-        return eprintln!("no file system can be mounted here");
+        return skip("no tmpfs can be mounted: run as root");
     };
     let (device, _file) = sparse(small.0.path(), 1 << 20);
     let mut desk = Desk::new(&device);

@@ -1,5 +1,4 @@
-//! How many instructions the translation of a guest's address takes, by how many regions its
-//! memory has.
+//! Instructions per translation of a guest address, by number of memory regions.
 //!
 //! `cargo bench -p luge-memory --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
 

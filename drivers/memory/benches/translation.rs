@@ -1,4 +1,4 @@
-//! How long a guest's address takes to become a span, by how many regions its memory has.
+//! Time per translation of a guest address, by number of memory regions.
 //!
 //! `cargo bench -p luge-memory --bench translation`.
 

@@ -1,4 +1,4 @@
-//! Addresses. Each kind is a type of its own, so that one is never taken for another.
+//! Guest, driver and I/O virtual addresses, each a type of its own.
 
 use std::fmt;
 
@@ -32,18 +32,18 @@ macro_rules! address {
 }
 
 address! {
-    /// An address in a guest's physical address space, as descriptors carry it. An
-    /// allegation until [`crate::GuestMemory`] has turned it into a checked span.
+/// Guest physical address, as descriptors carry it. Not to be trusted
+    /// until [`crate::GuestMemory`] has turned it into a checked span.
     GuestAddress
 }
 
 address! {
-    /// An address in the virtual address space of the vhost-user front end (the VMM), as
-    /// `VHOST_USER_SET_VRING_ADDR` carries it. An allegation too.
+/// Virtual address in the vhost-user front end (the VMM), as
+    /// `VHOST_USER_SET_VRING_ADDR` carries it. Not to be trusted either.
     DriverAddress
 }
 
 address! {
-    /// An address as an SSD sees it, behind the IOMMU.
+/// I/O virtual address: what an SSD uses, translated by the IOMMU.
     Iova
 }

@@ -3,8 +3,8 @@
 //! Path: guest ring -> session -> volume -> **channel of a memory device**, and wherever else a
 //! span is copied to another.
 //!
-//! The C library's `memmove` would do, and does for odd lengths, for overlaps and on CPUs without AVX2,
-//! which are older than NVMe. For whole lines a plain loop is faster: than musl's, a string
+//! The C library's `memmove` serves odd lengths, overlaps and CPUs without AVX2, which are older than
+//! NVMe. For whole lines a plain loop is faster: than musl's, a string
 //! instruction, for a single block, and than glibc's for blocks of 4 KiB and more. PERFORMANCE.md has
 //! the numbers.
 //!
@@ -15,13 +15,13 @@
 //!   race of the language: each byte is loaded once, stored once, and nothing is concluded from it.
 //!
 //! Not here: AVX-512 and stores past the caches, which were slower or no faster at every length;
-//! prefetching, which is for those who know what comes next.
+//! prefetching, which is left to callers that know the next address.
 
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers, by a loop in assembly")]
 
 use std::arch::asm;
 
-/// Size of a cache line in bytes, and what the loop copies in one round.
+/// Size of a cache line in bytes, which one iteration of the loop copies.
 pub(crate) const LINE_BYTES: usize = 64;
 
 /// Copies `len` bytes.
@@ -73,12 +73,12 @@ unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
-    /// Bytes that tell their place: neighbours, and neighbours a line apart, are different.
+    /// Bytes that differ from their neighbours and from those a line away.
     fn bytes(count: usize) -> Vec<u8> {
         (0..count).map(|at| u8::try_from(at % 251).unwrap()).collect()
     }
 
-    /// Copies within one piece of memory, and expects what a move within it gives.
+    /// Copies within one buffer, and compares with `copy_within`.
     fn expect_a_move([from, to, len]: [usize; 3]) {
         let mut expected = bytes(from.max(to) + len + 8);
         let mut memory = expected.clone();

@@ -1,4 +1,4 @@
-//! Memory of our own that SSDs reach: queues, PRP lists, bounce buffers, memory disks.
+//! Memory of Luge's own that SSDs reach: queues, PRP lists, bounce buffers, memory disks.
 //!
 //! Invariant: all of it is populated when `allocate` returns, so touching it cannot fail later.
 
@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The pages that memory is made of.
+/// Size of the pages of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PageSize {
     /// 4 KiB pages: no set-up needed, more IOMMU and TLB entries.
@@ -44,7 +44,7 @@ impl PageSize {
     }
 }
 
-/// Why there is no memory.
+/// Error of an allocation.
 #[derive(Debug, Error)]
 pub enum MemoryError {
     /// Not enough free pages of that size.
@@ -53,11 +53,11 @@ pub enum MemoryError {
          (for 2 MiB pages: echo N > /proc/sys/vm/nr_hugepages), or use ordinary pages (--no-huge)"
     )]
     NoPages {
-        /// How much was asked for, in MiB, rounded up.
+        /// Requested size in MiB, rounded up.
         mib: u64,
         /// The page size in KiB.
         kib: u64,
-        /// On which node, as words, or nothing.
+        /// Text that names the NUMA node, or empty.
         where_: String,
     },
     /// The memory could not be mapped into this process.
@@ -109,13 +109,13 @@ impl DmaMemory {
         self.region.memory().len()
     }
 
-    /// Whether there is no byte in it; never so.
+    /// Whether the length is zero, which never happens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Amounts of it on each NUMA node.
+    /// Estimated bytes on each NUMA node.
     #[must_use]
     pub fn nodes(&self) -> NodeAmounts {
         nodes_of(self.region.memory())
@@ -147,7 +147,7 @@ fn map(len: u64, pages: PageSize, node: Option<NumaNode>) -> io::Result<Mapping>
     Ok(memory)
 }
 
-/// Asks for pages of `node`. A wish: where the kernel has no NUMA the pages come from anywhere.
+/// Prefers pages of `node`. Not binding: a kernel without NUMA takes pages from anywhere.
 fn prefer(memory: &Mapping, node: NumaNode) {
     const MPOL_PREFERRED: libc::c_long = 1;
     let mut nodes = [0u64; 1024 / 64];
@@ -167,7 +167,7 @@ fn prefer(memory: &Mapping, node: NumaNode) {
     };
 }
 
-/// Takes all pages now: an error here rather than a bus error later.
+/// Allocates all pages now: an error here instead of a bus error later.
 fn populate(memory: &Mapping) -> io::Result<()> {
     let len = usize::try_from(memory.len()).map_err(io::Error::other)?;
     // SAFETY: the range is ours, and populating it changes no byte.
@@ -210,6 +210,9 @@ mod tests {
         // Reserving one takes root and a free, unbroken gibibyte: both outcomes are checked.
         let _ = fs::write(folder.join("nr_hugepages"), (reserved + 1).to_string());
         let more: u32 = count("free_hugepages");
+        if more == 0 {
+            luge_skip::skip("no free page of 1 GiB: reserve one, as root, while memory is unbroken");
+        }
         let memory = DmaMemory::allocate(&DmaSpace::new(), 1 << 30, PageSize::Huge2MiB, None);
         let left: u32 = count("free_hugepages");
         let larger = DmaMemory::allocate(&DmaSpace::new(), (left as u64 + 1) << 30, PageSize::Huge1GiB, None);

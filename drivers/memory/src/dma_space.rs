@@ -1,11 +1,11 @@
-//! What the SSDs can reach: one address space for all of them, kept equal in every IOMMU domain.
+//! The I/O virtual address space of all SSDs, kept equal in every IOMMU domain.
 //!
 //! Path: none; this is set up before the first request. Its result is the [`Iova`] in every span.
 //!
 //! Invariants
 //! - A region is in every attached IOMMU from `map` until its [`DmaRegion`] is dropped.
-//! - An IOMMU that is attached later first learns all that is mapped already.
-//! - A region whose unmapping fails keeps its addresses for ever: they are not handed out again.
+//! - An IOMMU that is attached later gets all existing mappings first.
+//! - A region whose unmapping fails keeps its addresses forever: they are not allocated again.
 
 use crate::iova::{IovaAllocator, IovaRange};
 use crate::{Iova, Mapping};
@@ -13,31 +13,31 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Regions and their addresses agree in these low bits, so that IOMMU huge pages serve.
+/// Alignment of regions and addresses to each other, in bytes, for huge pages in the IOMMU.
 const ALIGN: u64 = 2 << 20;
 
 /// An IOMMU domain (a VFIO container, an IOAS, a vfio-user peer) that memory can be mapped into.
 pub trait Iommu: Send + Sync {
-    /// The address ranges it accepts.
+    /// Usable address ranges.
     ///
     /// # Errors
     /// The kernel's.
     fn usable(&self) -> io::Result<Vec<IovaRange>>;
 
-    /// Lets its devices read and write `len` bytes of `memory` from `offset`, at `iova`.
+    /// Maps for reading and writing by devices `len` bytes of `memory` from `offset`, at `iova`.
     ///
     /// # Errors
     /// The kernel's; nothing is mapped then.
     fn map(&self, iova: Iova, memory: &Mapping) -> io::Result<()>;
 
-    /// Takes a mapping away; when it returns, no device can reach the memory.
+    /// Removes a mapping; afterwards no device can reach the memory.
     ///
     /// # Errors
     /// The kernel's.
     fn unmap(&self, iova: Iova, len: u64) -> io::Result<()>;
 }
 
-/// The SSDs' view of memory. Shared by the whole process.
+/// The address space of the SSDs. One for the whole process.
 #[derive(Default)]
 pub struct DmaSpace {
     state: Mutex<State>,
@@ -51,7 +51,7 @@ struct State {
 }
 
 impl State {
-    /// Hands out only what `iommu` accepts from here on.
+    /// Restricts future allocations to what `iommu` accepts.
     fn restrict(&mut self, iommu: &dyn Iommu) -> io::Result<()> {
         self.allocator.restrict(&iommu.usable()?).map_err(|iova| {
             io::Error::new(
@@ -61,8 +61,8 @@ impl State {
         })
     }
 
-    /// Takes a region out of the first `count` IOMMUs. Where one of them fails, an SSD may still
-    /// reach the memory: `mapped` keeps it, and its addresses, for ever.
+    /// Unmaps a region from the first `count` IOMMUs. If one of them fails, an SSD may still
+    /// reach the memory: `mapped` keeps it, and its addresses, forever.
     fn unmap(&mut self, iova: Iova, len: u64, count: usize) {
         let iommus = self.iommus.iter().take(count);
         if iommus.filter(|iommu| iommu.unmap(iova, len).is_err()).count() == 0 {
@@ -73,13 +73,13 @@ impl State {
 }
 
 impl DmaSpace {
-    /// An empty space without an IOMMU: addresses are handed out, no device sees them.
+    /// Makes an empty space without an IOMMU.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Adds an IOMMU and maps into it all that is mapped.
+    /// Adds an IOMMU and maps all regions into it.
     ///
     /// # Errors
     /// `InvalidInput` where something mapped lies outside of what it accepts, else the kernel's;
@@ -99,7 +99,7 @@ impl DmaSpace {
         Ok(())
     }
 
-    /// Learns that an attached IOMMU may accept less than before: a device has joined it.
+    /// Updates the usable ranges of an attached IOMMU after a device has joined it.
     ///
     /// # Errors
     /// As for [`DmaSpace::attach`]; that device must leave then.
@@ -136,8 +136,8 @@ impl DmaSpace {
     }
 }
 
-/// Memory that every SSD reaches at [`DmaRegion::iova`]. Dropping it unmaps the IOMMUs
-/// first and the memory then.
+/// Memory that every SSD reaches at [`DmaRegion::iova`]. When dropped, it is unmapped from
+/// the IOMMUs first, then from the process.
 pub struct DmaRegion {
     space: Arc<DmaSpace>,
     iova: Iova,
@@ -145,7 +145,7 @@ pub struct DmaRegion {
 }
 
 impl DmaRegion {
-    /// Where the SSDs see the first byte.
+    /// Address of the first byte for the SSDs.
     #[must_use]
     pub fn iova(&self) -> Iova {
         self.iova
@@ -170,7 +170,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// An IOMMU that writes down what it was asked, and fails on demand.
+    /// IOMMU that records its calls and fails on demand.
     #[derive(Default)]
     struct Ledger {
         mapped: Mutex<BTreeMap<Iova, u64>>,

@@ -1,15 +1,15 @@
-//! Guest memory that goes away under us.
+//! Handler of SIGBUS for guest memory that its front end takes away.
 //!
 //! A front end may shorten the file that its guest's memory is (`ftruncate`, or a hole in
-//! hugepages that are used up): whoever touches those pages then gets SIGBUS, and that would be
-//! the end of every other guest's disks too. So a fault inside a watched range puts zeroes of
+//! hugepages that are used up). An access to those pages then raises SIGBUS, which would end
+//! this process and every other guest's disks. So a fault inside a watched range puts zeroes of
 //! our own there, from the page of the fault to the end of the range, and the thread goes on.
-//! What that guest reads and writes from then on is its own loss, and its front end is cut off.
+//! Only that guest loses data, and its front end's connection is shut down.
 //!
 //! ```text
 //!   SIGBUS --- 1 a page that is missing, in a watched range ---> zeroes there, counted,
 //!                                                                its connection shut down, go on
-//!          --- 2 anything else ---> what SIGBUS did before us, which is the end
+//!          --- 2 anything else ---> what SIGBUS did before us, which ends the process
 //! ```
 //!
 //! Invariants
@@ -17,7 +17,7 @@
 //! - A range is watched before its first byte is touched, and until after the last.
 //! - To the end of the range, because files are cut off at the end: what lies behind a missing
 //!   page is missing too, and a front end that cuts once costs us one fault.
-//! - Bad memory chips are no business of this: zeroes in place of data would be a lie.
+//! - Hardware memory errors are not handled here: zeroes in place of data would be wrong data.
 //!
 //! Not here: system calls that touch such memory; they fail with EFAULT.
 
@@ -32,28 +32,28 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
-/// How many ranges may be watched.
+/// Maximum number of watched ranges.
 const RANGES: usize = 1 << 14;
 
-/// The `first` of a place in the table that is free, and of one that is being filled.
+/// Values of `first` for a free entry, and for one that is being filled.
 const FREE: usize = 0;
 const FILLING: usize = 1;
 
-/// The `connection` of a range that has none.
+/// Value of `connection` for a range without one.
 const NONE: i32 = -1;
 
 static TABLE: [Range; RANGES] = [const { Range::new() }; RANGES];
 
-/// What SIGBUS did before us.
+/// Previous action of SIGBUS.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// A watched range of addresses.
 struct Range {
     first: AtomicUsize,
     len: AtomicUsize,
-    /// The size of its pages in bytes: hugepages cannot be replaced by halves.
+    /// Page size in bytes: a hugepage can only be replaced as a whole.
     page: AtomicUsize,
-    /// The file descriptor of the connection that is cut off when memory is missing.
+    /// File descriptor of the connection to shut down when memory is missing.
     connection: AtomicI32,
     faults: AtomicU64,
 }
@@ -69,7 +69,7 @@ impl Range {
         }
     }
 
-    /// Fills the place, if it is free.
+    /// Fills the entry, if it is free.
     fn take(&self, first: usize, len: usize, page: usize) -> bool {
         if self.first.compare_exchange(FREE, FILLING, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
@@ -86,8 +86,8 @@ impl Range {
         true
     }
 
-    /// Where the page with `address` starts, and how many bytes of the range are left from
-    /// there; nothing if the address is not in the range.
+    /// Start of the page with `address`, and the bytes from there to the range's end; none if
+    /// the address is not in the range.
     fn rest(&self, address: usize) -> Option<(usize, usize)> {
         let first = self.first.load(Ordering::Acquire);
         let (len, page) = (self.len.load(Ordering::Relaxed), self.page.load(Ordering::Relaxed));
@@ -99,8 +99,8 @@ impl Range {
         Some((first + start, len - start))
     }
 
-    /// Ends the connection to whoever has taken the memory away: whoever reads from it sees
-    /// its end.
+    /// Shuts down the connection to the process that took the memory away: its reader sees the
+    /// end of the stream.
     fn cut_off(&self) {
         let connection = self.connection.load(Ordering::Relaxed);
         if connection != NONE {
@@ -112,7 +112,7 @@ impl Range {
     }
 }
 
-/// A range that is watched until this is dropped.
+/// Watch over a range, until dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {
     index: usize,
@@ -120,7 +120,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches a mapping with pages of `page_bytes`; nothing if there are too many already.
+    /// Watches a mapping with pages of `page_bytes`; none if too many ranges are watched.
     pub fn new(memory: &Mapping, page_bytes: u64) -> Option<Self> {
         BEFORE.get_or_init(install);
         let len = usize::try_from(memory.len()).ok()?;
@@ -132,7 +132,7 @@ impl Watch {
             .map(|index| Self { index, connection: None })
     }
 
-    /// Cuts off this connection when memory is missing. To be said before the range is touched.
+    /// Sets the connection to shut down when memory is missing. Must precede the first access.
     pub fn tie(&mut self, connection: Arc<UnixStream>) {
         if let Some(range) = TABLE.get(self.index) {
             range.connection.store(connection.as_raw_fd(), Ordering::Relaxed);
@@ -141,7 +141,7 @@ impl Watch {
         }
     }
 
-    /// How often memory was missing.
+    /// Number of accesses that found memory missing.
     pub fn faults(&self) -> u64 {
         TABLE.get(self.index).map_or(0, |range| range.faults.load(Ordering::Relaxed))
     }
@@ -155,7 +155,7 @@ impl Drop for Watch {
     }
 }
 
-/// Makes SIGBUS ours. Returns what it did before.
+/// Installs the SIGBUS handler; returns the previous action.
 fn install() -> libc::sigaction {
     let mut before = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all of it zero is a valid `sigaction`: the default action.
@@ -179,7 +179,7 @@ extern "C" fn on_bus_error(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut l
     give_up(info.si_code);
 }
 
-/// Puts zeroes where memory is missing; false if that is not ours to do.
+/// Maps zeroes where memory is missing; false if the address is in no watched range.
 fn replace(address: usize) -> bool {
     let Some((range, (first, len))) = TABLE.iter().find_map(|range| Some((range, range.rest(address)?)))
     else {
@@ -197,8 +197,8 @@ fn replace(address: usize) -> bool {
     now != libc::MAP_FAILED
 }
 
-/// Lets SIGBUS do what it did before us when the thread tries again. Where somebody has sent
-/// it, nothing will be tried again: it is sent once more, and does what it does by default.
+/// Restores the previous action of SIGBUS, for when the thread repeats its access. A signal that
+/// was sent by a process has no access to repeat: it is raised again with the default action.
 fn give_up(code: libc::c_int) {
     let default = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: as in `install`.

@@ -1,5 +1,5 @@
-//! A PCI function, as its driver reaches it. The driver (`nvme`) knows nothing else of the
-//! hardware; VFIO, a vfio-user peer or a scripted controller of a test is behind this.
+//! Access of a driver to its PCI function. The driver (`nvme`) knows nothing else of the
+//! hardware: the trait is implemented by VFIO, a vfio-user peer and scripted controllers of tests.
 
 use crate::{NumaNode, Span};
 use std::io;
@@ -9,10 +9,10 @@ use std::os::fd::OwnedFd;
 ///
 /// Its memory accesses go through the IOMMUs of the process's [`crate::DmaSpace`].
 pub trait PciFunction: Send + Sync {
-    /// Its address, as in `0000:01:00.0`, for messages.
+    /// PCI address, as in `0000:01:00.0`, for messages.
     fn name(&self) -> &str;
 
-    /// Its vendor and device, by which a driver knows what the model needs.
+    /// Vendor and device, for workarounds of a model.
     fn id(&self) -> PciId;
 
     /// Loads the 32-bit register at `offset` bytes in BAR 0; all ones past its end and
@@ -34,7 +34,7 @@ pub trait PciFunction: Send + Sync {
     /// The kernel's.
     fn set_bus_master(&self, access: MemoryAccess) -> io::Result<()>;
 
-    /// How many MSI-X vectors it has; zero where it has none.
+    /// Number of MSI-X vectors; zero where there are none.
     fn vectors(&self) -> u16;
 
     /// Routes the first `count` MSI-X vectors to new eventfds, and all others nowhere.
@@ -43,14 +43,14 @@ pub trait PciFunction: Send + Sync {
     /// The kernel's, or `Unsupported` if it has fewer.
     fn enable_interrupts(&self, count: u16) -> io::Result<Vec<OwnedFd>>;
 
-    /// Resets the function (FLR or what the platform has). Its registers are as after power-on.
+    /// Resets the function (FLR or what the platform has): registers are as after power-on.
     ///
     /// # Errors
     /// The kernel's, or `Unsupported`.
     fn reset(&self) -> io::Result<()>;
 
-    /// What becomes readable when the host wants the function back, because it is about to be
-    /// unplugged or given to another driver, and waits for that; none where it cannot ask.
+    /// Eventfd that becomes readable when the host wants the function back, for an unplug or another
+    /// driver, and waits for it; none where the host cannot ask.
     fn recall(&self) -> Option<&OwnedFd>;
 
     /// Gives the function back to the host. From then on it accesses no memory, answers with
@@ -60,7 +60,7 @@ pub trait PciFunction: Send + Sync {
     /// The kernel's; the function is still ours then.
     fn hand_back(&self) -> io::Result<()>;
 
-    /// The memory node it is near, where known.
+    /// NUMA node of the function, where known.
     fn numa_node(&self) -> Option<NumaNode>;
 }
 
@@ -82,8 +82,8 @@ impl std::fmt::Display for PciId {
 /// Whether a function may access memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryAccess {
-    /// It may.
+    /// Memory accesses are allowed.
     Allowed,
-    /// It may not.
+    /// Memory accesses are blocked.
     Forbidden,
 }

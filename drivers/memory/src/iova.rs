@@ -1,4 +1,4 @@
-//! Which I/O virtual addresses are free.
+//! Allocator of I/O virtual addresses.
 //!
 //! An IOMMU accepts some ranges only (its address width, less what the platform reserves),
 //! and another one other ranges; an allocation lies in all of them.
@@ -15,11 +15,18 @@ pub struct IovaRange {
     pub last: u64,
 }
 
-/// What every x86 IOMMU we know of accepts: above the 4 GiB where interrupts are
+/// Range that every known x86 IOMMU accepts: above the 4 GiB where interrupts are
 /// delivered, below the narrowest address width in use (39 bits).
 const DEFAULT_USABLE: IovaRange = IovaRange { first: 1 << 32, last: (1 << 39) - 1 };
 
-/// Hands out address ranges, first fit.
+/// Addresses that are `phase` past a multiple of `align`, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Alignment {
+    align: u64,
+    phase: u64,
+}
+
+/// First-fit allocator of address ranges.
 #[derive(Debug)]
 pub struct IovaAllocator {
     usable: Vec<IovaRange>,
@@ -55,38 +62,41 @@ impl IovaAllocator {
     /// buffer and its address agree in their low bits and huge pages stay huge.
     pub fn allocate(&mut self, len: u64, align: u64, phase: u64) -> Option<Iova> {
         let size_less_one = len.checked_sub(1)?;
-        let first =
-            self.usable.iter().find_map(|range| self.fit(*range, size_less_one, (align, phase % align)))?;
+        let alignment = Alignment { align, phase: phase % align };
+        let first = self.usable.iter().find_map(|range| self.fit(*range, size_less_one, alignment))?;
         self.taken.insert(first, first + size_less_one);
         Some(Iova(first))
     }
 
-    /// Gives back what `allocate` returned.
+    /// Frees an allocation.
     pub fn release(&mut self, iova: Iova) {
         self.taken.remove(&iova.0);
     }
 
-    fn fit(&self, range: IovaRange, size_less_one: u64, place: (u64, u64)) -> Option<u64> {
-        let mut first = place_up(range.first, place)?;
+    fn fit(&self, range: IovaRange, size_less_one: u64, alignment: Alignment) -> Option<u64> {
+        let mut first = alignment.next(range.first)?;
         for (&taken, &last) in self.taken.range(..=range.last).filter(|&(_, &last)| last >= range.first) {
             if first.checked_add(size_less_one)? < taken {
                 break;
             }
-            first = first.max(place_up(last.checked_add(1)?, place)?);
+            first = first.max(alignment.next(last.checked_add(1)?)?);
         }
         (first.checked_add(size_less_one)? <= range.last).then_some(first)
     }
 }
 
-/// The least address from `at` on that is `phase` past a multiple of `align`.
-fn place_up(at: u64, (align, phase): (u64, u64)) -> Option<u64> {
-    let past = at.wrapping_sub(phase) % align;
-    if past == 0 { Some(at) } else { at.checked_add(align - past) }
+impl Alignment {
+    /// The least address from `at` on that has this alignment.
+    fn next(self, at: u64) -> Option<u64> {
+        let past = at.wrapping_sub(self.phase) % self.align;
+        if past == 0 { Some(at) } else { at.checked_add(self.align - past) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_seeded::Random;
 
     #[test]
     fn allocations_do_not_overlap_and_holes_are_used_again() {
@@ -122,12 +132,11 @@ mod tests {
     fn allocations_of_any_size_and_phase_do_not_overlap() {
         for seed in 0..200u64 {
             let mut allocator = IovaAllocator::default();
-            let mut state = seed;
+            let mut random = Random::new(seed);
             for _ in 0..60 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let (len, phase) = ((state >> 60) * 0x8_0000 + 0x1000, (state >> 52 & 0xf) * 0x2_0000);
+                let (len, phase) = (random.below(16) * 0x8_0000 + 0x1000, random.below(16) * 0x2_0000);
                 let given = allocator.allocate(len, 0x20_0000, phase).unwrap();
-                if state >> 40 & 3 == 0 {
+                if random.once_in(4) {
                     allocator.release(given);
                 }
             }

@@ -1,21 +1,21 @@
-//! Shared memory: what guests, SSDs and Luge can all see.
+//! Memory that guests, SSDs and Luge share.
 //!
 //! Path: guest ring -> session -> volume -> channel -> NVMe queue pair -> SSD;
 //! every buffer and ring on it lives in memory from here.
 //!
 //! - [`GuestAddress`], [`DriverAddress`], [`Iova`]: three kinds of address that never mix.
 //! - [`Mapping`]: memory of a file descriptor in this process.
-//! - [`DmaSpace`]: which memory the SSDs reach, and at which [`Iova`].
+//! - [`DmaSpace`]: the memory that the SSDs reach, and its [`Iova`]s.
 //! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
-//! - [`PeerMemory`]: a piece of memory that another process shares with this one.
-//! - [`GuestMemory`]: a guest's memory, the one place where its addresses become [`Span`]s.
+//! - [`PeerMemory`]: memory that another process shares with this one.
+//! - [`GuestMemory`]: a guest's memory; the only place where guest addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
-//! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that somebody else can write.
+//! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that others can write.
 //!
 //! Invariants
-//! - Memory somebody else can write is never a `&[u8]` or `&mut [u8]`.
-//! - A mapping leaves every IOMMU before its memory goes.
-//! - Guest memory that its front end takes away is a loss for that guest only.
+//! - Memory that others can write is never a `&[u8]` or `&mut [u8]`.
+//! - Memory is unmapped from every IOMMU before it is unmapped from the process.
+//! - Guest memory that its front end takes away harms that guest only.
 //!
 //! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
 

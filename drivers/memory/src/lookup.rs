@@ -13,13 +13,13 @@
 use crate::{GuestAddress, Iova, Span};
 use std::ptr::NonNull;
 
-/// Where memory of PCs goes on that has no place below, among the devices.
+/// Guest address at which a PC's memory continues above the hole for devices.
 const FOUR_GIB: u64 = 1 << 32;
 
-/// Up to so many rows, counting those that begin early enough is faster than halving.
+/// Largest table for which a linear count is faster than a binary search, in rows.
 const FEW: usize = 16;
 
-/// What a look-up needs of a region, side by side with that of the others.
+/// Part of a region that a look-up needs. Rows lie side by side.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub guest: GuestAddress,
@@ -37,7 +37,7 @@ impl Row {
     /// A region without bytes.
     const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
 
-    /// How far into the region an address is; none where it is outside.
+    /// Offset of an address in the region; none outside.
     #[inline]
     fn offset_of(&self, at: GuestAddress) -> Option<usize> {
         // Addresses before the region wrap around to ones far behind its end.
@@ -56,7 +56,7 @@ impl Row {
         unsafe { self.piece(offset, here) }
     }
 
-    /// Whether all of `len` bytes at `at` are in the region, which is not so for none.
+    /// Whether `len` bytes at `at` are in the region; false for a `len` of zero.
     #[inline]
     fn holds(&self, at: GuestAddress, len: u32) -> bool {
         let offset = at.0.wrapping_sub(self.guest.0);
@@ -78,9 +78,9 @@ impl Row {
     }
 }
 
-/// A series of look-ups: the region of the last one is tried first, and nothing but its row is
-/// read then. There are two such regions, one for addresses below 4 GiB and one for those above:
-/// larger guests have memory on both sides, and go to and fro between them.
+/// Look-ups with a cache of the last two regions found: one below 4 GiB, one above.
+///
+/// A hit reads one row only. Larger guests have memory on both sides and alternate between them.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     rows: &'a [Row],
@@ -120,15 +120,15 @@ impl<'a> Lookup<'a> {
         Some(unsafe { row.piece(offset, len) })
     }
 
-    /// The row that has `at` and all else that is asked of it. Which side of 4 GiB is tried is
-    /// not a branch, so it is never guessed wrong.
+    /// Finds the row that begins before `at` and for which `fits` holds. The side of 4 GiB is
+    /// chosen without a branch, so there is no misprediction.
     #[inline]
     fn row(&mut self, at: GuestAddress, fits: impl Fn(&Row) -> bool) -> Option<&'a Row> {
         let near = if at.0 < FOUR_GIB { self.below } else { self.above };
         if fits(near) { Some(near) } else { self.turn_to(at).filter(|row| fits(row)) }
     }
 
-    /// Makes the row near that could have `at`.
+    /// Finds the row that could have `at`, and caches it.
     #[cold]
     fn turn_to(&mut self, at: GuestAddress) -> Option<&'a Row> {
         let row = last_before(self.rows, at)?;
@@ -137,7 +137,7 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// The last row that begins at `at` or before, without a branch that could be guessed wrong.
+/// Last row that begins at `at` or before; found without a branch in small tables.
 #[inline]
 fn last_before(rows: &[Row], at: GuestAddress) -> Option<&Row> {
     let begins = |row: &Row| row.guest <= at;
@@ -151,6 +151,7 @@ fn last_before(rows: &[Row], at: GuestAddress) -> Option<&Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_seeded::Random;
 
     const BYTES: u64 = 0x1000;
 
@@ -166,7 +167,7 @@ mod tests {
         (0..count).map(row).collect()
     }
 
-    /// What a walk through all rows finds for `len` bytes at `at`.
+    /// Result of a linear search for `len` bytes at `at`.
     fn expected(rows: &[Row], at: GuestAddress, len: u32) -> Option<Iova> {
         let inside = |row: &&Row| at >= row.guest && at.0 + u64::from(len) <= row.guest.0 + row.len;
         rows.iter().find(inside).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
@@ -176,11 +177,10 @@ mod tests {
     fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
         for count in [1, 2, 3, 8, 16, 17, 40] {
             let rows = rows(count);
-            let (mut lookup, mut state) = (Lookup::new(&rows), count);
+            let (mut lookup, mut random) = (Lookup::new(&rows), Random::new(count));
             for _ in 0..20_000 {
-                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-                let at = rows[0].guest.0 - BYTES + (state >> 33) % ((2 * count + 2) * BYTES);
-                let (at, len) = (GuestAddress(at), [1, 8, 512, 0x1000][(state >> 62) as usize]);
+                let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
+                let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
                 // SAFETY: nothing looks at the bytes of these spans.
                 let whole = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");

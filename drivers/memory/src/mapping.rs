@@ -10,31 +10,31 @@ use thiserror::Error;
 /// The smallest page of this processor, in bytes. Files of larger pages end with such a page.
 const BASE_PAGE: u64 = 4096;
 
-/// Why memory could not be mapped.
+/// Error of mapping memory.
 #[derive(Debug, Error)]
 pub enum MapError {
     /// The length is zero or does not fit an address space.
     #[error("a mapping of {len} bytes at file offset {offset:#x} is not possible")]
     Shape {
-        /// Where the mapping was to start in the file, in bytes.
+        /// Requested offset in the file, in bytes.
         offset: u64,
-        /// Its length in bytes.
+        /// Requested length in bytes.
         len: u64,
     },
-    /// The file is shorter than what was asked for: touching the rest would be a bus error.
+    /// The file is too short: an access past its end would be a bus error.
     #[error("the memory file has {have} bytes, but {need} are to be mapped")]
     TooShort {
-        /// The file's length in bytes.
+        /// Length of the file in bytes.
         have: u64,
-        /// What is needed, in bytes.
+        /// Needed length in bytes.
         need: u64,
     },
-    /// The kernel said no.
+    /// The kernel refused.
     #[error("cannot map {len} bytes of memory: {source}")]
     System {
         /// Length in bytes.
         len: u64,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: std::io::Error,
     },
 }
@@ -86,7 +86,7 @@ impl Mapping {
         self.memory.len() as u64
     }
 
-    /// Whether there is no byte in it; never so.
+    /// Whether the length is zero, which never happens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory.len() == 0

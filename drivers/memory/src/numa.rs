@@ -1,4 +1,4 @@
-//! NUMA nodes: which of them memory lies on.
+//! NUMA nodes, and the amount of memory that lies on each.
 //!
 //! Path: none; asked when a core is chosen for a ring.
 //!
@@ -30,7 +30,7 @@ impl NodeAmounts {
         other.0.iter().for_each(|(&node, &amount)| self.add(node, amount));
     }
 
-    /// Share of the whole that is on other nodes than `node`, 0 to 1; zero where nothing is known.
+    /// Share that is on other nodes than `node`, from 0 to 1; zero where nothing is known.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn share_off(&self, node: NumaNode) -> f64 {
@@ -41,13 +41,13 @@ impl NodeAmounts {
     }
 }
 
-/// Most pages of a mapping that are asked for.
+/// Maximum number of pages of a mapping that are sampled.
 const SAMPLES: u64 = 32;
 
 /// Smallest page of this processor, in bytes.
 const PAGE: u64 = 4096;
 
-/// Amounts of memory on each node, by samples of the pages that are there. No page is made for that.
+/// Estimates the bytes on each node from a sample of the present pages. Allocates no page.
 pub(crate) fn nodes_of(memory: &Mapping) -> NodeAmounts {
     let samples = memory.len().div_ceil(PAGE).clamp(1, SAMPLES);
     let step = memory.len() / samples / PAGE * PAGE;
@@ -58,7 +58,7 @@ pub(crate) fn nodes_of(memory: &Mapping) -> NodeAmounts {
     amounts
 }
 
-/// Whether a page of a mapping is in memory, whoever has touched it. Of a hugepage this process must have.
+/// Whether a page of a mapping is in memory. A hugepage counts only once this process has touched it.
 fn is_there(page: NonNull<u8>) -> bool {
     let mut is_there = 0;
     // SAFETY: `mincore` writes one byte, for one page.

@@ -1,4 +1,4 @@
-//! Memory of a file that a peer shares: mapped whole pages of it, and a watch over them.
+//! Memory of a file that a peer shares: a mapping of whole pages, watched for missing memory.
 //!
 //! Path: none; memory is mapped before the first request that needs it.
 //!
@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a peer's memory was not mapped.
+/// Error of mapping a peer's memory.
 #[derive(Debug, Error)]
 pub enum PeerMemoryError {
     /// The file is no memory file.
@@ -60,15 +60,15 @@ impl PeerMemory {
         Ok(Self { watch, mapping, lead, len })
     }
 
-    /// Ties this memory to the connection to its peer, which is shut down, in both directions, the
-    /// moment this process finds some of the memory missing.
+    /// Ties the memory to its peer's connection, which is shut down, in both directions, as soon
+    /// as this process finds memory missing.
     #[must_use]
     pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
         self.watch.tie(connection.clone());
         self
     }
 
-    /// Number of times that some of it was missing.
+    /// Number of accesses that found memory missing.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.watch.faults()
@@ -87,8 +87,8 @@ impl PeerMemory {
     }
 }
 
-/// Size in bytes of a page of a memory file; none for other files. Those of a disk, and those
-/// that another process serves (FUSE), keep whoever touches them waiting for as long as they like.
+/// Page size of a memory file in bytes; none for other files. Access to pages of a disk, or of a
+/// file that another process serves (FUSE), can block for any time.
 pub(crate) fn page_bytes(file: impl AsFd) -> Option<u64> {
     // The kernel's device files are on a tmpfs, too.
     let mode = rustix::fs::fstat(&file).ok()?.st_mode;
@@ -103,7 +103,7 @@ pub(crate) fn page_bytes(file: impl AsFd) -> Option<u64> {
     }
 }
 
-/// The kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
+/// Kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
 const TMPFS: i64 = 0x0102_1994;
 const HUGETLBFS: i64 = 0x9584_58f6;
 

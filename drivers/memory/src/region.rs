@@ -1,4 +1,4 @@
-//! A region of a guest's memory, as its front end shares it: a piece of a file.
+//! A region of guest memory: a piece of a file that the front end shares.
 //!
 //! Path: none; regions are mapped before the first request that uses them. [`crate::GuestMemory`]
 //! looks addresses up in them.
@@ -24,18 +24,18 @@ use thiserror::Error;
 /// Description of a region of guest memory, as a front end sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionLayout {
-    /// Where the guest sees it.
+    /// Guest physical address of the first byte.
     pub guest: GuestAddress,
-    /// Where the front end's process sees it.
+    /// Address of the first byte in the front end's process.
     pub driver: DriverAddress,
     /// Length in bytes.
     pub len: u64,
-    /// Where it starts in its file, in bytes.
+    /// Offset in the file, in bytes.
     pub file_offset: u64,
 }
 
 impl RegionLayout {
-    /// The error of a region that cannot be like that.
+    /// Error for an impossible layout.
     fn impossible(&self) -> RegionError {
         RegionError::Shape { guest: self.guest, len: self.len }
     }
@@ -52,35 +52,35 @@ impl RegionLayout {
     }
 }
 
-/// Why a region was not taken.
+/// Error of adding or removing a region.
 #[derive(Debug, Error)]
 pub enum RegionError {
     /// Empty, or past the end of an address space.
     #[error("a region of {len} bytes at guest address {guest} is not possible")]
     Shape {
-        /// Where it was to be.
+        /// First guest address.
         guest: GuestAddress,
-        /// Its length in bytes.
+        /// Length in bytes.
         len: u64,
     },
     /// Two regions claim an address.
     #[error("the region at guest address {guest} overlaps another")]
     Overlap {
-        /// Where it was to be.
+        /// First guest address.
         guest: GuestAddress,
     },
-    /// No region is like that.
+    /// No region has this address and length.
     #[error("there is no region of {len} bytes at guest address {guest}")]
     Unknown {
-        /// Where it should have been.
+        /// First guest address.
         guest: GuestAddress,
-        /// Its length in bytes.
+        /// Length in bytes.
         len: u64,
     },
-    /// It could not be mapped into this process.
+    /// Mapping into this process failed.
     #[error(transparent)]
     Map(#[from] PeerMemoryError),
-    /// It could not be mapped for the SSDs.
+    /// Mapping for the SSDs failed.
     #[error(
         "cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}"
     )]
@@ -103,7 +103,7 @@ struct Memory {
 }
 
 impl GuestRegion {
-    /// A region of `file`: mapped, if that is a memory file, and otherwise left alone.
+    /// Makes a region of `file`; maps it only if that is a memory file.
     ///
     /// # Errors
     /// [`RegionError`]; nothing is mapped then.
@@ -117,8 +117,8 @@ impl GuestRegion {
         Ok(Self { layout, memory })
     }
 
-    /// The same region, with the connection to its front end: that is shut down, in both
-    /// directions, the moment this process finds some of the memory missing.
+    /// Ties the region to its front end's connection, which is shut down, in both directions, as
+    /// soon as this process finds memory missing.
     #[must_use]
     pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
         self.memory.iter_mut().for_each(|memory| memory.watch.tie(connection.clone()));
@@ -131,22 +131,22 @@ impl GuestRegion {
         self.layout
     }
 
-    /// Whether its file is memory, so that it was mapped.
+    /// Whether the file is a memory file, so that the region is mapped.
     pub(crate) fn is_memory(&self) -> bool {
         self.memory.is_some()
     }
 
-    /// Number of times that some of it was missing.
+    /// Number of accesses that found memory missing.
     pub(crate) fn faults(&self) -> u64 {
         self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
     }
 
-    /// Amounts of its memory on each NUMA node, as far as they are known.
+    /// Bytes on each NUMA node, as far as known.
     pub(crate) fn nodes(&self) -> NodeAmounts {
         self.memory.as_ref().map(|memory| nodes_of(memory.dma.memory())).unwrap_or_default()
     }
 
-    /// Data for look-ups, if it is memory.
+    /// Row for look-ups, if the region is mapped.
     pub(crate) fn row(&self) -> Option<Row> {
         let Memory { lead, dma, .. } = self.memory.as_ref()?;
         let host = dma.memory().host_at(*lead)?;

@@ -1,4 +1,4 @@
-//! Arrays of words that somebody else reads and writes while we do: rings and queues.
+//! Arrays of words that others read and write at the same time: rings and queues.
 
 #![expect(unsafe_code, reason = "shared memory is reached through raw pointers")]
 
@@ -12,16 +12,16 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A word that is loaded and stored whole: `u8`, `u16`, `u32`, `u64`. Or an array of those, which
+/// A word that is loaded and stored whole (`u8`, `u16`, `u32`, `u64`), or an array of words, which
 /// is loaded and stored word by word.
 pub trait Word: Copy + sealed::Sealed {
-    /// Loads it.
+    /// Loads a word.
     ///
     /// # Safety
     /// `from` is aligned, inside a live mapping.
     unsafe fn load(from: NonNull<Self>, order: Ordering) -> Self;
 
-    /// Stores it.
+    /// Stores a word.
     ///
     /// # Safety
     /// `to` is aligned, inside a live, writable mapping.
@@ -77,7 +77,7 @@ word!(u8, AtomicU8; u16, AtomicU16; u32, AtomicU32; u64, AtomicU64);
 
 /// `len` words of shared memory. Every access is one load or store of one word.
 ///
-/// Made from a [`Span`], and like it an address: whoever made the span keeps the mapping.
+/// Made from a [`Span`], and like a span only an address: whoever made the span keeps the mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedArray<T: Word> {
     first: NonNull<T>,
@@ -106,7 +106,7 @@ impl<T: Word> SharedArray<T> {
         self.len
     }
 
-    /// Whether there is no word in it.
+    /// Whether there are no words.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -142,19 +142,19 @@ impl<T: Word> SharedArray<T> {
         unsafe { T::store(word, value, order) };
     }
 
-    /// Asks the CPU to bring the cache line of word `index` near; nothing if past the end.
+    /// Prefetches the cache line of word `index` for reading. An index past the end does no harm.
     #[inline]
     pub fn prefetch(&self, index: u32) {
         prefetch_to_read(self.line(index));
     }
 
-    /// The same, to be written.
+    /// Prefetches the cache line of word `index` for writing. An index past the end does no harm.
     #[inline]
     pub fn prefetch_to_write(&self, index: u32) {
         prefetch_to_write(self.line(index));
     }
 
-    /// Where word `index` is, or would be: an address to prefetch and nothing else.
+    /// Address of word `index`, perhaps past the end: for prefetches only.
     #[inline]
     fn line(&self, index: u32) -> *const u8 {
         self.first.as_ptr().wrapping_add(index as usize).cast()
@@ -193,7 +193,7 @@ impl<W: Word, const N: usize> SharedArray<[W; N]> {
     }
 }
 
-/// Takes its arguments by value: a message made where the check is would keep them in memory.
+/// Panics. Takes its arguments by value: a message made at the check would keep them in memory.
 #[cold]
 #[inline(never)]
 fn outside(index: u32, len: u32) -> ! {

@@ -6,12 +6,12 @@ use crate::Iova;
 use crate::copy::{LINE_BYTES, copy};
 use std::ptr::NonNull;
 
-/// A checked piece of shared memory: where this process sees it, where the SSDs see it,
+/// A checked piece of shared memory: its address in this process, its address for the SSDs,
 /// and its length in bytes.
 ///
 /// Whoever makes a span has checked that it lies inside one mapping and keeps that
-/// mapping until every request with the span has completed. Somebody else may write the
-/// memory at any time, so bytes are only ever copied in or out.
+/// mapping until every request with the span has completed. Others may write the
+/// memory at any time, so bytes are only copied in or out.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     host: NonNull<u8>,
@@ -60,14 +60,14 @@ impl Span {
         self.len == 0
     }
 
-    /// Where the SSDs see its first byte.
+    /// Address of the first byte for the SSDs.
     #[inline]
     #[must_use]
     pub const fn iova(&self) -> Iova {
         self.iova
     }
 
-    /// Where this process sees its first byte: for system calls that take an address.
+    /// Address of the first byte in this process, for system calls that take an address.
     #[inline]
     #[must_use]
     pub const fn host(&self) -> NonNull<u8> {
@@ -111,7 +111,7 @@ impl Span {
         (N <= len as usize).then(|| FixedSpan { host, iova }.load())
     }
 
-    /// Its first byte, if it has one.
+    /// First byte, if there is one.
     #[inline]
     #[must_use]
     pub fn first_byte(&self) -> Option<SharedByte> {
@@ -126,7 +126,7 @@ impl Span {
         len
     }
 
-    /// How many bytes several spans have together.
+    /// Total length of several spans in bytes.
     #[inline]
     #[must_use]
     pub fn total(spans: &[Self]) -> u64 {
@@ -149,25 +149,25 @@ impl Span {
         unsafe { self.host.as_ptr().write_bytes(value, self.len as usize) };
     }
 
-    /// Asks the CPU to bring the cache lines of the first `most` bytes near, to be read.
+    /// Prefetches the cache lines of the first `most` bytes for reading.
     #[inline]
     pub fn prefetch_all(&self, most: u32) {
         self.lines(most).for_each(prefetch_to_read);
     }
 
-    /// The same, to be written.
+    /// Prefetches the cache lines of the first `most` bytes for writing.
     #[inline]
     pub fn prefetch_all_to_write(&self, most: u32) {
         self.lines(most).for_each(prefetch_to_write);
     }
 
-    /// Asks the CPU to bring the first cache line near.
+    /// Prefetches the first cache line for reading.
     #[inline]
     pub fn prefetch(&self) {
         prefetch_to_read(self.host.as_ptr());
     }
 
-    /// The same, to be written.
+    /// Prefetches the first cache line for writing.
     #[inline]
     pub fn prefetch_to_write(&self) {
         prefetch_to_write(self.host.as_ptr());
@@ -195,14 +195,14 @@ unsafe impl<const N: usize> Send for FixedSpan<N> {}
 unsafe impl<const N: usize> Sync for FixedSpan<N> {}
 
 impl<const N: usize> FixedSpan<N> {
-    /// Its length in bytes.
+    /// Length in bytes.
     #[expect(clippy::cast_possible_truncation, reason = "checked, and by the compiler")]
     pub const LEN: u32 = {
         assert!(N < u32::MAX as usize, "longer than any span");
         N as u32
     };
 
-    /// A copy of its bytes: a load or two.
+    /// Copy of the bytes: one load or two.
     #[inline]
     #[must_use]
     pub fn load(&self) -> [u8; N] {
@@ -214,7 +214,7 @@ impl<const N: usize> FixedSpan<N> {
 }
 
 impl FixedSpan<1> {
-    /// Its byte.
+    /// The byte.
     #[inline]
     #[must_use]
     pub const fn byte(&self) -> SharedByte {
@@ -229,7 +229,7 @@ impl<const N: usize> From<FixedSpan<N>> for Span {
     }
 }
 
-/// Asks the CPU for a cache line that is to be read.
+/// Prefetches a cache line for reading.
 #[inline]
 pub(crate) fn prefetch_to_read(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -237,8 +237,7 @@ pub(crate) fn prefetch_to_read(line: *const u8) {
     unsafe { _mm_prefetch(line.cast(), _MM_HINT_T0) };
 }
 
-/// Asks the CPU for a cache line that is to be written: one trip, where reading it first and
-/// writing it then takes two. `PREFETCHW` does nothing on CPUs that do not know it; the compiler's
+/// Prefetches a cache line for writing: one transfer, where a read and a later write take two. `PREFETCHW` does nothing on CPUs that do not know it; the compiler's
 /// own intrinsic is a prefetch for reading unless it is told that all of them do.
 #[inline]
 pub(crate) fn prefetch_to_write(line: *const u8) {
@@ -295,7 +294,8 @@ mod tests {
     fn first_bytes_are_there_or_not_at_all() {
         let mut bytes = [1, 2, 3];
         let span = span(&mut bytes);
-        assert_eq!((span.first(), span.first::<4>()), (Some([1, 2, 3]), None));
+        assert_eq!(span.first(), Some([1, 2, 3]));
+        assert_eq!(span.first::<4>(), None);
         span.first_byte().unwrap().store(9);
         assert!(span.split_at(3).1.first_byte().is_none());
         assert_eq!(bytes, [9, 2, 3]);
@@ -315,7 +315,9 @@ mod tests {
     fn the_rest_of_a_split_moves_both_addresses() {
         let mut bytes = [0; 8];
         let (first, rest) = span(&mut bytes).split_at(3);
-        assert_eq!((first.len(), rest.len(), rest.iova()), (3, 5, Iova(0x1003)));
+        assert_eq!(first.len(), 3);
+        assert_eq!(rest.len(), 5);
+        assert_eq!(rest.iova(), Iova(0x1003));
         rest.fill(7);
         assert_eq!(bytes, [0, 0, 0, 7, 7, 7, 7, 7]);
     }

@@ -56,7 +56,7 @@ impl BouncePool {
 
     /// Lets a request wait for pages; `data` is within the limits of `new`.
     pub(crate) fn wait(&mut self, id: CommandId, data: &[Span], command: Command) {
-        if let Some(job) = self.jobs.get_mut(usize::from(id.0)) {
+        if let Some(job) = self.jobs.get_mut(usize::from(id.slot())) {
             job.data.extend_from_slice(data);
             job.command = Some(command);
             self.waiting.push_back(id);
@@ -66,7 +66,7 @@ impl BouncePool {
     /// The request that has waited longest, with its pages; none while there are too few.
     pub(crate) fn next_ready(&mut self) -> Option<(CommandId, Command)> {
         let id = self.waiting.front().copied()?;
-        let job = self.jobs.get_mut(usize::from(id.0))?;
+        let job = self.jobs.get_mut(usize::from(id.slot()))?;
         let needed = usize::try_from(bytes(&job.data).div_ceil(PAGE_BYTES)).ok()?;
         let left = self.free.len().checked_sub(needed)?;
         self.waiting.pop_front();
@@ -76,7 +76,7 @@ impl BouncePool {
 
     /// The request's pages, as long as its data is.
     pub(crate) fn spans(&self, id: CommandId) -> impl Iterator<Item = Span> {
-        let job = self.jobs.get(usize::from(id.0));
+        let job = self.jobs.get(usize::from(id.slot()));
         let mut left = job.map_or(0, |job| bytes(&job.data));
         let memory = self.memory;
         job.into_iter().flat_map(|job| &job.pages).filter_map(move |&page| {
@@ -98,7 +98,7 @@ impl BouncePool {
 
     /// The request has ended, wherever it was.
     pub(crate) fn give_back(&mut self, id: CommandId) {
-        if let Some(job) = self.jobs.get_mut(usize::from(id.0)) {
+        if let Some(job) = self.jobs.get_mut(usize::from(id.slot())) {
             if job.pages.is_empty() {
                 self.waiting.retain(|other| *other != id);
             }
@@ -108,7 +108,7 @@ impl BouncePool {
     }
 
     fn data(&self, id: CommandId) -> impl Iterator<Item = Span> {
-        self.jobs.get(usize::from(id.0)).into_iter().flat_map(|job| job.data.iter().copied())
+        self.jobs.get(usize::from(id.slot())).into_iter().flat_map(|job| job.data.iter().copied())
     }
 }
 

@@ -23,10 +23,11 @@ use crate::link::{Link, Stage};
 use crate::parts::{Access, Part, Parts, within_namespace};
 use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
+use crate::quirks::Quirk;
 use crate::recovery::TIMEOUT_TICKS;
 use crate::registers::{Doorbell, PAGE_BYTES};
 use crate::ring::{CompletionRing, SubmissionRing};
-use crate::slots::{CommandId, Data, Ended, Slots};
+use crate::slots::{CommandId, Data, Ended, Generations, Slots};
 use crate::status::failure;
 use luge_block::{
     BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
@@ -78,12 +79,14 @@ impl QueuePair {
         })?;
         let entries = link.memory.entries();
         let slots = entries.saturating_sub(1);
+        let small_ids = inner.registers.quirks().has(Quirk::SmallIdentifiers);
+        let generations = if small_ids { Generations::Off } else { Generations::On };
         let (lists, bounce, block) = split_pages(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
             doorbells,
-            slots: Slots::new(slots),
+            slots: Slots::new(slots, generations),
             lists: ListPages::new(lists),
             bounce: BouncePool::new(bounce, slots, transfer, spans),
             block,
@@ -153,7 +156,7 @@ impl QueuePair {
 
     /// The PRPs of a request, with what they take in its list; none where it has to be bounced.
     fn prps(&self, request: &Request<'_>, id: CommandId) -> Option<Prps> {
-        let list = self.lists.of(id.0);
+        let list = self.lists.of(id.slot());
         if request.operation == Operation::Discard {
             let [first, second] = range(request).to_words();
             list.set(0, first);
@@ -207,7 +210,7 @@ impl QueuePair {
         while self.submissions.space() > 0
             && let Some((id, command)) = self.bounce.next_ready()
         {
-            let prps = describe(self.bounce.spans(id), self.lists.of(id.0));
+            let prps = describe(self.bounce.spans(id), self.lists.of(id.slot()));
             let prps = prps.expect("whole pages, no more than the largest transfer has");
             if self.slots.start(id, self.health.tick()) == Some(Data::BouncedWrite) {
                 self.bounce.fill(id);
@@ -284,7 +287,7 @@ impl QueuePair {
         let part = entry.and_then(|entry| self.parts.find(entry.namespace)).or(self.parts.all().first());
         let Some(Part { errors, .. }) = part else { return };
         errors.report(|| {
-            let list = self.lists.of(id.0);
+            let list = self.lists.of(id.slot());
             let range = DatasetRange::from_words([0, 1].map(|index| list.get(index)));
             IoError { request: entry.and_then(|entry| asked_for(&entry, range)), status }
         });

@@ -34,6 +34,8 @@ pub(crate) enum Quirk {
     BasicIdentify,
     /// NGUID and EUI64 are the same on many SSDs.
     SharedIdentifiers,
+    /// Command identifiers must be below the number of entries of their queue.
+    SmallIdentifiers,
 }
 
 impl Quirk {
@@ -50,13 +52,14 @@ impl Quirk {
 
 use Quirk::{
     BasicIdentify, NoWriteZeroes, PauseAfterDisable, PauseAfterQueue, PauseAfterReset, QueueEntriesMax,
-    QueueEntriesUntold, SharedIdentifiers,
+    QueueEntriesUntold, SharedIdentifiers, SmallIdentifiers,
 };
 
 /// Vendor, device, and what the model needs.
 #[rustfmt::skip]
 const TABLE: &[(u16, u16, &[Quirk])] = &[
     (0x106b, 0x2001, &[QueueEntriesMax(2)]), // Apple, MacBook 2015: Linux
+    (0x106b, 0x2005, &[SmallIdentifiers]), // Apple, with a T2: Linux
     (0x126f, 0x2262, &[SharedIdentifiers]), // Silicon Motion SM2262: Linux
     (0x126f, 0x2263, &[SharedIdentifiers]), // Silicon Motion SM2263: Linux
     (0x144d, 0xa802, &[SharedIdentifiers]), // Samsung SM953: Linux

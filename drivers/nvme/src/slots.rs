@@ -1,19 +1,43 @@
-//! Requests in flight: one slot each, whose number is the command identifier.
+//! Requests in flight: one slot each, whose number is a part of the command identifier.
 //!
 //! Path: tags wait here between submit and poll.
 //!
 //! Invariants
-//! - A request ends once: what the SSD completes twice, invents, or never got is a fault.
+//! - A request ends once: what the SSD completes twice, invents, or never got is a fault. So is a completion
+//!   for an earlier use of a slot, which its generation gives away.
 //!
 //! Not here: what the commands are (`command`).
 
 use crate::Fault;
 use luge_block::Tag;
 
-/// A command identifier: the number of its slot.
+/// Bits of the slot's number in a command identifier; the others are the generation.
+const SLOT_BITS: u16 = 0x0fff;
+
+/// The most slots of a queue pair. So no identifier is FFFFh, which some SSDs use for none at all.
+const SLOTS_MAX: u16 = SLOT_BITS;
+
+/// Command identifier: the number of its slot (12 bits) and the generation of this use of it (4 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub(crate) struct CommandId(pub u16);
+
+impl CommandId {
+    /// Number of the slot.
+    #[inline]
+    pub(crate) fn slot(self) -> u16 {
+        self.0 & SLOT_BITS
+    }
+}
+
+/// Whether identifiers have generations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Generations {
+    /// They tell the last sixteen uses of a slot apart.
+    On,
+    /// Always zero, for SSDs that take small identifiers only.
+    Off,
+}
 
 /// What becomes of a request's data when its command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +81,9 @@ struct Slot {
     since: u32,
     data: Data,
     state: State,
-    /// Of a free slot: the one that is taken after it.
-    next: CommandId,
+    /// Identifier of this use. Of a free slot: the slot that is taken after it, and the generation of the
+    /// last use.
+    id: CommandId,
 }
 
 /// The slots of one queue pair.
@@ -66,21 +91,26 @@ pub(crate) struct Slots {
     slots: Box<[Slot]>,
     /// The head of the list of free ones, past the last slot where there are none. The slot that
     /// ended last is taken first: it is still in the cache.
-    free: CommandId,
-    /// How many are not free.
+    free: u16,
+    /// Number of slots that are not free.
     in_flight: u16,
+    /// Bits of the generation; none where they are off.
+    generation_bits: u16,
 }
 
 impl Slots {
-    pub(crate) fn new(count: u16) -> Self {
+    /// Makes `count` free slots, or [`SLOTS_MAX`] if that is less.
+    pub(crate) fn new(count: u16, generations: Generations) -> Self {
+        let generation_bits = if generations == Generations::On { !SLOT_BITS } else { 0 };
         let slot = |next| Slot {
             tag: Tag::default(),
             since: 0,
             data: Data::Direct,
             state: State::Free,
-            next: CommandId(next),
+            id: CommandId(next),
         };
-        Self { slots: (1..=count).map(slot).collect(), free: CommandId(0), in_flight: 0 }
+        let slots = (1..=count.min(SLOTS_MAX)).map(slot).collect();
+        Self { slots, free: 0, in_flight: 0, generation_bits }
     }
 
     /// How many are free.
@@ -98,24 +128,28 @@ impl Slots {
     /// 1 to 3: takes a slot for a request that goes to the SSD now; none where none is free.
     #[inline]
     pub(crate) fn take(&mut self, tag: Tag, tick: u32) -> Option<CommandId> {
-        let id = self.free;
-        let slot = self.slots.get_mut(usize::from(id.0))?;
-        self.free = slot.next;
+        let free = self.free;
+        let slot = self.slots.get_mut(usize::from(free))?;
+        self.free = slot.id.slot();
         self.in_flight = self.in_flight.wrapping_add(1);
+        // The next generation: the carry out of the slot's bits.
+        let generation = (slot.id.0 | SLOT_BITS).wrapping_add(1) & self.generation_bits;
+        let id = CommandId(free | generation);
         (slot.tag, slot.since, slot.data, slot.state) = (tag, tick, Data::Direct, State::InFlight);
+        slot.id = id;
         Some(id)
     }
 
     /// 3 to 2: the request waits for bounce pages first.
     pub(crate) fn hold(&mut self, id: CommandId, data: Data) {
-        if let Some(slot) = self.slots.get_mut(usize::from(id.0)) {
+        if let Some(slot) = self.slots.get_mut(usize::from(id.slot())) {
             (slot.state, slot.data) = (State::Waiting, data);
         }
     }
 
     /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
     pub(crate) fn start(&mut self, id: CommandId, tick: u32) -> Option<Data> {
-        let slot = self.slots.get_mut(usize::from(id.0)).filter(|slot| slot.state == State::Waiting)?;
+        let slot = self.slots.get_mut(usize::from(id.slot())).filter(|slot| slot.state == State::Waiting)?;
         (slot.state, slot.since) = (State::InFlight, tick);
         Some(slot.data)
     }
@@ -123,21 +157,22 @@ impl Slots {
     /// 3 to 1: ends a command that the SSD says it has completed.
     #[inline]
     pub(crate) fn end(&mut self, id: CommandId) -> Result<Ended, Fault> {
-        let slot = self.slots.get_mut(usize::from(id.0)).ok_or(Fault::UnknownCommand)?;
-        if slot.state != State::InFlight {
+        let slot = self.slots.get_mut(usize::from(id.slot())).ok_or(Fault::UnknownCommand)?;
+        if slot.state != State::InFlight || slot.id != id {
             return Err(Fault::NotInFlight);
         }
-        (slot.state, slot.next) = (State::Free, self.free);
-        self.free = id;
+        (slot.state, slot.id) = (State::Free, CommandId(self.free | id.0 & !SLOT_BITS));
+        self.free = id.slot();
         self.in_flight = self.in_flight.wrapping_sub(1);
         Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
 
     /// 2 or 3 to 1: ends any request, after a reset.
     pub(crate) fn end_any(&mut self) -> Option<Ended> {
-        let (id, slot) = (0..).zip(&mut *self.slots).find(|(_, slot)| slot.state != State::Free)?;
+        let slot = self.slots.iter_mut().find(|slot| slot.state != State::Free)?;
         slot.state = State::InFlight;
-        self.end(CommandId(id)).ok()
+        let id = slot.id;
+        self.end(id).ok()
     }
 
     /// Whether a command has been with the SSD for `ticks` ticks.
@@ -160,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_command_ends_once() {
-        let mut slots = Slots::new(2);
+        let mut slots = Slots::new(2, Generations::On);
         let id = slots.take(TAG, 0).unwrap();
         assert_eq!(slots.end(id).unwrap().tag, TAG);
         assert_eq!(slots.end(id), Err(Fault::NotInFlight));
@@ -170,19 +205,19 @@ mod tests {
 
     #[test]
     fn every_slot_is_taken_once_before_one_is_taken_again() {
-        let mut slots = Slots::new(3);
-        let taken: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(|id| id.0).collect();
+        let mut slots = Slots::new(3, Generations::On);
+        let taken: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(CommandId::slot).collect();
         assert_eq!((taken, slots.free(), slots.in_flight()), (vec![0, 1, 2], 0, 3));
-        for id in [1, 2] {
-            assert!(slots.end(CommandId(id)).is_ok());
+        for id in [1, 2].map(|slot| slots.slots[slot].id) {
+            assert!(slots.end(id).is_ok());
         }
-        let again: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(|id| id.0).collect();
+        let again: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(CommandId::slot).collect();
         assert_eq!((again, slots.free()), (vec![2, 1], 0));
     }
 
     #[test]
     fn a_request_that_waits_is_not_the_ssds_to_complete() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, Generations::On);
         let id = slots.take(TAG, 0).unwrap();
         slots.hold(id, Data::BouncedRead);
         assert_eq!((slots.end(id), slots.in_flight()), (Err(Fault::NotInFlight), 1));
@@ -191,8 +226,45 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_comes_again_after_sixteen_uses_of_its_slot() {
+        let mut slots = Slots::new(1, Generations::On);
+        let mut earlier: Vec<CommandId> = vec![];
+        for _ in 0..16 {
+            let id = slots.take(TAG, 0).unwrap();
+            assert!(!earlier.contains(&id), "{id:?}");
+            for &old in &earlier {
+                assert_eq!(slots.end(old), Err(Fault::NotInFlight), "{old:?} has ended before");
+            }
+            assert!(slots.end(id).is_ok());
+            earlier.push(id);
+        }
+        assert_eq!(slots.take(TAG, 0), earlier.first().copied());
+    }
+
+    #[test]
+    fn without_generations_an_identifier_is_the_number_of_its_slot() {
+        let mut slots = Slots::new(2, Generations::Off);
+        for _ in 0..3 {
+            assert_eq!(slots.take(TAG, 0), Some(CommandId(0)));
+            assert!(slots.end(CommandId(0)).is_ok());
+        }
+        assert_eq!(slots.end(CommandId(0x1000)), Err(Fault::NotInFlight));
+    }
+
+    #[test]
+    fn no_identifier_is_all_ones() {
+        let mut slots = Slots::new(u16::MAX, Generations::On);
+        for _ in 0..17 {
+            let taken: Vec<_> = std::iter::from_fn(|| slots.take(TAG, 0)).collect();
+            assert_eq!(taken.len(), 4095);
+            assert!(taken.iter().all(|id| id.0 != u16::MAX));
+            taken.into_iter().for_each(|id| assert!(slots.end(id).is_ok()));
+        }
+    }
+
+    #[test]
     fn age_is_counted_across_the_wrap_of_the_tick() {
-        let mut slots = Slots::new(2);
+        let mut slots = Slots::new(2, Generations::On);
         assert!(slots.take(TAG, u32::MAX).is_some());
         assert!(!slots.any_older(3, 1) && slots.any_older(3, 2));
         assert!(slots.end_any().is_some() && slots.end_any().is_none());

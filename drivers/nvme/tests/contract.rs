@@ -7,7 +7,8 @@ use luge_block::doubles::check_device;
 use luge_block::{Channel, Completions, CoreId, Device, Durability, Lba, Operation, Request, Status, Tag};
 use luge_memory::Span;
 use luge_nvme::Options;
-use luge_nvme::scripted::{Lcg, Mischief, Rig, Script, ScriptedNamespace};
+use luge_nvme::scripted::{Mischief, Rig, Script, ScriptedNamespace};
+use luge_seeded::Random;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -135,8 +136,8 @@ fn pattern(round: u32, slot: u16) -> u8 {
 #[test]
 fn cores_read_what_they_wrote_while_their_ssd_is_reset_again_and_again() {
     let rig = rig(9);
-    let mut random = Lcg(5);
-    rig.ssd.misbehave((0..20_000).map(|_| (random.below(600) == 0).then_some(Mischief::Fatal)));
+    let mut random = Random::new(5);
+    rig.ssd.misbehave((0..20_000).map(|_| random.once_in(600).then_some(Mischief::Fatal)));
     let cores: Vec<_> = (0..3).map(|core| Core::new(&rig, core)).collect();
     while_serving(&rig, || {
         let aborted: u32 = std::thread::scope(|scope| {

@@ -1,14 +1,14 @@
 //! An SSD that lies, hangs, fails or vanishes: no panic, no second completion, no lost request.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-#![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
 use luge_block::{
     Channel, Completion, Completions, CoreId, Device, Durability, Lba, Operation, Refusal, Request, Status,
     Tag,
 };
 use luge_nvme::ControllerState;
-use luge_nvme::scripted::{Enabling, Lcg, Mischief, Rig, Script};
+use luge_nvme::scripted::{Enabling, Mischief, Rig, Script};
+use luge_seeded::Random;
 use std::collections::BTreeSet;
 
 fn submit(rig: &Rig, channel: &mut dyn Channel, slots: std::ops::Range<u16>) {
@@ -67,6 +67,20 @@ fn a_completion_for_another_queue_resets_the_ssd() {
 fn a_head_that_was_never_submitted_resets_the_ssd() {
     recovers_from(Mischief::HeadPastTail, AFTER_A_LIE);
     recovers_from(Mischief::HeadOutside, AFTER_A_LIE);
+}
+
+#[test]
+fn a_completion_for_an_earlier_use_of_a_slot_ends_no_request_and_resets_the_ssd() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    let data = [rig.buffer(0, 4096)];
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Success);
+    let executed = rig.ssd.account().executed;
+    rig.ssd.misbehave([Some(Mischief::StaleId)]);
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Aborted);
+    assert_eq!(rig.ssd.account().executed, executed, "the SSD has not done it");
+    works_again(&rig, &mut *channel);
+    assert_eq!(rig.ssd.account().controller_resets, 1);
 }
 
 #[test]
@@ -274,8 +288,8 @@ fn an_ssd_that_was_given_up_is_given_to_the_host_when_it_asks() {
     Rig::until("the host has it", || rig.ssd.account().handed_back);
 }
 
-fn any_mischief(random: &mut Lcg) -> Option<Mischief> {
-    match random.below(40) {
+fn any_mischief(random: &mut Random) -> Option<Mischief> {
+    match random.below(40_u32) {
         0 => Some(Mischief::UnknownId),
         1 => Some(Mischief::Twice),
         2 => Some(Mischief::WrongQueue),
@@ -290,16 +304,16 @@ fn any_mischief(random: &mut Lcg) -> Option<Mischief> {
 /// Random requests, random faults. Returns how many requests ended with each kind of status.
 fn torture(seed: u64) -> (usize, usize) {
     let rig = Rig::new(Script::default());
-    let (mut channel, mut random) = (rig.channel(), Lcg(seed));
+    let (mut channel, mut random) = (rig.channel(), Random::new(seed));
     let (mut open, mut next, mut ended) = (BTreeSet::new(), 0u16, (0, 0));
     Rig::until("all requests have ended", || {
-        for _ in 0..random.below(16).min(channel.room() as u64) {
+        for _ in 0..random.below(16).min(channel.room()) {
             if next == 250 {
                 break;
             }
             rig.ssd.misbehave([any_mischief(&mut random)]);
             let data = [rig.buffer(u64::from(next) * 8192 + random.below(2), 1024)];
-            let operation = [Operation::Read, Operation::Write(Durability::Cache)][random.below(2) as usize];
+            let operation = [Operation::Read, Operation::Write(Durability::Cache)][random.below(2_usize)];
             let tag = Tag::new(0, next);
             let request = Request { tag, operation, lba: Lba(u64::from(next) * 2), blocks: 2, data: &data };
             if channel.submit(&request).is_ok() {

@@ -4,7 +4,8 @@
 
 use luge_block::{Device, Durability, Lba, Operation, Request, Status, Tag};
 use luge_memory::Span;
-use luge_nvme::scripted::{Lcg, Rig, Script};
+use luge_nvme::scripted::{Rig, Script};
+use luge_seeded::Random;
 
 const WRITE: Operation = Operation::Write(Durability::Cache);
 const PAGE: u64 = 4096;
@@ -19,15 +20,20 @@ fn bytes(spans: &[Span]) -> Vec<u8> {
     all
 }
 
-fn scribble(spans: &[Span], random: &mut Lcg) {
+fn scribble(spans: &[Span], random: &mut Random) {
     for span in spans {
-        let piece: Vec<u8> = (0..span.len()).map(|_| random.below(256) as u8).collect();
+        let piece: Vec<u8> = (0..span.len()).map(|_| random.number() as u8).collect();
         span.write(&piece);
     }
 }
 
 /// Cuts `total` bytes into pieces at places of their own, so that none overlap.
-fn pieces(rig: &Rig, random: &mut Lcg, total: u32, cut: impl Fn(&mut Lcg, u32) -> (u64, u32)) -> Vec<Span> {
+fn pieces(
+    rig: &Rig,
+    random: &mut Random,
+    total: u32,
+    cut: impl Fn(&mut Random, u32) -> (u64, u32),
+) -> Vec<Span> {
     let (mut spans, mut left, mut at) = (Vec::new(), total, 0);
     while left > 0 && spans.len() < 250 {
         let (offset, len) = cut(random, left);
@@ -39,10 +45,10 @@ fn pieces(rig: &Rig, random: &mut Lcg, total: u32, cut: impl Fn(&mut Lcg, u32) -
     spans
 }
 
-fn write_and_read_back(rig: &Rig, seed: u64, cut: impl Fn(&mut Lcg, u32) -> (u64, u32) + Copy) {
-    let (mut channel, mut random) = (rig.channel(), Lcg(seed));
+fn write_and_read_back(rig: &Rig, seed: u64, cut: impl Fn(&mut Random, u32) -> (u64, u32) + Copy) {
+    let (mut channel, mut random) = (rig.channel(), Random::new(seed));
     for round in 0..20 {
-        let blocks = 1 + random.below(256) as u32;
+        let blocks = 1 + random.below(256_u32);
         let lba = Lba(random.below(rig.blocks().0 - 256));
         let spans = pieces(rig, &mut random, blocks * 512, cut);
         scribble(&spans, &mut random);
@@ -61,7 +67,7 @@ fn write_and_read_back(rig: &Rig, seed: u64, cut: impl Fn(&mut Lcg, u32) -> (u64
 fn pieces_of_any_length_and_alignment_are_written_and_read_through_bounce_pages() {
     let rig = Rig::new(Script::default());
     for seed in 0..10 {
-        write_and_read_back(&rig, seed, |random, _| (random.below(PAGE), 1 + random.below(9000) as u32));
+        write_and_read_back(&rig, seed, |random, _| (random.below(PAGE), 1 + random.below(9000_u32)));
     }
     assert!(rig.controller.bounced() > 100);
 }
@@ -70,7 +76,7 @@ fn pieces_of_any_length_and_alignment_are_written_and_read_through_bounce_pages(
 fn whole_pages_scattered_anywhere_are_written_and_read_in_place() {
     let rig = Rig::new(Script::default());
     for seed in 0..10 {
-        write_and_read_back(&rig, seed, |random, _| (0, 4096 * (1 + random.below(4)) as u32));
+        write_and_read_back(&rig, seed, |random, _| (0, 4096 * (1 + random.below(4_u32))));
     }
     assert_eq!(rig.controller.bounced(), 0);
 }

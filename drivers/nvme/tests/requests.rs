@@ -5,7 +5,8 @@
 use luge_block::{
     Completions, Device, Durability, Lba, Operation, Refusal, Request, Status, Tag, TransferExtent,
 };
-use luge_nvme::scripted::{Lcg, Mischief, Rig, Script, ScriptedNamespace};
+use luge_nvme::scripted::{Mischief, Rig, Script, ScriptedNamespace};
+use luge_seeded::Random;
 use luge_spec::nvme::{IoOpcode, StatusCode, oncs};
 
 const WRITE: Operation = Operation::Write(Durability::Cache);
@@ -204,7 +205,7 @@ fn completions_that_do_not_fit_wait_for_the_next_poll() {
 fn queues_go_round_many_times_with_requests_in_any_number() {
     for seed in 0..8 {
         let rig = Rig::new(Script::default());
-        let (mut channel, mut random) = (rig.channel(), Lcg(seed));
+        let (mut channel, mut random) = (rig.channel(), Random::new(seed));
         let data = [rig.buffer(0, 512)];
         let mut ended = 0;
         for _ in 0..200 {

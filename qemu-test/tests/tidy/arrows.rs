@@ -7,11 +7,13 @@ use std::process::Command;
 
 /// Crates that each crate may depend on; all of them stand above it in this table.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("luge-seeded", &[]),
+    ("luge-skip", &[]),
     ("luge-measure", &[]),
     ("luge-spec", &[]),
     ("luge-memory", &[]),
     ("luge-vfio", &["luge-memory"]),
-    ("luge-block", &["luge-memory"]),
+    ("luge-block", &["luge-memory", "luge-seeded"]),
     ("luge-nvme", &["luge-block", "luge-memory", "luge-spec"]),
     ("luge-volume", &["luge-block", "luge-memory"]),
     ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
@@ -32,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-rpc", &["luge-socket"]),
     ("luge-init", &[]),
     ("luge-vm", &["luge-init", "luge-socket"]),
-    ("luge-bench", &["luge-memory", "luge-spec"]),
+    ("luge-bench", &["luge-memory", "luge-seeded", "luge-spec"]),
     (
         "luge",
         &[
@@ -52,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("luge-image", &[]),
-    ("luge-qemu-test", &["luge-image", "luge-vfio"]),
+    ("luge-qemu-test", &["luge-image", "luge-skip", "luge-vfio"]),
 ];
 
 /// Crates of the workspace that each crate depends on, besides those that only its tests use.

@@ -9,13 +9,11 @@ use syn::{FnArg, Macro, Signature, Type};
 
 /// Crates that still have tuples as parameters or in assertions.
 const WITH_TUPLES: &[&str] = &[
-    "appliance/luge",
     "appliance/vhost",
     "appliance/virtqueue",
     "appliance/vm",
     "appliance/volume",
     "drivers/block",
-    "drivers/memory",
     "drivers/nvme",
 ];
 

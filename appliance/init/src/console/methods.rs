@@ -44,6 +44,6 @@ pub struct ParameterHelp {
 pub struct MethodError {
     /// Code of the JSON-RPC error.
     pub code: i64,
-    /// What is wrong, and the remedy.
+    /// Problem and remedy.
     pub message: String,
 }

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to leave a terminal alone that has hung up.
+/// Pause before a terminal that has hung up is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What consoles can do: nothing but their own commands, where nothing could be started.
+/// Commands of the consoles: only built-in ones if there is no dispatcher.
 pub fn commands(dispatcher: Option<&Arc<Dispatcher>>) -> Arc<dyn Commands> {
     Arc::new(Methods(dispatcher.cloned().unwrap_or_default()))
 }
@@ -37,7 +37,7 @@ pub fn open(
     thread.spawn(move || talk(first, &begin)).map(drop)
 }
 
-/// A terminal that has hung up gets a new console as soon as it can be opened again.
+/// Runs consoles at a terminal: a new one after each hang-up.
 fn talk(first: Console, begin: &impl Fn() -> io::Result<Console>) -> ! {
     first.run();
     loop {
@@ -48,7 +48,7 @@ fn talk(first: Console, begin: &impl Fn() -> io::Result<Console>) -> ! {
     }
 }
 
-/// The methods of a dispatcher, as a console wants them.
+/// Methods of a dispatcher, in the console's form.
 struct Methods(Arc<Dispatcher>);
 
 impl Commands for Methods {
@@ -79,13 +79,13 @@ mod tests {
     use luge_rpc::{RpcError, Stage, params};
 
     params! {
-        struct Echo {
-            /// Comes back
-            text: String,
-            /// How often
-            count: Option<u32>,
+            struct Echo {
+    /// Text to return
+                text: String,
+    /// Number of times
+                count: Option<u32>,
+            }
         }
-    }
 
     #[test]
     fn a_console_sees_the_methods_with_their_parameters_and_calls_them() {
@@ -94,12 +94,16 @@ mod tests {
         });
         let commands = commands(Some(&Arc::new(Dispatcher::new([echo]))));
         let methods = commands.methods();
-        assert_eq!((methods[0].name.as_str(), methods[0].parameters.len()), ("echo", 2));
+        assert_eq!(methods[0].name, "echo");
+        assert_eq!(methods[0].parameters.len(), 2);
         let text = &methods[0].parameters[0];
-        assert_eq!((text.name.as_str(), text.kind.as_str(), text.required), ("text", "string", true));
+        assert_eq!(text.name, "text");
+        assert_eq!(text.kind, "string");
+        assert!(text.required);
         assert_eq!(commands.call("echo", serde_json::json!({"text": "x"})).unwrap(), "x");
         let refusal = commands.call("echo", serde_json::json!({"text": "x", "count": 0})).unwrap_err();
-        assert_eq!((refusal.code, refusal.message.as_str()), (-22, "Invalid argument: nothing"));
+        assert_eq!(refusal.code, -22);
+        assert_eq!(refusal.message, "Invalid argument: nothing");
         assert!(super::commands(None).methods().is_empty());
     }
 }

@@ -1,33 +1,33 @@
-//! Which SSD the firmware booted from, by its own words: the variables `BootCurrent` and
+//! The SSD that the firmware booted from, found by the variables `BootCurrent` and
 //! `Boot####` (UEFI 2.10, clauses 3.1 and 3.3), whose device path leads over PCI to the SSD.
 //!
-//! Invariant: firmware may write anything; what cannot be followed is [`Origin::Unknown`].
+//! Invariant: firmware may write anything; a path that cannot be followed is [`Origin::Unknown`].
 
 use luge_vfio::PciAddress;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of the variables.
+/// Folder of the variables.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
-/// The vendor of the variables that the specification defines.
+/// Vendor GUID of the variables that the specification defines.
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-/// Where PCI host bridges are.
+/// Folder of the PCI host bridges.
 const DEVICES: &str = "/sys/devices";
-/// The most nodes of a device path.
+/// Maximum number of nodes of a device path.
 const NODES: usize = 64;
 
-/// Where a boot came from.
+/// Device of a boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// This SSD.
+    /// An SSD.
     Ssd(PciAddress),
     /// No SSD: a USB stick, the network, a hypervisor.
     Elsewhere,
-    /// The firmware does not say, or not in a way that can be followed.
+    /// The firmware gives no device path, or one that cannot be followed.
     Unknown,
 }
 
-/// Where this boot came from.
+/// Finds the device of this boot.
 pub fn find() -> Origin {
     find_in(Path::new(VARIABLES), Path::new(DEVICES))
 }
@@ -48,7 +48,7 @@ fn find_in(variables: &Path, devices: &Path) -> Origin {
     }
 }
 
-/// The device path of the option that was booted.
+/// Device path of the booted option.
 fn boot_path(variables: &Path) -> Option<Vec<Node>> {
     let current = value(variables, "BootCurrent")?;
     let number = u16::from_le_bytes(*current.first_chunk()?);
@@ -61,17 +61,24 @@ fn boot_path(variables: &Path) -> Option<Vec<Node>> {
     Some(nodes(path.get(..usize::from(path_bytes))?))
 }
 
-/// A variable's value: the file's first four bytes are its attributes.
+/// Value of a variable: the file without its first four bytes, which are attributes.
 fn value(variables: &Path, name: &str) -> Option<Vec<u8>> {
     let file = fs::read(variables.join(format!("{name}-{GLOBAL}"))).ok()?;
     Some(file.get(4..)?.to_vec())
 }
 
-/// A node of a device path, as far as it matters here. UEFI 2.10, clause 10.3.
+/// Device and function numbers on a PCI bus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Hop {
+    device: u8,
+    function: u8,
+}
+
+/// A node of a device path (UEFI 2.10, clause 10.3), as far as needed here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Node {
     /// A function on the bus that the nodes before lead to.
-    Pci { device: u8, function: u8 },
+    Pci(Hop),
     /// An NVMe namespace.
     Nvme,
     /// Another kind of device behind PCI.
@@ -81,15 +88,15 @@ enum Node {
 }
 
 impl Node {
-    fn hop(&self) -> Option<(u8, u8)> {
+    fn hop(&self) -> Option<Hop> {
         match *self {
-            Self::Pci { device, function } => Some((device, function)),
+            Self::Pci(hop) => Some(hop),
             Self::Nvme | Self::NotAnSsd | Self::Other => None,
         }
     }
 }
 
-/// Each node: type, subtype, length with this head (2 bytes), data.
+/// Parses the nodes. Each has a type, a subtype, the length with this header (2 bytes), data.
 fn nodes(mut path: &[u8]) -> Vec<Node> {
     let mut found = Vec::new();
     while let Some((&[kind, subtype, low, high], rest)) = path.split_first_chunk() {
@@ -99,7 +106,7 @@ fn nodes(mut path: &[u8]) -> Vec<Node> {
             break;
         }
         found.push(match (kind, subtype, data) {
-            (1, 1, &[function, device]) => Node::Pci { device, function },
+            (1, 1, &[function, device]) => Node::Pci(Hop { device, function }),
             (3, 0x17, _) => Node::Nvme,
             (3, _, _) => Node::NotAnSsd,
             _ => Node::Other,
@@ -109,9 +116,9 @@ fn nodes(mut path: &[u8]) -> Vec<Node> {
     found
 }
 
-/// Goes from a host bridge over bridges to a function. Where several host bridges have such a
-/// path, it is not known which.
-fn follow(devices: &Path, hops: &[(u8, u8)]) -> Option<PciAddress> {
+/// Follows a path from a host bridge over bridges to a function; none if several host bridges
+/// have such a path.
+fn follow(devices: &Path, hops: &[Hop]) -> Option<PciAddress> {
     let bridges =
         folders(devices).into_iter().filter(|path| name(path).is_some_and(|n| n.starts_with("pci")));
     let mut ends = bridges.filter_map(|bridge| hops.iter().try_fold(bridge, |at, hop| step(&at, *hop)));
@@ -119,8 +126,8 @@ fn follow(devices: &Path, hops: &[(u8, u8)]) -> Option<PciAddress> {
     name(&end)?.parse().ok()
 }
 
-/// The function of that number on the bus below a bridge.
-fn step(bridge: &Path, (device, function): (u8, u8)) -> Option<PathBuf> {
+/// Folder of a function on the bus below a bridge.
+fn step(bridge: &Path, Hop { device, function }: Hop) -> Option<PathBuf> {
     let ending = format!(":{device:02x}.{function:x}");
     let is_address = |name: &str| name.parse::<PciAddress>().is_ok() && name.ends_with(&ending);
     folders(bridge).into_iter().find(|path| name(path).is_some_and(is_address))
@@ -139,7 +146,7 @@ fn name(path: &Path) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// The device path of an SSD in slot 2 of the bus behind bridge 1c.4, and a partition on it.
+    /// Device path of an SSD in slot 2 of the bus behind bridge 1c.4, and a partition on the SSD.
     const SSD: &[u8] = &[
         2, 1, 12, 0, 0xd0, 0x41, 3, 0x0a, 0, 0, 0, 0, // PciRoot(0)
         1, 1, 6, 0, 4, 0x1c, // Pci(1c,4)

@@ -1,8 +1,8 @@
 //! The phases of the boot, in their order.
 
-use super::Sled;
 use super::report::Notes;
 use super::ssds::{self, Known, choose};
+use super::state::BootState;
 use super::{consoles, origin};
 use crate::appliance::{Appliance, Plan};
 use crate::config::Config;
@@ -18,7 +18,7 @@ use luge_memory::PageSize;
 use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
 use luge_socket::Permissions;
 use luge_vfio::{PciAddress, SysfsRoot};
-use luge_vm::{Patience, VmConfig};
+use luge_vm::{Timeouts, VmConfig};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::fs;
@@ -26,22 +26,22 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 
-/// Sockets of vhost controllers.
+/// Folder of the sockets of vhost controllers.
 const SOCKETS: &str = "/run/luge/vhost";
-/// Sockets of virtual machines.
+/// Folder of the sockets of virtual machines.
 const MACHINES: &str = "/run/luge/vm";
-/// The VM pack's kernel: good enough to try KVM with.
+/// Kernel of the VM pack, with which KVM is tried.
 const TRIAL_KERNEL: &str = "/usr/share/luge/guest/kernel";
 
 /// A part of the boot.
 pub struct Phase {
-    /// What it is called.
+    /// Name in the report.
     pub name: &'static str,
-    /// Does it.
-    pub run: fn(&mut Sled, &mut Notes),
+    /// Function of the phase.
+    pub run: fn(&mut BootState, &mut Notes),
 }
 
-/// What is broken in one of them is no reason not to begin the next.
+/// All phases in order. Each begins even if the one before has failed.
 pub const PHASES: &[Phase] = &[
     Phase { name: "file systems", run: file_systems },
     Phase { name: "settings", run: settings },
@@ -53,37 +53,37 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "configuration", run: configuration },
 ];
 
-fn file_systems(_: &mut Sled, notes: &mut Notes) {
+fn file_systems(_: &mut BootState, notes: &mut Notes) {
     mount_all().iter().for_each(|fault| notes.fault(fault));
     notes.check("/dev/console cannot be used", use_console_as_stdio());
 }
 
-fn settings(sled: &mut Sled, notes: &mut Notes) {
+fn settings(state: &mut BootState, notes: &mut Notes) {
     let (settings, errors) = Settings::of_this_machine();
     errors.iter().for_each(|error| notes.fault(error));
     catch_panics(settings.panic);
     notes.check("the host name cannot be set", set_hostname(&settings.hostname));
     notes.check("the kernel's log level cannot be set", set_kernel_log_level(settings.kernel_log));
-    sled.config = settings.subsystems.as_ref().and_then(|(place, subsystems)| {
+    state.config = settings.subsystems.as_ref().and_then(|(place, subsystems)| {
         let text = json!({ "subsystems": subsystems }).to_string();
         Some((place.clone(), notes.check(place, Config::parse(text.as_bytes()))?))
     });
-    sled.settings = settings;
+    state.settings = settings;
 }
 
-fn power_and_signals(sled: &mut Sled, notes: &mut Notes) {
-    notes.check("signals cannot be received", sled.power.listen_to_signals());
+fn power_and_signals(state: &mut BootState, notes: &mut Notes) {
+    notes.check("signals cannot be received", state.power.listen_to_signals());
     notes.check("ctrl-alt-del will reboot at once", catch_ctrl_alt_del());
-    sled.reaper = notes.check("children cannot be waited for", Reaper::of_everybody());
-    let power = sled.power.clone();
+    state.reaper = notes.check("children cannot be waited for", Reaper::of_everybody());
+    let power = state.power.clone();
     let watched = watch_power_button(move || power.ask(Ending::PowerOff, "the power button"));
     if notes.check("the power button cannot be watched", watched) == Some(0) {
         notes.note("this machine has no power button that the kernel knows");
     }
 }
 
-fn hugepages_of_nodes(sled: &mut Sled, notes: &mut Notes) {
-    let Some(reserved) = notes.check("no hugepages", reserve_hugepages(sled.settings.hugepages)) else {
+fn hugepages_of_nodes(state: &mut BootState, notes: &mut Notes) {
+    let Some(reserved) = notes.check("no hugepages", reserve_hugepages(state.settings.hugepages)) else {
         return;
     };
     let nodes: Vec<String> = reserved.nodes_mib.iter().map(ToString::to_string).collect();
@@ -98,24 +98,24 @@ fn hugepages_of_nodes(sled: &mut Sled, notes: &mut Notes) {
     }
 }
 
-fn cores_and_rpc(sled: &mut Sled, notes: &mut Notes) {
-    let log = Log::to(sled.screens.clone());
-    if let Ok(level) = sled.settings.log.parse() {
+fn cores_and_rpc(state: &mut BootState, notes: &mut Notes) {
+    let log = Log::to(state.screens.clone());
+    if let Ok(level) = state.settings.log.parse() {
         log.set_level(level);
     }
-    let Some(plan) = plan(sled, notes) else { return };
+    let Some(plan) = plan(state, notes) else { return };
     let (cpus, rpc_socket) = (plan.cpus.clone(), plan.rpc_socket.clone());
     let Some(appliance) = notes.check("Luge cannot be started", Appliance::start(plan, log)) else { return };
     // The configuration is made call by call, later: one that fails is no reason to stop.
     appliance.dispatcher().enter(Stage::Runtime);
     notes.note(format!("CPU {cpus} serves, RPC on {}", rpc_socket.display()));
-    sled.appliance = Some(appliance);
+    state.appliance = Some(appliance);
 }
 
-fn plan(sled: &Sled, notes: &mut Notes) -> Option<Plan> {
-    let cpus = cpus(sled, notes)?;
+fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
+    let cpus = cpus(state, notes)?;
     let (pages, budget) = memory(notes)?;
-    let rpc_socket = sled.settings.rpc_socket.clone();
+    let rpc_socket = state.settings.rpc_socket.clone();
     for folder in [Path::new(SOCKETS), Path::new(MACHINES)].into_iter().chain(rpc_socket.parent()) {
         notes.check(&folder.display().to_string(), fs::create_dir_all(folder))?;
     }
@@ -125,11 +125,11 @@ fn plan(sled: &Sled, notes: &mut Notes) -> Option<Plan> {
         qemu: None,
         firmware_folder: None,
         trial_kernel,
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
     };
-    let reaper = sled.reaper.clone()?;
+    let reaper = state.reaper.clone()?;
     let config = Config::default();
-    let settings = &sled.settings;
+    let settings = &state.settings;
     Some(Plan {
         cpus,
         pages,
@@ -150,7 +150,7 @@ fn plan(sled: &Sled, notes: &mut Notes) -> Option<Plan> {
     })
 }
 
-/// The value of a setting, if it is there and right.
+/// Value of a setting; none if missing or wrong.
 fn understood<T: FromStr>(key: &str, text: Option<&str>, notes: &mut Notes) -> Option<T>
 where
     T::Err: Display,
@@ -158,10 +158,10 @@ where
     text.and_then(|text| notes.check(key, text.parse()))
 }
 
-/// Those that were asked for, if they are there; else our own choice.
-fn cpus(sled: &Sled, notes: &mut Notes) -> Option<Cpus> {
+/// CPUs of the setting, if they can be used; else a default.
+fn cpus(state: &BootState, notes: &mut Notes) -> Option<Cpus> {
     let allowed = notes.check("the CPUs are not known", Cpus::allowed())?;
-    let wish = sled.settings.cpumask.as_deref().map(|text| {
+    let wish = state.settings.cpumask.as_deref().map(|text| {
         let cpus: Cpus = text.parse()?;
         cpus.check(&allowed).map(|()| cpus)
     });
@@ -174,7 +174,7 @@ fn cpus(sled: &Sled, notes: &mut Notes) -> Option<Cpus> {
     Some(serving_cpus(&numbers).into_iter().map(CoreId).collect())
 }
 
-/// Hugepages; where there are none, ordinary pages rather than nothing.
+/// Page size and budget: hugepages, or ordinary pages if there are none.
 fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
     if let Some(budget) =
         notes.check("ordinary pages are used instead", hugepages::budget(PageSize::Huge2MiB, None))
@@ -185,28 +185,28 @@ fn memory(notes: &mut Notes) -> Option<(PageSize, u64)> {
     Some((PageSize::Base, budget))
 }
 
-fn open_consoles(sled: &mut Sled, notes: &mut Notes) {
-    let commands = consoles::commands(sled.appliance.as_ref().map(Appliance::dispatcher));
+fn open_consoles(state: &mut BootState, notes: &mut Notes) {
+    let commands = consoles::commands(state.appliance.as_ref().map(Appliance::dispatcher));
     let mut open = |name: &str| {
         let path = Path::new("/dev").join(name);
-        let opened = consoles::open(path, commands.clone(), sled.power.clone(), sled.screens.clone());
+        let opened = consoles::open(path, commands.clone(), state.power.clone(), state.screens.clone());
         notes.check(&format!("no console at {name}"), opened).is_some()
     };
     // All of them, so no `any`. Where none can be had, the kernel's own has to do.
-    let opened = sled.settings.consoles.iter().filter(|name| open(name)).count();
+    let opened = state.settings.consoles.iter().filter(|name| open(name)).count();
     if opened == 0 {
         open("console");
     }
 }
 
-fn take_ssds(sled: &mut Sled, notes: &mut Notes) {
-    let Some(appliance) = &sled.appliance else { return };
+fn take_ssds(state: &mut BootState, notes: &mut Notes) {
+    let Some(appliance) = &state.appliance else { return };
     let Some(present) = notes.check("SSDs cannot be listed", SysfsRoot::default().nvme_functions()) else {
         return;
     };
-    let configured = sled.config.as_ref().map(|(_, config)| ssds::configured(config)).unwrap_or_default();
+    let configured = state.config.as_ref().map(|(_, config)| ssds::configured(config)).unwrap_or_default();
     let known = Known {
-        wish: &sled.settings.ssds,
+        wish: &state.settings.ssds,
         present: &present,
         origin: origin::find(),
         configured: &configured,
@@ -221,7 +221,7 @@ fn take_ssds(sled: &mut Sled, notes: &mut Notes) {
     }
 }
 
-/// Attaches SSDs at the same time: a broken one delays nobody.
+/// Attaches SSDs in parallel: a broken SSD delays no other.
 fn attach(
     dispatcher: &Dispatcher,
     ssds: &[(String, PciAddress)],
@@ -240,9 +240,9 @@ fn attach(
     })
 }
 
-fn configuration(sled: &mut Sled, notes: &mut Notes) {
-    let Some(appliance) = &sled.appliance else { return };
-    let Some((place, config)) = &sled.config else { return notes.note("none: what exists is made by RPC") };
+fn configuration(state: &mut BootState, notes: &mut Notes) {
+    let Some(appliance) = &state.appliance else { return };
+    let Some((place, config)) = &state.config else { return notes.note("none: what exists is made by RPC") };
     let dispatcher = appliance.dispatcher();
     // Nobody else makes anything during the boot: what is not there does not appear.
     let caller = Caller::new(|| false);

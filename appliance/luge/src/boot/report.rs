@@ -3,14 +3,14 @@
 use super::screens::Screens;
 use std::time::{Duration, Instant};
 
-/// A boot under way.
+/// Report of a boot in progress.
 pub struct Report {
     screens: Screens,
     began: Instant,
     faults: usize,
 }
 
-/// What a phase has to say.
+/// Notes and faults of a phase.
 #[derive(Default)]
 pub struct Notes {
     good: Vec<String>,
@@ -18,30 +18,30 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Something worth knowing.
+    /// Adds a note.
     pub fn note(&mut self, text: impl ToString) {
         self.good.push(text.to_string());
     }
 
-    /// Something that went wrong: what, and what to do.
+    /// Adds a fault: the error and its remedy.
     pub fn fault(&mut self, text: impl ToString) {
         self.bad.push(text.to_string());
     }
 
-    /// A fault, where there is one.
+    /// Adds a fault if there is an error; returns the value.
     pub fn check<T, E: ToString>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
         outcome.map_err(|error| self.fault(format!("{what}: {}", error.to_string()))).ok()
     }
 }
 
 impl Report {
-    /// The boot begins.
+    /// Begins the report.
     pub fn begin(screens: Screens) -> Self {
         screens.say(concat!("Luge ", env!("CARGO_PKG_VERSION")));
         Self { screens, began: Instant::now(), faults: 0 }
     }
 
-    /// Runs a phase and tells how it went.
+    /// Runs a phase and prints its result.
     pub fn phase(&mut self, name: &str, run: impl FnOnce(&mut Notes)) {
         let began = Instant::now();
         let mut notes = Notes::default();
@@ -50,7 +50,7 @@ impl Report {
         self.faults += notes.bad.len();
     }
 
-    /// The boot is over.
+    /// Ends the report.
     pub fn end(self) {
         let faults = match self.faults {
             0 => String::new(),

@@ -1,4 +1,4 @@
-//! What the appliance says, its log included: on the screens of consoles, above the line that
+//! Output of the appliance, with its log: on the screens of consoles, above the line that
 //! is being edited, and on stderr while there is no console yet.
 
 use luge_init::Screen;
@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The screens there are, by the name of their terminal. Clones are the same ones.
+/// Screens by the names of their terminals. Clones share the screens.
 #[derive(Clone, Default)]
 pub struct Screens(Arc<Mutex<BTreeMap<String, Screen>>>);
 
 impl Screens {
-    /// Adds a screen, in place of an earlier one of that terminal.
+    /// Adds a screen; replaces an earlier one of that terminal.
     pub fn put(&self, terminal: &str, screen: Screen) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(terminal.into(), screen);
     }
@@ -26,7 +26,7 @@ impl Screens {
     pub fn print(&self, text: &str) {
         let screens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if screens.is_empty() {
-            // A boot without any console has nobody to tell.
+            // Without any console there is no place to print.
             let _ = io::stderr().write_all(text.as_bytes());
         }
         screens.values().for_each(|screen| screen.print(text));
@@ -41,7 +41,7 @@ impl<'a> MakeWriter<'a> for Screens {
     }
 }
 
-/// An entry of the log: printed whole when it is complete.
+/// Writer of a log entry, which is printed when complete.
 pub struct Entry {
     screens: Screens,
     text: Vec<u8>,

@@ -1,13 +1,13 @@
-//! Which SSDs the boot takes, before the configuration's own calls.
+//! Choice of the SSDs that the boot attaches, before the configuration's own calls.
 //!
-//! | `ssds` | Taken |
+//! | `ssds` | Attached |
 //! |---|---|
-//! | not said, and the configuration attaches SSDs | none: the configuration does it |
-//! | not said otherwise | all but the one the appliance was booted from |
+//! | not set, and the configuration attaches SSDs | none: the configuration does it |
+//! | not set otherwise | all but the boot SSD |
 //! | `all`, `none`, a list | that |
 //!
-//! They are named `nvme0`, `nvme1`, ... in the order of their addresses. One that the configuration
-//! attaches is left to it.
+//! Names are `nvme0`, `nvme1`, ... in the order of addresses. SSDs that the configuration attaches
+//! are left out.
 
 use super::origin::Origin;
 use crate::config::Config;
@@ -15,30 +15,30 @@ use luge_init::Ssds;
 use luge_vfio::PciAddress;
 use std::collections::BTreeSet;
 
-/// What is to be done, and what is to be said.
+/// Choice of SSDs, with messages for the operator.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Names and addresses of those to take.
+    /// Names and addresses of the SSDs to attach.
     pub take: Vec<(String, PciAddress)>,
-    /// What an operator should know.
+    /// Information for the operator.
     pub notes: Vec<String>,
-    /// What is wrong.
+    /// Faults for the operator.
     pub faults: Vec<String>,
 }
 
-/// What is known before the choice.
+/// Facts that the choice depends on.
 pub struct Known<'a> {
     /// The setting.
     pub wish: &'a Ssds,
     /// The SSDs of this machine.
     pub present: &'a [PciAddress],
-    /// Where it was booted from.
+    /// Device of the boot.
     pub origin: Origin,
-    /// Those that the configuration attaches.
+    /// SSDs that the configuration attaches.
     pub configured: &'a BTreeSet<PciAddress>,
 }
 
-/// Chooses the SSDs to take.
+/// Chooses the SSDs to attach.
 pub fn choose(known: &Known<'_>) -> Choice {
     let mut choice = Choice::default();
     let wanted: Vec<PciAddress> = match known.wish {
@@ -93,7 +93,7 @@ fn listed(list: &[String], known: &Known<'_>, choice: &mut Choice) -> Vec<PciAdd
     wanted.into_iter().collect()
 }
 
-/// The SSDs that a configuration attaches.
+/// SSDs that a configuration attaches.
 pub fn configured(config: &Config) -> BTreeSet<PciAddress> {
     let attaches = config.calls().filter(|call| call.method == "bdev_nvme_attach_controller");
     attaches.filter_map(|call| call.params["traddr"].as_str()?.parse().ok()).collect()

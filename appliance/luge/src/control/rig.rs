@@ -5,7 +5,7 @@ use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
-use luge_vm::{Patience, VmConfig, VmRunner};
+use luge_vm::{Timeouts, VmConfig, VmRunner};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub fn platform(pages: PageSize) -> Platform {
         qemu: None,
         firmware_folder: None,
         trial_kernel: None,
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
     };
     Platform {
         cores: Vec::new(),

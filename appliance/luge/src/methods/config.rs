@@ -1,7 +1,9 @@
 //! `save_config`, `load_config` and the methods that SPDK's client builds them from.
 
+use super::definition::{RUNTIME, listed};
+use super::framework;
+use super::host::Host;
 use super::load::load;
-use super::{Host, RUNTIME, framework, listed};
 use crate::config::{Config, Part};
 use crate::control::{Sled, Subsystem};
 use luge_rpc::{Dispatcher, Method, NoParams, Param, ParamValue, Params, RpcError, params};
@@ -19,8 +21,8 @@ params! {
     }
 }
 
-/// Parameters of `load_config`: what `save_config` gave. Members besides are passed over, as they
-/// are in a file.
+/// Parameters of `load_config`: the result of `save_config`. Other members are ignored, as in a
+/// file.
 #[derive(Deserialize)]
 struct LoadConfig {
     subsystems: Vec<Part>,

@@ -1,23 +1,23 @@
-//! What the kernel counts of each CPU, in `/proc/stat`: a core's CPU that does more than the
-//! core is disturbed.
+//! CPU times of `/proc/stat`, by which disturbance of a core is seen: its CPU runs other
+//! programs too.
 
 use luge_block::CoreId;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Where a CPU's time went since the machine started, in ticks of 10 ms (`USER_HZ`).
+/// Times of a CPU since the machine started, in ticks of 10 ms (`USER_HZ`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
-    /// To programs.
+    /// Time of programs.
     pub user: u64,
-    /// To the kernel on behalf of programs.
+    /// Time of the kernel on behalf of programs.
     pub kernel: u64,
-    /// To interrupts.
+    /// Time of interrupts.
     pub interrupts: u64,
 }
 
 impl CpuTimes {
-    /// Those of all CPUs; none where the kernel does not tell.
+    /// Reads the times of all CPUs; empty if the kernel has none.
     pub fn all() -> BTreeMap<CoreId, Self> {
         parse(&fs::read_to_string("/proc/stat").unwrap_or_default())
     }
@@ -27,7 +27,7 @@ fn parse(stat: &str) -> BTreeMap<CoreId, CpuTimes> {
     stat.lines().filter_map(line).collect()
 }
 
-/// `cpu3 user nice system idle iowait irq ...`, as proc(5) has it.
+/// Parses a line `cpu3 user nice system idle iowait irq ...` of proc(5).
 fn line(line: &str) -> Option<(CoreId, CpuTimes)> {
     let mut words = line.strip_prefix("cpu")?.split(' ');
     let cpu = words.next()?.parse().ok()?;

@@ -1,7 +1,8 @@
-//! `framework_*`, `rpc_get_methods` and the like: the process itself.
+//! `framework_*`, `rpc_get_methods` and other methods about the process itself.
 
 use super::cpu_times::CpuTimes;
-use super::{ANY, Host, RUNTIME};
+use super::definition::{ANY, RUNTIME};
+use super::host::Host;
 use crate::control::Control;
 use crate::cpus::Cpus;
 use luge_core::CoreHandle;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Weak};
 params! {
     /// Parameters of `rpc_get_methods`.
     struct GetMethods {
-        /// Whether to list only what works now
+/// Whether to list only methods of the current stage
         current: Option<bool>,
         /// Taken for compatibility: Luge has no aliases
         include_aliases: Option<bool>,
@@ -29,7 +30,7 @@ params! {
     }
 }
 
-/// A signal that may be asked for.
+/// A signal that a client may name.
 #[derive(Clone, Copy, Debug, Deserialize)]
 enum SignalName {
     #[serde(rename = "SIGINT")]
@@ -101,7 +102,7 @@ fn wait_init(dispatcher: &Dispatcher, caller: &Caller<'_>) -> Result<bool, RpcEr
     }
 }
 
-/// Process 1 gets no signal from within that it does not catch, not even SIGKILL.
+/// Sends a signal to this process. To process 1 the kernel delivers only caught signals, not even SIGKILL.
 fn kill(name: SignalName) -> Result<(), RpcError> {
     let signal = Signal::from(name);
     if getpid().is_init() && !is_caught(signal) {
@@ -112,7 +113,7 @@ fn kill(name: SignalName) -> Result<(), RpcError> {
     kill_process(getpid(), signal).map_err(RpcError::internal)
 }
 
-/// Whether this process has a handler for a signal, as proc(5) tells.
+/// Whether this process has a handler for a signal, by proc(5).
 fn is_caught(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -120,11 +121,11 @@ fn is_caught(signal: Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// Loads the configuration and serves from then on. Where an entry fails, nothing is left of
-/// those before it.
+/// Loads the configuration and enters the runtime stage. If an entry fails, the entries before
+/// it are undone.
 ///
 /// # Errors
-/// The entry's.
+/// Error of the entry that failed.
 pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
     let _one_at_a_time = host.starting();
     if dispatcher.stage() != Stage::Startup {
@@ -169,7 +170,7 @@ fn version() -> Value {
     })
 }
 
-/// The cores as SPDK's threads: each polls, which clients look for in the name.
+/// Describes the cores as SPDK's threads. Clients look for "poll" in the names.
 fn describe_threads(control: &Control) -> Value {
     let describe = |core: &CoreHandle| {
         json!({

@@ -1,12 +1,13 @@
-//! `load_config` at run time: all of a configuration's calls, or none.
+//! `load_config` at run time: makes all of a configuration's calls, or none.
 //!
 //! Invariants
-//! - No call is made before each is known to be one that can be undone, or that changes nothing.
-//! - Where one fails, what those before it made is unmade, the last first.
+//! - All calls are checked first: each must be undoable, or change nothing.
+//! - If a call fails, the calls before it are undone in reverse order.
 //!
-//! Not here: the start (`framework`), where whatever exists is the configuration's.
+//! Not here: the load at the start (`framework`), where nothing else exists.
 
-use super::{Host, options};
+use super::host::Host;
+use super::options;
 use crate::config::Config;
 use crate::control::Call;
 use luge_rpc::{Caller, Dispatcher, RpcError};
@@ -14,14 +15,14 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::sync::TryLockError;
 
-/// A method that makes something, or starts it.
+/// A method that makes or starts an object, with its inverse.
 struct Maker {
     method: &'static str,
     /// The method that undoes it.
     remover: &'static str,
-    /// Parameter that names the object. A maker has the same one, or returns it.
+    /// Parameter that names the object. The maker has this parameter too, or returns the name.
     name: &'static str,
-    /// The remover's other parameters.
+    /// Other parameters of the remover.
     parameters: fn() -> Value,
 }
 
@@ -79,7 +80,7 @@ pub fn load(
     })
 }
 
-/// Whether a call of the method can be undone, or changes nothing that counts.
+/// Whether a call of the method can be undone, or changes nothing that matters.
 fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
     dispatcher.find(method)?;
     let is_maker = MAKERS.iter().any(|maker| maker.method == method);
@@ -91,7 +92,7 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
     ))
 }
 
-/// The call that undoes another, where that made something.
+/// Inverse of a call, if the call made an object.
 fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     let maker = MAKERS.iter().find(|maker| maker.method == method)?;
     let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
@@ -100,7 +101,7 @@ fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     Some(Call::new(maker.remover, params))
 }
 
-/// Undoes what was made, the last first; adds to the error what could not be undone.
+/// Undoes calls in reverse order; adds failures to the error.
 fn undo(dispatcher: &Dispatcher, made: Vec<Call>, mut error: RpcError) -> RpcError {
     for call in made.into_iter().rev() {
         let shown = format!("{} {}", call.method, call.params);

@@ -1,6 +1,6 @@
-//! `log_*`: how much is logged.
+//! `log_*`: the log level.
 
-use super::ANY;
+use super::definition::ANY;
 use crate::log::{Log, LogLevel};
 use luge_rpc::{Method, NoParams, params};
 use serde_json::json;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 params! {
     /// Parameters of `log_set_level`.
     struct SetLevel {
-        /// How much to log
+/// Least severe level to log
         level: LogLevel,
     }
 }

@@ -1,18 +1,18 @@
-//! Option methods of SPDK: those that Luge obeys, and those for parts that it has not.
+//! Option methods of SPDK: some that Luge obeys, and some that have no effect.
 //!
 //! Stock configurations have an option method for every part of SPDK, and orchestrators call some
-//! when they start. What such a method sets is about speed, or about a part whose own methods are
-//! unknown here, so that nothing is promised by passing it over; it is said once in the log. An
-//! option that data depends on does not belong here: it is obeyed, or refused by name.
+//! when they start. The options ignored here are about speed, or about parts whose own methods are
+//! unknown to Luge, so ignoring them breaks no promise. Each is logged once. An option that data
+//! depends on does not belong here: such an option is obeyed, or refused by name.
 
-use super::{ANY, RUNTIME};
+use super::definition::{ANY, RUNTIME};
 use crate::control::Control;
 use luge_rpc::{Method, NoParams, Param, Params, RpcError, params};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
 
-/// Methods that are passed over, with the reason.
+/// Methods without effect, with the reason.
 const PASSED_OVER: &[(&str, &str)] = &[
     ("accel_assign_opc", ACCEL),
     ("accel_set_driver", ACCEL),
@@ -55,7 +55,7 @@ const LOG_FLAGS: &str = "the log has one level for all parts: log_set_level";
 const NVMF: &str = "Luge serves no NVMe over fabrics";
 const SOCK: &str = "Luge serves nothing on a network";
 
-/// Methods that are obeyed as they are: there is nothing to examine, and one transport.
+/// Methods that are obeyed without an action: there is nothing to examine, and one transport.
 const OBEYED: &[&str] = &[
     "bdev_examine",
     "bdev_wait_for_examine",
@@ -64,12 +64,12 @@ const OBEYED: &[&str] = &[
     "vhost_controller_set_coalescing",
 ];
 
-/// Whether a method sets an option, or would in SPDK.
+/// Whether a method is an option method, here or in SPDK.
 pub fn is_option(method: &str) -> bool {
     OBEYED.contains(&method) || PASSED_OVER.iter().any(|(name, _)| *name == method)
 }
 
-/// Parameters of any names and kinds.
+/// Parameters of any name and type.
 struct Anything;
 
 impl<'de> Deserialize<'de> for Anything {

@@ -1,6 +1,6 @@
 //! `vhost_*`: block devices on vhost-user sockets.
 
-use super::{listed, method, off, waiting_method};
+use super::definition::{listed, method, off, waiting_method};
 use crate::control::{Call, Control, Endpoint, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use luge_block::OpenError;
@@ -18,19 +18,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What serves, as clients call it.
+/// Name of the backend for clients.
 const TRANSPORT: &str = "vhost_user_blk";
 
-/// Time limit for a front end that is just leaving: as long as SPDK gives a session to stop.
+/// Time limit for a front end that is leaving. SPDK has the same for a session to stop.
 const DEPARTURE: Duration = Duration::from_secs(4);
 
-/// Shortest time that clients wait for an answer: ubicloud's.
+/// Shortest timeout of clients: ubicloud's.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 // Whoever asks hears of a refusal.
 const _: () = assert!(DEPARTURE.as_secs() < CLIENT_TIMEOUT.as_secs());
 
-/// How much of a serial number a guest sees.
+/// Maximum length of a serial number in bytes.
 const SERIAL_BYTES: usize = 20;
 
 params! {
@@ -40,7 +40,7 @@ params! {
         ctrlr: String,
         /// Name or UUID of the bdev
         dev_name: String,
-        /// Which cores serve it, as a mask; all if not given
+/// Mask of the cores that serve the disk; all if not given
         cpumask: Option<String>,
         /// Whether guests can only read
         readonly: Option<bool>,
@@ -77,14 +77,14 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     ]
 }
 
-/// What the control thread found out and noted for a controller that is being made.
+/// Facts that the control thread found for a controller that is being made.
 struct Claim {
     bdev: String,
     uuid: Uuid,
     volume: Arc<Volume>,
 }
 
-/// The volume is opened on the cores by this thread: an SSD may take its time.
+/// Creates a controller. The volume is opened on this thread, as an SSD may be slow.
 fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     off("packed_ring", params.packed_ring)?;
     check_transport(params.transport.as_deref())?;
@@ -148,7 +148,7 @@ fn give_up(sled: &mut Sled, name: &str, bdev: &str) {
     sled.endpoints.release(name);
 }
 
-/// The name, where a guest sees all of it; else what no other disk has.
+/// Serial number: the name if it fits; else a unique text.
 fn serial(bdev: &str, uuid: Uuid) -> String {
     if bdev.len() <= SERIAL_BYTES { bdev.into() } else { uuid.simple().to_string() }
 }
@@ -223,7 +223,7 @@ fn session(name: &str, front_end: &FrontEndStatus) -> Value {
     })
 }
 
-/// This thread waits for the requests that were taken.
+/// Deletes a controller. Waits on this thread for the requests in flight.
 fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
     let endpoint = match params.force {
         Some(true) => control.ask({
@@ -239,7 +239,7 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
     })
 }
 
-/// Takes a controller out once its front end has left. Waits on this thread, and holds up nobody.
+/// Removes a controller after its front end has left. Waits on this thread, so no other call is delayed.
 fn take_when_left(control: &Control, name: &str) -> Result<Endpoint, RpcError> {
     let deadline = Instant::now() + DEPARTURE;
     loop {
@@ -260,14 +260,14 @@ fn has_front_end(name: &str) -> RpcError {
     ))
 }
 
-/// Result of taking a controller out.
+/// Result of a removal.
 enum Taken {
     Endpoint(Endpoint),
-    /// Nothing is taken: a front end is connected.
+    /// The controller stays: a front end is connected.
     Connected(Departure),
 }
 
-/// Takes a controller out that has no front end, nor one that waits.
+/// Removes a controller if no front end is connected or waits.
 fn take_unused(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
     check_no_vm(sled, name)?;
     let server = &sled.endpoints.get(name)?.server;
@@ -278,14 +278,14 @@ fn take_unused(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
     if status.counts.waiting > 0 { Err(has_front_end(name)) } else { take(sled, name).map(Taken::Endpoint) }
 }
 
-/// Takes a controller out, whoever is connected.
+/// Removes a controller, even if a front end is connected.
 fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
     check_no_vm(sled, name)?;
     sled.record.remove(Subsystem::VhostBlk, name);
     sled.endpoints.take(name)
 }
 
-/// Refuses a controller that is there for a VM of ours, which would lose its disk.
+/// Refuses to delete a controller that is the disk of a VM of Luge's own.
 fn check_no_vm(sled: &Sled, name: &str) -> Result<(), RpcError> {
     sled.endpoints.get(name)?;
     match sled.platform.vms.user_of(name) {

@@ -1,5 +1,5 @@
-//! Every parameter that is wrong, missing, too large or of the wrong type: an error that names
-//! it, and nothing has changed.
+//! Parameters that are wrong, missing, too large or of the wrong type: each gives an error with
+//! its name, and changes nothing.
 
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
@@ -24,14 +24,14 @@ fn furnished() -> Daemon {
     luge
 }
 
-/// What exists, as far as anybody can see.
+/// All objects that clients can list.
 fn picture(luge: &Daemon) -> Value {
     let look = |method: &str| luge.call(method, Value::Null);
     let lists = ["bdev_get_bdevs", "bdev_nvme_get_controllers", "vhost_get_controllers", "vm_get_vms"];
     json!([lists.map(look), look("save_config"), look("log_get_level")])
 }
 
-/// Makes each call, which must be refused as it says and must not change anything.
+/// Makes each call, which must be refused with its error and must change nothing.
 fn refused(luge: &Daemon, cases: &[Case<'_>]) {
     let before = picture(luge);
     for (method, params, code, named) in cases {
@@ -50,7 +50,7 @@ fn blk(ctrlr: &str, bdev: &str) -> Value {
     json!({"ctrlr": ctrlr, "dev_name": bdev})
 }
 
-/// Parameters with one more, or another.
+/// Parameters with one member added or replaced.
 fn with(mut params: Value, name: &str, value: impl Into<Value>) -> Value {
     params[name] = value.into();
     params

@@ -1,4 +1,4 @@
-//! What is typed, what is said, and how the process ends.
+//! Command lines, their output, and the exit codes.
 
 use crate::daemon::{Daemon, eventually, failure, luge};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -98,7 +98,7 @@ fn as_process_1_it_ends_by_the_signals_it_gets_and_refuses_those_it_does_not() {
 fn a_second_signal_ends_a_process_that_does_not_get_to_its_end() {
     let (log, full) = std::io::pipe().unwrap();
     let mut luge = Daemon::with_log(full.try_clone().unwrap());
-    // Nobody reads its log, and there is no room left: the first thing that a stop does is stuck.
+    // Nothing reads the log, and its pipe is full: the first step of a stop blocks.
     fill(&full);
     luge.signal(Signal::TERM);
     eventually("the forced end", || {
@@ -134,7 +134,8 @@ fn calls_are_made_from_the_command_line() {
     let socket = daemon.path("rpc.sock");
     let say = |args: &[&str]| luge(&[&["rpc", "-s", &socket], args].concat());
     let made = say(&["bdev_null_create", r#"{"name": "n", "num_blocks": 8, "block_size": 512}"#]);
-    assert_eq!((made.status.code(), made.stdout.as_slice()), (Some(0), b"\"n\"\n".as_slice()));
+    assert_eq!(made.status.code(), Some(0));
+    assert_eq!(made.stdout, b"\"n\"\n");
     let list = say(&["bdev_get_bdevs"]);
     assert!(String::from_utf8(list.stdout).unwrap().starts_with("[\n  {\n    \"name\": \"n\","));
     let again = failure(&[

@@ -1,4 +1,4 @@
-//! A configuration that was saved makes the same sled again.
+//! Saved configurations, which must restore the same objects.
 
 use crate::daemon::{Daemon, LUGE, command, eventually, failure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +13,7 @@ fn furnish(luge: &Daemon, file: &str) {
     luge.call("bdev_null_delete", json!({"name": "gone"}));
 }
 
-/// A file beside all daemons.
+/// Makes a file that all daemons can reach.
 fn file() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(1 << 20).unwrap();
@@ -55,7 +55,7 @@ fn the_parts_that_clients_build_a_configuration_from_are_those_of_the_whole() {
     assert_eq!(parts.as_array().unwrap().len(), 3);
 }
 
-/// A daemon that starts with a configuration.
+/// Starts a daemon with a configuration.
 pub fn start_with(config: &str) -> Daemon {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");

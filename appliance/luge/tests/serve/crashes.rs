@@ -1,7 +1,7 @@
-//! A server that is killed under load, and the one that is started after it.
+//! Servers that are killed under load, and their successors.
 
 use crate::daemon::{Daemon, LUGE, command, eventually};
-use luge_block::doubles::{Random, fuzz};
+use luge_seeded::fuzz;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::{Child, Output, Stdio};
@@ -36,7 +36,7 @@ impl Sled {
         self.kills += 1;
     }
 
-    /// Begins a load that checks its data; returns once it runs.
+    /// Starts a load that checks its data; returns when the load runs.
     fn load(&self, words: &str) -> Child {
         let mut bench = command(LUGE);
         bench.arg("bench").arg(self.luge.path("v")).args(words.split(' '));
@@ -62,14 +62,13 @@ fn report(run: &Output) -> Value {
 
 #[test]
 fn a_server_that_is_killed_again_and_again_under_load_loses_no_request_and_repeats_none() {
-    fuzz(|seed| {
-        let mut random = Random::new(seed);
+    fuzz(|random| {
         let mut sled = Sled::start();
         let load = sled.load(
             "--rw randrw --bs 4k --iodepth 24 --queues 3 --runtime 2 --verify crc32c --reconnect --json",
         );
         for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(random.below(200)));
+            std::thread::sleep(Duration::from_millis(random.below(200_u64)));
             sled.kill();
         }
         let report = report(&load.wait_with_output().unwrap());

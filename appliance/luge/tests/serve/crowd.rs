@@ -1,6 +1,6 @@
-//! Clients in numbers and sizes that would lock others out, or take all memory.
+//! Many clients and large requests, which must neither lock others out nor use up memory.
 
-use crate::daemon::{Daemon, PATIENCE, eventually};
+use crate::daemon::{Daemon, TIMEOUT, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ const MEMORY_KIB: u64 = 400 << 10;
 
 fn connect(luge: &Daemon) -> UnixStream {
     let stream = UnixStream::connect(luge.socket()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
@@ -25,7 +25,7 @@ fn answer(stream: &UnixStream) -> Value {
     serde_json::from_str(&line).unwrap_or(Value::Null)
 }
 
-/// A client that has asked for a device which is not there, and waits for it.
+/// Client that waits for a device which does not exist.
 fn waiting(luge: &Daemon, name: &str) -> UnixStream {
     let mut stream = connect(luge);
     stream
@@ -34,7 +34,7 @@ fn waiting(luge: &Daemon, name: &str) -> UnixStream {
     stream
 }
 
-/// The most memory that the daemon has had, in KiB.
+/// Peak memory of the daemon in KiB.
 fn peak_kib(luge: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", luge.child.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -155,7 +155,7 @@ fn many_clients_that_send_without_end_or_never_read_cost_a_bounded_amount() {
         let attackers: Vec<_> = (0..90)
             .map(|at| {
                 let stream = connect(&luge);
-                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                stream.set_write_timeout(Some(TIMEOUT)).unwrap();
                 let text = [&batch, &endless, &deep][at % 3];
                 let sender = stream.try_clone().unwrap();
                 scope.spawn(move || (&sender).write_all(text.as_bytes()));

@@ -1,4 +1,4 @@
-//! The rig: a `luge serve` in a folder of its own, ended with the test.
+//! Test rig: a `luge serve` in a folder of its own, ended with the test.
 
 use luge_rpc::{CallError, Client, RpcError};
 use rustix::process::{Pid, Signal, kill_process};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of all waits.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub const LUGE: &str = env!("CARGO_BIN_EXE_luge");
 
-/// A command that is killed with this test, should the test be.
+/// Makes a command that is killed if the test's process is.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", program]);
@@ -25,7 +25,7 @@ pub fn luge(args: &[&str]) -> Output {
     command(LUGE).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Runs `luge`, which must fail, and returns what it says.
+/// Runs `luge`, which must fail, and returns its error output.
 pub fn failure(args: &[&str]) -> String {
     let output = luge(args);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -36,9 +36,9 @@ pub fn failure(args: &[&str]) -> String {
 
 /// Waits until `done`, polling.
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -46,32 +46,32 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Daemon {
     pub folder: tempfile::TempDir,
     pub child: Child,
-    /// The line that said it was ready.
+    /// Line that reported readiness.
     pub greeting: String,
 }
 
 impl Daemon {
-    /// One with 64 MiB for disks and one core.
+    /// Starts a daemon with 64 MiB for disks and one core.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// One with more arguments.
+    /// Starts a daemon with more arguments.
     pub fn with(args: &[&str]) -> Self {
         Self::within(tempfile::tempdir().unwrap(), args)
     }
 
-    /// One that logs there.
+    /// Starts a daemon that logs to `log`.
     pub fn with_log(log: impl Into<Stdio>) -> Self {
         Self::spawn(tempfile::tempdir().unwrap(), &[], log.into())
     }
 
-    /// One in a folder that something has been put into.
+    /// Starts a daemon in a folder with prepared files.
     pub fn within(folder: tempfile::TempDir, args: &[&str]) -> Self {
         Self::spawn(folder, args, Stdio::inherit())
     }
 
-    /// One that is the first process of a container.
+    /// Starts a daemon as the first process of a container.
     pub fn as_process_1() -> Self {
         let mut container = command("unshare");
         container.args([
@@ -86,7 +86,7 @@ impl Daemon {
         Self::run(container, tempfile::tempdir().unwrap(), &[], Stdio::inherit())
     }
 
-    /// One that `program` starts in a folder, and that logs there.
+    /// Starts a daemon by `program` in a folder, with its log there.
     pub fn logging(program: Command, folder: tempfile::TempDir, log: impl Into<Stdio>) -> Self {
         Self::run(program, folder, &[], log.into())
     }
@@ -137,7 +137,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end, and returns its exit code.
+    /// Waits for the end of the process; returns its exit code.
     pub fn exit_code(&mut self) -> Option<i32> {
         let mut status = None;
         eventually("the end of luge", || {
@@ -157,6 +157,6 @@ impl Drop for Daemon {
 
 pub fn connect(socket: &Path) -> Client {
     let mut client = Client::connect(socket).unwrap();
-    client.set_timeout(PATIENCE).unwrap();
+    client.set_timeout(TIMEOUT).unwrap();
     client
 }

@@ -1,4 +1,4 @@
-//! Disks that fail: their requests are counted, and the log says so in few lines.
+//! Disks that fail: requests are counted, and the log has few lines about them.
 
 use crate::daemon::{Daemon, LUGE, command, eventually};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ struct Failing {
 }
 
 impl Failing {
-    /// On a disk, where the file is cut off.
+    /// Disk on a file that is cut off.
     fn cut_short() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (file, log) = (folder.path().join("f"), folder.path().join("log"));
@@ -24,7 +24,7 @@ impl Failing {
         failing
     }
 
-    /// In a file system in memory that has room for a sixteenth of it.
+    /// Disk on tmpfs with space for a sixteenth of the file.
     fn in_a_full_tmpfs() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (small, log) = (folder.path().join("small"), folder.path().join("log"));

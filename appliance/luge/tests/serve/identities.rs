@@ -1,11 +1,11 @@
-//! Names and UUIDs of block devices are one name space: whatever somebody calls a device by, it is
-//! that device or none.
+//! Names and UUIDs of block devices, which share a name space: each text means one device or
+//! none.
 
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
 
 const UUID: &str = "0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a1";
-/// Every way to write that UUID.
+/// All ways to write that UUID.
 const SPELLINGS: [&str; 5] = [
     UUID,
     "0F5D0B8E-9D1C-4A34-8A55-2B5A9BF9A3A1",

@@ -1,4 +1,4 @@
-//! `luge serve`, from outside: the built binary as a child, its socket, its signals.
+//! Tests of the built binary as a child process, by its sockets and signals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 

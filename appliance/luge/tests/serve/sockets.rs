@@ -1,4 +1,4 @@
-//! Sockets: their names, their permissions, and what they share a folder with.
+//! Sockets: names, permissions, and other files in their folder.
 
 use crate::daemon::{Daemon, command, eventually, failure, luge};
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ fn a_group_that_the_socket_cannot_have_is_an_error_and_leaves_nothing() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
-/// A folder where anybody can make files, with something where the lock of an RPC socket goes.
+/// Folder in which every user can make files, with a file at the path of an RPC socket's lock.
 fn folder_for_everybody(plant: impl FnOnce(&Path)) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), PermissionsExt::from_mode(0o1777)).unwrap();
@@ -142,7 +142,7 @@ fn folder_for_everybody(plant: impl FnOnce(&Path)) -> tempfile::TempDir {
     place
 }
 
-/// Message of a Luge that cannot start in that folder.
+/// Error message of a start that must fail in that folder.
 fn refused_in(place: &tempfile::TempDir) -> String {
     let folder = place.path().to_str().unwrap();
     failure(&["serve", "--no-huge", "-s", "64", "-S", folder, "-r", &format!("{folder}/rpc.sock")])

@@ -1,4 +1,4 @@
-//! The client that storage people already use, unmodified: `spdk-rpc` of the PyPI package `spdk`.
+//! SPDK's own client, unmodified: `spdk-rpc` of the PyPI package `spdk`.
 
 use crate::daemon::{Daemon, command, eventually};
 use crate::stock::stock;
@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The package, with the version whose calls and results these are.
+/// The package, with the version that has these calls and results.
 const PACKAGE: &str = "spdk==26.9";
 
 /// The client's program; installed on first use and kept.
@@ -58,7 +58,7 @@ impl<'a> Spdk<'a> {
         command.output().unwrap()
     }
 
-    /// What it prints for a call that must work.
+    /// Makes a call that must work; returns the output.
     fn says(&self, line: &str) -> String {
         let output = self.run(line, Stdio::null());
         let said = String::from_utf8(output.stdout).unwrap();
@@ -66,7 +66,7 @@ impl<'a> Spdk<'a> {
         said.trim_end().to_owned()
     }
 
-    /// What it prints for each of these calls, whether it worked or not.
+    /// Makes calls, which may fail; returns the output of each.
     fn answers(&self, lines: &[&str]) -> Vec<Result<String, String>> {
         let socket = self.luge.path("rpc.sock");
         let script: String = lines.iter().map(|line| format!("-s {socket} {line}\n")).collect();
@@ -88,7 +88,7 @@ impl<'a> Spdk<'a> {
         serde_json::from_str(&self.says(line)).unwrap()
     }
 
-    /// What it prints for a call that must fail.
+    /// Makes a call that must fail; returns the error output.
     fn refusal(&self, line: &str) -> String {
         let output = self.run(line, Stdio::null());
         assert!(!output.status.success(), "{line} worked");
@@ -96,7 +96,7 @@ impl<'a> Spdk<'a> {
     }
 }
 
-/// Every option that the client has, with what becomes of it: obeyed (""), or refused by name.
+/// All options of the client, each either obeyed ("") or refused by name.
 const OPTIONS: &[(&str, &str)] = &[
     ("bdev_malloc_create 1 512 -b m -u 0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a1 -p 512 -n -1", ""),
     ("bdev_malloc_create 1 512 -b m0 -o 0 -m 0 -t 0 -f 0 -n 0", ""),
@@ -133,7 +133,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("save_subsystem_config -n vhost_blk -i 4", ""),
 ];
 
-/// What attaching an SSD can be asked for besides.
+/// Further parameters of an attach.
 const ATTACH_OPTIONS: &[(&str, &str)] = &[
     ("-x disable --num-io-queues 4 -m 8 -l 0 -o 0 -u 0 --fabrics-timeout 0", "no PCI device ffff:ff:1f.7"),
     ("-f ipv4", "`adrfam`"),

@@ -5,7 +5,7 @@ use crate::daemon::{Daemon, LUGE, command};
 use serde_json::{Value, json};
 use std::fs::File;
 
-/// A configuration with the entries of every subsystem, with comments and members of its own.
+/// Configuration with entries of every subsystem, comments, and members that SPDK does not know.
 const STOCK: &str = include_str!("fixtures/stock.json");
 
 /// Returns the configuration as plain JSON, as clients send it.
@@ -22,7 +22,7 @@ fn names(luge: &Daemon) -> Vec<String> {
     list.as_array().unwrap().iter().map(|bdev| bdev["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// All that exists, and the configuration that would be saved.
+/// All objects, and the configuration that would be saved.
 fn picture(luge: &Daemon) -> Value {
     let methods = ["save_config", "bdev_get_bdevs", "vhost_get_controllers", "vm_get_vms", "log_get_level"];
     methods.map(|method| luge.call(method, Value::Null)).into_iter().collect()
@@ -88,7 +88,7 @@ fn a_stock_configuration_with_an_entry_that_fails_leaves_everything_as_it_was() 
     assert_eq!(luge.call("load_config", config), true);
 }
 
-/// Every member that is written for an SSD on PCIe. There is no such SSD, which is all that is wrong.
+/// All members that SPDK writes for an SSD on PCIe. The only error is that there is no such SSD.
 #[test]
 fn a_stock_entry_for_an_ssd_gets_as_far_as_the_ssd() {
     let luge = Daemon::start();

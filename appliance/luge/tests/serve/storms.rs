@@ -1,4 +1,4 @@
-//! Operators who make and delete on all sides at once.
+//! Clients that create and delete objects at the same time.
 
 use crate::daemon::{Daemon, LUGE, command};
 use luge_rpc::CallError;
@@ -45,7 +45,7 @@ fn disks_that_are_made_served_and_deleted_on_all_sides_leave_nothing() {
     assert_eq!(names(&luge), before);
 }
 
-/// A daemon that makes its sockets in the folder of another one.
+/// Starts a daemon that has its sockets in the folder of another daemon.
 fn beside(other: &Daemon) -> Daemon {
     let folder = tempfile::tempdir().unwrap();
     let mut luge = command(LUGE);

@@ -1,4 +1,4 @@
-//! Devices on vhost-user sockets, as far as the socket.
+//! Devices on vhost-user sockets, up to the socket.
 
 use crate::daemon::{Daemon, eventually};
 use luge_rpc::CallError;
@@ -32,7 +32,8 @@ fn a_device_is_served_shown_and_no_longer_served() {
     );
     assert_eq!(luge.call("vhost_get_controllers", json!({"name": "v"})), list);
     let bdev = &luge.call("bdev_get_bdevs", json!({"name": "n"}))[0];
-    assert_eq!((&bdev["claimed"], &bdev["claim_type"]), (&json!(true), &json!("read_many_write_shared")));
+    assert_eq!(bdev["claimed"], true);
+    assert_eq!(bdev["claim_type"], "read_many_write_shared");
     assert_eq!(luge.call("vhost_delete_controller", json!({"ctrlr": "v"})), true);
     assert!(!std::fs::exists(luge.path("v")).unwrap());
     assert_eq!(luge.call("vhost_get_controllers", Value::Null), json!([]));
@@ -57,7 +58,7 @@ fn a_device_in_use_is_not_deleted_and_its_user_is_named() {
     luge.call("bdev_null_delete", json!({"name": "n"}));
 }
 
-/// Connects to `v`, and waits until that is seen.
+/// Connects to `v`, and waits until the daemon lists the session.
 fn front_end(luge: &Daemon) -> UnixStream {
     let front_end = UnixStream::connect(luge.path("v")).unwrap();
     eventually("the session", || sessions(luge) != json!([]));
@@ -74,7 +75,7 @@ fn the_deletion_of_a_controller_waits_for_a_front_end_that_is_just_leaving() {
     let front_end = front_end(&luge);
     std::thread::scope(|scope| {
         let deletion = scope.spawn(|| luge.client().call("vhost_delete_controller", json!({"ctrlr": "v"})));
-        // Twice through the control thread: nobody is held up meanwhile.
+        // Twice through the control thread: no call is delayed meanwhile.
         for name in ["a", "b"] {
             luge.call("bdev_null_create", json!({"name": name, "num_blocks": 8, "block_size": 512}));
         }
@@ -119,7 +120,8 @@ fn a_controller_with_a_front_end_is_not_deleted_until_that_has_left() {
     let luge = serving(&[]);
     let front_end = front_end(&luge);
     let sessions = || sessions(&luge);
-    assert_eq!((&sessions()[0]["name"], &sessions()[0]["started"]), (&json!("vs1"), &json!(false)));
+    assert_eq!(sessions()[0]["name"], "vs1");
+    assert_eq!(sessions()[0]["started"], false);
     let error = std::thread::scope(|scope| {
         let deletion = scope.spawn(|| luge.refusal("vhost_delete_controller", json!({"ctrlr": "v"})));
         let looks = (0..).take_while(|_| {

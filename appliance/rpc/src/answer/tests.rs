@@ -3,6 +3,7 @@
 use super::*;
 use crate::framing::{Framer, Limits};
 use crate::{Method, Stage, params};
+use luge_seeded::{Random, fuzz};
 use serde_json::json;
 
 params! {
@@ -147,27 +148,15 @@ fn a_call_of_a_batch_that_names_a_member_twice_is_the_only_one_refused() {
     assert_eq!(answers[1]["result"], 2);
 }
 
-/// Generator of random numbers (xorshift): a seed replays a failure.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
-}
-
 /// Stream of requests with some bytes replaced.
-fn stream(dice: &mut Dice) -> Vec<u8> {
+fn stream(random: &mut Random) -> Vec<u8> {
     let whole =
         r#" {"jsonrpc":"2.0","method":"divide","params":{"a":6,"b":3},"id":"\"}"} [{},[{"id":null}]]"#;
-    let mut stream: Vec<u8> = whole.bytes().cycle().take(dice.roll(400)).collect();
-    for _ in 0..dice.roll(4) {
-        let (at, byte) = (dice.roll(stream.len().max(1)), dice.roll(256));
+    let mut stream: Vec<u8> = whole.bytes().cycle().take(random.below(400)).collect();
+    for _ in 0..random.below(4_u32) {
+        let (at, byte) = (random.below(stream.len().max(1)), random.number().to_le_bytes()[0]);
         if let Some(room) = stream.get_mut(at) {
-            *room = u8::try_from(byte).unwrap();
+            *room = byte;
         }
     }
     stream
@@ -198,14 +187,13 @@ fn replies(stream: &[u8], mut cut: impl FnMut(usize) -> usize) -> Vec<Vec<u8>> {
 
 #[test]
 fn any_bytes_however_cut_give_the_same_answers() {
-    for seed in 1..2000_u64 {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let stream = stream(&mut dice);
+    fuzz(|random| {
+        let stream = stream(random);
         let whole = replies(&stream, |all| all);
-        let cut = replies(&stream, |all| 1 + dice.roll(all));
-        assert_eq!(whole, cut, "seed {seed}");
+        let cut = replies(&stream, |all| 1 + random.below(all));
+        assert_eq!(whole, cut);
         for text in whole.iter().filter(|text| !text.is_empty()) {
-            serde_json::from_slice::<Value>(text).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            serde_json::from_slice::<Value>(text).expect("an answer is JSON");
         }
-    }
+    });
 }

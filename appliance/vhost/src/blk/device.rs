@@ -1,7 +1,5 @@
 //! A disk as a virtio device: a volume that is open on the cores that serve it.
 
-#![expect(unsafe_code, reason = "sessions use guest memory, which their maker's caller keeps")]
-
 use super::disk::{Access, BlkDisk};
 use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
@@ -137,13 +135,11 @@ impl VirtioDevice for BlkDevice {
         self.nodes.clone()
     }
 
-    unsafe fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
+    fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
         let mut attachments = self.attachments.iter();
         let attachment = attachments.find(|attachment| attachment.core().id() == core);
         let attachment = attachment.ok_or(QueueError::Unserved(queue))?;
         let volume = OpenVolume { id: attachment.volume(), stats: attachment.stats().clone() };
-        // SAFETY: the caller's promise.
-        let session = unsafe { BlkSession::new(self.disk, volume, setup) }?;
-        Ok(NewSession::new(session))
+        Ok(NewSession::new(BlkSession::new(self.disk, volume, setup)?))
     }
 }

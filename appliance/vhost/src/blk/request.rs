@@ -15,11 +15,14 @@ use zerocopy::FromBytes;
 /// Length of a header, as drivers make it: in one piece.
 const HEADER_BYTES: usize = size_of::<RequestHeader>();
 
-/// The chains of one take. A status is a byte.
-pub(super) type Batch = luge_virtqueue::Batch<HEADER_BYTES, 1>;
+/// Layout of a request as drivers make it: the status, a byte, is last.
+type Layout = luge_virtqueue::ResponseLast<HEADER_BYTES, 1>;
+
+/// The chains of one take.
+pub(super) type Batch = luge_virtqueue::Batch<Layout>;
 
 /// One of them, as drivers make nearly all.
-pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, HEADER_BYTES, 1>;
+pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, Layout>;
 
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
@@ -76,7 +79,7 @@ impl Rules {
     /// Reads a transfer, which nearly all requests are. None for anything else, right or wrong.
     #[inline]
     pub(super) fn read_framed<'a>(&self, chain: &Framed<'a>) -> Option<Transfer<'a>> {
-        let Framed { header, data, bytes, direction, status, .. } = *chain;
+        let Framed { header, data, bytes, direction, response, .. } = *chain;
         let header: RequestHeader = zerocopy::transmute!(header.load());
         // Guests mix reads and writes: a branch here would be guessed wrong.
         let reads = direction == Direction::Written;
@@ -88,7 +91,7 @@ impl Rules {
             return None;
         }
         // The volume refuses what a read-only disk does not take.
-        Some(Transfer { status: status.byte(), written, operation, lba, blocks, data })
+        Some(Transfer { status: response.byte(), written, operation, lba, blocks, data })
     }
 
     /// Reads a request of any kind, in any legal layout; none if there is no byte for an answer.

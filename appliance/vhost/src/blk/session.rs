@@ -91,17 +91,14 @@ impl BlkSession {
     ///
     /// # Errors
     /// [`QueueError`].
-    ///
-    /// # Safety
-    /// The caller keeps the session until all its requests have ended: gives it to a core, which does so,
-    /// or drops it unused.
-    pub unsafe fn new(disk: BlkDisk, volume: OpenVolume, setup: QueueSetup) -> Result<Self, QueueError> {
+    pub fn new(disk: BlkDisk, volume: OpenVolume, setup: QueueSetup) -> Result<Self, QueueError> {
         let (layout, features) = (setup.layout, setup.features);
         Ok(Self {
             session: SessionId(0),
             volume: volume.id,
             rules: Rules::new(disk, features),
-            // SAFETY: the session keeps the queue, and the caller the session.
+            // SAFETY: a request uses the spans of its chain until it ends, and the chain is given back then. If
+            // the session is dropped before, the queue leaves the memory mapped.
             queue: unsafe { DeviceQueue::new(setup) }?,
             batch: Batch::new(&layout),
             next: 0,
@@ -220,7 +217,10 @@ impl BlkSession {
             Begun::Submit(todo) => return Some(todo),
             Begun::Answered(status) => self.end_untaken(head, status),
             Begun::Unanswerable => self.queue.complete(head, 0),
-            Begun::Twice => self.queue.break_off(),
+            Begun::Twice => {
+                self.queue.abandon();
+                self.queue.break_off();
+            }
         }
         None
     }

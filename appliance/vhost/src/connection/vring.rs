@@ -8,7 +8,7 @@
 //!
 //! Invariant: the session has the notifiers while the ring runs; otherwise they are here.
 
-#![expect(unsafe_code, reason = "sessions use guest memory, and it is replaced under them")]
+#![expect(unsafe_code, reason = "the memory of a running session is replaced")]
 
 use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
@@ -127,8 +127,7 @@ impl Vring {
         };
         let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
-        // SAFETY: a core gets the session, and returns it when all its requests have ended.
-        let new = unsafe { self.device.session(self.index, core, setup) }?;
+        let new = self.device.session(self.index, core, setup)?;
         self.run(new, assignment)?;
         Ok(Some(Started { core, counters }))
     }

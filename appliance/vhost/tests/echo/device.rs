@@ -8,7 +8,7 @@ use luge_spec::virtio::Features;
 use luge_vhost::{
     DeviceQueue, NewSession, QueueError, QueueKind, QueueSession, QueueSetup, SessionAddress, VirtioDevice,
 };
-use luge_virtqueue::{Batch, Chain};
+use luge_virtqueue::{Batch, Chain, ResponseLast};
 use luge_volume::Graph;
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -70,9 +70,9 @@ impl VirtioDevice for Echo {
         self.cores.clone()
     }
 
-    unsafe fn session(&self, queue: u16, _: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
+    fn session(&self, queue: u16, _: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
         let batch = Box::new(Batch::new(&setup.layout));
-        // SAFETY: the session keeps the queue; it uses spans during a turn only.
+        // SAFETY: a session uses the spans of a chain only before it gives the chain back.
         let queue_of = unsafe { DeviceQueue::new(setup) }?;
         Ok(match self.kind(queue) {
             QueueKind::Events => NewSession::new(EventSession::new(queue_of, batch)),
@@ -96,7 +96,7 @@ impl VirtioDevice for Echo {
 }
 
 /// Chains of a queue. None of them is a header, data and a status.
-type Chains = Batch<1, 1>;
+type Chains = Batch<ResponseLast<1, 1>>;
 
 /// Session of the message queue.
 struct EchoSession {

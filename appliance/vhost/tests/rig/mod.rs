@@ -1,7 +1,6 @@
 //! A guest's driver of a virtio disk; a session that serves it without a core, where the test
 //! makes the turns; and a front end that hands it to an endpoint.
 
-#![expect(unsafe_code, reason = "a session outside of a core uses guest memory")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod client;
@@ -199,8 +198,7 @@ pub fn setup_of(layout: RingLayout, features: Features, memory: &RigMemory) -> Q
 
 /// A session without a core.
 pub fn blk_session(disk: BlkDisk, volume: OpenVolume, setup: QueueSetup) -> BlkSession {
-    // SAFETY: the memory of a rig is kept by the queue, and the tests keep that until requests have ended.
-    unsafe { BlkSession::new(disk, volume, setup) }.unwrap()
+    BlkSession::new(disk, volume, setup).unwrap()
 }
 
 impl Bench {

@@ -33,7 +33,9 @@ pub use error::InflightError;
 pub(crate) use recovery::RingState;
 pub use region::InflightRegion;
 
-use crate::batch::{Head, Record};
+use crate::batch::Record;
+use crate::chain::Head;
+use crate::chain_layout::ChainLayout;
 use crate::layout::Rings;
 use recovery::Start;
 
@@ -68,10 +70,7 @@ impl Inflight {
 
     /// Marks chains that are taken.
     #[inline(never)]
-    pub(crate) fn begin<const HEADER: usize, const STATUS: usize>(
-        &mut self,
-        records: &[Record<HEADER, STATUS>],
-    ) {
+    pub(crate) fn begin<L: ChainLayout>(&mut self, records: &[Record<L>]) {
         let (fields, mut counter) = (self.region.fields, self.counter);
         for record in records {
             fields.begin(record.head, counter);

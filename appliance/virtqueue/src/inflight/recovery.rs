@@ -15,7 +15,7 @@
 
 use super::error::InflightError;
 use super::region::InflightRegion;
-use crate::batch::Head;
+use crate::chain::Head;
 use crate::layout::QueueSize;
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader};
 

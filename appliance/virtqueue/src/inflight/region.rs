@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "spans of shared memory are addresses")]
 
 use super::error::InflightError;
-use crate::batch::Head;
+use crate::chain::Head;
 use luge_memory::{PeerMemory, SharedArray, Span};
 use luge_spec::vhost_user::{DescriptorState, InflightHeader, inflight_bytes};
 use std::sync::Arc;

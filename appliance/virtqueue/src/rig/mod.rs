@@ -3,12 +3,9 @@
 //! - [`RigMemory`]: a guest's memory in memfds, read and written as the guest would.
 //! - [`inflight_file`], [`inflight_region`]: an in-flight region as a front end gets it.
 //! - [`Driver`]: makes chains available and takes used elements; also writes any nonsense.
-//! - [`fuzz`]: runs a test for many seeds; a failure prints the one that replays it.
 
 mod driver;
 mod memory;
-mod random;
 
 pub use driver::{Driver, Form, Piece};
 pub use memory::{RigMemory, inflight_file, inflight_region};
-pub use random::{Random, fuzz};

@@ -1,8 +1,8 @@
 //! A driver that knows what it has asked for, and judges every answer.
 
 use crate::world::{CELLS, SECTORS, SIZE, World};
+use luge_seeded::Random;
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
-use luge_virtqueue::rig::Random;
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 

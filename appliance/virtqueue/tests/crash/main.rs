@@ -14,8 +14,8 @@ mod stepping;
 mod world;
 
 use driver::Driver;
+use luge_seeded::{Random, fuzz};
 use luge_virtqueue::Batch;
-use luge_virtqueue::rig::{Random, fuzz};
 use server::Server;
 use stepping::Child;
 use world::{CELLS, World};
@@ -86,7 +86,7 @@ fn a_kill_at_any_instruction_and_another_during_recovery_lose_no_request_and_rep
     fuzz(|random| {
         let mut moments = Moment::start(random).step_through(3, random);
         assert!(moments.len() > 5, "{} moments", moments.len());
-        let any = random.below(moments.len() as u32) as usize;
+        let any = random.below(moments.len());
         moments.swap_remove(any).step_through(1, random);
     });
 }
@@ -101,11 +101,11 @@ fn a_server_that_ends_after_any_operation_loses_no_request_and_repeats_none() {
         let mut driver = moment.driver;
         for _ in 0..100 {
             let mut server = Server::start(&world);
-            for _ in 0..random.below(20) {
-                match random.below(3) {
+            for _ in 0..random.below(20_u32) {
+                match random.below(3_u32) {
                     0 => driver.add(&world, random),
-                    1 => server.take(random.below(5) as usize),
-                    _ => server.answer(random.below(server.held() as u32 + 1) as usize, random),
+                    1 => server.take(random.below(5)),
+                    _ => server.answer(random.below(server.held() + 1), random),
                 }
                 driver.reap(&world);
             }
@@ -136,7 +136,7 @@ fn a_server_that_is_killed_again_and_again_under_load_loses_no_request_and_repea
                 },
             );
             child.go_on();
-            let enough = driver.answered + random.below(60) as usize;
+            let enough = driver.answered + random.below(60);
             while driver.answered < enough {
                 driver.reap(&world);
                 driver.add(&world, random);

@@ -2,8 +2,8 @@
 
 use crate::world::World;
 use luge_memory::Span;
-use luge_virtqueue::rig::Random;
-use luge_virtqueue::{Batch, Head, SplitQueue};
+use luge_seeded::Random;
+use luge_virtqueue::{Batch, Head, ResponseLast, SplitQueue};
 
 /// A request that was taken.
 struct Taken {
@@ -17,7 +17,7 @@ struct Taken {
 pub struct Server<'a> {
     world: &'a World,
     queue: SplitQueue,
-    batch: Batch<16, 1>,
+    batch: Batch<ResponseLast<16, 1>>,
     held: Vec<Taken>,
     /// Order of the request that was taken last.
     last: Option<u32>,
@@ -29,13 +29,13 @@ impl<'a> Server<'a> {
     }
 
     /// A server that starts with a batch made before.
-    pub fn with(world: &'a World, batch: Batch<16, 1>) -> Self {
+    pub fn with(world: &'a World, batch: Batch<ResponseLast<16, 1>>) -> Self {
         Self { world, queue: world.queue(), batch, held: Vec::with_capacity(16), last: None }
     }
 
     /// Takes some requests, answers some of those it has, in one batch, and publishes.
     pub fn turn(&mut self, random: &mut Random) {
-        self.take(1 + random.below(4) as usize);
+        self.take(1 + random.below(4));
         let answers = (0..self.held.len()).filter(|_| random.once_in(2)).count();
         self.answer(answers, random);
     }
@@ -84,7 +84,7 @@ impl<'a> Server<'a> {
     pub fn answer(&mut self, answers: usize, random: &mut Random) {
         let Self { world, queue, held, .. } = self;
         queue.complete_all((0..answers).map(|_| {
-            let any = random.below(u32::try_from(held.len()).unwrap()) as usize;
+            let any = random.below(held.len());
             let Taken { head, writes, sector, data, status } = held.swap_remove(any);
             let (from, to) = if writes { (data, world.sector(sector)) } else { (world.sector(sector), data) };
             to.write(&from.first::<8>().unwrap());

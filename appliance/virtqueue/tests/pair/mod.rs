@@ -6,7 +6,7 @@
 use luge_memory::{GuestAddress, Span};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, RigMemory};
-use luge_virtqueue::{Batch, Fault, Notifications, RingLayout, SplitQueue};
+use luge_virtqueue::{Batch, Fault, Notifications, ResponseLast, RingLayout, SplitQueue};
 
 pub const DATA: u64 = RigMemory::DATA.0;
 /// The first address after both neighbouring data regions.
@@ -18,7 +18,7 @@ pub struct Pair {
     pub driver: Driver,
     pub layout: RingLayout,
     pub queue: SplitQueue,
-    pub batch: Batch<16, 1>,
+    pub batch: Batch<ResponseLast<16, 1>>,
 }
 
 impl Pair {

@@ -31,7 +31,7 @@ use crate::VolumeId;
 use crate::limits::Limits;
 use luge_block::{Completion, Refusal, Status, Tag};
 use luge_memory::Span;
-use shelf::{Asker, Shelf};
+use shelf::{Asker, Shelf, SlotId};
 use std::collections::VecDeque;
 
 /// The most ranges of one request.
@@ -39,11 +39,6 @@ pub const RANGES_MAX: usize = 256;
 
 /// The most spans of one request: those of the longest indirect table, and some that lie across regions.
 pub const SPANS_MAX: usize = (1 << 15) + 64;
-
-/// A slot of a cutter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub(crate) struct SlotId(pub(crate) u16);
 
 /// Slots of one size.
 struct Class {

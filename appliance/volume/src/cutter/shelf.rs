@@ -5,7 +5,11 @@
 //! claim; among equals, the first. A claim is renewed by asking again, and lapses with the volume's interest.
 
 use crate::VolumeId;
-use crate::cutter::SlotId;
+
+/// A slot of a cutter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(super) struct SlotId(pub(super) u16);
 
 /// Turns for which a claim is valid after the volume has asked.
 const CLAIM_TURNS: u32 = 2;

@@ -1,14 +1,13 @@
 //! The way from a session or a node to a volume.
 
 mod parts;
-mod run;
-
-pub use run::Run;
+pub(crate) mod run;
 
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
-use crate::layers::{Layers, NodeId, Opened, VolumeId};
+use crate::ids::{Base, NodeId, VolumeId};
+use crate::layers::{Layers, Opened};
 use luge_block::{CheckedTransfer, Kind, Refusal, Request};
 
 /// A volume of a core's graph, looked up for a batch of requests.
@@ -20,6 +19,21 @@ enum End<'a> {
     Channel { volume: &'a mut Mounted, opened: &'a mut Opened, clock: &'a Clock, cutters: &'a mut Cutters },
     /// A node, which may use anything beneath it.
     Node { layers: &'a mut Layers, volume: VolumeId, node: NodeId },
+}
+
+impl Layers {
+    /// A volume, looked up once for a batch of requests; none that is gone.
+    #[inline]
+    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
+        match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
+            Base::Channel(channel) => {
+                let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
+                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
+                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
+            }
+            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
+        }
+    }
 }
 
 impl<'a> VolumeHandle<'a> {
@@ -42,13 +56,6 @@ impl<'a> VolumeHandle<'a> {
     #[must_use]
     pub fn room(&mut self) -> usize {
         if self.volume().hold.is_draining() { 0 } else { self.room_beneath() }
-    }
-
-    /// Begins a run of reads and writes, for one call of what is beneath.
-    #[inline]
-    #[must_use]
-    pub fn run<'data>(&mut self) -> Run<'_, 'a, 'data> {
-        Run::new(self)
     }
 
     /// Submits a request whose blocks count from the start of the volume. It may be longer than any device

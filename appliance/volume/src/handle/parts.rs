@@ -4,12 +4,33 @@ use super::{End, VolumeHandle};
 use crate::VolumeId;
 use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
-use crate::layers::Opened;
+use crate::layers::{Layers, Opened};
 use luge_block::{BlockRange, Refusal, Request, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
 const PART_STEPS: usize = 8;
+
+/// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
+/// from its other work.
+const STEPS_PER_TURN: usize = 1024;
+
+impl Layers {
+    /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
+    /// done for one turn.
+    #[cold]
+    pub(crate) fn go_on(&mut self) {
+        for level in 0..self.cutters.levels() {
+            let mut steps = STEPS_PER_TURN;
+            for _ in 0..self.cutters.going(level) {
+                let next = if steps > 0 { self.cutters.next_going(level) } else { None };
+                let Some((id, volume)) = next else { break };
+                let volume = self.volume(volume);
+                volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
+            }
+        }
+    }
+}
 
 impl VolumeHandle<'_> {
     /// Submits discards or writes of zeroes as one request, which has one completion. The ranges have

@@ -6,6 +6,15 @@ use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
 /// The most requests of a run.
 const RUN: usize = 64;
 
+impl<'handle> VolumeHandle<'handle> {
+    /// Begins a run of reads and writes, for one call of what is beneath.
+    #[inline]
+    #[must_use]
+    pub fn run<'data>(&mut self) -> Run<'_, 'handle, 'data> {
+        Run::new(self)
+    }
+}
+
 /// Requests of one volume that what is beneath gets all at once.
 pub struct Run<'a, 'handle, 'data> {
     way: Tag,

@@ -18,7 +18,7 @@ impl AsDevice {
         Self::wide(volume, transfer_blocks_max.min(256), spans_max.min(600))
     }
 
-    /// The same device with other limits: what the volume's base does not take at once is cut.
+    /// A volume as a device with other limits: what the volume's base does not take at once is cut.
     pub fn wide(volume: Arc<Volume>, blocks: u32, spans_max: u16) -> Self {
         let geometry = volume.geometry();
         let longer = |most: u32| if most == 0 { 0 } else { blocks };

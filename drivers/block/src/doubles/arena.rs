@@ -3,8 +3,8 @@
 
 #![expect(unsafe_code, reason = "spans of the arena's memory are addresses")]
 
-use super::Random;
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use luge_seeded::Random;
 use std::sync::Arc;
 
 /// Gaps between two pieces of one request's memory are shorter than this, in bytes.
@@ -53,7 +53,7 @@ impl Arena {
         random.shuffle(&mut order);
         let mut pieces = vec![(0, 0); lens.len()];
         // Without gaps, whole sectors stay aligned enough for direct I/O.
-        let gap_bytes = if random.chance(500) { 0 } else { GAP_BYTES - 1 };
+        let gap_bytes = if random.once_in(2) { 0 } else { GAP_BYTES - 1 };
         let mut at = u32::from(area) * self.area_bytes;
         for index in order {
             at += random.between(0, gap_bytes);
@@ -67,7 +67,7 @@ impl Arena {
         layout.pieces.iter().map(|&(at, len)| self.span(at, len)).collect()
     }
 
-    /// What is there now.
+    /// Bytes that are there now.
     pub fn read(&self, layout: &Layout) -> Vec<u8> {
         let mut bytes = Vec::new();
         for &(at, len) in &layout.pieces {
@@ -115,7 +115,7 @@ impl Arena {
 /// Cuts `len` bytes into pieces, none empty: one, single bytes first, halves, or anything.
 fn cut(len: u32, pieces_max: u16, random: &mut Random) -> Vec<u32> {
     let pieces = random.between(1, u32::from(pieces_max.max(1))).min(len.max(1));
-    let style = random.below(4);
+    let style = random.below(4_u32);
     let (mut lens, mut left) = (Vec::new(), len);
     while left > 0 {
         let after = pieces.saturating_sub(u32::try_from(lens.len()).unwrap_or(u32::MAX)).saturating_sub(1);

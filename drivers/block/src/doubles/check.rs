@@ -1,43 +1,19 @@
 //! The check that every device must pass: random requests against a model of what they mean.
 
 use super::model::Model;
-use super::rig::{Rig, SLOTS};
+use super::rig::{Check, Failures, Rig, SLOTS};
 use super::{Layout, edges};
 use crate::{Completion, Device, Durability, Lba, Operation, Request, Status, Tag};
 use luge_memory::DmaSpace;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How many blocks of the device requests are made for; fewer, if they are large.
+/// Number of blocks of the device that requests are made for; fewer, if they are large.
 const WINDOW_BLOCKS: u64 = 192;
 const WINDOW_BYTES: u64 = 512 << 10;
 
 /// Blocks at both ends of the window that are only read: nothing may spill into them.
 const GUARD_BLOCKS: u64 = 8;
-
-/// Whether requests may fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failures {
-    /// Each request that is in order must succeed.
-    None,
-    /// Requests may fail as devices do; those that change data then may have done so or not.
-    Tolerated,
-}
-
-/// A check of a device. What is on the device may be anything, and is changed.
-#[derive(Clone, Copy)]
-pub struct Check<'a> {
-    /// The device.
-    pub device: &'a dyn Device,
-    /// What the device reaches memory through.
-    pub space: &'a Arc<DmaSpace>,
-    /// On how many cores it is opened, from zero on.
-    pub cores: u16,
-    /// How many requests are made, about.
-    pub steps: u32,
-    /// Whether they may fail.
-    pub failures: Failures,
-}
 
 /// Checks a device on one core, none of whose requests may fail. Panics with the seed where
 /// it breaks the contract.
@@ -67,10 +43,10 @@ impl Check<'_> {
 /// A request in flight.
 struct Pending {
     operation: Operation,
-    /// Its blocks, counted from the start of the window.
+    /// Blocks of the request, counted from the start of the window.
     blocks: Range<usize>,
     layout: Layout,
-    /// What it writes.
+    /// Bytes that it writes.
     content: Vec<u8>,
 }
 
@@ -97,7 +73,7 @@ impl Run {
         let wanted =
             (WINDOW_BYTES / u64::from(rig.geometry.block_bytes)).clamp(6 * GUARD_BLOCKS, WINDOW_BLOCKS);
         let size = end.min(wanted);
-        let start = match rig.random.below(3) {
+        let start = match rig.random.below(3_u32) {
             0 => 0,
             1 => end - size,
             _ => rig.random.below(end - size + 1),
@@ -113,7 +89,7 @@ impl Run {
     /// One thing that a core may do, by chance.
     fn step(&mut self) {
         let core = self.rig.any_core();
-        match self.rig.random.below(20) {
+        match self.rig.random.below(20_u32) {
             0..14 => self.submit(core),
             14..17 => self.rig.commit(core),
             _ => {
@@ -169,7 +145,7 @@ impl Run {
 
     fn random_operation(&mut self) -> Operation {
         let geometry = self.rig.geometry;
-        let operation = match self.rig.random.below(16) {
+        let operation = match self.rig.random.below(16_u32) {
             0..6 => Operation::Read,
             6..10 => Operation::Write(Durability::Cache),
             10..12 => Operation::Write(Durability::Media),
@@ -217,7 +193,7 @@ impl Run {
         }
     }
 
-    /// What a completion says about the device's content, and what it must say.
+    /// Takes a completion into the model of the device's content, and checks its status.
     fn end_one(&mut self, pending: &Pending, status: Status) {
         let success = status == Status::Success;
         let tolerated = success || self.failures == Failures::Tolerated;

@@ -1,12 +1,12 @@
 //! Completions that come late, and in another order.
 
-use super::Random;
 use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Refusal, Request};
 use luge_memory::Span;
+use luge_seeded::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many completions may pass. Clones are the same gate.
+/// Gate that lets a number of completions pass. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     left: Arc<AtomicUsize>,
@@ -107,9 +107,9 @@ impl Channel for DelayedChannel {
         let mut ended = Completions::default();
         self.channel.poll(&mut ended);
         self.held.extend_from_slice(ended.as_slice());
-        let stay = self.random.index(self.held.len());
+        let stay = self.random.below(self.held.len());
         while self.held.len() > stay && done.room() > 0 && self.gate.pass() {
-            let ended = self.held.swap_remove(self.random.index(self.held.len()));
+            let ended = self.held.swap_remove(self.random.below(self.held.len()));
             let _ = done.push(ended.tag(), ended.status());
         }
     }

@@ -1,11 +1,11 @@
 //! Requests that fail.
 
-use super::Random;
 use crate::{
     Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal, Request,
     Status,
 };
 use luge_memory::Span;
+use luge_seeded::Random;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 /// Which requests fail, and how.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// Those with a block in this range, flushes excepted.
+    /// Range of blocks: requests with a block in it may fail, flushes excepted.
     pub blocks: Range<u64>,
     /// So many of a thousand of those, by chance.
     pub per_mille: u16,
-    /// How they end.
+    /// Status of those that fail.
     pub status: Status,
 }
 
@@ -72,20 +72,21 @@ impl Device for Faulty {
 struct FaultyChannel {
     channel: Box<dyn Channel>,
     geometry: Geometry,
-    /// How many requests the channel takes when it is empty: those that it never sees count too.
+    /// Number of requests that the channel takes when it is empty: those that it never sees count too.
     capacity: usize,
     faults: Arc<[Fault]>,
     random: Random,
-    /// Those that the device carries out, and that fail nevertheless.
+    /// Requests that the device carries out, and that fail nevertheless.
     doomed: Vec<Completion>,
     ended: VecDeque<Completion>,
 }
 
 impl FaultyChannel {
-    /// How the request fails, if it does.
+    /// Failure of a request, if it is to fail.
     fn fate(&mut self, request: &Request<'_>) -> Option<Completion> {
         let Self { faults, random, .. } = self;
-        let fault = faults.iter().find(|fault| fault.reaches(request) && random.chance(fault.per_mille))?;
+        let fault =
+            faults.iter().find(|fault| fault.reaches(request) && random.below(1000) < fault.per_mille)?;
         Some(Completion::new(request.tag, fault.status))
     }
 
@@ -110,7 +111,7 @@ impl Channel for FaultyChannel {
         }
         let fate = self.fate(request);
         if let Some(failure) = fate
-            && self.random.chance(500)
+            && self.random.once_in(2)
         {
             self.ended.push_back(failure);
             return Ok(());

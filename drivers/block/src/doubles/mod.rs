@@ -5,7 +5,6 @@
 //! - [`Delayed`]: holds completions of another device, and hands them out in another order.
 //! - [`Faulty`]: lets requests to another device fail.
 //! - [`Narrow`]: a device with other limits than the one beneath.
-//! - [`fuzz`]: runs what is a function of a seed for a second, or for hours.
 //!
 //! All of them are functions of a seed: what went wrong once goes wrong again.
 
@@ -14,19 +13,16 @@ mod check;
 mod delayed;
 mod edges;
 mod faulty;
-mod fuzz;
 mod model;
 mod narrow;
-mod random;
 mod rig;
 mod scripted;
 
-pub use check::{Check, Failures, check_device};
+pub use check::check_device;
 pub use delayed::{Delayed, Gate};
 pub use faulty::{Fault, Faulty};
-pub use fuzz::fuzz;
 pub use narrow::Narrow;
-pub use random::Random;
+pub use rig::{Check, Failures};
 pub use scripted::{Recorded, Scripted};
 
 use arena::{Arena, Layout};

@@ -1,4 +1,4 @@
-//! What may be on a device: for each block of a window the contents that it may have.
+//! Model of a device's content: for each block of a window the contents that it may have.
 
 /// The contents that each block of a window of a device may have. More than one, where the
 /// contract leaves it open: after a discard, or after a write that failed.

@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "a span of the block buffer is an address")]
 
-use super::Random;
 use crate::{
     BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, Geometry, Lba, OpenError, Refusal, Request,
 };
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use luge_seeded::Random;
 use std::sync::Arc;
 
 /// A device that takes less at once than the one beneath, and, where it is told so, now and then not even
@@ -26,7 +26,7 @@ impl Narrow {
         Self { device, geometry: limits, depth, refused_per_mille: 0, seed: 0 }
     }
 
-    /// The same device, but so many of a thousand requests are refused as where there is no room.
+    /// Lets so many of a thousand requests be refused as where there is no room.
     #[must_use]
     pub fn refusing(self, per_mille: u16, seed: u64) -> Self {
         Self { refused_per_mille: per_mille, seed, ..self }
@@ -73,7 +73,7 @@ impl Channel for NarrowChannel {
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room() == 0 || self.random.chance(self.refused_per_mille) {
+        if self.room() == 0 || self.random.below(1000) < self.refused_per_mille {
             return Err(Refusal::Full);
         }
         self.channel.submit(request)

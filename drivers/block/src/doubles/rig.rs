@@ -1,22 +1,49 @@
 //! Channels of a device under test, with the books on what is in flight. Whatever breaks the
 //! contract ends the test with the seed that shows it.
 
-use super::{Arena, Check, Random};
-use crate::{Channel, Completion, Completions, CoreId, Geometry, Refusal, Request};
+use super::Arena;
+use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Refusal, Request};
+use luge_memory::DmaSpace;
+use luge_seeded::Random;
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A device that has not completed a request by then has lost it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many requests the checks have in flight, on all channels together.
+/// Number of requests that the checks have in flight, on all channels together.
 pub(super) const SLOTS: u16 = 32;
 
 /// No request of the checks is longer than this many blocks, nor, with large blocks, than this
 /// many bytes or two blocks; but for those that look for the limits.
 const BLOCKS_MAX: u32 = 16;
 const BYTES_MAX: u32 = 32 << 10;
+
+/// Whether requests may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failures {
+    /// Each request that is in order must succeed.
+    None,
+    /// Requests may fail as devices do; those that change data then may have done so or not.
+    Tolerated,
+}
+
+/// A check of a device. What is on the device may be anything, and is changed.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The device.
+    pub device: &'a dyn Device,
+    /// Space that the device reaches memory through.
+    pub space: &'a Arc<DmaSpace>,
+    /// On how many cores it is opened, from zero on.
+    pub cores: u16,
+    /// Number of requests made, about.
+    pub steps: u32,
+    /// Whether they may fail.
+    pub failures: Failures,
+}
 
 /// One channel, and what it owes.
 struct Line {
@@ -29,7 +56,7 @@ pub(super) struct Rig {
     seed: u64,
     pub random: Random,
     pub geometry: Geometry,
-    /// How many blocks a request may have.
+    /// The most blocks of a request.
     pub blocks_max: u32,
     // Dropped before the arena: a channel may still write to it.
     lines: Vec<Line>,
@@ -54,7 +81,7 @@ impl Rig {
 
     /// Any of the channels.
     pub fn any_core(&mut self) -> u16 {
-        u16::try_from(self.random.index(self.lines.len())).unwrap_or(0)
+        u16::try_from(self.random.below(self.lines.len())).unwrap_or(0)
     }
 
     pub fn room(&self, core: u16) -> usize {
@@ -89,7 +116,7 @@ impl Rig {
         self.lines[usize::from(core)].channel.commit();
     }
 
-    /// What one channel completes now.
+    /// Completions that one channel has now.
     pub fn poll(&mut self, core: u16) -> Vec<Completion> {
         let mut done = Completions::default();
         self.lines[usize::from(core)].channel.poll(&mut done);
@@ -103,7 +130,7 @@ impl Rig {
 
     /// Waits until all channels owe nothing, or one of them completes something.
     pub fn wait(&mut self) -> Vec<Completion> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + COMPLETION_TIMEOUT;
         while self.in_flight() > 0 {
             for core in 0..u16::try_from(self.lines.len()).unwrap_or(u16::MAX) {
                 self.commit(core);

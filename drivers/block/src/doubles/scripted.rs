@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Recorded {
     /// The core whose channel took it.
     pub core: CoreId,
-    /// Its tag.
+    /// Tag of the request.
     pub tag: Tag,
-    /// What it asks for.
+    /// Operation of the request.
     pub operation: Operation,
-    /// Its first block.
+    /// First block of the request.
     pub lba: Lba,
-    /// How many blocks.
+    /// Number of blocks.
     pub blocks: u32,
-    /// Its memory: valid for as long as the request is in flight.
+    /// Memory of the request: valid for as long as the request is in flight.
     pub data: Vec<Span>,
 }
 
@@ -56,20 +56,20 @@ impl Scripted {
         self.lock().taken.clone()
     }
 
-    /// How many requests were taken and wait for a commit.
+    /// Number of requests taken that wait for a commit.
     #[must_use]
     pub fn uncommitted(&self) -> usize {
         let script = self.lock();
         script.taken.len() - script.committed
     }
 
-    /// How many commits there have been.
+    /// Number of commits so far.
     #[must_use]
     pub fn commits(&self) -> usize {
         self.lock().commits
     }
 
-    /// How many channels have been opened.
+    /// Number of channels opened so far.
     #[must_use]
     pub fn opened(&self) -> usize {
         self.lock().opened

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 /// The length of a buffer in bytes: a multiple of every block size.
 pub(super) const BUFFER_BYTES: u32 = 128 << 10;
 
-/// One of the buffers.
+/// Name of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Buffer {
     /// The zeroes, which nobody writes.

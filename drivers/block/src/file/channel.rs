@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many requests may be in the kernel.
+/// The most requests in the kernel.
 const DEPTH: u16 = 128;
 
 /// A ring as a channel needs it.

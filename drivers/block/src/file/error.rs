@@ -13,7 +13,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// It is a directory.
+    /// The path is a directory.
     #[error("{} is a directory: name a file in it, or a block device", .path.display())]
     Directory {
         /// The directory.
@@ -22,7 +22,7 @@ pub enum FileError {
     /// Some other kind of file, which stores no data.
     #[error("{} is {kind}: it is neither a file nor a block device that stores data, name one", .path.display())]
     Kind {
-        /// What it is called.
+        /// Name of the kind.
         path: PathBuf,
         /// Kind of the file, with an article.
         kind: &'static str,
@@ -54,7 +54,7 @@ pub enum FileError {
         /// The smallest that is possible, in bytes.
         least: u32,
     },
-    /// It does not hold a whole number of blocks.
+    /// The file does not hold a whole number of blocks.
     #[error(
         "{} has {bytes} bytes, which is not one or more whole blocks of {block_bytes}: \
          change its size (truncate -s) or the block size",
@@ -63,7 +63,7 @@ pub enum FileError {
     Size {
         /// The file.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Size of the file in bytes.
         bytes: u64,
         /// The block size in bytes.
         block_bytes: u32,
@@ -71,7 +71,7 @@ pub enum FileError {
     /// The kernel has no io_uring for this process.
     #[error("files need io_uring, which this kernel does not give: {remedy} ({source})")]
     IoUring {
-        /// What may be done.
+        /// Access that was asked for.
         remedy: &'static str,
         /// The kernel's answer.
         source: io::Error,
@@ -89,7 +89,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// What an `open` that failed means.
+    /// Error for an `open` that failed.
     pub(super) fn of_open(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -103,7 +103,7 @@ impl FileError {
         }
     }
 
-    /// What a failure to set up a ring means.
+    /// Error for a ring that cannot be set up.
     pub(super) fn of_ring(source: io::Error) -> Self {
         let remedy = match source.kind() {
             io::ErrorKind::PermissionDenied => {

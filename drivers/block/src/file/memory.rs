@@ -28,11 +28,11 @@ impl Vector {
     }
 }
 
-/// What is left to move of a request's memory.
+/// Memory of a request that is left to move.
 #[derive(Default)]
 pub(super) struct Memory {
     list: Vec<Vector, { SPANS_MAX as usize }>,
-    /// How many of the list have been moved.
+    /// Number of entries of the list that have been moved.
     moved: usize,
 }
 
@@ -49,12 +49,12 @@ impl Memory {
         self.rest().as_ptr().cast()
     }
 
-    /// How long the list is.
+    /// Length of the list.
     pub fn len(&self) -> u32 {
         u32::try_from(self.rest().len()).unwrap_or(0)
     }
 
-    /// What is left, if it is in one piece: the kernel then needs no list.
+    /// Memory that is left, if it is in one piece: the kernel then needs no list.
     pub fn single(&self) -> Option<Span> {
         match self.rest() {
             [vector] => Some(vector.span()),

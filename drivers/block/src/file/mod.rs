@@ -18,6 +18,7 @@
 //!
 //! Not here: image formats; files that change their size while they are served.
 
+mod access;
 mod buffers;
 mod channel;
 mod error;
@@ -28,6 +29,7 @@ mod slot;
 mod status;
 mod target;
 
+pub use access::{Access, Caching};
 pub use error::FileError;
 
 use crate::immediate::ImmediateChannel;
@@ -38,27 +40,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use target::Target;
-
-/// What a file is opened for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Reading and writing; nobody else has it open as a device.
-    ReadWrite,
-    /// Reading only; others may read it too.
-    ReadOnly,
-}
-
-/// How data gets to the media.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Caching {
-    /// Past the host's page cache.
-    Direct,
-    /// Through the host's page cache, because the file system cannot do it directly, or not
-    /// with blocks this small.
-    Buffered,
-    /// It is there: the file is memory (tmpfs), and nothing is more durable.
-    Memory,
-}
 
 /// A file or block device of the host.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub(super) struct Resident {
     target: Arc<Target>,
     block_bytes: u64,
-    /// That of the request at hand; here because a new list would be cleared, all 4 KiB of it.
+    /// Memory of the request at hand; here because a new list would be cleared, all 4 KiB of it.
     memory: Memory,
     buffers: Buffers,
     errors: Arc<IoErrors>,
@@ -133,7 +133,7 @@ impl Execute for Resident {
     }
 }
 
-/// What a system call that moves bytes says: how many, or why not.
+/// Number of bytes that a system call has moved, or its error.
 fn moved(result: isize) -> rustix::io::Result<u32> {
     let failed = |_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO);
     u32::try_from(result).map_err(failed)

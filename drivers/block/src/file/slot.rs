@@ -16,7 +16,7 @@ use io_uring::{opcode, squeue, types};
 use luge_memory::Span;
 use rustix::io::Errno;
 
-/// What the kernel is asked to do.
+/// Task that the kernel is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Step {
     /// From the file to the request's memory.
@@ -47,7 +47,7 @@ pub(super) struct Slot {
     step: Step,
     /// Where in the file the next piece starts, in bytes.
     offset: u64,
-    /// How many bytes are left to move.
+    /// Number of bytes left to move.
     left: u64,
     block_bytes: u32,
     memory: Memory,

@@ -1,9 +1,9 @@
-//! What the kernel's errors mean to a guest: the one place that says so.
+//! Statuses of requests for the kernel's errors, in this one place.
 
 use crate::Status;
 use rustix::io::Errno;
 
-/// How a request ends that the kernel failed with `errno`.
+/// Status of a request that the kernel failed with `errno`.
 pub(super) fn status(errno: Errno) -> Status {
     match errno {
         // The block layer's names for lost, unreadable or damaged data, and the file systems'.

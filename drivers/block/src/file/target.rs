@@ -1,7 +1,8 @@
-//! What is behind a file device: an open, locked file or block device, and what it can do.
+//! Target of a file device: an open, locked file or block device, and its abilities.
 
+use super::access::{Access, Caching};
+use super::error::FileError;
 use super::kind::{Kind, kind};
-use super::{Access, Caching, FileError};
 use crate::{Blocks, Geometry, Shape, ShapeError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,7 +28,7 @@ const fn range_bytes_max(caching: Caching) -> u32 {
 /// The alignment we have without asking: that of a page.
 const PAGE_BYTES: u32 = 4096;
 
-/// What direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
+/// Alignment that direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alignment {
     /// Where each piece of memory starts is a multiple of this.
@@ -83,7 +84,7 @@ impl Target {
         self.geometry
     }
 
-    /// What direct I/O asks for, or nothing where the page cache is used.
+    /// Alignment for direct I/O; none where the page cache is used.
     pub fn direct(&self) -> Option<Alignment> {
         self.direct
     }
@@ -187,7 +188,7 @@ fn is_memory(file: &OwnedFd, kind: Kind) -> bool {
     kind == Kind::File && rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == libc::TMPFS_MAGIC)
 }
 
-/// What direct I/O asks for, where the file system says that it can.
+/// Alignment for direct I/O, where the file system says that it can.
 fn alignment(file: &OwnedFd) -> Option<Alignment> {
     let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
     let says = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);

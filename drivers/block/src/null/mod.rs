@@ -41,11 +41,11 @@ impl Device for NullDevice {
     }
 }
 
-/// What a null device does.
+/// Work of a null device: none.
 struct Nothing;
 
 impl Execute for Nothing {
-    /// It looks at none.
+    /// Looks at no memory.
     #[inline]
     fn pieces(&self, _request: &Request<'_>) -> u32 {
         0

@@ -1,4 +1,4 @@
-//! Where the tests of the file device sit: a channel, and memory for its requests.
+//! Rig of the file device: a channel, and memory for its requests.
 
 #![expect(unsafe_code, reason = "spans of this desk's own memory")]
 
@@ -6,7 +6,7 @@ use luge_block::{Channel, Completions, CoreId, Device, Lba, Operation, Request, 
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::time::{Duration, Instant};
 
-/// A channel and memory for its requests.
+/// Channel and memory for its requests.
 pub struct Desk {
     // Dropped before the memory.
     pub channel: Box<dyn Channel>,
@@ -30,7 +30,7 @@ impl Desk {
         assert_eq!(self.channel.submit(&request), Ok(()));
     }
 
-    /// One request, and how it ended.
+    /// Runs one request to its end; returns its status.
     pub fn run(&mut self, operation: Operation, blocks: (u64, u32), data: &[Span]) -> Status {
         self.submit(0, operation, blocks, data);
         self.channel.commit();
@@ -43,7 +43,7 @@ impl Desk {
     }
 }
 
-/// What is in it.
+/// Content of a span.
 pub fn read(span: Span) -> Vec<u8> {
     let mut bytes = vec![0; span.len() as usize];
     span.read(&mut bytes);

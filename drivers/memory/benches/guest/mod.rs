@@ -1,8 +1,9 @@
-//! A guest whose memory is in several regions, and addresses in them to be translated.
+//! A guest with memory in several regions, and guest addresses to translate.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use luge_memory::{DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionLayout};
+use luge_seeded::Random;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::hint::black_box;
 
@@ -11,19 +12,19 @@ pub const ADDRESSES: u32 = 1024;
 
 const REGION_BYTES: u64 = 1 << 20;
 
-/// From the beginning of a region to that of the next: regions do not touch each other.
+/// Distance between the starts of regions, in bytes: regions do not touch.
 const STRIDE: u64 = 1 << 32;
 
-/// How the addresses are spread over the regions.
+/// Order in which the addresses visit the regions.
 #[derive(Clone, Copy)]
 pub enum Order {
-    /// One region after the other, again and again.
+    /// Round robin.
     InTurns,
-    /// Any region, so that nothing can guess the next.
+    /// Random, which no branch predictor can guess.
     Random,
 }
 
-/// What is measured: a name, how many regions, in which order.
+/// Cases: name, number of regions, order.
 pub const CASES: [(&str, u64, Order); 5] = [
     ("one region", 1, Order::InTurns),
     ("two regions in turns", 2, Order::InTurns),
@@ -40,19 +41,18 @@ pub struct Guest {
 impl Guest {
     pub fn new(regions: u64, order: Order) -> Self {
         let memory = GuestMemory::new((0..regions).map(region)).expect("regions that do not overlap");
-        let mut state = 1_u64;
+        let mut random = Random::new(1);
         let addresses = (0..u64::from(ADDRESSES)).map(|n| {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            let number = match order {
-                Order::InTurns => n,
-                Order::Random => state >> 33,
+            let region = match order {
+                Order::InTurns => n % regions,
+                Order::Random => random.below(regions),
             };
-            GuestAddress(number % regions * STRIDE + n * 512 % REGION_BYTES)
+            GuestAddress(region * STRIDE + n * 512 % REGION_BYTES)
         });
         Self { memory, addresses: addresses.collect() }
     }
 
-    /// Translates all addresses, each of a buffer of 512 bytes; returns how many could be.
+    /// Translates all addresses, each of a buffer of 512 bytes; returns the number of successes.
     pub fn translate(&self) -> u32 {
         let (mut lookup, mut found) = (self.memory.lookup(), 0);
         for &at in &self.addresses {

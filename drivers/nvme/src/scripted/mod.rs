@@ -28,6 +28,6 @@ mod ssd;
 mod weakness;
 
 pub use partner::NullPartner;
-pub use rig::{Lcg, Rig};
+pub use rig::Rig;
 pub use script::{Enabling, Listing, Mischief, Script, ScriptedNamespace, Weakness};
 pub use ssd::{Account, ScriptedSsd};

@@ -162,14 +162,3 @@ impl Rig {
         self.controller.namespaces()[0].geometry().blocks
     }
 }
-
-/// Numbers that a seed determines.
-pub struct Lcg(pub u64);
-
-impl Lcg {
-    /// The next one below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 33) % bound
-    }
-}

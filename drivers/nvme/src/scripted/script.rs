@@ -98,6 +98,8 @@ pub enum Mischief {
     UnknownId,
     /// It is completed twice.
     Twice,
+    /// It is not executed, and completed under the identifier of the last command in its slot.
+    StaleId,
     /// It is completed in the name of another submission queue.
     WrongQueue,
     /// It is completed with a submission queue head that nobody submitted up to.

@@ -332,6 +332,13 @@ impl State {
         served
     }
 
+    /// Identifier of the command that had the slot of `entry` before.
+    fn last_use_of_slot(&self, entry: &SubmissionEntry) -> u16 {
+        let slot = |entry: &SubmissionEntry| entry.command_id & 0x0fff;
+        let mut earlier = self.last.iter().rev().skip(1);
+        earlier.find(|other| slot(other) == slot(entry)).map_or(0xfffe, |other| other.command_id)
+    }
+
     fn serve_one(&mut self, reach: &Reach, queue: u16, entry: &SubmissionEntry) {
         self.last.push(*entry);
         let mischief = self.mischief.pop_front().flatten();
@@ -340,6 +347,10 @@ impl State {
             Some(Mischief::Fatal) => return self.status |= 2,
             Some(Mischief::Vanish) => return self.script.present = false,
             Some(Mischief::Status(code)) => return self.complete_oddly(queue, entry, (code, 0), None),
+            Some(Mischief::StaleId) => {
+                let stale = SubmissionEntry { command_id: self.last_use_of_slot(entry), ..*entry };
+                return self.complete_oddly(queue, &stale, (StatusCode::SUCCESS, 0), None);
+            }
             _ => {}
         }
         self.account.executed += 1;

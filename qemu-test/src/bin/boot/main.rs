@@ -15,7 +15,7 @@ mod terminal;
 use clap::Parser;
 use host_ssd::HostSsd;
 use luge_image::Progress;
-use luge_qemu_test::{Bench, Lab, SelfTestResult, Sled, Ssd, TestError, selftest, sled};
+use luge_qemu_test::{Bench, Lab, SelfTestResult, Sled, Ssd, TestError, accelerator, selftest, sled};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -88,7 +88,7 @@ fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Res
     let configuration = selftest::configuration(sled::FIRST_SSD);
     let mut machine = sled::machine(bench, ssd.into_iter().collect(), &configuration)?;
     machine.host_device = host_ssd.map(HostSsd::address);
-    eprintln!("booting the sled ({}) ...", bench.lab().accelerator()?.name());
+    eprintln!("booting the sled ({}) ...", accelerator(bench.lab())?.name());
     Sled::start(bench, &machine)
 }
 

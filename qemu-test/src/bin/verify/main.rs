@@ -1,7 +1,8 @@
 //! `cargo verify`: all checks that a change has to pass.
 //!
 //! The steps run in order, each with its own log; a failed step does not stop the others. The last line
-//! is `N passed, M failed`, where each test counts as one, and each step without tests.
+//! is `N passed, M failed`, where each test counts as one, and each step without tests. A test that this
+//! machine cannot run is neither; the line before names it.
 //!
 //! Not here: the tests.
 
@@ -41,8 +42,11 @@ fn main() -> ExitCode {
     for report in &reports {
         println!("{report}");
     }
-    let total: Tally = reports.iter().map(|report| report.tally).sum();
-    println!("{total}");
+    let total: Tally = reports.into_iter().map(|report| report.tally).sum();
+    if !total.skipped.is_empty() {
+        println!("this machine cannot run all tests: {total}");
+    }
+    println!("{}", total.summary());
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -95,9 +95,8 @@ fn once(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
 fn counted(log: &mut Log, command: &mut Command) -> Result<Tally, Failure> {
     let outcome = log.run(command);
     let mut tally = Tally::of_tests(&log.text());
-    outcome.map(|()| tally).map_err(|failure| {
-        // A program that does not compile, or crashes, reports no failed test.
-        tally.failed = tally.failed.max(1);
-        failure.counted_as(tally)
-    })
+    let Err(failure) = outcome else { return Ok(tally) };
+    // A program that does not compile, or crashes, reports no failed test.
+    tally.failed = tally.failed.max(1);
+    Err(failure.counted_as(tally))
 }

@@ -1,7 +1,8 @@
 //! `bdev_aio_create`: a file or a block device of the host.
 
-use super::{Wanted, create, method, off};
+use super::create::{Wanted, create};
 use crate::control::{Call, Control, Source};
+use crate::methods::definition::{method, off};
 use luge_block::{Access, FileDevice, FileError};
 use luge_rpc::{Method, RpcError, params};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ params! {
         block_size: Option<u32>,
         /// Whether it can only be read
         readonly: Option<bool>,
-        /// Taken for compatibility: what the file system can unmap is always unmapped
+/// Taken for compatibility: blocks are always unmapped where the file system can
         fallocate: Option<bool>,
         /// UUID of the bdev; random if not given
         uuid: Option<Uuid>,

@@ -1,7 +1,7 @@
-//! `bdev_*_delete`: what was made by name is deleted by name, and only by its own kind's method.
+//! `bdev_*_delete`: deletes a device by name, with the method of its kind only.
 
-use super::method;
 use crate::control::{Bdev, Control, Sled, Source, Subsystem};
+use crate::methods::definition::method;
 use luge_rpc::{Method, RpcError, params};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     ]
 }
 
-/// Its memory or file is given back by this thread: that may take a while.
+/// Deletes a device. Its memory or file is closed on this thread, as that may take long.
 fn delete(control: &Arc<Control>, params: Delete, remover: &'static str) -> Result<bool, RpcError> {
     let (name, bdev) = control.ask(move |sled| take(sled, &params.name, remover))?;
     let uuid = bdev.uuid;

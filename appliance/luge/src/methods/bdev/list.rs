@@ -1,7 +1,8 @@
-//! `bdev_get_bdevs`: what block devices there are.
+//! `bdev_get_bdevs`: lists the block devices.
 
-use super::super::{RUNTIME, listed, nvme};
 use crate::control::{Bdev, Control, Sled, Source, User};
+use crate::methods::definition::{RUNTIME, listed};
+use crate::methods::nvme;
 use luge_block::Geometry;
 use luge_rpc::{Caller, Method, RpcError, params};
 use serde_json::value::RawValue;
@@ -9,15 +10,15 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest wait for a device to appear.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// Longest wait for a device to appear.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 params! {
     /// Parameters of `bdev_get_bdevs`.
     struct Get {
         /// Name or UUID of one bdev; all if not given
         name: Option<String>,
-        /// How long to wait for that bdev to appear, in milliseconds
+/// Longest wait for that bdev to appear, in milliseconds
         timeout: Option<u64>,
     }
 }
@@ -34,7 +35,7 @@ fn run(control: &Arc<Control>, params: Get, caller: &Caller<'_>) -> Result<Box<R
             listed(sled.bdevs.iter().map(|(name, bdev)| describe(sled, name, bdev)).collect::<Vec<_>>())
         });
     };
-    let timeout = Duration::from_millis(params.timeout.unwrap_or(0)).min(PATIENCE);
+    let timeout = Duration::from_millis(params.timeout.unwrap_or(0)).min(TIMEOUT_MAX);
     control.look_until(Instant::now() + timeout, caller, move |sled| {
         let name = sled.bdevs.resolve(&name)?;
         listed([describe(sled, &name, sled.bdevs.get(&name)?)])
@@ -73,7 +74,7 @@ const fn claim_type(user: &User) -> &'static str {
     }
 }
 
-/// Every kind of request that clients know, and whether the device takes it.
+/// Kinds of request that clients know, each with whether the device supports it.
 fn io_types(geometry: &Geometry) -> Value {
     let writable = !geometry.read_only;
     let taken = |name: &str| match name {

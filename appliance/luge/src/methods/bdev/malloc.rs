@@ -1,7 +1,8 @@
 //! `bdev_malloc_create`: a device in memory, within the budget.
 
-use super::{Wanted, check_physical, create, method, off, shape};
+use super::create::{Wanted, check_physical, create, shape};
 use crate::control::{Call, Control, Source};
+use crate::methods::definition::{method, off};
 use luge_block::MemoryDevice;
 use luge_memory::NumaNode;
 use luge_rpc::{Method, RpcError, params};
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Where the kernel shows the memory nodes.
+/// Folder of the memory nodes.
 const NODES: &str = "/sys/devices/system/node";
 
 params! {
@@ -85,7 +86,7 @@ fn node(id: Option<i32>) -> Result<Option<NumaNode>, RpcError> {
     }
 }
 
-/// Whether this machine has a memory node. One without NUMA has node 0.
+/// Whether this machine has a memory node. A machine without NUMA has node 0.
 fn is_there(node: u16) -> bool {
     node == 0 || Path::new(NODES).join(format!("node{node}")).exists()
 }

@@ -1,7 +1,8 @@
-//! `bdev_null_create`: a device of which only the size is real.
+//! `bdev_null_create`: a device that stores nothing.
 
-use super::{Wanted, check_physical, create, method, off, shape};
+use super::create::{Wanted, check_physical, create, shape};
 use crate::control::{Call, Control, Source};
+use crate::methods::definition::{method, off};
 use luge_block::NullDevice;
 use luge_rpc::{Method, RpcError, params};
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! `bdev_split_create` and `_delete`: equal parts of a device, each a linear volume.
 //!
-//! A part that does not fit whole is left out, as the field does: what is left stays unused.
+//! A part that does not fit whole is left out, as in SPDK: the remaining blocks stay unused.
 
-use super::method;
 use crate::control::{Bdev, Call, Control, Sled, Source, Subsystem, User};
+use crate::methods::definition::method;
 use luge_block::{Blocks, Geometry, Lba};
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Volume;
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The most parts of one device.
+/// Maximum number of parts of a device.
 const PARTS: u32 = 4096;
 
 params! {
@@ -71,14 +71,14 @@ fn create(sled: &mut Sled, params: &Create) -> Result<Vec<String>, RpcError> {
     Ok(names)
 }
 
-/// A part that is to be.
+/// A part to create.
 struct Part {
     name: String,
     first: Lba,
     volume: Volume,
 }
 
-/// The parts, one after the other from the start.
+/// Parts of a device, one after the other from the start.
 fn parts(base: &Volume, name: &str, params: &Create) -> Result<Vec<Part>, RpcError> {
     let (count, geometry) = (params.split_count, base.geometry());
     if !(1..=PARTS).contains(&count) {
@@ -142,7 +142,7 @@ fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
     Ok(true)
 }
 
-/// A split has no name of its own; a bdev's name has no line break in it.
+/// Key of a split in the record. A name has no line break, so the key differs from all names of bdevs.
 fn record_name(base: &str) -> String {
     format!("split\n{base}")
 }

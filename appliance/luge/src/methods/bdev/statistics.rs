@@ -1,8 +1,7 @@
-//! `bdev_get_iostat`: what the block devices have done.
+//! `bdev_get_iostat`: counters of the block devices.
 
-use super::super::listed;
-use super::method;
 use crate::control::{Bdev, Control, Sled, Source};
+use crate::methods::definition::{listed, method};
 use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Counters;
@@ -20,12 +19,12 @@ params! {
         name: Option<String>,
         /// Whether to count for each core; then there is one name
         per_channel: Option<bool>,
-        /// What counts from zero after this: "all", or what there is of "maxmin" and "error", nothing
+/// Counters to reset after reading: "all"; "maxmin" and "error" reset nothing
         reset_mode: Option<ResetMode>,
     }
 }
 
-/// What to reset after reading.
+/// Counters to reset after reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ResetMode {
@@ -58,7 +57,7 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
     }
 }
 
-/// Names of the bdevs that are meant; none for all.
+/// Names of the requested bdevs; none for all.
 fn names(names: Option<Vec<String>>, name: Option<String>) -> Result<Option<Vec<String>>, RpcError> {
     match (names.filter(|names| !names.is_empty()), name) {
         (Some(_), Some(_)) => {
@@ -86,7 +85,7 @@ fn totals(sled: &mut Sled, names: Option<Vec<String>>, mode: ResetMode) -> Resul
     Ok(json!({ "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "bdevs": bdevs }))
 }
 
-/// Luge does not measure the shortest and longest latencies: there is nothing to reset.
+/// Resets counters. The shortest and longest latencies are not measured, so they have no counters.
 fn reset(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<(), RpcError> {
     let cores = sled.platform.cores.iter().map(CoreHandle::id);
     match mode {
@@ -112,7 +111,7 @@ fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcErr
     }))
 }
 
-/// The members that clients know. The shortest and longest latencies are not measured: zero.
+/// Counters under the names that clients know. The shortest and longest latencies are not measured: zero.
 fn counts(sled: &Sled, bdev: &Bdev, counters: Counters) -> Value {
     let bytes = |blocks: u64| blocks.saturating_mul(u64::from(bdev.volume.geometry().block_bytes));
     json!({
@@ -131,7 +130,7 @@ fn counts(sled: &Sled, bdev: &Bdev, counters: Counters) -> Value {
     })
 }
 
-/// The requests that failed, by the kinds that clients know; those that there are none of are left out.
+/// Numbers of failed requests by the kinds that clients know; kinds without failures are left out.
 fn io_error(sled: &Sled, source: &Source, counters: Counters) -> Map<String, Value> {
     let kinds = [(failure_of(sled, source), counters.failed), ("aborted", counters.aborted)];
     kinds
@@ -141,7 +140,7 @@ fn io_error(sled: &Sled, source: &Source, counters: Counters) -> Map<String, Val
         .collect()
 }
 
-/// Name under which failures are reported: that of the device beneath, for a part.
+/// Name under which failures are reported: for a part, that of its base device.
 fn failure_of(sled: &Sled, source: &Source) -> &'static str {
     match source {
         Source::Namespace { .. } => "nvme_error",

@@ -1,13 +1,15 @@
-//! `bdev_nvme_attach_controller`: an SSD is taken from the kernel, brought up, and its
-//! namespaces become block devices.
+//! `bdev_nvme_attach_controller`: takes an SSD from the kernel, brings it up, and makes
+//! block devices of its namespaces.
 //!
-//! All that waits for the SSD is done by the thread that asked: an SSD that does not become
-//! ready holds up nobody else.
+//! Waits for the SSD are on the caller's thread: an SSD that does not become ready delays
+//! no other call.
 
 use super::bring_up::bring_up;
 use super::identity::reserve_all;
-use super::{address, off, port_off, timeouts};
+use super::path::{address, port_off};
+use super::timeouts::{self, LossTimeouts};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
+use crate::methods::definition::off;
 use luge_nvme::{Controller, Namespace};
 use luge_rpc::{RpcError, params};
 use luge_vfio::PciAddress;
@@ -26,7 +28,7 @@ params! {
         trtype: String,
         /// PCI address, as in 0000:01:00.0
         traddr: String,
-        /// How many queues to ask for; one for each core if not given
+/// Number of queues to ask for; one for each core if not given
         num_io_queues: Option<u32>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
@@ -62,7 +64,7 @@ params! {
         fast_io_fail_timeout_sec: Option<u32>,
         /// Not supported: empty or not given
         psk: Option<String>,
-        /// How many namespaces the SSD may have; any number if not given
+/// Maximum number of namespaces of the SSD; any number if not given
         max_bdevs: Option<u32>,
         /// Not supported: empty or not given
         dhchap_key: Option<String>,
@@ -77,7 +79,7 @@ params! {
     }
 }
 
-/// What to do about a second path to the SSD: there is none on PCIe.
+/// Handling of a second path to the SSD: there is none on PCIe.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PathMode {
@@ -91,7 +93,7 @@ impl luge_rpc::ParamValue for PathMode {
     const KIND: &'static str = "disable|failover|multipath";
 }
 
-/// Beginning of a host NQN that SPDK made up for itself.
+/// Prefix of the host NQNs that SPDK generates.
 const GENERATED_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
 
 pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, RpcError> {
@@ -101,19 +103,23 @@ pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, Rp
     attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
 }
 
-/// Checks what needs no SSD; returns the address of the one that is meant.
+/// Checks the parameters without the SSD; returns its address.
 pub fn check(params: &Attach) -> Result<PciAddress, RpcError> {
     let address = address(&params.trtype, &params.traddr)?;
     check_off(params)?;
-    timeouts::check(params)?;
+    timeouts::check(LossTimeouts {
+        loss_s: params.ctrlr_loss_timeout_sec.map_or(0, i64::from),
+        delay_s: params.reconnect_delay_sec.map_or(0, i64::from),
+        fail_s: params.fast_io_fail_timeout_sec.map_or(0, i64::from),
+    })?;
     match params.max_bdevs {
         Some(0) => Err(RpcError::invalid("parameter `max_bdevs`: at least 1")),
         _ => Ok(address),
     }
 }
 
-/// Drops the defaults of fabrics that SPDK's `save_config` writes for an SSD on PCIe too. It is
-/// told by the host NQN, which it always writes.
+/// Drops the fabrics defaults that SPDK's `save_config` writes for an SSD on PCIe too. Such
+/// parameters are recognised by the generated host NQN, which is always there.
 fn pass_over_saved_defaults(params: &mut Attach) {
     if !params.hostnqn.as_deref().is_some_and(|nqn| nqn.starts_with(GENERATED_NQN)) {
         return;
@@ -147,7 +153,8 @@ pub fn attach(
     Ok(names)
 }
 
-/// All namespaces are taken or none: a configuration that is saved makes the same ones again.
+/// Checks the number of namespaces. An SSD is attached with all of them or not at all, because a saved
+/// configuration must give the same devices.
 fn check_number(most: Option<u32>, namespaces: usize) -> Result<(), RpcError> {
     match most.map(usize::try_from) {
         Some(Ok(most)) if namespaces > most => Err(RpcError::errno(
@@ -198,7 +205,7 @@ fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
     }
 }
 
-/// The namespaces become block devices, all of them or none.
+/// Makes block devices of all namespaces, or of none.
 fn put(
     sled: &mut Sled,
     params: &Attach,
@@ -224,7 +231,7 @@ fn put(
     Ok(names)
 }
 
-/// An SSD is kept apart from a bdev of the same name; a name has no line break in it.
+/// Key of an SSD in the record. A name has no line break, so the key differs from all names of bdevs.
 pub fn record_name(name: &str) -> String {
     format!("SSD\n{name}")
 }

@@ -1,4 +1,4 @@
-//! From a PCI address to a controller that runs.
+//! Bring-up: from a PCI address to a running controller.
 
 use crate::control::Platform;
 use luge_nvme::{Controller, ControllerError, Options};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 /// Takes the function from its kernel driver and brings the controller up. On failure the
-/// kernel driver has it again.
+/// function goes back to the kernel driver.
 pub fn bring_up(
     platform: &Platform,
     address: PciAddress,

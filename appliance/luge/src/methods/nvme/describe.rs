@@ -1,6 +1,6 @@
-//! What is shown of an SSD.
+//! Descriptions of an SSD for clients.
 
-use super::trid;
+use super::path::trid;
 use crate::control::Ssd;
 use luge_nvme::{Controller, ControllerState, RefusedNamespace, SmartLog};
 use luge_vfio::PciAddress;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Kelvin at 0 degrees Celsius, as the specification rounds it.
 const FREEZING_KELVIN: i32 = 273;
 
-/// A controller in a list of them.
+/// Describes a controller.
 pub fn controller(name: &str, ssd: &Ssd) -> Value {
     let state = match ssd.controller.state() {
         ControllerState::Live => "enabled",
@@ -29,7 +29,7 @@ pub fn controller(name: &str, ssd: &Ssd) -> Value {
     })
 }
 
-/// The namespaces that were refused at bring-up, and those that cannot be used since a reset.
+/// Describes the namespaces that were refused at bring-up, and those that a reset made unusable.
 fn unusable(controller: &Controller) -> Vec<Value> {
     let refused = controller.refused().iter().cloned().chain(controller.unusable());
     refused.map(|refused| json!({ "nsid": refused.id.0, "reason": reason(&refused) })).collect()
@@ -39,7 +39,7 @@ fn reason(refused: &RefusedNamespace) -> String {
     refused.reason.to_string()
 }
 
-/// A namespace, as a part of its block device's description.
+/// Describes a namespace, as a part of its block device's description.
 pub fn namespace(ssd: &Ssd, id: u32) -> Value {
     let identity = ssd.controller.identity();
     let command = |bit: u16| u16::from(identity.oacs & 1 << bit != 0);
@@ -69,7 +69,7 @@ pub fn namespace(ssd: &Ssd, id: u32) -> Value {
     })
 }
 
-/// An SSD's state of health, and the last asynchronous events, oldest first.
+/// Describes an SSD's health and the last asynchronous events, oldest first.
 pub fn health(controller: &Controller, address: PciAddress, log: &SmartLog) -> Value {
     let identity = controller.identity();
     let events: Vec<_> = controller.events().iter().map(ToString::to_string).collect();
@@ -116,14 +116,15 @@ mod tests {
         let rig = Rig::new(Script::default());
         let address = "0000:01:00.0".parse().unwrap();
         let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
-        let shown = || {
-            let of = |value: &Value| value["bounced_requests"].as_u64().unwrap();
-            (of(&controller("Nvme0", &ssd)["ctrlrs"][0]), of(&namespace(&ssd, 1)["nvme"][0]))
-        };
-        assert_eq!(shown(), (0, 0));
+        let count = |value: &Value| value["bounced_requests"].as_u64().unwrap();
+        let at_controller = || count(&controller("Nvme0", &ssd)["ctrlrs"][0]);
+        let at_namespace = || count(&namespace(&ssd, 1)["nvme"][0]);
+        assert_eq!(at_controller(), 0);
+        assert_eq!(at_namespace(), 0);
         let odd = [rig.buffer(1, 512)];
         assert_eq!(rig.run(&mut *rig.channel(), Operation::Read, Lba(0), &odd), Status::Success);
-        assert_eq!(shown(), (1, 1));
+        assert_eq!(at_controller(), 1);
+        assert_eq!(at_namespace(), 1);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! `bdev_nvme_detach_controller`: an SSD is shut down, with its block devices gone before.
+//! `bdev_nvme_detach_controller`: removes an SSD's block devices, then shuts the SSD down.
 
-use super::{address, off, port_off};
+use super::attach::record_name;
+use super::path::{address, port_off};
 use crate::control::{Bdev, Control, Sled, Ssd, Subsystem};
+use crate::methods::definition::off;
 use luge_rpc::{RpcError, params};
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ params! {
         name: String,
         /// PCIe, or not given
         trtype: Option<String>,
-        /// Its PCI address, or not given
+/// PCI address, or not given
         traddr: Option<String>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
@@ -51,7 +53,7 @@ pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
     })
 }
 
-/// Whoever names a path means that one.
+/// Checks that a path, if given, is the SSD's.
 fn check_path(ssd: &Ssd, path: Option<(String, Option<String>)>) -> Result<(), RpcError> {
     let Some((trtype, traddr)) = path else { return Ok(()) };
     let traddr = traddr.unwrap_or_else(|| ssd.address.to_string());
@@ -61,11 +63,11 @@ fn check_path(ssd: &Ssd, path: Option<(String, Option<String>)>) -> Result<(), R
     Err(RpcError::no_device(format_args!("parameter `traddr`: that controller is at {}", ssd.address)))
 }
 
-/// All of its block devices or none.
+/// Removes an SSD with all of its block devices, or nothing if one is used.
 fn take(sled: &mut Sled, name: &str) -> Result<(Ssd, Vec<Bdev>), RpcError> {
     let names: Vec<String> = sled.ssds.get(name)?.bdevs.iter().map(|(name, _)| name.clone()).collect();
     names.iter().try_for_each(|name| sled.bdevs.check_unused(name))?;
     let bdevs = names.iter().map(|name| sled.bdevs.take(name)).collect::<Result<_, _>>()?;
-    sled.record.remove(Subsystem::Bdev, &super::attach::record_name(name));
+    sled.record.remove(Subsystem::Bdev, &record_name(name));
     Ok((sled.ssds.take(name)?, bdevs))
 }

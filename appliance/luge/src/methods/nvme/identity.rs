@@ -1,4 +1,4 @@
-//! Names and UUIDs of the block devices that an SSD's namespaces become.
+//! Names and UUIDs of the block devices of an SSD's namespaces.
 //!
 //! An SSD may claim any identity: none, that of another SSD, or one for all its namespaces. The
 //! first claim that no other device has is taken, from NGUID over EUI64 and serial number, which

@@ -5,15 +5,15 @@ mod bring_up;
 mod describe;
 mod detach;
 mod identity;
+mod path;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 
-use super::{method, off};
+use super::definition::method;
 use crate::control::Control;
 use luge_rpc::{Method, RpcError, params};
-use luge_vfio::PciAddress;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 pub use describe::namespace;
@@ -50,7 +50,7 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
     })
 }
 
-/// The SSD is asked by this thread: it may take its time.
+/// Shows the health of an SSD, which is read on this thread, as the SSD may be slow.
 fn health(control: &Arc<Control>, params: Health) -> Result<Value, RpcError> {
     let (controller, address) = control.ask(move |sled| {
         let ssd = sled.ssds.get(&params.name)?;
@@ -58,22 +58,4 @@ fn health(control: &Arc<Control>, params: Health) -> Result<Value, RpcError> {
     })?;
     let log = controller.smart().map_err(|error| RpcError::errno(rustix::io::Errno::IO, error))?;
     Ok(describe::health(&controller, address, &log))
-}
-
-/// The address of an SSD on PCIe, the one transport there is.
-fn address(trtype: &str, traddr: &str) -> Result<PciAddress, RpcError> {
-    if !trtype.eq_ignore_ascii_case("pcie") {
-        return Err(RpcError::invalid_params("parameter `trtype`: PCIe is the one transport that Luge has"));
-    }
-    let address = traddr.parse();
-    address.map_err(|error| RpcError::invalid_params(format_args!("parameter `traddr`: {error}")))
-}
-
-/// Refuses a port, unless it is the 0 that clients give for PCIe.
-fn port_off(trsvcid: Option<&str>) -> Result<(), RpcError> {
-    off("trsvcid", trsvcid.filter(|port| *port != "0"))
-}
-
-fn trid(address: PciAddress) -> Value {
-    json!({ "trtype": "PCIe", "traddr": address.to_string() })
 }

@@ -1,4 +1,4 @@
-//! Attach and detach, with scripted SSDs in place of VFIO's.
+//! Tests of attach and detach, with scripted SSDs in place of VFIO's.
 
 use super::attach::{Attach, attach, check};
 use super::{detach, get, health};
@@ -93,13 +93,15 @@ fn namespaces_become_devices_and_go_with_their_ssd() {
     assert_eq!(bench.attach("Nvme0", &ssd).unwrap(), ["Nvme0n1", "Nvme0n3"]);
     assert_eq!(bench.bdevs(), ["Nvme0n1", "Nvme0n3"]);
     let list = bench.call("list", Value::Null).unwrap();
-    assert_eq!((&list[0]["name"], &list[0]["ctrlrs"][0]["state"]), (&json!("Nvme0"), &json!("enabled")));
+    assert_eq!(list[0]["name"], "Nvme0");
+    assert_eq!(list[0]["ctrlrs"][0]["state"], "enabled");
     assert_eq!(list[0]["ctrlrs"][0]["trid"], json!({ "trtype": "PCIe", "traddr": "0000:01:00.0" }));
     assert_eq!(
         bench.call("detach", json!({ "name": "Nvme0", "trtype": "pcie", "traddr": "1:0.0" })).unwrap(),
         true
     );
-    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 1));
+    assert_eq!(bench.bdevs().len(), 0);
+    assert_eq!(ssd.account().shutdowns, 1);
     assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
     assert!(bench.attach("Nvme0", &bench.ssd(two_namespaces())).is_ok());
 }
@@ -138,7 +140,8 @@ fn time_outs_that_contradict_each_other_are_refused_before_the_ssd_is_touched() 
             "reconnect_delay_sec": delay, "fast_io_fail_timeout_sec": fail });
         assert_eq!(bench.attach_with(params, &ssd).unwrap_err().code.0, -22, "{loss} {delay} {fail}");
     }
-    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 0));
+    assert_eq!(bench.bdevs().len(), 0);
+    assert_eq!(ssd.account().shutdowns, 0);
 }
 
 #[test]
@@ -155,7 +158,9 @@ fn an_ssd_whose_devices_would_have_a_name_that_is_taken_is_shut_down_again() {
     bench.control.ask(|sled| sled.bdevs.reserve(Some("Nvme0n3".into()), "", None)).unwrap();
     let ssd = bench.ssd(two_namespaces());
     assert_eq!(bench.attach("Nvme0", &ssd).unwrap_err().code.0, -17);
-    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns, ssd.is_bus_master()), (0, 1, false));
+    assert_eq!(bench.bdevs().len(), 0);
+    assert_eq!(ssd.account().shutdowns, 1);
+    assert!(!ssd.is_bus_master());
     assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
 }
 
@@ -166,7 +171,8 @@ fn an_ssd_with_more_namespaces_than_are_allowed_is_shut_down_again() {
     let ssd = bench.ssd(two_namespaces());
     let error = bench.attach_with(params(1), &ssd).unwrap_err();
     assert!(error.code.0 == -34 && error.message.contains("2 namespaces"), "{error}");
-    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (0, 1));
+    assert_eq!(bench.bdevs().len(), 0);
+    assert_eq!(ssd.account().shutdowns, 1);
     assert_eq!(bench.attach_with(params(2), &bench.ssd(two_namespaces())).unwrap().len(), 2);
 }
 
@@ -178,7 +184,8 @@ fn an_ssd_in_use_is_not_detached() {
     bench.control.ask(|sled| sled.bdevs.claim("Nvme0n3", User::Endpoint("v".into()))).unwrap();
     let error = bench.call("detach", json!({ "name": "Nvme0" })).unwrap_err();
     assert!(error.code.0 == -16 && error.message.contains("Nvme0n3"), "{error}");
-    assert_eq!((bench.bdevs().len(), ssd.account().shutdowns), (2, 0));
+    assert_eq!(bench.bdevs().len(), 2);
+    assert_eq!(ssd.account().shutdowns, 0);
     let other = bench.call("detach", json!({ "name": "Nvme0", "traddr": "0000:02:00.0" })).unwrap_err();
     assert_eq!(other.code.0, -19);
 }
@@ -245,7 +252,8 @@ fn health_is_told_in_the_units_that_clients_expect() {
     let bench = Bench::new();
     bench.attach("Nvme0", &bench.ssd(Script::default())).unwrap();
     let health = bench.call("health", json!({ "name": "Nvme0" })).unwrap();
-    assert_eq!((&health["serial_number"], &health["traddr"]), (&json!("LUGE-0001"), &json!("0000:01:00.0")));
+    assert_eq!(health["serial_number"], "LUGE-0001");
+    assert_eq!(health["traddr"], "0000:01:00.0");
     assert!(health["temperature_celsius"].is_i64() && health["power_cycles"].is_u64(), "{health}");
 }
 

@@ -1,9 +1,8 @@
-//! Time-outs of a controller that is lost, as clients give them: checked as SPDK does, and passed over.
+//! Timeouts of a lost controller, as clients give them: checked as SPDK does, and then ignored.
 //!
-//! They are about a network, where a controller may come back. An SSD on PCIe that does not answer
+//! Such timeouts are about a network, where a controller may come back. An SSD on PCIe that does not answer
 //! is reset by its own supervisor.
 
-use super::attach::Attach;
 use luge_rpc::RpcError;
 use std::sync::Once;
 
@@ -11,25 +10,34 @@ const LOSS: &str = "ctrlr_loss_timeout_sec";
 const DELAY: &str = "reconnect_delay_sec";
 const FAIL: &str = "fast_io_fail_timeout_sec";
 
-/// Checks the time-outs against each other; 0 is off, and -1 no end.
+/// Timeouts of a controller that is lost, in seconds; 0 is off.
+#[derive(Clone, Copy)]
+pub struct LossTimeouts {
+    /// Time until the controller is given up (`ctrlr_loss_timeout_sec`); -1 for never.
+    pub loss_s: i64,
+    /// Time between two attempts to reconnect (`reconnect_delay_sec`).
+    pub delay_s: i64,
+    /// Time until requests fail (`fast_io_fail_timeout_sec`).
+    pub fail_s: i64,
+}
+
+/// Checks the timeouts against each other.
 ///
 /// # Errors
-/// -22 where they contradict each other.
-pub fn check(params: &Attach) -> Result<(), RpcError> {
-    let loss = i64::from(params.ctrlr_loss_timeout_sec.unwrap_or(0));
-    let delay = i64::from(params.reconnect_delay_sec.unwrap_or(0));
-    let fail = i64::from(params.fast_io_fail_timeout_sec.unwrap_or(0));
-    match contradiction(loss, delay, fail) {
+/// -22 where the timeouts contradict each other.
+pub fn check(timeouts: LossTimeouts) -> Result<(), RpcError> {
+    match contradiction(timeouts) {
         Some((name, what)) => Err(RpcError::invalid(format_args!("parameter `{name}`: {what}"))),
         None => {
-            pass_over(loss);
+            pass_over(timeouts);
             Ok(())
         }
     }
 }
 
-/// Parameter that does not go with the others, and what it must be.
-fn contradiction(loss: i64, delay: i64, fail: i64) -> Option<(&'static str, String)> {
+/// Finds a parameter that contradicts the others; returns its name and the values it may have.
+fn contradiction(timeouts: LossTimeouts) -> Option<(&'static str, String)> {
+    let LossTimeouts { loss_s: loss, delay_s: delay, fail_s: fail } = timeouts;
     let no_end = loss == -1;
     match (loss, delay, fail) {
         (..=-2, _, _) => Some((LOSS, "-1 or more".into())),
@@ -45,10 +53,10 @@ fn contradiction(loss: i64, delay: i64, fail: i64) -> Option<(&'static str, Stri
     }
 }
 
-/// Says once that the time-outs have no effect.
-fn pass_over(loss: i64) {
+/// Logs once that the timeouts have no effect.
+fn pass_over(timeouts: LossTimeouts) {
     static SAID: Once = Once::new();
-    if loss != 0 {
+    if timeouts.loss_s != 0 {
         SAID.call_once(|| {
             tracing::warn!(
                 "{LOSS}, {DELAY} and {FAIL} are passed over: an SSD on PCIe that does not answer for 30 s \
@@ -63,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_outs_that_go_together_are_taken_and_others_name_the_one_that_does_not() {
+    fn timeouts_that_go_together_are_taken_and_others_name_the_one_that_does_not() {
         for (loss, delay, fail, wrong) in [
             (0, 0, 0, None),
             (30, 2, 15, None),
@@ -84,7 +92,8 @@ mod tests {
             (5, 3, 6, Some(FAIL)),
             (-1, 3, 2, Some(FAIL)),
         ] {
-            let found = contradiction(loss, delay, fail).map(|(name, _)| name);
+            let found = contradiction(LossTimeouts { loss_s: loss, delay_s: delay, fail_s: fail })
+                .map(|(name, _)| name);
             assert_eq!(found, wrong, "{loss} {delay} {fail}");
         }
     }

@@ -1,9 +1,9 @@
-//! `vm_*`: virtual machines that this process runs, with vhost controllers as their disks.
+//! `vm_*`: virtual machines that this process runs, with vhost controllers as disks.
 
 #[cfg(test)]
 mod tests;
 
-use super::{method, waiting_method};
+use super::definition::{method, waiting_method};
 use crate::control::{Call, Control, Sled, Subsystem};
 use crate::relay;
 use luge_memory::PageSize;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time a guest may be given to power off.
+/// Longest time for a guest to power off, in seconds.
 const POWERDOWN_S: u32 = 3600;
 
 params! {
@@ -27,7 +27,7 @@ params! {
         cpus: u32,
         /// Memory in MiB
         memory_mb: u64,
-        /// Names of the vhost controllers that are its disks
+/// Names of the vhost controllers that are the VM's disks
         disks: Option<Vec<String>>,
         /// Path of a Linux kernel to boot
         kernel: Option<String>,
@@ -44,7 +44,7 @@ params! {
     }
 }
 
-/// Where a VM's serial console goes besides its socket.
+/// Destinations of a VM's serial console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum ConsoleCopy {
@@ -56,7 +56,7 @@ impl luge_rpc::ParamValue for ConsoleCopy {
     const KIND: &'static str = "socket|log";
 }
 
-/// How a VM's instructions are executed.
+/// Accelerator: KVM or emulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Execution {
@@ -93,7 +93,7 @@ params! {
     struct Stop {
         /// Name of the VM
         name: String,
-        /// How long the guest has to power off, in seconds, before it is ended; 60 if not given
+/// Time for the guest to power off, in seconds, before QEMU is ended; 60 if not given
         timeout_s: Option<u32>,
     }
 }
@@ -172,7 +172,7 @@ fn boot(params: &Create) -> Result<Boot, RpcError> {
     }
 }
 
-/// The call again, without what was not given.
+/// Call to record, without parameters that were not given.
 fn call(params: &Create) -> Value {
     let mut call = json!({
         "name": params.name, "cpus": params.cpus, "memory_mb": params.memory_mb, "disks": params.disks,
@@ -186,7 +186,7 @@ fn call(params: &Create) -> Value {
     call
 }
 
-/// This thread waits for the VM, whose QEMU waits for its disks.
+/// Starts a VM. Waits for QEMU on this thread, as QEMU waits for its disks.
 fn start(control: &Arc<Control>, params: One) -> Result<bool, RpcError> {
     let name = vm_name(&params.name)?;
     let vm = name.clone();
@@ -205,7 +205,7 @@ fn check_disks(sled: &Sled, name: &VmName) -> Result<(), RpcError> {
     vm.disks.iter().try_for_each(|disk| sled.endpoints.get(disk).map(|_| ()))
 }
 
-/// Records the start; says whether the VM's console goes to the log.
+/// Records the start; returns whether the VM's console goes to the log.
 fn note_start(sled: &mut Sled, name: &str) -> bool {
     sled.record.remove(Subsystem::Vm, &record_name(name));
     let call = Call::new("vm_start", json!({ "name": name }));
@@ -213,7 +213,7 @@ fn note_start(sled: &mut Sled, name: &str) -> bool {
     sled.logged_vms.contains(name)
 }
 
-/// A VM that has ended meanwhile has no console any more.
+/// Starts the relay of a VM's console. A VM that has ended meanwhile has no console.
 fn copy_to_log(control: &Control, name: &VmName) {
     let socket = control.platform().vms.get(name).ok().and_then(|vm| vm.console);
     let copied = socket.map(|socket| relay::start(name.as_str(), &socket));
@@ -229,8 +229,8 @@ fn stop(control: &Arc<Control>, params: Stop) -> Result<bool, RpcError> {
             "parameter `timeout_s`: a number from 0 to {POWERDOWN_S}"
         )));
     }
-    let patience = params.timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
-    let stopped = control.platform().vms.stop(&name, patience);
+    let powerdown = params.timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
+    let stopped = control.platform().vms.stop(&name, powerdown);
     let was_started = is_off(&stopped)
         && control.ask(move |sled| Ok(sled.record.remove(Subsystem::Vm, &record_name(&params.name))))?;
     match stopped {
@@ -269,7 +269,7 @@ fn vm_name(name: &str) -> Result<VmName, RpcError> {
     VmName::new(name).map_err(|error| refusal(&error))
 }
 
-/// That a VM was started is kept apart from its definition; a VM's name has no space in it.
+/// Key of a VM's start in the record. A VM's name has no space, so the key differs from those of definitions.
 fn record_name(name: &str) -> String {
     format!("start of {name}")
 }

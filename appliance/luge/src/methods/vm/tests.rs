@@ -1,4 +1,4 @@
-//! VMs whose QEMU is a double, and what a saved configuration says of them.
+//! Tests of VMs whose QEMU is a double, and of their saved configuration.
 
 use super::{Create, One, Stop, create, delete, spec, start, stop};
 use crate::config::Config;
@@ -8,15 +8,15 @@ use crate::methods::{Host, dispatcher};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::{Dispatcher, RpcError, Stage};
-use luge_vm::{MemoryPages, Patience, VmConfig, VmName, VmRunner, VmState};
+use luge_vm::{MemoryPages, Timeouts, VmConfig, VmName, VmRunner, VmState};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Poses as QEMU. Its VM powers off at once, crashes at once, or runs until its power button, as
-/// the VM's name says.
+/// Script in place of QEMU. The VM powers off at once, crashes at once, or runs until its power
+/// button, depending on its name.
 const QEMU: &str = r#"#!/usr/bin/env python3
 import json, os, re, socket, sys
 words = " ".join(sys.argv)
@@ -60,7 +60,7 @@ impl Rig {
             qemu: Some(qemu),
             firmware_folder: None,
             trial_kernel: None,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
         };
         let vms = VmRunner::new(config, Reaper::of_own_children());
         let platform = Platform { vms, ..platform(PageSize::Base) };
@@ -208,7 +208,7 @@ fn a_vm_that_ended_is_forgotten_with_its_start() {
     }
 }
 
-/// The pages of a VM on a sled whose memory is of `pages`.
+/// Pages of a VM's memory, given Luge's own `pages`.
 fn pages_of_a_vm(pages: PageSize) -> MemoryPages {
     let sled = Sled::new(Arc::new(platform(pages)), Budget::new(64 << 20));
     spec(&sled, &read(json!({ "name": "one", "cpus": 1, "memory_mb": 64 }))).unwrap().memory

@@ -1,4 +1,4 @@
-//! Ceph's NVMe gateway: latencies in ticks, and the cores that it finds by "poll" in their names.
+//! Ceph's NVMe gateway: latencies in ticks, and cores that are found by "poll" in their names.
 
 use super::{Orchestrator, python, with_file};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Cinder: it looks for a volume's id in all aliases.
+//! Cinder: looks for a volume's id in all aliases.
 
 use super::{Orchestrator, request, with_file};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Kata's CSI driver: one read of at most 8192 bytes is the answer; CPU 0 is taken for granted.
+//! Kata's CSI driver: one read of at most 8192 bytes is the answer; CPU 0 is assumed.
 
 use super::{Orchestrator, answer_of, with_file};
 use crate::daemon::Daemon;
@@ -9,7 +9,7 @@ fn form(method: &str, params: &Value) -> String {
     json!({"method": method, "params": params, "id": 1, "jsonrpc": "2.0"}).to_string()
 }
 
-/// Makes a call as it does: what the first read brings is the whole answer.
+/// Makes a call as the driver does: the first read must return the whole answer.
 fn call(kata: &Orchestrator<'_>, method: &str, params: Value) -> Value {
     let mut buffer = [0; 8192];
     let length = kata.send(method, &params).read(&mut buffer).unwrap();
@@ -46,7 +46,7 @@ fn the_controllers_of_twenty_volumes_fit_into_the_answer_it_reads() {
     assert_eq!(call(&kata, "vhost_get_controllers", Value::Null).as_array().unwrap().len(), 20);
 }
 
-/// As SPDK does: a disk on a CPU that nobody gave to the process would be served by nobody.
+/// Checks the refusal of a CPU that the process does not have, as in SPDK: nothing would serve the disk.
 #[test]
 fn a_cpu_that_the_process_has_not_is_refused_with_those_that_it_has() {
     let luge = Daemon::with(&["-m", "0x2"]);

@@ -1,6 +1,6 @@
 //! Longhorn: tabs, `params` always there, one connection; typed answers.
 
-use super::{PATIENCE, answer_of, with_file};
+use super::{TIMEOUT, answer_of, with_file};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -11,7 +11,7 @@ struct Longhorn(UnixStream, u32);
 impl Longhorn {
     fn of(luge: &Daemon) -> Self {
         let stream = UnixStream::connect(luge.socket()).unwrap();
-        stream.set_read_timeout(PATIENCE).unwrap();
+        stream.set_read_timeout(TIMEOUT).unwrap();
         Self(stream, 4711)
     }
 
@@ -41,7 +41,8 @@ fn a_disk_is_added_listed_measured_and_removed() {
     let aio = json!({"name": "disk-1", "filename": file, "block_size": 4096});
     assert_eq!(longhorn.call("bdev_aio_create", aio), "disk-1");
     let disk = longhorn.call("bdev_get_bdevs", json!({"name": "disk-1", "timeout": 3}))[0].clone();
-    assert_eq!((&disk["product_name"], &disk["block_size"]), (&json!("AIO disk"), &json!(4096)));
+    assert_eq!(disk["product_name"], "AIO disk");
+    assert_eq!(disk["block_size"], 4096);
     assert_eq!(disk["num_blocks"], 256);
     assert_eq!(disk["driver_specific"]["aio"]["filename"], file);
     assert_eq!(disk["driver_specific"]["aio"]["block_size_override"], true);

@@ -1,7 +1,7 @@
-//! Public orchestrators: the calls for a disk's whole life, sent as their sources send them, and
-//! answers read as they read them. One file each.
+//! Public orchestrators: the calls of a disk's whole life, sent and read as in each
+//! orchestrator's source. One file each.
 //!
-//! Not here: methods that Luge has not (logical volumes, encryption, NVMe over fabrics); SSDs
+//! Not here: methods that Luge does not have (logical volumes, encryption, NVMe over fabrics); SSDs
 //! (`methods/nvme/tests.rs`).
 
 mod ceph_nvmeof;
@@ -23,9 +23,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Time limit of an answer.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
+const TIMEOUT: Option<Duration> = Some(Duration::from_secs(30));
 
-/// A client: a form of request, and a connection for each call.
+/// A client with a form of requests. Each call has a connection of its own.
 struct Orchestrator<'a> {
     luge: &'a Daemon,
     /// Text of a request for a method with parameters; null for none.
@@ -50,13 +50,13 @@ impl Orchestrator<'_> {
 
     fn send(&self, method: &str, params: &Value) -> UnixStream {
         let mut stream = UnixStream::connect(self.luge.socket()).unwrap();
-        stream.set_read_timeout(PATIENCE).unwrap();
+        stream.set_read_timeout(TIMEOUT).unwrap();
         stream.write_all((self.form)(method, params).as_bytes()).unwrap();
         stream
     }
 }
 
-/// Reads until what has come is JSON.
+/// Reads until the bytes so far are JSON.
 fn answer_of(stream: &mut UnixStream) -> Value {
     let (mut text, mut piece) = (Vec::new(), [0; 4096]);
     loop {

@@ -1,4 +1,4 @@
-//! open-local: ids from 0; it finds a disk by its file, and a controller by its disk.
+//! open-local: ids start at 0; finds a disk by its file, and a controller by its disk.
 
 use super::{Orchestrator, request, with_file};
 use serde_json::{Value, json};

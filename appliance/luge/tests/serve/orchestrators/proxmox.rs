@@ -1,4 +1,4 @@
-//! A fork of Proxmox: it looks before it deletes, and deletes before it makes.
+//! A fork of Proxmox: lists before it deletes, and deletes before it creates.
 
 use super::{Orchestrator, python, with_file};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! SPDK's CSI driver: whatever goes wrong, it looks for words in the message.
+//! SPDK's CSI driver: recognises errors by words in the message.
 
 use super::{Orchestrator, request, with_file};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! TrueNAS: a disk's name is its kind and its path, and its path is where it finds it again.
+//! TrueNAS: names a disk by kind and path, and finds it by path.
 
 use super::{Orchestrator, python};
 use crate::daemon::Daemon;
@@ -15,7 +15,8 @@ fn a_file_with_a_space_in_its_path_is_served_found_and_deleted() {
     assert_eq!(truenas.call("framework_wait_init", Value::Null), true);
     assert_eq!(truenas.call("bdev_aio_create", json!({"filename": file, "name": name})), name);
     let disks = truenas.call("bdev_get_bdevs", Value::Null);
-    assert_eq!((&disks[0]["product_name"], &disks[0]["name"]), (&json!("AIO disk"), &json!(name)));
+    assert_eq!(disks[0]["product_name"], "AIO disk");
+    assert_eq!(disks[0]["name"], json!(name));
     assert_eq!(disks[0]["driver_specific"]["aio"]["filename"], file);
     truenas.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": name}));
     assert_eq!(truenas.call("bdev_get_iostat", json!({"name": name}))["bdevs"][0]["name"], name);

@@ -1,4 +1,4 @@
-//! ubicloud: the code -19 means gone, -17 means there, and a VM may be just leaving.
+//! ubicloud: code -19 means that an object is gone, -17 that it exists; a VM may be leaving.
 
 use super::{Orchestrator, request, with_file};
 use serde_json::{Value, json};

@@ -1,0 +1,25 @@
+//! Names of the parts of a core's graph.
+
+/// A channel of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct ChannelId(pub(crate) u16);
+
+/// A node of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct NodeId(pub(crate) u16);
+
+/// A volume of a core's graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct VolumeId(pub(crate) u16);
+
+/// Base of a volume on one core: the volume is an extent of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// A device, through its channel.
+    Channel(ChannelId),
+    /// A composite, through its node.
+    Node(NodeId),
+}
