@@ -77,12 +77,11 @@ enum State {
 #[repr(C, align(16))]
 struct Slot {
     tag: Tag,
-    /// The tick in which it went to the SSD.
-    since: u32,
+    /// Tick in which it went to the SSD. Of a free slot: the slot that is taken after it.
+    since_or_next: u32,
     data: Data,
     state: State,
-    /// Identifier of this use. Of a free slot: the slot that is taken after it, and the generation of the
-    /// last use.
+    /// Identifier of this use. Of a free slot: that of the next use.
     id: CommandId,
 }
 
@@ -91,26 +90,25 @@ pub(crate) struct Slots {
     slots: Box<[Slot]>,
     /// The head of the list of free ones, past the last slot where there are none. The slot that
     /// ended last is taken first: it is still in the cache.
-    free: u16,
+    free: u32,
     /// Number of slots that are not free.
     in_flight: u16,
-    /// Bits of the generation; none where they are off.
-    generation_bits: u16,
+    /// Difference of the identifiers of two uses that follow each other.
+    generation: u16,
 }
 
 impl Slots {
     /// Makes `count` free slots, or [`SLOTS_MAX`] if that is less.
     pub(crate) fn new(count: u16, generations: Generations) -> Self {
-        let generation_bits = if generations == Generations::On { !SLOT_BITS } else { 0 };
-        let slot = |next| Slot {
+        let generation = if generations == Generations::On { SLOT_BITS.wrapping_add(1) } else { 0 };
+        let slot = |id: u16| Slot {
             tag: Tag::default(),
-            since: 0,
+            since_or_next: u32::from(id).wrapping_add(1),
             data: Data::Direct,
             state: State::Free,
-            id: CommandId(next),
+            id: CommandId(id),
         };
-        let slots = (1..=count.min(SLOTS_MAX)).map(slot).collect();
-        Self { slots, free: 0, in_flight: 0, generation_bits }
+        Self { slots: (0..count.min(SLOTS_MAX)).map(slot).collect(), free: 0, in_flight: 0, generation }
     }
 
     /// How many are free.
@@ -128,16 +126,11 @@ impl Slots {
     /// 1 to 3: takes a slot for a request that goes to the SSD now; none where none is free.
     #[inline]
     pub(crate) fn take(&mut self, tag: Tag, tick: u32) -> Option<CommandId> {
-        let free = self.free;
-        let slot = self.slots.get_mut(usize::from(free))?;
-        self.free = slot.id.slot();
+        let slot = self.slots.get_mut(self.free as usize)?;
+        self.free = slot.since_or_next;
         self.in_flight = self.in_flight.wrapping_add(1);
-        // The next generation: the carry out of the slot's bits.
-        let generation = (slot.id.0 | SLOT_BITS).wrapping_add(1) & self.generation_bits;
-        let id = CommandId(free | generation);
-        (slot.tag, slot.since, slot.data, slot.state) = (tag, tick, Data::Direct, State::InFlight);
-        slot.id = id;
-        Some(id)
+        (slot.tag, slot.since_or_next, slot.data, slot.state) = (tag, tick, Data::Direct, State::InFlight);
+        Some(slot.id)
     }
 
     /// 3 to 2: the request waits for bounce pages first.
@@ -150,7 +143,7 @@ impl Slots {
     /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
     pub(crate) fn start(&mut self, id: CommandId, tick: u32) -> Option<Data> {
         let slot = self.slots.get_mut(usize::from(id.slot())).filter(|slot| slot.state == State::Waiting)?;
-        (slot.state, slot.since) = (State::InFlight, tick);
+        (slot.state, slot.since_or_next) = (State::InFlight, tick);
         Some(slot.data)
     }
 
@@ -161,8 +154,11 @@ impl Slots {
         if slot.state != State::InFlight || slot.id != id {
             return Err(Fault::NotInFlight);
         }
-        (slot.state, slot.id) = (State::Free, CommandId(self.free | id.0 & !SLOT_BITS));
-        self.free = id.slot();
+        slot.state = State::Free;
+        slot.since_or_next = self.free;
+        // A carry out of the generation is lost, and the slot's bits stay.
+        slot.id = CommandId(id.0.wrapping_add(self.generation));
+        self.free = id.slot().into();
         self.in_flight = self.in_flight.wrapping_sub(1);
         Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
@@ -177,7 +173,7 @@ impl Slots {
 
     /// Whether a command has been with the SSD for `ticks` ticks.
     pub(crate) fn any_older(&self, ticks: u32, now: u32) -> bool {
-        let old = |slot: &Slot| now.wrapping_sub(slot.since) >= ticks;
+        let old = |slot: &Slot| now.wrapping_sub(slot.since_or_next) >= ticks;
         self.slots.iter().any(|slot| slot.state == State::InFlight && old(slot))
     }
 }
