@@ -1,6 +1,6 @@
-//! The power button: an input event, as the kernel's ACPI button driver reports it.
+//! Power button: key presses that the kernel reports as input events.
 //!
-//! Not here: what a press leads to (`power`).
+//! Not here: the effect of a press (`power`).
 
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::{self, File};
@@ -8,24 +8,24 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 
-/// The size of the kernel's `struct input_event` on a 64-bit machine, in bytes: two words of time,
-/// then type, code and value.
+/// Size of the kernel's `struct input_event` on a 64-bit machine: two words of time, then type, code
+/// and value.
 const EVENT_BYTES: usize = 24;
 /// `EV_KEY` of linux/input-event-codes.h.
 const KEY_EVENT: u16 = 1;
-/// `KEY_POWER` there.
+/// `KEY_POWER` of linux/input-event-codes.h.
 const POWER_KEY: u16 = 116;
 
-/// Calls `pressed` each time the power button is pressed, from a thread of its own. Returns how
-/// many input devices are watched; with none there is no thread.
+/// Calls `pressed` in a thread of its own each time the power button is pressed. Returns the number
+/// of input devices that are read; without any, no thread is started.
 ///
 /// # Errors
-/// If the thread cannot be started.
+/// The thread cannot be started.
 pub fn watch_power_button(pressed: impl Fn() + Send + 'static) -> io::Result<usize> {
     let devices = devices(Path::new("/dev/input"));
     let count = devices.len();
     if count > 0 {
-        thread::Builder::new().name("power button".into()).spawn(move || watch(devices, &pressed))?;
+        thread::Builder::new().name("power button".into()).spawn(move || read_all(devices, &pressed))?;
     }
     Ok(count)
 }
@@ -36,21 +36,21 @@ fn devices(folder: &Path) -> Vec<File> {
     events.filter_map(|entry| File::open(entry.path()).ok()).collect()
 }
 
-/// Ends when the last device is gone.
-fn watch(mut devices: Vec<File>, pressed: &impl Fn()) {
+/// Reads devices until the last one is removed.
+fn read_all(mut devices: Vec<File>, pressed: &impl Fn()) {
     while !devices.is_empty() {
         let mut fds: Vec<PollFd<'_>> = devices.iter().map(|file| PollFd::new(file, PollFlags::IN)).collect();
         if poll(&mut fds, None).is_err() {
             continue;
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
-        devices.retain_mut(|device| ready.next() != Some(true) || hear(device, pressed));
+        devices.retain_mut(|device| ready.next() != Some(true) || read_events(device, pressed));
     }
 }
 
-/// Reads what a device has to say. `false` if it is gone.
-fn hear(device: &mut impl Read, pressed: &impl Fn()) -> bool {
-    // Evdev hands out whole events only.
+/// Reads the events of a device; returns false if the device was removed.
+fn read_events(device: &mut impl Read, pressed: &impl Fn()) -> bool {
+    // Evdev returns whole events only.
     let mut buffer = [0; EVENT_BYTES * 16];
     match device.read(&mut buffer) {
         Ok(0) | Err(_) => false,
@@ -61,7 +61,7 @@ fn hear(device: &mut impl Read, pressed: &impl Fn()) -> bool {
     }
 }
 
-/// How often the power button goes down in these events.
+/// Number of presses of the power button in these events.
 fn presses(bytes: &[u8]) -> usize {
     let (events, _) = bytes.as_chunks::<EVENT_BYTES>();
     events.iter().filter(|event| is_press(event)).count()
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_power_key_going_down_counts() {
+    fn only_a_press_of_the_power_key_counts() {
         let press = event(1, 116, 1);
         let others = [event(1, 116, 0), event(1, 116, 2), event(0, 0, 0), event(1, 30, 1), event(5, 116, 1)];
         assert_eq!(presses(&others.concat()), 0);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_event_is_none() {
+    fn an_incomplete_event_does_not_count() {
         let press = event(1, 116, 1);
         for length in 0..press.len() {
             assert_eq!(presses(&press[..length]), 0);
@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_gone_is_not_watched_any_more() {
+    fn a_device_is_read_until_it_is_removed() {
         let count = Cell::new(0);
         let pressed = || count.set(count.get() + 1);
         let mut device = io::Cursor::new(event(1, 116, 1));
-        assert!(hear(&mut device, &pressed));
-        assert!(!hear(&mut device, &pressed));
+        assert!(read_events(&mut device, &pressed));
+        assert!(!read_events(&mut device, &pressed));
         assert_eq!(count.get(), 1);
     }
 }

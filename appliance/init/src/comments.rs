@@ -1,7 +1,7 @@
-//! Comments in files of JSON: people write them, parsers do not know them.
+//! Comments in JSON files, which parsers of JSON refuse.
 
-/// Replaces the comments of a text by spaces: `// to the end of the line` and `/* to here */`. Lines
-/// and columns stay where they are. A comment that does not end is left for the parser to refuse.
+/// Replaces the comments of a text, `// ...` and `/* ... */`, by spaces, so that lines and columns stay
+/// the same. A block comment without an end stays, and the parser refuses it.
 #[must_use]
 pub fn without_comments(text: &[u8]) -> Vec<u8> {
     let mut plain = text.to_vec();
@@ -25,7 +25,7 @@ fn blank(plain: &mut [u8], at: usize, length: usize) -> usize {
     length
 }
 
-/// Length of the string that `text` begins with, with its quotes.
+/// Length of the string at the start of `text`, including its quotes.
 fn string_bytes(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(&byte) = text.get(at) {
@@ -42,7 +42,7 @@ fn line_bytes(text: &[u8]) -> usize {
     text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len())
 }
 
-/// Zero where the comment does not end.
+/// Length of the block comment at the start of `text`; zero if it has no end.
 fn block_bytes(text: &[u8]) -> usize {
     let end = text.windows(2).skip(2).position(|two| two == b"*/");
     end.map_or(0, |end| end + 4)
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_comment_or_does_not_end_is_left_to_the_parser() {
+    fn other_text_and_comments_without_an_end_stay() {
         for text in ["1 / 2", "/", "[1] /* a", "/*/", "\"", "\\"] {
             assert_eq!(plain(text), text);
         }

@@ -1,8 +1,8 @@
-//! Which CPUs serve disks, where nobody says.
+//! Default choice of the CPUs that serve disks.
 
-/// Chooses among the CPUs there are, in order: one of four, at least one, spread evenly, and never
-/// the first, which has the kernel's own work, the control thread and, with the others that
-/// are left, the virtual machines. With a single CPU that one does everything.
+/// CPUs that serve disks by default: a quarter of the available ones, at least one, spread evenly. The
+/// first CPU is left to the kernel and the control thread, unless it is the only one; the VMs share
+/// the CPUs that do not serve.
 #[must_use]
 pub fn serving_cpus(available: &[u16]) -> Vec<u16> {
     let Some((first, others)) = available.split_first() else { return Vec::new() };
@@ -23,7 +23,7 @@ mod tests {
     }
 
     #[test]
-    fn one_in_four_serves_and_the_first_only_if_it_is_alone() {
+    fn a_quarter_serves_and_the_first_only_if_it_is_alone() {
         assert!(chosen(0).is_empty());
         assert_eq!(chosen(1), [0]);
         assert_eq!(chosen(2), [1]);
@@ -33,12 +33,13 @@ mod tests {
         for count in 2..300 {
             let cpus = chosen(count);
             assert_eq!(cpus.len(), usize::from(count.div_ceil(4)), "{count}");
-            assert!(cpus.iter().all(|cpu| (1..count).contains(cpu)) && cpus.is_sorted(), "{count}");
+            assert!(cpus.iter().all(|cpu| (1..count).contains(cpu)), "{cpus:?}");
+            assert!(cpus.is_sorted(), "{cpus:?}");
         }
     }
 
     #[test]
-    fn numbers_with_holes_are_taken_as_they_are() {
+    fn the_numbers_of_cpus_may_have_gaps() {
         assert_eq!(serving_cpus(&[2, 5, 9]), [5]);
     }
 }

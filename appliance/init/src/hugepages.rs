@@ -1,10 +1,10 @@
-//! Hugepages of 2 MiB: taken from the kernel while its memory is still in one piece.
+//! Hugepages of 2 MiB, reserved at boot, before memory is fragmented.
 //!
 //! Invariants
-//! - What was reserved already, on the kernel command line say, is never given back.
-//! - What the kernel really gave is read back and told.
+//! - Pages that are reserved already, for example by the kernel command line, are never returned.
+//! - The number of pages that the kernel reserved is read back.
 
-use crate::Hugepages;
+use crate::settings::Hugepages;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,54 +12,54 @@ use thiserror::Error;
 
 const PAGE_MIB: u64 = 2;
 
-/// What was asked for, and what there is now.
+/// Hugepages that were asked for, and those that there are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reserved {
-    /// Asked for, in MiB.
+    /// Wanted memory.
     pub wanted_mib: u64,
-    /// Of each memory node, in the order of their numbers, in MiB.
+    /// Reserved memory of each NUMA node, in the order of their numbers.
     pub nodes_mib: Vec<u64>,
 }
 
 impl Reserved {
-    /// In all, in MiB.
+    /// Reserved memory of all nodes.
     #[must_use]
     pub fn total_mib(&self) -> u64 {
         self.nodes_mib.iter().sum()
     }
 
-    /// Whether that is less than was asked for.
+    /// Whether less than the wanted memory is reserved.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.total_mib() < self.wanted_mib
     }
 }
 
-/// Why no hugepages can be had.
+/// Error of reserving hugepages.
 #[derive(Debug, Error)]
-pub enum HugepagesFault {
-    /// The kernel has none.
+pub enum HugepagesError {
+    /// The kernel does not support hugepages of 2 MiB.
     #[error("the kernel has no hugepages of 2 MiB: build it with CONFIG_HUGETLBFS")]
     None,
-    /// The kernel's answer.
+    /// A file of the kernel cannot be read or written.
     #[error("{path}: {error}")]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The error.
+        /// Error of the kernel.
         error: io::Error,
     },
 }
 
-/// Reserves hugepages on this machine, the same number on each memory node.
+/// Reserves hugepages on this machine, equally on all NUMA nodes with memory.
 ///
 /// # Errors
-/// If there are none to be had at all. Getting fewer is no error: see [`Reserved`].
-pub fn reserve_hugepages(wish: Hugepages) -> Result<Reserved, HugepagesFault> {
+/// [`HugepagesError`]. Fewer pages than wanted are not an error: see [`Reserved::is_short`].
+pub fn reserve_hugepages(wish: Hugepages) -> Result<Reserved, HugepagesError> {
     reserve(Path::new("/sys"), Path::new("/proc/meminfo"), wish)
 }
 
-fn reserve(sys: &Path, meminfo: &Path, wish: Hugepages) -> Result<Reserved, HugepagesFault> {
+fn reserve(sys: &Path, meminfo: &Path, wish: Hugepages) -> Result<Reserved, HugepagesError> {
     let wanted_mib = match wish {
         Hugepages::Mib(mib) => mib,
         Hugepages::Percent(part) => total_mib(&read(meminfo)?) / 100 * u64::from(part),
@@ -70,9 +70,9 @@ fn reserve(sys: &Path, meminfo: &Path, wish: Hugepages) -> Result<Reserved, Huge
     Ok(Reserved { wanted_mib, nodes_mib })
 }
 
-/// The file of each memory node with the number of its pages; one for all where the kernel
-/// knows no nodes.
-fn files(sys: &Path) -> Result<Vec<PathBuf>, HugepagesFault> {
+/// Files with the number of pages of each NUMA node with memory; one file for the whole machine if the
+/// kernel has no nodes.
+fn files(sys: &Path) -> Result<Vec<PathBuf>, HugepagesError> {
     const PAGES: &str = "hugepages/hugepages-2048kB/nr_hugepages";
     let nodes = fs::read_dir(sys.join("devices/system/node")).into_iter().flatten().flatten();
     let mut nodes: Vec<(u32, PathBuf)> = nodes
@@ -88,25 +88,25 @@ fn files(sys: &Path) -> Result<Vec<PathBuf>, HugepagesFault> {
         return Ok(nodes.into_iter().map(|(_, file)| file).collect());
     }
     let file = sys.join("kernel/mm").join(PAGES);
-    if file.exists() { Ok(vec![file]) } else { Err(HugepagesFault::None) }
+    if file.exists() { Ok(vec![file]) } else { Err(HugepagesError::None) }
 }
 
-/// Raises the number in `file` to `pages`, as far as the kernel can. Returns what there is then.
-fn raise(file: &Path, pages: u64) -> Result<u64, HugepagesFault> {
+/// Asks the kernel to raise the number in `file` to `pages`; returns the number afterwards.
+fn raise(file: &Path, pages: u64) -> Result<u64, HugepagesError> {
     let number = || Ok(read(file)?.trim().parse().unwrap_or(0));
     let now: u64 = number()?;
     if now >= pages {
         return Ok(now);
     }
-    fs::write(file, pages.to_string()).map_err(|error| HugepagesFault::Io { path: file.into(), error })?;
+    fs::write(file, pages.to_string()).map_err(|error| HugepagesError::Io { path: file.into(), error })?;
     number()
 }
 
-fn read(path: &Path) -> Result<String, HugepagesFault> {
-    fs::read_to_string(path).map_err(|error| HugepagesFault::Io { path: path.into(), error })
+fn read(path: &Path) -> Result<String, HugepagesError> {
+    fs::read_to_string(path).map_err(|error| HugepagesError::Io { path: path.into(), error })
 }
 
-/// `MemTotal` of /proc/meminfo, or of a node's, in MiB.
+/// `MemTotal` of /proc/meminfo or of a node's meminfo.
 fn total_mib(meminfo: &str) -> u64 {
     let line = meminfo.lines().find_map(|line| line.split_once("MemTotal:"));
     let kib = line.and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u64>().ok());
@@ -120,7 +120,7 @@ mod tests {
 
     const PAGES: &str = "hugepages/hugepages-2048kB";
 
-    /// A machine of 1000 MiB whose nodes have these pages already.
+    /// Machine of 1000 MiB whose nodes have these numbers of pages.
     fn machine(nodes: &[&str]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("meminfo"), "MemTotal:  1024000 kB\n").unwrap();
@@ -133,12 +133,12 @@ mod tests {
         folder
     }
 
-    fn reserve_on(machine: &TempDir, wish: Hugepages) -> Result<Reserved, HugepagesFault> {
+    fn reserve_on(machine: &TempDir, wish: Hugepages) -> Result<Reserved, HugepagesError> {
         reserve(machine.path(), &machine.path().join("meminfo"), wish)
     }
 
     #[test]
-    fn nodes_share_and_an_odd_page_is_rounded_up() {
+    fn nodes_get_equal_numbers_of_pages_rounded_up() {
         let machine = machine(&["0", "0"]);
         let reserved = reserve_on(&machine, Hugepages::Mib(258)).unwrap();
         assert_eq!(reserved.nodes_mib, [130, 130]);
@@ -146,21 +146,21 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_of_all_memory() {
+    fn a_percentage_is_of_all_memory() {
         assert_eq!(reserve_on(&machine(&["0"]), Hugepages::Percent(50)).unwrap().total_mib(), 500);
     }
 
     #[test]
-    fn what_is_there_already_is_never_given_back() {
+    fn pages_that_are_reserved_already_are_never_returned() {
         let reserved = reserve_on(&machine(&["300", "0"]), Hugepages::Mib(200)).unwrap();
         assert_eq!(reserved.nodes_mib, [600, 100]);
         assert_eq!(reserve_on(&machine(&["7"]), Hugepages::Mib(0)).unwrap().nodes_mib, [14]);
     }
 
     #[test]
-    fn a_kernel_without_nodes_has_one_number_and_one_without_hugepages_none() {
+    fn a_kernel_without_nodes_has_one_number_and_one_without_hugepages_is_an_error() {
         let machine = machine(&[]);
-        assert!(matches!(reserve_on(&machine, Hugepages::Mib(2)), Err(HugepagesFault::None)));
+        assert!(matches!(reserve_on(&machine, Hugepages::Mib(2)), Err(HugepagesError::None)));
         let folder = machine.path().join("kernel/mm").join(PAGES);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("nr_hugepages"), "0").unwrap();
@@ -168,8 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_did_not_give_is_seen() {
+    fn fewer_pages_than_wanted_are_noticed() {
         let reserved = Reserved { wanted_mib: 512, nodes_mib: vec![200, 311] };
-        assert!(reserved.is_short() && !Reserved { nodes_mib: vec![512], ..reserved }.is_short());
+        assert!(reserved.is_short());
+        assert!(!Reserved { nodes_mib: vec![512], ..reserved }.is_short());
     }
 }

@@ -1,39 +1,42 @@
-//! PID 1: mounts, hugepages, signals, reaping, power, console.
+//! PID 1: mounts, hugepages, signals, child processes, power, console.
 //!
-//! - [`mount_all`], [`reserve_hugepages`], [`serving_cpus`], [`set_hostname`] and their like:
-//!   steps of a boot, each of which can fail without keeping the others from being made.
-//! - [`Settings`]: what the machine was told, by whom.
-//! - [`Reaper`]: children and orphans. [`PowerSwitch`]: who may end the machine.
-//! - [`Console`]: RPC methods as commands.
+//! - [`mount_all`], [`reserve_hugepages`], [`serving_cpus`], [`set_hostname`] and others: steps of a
+//!   boot. A step that fails does not prevent the others.
+//! - [`Settings`]: the machine's settings, read from their sources.
+//! - [`Reaper`]: child processes and orphans.
+//! - [`PowerSwitch`]: requests to end the machine.
+//! - [`Console`]: RPC methods as commands at a terminal.
 //! - [`catch_panics`], [`say`]: last words.
 //!
 //! Invariants
 //! - A mistake in a configuration is reported and never stops the boot.
-//! - PID 1 ends with the machine, never before it, and never without a word.
+//! - PID 1 ends with the machine, never before it, and never without a message.
 //!
-//! Not here: the order of the boot and what it starts (`luge`).
+//! Not here: the order of the boot, and the parts that it starts (`luge`).
 
 mod button;
+mod command_line;
 mod comments;
 mod console;
 mod cpus;
-mod emergency;
 mod hugepages;
+mod last_words;
 mod machine;
 mod mounts;
+mod panics;
 mod power;
 mod reaper;
 mod settings;
-mod words;
 
 pub use button::watch_power_button;
 pub use comments::without_comments;
-pub use console::{Commands, Console, MethodHelp, ParameterHelp, Refusal, Screen, Terminal};
+pub use console::{Commands, Console, MethodError, MethodHelp, ParameterHelp, Screen, Terminal};
 pub use cpus::serving_cpus;
-pub use emergency::{catch_panics, say};
-pub use hugepages::{HugepagesFault, Reserved, reserve_hugepages};
+pub use hugepages::{HugepagesError, Reserved, reserve_hugepages};
+pub use last_words::say;
 pub use machine::{set_hostname, set_kernel_log_level, use_console_as_stdio};
-pub use mounts::{MountFault, mount_all};
+pub use mounts::{MountError, mount_all};
+pub use panics::catch_panics;
 pub use power::{Ending, PowerRequest, PowerSwitch, catch_ctrl_alt_del, end_machine};
-pub use reaper::{Reaper, Ward};
-pub use settings::{AfterPanic, Complaint, Hugepages, Settings, Ssds};
+pub use reaper::{ChildProcess, Reaper};
+pub use settings::{AfterPanic, Hugepages, Settings, SettingsError, Ssds};

@@ -1,30 +1,30 @@
-//! Small things a first process does for its machine.
+//! Settings of the kernel that PID 1 makes: host name, log level, standard streams.
 
 use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::io;
 
-/// Tells the kernel the machine's name.
+/// Sets the machine's host name.
 ///
 /// # Errors
-/// The kernel's.
+/// Those of sethostname(2).
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)
 }
 
-/// Lets kernel messages below `level` through to the console; 0 to 8.
+/// Sends kernel messages below `level` (0 to 8) to the console.
 ///
 /// # Errors
-/// The kernel's.
+/// Those of writing to /proc.
 pub fn set_kernel_log_level(level: u8) -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", level.to_string())
 }
 
-/// Makes `/dev/console` standard input, output and error. A kernel that found no console
-/// at the start has given none of them.
+/// Makes `/dev/console` standard input, output and error. The kernel opens none of them if it found no
+/// console at its start.
 ///
 /// # Errors
-/// The kernel's.
+/// Those of open(2) and dup2(2).
 pub fn use_console_as_stdio() -> io::Result<()> {
     let console = open("/dev/console", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&console)?;

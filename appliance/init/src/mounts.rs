@@ -1,8 +1,8 @@
-//! The file systems of the appliance. None of them is on a disk.
+//! File systems of the appliance, all of them in memory or of the kernel.
 //!
 //! Invariants
-//! - Mounting twice is mounting once.
-//! - One that fails is named and keeps none of the others from being mounted.
+//! - A file system that is mounted already is not mounted again.
+//! - A failure is reported and does not prevent the other mounts.
 
 use rustix::mount::{MountFlags, mount};
 use std::ffi::{CStr, CString};
@@ -11,12 +11,12 @@ use std::io;
 use std::path::Path;
 use thiserror::Error;
 
-/// Whether the appliance can be without it.
+/// Condition of a mount.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Need {
-    /// Every sled has it.
+    /// Always mounted; the mount point is made.
     Always,
-    /// Only where its mount point exists: the kernel makes that if there is something behind it.
+    /// Mounted if its mount point exists, which the kernel makes if the machine has the feature.
     WherePossible,
 }
 
@@ -32,7 +32,7 @@ struct Mount {
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const DEVICES: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
 
-/// In the order of mounting: what is mounted on another comes after it.
+/// All mounts, in their order: a mount point comes after the file system that it is on.
 const MOUNTS: [Mount; 9] = [
     Mount { kind: "proc", target: "/proc", options: c"", flags: QUIET, need: Need::Always },
     Mount { kind: "sysfs", target: "/sys", options: c"", flags: QUIET, need: Need::Always },
@@ -63,29 +63,29 @@ const MOUNTS: [Mount; 9] = [
     Mount { kind: "pstore", target: "/sys/fs/pstore", options: c"", flags: QUIET, need: Need::WherePossible },
 ];
 
-/// A file system that could not be mounted.
+/// Error of mounting a file system.
 #[derive(Debug, Error)]
 #[error("{kind} could not be mounted on {target}: {error}; check that the kernel has it")]
-pub struct MountFault {
+pub struct MountError {
     kind: &'static str,
     target: &'static str,
     error: io::Error,
 }
 
-/// Mounts what is not mounted yet. Returns what could not be.
-pub fn mount_all() -> Vec<MountFault> {
+/// Mounts all file systems that are not mounted yet; returns the failures.
+pub fn mount_all() -> Vec<MountError> {
     MOUNTS.iter().filter_map(|mount| mount.make().err()).collect()
 }
 
 impl Mount {
-    fn make(&self) -> Result<(), MountFault> {
-        // Without /proc nothing is known to be mounted, and /proc is the first to be.
+    fn make(&self) -> Result<(), MountError> {
+        // An unreadable table means that nothing is mounted: /proc itself comes first.
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let absent = self.need == Need::WherePossible && !Path::new(self.target).is_dir();
         if absent || self.is_in(&table) {
             return Ok(());
         }
-        self.mount().map_err(|error| MountFault { kind: self.kind, target: self.target, error })
+        self.mount().map_err(|error| MountError { kind: self.kind, target: self.target, error })
     }
 
     fn mount(&self) -> io::Result<()> {
@@ -97,8 +97,8 @@ impl Mount {
         Ok(())
     }
 
-    /// Whether the kernel's table of mounts has it. Format: proc(5), `/proc/pid/mountinfo`:
-    /// the fifth field is the mount point, the first after the dash the type.
+    /// Whether the kernel's table of mounts has this one. In `/proc/pid/mountinfo`, see proc(5), the
+    /// fifth field is the mount point, and the first after the dash is the type.
     fn is_in(&self, table: &str) -> bool {
         table.lines().any(|line| {
             let mut fields = line.split(' ');
@@ -123,13 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_kind_at_the_same_place_counts_as_mounted() {
-        assert!(found("/sys") && found("/proc"));
-        assert!(!found("/dev") && !found("/run"));
+    fn only_the_right_type_at_the_mount_point_counts_as_mounted() {
+        for (target, expected) in [("/sys", true), ("/proc", true), ("/dev", false), ("/run", false)] {
+            assert_eq!(found(target), expected, "{target}");
+        }
     }
 
     #[test]
-    fn what_is_mounted_on_another_comes_after_it() {
+    fn a_mount_point_comes_after_the_file_system_that_it_is_on() {
         for (index, mount) in MOUNTS.iter().enumerate() {
             let later = &MOUNTS[index..];
             let under =

@@ -1,12 +1,12 @@
-//! The end of the machine: who may ask for it, and how it is done.
+//! End of the machine: requests for it, and power off or reboot.
 //!
 //! Invariants
-//! - The first request begins an orderly end; a second one does not wait for it.
+//! - The first request begins an orderly shutdown. A second request ends the machine at once.
 //! - PID 1 ends with the machine, never before it.
 //!
-//! Not here: what an orderly end is (`luge`, which drains and shuts the SSDs down).
+//! Not here: the orderly shutdown (`luge`, which drains the disks and shuts the SSDs down).
 
-use crate::emergency;
+use crate::last_words::say;
 use rustix::system::{RebootCommand, reboot};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -16,25 +16,25 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// How the machine is to end.
+/// End of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// Without power.
+    /// Power off.
     PowerOff,
-    /// With a new beginning.
+    /// Reboot.
     Reboot,
 }
 
-/// A wish for the end of the machine.
+/// Request for the end of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PowerRequest {
-    /// Which end.
+    /// Requested end.
     pub ending: Ending,
-    /// Who asks.
+    /// Source of the request, for messages.
     pub from: String,
 }
 
-/// What to ask. Clones are the same switch.
+/// Sender of power requests. All clones share the receiver.
 #[derive(Clone, Debug)]
 pub struct PowerSwitch {
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ struct Shared {
 }
 
 impl PowerSwitch {
-    /// A switch, and where the first request arrives.
+    /// Switch, and the receiver of the first request.
     #[must_use]
     pub fn new() -> (Self, Receiver<PowerRequest>) {
         let (sender, receiver) = channel();
@@ -55,24 +55,23 @@ impl PowerSwitch {
         (Self { shared: Arc::new(shared) }, receiver)
     }
 
-    /// Asks for the end. Whoever asks again does not want to wait for the orderly one: the
-    /// machine ends at once.
+    /// Sends a request. A second request ends the machine at once, without the orderly shutdown.
     pub fn ask(&self, ending: Ending, from: impl Into<String>) {
         let request = PowerRequest { ending, from: from.into() };
-        // Relaxed: it orders nothing else.
+        // Relaxed: the flag orders no other memory.
         if self.shared.asked.swap(true, Ordering::Relaxed) {
-            emergency::say(&format!("{} asks again: ending at once", request.from));
+            say(&format!("{} asks again: ending at once", request.from));
             end_machine(ending);
         }
-        // Nobody receives only where the machine is ending already.
+        // Fails if the receiver is gone: the machine is ending already then.
         let _ = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
     }
 
-    /// Lets signals ask: SIGTERM and SIGUSR2 for power off, SIGINT, which ctrl-alt-del sends to
-    /// PID 1, for a reboot. The kernel keeps from PID 1 what it does not catch.
+    /// Turns signals into requests: SIGTERM and SIGUSR2 for power off, SIGINT, which ctrl-alt-del sends
+    /// to PID 1, for a reboot. The kernel does not deliver other signals to PID 1.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The signals cannot be caught, or the thread cannot be started.
     pub fn listen_to_signals(&self) -> io::Result<()> {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
         let switch = self.clone();
@@ -89,15 +88,15 @@ impl PowerSwitch {
     }
 }
 
-/// Makes ctrl-alt-del a signal to PID 1 in place of an immediate reboot.
+/// Makes ctrl-alt-del send SIGINT to PID 1 instead of rebooting at once.
 ///
 /// # Errors
-/// The kernel's: only PID 1's owner may.
+/// Those of reboot(2): only root may do this.
 pub fn catch_ctrl_alt_del() -> io::Result<()> {
     Ok(reboot(RebootCommand::CadOff)?)
 }
 
-/// Ends the machine now. What is to be saved has been saved.
+/// Ends the machine at once, after sync(2).
 pub fn end_machine(ending: Ending) -> ! {
     rustix::fs::sync();
     let (command, name) = match ending {
@@ -105,7 +104,7 @@ pub fn end_machine(ending: Ending) -> ! {
         Ending::Reboot => (RebootCommand::Restart, "reboot"),
     };
     if let Err(error) = reboot(command) {
-        emergency::say(&format!("the kernel does not {name}: {error}; switch the machine off by hand"));
+        say(&format!("the kernel does not {name}: {error}; switch the machine off by hand"));
     }
     loop {
         thread::park();
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_request_arrives_whoever_asks() {
+    fn the_first_request_of_any_clone_arrives() {
         let (switch, requests) = PowerSwitch::new();
         switch.clone().ask(Ending::Reboot, "a test");
         let expected = PowerRequest { ending: Ending::Reboot, from: "a test".into() };

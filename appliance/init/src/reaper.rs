@@ -1,12 +1,12 @@
-//! Children: who started them, who waits for them, and who buries the orphans.
+//! Reaper: starts child processes, collects their exit statuses, and reaps orphans.
 //!
 //! Invariants
-//! - A child is reaped only while the register is locked, so its process id cannot be
-//!   given to another process while somebody here still means the old one.
-//! - Every exit status reaches the [`Ward`] that waits for it, or belongs to an orphan.
-//! - A ward that is dropped takes its process with it.
+//! - A child is reaped only while the register is locked, so that its process id cannot be reused while
+//!   a caller still refers to it.
+//! - Each exit status reaches its [`ChildProcess`], or belongs to an orphan.
+//! - Dropping a [`ChildProcess`] kills the process.
 //!
-//! Not here: what a child is for (`vm`), or how it is asked to end.
+//! Not here: the purpose of a child, and asking it to end (`vm`).
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,16 +23,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whose deaths are attended to.
+/// Processes that a reaper waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Scope {
-    /// Only the children started here: the process has a life of its own around us.
+    /// Children that it started; other code of this process may have children, too.
     Own,
-    /// Everybody's: the process is PID 1, and orphans become its children.
+    /// All children of the process, which is PID 1 and gets the orphans.
     Everybody,
 }
 
-/// The register of this process's children. Clones are the same register.
+/// Register of child processes. All clones share it.
 #[derive(Clone, Debug)]
 pub struct Reaper {
     shared: Arc<Shared>,
@@ -41,23 +41,25 @@ pub struct Reaper {
 
 #[derive(Debug)]
 struct Shared {
-    /// Running children (`None`) and ended ones whose status nobody has fetched.
-    children: Mutex<HashMap<Pid, Option<ExitStatus>>>,
+    children: Mutex<Children>,
     changed: Condvar,
 }
 
+/// Children by process id: running ones (`None`), and ended ones that have not been dropped.
+type Children = HashMap<Pid, Option<ExitStatus>>;
+
 impl Reaper {
-    /// A register that waits for its own children only and leaves all others alone.
+    /// Reaper of the children that it starts; it does not wait for others.
     #[must_use]
     pub fn of_own_children() -> Self {
         Self { shared: Arc::new(Shared::new()), scope: Scope::Own }
     }
 
-    /// The register of PID 1: reaps its children and every orphan. There may be one in a
-    /// process, and nothing else in it may wait for children.
+    /// Reaper of PID 1: reaps all children, including orphans. A process may have one, and no other code
+    /// in it may wait for children.
     ///
     /// # Errors
-    /// If the thread that waits cannot be started.
+    /// The thread that waits cannot be started.
     pub fn of_everybody() -> io::Result<Self> {
         let shared = Arc::new(Shared::new());
         let waiting = Arc::clone(&shared);
@@ -65,12 +67,12 @@ impl Reaper {
         Ok(Self { shared, scope: Scope::Everybody })
     }
 
-    /// Starts `command`. A child that asked for its parent's death signal gets it when the
-    /// *thread* that calls this ends.
+    /// Starts a child. A parent's death signal, if the child asks for one, is sent when the calling
+    /// *thread* ends.
     ///
     /// # Errors
-    /// Those of [`Command::spawn`], or of `pidfd_open`.
-    pub fn spawn(&self, command: &mut Command) -> io::Result<Ward> {
+    /// Those of [`Command::spawn`] and pidfd_open(2).
+    pub fn spawn(&self, command: &mut Command) -> io::Result<ChildProcess> {
         let mut children = self.shared.lock();
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
@@ -90,7 +92,7 @@ impl Reaper {
                 return Err(error);
             }
         }
-        Ok(Ward { pid, handle, shared: Arc::clone(&self.shared) })
+        Ok(ChildProcess { pid, handle, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -99,81 +101,81 @@ impl Shared {
         Self { children: Mutex::new(HashMap::new()), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Pid, Option<ExitStatus>>> {
+    fn lock(&self) -> MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deliver(&self, children: &mut HashMap<Pid, Option<ExitStatus>>, pid: Pid, status: WaitStatus) {
-        if let Some(place) = children.get_mut(&pid) {
-            *place = Some(ExitStatus::from_raw(status.as_raw()));
+    /// Stores the exit status of a child; ignores orphans.
+    fn store(&self, children: &mut Children, pid: Pid, status: WaitStatus) {
+        if let Some(stored) = children.get_mut(&pid) {
+            *stored = Some(ExitStatus::from_raw(status.as_raw()));
             self.changed.notify_all();
         }
     }
 
-    /// Waits until the child is dead without reaping it, then reaps it under the lock.
+    /// Waits until a child has ended, without reaping it, then reaps it under the lock.
     fn reap_one(&self, pid: Pid) {
         let peek = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), peek) {}
         let mut children = self.lock();
         if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
-            self.deliver(&mut children, pid, status);
+            self.store(&mut children, pid, status);
         }
     }
 
-    /// Never ends. A process without children cannot get orphans either, so where there are
-    /// none it is enough to wait for the next start.
+    /// Reaps children for ever. A process without children gets no orphans either, so it can wait for
+    /// the next start then.
     fn reap_everybody(&self) {
         loop {
             match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
                 Err(Errno::CHILD) => self.wait_for_a_start(),
-                _ => self.reap_the_dead(),
+                _ => self.reap_ended(),
             }
         }
     }
 
-    fn reap_the_dead(&self) {
+    fn reap_ended(&self) {
         let mut children = self.lock();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            self.deliver(&mut children, pid, status);
+            self.store(&mut children, pid, status);
         }
     }
 
     fn wait_for_a_start(&self) {
         let children = self.lock();
-        let none_runs =
-            |children: &mut HashMap<Pid, Option<ExitStatus>>| children.values().all(Option::is_some);
+        let none_runs = |children: &mut Children| children.values().all(Option::is_some);
         drop(self.changed.wait_while(children, none_runs));
     }
 }
 
-/// One child, from its start until somebody has seen it end.
+/// A child process. Dropping it kills the process, if it runs, and reaps it.
 #[derive(Debug)]
-pub struct Ward {
+pub struct ChildProcess {
     pid: Pid,
     handle: OwnedFd,
     shared: Arc<Shared>,
 }
 
-impl Ward {
-    /// Its process id.
+impl ChildProcess {
+    /// Process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// A file descriptor that becomes readable when the child has ended.
+    /// File descriptor that becomes readable when the process has ended.
     #[must_use]
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
 
-    /// Sends a signal; to a child that has ended, nothing.
+    /// Sends a signal, if the process has not ended.
     pub fn signal(&self, signal: Signal) {
-        // The handle names this very process for ever: the only error is that it is gone.
+        // A pidfd always refers to this process. The only error is that it has ended.
         let _ = pidfd_send_signal(&self.handle, signal);
     }
 
-    /// Waits for the end, however long it takes.
+    /// Waits for the end of the process.
     #[must_use]
     pub fn wait(&self) -> ExitStatus {
         let mut children = self.shared.lock();
@@ -185,7 +187,7 @@ impl Ward {
         }
     }
 
-    /// Waits for the end, at most until `deadline`.
+    /// Waits for the end of the process, at most until `deadline`.
     #[must_use]
     pub fn wait_until(&self, deadline: Instant) -> Option<ExitStatus> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -193,12 +195,12 @@ impl Ward {
         ended.then(|| self.wait())
     }
 
-    fn status(&self, children: &HashMap<Pid, Option<ExitStatus>>) -> Option<ExitStatus> {
+    fn status(&self, children: &Children) -> Option<ExitStatus> {
         children.get(&self.pid).copied().flatten()
     }
 }
 
-impl Drop for Ward {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.wait();
@@ -232,37 +234,37 @@ mod tests {
     }
 
     #[test]
-    fn each_ward_gets_the_status_of_its_own_child() {
+    fn each_child_has_its_own_exit_status() {
         let reaper = Reaper::of_own_children();
-        let wards: Vec<Ward> =
+        let children: Vec<ChildProcess> =
             (0..8).map(|code| reaper.spawn(&mut shell(&format!("exit {code}"))).unwrap()).collect();
-        for (code, ward) in wards.iter().enumerate().rev() {
-            assert_eq!(ward.wait().code(), i32::try_from(code).ok());
+        for (code, child) in children.iter().enumerate().rev() {
+            assert_eq!(child.wait().code(), i32::try_from(code).ok());
         }
     }
 
     #[test]
-    fn a_child_killed_by_a_signal_says_which() {
-        let ward = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
-        ward.signal(Signal::TERM);
-        assert_eq!(ward.wait().signal(), Some(Signal::TERM.as_raw()));
-        ward.signal(Signal::KILL);
+    fn the_status_of_a_killed_child_has_the_signal() {
+        let child = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
+        child.signal(Signal::TERM);
+        assert_eq!(child.wait().signal(), Some(Signal::TERM.as_raw()));
+        child.signal(Signal::KILL);
     }
 
     #[test]
-    fn a_deadline_passes_without_an_end_and_the_end_is_seen_later() {
-        let ward = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
-        assert!(ward.wait_until(Instant::now() + Duration::from_millis(20)).is_none());
-        ward.signal(Signal::KILL);
-        assert!(ward.wait_until(Instant::now() + Duration::from_secs(20)).is_some());
+    fn a_wait_ends_at_its_deadline_or_with_the_child() {
+        let child = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
+        assert!(child.wait_until(Instant::now() + Duration::from_millis(20)).is_none());
+        child.signal(Signal::KILL);
+        assert!(child.wait_until(Instant::now() + Duration::from_secs(20)).is_some());
     }
 
     #[test]
-    fn a_dropped_ward_leaves_no_process() {
-        let ward = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
-        let path = format!("/proc/{}", ward.pid());
+    fn dropping_a_child_leaves_no_process() {
+        let child = Reaper::of_own_children().spawn(&mut shell("exec sleep 1000")).unwrap();
+        let path = format!("/proc/{}", child.pid());
         assert!(std::path::Path::new(&path).exists());
-        drop(ward);
+        drop(child);
         assert!(!std::path::Path::new(&path).exists());
     }
 

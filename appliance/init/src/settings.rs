@@ -1,26 +1,26 @@
-//! What the appliance is told to be, and who may tell it.
+//! Settings of the appliance, and the sources that they are read from.
 //!
-//! | Source | How |
+//! | Source | Form |
 //! |---|---|
-//! | defaults | below |
-//! | the image | `/etc/luge.json`, or the file that `luge.config=` names |
-//! | the hypervisor | QEMU's `-fw_cfg name=opt/luge/config,file=...`, a file of the same form |
-//! | the kernel command line | `luge.KEY=VALUE` |
+//! | defaults | [`Settings::default`] |
+//! | image | `/etc/luge.json`, or the file that `luge.config=` names |
+//! | hypervisor | QEMU's `-fw_cfg name=opt/luge/config,file=...`, with a file of the same form |
+//! | kernel command line | `luge.KEY=VALUE` |
 //!
-//! A later source wins over an earlier one, key by key. The file:
+//! For each key the last source that has it counts. The file:
 //!
 //! ```json
 //! {"appliance": {"hostname": "sled7", "hugepages": "60%", "ssds": ["0000:01:00.0"]},
 //!  "subsystems": [{"subsystem": "bdev", "config": []}]}
 //! ```
 //!
-//! It may have comments. Its `appliance` has the keys of the command line; its `subsystems`, in the form of `save_config`,
-//! are the calls that make the sled.
+//! The file may have comments. `appliance` has the keys of the command line; `subsystems` has calls that
+//! are made at boot, in the form of `save_config`.
 //!
-//! Invariant: a mistake is a [`Complaint`] and changes nothing; it never stops the boot.
+//! Invariant: a mistake is reported as a [`SettingsError`], changes nothing, and never stops the boot.
 
+use crate::command_line::luge_settings;
 use crate::comments::without_comments;
-use crate::words::luge_words;
 use serde_json::Value;
 use std::fmt;
 use std::fs::File;
@@ -30,39 +30,39 @@ use std::path::{Path, PathBuf};
 const COMMAND_LINE: &str = "/proc/cmdline";
 const IMAGE_FILE: &str = "/etc/luge.json";
 const HYPERVISOR_FILE: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/luge/config/raw";
-/// The largest configuration that is read, in bytes.
-const FILE_MAX: u64 = 16 << 20;
+/// Maximum size of a configuration file.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// What the appliance is to be.
+/// Settings of the appliance.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
     /// `hostname`: 1 to 63 letters, digits and dashes.
     pub hostname: String,
-    /// `cpumask`: the CPUs that serve, as a mask or a list. Chosen by [`crate::serving_cpus`] if absent.
+    /// `cpumask`: the CPUs that serve disks, as a mask or a list; by default [`crate::serving_cpus`].
     pub cpumask: Option<String>,
-    /// `hugepages`: how much memory becomes hugepages.
+    /// `hugepages`: the amount of memory for hugepages.
     pub hugepages: Hugepages,
-    /// `ssds`: the SSDs to take.
+    /// `ssds`: the SSDs that Luge drives.
     pub ssds: Ssds,
-    /// `console`: the terminals, such as `ttyS0`, that take commands.
+    /// `console`: the terminals, such as `ttyS0`, that get a console.
     pub consoles: Vec<String>,
     /// `log`: `error`, `warning`, `notice`, `info` or `debug`.
     pub log: String,
-    /// `kernel_log`: kernel messages below this level (0 to 8) go to the console too.
+    /// `kernel_log`: kernel messages below this level (0 to 8) are shown on the console.
     pub kernel_log: u8,
-    /// `panic`: what follows a failure of PID 1.
+    /// `panic`: reaction to a panic of PID 1.
     pub panic: AfterPanic,
     /// `socket_mode`: mode of vhost-user sockets.
     pub socket_mode: Option<String>,
     /// `socket_group`: group of vhost-user sockets, by name or number.
     pub socket_group: Option<String>,
-    /// `rpc_socket`: where RPC clients connect.
+    /// `rpc_socket`: path of the RPC socket.
     pub rpc_socket: PathBuf,
     /// `rpc_socket_mode`: mode of the RPC socket.
     pub rpc_socket_mode: Option<String>,
     /// `rpc_socket_group`: group of the RPC socket, by name or number.
     pub rpc_socket_group: Option<String>,
-    /// The `subsystems` of the last file that has them, with its name.
+    /// Path and `subsystems` of the last file that has `subsystems`.
     pub subsystems: Option<(String, Value)>,
 }
 
@@ -87,79 +87,82 @@ impl Default for Settings {
     }
 }
 
-/// How much memory becomes hugepages.
+/// Amount of memory for hugepages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hugepages {
-    /// So many MiB: `512`.
+    /// Number of MiB: `512`.
     Mib(u64),
-    /// A part of all memory: `50%`.
+    /// Percentage of all memory: `50%`.
     Percent(u8),
 }
 
-/// Which SSDs to take.
+/// SSDs that Luge drives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ssds {
-    /// All but the one that the appliance was booted from.
+    /// All except the one that the appliance was booted from.
     AllButBoot,
-    /// All of them: `all`.
+    /// All: `all`.
     All,
     /// None: `none`.
     Nothing,
-    /// Those with these PCI addresses, separated by commas.
+    /// PCI addresses, separated by commas.
     Listed(Vec<String>),
 }
 
-/// What follows a failure of PID 1.
+/// Reaction to a panic of PID 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AfterPanic {
-    /// Nothing, so that somebody can look: `0`.
+    /// No reboot, for inspection: `0`.
     Stay,
-    /// A reboot: `10`; at once: `-1`.
+    /// Reboot: `10`; at once: `-1`.
     RebootAfter {
-        /// After so long.
+        /// Time until the reboot.
         seconds: u16,
     },
 }
 
-/// A setting that was not understood. The one before it is in force.
+/// Error of a setting. The previous value stays in force.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Complaint {
-    /// Where it was found.
-    pub place: String,
-    /// What is wrong and what would be right.
+pub struct SettingsError {
+    /// Source of the setting: a path, or the kernel command line.
+    pub source: String,
+    /// Problem and remedy.
     pub problem: String,
 }
 
-impl fmt::Display for Complaint {
+impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        write!(f, "{}: {}", self.source, self.problem)
     }
 }
 
 impl Settings {
-    /// What this machine was told. `/proc` and `/sys` are mounted.
+    /// Reads the settings of this machine. `/proc` and `/sys` must be mounted.
     #[must_use]
-    pub fn of_this_machine() -> (Self, Vec<Complaint>) {
+    pub fn of_this_machine() -> (Self, Vec<SettingsError>) {
         let command_line = std::fs::read_to_string(COMMAND_LINE).unwrap_or_default();
         Self::from_sources(&command_line, Path::new(IMAGE_FILE), Path::new(HYPERVISOR_FILE))
     }
 
-    fn from_sources(command_line: &str, image: &Path, hypervisor: &Path) -> (Self, Vec<Complaint>) {
-        let mut reading = Reading::default();
-        let words = luge_words(command_line);
-        let named = words.iter().rev().find(|(key, _)| key == "config").map(|(_, path)| Path::new(path));
+    fn from_sources(command_line: &str, image: &Path, hypervisor: &Path) -> (Self, Vec<SettingsError>) {
+        let mut reader = Reader::default();
+        let pairs = luge_settings(command_line);
+        let named = pairs.iter().rev().find(|(key, _)| key == "config").map(|(_, path)| Path::new(path));
         match named {
-            Some(path) => reading.file(path, Absence::Complaint),
-            None => reading.file(image, Absence::Fine),
+            Some(path) => reader.file(path, Absence::Error),
+            None => reader.file(image, Absence::Allowed),
         }
-        reading.file(hypervisor, Absence::Fine);
-        for (key, value) in words.iter().filter(|(key, _)| key != "config") {
-            reading.set("kernel command line", key, value);
+        reader.file(hypervisor, Absence::Allowed);
+        for (key, value) in pairs.iter().filter(|(key, _)| key != "config") {
+            reader.set("kernel command line", key, value);
         }
-        (reading.settings, reading.complaints)
+        (reader.settings, reader.errors)
     }
 
-    /// Sets one key; the error says what would be right.
+    /// Sets one key.
+    ///
+    /// # Errors
+    /// The remedy.
     fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
         match key {
             "hostname" => self.hostname = hostname(value)?,
@@ -247,57 +250,58 @@ fn absolute(value: &str) -> Result<PathBuf, &'static str> {
     path.is_absolute().then_some(path).ok_or("write an absolute path")
 }
 
-/// What a file that is not there means.
+/// Treatment of a file that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Absence {
-    Fine,
-    Complaint,
+    Allowed,
+    Error,
 }
 
+/// Settings and errors, while the sources are read.
 #[derive(Default)]
-struct Reading {
+struct Reader {
     settings: Settings,
-    complaints: Vec<Complaint>,
+    errors: Vec<SettingsError>,
 }
 
-impl Reading {
-    fn complain(&mut self, place: impl Into<String>, problem: impl Into<String>) {
-        self.complaints.push(Complaint { place: place.into(), problem: problem.into() });
+impl Reader {
+    fn report(&mut self, source: impl Into<String>, problem: impl Into<String>) {
+        self.errors.push(SettingsError { source: source.into(), problem: problem.into() });
     }
 
-    fn set(&mut self, place: &str, key: &str, value: &str) {
+    fn set(&mut self, source: &str, key: &str, value: &str) {
         if let Err(remedy) = self.settings.set(key, value) {
             let shown: String = value.chars().take(60).collect();
-            self.complain(place, format!("'{key}' = '{shown}' is not understood: {remedy}"));
+            self.report(source, format!("'{key}' = '{shown}' is not understood: {remedy}"));
         }
     }
 
     fn file(&mut self, path: &Path, absence: Absence) {
-        let place = path.display().to_string();
+        let source = path.display().to_string();
         match read(path) {
             Ok(text) => match serde_json::from_slice(&without_comments(&text)) {
-                Ok(Value::Object(members)) => self.members(&place, members),
-                Ok(_) => self.complain(place, "this is JSON, but not an object: begin with {"),
-                Err(error) => self.complain(place, format!("this is not JSON: {error}")),
+                Ok(Value::Object(members)) => self.members(&source, members),
+                Ok(_) => self.report(source, "this is JSON, but not an object: begin with {"),
+                Err(error) => self.report(source, format!("this is not JSON: {error}")),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound && absence == Absence::Fine => {}
-            Err(error) => self.complain(place, format!("it cannot be read: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && absence == Absence::Allowed => {}
+            Err(error) => self.report(source, format!("it cannot be read: {error}")),
         }
     }
 
-    fn members(&mut self, place: &str, members: serde_json::Map<String, Value>) {
+    fn members(&mut self, source: &str, members: serde_json::Map<String, Value>) {
         for (key, value) in members {
             match (key.as_str(), value) {
                 ("appliance", Value::Object(settings)) => {
                     for (key, value) in &settings {
-                        self.set(place, key, &as_word(value));
+                        self.set(source, key, &as_word(value));
                     }
                 }
                 ("subsystems", list @ Value::Array(_)) => {
-                    self.settings.subsystems = Some((place.to_owned(), list));
+                    self.settings.subsystems = Some((source.to_owned(), list));
                 }
-                (key, _) => self.complain(
-                    place,
+                (key, _) => self.report(
+                    source,
                     format!(
                         "'{key}' is not understood: write \"appliance\": {{...}} and \"subsystems\": [...]"
                     ),
@@ -307,7 +311,7 @@ impl Reading {
     }
 }
 
-/// A JSON value as one would write it on the command line.
+/// Text of a JSON value on the command line.
 fn as_word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -318,8 +322,8 @@ fn as_word(value: &Value) -> String {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > FILE_MAX {
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
     Ok(text)
@@ -346,9 +350,9 @@ mod tests {
 
         fn read(&self, command_line: &str) -> (Settings, Vec<String>) {
             let path = |name| self.folder.path().join(name);
-            let (settings, complaints) =
+            let (settings, errors) =
                 Settings::from_sources(command_line, &path("image"), &path("hypervisor"));
-            (settings, complaints.iter().map(ToString::to_string).collect())
+            (settings, errors.iter().map(ToString::to_string).collect())
         }
     }
 
@@ -357,18 +361,20 @@ mod tests {
     }
 
     #[test]
-    fn without_any_source_the_defaults_are_in_force_and_nobody_complains() {
-        assert_eq!(command_line("console=ttyS0 quiet"), (Settings::default(), Vec::new()));
+    fn without_any_source_the_defaults_are_in_force_without_an_error() {
+        let (settings, errors) = command_line("console=ttyS0 quiet");
+        assert_eq!(settings, Settings::default());
+        assert_eq!(errors, [""; 0]);
     }
 
     #[test]
     fn every_key_can_be_set_on_the_command_line() {
-        let (settings, complaints) = command_line(
+        let (settings, errors) = command_line(
             "luge.hostname=sled-7 luge.cpumask=0x3 luge.hugepages=512 luge.ssds=0000:01:00.0,0000:02:00.0 \
              luge.console=ttyS0,/dev/hvc0 luge.log=DEBUG luge.kernel_log=7 luge.panic=0 luge.rpc_socket=/run/r \
              luge.socket_mode=0666 luge.socket_group=kvm luge.rpc_socket_mode=0660 luge.rpc_socket_group=7",
         );
-        assert_eq!(complaints, Vec::<String>::new());
+        assert_eq!(errors, Vec::<String>::new());
         let expected = Settings {
             hostname: "sled-7".into(),
             cpumask: Some("0x3".into()),
@@ -393,19 +399,22 @@ mod tests {
         let image = json!({ "appliance": { "hostname": "a", "log": "error", "hugepages": "60%" }, "subsystems": [1] });
         let hypervisor = json!({ "appliance": { "hostname": "b", "hugepages": 64 }, "subsystems": [2] });
         let rig = Rig::with(Some(&image.to_string()), Some(&hypervisor.to_string()));
-        let (settings, complaints) = rig.read("luge.hostname=c");
-        assert_eq!(complaints, Vec::<String>::new());
-        assert_eq!((settings.hostname.as_str(), settings.log.as_str()), ("c", "error"));
+        let (settings, errors) = rig.read("luge.hostname=c");
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(settings.hostname, "c");
+        assert_eq!(settings.log, "error");
         assert_eq!(settings.hugepages, Hugepages::Mib(64));
-        let (place, subsystems) = settings.subsystems.unwrap();
-        assert!(place.ends_with("hypervisor") && subsystems == json!([2]));
+        let (source, subsystems) = settings.subsystems.unwrap();
+        assert!(source.ends_with("hypervisor"), "{source}");
+        assert_eq!(subsystems, json!([2]));
     }
 
     #[test]
     fn a_file_may_have_comments() {
         let file = "// sled 7\n{\"appliance\": {\"hostname\": \"a\"}, /* none yet */ \"subsystems\": []}";
-        let (settings, complaints) = Rig::with(Some(file), None).read("");
-        assert_eq!((settings.hostname.as_str(), complaints.len()), ("a", 0));
+        let (settings, errors) = Rig::with(Some(file), None).read("");
+        assert_eq!(settings.hostname, "a");
+        assert_eq!(errors, [""; 0]);
     }
 
     #[test]
@@ -413,16 +422,17 @@ mod tests {
         let rig = Rig::with(Some(r#"{"appliance": {"hostname": "a"}}"#), None);
         let other = rig.folder.path().join("other");
         std::fs::write(&other, r#"{"appliance": {"ssds": ["0000:03:00.0"]}}"#).unwrap();
-        let (settings, complaints) = rig.read(&format!("luge.config={}", other.display()));
-        assert_eq!((settings.hostname.as_str(), complaints.len()), ("luge", 0));
+        let (settings, errors) = rig.read(&format!("luge.config={}", other.display()));
+        assert_eq!(settings.hostname, "luge");
+        assert_eq!(errors, [""; 0]);
         assert_eq!(settings.ssds, Ssds::Listed(vec!["0000:03:00.0".into()]));
-        let (settings, complaints) = rig.read("luge.config=/nowhere");
+        let (settings, errors) = rig.read("luge.config=/nowhere");
         assert_eq!(settings, Settings::default());
-        assert!(complaints[0].starts_with("/nowhere: it cannot be read"), "{complaints:?}");
+        assert!(errors[0].starts_with("/nowhere: it cannot be read"), "{errors:?}");
     }
 
     #[test]
-    fn each_mistake_is_a_complaint_with_a_remedy_and_the_rest_is_in_force() {
+    fn each_mistake_is_an_error_with_a_remedy_and_the_rest_is_in_force() {
         for word in [
             "luge.hostname=",
             "luge.hostname=a.b",
@@ -440,20 +450,21 @@ mod tests {
             "luge.colour=red",
             "luge.=",
         ] {
-            let (settings, complaints) = command_line(&format!("{word} luge.hostname=still"));
+            let (settings, errors) = command_line(&format!("{word} luge.hostname=still"));
             assert_eq!(settings, Settings { hostname: "still".into(), ..Settings::default() }, "{word}");
-            assert_eq!(complaints.len(), 1, "{word}");
-            assert!(complaints[0].starts_with("kernel command line: '"), "{complaints:?}");
+            assert_eq!(errors.len(), 1, "{word}");
+            assert!(errors[0].starts_with("kernel command line: '"), "{errors:?}");
         }
     }
 
     #[test]
-    fn a_broken_file_is_one_complaint_and_the_defaults() {
+    fn a_broken_file_is_one_error_and_leaves_the_defaults() {
         for text in
             ["", "{", "[]", "7", "\u{0}", "{\"appliance\": 1}", "{\"subsystems\": {}}", "{\"what\": 1}"]
         {
-            let (settings, complaints) = Rig::with(Some(text), None).read("");
-            assert_eq!((settings, complaints.len()), (Settings::default(), 1), "{text}");
+            let (settings, errors) = Rig::with(Some(text), None).read("");
+            assert_eq!(settings, Settings::default(), "{text}");
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         }
     }
 }

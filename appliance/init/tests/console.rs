@@ -1,9 +1,9 @@
-//! The console at a real terminal (a pseudo terminal), and with a program in a person's place.
+//! Tests of the console at a pseudo terminal and with a pipe as its input.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_init::{
-    Commands, Console, Ending, MethodHelp, ParameterHelp, PowerRequest, PowerSwitch, Refusal, Screen,
+    Commands, Console, Ending, MethodError, MethodHelp, ParameterHelp, PowerRequest, PowerSwitch, Screen,
     Terminal,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,14 +17,14 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A sled with a few methods.
-struct Sled;
+/// A few methods.
+struct Methods;
 
 fn parameter(name: &str, kind: &str, required: bool) -> ParameterHelp {
     ParameterHelp { name: name.into(), kind: kind.into(), required, help: format!("The {name}") }
 }
 
-impl Commands for Sled {
+impl Commands for Methods {
     fn methods(&self) -> Vec<MethodHelp> {
         let method = |name: &str, parameters| MethodHelp {
             name: name.into(),
@@ -41,7 +41,7 @@ impl Commands for Sled {
         ]
     }
 
-    fn call(&self, method: &str, params: Value) -> Result<Value, Refusal> {
+    fn call(&self, method: &str, params: Value) -> Result<Value, MethodError> {
         match method {
             "bdev_get_bdevs" if params.is_null() => Ok(json!([
                 { "name": "nvme0n1", "num_blocks": 100 }, { "name": "m0", "num_blocks": 7 }
@@ -50,7 +50,7 @@ impl Commands for Sled {
             "vm_get_vms" => {
                 Ok(json!([{ "name": "vm", "console": std::env::temp_dir().join("luge-no-such-socket") }]))
             }
-            _ => Err(Refusal {
+            _ => Err(MethodError {
                 code: -19,
                 message: "there is no bdev \u{1b}[2Jx: bdev_get_bdevs lists them".into(),
             }),
@@ -58,8 +58,8 @@ impl Commands for Sled {
     }
 }
 
-/// A person at a terminal.
-struct Person {
+/// A user at a pseudo terminal.
+struct User {
     terminal: File,
     seen: String,
     screen: Screen,
@@ -67,25 +67,25 @@ struct Person {
     console: Option<JoinHandle<()>>,
 }
 
-fn person() -> Person {
+fn user() -> User {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
     let (power, requests) = PowerSwitch::new();
     let device = Terminal::open(Path::new(name.to_str().unwrap())).unwrap();
-    let console = Console::new(device, Arc::new(Sled), power).unwrap();
+    let console = Console::new(device, Arc::new(Methods), power).unwrap();
     let screen = console.screen();
     let console = Some(std::thread::spawn(move || console.run()));
-    Person { terminal: File::from(terminal), seen: String::new(), screen, requests, console }
+    User { terminal: File::from(terminal), seen: String::new(), screen, requests, console }
 }
 
-impl Person {
+impl User {
     fn types(&mut self, keys: &str) {
         self.terminal.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` has been shown; returns what was shown up to it since the last call.
+    /// Waits until `text` has been shown; returns the output since the last call, up to its end.
     fn sees(&mut self, text: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -102,9 +102,9 @@ impl Person {
     }
 }
 
-impl Drop for Person {
+impl Drop for User {
     fn drop(&mut self) {
-        // Give up the line, then say that there is no more.
+        // Cancel the line, then end the input.
         let _ = self.terminal.write_all(b"\x03\x04");
         let ended = self.console.take().unwrap().join();
         assert!(ended.is_ok() || std::thread::panicking(), "the console ended badly");
@@ -113,84 +113,85 @@ impl Drop for Person {
 
 #[test]
 fn a_command_is_echoed_and_its_result_is_a_table() {
-    let mut person = person();
-    person.sees("luge> ");
-    person.types("bdev_get_bdevs\r");
-    let shown = person.sees("\rluge> ");
+    let mut user = user();
+    user.sees("luge> ");
+    user.types("bdev_get_bdevs\r");
+    let shown = user.sees("\rluge> ");
     assert!(shown.contains("bdev_get_bdevs\r\n"), "{shown:?}");
     assert!(shown.contains("NAME     NUM_BLOCKS\u{1b}[0m\r\nnvme0n1  100\r\nm0       7\r\n"), "{shown:?}");
 }
 
 #[test]
 fn tab_completes_commands_and_parameters_and_lists_choices() {
-    let mut person = person();
-    person.sees("luge> ");
-    person.types("b\t");
-    person.sees("bdev_");
-    person.types("\t");
-    person.sees("bdev_get_bdevs    bdev_null_create\r\n");
-    person.types("n\tna\tx nu\t5 --json\r");
-    let shown = person.sees("}");
-    assert!(shown.contains("\"name\": \"x\"") && shown.contains("\"num_blocks\": 5"), "{shown:?}");
+    let mut user = user();
+    user.sees("luge> ");
+    user.types("b\t");
+    user.sees("bdev_");
+    user.types("\t");
+    user.sees("bdev_get_bdevs    bdev_null_create\r\n");
+    user.types("n\tna\tx nu\t5 --json\r");
+    let shown = user.sees("}");
+    assert!(shown.contains("\"name\": \"x\""), "{shown:?}");
+    assert!(shown.contains("\"num_blocks\": 5"), "{shown:?}");
 }
 
 #[test]
-fn a_command_that_fails_says_why_and_the_next_one_works() {
-    let mut person = person();
-    person.types("bdev_get_bdevs name=x\r");
-    let shown = person.sees("(code -19)");
+fn a_command_that_fails_prints_its_error_and_the_next_one_works() {
+    let mut user = user();
+    user.types("bdev_get_bdevs name=x\r");
+    let shown = user.sees("(code -19)");
     assert!(shown.contains("error: there is no bdev ?[2Jx: bdev_get_bdevs lists them"), "{shown:?}");
-    person.types("nonsense a=1\r");
-    person.sees("there is no command 'nonsense': help lists those there are");
-    person.types("vm_console vm\r");
-    person.sees("error: ");
-    person.types("\x1b[A\x1b[A\x15bdev_null_create {\"name\": \"y\"}\r");
-    person.sees("y\r\n");
+    user.types("nonsense a=1\r");
+    user.sees("there is no command 'nonsense': help lists those there are");
+    user.types("vm_console vm\r");
+    user.sees("error: ");
+    user.types("\x1b[A\x1b[A\x15bdev_null_create {\"name\": \"y\"}\r");
+    user.sees("y\r\n");
 }
 
 #[test]
 fn help_lists_everything_and_describes_one_method() {
-    let mut person = person();
-    person.types("help\r");
-    let shown = person.sees("--json at its end shows JSON.");
+    let mut user = user();
+    user.types("help\r");
+    let shown = user.sees("--json at its end shows JSON.");
     for name in ["bdev_get_bdevs", "vm_get_vms", "poweroff", "dmesg", "vm_console"] {
         assert!(shown.contains(name), "{name} {shown:?}");
     }
-    person.types("help bdev_null_create\r");
-    person.sees("  name=STRING        The name\r\n  num_blocks=NUMBER  The num_blocks\r\n");
+    user.types("help bdev_null_create\r");
+    user.sees("  name=STRING        The name\r\n  num_blocks=NUMBER  The num_blocks\r\n");
 }
 
 #[test]
-fn ctrl_c_is_a_key_and_the_log_goes_above_the_line() {
-    let mut person = person();
-    person.sees("luge> ");
-    person.types("bdev_");
-    person.sees("bdev_");
-    person.screen.print("something happened\n");
-    person.sees("something happened\r\n");
-    person.sees("luge> bdev_");
-    person.types("\x03");
-    person.sees("^C\r\n");
-    person.sees("luge> ");
+fn ctrl_c_cancels_the_line_and_other_output_appears_above_it() {
+    let mut user = user();
+    user.sees("luge> ");
+    user.types("bdev_");
+    user.sees("bdev_");
+    user.screen.print("something happened\n");
+    user.sees("something happened\r\n");
+    user.sees("luge> bdev_");
+    user.types("\x03");
+    user.sees("^C\r\n");
+    user.sees("luge> ");
 }
 
 #[test]
-fn poweroff_and_reboot_are_asked_for_by_name() {
-    let mut person = person();
-    person.types("poweroff\r");
-    let request = person.requests.recv_timeout(Duration::from_secs(20)).unwrap();
+fn poweroff_is_requested_in_the_name_of_the_console() {
+    let mut user = user();
+    user.types("poweroff\r");
+    let request = user.requests.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(request, PowerRequest { ending: Ending::PowerOff, from: "the console".into() });
-    person.sees("luge> ");
+    user.sees("luge> ");
 }
 
 #[test]
-fn a_program_gets_results_without_prompt_echo_or_colour() {
+fn a_batch_gets_results_without_prompt_echo_or_colour() {
     let (input, mut typed) = std::io::pipe().unwrap();
     let (mut shown, output) = std::io::pipe().unwrap();
     let terminal = Terminal::new(input.into(), output.into()).unwrap();
     typed.write_all(b"bdev_get_bdevs\n\nbdev_null_create name=z\nnonsense\nvm_console vm\n").unwrap();
     drop(typed);
-    Console::new(terminal, Arc::new(Sled), PowerSwitch::new().0).unwrap().run();
+    Console::new(terminal, Arc::new(Methods), PowerSwitch::new().0).unwrap().run();
     let mut text = String::new();
     shown.read_to_string(&mut text).unwrap();
     let expected = "\

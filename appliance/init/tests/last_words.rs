@@ -1,5 +1,5 @@
-//! The end of the machine, in a PID namespace of its own: there `reboot(2)` ends the namespace
-//! only, and its parent sees by a signal which way that was.
+//! Tests of the machine's end, in a PID namespace: there `reboot(2)` ends the namespace only, and its
+//! parent sees by a signal whether it was a reboot or a power off.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,19 +9,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Signals by which `reboot(2)` shows in the parent of a namespace's PID 1.
+/// Signal by which PID 1 of a namespace ends after a reboot: SIGHUP.
 const REBOOTED: Option<i32> = Some(1);
+/// Signal by which PID 1 of a namespace ends after a power off: SIGINT.
 const POWERED_OFF: Option<i32> = Some(2);
 
-/// Time limit for each step.
-const STEP_TIME: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Script of process 1 before it is the program: another command line, and other terminals.
+/// Script that replaces the kernel command line and the devices, and becomes the program.
 const SCRIPT: &str = "mount --bind \"$0/cmdline\" /proc/cmdline && mount --bind \"$0/dev\" /dev && \
     exec \"$@\"";
 
-/// Runs a script as root and PID 1 of namespaces of its own.
-fn apart(script: &str) -> Command {
+/// Command that runs a script as root and PID 1 of new namespaces.
+fn in_namespaces(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount"]);
     command.args(["sh", "-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -34,22 +34,25 @@ struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine that ends by `end`, with that kernel command line.
-    fn start(end: &str, command_line: &str) -> Self {
-        let apart_works = apart("true").status().is_ok_and(|status| status.success());
-        assert!(apart_works, "these tests need user namespaces: sysctl kernel.unprivileged_userns_clone=1");
+    /// Starts a machine with a kernel command line, to end by `cause`.
+    fn start(cause: &str, command_line: &str) -> Self {
+        let has_namespaces = in_namespaces("true").status().is_ok_and(|status| status.success());
+        assert!(
+            has_namespaces,
+            "these tests need user namespaces: sysctl kernel.unprivileged_userns_clone=1"
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("dev")).unwrap();
         fs::write(path("cmdline"), command_line).unwrap();
         ["dev/console", "dev/kmsg"].iter().for_each(|name| fs::write(path(name), "").unwrap());
-        let mut command = apart(SCRIPT);
-        command.arg(folder.path()).args([env!("CARGO_BIN_EXE_last-words"), end, "--in-namespaces"]);
+        let mut command = in_namespaces(SCRIPT);
+        command.arg(folder.path()).args([env!("CARGO_BIN_EXE_last-words"), cause, "--in-namespaces"]);
         let pid_1 = command.spawn().unwrap();
         Self { folder, pid_1 }
     }
 
-    /// The last line it left in the kernel's log.
+    /// Last line that was written to the kernel log.
     fn last_words(&self) -> String {
         fs::read_to_string(self.folder.path().join("dev/kmsg")).unwrap()
     }
@@ -58,7 +61,7 @@ impl Machine {
         self.pid_1.try_wait().unwrap()
     }
 
-    /// Waits for its end; returns which way it was.
+    /// Waits for the end of the machine; returns the signal of PID 1.
     fn end(&mut self) -> Option<i32> {
         until("its end", || self.ended().is_some());
         self.ended().unwrap().signal()
@@ -73,7 +76,7 @@ impl Drop for Machine {
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + STEP_TIME;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -81,7 +84,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn after_a_fault_the_machine_reboots_when_its_command_line_says() {
+fn after_a_panic_the_machine_reboots_when_its_command_line_says() {
     let mut machine = Machine::start("fault", "quiet luge.panic=-1");
     assert_eq!(machine.end(), REBOOTED);
     assert!(machine.last_words().contains("reboots in 0 s (luge.panic=)"), "{}", machine.last_words());
@@ -94,7 +97,7 @@ fn after_a_fault_the_machine_reboots_when_its_command_line_says() {
 }
 
 #[test]
-fn after_a_fault_the_machine_stays_when_its_command_line_says() {
+fn after_a_panic_the_machine_stays_when_its_command_line_says() {
     let mut machine = Machine::start("fault", "luge.panic=0");
     until("its last words", || machine.last_words().contains("stays as it is (luge.panic=0)"));
     assert_eq!(machine.ended(), None);

@@ -1,6 +1,7 @@
-//! From the text of a request, or of a batch of them, to the texts of the answer.
+//! Answers: reads a request or a batch of requests, makes the calls, and sends the answers.
 //!
-//! A batch is answered call by call: neither its tree nor its answers are ever there as a whole.
+//! A batch is parsed and answered call by call, so that memory holds one call's values and answer at a
+//! time.
 
 use crate::ascii::write_ascii;
 use crate::error::cut_short;
@@ -14,63 +15,65 @@ use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The most calls of a batch.
+/// Maximum number of calls in a batch.
 const BATCH_MAX: usize = 1024;
 
-/// The most values of a request: a configuration of thousands of volumes fits. Each takes many
-/// times its bytes once it is parsed.
+/// Maximum number of values in a request; a configuration of thousands of volumes fits. A parsed value
+/// takes many times its bytes.
 const VALUES_MAX: usize = 256 << 10;
 
-/// Bytes of a text whose tree takes memory worth counting.
-const LONG_TEXT: usize = 4 << 10;
+/// Length in bytes above which texts are parsed one at a time.
+const LONG_TEXT_BYTES: usize = 4 << 10;
 
-/// Context that calls are made in.
-pub(crate) struct Desk<'a> {
+/// Dispatcher, caller and shared state for the calls of one text.
+pub(crate) struct CallContext<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) caller: Caller<'a>,
-    /// Held while a long text is parsed.
+    /// Lock that is held while a long text is parsed.
     pub(crate) parsing: &'a Mutex<()>,
-    /// Called before each call of a batch: an answer may have been sent in between.
+    /// Function that is called before each call of a batch, because sending an answer has changed the
+    /// connection's activity.
     pub(crate) begin: &'a dyn Fn(),
 }
 
-/// Next item of a stream.
+/// Continuation of a stream after a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
+    /// Another request may follow.
     Request,
-    /// Nothing that has a meaning.
+    /// The stream is to be closed.
     End,
 }
 
 /// Sends a text to the client.
 type Send<'a> = dyn FnMut(Vec<u8>) -> io::Result<()> + 'a;
 
-/// Text of the answer after which a connection is closed.
-pub(crate) fn last_words(error: RpcError) -> Vec<u8> {
+/// Text of the error that is sent before a connection is closed.
+pub(crate) fn closing_error(error: RpcError) -> Vec<u8> {
     line_of(&Answer::error(Value::Null, error))
 }
 
-/// Does what a text asks for, in order, and sends each answer as soon as it is there.
+/// Makes the calls of a text in order, and sends each answer when it is ready.
 ///
 /// # Errors
-/// Errors of `send`; calls of a batch that come after are not made.
-pub(crate) fn answer(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
+/// Errors of `send`; the remaining calls of a batch are not made.
+pub(crate) fn answer(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
     match text.first() {
-        Some(b'[') => answer_batch(desk, text, send),
-        _ => answer_one(desk, text, send),
+        Some(b'[') => answer_batch(context, text, send),
+        _ => answer_one(context, text, send),
     }
 }
 
-fn answer_one(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
-    match read(desk, text) {
-        Ok(call) => call.run(&desk.caller).map_or(Ok(()), |answer| send(line_of(&answer)))?,
-        Err(Unread::Json(error)) => return end(&error, send),
-        Err(Unread::Request(refusal)) => send(line_of(&refusal))?,
+fn answer_one(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
+    match read(context, text) {
+        Ok(call) => call.run(&context.caller).map_or(Ok(()), |answer| send(line_of(&answer)))?,
+        Err(ReadError::Json(error)) => return end(&error, send),
+        Err(ReadError::Request(refusal)) => send(line_of(&refusal))?,
     }
     Ok(Next::Request)
 }
 
-fn answer_batch(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
+fn answer_batch(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
     let Batch { calls, count } = match serde_json::from_slice(text) {
         Ok(batch) => batch,
         Err(error) => return end(&error, send),
@@ -82,7 +85,7 @@ fn answer_batch(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result
         return Ok(Next::Request);
     }
     let mut before = b'[';
-    for answer in calls.into_iter().filter_map(|call| answer_in_batch(desk, call)) {
+    for answer in calls.into_iter().filter_map(|call| answer_in_batch(context, call)) {
         let mut text = vec![std::mem::replace(&mut before, b',')];
         write_json(&mut text, &answer);
         send(text)?;
@@ -93,63 +96,66 @@ fn answer_batch(desk: &Desk<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result
     Ok(Next::Request)
 }
 
-fn answer_in_batch(desk: &Desk<'_>, call: &RawValue) -> Option<Answer> {
-    (desk.begin)();
-    match read(desk, call.get().as_bytes()) {
-        Ok(call) => call.run(&desk.caller),
-        Err(Unread::Json(error)) => Some(refusal(format_args!("not a request: {error}"))),
-        Err(Unread::Request(refusal)) => Some(*refusal),
+fn answer_in_batch(context: &CallContext<'_>, call: &RawValue) -> Option<Answer> {
+    (context.begin)();
+    match read(context, call.get().as_bytes()) {
+        Ok(call) => call.run(&context.caller),
+        Err(ReadError::Json(error)) => Some(refusal(format_args!("not a request: {error}"))),
+        Err(ReadError::Request(refusal)) => Some(*refusal),
     }
 }
 
-/// Answers what is not JSON: the place in the stream is lost.
+/// Answers a text that is not JSON and ends the stream: the start of the next request is unknown.
 fn end(error: &serde_json::Error, send: &mut Send<'_>) -> io::Result<Next> {
-    send(last_words(RpcError::new(Code::PARSE_ERROR, format_args!("not JSON: {error}"))))?;
+    send(closing_error(RpcError::new(Code::PARSE_ERROR, format_args!("not JSON: {error}"))))?;
     Ok(Next::End)
 }
 
-/// The answer to what is no request as a whole, although it is JSON.
+/// Answer, without an id, to JSON that is not a request.
 fn refusal(why: impl fmt::Display) -> Answer {
     Answer::error(Value::Null, RpcError::new(Code::INVALID_REQUEST, why))
 }
 
-/// A request that was read; a notification has no id, and no answer.
+/// A request that was read. A notification has no id, and is not answered.
 struct Call {
     method: String,
     id: Option<Value>,
     prepared: Result<PreparedCall, RpcError>,
 }
 
-/// Why a text is not a request.
-enum Unread {
+/// Error of reading a request.
+enum ReadError {
+    /// The text is not JSON.
     Json(serde_json::Error),
+    /// The text is JSON but not a request; with the answer.
     Request(Box<Answer>),
 }
 
-/// Reads a request. The tree of its text is gone before its call is made.
-fn read(desk: &Desk<'_>, text: &[u8]) -> Result<Call, Unread> {
-    if values(text) > VALUES_MAX {
+/// Reads a request. Its parsed values are freed before the call is made.
+fn read(context: &CallContext<'_>, text: &[u8]) -> Result<Call, ReadError> {
+    if estimate_values(text) > VALUES_MAX {
         let why = format_args!("not a request: it has at most {VALUES_MAX} values, send several");
-        return Err(Unread::Request(Box::new(refusal(why))));
+        return Err(ReadError::Request(Box::new(refusal(why))));
     }
-    let _one_at_a_time = turn(desk, text);
+    let _one_at_a_time = lock_parsing(context, text);
     let Unique(value) = serde_json::from_slice(text).map_err(|error| match error.is_data() {
-        true => Unread::Request(Box::new(refusal(format_args!("not a request: {error}")))),
-        false => Unread::Json(error),
+        true => ReadError::Request(Box::new(refusal(format_args!("not a request: {error}")))),
+        false => ReadError::Json(error),
     })?;
-    let Request { method, params, id } = Request::parse(value).map_err(Unread::Request)?;
-    let prepared = desk.dispatcher.prepare(desk.dispatcher.stage(), &method, params);
+    let Request { method, params, id } = Request::parse(value).map_err(ReadError::Request)?;
+    let prepared = context.dispatcher.prepare(context.dispatcher.stage(), &method, params);
     Ok(Call { method: cut_short(&method, 64).into(), id, prepared })
 }
 
-/// Number of values in a text at most: each begins a list or an object, or follows a comma.
-fn values(text: &[u8]) -> usize {
+/// Estimate of the number of values in a text, right within a factor of two: lists, objects and
+/// commas.
+fn estimate_values(text: &[u8]) -> usize {
     text.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',')).count()
 }
 
-/// Waits for the turn of a long text to be parsed.
-fn turn<'a>(desk: &Desk<'a>, text: &[u8]) -> Option<MutexGuard<'a, ()>> {
-    (text.len() > LONG_TEXT).then(|| desk.parsing.lock().unwrap_or_else(PoisonError::into_inner))
+/// Locks parsing for a long text: long texts are parsed one at a time.
+fn lock_parsing<'a>(context: &CallContext<'a>, text: &[u8]) -> Option<MutexGuard<'a, ()>> {
+    (text.len() > LONG_TEXT_BYTES).then(|| context.parsing.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Call {
@@ -164,7 +170,7 @@ impl Call {
     }
 }
 
-/// The texts of a batch's calls, as far as there may be some, and their number.
+/// Texts of a batch's first [`BATCH_MAX`] calls, and the number of all its calls.
 #[derive(Default)]
 struct Batch<'a> {
     calls: Vec<&'a RawValue>,
@@ -210,7 +216,7 @@ fn line_of(answer: &Answer) -> Vec<u8> {
 }
 
 fn write_json(text: &mut Vec<u8>, answer: &Answer) {
-    // Maps with string keys and numbers always have a JSON form.
+    // Cannot fail: all keys are strings, and a vector takes any text.
     let _ = write_ascii(text, answer);
 }
 

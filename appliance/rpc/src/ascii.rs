@@ -1,10 +1,11 @@
-//! JSON in ASCII, as SPDK writes it: clients decode answers piece by piece, or as ASCII.
+//! JSON in ASCII, as SPDK writes it: some clients decode answers as ASCII, or in pieces that would
+//! split a longer character.
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use std::io::{self, Write};
 
-/// Compact JSON that escapes all characters beyond ASCII.
+/// Compact JSON with all characters beyond ASCII escaped.
 struct Ascii;
 
 impl Formatter for Ascii {
@@ -12,7 +13,7 @@ impl Formatter for Ascii {
         escape(writer, fragment)
     }
 
-    /// A part that is JSON already: only its strings have characters beyond ASCII.
+    /// Writes a part that is JSON already; characters beyond ASCII are in its strings only.
     fn write_raw_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         escape(writer, fragment)
     }
@@ -31,7 +32,7 @@ fn escape<W: ?Sized + Write>(writer: &mut W, fragment: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds the JSON of a value whose maps have string keys.
+/// Appends a value as JSON. Keys of maps must be strings.
 pub(crate) fn write_ascii(text: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(text, Ascii))
 }
@@ -48,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_comes_back_from_ascii() {
+    fn any_text_is_read_back_from_ascii_unchanged() {
         for text in ["", "a", "é", "aé", "éa", "Größe", "€😀", "a\"\\\n\u{1}é\u{2028}\u{7f}", "\u{10ffff}"]
         {
             let value = json!({ text: [text, 1, null] });

@@ -1,36 +1,36 @@
-//! Callers: whoever waits for the answer to a call, and may leave before it is there.
+//! Callers: the clients of calls, which may disconnect before the answer is ready.
 
 use crate::RpcError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Calls of clients that may wait at one time: half of the places for connections, so that the
-/// others stay free for calls that come to an end.
+/// Maximum number of clients' calls that wait for events at a time: half of the connections. The other
+/// half stays free for calls that end by themselves.
 pub(crate) const WAITING_MAX: usize = 64;
 
-/// Whoever waits for the answer to a call.
+/// The client of a call.
 pub struct Caller<'a> {
     wants_answer: Box<dyn Fn() -> bool + 'a>,
     waiting: Option<Arc<Waiting>>,
 }
 
 impl<'a> Caller<'a> {
-    /// Interval at which a call that waits looks whether its caller still wants the answer.
+    /// Interval at which a waiting call checks whether its caller still wants the answer.
     pub const LOOK: Duration = Duration::from_millis(100);
 
-    /// A caller that wants the answer for as long as `wants_answer` says so.
+    /// Caller that wants the answer while `wants_answer` returns true.
     pub fn new(wants_answer: impl Fn() -> bool + 'a) -> Self {
         Self { wants_answer: Box::new(wants_answer), waiting: None }
     }
 
-    /// A caller in this process that never leaves: a console.
+    /// Caller in this process, such as a console, that always wants the answer.
     #[must_use]
     pub fn local() -> Self {
         Self::new(|| true)
     }
 
-    /// A caller among others whose waiting calls are counted together.
+    /// Counts this caller's waiting calls in `waiting`, together with those of other callers.
     pub(crate) fn counted(self, waiting: Arc<Waiting>) -> Self {
         Self { waiting: Some(waiting), ..self }
     }
@@ -41,10 +41,10 @@ impl<'a> Caller<'a> {
         (self.wants_answer)()
     }
 
-    /// Takes the permit that a call needs for as long as it waits for what others do.
+    /// Permit that a call must hold while it waits for an event.
     ///
     /// # Errors
-    /// -16 if too many calls of clients wait already.
+    /// -16 if 64 calls of clients wait already.
     pub fn wait_permit(&self) -> Result<WaitPermit, RpcError> {
         let Some(waiting) = &self.waiting else { return Ok(WaitPermit(None)) };
         let permit = WaitPermit(Some(waiting.clone()));
@@ -57,11 +57,11 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Number of calls of clients that wait.
+/// Number of clients' calls that wait.
 #[derive(Default)]
 pub(crate) struct Waiting(AtomicUsize);
 
-/// Permission to wait, given back when dropped.
+/// Permit to wait; dropping it returns it.
 #[must_use]
 pub struct WaitPermit(Option<Arc<Waiting>>);
 
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_callers_may_wait_and_no_more_until_one_has_ended() {
+    fn a_limited_number_of_calls_may_wait_until_one_has_ended() {
         let waiting = Arc::<Waiting>::default();
         let caller = Caller::local().counted(waiting);
         let mut permits: Vec<_> = (0..WAITING_MAX).map(|_| caller.wait_permit().unwrap()).collect();

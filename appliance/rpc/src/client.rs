@@ -1,4 +1,4 @@
-//! The calling side of the socket.
+//! Client of the RPC socket.
 
 use crate::RpcError;
 use crate::framing::{Framer, Limits};
@@ -10,35 +10,35 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a call has no result.
+/// Error of a call.
 #[derive(Debug, Error)]
 pub enum CallError {
     /// The server answered with an error.
     #[error("{0} (code {code})", code = .0.code.0)]
     Rpc(RpcError),
-    /// There is no server.
+    /// No server listens at the path.
     #[error("no Luge answers at {path}: {source}; is it running, and is this its RPC socket (-s)?")]
     Connect {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The connection failed.
     #[error("the call got no answer: {0}; what it asked for may have been done")]
     Connection(#[from] io::Error),
-    /// The answer did not come in time.
+    /// No answer arrived in time.
     #[error("the call got no answer in time, and may still be under way: wait longer (-t)")]
     Timeout,
-    /// The server ended the connection.
+    /// The server closed the connection.
     #[error("the server closed the connection before it answered: is Luge stopping?")]
     Closed,
-    /// The server's answer is not one.
+    /// The server's reply is not an answer of JSON-RPC 2.0.
     #[error("the answer is not one of JSON-RPC 2.0: {0}; is this the RPC socket of a Luge (-s)?")]
     Answer(String),
 }
 
-/// An answer, as a client sees it.
+/// Answer of a server.
 #[derive(Deserialize)]
 struct Answer {
     id: Value,
@@ -46,7 +46,7 @@ struct Answer {
     outcome: Outcome,
 }
 
-/// End of a call: exactly one member of two.
+/// Outcome of a call: exactly one of two members.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Outcome {
@@ -54,7 +54,7 @@ enum Outcome {
     Error(RpcError),
 }
 
-/// A connection to a server, for one call after another.
+/// A connection to a server; makes one call at a time.
 pub struct Client {
     stream: UnixStream,
     framer: Framer,
@@ -72,15 +72,15 @@ impl Client {
         Ok(Self { stream, framer: Framer::new(Limits::ANSWER), calls: 0 })
     }
 
-    /// Waits no longer than this for each piece of an answer.
+    /// Limits the wait for each piece of an answer.
     ///
     /// # Errors
-    /// If it is zero.
+    /// `InvalidInput` if `timeout` is zero.
     pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(timeout))
     }
 
-    /// Calls a method; `params` are an object, or null for none.
+    /// Calls a method; `params` is an object, or null for none.
     ///
     /// # Errors
     /// [`CallError`].
@@ -90,7 +90,7 @@ impl Client {
         if let (false, Some(members)) = (params.is_null(), request.as_object_mut()) {
             members.insert("params".into(), params);
         }
-        self.stream.write_all(request.to_string().as_bytes()).or_else(answered_already)?;
+        self.stream.write_all(request.to_string().as_bytes()).or_else(ignore_closed)?;
         let answer: Answer =
             serde_json::from_slice(&self.receive()?).map_err(|error| CallError::Answer(error.to_string()))?;
         match answer.outcome {
@@ -103,7 +103,7 @@ impl Client {
     fn receive(&mut self) -> Result<Vec<u8>, CallError> {
         let mut chunk = vec![0; 64 << 10];
         loop {
-            let read = self.stream.read(&mut chunk).map_err(no_answer)?;
+            let read = self.stream.read(&mut chunk).map_err(read_error)?;
             let mut input = chunk.get(..read).unwrap_or_default();
             if input.is_empty() {
                 return Err(CallError::Closed);
@@ -116,15 +116,15 @@ impl Client {
     }
 }
 
-fn no_answer(error: io::Error) -> CallError {
+fn read_error(error: io::Error) -> CallError {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CallError::Timeout,
         _ => error.into(),
     }
 }
 
-/// A server that has closed its side may have said why before.
-fn answered_already(error: io::Error) -> io::Result<()> {
+/// Ignores that the server has closed the connection: an answer that says why may still be readable.
+fn ignore_closed(error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
         _ => Err(error),

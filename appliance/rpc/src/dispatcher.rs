@@ -1,4 +1,4 @@
-//! The methods, by name.
+//! Dispatcher: finds a method by its name, reads its parameters, and calls it.
 
 use crate::error::cut_short;
 use crate::params::{Param, Params, parse};
@@ -9,49 +9,49 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Where the process is in its life.
+/// Stage of the process's life; decides which methods work.
 ///
 /// ```text
 /// Startup --(1)--> Runtime --(2)--> Stopping
 ///    \--------------(2)---------------^
 /// ```
-/// 1. `framework_start_init`, or the start itself; 2. a stop was asked for.
+/// 1. `framework_start_init`, or the end of the boot; 2. a request to stop.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Stage {
-    /// Options can be set; there are no cores and no devices yet.
+    /// Before cores and devices exist; options can be set.
     #[default]
     Startup,
-    /// Everything works.
+    /// Normal operation.
     Runtime,
-    /// Nothing new is begun.
+    /// Shutdown; no new call is accepted.
     Stopping,
 }
 
 type Run = Box<dyn FnOnce(&Caller<'_>) -> Result<Box<RawValue>, RpcError>>;
 type Prepare = Box<dyn Fn(Value) -> Result<Run, RpcError> + Send + Sync>;
 
-/// A call whose parameters have been read, and whose text is no longer needed.
+/// A call whose parameters have been read. The request's text is no longer needed.
 pub struct PreparedCall(Run);
 
 impl PreparedCall {
-    /// Makes the call; its result is the text of JSON.
+    /// Runs the method; returns its result as JSON text.
     ///
     /// # Errors
-    /// The method's own.
+    /// Errors of the method.
     pub fn run(self, caller: &Caller<'_>) -> Result<Box<RawValue>, RpcError> {
         (self.0)(caller)
     }
 
-    /// As [`Self::run`], with the result as a value.
+    /// Runs the method; returns its result as a value.
     ///
     /// # Errors
-    /// The method's own.
+    /// Errors of the method.
     pub fn value(self, caller: &Caller<'_>) -> Result<Value, RpcError> {
         serde_json::from_str(self.run(caller)?.get()).map_err(RpcError::internal)
     }
 }
 
-/// A method: what help says of it, and what it does.
+/// A method: its function, and its description for help.
 pub struct Method {
     name: &'static str,
     help: &'static str,
@@ -61,7 +61,7 @@ pub struct Method {
 }
 
 impl Method {
-    /// A method that works in the given stages.
+    /// Method that works in the given stages.
     pub fn new<P: Params, R: Serialize>(
         name: &'static str,
         help: &'static str,
@@ -71,7 +71,7 @@ impl Method {
         Self::waiting(name, help, stages, move |params, _| run(params))
     }
 
-    /// A method that may wait for what others do, for as long as its caller wants the answer.
+    /// Method that may wait for events as long as its caller wants the answer.
     pub fn waiting<P: Params, R: Serialize>(
         name: &'static str,
         help: &'static str,
@@ -88,69 +88,69 @@ impl Method {
         Self { name, help, stages, params: P::LIST, prepare: Box::new(prepare) }
     }
 
-    /// Its name.
+    /// Name of the method.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// What it does, in a line.
+    /// Description for help: one line.
     #[must_use]
     pub fn help(&self) -> &'static str {
         self.help
     }
 
-    /// Its parameters, in the order of a command line.
+    /// Parameters, in the order of a command line.
     #[must_use]
     pub fn params(&self) -> &'static [Param] {
         self.params
     }
 
-    /// Whether it works in that stage.
+    /// Whether the method works in a stage.
     #[must_use]
     pub fn works_in(&self, stage: Stage) -> bool {
         self.stages.contains(&stage)
     }
 }
 
-/// All methods, and the stage that decides which of them work.
+/// All methods, and the present stage.
 #[derive(Default)]
 pub struct Dispatcher {
     methods: BTreeMap<&'static str, Method>,
     stage: Mutex<Stage>,
-    moved: Condvar,
+    stage_changed: Condvar,
 }
 
 impl Dispatcher {
-    /// A dispatcher of these methods, in [`Stage::Startup`].
+    /// Dispatcher in [`Stage::Startup`].
     #[must_use]
     pub fn new(methods: impl IntoIterator<Item = Method>) -> Self {
         let methods = methods.into_iter().map(|method| (method.name, method)).collect();
         Self { methods, ..Self::default() }
     }
 
-    /// Calls a method with parameters as JSON, an object, or null for none, for a caller in this
-    /// process.
+    /// Calls a method for a caller in this process. `params` is an object, or null for none.
     ///
     /// # Errors
-    /// As [`Self::prepare`], or the method's own.
+    /// Those of [`Self::prepare`] and of the method.
     pub fn dispatch(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         self.prepare(self.stage(), method, params)?.value(&Caller::local())
     }
 
-    /// Reads the parameters of a call, as if the process were in `stage`.
+    /// Reads the parameters of a call in `stage`, which need not be the present one.
     ///
     /// # Errors
-    /// -32601 for an unknown method; one of the stage; -32602 for a wrong parameter.
+    /// -32601 for an unknown method, -1 for one that does not work in `stage`, -32602 for a wrong
+    /// parameter.
     pub fn prepare(&self, stage: Stage, method: &str, params: Value) -> Result<PreparedCall, RpcError> {
         let found = self.find(method)?;
         if !found.works_in(stage) {
-            return Err(RpcError::invalid_state(not_now(method, stage)));
+            return Err(RpcError::invalid_state(wrong_stage(method, stage)));
         }
         (found.prepare)(params).map(PreparedCall)
     }
 
-    /// The method of that name.
+    /// Method with that name.
     ///
     /// # Errors
     /// -32601 if there is none.
@@ -158,32 +158,32 @@ impl Dispatcher {
         self.methods.get(method).ok_or_else(|| RpcError::new(Code::METHOD_NOT_FOUND, no_method(method)))
     }
 
-    /// All methods, in the order of their names.
+    /// All methods, sorted by name.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
         self.methods.values()
     }
 
-    /// Where the process is.
+    /// Present stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
         *self.lock()
     }
 
-    /// Moves on. There is no way back.
+    /// Enters a stage. An earlier stage than the present one is ignored.
     pub fn enter(&self, stage: Stage) {
         let mut now = self.lock();
         *now = stage.max(*now);
-        self.moved.notify_all();
+        self.stage_changed.notify_all();
     }
 
-    /// Waits until the process is past [`Stage::Startup`], or `caller` no longer wants the answer;
-    /// says where the process is then.
+    /// Waits until [`Stage::Startup`] is over or `caller` no longer wants the answer; returns the
+    /// stage.
     #[must_use]
     pub fn wait_past_startup(&self, caller: &Caller<'_>) -> Stage {
-        // Without the lock: the caller may ask for the stage.
+        // `wants_answer` may ask for the stage, so the lock is not held.
         while self.stage() == Stage::Startup && caller.wants_answer() {
             let starting = |stage: &mut Stage| *stage == Stage::Startup;
-            let waited = self.moved.wait_timeout_while(self.lock(), Caller::LOOK, starting);
+            let waited = self.stage_changed.wait_timeout_while(self.lock(), Caller::LOOK, starting);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
         self.stage()
@@ -199,7 +199,7 @@ fn no_method(method: &str) -> String {
     format!("there is no method `{shown}`; rpc_get_methods lists those that exist")
 }
 
-fn not_now(method: &str, stage: Stage) -> String {
+fn wrong_stage(method: &str, stage: Stage) -> String {
     match stage {
         Stage::Startup => format!("{method} works only after framework_start_init: call that first"),
         Stage::Runtime => format!("{method} works only before framework_start_init (see --wait-for-rpc)"),
@@ -244,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn who_no_longer_wants_to_know_does_not_wait_for_the_start() {
+    fn a_caller_that_no_longer_wants_the_answer_does_not_wait_for_the_start() {
         let dispatcher = dispatcher();
         let caller = Caller::new(|| dispatcher.stage() == Stage::Runtime);
         assert_eq!(dispatcher.wait_past_startup(&caller), Stage::Startup);
     }
 
     #[test]
-    fn who_waits_for_the_start_wakes_up_when_it_is_there() {
+    fn a_caller_that_waits_for_the_start_wakes_up_at_it() {
         let dispatcher = dispatcher();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| dispatcher.wait_past_startup(&Caller::local()));

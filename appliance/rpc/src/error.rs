@@ -1,7 +1,7 @@
-//! Every error code that is answered, in one place, with the word that clients look for.
+//! All error codes that are answered, and the words that clients match.
 //!
-//! A message is `<word>: <what is wrong>; <remedy>`. Clients that read text and not codes match the
-//! word: that of JSON-RPC as SPDK writes it, or glibc's for an errno, whichever libc is linked.
+//! A message is `<word>: <what is wrong>; <remedy>`. Clients that match text instead of codes look for
+//! the word: SPDK's word for a code of JSON-RPC, glibc's for an errno (also if another libc is linked).
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -9,46 +9,47 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-/// An error code of JSON-RPC 2.0, clause 5.1, or a negative errno for the state of things.
+/// Error code: of JSON-RPC 2.0 (clause 5.1), or a negative errno.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Code(pub i32);
 
 impl Code {
-    /// The bytes are not JSON, or too many. The connection ends: its place in the stream is lost.
+    /// Input that is not JSON, or too long. The connection is closed, because the start of the next
+    /// request is unknown.
     pub const PARSE_ERROR: Self = Self(-32700);
-    /// The JSON is not a request.
+    /// JSON that is not a request.
     pub const INVALID_REQUEST: Self = Self(-32600);
-    /// There is no such method.
+    /// Unknown method.
     pub const METHOD_NOT_FOUND: Self = Self(-32601);
-    /// A parameter is unknown, missing, mistyped or out of its range.
+    /// Parameter that is unknown, missing, of the wrong type or out of range.
     pub const INVALID_PARAMS: Self = Self(-32602);
-    /// Luge failed where it should not.
+    /// Defect in Luge.
     pub const INTERNAL_ERROR: Self = Self(-32603);
-    /// The method is not for this stage of the process's life.
+    /// Method that does not work in the present [`Stage`](crate::Stage).
     pub const INVALID_STATE: Self = Self(-1);
 
-    /// Negative of an errno.
+    /// Code of an errno: its negative.
     #[must_use]
     pub const fn errno(errno: Errno) -> Self {
         Self(errno.raw_os_error().wrapping_neg())
     }
 
-    /// Word of the field for this code.
+    /// Word that clients match for this code.
     #[must_use]
     pub fn word(self) -> Cow<'static, str> {
         let known = WORDS.iter().find(|(code, _)| *code == self);
         known.map_or_else(|| self.system_word().into(), |&(_, word)| word.into())
     }
 
-    /// Word that the linked libc has for an errno.
+    /// Word of the linked libc for an errno.
     fn system_word(self) -> String {
         let text = io::Error::from_raw_os_error(self.0.wrapping_neg()).to_string();
         text.split_once(" (os error").map_or(text.as_str(), |(word, _)| word).into()
     }
 }
 
-/// Words of the codes that are answered on purpose.
+/// Words of the codes that Luge itself uses. An errno of the kernel may be any.
 const WORDS: &[(Code, &str)] = &[
     (Code::PARSE_ERROR, "Parse error"),
     (Code::INVALID_REQUEST, "Invalid request"),
@@ -68,102 +69,102 @@ const WORDS: &[(Code, &str)] = &[
     (Code::errno(Errno::OPNOTSUPP), "Operation not supported"),
 ];
 
-/// Longest message in bytes: what a client sent is not sent back to it at any length.
-const MESSAGE_BYTES: usize = 4096;
+/// Maximum length of a message in bytes. Messages quote what the client sent.
+const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Shortens a text to at most so many bytes.
-pub(crate) fn cut_short(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+/// Shortens a text to at most `bytes_max` bytes, at a character boundary.
+pub(crate) fn cut_short(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }
 
-/// The error of a call: a code for programs, and a sentence for the operator.
+/// Error of a call: a code for programs, a message for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RpcError {
-    /// What kind.
+    /// Error code.
     pub code: Code,
-    /// Word of the code, what was wrong, and what to do.
+    /// Word of the code, what is wrong, remedy; at most 4096 bytes.
     pub message: String,
 }
 
 impl RpcError {
-    /// An error of any code.
+    /// Error with any code; the code's word is put before the message.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
         Self::of_text(code, &format!("{}: {message}", code.word()))
     }
 
-    /// Adds what went wrong besides.
+    /// Appends a further problem.
     #[must_use]
     pub fn and(self, more: impl fmt::Display) -> Self {
         Self::of_text(self.code, &format!("{}; {more}", self.message))
     }
 
-    /// Adds where in a larger whole the call stands that failed.
+    /// Puts the failed call's place in a larger whole, such as a configuration, before the message.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
         Self::of_text(self.code, &format!("{place}: {}", self.message))
     }
 
-    /// An error with this whole message, as far as it is not too long.
     fn of_text(code: Code, message: &str) -> Self {
-        Self { code, message: cut_short(message, MESSAGE_BYTES).into() }
+        Self { code, message: cut_short(message, MESSAGE_BYTES_MAX).into() }
     }
 
-    /// A parameter that cannot be.
+    /// [`Code::INVALID_PARAMS`].
     pub fn invalid_params(message: impl fmt::Display) -> Self {
         Self::new(Code::INVALID_PARAMS, message)
     }
 
-    /// Luge failed where it should not.
+    /// [`Code::INTERNAL_ERROR`].
     pub fn internal(message: impl fmt::Display) -> Self {
         Self::new(Code::INTERNAL_ERROR, message)
     }
 
-    /// A call that comes too early or too late in the life of the process.
+    /// [`Code::INVALID_STATE`].
     pub fn invalid_state(message: impl fmt::Display) -> Self {
         Self::new(Code::INVALID_STATE, message)
     }
 
-    /// The state of things does not allow it: -17 for a name that is taken, and so on.
+    /// Error with the negative errno as its code.
     pub fn errno(errno: Errno, message: impl fmt::Display) -> Self {
         Self::new(Code::errno(errno), message)
     }
 
-    /// The kernel refused what was asked of it, with a message that has its answer.
+    /// Error of a system call: its negative errno, -5 (EIO) if it has none. The message is to name
+    /// `source`.
     pub fn kernel(source: &io::Error, message: impl fmt::Display) -> Self {
         Self::errno(Errno::from_io_error(source).unwrap_or(Errno::IO), message)
     }
 
-    /// The name is taken.
+    /// -17 (EEXIST): a name that is taken.
     pub fn exists(message: impl fmt::Display) -> Self {
         Self::errno(Errno::EXIST, message)
     }
 
-    /// There is nothing of that name.
+    /// -19 (ENODEV): a name that nothing has.
     pub fn no_device(message: impl fmt::Display) -> Self {
         Self::errno(Errno::NODEV, message)
     }
 
-    /// There is no file of that path.
+    /// -2 (ENOENT): a path without a file.
     pub fn no_file(message: impl fmt::Display) -> Self {
         Self::errno(Errno::NOENT, message)
     }
 
-    /// It is in use.
+    /// -16 (EBUSY): a thing that is in use.
     pub fn busy(message: impl fmt::Display) -> Self {
         Self::errno(Errno::BUSY, message)
     }
 
-    /// There is no memory, or no budget, for it.
+    /// -12 (ENOMEM): too little memory or budget.
     pub fn no_memory(message: impl fmt::Display) -> Self {
         Self::errno(Errno::NOMEM, message)
     }
 
-    /// The value is of its type, but cannot be meant.
+    /// -22 (EINVAL): a value of the right type that cannot be used.
     pub fn invalid(message: impl fmt::Display) -> Self {
         Self::errno(Errno::INVAL, message)
     }
 
-    /// It is possible, but not with Luge.
+    /// -95 (EOPNOTSUPP): an operation that Luge does not have.
     pub fn unsupported(message: impl fmt::Display) -> Self {
         Self::errno(Errno::OPNOTSUPP, message)
     }
@@ -194,7 +195,8 @@ mod tests {
             (RpcError::errno(Errno::IO, "x"), -5, "Input/output error: x"),
             (RpcError::errno(Errno::RANGE, "x"), -34, "Numerical result out of range: x"),
         ] {
-            assert_eq!((error.code.0, error.message.as_str()), (code, message));
+            assert_eq!(error.code.0, code, "{message}");
+            assert_eq!(error.message, message);
         }
     }
 
@@ -215,13 +217,15 @@ mod tests {
     #[test]
     fn an_answer_of_the_kernel_keeps_its_errno() {
         let full = RpcError::kernel(&io::Error::from(Errno::NOSPC), "x");
-        assert_eq!((full.code.0, full.message.as_str()), (-28, "No space left on device: x"));
+        assert_eq!(full.code.0, -28);
+        assert_eq!(full.message, "No space left on device: x");
         assert_eq!(RpcError::kernel(&io::Error::other("?"), "x").code.0, -5);
     }
 
     #[test]
     fn a_call_of_a_configuration_is_named_before_its_error() {
         let error = RpcError::busy("x").at("entry 1");
-        assert_eq!((error.code.0, error.message.as_str()), (-16, "entry 1: Device or resource busy: x"));
+        assert_eq!(error.code.0, -16);
+        assert_eq!(error.message, "entry 1: Device or resource busy: x");
     }
 }

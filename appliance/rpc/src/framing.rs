@@ -1,30 +1,30 @@
-//! Where one JSON text ends and the next begins, in a stream without framing.
+//! Framer: splits a stream without framing into JSON texts.
 //!
 //! Invariants
-//! - Each byte is looked at once, however the stream is cut into pieces.
+//! - Each byte is examined once, in whatever pieces the stream arrives.
 //! - No more than [`Limits`] allow is kept.
 //!
-//! Not here: whether the text is JSON. Brackets are counted, not matched; `serde_json` judges.
+//! Not here: JSON syntax. Brackets are counted, not matched; `serde_json` checks the text.
 
 use thiserror::Error;
 
-/// How much one text may be.
+/// Maximum size of one text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Length in bytes.
     pub(crate) bytes: usize,
-    /// Brackets within brackets.
+    /// Nesting of brackets.
     pub(crate) depth: u32,
 }
 
 impl Limits {
-    /// What a client may send: a configuration of thousands of volumes fits.
+    /// Limits of a request; a configuration of thousands of volumes fits.
     pub(crate) const REQUEST: Self = Self { bytes: 4 << 20, depth: 64 };
-    /// What a client of ours takes from a server.
+    /// Limits of an answer that our client accepts.
     pub(crate) const ANSWER: Self = Self { bytes: 256 << 20, depth: 64 };
 }
 
-/// Why the stream cannot be followed any further.
+/// Error after which the rest of the stream cannot be split.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum FramingError {
     #[error("a message is JSON that begins with {{ or [, not with byte {0:#04x}")]
@@ -35,15 +35,20 @@ pub(crate) enum FramingError {
     TooDeep(u32),
 }
 
+/// Position of the next byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Between two texts.
     Between,
+    /// Within brackets, outside of strings.
     Structure,
+    /// Within a string.
     String,
+    /// After a backslash within a string.
     Escape,
 }
 
-/// Cuts a stream into texts.
+/// Splits a stream into texts.
 pub(crate) struct Framer {
     limits: Limits,
     text: Vec<u8>,
@@ -56,32 +61,33 @@ impl Framer {
         Self { limits, text: Vec::new(), state: State::Between, depth: 0 }
     }
 
-    /// Takes bytes from the front of `input` up to the end of a text, and returns that.
+    /// Removes bytes from the front of `input` up to the end of a text; returns the text if it ends
+    /// there.
     ///
     /// # Errors
-    /// [`FramingError`]; what follows in the stream has no meaning then.
+    /// [`FramingError`]; the rest of the stream is meaningless then.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, FramingError> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
-            if self.take(byte)? {
+            if self.push(byte)? {
                 return Ok(Some(std::mem::take(&mut self.text)));
             }
         }
         Ok(None)
     }
 
-    /// Memory that the text which has begun takes, in bytes.
+    /// Memory of the unfinished text, in bytes.
     pub(crate) fn held_bytes(&self) -> usize {
         self.text.capacity()
     }
 
-    /// Whether a text has begun and not ended.
+    /// Whether there is an unfinished text.
     pub(crate) fn is_inside(&self) -> bool {
         self.state != State::Between
     }
 
-    /// Adds a byte; true if it ends a text.
-    fn take(&mut self, byte: u8) -> Result<bool, FramingError> {
+    /// Appends a byte; returns whether the text ends with it.
+    fn push(&mut self, byte: u8) -> Result<bool, FramingError> {
         if self.state == State::Between && byte.is_ascii_whitespace() {
             return Ok(false);
         }
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_back_to_back_are_told_apart_however_they_are_cut() {
+    fn texts_that_follow_each_other_are_split_in_whatever_pieces_they_arrive() {
         let stream = "{\"a\":\"}\\\"]\\\\\"}[1,{}]\n {} \t[]";
         let expected = vec!["{\"a\":\"}\\\"]\\\\\"}", "[1,{}]", "{}", "[]"];
         assert_eq!(texts(SMALL, &[stream]).unwrap(), expected);

@@ -1,23 +1,23 @@
-//! JSON-RPC 2.0 on a unix socket: requests back to back without framing, answers likewise.
+//! JSON-RPC 2.0 on a unix socket: requests and answers follow each other without framing.
 //!
-//! Path: none of a guest's; an operator's: client -> **server -> dispatcher** -> control thread.
+//! Path: client -> **server -> dispatcher** -> control thread. No guest I/O passes here.
 //!
-//! - [`Dispatcher`]: the methods by name, with their parameters and help. The socket's
-//!   connections and the console call the same one.
+//! - [`Dispatcher`]: the methods by name, with their parameters and help, for the socket and the
+//!   console.
 //! - [`Server`]: the socket and its connections, each with a thread of its own.
-//! - [`Client`]: the other side, for `luge rpc` and tests.
-//! - [`Caller`]: whoever waits for an answer, and may leave before it is there.
-//! - [`RpcError`], [`Code`]: every error that can be answered.
-//! - [`Unique`]: JSON in which no member is there twice.
+//! - [`Client`]: the calling side, for `luge rpc` and tests.
+//! - [`Caller`]: the client of one call, which may disconnect before the answer is ready.
+//! - [`RpcError`], [`Code`]: all errors that can be answered.
+//! - [`Unique`]: JSON without duplicate members.
 //!
 //! Invariants
-//! - What a client sends is bounded in size, depth and number before it is parsed; what all of them
-//!   send, and are sent, is bounded together.
-//! - A method runs only with parameters that are all known, present and of their type.
-//! - A client that is slow, silent or hostile holds up nobody else: connections are never all taken
-//!   by clients that are idle, gone, or waiting for something to happen.
+//! - Each request is bounded in bytes, depth and values before it is parsed. The requests of all
+//!   clients, and the answers to them, are bounded together.
+//! - A method runs only if all its parameters are known, present and of the right type.
+//! - A slow, silent or hostile client delays no other client: idle, disconnected and waiting clients
+//!   never take all connections.
 //!
-//! Not here: what the methods do (`luge`); who may call them, beyond the socket's mode.
+//! Not here: what the methods do (`luge`); who may call them, apart from the socket's mode.
 
 #![deny(clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
@@ -26,13 +26,13 @@ mod answer;
 mod ascii;
 mod caller;
 mod client;
+mod connection_table;
 mod connections;
 mod dispatcher;
 mod error;
 mod framing;
 mod message;
 mod params;
-mod places;
 mod server;
 mod socket;
 mod unique;

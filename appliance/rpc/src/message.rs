@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// One request. Without an id it is a notification, which is not answered.
+/// A request; without an id, a notification, which is not answered.
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) params: Value,
@@ -14,10 +14,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Reads a request. Clients leave `jsonrpc` out, and add members of their own.
+    /// Reads a request. `jsonrpc` may be missing and unknown members are ignored, because of clients
+    /// in the field.
     ///
     /// # Errors
-    /// The answer to give instead, as clause 5 asks: with the id where one can be told.
+    /// The answer to send instead, with the request's id if that is valid (clause 5).
     pub(crate) fn parse(value: Value) -> Result<Self, Box<Answer>> {
         let id = value.get("id").filter(|id| is_id(id)).cloned().unwrap_or(Value::Null);
         let Value::Object(members) = value else { return Err(refuse(id, "it must be an object")) };
@@ -54,7 +55,7 @@ fn is_id(value: &Value) -> bool {
     }
 }
 
-/// Whether a number comes back as it was asked with: digits beyond 64 bits are not kept.
+/// Whether a number is answered unchanged: digits beyond 64 bits are lost in parsing.
 fn is_exact(number: &Number) -> bool {
     let is_small = |float: f64| float.abs() < EXACT;
     !number.is_f64() || number.as_f64().is_some_and(is_small)

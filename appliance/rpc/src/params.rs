@@ -1,38 +1,38 @@
-//! Typed parameters: one declaration gives the struct, its checks and its help.
+//! Typed parameters: one declaration makes the struct, its checks and its help.
 
 use crate::RpcError;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use uuid::Uuid;
 
-/// A parameter of a method, as help shows it.
+/// Description of a parameter, for help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param {
-    /// Its name.
+    /// Name of the parameter.
     pub name: &'static str,
-    /// What it holds, in a word: `string`, `number`, `boolean`, ...
+    /// Type in one word: `string`, `number`, `boolean`, ...
     pub kind: &'static str,
     /// Whether a call without it fails.
     pub required: bool,
-    /// What it means, in a line.
+    /// Meaning: one line.
     pub help: &'static str,
 }
 
-/// The parameters of a method. Made by [`params!`](crate::params!).
+/// Parameters of a method, declared by [`params!`](crate::params!).
 pub trait Params: DeserializeOwned + 'static {
-    /// All of them, in the order of a command line.
+    /// All parameters, in the order of a command line.
     const LIST: &'static [Param];
 }
 
-/// What a parameter can hold.
+/// A type that a parameter can have.
 pub trait Value {
-    /// In a word.
+    /// Name of the type in help: one word.
     const KIND: &'static str;
-    /// Whether it must be there.
+    /// Whether a parameter of this type must be given.
     const REQUIRED: bool = true;
 }
 
-/// Declares what a type is called in help.
+/// Declares the names of types in help.
 macro_rules! kinds {
     ($($type:ty => $kind:literal),* $(,)?) => { $(impl Value for $type { const KIND: &'static str = $kind; })* };
 }
@@ -51,10 +51,8 @@ impl<T: Value> Value for Vec<T> {
     const KIND: &'static str = "list";
 }
 
-/// Declares the parameters of a method: a struct that takes exactly these from JSON, with
-/// the first line of each field's comment as its help.
-///
-/// Parameters that are `Option` may be missing or null.
+/// Declares the parameters of a method: a struct that is read from JSON and refuses unknown members.
+/// A field's comment is its help. An `Option` may be missing or null.
 #[macro_export]
 macro_rules! params {
     ($(#[doc = $about:literal])* $visible:vis struct $Name:ident {
@@ -77,11 +75,11 @@ macro_rules! params {
 }
 
 params! {
-    /// The parameters of a method that has none.
+    /// No parameters.
     pub struct NoParams {}
 }
 
-/// Reads parameters: `null` and `[]` are as if there were none.
+/// Reads parameters; `null` and `[]` mean none.
 ///
 /// # Errors
 /// -32602, naming the parameter that is unknown, missing, mistyped or out of range.
@@ -96,15 +94,15 @@ pub(crate) fn parse<P: Params>(mut params: serde_json::Value) -> Result<P, RpcEr
         _ => return Err(RpcError::invalid_params("parameters are given by name, in an object")),
     };
     serde_path_to_error::deserialize(params).map_err(|error| {
-        let place = Place(error.path());
-        RpcError::invalid_params(format_args!("{place}{}", error.inner()))
+        let prefix = ParameterPrefix(error.path());
+        RpcError::invalid_params(format_args!("{prefix}{}", error.inner()))
     })
 }
 
-/// Below this every whole number is itself as a float.
+/// Magnitude below which an `f64` holds every integer exactly: 2^53.
 pub(crate) const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// JSON has one kind of number, and clients write 20 as 20.0.
+/// Turns floats without a fraction into integers, at any depth: some clients write 20 as 20.0.
 fn make_whole(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Array(list) => list.iter_mut().for_each(make_whole),
@@ -119,10 +117,10 @@ fn make_whole(value: &mut serde_json::Value) {
     }
 }
 
-/// `parameter name: `, where the error is inside of one.
-struct Place<'a>(&'a serde_path_to_error::Path);
+/// Prefix of an error message: `parameter NAME: `, or nothing if the error is not within a parameter.
+struct ParameterPrefix<'a>(&'a serde_path_to_error::Path);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ParameterPrefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.iter().len() {
             0 => Ok(()),
@@ -139,13 +137,13 @@ mod tests {
     params! {
         /// A shape.
         struct Shape {
-            /// Its name
+            /// Name
             name: String,
-            /// How long
+            /// Length
             length: u32,
-            /// Who it is
+            /// Identity
             uuid: Option<Uuid>,
-            /// The corners
+            /// Corners
             corners: Option<Vec<u8>>,
         }
     }
@@ -158,11 +156,13 @@ mod tests {
 
     #[test]
     fn a_declaration_lists_its_parameters_with_help() {
-        let list: Vec<_> = Shape::LIST.iter().map(|p| (p.name, p.kind, p.required, p.help)).collect();
-        assert_eq!(list[0], ("name", "string", true, "Its name"));
-        assert_eq!(list[1], ("length", "number", true, "How long"));
-        assert_eq!(list[2], ("uuid", "uuid", false, "Who it is"));
-        assert_eq!(list[3], ("corners", "list", false, "The corners"));
+        let expected = [
+            Param { name: "name", kind: "string", required: true, help: "Name" },
+            Param { name: "length", kind: "number", required: true, help: "Length" },
+            Param { name: "uuid", kind: "uuid", required: false, help: "Identity" },
+            Param { name: "corners", kind: "list", required: false, help: "Corners" },
+        ];
+        assert_eq!(Shape::LIST, expected);
     }
 
     #[test]
@@ -199,9 +199,16 @@ mod tests {
     #[test]
     fn what_is_optional_may_be_missing_or_null() {
         let shape: Shape = parse(json!({"name": "a", "length": 1, "uuid": null})).unwrap();
-        assert_eq!((shape.name.as_str(), shape.length), ("a", 1));
-        assert!(shape.uuid.is_none() && shape.corners.is_none());
-        assert!(parse::<NoParams>(serde_json::Value::Null).is_ok() && parse::<NoParams>(json!([])).is_ok());
+        assert_eq!(shape.name, "a");
+        assert_eq!(shape.length, 1);
+        assert!(shape.uuid.is_none(), "null");
+        assert!(shape.corners.is_none(), "missing");
+    }
+
+    #[test]
+    fn null_and_an_empty_list_are_no_parameters() {
+        assert!(parse::<NoParams>(serde_json::Value::Null).is_ok());
+        assert!(parse::<NoParams>(json!([])).is_ok());
         assert!(parse::<NoParams>(json!({"x": 1})).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! The RPC socket and the thread that accepts its connections.
+//! RPC server: the socket, and the thread that accepts its connections.
 
-use crate::connections::{Connections, UNREAD};
-use crate::socket::Claim;
+use crate::connections::{Connections, UNREAD_TIMEOUT};
+use crate::socket::LockedSocket;
 use crate::{Dispatcher, ListenError};
 use luge_socket::Permissions;
 use rustix::net::{Shutdown, shutdown};
@@ -12,50 +12,49 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long to leave the socket alone when the process is out of file descriptors.
+/// Pause after `accept` failed, which happens when the process is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A listening RPC socket. Dropping it ends its connections and removes the socket.
+/// RPC server. Dropping it ends its connections and removes the socket.
 pub struct Server {
-    listener: Arc<UnixListener>,
+    socket: Arc<LockedSocket>,
     connections: Arc<Connections>,
     thread: Option<JoinHandle<()>>,
-    _claim: Claim,
 }
 
 impl Server {
-    /// Listens at `path`, for those who may connect, for calls of the dispatcher's methods.
+    /// Listens at `path`, and answers calls by the dispatcher's methods.
     ///
     /// # Errors
-    /// [`ListenError`] if the path is in use or cannot be.
+    /// [`ListenError`] if the path is in use or cannot be used.
     pub fn start(
         path: &Path,
         permissions: &Permissions,
         dispatcher: Arc<Dispatcher>,
     ) -> Result<Self, ListenError> {
-        let claim = Claim::listen(path, permissions)?;
-        Self::serve(claim, dispatcher, Connections::new(UNREAD))
+        let socket = LockedSocket::listen(path, permissions)?;
+        Self::serve(socket, dispatcher, Connections::new(UNREAD_TIMEOUT))
     }
 
     fn serve(
-        (claim, listener): (Claim, UnixListener),
+        socket: LockedSocket,
         dispatcher: Arc<Dispatcher>,
         connections: Connections,
     ) -> Result<Self, ListenError> {
-        let (listener, connections) = (Arc::new(listener), Arc::new(connections));
-        let (theirs, open) = (listener.clone(), connections.clone());
+        let (socket, connections) = (Arc::new(socket), Arc::new(connections));
+        let (accepting, open) = (socket.clone(), connections.clone());
         let thread = std::thread::Builder::new()
             .name("rpc".into())
-            .spawn(move || accept(&theirs, &open, &dispatcher))
+            .spawn(move || accept(accepting.listener(), &open, &dispatcher))
             .map_err(ListenError::Serve)?;
-        Ok(Self { listener, connections, thread: Some(thread), _claim: claim })
+        Ok(Self { socket, connections, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Wakes the accepting thread, whose `accept` fails with EINVAL from now on.
-        let _ = shutdown(&*self.listener, Shutdown::Both);
+        let _ = shutdown(self.socket.listener(), Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

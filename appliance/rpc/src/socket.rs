@@ -1,6 +1,6 @@
-//! The path of the RPC socket: claimed for this process, and given back.
+//! Path of the RPC socket, locked for this process.
 //!
-//! Invariant: two processes never listen at one path. A lock file beside it decides.
+//! Invariant: two processes never listen at one path. The lock file beside it prevents that.
 
 use luge_socket::{LockError, LockFile, Permissions, Socket, SocketError};
 use std::ffi::OsString;
@@ -9,71 +9,70 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why there is no RPC socket.
+/// Error of making the RPC socket.
 #[derive(Debug, Error)]
 pub enum ListenError {
-    /// Another process has the path.
+    /// Another process has locked the path.
     #[error(
         "the RPC socket {path} is in use by another process, which has locked {lock}: stop that one, or \
          choose another path (-r)"
     )]
     Alive {
-        /// The path.
+        /// Path of the socket.
         path: PathBuf,
-        /// The lock file.
+        /// Path of the lock file.
         lock: PathBuf,
     },
-    /// Something else is where the lock file must be.
+    /// The file at the lock file's path cannot be used.
     #[error("{lock}, the lock file of the RPC socket, {problem}: remove it, or choose another path (-r)")]
     Lock {
-        /// The lock file.
+        /// Path of the lock file.
         lock: PathBuf,
         /// Reason.
         problem: String,
     },
-    /// No lock file can be made.
+    /// The lock file cannot be made.
     #[error(
         "cannot lock {lock}, the lock file of the RPC socket: {source}; is its folder there and writable? \
          Choose another path (-r)"
     )]
     System {
-        /// The lock file.
+        /// Path of the lock file.
         lock: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
     /// The socket cannot be made.
     #[error("{0} (-r)")]
     Socket(#[from] SocketError),
-    /// The socket cannot be served.
-    #[error("the RPC socket cannot be served: {0}")]
+    /// No thread or descriptor is left for the socket.
+    #[error("the RPC socket cannot be served: {0}; raise the limits of threads and open files")]
     Serve(io::Error),
 }
 
-/// A path that this process listens at. Dropping it removes the socket, then its lock.
-pub(crate) struct Claim {
-    _socket: Socket,
+/// Listening socket and its lock file. Dropping it removes the socket, then the lock file.
+pub(crate) struct LockedSocket {
+    socket: Socket,
     _lock: LockFile,
 }
 
-impl Claim {
-    /// Claims the path and listens there. A socket that nobody listens at is replaced.
+impl LockedSocket {
+    /// Locks the path and listens there. A stale socket is replaced.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub(crate) fn listen(
-        path: &Path,
-        permissions: &Permissions,
-    ) -> Result<(Self, UnixListener), ListenError> {
+    pub(crate) fn listen(path: &Path, permissions: &Permissions) -> Result<Self, ListenError> {
         let lock_path = lock_path(path);
         let lock = LockFile::take(&lock_path).map_err(|error| match error {
             LockError::Held => ListenError::Alive { path: path.into(), lock: lock_path },
             LockError::Unfit(problem) => ListenError::Lock { lock: lock_path, problem },
             LockError::System(errno) => ListenError::System { lock: lock_path, source: errno.into() },
         })?;
-        let socket = Socket::bind(path, permissions)?;
-        let listener = socket.listener().try_clone().map_err(ListenError::Serve)?;
-        Ok((Self { _socket: socket, _lock: lock }, listener))
+        Ok(Self { socket: Socket::bind(path, permissions)?, _lock: lock })
+    }
+
+    pub(crate) fn listener(&self) -> &UnixListener {
+        self.socket.listener()
     }
 }
 
@@ -91,17 +90,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
-    fn listen(path: &Path) -> Result<(Claim, UnixListener), ListenError> {
-        Claim::listen(path, &Permissions::OWNER)
+    fn listen(path: &Path) -> Result<LockedSocket, ListenError> {
+        LockedSocket::listen(path, &Permissions::OWNER)
     }
 
     #[test]
-    fn a_path_is_private_while_it_is_claimed_and_free_afterwards() {
+    fn a_socket_is_its_owners_alone_and_nothing_is_left_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpc.sock");
-        let (claim, _listener) = listen(&path).unwrap();
+        let socket = listen(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        drop(claim);
+        drop(socket);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
@@ -109,7 +108,7 @@ mod tests {
     fn a_path_that_somebody_listens_at_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let (ours, theirs) = (folder.path().join("a.sock"), folder.path().join("b.sock"));
-        let (_claim, _listener) = listen(&ours).unwrap();
+        let _socket = listen(&ours).unwrap();
         let _other = UnixListener::bind(&theirs).unwrap();
         let error = listen(&ours).err().unwrap();
         assert!(matches!(error, ListenError::Alive { .. }), "{error}");
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_could_not_be_had_keeps_no_lock() {
+    fn a_path_that_is_refused_keeps_no_lock() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "precious").unwrap();
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_is_none_is_named_with_the_remedy() {
+    fn a_lock_file_that_cannot_be_used_is_named_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpc.sock");
         std::os::unix::fs::symlink("/nowhere", lock_path(&path)).unwrap();
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cannot_be_is_an_error_that_names_it() {
+    fn a_path_that_cannot_be_used_is_an_error_that_names_it() {
         for path in ["/nowhere/at/all.sock".into(), format!("/tmp/{}", "x".repeat(200))] {
             let error = listen(Path::new(&path)).err().unwrap();
             assert!(error.to_string().contains(&path), "{error}");

@@ -1,11 +1,11 @@
-//! JSON in which no object names a member twice: whoever does may mean either value.
+//! JSON without duplicate members: an object that names a member twice is ambiguous.
 
 use crate::error::cut_short;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// A value of such JSON. A member that is named twice is an error of the data, not of the syntax.
+/// JSON value without duplicate members. A duplicate is an error of the data, not of the syntax.
 #[derive(Debug)]
 pub struct Unique(pub Value);
 
@@ -78,17 +78,18 @@ mod tests {
     use serde_json::from_str;
 
     #[test]
-    fn any_json_is_what_it_is_elsewhere() {
+    fn other_json_is_read_as_serde_json_reads_it() {
         let text =
             r#" {"z": [null, true, -1, 18446744073709551615, 0.5, "\u00e9\n", "é", {}], "a": {"z": 1}} "#;
         assert_eq!(from_str::<Unique>(text).unwrap().0, from_str::<Value>(text).unwrap());
     }
 
     #[test]
-    fn a_member_that_is_there_twice_is_an_error_of_the_data_at_any_depth() {
+    fn a_duplicate_member_is_an_error_of_the_data_at_any_depth() {
         for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "\u0061": 2}}]"#] {
             let error = from_str::<Unique>(text).err().unwrap();
-            assert!(error.is_data() && error.to_string().contains("`a` is there twice"), "{error}");
+            assert!(error.is_data(), "{error}");
+            assert!(error.to_string().contains("`a` is there twice"), "{error}");
         }
         assert!(from_str::<Unique>("{\"a\": 1").err().unwrap().is_eof());
     }

@@ -1,17 +1,18 @@
-//! Listening unix sockets: made with their permissions, owned, removed.
+//! Listening unix sockets: creation, permissions, removal.
 //!
-//! Path: none of a guest's. The RPC socket, vhost-user sockets and those of VMs are made here.
+//! Path: not on the data path. The RPC socket, the vhost-user sockets and the sockets of VMs are made here.
 //!
 //! - [`Socket`]: a listener and its path.
-//! - [`Permissions`]: its mode and its group.
+//! - [`Permissions`]: mode and group of a socket.
 //! - [`LockFile`]: a file that one process has locked.
 //!
 //! Invariants
-//! - Nobody can connect before the socket has its mode and its group.
-//! - No symbolic link is followed, and no file but our own is changed or removed.
-//! - A socket that somebody listens at stays theirs, however many want its path at once.
+//! - No client can connect before the socket has its mode and group.
+//! - No symbolic link is followed, and no file of others is changed or removed.
+//! - A socket that a process listens at is never replaced, even if several processes bind its path at
+//!   the same time.
 //!
-//! Not here: which of two processes may have the RPC socket (`rpc`, by a lock file).
+//! Not here: the lock file of the RPC socket (`rpc`).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 

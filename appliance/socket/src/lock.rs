@@ -1,25 +1,25 @@
-//! Lock files beside sockets: which process may listen there, or make sockets there.
+//! Lock files: decide which process may listen at a path, or make sockets in a folder.
 //!
-//! The folder may be one where anybody can make files, such as /var/tmp. There the kernel refuses to
-//! open with O_CREAT a file that belongs to somebody else, even to root (`fs.protected_regular`), so
-//! one that exists is opened without; and a symbolic link, which may lead anywhere, is not followed.
+//! In a folder where every user may make files, such as /var/tmp, the kernel refuses O_CREAT for a file
+//! of another user, even for root (`fs.protected_regular`). So a file that exists is opened without
+//! O_CREAT. A symbolic link, which a stranger may have made, is not followed.
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, lstat, open};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Attempts to lock a file that others make and remove meanwhile.
-const ATTEMPTS: u32 = 100;
+/// Maximum number of attempts to lock a file that other processes remove and make again.
+const ATTEMPTS_MAX: u32 = 100;
 
-/// Why there is no lock.
+/// Error of locking a file.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds the lock.
     Held,
-    /// The file that is there cannot be it.
+    /// The file at the path cannot be a lock file; with the reason.
     Unfit(String),
-    /// There is no file, and none can be made.
+    /// The file cannot be made or locked.
     System(Errno),
 }
 
@@ -30,18 +30,18 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Makes the file if it is not there, and locks it.
+    /// Opens the file, or makes it if it does not exist, and locks it.
     ///
     /// # Errors
     /// [`LockError`].
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..ATTEMPTS_MAX {
             let file = open_or_make(path).map_err(|errno| explain(path, errno))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => return Err(LockError::Held),
                 locked => locked.map_err(LockError::System)?,
             }
-            // The process that had the lock may have removed the file before it let go.
+            // The previous holder may have removed the file before it unlocked it.
             if is_at(path, &file) {
                 return Ok(Self { path: path.into(), _file: file });
             }
@@ -61,7 +61,7 @@ fn open_or_make(path: &Path) -> Result<OwnedFd, Errno> {
     match open(path, flags, Mode::empty()) {
         Err(Errno::NOENT) => match open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)
         {
-            // Somebody else has just made it.
+            // Another process has just made it.
             Err(Errno::EXIST) => open(path, flags, Mode::empty()),
             made => made,
         },
@@ -74,7 +74,7 @@ fn is_at(path: &Path, file: &OwnedFd) -> bool {
     lstat(path).map(identity) == fstat(file).map(identity)
 }
 
-/// Says what is wrong with a file that cannot be opened.
+/// Reason why a file cannot be opened.
 fn explain(path: &Path, errno: Errno) -> LockError {
     let Ok(stat) = lstat(path) else { return LockError::System(errno) };
     match FileType::from_raw_mode(stat.st_mode) {
@@ -122,7 +122,7 @@ mod tests {
         let (folder, path) = folder();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
         File::create(&path).unwrap();
-        // As if somebody else had planted it.
+        // Owners as if another user had made both.
         std::os::unix::fs::chown(&path, Some(54321), Some(54321)).unwrap();
         std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
         assert!(LockFile::take(&path).is_ok());

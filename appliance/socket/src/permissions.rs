@@ -1,29 +1,29 @@
-//! Permissions of a socket: its mode and its group, as an operator writes them.
+//! Permissions of a socket: mode and group, read from text.
 
 use std::fmt;
 use std::io;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Where groups are.
+/// File of the system's groups.
 const GROUPS: &str = "/etc/group";
 
-/// Mode and group of a socket. Whoever may write to a socket may connect to it.
+/// Mode and group of a socket. Connecting needs write permission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Permissions {
-    /// Mode.
+    /// Permission bits.
     pub mode: Mode,
-    /// Group; that of the process, or of a folder with the setgid bit, if none.
+    /// Group. `None`: the group of the process, or of a folder with the setgid bit.
     pub group: Option<Group>,
 }
 
 impl Permissions {
-    /// Mode 0600: the owner, and root.
+    /// Mode 0600: the owner and root may connect.
     pub const OWNER: Self = Self { mode: Mode(0o600), group: None };
-    /// Mode 0660: the owner, the group, and root.
+    /// Mode 0660: the owner, the group and root may connect.
     pub const GROUP: Self = Self { mode: Mode(0o660), group: None };
 
-    /// Replaces the mode and the group by those that are given.
+    /// Replaces mode and group where they are given.
     #[must_use]
     pub fn or(self, mode: Option<Mode>, group: Option<Group>) -> Self {
         Self { mode: mode.unwrap_or(self.mode), group: group.or(self.group) }
@@ -34,13 +34,13 @@ impl Permissions {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode(u32);
 
-/// A text that is no mode.
+/// Error of a text that is not a mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("write three or four octal digits, at most 0777, such as 0660")]
 pub struct ModeError;
 
 impl Mode {
-    /// Permission bits.
+    /// Permission bits as a number.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
@@ -61,18 +61,18 @@ impl FromStr for Mode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Group(u32);
 
-/// Why a text is no group.
+/// Error of a text that is not a group.
 #[derive(Debug, Error)]
 pub enum GroupError {
-    /// No group has that name.
+    /// No group has the name.
     #[error("there is no group {0} in /etc/group: make it (groupadd), or write the number of a group")]
     Unknown(String),
-    /// Groups cannot be looked up.
+    /// The file of groups cannot be read.
     #[error("group {name} cannot be looked up in /etc/group: {source}; write its number")]
     Unreadable {
         /// Name of the group.
         name: String,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
@@ -103,8 +103,8 @@ impl fmt::Display for Group {
 impl FromStr for Group {
     type Err = GroupError;
 
-    /// Reads a number, or a name that `/etc/group` has. The number -1 (4294967295) is no group:
-    /// to the kernel it means that the group stays as it is.
+    /// Reads a number, or a name in `/etc/group`. 4294967295 (-1) is refused, because the kernel takes it
+    /// to mean that the group is left unchanged.
     fn from_str(text: &str) -> Result<Self, GroupError> {
         if let Some(number) = text.parse().ok().filter(|number| *number != u32::MAX) {
             return Ok(Self(number));

@@ -1,4 +1,4 @@
-//! A listening socket and its path: made, owned, removed.
+//! A listening socket and its path.
 
 use crate::lock::{LockError, LockFile};
 use crate::permissions::{Group, Permissions};
@@ -16,46 +16,46 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// The longest path of a socket, in bytes: what `sun_path` holds before its zero.
+/// Maximum length of a socket's path in bytes: `sun_path` without its final zero.
 pub const PATH_BYTES_MAX: usize = 107;
 
-/// Name of the file in a socket's folder that is locked while a socket is made there: another process
-/// could otherwise take one that does not listen yet for one that was left behind.
+/// Name of the file in a socket's folder that is locked while a socket is made there. Without the lock,
+/// another process could replace a socket that does not listen yet as a stale one.
 pub const FOLDER_LOCK: &str = ".luge.lock";
 
-/// Most time that others may have the lock; they need less than a millisecond each.
-const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// Time limit for the folder's lock. Each holder needs less than a millisecond.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Why there is no socket.
+/// Error of making a socket.
 #[derive(Debug, Error)]
 pub enum SocketError {
-    /// Another process listens there.
+    /// Another process listens at the path.
     #[error("{path} is in use by a running process: stop it, or choose another path", path = .0.display())]
     Alive(PathBuf),
-    /// Something else is there.
+    /// The file at the path is not a socket.
     #[error("{path} exists and is not a socket: remove it, or choose another path", path = .0.display())]
     NotASocket(PathBuf),
-    /// A socket that nobody listens at is there and stays.
+    /// A stale socket is at the path and cannot be removed.
     #[error(
         "{path} was left behind by another process and cannot be removed: {source}; remove it as its \
          owner, or choose another path", path = .path.display()
     )]
     Stale {
-        /// The path.
+        /// Path of the socket.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// The lock of the folder cannot be had.
+    /// The folder cannot be locked.
     #[error(
         "{lock}, which is locked while a socket is made, {problem}: remove it, or choose another path",
         lock = .lock.display()
     )]
     Lock {
-        /// The lock file.
+        /// Path of the lock file.
         lock: PathBuf,
         /// Reason.
         problem: String,
@@ -66,61 +66,73 @@ pub enum SocketError {
          or choose another group", path = .path.display()
     )]
     Group {
-        /// The path.
+        /// Path of the socket.
         path: PathBuf,
-        /// The group.
+        /// Wanted group.
         group: Group,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// The kernel refused.
+    /// The socket cannot be made.
     #[error(
         "cannot listen at {path}: {source}; is the directory there and writable, and the path at most 107 \
          bytes long? Choose another path", path = .path.display()
     )]
     System {
-        /// The path.
+        /// Path of the socket.
         path: PathBuf,
-        /// The kernel's answer.
+        /// Error of the kernel.
         source: io::Error,
     },
 }
 
-/// A listening socket. Its path goes when it is dropped.
+/// A listening socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode, so that only our own file is removed.
-    file: (u64, u64),
+    file: FileIdentity,
+}
+
+/// Identity of a file, by which a file that has replaced our own is told from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    fn of(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
 }
 
 impl Socket {
-    /// Listens at `path`. A socket that nobody listens at any more is replaced.
+    /// Listens at `path`. A stale socket, at which no process listens, is replaced.
     ///
     /// # Errors
-    /// [`SocketError`]; nothing of ours is left at the path then.
+    /// [`SocketError`]; the new socket has been removed then.
     pub fn bind(path: &Path, permissions: &Permissions) -> Result<Self, SocketError> {
         let system = |errno: Errno| SocketError::System { path: path.into(), source: errno.into() };
         let _one_at_a_time = lock_folder(path)?;
-        make_way(path)?;
+        remove_stale(path)?;
         let address = SocketAddrUnix::new(path).map_err(system)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
         let socket = socket.map_err(system)?;
         bind(&socket, &address).map_err(system)?;
         let (node, file) = open_node(path).map_err(|errno| {
-            // Nobody else makes sockets here now. If this fails, the next that listens here replaces it.
+            // The folder is locked, so the file is ours. If it stays, the next bind replaces it.
             let _ = fs::remove_file(path);
             system(errno)
         })?;
         let socket = Self { listener: socket.into(), path: path.into(), file };
-        // On an error, dropping it removes the file. Nobody can connect before it listens.
+        // On an error, dropping the socket removes the file. No client can connect before it listens.
         socket.permit(&node, permissions)?;
         listen(&socket.listener, BACKLOG).map_err(system)?;
         Ok(socket)
     }
 
-    /// Sets group and mode of the very file that was opened, whatever its path leads to by now.
+    /// Sets group and mode of the opened file, even if its path leads to another file by now.
     fn permit(&self, node: &OwnedFd, permissions: &Permissions) -> Result<(), SocketError> {
         let path = || self.path.clone();
         let kind = fstat(node).map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -140,13 +152,13 @@ impl Socket {
             .map_err(|errno| SocketError::System { path: path(), source: errno.into() })
     }
 
-    /// The listener.
+    /// Listener, which accepts connections.
     #[must_use]
     pub fn listener(&self) -> &UnixListener {
         &self.listener
     }
 
-    /// Where it listens.
+    /// Path that it listens at.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -155,21 +167,21 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if lstat(&self.path).is_ok_and(|stat| identity(&stat) == self.file) {
-            // What is left behind if this fails is replaced by the next that listens here.
+        if lstat(&self.path).is_ok_and(|stat| FileIdentity::of(&stat) == self.file) {
+            // If the file stays, the next bind replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Opens a socket's file itself; returns its identity, too.
-fn open_node(path: &Path) -> Result<(OwnedFd, (u64, u64)), Errno> {
+/// Opens a socket's file, not the socket; returns its identity as well.
+fn open_node(path: &Path) -> Result<(OwnedFd, FileIdentity), Errno> {
     let node = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let file = identity(&fstat(&node)?);
+    let file = FileIdentity::of(&fstat(&node)?);
     Ok((node, file))
 }
 
-/// Keeps others from making sockets in the folder of `path`. Waits for those that do.
+/// Locks the folder of `path` against making sockets; waits up to [`LOCK_TIMEOUT`].
 fn lock_folder(path: &Path) -> Result<LockFile, SocketError> {
     let lock = path.with_file_name(FOLDER_LOCK);
     let start = Instant::now();
@@ -179,7 +191,7 @@ fn lock_folder(path: &Path) -> Result<LockFile, SocketError> {
             Err(LockError::System(errno)) => {
                 return Err(SocketError::System { path: path.into(), source: errno.into() });
             }
-            Err(LockError::Held) if start.elapsed() < LOCK_LIMIT => {
+            Err(LockError::Held) if start.elapsed() < LOCK_TIMEOUT => {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
@@ -190,12 +202,8 @@ fn lock_folder(path: &Path) -> Result<LockFile, SocketError> {
     }
 }
 
-fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
-/// Removes a socket that nobody listens at.
-fn make_way(path: &Path) -> Result<(), SocketError> {
+/// Removes the socket at `path` if no process listens at it.
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
     let system = |source| SocketError::System { path: path.to_owned(), source };
     match lstat(path) {
         Err(Errno::NOENT) => return Ok(()),
@@ -214,7 +222,7 @@ fn make_way(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// Whether somebody listens at a socket. Does not wait for a listener whose backlog is full.
+/// Whether a process listens at a socket. Does not wait for a listener whose backlog is full.
 fn is_alive(path: &Path) -> io::Result<bool> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -297,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_want_a_path_at_once_one_gets_it_and_keeps_it() {
+    fn one_of_many_that_bind_a_path_at_once_gets_it_and_keeps_it() {
         let (_folder, path) = folder();
         for round in 0..300 {
             drop(UnixListener::bind(&path).unwrap());
@@ -318,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_somebody_else_took_over_stays() {
+    fn the_socket_of_another_that_replaced_ours_stays() {
         let (_folder, path) = folder();
         let socket = bind(&path).unwrap();
         fs::remove_file(&path).unwrap();

@@ -1,5 +1,4 @@
-//! Sockets where the process has few file descriptors left. The only test of its process: it uses
-//! them up.
+//! Test of making a socket with few file descriptors left. Alone in its process, because it uses them up.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,29 +1,18 @@
-//! A VM in QEMU's own words.
+//! QEMU's command line for a VM.
 //!
 //! Invariants
-//! - Nothing that is not named here exists in the VM.
-//! - A comma in a path stays a part of the path.
+//! - A VM has no devices except those that are named here.
+//! - A comma in a path is escaped.
 //!
-//! Not here: whether the files exist (`spec`), what this QEMU can do (`qemu`).
+//! Not here: whether the files exist (`spec`), features of a QEMU version (`qemu`).
 
-use crate::qemu::{Qemu, Reconnect};
+use crate::qemu::{Executor, Qemu, Reconnect, SANDBOX};
 use crate::spec::{Boot, MemoryPages, VmDisk, VmSpec};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// All that QEMU's seccomp filter can refuse: a QEMU that is taken over by its guest starts
-/// no program and raises no privilege.
-pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-
-/// What executes a VM's instructions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Executor {
-    Kvm,
-    Tcg,
-}
-
-/// The sockets on which Luge waits for the QEMU of one VM.
+/// Paths of the sockets that a VM's QEMU connects to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Sockets {
     pub(crate) qmp: PathBuf,
@@ -36,9 +25,9 @@ impl Sockets {
     }
 }
 
-/// The arguments that make `qemu` the VM `spec`. It waits for `cont` before its CPUs run.
+/// Arguments of `qemu` for the VM `spec`. Its CPUs are halted until the QMP command `cont`.
 pub(crate) fn arguments(spec: &VmSpec, sockets: &Sockets, qemu: &Qemu, executor: Executor) -> Vec<OsString> {
-    let mut line = Line::default();
+    let mut line = CommandLine::default();
     line.flags(&["-nodefaults", "-no-user-config", "-S"]);
     line.option("-display", "none");
     line.option("-name", &format!("guest={}", spec.name));
@@ -61,11 +50,11 @@ pub(crate) fn arguments(spec: &VmSpec, sockets: &Sockets, qemu: &Qemu, executor:
 }
 
 #[derive(Default)]
-struct Line {
+struct CommandLine {
     words: Vec<OsString>,
 }
 
-impl Line {
+impl CommandLine {
     fn flags(&mut self, flags: &[&str]) {
         self.words.extend(flags.iter().map(OsString::from));
     }
@@ -78,7 +67,7 @@ impl Line {
         self.words.extend([name.into(), path.into()]);
     }
 
-    /// An option with a path in the middle of its value.
+    /// Adds an option with a path in the middle of its value.
     fn socket(&mut self, name: &str, before: &str, path: &Path, after: &str) {
         let value = [before.as_bytes(), &escaped(path.as_os_str()), after.as_bytes()].concat();
         self.words.extend([name.into(), OsString::from_vec(value)]);
@@ -99,22 +88,23 @@ impl Line {
         self.option("-cpu", cpu);
         self.option("-smp", &spec.cpus.to_string());
         self.option("-m", &format!("size={mib}M"));
-        // Touched now, so that missing memory is an error and not a guest killed later.
+        // Memory is allocated at the start, so that too little of it is an error and not a guest that is
+        // killed later.
         let object = format!("memory-backend-memfd,id=memory,size={mib}M,share=on,prealloc=on{pages}");
         self.option("-object", &object);
     }
 
     fn disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
-        let again = match reconnect {
+        let reconnect = match reconnect {
             Reconnect::Seconds => ",reconnect=1",
             Reconnect::Milliseconds => ",reconnect-ms=500",
         };
-        self.socket("-chardev", &format!("socket,id=disk{index},path="), &disk.socket, again);
+        self.socket("-chardev", &format!("socket,id=disk{index},path="), &disk.socket, reconnect);
         let queues = disk.queues;
-        // The first place is for a kernel that is handed over.
-        let place = index + 1;
+        // Boot index 0 is the kernel's, if there is one.
+        let boot = index + 1;
         let device = format!(
-            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={place}"
+            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={boot}"
         );
         self.option("-device", &device);
     }
@@ -134,7 +124,7 @@ impl Line {
     }
 }
 
-/// In the value of an option a comma is written twice.
+/// Text for the value of an option, in which a comma is written twice.
 fn escaped(text: &OsStr) -> Vec<u8> {
     text.as_bytes()
         .iter()
@@ -166,7 +156,6 @@ mod tests {
     fn qemu() -> Qemu {
         Qemu {
             path: "/usr/bin/qemu-system-x86_64".into(),
-            version: (11, 1),
             sandbox: true,
             reconnect: Reconnect::Milliseconds,
             data_folder: Some("/usr/share/qemu".into()),
@@ -179,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_with_everything_is_exactly_this() {
+    fn the_command_line_of_a_vm_with_everything() {
         let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
             -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
             -L /usr/share/qemu -machine q35,memory-backend=memory -accel tcg -cpu max -smp 2 -m size=256M \
@@ -193,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_with_next_to_nothing_on_an_old_qemu_is_exactly_this() {
+    fn the_command_line_of_a_small_vm_with_an_old_qemu() {
         let boot = Boot::Firmware(Some("/ovmf.fd".into()));
         let spec = VmSpec { disks: Vec::new(), memory: MemoryPages::Base, boot, ..spec() };
         let qemu = Qemu { sandbox: false, reconnect: Reconnect::Seconds, data_folder: None, ..qemu() };

@@ -1,10 +1,9 @@
-//! A VM's serial console: one guest, any number of watchers.
+//! Serial console of a VM: connects the guest with up to 16 clients.
 //!
 //! Invariants
-//! - The guest is never held up by a watcher: what a slow one has not read is dropped,
-//!   the oldest first.
-//! - A watcher that comes late is shown the latest text first.
-//! - Every buffer is bounded, whatever the guest or a watcher writes.
+//! - A client never delays the guest: text that a slow client has not read is dropped, the oldest first.
+//! - A new client gets the latest text first.
+//! - All buffers are bounded, whatever the guest and the clients write.
 
 use crate::tail::Tail;
 use luge_socket::Socket;
@@ -16,21 +15,21 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// What is kept of the guest's text.
-const TAIL_BYTES: usize = 64 * 1024;
-/// What is kept of a watcher's keys while the guest does not take them.
-const KEYS_BYTES: usize = 4096;
-const WATCHERS_MAX: usize = 16;
+/// Maximum size of the kept text.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Maximum number of keys that wait for the guest. Clients are not read beyond that.
+const KEYS_MAX: usize = 4096;
+const CLIENTS_MAX: usize = 16;
 
-/// The latest text of a console; survives the console.
+/// Latest text of a console, kept after the console ends.
 pub(crate) type ConsoleText = Arc<Mutex<Tail>>;
 
-/// An empty text.
+/// Empty text.
 pub(crate) fn console_text() -> ConsoleText {
-    Arc::new(Mutex::new(Tail::new(TAIL_BYTES)))
+    Arc::new(Mutex::new(Tail::new(TEXT_BYTES_MAX)))
 }
 
-/// A console being served; dropping it ends that.
+/// A running console. Dropping it ends the console.
 #[derive(Debug)]
 pub(crate) struct Console {
     end: Arc<OwnedFd>,
@@ -38,14 +37,15 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Serves the guest on `guest` to whoever connects to `socket`.
+    /// Connects the guest at `guest` with clients of `socket`.
     pub(crate) fn serve(guest: UnixStream, socket: Socket, text: ConsoleText) -> io::Result<Self> {
         guest.set_nonblocking(true)?;
         socket.listener().set_nonblocking(true)?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let mut hub =
-            Hub { guest, socket, text, keys: VecDeque::new(), watchers: Vec::new(), end: Arc::clone(&end) };
-        let thread = thread::Builder::new().name("vm console".into()).spawn(move || while hub.turn() {})?;
+        let (keys, clients) = (VecDeque::new(), Vec::new());
+        let mut server = Server { guest, socket, text, keys, clients, end: Arc::clone(&end) };
+        let thread =
+            thread::Builder::new().name("vm console".into()).spawn(move || while server.serve() {})?;
         Ok(Self { end, thread: Some(thread) })
     }
 }
@@ -57,55 +57,58 @@ impl Drop for Console {
     }
 }
 
-struct Hub {
+/// The guest and the clients of a console.
+struct Server {
     guest: UnixStream,
     socket: Socket,
     text: ConsoleText,
-    /// Keys on their way to the guest.
+    /// Keys that wait for the guest.
     keys: VecDeque<u8>,
-    watchers: Vec<Watcher>,
+    clients: Vec<Client>,
+    /// Eventfd that is readable when the console is to end.
     end: Arc<OwnedFd>,
 }
 
-struct Watcher {
+struct Client {
     stream: UnixStream,
-    /// Text on its way to this watcher.
+    /// Text that waits for the client.
     text: Tail,
 }
 
-impl Hub {
-    /// Waits for something to do and does it. `false` when the guest is gone or the end was asked for.
-    fn turn(&mut self) -> bool {
+impl Server {
+    /// Waits for events and handles them; returns false when the guest or the console has ended.
+    fn serve(&mut self) -> bool {
         let Ok(ready) = self.wait() else { return false };
         if ready[0].intersects(PollFlags::IN) {
-            self.show_the_rest();
+            self.read_rest();
             return false;
         }
-        let more = ready[1].is_empty() || self.serve_guest();
+        let has_guest = ready[1].is_empty() || self.serve_guest();
         if ready[2].intersects(PollFlags::IN) {
             self.admit();
         }
         let mut ready = ready[3..].iter();
         let keys = &mut self.keys;
-        self.watchers.retain_mut(|watcher| match ready.next() {
-            Some(events) if !events.is_empty() => watcher.serve(*events, keys),
+        self.clients.retain_mut(|client| match ready.next() {
+            Some(events) if !events.is_empty() => client.serve(*events, keys),
             _ => true,
         });
-        more
+        has_guest
     }
 
+    /// Waits for events; returns those of the end, the guest, the socket and each client.
     fn wait(&self) -> io::Result<Vec<PollFlags>> {
         let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
-        let room = self.watchers.len() < WATCHERS_MAX;
-        let keys_wanted = when(self.keys.len() < KEYS_BYTES, PollFlags::IN);
+        let has_room = self.clients.len() < CLIENTS_MAX;
+        let keys_wanted = when(self.keys.len() < KEYS_MAX, PollFlags::IN);
         let mut fds = vec![
             PollFd::new(&*self.end, PollFlags::IN),
             PollFd::new(&self.guest, PollFlags::IN | when(!self.keys.is_empty(), PollFlags::OUT)),
-            PollFd::new(self.socket.listener(), when(room, PollFlags::IN)),
+            PollFd::new(self.socket.listener(), when(has_room, PollFlags::IN)),
         ];
-        for watcher in &self.watchers {
-            let waiting = when(!watcher.text.is_empty(), PollFlags::OUT);
-            fds.push(PollFd::new(&watcher.stream, keys_wanted | waiting));
+        for client in &self.clients {
+            let waiting = when(!client.text.is_empty(), PollFlags::OUT);
+            fds.push(PollFd::new(&client.stream, keys_wanted | waiting));
         }
         while let Err(error) = poll(&mut fds, None) {
             if error != rustix::io::Errno::INTR {
@@ -115,7 +118,7 @@ impl Hub {
         Ok(fds.iter().map(PollFd::revents).collect())
     }
 
-    /// `false` when the guest is gone.
+    /// Writes keys to the guest and reads its text; returns false when the guest has ended.
     fn serve_guest(&mut self) -> bool {
         let (keys, _) = self.keys.as_slices();
         if let Ok(count) = self.guest.write(keys) {
@@ -125,48 +128,50 @@ impl Hub {
         match self.guest.read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
-                self.show(&buffer[..count]);
+                self.forward(&buffer[..count]);
                 true
             }
-            Err(error) => may_go_on(&error),
+            Err(error) => is_temporary(&error),
         }
     }
 
-    /// What the guest wrote last has arrived by now: its QEMU is gone.
-    fn show_the_rest(&mut self) {
+    /// Reads the rest of the guest's text, all of which has arrived: its QEMU has ended.
+    fn read_rest(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.guest.read(&mut buffer) {
-            self.show(&buffer[..count]);
+            self.forward(&buffer[..count]);
         }
     }
 
-    fn show(&mut self, bytes: &[u8]) {
+    /// Stores text of the guest and sends it to all clients.
+    fn forward(&mut self, bytes: &[u8]) {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
-        for watcher in &mut self.watchers {
-            watcher.text.push(bytes);
-            watcher.flush();
+        for client in &mut self.clients {
+            client.text.push(bytes);
+            client.flush();
         }
     }
 
+    /// Accepts a client.
     fn admit(&mut self) {
         let Ok((stream, _)) = self.socket.listener().accept() else { return };
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        let mut text = Tail::new(TAIL_BYTES);
+        let mut text = Tail::new(TEXT_BYTES_MAX);
         text.push(&self.text.lock().unwrap_or_else(PoisonError::into_inner).bytes());
-        let mut watcher = Watcher { stream, text };
-        watcher.flush();
-        self.watchers.push(watcher);
+        let mut client = Client { stream, text };
+        client.flush();
+        self.clients.push(client);
     }
 }
 
-impl Watcher {
-    /// `false` when the watcher is gone.
+impl Client {
+    /// Writes text and reads keys; returns false when the client has disconnected.
     fn serve(&mut self, events: PollFlags, keys: &mut VecDeque<u8>) -> bool {
         self.flush();
-        let mut buffer = [0; KEYS_BYTES];
-        let room = KEYS_BYTES.saturating_sub(keys.len());
+        let mut buffer = [0; KEYS_MAX];
+        let room = KEYS_MAX.saturating_sub(keys.len());
         if room == 0 {
             return !events.intersects(PollFlags::HUP | PollFlags::ERR);
         }
@@ -176,18 +181,18 @@ impl Watcher {
                 keys.extend(&buffer[..count]);
                 true
             }
-            Err(error) => may_go_on(&error),
+            Err(error) => is_temporary(&error),
         }
     }
 
     fn flush(&mut self) {
         while let Ok(count @ 1..) = self.stream.write(self.text.front()) {
-            self.text.take(count);
+            self.text.remove_front(count);
         }
     }
 }
 
-fn may_go_on(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
@@ -219,13 +224,13 @@ mod tests {
     }
 
     impl Rig {
-        fn watch(&self) -> UnixStream {
-            let watcher = UnixStream::connect(&self.path).unwrap();
-            watcher.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            watcher
+        fn client(&self) -> UnixStream {
+            let client = UnixStream::connect(&self.path).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            client
         }
 
-        /// Waits until the last byte the guest wrote is in the text.
+        /// Waits until the kept text ends with `end`.
         fn wait_for_text(&self, end: &[u8]) {
             let deadline = std::time::Instant::now() + Duration::from_secs(20);
             while !self.text.lock().unwrap().bytes().ends_with(end) {
@@ -242,14 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn every_watcher_sees_the_guest_and_the_guest_gets_the_keys_of_all() {
+    fn all_clients_get_the_text_and_the_guest_gets_the_keys_of_all() {
         let mut rig = rig();
         rig.guest.write_all(b"early ").unwrap();
         rig.wait_for_text(b"early ");
-        let (mut one, mut two) = (rig.watch(), rig.watch());
-        assert_eq!((read(&mut one, 6), read(&mut two, 6)), (b"early ".to_vec(), b"early ".to_vec()));
+        let (mut one, mut two) = (rig.client(), rig.client());
+        assert_eq!(read(&mut one, 6), b"early ");
+        assert_eq!(read(&mut two, 6), b"early ");
         rig.guest.write_all(b"late").unwrap();
-        assert_eq!((read(&mut one, 4), read(&mut two, 4)), (b"late".to_vec(), b"late".to_vec()));
+        assert_eq!(read(&mut one, 4), b"late");
+        assert_eq!(read(&mut two, 4), b"late");
         one.write_all(b"a").unwrap();
         assert_eq!(read(&mut rig.guest, 1), b"a");
         two.write_all(b"b").unwrap();
@@ -257,29 +264,29 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_that_never_reads_does_not_hold_up_the_guest() {
+    fn a_client_that_never_reads_does_not_delay_the_guest() {
         let mut rig = rig();
-        let lazy = rig.watch();
+        let lazy = rig.client();
         let mut chunk = vec![b'x'; 1 << 20];
         chunk.extend(b"the end");
         rig.guest.write_all(&chunk).unwrap();
         rig.wait_for_text(b"the end");
-        assert_eq!(rig.text.lock().unwrap().bytes().len(), TAIL_BYTES);
+        assert_eq!(rig.text.lock().unwrap().bytes().len(), TEXT_BYTES_MAX);
         drop(lazy);
     }
 
     #[test]
-    fn keys_for_a_guest_that_never_reads_end_in_backpressure_not_in_memory() {
+    fn keys_for_a_guest_that_never_reads_are_bounded_by_backpressure() {
         let mut rig = rig();
-        let mut watcher = rig.watch();
-        watcher.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-        assert!(watcher.write_all(&vec![b'k'; 4 << 20]).is_err());
+        let mut client = rig.client();
+        client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(client.write_all(&vec![b'k'; 4 << 20]).is_err());
         rig.guest.write_all(b"alive").unwrap();
-        assert_eq!(read(&mut watcher, 5), b"alive");
+        assert_eq!(read(&mut client, 5), b"alive");
     }
 
     #[test]
-    fn the_last_words_of_a_guest_are_kept_however_soon_the_console_ends() {
+    fn the_last_text_of_a_guest_is_kept_even_if_the_console_ends_at_once() {
         for _ in 0..200 {
             let mut rig = rig();
             rig.guest.write_all(b"Power down").unwrap();
@@ -290,11 +297,11 @@ mod tests {
     }
 
     #[test]
-    fn watchers_are_let_go_when_the_guest_is_gone() {
+    fn clients_are_disconnected_when_the_guest_has_ended() {
         let rig = rig();
-        let mut watcher = rig.watch();
+        let mut client = rig.client();
         drop(rig.guest);
-        assert_eq!(watcher.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
         drop(rig.console);
     }
 }

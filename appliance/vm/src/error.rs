@@ -1,12 +1,12 @@
-//! What an operator is told when a VM cannot be had.
+//! Errors of the VM runner.
 
-use crate::VmState;
+use crate::state::VmState;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why an operation on a VM was refused or failed. Nothing is half-done afterwards.
+/// Error of an operation on a VM, which has no effect then.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages are the description")]
 pub enum VmError {
     #[error("'{0}' is not a name for a VM: use 1 to 64 of A-Z a-z 0-9 _ . - and do not start with a dot")]
     Name(String),
@@ -55,7 +55,7 @@ pub enum VmError {
 }
 
 impl VmError {
-    /// An error of the operating system.
+    /// Error of the operating system.
     pub(crate) fn system(what: impl Into<String>, reason: &impl ToString) -> Self {
         Self::System { what: what.into(), reason: reason.to_string() }
     }

@@ -1,13 +1,13 @@
-//! Who wants to know when a VM's state changes.
+//! Notification of listeners about changes of a VM's state.
 
-use crate::VmStatus;
+use crate::status::VmStatus;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Changes that wait for a listener; one that does not listen misses the later ones.
+/// Maximum number of changes that wait for a listener. Further changes are dropped.
 const PENDING_MAX: usize = 256;
 
-/// The listeners. Clones have the same ones.
+/// Listeners to changes of state. All clones share them.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Events {
     listeners: Arc<Mutex<Vec<SyncSender<VmStatus>>>>,
@@ -20,7 +20,8 @@ impl Events {
         receiver
     }
 
-    pub(crate) fn tell(&self, status: &VmStatus) {
+    /// Sends a status to all listeners; removes those that are closed.
+    pub(crate) fn send(&self, status: &VmStatus) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| {
             !matches!(listener.try_send(status.clone()), Err(TrySendError::Disconnected(_)))

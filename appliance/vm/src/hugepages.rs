@@ -1,8 +1,9 @@
-//! Whether there are hugepages for a VM, said in a sentence before QEMU says it in its own words.
+//! Check for free hugepages before a VM starts, for a clearer error than QEMU's.
 
-use crate::{VmError, VmName};
+use crate::error::VmError;
+use crate::spec::VmName;
 
-/// Checks that `needed_mib` of 2 MiB pages are free. Others may take them before the VM does.
+/// Checks that `needed_mib` of 2 MiB pages are free. Other processes may take them before the VM starts.
 pub(crate) fn check(name: &VmName, needed_mib: u64) -> Result<(), VmError> {
     let meminfo = std::fs::read_to_string("/proc/meminfo");
     let meminfo = meminfo.map_err(|error| VmError::system("/proc/meminfo", &error))?;
@@ -13,7 +14,7 @@ pub(crate) fn check(name: &VmName, needed_mib: u64) -> Result<(), VmError> {
     Err(VmError::Hugepages { name: name.to_string(), needed_mib, free_mib })
 }
 
-/// Pages that are free and that nobody has been promised.
+/// Memory in hugepages that are neither used nor reserved.
 fn free_mib(meminfo: &str) -> u64 {
     let value = |key: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));

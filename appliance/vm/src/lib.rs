@@ -1,17 +1,18 @@
-//! The VM runner: one supervised QEMU child per VM.
+//! VM runner: a supervised QEMU process for each VM.
 //!
-//! A VM's memory is shared with Luge, its disks are vhost-user sockets of this process, its
-//! serial console is a unix socket, and its control is QMP over another one.
+//! A VM shares its memory with Luge. Its disks are vhost-user sockets of this process, its serial console
+//! is a unix socket, and QEMU is controlled by QMP over another socket.
 //!
 //! Invariants
-//! - A child never outlives the thread that supervises it, and thus never this process.
-//! - A VM's process is gone before its disks are free for another one.
-//! - Whatever QEMU prints, sends or does, the runner stays within bounds of memory and time.
+//! - A QEMU process never outlives the thread that supervises it, and so never this process.
+//! - A VM's process has ended before its disks are free for another VM.
+//! - Memory and time are bounded, whatever QEMU prints, sends or does.
 //!
-//! Not here: RPC methods, which controllers exist (`luge`), migration, networks.
+//! Not here: RPC methods and vhost controllers (`luge`); migration; networks.
 
 mod arguments;
 mod child;
+mod config;
 mod console;
 mod error;
 mod events;
@@ -20,15 +21,18 @@ mod qemu;
 mod qmp;
 mod runner;
 mod spec;
+mod state;
 mod status;
 mod supervisor;
 mod tail;
 mod vm;
 
+pub use config::{Timeouts, VmConfig};
 pub use error::VmError;
-pub use runner::{Timeouts, VmConfig, VmRunner};
+pub use runner::VmRunner;
 pub use spec::{
     Accelerator, Boot, CPUS_MAX, DISKS_MAX, MEMORY_MAX_MIB, MEMORY_MIN_MIB, MemoryPages, VmDisk, VmName,
     VmSpec,
 };
-pub use status::{Ending, VmState, VmStatus};
+pub use state::VmState;
+pub use status::{VmExit, VmStatus};

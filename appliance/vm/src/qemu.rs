@@ -1,8 +1,7 @@
-//! Which QEMU there is, and what it can do. Asked of the program itself, with a time limit.
+//! QEMU program: its path and features, found out by running it with a time limit.
 
-use crate::VmError;
-use crate::arguments::{Executor, SANDBOX};
 use crate::child::{Child, Finished};
+use crate::error::VmError;
 use crate::spec::Accelerator;
 use luge_init::Reaper;
 use std::path::{Path, PathBuf};
@@ -10,38 +9,55 @@ use std::process::Command;
 use std::time::Duration;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-/// Where QEMU is looked for before the folders of `PATH`.
+/// Folders that are searched for QEMU before those of `PATH`.
 const FOLDERS: [&str; 5] = ["/usr/bin", "/bin", "/usr/local/bin", "/opt/qemu/bin", "/usr/libexec"];
 
-/// A program that answers a question about itself needs no longer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// A kernel without a root file system has given up by then where KVM works: it takes a second.
-const KVM_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit for QEMU to print its version.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit of the trial of KVM, which takes a second where KVM works.
+const KVM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a lost vhost-user socket is tried again, in this QEMU's words.
+/// Strictest option of QEMU's seccomp filter: a QEMU that its guest has taken over can neither start
+/// programs nor raise its privileges.
+pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// Executor of a VM's instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Executor {
+    Kvm,
+    Tcg,
+}
+
+/// An executor, and the reason for its choice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Choice {
+    pub(crate) executor: Executor,
+    /// `kvm` or `tcg`, with the reason in parentheses.
+    pub(crate) reason: String,
+}
+
+/// Unit of the option by which QEMU reconnects to a vhost-user socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reconnect {
-    /// Before 9.2.
+    /// `reconnect`, before QEMU 9.2.
     Seconds,
-    /// From 9.2 on.
+    /// `reconnect-ms`, from QEMU 9.2 on.
     Milliseconds,
 }
 
-/// A QEMU that works.
+/// A working QEMU program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Qemu {
     pub(crate) path: PathBuf,
-    /// Major and minor.
-    pub(crate) version: (u32, u32),
-    /// Whether it can confine itself with seccomp.
+    /// Whether the seccomp filter is available.
     pub(crate) sandbox: bool,
     pub(crate) reconnect: Reconnect,
-    /// Where its firmware is, if not where it was built to look.
+    /// Folder of the firmware, if it is not the built-in one.
     pub(crate) data_folder: Option<PathBuf>,
 }
 
 impl Qemu {
-    /// Asks the QEMU at `path`, or the first that is found.
+    /// Finds out the features of the QEMU at `path`, or of the first that is found.
     pub(crate) fn probe(path: Option<&Path>, data: Option<&Path>, reaper: &Reaper) -> Result<Self, VmError> {
         let path = path.map_or_else(find, |path| Ok(path.to_owned()))?;
         let confined = ask(&path, &["-sandbox", SANDBOX, "-version"], reaper)?;
@@ -54,28 +70,29 @@ impl Qemu {
             reason: format!("-version ended with {} and printed '{text:.200}'", answer.status),
         })?;
         let reconnect = if version >= (9, 2) { Reconnect::Milliseconds } else { Reconnect::Seconds };
-        Ok(Self { path, version, sandbox, reconnect, data_folder: data.map(Path::to_owned) })
+        Ok(Self { path, sandbox, reconnect, data_folder: data.map(Path::to_owned) })
     }
 
-    /// Decides what executes a VM, and says why. `kernel` is one to try KVM with.
-    pub(crate) fn executor(
+    /// Chooses the executor of a VM. KVM is tried with `kernel`.
+    pub(crate) fn choose_executor(
         &self,
         wish: Accelerator,
         kernel: Option<&Path>,
         reaper: &Reaper,
-    ) -> (Executor, String) {
-        match wish {
+    ) -> Choice {
+        let (executor, reason) = match wish {
             Accelerator::Kvm => (Executor::Kvm, "kvm (as configured)".into()),
             Accelerator::Tcg => (Executor::Tcg, "tcg (as configured)".into()),
             Accelerator::Auto => match self.try_kvm(kernel, reaper) {
                 Ok(()) => (Executor::Kvm, "kvm (a probe has shown that it works)".into()),
                 Err(reason) => (Executor::Tcg, format!("tcg ({reason})")),
             },
-        }
+        };
+        Choice { executor, reason }
     }
 
-    /// Boots a kernel without a root file system: it is to panic, reboot and so end QEMU. That
-    /// a device node can be opened, or that firmware runs, does not show that Linux would.
+    /// Boots a kernel without a root file system under KVM: it panics and reboots, which ends QEMU. A
+    /// device node that can be opened, or firmware that runs, would not show that Linux runs.
     fn try_kvm(&self, kernel: Option<&Path>, reaper: &Reaper) -> Result<(), String> {
         std::fs::File::options()
             .read(true)
@@ -91,10 +108,10 @@ impl Qemu {
             command.arg("-L").arg(folder);
         }
         command.arg("-kernel").arg(kernel);
-        match Child::run(command, reaper, KVM_LIMIT) {
+        match Child::run(command, reaper, KVM_TIMEOUT) {
             Ok(Some(Finished { status, .. })) if status.success() => Ok(()),
             Ok(Some(done)) => Err(format!("a trial under KVM failed: {}", done.lines.join(" "))),
-            Ok(None) => Err(format!("a trial under KVM hung for {} s", KVM_LIMIT.as_secs())),
+            Ok(None) => Err(format!("a trial under KVM hung for {} s", KVM_TIMEOUT.as_secs())),
             Err(error) => Err(format!("a trial under KVM did not start: {error}")),
         }
     }
@@ -115,11 +132,11 @@ fn ask(path: &Path, arguments: &[&str], reaper: &Reaper) -> Result<Finished, VmE
     let bad = |reason: String| VmError::BadQemu { path: path.to_owned(), reason };
     let mut command = Command::new(path);
     command.args(arguments);
-    let answer = Child::run(command, reaper, ANSWER_LIMIT).map_err(|error| bad(error.to_string()))?;
-    answer.ok_or_else(|| bad(format!("it did not answer within {} s", ANSWER_LIMIT.as_secs())))
+    let answer = Child::run(command, reaper, ANSWER_TIMEOUT).map_err(|error| bad(error.to_string()))?;
+    answer.ok_or_else(|| bad(format!("it did not answer within {} s", ANSWER_TIMEOUT.as_secs())))
 }
 
-/// Finds `version 7.2.22` in what QEMU says of itself.
+/// Major and minor number in the output of `-version`, which contains `version 7.2.22`.
 fn version(text: &str) -> Option<(u32, u32)> {
     let number = text.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
     let mut parts = number.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
@@ -131,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_distributions_print() {
+    fn versions_are_read_in_the_forms_of_distributions() {
         let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18) Copyright (c) 2003";
         assert_eq!(version(debian), Some((7, 2)));
         assert_eq!(version("QEMU emulator version 11.1.3"), Some((11, 1)));
@@ -142,27 +159,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_is_obeyed_and_what_cannot_be_tried_is_translated() {
+    fn a_configured_executor_is_used_and_tcg_if_kvm_cannot_be_tried() {
         let qemu = Qemu {
             path: "/nowhere".into(),
-            version: (11, 1),
             sandbox: false,
             reconnect: Reconnect::Milliseconds,
             data_folder: None,
         };
-        let decide = |wish, kernel| qemu.executor(wish, kernel, &Reaper::of_own_children());
-        assert_eq!(decide(Accelerator::Kvm, None).0, Executor::Kvm);
-        assert_eq!(decide(Accelerator::Tcg, None).0, Executor::Tcg);
+        let choose = |wish, kernel| qemu.choose_executor(wish, kernel, &Reaper::of_own_children());
+        assert_eq!(choose(Accelerator::Kvm, None).executor, Executor::Kvm);
+        assert_eq!(choose(Accelerator::Tcg, None).executor, Executor::Tcg);
         for kernel in [None, Some(Path::new("/nowhere"))] {
-            let (executor, why) = decide(Accelerator::Auto, kernel);
-            assert!(executor == Executor::Tcg && why.starts_with("tcg ("), "{why}");
+            let choice = choose(Accelerator::Auto, kernel);
+            assert_eq!(choice.executor, Executor::Tcg);
+            assert!(choice.reason.starts_with("tcg ("), "{}", choice.reason);
         }
     }
 
     #[test]
-    fn a_program_that_is_not_qemu_is_refused_with_what_it_said() {
+    fn a_program_that_is_not_qemu_is_refused_with_its_output() {
         let error = Qemu::probe(Some(Path::new("/bin/echo")), None, &Reaper::of_own_children()).unwrap_err();
-        assert!(error.to_string().contains("/bin/echo") && error.to_string().contains("-version"), "{error}");
+        assert!(error.to_string().contains("/bin/echo"), "{error}");
+        assert!(error.to_string().contains("-version"), "{error}");
         let error = Qemu::probe(Some(Path::new("/nowhere")), None, &Reaper::of_own_children()).unwrap_err();
         assert!(matches!(error, VmError::BadQemu { .. }), "{error}");
     }

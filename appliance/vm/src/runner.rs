@@ -1,65 +1,29 @@
-//! The VMs there are, and what can be done with them.
+//! VM runner: creates, starts, stops and deletes VMs.
 //!
 //! Invariants
-//! - A disk is used by one live VM at most.
-//! - No lock is held while waiting for a QEMU, except the one that lets only one caller at a
-//!   time find out which QEMU there is.
-//! - Starting and stopping wait for the outcome, with a limit.
+//! - At most one running VM uses a disk.
+//! - No lock is held during a wait for QEMU, except the one under which QEMU and KVM are probed once.
+//! - Starting and stopping wait for the outcome, with a time limit.
 
-use crate::arguments::Executor;
+use crate::config::VmConfig;
+use crate::error::VmError;
 use crate::events::Events;
-use crate::qemu::Qemu;
+use crate::hugepages;
+use crate::qemu::{Choice, Qemu};
 use crate::spec::{Accelerator, Boot, MemoryPages, VmName, VmSpec};
-use crate::status::{Ending, VmState, VmStatus};
-use crate::supervisor::Life;
+use crate::state::VmState;
+use crate::status::{VmExit, VmStatus};
+use crate::supervisor::Supervisor;
 use crate::vm::Vm;
-use crate::{VmError, hugepages};
 use luge_init::Reaper;
 use luge_socket::PATH_BYTES_MAX;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How a runner is set up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VmConfig {
-    /// The folder for the sockets of VMs: one folder in it for each that is alive.
-    pub folder: PathBuf,
-    /// QEMU; searched for where it is not said.
-    pub qemu: Option<PathBuf>,
-    /// QEMU's firmware; where it was built to look, if not said.
-    pub firmware_folder: Option<PathBuf>,
-    /// A Linux kernel to try KVM with; a VM's own where none is said.
-    pub trial_kernel: Option<PathBuf>,
-    /// Time limits of the steps of a VM's life.
-    pub timeouts: Timeouts,
-}
-
-/// Time limits of the steps of a VM's life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timeouts {
-    /// From the start of QEMU until it answers. Memory is allocated in this time.
-    pub start: Duration,
-    /// From the power button until the guest is off, where a stop does not say.
-    pub powerdown: Duration,
-    /// From QEMU's `quit` until it is killed.
-    pub quit: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            start: Duration::from_secs(120),
-            powerdown: Duration::from_secs(60),
-            quit: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The VMs of this process. Clones are the same runner.
+/// VMs of this process. All clones share them.
 #[derive(Clone, Debug)]
 pub struct VmRunner {
     shared: Arc<Shared>,
@@ -70,35 +34,35 @@ struct Shared {
     config: VmConfig,
     reaper: Reaper,
     vms: Mutex<BTreeMap<VmName, Arc<Vm>>>,
-    /// What is known of QEMU, and of KVM once somebody left the choice to us.
-    found: Mutex<Found>,
+    probed: Mutex<Probed>,
     events: Events,
 }
 
+/// Results of probing QEMU and KVM, each of which is done once.
 #[derive(Default, Debug)]
-struct Found {
+struct Probed {
     qemu: Option<Arc<Qemu>>,
-    automatic: Option<(Executor, String)>,
+    automatic: Option<Choice>,
 }
 
 impl VmRunner {
-    /// A runner without VMs.
+    /// Runner without VMs.
     #[must_use]
     pub fn new(config: VmConfig, reaper: Reaper) -> Self {
         let shared = Shared {
             config,
             reaper,
             vms: Mutex::default(),
-            found: Mutex::default(),
+            probed: Mutex::default(),
             events: Events::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Defines a VM.
+    /// Creates a VM.
     ///
     /// # Errors
-    /// What is wrong with `spec`, or that the name is taken.
+    /// A mistake in `spec`, or a name that is taken.
     pub fn create(&self, spec: VmSpec) -> Result<(), VmError> {
         spec.check()?;
         let console = Vm::console_path(&self.shared.config.folder.join(spec.name.as_str()));
@@ -116,46 +80,48 @@ impl VmRunner {
         Ok(())
     }
 
-    /// Starts a VM and waits until its CPUs run. May take as long as [`Timeouts::start`], and
-    /// needs the vhost controllers of its disks to answer meanwhile.
+    /// Starts a VM and waits until its CPUs run, at most a little longer than
+    /// [`Timeouts::start`](crate::Timeouts::start). The vhost controllers of its disks must answer
+    /// meanwhile.
     ///
     /// # Errors
-    /// Why it does not run.
+    /// The reason why the VM does not run.
     pub fn start(&self, name: &VmName) -> Result<(), VmError> {
         let vm = self.find(name)?;
         check_startable(&vm)?;
         let qemu = self.qemu()?;
-        let (executor, why) = self.executor(&qemu, &vm.spec);
+        let choice = self.choose_executor(&qemu, &vm.spec);
         if vm.spec.memory == MemoryPages::Huge {
             hugepages::check(name, vm.spec.memory_mib)?;
         }
-        self.claim(&vm, why)?;
-        let life = Life {
+        self.claim_disks(&vm, choice.reason)?;
+        let supervisor = Supervisor {
             vm: Arc::clone(&vm),
             qemu,
-            executor,
+            executor: choice.executor,
             folder: self.shared.config.folder.join(name.as_str()),
             reaper: self.shared.reaper.clone(),
             timeouts: self.shared.config.timeouts,
         };
-        let thread = thread::Builder::new().name(format!("vm {name}")).spawn(move || life.live());
+        let thread = thread::Builder::new().name(format!("vm {name}")).spawn(move || supervisor.run());
         if let Err(error) = thread {
             let reason = format!("no thread for it: {error}");
-            vm.set_ended(VmState::Crashed, Ending { reason, messages: Vec::new() });
+            vm.set_ended(VmState::Crashed, VmExit { reason, messages: Vec::new() });
         }
-        // The supervisor gives up by itself; the rest is for a machine that is very slow.
+        // The supervisor has a deadline of its own; the rest is for a very slow machine.
         let deadline = Instant::now() + self.shared.config.timeouts.start + Duration::from_secs(30);
-        vm.await_start(deadline).map_err(|end| VmError::Start {
+        vm.await_start(deadline).map_err(|exit| VmError::Start {
             name: name.to_string(),
-            reason: [&[end.reason], &end.messages[..]].concat().join("; "),
+            reason: [&[exit.reason], &exit.messages[..]].concat().join("; "),
         })
     }
 
-    /// Stops a VM and waits until it is gone: its guest is asked first and has `powerdown`
-    /// (by default [`Timeouts::powerdown`]) to power off, then QEMU quits, then it is killed.
+    /// Stops a VM and waits until its process has ended. The guest's power button is pressed; after
+    /// `powerdown` (by default [`Timeouts::powerdown`](crate::Timeouts::powerdown)) QEMU is told to
+    /// quit, and at last it is killed.
     ///
     /// # Errors
-    /// That there is no such VM, that it is not alive, or that it cannot even be killed.
+    /// The VM does not exist, has no process, or cannot be killed.
     pub fn stop(&self, name: &VmName, powerdown: Option<Duration>) -> Result<(), VmError> {
         let vm = self.find(name)?;
         if !vm.state().is_alive() {
@@ -164,21 +130,21 @@ impl VmRunner {
         self.stop_vm(&vm, powerdown)
     }
 
-    /// Stops all VMs that are alive, at the same time, and waits until they are gone.
+    /// Stops all running VMs at the same time, and waits until their processes have ended.
     ///
     /// # Errors
-    /// The first that could not be stopped.
+    /// Error of the first VM that could not be stopped.
     pub fn stop_all(&self, powerdown: Option<Duration>) -> Result<(), VmError> {
         let alive: Vec<Arc<Vm>> = self.vms().values().filter(|vm| vm.state().is_alive()).cloned().collect();
         let powerdown = powerdown.unwrap_or(self.shared.config.timeouts.powerdown);
-        alive.iter().for_each(|vm| vm.ask_to_stop(powerdown));
+        alive.iter().for_each(|vm| vm.request_stop(powerdown));
         alive.iter().try_for_each(|vm| self.await_end(vm, powerdown))
     }
 
-    /// Forgets a VM that is not alive.
+    /// Deletes a VM that has no process.
     ///
     /// # Errors
-    /// That there is none, or that it is alive.
+    /// The VM does not exist or has a process.
     pub fn delete(&self, name: &VmName) -> Result<(), VmError> {
         let mut vms = self.vms();
         let vm = vms.get(name).ok_or_else(|| VmError::Unknown(name.to_string()))?;
@@ -189,27 +155,27 @@ impl VmRunner {
         Ok(())
     }
 
-    /// All VMs, in the order of their names.
+    /// Statuses of all VMs, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<VmStatus> {
         self.vms().values().map(|vm| vm.status()).collect()
     }
 
-    /// One VM.
+    /// Status of a VM.
     ///
     /// # Errors
-    /// That there is none.
+    /// The VM does not exist.
     pub fn get(&self, name: &VmName) -> Result<VmStatus, VmError> {
         Ok(self.find(name)?.status())
     }
 
-    /// The definition of every VM, in the order of their names.
+    /// Definitions of all VMs, sorted by name.
     #[must_use]
     pub fn specs(&self) -> Vec<VmSpec> {
         self.vms().values().map(|vm| vm.spec.clone()).collect()
     }
 
-    /// The live VM that uses a vhost controller as a disk.
+    /// VM with a process that uses a vhost controller as a disk.
     #[must_use]
     pub fn user_of(&self, controller: &str) -> Option<VmName> {
         let uses = |vm: &&Arc<Vm>| {
@@ -218,16 +184,16 @@ impl VmRunner {
         self.vms().values().find(uses).map(|vm| vm.spec.name.clone())
     }
 
-    /// The latest 64 KiB that a VM wrote to its serial console in its last life.
+    /// Last 64 KiB that a VM wrote to its serial console since its last start.
     ///
     /// # Errors
-    /// That there is no such VM.
+    /// The VM does not exist.
     pub fn console_text(&self, name: &VmName) -> Result<Vec<u8>, VmError> {
         let text = self.find(name)?.console_text();
         Ok(text.lock().unwrap_or_else(PoisonError::into_inner).bytes())
     }
 
-    /// Every change of a VM's state from now on.
+    /// Receiver of all changes of VMs' states from now on.
     #[must_use]
     pub fn events(&self) -> Receiver<VmStatus> {
         self.shared.events.listen()
@@ -241,8 +207,8 @@ impl VmRunner {
         self.vms().get(name).cloned().ok_or_else(|| VmError::Unknown(name.to_string()))
     }
 
-    /// Makes the VM the user of its disks, unless another one is.
-    fn claim(&self, vm: &Arc<Vm>, accelerator: String) -> Result<(), VmError> {
+    /// Enters [`VmState::Starting`], unless another VM uses one of the disks.
+    fn claim_disks(&self, vm: &Arc<Vm>, accelerator: String) -> Result<(), VmError> {
         let vms = self.vms();
         check_startable(vm)?;
         for user in vms.values().filter(|other| other.state().is_alive()) {
@@ -259,7 +225,7 @@ impl VmRunner {
 
     fn stop_vm(&self, vm: &Arc<Vm>, powerdown: Option<Duration>) -> Result<(), VmError> {
         let powerdown = powerdown.unwrap_or(self.shared.config.timeouts.powerdown);
-        vm.ask_to_stop(powerdown);
+        vm.request_stop(powerdown);
         self.await_end(vm, powerdown)
     }
 
@@ -272,32 +238,32 @@ impl VmRunner {
         Ok(())
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.shared.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn probed(&self) -> MutexGuard<'_, Probed> {
+        self.shared.probed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn qemu(&self) -> Result<Arc<Qemu>, VmError> {
-        let mut found = self.found();
-        if let Some(qemu) = &found.qemu {
+        let mut probed = self.probed();
+        if let Some(qemu) = &probed.qemu {
             return Ok(Arc::clone(qemu));
         }
         let config = &self.shared.config;
         let qemu =
             Qemu::probe(config.qemu.as_deref(), config.firmware_folder.as_deref(), &self.shared.reaper)?;
-        Ok(Arc::clone(found.qemu.insert(Arc::new(qemu))))
+        Ok(Arc::clone(probed.qemu.insert(Arc::new(qemu))))
     }
 
-    /// What executes this VM. KVM is tried once in the life of the process.
-    fn executor(&self, qemu: &Qemu, spec: &VmSpec) -> (Executor, String) {
+    /// Chooses the executor of a VM. KVM is tried once in the life of this process.
+    fn choose_executor(&self, qemu: &Qemu, spec: &VmSpec) -> Choice {
         let kernel = match (&self.shared.config.trial_kernel, &spec.boot) {
             (Some(kernel), _) | (None, Boot::Kernel { kernel, .. }) => Some(kernel.as_path()),
             (None, Boot::Firmware(_)) => None,
         };
-        let decide = || qemu.executor(spec.accelerator, kernel, &self.shared.reaper);
+        let choose = || qemu.choose_executor(spec.accelerator, kernel, &self.shared.reaper);
         if spec.accelerator == Accelerator::Auto && kernel.is_some() {
-            self.found().automatic.get_or_insert_with(decide).clone()
+            self.probed().automatic.get_or_insert_with(choose).clone()
         } else {
-            decide()
+            choose()
         }
     }
 }

@@ -1,30 +1,32 @@
-//! What a VM is to be: checked once, when it is defined.
+//! Definition of a VM, checked when the VM is created.
 //!
-//! Not here: how that is said to QEMU (`arguments`).
+//! Not here: QEMU's command line (`arguments`).
 
-use crate::VmError;
+use crate::error::VmError;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The most virtual CPUs of a VM.
+/// Maximum number of virtual CPUs.
 pub const CPUS_MAX: u32 = 255;
-/// The least memory of a VM, in MiB.
+/// Minimum memory.
 pub const MEMORY_MIN_MIB: u64 = 16;
-/// The most memory of a VM, in MiB.
+/// Maximum memory.
 pub const MEMORY_MAX_MIB: u64 = 16 << 20;
-/// The most disks of a VM: each is a function of its own on the root bus.
+/// Maximum number of disks, each of which is a PCI function on the root bus.
 pub const DISKS_MAX: usize = 24;
 
-/// The name of a VM: 1 to 64 letters, digits, dots, dashes and underscores, not starting with
-/// a dot. It is also the name of a folder.
+/// Name of a VM and of its folder: 1 to 64 letters, digits, dots, dashes and underscores, not starting
+/// with a dot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct VmName(String);
 
 impl VmName {
+    /// Checks a name.
+    ///
     /// # Errors
-    /// [`VmError::Name`] if it is not one.
+    /// [`VmError::Name`].
     pub fn new(name: &str) -> Result<Self, VmError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(legal) {
@@ -34,7 +36,7 @@ impl VmName {
         }
     }
 
-    /// As text.
+    /// Text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -47,79 +49,79 @@ impl fmt::Display for VmName {
     }
 }
 
-/// A VM, as it was asked for.
+/// Definition of a VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmSpec {
-    /// Its name.
+    /// Name.
     pub name: VmName,
     /// Virtual CPUs, 1 to [`CPUS_MAX`].
     pub cpus: u32,
-    /// Memory in MiB, even: it is made of pages of 2 MiB.
+    /// Memory, an even number of MiB: pages have 2 MiB.
     pub memory_mib: u64,
-    /// What its memory is made of.
+    /// Pages of the memory.
     pub memory: MemoryPages,
-    /// Its disks, in the order the guest sees them.
+    /// Disks, in the guest's order.
     pub disks: Vec<VmDisk>,
-    /// What it boots.
+    /// Kernel or firmware.
     pub boot: Boot,
-    /// How its instructions are executed.
+    /// Accelerator of QEMU.
     pub accelerator: Accelerator,
 }
 
-/// One disk of a VM.
+/// A disk of a VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmDisk {
-    /// The vhost-user-blk controller that serves it.
+    /// Name of the vhost-user-blk controller.
     pub controller: String,
-    /// That controller's socket.
+    /// Path of the controller's socket.
     pub socket: PathBuf,
-    /// Queues that the guest gets, at least one; no more than the controller has.
+    /// Number of queues, from 1 to the number of the controller's.
     pub queues: u16,
 }
 
-/// What a VM's memory is made of. It is shared with Luge and the SSDs either way.
+/// Pages of a VM's memory, which is shared with Luge and the SSDs in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MemoryPages {
     /// Hugepages of 2 MiB.
     #[default]
     Huge,
-    /// Pages of 4 KiB: slower, and only where somebody asked for it.
+    /// Pages of 4 KiB, which are slower.
     Base,
 }
 
-/// What a VM boots.
+/// Kernel or firmware that a VM boots.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Boot {
-    /// A Linux kernel, handed over directly.
+    /// Linux kernel, which QEMU loads.
     Kernel {
-        /// A bzImage.
+        /// Path of a bzImage.
         kernel: PathBuf,
-        /// Its initramfs.
+        /// Path of the initramfs.
         initrd: Option<PathBuf>,
-        /// Its command line.
+        /// Kernel command line.
         command_line: String,
     },
-    /// A firmware image; the default one of QEMU (SeaBIOS) where none is named.
+    /// Path of a firmware image; QEMU's own firmware (SeaBIOS) if none.
     Firmware(Option<PathBuf>),
 }
 
-/// How a VM's instructions are executed.
+/// Accelerator of QEMU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Accelerator {
-    /// By the processor where a probe has shown that this works, else by translation.
+    /// KVM if a trial shows that it works, otherwise TCG.
     #[default]
     Auto,
-    /// By the processor (KVM), whatever the probe would say.
+    /// KVM, without a trial.
     Kvm,
-    /// By translation (TCG).
+    /// TCG: translation of instructions.
     Tcg,
 }
 
 impl VmSpec {
-    /// Checks what the types leave open.
+    /// Checks sizes, disks and files.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first mistake.
     pub fn check(&self) -> Result<(), VmError> {
         self.check_size()?;
         for (index, disk) in self.disks.iter().enumerate() {
@@ -158,7 +160,7 @@ fn check_file(path: &Path) -> Result<(), VmError> {
     if path.is_absolute() && path.is_file() { Ok(()) } else { Err(VmError::File(path.to_owned())) }
 }
 
-/// Linux on x86-64 takes 2047 bytes.
+/// Checks a kernel command line, which may have 2047 bytes for Linux on x86-64.
 fn check_command_line(text: &str) -> Result<(), VmError> {
     let plain = text.len() < 2048 && !text.chars().any(char::is_control);
     if plain { Ok(()) } else { Err(VmError::CommandLine) }
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn files_must_be_there_and_command_lines_plain() {
+    fn files_must_exist_and_command_lines_be_plain() {
         let boot = |kernel: &str, command_line: &str| Boot::Kernel {
             kernel: kernel.into(),
             initrd: None,

@@ -1,108 +1,50 @@
-//! What a VM is at the moment.
+//! Status of a VM, as `vm_get_vms` shows it.
 
-use crate::{Boot, VmName, VmSpec};
+use crate::spec::{Boot, VmName, VmSpec};
+use crate::state::VmState;
 use serde::Serialize;
-use std::fmt;
 use std::path::PathBuf;
 
-/// A VM's life.
-///
-/// ```text
-///          1            2             3            4             5
-///  (none) ---> created ---> starting ---> running ---> stopping ---> stopped
-///                              |   ^          |  \                   ^ |
-///                              |   |          |   \________6________/  |
-///                              |   +----------|------------2-----------+
-///                              |   |          |
-///                              7   2          7
-///                              |   |          |
-///                              +-> crashed <--+
-/// ```
-/// 1. it is defined;
-/// 2. it is started: its QEMU has been asked for;
-/// 3. its QEMU answers and its CPUs run;
-/// 4. it is asked to stop;
-/// 5. its QEMU has ended, as asked;
-/// 6. its guest has powered off by itself;
-/// 7. its QEMU has ended otherwise, or never came up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VmState {
-    /// Defined, never started.
-    Created,
-    /// On its way up.
-    Starting,
-    /// Its CPUs run.
-    Running,
-    /// On its way down.
-    Stopping,
-    /// It ended as it should.
-    Stopped,
-    /// It ended otherwise.
-    Crashed,
-}
-
-impl VmState {
-    /// Whether there is a process, and with it a hold on the VM's disks.
-    #[must_use]
-    pub const fn is_alive(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Stopping)
-    }
-}
-
-impl fmt::Display for VmState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Created => "created",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Crashed => "crashed",
-        })
-    }
-}
-
-/// How a VM's process ended.
+/// Report on the end of a VM's process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Ending {
-    /// In a sentence, such as `signal: 9 (SIGKILL)`.
+pub struct VmExit {
+    /// Reason, such as `QEMU ended with signal: 9 (SIGKILL)`.
     pub reason: String,
-    /// The last lines that QEMU printed.
+    /// Last lines of QEMU's output.
     pub messages: Vec<String>,
 }
 
-/// A VM as `vm_get_vms` shows it.
+/// Status of a VM.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct VmStatus {
-    /// Its name.
+    /// Name.
     pub name: VmName,
-    /// Its state.
+    /// State.
     pub state: VmState,
-    /// Virtual CPUs.
+    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// Memory in MiB.
+    /// Memory.
     pub memory_mib: u64,
-    /// The vhost controllers of its disks.
+    /// Names of the vhost controllers of the disks.
     pub disks: Vec<String>,
-    /// The kernel or firmware it boots; `default` for QEMU's own firmware.
+    /// Path of the kernel or firmware; `default` for QEMU's own firmware.
     pub boot: String,
-    /// What executes it (`kvm` or `tcg`) and why, once it was started.
+    /// `kvm` or `tcg`, with the reason, if the VM was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<String>,
-    /// The process id of its QEMU, while there is one.
+    /// Process id of QEMU, if the VM has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// The unix socket of its serial console, while it is alive.
+    /// Path of the serial console's socket, if the VM has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console: Option<PathBuf>,
-    /// How it ended the last time.
+    /// Report on the last end of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
+    pub ending: Option<VmExit>,
 }
 
 impl VmStatus {
-    /// The status of a VM that was never started.
+    /// Status of a VM that was never started.
     pub(crate) fn of(spec: &VmSpec) -> Self {
         let boot = match &spec.boot {
             Boot::Kernel { kernel, .. } => kernel.display().to_string(),

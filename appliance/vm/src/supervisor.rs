@@ -1,23 +1,26 @@
-//! One thread per live VM: starts its QEMU, watches it, stops it, says how it ended.
+//! Supervisor: a thread for each running VM, which starts QEMU, monitors it, stops it, and reports its
+//! end.
 //!
 //! Invariants
-//! - The thread lives exactly as long as the process, which is killed with it.
-//! - Every wait has a deadline or ends with the process.
-//! - However a life ends, its sockets and its process are gone before its end is told.
+//! - The process is killed when the thread ends.
+//! - Each wait has a deadline or ends with the process.
+//! - Process and sockets are gone before the end is reported.
 //!
-//! Not here: which VMs there are (`runner`), QEMU's words (`arguments`, `qmp`).
+//! Not here: the list of VMs (`runner`), QEMU's command line (`arguments`) and protocol (`qmp`).
 
-use crate::arguments::{Executor, Sockets, arguments};
+use crate::arguments::{Sockets, arguments};
 use crate::child::Child;
+use crate::config::Timeouts;
 use crate::console::Console;
-use crate::qemu::Qemu;
+use crate::qemu::{Executor, Qemu};
 use crate::qmp::{Qmp, QmpError};
-use crate::runner::Timeouts;
+use crate::state::VmState;
+use crate::status::VmExit;
 use crate::vm::Vm;
-use crate::{Ending, VmState};
 use luge_init::Reaper;
 use luge_socket::{Permissions, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -28,13 +31,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
-/// Lines of QEMU's own messages in the report of an end.
+/// Number of lines of QEMU's output in the report on its end.
 const MESSAGES: usize = 10;
-/// A QEMU that answers at all answers a command within this.
-const COMMAND_LIMIT: Duration = Duration::from_secs(5);
+/// Time limit for QEMU to answer a command, or to end after it closed its control socket.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One life of a VM.
-pub(crate) struct Life {
+/// Supervisor of one process of a VM.
+pub(crate) struct Supervisor {
     pub(crate) vm: Arc<Vm>,
     pub(crate) qemu: Arc<Qemu>,
     pub(crate) executor: Executor,
@@ -43,117 +46,119 @@ pub(crate) struct Life {
     pub(crate) timeouts: Timeouts,
 }
 
-impl Life {
-    /// From the start of the process to its end. Returns when the VM's state says how it ended.
-    pub(crate) fn live(self) {
-        let (state, ending) = self.birth_to_death();
-        // Somebody else's files in it stay, and so does it.
+impl Supervisor {
+    /// Runs the VM from the start of its process to the end.
+    pub(crate) fn run(self) {
+        let (state, exit) = self.run_process();
+        // Fails if the folder has files of others, which stay.
         let _ = fs::remove_dir(&self.folder);
-        if state == VmState::Crashed && !ending.messages.is_empty() {
-            warn!("VM {}: the last words of QEMU: {}", self.vm.spec.name, ending.messages.join(" | "));
+        if state == VmState::Crashed && !exit.messages.is_empty() {
+            warn!("VM {}: the last output of QEMU: {}", self.vm.spec.name, exit.messages.join(" | "));
         }
-        self.vm.set_ended(state, ending);
+        self.vm.set_ended(state, exit);
     }
 
-    fn birth_to_death(&self) -> (VmState, Ending) {
-        let crashed = |reason: String, messages| (VmState::Crashed, Ending { reason, messages });
-        let doors = match self.open_doors() {
-            Ok(doors) => doors,
+    fn run_process(&self) -> (VmState, VmExit) {
+        let crashed = |reason: String, messages| (VmState::Crashed, VmExit { reason, messages });
+        let listeners = match self.listen() {
+            Ok(listeners) => listeners,
             Err(error) => return crashed(error, Vec::new()),
         };
-        let child = match self.give_birth() {
+        let child = match self.start_qemu() {
             Ok(child) => child,
             Err(error) => return crashed(format!("QEMU could not be started: {error}"), Vec::new()),
         };
-        self.vm.set_process(Arc::clone(&child.ward), &self.folder);
-        let (state, reason) = match self.bring_up(&child, doors) {
+        self.vm.set_process(Arc::clone(&child.process), &self.folder);
+        let (state, reason) = match self.bring_up(&child, listeners) {
             Ok((qmp, console)) => {
                 self.vm.set_running();
-                let end = self.watch(&child, qmp);
+                let end = self.monitor(&child, qmp);
                 drop(console);
                 end
             }
-            Err(reason) => self.abandon(&child, reason),
+            Err(reason) => self.give_up(&child, reason),
         };
-        // Shown only after it has been killed or has ended: the log is complete.
-        (state, Ending { reason, messages: child.log.last_lines(MESSAGES) })
+        // The process has ended by now, so the log is complete.
+        (state, VmExit { reason, messages: child.log.last_lines(MESSAGES) })
     }
 
-    /// Makes the folder and its sockets. Those of an earlier life are replaced; other files stay.
-    fn open_doors(&self) -> Result<Doors, String> {
+    /// Makes the folder and its sockets. Stale sockets are replaced; other files stay.
+    fn listen(&self) -> Result<Listeners, String> {
         fs::create_dir_all(&self.folder)
             .map_err(|error| format!("its folder {} cannot be made: {error}", self.folder.display()))?;
         let bind = |path: &Path| Socket::bind(path, &Permissions::OWNER).map_err(|error| error.to_string());
         let sockets = Sockets::of(&self.folder);
-        Ok(Doors {
+        Ok(Listeners {
             qmp: bind(&sockets.qmp)?,
             serial: bind(&sockets.serial)?,
             console: bind(&Vm::console_path(&self.folder))?,
         })
     }
 
-    fn give_birth(&self) -> io::Result<Child> {
+    fn start_qemu(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.qemu.path);
         command.args(arguments(&self.vm.spec, &Sockets::of(&self.folder), &self.qemu, self.executor));
         Child::start(command, &self.reaper)
     }
 
-    /// QEMU connects to our sockets, is greeted, and its CPUs are let go.
-    fn bring_up(&self, child: &Child, doors: Doors) -> Result<(Qmp, Console), String> {
+    /// Accepts QEMU's connections, opens QMP, starts the console and lets the CPUs run.
+    fn bring_up(&self, child: &Child, listeners: Listeners) -> Result<(Qmp, Console), String> {
         let deadline = Instant::now() + self.timeouts.start;
         let text = |error: QmpError| error.to_string();
-        let qmp = accept(&doors.qmp, child, deadline)?;
-        let serial = accept(&doors.serial, child, deadline)?;
-        let mut qmp = Qmp::greet(qmp, deadline).map_err(text)?;
-        let console = Console::serve(serial, doors.console, self.vm.console_text())
+        let qmp = accept(&listeners.qmp, child, deadline)?;
+        let serial = accept(&listeners.serial, child, deadline)?;
+        let mut qmp = Qmp::open(qmp, deadline).map_err(text)?;
+        let console = Console::serve(serial, listeners.console, self.vm.console_text())
             .map_err(|error| format!("its console cannot be served: {error}"))?;
         qmp.execute("cont", deadline).map_err(text)?;
         Ok((qmp, console))
     }
 
-    /// The process never came up: it is killed, if it has not ended by itself.
-    fn abandon(&self, child: &Child, reason: String) -> (VmState, String) {
-        let ended = child.ward.wait_until(Instant::now() + Duration::from_millis(500));
-        child.ward.signal(rustix::process::Signal::KILL);
-        let status = child.ward.wait();
-        match (self.vm.stop_asked(), ended) {
+    /// Kills a process that did not come up, unless it ends by itself.
+    fn give_up(&self, child: &Child, reason: String) -> (VmState, String) {
+        let ended = child.process.wait_until(Instant::now() + Duration::from_millis(500));
+        child.process.signal(Signal::KILL);
+        let status = child.process.wait();
+        match (self.vm.requested_stop(), ended) {
             (Some(_), _) => (VmState::Stopped, "stopped while it was starting".into()),
             (None, Some(_)) => (VmState::Crashed, format!("QEMU ended with {status} before it was up")),
             (None, None) => (VmState::Crashed, reason),
         }
     }
 
-    fn watch(&self, child: &Child, qmp: Qmp) -> (VmState, String) {
-        let mut watch = Watch { life: self, child, qmp: Some(qmp), guest_off: false, stop: None };
-        // Together with the answer to the last command more may have come.
-        watch.hear();
-        while !watch.turn() {}
-        watch.hear_the_rest();
-        let status = child.ward.wait();
-        match (&watch.stop, watch.guest_off) {
-            (Some(stop), _) => (VmState::Stopped, format!("{} ({status})", stop.step.done())),
+    /// Monitors the process until it ends; returns the state and the reason.
+    fn monitor(&self, child: &Child, qmp: Qmp) -> (VmState, String) {
+        let mut monitor =
+            Monitor { supervisor: self, child, qmp: Some(qmp), has_powered_off: false, stop: None };
+        // Events may have arrived with the answer to the last command.
+        monitor.receive_events();
+        while !monitor.wait_and_react() {}
+        monitor.receive_last_events();
+        let status = child.process.wait();
+        match (&monitor.stop, monitor.has_powered_off) {
+            (Some(stop), _) => (VmState::Stopped, format!("{} ({status})", stop.step.outcome())),
             (None, true) if status.success() => (VmState::Stopped, "the guest powered off".into()),
             _ => (VmState::Crashed, format!("QEMU ended with {status}")),
         }
     }
 }
 
-/// Where we wait for the QEMU of a VM, and for the watchers of its console.
-struct Doors {
+/// Sockets for QEMU's connections, and for clients of the console.
+struct Listeners {
     qmp: Socket,
     serial: Socket,
     console: Socket,
 }
 
-/// Waits until the child connects, ends, or is too late.
-fn accept(door: &Socket, child: &Child, deadline: Instant) -> Result<UnixStream, String> {
+/// Accepts a connection of the child. Waits until it connects or ends, at most until `deadline`.
+fn accept(socket: &Socket, child: &Child, deadline: Instant) -> Result<UnixStream, String> {
     let mut fds = [
-        PollFd::new(door.listener(), PollFlags::IN),
-        PollFd::from_borrowed_fd(child.ward.ended(), PollFlags::IN),
+        PollFd::new(socket.listener(), PollFlags::IN),
+        PollFd::from_borrowed_fd(child.process.ended(), PollFlags::IN),
     ];
     wait(&mut fds, Some(deadline)).map_err(|error| error.to_string())?;
     if !fds[0].revents().is_empty() {
-        let (stream, _) = door.listener().accept().map_err(|error| error.to_string())?;
+        let (stream, _) = socket.listener().accept().map_err(|error| error.to_string())?;
         return Ok(stream);
     }
     if fds[1].revents().is_empty() {
@@ -163,7 +168,7 @@ fn accept(door: &Socket, child: &Child, deadline: Instant) -> Result<UnixStream,
     }
 }
 
-/// Waits for one of `fds`, or for the deadline.
+/// Waits for an event of `fds`, at most until `deadline`.
 fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -176,24 +181,26 @@ fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     }
 }
 
-/// The escalation of a stop, each step with its own deadline.
+/// Step of a stop, with a deadline for each.
 ///
 /// ```text
-///   (asked) --> PowerDown --> Quit --> Kill
+///              1               2          2
+///   (running) ---> PowerDown ----> Quit ----> Kill
 /// ```
-/// A step is passed over when QEMU refuses it, and followed by the next one when its time is up.
+/// 1. a stop is requested; 2. QEMU refuses the command of the step, or its deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
-    /// The guest was asked by its power button.
+    /// The guest's power button was pressed.
     PowerDown,
-    /// QEMU was asked.
+    /// QEMU was told to quit.
     Quit,
-    /// Nobody was asked.
+    /// QEMU was killed.
     Kill,
 }
 
 impl Step {
-    const fn done(self) -> &'static str {
+    /// Reason of the process's end after this step.
+    const fn outcome(self) -> &'static str {
         match self {
             Self::PowerDown => "the guest powered off when it was asked to",
             Self::Quit => "the guest did not power off in time, and QEMU quit",
@@ -207,30 +214,32 @@ struct Stop {
     deadline: Instant,
 }
 
-struct Watch<'a> {
-    life: &'a Life,
+/// Monitor of a running process.
+struct Monitor<'a> {
+    supervisor: &'a Supervisor,
     child: &'a Child,
-    /// `None` once it has failed.
+    /// Connection to QEMU; `None` after it failed.
     qmp: Option<Qmp>,
-    guest_off: bool,
+    /// Whether the guest has powered off.
+    has_powered_off: bool,
     stop: Option<Stop>,
 }
 
-impl Watch<'_> {
-    /// Waits for one thing to happen and reacts. `true` when the process has ended.
-    fn turn(&mut self) -> bool {
-        let wake = self.life.vm.wake();
-        let mut fds = vec![PollFd::from_borrowed_fd(self.child.ward.ended(), PollFlags::IN)];
+impl Monitor<'_> {
+    /// Waits for an event and reacts to it; returns whether the process has ended.
+    fn wait_and_react(&mut self) -> bool {
+        let wake = self.supervisor.vm.wake();
+        let mut fds = vec![PollFd::from_borrowed_fd(self.child.process.ended(), PollFlags::IN)];
         fds.push(PollFd::from_borrowed_fd(wake, PollFlags::IN));
         fds.extend(self.qmp.iter().map(|qmp| PollFd::from_borrowed_fd(qmp.as_fd(), PollFlags::IN)));
         if let Err(error) = wait(&mut fds, self.stop.as_ref().map(|stop| stop.deadline)) {
-            warn!("VM {}: {error}", self.life.vm.spec.name);
-            self.child.ward.signal(rustix::process::Signal::KILL);
+            warn!("VM {}: {error}", self.supervisor.vm.spec.name);
+            self.child.process.signal(Signal::KILL);
             return true;
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         if ready.get(2) == Some(&true) {
-            self.hear();
+            self.receive_events();
         }
         if ready[1] {
             let _ = rustix::io::read(wake, &mut [0; 8]);
@@ -239,33 +248,33 @@ impl Watch<'_> {
         ready[0]
     }
 
-    /// Takes in what QEMU says of its own accord.
-    fn hear(&mut self) {
+    /// Receives events of QEMU.
+    fn receive_events(&mut self) {
         let Some(qmp) = &mut self.qmp else { return };
-        let heard = qmp.receive();
-        while let Some(event) = qmp.take_event() {
-            debug!("VM {}: {} {}", self.life.vm.spec.name, event.name, event.data);
-            self.guest_off |= event.name == "SHUTDOWN" && event.data["guest"] == true;
+        let received = qmp.receive();
+        while let Some(event) = qmp.next_event() {
+            debug!("VM {}: {} {}", self.supervisor.vm.spec.name, event.name, event.data);
+            self.has_powered_off |= event.name == "SHUTDOWN" && event.data["guest"] == true;
         }
-        match heard {
-            Ok(()) => {}
-            Err(error) => self.lose_control(&error),
+        if let Err(error) = received {
+            self.lose_control(&error);
         }
     }
 
-    /// What QEMU said just before it ended: at most what it may have in flight.
-    fn hear_the_rest(&mut self) {
+    /// Receives events that QEMU sent before it ended, up to a limit.
+    fn receive_last_events(&mut self) {
         for _ in 0..64 {
-            self.hear();
+            self.receive_events();
         }
     }
 
-    /// A QEMU that does not speak to us is on its way out, or else is sent there.
+    /// Kills a QEMU whose control socket has failed, unless it ends by itself.
     fn lose_control(&mut self, error: &QmpError) {
         self.qmp = None;
-        if self.child.ward.wait_until(Instant::now() + COMMAND_LIMIT).is_none() {
-            warn!("VM {}: {error}; it cannot be controlled any more and is killed", self.life.vm.spec.name);
-            self.child.ward.signal(rustix::process::Signal::KILL);
+        if self.child.process.wait_until(Instant::now() + COMMAND_TIMEOUT).is_none() {
+            let name = &self.supervisor.vm.spec.name;
+            warn!("VM {name}: {error}; QEMU cannot be controlled any more and is killed");
+            self.child.process.signal(Signal::KILL);
         }
     }
 
@@ -273,14 +282,14 @@ impl Watch<'_> {
         let now = Instant::now();
         match &self.stop {
             None => {
-                if let Some(powerdown) = self.life.vm.stop_asked() {
-                    self.life.vm.set_stopping();
+                if let Some(powerdown) = self.supervisor.vm.requested_stop() {
+                    self.supervisor.vm.set_stopping();
                     self.enter(Step::PowerDown, now + powerdown);
                 }
             }
             Some(stop) if stop.deadline <= now => match stop.step {
-                Step::PowerDown => self.enter(Step::Quit, now + self.life.timeouts.quit),
-                Step::Quit | Step::Kill => self.enter(Step::Kill, now + self.life.timeouts.quit),
+                Step::PowerDown => self.enter(Step::Quit, now + self.supervisor.timeouts.quit),
+                Step::Quit | Step::Kill => self.enter(Step::Kill, now + self.supervisor.timeouts.quit),
             },
             Some(_) => {}
         }
@@ -288,22 +297,22 @@ impl Watch<'_> {
 
     fn enter(&mut self, step: Step, deadline: Instant) {
         self.stop = Some(Stop { step, deadline });
-        let done = match step {
-            Step::PowerDown => self.say("system_powerdown", deadline),
-            Step::Quit => self.say("quit", deadline),
+        let result = match step {
+            Step::PowerDown => self.execute("system_powerdown", deadline),
+            Step::Quit => self.execute("quit", deadline),
             Step::Kill => {
-                self.child.ward.signal(rustix::process::Signal::KILL);
+                self.child.process.signal(Signal::KILL);
                 Ok(())
             }
         };
-        if let Err(error) = done {
-            debug!("VM {}: {error}", self.life.vm.spec.name);
+        if let Err(error) = result {
+            debug!("VM {}: {error}", self.supervisor.vm.spec.name);
             self.stop = Some(Stop { step, deadline: Instant::now() });
         }
     }
 
-    fn say(&mut self, command: &str, deadline: Instant) -> Result<(), QmpError> {
+    fn execute(&mut self, command: &str, deadline: Instant) -> Result<(), QmpError> {
         let qmp = self.qmp.as_mut().ok_or(QmpError::Closed)?;
-        qmp.execute(command, deadline.min(Instant::now() + COMMAND_LIMIT)).map(drop)
+        qmp.execute(command, deadline.min(Instant::now() + COMMAND_TIMEOUT)).map(drop)
     }
 }

@@ -1,6 +1,6 @@
-//! The end of an endless text: what QEMU printed, what a guest's console showed.
+//! The latest part of a text without end: output of QEMU, or of a guest's console.
 //!
-//! Invariant: never more than its limit in memory, however much is written.
+//! Invariant: memory is bounded by the limit.
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, Read};
@@ -8,10 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A child of the child may keep the pipe open; what there is by then is what is shown.
-const WRITER_GONE_LIMIT: Duration = Duration::from_secs(10);
+/// Maximum size of a log.
+const LOG_BYTES_MAX: usize = 64 * 1024;
 
-/// The last bytes of what was written.
+/// Time limit of the wait for the rest of a log. A grandchild may keep the pipe open for longer.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Buffer of the last bytes of a text.
 #[derive(Debug)]
 pub(crate) struct Tail {
     bytes: VecDeque<u8>,
@@ -19,7 +22,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Keeps `limit` bytes.
+    /// Buffer of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self { bytes: VecDeque::with_capacity(limit), limit }
     }
@@ -31,27 +34,26 @@ impl Tail {
         self.bytes.extend(new);
     }
 
-    /// All that is kept.
+    /// Copy of all bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.bytes.iter().copied().collect()
     }
 
-    /// Whether nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Some of the oldest bytes that are kept; none if nothing is.
+    /// Some of the oldest bytes; empty only if the buffer is.
     pub(crate) fn front(&self) -> &[u8] {
         self.bytes.as_slices().0
     }
 
-    /// Drops the oldest `count` bytes.
-    pub(crate) fn take(&mut self, count: usize) {
+    /// Removes the oldest `count` bytes.
+    pub(crate) fn remove_front(&mut self, count: usize) {
         self.bytes.drain(..count);
     }
 
-    /// The last `count` lines that have something on them, without control characters.
+    /// Last `count` lines that are not empty, without control characters.
     pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         let bytes = self.bytes();
         let text = String::from_utf8_lossy(&bytes);
@@ -61,7 +63,7 @@ impl Tail {
     }
 }
 
-/// A thread that reads a pipe to its end into a [`Tail`].
+/// Log of a pipe, which a thread reads to its end.
 #[derive(Debug)]
 pub(crate) struct Log {
     shared: Arc<Shared>,
@@ -69,38 +71,51 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct Shared {
-    tail: Mutex<(Tail, bool)>,
-    ended: Condvar,
+    text: Mutex<Text>,
+    completed: Condvar,
+}
+
+#[derive(Debug)]
+struct Text {
+    tail: Tail,
+    /// Whether the pipe has ended.
+    is_complete: bool,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, (Tail, bool)> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Self {
+        let text = Text { tail: Tail::new(LOG_BYTES_MAX), is_complete: false };
+        Self { text: Mutex::new(text), completed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Text> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Log {
-    /// Reads `pipe` for as long as somebody writes to it.
+    /// Starts a thread that reads `pipe` to its end.
     pub(crate) fn read(mut pipe: PipeReader) -> std::io::Result<Self> {
-        let shared =
-            Arc::new(Shared { tail: Mutex::new((Tail::new(64 * 1024), false)), ended: Condvar::new() });
-        let thread = Arc::clone(&shared);
+        let shared = Arc::new(Shared::new());
+        let reading = Arc::clone(&shared);
         thread::Builder::new().name("vm log".into()).spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                thread.lock().0.push(&buffer[..count]);
+                reading.lock().tail.push(&buffer[..count]);
             }
-            thread.lock().1 = true;
-            thread.ended.notify_all();
+            reading.lock().is_complete = true;
+            reading.completed.notify_all();
         })?;
         Ok(Self { shared })
     }
 
-    /// The last `count` lines, once the writer is gone, for which it has [`WRITER_GONE_LIMIT`].
+    /// Last `count` lines. Waits for the end of the pipe, at most [`COMPLETE_TIMEOUT`].
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
-        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), WRITER_GONE_LIMIT, |t| !t.1);
-        let (tail, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        tail.0.lines(count)
+        let text = self.shared.lock();
+        let waited =
+            self.shared.completed.wait_timeout_while(text, COMPLETE_TIMEOUT, |text| !text.is_complete);
+        let (text, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        text.tail.lines(count)
     }
 }
 
@@ -129,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_complete_when_its_writer_is_gone() {
+    fn a_log_is_complete_when_its_writer_has_ended() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let log = Log::read(reader).unwrap();
         for number in 0..20_000 {

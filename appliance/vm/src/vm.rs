@@ -1,10 +1,11 @@
-//! A VM as its supervisor and everybody else share it.
+//! A VM: its definition and its state, shared by its supervisor and the runner.
 
 use crate::console::{ConsoleText, console_text};
 use crate::events::Events;
 use crate::spec::VmSpec;
-use crate::status::{Ending, VmState, VmStatus};
-use luge_init::Ward;
+use crate::state::VmState;
+use crate::status::{VmExit, VmStatus};
+use luge_init::ChildProcess;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::Signal;
 use std::io;
@@ -13,30 +14,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One VM.
+/// A VM.
 #[derive(Debug)]
 pub(crate) struct Vm {
     pub(crate) spec: VmSpec,
-    now: Mutex<Now>,
+    inner: Mutex<Inner>,
     changed: Condvar,
-    /// Readable when the supervisor has something to look at.
+    /// Eventfd that is readable when a stop was requested.
     wake: OwnedFd,
     events: Events,
 }
 
-/// What changes.
+/// The part of a VM that changes.
 #[derive(Debug)]
-struct Now {
+struct Inner {
     status: VmStatus,
-    /// How long the guest may take to power off, once it is to.
+    /// Time limit for the guest to power off, if a stop was requested.
     stop: Option<Duration>,
     console: ConsoleText,
-    process: Option<Arc<Ward>>,
-    /// Whether the CPUs have run in this life.
-    came_up: bool,
+    process: Option<Arc<ChildProcess>>,
+    /// Whether the CPUs have run since the last start.
+    has_run: bool,
 }
 
-impl Now {
+impl Inner {
     fn kill_if_starting(&self) {
         if let (VmState::Starting, Some(process)) = (self.status.state, &self.process) {
             process.signal(Signal::KILL);
@@ -46,24 +47,24 @@ impl Now {
 
 impl Vm {
     pub(crate) fn new(spec: VmSpec, events: Events) -> io::Result<Self> {
-        let now = Now {
+        let inner = Inner {
             status: VmStatus::of(&spec),
             stop: None,
             console: console_text(),
             process: None,
-            came_up: false,
+            has_run: false,
         };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { spec, now: Mutex::new(now), changed: Condvar::new(), wake, events })
+        Ok(Self { spec, inner: Mutex::new(inner), changed: Condvar::new(), wake, events })
     }
 
-    /// The socket of the console in a VM's folder: the one with the longest path.
+    /// Path of the console's socket, the longest of all paths in a VM's folder.
     pub(crate) fn console_path(folder: &Path) -> PathBuf {
         folder.join("console.sock")
     }
 
-    fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn status(&self) -> VmStatus {
@@ -82,90 +83,90 @@ impl Vm {
         self.wake.as_fd()
     }
 
-    /// How long the guest may take to power off, if it was asked to.
-    pub(crate) fn stop_asked(&self) -> Option<Duration> {
+    /// Time limit for the guest to power off, if a stop was requested.
+    pub(crate) fn requested_stop(&self) -> Option<Duration> {
         self.lock().stop
     }
 
-    /// Asks for a stop. A VM that is not up yet has no guest to ask, and is killed.
-    pub(crate) fn ask_to_stop(&self, powerdown: Duration) {
-        let mut now = self.lock();
-        now.stop = Some(powerdown);
-        now.kill_if_starting();
-        drop(now);
+    /// Requests a stop. A VM that is starting is killed, because no guest runs yet.
+    pub(crate) fn request_stop(&self, powerdown: Duration) {
+        let mut inner = self.lock();
+        inner.stop = Some(powerdown);
+        inner.kill_if_starting();
+        drop(inner);
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// A new life begins: what is left of the last one is forgotten.
+    /// Enters [`VmState::Starting`]; discards status and console text of the last process.
     pub(crate) fn set_starting(&self, accelerator: String) {
-        let mut now = self.lock();
-        now.stop = None;
-        now.came_up = false;
-        now.console = console_text();
-        now.status = VmStatus { accelerator: Some(accelerator), ..VmStatus::of(&self.spec) };
-        self.enter(now, VmState::Starting);
+        let mut inner = self.lock();
+        inner.stop = None;
+        inner.has_run = false;
+        inner.console = console_text();
+        inner.status = VmStatus { accelerator: Some(accelerator), ..VmStatus::of(&self.spec) };
+        self.enter(inner, VmState::Starting);
     }
 
-    pub(crate) fn set_process(&self, ward: Arc<Ward>, folder: &Path) {
-        let mut now = self.lock();
-        now.status.pid = Some(ward.pid());
-        now.status.console = Some(Self::console_path(folder));
-        now.process = Some(ward);
-        if now.stop.is_some() {
-            now.kill_if_starting();
+    pub(crate) fn set_process(&self, process: Arc<ChildProcess>, folder: &Path) {
+        let mut inner = self.lock();
+        inner.status.pid = Some(process.pid());
+        inner.status.console = Some(Self::console_path(folder));
+        inner.process = Some(process);
+        if inner.stop.is_some() {
+            inner.kill_if_starting();
         }
     }
 
     pub(crate) fn set_running(&self) {
-        let mut now = self.lock();
-        now.came_up = true;
-        self.enter(now, VmState::Running);
+        let mut inner = self.lock();
+        inner.has_run = true;
+        self.enter(inner, VmState::Running);
     }
 
     pub(crate) fn set_stopping(&self) {
         self.enter(self.lock(), VmState::Stopping);
     }
 
-    pub(crate) fn set_ended(&self, state: VmState, ending: Ending) {
-        let mut now = self.lock();
-        now.process = None;
-        now.status.pid = None;
-        now.status.console = None;
-        now.status.ending = Some(ending);
-        self.enter(now, state);
+    pub(crate) fn set_ended(&self, state: VmState, exit: VmExit) {
+        let mut inner = self.lock();
+        inner.process = None;
+        inner.status.pid = None;
+        inner.status.console = None;
+        inner.status.ending = Some(exit);
+        self.enter(inner, state);
     }
 
-    fn enter(&self, mut now: MutexGuard<'_, Now>, state: VmState) {
-        now.status.state = state;
-        self.events.tell(&now.status);
-        drop(now);
+    fn enter(&self, mut inner: MutexGuard<'_, Inner>, state: VmState) {
+        inner.status.state = state;
+        self.events.send(&inner.status);
+        drop(inner);
         self.changed.notify_all();
     }
 
     /// Waits until the CPUs run.
     ///
     /// # Errors
-    /// How the life ended before that.
-    pub(crate) fn await_start(&self, deadline: Instant) -> Result<(), Ending> {
+    /// The report on the process's end before that.
+    pub(crate) fn await_start(&self, deadline: Instant) -> Result<(), VmExit> {
         let status = self.wait_until(deadline, |state| state != VmState::Starting);
-        if self.lock().came_up {
+        if self.lock().has_run {
             return Ok(());
         }
-        let late = Ending { reason: "it is still starting".into(), messages: Vec::new() };
+        let late = VmExit { reason: "it is still starting".into(), messages: Vec::new() };
         Err(status.ending.unwrap_or(late))
     }
 
-    /// Waits until the state is one that `wanted` accepts; returns the last status.
+    /// Waits until `wanted` accepts the state, at most until `deadline`; returns the last status.
     pub(crate) fn wait_until(&self, deadline: Instant, wanted: impl Fn(VmState) -> bool) -> VmStatus {
-        let mut now = self.lock();
-        while !wanted(now.status.state) {
+        let mut inner = self.lock();
+        while !wanted(inner.status.state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.changed.wait_timeout(now, left);
-            now = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        now.status.clone()
+        inner.status.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! The runner with an impostor in QEMU's place: every way a life can begin, go on and end.
+//! Tests of the runner with a fake QEMU: all ways in which a VM starts and ends.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -30,7 +30,7 @@ fn rig_with(timeouts: Timeouts) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let config = VmConfig {
         folder: folder.path().to_owned(),
-        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
+        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-fake-qemu").into()),
         firmware_folder: None,
         trial_kernel: None,
         timeouts,
@@ -38,15 +38,15 @@ fn rig_with(timeouts: Timeouts) -> Rig {
     Rig { runner: VmRunner::new(config, Reaper::of_own_children()), folder }
 }
 
-fn name(manner: &str) -> VmName {
-    VmName::new(manner).unwrap()
+fn name(behaviour: &str) -> VmName {
+    VmName::new(behaviour).unwrap()
 }
 
-fn spec(manner: &str, disks: &[&str]) -> VmSpec {
+fn spec(behaviour: &str, disks: &[&str]) -> VmSpec {
     let disk =
         |controller: &&str| VmDisk { controller: (*controller).into(), socket: "/x".into(), queues: 1 };
     VmSpec {
-        name: name(manner),
+        name: name(behaviour),
         cpus: 1,
         memory_mib: 64,
         memory: MemoryPages::Base,
@@ -57,45 +57,45 @@ fn spec(manner: &str, disks: &[&str]) -> VmSpec {
 }
 
 impl Rig {
-    fn start(&self, manner: &str) -> Result<VmStatus, VmError> {
-        self.runner.create(spec(manner, &["disk"])).unwrap();
-        self.runner.start(&name(manner))?;
-        self.runner.get(&name(manner))
+    fn start(&self, behaviour: &str) -> Result<VmStatus, VmError> {
+        self.runner.create(spec(behaviour, &["disk"])).unwrap();
+        self.runner.start(&name(behaviour))?;
+        self.runner.get(&name(behaviour))
     }
 
-    fn refused(&self, manner: &str) -> String {
-        let error = self.start(manner).unwrap_err();
-        assert_eq!(self.runner.get(&name(manner)).unwrap().state, VmState::Crashed);
-        self.assert_nothing_left(manner);
+    fn refused(&self, behaviour: &str) -> String {
+        let error = self.start(behaviour).unwrap_err();
+        assert_eq!(self.runner.get(&name(behaviour)).unwrap().state, VmState::Crashed);
+        self.assert_nothing_left(behaviour);
         error.to_string()
     }
 
-    fn stopped(&self, manner: &str, powerdown: Option<Duration>) -> String {
-        self.start(manner).unwrap();
-        self.runner.stop(&name(manner), powerdown).unwrap();
-        let status = self.runner.get(&name(manner)).unwrap();
+    fn stopped(&self, behaviour: &str, powerdown: Option<Duration>) -> String {
+        self.start(behaviour).unwrap();
+        self.runner.stop(&name(behaviour), powerdown).unwrap();
+        let status = self.runner.get(&name(behaviour)).unwrap();
         assert_eq!(status.state, VmState::Stopped);
-        self.assert_nothing_left(manner);
+        self.assert_nothing_left(behaviour);
         status.ending.unwrap().reason
     }
 
-    /// The status of a VM that ends by itself.
-    fn ended(&self, manner: &str) -> VmStatus {
-        let _ = self.start(manner);
+    /// Status of a VM that has ended by itself.
+    fn ended(&self, behaviour: &str) -> VmStatus {
+        let _ = self.start(behaviour);
         let deadline = Instant::now() + Duration::from_secs(20);
-        let mut status = self.runner.get(&name(manner)).unwrap();
+        let mut status = self.runner.get(&name(behaviour)).unwrap();
         while status.state.is_alive() {
-            assert!(Instant::now() < deadline, "{manner} never ended");
+            assert!(Instant::now() < deadline, "{behaviour} never ended");
             std::thread::sleep(Duration::from_millis(5));
-            status = self.runner.get(&name(manner)).unwrap();
+            status = self.runner.get(&name(behaviour)).unwrap();
         }
-        self.assert_nothing_left(manner);
+        self.assert_nothing_left(behaviour);
         status
     }
 
-    fn assert_nothing_left(&self, manner: &str) {
+    fn assert_nothing_left(&self, behaviour: &str) {
         assert_eq!(self.runner.user_of("disk"), None);
-        assert!(!self.folder.path().join(manner).exists());
+        assert!(!self.folder.path().join(behaviour).exists());
     }
 }
 
@@ -129,7 +129,7 @@ fn a_vm_is_created_started_stopped_started_again_and_deleted() {
 }
 
 #[test]
-fn the_console_is_a_socket_and_its_text_outlives_the_vm() {
+fn the_text_of_the_console_is_kept_after_the_end() {
     let rig = rig();
     let socket = rig.start("good").unwrap().console.unwrap();
     let mut console = UnixStream::connect(socket).unwrap();
@@ -142,7 +142,7 @@ fn the_console_is_a_socket_and_its_text_outlives_the_vm() {
 }
 
 #[test]
-fn files_of_somebody_else_in_a_vms_folder_are_left_alone() {
+fn other_files_in_the_folder_of_a_vm_stay() {
     let rig = rig();
     let folder = rig.folder.path().join("good");
     std::fs::create_dir_all(folder.join("images")).unwrap();
@@ -154,7 +154,7 @@ fn files_of_somebody_else_in_a_vms_folder_are_left_alone() {
 }
 
 #[test]
-fn sockets_of_an_earlier_life_are_replaced() {
+fn stale_sockets_are_replaced() {
     let rig = rig();
     let folder = rig.folder.path().join("good");
     std::fs::create_dir(&folder).unwrap();
@@ -167,7 +167,7 @@ fn sockets_of_an_earlier_life_are_replaced() {
 }
 
 #[test]
-fn a_file_where_a_vms_folder_or_socket_must_be_is_named() {
+fn a_file_in_place_of_the_folder_or_a_socket_is_named_in_the_error() {
     let rig = rig();
     let file = rig.folder.path().join("good");
     std::fs::write(&file, "precious").unwrap();
@@ -178,18 +178,19 @@ fn a_file_where_a_vms_folder_or_socket_must_be_is_named() {
     std::fs::create_dir(socket.parent().unwrap()).unwrap();
     std::fs::write(&socket, "precious").unwrap();
     let error = rig.start("other").unwrap_err().to_string();
-    assert!(error.contains(socket.to_str().unwrap()) && error.contains("not a socket"), "{error}");
+    assert!(error.contains(socket.to_str().unwrap()), "{error}");
+    assert!(error.contains("not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
 }
 
 #[test]
-fn a_name_that_is_too_long_for_its_sockets_is_refused_when_the_vm_is_defined() {
+fn a_name_that_is_too_long_for_its_sockets_is_refused_at_creation() {
     let rig = rig();
     let room = 107 - rig.folder.path().as_os_str().len() - "//console.sock".len();
     let deep = rig.folder.path().join("d".repeat(room - 5));
     let config = VmConfig {
         folder: deep,
-        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-impostor").into()),
+        qemu: Some(env!("CARGO_BIN_EXE_luge-vm-fake-qemu").into()),
         firmware_folder: None,
         trial_kernel: None,
         timeouts: Timeouts::default(),
@@ -199,11 +200,12 @@ fn a_name_that_is_too_long_for_its_sockets_is_refused_when_the_vm_is_defined() {
     runner.start(&name("good")).unwrap();
     runner.stop(&name("good"), None).unwrap();
     let error = runner.create(spec("other", &[])).unwrap_err();
-    assert!(matches!(error, VmError::Path(_)) && error.to_string().contains("-S"), "{error}");
+    assert!(matches!(error, VmError::Path(_)), "{error}");
+    assert!(error.to_string().contains("-S"), "{error}");
 }
 
 #[test]
-fn a_disk_belongs_to_one_live_vm_at_a_time() {
+fn a_disk_is_used_by_one_running_vm_at_a_time() {
     let rig = rig();
     rig.start("good").unwrap();
     rig.runner.create(spec("other", &["another", "disk"])).unwrap();
@@ -216,7 +218,7 @@ fn a_disk_belongs_to_one_live_vm_at_a_time() {
 }
 
 #[test]
-fn a_guest_that_ignores_its_power_button_is_quit_then_killed() {
+fn a_qemu_whose_guest_ignores_the_power_button_is_told_to_quit_and_then_killed() {
     let timeouts = Timeouts { quit: Duration::from_millis(50), ..Timeouts::default() };
     let rig = rig_with(timeouts);
     let soon = Some(Duration::from_millis(20));
@@ -232,13 +234,13 @@ fn a_crash_is_reported_with_status_last_lines_and_an_event() {
     assert_eq!(status.state, VmState::Crashed);
     let ending = status.ending.unwrap();
     assert_eq!(ending.reason, "QEMU ended with exit status: 3");
-    assert_eq!(ending.messages[8..], ["impostor: trouble 4999", "impostor: the last straw"]);
+    assert_eq!(ending.messages[8..], ["fake QEMU: error 4999", "fake QEMU: the last error"]);
     let states: Vec<VmState> = events.try_iter().map(|status| status.state).collect();
     assert_eq!(states, [VmState::Starting, VmState::Running, VmState::Crashed]);
 }
 
 #[test]
-fn a_killed_vm_is_a_crash_and_can_be_started_again() {
+fn a_killed_vm_has_crashed_and_can_be_started_again() {
     let rig = rig();
     let pid = rig.start("good").unwrap().pid.unwrap();
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -258,10 +260,8 @@ fn a_killed_vm_is_a_crash_and_can_be_started_again() {
 #[test]
 fn a_guest_that_powers_off_by_itself_has_stopped() {
     let status = rig().ended("powers-off");
-    assert_eq!(
-        (status.state, status.ending.unwrap().reason.as_str()),
-        (VmState::Stopped, "the guest powered off")
-    );
+    assert_eq!(status.state, VmState::Stopped);
+    assert_eq!(status.ending.unwrap().reason, "the guest powered off");
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_qemu_that_does_not_come_up_is_an_error_that_says_why() {
     let rig = rig_with(Timeouts { start: Duration::from_millis(300), ..Timeouts::default() });
     assert!(
         rig.refused("refuses")
-            .ends_with("exit status: 1 before it was up; impostor: there is no such machine")
+            .ends_with("exit status: 1 before it was up; fake QEMU: there is no such machine")
     );
     assert!(rig.refused("absent").contains("did not connect in time"));
     assert!(rig.refused("mute").contains("did not answer 'greeting' in time"));
@@ -296,14 +296,14 @@ fn a_vm_can_be_stopped_while_it_is_starting() {
 }
 
 #[test]
-fn the_same_name_twice_is_refused() {
+fn a_name_that_is_taken_is_refused() {
     let rig = rig();
     rig.runner.create(spec("good", &[])).unwrap();
     assert_eq!(rig.runner.create(spec("good", &[])), Err(VmError::Exists("good".into())));
 }
 
 #[test]
-fn hugepages_that_are_not_there_are_an_error_before_anything_is_started() {
+fn missing_hugepages_are_an_error_before_the_start() {
     let rig = rig();
     let huge = VmSpec { memory: MemoryPages::Huge, memory_mib: 8 << 20, ..spec("good", &[]) };
     rig.runner.create(huge).unwrap();

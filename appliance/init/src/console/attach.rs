@@ -1,4 +1,4 @@
-//! The terminal becomes that of a virtual machine, until Ctrl-].
+//! Connection of the terminal with a VM's console, until Ctrl-] is typed.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -7,46 +7,47 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Ctrl-], as in telnet.
-const LEAVE: u8 = 0x1d;
+/// Ctrl-], the escape key of telnet.
+const ESCAPE_KEY: u8 = 0x1d;
 
-/// Why it ended.
+/// Reason for the end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
+pub(crate) enum Detached {
     /// Ctrl-] was typed.
-    ByKey,
-    /// The virtual machine is gone.
-    MachineGone,
-    /// The terminal is gone.
-    TerminalGone,
+    EscapeKey,
+    /// The VM closed its console.
+    VmClosed,
+    /// The terminal was closed.
+    TerminalClosed,
 }
 
-/// Joins the terminal with the console at `socket`.
-pub(crate) fn attach(input: BorrowedFd<'_>, output: &mut impl Write, socket: &Path) -> io::Result<Left> {
-    let mut machine = UnixStream::connect(socket)?;
+/// Copies bytes between the terminal and the VM's console at `socket` until either is closed or Ctrl-]
+/// is typed.
+pub(crate) fn attach(input: BorrowedFd<'_>, output: &mut impl Write, socket: &Path) -> io::Result<Detached> {
+    let mut vm = UnixStream::connect(socket)?;
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(input, PollFlags::IN),
-            PollFd::from_borrowed_fd(machine.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(vm.as_fd(), PollFlags::IN),
         ];
         match poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
             other => other?,
         };
-        let (typed, shown) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
-        if shown && !show(&mut machine, output)? {
-            return Ok(Left::MachineGone);
+        let (has_keys, has_output) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+        if has_output && !copy_output(&mut vm, output)? {
+            return Ok(Detached::VmClosed);
         }
-        if typed && let Some(left) = type_keys(input, &mut machine)? {
-            return Ok(left);
+        if has_keys && let Some(detached) = copy_keys(input, &mut vm)? {
+            return Ok(detached);
         }
     }
 }
 
-/// `false` when the machine is gone.
-fn show(machine: &mut UnixStream, output: &mut impl Write) -> io::Result<bool> {
+/// Copies output of the VM; returns false if the VM closed its console.
+fn copy_output(vm: &mut UnixStream, output: &mut impl Write) -> io::Result<bool> {
     let mut buffer = [0; 4096];
-    let count = match machine.read(&mut buffer) {
+    let count = match vm.read(&mut buffer) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
         other => other?,
     };
@@ -55,19 +56,20 @@ fn show(machine: &mut UnixStream, output: &mut impl Write) -> io::Result<bool> {
     Ok(count > 0)
 }
 
-fn type_keys(input: BorrowedFd<'_>, machine: &mut UnixStream) -> io::Result<Option<Left>> {
+/// Copies keys to the VM; returns the reason if the connection ends.
+fn copy_keys(input: BorrowedFd<'_>, vm: &mut UnixStream) -> io::Result<Option<Detached>> {
     let mut buffer = [0; 256];
     let count = match rustix::io::read(input, &mut buffer) {
         Err(Errno::INTR) => return Ok(None),
-        Err(_) | Ok(0) => return Ok(Some(Left::TerminalGone)),
+        Err(_) | Ok(0) => return Ok(Some(Detached::TerminalClosed)),
         Ok(count) => count,
     };
     let keys = &buffer[..count];
-    let leave = keys.iter().position(|key| *key == LEAVE);
-    if machine.write_all(&keys[..leave.unwrap_or(count)]).is_err() {
-        return Ok(Some(Left::MachineGone));
+    let escape = keys.iter().position(|key| *key == ESCAPE_KEY);
+    if vm.write_all(&keys[..escape.unwrap_or(count)]).is_err() {
+        return Ok(Some(Detached::VmClosed));
     }
-    Ok(leave.map(|_| Left::ByKey))
+    Ok(escape.map(|_| Detached::EscapeKey))
 }
 
 #[cfg(test)]
@@ -76,38 +78,39 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn keys_go_in_text_comes_out_and_ctrl_bracket_leaves() {
+    fn keys_and_output_are_copied_until_the_escape_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("console");
         let listener = UnixListener::bind(&path).unwrap();
-        let (terminal, mut fingers) = std::io::pipe().unwrap();
-        let machine = std::thread::spawn(move || {
+        let (terminal, mut keyboard) = std::io::pipe().unwrap();
+        let vm = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"login: ").unwrap();
-            fingers.write_all(b"root\x1dpoweroff").unwrap();
+            keyboard.write_all(b"root\x1dpoweroff").unwrap();
             let mut keys = Vec::new();
             stream.read_to_end(&mut keys).unwrap();
             keys
         });
         let mut screen = Vec::new();
-        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Left::ByKey);
-        assert_eq!((machine.join().unwrap(), screen), (b"root".to_vec(), b"login: ".to_vec()));
+        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Detached::EscapeKey);
+        assert_eq!(vm.join().unwrap(), b"root");
+        assert_eq!(screen, b"login: ");
     }
 
     #[test]
-    fn either_end_may_go_away() {
+    fn the_connection_ends_when_either_end_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("console");
         let listener = UnixListener::bind(&path).unwrap();
-        let (terminal, fingers) = std::io::pipe().unwrap();
-        let gone = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"bye").unwrap());
+        let (terminal, keyboard) = std::io::pipe().unwrap();
+        let vm = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"bye").unwrap());
         let mut screen = Vec::new();
-        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Left::MachineGone);
+        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Detached::VmClosed);
         assert_eq!(screen, b"bye");
-        gone.join().unwrap();
+        vm.join().unwrap();
         let path = folder.path().join("another");
         let _listener = UnixListener::bind(&path).unwrap();
-        drop(fingers);
-        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Left::TerminalGone);
+        drop(keyboard);
+        assert_eq!(attach(terminal.as_fd(), &mut screen, &path).unwrap(), Detached::TerminalClosed);
     }
 }

@@ -1,45 +1,48 @@
-//! What a line means: a method and its parameters as JSON.
+//! Parser of command lines: a method, and its parameters as JSON.
 //!
 //! ```text
 //! METHOD                          no parameters
-//! METHOD key=value key="a b"      a value is what the method says it takes; JSON where it says nothing
-//! METHOD {"key": "value"}         JSON
-//! METHOD ... --json               the result as JSON
+//! METHOD key=value key="a b"      values of the parameters' types; JSON for unknown parameters
+//! METHOD {"key": "value"}         parameters as JSON
+//! METHOD ... --json               result as JSON
 //! ```
 
-use super::{MethodHelp, ParameterHelp};
+use super::methods::{MethodHelp, ParameterHelp};
 use serde_json::{Map, Value};
 
-/// How a result is printed.
+/// Format of a printed result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Form {
+pub(crate) enum Format {
     Table,
     Json,
 }
 
-/// A line, taken apart.
+/// A parsed line.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Line {
     pub(crate) command: String,
-    /// Everything after the command but `--json`.
+    /// Text after the command, without `--json`.
     pub(crate) rest: String,
-    pub(crate) form: Form,
+    pub(crate) format: Format,
 }
 
 impl Line {
-    /// `None` if there is nothing on the line.
+    /// Parses a line; `None` if it is empty.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (text, form) = match text.strip_suffix("--json") {
-            Some(text) if text.ends_with(' ') => (text.trim_end(), Form::Json),
-            _ => (text, Form::Table),
+        let (text, format) = match text.strip_suffix("--json") {
+            Some(text) if text.ends_with(' ') => (text.trim_end(), Format::Json),
+            _ => (text, Format::Table),
         };
         let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let line = Self { command: command.to_owned(), rest: rest.trim().to_owned(), form };
+        let line = Self { command: command.to_owned(), rest: rest.trim().to_owned(), format };
         (!line.command.is_empty()).then_some(line)
     }
 
-    /// The parameters for `method`, or what is wrong with them.
+    /// Parameters for `method`, as JSON.
+    ///
+    /// # Errors
+    /// A message with the problem and the remedy.
     pub(crate) fn params(&self, method: &MethodHelp) -> Result<Value, String> {
         if self.rest.is_empty() {
             return Ok(Value::Null);
@@ -64,8 +67,8 @@ impl Line {
     }
 }
 
-/// Words, separated by spaces outside of quotes; a backslash takes the next character as it is,
-/// except in single quotes. Braces and brackets hold JSON together.
+/// Splits a text into words at spaces outside of quotes, braces and brackets. A backslash quotes the
+/// next character, except in single quotes and in JSON.
 fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut characters = text.chars().peekable();
@@ -78,13 +81,13 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// The next word; `None` if there is only space.
+/// Next word; `None` if there is none.
 fn word(characters: &mut impl Iterator<Item = char>) -> Result<Option<String>, String> {
     let (mut word, mut quote, mut depth, mut any) = (String::new(), None, 0_u32, false);
     while let Some(character) = characters.next() {
         match (quote, character) {
             (None, space) if space.is_whitespace() && depth == 0 => break,
-            // Inside of JSON its own quotes are a part of it.
+            // Within JSON, quotes are a part of the word.
             (None, '"' | '\'') if depth == 0 => quote = Some(character),
             (Some(open), close) if open == close => quote = None,
             (None | Some('"'), '\\') if depth == 0 => word.extend(characters.next()),
@@ -106,7 +109,7 @@ fn word(characters: &mut impl Iterator<Item = char>) -> Result<Option<String>, S
     }
 }
 
-/// What a word stands for, given what the parameter takes.
+/// JSON value of a word, for a parameter's type. `None` for an unknown parameter.
 fn as_value(text: &str, parameter: Option<&ParameterHelp>) -> Value {
     let literal = || serde_json::from_str(text).ok();
     let string = || Value::String(text.to_owned());
@@ -118,7 +121,7 @@ fn as_value(text: &str, parameter: Option<&ParameterHelp>) -> Value {
     }
 }
 
-/// `a,b,3`: numbers are numbers.
+/// List of the values in `a,b,3`: numbers and strings.
 fn as_list(text: &str) -> Value {
     let item = |word: &str| match serde_json::from_str(word) {
         Ok(number @ Value::Number(_)) => number,
@@ -157,18 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_command_the_rest_and_a_form() {
-        let line =
-            |command: &str, rest: &str, form| Some(Line { command: command.into(), rest: rest.into(), form });
-        assert_eq!(Line::parse("  m   a=1  b=2 "), line("m", "a=1  b=2", Form::Table));
-        assert_eq!(Line::parse("m a=1 --json"), line("m", "a=1", Form::Json));
-        assert_eq!(Line::parse("m --json"), line("m", "", Form::Json));
-        assert_eq!(Line::parse("m a=--json"), line("m", "a=--json", Form::Table));
+    fn a_line_has_a_command_a_rest_and_a_format() {
+        let line = |command: &str, rest: &str, format| {
+            Some(Line { command: command.into(), rest: rest.into(), format })
+        };
+        assert_eq!(Line::parse("  m   a=1  b=2 "), line("m", "a=1  b=2", Format::Table));
+        assert_eq!(Line::parse("m a=1 --json"), line("m", "a=1", Format::Json));
+        assert_eq!(Line::parse("m --json"), line("m", "", Format::Json));
+        assert_eq!(Line::parse("m a=--json"), line("m", "a=--json", Format::Table));
         assert_eq!(Line::parse("   "), None);
     }
 
     #[test]
-    fn values_are_what_their_parameter_takes() {
+    fn values_have_the_types_of_their_parameters() {
         let expected = json!({ "name": "7", "size": 7, "on": true, "disks": ["a", 3], "level": "DEBUG" });
         assert_eq!(params("name=7 size=7 on=true disks=a,3 level=DEBUG"), Ok(expected));
         assert_eq!(params("size=many"), Ok(json!({ "size": "many" })));
@@ -190,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn json_is_taken_as_it_is() {
+    fn parameters_may_be_json() {
         assert_eq!(params(r#"{"name": "a b", "size": [1]}"#), Ok(json!({ "name": "a b", "size": [1] })));
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn a_mistake_is_named_in_the_error() {
         assert!(params("name").unwrap_err().contains("help m"));
         assert!(params("name=a name=b").unwrap_err().contains("twice"));
         assert!(params("name=\"a").unwrap_err().contains("never closed"));

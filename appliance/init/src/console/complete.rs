@@ -1,19 +1,19 @@
-//! What could follow what was typed.
+//! Completion of commands and of names of parameters.
 
-use super::MethodHelp;
+use super::methods::MethodHelp;
 
-/// What a tab leads to.
+/// Result of a completion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Completion {
-    /// Nothing fits.
+    /// No candidate begins with the word.
     None,
-    /// All that fits goes on with this.
+    /// Text by which all matching candidates go on.
     Text(String),
-    /// These fit, and have no more in common than was typed.
+    /// Matching candidates that differ in the next character.
     Choices(Vec<String>),
 }
 
-/// Completes the text before the cursor: a command first, then the names of its parameters.
+/// Completes the text before the cursor: the command, then names of its parameters.
 pub(crate) fn complete(before: &str, methods: &[MethodHelp], own_commands: &[&str]) -> Completion {
     let (head, word) = before.rsplit_once(' ').unwrap_or(("", before));
     let commands = || own_commands.iter().copied().chain(methods.iter().map(|method| method.name.as_str()));
@@ -30,23 +30,23 @@ pub(crate) fn complete(before: &str, methods: &[MethodHelp], own_commands: &[&st
     }
 }
 
-/// What those of `candidates` that begin with `word` have in common beyond it.
+/// Completes `word` among candidates. `end` is appended if only one matches.
 fn narrow<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, end: &str) -> Completion {
-    let mut fitting: Vec<&str> = candidates.filter(|candidate| candidate.starts_with(word)).collect();
-    fitting.sort_unstable();
-    fitting.dedup();
-    match fitting[..] {
+    let mut matching: Vec<&str> = candidates.filter(|candidate| candidate.starts_with(word)).collect();
+    matching.sort_unstable();
+    matching.dedup();
+    match matching[..] {
         [] => Completion::None,
         [only] => Completion::Text(format!("{}{end}", &only[word.len()..])),
-        [first, .., last] => match &first[word.len()..common(first, last)] {
-            "" => Completion::Choices(fitting.iter().map(|&choice| choice.to_owned()).collect()),
+        [first, .., last] => match &first[word.len()..common_bytes(first, last)] {
+            "" => Completion::Choices(matching.iter().map(|&choice| choice.to_owned()).collect()),
             more => Completion::Text(more.to_owned()),
         },
     }
 }
 
-/// Bytes that both begin with.
-fn common(one: &str, other: &str) -> usize {
+/// Length in bytes of the longest common prefix.
+fn common_bytes(one: &str, other: &str) -> usize {
     let same = one.chars().zip(other.chars()).take_while(|(a, b)| a == b);
     same.map(|(character, _)| character.len_utf8()).sum()
 }
@@ -54,7 +54,7 @@ fn common(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::ParameterHelp;
+    use crate::console::methods::ParameterHelp;
 
     fn methods() -> Vec<MethodHelp> {
         let parameter = |name: &&str| ParameterHelp {
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_completed_as_far_as_they_agree() {
+    fn commands_are_completed_up_to_their_first_difference() {
         assert_eq!(completed("v"), text("m_start "));
         assert_eq!(completed("b"), text("dev_get_"));
         assert_eq!(completed("bdev_get_"), choices(&["bdev_get_bdevs", "bdev_get_iostat"]));
         assert_eq!(completed("x"), Completion::None);
         assert_eq!(completed("d"), text("mesg "));
         assert_eq!(
-            completed("").clone(),
+            completed(""),
             choices(&["bdev_get_bdevs", "bdev_get_iostat", "dmesg", "help", "vm_start"])
         );
     }

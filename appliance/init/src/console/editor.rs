@@ -1,41 +1,49 @@
-//! One line of input, as it is edited: pure, without a terminal.
+//! Line editor: a line of input, its cursor and the history. Does no input or output.
 
 use super::keys::Key;
 
-/// The longest line, in characters. A method's parameters may be long, a stuck key longer.
+/// Maximum length of a line in characters: enough for any parameters, and a bound for a stuck key.
 const LINE_MAX: usize = 64 * 1024;
-/// The most lines that are remembered.
+/// Maximum number of lines in the history.
 const HISTORY_MAX: usize = 500;
 
-/// What a key led to.
+/// Effect of a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// Nothing that can be seen.
+    /// No visible change.
     Nothing,
-    /// This character was added at the end.
+    /// A character was added at the end of the line.
     Appended(char),
     /// The line or the cursor changed.
     Changed,
-    /// The line is finished.
+    /// The line is complete.
     Line(String),
-    /// The line was given up.
+    /// The line was cancelled.
     Cancelled,
-    /// There is no more input.
+    /// The input has ended.
     End,
-    /// What was typed is to be completed.
+    /// The text before the cursor is to be completed.
     Complete,
     /// The screen is to be cleared.
     ClearScreen,
 }
 
-/// A line, its cursor, and the lines before it.
+/// A line, its cursor and the history.
 #[derive(Default, Debug)]
 pub(crate) struct Editor {
     line: Vec<char>,
     cursor: usize,
     history: Vec<String>,
-    /// The line of the history that is shown, and what was typed before it was.
-    browsing: Option<(usize, Vec<char>)>,
+    browsing: Option<Browsing>,
+}
+
+/// State while a line of the history is shown.
+#[derive(Debug)]
+struct Browsing {
+    /// Index of the shown line in the history.
+    at: usize,
+    /// Line that was typed before.
+    typed: Vec<char>,
 }
 
 impl Editor {
@@ -44,17 +52,17 @@ impl Editor {
         self.line[..self.cursor].iter().collect()
     }
 
-    /// The whole line.
+    /// All characters of the line.
     pub(crate) fn line(&self) -> &[char] {
         &self.line
     }
 
-    /// Characters before the cursor.
+    /// Number of characters before the cursor.
     pub(crate) fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Puts text in at the cursor.
+    /// Inserts text at the cursor.
     pub(crate) fn insert(&mut self, text: &str) {
         for character in text.chars().take(LINE_MAX.saturating_sub(self.line.len())) {
             self.line.insert(self.cursor, character);
@@ -62,7 +70,7 @@ impl Editor {
         }
     }
 
-    /// Does what the key says.
+    /// Applies a key.
     pub(crate) fn press(&mut self, key: Key) -> Outcome {
         match key {
             Key::Char(character) => self.add(character),
@@ -141,22 +149,22 @@ impl Editor {
     }
 
     fn browse_back(&mut self) -> Outcome {
-        let (at, typed) = match self.browsing.take() {
-            Some((at, typed)) => (at.saturating_sub(1), typed),
+        let Browsing { at, typed } = match self.browsing.take() {
+            Some(Browsing { at, typed }) => Browsing { at: at.saturating_sub(1), typed },
             None if self.history.is_empty() => return Outcome::Nothing,
-            None => (self.history.len() - 1, self.line.clone()),
+            None => Browsing { at: self.history.len() - 1, typed: self.line.clone() },
         };
         self.show(self.history[at].chars().collect());
-        self.browsing = Some((at, typed));
+        self.browsing = Some(Browsing { at, typed });
         Outcome::Changed
     }
 
     fn browse_forward(&mut self) -> Outcome {
-        let Some((at, typed)) = self.browsing.take() else { return Outcome::Nothing };
+        let Some(Browsing { at, typed }) = self.browsing.take() else { return Outcome::Nothing };
         match self.history.get(at + 1) {
             Some(line) => {
                 self.show(line.chars().collect());
-                self.browsing = Some((at + 1, typed));
+                self.browsing = Some(Browsing { at: at + 1, typed });
             }
             None => self.show(typed),
         }
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
     use crate::console::keys::Decoder;
 
-    /// Types bytes; returns the editor and the finished lines.
+    /// Editor after these bytes were typed, and the complete lines.
     fn typed(bytes: &[u8]) -> (Editor, Vec<String>) {
         let (mut editor, mut decoder, mut lines) = (Editor::default(), Decoder::default(), Vec::new());
         for key in bytes.iter().filter_map(|byte| decoder.feed(*byte)) {
@@ -194,7 +202,7 @@ mod tests {
     const DOWN: &str = "\x1b[B";
 
     #[test]
-    fn text_is_put_in_and_taken_out_where_the_cursor_is() {
+    fn text_is_inserted_and_deleted_at_the_cursor() {
         assert_eq!(lines(format!("ac{LEFT}b\r").as_bytes()), ["abc"]);
         assert_eq!(lines(b"abx\x7fc\r"), ["abc"]);
         assert_eq!(lines(b"xabc\x01\x1b[3~\r"), ["abc"]);
@@ -203,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn ctrl_u_ctrl_k_and_ctrl_w_remove_what_they_should() {
+    fn ctrl_u_ctrl_k_and_ctrl_w_delete_to_start_to_end_and_a_word() {
         assert_eq!(lines(format!("nonsense abc{LEFT}{LEFT}{LEFT}\x15\r").as_bytes()), ["abc"]);
         assert_eq!(lines(format!("abc def{LEFT}{LEFT}{LEFT}{LEFT}\x0b\r").as_bytes()), ["abc"]);
         assert_eq!(lines(b"abc def  \x17\r"), ["abc "]);
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn ctrl_c_gives_the_line_up_and_ctrl_d_ends_only_an_empty_one() {
+    fn ctrl_c_cancels_the_line_and_ctrl_d_ends_only_an_empty_one() {
         assert_eq!(lines(b"wrong\x03right\r"), ["right"]);
         let mut editor = Editor::default();
         editor.insert("x");
@@ -221,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn history_goes_back_and_forth_and_keeps_what_was_being_typed() {
+    fn browsing_the_history_keeps_the_line_that_was_typed() {
         let text = format!("one\rtwo\rthr{UP}{UP}{DOWN}{DOWN}ee\r{UP}{UP}{UP}\r");
         assert_eq!(lines(text.as_bytes()), ["one", "two", "three", "one"]);
         assert_eq!(lines(format!("one\r{UP}{UP}{UP}{UP}!\r{DOWN}\r").as_bytes()), ["one", "one!", ""]);
     }
 
     #[test]
-    fn neither_repetitions_nor_empty_lines_are_remembered() {
+    fn repetitions_and_empty_lines_are_not_in_the_history() {
         let (editor, _) = typed(b"a\ra\r\r  \rb\ra\r");
         assert_eq!(editor.history, ["a", "b", "a"]);
     }

@@ -1,4 +1,4 @@
-//! The kernel's log, for the command `dmesg`.
+//! Kernel log, for the command `dmesg`.
 
 use super::table::clean;
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// The last `count` lines of the kernel's log.
+/// Last `count` lines of the kernel log.
 pub(crate) fn last_lines(count: usize) -> io::Result<Vec<String>> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let mut log = File::options().read(true).custom_flags(nonblocking).open("/dev/kmsg")?;
@@ -17,7 +17,7 @@ pub(crate) fn last_lines(count: usize) -> io::Result<Vec<String>> {
             Ok(0) => break,
             Ok(length) => lines.extend(line(&String::from_utf8_lossy(&record[..length]))),
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            // The kernel was faster and has overwritten what was to come next.
+            // The kernel has overwritten the next record; reading goes on with the oldest one left.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) => return Err(error),
         }
@@ -28,8 +28,8 @@ pub(crate) fn last_lines(count: usize) -> io::Result<Vec<String>> {
     Ok(lines.into())
 }
 
-/// A record, as people know it. Format: Documentation/ABI/testing/dev-kmsg: `priority,number,
-/// microseconds,flags;text`, then lines with further fields.
+/// Formats a record as `[seconds] text`. A record is `priority,number,microseconds,flags;text`, then
+/// lines with further fields (Documentation/ABI/testing/dev-kmsg).
 fn line(record: &str) -> Option<String> {
     let (head, rest) = record.split_once(';')?;
     let microseconds: u64 = head.split(',').nth(2)?.parse().ok()?;

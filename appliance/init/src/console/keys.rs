@@ -1,9 +1,9 @@
-//! Bytes from a terminal, as keys.
+//! Decoder of a terminal's bytes into keys.
 //!
-//! Invariant: whatever arrives, at most a few bytes are remembered, and the next plain key
-//! is understood.
+//! Invariant: for any input the state is a few bytes, and the keys after an unknown sequence are
+//! decoded.
 
-/// A key, or a combination.
+/// A key or a combination of keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Key {
     Char(char),
@@ -31,29 +31,29 @@ pub(crate) enum Key {
     ClearScreen,
 }
 
-/// Where the decoder is.
+/// State of the decoder: the bytes that it has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 enum State {
     #[default]
     Plain,
-    /// A carriage return: a line feed after it is the same key.
+    /// Carriage return. A line feed that follows belongs to the same key.
     Return,
     /// `ESC`.
     Escape,
-    /// `ESC [` or `ESC O`, and the first number that followed.
+    /// `ESC [` or `ESC O`, and the first parameter.
     Sequence { number: u8 },
-    /// Inside a character of several bytes: what is missing and what is known.
+    /// Start of a character of several bytes: number of missing bytes, and the bits so far.
     Utf8 { missing: u8, value: u32 },
 }
 
-/// Turns bytes into keys, one at a time.
+/// Decodes bytes into keys.
 #[derive(Default, Debug)]
 pub(crate) struct Decoder {
     state: State,
 }
 
 impl Decoder {
-    /// Takes a byte; returns the key that it completes.
+    /// Decodes a byte; returns the key that it completes.
     pub(crate) fn feed(&mut self, byte: u8) -> Option<Key> {
         match std::mem::take(&mut self.state) {
             State::Return if byte == b'\n' => None,
@@ -89,7 +89,7 @@ impl Decoder {
         None
     }
 
-    /// ECMA-48, 5.4: parameters, then a final byte.
+    /// Decodes a byte of a control sequence: parameters, then a final byte (ECMA-48, 5.4).
     fn in_sequence(&mut self, number: u8, byte: u8) -> Option<Key> {
         match (byte, number) {
             (b'0'..=b'9', _) => {
@@ -97,7 +97,7 @@ impl Decoder {
                 self.state = State::Sequence { number };
                 None
             }
-            // Of several parameters the first says which key it is, the others how it was held.
+            // The first parameter is the key, the others are modifiers.
             (b';', _) => {
                 self.state = State::Sequence { number: number.saturating_mul(100) };
                 None
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_any_length_are_characters() {
+    fn characters_of_any_length_in_bytes_are_keys() {
         assert_eq!(keys("aß€😀".as_bytes()), ['a', 'ß', '€', '😀'].map(Key::Char));
     }
 
     #[test]
-    fn enter_is_one_key_however_the_line_ends() {
+    fn enter_is_one_key_for_each_kind_of_line_end() {
         assert_eq!(keys(b"\r"), [Key::Enter]);
         assert_eq!(keys(b"\n"), [Key::Enter]);
         assert_eq!(keys(b"\r\n"), [Key::Enter]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn cursor_keys_are_known_in_the_dialects_of_terminals() {
+    fn cursor_keys_are_decoded_in_all_their_forms() {
         assert_eq!(keys(b"\x1b[A\x1bOB\x1b[1;5C\x1b[D"), [Key::Up, Key::Down, Key::Right, Key::Left]);
         assert_eq!(keys(b"\x1b[H\x1b[1~\x1b[7~\x1bOH"), [Key::Home; 4]);
         assert_eq!(keys(b"\x1b[F\x1b[4~\x1b[8~"), [Key::End; 3]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_nobody_knows_vanish_and_the_next_key_is_understood() {
+    fn unknown_sequences_are_ignored_and_the_next_key_is_decoded() {
         for noise in
             [&b"\x1b[15~"[..], b"\x1b[3;5~", b"\x1b[?25h", b"\x1b[99999999999m", b"\x1bx", b"\x1b\x1b[A"]
         {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sequence_of_bytes_loses_the_key_after_a_pause_of_letters() {
+    fn a_key_is_decoded_after_any_bytes_and_two_letters() {
         let mut random = Random::new(7);
         for _ in 0..20_000 {
             let noise = random.bytes(4);

@@ -1,11 +1,11 @@
-//! The output of a console: answers, and a line being edited that other output goes around.
+//! Screen: output of a console, with a line that is being edited below it.
 //!
 //! Invariants
-//! - Only carriage return and backspace move the cursor: any terminal understands them.
-//! - Text from elsewhere (the log) never mixes with the line: the line is taken away, and
-//!   drawn again below the text.
-//! - A terminal that takes nothing is waited for once, and then not again until it takes
-//!   something: the log of the whole process goes through here.
+//! - The cursor is moved by carriage return and backspace only, which all terminals know.
+//! - Other output, such as the log, never mixes with the edited line: the line is erased, and drawn
+//!   again below the output.
+//! - A terminal that accepts no output is waited for once, and not again until it accepts some, because
+//!   the log of the whole process is written here.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How long a terminal may take nothing. At 9600 baud this is some thousand characters.
-const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// Time limit for a terminal to accept output: about a thousand characters at 9600 baud.
+const WRITE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// The output of one console. Clones are the same one.
+/// Output of a console. All clones share it.
 #[derive(Clone, Debug)]
 pub struct Screen {
     shared: Arc<Mutex<Shared>>,
@@ -26,24 +26,24 @@ pub struct Screen {
 struct Shared {
     output: OwnedFd,
     columns: usize,
-    /// The line that is shown, if one is being edited.
-    line: Option<Shown>,
-    /// Whether it took nothing the last time.
-    stuck: bool,
+    /// Edited line, if there is one.
+    line: Option<VisibleLine>,
+    /// Whether the terminal accepted no output at the last attempt.
+    is_stuck: bool,
 }
 
-/// A line on the screen.
+/// The visible part of an edited line.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Shown {
+pub(crate) struct VisibleLine {
     text: String,
-    /// Characters of it that are on the screen.
+    /// Number of characters.
     width: usize,
-    /// Where in it the cursor is.
+    /// Column of the cursor.
     cursor: usize,
 }
 
-impl Shown {
-    /// The part of a line around its cursor that fits, behind the prompt.
+impl VisibleLine {
+    /// The prompt, and the part of a line around its cursor that fits into `columns`.
     pub(crate) fn of(prompt: &str, line: &[char], cursor: usize, columns: usize) -> Self {
         let prompt_width = prompt.chars().count();
         let room = columns.saturating_sub(prompt_width + 1).max(8);
@@ -53,7 +53,7 @@ impl Shown {
         Self { text: format!("{prompt}{part}"), width, cursor: prompt_width + cursor - start }
     }
 
-    /// What takes the cursor from the start of the line to where it belongs.
+    /// Output that draws the line over a previous one, and leaves the cursor in its column.
     fn draw(&self, previous_width: usize) -> String {
         let rest = previous_width.saturating_sub(self.width);
         let back = rest + self.width - self.cursor;
@@ -62,12 +62,11 @@ impl Shown {
 }
 
 impl Screen {
-    /// A screen of so many columns.
     pub(crate) fn new(output: OwnedFd, columns: usize) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { output, columns, line: None, stuck: false })) }
+        Self { shared: Arc::new(Mutex::new(Shared { output, columns, line: None, is_stuck: false })) }
     }
 
-    /// Prints text. A line that is being edited is drawn again below it.
+    /// Prints text. An edited line is drawn again below it.
     pub fn print(&self, text: &str) {
         let mut shared = self.lock();
         let Some(line) = shared.line.clone() else { return shared.write(text) };
@@ -79,34 +78,35 @@ impl Screen {
         self.lock().columns
     }
 
-    /// Shows a line that is being edited, in place of the one before.
-    pub(crate) fn show(&self, line: Shown) {
+    /// Shows an edited line in place of the previous one.
+    pub(crate) fn show(&self, line: VisibleLine) {
         let mut shared = self.lock();
         let previous = shared.line.as_ref().map_or(0, |line| line.width);
         shared.write(&line.draw(previous));
         shared.line = Some(line);
     }
 
-    /// Shows a line that has become longer by one character at its end, if it still fits.
-    pub(crate) fn append(&self, character: char, line: Shown) {
+    /// Shows an edited line that has one more character at its end; writes the character only, if the
+    /// visible part did not move.
+    pub(crate) fn append(&self, character: char, line: VisibleLine) {
         let mut shared = self.lock();
-        let fits = shared.line.as_ref().is_some_and(|before| {
+        let is_longer = shared.line.as_ref().is_some_and(|before| {
             before.cursor == before.width
                 && line.width == before.width + 1
                 && line.text.starts_with(&before.text)
         });
         let previous = shared.line.as_ref().map_or(0, |line| line.width);
-        let text = if fits { character.to_string() } else { line.draw(previous) };
+        let text = if is_longer { character.to_string() } else { line.draw(previous) };
         shared.write(&text);
         shared.line = Some(line);
     }
 
-    /// Makes the terminal's noise.
+    /// Rings the terminal's bell.
     pub(crate) fn ring(&self) {
         self.lock().write("\x07");
     }
 
-    /// The line is finished: it stays where it is, and output goes below.
+    /// Ends the editing of the line. The line and `mark` stay, and output follows below.
     pub(crate) fn finish(&self, mark: &str) {
         let mut shared = self.lock();
         shared.line = None;
@@ -118,7 +118,7 @@ impl Screen {
     }
 }
 
-/// Bytes as they are, from a virtual machine.
+/// Output of a VM, written unchanged.
 impl io::Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.lock().write_bytes(bytes);
@@ -135,24 +135,25 @@ impl Shared {
         self.write_bytes(text.as_bytes());
     }
 
-    /// A terminal that is gone takes nothing, and nobody is there to be told.
+    /// Writes bytes. Errors of a terminal are ignored, because there is no other place to report them.
     fn write_bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match rustix::io::write(&self.output, bytes) {
                 Ok(count @ 1..) => {
-                    self.stuck = false;
+                    self.is_stuck = false;
                     bytes = &bytes[count..];
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if !self.stuck => self.stuck = !self.will_take_more(),
+                Err(Errno::AGAIN) if !self.is_stuck => self.is_stuck = !self.wait_for_output(),
                 Ok(_) | Err(_) => return,
             }
         }
     }
 
-    fn will_take_more(&self) -> bool {
+    /// Waits until the terminal accepts output; false after [`WRITE_TIMEOUT`].
+    fn wait_for_output(&self) -> bool {
         let mut output = [PollFd::new(&self.output, PollFlags::OUT)];
-        matches!(poll(&mut output, Some(&PATIENCE)), Ok(1..) | Err(Errno::INTR))
+        matches!(poll(&mut output, Some(&WRITE_TIMEOUT)), Ok(1..) | Err(Errno::INTR))
     }
 }
 
@@ -161,11 +162,11 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    fn shown(line: &str, cursor: usize) -> Shown {
-        Shown::of("> ", &line.chars().collect::<Vec<_>>(), cursor, 20)
+    fn shown(line: &str, cursor: usize) -> VisibleLine {
+        VisibleLine::of("> ", &line.chars().collect::<Vec<_>>(), cursor, 20)
     }
 
-    /// All that these calls wrote.
+    /// Output of these calls.
     fn written(calls: impl FnOnce(&Screen)) -> String {
         let (mut reader, writer) = std::io::pipe().unwrap();
         calls(&Screen::new(writer.into(), 20));
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_line_erases_what_was_there() {
+    fn a_shorter_line_erases_the_rest_of_the_longer_one() {
         let text = written(|screen| {
             screen.show(shown("abc", 3));
             screen.show(shown("a", 1));
@@ -202,12 +203,13 @@ mod tests {
         assert_eq!(shown(&long, 0).text, "> abcdefghijklmnopq");
         for cursor in 0..=26 {
             let line = shown(&long, cursor);
-            assert!(line.width < 20 && line.cursor <= line.width, "{cursor}: {line:?}");
+            assert!(line.width < 20, "{cursor}: {line:?}");
+            assert!(line.cursor <= line.width, "{cursor}: {line:?}");
         }
     }
 
     #[test]
-    fn a_terminal_that_takes_nothing_is_waited_for_once_and_serves_again_when_it_can() {
+    fn a_stuck_terminal_is_waited_for_once_and_gets_output_again_afterwards() {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let screen = Screen::new(writer.into(), 80);
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_goes_above_the_line_that_is_being_edited() {
+    fn other_output_appears_above_the_edited_line() {
         let text = written(|screen| {
             screen.print("before\n");
             screen.show(shown("ab", 1));

@@ -1,11 +1,11 @@
-//! Results for people: tables for lists of objects, aligned pairs for one object.
+//! Printer of results: tables for lists of objects, aligned pairs for one object.
 //!
-//! Invariant: nothing that comes out of a result reaches the terminal as a control character.
+//! Invariant: no control character of a result reaches the terminal.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Whether there are colours.
+/// Style of printed text: with or without colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Style {
     Plain,
@@ -13,12 +13,12 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// A heading, or a name.
+    /// Text of a heading or a name.
     pub(crate) fn strong(self, text: &str) -> String {
         self.sgr("1", text)
     }
 
-    /// A failure.
+    /// Text of an error.
     pub(crate) fn failure(self, text: &str) -> String {
         self.sgr("31", text)
     }
@@ -27,6 +27,7 @@ impl Style {
         self.sgr("36", text)
     }
 
+    /// Wraps text into an SGR sequence (ECMA-48, 8.3.117).
     fn sgr(self, code: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
@@ -35,7 +36,7 @@ impl Style {
     }
 }
 
-/// What tells things apart comes first, and stays when a table is too wide.
+/// Keys of the first columns, which are kept if a table is too wide.
 const FIRST: [&str; 10] = [
     "name",
     "ctrlr",
@@ -49,7 +50,7 @@ const FIRST: [&str; 10] = [
     "bytes_read",
 ];
 
-/// Lines for a result, without an end of line after the last.
+/// Text of a result, without a final end of line.
 pub(crate) fn render(value: &Value, style: Style, columns: usize) -> String {
     match value {
         Value::Array(list) if list.is_empty() => "(none)".into(),
@@ -58,7 +59,7 @@ pub(crate) fn render(value: &Value, style: Style, columns: usize) -> String {
             |rows| if let [only] = rows[..] { pairs(only, style, 0) } else { table(&rows, style, columns) },
         ),
         Value::Object(map) if map.is_empty() => "(empty)".into(),
-        // An object around a single list of objects is that list with a title.
+        // Includes an object around a single list of objects: a table with a title.
         Value::Object(map) => pairs_and_tables(map, style, columns),
         Value::Bool(true) => "ok".into(),
         other => cell(other),
@@ -86,7 +87,7 @@ fn pairs_and_tables(map: &Map<String, Value>, style: Style, columns: usize) -> S
     parts.join("\n")
 }
 
-/// One line for each member; what is inside of a member is indented below it.
+/// Lines of `key  value`. Members of a nested object are indented below its key.
 fn pairs(map: &Map<String, Value>, style: Style, indent: usize) -> String {
     let keys = ordered(map.keys());
     let width = keys.iter().map(|key| width(key)).max().unwrap_or(0);
@@ -122,7 +123,7 @@ fn table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
     let all = all_columns(rows);
     let total = all.len();
     for column in all {
-        // A first column that is too wide is better than no table.
+        // The first column is always shown, even if it is too wide.
         if column.width <= left || shown.is_empty() {
             left = left.saturating_sub(column.width + 2);
             shown.push(column);
@@ -150,7 +151,7 @@ fn all_columns<'a>(rows: &[&'a Map<String, Value>]) -> Vec<Column<'a>> {
     ordered(keys.into_iter()).into_iter().map(column).collect()
 }
 
-/// Those that tell things apart first, the others as they come.
+/// Keys in the order of [`FIRST`], then the others in their own order.
 fn ordered<'a>(keys: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
     let mut keys: Vec<&str> = keys.map(String::as_str).collect();
     keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
@@ -161,7 +162,7 @@ fn heading(key: &str) -> String {
     clean(key).to_uppercase()
 }
 
-/// A value on one line.
+/// Text of a value, on one line.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
@@ -175,7 +176,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Without what a terminal would obey.
+/// Replaces control characters by `?`.
 pub(crate) fn clean(text: &str) -> String {
     text.replace(|character: char| character.is_control(), "?")
 }
@@ -211,15 +212,16 @@ longer           no   12345  -";
     }
 
     #[test]
-    fn a_table_that_is_too_wide_says_what_it_leaves_out() {
+    fn a_table_that_is_too_wide_tells_how_many_columns_are_missing() {
         let row = |name: &str| json!({ "name": name, "b": "x".repeat(70), "c": "y".repeat(40), "d": 1 });
         let text = plain(&json!([row("one"), row("two")]));
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-        assert!(text.starts_with("NAME") && text.ends_with("(1 more columns: add --json)"), "{text}");
+        assert!(text.starts_with("NAME"), "{text}");
+        assert!(text.ends_with("(1 more columns: add --json)"), "{text}");
     }
 
     #[test]
-    fn one_object_is_pairs_with_what_is_inside_of_it_below() {
+    fn one_object_is_printed_as_pairs_with_nested_members_indented() {
         let object =
             json!({ "fields": { "longer": [1, 2], "major": 1 }, "name": "n", "none": {}, "version": "1" });
         let expected = "\
@@ -234,13 +236,13 @@ version  1";
     }
 
     #[test]
-    fn a_list_of_objects_in_an_object_is_a_table_below_it() {
+    fn a_list_of_objects_in_an_object_is_printed_as_a_table_below_it() {
         let object = json!({ "bdevs": [{ "n": 1, "name": "a" }, { "n": 2, "name": "b" }], "ticks": 7 });
         assert_eq!(plain(&object), "ticks  7\nbdevs:\nNAME  N\na     1\nb     2");
     }
 
     #[test]
-    fn simple_results_are_simple() {
+    fn simple_results_are_printed_without_punctuation() {
         assert_eq!(plain(&json!(true)), "ok");
         assert_eq!(plain(&json!([])), "(none)");
         assert_eq!(plain(&json!({})), "(empty)");
@@ -250,7 +252,7 @@ version  1";
     }
 
     #[test]
-    fn nothing_from_a_result_controls_the_terminal() {
+    fn no_control_character_of_a_result_reaches_the_terminal() {
         let evil = "\x1b[2J\r\n\u{9b}0m";
         let text = plain(&json!([{ evil: evil }, { "name": evil }]));
         assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{text:?}");
@@ -259,7 +261,7 @@ version  1";
     }
 
     #[test]
-    fn colours_change_no_width() {
+    fn colours_do_not_change_widths() {
         let list = json!([{ "name": "a", "b": 1 }, { "name": "bbb", "b": 2 }]);
         let coloured = render(&list, Style::Colour, 80);
         assert_eq!(coloured.replace("\x1b[1m", "").replace("\x1b[0m", ""), plain(&list));

@@ -1,4 +1,4 @@
-//! A terminal: the two ends of it, and its mode.
+//! A terminal: input, output and mode.
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty};
@@ -7,52 +7,52 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// What a serial line is taken to have: it cannot be asked.
+/// Assumed width of a terminal whose width the kernel does not know, such as a serial line.
 const COLUMNS: usize = 80;
 
-/// Where a console's keys come from and its text goes.
+/// Input and output of a console.
 #[derive(Debug)]
 pub struct Terminal {
     pub(crate) input: OwnedFd,
     pub(crate) output: OwnedFd,
     pub(crate) columns: usize,
-    pub(crate) manner: Manner,
-    /// The mode that the terminal had before.
-    before: Option<Termios>,
+    pub(crate) kind: Kind,
+    /// Mode of the terminal before it was opened, for restoring it.
+    previous_mode: Option<Termios>,
 }
 
-/// Who is on the other side.
+/// Kind of a console's input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Manner {
-    /// A person: a prompt, an echo, colours.
-    Person,
-    /// A program: lines in, text out.
-    Program,
+pub(crate) enum Kind {
+    /// A terminal: prompt, echo, colours.
+    Interactive,
+    /// A pipe or a file: lines without prompt or echo.
+    Batch,
 }
 
 impl Terminal {
-    /// A terminal device, such as `/dev/ttyS0`, of which every key is to be told at once.
+    /// Opens a terminal device, such as `/dev/ttyS0`, in a mode in which each key is read at once.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// Those of open(2) and tcsetattr(3).
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::NOCTTY | OFlags::CLOEXEC;
         let input = open(path, OFlags::RDONLY | flags, Mode::empty())?;
-        // A terminal may stop taking text at any time; a file of its own, so that reading still waits.
+        // A second open file, so that output does not block, but input does.
         let output = open(path, OFlags::WRONLY | OFlags::NONBLOCK | flags, Mode::empty())?;
         Self::new(input, output)
     }
 
-    /// Any two ends; not a terminal where the input is none.
+    /// Terminal of two open files. Input that is not a terminal makes a batch.
     ///
     /// # Errors
-    /// The kernel's, for a terminal that does not let its mode be changed.
+    /// Those of tcgetattr(3) and tcsetattr(3).
     pub fn new(input: OwnedFd, output: OwnedFd) -> io::Result<Self> {
         if !isatty(&input) {
-            return Ok(Self { input, output, columns: COLUMNS, manner: Manner::Program, before: None });
+            return Ok(Self { input, output, columns: COLUMNS, kind: Kind::Batch, previous_mode: None });
         }
-        let before = tcgetattr(&input)?;
-        let mut mode = before.clone();
+        let previous_mode = tcgetattr(&input)?;
+        let mut mode = previous_mode.clone();
         mode.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
         mode.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::IXON;
         mode.special_codes[SpecialCodeIndex::VMIN] = 1;
@@ -60,14 +60,14 @@ impl Terminal {
         tcsetattr(&input, OptionalActions::Now, &mode)?;
         let columns = tcgetwinsize(&output).map_or(0, |size| usize::from(size.ws_col));
         let columns = if (20..=500).contains(&columns) { columns } else { COLUMNS };
-        Ok(Self { input, output, columns, manner: Manner::Person, before: Some(before) })
+        Ok(Self { input, output, columns, kind: Kind::Interactive, previous_mode: Some(previous_mode) })
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(&self.input, OptionalActions::Now, before);
+        if let Some(mode) = &self.previous_mode {
+            let _ = tcsetattr(&self.input, OptionalActions::Now, mode);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Process 1 of a machine that ends as its argument says, for the tests of last words.
+//! PID 1 of a machine that ends as its argument says, for the tests of last words.
 
 use luge_init::{PowerSwitch, Settings, catch_panics};
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Asks for an orderly end by two signals, the first of which is obeyed too slowly.
+/// Sends SIGTERM twice: the second request ends the machine at once.
 fn ask_twice() -> Result<(), Box<dyn Error>> {
     let (switch, requests) = PowerSwitch::new();
     switch.listen_to_signals()?;

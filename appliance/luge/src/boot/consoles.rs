@@ -1,7 +1,7 @@
 //! The consoles of an appliance: the RPC methods, at its terminals.
 
 use super::screens::Screens;
-use luge_init::{Commands, Console, MethodHelp, ParameterHelp, PowerSwitch, Refusal, Terminal};
+use luge_init::{Commands, Console, MethodError, MethodHelp, ParameterHelp, PowerSwitch, Terminal};
 use luge_rpc::{Dispatcher, Method, Param};
 use serde_json::Value;
 use std::io;
@@ -56,9 +56,9 @@ impl Commands for Methods {
         self.0.methods().map(method).collect()
     }
 
-    fn call(&self, method: &str, params: Value) -> Result<Value, Refusal> {
+    fn call(&self, method: &str, params: Value) -> Result<Value, MethodError> {
         let refusal =
-            |error: luge_rpc::RpcError| Refusal { code: error.code.0.into(), message: error.message };
+            |error: luge_rpc::RpcError| MethodError { code: error.code.0.into(), message: error.message };
         self.0.dispatch(method, params).map_err(refusal)
     }
 }

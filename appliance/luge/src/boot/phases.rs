@@ -59,8 +59,8 @@ fn file_systems(_: &mut BootState, notes: &mut Notes) {
 }
 
 fn settings(state: &mut BootState, notes: &mut Notes) {
-    let (settings, complaints) = Settings::of_this_machine();
-    complaints.iter().for_each(|complaint| notes.fault(complaint));
+    let (settings, errors) = Settings::of_this_machine();
+    errors.iter().for_each(|error| notes.fault(error));
     catch_panics(settings.panic);
     notes.check("the host name cannot be set", set_hostname(&settings.hostname));
     notes.check("the kernel's log level cannot be set", set_kernel_log_level(settings.kernel_log));

@@ -1,4 +1,4 @@
-//! Texts and their answers, well-formed or not.
+//! Tests of answers to valid and invalid texts.
 
 use super::*;
 use crate::framing::{Framer, Limits};
@@ -8,9 +8,9 @@ use serde_json::json;
 
 params! {
     struct Pair {
-        /// One
+        /// Dividend
         a: u32,
-        /// The other
+        /// Divisor
         b: u32,
     }
 }
@@ -21,12 +21,13 @@ fn dispatcher() -> Dispatcher {
     Dispatcher::new([Method::new("divide", "a / b", &[Stage::Startup], divide)])
 }
 
-/// Answers a text; all that was sent, and what follows.
+/// Bytes that are sent in answer to a text, and the continuation.
 fn answer_to(text: &[u8]) -> (Vec<u8>, Next) {
     let (dispatcher, parsing) = (dispatcher(), Mutex::default());
-    let desk = Desk { dispatcher: &dispatcher, caller: Caller::local(), parsing: &parsing, begin: &|| () };
+    let caller = Caller::local();
+    let context = CallContext { dispatcher: &dispatcher, caller, parsing: &parsing, begin: &|| () };
     let mut sent = Vec::new();
-    let next = answer(&desk, text, &mut |text| {
+    let next = answer(&context, text, &mut |text| {
         sent.extend(text);
         Ok(())
     });
@@ -37,10 +38,12 @@ fn asked(text: &str) -> Value {
     serde_json::from_slice(&answer_to(text.as_bytes()).0).unwrap_or(Value::Null)
 }
 
-fn code(text: &str) -> (Value, Value) {
+#[track_caller]
+fn assert_refused(text: &str, code: i32, id: Value) {
     let answer = asked(text);
-    assert_eq!(answer["jsonrpc"], "2.0");
-    (answer["id"].clone(), answer["error"]["code"].clone())
+    assert_eq!(answer["jsonrpc"], "2.0", "{text}");
+    assert_eq!(answer["error"]["code"], code, "{text}");
+    assert_eq!(answer["id"], id, "{text}");
 }
 
 #[test]
@@ -53,25 +56,33 @@ fn a_request_is_answered_with_its_id_whatever_that_is() {
 
 #[test]
 fn errors_have_the_codes_of_the_specification() {
-    for (text, expected) in [
-        (r#"{"jsonrpc":"2.0","method":"add","id":1}"#, (json!(1), json!(-32601))),
-        (r#"{"jsonrpc":"2.0","method":"divide","id":1}"#, (json!(1), json!(-32602))),
-        (r#"{"jsonrpc":"2.0","method":"divide","params":[1,2],"id":1}"#, (json!(1), json!(-32602))),
-        (r#"{"jsonrpc":"2.0","method":"divide","params":{"a":1,"b":0},"id":1}"#, (json!(1), json!(-22))),
-        (r#"{"jsonrpc":"2.0","method":"divide","params":7,"id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":"2.0","method":7,"id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":"2.0","id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":"1.0","method":"divide","id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":2.0,"method":"divide","id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":null,"method":"divide","id":1}"#, (json!(1), json!(-32600))),
-        (r#"{"jsonrpc":"2.0","method":"divide","id":{}}"#, (json!(null), json!(-32600))),
-        (r#"{"jsonrpc":"2.0","method":"divide","id":99999999999999999999}"#, (json!(null), json!(-32600))),
-        (r#"{"jsonrpc":"2.0","method":"add","method":"divide","id":1}"#, (json!(null), json!(-32600))),
-        ("[]", (json!(null), json!(-32600))),
-        ("{]", (json!(null), json!(-32700))),
-        ("{\"a\":\u{1}}", (json!(null), json!(-32700))),
+    for (text, code) in [
+        (r#"{"jsonrpc":"2.0","method":"add","id":1}"#, -32601),
+        (r#"{"jsonrpc":"2.0","method":"divide","id":1}"#, -32602),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":[1,2],"id":1}"#, -32602),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":{"a":1,"b":0},"id":1}"#, -22),
+        (r#"{"jsonrpc":"2.0","method":"divide","params":7,"id":1}"#, -32600),
+        (r#"{"jsonrpc":"2.0","method":7,"id":1}"#, -32600),
+        (r#"{"jsonrpc":"2.0","id":1}"#, -32600),
+        (r#"{"jsonrpc":"1.0","method":"divide","id":1}"#, -32600),
+        (r#"{"jsonrpc":2.0,"method":"divide","id":1}"#, -32600),
+        (r#"{"jsonrpc":null,"method":"divide","id":1}"#, -32600),
     ] {
-        assert_eq!(code(text), expected, "{text}");
+        assert_refused(text, code, json!(1));
+    }
+}
+
+#[test]
+fn errors_without_a_valid_id_have_the_id_null() {
+    for (text, code) in [
+        (r#"{"jsonrpc":"2.0","method":"divide","id":{}}"#, -32600),
+        (r#"{"jsonrpc":"2.0","method":"divide","id":99999999999999999999}"#, -32600),
+        (r#"{"jsonrpc":"2.0","method":"add","method":"divide","id":1}"#, -32600),
+        ("[]", -32600),
+        ("{]", -32700),
+        ("{\"a\":\u{1}}", -32700),
+    ] {
+        assert_refused(text, code, Value::Null);
     }
 }
 
@@ -83,14 +94,14 @@ fn a_batch_is_answered_as_a_batch_without_its_notifications() {
     let answers = asked(&json!([ask(json!(1)), quiet, 7, list, ask(json!(2))]).to_string());
     let ids: Vec<_> = answers.as_array().unwrap().iter().map(|answer| answer["id"].clone()).collect();
     assert_eq!(ids, [json!(1), json!(null), json!(null), json!(2)]);
-    let code = |at: usize| answers[at]["error"]["code"].clone();
-    assert_eq!((code(1), code(2)), (json!(-32600), json!(-32600)));
+    assert_eq!(answers[1]["error"]["code"], -32600);
+    assert_eq!(answers[2]["error"]["code"], -32600);
     assert_eq!(asked(&json!([quiet]).to_string()), Value::Null);
     assert_eq!(asked(&quiet.to_string()), Value::Null);
 }
 
 #[test]
-fn the_version_may_be_missing_and_members_of_others_are_passed_over() {
+fn the_version_may_be_missing_and_unknown_members_are_ignored() {
     for request in [
         r#"{"method":"divide","params":{"a":6,"b":3},"id":1}"#,
         r#"{"jsonrpc":"2.0","method":"divide","params":{"a":6,"b":3},"id":1,"trace":[{}]}"#,
@@ -100,7 +111,7 @@ fn the_version_may_be_missing_and_members_of_others_are_passed_over() {
 }
 
 #[test]
-fn a_batch_has_a_limit_which_its_refusal_names() {
+fn a_batch_over_the_limit_is_refused_and_the_limit_named() {
     let batch = |count: usize| {
         let call = r#"{"method":"divide","params":{"a":6,"b":3},"id":1}"#;
         asked(&format!("[{}]", vec![call; count].join(",")))
@@ -113,7 +124,7 @@ fn a_batch_has_a_limit_which_its_refusal_names() {
 }
 
 #[test]
-fn a_request_of_more_values_than_may_be_is_refused_and_the_stream_goes_on() {
+fn a_request_with_too_many_values_is_refused_and_the_stream_goes_on() {
     let list = vec!["{}"; VALUES_MAX].join(",");
     let (sent, next) = answer_to(format!(r#"{{"method":"divide","params":[{list}],"id":1}}"#).as_bytes());
     assert_eq!(next, Next::Request);
@@ -122,7 +133,7 @@ fn a_request_of_more_values_than_may_be_is_refused_and_the_stream_goes_on() {
 }
 
 #[test]
-fn a_batch_that_is_not_json_somewhere_makes_no_call_at_all() {
+fn a_batch_with_invalid_json_anywhere_makes_no_call() {
     let (sent, next) = answer_to(br#"[{"method":"divide","params":{"a":6,"b":3},"id":1}, {]"#);
     assert_eq!(next, Next::End);
     let answer: Value = serde_json::from_slice(&sent).unwrap();
@@ -133,10 +144,11 @@ fn a_batch_that_is_not_json_somewhere_makes_no_call_at_all() {
 fn a_call_of_a_batch_that_names_a_member_twice_is_the_only_one_refused() {
     let answers =
         asked(r#"[{"method":"divide","id":1,"id":2},{"method":"divide","params":{"a":6,"b":3},"id":3}]"#);
-    assert_eq!((&answers[0]["error"]["code"], &answers[1]["result"]), (&json!(-32600), &json!(2)));
+    assert_eq!(answers[0]["error"]["code"], -32600);
+    assert_eq!(answers[1]["result"], 2);
 }
 
-/// A stream of requests, of which some bytes were exchanged.
+/// Stream of requests with some bytes replaced.
 fn stream(random: &mut Random) -> Vec<u8> {
     let whole =
         r#" {"jsonrpc":"2.0","method":"divide","params":{"a":6,"b":3},"id":"\"}"} [{},[{"id":null}]]"#;

@@ -1,8 +1,8 @@
-//! A server and its clients: polite, idle, gone, greedy.
+//! Tests of a server with clients that are idle, disconnected, slow or greedy.
 
 use super::*;
 use crate::caller::WAITING_MAX;
-use crate::places::PLACES;
+use crate::connection_table::CONNECTIONS_MAX;
 use crate::{CallError, Caller, Client, Method, NoParams, RpcError, Stage, params};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,24 +14,30 @@ use std::sync::{Condvar, Mutex};
 
 params! {
     struct Echo {
-        /// Comes back
+        /// Text that is returned
         text: String,
     }
 }
 
-/// Calls that are held, and whether they may go on.
+#[derive(Default)]
+struct Held {
+    calls: usize,
+    is_released: bool,
+}
+
+/// Calls that do not end until they are released.
 #[derive(Default)]
 struct Hold {
-    held: Mutex<(usize, bool)>,
+    held: Mutex<Held>,
     changed: Condvar,
 }
 
 impl Hold {
     fn hold(&self) {
         let mut held = self.held.lock().unwrap();
-        held.0 += 1;
+        held.calls += 1;
         self.changed.notify_all();
-        drop(self.changed.wait_while(held, |(_, released)| !*released).unwrap());
+        drop(self.changed.wait_while(held, |held| !held.is_released).unwrap());
     }
 }
 
@@ -51,14 +57,14 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let echo = Method::new("echo", "Says it again", &[Stage::Startup], |echo: Echo| Ok(echo.text));
+        let echo = Method::new("echo", "Returns a text", &[Stage::Startup], |echo: Echo| Ok(echo.text));
         let fail = Method::new("fail", "Fails", &[Stage::Startup], |_: NoParams| {
             Err::<(), _>(RpcError::busy("not now"))
         });
         let hold = Arc::<Hold>::default();
-        let theirs = hold.clone();
-        let hold_call = Method::new("hold", "Ends when it may", &[Stage::Startup], move |_: NoParams| {
-            theirs.hold();
+        let of_method = hold.clone();
+        let hold_call = Method::new("hold", "Ends when released", &[Stage::Startup], move |_: NoParams| {
+            of_method.hold();
             Ok(true)
         });
         let wait = |_: NoParams, caller: &Caller<'_>| {
@@ -75,14 +81,14 @@ impl Rig {
         Self { folder, dispatcher, server, hold }
     }
 
-    /// Sends a text on a connection of its own, as far as it is taken.
+    /// Sends a text, or the part of it that the server reads, on a new connection.
     fn send(&self, text: &str) -> UnixStream {
         let mut stream = UnixStream::connect(self.path()).unwrap();
         let _ = stream.write_all(text.as_bytes());
         stream
     }
 
-    /// A client that has been answered and has nothing else to ask.
+    /// Client that has made a call, which was answered.
     fn idle_client(&self) -> Client {
         let mut client = Client::connect(&self.path()).unwrap();
         client.call("echo", json!({"text": "me"})).unwrap();
@@ -91,11 +97,11 @@ impl Rig {
 
     fn await_held(&self, count: usize) {
         let held = self.hold.held.lock().unwrap();
-        drop(self.hold.changed.wait_while(held, |(held, _)| *held < count).unwrap());
+        drop(self.hold.changed.wait_while(held, |held| held.calls < count).unwrap());
     }
 
     fn release(&self) {
-        self.hold.held.lock().unwrap().1 = true;
+        self.hold.held.lock().unwrap().is_released = true;
         self.hold.changed.notify_all();
     }
 
@@ -137,7 +143,7 @@ fn requests_back_to_back_on_one_connection_are_answered_in_order() {
 }
 
 #[test]
-fn a_connection_that_talks_nonsense_is_told_so_and_closed_and_others_go_on() {
+fn invalid_input_is_answered_with_an_error_and_ends_only_its_connection() {
     let rig = Rig::new();
     let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(rig.path()).unwrap()).collect();
     for nonsense in ["GET / HTTP/1.1\r\n", "{\"jsonrpc\" 7}", "{\"half\":"] {
@@ -147,16 +153,17 @@ fn a_connection_that_talks_nonsense_is_told_so_and_closed_and_others_go_on() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(-32700), &Value::Null), "{nonsense}");
+        assert_eq!(answer["error"]["code"], -32700, "{nonsense}");
+        assert_eq!(answer["id"], Value::Null, "{nonsense}");
     }
     assert_eq!(rig.call("echo", json!({"text": "still here"})).unwrap(), "still here");
     drop(silent);
 }
 
 #[test]
-fn the_connection_that_is_idle_longest_makes_room_for_a_newcomer() {
+fn the_longest_idle_connection_is_closed_for_a_new_one() {
     let rig = Rig::new();
-    let mut held: Vec<_> = (0..PLACES).map(|_| rig.idle_client()).collect();
+    let mut held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| rig.idle_client()).collect();
     let mut newcomer = rig.idle_client();
     let mut all = held.drain(..).map(|mut client| client.call("echo", json!({"text": "me"})).is_ok());
     assert_eq!(all.next(), Some(false), "the first one was idle longest");
@@ -165,10 +172,10 @@ fn the_connection_that_is_idle_longest_makes_room_for_a_newcomer() {
 }
 
 #[test]
-fn a_newcomer_is_refused_as_busy_where_all_have_calls_under_way_whose_clients_are_there() {
+fn a_new_connection_is_refused_as_busy_while_all_others_have_calls_under_way() {
     let rig = Rig::new();
-    let callers: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
-    rig.await_held(PLACES);
+    let callers: Vec<_> = (0..CONNECTIONS_MAX).map(|_| rig.send(r#"{"method":"hold","id":1}"#)).collect();
+    rig.await_held(CONNECTIONS_MAX);
     let mut refusal = String::new();
     UnixStream::connect(rig.path()).unwrap().read_to_string(&mut refusal).unwrap();
     let refusal: Value = serde_json::from_str(&refusal).unwrap();
@@ -182,11 +189,11 @@ fn a_newcomer_is_refused_as_busy_where_all_have_calls_under_way_whose_clients_ar
 }
 
 #[test]
-fn clients_whose_requests_never_end_or_never_begin_make_room() {
+fn connections_with_unfinished_requests_or_none_are_closed_before_those_that_ask() {
     let rig = Rig::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for at in 0..PLACES {
+        for at in 0..CONNECTIONS_MAX {
             let mut stream = rig.send(["", "{"][at % 2]);
             let stop = &stop;
             scope.spawn(move || while !stop.load(Relaxed) && stream.write_all(&[b' '; 64]).is_ok() {});
@@ -200,17 +207,17 @@ fn clients_whose_requests_never_end_or_never_begin_make_room() {
 }
 
 #[test]
-fn the_place_of_a_client_that_left_a_waiting_call_is_free_again() {
+fn a_client_that_disconnects_during_a_waiting_call_frees_its_connection() {
     let rig = Rig::new();
     for _ in 0..3 {
-        let waiters: Vec<_> = (0..PLACES).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
+        let waiters: Vec<_> = (0..CONNECTIONS_MAX).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
         drop(waiters);
         assert_eq!(rig.call("echo", json!({"text": "me"})).unwrap(), "me");
     }
 }
 
 #[test]
-fn more_waiting_calls_than_may_be_are_answered_at_once() {
+fn a_waiting_call_beyond_the_limit_is_refused_at_once() {
     let rig = Rig::new();
     let mut answered = 0;
     let waiters: Vec<_> = (0..WAITING_MAX + 1).map(|_| rig.send(r#"{"method":"wait","id":1}"#)).collect();
@@ -231,7 +238,7 @@ fn more_waiting_calls_than_may_be_are_answered_at_once() {
 }
 
 #[test]
-fn requests_without_end_take_no_more_memory_than_all_may_and_short_ones_are_answered() {
+fn endless_requests_stay_within_the_common_limit_of_memory_and_short_ones_are_answered() {
     let rig = Rig::new();
     let half = format!("{{\"method\":\"{}", "x".repeat(3 << 20));
     let mut senders: Vec<_> = (0..28).map(|_| rig.send(&half)).collect();
@@ -245,7 +252,7 @@ fn requests_without_end_take_no_more_memory_than_all_may_and_short_ones_are_answ
 }
 
 #[test]
-fn an_answer_that_nobody_reads_makes_room_for_another() {
+fn connections_with_unread_answers_are_closed_for_another_answer() {
     let rig = Rig::new();
     let text = "x".repeat(3 << 20);
     let ask = json!({"method": "echo", "params": {"text": text}, "id": 1}).to_string();
@@ -255,12 +262,12 @@ fn an_answer_that_nobody_reads_makes_room_for_another() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_cut_off_and_others_are_served_meanwhile() {
+fn a_client_that_never_reads_is_disconnected_and_others_are_served_meanwhile() {
     let mut rig = Rig::new();
     drop(rig.server.take());
     let connections = Connections::new(Duration::from_millis(200));
-    let claim = Claim::listen(&rig.path(), &Permissions::OWNER).unwrap();
-    rig.server = Some(Server::serve(claim, rig.dispatcher.clone(), connections).unwrap());
+    let socket = LockedSocket::listen(&rig.path(), &Permissions::OWNER).unwrap();
+    rig.server = Some(Server::serve(socket, rig.dispatcher.clone(), connections).unwrap());
     let mut deaf = UnixStream::connect(rig.path()).unwrap();
     deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     let text = "x".repeat(100_000);

@@ -1,9 +1,9 @@
-//! The kernel's command line, and the words of it that are meant for Luge.
+//! Settings of Luge on the kernel's command line.
 
-/// The settings on a kernel command line: `luge.KEY=VALUE` and `luge.KEY`, in their order. A value
-/// may be in double quotes, as the kernel has it.
+/// Keys and values of `luge.KEY=VALUE` and `luge.KEY` on a kernel command line, in their order. A value
+/// may be in double quotes.
 #[must_use]
-pub fn luge_words(command_line: &str) -> Vec<(String, String)> {
+pub fn luge_settings(command_line: &str) -> Vec<(String, String)> {
     let words = split(command_line);
     let ours = words.iter().filter_map(|word| word.strip_prefix("luge."));
     ours.map(|word| {
@@ -13,7 +13,7 @@ pub fn luge_words(command_line: &str) -> Vec<(String, String)> {
     .collect()
 }
 
-/// Words are separated by spaces that are not in quotes; the quotes themselves vanish.
+/// Splits a text at spaces outside of quotes, and removes the quotes.
 fn split(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for character in text.chars() {
@@ -32,34 +32,30 @@ fn split(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<(String, String)> {
-        luge_words(text)
-    }
-
     fn pair(key: &str, value: &str) -> (String, String) {
         (key.into(), value.into())
     }
 
     #[test]
-    fn only_words_of_ours_count_and_values_keep_their_equals_signs() {
+    fn settings_of_others_are_ignored_and_values_keep_their_equals_signs() {
         let text =
             "console=ttyS0 luge.ssds=0000:01:00.0,0000:02:00.0 quiet xluge.a=1 luge.x=a=b luge.debug\n";
         let expected = [pair("ssds", "0000:01:00.0,0000:02:00.0"), pair("x", "a=b"), pair("debug", "")];
-        assert_eq!(words(text), expected);
+        assert_eq!(luge_settings(text), expected);
     }
 
     #[test]
-    fn quotes_hold_words_together_and_may_begin_before_the_key() {
+    fn quotes_keep_spaces_and_may_begin_before_the_key() {
         assert_eq!(
-            words(r#"luge.a="one two" "luge.b=three four""#),
+            luge_settings(r#"luge.a="one two" "luge.b=three four""#),
             [pair("a", "one two"), pair("b", "three four")]
         );
-        assert_eq!(words(r#"luge.a="never closed luge.b=1"#), [pair("a", "never closed luge.b=1")]);
+        assert_eq!(luge_settings(r#"luge.a="never closed luge.b=1"#), [pair("a", "never closed luge.b=1")]);
     }
 
     #[test]
-    fn an_empty_line_has_no_words() {
-        assert_eq!(words(""), []);
-        assert_eq!(words("  \t\n "), []);
+    fn an_empty_line_has_no_settings() {
+        assert_eq!(luge_settings(""), []);
+        assert_eq!(luge_settings("  \t\n "), []);
     }
 }

@@ -1,16 +1,16 @@
-//! The conversation at a console.
+//! The loop of a console: reads lines, runs commands, prints results.
 
-use super::attach::{Left, attach};
-use super::command::{Form, Line};
+use super::attach::{Detached, attach};
+use super::command::{Format, Line};
 use super::complete::{Completion, complete};
 use super::editor::{Editor, Outcome};
 use super::kernel_log;
 use super::keys::Decoder;
-use super::screen::{Screen, Shown};
+use super::methods::{Commands, MethodHelp, ParameterHelp};
+use super::screen::{Screen, VisibleLine};
 use super::table::{Style, clean, render};
-use super::terminal::{Manner, Terminal};
-use super::{Commands, MethodHelp, ParameterHelp};
-use crate::{Ending, PowerSwitch};
+use super::terminal::{Kind, Terminal};
+use crate::power::{Ending, PowerSwitch};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -21,16 +21,16 @@ use std::sync::Arc;
 
 const PROMPT: &str = "luge> ";
 
-/// The console's own commands, with their help.
+/// The console's own commands: name and help.
 const OWN: [(&str, &str); 5] = [
     ("help", "List the commands, or describe one: help METHOD"),
-    ("vm_console", "Become the terminal of a virtual machine: vm_console NAME; Ctrl-] leaves"),
+    ("vm_console", "Connect this terminal to a virtual machine's console: vm_console NAME; Ctrl-] leaves"),
     ("dmesg", "Show the last lines of the kernel's log: dmesg [LINES]"),
-    ("reboot", "Stop everything in order and start the machine again"),
-    ("poweroff", "Stop everything in order and switch the machine off"),
+    ("reboot", "Stop all disks and virtual machines, and reboot"),
+    ("poweroff", "Stop all disks and virtual machines, and switch the machine off"),
 ];
 
-/// A console at one terminal.
+/// Console at a terminal.
 pub struct Console {
     commands: Arc<dyn Commands>,
     power: PowerSwitch,
@@ -40,7 +40,7 @@ pub struct Console {
     editor: Editor,
 }
 
-/// Whether the conversation goes on.
+/// Continuation of the loop after a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     More,
@@ -48,34 +48,34 @@ enum Next {
 }
 
 impl Console {
-    /// A console that has not yet said anything.
+    /// Console that has not printed anything yet.
     ///
     /// # Errors
-    /// If the terminal's output cannot be shared.
+    /// The terminal's file descriptor cannot be duplicated.
     pub fn new(terminal: Terminal, commands: Arc<dyn Commands>, power: PowerSwitch) -> io::Result<Self> {
         let screen = Screen::new(terminal.output.try_clone()?, terminal.columns);
-        let style = if terminal.manner == Manner::Person { Style::Colour } else { Style::Plain };
+        let style = if terminal.kind == Kind::Interactive { Style::Colour } else { Style::Plain };
         Ok(Self { commands, power, terminal, screen, style, editor: Editor::default() })
     }
 
-    /// The screen, for others who have something to say there.
+    /// Screen of the console, for other output such as the log.
     #[must_use]
     pub fn screen(&self) -> Screen {
         self.screen.clone()
     }
 
-    /// Talks until the terminal has nothing more to say.
+    /// Runs commands until the input ends.
     pub fn run(mut self) {
-        match self.terminal.manner {
-            Manner::Person => {
+        match self.terminal.kind {
+            Kind::Interactive => {
                 self.screen.print("Type help for the commands; Tab completes them.\n");
-                self.converse();
+                self.run_interactive();
             }
-            Manner::Program => self.obey(),
+            Kind::Batch => self.run_batch(),
         }
     }
 
-    fn converse(&mut self) {
+    fn run_interactive(&mut self) {
         let mut decoder = Decoder::default();
         let mut buffer = [0; 256];
         self.draw();
@@ -90,15 +90,15 @@ impl Console {
         }
     }
 
-    /// Lines from a program: no prompt, no echo.
-    fn obey(&mut self) {
+    /// Runs lines without prompt or echo.
+    fn run_batch(&mut self) {
         let Ok(input) = self.terminal.input.try_clone() else { return };
         for line in io::BufRead::lines(io::BufReader::new(File::from(input))).map_while(Result::ok) {
-            self.perform(&line);
+            self.run_line(&line);
         }
     }
 
-    /// `None` when the terminal is gone.
+    /// Reads input; returns the number of bytes, or `None` at its end.
     fn read(&self, buffer: &mut [u8]) -> Option<usize> {
         loop {
             match rustix::io::read(&self.terminal.input, &mut *buffer) {
@@ -116,14 +116,13 @@ impl Console {
             Outcome::Changed => self.draw(),
             Outcome::Line(line) => {
                 self.screen.finish("");
-                self.perform(&line);
+                self.run_line(&line);
                 self.draw();
             }
             Outcome::Cancelled => {
                 self.screen.finish("^C");
                 self.draw();
             }
-            // There is nowhere to go from a console, but another terminal may end with its program.
             Outcome::End => return Next::End,
             Outcome::Complete => self.complete(),
             Outcome::ClearScreen => {
@@ -135,8 +134,8 @@ impl Console {
         Next::More
     }
 
-    fn shown(&self) -> Shown {
-        Shown::of(PROMPT, self.editor.line(), self.editor.cursor(), self.screen.columns())
+    fn shown(&self) -> VisibleLine {
+        VisibleLine::of(PROMPT, self.editor.line(), self.editor.cursor(), self.screen.columns())
     }
 
     fn draw(&self) {
@@ -155,9 +154,9 @@ impl Console {
         }
     }
 
-    fn perform(&mut self, text: &str) {
+    fn run_line(&mut self, text: &str) {
         let Some(line) = Line::parse(text) else { return };
-        let done = match line.command.as_str() {
+        let result = match line.command.as_str() {
             "help" => self.help(&line.rest),
             "vm_console" => self.vm_console(&line.rest),
             "dmesg" => dmesg(&line.rest),
@@ -165,7 +164,7 @@ impl Console {
             "poweroff" => Ok(self.end(Ending::PowerOff)),
             _ => self.call(&line),
         };
-        match done {
+        match result {
             Ok(text) if text.is_empty() => {}
             Ok(text) => self.screen.print(&format!("{text}\n")),
             Err(reason) => {
@@ -178,11 +177,10 @@ impl Console {
         let method = self.method(&line.command)?;
         let params = line.params(&method)?;
         let result = self.commands.call(&method.name, params);
-        let value =
-            result.map_err(|refusal| format!("{} (code {})", clean(&refusal.message), refusal.code))?;
-        match line.form {
-            Form::Json => serde_json::to_string_pretty(&value).map_err(|error| error.to_string()),
-            Form::Table => Ok(render(&value, self.style, self.screen.columns())),
+        let value = result.map_err(|error| format!("{} (code {})", clean(&error.message), error.code))?;
+        match line.format {
+            Format::Json => serde_json::to_string_pretty(&value).map_err(|error| error.to_string()),
+            Format::Table => Ok(render(&value, self.style, self.screen.columns())),
         }
     }
 
@@ -218,28 +216,28 @@ impl Console {
     }
 
     fn vm_console(&self, name: &str) -> Result<String, String> {
-        if self.terminal.manner == Manner::Program {
+        if self.terminal.kind == Kind::Batch {
             return Err("this needs a terminal: connect to the socket that vm_get_vms shows".into());
         }
         if name.is_empty() {
             return Err("name a virtual machine: vm_console NAME; vm_get_vms lists them".into());
         }
         let vms = self.commands.call("vm_get_vms", json!({ "name": name }));
-        let vms = vms.map_err(|refusal| clean(&refusal.message))?;
+        let vms = vms.map_err(|error| clean(&error.message))?;
         let socket = console_of(&vms, name)
             .ok_or_else(|| format!("VM '{}' has no console now: start it first (vm_start)", clean(name)))?;
         self.screen.print(&format!("The console of {}. Ctrl-] leaves it.\n", clean(name)));
         let failed = |error: io::Error| format!("{}: {error}", socket.display());
         let mut output = self.screen.clone();
-        let left = attach(self.terminal.input.as_fd(), &mut output, &socket).map_err(failed)?;
-        Ok(match left {
-            Left::ByKey | Left::TerminalGone => "\nBack on the sled.".into(),
-            Left::MachineGone => "\nThe virtual machine is gone. Back on the sled.".into(),
+        let detached = attach(self.terminal.input.as_fd(), &mut output, &socket).map_err(failed)?;
+        Ok(match detached {
+            Detached::EscapeKey | Detached::TerminalClosed => "\nBack on the sled.".into(),
+            Detached::VmClosed => "\nThe virtual machine is gone. Back on the sled.".into(),
         })
     }
 }
 
-/// The socket of a VM's console, out of what `vm_get_vms` gave.
+/// Socket of a VM's console, from the result of `vm_get_vms`.
 fn console_of(vms: &Value, name: &str) -> Option<PathBuf> {
     let vm = vms.as_array()?.iter().find(|vm| vm["name"] == name)?;
     vm["console"].as_str().map(PathBuf::from)
@@ -269,7 +267,7 @@ fn describe(method: &MethodHelp, style: Style) -> String {
     lines.join("\n")
 }
 
-/// Words side by side, as many as fit.
+/// Words side by side, in as many columns as fit.
 fn in_columns(words: &[String], columns: usize) -> String {
     let width = words.iter().map(String::len).max().unwrap_or(0) + 2;
     let per_line = (columns / width).max(1);
