@@ -68,12 +68,13 @@ pub(crate) const IMAGE: &[Need] = &[
     program("gdisk", "sgdisk"),
 ];
 
-/// Tools of tests: Python with virtual environments for a client written in Python, and valgrind,
-/// which counts instructions.
+/// Tools of tests: Python with virtual environments for a client written in Python, valgrind, which
+/// counts instructions, and those that check a file system after a power cut.
 pub(crate) const TESTS: &[Need] = &[
     program("python3", "python3"),
     Need { package: "python3-venv", sign: Sign::Module("ensurepip") },
     program("valgrind", "valgrind"),
+    program("e2fsprogs", "e2fsck"),
 ];
 
 /// Checks that the needs of `step` are met; installs missing packages when root.

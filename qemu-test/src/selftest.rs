@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// Size of each volume. The guest gets the second one, because an offset error would not show at 0.
@@ -20,6 +21,12 @@ const HASHED_MIB: u64 = 8;
 
 /// Time limit for the VM's work, which may run on an emulated machine inside an emulated machine.
 const WORK_SECONDS: u32 = 900;
+
+/// Bytes of the SSD that are the guest's volume.
+#[must_use]
+pub const fn volume_bytes() -> Range<u64> {
+    VOLUME_MIB << 20..VOLUME_MIB << 21
+}
 
 /// Configuration of the sled, for the SSD at a PCI address.
 #[must_use]
@@ -41,9 +48,12 @@ pub fn configuration(address: &str) -> Value {
     ] })
 }
 
+/// Kernel parameter that lets the guest write its marks beside the file system while that is mounted.
+const MARKS: &str = "bdev_allow_write_mounted=1";
+
 fn virtual_machine() -> Value {
     let command_line = format!(
-        "console=ttyS0 quiet no_timer_check panic=-1 luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
+        "console=ttyS0 quiet no_timer_check panic=-1 {MARKS} luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
     );
     json!({
         "name": "vm0",

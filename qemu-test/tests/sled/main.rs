@@ -1,10 +1,15 @@
 //! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
 //! missing SSD, an SSD that is unplugged, its virtual machine's end, its power button.
 
+mod power_cuts;
+mod write_log;
+
 use luge_qemu_test::{
     Bench, Boot, Deadline, Iommu, Lab, SelfTestResult, Sled, Ssd, SsdLocation, TestError, selftest, sled,
 };
+use power_cuts::PowerCuts;
 use serde_json::{Value, json};
+use std::fs::File;
 
 /// QEMU says this when an SSD is told that its power will go (CC.SHN).
 const SHUTDOWN_NOTIFICATION: &str = "pci_nvme_mmio_shutdown_set";
@@ -38,10 +43,13 @@ fn names(list: &Value) -> Vec<&str> {
 /// The VM is on the second SSD, which has blocks of 4 KiB; the kernel has no iommufd, so the
 /// way to the IOMMU is a group in a container.
 #[test]
-fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it() -> Result<(), TestError> {
+fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every_power_cut()
+-> Result<(), TestError> {
     let lab = Lab::shared();
     let (_turn, bench) = (lab.turn()?, lab.bench("two-ssds")?);
-    let second = Ssd { block_bytes: 4096, ..ssd(&bench, "second.img")? };
+    let log = bench.path("second.log");
+    File::create(&log).map_err(|error| TestError::Host(error.to_string()))?;
+    let second = Ssd { block_bytes: 4096, write_log: Some(log.clone()), ..ssd(&bench, "second.img")? };
     let ssds = vec![ssd(&bench, "first.img")?, second.clone()];
     let configuration =
         with_bdevs(selftest::configuration(sled::SECOND_SSD), &[attach("First", sled::FIRST_SSD)]);
@@ -71,6 +79,10 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it() -> Resu
 
     let text = power_off(sled)?;
     assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 2, "each SSD is told that its power will go");
+
+    let cuts = PowerCuts::read(&bench, &log)?;
+    cuts.check_each_entry();
+    cuts.check_random_parts();
     Ok(())
 }
 
