@@ -18,6 +18,9 @@ impl std::fmt::Display for NamespaceId {
     }
 }
 
+/// The most blocks of a namespace. Channels tell namespaces apart by the bits of a block number above these.
+pub(crate) const NAMESPACE_BLOCKS_MAX: u64 = 1 << 48;
+
 /// The most spans that one read or write may have.
 pub(crate) const SPANS_MAX: u16 = 256;
 
@@ -49,8 +52,8 @@ pub enum FormatError {
     /// LBADS is out of range.
     #[error("its blocks have 2^{0} bytes; Luge takes 512 bytes to 64 KiB (nvme format --lbaf)")]
     BlockSize(u8),
-    /// The size in bytes does not fit 64 bits.
-    #[error("it claims {0} blocks, more than can be")]
+    /// NSZE is above 2^48, or the size in bytes does not fit 64 bits.
+    #[error("it claims {0} blocks, more than Luge can address")]
     Size(u64),
     /// MDTS is below one block.
     #[error("the SSD transfers {0} bytes at most, less than one block")]
@@ -119,7 +122,9 @@ fn told<const N: usize>(identifier: [u8; N]) -> [u8; N] {
 fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, FormatError> {
     let block_bytes = block_bytes(page)?;
     let blocks = page.size_blocks;
-    blocks.checked_mul(block_bytes.into()).ok_or(FormatError::Size(blocks))?;
+    if blocks > NAMESPACE_BLOCKS_MAX || blocks.checked_mul(block_bytes.into()).is_none() {
+        return Err(FormatError::Size(blocks));
+    }
     let transfer = limits.transfer_bytes.checked_div(block_bytes).unwrap_or(0);
     if transfer == 0 {
         return Err(FormatError::Transfer(limits.transfer_bytes));

@@ -3,7 +3,8 @@
 //! Path: session -> volume -> **block to namespace** -> command -> submission ring.
 //!
 //! A channel has the blocks of all namespaces, each namespace in a window of its own: the bits of a block
-//! number from [`WINDOW_BITS`] on are the index of the namespace.
+//! number from [`WINDOW_BITS`] on are the index of the namespace. No namespace is larger than its window:
+//! `format` refuses those that claim to be.
 //!
 //! ```text
 //!   Usable <--------> Excluded    it is not what it was: its requests fail
@@ -14,16 +15,16 @@
 //!
 //! Not here: who decides that (`exclusion`).
 
-use crate::format::{NamespaceId, NamespaceInfo};
+use crate::format::{NAMESPACE_BLOCKS_MAX, NamespaceId, NamespaceInfo};
 use luge_block::{Geometry, IoErrors, Lba, Request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Bits of a block number inside a namespace. No SSD has as many blocks.
-pub(crate) const WINDOW_BITS: u32 = 48;
+/// Bits of a block number inside a namespace.
+pub(crate) const WINDOW_BITS: u32 = NAMESPACE_BLOCKS_MAX.ilog2();
 
 /// Block numbers inside a namespace.
-pub(crate) const WINDOW_MASK: u64 = (1 << WINDOW_BITS) - 1;
+pub(crate) const WINDOW_MASK: u64 = NAMESPACE_BLOCKS_MAX - 1;
 
 /// Values of [`Part::state`] besides the identifiers of namespaces.
 const EXCLUDED: u32 = 0;

@@ -267,6 +267,17 @@ fn an_ssd_that_claims_other_namespaces_after_a_reset_keeps_those_it_had() {
 }
 
 #[test]
+fn a_namespace_that_claims_more_blocks_than_its_window_has_is_refused_alone() {
+    let mut namespaces = four();
+    namespaces[0].blocks = 1 << 48;
+    namespaces[1].blocks = (1 << 48) + 1;
+    let rig = Rig::new(Script { namespaces, ..Script::default() });
+    assert_eq!(ids(&rig), [1, 3, 4]);
+    let refused = rig.controller.refused().iter().map(|refused| (refused.id.0, refused.reason));
+    assert_eq!(refused.collect::<Vec<_>>(), [(2, FormatError::Size((1 << 48) + 1))]);
+}
+
+#[test]
 fn an_ssd_that_takes_its_time_to_identify_serves_those_it_has_identified() {
     let namespaces = (1..=200).map(|id| ScriptedNamespace { blocks: 8, ..ScriptedNamespace::new(id, 9) });
     let script = Script {
