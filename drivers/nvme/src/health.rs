@@ -3,8 +3,20 @@
 //! Path: read once per submit and poll by every channel of the controller; written a few
 //! times a second.
 
-use crate::{ControllerState, Fault};
+use crate::Fault;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How a controller is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum ControllerState {
+    /// It serves, or is being reset.
+    Live = 0,
+    /// It failed, and could not yet be kept from accessing memory: requests wait.
+    Stuck = 1,
+    /// It was given up, or shut down: requests fail.
+    Gone = 2,
+}
 
 /// Ticks of the supervisor, the first fault that somebody saw, and what became of it.
 #[derive(Default)]

@@ -2,10 +2,11 @@
 //!
 //! Path: none itself; it makes the channels.
 
+use crate::controller::Controller;
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
+use crate::health::ControllerState;
 use crate::parts::Parts;
 use crate::queue_pair::QueuePair;
-use crate::{Controller, ControllerState};
 use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, Lba, OpenError, SharedHardware};
 use luge_memory::NodeAmounts;
 use std::sync::Arc;
@@ -16,6 +17,16 @@ pub struct Namespace {
     /// Number of the namespace among those of the controller.
     index: usize,
     info: NamespaceInfo,
+}
+
+impl Controller {
+    /// The namespaces that can be used, in ascending order.
+    #[must_use]
+    pub fn namespaces(self: &Arc<Self>) -> Vec<Arc<Namespace>> {
+        let known = self.inner().namespaces.usable.iter();
+        let of = |(index, info): (usize, &NamespaceInfo)| Namespace::new(self.clone(), index, info.clone());
+        known.enumerate().map(of).map(Arc::new).collect()
+    }
 }
 
 impl Namespace {

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - It is released only after the queue pair is gone from the controller, or the controller
-//!   was proven not to access memory: its owner (`controller`) sees to that.
+//!   was proven not to access memory: its owner (`control`) sees to that.
 //!
 //! Not here: what is in the rings (`ring`), what the pages are for (`slots`, `bounce`, `admin`).
 

@@ -28,9 +28,10 @@
 
 use crate::admin::{drain, wait_readable};
 use crate::bring_up::wake;
-use crate::controller::{Control, ControllerState, Inner};
-use crate::exclusion::{examine_all, examine_next};
+use crate::control::{Control, Inner};
+use crate::examination::{examine_all, examine_next};
 use crate::format::NamespaceId;
+use crate::health::ControllerState;
 use crate::link::Stage;
 use crate::{Fault, Trouble};
 use luge_memory::MemoryAccess;

@@ -73,7 +73,6 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/tests/bin/bus_error.rs",
     "drivers/memory/tests/lost_memory.rs",
     "drivers/nvme/src/queue_memory.rs",
-    "drivers/nvme/src/scripted/function.rs",
     "drivers/nvme/src/scripted/memory.rs",
     "drivers/nvme/src/scripted/rig.rs",
     "drivers/nvme/tests/no_allocation.rs",

@@ -1,10 +1,9 @@
 //! The scripted SSD as a PCI function.
 
-#![expect(unsafe_code, reason = "doorbells are handed out as memory")]
-
+use super::memory::doorbell_span;
 use super::queues::low_half;
 use super::ssd::{DOORBELL_BYTES, ScriptedSsd, State};
-use luge_memory::{DmaMemory, MemoryAccess, NumaNode, PciFunction, PciId, Span};
+use luge_memory::{MemoryAccess, NumaNode, PciFunction, PciId, Span};
 use luge_spec::nvme::{Configuration, offset};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -13,21 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What the driver owns.
-pub(super) struct ScriptedFunction {
+/// A scripted SSD as the driver owns it.
+struct ScriptedFunction {
     ssd: Arc<ScriptedSsd>,
 }
 
-impl ScriptedFunction {
-    pub(super) fn new(ssd: Arc<ScriptedSsd>) -> Self {
-        Self { ssd }
+impl ScriptedSsd {
+    /// Returns the function that the driver takes over.
+    #[must_use]
+    pub fn function(self: &Arc<Self>) -> Box<dyn PciFunction> {
+        Box::new(ScriptedFunction { ssd: self.clone() })
     }
-}
-
-/// A piece of the doorbells.
-pub(super) fn doorbell_span(doorbells: &DmaMemory, offset: u32, len: u32) -> Option<Span> {
-    // SAFETY: the function, and with it the SSD, lives as long as the driver uses its doorbells.
-    unsafe { doorbells.span(offset.into(), len) }
 }
 
 impl State {

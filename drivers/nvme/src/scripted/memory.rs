@@ -1,13 +1,19 @@
-//! What a scripted SSD reaches: memory that the driver's space mapped into its IOMMU.
+//! Memory of a scripted SSD: what the driver's space mapped into its IOMMU, and its doorbells.
 
 #![expect(unsafe_code, reason = "a device's view of memory is addresses")]
 
-use luge_memory::{Iommu, Iova, IovaRange, Mapping, Span};
+use luge_memory::{DmaMemory, Iommu, Iova, IovaRange, Mapping, Span};
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Returns a piece of the doorbells.
+pub(super) fn doorbell_span(doorbells: &DmaMemory, offset: u32, len: u32) -> Option<Span> {
+    // SAFETY: the function, and with it the SSD, lives as long as the driver uses its doorbells.
+    unsafe { doorbells.span(offset.into(), len) }
+}
 
 struct Mapped {
     host: NonNull<u8>,

@@ -1,12 +1,11 @@
 //! The scripted SSD: its state, and its turn.
 
 use super::disk::Disk;
-use super::function::{ScriptedFunction, doorbell_span};
-use super::memory::Reach;
+use super::memory::{Reach, doorbell_span};
 use super::partner::NullPartner;
 use super::queues::{Completed, Submissions, low_half};
 use super::script::{Enabling, Mischief, Script};
-use luge_memory::{DmaMemory, DmaSpace, PageSize, PciFunction, SharedArray};
+use luge_memory::{DmaMemory, DmaSpace, PageSize, SharedArray};
 use luge_spec::nvme::{AsyncEvent, CompletionEntry, Configuration, StatusCode, SubmissionEntry};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, VecDeque};
@@ -88,12 +87,6 @@ impl ScriptedSsd {
         let state = State::new(script, words.expect("doorbells are aligned"));
         let recall = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
         Arc::new(Self { reach, state: Mutex::new(state), doorbells, recall })
-    }
-
-    /// The function that the driver takes over.
-    #[must_use]
-    pub fn function(self: &Arc<Self>) -> Box<dyn PciFunction> {
-        Box::new(ScriptedFunction::new(self.clone()))
     }
 
     /// Serves the I/O queues: all that was rung in. Returns how many commands that was.
