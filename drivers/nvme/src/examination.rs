@@ -1,4 +1,4 @@
-//! Asking for namespaces again after a reset.
+//! Asking for namespaces again: after a reset, and when the SSD says that some have changed.
 //!
 //! Path: none; the supervisor, under the controller's lock.
 //!
@@ -35,14 +35,26 @@ pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Tr
     Ok(())
 }
 
-/// Asks for the excluded namespace after `last`; returns its identifier. A failure of the whole controller is
-/// left to the supervisor, which sees it in `health`.
-pub(crate) fn examine_next(inner: &Inner, control: &mut Control, last: NamespaceId) -> NamespaceId {
+/// Asks for the excluded namespace after `last`, or the first of them; returns its identifier.
+pub(crate) fn examine_next_excluded(inner: &Inner, control: &mut Control, last: NamespaceId) -> NamespaceId {
     let Some(id) = inner.exclusion.next_after(last) else { return last };
     let known = inner.namespaces.usable.iter().find(|known| known.id == id);
-    let state = known.map(|known| examine_again(&mut control.admin, &inner.discovery, known));
-    if let Some(Ok(state)) = state {
-        inner.exclusion.set(inner.registers.name(), id, state);
-    }
+    known.into_iter().for_each(|known| examine_one(inner, control, known));
     id
+}
+
+/// Asks for the namespace after `last`, or the first of all; returns its identifier.
+pub(crate) fn examine_next(inner: &Inner, control: &mut Control, last: NamespaceId) -> NamespaceId {
+    let all = &inner.namespaces.usable;
+    let Some(known) = all.iter().find(|known| known.id > last).or(all.first()) else { return last };
+    examine_one(inner, control, known);
+    known.id
+}
+
+/// Asks for a namespace, and excludes or admits it. A failure of the whole controller is left to the supervisor,
+/// which sees it in `health`.
+fn examine_one(inner: &Inner, control: &mut Control, known: &NamespaceInfo) {
+    if let Ok(state) = examine_again(&mut control.admin, &inner.discovery, known) {
+        inner.exclusion.set(inner.registers.name(), known.id, state);
+    }
 }

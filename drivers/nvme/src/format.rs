@@ -8,7 +8,7 @@ use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
 use thiserror::Error;
 
 /// A namespace's identifier.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct NamespaceId(pub u32);
 
@@ -64,7 +64,7 @@ pub enum FormatError {
     /// Its command set is another than NVM, or not told.
     #[error("its I/O command set is {}, Luge has NVM only", command_set_name(*.0))]
     CommandSet(Option<u8>),
-    /// After a reset it is another than before.
+    /// It is another than at bring-up.
     #[error("it went away, shrank or was formatted; detach the SSD, and attach it again")]
     Changed,
     /// The SSD was too slow to identify it, after a reset.

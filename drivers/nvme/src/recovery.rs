@@ -29,12 +29,13 @@
 use crate::admin::{drain, wait_readable};
 use crate::bring_up::wake;
 use crate::control::{Control, Inner};
-use crate::examination::{examine_all, examine_next};
+use crate::examination::{examine_all, examine_next, examine_next_excluded};
 use crate::format::NamespaceId;
 use crate::health::ControllerState;
 use crate::link::Stage;
 use crate::{Fault, Trouble};
 use luge_memory::MemoryAccess;
+use luge_spec::nvme::LogPage;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -123,8 +124,19 @@ struct Watch {
     /// Queue pairs that could not be created again, in a row.
     refusals: u32,
     examined_at: Instant,
-    /// The excluded namespace that was asked for last.
+    /// Excluded namespace that was asked for last.
     examined: NamespaceId,
+    changes: Changes,
+}
+
+/// Namespaces to ask for, since the SSD said that some have changed.
+#[derive(Default)]
+struct Changes {
+    /// Number of namespaces still to ask for.
+    left: usize,
+    /// Namespace that was asked for last. The next round goes on after it, so that events without end keep none
+    /// from being asked for.
+    last: NamespaceId,
 }
 
 /// More than these refusals in a row, and resets will not mend it.
@@ -143,6 +155,7 @@ impl Watch {
             refusals: 0,
             examined_at: now,
             examined: NamespaceId(0),
+            changes: Changes::default(),
         }
     }
 
@@ -192,7 +205,7 @@ impl Watch {
             ControllerState::Live => self.look_at_live(control),
         }
         let waiting = control.open.iter().any(|link| matches!(link.stage(), Stage::Quiet | Stage::Drained));
-        if waiting { LOOK_MIN } else { LOOK_MAX }
+        if waiting || self.changes.left > 0 { LOOK_MIN } else { LOOK_MAX }
     }
 
     fn look_at_live(&mut self, control: &mut Control) {
@@ -200,16 +213,26 @@ impl Watch {
         match fault.or_else(|| self.serve_events(control).err()) {
             Some(fault) => self.recover(control, fault),
             None => {
+                self.examine_changed(control);
                 self.examine_excluded(control);
                 self.revive(control);
             }
         }
     }
 
+    /// Asks for one of the namespaces that may have changed. Nothing else keeps a request off a namespace that
+    /// was formatted behind our back: with larger blocks, its transfers would be longer than their memory.
+    fn examine_changed(&mut self, control: &mut Control) {
+        if let Some(left) = self.changes.left.checked_sub(1) {
+            let last = examine_next(&self.inner, control, self.changes.last);
+            self.changes = Changes { left, last };
+        }
+    }
+
     /// Asks for an excluded namespace, now and then.
     fn examine_excluded(&mut self, control: &mut Control) {
         if self.inner.exclusion.has_waiting() || self.examined_at.elapsed() >= EXCLUDED_RETRY {
-            self.examined = examine_next(&self.inner, control, self.examined);
+            self.examined = examine_next_excluded(&self.inner, control, self.examined);
             self.examined_at = Instant::now();
         }
     }
@@ -224,6 +247,9 @@ impl Watch {
             let controller = self.inner.registers.name();
             tracing::warn!(controller, %event, "asynchronous event");
             self.inner.remember(event);
+            if LogPage(event.log_page()) == LogPage::CHANGED_NAMESPACES {
+                self.changes.left = self.inner.namespaces.usable.len();
+            }
             if let Err(error) = control.admin.acknowledge(event) {
                 tracing::warn!(controller, %error, "the event's log page cannot be read");
             }

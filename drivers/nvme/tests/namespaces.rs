@@ -5,7 +5,7 @@
 use luge_block::{Channel, CoreId, Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_nvme::scripted::{Listing, Rig, Script, ScriptedNamespace};
 use luge_nvme::{ControllerState, FormatError, Options, Trouble};
-use luge_spec::nvme::{StatusCode, Version, command_sets};
+use luge_spec::nvme::{AsyncEvent, StatusCode, Version, command_sets};
 use std::time::Duration;
 
 fn four() -> Vec<ScriptedNamespace> {
@@ -216,15 +216,52 @@ fn a_namespace_that_is_not_ready_outlives_a_second_reset() {
     assert_eq!(read_second(&two.rig, &mut *two.second), Status::Success);
 }
 
+/// Changes of the second namespace after which it is another, or none.
+const CHANGES: [fn(&mut Script); 4] = [
+    |script| script.namespaces[1].block_shift = 12,
+    |script| script.namespaces[1].blocks -= 1,
+    |script| script.namespaces[1].blocks = 0,
+    |script| script.namespaces.retain(|namespace| namespace.id != 2),
+];
+
+#[test]
+fn a_namespace_that_changes_while_it_serves_fails_its_own_requests() {
+    for change in CHANGES {
+        let mut two = two();
+        two.rig.ssd.script(change);
+        two.rig.ssd.raise(AsyncEvent::NAMESPACES_CHANGED);
+        Rig::until("it is excluded", || two.unusable() == [(2, FormatError::Changed)]);
+        two.second_fails();
+        assert_eq!(read(&two.rig, &mut *two.first), Status::Success);
+        assert_eq!(two.rig.ssd.account().controller_resets, 0);
+    }
+}
+
+#[test]
+fn a_namespace_that_changes_back_serves_again() {
+    let mut two = two();
+    two.rig.ssd.script(|script| script.namespaces[1].block_shift = 12);
+    two.rig.ssd.raise(AsyncEvent::NAMESPACES_CHANGED);
+    Rig::until("it is excluded", || !two.unusable().is_empty());
+    two.rig.ssd.script(|script| script.namespaces[1].block_shift = 9);
+    two.rig.ssd.raise(AsyncEvent::NAMESPACES_CHANGED);
+    Rig::until("it is usable", || two.unusable().is_empty());
+    assert_eq!(read_second(&two.rig, &mut *two.second), Status::Success);
+}
+
+#[test]
+fn changes_without_end_keep_no_namespace_from_being_asked_for() {
+    let namespaces = (1..=60).map(|id| ScriptedNamespace { blocks: 8, ..ScriptedNamespace::new(id, 9) });
+    let rig = Rig::new(Script { namespaces: namespaces.collect(), ..Script::default() });
+    rig.ssd.script(|script| script.namespaces[59].block_shift = 12);
+    (0..2000).for_each(|_| rig.ssd.raise(AsyncEvent::NAMESPACES_CHANGED));
+    Rig::until("the last is excluded", || rig.controller.unusable().len() == 1);
+    assert_eq!(rig.controller.unusable()[0].id.0, 60);
+}
+
 #[test]
 fn a_namespace_in_use_that_was_formatted_or_is_gone_fails_its_own_requests() {
-    let changes: [fn(&mut Script); 4] = [
-        |script| script.namespaces[1].block_shift = 12,
-        |script| script.namespaces[1].blocks -= 1,
-        |script| script.namespaces[1].blocks = 0,
-        |script| script.namespaces.retain(|namespace| namespace.id != 2),
-    ];
-    for change in changes {
+    for change in CHANGES {
         let mut two = two();
         two.reset_with(change);
         two.second_fails();
