@@ -21,7 +21,7 @@ use crate::registers::Registers;
 use crate::{Fault, Options, Trouble};
 use luge_block::CoreId;
 use luge_memory::{DmaSpace, MemoryAccess, NumaNode};
-use luge_spec::nvme::AsyncEvent;
+use luge_spec::nvme::{AdminOpcode, AsyncEvent};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -126,12 +126,20 @@ impl Control {
             return Err(Some(Trouble::Gone));
         }
         let id = self.free.pop().ok_or(None)?;
-        if let Err(trouble) = self.admin.create_queue_pair(id, &memory) {
-            self.condemned.push(Arc::new(Link::new(id, core, memory)));
-            return Err(Some(trouble));
-        }
+        let created = self.admin.create_queue_pair(id, &memory);
         let link = Arc::new(Link::new(id, core, memory));
-        self.open.push(link.clone());
+        match created {
+            Ok(()) => self.open.push(link.clone()),
+            // The first of the two commands: the controller has neither.
+            Err(trouble @ Trouble::Command { opcode: AdminOpcode::CREATE_COMPLETION_QUEUE, .. }) => {
+                self.free.push(id);
+                return Err(Some(trouble));
+            }
+            Err(trouble) => {
+                self.condemned.push(link);
+                return Err(Some(trouble));
+            }
+        }
         Ok(link)
     }
 

@@ -163,14 +163,20 @@ impl Controller {
         let memory = QueueMemory::allocate(&self.inner.space, layout)
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
         let mut control = self.inner.lock();
-        control.create_queue(core, Arc::new(memory), &self.inner.health).map_err(|trouble| match trouble {
-            None => OpenError::NoQueue {
-                device: device.to_owned(),
-                core: core.0,
-                queues: self.queue_pairs(),
-                users: control.users(),
-            },
-            Some(trouble) => OpenError::Device { device: device.to_owned(), reason: trouble.to_string() },
+        let created = control.create_queue(core, Arc::new(memory), &self.inner.health);
+        created.map_err(|trouble| {
+            let given = match trouble {
+                None => self.queue_pairs(),
+                // It granted more than it gives.
+                Some(Trouble::Command { .. }) if !control.open.is_empty() => {
+                    u16::try_from(control.open.len()).unwrap_or(u16::MAX)
+                }
+                Some(trouble) => {
+                    return OpenError::Device { device: device.to_owned(), reason: trouble.to_string() };
+                }
+            };
+            let (device, users) = (device.to_owned(), control.users());
+            OpenError::NoQueue { device, core: core.0, queues: given, users }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
 use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
-use luge_nvme::{FormatError, NamespaceId, Trouble};
+use luge_nvme::{FormatError, NamespaceId, Options, Trouble};
 use luge_spec::nvme::{Version, command_sets};
 
 fn trouble(script: Script) -> String {
@@ -164,6 +164,33 @@ fn a_channel_more_than_the_ssd_has_queues_is_refused_and_one_given_back_serves_a
     assert_eq!(rig.ssd.io_queues(), 2);
     drop((second, third));
     assert_eq!((rig.ssd.io_queues(), rig.ssd.dma_faults()), (0, 0));
+}
+
+#[test]
+fn an_ssd_that_gives_fewer_queues_than_it_grants_has_no_queue_left() {
+    let rig = Rig::new(Script { queue_pairs: 1, granted: Some(64), ..Script::default() });
+    let namespace = &rig.controller.namespaces()[0];
+    let mut first = namespace.open(CoreId(0)).unwrap();
+    for _ in 0..100 {
+        assert!(matches!(namespace.open(CoreId(1)), Err(OpenError::NoQueue { .. })));
+    }
+    assert_eq!(rig.run(&mut *first, Operation::Read, Lba(0), &[rig.buffer(0, 512)]), Status::Success);
+    drop(first);
+    assert!(namespace.open(CoreId(1)).is_ok());
+    assert_eq!(rig.ssd.account().controller_resets, 0);
+}
+
+#[test]
+fn an_ssd_that_gives_no_queue_at_all_says_why() {
+    let rig = Rig::new(Script { queues_work: false, ..Script::default() });
+    let refusal = rig.controller.namespaces()[0].open(CoreId(0)).err().unwrap().to_string();
+    assert!(refusal.contains("refused Create I/O Completion Queue"), "{refusal}");
+}
+
+#[test]
+fn more_queues_than_asked_for_are_not_used() {
+    let rig = Rig::new(Script { queue_pairs: 8, granted: Some(u16::MAX), ..Script::default() });
+    assert_eq!(rig.controller.queue_pairs(), Options::default().queue_pairs);
 }
 
 #[test]

@@ -139,6 +139,9 @@ impl State {
         match FeatureId((feature & 0xff) as u8) {
             FeatureId::NUMBER_OF_QUEUES => {
                 assert_eq!(self.submissions.len(), 1, "the number of queues is set before there are any");
+                if let Some(granted) = self.script.granted {
+                    return (StatusCode::SUCCESS, (u32::from(granted) - 1) * 0x1_0001);
+                }
                 let z = u32::from(self.script.queue_pairs) - 1;
                 (StatusCode::SUCCESS, (value & 0xffff).min(z) | (value >> 16).min(z) << 16)
             }

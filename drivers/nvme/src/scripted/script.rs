@@ -149,6 +149,8 @@ pub struct Script {
     pub event_limit_z: u8,
     /// I/O queue pairs it gives.
     pub queue_pairs: u16,
+    /// I/O queue pairs it grants, whatever it is asked for; as many as it gives, and no more than asked for, if none.
+    pub granted: Option<u16>,
     /// SN.
     pub serial: &'static str,
     /// Namespaces, in ascending order.
@@ -199,6 +201,7 @@ impl Default for Script {
             volatile_cache: 1,
             event_limit_z: 3,
             queue_pairs: 4,
+            granted: None,
             serial: "LUGE-0001",
             namespaces: vec![ScriptedNamespace::new(1, 9)],
             namespaces_max: None,
