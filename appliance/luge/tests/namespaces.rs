@@ -103,8 +103,23 @@ fn a_request_past_the_last_namespace_is_refused() {
 
 #[test]
 fn an_ssd_with_one_queue_pair_serves_all_its_namespaces_on_one_of_two_cores() {
-    let (rig, cores) = (rig(1), cores());
-    let [first, second] = &volumes(&rig)[..] else { panic!("two namespaces") };
+    serves_on_one_core(&rig(1));
+}
+
+#[test]
+fn an_ssd_that_grants_64_queue_pairs_and_gives_one_serves_all_its_namespaces_on_one_of_two_cores() {
+    let namespaces = [1, 2].map(|id| ScriptedNamespace::new(id, 9)).into();
+    serves_on_one_core(&Rig::new(Script {
+        namespaces,
+        queue_pairs: 1,
+        granted: Some(64),
+        ..Script::default()
+    }));
+}
+
+fn serves_on_one_core(rig: &Rig) {
+    let cores = cores();
+    let [first, second] = &volumes(rig)[..] else { panic!("two namespaces") };
     let one = disk(first, &cores).unwrap();
     let [serving] = core_ids(&one)[..] else { panic!("one core") };
     let other = disk(second, &cores).unwrap();
