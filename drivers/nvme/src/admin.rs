@@ -12,6 +12,7 @@
 use crate::event_requests::EventRequests;
 use crate::health::Health;
 use crate::queue_memory::QueueMemory;
+use crate::quirks::Quirk;
 use crate::registers::{AdminQueues, Doorbell, Registers};
 use crate::ring::{CompletionRing, SubmissionRing};
 use crate::{Fault, Trouble};
@@ -41,7 +42,7 @@ pub(crate) struct Admin {
     /// The command in flight.
     awaited: Option<u16>,
     answer: Option<(StatusCode, u32)>,
-    next_id: u16,
+    ids: CommandIds,
     usable: bool,
     patience: Duration,
 }
@@ -54,6 +55,8 @@ impl Admin {
         memory: QueueMemory,
         patience: Duration,
     ) -> Self {
+        let small_ids = registers.quirks().has(Quirk::SmallIdentifiers);
+        let ids = CommandIds::below(if small_ids { memory.entries() } else { u16::MAX });
         Self {
             submissions: SubmissionRing::new(memory.submissions(), memory.entries()),
             completions: CompletionRing::new(memory.completions(), memory.entries()),
@@ -64,7 +67,7 @@ impl Admin {
             events: EventRequests::default(),
             awaited: None,
             answer: None,
-            next_id: EventRequests::IDS,
+            ids,
             usable: false,
             patience,
         }
@@ -117,7 +120,7 @@ impl Admin {
             return Err(self.health.fault().map_or(Trouble::Gone, Trouble::Fault));
         }
         let opcode = AdminOpcode(entry.opcode);
-        let command_id = self.take_id();
+        let command_id = self.ids.take();
         self.awaited = Some(command_id);
         self.submit(SubmissionEntry { command_id, ..entry });
         match self.wait_for_answer(opcode) {
@@ -203,12 +206,25 @@ impl Admin {
             None => std::thread::sleep(nap),
         }
     }
+}
 
-    /// Identifiers of commands go round all values above those of the event requests, so that
-    /// a repeated completion does not meet the next command.
-    fn take_id(&mut self) -> u16 {
-        let id = self.next_id;
-        self.next_id = id.checked_add(1).unwrap_or(EventRequests::IDS);
+/// Identifiers of admin commands. They go round all values between those of the event requests and a limit, so
+/// that a completion that is repeated does not end the next command.
+struct CommandIds {
+    next: u16,
+    end: u16,
+}
+
+impl CommandIds {
+    /// Identifiers below `end`. FFFFh, which some SSDs use for no command at all, is below no `end`.
+    const fn below(end: u16) -> Self {
+        Self { next: EventRequests::IDS, end }
+    }
+
+    /// Takes the next identifier.
+    fn take(&mut self) -> u16 {
+        let id = self.next;
+        self.next = id.checked_add(1).filter(|&next| next < self.end).unwrap_or(EventRequests::IDS);
         id
     }
 }
@@ -238,4 +254,19 @@ pub(crate) fn wait_readable(fds: &[&OwnedFd], patience: Duration) -> bool {
 /// Empties an eventfd that may be readable; returns whether it was.
 pub(crate) fn drain(fd: &OwnedFd) -> bool {
     wait_readable(&[fd], Duration::ZERO) && rustix::io::read(fd, &mut [0u8; 8]).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_of_commands_are_those_of_no_event_request_and_below_their_limit() {
+        for end in [ADMIN_ENTRIES, u16::MAX] {
+            let mut ids = CommandIds::below(end);
+            let round: Vec<u16> = (EventRequests::IDS..end).map(|_| ids.take()).collect();
+            assert!(round.iter().copied().eq(EventRequests::IDS..end), "below {end}");
+            assert_eq!(ids.take(), EventRequests::IDS, "below {end}");
+        }
+    }
 }

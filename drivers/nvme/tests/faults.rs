@@ -289,7 +289,7 @@ fn an_ssd_that_was_given_up_is_given_to_the_host_when_it_asks() {
 }
 
 fn any_mischief(random: &mut Random) -> Option<Mischief> {
-    match random.below(40_u32) {
+    match random.below(45_u32) {
         0 => Some(Mischief::UnknownId),
         1 => Some(Mischief::Twice),
         2 => Some(Mischief::WrongQueue),
@@ -297,6 +297,7 @@ fn any_mischief(random: &mut Random) -> Option<Mischief> {
         4 => Some(Mischief::LyingPhase),
         5 => Some(Mischief::Fatal),
         6 => Some(Mischief::HeadOutside),
+        7 => Some(Mischief::StaleId),
         _ => None,
     }
 }

@@ -96,6 +96,20 @@ fn a_model_that_breaks_by_any_but_basic_identify_is_asked_for_nothing_else() {
 }
 
 #[test]
+fn a_model_that_takes_small_command_identifiers_only_gets_no_others() {
+    let rig = Rig::new(model(0x106b, 0x2005, Weakness::LargeIdentifiers));
+    let mut channel = rig.channel();
+    let data = [rig.buffer(0, 512)];
+    for _ in 0..20 {
+        assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Success);
+    }
+    for _ in 0..100 {
+        assert!(rig.controller.smart().is_ok(), "the admin queue has identifiers below 64");
+    }
+    assert_eq!(rig.ssd.account().controller_resets, 0);
+}
+
+#[test]
 fn identifiers_that_a_model_has_in_common_with_all_its_kind_are_none() {
     let script = Script { model: PciId { vendor: 0x126f, device: 0x2263 }, ..Script::default() };
     assert_eq!(Rig::new(script).controller.namespaces()[0].nguid(), None);

@@ -87,6 +87,8 @@ pub enum Weakness {
     IdentifyBeyondBasic,
     /// The admin queue's submission ring is no whole number of pages.
     PartOfPage,
+    /// A command has an identifier that is no index of an entry of its queue.
+    LargeIdentifiers,
 }
 
 /// What happens to one I/O command instead of what should.

@@ -299,6 +299,9 @@ impl State {
     pub(super) fn serve_admin(&mut self, reach: &Reach, tail: u16) {
         while self.running() {
             let Some(entry) = self.submissions.get_mut(&0).and_then(|queue| queue.fetch(tail)) else { break };
+            if self.before_command(0, &entry) {
+                break;
+            }
             if let Some(ended) = self.execute_admin(reach, &entry) {
                 self.complete_admin(&entry, ended);
             }

@@ -41,9 +41,20 @@ impl State {
         }
     }
 
+    /// Fails if the identifier of a command is larger than it can be; returns whether it is.
+    pub(super) fn before_command(&mut self, queue: u16, entry: &SubmissionEntry) -> bool {
+        let entries = self.submissions.get(&queue).map_or(0, |queue| queue.entries);
+        let fails = self.script.weakness == Some(Weakness::LargeIdentifiers) && entry.command_id >= entries;
+        if fails {
+            self.status |= FATAL;
+        }
+        fails
+    }
+
     /// Whether an I/O command is never executed; `left` more are in its queue.
     pub(super) fn drops_command(&mut self, queue: u16, entry: &SubmissionEntry, left: u16) -> bool {
         match self.script.weakness {
+            Some(Weakness::LargeIdentifiers) => self.before_command(queue, entry),
             Some(Weakness::CommandAfterCreation(pause)) => {
                 self.created_at.get(&queue).map(Instant::elapsed).is_some_and(|age| age < pause)
             }
