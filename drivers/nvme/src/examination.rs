@@ -30,7 +30,7 @@ pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Tr
     let changed = |known: &NamespaceInfo| inner.exclusion.reason(known.id) == Some(FormatError::Changed);
     let known = &inner.namespaces.usable;
     if !known.is_empty() && known.iter().all(changed) {
-        return Err(Trouble::Changed("its namespaces went away, shrank or were formatted"));
+        return Err(Trouble::Changed("its namespaces went away, shrank, were formatted, or their atomic writes became smaller"));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Path: none; bring-up. Its result is the [`Geometry`] that every request is checked against.
 
+use crate::atomicity::atomic_blocks;
 use crate::identity::{Identifiers, Limits};
 use luge_block::{Blocks, Geometry};
 use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
@@ -65,7 +66,9 @@ pub enum FormatError {
     #[error("its I/O command set is {}, Luge has NVM only", command_set_name(*.0))]
     CommandSet(Option<u8>),
     /// It is another than at bring-up.
-    #[error("it went away, shrank or was formatted; detach the SSD, and attach it again")]
+    #[error(
+        "it went away, shrank, was formatted, or its atomic writes became smaller; detach the SSD, and attach it again"
+    )]
     Changed,
     /// The SSD was too slow to identify it, after a reset.
     #[error("the SSD is slow, and has not identified it yet")]
@@ -111,6 +114,7 @@ impl NamespaceInfo {
             && (self.nguid, self.eui64) == (known.nguid, known.eui64)
             && now.block_bytes == then.block_bytes
             && now.blocks >= then.blocks
+            && now.atomic_blocks >= then.atomic_blocks
     }
 }
 
@@ -129,14 +133,15 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
     if transfer == 0 {
         return Err(FormatError::Transfer(limits.transfer_bytes));
     }
+    let transfer_blocks_max = transfer.min(COUNTED_BLOCKS_MAX);
     Ok(Geometry {
         block_bytes,
         blocks: Blocks(blocks),
-        transfer_blocks_max: transfer.min(COUNTED_BLOCKS_MAX),
+        transfer_blocks_max,
         spans_max: SPANS_MAX,
         discard_blocks_max: discard_blocks_max(limits, block_bytes),
         write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
-        atomic_blocks: 1,
+        atomic_blocks: atomic_blocks(page, limits.atomic, block_bytes).min(transfer_blocks_max),
         optimal_blocks: optimal_blocks(page, block_bytes),
         volatile_cache: limits.volatile_cache,
         read_only: page.attributes & 1 == 1,
@@ -189,12 +194,14 @@ fn optimal_blocks(page: &IdentifyNamespace, block_bytes: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomicity::AtomicSizes;
     use zerocopy::FromBytes;
 
     const LIMITS: Limits = Limits {
         transfer_bytes: 1 << 17,
         write_zeroes_bytes: None,
         discard_blocks: None,
+        atomic: AtomicSizes { normal_bytes: 16 << 10, power_fail_bytes: 16 << 10 },
         volatile_cache: true,
         oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
         identifiers: Identifiers::Unique,
@@ -244,6 +251,26 @@ mod tests {
     fn what_the_controller_cannot_do_has_a_limit_of_zero() {
         let geometry = geometry(&page(9), &Limits { oncs: 0, ..LIMITS }).unwrap();
         assert_eq!((geometry.discard_blocks_max, geometry.write_zeroes_blocks_max), (0, 0));
+    }
+
+    #[test]
+    fn no_more_is_promised_to_be_atomic_than_one_command_can_carry() {
+        let atomic = AtomicSizes { normal_bytes: 32 << 20, power_fail_bytes: 32 << 20 };
+        for (transfer_bytes, blocks) in [(512, 1), (8192, 16), (2 << 20, 4096)] {
+            let limits = Limits { transfer_bytes, atomic, ..LIMITS };
+            assert_eq!(geometry(&page(9), &limits).unwrap().atomic_blocks, blocks);
+        }
+    }
+
+    #[test]
+    fn a_namespace_whose_atomic_writes_became_smaller_is_not_the_same() {
+        let info = |blocks_z| {
+            let mut page = page(9);
+            (page.features, page.atomic_normal_z, page.atomic_power_fail_z) = (2, blocks_z, blocks_z);
+            NamespaceInfo::new(NamespaceId(1), &page, &LIMITS).unwrap()
+        };
+        assert!(info(8).serves_as(&info(7)));
+        assert!(!info(7).serves_as(&info(8)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use crate::Trouble;
 use crate::admin::Admin;
+use crate::atomicity::AtomicSizes;
 use crate::link::QueueId;
 use crate::quirks::Quirk;
 use luge_spec::nvme::{
@@ -60,6 +61,7 @@ pub(crate) struct Limits {
     pub transfer_bytes: u32,
     pub write_zeroes_bytes: Option<u64>,
     pub discard_blocks: Option<u32>,
+    pub atomic: AtomicSizes,
     pub volatile_cache: bool,
     pub oncs: u16,
     pub identifiers: Identifiers,
@@ -165,6 +167,7 @@ impl Limits {
                 .min(TRANSFER_BYTES_MAX),
             write_zeroes_bytes: nvm.as_ref().map_or(transfer, |nvm| power_of_two_pages(nvm.write_zeroes_max)),
             discard_blocks: nvm.map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
+            atomic: AtomicSizes::new(page),
             volatile_cache: page.volatile_write_cache & 1 == 1,
             oncs: page.oncs & !unsent,
             identifiers: match quirks.has(Quirk::SharedIdentifiers) {

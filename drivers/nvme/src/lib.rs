@@ -20,6 +20,7 @@
 #![deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
 
 mod admin;
+mod atomicity;
 mod bounce;
 mod bring_up;
 mod command;

@@ -9,7 +9,7 @@ use luge_spec::nvme::{AsyncEvent, StatusCode, Version, command_sets};
 use std::time::Duration;
 
 fn four() -> Vec<ScriptedNamespace> {
-    [1, 2, 3, 4].map(|id| ScriptedNamespace::new(id, 9)).into()
+    [1, 2, 3, 4].map(|id| ScriptedNamespace { atomic_z: 7, ..ScriptedNamespace::new(id, 9) }).into()
 }
 
 fn ids(rig: &Rig) -> Vec<u32> {
@@ -217,7 +217,8 @@ fn a_namespace_that_is_not_ready_outlives_a_second_reset() {
 }
 
 /// Changes of the second namespace after which it is another, or none.
-const CHANGES: [fn(&mut Script); 4] = [
+const CHANGES: [fn(&mut Script); 5] = [
+    |script| script.namespaces[1].atomic_z = 6,
     |script| script.namespaces[1].block_shift = 12,
     |script| script.namespaces[1].blocks -= 1,
     |script| script.namespaces[1].blocks = 0,

@@ -219,6 +219,9 @@ fn namespace_page(namespace: &ScriptedNamespace) -> IdentifyNamespace {
     page.capacity_blocks = namespace.blocks;
     page.protection = namespace.protection;
     page.attributes = namespace.read_only.into();
+    page.features = if namespace.atomic_z > 0 { 1 << 1 } else { 0 };
+    page.atomic_normal_z = namespace.atomic_z;
+    page.atomic_power_fail_z = namespace.atomic_z;
     page.formatted = 1;
     page.formats_z = 1;
     page.formats[1].block_shift = namespace.block_shift;

@@ -17,6 +17,8 @@ pub struct ScriptedNamespace {
     pub metadata_bytes: u16,
     /// DPS.
     pub protection: u8,
+    /// NAWUN and NAWUPF; it has none of its own if zero.
+    pub atomic_z: u16,
     /// NSATTR bit 0.
     pub read_only: bool,
     /// CSI.
@@ -38,6 +40,7 @@ impl ScriptedNamespace {
             block_shift,
             metadata_bytes: 0,
             protection: 0,
+            atomic_z: 0,
             read_only: false,
             command_set: 0,
             nguid: [0x5a; 16],
