@@ -15,7 +15,7 @@ use crate::queue_memory::QueueMemory;
 use crate::quirks::Quirk;
 use crate::registers::{AdminQueues, Doorbell, Registers};
 use crate::ring::{CompletionRing, SubmissionRing};
-use crate::{Fault, Trouble};
+use crate::{Fault, ErrorKind};
 use luge_memory::{MemoryAccess, Span};
 use luge_spec::nvme::{AdminOpcode, CompletionEntry, StatusCode, SubmissionEntry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -44,7 +44,7 @@ pub(crate) struct Admin {
     answer: Option<(StatusCode, u32)>,
     ids: CommandIds,
     usable: bool,
-    patience: Duration,
+    command_timeout: Duration,
 }
 
 impl Admin {
@@ -53,7 +53,7 @@ impl Admin {
         registers: Arc<Registers>,
         health: Arc<Health>,
         memory: QueueMemory,
-        patience: Duration,
+        command_timeout: Duration,
     ) -> Self {
         let small_ids = registers.quirks().has(Quirk::SmallIdentifiers);
         let ids = CommandIds::below(if small_ids { memory.entries() } else { u16::MAX });
@@ -69,12 +69,12 @@ impl Admin {
             answer: None,
             ids,
             usable: false,
-            patience,
+            command_timeout,
         }
     }
 
     /// Enables the controller, which must be disabled, with an empty admin queue.
-    pub(crate) fn start(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn start(&mut self) -> Result<(), ErrorKind> {
         self.submissions.reset();
         self.completions.reset();
         self.events.forget();
@@ -96,8 +96,8 @@ impl Admin {
     }
 
     /// How long a command may take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.command_timeout
     }
 
     pub(crate) fn registers(&self) -> &Registers {
@@ -115,9 +115,9 @@ impl Admin {
     }
 
     /// Executes a command and returns DW0 of its completion.
-    pub(crate) fn execute(&mut self, entry: SubmissionEntry) -> Result<u32, Trouble> {
+    pub(crate) fn execute(&mut self, entry: SubmissionEntry) -> Result<u32, ErrorKind> {
         if !self.usable {
-            return Err(self.health.fault().map_or(Trouble::Gone, Trouble::Fault));
+            return Err(self.health.fault().map_or(ErrorKind::Gone, ErrorKind::Fault));
         }
         let opcode = AdminOpcode(entry.opcode);
         let command_id = self.ids.take();
@@ -125,10 +125,10 @@ impl Admin {
         self.submit(SubmissionEntry { command_id, ..entry });
         match self.wait_for_answer(opcode) {
             Ok((StatusCode::SUCCESS, result)) => Ok(result),
-            Ok((status, _)) => Err(Trouble::Command { opcode, status }),
-            Err(trouble) => {
+            Ok((status, _)) => Err(ErrorKind::Command { opcode, status }),
+            Err(error) => {
                 self.usable = false;
-                Err(trouble)
+                Err(error)
             }
         }
     }
@@ -175,7 +175,7 @@ impl Admin {
         self.events.accept(entry.command_id, entry.status.code(), result)
     }
 
-    fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), Trouble> {
+    fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), ErrorKind> {
         let start = Instant::now();
         let mut nap = Duration::from_micros(20);
         loop {
@@ -187,9 +187,9 @@ impl Admin {
             if let Some(fault) = self.health.fault() {
                 return Err(fault.into());
             }
-            if start.elapsed() > self.patience {
+            if start.elapsed() > self.command_timeout {
                 self.health.raise(Fault::Timeout);
-                return Err(Trouble::Timeout(opcode));
+                return Err(ErrorKind::Timeout(opcode));
             }
             self.nap(nap);
             nap = nap.saturating_mul(2).min(NAP_MAX);
@@ -245,9 +245,9 @@ fn interrupt(registers: &Registers) -> Option<Arc<OwnedFd>> {
 }
 
 /// Waits until one of the descriptors is readable; returns whether one is.
-pub(crate) fn wait_readable(fds: &[&OwnedFd], patience: Duration) -> bool {
+pub(crate) fn wait_readable(fds: &[&OwnedFd], timeout: Duration) -> bool {
     let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
-    let timeout = Timespec::try_from(patience).ok();
+    let timeout = Timespec::try_from(timeout).ok();
     poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 

@@ -9,30 +9,30 @@ use crate::identity::Discovery;
 use crate::namespaces::Namespaces;
 use crate::quirks::Quirk;
 use crate::registers::Registers;
-use crate::{Options, Trouble};
+use crate::{Options, ErrorKind};
 use luge_memory::MemoryAccess;
 
 /// Refused namespaces that are logged one by one.
 const REFUSALS_LOGGED: usize = 16;
 
 /// Stops a controller that firmware, or somebody before us, left running.
-pub(crate) fn stop_whatever_runs(registers: &Registers) -> Result<(), Trouble> {
+pub(crate) fn stop_whatever_runs(registers: &Registers) -> Result<(), ErrorKind> {
     registers.set_bus_master(MemoryAccess::Forbidden)?;
     registers.quirks().pause(Quirk::PauseAfterReset);
-    registers.disable().or_else(|trouble| match registers.reset_function() {
+    registers.disable().or_else(|error| match registers.reset_function() {
         Ok(()) => registers.disable(),
-        Err(_) => Err(trouble),
+        Err(_) => Err(error),
     })
 }
 
 /// Enables a stopped controller and asks it who it is. Bring-up, and every reset after it.
-pub(crate) fn wake(admin: &mut Admin, options: &Options) -> Result<Discovery, Trouble> {
+pub(crate) fn wake(admin: &mut Admin, options: &Options) -> Result<Discovery, ErrorKind> {
     admin.start()?;
     Discovery::run(admin, options.queue_pairs)
 }
 
 /// Enables a stopped controller, and asks it who it is and which namespaces it has.
-pub(crate) fn introduce(admin: &mut Admin, options: &Options) -> Result<(Discovery, Namespaces), Trouble> {
+pub(crate) fn introduce(admin: &mut Admin, options: &Options) -> Result<(Discovery, Namespaces), ErrorKind> {
     let discovery = wake(admin, options)?;
     let namespaces = Namespaces::find(admin, &discovery)?;
     Ok((discovery, namespaces))

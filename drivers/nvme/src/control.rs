@@ -18,7 +18,7 @@ use crate::namespaces::Namespaces;
 use crate::parts::Parts;
 use crate::queue_memory::QueueMemory;
 use crate::registers::Registers;
-use crate::{Fault, Options, Trouble};
+use crate::{Fault, Options, ErrorKind};
 use luge_block::CoreId;
 use luge_memory::{DmaSpace, MemoryAccess, NumaNode};
 use luge_spec::nvme::{AdminOpcode, AsyncEvent};
@@ -121,9 +121,9 @@ impl Control {
         core: CoreId,
         memory: Arc<QueueMemory>,
         health: &Health,
-    ) -> Result<Arc<Link>, Option<Trouble>> {
+    ) -> Result<Arc<Link>, Option<ErrorKind>> {
         if health.state() != ControllerState::Live {
-            return Err(Some(Trouble::Gone));
+            return Err(Some(ErrorKind::Gone));
         }
         let id = self.free.pop().ok_or(None)?;
         let created = self.admin.create_queue_pair(id, &memory);
@@ -131,13 +131,13 @@ impl Control {
         match created {
             Ok(()) => self.open.push(link.clone()),
             // The first of the two commands: the controller has neither.
-            Err(trouble @ Trouble::Command { opcode: AdminOpcode::CREATE_COMPLETION_QUEUE, .. }) => {
+            Err(error @ ErrorKind::Command { opcode: AdminOpcode::CREATE_COMPLETION_QUEUE, .. }) => {
                 self.free.push(id);
-                return Err(Some(trouble));
+                return Err(Some(error));
             }
-            Err(trouble) => {
+            Err(error) => {
                 self.condemned.push(link);
-                return Err(Some(trouble));
+                return Err(Some(error));
             }
         }
         Ok(link)
@@ -158,7 +158,7 @@ impl Control {
     }
 
     /// Deletes the queues, notifies the controller, and takes its access to memory away, in this order.
-    pub(crate) fn shut_down(&mut self, inner: &Inner) -> Result<(), Trouble> {
+    pub(crate) fn shut_down(&mut self, inner: &Inner) -> Result<(), ErrorKind> {
         if inner.health.state() == ControllerState::Gone {
             return Ok(());
         }
@@ -167,9 +167,9 @@ impl Control {
             let _ = self.admin.delete_queue_pair(link.id);
         }
         self.admin.stop();
-        let notified = inner.registers.shut_down(inner.discovery.shutdown_patience);
+        let notified = inner.registers.shut_down(inner.discovery.shutdown_timeout);
         let stopped = inner.registers.set_bus_master(MemoryAccess::Forbidden);
-        let stopped = stopped.or_else(|trouble| inner.registers.disable().map_err(|_| trouble));
+        let stopped = stopped.or_else(|error| inner.registers.disable().map_err(|_| error));
         if stopped.is_ok() {
             self.let_go(&inner.health);
         }

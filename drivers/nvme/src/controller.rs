@@ -18,7 +18,7 @@ use crate::parts::Parts;
 use crate::queue_memory::{Layout, QueueMemory};
 use crate::recovery::Supervisor;
 use crate::registers::Registers;
-use crate::{ControllerError, Identity, Options, Trouble};
+use crate::{ControllerError, Identity, Options, ErrorKind};
 use luge_block::{CoreId, OpenError};
 use luge_memory::{DmaSpace, MemoryAccess, PageSize, PciFunction};
 use luge_spec::nvme::{AsyncEvent, LogPage, SmartLog};
@@ -42,14 +42,14 @@ impl Controller {
         options: Options,
     ) -> Result<Arc<Self>, ControllerError> {
         let name = function.name().to_owned();
-        Self::bring_up(function, space, options).map_err(|trouble| trouble.of(&name))
+        Self::bring_up(function, space, options).map_err(|kind| kind.of(&name))
     }
 
     fn bring_up(
         function: Box<dyn PciFunction>,
         space: Arc<DmaSpace>,
         options: Options,
-    ) -> Result<Arc<Self>, Trouble> {
+    ) -> Result<Arc<Self>, ErrorKind> {
         let registers = Arc::new(Registers::new(function)?);
         stop_whatever_runs(&registers)?;
         let health = Arc::new(Health::default());
@@ -127,7 +127,7 @@ impl Controller {
     /// # Errors
     /// [`ControllerError`] if it does not answer, or refuses.
     pub fn smart(&self) -> Result<SmartLog, ControllerError> {
-        self.inner.lock().admin.log_page(LogPage::HEALTH).map_err(|trouble| trouble.of(self.name()))
+        self.inner.lock().admin.log_page(LogPage::HEALTH).map_err(|kind| kind.of(self.name()))
     }
 
     /// The last asynchronous events, oldest first.
@@ -144,7 +144,7 @@ impl Controller {
     pub fn shutdown(&self) -> Result<(), ControllerError> {
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(supervisor);
-        self.inner.lock().shut_down(&self.inner).map_err(|trouble| trouble.of(self.name()))
+        self.inner.lock().shut_down(&self.inner).map_err(|kind| kind.of(self.name()))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -164,15 +164,15 @@ impl Controller {
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
         let mut control = self.inner.lock();
         let created = control.create_queue(core, Arc::new(memory), &self.inner.health);
-        created.map_err(|trouble| {
-            let given = match trouble {
+        created.map_err(|error| {
+            let given = match error {
                 None => self.queue_pairs(),
                 // It granted more than it gives.
-                Some(Trouble::Command { .. }) if !control.open.is_empty() => {
+                Some(ErrorKind::Command { .. }) if !control.open.is_empty() => {
                     u16::try_from(control.open.len()).unwrap_or(u16::MAX)
                 }
-                Some(trouble) => {
-                    return OpenError::Device { device: device.to_owned(), reason: trouble.to_string() };
+                Some(error) => {
+                    return OpenError::Device { device: device.to_owned(), reason: error.to_string() };
                 }
             };
             let (device, users) = (device.to_owned(), control.users());

@@ -8,17 +8,17 @@ use thiserror::Error;
 
 /// Why a controller did not do what it was to do.
 #[derive(Debug, Error)]
-#[error("{controller}: {trouble}")]
+#[error("{controller}: {kind}")]
 pub struct ControllerError {
     /// The PCI function's name.
     pub controller: String,
     /// What happened.
-    pub trouble: Trouble,
+    pub kind: ErrorKind,
 }
 
 /// What happened to a controller.
 #[derive(Debug, Error)]
-pub enum Trouble {
+pub enum ErrorKind {
     /// Its registers read as all ones.
     #[error("the SSD does not answer: is it still in its slot, and has it power?")]
     Silent,
@@ -78,9 +78,9 @@ pub enum Trouble {
     Gone,
 }
 
-impl Trouble {
+impl ErrorKind {
     pub(crate) fn of(self, controller: &str) -> ControllerError {
-        ControllerError { controller: controller.to_owned(), trouble: self }
+        ControllerError { controller: controller.to_owned(), kind: self }
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Not here: what is excluded (`exclusion`), what a namespace must be (`namespaces`, `format`).
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::control::{Control, Inner};
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
 use crate::namespaces::{Deadline, examine_again};
@@ -17,9 +17,9 @@ use crate::namespaces::{Deadline, examine_again};
 /// they have been asked for.
 ///
 /// # Errors
-/// [`Trouble::Changed`] where no namespace is what it was, since this is another SSD's content.
-pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Trouble> {
-    let deadline = Deadline::new(control.admin.patience());
+/// [`ErrorKind::Changed`] where no namespace is what it was, since this is another SSD's content.
+pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), ErrorKind> {
+    let deadline = Deadline::new(control.admin.command_timeout());
     for known in &inner.namespaces.usable {
         let state = match deadline.has_passed() {
             true => Err(FormatError::NotYetIdentified),
@@ -30,7 +30,7 @@ pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Tr
     let changed = |known: &NamespaceInfo| inner.exclusion.reason(known.id) == Some(FormatError::Changed);
     let known = &inner.namespaces.usable;
     if !known.is_empty() && known.iter().all(changed) {
-        return Err(Trouble::Changed("its namespaces went away, shrank, were formatted, or their atomic writes became smaller"));
+        return Err(ErrorKind::Changed("its namespaces went away, shrank, were formatted, or their atomic writes became smaller"));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! - Nothing a controller says of itself is used unchecked: text is made printable, lists are
 //!   bounded, sizes are narrowed to what the driver can do.
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::admin::Admin;
 use crate::atomicity::AtomicSizes;
 use crate::link::QueueId;
@@ -90,12 +90,12 @@ pub(crate) struct Discovery {
     pub limits: Limits,
     pub command_sets: CommandSets,
     pub queue_pairs: u16,
-    pub shutdown_patience: Duration,
+    pub shutdown_timeout: Duration,
 }
 
 impl Discovery {
     /// Asks an enabled controller who it is, and sets it up for I/O queues and events.
-    pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, Trouble> {
+    pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, ErrorKind> {
         let page: IdentifyController = admin.identify(Cns::CONTROLLER, 0)?;
         let version = admin.registers().version();
         let limits = Limits::read(admin, &page, version)?;
@@ -111,7 +111,7 @@ impl Discovery {
             limits,
             command_sets,
             queue_pairs,
-            shutdown_patience: shutdown_patience(&page),
+            shutdown_timeout: shutdown_timeout(&page),
         })
     }
 
@@ -152,7 +152,7 @@ impl Identity {
 }
 
 impl Limits {
-    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, Trouble> {
+    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, ErrorKind> {
         let quirks = admin.registers().quirks();
         // The page of the command set came with 2.0; before, MDTS was the limit of all commands.
         let told = version >= Version::V2_0 && !quirks.has(Quirk::BasicIdentify);
@@ -180,7 +180,7 @@ impl Limits {
 
 impl CommandSets {
     /// Of the combinations of command sets that the controller has, chooses the first with NVM.
-    fn choose(admin: &mut Admin) -> Result<Self, Trouble> {
+    fn choose(admin: &mut Admin) -> Result<Self, ErrorKind> {
         let registers = admin.registers();
         if !registers.has_several_command_sets() || registers.quirks().has(Quirk::BasicIdentify) {
             return Ok(Self::Nvm);
@@ -191,7 +191,7 @@ impl CommandSets {
             return Ok(Self::Several);
         };
         let nvm = (0u32..).zip(list).find(|(_, sets)| sets & 1 == 1);
-        let (index, sets) = nvm.ok_or(Trouble::NoNvmCommands)?;
+        let (index, sets) = nvm.ok_or(ErrorKind::NoNvmCommands)?;
         if let Err(error) = admin.choose_command_sets(index) {
             tracing::warn!(controller = admin.registers().name(), %error, "the SSD did not take the choice of command sets: it offers those of its own choice");
             return Ok(Self::Several);
@@ -201,11 +201,11 @@ impl CommandSets {
 }
 
 /// The answer to a command; none where the controller refused it.
-pub(crate) fn refused_is_none<T>(answer: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+pub(crate) fn refused_is_none<T>(answer: Result<T, ErrorKind>) -> Result<Option<T>, ErrorKind> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(Trouble::Command { .. }) => Ok(None),
-        Err(trouble) => Err(trouble),
+        Err(ErrorKind::Command { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -215,7 +215,7 @@ fn power_of_two_pages(exponent: u8) -> Option<u64> {
 }
 
 /// RTD3E, within reason: SSDs that do not tell, or tell too little, get ten seconds.
-fn shutdown_patience(page: &IdentifyController) -> Duration {
+fn shutdown_timeout(page: &IdentifyController) -> Duration {
     Duration::from_micros(page.shutdown_latency_us.into())
         .clamp(Duration::from_secs(10), Duration::from_secs(60))
 }

@@ -53,7 +53,7 @@ mod slots;
 mod status;
 
 pub use controller::Controller;
-pub use error::{ControllerError, Fault, Trouble};
+pub use error::{ControllerError, Fault, ErrorKind};
 pub use format::{FormatError, NamespaceId, RefusedNamespace};
 pub use health::ControllerState;
 pub use identity::Identity;

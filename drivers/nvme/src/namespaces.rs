@@ -8,7 +8,7 @@
 //!
 //! Not here: what a namespace's format must be (`format`).
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::admin::Admin;
 use crate::format::{FormatError, NamespaceId, NamespaceInfo, RefusedNamespace};
 use crate::identity::{CommandSets, Discovery, refused_is_none};
@@ -45,8 +45,8 @@ enum ListError {
 impl Namespaces {
     /// Finds the namespaces of a controller. The time for all of them is limited: of a slow SSD,
     /// those that it has identified by then are used.
-    pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, Trouble> {
-        let deadline = Deadline::new(admin.patience());
+    pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, ErrorKind> {
+        let deadline = Deadline::new(admin.command_timeout());
         let (ids, absent) = candidates(admin, discovery, &deadline)?;
         let mut found = Self::default();
         for id in ids {
@@ -71,7 +71,7 @@ pub(crate) fn examine_again(
     admin: &mut Admin,
     discovery: &Discovery,
     known: &NamespaceInfo,
-) -> Result<Result<(), FormatError>, Trouble> {
+) -> Result<Result<(), FormatError>, ErrorKind> {
     Ok(match examine(admin, discovery, known.id)? {
         Ok(Some(found)) if found.serves_as(known) => Ok(()),
         Err(reason @ FormatError::Identify(_)) => Err(reason),
@@ -82,16 +82,16 @@ pub(crate) fn examine_again(
 /// A time that passes, however slow the SSD.
 pub(crate) struct Deadline {
     start: Instant,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Deadline {
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { start: Instant::now(), patience }
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { start: Instant::now(), timeout }
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        self.start.elapsed() > self.patience
+        self.start.elapsed() > self.timeout
     }
 }
 
@@ -100,11 +100,11 @@ fn examine(
     admin: &mut Admin,
     discovery: &Discovery,
     id: NamespaceId,
-) -> Result<Result<Option<NamespaceInfo>, FormatError>, Trouble> {
+) -> Result<Result<Option<NamespaceInfo>, FormatError>, ErrorKind> {
     let page: IdentifyNamespace = match admin.identify(Cns::NAMESPACE, id.0) {
         Ok(page) => page,
-        Err(Trouble::Command { status, .. }) => return Ok(Err(FormatError::Identify(status))),
-        Err(trouble) => return Err(trouble),
+        Err(ErrorKind::Command { status, .. }) => return Ok(Err(FormatError::Identify(status))),
+        Err(error) => return Err(error),
     };
     if page.size_blocks == 0 {
         return Ok(Ok(None));
@@ -128,7 +128,7 @@ fn candidates(
     admin: &mut Admin,
     discovery: &Discovery,
     deadline: &Deadline,
-) -> Result<(Vec<u32>, &'static [StatusCode]), Trouble> {
+) -> Result<(Vec<u32>, &'static [StatusCode]), ErrorKind> {
     let last = discovery.identity.namespaces_max;
     let has_list = discovery.identity.version >= Version::V1_1;
     if has_list && !admin.registers().quirks().has(Quirk::BasicIdentify) {
@@ -145,14 +145,14 @@ fn candidates(
 }
 
 /// The active namespaces by the SSD's own list, as far as that is to be believed.
-fn listed(admin: &mut Admin, last: u32, deadline: &Deadline) -> Result<Result<Vec<u32>, ListError>, Trouble> {
+fn listed(admin: &mut Admin, last: u32, deadline: &Deadline) -> Result<Result<Vec<u32>, ListError>, ErrorKind> {
     let mut found = BTreeSet::new();
     loop {
         let above = found.last().copied().unwrap_or(0);
         let NamespaceList(page) = match admin.identify(Cns::ACTIVE_NAMESPACES, above) {
             Ok(page) => page,
-            Err(Trouble::Command { status, .. }) => return Ok(Err(ListError::Refused(status))),
-            Err(trouble) => return Err(trouble),
+            Err(ErrorKind::Command { status, .. }) => return Ok(Err(ListError::Refused(status))),
+            Err(error) => return Err(error),
         };
         let named = page.iter().position(|&id| id == 0).unwrap_or(page.len());
         found.extend(page.iter().take(named));

@@ -33,7 +33,7 @@ use crate::examination::{examine_all, examine_next, examine_next_excluded};
 use crate::format::NamespaceId;
 use crate::health::ControllerState;
 use crate::link::Stage;
-use crate::{Fault, Trouble};
+use crate::{Fault, ErrorKind};
 use luge_memory::MemoryAccess;
 use luge_spec::nvme::LogPage;
 use rustix::event::{EventfdFlags, eventfd};
@@ -73,8 +73,8 @@ struct Stop {
 }
 
 impl Supervisor {
-    pub(crate) fn start(inner: Arc<Inner>) -> Result<Self, Trouble> {
-        let system = |what| move |source: std::io::Error| Trouble::System { what, source };
+    pub(crate) fn start(inner: Arc<Inner>) -> Result<Self, ErrorKind> {
+        let system = |what| move |source: std::io::Error| ErrorKind::System { what, source };
         let bell = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| system("make an eventfd")(e.into()))?;
         let stop = Arc::new(Stop { asked: AtomicBool::new(false), bell });
         let watch = Watch::new(inner, stop.clone());
@@ -161,24 +161,24 @@ impl Watch {
 
     fn run(mut self) {
         let inner = self.inner.clone();
-        let mut patience = LOOK_MIN;
+        let mut pause = LOOK_MIN;
         while !self.stop.asked() {
-            self.wait(patience);
+            self.wait(pause);
             self.beat();
             // Whoever holds the lock waits for the controller, and for its interrupt, himself.
             let control = inner.try_lock();
             self.interrupt = control.as_ref().and_then(|control| control.admin.interrupt());
-            patience = control.map_or(LOOK_MAX, |mut control| self.look(&mut control));
+            pause = control.map_or(LOOK_MAX, |mut control| self.look(&mut control));
         }
     }
 
-    fn wait(&self, patience: Duration) {
+    fn wait(&self, pause: Duration) {
         // An SSD that interrupts without end wakes the thread no more often than this.
         wait_readable(&[&self.stop.bell], LOOK_MIN);
         let mut fds = vec![&self.stop.bell];
         fds.extend(self.interrupt.as_deref());
         fds.extend(self.inner.registers.function().recall());
-        wait_readable(&fds, patience.min(self.tick()));
+        wait_readable(&fds, pause.min(self.tick()));
     }
 
     fn tick(&self) -> Duration {
@@ -296,7 +296,7 @@ impl Watch {
     }
 
     /// 3 or 6, then 4 and 5.
-    fn climb(&self, control: &mut Control, rung: Rung) -> Result<(), Trouble> {
+    fn climb(&self, control: &mut Control, rung: Rung) -> Result<(), ErrorKind> {
         let registers = &self.inner.registers;
         match rung {
             Rung::Controller => registers.disable()?,
@@ -308,7 +308,7 @@ impl Watch {
         self.inner.health.take_fault();
         let found = wake(&mut control.admin, &self.inner.options)?;
         match found.differs_from(&self.inner.discovery, control.last_queue()) {
-            Some(difference) => Err(Trouble::Changed(difference)),
+            Some(difference) => Err(ErrorKind::Changed(difference)),
             None => examine_all(&self.inner, control),
         }
     }

@@ -9,7 +9,7 @@
 //! Not here: admin commands, who decides on a reset (`recovery`).
 
 use crate::quirks::{Quirk, Quirks};
-use crate::{Fault, Trouble};
+use crate::{Fault, ErrorKind};
 use luge_memory::{Iova, MemoryAccess, PciFunction};
 use luge_spec::nvme::{
     Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
@@ -43,14 +43,14 @@ pub(crate) struct Registers {
 
 impl Registers {
     /// The registers of a function, once its capabilities turned out to be ones we can work with.
-    pub(crate) fn new(function: Box<dyn PciFunction>) -> Result<Self, Trouble> {
+    pub(crate) fn new(function: Box<dyn PciFunction>) -> Result<Self, ErrorKind> {
         let capabilities = Capabilities(read64(&*function, offset::CAP));
         if capabilities.0 == u64::MAX {
-            return Err(Trouble::Silent);
+            return Err(ErrorKind::Silent);
         }
         check_command_sets(capabilities.command_sets(), function.name())?;
         if capabilities.page_bytes_min() > u64::from(PAGE_BYTES) {
-            return Err(Trouble::PageSize(capabilities.page_bytes_min()));
+            return Err(ErrorKind::PageSize(capabilities.page_bytes_min()));
         }
         let quirks = Quirks::of(function.id());
         Ok(Self { function, capabilities, quirks })
@@ -101,9 +101,9 @@ impl Registers {
     }
 
     /// CSTS.
-    pub(crate) fn status(&self) -> Result<ControllerStatus, Trouble> {
+    pub(crate) fn status(&self) -> Result<ControllerStatus, ErrorKind> {
         let status = ControllerStatus(self.function.read32(offset::CSTS));
-        if status.absent() { Err(Trouble::Silent) } else { Ok(status) }
+        if status.absent() { Err(ErrorKind::Silent) } else { Ok(status) }
     }
 
     /// What is wrong with a controller that is to be running, by CSTS.
@@ -116,24 +116,24 @@ impl Registers {
         }
     }
 
-    pub(crate) fn set_bus_master(&self, access: MemoryAccess) -> Result<(), Trouble> {
+    pub(crate) fn set_bus_master(&self, access: MemoryAccess) -> Result<(), ErrorKind> {
         let what = match access {
             MemoryAccess::Allowed => "let it access memory (PCI bus mastering)",
             MemoryAccess::Forbidden => "keep it from accessing memory (PCI bus mastering)",
         };
-        self.function.set_bus_master(access).map_err(|source| Trouble::System { what, source })
+        self.function.set_bus_master(access).map_err(|source| ErrorKind::System { what, source })
     }
 
     /// Function reset. Its registers are as after power-on.
-    pub(crate) fn reset_function(&self) -> Result<(), Trouble> {
+    pub(crate) fn reset_function(&self) -> Result<(), ErrorKind> {
         let what = "reset the function";
-        self.function.reset().map_err(|source| Trouble::System { what, source })?;
+        self.function.reset().map_err(|source| ErrorKind::System { what, source })?;
         self.quirks.pause(Quirk::PauseAfterReset);
         Ok(())
     }
 
     /// Controller reset: CC.EN to 0, then CSTS.RDY to 0. Base 2.0, clause 3.7.2.
-    pub(crate) fn disable(&self) -> Result<(), Trouble> {
+    pub(crate) fn disable(&self) -> Result<(), ErrorKind> {
         let status = self.status()?;
         let configuration = self.configuration();
         if configuration.enabled() && !status.ready() && !status.fatal() {
@@ -148,7 +148,7 @@ impl Registers {
     }
 
     /// Switches a disabled controller on. Base 2.0, clause 3.5.1.
-    pub(crate) fn enable(&self, admin: AdminQueues) -> Result<(), Trouble> {
+    pub(crate) fn enable(&self, admin: AdminQueues) -> Result<(), ErrorKind> {
         let size_z = u32::from(admin.entries.saturating_sub(1));
         self.function.write32(offset::AQA, size_z << 16 | size_z);
         self.write64(offset::ASQ, admin.submissions.0);
@@ -161,13 +161,13 @@ impl Registers {
     }
 
     /// Shutdown notification: the controller writes what it holds to the media. Clause 3.6.1.
-    pub(crate) fn shut_down(&self, patience: Duration) -> Result<(), Trouble> {
+    pub(crate) fn shut_down(&self, timeout: Duration) -> Result<(), ErrorKind> {
         let status = self.status()?;
         if !status.ready() || status.fatal() {
             return Ok(());
         }
         self.configure(self.configuration().with_shutdown(Shutdown::Normal));
-        self.wait("shut down", patience, |status| Ok(status.shutdown() == ShutdownStatus::COMPLETE))
+        self.wait("shut down", timeout, |status| Ok(status.shutdown() == ShutdownStatus::COMPLETE))
     }
 
     fn configuration(&self) -> Configuration {
@@ -188,14 +188,14 @@ impl Registers {
     fn wait(
         &self,
         wanted: &'static str,
-        patience: Duration,
-        done: impl Fn(ControllerStatus) -> Result<bool, Trouble>,
-    ) -> Result<(), Trouble> {
+        timeout: Duration,
+        done: impl Fn(ControllerStatus) -> Result<bool, ErrorKind>,
+    ) -> Result<(), ErrorKind> {
         let start = Instant::now();
         let mut nap = Duration::from_micros(50);
         while !done(self.status()?)? {
-            if start.elapsed() > patience {
-                return Err(Trouble::NotReady { wanted, waited: patience });
+            if start.elapsed() > timeout {
+                return Err(ErrorKind::NotReady { wanted, waited: timeout });
             }
             std::thread::sleep(nap);
             nap = nap.saturating_mul(2).min(Duration::from_millis(5));
@@ -213,19 +213,19 @@ impl Registers {
 
 /// Checks that the NVM command set may be there. Some SSDs that have it set no bit of CAP.CSS, or
 /// set the bit for no command set besides.
-fn check_command_sets(sets: u8, controller: &str) -> Result<(), Trouble> {
+fn check_command_sets(sets: u8, controller: &str) -> Result<(), ErrorKind> {
     match sets {
         0 => tracing::warn!(controller, "the SSD names no I/O command set (CAP.CSS is 0): used as NVM"),
         sets if sets & (command_sets::NVM | command_sets::SEVERAL) != 0 => {}
-        sets if sets & command_sets::ADMIN_ONLY != 0 => return Err(Trouble::AdminOnly),
-        _ => return Err(Trouble::NoNvmCommands),
+        sets if sets & command_sets::ADMIN_ONLY != 0 => return Err(ErrorKind::AdminOnly),
+        _ => return Err(ErrorKind::NoNvmCommands),
     }
     Ok(())
 }
 
 /// Whether an enabled controller runs; it never will after a fatal error.
-fn settled(status: ControllerStatus) -> Result<bool, Trouble> {
-    if status.fatal() { Err(Trouble::Fatal) } else { Ok(status.ready()) }
+fn settled(status: ControllerStatus) -> Result<bool, ErrorKind> {
+    if status.fatal() { Err(ErrorKind::Fatal) } else { Ok(status.ready()) }
 }
 
 fn read64(function: &dyn PciFunction, offset: u32) -> u64 {

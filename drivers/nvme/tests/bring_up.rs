@@ -2,10 +2,10 @@
 
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
 use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
-use luge_nvme::{FormatError, NamespaceId, Options, Trouble};
+use luge_nvme::{FormatError, NamespaceId, Options, ErrorKind};
 use luge_spec::nvme::{Version, command_sets};
 
-fn trouble(script: Script) -> String {
+fn refusal(script: Script) -> String {
     Rig::with(script, Rig::options()).err().expect("it does not come up").to_string()
 }
 
@@ -40,14 +40,14 @@ fn an_ssd_left_running_is_stopped_before_anything_else() {
 
 #[test]
 fn an_ssd_that_never_becomes_ready_is_given_up_at_its_deadline() {
-    let text = trouble(Script { enabling: Enabling::Never, ..Script::default() });
+    let text = refusal(Script { enabling: Enabling::Never, ..Script::default() });
     assert!(text.contains("did not become ready within 500 ms"), "{text}");
 }
 
 #[test]
 fn a_fatal_status_while_enabling_ends_the_wait_at_once() {
     let start = std::time::Instant::now();
-    let text = trouble(Script { enabling: Enabling::Fatal, timeout_500ms: 255, ..Script::default() });
+    let text = refusal(Script { enabling: Enabling::Fatal, timeout_500ms: 255, ..Script::default() });
     assert!(text.contains("CSTS.CFS"), "{text}");
     assert!(start.elapsed().as_secs() < 60);
 }
@@ -60,14 +60,14 @@ fn an_ssd_that_lies_or_is_silent_on_its_admin_queue_does_not_come_up() {
         (Mischief::Twice, "does not exist"),
         (Mischief::Silence, "did not answer Identify in time"),
     ] {
-        let text = trouble(Script { admin: Some(mischief), ..Script::default() });
+        let text = refusal(Script { admin: Some(mischief), ..Script::default() });
         assert!(text.contains(says), "{mischief:?}: {text}");
     }
 }
 
 #[test]
 fn an_ssd_that_does_not_answer_is_said_to_be_gone() {
-    let text = trouble(Script { present: false, ..Script::default() });
+    let text = refusal(Script { present: false, ..Script::default() });
     assert!(text.starts_with("scripted: ") && text.contains("does not answer"), "{text}");
 }
 
@@ -82,17 +82,17 @@ fn an_ssd_that_fails_to_come_up_can_reach_no_memory() {
 
 #[test]
 fn devices_that_luge_cannot_drive_are_refused_by_name() {
-    let with = |command_sets| trouble(Script { command_sets, ..Script::default() });
+    let with = |command_sets| refusal(Script { command_sets, ..Script::default() });
     assert!(with(command_sets::ADMIN_ONLY).contains("admin commands only"));
     assert!(with(1 << 1).contains("NVM command set"));
-    assert!(trouble(Script { page_min_log: 1, ..Script::default() }).contains("8192 bytes"));
+    assert!(refusal(Script { page_min_log: 1, ..Script::default() }).contains("8192 bytes"));
 }
 
 #[test]
 fn an_ssd_whose_combinations_of_command_sets_are_all_without_nvm_is_refused() {
     let script =
         Script { command_sets: command_sets::SEVERAL, combinations: vec![4, 2], ..Script::default() };
-    assert!(trouble(script).contains("NVM command set"));
+    assert!(refusal(script).contains("NVM command set"));
 }
 
 #[test]
@@ -218,5 +218,5 @@ fn the_admin_queue_works_by_interrupt_too() {
 fn an_error_keeps_what_happened_for_who_wants_to_act_on_it() {
     let script = Script { present: false, ..Script::default() };
     let error = Rig::with(script, Rig::options()).err().unwrap();
-    assert!(matches!(error.trouble, Trouble::Silent));
+    assert!(matches!(error.kind, ErrorKind::Silent));
 }

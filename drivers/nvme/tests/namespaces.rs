@@ -4,7 +4,7 @@
 
 use luge_block::{Channel, CoreId, Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_nvme::scripted::{Listing, Rig, Script, ScriptedNamespace};
-use luge_nvme::{ControllerState, FormatError, Options, Trouble};
+use luge_nvme::{ControllerState, FormatError, Options, ErrorKind};
 use luge_spec::nvme::{AsyncEvent, StatusCode, Version, command_sets};
 use std::time::Duration;
 
@@ -337,7 +337,7 @@ fn an_ssd_that_answers_identify_with_one_byte_throughout_has_no_namespace() {
             let patient = Options { command_timeout: Duration::from_secs(20), ..Rig::options() };
             match Rig::with(script, patient) {
                 Ok(rig) => assert_eq!(ids(&rig), [0; 0], "{fill:#x}"),
-                Err(error) => assert!(matches!(error.trouble, Trouble::NoNvmCommands), "{error}"),
+                Err(error) => assert!(matches!(error.kind, ErrorKind::NoNvmCommands), "{error}"),
             }
         }
     }

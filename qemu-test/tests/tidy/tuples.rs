@@ -9,7 +9,7 @@ use syn::{FnArg, Macro, Signature, Type};
 
 /// Crates that still have tuples as parameters or in assertions.
 const WITH_TUPLES: &[&str] =
-    &["appliance/vhost", "appliance/virtqueue", "appliance/volume", "drivers/block", "drivers/nvme"];
+    &["appliance/vhost", "appliance/virtqueue", "appliance/volume", "drivers/block"];
 
 const ASSERTIONS: [&str; 6] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "debug_assert_eq", "debug_assert_ne"];

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const BUFFER_BYTES: u32 = 8 << 20;
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A scripted SSD with its controller brought up.
 pub struct Rig {
@@ -148,7 +148,7 @@ impl Rig {
     pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         let start = Instant::now();
         while !condition() {
-            assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+            assert!(start.elapsed() < TIMEOUT, "not in time: {what}");
             std::thread::sleep(Duration::from_micros(200));
         }
     }
