@@ -1,13 +1,13 @@
-//! The admin queue: one command at a time, and asynchronous events besides.
+//! The admin queue: executes one command at a time, and receives asynchronous events.
 //!
 //! Path: none; the control plane, under the controller's lock.
 //!
 //! Invariants
-//! - Every command has a deadline. One that missed it leaves the queue unusable until the
-//!   controller was reset, since its answer, and its data, may still come.
-//! - A completion is believed only if its command is in flight.
+//! - Every command has a time limit. After one that exceeds it, the queue is unusable until the controller
+//!   was reset, because its completion and its data may still arrive.
+//! - A completion is accepted only if its command is in flight.
 //!
-//! Not here: what commands say (`commands`), who resets (`recovery`).
+//! Not here: the commands (`commands`), resets (`recovery`).
 
 use crate::event_requests::EventRequests;
 use crate::health::Health;
@@ -15,7 +15,7 @@ use crate::queue_memory::QueueMemory;
 use crate::quirks::Quirk;
 use crate::registers::{AdminQueues, Doorbell, Registers};
 use crate::ring::{CompletionRing, SubmissionRing};
-use crate::{Fault, ErrorKind};
+use crate::{ErrorKind, Fault};
 use luge_memory::{MemoryAccess, Span};
 use luge_spec::nvme::{AdminOpcode, CompletionEntry, StatusCode, SubmissionEntry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,12 +23,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries of the admin queue: one page of submissions, since some SSDs take whole pages only
-/// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES is not about this queue.
+/// Number of entries of the admin queue: a page of submissions, because some SSDs take only whole pages
+/// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES does not limit this queue.
 pub(crate) const ADMIN_ENTRIES: u16 = 64;
 
-/// The longest nap between two looks at the controller.
-const NAP_MAX: Duration = Duration::from_millis(5);
+/// The longest pause between two polls of the queue.
+const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// The admin queue.
 pub(crate) struct Admin {
@@ -39,8 +39,9 @@ pub(crate) struct Admin {
     completions: CompletionRing,
     interrupt: Option<Arc<OwnedFd>>,
     pub events: EventRequests,
-    /// The command in flight.
+    /// Identifier of the command in flight.
     awaited: Option<u16>,
+    /// Status and DW0 of its completion, once that is there.
     answer: Option<(StatusCode, u32)>,
     ids: CommandIds,
     usable: bool,
@@ -48,7 +49,7 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// The queue of a disabled controller; [`Admin::start`] makes it usable.
+    /// Makes the queue of a disabled controller; [`Admin::start`] makes it usable.
     pub(crate) fn new(
         registers: Arc<Registers>,
         health: Arc<Health>,
@@ -90,12 +91,12 @@ impl Admin {
         Ok(())
     }
 
-    /// No command goes out until the next start.
+    /// Refuses commands until the next start.
     pub(crate) fn stop(&mut self) {
         self.usable = false;
     }
 
-    /// How long a command may take.
+    /// Time limit of a command.
     pub(crate) fn command_timeout(&self) -> Duration {
         self.command_timeout
     }
@@ -104,12 +105,12 @@ impl Admin {
         &self.registers
     }
 
-    /// What becomes readable when the admin queue has completions, where there is an interrupt.
+    /// Eventfd that becomes readable when there are completions; none without an interrupt.
     pub(crate) fn interrupt(&self) -> Option<Arc<OwnedFd>> {
         self.interrupt.clone()
     }
 
-    /// One page for the data of the command in flight.
+    /// Page for the data of the command in flight.
     pub(crate) fn data(&self) -> Span {
         self.memory.pages()
     }
@@ -133,7 +134,7 @@ impl Admin {
         }
     }
 
-    /// Takes all completions there are.
+    /// Takes all completions from the ring.
     pub(crate) fn collect(&mut self) -> Result<(), Fault> {
         let mut any = false;
         while let Some(entry) = self.completions.take() {
@@ -146,7 +147,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Keeps as many Asynchronous Event Requests with the controller as it allows.
+    /// Submits Asynchronous Event Requests until the controller has as many as it takes.
     pub(crate) fn arm_events(&mut self) {
         while let Some(command_id) = self.events.next_to_send().filter(|_| self.usable) {
             let entry = SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0);
@@ -177,7 +178,7 @@ impl Admin {
 
     fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), ErrorKind> {
         let start = Instant::now();
-        let mut nap = Duration::from_micros(20);
+        let mut pause = Duration::from_micros(20);
         loop {
             self.collect().inspect_err(|fault| self.health.raise(*fault))?;
             if let Some(answer) = self.answer.take() {
@@ -191,32 +192,32 @@ impl Admin {
                 self.health.raise(Fault::Timeout);
                 return Err(ErrorKind::Timeout(opcode));
             }
-            self.nap(nap);
-            nap = nap.saturating_mul(2).min(NAP_MAX);
+            self.pause(pause);
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
 
-    /// Sleeps until the interrupt, or as long as the nap is.
-    fn nap(&self, nap: Duration) {
+    /// Waits for the interrupt; without one, sleeps for `pause`.
+    fn pause(&self, pause: Duration) {
         match &self.interrupt {
             Some(fd) => {
-                wait_readable(&[fd], NAP_MAX);
+                wait_readable(&[fd], PAUSE_MAX);
                 drain(fd);
             }
-            None => std::thread::sleep(nap),
+            None => std::thread::sleep(pause),
         }
     }
 }
 
-/// Identifiers of admin commands. They go round all values between those of the event requests and a limit, so
-/// that a completion that is repeated does not end the next command.
+/// Identifiers of admin commands, used in rotation: a repeated completion does not end the next command. Those of
+/// event requests are left out.
 struct CommandIds {
     next: u16,
     end: u16,
 }
 
 impl CommandIds {
-    /// Identifiers below `end`. FFFFh, which some SSDs use for no command at all, is below no `end`.
+    /// Makes the identifiers below `end`. So FFFFh, which some SSDs use for no command, is never used.
     const fn below(end: u16) -> Self {
         Self { next: EventRequests::IDS, end }
     }
@@ -229,7 +230,7 @@ impl CommandIds {
     }
 }
 
-/// Routes the admin queue's interrupt, vector 0, to an eventfd. Without one, naps do.
+/// Routes the admin queue's interrupt, vector 0, to an eventfd; none where the queue has to be polled.
 fn interrupt(registers: &Registers) -> Option<Arc<OwnedFd>> {
     let function = registers.function();
     if function.vectors() == 0 {

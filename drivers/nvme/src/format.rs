@@ -1,6 +1,6 @@
-//! Which namespaces can be used, and as what.
+//! Format of a namespace: whether Luge can use it, and the geometry that follows from it.
 //!
-//! Path: none; bring-up. Its result is the [`Geometry`] that every request is checked against.
+//! Path: none; bring-up. Every request is checked against the [`Geometry`].
 
 use crate::atomicity::atomic_blocks;
 use crate::identity::{Identifiers, Limits};
@@ -8,7 +8,7 @@ use luge_block::{Blocks, Geometry};
 use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
 use thiserror::Error;
 
-/// A namespace's identifier.
+/// Identifier of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct NamespaceId(pub u32);
@@ -19,7 +19,7 @@ impl std::fmt::Display for NamespaceId {
     }
 }
 
-/// The most blocks of a namespace. Channels tell namespaces apart by the bits of a block number above these.
+/// The most blocks of a namespace. The bits of a block number above these tell a channel the namespace.
 pub(crate) const NAMESPACE_BLOCKS_MAX: u64 = 1 << 48;
 
 /// The most spans that one read or write may have.
@@ -28,20 +28,20 @@ pub(crate) const SPANS_MAX: u16 = 256;
 /// The most blocks that a command with a 16-bit zero-based count can have.
 const COUNTED_BLOCKS_MAX: u32 = 1 << 16;
 
-/// The most bytes that one discard gives up, so that no SSD takes longer than the timeout for it.
+/// The most bytes of one discard, so that no SSD takes longer than the timeout for it.
 const DISCARD_BYTES_MAX: u64 = 4 << 30;
 
 /// A namespace that Luge does not use, or cannot use at present.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("namespace {id} is not used: {reason}")]
 pub struct RefusedNamespace {
-    /// Which one.
+    /// Identifier.
     pub id: NamespaceId,
-    /// Why.
+    /// Reason.
     pub reason: FormatError,
 }
 
-/// Why a namespace cannot be used.
+/// Reason for which a namespace cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FormatError {
     /// MS is not zero.
@@ -59,18 +59,18 @@ pub enum FormatError {
     /// MDTS is below one block.
     #[error("the SSD transfers {0} bytes at most, less than one block")]
     Transfer(u32),
-    /// Identify of it failed.
+    /// Identify Namespace failed.
     #[error("the SSD does not identify it: {0}; attach the SSD again once it does")]
     Identify(StatusCode),
-    /// Its command set is another than NVM, or not told.
+    /// The command set is not NVM, or not told.
     #[error("its I/O command set is {}, Luge has NVM only", command_set_name(*.0))]
     CommandSet(Option<u8>),
-    /// It is another than at bring-up.
+    /// The namespace is not what it was at bring-up.
     #[error(
         "it went away, shrank, was formatted, or its atomic writes became smaller; detach the SSD, and attach it again"
     )]
     Changed,
-    /// The SSD was too slow to identify it, after a reset.
+    /// The SSD was too slow to identify the namespace after a reset.
     #[error("the SSD is slow, and has not identified it yet")]
     NotYetIdentified,
 }
@@ -84,7 +84,7 @@ fn command_set_name(set: Option<u8>) -> String {
     }
 }
 
-/// What is known of a namespace.
+/// Identifiers and geometry of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceInfo {
     pub id: NamespaceId,
@@ -107,7 +107,7 @@ impl NamespaceInfo {
         Ok(Self { id, geometry, eui64, nguid })
     }
 
-    /// Whether this namespace, found after a reset, can go on as `known`.
+    /// Whether this namespace, as it is now, can go on with requests for `known`, as it was at bring-up.
     pub(crate) fn serves_as(&self, known: &Self) -> bool {
         let (now, then) = (&self.geometry, &known.geometry);
         self.id == known.id
@@ -118,7 +118,7 @@ impl NamespaceInfo {
     }
 }
 
-/// An identifier; zeroes, which say that there is none, for one of all ones.
+/// Unique identifier as the SSD tells it; zeroes, which mean none, where it tells all ones.
 fn told<const N: usize>(identifier: [u8; N]) -> [u8; N] {
     if identifier == [0xff; N] { [0; N] } else { identifier }
 }
@@ -182,7 +182,8 @@ fn in_blocks(bytes: u64, block_bytes: u32) -> u32 {
     u32::try_from(bytes.checked_div(block_bytes.into()).unwrap_or(0)).unwrap_or(u32::MAX)
 }
 
-/// NOWS, else NPWG where the namespace has them (NSFEAT bit 4), else 4 KiB.
+/// Blocks from which on a write is efficient: NOWS, else NPWG, if the namespace has them (NSFEAT bit 4), else
+/// 4 KiB.
 fn optimal_blocks(page: &IdentifyNamespace, block_bytes: u32) -> u32 {
     let told = [page.optimal_write_z, page.write_granularity_z].into_iter().find(|&blocks_z| blocks_z > 0);
     match told.filter(|_| page.features & 1 << 4 != 0) {

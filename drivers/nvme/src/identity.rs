@@ -1,4 +1,4 @@
-//! Who a controller is and what it can do, from its identify pages.
+//! Identity and limits of a controller, from its Identify pages.
 //!
 //! Path: none; bring-up, and after each reset to see that it is still the same SSD.
 //!
@@ -16,11 +16,10 @@ use luge_spec::nvme::{
 };
 use std::time::Duration;
 
-/// The largest transfer in bytes: as much as PRP1 and one page of PRP list entries describe,
-/// whatever the alignment.
+/// The largest transfer in bytes: as much as PRP1 and one page of a PRP list describe at any alignment.
 const TRANSFER_BYTES_MAX: u32 = 2 << 20;
 
-/// Who a controller is.
+/// Identity of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// PCI vendor.
@@ -45,9 +44,9 @@ pub struct Identity {
     pub oacs: u16,
     /// ONCS: optional I/O commands, as on the wire.
     pub oncs: u16,
-    /// Largest transfer in bytes that Luge uses with it.
+    /// The largest transfer in bytes that Luge uses.
     pub transfer_bytes_max: u32,
-    /// Whether it has a volatile write cache.
+    /// Whether there is a volatile write cache.
     pub volatile_write_cache: bool,
     /// The largest namespace identifier.
     pub namespaces_max: u32,
@@ -55,7 +54,7 @@ pub struct Identity {
     pub multi_path: bool,
 }
 
-/// What its queues and commands may be.
+/// Limits of a controller's commands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub transfer_bytes: u32,
@@ -67,24 +66,24 @@ pub(crate) struct Limits {
     pub identifiers: Identifiers,
 }
 
-/// Whether the identifiers of namespaces identify them.
+/// Whether NGUID and EUI64 identify a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Identifiers {
     Unique,
-    /// Other SSDs of the model have the same.
+    /// Several SSDs of the model have equal ones.
     Shared,
 }
 
-/// Which I/O command sets namespaces may have.
+/// Command sets that namespaces may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CommandSets {
-    /// NVM, all of them.
+    /// Only NVM.
     Nvm,
-    /// Others besides: each namespace must be asked.
+    /// NVM and others: each namespace has to be asked for its own.
     Several,
 }
 
-/// All that is learnt of a controller, besides its namespaces.
+/// Answers of a controller at bring-up, but for its namespaces.
 pub(crate) struct Discovery {
     pub identity: Identity,
     pub limits: Limits,
@@ -94,7 +93,7 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    /// Asks an enabled controller who it is, and sets it up for I/O queues and events.
+    /// Identifies an enabled controller, and sets it up for I/O queues and events.
     pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, ErrorKind> {
         let page: IdentifyController = admin.identify(Cns::CONTROLLER, 0)?;
         let version = admin.registers().version();
@@ -115,7 +114,7 @@ impl Discovery {
         })
     }
 
-    /// Why this is not the SSD, or no longer the SSD, that `before` was.
+    /// Difference from `before` because of which the SSD cannot go on after a reset; none where it can.
     pub(crate) fn differs_from(&self, before: &Self, last_queue: QueueId) -> Option<&'static str> {
         let (now, then) = (&self.identity, &before.identity);
         if (&now.serial, &now.model, now.vendor) != (&then.serial, &then.model, then.vendor) {
@@ -154,7 +153,7 @@ impl Identity {
 impl Limits {
     fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, ErrorKind> {
         let quirks = admin.registers().quirks();
-        // The page of the command set came with 2.0; before, MDTS was the limit of all commands.
+        // Version 2.0 added the page of the command set; before, MDTS limited all commands.
         let told = version >= Version::V2_0 && !quirks.has(Quirk::BasicIdentify);
         let nvm: Option<IdentifyNvmController> =
             if told { refused_is_none(admin.identify(Cns::COMMAND_SET_CONTROLLER, 0))? } else { None };
@@ -179,7 +178,7 @@ impl Limits {
 }
 
 impl CommandSets {
-    /// Of the combinations of command sets that the controller has, chooses the first with NVM.
+    /// Chooses the first combination of command sets that has NVM.
     fn choose(admin: &mut Admin) -> Result<Self, ErrorKind> {
         let registers = admin.registers();
         if !registers.has_several_command_sets() || registers.quirks().has(Quirk::BasicIdentify) {
@@ -200,7 +199,7 @@ impl CommandSets {
     }
 }
 
-/// The answer to a command; none where the controller refused it.
+/// Answer to a command; none where the controller refused the command.
 pub(crate) fn refused_is_none<T>(answer: Result<T, ErrorKind>) -> Result<Option<T>, ErrorKind> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -209,18 +208,19 @@ pub(crate) fn refused_is_none<T>(answer: Result<T, ErrorKind>) -> Result<Option<
     }
 }
 
-/// A limit in bytes, told as a power of two of 4 KiB (CAP.MPSMIN, checked before); zero for none.
+/// Limit in bytes, from a power of two of 4 KiB (CAP.MPSMIN, checked before); none for zero, which means no limit.
 fn power_of_two_pages(exponent: u8) -> Option<u64> {
     (exponent != 0).then(|| 4096u64.checked_shl(u32::from(exponent.min(48))).unwrap_or(u64::MAX))
 }
 
-/// RTD3E, within reason: SSDs that do not tell, or tell too little, get ten seconds.
+/// Time limit of a shutdown: RTD3E, but at least 10 seconds and at most 60.
 fn shutdown_timeout(page: &IdentifyController) -> Duration {
     Duration::from_micros(page.shutdown_latency_us.into())
         .clamp(Duration::from_secs(10), Duration::from_secs(60))
 }
 
-/// ASCII of an identify page: without padding, and nothing in it that a terminal would obey.
+/// Text of an Identify page without padding. Bytes that are not printable ASCII become question marks, since a
+/// terminal might obey them.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     let printable = |&byte: &u8| if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' };

@@ -1,12 +1,12 @@
-//! Requests in flight: one slot each, whose number is a part of the command identifier.
+//! Slots of the requests in flight. The number of the slot is a part of the command identifier.
 //!
-//! Path: tags wait here between submit and poll.
+//! Path: tags are kept here between submit and poll.
 //!
 //! Invariants
-//! - A request ends once: what the SSD completes twice, invents, or never got is a fault. So is a completion
-//!   for an earlier use of a slot, which its generation gives away.
+//! - A request ends once. A completion for a command that is not with the SSD is a fault, also if its identifier
+//!   was that of an earlier use of the slot: the generation differs.
 //!
-//! Not here: what the commands are (`command`).
+//! Not here: the commands (`command`).
 
 use crate::Fault;
 use luge_block::Tag;
@@ -14,7 +14,7 @@ use luge_block::Tag;
 /// Bits of the slot's number in a command identifier; the others are the generation.
 const SLOT_BITS: u16 = 0x0fff;
 
-/// The most slots of a queue pair. So no identifier is FFFFh, which some SSDs use for none at all.
+/// The most slots of a queue pair: so many that no identifier is FFFFh, which some SSDs use for no command.
 const SLOTS_MAX: u16 = SLOT_BITS;
 
 /// Command identifier: the number of its slot (12 bits) and the generation of this use of it (4 bits).
@@ -33,24 +33,24 @@ impl CommandId {
 /// Whether identifiers have generations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Generations {
-    /// They tell the last sixteen uses of a slot apart.
+    /// The last sixteen uses of a slot have different ones.
     On,
-    /// Always zero, for SSDs that take small identifiers only.
+    /// All of them are zero, for SSDs that take only small identifiers.
     Off,
 }
 
-/// What becomes of a request's data when its command ends.
+/// Memory that the command of a request uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Data {
-    /// Nothing: the SSD used the request's own memory, if any.
+    /// Memory of the request itself, or none.
     Direct,
-    /// Its bounce pages are free again.
+    /// Bounce pages, which are freed at the end.
     BouncedWrite,
-    /// Its bounce pages are copied to the request's memory, and free again.
+    /// Bounce pages, which are copied to the memory of the request and freed at the end.
     BouncedRead,
 }
 
-/// A request that has ended.
+/// Request that has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ended {
     pub id: CommandId,
@@ -58,7 +58,7 @@ pub(crate) struct Ended {
     pub data: Data,
 }
 
-/// Where a slot's request is: 1 free, 2 waiting for bounce pages, 3 with the SSD.
+/// State of a slot: 1 free; 2 its request waits for bounce pages; 3 its command is with the SSD.
 ///
 /// ```text
 ///   1 --take--> 3 --end--> 1
@@ -72,12 +72,12 @@ enum State {
     InFlight,
 }
 
-/// A slot. Four share a cache line.
+/// Slot of a request. Four share a cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 struct Slot {
     tag: Tag,
-    /// Tick in which it went to the SSD. Of a free slot: the slot that is taken after it.
+    /// Tick in which the command went to the SSD. Of a free slot: next slot of the list of free ones.
     since_or_next: u32,
     data: Data,
     state: State,
@@ -85,11 +85,11 @@ struct Slot {
     id: CommandId,
 }
 
-/// The slots of one queue pair.
+/// Slots of a queue pair.
 pub(crate) struct Slots {
     slots: Box<[Slot]>,
-    /// The head of the list of free ones, past the last slot where there are none. The slot that
-    /// ended last is taken first: it is still in the cache.
+    /// First slot of the list of free ones; past the last slot where none is free. The slot that was freed last is
+    /// taken first, because it is still in the cache.
     free: u32,
     /// Number of slots that are not free.
     in_flight: u16,
@@ -111,19 +111,19 @@ impl Slots {
         Self { slots: (0..count.min(SLOTS_MAX)).map(slot).collect(), free: 0, in_flight: 0, generation }
     }
 
-    /// How many are free.
+    /// Number of free slots.
     #[inline]
     pub(crate) fn free(&self) -> usize {
         self.slots.len().saturating_sub(self.in_flight())
     }
 
-    /// How many are not.
+    /// Number of slots that are not free.
     #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.into()
     }
 
-    /// 1 to 3: takes a slot for a request that goes to the SSD now; none where none is free.
+    /// 1 to 3: takes a slot for a request that goes to the SSD now; none where no slot is free.
     #[inline]
     pub(crate) fn take(&mut self, tag: Tag, tick: u32) -> Option<CommandId> {
         let slot = self.slots.get_mut(self.free as usize)?;
@@ -140,14 +140,14 @@ impl Slots {
         }
     }
 
-    /// 2 to 3: the request goes to the SSD now. Returns what becomes of its data.
+    /// 2 to 3: the request goes to the SSD now.
     pub(crate) fn start(&mut self, id: CommandId, tick: u32) -> Option<Data> {
         let slot = self.slots.get_mut(usize::from(id.slot())).filter(|slot| slot.state == State::Waiting)?;
         (slot.state, slot.since_or_next) = (State::InFlight, tick);
         Some(slot.data)
     }
 
-    /// 3 to 1: ends a command that the SSD says it has completed.
+    /// 3 to 1: ends a command for which the SSD has sent a completion.
     #[inline]
     pub(crate) fn end(&mut self, id: CommandId) -> Result<Ended, Fault> {
         let slot = self.slots.get_mut(usize::from(id.slot())).ok_or(Fault::UnknownCommand)?;
@@ -163,7 +163,7 @@ impl Slots {
         Ok(Ended { id, tag: slot.tag, data: slot.data })
     }
 
-    /// 2 or 3 to 1: ends any request, after a reset.
+    /// 2 or 3 to 1: ends some request, after a reset; none where all slots are free.
     pub(crate) fn end_any(&mut self) -> Option<Ended> {
         let slot = self.slots.iter_mut().find(|slot| slot.state != State::Free)?;
         slot.state = State::InFlight;

@@ -2,7 +2,7 @@
 
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
 use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
-use luge_nvme::{FormatError, NamespaceId, Options, ErrorKind};
+use luge_nvme::{ErrorKind, FormatError, NamespaceId, Options};
 use luge_spec::nvme::{Version, command_sets};
 
 fn refusal(script: Script) -> String {

@@ -92,7 +92,7 @@ fn a_second_completion_ends_no_request_and_resets_the_ssd() {
 fn a_phase_tag_without_a_completion_resets_the_ssd() {
     let rig = Rig::new(Script::default());
     let mut channel = rig.channel();
-    rig.ssd.misbehave([None, None, Some(Mischief::LyingPhase)]);
+    rig.ssd.misbehave([None, None, Some(Mischief::FalsePhase)]);
     submit(&rig, &mut *channel, 0..3);
     assert_eq!(statuses(&rig.drain(&mut *channel)), [Status::Success; 3]);
     Rig::until("it was reset", || {
@@ -294,7 +294,7 @@ fn any_mischief(random: &mut Random) -> Option<Mischief> {
         1 => Some(Mischief::Twice),
         2 => Some(Mischief::WrongQueue),
         3 => Some(Mischief::HeadPastTail),
-        4 => Some(Mischief::LyingPhase),
+        4 => Some(Mischief::FalsePhase),
         5 => Some(Mischief::Fatal),
         6 => Some(Mischief::HeadOutside),
         7 => Some(Mischief::StaleId),

@@ -4,7 +4,7 @@
 
 use luge_block::{Channel, CoreId, Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_nvme::scripted::{Listing, Rig, Script, ScriptedNamespace};
-use luge_nvme::{ControllerState, FormatError, Options, ErrorKind};
+use luge_nvme::{ControllerState, ErrorKind, FormatError, Options};
 use luge_spec::nvme::{AsyncEvent, StatusCode, Version, command_sets};
 use std::time::Duration;
 
