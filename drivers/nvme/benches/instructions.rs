@@ -60,9 +60,9 @@ fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
     let requests: Vec<CheckedTransfer> = (0..DEPTH).map(checked).collect();
     let mut done = Completions::default();
     for _ in 0..ROUNDS {
-        let taken = counted_if(half == Half::Submit, || submit(&mut *channel, &requests));
+        let taken = Half::Submit.run(half, || submit(&mut *channel, &requests));
         let served = partner.serve();
-        counted_if(half == Half::Poll, || channel.poll(&mut done));
+        Half::Poll.run(half, || channel.poll(&mut done));
         assert_eq!(taken, usize::from(DEPTH));
         assert_eq!(served, usize::from(DEPTH));
         assert_eq!(done.as_slice().len(), usize::from(DEPTH));
@@ -71,9 +71,11 @@ fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
     ROUNDS * u32::from(DEPTH)
 }
 
-/// Does the work of a half, and counts it if it is the half that is to be counted.
-fn counted_if<T>(half: bool, work: impl FnOnce() -> T) -> T {
-    if half { counted(work) } else { work() }
+impl Half {
+    /// Does the work of this half of a round; counts it if that is the half to be counted.
+    fn run<T>(self, to_count: Self, work: impl FnOnce() -> T) -> T {
+        if self == to_count { counted(work) } else { work() }
+    }
 }
 
 fn submit(channel: &mut dyn Channel, transfers: &[CheckedTransfer<'_>]) -> usize {

@@ -32,7 +32,8 @@ impl SubmissionRing {
     pub(crate) fn new(memory: Span, entries: u16) -> Self {
         let mask = entries.wrapping_sub(1);
         let places: SharedArray<[u64; 8]> = SharedArray::new(memory).expect("rings are aligned to pages");
-        assert!(entries.is_power_of_two() && places.len() >= u32::from(entries));
+        assert!(entries.is_power_of_two());
+        assert!(places.len() >= u32::from(entries));
         Self { entries: places, memory, mask, tail: 0, rung: 0, head: 0 }
     }
 
@@ -100,7 +101,8 @@ impl CompletionRing {
     /// Makes a ring, as [`SubmissionRing::new`] does.
     pub(crate) fn new(memory: Span, entries: u16) -> Self {
         let words = SharedArray::new(memory).expect("rings are aligned to pages");
-        assert!(entries.is_power_of_two() && words.len() >= u32::from(entries).wrapping_mul(2));
+        assert!(entries.is_power_of_two());
+        assert!(words.len() >= u32::from(entries).wrapping_mul(2));
         Self { words, memory, mask: entries.wrapping_sub(1), head: 0, phase: true }
     }
 

@@ -1,14 +1,12 @@
 //! Atomic writes: however scattered in memory, a write of the promised size is one command.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-
 use luge_block::{Device, Durability, Lba, Operation, Status};
 use luge_memory::Span;
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace};
 use luge_seeded::Random;
 use luge_spec::nvme::IoOpcode;
 
-/// A rig whose SSD promises 128 blocks of 512 bytes, and has no limit of its own to a transfer.
+/// Rig whose SSD writes 128 blocks of 512 bytes atomically, and takes transfers of any length.
 fn rig() -> Rig {
     let namespace = ScriptedNamespace { atomic_z: 127, ..ScriptedNamespace::new(1, 9) };
     let rig = Rig::new(Script { transfer_max: 0, namespaces: vec![namespace], ..Script::default() });
@@ -16,7 +14,7 @@ fn rig() -> Rig {
     rig
 }
 
-/// Memory of `total` bytes in `pieces` pieces at odd places, none longer than a page.
+/// Memory of `total` bytes in pieces at random addresses, none of which is longer than a page.
 fn scattered(rig: &Rig, random: &mut Random, total: u32, pieces: u32) -> Vec<Span> {
     let piece = |index: u32| {
         let len = total / pieces + u32::from(index < total % pieces);

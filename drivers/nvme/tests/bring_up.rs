@@ -1,4 +1,4 @@
-//! Bring-up against a scripted SSD: what comes up, and what is refused with a sentence.
+//! Bring-up of a scripted SSD: which ones come up, and which are refused with a message.
 
 use luge_block::{Blocks, CoreId, Device, Lba, OpenError, Operation, Status};
 use luge_nvme::scripted::{Enabling, Mischief, Rig, Script, ScriptedNamespace};
@@ -13,17 +13,21 @@ fn refusal(script: Script) -> String {
 fn an_ssd_comes_up_and_says_who_it_is() {
     let rig = Rig::new(Script::default());
     let identity = rig.controller.identity();
-    assert_eq!((identity.model.as_str(), identity.serial.as_str()), ("Scripted SSD", "LUGE-0001"));
-    assert_eq!((identity.vendor, identity.transfer_bytes_max), (0x1b36, 4096 << 5));
+    assert_eq!(identity.model.as_str(), "Scripted SSD");
+    assert_eq!(identity.serial.as_str(), "LUGE-0001");
+    assert_eq!(identity.vendor, 0x1b36);
+    assert_eq!(identity.transfer_bytes_max, 4096 << 5);
     let namespaces = rig.controller.namespaces();
     let geometry = namespaces[0].geometry();
-    assert_eq!((namespaces.len(), namespaces[0].id()), (1, NamespaceId(1)));
-    assert_eq!(
-        (geometry.block_bytes, geometry.blocks, geometry.transfer_blocks_max),
-        (512, Blocks(8192), 256)
-    );
-    assert!(geometry.volatile_cache && !geometry.read_only);
-    assert_eq!((namespaces[0].nguid(), namespaces[0].eui64()), (Some([0x5a; 16]), None));
+    assert_eq!(namespaces.len(), 1);
+    assert_eq!(namespaces[0].id(), NamespaceId(1));
+    assert_eq!(geometry.block_bytes, 512);
+    assert_eq!(geometry.blocks, Blocks(8192));
+    assert_eq!(geometry.transfer_blocks_max, 256);
+    assert!(geometry.volatile_cache);
+    assert!(!geometry.read_only);
+    assert_eq!(namespaces[0].nguid(), Some([0x5a; 16]));
+    assert_eq!(namespaces[0].eui64(), None);
     assert_eq!(rig.ssd.dma_faults(), 0);
 }
 
@@ -68,7 +72,8 @@ fn an_ssd_that_lies_or_is_silent_on_its_admin_queue_does_not_come_up() {
 #[test]
 fn an_ssd_that_does_not_answer_is_said_to_be_gone() {
     let text = refusal(Script { present: false, ..Script::default() });
-    assert!(text.starts_with("scripted: ") && text.contains("does not answer"), "{text}");
+    assert!(text.starts_with("scripted: "), "{text}");
+    assert!(text.contains("does not answer"), "{text}");
 }
 
 #[test]
@@ -121,7 +126,8 @@ fn namespaces_with_metadata_or_protection_are_refused_and_the_others_serve() {
     let expected =
         [(1, FormatError::Metadata(8)), (3, FormatError::Protection), (4, FormatError::BlockSize(8))];
     assert_eq!(reasons, expected);
-    assert!(refused[0].to_string().contains("namespace 1") && refused[0].to_string().contains("metadata"));
+    assert!(refused[0].to_string().contains("namespace 1"));
+    assert!(refused[0].to_string().contains("metadata"));
 }
 
 #[test]
@@ -163,7 +169,8 @@ fn a_channel_more_than_the_ssd_has_queues_is_refused_and_one_given_back_serves_a
     let third = namespace.open(CoreId(2)).unwrap();
     assert_eq!(rig.ssd.io_queues(), 2);
     drop((second, third));
-    assert_eq!((rig.ssd.io_queues(), rig.ssd.dma_faults()), (0, 0));
+    assert_eq!(rig.ssd.io_queues(), 0);
+    assert_eq!(rig.ssd.dma_faults(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Models that need more than the specification says: they are not used as they must not be.
+//! Models with quirks: each is used as it needs it.
 
 use luge_block::{Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::PciId;
