@@ -31,7 +31,7 @@ use crate::slots::{CommandId, Data, Ended, Generations, Slots};
 use crate::status::failure;
 use luge_block::{
     BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
-    OpenError, Operation, Refusal, Request, Status,
+    OpenError, Operation, Refusal, Request, Status, Tag,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
@@ -239,8 +239,10 @@ impl QueuePair {
     #[inline]
     fn accept_all(&mut self, done: &mut Completions) -> Result<(), Fault> {
         let queue = self.link.id.0;
+        // A copy of its own, which stays in registers. After a fault nothing is taken before a reset.
+        let mut next = self.completions.next();
         for _ in 0..done.room() {
-            let Some(entry) = self.completions.take() else {
+            let Some(entry) = self.completions.load(&mut next) else {
                 self.check_ages();
                 break;
             };
@@ -249,6 +251,7 @@ impl QueuePair {
             }
             self.accept(entry, done)?;
         }
+        self.completions.go_to(next);
         // With nothing in flight, no completion would ever bring a head that frees the ring.
         if self.slots.in_flight() == 0 && self.submissions.space() == 0 {
             return Err(Fault::HeadOutOfRange);
@@ -265,16 +268,36 @@ impl QueuePair {
     #[inline]
     fn accept(&mut self, entry: CompletionEntry, done: &mut Completions) -> Result<(), Fault> {
         self.submissions.fetched_to(entry.submission_head)?;
-        let ended = self.slots.end(CommandId(entry.command_id))?;
-        let code = entry.status.code();
-        let status = if code == StatusCode::SUCCESS { Status::Success } else { self.failed(ended.id, code) };
+        let (id, code) = (CommandId(entry.command_id), entry.status.code());
+        if code == StatusCode::SUCCESS
+            && let Some(tag) = self.slots.end_direct(id)
+        {
+            complete(tag, Status::Success, done);
+            return Ok(());
+        }
+        self.accept_unusual(id, code, done)
+    }
+
+    /// Ends a request whose command failed or used bounce pages.
+    #[cold]
+    #[inline(never)]
+    fn accept_unusual(
+        &mut self,
+        id: CommandId,
+        code: StatusCode,
+        done: &mut Completions,
+    ) -> Result<(), Fault> {
+        let ended = self.slots.end(id)?;
+        let status = match code {
+            StatusCode::SUCCESS => Status::Success,
+            code => self.failed(id, code),
+        };
         self.finish(ended, status, done);
         Ok(())
     }
 
     /// Reports the failure of a command; returns the status of its request.
     #[cold]
-    #[inline(never)]
     fn failed(&self, id: CommandId, code: StatusCode) -> Status {
         let status = failure(code);
         self.report(id, status);
@@ -293,14 +316,13 @@ impl QueuePair {
         });
     }
 
-    /// Adds the completion of a request to `done`, which has room.
-    #[inline]
+    /// Ends a request of any kind.
+    #[cold]
     fn finish(&mut self, ended: Ended, status: Status, done: &mut Completions) {
         if ended.data != Data::Direct {
             self.finish_bounced(ended, status);
         }
-        let pushed = done.push(ended.tag, status);
-        debug_assert!(pushed.is_ok(), "the caller has checked that there is room");
+        complete(ended.tag, status, done);
     }
 
     #[cold]
@@ -402,6 +424,13 @@ impl Drop for QueuePair {
     fn drop(&mut self) {
         self.controller.close_queue(&self.link);
     }
+}
+
+/// Adds the completion of a request to `done`, which has room.
+#[inline]
+fn complete(tag: Tag, status: Status, done: &mut Completions) {
+    let pushed = done.push(tag, status);
+    debug_assert!(pushed.is_ok(), "the caller has checked that there is room");
 }
 
 /// Number of pages of the longest transfer.

@@ -23,8 +23,8 @@ pub(crate) struct SubmissionRing {
     tail: u16,
     /// Tail that was last written to the doorbell.
     rung: u16,
-    /// Head that the controller has last reported.
-    head: u16,
+    /// Number of entries up to that tail that the controller has not reported as fetched.
+    unfetched: u16,
 }
 
 impl SubmissionRing {
@@ -34,19 +34,25 @@ impl SubmissionRing {
         let places: SharedArray<[u64; 8]> = SharedArray::new(memory).expect("rings are aligned to pages");
         assert!(entries.is_power_of_two());
         assert!(places.len() >= u32::from(entries));
-        Self { entries: places, memory, mask, tail: 0, rung: 0, head: 0 }
+        Self { entries: places, memory, mask, tail: 0, rung: 0, unfetched: 0 }
     }
 
     /// Empties the ring and fills it with zeroes, as after creation.
     pub(crate) fn reset(&mut self) {
         self.memory.fill(0);
-        (self.tail, self.rung, self.head) = (0, 0, 0);
+        (self.tail, self.rung, self.unfetched) = (0, 0, 0);
     }
 
     /// Number of entries that can be added. One entry always stays free, since a full ring would look empty.
     #[inline]
     pub(crate) fn space(&self) -> u16 {
-        self.head.wrapping_sub(self.tail).wrapping_sub(1) & self.mask
+        self.mask.wrapping_sub(self.unrung()).wrapping_sub(self.unfetched)
+    }
+
+    /// Number of entries that the doorbell has not announced.
+    #[inline]
+    fn unrung(&self) -> u16 {
+        self.tail.wrapping_sub(self.rung) & self.mask
     }
 
     /// Adds an entry; there must be space.
@@ -70,19 +76,20 @@ impl SubmissionRing {
     /// Takes the tail that is to be written to the doorbell; none where the doorbell has it already.
     #[inline]
     pub(crate) fn take_tail(&mut self) -> Option<u16> {
-        let tail = self.tail;
-        (std::mem::replace(&mut self.rung, tail) != tail).then_some(tail)
+        let new = self.unrung();
+        self.unfetched = self.unfetched.wrapping_add(new);
+        self.rung = self.tail;
+        (new > 0).then_some(self.tail)
     }
 
     /// Accepts a head that the controller reports, if it is between the last one and the tail in the doorbell.
     #[inline]
     pub(crate) fn fetched_to(&mut self, head: u16) -> Result<(), Fault> {
-        let claimed = head.wrapping_sub(self.head) & self.mask;
-        let possible = self.rung.wrapping_sub(self.head) & self.mask;
-        if head > self.mask || claimed > possible {
+        let unfetched = self.rung.wrapping_sub(head) & self.mask;
+        if head > self.mask || unfetched > self.unfetched {
             return Err(Fault::HeadOutOfRange);
         }
-        self.head = head;
+        self.unfetched = unfetched;
         Ok(())
     }
 }
@@ -92,9 +99,19 @@ pub(crate) struct CompletionRing {
     words: SharedArray<u64>,
     memory: Span,
     mask: u16,
+    next: Place,
+}
+
+/// Place of a completion ring from which the next completion is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
     head: u16,
-    /// Phase tag of new entries.
+    /// Phase tag of a new entry.
     phase: bool,
+}
+
+impl Place {
+    const FIRST: Self = Self { head: 0, phase: true };
 }
 
 impl CompletionRing {
@@ -103,45 +120,67 @@ impl CompletionRing {
         let words = SharedArray::new(memory).expect("rings are aligned to pages");
         assert!(entries.is_power_of_two());
         assert!(words.len() >= u32::from(entries).wrapping_mul(2));
-        Self { words, memory, mask: entries.wrapping_sub(1), head: 0, phase: true }
+        Self { words, memory, mask: entries.wrapping_sub(1), next: Place::FIRST }
     }
 
     /// Empties the ring and fills it with zeroes, so that no entry has the phase tag of new ones.
     pub(crate) fn reset(&mut self) {
         self.memory.fill(0);
-        (self.head, self.phase) = (0, true);
+        self.next = Place::FIRST;
     }
 
     /// Takes the next completion, if there is one.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<CompletionEntry> {
-        let (head, phase) = (self.head, self.phase);
-        let second = u32::from(head).wrapping_mul(2).wrapping_add(1);
+        let mut next = self.next;
+        let entry = self.load(&mut next);
+        self.next = next;
+        entry
+    }
+
+    /// Place of the next completion.
+    #[inline]
+    pub(crate) fn next(&self) -> Place {
+        self.next
+    }
+
+    /// Goes on at a place that [`Self::load`] has reached.
+    #[inline]
+    pub(crate) fn go_to(&mut self, next: Place) {
+        self.next = next;
+    }
+
+    /// Loads the completion at a place, and moves the place behind it; none where there is no new one.
+    #[inline]
+    pub(crate) fn load(&self, next: &mut Place) -> Option<CompletionEntry> {
+        let second = u32::from(next.head).wrapping_mul(2).wrapping_add(1);
         // Acquire: what the controller has written before the phase tag (data, first word) is seen after it.
         let entry = CompletionEntry::from_words([0, self.words.load(second, Ordering::Acquire)]);
-        if entry.status.phase() != phase {
+        if entry.status.phase() != next.phase {
             return None;
         }
-        self.head = head.wrapping_add(1) & self.mask;
-        self.phase = phase ^ (self.head == 0);
+        next.head = next.head.wrapping_add(1) & self.mask;
+        if next.head == 0 {
+            next.phase = !next.phase;
+        }
         Some(entry)
     }
 
     /// DW0 and DW1 of the completion that was taken last.
     pub(crate) fn last_result(&self) -> u64 {
-        let last = self.head.wrapping_sub(1) & self.mask;
+        let last = self.next.head.wrapping_sub(1) & self.mask;
         self.words.load(u32::from(last).wrapping_mul(2), Ordering::Relaxed)
     }
 
     /// Head, for the doorbell.
     #[inline]
     pub(crate) fn head(&self) -> u16 {
-        self.head
+        self.next.head
     }
 
     /// Prefetches the next completion.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        self.words.prefetch(u32::from(self.head).wrapping_mul(2));
+        self.words.prefetch(u32::from(self.next.head).wrapping_mul(2));
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::Fault;
 use luge_block::Tag;
+use zerocopy::{Immutable, IntoBytes};
 
 /// Bits of the slot's number in a command identifier; the others are the generation.
 const SLOT_BITS: u16 = 0x0fff;
@@ -18,7 +19,7 @@ const SLOT_BITS: u16 = 0x0fff;
 const SLOTS_MAX: u16 = SLOT_BITS;
 
 /// Command identifier: the number of its slot (12 bits) and the generation of this use of it (4 bits).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, IntoBytes, Immutable)]
 #[repr(transparent)]
 pub(crate) struct CommandId(pub u16);
 
@@ -40,7 +41,8 @@ pub(crate) enum Generations {
 }
 
 /// Memory that the command of a request uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, IntoBytes, Immutable)]
+#[repr(u8)]
 pub(crate) enum Data {
     /// Memory of the request itself, or none.
     Direct,
@@ -65,11 +67,41 @@ pub(crate) struct Ended {
 ///               3 --hold--> 2 --start--> 3
 ///               2, 3 --end_any--> 1
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, IntoBytes, Immutable)]
+#[repr(u8)]
 enum State {
     Free,
     Waiting,
     InFlight,
+}
+
+/// Use of a slot.
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[repr(C)]
+struct Usage {
+    /// Identifier of this use. Of a free slot: that of the next use.
+    id: CommandId,
+    state: State,
+    data: Data,
+}
+
+impl Usage {
+    /// Use of a free slot.
+    const fn free(id: CommandId) -> Self {
+        Self { id, state: State::Free, data: Data::Direct }
+    }
+
+    /// Use by a command that is with the SSD.
+    const fn in_flight(id: CommandId, data: Data) -> Self {
+        Self { id, state: State::InFlight, data }
+    }
+
+    /// Whether both are equal, by one comparison of words.
+    #[inline]
+    fn is(self, other: Self) -> bool {
+        let [one, two]: [u32; 2] = [zerocopy::transmute!(self), zerocopy::transmute!(other)];
+        one == two
+    }
 }
 
 /// Slot of a request. Four share a cache line.
@@ -79,10 +111,7 @@ struct Slot {
     tag: Tag,
     /// Tick in which the command went to the SSD. Of a free slot: next slot of the list of free ones.
     since_or_next: u32,
-    data: Data,
-    state: State,
-    /// Identifier of this use. Of a free slot: that of the next use.
-    id: CommandId,
+    usage: Usage,
 }
 
 /// Slots of a queue pair.
@@ -104,9 +133,7 @@ impl Slots {
         let slot = |id: u16| Slot {
             tag: Tag::default(),
             since_or_next: u32::from(id).wrapping_add(1),
-            data: Data::Direct,
-            state: State::Free,
-            id: CommandId(id),
+            usage: Usage::free(CommandId(id)),
         };
         Self { slots: (0..count.min(SLOTS_MAX)).map(slot).collect(), free: 0, in_flight: 0, generation }
     }
@@ -129,52 +156,66 @@ impl Slots {
         let slot = self.slots.get_mut(self.free as usize)?;
         self.free = slot.since_or_next;
         self.in_flight = self.in_flight.wrapping_add(1);
-        (slot.tag, slot.since_or_next, slot.data, slot.state) = (tag, tick, Data::Direct, State::InFlight);
-        Some(slot.id)
+        (slot.tag, slot.since_or_next) = (tag, tick);
+        slot.usage = Usage::in_flight(slot.usage.id, Data::Direct);
+        Some(slot.usage.id)
     }
 
     /// 3 to 2: the request waits for bounce pages first.
     pub(crate) fn hold(&mut self, id: CommandId, data: Data) {
         if let Some(slot) = self.slots.get_mut(usize::from(id.slot())) {
-            (slot.state, slot.data) = (State::Waiting, data);
+            slot.usage = Usage { state: State::Waiting, data, ..slot.usage };
         }
     }
 
     /// 2 to 3: the request goes to the SSD now.
     pub(crate) fn start(&mut self, id: CommandId, tick: u32) -> Option<Data> {
-        let slot = self.slots.get_mut(usize::from(id.slot())).filter(|slot| slot.state == State::Waiting)?;
-        (slot.state, slot.since_or_next) = (State::InFlight, tick);
-        Some(slot.data)
+        let slot = self.slots.get_mut(usize::from(id.slot()));
+        let slot = slot.filter(|slot| slot.usage.state == State::Waiting)?;
+        (slot.usage.state, slot.since_or_next) = (State::InFlight, tick);
+        Some(slot.usage.data)
     }
 
-    /// 3 to 1: ends a command for which the SSD has sent a completion.
+    /// 3 to 1: ends a command for which the SSD has sent a completion, if it is of the usual kind, without bounce
+    /// pages. None otherwise: [`Self::end`] tells why.
     #[inline]
+    pub(crate) fn end_direct(&mut self, id: CommandId) -> Option<Tag> {
+        self.release(Usage::in_flight(id, Data::Direct))
+    }
+
+    /// 3 to 1: ends any command for which the SSD has sent a completion.
     pub(crate) fn end(&mut self, id: CommandId) -> Result<Ended, Fault> {
-        let slot = self.slots.get_mut(usize::from(id.slot())).ok_or(Fault::UnknownCommand)?;
-        if slot.state != State::InFlight || slot.id != id {
-            return Err(Fault::NotInFlight);
-        }
-        slot.state = State::Free;
-        slot.since_or_next = self.free;
+        let slot = self.slots.get(usize::from(id.slot())).ok_or(Fault::UnknownCommand)?;
+        let data = slot.usage.data;
+        let tag = self.release(Usage::in_flight(id, data)).ok_or(Fault::NotInFlight)?;
+        Ok(Ended { id, tag, data })
+    }
+
+    /// Frees the slot that has this use; returns its tag. None where no slot has it.
+    #[inline]
+    fn release(&mut self, usage: Usage) -> Option<Tag> {
+        let id = usage.id;
+        let slot = self.slots.get_mut(usize::from(id.slot())).filter(|slot| slot.usage.is(usage))?;
         // A carry out of the generation is lost, and the slot's bits stay.
-        slot.id = CommandId(id.0.wrapping_add(self.generation));
+        slot.usage = Usage::free(CommandId(id.0.wrapping_add(self.generation)));
+        slot.since_or_next = self.free;
         self.free = id.slot().into();
         self.in_flight = self.in_flight.wrapping_sub(1);
-        Ok(Ended { id, tag: slot.tag, data: slot.data })
+        Some(slot.tag)
     }
 
     /// 2 or 3 to 1: ends some request, after a reset; none where all slots are free.
     pub(crate) fn end_any(&mut self) -> Option<Ended> {
-        let slot = self.slots.iter_mut().find(|slot| slot.state != State::Free)?;
-        slot.state = State::InFlight;
-        let id = slot.id;
+        let slot = self.slots.iter_mut().find(|slot| slot.usage.state != State::Free)?;
+        slot.usage.state = State::InFlight;
+        let id = slot.usage.id;
         self.end(id).ok()
     }
 
     /// Whether a command has been with the SSD for `ticks` ticks.
     pub(crate) fn any_older(&self, ticks: u32, now: u32) -> bool {
         let old = |slot: &Slot| now.wrapping_sub(slot.since_or_next) >= ticks;
-        self.slots.iter().any(|slot| slot.state == State::InFlight && old(slot))
+        self.slots.iter().any(|slot| slot.usage.state == State::InFlight && old(slot))
     }
 }
 
@@ -207,7 +248,7 @@ mod tests {
         assert_eq!(taken, vec![0, 1, 2]);
         assert_eq!(slots.free(), 0);
         assert_eq!(slots.in_flight(), 3);
-        for id in [1, 2].map(|slot| slots.slots[slot].id) {
+        for id in [1, 2].map(|slot| slots.slots[slot].usage.id) {
             assert!(slots.end(id).is_ok());
         }
         let again: Vec<u16> = std::iter::from_fn(|| slots.take(TAG, 0)).map(CommandId::slot).collect();
@@ -224,6 +265,7 @@ mod tests {
         assert_eq!(slots.in_flight(), 1);
         assert_eq!(slots.start(id, 0), Some(Data::BouncedRead));
         assert_eq!(slots.start(id, 0), None);
+        assert_eq!(slots.end_direct(id), None);
         assert_eq!(slots.end(id), Ok(Ended { id, tag: TAG, data: Data::BouncedRead }));
     }
 
@@ -235,9 +277,10 @@ mod tests {
             let id = slots.take(TAG, 0).unwrap();
             assert!(!earlier.contains(&id), "{id:?}");
             for &old in &earlier {
+                assert_eq!(slots.end_direct(old), None, "{old:?} has ended before");
                 assert_eq!(slots.end(old), Err(Fault::NotInFlight), "{old:?} has ended before");
             }
-            assert!(slots.end(id).is_ok());
+            assert_eq!(slots.end_direct(id), Some(TAG));
             earlier.push(id);
         }
         assert_eq!(slots.take(TAG, 0), earlier.first().copied());
