@@ -1,4 +1,4 @@
-//! The start of a tracked queue: from what an earlier process has left in the region and in the ring.
+//! The start of a tracked queue from the region and the ring that an earlier process has left.
 //!
 //! ```text
 //!  (1) region read --version 0: no process has used it--> (5), the ring as its front end says
@@ -19,7 +19,7 @@ use crate::chain::Head;
 use crate::layout::QueueSize;
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader};
 
-/// A ring as its memory says, when it is started.
+/// State of a ring in guest memory, when it is started.
 #[derive(Clone, Copy)]
 pub(crate) struct RingState {
     pub(crate) size: QueueSize,
@@ -47,7 +47,7 @@ pub(super) struct Start {
     pub(super) next_available: Option<u16>,
 }
 
-/// Takes up a ring, and writes to the region that it was.
+/// Resumes a ring, and writes its new state to the region.
 ///
 /// # Errors
 /// [`InflightError`]: nothing was written then.
@@ -133,7 +133,7 @@ impl Left {
         }
         for ((head, state), mark) in (0..).map(Head).zip(&self.states).zip(marks) {
             if state.inflight != 0 && !mark {
-                region.fields.end(head, Head(state.next.get()));
+                region.fields.unmark(head, Head(state.next.get()));
             }
         }
     }
