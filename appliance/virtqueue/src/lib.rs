@@ -3,6 +3,7 @@
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
 //! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`RequestChain`]s.
+//! - [`RingState`] is a ring as plain data, for a process that goes on with it.
 //! - [`InflightRegion`] is where a queue notes what is in flight, for the process after this one.
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
@@ -28,8 +29,10 @@ mod indirect;
 mod inflight;
 mod layout;
 mod long;
+mod notifications;
 mod slow_path;
 mod split;
+mod state;
 
 #[cfg(feature = "rig")]
 #[allow(
@@ -46,4 +49,6 @@ pub use chain_layout::{ChainLayout, FixedPiece, ResponseFirst, ResponseLast, Res
 pub use inflight::{InflightError, InflightRegion};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use long::{CHAIN_MAX, LongChain};
-pub use split::{Broken, Notifications, SplitQueue};
+pub use notifications::Notifications;
+pub use split::{Broken, SplitQueue};
+pub use state::RingState;

@@ -27,10 +27,12 @@ use crate::descriptor::RawDescriptor;
 use crate::ending::ChainStart;
 use crate::fast_walk::walk_fast;
 use crate::general_walk::Stop;
-use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
+use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingIndices};
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
+use crate::notifications::Notifications;
 use crate::slow_path::SlowPath;
+use crate::state::RingState;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
@@ -56,15 +58,6 @@ pub enum Broken {
     Head,
 }
 
-/// Means by which each side says whether it wants to be notified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notifications {
-    /// A flag in each ring.
-    Flags,
-    /// An index in each ring (`VIRTIO_F_EVENT_IDX`).
-    EventIndex,
-}
-
 /// A split ring.
 pub struct SplitQueue {
     rings: Rings,
@@ -81,6 +74,7 @@ pub struct SplitQueue {
     /// Distance of the available index from the used one if all chains that were taken are given back.
     distance: u16,
     memory: Arc<GuestMemory>,
+    layout: RingLayout,
 }
 
 impl SplitQueue {
@@ -97,24 +91,81 @@ impl SplitQueue {
         base: u16,
         memory: Arc<GuestMemory>,
     ) -> Result<Self, RingError> {
+        // SAFETY: the caller's promise.
+        let mut queue = unsafe { Self::map(layout, notifications, memory) }?;
+        let used = u16::from_le(queue.rings.used.load(IDX, Relaxed));
+        queue.set_indices(base, used);
+        Ok(queue)
+    }
+
+    /// Makes a queue that goes on where one with this state has stopped. Its driver is interrupted once more
+    /// than it has asked for, at the first [`Self::publish`].
+    ///
+    /// A state that is tracked needs [`Self::track`] with the same region, before the first take.
+    ///
+    /// # Errors
+    /// [`RingError`] if the ring is not in `memory` as it must be.
+    ///
+    /// # Safety
+    /// As of [`Self::new`].
+    pub unsafe fn resume(state: &RingState, memory: Arc<GuestMemory>) -> Result<Self, RingError> {
+        // SAFETY: the caller's promise.
+        let mut queue = unsafe { Self::map(&state.layout()?, state.notifications, memory) }?;
+        queue.set_indices(state.next_available, state.used_index);
+        Ok(queue)
+    }
+
+    /// Makes a queue with indices of zero.
+    ///
+    /// # Safety
+    /// As of [`Self::new`].
+    unsafe fn map(
+        layout: &RingLayout,
+        notifications: Notifications,
+        memory: Arc<GuestMemory>,
+    ) -> Result<Self, RingError> {
         // SAFETY: the queue keeps the memory next to the rings.
         let rings = unsafe { Rings::map(layout, &memory) }?;
-        let used = u16::from_le(rings.used.load(IDX, Relaxed));
         let mut queue = Self {
             rings,
             size: layout.size,
             notifications,
-            next_available: base,
-            next_used: used,
-            published: used,
+            next_available: 0,
+            next_used: 0,
+            published: 0,
             fresh: true,
             broken: None,
             inflight: None,
-            distance: base.wrapping_sub(used),
+            distance: 0,
             memory,
+            layout: *layout,
         };
         queue.disarm();
         Ok(queue)
+    }
+
+    /// Sets the indices of a queue that holds no chain.
+    fn set_indices(&mut self, next_available: u16, used: u16) {
+        (self.next_available, self.next_used, self.published) = (next_available, used, used);
+        self.distance = next_available.wrapping_sub(used);
+    }
+
+    /// State of the ring, for [`Self::resume`] in another process; none while chains that were taken are not
+    /// given back and published, or chains of an earlier process are still to be taken.
+    #[must_use]
+    pub fn state(&self) -> Option<RingState> {
+        let is_settled = self.held() == 0 && self.resubmits() == 0 && self.published == self.next_used;
+        let RingLayout { size, descriptors, available, used } = self.layout;
+        is_settled.then(|| RingState {
+            size: size.get(),
+            descriptors: descriptors.0,
+            available: available.0,
+            used: used.0,
+            notifications: self.notifications,
+            next_available: self.next_available,
+            used_index: self.published,
+            is_tracked: self.inflight.is_some(),
+        })
     }
 
     /// Tracks in `region` what is in flight, from now on. Called before the first take.
@@ -126,7 +177,7 @@ impl SplitQueue {
     /// [`InflightError`]; the region is as it was then.
     pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
         let available = u16::from_le(self.rings.available.load(IDX, Acquire));
-        let ring = RingState { size: self.size, available, used: self.next_used };
+        let ring = RingIndices { size: self.size, available, used: self.next_used };
         let (inflight, next_available) = Inflight::resume(region, &ring)?;
         self.next_available = next_available.unwrap_or(self.next_available);
         self.inflight = Some(inflight);

@@ -33,6 +33,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/virtqueue/tests/crash/stepping.rs",
     "appliance/virtqueue/tests/crash/world.rs",
     "appliance/virtqueue/tests/fuzz.rs",
+    "appliance/virtqueue/tests/handed_over.rs",
     "appliance/virtqueue/tests/independent_reader.rs",
     "appliance/virtqueue/tests/inflight.rs",
     "appliance/virtqueue/tests/pair/mod.rs",

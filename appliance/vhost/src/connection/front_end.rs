@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Lost, Mapper, REGIONS_MAX};
+use super::memory::{self, Lost, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
@@ -47,7 +47,7 @@ const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::
 /// A front end that is connected.
 pub(super) struct FrontEnd {
     served: Arc<Served>,
-    mapper: Mapper,
+    place: Place,
     common: Common,
     vrings: Vec<Vring>,
     /// Memory in which rings that start note their requests in flight.
@@ -58,11 +58,11 @@ pub(super) struct FrontEnd {
 
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
-        let mapper = Mapper { space: served.space.clone(), connection };
+        let place = Place { space: served.space.clone(), connection };
         let device = served.device.clone();
         let vrings = vrings(&device);
         let common = Common { device, features: Features::default(), memory: Arc::default() };
-        Self { served, mapper, common, vrings, tracking: None, requests: None }
+        Self { served, place, common, vrings, tracking: None, requests: None }
     }
 
     /// Fails if memory that was shared was missing when it was touched.
@@ -212,7 +212,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
         self.common.memory = Arc::default();
-        self.common.memory = Arc::new(self.mapper.table(regions, &files).map_err(refusal)?);
+        self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
         self.start_with_memory();
         Ok(None)
     }
@@ -330,7 +330,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        let region = self.mapper.map(region, &file).map_err(refusal)?;
+        let region = memory::map(&self.place, region, &file).map_err(refusal)?;
         self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
@@ -365,7 +365,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn set_inflight_fd(&mut self, layout: &VhostUserInflight, file: File) -> Result<()> {
         self.stop();
         self.intact()?;
-        let tracking = Tracking::map(&self.mapper, layout, &file, self.inflight_limits());
+        let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
         self.tracking = Some(tracking.map_err(refusal)?);
         self.start_all()
     }

@@ -9,7 +9,7 @@
 //! Invariant: the front end can set sizes, offsets and the content of the file to anything. Sizes and offsets
 //! are checked here, the content where a ring starts (`virtqueue`).
 
-use super::memory::Mapper;
+use super::memory::Place;
 use luge_memory::{PeerMemory, PeerMemoryError};
 use luge_spec::vhost_user::inflight_bytes;
 use luge_spec::virtio::split::SIZE_MAX;
@@ -94,7 +94,7 @@ pub(super) struct Tracking {
 impl Tracking {
     /// Maps the memory that a front end has announced.
     pub(super) fn map(
-        mapper: &Mapper,
+        place: &Place,
         layout: &VhostUserInflight,
         file: &File,
         limits: Limits,
@@ -103,7 +103,7 @@ impl Tracking {
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&mapper.connection);
+        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection);
         Ok(Self { memory: Arc::new(memory), queues: layout.num_queues, entries: layout.queue_size })
     }
 

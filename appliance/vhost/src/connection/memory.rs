@@ -18,42 +18,28 @@ pub(super) struct Lost;
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;
 
-/// Maps memory of a front end.
-pub(super) struct Mapper {
-    /// Address space of the SSDs, in which guest memory is mapped, too.
+/// Where memory is mapped: for which SSDs, and the connection that ends if it is lost.
+pub(super) struct Place {
     pub(super) space: Arc<DmaSpace>,
-    /// Connection of the front end, which is shut down if memory of its goes missing.
     pub(super) connection: Arc<UnixStream>,
 }
 
-impl Mapper {
-    /// Maps a region.
-    pub(super) fn map(
-        &self,
-        region: &VhostUserMemoryRegion,
-        file: &File,
-    ) -> Result<GuestRegion, RegionError> {
-        let layout = RegionLayout {
-            guest: GuestAddress(region.guest_phys_addr),
-            driver: DriverAddress(region.user_addr),
-            len: region.memory_size,
-            file_offset: region.mmap_offset,
-        };
-        Ok(GuestRegion::map(&self.space, layout, file)?.tied_to(&self.connection))
-    }
-
-    /// Maps all regions of a guest.
-    pub(super) fn table(
-        &self,
-        regions: &[VhostUserMemoryRegion],
-        files: &[File],
-    ) -> Result<GuestMemory, RegionError> {
-        let mut all = regions.iter().zip(files);
-        all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(self.map(region, file)?))
-    }
+/// Maps a region.
+pub(super) fn map(
+    place: &Place,
+    region: &VhostUserMemoryRegion,
+    file: &File,
+) -> Result<GuestRegion, RegionError> {
+    let layout = RegionLayout {
+        guest: GuestAddress(region.guest_phys_addr),
+        driver: DriverAddress(region.user_addr),
+        len: region.memory_size,
+        file_offset: region.mmap_offset,
+    };
+    Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
 }
 
-/// Logs the regions that no core may touch, if there are some.
+/// Logs which regions are none that a core may touch, if there are some.
 pub(super) fn warn_of_unreached(served: &Served, memory: &GuestMemory) {
     let name = &served.name;
     for RegionLayout { guest, len, .. } in memory.unreached() {
@@ -64,4 +50,14 @@ pub(super) fn warn_of_unreached(served: &Served, memory: &GuestMemory) {
             );
         });
     }
+}
+
+/// Maps all regions of a guest.
+pub(super) fn table(
+    place: &Place,
+    regions: &[VhostUserMemoryRegion],
+    files: &[File],
+) -> Result<GuestMemory, RegionError> {
+    let mut all = regions.iter().zip(files);
+    all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(map(place, region, file)?))
 }

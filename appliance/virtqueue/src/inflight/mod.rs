@@ -30,7 +30,7 @@ mod recovery;
 mod region;
 
 pub use error::InflightError;
-pub(crate) use recovery::RingState;
+pub(crate) use recovery::RingIndices;
 pub use region::InflightRegion;
 
 use crate::batch::Record;
@@ -60,7 +60,7 @@ impl Inflight {
     /// [`InflightError`]: the region is as it was then.
     pub(crate) fn resume(
         region: InflightRegion,
-        ring: &RingState,
+        ring: &RingIndices,
     ) -> Result<(Self, Option<u16>), InflightError> {
         let Start { counter, last, mut resubmits, next_available } = recovery::resume(&region, ring)?;
         resubmits.reverse();
