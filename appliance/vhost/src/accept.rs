@@ -228,7 +228,7 @@ impl Acceptor {
         let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
         let Some(stream) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
-        match self.begin(stream) {
+        match self.start(stream) {
             Ok(current) => self.current = Some(current),
             Err(error) => {
                 let Served { name, log, .. } = &*self.served;
@@ -237,7 +237,8 @@ impl Acceptor {
         }
     }
 
-    fn begin(&self, stream: UnixStream) -> io::Result<Current> {
+    /// Starts the thread that serves a connection.
+    fn start(&self, stream: UnixStream) -> io::Result<Current> {
         let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
         let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));

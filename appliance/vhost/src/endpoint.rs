@@ -19,19 +19,19 @@ use thiserror::Error;
 
 /// Description of an endpoint.
 pub struct EndpointConfig {
-    /// Its name, for messages.
+    /// Name of the endpoint, for messages.
     pub name: String,
-    /// Path of its socket.
+    /// Path of the socket.
     pub socket: PathBuf,
     /// Who may connect to the socket.
     pub permissions: Permissions,
-    /// The device that it serves.
+    /// The device.
     pub device: Arc<dyn VirtioDevice>,
     /// Address space of the SSDs, in which guest memory is mapped.
     pub space: Arc<DmaSpace>,
 }
 
-/// Why an endpoint did not start.
+/// Reason why an endpoint did not start.
 #[derive(Debug, Error)]
 pub enum EndpointError {
     /// The socket could not be made.
@@ -71,13 +71,13 @@ impl Endpoint {
         Ok(Self { served, socket, signals, thread: Some(thread) })
     }
 
-    /// Its name.
+    /// Name of the endpoint.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.served.name
     }
 
-    /// Its present status. Does not wait for cores or front ends.
+    /// Present status of the endpoint. Does not wait for cores or front ends.
     #[must_use]
     pub fn status(&self) -> EndpointStatus {
         self.served.ledger.read(EndpointStatus {

@@ -1,4 +1,4 @@
-//! What an endpoint tells of itself, and the book it keeps for that.
+//! The status of an endpoint, and the ledger that it is read from.
 
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// An endpoint, as it is now.
+/// Status of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointStatus {
-    /// Its name.
+    /// Name of the endpoint.
     pub name: String,
-    /// Its socket.
+    /// Path of the socket.
     pub socket: PathBuf,
     /// The cores that serve its queues.
     pub cores: Vec<CoreId>,
-    /// How many queues it offers.
+    /// Number of queues that are offered.
     pub queues_max: u16,
     /// Counts of front ends.
     pub counts: FrontEndCounts,
@@ -50,11 +50,11 @@ pub struct FrontEndStatus {
 /// A queue that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// Its number.
+    /// Number of the queue.
     pub index: u16,
-    /// The core that serves it.
+    /// The core that serves the queue.
     pub core: CoreId,
-    /// Entries of its ring.
+    /// Entries of the ring.
     pub size: u16,
     /// Requests taken and not yet answered.
     pub in_flight: u32,
@@ -77,7 +77,7 @@ impl Departure {
     }
 }
 
-/// What an endpoint's thread writes down.
+/// Record of front ends and queues, written by the threads of an endpoint.
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
@@ -89,14 +89,18 @@ struct Entries {
     counts: FrontEndCounts,
     connected: bool,
     spoken: bool,
-    queues: Vec<Entry>,
+    queues: Vec<RunningQueue>,
 }
 
-struct Entry {
-    index: u16,
-    core: CoreId,
-    size: u16,
-    counters: Arc<QueueCounters>,
+/// A queue that runs, as the ledger has it.
+pub(crate) struct RunningQueue {
+    /// Number of the queue.
+    pub(crate) index: u16,
+    /// The core that serves the queue.
+    pub(crate) core: CoreId,
+    /// Entries of the ring.
+    pub(crate) size: u16,
+    pub(crate) counters: Arc<QueueCounters>,
 }
 
 impl Ledger {
@@ -110,7 +114,7 @@ impl Ledger {
         entries.counts.connections = entries.counts.connections.wrapping_add(1);
     }
 
-    /// The front end has sent a whole message.
+    /// Notes that the front end has sent a whole message.
     pub(crate) fn spoken(&self) {
         self.entries().spoken = true;
     }
@@ -151,30 +155,31 @@ impl Ledger {
         entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
     }
 
-    pub(crate) fn running(&self, index: u16, (core, size): (CoreId, u16), counters: Arc<QueueCounters>) {
+    /// Adds a queue that has started.
+    pub(crate) fn running(&self, queue: RunningQueue) {
         let mut entries = self.entries();
-        let at = entries.queues.partition_point(|entry| entry.index < index);
-        entries.queues.insert(at, Entry { index, core, size, counters });
+        let at = entries.queues.partition_point(|other| other.index < queue.index);
+        entries.queues.insert(at, queue);
     }
 
-    /// Strikes out a queue; returns what was counted of it, if it ran.
+    /// Removes a queue; returns its counters, if it ran.
     pub(crate) fn stopped(&self, index: u16) -> Option<Arc<QueueCounters>> {
         let mut entries = self.entries();
         let at = entries.queues.iter().position(|entry| entry.index == index)?;
         Some(entries.queues.remove(at).counters)
     }
 
-    /// Fills in what changes.
+    /// Completes a status that has the properties which do not change.
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
-        let queues = entries.queues.iter().map(Entry::status).collect();
+        let queues = entries.queues.iter().map(RunningQueue::status).collect();
         let Entries { counts, connected, .. } = *entries;
         let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues });
         EndpointStatus { counts, front_end, ..fixed }
     }
 }
 
-impl Entry {
+impl RunningQueue {
     fn status(&self) -> QueueStatus {
         QueueStatus {
             index: self.index,

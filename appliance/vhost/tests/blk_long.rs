@@ -193,7 +193,7 @@ struct Guest {
 
 impl Guest {
     /// A guest whose session is number `id`, on a volume of its own.
-    fn new(graph: &mut Graph, (device, channel): (&Arc<dyn Device>, ChannelId), id: u16) -> Self {
+    fn new(graph: &mut Graph, device: &Arc<dyn Device>, channel: ChannelId, id: u16) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let layout = RigMemory::ring(RigMemory::RINGS.0, 64);
         let driver = Driver::new(layout, Notifications::EventIndex, 0, &memory.table);
@@ -225,7 +225,7 @@ fn guests_with_the_longest_requests_take_turns_and_do_not_delay_one_with_small_o
     let device = narrow(512, 8, 64);
     let mut graph = Graph::default();
     let channel = graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap();
-    let mut guests: Vec<Guest> = (0..5).map(|id| Guest::new(&mut graph, (&device, channel), id)).collect();
+    let mut guests: Vec<Guest> = (0..5).map(|id| Guest::new(&mut graph, &device, channel, id)).collect();
     let mut waiting: Vec<Option<Sent>> = vec![None; 5];
     let (mut answers, mut asked, mut longest) = ([0; 5], 0, 0);
     for round in 0..20_000 {

@@ -58,7 +58,7 @@ impl Region {
         Self { file: Arc::new(file), memory, layout }
     }
 
-    /// One of the front end's own making.
+    /// A new region that the front end has made.
     fn fresh(queues: u16) -> Self {
         Self::new(inflight_file(queues, ENTRIES), Layout::of(queues))
     }

@@ -11,14 +11,14 @@
 //!  (3) searching for the last writable byte (`ending.rs`) --found-->    (1), that byte
 //! ```
 //!
-//! The take that met the chain has walked its beginning; nothing of that is used. Here every descriptor is
-//! loaded once, into a [`RawDescriptor`].
+//! The take that met the chain has walked its beginning; that result is discarded. Here every descriptor
+//! is loaded once, into a [`RawDescriptor`].
 
 use crate::chain::{Extent, Fault, Head};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
+use crate::general_walk::{GeneralWalk, Stop};
 use crate::indirect::Indirect;
-use crate::walk::{Stop, Walk};
 use luge_memory::{Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
@@ -79,21 +79,22 @@ impl LongWalk {
         }
     }
 
-    /// One step of (2) or (3). The chain, if that was the last one.
+    /// Makes a step of (2) or (3), always with the same `list`; returns the chain after the last step.
     pub(crate) fn step(
         &mut self,
         lookup: &mut Lookup<'_>,
         ring: &Table,
-        (list, search): (&mut [Span], &mut Search),
+        list: &mut [Span],
+        search: &mut Search,
     ) -> Option<LongChain> {
         let fault = match self.fault {
             Some(fault) => fault,
-            None => match self.walk(lookup, ring, list) {
+            None => match self.advance(lookup, ring, list) {
                 Ok(false) => return None,
                 Ok(true) => return Some(self.chain(None, self.extent)),
                 Err(fault) => {
                     let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
-                    search.begin(fault, start);
+                    search.start(fault, start);
                     *self.fault.insert(fault)
                 }
             },
@@ -109,8 +110,8 @@ impl LongWalk {
     }
 
     /// Walks on for one step; returns whether that was the end of the chain.
-    fn walk(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
-        let mut walk = Walk {
+    fn advance(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
+        let mut walk = GeneralWalk {
             lookup,
             first: 0,
             end: self.extent.end,

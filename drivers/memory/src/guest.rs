@@ -113,6 +113,11 @@ impl GuestMemory {
         self.regions.is_empty()
     }
 
+    /// All regions, in order of their guest addresses.
+    pub fn regions(&self) -> impl Iterator<Item = &GuestRegion> {
+        self.regions.iter().map(|region| &**region)
+    }
+
     /// The regions that are no memory files: requests with buffers there fail.
     pub fn unreached(&self) -> impl Iterator<Item = RegionLayout> {
         self.regions.iter().filter(|region| !region.is_memory()).map(|region| region.layout())

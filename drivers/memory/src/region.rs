@@ -16,7 +16,7 @@ use crate::numa::nodes_of;
 use crate::peer_memory::{PeerMemory, PeerMemoryError, page_bytes};
 use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
@@ -77,6 +77,9 @@ pub enum RegionError {
         /// Length in bytes.
         len: u64,
     },
+    /// The file cannot be kept.
+    #[error("cannot keep the file of guest memory (is the limit of open files, `ulimit -n`, too low?): {0}")]
+    File(io::Error),
     /// Mapping into this process failed.
     #[error(transparent)]
     Map(#[from] PeerMemoryError),
@@ -90,6 +93,7 @@ pub enum RegionError {
 /// A region of a guest's memory. Mapped for this process and for the SSDs where its file is memory.
 pub struct GuestRegion {
     layout: RegionLayout,
+    file: OwnedFd,
     memory: Option<Memory>,
 }
 
@@ -113,8 +117,9 @@ impl GuestRegion {
             return Err(layout.impossible());
         }
         let is_memory = page_bytes(&file).is_some();
-        let memory = is_memory.then(|| Memory::map(space, &layout, file)).transpose()?;
-        Ok(Self { layout, memory })
+        let memory = is_memory.then(|| Memory::map(space, &layout, &file)).transpose()?;
+        let file = file.as_fd().try_clone_to_owned().map_err(RegionError::File)?;
+        Ok(Self { layout, file, memory })
     }
 
     /// Ties the region to its front end's connection, which is shut down, in both directions, as
@@ -129,6 +134,12 @@ impl GuestRegion {
     #[must_use]
     pub fn layout(&self) -> RegionLayout {
         self.layout
+    }
+
+    /// File of the region, for another process that maps it.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Whether the file is a memory file, so that the region is mapped.

@@ -1,4 +1,4 @@
-//! What a front end asks for, message by message.
+//! The messages of a front end.
 //!
 //! Invariants
 //! - A message that is refused ends the connection: nothing is left half-done.
@@ -13,6 +13,7 @@ use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
+use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
 use luge_memory::{DriverAddress, GuestAddress};
 use luge_spec::virtio::Features;
@@ -30,11 +31,11 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 
-/// Ring entries of a front end, all its rings together: 256 rings of 1024. What a ring costs
-/// us is proportional to its entries, and a front end may claim any number.
+/// The most ring entries of a front end, all its rings together: 256 rings of 1024. The memory that a ring
+/// needs here is proportional to its entries, and a front end may ask for any number.
 const ENTRIES_MAX: u32 = 256 * 1024;
 
-/// What is offered of vhost-user's own features.
+/// Features of vhost-user that are offered.
 const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::MQ
     .union(VhostUserProtocolFeatures::REPLY_ACK)
     .union(VhostUserProtocolFeatures::BACKEND_REQ)
@@ -49,9 +50,9 @@ pub(super) struct FrontEnd {
     place: Place,
     common: Common,
     vrings: Vec<Vring>,
-    /// Where rings that start note what they have in flight.
+    /// Memory in which rings that start note their requests in flight.
     tracking: Option<Tracking>,
-    /// The channel for requests of ours. There are none yet, but it is the front end's to close.
+    /// Channel for requests to the front end. None are sent, but the front end closes it.
     requests: Option<Backend>,
 }
 
@@ -74,7 +75,7 @@ impl FrontEnd {
     pub(super) fn stop(&mut self) {
         for (vring, index) in self.vrings.iter_mut().zip(0..) {
             vring.stop();
-            strike_out(&self.served, index);
+            report_stop(&self.served, index);
         }
     }
 
@@ -86,7 +87,7 @@ impl FrontEnd {
         let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
         if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
-            self.served.ledger.running(index, (core, size), counters);
+            self.served.ledger.running(RunningQueue { index, core, size, counters });
         }
         Ok(())
     }
@@ -101,7 +102,7 @@ impl FrontEnd {
         vring.stop();
         change(vring);
         let index = u16::try_from(index).map_err(|_| Error::InvalidParam)?;
-        strike_out(&self.served, index);
+        report_stop(&self.served, index);
         self.start(index)
     }
 
@@ -127,7 +128,7 @@ impl FrontEnd {
     }
 }
 
-/// Rings of a front end that has said nothing yet.
+/// Rings of a front end that has sent no message yet.
 fn vrings(device: &Arc<dyn VirtioDevice>) -> Vec<Vring> {
     (0..device.queues()).map(|index| Vring::new(device, index)).collect()
 }
@@ -137,8 +138,8 @@ fn offered(device: &dyn VirtioDevice) -> Features {
     device.features() | RING_FEATURES
 }
 
-/// A queue has stopped.
-fn strike_out(served: &Served, index: u16) {
+/// Removes a queue that has stopped from the ledger, and logs that its ring is broken, if it is.
+fn report_stop(served: &Served, index: u16) {
     if served.ledger.stopped(index).is_some_and(|counters| counters.broken()) {
         let name = &served.name;
         served.log.broken.line(|| tracing::warn!("{name}: the guest has broken the ring of queue {index}"));
@@ -158,8 +159,7 @@ fn kick(file: Option<File>) -> Result<Option<Kick>> {
     file.map(|file| Kick::new(kept(file)?).map_err(refusal)).transpose()
 }
 
-/// A file that outlives its message. No child of ours is to have it: `vhost` receives files
-/// without that flag.
+/// Marks a file as close-on-exec, which `vhost` does not do: no child process is to have it.
 fn kept(file: File) -> Result<OwnedFd> {
     fcntl_setfd(&file, FdFlags::CLOEXEC).map_err(refusal)?;
     Ok(file.into())
@@ -260,7 +260,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let vring = self.vring(index)?;
         vring.halt();
         let base = vring.base;
-        strike_out(&self.served, u16::try_from(index).map_err(|_| Error::InvalidParam)?);
+        report_stop(&self.served, u16::try_from(index).map_err(|_| Error::InvalidParam)?);
         Ok(VhostUserVringState::new(index, base.into()))
     }
 

@@ -1,7 +1,7 @@
 //! One front end, from its connection to its end.
 //!
-//! The crate `vhost` reads and checks messages; [`front_end`] does what they ask for, and
-//! [`vring`] keeps the rings. All of it runs on the endpoint's own thread, and may block.
+//! The crate `vhost` reads and checks messages; [`front_end`] carries them out, and [`vring`] keeps the rings.
+//! All of it runs on the connection's own thread, and may block.
 
 mod front_end;
 mod inflight;
@@ -21,17 +21,17 @@ const GET_QUEUE_NUM: u32 = 17;
 /// Version 1, and a reply.
 const REPLY: u32 = 1 | 4;
 
-/// Why a connection ended.
+/// Reason why a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The front end left.
     Left,
-    /// It did what the protocol forbids, or asked for what cannot be.
+    /// The front end broke the protocol, or asked for something impossible.
     Fault(Error),
 }
 
-/// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
-/// everything answered that was taken from them, and its memory is unmapped.
+/// Serves a front end until it leaves or is at fault. Its rings are stopped then, with all requests answered
+/// that were taken from them, and its memory is unmapped.
 pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
     let connection = match stream.try_clone() {
         Ok(connection) => Arc::new(connection),

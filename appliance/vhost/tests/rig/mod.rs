@@ -19,7 +19,7 @@ use luge_volume::{Base, Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
-/// What a status byte is before the device writes it.
+/// Status byte before the device writes it.
 pub const UNANSWERED: u8 = 0xee;
 
 /// A request, as a guest means it.
@@ -27,9 +27,9 @@ pub const UNANSWERED: u8 = 0xee;
 pub struct Ask {
     pub kind: RequestType,
     pub sector: u64,
-    /// What the device reads after the header.
+    /// Data that the device reads after the header.
     pub out: Vec<u8>,
-    /// How many bytes it is to write before the status.
+    /// Number of bytes that the device writes before the status.
     pub in_bytes: u32,
 }
 
@@ -137,7 +137,7 @@ impl Queue {
         Sent { head, in_at, in_bytes: ask.in_bytes }
     }
 
-    /// What is in guest memory for a request that was used with that length.
+    /// The answer in guest memory to a request that was used with this length.
     pub fn answer(&self, sent: &Sent, written: u32) -> Answer {
         let mut data = self.memory.bytes(GuestAddress(sent.in_at), sent.in_bytes as usize + 1);
         let status = data.pop().unwrap();
@@ -175,7 +175,7 @@ impl std::ops::DerefMut for Bench {
     }
 }
 
-/// What a bench has apart from its device.
+/// Properties of a bench besides its device.
 #[derive(Clone, Copy)]
 pub struct Setup {
     pub size: u16,

@@ -1,37 +1,38 @@
-//! Chains of a take that the fast walk gives up at: the general walk, and the search for a chain at fault.
+//! The slow path of a take: general walks, and searches in chains at fault, within a budget.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
-//! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors of such chains.
+//! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors here.
 
 use crate::QueueSize;
 use crate::batch::steps_max;
 use crate::chain::{Extent, Fault};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
-use crate::walk::{Stop, Walk};
+use crate::general_walk::{GeneralWalk, Stop};
+
 use luge_memory::{Lookup, Span};
 
-/// Descriptors after which a take ends, so that a guest with endless chains does not delay the others of its
-/// core. The rest of the chains is for the next take.
+/// Descriptors after which a take ends, so that a guest with endless chains does not delay the other guests
+/// of its core. The next take goes on with the remaining chains.
 const STEPS_PER_TAKE: usize = 1024;
 
-/// Chains of one take that take the general walk.
-pub(crate) struct Others<'a> {
+/// Chains of one take at which the fast walk has given up.
+pub(crate) struct SlowPath<'a> {
     ring: &'a Table,
     size: QueueSize,
     /// Descriptors that a chain may have here.
     steps_max: u16,
-    /// List for their spans; the first `used` are in use.
+    /// List for the spans of the chains; the first `used` are in use.
     spans: &'a mut [Span],
     used: usize,
-    /// Descriptors walked and searched so far, and pieces of buffers that were in several.
+    /// Descriptors walked and searched so far, and spans of buffers that lie across regions.
     steps: usize,
     search: &'a mut Search,
 }
 
-impl<'a> Others<'a> {
-    /// No chain yet.
+impl<'a> SlowPath<'a> {
+    /// The slow path of a new take: no chain yet.
     pub(crate) fn new(
         ring: &'a Table,
         size: QueueSize,
@@ -41,10 +42,12 @@ impl<'a> Others<'a> {
         Self { ring, size, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
     }
 
-    /// Adds a chain. Of a chain at fault the extent is its last writable byte.
+    /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
+    /// byte.
     ///
     /// # Errors
-    /// There is no room for it in this batch, this take has walked enough, or the chain is too long for any.
+    /// [`Stop`]: the batch has no room for the chain, the budget of this take is used up, or the chain is too
+    /// long for any take.
     #[cold]
     pub(crate) fn walk(
         &mut self,
@@ -57,7 +60,7 @@ impl<'a> Others<'a> {
                 Ok(extent) => return Ok((None, extent)),
                 Err(stop @ (Stop::Full | Stop::Long(_))) => return Err(stop),
                 Err(Stop::Fault(fault)) => {
-                    self.search.begin(fault, ChainStart { index, head, descriptor });
+                    self.search.start(fault, ChainStart { index, head, descriptor });
                     fault
                 }
             },
@@ -72,7 +75,7 @@ impl<'a> Others<'a> {
             return Err(Stop::Full);
         }
         let (first, extra) = (self.used, self.spans.len());
-        let mut walk = Walk {
+        let mut walk = GeneralWalk {
             lookup,
             spans: self.spans,
             first,
@@ -95,7 +98,7 @@ impl<'a> Others<'a> {
         Ok(extent)
     }
 
-    /// Goes on with the search for a chain's last writable byte, which becomes its only span.
+    /// Continues the search for a chain's last writable byte, which becomes its only span.
     #[cold]
     fn find_last(&mut self, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
         let first = self.used;
