@@ -1,7 +1,7 @@
 //! The control side of a front end: connects, also again, and says when it cannot.
 
-use crate::BenchError;
 use crate::arena::Arena;
+use crate::error::BenchError;
 use crate::options::Options;
 use crate::ring::{Notifications, Ring};
 use crate::talk::{Inflight, Talk, server};

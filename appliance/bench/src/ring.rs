@@ -1,8 +1,8 @@
 //! The driver's side of a split ring, with one chain of three descriptors for each slot: header, data,
 //! status. A slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
-use crate::BenchError;
 use crate::arena::Arena;
+use crate::error::BenchError;
 use crate::options::Options;
 use luge_memory::{SharedArray, Span};
 use luge_spec::virtio::blk::{RequestStatus, RequestType};

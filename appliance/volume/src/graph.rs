@@ -102,7 +102,15 @@ impl Graph {
             self.layers.go_on();
         }
         self.layers.clock.pass();
-        self.layers.commit();
+        self.commit_channels();
+    }
+
+    #[inline]
+    fn commit_channels(&mut self) {
+        for opened in self.layers.channels.iter_mut().flatten().filter(|opened| opened.pending) {
+            opened.pending = false;
+            opened.channel.commit();
+        }
     }
 
     /// Collects completions from the channels, passes each through the volumes and nodes that its
@@ -131,7 +139,7 @@ impl Graph {
     #[inline]
     #[must_use]
     pub fn now(&self) -> Ticks {
-        self.layers.now()
+        Ticks(self.layers.clock.now())
     }
 
     /// Reads the clock again when the time is asked for next: the core has slept.
@@ -215,7 +223,7 @@ impl Graph {
             count += self.pass_up(&mut *up);
         }
         // What nodes have submitted need not wait for the next turn.
-        self.layers.commit();
+        self.commit_channels();
         count
     }
 
@@ -225,7 +233,7 @@ impl Graph {
     fn turn_cutters(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         if self.layers.cutters.parts_go_first() {
             self.layers.go_on();
-            self.layers.commit();
+            self.commit_channels();
         }
         self.layers.cutters.begin_turn();
         let mut count = 0;

@@ -19,7 +19,7 @@ use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 
 impl Base {
@@ -46,13 +46,6 @@ impl Opened {
         self.channel.submit(request)?;
         self.pending = true;
         Ok(())
-    }
-
-    #[inline]
-    pub(crate) fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
-        let (taken, refusal) = self.channel.submit_all(transfers);
-        self.pending |= taken > 0;
-        (taken, refusal)
     }
 }
 
@@ -92,7 +85,7 @@ impl NodeId {
 
 /// The channels, nodes and volumes of one core.
 #[derive(Default)]
-pub struct Layers {
+pub(crate) struct Layers {
     pub(crate) channels: Vec<Option<Opened>>,
     pub(crate) nodes: Vec<Option<Joint>>,
     pub(crate) volumes: Vec<Option<Mounted>>,
@@ -249,22 +242,6 @@ impl Layers {
 
     pub(crate) fn joint(&mut self, id: NodeId) -> Option<&mut Joint> {
         self.nodes.get_mut(usize::from(id.0))?.as_mut()
-    }
-
-    /// Starts all that was submitted, with one doorbell per channel.
-    #[inline]
-    pub(crate) fn commit(&mut self) {
-        for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
-            opened.pending = false;
-            opened.channel.commit();
-        }
-    }
-
-    /// The time: the same for all that happens in one part of a turn.
-    #[inline]
-    #[must_use]
-    pub fn now(&self) -> Ticks {
-        Ticks(self.clock.now())
     }
 
     /// Whether something goes on without an event.

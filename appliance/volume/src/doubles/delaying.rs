@@ -1,7 +1,7 @@
 //! A volume whose requests take longer.
 
 use super::pass::Pass;
-use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
+use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,22 +74,22 @@ struct DelayingNode {
 }
 
 impl Node for DelayingNode {
-    fn room(&self, layers: &mut Layers) -> usize {
-        self.pass.room(layers)
+    fn room(&self, parts: &mut dyn Parts) -> usize {
+        self.pass.room(parts)
     }
 
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
-        self.pass.submit(request, layers)?;
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
+        self.pass.submit(request, parts)?;
         self.taken += 1;
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions) {
+    fn turn(&mut self, ended: &[Completion], parts: &mut dyn Parts, done: &mut Completions) {
         for &end in ended {
-            self.held.push_back((layers.now() + self.delay.get(), end));
+            self.held.push_back((parts.now() + self.delay.get(), end));
         }
         while let Some(&(due, end)) = self.held.front()
-            && due <= layers.now()
+            && due <= parts.now()
             && done.room() > 0
         {
             self.held.pop_front();

@@ -12,7 +12,7 @@
 //!
 //! A leg that is lost is never read again: it may have missed a write. Not here: how it comes back.
 
-use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
+use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use heapless::Vec as Spans;
 use luge_block::{
     Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
@@ -198,7 +198,7 @@ struct MirrorNode {
 
 impl MirrorNode {
     /// Sends a request to each leg that is to get it and has room; ends it where it is over.
-    fn go_on(&mut self, index: u16, layers: &mut Layers) {
+    fn go_on(&mut self, index: u16, parts: &mut dyn Parts) {
         let slot = &mut self.slots[usize::from(index)];
         // A read that fails at once goes to the other leg.
         for leg in [0, 1, 0] {
@@ -213,10 +213,7 @@ impl MirrorNode {
                 blocks: slot.blocks,
                 data: &slot.data,
             };
-            let sent = match layers.volume(self.legs[leg]) {
-                Some(mut volume) => volume.submit(&request),
-                None => Err(Refusal::Failed(Status::Gone)),
-            };
+            let sent = parts.submit(self.legs[leg], &request);
             if sent == Err(Refusal::Full) {
                 continue;
             }
@@ -234,34 +231,34 @@ impl MirrorNode {
 }
 
 impl Node for MirrorNode {
-    fn room(&self, _layers: &mut Layers) -> usize {
+    fn room(&self, _parts: &mut dyn Parts) -> usize {
         self.free.len().saturating_sub(self.ended.len())
     }
 
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room(layers) == 0 {
+        if self.room(parts) == 0 {
             return Err(Refusal::Full);
         }
         let Some(&index) = self.free.last() else { return Err(Refusal::Full) };
         let begun = self.slots[usize::from(index)].begin(request, &self.lost);
         begun.ok_or(Refusal::Failed(Status::Gone))?;
         self.free.pop();
-        self.go_on(index, layers);
+        self.go_on(index, parts);
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions) {
+    fn turn(&mut self, ended: &[Completion], parts: &mut dyn Parts, done: &mut Completions) {
         for end in ended {
             let (leg, index) = (usize::from(end.tag().session()), end.tag().slot());
             let slot = &mut self.slots[usize::from(index)];
             slot.sent -= 1;
             slot.end_leg(leg, end.status(), &self.lost);
-            self.go_on(index, layers);
+            self.go_on(index, parts);
         }
         for index in 0..SLOTS {
             if self.slots[usize::from(index)].unsent != [false, false] {
-                self.go_on(index, layers);
+                self.go_on(index, parts);
             }
         }
         while done.room() > 0

@@ -1,11 +1,11 @@
-//! Requests that go to the base in parts.
+//! Requests that go to the base one by one, whole or in parts.
 
 use super::{End, VolumeHandle};
 use crate::VolumeId;
 use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
-use luge_block::{BlockRange, Refusal, Request, Tag};
+use luge_block::{BlockRange, Kind, Refusal, Request, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
@@ -33,6 +33,25 @@ impl Layers {
 }
 
 impl VolumeHandle<'_> {
+    /// Submits a request whose blocks count from the start of the volume. It may be longer than any device
+    /// takes at once, and in up to [`crate::SPANS_MAX`] spans; its data is copied then.
+    ///
+    /// # Errors
+    /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
+    /// too many long requests are in flight.
+    #[inline]
+    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let request = self.volume().admit(request)?;
+        if self.volume().limits.cut(&request) {
+            return self.submit_in_parts(&request);
+        }
+        // Some devices do it at once: it begins before.
+        let now = self.now();
+        self.submit_beneath(&request)?;
+        self.volume().begin_one(Kind::of(request.operation), request.blocks.into(), now);
+        Ok(())
+    }
+
     /// Submits discards or writes of zeroes as one request, which has one completion. The ranges have
     /// together no more blocks than the volume, and there are at most [`crate::RANGES_MAX`].
     ///
@@ -102,7 +121,7 @@ impl VolumeHandle<'_> {
 
     /// Submits a request that is beyond the limits of the base, translated.
     #[cold]
-    pub(super) fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+    fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let whole = Whole { tag: request.tag, content: Content::One(request) };
         self.submit_whole(&whole, request.blocks.into())
     }

@@ -1,6 +1,6 @@
 //! Reads and writes of one volume that follow each other.
 
-use super::VolumeHandle;
+use super::{End, VolumeHandle};
 use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
 
 /// The most requests of a run.
@@ -12,6 +12,24 @@ impl<'handle> VolumeHandle<'handle> {
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'handle, 'data> {
         Run::new(self)
+    }
+
+    /// Gives requests to the base in one call; returns how many it took, and why not the next.
+    #[inline]
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let now = self.now();
+        let (taken, refusal) = match &mut self.0 {
+            End::Channel { opened, .. } => {
+                let (taken, refusal) = opened.channel.submit_all(transfers);
+                opened.pending |= taken > 0;
+                (taken, refusal)
+            }
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
+            }
+        };
+        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
+        (taken, refusal)
     }
 }
 

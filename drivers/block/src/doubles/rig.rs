@@ -75,7 +75,7 @@ impl Rig {
         let blocks_max = (BYTES_MAX / geometry.block_bytes).clamp(2, BLOCKS_MAX);
         let request_bytes = blocks_max.min(geometry.transfer_blocks_max) * geometry.block_bytes;
         let largest_bytes = (geometry.transfer_blocks_max + 1) * geometry.block_bytes;
-        let arena = Arena::new(check.space, (SLOTS, request_bytes), largest_bytes, &mut random);
+        let arena = Arena::new(check.space, SLOTS, request_bytes, largest_bytes, &mut random);
         Self { seed, random, geometry, blocks_max, lines, arena }
     }
 
