@@ -17,6 +17,7 @@ use crate::host_memory::total_bytes;
 use crate::lookup::{Lookup, Row};
 use crate::memory_file::{Unmappable, page_bytes};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
+use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -111,6 +112,12 @@ impl GuestMemory {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.regions.iter().map(|region| region.faults()).sum()
+    }
+
+    /// Waits of cores for the memory: it is costly to touch.
+    #[must_use]
+    pub fn stalls(&self) -> Stalls {
+        self.regions.iter().fold(Stalls::default(), |stalls, region| stalls.and(region.stalls()))
     }
 
     /// Estimated bytes on each NUMA node, from a sample of the present pages.

@@ -37,6 +37,7 @@ mod region;
 mod shared_array;
 mod shared_memory;
 mod span;
+pub mod stall;
 
 pub use address::{DriverAddress, GuestAddress, Iova};
 pub use dma_memory::{DmaMemory, MemoryError, PageSize};

@@ -16,6 +16,7 @@ use crate::memory_file::{Unmappable, page_bytes};
 use crate::numa::nodes_of;
 use crate::peer_memory::PeerMemoryError;
 use crate::shared_memory::SharedMemory;
+use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::AsFd;
@@ -174,6 +175,11 @@ impl GuestRegion {
     /// Number of accesses that found memory missing.
     pub(crate) fn faults(&self) -> u64 {
         self.memory().map_or(0, |memory| memory.shared.faults())
+    }
+
+    /// Waits of cores for the memory.
+    pub(crate) fn stalls(&self) -> Stalls {
+        self.memory().map_or(Stalls::default(), |memory| memory.shared.stalls())
     }
 
     /// Bytes on each NUMA node, as far as known.

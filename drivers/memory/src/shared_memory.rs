@@ -16,6 +16,7 @@ use crate::fault::Tie;
 use crate::host_memory::available_bytes;
 use crate::memory_file::{FileNumber, KnownFile, page_bytes};
 use crate::peer_memory::{PeerMemory, PeerMemoryError};
+use crate::stall::Stalls;
 use crate::{MapError, Mapping};
 use std::io;
 use std::os::fd::AsFd;
@@ -71,6 +72,12 @@ impl SharedMemory {
     /// Number of accesses that found memory missing.
     pub fn faults(&self) -> u64 {
         self.memory.faults()
+    }
+
+    /// Waits of cores for the memory.
+    pub fn stalls(&self) -> Stalls {
+        let watch = &self.memory.watch;
+        Stalls { count: watch.stalls(), longest: watch.longest_stall() }
     }
 
     /// Ties a front end's connection to the memory.

@@ -25,7 +25,13 @@ use rustix::net::{Shutdown, shutdown};
 use spare::Spare;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 use ties::TieSlot;
+
+/// The watched range that has an address.
+pub(crate) fn find_range(address: usize) -> Option<&'static Range> {
+    ranges::find(address).map(|(_, range)| range)
+}
 
 /// Watch over a mapping, until dropped.
 #[derive(Debug)]
@@ -51,6 +57,16 @@ impl Watch {
     /// Number of accesses that found memory missing.
     pub fn faults(&self) -> u64 {
         self.range().map_or(0, Range::faults)
+    }
+
+    /// Number of waits of cores for the memory.
+    pub fn stalls(&self) -> u64 {
+        self.range().map_or(0, Range::stalls)
+    }
+
+    /// The longest wait of a core for the memory.
+    pub fn longest_stall(&self) -> Duration {
+        self.range().map_or(Duration::ZERO, Range::longest_stall)
     }
 
     /// Ties a connection to the memory: it is shut down, in both directions, as soon as memory is

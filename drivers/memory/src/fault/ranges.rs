@@ -20,6 +20,7 @@ use rustix::io;
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap_fixed};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::Duration;
 
 /// Maximum number of watched ranges.
 const RANGES_MAX: usize = 1 << 14;
@@ -39,13 +40,16 @@ static RANGES: [Range; RANGES_MAX] = [const { Range::new() }; RANGES_MAX];
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// A watched range of addresses.
-pub(super) struct Range {
+pub(crate) struct Range {
     first: AtomicUsize,
     len: AtomicUsize,
     /// First of the addresses to which the pages are moved.
     spare: AtomicUsize,
     state: AtomicU32,
     faults: AtomicU64,
+    /// Waits of cores for the memory, and the longest in microseconds.
+    stalls: AtomicU64,
+    longest_stall_us: AtomicU64,
 }
 
 /// Outcome of an access that found memory missing.
@@ -87,6 +91,8 @@ impl Range {
             spare: AtomicUsize::new(0),
             state: AtomicU32::new(WATCHED),
             faults: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            longest_stall_us: AtomicU64::new(0),
         }
     }
 
@@ -102,6 +108,8 @@ impl Range {
         self.spare.store(spare, Ordering::Relaxed);
         self.state.store(WATCHED, Ordering::Relaxed);
         self.faults.store(0, Ordering::Relaxed);
+        self.stalls.store(0, Ordering::Relaxed);
+        self.longest_stall_us.store(0, Ordering::Relaxed);
         // Whoever sees the address sees the rest.
         self.first.store(first, Ordering::Release);
         true
@@ -115,6 +123,23 @@ impl Range {
     /// Number of accesses that found memory missing.
     pub(super) fn faults(&self) -> u64 {
         self.faults.load(Ordering::SeqCst)
+    }
+
+    /// Counts a wait of a core for the memory.
+    pub(crate) fn stall(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest_stall_us.fetch_max(us, Ordering::Relaxed);
+        self.stalls.fetch_add(1, Ordering::Release);
+    }
+
+    /// Number of waits of cores for the memory.
+    pub(super) fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Acquire)
+    }
+
+    /// The longest of them.
+    pub(super) fn longest_stall(&self) -> Duration {
+        Duration::from_micros(self.longest_stall_us.load(Ordering::Relaxed))
     }
 
     fn has(&self, address: usize) -> bool {
