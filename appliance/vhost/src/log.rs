@@ -26,6 +26,8 @@ pub(crate) struct Log {
     pub(crate) waiting: Limit,
     /// A region of memory is in a file that is not mapped.
     pub(crate) unmapped: Limit,
+    /// A core has waited for its memory.
+    pub(crate) costly: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }

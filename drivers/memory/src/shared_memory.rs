@@ -76,8 +76,7 @@ impl SharedMemory {
 
     /// Waits of cores for the memory.
     pub fn stalls(&self) -> Stalls {
-        let watch = &self.memory.watch;
-        Stalls { count: watch.stalls(), longest: watch.longest_stall() }
+        self.memory.stalls()
     }
 
     /// Ties a front end's connection to the memory.
