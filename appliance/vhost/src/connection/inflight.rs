@@ -103,7 +103,7 @@ impl Tracking {
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection);
+        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
         Ok(Self { memory: Arc::new(memory), queues: layout.num_queues, entries: layout.queue_size })
     }
 
@@ -111,6 +111,11 @@ impl Tracking {
     pub(super) fn region(&self, queue: u16) -> Result<Option<InflightRegion>, InflightError> {
         let is_tracked = queue < self.queues;
         is_tracked.then(|| InflightRegion::new(&self.memory, queue, self.entries)).transpose()
+    }
+
+    /// The memory.
+    pub(super) fn memory(&self) -> &Arc<PeerMemory> {
+        &self.memory
     }
 
     /// Number of times that some of the memory was missing.

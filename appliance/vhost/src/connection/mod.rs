@@ -3,6 +3,8 @@
 //! The crate `vhost` reads and checks messages; [`front_end`] carries them out, and [`vring`] keeps the rings.
 //! All of it runs on the connection's own thread, and may block.
 
+mod background;
+mod costly;
 mod front_end;
 mod inflight;
 mod memory;
@@ -38,6 +40,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         Err(error) => return End::Fault(Error::SocketError(error)),
     };
     let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), connection.clone())));
+    costly::watch(&front_end);
     let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
     let end = loop {
         let answered = match requests.handle_request() {
@@ -51,7 +54,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         }
     };
     let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
-    front_end.stop();
+    front_end.finish();
     // Where memory is missing it was we who ended the connection.
     front_end.intact().map_or_else(End::Fault, |()| end)
 }

@@ -1,0 +1,116 @@
+//! Front ends whose memory keeps cores waiting.
+
+#![expect(unsafe_code, reason = "addresses of guest memory that this test keeps")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod rig;
+
+use luge_memory::GuestAddress;
+use luge_memory::stall::{PageFault, note};
+use luge_vhost::FrontEndStatus;
+use luge_virtqueue::rig::RigMemory;
+use rig::Ask;
+use rig::client::{Client, Guest, until};
+use rig::house::{House, use_disk};
+use std::time::Duration;
+
+/// Notes that a core has waited for a guest's memory, as a core does. The endpoint has it mapped at the
+/// guest's own addresses in this process.
+fn stall(guest: &Guest) {
+    let at = GuestAddress(RigMemory::DATA.0);
+    // SAFETY: only the address is used.
+    let span = unsafe { guest.memory.table.span(at, 1) }.unwrap();
+    let fault = PageFault { address: span.host().addr().get(), took: Duration::from_millis(390) };
+    assert!(note(&fault), "memory that a front end shares");
+}
+
+fn front_end(house: &House, index: usize) -> Option<FrontEndStatus> {
+    house.endpoint(index).status().front_end
+}
+
+/// Number of queues of a front end that cores of the house serve.
+fn on_cores(house: &House, index: usize) -> usize {
+    let is_core = |id| house.cores.iter().any(|core| core.id() == id);
+    front_end(house, index).unwrap().queues.iter().filter(|queue| is_core(queue.core)).count()
+}
+
+/// Number of queues of a front end that run elsewhere.
+fn elsewhere(house: &House, index: usize) -> usize {
+    front_end(house, index).unwrap().queues.len() - on_cores(house, index)
+}
+
+#[test]
+fn rings_of_a_front_end_whose_memory_keeps_a_core_waiting_leave_the_cores_and_work_on() {
+    let house = House::on(&[House::disk(), House::disk()]);
+    let (mut costly, mut bystander) = (Guest::new(2), Guest::new(2));
+    let _connections = [costly.connect(&house.path(0)), bystander.connect(&house.path(1))];
+    use_disk(&mut costly);
+    assert_eq!(on_cores(&house, 0), 2);
+    stall(&costly);
+    until(|| elsewhere(&house, 0) == 2);
+    use_disk(&mut costly);
+    assert_eq!(front_end(&house, 0).unwrap().stalls.longest, Duration::from_millis(390));
+    use_disk(&mut bystander);
+    assert_eq!(on_cores(&house, 1), 2);
+    assert_eq!(front_end(&house, 1).unwrap().stalls.count, 0);
+}
+
+#[test]
+fn all_disks_of_a_guest_leave_the_cores_with_its_memory() {
+    let house = House::on(&[House::disk(), House::disk()]);
+    let guest = Guest::new(1);
+    let _first = guest.connect(&house.path(0));
+    let second = Client::connect(&house.path(1));
+    guest.greeting().iter().for_each(|message| _ = second.tell(&message.clone().acknowledged()));
+    stall(&guest);
+    for index in [0, 1] {
+        until(|| front_end(&house, index).unwrap().stalls.count > 0);
+    }
+}
+
+#[test]
+fn a_disk_that_comes_later_with_the_same_memory_is_not_served_by_a_core() {
+    let house = House::on(&[House::disk(), House::disk()]);
+    let mut guest = Guest::new(1);
+    let first = guest.connect(&house.path(0));
+    stall(&guest);
+    until(|| front_end(&house, 0).unwrap().stalls.count > 0);
+    drop(first);
+    until(|| front_end(&house, 0).is_none());
+    // The rig keeps the memory mapped, as another disk of the guest does.
+    let _second = guest.connect(&house.path(1));
+    assert_eq!(on_cores(&house, 1), 0);
+    use_disk(&mut guest);
+}
+
+#[test]
+fn a_front_end_that_leaves_its_cores_keeps_the_requests_that_were_taken() {
+    let (house, gate) = House::gated(&[]);
+    let mut guest = Guest::new(1);
+    let _connection = guest.connect(&house.path(0));
+    gate.close();
+    let sent = guest.rings[0].send(&Ask::read(0, 512));
+    until(|| front_end(&house, 0).unwrap().queues[0].in_flight == 1);
+    stall(&guest);
+    until(|| front_end(&house, 0).unwrap().stalls.count > 0);
+    gate.open();
+    until(|| front_end(&house, 0).unwrap().queues.len() == 1);
+    assert_eq!(guest.rings[0].answer(&sent).status, 0);
+    use_disk(&mut guest);
+}
+
+#[test]
+fn a_front_end_may_end_while_it_leaves_its_cores() {
+    let house = House::on(&[House::disk()]);
+    for _ in 0..15 {
+        let guest = Guest::new(2);
+        let connection = guest.connect(&house.path(0));
+        stall(&guest);
+        drop(connection);
+        until(|| front_end(&house, 0).is_none());
+    }
+    let mut next = Guest::new(2);
+    let _connection = next.connect(&house.path(0));
+    use_disk(&mut next);
+    assert_eq!(on_cores(&house, 0), 2);
+}
