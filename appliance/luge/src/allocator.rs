@@ -16,7 +16,7 @@ const MAPPED_BYTES: i32 = 128 << 10;
 
 /// Sets up the allocator. To be called before there are other threads.
 pub fn set_up() {
-        for (option, value) in [(libc::M_ARENA_MAX, ARENAS), (libc::M_MMAP_THRESHOLD, MAPPED_BYTES)] {
+    for (option, value) in [(libc::M_ARENA_MAX, ARENAS), (libc::M_MMAP_THRESHOLD, MAPPED_BYTES)] {
         // SAFETY: the call changes settings of the allocator, and no memory that is in use.
         let _ = unsafe { libc::mallopt(option, value) };
     }

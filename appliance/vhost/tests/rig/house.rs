@@ -4,7 +4,7 @@ use super::Ask;
 use super::client::Guest;
 use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
 use luge_vhost::{Access, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
@@ -18,6 +18,7 @@ pub struct House {
     pub endpoints: Vec<Endpoint>,
     pub cores: Vec<CoreHandle>,
     pub folder: TempDir,
+    pub descriptors: Arc<Descriptors>,
 }
 
 impl House {
@@ -43,7 +44,8 @@ impl House {
     /// An endpoint on each of these devices.
     pub fn on(devices: &[Arc<dyn Device>]) -> Self {
         let cores = [0, 1].map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).into();
-        let mut house = Self { endpoints: vec![], cores, folder: tempfile::tempdir().unwrap() };
+        let (folder, descriptors) = (tempfile::tempdir().unwrap(), Descriptors::with_limit(1 << 20));
+        let mut house = Self { endpoints: vec![], cores, folder, descriptors };
         for (index, device) in devices.iter().enumerate() {
             house.serve(index, house.disk_config(device.clone()));
         }
@@ -69,6 +71,7 @@ impl House {
             permissions: Permissions::GROUP,
             device,
             space: DmaSpace::new(),
+            descriptors: self.descriptors.clone(),
         }
     }
 
