@@ -8,6 +8,7 @@
 //! - [`Assignment`]: a ring on the core that was chosen for it.
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
+//! - [`Descriptors`]: the budget of file descriptors, of which each queue takes three.
 //!
 //! Invariants
 //! - A core never waits for a guest, a peer, an SSD, a file or a lock.
@@ -20,6 +21,7 @@
 mod answer;
 mod attachment;
 mod background;
+mod descriptors;
 mod fence;
 mod handle;
 mod load;
@@ -35,6 +37,7 @@ mod stats;
 
 pub use attachment::{AttachError, Attachment};
 pub use background::BackgroundCore;
+pub use descriptors::{Ceiling, Descriptors, Promise, TooFewDescriptors};
 pub use fence::Fence;
 pub use handle::{CoreHandle, SpawnError};
 pub use luge_volume::{Ticks, tick_rate, ticks};

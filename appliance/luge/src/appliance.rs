@@ -8,7 +8,7 @@ use crate::cpus::Cpus;
 use crate::error_log::ErrorLog;
 use crate::log::Log;
 use crate::methods::{self, Host};
-use luge_core::{CoreHandle, SpawnError};
+use luge_core::{CoreHandle, Descriptors, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
@@ -25,6 +25,8 @@ pub struct Plan {
     pub cpus: Cpus,
     /// Page size of Luge's own memory.
     pub pages: PageSize,
+    /// Budget of file descriptors.
+    pub descriptors: Arc<Descriptors>,
     /// Memory that disks may take, in bytes.
     pub budget: u64,
     /// Folder of vhost-user sockets.
@@ -81,8 +83,8 @@ impl Appliance {
         let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
         let vms = VmRunner::new(plan.vms, plan.reaper);
         report_vms(&vms).map_err(StartError::Control)?;
-        let pages = plan.pages;
-        let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
+        let (pages, descriptors) = (plan.pages, plan.descriptors);
+        let platform = Arc::new(Platform { cores, space, descriptors, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
         let error_log = ErrorLog::start(control.clone()).map_err(StartError::ErrorLog)?;

@@ -7,6 +7,7 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
@@ -128,6 +129,7 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
     Ok(Plan {
         cpus,
         pages,
+        descriptors: Descriptors::of_this_process(Ceiling::HardLimit),
         budget,
         sockets,
         socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),

@@ -1,6 +1,6 @@
 //! RPC server: the socket, and the thread that accepts its connections.
 
-use crate::connections::{Connections, UNREAD_TIMEOUT};
+use crate::connections::Connections;
 use crate::socket::LockedSocket;
 use crate::{Dispatcher, ListenError};
 use luge_socket::Permissions;
@@ -10,10 +10,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause after `accept` failed, which happens when the process is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Interval at which failures of `accept` are logged at most.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// RPC server. Dropping it ends its connections and removes the socket.
 pub struct Server {
@@ -33,7 +36,7 @@ impl Server {
         dispatcher: Arc<Dispatcher>,
     ) -> Result<Self, ListenError> {
         let socket = LockedSocket::listen(path, permissions)?;
-        Self::serve(socket, dispatcher, Connections::new(UNREAD_TIMEOUT))
+        Self::serve(socket, dispatcher, Connections::default())
     }
 
     fn serve(
@@ -63,12 +66,17 @@ impl Drop for Server {
 }
 
 fn accept(listener: &UnixListener, connections: &Arc<Connections>, dispatcher: &Arc<Dispatcher>) {
+    let mut warned: Option<Instant> = None;
     for id in 0.. {
         match listener.accept() {
             Ok((stream, _)) => connections.serve(id, stream, dispatcher.clone()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
-                tracing::warn!("cannot accept an RPC connection: {error}");
+                if warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+                    tracing::warn!("cannot accept an RPC connection: {error}; an idle one is closed for it");
+                    warned = Some(Instant::now());
+                }
+                connections.free_descriptor();
                 std::thread::sleep(PAUSE);
             }
         }

@@ -24,6 +24,7 @@
 
 use crate::connection::{End, serve};
 use crate::served::Served;
+use luge_core::{Promise, TooFewDescriptors};
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::ioctl_fionread;
@@ -85,13 +86,20 @@ struct Current {
     thread: JoinHandle<()>,
 }
 
+/// A connection that waits.
+struct Waiting {
+    stream: UnixStream,
+    /// Its file descriptor; the endpoint's own serves for the first.
+    _descriptor: Option<Promise>,
+}
+
 /// Accepts the connections of an endpoint, until it is closed.
 pub(crate) struct Acceptor {
     served: Arc<Served>,
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     current: Option<Current>,
-    waiting: VecDeque<UnixStream>,
+    waiting: VecDeque<Waiting>,
 }
 
 impl Acceptor {
@@ -124,7 +132,7 @@ impl Acceptor {
             PollFd::new(&self.signals.wake, PollFlags::IN),
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
-        fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
+        fds.extend(self.waiting.iter().map(|other| PollFd::new(&other.stream, PollFlags::RDHUP | speech)));
         let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
@@ -150,7 +158,7 @@ impl Acceptor {
         if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
             self.join();
         }
-        self.waiting.retain(|stream| !has_hung_up(stream));
+        self.waiting.retain(|other| !has_hung_up(&other.stream));
         self.served.ledger.set_waiting(self.waiting.len());
     }
 
@@ -177,16 +185,23 @@ impl Acceptor {
         }
     }
 
-    /// Adds a connection to those that wait. Where too many wait, it takes the place of one that has
-    /// said nothing, or else is dropped.
+    /// Adds a connection to those that wait. Where too many wait, or no file descriptor is left for another,
+    /// it takes the place of one that has said nothing, or else is dropped.
     fn queue(&mut self, stream: UnixStream) {
-        if self.waiting.len() >= WAITING_MAX {
-            let silent = self.waiting.iter().position(|stream| !has_spoken(stream));
+        let promised = self.promise_descriptor();
+        if self.waiting.len() >= WAITING_MAX || promised.is_err() {
+            let silent = self.waiting.iter().position(|other| !has_spoken(&other.stream));
             let Some(silent) = silent else { return };
             drop(self.waiting.remove(silent));
         }
-        self.waiting.push_back(stream);
+        let Ok(descriptor) = promised.or_else(|_| self.promise_descriptor()) else { return };
+        self.waiting.push_back(Waiting { stream, _descriptor: descriptor });
         self.served.ledger.set_waiting(self.waiting.len());
+    }
+
+    fn promise_descriptor(&self) -> Result<Option<Promise>, TooFewDescriptors> {
+        let is_first = self.waiting.is_empty();
+        (!is_first).then(|| self.served.descriptors.promise(1)).transpose()
     }
 
     fn check_silence(&mut self) {
@@ -200,7 +215,7 @@ impl Acceptor {
                 tracing::warn!("{name}: the front end has sent no message: one that does takes its place");
             });
         }
-        if self.is_replaceable() && self.waiting.iter().any(has_spoken) {
+        if self.is_replaceable() && self.waiting.iter().any(|other| has_spoken(&other.stream)) {
             self.cut_off();
         }
     }
@@ -225,8 +240,8 @@ impl Acceptor {
         if self.current.is_some() || self.signals.is_closed() {
             return;
         }
-        let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
-        let Some(stream) = self.waiting.remove(next) else { return };
+        let next = self.waiting.iter().position(|other| has_spoken(&other.stream)).unwrap_or(0);
+        let Some(Waiting { stream, .. }) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
         match self.start(stream) {
             Ok(current) => self.current = Some(current),

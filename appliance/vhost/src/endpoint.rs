@@ -7,7 +7,7 @@ use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::ServingCore;
+use luge_core::{Descriptors, Promise, ServingCore, TooFewDescriptors};
 use luge_memory::DmaSpace;
 use luge_socket::{Permissions, Socket, SocketError};
 use rustix::net::{Shutdown, shutdown};
@@ -16,6 +16,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use thiserror::Error;
+
+/// File descriptors of an endpoint with a front end that has no queues yet: listener and wake-up, the connection
+/// and its copies, one that waits, and the files of a message, which are memory regions.
+const DESCRIPTORS: u64 = 16;
 
 /// Description of an endpoint.
 pub struct EndpointConfig {
@@ -29,6 +33,8 @@ pub struct EndpointConfig {
     pub device: Arc<dyn VirtioDevice>,
     /// Address space of the SSDs, in which guest memory is mapped.
     pub space: Arc<DmaSpace>,
+    /// Budget of the process's file descriptors.
+    pub descriptors: Arc<Descriptors>,
 }
 
 /// Reason why an endpoint did not start.
@@ -40,6 +46,9 @@ pub enum EndpointError {
     /// The thread that accepts front ends could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// Too few file descriptors are left.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
 }
 
 /// A virtio device on a socket. Stops when dropped.
@@ -48,6 +57,7 @@ pub struct Endpoint {
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     thread: Option<JoinHandle<()>>,
+    _descriptors: Promise,
 }
 
 impl Endpoint {
@@ -56,11 +66,12 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, device, space } = config;
+        let EndpointConfig { name, socket, permissions, device, space, descriptors } = config;
+        let promise = descriptors.promise(DESCRIPTORS)?;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
-        let served = Arc::new(Served { name, device, cores, space, ledger, log });
+        let served = Arc::new(Served { name, device, cores, space, descriptors, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let acceptor = acceptor.map_err(EndpointError::Thread)?;
@@ -68,7 +79,7 @@ impl Endpoint {
             .name(format!("accept-{}", served.name))
             .spawn(move || acceptor.run())
             .map_err(EndpointError::Thread)?;
-        Ok(Self { served, socket, signals, thread: Some(thread) })
+        Ok(Self { served, socket, signals, thread: Some(thread), _descriptors: promise })
     }
 
     /// Name of the endpoint.

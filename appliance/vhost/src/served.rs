@@ -3,7 +3,7 @@
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::status::Ledger;
-use luge_core::ServingCore;
+use luge_core::{Descriptors, ServingCore};
 use luge_memory::DmaSpace;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ pub(crate) struct Served {
     /// Cores that can serve its queues.
     pub(crate) cores: Vec<ServingCore>,
     pub(crate) space: Arc<DmaSpace>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) log: Log,
 }

@@ -10,6 +10,7 @@ use crate::cpus::Cpus;
 use crate::hugepages;
 use crate::log::Log;
 use luge_block::CoreId;
+use luge_core::{Ceiling, Descriptors};
 use luge_init::{
     Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, reserve_hugepages, serving_cpus,
     set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
@@ -133,6 +134,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
     Some(Plan {
         cpus,
         pages,
+        descriptors: Descriptors::of_this_process(Ceiling::Kernel),
         budget,
         sockets: SOCKETS.into(),
         socket_permissions: Permissions::GROUP.or(

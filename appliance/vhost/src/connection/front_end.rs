@@ -192,6 +192,12 @@ impl FrontEnd {
         Limits { queues: self.served.device.queues(), entries: ENTRIES_MAX }
     }
 
+    /// Reserves the file descriptors of a ring that is about to get a notifier.
+    fn reserve(&mut self, index: u8) -> Result<()> {
+        let descriptors = self.served.descriptors.clone();
+        self.vring(index.into())?.reserve(&descriptors).map_err(refusal)
+    }
+
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
         let index = usize::try_from(index).map_err(|_| Error::InvalidParam)?;
         self.vrings.get_mut(index).ok_or(Error::InvalidParam)
@@ -352,17 +358,20 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let kick = kick(fd)?;
         self.change(index.into(), |vring| vring.set_kick(kick))
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let call = call(fd)?;
         self.vring(index.into())?.set_call(call);
         Ok(())
     }
 
     fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let error = call(fd)?;
         self.change(index.into(), |vring| vring.set_error(error))
     }

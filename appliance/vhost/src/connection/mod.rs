@@ -12,7 +12,7 @@ mod vring;
 
 use crate::served::Served;
 use front_end::FrontEnd;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
@@ -50,13 +50,21 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         match answered {
             Ok(()) => served.ledger.spoken(),
             Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
-            Err(error) => break End::Fault(error),
+            Err(error) => break End::Fault(explained(error, served)),
         }
     };
     let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
     front_end.finish();
     // Where memory is missing it was we who ended the connection.
     front_end.intact().map_or_else(End::Fault, |()| end)
+}
+
+/// The fault of a message. A message loses its files if no file descriptors are left for them.
+fn explained(error: Error, served: &Served) -> Error {
+    match served.descriptors.exhaustion() {
+        Some(shortage) => Error::ReqHandlerError(io::Error::other(shortage)),
+        None => error,
+    }
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been

@@ -14,12 +14,18 @@ use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
 use luge_block::CoreId;
-use luge_core::{Assignment, Call, Kick, Locality, NotifyError, ServingCore, Session};
+use luge_core::{
+    Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session,
+    TooFewDescriptors,
+};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{InflightRegion, QueueSize, RingLayout};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// File descriptors of a queue: its kick, and an eventfd and an io_uring each for its call and its error.
+const DESCRIPTORS: u64 = 5;
 
 /// Reason why a ring does not start.
 #[derive(Debug, Error)]
@@ -85,6 +91,8 @@ pub(crate) struct Vring {
     pub(crate) started: bool,
     pub(crate) enabled: bool,
     notifiers: Notifiers,
+    /// File descriptors of the notifiers, from the first one on.
+    descriptors: Option<Promise>,
     device: Arc<dyn VirtioDevice>,
     running: Option<Running>,
 }
@@ -100,6 +108,7 @@ impl Vring {
             started: false,
             enabled: false,
             notifiers: Notifiers::default(),
+            descriptors: None,
             device: device.clone(),
             running: None,
         }
@@ -174,6 +183,17 @@ impl Vring {
             self.base = queue.base();
             self.notifiers = queue.connect(Notifiers::default());
         }
+    }
+
+    /// Reserves the file descriptors of all its notifiers, unless that has been done.
+    ///
+    /// # Errors
+    /// [`TooFewDescriptors`].
+    pub(crate) fn reserve(&mut self, descriptors: &Arc<Descriptors>) -> Result<(), TooFewDescriptors> {
+        if self.descriptors.is_none() {
+            self.descriptors = Some(descriptors.promise(DESCRIPTORS)?);
+        }
+        Ok(())
     }
 
     /// Sets the kick. Only while the ring is stopped.

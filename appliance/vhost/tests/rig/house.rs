@@ -4,7 +4,7 @@ use super::Ask;
 use super::client::Guest;
 use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
 use luge_vhost::{Access, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
@@ -20,6 +20,7 @@ pub struct House {
     /// Address space of the SSDs.
     pub space: Arc<DmaSpace>,
     pub folder: TempDir,
+    pub descriptors: Arc<Descriptors>,
 }
 
 impl House {
@@ -46,7 +47,8 @@ impl House {
     pub fn on(devices: &[Arc<dyn Device>]) -> Self {
         let cores = [0, 1].map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).into();
         let (space, folder) = (DmaSpace::new(), tempfile::tempdir().unwrap());
-        let mut house = Self { endpoints: vec![], cores, space, folder };
+        let descriptors = Descriptors::with_limit(1 << 20);
+        let mut house = Self { endpoints: vec![], cores, space, folder, descriptors };
         for (index, device) in devices.iter().enumerate() {
             house.serve(index, house.disk_config(device.clone()));
         }
@@ -72,6 +74,7 @@ impl House {
             permissions: Permissions::GROUP,
             device,
             space: self.space.clone(),
+            descriptors: self.descriptors.clone(),
         }
     }
 
