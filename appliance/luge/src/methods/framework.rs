@@ -127,7 +127,7 @@ fn is_caught(signal: Signal) -> bool {
 /// # Errors
 /// Error of the entry that failed.
 pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
-    let _one_at_a_time = host.starting();
+    let _one_at_a_time = host.lock_loading()?;
     if dispatcher.stage() != Stage::Startup {
         return Err(RpcError::invalid_state("Luge has started already"));
     }
@@ -137,10 +137,7 @@ pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> 
         .config
         .apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller));
     if applied.is_err() {
-        host.control.ask(|sled| {
-            sled.clear();
-            Ok(())
-        })?;
+        host.control.clear()?;
     }
     applied?;
     dispatcher.enter(Stage::Runtime);

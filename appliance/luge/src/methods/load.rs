@@ -13,7 +13,6 @@ use crate::control::Call;
 use luge_rpc::{Caller, Dispatcher, RpcError};
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::sync::TryLockError;
 
 /// A method that makes or starts an object, with its inverse.
 struct Maker {
@@ -60,13 +59,7 @@ pub fn load(
     config: &Config,
     caller: &Caller<'_>,
 ) -> Result<(), RpcError> {
-    let _one_at_a_time = match host.loading.try_lock() {
-        Ok(guard) => guard,
-        Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-        Err(TryLockError::WouldBlock) => {
-            return Err(RpcError::busy("another configuration is being loaded: try again when it is"));
-        }
-    };
+    let _one_at_a_time = host.lock_loading()?;
     config.check(|method| check(dispatcher, method))?;
     let (level, made) = (host.log.level(), RefCell::new(Vec::new()));
     let applied = config.apply(|method, params| {

@@ -232,9 +232,10 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
         })?,
         _ => take_when_left(control, &params.ctrlr)?,
     };
-    endpoint.server.stop();
+    let bdev = endpoint.bdev.clone();
+    endpoint.end();
     control.ask(move |sled| {
-        give_up(sled, &params.ctrlr, &endpoint.bdev);
+        give_up(sled, &params.ctrlr, &bdev);
         Ok(true)
     })
 }

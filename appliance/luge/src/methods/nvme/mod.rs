@@ -4,7 +4,10 @@ mod attach;
 mod bring_up;
 mod describe;
 mod detach;
+#[cfg(test)]
+mod hanging;
 mod identity;
+mod new_ssd;
 mod path;
 #[cfg(test)]
 mod tests;
