@@ -22,7 +22,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let control = control();
+        Self::of(control())
+    }
+
+    /// The methods about SSDs on a sled.
+    pub fn of(control: Arc<Control>) -> Self {
         let [detaching, listing, asking] = [(); 3].map(|()| control.clone());
         let now = &[Stage::Startup];
         let dispatcher = Dispatcher::new([
@@ -37,11 +41,11 @@ impl Bench {
         self.attach_at("0000:01:00.0", name, ssd)
     }
 
-    fn attach_at(&self, slot: &str, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+    pub fn attach_at(&self, slot: &str, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         self.attach_with(json!({ "name": name, "trtype": "PCIe", "traddr": slot }), ssd)
     }
 
-    fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+    pub fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         let params: Attach = serde_json::from_value(params).unwrap();
         let address = check(&params)?;
         attach(&self.control, params, address, |platform| self.bring_up(platform, ssd))
