@@ -4,9 +4,8 @@
 
 use super::report::{Notes, Report};
 use super::state::BootState;
-use crate::appliance::Appliance;
 use crate::config::{Callers, Config};
-use crate::control::Call;
+use crate::control::{Call, Control};
 use luge_rpc::{Caller, Dispatcher};
 use luge_vfio::PciAddress;
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ const ATTACH: &str = "bdev_nvme_attach_controller";
 
 /// Calls that make what the machine serves.
 pub struct Loading {
+    control: Arc<Control>,
     dispatcher: Arc<Dispatcher>,
     /// Source of the configuration.
     place: Option<String>,
@@ -26,10 +26,11 @@ pub struct Loading {
 impl Loading {
     /// The chosen SSDs, then the configuration; none where Luge has not started.
     fn of(state: &mut BootState) -> Option<Self> {
-        let dispatcher = state.appliance.as_ref().map(Appliance::dispatcher)?.clone();
+        let appliance = state.appliance.as_ref()?;
+        let (control, dispatcher) = (appliance.host().control.clone(), appliance.dispatcher().clone());
         let (place, config) = state.config.take().unzip();
         let calls = config.unwrap_or_default().after(state.ssds.drain(..).map(attach));
-        Some(Self { dispatcher, place, calls })
+        Some(Self { control, dispatcher, place, calls })
     }
 
     /// Makes the calls. Each disk is served as soon as its own SSD is there.
@@ -47,6 +48,8 @@ impl Loading {
             Ok(result)
         };
         let failures = self.calls.apply_all(&Callers { here: &call, beside: &call });
+        // It fails only where the machine is on its way down.
+        let _ = self.calls.keep_order(&self.control);
         let attached = attached.into_inner().unwrap_or_else(PoisonError::into_inner);
         attached.iter().for_each(|note| notes.note(note));
         failures.iter().for_each(|failure| notes.fault(failure));

@@ -13,12 +13,11 @@ mod run;
 
 pub use run::Callers;
 
-use crate::control::Call;
+use crate::control::{Call, Control};
 use luge_init::without_comments;
 use luge_rpc::RpcError;
 use run::OnFailure;
 use serde::Deserialize;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -132,13 +131,35 @@ impl Config {
     /// Error of the first of the calls that failed, with its place in the configuration. Calls after it may have
     /// been made.
     pub fn apply(&self, callers: &Callers<'_>) -> Result<(), RpcError> {
-        run::run(self, callers, OnFailure::Stop).into_iter().next().map_or(Ok(()), Err)
+        self.run(callers, OnFailure::Stop).into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Makes all calls, even after failures; returns the failures with their places. A slow SSD delays only
     /// calls that need it.
     pub fn apply_all(&self, callers: &Callers<'_>) -> Vec<String> {
-        run::run(self, callers, OnFailure::GoOn).into_iter().map(|error| error.message).collect()
+        self.run(callers, OnFailure::GoOn).into_iter().map(|error| error.message).collect()
+    }
+
+    fn run(&self, callers: &Callers<'_>, on_failure: OnFailure) -> Vec<RpcError> {
+        let calls: Vec<Call> = self.calls().cloned().collect();
+        let failures = run::run(&calls, callers, on_failure).into_iter();
+        let at_its_place = |(index, error): run::Failure| match self.0.get(index) {
+            Some((place, call)) => at_place(place, &call.method, error),
+            None => error,
+        };
+        failures.map(at_its_place).collect()
+    }
+
+    /// Lets a saved configuration have the calls in this order, however they were made.
+    ///
+    /// # Errors
+    /// If Luge is stopping.
+    pub fn keep_order(&self, control: &Control) -> Result<(), RpcError> {
+        let calls: Vec<Call> = self.calls().cloned().collect();
+        control.ask(move |sled| {
+            sled.record.arrange(&calls);
+            Ok(())
+        })
     }
 
     /// This configuration after other calls, each with its place.
@@ -173,6 +194,7 @@ impl FromIterator<Part> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
     use std::cell::RefCell;
 
     const TEXT: &str = r#"{"subsystems": [

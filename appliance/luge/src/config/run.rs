@@ -20,7 +20,6 @@
 //!
 //! Not here: the calls and their places (`config`), what a failure leads to (`framework`, `load`, `boot`).
 
-use super::{Config, at_place};
 use crate::control::Call;
 use luge_rpc::RpcError;
 use rustix::io::Errno;
@@ -67,24 +66,27 @@ type Ended = (usize, Result<Value, RpcError>);
 
 /// A configuration that is being loaded.
 struct Run<'c> {
-    config: &'c Config,
+    calls: &'c [Call],
     callers: &'c Callers<'c>,
     on_failure: OnFailure,
     states: Vec<State>,
-    failures: Vec<(usize, RpcError)>,
+    failures: Vec<Failure>,
     ended: Sender<Ended>,
 }
 
-/// Makes all calls of a configuration; returns the failures with their places, in the order of the calls.
-pub(super) fn run(config: &Config, callers: &Callers<'_>, on_failure: OnFailure) -> Vec<RpcError> {
+/// Number of a call, and its error.
+pub(super) type Failure = (usize, RpcError);
+
+/// Makes all calls; returns the failures in the order of the calls.
+pub(super) fn run(calls: &[Call], callers: &Callers<'_>, on_failure: OnFailure) -> Vec<Failure> {
     let (ended, endings) = channel();
-    let states = vec![State::Waiting(None); config.0.len()];
-    let run = Run { config, callers, on_failure, states, failures: Vec::new(), ended };
-    std::thread::scope(|scope| run.to_the_end(scope, &endings))
+    let states = vec![State::Waiting(None); calls.len()];
+    let run = Run { calls, callers, on_failure, states, failures: Vec::new(), ended };
+    std::thread::scope(|scope| run.finish(scope, &endings))
 }
 
 impl<'c> Run<'c> {
-    fn to_the_end<'s>(mut self, scope: &'s Scope<'s, '_>, endings: &Receiver<Ended>) -> Vec<RpcError>
+    fn finish<'s>(mut self, scope: &'s Scope<'s, '_>, endings: &Receiver<Ended>) -> Vec<Failure>
     where
         'c: 's,
     {
@@ -98,7 +100,7 @@ impl<'c> Run<'c> {
             self.end(index, result);
         }
         self.failures.sort_by_key(|(index, _)| *index);
-        self.failures.into_iter().map(|(_, error)| error).collect()
+        self.failures
     }
 
     fn being_made(&self) -> usize {
@@ -116,7 +118,7 @@ impl<'c> Run<'c> {
     {
         let mut before = Unfinished::default();
         let mut room = AT_ONCE_MAX - self.being_made();
-        for (index, (_, call)) in self.config.0.iter().enumerate() {
+        for (index, call) in self.calls.iter().enumerate() {
             let slow = SLOW.iter().position(|method| *method == call.method);
             let helpers = before.helpers(slow);
             let is_due = matches!(self.states[index], State::Waiting(last) if last != Some(helpers));
@@ -158,8 +160,7 @@ impl<'c> Run<'c> {
         self.states[index] = match result {
             Err(error) if is_absence(&error) && helpers > 0 => State::Waiting(Some(helpers)),
             Err(error) => {
-                let (place, call) = &self.config.0[index];
-                self.failures.push((index, at_place(place, &call.method, error)));
+                self.failures.push((index, error));
                 State::Over
             }
             Ok(_) => State::Over,
@@ -238,10 +239,9 @@ mod tests {
         }
 
         fn run(&self, calls: &[Call], on_failure: OnFailure) -> Vec<String> {
-            let config = Config::default().after(calls.iter().map(|call| ("x".into(), call.clone())));
             let call = |method: &str, params| self.call(method, params);
-            let failures = run(&config, &Callers { here: &call, beside: &call }, on_failure);
-            failures.into_iter().map(|error| error.message).collect()
+            let failures = run(calls, &Callers { here: &call, beside: &call }, on_failure);
+            failures.into_iter().map(|(index, error)| format!("{index}: {}", error.message)).collect()
         }
 
         fn made(&self) -> Vec<String> {
@@ -315,7 +315,7 @@ mod tests {
         ];
         let failures = world.run(&calls, OnFailure::GoOn);
         assert_eq!(failures.len(), 1);
-        assert!(failures[0].starts_with("x (vhost_create_blk_controller): No such device"), "{failures:?}");
+        assert!(failures[0].starts_with("1: No such device"), "{failures:?}");
         assert_eq!(world.made(), ["a", "on-a"]);
     }
 
@@ -335,7 +335,7 @@ mod tests {
             }
             assert!(!failures.is_finished(), "an SSD is still coming up");
             world.open("a");
-            assert_eq!(failures.join().unwrap(), ["x (null): Device or resource busy: no"]);
+            assert_eq!(failures.join().unwrap(), ["1: Device or resource busy: no"]);
         });
         assert_eq!(world.made(), ["a"]);
     }

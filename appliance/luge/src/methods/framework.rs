@@ -142,6 +142,7 @@ pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> 
         host.control.clear()?;
     }
     applied?;
+    host.config.keep_order(&host.control)?;
     dispatcher.enter(Stage::Runtime);
     Ok(())
 }

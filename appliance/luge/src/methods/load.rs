@@ -71,6 +71,7 @@ pub fn load(
         here: &|method, params| call(method, params, caller),
         beside: &|method, params| call(method, params, &Caller::local()),
     });
+    let applied = applied.and_then(|()| config.keep_order(&host.control));
     applied.map_err(|error| {
         host.log.set_level(level);
         undo(dispatcher, made.into_inner().unwrap_or_else(PoisonError::into_inner), error)
