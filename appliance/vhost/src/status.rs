@@ -1,10 +1,11 @@
 //! What an endpoint tells of itself, and the book it keeps for that.
 
+use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An endpoint, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct EndpointStatus {
     pub queues_max: u16,
     /// Counts of front ends.
     pub counts: FrontEndCounts,
+    /// Back-off after front ends that were cut off for cause.
+    pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
 }
@@ -87,6 +90,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Entries {
     counts: FrontEndCounts,
+    backoff: Backoff,
     connected: bool,
     spoken: bool,
     queues: Vec<Entry>,
@@ -100,6 +104,11 @@ struct Entry {
 }
 
 impl Ledger {
+    pub(crate) fn new(limits: BackoffLimits) -> Self {
+        let entries = Entries { backoff: Backoff::new(limits), ..Entries::default() };
+        Self { entries: Mutex::new(entries), left: Condvar::default() }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,9 +155,16 @@ impl Ledger {
         !waited.unwrap_or_else(PoisonError::into_inner).0.connected
     }
 
-    pub(crate) fn protocol_error(&self) {
+    /// The front end is cut off for cause; returns the pause before the next one is served.
+    pub(crate) fn protocol_error(&self) -> Duration {
         let mut entries = self.entries();
         entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
+        entries.backoff.count(Instant::now())
+    }
+
+    /// Time until the next front end is served.
+    pub(crate) fn pause_left(&self) -> Duration {
+        self.entries().backoff.status(Instant::now()).pause_left
     }
 
     pub(crate) fn running(&self, index: u16, (core, size): (CoreId, u16), counters: Arc<QueueCounters>) {
@@ -168,9 +184,10 @@ impl Ledger {
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
         let queues = entries.queues.iter().map(Entry::status).collect();
-        let Entries { counts, connected, .. } = *entries;
+        let Entries { counts, connected, backoff, .. } = *entries;
+        let backoff = backoff.status(Instant::now());
         let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues });
-        EndpointStatus { counts, front_end, ..fixed }
+        EndpointStatus { counts, backoff, front_end, ..fixed }
     }
 }
 
