@@ -29,7 +29,8 @@ impl Loading {
         let appliance = state.appliance.as_ref()?;
         let (control, dispatcher) = (appliance.host().control.clone(), appliance.dispatcher().clone());
         let (place, config) = state.config.take().unzip();
-        let calls = config.unwrap_or_default().after(state.ssds.drain(..).map(attach));
+        let ssds = state.ssds.iter().map(|(name, address)| (address.to_string(), attach(name, *address)));
+        let calls = config.unwrap_or_default().after(ssds);
         Some(Self { control, dispatcher, place, calls })
     }
 
@@ -72,8 +73,7 @@ pub fn begin(state: &mut BootState, mut report: Report) {
     }
 }
 
-/// Call that attaches an SSD, and its place for messages.
-fn attach((name, address): (String, PciAddress)) -> (String, Call) {
-    let params = json!({ "name": name, "trtype": "PCIe", "traddr": address.to_string() });
-    (address.to_string(), Call::new(ATTACH, params))
+/// Call that attaches an SSD.
+fn attach(name: &str, address: PciAddress) -> Call {
+    Call::new(ATTACH, json!({ "name": name, "trtype": "PCIe", "traddr": address.to_string() }))
 }

@@ -162,7 +162,7 @@ impl Config {
         })
     }
 
-    /// This configuration after other calls, each with its place.
+    /// Puts other calls, each with its place, before those of the configuration.
     #[must_use]
     pub fn after(self, calls: impl IntoIterator<Item = (String, Call)>) -> Self {
         Self(calls.into_iter().chain(self.0).collect())

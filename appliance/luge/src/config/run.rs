@@ -56,7 +56,7 @@ pub(super) enum OnFailure {
 enum State {
     /// Number of calls before it that were not over at its last attempt, if there was one.
     Waiting(Option<usize>),
-    /// That number at this attempt.
+    /// Number of calls before it that were not over at this attempt.
     BeingMade(usize),
     Over,
 }
