@@ -63,10 +63,11 @@ enum Event {
     Loaded(Result<(), RpcError>),
 }
 
-/// Serves until a signal to stop, which may come while the configuration is loaded.
+/// Serves until a signal to stop, which may come while the configuration is loaded. Disks are served meanwhile,
+/// each as soon as its SSD is there.
 ///
 /// # Errors
-/// [`ServeError`], before anything is served.
+/// [`ServeError`]; nothing is served any more then.
 pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
     let (sender, events) = channel();

@@ -11,7 +11,7 @@
 //! 1. nobody is served;
 //! 2. somebody is: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
-//! 4. the place is free;
+//! 4. the place is free, and the pause after front ends that were cut off for cause is over (`backoff`);
 //! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
@@ -34,7 +34,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,7 @@ struct Current {
     stream: UnixStream,
     since: Instant,
     is_reported: bool,
-    is_cut_off: bool,
-    ended: Arc<AtomicBool>,
+    fate: Arc<Fate>,
     thread: JoinHandle<()>,
 }
 
@@ -91,6 +91,15 @@ struct Waiting {
     stream: UnixStream,
     /// Its file descriptor; the endpoint's own serves for the first.
     _descriptor: Option<Promise>,
+}
+
+/// Facts that a connection's thread and the acceptor tell each other.
+#[derive(Default)]
+struct Fate {
+    /// The acceptor has cut the connection off.
+    cut_off: AtomicBool,
+    /// The thread is at its end.
+    ended: AtomicBool,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -133,7 +142,8 @@ impl Acceptor {
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
         fds.extend(self.waiting.iter().map(|other| PollFd::new(&other.stream, PollFlags::RDHUP | speech)));
-        let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
+        let left = self.silence_left().or_else(|| self.pause_left());
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
         let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
@@ -148,14 +158,21 @@ impl Acceptor {
         Some(SILENCE.saturating_sub(silent.since.elapsed()))
     }
 
+    /// Time until the first of the waiting is served, if there is one that nobody but the back-off keeps out.
+    fn pause_left(&self) -> Option<Duration> {
+        let is_next = self.current.is_none() && !self.waiting.is_empty();
+        is_next.then(|| self.served.ledger.pause_left())
+    }
+
     /// Whether another connection may take the place of the one that is served.
     fn is_replaceable(&self) -> bool {
-        let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
+        let may_go = |current: &&Current| current.is_reported && !current.fate.cut_off.load(Relaxed);
+        let current = self.current.as_ref().filter(may_go);
         current.is_some() && !self.served.ledger.has_spoken()
     }
 
     fn drop_the_ended(&mut self) {
-        if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
+        if self.current.as_ref().is_some_and(|current| current.fate.ended.load(Acquire)) {
             self.join();
         }
         self.waiting.retain(|other| !has_hung_up(&other.stream));
@@ -166,12 +183,10 @@ impl Acceptor {
         let Served { name, log, ledger, .. } = &*self.served;
         match self.socket.listener().accept() {
             Ok((stream, _)) => {
-                if self.current.is_some() {
+                if let Some(reason) = self.reason_to_wait() {
                     ledger.waited();
                     log.waits.line(|| {
-                        tracing::warn!(
-                            "{name}: another front end has connected, and waits for the first to leave"
-                        );
+                        tracing::warn!("{name}: another front end has connected, and waits {reason}");
                     });
                 }
                 self.queue(stream);
@@ -183,6 +198,16 @@ impl Acceptor {
                 std::thread::sleep(ACCEPT_AGAIN);
             }
         }
+    }
+
+    /// Reason why a front end that has connected is not served at once, in words.
+    fn reason_to_wait(&self) -> Option<String> {
+        if self.current.is_some() {
+            return Some("for the first to leave".into());
+        }
+        let pause = self.served.ledger.pause_left();
+        let reason = || format!("{} ms, because others were cut off before it", pause.as_millis());
+        (pause > Duration::ZERO).then(reason)
     }
 
     /// Adds a connection to those that wait. Where too many wait, or no file descriptor is left for another,
@@ -221,8 +246,8 @@ impl Acceptor {
     }
 
     fn cut_off(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.is_cut_off = true;
+        if let Some(current) = &self.current {
+            current.fate.cut_off.store(true, Relaxed);
             // It fails only if the front end has gone already.
             let _ = shutdown(&current.stream, Shutdown::Both);
         }
@@ -237,7 +262,7 @@ impl Acceptor {
 
     /// Serves the first of the waiting that has spoken, or else the first.
     fn serve_next(&mut self) {
-        if self.current.is_some() || self.signals.is_closed() {
+        if self.current.is_some() || self.signals.is_closed() || self.pause_left() > Some(Duration::ZERO) {
             return;
         }
         let next = self.waiting.iter().position(|other| has_spoken(&other.stream)).unwrap_or(0);
@@ -254,31 +279,35 @@ impl Acceptor {
 
     /// Starts the thread that serves a connection.
     fn start(&self, stream: UnixStream) -> io::Result<Current> {
-        let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
-        let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+        let (ours, fate) = (stream.try_clone()?, Arc::<Fate>::default());
+        let (served, signals, its_fate) = (self.served.clone(), self.signals.clone(), fate.clone());
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            serve_to_the_end(stream, &served, &signals);
-            end.store(true, Release);
+            serve_to_the_end(stream, &served, &|| signals.is_closed() || its_fate.cut_off.load(Relaxed));
+            its_fate.ended.store(true, Release);
             signals.ring();
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, thread })
+        Ok(Current { stream: ours, since, is_reported: false, fate, thread })
     }
 }
 
-/// Serves one front end to its end.
-fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+/// Serves one front end to its end. `is_cut_off` says whether the end is ours: then it is no fault.
+fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, is_cut_off: &dyn Fn() -> bool) {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
     match serve(stream, served) {
         End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) if signals.is_closed() => {}
+        End::Fault(_) if is_cut_off() => {}
         End::Fault(error) => {
-            ledger.protocol_error();
-            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
+            let pause_ms = ledger.protocol_error().as_millis();
+            log.fault.line(|| {
+                tracing::warn!(
+                    "{name}: the front end was cut off: {error}; the next is served after {pause_ms} ms"
+                );
+            });
         }
     }
     ledger.disconnected();

@@ -3,6 +3,7 @@
 //! A thread accepts front ends, one of which is served at a time (`accept`).
 
 use crate::accept::{Acceptor, Signals};
+use crate::backoff::{BackoffLimits, BackoffStatus};
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
@@ -35,6 +36,8 @@ pub struct EndpointConfig {
     pub space: Arc<DmaSpace>,
     /// Budget of the process's file descriptors.
     pub descriptors: Arc<Descriptors>,
+    /// Limits of the back-off after front ends that were cut off for cause.
+    pub backoff: BackoffLimits,
 }
 
 /// Reason why an endpoint did not start.
@@ -66,11 +69,11 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, device, space, descriptors } = config;
+        let EndpointConfig { name, socket, permissions, device, space, descriptors, backoff } = config;
         let promise = descriptors.promise(DESCRIPTORS)?;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
-        let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
+        let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
         let served = Arc::new(Served { name, device, cores, space, descriptors, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
@@ -97,6 +100,7 @@ impl Endpoint {
             cores: self.served.cores.iter().map(|serving| serving.core().id()).collect(),
             queues_max: self.served.device.queues(),
             counts: FrontEndCounts::default(),
+            backoff: BackoffStatus::default(),
             front_end: None,
         })
     }

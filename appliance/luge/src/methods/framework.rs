@@ -3,6 +3,7 @@
 use super::cpu_times::CpuTimes;
 use super::definition::{ANY, RUNTIME};
 use super::host::Host;
+use crate::config::Callers;
 use crate::control::Control;
 use crate::cpus::Cpus;
 use luge_core::CoreHandle;
@@ -121,28 +122,27 @@ fn is_caught(signal: Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// Loads the configuration and enters the runtime stage. If an entry fails, the entries before
-/// it are undone.
+/// Loads the configuration and enters the runtime stage. Disks are served meanwhile, each as soon as its SSD is
+/// there. If an entry fails, all that was made is undone.
 ///
 /// # Errors
 /// Error of the entry that failed.
 pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
-    let _one_at_a_time = host.starting();
+    let _one_at_a_time = host.lock_loading()?;
     if dispatcher.stage() != Stage::Startup {
         return Err(RpcError::invalid_state("Luge has started already"));
     }
     host.config.check(|method| dispatcher.find(method).map(drop))?;
-    let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
-    let applied = host
-        .config
-        .apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller));
+    let call = |method: &str, params| {
+        let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
+        dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller)
+    };
+    let applied = host.config.apply(&Callers { here: &call, beside: &call });
     if applied.is_err() {
-        host.control.ask(|sled| {
-            sled.clear();
-            Ok(())
-        })?;
+        host.control.clear()?;
     }
     applied?;
+    host.config.keep_order(&host.control)?;
     dispatcher.enter(Stage::Runtime);
     Ok(())
 }

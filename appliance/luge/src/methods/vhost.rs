@@ -7,8 +7,8 @@ use luge_block::OpenError;
 use luge_core::{AttachError, CoreHandle};
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{
-    Access, BlkConfig, BlkDevice, BlkError, Departure, EndpointConfig, EndpointError, FrontEndStatus,
-    QUEUES_MAX, SocketError,
+    Access, BackoffLimits, BlkConfig, BlkDevice, BlkError, Departure, EndpointConfig, EndpointError,
+    FrontEndStatus, QUEUES_MAX, SocketError,
 };
 use luge_volume::Volume;
 use rustix::io::Errno;
@@ -115,6 +115,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         device: disk.clone(),
         space: platform.space.clone(),
         descriptors: platform.descriptors.clone(),
+        backoff: BackoffLimits::default(),
     });
     let server = server.map_err(|error| refusal(&error))?;
     let endpoint = Endpoint { server, disk, bdev: claim.bdev };
@@ -224,11 +225,17 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
             "silent": status.counts.silent,
             "waited": status.counts.waited,
             "waiting": status.counts.waiting,
+            "cut_off_in_a_row": status.backoff.cut_off,
+            "pause_left_ms": millis(status.backoff.pause_left),
         },
         "backend_specific": {
             "block": { "readonly": endpoint.disk.is_read_only(), "bdev": endpoint.bdev, "transport": TRANSPORT },
         },
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn session(name: &str, front_end: &FrontEndStatus) -> Value {
@@ -254,9 +261,10 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
         })?,
         _ => take_when_left(control, &params.ctrlr)?,
     };
-    endpoint.server.stop();
+    let bdev = endpoint.bdev.clone();
+    endpoint.end();
     control.ask(move |sled| {
-        give_up(sled, &params.ctrlr, &endpoint.bdev);
+        give_up(sled, &params.ctrlr, &bdev);
         Ok(true)
     })
 }

@@ -7,11 +7,16 @@ use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
 use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
-use luge_vhost::{Access, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
+use luge_vhost::{Access, BackoffLimits, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
 use luge_volume::Volume;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// Limits for tests whose front ends are cut off again and again.
+pub const NO_PAUSE: BackoffLimits =
+    BackoffLimits { first: Duration::ZERO, longest: Duration::ZERO, quiet: Duration::ZERO };
 
 /// Endpoints that are stopped in the end, on cores that are stopped after them.
 pub struct House {
@@ -75,6 +80,7 @@ impl House {
             device,
             space: self.space.clone(),
             descriptors: self.descriptors.clone(),
+            backoff: NO_PAUSE,
         }
     }
 

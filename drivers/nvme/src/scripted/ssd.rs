@@ -116,6 +116,13 @@ impl ScriptedSsd {
         self.lock().status |= 2;
     }
 
+    /// Sets CSTS.RDY to 1 after all, where the script let nothing follow CC.EN.
+    pub fn become_ready(&self) {
+        let mut state = self.lock();
+        state.script.enabling = Enabling::Ready;
+        state.enable(&self.reach);
+    }
+
     /// Sets CSTS.RDY to 0.
     pub fn stop(&self) {
         self.lock().status &= !1;
