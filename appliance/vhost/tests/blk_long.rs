@@ -6,7 +6,7 @@ mod rig;
 
 use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{Blocks, CoreId, Device, Geometry, MemoryDevice, Shape, Status};
-use luge_core::{Armed, Session, SessionId};
+use luge_core::{Armed, Session, SessionId, Work};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::blk::RequestType;
 use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, RING_FEATURES};
@@ -213,11 +213,11 @@ impl Guest {
 fn turn(graph: &mut Graph, guests: &mut [Guest], first: usize) {
     let count = guests.len();
     for index in 0..count {
-        guests[(first + index) % count].session.take(graph);
+        guests[(first + index) % count].session.take(graph, Work::QUANTUM);
     }
     graph.commit();
     graph.poll(|run| guests[usize::from(run[0].tag().session())].session.finish(run));
-    guests.iter_mut().for_each(|guest| guest.session.publish());
+    guests.iter_mut().for_each(|guest| _ = guest.session.publish());
 }
 
 #[test]

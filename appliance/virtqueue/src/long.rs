@@ -25,9 +25,6 @@ use luge_spec::virtio::split::DescriptorFlags;
 /// Descriptors of the longest chain: those of the longest ring, and of an indirect table as long.
 pub const CHAIN_MAX: u16 = 1 << 15;
 
-/// Descriptors of one step.
-const STEP: usize = 1024;
-
 /// A long chain, walked.
 #[derive(Clone, Copy, Debug)]
 pub struct LongChain {
@@ -79,16 +76,17 @@ impl LongWalk {
         }
     }
 
-    /// One step of (2) or (3). The chain, if that was the last one.
+    /// One part of (2) or (3), of `steps` descriptors. The chain, if that was the last one.
     pub(crate) fn step(
         &mut self,
         lookup: &mut Lookup<'_>,
         ring: &Table,
         (list, search): (&mut [Span], &mut Search),
+        steps: usize,
     ) -> Option<LongChain> {
         let fault = match self.fault {
             Some(fault) => fault,
-            None => match self.walk(lookup, ring, list) {
+            None => match self.walk(lookup, ring, list, steps) {
                 Ok(false) => return None,
                 Ok(true) => return Some(self.chain(None, self.extent)),
                 Err(fault) => {
@@ -98,7 +96,7 @@ impl LongWalk {
                 }
             },
         };
-        let mut left = STEP;
+        let mut left = steps;
         let last = search.run(lookup, ring, &mut left).ok()?;
         let last = last.zip(list.first_mut()).map(|(last, place)| *place = last);
         Some(self.chain(Some(fault), Extent { first: 0, writable: 0, end: last.iter().count() }))
@@ -108,8 +106,14 @@ impl LongWalk {
         LongChain { head: self.head, fault, readable: extent.writable, end: extent.end }
     }
 
-    /// Walks on for one step; returns whether that was the end of the chain.
-    fn walk(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
+    /// Walks on for `steps` descriptors; returns whether that was the end of the chain.
+    fn walk(
+        &mut self,
+        lookup: &mut Lookup<'_>,
+        ring: &Table,
+        list: &mut [Span],
+        steps: usize,
+    ) -> Result<bool, Fault> {
         let mut walk = Walk {
             lookup,
             first: 0,
@@ -121,7 +125,7 @@ impl LongWalk {
             bytes: self.bytes,
             longest: 0,
         };
-        for _ in 0..STEP {
+        for _ in 0..steps {
             if self.descriptor.is(DescriptorFlags::INDIRECT) {
                 self.descriptor = Self::enter(&mut self.table, &self.descriptor, walk.lookup)?;
             }

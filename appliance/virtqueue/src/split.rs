@@ -28,7 +28,7 @@ use crate::ending::ChainStart;
 use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
-use crate::others::Others;
+use crate::others::{Others, Steps};
 use crate::plain;
 use crate::walk::Stop;
 use luge_memory::{GuestAddress, GuestMemory, Span};
@@ -192,7 +192,7 @@ impl SplitQueue {
     /// As of [`Self::take`].
     #[inline]
     pub fn take_waiting<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
-        (batch.len, batch.walked, batch.long) = (0, 0, None);
+        (batch.len, batch.walked, batch.long, batch.steps) = (0, 0, None, 0);
         if self.inflight.is_some() {
             return self.take_tracked(batch, count);
         }
@@ -248,12 +248,12 @@ impl SplitQueue {
     /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
     #[inline]
     fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
-        let Batch { records, spans, search, len, walked, long } = batch;
+        let Batch { records, spans, search, len, walked, long, steps_allowed, steps } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
         let spans = Batch::<L>::others(spans);
-        let others = Others::new(&self.rings.descriptors, self.size, spans, search);
+        let others = Others::new(&self.rings.descriptors, self.size, spans, search, Steps { allowed: *steps_allowed, steps });
         *len = self.walk(records, first, others, long);
         *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
@@ -352,9 +352,11 @@ impl SplitQueue {
     /// # Panics
     /// If there is no such chain.
     pub fn walk_long<L: ChainLayout>(&self, batch: &mut Batch<L>, list: &mut [Span]) -> Option<LongChain> {
-        let Batch { long, search, .. } = batch;
+        let Batch { long, search, steps_allowed, steps, .. } = batch;
         let walk = long.as_mut().expect("the batch ends with a long chain");
-        let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, (list, search))?;
+        *steps = steps.saturating_add(*steps_allowed);
+        let mut lookup = self.memory.lookup();
+        let chain = walk.step(&mut lookup, &self.rings.descriptors, (list, search), *steps_allowed)?;
         *long = None;
         Some(chain)
     }

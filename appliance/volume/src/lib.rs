@@ -30,6 +30,7 @@ mod limits;
 mod node;
 mod stats;
 mod volume;
+mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
@@ -42,3 +43,4 @@ pub use layers::Layers;
 pub use node::{Composite, Node};
 pub use stats::{Counters, Stats};
 pub use volume::{ExtentError, Source, Volume};
+pub use work::Work;

@@ -44,6 +44,9 @@ params! {
         cpumask: Option<String>,
         /// Whether guests can only read
         readonly: Option<bool>,
+        /// Owner of the disk: all disks of one owner share its part of a core's time; if not given, all disks of
+        /// a virtual machine do
+        tenant: Option<String>,
         /// vhost_user_blk, or not given
         transport: Option<String>,
         /// Not supported: false or not given
@@ -109,14 +112,18 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         name: params.ctrlr.clone(),
         socket,
         permissions: platform.sockets.permissions,
+        owner: params.tenant.clone(),
         device: disk.clone(),
         space: platform.space.clone(),
     });
     let server = server.map_err(|error| refusal(&error))?;
     let endpoint = Endpoint { server, disk, bdev: claim.bdev };
-    let call = json!({
+    let mut call = json!({
         "ctrlr": params.ctrlr, "dev_name": endpoint.bdev, "cpumask": cpus.mask(), "readonly": readonly,
     });
+    if let Some(tenant) = params.tenant {
+        call["tenant"] = tenant.into();
+    }
     control.ask(move |sled| {
         sled.record.add(Subsystem::VhostBlk, &params.ctrlr, Call::new("vhost_create_blk_controller", call));
         sled.endpoints.put(&params.ctrlr, endpoint);

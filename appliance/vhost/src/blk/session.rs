@@ -25,7 +25,7 @@ use super::slots::RequestSlots;
 use crate::device::QueueSession;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
-use luge_core::{Armed, Kick, Session, SessionId};
+use luge_core::{Armed, Kick, Published, Session, SessionId, Took, Work};
 use luge_memory::Span;
 use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
 use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
@@ -59,8 +59,8 @@ enum Begun {
     Twice,
 }
 
-/// What came of a run of requests.
-enum Took {
+/// Outcome of a run of requests.
+enum RunEnd {
     /// All were taken; there may be more.
     All,
     /// The device had no room for the rest.
@@ -115,6 +115,17 @@ impl BlkSession {
         if self.next < self.batch.len() { 0 } else { self.queue.waiting() }
     }
 
+    /// Work of a take of `count` requests, before which the volume had taken `before` blocks.
+    #[inline]
+    fn took(&self, count: usize, before: u64) -> Took {
+        let bytes = self.slots.blocks_taken().wrapping_sub(before).wrapping_mul(self.rules.disk.geometry().block_bytes.into());
+        let walked = Work::DESCRIPTOR.times(self.batch.steps());
+        match Work::REQUEST.times(count) + walked + Work::of_bytes(bytes) {
+            Work(0) => Took::NoRoom,
+            work => Took::Work(work),
+        }
+    }
+
     /// (1) to (2): takes a batch of chains, of which `waiting` wait.
     #[inline]
     fn refill(&mut self, waiting: usize, room: usize) {
@@ -127,10 +138,10 @@ impl BlkSession {
     fn serve(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
             let goes_on = match self.serve_run(volume, room) {
-                Took::All => true,
-                Took::Some => false,
+                RunEnd::All => true,
+                RunEnd::Some => false,
                 // What is not a transfer as drivers make them comes one by one.
-                Took::None => self.serve_any(volume, room),
+                RunEnd::None => self.serve_any(volume, room),
             };
             if !goes_on {
                 return;
@@ -141,7 +152,7 @@ impl BlkSession {
     /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
     /// with several, submitted at once.
     #[inline(never)]
-    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> Took {
+    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> RunEnd {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
         let mut run = volume.run();
         let mut count = begin(batch.plain(*next, *room), (*session, rules), slots, &mut run);
@@ -149,7 +160,7 @@ impl BlkSession {
             count = begin(batch.several(*next, *room), (*session, rules), slots, &mut run);
         }
         if count == 0 {
-            return Took::None;
+            return RunEnd::None;
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
@@ -162,7 +173,7 @@ impl BlkSession {
         let taken = count.wrapping_sub(untaken);
         *next = next.wrapping_add(taken);
         *room = room.wrapping_sub(taken);
-        if untaken == 0 { Took::All } else { Took::Some }
+        if untaken == 0 { RunEnd::All } else { RunEnd::Some }
     }
 
     /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
@@ -321,30 +332,32 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn take(&mut self, graph: &mut Graph) -> usize {
+    fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         let waiting = self.waiting();
         // An idle ring costs no more than this.
         if waiting == 0 && self.next == self.batch.len() && self.in_hand.is_none() {
-            return 0;
+            return Took::Nothing;
         }
-        let Some(mut volume) = graph.volume(self.volume) else { return 0 };
-        let mut room = volume.room().min(BATCH);
+        let Some(mut volume) = graph.volume(self.volume) else { return Took::NoRoom };
+        let mut room = volume.room().min(BATCH).min(allowance.number_of(Work::REQUEST));
         if room == 0 {
-            return 0;
+            return Took::NoRoom;
         }
+        self.batch.allow(allowance.number_of(Work::DESCRIPTOR));
+        let before = self.slots.blocks_taken();
         let resumed = usize::from(self.in_hand.is_some());
         if resumed > 0
             && let Some(request) = self.in_hand.take()
             && !self.submit(&mut volume, request, &mut room)
         {
-            return 0;
+            return Took::NoRoom;
         }
         if waiting > 0 {
             self.refill(waiting, room);
         }
         let first = self.next;
         self.serve(&mut volume, &mut room);
-        self.next.wrapping_sub(first).wrapping_add(resumed)
+        self.took(self.next.wrapping_sub(first).wrapping_add(resumed), before)
     }
 
     #[inline]
@@ -354,8 +367,8 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn publish(&mut self) {
-        self.queue.publish(self.in_flight());
+    fn publish(&mut self) -> Published {
+        self.queue.publish(self.in_flight())
     }
 
     fn arm(&mut self) -> Armed {

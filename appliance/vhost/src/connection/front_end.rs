@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Lost, MemoryFile, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
@@ -48,6 +48,8 @@ pub(super) struct FrontEnd {
     served: Arc<Served>,
     place: Place,
     common: Common,
+    /// File with the guest's memory, by which rings that start are assigned to a tenant.
+    memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
     /// Where rings that start note what they have in flight.
     tracking: Option<Tracking>,
@@ -60,8 +62,9 @@ impl FrontEnd {
         let place = Place { space: served.space.clone(), connection };
         let device = served.device.clone();
         let vrings = vrings(&device);
-        let common = Common { device, features: Features::default(), memory: Arc::default() };
-        Self { served, place, common, vrings, tracking: None, requests: None }
+        let tenant = served.tenant(None);
+        let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
+        Self { served, place, common, memory_file: None, vrings, tracking: None, requests: None }
     }
 
     /// Fails if memory that was shared was missing when it was touched.
@@ -80,6 +83,7 @@ impl FrontEnd {
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
+        self.common.tenant = self.served.tenant(self.memory_file);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
@@ -213,6 +217,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         // The old table goes first: pages count against the limit of locked memory once.
         self.common.memory = Arc::default();
         self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(regions, &files);
         self.start_with_memory();
         Ok(None)
     }
@@ -331,6 +336,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
         let region = memory::map(&self.place, region, &file).map_err(refusal)?;
+        self.memory_file = self.memory_file.or_else(|| MemoryFile::of(&file));
         self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
