@@ -51,6 +51,13 @@ impl Rotation {
         Some((at, id))
     }
 
+    /// Lets the session after the one at a place be the next one.
+    #[inline]
+    fn begin_after(&mut self, at: usize) {
+        let after = at.wrapping_add(1);
+        self.next = if after < self.sessions.len() { after } else { 0 };
+    }
+
     /// Takes out the session at a place whose turn has just been.
     fn take_out(&mut self, at: usize) -> SessionId {
         self.next = at;
@@ -104,10 +111,10 @@ impl Share {
 
     #[inline]
     fn visit_active(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
-        let mut done = Work::default();
+        let (mut done, first) = (Work::default(), self.active.next);
         for _ in 0..self.active.sessions.len() {
-            let Some(allowance) = self.allowance() else { break };
-            let Some((at, id)) = self.active.next() else { break };
+            let Some(allowance) = self.allowance() else { return done };
+            let Some((at, id)) = self.active.next() else { return done };
             match sessions.take(id, graph, allowance) {
                 Took::Work(work) => {
                     done += work;
@@ -123,6 +130,8 @@ impl Share {
                 }
             }
         }
+        // All had their turn; the first of them is another one the next time: there may be little room beneath.
+        self.active.begin_after(first);
         done
     }
 

@@ -9,11 +9,11 @@ use luge_block::{BlockRange, Refusal, Request, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
-const PART_STEPS: usize = 8;
+const PART_STEPS: usize = 64;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
 /// from its other work.
-const STEPS_PER_TURN: usize = 1024;
+const STEPS_PER_TURN: usize = 256;
 
 impl Layers {
     /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
