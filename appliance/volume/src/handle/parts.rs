@@ -9,7 +9,7 @@ use luge_block::{BlockRange, Refusal, Request, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
-const PART_STEPS: usize = 64;
+const PART_STEPS: usize = 8;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
 /// from its other work.
