@@ -30,6 +30,9 @@ pub struct EndpointConfig {
     pub socket: PathBuf,
     /// Who may connect to the socket.
     pub permissions: Permissions,
+    /// Owner that the operator has named: all endpoints of an owner share its part of a core's time. Without
+    /// one, the endpoints whose front ends share a memory file do.
+    pub owner: Option<String>,
     /// The device.
     pub device: Arc<dyn VirtioDevice>,
     /// Address space of the SSDs, in which guest memory is mapped.
@@ -69,12 +72,13 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, device, space, descriptors, backoff } = config;
+        let EndpointConfig { name, socket, permissions, owner, device, space, descriptors, backoff } = config;
         let promise = descriptors.promise(DESCRIPTORS)?;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
-        let served = Arc::new(Served { name, device, cores, space, descriptors, ledger, log });
+        let owner = owner.map(Arc::from);
+        let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let acceptor = acceptor.map_err(EndpointError::Thread)?;

@@ -101,6 +101,12 @@ impl Clock {
         self.0.get()
     }
 
+    /// Sets the time.
+    #[inline]
+    pub(crate) fn set(&self, now: Ticks) {
+        self.0.set(now.0);
+    }
+
     /// Lets time pass: the clock is read again when the time is asked for next.
     #[inline]
     pub(crate) fn pass(&self) {

@@ -142,9 +142,10 @@ impl Graph {
         Ticks(self.layers.clock.now())
     }
 
-    /// Reads the clock again when the time is asked for next: the core has slept.
-    pub fn let_time_pass(&mut self) {
-        self.layers.clock.pass();
+    /// Sets the time for a turn that begins at `now`.
+    #[inline]
+    pub fn begin_turn(&mut self, now: Ticks) {
+        self.layers.clock.set(now);
     }
 
     /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.

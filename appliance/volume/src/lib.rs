@@ -30,6 +30,7 @@ mod limits;
 mod node;
 mod stats;
 mod volume;
+mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
@@ -41,3 +42,4 @@ pub use ids::{Base, ChannelId, NodeId, VolumeId};
 pub use node::{Node, Parts};
 pub use stats::{Counters, Stats};
 pub use volume::{Composite, ExtentError, Source, Volume};
+pub use work::Work;

@@ -158,6 +158,13 @@ impl Stats {
         }
     }
 
+    /// Blocks of all reads and writes so far, modulo 2^64.
+    #[inline]
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.read_blocks.load(Ordering::Relaxed).wrapping_add(self.written_blocks.load(Ordering::Relaxed))
+    }
+
     /// Requests that have begun and not ended, flushes aside.
     #[must_use]
     pub fn outstanding(&self) -> u64 {

@@ -6,7 +6,7 @@ use super::host::Host;
 use crate::config::Callers;
 use crate::control::Control;
 use crate::cpus::Cpus;
-use luge_core::CoreHandle;
+use luge_core::{Account, CoreHandle};
 use luge_rpc::{Caller, Dispatcher, Method, NoParams, RpcError, Stage, params};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
@@ -188,6 +188,22 @@ fn describe_threads(control: &Control) -> Value {
     json!({ "tick_rate": luge_core::tick_rate(), "threads": threads })
 }
 
+/// Describes the use that a tenant has made of a core.
+fn describe_account(account: &Account) -> Value {
+    json!({
+        "tenant": account.tenant().to_string(),
+        "work": account.work(),
+        "turns": account.visits(),
+        "longest_us": in_us(account.longest_ticks()),
+    })
+}
+
+/// Ticks of the time stamp counter in microseconds.
+fn in_us(ticks: u64) -> u64 {
+    let us = u128::from(ticks) * 1_000_000 / u128::from(luge_core::tick_rate());
+    u64::try_from(us).unwrap_or(u64::MAX)
+}
+
 fn describe_cores(control: &Control) -> Value {
     let times = CpuTimes::all();
     let describe = |core: &CoreHandle| {
@@ -208,6 +224,8 @@ fn describe_cores(control: &Control) -> Value {
             "load": (core.stats().load() * 100.0).round() / 100.0,
             "numa_node": core.node().map(|node| node.0),
             "poll_us": core.stats().poll_window_us(),
+            "longest_turn_us": in_us(core.stats().longest_turn_ticks()),
+            "tenants": core.accounts().iter().map(|account| describe_account(account)).collect::<Vec<_>>(),
             "lw_threads": [],
         })
     };

@@ -46,6 +46,9 @@ params! {
         num_queues: Option<u16>,
         /// Whether guests can only read
         readonly: Option<bool>,
+        /// Owner of the disk: all disks of one owner share its part of a core's time; if not given, all disks of
+        /// a virtual machine do
+        tenant: Option<String>,
         /// vhost_user_blk, or not given
         transport: Option<String>,
         /// Not supported: false or not given
@@ -112,6 +115,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         name: params.ctrlr.clone(),
         socket,
         permissions: platform.sockets.permissions,
+        owner: params.tenant.clone(),
         device: disk.clone(),
         space: platform.space.clone(),
         descriptors: platform.descriptors.clone(),
@@ -124,6 +128,9 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     });
     if let Some(queues) = params.num_queues {
         call["num_queues"] = queues.into();
+    }
+    if let Some(tenant) = params.tenant {
+        call["tenant"] = tenant.into();
     }
     control.ask(move |sled| {
         sled.record.add(Subsystem::VhostBlk, &params.ctrlr, Call::new("vhost_create_blk_controller", call));

@@ -10,7 +10,7 @@
 use super::background::Background;
 use super::costly::SharedNow;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, MemoryFile, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
@@ -53,6 +53,8 @@ pub(super) struct FrontEnd {
     served: Arc<Served>,
     place: Place,
     common: Common,
+    /// File with the guest's memory, by which rings that start are assigned to a tenant.
+    memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
     /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
     background: Option<Background>,
@@ -74,11 +76,13 @@ impl FrontEnd {
         let space = device.uses_dma().then(|| served.space.clone());
         let place = Place { space, connection };
         let vrings = vrings(&device);
-        let common = Common { device, features: Features::default(), memory: Arc::default() };
+        let tenant = served.tenant(None);
+        let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
         Self {
             served,
             place,
             common,
+            memory_file: None,
             vrings,
             background: None,
             is_finished: false,
@@ -161,6 +165,7 @@ impl FrontEnd {
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
+        self.common.tenant = self.served.tenant(self.memory_file);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
@@ -306,6 +311,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         // The old table goes first: pages count against the limit of locked memory once.
         self.set_memory(GuestMemory::default());
         self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(regions, &files);
         self.start_with_memory();
         Ok(None)
     }
@@ -427,6 +433,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
+        self.memory_file = self.memory_file.or_else(|| MemoryFile::of(&file));
         self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.

@@ -15,7 +15,7 @@ use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
 use luge_block::CoreId;
 use luge_core::{
-    Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session,
+    Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session, Tenant,
     TooFewDescriptors,
 };
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
@@ -58,6 +58,8 @@ pub(crate) struct Common {
     pub(crate) device: Arc<dyn VirtioDevice>,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
+    /// Owner of the rings that start.
+    pub(crate) tenant: Tenant,
 }
 
 impl Common {
@@ -138,7 +140,7 @@ impl Vring {
         let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
         let new = self.device.session(self.index, core, setup)?;
-        self.run(new, assignment)?;
+        self.run(new, assignment, &common.tenant)?;
         Ok(Some(Started { core, counters }))
     }
 
@@ -149,12 +151,12 @@ impl Vring {
         self.size.zip(self.areas).filter(|_| starts)
     }
 
-    fn run(&mut self, new: NewSession, assignment: Assignment) -> Result<(), StartError> {
+    fn run(&mut self, new: NewSession, assignment: Assignment, tenant: &Tenant) -> Result<(), StartError> {
         let NewSession { mut session, access } = new;
         let core = assignment.core().clone();
         let notifiers = std::mem::take(&mut self.notifiers);
         access.of(&mut *session).map(|queue| queue.connect(notifiers));
-        match core.add_session(session) {
+        match core.add_session(session, tenant) {
             Ok(session) => {
                 let at = SessionAddress { core, session };
                 self.device.started(self.index, at.clone());

@@ -74,6 +74,7 @@ impl House {
     /// Description of an endpoint.
     pub fn config(&self, index: usize, device: Arc<dyn VirtioDevice>) -> EndpointConfig {
         EndpointConfig {
+            owner: None,
             name: format!("disk{index}"),
             socket: self.path(index),
             permissions: Permissions::GROUP,

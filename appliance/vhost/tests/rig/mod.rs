@@ -8,11 +8,13 @@ pub mod house;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};
-use luge_core::Session;
+use luge_core::{Session, Work};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
-use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, QueueCounters, QueueSetup, RING_FEATURES};
+use luge_vhost::{
+    Access, BlkDisk, BlkSession, OpenVolume, QueueCounters, QueueSession, QueueSetup, RING_FEATURES,
+};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, InflightRegion, Notifications, RingLayout};
 use luge_volume::{Base, Graph, Stats, Volume};
@@ -237,14 +239,16 @@ impl Bench {
         Self { queue, session, graph, stats, counters }
     }
 
-    /// One turn of a core. Returns how many requests were taken.
+    /// One turn of a core. Returns the number of requests that were taken.
     pub fn turn(&mut self) -> usize {
-        let taken = self.session.take(&mut self.graph);
+        let before = QueueSession::queue(&mut self.session).base();
+        self.session.take(&mut self.graph, Work::QUANTUM);
+        let taken = QueueSession::queue(&mut self.session).base().wrapping_sub(before);
         self.graph.commit();
         let Self { session, graph, .. } = self;
         graph.poll(|run| session.finish(run));
         self.session.publish();
-        taken
+        taken.into()
     }
 
     /// Sends a request, and makes turns until it is answered.

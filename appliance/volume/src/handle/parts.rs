@@ -13,7 +13,7 @@ const PART_STEPS: usize = 8;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
 /// from its other work.
-const STEPS_PER_TURN: usize = 1024;
+const STEPS_PER_TURN: usize = 256;
 
 impl Layers {
     /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
