@@ -35,6 +35,11 @@ impl AtomicSizes {
         let bytes = |blocks_z| one_based(blocks_z).saturating_mul(CONTROLLER_BLOCK_BYTES);
         Self { normal_bytes: bytes(page.atomic_normal_z), power_fail_bytes: bytes(page.atomic_power_fail_z) }
     }
+
+    /// Whether the controller promises at least as much as another one.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.normal_bytes >= other.normal_bytes && self.power_fail_bytes >= other.power_fail_bytes
+    }
 }
 
 /// Number of blocks that a namespace changes as a whole, wherever a write begins. At least one.

@@ -123,6 +123,9 @@ impl Discovery {
         if now.transfer_bytes_max < then.transfer_bytes_max {
             return Some("it takes smaller transfers than before");
         }
+        if !self.limits.atomic.covers(before.limits.atomic) {
+            return Some("its atomic writes are smaller than before");
+        }
         (self.queue_pairs < last_queue.0).then_some("it gives fewer queues than before")
     }
 }

@@ -136,7 +136,7 @@ impl Registers {
         let status = self.status()?;
         let configuration = self.configuration();
         if configuration.enabled() && !status.ready() && !status.fatal() {
-            // CC.EN must not become 0 before CSTS.RDY is 1. Where that never comes, it does all the same.
+            // CC.EN must not become 0 before CSTS.RDY is 1. A controller that never gets ready is disabled all the same.
             let _ = self.wait("become ready", self.ready_timeout(), settled);
         }
         if configuration.enabled() {

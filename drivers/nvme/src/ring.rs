@@ -184,3 +184,65 @@ impl CompletionRing {
         self.words.prefetch(u32::from(self.next.head).wrapping_mul(2));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue_memory::{Layout, QueueMemory};
+    use luge_memory::{DmaSpace, PageSize};
+
+    const ENTRIES: u16 = 8;
+
+    fn memory() -> QueueMemory {
+        let layout = Layout { entries: ENTRIES, pages: 0, kind: PageSize::Base, node: None };
+        QueueMemory::allocate(&DmaSpace::new(), layout).unwrap()
+    }
+
+    /// Adds `count` entries, and announces them at the doorbell.
+    fn announce(ring: &mut SubmissionRing, count: u16) {
+        (0..count).for_each(|_| ring.push(SubmissionEntry::default()));
+        assert_eq!(ring.take_tail().is_some(), count > 0);
+    }
+
+    /// An empty ring whose head and tail are at `start`.
+    fn ring_at(memory: &QueueMemory, start: u16) -> SubmissionRing {
+        let mut ring = SubmissionRing::new(memory.submissions(), ENTRIES);
+        announce(&mut ring, start);
+        ring.fetched_to(start).unwrap();
+        ring
+    }
+
+    #[test]
+    fn a_head_is_accepted_from_the_last_one_up_to_the_doorbell_and_nowhere_else() {
+        let memory = memory();
+        for start in 0..ENTRIES {
+            for announced in 0..ENTRIES {
+                for head in 0..2 * ENTRIES {
+                    let mut ring = ring_at(&memory, start);
+                    announce(&mut ring, announced);
+                    let fetched = (head + ENTRIES - start) % ENTRIES;
+                    let accepted = head < ENTRIES && fetched <= announced;
+                    assert_eq!(ring.fetched_to(head).is_ok(), accepted, "{start} {announced} {head}");
+                    let left = if accepted { announced - fetched } else { announced };
+                    assert_eq!(ring.space(), ENTRIES - 1 - left, "{start} {announced} {head}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entries_that_no_doorbell_has_announced_take_space_and_cannot_be_fetched() {
+        let memory = memory();
+        for start in 0..ENTRIES {
+            let mut ring = ring_at(&memory, start);
+            announce(&mut ring, 2);
+            ring.push(SubmissionEntry::default());
+            assert_eq!(ring.space(), ENTRIES - 4);
+            assert_eq!(ring.fetched_to((start + 3) % ENTRIES), Err(Fault::HeadOutOfRange));
+            assert_eq!(ring.fetched_to((start + 2) % ENTRIES), Ok(()));
+            assert_eq!(ring.space(), ENTRIES - 2);
+            assert_eq!(ring.take_tail(), Some((start + 3) % ENTRIES));
+            assert_eq!(ring.take_tail(), None, "the doorbell has it already");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use luge_block::{Device, Durability, Lba, Operation, Status};
 use luge_memory::Span;
+use luge_nvme::ControllerState;
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace};
 use luge_seeded::Random;
 use luge_spec::nvme::IoOpcode;
@@ -48,4 +49,13 @@ fn an_ssd_that_takes_short_transfers_promises_no_more_than_one_of_them() {
     let namespace = ScriptedNamespace { atomic_z: u16::MAX, ..ScriptedNamespace::new(1, 9) };
     let rig = Rig::new(Script { transfer_max: 1, namespaces: vec![namespace], ..Script::default() });
     assert_eq!(rig.controller.namespaces()[0].geometry().atomic_blocks, 16);
+}
+
+#[test]
+fn an_ssd_whose_atomic_writes_are_smaller_after_a_reset_is_given_up() {
+    let rig = Rig::new(Script { atomic_z: 15, ..Script::default() });
+    assert_eq!(rig.controller.namespaces()[0].geometry().atomic_blocks, 16);
+    rig.ssd.script(|script| script.atomic_z = 14);
+    rig.ssd.fail();
+    Rig::until("it is given up", || rig.controller.state() == ControllerState::Gone);
 }

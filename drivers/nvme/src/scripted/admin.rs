@@ -106,6 +106,8 @@ impl State {
         page.firmware = padded("1.0");
         page.transfer_max = self.script.transfer_max;
         page.event_limit_z = self.script.event_limit_z;
+        page.atomic_normal_z = self.script.atomic_z;
+        page.atomic_power_fail_z = self.script.atomic_z;
         page.submission_entry_size = 0x66;
         page.completion_entry_size = 0x44;
         let last = self.script.namespaces.iter().map(|namespace| namespace.id).max().unwrap_or(0);

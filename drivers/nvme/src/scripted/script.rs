@@ -144,6 +144,8 @@ pub struct Script {
     pub version: Version,
     /// MDTS.
     pub transfer_max: u8,
+    /// AWUN and AWUPF.
+    pub atomic_z: u16,
     /// WZSL; Identify CNS 06h fails before version 2.0.
     pub write_zeroes_max: u8,
     /// ONCS.
@@ -202,6 +204,7 @@ impl Default for Script {
             combinations: Vec::new(),
             version: Version(0x0001_0400),
             transfer_max: 5,
+            atomic_z: 0,
             write_zeroes_max: 0,
             oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
             volatile_cache: 1,
