@@ -5,8 +5,8 @@
 
 use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{
-    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request, Status,
-    Tag,
+    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request,
+    SizeClass, Status, Tag,
 };
 use luge_memory::{Iova, Span};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
@@ -137,7 +137,7 @@ fn a_request_in_parts_has_one_completion_and_is_counted_once() {
 }
 
 #[test]
-fn a_completion_of_parts_names_session_slot_volume_and_kind_of_the_request() {
+fn a_completion_of_parts_names_session_slot_volume_kind_and_size_of_the_request() {
     let mut bench = Bench::new(100);
     bench.add_whole();
     let id = bench.add_whole();
@@ -153,6 +153,7 @@ fn a_completion_of_parts_names_session_slot_volume_and_kind_of_the_request() {
     assert_eq!(tags[0].slot(), 0xabcd);
     assert_eq!(tags[0].volume(), 1);
     assert_eq!(tags[0].kind(), Kind::Discard);
+    assert_eq!(tags[0].size_class(), SizeClass::of(5), "not that of its parts");
 }
 
 #[test]

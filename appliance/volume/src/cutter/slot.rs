@@ -97,7 +97,7 @@ pub(crate) struct Slot {
     pub(crate) volume: Option<VolumeId>,
     /// Tag of the whole request.
     tag: Tag,
-    /// Tag of the parts, without volume and kind.
+    /// Session and slot of the parts.
     part: Tag,
     limits: Limits,
     /// Whether it is a write that must not be cut, in more spans than the base takes.
@@ -220,7 +220,7 @@ impl Slot {
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
         let Left { operation, lba, blocks } = self.left;
-        let tag = self.part.through(self.tag.way(), Kind::of(operation));
+        let tag = self.tag.with_slot_of(self.part);
         if !operation.moves_data() {
             let blocks = blocks.min(self.limits.blocks(operation));
             submit(&Request { tag, operation, lba, blocks, data: &[] })?;
