@@ -202,6 +202,26 @@ fn a_write_of_the_atomic_size_is_not_cut_however_scattered_it_is() {
 }
 
 #[test]
+fn a_request_with_a_block_in_more_spans_than_the_base_takes_changes_nothing_where_there_is_no_memory_for_it()
+{
+    let mut bench = Bench::with(Geometry { spans_max: 3, ..Geometry::for_tests() }, 100);
+    let id = bench.add_whole();
+    let mut submit = |lens: &[u32]| {
+        let data: Vec<Span> = lens.iter().map(|&len| span(len)).collect();
+        let request = Request { tag: Tag::new(1, 1), operation: WRITE, lba: Lba(0), blocks: 3, data: &data };
+        bench.graph.volume(id).unwrap().submit(&request)
+    };
+    for lens in [[512, 512, 128, 128, 128, 128], [512, 500, 500, 8, 8, 8], [128, 128, 128, 128, 512, 512]] {
+        assert_eq!(submit(&lens), Err(Refusal::Failed(Status::Invalid)), "{lens:?}");
+    }
+    for lens in [[512, 512, 128, 128, 256].as_slice(), &[512, 513, 128, 383], &[500, 500, 500, 36]] {
+        assert_eq!(submit(lens), Ok(()), "{lens:?}");
+    }
+    bench.turn();
+    assert_eq!(bench.asked().len(), 6, "two parts of each that was taken");
+}
+
+#[test]
 fn no_more_is_told_to_be_atomic_than_is_never_cut() {
     for (atomic_blocks, transfer_blocks_max, told) in
         [(1, 256, 1), (64, 256, 64), (64, 16, 16), (4096, 4096, 128)]

@@ -40,12 +40,15 @@ impl Whole<'_> {
 }
 
 impl Whole<'_> {
-    /// Whether a transfer has exactly the memory of its blocks. Ranges were checked when they were admitted.
-    pub(crate) fn check(&self, block_bytes: u32) -> Result<(), Status> {
+    /// Whether a transfer has exactly the memory of its blocks, and can be cut to the limits. Ranges were checked
+    /// when they were admitted.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Status> {
         let Content::One(&Request { operation, blocks, data, .. }) = self.content else { return Ok(()) };
-        let bytes = if operation.moves_data() { u64::from(blocks) * u64::from(block_bytes) } else { 0 };
+        let block_bytes = if operation.moves_data() { limits.block_bytes } else { 0 };
+        let bytes = u64::from(blocks) * u64::from(block_bytes);
         let solid = data.iter().all(|span| !span.is_empty());
-        if blocks > 0 && solid && Span::total(data) == bytes { Ok(()) } else { Err(Status::Invalid) }
+        let fits = blocks > 0 && solid && Span::total(data) == bytes && limits.take_blocks_of(data);
+        if fits { Ok(()) } else { Err(Status::Invalid) }
     }
 }
 
@@ -177,7 +180,7 @@ impl Slot {
         let &Request { tag, operation, lba, blocks, .. } = request;
         let list = self.spans.get(data.clone()).filter(|_| operation.moves_data()).ok_or(Status::Invalid)?;
         let whole = Request { data: list, ..*request };
-        Whole { tag, content: Content::One(&whole) }.check(limits.block_bytes)?;
+        Whole { tag, content: Content::One(&whole) }.check(&limits)?;
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
