@@ -19,7 +19,7 @@ use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, Completion, Completions, CoreId, Geometry, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 
 impl Base {
@@ -152,6 +152,7 @@ impl Layers {
     pub(crate) fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
         let geometry = volume.geometry();
         let level = self.level_of(base);
+        let limits = self.limits(base, &geometry);
         let (id, room) = place(&mut self.volumes)?;
         let extent = Extent {
             way: Tag::of_volume(id),
@@ -160,7 +161,6 @@ impl Layers {
             read_only: geometry.read_only,
         };
         let transfers = volume.transfers();
-        let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
         *room = Some(Mounted {
             extent,
@@ -272,6 +272,14 @@ impl Layers {
             Base::Node(node) => self.joint(node).map_or(0, |joint| joint.level),
             Base::Channel(_) => 0,
         }
+    }
+
+    fn limits(&self, base: Base, geometry: &Geometry) -> Limits {
+        let limits = Limits::from(geometry);
+        let Base::Channel(id) = base else { return limits };
+        let opened = self.channels.get(usize::from(id.0)).and_then(Option::as_ref);
+        let buffered = opened.is_some_and(|opened| opened.buffer.exists());
+        if buffered { limits.with_block_buffer() } else { limits }
     }
 
     /// # Panics

@@ -258,14 +258,18 @@ impl std::ops::Sub for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use luge_block::{Durability, Lba, Operation, Tag};
+    use luge_block::{Durability, Lba, Operation, SizeClass, Tag};
 
     fn begin(stats: &Stats, operation: Operation, now: u64) {
         stats.count(Kind::of(operation), 1, now);
     }
 
+    fn tag(kind: Kind) -> Tag {
+        Tag::default().through(Tag::default(), kind).sized(SizeClass::of(1))
+    }
+
     fn end(stats: &Stats, kinds: &[Kind], now: u64) {
-        stats.end(kinds.iter().map(|&kind| Tag::default().through(Tag::default(), kind).one()).sum(), now);
+        stats.end(kinds.iter().map(|&kind| tag(kind).one()).sum(), now);
     }
 
     fn ticks(stats: &Stats) -> [u64; 3] {

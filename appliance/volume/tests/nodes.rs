@@ -7,7 +7,7 @@ mod as_device;
 use as_device::{AsDevice, mount};
 use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Scripted};
 use luge_block::{
-    Blocks, Completion, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape,
+    Blocks, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape, SizeClass,
     Status, Tag,
 };
 use luge_memory::{DmaSpace, PageSize};
@@ -284,6 +284,29 @@ fn a_completion_keeps_its_status_through_nodes_that_pass_it_on() {
         bench.devices[0].complete_all(status);
         assert_eq!(bench.turn(), [(5, status)]);
     }
-    let ended = Completion::new(Tag::new(1, 5), Status::Gone);
-    assert_eq!(ended.status(), Status::Gone);
+}
+
+#[test]
+fn a_completion_keeps_the_size_class_of_the_whole_request_through_nodes_and_parts() {
+    let geometry = Geometry { discard_blocks_max: 8, ..Geometry::for_tests() };
+    let devices = [(); 2].map(|()| Scripted::new(geometry, 100));
+    let mut bench = Bench { graph: Graph::default(), devices };
+    let inner = composite(Failing::new(
+        composite(Mirror::new(bench.legs())),
+        FailureCount::default(),
+        Status::MediaError,
+    ));
+    let id = bench.mount(&composite(Delaying::new(inner, Delay::default())));
+    for blocks in [1, 8, 9, 100] {
+        let tag = Tag::new(1, 5);
+        let discard = Request { tag, operation: Operation::Discard, lba: Lba(0), blocks, data: &[] };
+        bench.graph.volume(id).unwrap().submit(&discard).unwrap();
+        let mut ended = Vec::new();
+        while bench.graph.in_flight() > 0 {
+            bench.graph.commit();
+            bench.devices.iter().for_each(|device| _ = device.complete_all(Status::Success));
+            bench.graph.poll(|run| ended.extend(run.iter().map(|end| end.tag().size_class())));
+        }
+        assert_eq!(ended, [SizeClass::of(blocks)], "{blocks} blocks");
+    }
 }

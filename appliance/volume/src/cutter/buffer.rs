@@ -16,6 +16,11 @@ impl BlockBuffer {
         Self { memory, lent: false }
     }
 
+    /// Whether the base has such memory.
+    pub(crate) fn exists(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// The memory, of `bytes` bytes, if nobody has it.
     ///
     /// # Errors

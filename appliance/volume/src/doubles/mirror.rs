@@ -13,7 +13,6 @@
 //! A leg that is lost is never read again: it may have missed a write. Not here: how it comes back.
 
 use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
-use heapless::Vec as Spans;
 use luge_block::{
     Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
 };
@@ -27,8 +26,11 @@ const LEGS: usize = 2;
 /// Requests of one core at once.
 const SLOTS: u16 = 64;
 
-/// The most spans of a request.
-const SPANS_MAX: u16 = 64;
+/// The most spans of a request to a volume with such blocks: those of a block in single bytes, so that each
+/// request can be cut to it.
+fn spans_max(block_bytes: u32) -> u16 {
+    u16::try_from(block_bytes).unwrap_or(u16::MAX)
+}
 
 /// A volume whose two parts have the same content.
 pub struct Mirror {
@@ -80,7 +82,7 @@ impl Composite for Mirror {
             volatile_cache: a.volatile_cache || b.volatile_cache,
             read_only: a.read_only || b.read_only,
             // The legs are cut beneath; a slot has room for so many spans.
-            ..Geometry { spans_max: SPANS_MAX, ..a.without_limits() }
+            ..Geometry { spans_max: spans_max(a.block_bytes), ..a.without_limits() }
         }
     }
 
@@ -89,11 +91,13 @@ impl Composite for Mirror {
     }
 
     fn open(&self, _core: CoreId, parts: &[VolumeId]) -> Box<dyn Node> {
+        let geometry = self.geometry();
+        let slot = |_| Slot { data: Vec::with_capacity(geometry.spans_max.into()), ..Slot::default() };
         Box::new(MirrorNode {
-            geometry: self.geometry(),
+            geometry,
             legs: [parts[0], parts[1]],
             lost: self.lost.clone(),
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            slots: (0..SLOTS).map(slot).collect(),
             free: (0..SLOTS).collect(),
             ended: VecDeque::with_capacity(SLOTS.into()),
         })
@@ -106,7 +110,8 @@ struct Slot {
     operation: Operation,
     lba: Lba,
     blocks: u32,
-    data: Spans<Span, { SPANS_MAX as usize }>,
+    /// Does not grow: it has room for the most spans of a request.
+    data: Vec<Span>,
     /// Legs that are to get it, as soon as they have room.
     unsent: [bool; LEGS],
     /// Legs that have it.
@@ -124,7 +129,7 @@ impl Default for Slot {
             operation: Operation::Flush,
             lba: Lba(0),
             blocks: 0,
-            data: Spans::new(),
+            data: Vec::new(),
             unsent: [false; LEGS],
             sent: 0,
             untried: [false; LEGS],
@@ -143,12 +148,15 @@ impl Slot {
         }
         let first = usize::from(request.lba.0 / 8 % 2 == 1);
         let first = if healthy[first] { first } else { 1 - first };
+        let mut data = std::mem::take(&mut self.data);
+        data.clear();
+        data.extend_from_slice(request.data);
         *self = Self {
             tag: request.tag,
             operation: request.operation,
             lba: request.lba,
             blocks: request.blocks,
-            data: Spans::from_slice(request.data).ok()?,
+            data,
             ..Self::default()
         };
         if request.operation.is_read() {

@@ -6,7 +6,7 @@ use luge_block::{Completion, Refusal, Request, Tag};
 /// The one part of a node that keeps no slots, and the one volume on top of it.
 pub(super) struct Pass {
     part: VolumeId,
-    /// The part that the volume on top has in tags, as the last request had it.
+    /// Tag of the last request, which has the volume on top.
     above: Tag,
 }
 
@@ -20,15 +20,13 @@ impl Pass {
     }
 
     pub(super) fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
-        self.above = Tag::of_volume(request.tag.volume());
+        self.above = request.tag;
         let tag = Tag::new(request.tag.session(), request.tag.slot());
         parts.submit(self.part, &Request { tag, ..*request })
     }
 
     /// A completion of the part as one of the node.
     pub(super) fn ended(&self, end: Completion) -> Completion {
-        let tag = end.tag();
-        let above = Tag::new(tag.session(), tag.slot()).through(self.above, tag.kind());
-        Completion::new(above, end.status())
+        Completion::new(end.tag().with_volume_of(self.above), end.status())
     }
 }

@@ -128,7 +128,7 @@ impl VolumeHandle<'_> {
 
     fn submit_whole(&mut self, whole: &Whole<'_>, blocks: u64) -> Result<(), Refusal> {
         let Mounted { level, limits, .. } = *self.volume();
-        whole.check(limits.block_bytes).map_err(Refusal::Failed)?;
+        whole.check(&limits).map_err(Refusal::Failed)?;
         if self.room_beneath() == 0 {
             return Err(Refusal::Full);
         }

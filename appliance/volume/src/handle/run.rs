@@ -1,7 +1,7 @@
 //! Reads and writes of one volume that follow each other.
 
 use super::{End, VolumeHandle};
-use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
+use luge_block::{CheckedTransfer, Kind, Refusal, Request, SizeClass, Tag, TransferExtent};
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -52,9 +52,12 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
     /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
     /// [`VolumeHandle::submit`] takes it then, or tells which.
-    #[inline]
+    ///
+    /// Always inlined: its callers loop over batches.
+    #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         let tag = request.tag.through(self.way, Kind::of(request.operation));
+        let tag = tag.sized(SizeClass::of(request.blocks));
         self.requests.push(self.extent.check(request, tag)?).ok()
     }
 
