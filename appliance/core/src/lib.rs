@@ -31,6 +31,7 @@ mod placement;
 mod reactor;
 mod session;
 mod sleep;
+mod stall_watch;
 mod stats;
 
 pub use attachment::{AttachError, Attachment};
