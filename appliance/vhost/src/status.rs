@@ -119,6 +119,11 @@ impl Ledger {
         self.entries().stalls = stalls;
     }
 
+    /// Whether a core has waited for memory of the last front end.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.entries().stalls.count > 0
+    }
+
     /// The front end has sent a whole message.
     pub(crate) fn spoken(&self) {
         self.entries().spoken = true;

@@ -108,13 +108,15 @@ fn a_front_end_that_leaves_its_cores_keeps_the_requests_that_were_taken() {
 
 #[test]
 fn a_front_end_may_end_while_it_leaves_its_cores() {
-    let house = House::on(&[House::disk()]);
-    for _ in 0..15 {
+    let house = House::on(&[(); 8].map(|()| House::disk()));
+    for index in 0..8 {
         let guest = Guest::new(2);
-        let connection = guest.connect(&house.path(0));
+        let connection = guest.connect(&house.path(index));
         stall(&guest);
         drop(connection);
-        until(|| front_end(&house, 0).is_none());
+    }
+    for index in 0..8 {
+        until(|| front_end(&house, index).is_none());
     }
     let mut next = Guest::new(2);
     let _connection = next.connect(&house.path(0));

@@ -30,6 +30,8 @@ pub(crate) enum End {
     Left,
     /// It did what the protocol forbids, or asked for what cannot be.
     Fault(Error),
+    /// Its memory has harmed others.
+    Harm(Error),
 }
 
 /// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
@@ -56,7 +58,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
     let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
     front_end.finish();
     // Where memory is missing it was we who ended the connection.
-    front_end.intact().map_or_else(End::Fault, |()| end)
+    front_end.intact().map_or_else(End::Harm, |()| end)
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been
