@@ -10,6 +10,7 @@ use crate::open_sources::OpenSources;
 use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
+use crate::stall_watch::StallWatch;
 use crate::stats::CoreStats;
 use crate::tenant::Tenant;
 use luge_block::CoreId;
@@ -67,7 +68,10 @@ impl CoreHandle {
     /// # Errors
     /// [`SpawnError`].
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
-        Self::start(id, pin)
+        Self::start(id, |id| {
+            pin(id)?;
+            Ok(StallWatch::start())
+        })
     }
 
     /// Starts a thread that runs on any CPU of the calling thread, behind all other threads.
@@ -78,12 +82,12 @@ impl CoreHandle {
         Self::start(id, |_| {
             // One that is not allowed to say so has lower priority than others already.
             let _ = nice(19);
-            Ok(())
+            Ok(StallWatch::off())
         })
     }
 
     /// Starts a thread that prepares itself by `prepare`.
-    fn start(id: CoreId, prepare: fn(CoreId) -> io::Result<()>) -> Result<Self, SpawnError> {
+    fn start(id: CoreId, prepare: fn(CoreId) -> io::Result<StallWatch>) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
         let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
@@ -105,11 +109,15 @@ impl CoreHandle {
         let join = std::thread::Builder::new()
             .name(format!("core-{}", id.0))
             .spawn(move || {
-                let prepared = prepare(id);
-                let may_run = prepared.is_ok();
-                if started.send(prepared).is_ok() && may_run {
+                let (watch, outcome) = match prepare(id) {
+                    Ok(watch) => (Some(watch), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                if started.send(outcome).is_ok()
+                    && let Some(watch) = watch
+                {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.links);
+                    Core::new(id).run(&theirs.links, &watch);
                 }
             })
             .map_err(thread)?;

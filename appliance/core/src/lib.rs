@@ -38,6 +38,7 @@ mod session;
 mod sessions;
 mod share;
 mod sleep;
+mod stall_watch;
 mod stats;
 mod tenant;
 

@@ -7,6 +7,7 @@ use crate::schedule::Schedule;
 use crate::session::{Armed, Session, SessionId};
 use crate::sessions::Sessions;
 use crate::sleep::{Epoll, Idleness, LEAD};
+use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
 use luge_volume::{Graph, Ticks, VolumeId};
@@ -156,7 +157,7 @@ impl Core {
     }
 
     /// Turns until told to stop.
-    pub(crate) fn run(mut self, links: &Links) {
+    pub(crate) fn run(mut self, links: &Links, watch: &StallWatch) {
         while !self.stopping {
             let mut busy = self.turn();
             for task in std::iter::from_fn(|| links.mailbox.next()).take(TASKS_PER_TURN_MAX) {
@@ -169,7 +170,7 @@ impl Core {
             if !self.draining.is_empty() {
                 busy |= self.answer_drained();
             }
-            self.end_turn(&links.stats);
+            watch.turn_lasted(self.end_turn(&links.stats));
             self.meter.turn(busy, &links.stats);
             if busy {
                 self.idleness.end();
@@ -195,12 +196,14 @@ impl Core {
         self.turned = Ticks::now();
     }
 
-    /// Notes the time at which a turn ends and the next one begins.
+    /// Notes the time at which a turn ends and the next one begins; returns the ticks that the turn took.
     #[inline]
-    fn end_turn(&mut self, stats: &CoreStats) {
+    fn end_turn(&mut self, stats: &CoreStats) -> u64 {
         let now = Ticks::now();
-        stats.note_turn(now.0.saturating_sub(self.turned.0));
+        let took = now.0.saturating_sub(self.turned.0);
+        stats.note_turn(took);
         self.turned = now;
+        took
     }
 
     fn sleep(&mut self, Links { epoll, stats, .. }: &Links, wake_at: Option<Ticks>) {

@@ -299,7 +299,10 @@ fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, is_cut_off: &dyn F
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
     match serve(stream, served) {
-        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
+        End::Left => {
+            ledger.left_after_stalls();
+            log.left.line(|| tracing::info!("{name}: the front end has left"));
+        }
         End::Fault(_) if is_cut_off() => {}
         End::Fault(error) => {
             let pause_ms = ledger.protocol_error().as_millis();

@@ -175,6 +175,15 @@ impl Ledger {
         entries.backoff.count(Instant::now())
     }
 
+    /// Notes that a front end has left which had kept cores waiting for its memory: the next one is served after a
+    /// pause, as after one that was cut off.
+    pub(crate) fn left_after_stalls(&self) {
+        let mut entries = self.entries();
+        if entries.stalls.count > 0 {
+            entries.backoff.count(Instant::now());
+        }
+    }
+
     /// Time until the next front end is served.
     pub(crate) fn pause_left(&self) -> Duration {
         self.entries().backoff.status(Instant::now()).pause_left
