@@ -1,11 +1,10 @@
-//! The core's thread: the parts it owns, and its turn.
+//! The core's thread: the parts it owns, its turns, the tasks between them, and its sleep.
 
 use crate::account::Account;
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
 use crate::schedule::Schedule;
 use crate::session::{Armed, Session, SessionId};
-use crate::sessions::Sessions;
 use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
@@ -29,7 +28,6 @@ pub(crate) struct Links {
 pub struct Core {
     id: CoreId,
     graph: Graph,
-    sessions: Sessions,
     schedule: Schedule,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
     /// Volumes with fences that wait for what is in flight.
@@ -46,7 +44,6 @@ impl Core {
         Self {
             id,
             graph: Graph::default(),
-            sessions: Sessions::default(),
             schedule: Schedule::default(),
             leaving: Vec::new(),
             draining: Vec::new(),
@@ -70,7 +67,7 @@ impl Core {
 
     /// A session that it serves: for changes between two turns.
     pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
-        self.sessions.change(id)
+        self.schedule.sessions().change(id)
     }
 
     /// A session that it serves, if that is of type `S`.
@@ -86,14 +83,12 @@ impl Core {
         session: Box<dyn Session>,
         account: Arc<Account>,
     ) -> Result<SessionId, Box<dyn Session>> {
-        let id = self.sessions.add(session)?;
-        self.schedule.add(id, account);
-        Ok(id)
+        self.schedule.add(session, account)
     }
 
     /// Gives a session back as soon as no request of it is in flight.
     pub(crate) fn remove(&mut self, id: SessionId, answer: Answer<Box<dyn Session>>) {
-        let session = self.sessions.change(id);
+        let session = self.schedule.sessions().change(id);
         assert!(session.is_some(), "session {id:?} is taken off core {:?}, which does not have it", self.id);
         session.into_iter().for_each(|session| session.quiesce());
         self.leaving.push((id, answer));
@@ -108,25 +103,13 @@ impl Core {
         self.stopping = true;
     }
 
-    /// Takes a turn. Returns whether there was work.
-    fn turn(&mut self) -> bool {
-        let Self { graph, sessions, schedule, turned, .. } = self;
-        graph.begin_turn(*turned);
-        let taken = schedule.take(sessions, graph, *turned);
-        graph.commit();
-        let ended = graph.poll(|run| sessions.finish(run));
-        sessions.publish();
-        taken || ended > 0
-    }
-
     /// Hands out a session that has waited until nothing of it is in flight; returns whether there was one.
     fn let_go(&mut self) -> bool {
-        let Self { sessions, schedule, leaving, .. } = self;
-        let quiet = |(id, _): &(SessionId, _)| sessions.in_flight(*id) == Some(0);
+        let Self { schedule, leaving, .. } = self;
+        let quiet = |(id, _): &(SessionId, _)| schedule.sessions().in_flight(*id) == Some(0);
         let Some(at) = leaving.iter().position(quiet) else { return false };
         let (id, answer) = leaving.swap_remove(at);
-        schedule.remove(id);
-        if let Some(session) = sessions.remove(id) {
+        if let Some(session) = schedule.remove(id) {
             answer.give(session);
         }
         true
@@ -142,24 +125,24 @@ impl Core {
 
     /// Whether nothing can happen before a kick, a task, or a time.
     fn arm(&mut self) -> bool {
-        let mut sessions = self.sessions.iter_mut();
+        let mut sessions = self.schedule.sessions().iter_mut();
         sessions.all(|session| !session.needs_polling() && session.arm() == Armed::Quiet)
     }
 
     fn disarm(&mut self) {
-        self.sessions.iter_mut().for_each(|session| session.disarm());
+        self.schedule.sessions().iter_mut().for_each(|session| session.disarm());
     }
 
     /// Time of the first turn that a session or a node needs although nothing happens.
-    fn wake_at(&self) -> Option<Ticks> {
-        let times = self.sessions.iter().filter_map(Session::wake_at);
-        times.chain(self.graph.wake_at()).min()
+    fn wake_at(&mut self) -> Option<Ticks> {
+        let of_graph = self.graph.wake_at();
+        self.schedule.sessions().iter().filter_map(Session::wake_at).chain(of_graph).min()
     }
 
     /// Turns until told to stop.
     pub(crate) fn run(mut self, links: &Links, watch: &StallWatch) {
         while !self.stopping {
-            let mut busy = self.turn();
+            let mut busy = self.schedule.turn(&mut self.graph, self.turned);
             for task in std::iter::from_fn(|| links.mailbox.next()).take(TASKS_PER_TURN_MAX) {
                 task(&mut self);
                 busy = true;
