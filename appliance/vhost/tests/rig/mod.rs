@@ -8,7 +8,7 @@ pub mod house;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};
-use luge_core::{Session, Work};
+use luge_core::{Session, Took, Work};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
@@ -239,16 +239,16 @@ impl Bench {
         Self { queue, session, graph, stats, counters }
     }
 
-    /// One turn of a core. Returns the number of requests that were taken.
+    /// One turn of a core. Returns the number of chains that were taken, and at least 1 if there was work.
     pub fn turn(&mut self) -> usize {
         let before = QueueSession::queue(&mut self.session).base();
-        self.session.take(&mut self.graph, Work::QUANTUM);
+        let took = self.session.take(&mut self.graph, Work::QUANTUM);
         let taken = QueueSession::queue(&mut self.session).base().wrapping_sub(before);
         self.graph.commit();
         let Self { session, graph, .. } = self;
         graph.poll(|run| session.finish(run));
         self.session.publish();
-        taken.into()
+        if matches!(took, Took::Work(_)) { usize::from(taken).max(1) } else { 0 }
     }
 
     /// Sends a request, and makes turns until it is answered.
