@@ -40,6 +40,18 @@ struct Bench {
 }
 
 impl Bench {
+    /// Ends all requests to the device until the one in flight has ended; returns its tag.
+    fn ended_tag(&mut self) -> Tag {
+        let mut tags = Vec::new();
+        while self.graph.in_flight() > 0 {
+            self.graph.commit();
+            self.device.complete_all(Status::Success);
+            self.graph.poll(|run| tags.extend(run.iter().map(|end| end.tag())));
+        }
+        assert_eq!(tags.len(), 1);
+        tags[0]
+    }
+
     fn new(room: usize) -> Self {
         Self::with(tiny(), room)
     }
@@ -142,18 +154,14 @@ fn a_completion_of_parts_names_session_slot_volume_kind_and_size_of_the_request(
     bench.add_whole();
     let id = bench.add_whole();
     bench.submit(id, 0xabcd, range(DISCARD, 0, 5)).unwrap();
-    let mut tags = Vec::new();
-    while tags.is_empty() {
-        bench.graph.commit();
-        bench.device.complete_all(Status::Success);
-        bench.graph.poll(|run| tags.extend(run.iter().map(|end| end.tag())));
-    }
-    assert_eq!(tags.len(), 1);
-    assert_eq!(tags[0].session(), 1);
-    assert_eq!(tags[0].slot(), 0xabcd);
-    assert_eq!(tags[0].volume(), 1);
-    assert_eq!(tags[0].kind(), Kind::Discard);
-    assert_eq!(tags[0].size_class(), SizeClass::of(5), "not that of its parts");
+    let tag = bench.ended_tag();
+    assert_eq!(tag.session(), 1);
+    assert_eq!(tag.slot(), 0xabcd);
+    assert_eq!(tag.volume(), 1);
+    assert_eq!(tag.kind(), Kind::Discard);
+    assert_eq!(tag.size_class(), SizeClass::of(5), "not that of its parts");
+    bench.submit_ranges(id, 0xabcd, &[range(DISCARD, 0, 5), range(DISCARD, 10, 12)]).unwrap();
+    assert_eq!(bench.ended_tag().size_class(), SizeClass::of(17), "of all ranges together");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod as_device;
 
-use as_device::{AsDevice, mount};
+use as_device::AsDevice;
 use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Scripted};
 use luge_block::{
     Blocks, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape, SizeClass,
@@ -12,7 +12,7 @@ use luge_block::{
 };
 use luge_memory::{DmaSpace, PageSize};
 use luge_seeded::fuzz;
-use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror, mount};
 use luge_volume::{Composite, Graph, Ticks, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -215,6 +215,26 @@ fn what_is_delayed_is_in_flight_until_its_time_and_asks_for_a_turn_then() {
     assert!(due >= start + wait);
     while Ticks::now() < due {}
     assert_eq!(bench.turn(), [0, 1, 2].map(|slot| (slot, Status::Success)));
+    assert_eq!(bench.graph.wake_at(), None);
+}
+
+#[test]
+fn a_hold_lets_as_many_pass_as_it_is_told_and_asks_for_turns_until_it_ends() {
+    let mut bench = Bench::new(8);
+    let delay = Delay::default();
+    let [leg, _] = bench.legs();
+    let id = bench.mount(&composite(Delaying::new(leg, delay.clone())));
+    delay.hold();
+    (0..4).for_each(|slot| bench.submit(id, slot, Operation::Flush).unwrap());
+    bench.turn();
+    assert_eq!(bench.devices[0].complete_all(Status::Success), 4);
+    assert_eq!(bench.turn(), []);
+    assert_eq!(bench.graph.wake_at(), Some(Ticks::PAST));
+    delay.let_pass(2);
+    assert_eq!(bench.turn(), [0, 1].map(|slot| (slot, Status::Success)));
+    assert_eq!(bench.turn(), []);
+    delay.release();
+    assert_eq!(bench.turn(), [2, 3].map(|slot| (slot, Status::Success)));
     assert_eq!(bench.graph.wake_at(), None);
 }
 

@@ -2,13 +2,13 @@
 
 use super::Ask;
 use super::client::Guest;
-use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
 use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
 use luge_vhost::{Access, BackoffLimits, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
 use luge_volume::Volume;
+use luge_volume::doubles::{Delay, Delaying};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +34,16 @@ impl House {
         Self::on(&[Self::disk()])
     }
 
-    /// An endpoint on a disk whose requests end when its gate is open, and one on each of `others`.
-    pub fn gated(others: &[Arc<dyn Device>]) -> (Self, Gate) {
-        let device = Arc::new(Delayed::new(Self::disk(), 1));
-        let gate = device.gate();
-        let first: Arc<dyn Device> = device;
-        (Self::on(&[&[first], others].concat()), gate)
+    /// An endpoint on a disk that is as slow as the delay says, and one on each of `others`.
+    pub fn slow(others: &[Arc<dyn Device>]) -> (Self, Delay) {
+        let (mut house, delay) = (Self::on(&[]), Delay::default());
+        let disk = Arc::new(Volume::whole(Self::disk()));
+        let slow = Volume::of_composite(Arc::new(Delaying::new(disk, delay.clone())));
+        house.serve(0, BlkConfig { volume: Arc::new(slow), ..house.disk_config(Self::disk()) });
+        for (index, device) in (1..).zip(others) {
+            house.serve(index, house.disk_config(device.clone()));
+        }
+        (house, delay)
     }
 
     /// A disk in memory.

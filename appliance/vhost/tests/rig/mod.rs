@@ -17,7 +17,8 @@ use luge_vhost::{
 };
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, InflightRegion, Notifications, RingLayout};
-use luge_volume::{Base, Graph, Stats, Volume};
+use luge_volume::doubles::mount;
+use luge_volume::{Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -214,9 +215,14 @@ impl Bench {
 
     /// A bench whose queue notes in `inflight` what it has in flight.
     pub fn tracked(device: Arc<dyn Device>, setup: Setup, inflight: Option<InflightRegion>) -> Self {
+        Self::of(Volume::whole(device), setup, inflight)
+    }
+
+    /// A bench on a volume, which may be a composite.
+    pub fn of(whole: Volume, setup: Setup, inflight: Option<InflightRegion>) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let layout = RigMemory::ring(RigMemory::RINGS.0, setup.size);
-        let disk = BlkDisk::new(device.geometry(), setup.access, "serial", 1);
+        let disk = BlkDisk::new(whole.geometry(), setup.access, "serial", 1);
         let features = Features((disk.features() | RING_FEATURES).0 & !setup.declined.0);
         let notifications = if features.contains(Features::RING_EVENT_IDX) {
             Notifications::EventIndex
@@ -225,10 +231,9 @@ impl Bench {
         };
         let driver = Driver::new(layout, notifications, 0, &memory.table);
         let mut graph = Graph::default();
-        let channel = Base::Channel(graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap());
-        let whole = Volume::whole(device);
         let whole = if setup.access == Access::ReadOnly { whole.read_only_view() } else { whole };
-        let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
+        let whole = Arc::new(whole);
+        let volume = mount(&mut graph, CoreId(0), &whole).unwrap();
         let counters = Arc::new(QueueCounters::default());
         let stats = whole.stats(CoreId(0));
         let setup =

@@ -8,8 +8,7 @@ use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
 use crate::layers::{Layers, Opened};
-use crate::{Parts, Ticks};
-use luge_block::{Refusal, Request, Status};
+use luge_block::{Refusal, Request};
 
 /// A volume of a core's graph, looked up for a batch of requests.
 pub struct VolumeHandle<'a>(End<'a>);
@@ -34,21 +33,6 @@ impl Layers {
             }
             Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
         }
-    }
-}
-
-impl Parts for Layers {
-    fn room(&mut self, part: VolumeId) -> usize {
-        self.volume(part).map_or(0, |mut volume| volume.room())
-    }
-
-    fn submit(&mut self, part: VolumeId, request: &Request<'_>) -> Result<(), Refusal> {
-        let mut volume = self.volume(part).ok_or(Refusal::Failed(Status::Gone))?;
-        volume.submit(request)
-    }
-
-    fn now(&self) -> Ticks {
-        Ticks(self.clock.now())
     }
 }
 

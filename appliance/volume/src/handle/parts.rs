@@ -1,11 +1,11 @@
 //! Requests that go to the base one by one, whole or in parts.
 
 use super::{End, VolumeHandle};
-use crate::VolumeId;
 use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
-use luge_block::{BlockRange, Kind, Refusal, Request, Tag};
+use crate::{Parts, Ticks, VolumeId};
+use luge_block::{BlockRange, Kind, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
@@ -29,6 +29,21 @@ impl Layers {
                 volume.expect("a volume with requests in flight stays").go_on(id, &mut steps);
             }
         }
+    }
+}
+
+impl Parts for Layers {
+    fn room(&mut self, part: VolumeId) -> usize {
+        self.volume(part).map_or(0, |mut volume| volume.room())
+    }
+
+    fn submit(&mut self, part: VolumeId, request: &Request<'_>) -> Result<(), Refusal> {
+        let mut volume = self.volume(part).ok_or(Refusal::Failed(Status::Gone))?;
+        volume.submit(request)
+    }
+
+    fn now(&self) -> Ticks {
+        Ticks(self.clock.now())
     }
 }
 
