@@ -1,10 +1,12 @@
 //! All that exists on a sled, taken out of its tables to be ended.
 //!
 //! Invariants
-//! - Users end before what they use: VMs, vhost controllers, block devices, SSDs.
+//! - Users end before what they use: VMs, vhost controllers, SSDs.
+//! - An SSD waits for its own users only, so that one that hangs keeps no other from its shutdown.
 //! - Names stay reserved until what had them is gone.
 
-use super::{Bdev, Endpoint, Platform, Ssd};
+use super::{Bdev, Endpoint, Platform, Source, Ssd};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use uuid::Uuid;
@@ -37,10 +39,51 @@ impl Contents {
             bdevs: bdevs.iter().map(|(name, bdev)| (name.clone(), bdev.uuid)).collect(),
             ssds: ssds.iter().map(|(name, _)| name.clone()).collect(),
         };
-        at_once(endpoints, |(_, endpoint)| endpoint.end());
+        let groups = groups(endpoints, &bdevs, ssds);
+        // Endpoints hold what they need of their devices.
         drop(bdevs);
-        at_once(ssds, |(_, ssd)| ssd.end());
+        at_once(groups, Group::end);
         names
+    }
+}
+
+/// An SSD with the vhost controllers on it; or those that are on none.
+#[derive(Default)]
+struct Group {
+    endpoints: Vec<Endpoint>,
+    ssd: Option<Ssd>,
+}
+
+impl Group {
+    fn end(self) {
+        at_once(self.endpoints, Endpoint::end);
+        self.ssd.into_iter().for_each(Ssd::end);
+    }
+}
+
+fn groups(
+    endpoints: Vec<(String, Endpoint)>,
+    bdevs: &[(String, Bdev)],
+    ssds: Vec<(String, Ssd)>,
+) -> Vec<Group> {
+    let sources: BTreeMap<&str, &Source> =
+        bdevs.iter().map(|(name, bdev)| (name.as_str(), &bdev.source)).collect();
+    let mut groups = BTreeMap::<Option<String>, Group>::new();
+    for (_, endpoint) in endpoints {
+        groups.entry(ssd_of(&endpoint.bdev, &sources)).or_default().endpoints.push(endpoint);
+    }
+    for (name, ssd) in ssds {
+        groups.entry(Some(name)).or_default().ssd = Some(ssd);
+    }
+    groups.into_values().collect()
+}
+
+/// SSD that a block device is on, if it is on one.
+fn ssd_of(bdev: &str, sources: &BTreeMap<&str, &Source>) -> Option<String> {
+    match sources.get(bdev)? {
+        Source::Namespace { ssd, .. } => Some(ssd.clone()),
+        Source::Part { base, .. } => ssd_of(base, sources),
+        Source::Malloc { .. } | Source::Null | Source::Aio { .. } => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests of disks whose front ends are cut off while their SSD does not answer.
+//! Tests of disks that are deleted, or stopped, while their SSD does not answer.
 
 use super::machine::Machine;
 use luge_nvme::scripted::Rig;
@@ -11,8 +11,8 @@ fn requests_in_flight(machine: &Machine, controller: &str) -> bool {
     shown[0]["sessions"][0]["inflight_task_cnt"].as_u64() > Some(0)
 }
 
-#[test]
-fn a_forced_delete_waits_for_its_own_ssd_and_holds_up_nobody_else() {
+/// A machine that serves its second and its third SSD.
+fn serving() -> Machine {
     let machine = Machine::new();
     machine.dispatcher.enter(Stage::Runtime);
     for (name, address, controller) in [("b", "2:0.0", "on_b"), ("c", "3:0.0", "on_c")] {
@@ -21,6 +21,12 @@ fn a_forced_delete_waits_for_its_own_ssd_and_holds_up_nobody_else() {
         let params = json!({ "ctrlr": controller, "dev_name": format!("{name}n1") });
         machine.call("vhost_create_blk_controller", params).unwrap();
     }
+    machine
+}
+
+#[test]
+fn a_forced_delete_waits_for_its_own_ssd_and_holds_up_nobody_else() {
+    let machine = serving();
     let slow = &machine.ssds[1];
     thread::scope(|scope| {
         let guest = scope.spawn(|| machine.read("on_b"));
@@ -42,4 +48,23 @@ fn a_forced_delete_waits_for_its_own_ssd_and_holds_up_nobody_else() {
     assert_eq!(slow.account().executed, 1);
     assert_eq!(slow.dma_faults(), 0, "the guest's memory was there until the end");
     assert_eq!(slow.io_queues(), 0);
+}
+
+#[test]
+fn a_stop_shuts_each_ssd_down_as_soon_as_its_own_requests_have_ended() {
+    let machine = serving();
+    let [_, slow, other] = &machine.ssds[..] else { panic!("there are three") };
+    thread::scope(|scope| {
+        scope.spawn(|| machine.read("on_b"));
+        Rig::until("a request is in flight", || requests_in_flight(&machine, "on_b"));
+        let stopped = scope.spawn(|| machine.control.stop());
+        Rig::until("the other is shut down", || other.account().shutdowns == 1);
+        assert_eq!(slow.account().shutdowns, 0, "its request is still in flight");
+        Rig::until("the SSD has answered", || {
+            slow.step();
+            stopped.is_finished()
+        });
+    });
+    assert_eq!(slow.account().shutdowns, 1);
+    assert_eq!(slow.account().queues_at_shutdown, 0);
 }

@@ -55,11 +55,15 @@ impl Machine {
         Self { control, ssds, dispatcher, folder }
     }
 
-    pub fn start(&self, config: &Value) -> Result<(), RpcError> {
+    /// The process, with a configuration to load at its start.
+    pub fn host(&self, config: &Value) -> Host {
         let config = Config::parse(config.to_string().as_bytes()).unwrap();
         let log = Arc::new(Log::to(std::io::sink));
-        let host = Host { control: self.control.clone(), log, config, loading: Mutex::default() };
-        start_init(&host, &self.dispatcher)
+        Host { control: self.control.clone(), log, config, loading: Mutex::default() }
+    }
+
+    pub fn start(&self, host: &Host) -> Result<(), RpcError> {
+        start_init(host, &self.dispatcher)
     }
 
     pub fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {

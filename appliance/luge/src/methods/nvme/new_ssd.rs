@@ -14,16 +14,16 @@ pub type GiveBack = Box<dyn FnOnce() -> Result<(), BindError>>;
 /// An SSD that is up. Dropping it shuts the SSD down and gives it back. The fields are dropped in this order.
 pub struct NewSsd {
     controller: Arc<Controller>,
-    loan: Loan,
+    on_drop: GiveBackOnDrop,
 }
 
-/// A function that is given back when this is dropped.
-struct Loan(Option<GiveBack>);
+/// Guard that gives a function back, unless it was disarmed.
+struct GiveBackOnDrop(Option<GiveBack>);
 
 impl NewSsd {
     /// An SSD that `give_back` returns to its driver.
     pub fn new(controller: Arc<Controller>, give_back: GiveBack) -> Self {
-        Self { controller, loan: Loan(Some(give_back)) }
+        Self { controller, on_drop: GiveBackOnDrop(Some(give_back)) }
     }
 
     /// Namespaces that can be used. All handles to them go before the SSD does.
@@ -33,13 +33,13 @@ impl NewSsd {
 
     /// Keeps the SSD.
     pub fn keep(self) -> Arc<Controller> {
-        let Self { controller, mut loan } = self;
-        loan.0 = None;
+        let Self { controller, mut on_drop } = self;
+        on_drop.0 = None;
         controller
     }
 }
 
-impl Drop for Loan {
+impl Drop for GiveBackOnDrop {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.0.take().map(|give_back| give_back()) {
             tracing::error!("an SSD that was not attached stays with vfio-pci: {error}");

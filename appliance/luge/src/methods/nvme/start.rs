@@ -26,12 +26,13 @@ fn configuration(endpoints: &[(&str, &str)]) -> Value {
 #[test]
 fn each_disk_is_served_as_soon_as_its_own_ssd_is_there() {
     let machine = Machine::new();
-    let config = configuration(&[("on_a", "an1"), ("on_b", "bn1"), ("on_c", "cn1p1")]);
+    let host = machine.host(&configuration(&[("on_a", "an1"), ("on_b", "bn1"), ("on_c", "cn1p1")]));
     thread::scope(|scope| {
-        let started = scope.spawn(|| machine.start(&config));
+        let started = scope.spawn(|| machine.start(&host));
         Rig::until("the others serve", || machine.served() == ["on_b", "on_c"]);
         machine.use_disk("on_b", &machine.ssds[1]);
         machine.use_disk("on_c", &machine.ssds[2]);
+        assert_eq!(machine.start(&host).unwrap_err().code.0, -16, "nobody is kept waiting for that");
         assert_eq!(machine.dispatcher.stage(), Stage::Startup, "the first SSD still hangs");
         machine.ssds[0].become_ready();
         started.join().unwrap().unwrap();
@@ -44,9 +45,9 @@ fn each_disk_is_served_as_soon_as_its_own_ssd_is_there() {
 #[test]
 fn a_start_with_an_ssd_that_does_not_come_up_leaves_nothing_behind() {
     let machine = Machine::new();
-    let config = configuration(&[("on_a", "an1"), ("on_b", "bn1")]);
+    let host = machine.host(&configuration(&[("on_a", "an1"), ("on_b", "bn1")]));
     thread::scope(|scope| {
-        let started = scope.spawn(|| machine.start(&config));
+        let started = scope.spawn(|| machine.start(&host));
         Rig::until("the other serves", || machine.served() == ["on_b"]);
         machine.ssds[0].script(|script| script.present = false);
         let error = started.join().unwrap().unwrap_err();

@@ -6,11 +6,12 @@ use super::{detach, get, health};
 use crate::control::{Bdev, Control, Platform, Sled, Source, User, control};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
-use luge_nvme::{AsyncEvent, Controller};
+use luge_nvme::{AsyncEvent, Controller, Options};
 use luge_rpc::{Dispatcher, Method, RpcError, Stage};
 use luge_volume::Volume;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use uuid::Uuid;
 
 pub struct Bench {
@@ -52,7 +53,9 @@ impl Bench {
     }
 
     fn bring_up(&self, platform: &Platform, ssd: &Arc<ScriptedSsd>) -> Result<NewSsd, RpcError> {
-        let started = Controller::start(ssd.function(), platform.space.clone(), Rig::options());
+        // Nothing is reset for being slow.
+        let options = Options { command_timeout: Duration::from_secs(600), ..Rig::options() };
+        let started = Controller::start(ssd.function(), platform.space.clone(), options);
         let controller = started.map_err(RpcError::internal)?;
         let (handles, given_back) = (Arc::downgrade(ssd), self.given_back.clone());
         let give_back = move || {
