@@ -65,13 +65,13 @@ impl Entry {
         }
     }
 
-    /// Begins an activity. A reading connection has been idle since its last answer.
+    /// Begins an activity, or goes on with it. A reading connection has been idle since its last answer.
     pub(crate) fn enter(&mut self, activity: Activity) {
-        self.activity = activity;
-        self.has_called |= activity == Activity::Calling;
-        if activity != Activity::Reading {
+        if activity != Activity::Reading && activity != self.activity {
             self.since = Instant::now();
         }
+        self.activity = activity;
+        self.has_called |= activity == Activity::Calling;
     }
 
     pub(crate) fn is_idle(&self) -> bool {
