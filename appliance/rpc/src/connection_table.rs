@@ -137,6 +137,11 @@ impl ConnectionTable {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Closes an idle connection, and waits up to `timeout` until its file descriptor is free; false if none is
     /// idle.
     pub(crate) fn close_one(&self, timeout: Duration) -> bool {

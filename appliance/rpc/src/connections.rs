@@ -46,6 +46,11 @@ impl Connections {
         Self { timeouts, ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.table.count()
+    }
+
     /// Closes an idle connection to free its file descriptor, within `timeout`; false if none is idle.
     pub(crate) fn free_descriptor(&self, timeout: Duration) -> bool {
         self.table.close_one(timeout)
@@ -174,6 +179,8 @@ impl Connection {
         let deadline = Instant::now().checked_add(timeout).ok_or(io::ErrorKind::InvalidInput)?;
         table.enter(self.place.id, Activity::Writing);
         write_until(&self.stream, &text, deadline)?;
+        // More requests may be at hand.
+        table.enter(self.place.id, Activity::Calling);
         table.release_answer(self.place.id);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(crate) enum Activity {
     Reading,
     /// Waits for the rest of a request.
     Receiving,
-    /// Has a call under way.
+    /// Has a call under way, or at hand.
     Calling,
     /// Waits for the client to read an answer.
     Writing,
@@ -78,7 +78,8 @@ impl Entry {
         match self.activity {
             Activity::Reading => polled(&self.stream, PollFlags::IN).is_empty(),
             Activity::Calling => false,
-            Activity::Receiving | Activity::Writing => true,
+            Activity::Receiving => true,
+            Activity::Writing => polled(&self.stream, PollFlags::OUT).is_empty(),
         }
     }
 
