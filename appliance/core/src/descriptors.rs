@@ -21,7 +21,7 @@ const KEPT: u64 = 224;
 /// Descriptors that must be unused when others are promised: those for calls that are under way.
 const SPARE: u64 = 32;
 
-/// How far the limit of descriptors is raised.
+/// Bound to which the limit of descriptors is raised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ceiling {
     /// The hard limit that the process was given.

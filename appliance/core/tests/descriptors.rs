@@ -1,7 +1,5 @@
 //! Test of a call that finds no file descriptor left. Alone in its process, because it uses them up.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-
 use luge_core::{Call, NotifyError};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;

@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
+/// Limit of file descriptors below which a start warns: a disk with 256 queues takes most of that.
+const DESCRIPTORS_MIN: u64 = 1024;
+
 /// Plan of the parts to run.
 pub struct Plan {
     /// CPUs that serve disks.
@@ -84,6 +87,7 @@ impl Appliance {
         let vms = VmRunner::new(plan.vms, plan.reaper);
         report_vms(&vms).map_err(StartError::Control)?;
         let (pages, descriptors) = (plan.pages, plan.descriptors);
+        warn_of_few_descriptors(&descriptors);
         let platform = Arc::new(Platform { cores, space, descriptors, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
@@ -120,6 +124,16 @@ impl Appliance {
         drop(self.server.take());
         drop(self.error_log);
         self.host.control.stop();
+    }
+}
+
+fn warn_of_few_descriptors(descriptors: &Descriptors) {
+    let limit = descriptors.limit();
+    if limit < DESCRIPTORS_MIN {
+        tracing::warn!(
+            "this process may have {limit} file descriptors, which is enough for few disks: raise its limit \
+             (ulimit -Hn, LimitNOFILE=)"
+        );
     }
 }
 

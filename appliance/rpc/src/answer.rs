@@ -5,6 +5,7 @@
 
 use crate::ascii::write_ascii;
 use crate::error::cut_short;
+use crate::log_limit::LogLimit;
 use crate::message::{Answer, Request};
 use crate::unique::Unique;
 use crate::{Caller, Code, Dispatcher, PreparedCall, RpcError};
@@ -26,6 +27,9 @@ const LONG_TEXT_BYTES: usize = 4 << 10;
 
 /// Length of an answer without its result; longer ones are rare.
 const FRAME_BYTES: usize = 256;
+
+/// Limit on log lines about failed calls.
+static FAILURES: LogLimit = LogLimit::new("failed calls", 200);
 
 /// Dispatcher, caller and shared state for the calls of one text.
 pub(crate) struct CallContext<'a> {
@@ -83,8 +87,7 @@ fn answer_batch(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> 
         Err(error) => return end(&error, send),
     };
     if count == 0 || count > BATCH_MAX {
-        let why =
-            format_args!("a batch has 1 to {BATCH_MAX} requests, this one has {count}: send several batches");
+        let why = format_args!("a batch has 1 to {BATCH_MAX} requests, this one has {count}");
         send(line_of(&refusal(why)))?;
         return Ok(Next::Request);
     }
@@ -179,7 +182,7 @@ impl Call {
         tracing::debug!(method, "call");
         let outcome = prepared.and_then(|call| call.run(&context.caller));
         if let Err(error) = &outcome {
-            tracing::info!(method, code = error.code.0, "call failed: {error}");
+            FAILURES.line(|| tracing::info!(method, code = error.code.0, "call failed: {error}"));
         }
         id.map(|id| reserve(context, Answer { id, outcome }))
     }

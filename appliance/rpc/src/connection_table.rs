@@ -20,6 +20,7 @@
 use crate::RpcError;
 use crate::caller::{Caller, WAITING_MAX, Waiting};
 use crate::entry::{Activity, Entry, is_connected};
+use crate::log_limit::LogLimit;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -41,6 +42,9 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Length up to which a text is not counted: it is read or written in one piece.
 pub(crate) const SHORT_BYTES: usize = 16 << 10;
+
+/// Limit on log lines about closed connections.
+static EVICTIONS: LogLimit = LogLimit::new("closed RPC connections", 4);
 
 /// Number that no connection has.
 const NOBODY: u64 = u64::MAX;
@@ -133,9 +137,21 @@ impl ConnectionTable {
         }
     }
 
-    /// Closes an idle connection, which frees a file descriptor; false if there is none.
-    pub(crate) fn close_one(&self) -> bool {
-        close_most_expendable(&mut self.lock(), NOBODY, Resource::Connections)
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Closes an idle connection, and waits up to `timeout` until its file descriptor is free; false if none is
+    /// idle.
+    pub(crate) fn close_one(&self, timeout: Duration) -> bool {
+        let mut entries = self.lock();
+        let before = entries.len();
+        let is_closed = close_most_expendable(&mut entries, NOBODY, Resource::Connections);
+        if is_closed {
+            drop(self.changed.wait_timeout_while(entries, timeout, |entries| entries.len() >= before));
+        }
+        is_closed
     }
 
     /// Records the memory of a connection's requests; waits for room if necessary.
@@ -210,7 +226,7 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// Removes a connection that has ended.
+    /// Removes a connection that has ended, and closes its file descriptor.
     pub(crate) fn leave(&self, id: u64) {
         self.lock().remove(&id);
         self.changed.notify_all();
@@ -276,7 +292,7 @@ fn close_most_expendable(entries: &mut Entries, id: u64, resource: Resource) -> 
     let ranked = idle.map(|(other, entry)| (other, entry.rank(siblings(entry))));
     let most = ranked.max_by(|(_, one), (_, other)| one.cmp(other)).map(|(most, _)| most);
     let Some(entry) = most.and_then(|most| entries.get_mut(&most)) else { return false };
-    tracing::info!("an RPC connection is closed to make room: {entry}");
+    EVICTIONS.line(|| tracing::info!("an RPC connection is closed to make room: {entry}"));
     entry.close();
     true
 }
@@ -327,7 +343,7 @@ mod tests {
     fn an_idle_connection_is_closed_to_free_its_descriptor_and_a_call_goes_on() {
         let table = table(2);
         table.enter(1, Activity::Reading);
-        assert!(table.close_one());
-        assert!(!table.close_one());
+        assert!(table.close_one(Duration::ZERO));
+        assert!(!table.close_one(Duration::ZERO));
     }
 }

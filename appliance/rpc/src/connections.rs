@@ -4,12 +4,16 @@ use crate::answer::{CallContext, Next, answer, closing_error};
 use crate::connection_table::{ConnectionTable, SHORT_BYTES};
 use crate::entry::{Activity, is_connected};
 use crate::framing::{Framer, Limits};
+use crate::log_limit::LogLimit;
 use crate::timed::{read_until, write_until};
 use crate::{Caller, Code, Dispatcher, RpcError, Stage};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Limit on log lines about refused connections.
+static REFUSALS: LogLimit = LogLimit::new("refused RPC connections", 4);
 
 /// Time limit of a server's stop for the answers that are being written.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,20 +46,25 @@ impl Connections {
         Self { timeouts, ..Self::default() }
     }
 
-    /// Closes an idle connection, if there is one, to free its file descriptor.
-    pub(crate) fn free_descriptor(&self) {
-        self.table.close_one();
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.table.count()
+    }
+
+    /// Closes an idle connection to free its file descriptor, within `timeout`; false if none is idle.
+    pub(crate) fn free_descriptor(&self, timeout: Duration) -> bool {
+        self.table.close_one(timeout)
     }
 
     /// Serves a connection in a thread of its own.
     pub(crate) fn serve(self: &Arc<Self>, id: u64, stream: UnixStream, dispatcher: Arc<Dispatcher>) {
         let stream = Arc::new(stream);
         if let Err(error) = self.table.admit(id, stream.clone()) {
-            tracing::warn!("an RPC connection is refused: {error}");
+            REFUSALS.line(|| tracing::warn!("an RPC connection is refused: {error}"));
             let _ = (&*stream).write(&closing_error(error));
             return;
         }
-        let connection = Connection { all: self.clone(), id, stream, dispatcher };
+        let connection = Connection { stream, dispatcher, place: Place { all: self.clone(), id } };
         let thread = std::thread::Builder::new().name(format!("rpc-{id}")).spawn(move || {
             if let Err(error) = connection.serve() {
                 tracing::debug!("RPC connection {id} ended: {error}");
@@ -72,15 +81,21 @@ impl Connections {
     }
 }
 
-/// A connection; dropping it removes it from the table, even if its thread panics.
+/// A connection.
 struct Connection {
-    all: Arc<Connections>,
-    id: u64,
+    /// Closed before the place is free for another.
     stream: Arc<UnixStream>,
     dispatcher: Arc<Dispatcher>,
+    place: Place,
 }
 
-impl Drop for Connection {
+/// Place of a connection in the table; dropping it removes the connection, even if its thread panics.
+struct Place {
+    all: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.all.table.leave(self.id);
     }
@@ -102,13 +117,16 @@ impl Connection {
                 return self.report_truncation(&framer);
             }
             if !framer.is_inside() {
-                self.all.table.receive(self.id);
+                self.place.all.table.receive(self.place.id);
             }
             let texts = framer.texts();
             if self.answer_all(&mut framer, &mut input)? == Next::End {
                 return Ok(());
             }
-            if let Err(error) = self.all.table.hold_request(self.id, framer.held_bytes()) {
+            // Not before: until then the connection has requests to answer, and is not idle.
+            let waits = if framer.is_inside() { Activity::Receiving } else { Activity::Reading };
+            self.place.all.table.enter(self.place.id, waits);
+            if let Err(error) = self.place.all.table.hold_request(self.place.id, framer.held_bytes()) {
                 return self.send(closing_error(error));
             }
             deadline = self.deadline(deadline.filter(|_| texts == framer.texts()), &framer);
@@ -118,7 +136,7 @@ impl Connection {
     /// Deadline for the rest of the present request, if one has begun. It stays as it is until the request
     /// ends.
     fn deadline(&self, present: Option<Instant>, framer: &Framer) -> Option<Instant> {
-        let fresh = || Instant::now().checked_add(self.all.timeouts.request);
+        let fresh = || Instant::now().checked_add(self.place.all.timeouts.request);
         if framer.is_inside() { present.or_else(fresh) } else { None }
     }
 
@@ -141,34 +159,34 @@ impl Connection {
     }
 
     fn answer(&self, text: &[u8]) -> io::Result<Next> {
-        let table = &self.all.table;
+        let table = &self.place.all.table;
         let wants_answer = || self.dispatcher.stage() != Stage::Stopping && is_connected(&self.stream);
         let caller = Caller::new(wants_answer).counted(table.waiting.clone());
-        let begin = || table.enter(self.id, Activity::Calling);
+        let begin = || table.enter(self.place.id, Activity::Calling);
         let context = CallContext {
             dispatcher: &self.dispatcher,
             caller,
             parsing: &table.parsing,
             begin: &begin,
-            reserve: &|bytes| table.hold_answer(self.id, bytes),
+            reserve: &|bytes| table.hold_answer(self.place.id, bytes),
         };
         begin();
-        let next = answer(&context, text, &mut |text| self.send(text));
-        table.enter(self.id, Activity::Reading);
-        next
+        answer(&context, text, &mut |text| self.send(text))
     }
 
     fn send(&self, text: Vec<u8>) -> io::Result<()> {
-        let (table, timeout) = (&self.all.table, self.all.timeouts.answer);
+        let (table, timeout) = (&self.place.all.table, self.place.all.timeouts.answer);
         let deadline = Instant::now().checked_add(timeout).ok_or(io::ErrorKind::InvalidInput)?;
-        table.enter(self.id, Activity::Writing);
+        table.enter(self.place.id, Activity::Writing);
         write_until(&self.stream, &text, deadline)?;
-        table.release_answer(self.id);
+        // More requests may be at hand.
+        table.enter(self.place.id, Activity::Calling);
+        table.release_answer(self.place.id);
         Ok(())
     }
 
     fn report_slowness(&self) -> io::Result<()> {
-        let limit = self.all.timeouts.request;
+        let limit = self.place.all.timeouts.request;
         self.send(closing_error(RpcError::new(
             Code::PARSE_ERROR,
             format_args!("a request must be complete {limit:?} after its first byte: send it at once"),

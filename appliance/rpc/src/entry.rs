@@ -17,7 +17,7 @@ pub(crate) enum Activity {
     Reading,
     /// Waits for the rest of a request.
     Receiving,
-    /// Has a call under way.
+    /// Has a call under way, or at hand.
     Calling,
     /// Waits for the client to read an answer.
     Writing,
@@ -65,20 +65,21 @@ impl Entry {
         }
     }
 
-    /// Begins an activity. A reading connection has been idle since its last answer.
+    /// Begins an activity, or goes on with it. A reading connection has been idle since its last answer.
     pub(crate) fn enter(&mut self, activity: Activity) {
-        self.activity = activity;
-        self.has_called |= activity == Activity::Calling;
-        if activity != Activity::Reading {
+        if activity != Activity::Reading && activity != self.activity {
             self.since = Instant::now();
         }
+        self.activity = activity;
+        self.has_called |= activity == Activity::Calling;
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         match self.activity {
             Activity::Reading => polled(&self.stream, PollFlags::IN).is_empty(),
             Activity::Calling => false,
-            Activity::Receiving | Activity::Writing => true,
+            Activity::Receiving => true,
+            Activity::Writing => polled(&self.stream, PollFlags::OUT).is_empty(),
         }
     }
 

@@ -32,6 +32,7 @@ mod dispatcher;
 mod entry;
 mod error;
 mod framing;
+mod log_limit;
 mod message;
 mod params;
 mod server;

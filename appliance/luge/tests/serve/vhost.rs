@@ -120,6 +120,8 @@ fn a_controller_for_which_descriptors_are_short_is_refused_and_nothing_remains_o
     assert!(error.message.starts_with("Too many open files: too few file descriptors: 16 more"), "{error}");
     assert!(error.message.contains("LimitNOFILE="), "{error}");
     assert!(!std::fs::exists(luge.path("c")).unwrap());
+    let log = std::fs::read_to_string(luge.path("log")).unwrap();
+    assert!(log.contains("this process may have 256 file descriptors"), "{log}");
     luge.call("vhost_delete_controller", json!({"ctrlr": "a"}));
     luge.call("vhost_create_blk_controller", disk("c"));
 }

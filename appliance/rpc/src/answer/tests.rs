@@ -97,6 +97,23 @@ fn errors_without_a_valid_id_have_the_id_null() {
 }
 
 #[test]
+fn bytes_that_are_no_text_end_the_stream_with_a_parse_error() {
+    for text in [
+        b"{\"method\":\"divide\xff\",\"id\":1}".as_slice(),
+        b"{\"method\":\"divide\xc0\xaf\",\"id\":1}",
+        b"{\"method\":\"divide\\ud800\",\"id\":1}",
+        b"{\"method\":\"divide\0\",\"id\":1}",
+        b"{\"method\":\"divide\",\"id\":1e400}",
+    ] {
+        let (sent, next) = answer_to(text);
+        let shown = String::from_utf8_lossy(text);
+        assert_eq!(next, Next::End, "{shown}");
+        let answer: Value = serde_json::from_slice(&sent).unwrap();
+        assert_eq!(answer["error"]["code"], -32700, "{shown}");
+    }
+}
+
+#[test]
 fn a_batch_is_answered_as_a_batch_without_its_notifications() {
     let ask = |id: Value| json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}, "id": id});
     let quiet = json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}});

@@ -4,9 +4,9 @@ use super::*;
 use crate::caller::WAITING_MAX;
 use crate::connection_table::CONNECTIONS_MAX;
 use crate::connections::Timeouts;
-use crate::{CallError, Caller, Client, Method, NoParams, RpcError, Stage, params};
+use crate::{CallError, Caller, Client, Method, NoParams, Stage, params};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -168,6 +168,31 @@ fn invalid_input_is_answered_with_an_error_and_ends_only_its_connection() {
     }
     assert_eq!(rig.call("echo", json!({"text": "still here"})).unwrap(), "still here");
     drop(silent);
+}
+
+#[test]
+fn a_zero_byte_after_a_request_hides_nothing_and_ends_the_stream() {
+    let rig = Rig::new();
+    let stream = rig.send("{\"method\":\"fail\",\"id\":1}\0{\"method\":\"fail\",\"id\":2}");
+    let answers: Vec<String> = BufReader::new(&stream).lines().map_while(Result::ok).collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(answers[0].contains("\"code\":-16"), "{answers:?}");
+    assert!(answers[1].contains("\"code\":-32700"), "{answers:?}");
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_of_requests_and_answers_hurt_nobody() {
+    let rig = Rig::new();
+    let mut idle = rig.idle_client();
+    let ask = json!({"method": "echo", "params": {"text": "x".repeat(5000)}, "id": 1}).to_string();
+    for cut in 0..200 {
+        drop(rig.send(&ask.repeat(3)[..cut * 70]));
+    }
+    assert_eq!(idle.call("echo", json!({"text": "me"})).unwrap(), "me");
+    let server = rig.server.as_ref().unwrap();
+    while server.connections.count() > 1 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
