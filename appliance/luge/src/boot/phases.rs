@@ -11,14 +11,14 @@ use crate::hugepages;
 use crate::log::Log;
 use luge_block::CoreId;
 use luge_init::{
-    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, reserve_hugepages, serving_cpus,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms, reserve_hugepages, serving_cpus,
     set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
 };
 use luge_memory::PageSize;
 use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
 use luge_socket::Permissions;
 use luge_vfio::{PciAddress, SysfsRoot};
-use luge_vm::{Timeouts, VmConfig};
+use luge_vm::{SandboxConfig, Timeouts, VmConfig};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::fs;
@@ -56,6 +56,7 @@ pub const PHASES: &[Phase] = &[
 fn file_systems(_: &mut BootState, notes: &mut Notes) {
     mount_all().iter().for_each(|fault| notes.fault(fault));
     notes.check("/dev/console cannot be used", use_console_as_stdio());
+    notes.check("VMs cannot use KVM", open_kvm_to_vms());
 }
 
 fn settings(state: &mut BootState, notes: &mut Notes) {
@@ -125,6 +126,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
         qemu: None,
         firmware_folder: None,
         trial_kernel,
+        sandbox: SandboxConfig::default(),
         timeouts: Timeouts::default(),
     };
     let reaper = state.reaper.clone()?;
