@@ -53,6 +53,11 @@ pub trait VirtioDevice: Send + Sync {
         NodeAmounts::default()
     }
 
+    /// Whether a device beneath it transfers data itself, so that guest memory must be mapped for the SSDs.
+    fn uses_dma(&self) -> bool {
+        true
+    }
+
     /// Makes a session for a ring of queue `queue` that starts on core `core`, one of [`Self::cores`].
     ///
     /// # Errors

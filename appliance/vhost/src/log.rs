@@ -24,8 +24,8 @@ pub(crate) struct Log {
     pub(crate) broken: Limit,
     /// A ring waits for its memory.
     pub(crate) waiting: Limit,
-    /// A region of memory is in a file that is not memory.
-    pub(crate) unreached: Limit,
+    /// A region of memory is in a file that is not mapped.
+    pub(crate) unmapped: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }

@@ -112,13 +112,42 @@ impl DmaSpace {
         self.lock().iommus.retain(|other| !Arc::ptr_eq(other, iommu));
     }
 
+    /// Whether an SSD can reach memory of the space.
+    pub(crate) fn has_iommu(&self) -> bool {
+        !self.lock().iommus.is_empty()
+    }
+
     /// Maps `memory` into every IOMMU.
     ///
     /// # Errors
     /// `OutOfMemory` if no addresses are left, else the kernel's; nothing is mapped then.
-    pub fn map(self: &Arc<Self>, memory: Mapping) -> io::Result<DmaRegion> {
-        let memory = Arc::new(memory);
-        let mut state = self.lock();
+    pub fn map(self: &Arc<Self>, memory: impl Into<Arc<Mapping>>) -> io::Result<DmaRegion> {
+        self.map_in(self.lock(), memory.into())
+    }
+
+    /// Maps memory of a guest into every IOMMU. A guest gets at most half of the addresses that are left, so
+    /// that there are always some for others and for Luge's own memory.
+    ///
+    /// # Errors
+    /// As for [`DmaSpace::map`].
+    pub(crate) fn map_for_guest(self: &Arc<Self>, memory: Arc<Mapping>) -> io::Result<DmaRegion> {
+        let state = self.lock();
+        let free = state.allocator.free();
+        if memory.len() > free / 2 {
+            let text = format!(
+                "{} bytes of guest memory are more than half of the {free} I/O virtual addresses that are left",
+                memory.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, text));
+        }
+        self.map_in(state, memory)
+    }
+
+    fn map_in(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        memory: Arc<Mapping>,
+    ) -> io::Result<DmaRegion> {
         let phase = memory.host().addr().get() as u64;
         let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no I/O virtual addresses are left");
         let iova = state.allocator.allocate(memory.len(), ALIGN, phase).ok_or_else(no_room)?;
@@ -155,6 +184,11 @@ impl DmaRegion {
     #[must_use]
     pub fn memory(&self) -> &Mapping {
         &self.memory
+    }
+
+    /// Whether it is a region of `space`.
+    pub(crate) fn is_in(&self, space: &Arc<DmaSpace>) -> bool {
+        Arc::ptr_eq(&self.space, space)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct BlkDevice {
     attachments: Vec<Attachment>,
     /// NUMA nodes of the devices beneath the volume.
     nodes: NodeAmounts,
+    /// Whether a device beneath the volume transfers data itself.
+    uses_dma: bool,
 }
 
 impl BlkDevice {
@@ -68,7 +70,7 @@ impl BlkDevice {
         };
         let attachments = attach(&cores, &volume, queues)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues);
-        Ok(Self { disk, attachments, nodes: volume.nodes() })
+        Ok(Self { disk, attachments, nodes: volume.nodes(), uses_dma: volume.uses_dma() })
     }
 
     /// Its volume on each of its cores.
@@ -133,6 +135,10 @@ impl VirtioDevice for BlkDevice {
 
     fn nodes(&self) -> NodeAmounts {
         self.nodes.clone()
+    }
+
+    fn uses_dma(&self) -> bool {
+        self.uses_dma
     }
 
     fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {

@@ -57,8 +57,9 @@ pub(super) struct FrontEnd {
 
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
-        let place = Place { space: served.space.clone(), connection };
         let device = served.device.clone();
+        let space = device.uses_dma().then(|| served.space.clone());
+        let place = Place { space, connection };
         let vrings = vrings(&device);
         let common = Common { device, features: Features::default(), memory: Arc::default() };
         Self { served, place, common, vrings, tracking: None, requests: None }
@@ -117,7 +118,7 @@ impl FrontEnd {
     /// Starts the rings that can. A front end may take a ring's memory away before it stops
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
-        memory::warn_of_unreached(&self.served, &self.common.memory);
+        memory::warn_of_unmapped(&self.served, &self.common.memory);
         for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
@@ -330,8 +331,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        let region = memory::map(&self.place, region, &file).map_err(refusal)?;
-        self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
+        let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
+        self.common.memory = Arc::new(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
             unsafe { vring.replace_memory(&self.common.memory) };

@@ -103,7 +103,7 @@ impl Tracking {
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection);
+        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
         Ok(Self { memory: Arc::new(memory), queues: layout.num_queues, entries: layout.queue_size })
     }
 

@@ -18,35 +18,49 @@ pub(super) struct Lost;
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;
 
-/// Where memory is mapped: for which SSDs, and the connection that ends if it is lost.
+/// Where memory is mapped: for the SSDs too if the device uses them, and the connection that ends if it is lost.
 pub(super) struct Place {
-    pub(super) space: Arc<DmaSpace>,
+    pub(super) space: Option<Arc<DmaSpace>>,
     pub(super) connection: Arc<UnixStream>,
 }
 
-/// Maps a region.
-pub(super) fn map(
+impl Place {
+    /// Maps a region.
+    fn map(&self, layout: RegionLayout, file: &File) -> Result<GuestRegion, RegionError> {
+        let region = match &self.space {
+            Some(space) => GuestRegion::map(space, layout, file),
+            None => GuestRegion::map_for_process(layout, file),
+        };
+        region?.tied_to(&self.connection)
+    }
+}
+
+/// A guest's memory with one region more.
+pub(super) fn add(
     place: &Place,
+    table: &GuestMemory,
     region: &VhostUserMemoryRegion,
     file: &File,
-) -> Result<GuestRegion, RegionError> {
+) -> Result<GuestMemory, RegionError> {
     let layout = RegionLayout {
         guest: GuestAddress(region.guest_phys_addr),
         driver: DriverAddress(region.user_addr),
         len: region.memory_size,
         file_offset: region.mmap_offset,
     };
-    Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
+    table.check_room(&layout, file)?;
+    table.with(place.map(layout, file)?)
 }
 
-/// Logs which regions are none that a core may touch, if there are some.
-pub(super) fn warn_of_unreached(served: &Served, memory: &GuestMemory) {
+/// Logs which regions a core may not touch, if there are some.
+pub(super) fn warn_of_unmapped(served: &Served, memory: &GuestMemory) {
     let name = &served.name;
-    for RegionLayout { guest, len, .. } in memory.unreached() {
-        served.log.unreached.line(|| {
+    for region in memory.unmapped() {
+        let RegionLayout { guest, len, .. } = region.layout();
+        let Some(reason) = region.unmappable() else { continue };
+        served.log.unmapped.line(|| {
             tracing::warn!(
-                "{name}: the {len} bytes at guest address {guest} are in a file that is not memory; requests \
-                 with buffers there fail: back them by a memfd, or by a file on tmpfs or hugetlbfs"
+                "{name}: requests with buffers in the {len} bytes at guest address {guest} fail: they are in {reason}"
             );
         });
     }
@@ -59,5 +73,5 @@ pub(super) fn table(
     files: &[File],
 ) -> Result<GuestMemory, RegionError> {
     let mut all = regions.iter().zip(files);
-    all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(map(place, region, file)?))
+    all.try_fold(GuestMemory::default(), |table, (region, file)| add(place, &table, region, file))
 }
