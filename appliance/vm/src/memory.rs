@@ -1,11 +1,18 @@
-//! Memory of a guest: a file in memory that Luge makes, and QEMU and the disks map.
+//! Memory of a guest: a file in memory that Luge makes and maps, and QEMU maps too.
 //!
-//! Invariants
-//! - The file has all its pages before QEMU starts, so that too little memory is an error, and not a
-//!   guest that is killed later.
-//! - The file can neither shrink nor grow. After [`VmMemory::seal`] its pages cannot be taken away.
+//! ```text
+//!          1         2           3            4
+//!   (none) --> made --> mapped --> QEMU's, too --> sealed
+//! ```
+//! 1. the file gets all its pages, so that too little memory is an error, and not a guest that is killed
+//!    later; from now on it can neither shrink nor grow;
+//! 2. this process maps it. Disks that QEMU announces the file to use this mapping;
+//! 3. QEMU gets the file and maps it;
+//! 4. before the guest runs, its pages become fixed, also for a QEMU that the guest has taken over. New
+//!    writable mappings are no longer possible then.
 
 use crate::spec::MemoryPages;
+use luge_memory::{DriverAddress, GuestAddress, GuestRegion, RegionError, RegionLayout};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 use std::io;
@@ -22,12 +29,15 @@ pub(crate) enum MemoryError {
     Stopped,
     #[error("{mib} MiB of memory cannot be allocated: {source}; free some, or give the VM less")]
     Allocate { mib: u64, source: io::Error },
+    #[error("its memory cannot be mapped: {0}")]
+    Map(#[from] RegionError),
 }
 
 /// Memory of a guest.
-#[derive(Debug)]
 pub(crate) struct VmMemory {
     file: OwnedFd,
+    /// The whole file, for the disks.
+    _mapped: GuestRegion,
 }
 
 impl VmMemory {
@@ -59,7 +69,10 @@ impl VmMemory {
             }
         }
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).map_err(failed)?;
-        Ok(Self { file })
+        let whole =
+            RegionLayout { guest: GuestAddress(0), driver: DriverAddress(0), len: size, file_offset: 0 };
+        let mapped = GuestRegion::map_for_process(whole, &file)?;
+        Ok(Self { file, _mapped: mapped })
     }
 
     /// Forbids to take pages away, and with that new writable mappings. Those that exist stay.
@@ -103,14 +116,33 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_maps_sealed_memory_and_nobody_else_does() {
+        let memory = VmMemory::make(4, MemoryPages::Base, || true).unwrap();
+        memory.seal().unwrap();
+        let piece = |file_offset| RegionLayout {
+            guest: GuestAddress(1 << 32),
+            driver: DriverAddress(1 << 40),
+            len: 1 << 20,
+            file_offset,
+        };
+        for file_offset in [0, 3 << 20] {
+            let region = GuestRegion::map_for_process(piece(file_offset), &memory);
+            assert_eq!(region.unwrap().unmappable(), None);
+        }
+        let file = rustix::io::dup(&memory).unwrap();
+        drop(memory);
+        assert!(GuestRegion::map_for_process(piece(0), &file).is_err(), "a new mapping");
+    }
+
+    #[test]
     fn allocation_ends_when_the_start_is_stopped() {
-        let error = VmMemory::make(64, MemoryPages::Base, || false).unwrap_err();
+        let error = VmMemory::make(64, MemoryPages::Base, || false).err().unwrap();
         assert!(matches!(error, MemoryError::Stopped), "{error}");
     }
 
     #[test]
     fn memory_that_no_machine_has_is_an_error() {
-        let error = VmMemory::make(16 << 20, MemoryPages::Huge, || true).unwrap_err();
+        let error = VmMemory::make(16 << 20, MemoryPages::Huge, || true).err().unwrap();
         assert!(error.to_string().contains("16777216 MiB"), "{error}");
     }
 }

@@ -73,7 +73,7 @@ impl Supervisor {
             }
         };
         let child = &process.child;
-        let (state, reason) = match self.bring_up(process.ends, process.memory) {
+        let (state, reason) = match self.bring_up(process.ends, &process.memory) {
             Ok((qmp, console)) => {
                 self.vm.set_running();
                 let end = self.monitor(child, qmp);
@@ -144,13 +144,13 @@ impl Supervisor {
     }
 
     /// Opens QMP, starts the console and lets the CPUs run. QEMU has mapped the memory when it answers.
-    fn bring_up(&self, ends: Ends, memory: VmMemory) -> Result<(Qmp, Console), String> {
+    fn bring_up(&self, ends: Ends, memory: &VmMemory) -> Result<(Qmp, Console), String> {
         let deadline = Instant::now() + self.timeouts.start;
         let text = |error: QmpError| error.to_string();
         let mut qmp = Qmp::open(ends.qmp, deadline).map_err(text)?;
         let console = Console::serve(ends.serial, ends.console, self.vm.console_text())
             .map_err(|error| format!("its console cannot be served: {error}"))?;
-        drop(memory);
+        memory.seal().map_err(|error| format!("its memory cannot be sealed: {error}"))?;
         qmp.execute("cont", deadline).map_err(text)?;
         Ok((qmp, console))
     }

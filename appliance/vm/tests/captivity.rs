@@ -148,7 +148,7 @@ fn a_captive_can_write_nowhere_and_keeps_its_memory() {
     let done: Vec<_> = writes.clone().filter(|(_, result)| *result == "ok").collect();
     assert_eq!(writes.count(), 8);
     assert!(done.is_empty(), "{done:?}");
-    for attempt in ["shorten memory", "lengthen memory"] {
+    for attempt in ["shorten memory", "lengthen memory", "punch a hole"] {
         assert_result(&report, attempt, "Operation not permitted");
     }
     rig.stop();
