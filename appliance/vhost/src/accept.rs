@@ -11,7 +11,7 @@
 //! 1. nobody is served;
 //! 2. somebody is: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
-//! 4. the place is free;
+//! 4. the place is free, and the last one has harmed nobody, or that was long enough ago (`penalty`);
 //! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
@@ -23,6 +23,7 @@
 //! Not here: the protocol (`connection`).
 
 use crate::connection::{End, serve};
+use crate::penalty::Penalty;
 use crate::served::Served;
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -81,8 +82,15 @@ struct Current {
     since: Instant,
     is_reported: bool,
     is_cut_off: bool,
-    ended: Arc<AtomicBool>,
+    outcome: Arc<Outcome>,
     thread: JoinHandle<()>,
+}
+
+/// Outcome of the connection that is served.
+#[derive(Default)]
+struct Outcome {
+    has_harmed: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -92,12 +100,20 @@ pub(crate) struct Acceptor {
     signals: Arc<Signals>,
     current: Option<Current>,
     waiting: VecDeque<UnixStream>,
+    penalty: Penalty,
 }
 
 impl Acceptor {
     pub(crate) fn new(served: Arc<Served>, socket: Arc<Socket>, signals: Arc<Signals>) -> io::Result<Self> {
         socket.listener().set_nonblocking(true)?;
-        Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
+        Ok(Self {
+            served,
+            socket,
+            signals,
+            current: None,
+            waiting: VecDeque::new(),
+            penalty: Penalty::default(),
+        })
     }
 
     /// Accepts and serves until the endpoint is closed; then cuts off all connections, in the
@@ -125,7 +141,8 @@ impl Acceptor {
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
         fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
-        let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
+        let timeout = self.silence_left().into_iter().chain(self.penalty_left()).min();
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
         let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
@@ -140,6 +157,11 @@ impl Acceptor {
         Some(SILENCE.saturating_sub(silent.since.elapsed()))
     }
 
+    /// Time until the next of the waiting may be served, because the last one has harmed others.
+    fn penalty_left(&self) -> Option<Duration> {
+        self.penalty.left(Instant::now()).filter(|_| self.current.is_none() && !self.waiting.is_empty())
+    }
+
     /// Whether another connection may take the place of the one that is served.
     fn is_replaceable(&self) -> bool {
         let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
@@ -147,7 +169,7 @@ impl Acceptor {
     }
 
     fn drop_the_ended(&mut self) {
-        if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
+        if self.current.as_ref().is_some_and(|current| current.outcome.has_ended.load(Acquire)) {
             self.join();
         }
         self.waiting.retain(|stream| !has_hung_up(stream));
@@ -214,15 +236,27 @@ impl Acceptor {
     }
 
     fn join(&mut self) {
-        if let Some(current) = self.current.take() {
+        if let Some(Current { thread, outcome, since, .. }) = self.current.take() {
             // A thread that panicked has no sessions left, or the process would be gone.
-            let _ = current.thread.join();
+            let _ = thread.join();
+            self.judge(&outcome, since.elapsed());
         }
+    }
+
+    /// Lets the next front end wait if the last one has harmed others.
+    fn judge(&mut self, last: &Outcome, lasted: Duration) {
+        if !last.has_harmed.load(Acquire) {
+            return self.penalty.behaved(lasted);
+        }
+        let pause = self.penalty.harmed(Instant::now());
+        let Served { name, log, .. } = &*self.served;
+        log.penalty
+            .line(|| tracing::warn!("{name}: the next front end is served in {pause:?} at the earliest"));
     }
 
     /// Serves the first of the waiting that has spoken, or else the first.
     fn serve_next(&mut self) {
-        if self.current.is_some() || self.signals.is_closed() {
+        if self.current.is_some() || self.signals.is_closed() || self.penalty_left().is_some() {
             return;
         }
         let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
@@ -238,34 +272,37 @@ impl Acceptor {
     }
 
     fn begin(&self, stream: UnixStream) -> io::Result<Current> {
-        let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
-        let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+        let (ours, outcome) = (stream.try_clone()?, Arc::<Outcome>::default());
+        let (served, signals, end) = (self.served.clone(), self.signals.clone(), outcome.clone());
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            serve_to_the_end(stream, &served, &signals);
-            end.store(true, Release);
+            end.has_harmed.store(serve_to_the_end(stream, &served, &signals), Release);
+            end.has_ended.store(true, Release);
             signals.ring();
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, thread })
+        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, outcome, thread })
     }
 }
 
-/// Serves one front end to its end.
-fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+/// Serves one front end to its end; returns whether its memory has harmed others.
+fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) -> bool {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
-    match serve(stream, served) {
+    let end = serve(stream, served);
+    let has_harmed = matches!(end, End::Harm(_)) || ledger.has_stalled();
+    match end {
         End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) if signals.is_closed() => {}
-        End::Fault(error) => {
+        End::Fault(_) | End::Harm(_) if signals.is_closed() => {}
+        End::Fault(error) | End::Harm(error) => {
             ledger.protocol_error();
             log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
         }
     }
     ledger.disconnected();
+    has_harmed
 }
 
 /// Whether a connection that waits has sent anything.

@@ -23,6 +23,7 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod penalty;
 mod queue;
 mod served;
 mod status;

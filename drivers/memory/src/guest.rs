@@ -83,7 +83,7 @@ impl GuestMemory {
         let lens = self.rows.iter().map(|row| row.len);
         let announced = lens.fold(layout.len, u64::saturating_add);
         let host = total_bytes();
-        if announced > host && page_bytes(file).is_ok() {
+        if announced > host && page_bytes(file) != Err(Unmappable::NotMemory) {
             return Err(RegionError::TooLarge { announced, host });
         }
         Ok(())

@@ -22,6 +22,9 @@ pub enum Unmappable {
     /// It is memory that the peer may not write to.
     #[error("memory that is shared for reading only: open its file for reading and writing")]
     ReadOnly,
+    /// It is memory that nobody may map for writing any more.
+    #[error("memory that is sealed against new mappings: seal it after all disks have mapped it")]
+    Sealed,
 }
 
 /// Page size in bytes of a memory file that may be written to.
@@ -34,7 +37,11 @@ pub(crate) fn page_bytes(file: impl AsFd) -> Result<u64, Unmappable> {
     let access = fcntl_getfl(&file).unwrap_or(OFlags::empty()) & OFlags::RWMODE;
     let is_sealed = fcntl_get_seals(&file)
         .is_ok_and(|seals| seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE));
-    if access == OFlags::RDWR && !is_sealed { Ok(page) } else { Err(Unmappable::ReadOnly) }
+    match access {
+        OFlags::RDWR if is_sealed => Err(Unmappable::Sealed),
+        OFlags::RDWR => Ok(page),
+        _ => Err(Unmappable::ReadOnly),
+    }
 }
 
 /// Page size in bytes of a memory file; none for other files.
@@ -78,6 +85,11 @@ impl KnownFile {
     /// Keeps a file open.
     pub fn new(file: impl AsFd) -> rustix::io::Result<Self> {
         Ok(Self { number: FileNumber::of(&file)?, file: rustix::io::fcntl_dupfd_cloexec(file, 0)? })
+    }
+
+    /// Number of the file.
+    pub fn number(&self) -> FileNumber {
+        self.number
     }
 
     /// How many of `len` bytes have no page yet that would be taken from the host's free memory.
@@ -141,7 +153,7 @@ mod tests {
         assert_eq!(page_bytes(&ours), Ok(4096));
         assert_eq!(page_bytes(reopened(&ours, OFlags::RDONLY)), Err(Unmappable::ReadOnly));
         rustix::fs::fcntl_add_seals(&ours, SealFlags::WRITE).unwrap();
-        assert_eq!(page_bytes(&ours), Err(Unmappable::ReadOnly));
+        assert_eq!(page_bytes(&ours), Err(Unmappable::Sealed));
     }
 
     #[test]

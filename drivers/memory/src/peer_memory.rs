@@ -12,6 +12,7 @@
 
 use crate::fault::{Tie, Watch};
 use crate::memory_file::{Unmappable, page_bytes};
+use crate::stall::Stalls;
 use crate::{Iova, MapError, Mapping, Span};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -77,6 +78,12 @@ impl PeerMemory {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.watch.faults()
+    }
+
+    /// Waits of cores for the memory.
+    #[must_use]
+    pub fn stalls(&self) -> Stalls {
+        Stalls { count: self.watch.stalls(), longest: self.watch.longest_stall() }
     }
 
     /// `len` bytes from `offset`, which no SSD can reach; none if they are not all in this piece.

@@ -12,7 +12,7 @@
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Tie;
 use crate::lookup::Row;
-use crate::memory_file::{Unmappable, page_bytes};
+use crate::memory_file::Unmappable;
 use crate::numa::nodes_of;
 use crate::peer_memory::PeerMemoryError;
 use crate::shared_memory::SharedMemory;
@@ -137,9 +137,10 @@ impl GuestRegion {
         if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
             return Err(layout.impossible());
         }
-        let memory = match page_bytes(&file) {
-            Ok(_) => Ok(Memory::map(&layout, file)?),
-            Err(unmappable) => Err(unmappable),
+        let memory = match Memory::map(&layout, file) {
+            Ok(memory) => Ok(memory),
+            Err(RegionError::Map(PeerMemoryError::Unmappable(reason))) => Err(reason),
+            Err(error) => return Err(error),
         };
         Ok(Self { layout, memory })
     }

@@ -14,7 +14,7 @@
 use crate::dma_space::{DmaRegion, DmaSpace};
 use crate::fault::Tie;
 use crate::host_memory::available_bytes;
-use crate::memory_file::{FileNumber, KnownFile, page_bytes};
+use crate::memory_file::{FileNumber, KnownFile, Unmappable, page_bytes};
 use crate::peer_memory::{PeerMemory, PeerMemoryError};
 use crate::stall::Stalls;
 use crate::{MapError, Mapping};
@@ -24,13 +24,54 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// All memory that is mapped now.
-static MAPPED: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
+static MAPPED: Mutex<Vec<Mapped>> = Mutex::new(Vec::new());
+
+/// Memory that is mapped.
+struct Mapped {
+    number: FileNumber,
+    memory: Weak<SharedMemory>,
+}
 
 /// A mapped piece of a memory file.
 pub(crate) struct SharedMemory {
     memory: PeerMemory,
     file: KnownFile,
     dma: Mutex<Weak<DmaRegion>>,
+    owner: Owner,
+}
+
+/// Maker of the memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owner {
+    /// Another process.
+    Peer,
+    /// This process.
+    Luge,
+}
+
+/// Memory of a guest that this process has made, mapped as a whole. While it is kept, the disks of the guest
+/// share the mapping, also after the file was sealed against new ones (`F_SEAL_FUTURE_WRITE`), which keeps
+/// the guest's process from making holes.
+pub struct OwnMemory {
+    _memory: Arc<SharedMemory>,
+}
+
+impl OwnMemory {
+    /// Maps the `len` bytes of a memory file of this process.
+    ///
+    /// # Errors
+    /// [`PeerMemoryError`]; nothing is mapped then.
+    pub fn map(file: impl AsFd, len: u64) -> Result<Self, PeerMemoryError> {
+        page_bytes(&file)?;
+        Ok(Self { _memory: SharedMemory::new(file, Range { offset: 0, len }, Owner::Luge)? })
+    }
+}
+
+/// Bytes of a file.
+#[derive(Clone, Copy)]
+struct Range {
+    offset: u64,
+    len: u64,
 }
 
 impl SharedMemory {
@@ -39,18 +80,45 @@ impl SharedMemory {
     /// # Errors
     /// [`PeerMemoryError`]; nothing is mapped then.
     pub fn map(file: impl AsFd, offset: u64, len: u64) -> Result<Arc<Self>, PeerMemoryError> {
-        page_bytes(&file)?;
-        let system = |error: rustix::io::Errno| MapError::System { len, source: error.into() };
-        let number = FileNumber::of(&file).map_err(system)?;
-        let serves = |memory: &Arc<Self>| memory.has(offset, len) && memory.file.is(&file, number);
-        if let Some(memory) = mapped().into_iter().find(serves) {
-            return Ok(memory);
+        let range = Range { offset, len };
+        match page_bytes(&file) {
+            Ok(_) => match Self::find(&file, range, |_| true)? {
+                Some(memory) => Ok(memory),
+                None => Self::new(file, range, Owner::Peer),
+            },
+            // A new mapping is forbidden, and one of a peer may be one that others are not to have.
+            Err(Unmappable::Sealed) => {
+                let own = Self::find(&file, range, |memory| memory.owner == Owner::Luge)?;
+                own.ok_or(Unmappable::Sealed.into())
+            }
+            Err(reason) => Err(reason.into()),
         }
-        // Without the lock: the kernel may keep it waiting for what a peer does to its file.
+    }
+
+    /// Memory with a range of a file that is mapped already and `may_serve`.
+    fn find(
+        file: impl AsFd,
+        Range { offset, len }: Range,
+        may_serve: impl Fn(&Self) -> bool,
+    ) -> Result<Option<Arc<Self>>, MapError> {
+        let number = FileNumber::of(&file).map_err(|error| MapError::System { len, source: error.into() })?;
+        let serves = |memory: &Arc<Self>| {
+            memory.has(offset, len) && may_serve(memory) && memory.file.is(&file, number)
+        };
+        Ok(mapped(number).into_iter().find(serves))
+    }
+
+    /// Maps a range of a file. The table is not locked meanwhile: the kernel may wait for what a peer does
+    /// to its file.
+    fn new(
+        file: impl AsFd,
+        Range { offset, len }: Range,
+        owner: Owner,
+    ) -> Result<Arc<Self>, PeerMemoryError> {
         let memory = PeerMemory::map(&file, offset, len)?;
-        let file = KnownFile::new(&file).map_err(system)?;
-        let memory = Arc::new(Self { memory, file, dma: Mutex::default() });
-        lock(&MAPPED).push(Arc::downgrade(&memory));
+        let file = KnownFile::new(&file).map_err(|error| MapError::System { len, source: error.into() })?;
+        let memory = Arc::new(Self { memory, file, dma: Mutex::default(), owner });
+        lock(&MAPPED).push(Mapped { number: memory.file.number(), memory: Arc::downgrade(&memory) });
         Ok(memory)
     }
 
@@ -76,8 +144,7 @@ impl SharedMemory {
 
     /// Waits of cores for the memory.
     pub fn stalls(&self) -> Stalls {
-        let watch = &self.memory.watch;
-        Stalls { count: watch.stalls(), longest: watch.longest_stall() }
+        self.memory.stalls()
     }
 
     /// Ties a front end's connection to the memory.
@@ -122,11 +189,12 @@ impl SharedMemory {
     }
 }
 
-/// All memory that is mapped now.
-fn mapped() -> Vec<Arc<SharedMemory>> {
+/// Memory that is mapped now, of files with a number. Other memory is not kept while this is looked through.
+fn mapped(number: FileNumber) -> Vec<Arc<SharedMemory>> {
     let mut mapped = lock(&MAPPED);
-    mapped.retain(|memory| memory.strong_count() > 0);
-    mapped.iter().filter_map(Weak::upgrade).collect()
+    mapped.retain(|mapped| mapped.memory.strong_count() > 0);
+    let of_file = mapped.iter().filter(|mapped| mapped.number == number);
+    of_file.filter_map(|mapped| mapped.memory.upgrade()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

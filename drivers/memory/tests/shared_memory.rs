@@ -5,9 +5,12 @@
 
 use luge_memory::{
     DmaMemory, DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, Iommu, Iova, IovaRange,
-    Mapping, PageSize, RegionLayout, Span, Unmappable,
+    Mapping, OwnMemory, PageSize, RegionLayout, Span, Unmappable,
 };
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create, open};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    open,
+};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -94,7 +97,7 @@ fn disks_of_a_guest_share_one_mapping_in_the_process_and_in_the_iommu() {
         assert_eq!(at(disk, 0x5000).iova(), at(&disks[0], 0x5000).iova());
     }
     drop(disks);
-    assert_eq!(ledger.sizes(), []);
+    assert!(ledger.sizes().is_empty());
 }
 
 #[test]
@@ -118,13 +121,13 @@ fn memory_is_mapped_for_ssds_only_while_one_needs_it() {
     let (space, file) = (DmaSpace::new(), file(MIB));
     let ledger = Ledger::attached_to(&space);
     let null = for_process(piece(0, MIB), &file);
-    assert_eq!(ledger.sizes(), []);
+    assert!(ledger.sizes().is_empty());
     assert!(at(&null, 0).iova().0 >= 1 << 63, "no IOMMU has such an address");
     let ssd = for_ssds(&space, piece(0, MIB), &file);
     assert_eq!(ledger.sizes(), [MIB]);
     assert_eq!(at(&ssd, 0).host(), at(&null, 0).host());
     drop(ssd);
-    assert_eq!(ledger.sizes(), []);
+    assert!(ledger.sizes().is_empty());
     at(&null, 0).fill(7);
 }
 
@@ -218,14 +221,33 @@ fn memory_for_ssds_that_the_host_does_not_have_is_refused_before_it_is_mapped() 
     let ledger = Ledger::attached_to(&space);
     let refusal = GuestRegion::map(&space, piece(0, 1 << 40), file(1 << 40)).err().unwrap().to_string();
     assert!(refusal.contains("are not there yet"), "{refusal}");
-    assert_eq!(ledger.sizes(), []);
+    assert!(ledger.sizes().is_empty());
 }
 
 #[test]
-fn memory_that_is_sealed_is_shared_by_none_who_maps_it_later() {
+fn memory_that_a_peer_has_sealed_is_shared_by_none_who_comes_later() {
     let file = file(MIB);
     let _before = for_process(piece(0, MIB), &file);
     fcntl_add_seals(&file, SealFlags::FUTURE_WRITE).unwrap();
     let after = GuestRegion::map_for_process(piece(0, MIB), &file).unwrap();
-    assert_eq!(after.unmappable(), Some(Unmappable::ReadOnly));
+    assert_eq!(after.unmappable(), Some(Unmappable::Sealed));
+}
+
+#[test]
+fn memory_of_our_own_is_shared_after_it_was_sealed_by_who_may_write_to_it() {
+    let (space, file) = (DmaSpace::new(), file(2 * MIB));
+    let ledger = Ledger::attached_to(&space);
+    let own = OwnMemory::map(&file, 2 * MIB).unwrap();
+    let vmm = reopened(&file, OFlags::RDWR);
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE).unwrap();
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    assert!(fallocate(&vmm, hole, 0, MIB).is_err(), "no holes");
+    let disk = for_ssds(&space, piece(MIB, MIB), &vmm);
+    at(&disk, MIB).fill(7);
+    assert_eq!(ledger.sizes(), [2 * MIB]);
+    let read_only = GuestRegion::map_for_process(piece(0, MIB), reopened(&file, OFlags::RDONLY)).unwrap();
+    assert_eq!(read_only.unmappable(), Some(Unmappable::ReadOnly));
+    drop((own, disk));
+    let after = GuestRegion::map_for_process(piece(0, MIB), &vmm).unwrap();
+    assert_eq!(after.unmappable(), Some(Unmappable::Sealed));
 }

@@ -15,6 +15,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/src/connection/front_end.rs",
     "appliance/vhost/src/connection/vring.rs",
     "appliance/vhost/src/queue.rs",
+    "appliance/vhost/tests/costly_memory.rs",
     "appliance/vhost/tests/echo/device.rs",
     "appliance/vhost/tests/fences.rs",
     "appliance/vhost/tests/independent_front_end.rs",

@@ -7,17 +7,21 @@
 
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
+use super::background::Background;
+use super::costly::SharedNow;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
 use luge_core::{Call, Kick};
-use luge_memory::{DriverAddress, GuestAddress};
+use luge_memory::stall::Stalls;
+use luge_memory::{DriverAddress, GuestAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -49,6 +53,14 @@ pub(super) struct FrontEnd {
     place: Place,
     common: Common,
     vrings: Vec<Vring>,
+    /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
+    background: Option<Background>,
+    /// Whether its connection has ended.
+    is_finished: bool,
+    /// Why it was cut off.
+    cut_off: Option<Costly>,
+    /// Memory that it shares, for who watches it.
+    shared_now: Arc<SharedNow>,
     /// Where rings that start note what they have in flight.
     tracking: Option<Tracking>,
     /// The channel for requests of ours. There are none yet, but it is the front end's to close.
@@ -62,11 +74,71 @@ impl FrontEnd {
         let place = Place { space, connection };
         let vrings = vrings(&device);
         let common = Common { device, features: Features::default(), memory: Arc::default() };
-        Self { served, place, common, vrings, tracking: None, requests: None }
+        Self {
+            served,
+            place,
+            common,
+            vrings,
+            background: None,
+            is_finished: false,
+            cut_off: None,
+            shared_now: Arc::default(),
+            tracking: None,
+            requests: None,
+        }
     }
 
-    /// Fails if memory that was shared was missing when it was touched.
-    pub(super) fn intact(&self) -> Result<()> {
+    /// Memory that it shares, for who watches it.
+    pub(super) fn shared_now(&self) -> &Arc<SharedNow> {
+        &self.shared_now
+    }
+
+    /// Replaces the guest's memory.
+    fn set_memory(&mut self, memory: GuestMemory) {
+        self.common.memory = Arc::new(memory);
+        self.shared_now.set_guest(&self.common.memory);
+    }
+
+    /// Replaces the memory for requests in flight.
+    fn set_tracking(&mut self, tracking: Option<Tracking>) {
+        self.shared_now.set_tracking(tracking.as_ref());
+        self.tracking = tracking;
+    }
+
+    /// Moves all rings to a core of their own, because its memory has kept their cores waiting. Cuts the front
+    /// end off where that is not possible.
+    pub(super) fn leave_cores(&mut self, stalls: Stalls) {
+        if self.is_finished || self.background.is_some() || self.cut_off.is_some() {
+            return;
+        }
+        let Served { name, device, log, ledger, .. } = &*self.served;
+        match Background::start(device) {
+            Ok(background) => {
+                log.costly.line(|| {
+                    tracing::warn!(
+                        "{name}: a core has waited {:?} for memory of the front end (are holes made in its file?): a \
+                         slow thread of its own serves it from now on",
+                        stalls.longest
+                    );
+                });
+                ledger.left_cores(stalls);
+                self.stop();
+                self.background = Some(background);
+                self.start_with_memory();
+            }
+            Err(error) => {
+                self.cut_off = Some(Costly(error));
+                // It fails only if the front end has gone already.
+                let _ = shutdown(&*self.place.connection, Shutdown::Both);
+            }
+        }
+    }
+
+    /// Fails if it was cut off, or memory that was shared was missing when it was touched.
+    pub(super) fn intact(&mut self) -> Result<()> {
+        if let Some(costly) = self.cut_off.take() {
+            return Err(refusal(costly));
+        }
         let faults = self.tracking.as_ref().map_or(0, Tracking::faults);
         if self.common.memory.faults() == 0 && faults == 0 { Ok(()) } else { Err(refusal(Lost)) }
     }
@@ -79,12 +151,21 @@ impl FrontEnd {
         }
     }
 
+    /// Ends it: its rings are stopped, and its memory is not needed any more.
+    pub(super) fn finish(&mut self) {
+        self.stop();
+        self.is_finished = true;
+        self.background = None;
+    }
+
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
-        let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
+        let own = self.background.as_ref().map(|background| [background.serving()]);
+        let cores = own.as_ref().map_or(&*self.served.cores, |own| own);
+        let started = vring.start(&self.common, cores, region).map_err(refusal)?;
         if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
             self.served.ledger.running(index, (core, size), counters);
@@ -119,6 +200,11 @@ impl FrontEnd {
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
         memory::warn_of_unmapped(&self.served, &self.common.memory);
+        // Another disk of the guest may have shown that already.
+        let stalls = self.shared_now.stalls();
+        if stalls.count > 0 {
+            self.leave_cores(stalls);
+        }
         for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
@@ -181,7 +267,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.vrings = vrings(&self.common.device);
         self.intact()?;
-        self.tracking = None;
+        self.set_tracking(None);
         self.common.features = Features::default();
         Ok(())
     }
@@ -212,8 +298,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
-        self.common.memory = Arc::default();
-        self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.set_memory(GuestMemory::default());
+        self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
         self.start_with_memory();
         Ok(None)
     }
@@ -332,7 +418,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
-        self.common.memory = Arc::new(table);
+        self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
             unsafe { vring.replace_memory(&self.common.memory) };
@@ -346,7 +432,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let fewer = self.common.memory.without(guest, len).map_err(refusal)?;
         self.stop();
         self.intact()?;
-        self.common.memory = Arc::new(fewer);
+        self.set_memory(fewer);
         self.start_with_memory();
         Ok(())
     }
@@ -367,7 +453,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
-        self.tracking = Some(tracking.map_err(refusal)?);
+        self.set_tracking(Some(tracking.map_err(refusal)?));
         self.start_all()
     }
 

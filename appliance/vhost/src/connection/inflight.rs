@@ -113,6 +113,11 @@ impl Tracking {
         is_tracked.then(|| InflightRegion::new(&self.memory, queue, self.entries)).transpose()
     }
 
+    /// The memory.
+    pub(super) fn memory(&self) -> &Arc<PeerMemory> {
+        &self.memory
+    }
+
     /// Number of times that some of the memory was missing.
     pub(super) fn faults(&self) -> u64 {
         self.memory.faults()

@@ -1,5 +1,6 @@
 //! A guest's memory, as a front end describes it in messages.
 
+use super::background::BackgroundError;
 use crate::served::Served;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
@@ -14,6 +15,13 @@ use vhost::vhost_user::message::VhostUserMemoryRegion;
 #[derive(Debug, Error)]
 #[error("it has taken memory of its guest away (is its memory file shortened, or out of hugepages?)")]
 pub(super) struct Lost;
+
+/// Memory has kept a core waiting, and its front end cannot be served elsewhere.
+#[derive(Debug, Error)]
+#[error(
+    "its memory keeps cores waiting (are holes made in its file?), and a core of its own is not possible: {0}"
+)]
+pub(super) struct Costly(pub(super) BackgroundError);
 
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;

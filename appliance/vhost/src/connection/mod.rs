@@ -3,6 +3,8 @@
 //! The crate `vhost` reads and checks messages; [`front_end`] does what they ask for, and
 //! [`vring`] keeps the rings. All of it runs on the endpoint's own thread, and may block.
 
+mod background;
+mod costly;
 mod front_end;
 mod inflight;
 mod memory;
@@ -28,6 +30,8 @@ pub(crate) enum End {
     Left,
     /// It did what the protocol forbids, or asked for what cannot be.
     Fault(Error),
+    /// Its memory has harmed others.
+    Harm(Error),
 }
 
 /// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
@@ -38,6 +42,7 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         Err(error) => return End::Fault(Error::SocketError(error)),
     };
     let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), connection.clone())));
+    costly::watch(&front_end);
     let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
     let end = loop {
         let answered = match requests.handle_request() {
@@ -51,9 +56,9 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         }
     };
     let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
-    front_end.stop();
+    front_end.finish();
     // Where memory is missing it was we who ended the connection.
-    front_end.intact().map_or_else(End::Fault, |()| end)
+    front_end.intact().map_or_else(End::Harm, |()| end)
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been

@@ -35,7 +35,7 @@ pub struct Stalls {
 impl Stalls {
     /// Stalls of two pieces of memory.
     #[must_use]
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub fn and(self, other: Self) -> Self {
         let count = self.count.saturating_add(other.count);
         Self { count, longest: self.longest.max(other.longest) }
     }
