@@ -12,7 +12,7 @@
 //!    writable mappings are no longer possible then.
 
 use crate::spec::MemoryPages;
-use luge_memory::{DriverAddress, GuestAddress, GuestRegion, RegionError, RegionLayout};
+use luge_memory::{OwnMemory, PeerMemoryError};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 use std::io;
@@ -30,14 +30,14 @@ pub(crate) enum MemoryError {
     #[error("{mib} MiB of memory cannot be allocated: {source}; free some, or give the VM less")]
     Allocate { mib: u64, source: io::Error },
     #[error("its memory cannot be mapped: {0}")]
-    Map(#[from] RegionError),
+    Map(#[from] PeerMemoryError),
 }
 
 /// Memory of a guest.
 pub(crate) struct VmMemory {
     file: OwnedFd,
     /// The whole file, for the disks.
-    _mapped: GuestRegion,
+    _mapped: OwnMemory,
 }
 
 impl VmMemory {
@@ -69,9 +69,7 @@ impl VmMemory {
             }
         }
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).map_err(failed)?;
-        let whole =
-            RegionLayout { guest: GuestAddress(0), driver: DriverAddress(0), len: size, file_offset: 0 };
-        let mapped = GuestRegion::map_for_process(whole, &file)?;
+        let mapped = OwnMemory::map(&file, size)?;
         Ok(Self { file, _mapped: mapped })
     }
 
@@ -90,6 +88,7 @@ impl AsFd for VmMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_memory::{DriverAddress, GuestAddress, GuestRegion, RegionLayout, Unmappable};
 
     fn punch(memory: &VmMemory) -> Result<(), Errno> {
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -131,7 +130,8 @@ mod tests {
         }
         let file = rustix::io::dup(&memory).unwrap();
         drop(memory);
-        assert!(GuestRegion::map_for_process(piece(0), &file).is_err(), "a new mapping");
+        let region = GuestRegion::map_for_process(piece(0), &file);
+        assert_eq!(region.unwrap().unmappable(), Some(Unmappable::Sealed), "a new mapping");
     }
 
     #[test]
