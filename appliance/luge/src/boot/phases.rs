@@ -12,14 +12,15 @@ use crate::log::Log;
 use luge_block::CoreId;
 use luge_core::{Ceiling, Descriptors};
 use luge_init::{
-    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, reserve_hugepages, serving_cpus,
-    set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms,
+    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
+    watch_power_button,
 };
 use luge_memory::PageSize;
 use luge_rpc::Stage;
 use luge_socket::Permissions;
 use luge_vfio::SysfsRoot;
-use luge_vm::{Timeouts, VmConfig};
+use luge_vm::{SandboxConfig, Timeouts, VmConfig};
 use serde_json::json;
 use std::fmt::Display;
 use std::fs;
@@ -55,6 +56,7 @@ pub const PHASES: &[Phase] = &[
 fn file_systems(_: &mut BootState, notes: &mut Notes) {
     mount_all().iter().for_each(|fault| notes.fault(fault));
     notes.check("/dev/console cannot be used", use_console_as_stdio());
+    notes.check("VMs cannot use KVM", open_kvm_to_vms());
 }
 
 fn settings(state: &mut BootState, notes: &mut Notes) {
@@ -124,6 +126,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
         qemu: None,
         firmware_folder: None,
         trial_kernel,
+        sandbox: SandboxConfig::default(),
         timeouts: Timeouts::default(),
     };
     let reaper = state.reaper.clone()?;
