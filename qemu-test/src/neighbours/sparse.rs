@@ -1,11 +1,12 @@
-//! Memory that is announced and not there, on several disks: all addresses that an IOMMU with 39 bits has,
-//! but for less than any honest front end needs.
+//! Memory that is announced and not there, on several disks: as much as the server takes, up to all addresses
+//! that an IOMMU with 39 bits has, but for less than any honest front end needs.
 
 use super::front_end::{FrontEnd, cut_off};
 use super::memory::Memory;
 use super::ring::Ring;
 use super::target::{Activity, Neighbour, Target};
 use crate::error::TestError;
+use std::path::Path;
 
 const DISKS: u32 = 11;
 
@@ -25,14 +26,22 @@ impl Neighbour for Sparse {
     }
 
     fn settle(&self, target: &Target) -> Result<Box<dyn Activity>, TestError> {
-        let mut front_ends = Vec::new();
-        for (disk, mib) in target.disks.iter().zip(SIZES_MIB) {
-            let front_end = FrontEnd::connect(disk, Memory::new(mib << 20)?)?;
-            front_end.start(0, &Ring { size: 256, at: 4096 })?;
-            front_ends.push(front_end);
+        let sizes = target.disks.iter().zip(SIZES_MIB);
+        let (front_ends, refusals): (Vec<_>, Vec<_>) =
+            sizes.map(|(disk, mib)| announce(disk, mib)).partition(Result::is_ok);
+        let front_ends: Vec<FrontEnd> = front_ends.into_iter().flatten().collect();
+        match refusals.into_iter().find_map(Result::err) {
+            Some(refusal) if front_ends.is_empty() => Err(refusal),
+            _ => Ok(Box::new(Announced(front_ends))),
         }
-        Ok(Box::new(Announced(front_ends)))
     }
+}
+
+/// Front end with that much memory, of which it has a ring only.
+fn announce(disk: &Path, mib: u64) -> Result<FrontEnd, TestError> {
+    let front_end = FrontEnd::connect(disk, Memory::new(mib << 20)?)?;
+    front_end.start(0, &Ring { size: 256, at: 4096 })?;
+    Ok(front_end)
 }
 
 /// Front ends that do nothing but stay.
