@@ -26,7 +26,7 @@ impl Neighbour for Idle {
 }
 
 /// A front end that does nothing but stay.
-pub(super) struct Waiting(pub(super) FrontEnd);
+struct Waiting(FrontEnd);
 
 impl Activity for Waiting {
     fn act(&mut self) -> Result<(), TestError> {

@@ -1,13 +1,14 @@
 //! A neighbour that acts on a thread of its own.
 
-use super::target::{Neighbour, Target};
+use super::target::{Activity, Neighbour, Target};
 use crate::error::{Doing, TestError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Pause before a neighbour that was cut off settles again.
+/// Pause before a neighbour that was refused or cut off settles again.
 const RETURN_PAUSE: Duration = Duration::from_millis(1);
 
 /// State that the thread and its owner share.
@@ -15,51 +16,69 @@ const RETURN_PAUSE: Duration = Duration::from_millis(1);
 struct Shared {
     leave: AtomicBool,
     acts: AtomicU64,
-    returns: AtomicU64,
+    refusals: AtomicU64,
 }
 
 /// A neighbour at work. Dropping it lets it leave, and waits for that.
 pub struct Resident {
     shared: Arc<Shared>,
+    refusal: Option<TestError>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Resident {
-    /// Settles `neighbour` and starts its thread.
+    /// Starts the thread of `neighbour`, and waits until it has settled or was refused.
     ///
     /// # Errors
-    /// If it cannot settle.
+    /// If the thread cannot be started.
     pub fn start(neighbour: &'static dyn Neighbour, target: Target) -> Result<Self, TestError> {
         let shared = Arc::new(Shared::default());
         let ours = shared.clone();
-        let mut activity = neighbour.settle(&target)?;
+        let (sender, settled) = channel();
         let work = move || {
-            while !ours.leave.load(Ordering::Relaxed) {
-                if activity.act().is_ok() {
-                    ours.acts.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                std::thread::sleep(RETURN_PAUSE);
-                if let Ok(again) = neighbour.settle(&target) {
-                    ours.returns.fetch_add(1, Ordering::Relaxed);
-                    activity = again;
-                }
-            }
+            let first = neighbour.settle(&target);
+            let (activity, refusal) = match first {
+                Ok(activity) => (Some(activity), None),
+                Err(refusal) => (None, Some(refusal)),
+            };
+            // Nobody receives only where the owner has gone.
+            let _ = sender.send(refusal);
+            ours.stay(neighbour, &target, activity);
         };
         let thread = std::thread::Builder::new().name("neighbour".to_owned()).spawn(work);
-        Ok(Self { shared, thread: Some(thread.doing(|| "starting a thread".to_owned())?) })
+        let thread = Some(thread.doing(|| "starting a thread".to_owned())?);
+        let refusal = settled.recv().ok().flatten();
+        Ok(Self { shared, refusal, thread })
     }
 
-    /// Number of times that it acted undisturbed.
+    /// Reason for which it was refused when it came first.
     #[must_use]
-    pub fn acts(&self) -> u64 {
-        self.shared.acts.load(Ordering::Relaxed)
+    pub fn refusal(&self) -> Option<&TestError> {
+        self.refusal.as_ref()
     }
 
-    /// Number of times that it was cut off and settled again.
+    /// Number of times that it acted or was kept from it: cut off, or refused.
     #[must_use]
-    pub fn returns(&self) -> u64 {
-        self.shared.returns.load(Ordering::Relaxed)
+    pub fn attempts(&self) -> u64 {
+        self.shared.acts.load(Ordering::Relaxed) + self.shared.refusals.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// Acts until the owner leaves, and settles again when it is cut off.
+    fn stay(&self, neighbour: &dyn Neighbour, target: &Target, first: Option<Box<dyn Activity>>) {
+        let mut activity = first;
+        while !self.leave.load(Ordering::Relaxed) {
+            if activity.as_mut().is_some_and(|activity| activity.act().is_ok()) {
+                self.acts.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            // The connection of the one before is closed first: a disk serves one front end.
+            drop(activity.take());
+            std::thread::sleep(RETURN_PAUSE);
+            activity = neighbour.settle(target).ok();
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Beside {
     /// Name of the neighbour; none for nobody.
     pub(crate) neighbour: Option<String>,
     pub(crate) seen: Vec<Seen>,
+    /// Refusal of the neighbour by the daemon.
+    pub(crate) refusal: Option<String>,
     /// Failure of the victim or of the daemon.
     pub(crate) failure: Option<String>,
 }
@@ -26,6 +28,6 @@ pub(crate) struct Beside {
 impl Beside {
     /// Whether the others are compared with this one.
     pub(crate) fn is_reference(&self) -> bool {
-        self.neighbour.as_ref() == Some(&HONEST.name())
+        self.neighbour.as_ref() == Some(&HONEST[0].name())
     }
 }

@@ -10,7 +10,7 @@ use crate::rows::{Device, Direction, Row};
 use beside::{Beside, Seen};
 use luge_image::Progress;
 use luge_qemu_test::TestError;
-use luge_qemu_test::neighbours::{ALL, DiskKind, House, Neighbour, QUICK, Resident};
+use luge_qemu_test::neighbours::{ATTACKS, DiskKind, HONEST, House, Neighbour, QUICK, Resident};
 pub(crate) use report::Report;
 
 /// Requests in flight of the victim.
@@ -43,10 +43,10 @@ impl Extent {
         }
     }
 
-    fn neighbours(self) -> &'static [&'static dyn Neighbour] {
+    fn neighbours(self) -> Vec<&'static dyn Neighbour> {
         match self {
-            Self::Quick => &QUICK,
-            Self::All => &ALL,
+            Self::Quick => QUICK.into(),
+            Self::All => HONEST.into_iter().chain(ATTACKS).collect(),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Measuring<'_> {
     /// measurements, and the report has those so far.
     pub(crate) fn fill(&self, report: &mut Report, extent: Extent) -> Result<(), TestError> {
         for &kind in extent.kinds() {
-            let neighbours = extent.neighbours().iter().map(|one| Some(*one));
+            let neighbours = extent.neighbours().into_iter().map(Some);
             for neighbour in std::iter::once(None).chain(neighbours) {
                 for &depth in extent.depths() {
                     report.rows.push(self.beside(neighbour, kind, depth)?);
@@ -82,11 +82,13 @@ impl Measuring<'_> {
         let name = neighbour.map(Neighbour::name);
         let who = name.as_deref().unwrap_or("nobody");
         let step = self.progress.step(&format!("{kind:?}, depth {depth}, beside {who}"));
-        let mut beside = Beside { kind, depth, neighbour: name, seen: Vec::new(), failure: None };
+        let mut beside =
+            Beside { kind, depth, neighbour: name, seen: Vec::new(), refusal: None, failure: None };
         let mut house = House::start(self.meter.bench, self.meter.cpus.server, kind, neighbour)?;
         let target = house.target();
         let settle = |neighbour| cpus::on(self.meter.cpus.neighbours, || Resident::start(neighbour, target));
-        let _resident = neighbour.map(settle).transpose()?;
+        let resident = neighbour.map(settle).transpose()?;
+        beside.refusal = resident.as_ref().and_then(Resident::refusal).map(ToString::to_string);
         for round in 1..=self.rounds {
             step.note(&format!("round {round} of {}", self.rounds));
             match self.look(&mut house, &row(kind, depth), round) {

@@ -85,8 +85,8 @@ impl Report {
     pub(crate) fn write(&self, form: Form) -> String {
         let tables = [self.facts_table(), self.table()];
         match form {
-            Form::Text => tables.map(|table| table.to_text()).join("\n") + &self.failures(),
-            Form::Markdown => tables.map(|table| table.to_markdown()).join("\n") + &self.failures(),
+            Form::Text => tables.map(|table| table.to_text()).join("\n") + &self.notes(),
+            Form::Markdown => tables.map(|table| table.to_markdown()).join("\n") + &self.notes(),
             Form::Json => format!("{:#}\n", self.to_json()),
         }
     }
@@ -125,13 +125,19 @@ impl Report {
         table
     }
 
-    /// Failures, each in lines of its own.
-    fn failures(&self) -> String {
-        let failed = self.sorted().into_iter().filter_map(|row| Some((row, row.failure.as_ref()?)));
-        let line = |(row, failure): (&Beside, &String)| {
-            format!("\n{} x {} beside {}: {}\n", name_of(row.kind), row.depth, who(row), failure.trim_end())
-        };
-        failed.map(line).collect()
+    /// Refusals and failures, each in lines of its own.
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        for row in self.sorted() {
+            let place = format!("\n{} x {} beside {}", name_of(row.kind), row.depth, who(row));
+            if let Some(refusal) = &row.refusal {
+                notes += &format!("{place}: refused: {}\n", refusal.trim_end());
+            }
+            if let Some(failure) = &row.failure {
+                notes += &format!("{place}: {}\n", failure.trim_end());
+            }
+        }
+        notes
     }
 
     fn to_json(&self) -> Value {
@@ -146,7 +152,7 @@ impl Report {
             (number.name.to_owned(), json!({ "value": number.measured(row), "ratio": ratio }))
         });
         let mut value = json!({ "device": name_of(row.kind), "iodepth": row.depth, "beside": who(row),
-            "rounds": row.seen.len(), "failure": row.failure });
+            "rounds": row.seen.len(), "refusal": row.refusal, "failure": row.failure });
         if let Value::Object(members) = &mut value {
             members.extend(numbers);
         }
@@ -196,14 +202,15 @@ mod tests {
             Seen { sample, share: Some(0.25) }
         });
         let neighbour = neighbour.map(str::to_owned);
-        Beside { kind: DiskKind::Null, depth: 1, neighbour, seen: seen.collect(), failure: None }
+        let (seen, refusal, failure) = (seen.collect(), None, None);
+        Beside { kind: DiskKind::Null, depth: 1, neighbour, seen, refusal, failure }
     }
 
     fn report() -> Report {
         let failed = Beside { failure: Some("no answer".to_owned()), ..beside(Some("mute"), 0.0, &[]) };
         let rows = vec![
             beside(None, 500.0, &[1e4]),
-            beside(Some(&HONEST.name()), 1000.0, &[2e4, 1e4]),
+            beside(Some(&HONEST[0].name()), 1000.0, &[2e4, 1e4]),
             beside(Some("loud"), 4000.0, &[1e4, 3e4]),
             failed,
         ];
