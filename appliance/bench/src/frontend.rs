@@ -28,7 +28,7 @@ pub(crate) struct Disk<'a> {
     options: &'a Options,
     stop: &'a AtomicBool,
     features: Features,
-    /// Where the server notes what it has in flight; only with `--reconnect`.
+    /// Memory in which the server notes the requests in flight; only with `--reconnect`.
     inflight: Option<Inflight>,
     connection: Connection,
     /// Memory of the rings and buffers. Dropped after the connection.

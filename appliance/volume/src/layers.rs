@@ -51,7 +51,7 @@ impl Opened {
 
 /// A node, and what the graph keeps for it.
 pub(crate) struct Joint {
-    /// None while it is at work.
+    /// The node; none while it is called.
     node: Option<Box<dyn Node>>,
     parts: Vec<VolumeId>,
     /// One more than the highest of its parts' nodes.

@@ -30,7 +30,7 @@ pub struct Stats {
     unmap_ticks: AtomicU64,
     failed: AtomicU64,
     aborted: AtomicU64,
-    /// Up to when the ticks are summed up.
+    /// Time up to which the ticks are summed up.
     since: AtomicU64,
 }
 

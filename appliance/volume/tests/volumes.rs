@@ -101,7 +101,7 @@ impl Bench {
     }
 }
 
-/// Whatever is asked of a part, at its edges and beyond, only its own blocks change.
+/// Checks that requests to a part, at its edges and beyond, change its own blocks only.
 fn only_its_own_blocks_change(seed: u64) {
     const BLOCKS: u32 = 600;
     let (space, mut random) = (DmaSpace::new(), Random::new(seed));

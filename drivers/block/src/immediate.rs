@@ -101,7 +101,7 @@ impl<D: Execute> ImmediateChannel<D> {
         self.waiting.push((request.tag, copy)).is_ok()
     }
 
-    /// So much less may be worked on before the next poll.
+    /// Reduces the work that may be done before the next poll.
     #[inline]
     fn charge(&mut self, blocks: u32) {
         self.blocks_left = self.blocks_left.saturating_sub(blocks);

@@ -3,12 +3,12 @@
 use crate::Status;
 use std::fmt;
 
-/// When a write counts as done.
+/// Moment at which a write counts as done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
-    /// When it is in the device's cache.
+    /// The data is in the device's cache.
     Cache,
-    /// When it is on the media: FUA, force unit access.
+    /// The data is on the media: FUA, force unit access.
     Media,
 }
 

@@ -22,7 +22,7 @@ use crate::{Operation, Status};
 #[repr(transparent)]
 pub struct Tag(u64);
 
-/// Where the parts of a word begin.
+/// First bits of the parts of a word.
 const VOLUME: u32 = 16;
 const SLOT: u32 = 32;
 const KIND: u32 = 48;

@@ -6,7 +6,7 @@ use luge_memory::Span;
 /// The block buffer of a base, lent to one part at a time.
 #[derive(Default)]
 pub(crate) struct BlockBuffer {
-    /// None where the base has none.
+    /// Memory of the base, if it has some.
     memory: Option<Span>,
     lent: bool,
 }

@@ -120,7 +120,7 @@ pub(crate) struct Slot {
     result: Status,
 }
 
-/// No room: what is in the place of a slot that is at work.
+/// Placeholder for a slot that is lent.
 impl Default for Slot {
     fn default() -> Self {
         Self::new(0, 0, Tag::default())

@@ -144,7 +144,7 @@ impl Node for DelayingNode {
         self.taken
     }
 
-    /// When the first of those held is due. Nothing tells when a hold ends.
+    /// Time when the first completion is due. During a hold, the next turn: nothing tells when a hold ends.
     fn wake_at(&self) -> Option<Ticks> {
         let &(came, _) = self.held.front()?;
         Some(self.delay.time().map_or(Ticks::PAST, |time| came + time))

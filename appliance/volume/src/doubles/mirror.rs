@@ -281,7 +281,7 @@ impl Node for MirrorNode {
         usize::from(SLOTS) - self.free.len() + self.ended.len()
     }
 
-    /// Where a leg has no room, nothing tells when it has.
+    /// The next turn, while a leg has no room: nothing tells when it has.
     fn wake_at(&self) -> Option<Ticks> {
         let is_unsent = self.slots.iter().any(|slot| slot.unsent != [false; LEGS]);
         (is_unsent || !self.ended.is_empty()).then_some(Ticks::PAST)

@@ -4,7 +4,7 @@
 //! - [`Delaying`]: completions come late by a time, or when a test lets them pass.
 //! - [`Failing`]: requests fail on demand.
 //!
-//! [`mount`] puts them on a graph without a core.
+//! [`mount()`] puts them on a graph without a core.
 
 mod delaying;
 mod failing;

@@ -13,7 +13,7 @@ const GAP_BYTES: u32 = 64;
 /// The most pieces that the memory of a request is cut into.
 pub(super) const PIECES_MAX: u16 = 24;
 
-/// Where the memory of one request lies: pieces of the arena, in the request's order.
+/// Memory of one request: pieces of the arena, in the request's order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     pieces: Vec<(u32, u32)>,

@@ -90,7 +90,7 @@ fn refuse(rig: &mut Rig, request: &Request<'_>, status: Status) {
     rig.expect_quiet();
 }
 
-/// As many reads of one block as the channel says that it takes: it takes them, and no more.
+/// Checks that a channel takes as many reads of one block as it has room for, and no more.
 fn flood(rig: &mut Rig, lba: Lba) {
     let expected = read(rig, lba, 1);
     let layout = rig.arena.layout(0, rig.geometry.block_bytes, 1, &mut rig.random);
@@ -140,8 +140,8 @@ fn write(rig: &mut Rig, lba: Lba, content: &[u8]) {
     rig.arena.scribble(&layout, &mut rig.random);
 }
 
-/// As many pieces as the device says that it takes, of one byte each but for the last: it
-/// takes them, and not one more.
+/// Checks that a device takes as many pieces as its geometry says, of one byte each but for the last, and no
+/// more.
 fn most_pieces(rig: &mut Rig, lba: Lba) {
     let Geometry { spans_max, block_bytes, transfer_blocks_max, blocks: end, .. } = rig.geometry;
     let blocks = (u32::from(spans_max) + 1).div_ceil(block_bytes);

@@ -44,7 +44,7 @@ impl Memory {
         self.moved = 0;
     }
 
-    /// Where the kernel finds the list. It must not change while the kernel has it.
+    /// Address of the list for the kernel. The list must not change while the kernel has it.
     pub fn as_ptr(&self) -> *const libc::iovec {
         self.rest().as_ptr().cast()
     }

@@ -31,7 +31,7 @@ const PAGE_BYTES: u32 = 4096;
 /// Alignment that direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alignment {
-    /// Where each piece of memory starts is a multiple of this.
+    /// Addresses of pieces of memory are multiples of this.
     pub memory_bytes: u32,
     /// Places in the file, and the lengths of pieces of memory, are multiples of this.
     pub offset_bytes: u32,
