@@ -8,43 +8,12 @@
 //! Invariant: a front end that takes long to leave its cores delays no other.
 
 use super::front_end::FrontEnd;
-use super::inflight::Tracking;
+use super::shared_now::SharedNow;
 use luge_memory::stall::{self, Stalls};
-use luge_memory::{GuestMemory, PeerMemory};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
-
-/// Memory that a front end shares now.
-#[derive(Default)]
-struct Shares {
-    guest: Arc<GuestMemory>,
-    tracking: Option<Arc<PeerMemory>>,
-}
-
-/// Memory that a front end shares, for other threads than its own.
-#[derive(Default)]
-pub(super) struct SharedNow(Mutex<Shares>);
-
-impl SharedNow {
-    /// Replaces the guest's memory.
-    pub(super) fn set_guest(&self, memory: &Arc<GuestMemory>) {
-        lock(&self.0).guest = memory.clone();
-    }
-
-    /// Replaces the memory for requests in flight.
-    pub(super) fn set_tracking(&self, tracking: Option<&Tracking>) {
-        lock(&self.0).tracking = tracking.map(Tracking::memory).cloned();
-    }
-
-    /// Waits of cores for any of it.
-    pub(super) fn stalls(&self) -> Stalls {
-        let shares = lock(&self.0);
-        let tracking = shares.tracking.as_ref().map(|memory| memory.stalls());
-        shares.guest.stalls().and(tracking.unwrap_or_default())
-    }
-}
 
 /// A front end, as the watch knows it.
 struct Watched {
