@@ -22,6 +22,12 @@ struct Watched {
     is_moved: bool,
 }
 
+impl Watched {
+    fn is_there(&self) -> bool {
+        self.memory.strong_count() > 0
+    }
+}
+
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
 /// Watches a front end until it is dropped.
@@ -33,7 +39,9 @@ pub(super) fn watch(front_end: &Arc<Mutex<FrontEnd>>) {
         let _ = thread::Builder::new().name("memory-watch".into()).spawn(move || wait_for(alarm));
     });
     let memory = Arc::downgrade(lock(front_end).shared_now());
-    lock(&WATCHED).push(Watched { memory, front_end: Arc::downgrade(front_end), is_moved: false });
+    let mut watched = lock(&WATCHED);
+    watched.retain(Watched::is_there);
+    watched.push(Watched { memory, front_end: Arc::downgrade(front_end), is_moved: false });
 }
 
 fn wait_for(alarm: BorrowedFd<'static>) {
@@ -48,7 +56,7 @@ fn wait_for(alarm: BorrowedFd<'static>) {
 /// Moves the front ends whose memory has kept a core waiting and that were not moved yet.
 fn move_costly() {
     let mut watched = lock(&WATCHED);
-    watched.retain(|watched| watched.memory.strong_count() > 0);
+    watched.retain(Watched::is_there);
     for watched in watched.iter_mut().filter(|watched| !watched.is_moved) {
         let stalls = watched.memory.upgrade().map_or(Stalls::default(), |memory| memory.stalls());
         if stalls.count > 0 {

@@ -19,12 +19,16 @@ pub(super) struct SharedNow(Mutex<Shares>);
 impl SharedNow {
     /// Replaces the guest's memory.
     pub(super) fn set_guest(&self, memory: &Arc<GuestMemory>) {
-        self.lock().guest = memory.clone();
+        let before = std::mem::replace(&mut self.lock().guest, memory.clone());
+        // Without the lock: it may be the last to unmap it.
+        drop(before);
     }
 
     /// Replaces the memory for requests in flight.
     pub(super) fn set_tracking(&self, tracking: Option<&Tracking>) {
-        self.lock().tracking = tracking.map(Tracking::memory).cloned();
+        let new = tracking.map(Tracking::memory).cloned();
+        let before = std::mem::replace(&mut self.lock().tracking, new);
+        drop(before);
     }
 
     /// Waits of cores for any of it.
