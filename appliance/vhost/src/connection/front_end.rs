@@ -8,9 +8,9 @@
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
 use super::background::Background;
-use super::costly::SharedNow;
 use super::inflight::{self, Limits, Tracking};
 use super::memory::{self, Costly, Lost, MemoryFile, Place, REGIONS_MAX};
+use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;

@@ -8,6 +8,7 @@ mod costly;
 mod front_end;
 mod inflight;
 mod memory;
+mod shared_now;
 mod vring;
 
 use crate::served::Served;
