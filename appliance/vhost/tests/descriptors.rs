@@ -16,7 +16,7 @@ const KEPT: u64 = 224;
 /// Those of an endpoint.
 const ENDPOINT: u64 = 16;
 /// Those of a queue.
-const QUEUE: u64 = 3;
+const QUEUE: u64 = 5;
 
 /// Two endpoints, with descriptors for so many queues of both together.
 fn house(queues: u64) -> House {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const BLOCKS: u64 = 2048;
-const FENCED: std::ops::Range<u64> = 500..600;
+const FENCED: std::ops::Range<u64> = 500..560;
 
 /// Content of the fenced blocks, as the device itself reads it.
 fn content(channel: &mut dyn Channel, memory: &DmaMemory) -> Vec<u8> {
@@ -44,7 +44,7 @@ fn load(ring: &mut GuestRing, seed: u64, ended: &AtomicUsize, stop: &AtomicBool)
     let mut waiting = Vec::new();
     while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
         if waiting.len() < 8 && !stop.load(Ordering::Relaxed) {
-            let at = if random.once_in(5) { 490 + random.below(110) } else { random.below(BLOCKS - 8) };
+            let at = if random.once_in(5) { 490 + random.below(80) } else { random.below(BLOCKS - 8) };
             waiting.push(ring.send(&Ask::write(at, &random.bytes(1024))));
         }
         while let Some((head, _)) = ring.queue.driver.take_used() {

@@ -67,9 +67,9 @@ impl Shape {
     }
 
     /// A writable device of this shape whose every request, of whatever kind, is at most
-    /// `request_bytes` long, and which keeps nothing in a volatile cache.
+    /// `request_bytes` long, or one block, and which keeps nothing in a volatile cache.
     pub(crate) const fn geometry(self, request_bytes: u32) -> Geometry {
-        let most = request_bytes / self.block_bytes;
+        let most = if request_bytes > self.block_bytes { request_bytes / self.block_bytes } else { 1 };
         Geometry {
             block_bytes: self.block_bytes,
             blocks: self.blocks,

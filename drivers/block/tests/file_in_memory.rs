@@ -105,7 +105,9 @@ fn pieces_count_as_blocks_where_the_core_goes_through_them() {
             desk.submit(0, Operation::Read, 0..1, &data);
             between_polls += data.len();
         }
-        assert_eq!(between_polls, 2048, "as many as a request has blocks at most");
+        // The last request may have begun with room for one piece.
+        let most = usize::try_from(device.geometry().transfer_blocks_max).unwrap();
+        assert!((most..most + data.len()).contains(&between_polls), "{between_polls} pieces, {most} blocks");
     }
 }
 

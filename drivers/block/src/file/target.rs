@@ -9,8 +9,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// One read or write may be this long, in bytes.
-const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+/// Longest read or write in bytes.
+const fn transfer_bytes_max(caching: Caching) -> u32 {
+    match caching {
+        Caching::Direct | Caching::Buffered => 1 << 20,
+        // The core does it: some microseconds.
+        Caching::Memory => 64 << 10,
+    }
+}
 
 /// One read or write may be in this many pieces of memory.
 pub(super) const SPANS_MAX: u16 = 256;
@@ -21,7 +27,7 @@ const fn range_bytes_max(caching: Caching) -> u32 {
         // A thread of the kernel does it.
         Caching::Direct | Caching::Buffered => 1 << 30,
         // The core does it.
-        Caching::Memory => TRANSFER_BYTES_MAX,
+        Caching::Memory => transfer_bytes_max(caching),
     }
 }
 
@@ -234,6 +240,6 @@ fn geometry(shape: Shape, access: Access, caching: Caching, stat: &Stat) -> Geom
         optimal_blocks: optimal.max(1),
         volatile_cache: caching != Caching::Memory,
         read_only: !writable,
-        ..shape.geometry(TRANSFER_BYTES_MAX)
+        ..shape.geometry(transfer_bytes_max(caching))
     }
 }
