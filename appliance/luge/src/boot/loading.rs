@@ -77,3 +77,73 @@ pub fn begin(state: &mut BootState, mut report: Report) {
 fn attach(name: &str, address: PciAddress) -> Call {
     Call::new(ATTACH, json!({ "name": name, "trtype": "PCIe", "traddr": address.to_string() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::control;
+    use luge_rpc::{Method, Param, Params, RpcError, Stage};
+    use serde::Deserialize;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    /// Parameters of any kind.
+    #[derive(Deserialize)]
+    struct Anything(Value);
+
+    impl Params for Anything {
+        const LIST: &'static [Param] = &[];
+    }
+
+    /// A boot with two SSDs and a configuration that serves the second; the first fails when `hanging` is closed.
+    fn loading(hanging: Receiver<()>, served: std::sync::mpsc::Sender<Value>) -> Loading {
+        let hanging = Mutex::new(hanging);
+        let attach_one = move |Anything(params): Anything| match params["name"].as_str() {
+            Some("nvme0") => {
+                let _ = hanging.lock().unwrap().recv();
+                Err(RpcError::busy("it does not become ready"))
+            }
+            name => Ok(vec![format!("{}n1", name.unwrap())]),
+        };
+        let serve = move |Anything(params): Anything| {
+            served.send(params["ctrlr"].clone()).unwrap();
+            Ok(true)
+        };
+        let dispatcher = Arc::new(Dispatcher::new([
+            Method::new(ATTACH, "", &[Stage::Runtime], attach_one),
+            Method::new("vhost_create_blk_controller", "", &[Stage::Runtime], serve),
+        ]));
+        dispatcher.enter(Stage::Runtime);
+        let serve = json!({ "method": "vhost_create_blk_controller", "params": { "ctrlr": "v" } });
+        let config = json!({ "subsystems": [{ "subsystem": "vhost_blk", "config": [serve] }] });
+        let ssds = ["nvme0", "nvme1"].into_iter().zip(["0000:01:00.0", "0000:02:00.0"]);
+        let ssds = ssds.map(|(name, address)| (address.into(), attach(name, address.parse().unwrap())));
+        let calls = Config::parse(config.to_string().as_bytes()).unwrap().after(ssds);
+        Loading { control: control(), dispatcher, place: Some("luge.json".into()), calls }
+    }
+
+    #[test]
+    fn an_ssd_that_hangs_keeps_no_disk_waiting_and_is_named_in_the_end() {
+        let ((hang, hanging), (serve, served)) = (channel(), channel());
+        let loading = loading(hanging, serve);
+        let lines = thread::scope(|scope| {
+            let loaded = scope.spawn(|| {
+                let mut notes = Notes::default();
+                loading.run(&mut notes);
+                notes.lines()
+            });
+            assert_eq!(served.recv().unwrap(), "v");
+            assert!(!loaded.is_finished(), "the first SSD still hangs");
+            drop(hang);
+            loaded.join().unwrap()
+        });
+        assert_eq!(
+            lines,
+            [
+                "0000:02:00.0: [\"nvme1n1\"]",
+                "configuration from luge.json",
+                "! 0000:01:00.0 (bdev_nvme_attach_controller): Device or resource busy: it does not become ready",
+            ]
+        );
+    }
+}

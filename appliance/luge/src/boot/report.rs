@@ -28,6 +28,12 @@ impl Notes {
         self.bad.push(text.to_string());
     }
 
+    /// Notes, then faults with a mark.
+    #[cfg(test)]
+    pub fn lines(&self) -> Vec<String> {
+        self.good.iter().cloned().chain(self.bad.iter().map(|text| format!("! {text}"))).collect()
+    }
+
     /// Adds a fault if there is an error; returns the value.
     pub fn check<T, E: ToString>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
         outcome.map_err(|error| self.fault(format!("{what}: {}", error.to_string()))).ok()
