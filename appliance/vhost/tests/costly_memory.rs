@@ -94,15 +94,15 @@ fn a_disk_that_comes_later_with_the_same_memory_is_not_served_by_a_core() {
 
 #[test]
 fn a_front_end_that_leaves_its_cores_keeps_the_requests_that_were_taken() {
-    let (house, gate) = House::gated(&[]);
+    let (house, delay) = House::slow(&[]);
     let mut guest = Guest::new(1);
     let _connection = guest.connect(&house.path(0));
-    gate.close();
+    delay.hold();
     let sent = guest.rings[0].send(&Ask::read(0, 512));
     until(|| front_end(&house, 0).unwrap().queues[0].in_flight == 1);
     stall(&guest);
     until(|| front_end(&house, 0).unwrap().stalls.count > 0);
-    gate.open();
+    delay.release();
     until(|| front_end(&house, 0).unwrap().queues.len() == 1);
     assert_eq!(guest.rings[0].answer(&sent).status, 0);
     use_disk(&mut guest);
