@@ -34,6 +34,7 @@ pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use luge_block::Access;
+pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
 pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

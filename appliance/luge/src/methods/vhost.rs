@@ -336,6 +336,15 @@ fn check_no_vm(sled: &Sled, name: &str) -> Result<(), RpcError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_vhost::Stalls;
+
+    #[test]
+    fn waits_of_cores_for_memory_are_shown() {
+        let stalls = Stalls { count: 2, longest: Duration::from_millis(390) };
+        let shown = session("d", &FrontEndStatus { number: 7, queues: vec![], stalls });
+        assert_eq!(shown["memory_stalls"], 2);
+        assert_eq!(shown["longest_memory_stall_us"], 390_000);
+    }
 
     #[test]
     fn each_refusal_of_a_disk_or_its_endpoint_has_the_code_of_its_cause() {
