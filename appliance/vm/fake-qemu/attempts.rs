@@ -1,6 +1,8 @@
 //! Attempts of a QEMU that its guest has taken over. Each line of the report has the name of an attempt
 //! and its result.
 
+#![expect(unsafe_code, reason = "an attempt to make a user namespace")]
+
 use super::descriptor;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::mount::{MountFlags, mount};
@@ -46,10 +48,13 @@ fn open(path: &str) -> io::Result<()> {
 
 fn identity() -> Vec<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let wanted = ["Uid", "Gid", "Groups", "NSpid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
+    let wanted =
+        ["Uid", "Gid", "Groups", "NSpid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
     let lines = status.lines().filter_map(|line| line.split_once(':'));
     let wanted = lines.filter(|(key, _)| wanted.contains(key));
-    wanted.map(|(key, value)| format!("{key}: {}", value.split_whitespace().collect::<Vec<_>>().join(" "))).collect()
+    wanted
+        .map(|(key, value)| format!("{key}: {}", value.split_whitespace().collect::<Vec<_>>().join(" ")))
+        .collect()
 }
 
 fn surroundings() -> Vec<String> {
@@ -96,10 +101,19 @@ fn run_set_uid_program() -> io::Result<()> {
 
 fn writes() -> Vec<String> {
     let write = |path: &&str| line(&format!("write {path}"), fs::write(path, "x"));
-    ["/x", "/vm/x", "/vm/disk0", "/dev/x", "/usr/x", "/tmp/x", "/proc/self/oom_score_adj", "/proc/sys/vm/nr_hugepages"]
-        .iter()
-        .map(write)
-        .collect()
+    [
+        "/x",
+        "/vm/x",
+        "/vm/disk0",
+        "/dev/x",
+        "/usr/x",
+        "/tmp/x",
+        "/proc/self/oom_score_adj",
+        "/proc/sys/vm/nr_hugepages",
+    ]
+    .iter()
+    .map(write)
+    .collect()
 }
 
 fn memory(words: &[String]) -> Vec<String> {
@@ -118,6 +132,8 @@ fn memory(words: &[String]) -> Vec<String> {
 pub(crate) fn take_memory() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 64 << 20]);
+        let mut chunk = vec![0; 64 << 20];
+        chunk.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        taken.push(chunk);
     }
 }

@@ -91,7 +91,8 @@ impl Supervisor {
         let spec = &self.vm.spec;
         let console = self.listen()?;
         let goes_on = || self.vm.requested_stop().is_none();
-        let memory = VmMemory::make(spec.memory_mib, spec.memory, goes_on).map_err(|error| error.to_string())?;
+        let memory =
+            VmMemory::make(spec.memory_mib, spec.memory, goes_on).map_err(|error| error.to_string())?;
         let no_socket = |error: io::Error| format!("no sockets for QEMU: {error}");
         let (qmp, its_qmp) = UnixStream::pair().map_err(no_socket)?;
         let (serial, its_serial) = UnixStream::pair().map_err(no_socket)?;
@@ -104,7 +105,8 @@ impl Supervisor {
         };
         let cgroup = self.cgroup()?;
         let cgroup_path = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
-        let sandbox = self.sandbox(cgroup).map_err(|error| format!("its sandbox cannot be described: {error}"))?;
+        let sandbox =
+            self.sandbox(cgroup).map_err(|error| format!("its sandbox cannot be described: {error}"))?;
         let lent = LentSockets::lend(&spec.disks, self.user)?;
         let child = Child::start(&program, &sandbox, &self.reaper)
             .map_err(|error| format!("QEMU could not be started: {error}"))?;
@@ -127,7 +129,7 @@ impl Supervisor {
     fn cgroup(&self) -> Result<Option<Cgroup>, String> {
         let Some(cgroups) = &self.cgroups else { return Ok(None) };
         let spec = &self.vm.spec;
-        let cgroup = cgroups.make(&format!("vm-{}", spec.name), Bounds::of_vm(spec.cpus, spec.memory_mib));
+        let cgroup = cgroups.make(spec.name.as_str(), Bounds::of_vm(spec.cpus, spec.memory_mib));
         cgroup.map(Some).map_err(|error| format!("its cgroup cannot be made: {error}"))
     }
 

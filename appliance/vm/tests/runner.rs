@@ -4,8 +4,8 @@
 
 use luge_init::Reaper;
 use luge_vm::{
-    Accelerator, Boot, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmError, VmName, VmRunner, VmSpec, VmState,
-    VmStatus, sandbox_refusal,
+    Accelerator, Boot, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmError, VmName, VmRunner,
+    VmSpec, VmState, VmStatus, sandbox_refusal,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -281,7 +281,9 @@ fn a_guest_that_powers_off_by_itself_has_stopped() {
 
 #[test]
 fn a_qemu_that_does_not_come_up_is_an_error_that_says_why() {
-    let Some(rig) = rig_with(Timeouts { start: Duration::from_millis(300), ..Timeouts::default() }) else { return };
+    let Some(rig) = rig_with(Timeouts { start: Duration::from_millis(300), ..Timeouts::default() }) else {
+        return;
+    };
     assert!(
         rig.refused("refuses")
             .ends_with("exit status: 1 before it was up; fake QEMU: there is no such machine")

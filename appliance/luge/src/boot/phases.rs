@@ -11,8 +11,9 @@ use crate::hugepages;
 use crate::log::Log;
 use luge_block::CoreId;
 use luge_init::{
-    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms, reserve_hugepages, serving_cpus,
-    set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms,
+    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
+    watch_power_button,
 };
 use luge_memory::PageSize;
 use luge_rpc::{Caller, Dispatcher, RpcError, Stage};

@@ -194,7 +194,11 @@ mod tests {
     }
 
     fn targets(sandbox: &Sandbox) -> Vec<String> {
-        sandbox.entries.iter().map(|entry| format!("{:?} {}", entry.kind, as_path(&entry.target).display())).collect()
+        sandbox
+            .entries
+            .iter()
+            .map(|entry| format!("{:?} {}", entry.kind, as_path(&entry.target).display()))
+            .collect()
     }
 
     #[test]

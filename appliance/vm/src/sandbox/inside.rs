@@ -23,12 +23,13 @@ use super::report::{Failure, Message, Step};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, open, openat, symlinkat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, write};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_move, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, mount_move,
+    unmount,
 };
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{
-    Gid, Resource, Rlimit, Signal, Uid, chdir, chroot, pivot_root, set_parent_process_death_signal, setrlimit, setsid,
-    umask,
+    Gid, Resource, Rlimit, Signal, Uid, chdir, chroot, pivot_root, set_parent_process_death_signal,
+    setrlimit, setsid, umask,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::{
@@ -183,7 +184,14 @@ fn restrict(target: &CStr, attributes: u64) -> Result<(), Errno> {
     let flags = libc::AT_RECURSIVE;
     // SAFETY: path and structure live during the call, which reads as many bytes of it as it is told.
     let done = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, target.as_ptr(), flags, &raw const change, size_of_val(&change))
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            flags,
+            &raw const change,
+            size_of_val(&change),
+        )
     };
     if done == 0 { Ok(()) } else { Err(last_error()) }
 }
@@ -223,7 +231,8 @@ fn become_user(plan: &Plan<'_>, user: &NewUser) -> Result<(), Failure> {
 /// Allows no user namespaces beneath this one, in which the process would have capabilities. Where
 /// `/proc/sys` is read-only, as in many containers, QEMU's filter is what remains.
 fn forbid_user_namespaces(proc: BorrowedFd<'_>) {
-    let limit = openat(proc, c"sys/user/max_user_namespaces", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let limit =
+        openat(proc, c"sys/user/max_user_namespaces", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     let _ = limit.and_then(|limit| write(limit, b"0"));
 }
 

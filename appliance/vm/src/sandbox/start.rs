@@ -9,9 +9,7 @@ use super::user::User;
 use luge_init::{ChildProcess, Reaper};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{Gid, Pid, Uid};
 use std::ffi::{CString, OsString, c_char};
 use std::fs;
@@ -45,7 +43,9 @@ pub(crate) enum SandboxError {
          (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
     )]
     Clone(io::Error),
-    #[error("user {uid} cannot be mapped: {source}; choose users that exist in Luge's own namespace (--vm-users)")]
+    #[error(
+        "user {uid} cannot be mapped: {source}; choose users that exist in Luge's own namespace (--vm-users)"
+    )]
     Map { uid: u32, source: io::Error },
     #[error("{what}: {source}")]
     Step { what: String, source: io::Error },
