@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "an attempt to make a user namespace")]
 
-use super::descriptor;
+use super::words::descriptor;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Uid, chroot, test_kill_process};
