@@ -7,6 +7,7 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
@@ -70,10 +71,11 @@ enum Event {
     Loaded(Result<(), RpcError>),
 }
 
-/// Serves until a signal to stop, which may come while the configuration is loaded.
+/// Serves until a signal to stop, which may come while the configuration is loaded. Disks are served meanwhile,
+/// each as soon as its SSD is there.
 ///
 /// # Errors
-/// [`ServeError`], before anything is served.
+/// [`ServeError`]; nothing is served any more then.
 pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
     let (sender, events) = channel();
@@ -141,6 +143,7 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
     Ok(Plan {
         cpus,
         pages,
+        descriptors: Descriptors::of_this_process(Ceiling::HardLimit),
         budget,
         sockets,
         socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),

@@ -1,4 +1,4 @@
-//! The contract of virtio devices: everything that the vhost-user connection does not know itself.
+//! The contract of virtio devices: all that a vhost-user connection has to know of a device.
 //!
 //! Path: guest ring -> virtqueue -> **session of a device** -> volume -> channel -> SSD.
 //!

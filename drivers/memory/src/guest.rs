@@ -140,9 +140,14 @@ impl GuestMemory {
         self.regions.is_empty()
     }
 
+    /// All regions, in order of their guest addresses.
+    pub fn regions(&self) -> impl Iterator<Item = &GuestRegion> {
+        self.regions.iter().map(|region| &**region)
+    }
+
     /// The regions that are not mapped: requests with buffers there fail.
     pub fn unmapped(&self) -> impl Iterator<Item = &GuestRegion> {
-        self.regions.iter().map(|region| &**region).filter(|region| region.unmappable().is_some())
+        self.regions().filter(|region| region.unmappable().is_some())
     }
 
     /// The guest address of an address in the front end's process.

@@ -19,7 +19,7 @@ use crate::shared_memory::SharedMemory;
 use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
@@ -80,6 +80,9 @@ pub enum RegionError {
         /// Length in bytes.
         len: u64,
     },
+    /// The file cannot be kept.
+    #[error("cannot keep the file of guest memory (is the limit of open files, `ulimit -n`, too low?): {0}")]
+    File(io::Error),
     /// The guest would have more memory than there is.
     #[error(
         "{announced} bytes of guest memory are announced, and this host has {host} bytes of memory and swap: \
@@ -102,6 +105,7 @@ pub enum RegionError {
 /// A region of a guest's memory. Mapped where its file is memory that may be written to.
 pub struct GuestRegion {
     layout: RegionLayout,
+    file: OwnedFd,
     memory: Result<Memory, Unmappable>,
 }
 
@@ -137,12 +141,13 @@ impl GuestRegion {
         if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
             return Err(layout.impossible());
         }
-        let memory = match Memory::map(&layout, file) {
+        let memory = match Memory::map(&layout, &file) {
             Ok(memory) => Ok(memory),
             Err(RegionError::Map(PeerMemoryError::Unmappable(reason))) => Err(reason),
             Err(error) => return Err(error),
         };
-        Ok(Self { layout, memory })
+        let file = file.as_fd().try_clone_to_owned().map_err(RegionError::File)?;
+        Ok(Self { layout, file, memory })
     }
 
     /// Ties the region to its front end's connection, which is shut down, in both directions, as
@@ -163,7 +168,13 @@ impl GuestRegion {
         self.layout
     }
 
-    /// Why the region is not mapped; none if it is.
+    /// File of the region, for another process that maps it.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Reason why the region is not mapped; none if it is.
     #[must_use]
     pub fn unmappable(&self) -> Option<Unmappable> {
         self.memory.as_ref().err().copied()

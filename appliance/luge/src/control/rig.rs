@@ -26,6 +26,7 @@ pub fn platform(pages: PageSize) -> Platform {
         timeouts: Timeouts::default(),
     };
     Platform {
+        descriptors: luge_core::Descriptors::with_limit(1 << 20),
         cores: Vec::new(),
         vfio: Vfio::new(sysfs.clone(), Backend::Auto, space.clone()),
         space,

@@ -1,10 +1,10 @@
 //! A disk as a virtio device: a volume that is open on the cores that serve it.
 
-use super::disk::{Access, BlkDisk};
+use super::disk::BlkDisk;
 use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
-use luge_block::{CoreId, OpenError};
+use luge_block::{Access, CoreId, OpenError};
 use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
@@ -26,7 +26,7 @@ pub struct BlkConfig {
     pub queues: u16,
 }
 
-/// Why a disk cannot be served.
+/// Reason why a disk cannot be served.
 #[derive(Debug, Error)]
 pub enum BlkError {
     /// An impossible number of queues.
@@ -43,7 +43,7 @@ pub enum BlkError {
 /// A disk, open on the cores that serve it.
 pub struct BlkDevice {
     disk: BlkDisk,
-    /// Its volume on each core that serves it.
+    /// The volume on each core that serves the disk.
     attachments: Vec<Attachment>,
     /// Its volume on cores of front ends that are served by their own.
     background: Mutex<Vec<Attachment>>,
@@ -77,7 +77,7 @@ impl BlkDevice {
         Ok(Self { disk, attachments, background: Mutex::default(), volume, nodes, uses_dma })
     }
 
-    /// Its volume on each of its cores.
+    /// The volume on each core that serves the disk.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
