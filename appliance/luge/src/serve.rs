@@ -159,6 +159,9 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
 fn vm_folder(path: &Path) -> Result<PathBuf, ServeError> {
     let error = |source| ServeError::VmFolder { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(error)?;
+    if path.parent().is_none() {
+        return Err(error(io::Error::other("it is the root folder")));
+    }
     if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
 }
 

@@ -1,7 +1,9 @@
 //! Attempts of a QEMU that its guest has taken over. Each line of the report has the name of an attempt
 //! and its result.
 
-use super::descriptor;
+#![expect(unsafe_code, reason = "an attempt to make a user namespace")]
+
+use super::words::descriptor;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Uid, chroot, test_kill_process};
@@ -130,6 +132,8 @@ fn memory(words: &[String]) -> Vec<String> {
 pub(crate) fn take_memory() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 64 << 20]);
+        let mut chunk = vec![0; 64 << 20];
+        chunk.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        taken.push(chunk);
     }
 }

@@ -1,17 +1,16 @@
 //! Fake QEMU for the tests of the runner: implements a few QMP commands, and misbehaves as the name of
 //! its VM says.
 
-#![expect(unsafe_code, reason = "file descriptors by their numbers")]
-
 mod attempts;
+mod words;
 
 use serde_json::{Value, json};
 use std::env;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::exit;
 use std::thread;
+use words::{after, descriptor};
 
 fn main() {
     let words: Vec<String> = env::args().collect();
@@ -33,19 +32,6 @@ fn main() {
         _ => serve(&qmp, serial, &words),
     }
     sleep_for_ever();
-}
-
-/// Text after `mark` in the first word that contains it, up to a comma.
-fn after(words: &[String], mark: &str) -> Option<String> {
-    let rest = words.iter().find_map(|word| word.split_once(mark))?.1;
-    rest.split(',').next().map(str::to_owned)
-}
-
-/// File descriptor whose number follows `mark`.
-fn descriptor(words: &[String], mark: &str) -> Option<OwnedFd> {
-    let number = after(words, mark)?.parse().ok()?;
-    // SAFETY: the parent gives this descriptor for this purpose, and each one is asked for once.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn socket(words: &[String], mark: &str) -> Option<UnixStream> {

@@ -129,7 +129,7 @@ impl Supervisor {
     fn cgroup(&self) -> Result<Option<Cgroup>, String> {
         let Some(cgroups) = &self.cgroups else { return Ok(None) };
         let spec = &self.vm.spec;
-        let cgroup = cgroups.make(&format!("vm-{}", spec.name), Bounds::of_vm(spec.cpus, spec.memory_mib));
+        let cgroup = cgroups.make(spec.name.as_str(), Bounds::of_vm(spec.cpus, spec.memory_mib));
         cgroup.map(Some).map_err(|error| format!("its cgroup cannot be made: {error}"))
     }
 

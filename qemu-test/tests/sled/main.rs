@@ -77,6 +77,9 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every
     sled.call("vm_stop", &json!({ "name": "vm0", "timeout_s": 0 }))?;
     wait_for_state(&mut sled, "stopped")?;
     sled.call("vm_start", &json!({ "name": "vm0" }))?;
+    let vm = sled.call("vm_get_vms", &json!({ "name": "vm0" }))?;
+    assert_eq!(vm[0]["user"], 1_900_000_001, "{vm:#}");
+    assert_eq!(vm[0]["cgroup"], "/sys/fs/cgroup/luge/vm0-1", "{vm:#}");
 
     let text = power_off(sled)?;
     assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 2, "each SSD is told that its power will go");

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// Folder of all VMs' cgroups, beneath the root of the hierarchy.
 const FOLDER: &str = "luge";
+/// Maximum number of VMs with the same name, of different Luges on a host.
+const SAME_NAMES_MAX: u32 = 64;
 /// Period of the bound on CPU time.
 const PERIOD_US: u64 = 100_000;
 
@@ -57,18 +59,30 @@ impl Cgroups {
         Self::given(&folder)
     }
 
-    /// Makes a cgroup. A stale one without processes is replaced.
+    /// Makes a cgroup for the VM `name`.
     pub(crate) fn make(&self, name: &str, bounds: Bounds) -> Result<Cgroup, String> {
-        let folder = self.folder.join(name);
+        let folder = self.make_folder(name)?;
         let failed = |error: io::Error| format!("{}: {error}", folder.display());
-        let _ = fs::remove_dir(&folder);
-        fs::create_dir(&folder).map_err(failed)?;
-        // From here on, an error removes it.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = open(&folder, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        // From here on, an error removes it.
         let cgroup = Cgroup { folder: folder.clone(), handle };
         cgroup.set(bounds).map_err(failed)?;
         Ok(cgroup)
+    }
+
+    /// Makes a folder. A stale one without processes is replaced; one of another Luge stays.
+    fn make_folder(&self, name: &str) -> Result<PathBuf, String> {
+        for number in 1..=SAME_NAMES_MAX {
+            let folder = self.folder.join(format!("{name}-{number}"));
+            let _ = fs::remove_dir(&folder);
+            match fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(format!("{}: {error}", folder.display())),
+            }
+        }
+        Err(format!("{SAME_NAMES_MAX} VMs of this host are called {name}: stop one, or take another name"))
     }
 }
 
@@ -151,6 +165,16 @@ mod tests {
         std::fs::write(folder.path().join("cgroup.controllers"), "cpuset cpu memory\n").unwrap();
         let error = Cgroups::given(folder.path()).unwrap_err();
         assert!(error.ends_with("has no controller 'pids'"), "{error}");
+    }
+
+    #[test]
+    fn a_stale_folder_is_replaced_and_one_in_use_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { folder: folder.path().to_owned() };
+        let first = cgroups.make_folder("one").unwrap();
+        assert_eq!(cgroups.make_folder("one"), Ok(first.clone()));
+        std::fs::write(first.join("in use"), "").unwrap();
+        assert_eq!(cgroups.make_folder("one"), Ok(folder.path().join("one-2")));
     }
 
     #[test]
