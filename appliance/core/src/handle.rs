@@ -1,5 +1,6 @@
 //! A core, as all other threads see it.
 
+use crate::account::{Account, Accounts};
 use crate::answer::question;
 use crate::load::Rings;
 use crate::mailbox::Mailbox;
@@ -9,10 +10,13 @@ use crate::open_sources::OpenSources;
 use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
+use crate::stall_watch::StallWatch;
 use crate::stats::CoreStats;
+use crate::tenant::Tenant;
 use luge_block::CoreId;
 use luge_memory::NumaNode;
 use luge_volume::{Ticks, tick_rate};
+use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::path::Path;
@@ -48,6 +52,7 @@ struct Shared {
     links: Links,
     node: Option<NumaNode>,
     rings: Rings,
+    accounts: Accounts,
     open: OpenSources,
     attachments: AtomicUsize,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -63,6 +68,26 @@ impl CoreHandle {
     /// # Errors
     /// [`SpawnError`].
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
+        Self::start(id, |id| {
+            pin(id)?;
+            Ok(StallWatch::start())
+        })
+    }
+
+    /// Starts a thread that runs on any CPU of the calling thread, behind all other threads.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub(crate) fn spawn_in_background(id: CoreId) -> Result<Self, SpawnError> {
+        Self::start(id, |_| {
+            // One that is not allowed to say so has lower priority than others already.
+            let _ = nice(19);
+            Ok(StallWatch::off())
+        })
+    }
+
+    /// Starts a thread that prepares itself by `prepare`.
+    fn start(id: CoreId, prepare: fn(CoreId) -> io::Result<StallWatch>) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
         let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
@@ -72,6 +97,7 @@ impl CoreHandle {
             links,
             node: node_of(Path::new("/sys/devices/system/cpu"), id),
             rings: Rings::default(),
+            accounts: Accounts::default(),
             open: OpenSources::default(),
             attachments: AtomicUsize::default(),
             thread: Mutex::default(),
@@ -83,16 +109,20 @@ impl CoreHandle {
         let join = std::thread::Builder::new()
             .name(format!("core-{}", id.0))
             .spawn(move || {
-                let pinned = pin(id);
-                let may_run = pinned.is_ok();
-                if started.send(pinned).is_ok() && may_run {
+                let (watch, outcome) = match prepare(id) {
+                    Ok(watch) => (Some(watch), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                if started.send(outcome).is_ok()
+                    && let Some(watch) = watch
+                {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.links);
+                    Core::new(id).run(&theirs.links, &watch);
                 }
             })
             .map_err(thread)?;
-        let pinned = ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
-        pinned.map_err(|source| SpawnError::Cpu { cpu: id.0, source })?;
+        let prepared = ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        prepared.map_err(|source| SpawnError::Cpu { cpu: id.0, source })?;
         let core = Self(shared);
         *core.thread() = Some(join);
         Ok(core)
@@ -145,18 +175,20 @@ impl CoreHandle {
         self.0.links.mailbox.send(Box::new(task));
     }
 
-    /// Lets the core serve a session.
+    /// Lets the core serve a session of a tenant.
     ///
     /// # Errors
     /// [`NotifyError`] if its kick cannot be watched, and the session.
     pub fn add_session(
         &self,
         session: Box<dyn Session>,
+        tenant: &Tenant,
     ) -> Result<SessionId, (NotifyError, Box<dyn Session>)> {
         if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.links.epoll, 0)) {
             return Err((error, session));
         }
-        let added = self.call(move |core| core.add(session));
+        let account = self.0.accounts.of(tenant);
+        let added = self.call(move |core| core.add(session, account));
         added.map_err(|session| {
             session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
             (NotifyError::System(rustix::io::Errno::NOSPC), session)
@@ -179,6 +211,12 @@ impl CoreHandle {
         self.call(|core| core.stop());
         // A core that panicked has taken the process along.
         let _ = thread.join();
+    }
+
+    /// Accounts of the tenants that have rings on the core.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.0.accounts.all()
     }
 
     pub(crate) fn open_sources(&self) -> &OpenSources {

@@ -36,17 +36,19 @@ pub struct Kick(OwnedFd);
 
 /// Eventfd from a core to a guest: something was used.
 pub struct Call {
+    // Dropped before the file.
     way: Way,
+    file: OwnedFd,
     /// Whether a signal has not reached the eventfd: the kernel did not take it.
     owed: bool,
 }
 
 /// Way to raise the counter.
 enum Way {
-    /// A completion: never waits. The ring keeps the eventfd.
+    /// A completion on an io_uring that has the eventfd registered: never waits.
     Completion(Box<IoUring>),
     /// A write, on hosts that forbid io_uring: waits if the front end means harm.
-    Write(OwnedFd),
+    Write,
 }
 
 impl Kick {
@@ -79,15 +81,20 @@ impl Call {
     /// Takes a file descriptor of a front end.
     ///
     /// # Errors
-    /// [`NotifyError`] if it is no eventfd.
+    /// [`NotifyError`] if it is no eventfd, or no descriptor is left for its io_uring.
     pub fn new(file: OwnedFd) -> Result<Self, NotifyError> {
         let file = checked(file)?;
         let ring = IoUring::new(2).and_then(|ring| {
             ring.submitter().register_eventfd(file.as_raw_fd())?;
             Ok(ring)
         });
-        let way = ring.map_or(Way::Write(file), |ring| Way::Completion(Box::new(ring)));
-        Ok(Self { way, owed: false })
+        let way = match ring.map_err(|error| Errno::from_io_error(&error)) {
+            Ok(ring) => Way::Completion(Box::new(ring)),
+            // Out of descriptors now, which is no reason to have a core wait later.
+            Err(Some(error @ (Errno::MFILE | Errno::NFILE))) => return Err(error.into()),
+            Err(_) => Way::Write,
+        };
+        Ok(Self { way, file, owed: false })
     }
 
     /// Interrupts the guest. One system call.
@@ -101,7 +108,7 @@ impl Call {
     #[inline]
     pub fn retry(&mut self) {
         if self.owed {
-            self.owed = !self.way.raise();
+            self.owed = !self.way.raise(&self.file);
         }
     }
 
@@ -112,13 +119,25 @@ impl Call {
     }
 }
 
+impl From<Kick> for OwnedFd {
+    fn from(kick: Kick) -> Self {
+        kick.0
+    }
+}
+
+impl From<Call> for OwnedFd {
+    fn from(call: Call) -> Self {
+        call.file
+    }
+}
+
 impl Way {
     /// Raises the counter; returns whether it is raised, or as high as it can be. It is not where the kernel
     /// has no memory at the moment, or was interrupted.
-    fn raise(&mut self) -> bool {
+    fn raise(&mut self, file: &OwnedFd) -> bool {
         match self {
             Self::Completion(ring) => complete(ring),
-            Self::Write(file) => rustix::io::write(file, &1u64.to_ne_bytes()) != Err(Errno::INTR),
+            Self::Write => rustix::io::write(file, &1u64.to_ne_bytes()) != Err(Errno::INTR),
         }
     }
 }
@@ -169,6 +188,16 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(count), 5);
     }
 
+    #[test]
+    fn a_call_gives_its_eventfd_back_for_another_call() {
+        let file = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let mut first = Call::new(file.try_clone().unwrap()).unwrap();
+        first.signal();
+        let mut second = Call::new(first.into()).unwrap();
+        second.signal();
+        assert_eq!(count(&file), 2);
+    }
+
     fn count(file: &OwnedFd) -> u64 {
         let mut count = [0; 8];
         let read = rustix::io::read(file, &mut count);
@@ -181,7 +210,8 @@ mod tests {
         // A ring that is disabled takes nothing.
         let ring = IoUring::builder().setup_r_disabled().build(2).unwrap();
         ring.submitter().register_eventfd(file.as_raw_fd()).unwrap();
-        let mut call = Call { way: Way::Completion(Box::new(ring)), owed: false };
+        let way = Way::Completion(Box::new(ring));
+        let mut call = Call { way, file: file.try_clone().unwrap(), owed: false };
         (0..5).for_each(|_| call.signal());
         assert!(call.is_owed());
         assert_eq!(count(&file), 0);

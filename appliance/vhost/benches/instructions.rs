@@ -1,4 +1,4 @@
-//! How many instructions a request takes, from the guest's ring to its used ring.
+//! Instructions of a request, from the available ring of its guest to the used ring.
 //!
 //! `cargo bench -p luge-vhost --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
 
@@ -57,13 +57,13 @@ const TRACES: [Trace; 10] = [
     Trace { name: "memory, read, three descriptors", run: || run(memory(), Requests::default()) },
 ];
 
-/// What the requests are like.
+/// Properties of the requests.
 struct Requests {
-    /// How many are in flight.
+    /// Number of requests in flight.
     depth: u32,
     /// Descriptors of the data, which is 512 bytes together.
     pieces: u32,
-    /// Whether the descriptors are in a table of their own.
+    /// Whether the descriptors are in an indirect table.
     indirect: bool,
     /// Whether the queue tracks what is in flight.
     tracked: bool,

@@ -1,6 +1,5 @@
-//! What a core spends on a request: the turns of a session on a null device, with the ring in the
-//! same core's cache; the ring reader alone; and beside them what the crate `virtio-queue` spends
-//! on walking the same descriptors and nothing else.
+//! Time of a core for a request: turns of a session on a null device, with the ring in the core's cache; the
+//! ring reader alone; and for comparison the crate `virtio-queue`, which only walks the descriptors.
 //!
 //! `cargo bench -p luge-vhost --bench turn`. Times are for all requests in flight.
 
@@ -29,10 +28,10 @@ fn bench() -> Bench {
     Bench::with(Arc::new(device), Setup { size: 1024, ..Setup::default() })
 }
 
-/// What the requests are like.
+/// Properties of the requests.
 #[derive(Clone, Copy)]
 struct Requests {
-    /// Whether the descriptors are in a table of their own.
+    /// Whether the descriptors are in an indirect table.
     indirect: bool,
     /// Whether half of them write, at random.
     mixed: bool,

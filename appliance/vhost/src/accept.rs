@@ -11,7 +11,7 @@
 //! 1. nobody is served;
 //! 2. somebody is: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
-//! 4. the place is free;
+//! 4. the place is free, and the pause after front ends that were cut off for cause is over (`backoff`);
 //! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
@@ -24,6 +24,7 @@
 
 use crate::connection::{End, serve};
 use crate::served::Served;
+use luge_core::{Promise, TooFewDescriptors};
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::ioctl_fionread;
@@ -33,7 +34,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -80,9 +82,24 @@ struct Current {
     stream: UnixStream,
     since: Instant,
     is_reported: bool,
-    is_cut_off: bool,
-    ended: Arc<AtomicBool>,
+    fate: Arc<Fate>,
     thread: JoinHandle<()>,
+}
+
+/// A connection that waits.
+struct Waiting {
+    stream: UnixStream,
+    /// Its file descriptor; the endpoint's own serves for the first.
+    _descriptor: Option<Promise>,
+}
+
+/// Facts that a connection's thread and the acceptor tell each other.
+#[derive(Default)]
+struct Fate {
+    /// The acceptor has cut the connection off.
+    cut_off: AtomicBool,
+    /// The thread is at its end.
+    ended: AtomicBool,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -91,7 +108,7 @@ pub(crate) struct Acceptor {
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     current: Option<Current>,
-    waiting: VecDeque<UnixStream>,
+    waiting: VecDeque<Waiting>,
 }
 
 impl Acceptor {
@@ -124,8 +141,9 @@ impl Acceptor {
             PollFd::new(&self.signals.wake, PollFlags::IN),
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
-        fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
-        let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
+        fds.extend(self.waiting.iter().map(|other| PollFd::new(&other.stream, PollFlags::RDHUP | speech)));
+        let left = self.silence_left().or_else(|| self.pause_left());
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
         let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
@@ -140,17 +158,24 @@ impl Acceptor {
         Some(SILENCE.saturating_sub(silent.since.elapsed()))
     }
 
+    /// Time until the first of the waiting is served, if there is one that nobody but the back-off keeps out.
+    fn pause_left(&self) -> Option<Duration> {
+        let is_next = self.current.is_none() && !self.waiting.is_empty();
+        is_next.then(|| self.served.ledger.pause_left())
+    }
+
     /// Whether another connection may take the place of the one that is served.
     fn is_replaceable(&self) -> bool {
-        let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
+        let may_go = |current: &&Current| current.is_reported && !current.fate.cut_off.load(Relaxed);
+        let current = self.current.as_ref().filter(may_go);
         current.is_some() && !self.served.ledger.has_spoken()
     }
 
     fn drop_the_ended(&mut self) {
-        if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
+        if self.current.as_ref().is_some_and(|current| current.fate.ended.load(Acquire)) {
             self.join();
         }
-        self.waiting.retain(|stream| !has_hung_up(stream));
+        self.waiting.retain(|other| !has_hung_up(&other.stream));
         self.served.ledger.set_waiting(self.waiting.len());
     }
 
@@ -158,12 +183,10 @@ impl Acceptor {
         let Served { name, log, ledger, .. } = &*self.served;
         match self.socket.listener().accept() {
             Ok((stream, _)) => {
-                if self.current.is_some() {
+                if let Some(reason) = self.reason_to_wait() {
                     ledger.waited();
                     log.waits.line(|| {
-                        tracing::warn!(
-                            "{name}: another front end has connected, and waits for the first to leave"
-                        );
+                        tracing::warn!("{name}: another front end has connected, and waits {reason}");
                     });
                 }
                 self.queue(stream);
@@ -177,16 +200,33 @@ impl Acceptor {
         }
     }
 
-    /// Adds a connection to those that wait. Where too many wait, it takes the place of one that has
-    /// said nothing, or else is dropped.
+    /// Reason why a front end that has connected is not served at once, in words.
+    fn reason_to_wait(&self) -> Option<String> {
+        if self.current.is_some() {
+            return Some("for the first to leave".into());
+        }
+        let pause = self.served.ledger.pause_left();
+        let reason = || format!("{} ms, because others were cut off before it", pause.as_millis());
+        (pause > Duration::ZERO).then(reason)
+    }
+
+    /// Adds a connection to those that wait. Where too many wait, or no file descriptor is left for another,
+    /// it takes the place of one that has said nothing, or else is dropped.
     fn queue(&mut self, stream: UnixStream) {
-        if self.waiting.len() >= WAITING_MAX {
-            let silent = self.waiting.iter().position(|stream| !has_spoken(stream));
+        let promised = self.promise_descriptor();
+        if self.waiting.len() >= WAITING_MAX || promised.is_err() {
+            let silent = self.waiting.iter().position(|other| !has_spoken(&other.stream));
             let Some(silent) = silent else { return };
             drop(self.waiting.remove(silent));
         }
-        self.waiting.push_back(stream);
+        let Ok(descriptor) = promised.or_else(|_| self.promise_descriptor()) else { return };
+        self.waiting.push_back(Waiting { stream, _descriptor: descriptor });
         self.served.ledger.set_waiting(self.waiting.len());
+    }
+
+    fn promise_descriptor(&self) -> Result<Option<Promise>, TooFewDescriptors> {
+        let is_first = self.waiting.is_empty();
+        (!is_first).then(|| self.served.descriptors.promise(1)).transpose()
     }
 
     fn check_silence(&mut self) {
@@ -200,14 +240,14 @@ impl Acceptor {
                 tracing::warn!("{name}: the front end has sent no message: one that does takes its place");
             });
         }
-        if self.is_replaceable() && self.waiting.iter().any(has_spoken) {
+        if self.is_replaceable() && self.waiting.iter().any(|other| has_spoken(&other.stream)) {
             self.cut_off();
         }
     }
 
     fn cut_off(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.is_cut_off = true;
+        if let Some(current) = &self.current {
+            current.fate.cut_off.store(true, Relaxed);
             // It fails only if the front end has gone already.
             let _ = shutdown(&current.stream, Shutdown::Both);
         }
@@ -222,13 +262,13 @@ impl Acceptor {
 
     /// Serves the first of the waiting that has spoken, or else the first.
     fn serve_next(&mut self) {
-        if self.current.is_some() || self.signals.is_closed() {
+        if self.current.is_some() || self.signals.is_closed() || self.pause_left() > Some(Duration::ZERO) {
             return;
         }
-        let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
-        let Some(stream) = self.waiting.remove(next) else { return };
+        let next = self.waiting.iter().position(|other| has_spoken(&other.stream)).unwrap_or(0);
+        let Some(Waiting { stream, .. }) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
-        match self.begin(stream) {
+        match self.start(stream) {
             Ok(current) => self.current = Some(current),
             Err(error) => {
                 let Served { name, log, .. } = &*self.served;
@@ -237,32 +277,40 @@ impl Acceptor {
         }
     }
 
-    fn begin(&self, stream: UnixStream) -> io::Result<Current> {
-        let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
-        let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+    /// Starts the thread that serves a connection.
+    fn start(&self, stream: UnixStream) -> io::Result<Current> {
+        let (ours, fate) = (stream.try_clone()?, Arc::<Fate>::default());
+        let (served, signals, its_fate) = (self.served.clone(), self.signals.clone(), fate.clone());
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            serve_to_the_end(stream, &served, &signals);
-            end.store(true, Release);
+            serve_to_the_end(stream, &served, &|| signals.is_closed() || its_fate.cut_off.load(Relaxed));
+            its_fate.ended.store(true, Release);
             signals.ring();
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, thread })
+        Ok(Current { stream: ours, since, is_reported: false, fate, thread })
     }
 }
 
-/// Serves one front end to its end.
-fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+/// Serves one front end to its end. `is_cut_off` says whether the end is ours: then it is no fault.
+fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, is_cut_off: &dyn Fn() -> bool) {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
     match serve(stream, served) {
-        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) if signals.is_closed() => {}
+        End::Left => {
+            ledger.left_after_stalls();
+            log.left.line(|| tracing::info!("{name}: the front end has left"));
+        }
+        End::Fault(_) if is_cut_off() => {}
         End::Fault(error) => {
-            ledger.protocol_error();
-            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
+            let pause_ms = ledger.protocol_error().as_millis();
+            log.fault.line(|| {
+                tracing::warn!(
+                    "{name}: the front end was cut off: {error}; the next is served after {pause_ms} ms"
+                );
+            });
         }
     }
     ledger.disconnected();

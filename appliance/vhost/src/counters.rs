@@ -1,4 +1,4 @@
-//! What is counted of a queue: by its core, for everybody.
+//! Counters of a queue, written by its core and read by any thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 

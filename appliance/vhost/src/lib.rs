@@ -17,6 +17,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod accept;
+mod backoff;
 mod blk;
 mod connection;
 mod counters;
@@ -27,10 +28,12 @@ mod queue;
 mod served;
 mod status;
 
-pub use blk::{Access, BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use backoff::{BackoffLimits, BackoffStatus};
+pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
+pub use luge_block::Access;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
 pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

@@ -1,44 +1,45 @@
-//! What is logged of front ends and guests. They come and go and fail as fast as they like,
-//! and must not fill the log: a line of each kind now and then.
+//! Rate-limited log lines about front ends and guests, which may come, go and fail as often as they like.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A line of one kind is logged this often at most, per endpoint.
-const EVERY: Duration = Duration::from_secs(1);
+/// Least time between two lines of one kind of an endpoint.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The kinds of line of an endpoint.
 #[derive(Default)]
 pub(crate) struct Log {
-    /// A front end has come.
+    /// A front end has connected.
     pub(crate) came: Limit,
-    /// Another one has come meanwhile.
+    /// Another front end has connected meanwhile, and waits.
     pub(crate) waits: Limit,
-    /// Silent: nothing was received.
+    /// The front end has sent no message.
     pub(crate) silent: Limit,
-    /// It has left.
+    /// The front end has left.
     pub(crate) left: Limit,
-    /// It was at fault.
+    /// The front end was cut off for a fault.
     pub(crate) fault: Limit,
     /// A ring was broken by its guest.
     pub(crate) broken: Limit,
     /// A ring waits for its memory.
     pub(crate) waiting: Limit,
-    /// A region of memory is in a file that is not memory.
-    pub(crate) unreached: Limit,
+    /// A region of memory is in a file that is not mapped.
+    pub(crate) unmapped: Limit,
+    /// A core has waited for its memory.
+    pub(crate) costly: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }
 
-/// When a kind of line was last logged.
+/// Rate limit of one kind of line: the time of the last one.
 #[derive(Default)]
 pub(crate) struct Limit(Mutex<Option<Instant>>);
 
 impl Limit {
-    /// Logs a line, unless there was one just now.
+    /// Logs a line, unless the last one was less than [`INTERVAL_MIN`] ago.
     pub(crate) fn line(&self, write: impl FnOnce()) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= EVERY) {
+        if last.is_none_or(|last| last.elapsed() >= INTERVAL_MIN) {
             *last = Some(Instant::now());
             write();
         }

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "guest memory is kept for spans, and replaced under a ring")]
 
 use crate::counters::QueueCounters;
-use luge_core::{Armed, Call, Kick};
+use luge_core::{Armed, Call, Kick, Published};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{
@@ -41,7 +41,7 @@ impl Notifiers {
     }
 }
 
-/// Everything that a queue is made of.
+/// Properties of a new queue.
 pub struct QueueSetup {
     /// Place of the ring in guest memory.
     pub layout: RingLayout,
@@ -57,7 +57,7 @@ pub struct QueueSetup {
     pub counters: Arc<QueueCounters>,
 }
 
-/// Why a queue cannot be made.
+/// Reason why a queue cannot be made.
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// The ring is not in guest memory as it must be.
@@ -80,7 +80,7 @@ pub struct DeviceQueue {
 }
 
 impl DeviceQueue {
-    /// Makes a queue without notifiers, until [`Self::connect`]. What an earlier process had in flight is
+    /// Makes a queue without notifiers, until [`Self::connect`]. Chains that an earlier process had in flight are
     /// taken first.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl DeviceQueue {
         unsafe { self.ring.replace_memory(memory) }
     }
 
-    /// Available index of the next chain: where the ring goes on another time.
+    /// Available index of the next chain, from which the ring can continue after a stop.
     #[must_use]
     pub fn base(&self) -> u16 {
         self.ring.next_available()
@@ -153,7 +153,7 @@ impl DeviceQueue {
         }
     }
 
-    /// Walks on along the long chain at the end of a batch (see [`SplitQueue::walk_long`]).
+    /// Continues the walk of the long chain at the end of a batch (see [`SplitQueue::walk_long`]).
     pub fn walk_long<L: ChainLayout>(
         &mut self,
         batch: &mut Batch<L>,
@@ -185,12 +185,12 @@ impl DeviceQueue {
         self.ring.complete_all(ended);
     }
 
-    /// Counts a chain that breaks the rules.
+    /// Counts a chain at fault.
     pub fn count_fault(&self) {
         self.counters.count_fault();
     }
 
-    /// Takes nothing more from a ring whose driver breaks the rules; tells the front end.
+    /// Stops taking from a ring that its driver has broken, and signals the error to the front end.
     #[cold]
     pub fn break_off(&mut self) {
         self.is_taking = false;
@@ -203,13 +203,14 @@ impl DeviceQueue {
     /// Shows the guest the used elements, and interrupts it where it asked for that. `in_flight` is the
     /// number of requests that are not answered yet.
     #[inline]
-    pub fn publish(&mut self, in_flight: usize) {
+    pub fn publish(&mut self, in_flight: usize) -> Published {
         let interrupt = self.ring.publish();
         if let Some(call) = &mut self.notifiers.call {
             if interrupt { call.signal() } else { call.retry() }
         }
         self.notifiers.error.iter_mut().for_each(Call::retry);
         self.counters.set_in_flight(in_flight);
+        if self.notifiers.owe() { Published::Owing } else { Published::All }
     }
 
     /// Asks the guest to kick for the chains that it adds from now on.
@@ -238,7 +239,7 @@ impl DeviceQueue {
         self.is_taking && self.notifiers.kick.is_none()
     }
 
-    /// Takes nothing more from the ring.
+    /// Stops taking from the ring.
     pub fn quiesce(&mut self) {
         self.is_taking = false;
     }

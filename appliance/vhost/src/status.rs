@@ -1,24 +1,28 @@
-//! What an endpoint tells of itself, and the book it keeps for that.
+//! The status of an endpoint, and the ledger that it is read from.
 
+use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
+use luge_memory::stall::Stalls;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// An endpoint, as it is now.
+/// Status of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointStatus {
-    /// Its name.
+    /// Name of the endpoint.
     pub name: String,
-    /// Its socket.
+    /// Path of the socket.
     pub socket: PathBuf,
     /// The cores that serve its queues.
     pub cores: Vec<CoreId>,
-    /// How many queues it offers.
+    /// Number of queues that are offered.
     pub queues_max: u16,
     /// Counts of front ends.
     pub counts: FrontEndCounts,
+    /// Back-off after front ends that were cut off for cause.
+    pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
 }
@@ -45,16 +49,18 @@ pub struct FrontEndStatus {
     pub number: u64,
     /// The queues that run.
     pub queues: Vec<QueueStatus>,
+    /// Waits of cores for its memory. If there were some, a slow thread of its own serves its queues.
+    pub stalls: Stalls,
 }
 
 /// A queue that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// Its number.
+    /// Number of the queue.
     pub index: u16,
-    /// The core that serves it.
+    /// The core that serves the queue.
     pub core: CoreId,
-    /// Entries of its ring.
+    /// Entries of the ring.
     pub size: u16,
     /// Requests taken and not yet answered.
     pub in_flight: u32,
@@ -77,7 +83,7 @@ impl Departure {
     }
 }
 
-/// What an endpoint's thread writes down.
+/// Record of front ends and queues, written by the threads of an endpoint.
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
@@ -87,30 +93,46 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Entries {
     counts: FrontEndCounts,
+    backoff: Backoff,
     connected: bool,
     spoken: bool,
-    queues: Vec<Entry>,
+    stalls: Stalls,
+    queues: Vec<RunningQueue>,
 }
 
-struct Entry {
-    index: u16,
-    core: CoreId,
-    size: u16,
-    counters: Arc<QueueCounters>,
+/// A queue that runs, as the ledger has it.
+pub(crate) struct RunningQueue {
+    /// Number of the queue.
+    pub(crate) index: u16,
+    /// The core that serves the queue.
+    pub(crate) core: CoreId,
+    /// Entries of the ring.
+    pub(crate) size: u16,
+    pub(crate) counters: Arc<QueueCounters>,
 }
 
 impl Ledger {
+    pub(crate) fn new(limits: BackoffLimits) -> Self {
+        let entries = Entries { backoff: Backoff::new(limits), ..Entries::default() };
+        Self { entries: Mutex::new(entries), left: Condvar::default() }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn connected(&self) {
         let mut entries = self.entries();
-        (entries.connected, entries.spoken) = (true, false);
+        (entries.connected, entries.spoken, entries.stalls) = (true, false, Stalls::default());
         entries.counts.connections = entries.counts.connections.wrapping_add(1);
     }
 
-    /// The front end has sent a whole message.
+    /// Notes that the front end's rings have left the cores because of its memory.
+    pub(crate) fn left_cores(&self, stalls: Stalls) {
+        self.entries().stalls = stalls;
+    }
+
+    /// Notes that the front end has sent a whole message.
     pub(crate) fn spoken(&self) {
         self.entries().spoken = true;
     }
@@ -146,35 +168,53 @@ impl Ledger {
         !waited.unwrap_or_else(PoisonError::into_inner).0.connected
     }
 
-    pub(crate) fn protocol_error(&self) {
+    /// The front end is cut off for cause; returns the pause before the next one is served.
+    pub(crate) fn protocol_error(&self) -> Duration {
         let mut entries = self.entries();
         entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
+        entries.backoff.count(Instant::now())
     }
 
-    pub(crate) fn running(&self, index: u16, (core, size): (CoreId, u16), counters: Arc<QueueCounters>) {
+    /// Notes that a front end has left which had kept cores waiting for its memory: the next one is served after a
+    /// pause, as after one that was cut off.
+    pub(crate) fn left_after_stalls(&self) {
         let mut entries = self.entries();
-        let at = entries.queues.partition_point(|entry| entry.index < index);
-        entries.queues.insert(at, Entry { index, core, size, counters });
+        if entries.stalls.count > 0 {
+            entries.backoff.count(Instant::now());
+        }
     }
 
-    /// Strikes out a queue; returns what was counted of it, if it ran.
+    /// Time until the next front end is served.
+    pub(crate) fn pause_left(&self) -> Duration {
+        self.entries().backoff.status(Instant::now()).pause_left
+    }
+
+    /// Adds a queue that has started.
+    pub(crate) fn running(&self, queue: RunningQueue) {
+        let mut entries = self.entries();
+        let at = entries.queues.partition_point(|other| other.index < queue.index);
+        entries.queues.insert(at, queue);
+    }
+
+    /// Removes a queue; returns its counters, if it ran.
     pub(crate) fn stopped(&self, index: u16) -> Option<Arc<QueueCounters>> {
         let mut entries = self.entries();
         let at = entries.queues.iter().position(|entry| entry.index == index)?;
         Some(entries.queues.remove(at).counters)
     }
 
-    /// Fills in what changes.
+    /// Completes a status that has the properties which do not change.
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
-        let queues = entries.queues.iter().map(Entry::status).collect();
-        let Entries { counts, connected, .. } = *entries;
-        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues });
-        EndpointStatus { counts, front_end, ..fixed }
+        let queues = entries.queues.iter().map(RunningQueue::status).collect();
+        let Entries { counts, connected, stalls, backoff, .. } = *entries;
+        let backoff = backoff.status(Instant::now());
+        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
+        EndpointStatus { counts, backoff, front_end, ..fixed }
     }
 }
 
-impl Entry {
+impl RunningQueue {
     fn status(&self) -> QueueStatus {
         QueueStatus {
             index: self.index,

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 const SECTORS: u32 = 512;
 /// Requests in flight at once, on an area of the disk each.
-const LANES: u32 = 8;
-const LANE: u32 = SECTORS / LANES;
+const AREAS: u32 = 8;
+const AREA_SECTORS: u32 = SECTORS / AREAS;
 
 fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let blocks = Blocks(u64::from(SECTORS * 512 / block_bytes));
@@ -50,13 +50,13 @@ fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
     starts.zip(ends).map(piece).collect()
 }
 
-/// Cuts a request as most drivers do, with data in one piece or in several, or anyhow.
+/// Cuts a request into a single-segment or scattered one, or at random places.
 fn pieces(random: &mut Random, readable: [u64; 2], writable: [u64; 2]) -> Vec<Piece> {
-    let (framed, in_pieces) = (!random.once_in(3), random.once_in(2));
+    let (in_layout, in_pieces) = (!random.once_in(3), random.once_in(2));
     let mut cuts = |len: u64, frame: u64, data: std::ops::RangeInclusive<u64>| -> Vec<u64> {
-        let anywhere = if framed { data } else { 0..=len };
-        let mut cuts = if framed { vec![frame.min(len)] } else { vec![] };
-        if !framed || in_pieces {
+        let anywhere = if in_layout { data } else { 0..=len };
+        let mut cuts = if in_layout { vec![frame.min(len)] } else { vec![] };
+        if !in_layout || in_pieces {
             let room = anywhere.end().saturating_sub(*anywhere.start()) + 1;
             cuts.extend(
                 (0..random.below(12_u32)).map(|_| (anywhere.start() + random.number() % room).min(len)),
@@ -69,14 +69,14 @@ fn pieces(random: &mut Random, readable: [u64; 2], writable: [u64; 2]) -> Vec<Pi
     let before_status = cuts(writable[1], before_status, 0..=before_status);
     let pieces = [cut(readable, false, after_header), cut(writable, true, before_status)].concat();
     // Drivers make no pieces of nothing.
-    pieces.into_iter().filter(|piece| !framed || piece.len > 0).collect()
+    pieces.into_iter().filter(|piece| !in_layout || piece.len > 0).collect()
 }
 
-/// A request in one lane, and what the disk is like after it.
-fn some_ask(random: &mut Random, lane: u32, block_bytes: u32, disk: &mut [u8]) -> (Ask, Vec<u8>) {
+/// A request to an area of the disk, and its data afterwards.
+fn some_ask(random: &mut Random, area: u32, block_bytes: u32, disk: &mut [u8]) -> (Ask, Vec<u8>) {
     let unit = block_bytes / 512;
-    let sectors = random.below(LANE / unit + 1) * unit;
-    let first = lane * LANE + random.below((LANE - sectors) / unit + 1) * unit;
+    let sectors = random.below(AREA_SECTORS / unit + 1) * unit;
+    let first = area * AREA_SECTORS + random.below((AREA_SECTORS - sectors) / unit + 1) * unit;
     let range = (first as usize * 512)..((first + sectors) as usize * 512);
     match random.below(5_u32) {
         0 | 1 => (Ask::read(first.into(), sectors * 512), disk[range].to_vec()),
@@ -104,9 +104,9 @@ fn a_disk_behaves_like_one_whatever_the_layout_of_requests_and_the_limits_of_the
         let mut disk = vec![0; SECTORS as usize * 512];
         for _ in 0..20 {
             let mut waiting: HashMap<_, (Sent, Vec<u8>)> = HashMap::new();
-            for lane in 0..LANES {
-                let (ask, expected) = some_ask(random, lane, block_bytes, &mut disk);
-                let table = GuestAddress(RigMemory::FAR_DATA.0 + u64::from(lane) * 4096);
+            for area in 0..AREAS {
+                let (ask, expected) = some_ask(random, area, block_bytes, &mut disk);
+                let table = GuestAddress(RigMemory::FAR_DATA.0 + u64::from(area) * 4096);
                 let sent = bench.send_as(&ask, |readable, writable| {
                     let pieces = pieces(random, readable, writable);
                     (pieces, random.pick(&[Form::Direct, Form::Indirect(table), Form::Mixed(1, table)]))

@@ -39,8 +39,20 @@ impl Expected {
     }
 }
 
-/// Sends a chain with its status preset to success, and gives back the status and the used length.
-fn ask_raw(bench: &mut Bench, pieces: &[Piece], form: Form) -> (Option<u8>, u32) {
+/// End of a chain: its used element and its status byte.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    /// The status; none where its byte is not in guest memory.
+    status: Option<u8>,
+    /// Bytes written, by the used element.
+    written: u32,
+}
+
+/// The end of a chain at fault.
+const REFUSED: Ended = Ended { status: Some(IOERR), written: 1 };
+
+/// Sends a chain with its status preset to success; returns its end.
+fn ask_raw(bench: &mut Bench, pieces: &[Piece], form: Form) -> Ended {
     let status_at = Expected::of(pieces).status_at.filter(|&at| is_memory(bench, at));
     status_at.iter().for_each(|&at| bench.memory.write(GuestAddress(at), &[OK]));
     let head = bench.driver.add(pieces, form).unwrap();
@@ -51,7 +63,7 @@ fn ask_raw(bench: &mut Bench, pieces: &[Piece], form: Form) -> (Option<u8>, u32)
     }
     let (used, written) = used.unwrap();
     assert_eq!(used, head);
-    (status_at.map(|at| bench.memory.bytes(GuestAddress(at), 1)[0]), written)
+    Ended { status: status_at.map(|at| bench.memory.bytes(GuestAddress(at), 1)[0]), written }
 }
 
 fn is_memory(bench: &Bench, at: u64) -> bool {
@@ -86,7 +98,7 @@ fn a_request_in_more_pieces_than_the_device_tells_is_served_all_the_same() {
                 let mut bench = Bench::with(disk(), Setup { size, ..Setup::default() });
                 let pieces = in_pieces(&mut bench, reads, count);
                 let table = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
-                let (status, written) = ask_raw(&mut bench, &pieces, table);
+                let Ended { status, written } = ask_raw(&mut bench, &pieces, table);
                 assert_eq!(status, Some(OK), "ring of {size}, {count} pieces, reads: {reads}");
                 assert_eq!(written, if reads { 1025 } else { 1 });
             }
@@ -109,11 +121,12 @@ fn a_chain_at_fault_ends_with_an_error_in_its_last_byte() {
     for (number, spoil) in cases.into_iter().enumerate() {
         let mut pieces = request(&mut bench);
         spoil(&mut pieces, hole);
-        assert_eq!(ask_raw(&mut bench, &pieces, Form::Direct), (Some(IOERR), 1), "{number}");
+        assert_eq!(ask_raw(&mut bench, &pieces, Form::Direct), REFUSED, "{number}");
     }
     let mut pieces = request(&mut bench);
     pieces.last_mut().unwrap().at = hole;
-    assert_eq!(ask_raw(&mut bench, &pieces, Form::Direct), (None, 0), "its place is not in memory");
+    let nowhere = Ended { status: None, written: 0 };
+    assert_eq!(ask_raw(&mut bench, &pieces, Form::Direct), nowhere, "its place is not in memory");
     assert_eq!(bench.counters.faults(), 6);
 }
 
@@ -125,7 +138,7 @@ fn a_request_of_as_many_pieces_as_a_large_table_has_ends_with_an_error_some_turn
     pieces.insert(0, Piece::readable(at, 16));
     pieces.push(Piece::writable(at + 2000, 1));
     let table = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
-    assert_eq!(ask_raw(&mut bench, &pieces, table), (Some(IOERR), 1));
+    assert_eq!(ask_raw(&mut bench, &pieces, table), REFUSED);
 }
 
 #[test]
@@ -188,7 +201,7 @@ fn no_request_of_any_shape_ends_without_a_status_where_there_is_room_for_one() {
             let form = if direct { Form::Direct } else { Form::Indirect(table) };
             let in_memory = pieces.iter().all(|piece| is_memory(&bench, piece.at.0));
             let reads = in_memory && kind_of(&bench, &pieces) == 0;
-            let (status, written) = ask_raw(&mut bench, &pieces, form);
+            let Ended { status, written } = ask_raw(&mut bench, &pieces, form);
             let Some(status) = status else { continue };
             assert_ne!(written, 0, "{pieces:?}");
             if status == OK {

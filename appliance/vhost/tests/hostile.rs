@@ -229,6 +229,26 @@ fn memory_that_cannot_be_mapped_is_refused() {
 }
 
 #[test]
+fn more_memory_than_the_host_has_is_refused_and_takes_nothing_from_others() {
+    let mut scene = Scene::new();
+    let len = 507 << 30;
+    let (layout, file) = Guest::more_memory(0x100_0000_0000, len);
+    let (halves, _) = Guest::more_memory(0x100_0000_0000 + len, len);
+    for message in [
+        Message::memory_table(&[(layout, file.clone())]),
+        Message::memory_table(&[(layout, file.clone()), (halves, file.clone())]),
+        Message::memory_region(code::ADD_MEM_REG, &layout, Some(&file)),
+    ] {
+        let guest = Guest::new(1);
+        let client = guest.connect(&scene.house.path(0));
+        client.send(&message.acknowledged()).unwrap();
+        assert!(client.is_cut_off());
+    }
+    scene.check(true);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 3);
+}
+
+#[test]
 fn a_front_end_that_takes_memory_away_is_cut_off() {
     let mut scene = Scene::new();
     let mut guest = Guest::new(1);
@@ -246,10 +266,10 @@ fn memory_that_was_taken_away_is_not_forgotten_with_its_table() {
     let (layout, rings) = Guest::new(0).files.remove(0);
     let remove = Message::memory_region(code::REM_MEM_REG, &layout, None);
     for next in [Message::memory_table(&[(layout, rings)]), remove] {
-        let (house, gate) = House::gated(&[]);
+        let (house, delay) = House::slow(&[]);
         let mut guest = Guest::new(2);
         let client = guest.connect(&house.path(0));
-        gate.close();
+        delay.hold();
         guest.rings[0].send(&Ask::read(0, 512));
         until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 1);
         // The first message waits for ring 0, and the second for the first, while ring 1 runs.
@@ -258,7 +278,7 @@ fn memory_that_was_taken_away_is_not_forgotten_with_its_table() {
         ftruncate(&guest.files[0].1, 0).unwrap();
         signal(&guest.rings[1].kick);
         assert!(client.is_cut_off());
-        gate.open();
+        delay.release();
         until(|| house.endpoint(0).status().front_end.is_none());
         assert_eq!(house.endpoint(0).status().counts.protocol_errors, 1, "{next:?}");
     }

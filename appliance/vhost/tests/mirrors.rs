@@ -68,7 +68,12 @@ impl Estate {
                     let mut guest = Guest::new(2);
                     let _client = guest.connect(&path);
                     let mut random = Random::new(seed ^ index as u64);
-                    let mut halves: Vec<_> = guest.rings.iter_mut().zip([0, HALF]).map(Half::new).collect();
+                    let mut halves: Vec<_> = guest
+                        .rings
+                        .iter_mut()
+                        .zip([0, HALF])
+                        .map(|(ring, first)| Half::new(ring, first))
+                        .collect();
                     (0..STEPS / 2).for_each(|_| step(&mut halves, &mut random));
                     self.break_leg(index);
                     (STEPS / 2..STEPS).for_each(|_| step(&mut halves, &mut random));
@@ -96,7 +101,7 @@ struct Half<'a> {
 }
 
 impl<'a> Half<'a> {
-    fn new((ring, first): (&'a mut GuestRing, u64)) -> Self {
+    fn new(ring: &'a mut GuestRing, first: u64) -> Self {
         Self { ring, first, content: vec![0; usize::try_from(512 * HALF).unwrap()] }
     }
 }

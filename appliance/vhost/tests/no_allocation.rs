@@ -63,7 +63,7 @@ fn asks() -> Vec<Ask> {
     ]
 }
 
-/// What a core asks of the allocator while it serves all requests that are in the ring.
+/// Calls of the allocator while a core serves all requests in the ring.
 fn asked_while_serving(bench: &mut Bench) -> u64 {
     let before = ASKED.get();
     while bench.turn() > 0 || bench.session.in_flight() > 0 {

@@ -1,4 +1,4 @@
-//! What an endpoint does for a front end that keeps to the protocol.
+//! An endpoint with front ends that keep to the protocol.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,10 +19,14 @@ fn a_front_end_connects_and_its_guest_uses_two_queues_on_two_cores() {
     use_disk(&mut guest);
     let status = house.endpoint(0).status();
     let front_end = status.front_end.unwrap();
-    assert_eq!((front_end.number, front_end.queues.len(), status.counts.connections), (1, 2, 1));
+    assert_eq!(front_end.number, 1);
+    assert_eq!(front_end.queues.len(), 2);
+    assert_eq!(status.counts.connections, 1);
     let [first, second] = [0, 1].map(|at| front_end.queues[at]);
     assert_ne!(first.core, second.core);
-    assert_eq!((first.size, first.faults, first.broken), (64, 0, false));
+    assert_eq!(first.size, 64);
+    assert_eq!(first.faults, 0);
+    assert!(!first.broken);
     drop(client);
     until(|| house.endpoint(0).status().front_end.is_none());
 }

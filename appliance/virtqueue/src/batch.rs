@@ -1,62 +1,52 @@
 //! The chains of one take, and the spans of guest memory that they are made of.
 
-use crate::chain::{Chain, Direction, Extent, Fault, Framed, Head};
+use crate::RingLayout;
+use crate::chain::{Chain, Direction, Extent, Fault, Head, RequestChain};
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::RawDescriptor;
 use crate::ending::Search;
 use crate::long::LongWalk;
-use crate::{QueueSize, RingLayout};
 use luge_memory::Span;
 use std::ops::Range;
 
 /// The most chains of one take.
 pub const BATCH: usize = 64;
 
-/// Steps that a chain may always have, also where the ring is smaller: drivers that use
-/// indirect tables go by `seg_max`, which they learn before they choose a size.
-const STEPS_MIN: u16 = 128;
-
-/// Steps that a chain may have in any ring, unless it is long.
-const STEPS_MAX: u16 = 512;
+/// Most descriptors of a chain that is walked in one take, indirect ones included, also where the ring is smaller:
+/// as many as drivers make that obey a `seg_max` of 126. Chains that have more are long ([`crate::long`]).
+pub(crate) const STEPS_MAX: u16 = 128;
 
 /// Spans beyond one per descriptor, for buffers that lie across regions.
 const SPANS_EXTRA: usize = 64;
 
-/// Spans of an average chain, times a batch.
+/// Least number of spans of a batch: eight for each chain.
 const SPANS_MIN: usize = 8 * BATCH;
-
-/// Most descriptors of a chain that is walked in one take, indirect ones included.
-/// Those that have more are long ([`crate::long`]).
-pub(crate) fn steps_max(size: QueueSize) -> u16 {
-    size.get().clamp(STEPS_MIN, STEPS_MAX)
-}
 
 /// A chain that was walked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape<L: ChainLayout> {
-    Plain(Plain<L>),
-    /// Anything else, with its spans in the list.
-    Any {
-        fault: Option<Fault>,
-        extent: Extent,
-    },
+    /// A single-segment request, accepted by the fast walk.
+    Single(SingleSegment<L>),
+    /// Any other chain, with its spans in the list.
+    Listed { fault: Option<Fault>, extent: Extent },
 }
 
 impl<L: ChainLayout> Shape<L> {
     /// A chain without spans.
-    pub(crate) const NONE: Self = Self::Any { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } };
+    pub(crate) const NONE: Self =
+        Self::Listed { fault: None, extent: Extent { first: 0, writable: 0, end: 0 } };
 }
 
-/// The pieces of a plain chain.
+/// A request whose header, data and response are one descriptor and one span each.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plain<L: ChainLayout> {
+pub(crate) struct SingleSegment<L: ChainLayout> {
     pub(crate) header: L::Header,
     pub(crate) data: Span,
     pub(crate) response: L::Response,
     pub(crate) direction: Direction,
 }
 
-impl<L: ChainLayout> Plain<L> {
+impl<L: ChainLayout> SingleSegment<L> {
     /// Spans of the chain, in its order.
     pub(crate) fn spans(&self) -> [Span; PIECES] {
         let (header, data, response) = (self.header.into(), self.data, self.response.into());
@@ -76,11 +66,11 @@ impl<L: ChainLayout> Plain<L> {
     }
 }
 
-/// A chain of the batch: what it begins with, and what came of it.
+/// A chain of the batch: its first descriptor, and the result of its walk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<L: ChainLayout> {
     pub(crate) head: Head,
-    /// The descriptor there.
+    /// The descriptor at that index.
     pub(crate) descriptor: RawDescriptor,
     pub(crate) shape: Shape<L>,
 }
@@ -90,30 +80,36 @@ impl<L: ChainLayout> Record<L> {
     const NONE: Self = Self { head: Head(0), descriptor: RawDescriptor::NONE, shape: Shape::NONE };
 }
 
-/// Pieces of a plain chain.
+/// Pieces of a single-segment request.
 const PIECES: usize = 3;
 
-/// The chains of one take, of requests that mostly have the layout `L`. Made once per queue and used again
-/// and again.
+/// The chains of one take, of requests that mostly have the layout `L`. Made once per queue and reused.
 pub struct Batch<L: ChainLayout> {
     /// The first `len` count.
     pub(crate) records: [Record<L>; BATCH],
     pub(crate) len: usize,
     /// Number of chains that are not long: all, or all but the last.
     pub(crate) walked: usize,
-    /// Room for those of a plain chain, then those of others.
+    /// Room for the spans of one single-segment request, then the spans of all other chains.
     pub(crate) spans: Box<[Span]>,
-    /// The search in the last chain at fault.
+    /// The search for the last writable byte of a chain at fault.
     pub(crate) search: Search,
     /// The walk of the last chain, if that is long.
     pub(crate) long: Option<LongWalk>,
+    /// Descriptors after which a take ends, of chains that take the general walk.
+    pub(crate) steps_allowed: usize,
+    /// Descriptors that the general walk and the search have gone through since the last take, or [`Self::allow`].
+    pub(crate) steps: usize,
 }
 
+/// Descriptors of general walks after which a take ends, unless [`Batch::allow`] says otherwise.
+const STEPS_PER_TAKE: usize = 1024;
+
 impl<L: ChainLayout> Batch<L> {
-    /// Room for the chains of a queue with this layout.
+    /// An empty batch for a queue with this layout.
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
-        let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
+        let spans = usize::from(STEPS_MAX).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
         let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
         Self {
             records: [Record::NONE; BATCH],
@@ -122,11 +118,27 @@ impl<L: ChainLayout> Batch<L> {
             spans,
             search: Search::new(layout.size),
             long: None,
+            steps_allowed: STEPS_PER_TAKE,
+            steps: 0,
         }
     }
 
-    /// Room for the spans of chains that are not plain.
-    pub(crate) fn others(spans: &mut [Span]) -> &mut [Span] {
+    /// Lets each take, and each step of a long walk, go through about `steps` descriptors that the fast walk does
+    /// not take, from now on. The rest of the chains is for the next take.
+    #[inline]
+    pub fn allow(&mut self, steps: usize) {
+        (self.steps_allowed, self.steps) = (steps.max(1), 0);
+    }
+
+    /// Descriptors that were gone through since the last take, or [`Self::allow`], other than by the fast walk.
+    #[inline]
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Room for the spans of chains that are not single-segment requests.
+    pub(crate) fn listed(spans: &mut [Span]) -> &mut [Span] {
         spans.get_mut(PIECES..).unwrap_or_default()
     }
 
@@ -137,7 +149,7 @@ impl<L: ChainLayout> Batch<L> {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the batch has no chain.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -158,11 +170,11 @@ impl<L: ChainLayout> Batch<L> {
         }
         let Record { head, shape, .. } = *self.records.get(index)?;
         let (fault, extent) = match shape {
-            Shape::Plain(plain) => {
-                *self.spans.first_chunk_mut()? = plain.spans();
-                (None, plain.extent())
+            Shape::Single(request) => {
+                *self.spans.first_chunk_mut()? = request.spans();
+                (None, request.extent())
             }
-            Shape::Any { fault, extent } => (fault, extent.after(PIECES)),
+            Shape::Listed { fault, extent } => (fault, extent.after(PIECES)),
         };
         let readable_len = extent.writable.checked_sub(extent.first)?;
         let spans = self.spans.get_mut(extent.first..extent.end)?;
@@ -170,24 +182,25 @@ impl<L: ChainLayout> Batch<L> {
         Some(Chain { head, fault, first: extent.first, readable, writable })
     }
 
-    /// The chains from `index` on, at most so many, as far as they are framed and were walked
-    /// straight: with one piece of data, which nearly all have.
+    /// Iterates over at most `most` chains from `index` on, up to the first that is no single-segment request.
     #[inline]
-    pub fn plain(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, L>> {
+    pub fn single_segment(&self, index: usize, most: usize) -> impl Iterator<Item = RequestChain<'_, L>> {
         self.from(index, most).map_while(|&Record { head, ref shape, .. }| {
-            let &Shape::Plain(Plain { header, ref data, response, direction }) = shape else { return None };
+            let &Shape::Single(SingleSegment { header, ref data, response, direction }) = shape else {
+                return None;
+            };
             let (data, bytes) = (std::slice::from_ref(data), data.len());
-            Some(Framed { head, header, data, bytes, direction, response })
+            Some(RequestChain { head, header, data, bytes, direction, response })
         })
     }
 
-    /// The chains from `index` on, at most so many, as far as they are framed, but took the general
-    /// walk: nearly all of those have several pieces of data.
+    /// Iterates over at most `most` chains from `index` on, up to the first that is no scattered request: one
+    /// that the general walk has accepted, nearly always because its data is in several segments.
     #[inline]
-    pub fn several(&self, index: usize, most: usize) -> impl Iterator<Item = Framed<'_, L>> {
+    pub fn scattered(&self, index: usize, most: usize) -> impl Iterator<Item = RequestChain<'_, L>> {
         self.from(index, most).map_while(|&Record { head, ref shape, .. }| match shape {
-            Shape::Any { fault: None, extent } => self.framed(head, extent),
-            Shape::Any { fault: Some(_), .. } | Shape::Plain(_) => None,
+            Shape::Listed { fault: None, extent } => self.scattered_request(head, extent),
+            Shape::Listed { fault: Some(_), .. } | Shape::Single(_) => None,
         })
     }
 
@@ -197,9 +210,9 @@ impl<L: ChainLayout> Batch<L> {
         self.records.get(index..end).unwrap_or_default().iter()
     }
 
-    /// A chain that took the general walk, if it is framed.
+    /// Reads the spans of a chain as a request; none if they are not in the layout.
     #[inline(never)]
-    fn framed(&self, head: Head, &extent: &Extent) -> Option<Framed<'_, L>> {
+    fn scattered_request(&self, head: Head, &extent: &Extent) -> Option<RequestChain<'_, L>> {
         let Extent { first, writable, end } = extent.after(PIECES);
         let direction = if writable == first.checked_add(1)? {
             Direction::Written
@@ -218,7 +231,7 @@ impl<L: ChainLayout> Batch<L> {
         }
         let bytes = u32::try_from(Span::total(data)).ok()?;
         let (header, response) = (L::Header::of(header)?, L::Response::of(response)?);
-        Some(Framed { head, header, data, bytes, direction, response })
+        Some(RequestChain { head, header, data, bytes, direction, response })
     }
 
     /// Spans of the batch, by their indices; none past the end.

@@ -3,7 +3,7 @@
 use crate::chain_layout::ChainLayout;
 use luge_memory::Span;
 
-/// The index of a chain's first descriptor: its name while it is in the device's hands.
+/// Index of a chain's first descriptor, by which the chain is named while the device has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
 pub struct Head(pub u16);
@@ -37,24 +37,23 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Extent in a list that has so many spans more in front.
+    /// The extent in a list with `spans` more spans in front.
     pub(crate) fn after(self, spans: usize) -> Self {
         let [first, writable, end] = [self.first, self.writable, self.end].map(|at| at.saturating_add(spans));
         Self { first, writable, end }
     }
 }
 
-/// A descriptor chain: guest memory to read from, and guest memory to write to. The spans
-/// are the caller's to cut; none is empty.
+/// A descriptor chain: spans of guest memory to read and to write. The caller may cut them; none is empty.
 #[derive(Debug)]
 pub struct Chain<'a> {
     /// Name of the chain.
     pub head: Head,
-    /// The fault of a chain that is not as it must be. There is nothing to read then, and one byte to
-    /// write: the last one of the chain's last writable buffer, as far as the chain can be followed.
-    /// Nothing to write is left where it has no such buffer, or that byte is not in the guest's memory.
+    /// Fault of the chain, if it has one. There is nothing to read then, and at most one byte to write: the
+    /// last byte of the chain's last writable buffer, as far as the chain can be followed; none where there
+    /// is no such buffer, or the byte is not in the guest's memory.
     pub fault: Option<Fault>,
-    /// Index of its first span in the batch: spans to read come before those to write.
+    /// Index of the chain's first span in the batch: spans to read come before those to write.
     pub first: usize,
     /// Memory that the device reads.
     pub readable: &'a mut [Span],
@@ -62,15 +61,15 @@ pub struct Chain<'a> {
     pub writable: &'a mut [Span],
 }
 
-/// A chain as nearly all requests are: a header, data and a response in the device's layout, where header
-/// and response are in one piece each. Nothing is wrong with it.
+/// A chain without fault in the device's layout: a header, data and a response, where header and response
+/// are in one span each. Nearly all requests are.
 #[derive(Clone, Copy, Debug)]
-pub struct Framed<'a, L: ChainLayout> {
+pub struct RequestChain<'a, L: ChainLayout> {
     /// Name of the chain.
     pub head: Head,
     /// Header, which the device reads.
     pub header: L::Header,
-    /// The data. No piece is empty.
+    /// Segments of the data: one of a single-segment request, more of a scattered one. None is empty.
     pub data: &'a [Span],
     /// Length of the data in bytes.
     pub bytes: u32,
@@ -80,11 +79,11 @@ pub struct Framed<'a, L: ChainLayout> {
     pub response: L::Response,
 }
 
-/// Direction of the data of a [`Framed`] chain.
+/// Direction of the data of a [`RequestChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// The device reads it.
+    /// The device reads the data.
     Read,
-    /// The device writes it.
+    /// The device writes the data.
     Written,
 }

@@ -6,7 +6,7 @@
 //!                                header, response, data to write
 //! ```
 //!
-//! The layout is a type, so that each device's walk is compiled for it alone.
+//! The layout is a type, so that the fast walk is compiled for each device.
 
 use luge_memory::{FixedSpan, Span};
 use std::fmt::Debug;

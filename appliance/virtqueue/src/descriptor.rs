@@ -48,18 +48,19 @@ impl RawDescriptor {
         (self.rest >> 32 & 0xffff) as u16
     }
 
-    /// The index of the next one, if there is one.
+    /// Index of the next descriptor; it counts only with the flag `NEXT`.
     #[inline]
     pub(crate) fn next(&self) -> u16 {
         (self.rest >> 48) as u16
     }
 
-    /// Whether it has these flags and no others, and this length.
+    /// Whether the descriptor has exactly these flags, and this length.
     #[inline]
     pub(crate) fn is_exactly(&self, flags: u16, len: u32) -> bool {
         self.rest & 0xffff_ffff_ffff == u64::from(flags) << 32 | u64::from(len)
     }
 
+    /// Whether the descriptor has this flag.
     #[inline]
     pub(crate) fn is(&self, flag: u16) -> bool {
         self.flags() & flag != 0

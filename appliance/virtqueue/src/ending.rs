@@ -34,8 +34,9 @@
 use crate::QueueSize;
 use crate::chain::{Fault, Head};
 use crate::descriptor::{RawDescriptor, Table};
+use crate::general_walk::Stop;
 use crate::indirect::Indirect;
-use crate::walk::Stop;
+
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
@@ -77,7 +78,7 @@ enum Position {
 }
 
 impl Search {
-    /// No search yet, for a ring of this size.
+    /// An idle search, for a ring of this size.
     pub(crate) fn new(size: QueueSize) -> Self {
         Self {
             chain: None,
@@ -89,15 +90,15 @@ impl Search {
         }
     }
 
-    /// The fault of the chain with this available index, if its search has begun.
+    /// The fault of the chain with this available index, if its search has started.
     #[inline]
     pub(crate) fn fault(&self, chain: u16) -> Option<Fault> {
         self.chain.filter(|&(of, _)| of == chain).map(|(_, fault)| fault)
     }
 
-    /// Begins to search a chain with this fault.
+    /// Starts the search in a chain with this fault.
     #[cold]
-    pub(crate) fn begin(&mut self, fault: Fault, start: ChainStart) {
+    pub(crate) fn start(&mut self, fault: Fault, start: ChainStart) {
         self.seen.clear();
         self.seen.add(Seen::RING, start.head.0);
         self.chain = Some((start.index, fault));
@@ -105,11 +106,11 @@ impl Search {
         (self.left, self.last) = (ENTRIES_MAX, None);
     }
 
-    /// Looks at no more than `left` descriptors, and subtracts them. Returns the last writable byte, if there is
-    /// one in the guest's memory.
+    /// Continues the search by at most `left` descriptors, which it subtracts. Returns the last writable byte, if
+    /// there is one in the guest's memory.
     ///
     /// # Errors
-    /// [`Stop::Full`] where the number does not suffice.
+    /// [`Stop::Full`]: the search is not at its end.
     pub(crate) fn run(
         &mut self,
         lookup: &mut Lookup<'_>,

@@ -8,10 +8,10 @@ use luge_memory::{GuestAddress, Lookup};
 
 /// An indirect table.
 pub(crate) enum Indirect {
-    /// A table in one region, aligned: an array of words.
+    /// An aligned table in one region, as an array of words.
     Whole(Table),
-    /// A table anywhere, maybe in no memory at all: its address, and its number of entries.
-    Anyhow(GuestAddress, u32),
+    /// Address and number of entries of any other table, which may be in no memory at all.
+    Scattered(GuestAddress, u32),
 }
 
 impl Indirect {
@@ -21,7 +21,7 @@ impl Indirect {
         let (at, entries) = (GuestAddress(reference.address), reference.len() / ENTRY_BYTES);
         // SAFETY: whoever made the queue keeps its memory while spans are in use.
         let whole = unsafe { lookup.whole(at, entries.wrapping_mul(ENTRY_BYTES)) };
-        whole.and_then(Table::new).map_or(Self::Anyhow(at, entries), Self::Whole)
+        whole.and_then(Table::new).map_or(Self::Scattered(at, entries), Self::Whole)
     }
 
     /// Loads entry `index`, each word once.
@@ -29,13 +29,13 @@ impl Indirect {
     pub(crate) fn load(&self, lookup: &mut Lookup<'_>, index: u16) -> Result<RawDescriptor, Fault> {
         match self {
             // An empty table has no first entry.
-            Self::Anyhow(_, 0) => Err(Fault::Table),
+            Self::Scattered(_, 0) => Err(Fault::Table),
             Self::Whole(table) => RawDescriptor::load(table, index).ok_or(Fault::Index),
-            &Self::Anyhow(at, entries) if u32::from(index) < entries => {
+            &Self::Scattered(at, entries) if u32::from(index) < entries => {
                 let bytes = gather(lookup, at, index).ok_or(Fault::Table)?;
                 Ok(RawDescriptor::of(zerocopy::transmute!(bytes)))
             }
-            Self::Anyhow(..) => Err(Fault::Index),
+            Self::Scattered(..) => Err(Fault::Index),
         }
     }
 }

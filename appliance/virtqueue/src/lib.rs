@@ -2,7 +2,8 @@
 //!
 //! Path: guest ring -> **virtqueue** -> session -> volume -> channel -> NVMe queue pair -> SSD.
 //!
-//! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`Framed`].
+//! - [`SplitQueue`] is a ring; [`Batch`] holds the [`Chain`]s of one take, most of which are [`RequestChain`]s.
+//! - [`RingState`] is a ring as plain data, for a process that goes on with it.
 //! - [`InflightRegion`] is where a queue notes what is in flight, for the process after this one.
 //! - [`RingLayout`] says where a ring is; mapping it checks all that can be checked once.
 //!
@@ -13,8 +14,7 @@
 //!   that is [`Broken`]: both are that guest's own.
 //! - Nothing here allocates after set-up, blocks, or makes a system call.
 //!
-//! Not here: packed rings, which will be a sibling of `split`; how a guest is interrupted
-//! and what its chains mean (`vhost`).
+//! Not here: packed rings, which will be a sibling of `split`; interrupts, and the meaning of chains (`vhost`).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
@@ -23,14 +23,16 @@ mod chain;
 mod chain_layout;
 mod descriptor;
 mod ending;
+mod fast_walk;
+mod general_walk;
 mod indirect;
 mod inflight;
 mod layout;
 mod long;
-mod others;
-mod plain;
+mod notifications;
+mod slow_path;
 mod split;
-mod walk;
+mod state;
 
 #[cfg(feature = "rig")]
 #[allow(
@@ -42,9 +44,11 @@ mod walk;
 pub mod rig;
 
 pub use batch::{BATCH, Batch};
-pub use chain::{Chain, Direction, Fault, Framed, Head};
+pub use chain::{Chain, Direction, Fault, Head, RequestChain};
 pub use chain_layout::{ChainLayout, FixedPiece, ResponseFirst, ResponseLast, ResponsePlace};
 pub use inflight::{InflightError, InflightRegion};
 pub use layout::{QueueSize, RingError, RingLayout};
 pub use long::{CHAIN_MAX, LongChain};
-pub use split::{Broken, Notifications, SplitQueue};
+pub use notifications::Notifications;
+pub use split::{Broken, SplitQueue};
+pub use state::RingState;

@@ -11,22 +11,19 @@
 //!  (3) searching for the last writable byte (`ending.rs`) --found-->    (1), that byte
 //! ```
 //!
-//! The take that met the chain has walked its beginning; nothing of that is used. Here every descriptor is
-//! loaded once, into a [`RawDescriptor`].
+//! The take that met the chain has walked its beginning; that result is discarded. Here every descriptor
+//! is loaded once, into a [`RawDescriptor`].
 
 use crate::chain::{Extent, Fault, Head};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
+use crate::general_walk::{GeneralWalk, Stop};
 use crate::indirect::Indirect;
-use crate::walk::{Stop, Walk};
 use luge_memory::{Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
 /// Descriptors of the longest chain: those of the longest ring, and of an indirect table as long.
 pub const CHAIN_MAX: u16 = 1 << 15;
-
-/// Descriptors of one step.
-const STEP: usize = 1024;
 
 /// A long chain, walked.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +51,8 @@ pub(crate) struct LongWalk {
     writable: Option<usize>,
     /// Descriptors that the chain may still have.
     steps: u16,
+    /// Descriptors of one step.
+    pub(crate) allowed: usize,
     /// Pieces that buffers may still have beyond one for each descriptor.
     extra: usize,
     bytes: u64,
@@ -74,31 +73,33 @@ impl LongWalk {
             extent,
             writable: None,
             steps,
+            allowed: 1,
             extra: usize::MAX,
             bytes: 0,
         }
     }
 
-    /// One step of (2) or (3). The chain, if that was the last one.
+    /// Makes a step of (2) or (3), always with the same `list`; returns the chain after the last step.
     pub(crate) fn step(
         &mut self,
         lookup: &mut Lookup<'_>,
         ring: &Table,
-        (list, search): (&mut [Span], &mut Search),
+        list: &mut [Span],
+        search: &mut Search,
     ) -> Option<LongChain> {
         let fault = match self.fault {
             Some(fault) => fault,
-            None => match self.walk(lookup, ring, list) {
+            None => match self.advance(lookup, ring, list) {
                 Ok(false) => return None,
                 Ok(true) => return Some(self.chain(None, self.extent)),
                 Err(fault) => {
                     let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
-                    search.begin(fault, start);
+                    search.start(fault, start);
                     *self.fault.insert(fault)
                 }
             },
         };
-        let mut left = STEP;
+        let mut left = self.allowed;
         let last = search.run(lookup, ring, &mut left).ok()?;
         let last = last.zip(list.first_mut()).map(|(last, place)| *place = last);
         Some(self.chain(Some(fault), Extent { first: 0, writable: 0, end: last.iter().count() }))
@@ -109,8 +110,8 @@ impl LongWalk {
     }
 
     /// Walks on for one step; returns whether that was the end of the chain.
-    fn walk(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
-        let mut walk = Walk {
+    fn advance(&mut self, lookup: &mut Lookup<'_>, ring: &Table, list: &mut [Span]) -> Result<bool, Fault> {
+        let mut walk = GeneralWalk {
             lookup,
             first: 0,
             end: self.extent.end,
@@ -121,7 +122,7 @@ impl LongWalk {
             bytes: self.bytes,
             longest: 0,
         };
-        for _ in 0..STEP {
+        for _ in 0..self.allowed {
             if self.descriptor.is(DescriptorFlags::INDIRECT) {
                 self.descriptor = Self::enter(&mut self.table, &self.descriptor, walk.lookup)?;
             }

@@ -2,14 +2,14 @@
 //!
 //! Path: guest ring -> **here** -> session -> volume -> channel -> SSD.
 //!
-//! A take works in stages over a whole batch, each of which asks the caches for what the
-//! next one needs, so that the misses overlap:
+//! A take works in stages over a whole batch. Each stage prefetches the memory of the next one, so that cache
+//! misses overlap:
 //!
 //! ```text
 //! avail.idx -> heads -> first descriptors -> chains -> (the session) headers
 //! ```
 //!
-//! Each stage is a function that is not inlined: a loop that is alone keeps its values in registers.
+//! Each stage is a function that is not inlined, so that its loop keeps its values in registers.
 //!
 //! Invariants
 //! - `avail.idx` is loaded (Acquire) once per batch, before anything it announces.
@@ -25,12 +25,14 @@ use crate::chain::Head;
 use crate::chain_layout::ChainLayout;
 use crate::descriptor::RawDescriptor;
 use crate::ending::ChainStart;
-use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingState};
+use crate::fast_walk::walk_fast;
+use crate::general_walk::Stop;
+use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingIndices};
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
-use crate::others::Others;
-use crate::plain;
-use crate::walk::Stop;
+use crate::notifications::Notifications;
+use crate::slow_path::{SlowPath, Steps};
+use crate::state::RingState;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::Arc;
@@ -56,15 +58,6 @@ pub enum Broken {
     Head,
 }
 
-/// Means by which each side says whether it wants to be notified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notifications {
-    /// A flag in each ring.
-    Flags,
-    /// An index in each ring (`VIRTIO_F_EVENT_IDX`).
-    EventIndex,
-}
-
 /// A split ring.
 pub struct SplitQueue {
     rings: Rings,
@@ -72,15 +65,16 @@ pub struct SplitQueue {
     notifications: Notifications,
     next_available: u16,
     next_used: u16,
-    /// Used index that the driver sees.
+    /// Used index that the driver can see.
     published: u16,
-    /// Whether nothing was published yet: the driver may wait for an interrupt that it was owed before.
+    /// Whether nothing was published yet: an interrupt of before may be due.
     fresh: bool,
     broken: Option<Broken>,
     inflight: Option<Inflight>,
     /// Distance of the available index from the used one if all chains that were taken are given back.
     distance: u16,
     memory: Arc<GuestMemory>,
+    layout: RingLayout,
 }
 
 impl SplitQueue {
@@ -97,24 +91,81 @@ impl SplitQueue {
         base: u16,
         memory: Arc<GuestMemory>,
     ) -> Result<Self, RingError> {
+        // SAFETY: the caller's promise.
+        let mut queue = unsafe { Self::map(layout, notifications, memory) }?;
+        let used = u16::from_le(queue.rings.used.load(IDX, Relaxed));
+        queue.set_indices(base, used);
+        Ok(queue)
+    }
+
+    /// Makes a queue that goes on where one with this state has stopped. Its driver is interrupted once more
+    /// than it has asked for, at the first [`Self::publish`].
+    ///
+    /// A state that is tracked needs [`Self::track`] with the same region, before the first take.
+    ///
+    /// # Errors
+    /// [`RingError`] if the ring is not in `memory` as it must be.
+    ///
+    /// # Safety
+    /// As of [`Self::new`].
+    pub unsafe fn resume(state: &RingState, memory: Arc<GuestMemory>) -> Result<Self, RingError> {
+        // SAFETY: the caller's promise.
+        let mut queue = unsafe { Self::map(&state.layout()?, state.notifications, memory) }?;
+        queue.set_indices(state.next_available, state.used_index);
+        Ok(queue)
+    }
+
+    /// Makes a queue with indices of zero.
+    ///
+    /// # Safety
+    /// As of [`Self::new`].
+    unsafe fn map(
+        layout: &RingLayout,
+        notifications: Notifications,
+        memory: Arc<GuestMemory>,
+    ) -> Result<Self, RingError> {
         // SAFETY: the queue keeps the memory next to the rings.
         let rings = unsafe { Rings::map(layout, &memory) }?;
-        let used = u16::from_le(rings.used.load(IDX, Relaxed));
         let mut queue = Self {
             rings,
             size: layout.size,
             notifications,
-            next_available: base,
-            next_used: used,
-            published: used,
+            next_available: 0,
+            next_used: 0,
+            published: 0,
             fresh: true,
             broken: None,
             inflight: None,
-            distance: base.wrapping_sub(used),
+            distance: 0,
             memory,
+            layout: *layout,
         };
         queue.disarm();
         Ok(queue)
+    }
+
+    /// Sets the indices of a queue that holds no chain.
+    fn set_indices(&mut self, next_available: u16, used: u16) {
+        (self.next_available, self.next_used, self.published) = (next_available, used, used);
+        self.distance = next_available.wrapping_sub(used);
+    }
+
+    /// State of the ring, for [`Self::resume`] in another process; none while chains that were taken are not
+    /// given back and published, or chains of an earlier process are still to be taken.
+    #[must_use]
+    pub fn state(&self) -> Option<RingState> {
+        let is_settled = self.held() == 0 && self.resubmits() == 0 && self.published == self.next_used;
+        let RingLayout { size, descriptors, available, used } = self.layout;
+        is_settled.then(|| RingState {
+            size: size.get(),
+            descriptors: descriptors.0,
+            available: available.0,
+            used: used.0,
+            notifications: self.notifications,
+            next_available: self.next_available,
+            used_index: self.published,
+            is_tracked: self.inflight.is_some(),
+        })
     }
 
     /// Tracks in `region` what is in flight, from now on. Called before the first take.
@@ -126,7 +177,7 @@ impl SplitQueue {
     /// [`InflightError`]; the region is as it was then.
     pub fn track(&mut self, region: InflightRegion) -> Result<(), InflightError> {
         let available = u16::from_le(self.rings.available.load(IDX, Acquire));
-        let ring = RingState { size: self.size, available, used: self.next_used };
+        let ring = RingIndices { size: self.size, available, used: self.next_used };
         let (inflight, next_available) = Inflight::resume(region, &ring)?;
         self.next_available = next_available.unwrap_or(self.next_available);
         self.inflight = Some(inflight);
@@ -192,7 +243,7 @@ impl SplitQueue {
     /// As of [`Self::take`].
     #[inline]
     pub fn take_waiting<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
-        (batch.len, batch.walked, batch.long) = (0, 0, None);
+        (batch.len, batch.walked, batch.long, batch.steps) = (0, 0, None, 0);
         if self.inflight.is_some() {
             return self.take_tracked(batch, count);
         }
@@ -208,7 +259,7 @@ impl SplitQueue {
         }
         let records = batch.records.get_mut(..count).unwrap_or_default();
         if let [alone] = records {
-            self.guess(alone);
+            self.prefetch_previous(alone);
         }
         self.load_heads(records)?;
         self.follow(batch, count, self.next_available);
@@ -221,20 +272,20 @@ impl SplitQueue {
     #[inline(never)]
     fn take_tracked<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
         if self.resubmits() > 0 {
-            self.take_again(batch, count);
+            self.take_resubmits(batch, count);
             return Ok(());
         }
         self.take_new(batch, count)?;
         if let Some(inflight) = &mut self.inflight {
-            inflight.begin(batch.records.get(..batch.len).unwrap_or_default());
+            inflight.mark_taken(batch.records.get(..batch.len).unwrap_or_default());
         }
         Ok(())
     }
 
-    /// Takes chains that an earlier process had in flight. They stand before the next one of the
-    /// available ring, as if they had never been taken.
+    /// Takes chains that an earlier process had in flight. Their available indices are those before the next
+    /// new chain, as if they had not been taken.
     #[cold]
-    fn take_again<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) {
+    fn take_resubmits<L: ChainLayout>(&mut self, batch: &mut Batch<L>, limit: usize) {
         let Some(inflight) = &self.inflight else { return };
         let heads = inflight.next_resubmits(limit.min(BATCH));
         let count = batch.records.iter_mut().zip(heads).map(|(record, head)| record.head = head).count();
@@ -248,13 +299,13 @@ impl SplitQueue {
     /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
     #[inline]
     fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
-        let Batch { records, spans, search, len, walked, long } = batch;
+        let Batch { records, spans, search, len, walked, long, steps_allowed, steps } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
-        let spans = Batch::<L>::others(spans);
-        let others = Others::new(&self.rings.descriptors, self.size, spans, search);
-        *len = self.walk(records, first, others, long);
+        let (spans, steps) = (Batch::<L>::listed(spans), Steps { allowed: *steps_allowed, steps });
+        let slow = SlowPath::new(&self.rings.descriptors, self.size, spans, search, steps);
+        *len = self.walk_all(records, first, slow, long);
         *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
 
@@ -286,13 +337,13 @@ impl SplitQueue {
         Ok(waiting.into())
     }
 
-    /// Prefetches for a chain that comes alone, whose misses overlap with nothing. A driver with one request
-    /// at a time puts it where it put the last one, so the lines of that one are asked for.
+    /// Prefetches the lines of the previous chain for a chain that is alone in its batch, whose cache misses
+    /// overlap with no others: a driver with one request at a time uses the same lines again.
     #[inline]
-    fn guess<L: ChainLayout>(&self, last: &Record<L>) {
-        if let Shape::Plain(plain) = &last.shape {
+    fn prefetch_previous<L: ChainLayout>(&self, last: &Record<L>) {
+        if let Shape::Single(request) = &last.shape {
             self.rings.descriptors.prefetch(last.head.0.into());
-            let (header, response): (Span, Span) = (plain.header.into(), plain.response.into());
+            let (header, response): (Span, Span) = (request.header.into(), request.response.into());
             response.prefetch_to_write();
             header.prefetch();
         }
@@ -346,38 +397,39 @@ impl SplitQueue {
         }
     }
 
-    /// Goes on with the walk of the long chain that is the last one of a batch, into `list`, which is the same
-    /// each time. None while there is more of it to walk.
+    /// Continues the walk of the long chain at the end of a batch, always with the same `list`. None while
+    /// there is more of the chain to walk.
     ///
     /// # Panics
     /// If there is no such chain.
     pub fn walk_long<L: ChainLayout>(&self, batch: &mut Batch<L>, list: &mut [Span]) -> Option<LongChain> {
-        let Batch { long, search, .. } = batch;
+        let Batch { long, search, steps_allowed, steps, .. } = batch;
         let walk = long.as_mut().expect("the batch ends with a long chain");
-        let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, (list, search))?;
+        walk.allowed = *steps_allowed;
+        *steps = steps.saturating_add(*steps_allowed);
+        let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, list, search)?;
         *long = None;
         Some(chain)
     }
 
-    /// Stage 4: walks the chains; returns the number of those that fit. The others are taken next time, from
-    /// the start.
+    /// Stage 4: walks the chains; returns the number of those that fit. The next take takes the others again.
     #[inline(never)]
-    fn walk<L: ChainLayout>(
+    fn walk_all<L: ChainLayout>(
         &self,
         records: &mut [Record<L>],
         first: u16,
-        mut others: Others<'_>,
+        mut slow: SlowPath<'_>,
         long: &mut Option<LongWalk>,
     ) -> usize {
         let (ring, mut lookup) = (self.rings.descriptors, self.memory.lookup());
         for (at, record) in records.iter_mut().enumerate() {
-            if let Some(plain) = plain::walk(&mut lookup, &ring, record.descriptor) {
-                record.shape = Shape::Plain(plain);
+            if let Some(request) = walk_fast(&mut lookup, &ring, record.descriptor) {
+                record.shape = Shape::Single(request);
             } else {
                 let index = first.wrapping_add(u16::try_from(at).unwrap_or(0));
                 let start = ChainStart { index, head: record.head, descriptor: record.descriptor };
-                match others.walk(start, &mut lookup) {
-                    Ok((fault, extent)) => record.shape = Shape::Any { fault, extent },
+                match slow.walk(start, &mut lookup) {
+                    Ok((fault, extent)) => record.shape = Shape::Listed { fault, extent },
                     Err(Stop::Long(longest)) => {
                         *long = Some(LongWalk::new(record.head, record.descriptor, longest));
                         record.shape = Shape::NONE;

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "a queue is kept while its spans are in use")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use luge_memory::{GuestAddress, GuestMemory, Span};
+use luge_memory::{GuestAddress, GuestMemory, Iova, Span};
 use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::split::{Descriptor, DescriptorFlags};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
@@ -15,6 +15,7 @@ use luge_virtqueue::{
     ResponseLast, ResponsePlace, SplitQueue,
 };
 use std::collections::{HashMap, HashSet};
+use std::ptr::NonNull;
 use zerocopy::{FromBytes, IntoBytes};
 
 const REGIONS: [(u64, u64); 4] =
@@ -33,7 +34,7 @@ fn flat(pieces: &[Piece], writable: bool) -> Vec<(u64, u32)> {
     of_kind.map(|piece| (piece.at.0, piece.len)).collect()
 }
 
-/// What spans stand for, put together again where one piece was cut at a region's end.
+/// Whether spans are these parts of guest memory, where a part may be cut at a region's end.
 fn flat_spans(memory: &GuestMemory, spans: &[Span], pieces: &[(u64, u32)]) -> bool {
     let mut spans = spans.iter();
     pieces.iter().all(|&(at, len)| {
@@ -74,47 +75,69 @@ fn some_pieces<L: ChainLayout>(random: &mut Random) -> Vec<Piece> {
     pieces
 }
 
-/// Parts of a framed chain.
-struct Frame<'a> {
-    header: &'a Span,
-    data: &'a [Span],
+/// Parts of a request, found by this test or by the queue.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    header: Location,
+    data: Vec<Location>,
     direction: Direction,
-    response: &'a Span,
+    response: Location,
 }
 
-/// The frame that spans of a chain are in this layout.
-fn frame<'a, L: ChainLayout>(readable: &'a [Span], writable: &'a [Span]) -> Option<Frame<'a>> {
+/// Addresses and length of a span.
+#[derive(Debug, PartialEq, Eq)]
+struct Location {
+    host: NonNull<u8>,
+    iova: Iova,
+    len: u32,
+}
+
+impl Location {
+    fn of(span: &Span) -> Self {
+        Self { host: span.host(), iova: span.iova(), len: span.len() }
+    }
+}
+
+/// Parts of the request that the spans of a chain are in this layout, if they are one.
+fn parts<L: ChainLayout>(readable: &[Span], writable: &[Span]) -> Option<Parts> {
     let (header, rest) = readable.split_first()?;
-    let frame = if rest.is_empty() {
+    let (data, direction, response) = if rest.is_empty() {
         let (response, data) = match L::RESPONSE {
             ResponsePlace::Last => writable.split_last()?,
             ResponsePlace::First => writable.split_first()?,
         };
-        Frame { header, data, direction: Direction::Written, response }
+        (data, Direction::Written, response)
     } else {
         let [response] = writable else { return None };
-        Frame { header, data: rest, direction: Direction::Read, response }
+        (rest, Direction::Read, response)
     };
-    let fits = (frame.header.len(), frame.response.len()) == (L::Header::LEN, L::Response::LEN);
-    Some(frame).filter(|frame| fits && !frame.data.is_empty())
+    let fits = header.len() == L::Header::LEN && response.len() == L::Response::LEN && !data.is_empty();
+    fits.then(|| Parts {
+        header: Location::of(header),
+        data: data.iter().map(Location::of).collect(),
+        direction,
+        response: Location::of(response),
+    })
 }
 
-/// A framed chain is one whose spans are those of a frame, and what is said of it is what they say.
-fn check_frame<L: ChainLayout>(batch: &mut Batch<L>, at: usize) {
-    let place = |span: &Span| (span.host(), span.iova(), span.len());
-    let plain = batch.plain(at, 1).next();
-    let framed = plain.or_else(|| batch.several(at, 1).next()).map(|framed| {
-        assert_eq!(u64::from(framed.bytes), Span::total(framed.data));
-        let data: Vec<_> = framed.data.iter().map(place).collect();
-        let [header, response] = [framed.header.into(), framed.response.into()].map(|span| place(&span));
-        (framed.head, header, data, framed.direction, response)
+/// Asserts that the queue presents chain `at` as a request exactly if its spans are one.
+fn check_request<L: ChainLayout>(batch: &mut Batch<L>, at: usize) {
+    let single = batch.single_segment(at, 1).next();
+    let request = single.or_else(|| batch.scattered(at, 1).next());
+    let head = request.as_ref().map(|request| request.head);
+    let presented = request.map(|request| {
+        assert_eq!(u64::from(request.bytes), Span::total(request.data));
+        Parts {
+            header: Location::of(&request.header.into()),
+            data: request.data.iter().map(Location::of).collect(),
+            direction: request.direction,
+            response: Location::of(&request.response.into()),
+        }
     });
     let chain = batch.chain(at).unwrap();
-    let expected = frame::<L>(chain.readable, chain.writable).filter(|_| chain.fault.is_none());
-    let expected = expected.map(|Frame { header, data, direction, response }| {
-        (chain.head, place(header), data.iter().map(place).collect(), direction, place(response))
-    });
-    assert_eq!(framed, expected);
+    let expected = parts::<L>(chain.readable, chain.writable).filter(|_| chain.fault.is_none());
+    assert_eq!(presented, expected);
+    assert!(head.is_none_or(|head| head == chain.head), "{head:?} is not {:?}", chain.head);
 }
 
 fn some_form(random: &mut Random) -> Form {
@@ -156,10 +179,11 @@ fn legal_chains<L: ChainLayout>() {
                 queue.take(&mut batch, 0).unwrap();
             }
             for at in 0..batch.len() {
-                check_frame(&mut batch, at);
+                check_request(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 let (head, pieces) = sent.pop_front().expect("no chain out of nothing");
-                assert_eq!((chain.head, chain.fault), (head, None));
+                assert_eq!(chain.head, head);
+                assert_eq!(chain.fault, None);
                 assert!(flat_spans(&memory.table, chain.readable, &flat(&pieces, false)));
                 assert!(flat_spans(&memory.table, chain.writable, &flat(&pieces, true)));
                 held.push(head);
@@ -200,7 +224,7 @@ fn hostile_descriptor(random: &mut Random, size: u16) -> Descriptor {
     }
 }
 
-/// Every byte of every span is in the guest's memory: touch the first and the last.
+/// Touches the first and the last byte of each span: all of it is in the guest's memory.
 fn touch(spans: &[Span]) {
     for span in spans {
         assert!(!span.is_empty());
@@ -226,7 +250,7 @@ type TableAt = (u64, u32);
 /// The table that a model is in: the ring's own, or an indirect one, with its number and the entry of the
 /// ring's that follows it.
 #[derive(Clone, Copy)]
-enum Place {
+enum Table {
     Ring,
     Indirect(TableAt, u32, Option<u16>),
 }
@@ -234,12 +258,12 @@ enum Place {
 /// The last writable byte of a chain, by a walk that remembers every entry of the ring's table and of the
 /// first indirect one, and goes through others forward only.
 fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
-    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Place::Ring, Some(head));
+    let (mut last, mut seen, mut place, mut next) = (None, HashSet::new(), Table::Ring, Some(head));
     let (mut tables, mut forward) = (0, 0);
     loop {
         let (number, (at, entries)) = match place {
-            Place::Ring => (0, ring),
-            Place::Indirect(table, number, _) => (number, table),
+            Table::Ring => (0, ring),
+            Table::Indirect(table, number, _) => (number, table),
         };
         let entry = next.filter(|&index| {
             let new = if number < 2 { seen.insert((number, index)) } else { u32::from(index) >= forward };
@@ -247,8 +271,8 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         });
         let wire = entry.and_then(|index| load(memory, at.checked_add(16 * u64::from(index))?));
         let (Some(wire), Some(index)) = (wire, entry) else {
-            let Place::Indirect(_, _, rest) = place else { return last };
-            (place, next) = (Place::Ring, rest);
+            let Table::Indirect(_, _, rest) = place else { return last };
+            (place, next) = (Table::Ring, rest);
             continue;
         };
         forward = u32::from(index) + 1;
@@ -257,7 +281,7 @@ fn last_byte(memory: &RigMemory, ring: TableAt, head: u16) -> Option<u64> {
         let refers = flags & DescriptorFlags::INDIRECT != 0;
         if refers && number == 0 {
             (tables, forward) = (tables + 1, 0);
-            (place, next) = (Place::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
+            (place, next) = (Table::Indirect((wire.address.get(), len / 16), tables, next), Some(0));
         } else if !refers && flags & DescriptorFlags::WRITE != 0 && len > 0 {
             last = wire.address.get().checked_add(u64::from(len) - 1);
         }
@@ -318,7 +342,7 @@ fn hostile_chains<L: ChainLayout>() {
                     queue.complete(head, 0);
                     continue;
                 }
-                check_frame(&mut batch, at);
+                check_request(&mut batch, at);
                 let chain = batch.chain(at).unwrap();
                 touch(chain.readable);
                 touch(chain.writable);

@@ -20,9 +20,20 @@ fn write_raw(pair: &Pair, at: u64, table: &[Descriptor]) {
     pair.memory.write(GuestAddress(at), table.as_bytes());
 }
 
-/// Takes the one chain there is, over several takes if need be: its fault, and the guest address of
-/// its only writable byte.
-fn take_fault(pair: &mut Pair) -> (Option<Fault>, Option<u64>) {
+/// A chain at fault, as it was taken.
+#[derive(Debug, PartialEq, Eq)]
+struct FaultyChain {
+    fault: Option<Fault>,
+    /// Guest address of the only writable byte.
+    byte: Option<u64>,
+}
+
+fn found(fault: Fault, byte: impl Into<Option<u64>>) -> FaultyChain {
+    FaultyChain { fault: Some(fault), byte: byte.into() }
+}
+
+/// Takes the only chain of the ring, by several takes if need be.
+fn take_fault(pair: &mut Pair) -> FaultyChain {
     let taken = (0..200).find(|_| pair.take() == 1);
     assert!(taken.is_some(), "the chain is never taken");
     let chain = pair.batch.chain(0).unwrap();
@@ -35,11 +46,11 @@ fn take_fault(pair: &mut Pair) -> (Option<Fault>, Option<u64>) {
     let found = |at: &u64| pair.memory.bytes(GuestAddress(*at), 1) == [0x5a];
     let places = [STATUS, OTHER].into_iter().filter(found).collect::<Vec<_>>();
     assert_eq!(places.len(), usize::from(marked.is_some()), "a byte that is neither of the two");
-    (chain.fault, places.first().copied())
+    FaultyChain { fault: chain.fault, byte: places.first().copied() }
 }
 
 /// Result of a chain in the ring's own table.
-fn of_ring(table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
+fn of_ring(table: &[Descriptor]) -> FaultyChain {
     let mut pair = Pair::small();
     table.iter().zip(0..).for_each(|(wire, index)| pair.driver.write_descriptor(index, *wire));
     pair.driver.push_head(0);
@@ -48,7 +59,7 @@ fn of_ring(table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
 
 /// Result of a chain that is a table of these entries, which the descriptor's length says are
 /// `bytes` long.
-fn of_table(bytes: u32, table: &[Descriptor]) -> (Option<Fault>, Option<u64>) {
+fn of_table(bytes: u32, table: &[Descriptor]) -> FaultyChain {
     let mut pair = Pair::small();
     write_raw(&pair, TABLE.0, table);
     pair.driver.write_descriptor(0, raw(TABLE.0, bytes, INDIRECT, 0));
@@ -74,7 +85,7 @@ fn of_a_chain_that_breaks_the_rules_the_last_writable_byte_is_found() {
         ),
     ];
     for (fault, table) in cases {
-        assert_eq!(of_ring(table), (Some(fault), Some(STATUS)), "{table:?}");
+        assert_eq!(of_ring(table), found(fault, STATUS), "{table:?}");
     }
 }
 
@@ -84,34 +95,34 @@ fn a_loop_has_the_byte_that_its_first_pass_comes_to_last() {
     let data = raw(OTHER, 1, NEXT | WRITE, 2);
     let to = |next| raw(STATUS, 1, NEXT | WRITE, next);
     for (fault, next) in [(Fault::Order, 0), (Fault::Steps, 1), (Fault::Steps, 2)] {
-        assert_eq!(of_ring(&[header, data, to(next)]), (Some(fault), Some(STATUS)), "back to {next}");
-        assert_eq!(of_table(48, &[header, data, to(next)]), (Some(fault), Some(STATUS)), "table, {next}");
+        assert_eq!(of_ring(&[header, data, to(next)]), found(fault, STATUS), "back to {next}");
+        assert_eq!(of_table(48, &[header, data, to(next)]), found(fault, STATUS), "table, {next}");
     }
-    assert_eq!(of_ring(&[raw(DATA, 16, NEXT, 0)]), (Some(Fault::Steps), None), "nothing to write");
+    assert_eq!(of_ring(&[raw(DATA, 16, NEXT, 0)]), found(Fault::Steps, None), "nothing to write");
 }
 
 #[test]
 fn a_table_that_is_cut_or_partly_missing_has_what_is_there_of_it() {
     let whole = [raw(DATA, 16, NEXT, 1), raw(OTHER, 1, NEXT | WRITE, 2), raw(STATUS, 1, WRITE, 0)];
-    assert_eq!(of_table(49, &whole), (Some(Fault::Table), Some(STATUS)));
-    assert_eq!(of_table(47, &whole), (Some(Fault::Table), Some(OTHER)), "its last entry is cut");
-    assert_eq!(of_table(15, &whole), (Some(Fault::Table), None), "no entry is whole");
-    assert_eq!(of_table(0, &whole), (Some(Fault::Table), None));
+    assert_eq!(of_table(49, &whole), found(Fault::Table, STATUS));
+    assert_eq!(of_table(47, &whole), found(Fault::Table, OTHER), "its last entry is cut");
+    assert_eq!(of_table(15, &whole), found(Fault::Table, None), "no entry is whole");
+    assert_eq!(of_table(0, &whole), found(Fault::Table, None));
     let mut pair = Pair::small();
     let at = HOLE - 32;
     write_raw(&pair, at, &[raw(DATA, 16, NEXT, 1), raw(STATUS, 1, NEXT | WRITE, 2)]);
     pair.driver.write_descriptor(0, raw(at, 48, INDIRECT, 0));
     pair.driver.push_head(0);
-    assert_eq!(take_fault(&mut pair), (Some(Fault::Table), Some(STATUS)), "the third entry is not there");
+    assert_eq!(take_fault(&mut pair), found(Fault::Table, STATUS), "the third entry is not there");
 }
 
 #[test]
 fn a_table_in_a_table_is_no_piece_and_what_follows_a_table_counts() {
     let nested = raw(OTHER, 16, NEXT | WRITE | INDIRECT, 2);
     let table = [raw(DATA, 16, NEXT, 1), nested, raw(STATUS, 1, WRITE, 0)];
-    assert_eq!(of_table(48, &table), (Some(Fault::Table), Some(STATUS)));
+    assert_eq!(of_table(48, &table), found(Fault::Table, STATUS));
     let table = [raw(STATUS, 1, NEXT | WRITE, 1), raw(OTHER, 16, WRITE | INDIRECT, 0)];
-    assert_eq!(of_table(32, &table), (Some(Fault::Table), Some(STATUS)));
+    assert_eq!(of_table(32, &table), found(Fault::Table, STATUS));
     let later = GuestAddress(TABLE.0 + 0x1000);
     for (first, between, second) in
         [(OTHER, OTHER, STATUS), (OTHER, STATUS, 0), (STATUS, 0, 0), (0, 0, STATUS)]
@@ -128,11 +139,7 @@ fn a_table_in_a_table_is_no_piece_and_what_follows_a_table_counts() {
         pair.driver.write_descriptor(1, piece(between, NEXT, 2));
         pair.driver.write_descriptor(2, raw(later.0, 32, NEXT | INDIRECT, 0));
         pair.driver.push_head(0);
-        assert_eq!(
-            take_fault(&mut pair),
-            (Some(Fault::Table), Some(STATUS)),
-            "{first:#x} {between:#x} {second:#x}"
-        );
+        assert_eq!(take_fault(&mut pair), found(Fault::Table, STATUS), "{first:#x} {between:#x} {second:#x}");
     }
 }
 
@@ -146,7 +153,7 @@ fn a_search_through_tables_without_end_ends() {
         pair.driver.write_descriptor(index, raw(table, 0x8_0000, NEXT | INDIRECT, (index + 1) % 64));
     }
     pair.driver.push_head(0);
-    assert_eq!(take_fault(&mut pair), (Some(Fault::Table), Some(STATUS)));
+    assert_eq!(take_fault(&mut pair), found(Fault::Table, STATUS));
 }
 
 #[test]
@@ -155,11 +162,11 @@ fn a_byte_that_is_not_in_memory_or_not_writable_is_never_the_last_one() {
     let lost = [raw(HOLE, 1, WRITE, 0), raw(HOLE - 1, 2, WRITE, 0), raw(u64::MAX, 2, WRITE, 0)];
     for last in lost {
         let table = [header, raw(OTHER, 1, NEXT | WRITE, 2), last];
-        assert_eq!(of_ring(&table), (Some(Fault::Address), None), "{last:?}");
+        assert_eq!(of_ring(&table), found(Fault::Address, None), "{last:?}");
     }
     let across = raw(STATUS.wrapping_sub(1 << 21), (1 << 21) + 1, WRITE, 0);
-    assert_eq!(of_ring(&[header, across]), (Some(Fault::Address), Some(STATUS)), "it begins in a hole");
-    assert_eq!(of_ring(&[raw(DATA, 16, NEXT, 9), raw(OTHER, 1, 0, 0)]), (Some(Fault::Index), None));
+    assert_eq!(of_ring(&[header, across]), found(Fault::Address, STATUS), "it begins in a hole");
+    assert_eq!(of_ring(&[raw(DATA, 16, NEXT, 9), raw(OTHER, 1, 0, 0)]), found(Fault::Index, None));
 }
 
 #[test]
@@ -200,5 +207,5 @@ fn a_chain_that_becomes_good_while_it_is_searched_is_taken_as_it_is() {
     assert_eq!(pair.take_one(), taken(None, &[16, 8], &[1]));
     pair.driver.write_descriptor(2, raw(STATUS, 1, NEXT | WRITE, 9));
     pair.driver.push_head(0);
-    assert_eq!(take_fault(&mut pair), (Some(Fault::Index), Some(STATUS)));
+    assert_eq!(take_fault(&mut pair), found(Fault::Index, STATUS));
 }

@@ -1,4 +1,4 @@
-//! From the bytes of a request to what the guest wants.
+//! The step from the bytes of a request to a command.
 
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::blk::{RequestHeader, RequestType};
@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sector(pub(super) u64);
 
-/// What a guest wants.
+/// Command of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Command {
     Read(Sector),
@@ -18,15 +18,15 @@ pub(super) enum Command {
     GetId,
     Discard,
     WriteZeroes,
-    /// Something that this device does not do.
+    /// A command that this device does not have.
     Unknown,
 }
 
 impl Command {
-    /// Takes the header off the readable part; none if that is too short.
+    /// Cuts the header off the readable part, and parses it; none if that part is too short.
     #[inline]
     pub(super) fn parse(readable: &mut Pieces<'_>) -> Option<Self> {
-        let bytes: [u8; size_of::<RequestHeader>()] = readable.take()?;
+        let bytes: [u8; size_of::<RequestHeader>()] = readable.cut_first()?;
         let header = RequestHeader::read_from_bytes(&bytes).ok()?;
         let sector = Sector(header.sector.get());
         Some(match header.kind {
@@ -41,30 +41,30 @@ impl Command {
     }
 }
 
-/// How many bytes spans have together. Chains are at most 4 GiB long.
+/// Length of spans in bytes, all together. Chains are at most 4 GiB long.
 #[inline]
 pub(super) fn bytes_of(spans: &[Span]) -> u32 {
     u32::try_from(Span::total(spans)).unwrap_or(u32::MAX)
 }
 
-/// Pieces of guest memory that are used up from either end, by cutting them in place.
+/// Spans of guest memory that are cut off from either end, in place.
 pub(super) struct Pieces<'a> {
     spans: &'a mut [Span],
-    /// Index of the first of them in the batch.
+    /// Index of the first span in the batch.
     at: usize,
-    /// The spans before this one are used up.
+    /// Index of the first span that is left.
     first: usize,
     end: usize,
 }
 
 impl<'a> Pieces<'a> {
-    /// Pieces that are in the batch from index `at` on.
+    /// Wraps spans that are in the batch from index `at` on.
     pub(super) fn new(spans: &'a mut [Span], at: usize) -> Self {
         let end = spans.len();
         Self { spans, at, first: 0, end }
     }
 
-    /// Which spans of the batch are left.
+    /// Indices in the batch of the spans that are left.
     pub(super) fn left(&self) -> Range<usize> {
         self.at.wrapping_add(self.first)..self.at.wrapping_add(self.end)
     }
@@ -74,16 +74,16 @@ impl<'a> Pieces<'a> {
         bytes_of(self.spans.get(self.first..self.end).unwrap_or_default())
     }
 
-    /// Takes `N` bytes off the front; none, and nothing useful left, if there are too few.
+    /// Cuts `N` bytes off the front, and returns a copy; none, with an unspecified rest, if there are too few.
     #[inline]
-    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn cut_first<const N: usize>(&mut self) -> Option<[u8; N]> {
         let span = *self.front()?;
         let Some(bytes) = span.first() else { return self.gather() };
         self.use_up(span, N);
         Some(bytes)
     }
 
-    /// The same where the bytes lie in several spans.
+    /// Cuts `N` bytes off the front that lie in several spans.
     #[cold]
     fn gather<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut bytes = [0; N];
@@ -109,9 +109,9 @@ impl<'a> Pieces<'a> {
         written
     }
 
-    /// Takes the last byte.
+    /// Cuts off the last byte.
     #[inline]
-    pub(super) fn take_last(&mut self) -> Option<SharedByte> {
+    pub(super) fn cut_last(&mut self) -> Option<SharedByte> {
         let last = self.end.checked_sub(1).filter(|&last| last >= self.first)?;
         let span = self.spans.get_mut(last)?;
         let (rest, byte) = span.split_at(span.len().checked_sub(1)?);

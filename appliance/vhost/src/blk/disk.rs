@@ -1,6 +1,6 @@
-//! What a guest is told of its disk, and what it may then ask for.
+//! A disk as its guest sees it: features, configuration space, and the requests that it allows.
 
-use luge_block::{BlockRange, Geometry, Lba, Operation, Status};
+use luge_block::{Access, BlockRange, Geometry, Lba, Operation, Status};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{Config, ID_BYTES, RangeSegment, SECTOR_BYTES};
 use zerocopy::IntoBytes;
@@ -20,16 +20,7 @@ const PAGE_BYTES: u32 = 4096;
 /// Ranges of one discard or write-zeroes request.
 pub(super) const RANGES_MAX: usize = 32;
 
-/// Whether a disk can be written to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// It can.
-    ReadWrite,
-    /// Everything that changes data is refused.
-    ReadOnly,
-}
-
-/// A disk, as all its queues show it.
+/// A disk, identical for all its queues.
 #[derive(Clone, Copy, Debug)]
 pub struct BlkDisk {
     geometry: Geometry,
@@ -78,7 +69,7 @@ impl BlkDisk {
         &self.geometry
     }
 
-    /// The answer to GET_ID: padded with zeroes.
+    /// Answer to GET_ID, padded with zeroes.
     #[must_use]
     pub fn serial(&self) -> &[u8; ID_BYTES] {
         &self.serial
@@ -90,7 +81,7 @@ impl BlkDisk {
         self.queues
     }
 
-    /// What is offered to the driver.
+    /// Features that are offered to the driver.
     #[must_use]
     pub fn features(&self) -> Features {
         let always = Features::BLK_SIZE_MAX
@@ -157,13 +148,13 @@ impl BlkDisk {
         blocks.saturating_mul(self.geometry.block_bytes / SECTOR_BYTES)
     }
 
-    /// Where a read or write of `bytes` bytes goes.
+    /// First block and number of blocks of a read or write of `bytes` bytes.
     pub(super) fn place(&self, sector: Sector, bytes: u32) -> Result<(Lba, u32), Status> {
         let (lba, blocks) = self.in_blocks(sector, bytes).ok_or(Status::Invalid)?;
         if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
     }
 
-    /// A sector and a length in bytes as whole blocks, if they are such, on the disk or not.
+    /// Converts a sector and a length in bytes to blocks, on the disk or not; none if they are not whole blocks.
     #[inline]
     pub(super) fn in_blocks(&self, sector: Sector, bytes: u32) -> Option<(Lba, u32)> {
         let BlockSize { bytes_mask, bytes_shift, sectors_mask, sectors_shift } = self.block_size;
@@ -171,7 +162,7 @@ impl BlkDisk {
         (odd == 0).then(|| (Lba(sector.0.wrapping_shr(sectors_shift)), bytes.wrapping_shr(bytes_shift)))
     }
 
-    /// Whether an operation is among those this disk does.
+    /// Checks that the disk supports an operation.
     #[inline]
     pub(super) fn allows(&self, operation: Operation) -> Result<(), Status> {
         operation.check_access(self.geometry.read_only)?;

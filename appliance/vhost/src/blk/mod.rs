@@ -19,5 +19,5 @@ mod session;
 mod slots;
 
 pub use device::{BlkConfig, BlkDevice, BlkError};
-pub use disk::{Access, BlkDisk};
+pub use disk::BlkDisk;
 pub use session::{BlkSession, OpenVolume};

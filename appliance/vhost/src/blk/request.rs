@@ -1,5 +1,5 @@
-//! From a chain to what is to be done for it: everything is checked here, before anything
-//! of the request reaches the device.
+//! The step from a chain to a request. All of a request's form is checked here, before any part of it reaches
+//! the device.
 
 use super::command::{Command, Pieces, Sector};
 use super::disk::{BlkDisk, RANGES_MAX};
@@ -12,7 +12,7 @@ use std::hint::select_unpredictable;
 use std::ops;
 use zerocopy::FromBytes;
 
-/// Length of a header, as drivers make it: in one piece.
+/// Length of a header in bytes.
 const HEADER_BYTES: usize = size_of::<RequestHeader>();
 
 /// Layout of a request as drivers make it: the status, a byte, is last.
@@ -21,30 +21,30 @@ type Layout = luge_virtqueue::ResponseLast<HEADER_BYTES, 1>;
 /// The chains of one take.
 pub(super) type Batch = luge_virtqueue::Batch<Layout>;
 
-/// One of them, as drivers make nearly all.
-pub(super) type Framed<'a> = luge_virtqueue::Framed<'a, Layout>;
+/// A chain in that layout, as nearly all are.
+pub(super) type RequestChain<'a> = luge_virtqueue::RequestChain<'a, Layout>;
 
 /// Length of the most ranges, which a driver is told (`max_discard_seg`).
 const RANGES_BYTES_MAX: usize = RANGES_MAX * size_of::<RangeSegment>();
 
-/// The ranges of the request in hand. There is one such request at most, so there is one list per queue.
+/// Ranges of the pending request. At most one request is pending, so there is one list per queue.
 pub(super) type Ranges = heapless::Vec<BlockRange, RANGES_MAX>;
 
-/// What a queue goes by when it reads requests.
+/// Properties of a disk and its driver by which requests are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) disk: BlkDisk,
-    /// When a write counts as done: on the media, for a driver that will never flush
+    /// Durability of a completed write: on the media, for a driver that cannot flush
     /// (virtio 1.3, clause 5.2.5.2).
     durability: Durability,
 }
 
-/// What is left to do for a request.
+/// Work of a request that is left to its volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Todo {
-    /// Read or write `blocks` blocks from `lba`, with the spans `data` of the batch, or of a long chain's list.
+    /// A transfer of `blocks` blocks from `lba`, with the spans `data` of the batch, or of a long chain's list.
     Transfer { operation: Operation, lba: Lba, blocks: u32, data: ops::Range<usize> },
-    /// The ranges in the list.
+    /// A discard or write-zeroes of the ranges in the list.
     Ranges,
     /// A flush.
     Flush,
@@ -52,11 +52,11 @@ pub(super) enum Todo {
 
 /// A request that can be answered.
 pub(super) struct Request {
-    /// Where its status byte goes.
+    /// Place of the status byte.
     pub(super) status: SharedByte,
-    /// Bytes written to the guest if all goes well, the status byte included.
+    /// Bytes written to the guest on success, the status byte included.
     pub(super) written: u32,
-    /// None if the request can be answered at once.
+    /// Work for the volume; none if the request can be answered at once.
     pub(super) todo: Result<Option<Todo>, Status>,
 }
 
@@ -76,12 +76,12 @@ impl Rules {
         Self { disk, durability: if flushes { Durability::Cache } else { Durability::Media } }
     }
 
-    /// Reads a transfer, which nearly all requests are. None for anything else, right or wrong.
+    /// Reads a transfer, as nearly all requests are; none for any other request, right or wrong.
     #[inline]
-    pub(super) fn read_framed<'a>(&self, chain: &Framed<'a>) -> Option<Transfer<'a>> {
-        let Framed { header, data, bytes, direction, response, .. } = *chain;
+    pub(super) fn read_transfer<'a>(&self, chain: &RequestChain<'a>) -> Option<Transfer<'a>> {
+        let RequestChain { header, data, bytes, direction, response, .. } = *chain;
         let header: RequestHeader = zerocopy::transmute!(header.load());
-        // Guests mix reads and writes: a branch here would be guessed wrong.
+        // Guests mix reads and writes: a branch here would be mispredicted.
         let reads = direction == Direction::Written;
         let kind = select_unpredictable(reads, RequestType::IN, RequestType::OUT);
         let operation = select_unpredictable(reads, Operation::Read, Operation::Write(self.durability));
@@ -99,18 +99,17 @@ impl Rules {
         let Chain { first, fault, readable, writable, .. } = chain;
         let mut writable = Pieces::new(writable, first.wrapping_add(readable.len()));
         let mut readable = Pieces::new(readable, first);
-        let status = writable.take_last()?;
+        let status = writable.cut_last()?;
         let mut written = 0;
         let command = if fault.is_none() { Command::parse(&mut readable) } else { None };
         let todo = match command {
             None => Err(Status::Invalid),
             Some(Command::Read(sector)) => {
                 written = writable.len();
-                self.transfer(Operation::Read, sector, (written, writable.left()))
+                self.transfer(Operation::Read, sector, &writable)
             }
             Some(Command::Write(sector)) => {
-                let data = (readable.len(), readable.left());
-                self.transfer(Operation::Write(self.durability), sector, data)
+                self.transfer(Operation::Write(self.durability), sector, &readable)
             }
             Some(Command::Flush) => Ok(Some(Todo::Flush)),
             Some(Command::GetId) => {
@@ -128,11 +127,11 @@ impl Rules {
         &self,
         operation: Operation,
         sector: Sector,
-        (bytes, data): (u32, ops::Range<usize>),
+        data: &Pieces<'_>,
     ) -> Result<Option<Todo>, Status> {
         self.disk.allows(operation)?;
-        let (lba, blocks) = self.disk.place(sector, bytes)?;
-        Ok((blocks > 0).then_some(Todo::Transfer { operation, lba, blocks, data }))
+        let (lba, blocks) = self.disk.place(sector, data.len())?;
+        Ok((blocks > 0).then_some(Todo::Transfer { operation, lba, blocks, data: data.left() }))
     }
 
     fn discard(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Option<Todo>, Status> {
@@ -142,8 +141,8 @@ impl Rules {
 
     fn write_zeroes(&self, readable: &mut Pieces<'_>, ranges: &mut Ranges) -> Result<Option<Todo>, Status> {
         self.disk.allows(Operation::WriteZeroes)?;
-        // Zeroes have no "to the media", and a driver that cannot flush could not ask for it
-        // afterwards: it is to write them itself.
+        // Write-zeroes cannot be durable, and a driver that cannot flush could not make it so afterwards:
+        // it has to write the zeroes as data.
         if self.durability == Durability::Media {
             return Err(Status::Unsupported);
         }
@@ -163,7 +162,7 @@ impl Rules {
             return Err(Status::Invalid);
         }
         while readable.len() > 0 {
-            let bytes: [u8; size_of::<RangeSegment>()] = readable.take().ok_or(Status::Invalid)?;
+            let bytes: [u8; size_of::<RangeSegment>()] = readable.cut_first().ok_or(Status::Invalid)?;
             let segment = RangeSegment::read_from_bytes(&bytes).map_err(|_| Status::Invalid)?;
             let range = check(&self.disk, &segment)?;
             if range.blocks > 0 {

@@ -3,29 +3,29 @@
 //! ```text
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
 //!  (2) batch       --the next are transfers--> a slot each, submitted at once, (2)
-//!  (2) batch       --next chain: read, checked, given a slot-->  (3) a request in hand
+//!  (2) batch       --next chain: read, checked, given a slot-->  (3) a pending request
 //!  (2) batch       --next chain is long--> walked into a list of the volume, turn by turn; then (3)
 //!  (2) batch       --no chain left--> (1)
-//!  (3) in hand     --the volume takes or refuses it--> (2)
-//!  (3) in hand     --no room--> stays; (3) at the next take
+//!  (3) pending     --the volume takes or refuses it--> (2)
+//!  (3) pending     --no room--> stays; (3) at the next take
 //!  (4) a slot      --its request has ended--> status byte, used element; free
 //!  (5) any         --the ring is broken--> takes no more; the rest of the batch and the slots go on to (4)
 //! ```
 //!
 //! Invariants
-//! - A request is taken from the batch only when the one before was submitted, so at most one is in
-//!   hand, and its spans stay in the batch.
+//! - A chain of the batch is read only when the request before it was submitted, so at most one request is
+//!   pending, and its spans stay in the batch.
 //! - A request reaches (4) exactly once.
 
 #![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
 
 use super::disk::BlkDisk;
-use super::request::{Batch, Framed, Ranges, Request, Rules, Todo, Transfer};
+use super::request::{Batch, Ranges, Request, RequestChain, Rules, Todo, Transfer};
 use super::slots::RequestSlots;
 use crate::device::QueueSession;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
-use luge_core::{Armed, Kick, Session, SessionId};
+use luge_core::{Armed, Kick, Published, Session, SessionId, Took, Work};
 use luge_memory::Span;
 use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
 use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
@@ -39,33 +39,34 @@ pub struct OpenVolume {
     pub stats: Arc<Stats>,
 }
 
-/// A request that is to be submitted: its chain's name, and what it asks for.
-struct InHand {
+/// A request that is to be submitted.
+struct PendingRequest {
+    /// Name of the request's chain.
     head: Head,
     todo: Todo,
     /// List of the volume with the request's data; none where that is in the batch.
     list: Option<ListId>,
 }
 
-/// A chain that was read.
-enum Begun {
-    /// It has a slot, and is to be submitted.
+/// Result of reading a chain.
+enum Reading {
+    /// A request that has a slot, and is to be submitted.
     Submit(Todo),
-    /// It has a slot, and can be answered at once.
+    /// A request that has a slot, and can be answered at once.
     Answered(Status),
-    /// It has no byte for an answer.
+    /// A chain without a byte for the status.
     Unanswerable,
-    /// It was in flight already.
+    /// A chain that is in flight already.
     Twice,
 }
 
-/// What came of a run of requests.
-enum Took {
-    /// All were taken; there may be more.
+/// Result of submitting a run.
+enum Submitted {
+    /// The volume has all requests of the run; there may be more.
     All,
-    /// The device had no room for the rest.
-    Some,
-    /// There was none: the next chain is not for a run.
+    /// The device had no room for the last requests of the run.
+    Part,
+    /// The run was empty: the next chain is not for a run.
     None,
 }
 
@@ -76,9 +77,9 @@ pub struct BlkSession {
     rules: Rules,
     queue: DeviceQueue,
     batch: Batch,
-    /// Chains of the batch before this one have been read.
+    /// Index of the first chain of the batch that was not read yet.
     next: usize,
-    in_hand: Option<InHand>,
+    pending: Option<PendingRequest>,
     /// List of the volume for the long chain that is being walked.
     list: Option<ListId>,
     ranges: Ranges,
@@ -86,7 +87,7 @@ pub struct BlkSession {
 }
 
 impl BlkSession {
-    /// A queue of `disk`, whose blocks are those of `volume`. Without notifiers, until
+    /// Makes a queue of `disk`, whose blocks are those of `volume`; without notifiers, until
     /// [`DeviceQueue::connect`].
     ///
     /// # Errors
@@ -102,35 +103,47 @@ impl BlkSession {
             queue: unsafe { DeviceQueue::new(setup) }?,
             batch: Batch::new(&layout),
             next: 0,
-            in_hand: None,
+            pending: None,
             list: None,
             ranges: Ranges::new(),
             slots: RequestSlots::new(layout.size, volume.stats),
         })
     }
 
-    /// Number of chains for a new batch: none while something of the last one is left.
+    /// Number of chains that wait for a new batch: none while a chain of the last batch is unread.
     #[inline]
     fn waiting(&mut self) -> usize {
         if self.next < self.batch.len() { 0 } else { self.queue.waiting() }
     }
 
-    /// (1) to (2): takes a batch of chains, of which `waiting` wait.
+    /// Work of a take of `count` requests, before which the volume had taken `before` blocks.
+    #[inline]
+    fn took(&self, count: usize, before: u64) -> Took {
+        let blocks = self.slots.blocks_taken().wrapping_sub(before);
+        let bytes = blocks.wrapping_mul(self.rules.disk.geometry().block_bytes.into());
+        let walked = Work::DESCRIPTOR.times(self.batch.steps());
+        match Work::REQUEST.times(count) + walked + Work::of_bytes(bytes) {
+            Work(0) => Took::NoRoom,
+            work => Took::Work(work),
+        }
+    }
+
+    /// (1) to (2): takes a batch of the `waiting` chains, at most `room`.
     #[inline]
     fn refill(&mut self, waiting: usize, room: usize) {
         self.next = 0;
         self.queue.take(&mut self.batch, waiting.min(room));
     }
 
-    /// (2) to (3), and on: the chains that are left of the batch, while there is room.
+    /// (2) to (3), again and again: serves the unread chains of the batch, while there is room.
     #[inline]
     fn serve(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) {
         while *room > 0 && self.next < self.batch.len() {
             let goes_on = match self.serve_run(volume, room) {
-                Took::All => true,
-                Took::Some => false,
-                // What is not a transfer as drivers make them comes one by one.
-                Took::None => self.serve_any(volume, room),
+                Submitted::All => true,
+                Submitted::Part => false,
+                // All other requests are read one by one.
+                Submitted::None => self.serve_one(volume, room),
             };
             if !goes_on {
                 return;
@@ -138,18 +151,19 @@ impl BlkSession {
         }
     }
 
-    /// (2): transfers as drivers make them, as many as follow each other with one piece of data, or
-    /// with several, submitted at once.
+    /// (2): submits the next transfers of the batch as one run: as many as follow each other, either
+    /// single-segment or scattered ones.
     #[inline(never)]
-    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> Took {
+    fn serve_run(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> Submitted {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
         let mut run = volume.run();
-        let mut count = begin(batch.plain(*next, *room), (*session, rules), slots, &mut run);
+        let reader = TransferReader { session: *session, rules };
+        let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, &mut run);
         if count == 0 {
-            count = begin(batch.several(*next, *room), (*session, rules), slots, &mut run);
+            count = add_to_run(batch.scattered(*next, *room), reader, slots, &mut run);
         }
         if count == 0 {
-            return Took::None;
+            return Submitted::None;
         }
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
@@ -162,26 +176,26 @@ impl BlkSession {
         let taken = count.wrapping_sub(untaken);
         *next = next.wrapping_add(taken);
         *room = room.wrapping_sub(taken);
-        if untaken == 0 { Took::All } else { Took::Some }
+        if untaken == 0 { Submitted::All } else { Submitted::Part }
     }
 
-    /// (2) to (3): the next chain, whatever it asks for. Whether to go on.
+    /// (2) to (3): serves the next chain, a request of any kind; returns whether to go on.
     #[cold]
-    fn serve_any(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
+    fn serve_one(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
         if self.batch.is_long(self.next) {
             return self.serve_long(volume, room);
         }
         let Self { rules, slots, ranges, batch, next, .. } = self;
         let Some(chain) = batch.chain(*next) else { return false };
         let (head, fault) = (chain.head, chain.fault);
-        let begun = begin_any(chain, rules, ranges, slots);
-        match self.pass(head, fault, begun) {
-            Some(todo) => self.submit(volume, InHand { head, todo, list: None }, room),
+        let reading = read_chain(chain, rules, ranges, slots);
+        match self.advance(head, fault, reading) {
+            Some(todo) => self.submit(volume, PendingRequest { head, todo, list: None }, room),
             None => true,
         }
     }
 
-    /// (2) to (3): a long chain, which takes several turns to walk. Whether to go on.
+    /// (2) to (3): serves a long chain, which takes several turns to walk; returns whether to go on.
     #[cold]
     fn serve_long(&mut self, volume: &mut VolumeHandle<'_>, room: &mut usize) -> bool {
         let Some(list) = self.list.take().or_else(|| volume.reserve_list()) else { return false };
@@ -193,31 +207,31 @@ impl BlkSession {
         };
         let (readable, writable) = spans.get_mut(..end).unwrap_or_default().split_at_mut(readable);
         let chain = Chain { head, fault, first: 0, readable, writable };
-        let begun = begin_any(chain, rules, ranges, slots);
-        match self.pass(head, fault, begun) {
+        let reading = read_chain(chain, rules, ranges, slots);
+        match self.advance(head, fault, reading) {
             Some(todo @ Todo::Transfer { .. }) => {
-                return self.submit(volume, InHand { head, todo, list: Some(list) }, room);
+                return self.submit(volume, PendingRequest { head, todo, list: Some(list) }, room);
             }
             Some(todo) => {
                 volume.release_list(list);
-                return self.submit(volume, InHand { head, todo, list: None }, room);
+                return self.submit(volume, PendingRequest { head, todo, list: None }, room);
             }
             None => volume.release_list(list),
         }
         true
     }
 
-    /// Goes on to the next chain; what is to be submitted for this one, if it was not answered at once.
-    fn pass(&mut self, head: Head, fault: Option<Fault>, begun: Begun) -> Option<Todo> {
+    /// Advances to the next chain. Returns the request of this one, if that is to be submitted.
+    fn advance(&mut self, head: Head, fault: Option<Fault>, reading: Reading) -> Option<Todo> {
         self.next = self.next.wrapping_add(1);
         if fault.is_some() {
             self.queue.count_fault();
         }
-        match begun {
-            Begun::Submit(todo) => return Some(todo),
-            Begun::Answered(status) => self.end_untaken(head, status),
-            Begun::Unanswerable => self.queue.complete(head, 0),
-            Begun::Twice => {
+        match reading {
+            Reading::Submit(todo) => return Some(todo),
+            Reading::Answered(status) => self.end_untaken(head, status),
+            Reading::Unanswerable => self.queue.complete(head, 0),
+            Reading::Twice => {
                 self.queue.abandon();
                 self.queue.break_off();
             }
@@ -225,12 +239,17 @@ impl BlkSession {
         None
     }
 
-    /// (3): submits a request; false if it has to wait.
-    fn submit(&mut self, volume: &mut VolumeHandle<'_>, mut request: InHand, room: &mut usize) -> bool {
+    /// (3): submits a request; returns false if it stays pending.
+    fn submit(
+        &mut self,
+        volume: &mut VolumeHandle<'_>,
+        mut request: PendingRequest,
+        room: &mut usize,
+    ) -> bool {
         match self.try_submit(volume, &mut request) {
             Ok(()) => *room = room.wrapping_sub(1),
             Err(Refusal::Full) => {
-                self.in_hand = Some(request);
+                self.pending = Some(request);
                 return false;
             }
             Err(Refusal::Failed(status)) => self.end_untaken(request.head, status),
@@ -238,7 +257,11 @@ impl BlkSession {
         true
     }
 
-    fn try_submit(&mut self, volume: &mut VolumeHandle<'_>, request: &mut InHand) -> Result<(), Refusal> {
+    fn try_submit(
+        &mut self,
+        volume: &mut VolumeHandle<'_>,
+        request: &mut PendingRequest,
+    ) -> Result<(), Refusal> {
         let tag = Tag::new(self.session.0, request.head.0);
         let mut submit = |operation, lba, blocks, data: &[Span]| {
             volume.submit(&luge_block::Request { tag, operation, lba, blocks, data })
@@ -260,7 +283,7 @@ impl BlkSession {
         }
     }
 
-    /// (4) for a request that no volume has.
+    /// (4): ends a request that the volume does not have.
     #[cold]
     fn end_untaken(&mut self, head: Head, status: Status) {
         end_untaken(
@@ -276,43 +299,50 @@ fn end_untaken(slots: &mut RequestSlots, queue: &mut DeviceQueue, end: Completio
     queue.complete(head, written);
 }
 
-/// Reads a chain of any kind, and gives it a slot.
-fn begin_any(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut RequestSlots) -> Begun {
-    let Some(slot) = slots.free(chain.head) else { return Begun::Twice };
+/// Reads a chain of any kind, and gives its request a slot.
+fn read_chain(chain: Chain<'_>, rules: &Rules, ranges: &mut Ranges, slots: &mut RequestSlots) -> Reading {
+    let Some(slot) = slots.free(chain.head) else { return Reading::Twice };
     let Some(Request { status, written, todo }) = rules.read(chain, ranges) else {
-        return Begun::Unanswerable;
+        return Reading::Unanswerable;
     };
-    slot.begin(status, written);
+    slot.fill(status, written);
     slots.add_busy(1);
     match todo {
-        Ok(Some(todo)) => Begun::Submit(todo),
-        Ok(None) => Begun::Answered(Status::Success),
-        Err(status) => Begun::Answered(status),
+        Ok(Some(todo)) => Reading::Submit(todo),
+        Ok(None) => Reading::Answered(Status::Success),
+        Err(status) => Reading::Answered(status),
     }
 }
 
-/// Adds requests to a run, as far as they are transfers that the device takes at once, and gives
-/// them slots; returns how many.
+/// Properties of a session by which its transfers are read.
+#[derive(Clone, Copy)]
+struct TransferReader<'a> {
+    session: SessionId,
+    rules: &'a Rules,
+}
+
+/// Adds requests to a run, up to the first that is no transfer, and gives them slots; returns how many.
 ///
-/// Not inlined: a loop that is alone keeps its values in registers.
+/// Not inlined, so that the loop keeps its values in registers.
 #[inline(never)]
-fn begin<'a>(
-    chains: impl Iterator<Item = Framed<'a>>,
-    (session, rules): (SessionId, &Rules),
+fn add_to_run<'a>(
+    chains: impl Iterator<Item = RequestChain<'a>>,
+    reader: TransferReader<'_>,
     slots: &mut RequestSlots,
     run: &mut Run<'_, '_, 'a>,
 ) -> usize {
-    let begun = chains.map_while(|chain| {
+    let added = chains.map_while(|chain| {
         let slot = slots.free(chain.head)?;
-        let Transfer { status, written, operation, lba, blocks, data } = rules.read_framed(&chain)?;
-        let tag = Tag::new(session.0, chain.head.0);
+        let Transfer { status, written, operation, lba, blocks, data } =
+            reader.rules.read_transfer(&chain)?;
+        let tag = Tag::new(reader.session.0, chain.head.0);
         run.add(&luge_block::Request { tag, operation, lba, blocks, data })?;
-        slot.begin(status, written);
+        slot.fill(status, written);
         Some(())
     });
-    let begun = begun.count();
-    slots.add_busy(begun);
-    begun
+    let added = added.count();
+    slots.add_busy(added);
+    added
 }
 
 impl Session for BlkSession {
@@ -321,30 +351,32 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn take(&mut self, graph: &mut Graph) -> usize {
+    fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         let waiting = self.waiting();
         // An idle ring costs no more than this.
-        if waiting == 0 && self.next == self.batch.len() && self.in_hand.is_none() {
-            return 0;
+        if waiting == 0 && self.next == self.batch.len() && self.pending.is_none() {
+            return Took::Nothing;
         }
-        let Some(mut volume) = graph.volume(self.volume) else { return 0 };
-        let mut room = volume.room().min(BATCH);
+        let Some(mut volume) = graph.volume(self.volume) else { return Took::NoRoom };
+        let mut room = volume.room().min(BATCH).min(allowance.number_of(Work::REQUEST));
         if room == 0 {
-            return 0;
+            return Took::NoRoom;
         }
-        let resumed = usize::from(self.in_hand.is_some());
-        if resumed > 0
-            && let Some(request) = self.in_hand.take()
+        self.batch.allow(allowance.number_of(Work::DESCRIPTOR));
+        let before = self.slots.blocks_taken();
+        let resubmitted = usize::from(self.pending.is_some());
+        if resubmitted > 0
+            && let Some(request) = self.pending.take()
             && !self.submit(&mut volume, request, &mut room)
         {
-            return 0;
+            return Took::NoRoom;
         }
         if waiting > 0 {
             self.refill(waiting, room);
         }
         let first = self.next;
         self.serve(&mut volume, &mut room);
-        self.next.wrapping_sub(first).wrapping_add(resumed)
+        self.took(self.next.wrapping_sub(first).wrapping_add(resubmitted), before)
     }
 
     #[inline]
@@ -354,12 +386,12 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn publish(&mut self) {
-        self.queue.publish(self.in_flight());
+    fn publish(&mut self) -> Published {
+        self.queue.publish(self.in_flight())
     }
 
     fn arm(&mut self) -> Armed {
-        let waiting = self.in_flight() > self.slots.busy() || self.in_hand.is_some();
+        let waiting = self.in_flight() > self.slots.busy() || self.pending.is_some();
         if waiting { Armed::Waiting } else { self.queue.arm() }
     }
 
@@ -377,7 +409,7 @@ impl Session for BlkSession {
 
     #[inline]
     fn in_flight(&self) -> usize {
-        // No more than the batch has was read, and no more is in flight than the ring is long.
+        // `next` is within the batch, and no more is in flight than the ring is long: no sum wraps.
         let taken = self.batch.len().wrapping_sub(self.next).wrapping_add(self.queue.resubmits());
         self.slots.busy().wrapping_add(taken)
     }

@@ -1,4 +1,4 @@
-//! What is in flight: a slot for each descriptor that a chain can start at.
+//! Requests in flight: a slot for each descriptor at which a chain can start.
 
 use luge_block::{Completion, Status};
 use luge_memory::SharedByte;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// A request in flight. Four fit a cache line.
 #[derive(Clone, Copy, Debug)]
 struct RequestSlot {
-    /// Where the status byte goes; none in a free slot.
+    /// Place of the status byte; none in a free slot.
     status: Option<SharedByte>,
-    /// Bytes written to the guest if all goes well, the status byte included.
+    /// Bytes written to the guest on success, the status byte included.
     written: u32,
 }
 
@@ -20,13 +20,13 @@ const _: () = assert!(size_of::<RequestSlot>() == 16);
 
 const FREE: RequestSlot = RequestSlot { status: None, written: 0 };
 
-/// A slot for the request that is to begin.
+/// A free slot, for a new request.
 pub(super) struct FreeSlot<'a>(&'a mut RequestSlot);
 
 impl FreeSlot<'_> {
-    /// Begins the request. It is to be counted by [`RequestSlots::add_busy`].
+    /// Fills the slot with a request, which [`RequestSlots::add_busy`] has to count.
     #[inline]
-    pub(super) fn begin(self, status: SharedByte, written: u32) {
+    pub(super) fn fill(self, status: SharedByte, written: u32) {
         *self.0 = RequestSlot { status: Some(status), written };
     }
 }
@@ -35,7 +35,7 @@ impl FreeSlot<'_> {
 pub(super) struct RequestSlots {
     slots: Box<[RequestSlot]>,
     busy: usize,
-    /// The volume's, on the session's core: for requests that fail.
+    /// Statistics of the volume on the session's core, for requests that fail.
     stats: Arc<Stats>,
 }
 
@@ -44,7 +44,13 @@ impl RequestSlots {
         Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0, stats }
     }
 
-    /// How many are busy.
+    /// Blocks that the volume has taken on this core so far, modulo 2^64.
+    #[inline]
+    pub(super) fn blocks_taken(&self) -> u64 {
+        self.stats.blocks()
+    }
+
+    /// Number of slots that are not free.
     pub(super) fn busy(&self) -> usize {
         self.busy
     }
@@ -56,13 +62,13 @@ impl RequestSlots {
         if slot.status.is_some() { None } else { Some(FreeSlot(slot)) }
     }
 
-    /// Counts requests that have begun.
+    /// Counts slots that were filled.
     #[inline]
-    pub(super) fn add_busy(&mut self, begun: usize) {
-        self.busy = self.busy.wrapping_add(begun);
+    pub(super) fn add_busy(&mut self, filled: usize) {
+        self.busy = self.busy.wrapping_add(filled);
     }
 
-    /// A request that was begun was not taken: as if it had not begun.
+    /// Frees the slot of a request that the volume did not take.
     pub(super) fn forget(&mut self, head: Head) {
         if let Some(slot) = self.slots.get_mut(usize::from(head.0)) {
             *slot = FREE;
@@ -70,7 +76,7 @@ impl RequestSlots {
         }
     }
 
-    /// Ends requests that the volume has completed: their chains, and the number of bytes written to each.
+    /// Ends requests that the volume has completed; returns their chains, and the bytes written to each.
     ///
     /// # Panics
     /// If one is not in flight: a mistake of ours, after which no slot can be trusted.
@@ -80,7 +86,7 @@ impl RequestSlots {
         ended.iter().map(|end| if end.succeeded() { self.succeed(*end) } else { self.fail(*end) })
     }
 
-    /// Ends a request that no volume has: it was refused, or needed none.
+    /// Ends a request that the volume does not have: it was refused, or needs no volume.
     #[cold]
     pub(super) fn end_untaken(&mut self, end: Completion) -> (Head, u32) {
         self.busy = self.busy.wrapping_sub(1);
@@ -121,7 +127,7 @@ impl RequestSlots {
     }
 }
 
-/// A status of ours as one of theirs.
+/// The virtio-blk status for a status of ours.
 fn request_status(status: Status) -> RequestStatus {
     match status {
         Status::Success => RequestStatus::OK,

@@ -1,4 +1,4 @@
-//! What a front end asks for, message by message.
+//! The messages of a front end.
 //!
 //! Invariants
 //! - A message that is refused ends the connection: nothing is left half-done.
@@ -7,17 +7,22 @@
 
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
+use super::background::Background;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, MemoryFile, Place, REGIONS_MAX};
+use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
+use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
-use luge_memory::{DriverAddress, GuestAddress};
+use luge_memory::stall::Stalls;
+use luge_memory::{DriverAddress, GuestAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,11 +35,11 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Backend, Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 
-/// Ring entries of a front end, all its rings together: 256 rings of 1024. What a ring costs
-/// us is proportional to its entries, and a front end may claim any number.
+/// The most ring entries of a front end, all its rings together: 256 rings of 1024. The memory that a ring
+/// needs here is proportional to its entries, and a front end may ask for any number.
 const ENTRIES_MAX: u32 = 256 * 1024;
 
-/// What is offered of vhost-user's own features.
+/// Features of vhost-user that are offered.
 const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::MQ
     .union(VhostUserProtocolFeatures::REPLY_ACK)
     .union(VhostUserProtocolFeatures::BACKEND_REQ)
@@ -48,24 +53,97 @@ pub(super) struct FrontEnd {
     served: Arc<Served>,
     place: Place,
     common: Common,
+    /// File with the guest's memory, by which rings that start are assigned to a tenant.
+    memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
-    /// Where rings that start note what they have in flight.
+    /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
+    background: Option<Background>,
+    /// Whether its connection has ended.
+    is_finished: bool,
+    /// Why it was cut off.
+    cut_off: Option<Costly>,
+    /// Memory that it shares, for who watches it.
+    shared_now: Arc<SharedNow>,
+    /// Memory in which rings that start note their requests in flight.
     tracking: Option<Tracking>,
-    /// The channel for requests of ours. There are none yet, but it is the front end's to close.
+    /// Channel for requests to the front end. None are sent, but the front end closes it.
     requests: Option<Backend>,
 }
 
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
-        let place = Place { space: served.space.clone(), connection };
         let device = served.device.clone();
+        let space = device.uses_dma().then(|| served.space.clone());
+        let place = Place { space, connection };
         let vrings = vrings(&device);
-        let common = Common { device, features: Features::default(), memory: Arc::default() };
-        Self { served, place, common, vrings, tracking: None, requests: None }
+        let tenant = served.tenant(None);
+        let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
+        Self {
+            served,
+            place,
+            common,
+            memory_file: None,
+            vrings,
+            background: None,
+            is_finished: false,
+            cut_off: None,
+            shared_now: Arc::default(),
+            tracking: None,
+            requests: None,
+        }
     }
 
-    /// Fails if memory that was shared was missing when it was touched.
-    pub(super) fn intact(&self) -> Result<()> {
+    /// Memory that it shares, for who watches it.
+    pub(super) fn shared_now(&self) -> &Arc<SharedNow> {
+        &self.shared_now
+    }
+
+    /// Replaces the guest's memory.
+    fn set_memory(&mut self, memory: GuestMemory) {
+        self.common.memory = Arc::new(memory);
+        self.shared_now.set_guest(&self.common.memory);
+    }
+
+    /// Replaces the memory for requests in flight.
+    fn set_tracking(&mut self, tracking: Option<Tracking>) {
+        self.shared_now.set_tracking(tracking.as_ref());
+        self.tracking = tracking;
+    }
+
+    /// Moves all rings to a core of their own, because its memory has kept their cores waiting. Cuts the front
+    /// end off where that is not possible.
+    pub(super) fn leave_cores(&mut self, stalls: Stalls) {
+        if self.is_finished || self.background.is_some() || self.cut_off.is_some() {
+            return;
+        }
+        let Served { name, device, log, ledger, .. } = &*self.served;
+        match Background::start(device) {
+            Ok(background) => {
+                log.costly.line(|| {
+                    tracing::warn!(
+                        "{name}: a core has waited {:?} for memory of the front end (are holes made in its file?): a \
+                         slow thread of its own serves it from now on",
+                        stalls.longest
+                    );
+                });
+                ledger.left_cores(stalls);
+                self.stop();
+                self.background = Some(background);
+                self.start_with_memory();
+            }
+            Err(error) => {
+                self.cut_off = Some(Costly(error));
+                // It fails only if the front end has gone already.
+                let _ = shutdown(&*self.place.connection, Shutdown::Both);
+            }
+        }
+    }
+
+    /// Fails if it was cut off, or memory that was shared was missing when it was touched.
+    pub(super) fn intact(&mut self) -> Result<()> {
+        if let Some(costly) = self.cut_off.take() {
+            return Err(refusal(costly));
+        }
         let faults = self.tracking.as_ref().map_or(0, Tracking::faults);
         if self.common.memory.faults() == 0 && faults == 0 { Ok(()) } else { Err(refusal(Lost)) }
     }
@@ -74,19 +152,29 @@ impl FrontEnd {
     pub(super) fn stop(&mut self) {
         for (vring, index) in self.vrings.iter_mut().zip(0..) {
             vring.stop();
-            strike_out(&self.served, index);
+            report_stop(&self.served, index);
         }
+    }
+
+    /// Ends it: its rings are stopped, and its memory is not needed any more.
+    pub(super) fn finish(&mut self) {
+        self.stop();
+        self.is_finished = true;
+        self.background = None;
     }
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
+        self.common.tenant = self.served.tenant(self.memory_file);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
-        let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
+        let own = self.background.as_ref().map(|background| [background.serving()]);
+        let cores = own.as_ref().map_or(&*self.served.cores, |own| own);
+        let started = vring.start(&self.common, cores, region).map_err(refusal)?;
         if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
-            self.served.ledger.running(index, (core, size), counters);
+            self.served.ledger.running(RunningQueue { index, core, size, counters });
         }
         Ok(())
     }
@@ -101,12 +189,18 @@ impl FrontEnd {
         vring.stop();
         change(vring);
         let index = u16::try_from(index).map_err(|_| Error::InvalidParam)?;
-        strike_out(&self.served, index);
+        report_stop(&self.served, index);
         self.start(index)
     }
 
     fn inflight_limits(&self) -> Limits {
         Limits { queues: self.served.device.queues(), entries: ENTRIES_MAX }
+    }
+
+    /// Reserves the file descriptors of a ring that is about to get a notifier.
+    fn reserve(&mut self, index: u8) -> Result<()> {
+        let descriptors = self.served.descriptors.clone();
+        self.vring(index.into())?.reserve(&descriptors).map_err(refusal)
     }
 
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
@@ -117,7 +211,12 @@ impl FrontEnd {
     /// Starts the rings that can. A front end may take a ring's memory away before it stops
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
-        memory::warn_of_unreached(&self.served, &self.common.memory);
+        memory::warn_of_unmapped(&self.served, &self.common.memory);
+        // Another disk of the guest may have shown that already.
+        let stalls = self.shared_now.stalls();
+        if stalls.count > 0 {
+            self.leave_cores(stalls);
+        }
         for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
@@ -127,7 +226,7 @@ impl FrontEnd {
     }
 }
 
-/// Rings of a front end that has said nothing yet.
+/// Rings of a front end that has sent no message yet.
 fn vrings(device: &Arc<dyn VirtioDevice>) -> Vec<Vring> {
     (0..device.queues()).map(|index| Vring::new(device, index)).collect()
 }
@@ -137,8 +236,8 @@ fn offered(device: &dyn VirtioDevice) -> Features {
     device.features() | RING_FEATURES
 }
 
-/// A queue has stopped.
-fn strike_out(served: &Served, index: u16) {
+/// Removes a queue that has stopped from the ledger, and logs that its ring is broken, if it is.
+fn report_stop(served: &Served, index: u16) {
     if served.ledger.stopped(index).is_some_and(|counters| counters.broken()) {
         let name = &served.name;
         served.log.broken.line(|| tracing::warn!("{name}: the guest has broken the ring of queue {index}"));
@@ -158,8 +257,7 @@ fn kick(file: Option<File>) -> Result<Option<Kick>> {
     file.map(|file| Kick::new(kept(file)?).map_err(refusal)).transpose()
 }
 
-/// A file that outlives its message. No child of ours is to have it: `vhost` receives files
-/// without that flag.
+/// Marks a file as close-on-exec, which `vhost` does not do: no child process is to have it.
 fn kept(file: File) -> Result<OwnedFd> {
     fcntl_setfd(&file, FdFlags::CLOEXEC).map_err(refusal)?;
     Ok(file.into())
@@ -180,7 +278,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.vrings = vrings(&self.common.device);
         self.intact()?;
-        self.tracking = None;
+        self.set_tracking(None);
         self.common.features = Features::default();
         Ok(())
     }
@@ -211,8 +309,9 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
-        self.common.memory = Arc::default();
-        self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.set_memory(GuestMemory::default());
+        self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(regions, &files);
         self.start_with_memory();
         Ok(None)
     }
@@ -260,22 +359,25 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let vring = self.vring(index)?;
         vring.halt();
         let base = vring.base;
-        strike_out(&self.served, u16::try_from(index).map_err(|_| Error::InvalidParam)?);
+        report_stop(&self.served, u16::try_from(index).map_err(|_| Error::InvalidParam)?);
         Ok(VhostUserVringState::new(index, base.into()))
     }
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let kick = kick(fd)?;
         self.change(index.into(), |vring| vring.set_kick(kick))
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let call = call(fd)?;
         self.vring(index.into())?.set_call(call);
         Ok(())
     }
 
     fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let error = call(fd)?;
         self.change(index.into(), |vring| vring.set_error(error))
     }
@@ -330,8 +432,9 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        let region = memory::map(&self.place, region, &file).map_err(refusal)?;
-        self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
+        let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
+        self.memory_file = self.memory_file.or_else(|| MemoryFile::of(&file));
+        self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
             unsafe { vring.replace_memory(&self.common.memory) };
@@ -345,7 +448,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let fewer = self.common.memory.without(guest, len).map_err(refusal)?;
         self.stop();
         self.intact()?;
-        self.common.memory = Arc::new(fewer);
+        self.set_memory(fewer);
         self.start_with_memory();
         Ok(())
     }
@@ -366,7 +469,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
-        self.tracking = Some(tracking.map_err(refusal)?);
+        self.set_tracking(Some(tracking.map_err(refusal)?));
         self.start_all()
     }
 

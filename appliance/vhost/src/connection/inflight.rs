@@ -1,13 +1,13 @@
-//! The memory in which this process notes what it has in flight, and which the front end keeps for the
-//! process after it (vhost-user specification, section "Inflight I/O tracking").
+//! The memory in which this process notes its requests in flight, and which the front end keeps for the
+//! next process (vhost-user specification, section "Inflight I/O tracking").
 //!
 //! ```text
 //!   GET_INFLIGHT_FD --a new, sealed memory file--> the front end keeps it, across back-ends
 //!   SET_INFLIGHT_FD --the file: this process's own, or an earlier one's--> mapped; rings that start track in it
 //! ```
 //!
-//! Invariant: sizes and offsets are the front end's word, and so is what the file holds. The first are
-//! checked here, the second where a ring starts (`virtqueue`).
+//! Invariant: the front end can set sizes, offsets and the content of the file to anything. Sizes and offsets
+//! are checked here, the content where a ring starts (`virtqueue`).
 
 use super::memory::Place;
 use luge_memory::{PeerMemory, PeerMemoryError};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use vhost::vhost_user::message::VhostUserInflight;
 
-/// Why a front end's memory for tracking is not taken, or none is made for it.
+/// Reason why memory for tracking cannot be used or made.
 #[derive(Debug, Error)]
 pub(super) enum TrackingError {
     /// More queues or entries than there are.
@@ -48,7 +48,7 @@ pub(super) enum TrackingError {
     File(#[from] io::Error),
 }
 
-/// Limits of what a front end may ask for.
+/// Limits of the tracking that a front end may ask for.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// Queues of the device.
@@ -92,7 +92,7 @@ pub(super) struct Tracking {
 }
 
 impl Tracking {
-    /// Maps what a front end has announced.
+    /// Maps the memory that a front end has announced.
     pub(super) fn map(
         place: &Place,
         layout: &VhostUserInflight,
@@ -103,7 +103,7 @@ impl Tracking {
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection);
+        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
         Ok(Self { memory: Arc::new(memory), queues: layout.num_queues, entries: layout.queue_size })
     }
 
@@ -111,6 +111,11 @@ impl Tracking {
     pub(super) fn region(&self, queue: u16) -> Result<Option<InflightRegion>, InflightError> {
         let is_tracked = queue < self.queues;
         is_tracked.then(|| InflightRegion::new(&self.memory, queue, self.entries)).transpose()
+    }
+
+    /// The memory.
+    pub(super) fn memory(&self) -> &Arc<PeerMemory> {
+        &self.memory
     }
 
     /// Number of times that some of the memory was missing.

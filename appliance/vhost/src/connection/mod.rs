@@ -1,16 +1,20 @@
 //! One front end, from its connection to its end.
 //!
-//! The crate `vhost` reads and checks messages; [`front_end`] does what they ask for, and
-//! [`vring`] keeps the rings. All of it runs on the endpoint's own thread, and may block.
+//! The crate `vhost` reads and checks messages; [`front_end`] carries them out, and [`vring`] keeps the rings.
+//! All of it runs on the connection's own thread, and may block.
 
+mod background;
+mod costly;
 mod front_end;
 mod inflight;
 mod memory;
+mod shared_now;
 mod vring;
 
 use crate::served::Served;
 use front_end::FrontEnd;
-use std::io::Write;
+pub(crate) use memory::MemoryFile;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
@@ -21,23 +25,24 @@ const GET_QUEUE_NUM: u32 = 17;
 /// Version 1, and a reply.
 const REPLY: u32 = 1 | 4;
 
-/// Why a connection ended.
+/// Reason why a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The front end left.
     Left,
-    /// It did what the protocol forbids, or asked for what cannot be.
+    /// The front end broke the protocol, or asked for something impossible.
     Fault(Error),
 }
 
-/// Serves a front end until it leaves or is at fault. All its rings are stopped then, with
-/// everything answered that was taken from them, and its memory is unmapped.
+/// Serves a front end until it leaves or is at fault. Its rings are stopped then, with all requests answered
+/// that were taken from them, and its memory is unmapped.
 pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
     let connection = match stream.try_clone() {
         Ok(connection) => Arc::new(connection),
         Err(error) => return End::Fault(Error::SocketError(error)),
     };
     let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), connection.clone())));
+    costly::watch(&front_end);
     let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
     let end = loop {
         let answered = match requests.handle_request() {
@@ -47,13 +52,21 @@ pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
         match answered {
             Ok(()) => served.ledger.spoken(),
             Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
-            Err(error) => break End::Fault(error),
+            Err(error) => break End::Fault(explained(error, served)),
         }
     };
     let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
-    front_end.stop();
+    front_end.finish();
     // Where memory is missing it was we who ended the connection.
     front_end.intact().map_or_else(End::Fault, |()| end)
+}
+
+/// The fault of a message. A message loses its files if no file descriptors are left for them.
+fn explained(error: Error, served: &Served) -> Error {
+    match served.descriptors.exhaustion() {
+        Some(shortage) => Error::ReqHandlerError(io::Error::other(shortage)),
+        None => error,
+    }
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been

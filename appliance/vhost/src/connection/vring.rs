@@ -1,4 +1,4 @@
-//! A ring of a front end: what the front end has said of it, and its session while it runs.
+//! A ring of a front end: its set-up by messages, and its session while it runs.
 //!
 //! ```text
 //!  (1) stopped --told its size, addresses, kick, and enabled; its memory is there--> (2) running
@@ -14,14 +14,20 @@ use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
 use luge_block::CoreId;
-use luge_core::{Assignment, Call, Kick, Locality, NotifyError, ServingCore, Session};
+use luge_core::{
+    Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session, Tenant,
+    TooFewDescriptors,
+};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{InflightRegion, QueueSize, RingLayout};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a ring does not start.
+/// File descriptors of a queue: its kick, and an eventfd and an io_uring each for its call and its error.
+const DESCRIPTORS: u64 = 5;
+
+/// Reason why a ring does not start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// An address is not in the guest's memory.
@@ -38,7 +44,7 @@ pub(crate) enum StartError {
     Notify(#[from] NotifyError),
 }
 
-/// Place of a ring, in the front end's addresses.
+/// Areas of a ring, in the front end's addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Areas {
     pub(crate) descriptors: DriverAddress,
@@ -52,6 +58,8 @@ pub(crate) struct Common {
     pub(crate) device: Arc<dyn VirtioDevice>,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
+    /// Owner of the rings that start.
+    pub(crate) tenant: Tenant,
 }
 
 impl Common {
@@ -81,16 +89,18 @@ pub(crate) struct Vring {
     pub(crate) size: Option<QueueSize>,
     pub(crate) areas: Option<Areas>,
     pub(crate) base: u16,
-    /// Whether it was told its kick, or that there is none, since it was last stopped.
+    /// Whether the front end has set a kick, or that there is none, since the ring was last stopped.
     pub(crate) started: bool,
     pub(crate) enabled: bool,
     notifiers: Notifiers,
+    /// File descriptors of the notifiers, from the first one on.
+    descriptors: Option<Promise>,
     device: Arc<dyn VirtioDevice>,
     running: Option<Running>,
 }
 
 impl Vring {
-    /// A ring of which nothing is known yet.
+    /// A ring without set-up.
     pub(crate) fn new(device: &Arc<dyn VirtioDevice>, index: u16) -> Self {
         Self {
             index,
@@ -100,12 +110,14 @@ impl Vring {
             started: false,
             enabled: false,
             notifiers: Notifiers::default(),
+            descriptors: None,
             device: device.clone(),
             running: None,
         }
     }
 
-    /// (1) to (2), if it has all that it needs, on one of the cores. Requests in flight are noted in `inflight`.
+    /// (1) to (2): starts the ring on one of the cores, if its set-up is complete. Requests in flight are noted in
+    /// `inflight`.
     ///
     /// # Errors
     /// [`StartError`]; the ring stays stopped.
@@ -128,23 +140,23 @@ impl Vring {
         let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
         let new = self.device.session(self.index, core, setup)?;
-        self.run(new, assignment)?;
+        self.run(new, assignment, &common.tenant)?;
         Ok(Some(Started { core, counters }))
     }
 
-    /// Size and place, if it is to run and does not yet.
+    /// Size and addresses of a ring that is to run and does not run yet.
     fn ready(&self, common: &Common) -> Option<(QueueSize, Areas)> {
         let enabled = self.enabled || !common.features.contains(Features::VHOST_PROTOCOL_FEATURES);
         let starts = self.started && enabled && self.running.is_none() && !common.memory.is_empty();
         self.size.zip(self.areas).filter(|_| starts)
     }
 
-    fn run(&mut self, new: NewSession, assignment: Assignment) -> Result<(), StartError> {
+    fn run(&mut self, new: NewSession, assignment: Assignment, tenant: &Tenant) -> Result<(), StartError> {
         let NewSession { mut session, access } = new;
         let core = assignment.core().clone();
         let notifiers = std::mem::take(&mut self.notifiers);
         access.of(&mut *session).map(|queue| queue.connect(notifiers));
-        match core.add_session(session) {
+        match core.add_session(session, tenant) {
             Ok(session) => {
                 let at = SessionAddress { core, session };
                 self.device.started(self.index, at.clone());
@@ -152,7 +164,7 @@ impl Vring {
                 Ok(())
             }
             Err((error, mut session)) => {
-                self.take_back(access.of(&mut *session));
+                self.reclaim(access.of(&mut *session));
                 Err(error.into())
             }
         }
@@ -163,15 +175,27 @@ impl Vring {
         if let Some(Running { at, access, .. }) = self.running.take() {
             self.device.stopped(self.index);
             let mut session: Box<dyn Session> = at.core.remove_session(at.session);
-            self.take_back(access.of(&mut *session));
+            self.reclaim(access.of(&mut *session));
         }
     }
 
-    fn take_back(&mut self, queue: Option<&mut DeviceQueue>) {
+    /// Reclaims notifiers and base from the queue of a session that has left its core.
+    fn reclaim(&mut self, queue: Option<&mut DeviceQueue>) {
         if let Some(queue) = queue {
             self.base = queue.base();
             self.notifiers = queue.connect(Notifiers::default());
         }
+    }
+
+    /// Reserves the file descriptors of all its notifiers, unless that has been done.
+    ///
+    /// # Errors
+    /// [`TooFewDescriptors`].
+    pub(crate) fn reserve(&mut self, descriptors: &Arc<Descriptors>) -> Result<(), TooFewDescriptors> {
+        if self.descriptors.is_none() {
+            self.descriptors = Some(descriptors.promise(DESCRIPTORS)?);
+        }
+        Ok(())
     }
 
     /// Sets the kick. Only while the ring is stopped.
@@ -194,7 +218,7 @@ impl Vring {
         }
     }
 
-    /// Shows a running session more memory.
+    /// Gives a running session a table of guest memory with more regions.
     ///
     /// # Safety
     /// `memory` has all regions of the table it had before.
@@ -204,7 +228,7 @@ impl Vring {
         drop(running.with_queue(memory.clone(), |queue, memory| unsafe { queue.replace_memory(memory) }));
     }
 
-    /// Stops the ring for the front end, which will say anew when it is to start.
+    /// Stops the ring until the front end sets a kick again.
     pub(crate) fn halt(&mut self) {
         self.stop();
         self.started = false;

@@ -299,7 +299,7 @@ impl Guest {
         GuestRing { queue, layout, kick, call, error }
     }
 
-    /// What a front end says before it says anything of rings.
+    /// Messages of a front end before those about rings.
     pub fn greeting(&self) -> Vec<Message> {
         let mut messages = vec![
             Message::get(code::GET_FEATURES, vec![]),
@@ -316,7 +316,7 @@ impl Guest {
         messages
     }
 
-    /// What a front end says of a ring that goes on at `base`.
+    /// Messages that start a ring at `base`.
     pub fn ring_setup(&self, index: u32, base: u32) -> Vec<Message> {
         let ring = &self.rings[index as usize];
         vec![

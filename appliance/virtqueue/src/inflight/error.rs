@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why chains in flight cannot be taken up.
+/// Reason why chains in flight cannot be resumed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum InflightError {
     /// The part of a queue is not inside the region, or not aligned.

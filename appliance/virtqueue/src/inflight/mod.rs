@@ -30,7 +30,7 @@ mod recovery;
 mod region;
 
 pub use error::InflightError;
-pub(crate) use recovery::RingState;
+pub(crate) use recovery::RingIndices;
 pub use region::InflightRegion;
 
 use crate::batch::Record;
@@ -60,7 +60,7 @@ impl Inflight {
     /// [`InflightError`]: the region is as it was then.
     pub(crate) fn resume(
         region: InflightRegion,
-        ring: &RingState,
+        ring: &RingIndices,
     ) -> Result<(Self, Option<u16>), InflightError> {
         let Start { counter, last, mut resubmits, next_available } = recovery::resume(&region, ring)?;
         resubmits.reverse();
@@ -68,12 +68,12 @@ impl Inflight {
         Ok((Self { region, counter, last, completed, resubmits }, next_available))
     }
 
-    /// Marks chains that are taken.
+    /// Marks chains as in flight, in the order in which they were taken.
     #[inline(never)]
-    pub(crate) fn begin<L: ChainLayout>(&mut self, records: &[Record<L>]) {
+    pub(crate) fn mark_taken<L: ChainLayout>(&mut self, records: &[Record<L>]) {
         let (fields, mut counter) = (self.region.fields, self.counter);
         for record in records {
-            fields.begin(record.head, counter);
+            fields.mark(record.head, counter);
             counter = counter.wrapping_add(1);
         }
         self.counter = counter;
@@ -96,24 +96,24 @@ impl Inflight {
         *last = before;
         before = first;
         for head in &*completed {
-            fields.end(*head, before);
+            fields.unmark(*head, before);
             before = *head;
         }
         fields.set_used(entries.end);
     }
 
-    /// Chains of an earlier process that are still to be taken.
+    /// Number of chains of an earlier process that are still to be taken.
     #[inline]
     pub(crate) fn resubmits(&self) -> usize {
         self.resubmits.len()
     }
 
-    /// The next chains of an earlier process, at most so many.
+    /// Iterates over the next chains of an earlier process, at most `most`.
     pub(crate) fn next_resubmits(&self, most: usize) -> impl Iterator<Item = Head> {
         self.resubmits.iter().rev().take(most).copied()
     }
 
-    /// Chains of an earlier process were taken.
+    /// Notes that `chains` chains of an earlier process were taken.
     pub(crate) fn resubmitted(&mut self, chains: usize) {
         self.resubmits.truncate(self.resubmits.len().saturating_sub(chains));
     }
@@ -132,8 +132,8 @@ impl Entries {
         self.end.wrapping_sub(self.start).into()
     }
 
-    /// The chains that have them. A driver that overwrites its used ring spoils what is known of its own
-    /// chains, and nothing else.
+    /// Heads of the chains in these entries. A driver that overwrites its used ring harms the tracking of its
+    /// own chains alone.
     #[inline]
     fn heads(self, ring: &Rings) -> impl Iterator<Item = Head> {
         let (elements, mask) = (ring.elements, ring.elements.len().wrapping_sub(1));

@@ -1,4 +1,4 @@
-//! The start of a tracked queue: from what an earlier process has left in the region and in the ring.
+//! The start of a tracked queue from the region and the ring that an earlier process has left.
 //!
 //! ```text
 //!  (1) region read --version 0: no process has used it--> (5), the ring as its front end says
@@ -19,16 +19,16 @@ use crate::chain::Head;
 use crate::layout::QueueSize;
 use luge_spec::vhost_user::{DescriptorState, INFLIGHT_VERSION, InflightHeader};
 
-/// A ring as its memory says, when it is started.
+/// Size of a ring, and its indices in guest memory when it is started.
 #[derive(Clone, Copy)]
-pub(crate) struct RingState {
+pub(crate) struct RingIndices {
     pub(crate) size: QueueSize,
     /// Indices of the available and the used ring.
     pub(crate) available: u16,
     pub(crate) used: u16,
 }
 
-impl RingState {
+impl RingIndices {
     /// Chains that the driver waits for.
     fn outstanding(&self) -> u16 {
         self.available.wrapping_sub(self.used)
@@ -47,11 +47,11 @@ pub(super) struct Start {
     pub(super) next_available: Option<u16>,
 }
 
-/// Takes up a ring, and writes to the region that it was.
+/// Resumes a ring, and writes its new state to the region.
 ///
 /// # Errors
 /// [`InflightError`]: nothing was written then.
-pub(super) fn resume(region: &InflightRegion, ring: &RingState) -> Result<Start, InflightError> {
+pub(super) fn resume(region: &InflightRegion, ring: &RingIndices) -> Result<Start, InflightError> {
     let left = Left::load(region, ring)?;
     let used_before = left.header.version.get() != 0;
     let inflight = if used_before && ring.outstanding() > 0 { left.inflight(ring)? } else { Vec::new() };
@@ -78,7 +78,7 @@ struct Left {
 
 impl Left {
     /// (1): a copy of the region.
-    fn load(region: &InflightRegion, ring: &RingState) -> Result<Self, InflightError> {
+    fn load(region: &InflightRegion, ring: &RingIndices) -> Result<Self, InflightError> {
         let (header, desc_num) = (region.fields.header(), region.fields.desc_num);
         let (version, features) = (header.version.get(), header.features.get());
         if features != 0 || version > INFLIGHT_VERSION {
@@ -94,7 +94,7 @@ impl Left {
     }
 
     /// (2) and (3): the chains in flight and their counters, in the order in which they were taken.
-    fn inflight(&self, ring: &RingState) -> Result<Vec<(u64, Head)>, InflightError> {
+    fn inflight(&self, ring: &RingIndices) -> Result<Vec<(u64, Head)>, InflightError> {
         let mut marks: Vec<bool> = self.states.iter().map(|state| state.inflight != 0).collect();
         for head in self.last_batch(ring) {
             *marks.get_mut(usize::from(head?.0)).ok_or(InflightError::Shape)? = false;
@@ -116,7 +116,7 @@ impl Left {
     ///
     /// A batch is no longer than its ring. Where `used_idx` says so, it was never written for this ring
     /// (a region that another back-end began in the middle of a ring's life), and nothing was published.
-    fn last_batch(&self, ring: &RingState) -> impl Iterator<Item = Result<Head, InflightError>> {
+    fn last_batch(&self, ring: &RingIndices) -> impl Iterator<Item = Result<Head, InflightError>> {
         let published = ring.used.wrapping_sub(self.header.used_idx.get());
         let len = if published > ring.size.get() { 0 } else { published.into() };
         let first = self.header.last_batch_head.get();
@@ -133,7 +133,7 @@ impl Left {
         }
         for ((head, state), mark) in (0..).map(Head).zip(&self.states).zip(marks) {
             if state.inflight != 0 && !mark {
-                region.fields.end(head, Head(state.next.get()));
+                region.fields.unmark(head, Head(state.next.get()));
             }
         }
     }

@@ -89,7 +89,7 @@ impl Fields {
 
     /// Marks a chain as in flight.
     #[inline]
-    pub(super) fn begin(&self, head: Head, counter: u64) {
+    pub(super) fn mark(&self, head: Head, counter: u64) {
         self.states.set_word::<1>(head.0.into(), counter.to_le(), Relaxed);
         // A chain that is in flight has its counter.
         self.set(head, 1, Head(0));
@@ -109,7 +109,7 @@ impl Fields {
 
     /// Marks a chain as not in flight. Its link stays.
     #[inline]
-    pub(super) fn end(&self, head: Head, before: Head) {
+    pub(super) fn unmark(&self, head: Head, before: Head) {
         self.set(head, 0, before);
     }
 

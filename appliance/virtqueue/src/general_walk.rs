@@ -1,7 +1,7 @@
-//! From a chain's first descriptor to its spans, whatever the chain is like.
+//! The general walk: from the first descriptor of any chain to its spans or its fault.
 //!
-//! This is the walk of chains that are unusual or at fault: [`crate::plain`] has given up on
-//! them. For those at fault, [`crate::ending`] then looks for the byte that can tell the driver.
+//! Walks the chains at which [`crate::fast_walk`] has given up. Of a chain at fault, [`crate::ending`] then
+//! searches the last writable byte, where the driver expects the status.
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].
@@ -16,19 +16,19 @@ use crate::indirect::Indirect;
 use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 
-/// Why a walk ended early.
+/// Reason why a walk ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The chain is at fault.
     Fault(Fault),
-    /// The batch has no room for it.
+    /// The batch has no room for the chain.
     Full,
-    /// The chain is longer than a take walks, and has at most so many descriptors.
+    /// The chain is longer than a take walks; the number is the most descriptors that it can have.
     Long(u32),
 }
 
 impl Stop {
-    /// The fault of a walk that is the only one in its list.
+    /// The fault of a chain that has the list for itself.
     pub(crate) fn into_fault(self) -> Fault {
         match self {
             Self::Fault(fault) => fault,
@@ -43,16 +43,18 @@ impl From<Fault> for Stop {
     }
 }
 
-/// One walk along a chain.
-pub(crate) struct Walk<'a, 'memory> {
+/// The general walk along one chain.
+pub(crate) struct GeneralWalk<'a, 'memory> {
+    /// Cached lookup of guest addresses.
     pub(crate) lookup: &'a mut Lookup<'memory>,
     /// The chain's spans go into this list, from `first` on.
     pub(crate) spans: &'a mut [Span],
     pub(crate) first: usize,
-    /// The spans before this one are in use.
+    /// End of the spans that are in use.
     pub(crate) end: usize,
     /// Index of the first writable span, from the first writable descriptor on.
     pub(crate) writable: Option<usize>,
+    /// Descriptors that the chain may still have.
     pub(crate) steps: u16,
     /// Pieces left that buffers may have beyond one for each descriptor.
     pub(crate) extra: usize,
@@ -62,7 +64,7 @@ pub(crate) struct Walk<'a, 'memory> {
     pub(crate) longest: u32,
 }
 
-impl Walk<'_, '_> {
+impl GeneralWalk<'_, '_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
     pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<(), Stop> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
@@ -96,11 +98,12 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Checks that the buffers have at most 4 GiB together.
     pub(crate) fn check_length(&self) -> Result<(), Stop> {
         if self.bytes > u32::MAX.into() { Err(Fault::Length.into()) } else { Ok(()) }
     }
 
-    /// The chain's spans, once it was walked.
+    /// Extent of the chain's spans so far.
     #[inline]
     pub(crate) fn extent(&self) -> Extent {
         Extent { first: self.first, writable: self.writable.unwrap_or(self.end), end: self.end }

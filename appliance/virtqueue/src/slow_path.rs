@@ -1,50 +1,59 @@
-//! Chains of a take that the fast walk gives up at: the general walk, and the search for a chain at fault.
+//! The slow path of a take: general walks, and searches in chains at fault, within a budget.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
-//! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors of such chains.
+//! Invariant: a take walks and searches about as many descriptors of such chains as it is allowed
+//! ([`crate::Batch::allow`]), so that a guest with endless chains does not delay the others of its core.
 
 use crate::QueueSize;
-use crate::batch::steps_max;
+use crate::batch::STEPS_MAX;
 use crate::chain::{Extent, Fault};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
-use crate::walk::{Stop, Walk};
+use crate::general_walk::{GeneralWalk, Stop};
+
 use luge_memory::{Lookup, Span};
 
-/// Descriptors after which a take ends, so that a guest with endless chains does not delay the others of its
-/// core. The rest of the chains is for the next take.
-const STEPS_PER_TAKE: usize = 1024;
+/// Descriptors that a take goes through.
+pub(crate) struct Steps<'a> {
+    /// Number after which it ends.
+    pub(crate) allowed: usize,
+    /// Number so far, which it adds to.
+    pub(crate) steps: &'a mut usize,
+}
 
-/// Chains of one take that take the general walk.
-pub(crate) struct Others<'a> {
+/// Chains of one take at which the fast walk has given up.
+pub(crate) struct SlowPath<'a> {
     ring: &'a Table,
     size: QueueSize,
-    /// Descriptors that a chain may have here.
-    steps_max: u16,
-    /// List for their spans; the first `used` are in use.
+    /// List for the spans of the chains; the first `used` are in use.
     spans: &'a mut [Span],
     used: usize,
-    /// Descriptors walked and searched so far, and pieces of buffers that were in several.
-    steps: usize,
+    /// Descriptors after which the take ends.
+    allowed: usize,
+    /// Descriptors walked and searched so far, and spans of buffers that lie across regions.
+    steps: &'a mut usize,
     search: &'a mut Search,
 }
 
-impl<'a> Others<'a> {
-    /// No chain yet.
+impl<'a> SlowPath<'a> {
+    /// The slow path of a new take: no chain yet.
     pub(crate) fn new(
         ring: &'a Table,
         size: QueueSize,
         spans: &'a mut [Span],
         search: &'a mut Search,
+        Steps { allowed, steps }: Steps<'a>,
     ) -> Self {
-        Self { ring, size, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
+        Self { ring, size, spans, used: 0, allowed, steps, search }
     }
 
-    /// Adds a chain. Of a chain at fault the extent is its last writable byte.
+    /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
+    /// byte.
     ///
     /// # Errors
-    /// There is no room for it in this batch, this take has walked enough, or the chain is too long for any.
+    /// [`Stop`]: the batch has no room for the chain, the budget of this take is used up, or the chain is too
+    /// long for any take.
     #[cold]
     pub(crate) fn walk(
         &mut self,
@@ -57,7 +66,7 @@ impl<'a> Others<'a> {
                 Ok(extent) => return Ok((None, extent)),
                 Err(stop @ (Stop::Full | Stop::Long(_))) => return Err(stop),
                 Err(Stop::Fault(fault)) => {
-                    self.search.begin(fault, ChainStart { index, head, descriptor });
+                    self.search.start(fault, ChainStart { index, head, descriptor });
                     fault
                 }
             },
@@ -68,43 +77,43 @@ impl<'a> Others<'a> {
     /// Walks a chain from its first descriptor to its end.
     #[inline]
     fn walk_whole(&mut self, descriptor: RawDescriptor, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
-        if self.steps >= STEPS_PER_TAKE {
+        if *self.steps >= self.allowed {
             return Err(Stop::Full);
         }
         let (first, extra) = (self.used, self.spans.len());
-        let mut walk = Walk {
+        let mut walk = GeneralWalk {
             lookup,
             spans: self.spans,
             first,
             end: first,
             writable: None,
-            steps: self.steps_max,
+            steps: STEPS_MAX,
             extra,
             bytes: 0,
             longest: self.size.get().into(),
         };
         let mut outcome = walk.run(self.ring, descriptor);
-        if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > self.steps_max.into() {
+        if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > STEPS_MAX.into() {
             outcome = Err(Stop::Long(walk.longest));
         }
-        let (steps, extra) = (self.steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
-        self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
+        let (steps, extra) = (STEPS_MAX.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
+        *self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
         let extent = walk.extent();
         outcome?;
         self.used = extent.end;
         Ok(extent)
     }
 
-    /// Goes on with the search for a chain's last writable byte, which becomes its only span.
+    /// Continues the search for a chain's last writable byte, which becomes its only span.
     #[cold]
     fn find_last(&mut self, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
         let first = self.used;
         let place = self.spans.get_mut(first).ok_or(Stop::Full)?;
         // As many as a walk may take, at least: most searches then end in the take that began them.
-        let most = STEPS_PER_TAKE.saturating_sub(self.steps).max(self.steps_max.into());
+        let most = self.allowed.saturating_sub(*self.steps).max(STEPS_MAX.into());
         let mut left = most;
         let found = self.search.run(lookup, self.ring, &mut left);
-        self.steps = self.steps.saturating_add(most.saturating_sub(left));
+        *self.steps = self.steps.saturating_add(most.saturating_sub(left));
         if let Some(span) = found? {
             *place = span;
             self.used = first.saturating_add(1);

@@ -1,16 +1,16 @@
-//! The walk of the chains that most requests are: a header, a piece of data, and a status, in
-//! descriptors of the ring or of one table of their own, each inside one region of memory.
+//! The fast walk: for single-segment requests, whose header, data and response are one descriptor each, in
+//! the ring or in one indirect table, and each inside one region of memory.
 //!
 //! Path: guest ring -> **here** -> session.
 //!
-//! It gives up at anything else, whether that is a fault or just unusual, and [`crate::walk`]
-//! starts over. What it accepts, the other walk accepts with the same result.
+//! At any other chain, faulty or unusual, the fast walk gives up and [`crate::general_walk`] starts over.
+//! Chains that the fast walk accepts, the general walk accepts with the same result.
 //!
 //! Invariant: every descriptor that counts is loaded once, into a [`RawDescriptor`].
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
-use crate::batch::Plain;
+use crate::batch::SingleSegment;
 use crate::chain::Direction;
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
@@ -18,15 +18,14 @@ use luge_memory::{GuestAddress, Lookup, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 use std::hint::select_unpredictable;
 
-/// Walks from `first` of the ring's table to the end of the chain.
-///
-/// The first piece and the last, where header and status are, are fetched ahead.
+/// Walks from `first` of the ring's table to the end of the chain, and prefetches header and response; none
+/// if the chain is no single-segment request.
 #[inline]
-pub(crate) fn walk<L: ChainLayout>(
+pub(crate) fn walk_fast<L: ChainLayout>(
     lookup: &mut Lookup<'_>,
     ring: &Table,
     mut first: RawDescriptor,
-) -> Option<Plain<L>> {
+) -> Option<SingleSegment<L>> {
     let mut table = *ring;
     if first.is(DescriptorFlags::INDIRECT) {
         table = indirect(lookup, &first)?;
@@ -37,35 +36,36 @@ pub(crate) fn walk<L: ChainLayout>(
     let direction = Direction::of(second.flags())?;
     let (data, response) = match L::RESPONSE {
         ResponsePlace::Last => data_first::<L>(lookup, &table, &second),
-        ResponsePlace::First => response_first::<L>(lookup, &table, (second, direction)),
+        ResponsePlace::First => response_first::<L>(lookup, &table, &second, direction),
     }?;
     // In this order: drivers keep the two side by side, and a line that is asked for to be
     // written need not be asked for again.
     response.into().prefetch_to_write();
     header.into().prefetch();
-    Some(Plain { header, data, response, direction })
+    Some(SingleSegment { header, data, response, direction })
 }
 
-/// The second and the third piece, where the data is before the response.
+/// Finds data and response in the second and third descriptor, where the data is before the response.
 #[inline]
 fn data_first<L: ChainLayout>(
     lookup: &mut Lookup<'_>,
     table: &Table,
     second: &RawDescriptor,
 ) -> Option<(Span, L::Response)> {
-    let data = whole(lookup, second).filter(|data| data.len() <= Plain::<L>::DATA_MAX)?;
+    let data = whole(lookup, second).filter(|data| data.len() <= SingleSegment::<L>::DATA_MAX)?;
     let third = RawDescriptor::load(table, second.next())?;
     let response = fixed(lookup, &third, DescriptorFlags::WRITE)?;
     Some((data, response))
 }
 
-/// The second and the third piece, where the response is before data that the device writes. Which of the
-/// two is the data is not a branch, as in [`Direction::of`].
+/// Finds data and response in the second and third descriptor, where the response is before data that the
+/// device writes. Which of the two is the data is not a branch, as in [`Direction::of`].
 #[inline]
 fn response_first<L: ChainLayout>(
     lookup: &mut Lookup<'_>,
     table: &Table,
-    (second, direction): (RawDescriptor, Direction),
+    second: &RawDescriptor,
+    direction: Direction,
 ) -> Option<(Span, L::Response)> {
     let third = RawDescriptor::load(table, second.next())?;
     // Data or response: the device writes it, and it is the last.
@@ -73,21 +73,21 @@ fn response_first<L: ChainLayout>(
         return None;
     }
     let written = direction == Direction::Written;
-    let data = select_unpredictable(written, third, second);
-    let response = select_unpredictable(written, second, third);
-    let data = whole(lookup, &data).filter(|data| data.len() <= Plain::<L>::DATA_MAX)?;
+    let data = select_unpredictable(written, third, *second);
+    let response = select_unpredictable(written, *second, third);
+    let data = whole(lookup, &data).filter(|data| data.len() <= SingleSegment::<L>::DATA_MAX)?;
     let response = L::Response::of(&whole(lookup, &response)?)?;
     Some((data, response))
 }
 
-impl<L: ChainLayout> Plain<L> {
+impl<L: ChainLayout> SingleSegment<L> {
     /// Data that is longer would make a chain of more than 4 GiB.
     const DATA_MAX: u32 = u32::MAX - L::Header::LEN - L::Response::LEN;
 }
 
 impl Direction {
-    /// What is done with the data of a descriptor with these flags, if another one follows. Which of
-    /// the two is not a branch: guests mix them, and it would be guessed wrong.
+    /// Direction of the data of a descriptor with these flags; none if no other descriptor follows. Not a
+    /// branch: guests mix both directions, so that it would be mispredicted.
     #[inline]
     fn of(flags: u16) -> Option<Self> {
         let written = flags & DescriptorFlags::WRITE != 0;
@@ -96,21 +96,21 @@ impl Direction {
     }
 }
 
-/// The table that a descriptor refers to, if its words can be loaded as such.
+/// Finds the table that a descriptor refers to; none if its words cannot be loaded in place.
 #[inline]
 fn indirect(lookup: &mut Lookup<'_>, reference: &RawDescriptor) -> Option<Table> {
     let proper = !reference.is(DescriptorFlags::NEXT) && reference.len().is_multiple_of(ENTRY_BYTES);
     Table::new(whole(lookup, reference).filter(|_| proper)?)
 }
 
-/// A descriptor's buffer, if that is in one region and not empty.
+/// Buffer of a descriptor; none if it is empty or not in one region.
 #[inline]
 fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
     // SAFETY: whoever made the queue keeps its memory while spans are in use.
     unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len()) }
 }
 
-/// A descriptor's buffer, if it has these flags and the length of `P`.
+/// Buffer of a descriptor with exactly these flags and the length of `P`; none of any other.
 #[inline]
 fn fixed<P: FixedPiece>(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, flags: u16) -> Option<P> {
     if !descriptor.is_exactly(flags, P::LEN) {
@@ -124,8 +124,8 @@ fn fixed<P: FixedPiece>(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, fla
 mod tests {
     use super::*;
     use crate::chain_layout::{ResponseFirst, ResponseLast};
+    use crate::general_walk::GeneralWalk;
     use crate::rig::RigMemory;
-    use crate::walk::Walk;
     use luge_seeded::Random;
     use luge_spec::virtio::split::Descriptor;
     use std::collections::HashMap;
@@ -133,12 +133,12 @@ mod tests {
 
     const ENTRIES: u32 = 32;
 
-    /// Something else once in a while.
+    /// Picks `usual` most of the time, and one of the others now and then.
     fn mostly<T: Copy>(random: &mut Random, usual: T, others: &[T]) -> T {
         if random.once_in(8) { random.pick(others) } else { usual }
     }
 
-    /// A descriptor of a header, of data or of a response of so many bytes, mostly.
+    /// Makes a descriptor, mostly of a header, of data or of a response of `response_bytes` bytes.
     fn some_descriptor(random: &mut Random, response_bytes: u32) -> Descriptor {
         let (start, len) = RigMemory::DATA;
         let response = [(response_bytes, 2), (response_bytes, 3)];
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_walk_accepts_the_general_one_accepts_with_the_same_result() {
+    fn chains_that_the_fast_walk_accepts_the_general_walk_accepts_with_the_same_result() {
         compare_walks::<ResponseLast<16, 1>>();
         compare_walks::<ResponseFirst<16, 108>>();
     }
@@ -171,9 +171,9 @@ mod tests {
             }
             let first = RawDescriptor::load(&ring, 0).unwrap();
             let mut lookup = memory.table.lookup();
-            let Some(plain) = walk::<L>(&mut lookup, &ring, first) else { continue };
+            let Some(request) = walk_fast::<L>(&mut lookup, &ring, first) else { continue };
             let mut spans = [Span::EMPTY; 8];
-            let mut general = Walk {
+            let mut general = GeneralWalk {
                 lookup: &mut lookup,
                 spans: &mut spans,
                 first: 0,
@@ -185,14 +185,14 @@ mod tests {
                 longest: ENTRIES,
             };
             general.run(&ring, first).unwrap();
-            assert_eq!(general.extent(), plain.extent());
+            assert_eq!(general.extent(), request.extent());
             let place = |span: &Span| (span.host(), span.iova(), span.len());
-            let pieces = plain.spans();
+            let pieces = request.spans();
             assert_eq!(
                 spans[..3].iter().map(place).collect::<Vec<_>>(),
                 pieces.iter().map(place).collect::<Vec<_>>()
             );
-            *accepted.entry(plain.direction).or_insert(0) += 1;
+            *accepted.entry(request.direction).or_insert(0) += 1;
         }
         for direction in [Direction::Read, Direction::Written] {
             let count = accepted.get(&direction).copied().unwrap_or(0);
