@@ -89,3 +89,66 @@ impl Drop for Resident {
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::neighbours::front_end::cut_off;
+
+    /// A neighbour that is always refused.
+    struct Unwanted;
+
+    impl Neighbour for Unwanted {
+        fn name(&self) -> String {
+            "unwanted".to_owned()
+        }
+
+        fn settle(&self, _target: &Target) -> Result<Box<dyn Activity>, TestError> {
+            Err(cut_off())
+        }
+    }
+
+    /// A neighbour that is cut off when it acts.
+    struct Offensive;
+
+    impl Neighbour for Offensive {
+        fn name(&self) -> String {
+            "offensive".to_owned()
+        }
+
+        fn settle(&self, _target: &Target) -> Result<Box<dyn Activity>, TestError> {
+            Ok(Box::new(Offence))
+        }
+    }
+
+    struct Offence;
+
+    impl Activity for Offence {
+        fn act(&mut self) -> Result<(), TestError> {
+            Err(cut_off())
+        }
+    }
+
+    fn start(neighbour: &'static dyn Neighbour) -> Resident {
+        Resident::start(neighbour, Target { disks: Vec::new(), sectors: 0, rpc: "/rpc".into() }).unwrap()
+    }
+
+    fn tries_again(resident: &Resident) -> bool {
+        Deadline::within(60).poll(|| (resident.attempts() > 2).then_some(())).is_some()
+    }
+
+    #[test]
+    fn a_neighbour_that_is_refused_tries_again_and_its_refusal_is_told() {
+        let resident = start(&Unwanted);
+        assert!(resident.refusal().is_some());
+        assert!(tries_again(&resident));
+    }
+
+    #[test]
+    fn a_neighbour_that_is_cut_off_settles_again() {
+        let resident = start(&Offensive);
+        assert!(resident.refusal().is_none());
+        assert!(tries_again(&resident));
+    }
+}

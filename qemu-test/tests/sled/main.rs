@@ -86,6 +86,7 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every
 
     let cuts = PowerCuts::read(&bench, &log)?;
     cuts.check_each_entry();
+    cuts.check_nothing_unflushed();
     cuts.check_random_parts();
     Ok(())
 }

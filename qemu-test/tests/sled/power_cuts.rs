@@ -1,13 +1,13 @@
 //! Power cuts: what is left of the guest's file system wherever the power of the SSD goes.
 //!
-//! The log of the SSD's writes is replayed onto an empty disk up to each of its entries, and with any part
-//! of what was written since the last flush. Each time the file system must recover and hold all files
+//! The log of the SSD's writes is replayed onto an empty disk up to each of its entries, with nothing of what
+//! was written since the last flush, and with any part of that. Each time the file system must recover and hold all files
 //! that had been synced by then. The guest marks these points by writes outside its file system
 //! (`image/guest/scripts/selftest`).
 
 use crate::write_log::{self, Entry};
 use luge_qemu_test::{Bench, TestError, selftest};
-use luge_seeded::{Random, fuzz};
+use luge_seeded::fuzz;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -78,6 +78,18 @@ impl PowerCuts {
         }
     }
 
+    /// Checks a power cut before each flush and at the end: nothing that was not flushed is on the media.
+    ///
+    /// # Panics
+    /// If something is lost.
+    pub fn check_nothing_unflushed(&self) {
+        let since_made = self.entries.iter().enumerate().skip(self.made + 1);
+        let flushes = since_made.filter(|(_, entry)| **entry == Entry::Flush).map(|(at, _)| at);
+        for cut in flushes.chain([self.entries.len()]) {
+            self.check(&self.part_before(cut, || false), cut);
+        }
+    }
+
     /// Checks power cuts at random entries: any part of the writes since the last flush is on the media.
     ///
     /// # Panics
@@ -85,20 +97,20 @@ impl PowerCuts {
     pub fn check_random_parts(&self) {
         fuzz(|random| {
             let cut = random.between(self.made + 1, self.entries.len());
-            let disk = self.part_before(cut, random);
+            let disk = self.part_before(cut, || random.once_in(2));
             self.check(&disk, cut);
         });
     }
 
-    /// Disk with all that was flushed before entry `cut`, and any part of the rest.
-    fn part_before(&self, cut: usize, random: &mut Random) -> Disk {
+    /// Disk with all that was flushed before entry `cut`, and of the rest what `is_kept` says.
+    fn part_before(&self, cut: usize, mut is_kept: impl FnMut() -> bool) -> Disk {
         let before = &self.entries[..cut];
         let flushed = before.iter().rposition(|entry| *entry == Entry::Flush).map_or(0, |last| last + 1);
         let (flushed, pending) = before.split_at(flushed);
         let mut disk = Disk::after(flushed);
         for entry in pending {
             let certain = matches!(entry, Entry::Write { fua: true, .. });
-            if certain || random.once_in(2) {
+            if certain || is_kept() {
                 disk.apply(entry);
             }
         }
