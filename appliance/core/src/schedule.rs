@@ -74,7 +74,7 @@ impl Schedule {
             let work = share.visit(&mut self.sessions, graph);
             if work > Work::default() {
                 now = share.charge(work, now);
-                done += work;
+                done = done.plus(work);
                 if done >= Work::TURN {
                     self.first = at;
                     return true;
@@ -149,7 +149,7 @@ impl Share {
     fn visit(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
         self.credit = (self.credit + i64::from(Work::QUANTUM)).min(Work::QUANTUM.into());
         let done = self.visit_active(sessions, graph);
-        if self.idle.len() == 0 { done } else { done + self.visit_idle(sessions, graph) }
+        if self.idle.len() == 0 { done } else { done.plus(self.visit_idle(sessions, graph)) }
     }
 
     #[inline]
@@ -164,7 +164,7 @@ impl Share {
                     served.looks = 0;
                     sessions.publish_later(id);
                     self.credit -= i64::from(work);
-                    done += work;
+                    done = done.plus(work);
                 }
                 Took::NoRoom => {}
                 Took::Nothing => {
@@ -198,7 +198,7 @@ impl Share {
             if let Took::Work(work) = took {
                 sessions.publish_later(id);
                 self.credit -= i64::from(work);
-                done += work;
+                done = done.plus(work);
             }
         }
         done

@@ -89,7 +89,7 @@ struct Current {
 /// A connection that waits.
 struct Waiting {
     stream: UnixStream,
-    /// Its file descriptor; the endpoint's own serves for the first.
+    /// File descriptor of the connection; the endpoint's own serves for the first.
     _descriptor: Option<Promise>,
 }
 

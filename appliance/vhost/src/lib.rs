@@ -24,6 +24,7 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod memory_file;
 mod queue;
 mod served;
 mod status;

@@ -3,8 +3,6 @@
 //! A unit is about a nanosecond of a core whose caches miss as those of a busy one do. Costs are fixed
 //! numbers and not measured times: shares then depend on what guests ask for, and tests can count them.
 
-use std::ops::{Add, AddAssign};
-
 /// An amount of work.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(transparent)]
@@ -48,27 +46,18 @@ impl Work {
         Self(u32::try_from((bytes / Self::BYTES).min(most)).unwrap_or(u32::MAX))
     }
 
+    /// Both amounts together.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+
     /// Number of things that cost `one` each for which this is enough: at least one.
     #[inline]
     #[must_use]
     pub fn number_of(self, one: Self) -> usize {
         usize::try_from(self.0 / one.0.max(1)).unwrap_or(usize::MAX).max(1)
-    }
-}
-
-impl Add for Work {
-    type Output = Self;
-
-    #[inline]
-    fn add(self, more: Self) -> Self {
-        Self(self.0.saturating_add(more.0))
-    }
-}
-
-impl AddAssign for Work {
-    #[inline]
-    fn add_assign(&mut self, more: Self) {
-        *self = *self + more;
     }
 }
 

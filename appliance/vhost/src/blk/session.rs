@@ -122,10 +122,8 @@ impl BlkSession {
         let blocks = self.slots.blocks_taken().wrapping_sub(before);
         let bytes = blocks.wrapping_mul(self.rules.disk.geometry().block_bytes.into());
         let walked = Work::DESCRIPTOR.times(self.batch.steps());
-        match Work::REQUEST.times(count) + walked + Work::of_bytes(bytes) {
-            Work(0) => Took::NoRoom,
-            work => Took::Work(work),
-        }
+        let work = Work::REQUEST.times(count).plus(walked).plus(Work::of_bytes(bytes));
+        if work == Work::default() { Took::NoRoom } else { Took::Work(work) }
     }
 
     /// (1) to (2): takes a batch of the `waiting` chains, at most `room`.

@@ -13,7 +13,6 @@ mod vring;
 
 use crate::served::Served;
 use front_end::FrontEnd;
-pub(crate) use memory::MemoryFile;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -27,7 +27,7 @@ const fn range_bytes_max(caching: Caching) -> u32 {
         // A thread of the kernel does it.
         Caching::Direct | Caching::Buffered => 1 << 30,
         // The core does it.
-        Caching::Memory => transfer_bytes_max(caching),
+        Caching::Memory => 1 << 20,
     }
 }
 
