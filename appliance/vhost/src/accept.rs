@@ -22,8 +22,9 @@
 //!
 //! Not here: the protocol (`connection`).
 
-use crate::connection::{End, serve};
+use crate::connection::{End, Incoming, serve};
 use crate::served::Served;
+use crate::state::HandedOver;
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::ioctl_fionread;
@@ -32,8 +33,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,33 +47,49 @@ const WAITING_MAX: usize = 16;
 /// Pause when the kernel cannot accept: it is out of memory or file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// End of an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// All front ends are cut off.
+    CutOff,
+    /// The front end that is served is left to another process; others are cut off.
+    HandOver,
+}
+
 /// Signals to an acceptor, from its endpoint and from the connection it serves.
 pub(crate) struct Signals {
-    closed: AtomicBool,
+    ending: OnceLock<Ending>,
     wake: OwnedFd,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { closed: AtomicBool::new(false), wake })
+        Ok(Self { ending: OnceLock::new(), wake: new_eventfd()? })
     }
 
-    /// Ends the acceptor, and with it the connections.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Release);
-        self.ring();
+    /// Ends the acceptor, and with it the connections. The first call counts.
+    pub(crate) fn close(&self, ending: Ending) {
+        let _ = self.ending.set(ending);
+        self.wake();
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Acquire)
+        self.ending.get().is_some()
     }
 
     /// Wakes the acceptor.
-    fn ring(&self) {
-        // It fails only if it was rung 2^64 times before.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    fn wake(&self) {
+        signal(&self.wake);
     }
+}
+
+fn new_eventfd() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+fn signal(eventfd: &OwnedFd) {
+    // It fails only after 2^64 signals that nobody has read.
+    let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
 /// The connection that is served.
@@ -82,7 +99,9 @@ struct Current {
     is_reported: bool,
     is_cut_off: bool,
     ended: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    /// Eventfd that stops the connection between two messages.
+    quit: Arc<OwnedFd>,
+    thread: JoinHandle<Option<HandedOver>>,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -100,9 +119,19 @@ impl Acceptor {
         Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
     }
 
-    /// Accepts and serves until the endpoint is closed; then cuts off all connections, in the
-    /// middle of a message if need be, and waits until all that was taken has been answered.
-    pub(crate) fn run(mut self) {
+    /// Serves a connection of another process, before [`Self::run`].
+    ///
+    /// # Errors
+    /// No thread can be made, or no more files can be open.
+    pub(crate) fn resume(&mut self, connection: HandedOver) -> io::Result<()> {
+        self.current = Some(self.start(Incoming::Resumed(connection))?);
+        Ok(())
+    }
+
+    /// Accepts and serves until the endpoint is closed, and waits until all requests that were taken have been
+    /// answered. The connection that is served is cut off then, in the middle of a message if need be, or else
+    /// handed over.
+    pub(crate) fn run(mut self) -> Option<HandedOver> {
         while !self.signals.is_closed() {
             let newcomer = self.wait();
             self.drop_the_ended();
@@ -113,8 +142,12 @@ impl Acceptor {
             self.serve_next();
         }
         self.waiting.clear();
-        self.cut_off();
-        self.join();
+        if self.signals.ending.get() == Some(&Ending::HandOver) {
+            self.current.iter().for_each(|current| signal(&current.quit));
+        } else {
+            self.cut_off();
+        }
+        self.join()
     }
 
     /// Waits until there is something to do; returns whether somebody connects.
@@ -148,7 +181,8 @@ impl Acceptor {
 
     fn drop_the_ended(&mut self) {
         if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
-            self.join();
+            // Nothing is handed over unless the acceptor asks for it.
+            drop(self.join());
         }
         self.waiting.retain(|stream| !has_hung_up(stream));
         self.served.ledger.set_waiting(self.waiting.len());
@@ -213,11 +247,9 @@ impl Acceptor {
         }
     }
 
-    fn join(&mut self) {
-        if let Some(current) = self.current.take() {
-            // A thread that panicked has no sessions left, or the process would be gone.
-            let _ = current.thread.join();
-        }
+    fn join(&mut self) -> Option<HandedOver> {
+        // A thread that panicked has no sessions left, or the process would be gone.
+        self.current.take()?.thread.join().ok().flatten()
     }
 
     /// Serves the first of the waiting that has spoken, or else the first.
@@ -228,7 +260,7 @@ impl Acceptor {
         let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
         let Some(stream) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
-        match self.start(stream) {
+        match self.start(Incoming::New(stream)) {
             Ok(current) => self.current = Some(current),
             Err(error) => {
                 let Served { name, log, .. } = &*self.served;
@@ -238,27 +270,37 @@ impl Acceptor {
     }
 
     /// Starts the thread that serves a connection.
-    fn start(&self, stream: UnixStream) -> io::Result<Current> {
-        let (ours, ended) = (stream.try_clone()?, Arc::<AtomicBool>::default());
+    fn start(&self, incoming: Incoming) -> io::Result<Current> {
+        let (ours, ended) = (incoming.socket().try_clone()?, Arc::<AtomicBool>::default());
+        let quit = Arc::new(new_eventfd()?);
         let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+        let stop = quit.clone();
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            serve_to_the_end(stream, &served, &signals);
+            let handed_over = serve_to_the_end(incoming, &served, &signals, &stop);
             end.store(true, Release);
-            signals.ring();
+            signals.wake();
+            handed_over
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, thread })
+        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, quit, thread })
     }
 }
 
-/// Serves one front end to its end.
-fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals) {
+/// Serves one front end to its end, or until another process is to serve it on.
+fn serve_to_the_end(
+    incoming: Incoming,
+    served: &Arc<Served>,
+    signals: &Signals,
+    quit: &OwnedFd,
+) -> Option<HandedOver> {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
-    match serve(stream, served) {
+    let mut handed_over = None;
+    match serve(incoming, served, quit) {
+        End::HandedOver(connection) => handed_over = Some(connection),
         End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
         End::Fault(_) if signals.is_closed() => {}
         End::Fault(error) => {
@@ -267,6 +309,7 @@ fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, signals: &Signals)
         }
     }
     ledger.disconnected();
+    handed_over
 }
 
 /// Whether a connection that waits has sent anything.

@@ -25,6 +25,7 @@ mod endpoint;
 mod log;
 mod queue;
 mod served;
+mod state;
 mod status;
 
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
@@ -34,4 +35,8 @@ pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use luge_block::Access;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
+pub use state::{
+    AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
+    RegionState, RunningState,
+};
 pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

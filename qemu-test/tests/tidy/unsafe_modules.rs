@@ -13,6 +13,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/benches/turn.rs",
     "appliance/vhost/src/blk/session.rs",
     "appliance/vhost/src/connection/front_end.rs",
+    "appliance/vhost/src/connection/resumed.rs",
     "appliance/vhost/src/connection/vring.rs",
     "appliance/vhost/src/queue.rs",
     "appliance/vhost/tests/echo/device.rs",

@@ -13,15 +13,16 @@ use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
+use crate::state::{ConnectionState, HandedOver, InflightState, Negotiated, StateError};
 use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
-use luge_memory::{DriverAddress, GuestAddress};
+use luge_memory::{DriverAddress, GuestAddress, GuestRegion};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use vhost::vhost_user::message::{
@@ -50,6 +51,7 @@ pub(super) struct FrontEnd {
     place: Place,
     common: Common,
     vrings: Vec<Vring>,
+    negotiated: Negotiated,
     /// Memory in which rings that start note their requests in flight.
     tracking: Option<Tracking>,
     /// Channel for requests to the front end. None are sent, but the front end closes it.
@@ -62,7 +64,15 @@ impl FrontEnd {
         let device = served.device.clone();
         let vrings = vrings(&device);
         let common = Common { device, features: Features::default(), memory: Arc::default() };
-        Self { served, place, common, vrings, tracking: None, requests: None }
+        Self {
+            served,
+            place,
+            common,
+            vrings,
+            negotiated: Negotiated::default(),
+            tracking: None,
+            requests: None,
+        }
     }
 
     /// Fails if memory that was shared was missing when it was touched.
@@ -77,6 +87,70 @@ impl FrontEnd {
             vring.stop();
             report_stop(&self.served, index);
         }
+    }
+
+    /// Stops all rings, and returns the state and the files of the connection, for another process.
+    ///
+    /// # Errors
+    /// Memory was missing, or no more files can be open.
+    pub(super) fn export(&mut self) -> Result<HandedOver> {
+        let mut eventfds = Vec::new();
+        let queues = self.vrings.iter_mut().map(|vring| vring.export(&mut eventfds)).collect();
+        (0..self.served.device.queues()).for_each(|index| report_stop(&self.served, index));
+        self.intact()?;
+        let state = ConnectionState {
+            negotiated: self.negotiated,
+            features: self.common.features.0,
+            regions: self.common.memory.regions().map(memory::state).collect(),
+            inflight: self.tracking.as_ref().map(Tracking::state),
+            queues,
+        };
+        let regions = self.common.memory.regions().map(GuestRegion::file);
+        let kept = regions.chain(self.tracking.as_ref().map(|tracking| tracking.file().as_fd()));
+        let mut files: Vec<_> =
+            kept.map(|file| file.try_clone_to_owned()).collect::<io::Result<_>>().map_err(refusal)?;
+        files.append(&mut eventfds);
+        Ok(HandedOver { socket: self.place.connection.try_clone().map_err(refusal)?, state, files })
+    }
+
+    /// Goes on with a connection of another process, whose negotiation was replayed: starts the rings that
+    /// ran.
+    ///
+    /// # Errors
+    /// The state does not fit the device, or what it describes is not possible. Rings may run then.
+    pub(super) fn resume(&mut self, state: &ConnectionState, files: Vec<OwnedFd>) -> Result<()> {
+        let ConnectionState { features, regions, inflight, queues, .. } = state;
+        self.check(state).map_err(refusal)?;
+        let mut files = files.into_iter();
+        self.common.features = Features(*features);
+        let regions: Vec<_> = regions.iter().map(memory::message).collect();
+        let shared: Vec<_> = files.by_ref().take(regions.len()).map(File::from).collect();
+        self.common.memory = Arc::new(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
+        if let Some(InflightState { size, offset, queues, entries }) = *inflight {
+            let file = files.next().ok_or_else(|| refusal(StateError::MissingFile))?;
+            let layout = VhostUserInflight::new(size, offset, queues, entries);
+            let tracking = Tracking::map(&self.place, &layout, file.into(), self.inflight_limits());
+            self.tracking = Some(tracking.map_err(refusal)?);
+        }
+        for (index, queue) in (0..).zip(queues) {
+            let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
+            if vring.restore(queue, &mut files).map_err(refusal)? {
+                self.start(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the device can serve a connection of another process.
+    fn check(&self, state: &ConnectionState) -> std::result::Result<(), StateError> {
+        let device = self.served.device.queues();
+        if state.queues.len() > device.into() {
+            return Err(StateError::Queues { state: state.queues.len(), device });
+        }
+        if !offered(&*self.served.device).contains(Features(state.features)) {
+            return Err(StateError::Features(state.features));
+        }
+        Ok(())
     }
 
     /// Starts a ring, if it has all that it needs.
@@ -186,6 +260,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_features(&mut self) -> Result<u64> {
+        self.negotiated.has_asked = true;
         Ok(offered(&*self.served.device).0)
     }
 
@@ -194,6 +269,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if !offered(&*self.served.device).contains(features) {
             return Err(Error::FeatureMismatch);
         }
+        self.negotiated.features = features.0;
         if features != self.common.features {
             self.stop();
             self.common.features = features;
@@ -287,6 +363,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
         let known = VhostUserProtocolFeatures::from_bits(features);
         if known.is_some_and(|features| PROTOCOL_FEATURES.contains(features)) {
+            self.negotiated.protocol_features = features;
             Ok(())
         } else {
             Err(Error::FeatureMismatch)
@@ -365,7 +442,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn set_inflight_fd(&mut self, layout: &VhostUserInflight, file: File) -> Result<()> {
         self.stop();
         self.intact()?;
-        let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
+        let tracking = Tracking::map(&self.place, layout, file, self.inflight_limits());
         self.tracking = Some(tracking.map_err(refusal)?);
         self.start_all()
     }

@@ -1,6 +1,7 @@
 //! A guest's memory, as a front end describes it in messages.
 
 use crate::served::Served;
+use crate::state::RegionState;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };
@@ -37,6 +38,18 @@ pub(super) fn map(
         file_offset: region.mmap_offset,
     };
     Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
+}
+
+/// Description of a region, for another process.
+pub(super) fn state(region: &GuestRegion) -> RegionState {
+    let RegionLayout { guest, driver, len, file_offset } = region.layout();
+    RegionState { guest: guest.0, driver: driver.0, len, file_offset }
+}
+
+/// Message that describes the region of a state.
+pub(super) fn message(state: &RegionState) -> VhostUserMemoryRegion {
+    let RegionState { guest, driver, len, file_offset } = *state;
+    VhostUserMemoryRegion::new(guest, len, driver, file_offset)
 }
 
 /// Logs which regions are none that a core may touch, if there are some.
