@@ -23,6 +23,7 @@
 //! Not here: the protocol (`connection`).
 
 use crate::connection::{End, Incoming, serve};
+use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
 use luge_socket::Socket;
@@ -40,6 +41,9 @@ use std::time::{Duration, Instant};
 
 /// Time that a front end has for its first message, while others wait.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// Time that a message may still take when its connection is to be handed over.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most connections that wait.
 const WAITING_MAX: usize = 16;
@@ -64,7 +68,8 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { ending: OnceLock::new(), wake: new_eventfd()? })
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { ending: OnceLock::new(), wake })
     }
 
     /// Ends the acceptor, and with it the connections. The first call counts.
@@ -79,17 +84,9 @@ impl Signals {
 
     /// Wakes the acceptor.
     fn wake(&self) {
-        signal(&self.wake);
+        // It fails only after 2^64 signals that nobody has read.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
-}
-
-fn new_eventfd() -> io::Result<OwnedFd> {
-    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
-}
-
-fn signal(eventfd: &OwnedFd) {
-    // It fails only after 2^64 signals that nobody has read.
-    let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
 }
 
 /// The connection that is served.
@@ -99,8 +96,7 @@ struct Current {
     is_reported: bool,
     is_cut_off: bool,
     ended: Arc<AtomicBool>,
-    /// Eventfd that stops the connection between two messages.
-    quit: Arc<OwnedFd>,
+    quit: Arc<Quit>,
     thread: JoinHandle<Option<HandedOver>>,
 }
 
@@ -129,8 +125,8 @@ impl Acceptor {
     }
 
     /// Accepts and serves until the endpoint is closed, and waits until all requests that were taken have been
-    /// answered. The connection that is served is cut off then, in the middle of a message if need be, or else
-    /// handed over.
+    /// answered. The connection that is served is cut off then, in the middle of a message if need be, or
+    /// handed over between two messages.
     pub(crate) fn run(mut self) -> Option<HandedOver> {
         while !self.signals.is_closed() {
             let newcomer = self.wait();
@@ -142,9 +138,9 @@ impl Acceptor {
             self.serve_next();
         }
         self.waiting.clear();
-        if self.signals.ending.get() == Some(&Ending::HandOver) {
-            self.current.iter().for_each(|current| signal(&current.quit));
-        } else {
+        let hands_over = self.signals.ending.get() == Some(&Ending::HandOver);
+        let is_heard = |current: &Current| hands_over && current.quit.ask(MESSAGE_TIMEOUT);
+        if !self.current.as_ref().is_some_and(is_heard) {
             self.cut_off();
         }
         self.join()
@@ -272,13 +268,14 @@ impl Acceptor {
     /// Starts the thread that serves a connection.
     fn start(&self, incoming: Incoming) -> io::Result<Current> {
         let (ours, ended) = (incoming.socket().try_clone()?, Arc::<AtomicBool>::default());
-        let quit = Arc::new(new_eventfd()?);
+        let quit = Arc::new(Quit::new()?);
         let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
         let stop = quit.clone();
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
             let handed_over = serve_to_the_end(incoming, &served, &signals, &stop);
+            stop.hear();
             end.store(true, Release);
             signals.wake();
             handed_over
@@ -294,7 +291,7 @@ fn serve_to_the_end(
     incoming: Incoming,
     served: &Arc<Served>,
     signals: &Signals,
-    quit: &OwnedFd,
+    quit: &Quit,
 ) -> Option<HandedOver> {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));

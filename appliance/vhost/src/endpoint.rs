@@ -118,7 +118,8 @@ impl Endpoint {
     }
 
     /// Stops as [`Self::stop`] does, but leaves the front end that is served to [`Self::resume`], in this process
-    /// or another; none if there is no front end, or it has just broken the protocol.
+    /// or another. None if there is no front end, it has broken the protocol, or it has been in the middle of a
+    /// message for two seconds.
     #[must_use]
     pub fn hand_over(mut self) -> Option<HandedOver> {
         self.end(Ending::HandOver)

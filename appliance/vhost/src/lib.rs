@@ -4,6 +4,7 @@
 //!
 //! - [`VirtioDevice`]: the contract between a device and its connection.
 //! - [`Endpoint`]: a device on a socket, for one front end at a time.
+//! - [`HandedOver`]: a connection as plain data and files, to be served on by another endpoint.
 //! - [`BlkDevice`]: a disk; its [`BlkSession`] serves one queue on one core.
 //!
 //! Invariants
@@ -12,7 +13,8 @@
 //! - A front end that breaks the protocol loses its connection, and nobody else notices.
 //!
 //! Not here: SCSI, which will be a sibling of `blk`; packed rings and live migration, whose messages
-//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`).
+//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`); the transport
+//! of a connection to another process.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
@@ -24,6 +26,7 @@ mod device;
 mod endpoint;
 mod log;
 mod queue;
+mod quit;
 mod served;
 mod state;
 mod status;

@@ -149,6 +149,6 @@ pub(crate) enum StateError {
     #[error("a connection with features {0:#x} cannot be resumed: the device has not all of them")]
     Features(u64),
     /// There are not as many files as the state says.
-    #[error("a connection cannot be resumed: a file that its state needs is missing")]
-    MissingFile,
+    #[error("a connection cannot be resumed: it has more or fewer files than its state says")]
+    Files,
 }

@@ -1,6 +1,7 @@
 //! A connection that changes its endpoint in the middle, by way of plain data and files, as between two
 //! processes. Its front end sends nothing for that, and notices nothing.
 
+#![expect(unsafe_code, reason = "an ioctl shows how much of a message was received")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod rig;
@@ -14,6 +15,7 @@ use luge_virtqueue::rig::inflight_file;
 use rig::client::{Client, Guest, Message, code, idle, new_eventfd, until, wait_for};
 use rig::house::{House, use_disk};
 use rig::{Ask, Sent};
+use rustix::ioctl::{Getter, ioctl};
 use std::sync::Arc;
 
 /// Sectors that are read and written, and those of one request.
@@ -42,7 +44,7 @@ impl Scene {
     }
 
     fn on(device: Arc<dyn Device>, guest: Guest) -> Self {
-        let house = House::on(&[device.clone()]);
+        let house = House::on(std::slice::from_ref(&device));
         let client = guest.connect(&house.path(0));
         Self { house, device, guest, client, disk: vec![0; usize::try_from(512 * SECTORS).unwrap()] }
     }
@@ -164,7 +166,7 @@ fn a_connection_in_the_middle_of_its_set_up_goes_on_with_it() {
     let messages = Guest::new(1).script().len();
     for at in 0..=messages {
         let (device, mut guest) = (House::disk(), Guest::new(1));
-        let house = House::on(&[device.clone()]);
+        let house = House::on(std::slice::from_ref(&device));
         let client = Client::connect(&house.path(0));
         until(|| house.endpoint(0).status().front_end.is_some());
         let script = guest.script();
@@ -253,8 +255,12 @@ type Spoil = fn(&mut HandedOver);
 
 #[test]
 fn a_connection_whose_state_cannot_be_is_closed_and_the_next_one_is_served() {
-    let cases: [(&str, Spoil); 9] = [
+    let cases: [(&str, Spoil); 10] = [
         ("too few files", |connection| drop(connection.files.pop())),
+        ("too many files", |connection| {
+            let more = connection.files[0].try_clone().unwrap();
+            connection.files.push(more);
+        }),
         ("no files", |connection| connection.files.clear()),
         ("files in another order", |connection| connection.files.reverse()),
         ("features", |connection| connection.state.features = 1 << 60),
@@ -290,4 +296,24 @@ fn memory_that_is_gone_before_it_is_mapped_again_ends_the_connection() {
     rustix::fs::ftruncate(&*file, 0).unwrap();
     scene.resume(connection);
     assert!(scene.client.is_cut_off(), "the region can no longer be mapped");
+}
+
+/// Memory of what a front end has sent and the back end has not received, in bytes.
+fn unread_bytes(client: &Client) -> i32 {
+    // SAFETY: `TIOCOUTQ` stores an integer.
+    let getter = unsafe { Getter::<0x5411, i32>::new() };
+    // SAFETY: as above, into the getter.
+    unsafe { ioctl(&client.stream, getter) }.unwrap()
+}
+
+#[test]
+fn a_front_end_that_does_not_end_its_message_is_cut_off_and_delays_nobody_for_long() {
+    let mut scene = Scene::new(Guest::new(1));
+    let message = Message::config(0, 60).bytes();
+    scene.client.send_bytes(&message[..6], &[]).unwrap();
+    until(|| unread_bytes(&scene.client) == 0);
+    let sent = scene.guest.rings[0].send(&Ask::write(0, &[7; 512]));
+    assert!(scene.house.endpoints.pop().unwrap().hand_over().is_none());
+    assert!(scene.client.is_cut_off());
+    assert_eq!(scene.guest.rings[0].answer(&sent).status, 0, "all that was taken is answered");
 }

@@ -18,6 +18,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/src/queue.rs",
     "appliance/vhost/tests/echo/device.rs",
     "appliance/vhost/tests/fences.rs",
+    "appliance/vhost/tests/handed_over.rs",
     "appliance/vhost/tests/independent_front_end.rs",
     "appliance/vhost/tests/inflight.rs",
     "appliance/vhost/tests/no_allocation.rs",

@@ -125,9 +125,12 @@ impl FrontEnd {
         self.common.features = Features(*features);
         let regions: Vec<_> = regions.iter().map(memory::message).collect();
         let shared: Vec<_> = files.by_ref().take(regions.len()).map(File::from).collect();
+        if shared.len() < regions.len() {
+            return Err(refusal(StateError::Files));
+        }
         self.common.memory = Arc::new(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
         if let Some(InflightState { size, offset, queues, entries }) = *inflight {
-            let file = files.next().ok_or_else(|| refusal(StateError::MissingFile))?;
+            let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
             let layout = VhostUserInflight::new(size, offset, queues, entries);
             let tracking = Tracking::map(&self.place, &layout, file.into(), self.inflight_limits());
             self.tracking = Some(tracking.map_err(refusal)?);
@@ -138,7 +141,7 @@ impl FrontEnd {
                 self.start(index)?;
             }
         }
-        Ok(())
+        if files.next().is_none() { Ok(()) } else { Err(refusal(StateError::Files)) }
     }
 
     /// Checks that the device can serve a connection of another process.

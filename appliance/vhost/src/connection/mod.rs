@@ -9,16 +9,15 @@ mod memory;
 mod resumed;
 mod vring;
 
+use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
 use front_end::FrontEnd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
@@ -26,9 +25,6 @@ use vhost::vhost_user::{BackendReqHandler, Error};
 const GET_QUEUE_NUM: u32 = 17;
 /// Version 1, and a reply.
 const REPLY: u32 = 1 | 4;
-
-/// Time that a message or an answer may take to be whole: nobody who is about to stop waits longer for it.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connection that is to be served.
 pub(crate) enum Incoming {
@@ -57,9 +53,9 @@ pub(crate) enum End {
     HandedOver(HandedOver),
 }
 
-/// Serves a front end until it leaves or is at fault, or `quit` is signalled. Its rings are stopped then, with
+/// Serves a front end until it leaves or is at fault, or is asked to quit. Its rings are stopped then, with
 /// all requests answered that were taken from them, and its memory is unmapped.
-pub(crate) fn serve(incoming: Incoming, served: &Arc<Served>, quit: &OwnedFd) -> End {
+pub(crate) fn serve(incoming: Incoming, served: &Arc<Served>, quit: &Quit) -> End {
     match Connection::open(incoming, served) {
         Ok(connection) => connection.serve(served, quit),
         Err(error) => End::Fault(error),
@@ -76,8 +72,6 @@ struct Connection {
 impl Connection {
     fn open(incoming: Incoming, served: &Arc<Served>) -> Result<Self, Error> {
         let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
-        socket.set_read_timeout(Some(MESSAGE_TIMEOUT)).map_err(Error::SocketError)?;
-        socket.set_write_timeout(Some(MESSAGE_TIMEOUT)).map_err(Error::SocketError)?;
         let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
         let messages = match incoming {
             Incoming::New(stream) => BackendReqHandler::from_stream(stream, front_end.clone()),
@@ -92,9 +86,10 @@ impl Connection {
         Ok(Self { socket, front_end, messages })
     }
 
-    fn serve(mut self, served: &Served, quit: &OwnedFd) -> End {
+    fn serve(mut self, served: &Served, quit: &Quit) -> End {
         let end = loop {
             if self.wait(quit) == Next::Quit {
+                quit.hear();
                 return lock(&self.front_end).export().map_or_else(End::Fault, End::HandedOver);
             }
             let answered = match self.messages.handle_request() {
@@ -114,19 +109,12 @@ impl Connection {
     }
 
     /// Waits for the first bytes of a message, or for the signal to stop.
-    fn wait(&self, quit: &OwnedFd) -> Next {
+    fn wait(&self, quit: &Quit) -> Next {
         let mut fds = [PollFd::new(quit, PollFlags::IN), PollFd::new(&*self.socket, PollFlags::IN)];
-        loop {
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => {}
-                // Out of memory: the message is waited for where it is read.
-                Err(_) => return Next::Message,
-                Ok(_) if fds.iter().next().is_some_and(|quit| !quit.revents().is_empty()) => {
-                    return Next::Quit;
-                }
-                Ok(_) => return Next::Message,
-            }
-        }
+        // It fails where it is interrupted or out of memory: the message is waited for where it is read.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        let [asked, _] = fds;
+        if asked.revents().is_empty() { Next::Message } else { Next::Quit }
     }
 }
 

@@ -173,7 +173,9 @@ impl Vring {
                 Ok(())
             }
             Err((error, mut session)) => {
-                access.of(&mut *session).map(|queue| self.reclaim(queue));
+                if let Some(queue) = access.of(&mut *session) {
+                    self.reclaim(queue);
+                }
                 Err(error.into())
             }
         }
@@ -229,7 +231,7 @@ impl Vring {
     ) -> Result<bool, ResumeError> {
         let EventfdsState { kick, call, error } = state.eventfds;
         let mut file = |is_there: bool| {
-            let file = is_there.then(|| files.next().ok_or(StateError::MissingFile));
+            let file = is_there.then(|| files.next().ok_or(StateError::Files));
             file.transpose()
         };
         self.notifiers = Notifiers {
