@@ -8,8 +8,8 @@
 //!      +------> waiting ----------------+
 //!                               5
 //! ```
-//! 1. nobody is served;
-//! 2. somebody is: a disk has one guest;
+//! 1. no other connection is served;
+//! 2. another connection is served: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
 //! 4. the place is free;
 //! 5. it hung up, or waited in silence while too many others came.

@@ -13,7 +13,8 @@
 //! - Statistics, counters of front ends and of faults, and the choice of cores: they start anew.
 //! - The channel for requests to the front end, on which nothing is sent: its front end sees it closed.
 //! - Connections that wait: they are closed, and their front ends connect again.
-//! - The device: the next process opens the same volume itself, with the same features and queues.
+//! - The device, and what it keeps for its guest (events that wait for a buffer): the next process opens the
+//!   same volume itself, with the same features and queues.
 
 use luge_virtqueue::RingState;
 use serde::{Deserialize, Serialize};
