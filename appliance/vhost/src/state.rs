@@ -135,9 +135,12 @@ pub struct RunningState {
     pub is_broken: bool,
 }
 
-/// Reason why a connection cannot be resumed.
+/// Reason why a connection cannot be handed over or resumed.
 #[derive(Debug, Error)]
 pub(crate) enum StateError {
+    /// A queue has stopped and has not given all chains back.
+    #[error("a connection cannot be handed over: queue {0} has kept a request")]
+    Unsettled(u16),
     /// The device has fewer queues than the one before.
     #[error("a connection of {state} queues cannot be resumed: the device has {device}")]
     Queues {

@@ -92,12 +92,13 @@ impl FrontEnd {
     /// Stops all rings, and returns the state and the files of the connection, for another process.
     ///
     /// # Errors
-    /// Memory was missing, or no more files can be open.
+    /// Memory was missing, a session has kept a chain, or no more files can be open.
     pub(super) fn export(&mut self) -> Result<HandedOver> {
         let mut eventfds = Vec::new();
-        let queues = self.vrings.iter_mut().map(|vring| vring.export(&mut eventfds)).collect();
+        let queues: Vec<_> = self.vrings.iter_mut().map(|vring| vring.export(&mut eventfds)).collect();
         (0..self.served.device.queues()).for_each(|index| report_stop(&self.served, index));
         self.intact()?;
+        let queues = queues.into_iter().collect::<std::result::Result<_, _>>().map_err(refusal)?;
         let state = ConnectionState {
             negotiated: self.negotiated,
             features: self.common.features.0,

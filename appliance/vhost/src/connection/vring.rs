@@ -198,8 +198,15 @@ impl Vring {
 
     /// Stops the ring, and returns its state; adds its eventfds to `files`. The ring is as without set-up
     /// then.
-    pub(crate) fn export(&mut self, files: &mut Vec<OwnedFd>) -> QueueState {
+    ///
+    /// # Errors
+    /// [`StateError::Unsettled`]: the session has left its core and kept a chain.
+    pub(crate) fn export(&mut self, files: &mut Vec<OwnedFd>) -> Result<QueueState, StateError> {
+        let ran = self.running.is_some();
         let ring = self.drain();
+        if ran && ring.is_none() {
+            return Err(StateError::Unsettled(self.index));
+        }
         let Notifiers { kick, call, error } = std::mem::take(&mut self.notifiers);
         let eventfds = EventfdsState { kick: kick.is_some(), call: call.is_some(), error: error.is_some() };
         files.extend(kick.map(OwnedFd::from));
@@ -209,7 +216,7 @@ impl Vring {
             available: available.0,
             used: used.0,
         });
-        QueueState {
+        Ok(QueueState {
             size: self.size.take().map(QueueSize::get),
             areas,
             base: self.base,
@@ -217,7 +224,7 @@ impl Vring {
             is_enabled: std::mem::take(&mut self.enabled),
             eventfds,
             ring,
-        }
+        })
     }
 
     /// Sets the ring up as its state says, with its eventfds from `files`; returns whether it is to start.
