@@ -9,10 +9,12 @@ use crate::open_sources::OpenSources;
 use crate::reactor::{Core, Links};
 use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
+use crate::stall_watch::StallWatch;
 use crate::stats::CoreStats;
 use luge_block::CoreId;
 use luge_memory::NumaNode;
 use luge_volume::{Ticks, tick_rate};
+use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::path::Path;
@@ -63,6 +65,26 @@ impl CoreHandle {
     /// # Errors
     /// [`SpawnError`].
     pub fn spawn(id: CoreId) -> Result<Self, SpawnError> {
+        Self::start(id, |id| {
+            pin(id)?;
+            Ok(StallWatch::start())
+        })
+    }
+
+    /// Starts a thread that runs on any CPU of the calling thread, behind all other threads.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub(crate) fn spawn_in_background(id: CoreId) -> Result<Self, SpawnError> {
+        Self::start(id, |_| {
+            // One that is not allowed to say so has lower priority than others already.
+            let _ = nice(19);
+            Ok(StallWatch::off())
+        })
+    }
+
+    /// Starts a thread that prepares itself by `prepare`.
+    fn start(id: CoreId, prepare: fn(CoreId) -> io::Result<StallWatch>) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
         let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
@@ -83,16 +105,20 @@ impl CoreHandle {
         let join = std::thread::Builder::new()
             .name(format!("core-{}", id.0))
             .spawn(move || {
-                let pinned = pin(id);
-                let may_run = pinned.is_ok();
-                if started.send(pinned).is_ok() && may_run {
+                let (watch, outcome) = match prepare(id) {
+                    Ok(watch) => (Some(watch), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                if started.send(outcome).is_ok()
+                    && let Some(watch) = watch
+                {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.links);
+                    Core::new(id).run(&theirs.links, &watch);
                 }
             })
             .map_err(thread)?;
-        let pinned = ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
-        pinned.map_err(|source| SpawnError::Cpu { cpu: id.0, source })?;
+        let prepared = ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        prepared.map_err(|source| SpawnError::Cpu { cpu: id.0, source })?;
         let core = Self(shared);
         *core.thread() = Some(join);
         Ok(core)

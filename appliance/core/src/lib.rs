@@ -19,6 +19,7 @@
 
 mod answer;
 mod attachment;
+mod background;
 mod fence;
 mod handle;
 mod load;
@@ -30,9 +31,11 @@ mod placement;
 mod reactor;
 mod session;
 mod sleep;
+mod stall_watch;
 mod stats;
 
 pub use attachment::{AttachError, Attachment};
+pub use background::BackgroundCore;
 pub use fence::Fence;
 pub use handle::{CoreHandle, SpawnError};
 pub use luge_volume::{Ticks, tick_rate, ticks};

@@ -4,9 +4,10 @@ use crate::answer::Answer;
 use crate::mailbox::Mailbox;
 use crate::session::{Armed, Session, SessionId};
 use crate::sleep::{Epoll, Idleness, LEAD};
+use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::{CoreId, Tag};
-use luge_volume::{Graph, Ticks, VolumeId};
+use luge_volume::{Graph, Ticks, VolumeId, ticks};
 use std::any::Any;
 use std::time::Instant;
 
@@ -162,7 +163,8 @@ impl Core {
     }
 
     /// Turns until told to stop.
-    pub(crate) fn run(mut self, links: &Links) {
+    pub(crate) fn run(mut self, links: &Links, watch: &StallWatch) {
+        let mut started = ticks();
         while !self.stopping {
             let mut busy = self.turn();
             for task in std::iter::from_fn(|| links.mailbox.next()).take(TASKS_PER_TURN_MAX) {
@@ -176,10 +178,14 @@ impl Core {
                 busy |= self.answer_drained();
             }
             self.meter.turn(busy, &links.stats);
+            let now = ticks();
+            watch.turn_lasted(now.wrapping_sub(started));
+            started = now;
             if busy {
                 self.idleness.end();
             } else if self.idleness.turn() {
                 self.rest(links);
+                started = ticks();
             }
         }
     }

@@ -11,7 +11,7 @@
 //! 1. no other connection is served;
 //! 2. another connection is served: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
-//! 4. the place is free;
+//! 4. the place is free, and the last one has harmed nobody, or that was long enough ago (`penalty`);
 //! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
@@ -23,6 +23,7 @@
 //! Not here: the protocol (`connection`).
 
 use crate::connection::{End, Incoming, serve};
+use crate::penalty::Penalty;
 use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
@@ -95,9 +96,16 @@ struct Current {
     since: Instant,
     is_reported: bool,
     is_cut_off: bool,
-    ended: Arc<AtomicBool>,
+    outcome: Arc<Outcome>,
     quit: Arc<Quit>,
     thread: JoinHandle<Option<HandedOver>>,
+}
+
+/// Outcome of the connection that is served.
+#[derive(Default)]
+struct Outcome {
+    has_harmed: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -107,12 +115,20 @@ pub(crate) struct Acceptor {
     signals: Arc<Signals>,
     current: Option<Current>,
     waiting: VecDeque<UnixStream>,
+    penalty: Penalty,
 }
 
 impl Acceptor {
     pub(crate) fn new(served: Arc<Served>, socket: Arc<Socket>, signals: Arc<Signals>) -> io::Result<Self> {
         socket.listener().set_nonblocking(true)?;
-        Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
+        Ok(Self {
+            served,
+            socket,
+            signals,
+            current: None,
+            waiting: VecDeque::new(),
+            penalty: Penalty::default(),
+        })
     }
 
     /// Serves a connection of another process, before [`Self::run`].
@@ -154,7 +170,8 @@ impl Acceptor {
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
         fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
-        let timeout = self.silence_left().and_then(|left| Timespec::try_from(left).ok());
+        let timeout = self.silence_left().into_iter().chain(self.penalty_left()).min();
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
         let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
@@ -169,6 +186,11 @@ impl Acceptor {
         Some(SILENCE.saturating_sub(silent.since.elapsed()))
     }
 
+    /// Time until the next of the waiting may be served, because the last one has harmed others.
+    fn penalty_left(&self) -> Option<Duration> {
+        self.penalty.left(Instant::now()).filter(|_| self.current.is_none() && !self.waiting.is_empty())
+    }
+
     /// Whether another connection may take the place of the one that is served.
     fn is_replaceable(&self) -> bool {
         let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
@@ -176,7 +198,7 @@ impl Acceptor {
     }
 
     fn drop_the_ended(&mut self) {
-        if self.current.as_ref().is_some_and(|current| current.ended.load(Acquire)) {
+        if self.current.as_ref().is_some_and(|current| current.outcome.has_ended.load(Acquire)) {
             // Nothing is handed over unless the acceptor asks for it.
             drop(self.join());
         }
@@ -244,13 +266,27 @@ impl Acceptor {
     }
 
     fn join(&mut self) -> Option<HandedOver> {
+        let Current { thread, outcome, since, .. } = self.current.take()?;
         // A thread that panicked has no sessions left, or the process would be gone.
-        self.current.take()?.thread.join().ok().flatten()
+        let handed_over = thread.join().ok().flatten();
+        self.judge(&outcome, since.elapsed());
+        handed_over
+    }
+
+    /// Lets the next front end wait if the last one has harmed others.
+    fn judge(&mut self, last: &Outcome, lasted: Duration) {
+        if !last.has_harmed.load(Acquire) {
+            return self.penalty.behaved(lasted);
+        }
+        let pause = self.penalty.harmed(Instant::now());
+        let Served { name, log, .. } = &*self.served;
+        log.penalty
+            .line(|| tracing::warn!("{name}: the next front end is served in {pause:?} at the earliest"));
     }
 
     /// Serves the first of the waiting that has spoken, or else the first.
     fn serve_next(&mut self) {
-        if self.current.is_some() || self.signals.is_closed() {
+        if self.current.is_some() || self.signals.is_closed() || self.penalty_left().is_some() {
             return;
         }
         let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
@@ -267,40 +303,43 @@ impl Acceptor {
 
     /// Starts the thread that serves a connection.
     fn start(&self, incoming: Incoming) -> io::Result<Current> {
-        let (ours, ended) = (incoming.socket().try_clone()?, Arc::<AtomicBool>::default());
+        let (ours, outcome) = (incoming.socket().try_clone()?, Arc::<Outcome>::default());
         let quit = Arc::new(Quit::new()?);
-        let (served, signals, end) = (self.served.clone(), self.signals.clone(), ended.clone());
+        let (served, signals, end) = (self.served.clone(), self.signals.clone(), outcome.clone());
         let stop = quit.clone();
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
+        let Served { name, log, .. } = &*self.served;
+        log.came.line(|| tracing::info!("{name}: a front end has connected"));
         let thread = thread.spawn(move || {
-            let handed_over = serve_to_the_end(incoming, &served, &signals, &stop);
+            let end_of_connection = serve(incoming, &served, &stop);
             stop.hear();
-            end.store(true, Release);
+            end.has_harmed.store(has_harmed(&end_of_connection, &served), Release);
+            let handed_over = report_end(end_of_connection, &served, &signals);
+            end.has_ended.store(true, Release);
             signals.wake();
             handed_over
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, ended, quit, thread })
+        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, outcome, quit, thread })
     }
 }
 
-/// Serves one front end to its end, or until another process is to serve it on.
-fn serve_to_the_end(
-    incoming: Incoming,
-    served: &Arc<Served>,
-    signals: &Signals,
-    quit: &Quit,
-) -> Option<HandedOver> {
-    let Served { name, log, ledger, .. } = &**served;
-    log.came.line(|| tracing::info!("{name}: a front end has connected"));
+/// Whether the memory of a front end has harmed others.
+fn has_harmed(end: &End, served: &Served) -> bool {
+    matches!(end, End::Harm(_)) || served.ledger.has_stalled()
+}
+
+/// Notes and logs the end of a connection; returns one that is handed over.
+fn report_end(end: End, served: &Served, signals: &Signals) -> Option<HandedOver> {
+    let Served { name, log, ledger, .. } = served;
     let mut handed_over = None;
-    match serve(incoming, served, quit) {
+    match end {
         End::HandedOver(connection) => handed_over = Some(connection),
         End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) if signals.is_closed() => {}
-        End::Fault(error) => {
+        End::Fault(_) | End::Harm(_) if signals.is_closed() => {}
+        End::Fault(error) | End::Harm(error) => {
             ledger.protocol_error();
             log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
         }

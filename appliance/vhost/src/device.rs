@@ -12,7 +12,7 @@
 
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::CoreId;
-use luge_core::{CoreHandle, Session, SessionId};
+use luge_core::{AttachError, CoreHandle, Session, SessionId};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
 use std::any::Any;
@@ -48,12 +48,29 @@ pub trait VirtioDevice: Send + Sync {
     /// Cores that can serve its queues, one of which is chosen when a queue starts. They do not change.
     fn cores(&self) -> Vec<CoreHandle>;
 
+    /// Lets another core serve its queues. It is none of [`Self::cores`].
+    ///
+    /// # Errors
+    /// [`AttachError`]; nothing has changed then.
+    fn attach(&self, _core: &CoreHandle) -> Result<(), AttachError> {
+        Ok(())
+    }
+
+    /// Undoes [`Self::attach`]. Sessions on that core are gone.
+    fn detach(&self, _core: CoreId) {}
+
     /// NUMA nodes of the devices beneath it, for that choice.
     fn nodes(&self) -> NodeAmounts {
         NodeAmounts::default()
     }
 
-    /// Makes a session for a ring of queue `queue` that starts on core `core`, one of [`Self::cores`].
+    /// Whether a device beneath it transfers data itself, so that guest memory must be mapped for the SSDs.
+    fn uses_dma(&self) -> bool {
+        true
+    }
+
+    /// Makes a session for a ring of queue `queue` that starts on core `core`, one of [`Self::cores`] or
+    /// one that was attached.
     ///
     /// # Errors
     /// [`QueueError`].

@@ -25,6 +25,7 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod penalty;
 mod queue;
 mod quit;
 mod served;

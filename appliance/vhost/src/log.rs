@@ -23,8 +23,12 @@ pub(crate) struct Log {
     pub(crate) broken: Limit,
     /// A ring waits for its memory.
     pub(crate) waiting: Limit,
-    /// A region of memory is in a file that is not memory.
-    pub(crate) unreached: Limit,
+    /// A region of memory is in a file that is not mapped.
+    pub(crate) unmapped: Limit,
+    /// A core has waited for its memory.
+    pub(crate) costly: Limit,
+    /// The next one has to wait.
+    pub(crate) penalty: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }

@@ -2,6 +2,7 @@
 
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
+use luge_memory::stall::Stalls;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct FrontEndStatus {
     pub number: u64,
     /// The queues that run.
     pub queues: Vec<QueueStatus>,
+    /// Waits of cores for its memory. If there were some, a slow thread of its own serves its queues.
+    pub stalls: Stalls,
 }
 
 /// A queue that runs.
@@ -89,6 +92,7 @@ struct Entries {
     counts: FrontEndCounts,
     connected: bool,
     spoken: bool,
+    stalls: Stalls,
     queues: Vec<RunningQueue>,
 }
 
@@ -110,8 +114,18 @@ impl Ledger {
 
     pub(crate) fn connected(&self) {
         let mut entries = self.entries();
-        (entries.connected, entries.spoken) = (true, false);
+        (entries.connected, entries.spoken, entries.stalls) = (true, false, Stalls::default());
         entries.counts.connections = entries.counts.connections.wrapping_add(1);
+    }
+
+    /// The front end's rings have left the cores because of its memory.
+    pub(crate) fn left_cores(&self, stalls: Stalls) {
+        self.entries().stalls = stalls;
+    }
+
+    /// Whether a core has waited for memory of the last front end.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.entries().stalls.count > 0
     }
 
     /// Notes that the front end has sent a whole message.
@@ -173,8 +187,8 @@ impl Ledger {
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
         let queues = entries.queues.iter().map(RunningQueue::status).collect();
-        let Entries { counts, connected, .. } = *entries;
-        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues });
+        let Entries { counts, connected, stalls, .. } = *entries;
+        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
         EndpointStatus { counts, front_end, ..fixed }
     }
 }

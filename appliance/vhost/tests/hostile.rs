@@ -14,6 +14,7 @@ use rustix::fs::ftruncate;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A house with a victim, and another endpoint whose guest is at work.
 struct Scene {
@@ -229,6 +230,26 @@ fn memory_that_cannot_be_mapped_is_refused() {
 }
 
 #[test]
+fn more_memory_than_the_host_has_is_refused_and_takes_nothing_from_others() {
+    let mut scene = Scene::new();
+    let len = 507 << 30;
+    let (layout, file) = Guest::more_memory(0x100_0000_0000, len);
+    let (halves, _) = Guest::more_memory(0x100_0000_0000 + len, len);
+    for message in [
+        Message::memory_table(&[(layout, file.clone())]),
+        Message::memory_table(&[(layout, file.clone()), (halves, file.clone())]),
+        Message::memory_region(code::ADD_MEM_REG, &layout, Some(&file)),
+    ] {
+        let guest = Guest::new(1);
+        let client = guest.connect(&scene.house.path(0));
+        client.send(&message.acknowledged()).unwrap();
+        assert!(client.is_cut_off());
+    }
+    scene.check(true);
+    assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 3);
+}
+
+#[test]
 fn a_front_end_that_takes_memory_away_is_cut_off() {
     let mut scene = Scene::new();
     let mut guest = Guest::new(1);
@@ -239,6 +260,22 @@ fn a_front_end_that_takes_memory_away_is_cut_off() {
     assert!(client.is_cut_off());
     scene.check(true);
     assert_eq!(scene.house.endpoint(0).status().counts.protocol_errors, 1);
+}
+
+#[test]
+fn who_takes_memory_away_again_and_again_is_served_later_each_time_and_nobody_else_is() {
+    let mut scene = Scene::new();
+    let start = Instant::now();
+    for _ in 0..3 {
+        let guest = Guest::new(1);
+        let client = guest.connect(&scene.house.path(0));
+        guest.files.iter().for_each(|(_, file)| ftruncate(file, 0).unwrap());
+        signal(&guest.rings[0].kick);
+        assert!(client.is_cut_off());
+        scene.check(false);
+    }
+    scene.check(true);
+    assert!(start.elapsed() >= Duration::from_millis(100 + 200 + 400), "{:?}", start.elapsed());
 }
 
 #[test]

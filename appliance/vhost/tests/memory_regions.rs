@@ -14,7 +14,7 @@ use rig::scripted::{IOERR, OK};
 use rig::{Ask, UNANSWERED};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -235,6 +235,29 @@ fn whatever_file_is_no_memory_is_left_alone() {
         assert_eq!(scene.client.number(&remove(&layout)), Some(0), "{file:?}");
     }
     use_disk(&mut scene.guest);
+}
+
+#[test]
+fn memory_that_may_only_be_read_costs_a_guest_no_disk_and_is_left_alone() {
+    let mut scene = Scene::new();
+    let (layout, memory) = Guest::more_memory(OTHER, OTHER_BYTES);
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    let read_only: Arc<OwnedFd> = Arc::new(File::open(path).unwrap().into());
+    assert_eq!(scene.client.number(&add(&layout, &read_only)), Some(0));
+    for kind in [RequestType::IN, RequestType::OUT] {
+        let data = Elsewhere { data: Some(OTHER), ..Elsewhere::default() };
+        assert_eq!(scene.transfer(kind, data), FAILED, "{kind:?}");
+    }
+    use_disk(&mut scene.guest);
+    // Mapped by somebody who may write to it, it is still not written to for who may not.
+    let mut owner = Guest::new(1);
+    owner.files.push((layout, memory.clone()));
+    let other = House::new();
+    let _owner = owner.connect(&other.path(0));
+    assert_eq!(scene.client.number(&remove(&layout)), Some(0));
+    assert_eq!(scene.client.number(&add(&layout, &read_only)), Some(0));
+    assert_eq!(scene.read_to(OTHER), FAILED);
+    use_disk(&mut owner);
 }
 
 #[test]

@@ -143,6 +143,15 @@ impl Volume {
         }
     }
 
+    /// Whether a device beneath it transfers data itself, so that memory must be mapped for it.
+    #[must_use]
+    pub fn uses_dma(&self) -> bool {
+        match &self.source {
+            Source::Device(device) => device.uses_dma(),
+            Source::Composite(composite) => composite.parts().iter().any(|part| part.uses_dma()),
+        }
+    }
+
     /// NUMA nodes of the devices beneath it, as far as they are known.
     #[must_use]
     pub fn nodes(&self) -> NodeAmounts {

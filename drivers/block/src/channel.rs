@@ -83,6 +83,11 @@ pub trait Device: Send + Sync {
         0
     }
 
+    /// Whether it transfers data itself, at I/O virtual addresses, so that memory must be mapped for it.
+    fn uses_dma(&self) -> bool {
+        true
+    }
+
     /// The NUMA nodes that the device is on, as far as they are known.
     fn nodes(&self) -> NodeAmounts {
         NodeAmounts::default()

@@ -47,3 +47,8 @@ address! {
 /// I/O virtual address: what an SSD uses, translated by the IOMMU.
     Iova
 }
+
+impl Iova {
+    /// Base of addresses of memory that no IOMMU maps. They are beyond the width of any IOMMU.
+    pub(crate) const UNMAPPED: Self = Self(1 << 63);
+}

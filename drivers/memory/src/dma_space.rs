@@ -11,7 +11,7 @@ use crate::iova::{IovaAllocator, IovaRange};
 use crate::{Iova, Mapping};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Alignment of regions and addresses to each other, in bytes, for huge pages in the IOMMU.
 const ALIGN: u64 = 2 << 20;
@@ -40,13 +40,16 @@ pub trait Iommu: Send + Sync {
 /// The address space of the SSDs. One for the whole process.
 #[derive(Default)]
 pub struct DmaSpace {
+    /// Locked for as long as an IOMMU takes to map or unmap: shared, so that memory of one guest does not wait
+    /// for that of another, and exclusive to attach one. Locked before `state`.
+    iommus: RwLock<Vec<Arc<dyn Iommu>>>,
+    /// Locked for moments only.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     allocator: IovaAllocator,
-    iommus: Vec<Arc<dyn Iommu>>,
     mapped: BTreeMap<Iova, Arc<Mapping>>,
 }
 
@@ -61,14 +64,25 @@ impl State {
         })
     }
 
-    /// Unmaps a region from the first `count` IOMMUs. If one of them fails, an SSD may still
-    /// reach the memory: `mapped` keeps it, and its addresses, forever.
-    fn unmap(&mut self, iova: Iova, len: u64, count: usize) {
-        let iommus = self.iommus.iter().take(count);
-        if iommus.filter(|iommu| iommu.unmap(iova, len).is_err()).count() == 0 {
-            self.allocator.release(iova);
-            self.mapped.remove(&iova);
+    /// Allocates addresses for memory that is about to be mapped.
+    fn allocate(&mut self, memory: &Arc<Mapping>) -> io::Result<Iova> {
+        let phase = memory.host().addr().get() as u64;
+        let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no I/O virtual addresses are left");
+        let iova = self.allocator.allocate(memory.len(), ALIGN, phase).ok_or_else(no_room)?;
+        self.mapped.insert(iova, memory.clone());
+        Ok(iova)
+    }
+
+    /// Fails where memory of a guest would need more than half of the addresses that are left.
+    fn check_share(&self, len: u64) -> io::Result<()> {
+        let free = self.allocator.free();
+        if len <= free / 2 {
+            return Ok(());
         }
+        let text = format!(
+            "{len} bytes of guest memory are more than half of the {free} I/O virtual addresses that are left"
+        );
+        Err(io::Error::new(io::ErrorKind::OutOfMemory, text))
     }
 }
 
@@ -85,17 +99,18 @@ impl DmaSpace {
     /// `InvalidInput` where something mapped lies outside of what it accepts, else the kernel's;
     /// the IOMMU is not attached then.
     pub fn attach(&self, iommu: Arc<dyn Iommu>) -> io::Result<()> {
-        let mut state = self.lock();
-        state.restrict(&*iommu)?;
+        let mut iommus = self.iommus.write().unwrap_or_else(PoisonError::into_inner);
+        self.lock().restrict(&*iommu)?;
+        let mapped = self.lock().mapped.clone();
         let mut done = Vec::new();
-        for (&iova, memory) in &state.mapped {
+        for (&iova, memory) in &mapped {
             if let Err(error) = iommu.map(iova, memory) {
                 done.iter().for_each(|&(iova, len)| drop(iommu.unmap(iova, len)));
                 return Err(error);
             }
             done.push((iova, memory.len()));
         }
-        state.iommus.push(iommu);
+        iommus.push(iommu);
         Ok(())
     }
 
@@ -109,26 +124,68 @@ impl DmaSpace {
 
     /// Removes an IOMMU, after the last device behind it has gone.
     pub fn detach(&self, iommu: &Arc<dyn Iommu>) {
-        self.lock().iommus.retain(|other| !Arc::ptr_eq(other, iommu));
+        let mut iommus = self.iommus.write().unwrap_or_else(PoisonError::into_inner);
+        iommus.retain(|other| !Arc::ptr_eq(other, iommu));
+    }
+
+    /// Whether an SSD can reach memory of the space.
+    pub(crate) fn has_iommu(&self) -> bool {
+        !self.iommus().is_empty()
     }
 
     /// Maps `memory` into every IOMMU.
     ///
     /// # Errors
     /// `OutOfMemory` if no addresses are left, else the kernel's; nothing is mapped then.
-    pub fn map(self: &Arc<Self>, memory: Mapping) -> io::Result<DmaRegion> {
-        let memory = Arc::new(memory);
-        let mut state = self.lock();
-        let phase = memory.host().addr().get() as u64;
-        let no_room = || io::Error::new(io::ErrorKind::OutOfMemory, "no I/O virtual addresses are left");
-        let iova = state.allocator.allocate(memory.len(), ALIGN, phase).ok_or_else(no_room)?;
-        state.mapped.insert(iova, memory.clone());
-        let mut attempts = state.iommus.iter().map(|iommu| iommu.map(iova, &memory)).enumerate();
+    pub fn map(self: &Arc<Self>, memory: impl Into<Arc<Mapping>>) -> io::Result<DmaRegion> {
+        let (iommus, memory) = (self.iommus(), memory.into());
+        let iova = self.lock().allocate(&memory)?;
+        self.map_at(iova, memory, &iommus)
+    }
+
+    /// Maps memory of a guest into every IOMMU. A guest gets at most half of the addresses that are left, so
+    /// that there are always some for others and for Luge's own memory.
+    ///
+    /// # Errors
+    /// As for [`DmaSpace::map`].
+    pub(crate) fn map_for_guest(self: &Arc<Self>, memory: Arc<Mapping>) -> io::Result<DmaRegion> {
+        let (iommus, mut state) = (self.iommus(), self.lock());
+        state.check_share(memory.len())?;
+        let iova = state.allocate(&memory)?;
+        drop(state);
+        self.map_at(iova, memory, &iommus)
+    }
+
+    /// Maps memory at addresses that were allocated for it.
+    fn map_at(
+        self: &Arc<Self>,
+        iova: Iova,
+        memory: Arc<Mapping>,
+        iommus: &[Arc<dyn Iommu>],
+    ) -> io::Result<DmaRegion> {
+        let mut attempts = iommus.iter().map(|iommu| iommu.map(iova, &memory)).enumerate();
         if let Some((before, error)) = attempts.find_map(|(at, done)| Some((at, done.err()?))) {
-            state.unmap(iova, memory.len(), before);
+            self.unmap_from(iommus.get(..before).unwrap_or_default(), iova, memory.len());
             return Err(error);
         }
         Ok(DmaRegion { space: self.clone(), iova, memory })
+    }
+
+    /// Unmaps a region from `iommus`. If one of them fails, an SSD may still reach the memory: `mapped` keeps it,
+    /// and its addresses, forever.
+    fn unmap_from(&self, iommus: &[Arc<dyn Iommu>], iova: Iova, len: u64) {
+        if iommus.iter().filter(|iommu| iommu.unmap(iova, len).is_err()).count() == 0 {
+            let mut state = self.lock();
+            state.allocator.release(iova);
+            let memory = state.mapped.remove(&iova);
+            // Unmapped from this process without the lock.
+            drop(state);
+            drop(memory);
+        }
+    }
+
+    fn iommus(&self) -> RwLockReadGuard<'_, Vec<Arc<dyn Iommu>>> {
+        self.iommus.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,11 +213,16 @@ impl DmaRegion {
     pub fn memory(&self) -> &Mapping {
         &self.memory
     }
+
+    /// Whether it is a region of `space`.
+    pub(crate) fn is_in(&self, space: &Arc<DmaSpace>) -> bool {
+        Arc::ptr_eq(&self.space, space)
+    }
 }
 
 impl Drop for DmaRegion {
     fn drop(&mut self) {
-        self.space.lock().unmap(self.iova, self.memory.len(), usize::MAX);
+        self.space.unmap_from(&self.space.iommus(), self.iova, self.memory.len());
     }
 }
 
@@ -169,6 +231,9 @@ mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread::{spawn, yield_now};
+    use std::time::Duration;
 
     /// IOMMU that records its calls and fails on demand.
     #[derive(Default)]
@@ -238,6 +303,45 @@ mod tests {
         let region = space.map(memory(0x1000)).unwrap();
         assert!(region.iova() >= Iova(1 << 33));
         assert!(space.narrow(&Narrow(IovaRange { first: 0, last: (1 << 33) - 1 })).is_err());
+    }
+
+    #[test]
+    fn memory_that_takes_long_to_map_delays_no_other() {
+        /// An IOMMU that maps large memory only when it is told to.
+        struct Slow(Mutex<Receiver<()>>);
+        impl Iommu for Slow {
+            fn usable(&self) -> io::Result<Vec<IovaRange>> {
+                Ok(vec![IovaRange { first: 0, last: u64::MAX }])
+            }
+            fn map(&self, _: Iova, memory: &Mapping) -> io::Result<()> {
+                if memory.len() > 0x1000 {
+                    self.0.lock().unwrap().recv().unwrap();
+                }
+                Ok(())
+            }
+            fn unmap(&self, _: Iova, _: u64) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (go_on, gate) = channel();
+        let (done, other) = channel();
+        let space = DmaSpace::new();
+        space.attach(Arc::new(Slow(Mutex::new(gate)))).unwrap();
+        let large = spawn({
+            let space = space.clone();
+            move || space.map(memory(0x10_0000)).unwrap().iova()
+        });
+        while space.lock().mapped.is_empty() {
+            yield_now();
+        }
+        let small = spawn({
+            let space = space.clone();
+            move || done.send(space.map(memory(0x1000)).unwrap().iova()).unwrap()
+        });
+        let small_iova = other.recv_timeout(Duration::from_secs(30));
+        go_on.send(()).unwrap();
+        assert_ne!(small_iova.expect("it waited for the other"), large.join().unwrap());
+        small.join().unwrap();
     }
 
     #[test]

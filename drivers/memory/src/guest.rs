@@ -6,16 +6,20 @@
 //! - A table never changes. Adding or removing a region makes a new table that shares the
 //!   other regions, so a core swaps tables with one pointer.
 //! - Regions do not overlap, and none wraps around the end of the address space.
-//! - A region that is no memory file is in the table but has no span: requests to its addresses
-//!   fail like those to a hole.
+//! - A region that is not mapped, because its file is no memory, is in the table but has no span: requests
+//!   to its addresses fail like those to a hole.
 //!
 //! Not here: what a region is mapped to (`region`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
+use crate::host_memory::total_bytes;
 use crate::lookup::{Lookup, Row};
+use crate::memory_file::{Unmappable, page_bytes};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
+use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -25,19 +29,21 @@ pub enum AddressError {
     /// No region has it.
     #[error("{0} is not in the memory that was shared")]
     Unshared(DriverAddress),
-    /// The region's file is no memory file.
-    #[error(
-        "{0} is in a file that is not memory: have the front end use a memfd, \
-         or a file on tmpfs or hugetlbfs"
-    )]
-    NotMemory(DriverAddress),
+    /// The region is not mapped.
+    #[error("{address} is in {reason}")]
+    Unmapped {
+        /// The address.
+        address: DriverAddress,
+        /// Why it is not.
+        reason: Unmappable,
+    },
 }
 
 /// A guest's memory: an unchanging table of regions, in order of their addresses.
 #[derive(Clone, Default)]
 pub struct GuestMemory {
     regions: Vec<Arc<GuestRegion>>,
-    /// Rows of the regions that are memory, in the order of `regions`.
+    /// Rows of the regions that are mapped, in the order of `regions`.
     rows: Vec<Row>,
 }
 
@@ -68,6 +74,21 @@ impl GuestMemory {
         Ok(Self::of(regions))
     }
 
+    /// Fails where a region would give the guest more memory than the host has. Call it before the region
+    /// is mapped; one that would not be costs nothing.
+    ///
+    /// # Errors
+    /// [`RegionError::TooLarge`].
+    pub fn check_room(&self, layout: &RegionLayout, file: impl AsFd) -> Result<(), RegionError> {
+        let lens = self.rows.iter().map(|row| row.len);
+        let announced = lens.fold(layout.len, u64::saturating_add);
+        let host = total_bytes();
+        if announced > host && page_bytes(file) != Err(Unmappable::NotMemory) {
+            return Err(RegionError::TooLarge { announced, host });
+        }
+        Ok(())
+    }
+
     fn of(regions: Vec<Arc<GuestRegion>>) -> Self {
         let rows = regions.iter().filter_map(|region| region.row()).collect();
         Self { regions, rows }
@@ -91,6 +112,12 @@ impl GuestMemory {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.regions.iter().map(|region| region.faults()).sum()
+    }
+
+    /// Waits of cores for the memory: it is costly to touch.
+    #[must_use]
+    pub fn stalls(&self) -> Stalls {
+        self.regions.iter().fold(Stalls::default(), |stalls, region| stalls.and(region.stalls()))
     }
 
     /// Estimated bytes on each NUMA node, from a sample of the present pages.
@@ -118,9 +145,9 @@ impl GuestMemory {
         self.regions.iter().map(|region| &**region)
     }
 
-    /// The regions that are no memory files: requests with buffers there fail.
-    pub fn unreached(&self) -> impl Iterator<Item = RegionLayout> {
-        self.regions.iter().filter(|region| !region.is_memory()).map(|region| region.layout())
+    /// The regions that are not mapped: requests with buffers there fail.
+    pub fn unmapped(&self) -> impl Iterator<Item = &GuestRegion> {
+        self.regions.iter().map(|region| &**region).filter(|region| region.unmappable().is_some())
     }
 
     /// The guest address of an address in the front end's process.
@@ -130,10 +157,10 @@ impl GuestMemory {
     pub fn guest_address(&self, driver: DriverAddress) -> Result<GuestAddress, AddressError> {
         let found =
             self.regions.iter().find_map(|region| Some((region, region.layout().guest_address(driver)?)));
-        match found {
-            Some((region, guest)) if region.is_memory() => Ok(guest),
-            Some(_) => Err(AddressError::NotMemory(driver)),
-            None => Err(AddressError::Unshared(driver)),
+        let (region, guest) = found.ok_or(AddressError::Unshared(driver))?;
+        match region.unmappable() {
+            None => Ok(guest),
+            Some(reason) => Err(AddressError::Unmapped { address: driver, reason }),
         }
     }
 
@@ -227,8 +254,9 @@ mod tests {
         let memory = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), other]).unwrap();
         assert_eq!(span(&memory, 0x2000, 1), None);
         assert_eq!(span(&memory, 0x1ff0, 0x20), Some(0x10), "the next region is not a part of it");
-        assert_eq!(memory.guest_address(driver), Err(AddressError::NotMemory(driver)));
-        assert_eq!(memory.unreached().collect::<Vec<_>>(), [layout]);
+        let unmapped = AddressError::Unmapped { address: driver, reason: Unmappable::NotMemory };
+        assert_eq!(memory.guest_address(driver), Err(unmapped));
+        assert_eq!(memory.unmapped().map(GuestRegion::layout).collect::<Vec<_>>(), [layout]);
         assert!(memory.with(region(0x2fff, 1, 0).unwrap()).is_err(), "its place is taken");
         assert_eq!(memory.len(), 2);
         assert_eq!(memory.without(guest, 0x1000).unwrap().len(), 1);
@@ -241,6 +269,26 @@ mod tests {
         let span = unsafe { memory.span(GuestAddress(0x1010), 8) }.unwrap();
         assert_eq!(span.host().addr().get() % 0x1000, 0x210);
         assert_eq!(span.iova().0 % 0x1000, 0x210);
+    }
+
+    #[test]
+    fn more_memory_than_the_host_has_is_refused_however_it_is_cut() {
+        let layout = |len| RegionLayout {
+            guest: GuestAddress(1 << 40),
+            driver: DriverAddress(1 << 40),
+            len,
+            file_offset: 0,
+        };
+        let memory = memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
+        let table = GuestMemory::new([region(0x1000, 0x1000, 0).unwrap()]).unwrap();
+        let host = total_bytes();
+        assert!(table.check_room(&layout(host - 0x1000), &memory).is_ok());
+        for len in [host - 0xfff, 507 << 30, u64::MAX] {
+            let refusal = table.check_room(&layout(len), &memory);
+            assert!(matches!(refusal, Err(RegionError::TooLarge { .. })), "{len}");
+        }
+        let disk = std::fs::File::open("/proc/self/exe").unwrap();
+        assert!(table.check_room(&layout(507 << 30), disk).is_ok(), "it is not mapped");
     }
 
     #[test]

@@ -15,9 +15,9 @@ pub struct IovaRange {
     pub last: u64,
 }
 
-/// Range that every known x86 IOMMU accepts: above the 4 GiB where interrupts are
-/// delivered, below the narrowest address width in use (39 bits).
-const DEFAULT_USABLE: IovaRange = IovaRange { first: 1 << 32, last: (1 << 39) - 1 };
+/// Addresses before any IOMMU is known: above the 4 GiB where interrupts are delivered. The kernel tells how
+/// wide those of an IOMMU are; the lowest that are free are taken, which suits a narrow one that comes late.
+const DEFAULT_USABLE: IovaRange = IovaRange { first: 1 << 32, last: (1 << 62) - 1 };
 
 /// Addresses that are `phase` past a multiple of `align`, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,15 @@ impl IovaAllocator {
         let first = self.usable.iter().find_map(|range| self.fit(*range, size_less_one, alignment))?;
         self.taken.insert(first, first + size_less_one);
         Some(Iova(first))
+    }
+
+    /// Number of usable addresses that are not allocated.
+    pub fn free(&self) -> u64 {
+        let size = |first: u64, last: u64| last.wrapping_sub(first).saturating_add(1);
+        let usable = self.usable.iter().map(|range| size(range.first, range.last));
+        let taken = self.taken.iter().map(|(&first, &last)| size(first, last));
+        let usable = usable.fold(0, u64::saturating_add);
+        usable.saturating_sub(taken.fold(0, u64::saturating_add))
     }
 
     /// Frees an allocation.

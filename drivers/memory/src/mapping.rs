@@ -2,13 +2,17 @@
 
 #![expect(unsafe_code, reason = "mapping memory hands out raw pointers")]
 
-use memmap2::{MmapOptions, MmapRaw};
-use std::os::fd::{AsFd, AsRawFd};
-use std::ptr::NonNull;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::os::fd::AsFd;
+use std::ptr::{self, NonNull};
 use thiserror::Error;
 
 /// The smallest page of this processor, in bytes. Files of larger pages end with such a page.
 const BASE_PAGE: u64 = 4096;
+
+/// Bytes that are unmapped in one system call.
+const UNMAPPED_AT_ONCE: usize = 64 << 20;
 
 /// Error of mapping memory.
 #[derive(Debug, Error)]
@@ -42,8 +46,14 @@ pub enum MapError {
 /// Shared, writable memory of a file descriptor. Unmapped when dropped.
 #[derive(Debug)]
 pub struct Mapping {
-    memory: MmapRaw,
+    host: NonNull<u8>,
+    len: usize,
 }
+
+// SAFETY: an address; the bytes behind it are only accessed as raw memory.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes from `offset` (both in bytes; `offset` a multiple of the file's page size).
@@ -54,28 +64,29 @@ impl Mapping {
         let shape = MapError::Shape { offset, len };
         let Some(end) = offset.checked_add(len).filter(|_| len > 0) else { return Err(shape) };
         let Ok(bytes) = usize::try_from(len) else { return Err(shape) };
-        let system = |source: std::io::Error| MapError::System { len, source };
-        let have = rustix::fs::fstat(&file).map_err(|e| system(e.into()))?.st_size.cast_unsigned();
+        let system = |error: Errno| MapError::System { len, source: error.into() };
+        let have = rustix::fs::fstat(&file).map_err(system)?.st_size.cast_unsigned();
         // The last page of a file is there as a whole: what is behind the end reads as zeroes.
         if have.next_multiple_of(BASE_PAGE) < end {
             return Err(MapError::TooShort { have, need: end });
         }
-        let memory =
-            MmapOptions::new().offset(offset).len(bytes).map_raw(file.as_fd().as_raw_fd()).map_err(system)?;
-        Ok(Self { memory })
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: new addresses, which nobody uses.
+        let host = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, file, offset) };
+        let host = NonNull::new(host.map_err(system)?.cast()).ok_or(shape)?;
+        Ok(Self { host, len: bytes })
     }
 
     /// The first byte.
     #[must_use]
     pub fn host(&self) -> NonNull<u8> {
-        // SAFETY: a successful mapping is never at address zero.
-        unsafe { NonNull::new_unchecked(self.memory.as_mut_ptr()) }
+        self.host
     }
 
     /// The byte at `offset`, or one past the last; none further on.
     #[must_use]
     pub fn host_at(&self, offset: u64) -> Option<NonNull<u8>> {
-        let offset = usize::try_from(offset).ok().filter(|&offset| offset <= self.memory.len())?;
+        let offset = usize::try_from(offset).ok().filter(|&offset| offset <= self.len)?;
         // SAFETY: inside the mapping, or one past it.
         Some(unsafe { self.host().add(offset) })
     }
@@ -83,13 +94,43 @@ impl Mapping {
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.memory.len() as u64
+        self.len as u64
     }
 
     /// Whether the length is zero, which never happens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.memory.len() == 0
+        self.len == 0
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping's own addresses; whoever used them has promised to use them no more.
+        unsafe { unmap(self.host.addr().get(), self.len) };
+    }
+}
+
+/// Unmaps `len` bytes at `address` a piece at a time. While the kernel unmaps a piece, which takes longer
+/// the more of its pages are there, no other thread of this process can map or unmap anything.
+///
+/// # Safety
+/// The addresses are the caller's, and nobody uses them any more.
+pub(crate) unsafe fn unmap(address: usize, len: usize) {
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(UNMAPPED_AT_ONCE);
+        // SAFETY: promised by the caller.
+        let unmapped = unsafe { munmap(ptr::without_provenance_mut(address + done), piece) };
+        if unmapped.is_err() {
+            break;
+        }
+        done += piece;
+    }
+    if done < len {
+        // A piece was less than a page. There is no other reason.
+        // SAFETY: as above.
+        let _ = unsafe { munmap(ptr::without_provenance_mut(address + done), len - done) };
     }
 }
 

@@ -3,15 +3,16 @@
 //! Path: none; memory is mapped before the first request that needs it.
 //!
 //! Invariants
-//! - Only memory files are mapped: memfds, and files on tmpfs and hugetlbfs. Touching any other could
-//!   keep a core waiting.
+//! - Only memory files are mapped (`memory_file`). Touching any other could keep a core waiting.
 //! - Memory that the peer takes away reads as zeroes, and the peer is cut off (`fault`).
 //!
 //! Not here: addresses of guests (`guest`); what SSDs reach (`dma_space`).
 
 #![expect(unsafe_code, reason = "spans of shared memory are addresses")]
 
-use crate::fault::Watch;
+use crate::fault::{Tie, Watch};
+use crate::memory_file::{Unmappable, page_bytes};
+use crate::stall::Stalls;
 use crate::{Iova, MapError, Mapping, Span};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -21,9 +22,9 @@ use thiserror::Error;
 /// Error of mapping a peer's memory.
 #[derive(Debug, Error)]
 pub enum PeerMemoryError {
-    /// The file is no memory file.
-    #[error("the file is not memory: use a memfd, or a file on tmpfs or hugetlbfs")]
-    NotMemory,
+    /// The file is none that a core may touch.
+    #[error("it is in {0}")]
+    Unmappable(#[from] Unmappable),
     /// There are more pieces of memory than can be watched.
     #[error("there are too many pieces of shared memory: serve fewer disks")]
     TooMany,
@@ -35,11 +36,14 @@ pub enum PeerMemoryError {
 /// A piece of a memory file of a peer. Unmapped when dropped.
 #[derive(Debug)]
 pub struct PeerMemory {
+    tie: Option<Tie>,
     // Dropped before the memory that it watches.
     pub(crate) watch: Watch,
-    pub(crate) mapping: Mapping,
-    /// Bytes of the mapping before the piece: mappings start at whole pages of their file.
-    pub(crate) lead: u64,
+    pub(crate) mapping: Arc<Mapping>,
+    /// Offset of the mapping in the file: mappings start at whole pages.
+    pub(crate) first: u64,
+    /// Bytes of the mapping before the piece.
+    lead: u64,
     len: u64,
 }
 
@@ -49,29 +53,37 @@ impl PeerMemory {
     /// # Errors
     /// [`PeerMemoryError`]; nothing is mapped then.
     pub fn map(file: impl AsFd, offset: u64, len: u64) -> Result<Self, PeerMemoryError> {
-        let page = page_bytes(&file).ok_or(PeerMemoryError::NotMemory)?;
+        let page = page_bytes(&file)?;
         let lead = offset % page;
         let first = offset - lead;
         let end = offset.checked_add(len).filter(|_| len > 0);
         let end = end.and_then(|end| end.checked_next_multiple_of(page));
         let whole = end.ok_or(MapError::Shape { offset, len })? - first;
-        let mapping = Mapping::new(file, first, whole)?;
-        let watch = Watch::new(&mapping, page).ok_or(PeerMemoryError::TooMany)?;
-        Ok(Self { watch, mapping, lead, len })
+        let mapping = Arc::new(Mapping::new(file, first, whole)?);
+        let watch = Watch::new(&mapping).ok_or(PeerMemoryError::TooMany)?;
+        Ok(Self { tie: None, watch, mapping, first, lead, len })
     }
 
     /// Ties the memory to its peer's connection, which is shut down, in both directions, as soon
     /// as this process finds memory missing.
-    #[must_use]
-    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
-        self.watch.tie(connection.clone());
-        self
+    ///
+    /// # Errors
+    /// [`PeerMemoryError::TooMany`].
+    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Result<Self, PeerMemoryError> {
+        self.tie = Some(self.watch.tie(connection).ok_or(PeerMemoryError::TooMany)?);
+        Ok(self)
     }
 
     /// Number of accesses that found memory missing.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.watch.faults()
+    }
+
+    /// Waits of cores for the memory.
+    #[must_use]
+    pub fn stalls(&self) -> Stalls {
+        Stalls { count: self.watch.stalls(), longest: self.watch.longest_stall() }
     }
 
     /// `len` bytes from `offset`, which no SSD can reach; none if they are not all in this piece.
@@ -86,26 +98,6 @@ impl PeerMemory {
         Some(unsafe { Span::new(host, Iova(0), len) })
     }
 }
-
-/// Page size of a memory file in bytes; none for other files. Access to pages of a disk, or of a
-/// file that another process serves (FUSE), can block for any time.
-pub(crate) fn page_bytes(file: impl AsFd) -> Option<u64> {
-    // The kernel's device files are on a tmpfs, too.
-    let mode = rustix::fs::fstat(&file).ok()?.st_mode;
-    if rustix::fs::FileType::from_raw_mode(mode) != rustix::fs::FileType::RegularFile {
-        return None;
-    }
-    let system = rustix::fs::fstatfs(file).ok()?;
-    match system.f_type {
-        TMPFS => Some(4096),
-        HUGETLBFS => u64::try_from(system.f_bsize).ok(),
-        _ => None,
-    }
-}
-
-/// Kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
-const TMPFS: i64 = 0x0102_1994;
-const HUGETLBFS: i64 = 0x9584_58f6;
 
 #[cfg(test)]
 mod tests {
@@ -141,14 +133,17 @@ mod tests {
     #[test]
     fn a_file_that_is_no_memory_is_refused() {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        assert!(matches!(PeerMemory::map(file, 0, 16), Err(PeerMemoryError::NotMemory)));
+        assert!(matches!(
+            PeerMemory::map(file, 0, 16),
+            Err(PeerMemoryError::Unmappable(Unmappable::NotMemory))
+        ));
     }
 
     #[test]
     fn memory_that_was_taken_away_reads_as_zeroes_counts_and_ends_the_connection() {
         let file = file(0x2000);
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let memory = PeerMemory::map(&file, 0, 0x2000).unwrap().tied_to(&Arc::new(ours));
+        let memory = PeerMemory::map(&file, 0, 0x2000).unwrap().tied_to(&Arc::new(ours)).unwrap();
         // SAFETY: the memory outlives the span.
         let span = unsafe { memory.span(0x1000, 8) }.unwrap();
         span.fill(7);

@@ -4,16 +4,19 @@
 //! looks addresses up in them.
 //!
 //! Invariants
-//! - Only memory files are mapped: memfds, and files on tmpfs and hugetlbfs. Any other may be shared
-//!   (a virtual NVDIMM on a disk's file is), but touching it could keep a core waiting.
+//! - Only memory files that may be written to are mapped. Any other may be announced (a virtual NVDIMM on a
+//!   disk's file is, and firmware), but touching it could keep a core waiting.
 //! - Memory that is taken away by its front end reads as zeroes, and its front end is cut off
 //!   (`fault`).
 
 use crate::dma_space::{DmaRegion, DmaSpace};
-use crate::fault::Watch;
+use crate::fault::Tie;
 use crate::lookup::Row;
+use crate::memory_file::Unmappable;
 use crate::numa::nodes_of;
-use crate::peer_memory::{PeerMemory, PeerMemoryError, page_bytes};
+use crate::peer_memory::PeerMemoryError;
+use crate::shared_memory::SharedMemory;
+use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -80,54 +83,83 @@ pub enum RegionError {
     /// The file cannot be kept.
     #[error("cannot keep the file of guest memory (is the limit of open files, `ulimit -n`, too low?): {0}")]
     File(io::Error),
+    /// The guest would have more memory than there is.
+    #[error(
+        "{announced} bytes of guest memory are announced, and this host has {host} bytes of memory and swap: \
+         announce no more than that"
+    )]
+    TooLarge {
+        /// Bytes of all regions together.
+        announced: u64,
+        /// Bytes of the host.
+        host: u64,
+    },
     /// Mapping into this process failed.
     #[error(transparent)]
     Map(#[from] PeerMemoryError),
     /// Mapping for the SSDs failed.
-    #[error(
-        "cannot map guest memory for the SSDs (is the limit of locked memory, `ulimit -l`, too low?): {0}"
-    )]
+    #[error("cannot map guest memory for the SSDs: {0}")]
     Dma(io::Error),
 }
 
-/// A region of a guest's memory. Mapped for this process and for the SSDs where its file is memory.
+/// A region of a guest's memory. Mapped where its file is memory that may be written to.
 pub struct GuestRegion {
     layout: RegionLayout,
     file: OwnedFd,
-    memory: Option<Memory>,
+    memory: Result<Memory, Unmappable>,
 }
 
 /// The memory of a region.
 struct Memory {
-    /// Bytes of the mapping before the region: mappings start at whole pages of their file.
+    // Dropped in this order: a tie before its memory, and memory that the SSDs reach is unmapped there first.
+    tie: Option<Tie>,
+    dma: Option<Arc<DmaRegion>>,
+    shared: Arc<SharedMemory>,
+    /// Offset of the region in the mapping.
     lead: u64,
-    // Dropped before the memory that it watches.
-    watch: Watch,
-    dma: DmaRegion,
 }
 
 impl GuestRegion {
-    /// Makes a region of `file`; maps it only if that is a memory file.
+    /// Makes a region of `file`; maps it, for this process and for the SSDs, only if that is a memory file.
     ///
     /// # Errors
     /// [`RegionError`]; nothing is mapped then.
     pub fn map(space: &Arc<DmaSpace>, layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
+        let mut region = Self::map_for_process(layout, file)?;
+        if let Ok(memory) = &mut region.memory {
+            memory.dma = Some(memory.shared.dma(space).map_err(RegionError::Dma)?);
+        }
+        Ok(region)
+    }
+
+    /// As [`Self::map`], for this process only. Its spans have addresses that no SSD can use.
+    ///
+    /// # Errors
+    /// [`RegionError`]; nothing is mapped then.
+    pub fn map_for_process(layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
         let ends = (layout.guest.checked_add(layout.len), layout.driver.checked_add(layout.len));
         if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
             return Err(layout.impossible());
         }
-        let is_memory = page_bytes(&file).is_some();
-        let memory = is_memory.then(|| Memory::map(space, &layout, &file)).transpose()?;
+        let memory = match Memory::map(&layout, &file) {
+            Ok(memory) => Ok(memory),
+            Err(RegionError::Map(PeerMemoryError::Unmappable(reason))) => Err(reason),
+            Err(error) => return Err(error),
+        };
         let file = file.as_fd().try_clone_to_owned().map_err(RegionError::File)?;
         Ok(Self { layout, file, memory })
     }
 
     /// Ties the region to its front end's connection, which is shut down, in both directions, as
     /// soon as this process finds memory missing.
-    #[must_use]
-    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Self {
-        self.memory.iter_mut().for_each(|memory| memory.watch.tie(connection.clone()));
-        self
+    ///
+    /// # Errors
+    /// [`RegionError::Map`] if there are too many pieces of memory.
+    pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Result<Self, RegionError> {
+        if let Ok(memory) = &mut self.memory {
+            memory.tie = Some(memory.shared.tie(connection)?);
+        }
+        Ok(self)
     }
 
     /// Description by the front end.
@@ -142,35 +174,47 @@ impl GuestRegion {
         self.file.as_fd()
     }
 
-    /// Whether the file is a memory file, so that the region is mapped.
-    pub(crate) fn is_memory(&self) -> bool {
-        self.memory.is_some()
+    /// Why the region is not mapped; none if it is.
+    #[must_use]
+    pub fn unmappable(&self) -> Option<Unmappable> {
+        self.memory.as_ref().err().copied()
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref().ok()
     }
 
     /// Number of accesses that found memory missing.
     pub(crate) fn faults(&self) -> u64 {
-        self.memory.as_ref().map_or(0, |memory| memory.watch.faults())
+        self.memory().map_or(0, |memory| memory.shared.faults())
+    }
+
+    /// Waits of cores for the memory.
+    pub(crate) fn stalls(&self) -> Stalls {
+        self.memory().map_or(Stalls::default(), |memory| memory.shared.stalls())
     }
 
     /// Bytes on each NUMA node, as far as known.
     pub(crate) fn nodes(&self) -> NodeAmounts {
-        self.memory.as_ref().map(|memory| nodes_of(memory.dma.memory())).unwrap_or_default()
+        self.memory().map(|memory| nodes_of(memory.shared.mapping())).unwrap_or_default()
     }
 
     /// Row for look-ups, if the region is mapped.
     pub(crate) fn row(&self) -> Option<Row> {
-        let Memory { lead, dma, .. } = self.memory.as_ref()?;
-        let host = dma.memory().host_at(*lead)?;
-        let iova = Iova(dma.iova().0.wrapping_add(*lead));
+        let Memory { lead, shared, dma, .. } = self.memory()?;
+        let host = shared.mapping().host_at(*lead)?;
+        let first = dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
+        let iova = Iova(first.0.wrapping_add(*lead));
         Some(Row { guest: self.layout.guest, len: self.layout.len, host, iova })
     }
 }
 
 impl Memory {
-    /// Maps a region of a memory file for this process and for the SSDs.
-    fn map(space: &Arc<DmaSpace>, layout: &RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
-        let PeerMemory { watch, mapping, lead, .. } = PeerMemory::map(file, layout.file_offset, layout.len)?;
-        let dma = space.map(mapping).map_err(RegionError::Dma)?;
-        Ok(Self { lead, watch, dma })
+    /// Maps a region of a memory file for this process.
+    fn map(layout: &RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
+        let RegionLayout { file_offset, len, .. } = *layout;
+        let shared = SharedMemory::map(file, file_offset, len)?;
+        let lead = shared.offset_of(file_offset).ok_or_else(|| layout.impossible())?;
+        Ok(Self { tie: None, dma: None, shared, lead })
     }
 }

@@ -6,8 +6,9 @@
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, Iova, Mapping, RegionLayout, Span,
 };
+use luge_seeded::Random;
 use luge_skip::skip;
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_create};
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -54,12 +55,70 @@ fn memory_that_was_taken_away_reads_as_zeroes_and_takes_writes() {
     assert_eq!(memory.faults(), 1);
     behind.fill(9);
     assert_eq!(read(behind), [9; 8]);
-    assert_eq!(read(at(&memory, MIB - 8)), [0; 8], "the rest came with it");
-    assert_eq!(memory.faults(), 1, "the rest came with it");
-    assert_eq!(read(at(&memory, MIB / 2 - 4096)), [7; 8], "what is there stays");
-    at(&memory, MIB / 2).fill(3);
-    assert_eq!(read(at(&memory, MIB / 2)), [3; 8], "between the end and the first fault");
-    assert_eq!(memory.faults(), 2, "between the end and the first fault");
+    assert_eq!(read(at(&memory, 0)), [0; 8], "all of the region is lost");
+    at(&memory, 0).fill(3);
+    assert_eq!(read(at(&memory, 0)), [3; 8]);
+    assert_eq!(memory.faults(), 1);
+}
+
+/// Numbers of the pages of a region of 1 MiB in some order.
+type Pages = Vec<u64>;
+
+#[test]
+fn a_region_costs_one_signal_whatever_the_order_in_which_its_pages_are_touched() {
+    let pages = MIB / 4096;
+    let mut shuffled: Pages = (0..pages).collect();
+    Random::new(1).shuffle(&mut shuffled);
+    let orders: [Pages; 3] = [(0..pages).collect(), (0..pages).rev().collect(), shuffled];
+    for order in orders {
+        for left in [0, MIB / 2, MIB - 4096] {
+            let file = file(MIB, MemfdFlags::empty());
+            let memory = guest(&file, MIB);
+            ftruncate(&file, left).unwrap();
+            order.iter().for_each(|page| _ = read(at(&memory, page * 4096)));
+            assert_eq!(memory.faults(), 1, "{left} bytes left");
+        }
+    }
+}
+
+#[test]
+fn each_region_of_a_front_end_costs_one_signal() {
+    let files = [0, 1, 2].map(|_| file(MIB, MemfdFlags::empty()));
+    let region = |n: u64, file: &OwnedFd| {
+        let at = n * MIB;
+        let layout =
+            RegionLayout { guest: GuestAddress(at), driver: DriverAddress(at), len: MIB, file_offset: 0 };
+        GuestRegion::map(&DmaSpace::new(), layout, file).unwrap()
+    };
+    let memory = GuestMemory::new((0..).zip(&files).map(|(n, file)| region(n, file))).unwrap();
+    files.iter().for_each(|file| ftruncate(file, 0).unwrap());
+    (0..3 * MIB / 4096).rev().for_each(|page| _ = read(at(&memory, page * 4096)));
+    assert_eq!(memory.faults(), 3);
+}
+
+#[test]
+fn pages_that_were_there_are_given_back_with_the_memory() {
+    let file = file(64 * MIB, MemfdFlags::empty());
+    let before = mapped_bytes(&file);
+    let memory = guest(&file, 64 * MIB);
+    (0..64 * MIB / 4096).for_each(|page| at(&memory, page * 4096).fill(7));
+    ftruncate(&file, 64 * MIB - 4096).unwrap();
+    assert_eq!(read(at(&memory, 64 * MIB - 8)), [0; 8]);
+    assert_eq!(memory.faults(), 1);
+    drop(memory);
+    assert_eq!(mapped_bytes(&file), before);
+}
+
+/// Bytes of a file that are mapped into this process.
+fn mapped_bytes(file: &OwnedFd) -> u64 {
+    let inode = format!(" {} ", fstat(file).unwrap().st_ino);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let of_file = maps.lines().filter(|line| line.contains(&inode) && line.contains("memfd"));
+    let sizes = of_file.filter_map(|line| {
+        let (first, end) = line.split_once(' ')?.0.split_once('-')?;
+        Some(u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(first, 16).ok()?)
+    });
+    sizes.sum()
 }
 
 /// A block in memory of this process that stays, and one whose second half was taken away, `shift` bytes
@@ -87,7 +146,9 @@ fn a_copy_out_of_memory_that_ends_on_the_way_goes_on_with_zeroes() {
         let left = usize::try_from(2048 - shift).unwrap();
         assert_eq!(there.copy_to(&here), 4096);
         assert_eq!(lost.faults(), 1);
-        assert_eq!(bytes(here), [vec![9; left], vec![0; 4096 - left]].concat());
+        let copied = bytes(here);
+        assert!(copied[..left].iter().all(|&byte| byte == 9 || byte == 0), "what is there, or lost with it");
+        assert!(copied[left..].iter().all(|&byte| byte == 0));
     }
 }
 
@@ -97,7 +158,8 @@ fn a_copy_into_memory_that_ends_on_the_way_goes_on_into_zeroes_of_ours() {
         let (_kept, here, lost, there) = half_a_block(shift);
         assert_eq!(here.copy_to(&there), 4096);
         assert_eq!(lost.faults(), 1);
-        assert_eq!(bytes(there), [7; 4096]);
+        let end = span(&lost, MIB / 2, u32::try_from(2048 + shift).unwrap());
+        assert!(bytes(end).iter().all(|&byte| byte == 7), "what came after the fault");
         let behind = span(&lost, MIB / 2 + 2048 + shift, 4096);
         assert_eq!(bytes(behind), vec![0; 4096], "and no further");
         assert_eq!(lost.faults(), 1, "and no further");
@@ -129,7 +191,7 @@ fn the_connection_of_memory_that_is_missing_is_cut_off_and_no_other() {
         |at| RegionLayout { guest: GuestAddress(at), driver: DriverAddress(at), len: MIB, file_offset: 0 };
     let files = [0, MIB].map(|_| file(MIB, MemfdFlags::empty()));
     let region = |at, file| GuestRegion::map(&DmaSpace::new(), layout(at), file).unwrap();
-    let tied = GuestMemory::new([region(0, &files[0]).tied_to(&ours)]).unwrap();
+    let tied = GuestMemory::new([region(0, &files[0]).tied_to(&ours).unwrap()]).unwrap();
     let free = GuestMemory::new([region(MIB, &files[1])]).unwrap();
     theirs.set_nonblocking(true).unwrap();
     ftruncate(&files[1], 0).unwrap();
@@ -161,7 +223,7 @@ fn many_threads_may_find_the_memory_gone_at_once() {
                 });
             }
         });
-        assert!((1..=4 * 256).contains(&memory.faults()));
+        assert!(memory.faults() > 0);
     }
     assert_eq!(read(at(&memory, 0)), [0; 8]);
 }
@@ -180,7 +242,7 @@ fn hugepages_that_were_taken_away_read_as_zeroes() {
     assert_eq!(memory.faults(), 1);
     assert_eq!(read(at(&memory, 2 * MIB)), [0; 8]);
     assert_eq!(memory.faults(), 1);
-    assert_eq!(read(at(&memory, 0)), [7; 8]);
+    assert_eq!(read(at(&memory, 0)), [0; 8]);
 }
 
 /// Signal that ends a process which meets a bus error of that kind.

@@ -219,6 +219,8 @@ fn session(name: &str, front_end: &FrontEndStatus) -> Value {
         "name": format!("{name}s{}", front_end.number),
         "started": !front_end.queues.is_empty(),
         "max_queues": front_end.queues.len(),
+        "memory_stalls": front_end.stalls.count,
+        "longest_memory_stall_us": u64::try_from(front_end.stalls.longest.as_micros()).unwrap_or(u64::MAX),
         "inflight_task_cnt": in_flight,
     })
 }

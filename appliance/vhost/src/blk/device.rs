@@ -9,7 +9,7 @@ use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
 use luge_volume::Volume;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 /// Description of a disk.
@@ -45,8 +45,13 @@ pub struct BlkDevice {
     disk: BlkDisk,
     /// The volume on each core that serves the disk.
     attachments: Vec<Attachment>,
+    /// Its volume on cores of front ends that are served by their own.
+    background: Mutex<Vec<Attachment>>,
+    volume: Arc<Volume>,
     /// NUMA nodes of the devices beneath the volume.
     nodes: NodeAmounts,
+    /// Whether a device beneath the volume transfers data itself.
+    uses_dma: bool,
 }
 
 impl BlkDevice {
@@ -68,13 +73,18 @@ impl BlkDevice {
         };
         let attachments = attach(&cores, &volume, queues)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues);
-        Ok(Self { disk, attachments, nodes: volume.nodes() })
+        let (nodes, uses_dma) = (volume.nodes(), volume.uses_dma());
+        Ok(Self { disk, attachments, background: Mutex::default(), volume, nodes, uses_dma })
     }
 
     /// The volume on each core that serves the disk.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
+    }
+
+    fn background(&self) -> MutexGuard<'_, Vec<Attachment>> {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether guests can only read.
@@ -131,12 +141,29 @@ impl VirtioDevice for BlkDevice {
         self.attachments.iter().map(|attachment| attachment.core().clone()).collect()
     }
 
+    fn attach(&self, core: &CoreHandle) -> Result<(), AttachError> {
+        let attachment = core.attach(&self.volume)?;
+        self.background().push(attachment);
+        Ok(())
+    }
+
+    fn detach(&self, core: CoreId) {
+        let is_there = |attachment: &mut Attachment| attachment.core().id() == core;
+        let gone: Vec<Attachment> = self.background().extract_if(.., is_there).collect();
+        drop(gone);
+    }
+
     fn nodes(&self) -> NodeAmounts {
         self.nodes.clone()
     }
 
+    fn uses_dma(&self) -> bool {
+        self.uses_dma
+    }
+
     fn session(&self, queue: u16, core: CoreId, setup: QueueSetup) -> Result<NewSession, QueueError> {
-        let mut attachments = self.attachments.iter();
+        let background = self.background();
+        let mut attachments = self.attachments.iter().chain(&*background);
         let attachment = attachments.find(|attachment| attachment.core().id() == core);
         let attachment = attachment.ok_or(QueueError::Unserved(queue))?;
         let volume = OpenVolume { id: attachment.volume(), stats: attachment.stats().clone() };

@@ -7,8 +7,10 @@
 
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
+use super::background::Background;
+use super::costly::SharedNow;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
@@ -16,10 +18,12 @@ use crate::served::Served;
 use crate::state::{ConnectionState, HandedOver, InflightState, Negotiated, StateError};
 use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
-use luge_memory::{DriverAddress, GuestAddress, GuestRegion};
+use luge_memory::stall::Stalls;
+use luge_memory::{DriverAddress, GuestAddress, GuestMemory, GuestRegion};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -52,6 +56,14 @@ pub(super) struct FrontEnd {
     common: Common,
     vrings: Vec<Vring>,
     negotiated: Negotiated,
+    /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
+    background: Option<Background>,
+    /// Whether its connection has ended.
+    is_finished: bool,
+    /// Why it was cut off.
+    cut_off: Option<Costly>,
+    /// Memory that it shares, for who watches it.
+    shared_now: Arc<SharedNow>,
     /// Memory in which rings that start note their requests in flight.
     tracking: Option<Tracking>,
     /// Channel for requests to the front end. None are sent, but the front end closes it.
@@ -60,8 +72,9 @@ pub(super) struct FrontEnd {
 
 impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
-        let place = Place { space: served.space.clone(), connection };
         let device = served.device.clone();
+        let space = device.uses_dma().then(|| served.space.clone());
+        let place = Place { space, connection };
         let vrings = vrings(&device);
         let common = Common { device, features: Features::default(), memory: Arc::default() };
         Self {
@@ -70,13 +83,74 @@ impl FrontEnd {
             common,
             vrings,
             negotiated: Negotiated::default(),
+            background: None,
+            is_finished: false,
+            cut_off: None,
+            shared_now: Arc::default(),
             tracking: None,
             requests: None,
         }
     }
 
-    /// Fails if memory that was shared was missing when it was touched.
-    pub(super) fn intact(&self) -> Result<()> {
+    /// Memory that it shares, for who watches it.
+    pub(super) fn shared_now(&self) -> &Arc<SharedNow> {
+        &self.shared_now
+    }
+
+    /// Replaces the guest's memory.
+    fn set_memory(&mut self, memory: GuestMemory) {
+        self.common.memory = Arc::new(memory);
+        self.shared_now.set_guest(&self.common.memory);
+    }
+
+    /// Replaces the memory for requests in flight.
+    fn set_tracking(&mut self, tracking: Option<Tracking>) {
+        self.shared_now.set_tracking(tracking.as_ref());
+        self.tracking = tracking;
+    }
+
+    /// Moves all rings to a core of their own, because its memory has kept their cores waiting. Cuts the front
+    /// end off where that is not possible.
+    pub(super) fn leave_cores(&mut self, stalls: Stalls) {
+        if self.is_finished || self.background.is_some() || self.cut_off.is_some() {
+            return;
+        }
+        let Served { name, device, log, ledger, .. } = &*self.served;
+        match Background::start(device) {
+            Ok(background) => {
+                log.costly.line(|| {
+                    tracing::warn!(
+                        "{name}: a core has waited {:?} for memory of the front end (are holes made in its file?): a \
+                         slow thread of its own serves it from now on",
+                        stalls.longest
+                    );
+                });
+                ledger.left_cores(stalls);
+                self.stop();
+                self.background = Some(background);
+                self.start_with_memory();
+            }
+            Err(error) => {
+                self.cut_off = Some(Costly(error));
+                // It fails only if the front end has gone already.
+                let _ = shutdown(&*self.place.connection, Shutdown::Both);
+            }
+        }
+    }
+
+    /// Leaves the cores where another disk of the guest has shown that its memory keeps cores waiting.
+    fn leave_cores_if_stalled(&mut self) {
+        let stalls = self.shared_now.stalls();
+        if stalls.count > 0 {
+            self.leave_cores(stalls);
+        }
+    }
+
+    /// Fails if it was cut off, or memory that was shared was missing when it was touched.
+    pub(super) fn intact(&mut self) -> Result<()> {
+        if let Some(costly) = self.cut_off.take() {
+            return Err(refusal(costly));
+        }
         let faults = self.tracking.as_ref().map_or(0, Tracking::faults);
         if self.common.memory.faults() == 0 && faults == 0 { Ok(()) } else { Err(refusal(Lost)) }
     }
@@ -96,7 +170,7 @@ impl FrontEnd {
     pub(super) fn export(&mut self) -> Result<HandedOver> {
         let mut eventfds = Vec::new();
         let queues: Vec<_> = self.vrings.iter_mut().map(|vring| vring.export(&mut eventfds)).collect();
-        (0..self.served.device.queues()).for_each(|index| report_stop(&self.served, index));
+        self.finish();
         self.intact()?;
         let queues = queues.into_iter().collect::<std::result::Result<_, _>>().map_err(refusal)?;
         let state = ConnectionState {
@@ -129,12 +203,12 @@ impl FrontEnd {
         if shared.len() < regions.len() {
             return Err(refusal(StateError::Files));
         }
-        self.common.memory = Arc::new(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
+        self.set_memory(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
         if let Some(InflightState { size, offset, queues, entries }) = *inflight {
             let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
             let layout = VhostUserInflight::new(size, offset, queues, entries);
             let tracking = Tracking::map(&self.place, &layout, file.into(), self.inflight_limits());
-            self.tracking = Some(tracking.map_err(refusal)?);
+            self.set_tracking(Some(tracking.map_err(refusal)?));
         }
         for (index, queue) in (0..).zip(queues) {
             let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
@@ -142,6 +216,7 @@ impl FrontEnd {
                 self.start(index)?;
             }
         }
+        self.leave_cores_if_stalled();
         if files.next().is_none() { Ok(()) } else { Err(refusal(StateError::Files)) }
     }
 
@@ -157,12 +232,21 @@ impl FrontEnd {
         Ok(())
     }
 
+    /// Ends it: its rings are stopped, and its memory is not needed any more.
+    pub(super) fn finish(&mut self) {
+        self.stop();
+        self.is_finished = true;
+        self.background = None;
+    }
+
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
-        let started = vring.start(&self.common, &self.served.cores, region).map_err(refusal)?;
+        let own = self.background.as_ref().map(|background| [background.serving()]);
+        let cores = own.as_ref().map_or(&*self.served.cores, |own| own);
+        let started = vring.start(&self.common, cores, region).map_err(refusal)?;
         if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
             self.served.ledger.running(RunningQueue { index, core, size, counters });
@@ -196,7 +280,8 @@ impl FrontEnd {
     /// Starts the rings that can. A front end may take a ring's memory away before it stops
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
-        memory::warn_of_unreached(&self.served, &self.common.memory);
+        memory::warn_of_unmapped(&self.served, &self.common.memory);
+        self.leave_cores_if_stalled();
         for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
@@ -258,7 +343,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.vrings = vrings(&self.common.device);
         self.intact()?;
-        self.tracking = None;
+        self.set_tracking(None);
         self.common.features = Features::default();
         Ok(())
     }
@@ -291,8 +376,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
-        self.common.memory = Arc::default();
-        self.common.memory = Arc::new(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.set_memory(GuestMemory::default());
+        self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
         self.start_with_memory();
         Ok(None)
     }
@@ -411,8 +496,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        let region = memory::map(&self.place, region, &file).map_err(refusal)?;
-        self.common.memory = Arc::new(self.common.memory.with(region).map_err(refusal)?);
+        let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
+        self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
             unsafe { vring.replace_memory(&self.common.memory) };
@@ -426,7 +511,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let fewer = self.common.memory.without(guest, len).map_err(refusal)?;
         self.stop();
         self.intact()?;
-        self.common.memory = Arc::new(fewer);
+        self.set_memory(fewer);
         self.start_with_memory();
         Ok(())
     }
@@ -447,7 +532,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         let tracking = Tracking::map(&self.place, layout, file, self.inflight_limits());
-        self.tracking = Some(tracking.map_err(refusal)?);
+        self.set_tracking(Some(tracking.map_err(refusal)?));
         self.start_all()
     }
 

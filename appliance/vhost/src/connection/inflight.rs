@@ -104,7 +104,7 @@ impl Tracking {
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(&file, layout.mmap_offset, need)?.tied_to(&place.connection);
+        let memory = PeerMemory::map(&file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
         let state = InflightState {
             size: layout.mmap_size,
             offset: layout.mmap_offset,
@@ -129,6 +129,11 @@ impl Tracking {
     /// File of the memory, for another process.
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The memory.
+    pub(super) fn memory(&self) -> &Arc<PeerMemory> {
+        &self.memory
     }
 
     /// Number of times that some of the memory was missing.

@@ -1,5 +1,6 @@
 //! A guest's memory, as a front end describes it in messages.
 
+use super::background::BackgroundError;
 use crate::served::Served;
 use crate::state::RegionState;
 use luge_memory::{
@@ -16,28 +17,48 @@ use vhost::vhost_user::message::VhostUserMemoryRegion;
 #[error("it has taken memory of its guest away (is its memory file shortened, or out of hugepages?)")]
 pub(super) struct Lost;
 
+/// Memory has kept a core waiting, and its front end cannot be served elsewhere.
+#[derive(Debug, Error)]
+#[error(
+    "its memory keeps cores waiting (are holes made in its file?), and a core of its own is not possible: {0}"
+)]
+pub(super) struct Costly(pub(super) BackgroundError);
+
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;
 
-/// Where memory is mapped: for which SSDs, and the connection that ends if it is lost.
+/// Where memory is mapped: for the SSDs too if the device uses them, and the connection that ends if it is lost.
 pub(super) struct Place {
-    pub(super) space: Arc<DmaSpace>,
+    pub(super) space: Option<Arc<DmaSpace>>,
     pub(super) connection: Arc<UnixStream>,
 }
 
-/// Maps a region.
-pub(super) fn map(
+impl Place {
+    /// Maps a region.
+    fn map(&self, layout: RegionLayout, file: &File) -> Result<GuestRegion, RegionError> {
+        let region = match &self.space {
+            Some(space) => GuestRegion::map(space, layout, file),
+            None => GuestRegion::map_for_process(layout, file),
+        };
+        region?.tied_to(&self.connection)
+    }
+}
+
+/// A guest's memory with one region more.
+pub(super) fn add(
     place: &Place,
+    table: &GuestMemory,
     region: &VhostUserMemoryRegion,
     file: &File,
-) -> Result<GuestRegion, RegionError> {
+) -> Result<GuestMemory, RegionError> {
     let layout = RegionLayout {
         guest: GuestAddress(region.guest_phys_addr),
         driver: DriverAddress(region.user_addr),
         len: region.memory_size,
         file_offset: region.mmap_offset,
     };
-    Ok(GuestRegion::map(&place.space, layout, file)?.tied_to(&place.connection))
+    table.check_room(&layout, file)?;
+    table.with(place.map(layout, file)?)
 }
 
 /// Description of a region, for another process.
@@ -52,14 +73,15 @@ pub(super) fn message(state: &RegionState) -> VhostUserMemoryRegion {
     VhostUserMemoryRegion::new(guest, len, driver, file_offset)
 }
 
-/// Logs which regions are none that a core may touch, if there are some.
-pub(super) fn warn_of_unreached(served: &Served, memory: &GuestMemory) {
+/// Logs which regions a core may not touch, if there are some.
+pub(super) fn warn_of_unmapped(served: &Served, memory: &GuestMemory) {
     let name = &served.name;
-    for RegionLayout { guest, len, .. } in memory.unreached() {
-        served.log.unreached.line(|| {
+    for region in memory.unmapped() {
+        let RegionLayout { guest, len, .. } = region.layout();
+        let Some(reason) = region.unmappable() else { continue };
+        served.log.unmapped.line(|| {
             tracing::warn!(
-                "{name}: the {len} bytes at guest address {guest} are in a file that is not memory; requests \
-                 with buffers there fail: back them by a memfd, or by a file on tmpfs or hugetlbfs"
+                "{name}: requests with buffers in the {len} bytes at guest address {guest} fail: they are in {reason}"
             );
         });
     }
@@ -72,5 +94,5 @@ pub(super) fn table(
     files: &[File],
 ) -> Result<GuestMemory, RegionError> {
     let mut all = regions.iter().zip(files);
-    all.try_fold(GuestMemory::default(), |table, (region, file)| table.with(map(place, region, file)?))
+    all.try_fold(GuestMemory::default(), |table, (region, file)| add(place, &table, region, file))
 }

@@ -3,6 +3,8 @@
 //! The crate `vhost` reads and checks messages; [`front_end`] carries them out, and [`vring`] keeps the rings.
 //! All of it runs on the connection's own thread, and may block.
 
+mod background;
+mod costly;
 mod front_end;
 mod inflight;
 mod memory;
@@ -49,6 +51,8 @@ pub(crate) enum End {
     Left,
     /// The front end broke the protocol, or asked for something impossible.
     Fault(Error),
+    /// Its memory has harmed others.
+    Harm(Error),
     /// Another process serves the front end on.
     HandedOver(HandedOver),
 }
@@ -73,13 +77,14 @@ impl Connection {
     fn open(incoming: Incoming, served: &Arc<Served>) -> Result<Self, Error> {
         let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
         let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
+        costly::watch(&front_end);
         let messages = match incoming {
             Incoming::New(stream) => BackendReqHandler::from_stream(stream, front_end.clone()),
             Incoming::Resumed(HandedOver { socket, state, files }) => {
                 served.ledger.spoken();
                 let messages = resumed::handler(&socket, front_end.clone(), &state.negotiated)?;
                 let mut front_end = lock(&front_end);
-                front_end.resume(&state, files).inspect_err(|_| front_end.stop())?;
+                front_end.resume(&state, files).inspect_err(|_| front_end.finish())?;
                 messages
             }
         };
@@ -103,9 +108,9 @@ impl Connection {
             }
         };
         let mut front_end = lock(&self.front_end);
-        front_end.stop();
+        front_end.finish();
         // Where memory is missing it was we who ended the connection.
-        front_end.intact().map_or_else(End::Fault, |()| end)
+        front_end.intact().map_or_else(End::Harm, |()| end)
     }
 
     /// Waits for the first bytes of a message, or for the signal to stop.

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 pub struct House {
     pub endpoints: Vec<Endpoint>,
     pub cores: Vec<CoreHandle>,
+    /// Address space of the SSDs.
+    pub space: Arc<DmaSpace>,
     pub folder: TempDir,
 }
 
@@ -43,7 +45,8 @@ impl House {
     /// An endpoint on each of these devices.
     pub fn on(devices: &[Arc<dyn Device>]) -> Self {
         let cores = [0, 1].map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).into();
-        let mut house = Self { endpoints: vec![], cores, folder: tempfile::tempdir().unwrap() };
+        let (space, folder) = (DmaSpace::new(), tempfile::tempdir().unwrap());
+        let mut house = Self { endpoints: vec![], cores, space, folder };
         for (index, device) in devices.iter().enumerate() {
             house.serve(index, house.disk_config(device.clone()));
         }
@@ -68,7 +71,7 @@ impl House {
             socket: self.path(index),
             permissions: Permissions::GROUP,
             device,
-            space: DmaSpace::new(),
+            space: self.space.clone(),
         }
     }
 

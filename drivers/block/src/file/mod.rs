@@ -86,6 +86,10 @@ impl Device for FileDevice {
         self.target.geometry()
     }
 
+    fn uses_dma(&self) -> bool {
+        false
+    }
+
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         let device = || self.target.path().display().to_string();
         match self.channel() {

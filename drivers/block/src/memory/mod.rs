@@ -51,6 +51,10 @@ impl Device for MemoryDevice {
         self.memory.nodes()
     }
 
+    fn uses_dma(&self) -> bool {
+        false
+    }
+
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         let disk = Disk { memory: self.memory.clone(), block_bytes: self.geometry.block_bytes };
         Ok(Box::new(ImmediateChannel::new(disk, self.geometry)))

@@ -36,6 +36,10 @@ impl Device for NullDevice {
         self.geometry
     }
 
+    fn uses_dma(&self) -> bool {
+        false
+    }
+
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         Ok(Box::new(ImmediateChannel::new(Nothing, self.geometry)))
     }
