@@ -30,15 +30,16 @@ const MODULES: [&str; 3] = [
 const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
 
 const INIT: &str = include_str!("../guest/init");
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 3] = [
+    ("disks", include_str!("../guest/scripts/disks")),
     ("selftest", include_str!("../guest/scripts/selftest")),
     ("shell", include_str!("../guest/scripts/shell")),
 ];
 
 /// Kernel and initramfs of the guest.
 ///
-/// The kernel's command line needs `console=ttyS0` and selects the script by `luge.guest=selftest` or
-/// `luge.guest=shell`; `guest/init` lists the other parameters.
+/// The kernel's command line needs `console=ttyS0` and selects one of the scripts by `luge.guest=NAME`;
+/// `guest/init` lists the other parameters.
 #[derive(Debug, Clone)]
 pub struct GuestKit {
     /// Kernel: Debian's bzImage, or an ELF file in the VM pack. QEMU's `-kernel` takes both.

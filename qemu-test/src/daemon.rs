@@ -6,11 +6,15 @@ use crate::lab::Bench;
 use crate::process::Process;
 use crate::rpc::Rpc;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-/// Time limit until the daemon answers.
+/// Time limit until the daemon is ready.
 const READY_SECONDS: u32 = 60;
+
+/// Messages of a daemon that has done all it does at its start: the second one if it has the option
+/// `--wait-for-rpc`.
+const READY: [&str; 2] = ["luge is ready: RPC on ", "luge waits for framework_start_init: RPC on "];
 
 /// Folder of the kernel's counters of 2 MiB pages.
 const PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
@@ -46,10 +50,10 @@ impl Default for Serve {
 }
 
 impl Serve {
-    /// Starts the daemon and waits until it answers.
+    /// Starts the daemon and waits until it has loaded its configuration and is ready.
     ///
     /// # Errors
-    /// If the daemon does not start or does not answer; the error contains its log.
+    /// If the daemon does not start; the error contains its log.
     pub fn start(&self, bench: &Bench<'_>) -> Result<Daemon, TestError> {
         // Until the daemon has taken its pages, others would count them as free.
         let _alone = bench.lab().lock("hugepages")?;
@@ -65,23 +69,10 @@ impl Serve {
             .args(pages)
             .args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut process = Process::start(&self.name, command, &bench.log(&self.name))?;
-        let rpc = connect(&mut process, &socket)?;
+        let process = Process::start(&self.name, command, &bench.log(&self.name))?;
+        process.output.wait_any(&READY, Deadline::within(READY_SECONDS))?;
+        let rpc = Rpc::connect(&socket)?;
         Ok(Daemon { process, rpc, folder })
-    }
-}
-
-/// Connects as soon as the daemon listens.
-fn connect(process: &mut Process, socket: &Path) -> Result<Rpc, TestError> {
-    let deadline = Deadline::within(READY_SECONDS);
-    let connected = deadline.poll(|| match Rpc::connect(socket) {
-        Ok(rpc) => Some(Some(rpc)),
-        Err(_) if process.is_running().is_ok_and(|running| running) => None,
-        Err(_) => Some(None),
-    });
-    match connected.flatten() {
-        Some(rpc) => Ok(rpc),
-        None => Err(process.output.missed("an answer on its RPC socket", deadline)),
     }
 }
 

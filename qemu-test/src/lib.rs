@@ -15,6 +15,7 @@ mod deadline;
 mod error;
 mod lab;
 mod machine;
+pub mod neighbours;
 mod process;
 mod qmp;
 mod rpc;

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// First PCI slot of SSDs: `0000:00:10.0`, `0000:00:11.0`, ...
 const FIRST_SSD_SLOT: usize = 0x10;
 
+/// Number of I/O queue pairs of an SSD unless a test wants others.
+const QUEUE_PAIRS: u16 = 64;
+
 /// Command line of all kernels, ours and guests'. Linux's timer check sometimes fails behind an
 /// emulated IOMMU on a busy host. `panic=-1` makes a panic end QEMU at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
@@ -84,8 +87,12 @@ pub enum Reset {
 /// An emulated NVMe SSD.
 #[derive(Clone, Debug)]
 pub struct Ssd {
-    /// File with its blocks.
+    /// File with the blocks of namespace 1.
     pub file: PathBuf,
+    /// Files with the blocks of further namespaces.
+    pub more_namespaces: Vec<PathBuf>,
+    /// Number of I/O queue pairs that it grants.
+    pub queue_pairs: u16,
     /// Size of a logical block in bytes.
     pub block_bytes: u32,
     /// Serial number.
@@ -118,7 +125,15 @@ impl Ssd {
         made.doing(|| format!("making {}", file.display()))?;
         let name = file.file_stem().map(|name| name.to_string_lossy().to_uppercase()).unwrap_or_default();
         let serial = format!("LUGE-{name}");
-        Ok(Self { file, block_bytes: 512, serial, location: SsdLocation::OnBoard, write_log: None })
+        Ok(Self {
+            file,
+            more_namespaces: Vec::new(),
+            queue_pairs: QUEUE_PAIRS,
+            block_bytes: 512,
+            serial,
+            location: SsdLocation::OnBoard,
+            write_log: None,
+        })
     }
 }
 
@@ -292,16 +307,23 @@ impl CommandLine {
                 bus = format!("bus=pcie.0,addr={FIRST_SSD_SLOT:#x}.{n},multifunction=on");
             }
         }
-        self.pair("-device", &format!("nvme,id=nvme{n},drive=ssd{n},serial={},{blocks},{bus}", ssd.serial));
+        let (serial, pairs) = (&ssd.serial, ssd.queue_pairs);
+        let device =
+            format!("nvme,id=nvme{n},drive=ssd{n},serial={serial},max_ioqpairs={pairs},{blocks},{bus}");
+        self.pair("-device", &device);
+        for (file, nsid) in ssd.more_namespaces.iter().zip(2..) {
+            let drive = format!("ssd{n}-{nsid}");
+            self.pair("-drive", &raw_drive(&drive, file));
+            self.pair("-device", &format!("nvme-ns,bus=nvme{n},drive={drive},nsid={nsid},{blocks}"));
+        }
     }
 
     /// Adds the blocks of an SSD, which its device calls `ssd{n}`.
     fn blocks_of(&mut self, n: usize, ssd: &Ssd) {
-        let file = quoted(&ssd.file);
         let Some(log) = &ssd.write_log else {
-            return self.pair("-drive", &format!("if=none,id=ssd{n},file={file},format=raw,discard=unmap"));
+            return self.pair("-drive", &raw_drive(&format!("ssd{n}"), &ssd.file));
         };
-        let (log, sector) = (quoted(log), ssd.block_bytes);
+        let (file, log, sector) = (quoted(&ssd.file), quoted(log), ssd.block_bytes);
         let data = format!("file.driver=file,file.filename={file},file.discard=unmap");
         let log = format!("log.driver=file,log.filename={log},log-sector-size={sector}");
         self.pair("-blockdev", &format!("driver=blklogwrites,node-name=ssd{n},discard=unmap,{data},{log}"));
@@ -318,6 +340,11 @@ impl CommandLine {
         let extra = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={KERNEL_ARGUMENTS}");
         self.pair("-smbios", &extra);
     }
+}
+
+/// QEMU's option for a drive whose blocks are a file.
+fn raw_drive(id: &str, file: &Path) -> String {
+    format!("if=none,id={id},file={},format=raw,discard=unmap", quoted(file))
 }
 
 /// A path in QEMU's option syntax, with commas doubled.
@@ -341,6 +368,8 @@ mod tests {
     fn ssd(file: &str, block_bytes: u32) -> Ssd {
         Ssd {
             file: file.into(),
+            more_namespaces: Vec::new(),
+            queue_pairs: QUEUE_PAIRS,
             block_bytes,
             serial: "S".to_owned(),
             location: SsdLocation::OnBoard,
@@ -356,7 +385,9 @@ mod tests {
         assert!(tcg.contains("-machine q35,kernel-irqchip=off"), "{tcg}");
         assert!(tcg.find("intel-iommu").unwrap() < tcg.find("nvme,id=nvme0").unwrap(), "{tcg}");
         assert!(
-            tcg.contains("drive=ssd1,serial=S,logical_block_size=4096,physical_block_size=4096"),
+            tcg.contains(
+                "drive=ssd1,serial=S,max_ioqpairs=64,logical_block_size=4096,physical_block_size=4096"
+            ),
             "{tcg}"
         );
         assert!(tcg.contains("addr=0x10") && tcg.contains("addr=0x11"), "{tcg}");
@@ -379,6 +410,22 @@ mod tests {
         assert!(line.contains("driver=blklogwrites,node-name=ssd0,discard=unmap"), "{line}");
         assert!(line.contains("log.filename=/log,log-sector-size=4096"), "{line}");
         assert!(line.contains("nvme,id=nvme0,drive=ssd0"), "{line}");
+    }
+
+    #[test]
+    fn an_ssd_has_all_its_namespaces_and_grants_as_many_queue_pairs_as_it_should() {
+        let more_namespaces = vec!["/b".into(), "/c,1".into()];
+        let narrow = Ssd { more_namespaces, queue_pairs: 1, ..ssd("/a", 512) };
+        let line = line(&Machine { ssds: vec![narrow], ..machine() }, Accelerator::Tcg);
+        for wanted in [
+            "nvme,id=nvme0,drive=ssd0,serial=S,max_ioqpairs=1,",
+            "id=ssd0-2,file=/b,format=raw",
+            "nvme-ns,bus=nvme0,drive=ssd0-2,nsid=2,logical_block_size=512",
+            "id=ssd0-3,file=/c,,1,format=raw",
+            "nvme-ns,bus=nvme0,drive=ssd0-3,nsid=3,",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
     }
 
     #[test]

@@ -58,6 +58,32 @@ impl Rig {
 }
 
 #[test]
+fn a_daemon_has_loaded_its_configuration_when_its_start_returns() -> Outcome {
+    let bench = Lab::shared().bench("client-configuration")?;
+    let call = |n: u32| {
+        let params = json!({ "name": format!("Null{n}"), "num_blocks": 2048, "block_size": 512 });
+        json!({ "method": "bdev_null_create", "params": params })
+    };
+    let calls: Vec<Value> = (0..500).map(call).collect();
+    let configuration = json!({ "subsystems": [{ "subsystem": "bdev", "config": calls }] });
+    let file = bench.path("configuration.json");
+    fs::write(&file, configuration.to_string()).map_err(|error| TestError::Host(error.to_string()))?;
+    let arguments = vec!["-c".to_owned(), file.display().to_string()];
+    let mut daemon = Serve { arguments, ..Serve::default() }.start(&bench)?;
+    daemon.rpc.call("bdev_get_bdevs", json!({ "name": "Null499" })).map(drop)
+}
+
+#[test]
+fn a_daemon_that_waits_for_a_call_to_begin_has_started() -> Outcome {
+    let bench = Lab::shared().bench("client-waiting")?;
+    let arguments = vec!["--wait-for-rpc".to_owned()];
+    let mut daemon = Serve { arguments, ..Serve::default() }.start(&bench)?;
+    daemon.rpc.call("framework_start_init", json!({}))?;
+    assert_eq!(daemon.rpc.call("bdev_get_bdevs", json!({}))?, json!([]));
+    Ok(())
+}
+
+#[test]
 fn what_is_written_is_read_back_at_both_ends_and_in_every_size() -> Outcome {
     let rig = Rig::memory("patterns")?;
     let client = rig.client();

@@ -60,6 +60,27 @@ fn every_row_has_its_numbers_and_nothing_stays_behind() -> Result<(), TestError>
 }
 
 #[test]
+fn a_victim_has_its_numbers_beside_nobody_and_each_neighbour() -> Result<(), TestError> {
+    let bench = Lab::shared().bench("cargo-compare-neighbours")?;
+    let mut compare = compare(&bench, "--neighbours --quick --rounds 1 --seconds 0.05 --json")?;
+    let (status, said) = (compare.wait(Deadline::within(RUN_SECONDS))?, compare.output.text());
+    assert!(status.success(), "{status}:\n{said}");
+    let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
+    let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
+    let rows = report["rows"].as_array().cloned().unwrap_or_default();
+    let beside: Vec<&str> = rows.iter().filter_map(|row| row["beside"].as_str()).collect();
+    assert_eq!(beside, ["nobody", "an honest tenant", "256 idle rings"]);
+    for (row, number) in rows.iter().flat_map(|row| {
+        ["latency_p50_ns", "latency_p99_ns", "latency_max_ns", "iops", "share"].map(|number| (row, number))
+    }) {
+        assert!(row[number]["value"].as_f64() > Some(0.0), "{number} in {row}");
+        assert!(row[number]["ratio"].as_f64() > Some(0.0), "{number} in {row}");
+    }
+    assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
 fn a_signal_ends_it_in_order_and_what_was_measured_is_shown() -> Result<(), TestError> {
     let bench = Lab::shared().bench("cargo-compare-signal")?;
     let mut compare = compare(&bench, "--quick --rounds 1 --seconds 600")?;

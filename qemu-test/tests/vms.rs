@@ -37,7 +37,8 @@ fn a_vm_that_is_killed_is_reported_and_its_disk_serves_the_next_one() -> Result<
     let (_turn, bench) = (lab.turn()?, lab.bench("killed-vm")?);
     let guest = lab.guest()?;
     let path = format!("{}:{}", qemu_folder(&bench)?, std::env::var("PATH").unwrap_or_default());
-    let serve = Serve { memory_mib: 64, spare_memory_mib: 128, ..Serve::default() };
+    let files = vec!["--vm-files".to_owned(), lab.qemu().path("").display().to_string()];
+    let serve = Serve { memory_mib: 64, spare_memory_mib: 128, arguments: files, ..Serve::default() };
     let mut daemon = Serve { environment: vec![("PATH".to_owned(), path)], ..serve }.start(&bench)?;
     let disk = json!({ "name": "Malloc0", "num_blocks": 65536, "block_size": 512 });
     daemon.rpc.call("bdev_malloc_create", disk)?;

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "spans are addresses in the mapping")]
 
-use crate::BenchError;
+use crate::error::BenchError;
 use luge_memory::{Iova, Mapping, Span};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};

@@ -2,8 +2,8 @@
 //!
 //! Each slot keeps to units of its own, so that no two requests race for one.
 
-use crate::BenchError;
 use crate::choice::Choice;
+use crate::error::BenchError;
 use crate::options::Options;
 use crate::pattern::{Pattern, UNITS_MAX};
 use luge_memory::Span;

@@ -1,7 +1,7 @@
 //! The control side of a front end: connects, also again, and says when it cannot.
 
-use crate::BenchError;
 use crate::arena::Arena;
+use crate::error::BenchError;
 use crate::options::Options;
 use crate::ring::{Notifications, Ring};
 use crate::talk::{Inflight, Talk, server};
@@ -28,7 +28,7 @@ pub(crate) struct Disk<'a> {
     options: &'a Options,
     stop: &'a AtomicBool,
     features: Features,
-    /// Where the server notes what it has in flight; only with `--reconnect`.
+    /// Memory in which the server notes the requests in flight; only with `--reconnect`.
     inflight: Option<Inflight>,
     connection: Connection,
     /// Memory of the rings and buffers. Dropped after the connection.

@@ -14,8 +14,8 @@
 //!
 //! Not here: data, checks, interrupts.
 
-use crate::BenchError;
 use crate::clock::{Clock, ticks};
+use crate::error::BenchError;
 use crate::round_trip;
 use clap::Args;
 use serde::Serialize;

@@ -1,9 +1,9 @@
 //! The loop: reaps answers and submits as many requests again, on all queues in turn.
 
-use crate::BenchError;
 use crate::checks::Checks;
 use crate::choice::Choice;
 use crate::clock::{self, Clock, ticks};
+use crate::error::BenchError;
 use crate::frontend::Disk;
 use crate::options::{Direction, Options};
 use crate::pace::Pace;

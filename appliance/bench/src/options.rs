@@ -1,6 +1,6 @@
 //! Options of a load.
 
-use crate::BenchError;
+use crate::error::BenchError;
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ impl Pace {
         Self { start, gap, taken: 0, due: start, clock, awake: clock.ticks(AWAKE) }
     }
 
-    /// When the next request was due, and takes it; none where that is still to come.
+    /// Takes the next request if it is due; returns the tick at which it was.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^52 ticks")]
     pub(crate) fn take(&mut self, now: u64) -> Option<u64> {
         let due = (self.due <= now).then_some(self.due)?;

@@ -1,8 +1,8 @@
 //! The driver's side of a split ring, with one chain of three descriptors for each slot: header, data,
 //! status. A slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
-use crate::BenchError;
 use crate::arena::Arena;
+use crate::error::BenchError;
 use crate::options::Options;
 use luge_memory::{SharedArray, Span};
 use luge_spec::virtio::blk::{RequestStatus, RequestType};
@@ -13,7 +13,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// Header and status of a slot share a cache line, as in Linux's driver.
 const LINE: u32 = 64;
-/// Where the status byte is in the line.
+/// Place of the status byte in the line.
 const STATUS: u32 = 16;
 /// Requests reaped at once, whose lines are brought near together.
 pub(crate) const BATCH: usize = 64;

@@ -1,7 +1,7 @@
 //! The distance of two CPUs: the time for a cache line to go there and back. On shared machines it changes by
 //! a factor of five, and results of different distances do not compare.
 
-use crate::BenchError;
+use crate::error::BenchError;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The conversation with a server: negotiation, memory, rings.
 
-use crate::BenchError;
 use crate::arena::Arena;
+use crate::error::BenchError;
 use crate::options::Options;
 use crate::ring::Ring;
 use luge_spec::virtio::{Features, blk};

@@ -1,6 +1,6 @@
 //! A time limit for conversations: the crate `vhost` waits for ever for an answer.
 
-use crate::BenchError;
+use crate::error::BenchError;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

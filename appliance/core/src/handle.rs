@@ -1,5 +1,6 @@
 //! A core, as all other threads see it.
 
+use crate::account::{Account, Accounts};
 use crate::answer::question;
 use crate::load::Rings;
 use crate::mailbox::Mailbox;
@@ -11,6 +12,7 @@ use crate::session::{Session, SessionId};
 use crate::sleep::Epoll;
 use crate::stall_watch::StallWatch;
 use crate::stats::CoreStats;
+use crate::tenant::Tenant;
 use luge_block::CoreId;
 use luge_memory::NumaNode;
 use luge_volume::{Ticks, tick_rate};
@@ -50,6 +52,7 @@ struct Shared {
     links: Links,
     node: Option<NumaNode>,
     rings: Rings,
+    accounts: Accounts,
     open: OpenSources,
     attachments: AtomicUsize,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -94,6 +97,7 @@ impl CoreHandle {
             links,
             node: node_of(Path::new("/sys/devices/system/cpu"), id),
             rings: Rings::default(),
+            accounts: Accounts::default(),
             open: OpenSources::default(),
             attachments: AtomicUsize::default(),
             thread: Mutex::default(),
@@ -171,18 +175,20 @@ impl CoreHandle {
         self.0.links.mailbox.send(Box::new(task));
     }
 
-    /// Lets the core serve a session.
+    /// Lets the core serve a session of a tenant.
     ///
     /// # Errors
     /// [`NotifyError`] if its kick cannot be watched, and the session.
     pub fn add_session(
         &self,
         session: Box<dyn Session>,
+        tenant: &Tenant,
     ) -> Result<SessionId, (NotifyError, Box<dyn Session>)> {
         if let Some(Err(error)) = session.kick().map(|kick| kick.watch(&self.0.links.epoll, 0)) {
             return Err((error, session));
         }
-        let added = self.call(move |core| core.add(session));
+        let account = self.0.accounts.of(tenant);
+        let added = self.call(move |core| core.add(session, account));
         added.map_err(|session| {
             session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
             (NotifyError::System(rustix::io::Errno::NOSPC), session)
@@ -205,6 +211,12 @@ impl CoreHandle {
         self.call(|core| core.stop());
         // A core that panicked has taken the process along.
         let _ = thread.join();
+    }
+
+    /// Accounts of the tenants that have rings on the core.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.0.accounts.all()
     }
 
     pub(crate) fn open_sources(&self) -> &OpenSources {

@@ -81,14 +81,19 @@ impl Call {
     /// Takes a file descriptor of a front end.
     ///
     /// # Errors
-    /// [`NotifyError`] if it is no eventfd.
+    /// [`NotifyError`] if it is no eventfd, or no descriptor is left for its io_uring.
     pub fn new(file: OwnedFd) -> Result<Self, NotifyError> {
         let file = checked(file)?;
         let ring = IoUring::new(2).and_then(|ring| {
             ring.submitter().register_eventfd(file.as_raw_fd())?;
             Ok(ring)
         });
-        let way = ring.map_or(Way::Write, |ring| Way::Completion(Box::new(ring)));
+        let way = match ring.map_err(|error| Errno::from_io_error(&error)) {
+            Ok(ring) => Way::Completion(Box::new(ring)),
+            // Out of descriptors now, which is no reason to have a core wait later.
+            Err(Some(error @ (Errno::MFILE | Errno::NFILE))) => return Err(error.into()),
+            Err(_) => Way::Write,
+        };
         Ok(Self { way, file, owed: false })
     }
 

@@ -1,14 +1,17 @@
-//! The core's thread: the parts it owns, and its turn.
+//! The core's thread: the parts it owns, its turns, the tasks between them, and its sleep.
 
+use crate::account::Account;
 use crate::answer::Answer;
 use crate::mailbox::Mailbox;
+use crate::schedule::Schedule;
 use crate::session::{Armed, Session, SessionId};
 use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
-use luge_block::{CoreId, Tag};
-use luge_volume::{Graph, Ticks, VolumeId, ticks};
+use luge_block::CoreId;
+use luge_volume::{Graph, Ticks, VolumeId};
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most tasks between two turns: they delay guests.
@@ -25,12 +28,12 @@ pub(crate) struct Links {
 pub struct Core {
     id: CoreId,
     graph: Graph,
-    sessions: Vec<Option<Box<dyn Session>>>,
+    schedule: Schedule,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
     /// Volumes with fences that wait for what is in flight.
     draining: Vec<(VolumeId, Answer<()>)>,
-    /// The session that takes first in the next turn: each has its turn at scarce room.
-    first: usize,
+    /// Time at which the last turn ended.
+    turned: Ticks,
     stopping: bool,
     idleness: Idleness,
     meter: Meter,
@@ -41,10 +44,10 @@ impl Core {
         Self {
             id,
             graph: Graph::default(),
-            sessions: Vec::new(),
+            schedule: Schedule::default(),
             leaving: Vec::new(),
             draining: Vec::new(),
-            first: 0,
+            turned: Ticks::now(),
             stopping: false,
             idleness: Idleness::default(),
             meter: Meter::new(),
@@ -64,8 +67,7 @@ impl Core {
 
     /// A session that it serves: for changes between two turns.
     pub fn session(&mut self, id: SessionId) -> Option<&mut dyn Session> {
-        let session = self.sessions.get_mut(usize::from(id.0))?.as_mut()?;
-        Some(&mut **session)
+        self.schedule.sessions().change(id)
     }
 
     /// A session that it serves, if that is of type `S`.
@@ -74,24 +76,19 @@ impl Core {
         session.downcast_mut()
     }
 
-    /// Starts to serve a session; gives it back where there are as many as tags can name.
-    pub(crate) fn add(&mut self, mut session: Box<dyn Session>) -> Result<SessionId, Box<dyn Session>> {
-        let index = self.sessions.iter().position(Option::is_none).unwrap_or(self.sessions.len());
-        let id = u16::try_from(index).ok().filter(|&id| id < Tag::SESSIONS_MAX).map(SessionId);
-        let Some(id) = id else { return Err(session) };
-        session.adopt(id);
-        if index == self.sessions.len() {
-            self.sessions.push(None);
-        }
-        if let Some(place) = self.sessions.get_mut(index) {
-            *place = Some(session);
-        }
-        Ok(id)
+    /// Starts to serve a session of the tenant with this account; gives it back where there are as many as
+    /// tags can name.
+    pub(crate) fn add(
+        &mut self,
+        session: Box<dyn Session>,
+        account: Arc<Account>,
+    ) -> Result<SessionId, Box<dyn Session>> {
+        self.schedule.add(session, account)
     }
 
     /// Gives a session back as soon as no request of it is in flight.
     pub(crate) fn remove(&mut self, id: SessionId, answer: Answer<Box<dyn Session>>) {
-        let session = self.sessions.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let session = self.schedule.sessions().change(id);
         assert!(session.is_some(), "session {id:?} is taken off core {:?}, which does not have it", self.id);
         session.into_iter().for_each(|session| session.quiesce());
         self.leaving.push((id, answer));
@@ -106,33 +103,13 @@ impl Core {
         self.stopping = true;
     }
 
-    /// Takes a turn. Returns whether there was work.
-    fn turn(&mut self) -> bool {
-        let Self { graph, sessions, first, .. } = self;
-        *first = if *first + 1 < sessions.len() { *first + 1 } else { 0 };
-        let (later, sooner) = sessions.split_at_mut(*first);
-        let in_turn = sooner.iter_mut().chain(later).flatten();
-        let taken: usize = in_turn.map(|session| session.take(graph)).sum();
-        graph.commit();
-        let ended = graph.poll(|run| {
-            let id = run.first().map_or(0, |end| end.tag().session());
-            let session = sessions.get_mut(usize::from(id)).and_then(Option::as_mut);
-            let Some(session) = session else { panic!("a request of session {id} ends, which is not there") };
-            session.finish(run);
-        });
-        sessions.iter_mut().flatten().for_each(|session| session.publish());
-        taken > 0 || ended > 0
-    }
-
     /// Hands out a session that has waited until nothing of it is in flight; returns whether there was one.
     fn let_go(&mut self) -> bool {
-        let sessions = &mut self.sessions;
-        let quiet = |id: &SessionId| {
-            sessions.get(usize::from(id.0)).and_then(Option::as_ref).is_some_and(|s| s.in_flight() == 0)
-        };
-        let Some(at) = self.leaving.iter().position(|(id, _)| quiet(id)) else { return false };
-        let (id, answer) = self.leaving.swap_remove(at);
-        if let Some(session) = self.sessions.get_mut(usize::from(id.0)).and_then(Option::take) {
+        let Self { schedule, leaving, .. } = self;
+        let quiet = |(id, _): &(SessionId, _)| schedule.sessions().in_flight(*id) == Some(0);
+        let Some(at) = leaving.iter().position(quiet) else { return false };
+        let (id, answer) = leaving.swap_remove(at);
+        if let Some(session) = schedule.remove(id) {
             answer.give(session);
         }
         true
@@ -148,25 +125,24 @@ impl Core {
 
     /// Whether nothing can happen before a kick, a task, or a time.
     fn arm(&mut self) -> bool {
-        let mut sessions = self.sessions.iter_mut().flatten();
+        let mut sessions = self.schedule.sessions().iter_mut();
         sessions.all(|session| !session.needs_polling() && session.arm() == Armed::Quiet)
     }
 
     fn disarm(&mut self) {
-        self.sessions.iter_mut().flatten().for_each(|session| session.disarm());
+        self.schedule.sessions().iter_mut().for_each(|session| session.disarm());
     }
 
     /// Time of the first turn that a session or a node needs although nothing happens.
-    fn wake_at(&self) -> Option<Ticks> {
-        let times = self.sessions.iter().flatten().filter_map(|session| session.wake_at());
-        times.chain(self.graph.wake_at()).min()
+    fn wake_at(&mut self) -> Option<Ticks> {
+        let of_graph = self.graph.wake_at();
+        self.schedule.sessions().iter().filter_map(Session::wake_at).chain(of_graph).min()
     }
 
     /// Turns until told to stop.
     pub(crate) fn run(mut self, links: &Links, watch: &StallWatch) {
-        let mut started = ticks();
         while !self.stopping {
-            let mut busy = self.turn();
+            let mut busy = self.schedule.turn(&mut self.graph, self.turned);
             for task in std::iter::from_fn(|| links.mailbox.next()).take(TASKS_PER_TURN_MAX) {
                 task(&mut self);
                 busy = true;
@@ -177,15 +153,12 @@ impl Core {
             if !self.draining.is_empty() {
                 busy |= self.answer_drained();
             }
+            watch.turn_lasted(self.end_turn(&links.stats));
             self.meter.turn(busy, &links.stats);
-            let now = ticks();
-            watch.turn_lasted(now.wrapping_sub(started));
-            started = now;
             if busy {
                 self.idleness.end();
             } else if self.idleness.turn() {
                 self.rest(links);
-                started = ticks();
             }
         }
     }
@@ -201,8 +174,19 @@ impl Core {
             }
             links.mailbox.wake_up();
             self.disarm();
+            self.schedule.wake();
         }
-        self.graph.let_time_pass();
+        self.turned = Ticks::now();
+    }
+
+    /// Notes the time at which a turn ends and the next one begins; returns the ticks that the turn took.
+    #[inline]
+    fn end_turn(&mut self, stats: &CoreStats) -> u64 {
+        let now = Ticks::now();
+        let took = now.0.saturating_sub(self.turned.0);
+        stats.note_turn(took);
+        self.turned = now;
+        took
     }
 
     fn sleep(&mut self, Links { epoll, stats, .. }: &Links, wake_at: Option<Ticks>) {

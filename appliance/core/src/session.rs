@@ -2,7 +2,7 @@
 
 use crate::Kick;
 use luge_block::Completion;
-use luge_volume::{Graph, Ticks};
+use luge_volume::{Graph, Ticks, Work};
 use std::any::Any;
 
 /// A session of a core; the `session` of its requests' tags.
@@ -19,6 +19,26 @@ pub enum Armed {
     Waiting,
 }
 
+/// Outcome of [`Session::take`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Took {
+    /// The ring has nothing.
+    Nothing,
+    /// There are requests, and no room for them beneath.
+    NoRoom,
+    /// Requests were taken, or a part of one, with this much work: more than none.
+    Work(Work),
+}
+
+/// Outcome of [`Session::publish`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Published {
+    /// The guest has been shown everything.
+    All,
+    /// An interrupt has not reached the guest yet: to be called again in the next turn.
+    Owing,
+}
+
 /// One ring of one guest, served by one core. Nothing here blocks, locks or allocates.
 ///
 /// A session is put on a core once. To change its set-up, its owner takes it off the core, which waits
@@ -27,16 +47,16 @@ pub trait Session: Any + Send {
     /// Puts the session on a core: it takes requests from now on. `id` goes into all their tags.
     fn adopt(&mut self, id: SessionId);
 
-    /// Takes requests from the ring, a batch at most, and submits them. Returns how many it
-    /// took: zero means that there was nothing to do, or no room.
-    fn take(&mut self, graph: &mut Graph) -> usize;
+    /// Takes requests from the ring, a batch at most, and submits them. Ends after about `allowance` of work;
+    /// what is left of a request's chain beyond it is walked another time.
+    fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took;
 
     /// Ends requests of the session.
     fn finish(&mut self, done: &[Completion]);
 
-    /// Shows the guest what has ended, and interrupts it where it asked for that. Called once a turn, after
-    /// `take` and `finish`.
-    fn publish(&mut self);
+    /// Shows the guest the requests that have ended, and interrupts it where it asked for that. Called at the end
+    /// of a turn in which `take` or `finish` did something, or the session was changed.
+    fn publish(&mut self) -> Published;
 
     /// Asks the guest to kick for what it adds from now on: the core wants to sleep.
     fn arm(&mut self) -> Armed;

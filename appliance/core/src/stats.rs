@@ -11,6 +11,7 @@ pub struct CoreStats {
     pub(crate) busy_ticks: AtomicU64,
     pub(crate) idle_ticks: AtomicU64,
     pub(crate) sleeps: AtomicU64,
+    longest_turn_ticks: AtomicU64,
     load: LoadAverage,
     asleep: AtomicBool,
     poll_window_us: AtomicU64,
@@ -51,6 +52,20 @@ impl CoreStats {
     #[must_use]
     pub fn poll_window_us(&self) -> u64 {
         self.poll_window_us.load(Ordering::Relaxed)
+    }
+
+    /// Longest turn so far, with the tasks after it, in ticks.
+    #[must_use]
+    pub fn longest_turn_ticks(&self) -> u64 {
+        self.longest_turn_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Notes the time that a turn took. Called by the core only.
+    #[inline]
+    pub(crate) fn note_turn(&self, ticks: u64) {
+        if ticks > self.longest_turn_ticks() {
+            self.longest_turn_ticks.store(ticks, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn fall_asleep(&self, poll_window: Duration) {

@@ -6,7 +6,7 @@ use luge_block::{
     Blocks, Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal,
     Request, Status, Tag,
 };
-use luge_core::{Armed, CoreHandle, Kick, Session, SessionId};
+use luge_core::{Armed, CoreHandle, Kick, Published, Session, SessionId, Tenant, Took, Work};
 use luge_volume::{Graph, Volume, VolumeId};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
@@ -130,9 +130,10 @@ impl Session for TestSession {
         self.id = id;
     }
 
-    fn take(&mut self, graph: &mut Graph) -> usize {
+    fn take(&mut self, graph: &mut Graph, _allowance: Work) -> Took {
         let mut volume = graph.volume(self.volume).unwrap();
-        let room = volume.room().min(self.ring.waiting.load(SeqCst)).min(4);
+        let waiting = self.ring.waiting.load(SeqCst);
+        let room = volume.room().min(waiting).min(4);
         let take = if self.quiet { 0 } else { room };
         for _ in 0..take {
             let tag = Tag::new(self.id.0, 7);
@@ -141,7 +142,11 @@ impl Session for TestSession {
             self.ring.waiting.fetch_sub(1, SeqCst);
             self.in_flight += 1;
         }
-        take
+        match (waiting, take) {
+            (0, _) => Took::Nothing,
+            (_, 0) => Took::NoRoom,
+            _ => Took::Work(Work::REQUEST.times(take)),
+        }
     }
 
     fn finish(&mut self, done: &[Completion]) {
@@ -150,8 +155,9 @@ impl Session for TestSession {
         self.ring.finished.fetch_add(done.len(), SeqCst);
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Published {
         self.ring.published.store(self.ring.finished.load(SeqCst), SeqCst);
+        Published::All
     }
 
     fn arm(&mut self) -> Armed {
@@ -188,6 +194,10 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+fn tenant() -> Tenant {
+    Tenant::Owner("test".into())
+}
+
 fn core() -> CoreHandle {
     CoreHandle::spawn(CoreId(0)).unwrap()
 }
@@ -201,7 +211,7 @@ fn every_request_comes_back_to_the_session_that_made_it() {
         .map(|i| {
             let (session, ring, kick) = TestSession::new(attachment.volume());
             ring.waiting.store(1000 * (i + 1), SeqCst);
-            (core.add_session(session).unwrap_or_else(|_| unreachable!()), ring, kick)
+            (core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!()), ring, kick)
         })
         .collect();
     for (i, (id, ring, _kick)) in rings.iter().enumerate() {
@@ -223,7 +233,7 @@ fn a_session_leaves_its_core_only_when_nothing_of_it_is_in_flight() {
     let attachment = core.attach(&volume).unwrap();
     let (session, ring, _kick) = TestSession::new(attachment.volume());
     ring.waiting.store(3, SeqCst);
-    let id = core.add_session(session).unwrap_or_else(|_| unreachable!());
+    let id = core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!());
     wait_until("taken", || ring.waiting.load(SeqCst) == 0);
     let remover = {
         let core = core.clone();
@@ -245,7 +255,7 @@ fn a_sleeping_core_wakes_for_a_kick_and_for_a_task() {
     let volume = Arc::new(Volume::whole(Arc::new(Gate::default())));
     let attachment = core.attach(&volume).unwrap();
     let (session, ring, kick) = TestSession::new(attachment.volume());
-    let id = core.add_session(session).unwrap_or_else(|_| unreachable!());
+    let id = core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!());
     for round in 1..=50 {
         let slept = core.stats().sleeps();
         wait_until("asleep", || ring.armed.load(SeqCst) && core.stats().asleep());
@@ -359,7 +369,7 @@ fn sessions_share_a_device_that_has_room_for_one_batch_only() {
         .map(|_| {
             let (session, ring, kick) = TestSession::new(attachment.volume());
             ring.waiting.store(usize::MAX / 2, SeqCst);
-            (core.add_session(session).unwrap_or_else(|_| unreachable!()), ring, kick)
+            (core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!()), ring, kick)
         })
         .collect();
     shut.store(false, SeqCst);

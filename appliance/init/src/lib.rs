@@ -34,7 +34,7 @@ pub use console::{Commands, Console, MethodError, MethodHelp, ParameterHelp, Scr
 pub use cpus::serving_cpus;
 pub use hugepages::{HugepagesError, Reserved, reserve_hugepages};
 pub use last_words::say;
-pub use machine::{set_hostname, set_kernel_log_level, use_console_as_stdio};
+pub use machine::{open_kvm_to_vms, set_hostname, set_kernel_log_level, use_console_as_stdio};
 pub use mounts::{MountError, mount_all};
 pub use panics::catch_panics;
 pub use power::{Ending, PowerRequest, PowerSwitch, catch_ctrl_alt_del, end_machine};

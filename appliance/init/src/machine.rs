@@ -1,6 +1,7 @@
 //! Settings of the kernel that PID 1 makes: host name, log level, standard streams.
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, chmod, open};
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 
@@ -18,6 +19,18 @@ pub fn set_hostname(name: &str) -> io::Result<()> {
 /// Those of writing to /proc.
 pub fn set_kernel_log_level(level: u8) -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", level.to_string())
+}
+
+/// Allows all users to open KVM. Those of VMs are the only ones beside root.
+///
+/// # Errors
+/// Those of chmod(2).
+pub fn open_kvm_to_vms() -> io::Result<()> {
+    match chmod("/dev/kvm", Mode::from_raw_mode(0o666)) {
+        // A machine without virtualization.
+        Err(Errno::NOENT) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Makes `/dev/console` standard input, output and error. The kernel opens none of them if it found no

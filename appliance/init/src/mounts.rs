@@ -33,7 +33,7 @@ const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 const DEVICES: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC);
 
 /// All mounts, in their order: a mount point comes after the file system that it is on.
-const MOUNTS: [Mount; 9] = [
+const MOUNTS: [Mount; 10] = [
     Mount { kind: "proc", target: "/proc", options: c"", flags: QUIET, need: Need::Always },
     Mount { kind: "sysfs", target: "/sys", options: c"", flags: QUIET, need: Need::Always },
     Mount { kind: "devtmpfs", target: "/dev", options: c"mode=0755", flags: DEVICES, need: Need::Always },
@@ -58,6 +58,14 @@ const MOUNTS: [Mount; 9] = [
         target: "/sys/firmware/efi/efivars",
         options: c"",
         flags: QUIET.union(MountFlags::RDONLY),
+        need: Need::WherePossible,
+    },
+    // For the bounds of VMs.
+    Mount {
+        kind: "cgroup2",
+        target: "/sys/fs/cgroup",
+        options: c"",
+        flags: QUIET,
         need: Need::WherePossible,
     },
     Mount { kind: "pstore", target: "/sys/fs/pstore", options: c"", flags: QUIET, need: Need::WherePossible },

@@ -11,8 +11,8 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal,
-    wait, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, pidfd_open,
+    pidfd_send_signal, wait, waitid, waitpid,
 };
 use std::collections::HashMap;
 use std::io;
@@ -73,11 +73,19 @@ impl Reaper {
     /// # Errors
     /// Those of [`Command::spawn`] and pidfd_open(2).
     pub fn spawn(&self, command: &mut Command) -> io::Result<ChildProcess> {
+        self.spawn_with(|| Ok(Pid::from_child(&command.spawn()?)))
+    }
+
+    /// Starts a child by a function that returns its process id, which must be that of a new child.
+    /// Other children are not reaped meanwhile, so the function must not wait for anything.
+    ///
+    /// # Errors
+    /// Those of the function and of pidfd_open(2).
+    pub fn spawn_with(&self, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<ChildProcess> {
         let mut children = self.shared.lock();
-        let mut child = command.spawn()?;
-        let pid = Pid::from_child(&child);
+        let pid = start()?;
         let handle = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            let _ = child.kill();
+            let _ = kill_process(pid, Signal::KILL);
         })?;
         children.insert(pid, None);
         drop(children);
@@ -87,7 +95,7 @@ impl Reaper {
             let waiting =
                 thread::Builder::new().name(format!("reaper {pid}")).spawn(move || shared.reap_one(pid));
             if let Err(error) = waiting {
-                let _ = child.kill();
+                let _ = kill_process(pid, Signal::KILL);
                 self.shared.reap_one(pid);
                 return Err(error);
             }

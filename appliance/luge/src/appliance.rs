@@ -8,7 +8,7 @@ use crate::cpus::Cpus;
 use crate::error_log::ErrorLog;
 use crate::log::Log;
 use crate::methods::{self, Host};
-use luge_core::{CoreHandle, SpawnError};
+use luge_core::{CoreHandle, Descriptors, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
@@ -19,12 +19,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
+/// Limit of file descriptors below which a start warns: a disk with 256 queues takes most of that.
+const DESCRIPTORS_MIN: u64 = 1024;
+
 /// Plan of the parts to run.
 pub struct Plan {
     /// CPUs that serve disks.
     pub cpus: Cpus,
     /// Page size of Luge's own memory.
     pub pages: PageSize,
+    /// Budget of file descriptors.
+    pub descriptors: Arc<Descriptors>,
     /// Memory that disks may take, in bytes.
     pub budget: u64,
     /// Folder of vhost-user sockets.
@@ -81,8 +86,9 @@ impl Appliance {
         let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
         let vms = VmRunner::new(plan.vms, plan.reaper);
         report_vms(&vms).map_err(StartError::Control)?;
-        let pages = plan.pages;
-        let platform = Arc::new(Platform { cores, space, pages, sockets, vfio, sysfs, vms });
+        let (pages, descriptors) = (plan.pages, plan.descriptors);
+        warn_of_few_descriptors(&descriptors);
+        let platform = Arc::new(Platform { cores, space, descriptors, pages, sockets, vfio, sysfs, vms });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
         let error_log = ErrorLog::start(control.clone()).map_err(StartError::ErrorLog)?;
@@ -118,6 +124,16 @@ impl Appliance {
         drop(self.server.take());
         drop(self.error_log);
         self.host.control.stop();
+    }
+}
+
+fn warn_of_few_descriptors(descriptors: &Descriptors) {
+    let limit = descriptors.limit();
+    if limit < DESCRIPTORS_MIN {
+        tracing::warn!(
+            "this process may have {limit} file descriptors, which is enough for few disks: raise its limit \
+             (ulimit -Hn, LimitNOFILE=)"
+        );
     }
 }
 

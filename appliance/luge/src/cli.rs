@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use luge_socket::{Group, Mode};
+use luge_vm::{FIRST_USER, USERS};
 use std::path::PathBuf;
 
 /// Default path of the RPC socket, which SPDK's clients use too.
@@ -68,6 +69,19 @@ pub struct Serve {
     /// Wait for the RPC method framework_start_init before serving
     #[arg(long)]
     pub wait_for_rpc: bool,
+    /// First of 65536 users and groups, by number, that VMs run as, each as one of its own, if Luge is
+    /// root. Each Luge on a host needs users of its own
+    #[arg(long, value_name = "UID", default_value_t = FIRST_USER,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(u32::MAX - USERS)))]
+    pub vm_users: u32,
+    /// Folder of a cgroup (v2) without processes, in which each VM gets a cgroup that bounds its CPU
+    /// time and memory; /sys/fs/cgroup/luge if not given, and none where that cannot be made
+    #[arg(long, value_name = "DIR")]
+    pub vm_cgroup: Option<PathBuf>,
+    /// Folder that QEMU needs in the sandbox of a VM, besides /usr, /lib and its own, such as /nix/store;
+    /// every VM can read it. May be given several times
+    #[arg(long, value_name = "DIR")]
+    pub vm_files: Vec<PathBuf>,
     /// Use ordinary pages instead of hugepages: slower, for trials
     #[arg(long)]
     pub no_huge: bool,

@@ -4,8 +4,10 @@
 //! - `appliance`: start and stop of all parts.
 //! - `control`: the thread that owns all objects.
 //! - `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
-//! - `config`, `cpus`, `hugepages`, `log`: settings.
+//! - `allocator`, `config`, `cpus`, `hugepages`, `log`: settings.
 
+#[cfg(target_env = "gnu")]
+mod allocator;
 mod appliance;
 mod bench;
 mod boot;
@@ -26,6 +28,8 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(target_env = "gnu")]
+    allocator::set_up();
     if is_first_process() {
         boot::run();
     }

@@ -7,15 +7,16 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
 use luge_socket::Permissions;
-use luge_vm::{Timeouts, VmConfig};
+use luge_vm::{SandboxConfig, Timeouts, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use thiserror::Error;
@@ -35,6 +36,14 @@ pub enum ServeError {
     /// Unusable folder for sockets.
     #[error("vhost-user sockets cannot be made in {path}: {source}; name a folder that exists (-S)")]
     Sockets {
+        /// Path of the folder.
+        path: PathBuf,
+        /// Error of the kernel.
+        source: io::Error,
+    },
+    /// Unusable folder for VMs.
+    #[error("{path} cannot be used for VMs: {source}; name a folder that exists (--vm-cgroup, --vm-files)")]
+    VmFolder {
         /// Path of the folder.
         path: PathBuf,
         /// Error of the kernel.
@@ -62,10 +71,11 @@ enum Event {
     Loaded(Result<(), RpcError>),
 }
 
-/// Serves until a signal to stop, which may come while the configuration is loaded.
+/// Serves until a signal to stop, which may come while the configuration is loaded. Disks are served meanwhile,
+/// each as soon as its SSD is there.
 ///
 /// # Errors
-/// [`ServeError`], before anything is served.
+/// [`ServeError`]; nothing is served any more then.
 pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
     let (sender, events) = channel();
@@ -122,12 +132,18 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         qemu: None,
         firmware_folder: None,
         trial_kernel: None,
+        sandbox: SandboxConfig {
+            first_user: args.vm_users,
+            cgroup: args.vm_cgroup.as_deref().map(vm_folder).transpose()?,
+            files: args.vm_files.iter().map(|path| vm_folder(path)).collect::<Result<_, _>>()?,
+        },
         timeouts: Timeouts::default(),
     };
     let reaper = Reaper::of_own_children();
     Ok(Plan {
         cpus,
         pages,
+        descriptors: Descriptors::of_this_process(Ceiling::HardLimit),
         budget,
         sockets,
         socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),
@@ -137,6 +153,13 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         reaper,
         config,
     })
+}
+
+/// Absolute path of a folder for VMs.
+fn vm_folder(path: &Path) -> Result<PathBuf, ServeError> {
+    let error = |source| ServeError::VmFolder { path: path.to_owned(), source };
+    let path = path.canonicalize().map_err(error)?;
+    if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
 }
 
 fn folder(args: &Serve) -> Result<PathBuf, ServeError> {

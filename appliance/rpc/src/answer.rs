@@ -5,6 +5,7 @@
 
 use crate::ascii::write_ascii;
 use crate::error::cut_short;
+use crate::log_limit::LogLimit;
 use crate::message::{Answer, Request};
 use crate::unique::Unique;
 use crate::{Caller, Code, Dispatcher, PreparedCall, RpcError};
@@ -18,12 +19,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Maximum number of calls in a batch.
 const BATCH_MAX: usize = 1024;
 
-/// Maximum number of values in a request; a configuration of thousands of volumes fits. A parsed value
-/// takes many times its bytes.
-const VALUES_MAX: usize = 256 << 10;
+/// Maximum memory of a request's parsed values, in bytes; a configuration of thousands of volumes fits.
+const VALUES_BYTES_MAX: usize = 32 << 20;
 
 /// Length in bytes above which texts are parsed one at a time.
 const LONG_TEXT_BYTES: usize = 4 << 10;
+
+/// Length of an answer without its result; longer ones are rare.
+const FRAME_BYTES: usize = 256;
+
+/// Limit on log lines about failed calls.
+static FAILURES: LogLimit = LogLimit::new("failed calls", 200);
 
 /// Dispatcher, caller and shared state for the calls of one text.
 pub(crate) struct CallContext<'a> {
@@ -34,6 +40,8 @@ pub(crate) struct CallContext<'a> {
     /// Function that is called before each call of a batch, because sending an answer has changed the
     /// connection's activity.
     pub(crate) begin: &'a dyn Fn(),
+    /// Reserves memory in bytes for an answer, until that is sent.
+    pub(crate) reserve: &'a dyn Fn(usize) -> Result<(), RpcError>,
 }
 
 /// Continuation of a stream after a text.
@@ -66,7 +74,7 @@ pub(crate) fn answer(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>
 
 fn answer_one(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> io::Result<Next> {
     match read(context, text) {
-        Ok(call) => call.run(&context.caller).map_or(Ok(()), |answer| send(line_of(&answer)))?,
+        Ok(call) => call.run(context).map_or(Ok(()), |answer| send(line_of(&answer)))?,
         Err(ReadError::Json(error)) => return end(&error, send),
         Err(ReadError::Request(refusal)) => send(line_of(&refusal))?,
     }
@@ -79,15 +87,16 @@ fn answer_batch(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> 
         Err(error) => return end(&error, send),
     };
     if count == 0 || count > BATCH_MAX {
-        let why =
-            format_args!("a batch has 1 to {BATCH_MAX} requests, this one has {count}: send several batches");
+        let why = format_args!("a batch has 1 to {BATCH_MAX} requests, this one has {count}");
         send(line_of(&refusal(why)))?;
         return Ok(Next::Request);
     }
     let mut before = b'[';
     for answer in calls.into_iter().filter_map(|call| answer_in_batch(context, call)) {
-        let mut text = vec![std::mem::replace(&mut before, b',')];
+        let mut text = buffer_for(&answer);
+        text.push(std::mem::replace(&mut before, b','));
         write_json(&mut text, &answer);
+        drop(answer);
         send(text)?;
     }
     if before == b',' {
@@ -99,7 +108,7 @@ fn answer_batch(context: &CallContext<'_>, text: &[u8], send: &mut Send<'_>) -> 
 fn answer_in_batch(context: &CallContext<'_>, call: &RawValue) -> Option<Answer> {
     (context.begin)();
     match read(context, call.get().as_bytes()) {
-        Ok(call) => call.run(&context.caller),
+        Ok(call) => call.run(context),
         Err(ReadError::Json(error)) => Some(refusal(format_args!("not a request: {error}"))),
         Err(ReadError::Request(refusal)) => Some(*refusal),
     }
@@ -133,8 +142,11 @@ enum ReadError {
 
 /// Reads a request. Its parsed values are freed before the call is made.
 fn read(context: &CallContext<'_>, text: &[u8]) -> Result<Call, ReadError> {
-    if estimate_values(text) > VALUES_MAX {
-        let why = format_args!("not a request: it has at most {VALUES_MAX} values, send several");
+    if estimate_values(text) > VALUES_BYTES_MAX {
+        let why = format_args!(
+            "not a request: its values take more than {} MiB of memory: send several",
+            VALUES_BYTES_MAX >> 20
+        );
         return Err(ReadError::Request(Box::new(refusal(why))));
     }
     let _one_at_a_time = lock_parsing(context, text);
@@ -147,10 +159,16 @@ fn read(context: &CallContext<'_>, text: &[u8]) -> Result<Call, ReadError> {
     Ok(Call { method: cut_short(&method, 64).into(), id, prepared })
 }
 
-/// Estimate of the number of values in a text, right within a factor of two: lists, objects and
-/// commas.
+/// Estimate of the memory of a text's values, in bytes. Containers are allocated with room for four values,
+/// and grow by doubling. Brackets and commas within strings count too.
 fn estimate_values(text: &[u8]) -> usize {
-    text.iter().filter(|byte| matches!(byte, b'[' | b'{' | b',')).count()
+    let bytes_of = |byte: &u8| match byte {
+        b'{' => 640,
+        b'[' => 352,
+        b',' => 192,
+        _ => 0,
+    };
+    text.iter().map(bytes_of).fold(0, usize::saturating_add)
 }
 
 /// Locks parsing for a long text: long texts are parsed one at a time.
@@ -159,14 +177,22 @@ fn lock_parsing<'a>(context: &CallContext<'a>, text: &[u8]) -> Option<MutexGuard
 }
 
 impl Call {
-    fn run(self, caller: &Caller<'_>) -> Option<Answer> {
+    fn run(self, context: &CallContext<'_>) -> Option<Answer> {
         let Self { method, id, prepared } = self;
         tracing::debug!(method, "call");
-        let outcome = prepared.and_then(|call| call.run(caller));
+        let outcome = prepared.and_then(|call| call.run(&context.caller));
         if let Err(error) = &outcome {
-            tracing::info!(method, code = error.code.0, "call failed: {error}");
+            FAILURES.line(|| tracing::info!(method, code = error.code.0, "call failed: {error}"));
         }
-        id.map(|id| Answer { id, outcome })
+        id.map(|id| reserve(context, Answer { id, outcome }))
+    }
+}
+
+/// Reserves memory for an answer and its text; returns the answer, or an error in its place.
+fn reserve(context: &CallContext<'_>, answer: Answer) -> Answer {
+    match (context.reserve)(answer.result_bytes().saturating_mul(2)) {
+        Ok(()) => answer,
+        Err(error) => Answer::error(answer.id, error),
     }
 }
 
@@ -209,10 +235,15 @@ impl<'de> Visitor<'de> for BatchVisitor {
 }
 
 fn line_of(answer: &Answer) -> Vec<u8> {
-    let mut text = Vec::new();
+    let mut text = buffer_for(answer);
     write_json(&mut text, answer);
     text.push(b'\n');
     text
+}
+
+/// Empty buffer in which an answer fits.
+fn buffer_for(answer: &Answer) -> Vec<u8> {
+    Vec::with_capacity(answer.result_bytes().saturating_add(FRAME_BYTES))
 }
 
 fn write_json(text: &mut Vec<u8>, answer: &Answer) {

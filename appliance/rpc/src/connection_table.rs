@@ -1,9 +1,12 @@
 //! Table of a server's connections: limits their number and the memory of their texts.
 //!
-//! When a limit is reached, the connection that has been idle longest is closed. A connection is idle
+//! When a limit is reached, the most expendable idle connection is closed (`entry`). A connection is idle
 //! while it waits for a request, for the rest of one, or for its client to read an answer. A new
 //! client is served however many others there are: at most half of the connections have calls that
 //! wait for events, and all other calls end by themselves. A console needs no connection.
+//!
+//! A connection between two requests has no time limit: clients in the field keep one open for days. It
+//! costs a thread and a file descriptor, of which [`CONNECTIONS_MAX`] are set aside.
 //!
 //! Invariants
 //! - There are at most [`CONNECTIONS_MAX`] connections with a client. Their texts take at most
@@ -16,7 +19,8 @@
 
 use crate::RpcError;
 use crate::caller::{Caller, WAITING_MAX, Waiting};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::entry::{Activity, Entry, is_connected};
+use crate::log_limit::LogLimit;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -27,16 +31,23 @@ use std::time::{Duration, Instant};
 pub(crate) const CONNECTIONS_MAX: usize = 2 * WAITING_MAX;
 
 /// Maximum number of connections, including those whose clients have disconnected.
-const THREADS_MAX: usize = 8 * CONNECTIONS_MAX;
+const THREADS_MAX: usize = 4 * CONNECTIONS_MAX;
 
 /// Maximum memory of unanswered requests, complete or not, of all connections together.
-const REQUEST_BYTES_MAX: usize = 64 << 20;
+const REQUEST_BYTES_MAX: usize = 32 << 20;
 
-/// Maximum memory of answers that are being written, of all connections together.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Maximum memory of answers that are being written, of all connections together. As much again may wait
+/// for its turn.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Length up to which a text is not counted: it is read or written in one piece.
 pub(crate) const SHORT_BYTES: usize = 16 << 10;
+
+/// Limit on log lines about closed connections.
+static EVICTIONS: LogLimit = LogLimit::new("closed RPC connections", 4);
+
+/// Number that no connection has.
+const NOBODY: u64 = u64::MAX;
 
 /// Time limit of a wait for a resource. Most calls end sooner.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -84,68 +95,6 @@ impl Resource {
     }
 }
 
-/// Activity of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Activity {
-    /// Waits for a request.
-    Reading,
-    /// Waits for the rest of a request.
-    Receiving,
-    /// Has a call under way.
-    Calling,
-    /// Waits for the client to read an answer.
-    Writing,
-}
-
-/// A connection in the table.
-struct Entry {
-    stream: Arc<UnixStream>,
-    activity: Activity,
-    since: Instant,
-    request_bytes: usize,
-    answer_bytes: usize,
-    is_closed: bool,
-}
-
-impl Entry {
-    fn new(stream: Arc<UnixStream>) -> Self {
-        Self {
-            stream,
-            activity: Activity::Reading,
-            since: Instant::now(),
-            request_bytes: 0,
-            answer_bytes: 0,
-            is_closed: false,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        match self.activity {
-            Activity::Reading => polled(&self.stream, PollFlags::IN).is_empty(),
-            Activity::Calling => false,
-            Activity::Receiving | Activity::Writing => true,
-        }
-    }
-
-    fn close(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
-        self.is_closed = true;
-    }
-}
-
-/// Whether a connection has a client. A client that only shut down its writing side is still there.
-pub(crate) fn is_connected(stream: &UnixStream) -> bool {
-    !polled(stream, PollFlags::empty()).intersects(PollFlags::HUP | PollFlags::ERR)
-}
-
-fn polled(stream: &UnixStream, wanted: PollFlags) -> PollFlags {
-    let mut descriptors = [PollFd::new(stream, wanted)];
-    match poll(&mut descriptors, Some(&Timespec::default())) {
-        Ok(_) => descriptors.first().map_or(PollFlags::empty(), PollFd::revents),
-        Err(_) => PollFlags::empty(),
-    }
-}
-
 type Entries = BTreeMap<u64, Entry>;
 
 /// Connections of a server, by number.
@@ -177,19 +126,32 @@ impl ConnectionTable {
     pub(crate) fn receive(&self, id: u64) {
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(&id).filter(|entry| entry.activity == Activity::Reading) {
-            entry.activity = Activity::Receiving;
-            entry.since = Instant::now();
+            entry.enter(Activity::Receiving);
         }
     }
 
-    /// Records a new activity of a connection. A reading connection has been idle since its last answer.
+    /// Records a new activity of a connection.
     pub(crate) fn enter(&self, id: u64, activity: Activity) {
         if let Some(entry) = self.lock().get_mut(&id) {
-            entry.activity = activity;
-            if activity != Activity::Reading {
-                entry.since = Instant::now();
-            }
+            entry.enter(activity);
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Closes an idle connection, and waits up to `timeout` until its file descriptor is free; false if none is
+    /// idle.
+    pub(crate) fn close_one(&self, timeout: Duration) -> bool {
+        let mut entries = self.lock();
+        let before = entries.len();
+        let is_closed = close_most_expendable(&mut entries, NOBODY, Resource::Connections);
+        if is_closed {
+            drop(self.changed.wait_timeout_while(entries, timeout, |entries| entries.len() >= before));
+        }
+        is_closed
     }
 
     /// Records the memory of a connection's requests; waits for room if necessary.
@@ -203,9 +165,43 @@ impl ConnectionTable {
     /// Records the memory of a connection's answer; waits for room if necessary.
     ///
     /// # Errors
-    /// -16 if other connections leave too little.
+    /// -16 if other connections leave too little, or too many answers wait already.
     pub(crate) fn hold_answer(&self, id: u64, bytes: usize) -> Result<(), RpcError> {
-        self.hold(id, Resource::AnswerBytes, bytes, |entry, bytes| entry.answer_bytes = bytes)
+        self.queue_answer(id, bytes)?;
+        let held = self.hold(id, Resource::AnswerBytes, bytes, |entry, bytes| entry.answer_bytes = bytes);
+        self.dequeue_answer(id);
+        held
+    }
+
+    /// Counts an answer among those that wait for room.
+    ///
+    /// # Errors
+    /// -16 if others leave too little.
+    fn queue_answer(&self, id: u64, bytes: usize) -> Result<(), RpcError> {
+        let mut entries = self.lock();
+        let others: usize = entries.values().map(|entry| entry.queued_bytes).sum();
+        if others > 0 && others.saturating_add(bytes) > ANSWER_BYTES_MAX {
+            return Err(Resource::AnswerBytes.shortage());
+        }
+        if let Some(entry) = entries.get_mut(&id) {
+            entry.queued_bytes = bytes;
+        }
+        Ok(())
+    }
+
+    fn dequeue_answer(&self, id: u64) {
+        if let Some(entry) = self.lock().get_mut(&id) {
+            entry.queued_bytes = 0;
+        }
+    }
+
+    /// Forgets the memory of a connection's answer, which has been sent.
+    pub(crate) fn release_answer(&self, id: u64) {
+        if let Some(entry) = self.lock().get_mut(&id)
+            && std::mem::take(&mut entry.answer_bytes) > 0
+        {
+            self.changed.notify_all();
+        }
     }
 
     fn hold(
@@ -230,7 +226,7 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// Removes a connection that has ended.
+    /// Removes a connection that has ended, and closes its file descriptor.
     pub(crate) fn leave(&self, id: u64) {
         self.lock().remove(&id);
         self.changed.notify_all();
@@ -260,7 +256,7 @@ impl ConnectionTable {
         let mut entries = self.lock();
         let begin = Instant::now();
         while !fits(&entries, id, resource, wanted) {
-            if !is_closing(&entries, id, resource) && close_longest_idle(&mut entries, id, resource) {
+            if !is_closing(&entries, id, resource) && close_most_expendable(&mut entries, id, resource) {
                 continue;
             }
             let left = ROOM_TIMEOUT.saturating_sub(begin.elapsed());
@@ -289,12 +285,14 @@ fn is_closing(entries: &Entries, id: u64, resource: Resource) -> bool {
     others(entries, id, resource).any(|(_, entry)| entry.is_closed)
 }
 
-/// Closes the connection that has been idle longest; false if none is idle.
-fn close_longest_idle(entries: &mut Entries, id: u64, resource: Resource) -> bool {
+/// Closes the most expendable of the idle connections; false if none is idle.
+fn close_most_expendable(entries: &mut Entries, id: u64, resource: Resource) -> bool {
+    let siblings = |entry: &Entry| entries.values().filter(|other| other.peer == entry.peer).count();
     let idle = others(entries, id, resource).filter(|(_, entry)| entry.is_idle());
-    let longest = idle.min_by_key(|(_, entry)| entry.since).map(|(longest, _)| longest);
-    let Some(entry) = longest.and_then(|longest| entries.get_mut(&longest)) else { return false };
-    tracing::info!("an RPC connection is closed to make room: it was idle for {:?}", entry.since.elapsed());
+    let ranked = idle.map(|(other, entry)| (other, entry.rank(siblings(entry))));
+    let most = ranked.max_by(|(_, one), (_, other)| one.cmp(other)).map(|(most, _)| most);
+    let Some(entry) = most.and_then(|most| entries.get_mut(&most)) else { return false };
+    EVICTIONS.line(|| tracing::info!("an RPC connection is closed to make room: {entry}"));
     entry.close();
     true
 }
@@ -306,4 +304,46 @@ fn others(entries: &Entries, id: u64, resource: Resource) -> impl Iterator<Item 
         .iter()
         .map(|(other, entry)| (*other, entry))
         .filter(move |(other, entry)| *other != id && has_some(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(connections: u64) -> ConnectionTable {
+        let table = ConnectionTable::default();
+        for id in 0..connections {
+            let (stream, theirs) = UnixStream::pair().unwrap();
+            // Still connected for the table.
+            std::mem::forget(theirs);
+            table.admit(id, Arc::new(stream)).unwrap();
+            table.enter(id, Activity::Calling);
+        }
+        table
+    }
+
+    #[test]
+    fn answers_beyond_those_that_may_wait_for_room_are_refused_at_once() {
+        let table = table(2);
+        table.queue_answer(0, ANSWER_BYTES_MAX).unwrap();
+        assert_eq!(table.queue_answer(1, 1).err().unwrap().code.0, -16);
+        table.dequeue_answer(0);
+        table.queue_answer(1, 1).unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_was_sent_leaves_its_room_to_others() {
+        let table = table(2);
+        table.hold_answer(0, ANSWER_BYTES_MAX).unwrap();
+        table.release_answer(0);
+        table.hold_answer(1, ANSWER_BYTES_MAX).unwrap();
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_to_free_its_descriptor_and_a_call_goes_on() {
+        let table = table(2);
+        table.enter(1, Activity::Reading);
+        assert!(table.close_one(Duration::ZERO));
+        assert!(!table.close_one(Duration::ZERO));
+    }
 }

@@ -1,40 +1,70 @@
 //! Connections of a server: each has a thread that reads requests and writes answers in order.
 
 use crate::answer::{CallContext, Next, answer, closing_error};
-use crate::connection_table::{Activity, ConnectionTable, SHORT_BYTES, is_connected};
+use crate::connection_table::{ConnectionTable, SHORT_BYTES};
+use crate::entry::{Activity, is_connected};
 use crate::framing::{Framer, Limits};
+use crate::log_limit::LogLimit;
+use crate::timed::{read_until, write_until};
 use crate::{Caller, Code, Dispatcher, RpcError, Stage};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Limit on log lines about refused connections.
+static REFUSALS: LogLimit = LogLimit::new("refused RPC connections", 4);
 
 /// Time limit of a server's stop for the answers that are being written.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time limit for a client to read an answer before its connection is closed.
-pub(crate) const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limits for clients. Their calls, and the time between them, have none.
+#[derive(Clone, Copy)]
+pub(crate) struct Timeouts {
+    /// Time for a whole request, from its first byte. Somebody may be typing it.
+    pub(crate) request: Duration,
+    /// Time for the client to read a whole answer.
+    pub(crate) answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(60), answer: Duration::from_secs(30) }
+    }
+}
 
 /// Open connections of a server.
+#[derive(Default)]
 pub(crate) struct Connections {
     table: ConnectionTable,
-    unread_timeout: Duration,
+    timeouts: Timeouts,
 }
 
 impl Connections {
-    pub(crate) fn new(unread_timeout: Duration) -> Self {
-        Self { table: ConnectionTable::default(), unread_timeout }
+    #[cfg(test)]
+    pub(crate) fn with(timeouts: Timeouts) -> Self {
+        Self { timeouts, ..Self::default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.table.count()
+    }
+
+    /// Closes an idle connection to free its file descriptor, within `timeout`; false if none is idle.
+    pub(crate) fn free_descriptor(&self, timeout: Duration) -> bool {
+        self.table.close_one(timeout)
     }
 
     /// Serves a connection in a thread of its own.
     pub(crate) fn serve(self: &Arc<Self>, id: u64, stream: UnixStream, dispatcher: Arc<Dispatcher>) {
         let stream = Arc::new(stream);
         if let Err(error) = self.table.admit(id, stream.clone()) {
-            tracing::warn!("an RPC connection is refused: {error}");
+            REFUSALS.line(|| tracing::warn!("an RPC connection is refused: {error}"));
             let _ = (&*stream).write(&closing_error(error));
             return;
         }
-        let connection = Connection { all: self.clone(), id, stream, dispatcher };
+        let connection = Connection { stream, dispatcher, place: Place { all: self.clone(), id } };
         let thread = std::thread::Builder::new().name(format!("rpc-{id}")).spawn(move || {
             if let Err(error) = connection.serve() {
                 tracing::debug!("RPC connection {id} ended: {error}");
@@ -51,15 +81,21 @@ impl Connections {
     }
 }
 
-/// A connection; dropping it removes it from the table, even if its thread panics.
+/// A connection.
 struct Connection {
-    all: Arc<Connections>,
-    id: u64,
+    /// Closed before the place is free for another.
     stream: Arc<UnixStream>,
     dispatcher: Arc<Dispatcher>,
+    place: Place,
 }
 
-impl Drop for Connection {
+/// Place of a connection in the table; dropping it removes the connection, even if its thread panics.
+struct Place {
+    all: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.all.table.leave(self.id);
     }
@@ -68,25 +104,40 @@ impl Drop for Connection {
 impl Connection {
     /// Reads requests and writes answers until the client closes the stream or its input is invalid.
     fn serve(&self) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(self.all.unread_timeout))?;
         let mut framer = Framer::new(Limits::REQUEST);
         let mut chunk = vec![0; SHORT_BYTES];
+        let mut deadline = None;
         loop {
-            let read = (&*self.stream).read(&mut chunk)?;
+            let read = match read_until(&self.stream, &mut chunk, deadline) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return self.report_slowness(),
+                read => read?,
+            };
             let mut input = chunk.get(..read).unwrap_or_default();
             if input.is_empty() {
                 return self.report_truncation(&framer);
             }
             if !framer.is_inside() {
-                self.all.table.receive(self.id);
+                self.place.all.table.receive(self.place.id);
             }
+            let texts = framer.texts();
             if self.answer_all(&mut framer, &mut input)? == Next::End {
                 return Ok(());
             }
-            if let Err(error) = self.all.table.hold_request(self.id, framer.held_bytes()) {
+            // Not before: until then the connection has requests to answer, and is not idle.
+            let waits = if framer.is_inside() { Activity::Receiving } else { Activity::Reading };
+            self.place.all.table.enter(self.place.id, waits);
+            if let Err(error) = self.place.all.table.hold_request(self.place.id, framer.held_bytes()) {
                 return self.send(closing_error(error));
             }
+            deadline = self.deadline(deadline.filter(|_| texts == framer.texts()), &framer);
         }
+    }
+
+    /// Deadline for the rest of the present request, if one has begun. It stays as it is until the request
+    /// ends.
+    fn deadline(&self, present: Option<Instant>, framer: &Framer) -> Option<Instant> {
+        let fresh = || Instant::now().checked_add(self.place.all.timeouts.request);
+        if framer.is_inside() { present.or_else(fresh) } else { None }
     }
 
     /// Answers the requests that end within `input`.
@@ -108,24 +159,38 @@ impl Connection {
     }
 
     fn answer(&self, text: &[u8]) -> io::Result<Next> {
-        let table = &self.all.table;
+        let table = &self.place.all.table;
         let wants_answer = || self.dispatcher.stage() != Stage::Stopping && is_connected(&self.stream);
         let caller = Caller::new(wants_answer).counted(table.waiting.clone());
-        let begin = || table.enter(self.id, Activity::Calling);
-        let context =
-            CallContext { dispatcher: &self.dispatcher, caller, parsing: &table.parsing, begin: &begin };
+        let begin = || table.enter(self.place.id, Activity::Calling);
+        let context = CallContext {
+            dispatcher: &self.dispatcher,
+            caller,
+            parsing: &table.parsing,
+            begin: &begin,
+            reserve: &|bytes| table.hold_answer(self.place.id, bytes),
+        };
         begin();
-        let next = answer(&context, text, &mut |text| self.send(text));
-        table.enter(self.id, Activity::Reading);
-        next
+        answer(&context, text, &mut |text| self.send(text))
     }
 
     fn send(&self, text: Vec<u8>) -> io::Result<()> {
-        let table = &self.all.table;
-        table.hold_answer(self.id, text.len()).map_err(io::Error::other)?;
-        table.enter(self.id, Activity::Writing);
-        (&*self.stream).write_all(&text)?;
-        table.hold_answer(self.id, 0).map_err(io::Error::other)
+        let (table, timeout) = (&self.place.all.table, self.place.all.timeouts.answer);
+        let deadline = Instant::now().checked_add(timeout).ok_or(io::ErrorKind::InvalidInput)?;
+        table.enter(self.place.id, Activity::Writing);
+        write_until(&self.stream, &text, deadline)?;
+        // More requests may be at hand.
+        table.enter(self.place.id, Activity::Calling);
+        table.release_answer(self.place.id);
+        Ok(())
+    }
+
+    fn report_slowness(&self) -> io::Result<()> {
+        let limit = self.place.all.timeouts.request;
+        self.send(closing_error(RpcError::new(
+            Code::PARSE_ERROR,
+            format_args!("a request must be complete {limit:?} after its first byte: send it at once"),
+        )))
     }
 
     /// Answers an unfinished request with an error: a client that shut down its writing side can still

@@ -65,6 +65,7 @@ const WORDS: &[(Code, &str)] = &[
     (Code::errno(Errno::EXIST), "File exists"),
     (Code::errno(Errno::NODEV), "No such device"),
     (Code::errno(Errno::INVAL), "Invalid argument"),
+    (Code::errno(Errno::MFILE), "Too many open files"),
     (Code::errno(Errno::RANGE), "Numerical result out of range"),
     (Code::errno(Errno::OPNOTSUPP), "Operation not supported"),
 ];

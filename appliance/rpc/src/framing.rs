@@ -54,11 +54,12 @@ pub(crate) struct Framer {
     text: Vec<u8>,
     state: State,
     depth: u32,
+    texts: u64,
 }
 
 impl Framer {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, text: Vec::new(), state: State::Between, depth: 0 }
+        Self { limits, text: Vec::new(), state: State::Between, depth: 0, texts: 0 }
     }
 
     /// Removes bytes from the front of `input` up to the end of a text; returns the text if it ends
@@ -70,10 +71,16 @@ impl Framer {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
             if self.push(byte)? {
+                self.texts = self.texts.wrapping_add(1);
                 return Ok(Some(std::mem::take(&mut self.text)));
             }
         }
         Ok(None)
+    }
+
+    /// Number of texts that have ended.
+    pub(crate) fn texts(&self) -> u64 {
+        self.texts
     }
 
     /// Memory of the unfinished text, in bytes.

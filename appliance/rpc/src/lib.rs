@@ -11,8 +11,8 @@
 //! - [`Unique`]: JSON without duplicate members.
 //!
 //! Invariants
-//! - Each request is bounded in bytes, depth and values before it is parsed. The requests of all
-//!   clients, and the answers to them, are bounded together.
+//! - Each request is bounded in bytes, depth, time and the memory of its values before it is parsed. The
+//!   requests of all clients, and the answers to them, are bounded together.
 //! - A method runs only if all its parameters are known, present and of the right type.
 //! - A slow, silent or hostile client delays no other client: idle, disconnected and waiting clients
 //!   never take all connections.
@@ -29,12 +29,15 @@ mod client;
 mod connection_table;
 mod connections;
 mod dispatcher;
+mod entry;
 mod error;
 mod framing;
+mod log_limit;
 mod message;
 mod params;
 mod server;
 mod socket;
+mod timed;
 mod unique;
 
 pub use caller::{Caller, WaitPermit};

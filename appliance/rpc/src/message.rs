@@ -6,6 +6,9 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+/// Maximum length of an id in bytes: it is sent back.
+const ID_BYTES_MAX: usize = 4096;
+
 /// A request; without an id, a notification, which is not answered.
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -34,7 +37,7 @@ impl Request {
         };
         let id = members.swap_remove("id");
         if id.as_ref().is_some_and(|id| !is_id(id)) {
-            return Err("`id` must be a string, a number of 64 bits or null");
+            return Err("`id` must be a string of at most 4096 bytes, a number of 64 bits or null");
         }
         let params = members.swap_remove("params").unwrap_or_default();
         if !matches!(params, Value::Null | Value::Array(_) | Value::Object(_)) {
@@ -51,7 +54,8 @@ fn refuse(id: Value, why: &str) -> Box<Answer> {
 fn is_id(value: &Value) -> bool {
     match value {
         Value::Number(number) => is_exact(number),
-        other => matches!(other, Value::Null | Value::String(_)),
+        Value::String(text) => text.len() <= ID_BYTES_MAX,
+        other => other.is_null(),
     }
 }
 
@@ -70,6 +74,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn error(id: Value, error: RpcError) -> Self {
         Self { id, outcome: Err(error) }
+    }
+
+    /// Length of the result in bytes; 0 for an error.
+    pub(crate) fn result_bytes(&self) -> usize {
+        self.outcome.as_ref().map_or(0, |result| result.get().len())
     }
 }
 

@@ -1,11 +1,16 @@
 //! RPC server: the socket, and the thread that accepts its connections.
 
-use crate::connections::{Connections, UNREAD_TIMEOUT};
+use crate::answer::closing_error;
+use crate::connections::Connections;
+use crate::log_limit::LogLimit;
 use crate::socket::LockedSocket;
-use crate::{Dispatcher, ListenError};
+use crate::{Dispatcher, ListenError, RpcError};
 use luge_socket::Permissions;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{Shutdown, shutdown};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +19,9 @@ use std::time::Duration;
 
 /// Pause after `accept` failed, which happens when the process is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Limit on log lines about failures of `accept`.
+static FAILURES: LogLimit = LogLimit::new("failures to accept RPC connections", 1);
 
 /// RPC server. Dropping it ends its connections and removes the socket.
 pub struct Server {
@@ -33,7 +41,7 @@ impl Server {
         dispatcher: Arc<Dispatcher>,
     ) -> Result<Self, ListenError> {
         let socket = LockedSocket::listen(path, permissions)?;
-        Self::serve(socket, dispatcher, Connections::new(UNREAD_TIMEOUT))
+        Self::serve(socket, dispatcher, Connections::default())
     }
 
     fn serve(
@@ -63,16 +71,47 @@ impl Drop for Server {
 }
 
 fn accept(listener: &UnixListener, connections: &Arc<Connections>, dispatcher: &Arc<Dispatcher>) {
+    let mut spare = spare_descriptor();
     for id in 0.. {
+        await_client(listener);
         match listener.accept() {
             Ok((stream, _)) => connections.serve(id, stream, dispatcher.clone()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
             Err(error) => {
-                tracing::warn!("cannot accept an RPC connection: {error}");
-                std::thread::sleep(PAUSE);
+                FAILURES.line(|| tracing::warn!("cannot accept an RPC connection: {error}"));
+                if !connections.free_descriptor(PAUSE) {
+                    drop(spare.take());
+                    refuse(listener, &error);
+                    spare = spare_descriptor();
+                    std::thread::sleep(PAUSE);
+                }
             }
         }
     }
+}
+
+/// Waits until a client connects or the server ends. `accept` alone would fail without a client when the process is
+/// out of file descriptors.
+fn await_client(listener: &UnixListener) {
+    // Interrupted or out of memory: `accept` waits.
+    let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], None);
+}
+
+/// File descriptor that is given up to refuse a client in words when there is no other.
+fn spare_descriptor() -> Option<OwnedFd> {
+    File::open("/dev/null").ok().map(OwnedFd::from)
+}
+
+/// Accepts a connection, if one descriptor is left for it, and tells its client the reason for its end.
+fn refuse(listener: &UnixListener, reason: &io::Error) {
+    // Nobody may be waiting by now.
+    let _ = listener.set_nonblocking(true);
+    if let Ok((stream, _)) = listener.accept() {
+        let error =
+            RpcError::kernel(reason, "no file descriptor is left for this connection: try again later");
+        let _ = (&stream).write(&closing_error(error));
+    }
+    let _ = listener.set_nonblocking(false);
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! Listening unix sockets: creation, permissions, removal.
+//! Unix sockets: creation, permissions, removal, peers.
 //!
 //! Path: not on the data path. The RPC socket, the vhost-user sockets and the sockets of VMs are made here.
 //!
 //! - [`Socket`]: a listener and its path.
 //! - [`Permissions`]: mode and group of a socket.
 //! - [`LockFile`]: a file that one process has locked.
+//! - [`Peer`]: user and process at the other end of a connection.
 //!
 //! Invariants
 //! - No client can connect before the socket has its mode and group.
@@ -17,9 +18,11 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod lock;
+mod peer;
 mod permissions;
 mod socket;
 
 pub use lock::{LockError, LockFile};
+pub use peer::Peer;
 pub use permissions::{Group, GroupError, Mode, ModeError, Permissions};
 pub use socket::{FOLDER_LOCK, PATH_BYTES_MAX, Socket, SocketError};

@@ -11,7 +11,7 @@
 //! 1. no other connection is served;
 //! 2. another connection is served: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
-//! 4. the place is free, and the last one has harmed nobody, or that was long enough ago (`penalty`);
+//! 4. the place is free, and the pause after front ends that were cut off for cause is over (`backoff`);
 //! 5. it hung up, or waited in silence while too many others came.
 //!
 //! Invariants
@@ -23,10 +23,10 @@
 //! Not here: the protocol (`connection`).
 
 use crate::connection::{End, Incoming, serve};
-use crate::penalty::Penalty;
 use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
+use luge_core::{Promise, TooFewDescriptors};
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::ioctl_fionread;
@@ -35,7 +35,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -95,17 +96,25 @@ struct Current {
     stream: UnixStream,
     since: Instant,
     is_reported: bool,
-    is_cut_off: bool,
-    outcome: Arc<Outcome>,
+    fate: Arc<Fate>,
     quit: Arc<Quit>,
     thread: JoinHandle<Option<HandedOver>>,
 }
 
-/// Outcome of the connection that is served.
+/// A connection that waits.
+struct Waiting {
+    stream: UnixStream,
+    /// Its file descriptor; the endpoint's own serves for the first.
+    _descriptor: Option<Promise>,
+}
+
+/// Facts that a connection's thread and the acceptor tell each other.
 #[derive(Default)]
-struct Outcome {
-    has_harmed: AtomicBool,
-    has_ended: AtomicBool,
+struct Fate {
+    /// The acceptor has cut the connection off.
+    cut_off: AtomicBool,
+    /// The thread is at its end.
+    ended: AtomicBool,
 }
 
 /// Accepts the connections of an endpoint, until it is closed.
@@ -114,21 +123,13 @@ pub(crate) struct Acceptor {
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     current: Option<Current>,
-    waiting: VecDeque<UnixStream>,
-    penalty: Penalty,
+    waiting: VecDeque<Waiting>,
 }
 
 impl Acceptor {
     pub(crate) fn new(served: Arc<Served>, socket: Arc<Socket>, signals: Arc<Signals>) -> io::Result<Self> {
         socket.listener().set_nonblocking(true)?;
-        Ok(Self {
-            served,
-            socket,
-            signals,
-            current: None,
-            waiting: VecDeque::new(),
-            penalty: Penalty::default(),
-        })
+        Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
     }
 
     /// Serves a connection of another process, before [`Self::run`].
@@ -169,9 +170,9 @@ impl Acceptor {
             PollFd::new(&self.signals.wake, PollFlags::IN),
             PollFd::new(self.socket.listener(), PollFlags::IN),
         ];
-        fds.extend(self.waiting.iter().map(|stream| PollFd::new(stream, PollFlags::RDHUP | speech)));
-        let timeout = self.silence_left().into_iter().chain(self.penalty_left()).min();
-        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
+        fds.extend(self.waiting.iter().map(|other| PollFd::new(&other.stream, PollFlags::RDHUP | speech)));
+        let left = self.silence_left().or_else(|| self.pause_left());
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         // Interrupted or out of memory: another turn, no worse than one too many.
         let _ = poll(&mut fds, timeout.as_ref());
         let newcomer = fds.get(1).is_some_and(|listener| !listener.revents().is_empty());
@@ -186,23 +187,25 @@ impl Acceptor {
         Some(SILENCE.saturating_sub(silent.since.elapsed()))
     }
 
-    /// Time until the next of the waiting may be served, because the last one has harmed others.
-    fn penalty_left(&self) -> Option<Duration> {
-        self.penalty.left(Instant::now()).filter(|_| self.current.is_none() && !self.waiting.is_empty())
+    /// Time until the first of the waiting is served, if there is one that nobody but the back-off keeps out.
+    fn pause_left(&self) -> Option<Duration> {
+        let is_next = self.current.is_none() && !self.waiting.is_empty();
+        is_next.then(|| self.served.ledger.pause_left())
     }
 
     /// Whether another connection may take the place of the one that is served.
     fn is_replaceable(&self) -> bool {
-        let current = self.current.as_ref().filter(|current| current.is_reported && !current.is_cut_off);
+        let may_go = |current: &&Current| current.is_reported && !current.fate.cut_off.load(Relaxed);
+        let current = self.current.as_ref().filter(may_go);
         current.is_some() && !self.served.ledger.has_spoken()
     }
 
     fn drop_the_ended(&mut self) {
-        if self.current.as_ref().is_some_and(|current| current.outcome.has_ended.load(Acquire)) {
+        if self.current.as_ref().is_some_and(|current| current.fate.ended.load(Acquire)) {
             // Nothing is handed over unless the acceptor asks for it.
             drop(self.join());
         }
-        self.waiting.retain(|stream| !has_hung_up(stream));
+        self.waiting.retain(|other| !has_hung_up(&other.stream));
         self.served.ledger.set_waiting(self.waiting.len());
     }
 
@@ -210,12 +213,10 @@ impl Acceptor {
         let Served { name, log, ledger, .. } = &*self.served;
         match self.socket.listener().accept() {
             Ok((stream, _)) => {
-                if self.current.is_some() {
+                if let Some(reason) = self.reason_to_wait() {
                     ledger.waited();
                     log.waits.line(|| {
-                        tracing::warn!(
-                            "{name}: another front end has connected, and waits for the first to leave"
-                        );
+                        tracing::warn!("{name}: another front end has connected, and waits {reason}");
                     });
                 }
                 self.queue(stream);
@@ -229,16 +230,33 @@ impl Acceptor {
         }
     }
 
-    /// Adds a connection to those that wait. Where too many wait, it takes the place of one that has
-    /// said nothing, or else is dropped.
+    /// Reason why a front end that has connected is not served at once, in words.
+    fn reason_to_wait(&self) -> Option<String> {
+        if self.current.is_some() {
+            return Some("for the first to leave".into());
+        }
+        let pause = self.served.ledger.pause_left();
+        let reason = || format!("{} ms, because others were cut off before it", pause.as_millis());
+        (pause > Duration::ZERO).then(reason)
+    }
+
+    /// Adds a connection to those that wait. Where too many wait, or no file descriptor is left for another,
+    /// it takes the place of one that has said nothing, or else is dropped.
     fn queue(&mut self, stream: UnixStream) {
-        if self.waiting.len() >= WAITING_MAX {
-            let silent = self.waiting.iter().position(|stream| !has_spoken(stream));
+        let promised = self.promise_descriptor();
+        if self.waiting.len() >= WAITING_MAX || promised.is_err() {
+            let silent = self.waiting.iter().position(|other| !has_spoken(&other.stream));
             let Some(silent) = silent else { return };
             drop(self.waiting.remove(silent));
         }
-        self.waiting.push_back(stream);
+        let Ok(descriptor) = promised.or_else(|_| self.promise_descriptor()) else { return };
+        self.waiting.push_back(Waiting { stream, _descriptor: descriptor });
         self.served.ledger.set_waiting(self.waiting.len());
+    }
+
+    fn promise_descriptor(&self) -> Result<Option<Promise>, TooFewDescriptors> {
+        let is_first = self.waiting.is_empty();
+        (!is_first).then(|| self.served.descriptors.promise(1)).transpose()
     }
 
     fn check_silence(&mut self) {
@@ -252,45 +270,31 @@ impl Acceptor {
                 tracing::warn!("{name}: the front end has sent no message: one that does takes its place");
             });
         }
-        if self.is_replaceable() && self.waiting.iter().any(has_spoken) {
+        if self.is_replaceable() && self.waiting.iter().any(|other| has_spoken(&other.stream)) {
             self.cut_off();
         }
     }
 
     fn cut_off(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.is_cut_off = true;
+        if let Some(current) = &self.current {
+            current.fate.cut_off.store(true, Relaxed);
             // It fails only if the front end has gone already.
             let _ = shutdown(&current.stream, Shutdown::Both);
         }
     }
 
     fn join(&mut self) -> Option<HandedOver> {
-        let Current { thread, outcome, since, .. } = self.current.take()?;
         // A thread that panicked has no sessions left, or the process would be gone.
-        let handed_over = thread.join().ok().flatten();
-        self.judge(&outcome, since.elapsed());
-        handed_over
-    }
-
-    /// Lets the next front end wait if the last one has harmed others.
-    fn judge(&mut self, last: &Outcome, lasted: Duration) {
-        if !last.has_harmed.load(Acquire) {
-            return self.penalty.behaved(lasted);
-        }
-        let pause = self.penalty.harmed(Instant::now());
-        let Served { name, log, .. } = &*self.served;
-        log.penalty
-            .line(|| tracing::warn!("{name}: the next front end is served in {pause:?} at the earliest"));
+        self.current.take()?.thread.join().ok().flatten()
     }
 
     /// Serves the first of the waiting that has spoken, or else the first.
     fn serve_next(&mut self) {
-        if self.current.is_some() || self.signals.is_closed() || self.penalty_left().is_some() {
+        if self.current.is_some() || self.signals.is_closed() || self.pause_left() > Some(Duration::ZERO) {
             return;
         }
-        let next = self.waiting.iter().position(has_spoken).unwrap_or(0);
-        let Some(stream) = self.waiting.remove(next) else { return };
+        let next = self.waiting.iter().position(|other| has_spoken(&other.stream)).unwrap_or(0);
+        let Some(Waiting { stream, .. }) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
         match self.start(Incoming::New(stream)) {
             Ok(current) => self.current = Some(current),
@@ -303,45 +307,52 @@ impl Acceptor {
 
     /// Starts the thread that serves a connection.
     fn start(&self, incoming: Incoming) -> io::Result<Current> {
-        let (ours, outcome) = (incoming.socket().try_clone()?, Arc::<Outcome>::default());
+        let (ours, fate) = (incoming.socket().try_clone()?, Arc::<Fate>::default());
         let quit = Arc::new(Quit::new()?);
-        let (served, signals, end) = (self.served.clone(), self.signals.clone(), outcome.clone());
-        let stop = quit.clone();
+        let (served, signals, its_fate) = (self.served.clone(), self.signals.clone(), fate.clone());
+        let its_quit = quit.clone();
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
-        let Served { name, log, .. } = &*self.served;
-        log.came.line(|| tracing::info!("{name}: a front end has connected"));
         let thread = thread.spawn(move || {
-            let end_of_connection = serve(incoming, &served, &stop);
-            stop.hear();
-            end.has_harmed.store(has_harmed(&end_of_connection, &served), Release);
-            let handed_over = report_end(end_of_connection, &served, &signals);
-            end.has_ended.store(true, Release);
+            let is_cut_off = || signals.is_closed() || its_fate.cut_off.load(Relaxed);
+            let handed_over = serve_to_the_end(incoming, &served, &its_quit, &is_cut_off);
+            its_fate.ended.store(true, Release);
             signals.wake();
             handed_over
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, is_cut_off: false, outcome, quit, thread })
+        Ok(Current { stream: ours, since, is_reported: false, fate, quit, thread })
     }
 }
 
-/// Whether the memory of a front end has harmed others.
-fn has_harmed(end: &End, served: &Served) -> bool {
-    matches!(end, End::Harm(_)) || served.ledger.has_stalled()
-}
-
-/// Notes and logs the end of a connection; returns one that is handed over.
-fn report_end(end: End, served: &Served, signals: &Signals) -> Option<HandedOver> {
-    let Served { name, log, ledger, .. } = served;
+/// Serves one front end to its end, or until another process is to serve it on. `is_cut_off` says whether the
+/// end is ours: then it is no fault.
+fn serve_to_the_end(
+    incoming: Incoming,
+    served: &Arc<Served>,
+    quit: &Quit,
+    is_cut_off: &dyn Fn() -> bool,
+) -> Option<HandedOver> {
+    let Served { name, log, ledger, .. } = &**served;
+    log.came.line(|| tracing::info!("{name}: a front end has connected"));
+    let end = serve(incoming, served, quit);
+    quit.hear();
     let mut handed_over = None;
     match end {
         End::HandedOver(connection) => handed_over = Some(connection),
-        End::Left => log.left.line(|| tracing::info!("{name}: the front end has left")),
-        End::Fault(_) | End::Harm(_) if signals.is_closed() => {}
-        End::Fault(error) | End::Harm(error) => {
-            ledger.protocol_error();
-            log.fault.line(|| tracing::warn!("{name}: the front end was cut off: {error}"));
+        End::Left => {
+            ledger.left_after_stalls();
+            log.left.line(|| tracing::info!("{name}: the front end has left"));
+        }
+        End::Fault(_) if is_cut_off() => {}
+        End::Fault(error) => {
+            let pause_ms = ledger.protocol_error().as_millis();
+            log.fault.line(|| {
+                tracing::warn!(
+                    "{name}: the front end was cut off: {error}; the next is served after {pause_ms} ms"
+                );
+            });
         }
     }
     ledger.disconnected();

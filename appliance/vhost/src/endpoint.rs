@@ -3,12 +3,13 @@
 //! A thread accepts front ends, one of which is served at a time (`accept`).
 
 use crate::accept::{Acceptor, Ending, Signals};
+use crate::backoff::{BackoffLimits, BackoffStatus};
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
 use crate::state::HandedOver;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::ServingCore;
+use luge_core::{Descriptors, Promise, ServingCore, TooFewDescriptors};
 use luge_memory::DmaSpace;
 use luge_socket::{Permissions, Socket, SocketError};
 use rustix::net::{Shutdown, shutdown};
@@ -18,6 +19,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use thiserror::Error;
 
+/// File descriptors of an endpoint with a front end that has no queues yet: listener and wake-up, the connection
+/// and its copies, one that waits, and the files of a message, which are memory regions.
+const DESCRIPTORS: u64 = 16;
+
 /// Description of an endpoint.
 pub struct EndpointConfig {
     /// Name of the endpoint, for messages.
@@ -26,10 +31,17 @@ pub struct EndpointConfig {
     pub socket: PathBuf,
     /// Who may connect to the socket.
     pub permissions: Permissions,
+    /// Owner that the operator has named: all endpoints of an owner share its part of a core's time. Without
+    /// one, the endpoints whose front ends share a memory file do.
+    pub owner: Option<String>,
     /// The device.
     pub device: Arc<dyn VirtioDevice>,
     /// Address space of the SSDs, in which guest memory is mapped.
     pub space: Arc<DmaSpace>,
+    /// Budget of the process's file descriptors.
+    pub descriptors: Arc<Descriptors>,
+    /// Limits of the back-off after front ends that were cut off for cause.
+    pub backoff: BackoffLimits,
 }
 
 /// Reason why an endpoint did not start.
@@ -41,6 +53,9 @@ pub enum EndpointError {
     /// The thread that accepts front ends could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// Too few file descriptors are left.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
 }
 
 /// A virtio device on a socket. Stops when dropped.
@@ -49,6 +64,7 @@ pub struct Endpoint {
     socket: Arc<Socket>,
     signals: Arc<Signals>,
     thread: Option<JoinHandle<Option<HandedOver>>>,
+    _descriptors: Promise,
 }
 
 impl Endpoint {
@@ -70,11 +86,13 @@ impl Endpoint {
     }
 
     fn listen(config: EndpointConfig, resumed: Option<HandedOver>) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, device, space } = config;
+        let EndpointConfig { name, socket, permissions, owner, device, space, descriptors, backoff } = config;
+        let promise = descriptors.promise(DESCRIPTORS)?;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
-        let (ledger, log) = (Arc::<Ledger>::default(), Log::default());
-        let served = Arc::new(Served { name, device, cores, space, ledger, log });
+        let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
+        let owner = owner.map(Arc::from);
+        let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let mut acceptor = acceptor.map_err(EndpointError::Thread)?;
@@ -83,7 +101,7 @@ impl Endpoint {
             .name(format!("accept-{}", served.name))
             .spawn(move || acceptor.run())
             .map_err(EndpointError::Thread)?;
-        Ok(Self { served, socket, signals, thread: Some(thread) })
+        Ok(Self { served, socket, signals, thread: Some(thread), _descriptors: promise })
     }
 
     /// Name of the endpoint.
@@ -101,6 +119,7 @@ impl Endpoint {
             cores: self.served.cores.iter().map(|serving| serving.core().id()).collect(),
             queues_max: self.served.device.queues(),
             counts: FrontEndCounts::default(),
+            backoff: BackoffStatus::default(),
             front_end: None,
         })
     }

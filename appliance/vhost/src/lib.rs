@@ -19,19 +19,20 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod accept;
+mod backoff;
 mod blk;
 mod connection;
 mod counters;
 mod device;
 mod endpoint;
 mod log;
-mod penalty;
 mod queue;
 mod quit;
 mod served;
 mod state;
 mod status;
 
+pub use backoff::{BackoffLimits, BackoffStatus};
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};

@@ -27,8 +27,6 @@ pub(crate) struct Log {
     pub(crate) unmapped: Limit,
     /// A core has waited for its memory.
     pub(crate) costly: Limit,
-    /// The next one has to wait.
-    pub(crate) penalty: Limit,
     /// No front end can be accepted.
     pub(crate) deaf: Limit,
 }

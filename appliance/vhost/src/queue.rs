@@ -6,7 +6,7 @@
 
 use crate::counters::QueueCounters;
 use crate::state::RunningState;
-use luge_core::{Armed, Call, Kick};
+use luge_core::{Armed, Call, Kick, Published};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{
@@ -230,13 +230,14 @@ impl DeviceQueue {
     /// Shows the guest the used elements, and interrupts it where it asked for that. `in_flight` is the
     /// number of requests that are not answered yet.
     #[inline]
-    pub fn publish(&mut self, in_flight: usize) {
+    pub fn publish(&mut self, in_flight: usize) -> Published {
         let interrupt = self.ring.publish();
         if let Some(call) = &mut self.notifiers.call {
             if interrupt { call.signal() } else { call.retry() }
         }
         self.notifiers.error.iter_mut().for_each(Call::retry);
         self.counters.set_in_flight(in_flight);
+        if self.notifiers.owe() { Published::Owing } else { Published::All }
     }
 
     /// Asks the guest to kick for the chains that it adds from now on.

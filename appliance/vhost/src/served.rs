@@ -1,19 +1,34 @@
 //! An endpoint, as its connections see it.
 
+use crate::connection::MemoryFile;
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::status::Ledger;
-use luge_core::ServingCore;
+use luge_core::{Descriptors, ServingCore, Tenant};
 use luge_memory::DmaSpace;
 use std::sync::Arc;
 
 /// Properties of an endpoint that its connections share.
 pub(crate) struct Served {
     pub(crate) name: String,
+    /// Owner that the operator has named.
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) device: Arc<dyn VirtioDevice>,
     /// Cores that can serve its queues.
     pub(crate) cores: Vec<ServingCore>,
     pub(crate) space: Arc<DmaSpace>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) log: Log,
+}
+
+impl Served {
+    /// Tenant of a front end whose guest memory is in such a file.
+    pub(crate) fn tenant(&self, file: Option<MemoryFile>) -> Tenant {
+        match (&self.owner, file) {
+            (Some(owner), _) => Tenant::Owner(owner.clone()),
+            (None, Some(MemoryFile { device, inode })) => Tenant::Memory { device, inode },
+            (None, None) => Tenant::Endpoint(self.name.as_str().into()),
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! The status of an endpoint, and the ledger that it is read from.
 
+use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
 use luge_memory::stall::Stalls;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Status of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct EndpointStatus {
     pub queues_max: u16,
     /// Counts of front ends.
     pub counts: FrontEndCounts,
+    /// Back-off after front ends that were cut off for cause.
+    pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
 }
@@ -90,6 +93,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Entries {
     counts: FrontEndCounts,
+    backoff: Backoff,
     connected: bool,
     spoken: bool,
     stalls: Stalls,
@@ -108,6 +112,11 @@ pub(crate) struct RunningQueue {
 }
 
 impl Ledger {
+    pub(crate) fn new(limits: BackoffLimits) -> Self {
+        let entries = Entries { backoff: Backoff::new(limits), ..Entries::default() };
+        Self { entries: Mutex::new(entries), left: Condvar::default() }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,14 +127,9 @@ impl Ledger {
         entries.counts.connections = entries.counts.connections.wrapping_add(1);
     }
 
-    /// The front end's rings have left the cores because of its memory.
+    /// Notes that the front end's rings have left the cores because of its memory.
     pub(crate) fn left_cores(&self, stalls: Stalls) {
         self.entries().stalls = stalls;
-    }
-
-    /// Whether a core has waited for memory of the last front end.
-    pub(crate) fn has_stalled(&self) -> bool {
-        self.entries().stalls.count > 0
     }
 
     /// Notes that the front end has sent a whole message.
@@ -164,9 +168,25 @@ impl Ledger {
         !waited.unwrap_or_else(PoisonError::into_inner).0.connected
     }
 
-    pub(crate) fn protocol_error(&self) {
+    /// The front end is cut off for cause; returns the pause before the next one is served.
+    pub(crate) fn protocol_error(&self) -> Duration {
         let mut entries = self.entries();
         entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
+        entries.backoff.count(Instant::now())
+    }
+
+    /// Notes that a front end has left which had kept cores waiting for its memory: the next one is served after a
+    /// pause, as after one that was cut off.
+    pub(crate) fn left_after_stalls(&self) {
+        let mut entries = self.entries();
+        if entries.stalls.count > 0 {
+            entries.backoff.count(Instant::now());
+        }
+    }
+
+    /// Time until the next front end is served.
+    pub(crate) fn pause_left(&self) -> Duration {
+        self.entries().backoff.status(Instant::now()).pause_left
     }
 
     /// Adds a queue that has started.
@@ -187,9 +207,10 @@ impl Ledger {
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
         let entries = self.entries();
         let queues = entries.queues.iter().map(RunningQueue::status).collect();
-        let Entries { counts, connected, stalls, .. } = *entries;
+        let Entries { counts, connected, stalls, backoff, .. } = *entries;
+        let backoff = backoff.status(Instant::now());
         let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
-        EndpointStatus { counts, front_end, ..fixed }
+        EndpointStatus { counts, backoff, front_end, ..fixed }
     }
 }
 

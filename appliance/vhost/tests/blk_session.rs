@@ -13,7 +13,7 @@ use luge_spec::virtio::blk::{Config, RequestType};
 use luge_vhost::{Access, BlkDisk, QueueSession};
 use luge_virtqueue::BATCH;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
-use rig::scripted::{IOERR, OK, UNSUPP, asked, ended, memory_disk, scripted, scripted_with};
+use rig::scripted::{IOERR, OK, UNSUPP, asked, ended, failing, memory_disk, scripted, scripted_with};
 use rig::{Answer, Ask, Bench, Setup, UNANSWERED, blocks_of_4096};
 use zerocopy::FromBytes;
 
@@ -332,13 +332,11 @@ fn every_status_of_the_device_becomes_one_of_the_protocol() {
         (Status::Aborted, IOERR),
         (Status::Gone, IOERR),
     ];
-    let (mut bench, device) = scripted(Geometry::for_tests());
     for (status, expected) in cases {
-        let sent = bench.send(&Ask::flush());
-        bench.turn();
-        device.complete_all(status);
-        bench.turn();
-        assert_eq!(bench.take_answer(&sent), Some(ended(expected)), "{status:?}");
+        let (mut bench, failures) = failing(status);
+        failures.demand(1);
+        assert_eq!(bench.ask(&Ask::flush()), ended(expected), "{status:?}");
+        assert_eq!(bench.ask(&Ask::flush()), ended(OK), "after {status:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod rig;
 
+use luge_block::{Channel, CoreId, Device, Geometry, OpenError};
 use luge_memory::GuestAddress;
 use luge_memory::stall::{FaultLog, PageFault, note};
 use luge_skip::skip;
@@ -16,6 +17,7 @@ use rig::client::{Client, DEADLINE, Guest, signal, until};
 use rig::house::{House, use_disk};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,18 +94,51 @@ fn a_disk_that_comes_later_with_the_same_memory_is_not_served_by_a_core() {
 
 #[test]
 fn a_front_end_that_leaves_its_cores_keeps_the_requests_that_were_taken() {
-    let (house, gate) = House::gated(&[]);
+    let (house, delay) = House::slow(&[]);
     let mut guest = Guest::new(1);
     let _connection = guest.connect(&house.path(0));
-    gate.close();
+    delay.hold();
     let sent = guest.rings[0].send(&Ask::read(0, 512));
     until(|| front_end(&house, 0).unwrap().queues[0].in_flight == 1);
     stall(&guest);
     until(|| front_end(&house, 0).unwrap().stalls.count > 0);
-    gate.open();
+    delay.release();
     until(|| front_end(&house, 0).unwrap().queues.len() == 1);
     assert_eq!(guest.rings[0].answer(&sent).status, 0);
     use_disk(&mut guest);
+}
+
+/// A device without a channel for a core that has no CPU.
+struct Pinned(Arc<dyn Device>);
+
+impl Device for Pinned {
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        if core.0 < 1 << 15 {
+            return self.0.open(core);
+        }
+        let (device, users) = ("ssd".to_owned(), vec![0, 1]);
+        Err(OpenError::NoQueue { device, core: core.0, queues: 2, users })
+    }
+}
+
+#[test]
+fn a_front_end_that_cannot_be_served_elsewhere_is_cut_off() {
+    let house = House::on(&[Arc::new(Pinned(House::disk())), House::disk()]);
+    let (costly, mut bystander) = (Guest::new(2), Guest::new(2));
+    let client = costly.connect(&house.path(0));
+    let _other = bystander.connect(&house.path(1));
+    stall(&costly);
+    assert!(client.is_cut_off());
+    until(|| front_end(&house, 0).is_none());
+    assert_eq!(house.endpoint(0).status().counts.protocol_errors, 1);
+    use_disk(&mut bystander);
+    let mut next = Guest::new(1);
+    let _connection = next.connect(&house.path(0));
+    use_disk(&mut next);
 }
 
 #[test]

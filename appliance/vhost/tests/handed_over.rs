@@ -7,7 +7,6 @@
 mod rig;
 
 use luge_block::Device;
-use luge_block::doubles::Delayed;
 use luge_seeded::Random;
 use luge_spec::vhost_user::inflight_bytes;
 use luge_vhost::{BlkDevice, ConnectionState, Endpoint, HandedOver};
@@ -40,10 +39,7 @@ struct Waiting {
 
 impl Scene {
     fn new(guest: Guest) -> Self {
-        Self::on(House::disk(), guest)
-    }
-
-    fn on(device: Arc<dyn Device>, guest: Guest) -> Self {
+        let device = House::disk();
         let house = House::on(std::slice::from_ref(&device));
         let client = guest.connect(&house.path(0));
         Self { house, device, guest, client, disk: vec![0; usize::try_from(512 * SECTORS).unwrap()] }
@@ -200,10 +196,11 @@ fn rings_that_are_tracked_are_tracked_on() {
 
 #[test]
 fn requests_in_flight_are_answered_before_the_connection_is_handed_over() {
-    let delayed = Arc::new(Delayed::new(House::disk(), 1));
-    let gate = delayed.gate();
-    let mut scene = Scene::on(delayed, Guest::new(1));
-    gate.close();
+    let (house, delay) = House::slow(&[]);
+    let guest = Guest::new(1);
+    let client = guest.connect(&house.path(0));
+    let mut scene = Scene { house, device: House::disk(), guest, client, disk: vec![] };
+    delay.hold();
     let sent = scene.guest.rings[0].send(&Ask::write(0, &[7; 512]));
     until(|| {
         let front_end = scene.house.endpoint(0).status().front_end.unwrap();
@@ -213,7 +210,7 @@ fn requests_in_flight_are_answered_before_the_connection_is_handed_over() {
     let waits = std::thread::spawn(move || endpoint.hand_over());
     idle();
     assert!(!waits.is_finished(), "a request is in flight");
-    gate.open();
+    delay.release();
     let connection = waits.join().unwrap().unwrap();
     assert_eq!(scene.guest.rings[0].answer(&sent).status, 0);
     scene.resume(carried(connection));

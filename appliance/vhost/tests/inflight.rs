@@ -166,18 +166,18 @@ fn the_region_that_is_made_has_room_for_every_queue_and_keeps_its_size() {
 
 #[test]
 fn chains_are_marked_while_they_are_in_flight_and_none_is_when_the_rings_have_stopped() {
-    let (house, gate) = House::gated(&[]);
+    let (house, delay) = House::slow(&[]);
     let mut guest = Guest::new(2);
     let client = greet(&house, 0, &guest);
     let region = get(&client, Layout::of(2)).unwrap();
     assert_eq!(client.number(&region.message()), Some(0));
     start_rings(&client, &guest, 0);
-    gate.open();
+    delay.release();
     use_disk(&mut guest);
-    gate.close();
+    delay.hold();
     let sent = [0, 1].map(|ring| guest.rings[ring].send(&Ask::read(0, 512)));
     until(|| region.marked() == 2);
-    gate.open();
+    delay.release();
     let stop = |index: u32| Message::get(code::GET_VRING_BASE, [index, 0].map(u32::to_ne_bytes).concat());
     for (index, sent) in (0..).zip(&sent) {
         let stopped = client.tell(&stop(index)).unwrap();

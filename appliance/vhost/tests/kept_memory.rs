@@ -5,7 +5,7 @@
 mod rig;
 
 use luge_block::{Blocks, MemoryDevice, Shape};
-use luge_core::Session;
+use luge_core::{Session, Took, Work};
 use luge_memory::{DmaSpace, GuestMemory, PageSize};
 use rig::{Ask, Bench};
 use std::sync::{Arc, Weak};
@@ -24,7 +24,8 @@ fn a_session_that_is_dropped_with_requests_in_flight_leaves_their_memory() {
     let mut bench = bench();
     let memory = memory(&bench);
     (0..3).for_each(|sector| _ = bench.send(&Ask::read(sector, 512)));
-    assert_eq!(bench.session.take(&mut bench.graph), 3);
+    assert!(matches!(bench.session.take(&mut bench.graph, Work::QUANTUM), Took::Work(_)));
+    assert_eq!(bench.session.in_flight(), 3);
     let Bench { queue, session, mut graph, .. } = bench;
     drop((queue, session));
     assert!(memory.upgrade().is_some());

@@ -49,10 +49,10 @@ fn a_read_only_endpoint_says_so_and_refuses_writes() {
 
 #[test]
 fn a_stop_waits_for_every_request_that_was_taken() {
-    let (mut house, gate) = House::gated(&[House::disk()]);
+    let (mut house, delay) = House::slow(&[House::disk()]);
     let [mut guest, mut other] = [Guest::new(1), Guest::new(1)];
     let _clients = [guest.connect(&house.path(0)), other.connect(&house.path(1))];
-    gate.close();
+    delay.hold();
     let sent: Vec<_> = (0..10).map(|n| guest.rings[0].send(&Ask::read(n, 512))).collect();
     until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 10);
     let endpoint = house.endpoints.remove(0);
@@ -63,11 +63,11 @@ fn a_stop_waits_for_every_request_that_was_taken() {
     });
     // Others are served while it waits, and it waits for the last one.
     for _ in 0..9 {
-        gate.let_pass(1);
+        delay.let_pass(1);
         use_disk(&mut other);
         assert!(is_stopped.try_recv().is_err());
     }
-    gate.open();
+    delay.release();
     stopping.join().unwrap();
     is_stopped.try_recv().unwrap();
     let mut answered = std::iter::from_fn(|| guest.rings[0].queue.driver.take_used()).count();
@@ -79,10 +79,10 @@ fn a_stop_waits_for_every_request_that_was_taken() {
 
 #[test]
 fn what_is_in_flight_is_answered_when_a_front_end_dies() {
-    let (house, gate) = House::gated(&[]);
+    let (house, delay) = House::slow(&[]);
     let mut guest = Guest::new(2);
     let client = guest.connect(&house.path(0));
-    gate.close();
+    delay.hold();
     for ring in &mut guest.rings {
         (0..10).for_each(|n| _ = ring.send(&Ask::read(n, 512)));
     }
@@ -92,7 +92,7 @@ fn what_is_in_flight_is_answered_when_a_front_end_dies() {
     };
     until(|| in_flight() == Some(20));
     drop(client);
-    gate.open();
+    delay.release();
     until(|| house.endpoint(0).status().front_end.is_none());
     for ring in &mut guest.rings {
         assert_eq!(std::iter::from_fn(|| ring.queue.driver.take_used()).count(), 10);
@@ -101,17 +101,17 @@ fn what_is_in_flight_is_answered_when_a_front_end_dies() {
 
 #[test]
 fn a_front_end_has_left_only_when_its_last_request_is_answered() {
-    let (house, gate) = House::gated(&[]);
+    let (house, delay) = House::slow(&[]);
     let departure = house.endpoint(0).departure();
     assert!(departure.wait(Duration::ZERO));
     let mut guest = Guest::new(1);
     let client = guest.connect(&house.path(0));
-    gate.close();
+    delay.hold();
     guest.rings[0].send(&Ask::read(0, 512));
     until(|| house.endpoint(0).status().front_end.unwrap().queues[0].in_flight == 1);
     drop(client);
     assert!(!departure.wait(Duration::ZERO));
-    gate.open();
+    delay.release();
     assert!(departure.wait(Duration::from_secs(30)));
     assert!(house.endpoint(0).status().front_end.is_none());
 }

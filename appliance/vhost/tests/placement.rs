@@ -5,7 +5,7 @@
 mod rig;
 
 use luge_block::{Blocks, Completion, CoreId, MemoryDevice, NullDevice, Shape};
-use luge_core::{Armed, CoreHandle, Kick, Session, SessionId};
+use luge_core::{Armed, CoreHandle, Kick, Published, Session, SessionId, Tenant, Took, Work};
 use luge_memory::{DmaSpace, PageSize};
 use luge_vhost::{BlkConfig, Endpoint};
 use luge_volume::Graph;
@@ -80,13 +80,15 @@ struct Busy;
 impl Session for Busy {
     fn adopt(&mut self, _id: SessionId) {}
 
-    fn take(&mut self, _graph: &mut Graph) -> usize {
-        1
+    fn take(&mut self, _graph: &mut Graph, _allowance: Work) -> Took {
+        Took::Work(Work::REQUEST)
     }
 
     fn finish(&mut self, _done: &[Completion]) {}
 
-    fn publish(&mut self) {}
+    fn publish(&mut self) -> Published {
+        Published::All
+    }
 
     fn arm(&mut self) -> Armed {
         Armed::Waiting
@@ -111,7 +113,8 @@ impl Session for Busy {
 
 /// Keeps a core busy until its load shows it.
 fn make_busy(core: &CoreHandle) -> SessionId {
-    let id = core.add_session(Box::new(Busy)).unwrap_or_else(|_| unreachable!());
+    let id =
+        core.add_session(Box::new(Busy), &Tenant::Owner("busy".into())).unwrap_or_else(|_| unreachable!());
     until(|| core.load() > 0.6);
     id
 }

@@ -1,35 +1,26 @@
 //! The chains of one take, and the spans of guest memory that they are made of.
 
+use crate::RingLayout;
 use crate::chain::{Chain, Direction, Extent, Fault, Head, RequestChain};
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::RawDescriptor;
 use crate::ending::Search;
 use crate::long::LongWalk;
-use crate::{QueueSize, RingLayout};
 use luge_memory::Span;
 use std::ops::Range;
 
 /// The most chains of one take.
 pub const BATCH: usize = 64;
 
-/// Steps that a chain may always have, also where the ring is smaller: drivers that use
-/// indirect tables go by `seg_max`, which they learn before they choose a size.
-const STEPS_MIN: u16 = 128;
-
-/// Steps that a chain may have in any ring, unless it is long.
-const STEPS_MAX: u16 = 512;
+/// Most descriptors of a chain that is walked in one take, indirect ones included, also where the ring is smaller:
+/// as many as drivers make that obey a `seg_max` of 126. Chains that have more are long ([`crate::long`]).
+pub(crate) const STEPS_MAX: u16 = 128;
 
 /// Spans beyond one per descriptor, for buffers that lie across regions.
 const SPANS_EXTRA: usize = 64;
 
 /// Least number of spans of a batch: eight for each chain.
 const SPANS_MIN: usize = 8 * BATCH;
-
-/// Most descriptors of a chain that is walked in one take, indirect ones included.
-/// Those that have more are long ([`crate::long`]).
-pub(crate) fn steps_max(size: QueueSize) -> u16 {
-    size.get().clamp(STEPS_MIN, STEPS_MAX)
-}
 
 /// A chain that was walked.
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +96,20 @@ pub struct Batch<L: ChainLayout> {
     pub(crate) search: Search,
     /// The walk of the last chain, if that is long.
     pub(crate) long: Option<LongWalk>,
+    /// Descriptors after which a take ends, of chains that take the general walk.
+    pub(crate) steps_allowed: usize,
+    /// Descriptors that the general walk and the search have gone through since the last take, or [`Self::allow`].
+    pub(crate) steps: usize,
 }
+
+/// Descriptors of general walks after which a take ends, unless [`Batch::allow`] says otherwise.
+const STEPS_PER_TAKE: usize = 1024;
 
 impl<L: ChainLayout> Batch<L> {
     /// An empty batch for a queue with this layout.
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
-        let spans = usize::from(steps_max(layout.size)).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
+        let spans = usize::from(STEPS_MAX).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
         let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
         Self {
             records: [Record::NONE; BATCH],
@@ -120,7 +118,23 @@ impl<L: ChainLayout> Batch<L> {
             spans,
             search: Search::new(layout.size),
             long: None,
+            steps_allowed: STEPS_PER_TAKE,
+            steps: 0,
         }
+    }
+
+    /// Lets each take, and each step of a long walk, go through about `steps` descriptors that the fast walk does
+    /// not take, from now on. The rest of the chains is for the next take.
+    #[inline]
+    pub fn allow(&mut self, steps: usize) {
+        (self.steps_allowed, self.steps) = (steps.max(1), 0);
+    }
+
+    /// Descriptors that were gone through since the last take, or [`Self::allow`], other than by the fast walk.
+    #[inline]
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Room for the spans of chains that are not single-segment requests.

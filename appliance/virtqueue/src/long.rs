@@ -25,9 +25,6 @@ use luge_spec::virtio::split::DescriptorFlags;
 /// Descriptors of the longest chain: those of the longest ring, and of an indirect table as long.
 pub const CHAIN_MAX: u16 = 1 << 15;
 
-/// Descriptors of one step.
-const STEP: usize = 1024;
-
 /// A long chain, walked.
 #[derive(Clone, Copy, Debug)]
 pub struct LongChain {
@@ -54,6 +51,8 @@ pub(crate) struct LongWalk {
     writable: Option<usize>,
     /// Descriptors that the chain may still have.
     steps: u16,
+    /// Descriptors of one step.
+    pub(crate) allowed: usize,
     /// Pieces that buffers may still have beyond one for each descriptor.
     extra: usize,
     bytes: u64,
@@ -74,6 +73,7 @@ impl LongWalk {
             extent,
             writable: None,
             steps,
+            allowed: 1,
             extra: usize::MAX,
             bytes: 0,
         }
@@ -99,7 +99,7 @@ impl LongWalk {
                 }
             },
         };
-        let mut left = STEP;
+        let mut left = self.allowed;
         let last = search.run(lookup, ring, &mut left).ok()?;
         let last = last.zip(list.first_mut()).map(|(last, place)| *place = last);
         Some(self.chain(Some(fault), Extent { first: 0, writable: 0, end: last.iter().count() }))
@@ -122,7 +122,7 @@ impl LongWalk {
             bytes: self.bytes,
             longest: 0,
         };
-        for _ in 0..STEP {
+        for _ in 0..self.allowed {
             if self.descriptor.is(DescriptorFlags::INDIRECT) {
                 self.descriptor = Self::enter(&mut self.table, &self.descriptor, walk.lookup)?;
             }

@@ -2,10 +2,11 @@
 //!
 //! Path: guest ring -> **here** -> session.
 //!
-//! Invariant: a take walks and searches about [`STEPS_PER_TAKE`] descriptors here.
+//! Invariant: a take walks and searches about as many descriptors of such chains as it is allowed
+//! ([`crate::Batch::allow`]), so that a guest with endless chains does not delay the others of its core.
 
 use crate::QueueSize;
-use crate::batch::steps_max;
+use crate::batch::STEPS_MAX;
 use crate::chain::{Extent, Fault};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
@@ -13,21 +14,25 @@ use crate::general_walk::{GeneralWalk, Stop};
 
 use luge_memory::{Lookup, Span};
 
-/// Descriptors after which a take ends, so that a guest with endless chains does not delay the other guests
-/// of its core. The next take goes on with the remaining chains.
-const STEPS_PER_TAKE: usize = 1024;
+/// Descriptors that a take goes through.
+pub(crate) struct Steps<'a> {
+    /// Number after which it ends.
+    pub(crate) allowed: usize,
+    /// Number so far, which it adds to.
+    pub(crate) steps: &'a mut usize,
+}
 
 /// Chains of one take at which the fast walk has given up.
 pub(crate) struct SlowPath<'a> {
     ring: &'a Table,
     size: QueueSize,
-    /// Descriptors that a chain may have here.
-    steps_max: u16,
     /// List for the spans of the chains; the first `used` are in use.
     spans: &'a mut [Span],
     used: usize,
+    /// Descriptors after which the take ends.
+    allowed: usize,
     /// Descriptors walked and searched so far, and spans of buffers that lie across regions.
-    steps: usize,
+    steps: &'a mut usize,
     search: &'a mut Search,
 }
 
@@ -38,8 +43,9 @@ impl<'a> SlowPath<'a> {
         size: QueueSize,
         spans: &'a mut [Span],
         search: &'a mut Search,
+        Steps { allowed, steps }: Steps<'a>,
     ) -> Self {
-        Self { ring, size, steps_max: steps_max(size), spans, used: 0, steps: 0, search }
+        Self { ring, size, spans, used: 0, allowed, steps, search }
     }
 
     /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
@@ -71,7 +77,7 @@ impl<'a> SlowPath<'a> {
     /// Walks a chain from its first descriptor to its end.
     #[inline]
     fn walk_whole(&mut self, descriptor: RawDescriptor, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
-        if self.steps >= STEPS_PER_TAKE {
+        if *self.steps >= self.allowed {
             return Err(Stop::Full);
         }
         let (first, extra) = (self.used, self.spans.len());
@@ -81,17 +87,17 @@ impl<'a> SlowPath<'a> {
             first,
             end: first,
             writable: None,
-            steps: self.steps_max,
+            steps: STEPS_MAX,
             extra,
             bytes: 0,
             longest: self.size.get().into(),
         };
         let mut outcome = walk.run(self.ring, descriptor);
-        if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > self.steps_max.into() {
+        if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > STEPS_MAX.into() {
             outcome = Err(Stop::Long(walk.longest));
         }
-        let (steps, extra) = (self.steps_max.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
-        self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
+        let (steps, extra) = (STEPS_MAX.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
+        *self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
         let extent = walk.extent();
         outcome?;
         self.used = extent.end;
@@ -104,10 +110,10 @@ impl<'a> SlowPath<'a> {
         let first = self.used;
         let place = self.spans.get_mut(first).ok_or(Stop::Full)?;
         // As many as a walk may take, at least: most searches then end in the take that began them.
-        let most = STEPS_PER_TAKE.saturating_sub(self.steps).max(self.steps_max.into());
+        let most = self.allowed.saturating_sub(*self.steps).max(STEPS_MAX.into());
         let mut left = most;
         let found = self.search.run(lookup, self.ring, &mut left);
-        self.steps = self.steps.saturating_add(most.saturating_sub(left));
+        *self.steps = self.steps.saturating_add(most.saturating_sub(left));
         if let Some(span) = found? {
             *place = span;
             self.used = first.saturating_add(1);

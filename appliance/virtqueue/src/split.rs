@@ -31,7 +31,7 @@ use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingIndi
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
 use crate::notifications::Notifications;
-use crate::slow_path::SlowPath;
+use crate::slow_path::{SlowPath, Steps};
 use crate::state::RingState;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
@@ -243,7 +243,7 @@ impl SplitQueue {
     /// As of [`Self::take`].
     #[inline]
     pub fn take_waiting<L: ChainLayout>(&mut self, batch: &mut Batch<L>, count: usize) -> Result<(), Broken> {
-        (batch.len, batch.walked, batch.long) = (0, 0, None);
+        (batch.len, batch.walked, batch.long, batch.steps) = (0, 0, None, 0);
         if self.inflight.is_some() {
             return self.take_tracked(batch, count);
         }
@@ -299,12 +299,12 @@ impl SplitQueue {
     /// Stages 3 and 4: walks the chains of the first `count` heads, which have the available indices from `first`.
     #[inline]
     fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
-        let Batch { records, spans, search, len, walked, long } = batch;
+        let Batch { records, spans, search, len, walked, long, steps_allowed, steps } = batch;
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
-        let spans = Batch::<L>::listed(spans);
-        let slow = SlowPath::new(&self.rings.descriptors, self.size, spans, search);
+        let (spans, steps) = (Batch::<L>::listed(spans), Steps { allowed: *steps_allowed, steps });
+        let slow = SlowPath::new(&self.rings.descriptors, self.size, spans, search, steps);
         *len = self.walk_all(records, first, slow, long);
         *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
@@ -403,8 +403,10 @@ impl SplitQueue {
     /// # Panics
     /// If there is no such chain.
     pub fn walk_long<L: ChainLayout>(&self, batch: &mut Batch<L>, list: &mut [Span]) -> Option<LongChain> {
-        let Batch { long, search, .. } = batch;
+        let Batch { long, search, steps_allowed, steps, .. } = batch;
         let walk = long.as_mut().expect("the batch ends with a long chain");
+        walk.allowed = *steps_allowed;
+        *steps = steps.saturating_add(*steps_allowed);
         let chain = walk.step(&mut self.memory.lookup(), &self.rings.descriptors, list, search)?;
         *long = None;
         Some(chain)

@@ -1,9 +1,14 @@
 //! Fake QEMU for the tests of the runner: implements a few QMP commands, and misbehaves as the name of
 //! its VM says.
 
+#![expect(unsafe_code, reason = "file descriptors by their numbers")]
+
+mod attempts;
+
 use serde_json::{Value, json};
 use std::env;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::exit;
 use std::thread;
@@ -15,20 +20,17 @@ fn main() {
         return;
     }
     let behaviour = after(&words, "guest=").unwrap_or_default();
-    match behaviour.as_str() {
-        "refuses" => fail("fake QEMU: there is no such machine", 1),
-        "absent" => sleep_for_ever(),
-        _ => {}
+    if behaviour == "refuses" {
+        fail("fake QEMU: there is no such machine", 1);
     }
-    let (Some(qmp), Some(serial)) = (connect(&words, "id=qmp,path="), connect(&words, "id=serial,path="))
-    else {
+    let (Some(qmp), Some(serial)) = (socket(&words, "id=qmp,fd="), socket(&words, "id=serial,fd=")) else {
         fail("fake QEMU: no sockets", 2)
     };
     match behaviour.as_str() {
         "mute" => sleep_for_ever(),
         "hangs-up" => drop(qmp),
         "rude" => send(&qmp, &json!("how do you do")),
-        _ => serve(&qmp, serial, &behaviour),
+        _ => serve(&qmp, serial, &words),
     }
     sleep_for_ever();
 }
@@ -39,8 +41,15 @@ fn after(words: &[String], mark: &str) -> Option<String> {
     rest.split(',').next().map(str::to_owned)
 }
 
-fn connect(words: &[String], mark: &str) -> Option<UnixStream> {
-    UnixStream::connect(after(words, mark)?).ok()
+/// File descriptor whose number follows `mark`.
+fn descriptor(words: &[String], mark: &str) -> Option<OwnedFd> {
+    let number = after(words, mark)?.parse().ok()?;
+    // SAFETY: the parent gives this descriptor for this purpose, and each one is asked for once.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn socket(words: &[String], mark: &str) -> Option<UnixStream> {
+    descriptor(words, mark).map(UnixStream::from)
 }
 
 fn send(mut stream: &UnixStream, value: &Value) {
@@ -49,18 +58,19 @@ fn send(mut stream: &UnixStream, value: &Value) {
     }
 }
 
-fn serve(qmp: &UnixStream, serial: UnixStream, behaviour: &str) {
+fn serve(qmp: &UnixStream, serial: UnixStream, words: &[String]) {
+    let behaviour = after(words, "guest=").unwrap_or_default();
     send(qmp, &json!({ "QMP": { "version": {}, "capabilities": [] } }));
     let mut serial = Some(serial);
     for line in BufReader::new(qmp).lines() {
         let Ok(line) = line else { exit(9) };
         let command: Value = serde_json::from_str(&line).unwrap_or_default();
-        match (command["execute"].as_str().unwrap_or_default(), behaviour) {
+        match (command["execute"].as_str().unwrap_or_default(), behaviour.as_str()) {
             ("cont", _) => {
                 send(qmp, &json!({ "event": "RESUME" }));
                 send(qmp, &json!({ "return": {} }));
                 if let Some(serial) = serial.take() {
-                    run(qmp, serial, behaviour);
+                    run(qmp, serial, words);
                 }
             }
             ("system_powerdown", "good" | "other") => {
@@ -78,8 +88,10 @@ fn serve(qmp: &UnixStream, serial: UnixStream, behaviour: &str) {
 }
 
 /// Runs the guest.
-fn run(qmp: &UnixStream, serial: UnixStream, behaviour: &str) {
-    match behaviour {
+fn run(qmp: &UnixStream, serial: UnixStream, words: &[String]) {
+    match after(words, "guest=").unwrap_or_default().as_str() {
+        "glutton" => attempts::take_memory(),
+        name if name.starts_with("captive") => attempts::report(&serial, words),
         "crashes" => {
             (0..5000).for_each(|number| eprintln!("fake QEMU: error {number}"));
             fail("fake QEMU: the last error", 3);

@@ -1,46 +1,87 @@
 //! QEMU's command line for a VM.
 //!
 //! Invariants
-//! - A VM has no devices except those that are named here.
-//! - A comma in a path is escaped.
+//! - A VM has no devices except those that are named here. In particular it has no balloon and reports
+//!   no free pages: memory that an SSD may write to stays in place.
+//! - Files and sockets are named by their paths in the sandbox.
 //!
 //! Not here: whether the files exist (`spec`), features of a QEMU version (`qemu`).
 
-use crate::qemu::{Executor, Qemu, Reconnect, SANDBOX};
-use crate::spec::{Boot, MemoryPages, VmDisk, VmSpec};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use crate::qemu::{Executor, FILTER, Qemu, Reconnect};
+use crate::sandbox::OWN_FILES;
+use crate::spec::{Boot, VmDisk, VmSpec};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-/// Paths of the sockets that a VM's QEMU connects to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sockets {
-    pub(crate) qmp: PathBuf,
-    pub(crate) serial: PathBuf,
+/// File descriptors that a VM's QEMU gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descriptors<'a> {
+    /// Socket of the control protocol.
+    pub(crate) qmp: BorrowedFd<'a>,
+    /// Socket of the serial console.
+    pub(crate) serial: BorrowedFd<'a>,
+    /// File of the guest's memory.
+    pub(crate) memory: BorrowedFd<'a>,
 }
 
-impl Sockets {
-    pub(crate) fn of(folder: &Path) -> Self {
-        Self { qmp: folder.join("qmp.sock"), serial: folder.join("serial.sock") }
+/// File of the host that a VM has in its sandbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OwnFile<'a> {
+    pub(crate) source: &'a Path,
+    pub(crate) target: PathBuf,
+}
+
+/// Files of a VM.
+pub(crate) fn own_files(spec: &VmSpec) -> Vec<OwnFile<'_>> {
+    let own = |source, name: &str| OwnFile { source, target: own_file(name) };
+    let mut files = Vec::new();
+    match &spec.boot {
+        Boot::Kernel { kernel, initrd, .. } => {
+            files.push(own(kernel.as_path(), KERNEL));
+            files.extend(initrd.iter().map(|initrd| own(initrd, INITRD)));
+        }
+        Boot::Firmware(firmware) => files.extend(firmware.iter().map(|file| own(file, FIRMWARE))),
     }
+    files.extend(spec.disks.iter().enumerate().map(|(index, disk)| own(&disk.socket, &disk_name(index))));
+    files
+}
+
+const KERNEL: &str = "kernel";
+const INITRD: &str = "initrd";
+const FIRMWARE: &str = "firmware";
+
+fn disk_name(index: usize) -> String {
+    format!("disk{index}")
+}
+
+fn own_file(name: &str) -> PathBuf {
+    Path::new(OWN_FILES).join(name)
 }
 
 /// Arguments of `qemu` for the VM `spec`. Its CPUs are halted until the QMP command `cont`.
-pub(crate) fn arguments(spec: &VmSpec, sockets: &Sockets, qemu: &Qemu, executor: Executor) -> Vec<OsString> {
+pub(crate) fn arguments(
+    spec: &VmSpec,
+    descriptors: Descriptors<'_>,
+    qemu: &Qemu,
+    executor: Executor,
+) -> Vec<OsString> {
+    let number = |descriptor: BorrowedFd<'_>| descriptor.as_fd().as_raw_fd();
     let mut line = CommandLine::default();
     line.flags(&["-nodefaults", "-no-user-config", "-S"]);
     line.option("-display", "none");
     line.option("-name", &format!("guest={}", spec.name));
-    if qemu.sandbox {
-        line.option("-sandbox", SANDBOX);
+    if qemu.filter {
+        line.option("-sandbox", FILTER);
     }
     if let Some(folder) = &qemu.data_folder {
         line.words.extend(["-L".into(), folder.into()]);
     }
     line.machine(spec, executor);
-    line.socket("-chardev", "socket,id=qmp,path=", &sockets.qmp, "");
+    line.memory(spec, number(descriptors.memory));
+    line.option("-chardev", &format!("socket,id=qmp,fd={}", number(descriptors.qmp)));
     line.option("-qmp", "chardev:qmp");
-    line.socket("-chardev", "socket,id=serial,path=", &sockets.serial, "");
+    line.option("-chardev", &format!("socket,id=serial,fd={}", number(descriptors.serial)));
     line.option("-serial", "chardev:serial");
     for (index, disk) in spec.disks.iter().enumerate() {
         line.disk(index, disk, qemu.reconnect);
@@ -63,35 +104,30 @@ impl CommandLine {
         self.flags(&[name, value]);
     }
 
-    fn path(&mut self, name: &str, path: &Path) {
-        self.words.extend([name.into(), path.into()]);
-    }
-
-    /// Adds an option with a path in the middle of its value.
-    fn socket(&mut self, name: &str, before: &str, path: &Path, after: &str) {
-        let value = [before.as_bytes(), &escaped(path.as_os_str()), after.as_bytes()].concat();
-        self.words.extend([name.into(), OsString::from_vec(value)]);
+    fn file(&mut self, name: &str, file: &str) {
+        self.words.extend([name.into(), own_file(file).into()]);
     }
 
     fn machine(&mut self, spec: &VmSpec, executor: Executor) {
+        // The cache of translated code is within the bounds of the cgroup.
         let (accelerator, cpu) = match executor {
             Executor::Kvm => ("kvm", "host"),
-            Executor::Tcg => ("tcg", "max"),
+            Executor::Tcg => ("tcg,tb-size=256", "max"),
         };
-        let pages = match spec.memory {
-            MemoryPages::Huge => ",hugetlb=on,hugetlbsize=2M",
-            MemoryPages::Base => "",
-        };
-        let mib = spec.memory_mib;
         self.option("-machine", "q35,memory-backend=memory");
         self.option("-accel", accelerator);
         self.option("-cpu", cpu);
         self.option("-smp", &spec.cpus.to_string());
-        self.option("-m", &format!("size={mib}M"));
-        // Memory is allocated at the start, so that too little of it is an error and not a guest that is
-        // killed later.
-        let object = format!("memory-backend-memfd,id=memory,size={mib}M,share=on,prealloc=on{pages}");
-        self.option("-object", &object);
+        self.option("-m", &format!("size={}M", spec.memory_mib));
+    }
+
+    /// Adds the memory, by a path to its file descriptor: `/dev/fdset` does not work for memory.
+    fn memory(&mut self, spec: &VmSpec, descriptor: i32) {
+        let (mib, path) = (spec.memory_mib, format!("/proc/self/fd/{descriptor}"));
+        self.option(
+            "-object",
+            &format!("memory-backend-file,id=memory,size={mib}M,mem-path={path},share=on"),
+        );
     }
 
     fn disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
@@ -99,7 +135,8 @@ impl CommandLine {
             Reconnect::Seconds => ",reconnect=1",
             Reconnect::Milliseconds => ",reconnect-ms=500",
         };
-        self.socket("-chardev", &format!("socket,id=disk{index},path="), &disk.socket, reconnect);
+        let path = own_file(&disk_name(index));
+        self.option("-chardev", &format!("socket,id=disk{index},path={}{reconnect}", path.display()));
         let queues = disk.queues;
         // Boot index 0 is the kernel's, if there is one.
         let boot = index + 1;
@@ -111,31 +148,24 @@ impl CommandLine {
 
     fn boot(&mut self, boot: &Boot) {
         match boot {
-            Boot::Kernel { kernel, initrd, command_line } => {
-                self.path("-kernel", kernel);
-                if let Some(initrd) = initrd {
-                    self.path("-initrd", initrd);
+            Boot::Kernel { initrd, command_line, .. } => {
+                self.file("-kernel", KERNEL);
+                if initrd.is_some() {
+                    self.file("-initrd", INITRD);
                 }
                 self.option("-append", command_line);
             }
-            Boot::Firmware(Some(firmware)) => self.path("-bios", firmware),
+            Boot::Firmware(Some(_)) => self.file("-bios", FIRMWARE),
             Boot::Firmware(None) => {}
         }
     }
 }
 
-/// Text for the value of an option, in which a comma is written twice.
-fn escaped(text: &OsStr) -> Vec<u8> {
-    text.as_bytes()
-        .iter()
-        .flat_map(|&byte| std::iter::repeat_n(byte, 1 + usize::from(byte == b',')))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Accelerator, VmName};
+    use crate::sandbox::User;
+    use crate::spec::{Accelerator, MemoryPages, VmName};
 
     fn spec() -> VmSpec {
         VmSpec {
@@ -156,14 +186,19 @@ mod tests {
     fn qemu() -> Qemu {
         Qemu {
             path: "/usr/bin/qemu-system-x86_64".into(),
-            sandbox: true,
+            filter: true,
             reconnect: Reconnect::Milliseconds,
             data_folder: Some("/usr/share/qemu".into()),
+            files: Vec::new(),
+            trial_user: User::Ours,
         }
     }
 
+    /// Command line, with the three standard file descriptors as those of the VM.
     fn joined(spec: &VmSpec, qemu: &Qemu, executor: Executor) -> String {
-        let words = arguments(spec, &Sockets::of(Path::new("/run/vm/one")), qemu, executor);
+        let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let descriptors = Descriptors { qmp: input.as_fd(), serial: output.as_fd(), memory: errors.as_fd() };
+        let words = arguments(spec, descriptors, qemu, executor);
         words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
@@ -171,13 +206,12 @@ mod tests {
     fn the_command_line_of_a_vm_with_everything() {
         let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
             -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
-            -L /usr/share/qemu -machine q35,memory-backend=memory -accel tcg -cpu max -smp 2 -m size=256M \
-            -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on,hugetlb=on,hugetlbsize=2M \
-            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -qmp chardev:qmp \
-            -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial \
-            -chardev socket,id=disk0,path=/run/luge/a,,b,reconnect-ms=500 \
+            -L /usr/share/qemu -machine q35,memory-backend=memory -accel tcg,tb-size=256 -cpu max -smp 2 \
+            -m size=256M -object memory-backend-file,id=memory,size=256M,mem-path=/proc/self/fd/2,share=on \
+            -chardev socket,id=qmp,fd=0 -qmp chardev:qmp -chardev socket,id=serial,fd=1 -serial chardev:serial \
+            -chardev socket,id=disk0,path=/vm/disk0,reconnect-ms=500 \
             -device vhost-user-blk-pci,id=disk0-function,chardev=disk0,num-queues=2,bootindex=1 \
-            -kernel /k -initrd /i -append a b,c";
+            -kernel /vm/kernel -initrd /vm/initrd -append a b,c";
         assert_eq!(joined(&spec(), &qemu(), Executor::Tcg), expected);
     }
 
@@ -185,12 +219,32 @@ mod tests {
     fn the_command_line_of_a_small_vm_with_an_old_qemu() {
         let boot = Boot::Firmware(Some("/ovmf.fd".into()));
         let spec = VmSpec { disks: Vec::new(), memory: MemoryPages::Base, boot, ..spec() };
-        let qemu = Qemu { sandbox: false, reconnect: Reconnect::Seconds, data_folder: None, ..qemu() };
+        let qemu = Qemu { filter: false, reconnect: Reconnect::Seconds, data_folder: None, ..qemu() };
         let expected = "-nodefaults -no-user-config -S -display none -name guest=one \
             -machine q35,memory-backend=memory -accel kvm -cpu host -smp 2 -m size=256M \
-            -object memory-backend-memfd,id=memory,size=256M,share=on,prealloc=on \
-            -chardev socket,id=qmp,path=/run/vm/one/qmp.sock -qmp chardev:qmp \
-            -chardev socket,id=serial,path=/run/vm/one/serial.sock -serial chardev:serial -bios /ovmf.fd";
+            -object memory-backend-file,id=memory,size=256M,mem-path=/proc/self/fd/2,share=on \
+            -chardev socket,id=qmp,fd=0 -qmp chardev:qmp -chardev socket,id=serial,fd=1 -serial chardev:serial \
+            -bios /vm/firmware";
         assert_eq!(joined(&spec, &qemu, Executor::Kvm), expected);
+    }
+
+    #[test]
+    fn each_file_of_the_command_line_is_one_of_the_vm() {
+        let spec = spec();
+        let text = joined(&spec, &qemu(), Executor::Tcg);
+        let sources: Vec<&Path> = own_files(&spec).iter().map(|file| file.source).collect();
+        assert_eq!(sources, ["/k", "/i", "/run/luge/a,b"].map(Path::new));
+        for file in own_files(&spec) {
+            assert!(text.contains(file.target.to_str().unwrap()), "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_cannot_give_memory_back() {
+        let text = joined(&spec(), &qemu(), Executor::Tcg);
+        for device in ["balloon", "free-page", "virtio-mem", "discard"] {
+            assert!(!text.contains(device), "{text}");
+        }
+        assert!(text.starts_with("-nodefaults"), "QEMU adds devices of its own");
     }
 }

@@ -46,6 +46,15 @@ pub enum VmError {
          reserve more (luge.hugepages=), stop another VM, or configure base pages"
     )]
     Hugepages { name: String, needed_mib: u64, free_mib: u64 },
+    #[error(
+        "VM '{name}' needs {needed_mib} MiB of memory and {free_mib} MiB are available: \
+         stop another VM, or give it less"
+    )]
+    MemoryShort { name: String, needed_mib: u64, free_mib: u64 },
+    #[error("{} is readable by its owner only, and VMs have users of their own: chmod a+r", .0.display())]
+    Unreadable(PathBuf),
+    #[error("{0} VMs are defined, and there are no users for more: delete some")]
+    TooManyVms(usize),
     #[error("VM '{name}' did not start: {reason}")]
     Start { name: String, reason: String },
     #[error("VM '{name}' is still there {waited_s} s after it was killed")]

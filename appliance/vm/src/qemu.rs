@@ -1,11 +1,14 @@
 //! QEMU program: its path and features, found out by running it with a time limit.
 
 use crate::child::{Child, Finished};
+use crate::config::VmConfig;
 use crate::error::VmError;
+use crate::sandbox::{OWN_FILES, Program, Sandbox, User};
 use crate::spec::Accelerator;
 use luge_init::Reaper;
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -19,7 +22,7 @@ const KVM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Strictest option of QEMU's seccomp filter: a QEMU that its guest has taken over can neither start
 /// programs nor raise its privileges.
-pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+pub(crate) const FILTER: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Executor of a VM's instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,27 +53,62 @@ pub(crate) enum Reconnect {
 pub(crate) struct Qemu {
     pub(crate) path: PathBuf,
     /// Whether the seccomp filter is available.
-    pub(crate) sandbox: bool,
+    pub(crate) filter: bool,
     pub(crate) reconnect: Reconnect,
     /// Folder of the firmware, if it is not the built-in one.
     pub(crate) data_folder: Option<PathBuf>,
+    /// Folders that it needs, besides those of the system and its own.
+    pub(crate) files: Vec<PathBuf>,
+    /// User as whom QEMU is tried out.
+    pub(crate) trial_user: User,
 }
 
 impl Qemu {
-    /// Finds out the features of the QEMU at `path`, or of the first that is found.
-    pub(crate) fn probe(path: Option<&Path>, data: Option<&Path>, reaper: &Reaper) -> Result<Self, VmError> {
-        let path = path.map_or_else(find, |path| Ok(path.to_owned()))?;
-        let confined = ask(&path, &["-sandbox", SANDBOX, "-version"], reaper)?;
-        let sandbox = confined.status.success();
-        let answer = if sandbox { confined } else { ask(&path, &["-version"], reaper)? };
+    /// Finds out the features of the QEMU that is configured, or of the first that is found.
+    pub(crate) fn probe(config: &VmConfig, reaper: &Reaper) -> Result<Self, VmError> {
+        let path = config.qemu.clone().map_or_else(find, Ok)?;
+        let bad = |reason: String| VmError::BadQemu { path: path.clone(), reason };
+        let mut qemu = Self {
+            path: path.canonicalize().map_err(|error| bad(error.to_string()))?,
+            filter: true,
+            reconnect: Reconnect::Milliseconds,
+            data_folder: config.firmware_folder.clone(),
+            files: config.sandbox.files.clone(),
+            trial_user: User::number(config.sandbox.first_user, 0),
+        };
+        let filtered = qemu.ask(&["-sandbox", FILTER, "-version"], reaper)?;
+        qemu.filter = filtered.status.success();
+        let answer = if qemu.filter { filtered } else { qemu.ask(&["-version"], reaper)? };
         let text = answer.lines.join(" ");
         let version = version(&text).filter(|_| answer.status.success());
-        let version = version.ok_or_else(|| VmError::BadQemu {
-            path: path.clone(),
-            reason: format!("-version ended with {} and printed '{text:.200}'", answer.status),
-        })?;
-        let reconnect = if version >= (9, 2) { Reconnect::Milliseconds } else { Reconnect::Seconds };
-        Ok(Self { path, sandbox, reconnect, data_folder: data.map(Path::to_owned) })
+        let version = version
+            .ok_or_else(|| bad(format!("-version ended with {} and printed '{text:.200}'", answer.status)))?;
+        if version < (9, 2) {
+            qemu.reconnect = Reconnect::Seconds;
+        }
+        Ok(qemu)
+    }
+
+    /// Sandbox in which QEMU runs as `user`.
+    pub(crate) fn sandbox(&self, user: User) -> io::Result<Sandbox> {
+        let mut sandbox = Sandbox::new(user)?;
+        sandbox.add_program(&self.path)?;
+        self.data_folder.iter().chain(&self.files).try_for_each(|folder| sandbox.add_folder(folder))?;
+        Ok(sandbox)
+    }
+
+    /// Runs QEMU with arguments, at most for [`ANSWER_TIMEOUT`].
+    fn ask(&self, arguments: &[&str], reaper: &Reaper) -> Result<Finished, VmError> {
+        let bad = |reason: String| VmError::BadQemu { path: self.path.clone(), reason };
+        let sandbox = self.sandbox(self.trial_user).map_err(|error| bad(error.to_string()))?;
+        let program = self.program(arguments.iter().map(OsString::from).collect());
+        let answer = Child::run(&program, &sandbox, reaper, ANSWER_TIMEOUT);
+        let answer = answer.map_err(|error| bad(error.to_string()))?;
+        answer.ok_or_else(|| bad(format!("it did not answer within {} s", ANSWER_TIMEOUT.as_secs())))
+    }
+
+    fn program(&self, arguments: Vec<OsString>) -> Program<'_> {
+        Program { path: &self.path, arguments, descriptors: Vec::new() }
     }
 
     /// Chooses the executor of a VM. KVM is tried with `kernel`.
@@ -100,20 +138,38 @@ impl Qemu {
             .open("/dev/kvm")
             .map_err(|e| format!("/dev/kvm: {e}"))?;
         let kernel = kernel.ok_or("there is no kernel to try KVM with")?;
-        let mut command = Command::new(&self.path);
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        command
-            .args(["-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256M", "-append", "panic=-1"]);
-        if let Some(folder) = &self.data_folder {
-            command.arg("-L").arg(folder);
-        }
-        command.arg("-kernel").arg(kernel);
-        match Child::run(command, reaper, KVM_TIMEOUT) {
+        let inside = Path::new(OWN_FILES).join("kernel");
+        let failed = |error: &dyn ToString| format!("a trial under KVM did not start: {}", error.to_string());
+        let sandbox = self.trial_sandbox(kernel, &inside).map_err(|error| failed(&error))?;
+        let program = self.program(self.trial_arguments(&inside));
+        match Child::run(&program, &sandbox, reaper, KVM_TIMEOUT) {
             Ok(Some(Finished { status, .. })) if status.success() => Ok(()),
             Ok(Some(done)) => Err(format!("a trial under KVM failed: {}", done.lines.join(" "))),
             Ok(None) => Err(format!("a trial under KVM hung for {} s", KVM_TIMEOUT.as_secs())),
-            Err(error) => Err(format!("a trial under KVM did not start: {error}")),
+            Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Sandbox of a trial, with a kernel of the host as `inside`.
+    fn trial_sandbox(&self, kernel: &Path, inside: &Path) -> io::Result<Sandbox> {
+        let mut sandbox = self.sandbox(self.trial_user)?;
+        sandbox.add_kvm()?;
+        sandbox.add_file(kernel, inside)?;
+        Ok(sandbox)
+    }
+
+    fn trial_arguments(&self, kernel: &Path) -> Vec<OsString> {
+        let words = "-nodefaults -no-user-config -display none -no-reboot -machine q35 -accel kvm -cpu host \
+                     -m 256M -append panic=-1";
+        let mut words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        words.extend(["-kernel".into(), kernel.into()]);
+        if let Some(folder) = &self.data_folder {
+            words.extend(["-L".into(), folder.into()]);
+        }
+        if self.filter {
+            words.extend(["-sandbox".into(), FILTER.into()]);
+        }
+        words
     }
 }
 
@@ -128,14 +184,6 @@ fn find() -> Result<PathBuf, VmError> {
     })
 }
 
-fn ask(path: &Path, arguments: &[&str], reaper: &Reaper) -> Result<Finished, VmError> {
-    let bad = |reason: String| VmError::BadQemu { path: path.to_owned(), reason };
-    let mut command = Command::new(path);
-    command.args(arguments);
-    let answer = Child::run(command, reaper, ANSWER_TIMEOUT).map_err(|error| bad(error.to_string()))?;
-    answer.ok_or_else(|| bad(format!("it did not answer within {} s", ANSWER_TIMEOUT.as_secs())))
-}
-
 /// Major and minor number in the output of `-version`, which contains `version 7.2.22`.
 fn version(text: &str) -> Option<(u32, u32)> {
     let number = text.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
@@ -146,6 +194,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{SandboxConfig, Timeouts};
 
     #[test]
     fn versions_are_read_in_the_forms_of_distributions() {
@@ -162,9 +211,11 @@ mod tests {
     fn a_configured_executor_is_used_and_tcg_if_kvm_cannot_be_tried() {
         let qemu = Qemu {
             path: "/nowhere".into(),
-            sandbox: false,
+            filter: false,
             reconnect: Reconnect::Milliseconds,
             data_folder: None,
+            files: Vec::new(),
+            trial_user: User::Ours,
         };
         let choose = |wish, kernel| qemu.choose_executor(wish, kernel, &Reaper::of_own_children());
         assert_eq!(choose(Accelerator::Kvm, None).executor, Executor::Kvm);
@@ -176,12 +227,23 @@ mod tests {
         }
     }
 
+    fn probe(path: &str) -> VmError {
+        let config = VmConfig {
+            folder: "/nowhere".into(),
+            qemu: Some(path.into()),
+            firmware_folder: None,
+            trial_kernel: None,
+            sandbox: SandboxConfig::default(),
+            timeouts: Timeouts::default(),
+        };
+        Qemu::probe(&config, &Reaper::of_own_children()).unwrap_err()
+    }
+
     #[test]
     fn a_program_that_is_not_qemu_is_refused_with_its_output() {
-        let error = Qemu::probe(Some(Path::new("/bin/echo")), None, &Reaper::of_own_children()).unwrap_err();
-        assert!(error.to_string().contains("/bin/echo"), "{error}");
-        assert!(error.to_string().contains("-version"), "{error}");
-        let error = Qemu::probe(Some(Path::new("/nowhere")), None, &Reaper::of_own_children()).unwrap_err();
-        assert!(matches!(error, VmError::BadQemu { .. }), "{error}");
+        let error = probe("/bin/echo").to_string();
+        assert!(error.contains("/bin/echo"), "{error}");
+        assert!(error.contains("-version") || error.contains("namespaces are refused"), "{error}");
+        assert!(matches!(probe("/nowhere"), VmError::BadQemu { .. }));
     }
 }

@@ -5,12 +5,13 @@
 //! - No lock is held during a wait for QEMU, except the one under which QEMU and KVM are probed once.
 //! - Starting and stopping wait for the outcome, with a time limit.
 
-use crate::config::VmConfig;
+use crate::config::{USERS, VmConfig};
 use crate::error::VmError;
 use crate::events::Events;
-use crate::hugepages;
+use crate::free_memory;
 use crate::qemu::{Choice, Qemu};
-use crate::spec::{Accelerator, Boot, MemoryPages, VmName, VmSpec};
+use crate::sandbox::{Cgroups, User};
+use crate::spec::{Accelerator, Boot, VmName, VmSpec};
 use crate::state::VmState;
 use crate::status::{VmExit, VmStatus};
 use crate::supervisor::Supervisor;
@@ -22,6 +23,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// VMs of this process. All clones share them.
 #[derive(Clone, Debug)]
@@ -38,11 +40,13 @@ struct Shared {
     events: Events,
 }
 
-/// Results of probing QEMU and KVM, each of which is done once.
+/// Results of probing QEMU, KVM and cgroups, each of which is done once.
 #[derive(Default, Debug)]
 struct Probed {
     qemu: Option<Arc<Qemu>>,
     automatic: Option<Choice>,
+    /// `None` inside if this machine has no cgroups for VMs.
+    cgroups: Option<Option<Arc<Cgroups>>>,
 }
 
 impl VmRunner {
@@ -74,7 +78,7 @@ impl VmRunner {
             return Err(VmError::Exists(spec.name.to_string()));
         }
         let name = spec.name.clone();
-        let vm = Vm::new(spec, self.shared.events.clone());
+        let vm = Vm::new(spec, free_user_number(&vms)?, self.shared.events.clone());
         let vm = vm.map_err(|error| VmError::system(format!("VM '{name}'"), &error))?;
         vms.insert(name, Arc::new(vm));
         Ok(())
@@ -91,14 +95,15 @@ impl VmRunner {
         check_startable(&vm)?;
         let qemu = self.qemu()?;
         let choice = self.choose_executor(&qemu, &vm.spec);
-        if vm.spec.memory == MemoryPages::Huge {
-            hugepages::check(name, vm.spec.memory_mib)?;
-        }
+        let cgroups = self.cgroups()?;
+        free_memory::check(name, vm.spec.memory_mib, vm.spec.memory)?;
         self.claim_disks(&vm, choice.reason)?;
         let supervisor = Supervisor {
             vm: Arc::clone(&vm),
             qemu,
             executor: choice.executor,
+            user: User::number(self.shared.config.sandbox.first_user, vm.user_number),
+            cgroups,
             folder: self.shared.config.folder.join(name.as_str()),
             reaper: self.shared.reaper.clone(),
             timeouts: self.shared.config.timeouts,
@@ -247,10 +252,25 @@ impl VmRunner {
         if let Some(qemu) = &probed.qemu {
             return Ok(Arc::clone(qemu));
         }
-        let config = &self.shared.config;
-        let qemu =
-            Qemu::probe(config.qemu.as_deref(), config.firmware_folder.as_deref(), &self.shared.reaper)?;
+        let qemu = Qemu::probe(&self.shared.config, &self.shared.reaper)?;
+        report_user(qemu.trial_user);
         Ok(Arc::clone(probed.qemu.insert(Arc::new(qemu))))
+    }
+
+    /// Cgroups of VMs. Where the operator has named none and none can be had, VMs run without.
+    fn cgroups(&self) -> Result<Option<Arc<Cgroups>>, VmError> {
+        let mut probed = self.probed();
+        if let Some(cgroups) = &probed.cgroups {
+            return Ok(cgroups.clone());
+        }
+        let cgroups = match &self.shared.config.sandbox.cgroup {
+            Some(folder) => {
+                let given = Cgroups::given(folder);
+                Some(given.map_err(|error| VmError::system("the cgroup of VMs (--vm-cgroup)", &error))?)
+            }
+            None => Cgroups::own().map_err(|error| report_no_cgroups(&error)).ok(),
+        };
+        Ok(probed.cgroups.insert(cgroups.map(Arc::new)).clone())
     }
 
     /// Chooses the executor of a VM. KVM is tried once in the life of this process.
@@ -266,6 +286,30 @@ impl VmRunner {
             choose()
         }
     }
+}
+
+/// Smallest number of a user that no VM has.
+fn free_user_number(vms: &BTreeMap<VmName, Arc<Vm>>) -> Result<u32, VmError> {
+    let is_free = |number: &u32| vms.values().all(|vm| vm.user_number != *number);
+    (1..USERS).find(is_free).ok_or(VmError::TooManyVms(vms.len()))
+}
+
+/// Says in the log how far a daemon that is not root's can separate its VMs.
+fn report_user(user: User) {
+    if user == User::Ours {
+        warn!(
+            "Luge is not root: its VMs run as its own user, {}, each in namespaces of its own; run Luge as \
+             root to give each VM a user of its own",
+            user.uid()
+        );
+    }
+}
+
+fn report_no_cgroups(reason: &str) {
+    warn!(
+        "VMs have no bounds on CPU time and memory, because there is no cgroup for them: {reason}; mount \
+         cgroup v2 with the controllers cpu, memory and pids, or name a cgroup without processes (--vm-cgroup)"
+    );
 }
 
 fn check_startable(vm: &Vm) -> Result<(), VmError> {

@@ -3,8 +3,11 @@
 //! Not here: QEMU's command line (`arguments`).
 
 use crate::error::VmError;
+use rustix::process::geteuid;
 use serde::Serialize;
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Maximum number of virtual CPUs.
@@ -157,7 +160,11 @@ impl VmSpec {
 }
 
 fn check_file(path: &Path) -> Result<(), VmError> {
-    if path.is_absolute() && path.is_file() { Ok(()) } else { Err(VmError::File(path.to_owned())) }
+    let file = fs::metadata(path).ok().filter(|file| path.is_absolute() && file.is_file());
+    let file = file.ok_or_else(|| VmError::File(path.to_owned()))?;
+    // A VM of root's has a user of its own, who is neither owner nor in the group.
+    let has_access = !geteuid().is_root() || file.mode() & 0o004 != 0;
+    if has_access { Ok(()) } else { Err(VmError::Unreadable(path.to_owned())) }
 }
 
 /// Checks a kernel command line, which may have 2047 bytes for Linux on x86-64.

@@ -35,6 +35,12 @@ pub struct VmStatus {
     /// Process id of QEMU, if the VM has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// User as whom QEMU runs, if the VM has a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// Path of the cgroup that bounds CPU time and memory, if the VM has a process and a cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PathBuf>,
     /// Path of the serial console's socket, if the VM has a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console: Option<PathBuf>,
@@ -60,6 +66,8 @@ impl VmStatus {
             boot,
             accelerator: None,
             pid: None,
+            user: None,
+            cgroup: None,
             console: None,
             ending: None,
         }

@@ -4,19 +4,22 @@
 //! Invariants
 //! - The process is killed when the thread ends.
 //! - Each wait has a deadline or ends with the process.
-//! - Process and sockets are gone before the end is reported.
+//! - Process, sockets and cgroup are gone before the end is reported.
 //!
 //! Not here: the list of VMs (`runner`), QEMU's command line (`arguments`) and protocol (`qmp`).
 
-use crate::arguments::{Sockets, arguments};
+use crate::arguments::{Descriptors, arguments, own_files};
 use crate::child::Child;
 use crate::config::Timeouts;
 use crate::console::Console;
+use crate::lent::LentSockets;
+use crate::memory::VmMemory;
 use crate::qemu::{Executor, Qemu};
 use crate::qmp::{Qmp, QmpError};
+use crate::sandbox::{Bounds, Cgroup, Cgroups, Program, Sandbox, User};
 use crate::state::VmState;
 use crate::status::VmExit;
-use crate::vm::Vm;
+use crate::vm::{Vm, VmProcess};
 use luge_init::Reaper;
 use luge_socket::{Permissions, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,8 +28,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
@@ -41,6 +43,9 @@ pub(crate) struct Supervisor {
     pub(crate) vm: Arc<Vm>,
     pub(crate) qemu: Arc<Qemu>,
     pub(crate) executor: Executor,
+    pub(crate) user: User,
+    /// Cgroups of VMs, if this machine has them.
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
     pub(crate) folder: PathBuf,
     pub(crate) reaper: Reaper,
     pub(crate) timeouts: Timeouts,
@@ -59,57 +64,95 @@ impl Supervisor {
     }
 
     fn run_process(&self) -> (VmState, VmExit) {
-        let crashed = |reason: String, messages| (VmState::Crashed, VmExit { reason, messages });
-        let listeners = match self.listen() {
-            Ok(listeners) => listeners,
-            Err(error) => return crashed(error, Vec::new()),
+        let process = match self.start() {
+            Ok(process) => process,
+            Err(reason) => {
+                let stopped = self.vm.requested_stop().is_some();
+                let state = if stopped { VmState::Stopped } else { VmState::Crashed };
+                return (state, VmExit { reason, messages: Vec::new() });
+            }
         };
-        let child = match self.start_qemu() {
-            Ok(child) => child,
-            Err(error) => return crashed(format!("QEMU could not be started: {error}"), Vec::new()),
-        };
-        self.vm.set_process(Arc::clone(&child.process), &self.folder);
-        let (state, reason) = match self.bring_up(&child, listeners) {
+        let child = &process.child;
+        let (state, reason) = match self.bring_up(process.ends, &process.memory) {
             Ok((qmp, console)) => {
                 self.vm.set_running();
-                let end = self.monitor(&child, qmp);
+                let end = self.monitor(child, qmp);
                 drop(console);
                 end
             }
-            Err(reason) => self.give_up(&child, reason),
+            Err(reason) => self.give_up(child, reason),
         };
         // The process has ended by now, so the log is complete.
         (state, VmExit { reason, messages: child.log.last_lines(MESSAGES) })
     }
 
-    /// Makes the folder and its sockets. Stale sockets are replaced; other files stay.
-    fn listen(&self) -> Result<Listeners, String> {
+    /// Makes all that the VM needs and starts QEMU.
+    fn start(&self) -> Result<Process, String> {
+        let spec = &self.vm.spec;
+        let console = self.listen()?;
+        let goes_on = || self.vm.requested_stop().is_none();
+        let memory =
+            VmMemory::make(spec.memory_mib, spec.memory, goes_on).map_err(|error| error.to_string())?;
+        let no_socket = |error: io::Error| format!("no sockets for QEMU: {error}");
+        let (qmp, its_qmp) = UnixStream::pair().map_err(no_socket)?;
+        let (serial, its_serial) = UnixStream::pair().map_err(no_socket)?;
+        let descriptors =
+            Descriptors { qmp: its_qmp.as_fd(), serial: its_serial.as_fd(), memory: memory.as_fd() };
+        let program = Program {
+            path: &self.qemu.path,
+            arguments: arguments(spec, descriptors, &self.qemu, self.executor),
+            descriptors: vec![descriptors.qmp, descriptors.serial, descriptors.memory],
+        };
+        let cgroup = self.cgroup()?;
+        let cgroup_path = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
+        let sandbox =
+            self.sandbox(cgroup).map_err(|error| format!("its sandbox cannot be described: {error}"))?;
+        let lent = LentSockets::lend(&spec.disks, self.user)?;
+        let child = Child::start(&program, &sandbox, &self.reaper)
+            .map_err(|error| format!("QEMU could not be started: {error}"))?;
+        self.vm.set_process(VmProcess {
+            process: Arc::clone(&child.process),
+            user: self.user.uid(),
+            cgroup: cgroup_path,
+            console: Vm::console_path(&self.folder),
+        });
+        Ok(Process { child, ends: Ends { qmp, serial, console }, memory, _sandbox: sandbox, _lent: lent })
+    }
+
+    /// Makes the folder and the console's socket. A stale socket is replaced; other files stay.
+    fn listen(&self) -> Result<Socket, String> {
         fs::create_dir_all(&self.folder)
             .map_err(|error| format!("its folder {} cannot be made: {error}", self.folder.display()))?;
-        let bind = |path: &Path| Socket::bind(path, &Permissions::OWNER).map_err(|error| error.to_string());
-        let sockets = Sockets::of(&self.folder);
-        Ok(Listeners {
-            qmp: bind(&sockets.qmp)?,
-            serial: bind(&sockets.serial)?,
-            console: bind(&Vm::console_path(&self.folder))?,
-        })
+        Socket::bind(&Vm::console_path(&self.folder), &Permissions::OWNER).map_err(|error| error.to_string())
     }
 
-    fn start_qemu(&self) -> io::Result<Child> {
-        let mut command = Command::new(&self.qemu.path);
-        command.args(arguments(&self.vm.spec, &Sockets::of(&self.folder), &self.qemu, self.executor));
-        Child::start(command, &self.reaper)
+    fn cgroup(&self) -> Result<Option<Cgroup>, String> {
+        let Some(cgroups) = &self.cgroups else { return Ok(None) };
+        let spec = &self.vm.spec;
+        let cgroup = cgroups.make(&format!("vm-{}", spec.name), Bounds::of_vm(spec.cpus, spec.memory_mib));
+        cgroup.map(Some).map_err(|error| format!("its cgroup cannot be made: {error}"))
     }
 
-    /// Accepts QEMU's connections, opens QMP, starts the console and lets the CPUs run.
-    fn bring_up(&self, child: &Child, listeners: Listeners) -> Result<(Qmp, Console), String> {
+    fn sandbox(&self, cgroup: Option<Cgroup>) -> io::Result<Sandbox> {
+        let mut sandbox = self.qemu.sandbox(self.user)?;
+        if self.executor == Executor::Kvm {
+            sandbox.add_kvm()?;
+        }
+        for file in own_files(&self.vm.spec) {
+            sandbox.add_file(file.source, &file.target)?;
+        }
+        cgroup.into_iter().for_each(|cgroup| sandbox.set_cgroup(cgroup));
+        Ok(sandbox)
+    }
+
+    /// Opens QMP, starts the console and lets the CPUs run. QEMU has mapped the memory when it answers.
+    fn bring_up(&self, ends: Ends, memory: &VmMemory) -> Result<(Qmp, Console), String> {
         let deadline = Instant::now() + self.timeouts.start;
         let text = |error: QmpError| error.to_string();
-        let qmp = accept(&listeners.qmp, child, deadline)?;
-        let serial = accept(&listeners.serial, child, deadline)?;
-        let mut qmp = Qmp::open(qmp, deadline).map_err(text)?;
-        let console = Console::serve(serial, listeners.console, self.vm.console_text())
+        let mut qmp = Qmp::open(ends.qmp, deadline).map_err(text)?;
+        let console = Console::serve(ends.serial, ends.console, self.vm.console_text())
             .map_err(|error| format!("its console cannot be served: {error}"))?;
+        memory.seal().map_err(|error| format!("its memory cannot be sealed: {error}"))?;
         qmp.execute("cont", deadline).map_err(text)?;
         Ok((qmp, console))
     }
@@ -143,29 +186,21 @@ impl Supervisor {
     }
 }
 
-/// Sockets for QEMU's connections, and for clients of the console.
-struct Listeners {
-    qmp: Socket,
-    serial: Socket,
-    console: Socket,
+/// A process of QEMU and what it uses. Fields are dropped in their order: the process ends first.
+struct Process {
+    child: Child,
+    ends: Ends,
+    memory: VmMemory,
+    /// With the cgroup.
+    _sandbox: Sandbox,
+    _lent: LentSockets,
 }
 
-/// Accepts a connection of the child. Waits until it connects or ends, at most until `deadline`.
-fn accept(socket: &Socket, child: &Child, deadline: Instant) -> Result<UnixStream, String> {
-    let mut fds = [
-        PollFd::new(socket.listener(), PollFlags::IN),
-        PollFd::from_borrowed_fd(child.process.ended(), PollFlags::IN),
-    ];
-    wait(&mut fds, Some(deadline)).map_err(|error| error.to_string())?;
-    if !fds[0].revents().is_empty() {
-        let (stream, _) = socket.listener().accept().map_err(|error| error.to_string())?;
-        return Ok(stream);
-    }
-    if fds[1].revents().is_empty() {
-        Err("QEMU did not connect in time".into())
-    } else {
-        Err("QEMU ended".into())
-    }
+/// Our ends of QEMU's connections, and the socket for clients of the console.
+struct Ends {
+    qmp: UnixStream,
+    serial: UnixStream,
+    console: Socket,
 }
 
 /// Waits for an event of `fds`, at most until `deadline`.

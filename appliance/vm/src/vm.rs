@@ -18,11 +18,25 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Vm {
     pub(crate) spec: VmSpec,
+    /// Number of its user, counted from the first one of VMs.
+    pub(crate) user_number: u32,
     inner: Mutex<Inner>,
     changed: Condvar,
     /// Eventfd that is readable when a stop was requested.
     wake: OwnedFd,
     events: Events,
+}
+
+/// A process of a VM.
+#[derive(Debug)]
+pub(crate) struct VmProcess {
+    pub(crate) process: Arc<ChildProcess>,
+    /// User as whom it runs.
+    pub(crate) user: u32,
+    /// Path of its cgroup.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Path of the console's socket.
+    pub(crate) console: PathBuf,
 }
 
 /// The part of a VM that changes.
@@ -46,7 +60,7 @@ impl Inner {
 }
 
 impl Vm {
-    pub(crate) fn new(spec: VmSpec, events: Events) -> io::Result<Self> {
+    pub(crate) fn new(spec: VmSpec, user_number: u32, events: Events) -> io::Result<Self> {
         let inner = Inner {
             status: VmStatus::of(&spec),
             stop: None,
@@ -55,7 +69,7 @@ impl Vm {
             has_run: false,
         };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { spec, inner: Mutex::new(inner), changed: Condvar::new(), wake, events })
+        Ok(Self { spec, user_number, inner: Mutex::new(inner), changed: Condvar::new(), wake, events })
     }
 
     /// Path of the console's socket, the longest of all paths in a VM's folder.
@@ -107,11 +121,14 @@ impl Vm {
         self.enter(inner, VmState::Starting);
     }
 
-    pub(crate) fn set_process(&self, process: Arc<ChildProcess>, folder: &Path) {
+    /// Stores the process of the VM.
+    pub(crate) fn set_process(&self, started: VmProcess) {
         let mut inner = self.lock();
-        inner.status.pid = Some(process.pid());
-        inner.status.console = Some(Self::console_path(folder));
-        inner.process = Some(process);
+        inner.status.pid = Some(started.process.pid());
+        inner.status.user = Some(started.user);
+        inner.status.cgroup = started.cgroup;
+        inner.status.console = Some(started.console);
+        inner.process = Some(started.process);
         if inner.stop.is_some() {
             inner.kill_if_starting();
         }
@@ -131,6 +148,8 @@ impl Vm {
         let mut inner = self.lock();
         inner.process = None;
         inner.status.pid = None;
+        inner.status.user = None;
+        inner.status.cgroup = None;
         inner.status.console = None;
         inner.status.ending = Some(exit);
         self.enter(inner, state);

@@ -54,7 +54,7 @@ fn read_both() -> (Instant, Ticks) {
 pub struct Ticks(pub u64);
 
 impl Ticks {
-    /// Earlier than any reading: to be called at this time is to be called in the next turn.
+    /// Time earlier than any reading. Who asks for a turn at this time gets the next one.
     pub const PAST: Self = Self(0);
 
     /// The time now.
@@ -99,6 +99,12 @@ impl Clock {
             self.0.set(ticks());
         }
         self.0.get()
+    }
+
+    /// Sets the time.
+    #[inline]
+    pub(crate) fn set(&self, now: Ticks) {
+        self.0.set(now.0);
     }
 
     /// Lets time pass: the clock is read again when the time is asked for next.

@@ -5,7 +5,8 @@ use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::{Base, NodeId, Stats};
 use luge_block::{
-    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Refusal, Request, Status, Tag, TransferExtent,
+    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Refusal, Request, SizeClass, Status, Tag,
+    TransferExtent,
 };
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ impl Extent {
     pub(crate) fn translate<'a>(&self, request: &Request<'a>) -> Result<Request<'a>, Status> {
         let lba = self.place(request)?;
         let tag = request.tag.through(self.way, Kind::of(request.operation));
+        let tag = tag.sized(SizeClass::of(request.blocks));
         Ok(Request { tag, lba, ..*request })
     }
 
@@ -114,7 +116,8 @@ impl Mounted {
         if !self.hold.is_open() && !ranges.iter().all(|range| self.hold.takes_range(range)) {
             return Err(Refusal::Full);
         }
-        let tag = tag.through(self.extent.way, Kind::of(first.operation));
+        let size = SizeClass::of(u32::try_from(total).unwrap_or(u32::MAX));
+        let tag = tag.through(self.extent.way, Kind::of(first.operation)).sized(size);
         Ok((Whole { tag, content: Content::Ranges(ranges, self.extent.first) }, total))
     }
 

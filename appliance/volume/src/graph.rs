@@ -102,7 +102,15 @@ impl Graph {
             self.layers.go_on();
         }
         self.layers.clock.pass();
-        self.layers.commit();
+        self.commit_channels();
+    }
+
+    #[inline]
+    fn commit_channels(&mut self) {
+        for opened in self.layers.channels.iter_mut().flatten().filter(|opened| opened.pending) {
+            opened.pending = false;
+            opened.channel.commit();
+        }
     }
 
     /// Collects completions from the channels, passes each through the volumes and nodes that its
@@ -131,12 +139,13 @@ impl Graph {
     #[inline]
     #[must_use]
     pub fn now(&self) -> Ticks {
-        self.layers.now()
+        Ticks(self.layers.clock.now())
     }
 
-    /// Reads the clock again when the time is asked for next: the core has slept.
-    pub fn let_time_pass(&mut self) {
-        self.layers.clock.pass();
+    /// Sets the time for a turn that begins at `now`.
+    #[inline]
+    pub fn begin_turn(&mut self, now: Ticks) {
+        self.layers.clock.set(now);
     }
 
     /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.
@@ -215,7 +224,7 @@ impl Graph {
             count += self.pass_up(&mut *up);
         }
         // What nodes have submitted need not wait for the next turn.
-        self.layers.commit();
+        self.commit_channels();
         count
     }
 
@@ -225,7 +234,7 @@ impl Graph {
     fn turn_cutters(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         if self.layers.cutters.parts_go_first() {
             self.layers.go_on();
-            self.layers.commit();
+            self.commit_channels();
         }
         self.layers.cutters.begin_turn();
         let mut count = 0;

@@ -84,7 +84,7 @@ impl Hold {
         self.fences.iter_mut().for_each(|fence| fence.drained = true);
     }
 
-    /// To (1).
+    /// (2) or (3) to (1): lifts a fence.
     pub(crate) fn lift(&mut self, id: FenceId) {
         self.fences.retain(|fence| fence.id != id);
     }

@@ -19,7 +19,7 @@ use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, CheckedTransfer, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, Completion, Completions, CoreId, Geometry, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 
 impl Base {
@@ -47,18 +47,11 @@ impl Opened {
         self.pending = true;
         Ok(())
     }
-
-    #[inline]
-    pub(crate) fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
-        let (taken, refusal) = self.channel.submit_all(transfers);
-        self.pending |= taken > 0;
-        (taken, refusal)
-    }
 }
 
 /// A node, and what the graph keeps for it.
 pub(crate) struct Joint {
-    /// None while it is at work.
+    /// The node; none while it is called.
     node: Option<Box<dyn Node>>,
     parts: Vec<VolumeId>,
     /// One more than the highest of its parts' nodes.
@@ -92,7 +85,7 @@ impl NodeId {
 
 /// The channels, nodes and volumes of one core.
 #[derive(Default)]
-pub struct Layers {
+pub(crate) struct Layers {
     pub(crate) channels: Vec<Option<Opened>>,
     pub(crate) nodes: Vec<Option<Joint>>,
     pub(crate) volumes: Vec<Option<Mounted>>,
@@ -159,6 +152,7 @@ impl Layers {
     pub(crate) fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
         let geometry = volume.geometry();
         let level = self.level_of(base);
+        let limits = self.limits(base, &geometry);
         let (id, room) = place(&mut self.volumes)?;
         let extent = Extent {
             way: Tag::of_volume(id),
@@ -167,7 +161,6 @@ impl Layers {
             read_only: geometry.read_only,
         };
         let transfers = volume.transfers();
-        let limits = Limits::from(&geometry);
         let stats = volume.stats(core);
         *room = Some(Mounted {
             extent,
@@ -251,22 +244,6 @@ impl Layers {
         self.nodes.get_mut(usize::from(id.0))?.as_mut()
     }
 
-    /// Starts all that was submitted, with one doorbell per channel.
-    #[inline]
-    pub(crate) fn commit(&mut self) {
-        for opened in self.channels.iter_mut().flatten().filter(|opened| opened.pending) {
-            opened.pending = false;
-            opened.channel.commit();
-        }
-    }
-
-    /// The time: the same for all that happens in one part of a turn.
-    #[inline]
-    #[must_use]
-    pub fn now(&self) -> Ticks {
-        Ticks(self.clock.now())
-    }
-
     /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
         let mut volumes = self.volumes.iter().flatten();
@@ -295,6 +272,14 @@ impl Layers {
             Base::Node(node) => self.joint(node).map_or(0, |joint| joint.level),
             Base::Channel(_) => 0,
         }
+    }
+
+    fn limits(&self, base: Base, geometry: &Geometry) -> Limits {
+        let limits = Limits::from(geometry);
+        let Base::Channel(id) = base else { return limits };
+        let opened = self.channels.get(usize::from(id.0)).and_then(Option::as_ref);
+        let buffered = opened.is_some_and(|opened| opened.buffer.exists());
+        if buffered { limits.with_block_buffer() } else { limits }
     }
 
     /// # Panics

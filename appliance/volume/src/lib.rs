@@ -30,6 +30,7 @@ mod limits;
 mod node;
 mod stats;
 mod volume;
+mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
@@ -38,7 +39,7 @@ pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
-pub use layers::Layers;
-pub use node::{Composite, Node};
+pub use node::{Node, Parts};
 pub use stats::{Counters, Stats};
-pub use volume::{ExtentError, Source, Volume};
+pub use volume::{Composite, ExtentError, Source, Volume};
+pub use work::Work;

@@ -1,8 +1,9 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
 use luge_block::{Geometry, Operation, Request};
+use luge_memory::Span;
 
-/// Limits of the base of a volume: it takes no more at once.
+/// Limits of the base of a volume.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) block_bytes: u32,
@@ -10,6 +11,8 @@ pub(crate) struct Limits {
     pub(crate) transfer_blocks: u32,
     /// Spans of a read or write.
     pub(crate) spans: usize,
+    /// Spans of a block: without limit where the base has memory for a block in too many.
+    pub(crate) block_spans: usize,
     /// Blocks of a write that is never cut.
     atomic_blocks: u32,
     /// Blocks of a discard; zero where the base cannot discard.
@@ -24,6 +27,7 @@ impl From<&Geometry> for Limits {
             block_bytes: geometry.block_bytes,
             transfer_blocks: geometry.transfer_blocks_max,
             spans: geometry.spans_max.into(),
+            block_spans: geometry.spans_max.into(),
             atomic_blocks: geometry.atomic_blocks,
             discard_blocks: geometry.discard_blocks_max,
             write_zeroes_blocks: geometry.write_zeroes_blocks_max,
@@ -32,6 +36,31 @@ impl From<&Geometry> for Limits {
 }
 
 impl Limits {
+    /// Limits of a base that has memory for a block in more spans than it takes.
+    pub(crate) fn with_block_buffer(self) -> Self {
+        Self { block_spans: usize::MAX, ..self }
+    }
+
+    /// Whether no block of a transfer's data is in too many spans. Those must be refused before a part of the
+    /// transfer takes effect.
+    pub(crate) fn take_blocks_of(&self, data: &[Span]) -> bool {
+        let (mut missing, mut spans) = (self.block_bytes, 0);
+        data.iter().all(|span| {
+            let fits = spans < self.block_spans;
+            match span.len().checked_sub(missing) {
+                None => {
+                    missing -= span.len();
+                    spans += 1;
+                }
+                Some(rest) => {
+                    let begun = rest % self.block_bytes;
+                    (missing, spans) = (self.block_bytes - begun, usize::from(begun > 0));
+                }
+            }
+            fits
+        })
+    }
+
     /// The most blocks of a request that has blocks; zero where the base cannot do it.
     pub(crate) fn blocks(&self, operation: Operation) -> u32 {
         match operation {

@@ -1,24 +1,26 @@
-//! The contract of volumes that are made of other volumes.
+//! The contract of volumes that are made of other volumes, on one core.
 
-use crate::{Layers, Ticks, Volume, VolumeId};
-use luge_block::{CheckedTransfer, Completion, Completions, CoreId, Geometry, Refusal, Request};
-use std::sync::Arc;
+use crate::{Ticks, VolumeId};
+use luge_block::{CheckedTransfer, Completion, Completions, Refusal, Request};
 
-/// A volume made of parts, which are volumes themselves, as the control plane sees it: a mirror, for
-/// example. May block; never called from a core.
-pub trait Composite: Send + Sync {
-    /// Size, limits and abilities.
-    fn geometry(&self) -> Geometry;
+/// Volumes that nodes are made of, by their numbers on the core's graph.
+pub trait Parts {
+    /// Number of requests that a part would take now; zero for a part that is gone.
+    fn room(&mut self, part: VolumeId) -> usize;
 
-    /// The volumes it is made of. They do not change.
-    fn parts(&self) -> &[Arc<Volume>];
+    /// Submits a request whose blocks count from the start of a part, as of
+    /// [`VolumeHandle::submit`](crate::VolumeHandle::submit).
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Status::Gone`](luge_block::Status::Gone) for a part that is gone.
+    fn submit(&mut self, part: VolumeId, request: &Request<'_>) -> Result<(), Refusal>;
 
-    /// A node for one core, on whose graph the parts have the numbers `parts`, in their order.
-    fn open(&self, core: CoreId, parts: &[VolumeId]) -> Box<dyn Node>;
+    /// The time, the same for all that happens in one part of a turn.
+    fn now(&self) -> Ticks;
 }
 
-/// A [`Composite`] as one core sees it: like a [`Channel`](luge_block::Channel), but on top of volumes.
-/// Nothing here blocks, locks or allocates.
+/// A [`Composite`](crate::Composite) as one core sees it: like a [`Channel`](luge_block::Channel), but on top
+/// of volumes. Nothing here blocks, locks or allocates.
 ///
 /// A node owns preallocated slots for what it has to remember of a request: its tag, and its memory
 /// where that is used after `submit`. Requests to parts have tags of the node's own, of any session and
@@ -26,23 +28,23 @@ pub trait Composite: Send + Sync {
 /// then needs no slots.
 pub trait Node: Send {
     /// Number of requests that it would take now. Zero: ask again after a turn.
-    fn room(&self, layers: &mut Layers) -> usize;
+    fn room(&self, parts: &mut dyn Parts) -> usize;
 
     /// Takes a request, or says why not.
     ///
     /// # Errors
     /// [`Refusal`]; the request's memory is then not touched.
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal>;
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal>;
 
     /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
     /// the next.
     fn submit_all(
         &mut self,
         transfers: &[CheckedTransfer<'_>],
-        layers: &mut Layers,
+        parts: &mut dyn Parts,
     ) -> (usize, Option<Refusal>) {
         for (taken, transfer) in transfers.iter().enumerate() {
-            if let Err(refusal) = self.submit(transfer, layers) {
+            if let Err(refusal) = self.submit(transfer, parts) {
                 return (taken, Some(refusal));
             }
         }
@@ -52,14 +54,14 @@ pub trait Node: Send {
     /// Takes the completions of requests to its parts, goes on with what has waited for them or for
     /// time to pass, and adds the completions of its own requests, as many as `done` has room for.
     /// Called once a turn.
-    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions);
+    fn turn(&mut self, ended: &[Completion], parts: &mut dyn Parts, done: &mut Completions);
 
     /// Requests taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
 
     /// Time of a turn that the node needs although nothing else happens: neither a completion of one of
     /// its parts nor a new request. Past times ask for the next turn, so that the core does not sleep.
-    /// Asked before a core sleeps; it turns at the time or soon after, and [`Layers::now`] tells the time.
+    /// Asked before a core sleeps; it turns at the time or soon after, and [`Parts::now`] tells the time.
     ///
     /// A node that does not say gets turns for as long as it has requests.
     fn wake_at(&self) -> Option<Ticks> {

@@ -30,7 +30,7 @@ pub struct Stats {
     unmap_ticks: AtomicU64,
     failed: AtomicU64,
     aborted: AtomicU64,
-    /// Up to when the ticks are summed up.
+    /// Time up to which the ticks are summed up.
     since: AtomicU64,
 }
 
@@ -158,6 +158,13 @@ impl Stats {
         }
     }
 
+    /// Blocks of all reads and writes so far, modulo 2^64.
+    #[inline]
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.read_blocks.load(Ordering::Relaxed).wrapping_add(self.written_blocks.load(Ordering::Relaxed))
+    }
+
     /// Requests that have begun and not ended, flushes aside.
     #[must_use]
     pub fn outstanding(&self) -> u64 {
@@ -251,14 +258,18 @@ impl std::ops::Sub for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use luge_block::{Durability, Lba, Operation, Tag};
+    use luge_block::{Durability, Lba, Operation, SizeClass, Tag};
 
     fn begin(stats: &Stats, operation: Operation, now: u64) {
         stats.count(Kind::of(operation), 1, now);
     }
 
+    fn tag(kind: Kind) -> Tag {
+        Tag::default().through(Tag::default(), kind).sized(SizeClass::of(1))
+    }
+
     fn end(stats: &Stats, kinds: &[Kind], now: u64) {
-        stats.end(kinds.iter().map(|&kind| Tag::default().through(Tag::default(), kind).one()).sum(), now);
+        stats.end(kinds.iter().map(|&kind| tag(kind).one()).sum(), now);
     }
 
     fn ticks(stats: &Stats) -> [u64; 3] {

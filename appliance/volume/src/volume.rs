@@ -1,6 +1,6 @@
-//! A volume, as the control plane sees it.
+//! A volume, as the control plane sees it, and composites, which are made of volumes.
 
-use crate::{Composite, Counters, Stats};
+use crate::{Counters, Node, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
@@ -23,6 +23,19 @@ pub enum ExtentError {
         /// Blocks of the volume that it was to be a part of.
         have: Blocks,
     },
+}
+
+/// A volume made of parts, which are volumes themselves, as the control plane sees it: a mirror, for
+/// example. May block; never called from a core.
+pub trait Composite: Send + Sync {
+    /// Size, limits and abilities.
+    fn geometry(&self) -> Geometry;
+
+    /// The volumes it is made of. They do not change.
+    fn parts(&self) -> &[Arc<Volume>];
+
+    /// A node for one core, on whose graph the parts have the numbers `parts`, in their order.
+    fn open(&self, core: CoreId, parts: &[VolumeId]) -> Box<dyn Node>;
 }
 
 /// Source of a volume in the control plane: the volume is an extent of it. Clones are the same.

@@ -11,7 +11,7 @@ use luge_block::{Access, Blocks, Device, FileDevice, Geometry, Lba, MemoryDevice
 use luge_memory::{DmaSpace, PageSize};
 use luge_seeded::{Random, fuzz};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
-use luge_volume::{Composite, Source, Volume};
+use luge_volume::{Composite, Volume};
 use std::sync::Arc;
 
 const BYTES: u64 = 1 << 20;
@@ -43,9 +43,7 @@ fn composite(composite: impl Composite + 'static) -> Arc<Volume> {
 
 /// Checks by random requests of up to 16 blocks in up to 24 pieces that a volume does what they mean.
 fn check(space: &Arc<DmaSpace>, volume: Arc<Volume>, seed: u64, failures: Failures) {
-    // Mirrors take no block in more spans than they have room for.
-    let spans_max = if matches!(volume.source(), Source::Composite(_)) { 60 } else { 600 };
-    let device = AsDevice::wide(volume, 48, spans_max);
+    let device = AsDevice::wide(volume, 48, 600);
     Check { device: &device, space, cores: 2, steps: 300, failures }.run(seed);
 }
 

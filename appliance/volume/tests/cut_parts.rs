@@ -5,8 +5,8 @@
 
 use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{
-    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request, Status,
-    Tag,
+    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request,
+    SizeClass, Status, Tag,
 };
 use luge_memory::{Iova, Span};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
@@ -40,6 +40,18 @@ struct Bench {
 }
 
 impl Bench {
+    /// Ends all requests to the device until the one in flight has ended; returns its tag.
+    fn ended_tag(&mut self) -> Tag {
+        let mut tags = Vec::new();
+        while self.graph.in_flight() > 0 {
+            self.graph.commit();
+            self.device.complete_all(Status::Success);
+            self.graph.poll(|run| tags.extend(run.iter().map(|end| end.tag())));
+        }
+        assert_eq!(tags.len(), 1);
+        tags[0]
+    }
+
     fn new(room: usize) -> Self {
         Self::with(tiny(), room)
     }
@@ -137,22 +149,19 @@ fn a_request_in_parts_has_one_completion_and_is_counted_once() {
 }
 
 #[test]
-fn a_completion_of_parts_names_session_slot_volume_and_kind_of_the_request() {
+fn a_completion_of_parts_names_session_slot_volume_kind_and_size_of_the_request() {
     let mut bench = Bench::new(100);
     bench.add_whole();
     let id = bench.add_whole();
     bench.submit(id, 0xabcd, range(DISCARD, 0, 5)).unwrap();
-    let mut tags = Vec::new();
-    while tags.is_empty() {
-        bench.graph.commit();
-        bench.device.complete_all(Status::Success);
-        bench.graph.poll(|run| tags.extend(run.iter().map(|end| end.tag())));
-    }
-    assert_eq!(tags.len(), 1);
-    assert_eq!(tags[0].session(), 1);
-    assert_eq!(tags[0].slot(), 0xabcd);
-    assert_eq!(tags[0].volume(), 1);
-    assert_eq!(tags[0].kind(), Kind::Discard);
+    let tag = bench.ended_tag();
+    assert_eq!(tag.session(), 1);
+    assert_eq!(tag.slot(), 0xabcd);
+    assert_eq!(tag.volume(), 1);
+    assert_eq!(tag.kind(), Kind::Discard);
+    assert_eq!(tag.size_class(), SizeClass::of(5), "not that of its parts");
+    bench.submit_ranges(id, 0xabcd, &[range(DISCARD, 0, 5), range(DISCARD, 10, 12)]).unwrap();
+    assert_eq!(bench.ended_tag().size_class(), SizeClass::of(17), "of all ranges together");
 }
 
 #[test]
@@ -198,6 +207,26 @@ fn a_write_of_the_atomic_size_is_not_cut_however_scattered_it_is() {
         }
         assert_eq!(seen, parts, "{operation:?} of {blocks} blocks");
     }
+}
+
+#[test]
+fn a_request_with_a_block_in_more_spans_than_the_base_takes_changes_nothing_where_there_is_no_memory_for_it()
+{
+    let mut bench = Bench::with(Geometry { spans_max: 3, ..Geometry::for_tests() }, 100);
+    let id = bench.add_whole();
+    let mut submit = |lens: &[u32]| {
+        let data: Vec<Span> = lens.iter().map(|&len| span(len)).collect();
+        let request = Request { tag: Tag::new(1, 1), operation: WRITE, lba: Lba(0), blocks: 3, data: &data };
+        bench.graph.volume(id).unwrap().submit(&request)
+    };
+    for lens in [[512, 512, 128, 128, 128, 128], [512, 500, 500, 8, 8, 8], [128, 128, 128, 128, 512, 512]] {
+        assert_eq!(submit(&lens), Err(Refusal::Failed(Status::Invalid)), "{lens:?}");
+    }
+    for lens in [[512, 512, 128, 128, 256].as_slice(), &[512, 513, 128, 383], &[500, 500, 500, 36]] {
+        assert_eq!(submit(lens), Ok(()), "{lens:?}");
+    }
+    bench.turn();
+    assert_eq!(bench.asked().len(), 6, "two parts of each that was taken");
 }
 
 #[test]

@@ -280,13 +280,13 @@ fn a_busy_device_does_not_keep_another_from_being_polled() {
 }
 
 #[test]
-fn a_completion_names_the_session_the_slot_the_volume_and_the_kind() {
+fn a_completion_names_the_session_the_slot_the_volume_the_kind_and_the_size() {
     let mut bench = Bench::new(Geometry::for_tests());
     let parts = [0, 100].map(|first| bench.whole.part(Lba(first), Blocks(8)).unwrap());
     let ids = parts.each_ref().map(|part| bench.add(part));
-    bench.submit(ids[0], DISCARD, 0, 1).unwrap();
+    bench.submit(ids[0], DISCARD, 0, 8).unwrap();
     bench.submit(ids[1], Operation::Flush, 0, 0).unwrap();
-    bench.submit(ids[1], Operation::WriteZeroes, 0, 1).unwrap();
+    bench.submit(ids[1], Operation::WriteZeroes, 0, 3).unwrap();
     bench.graph.commit();
     let done = bench.end_all();
     assert_eq!(done.iter().map(|end| end.tag().slot()).collect::<Vec<_>>(), [0, 1, 2]);
@@ -294,6 +294,7 @@ fn a_completion_names_the_session_the_slot_the_volume_and_the_kind() {
         done.iter().map(|end| end.tag().kind()).collect::<Vec<_>>(),
         [Kind::Discard, Kind::Flush, Kind::WriteZeroes]
     );
+    assert_eq!(done.iter().map(|end| end.tag().size_class().index()).collect::<Vec<_>>(), [3, 0, 1]);
     assert!(done.iter().all(|end| end.tag().session() == 1), "{done:?}");
     assert_eq!(done[1].tag().volume(), done[2].tag().volume());
     assert_ne!(done[0].tag().volume(), done[1].tag().volume());
@@ -337,9 +338,7 @@ fn a_completion_that_nobody_awaits_is_a_mistake_that_is_not_passed_over() {
         channel.commit();
         catch_unwind(AssertUnwindSafe(|| bench.end_all().len()))
     };
-    assert!(
-        ends(Tag::new(0, 0).through(Tag::of_volume(0), Kind::Flush)).is_err(),
-        "volume 0 has begun nothing"
-    );
-    assert!(ends(Tag::new(0, 0).through(Tag::of_volume(1), Kind::Flush)).is_err(), "there is no volume 1");
+    let flush = |volume| Tag::new(0, 0).through(Tag::of_volume(volume), Kind::Flush);
+    assert!(ends(flush(0)).is_err(), "volume 0 has begun nothing");
+    assert!(ends(flush(1)).is_err(), "there is no volume 1");
 }

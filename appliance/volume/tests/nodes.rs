@@ -4,15 +4,15 @@
 
 mod as_device;
 
-use as_device::{AsDevice, mount};
+use as_device::AsDevice;
 use luge_block::doubles::{Check, Delayed, Failures, Fault, Faulty, Scripted};
 use luge_block::{
-    Blocks, Completion, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape,
+    Blocks, CoreId, Device, Geometry, Lba, MemoryDevice, Operation, Refusal, Request, Shape, SizeClass,
     Status, Tag,
 };
 use luge_memory::{DmaSpace, PageSize};
 use luge_seeded::fuzz;
-use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror};
+use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount, Mirror, mount};
 use luge_volume::{Composite, Graph, Ticks, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -219,6 +219,26 @@ fn what_is_delayed_is_in_flight_until_its_time_and_asks_for_a_turn_then() {
 }
 
 #[test]
+fn a_hold_lets_as_many_pass_as_it_is_told_and_asks_for_turns_until_it_ends() {
+    let mut bench = Bench::new(8);
+    let delay = Delay::default();
+    let [leg, _] = bench.legs();
+    let id = bench.mount(&composite(Delaying::new(leg, delay.clone())));
+    delay.hold();
+    (0..4).for_each(|slot| bench.submit(id, slot, Operation::Flush).unwrap());
+    bench.turn();
+    assert_eq!(bench.devices[0].complete_all(Status::Success), 4);
+    assert_eq!(bench.turn(), []);
+    assert_eq!(bench.graph.wake_at(), Some(Ticks::PAST));
+    delay.let_pass(2);
+    assert_eq!(bench.turn(), [0, 1].map(|slot| (slot, Status::Success)));
+    assert_eq!(bench.turn(), []);
+    delay.release();
+    assert_eq!(bench.turn(), [2, 3].map(|slot| (slot, Status::Success)));
+    assert_eq!(bench.graph.wake_at(), None);
+}
+
+#[test]
 fn a_request_in_parts_needs_turns_while_what_is_beneath_its_node_has_no_room() {
     let geometry = Geometry { discard_blocks_max: 8, ..Geometry::for_tests() };
     let device = Scripted::new(geometry, 1);
@@ -284,6 +304,29 @@ fn a_completion_keeps_its_status_through_nodes_that_pass_it_on() {
         bench.devices[0].complete_all(status);
         assert_eq!(bench.turn(), [(5, status)]);
     }
-    let ended = Completion::new(Tag::new(1, 5), Status::Gone);
-    assert_eq!(ended.status(), Status::Gone);
+}
+
+#[test]
+fn a_completion_keeps_the_size_class_of_the_whole_request_through_nodes_and_parts() {
+    let geometry = Geometry { discard_blocks_max: 8, ..Geometry::for_tests() };
+    let devices = [(); 2].map(|()| Scripted::new(geometry, 100));
+    let mut bench = Bench { graph: Graph::default(), devices };
+    let inner = composite(Failing::new(
+        composite(Mirror::new(bench.legs())),
+        FailureCount::default(),
+        Status::MediaError,
+    ));
+    let id = bench.mount(&composite(Delaying::new(inner, Delay::default())));
+    for blocks in [1, 8, 9, 100] {
+        let tag = Tag::new(1, 5);
+        let discard = Request { tag, operation: Operation::Discard, lba: Lba(0), blocks, data: &[] };
+        bench.graph.volume(id).unwrap().submit(&discard).unwrap();
+        let mut ended = Vec::new();
+        while bench.graph.in_flight() > 0 {
+            bench.graph.commit();
+            bench.devices.iter().for_each(|device| _ = device.complete_all(Status::Success));
+            bench.graph.poll(|run| ended.extend(run.iter().map(|end| end.tag().size_class())));
+        }
+        assert_eq!(ended, [SizeClass::of(blocks)], "{blocks} blocks");
+    }
 }

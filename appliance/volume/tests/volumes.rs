@@ -52,6 +52,11 @@ struct Bench {
     memory: DmaMemory,
 }
 
+/// A request without memory.
+fn request(operation: Operation, lba: u64, blocks: u32) -> Request<'static> {
+    Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data: &[] }
+}
+
 impl Bench {
     fn new(space: &Arc<DmaSpace>, device: &Arc<dyn Device>, parts: &[Range<u64>]) -> Self {
         let whole = Volume::whole(device.clone());
@@ -66,15 +71,15 @@ impl Bench {
         Self { graph, ids, whole, memory }
     }
 
-    /// One request and its end, with memory that holds `fill`.
-    fn run(&mut self, id: VolumeId, operation: Operation, (lba, blocks): (u64, u32), fill: u8) -> Status {
+    /// Runs a request, given without its memory, which holds `fill`; returns its status.
+    fn run(&mut self, id: VolumeId, asked: Request<'_>, fill: u8) -> Status {
         // SAFETY: the request has ended before `memory` goes.
-        let span = unsafe { self.memory.span(0, blocks * BLOCK_BYTES) }.unwrap();
-        let data: &[_] = if operation.moves_data() { &[span] } else { &[] };
-        if operation.changes_data() {
+        let span = unsafe { self.memory.span(0, asked.blocks * BLOCK_BYTES) }.unwrap();
+        let data: &[_] = if asked.operation.moves_data() { &[span] } else { &[] };
+        if asked.operation.changes_data() {
             span.fill(fill);
         }
-        let request = Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data };
+        let request = Request { data, ..asked };
         if let Err(refusal) = self.graph.volume(id).unwrap().submit(&request) {
             let Refusal::Failed(status) = refusal else { panic!("an idle channel is full") };
             return status;
@@ -88,7 +93,7 @@ impl Bench {
     }
 
     fn content(&mut self, blocks: u32) -> Vec<u8> {
-        assert_eq!(self.run(self.whole, Operation::Read, (0, blocks), 0), Status::Success);
+        assert_eq!(self.run(self.whole, request(Operation::Read, 0, blocks), 0), Status::Success);
         let mut bytes = vec![0; (blocks * BLOCK_BYTES) as usize];
         // SAFETY: nothing is in flight.
         unsafe { self.memory.span(0, blocks * BLOCK_BYTES) }.unwrap().read(&mut bytes);
@@ -96,7 +101,7 @@ impl Bench {
     }
 }
 
-/// Whatever is asked of a part, at its edges and beyond, only its own blocks change.
+/// Checks that requests to a part, at its edges and beyond, change its own blocks only.
 fn only_its_own_blocks_change(seed: u64) {
     const BLOCKS: u32 = 600;
     let (space, mut random) = (DmaSpace::new(), Random::new(seed));
@@ -115,7 +120,7 @@ fn only_its_own_blocks_change(seed: u64) {
             _ => (Operation::Write(Durability::Cache), u8::try_from(step % 255 + 1).unwrap()),
         };
         let inside = lba.checked_add(u64::from(blocks)).is_some_and(|end| end <= size);
-        let status = bench.run(bench.ids[part], operation, (lba, blocks), fill);
+        let status = bench.run(bench.ids[part], request(operation, lba, blocks), fill);
         assert_eq!(status == Status::Success, inside, "seed {seed:#x} step {step}: {status:?}");
         if inside {
             let first = usize::try_from(parts[part].start + lba).unwrap() * BLOCK_BYTES as usize;

@@ -77,7 +77,8 @@ impl Rig {
             };
             extent.check(&request, Tag::default()).expect("a read on the disk")
         });
-        assert_eq!(self.channel.submit_all(&requests), (BATCH, None));
+        let (taken, refusal) = self.channel.submit_all(&requests);
+        assert_eq!(taken, BATCH, "{refusal:?}");
         self.channel.commit();
         self.done.clear();
         self.channel.poll(&mut self.done);

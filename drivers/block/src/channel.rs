@@ -1,6 +1,6 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{CheckedTransfer, Geometry, IoErrors, Lba, Request, Status, Tag};
+use crate::{CheckedTransfer, Completion, Geometry, IoErrors, Lba, Request, Status, Tag};
 use heapless::Vec;
 use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
@@ -154,42 +154,6 @@ pub trait Channel: Send {
     /// more spans than a request may have. None where no such request is served.
     fn block_buffer(&self) -> Option<Span> {
         None
-    }
-}
-
-/// The end of one request: its tag and its status in one word, so that it is moved by one load and
-/// one store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct Completion(u64);
-
-impl Completion {
-    /// The end of the request with that tag.
-    #[inline]
-    #[must_use]
-    pub const fn new(tag: Tag, status: Status) -> Self {
-        Self(tag.with_status(status))
-    }
-
-    /// The request's tag.
-    #[inline]
-    #[must_use]
-    pub const fn tag(self) -> Tag {
-        Tag::of_word(self.0)
-    }
-
-    /// The status that the request ended with.
-    #[inline]
-    #[must_use]
-    pub const fn status(self) -> Status {
-        Status::of_word(self.0)
-    }
-
-    /// Whether the status is [`Status::Success`], without a look at the others.
-    #[inline]
-    #[must_use]
-    pub const fn succeeded(self) -> bool {
-        Status::is_success_in(self.0)
     }
 }
 

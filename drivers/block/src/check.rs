@@ -70,61 +70,67 @@ mod tests {
         Geometry { spans_max: 2, discard_blocks_max: 0, write_zeroes_blocks_max: 64, ..geometry }
     }
 
-    fn check(device: Geometry, operation: Operation, blocks: (u64, u32), lens: &[u32]) -> Result<(), Status> {
+    fn check(
+        device: Geometry,
+        operation: Operation,
+        lba: u64,
+        blocks: u32,
+        lens: &[u32],
+    ) -> Result<(), Status> {
         // SAFETY: nothing looks at the bytes of these spans.
         let span = |&len: &u32| unsafe { Span::new(NonNull::dangling(), Iova(0), len) };
         let data: Vec<Span> = lens.iter().map(span).collect();
-        let (lba, blocks) = (Lba(blocks.0), blocks.1);
-        device.check(&Request { tag: Tag::default(), operation, lba, blocks, data: &data })
+        device.check(&Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data: &data })
     }
 
     #[test]
     fn a_transfer_has_exactly_the_memory_of_its_blocks() {
         for operation in [Operation::Read, Operation::Write(Durability::Cache)] {
-            let check = |blocks, lens: &[u32]| check(device(), operation, blocks, lens);
-            assert_eq!(check((0, 1), &[512]), Ok(()));
-            assert_eq!(check((92, 8), &[1, 8 * 512 - 1]), Ok(()));
-            let malformed: [((u64, u32), &[u32]); 7] = [
-                ((0, 0), &[]),
-                ((0, 1), &[]),
-                ((0, 1), &[511]),
-                ((0, 1), &[513]),
-                ((0, 1), &[512, 0]),
-                ((0, 9), &[9 * 512]),
-                ((0, 1), &[256, 128, 128]),
+            let check = |lba, blocks, lens: &[u32]| check(device(), operation, lba, blocks, lens);
+            assert_eq!(check(0, 1, &[512]), Ok(()));
+            assert_eq!(check(92, 8, &[1, 8 * 512 - 1]), Ok(()));
+            let malformed: [(u32, &[u32]); 7] = [
+                (0, &[]),
+                (1, &[]),
+                (1, &[511]),
+                (1, &[513]),
+                (1, &[512, 0]),
+                (9, &[9 * 512]),
+                (1, &[256, 128, 128]),
             ];
             for (blocks, lens) in malformed {
-                assert_eq!(check(blocks, lens), Err(Status::Invalid), "{blocks:?} {lens:?}");
+                assert_eq!(check(0, blocks, lens), Err(Status::Invalid), "{blocks} {lens:?}");
             }
         }
     }
 
     #[test]
     fn blocks_past_the_end_are_out_of_range_even_where_the_sum_wraps() {
-        for blocks in [(100, 1), (99, 2), (u64::MAX, 1), (u64::MAX, u32::MAX), (0, u32::MAX)] {
-            assert_eq!(check(device(), Operation::Read, blocks, &[512]), Err(Status::OutOfRange));
-            assert_eq!(check(device(), Operation::WriteZeroes, blocks, &[]), Err(Status::OutOfRange));
+        for (lba, blocks) in [(100, 1), (99, 2), (u64::MAX, 1), (u64::MAX, u32::MAX), (0, u32::MAX)] {
+            let check = |operation, lens: &[u32]| check(device(), operation, lba, blocks, lens);
+            assert_eq!(check(Operation::Read, &[512]), Err(Status::OutOfRange), "{blocks} from {lba}");
+            assert_eq!(check(Operation::WriteZeroes, &[]), Err(Status::OutOfRange), "{blocks} from {lba}");
         }
     }
 
     #[test]
     fn what_the_device_cannot_do_is_unsupported_and_what_moves_no_data_has_none() {
-        assert_eq!(check(device(), Operation::Discard, (0, 1), &[]), Err(Status::Unsupported));
-        assert_eq!(check(device(), Operation::WriteZeroesUnmap, (0, 64), &[]), Ok(()));
-        assert_eq!(check(device(), Operation::WriteZeroes, (0, 65), &[]), Err(Status::Invalid));
-        assert_eq!(check(device(), Operation::WriteZeroes, (0, 1), &[512]), Err(Status::Invalid));
-        assert_eq!(check(device(), Operation::Flush, (0, 0), &[]), Ok(()));
-        assert_eq!(check(device(), Operation::Flush, (0, 0), &[512]), Err(Status::Invalid));
+        assert_eq!(check(device(), Operation::Discard, 0, 1, &[]), Err(Status::Unsupported));
+        assert_eq!(check(device(), Operation::WriteZeroesUnmap, 0, 64, &[]), Ok(()));
+        assert_eq!(check(device(), Operation::WriteZeroes, 0, 65, &[]), Err(Status::Invalid));
+        assert_eq!(check(device(), Operation::WriteZeroes, 0, 1, &[512]), Err(Status::Invalid));
+        assert_eq!(check(device(), Operation::Flush, 0, 0, &[]), Ok(()));
+        assert_eq!(check(device(), Operation::Flush, 0, 0, &[512]), Err(Status::Invalid));
     }
 
     #[test]
     fn a_read_only_device_refuses_every_change_and_nothing_else() {
         let device = Geometry { read_only: true, discard_blocks_max: 8, ..device() };
-        assert_eq!(check(device, Operation::Read, (0, 1), &[512]), Ok(()));
-        assert_eq!(check(device, Operation::Flush, (0, 0), &[]), Ok(()));
+        assert_eq!(check(device, Operation::Read, 0, 1, &[512]), Ok(()));
+        assert_eq!(check(device, Operation::Flush, 0, 0, &[]), Ok(()));
         let write = Operation::Write(Durability::Media);
         for change in [write, Operation::Discard, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
-            assert_eq!(check(device, change, (0, 1), &[512]), Err(Status::WriteProtected), "{change:?}");
+            assert_eq!(check(device, change, 0, 1, &[512]), Err(Status::WriteProtected), "{change:?}");
         }
     }
 }

@@ -28,12 +28,15 @@ mod io_errors;
 mod lba;
 mod memory;
 mod null;
+mod operation;
 mod request;
 mod shape;
+mod status;
+mod tag;
 mod transfer;
 
 pub use channel::{
-    BLOCK_BUFFER_BYTES, Channel, Completion, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
+    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
 };
 pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::Geometry;
@@ -41,6 +44,9 @@ pub use io_errors::{FailedRequest, IoError, IoErrors};
 pub use lba::{Blocks, Lba};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
-pub use request::{BlockRange, Durability, Kind, Operation, Request, Status, Tag};
+pub use operation::{Durability, Operation};
+pub use request::{BlockRange, Request};
 pub use shape::{Shape, ShapeError};
+pub use status::Status;
+pub use tag::{Completion, Kind, SizeClass, Tag};
 pub use transfer::{CheckedTransfer, TransferExtent};

@@ -9,13 +9,13 @@ const BLOCK_BYTES_MAX: u32 = 64 << 10;
 /// Why a device cannot have that block size or that many blocks.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ShapeError {
-    /// Not a block size.
+    /// The block size is not possible.
     #[error("a block of {block_bytes} bytes is not possible: it is a power of two from 512 to 65536")]
     BlockBytes {
         /// The block size asked for, in bytes.
         block_bytes: u32,
     },
-    /// No block, or more bytes than a device can have.
+    /// There is no block, or there are more bytes than a device can have.
     #[error("{blocks} blocks of {block_bytes} bytes are not possible: at least one, and below 2^63 bytes")]
     Blocks {
         /// The block size in bytes.

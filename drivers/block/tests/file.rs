@@ -201,7 +201,7 @@ fn what_is_written_is_in_the_file() {
     for file in files(1 << 20) {
         let mut desk = Desk::new(&open(file.path()).unwrap());
         desk.span(0, 1024).fill(0xa5);
-        assert_eq!(desk.run(WRITE, (3, 2), &[desk.span(0, 1024)]), Status::Success);
+        assert_eq!(desk.run(WRITE, 3..5, &[desk.span(0, 1024)]), Status::Success);
         let content = std::fs::read(file.path()).unwrap();
         assert!(content[3 * 512..5 * 512].iter().all(|&byte| byte == 0xa5));
         assert_eq!(content.iter().filter(|&&byte| byte != 0).count(), 1024);
@@ -216,17 +216,17 @@ fn only_memory_that_direct_io_cannot_take_is_copied_and_counted() {
         return skip("this file system says nothing of direct I/O: build on ext4 or XFS");
     }
     let mut desk = Desk::new(&device);
-    assert_eq!(desk.run(WRITE, (0, 8), &[desk.span(4096, 4096)]), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..8, &[desk.span(4096, 4096)]), Status::Success);
     assert_eq!(device.bounced(), 0);
     // Longer than a buffer, so it goes in several pieces.
     desk.span(0, 1 << 19).fill(0x5a);
     let odd = [desk.span(1, 7), desk.span(9, 800 * 512 - 7)];
-    assert_eq!(desk.run(WRITE, (8, 800), &odd), Status::Success);
+    assert_eq!(desk.run(WRITE, 8..808, &odd), Status::Success);
     assert_eq!(device.bounced(), 1);
     let content = std::fs::read(file.path()).unwrap();
     assert_eq!(content.iter().rposition(|&byte| byte == 0x5a), Some(808 * 512 - 1));
     desk.span(0, 1 << 19).fill(0);
-    assert_eq!(desk.run(Operation::Read, (8, 800), &odd), Status::Success);
+    assert_eq!(desk.run(Operation::Read, 8..808, &odd), Status::Success);
     assert!(odd.iter().all(|&span| read(span).iter().all(|&byte| byte == 0x5a)));
 }
 
@@ -239,7 +239,8 @@ fn a_dropped_channel_has_finished_all_that_it_took() {
         for slot in 0..room {
             // Half of them aligned, half of them not; some started, some not.
             let at = u64::from(slot) * 1024 + u64::from(slot % 2);
-            desk.submit(slot, Operation::Read, (u64::from(slot % 64), 1), &[desk.span(at, 512)]);
+            let block = u64::from(slot % 64);
+            desk.submit(slot, Operation::Read, block..block + 1, &[desk.span(at, 512)]);
             if slot == room / 2 {
                 desk.channel.commit();
             }
@@ -261,7 +262,8 @@ fn a_channel_outlives_the_thread_that_used_it() {
         let used = std::thread::spawn(move || {
             let mut desk = desk;
             for slot in 0..100 {
-                desk.submit(slot, WRITE, (u64::from(slot), 1), &[desk.span(u64::from(slot) * 512, 512)]);
+                let block = u64::from(slot);
+                desk.submit(slot, WRITE, block..block + 1, &[desk.span(block * 512, 512)]);
             }
             desk.channel.commit();
             desk
@@ -278,9 +280,9 @@ fn a_file_that_has_become_shorter_is_a_media_error() {
         let mut desk = Desk::new(&device);
         file.as_file().set_len(4096).unwrap();
         let span = desk.span(0, 4096);
-        assert_eq!(desk.run(Operation::Read, (0, 8), &[span]), Status::Success);
-        assert_eq!(desk.run(Operation::Read, (8, 8), &[span]), Status::MediaError);
-        assert_eq!(desk.run(Operation::Read, (4, 8), &[span]), Status::MediaError);
+        assert_eq!(desk.run(Operation::Read, 0..8, &[span]), Status::Success);
+        assert_eq!(desk.run(Operation::Read, 8..16, &[span]), Status::MediaError);
+        assert_eq!(desk.run(Operation::Read, 4..12, &[span]), Status::MediaError);
         let (error, count) = device.errors().unwrap().take().unwrap();
         assert_eq!(error.to_string(), format!("read of LBA 8 to 15 failed: {}", error.status));
         assert_eq!(count, 2, "requests that failed");
@@ -299,11 +301,11 @@ fn a_discard_gives_space_back_and_zeroes_may_keep_it() {
         let mut desk = Desk::new(&device);
         let size = || file.as_file().metadata().unwrap().blocks();
         let before = size();
-        assert_eq!(desk.run(Operation::WriteZeroes, (0, 1024), &[]), Status::Success);
+        assert_eq!(desk.run(Operation::WriteZeroes, 0..1024, &[]), Status::Success);
         assert_eq!(size(), before);
-        assert_eq!(desk.run(Operation::WriteZeroesUnmap, (1024, 512), &[]), Status::Success);
+        assert_eq!(desk.run(Operation::WriteZeroesUnmap, 1024..1536, &[]), Status::Success);
         let half = size();
-        assert_eq!(desk.run(Operation::Discard, (1536, 512), &[]), Status::Success);
+        assert_eq!(desk.run(Operation::Discard, 1536..2048, &[]), Status::Success);
         assert!(size() < half && half < before, "{before}, {half}, {}", size());
         assert!(std::fs::read(file.path()).unwrap()[..1536 * 512].iter().all(|&byte| byte == 0));
     }
@@ -319,9 +321,9 @@ fn memory_that_is_no_longer_there_fails_its_request_only() {
         // SAFETY: `mapping` outlives the request.
         let gone = unsafe { Span::new(mapping.host(), Iova(0), 4096) };
         ftruncate(&guest, 0).unwrap();
-        assert_eq!(desk.run(Operation::Read, (0, 8), &[gone]), Status::Invalid);
-        assert_eq!(desk.run(WRITE, (0, 8), &[gone]), Status::Invalid);
-        assert_eq!(desk.run(Operation::Read, (0, 8), &[desk.span(0, 4096)]), Status::Success);
+        assert_eq!(desk.run(Operation::Read, 0..8, &[gone]), Status::Invalid);
+        assert_eq!(desk.run(WRITE, 0..8, &[gone]), Status::Invalid);
+        assert_eq!(desk.run(Operation::Read, 0..8, &[desk.span(0, 4096)]), Status::Success);
     }
 }
 
@@ -331,8 +333,8 @@ fn a_file_that_is_sealed_while_it_is_served_is_write_protected() {
     ftruncate(&memory, 8192).unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
     let mut desk = Desk::new(&open(&path).unwrap());
-    assert_eq!(desk.run(WRITE, (0, 8), &[desk.span(0, 4096)]), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..8, &[desk.span(0, 4096)]), Status::Success);
     rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE).unwrap();
-    assert_eq!(desk.run(WRITE, (0, 8), &[desk.span(0, 4096)]), Status::WriteProtected);
-    assert_eq!(desk.run(Operation::Read, (0, 8), &[desk.span(0, 4096)]), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..8, &[desk.span(0, 4096)]), Status::WriteProtected);
+    assert_eq!(desk.run(Operation::Read, 0..8, &[desk.span(0, 4096)]), Status::Success);
 }

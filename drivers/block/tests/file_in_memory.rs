@@ -67,10 +67,10 @@ fn a_request_of_a_file_in_memory_has_ended_when_it_is_committed() {
     let mut desk = Desk::new(&device);
     let data = [desk.span(0, 4096), desk.span(8192, 4096)];
     for (slot, operation) in (0..).zip([WRITE, Operation::Read]) {
-        desk.submit(slot, operation, (8, 16), &data);
+        desk.submit(slot, operation, 8..24, &data);
     }
     for (slot, operation) in (2..).zip([Operation::WriteZeroes, Operation::Discard, Operation::Flush]) {
-        desk.submit(slot, operation, (0, 8), &[]);
+        desk.submit(slot, operation, 0..8, &[]);
     }
     desk.channel.commit();
     desk.channel.poll(&mut Completions::default());
@@ -102,7 +102,7 @@ fn pieces_count_as_blocks_where_the_core_goes_through_them() {
         let data = pieces(&desk);
         let mut between_polls = 0;
         while desk.channel.room() > 0 {
-            desk.submit(0, Operation::Read, (0, 1), &data);
+            desk.submit(0, Operation::Read, 0..1, &data);
             between_polls += data.len();
         }
         assert_eq!(between_polls, 2048, "as many as a request has blocks at most");
@@ -129,7 +129,7 @@ fn a_request_of_a_file_in_memory_is_one_call_in_however_many_pieces_its_memory_i
     for data in [pieces(&desk), vec![desk.span(4096, 512)]] {
         for (operation, expected) in [(WRITE, [0, 1]), (Operation::Read, [1, 0])] {
             let before = calls().unwrap();
-            assert_eq!(desk.run(operation, (0, 1), &data), Status::Success);
+            assert_eq!(desk.run(operation, 0..1, &data), Status::Success);
             let after = calls().unwrap();
             assert_eq!([after[0] - before[0] - 1, after[1] - before[1]], expected, "{operation:?}");
         }
@@ -142,10 +142,10 @@ fn a_file_that_ends_in_a_piece_is_read_so_far_and_the_request_fails() {
     let mut desk = Desk::new(&device);
     let data = [0, 1024, 2048, 3072].map(|at| desk.span(at, 1024));
     data.iter().for_each(|piece| piece.fill(7));
-    assert_eq!(desk.run(WRITE, (0, 8), &data), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..8, &data), Status::Success);
     data.iter().for_each(|piece| piece.fill(1));
     file.as_file().set_len(1500).unwrap();
-    assert_eq!(desk.run(Operation::Read, (0, 8), &data), Status::MediaError);
+    assert_eq!(desk.run(Operation::Read, 0..8, &data), Status::MediaError);
     assert_eq!(read(desk.span(0, 4096)), [vec![7; 1500], vec![1; 2596]].concat());
 }
 
@@ -155,7 +155,7 @@ fn reading_a_hole_takes_no_memory() {
     let mut desk = Desk::new(&device);
     let data = [desk.span(0, 1 << 20)];
     data[0].fill(0xee);
-    assert_eq!(desk.run(Operation::Read, (0, 2048), &data), Status::Success);
+    assert_eq!(desk.run(Operation::Read, 0..2048, &data), Status::Success);
     assert!(read(data[0]).iter().all(|&byte| byte == 0));
     assert_eq!(file.as_file().metadata().unwrap().blocks(), 0);
 }
@@ -189,9 +189,9 @@ fn a_full_file_system_in_memory_is_no_space_and_serves_on() {
     let mut desk = Desk::new(&device);
     let data = [desk.span(0, 1 << 20)];
     data[0].fill(0xa5);
-    assert_eq!(desk.run(WRITE, (0, 2048), &data), Status::NoSpace);
-    assert_eq!(desk.run(Operation::WriteZeroes, (0, 2048), &[]), Status::NoSpace);
-    assert_eq!(desk.run(Operation::Discard, (0, 2048), &[]), Status::Success);
-    assert_eq!(desk.run(WRITE, (0, 64), &[desk.span(0, 32 << 10)]), Status::Success);
-    assert_eq!(desk.run(Operation::Read, (0, 2048), &data), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..2048, &data), Status::NoSpace);
+    assert_eq!(desk.run(Operation::WriteZeroes, 0..2048, &[]), Status::NoSpace);
+    assert_eq!(desk.run(Operation::Discard, 0..2048, &[]), Status::Success);
+    assert_eq!(desk.run(WRITE, 0..64, &[desk.span(0, 32 << 10)]), Status::Success);
+    assert_eq!(desk.run(Operation::Read, 0..2048, &data), Status::Success);
 }

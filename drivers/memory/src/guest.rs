@@ -147,7 +147,7 @@ impl GuestMemory {
 
     /// The regions that are not mapped: requests with buffers there fail.
     pub fn unmapped(&self) -> impl Iterator<Item = &GuestRegion> {
-        self.regions.iter().map(|region| &**region).filter(|region| region.unmappable().is_some())
+        self.regions().filter(|region| region.unmappable().is_some())
     }
 
     /// The guest address of an address in the front end's process.

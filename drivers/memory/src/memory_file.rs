@@ -16,13 +16,13 @@ const SMALL_PAGE: u64 = 4096;
 /// Why a file of a peer is not mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unmappable {
-    /// It is no memory file.
+    /// A file that is no memory.
     #[error("a file that is not memory: use a memfd, or a file on tmpfs or hugetlbfs")]
     NotMemory,
-    /// It is memory that the peer may not write to.
+    /// Memory that the peer may not write to.
     #[error("memory that is shared for reading only: open its file for reading and writing")]
     ReadOnly,
-    /// It is memory that nobody may map for writing any more.
+    /// Memory that nobody may map for writing any more.
     #[error("memory that is sealed against new mappings: seal it after all disks have mapped it")]
     Sealed,
 }
@@ -92,7 +92,7 @@ impl KnownFile {
         self.number
     }
 
-    /// How many of `len` bytes have no page yet that would be taken from the host's free memory.
+    /// Bytes, of `len`, without a page that will come from the host's free memory.
     pub fn missing_bytes(&self, len: u64) -> rustix::io::Result<u64> {
         let Stat { st_blocks, .. } = fstat(&self.file)?;
         let there = st_blocks.cast_unsigned().saturating_mul(512);

@@ -174,7 +174,7 @@ impl GuestRegion {
         self.file.as_fd()
     }
 
-    /// Why the region is not mapped; none if it is.
+    /// Reason why the region is not mapped; none if it is.
     #[must_use]
     pub fn unmappable(&self) -> Option<Unmappable> {
         self.memory.as_ref().err().copied()

@@ -43,9 +43,9 @@ pub(crate) struct SharedMemory {
 /// Maker of the memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owner {
-    /// Another process.
+    /// A front end.
     Peer,
-    /// This process.
+    /// Luge, for a guest of its own.
     Luge,
 }
 

@@ -1,4 +1,4 @@
-//! How many instructions the driver itself takes for a request, on the way to the SSD and back.
+//! Instructions of the driver for a request, on the way to the SSD and on the way back.
 //!
 //! `cargo bench -p luge-nvme --bench instructions` (`-- --keep` keeps the counts in `instructions.txt`).
 
@@ -13,9 +13,9 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
-/// Requests in flight.
+/// Number of requests in flight.
 const DEPTH: u16 = 128;
-/// Requests of one call of the channel.
+/// Number of requests of one call of the channel.
 const BATCH: usize = 32;
 const ROUNDS: u32 = 200;
 
@@ -25,7 +25,7 @@ const TRACES: [Trace; 3] = [
     Trace { name: "poll", run: poll },
 ];
 
-/// Which half of a round is counted.
+/// Half of a round that is counted.
 #[derive(Clone, Copy, PartialEq)]
 enum Half {
     Submit,
@@ -44,7 +44,7 @@ fn poll() -> u32 {
     run(&|rig| vec![rig.buffer(0, 512)], 1, Half::Poll)
 }
 
-/// Reads of `blocks` blocks each, into the same memory; returns how many.
+/// Reads `blocks` blocks again and again, into the same memory; returns the number of requests.
 fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
     let options = Options { queue_entries: 256, command_timeout: Duration::from_secs(600), ..Rig::options() };
     let rig = Rig::with(Script::default(), options).expect("the scripted SSD comes up");
@@ -60,18 +60,22 @@ fn run(data: &dyn Fn(&Rig) -> Vec<Span>, blocks: u32, half: Half) -> u32 {
     let requests: Vec<CheckedTransfer> = (0..DEPTH).map(checked).collect();
     let mut done = Completions::default();
     for _ in 0..ROUNDS {
-        let taken = only(half == Half::Submit, || submit(&mut *channel, &requests));
+        let taken = Half::Submit.run(half, || submit(&mut *channel, &requests));
         let served = partner.serve();
-        only(half == Half::Poll, || channel.poll(&mut done));
-        assert_eq!((taken, served, done.as_slice().len()), (DEPTH.into(), DEPTH.into(), DEPTH.into()));
+        Half::Poll.run(half, || channel.poll(&mut done));
+        assert_eq!(taken, usize::from(DEPTH));
+        assert_eq!(served, usize::from(DEPTH));
+        assert_eq!(done.as_slice().len(), usize::from(DEPTH));
         done.clear();
     }
     ROUNDS * u32::from(DEPTH)
 }
 
-/// Does it, and counts it if it is what is to be counted.
-fn only<T>(it_is: bool, work: impl FnOnce() -> T) -> T {
-    if it_is { counted(work) } else { work() }
+impl Half {
+    /// Does the work of this half of a round; counts it if that is the half to be counted.
+    fn run<T>(self, to_count: Self, work: impl FnOnce() -> T) -> T {
+        if self == to_count { counted(work) } else { work() }
+    }
 }
 
 fn submit(channel: &mut dyn Channel, transfers: &[CheckedTransfer<'_>]) -> usize {

@@ -1,8 +1,8 @@
-//! What the driver itself costs for each request: submission and completion against a partner that
-//! moves no data, and how many times that is what an empty loop over the same memory takes.
+//! Time of the driver for a request: submission and completion, with a partner that moves no data, and as a
+//! multiple of the time of a bare loop over the same memory.
 //!
-//! `cargo bench -p luge-nvme --bench queue_pair`: first with the partner on the same thread, its
-//! time not counted, then with the partner on another CPU, where cache lines travel.
+//! `cargo bench -p luge-nvme --bench queue_pair`: first with the partner on the same thread, whose time is not
+//! counted, then with the partner on another CPU, so that cache lines travel.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Requests of one call of the channel, as of a session's turn.
+/// Number of requests of one call of the channel, as in a turn of a session.
 const BATCH: usize = 32;
 
 fn main() {
@@ -26,7 +26,7 @@ fn main() {
     });
 }
 
-/// A queue pair, its partner, and a round of reads of 512 bytes.
+/// Makes a queue pair and its partner.
 fn rig() -> (Rig, Box<dyn Channel>, NullPartner) {
     let options = Options { queue_entries: 256, command_timeout: Duration::from_secs(60), ..Rig::options() };
     let rig = Rig::with(Script::default(), options).expect("the scripted SSD comes up");
@@ -47,12 +47,13 @@ fn reads<'a>(rig: &Rig, data: &'a [Span], depth: u16) -> Vec<CheckedTransfer<'a>
 
 fn submit(channel: &mut dyn Channel, requests: &[CheckedTransfer<'_>]) {
     for batch in requests.chunks(BATCH) {
-        assert_eq!(channel.submit_all(black_box(batch)), (batch.len(), None));
+        let (taken, refusal) = channel.submit_all(black_box(batch));
+        assert_eq!(taken, batch.len(), "{refusal:?}");
     }
     channel.commit();
 }
 
-/// Submission, completion and the bare loop, with the partner's time not counted.
+/// Measures submission, completion and the bare loop, with the partner on the same thread.
 fn alone(criterion: &mut Criterion, depth: u16) {
     let (rig, mut channel, mut partner) = rig();
     let data = [rig.buffer(0, 512)];
@@ -74,8 +75,8 @@ fn alone(criterion: &mut Criterion, depth: u16) {
     println!("one thread, depth {depth}: {ns:.1} ns per request, {ratio:.2} times the bare loop\n");
 }
 
-/// Adds a benchmark; returns the nanoseconds of a round: of the slowest of the fastest quarter of
-/// its samples, so that what else the machine does is not counted.
+/// Adds a benchmark; returns the nanoseconds of a round, as the lower quartile of its samples: other work of the
+/// machine makes samples slower, never faster.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -93,7 +94,7 @@ fn measure(
     samples.get(samples.len() / 4).copied().unwrap_or(f64::NAN)
 }
 
-/// How long it takes to submit and commit the requests, and to poll their completions.
+/// Time of submitting and committing the requests, and time of polling their completions.
 fn round(
     channel: &mut dyn Channel,
     partner: &mut NullPartner,
@@ -111,7 +112,7 @@ fn round(
     (submitted, polled)
 }
 
-/// What no driver can do without: 64 bytes out, 16 bytes in, per request, over as much memory.
+/// Time of the least that a driver has to do: to store 64 bytes and load 16 bytes for each request.
 fn bare(rounds: u64, depth: u16) -> Duration {
     let (depth, mut first) = (usize::from(depth), 0);
     let (mut entries, mut completions) = ([[0u64; 8]; 256], [[0u64; 2]; 256]);
@@ -130,14 +131,14 @@ fn bare(rounds: u64, depth: u16) -> Duration {
     time.saturating_sub(2 * clock_cost().mul_f64(rounds as f64))
 }
 
-/// What reading the clock twice takes.
+/// Time of reading the clock twice.
 fn clock_cost() -> Duration {
     let mut times: Vec<Duration> = (0..10_000).map(|_| Instant::now().elapsed()).collect();
     times.sort_unstable();
     times[times.len() / 4]
 }
 
-/// Submission to completion, with `depth` in flight all the time and the partner on another CPU.
+/// Measures whole requests, of which `depth` are always in flight, with the partner on another thread.
 fn apart(criterion: &mut Criterion, depth: u16) {
     let (rig, mut channel, mut partner) = rig();
     let data = [rig.buffer(0, 512)];
@@ -159,7 +160,7 @@ fn apart(criterion: &mut Criterion, depth: u16) {
     group.finish();
 }
 
-/// How long `count` requests take; as many are in flight as there are in `requests`.
+/// Time of `count` requests. As many are in flight as there are in `requests`.
 fn exchange(channel: &mut dyn Channel, requests: &[CheckedTransfer<'_>], count: u64) -> Duration {
     let (mut done, mut ended) = (Completions::default(), 0);
     let start = Instant::now();
@@ -174,7 +175,7 @@ fn exchange(channel: &mut dyn Channel, requests: &[CheckedTransfer<'_>], count: 
     time
 }
 
-/// Takes completions, and does something about as many free places.
+/// Takes completions, and calls `then` with their number if there are some; returns it.
 fn take(
     channel: &mut dyn Channel,
     done: &mut Completions,

@@ -1,20 +1,21 @@
-//! The admin queue: one command at a time, and asynchronous events besides.
+//! The admin queue: executes one command at a time, and receives asynchronous events.
 //!
 //! Path: none; the control plane, under the controller's lock.
 //!
 //! Invariants
-//! - Every command has a deadline. One that missed it leaves the queue unusable until the
-//!   controller was reset, since its answer, and its data, may still come.
-//! - A completion is believed only if its command is in flight.
+//! - Every command has a time limit. After one that exceeds it, the queue is unusable until the controller
+//!   was reset, because its completion and its data may still arrive.
+//! - A completion is accepted only if its command is in flight.
 //!
-//! Not here: what commands say (`commands`), who resets (`recovery`).
+//! Not here: the commands (`commands`), resets (`recovery`).
 
 use crate::event_requests::EventRequests;
 use crate::health::Health;
 use crate::queue_memory::QueueMemory;
+use crate::quirks::Quirk;
 use crate::registers::{AdminQueues, Doorbell, Registers};
 use crate::ring::{CompletionRing, SubmissionRing};
-use crate::{Fault, Trouble};
+use crate::{ErrorKind, Fault};
 use luge_memory::{MemoryAccess, Span};
 use luge_spec::nvme::{AdminOpcode, CompletionEntry, StatusCode, SubmissionEntry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,12 +23,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries of the admin queue: one page of submissions, since some SSDs take whole pages only
-/// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES is not about this queue.
+/// Number of entries of the admin queue: a page of submissions, because some SSDs take only whole pages
+/// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES does not limit this queue.
 pub(crate) const ADMIN_ENTRIES: u16 = 64;
 
-/// The longest nap between two looks at the controller.
-const NAP_MAX: Duration = Duration::from_millis(5);
+/// The longest pause between two polls of the queue.
+const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// The admin queue.
 pub(crate) struct Admin {
@@ -38,22 +39,25 @@ pub(crate) struct Admin {
     completions: CompletionRing,
     interrupt: Option<Arc<OwnedFd>>,
     pub events: EventRequests,
-    /// The command in flight.
+    /// Identifier of the command in flight.
     awaited: Option<u16>,
+    /// Status and DW0 of its completion, once that is there.
     answer: Option<(StatusCode, u32)>,
-    next_id: u16,
+    ids: CommandIds,
     usable: bool,
-    patience: Duration,
+    command_timeout: Duration,
 }
 
 impl Admin {
-    /// The queue of a disabled controller; [`Admin::start`] makes it usable.
+    /// Makes the queue of a disabled controller; [`Admin::start`] makes it usable.
     pub(crate) fn new(
         registers: Arc<Registers>,
         health: Arc<Health>,
         memory: QueueMemory,
-        patience: Duration,
+        command_timeout: Duration,
     ) -> Self {
+        let small_ids = registers.quirks().has(Quirk::SmallIdentifiers);
+        let ids = CommandIds::below(if small_ids { memory.entries() } else { u16::MAX });
         Self {
             submissions: SubmissionRing::new(memory.submissions(), memory.entries()),
             completions: CompletionRing::new(memory.completions(), memory.entries()),
@@ -64,14 +68,14 @@ impl Admin {
             events: EventRequests::default(),
             awaited: None,
             answer: None,
-            next_id: EventRequests::IDS,
+            ids,
             usable: false,
-            patience,
+            command_timeout,
         }
     }
 
     /// Enables the controller, which must be disabled, with an empty admin queue.
-    pub(crate) fn start(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn start(&mut self) -> Result<(), ErrorKind> {
         self.submissions.reset();
         self.completions.reset();
         self.events.forget();
@@ -87,50 +91,50 @@ impl Admin {
         Ok(())
     }
 
-    /// No command goes out until the next start.
+    /// Refuses commands until the next start.
     pub(crate) fn stop(&mut self) {
         self.usable = false;
     }
 
-    /// How long a command may take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
+    /// Time limit of a command.
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.command_timeout
     }
 
     pub(crate) fn registers(&self) -> &Registers {
         &self.registers
     }
 
-    /// What becomes readable when the admin queue has completions, where there is an interrupt.
+    /// Eventfd that becomes readable when there are completions; none without an interrupt.
     pub(crate) fn interrupt(&self) -> Option<Arc<OwnedFd>> {
         self.interrupt.clone()
     }
 
-    /// One page for the data of the command in flight.
+    /// Page for the data of the command in flight.
     pub(crate) fn data(&self) -> Span {
         self.memory.pages()
     }
 
     /// Executes a command and returns DW0 of its completion.
-    pub(crate) fn execute(&mut self, entry: SubmissionEntry) -> Result<u32, Trouble> {
+    pub(crate) fn execute(&mut self, entry: SubmissionEntry) -> Result<u32, ErrorKind> {
         if !self.usable {
-            return Err(self.health.fault().map_or(Trouble::Gone, Trouble::Fault));
+            return Err(self.health.fault().map_or(ErrorKind::Gone, ErrorKind::Fault));
         }
         let opcode = AdminOpcode(entry.opcode);
-        let command_id = self.take_id();
+        let command_id = self.ids.take();
         self.awaited = Some(command_id);
         self.submit(SubmissionEntry { command_id, ..entry });
         match self.wait_for_answer(opcode) {
             Ok((StatusCode::SUCCESS, result)) => Ok(result),
-            Ok((status, _)) => Err(Trouble::Command { opcode, status }),
-            Err(trouble) => {
+            Ok((status, _)) => Err(ErrorKind::Command { opcode, status }),
+            Err(error) => {
                 self.usable = false;
-                Err(trouble)
+                Err(error)
             }
         }
     }
 
-    /// Takes all completions there are.
+    /// Takes all completions from the ring.
     pub(crate) fn collect(&mut self) -> Result<(), Fault> {
         let mut any = false;
         while let Some(entry) = self.completions.take() {
@@ -143,7 +147,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Keeps as many Asynchronous Event Requests with the controller as it allows.
+    /// Submits Asynchronous Event Requests until the controller has as many as it takes.
     pub(crate) fn arm_events(&mut self) {
         while let Some(command_id) = self.events.next_to_send().filter(|_| self.usable) {
             let entry = SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0);
@@ -172,9 +176,9 @@ impl Admin {
         self.events.accept(entry.command_id, entry.status.code(), result)
     }
 
-    fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), Trouble> {
+    fn wait_for_answer(&mut self, opcode: AdminOpcode) -> Result<(StatusCode, u32), ErrorKind> {
         let start = Instant::now();
-        let mut nap = Duration::from_micros(20);
+        let mut pause = Duration::from_micros(20);
         loop {
             self.collect().inspect_err(|fault| self.health.raise(*fault))?;
             if let Some(answer) = self.answer.take() {
@@ -184,36 +188,49 @@ impl Admin {
             if let Some(fault) = self.health.fault() {
                 return Err(fault.into());
             }
-            if start.elapsed() > self.patience {
+            if start.elapsed() > self.command_timeout {
                 self.health.raise(Fault::Timeout);
-                return Err(Trouble::Timeout(opcode));
+                return Err(ErrorKind::Timeout(opcode));
             }
-            self.nap(nap);
-            nap = nap.saturating_mul(2).min(NAP_MAX);
+            self.pause(pause);
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
 
-    /// Sleeps until the interrupt, or as long as the nap is.
-    fn nap(&self, nap: Duration) {
+    /// Waits for the interrupt; without one, sleeps for `pause`.
+    fn pause(&self, pause: Duration) {
         match &self.interrupt {
             Some(fd) => {
-                wait_readable(&[fd], NAP_MAX);
+                wait_readable(&[fd], PAUSE_MAX);
                 drain(fd);
             }
-            None => std::thread::sleep(nap),
+            None => std::thread::sleep(pause),
         }
     }
+}
 
-    /// Identifiers of commands go round all values above those of the event requests, so that
-    /// a repeated completion does not meet the next command.
-    fn take_id(&mut self) -> u16 {
-        let id = self.next_id;
-        self.next_id = id.checked_add(1).unwrap_or(EventRequests::IDS);
+/// Identifiers of admin commands, used in rotation: a repeated completion does not end the next command. Those of
+/// event requests are left out.
+struct CommandIds {
+    next: u16,
+    end: u16,
+}
+
+impl CommandIds {
+    /// Makes the identifiers below `end`. So FFFFh, which some SSDs use for no command, is never used.
+    const fn below(end: u16) -> Self {
+        Self { next: EventRequests::IDS, end }
+    }
+
+    /// Takes the next identifier.
+    fn take(&mut self) -> u16 {
+        let id = self.next;
+        self.next = id.checked_add(1).filter(|&next| next < self.end).unwrap_or(EventRequests::IDS);
         id
     }
 }
 
-/// Routes the admin queue's interrupt, vector 0, to an eventfd. Without one, naps do.
+/// Routes the admin queue's interrupt, vector 0, to an eventfd; none where the queue has to be polled.
 fn interrupt(registers: &Registers) -> Option<Arc<OwnedFd>> {
     let function = registers.function();
     if function.vectors() == 0 {
@@ -229,13 +246,28 @@ fn interrupt(registers: &Registers) -> Option<Arc<OwnedFd>> {
 }
 
 /// Waits until one of the descriptors is readable; returns whether one is.
-pub(crate) fn wait_readable(fds: &[&OwnedFd], patience: Duration) -> bool {
+pub(crate) fn wait_readable(fds: &[&OwnedFd], timeout: Duration) -> bool {
     let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
-    let timeout = Timespec::try_from(patience).ok();
+    let timeout = Timespec::try_from(timeout).ok();
     poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// Empties an eventfd that may be readable; returns whether it was.
 pub(crate) fn drain(fd: &OwnedFd) -> bool {
     wait_readable(&[fd], Duration::ZERO) && rustix::io::read(fd, &mut [0u8; 8]).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_of_commands_are_those_of_no_event_request_and_below_their_limit() {
+        for end in [ADMIN_ENTRIES, u16::MAX] {
+            let mut ids = CommandIds::below(end);
+            let round: Vec<u16> = (EventRequests::IDS..end).map(|_| ids.take()).collect();
+            assert!(round.iter().copied().eq(EventRequests::IDS..end), "below {end}");
+            assert_eq!(ids.take(), EventRequests::IDS, "below {end}");
+        }
+    }
 }

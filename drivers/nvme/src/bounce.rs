@@ -1,13 +1,13 @@
-//! Buffers that an SSD can take, for requests whose own it cannot.
+//! Bounce pages: memory for the data of requests whose own memory PRPs cannot describe.
 //!
 //! Path: beside the path: spans of a request -> **bounce pages** -> PRPs.
 //!
 //! Invariants
-//! - All memory, and all bookkeeping, exists since the queue pair was opened.
-//! - A request that finds too few pages waits for others to give theirs back: first come, first
-//!   served. There are pages for the largest transfer, so every one gets them.
+//! - Nothing is allocated after the queue pair was opened.
+//! - A request waits while too few pages are free. Requests get pages in the order in which they came. There
+//!   are enough for the largest transfer, so no request waits for ever.
 //!
-//! Not here: who decides to bounce (`queue_pair`), who counts it (`health`).
+//! Not here: the decision to bounce (`queue_pair`), the count of bounced requests (`health`).
 
 use crate::command::Command;
 use crate::registers::PAGE_BYTES;
@@ -19,12 +19,12 @@ use std::collections::VecDeque;
 pub(crate) struct BouncePool {
     memory: Span,
     free: Vec<u16>,
-    /// By slot. All lists have their full capacity from the start.
+    /// Jobs by slot. Their lists have their full capacity from the start.
     jobs: Box<[Job]>,
     waiting: VecDeque<CommandId>,
 }
 
-/// What one request has.
+/// Pages, data and command of one request.
 struct Job {
     pages: Vec<u16>,
     data: Vec<Span>,
@@ -32,7 +32,8 @@ struct Job {
 }
 
 impl BouncePool {
-    /// Pages in `memory`, for `slots` requests of `pages_max` pages and `spans_max` spans at most.
+    /// Makes a pool of the pages in `memory`, for `slots` requests of at most `pages_max` pages and `spans_max`
+    /// spans.
     pub(crate) fn new(memory: Span, slots: u16, pages_max: u16, spans_max: u16) -> Self {
         let pages = u16::try_from(memory.len() / PAGE_BYTES).unwrap_or(u16::MAX);
         let job = || Job {
@@ -48,13 +49,13 @@ impl BouncePool {
         }
     }
 
-    /// How many requests wait for pages.
+    /// Number of requests that wait for pages.
     #[inline]
     pub(crate) fn waiting(&self) -> u16 {
         u16::try_from(self.waiting.len()).unwrap_or(u16::MAX)
     }
 
-    /// Lets a request wait for pages; `data` is within the limits of `new`.
+    /// Adds a request to those that wait for pages; `data` is within the limits of `new`.
     pub(crate) fn wait(&mut self, id: CommandId, data: &[Span], command: Command) {
         if let Some(job) = self.jobs.get_mut(usize::from(id.slot())) {
             job.data.extend_from_slice(data);
@@ -63,7 +64,7 @@ impl BouncePool {
         }
     }
 
-    /// The request that has waited longest, with its pages; none while there are too few.
+    /// Gives the request that has waited longest its pages, and returns it; none while there are too few.
     pub(crate) fn next_ready(&mut self) -> Option<(CommandId, Command)> {
         let id = self.waiting.front().copied()?;
         let job = self.jobs.get_mut(usize::from(id.slot()))?;
@@ -74,7 +75,7 @@ impl BouncePool {
         Some((id, job.command?))
     }
 
-    /// The request's pages, as long as its data is.
+    /// Pages of a request, together as long as its data.
     pub(crate) fn spans(&self, id: CommandId) -> impl Iterator<Item = Span> {
         let job = self.jobs.get(usize::from(id.slot()));
         let mut left = job.map_or(0, |job| bytes(&job.data));
@@ -86,17 +87,17 @@ impl BouncePool {
         })
     }
 
-    /// Copies the request's data into the pages: before a write.
+    /// Copies the data of a request to its pages, before a write.
     pub(crate) fn fill(&self, id: CommandId) {
         copy(self.data(id), self.spans(id));
     }
 
-    /// Copies the pages to the request's data: after a read.
+    /// Copies the pages of a request to its data, after a read.
     pub(crate) fn empty(&self, id: CommandId) {
         copy(self.spans(id), self.data(id));
     }
 
-    /// The request has ended, wherever it was.
+    /// Frees the pages of a request that has ended, even if it still waited for them.
     pub(crate) fn give_back(&mut self, id: CommandId) {
         if let Some(job) = self.jobs.get_mut(usize::from(id.slot())) {
             if job.pages.is_empty() {
@@ -112,12 +113,13 @@ impl BouncePool {
     }
 }
 
-/// The length of a request's memory.
+/// Length of a request's data in bytes.
 fn bytes(data: &[Span]) -> u32 {
     data.iter().map(Span::len).fold(0, u32::saturating_add)
 }
 
-/// Copies from pieces to pieces that are cut elsewhere, up to the shorter end.
+/// Copies the bytes of one list of spans to another, whose spans may have other lengths, up to the end of the
+/// shorter list.
 fn copy(from: impl Iterator<Item = Span>, mut to: impl Iterator<Item = Span>) {
     let mut room: Option<Span> = None;
     for mut source in from {

@@ -1,45 +1,48 @@
-//! The steps from a function that somebody else had to a controller that answers.
+//! Bring-up: stops a controller that runs, enables it, and identifies it and its namespaces.
 //!
-//! Path: none; bring-up. Base 2.0, clause 3.5.1.
+//! Path: none. Base 2.0, clause 3.5.1.
 //!
-//! Not here: who owns the controller afterwards (`controller`).
+//! Not here: the handle to the controller (`controller`).
 
 use crate::admin::Admin;
 use crate::identity::Discovery;
 use crate::namespaces::Namespaces;
 use crate::quirks::Quirk;
 use crate::registers::Registers;
-use crate::{Options, Trouble};
+use crate::{ErrorKind, Options};
 use luge_memory::MemoryAccess;
 
-/// Refused namespaces that are logged one by one.
+/// The most refused namespaces that are logged one by one.
 const REFUSALS_LOGGED: usize = 16;
 
-/// Stops a controller that firmware, or somebody before us, left running.
-pub(crate) fn stop_whatever_runs(registers: &Registers) -> Result<(), Trouble> {
+/// Stops a controller that firmware, or another driver, has left running.
+pub(crate) fn stop_running(registers: &Registers) -> Result<(), ErrorKind> {
     registers.set_bus_master(MemoryAccess::Forbidden)?;
     registers.quirks().pause(Quirk::PauseAfterReset);
-    registers.disable().or_else(|trouble| match registers.reset_function() {
+    registers.disable().or_else(|error| match registers.reset_function() {
         Ok(()) => registers.disable(),
-        Err(_) => Err(trouble),
+        Err(_) => Err(error),
     })
 }
 
-/// Enables a stopped controller and asks it who it is. Bring-up, and every reset after it.
-pub(crate) fn wake(admin: &mut Admin, options: &Options) -> Result<Discovery, Trouble> {
+/// Enables a stopped controller and identifies it, at bring-up and after each reset.
+pub(crate) fn identify(admin: &mut Admin, options: &Options) -> Result<Discovery, ErrorKind> {
     admin.start()?;
     Discovery::run(admin, options.queue_pairs)
 }
 
-/// Enables a stopped controller, and asks it who it is and which namespaces it has.
-pub(crate) fn introduce(admin: &mut Admin, options: &Options) -> Result<(Discovery, Namespaces), Trouble> {
-    let discovery = wake(admin, options)?;
+/// Enables a stopped controller, and identifies it and its namespaces.
+pub(crate) fn identify_all(
+    admin: &mut Admin,
+    options: &Options,
+) -> Result<(Discovery, Namespaces), ErrorKind> {
+    let discovery = identify(admin, options)?;
     let namespaces = Namespaces::find(admin, &discovery)?;
     Ok((discovery, namespaces))
 }
 
-/// Logs what a controller is, and what of it is not used.
-pub(crate) fn announce(registers: &Registers, discovery: &Discovery, namespaces: &Namespaces) {
+/// Logs the identity of a controller, and the namespaces that are not used.
+pub(crate) fn log_discovery(registers: &Registers, discovery: &Discovery, namespaces: &Namespaces) {
     let (controller, identity) = (registers.name(), &discovery.identity);
     tracing::info!(
         controller,

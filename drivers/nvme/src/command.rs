@@ -1,8 +1,8 @@
-//! A block request as an NVMe command: what an entry says besides where its memory is.
+//! NVMe command of a block request: its submission entry, but for identifier and PRPs.
 //!
 //! Path: session -> volume -> **request to command** -> submission ring.
 //!
-//! Not here: whether the request is in order (`Geometry::check`), its memory (`prp`, `bounce`).
+//! Not here: the check of the request (`Geometry::check`), its memory (`prp`, `bounce`).
 
 use crate::format::NamespaceId;
 use crate::parts::WINDOW_MASK;
@@ -23,7 +23,7 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// The command for a request that `Geometry::check` let through, to its namespace.
+    /// Command of a request, which `Geometry::check` has accepted, to its namespace.
     #[inline]
     pub(crate) fn of(request: &Request<'_>, namespace: NamespaceId) -> Self {
         let (opcode, flags) = match request.operation {
@@ -39,7 +39,7 @@ impl Command {
         Self { opcode, cdw10, cdw12, namespace }
     }
 
-    /// CDW10: one range, zero-based. CDW11: what to do with it.
+    /// Discard of one range. CDW10 is the number of ranges, zero-based; CDW11 says that they are deallocated.
     const DISCARD: Self = Self {
         opcode: IoOpcode::DATASET_MANAGEMENT,
         cdw10: (io_flags::ATTRIBUTE_DEALLOCATE as u64) << 32,
@@ -47,7 +47,7 @@ impl Command {
         namespace: NamespaceId(0),
     };
 
-    /// The submission entry.
+    /// Submission entry of the command.
     #[inline]
     pub(crate) fn entry(self, id: CommandId, prps: Prps) -> SubmissionEntry {
         let [cdw10, cdw11] = halves(self.cdw10);
@@ -65,8 +65,8 @@ impl Command {
     }
 }
 
-/// Operation and blocks of a submission entry, for a log; `range` is the list page's, if it is
-/// a discard. None for what is no command of ours.
+/// Operation and blocks of a submission entry, for an error report. Of a discard, `range` has the blocks. None
+/// for an opcode that Luge does not send.
 pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<FailedRequest> {
     let [_, _, flags, ..] = entry.cdw10;
     let (lba, blocks) = (entry.lba(), (flags & 0xffff).wrapping_add(1));
@@ -81,7 +81,7 @@ pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<
     Some(FailedRequest { operation, lba: Lba(lba), blocks })
 }
 
-/// The one range of a discard.
+/// Range of a discard, as its command has it.
 pub(crate) fn range(request: &Request<'_>) -> DatasetRange {
     DatasetRange { attributes: 0, blocks: request.blocks, lba: request.lba.0 & WINDOW_MASK }
 }

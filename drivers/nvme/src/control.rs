@@ -1,13 +1,14 @@
-//! State of a controller that its owner, its supervisor and the control plane of its channels share.
+//! State of a controller that its handle, its supervisor and the opening and closing of channels share.
 //!
 //! Path: none.
 //!
 //! Invariants
-//! - One lock orders all that is said to the controller: admin commands, queues coming and
-//!   going, resets. No core ever takes it.
-//! - A queue identifier is handed out again only after the controller has given the queue up.
+//! - One lock orders all control of the controller: admin commands, creation and deletion of queues, resets.
+//!   No core ever takes it.
+//! - A queue identifier is used again only after the controller has deleted the queue, or was proven not to
+//!   access memory.
 //!
-//! Not here: bring-up (`controller`), the ladder of resets (`recovery`).
+//! Not here: bring-up (`bring_up`), recovery from faults (`recovery`).
 
 use crate::admin::Admin;
 use crate::exclusion::Exclusion;
@@ -18,14 +19,14 @@ use crate::namespaces::Namespaces;
 use crate::parts::Parts;
 use crate::queue_memory::QueueMemory;
 use crate::registers::Registers;
-use crate::{Fault, Options, Trouble};
+use crate::{ErrorKind, Fault, Options};
 use luge_block::CoreId;
 use luge_memory::{DmaSpace, MemoryAccess, NumaNode};
 use luge_spec::nvme::{AdminOpcode, AsyncEvent};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Events that are kept.
+/// The most events that are kept.
 const EVENTS_KEPT: usize = 64;
 
 /// State that controller and supervisor share.
@@ -47,23 +48,23 @@ pub(crate) struct Control {
     pub admin: Admin,
     /// Queue pairs that have a channel.
     pub open: Vec<Arc<Link>>,
-    /// Queue pairs without a channel that the controller would not give up.
-    pub condemned: Vec<Arc<Link>>,
+    /// Queue pairs without a channel that the controller did not delete: it may still access their memory.
+    pub undeleted: Vec<Arc<Link>>,
     free: Vec<QueueId>,
 }
 
 impl Inner {
-    /// Waits for the lock.
+    /// Takes the lock, when it is free.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The NUMA node that it is on, where known.
+    /// NUMA node of the controller, if known.
     pub(crate) fn numa_node(&self) -> Option<NumaNode> {
         self.registers.function().numa_node()
     }
 
-    /// Keeps an event, in place of the oldest where there are [`EVENTS_KEPT`].
+    /// Keeps an event, instead of the oldest if there are [`EVENTS_KEPT`].
     pub(crate) fn remember(&self, event: AsyncEvent) {
         let mut events = self.events();
         if events.len() == EVENTS_KEPT {
@@ -77,7 +78,7 @@ impl Inner {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock, unless it is held.
+    /// Takes the lock, unless another thread has it.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Control>> {
         match self.control.try_lock() {
             Ok(control) => Some(control),
@@ -88,18 +89,18 @@ impl Inner {
 }
 
 impl Control {
-    /// Returns the control of a controller without I/O queues.
+    /// Makes the control of a controller without I/O queues.
     pub(crate) fn new(admin: Admin, queue_pairs: u16) -> Self {
         Self {
             admin,
             open: Vec::new(),
-            condemned: Vec::new(),
+            undeleted: Vec::new(),
             // Taken from the end: low identifiers first.
             free: (1..=queue_pairs).rev().map(QueueId).collect(),
         }
     }
 
-    /// The queue pair with the highest number that a channel has.
+    /// Highest identifier of a queue pair with a channel; zero where there is none.
     pub(crate) fn last_queue(&self) -> QueueId {
         self.open.iter().map(|link| link.id).max().unwrap_or(QueueId(0))
     }
@@ -110,40 +111,43 @@ impl Control {
         cores.into_iter().collect()
     }
 
-    /// Frees the queue pairs that the controller would not give up: it was proven not to access memory.
-    pub(crate) fn release_condemned(&mut self) {
-        self.free.extend(self.condemned.drain(..).map(|link| link.id));
+    /// Frees the queue pairs that the controller did not delete, after it was proven not to access memory.
+    pub(crate) fn release_undeleted(&mut self) {
+        self.free.extend(self.undeleted.drain(..).map(|link| link.id));
     }
 
-    /// Creates a queue pair in its memory. `Err(None)` where no queue is left.
+    /// Creates a queue pair in its memory.
+    ///
+    /// # Errors
+    /// None where no queue is left.
     pub(crate) fn create_queue(
         &mut self,
         core: CoreId,
         memory: Arc<QueueMemory>,
         health: &Health,
-    ) -> Result<Arc<Link>, Option<Trouble>> {
+    ) -> Result<Arc<Link>, Option<ErrorKind>> {
         if health.state() != ControllerState::Live {
-            return Err(Some(Trouble::Gone));
+            return Err(Some(ErrorKind::Gone));
         }
         let id = self.free.pop().ok_or(None)?;
         let created = self.admin.create_queue_pair(id, &memory);
         let link = Arc::new(Link::new(id, core, memory));
         match created {
             Ok(()) => self.open.push(link.clone()),
-            // The first of the two commands: the controller has neither.
-            Err(trouble @ Trouble::Command { opcode: AdminOpcode::CREATE_COMPLETION_QUEUE, .. }) => {
+            // The first of the two commands was refused: the controller has neither queue.
+            Err(error @ ErrorKind::Command { opcode: AdminOpcode::CREATE_COMPLETION_QUEUE, .. }) => {
                 self.free.push(id);
-                return Err(Some(trouble));
+                return Err(Some(error));
             }
-            Err(trouble) => {
-                self.condemned.push(link);
-                return Err(Some(trouble));
+            Err(error) => {
+                self.undeleted.push(link);
+                return Err(Some(error));
             }
         }
         Ok(link)
     }
 
-    /// Deletes a queue pair, or condemns it where the controller does not give it up.
+    /// Deletes a queue pair whose channel is closed. If the controller refuses, its memory is kept.
     pub(crate) fn delete_queue(&mut self, link: &Arc<Link>, health: &Health) {
         self.open.retain(|other| !Arc::ptr_eq(other, link));
         match link.stage() {
@@ -152,13 +156,14 @@ impl Control {
             Stage::Running if self.admin.delete_queue_pair(link.id).is_ok() => self.free.push(link.id),
             Stage::Running | Stage::Halted => {
                 health.raise(Fault::Queue);
-                self.condemned.push(link.clone());
+                self.undeleted.push(link.clone());
             }
         }
     }
 
-    /// Deletes the queues, notifies the controller, and takes its access to memory away, in this order.
-    pub(crate) fn shut_down(&mut self, inner: &Inner) -> Result<(), Trouble> {
+    /// Deletes the I/O queues, sends the shutdown notification, and takes the controller's access to memory
+    /// away, in this order.
+    pub(crate) fn shut_down(&mut self, inner: &Inner) -> Result<(), ErrorKind> {
         if inner.health.state() == ControllerState::Gone {
             return Ok(());
         }
@@ -167,19 +172,19 @@ impl Control {
             let _ = self.admin.delete_queue_pair(link.id);
         }
         self.admin.stop();
-        let notified = inner.registers.shut_down(inner.discovery.shutdown_patience);
+        let notified = inner.registers.shut_down(inner.discovery.shutdown_timeout);
         let stopped = inner.registers.set_bus_master(MemoryAccess::Forbidden);
-        let stopped = stopped.or_else(|trouble| inner.registers.disable().map_err(|_| trouble));
+        let stopped = stopped.or_else(|error| inner.registers.disable().map_err(|_| error));
         if stopped.is_ok() {
-            self.let_go(&inner.health);
+            self.set_gone(&inner.health);
         }
         notified.and(stopped)
     }
 
-    /// Ends all requests: the controller accesses no memory, and never will.
-    pub(crate) fn let_go(&mut self, health: &Health) {
+    /// Lets channels end their requests with `Gone`, after the controller has lost its access to memory for good.
+    pub(crate) fn set_gone(&mut self, health: &Health) {
         self.open.iter().for_each(|link| link.give_up());
-        self.release_condemned();
+        self.release_undeleted();
         health.set_state(ControllerState::Gone);
     }
 }

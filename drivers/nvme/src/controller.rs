@@ -1,14 +1,14 @@
-//! A controller, as the control plane holds it.
+//! Handle of the control plane to a controller.
 //!
-//! Path: none; it makes namespaces, and they make the channels that are on it.
+//! Path: none; its namespaces open the channels.
 //!
 //! Invariants
 //! - Dropping the last handle (controller, namespace or channel) shuts the controller down.
 //!
-//! Not here: what its supervisor shares (`control`), the ladder of resets (`recovery`), requests (`queue_pair`).
+//! Not here: its state (`control`), recovery from faults (`recovery`), requests (`queue_pair`).
 
 use crate::admin::{ADMIN_ENTRIES, Admin};
-use crate::bring_up::{announce, introduce, stop_whatever_runs};
+use crate::bring_up::{identify_all, log_discovery, stop_running};
 use crate::control::{Control, Inner};
 use crate::exclusion::Exclusion;
 use crate::format::RefusedNamespace;
@@ -18,13 +18,13 @@ use crate::parts::Parts;
 use crate::queue_memory::{Layout, QueueMemory};
 use crate::recovery::Supervisor;
 use crate::registers::Registers;
-use crate::{ControllerError, Identity, Options, Trouble};
+use crate::{ControllerError, ErrorKind, Identity, Options};
 use luge_block::{CoreId, OpenError};
 use luge_memory::{DmaSpace, MemoryAccess, PageSize, PciFunction};
 use luge_spec::nvme::{AsyncEvent, LogPage, SmartLog};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A controller that runs. Shut down when the last handle to it, its namespaces or their
+/// Handle to a controller that runs. It is shut down when the last handle to it, its namespaces and their
 /// channels is dropped.
 pub struct Controller {
     inner: Arc<Inner>,
@@ -42,27 +42,27 @@ impl Controller {
         options: Options,
     ) -> Result<Arc<Self>, ControllerError> {
         let name = function.name().to_owned();
-        Self::bring_up(function, space, options).map_err(|trouble| trouble.of(&name))
+        Self::bring_up(function, space, options).map_err(|kind| kind.of(&name))
     }
 
     fn bring_up(
         function: Box<dyn PciFunction>,
         space: Arc<DmaSpace>,
         options: Options,
-    ) -> Result<Arc<Self>, Trouble> {
+    ) -> Result<Arc<Self>, ErrorKind> {
         let registers = Arc::new(Registers::new(function)?);
-        stop_whatever_runs(&registers)?;
+        stop_running(&registers)?;
         let health = Arc::new(Health::default());
         let node = registers.function().numa_node();
         // A few kilobytes: a hugepage would be waste.
         let layout = Layout { entries: ADMIN_ENTRIES, pages: 1, kind: PageSize::Base, node };
         let memory = QueueMemory::allocate(&space, layout)?;
         let mut admin = Admin::new(registers.clone(), health.clone(), memory, options.command_timeout);
-        let (discovery, namespaces) = introduce(&mut admin, &options).inspect_err(|_| {
+        let (discovery, namespaces) = identify_all(&mut admin, &options).inspect_err(|_| {
             let _ = registers.disable();
             let _ = registers.set_bus_master(MemoryAccess::Forbidden);
         })?;
-        announce(&registers, &discovery, &namespaces);
+        log_discovery(&registers, &discovery, &namespaces);
         let parts = Arc::new(Parts::new(&namespaces.usable));
         let inner = Arc::new(Inner {
             control: Mutex::new(Control::new(admin, discovery.queue_pairs)),
@@ -80,54 +80,54 @@ impl Controller {
         Ok(Arc::new(Self { inner, supervisor }))
     }
 
-    /// The PCI function's name.
+    /// Name of its PCI function.
     #[must_use]
     pub fn name(&self) -> &str {
         self.inner.registers.name()
     }
 
-    /// Who it is.
+    /// Identity: who made it, and what it can do.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.inner.discovery.identity
     }
 
-    /// The namespaces that could not be used at bring-up, and why.
+    /// Namespaces that could not be used at bring-up, with the reasons.
     #[must_use]
     pub fn refused(&self) -> &[RefusedNamespace] {
         &self.inner.namespaces.refused
     }
 
-    /// The namespaces that cannot be used at present, since a reset, and why.
+    /// Namespaces that could be used at bring-up and cannot be used at present, with the reasons.
     #[must_use]
     pub fn unusable(&self) -> Vec<RefusedNamespace> {
         self.inner.exclusion.list()
     }
 
-    /// I/O queue pairs that it has: at most that many channels at a time, over all namespaces.
+    /// Number of its I/O queue pairs: the most channels at a time, of all namespaces together.
     #[must_use]
     pub fn queue_pairs(&self) -> u16 {
         self.inner.discovery.queue_pairs
     }
 
-    /// How it is.
+    /// State: whether it serves.
     #[must_use]
     pub fn state(&self) -> ControllerState {
         self.inner.health.state()
     }
 
-    /// Requests that went through bounce buffers so far.
+    /// Number of requests that went through bounce pages.
     #[must_use]
     pub fn bounced(&self) -> u64 {
         self.inner.health.bounced()
     }
 
-    /// Its state of health. Base 2.0, clause 5.16.1.3.
+    /// Reads the log page of its health (SMART). Base 2.0, clause 5.16.1.3.
     ///
     /// # Errors
     /// [`ControllerError`] if it does not answer, or refuses.
     pub fn smart(&self) -> Result<SmartLog, ControllerError> {
-        self.inner.lock().admin.log_page(LogPage::HEALTH).map_err(|trouble| trouble.of(self.name()))
+        self.inner.lock().admin.log_page(LogPage::HEALTH).map_err(|kind| kind.of(self.name()))
     }
 
     /// The last asynchronous events, oldest first.
@@ -136,15 +136,15 @@ impl Controller {
         self.inner.events().iter().copied().collect()
     }
 
-    /// Deletes the I/O queues, tells the controller that power may go, and takes its access to
-    /// memory away. Requests in flight end with `Gone`; channels that still exist serve no more.
+    /// Deletes the I/O queues, sends the shutdown notification, and takes the controller's access to memory
+    /// away. Requests in flight end with `Gone`; channels that still exist fail theirs.
     ///
     /// # Errors
     /// [`ControllerError`] if it did not confirm in time; its access to memory is gone all the same.
     pub fn shutdown(&self) -> Result<(), ControllerError> {
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(supervisor);
-        self.inner.lock().shut_down(&self.inner).map_err(|trouble| trouble.of(self.name()))
+        self.inner.lock().shut_down(&self.inner).map_err(|kind| kind.of(self.name()))
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -164,15 +164,15 @@ impl Controller {
             .map_err(|error| OpenError::Memory { device: device.to_owned(), reason: error.to_string() })?;
         let mut control = self.inner.lock();
         let created = control.create_queue(core, Arc::new(memory), &self.inner.health);
-        created.map_err(|trouble| {
-            let given = match trouble {
+        created.map_err(|error| {
+            let given = match error {
                 None => self.queue_pairs(),
-                // It granted more than it gives.
-                Some(Trouble::Command { .. }) if !control.open.is_empty() => {
+                // The controller granted more queues than it creates.
+                Some(ErrorKind::Command { .. }) if !control.open.is_empty() => {
                     u16::try_from(control.open.len()).unwrap_or(u16::MAX)
                 }
-                Some(trouble) => {
-                    return OpenError::Device { device: device.to_owned(), reason: trouble.to_string() };
+                Some(error) => {
+                    return OpenError::Device { device: device.to_owned(), reason: error.to_string() };
                 }
             };
             let (device, users) = (device.to_owned(), control.users());

@@ -6,15 +6,15 @@ use crate::registers::{Doorbell, Registers};
 use luge_memory::SharedArray;
 use std::sync::atomic::Ordering;
 
-/// The queue pair's two registers. Mapped as long as the function is, which the controller keeps.
+/// Doorbell registers of a queue pair. They are mapped as long as the function exists, which the controller keeps.
 pub(crate) struct Doorbells {
     words: SharedArray<u32>,
-    /// Words from the first to the second.
+    /// Distance between the two, in words.
     stride: u32,
 }
 
 impl Doorbells {
-    /// The two of queue pair `queue`.
+    /// Maps the doorbells of queue pair `queue`.
     pub(crate) fn map(registers: &Registers, queue: u16) -> std::io::Result<Self> {
         let tail = registers.doorbell_offset(queue, Doorbell::SubmissionTail);
         let head = registers.doorbell_offset(queue, Doorbell::CompletionHead);
@@ -25,7 +25,7 @@ impl Doorbells {
         Ok(Self { words, stride: stride / 4 })
     }
 
-    /// Tells the SSD a tail or head.
+    /// Writes a tail or head to its doorbell.
     #[inline]
     pub(crate) fn ring(&self, which: Doorbell, value: u16) {
         let index = match which {

@@ -1,4 +1,4 @@
-//! What goes wrong with a controller: said to operators, and between core and supervisor.
+//! Errors of a controller, which operators read, and faults, which cores report to the supervisor.
 
 use luge_memory::MemoryError;
 use luge_spec::nvme::{AdminOpcode, StatusCode};
@@ -6,20 +6,20 @@ use std::io;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a controller did not do what it was to do.
+/// Failure of an operation on a controller.
 #[derive(Debug, Error)]
-#[error("{controller}: {trouble}")]
+#[error("{controller}: {kind}")]
 pub struct ControllerError {
-    /// The PCI function's name.
+    /// Name of the PCI function.
     pub controller: String,
-    /// What happened.
-    pub trouble: Trouble,
+    /// Kind of the failure.
+    pub kind: ErrorKind,
 }
 
-/// What happened to a controller.
+/// Kind of a [`ControllerError`].
 #[derive(Debug, Error)]
-pub enum Trouble {
-    /// Its registers read as all ones.
+pub enum ErrorKind {
+    /// Registers read as all ones.
     #[error("the SSD does not answer: is it still in its slot, and has it power?")]
     Silent,
     /// Neither CAP.CSS nor Identify names the NVM command set.
@@ -37,12 +37,12 @@ pub enum Trouble {
     /// CSTS did not follow CC in time.
     #[error("the SSD did not {wanted} within {} ms: power-cycle it, or replace it", waited.as_millis())]
     NotReady {
-        /// What it was to do.
+        /// Action that was waited for.
         wanted: &'static str,
-        /// How long it had.
+        /// Time limit.
         waited: Duration,
     },
-    /// CSTS.CFS.
+    /// CSTS.CFS is set.
     #[error("the SSD reports a fatal error (CSTS.CFS): power-cycle it, or replace it")]
     Fatal,
     /// An admin command did not complete in time.
@@ -51,40 +51,41 @@ pub enum Trouble {
     /// An admin command failed.
     #[error("the SSD refused {}: {status}", opcode.name())]
     Command {
-        /// Which one.
+        /// Kind of command.
         opcode: AdminOpcode,
-        /// How.
+        /// Status of its completion.
         status: StatusCode,
     },
-    /// It broke the rules, and is being reset or given up.
+    /// The controller broke the rules, and is being reset or given up.
     #[error("the SSD failed: {0}")]
     Fault(#[from] Fault),
-    /// No memory for its queues.
+    /// There is no memory for queues.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The kernel, or whatever is behind the PCI function, said no.
+    /// The kernel, or what else is behind the PCI function, refused an operation.
     #[error("cannot {what}: {source}")]
     System {
         /// Operation.
         what: &'static str,
-        /// The answer.
+        /// Error of the kernel.
         source: io::Error,
     },
-    /// After a reset there is another SSD, or its namespaces are others.
+    /// Another SSD, or other namespaces, are there after a reset; the text says which.
     #[error("after its reset the SSD is not what it was: {0}; detach it, and attach it again")]
     Changed(&'static str),
-    /// It was given up earlier, or shut down.
+    /// The controller was given up earlier, or shut down.
     #[error("the SSD is no longer in use")]
     Gone,
 }
 
-impl Trouble {
+impl ErrorKind {
+    /// Error of the controller with that name.
     pub(crate) fn of(self, controller: &str) -> ControllerError {
-        ControllerError { controller: controller.to_owned(), trouble: self }
+        ControllerError { controller: controller.to_owned(), kind: self }
     }
 }
 
-/// How a controller broke the rules. Any of these makes it untrusted until it has been reset.
+/// Breach of the rules by a controller, which is not trusted from then on until it has been reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[repr(u32)]
 pub enum Fault {
@@ -100,19 +101,19 @@ pub enum Fault {
     /// A submission queue head that no fetch can have led to.
     #[error("it claims to have fetched commands that were never submitted")]
     HeadOutOfRange,
-    /// CSTS.CFS.
+    /// CSTS.CFS is set.
     #[error("it reports a fatal error (CSTS.CFS)")]
     Fatal,
     /// Registers read as all ones.
     #[error("it no longer answers")]
     Silent,
-    /// CSTS.RDY went away by itself.
+    /// CSTS.RDY became 0 by itself.
     #[error("it stopped by itself (CSTS.RDY is 0)")]
     Stopped,
     /// A command took too long.
     #[error("a command did not complete in time")]
     Timeout,
-    /// It did not take back, or give again, a queue.
+    /// A queue could not be created or deleted.
     #[error("it refused to create or delete a queue")]
     Queue,
 }

@@ -1,4 +1,4 @@
-//! Asynchronous Event Requests: which are with the controller, and what came back.
+//! Asynchronous Event Requests that the controller has, and the events that it has sent.
 //!
 //! Path: none; part of the admin queue.
 
@@ -6,7 +6,7 @@ use crate::Fault;
 use luge_spec::nvme::{AsyncEvent, StatusCode};
 use std::collections::VecDeque;
 
-/// The requests, by command identifier, and the events not yet looked at.
+/// Requests by command identifier, and events that nobody has taken yet.
 #[derive(Default)]
 pub(crate) struct EventRequests {
     with_controller: [bool; Self::IDS as usize],
@@ -15,20 +15,20 @@ pub(crate) struct EventRequests {
 }
 
 impl EventRequests {
-    /// Command identifiers below this are those of event requests.
+    /// Number of requests. The command identifiers below it are theirs.
     pub(crate) const IDS: u16 = 4;
 
-    /// How many the controller takes: AERL, zero-based.
+    /// Sets the number of requests that the controller takes: AERL, zero-based.
     pub(crate) fn set_limit_z(&mut self, limit_z: u8) {
         self.limit = usize::from(limit_z).saturating_add(1).min(self.with_controller.len());
     }
 
-    /// The controller was reset: it has none.
+    /// Forgets the requests that the controller had: it was reset.
     pub(crate) fn forget(&mut self) {
         self.with_controller = Default::default();
     }
 
-    /// A request that is to go to the controller; counted as being there from now on.
+    /// Identifier of a request to be sent, which counts as sent from now on; none where the controller has enough.
     pub(crate) fn next_to_send(&mut self) -> Option<u16> {
         let (id, with_controller) =
             (0..).zip(&mut self.with_controller).take(self.limit).find(|(_, with)| !**with)?;
@@ -36,7 +36,7 @@ impl EventRequests {
         Some(id)
     }
 
-    /// A completion that is no command's.
+    /// Takes a completion that is not of the command in flight.
     pub(crate) fn accept(&mut self, id: u16, status: StatusCode, result: u32) -> Result<(), Fault> {
         let with_controller = self.with_controller.get_mut(usize::from(id)).ok_or(Fault::UnknownCommand)?;
         if !std::mem::take(with_controller) {
@@ -45,13 +45,13 @@ impl EventRequests {
         if status == StatusCode::SUCCESS {
             self.arrived.push_back(AsyncEvent(result));
         } else {
-            // It takes fewer than it said, or is about to stop: what it has must do.
+            // The controller takes fewer than it said, or is about to stop: it gets no more.
             self.limit = self.with_controller.iter().filter(|with| **with).count();
         }
         Ok(())
     }
 
-    /// The next event.
+    /// Takes the oldest event.
     pub(crate) fn take(&mut self) -> Option<AsyncEvent> {
         self.arrived.pop_front()
     }
@@ -65,10 +65,12 @@ mod tests {
     fn no_more_requests_go_out_than_the_controller_takes() {
         let mut requests = EventRequests::default();
         requests.set_limit_z(1);
-        assert_eq!((requests.next_to_send(), requests.next_to_send()), (Some(0), Some(1)));
+        assert_eq!(requests.next_to_send(), Some(0));
+        assert_eq!(requests.next_to_send(), Some(1));
         assert_eq!(requests.next_to_send(), None);
         requests.accept(1, StatusCode::SUCCESS, 0x20000).unwrap();
-        assert_eq!((requests.take(), requests.next_to_send()), (Some(AsyncEvent(0x20000)), Some(1)));
+        assert_eq!(requests.take(), Some(AsyncEvent(0x20000)));
+        assert_eq!(requests.next_to_send(), Some(1));
     }
 
     #[test]
@@ -85,6 +87,7 @@ mod tests {
         requests.set_limit_z(3);
         while requests.next_to_send().is_some() {}
         requests.accept(3, StatusCode::EVENT_LIMIT_EXCEEDED, 0).unwrap();
-        assert_eq!((requests.next_to_send(), requests.take()), (None, None));
+        assert_eq!(requests.next_to_send(), None);
+        assert_eq!(requests.take(), None);
     }
 }

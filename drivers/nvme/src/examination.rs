@@ -1,25 +1,24 @@
-//! Asking for namespaces again: after a reset, and when the SSD says that some have changed.
+//! Examination of known namespaces: after a reset, and when the SSD reports that some have changed.
 //!
 //! Path: none; the supervisor, under the controller's lock.
 //!
 //! Invariants
-//! - An excluded namespace is asked for again and again, one after another, and used as soon as it is
-//!   what it was.
+//! - Excluded namespaces are examined again in rotation, and each is used as soon as it is what it was.
 //!
-//! Not here: what is excluded (`exclusion`), what a namespace must be (`namespaces`, `format`).
+//! Not here: the list of excluded namespaces (`exclusion`), the conditions for using one (`namespaces`, `format`).
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::control::{Control, Inner};
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
 use crate::namespaces::{Deadline, examine_again};
 
-/// Asks for every namespace after a reset. Requests of those for which the time does not suffice wait until
-/// they have been asked for.
+/// Examines every namespace after a reset. Requests of those that are not reached in time wait until they have
+/// been examined.
 ///
 /// # Errors
-/// [`Trouble::Changed`] where no namespace is what it was, since this is another SSD's content.
-pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Trouble> {
-    let deadline = Deadline::new(control.admin.patience());
+/// [`ErrorKind::Changed`] if no namespace is what it was: this is the content of another SSD.
+pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), ErrorKind> {
+    let deadline = Deadline::new(control.admin.command_timeout());
     for known in &inner.namespaces.usable {
         let state = match deadline.has_passed() {
             true => Err(FormatError::NotYetIdentified),
@@ -30,12 +29,14 @@ pub(crate) fn examine_all(inner: &Inner, control: &mut Control) -> Result<(), Tr
     let changed = |known: &NamespaceInfo| inner.exclusion.reason(known.id) == Some(FormatError::Changed);
     let known = &inner.namespaces.usable;
     if !known.is_empty() && known.iter().all(changed) {
-        return Err(Trouble::Changed("its namespaces went away, shrank or were formatted"));
+        return Err(ErrorKind::Changed(
+            "its namespaces went away, shrank, were formatted, or their atomic writes became smaller",
+        ));
     }
     Ok(())
 }
 
-/// Asks for the excluded namespace after `last`, or the first of them; returns its identifier.
+/// Examines the excluded namespace after `last`, or the first one; returns its identifier.
 pub(crate) fn examine_next_excluded(inner: &Inner, control: &mut Control, last: NamespaceId) -> NamespaceId {
     let Some(id) = inner.exclusion.next_after(last) else { return last };
     let known = inner.namespaces.usable.iter().find(|known| known.id == id);
@@ -43,7 +44,7 @@ pub(crate) fn examine_next_excluded(inner: &Inner, control: &mut Control, last: 
     id
 }
 
-/// Asks for the namespace after `last`, or the first of all; returns its identifier.
+/// Examines the namespace after `last`, or the first one; returns its identifier.
 pub(crate) fn examine_next(inner: &Inner, control: &mut Control, last: NamespaceId) -> NamespaceId {
     let all = &inner.namespaces.usable;
     let Some(known) = all.iter().find(|known| known.id > last).or(all.first()) else { return last };
@@ -51,8 +52,8 @@ pub(crate) fn examine_next(inner: &Inner, control: &mut Control, last: Namespace
     known.id
 }
 
-/// Asks for a namespace, and excludes or admits it. A failure of the whole controller is left to the supervisor,
-/// which sees it in `health`.
+/// Examines a namespace, and excludes or admits it. A failure of the whole controller is left to the supervisor,
+/// which finds it in `health`.
 fn examine_one(inner: &Inner, control: &mut Control, known: &NamespaceInfo) {
     if let Ok(state) = examine_again(&mut control.admin, &inner.discovery, known) {
         inner.exclusion.set(inner.registers.name(), known.id, state);

@@ -1,18 +1,18 @@
-//! Namespaces that were found at bring-up and cannot be used since a reset.
+//! Excluded namespaces: those that could be used at bring-up and cannot be used at present.
 //!
-//! Path: none; what is decided here reaches the channels through `parts`.
+//! Path: none; channels see it through `parts`.
 //!
 //! Invariants
-//! - Only the holder of the controller's lock excludes or admits a namespace; reading needs no lock of it.
+//! - Only the holder of the controller's lock excludes or admits a namespace; reading does not need that lock.
 //!
-//! Not here: who asks for them again (`examination`), what a namespace must be (`namespaces`, `format`).
+//! Not here: their next examination (`examination`), the conditions for using one (`namespaces`, `format`).
 
 use crate::format::{FormatError, NamespaceId, RefusedNamespace};
 use crate::parts::{Access, Parts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The excluded namespaces, each with the reason.
+/// Excluded namespaces, each with the reason.
 pub(crate) struct Exclusion {
     reasons: Mutex<BTreeMap<NamespaceId, FormatError>>,
     /// The namespaces as channels see them.
@@ -28,12 +28,12 @@ impl Exclusion {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why a namespace is excluded, if it is.
+    /// Reason for which a namespace is excluded; none where it is not.
     pub(crate) fn reason(&self, id: NamespaceId) -> Option<FormatError> {
         self.reasons().get(&id).copied()
     }
 
-    /// Whether a namespace waits to be asked for: its requests wait, too.
+    /// Whether a namespace has not been examined since a reset: its requests wait.
     pub(crate) fn has_waiting(&self) -> bool {
         self.reasons().values().any(|&reason| reason == FormatError::NotYetIdentified)
     }
@@ -49,13 +49,13 @@ impl Exclusion {
         reasons.keys().find(|&&other| other > id).or_else(|| reasons.keys().next()).copied()
     }
 
-    /// Excludes a namespace or admits it, and logs what is new.
+    /// Excludes a namespace or admits it, and logs changes.
     pub(crate) fn set(&self, controller: &str, id: NamespaceId, state: Result<(), FormatError>) {
         self.parts.set(
             id,
             match state {
                 Ok(()) => Access::Usable(id),
-                // It may well be what it was: its requests wait.
+                // The namespace may be what it was: its requests wait.
                 Err(FormatError::NotYetIdentified) => Access::Waiting,
                 Err(_) => Access::Excluded,
             },

@@ -1,13 +1,14 @@
-//! Which namespaces can be used, and as what.
+//! Format of a namespace: whether Luge can use it, and the geometry that follows from it.
 //!
-//! Path: none; bring-up. Its result is the [`Geometry`] that every request is checked against.
+//! Path: none; bring-up. Every request is checked against the [`Geometry`].
 
+use crate::atomicity::atomic_blocks;
 use crate::identity::{Identifiers, Limits};
 use luge_block::{Blocks, Geometry};
 use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
 use thiserror::Error;
 
-/// A namespace's identifier.
+/// Identifier of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct NamespaceId(pub u32);
@@ -18,7 +19,7 @@ impl std::fmt::Display for NamespaceId {
     }
 }
 
-/// The most blocks of a namespace. Channels tell namespaces apart by the bits of a block number above these.
+/// The most blocks of a namespace. The bits of a block number above these tell a channel the namespace.
 pub(crate) const NAMESPACE_BLOCKS_MAX: u64 = 1 << 48;
 
 /// The most spans that one read or write may have.
@@ -27,20 +28,20 @@ pub(crate) const SPANS_MAX: u16 = 256;
 /// The most blocks that a command with a 16-bit zero-based count can have.
 const COUNTED_BLOCKS_MAX: u32 = 1 << 16;
 
-/// The most bytes that one discard gives up, so that no SSD takes longer than the timeout for it.
+/// The most bytes of one discard, so that no SSD takes longer than the timeout for it.
 const DISCARD_BYTES_MAX: u64 = 4 << 30;
 
 /// A namespace that Luge does not use, or cannot use at present.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("namespace {id} is not used: {reason}")]
 pub struct RefusedNamespace {
-    /// Which one.
+    /// Identifier.
     pub id: NamespaceId,
-    /// Why.
+    /// Reason.
     pub reason: FormatError,
 }
 
-/// Why a namespace cannot be used.
+/// Reason for which a namespace cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum FormatError {
     /// MS is not zero.
@@ -58,16 +59,18 @@ pub enum FormatError {
     /// MDTS is below one block.
     #[error("the SSD transfers {0} bytes at most, less than one block")]
     Transfer(u32),
-    /// Identify of it failed.
+    /// Identify Namespace failed.
     #[error("the SSD does not identify it: {0}; attach the SSD again once it does")]
     Identify(StatusCode),
-    /// Its command set is another than NVM, or not told.
+    /// The command set is not NVM, or not told.
     #[error("its I/O command set is {}, Luge has NVM only", command_set_name(*.0))]
     CommandSet(Option<u8>),
-    /// It is another than at bring-up.
-    #[error("it went away, shrank or was formatted; detach the SSD, and attach it again")]
+    /// The namespace is not what it was at bring-up.
+    #[error(
+        "it went away, shrank, was formatted, or its atomic writes became smaller; detach the SSD, and attach it again"
+    )]
     Changed,
-    /// The SSD was too slow to identify it, after a reset.
+    /// The SSD was too slow to identify the namespace after a reset.
     #[error("the SSD is slow, and has not identified it yet")]
     NotYetIdentified,
 }
@@ -81,7 +84,7 @@ fn command_set_name(set: Option<u8>) -> String {
     }
 }
 
-/// What is known of a namespace.
+/// Identifiers and geometry of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamespaceInfo {
     pub id: NamespaceId,
@@ -104,17 +107,18 @@ impl NamespaceInfo {
         Ok(Self { id, geometry, eui64, nguid })
     }
 
-    /// Whether this namespace, found after a reset, can go on as `known`.
+    /// Whether this namespace, as it is now, can go on with requests for `known`, as it was at bring-up.
     pub(crate) fn serves_as(&self, known: &Self) -> bool {
         let (now, then) = (&self.geometry, &known.geometry);
         self.id == known.id
             && (self.nguid, self.eui64) == (known.nguid, known.eui64)
             && now.block_bytes == then.block_bytes
             && now.blocks >= then.blocks
+            && now.atomic_blocks >= then.atomic_blocks
     }
 }
 
-/// An identifier; zeroes, which say that there is none, for one of all ones.
+/// Unique identifier as the SSD tells it; zeroes, which mean none, where it tells all ones.
 fn told<const N: usize>(identifier: [u8; N]) -> [u8; N] {
     if identifier == [0xff; N] { [0; N] } else { identifier }
 }
@@ -129,14 +133,15 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
     if transfer == 0 {
         return Err(FormatError::Transfer(limits.transfer_bytes));
     }
+    let transfer_blocks_max = transfer.min(COUNTED_BLOCKS_MAX);
     Ok(Geometry {
         block_bytes,
         blocks: Blocks(blocks),
-        transfer_blocks_max: transfer.min(COUNTED_BLOCKS_MAX),
+        transfer_blocks_max,
         spans_max: SPANS_MAX,
         discard_blocks_max: discard_blocks_max(limits, block_bytes),
         write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
-        atomic_blocks: 1,
+        atomic_blocks: atomic_blocks(page, limits.atomic, block_bytes).min(transfer_blocks_max),
         optimal_blocks: optimal_blocks(page, block_bytes),
         volatile_cache: limits.volatile_cache,
         read_only: page.attributes & 1 == 1,
@@ -177,7 +182,8 @@ fn in_blocks(bytes: u64, block_bytes: u32) -> u32 {
     u32::try_from(bytes.checked_div(block_bytes.into()).unwrap_or(0)).unwrap_or(u32::MAX)
 }
 
-/// NOWS, else NPWG where the namespace has them (NSFEAT bit 4), else 4 KiB.
+/// Blocks from which on a write is efficient: NOWS, else NPWG, if the namespace has them (NSFEAT bit 4), else
+/// 4 KiB.
 fn optimal_blocks(page: &IdentifyNamespace, block_bytes: u32) -> u32 {
     let told = [page.optimal_write_z, page.write_granularity_z].into_iter().find(|&blocks_z| blocks_z > 0);
     match told.filter(|_| page.features & 1 << 4 != 0) {
@@ -189,12 +195,14 @@ fn optimal_blocks(page: &IdentifyNamespace, block_bytes: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomicity::AtomicSizes;
     use zerocopy::FromBytes;
 
     const LIMITS: Limits = Limits {
         transfer_bytes: 1 << 17,
         write_zeroes_bytes: None,
         discard_blocks: None,
+        atomic: AtomicSizes { normal_bytes: 16 << 10, power_fail_bytes: 16 << 10 },
         volatile_cache: true,
         oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
         identifiers: Identifiers::Unique,
@@ -210,10 +218,14 @@ mod tests {
     #[test]
     fn limits_are_in_blocks_of_the_namespace() {
         let geometry = geometry(&page(12), &LIMITS).unwrap();
-        assert_eq!((geometry.block_bytes, geometry.blocks), (4096, Blocks(1000)));
-        assert_eq!((geometry.transfer_blocks_max, geometry.write_zeroes_blocks_max), (32, 65536));
-        assert_eq!((geometry.discard_blocks_max, geometry.optimal_blocks), (1 << 20, 1));
-        assert!(geometry.volatile_cache && !geometry.read_only);
+        assert_eq!(geometry.block_bytes, 4096);
+        assert_eq!(geometry.blocks, Blocks(1000));
+        assert_eq!(geometry.transfer_blocks_max, 32);
+        assert_eq!(geometry.write_zeroes_blocks_max, 65536);
+        assert_eq!(geometry.discard_blocks_max, 1 << 20);
+        assert_eq!(geometry.optimal_blocks, 1);
+        assert!(geometry.volatile_cache);
+        assert!(!geometry.read_only);
     }
 
     #[test]
@@ -243,7 +255,28 @@ mod tests {
     #[test]
     fn what_the_controller_cannot_do_has_a_limit_of_zero() {
         let geometry = geometry(&page(9), &Limits { oncs: 0, ..LIMITS }).unwrap();
-        assert_eq!((geometry.discard_blocks_max, geometry.write_zeroes_blocks_max), (0, 0));
+        assert_eq!(geometry.discard_blocks_max, 0);
+        assert_eq!(geometry.write_zeroes_blocks_max, 0);
+    }
+
+    #[test]
+    fn no_more_is_promised_to_be_atomic_than_one_command_can_carry() {
+        let atomic = AtomicSizes { normal_bytes: 32 << 20, power_fail_bytes: 32 << 20 };
+        for (transfer_bytes, blocks) in [(512, 1), (8192, 16), (2 << 20, 4096)] {
+            let limits = Limits { transfer_bytes, atomic, ..LIMITS };
+            assert_eq!(geometry(&page(9), &limits).unwrap().atomic_blocks, blocks);
+        }
+    }
+
+    #[test]
+    fn a_namespace_whose_atomic_writes_became_smaller_is_not_the_same() {
+        let info = |blocks_z| {
+            let mut page = page(9);
+            (page.features, page.atomic_normal_z, page.atomic_power_fail_z) = (2, blocks_z, blocks_z);
+            NamespaceInfo::new(NamespaceId(1), &page, &LIMITS).unwrap()
+        };
+        assert!(info(8).serves_as(&info(7)));
+        assert!(!info(7).serves_as(&info(8)));
     }
 
     #[test]
@@ -252,7 +285,9 @@ mod tests {
             let page = IdentifyNamespace { size_blocks: blocks, ..page(shift) };
             NamespaceInfo::new(NamespaceId(1), &page, &LIMITS).unwrap()
         };
-        assert!(info(9, 1000).serves_as(&info(9, 1000)) && info(9, 1001).serves_as(&info(9, 1000)));
-        assert!(!info(9, 999).serves_as(&info(9, 1000)) && !info(12, 1000).serves_as(&info(9, 1000)));
+        assert!(info(9, 1000).serves_as(&info(9, 1000)));
+        assert!(info(9, 1001).serves_as(&info(9, 1000)));
+        assert!(!info(9, 999).serves_as(&info(9, 1000)));
+        assert!(!info(12, 1000).serves_as(&info(9, 1000)));
     }
 }

@@ -1,24 +1,23 @@
-//! What cores and the control plane of one controller tell each other without a lock.
+//! Health of a controller: what its cores and its control plane share without a lock.
 //!
-//! Path: read once per submit and poll by every channel of the controller; written a few
-//! times a second.
+//! Path: every channel of the controller reads it once per submit and poll; it is written a few times a second.
 
 use crate::Fault;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// How a controller is.
+/// State of a controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum ControllerState {
-    /// It serves, or is being reset.
+    /// Serving, or being reset.
     Live = 0,
-    /// It failed, and could not yet be kept from accessing memory: requests wait.
+    /// Failed, and not yet kept from accessing memory: requests wait.
     Stuck = 1,
-    /// It was given up, or shut down: requests fail.
+    /// Given up, or shut down: requests fail.
     Gone = 2,
 }
 
-/// Ticks of the supervisor, the first fault that somebody saw, and what became of it.
+/// Ticks of the supervisor, the first fault that was reported, the state, and a counter.
 #[derive(Default)]
 #[repr(align(64))]
 pub(crate) struct Health {
@@ -28,41 +27,41 @@ pub(crate) struct Health {
     bounced: Bounced,
 }
 
-/// A line of its own: cores that bounce do not disturb those that do not.
+/// Counter of bounced requests, on a cache line of its own: cores that bounce do not slow down the others.
 #[derive(Default)]
 #[repr(align(64))]
 struct Bounced(AtomicU64);
 
 impl Health {
-    /// The supervisor's ticks so far: how a core measures a timeout without a clock.
+    /// Number of ticks of the supervisor so far, by which cores measure timeouts without a clock.
     #[inline]
     pub(crate) fn tick(&self) -> u32 {
         // Relaxed: a number of its own, nothing is published by it.
         self.tick.load(Ordering::Relaxed)
     }
 
-    /// One tick more.
+    /// Counts a tick.
     pub(crate) fn beat(&self) {
         self.tick.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reports a fault; the first one is kept.
+    /// Reports a fault. The first one is kept.
     pub(crate) fn raise(&self, fault: Fault) {
         // Relaxed: the supervisor asks the controller itself before it acts on memory.
         let _ = self.fault.compare_exchange(0, fault as u32, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The fault reported, which stays.
+    /// Fault that was reported; it stays reported.
     pub(crate) fn fault(&self) -> Option<Fault> {
         Fault::from_number(self.fault.load(Ordering::Relaxed))
     }
 
-    /// The fault reported, which is then forgotten.
+    /// Takes the fault that was reported.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
         Fault::from_number(self.fault.swap(0, Ordering::Relaxed))
     }
 
-    /// How the controller is.
+    /// State of the controller.
     pub(crate) fn state(&self) -> ControllerState {
         match self.state.load(Ordering::Relaxed) {
             0 => ControllerState::Live,
@@ -71,18 +70,18 @@ impl Health {
         }
     }
 
-    /// Says how the controller is; only the holder of its lock does.
+    /// Sets the state of the controller; only the holder of its lock does.
     pub(crate) fn set_state(&self, state: ControllerState) {
-        // Relaxed: a statement for people; channels go by their links.
+        // Relaxed: only the control plane reads it; channels read their links.
         self.state.store(state as u32, Ordering::Relaxed);
     }
 
-    /// One more request went through bounce buffers.
+    /// Counts a request that goes through bounce pages.
     pub(crate) fn count_bounced(&self) {
         self.bounced.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that went through bounce buffers.
+    /// Number of requests that went through bounce pages.
     pub(crate) fn bounced(&self) -> u64 {
         self.bounced.0.load(Ordering::Relaxed)
     }

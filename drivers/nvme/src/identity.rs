@@ -1,4 +1,4 @@
-//! Who a controller is and what it can do, from its identify pages.
+//! Identity and limits of a controller, from its Identify pages.
 //!
 //! Path: none; bring-up, and after each reset to see that it is still the same SSD.
 //!
@@ -6,8 +6,9 @@
 //! - Nothing a controller says of itself is used unchecked: text is made printable, lists are
 //!   bounded, sizes are narrowed to what the driver can do.
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::admin::Admin;
+use crate::atomicity::AtomicSizes;
 use crate::link::QueueId;
 use crate::quirks::Quirk;
 use luge_spec::nvme::{
@@ -15,11 +16,10 @@ use luge_spec::nvme::{
 };
 use std::time::Duration;
 
-/// The largest transfer in bytes: as much as PRP1 and one page of PRP list entries describe,
-/// whatever the alignment.
+/// The largest transfer in bytes: as much as PRP1 and one page of a PRP list describe at any alignment.
 const TRANSFER_BYTES_MAX: u32 = 2 << 20;
 
-/// Who a controller is.
+/// Identity of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// PCI vendor.
@@ -44,9 +44,9 @@ pub struct Identity {
     pub oacs: u16,
     /// ONCS: optional I/O commands, as on the wire.
     pub oncs: u16,
-    /// Largest transfer in bytes that Luge uses with it.
+    /// The largest transfer in bytes that Luge uses.
     pub transfer_bytes_max: u32,
-    /// Whether it has a volatile write cache.
+    /// Whether there is a volatile write cache.
     pub volatile_write_cache: bool,
     /// The largest namespace identifier.
     pub namespaces_max: u32,
@@ -54,46 +54,47 @@ pub struct Identity {
     pub multi_path: bool,
 }
 
-/// What its queues and commands may be.
+/// Limits of a controller's commands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub transfer_bytes: u32,
     pub write_zeroes_bytes: Option<u64>,
     pub discard_blocks: Option<u32>,
+    pub atomic: AtomicSizes,
     pub volatile_cache: bool,
     pub oncs: u16,
     pub identifiers: Identifiers,
 }
 
-/// Whether the identifiers of namespaces identify them.
+/// Whether NGUID and EUI64 identify a namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Identifiers {
     Unique,
-    /// Other SSDs of the model have the same.
+    /// Several SSDs of the model have equal ones.
     Shared,
 }
 
-/// Which I/O command sets namespaces may have.
+/// Command sets that namespaces may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CommandSets {
-    /// NVM, all of them.
+    /// Only NVM.
     Nvm,
-    /// Others besides: each namespace must be asked.
+    /// NVM and others: each namespace has to be asked for its own.
     Several,
 }
 
-/// All that is learnt of a controller, besides its namespaces.
+/// Answers of a controller at bring-up, but for its namespaces.
 pub(crate) struct Discovery {
     pub identity: Identity,
     pub limits: Limits,
     pub command_sets: CommandSets,
     pub queue_pairs: u16,
-    pub shutdown_patience: Duration,
+    pub shutdown_timeout: Duration,
 }
 
 impl Discovery {
-    /// Asks an enabled controller who it is, and sets it up for I/O queues and events.
-    pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, Trouble> {
+    /// Identifies an enabled controller, and sets it up for I/O queues and events.
+    pub(crate) fn run(admin: &mut Admin, queue_pairs: u16) -> Result<Self, ErrorKind> {
         let page: IdentifyController = admin.identify(Cns::CONTROLLER, 0)?;
         let version = admin.registers().version();
         let limits = Limits::read(admin, &page, version)?;
@@ -109,11 +110,11 @@ impl Discovery {
             limits,
             command_sets,
             queue_pairs,
-            shutdown_patience: shutdown_patience(&page),
+            shutdown_timeout: shutdown_timeout(&page),
         })
     }
 
-    /// Why this is not the SSD, or no longer the SSD, that `before` was.
+    /// Difference from `before` because of which the SSD cannot go on after a reset; none where it can.
     pub(crate) fn differs_from(&self, before: &Self, last_queue: QueueId) -> Option<&'static str> {
         let (now, then) = (&self.identity, &before.identity);
         if (&now.serial, &now.model, now.vendor) != (&then.serial, &then.model, then.vendor) {
@@ -121,6 +122,9 @@ impl Discovery {
         }
         if now.transfer_bytes_max < then.transfer_bytes_max {
             return Some("it takes smaller transfers than before");
+        }
+        if !self.limits.atomic.covers(before.limits.atomic) {
+            return Some("its atomic writes are smaller than before");
         }
         (self.queue_pairs < last_queue.0).then_some("it gives fewer queues than before")
     }
@@ -150,9 +154,9 @@ impl Identity {
 }
 
 impl Limits {
-    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, Trouble> {
+    fn read(admin: &mut Admin, page: &IdentifyController, version: Version) -> Result<Self, ErrorKind> {
         let quirks = admin.registers().quirks();
-        // The page of the command set came with 2.0; before, MDTS was the limit of all commands.
+        // Version 2.0 added the page of the command set; before, MDTS limited all commands.
         let told = version >= Version::V2_0 && !quirks.has(Quirk::BasicIdentify);
         let nvm: Option<IdentifyNvmController> =
             if told { refused_is_none(admin.identify(Cns::COMMAND_SET_CONTROLLER, 0))? } else { None };
@@ -165,6 +169,7 @@ impl Limits {
                 .min(TRANSFER_BYTES_MAX),
             write_zeroes_bytes: nvm.as_ref().map_or(transfer, |nvm| power_of_two_pages(nvm.write_zeroes_max)),
             discard_blocks: nvm.map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
+            atomic: AtomicSizes::new(page),
             volatile_cache: page.volatile_write_cache & 1 == 1,
             oncs: page.oncs & !unsent,
             identifiers: match quirks.has(Quirk::SharedIdentifiers) {
@@ -176,8 +181,8 @@ impl Limits {
 }
 
 impl CommandSets {
-    /// Of the combinations of command sets that the controller has, chooses the first with NVM.
-    fn choose(admin: &mut Admin) -> Result<Self, Trouble> {
+    /// Chooses the first combination of command sets that has NVM.
+    fn choose(admin: &mut Admin) -> Result<Self, ErrorKind> {
         let registers = admin.registers();
         if !registers.has_several_command_sets() || registers.quirks().has(Quirk::BasicIdentify) {
             return Ok(Self::Nvm);
@@ -188,7 +193,7 @@ impl CommandSets {
             return Ok(Self::Several);
         };
         let nvm = (0u32..).zip(list).find(|(_, sets)| sets & 1 == 1);
-        let (index, sets) = nvm.ok_or(Trouble::NoNvmCommands)?;
+        let (index, sets) = nvm.ok_or(ErrorKind::NoNvmCommands)?;
         if let Err(error) = admin.choose_command_sets(index) {
             tracing::warn!(controller = admin.registers().name(), %error, "the SSD did not take the choice of command sets: it offers those of its own choice");
             return Ok(Self::Several);
@@ -197,27 +202,28 @@ impl CommandSets {
     }
 }
 
-/// The answer to a command; none where the controller refused it.
-pub(crate) fn refused_is_none<T>(answer: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+/// Answer to a command; none where the controller refused the command.
+pub(crate) fn refused_is_none<T>(answer: Result<T, ErrorKind>) -> Result<Option<T>, ErrorKind> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(Trouble::Command { .. }) => Ok(None),
-        Err(trouble) => Err(trouble),
+        Err(ErrorKind::Command { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// A limit in bytes, told as a power of two of 4 KiB (CAP.MPSMIN, checked before); zero for none.
+/// Limit in bytes, from a power of two of 4 KiB (CAP.MPSMIN, checked before); none for zero, which means no limit.
 fn power_of_two_pages(exponent: u8) -> Option<u64> {
     (exponent != 0).then(|| 4096u64.checked_shl(u32::from(exponent.min(48))).unwrap_or(u64::MAX))
 }
 
-/// RTD3E, within reason: SSDs that do not tell, or tell too little, get ten seconds.
-fn shutdown_patience(page: &IdentifyController) -> Duration {
+/// Time limit of a shutdown: RTD3E, but at least 10 seconds and at most 60.
+fn shutdown_timeout(page: &IdentifyController) -> Duration {
     Duration::from_micros(page.shutdown_latency_us.into())
         .clamp(Duration::from_secs(10), Duration::from_secs(60))
 }
 
-/// ASCII of an identify page: without padding, and nothing in it that a terminal would obey.
+/// Text of an Identify page without padding. Bytes that are not printable ASCII become question marks, since a
+/// terminal might obey them.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     let printable = |&byte: &u8| if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' };

@@ -2,17 +2,17 @@
 //!
 //! Path: guest ring -> session -> volume -> channel -> **NVMe queue pair** -> SSD.
 //!
-//! - [`Controller`]: one SSD, as the control plane holds it: bring-up, identity, health, shutdown.
-//! - [`Namespace`]: a disk on it, a [`luge_block::Device`].
-//! - `queue_pair`: the channel that a core holds, over `slots`, `prp`, `bounce` and `ring`.
-//! - `recovery`: one thread per controller that notices what goes wrong, and resets.
+//! - [`Controller`]: handle of the control plane to an SSD: bring-up, identity, health, shutdown.
+//! - [`Namespace`]: a disk on the SSD, which is a [`luge_block::Device`].
+//! - `queue_pair`: the channel of a core, made of `slots`, `prp`, `bounce` and `ring`.
+//! - `recovery`: a thread per controller that detects faults and resets the SSD.
 //!
 //! Invariants
-//! - The SSD is foreign: whatever it writes into queues, registers or pages is checked, and a
-//!   lie is a fault of that controller, never a panic and never a second completion.
-//! - A request ends only when the SSD has completed it, or can no longer write to its memory.
+//! - The SSD is not trusted: everything that it writes to queues, registers and pages is checked. What breaks the
+//!   rules is a fault of the controller, never a panic and never a second completion.
+//! - A request ends only after the SSD has completed it, or can no longer write to its memory.
 //! - Nothing on the path of a request allocates, locks, blocks or reads a clock.
-//! - The SSD is told before its power goes: every stop ends with a shutdown notification.
+//! - Every stop of an SSD ends with a shutdown notification, so that it loses nothing when its power goes.
 //!
 //! Not here: PCI, VFIO and IOMMUs (behind [`luge_memory::PciFunction`]), sharing a queue pair
 //! between volumes (`volume`), metadata and protection information, SGLs, fused commands.
@@ -20,6 +20,7 @@
 #![deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
 
 mod admin;
+mod atomicity;
 mod bounce;
 mod bring_up;
 mod command;
@@ -52,7 +53,7 @@ mod slots;
 mod status;
 
 pub use controller::Controller;
-pub use error::{ControllerError, Fault, Trouble};
+pub use error::{ControllerError, ErrorKind, Fault};
 pub use format::{FormatError, NamespaceId, RefusedNamespace};
 pub use health::ControllerState;
 pub use identity::Identity;

@@ -1,4 +1,4 @@
-//! Where an I/O queue pair stands: shared by its channel (a core) and the supervisor.
+//! Stage of an I/O queue pair, which its channel (on a core) and the supervisor share.
 //!
 //! Path: one load per submit and poll.
 //!
@@ -12,25 +12,25 @@
 //!   5 Gone: from any of them, once the SSD accesses no memory and was given up
 //! ```
 //!
-//! Only the channel goes from 3 to 4; the supervisor does all else. So until the channel has
-//! seen 3, and will ring no doorbell, its queue pair is not created again.
+//! Only the channel goes from 3 to 4; the supervisor takes all other steps. So the queue pair is not created
+//! again before its channel has seen 3, after which it rings no doorbell.
 //!
 //! Invariants
-//! - No request ends by itself in 2: the SSD may still write to its memory.
+//! - No request ends in 2: the SSD may still write to its memory.
 //!
-//! Not here: what a channel does in each stage (`channel`), the ladder of resets (`recovery`).
+//! Not here: the work of a channel in each stage (`queue_pair`), resets (`recovery`).
 
 use crate::queue_memory::QueueMemory;
 use luge_block::CoreId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The number of an I/O queue pair; zero is the admin queue's.
+/// Identifier of an I/O queue pair; zero is that of the admin queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(transparent)]
 pub(crate) struct QueueId(pub u16);
 
-/// Where a queue pair stands.
+/// Stage of a queue pair, numbered as above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(crate) enum Stage {
@@ -41,7 +41,7 @@ pub(crate) enum Stage {
     Gone = 5,
 }
 
-/// One queue pair, as channel and supervisor share it.
+/// Queue pair, as channel and supervisor share it.
 #[repr(align(64))]
 pub(crate) struct Link {
     stage: AtomicU32,
@@ -52,16 +52,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A queue pair that has just been created.
+    /// Makes the link of a queue pair that has just been created.
     pub(crate) fn new(id: QueueId, core: CoreId, memory: Arc<QueueMemory>) -> Self {
         Self { stage: AtomicU32::new(Stage::Running as u32), id, core, memory }
     }
 
-    /// The stage.
+    /// Current stage.
     #[inline]
     pub(crate) fn stage(&self) -> Stage {
-        // Acquire: who sees Quiet or Gone sees memory as the SSD left it; who sees Drained or
-        // Running sees the rings as the other side reset them.
+        // Acquire: after Quiet or Gone, the memory is seen as the SSD left it; after Drained or Running,
+        // the rings are seen as the other side reset them.
         match self.stage.load(Ordering::Acquire) {
             1 => Stage::Running,
             2 => Stage::Halted,
@@ -71,7 +71,7 @@ impl Link {
         }
     }
 
-    /// 1 to 2.
+    /// 1 to 2: the channel takes no requests, and ends none.
     pub(crate) fn halt(&self) {
         self.step(Stage::Running, Stage::Halted);
     }
@@ -91,13 +91,13 @@ impl Link {
         self.step(Stage::Drained, Stage::Running);
     }
 
-    /// To 5: the SSD accesses no memory, and never will.
+    /// To 5: the SSD accesses no memory any more.
     pub(crate) fn give_up(&self) {
         self.stage.store(Stage::Gone as u32, Ordering::Release);
     }
 
     fn step(&self, from: Stage, to: Stage) {
-        // Release: pairs with the Acquire in `stage`. Another stage means that the step is not due.
+        // Release: pairs with the Acquire in `stage`. In another stage, the step does not apply.
         let _ = self.stage.compare_exchange(from as u32, to as u32, Ordering::Release, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,6 @@
-//! A namespace: a disk of a controller, as a [`Device`].
+//! Namespace: a disk of a controller, as a [`Device`].
 //!
-//! Path: none itself; it makes the channels.
+//! Path: none; it opens channels.
 
 use crate::controller::Controller;
 use crate::format::{FormatError, NamespaceId, NamespaceInfo};
@@ -11,7 +11,7 @@ use luge_block::{Channel, CoreId, Device, Geometry, IoErrors, Lba, OpenError, Sh
 use luge_memory::NodeAmounts;
 use std::sync::Arc;
 
-/// A namespace of a controller, which lives at least as long.
+/// Namespace of a controller. It keeps the controller alive.
 pub struct Namespace {
     controller: Arc<Controller>,
     /// Number of the namespace among those of the controller.
@@ -20,7 +20,7 @@ pub struct Namespace {
 }
 
 impl Controller {
-    /// The namespaces that can be used, in ascending order.
+    /// Namespaces that could be used at bring-up, in ascending order of their identifiers.
     #[must_use]
     pub fn namespaces(self: &Arc<Self>) -> Vec<Arc<Namespace>> {
         let known = self.inner().namespaces.usable.iter();
@@ -34,37 +34,37 @@ impl Namespace {
         Self { controller, index, info }
     }
 
-    /// Its identifier on the controller.
+    /// Identifier on the controller.
     #[must_use]
     pub fn id(&self) -> NamespaceId {
         self.info.id
     }
 
-    /// Its controller's function and its identifier, as in `0000:01:00.0 namespace 1`.
+    /// Name: the controller's function and the identifier, as in `0000:01:00.0 namespace 1`.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{} namespace {}", self.controller.name(), self.info.id)
     }
 
-    /// The controller it is on.
+    /// Controller of the namespace.
     #[must_use]
     pub fn controller(&self) -> &Arc<Controller> {
         &self.controller
     }
 
-    /// Why it cannot be used at present, since a reset; none where it can.
+    /// Reason for which the namespace cannot be used at present; none where it can.
     #[must_use]
     pub fn unusable(&self) -> Option<FormatError> {
         self.controller.inner().exclusion.reason(self.info.id)
     }
 
-    /// EUI64, most significant byte first; none where the controller tells none.
+    /// EUI64, the most significant byte first; none where the controller tells none.
     #[must_use]
     pub fn eui64(&self) -> Option<[u8; 8]> {
         Some(self.info.eui64).filter(|id| *id != [0; 8])
     }
 
-    /// NGUID, most significant byte first; none where the controller tells none.
+    /// NGUID, the most significant byte first; none where the controller tells none.
     #[must_use]
     pub fn nguid(&self) -> Option<[u8; 16]> {
         Some(self.info.nguid).filter(|id| *id != [0; 16])

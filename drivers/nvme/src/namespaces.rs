@@ -1,14 +1,14 @@
-//! Which namespaces a controller has, and which of them can be used.
+//! Namespaces of a controller: which there are, and which of them can be used.
 //!
 //! Path: none; bring-up, and after each reset to see that each is still what it was.
 //!
 //! Invariants
-//! - A namespace that cannot be identified is left out; it takes no other with it.
-//! - Whatever the list of active namespaces says, reading it ends, and so does asking for each.
+//! - A namespace that cannot be identified is left out; the others are used.
+//! - Reading the list of active namespaces ends, whatever the SSD answers, and so does identifying each.
 //!
-//! Not here: what a namespace's format must be (`format`).
+//! Not here: the conditions for using a namespace (`format`).
 
-use crate::Trouble;
+use crate::ErrorKind;
 use crate::admin::Admin;
 use crate::format::{FormatError, NamespaceId, NamespaceInfo, RefusedNamespace};
 use crate::identity::{CommandSets, Discovery, refused_is_none};
@@ -18,20 +18,20 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Namespaces of one controller that are looked at.
+/// The most namespaces of a controller that are identified.
 const NAMESPACES_MAX: usize = 1024;
 
-/// The largest namespace identifier; the one above means all namespaces.
+/// The largest identifier of a namespace; the one above means all namespaces.
 const LAST_ID: u32 = u32::MAX - 1;
 
-/// The namespaces found at bring-up.
+/// Namespaces found at bring-up.
 #[derive(Default)]
 pub(crate) struct Namespaces {
     pub usable: Vec<NamespaceInfo>,
     pub refused: Vec<RefusedNamespace>,
 }
 
-/// Why a list of active namespaces is not believed.
+/// Reason for which a list of active namespaces is ignored.
 #[derive(Debug, Error)]
 enum ListError {
     #[error("the SSD does not list its active namespaces: {0}")]
@@ -43,10 +43,10 @@ enum ListError {
 }
 
 impl Namespaces {
-    /// Finds the namespaces of a controller. The time for all of them is limited: of a slow SSD,
-    /// those that it has identified by then are used.
-    pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, Trouble> {
-        let deadline = Deadline::new(admin.patience());
+    /// Finds the namespaces of a controller. The time for all of them together is limited: of a slow SSD, those
+    /// are used that it has identified by then.
+    pub(crate) fn find(admin: &mut Admin, discovery: &Discovery) -> Result<Self, ErrorKind> {
+        let deadline = Deadline::new(admin.command_timeout());
         let (ids, absent) = candidates(admin, discovery, &deadline)?;
         let mut found = Self::default();
         for id in ids {
@@ -66,12 +66,12 @@ impl Namespaces {
     }
 }
 
-/// Whether a namespace can go on as the one that was known by its identifier before a reset.
+/// Examines a known namespace: whether requests for it can go on.
 pub(crate) fn examine_again(
     admin: &mut Admin,
     discovery: &Discovery,
     known: &NamespaceInfo,
-) -> Result<Result<(), FormatError>, Trouble> {
+) -> Result<Result<(), FormatError>, ErrorKind> {
     Ok(match examine(admin, discovery, known.id)? {
         Ok(Some(found)) if found.serves_as(known) => Ok(()),
         Err(reason @ FormatError::Identify(_)) => Err(reason),
@@ -79,19 +79,19 @@ pub(crate) fn examine_again(
     })
 }
 
-/// A time that passes, however slow the SSD.
+/// Time limit of several commands together.
 pub(crate) struct Deadline {
     start: Instant,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Deadline {
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { start: Instant::now(), patience }
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { start: Instant::now(), timeout }
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        self.start.elapsed() > self.patience
+        self.start.elapsed() > self.timeout
     }
 }
 
@@ -100,11 +100,11 @@ fn examine(
     admin: &mut Admin,
     discovery: &Discovery,
     id: NamespaceId,
-) -> Result<Result<Option<NamespaceInfo>, FormatError>, Trouble> {
+) -> Result<Result<Option<NamespaceInfo>, FormatError>, ErrorKind> {
     let page: IdentifyNamespace = match admin.identify(Cns::NAMESPACE, id.0) {
         Ok(page) => page,
-        Err(Trouble::Command { status, .. }) => return Ok(Err(FormatError::Identify(status))),
-        Err(trouble) => return Err(trouble),
+        Err(ErrorKind::Command { status, .. }) => return Ok(Err(FormatError::Identify(status))),
+        Err(error) => return Err(error),
     };
     if page.size_blocks == 0 {
         return Ok(Ok(None));
@@ -119,16 +119,16 @@ fn examine(
     Ok(NamespaceInfo::new(id, &page, &discovery.limits).map(Some))
 }
 
-/// Statuses that SSDs return for an identifier up to NN without a namespace, where zeroes are due.
+/// Statuses that some SSDs return for an identifier without a namespace, instead of a page of zeroes.
 const ABSENT: &[StatusCode] = &[StatusCode::INVALID_NAMESPACE, StatusCode::INVALID_FIELD];
 
-/// Identifiers of namespaces that may be there, ascending, and the statuses by which the SSD may say
-/// that one is not. Before 1.1 there was no list, and some lists are wrong: then all up to NN.
+/// Identifiers of namespaces that may exist, ascending, and the statuses by which the SSD may say that one does
+/// not. Before 1.1 there was no list, and some lists are wrong: then all identifiers up to NN.
 fn candidates(
     admin: &mut Admin,
     discovery: &Discovery,
     deadline: &Deadline,
-) -> Result<(Vec<u32>, &'static [StatusCode]), Trouble> {
+) -> Result<(Vec<u32>, &'static [StatusCode]), ErrorKind> {
     let last = discovery.identity.namespaces_max;
     let has_list = discovery.identity.version >= Version::V1_1;
     if has_list && !admin.registers().quirks().has(Quirk::BasicIdentify) {
@@ -144,15 +144,19 @@ fn candidates(
     Ok(((1..=last).take(NAMESPACES_MAX).collect(), ABSENT))
 }
 
-/// The active namespaces by the SSD's own list, as far as that is to be believed.
-fn listed(admin: &mut Admin, last: u32, deadline: &Deadline) -> Result<Result<Vec<u32>, ListError>, Trouble> {
+/// Active namespaces by the list of the SSD, or the reason for ignoring that.
+fn listed(
+    admin: &mut Admin,
+    last: u32,
+    deadline: &Deadline,
+) -> Result<Result<Vec<u32>, ListError>, ErrorKind> {
     let mut found = BTreeSet::new();
     loop {
         let above = found.last().copied().unwrap_or(0);
         let NamespaceList(page) = match admin.identify(Cns::ACTIVE_NAMESPACES, above) {
             Ok(page) => page,
-            Err(Trouble::Command { status, .. }) => return Ok(Err(ListError::Refused(status))),
-            Err(trouble) => return Err(trouble),
+            Err(ErrorKind::Command { status, .. }) => return Ok(Err(ListError::Refused(status))),
+            Err(error) => return Err(error),
         };
         let named = page.iter().position(|&id| id == 0).unwrap_or(page.len());
         found.extend(page.iter().take(named));

@@ -1,20 +1,20 @@
-//! What an operator may choose.
+//! Options of a controller, which the operator may choose.
 
 use luge_memory::PageSize;
 use std::time::Duration;
 
-/// How a controller is driven.
+/// Options of a controller.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Entries of an I/O queue: rounded down to a power of two, and to what the controller has.
+    /// Number of entries of an I/O queue. It is rounded down to a power of two, and to what the controller takes.
     pub queue_entries: u16,
-    /// I/O queue pairs to ask for; the controller may grant fewer.
+    /// Number of I/O queue pairs to ask for. The controller may grant fewer.
     pub queue_pairs: u16,
-    /// How long a command may take before the controller is reset.
+    /// Time limit of a command, after which the controller is reset.
     pub command_timeout: Duration,
-    /// The pages that queues and bounce buffers are made of.
+    /// Kind of the pages for queues and bounce pages.
     pub pages: PageSize,
-    /// 4 KiB pages per queue pair for buffers that a PRP cannot describe; at least one transfer's.
+    /// Number of bounce pages of 4 KiB per queue pair. It is raised to those of the largest transfer.
     pub bounce_pages: u16,
 }
 

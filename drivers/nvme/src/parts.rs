@@ -1,4 +1,4 @@
-//! The namespaces of a controller, as the channels on its queue pairs see them.
+//! Namespaces of a controller, as its channels see them.
 //!
 //! Path: session -> volume -> **block to namespace** -> command -> submission ring.
 //!
@@ -7,13 +7,13 @@
 //! `format` refuses those that claim to be.
 //!
 //! ```text
-//!   Usable <--------> Excluded    it is not what it was: its requests fail
+//!   Usable <--------> Excluded    the namespace is not what it was: its requests fail
 //!     ^ |             ^
-//!     | +--> Waiting -+           not identified yet, since a reset: its requests wait
+//!     | +--> Waiting -+           it has not been identified since a reset: its requests wait
 //!     +---------+
 //! ```
 //!
-//! Not here: who decides that (`exclusion`).
+//! Not here: the decision (`exclusion`).
 
 use crate::format::{NAMESPACE_BLOCKS_MAX, NamespaceId, NamespaceInfo};
 use luge_block::{Geometry, IoErrors, Lba, Request};
@@ -46,7 +46,7 @@ pub(crate) struct Part {
     state: AtomicU32,
 }
 
-/// The namespaces that were usable at bring-up. Their number and order do not change.
+/// Namespaces that could be used at bring-up. Their number and order do not change.
 pub(crate) struct Parts(Box<[Part]>);
 
 impl Parts {
@@ -65,7 +65,7 @@ impl Parts {
         &self.0
     }
 
-    /// First block of the window of namespace number `index`.
+    /// First block of the window of the namespace with that index.
     pub(crate) fn window(index: usize) -> Lba {
         Lba(u64::try_from(index).unwrap_or(0) << WINDOW_BITS)
     }
@@ -73,7 +73,7 @@ impl Parts {
     /// Whether the namespace that has a block takes requests.
     #[inline]
     pub(crate) fn access(&self, at: Lba) -> Access {
-        // Relaxed: who changes it holds the links back meanwhile, and those order it.
+        // Relaxed: the value stands alone. After a reset it is set before links become Running, which order it.
         match self.at(at).map_or(EXCLUDED, |part| part.state.load(Relaxed)) {
             EXCLUDED => Access::Excluded,
             WAITING => Access::Waiting,
@@ -92,7 +92,7 @@ impl Parts {
         self.0.iter().find(|part| part.id.0 == id)
     }
 
-    /// Lets a namespace take requests, refuse them, or let them wait.
+    /// Sets whether a namespace takes requests.
     pub(crate) fn set(&self, id: NamespaceId, access: Access) {
         let state = match access {
             Access::Usable(_) => id.0,
@@ -103,7 +103,7 @@ impl Parts {
     }
 }
 
-/// The request with blocks that count from the start of its namespace.
+/// Returns the request with blocks that count from the start of its namespace.
 #[inline]
 pub(crate) fn within_namespace<'a>(request: &Request<'a>) -> Request<'a> {
     Request { lba: Lba(request.lba.0 & WINDOW_MASK), ..*request }

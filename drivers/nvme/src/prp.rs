@@ -1,39 +1,39 @@
-//! Physical region pages: how a command names its memory. Base 2.0, clause 4.1.1.
+//! Physical region pages (PRPs): the addresses of a command's memory. Base 2.0, clause 4.1.1.
 //!
 //! Path: spans of a request -> **PRP1, PRP2, list** -> submission entry.
 //!
-//! PRP1 is where the data begins, at any multiple of four. Every later entry is a whole page,
-//! and so every piece but the first begins, and every piece but the last ends, at a page. Two
-//! pages fit PRP1 and PRP2; for more, PRP2 names a page with the list of all but the first.
+//! PRP1 is the address at which the data begins, a multiple of four. Every later entry is the address of a whole
+//! page. Therefore every piece of memory but the first must begin at a page, and every one but the last must end
+//! at one. Two pages fit PRP1 and PRP2; for more, PRP2 is the address of a page with the list of all but the first.
 //!
 //! Invariants
 //! - A list never has more entries than its page, so lists are never chained.
 //!
-//! Not here: where buffers go that cannot be described so (`bounce`).
+//! Not here: memory that PRPs cannot describe (`bounce`).
 
 use crate::registers::PAGE_BYTES;
 use luge_memory::{SharedArray, Span};
 use std::sync::atomic::Ordering;
 
-/// Entries of one page of a list.
+/// Number of entries of a page of a list.
 const LIST_ENTRIES: u32 = PAGE_BYTES / 8;
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
-/// The pages that slots keep their lists in, one each.
+/// Pages for the PRP lists of the slots, one for each.
 pub(crate) struct ListPages {
     words: SharedArray<u64>,
     iova: u64,
 }
 
 impl ListPages {
-    /// Lists in `memory`, which is aligned to a page.
+    /// Makes the lists in `memory`, which is aligned to a page.
     pub(crate) fn new(memory: Span) -> Self {
         let words = SharedArray::new(memory).expect("lists are aligned to pages");
         Self { words, iova: memory.iova().0 }
     }
 
-    /// The list of one slot.
+    /// List of one slot.
     #[inline]
     pub(crate) fn of(&self, slot: u16) -> ListPage {
         let slot = u32::from(slot);
@@ -42,7 +42,7 @@ impl ListPages {
     }
 }
 
-/// One page of list entries.
+/// Page of list entries.
 #[derive(Clone, Copy)]
 pub(crate) struct ListPage {
     words: SharedArray<u64>,
@@ -51,7 +51,7 @@ pub(crate) struct ListPage {
 }
 
 impl ListPage {
-    /// Where the SSD sees it.
+    /// I/O virtual address of the page.
     #[inline]
     pub(crate) fn iova(&self) -> u64 {
         self.iova
@@ -68,7 +68,7 @@ impl ListPage {
         Some(())
     }
 
-    /// An entry.
+    /// Value of an entry.
     pub(crate) fn get(&self, index: u32) -> u64 {
         self.words.load(self.first.wrapping_add(index), Ordering::Relaxed)
     }
@@ -81,7 +81,7 @@ pub(crate) struct Prps {
     pub prp2: u64,
 }
 
-/// The PRPs of one piece of memory that touches no more than two pages: the common case.
+/// PRPs of one piece of memory on at most two pages, which is the usual case; none for other memory.
 #[inline]
 pub(crate) fn describe_short(span: Span) -> Option<Prps> {
     let start = span.iova().0;
@@ -91,8 +91,7 @@ pub(crate) fn describe_short(span: Span) -> Option<Prps> {
     (end <= 2 * PAGE && start.is_multiple_of(4)).then_some(prps)
 }
 
-/// The PRPs of some memory, with a list in `page` where it takes one; none where PRPs cannot
-/// describe it.
+/// PRPs of any memory, with a list in `page` if it needs one; none where PRPs cannot describe the memory.
 pub(crate) fn describe(data: impl Iterator<Item = Span>, page: ListPage) -> Option<Prps> {
     let mut walk = Walk { page, pages: 0, first: 0, second: 0, end: 0 };
     for span in data {
@@ -106,15 +105,15 @@ pub(crate) fn describe(data: impl Iterator<Item = Span>, page: ListPage) -> Opti
     Some(Prps { prp1: walk.first, prp2 })
 }
 
-/// On the way through the memory of a request.
+/// Progress of [`describe`] through the memory of a request.
 struct Walk {
     page: ListPage,
-    /// Pages found.
+    /// Number of entries so far.
     pages: u32,
     first: u64,
-    /// Kept back until a third page comes: then both are in the list.
+    /// Second entry: PRP2, unless there is a third one. Then both are in the list.
     second: u64,
-    /// Where the last span ended.
+    /// End of the last span.
     end: u64,
 }
 
@@ -139,7 +138,7 @@ impl Walk {
             return start.is_multiple_of(4).then_some(start);
         }
         if start == self.end {
-            // Goes on where the last one ended: the page it ended in has its entry.
+            // The span goes on where the last one ended: that page has its entry.
             return start.checked_next_multiple_of(PAGE);
         }
         (start.is_multiple_of(PAGE) && self.end.is_multiple_of(PAGE)).then_some(start)

@@ -1,10 +1,10 @@
-//! The memory of one queue pair: its rings, and 4 KiB pages that its commands use.
+//! Memory of a queue pair: its rings, and 4 KiB pages that its commands use.
 //!
 //! Invariants
-//! - It is released only after the queue pair is gone from the controller, or the controller
-//!   was proven not to access memory: its owner (`control`) sees to that.
+//! - The memory is released only after the controller has deleted the queue pair, or was proven not to access
+//!   memory. `control`, its owner, ensures that.
 //!
-//! Not here: what is in the rings (`ring`), what the pages are for (`slots`, `bounce`, `admin`).
+//! Not here: the content of the rings (`ring`), the use of the pages (`prp`, `bounce`, `admin`).
 
 #![expect(unsafe_code, reason = "spans of DMA memory are addresses")]
 
@@ -12,12 +12,12 @@ use crate::registers::PAGE_BYTES;
 use luge_memory::{DmaMemory, DmaSpace, MemoryError, NumaNode, PageSize, Span};
 use std::sync::Arc;
 
-/// How much memory, and of which kind.
+/// Size and kind of the memory of a queue pair.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
-    /// Entries of each ring.
+    /// Number of entries of each ring.
     pub entries: u16,
-    /// 4 KiB pages besides.
+    /// Number of 4 KiB pages besides the rings.
     pub pages: u32,
     pub kind: PageSize,
     pub node: Option<NumaNode>,
@@ -45,7 +45,7 @@ fn whole_pages(bytes: u32) -> u32 {
     bytes.next_multiple_of(PAGE_BYTES)
 }
 
-/// The memory of one queue pair. Its spans are copied freely and live as long as it does.
+/// Memory of a queue pair. Copies of its spans are valid as long as it lives.
 pub(crate) struct QueueMemory {
     memory: DmaMemory,
     layout: Layout,
@@ -61,17 +61,17 @@ impl QueueMemory {
         self.layout.entries
     }
 
-    /// The submission ring.
+    /// Submission ring.
     pub(crate) fn submissions(&self) -> Span {
         self.span(0, self.layout.submission_bytes())
     }
 
-    /// The completion ring.
+    /// Completion ring.
     pub(crate) fn completions(&self) -> Span {
         self.span(u64::from(self.layout.submission_bytes()), self.layout.completion_bytes())
     }
 
-    /// The pages, one after another. Cut off at 4 GiB, which no queue pair reaches.
+    /// Pages in one piece. It is cut off at 4 GiB, which no queue pair reaches.
     pub(crate) fn pages(&self) -> Span {
         self.span(self.layout.pages_offset(), self.layout.pages.saturating_mul(PAGE_BYTES))
     }

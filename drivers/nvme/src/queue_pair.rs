@@ -4,13 +4,13 @@
 //! ring -> **channel** -> session.
 //!
 //! Invariants
-//! - One doorbell for all that was submitted between two commits; one for all completions of a poll.
-//! - A completion is handed out once, for a command that is in flight.
-//! - Once the SSD has lied, nothing more of it is believed until it was reset (`link`).
-//! - What the SSD may still use is not given back: slots, bounce pages and the request's own
-//!   memory wait for a completion, or for stage Quiet or Gone.
+//! - A commit rings one doorbell for all new commands, a poll one for all completions that it has taken.
+//! - A request ends once, by a completion of its command while that is in flight.
+//! - After the SSD has broken the rules, none of its completions is accepted until it was reset (`link`).
+//! - Slots, bounce pages and the memory of a request are kept until its completion, or stage Quiet or Gone,
+//!   because the SSD may use them until then.
 //!
-//! Not here: the stages (`link`), who sets them (`recovery`), interrupts.
+//! Not here: the stages (`link`), their changes (`recovery`), interrupts.
 
 use crate::Fault;
 use crate::bounce::BouncePool;
@@ -31,17 +31,17 @@ use crate::slots::{CommandId, Data, Ended, Generations, Slots};
 use crate::status::failure;
 use luge_block::{
     BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
-    OpenError, Operation, Refusal, Request, Status,
+    OpenError, Operation, Refusal, Request, Status, Tag,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Pages of the block buffer.
+/// Number of pages of the block buffer.
 const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
 
-/// A queue pair of a controller.
+/// Queue pair of a controller.
 pub(crate) struct QueuePair {
     submissions: SubmissionRing,
     completions: CompletionRing,
@@ -49,15 +49,15 @@ pub(crate) struct QueuePair {
     slots: Slots,
     lists: ListPages,
     bounce: BouncePool,
-    /// The channel's user's: see [`Channel::block_buffer`].
+    /// Memory for the user of the channel: see [`Channel::block_buffer`].
     block: Span,
     parts: Arc<Parts>,
     health: Arc<Health>,
     link: Arc<Link>,
-    /// The SSD lied: nothing is believed until it was reset.
+    /// Whether the SSD has broken the rules: no completion is accepted until it was reset.
     lost: bool,
-    /// The tick in which ages were last looked at.
-    looked: u32,
+    /// Tick of the last check for commands that take too long.
+    ages_checked: u32,
     controller: Arc<Controller>,
 }
 
@@ -94,21 +94,20 @@ impl QueuePair {
             health: inner.health.clone(),
             link,
             lost: false,
-            looked: 0,
+            ages_checked: 0,
             controller: controller.clone(),
         })
     }
 
-    /// How many requests it can take now, if there are slots for them. The stage is looked at once
-    /// for a batch: a request that is taken while the SSD is being halted is one that was taken just
-    /// before, and ends with the others in flight.
+    /// Number of requests that the submission ring can take now. The stage is loaded once for a batch: requests
+    /// that are taken while the queue pair is being halted end with those in flight.
     #[inline]
     fn vacant(&self) -> usize {
         if self.link.stage() == Stage::Running && !self.lost { self.space().into() } else { 0 }
     }
 
-    /// Takes requests that were checked, all to one namespace, in order, until one is refused; returns how many
-    /// it took, and why not the next.
+    /// Takes checked requests to one namespace, in order, until one is refused; returns how many it has taken, and
+    /// why not the next one.
     #[inline]
     fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
         let Some(first) = requests.first() else { return (0, None) };
@@ -128,8 +127,8 @@ impl QueuePair {
         (fitting.len(), rest.first().map(|next| self.refusal(next)))
     }
 
-    /// Gives a request to the SSD, at the next commit, if it is as nearly all are: a read or write
-    /// of one piece of memory on one or two pages. There is space for it.
+    /// Adds the command of a request to the submission ring, which has space, if the request is of the usual form:
+    /// a read or write of one span on one or two pages. None otherwise.
     #[inline(always)]
     fn take_simple(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
@@ -142,7 +141,8 @@ impl QueuePair {
         Some(())
     }
 
-    /// The same for any request.
+    /// Adds the command of any request to the submission ring, which has space, or to those that wait for bounce
+    /// pages.
     #[inline(never)]
     fn take(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Result<(), Refusal> {
         let id = self.slots.take(request.tag, tick).ok_or(Refusal::Full)?;
@@ -154,7 +154,7 @@ impl QueuePair {
         Ok(())
     }
 
-    /// The PRPs of a request, with what they take in its list; none where it has to be bounced.
+    /// PRPs of a request, with their list in the page of its slot; none where it has to be bounced.
     fn prps(&self, request: &Request<'_>, id: CommandId) -> Option<Prps> {
         let list = self.lists.of(id.slot());
         if request.operation == Operation::Discard {
@@ -166,13 +166,13 @@ impl QueuePair {
         describe(request.data.iter().copied(), list)
     }
 
-    /// Why a request is not taken for which there is no space.
+    /// Reason for refusing a request for which there is no space.
     #[cold]
     fn refusal(&self, request: &Request<'_>) -> Refusal {
         if self.link.stage() == Stage::Gone { self.fail(request, Status::Gone) } else { Refusal::Full }
     }
 
-    /// Why a request to a namespace is not taken that is not usable now.
+    /// Reason for refusing a request to a namespace that cannot be used now.
     #[cold]
     fn no_access(&self, request: &Request<'_>) -> Refusal {
         match self.parts.access(request.lba) {
@@ -191,7 +191,7 @@ impl QueuePair {
         Refusal::Failed(status)
     }
 
-    /// Lets a request go through bounce pages, now or when there are enough.
+    /// Sends a request through bounce pages, now or when enough are free.
     #[cold]
     fn take_bounced(&mut self, request: &Request<'_>, id: CommandId, command: Command) {
         let data = match request.operation {
@@ -204,7 +204,7 @@ impl QueuePair {
         self.start_bounced();
     }
 
-    /// Lets those go that waited for bounce pages, as far as there are some.
+    /// Adds the commands of requests that wait for bounce pages to the submission ring, as long as there are pages.
     #[cold]
     fn start_bounced(&mut self) {
         while self.submissions.space() > 0
@@ -219,7 +219,7 @@ impl QueuePair {
         }
     }
 
-    /// Takes completions, as many as there are and fit.
+    /// Takes completions, as many as fit into `done`.
     #[inline]
     fn collect(&mut self, done: &mut Completions) {
         let before = self.completions.head();
@@ -239,9 +239,11 @@ impl QueuePair {
     #[inline]
     fn accept_all(&mut self, done: &mut Completions) -> Result<(), Fault> {
         let queue = self.link.id.0;
+        // A copy of its own, which stays in registers. After a fault nothing is taken before a reset.
+        let mut next = self.completions.next();
         for _ in 0..done.room() {
-            let Some(entry) = self.completions.take() else {
-                self.look_at_ages();
+            let Some(entry) = self.completions.load(&mut next) else {
+                self.check_ages();
                 break;
             };
             if entry.submission_queue != queue {
@@ -249,14 +251,15 @@ impl QueuePair {
             }
             self.accept(entry, done)?;
         }
-        // With nothing in flight, nothing would ever tell of a better head.
+        self.completions.go_to(next);
+        // With nothing in flight, no completion would ever bring a head that frees the ring.
         if self.slots.in_flight() == 0 && self.submissions.space() == 0 {
             return Err(Fault::HeadOutOfRange);
         }
         Ok(())
     }
 
-    /// How many entries can be added for requests that do not wait.
+    /// Number of entries that can be added for requests that do not wait for bounce pages.
     #[inline]
     fn space(&self) -> u16 {
         self.submissions.space().saturating_sub(self.bounce.waiting())
@@ -265,16 +268,36 @@ impl QueuePair {
     #[inline]
     fn accept(&mut self, entry: CompletionEntry, done: &mut Completions) -> Result<(), Fault> {
         self.submissions.fetched_to(entry.submission_head)?;
-        let ended = self.slots.end(CommandId(entry.command_id))?;
-        let code = entry.status.code();
-        let status = if code == StatusCode::SUCCESS { Status::Success } else { self.failed(ended.id, code) };
+        let (id, code) = (CommandId(entry.command_id), entry.status.code());
+        if code == StatusCode::SUCCESS
+            && let Some(tag) = self.slots.end_direct(id)
+        {
+            complete(tag, Status::Success, done);
+            return Ok(());
+        }
+        self.accept_unusual(id, code, done)
+    }
+
+    /// Ends a request whose command failed or used bounce pages.
+    #[cold]
+    #[inline(never)]
+    fn accept_unusual(
+        &mut self,
+        id: CommandId,
+        code: StatusCode,
+        done: &mut Completions,
+    ) -> Result<(), Fault> {
+        let ended = self.slots.end(id)?;
+        let status = match code {
+            StatusCode::SUCCESS => Status::Success,
+            code => self.failed(id, code),
+        };
         self.finish(ended, status, done);
         Ok(())
     }
 
-    /// Status of a request whose command failed, which is reported.
+    /// Reports the failure of a command; returns the status of its request.
     #[cold]
-    #[inline(never)]
     fn failed(&self, id: CommandId, code: StatusCode) -> Status {
         let status = failure(code);
         self.report(id, status);
@@ -293,14 +316,13 @@ impl QueuePair {
         });
     }
 
-    /// Hands a request's end out. There is room: the caller has looked.
-    #[inline]
+    /// Ends a request of any kind.
+    #[cold]
     fn finish(&mut self, ended: Ended, status: Status, done: &mut Completions) {
         if ended.data != Data::Direct {
             self.finish_bounced(ended, status);
         }
-        let pushed = done.push(ended.tag, status);
-        debug_assert!(pushed.is_ok(), "room was asked for");
+        complete(ended.tag, status, done);
     }
 
     #[cold]
@@ -311,11 +333,11 @@ impl QueuePair {
         self.bounce.give_back(ended.id);
     }
 
-    /// Once a tick, when nothing waits to be collected: has a command been forgotten?
+    /// Checks, once a tick, whether a command takes too long.
     #[inline]
-    fn look_at_ages(&mut self) {
+    fn check_ages(&mut self) {
         let now = self.health.tick();
-        if std::mem::replace(&mut self.looked, now) != now && self.slots.any_older(TIMEOUT_TICKS, now) {
+        if std::mem::replace(&mut self.ages_checked, now) != now && self.slots.any_older(TIMEOUT_TICKS, now) {
             self.health.raise(Fault::Timeout);
         }
     }
@@ -326,7 +348,7 @@ impl QueuePair {
         self.health.raise(fault);
     }
 
-    /// Ends what is in flight; the SSD can no longer write to its memory.
+    /// Ends all requests in flight, after the SSD has lost its access to memory.
     #[cold]
     fn end_all(&mut self, status: Status, done: &mut Completions) {
         while done.room() > 0 {
@@ -338,7 +360,7 @@ impl QueuePair {
         }
     }
 
-    /// Link 3 to 4: empty rings, for a queue pair that is created again.
+    /// Link 3 to 4: empties the rings, for a queue pair that is created again.
     fn start_over(&mut self) {
         if self.link.stage() == Stage::Quiet {
             self.submissions.reset();
@@ -353,7 +375,7 @@ impl Channel for QueuePair {
     #[inline]
     fn room(&self) -> usize {
         match self.link.stage() {
-            // So that requests come, and fail.
+            // Requests are to come, so that they fail.
             Stage::Gone => self.slots.free(),
             _ => self.slots.free().min(self.vacant()),
         }
@@ -404,13 +426,20 @@ impl Drop for QueuePair {
     }
 }
 
-/// Pages of the longest transfer.
+/// Adds the completion of a request to `done`, which has room.
+#[inline]
+fn complete(tag: Tag, status: Status, done: &mut Completions) {
+    let pushed = done.push(tag, status);
+    debug_assert!(pushed.is_ok(), "the caller has checked that there is room");
+}
+
+/// Number of pages of the longest transfer.
 fn transfer_pages(geometry: &Geometry) -> u16 {
     let pages = geometry.transfer_blocks_max.saturating_mul(geometry.block_bytes).div_ceil(PAGE_BYTES);
     u16::try_from(pages).unwrap_or(u16::MAX)
 }
 
-/// The pages of a queue pair: a list for each entry, the bounce pages, and those of the block buffer.
+/// Splits the pages of a queue pair: a PRP list for each entry, bounce pages, and the block buffer.
 fn split_pages(memory: &QueueMemory) -> (Span, Span, Span) {
     let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
     let block_bytes = BLOCK_PAGES.saturating_mul(PAGE_BYTES);

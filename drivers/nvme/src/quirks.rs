@@ -6,11 +6,10 @@
 //! (lib/nvme/nvme_quirks.c). Each line names its source. Models that are not listed follow the
 //! specification.
 //!
-//! Invariant: each kind of quirk has a test against a scripted SSD that fails where the driver does
-//! not obey it.
+//! Invariant: each kind of quirk has a test with a scripted SSD, which fails if the driver ignores the quirk.
 //!
-//! Not here: what is done for every SSD (an admin queue of one whole page, for those that take no
-//! part of one); power states, SGLs and interrupts, which Luge does not use.
+//! Not here: needs of some models that are met for all SSDs (an admin queue of whole pages); power states, SGLs and
+//! interrupts, which Luge does not use.
 
 use luge_memory::PciId;
 use std::time::Duration;
@@ -22,17 +21,17 @@ pub(crate) enum Quirk {
     PauseAfterReset,
     /// CSTS may not be read for [`Self::pause`] after CC.EN became 0.
     PauseAfterDisable,
-    /// An I/O queue pair takes commands [`Self::pause`] after it was created.
+    /// An I/O queue pair takes no commands for [`Self::pause`] after it was created.
     PauseAfterQueue,
-    /// An I/O queue has that many entries at most, whatever CAP.MQES says.
+    /// An I/O queue has at most that many entries, whatever CAP.MQES says.
     QueueEntriesMax(u16),
     /// An I/O queue has that many entries where CAP.MQES is zero.
     QueueEntriesUntold(u16),
     /// Write Zeroes must not be sent, whatever ONCS says.
     NoWriteZeroes,
-    /// Identify must not be sent but for the controller and one namespace (CNS 00h and 01h).
+    /// Identify must be sent only for the controller and for a namespace (CNS 01h and 00h).
     BasicIdentify,
-    /// NGUID and EUI64 are the same on many SSDs.
+    /// NGUID and EUI64 are equal on many SSDs.
     SharedIdentifiers,
     /// Command identifiers must be below the number of entries of their queue.
     SmallIdentifiers,

@@ -1,10 +1,10 @@
-//! The supervisor: one plain thread per controller that notices faults and mends them.
+//! The supervisor: a thread per controller that detects faults and resets the controller.
 //!
-//! Path: none; what it decides reaches the channels through their links.
+//! Path: none; channels see its decisions in their links.
 //!
 //! ```text
 //!                    +--------------------------------------------------------+
-//!                    v                                                        | 5 it is the same
+//!                    v                                                        | 5 the same SSD
 //!   1 Live --fault--> 2 links halted --> 3 CC.EN=0, RDY=0 --> links quiet --> 4 enable, identify
 //!                                             | fails                         | fails
 //!                                             v                               |
@@ -22,18 +22,18 @@
 //! Invariants
 //! - Requests in flight end only after 3, 6, 7 or 10 has worked: from then on the SSD cannot
 //!   write to their memory.
-//! - A tick is one wake-up, not a time of day: a machine that was paused sees no timeouts.
+//! - A wake-up of the thread counts one tick at most, so that a machine that was paused sees no timeouts.
 //!
-//! Not here: what a channel does meanwhile (`link`, `channel`).
+//! Not here: the work of a channel meanwhile (`link`, `queue_pair`).
 
 use crate::admin::{drain, wait_readable};
-use crate::bring_up::wake;
+use crate::bring_up::identify;
 use crate::control::{Control, Inner};
 use crate::examination::{examine_all, examine_next, examine_next_excluded};
 use crate::format::NamespaceId;
 use crate::health::ControllerState;
 use crate::link::Stage;
-use crate::{Fault, Trouble};
+use crate::{ErrorKind, Fault};
 use luge_memory::MemoryAccess;
 use luge_spec::nvme::LogPage;
 use rustix::event::{EventfdFlags, eventfd};
@@ -43,25 +43,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Ticks until a command counts as lost.
+/// Number of ticks after which a command counts as lost.
 pub(crate) const TIMEOUT_TICKS: u32 = 32;
 
-/// The longest time between two looks at a controller.
-const LOOK_MAX: Duration = Duration::from_millis(100);
+/// The longest pause between two checks of a controller.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// The shortest time between two looks, also while queue pairs wait to be created again.
-const LOOK_MIN: Duration = Duration::from_millis(2);
+/// The shortest pause between two checks, also while queue pairs wait to be created again.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 
-/// Between two rounds of events: an SSD that has very many to tell keeps nobody busy.
+/// Pause between two rounds of event requests, so that an SSD with very many events does not keep the thread busy.
 const EVENT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two looks at namespaces that are excluded.
+/// Pause between two examinations of excluded namespaces.
 const EXCLUDED_RETRY: Duration = Duration::from_secs(1);
 
-/// Between two tries to take a failed controller's access to memory away.
+/// Pause between two attempts to take the access to memory away from a failed controller.
 const STUCK_RETRY: Duration = Duration::from_secs(1);
 
-/// The handle to the thread, which ends when this is dropped.
+/// Handle to the supervisor's thread, which ends when the handle is dropped.
 pub(crate) struct Supervisor {
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
@@ -73,11 +73,11 @@ struct Stop {
 }
 
 impl Supervisor {
-    pub(crate) fn start(inner: Arc<Inner>) -> Result<Self, Trouble> {
-        let system = |what| move |source: std::io::Error| Trouble::System { what, source };
+    pub(crate) fn start(inner: Arc<Inner>) -> Result<Self, ErrorKind> {
+        let system = |what| move |source: std::io::Error| ErrorKind::System { what, source };
         let bell = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| system("make an eventfd")(e.into()))?;
         let stop = Arc::new(Stop { asked: AtomicBool::new(false), bell });
-        let watch = Watch::new(inner, stop.clone());
+        let watch = Watcher::new(inner, stop.clone());
         let thread = std::thread::Builder::new()
             .name("nvme-supervisor".to_owned())
             .spawn(move || watch.run())
@@ -103,46 +103,46 @@ impl Stop {
     }
 }
 
-/// How a controller is made to forget everything.
+/// Kind of reset.
 #[derive(Clone, Copy, Debug)]
-enum Rung {
-    /// Step 3: controller reset.
+enum Reset {
+    /// Controller reset: 3.
     Controller,
-    /// Step 6: function reset.
+    /// Function reset: 6.
     Function,
 }
 
-/// What the thread owns.
-struct Watch {
+/// State of the supervisor's thread.
+struct Watcher {
     inner: Arc<Inner>,
     stop: Arc<Stop>,
-    /// The admin queue's, unless somebody else waits for it.
+    /// Interrupt of the admin queue, unless another thread waits for it.
     interrupt: Option<Arc<OwnedFd>>,
     beat_at: Instant,
     armed_at: Instant,
     stuck_at: Instant,
-    /// Queue pairs that could not be created again, in a row.
+    /// Number of failures in a row to create a queue pair again.
     refusals: u32,
     examined_at: Instant,
-    /// Excluded namespace that was asked for last.
+    /// Excluded namespace that was examined last.
     examined: NamespaceId,
     changes: Changes,
 }
 
-/// Namespaces to ask for, since the SSD said that some have changed.
+/// Namespaces to be examined, because the SSD has reported that some have changed.
 #[derive(Default)]
 struct Changes {
-    /// Number of namespaces still to ask for.
+    /// Number of namespaces that are left.
     left: usize,
-    /// Namespace that was asked for last. The next round goes on after it, so that events without end keep none
-    /// from being asked for.
+    /// Namespace that was examined last. The next round begins after it, so that each has its turn under reports
+    /// without end.
     last: NamespaceId,
 }
 
-/// More than these refusals in a row, and resets will not mend it.
+/// The most such failures after which a reset is tried.
 const REFUSALS_MAX: u32 = 3;
 
-impl Watch {
+impl Watcher {
     fn new(inner: Arc<Inner>, stop: Arc<Stop>) -> Self {
         let now = Instant::now();
         Self {
@@ -161,29 +161,29 @@ impl Watch {
 
     fn run(mut self) {
         let inner = self.inner.clone();
-        let mut patience = LOOK_MIN;
+        let mut pause = PAUSE_MIN;
         while !self.stop.asked() {
-            self.wait(patience);
+            self.wait(pause);
             self.beat();
-            // Whoever holds the lock waits for the controller, and for its interrupt, himself.
+            // A thread that holds the lock waits for the interrupt itself.
             let control = inner.try_lock();
             self.interrupt = control.as_ref().and_then(|control| control.admin.interrupt());
-            patience = control.map_or(LOOK_MAX, |mut control| self.look(&mut control));
+            pause = control.map_or(PAUSE_MAX, |mut control| self.check(&mut control));
         }
     }
 
-    fn wait(&self, patience: Duration) {
-        // An SSD that interrupts without end wakes the thread no more often than this.
-        wait_readable(&[&self.stop.bell], LOOK_MIN);
+    fn wait(&self, pause: Duration) {
+        // Limits how often an SSD that interrupts without end wakes the thread.
+        wait_readable(&[&self.stop.bell], PAUSE_MIN);
         let mut fds = vec![&self.stop.bell];
         fds.extend(self.interrupt.as_deref());
         fds.extend(self.inner.registers.function().recall());
-        wait_readable(&fds, patience.min(self.tick()));
+        wait_readable(&fds, pause.min(self.tick()));
     }
 
     fn tick(&self) -> Duration {
         let ticks = TIMEOUT_TICKS;
-        self.inner.options.command_timeout.checked_div(ticks).unwrap_or(LOOK_MAX).max(LOOK_MIN)
+        self.inner.options.command_timeout.checked_div(ticks).unwrap_or(PAUSE_MAX).max(PAUSE_MIN)
     }
 
     fn beat(&mut self) {
@@ -193,22 +193,22 @@ impl Watch {
         }
     }
 
-    /// One look; returns how long until the next.
-    fn look(&mut self, control: &mut Control) -> Duration {
+    /// Checks the controller, and acts; returns the pause until the next check.
+    fn check(&mut self, control: &mut Control) -> Duration {
         if self.inner.registers.function().recall().is_some_and(drain) {
             self.hand_back(control);
         }
         match self.inner.health.state() {
-            ControllerState::Gone => return LOOK_MAX,
-            ControllerState::Stuck if self.stuck_at.elapsed() < STUCK_RETRY => return LOOK_MAX,
+            ControllerState::Gone => return PAUSE_MAX,
+            ControllerState::Stuck if self.stuck_at.elapsed() < STUCK_RETRY => return PAUSE_MAX,
             ControllerState::Stuck => self.give_up(control),
-            ControllerState::Live => self.look_at_live(control),
+            ControllerState::Live => self.check_live(control),
         }
         let waiting = control.open.iter().any(|link| matches!(link.stage(), Stage::Quiet | Stage::Drained));
-        if waiting || self.changes.left > 0 { LOOK_MIN } else { LOOK_MAX }
+        if waiting || self.changes.left > 0 { PAUSE_MIN } else { PAUSE_MAX }
     }
 
-    fn look_at_live(&mut self, control: &mut Control) {
+    fn check_live(&mut self, control: &mut Control) {
         let fault = self.inner.health.take_fault().or_else(|| self.inner.registers.check().err());
         match fault.or_else(|| self.serve_events(control).err()) {
             Some(fault) => self.recover(control, fault),
@@ -220,8 +220,8 @@ impl Watch {
         }
     }
 
-    /// Asks for one of the namespaces that may have changed. Nothing else keeps a request off a namespace that
-    /// was formatted behind our back: with larger blocks, its transfers would be longer than their memory.
+    /// Examines one of the namespaces that may have changed. Only this keeps requests away from a namespace that
+    /// another host has formatted: with larger blocks, transfers would be longer than their memory.
     fn examine_changed(&mut self, control: &mut Control) {
         if let Some(left) = self.changes.left.checked_sub(1) {
             let last = examine_next(&self.inner, control, self.changes.last);
@@ -229,7 +229,7 @@ impl Watch {
         }
     }
 
-    /// Asks for an excluded namespace, now and then.
+    /// Examines an excluded namespace from time to time.
     fn examine_excluded(&mut self, control: &mut Control) {
         if self.inner.exclusion.has_waiting() || self.examined_at.elapsed() >= EXCLUDED_RETRY {
             self.examined = examine_next_excluded(&self.inner, control, self.examined);
@@ -237,7 +237,7 @@ impl Watch {
         }
     }
 
-    /// Takes what the admin queue brought, and asks for more.
+    /// Takes events from the admin queue, and sends new event requests.
     fn serve_events(&mut self, control: &mut Control) -> Result<(), Fault> {
         if let Some(fd) = &self.interrupt {
             drain(fd);
@@ -261,7 +261,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Creates the queue pairs whose channels have ended everything: link 4 to 1.
+    /// Creates the queue pairs again whose channels have ended all requests: link 4 to 1.
     fn revive(&mut self, control: &mut Control) {
         for link in control.open.iter().filter(|link| link.stage() == Stage::Drained) {
             match control.admin.create_queue_pair(link.id, &link.memory) {
@@ -279,41 +279,41 @@ impl Watch {
         }
     }
 
-    /// 1 to 2, and up the ladder.
+    /// 1 to 2, then 3 and 6 until one works, then 7 if none does.
     fn recover(&mut self, control: &mut Control, fault: Fault) {
         let controller = self.inner.registers.name();
         tracing::error!(controller, %fault, "resetting the SSD");
         control.admin.stop();
         control.open.iter().for_each(|link| link.halt());
-        let rungs = [Rung::Controller, Rung::Function];
-        for rung in rungs.into_iter().filter(|_| self.refusals <= REFUSALS_MAX) {
-            match self.climb(control, rung) {
-                Ok(()) => return tracing::warn!(controller, ?rung, "the SSD is back"),
-                Err(error) => tracing::error!(controller, ?rung, %error, "reset failed"),
+        let resets = [Reset::Controller, Reset::Function];
+        for reset in resets.into_iter().filter(|_| self.refusals <= REFUSALS_MAX) {
+            match self.reset(control, reset) {
+                Ok(()) => return tracing::warn!(controller, ?reset, "the SSD is back"),
+                Err(error) => tracing::error!(controller, ?reset, %error, "reset failed"),
             }
         }
         self.give_up(control);
     }
 
     /// 3 or 6, then 4 and 5.
-    fn climb(&self, control: &mut Control, rung: Rung) -> Result<(), Trouble> {
+    fn reset(&self, control: &mut Control, reset: Reset) -> Result<(), ErrorKind> {
         let registers = &self.inner.registers;
-        match rung {
-            Rung::Controller => registers.disable()?,
-            Rung::Function => registers.reset_function()?,
+        match reset {
+            Reset::Controller => registers.disable()?,
+            Reset::Function => registers.reset_function()?,
         }
         control.open.iter().for_each(|link| link.quiet());
-        control.release_condemned();
-        // What channels saw until they were halted is history.
+        control.release_undeleted();
+        // Faults that channels have reported until they were halted are dealt with.
         self.inner.health.take_fault();
-        let found = wake(&mut control.admin, &self.inner.options)?;
+        let found = identify(&mut control.admin, &self.inner.options)?;
         match found.differs_from(&self.inner.discovery, control.last_queue()) {
-            Some(difference) => Err(Trouble::Changed(difference)),
+            Some(difference) => Err(ErrorKind::Changed(difference)),
             None => examine_all(&self.inner, control),
         }
     }
 
-    /// 10, also for one that is Gone: the host waits, and asks again if this does not work.
+    /// 10, also for a controller that is Gone, since the host waits. The host asks again if this fails.
     fn hand_back(&self, control: &mut Control) {
         let controller = self.inner.registers.name();
         tracing::error!(controller, "the host wants the SSD back: its requests fail from now on");
@@ -322,7 +322,7 @@ impl Watch {
         }
         match self.inner.registers.function().hand_back() {
             Ok(()) => {
-                control.let_go(&self.inner.health);
+                control.set_gone(&self.inner.health);
                 tracing::warn!(controller, "the host has the SSD; detach it, so that it is forgotten here");
             }
             Err(error) => tracing::error!(controller, %error, "the SSD cannot be given back to the host yet"),
@@ -336,7 +336,7 @@ impl Watch {
         match self.inner.registers.set_bus_master(MemoryAccess::Forbidden) {
             Ok(()) => {
                 tracing::error!(controller, "the SSD is given up: its requests fail from now on");
-                control.let_go(&self.inner.health);
+                control.set_gone(&self.inner.health);
             }
             Err(error) => {
                 tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");

@@ -1,25 +1,25 @@
-//! A controller's registers, and the steps that switch it on and off.
+//! Registers of a controller, and the steps that enable, disable and shut it down.
 //!
 //! Path: none; bring-up, recovery and shutdown.
 //!
 //! Invariants
-//! - Every wait has a deadline, and ends at once when the controller no longer answers.
+//! - Every wait has a time limit, and ends at once when the controller no longer answers.
 //! - After [`Registers::disable`] has returned `Ok`, the controller accesses no memory.
 //!
-//! Not here: admin commands, who decides on a reset (`recovery`).
+//! Not here: admin commands (`commands`), the decision to reset (`recovery`).
 
 use crate::quirks::{Quirk, Quirks};
-use crate::{Fault, Trouble};
+use crate::{ErrorKind, Fault};
 use luge_memory::{Iova, MemoryAccess, PciFunction};
 use luge_spec::nvme::{
     Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
 };
 use std::time::{Duration, Instant};
 
-/// The page size we tell the controller: the CPU's.
+/// Page size of the controller (CC.MPS), which is that of the CPU.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 
-/// Where the admin queues are, and how many entries each has.
+/// Addresses of the admin queues, and number of entries of each.
 #[derive(Clone, Copy)]
 pub(crate) struct AdminQueues {
     pub submissions: Iova,
@@ -27,14 +27,14 @@ pub(crate) struct AdminQueues {
     pub entries: u16,
 }
 
-/// A queue's two doorbells.
+/// Kind of a doorbell.
 #[derive(Clone, Copy)]
 pub(crate) enum Doorbell {
     SubmissionTail,
     CompletionHead,
 }
 
-/// A controller's registers.
+/// Registers of a controller.
 pub(crate) struct Registers {
     function: Box<dyn PciFunction>,
     capabilities: Capabilities,
@@ -42,21 +42,21 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// The registers of a function, once its capabilities turned out to be ones we can work with.
-    pub(crate) fn new(function: Box<dyn PciFunction>) -> Result<Self, Trouble> {
+    /// Checks the capabilities of a controller; returns its registers if Luge can drive it.
+    pub(crate) fn new(function: Box<dyn PciFunction>) -> Result<Self, ErrorKind> {
         let capabilities = Capabilities(read64(&*function, offset::CAP));
         if capabilities.0 == u64::MAX {
-            return Err(Trouble::Silent);
+            return Err(ErrorKind::Silent);
         }
         check_command_sets(capabilities.command_sets(), function.name())?;
         if capabilities.page_bytes_min() > u64::from(PAGE_BYTES) {
-            return Err(Trouble::PageSize(capabilities.page_bytes_min()));
+            return Err(ErrorKind::PageSize(capabilities.page_bytes_min()));
         }
         let quirks = Quirks::of(function.id());
         Ok(Self { function, capabilities, quirks })
     }
 
-    /// Needs of the model besides the specification.
+    /// Quirks of the model.
     pub(crate) fn quirks(&self) -> Quirks {
         self.quirks
     }
@@ -78,15 +78,14 @@ impl Registers {
         Version(self.function.read32(offset::VS))
     }
 
-    /// Entries of an I/O queue: a power of two, `wanted` at most, no more than the SSD allows, two at
-    /// least.
+    /// Number of entries of an I/O queue: a power of two, at least 2, at most `wanted` and what the SSD takes.
     pub(crate) fn queue_entries(&self, wanted: u16) -> u16 {
         let have = self.quirks.queue_entries_max(self.capabilities.queue_entries_max_z());
         let entries = u32::from(wanted.min(4096)).min(have).max(2);
         u16::try_from(1u32 << entries.ilog2()).unwrap_or(2)
     }
 
-    /// Where a queue's doorbell is in BAR 0. Base 2.0, figures 47 and 48.
+    /// Offset of a queue's doorbell in BAR 0. Base 2.0, figures 47 and 48.
     pub(crate) fn doorbell_offset(&self, queue: u16, which: Doorbell) -> u32 {
         let index = u32::from(queue).wrapping_mul(2).wrapping_add(match which {
             Doorbell::SubmissionTail => 0,
@@ -100,13 +99,13 @@ impl Registers {
         self.function.write32(self.doorbell_offset(queue, which), u32::from(value));
     }
 
-    /// CSTS.
-    pub(crate) fn status(&self) -> Result<ControllerStatus, Trouble> {
+    /// Reads CSTS.
+    pub(crate) fn status(&self) -> Result<ControllerStatus, ErrorKind> {
         let status = ControllerStatus(self.function.read32(offset::CSTS));
-        if status.absent() { Err(Trouble::Silent) } else { Ok(status) }
+        if status.absent() { Err(ErrorKind::Silent) } else { Ok(status) }
     }
 
-    /// What is wrong with a controller that is to be running, by CSTS.
+    /// Checks in CSTS that the controller is running.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         match self.status() {
             Err(_) => Err(Fault::Silent),
@@ -116,28 +115,28 @@ impl Registers {
         }
     }
 
-    pub(crate) fn set_bus_master(&self, access: MemoryAccess) -> Result<(), Trouble> {
+    pub(crate) fn set_bus_master(&self, access: MemoryAccess) -> Result<(), ErrorKind> {
         let what = match access {
             MemoryAccess::Allowed => "let it access memory (PCI bus mastering)",
             MemoryAccess::Forbidden => "keep it from accessing memory (PCI bus mastering)",
         };
-        self.function.set_bus_master(access).map_err(|source| Trouble::System { what, source })
+        self.function.set_bus_master(access).map_err(|source| ErrorKind::System { what, source })
     }
 
-    /// Function reset. Its registers are as after power-on.
-    pub(crate) fn reset_function(&self) -> Result<(), Trouble> {
+    /// Resets the function. Its registers are then as after power-on.
+    pub(crate) fn reset_function(&self) -> Result<(), ErrorKind> {
         let what = "reset the function";
-        self.function.reset().map_err(|source| Trouble::System { what, source })?;
+        self.function.reset().map_err(|source| ErrorKind::System { what, source })?;
         self.quirks.pause(Quirk::PauseAfterReset);
         Ok(())
     }
 
     /// Controller reset: CC.EN to 0, then CSTS.RDY to 0. Base 2.0, clause 3.7.2.
-    pub(crate) fn disable(&self) -> Result<(), Trouble> {
+    pub(crate) fn disable(&self) -> Result<(), ErrorKind> {
         let status = self.status()?;
         let configuration = self.configuration();
         if configuration.enabled() && !status.ready() && !status.fatal() {
-            // Still on its way up: CC.EN must not fall before it is there. If it never is, try anyway.
+            // CC.EN must not become 0 before CSTS.RDY is 1. A controller that never gets ready is disabled all the same.
             let _ = self.wait("become ready", self.ready_timeout(), settled);
         }
         if configuration.enabled() {
@@ -147,8 +146,8 @@ impl Registers {
         self.wait("stop", self.ready_timeout(), |status| Ok(!status.ready()))
     }
 
-    /// Switches a disabled controller on. Base 2.0, clause 3.5.1.
-    pub(crate) fn enable(&self, admin: AdminQueues) -> Result<(), Trouble> {
+    /// Enables a disabled controller. Base 2.0, clause 3.5.1.
+    pub(crate) fn enable(&self, admin: AdminQueues) -> Result<(), ErrorKind> {
         let size_z = u32::from(admin.entries.saturating_sub(1));
         self.function.write32(offset::AQA, size_z << 16 | size_z);
         self.write64(offset::ASQ, admin.submissions.0);
@@ -160,14 +159,15 @@ impl Registers {
         self.wait("become ready", self.ready_timeout(), settled)
     }
 
-    /// Shutdown notification: the controller writes what it holds to the media. Clause 3.6.1.
-    pub(crate) fn shut_down(&self, patience: Duration) -> Result<(), Trouble> {
+    /// Sends the shutdown notification, and waits until the controller has written everything to its media.
+    /// Clause 3.6.1.
+    pub(crate) fn shut_down(&self, timeout: Duration) -> Result<(), ErrorKind> {
         let status = self.status()?;
         if !status.ready() || status.fatal() {
             return Ok(());
         }
         self.configure(self.configuration().with_shutdown(Shutdown::Normal));
-        self.wait("shut down", patience, |status| Ok(status.shutdown() == ShutdownStatus::COMPLETE))
+        self.wait("shut down", timeout, |status| Ok(status.shutdown() == ShutdownStatus::COMPLETE))
     }
 
     fn configuration(&self) -> Configuration {
@@ -178,32 +178,32 @@ impl Registers {
         self.function.write32(offset::CC, configuration.0);
     }
 
-    /// CAP.TO; some controllers say zero and mean "soon".
+    /// Time limit for CSTS.RDY to follow CC.EN: CAP.TO, or 500 ms where that is zero.
     fn ready_timeout(&self) -> Duration {
         let units = u32::from(self.capabilities.timeout_500ms().max(1));
         Duration::from_millis(500).saturating_mul(units)
     }
 
-    /// Polls CSTS until `done` says so. Naps grow from 50 µs to 5 ms.
+    /// Polls CSTS until `done` returns true. The pauses grow from 50 µs to 5 ms.
     fn wait(
         &self,
         wanted: &'static str,
-        patience: Duration,
-        done: impl Fn(ControllerStatus) -> Result<bool, Trouble>,
-    ) -> Result<(), Trouble> {
+        timeout: Duration,
+        done: impl Fn(ControllerStatus) -> Result<bool, ErrorKind>,
+    ) -> Result<(), ErrorKind> {
         let start = Instant::now();
-        let mut nap = Duration::from_micros(50);
+        let mut pause = Duration::from_micros(50);
         while !done(self.status()?)? {
-            if start.elapsed() > patience {
-                return Err(Trouble::NotReady { wanted, waited: patience });
+            if start.elapsed() > timeout {
+                return Err(ErrorKind::NotReady { wanted, waited: timeout });
             }
-            std::thread::sleep(nap);
-            nap = nap.saturating_mul(2).min(Duration::from_millis(5));
+            std::thread::sleep(pause);
+            pause = pause.saturating_mul(2).min(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Low half first, as 32-bit accesses are allowed to. Clause 3.1.2.
+    /// Writes a 64-bit register in two accesses, the low half first. Clause 3.1.2.
     fn write64(&self, offset: u32, value: u64) {
         let [low, high] = halves(value);
         self.function.write32(offset, low);
@@ -211,21 +211,21 @@ impl Registers {
     }
 }
 
-/// Checks that the NVM command set may be there. Some SSDs that have it set no bit of CAP.CSS, or
-/// set the bit for no command set besides.
-fn check_command_sets(sets: u8, controller: &str) -> Result<(), Trouble> {
+/// Checks that the controller may have the NVM command set. Some that have it set no bit of CAP.CSS, or also the
+/// bit that means no command set.
+fn check_command_sets(sets: u8, controller: &str) -> Result<(), ErrorKind> {
     match sets {
         0 => tracing::warn!(controller, "the SSD names no I/O command set (CAP.CSS is 0): used as NVM"),
         sets if sets & (command_sets::NVM | command_sets::SEVERAL) != 0 => {}
-        sets if sets & command_sets::ADMIN_ONLY != 0 => return Err(Trouble::AdminOnly),
-        _ => return Err(Trouble::NoNvmCommands),
+        sets if sets & command_sets::ADMIN_ONLY != 0 => return Err(ErrorKind::AdminOnly),
+        _ => return Err(ErrorKind::NoNvmCommands),
     }
     Ok(())
 }
 
-/// Whether an enabled controller runs; it never will after a fatal error.
-fn settled(status: ControllerStatus) -> Result<bool, Trouble> {
-    if status.fatal() { Err(Trouble::Fatal) } else { Ok(status.ready()) }
+/// Whether an enabled controller is ready; an error after a fatal status.
+fn settled(status: ControllerStatus) -> Result<bool, ErrorKind> {
+    if status.fatal() { Err(ErrorKind::Fatal) } else { Ok(status.ready()) }
 }
 
 fn read64(function: &dyn PciFunction, offset: u32) -> u64 {
@@ -234,7 +234,7 @@ fn read64(function: &dyn PciFunction, offset: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
-/// The two halves of a 64-bit value, low one first.
+/// Halves of a 64-bit value, the low one first.
 pub(crate) const fn halves(value: u64) -> [u32; 2] {
     [(value & 0xffff_ffff) as u32, (value >> 32) as u32]
 }

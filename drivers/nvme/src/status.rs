@@ -1,4 +1,4 @@
-//! An NVMe status as a block status. Codes are foreign: unknown ones are device errors.
+//! Block status for an NVMe status code. Unknown codes are legal, and become device errors.
 
 use luge_block::Status;
 use luge_spec::nvme::StatusCode;

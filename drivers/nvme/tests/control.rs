@@ -1,17 +1,18 @@
-//! The control plane while it runs: events, health, shutdown.
+//! Control plane of a running SSD: events, health, shutdown.
 
 use luge_block::{Completions, Device, Lba, Operation, Request, Status, Tag};
 use luge_nvme::ControllerState;
 use luge_nvme::scripted::{Mischief, Rig, Script};
 use luge_spec::nvme::AsyncEvent;
 
-/// Temperature above its threshold; the SMART log tells more.
+/// Event: the temperature is above its threshold; log page 02h has more.
 const HOT: AsyncEvent = AsyncEvent(0x02_01_01);
 
 #[test]
 fn health_is_read_from_the_ssd() {
     let smart = Rig::new(Script::default()).controller.smart().unwrap();
-    assert_eq!((smart.temperature_kelvin(), smart.power_cycles), (300, 7));
+    assert_eq!(smart.temperature_kelvin(), 300);
+    assert_eq!(smart.power_cycles, 7);
     assert_eq!(smart.data_units_written, 1 << 70);
 }
 
@@ -75,7 +76,8 @@ fn dropping_the_last_handle_shuts_the_ssd_down_with_its_queues_deleted_first() {
     drop(rig);
     assert_eq!(ssd.account().shutdowns, 0, "a channel is a handle too");
     drop(channel);
-    assert_eq!((ssd.account().shutdowns, ssd.account().queues_at_shutdown), (1, 0));
+    assert_eq!(ssd.account().shutdowns, 1);
+    assert_eq!(ssd.account().queues_at_shutdown, 0);
     assert!(!ssd.is_bus_master());
 }
 
@@ -93,7 +95,8 @@ fn a_shutdown_ends_what_is_in_flight_and_happens_once() {
     channel.poll(&mut done);
     assert_eq!(done.as_slice().iter().map(|done| done.status()).collect::<Vec<_>>(), [Status::Gone]);
     rig.controller.shutdown().unwrap();
-    assert_eq!((rig.ssd.account().shutdowns, rig.ssd.account().queues_at_shutdown), (1, 0));
+    assert_eq!(rig.ssd.account().shutdowns, 1);
+    assert_eq!(rig.ssd.account().queues_at_shutdown, 0);
     assert_eq!(rig.controller.state(), ControllerState::Gone);
     drop(channel);
 }

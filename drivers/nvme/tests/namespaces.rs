@@ -1,15 +1,15 @@
-//! Which namespaces are found, whatever the SSD says of them, at bring-up and after a reset.
+//! Namespaces that are found, whatever the SSD says of them: at bring-up, after a reset, and while it serves.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 
 use luge_block::{Channel, CoreId, Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_nvme::scripted::{Listing, Rig, Script, ScriptedNamespace};
-use luge_nvme::{ControllerState, FormatError, Options, Trouble};
+use luge_nvme::{ControllerState, ErrorKind, FormatError, Options};
 use luge_spec::nvme::{AsyncEvent, StatusCode, Version, command_sets};
 use std::time::Duration;
 
 fn four() -> Vec<ScriptedNamespace> {
-    [1, 2, 3, 4].map(|id| ScriptedNamespace::new(id, 9)).into()
+    [1, 2, 3, 4].map(|id| ScriptedNamespace { atomic_z: 7, ..ScriptedNamespace::new(id, 9) }).into()
 }
 
 fn ids(rig: &Rig) -> Vec<u32> {
@@ -68,10 +68,11 @@ fn an_ssd_that_claims_four_billion_namespaces_and_lists_none_comes_up() {
 #[test]
 fn an_ssd_without_a_namespace_comes_up() {
     let rig = Rig::new(Script { namespaces: vec![], ..Script::default() });
-    assert!(ids(&rig).is_empty() && rig.controller.smart().is_ok());
+    assert!(ids(&rig).is_empty());
+    assert!(rig.controller.smart().is_ok());
 }
 
-/// Statuses with which Identify of a namespace may fail on an SSD that is in order otherwise.
+/// Statuses with which Identify Namespace may fail on an SSD that works otherwise.
 const REFUSALS: [StatusCode; 4] = [
     StatusCode::INVALID_NAMESPACE,
     StatusCode::NAMESPACE_NOT_READY,
@@ -87,10 +88,12 @@ fn a_namespace_that_cannot_be_identified_is_refused_by_name_and_the_others_serve
         let rig = Rig::new(Script { namespaces, ..Script::default() });
         assert_eq!(ids(&rig), [1, 3, 4]);
         let refused = rig.controller.refused();
-        assert_eq!((refused.len(), refused[0].id.0), (1, 2));
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].id.0, 2);
         assert_eq!(refused[0].reason, FormatError::Identify(status));
         let text = refused[0].to_string();
-        assert!(text.contains("namespace 2") && text.contains(&status.to_string()), "{text}");
+        assert!(text.contains("namespace 2"), "{text}");
+        assert!(text.contains(&status.to_string()), "{text}");
         let mut channel = rig.channel();
         assert_eq!(read(&rig, &mut *channel), Status::Success);
     }
@@ -120,7 +123,7 @@ fn read_at(rig: &Rig, channel: &mut dyn Channel, at: Lba) -> Status {
     rig.run(channel, Operation::Read, at, &[rig.buffer(0, 512)])
 }
 
-/// An SSD with a channel on its first namespace and one on its second.
+/// Rig with a channel of the first namespace and one of the second.
 struct Two {
     rig: Rig,
     first: Box<dyn Channel>,
@@ -135,7 +138,7 @@ fn two() -> Two {
 }
 
 impl Two {
-    /// The SSD changes, fails, and is reset; its first namespace serves as before.
+    /// Changes the SSD and lets it fail; asserts that it is reset, and that its first namespace serves as before.
     fn reset_with(&mut self, change: impl FnOnce(&mut Script)) {
         self.rig.ssd.script(change);
         self.rig.ssd.fail();
@@ -145,7 +148,7 @@ impl Two {
         assert_eq!(self.rig.controller.state(), ControllerState::Live);
     }
 
-    /// The second namespace takes requests, and fails them.
+    /// Asserts that requests to the second namespace fail.
     fn second_fails(&mut self) {
         self.rig.until_room(&mut *self.second);
         let data = [self.rig.buffer(0, 512)];
@@ -170,7 +173,8 @@ fn an_unused_namespace_that_is_not_ready_after_a_reset_disturbs_nobody() {
         assert_eq!(read_second(&two.rig, &mut *two.second), Status::Success);
         assert_eq!(two.unusable(), [(4, FormatError::Identify(status))]);
         let text = two.rig.controller.namespaces()[3].open(CoreId(1)).err().unwrap().to_string();
-        assert!(text.contains("namespace 4") && text.contains(&status.to_string()), "{text}");
+        assert!(text.contains("namespace 4"), "{text}");
+        assert!(text.contains(&status.to_string()), "{text}");
     }
 }
 
@@ -216,8 +220,9 @@ fn a_namespace_that_is_not_ready_outlives_a_second_reset() {
     assert_eq!(read_second(&two.rig, &mut *two.second), Status::Success);
 }
 
-/// Changes of the second namespace after which it is another, or none.
-const CHANGES: [fn(&mut Script); 4] = [
+/// Changes of the second namespace after which it must not be used.
+const CHANGES: [fn(&mut Script); 5] = [
+    |script| script.namespaces[1].atomic_z = 6,
     |script| script.namespaces[1].block_shift = 12,
     |script| script.namespaces[1].blocks -= 1,
     |script| script.namespaces[1].blocks = 0,
@@ -336,7 +341,7 @@ fn an_ssd_that_answers_identify_with_one_byte_throughout_has_no_namespace() {
             let patient = Options { command_timeout: Duration::from_secs(20), ..Rig::options() };
             match Rig::with(script, patient) {
                 Ok(rig) => assert_eq!(ids(&rig), [0; 0], "{fill:#x}"),
-                Err(error) => assert!(matches!(error.trouble, Trouble::NoNvmCommands), "{error}"),
+                Err(error) => assert!(matches!(error.kind, ErrorKind::NoNvmCommands), "{error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Memory of every shape: what the SSD's own reading of the PRPs finds is what the request said.
+//! Memory of every shape: the SSD, which reads PRPs by the specification, transfers the data of the request.
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
@@ -27,7 +27,7 @@ fn scribble(spans: &[Span], random: &mut Random) {
     }
 }
 
-/// Cuts `total` bytes into pieces at places of their own, so that none overlap.
+/// Cuts `total` bytes into pieces that do not overlap in memory.
 fn pieces(
     rig: &Rig,
     random: &mut Random,
@@ -97,7 +97,8 @@ fn pieces_that_follow_each_other_in_memory_are_one() {
     let spans = [rig.buffer(100, 400), rig.buffer(500, 624), rig.buffer(1124, 8192 - 1024)];
     spans.iter().for_each(|span| span.fill(0x11));
     assert_eq!(rig.run(&mut *channel, WRITE, Lba(0), &spans), Status::Success);
-    assert_eq!((rig.ssd.media(1, 0, 16), rig.controller.bounced()), (vec![0x11; 8192], 0));
+    assert_eq!(rig.ssd.media(1, 0, 16), vec![0x11; 8192]);
+    assert_eq!(rig.controller.bounced(), 0);
 }
 
 #[test]
@@ -138,7 +139,9 @@ fn requests_for_which_there_are_no_bounce_pages_wait_inside_and_all_are_served()
         channel.submit(&Request { tag, operation: WRITE, lba, blocks: 256, data: &data }).unwrap();
     }
     channel.commit();
-    assert_eq!((channel.in_flight(), channel.room(), rig.ssd.step()), (6, 9, 2));
+    assert_eq!(channel.in_flight(), 6);
+    assert_eq!(channel.room(), 9);
+    assert_eq!(rig.ssd.step(), 2);
     assert_eq!(rig.drain(&mut *channel).len(), 6);
     for slot in 0..6 {
         assert_eq!(rig.ssd.media(1, slot * 256, 256), vec![slot as u8 + 1; 32 * 4096]);
@@ -158,7 +161,8 @@ fn requests_that_wait_for_bounce_pages_end_with_a_reset_too() {
     }
     channel.commit();
     let done = rig.drain(&mut *channel);
-    assert!(done.len() == 6 && done.iter().all(|done| done.status() == Status::Aborted));
+    assert_eq!(done.len(), 6);
+    assert!(done.iter().all(|done| done.status() == Status::Aborted));
     rig.until_room(&mut *channel);
     let data = [rig.buffer(1, 32 * 4096)];
     assert_eq!(

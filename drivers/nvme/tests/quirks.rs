@@ -1,4 +1,4 @@
-//! Models that need more than the specification says: they are not used as they must not be.
+//! Models with quirks: each is used as it needs it.
 
 use luge_block::{Device, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::PciId;
@@ -93,6 +93,20 @@ fn a_model_that_breaks_by_any_but_basic_identify_is_asked_for_nothing_else() {
         assert_eq!(rig.controller.namespaces().len(), 2);
         assert_eq!(read(&rig), Status::Success);
     }
+}
+
+#[test]
+fn a_model_that_takes_small_command_identifiers_only_gets_no_others() {
+    let rig = Rig::new(model(0x106b, 0x2005, Weakness::LargeIdentifiers));
+    let mut channel = rig.channel();
+    let data = [rig.buffer(0, 512)];
+    for _ in 0..20 {
+        assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &data), Status::Success);
+    }
+    for _ in 0..100 {
+        assert!(rig.controller.smart().is_ok(), "the admin queue has identifiers below 64");
+    }
+    assert_eq!(rig.ssd.account().controller_resets, 0);
 }
 
 #[test]

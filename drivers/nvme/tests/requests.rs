@@ -1,4 +1,4 @@
-//! Requests as commands: what the SSD is told, and what it does.
+//! Requests as commands, and their effects on the SSD.
 
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
 
@@ -25,7 +25,8 @@ fn what_was_written_is_read_back() {
     assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(40), &[to]), Status::Success);
     let mut bytes = [0; 4096];
     to.read(&mut bytes);
-    assert_eq!((bytes, rig.controller.bounced()), ([0x3c; 4096], 0));
+    assert_eq!(bytes, [0x3c; 4096]);
+    assert_eq!(rig.controller.bounced(), 0);
 }
 
 #[test]
@@ -80,11 +81,17 @@ fn a_batch_is_taken_as_far_as_there_is_room_and_a_wrong_request_is_refused_for_i
     let geometry = rig.controller.namespaces()[0].geometry();
     let extent = TransferExtent::new(&geometry, Lba(0), geometry.blocks);
     let batch = [extent.check(&read(0), Tag::default()).unwrap(); 20];
-    assert_eq!(channel.submit_all(&batch[..2]), (2, None));
-    assert_eq!(channel.submit_all(&batch), (13, Some(Refusal::Full)));
+    let (taken, refusal) = channel.submit_all(&batch[..2]);
+    assert_eq!(taken, 2);
+    assert_eq!(refusal, None);
+    let (taken, refusal) = channel.submit_all(&batch);
+    assert_eq!(taken, 13);
+    assert_eq!(refusal, Some(Refusal::Full));
     assert_eq!(channel.submit(&read(0)), Err(Refusal::Full));
     assert_eq!(channel.submit(&read(u64::MAX)), Err(Refusal::Failed(Status::OutOfRange)));
-    assert_eq!(channel.submit_all(&[]), (0, None));
+    let (taken, refusal) = channel.submit_all(&[]);
+    assert_eq!(taken, 0);
+    assert_eq!(refusal, None);
     assert_eq!(channel.room(), 0);
     channel.commit();
     assert_eq!(rig.drain(&mut *channel).len(), 15);
@@ -111,7 +118,8 @@ fn a_request_that_can_never_succeed_is_refused_and_touches_nothing() {
         assert_eq!(channel.submit(&bad), Err(Refusal::Failed(status)), "{bad:?}");
     }
     channel.commit();
-    assert_eq!((rig.ssd.step(), channel.in_flight()), (0, 0));
+    assert_eq!(rig.ssd.step(), 0);
+    assert_eq!(channel.in_flight(), 0);
 }
 
 #[test]
@@ -178,7 +186,8 @@ fn a_full_queue_says_so_beforehand_and_takes_more_after_a_poll() {
     assert_eq!(channel.submit(&read), Err(Refusal::Full));
     channel.commit();
     assert_eq!(rig.drain(&mut *channel).len(), 15);
-    assert_eq!((channel.room(), channel.in_flight()), (15, 0));
+    assert_eq!(channel.room(), 15);
+    assert_eq!(channel.in_flight(), 0);
 }
 
 #[test]
@@ -195,10 +204,12 @@ fn completions_that_do_not_fit_wait_for_the_next_poll() {
     rig.ssd.step();
     let mut done = Completions::default();
     channel.poll(&mut done);
-    assert_eq!((done.as_slice().len(), channel.in_flight()), (256, 44));
+    assert_eq!(done.as_slice().len(), 256);
+    assert_eq!(channel.in_flight(), 44);
     done.clear();
     channel.poll(&mut done);
-    assert_eq!((done.as_slice().len(), channel.in_flight()), (44, 0));
+    assert_eq!(done.as_slice().len(), 44);
+    assert_eq!(channel.in_flight(), 0);
 }
 
 #[test]
@@ -222,7 +233,7 @@ fn queues_go_round_many_times_with_requests_in_any_number() {
     }
 }
 
-/// The report of a device's failures: the first one in words, and how many there were.
+/// Report of a device's failures: the first one in words, and their number.
 fn reported(device: &dyn Device) -> Option<(String, u64)> {
     let (error, count) = device.errors()?.take()?;
     Some((error.to_string(), count))
@@ -268,7 +279,8 @@ fn of_many_failures_the_first_is_told_and_the_others_are_counted() {
     }
     let (text, count) = reported(&**namespace).unwrap();
     assert!(text.starts_with("write of LBA 40 "), "{text}");
-    assert_eq!((count, reported(&**namespace)), (100, None));
+    assert_eq!(count, 100);
+    assert_eq!(reported(&**namespace), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
-//! missing SSD, an SSD that is unplugged, its virtual machine's end, its power button.
+//! missing SSD, SSDs with several namespaces, an SSD that is unplugged, its virtual machine's end, its power button.
 
+mod namespaces;
 mod power_cuts;
 mod write_log;
 

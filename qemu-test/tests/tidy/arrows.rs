@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("luge-rpc", &["luge-socket"]),
     ("luge-init", &[]),
-    ("luge-vm", &["luge-init", "luge-socket"]),
+    ("luge-vm", &["luge-init", "luge-memory", "luge-socket"]),
     ("luge-bench", &["luge-memory", "luge-seeded", "luge-spec"]),
     (
         "luge",

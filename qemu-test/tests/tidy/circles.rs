@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 /// Crates that still have circles.
-const WITH_CIRCLES: &[&str] = &["appliance/bench", "appliance/volume"];
+const WITH_CIRCLES: &[&str] = &[];
 
 type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>;
 

@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 use syn::{FnArg, Macro, Signature, Type};
 
 /// Crates that still have tuples as parameters or in assertions.
-const WITH_TUPLES: &[&str] = &["appliance/volume", "drivers/block", "drivers/nvme"];
+const WITH_TUPLES: &[&str] = &[];
 
 const ASSERTIONS: [&str; 6] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "debug_assert_eq", "debug_assert_ne"];

@@ -10,6 +10,8 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/bench/src/ideal.rs",
     "appliance/bench/tests/rig/memory.rs",
     "appliance/core/src/notify.rs",
+    "appliance/luge/src/allocator.rs",
+    "appliance/socket/src/peer.rs",
     "appliance/vhost/benches/turn.rs",
     "appliance/vhost/src/blk/session.rs",
     "appliance/vhost/src/connection/front_end.rs",

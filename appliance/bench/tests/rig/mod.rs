@@ -61,7 +61,7 @@ pub enum Reply {
     NoStatus,
     /// A used element of another descriptor.
     Used(u32),
-    /// Nothing at all, ever.
+    /// The request is never answered.
     Never,
     /// The connection is closed.
     HangUp,

@@ -1,7 +1,7 @@
 //! Sessions that are called at times, and sessions that make requests.
 
 use luge_block::{Completion, Lba, Operation, Request, Tag};
-use luge_core::{Armed, Kick, Session, SessionId, Ticks};
+use luge_core::{Armed, Kick, Published, Session, SessionId, Tenant, Ticks, Took, Work};
 use luge_volume::{Graph, VolumeId};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -75,20 +75,24 @@ impl Timed {
 impl Session for Timed {
     fn adopt(&mut self, _id: SessionId) {}
 
-    fn take(&mut self, graph: &mut Graph) -> usize {
-        let Some(due) = self.wake_at.filter(|&due| due <= graph.now()) else { return 0 };
+    fn take(&mut self, graph: &mut Graph, _allowance: Work) -> Took {
+        let Some(due) = self.wake_at.filter(|&due| due <= graph.now()) else {
+            return Took::Nothing;
+        };
         self.calls.0.lock().unwrap().push(Call { due, made: Ticks::now() });
         self.wake_at = match self.next {
             Next::Nothing => None,
             Next::Time(time) => Some(time),
             Next::After(pause) => Some(graph.now() + pause),
         };
-        0
+        Took::Nothing
     }
 
     fn finish(&mut self, _done: &[Completion]) {}
 
-    fn publish(&mut self) {}
+    fn publish(&mut self) -> Published {
+        Published::All
+    }
 
     fn arm(&mut self) -> Armed {
         Armed::Quiet
@@ -155,7 +159,7 @@ impl Session for Requesting {
         self.id = id;
     }
 
-    fn take(&mut self, graph: &mut Graph) -> usize {
+    fn take(&mut self, graph: &mut Graph, _allowance: Work) -> Took {
         let mut volume = graph.volume(self.volume).unwrap();
         let count = volume.room().min(self.requests.waiting()).min(4);
         for _ in 0..count {
@@ -167,7 +171,7 @@ impl Session for Requesting {
         let left = |waiting: usize| Some(waiting.saturating_sub(count));
         self.requests.0[0].fetch_update(SeqCst, SeqCst, left).unwrap();
         self.in_flight += count;
-        count
+        if count == 0 { Took::Nothing } else { Took::Work(Work::REQUEST.times(count)) }
     }
 
     fn finish(&mut self, done: &[Completion]) {
@@ -175,7 +179,9 @@ impl Session for Requesting {
         self.requests.0[1].fetch_add(done.len(), SeqCst);
     }
 
-    fn publish(&mut self) {}
+    fn publish(&mut self) -> Published {
+        Published::All
+    }
 
     fn arm(&mut self) -> Armed {
         if self.requests.waiting() == 0 { Armed::Quiet } else { Armed::Waiting }
@@ -196,6 +202,11 @@ impl Session for Requesting {
     }
 
     fn quiesce(&mut self) {}
+}
+
+/// The tenant of all sessions.
+pub fn tenant() -> Tenant {
+    Tenant::Owner("test".into())
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {

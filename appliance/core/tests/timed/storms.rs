@@ -1,13 +1,13 @@
 //! Crowds that come and go.
 
-use crate::rig::{Timed, until};
+use crate::rig::{Timed, tenant, until};
 use luge_block::CoreId;
 use luge_core::{CoreHandle, SessionId, Ticks};
 use std::sync::Barrier;
 
 fn add(core: &CoreHandle) -> SessionId {
     let (session, _) = Timed::at(Ticks(u64::MAX));
-    core.add_session(Box::new(session)).unwrap_or_else(|_| unreachable!())
+    core.add_session(Box::new(session), &tenant()).unwrap_or_else(|_| unreachable!())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sessions and nodes that ask a core for a turn at a time.
 
-use crate::rig::{Requests, Timed, until};
+use crate::rig::{Requests, Timed, tenant, until};
 use luge_block::{Blocks, CoreId, Lba, NullDevice, Shape};
 use luge_core::{CoreHandle, Fence, SessionId, Ticks};
 use luge_volume::Volume;
@@ -24,7 +24,7 @@ impl Rig {
     }
 
     fn add(&self, session: Timed) -> SessionId {
-        self.core.add_session(Box::new(session)).unwrap_or_else(|_| unreachable!())
+        self.core.add_session(Box::new(session), &tenant()).unwrap_or_else(|_| unreachable!())
     }
 
     fn remove(&self, id: SessionId) {
@@ -182,7 +182,7 @@ fn a_core_that_is_busy_calls_in_time_too() {
     let volume = Arc::new(Volume::whole(Arc::new(NullDevice::new(Shape::new(512, Blocks(8)).unwrap()))));
     let attachment = rig.core.attach(&volume).unwrap();
     let (busy, requests) = Requests::on(attachment.volume());
-    let busy = rig.core.add_session(busy).unwrap_or_else(|_| unreachable!());
+    let busy = rig.core.add_session(busy, &tenant()).unwrap_or_else(|_| unreachable!());
     requests.ask(usize::MAX / 2);
     let (session, calls) = Timed::every(Duration::from_micros(200));
     let id = rig.add(session);
@@ -208,7 +208,7 @@ fn a_core_sleeps_while_a_fence_waits_for_requests_that_a_node_holds() {
     let rig = Rig::new();
     let attachment = rig.core.attach(&slow_volume()).unwrap();
     let (session, requests) = Requests::on(attachment.volume());
-    let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
+    let id = rig.core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!());
     requests.ask(3);
     rig.core.call(|_| ());
     until("taken", || requests.waiting() == 0);
@@ -227,7 +227,7 @@ fn a_core_sleeps_while_a_node_holds_requests_and_turns_at_their_time() {
     let rig = Rig::new();
     let attachment = rig.core.attach(&slow_volume()).unwrap();
     let (session, requests) = Requests::on(attachment.volume());
-    let id = rig.core.add_session(session).unwrap_or_else(|_| unreachable!());
+    let id = rig.core.add_session(session, &tenant()).unwrap_or_else(|_| unreachable!());
     let cpu = rig.cpu_time();
     let start = Ticks::now();
     requests.ask(3);

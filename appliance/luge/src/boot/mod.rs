@@ -5,12 +5,14 @@
 //!   always a console in the end.
 //! - PID 1 never returns: its end would be a kernel panic.
 //!
-//! - `phases`: the phases; `state`: what they share. `ssds`, `origin`: the choice of SSDs.
+//! - `phases`: the phases; `state`: what they share. `ssds`, `origin`: the choice of SSDs. `loading`: the last
+//!   phase, which takes as long as the slowest SSD.
 //! - `report`, `screens`: output. `consoles`: input.
 //!
 //! Not here: the steps themselves (`luge-init`, `appliance`).
 
 mod consoles;
+mod loading;
 mod origin;
 mod phases;
 mod report;
@@ -32,6 +34,6 @@ pub fn run() -> ! {
     for phase in PHASES {
         report.phase(phase.name, |notes| (phase.run)(&mut state, notes));
     }
-    report.end();
+    loading::begin(&mut state, report);
     state.serve()
 }

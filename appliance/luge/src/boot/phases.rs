@@ -10,21 +10,22 @@ use crate::cpus::Cpus;
 use crate::hugepages;
 use crate::log::Log;
 use luge_block::CoreId;
+use luge_core::{Ceiling, Descriptors};
 use luge_init::{
-    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, reserve_hugepages, serving_cpus,
-    set_hostname, set_kernel_log_level, use_console_as_stdio, watch_power_button,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms,
+    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
+    watch_power_button,
 };
 use luge_memory::PageSize;
-use luge_rpc::{Caller, Dispatcher, RpcError, Stage};
+use luge_rpc::Stage;
 use luge_socket::Permissions;
-use luge_vfio::{PciAddress, SysfsRoot};
-use luge_vm::{Timeouts, VmConfig};
-use serde_json::{Value, json};
+use luge_vfio::SysfsRoot;
+use luge_vm::{SandboxConfig, Timeouts, VmConfig};
+use serde_json::json;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::thread;
 
 /// Folder of the sockets of vhost controllers.
 const SOCKETS: &str = "/run/luge/vhost";
@@ -41,7 +42,7 @@ pub struct Phase {
     pub run: fn(&mut BootState, &mut Notes),
 }
 
-/// All phases in order. Each begins even if the one before has failed.
+/// All phases in order, but for the last one (`loading`). Each begins even if the one before has failed.
 pub const PHASES: &[Phase] = &[
     Phase { name: "file systems", run: file_systems },
     Phase { name: "settings", run: settings },
@@ -49,13 +50,13 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "hugepages", run: hugepages_of_nodes },
     Phase { name: "cores and RPC", run: cores_and_rpc },
     Phase { name: "consoles", run: open_consoles },
-    Phase { name: "SSDs", run: take_ssds },
-    Phase { name: "configuration", run: configuration },
+    Phase { name: "choice of SSDs", run: choose_ssds },
 ];
 
 fn file_systems(_: &mut BootState, notes: &mut Notes) {
     mount_all().iter().for_each(|fault| notes.fault(fault));
     notes.check("/dev/console cannot be used", use_console_as_stdio());
+    notes.check("VMs cannot use KVM", open_kvm_to_vms());
 }
 
 fn settings(state: &mut BootState, notes: &mut Notes) {
@@ -125,6 +126,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
         qemu: None,
         firmware_folder: None,
         trial_kernel,
+        sandbox: SandboxConfig::default(),
         timeouts: Timeouts::default(),
     };
     let reaper = state.reaper.clone()?;
@@ -133,6 +135,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
     Some(Plan {
         cpus,
         pages,
+        descriptors: Descriptors::of_this_process(Ceiling::Kernel),
         budget,
         sockets: SOCKETS.into(),
         socket_permissions: Permissions::GROUP.or(
@@ -199,8 +202,7 @@ fn open_consoles(state: &mut BootState, notes: &mut Notes) {
     }
 }
 
-fn take_ssds(state: &mut BootState, notes: &mut Notes) {
-    let Some(appliance) = &state.appliance else { return };
+fn choose_ssds(state: &mut BootState, notes: &mut Notes) {
     let Some(present) = notes.check("SSDs cannot be listed", SysfsRoot::default().nvme_functions()) else {
         return;
     };
@@ -214,40 +216,5 @@ fn take_ssds(state: &mut BootState, notes: &mut Notes) {
     let choice = choose(&known);
     choice.notes.iter().for_each(|note| notes.note(note));
     choice.faults.iter().for_each(|fault| notes.fault(fault));
-    for (address, outcome) in attach(appliance.dispatcher(), &choice.take) {
-        if let Some(namespaces) = notes.check(&address.to_string(), outcome) {
-            notes.note(format!("{address}: {namespaces}"));
-        }
-    }
-}
-
-/// Attaches SSDs in parallel: a broken SSD delays no other.
-fn attach(
-    dispatcher: &Dispatcher,
-    ssds: &[(String, PciAddress)],
-) -> Vec<(PciAddress, Result<Value, RpcError>)> {
-    let attach = |name: &str, address: PciAddress| {
-        let params = json!({ "name": name, "trtype": "PCIe", "traddr": address.to_string() });
-        dispatcher.dispatch("bdev_nvme_attach_controller", params)
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = ssds
-            .iter()
-            .map(|(name, address)| (*address, scope.spawn(move || attach(name, *address))))
-            .collect();
-        let gone = |_| Err(RpcError::internal("its bring-up panicked"));
-        threads.into_iter().map(|(address, thread)| (address, thread.join().unwrap_or_else(gone))).collect()
-    })
-}
-
-fn configuration(state: &mut BootState, notes: &mut Notes) {
-    let Some(appliance) = &state.appliance else { return };
-    let Some((place, config)) = &state.config else { return notes.note("none: what exists is made by RPC") };
-    let dispatcher = appliance.dispatcher();
-    // Nobody else makes anything during the boot: what is not there does not appear.
-    let caller = Caller::new(|| false);
-    let failures = config
-        .apply_all(|method, params| dispatcher.prepare(dispatcher.stage(), method, params)?.value(&caller));
-    failures.iter().for_each(|failure| notes.fault(format!("{place}: {failure}")));
-    notes.note(format!("from {place}"));
+    state.ssds = choice.take;
 }

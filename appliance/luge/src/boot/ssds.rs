@@ -6,8 +6,8 @@
 //! | not set otherwise | all but the boot SSD |
 //! | `all`, `none`, a list | that |
 //!
-//! Names are `nvme0`, `nvme1`, ... in the order of addresses. SSDs that the configuration attaches
-//! are left out.
+//! Names are `nvme0`, `nvme1`, ... in the order of addresses. SSDs that the configuration attaches, and the
+//! names that it gives, are left out.
 
 use super::origin::Origin;
 use crate::config::Config;
@@ -35,7 +35,14 @@ pub struct Known<'a> {
     /// Device of the boot.
     pub origin: Origin,
     /// SSDs that the configuration attaches.
-    pub configured: &'a BTreeSet<PciAddress>,
+    pub configured: &'a Configured,
+}
+
+/// SSDs of a configuration.
+#[derive(Debug, Default)]
+pub struct Configured {
+    addresses: BTreeSet<PciAddress>,
+    names: BTreeSet<String>,
 }
 
 /// Chooses the SSDs to attach.
@@ -44,15 +51,17 @@ pub fn choose(known: &Known<'_>) -> Choice {
     let wanted: Vec<PciAddress> = match known.wish {
         Ssds::Nothing => Vec::new(),
         Ssds::All => known.present.to_vec(),
-        Ssds::AllButBoot if !known.configured.is_empty() => {
+        Ssds::AllButBoot if !known.configured.addresses.is_empty() => {
             choice.notes.push("the configuration names the SSDs to take".into());
             Vec::new()
         }
         Ssds::AllButBoot => all_but_boot(known, &mut choice),
         Ssds::Listed(list) => listed(list, known, &mut choice),
     };
-    let left = wanted.into_iter().filter(|address| !known.configured.contains(address));
-    choice.take = (0..).map(|number: u32| format!("nvme{number}")).zip(left).collect();
+    let Configured { addresses, names } = known.configured;
+    let left = wanted.into_iter().filter(|address| !addresses.contains(address));
+    let free = (0..).map(|number: u32| format!("nvme{number}")).filter(|name| !names.contains(name));
+    choice.take = free.zip(left).collect();
     choice
 }
 
@@ -94,9 +103,15 @@ fn listed(list: &[String], known: &Known<'_>, choice: &mut Choice) -> Vec<PciAdd
 }
 
 /// SSDs that a configuration attaches.
-pub fn configured(config: &Config) -> BTreeSet<PciAddress> {
+pub fn configured(config: &Config) -> Configured {
     let attaches = config.calls().filter(|call| call.method == "bdev_nvme_attach_controller");
-    attaches.filter_map(|call| call.params["traddr"].as_str()?.parse().ok()).collect()
+    let (mut addresses, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for call in attaches {
+        let address = call.params["traddr"].as_str().map(str::parse::<PciAddress>);
+        addresses.extend(address.into_iter().flatten());
+        names.extend(call.params["name"].as_str().map(String::from));
+    }
+    Configured { addresses, names }
 }
 
 #[cfg(test)]
@@ -113,7 +128,10 @@ mod tests {
             wish,
             present: &addresses(&["01:00.0", "02:00.0", "03:00.0"]),
             origin: boot.map_or(Origin::Elsewhere, |address| Origin::Ssd(address.parse().unwrap())),
-            configured: &addresses(configured).into_iter().collect(),
+            configured: &Configured {
+                addresses: addresses(configured).into_iter().collect(),
+                names: BTreeSet::new(),
+            },
         };
         choose(&known)
     }
@@ -145,6 +163,17 @@ mod tests {
     }
 
     #[test]
+    fn names_of_the_configuration_are_left_to_it() {
+        let present = addresses(&["01:00.0", "02:00.0", "03:00.0"]);
+        let names = BTreeSet::from(["nvme1".to_owned()]);
+        let configured = Configured { addresses: BTreeSet::new(), names };
+        let (wish, origin) = (&Ssds::All, Origin::Elsewhere);
+        let choice = choose(&Known { wish, present: &present, origin, configured: &configured });
+        let names: Vec<&str> = choice.take.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["nvme0", "nvme2", "nvme3"]);
+    }
+
+    #[test]
     fn a_list_is_taken_in_order_and_each_wrong_entry_is_named() {
         let list = ["03:00.0", "09:00.0", "0000:01:00.0", "03:00.0", "x:y.z"].map(String::from).to_vec();
         let choice = chosen(&Ssds::Listed(list), Some("01:00.0"), &[]);
@@ -157,12 +186,18 @@ mod tests {
 
     #[test]
     fn the_ssds_that_a_configuration_attaches_are_found() {
-        let attach = |address: &str| json!({ "method": "bdev_nvme_attach_controller", "params": { "traddr": address } });
+        let attach = |address: &str| {
+            json!({
+                "method": "bdev_nvme_attach_controller", "params": { "name": "a", "traddr": address },
+            })
+        };
         let text = json!({ "subsystems": [
             { "subsystem": "bdev", "config": [attach("01:00.0"), [attach("0000:02:00.0"), { "method": "x" }]] },
             { "subsystem": "vm", "config": [attach("nonsense"), { "method": "bdev_nvme_attach_controller" }] },
         ]});
         let config = Config::parse(text.to_string().as_bytes()).unwrap();
-        assert_eq!(configured(&config).into_iter().collect::<Vec<_>>(), addresses(&["01:00.0", "02:00.0"]));
+        let found = configured(&config);
+        assert_eq!(Vec::from_iter(found.addresses), addresses(&["01:00.0", "02:00.0"]));
+        assert_eq!(Vec::from_iter(found.names), ["a"]);
     }
 }

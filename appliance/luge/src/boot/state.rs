@@ -4,6 +4,7 @@ use super::screens::Screens;
 use crate::appliance::Appliance;
 use crate::config::Config;
 use luge_init::{Ending, PowerRequest, PowerSwitch, Reaper, Settings, end_machine, say};
+use luge_vfio::PciAddress;
 use std::sync::mpsc::Receiver;
 
 /// Results of the phases so far.
@@ -11,6 +12,8 @@ pub struct BootState {
     pub settings: Settings,
     /// The configuration, and the name of its source.
     pub config: Option<(String, Config)>,
+    /// Names and addresses of the SSDs to attach.
+    pub ssds: Vec<(String, PciAddress)>,
     pub screens: Screens,
     pub power: PowerSwitch,
     pub requests: Receiver<PowerRequest>,
@@ -25,6 +28,7 @@ impl BootState {
         Self {
             settings: Settings::default(),
             config: None,
+            ssds: Vec::new(),
             screens: Screens::default(),
             power,
             requests,

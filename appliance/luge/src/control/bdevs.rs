@@ -218,6 +218,11 @@ impl Bdevs {
         self.table.take(name)
     }
 
+    /// Removes all devices, also those in use. Their names stay reserved until `release`.
+    pub fn take_all(&mut self) -> Vec<(String, Bdev)> {
+        self.table.take_all()
+    }
+
     /// Name of the device that has this name or UUID.
     ///
     /// # Errors

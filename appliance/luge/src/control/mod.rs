@@ -8,10 +8,13 @@
 //!
 //! Invariants
 //! - A task is done wholly or not at all, and no other one is done meanwhile.
+//! - No task waits for a guest, a front end or an SSD, nor drops what would: objects that can be slow to end
+//!   go back to the thread that asked. Only the stop waits, when nobody asks any more.
 //! - After `stop` no object exists and none is made.
 
 mod bdevs;
 mod budget;
+mod contents;
 mod endpoint;
 mod identifiers;
 mod platform;
@@ -25,6 +28,7 @@ mod table;
 
 pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
+pub use contents::{Contents, EndedNames};
 pub use endpoint::Endpoint;
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
@@ -150,6 +154,18 @@ impl Control {
                 answer => return answer,
             }
         }
+    }
+
+    /// Deletes all that exists. Waits on this thread, for as long as guests and SSDs take.
+    ///
+    /// # Errors
+    /// If Luge is stopping.
+    pub fn clear(&self) -> Result<(), RpcError> {
+        let names = self.ask(|sled| Ok(sled.take_all()))?.end();
+        self.ask(move |sled| {
+            sled.release(&names);
+            Ok(())
+        })
     }
 
     /// Deletes all that exists and ends the thread. Waits for every request that was taken.

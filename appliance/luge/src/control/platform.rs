@@ -2,7 +2,7 @@
 
 use crate::control::SocketFolder;
 use crate::cpus::Cpus;
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
 use luge_vfio::{SysfsRoot, Vfio};
@@ -15,6 +15,8 @@ pub struct Platform {
     pub cores: Vec<CoreHandle>,
     /// Address space of the SSDs.
     pub space: Arc<DmaSpace>,
+    /// Budget of file descriptors.
+    pub descriptors: Arc<Descriptors>,
     /// Pages of Luge's own memory.
     pub pages: PageSize,
     /// Folder of the vhost-user sockets.

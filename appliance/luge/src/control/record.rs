@@ -3,6 +3,7 @@
 use luge_rpc::Unique;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// A part of the configuration, in the order of loading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,12 @@ impl Call {
     pub fn new(method: &str, params: Value) -> Self {
         Self { method: method.into(), params }
     }
+
+    /// Method and name of the object that the call is about.
+    fn object(&self) -> Option<(&str, &str)> {
+        let name = ["name", "ctrlr", "base_bdev"].iter().find_map(|key| self.params[*key].as_str())?;
+        Some((&self.method, name))
+    }
 }
 
 struct Entry {
@@ -85,6 +92,22 @@ impl Record {
         self.0.len() < before
     }
 
+    /// Brings calls into the order of the configuration that they come from, however they were made. Each other
+    /// call stays behind its predecessor.
+    pub fn arrange(&mut self, configuration: &[Call]) {
+        let named =
+            configuration.iter().enumerate().filter_map(|(place, call)| Some((call.object()?, place)));
+        let places: HashMap<_, _> = named.collect();
+        let place = |before: &mut usize, entry: &Entry| {
+            *before = entry.call.object().and_then(|object| places.get(&object).copied()).unwrap_or(*before);
+            Some(*before)
+        };
+        let keys: Vec<usize> = self.0.iter().scan(0, place).collect();
+        let mut entries: Vec<(usize, Entry)> = keys.into_iter().zip(self.0.drain(..)).collect();
+        entries.sort_by_key(|(key, _)| *key);
+        self.0 = entries.into_iter().map(|(_, entry)| entry).collect();
+    }
+
     /// The calls of a subsystem.
     pub fn calls(&self, subsystem: Subsystem) -> impl Iterator<Item = &Call> {
         self.0.iter().filter(move |entry| entry.subsystem == subsystem).map(|entry| &entry.call)
@@ -94,6 +117,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn calls_are_kept_in_their_order_until_what_they_made_is_gone() {
@@ -106,6 +130,19 @@ mod tests {
         let left: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.method.as_str()).collect();
         assert_eq!(left, ["z", "m"]);
         assert_eq!(record.calls(Subsystem::Vm).count(), 3);
+    }
+
+    #[test]
+    fn calls_come_back_into_the_order_of_their_configuration_and_others_stay_behind_theirs() {
+        let call = |method: &str, name: &str| Call::new(method, json!({ "name": name, "more": method }));
+        let mut record = Record::default();
+        for name in ["old", "c", "by RPC", "a", "b"] {
+            record.add(Subsystem::Bdev, name, call("create", name));
+        }
+        let configuration = ["a", "gone", "b", "c"].map(|name| Call::new("create", json!({ "name": name })));
+        record.arrange(&configuration);
+        let names: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.params["name"].clone()).collect();
+        assert_eq!(names, ["old", "a", "b", "c", "by RPC"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
-use luge_vm::{Timeouts, VmConfig, VmRunner};
+use luge_vm::{SandboxConfig, Timeouts, VmConfig, VmRunner};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,9 +22,11 @@ pub fn platform(pages: PageSize) -> Platform {
         qemu: None,
         firmware_folder: None,
         trial_kernel: None,
+        sandbox: SandboxConfig::default(),
         timeouts: Timeouts::default(),
     };
     Platform {
+        descriptors: luge_core::Descriptors::with_limit(1 << 20),
         cores: Vec::new(),
         vfio: Vfio::new(sysfs.clone(), Backend::Auto, space.clone()),
         space,

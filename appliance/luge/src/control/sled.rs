@@ -1,12 +1,13 @@
 //! All that exists on a sled: SSDs, block devices, vhost controllers, VMs.
 
-use crate::control::{Bdevs, Budget, Call, Endpoint, Names, Platform, Record, Ssd, Subsystem, Table};
+use crate::control::{
+    Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Platform, Record, Ssd, Subsystem, Table,
+};
 use luge_core::CoreHandle;
 use luge_vm::{VmName, VmState};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread;
 
 /// Owner of all that exists, on the control thread.
 pub struct Sled {
@@ -55,22 +56,24 @@ impl Sled {
         vm.is_some_and(|vm| vm.state == VmState::Stopped)
     }
 
-    /// Deletes all that exists, users before what they use: VMs, vhost controllers, block devices,
-    /// SSDs. Waits for every request that was taken.
-    pub fn clear(&mut self) {
-        if let Err(error) = self.platform.vms.stop_all(None) {
-            tracing::error!("{error}");
-        }
-        self.platform.vms.list().iter().for_each(|vm| drop(self.platform.vms.delete(&vm.name)));
+    /// Takes all that exists out of the tables, to be ended on a thread that may wait. The names stay
+    /// reserved until [`Self::release`].
+    pub fn take_all(&mut self) -> Contents {
         self.logged_vms.clear();
-        at_once(self.endpoints.drain(), |endpoint| endpoint.server.stop());
-        self.bdevs = Bdevs::default();
-        at_once(self.ssds.drain(), |ssd| {
-            if let Err(error) = ssd.controller.shutdown() {
-                tracing::error!("{error}");
-            }
-        });
         self.record = Record::default();
+        Contents {
+            platform: self.platform.clone(),
+            endpoints: self.endpoints.take_all(),
+            bdevs: self.bdevs.take_all(),
+            ssds: self.ssds.take_all(),
+        }
+    }
+
+    /// Frees the names and the memory of objects that have ended.
+    pub fn release(&mut self, names: &EndedNames) {
+        names.endpoints.iter().for_each(|name| self.endpoints.release(name));
+        names.bdevs.iter().for_each(|(name, uuid)| self.bdevs.release(name, *uuid));
+        names.ssds.iter().for_each(|name| self.ssds.release(name));
         self.budget.clear();
     }
 
@@ -80,19 +83,9 @@ impl Sled {
         self.ssds.is_settled() && self.bdevs.is_settled() && self.endpoints.is_settled()
     }
 
-    /// Deletes all that exists, and ends the cores.
+    /// Ends all that exists, then the cores.
     pub fn stop(mut self) {
-        self.clear();
+        self.take_all().end();
         self.platform.cores.iter().for_each(CoreHandle::stop);
     }
-}
-
-/// Ends objects at the same time: one that is slow does not add to the others' time.
-fn at_once<T: Send>(objects: Vec<T>, end: impl Fn(T) + Sync) {
-    let end = &end;
-    thread::scope(|scope| {
-        for object in objects {
-            scope.spawn(move || end(object));
-        }
-    });
 }

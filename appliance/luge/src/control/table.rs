@@ -150,14 +150,10 @@ impl<T> Table<T> {
         self.objects.values().all(|presence| matches!(presence, Presence::Here(_)))
     }
 
-    /// Removes all objects, and frees their names.
-    pub fn drain(&mut self) -> Vec<T> {
-        let objects = std::mem::take(&mut self.objects);
-        let is_here = |presence| match presence {
-            Presence::Here(object) => Some(object),
-            Presence::Coming | Presence::Leaving => None,
-        };
-        objects.into_values().filter_map(is_here).collect()
+    /// Removes all objects that are here; their names stay reserved until `release`.
+    pub fn take_all(&mut self) -> Vec<(String, T)> {
+        let names: Vec<String> = self.iter().map(|(name, _)| name.to_owned()).collect();
+        names.into_iter().filter_map(|name| Some((name.clone(), self.take(&name).ok()?))).collect()
     }
 
     fn check_name(&self, name: &str) -> Result<(), RpcError> {
@@ -213,7 +209,21 @@ mod tests {
         table.release("a");
         table.reserve("a").unwrap();
         table.put("a", 8);
-        assert_eq!(table.drain(), [8]);
+    }
+
+    #[test]
+    fn all_that_is_here_is_taken_and_keeps_its_names_until_they_are_released() {
+        let mut table = Table::new("thing", "list_things", Names::Any);
+        for name in ["a", "b", "coming"] {
+            table.reserve(name).unwrap();
+        }
+        table.put("a", 1);
+        table.put("b", 2);
+        assert_eq!(table.take_all(), [("a".into(), 1), ("b".into(), 2)]);
+        assert_eq!(table.take_all(), []);
+        assert!(table.reserve("a").is_err());
+        ["a", "b", "coming"].into_iter().for_each(|name| table.release(name));
+        assert!(table.is_settled());
         assert!(table.reserve("a").is_ok());
     }
 

@@ -3,9 +3,10 @@
 use super::cpu_times::CpuTimes;
 use super::definition::{ANY, RUNTIME};
 use super::host::Host;
+use crate::config::Callers;
 use crate::control::Control;
 use crate::cpus::Cpus;
-use luge_core::CoreHandle;
+use luge_core::{Account, CoreHandle};
 use luge_rpc::{Caller, Dispatcher, Method, NoParams, RpcError, Stage, params};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
@@ -121,28 +122,27 @@ fn is_caught(signal: Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
-/// Loads the configuration and enters the runtime stage. If an entry fails, the entries before
-/// it are undone.
+/// Loads the configuration and enters the runtime stage. Disks are served meanwhile, each as soon as its SSD is
+/// there. If an entry fails, all that was made is undone.
 ///
 /// # Errors
 /// Error of the entry that failed.
 pub fn start_init(host: &Host, dispatcher: &Dispatcher) -> Result<(), RpcError> {
-    let _one_at_a_time = host.starting();
+    let _one_at_a_time = host.lock_loading()?;
     if dispatcher.stage() != Stage::Startup {
         return Err(RpcError::invalid_state("Luge has started already"));
     }
     host.config.check(|method| dispatcher.find(method).map(drop))?;
-    let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
-    let applied = host
-        .config
-        .apply(|method, params| dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller));
+    let call = |method: &str, params| {
+        let caller = Caller::new(|| dispatcher.stage() != Stage::Stopping);
+        dispatcher.prepare(Stage::Runtime, method, params)?.value(&caller)
+    };
+    let applied = host.config.apply(&Callers { here: &call, beside: &call });
     if applied.is_err() {
-        host.control.ask(|sled| {
-            sled.clear();
-            Ok(())
-        })?;
+        host.control.clear()?;
     }
     applied?;
+    host.config.keep_order(&host.control)?;
     dispatcher.enter(Stage::Runtime);
     Ok(())
 }
@@ -188,6 +188,22 @@ fn describe_threads(control: &Control) -> Value {
     json!({ "tick_rate": luge_core::tick_rate(), "threads": threads })
 }
 
+/// Describes the use that a tenant has made of a core.
+fn describe_account(account: &Account) -> Value {
+    json!({
+        "tenant": account.tenant().to_string(),
+        "work": account.work(),
+        "turns": account.visits(),
+        "longest_us": in_us(account.longest_ticks()),
+    })
+}
+
+/// Ticks of the time stamp counter in microseconds.
+fn in_us(ticks: u64) -> u64 {
+    let us = u128::from(ticks) * 1_000_000 / u128::from(luge_core::tick_rate());
+    u64::try_from(us).unwrap_or(u64::MAX)
+}
+
 fn describe_cores(control: &Control) -> Value {
     let times = CpuTimes::all();
     let describe = |core: &CoreHandle| {
@@ -208,6 +224,8 @@ fn describe_cores(control: &Control) -> Value {
             "load": (core.stats().load() * 100.0).round() / 100.0,
             "numa_node": core.node().map(|node| node.0),
             "poll_us": core.stats().poll_window_us(),
+            "longest_turn_us": in_us(core.stats().longest_turn_ticks()),
+            "tenants": core.accounts().iter().map(|account| describe_account(account)).collect::<Vec<_>>(),
             "lw_threads": [],
         })
     };

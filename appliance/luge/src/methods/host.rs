@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::control::Control;
 use crate::log::Log;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use luge_rpc::RpcError;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 /// Parts of the process that methods work with.
 pub struct Host {
@@ -18,8 +19,17 @@ pub struct Host {
 }
 
 impl Host {
-    /// Locks out other starts.
-    pub fn starting(&self) -> MutexGuard<'_, ()> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks out other starts and loads.
+    ///
+    /// # Errors
+    /// -16 while a configuration is loaded, which takes as long as the slowest SSD.
+    pub fn lock_loading(&self) -> Result<MutexGuard<'_, ()>, RpcError> {
+        match self.loading.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(guard)) => Ok(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(RpcError::busy("another configuration is being loaded: try again when it is"))
+            }
+        }
     }
 }

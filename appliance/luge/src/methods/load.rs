@@ -2,18 +2,17 @@
 //!
 //! Invariants
 //! - All calls are checked first: each must be undoable, or change nothing.
-//! - If a call fails, the calls before it are undone in reverse order.
+//! - If a call fails, the calls that were made are undone in reverse order.
 //!
 //! Not here: the load at the start (`framework`), where nothing else exists.
 
 use super::host::Host;
 use super::options;
-use crate::config::Config;
+use crate::config::{Callers, Config};
 use crate::control::Call;
 use luge_rpc::{Caller, Dispatcher, RpcError};
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::sync::TryLockError;
+use std::sync::{Mutex, PoisonError};
 
 /// A method that makes or starts an object, with its inverse.
 struct Maker {
@@ -60,23 +59,22 @@ pub fn load(
     config: &Config,
     caller: &Caller<'_>,
 ) -> Result<(), RpcError> {
-    let _one_at_a_time = match host.loading.try_lock() {
-        Ok(guard) => guard,
-        Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-        Err(TryLockError::WouldBlock) => {
-            return Err(RpcError::busy("another configuration is being loaded: try again when it is"));
-        }
-    };
+    let _one_at_a_time = host.lock_loading()?;
     config.check(|method| check(dispatcher, method))?;
-    let (level, made) = (host.log.level(), RefCell::new(Vec::new()));
-    let applied = config.apply(|method, params| {
+    let (level, made) = (host.log.level(), Mutex::new(Vec::new()));
+    let call = |method: &str, params: Value, caller: &Caller<'_>| {
         let result = dispatcher.prepare(dispatcher.stage(), method, params.clone())?.value(caller)?;
-        made.borrow_mut().extend(undoing(method, &params, &result));
+        made.lock().unwrap_or_else(PoisonError::into_inner).extend(undoing(method, &params, &result));
         Ok(result)
+    };
+    let applied = config.apply(&Callers {
+        here: &|method, params| call(method, params, caller),
+        beside: &|method, params| call(method, params, &Caller::local()),
     });
+    let applied = applied.and_then(|()| config.keep_order(&host.control));
     applied.map_err(|error| {
         host.log.set_level(level);
-        undo(dispatcher, made.into_inner(), error)
+        undo(dispatcher, made.into_inner().unwrap_or_else(PoisonError::into_inner), error)
     })
 }
 

@@ -7,8 +7,8 @@ use luge_block::OpenError;
 use luge_core::{AttachError, CoreHandle};
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{
-    Access, BlkConfig, BlkDevice, BlkError, Departure, EndpointConfig, EndpointError, FrontEndStatus,
-    QUEUES_MAX, SocketError,
+    Access, BackoffLimits, BlkConfig, BlkDevice, BlkError, Departure, EndpointConfig, EndpointError,
+    FrontEndStatus, QUEUES_MAX, SocketError,
 };
 use luge_volume::Volume;
 use rustix::io::Errno;
@@ -40,10 +40,15 @@ params! {
         ctrlr: String,
         /// Name or UUID of the bdev
         dev_name: String,
-/// Mask of the cores that serve the disk; all if not given
+        /// Mask of the cores that serve the disk; all if not given
         cpumask: Option<String>,
+        /// Number of queues that guests may use, 1 to 256; 256 if not given
+        num_queues: Option<u16>,
         /// Whether guests can only read
         readonly: Option<bool>,
+        /// Owner of the disk: all disks of one owner share its part of a core's time; if not given, all disks of
+        /// a virtual machine do
+        tenant: Option<String>,
         /// vhost_user_blk, or not given
         transport: Option<String>,
         /// Not supported: false or not given
@@ -88,6 +93,7 @@ struct Claim {
 fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     off("packed_ring", params.packed_ring)?;
     check_transport(params.transport.as_deref())?;
+    let queues = queues(params.num_queues)?;
     let platform = control.platform();
     let cores = platform.cores_of(params.cpumask.as_deref())?;
     let socket = platform.sockets.socket(&params.ctrlr)?;
@@ -102,21 +108,30 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         access: if readonly { Access::ReadOnly } else { Access::ReadWrite },
         serial: serial(&claim.bdev, claim.uuid),
         cores,
-        queues: QUEUES_MAX,
+        queues,
     });
     let disk = Arc::new(disk.map_err(|error| disk_refusal(&error))?);
     let server = luge_vhost::Endpoint::start(EndpointConfig {
         name: params.ctrlr.clone(),
         socket,
         permissions: platform.sockets.permissions,
+        owner: params.tenant.clone(),
         device: disk.clone(),
         space: platform.space.clone(),
+        descriptors: platform.descriptors.clone(),
+        backoff: BackoffLimits::default(),
     });
     let server = server.map_err(|error| refusal(&error))?;
     let endpoint = Endpoint { server, disk, bdev: claim.bdev };
-    let call = json!({
+    let mut call = json!({
         "ctrlr": params.ctrlr, "dev_name": endpoint.bdev, "cpumask": cpus.mask(), "readonly": readonly,
     });
+    if let Some(queues) = params.num_queues {
+        call["num_queues"] = queues.into();
+    }
+    if let Some(tenant) = params.tenant {
+        call["tenant"] = tenant.into();
+    }
     control.ask(move |sled| {
         sled.record.add(Subsystem::VhostBlk, &params.ctrlr, Call::new("vhost_create_blk_controller", call));
         sled.endpoints.put(&params.ctrlr, endpoint);
@@ -124,6 +139,17 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     })?;
     undo.disarm();
     Ok(true)
+}
+
+/// Number of queues that a controller offers.
+fn queues(wanted: Option<u16>) -> Result<u16, RpcError> {
+    let queues = wanted.unwrap_or(QUEUES_MAX);
+    if (1..=QUEUES_MAX).contains(&queues) {
+        return Ok(queues);
+    }
+    Err(RpcError::invalid_params(format_args!(
+        "parameter `num_queues`: a controller has 1 to {QUEUES_MAX} queues, not {queues}"
+    )))
 }
 
 fn check_transport(transport: Option<&str>) -> Result<(), RpcError> {
@@ -165,6 +191,7 @@ fn refusal(error: &EndpointError) -> RpcError {
             | SocketError::Lock { .. },
         ) => RpcError::exists(error),
         EndpointError::Thread(_) => RpcError::internal(error),
+        EndpointError::Descriptors(_) => RpcError::errno(Errno::MFILE, error),
     }
 }
 
@@ -197,6 +224,7 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         "delay_base_us": 0,
         "iops_threshold": 0,
         "socket": status.socket,
+        "num_queues": status.queues_max,
         "sessions": sessions,
         "front_ends": {
             "connections": status.counts.connections,
@@ -204,11 +232,17 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
             "silent": status.counts.silent,
             "waited": status.counts.waited,
             "waiting": status.counts.waiting,
+            "cut_off_in_a_row": status.backoff.cut_off,
+            "pause_left_ms": millis(status.backoff.pause_left),
         },
         "backend_specific": {
             "block": { "readonly": endpoint.disk.is_read_only(), "bdev": endpoint.bdev, "transport": TRANSPORT },
         },
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn session(name: &str, front_end: &FrontEndStatus) -> Value {
@@ -234,9 +268,10 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
         })?,
         _ => take_when_left(control, &params.ctrlr)?,
     };
-    endpoint.server.stop();
+    let bdev = endpoint.bdev.clone();
+    endpoint.end();
     control.ask(move |sled| {
-        give_up(sled, &params.ctrlr, &endpoint.bdev);
+        give_up(sled, &params.ctrlr, &bdev);
         Ok(true)
     })
 }

@@ -3,7 +3,7 @@
 use crate::daemon::{Daemon, command, eventually, failure, luge};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -235,6 +235,21 @@ fn a_second_front_end_is_logged_at_once_and_counted() {
     log.read_to_string(&mut said).unwrap();
     assert!(said.contains("v: another front end has connected"), "{said}");
     assert!(said.contains("v: the front end has sent no message"), "{said}");
+}
+
+#[test]
+fn an_endpoint_pauses_after_a_front_end_that_breaks_the_protocol_and_shows_it() {
+    let luge = serving(&[]);
+    for cut_off in 1..=3 {
+        let mut front_end = UnixStream::connect(luge.path("v")).unwrap();
+        front_end.write_all(&[0xff; 12]).unwrap();
+        assert!(matches!(front_end.read(&mut [0; 8]), Ok(0) | Err(_)));
+        eventually("its end", || counts(&luge)["cut_off_in_a_row"] == cut_off);
+        assert_eq!(counts(&luge)["protocol_errors"], cut_off);
+    }
+    assert!(counts(&luge)["pause_left_ms"].is_u64());
+    let _next = UnixStream::connect(luge.path("v")).unwrap();
+    eventually("the next front end", || counts(&luge)["connections"] == 4);
 }
 
 #[test]

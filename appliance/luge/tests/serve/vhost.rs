@@ -1,11 +1,12 @@
 //! Devices on vhost-user sockets, up to the socket.
 
-use crate::daemon::{Daemon, eventually};
+use crate::daemon::{Daemon, LUGE, command, eventually};
 use luge_rpc::CallError;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Output, Stdio};
 
 /// A daemon with a null device `n`, served as `v`.
 fn serving(args: &[&str]) -> Daemon {
@@ -25,8 +26,10 @@ fn a_device_is_served_shown_and_no_longer_served() {
     assert_eq!(
         list,
         json!([{
-            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket, "sessions": [],
-            "front_ends": {"connections": 0, "protocol_errors": 0, "silent": 0, "waited": 0, "waiting": 0},
+            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket,
+            "num_queues": 256, "sessions": [],
+            "front_ends": {"connections": 0, "protocol_errors": 0, "silent": 0, "waited": 0, "waiting": 0,
+                "cut_off_in_a_row": 0, "pause_left_ms": 0},
             "backend_specific": {"block": {"readonly": false, "bdev": "n", "transport": "vhost_user_blk"}},
         }])
     );
@@ -38,6 +41,89 @@ fn a_device_is_served_shown_and_no_longer_served() {
     assert!(!std::fs::exists(luge.path("v")).unwrap());
     assert_eq!(luge.call("vhost_get_controllers", Value::Null), json!([]));
     assert_eq!(luge.call("bdev_null_delete", json!({"name": "n"})), true);
+}
+
+#[test]
+fn a_controller_offers_as_many_queues_as_it_was_given_and_saves_their_number() {
+    let luge = serving(&[]);
+    for (queues, code) in
+        [(json!(0), -32602), (json!(257), -32602), (json!(-1), -32602), (json!("4"), -32602)]
+    {
+        let params = json!({"ctrlr": "w", "dev_name": "n", "num_queues": queues});
+        assert_eq!(luge.refusal("vhost_create_blk_controller", params).code.0, code, "{queues}");
+    }
+    luge.call("vhost_create_blk_controller", json!({"ctrlr": "w", "dev_name": "n", "num_queues": 4}));
+    let shown = &luge.call("vhost_get_controllers", json!({"name": "w"}))[0];
+    assert_eq!(shown["num_queues"], 4);
+    let saved = luge.call("save_config", Value::Null).to_string();
+    assert_eq!(saved.matches("\"num_queues\":4").count(), 1, "{saved}");
+    assert_eq!(saved.matches("num_queues").count(), 1, "{saved}");
+    let refused = bench(&luge, "w", 5);
+    assert!(!refused.status.success());
+    assert!(bench(&luge, "w", 4).status.success());
+}
+
+/// Runs the load generator for a moment on so many queues of a controller.
+fn bench(luge: &Daemon, ctrlr: &str, queues: u16) -> Output {
+    let mut bench = Command::new(LUGE);
+    bench.arg("bench").arg(luge.path(ctrlr)).args(["--runtime", "0.05", "--iodepth", "1"]);
+    bench.args(["--queues", &queues.to_string()]).output().unwrap()
+}
+
+/// A daemon with a limit of file descriptors.
+fn with_descriptors(limit: u32) -> Daemon {
+    let folder = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut program = command("prlimit");
+    program.args([&format!("--nofile={limit}:{limit}"), "--", LUGE]);
+    Daemon::logging(program, folder, log)
+}
+
+#[test]
+fn a_front_end_for_which_descriptors_are_short_is_refused_with_the_limit_and_the_remedy() {
+    let luge = with_descriptors(1024);
+    for name in ["v", "w"] {
+        let bdev = json!({"name": format!("n{name}"), "num_blocks": 4096, "block_size": 512});
+        luge.call("bdev_null_create", bdev);
+        let disk = json!({"ctrlr": name, "dev_name": format!("n{name}")});
+        luge.call("vhost_create_blk_controller", disk);
+    }
+    let mut first = command(LUGE);
+    first.arg("bench").arg(luge.path("v")).args(["--runtime", "30", "--iodepth", "1", "--queues", "250"]);
+    let mut first = first.stdout(Stdio::null()).spawn().unwrap();
+    let shown = || luge.call("vhost_get_controllers", json!({"name": "v"}))[0]["sessions"].clone();
+    eventually("the first front end", || shown()[0]["max_queues"] == 250);
+    let refused = bench(&luge, "w", 250);
+    let served = bench(&luge, "w", 1);
+    let sessions = shown();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!refused.status.success());
+    assert!(served.status.success(), "a front end with one queue is served");
+    assert_eq!(sessions[0]["max_queues"], 250, "the first front end is served still");
+    let log = std::fs::read_to_string(luge.path("log")).unwrap();
+    assert!(log.contains("w: the front end was cut off: "), "{log}");
+    assert!(log.contains("too few file descriptors: 3 more are needed; of 1024, "), "{log}");
+    assert!(log.contains("raise the limit (ulimit -Hn, LimitNOFILE=)"), "{log}");
+}
+
+#[test]
+fn a_controller_for_which_descriptors_are_short_is_refused_and_nothing_remains_of_it() {
+    let luge = with_descriptors(256);
+    luge.call("bdev_null_create", json!({"name": "n", "num_blocks": 4096, "block_size": 512}));
+    let disk = |name: &str| json!({"ctrlr": name, "dev_name": "n"});
+    for name in ["a", "b"] {
+        luge.call("vhost_create_blk_controller", disk(name));
+    }
+    let error = luge.refusal("vhost_create_blk_controller", disk("c"));
+    assert_eq!(error.code.0, -24);
+    assert!(error.message.starts_with("Too many open files: too few file descriptors: 16 more"), "{error}");
+    assert!(error.message.contains("LimitNOFILE="), "{error}");
+    assert!(!std::fs::exists(luge.path("c")).unwrap());
+    let log = std::fs::read_to_string(luge.path("log")).unwrap();
+    assert!(log.contains("this process may have 256 file descriptors"), "{log}");
+    luge.call("vhost_delete_controller", json!({"ctrlr": "a"}));
+    luge.call("vhost_create_blk_controller", disk("c"));
 }
 
 #[test]

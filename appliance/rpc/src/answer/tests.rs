@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::framing::{Framer, Limits};
-use crate::{Method, Stage, params};
+use crate::{Method, NoParams, Stage, params};
 use luge_seeded::{Random, fuzz};
 use serde_json::json;
 
@@ -18,14 +18,24 @@ params! {
 fn dispatcher() -> Dispatcher {
     let divide =
         |pair: Pair| pair.a.checked_div(pair.b).ok_or_else(|| RpcError::invalid("b must not be zero"));
-    Dispatcher::new([Method::new("divide", "a / b", &[Stage::Startup], divide)])
+    let long = |_: NoParams| Ok("x".repeat(100));
+    Dispatcher::new([
+        Method::new("divide", "a / b", &[Stage::Startup], divide),
+        Method::new("long", "A text for which there is no room", &[Stage::Startup], long),
+    ])
 }
 
 /// Bytes that are sent in answer to a text, and the continuation.
 fn answer_to(text: &[u8]) -> (Vec<u8>, Next) {
     let (dispatcher, parsing) = (dispatcher(), Mutex::default());
     let caller = Caller::local();
-    let context = CallContext { dispatcher: &dispatcher, caller, parsing: &parsing, begin: &|| () };
+    let context = CallContext {
+        dispatcher: &dispatcher,
+        caller,
+        parsing: &parsing,
+        begin: &|| (),
+        reserve: &|bytes| if bytes > 100 { Err(RpcError::busy("no room")) } else { Ok(()) },
+    };
     let mut sent = Vec::new();
     let next = answer(&context, text, &mut |text| {
         sent.extend(text);
@@ -87,6 +97,23 @@ fn errors_without_a_valid_id_have_the_id_null() {
 }
 
 #[test]
+fn bytes_that_are_no_text_end_the_stream_with_a_parse_error() {
+    for text in [
+        b"{\"method\":\"divide\xff\",\"id\":1}".as_slice(),
+        b"{\"method\":\"divide\xc0\xaf\",\"id\":1}",
+        b"{\"method\":\"divide\\ud800\",\"id\":1}",
+        b"{\"method\":\"divide\0\",\"id\":1}",
+        b"{\"method\":\"divide\",\"id\":1e400}",
+    ] {
+        let (sent, next) = answer_to(text);
+        let shown = String::from_utf8_lossy(text);
+        assert_eq!(next, Next::End, "{shown}");
+        let answer: Value = serde_json::from_slice(&sent).unwrap();
+        assert_eq!(answer["error"]["code"], -32700, "{shown}");
+    }
+}
+
+#[test]
 fn a_batch_is_answered_as_a_batch_without_its_notifications() {
     let ask = |id: Value| json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}, "id": id});
     let quiet = json!({"jsonrpc": "2.0", "method": "divide", "params": {"a": 9, "b": 3}});
@@ -125,11 +152,35 @@ fn a_batch_over_the_limit_is_refused_and_the_limit_named() {
 
 #[test]
 fn a_request_with_too_many_values_is_refused_and_the_stream_goes_on() {
-    let list = vec!["{}"; VALUES_MAX].join(",");
+    let list = vec!["{}"; VALUES_BYTES_MAX / 800].join(",");
     let (sent, next) = answer_to(format!(r#"{{"method":"divide","params":[{list}],"id":1}}"#).as_bytes());
     assert_eq!(next, Next::Request);
     let answer: Value = serde_json::from_slice(&sent).unwrap();
     assert_eq!(answer["error"]["code"], -32600);
+}
+
+#[test]
+fn a_configuration_of_thousands_of_volumes_fits() {
+    let volume = r#"{"method":"bdev_aio_create","params":{"name":"a","filename":"/a","block_size":512}}"#;
+    let disk = r#"{"method":"vhost_create_blk_controller","params":{"ctrlr":"c","dev_name":"a","cpumask":"[0]","readonly":false}}"#;
+    let calls = vec![format!("{volume},{disk}"); 5000].join(",");
+    assert!(estimate_values(calls.as_bytes()) < VALUES_BYTES_MAX);
+}
+
+#[test]
+fn an_answer_for_which_there_is_no_room_is_an_error_with_the_id_also_in_a_batch() {
+    let call = r#"{"method":"long","id":7}"#;
+    assert_refused(call, -16, json!(7));
+    let answers = asked(&format!(r#"[{call},{{"method":"divide","params":{{"a":6,"b":3}},"id":8}}]"#));
+    assert_eq!(answers[0]["error"]["code"], -16);
+    assert_eq!(answers[1]["result"], 2);
+}
+
+#[test]
+fn an_id_that_is_too_long_to_be_sent_back_is_refused() {
+    let call = |bytes: usize| format!(r#"{{"method":"add","id":"{}"}}"#, "x".repeat(bytes));
+    assert_refused(&call(4096), -32601, json!("x".repeat(4096)));
+    assert_refused(&call(4097), -32600, Value::Null);
 }
 
 #[test]

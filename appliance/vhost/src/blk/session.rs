@@ -25,7 +25,7 @@ use super::slots::RequestSlots;
 use crate::device::QueueSession;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
-use luge_core::{Armed, Kick, Session, SessionId};
+use luge_core::{Armed, Kick, Published, Session, SessionId, Took, Work};
 use luge_memory::Span;
 use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
 use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
@@ -114,6 +114,18 @@ impl BlkSession {
     #[inline]
     fn waiting(&mut self) -> usize {
         if self.next < self.batch.len() { 0 } else { self.queue.waiting() }
+    }
+
+    /// Work of a take of `count` requests, before which the volume had taken `before` blocks.
+    #[inline]
+    fn took(&self, count: usize, before: u64) -> Took {
+        let blocks = self.slots.blocks_taken().wrapping_sub(before);
+        let bytes = blocks.wrapping_mul(self.rules.disk.geometry().block_bytes.into());
+        let walked = Work::DESCRIPTOR.times(self.batch.steps());
+        match Work::REQUEST.times(count) + walked + Work::of_bytes(bytes) {
+            Work(0) => Took::NoRoom,
+            work => Took::Work(work),
+        }
     }
 
     /// (1) to (2): takes a batch of the `waiting` chains, at most `room`.
@@ -339,30 +351,32 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn take(&mut self, graph: &mut Graph) -> usize {
+    fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         let waiting = self.waiting();
         // An idle ring costs no more than this.
         if waiting == 0 && self.next == self.batch.len() && self.pending.is_none() {
-            return 0;
+            return Took::Nothing;
         }
-        let Some(mut volume) = graph.volume(self.volume) else { return 0 };
-        let mut room = volume.room().min(BATCH);
+        let Some(mut volume) = graph.volume(self.volume) else { return Took::NoRoom };
+        let mut room = volume.room().min(BATCH).min(allowance.number_of(Work::REQUEST));
         if room == 0 {
-            return 0;
+            return Took::NoRoom;
         }
+        self.batch.allow(allowance.number_of(Work::DESCRIPTOR));
+        let before = self.slots.blocks_taken();
         let resubmitted = usize::from(self.pending.is_some());
         if resubmitted > 0
             && let Some(request) = self.pending.take()
             && !self.submit(&mut volume, request, &mut room)
         {
-            return 0;
+            return Took::NoRoom;
         }
         if waiting > 0 {
             self.refill(waiting, room);
         }
         let first = self.next;
         self.serve(&mut volume, &mut room);
-        self.next.wrapping_sub(first).wrapping_add(resubmitted)
+        self.took(self.next.wrapping_sub(first).wrapping_add(resubmitted), before)
     }
 
     #[inline]
@@ -372,8 +386,8 @@ impl Session for BlkSession {
     }
 
     #[inline]
-    fn publish(&mut self) {
-        self.queue.publish(self.in_flight());
+    fn publish(&mut self) -> Published {
+        self.queue.publish(self.in_flight())
     }
 
     fn arm(&mut self) -> Armed {

@@ -44,6 +44,12 @@ impl RequestSlots {
         Self { slots: vec![FREE; size.get().into()].into_boxed_slice(), busy: 0, stats }
     }
 
+    /// Blocks that the volume has taken on this core so far, modulo 2^64.
+    #[inline]
+    pub(super) fn blocks_taken(&self) -> u64 {
+        self.stats.blocks()
+    }
+
     /// Number of slots that are not free.
     pub(super) fn busy(&self) -> usize {
         self.busy

@@ -8,49 +8,24 @@
 //! Invariant: a front end that takes long to leave its cores delays no other.
 
 use super::front_end::FrontEnd;
-use super::inflight::Tracking;
+use super::shared_now::SharedNow;
 use luge_memory::stall::{self, Stalls};
-use luge_memory::{GuestMemory, PeerMemory};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
-
-/// Memory that a front end shares now.
-#[derive(Default)]
-struct Shares {
-    guest: Arc<GuestMemory>,
-    tracking: Option<Arc<PeerMemory>>,
-}
-
-/// Memory that a front end shares, for other threads than its own.
-#[derive(Default)]
-pub(super) struct SharedNow(Mutex<Shares>);
-
-impl SharedNow {
-    /// Replaces the guest's memory.
-    pub(super) fn set_guest(&self, memory: &Arc<GuestMemory>) {
-        lock(&self.0).guest = memory.clone();
-    }
-
-    /// Replaces the memory for requests in flight.
-    pub(super) fn set_tracking(&self, tracking: Option<&Tracking>) {
-        lock(&self.0).tracking = tracking.map(Tracking::memory).cloned();
-    }
-
-    /// Waits of cores for any of it.
-    pub(super) fn stalls(&self) -> Stalls {
-        let shares = lock(&self.0);
-        let tracking = shares.tracking.as_ref().map(|memory| memory.stalls());
-        shares.guest.stalls().and(tracking.unwrap_or_default())
-    }
-}
 
 /// A front end, as the watch knows it.
 struct Watched {
     memory: Weak<SharedNow>,
     front_end: Weak<Mutex<FrontEnd>>,
     is_moved: bool,
+}
+
+impl Watched {
+    fn is_there(&self) -> bool {
+        self.memory.strong_count() > 0
+    }
 }
 
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
@@ -64,7 +39,9 @@ pub(super) fn watch(front_end: &Arc<Mutex<FrontEnd>>) {
         let _ = thread::Builder::new().name("memory-watch".into()).spawn(move || wait_for(alarm));
     });
     let memory = Arc::downgrade(lock(front_end).shared_now());
-    lock(&WATCHED).push(Watched { memory, front_end: Arc::downgrade(front_end), is_moved: false });
+    let mut watched = lock(&WATCHED);
+    watched.retain(Watched::is_there);
+    watched.push(Watched { memory, front_end: Arc::downgrade(front_end), is_moved: false });
 }
 
 fn wait_for(alarm: BorrowedFd<'static>) {
@@ -79,7 +56,7 @@ fn wait_for(alarm: BorrowedFd<'static>) {
 /// Moves the front ends whose memory has kept a core waiting and that were not moved yet.
 fn move_costly() {
     let mut watched = lock(&WATCHED);
-    watched.retain(|watched| watched.memory.strong_count() > 0);
+    watched.retain(Watched::is_there);
     for watched in watched.iter_mut().filter(|watched| !watched.is_moved) {
         let stalls = watched.memory.upgrade().map_or(Stalls::default(), |memory| memory.stalls());
         if stalls.count > 0 {

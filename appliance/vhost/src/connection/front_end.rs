@@ -8,14 +8,14 @@
 #![expect(unsafe_code, reason = "the memory of running rings is replaced")]
 
 use super::background::Background;
-use super::costly::SharedNow;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, MemoryFile, Place, REGIONS_MAX};
+use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
-use crate::state::{ConnectionState, HandedOver, InflightState, Negotiated, StateError};
+use crate::state::{ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, StateError};
 use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
 use luge_memory::stall::Stalls;
@@ -54,6 +54,8 @@ pub(super) struct FrontEnd {
     served: Arc<Served>,
     place: Place,
     common: Common,
+    /// File with the guest's memory, by which rings that start are assigned to a tenant.
+    memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
     negotiated: Negotiated,
     /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
@@ -76,11 +78,13 @@ impl FrontEnd {
         let space = device.uses_dma().then(|| served.space.clone());
         let place = Place { space, connection };
         let vrings = vrings(&device);
-        let common = Common { device, features: Features::default(), memory: Arc::default() };
+        let tenant = served.tenant(None);
+        let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
         Self {
             served,
             place,
             common,
+            memory_file: None,
             vrings,
             negotiated: Negotiated::default(),
             background: None,
@@ -204,6 +208,7 @@ impl FrontEnd {
             return Err(refusal(StateError::Files));
         }
         self.set_memory(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(&regions, &shared);
         if let Some(InflightState { size, offset, queues, entries }) = *inflight {
             let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
             let layout = VhostUserInflight::new(size, offset, queues, entries);
@@ -212,6 +217,9 @@ impl FrontEnd {
         }
         for (index, queue) in (0..).zip(queues) {
             let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
+            if queue.eventfds != EventfdsState::default() {
+                vring.reserve(&self.served.descriptors).map_err(refusal)?;
+            }
             if vring.restore(queue, &mut files).map_err(refusal)? {
                 self.start(index)?;
             }
@@ -241,6 +249,7 @@ impl FrontEnd {
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
+        self.common.tenant = self.served.tenant(self.memory_file);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
@@ -270,6 +279,12 @@ impl FrontEnd {
 
     fn inflight_limits(&self) -> Limits {
         Limits { queues: self.served.device.queues(), entries: ENTRIES_MAX }
+    }
+
+    /// Reserves the file descriptors of a ring that is about to get a notifier.
+    fn reserve(&mut self, index: u8) -> Result<()> {
+        let descriptors = self.served.descriptors.clone();
+        self.vring(index.into())?.reserve(&descriptors).map_err(refusal)
     }
 
     fn vring(&mut self, index: u32) -> Result<&mut Vring> {
@@ -378,6 +393,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         // The old table goes first: pages count against the limit of locked memory once.
         self.set_memory(GuestMemory::default());
         self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(regions, &files);
         self.start_with_memory();
         Ok(None)
     }
@@ -430,17 +446,20 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let kick = kick(fd)?;
         self.change(index.into(), |vring| vring.set_kick(kick))
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let call = call(fd)?;
         self.vring(index.into())?.set_call(call);
         Ok(())
     }
 
     fn set_vring_err(&mut self, index: u8, fd: Option<File>) -> Result<()> {
+        self.reserve(index)?;
         let error = call(fd)?;
         self.change(index.into(), |vring| vring.set_error(error))
     }
@@ -497,6 +516,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
+        self.memory_file = self.memory_file.or_else(|| MemoryFile::of(&file));
         self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.

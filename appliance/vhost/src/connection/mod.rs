@@ -9,15 +9,17 @@ mod front_end;
 mod inflight;
 mod memory;
 mod resumed;
+mod shared_now;
 mod vring;
 
 use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
 use front_end::FrontEnd;
+pub(crate) use memory::MemoryFile;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
@@ -51,8 +53,6 @@ pub(crate) enum End {
     Left,
     /// The front end broke the protocol, or asked for something impossible.
     Fault(Error),
-    /// Its memory has harmed others.
-    Harm(Error),
     /// Another process serves the front end on.
     HandedOver(HandedOver),
 }
@@ -62,7 +62,7 @@ pub(crate) enum End {
 pub(crate) fn serve(incoming: Incoming, served: &Arc<Served>, quit: &Quit) -> End {
     match Connection::open(incoming, served) {
         Ok(connection) => connection.serve(served, quit),
-        Err(error) => End::Fault(error),
+        Err(error) => End::Fault(explained(error, served)),
     }
 }
 
@@ -104,13 +104,13 @@ impl Connection {
             match answered {
                 Ok(()) => served.ledger.spoken(),
                 Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
-                Err(error) => break End::Fault(error),
+                Err(error) => break End::Fault(explained(error, served)),
             }
         };
         let mut front_end = lock(&self.front_end);
         front_end.finish();
         // Where memory is missing it was we who ended the connection.
-        front_end.intact().map_or_else(End::Harm, |()| end)
+        front_end.intact().map_or_else(End::Fault, |()| end)
     }
 
     /// Waits for the first bytes of a message, or for the signal to stop.
@@ -134,6 +134,14 @@ enum Next {
 
 fn lock(front_end: &Mutex<FrontEnd>) -> MutexGuard<'_, FrontEnd> {
     front_end.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The fault of a message. A message loses its files if no file descriptors are left for them.
+fn explained(error: Error, served: &Served) -> Error {
+    match served.descriptors.exhaustion() {
+        Some(shortage) => Error::ReqHandlerError(io::Error::other(shortage)),
+        None => error,
+    }
 }
 
 /// Whether the message that was refused is `GET_QUEUE_NUM` without `MQ` having been

@@ -15,13 +15,19 @@ use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
 use crate::state::{AreasState, EventfdsState, QueueState, RunningState, StateError};
 use luge_block::CoreId;
-use luge_core::{Assignment, Call, Kick, Locality, NotifyError, ServingCore, Session};
+use luge_core::{
+    Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session, Tenant,
+    TooFewDescriptors,
+};
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
 use luge_virtqueue::{InflightRegion, QueueSize, RingError, RingLayout};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// File descriptors of a queue: its kick, and an eventfd and an io_uring each for its call and its error.
+const DESCRIPTORS: u64 = 5;
 
 /// Reason why a ring does not start.
 #[derive(Debug, Error)]
@@ -68,6 +74,8 @@ pub(crate) struct Common {
     pub(crate) device: Arc<dyn VirtioDevice>,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
+    /// Owner of the rings that start.
+    pub(crate) tenant: Tenant,
 }
 
 impl Common {
@@ -101,6 +109,8 @@ pub(crate) struct Vring {
     pub(crate) started: bool,
     pub(crate) enabled: bool,
     notifiers: Notifiers,
+    /// File descriptors of the notifiers, from the first one on.
+    descriptors: Option<Promise>,
     device: Arc<dyn VirtioDevice>,
     running: Option<Running>,
     /// State of a ring that another process has served, until it starts here.
@@ -118,6 +128,7 @@ impl Vring {
             started: false,
             enabled: false,
             notifiers: Notifiers::default(),
+            descriptors: None,
             device: device.clone(),
             running: None,
             resumed: None,
@@ -149,7 +160,7 @@ impl Vring {
         let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
         let new = self.device.session(self.index, core, setup)?;
-        self.run(new, assignment)?;
+        self.run(new, assignment, &common.tenant)?;
         Ok(Some(Started { core, counters }))
     }
 
@@ -160,12 +171,12 @@ impl Vring {
         self.size.zip(self.areas).filter(|_| starts)
     }
 
-    fn run(&mut self, new: NewSession, assignment: Assignment) -> Result<(), StartError> {
+    fn run(&mut self, new: NewSession, assignment: Assignment, tenant: &Tenant) -> Result<(), StartError> {
         let NewSession { mut session, access } = new;
         let core = assignment.core().clone();
         let notifiers = std::mem::take(&mut self.notifiers);
         access.of(&mut *session).map(|queue| queue.connect(notifiers));
-        match core.add_session(session) {
+        match core.add_session(session, tenant) {
             Ok(session) => {
                 let at = SessionAddress { core, session };
                 self.device.started(self.index, at.clone());
@@ -262,6 +273,17 @@ impl Vring {
     fn reclaim(&mut self, queue: &mut DeviceQueue) {
         self.base = queue.base();
         self.notifiers = queue.connect(Notifiers::default());
+    }
+
+    /// Reserves the file descriptors of all its notifiers, unless that has been done.
+    ///
+    /// # Errors
+    /// [`TooFewDescriptors`].
+    pub(crate) fn reserve(&mut self, descriptors: &Arc<Descriptors>) -> Result<(), TooFewDescriptors> {
+        if self.descriptors.is_none() {
+            self.descriptors = Some(descriptors.promise(DESCRIPTORS)?);
+        }
+        Ok(())
     }
 
     /// Sets the kick. Only while the ring is stopped.

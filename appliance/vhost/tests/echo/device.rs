@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "its sessions use guest memory")]
 
 use luge_block::{Completion, CoreId};
-use luge_core::{Armed, CoreHandle, Kick, Session, SessionId};
+use luge_core::{Armed, CoreHandle, Kick, Published, Session, SessionId, Took, Work};
 use luge_spec::virtio::Features;
 use luge_vhost::{
     DeviceQueue, NewSession, QueueError, QueueKind, QueueSession, QueueSetup, SessionAddress, VirtioDevice,
@@ -98,6 +98,11 @@ impl VirtioDevice for Echo {
 /// Chains of a queue. None of them is a header, data and a status.
 type Chains = Batch<ResponseLast<1, 1>>;
 
+/// Outcome of a take.
+fn took(batch: &Chains) -> Took {
+    if batch.is_empty() { Took::Nothing } else { Took::Work(Work::REQUEST.times(batch.len())) }
+}
+
 /// Session of the message queue.
 struct EchoSession {
     queue: DeviceQueue,
@@ -107,7 +112,7 @@ struct EchoSession {
 impl Session for EchoSession {
     fn adopt(&mut self, _: SessionId) {}
 
-    fn take(&mut self, _: &mut Graph) -> usize {
+    fn take(&mut self, _: &mut Graph, _: Work) -> Took {
         let Self { queue, batch } = self;
         let waiting = queue.waiting();
         queue.take(batch, waiting);
@@ -119,13 +124,13 @@ impl Session for EchoSession {
             };
             queue.complete(head, u32::try_from(copied).unwrap());
         }
-        batch.len()
+        took(batch)
     }
 
     fn finish(&mut self, _: &[Completion]) {}
 
-    fn publish(&mut self) {
-        self.queue.publish(0);
+    fn publish(&mut self) -> Published {
+        self.queue.publish(0)
     }
 
     fn arm(&mut self) -> Armed {
@@ -183,9 +188,9 @@ impl EventSession {
 impl Session for EventSession {
     fn adopt(&mut self, _: SessionId) {}
 
-    fn take(&mut self, _: &mut Graph) -> usize {
+    fn take(&mut self, _: &mut Graph, _: Work) -> Took {
         if self.pending.is_empty() {
-            return 0;
+            return Took::Nothing;
         }
         let Self { queue, batch, pending } = self;
         let waiting = queue.waiting();
@@ -196,13 +201,13 @@ impl Session for EventSession {
             let written = writable.first().map_or(0, |span| span.write(&event));
             queue.complete(head, u32::try_from(written).unwrap());
         }
-        batch.len()
+        took(batch)
     }
 
     fn finish(&mut self, _: &[Completion]) {}
 
-    fn publish(&mut self) {
-        self.queue.publish(0);
+    fn publish(&mut self) -> Published {
+        self.queue.publish(0)
     }
 
     /// Wants kicks only while an event waits for a buffer.

@@ -2,16 +2,21 @@
 
 use super::Ask;
 use super::client::Guest;
-use luge_block::doubles::{Delayed, Gate};
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
-use luge_vhost::{Access, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
+use luge_vhost::{Access, BackoffLimits, BlkConfig, BlkDevice, Endpoint, EndpointConfig, VirtioDevice};
 use luge_volume::Volume;
+use luge_volume::doubles::{Delay, Delaying};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// Limits for tests whose front ends are cut off again and again.
+pub const NO_PAUSE: BackoffLimits =
+    BackoffLimits { first: Duration::ZERO, longest: Duration::ZERO, quiet: Duration::ZERO };
 
 /// Endpoints that are stopped in the end, on cores that are stopped after them.
 pub struct House {
@@ -20,6 +25,7 @@ pub struct House {
     /// Address space of the SSDs.
     pub space: Arc<DmaSpace>,
     pub folder: TempDir,
+    pub descriptors: Arc<Descriptors>,
 }
 
 impl House {
@@ -28,12 +34,16 @@ impl House {
         Self::on(&[Self::disk()])
     }
 
-    /// An endpoint on a disk whose requests end when its gate is open, and one on each of `others`.
-    pub fn gated(others: &[Arc<dyn Device>]) -> (Self, Gate) {
-        let device = Arc::new(Delayed::new(Self::disk(), 1));
-        let gate = device.gate();
-        let first: Arc<dyn Device> = device;
-        (Self::on(&[&[first], others].concat()), gate)
+    /// An endpoint on a disk that is as slow as the delay says, and one on each of `others`.
+    pub fn slow(others: &[Arc<dyn Device>]) -> (Self, Delay) {
+        let (mut house, delay) = (Self::on(&[]), Delay::default());
+        let disk = Arc::new(Volume::whole(Self::disk()));
+        let slow = Volume::of_composite(Arc::new(Delaying::new(disk, delay.clone())));
+        house.serve(0, BlkConfig { volume: Arc::new(slow), ..house.disk_config(Self::disk()) });
+        for (index, device) in (1..).zip(others) {
+            house.serve(index, house.disk_config(device.clone()));
+        }
+        (house, delay)
     }
 
     /// A disk in memory.
@@ -46,7 +56,8 @@ impl House {
     pub fn on(devices: &[Arc<dyn Device>]) -> Self {
         let cores = [0, 1].map(|cpu| CoreHandle::spawn(CoreId(cpu)).unwrap()).into();
         let (space, folder) = (DmaSpace::new(), tempfile::tempdir().unwrap());
-        let mut house = Self { endpoints: vec![], cores, space, folder };
+        let descriptors = Descriptors::with_limit(1 << 20);
+        let mut house = Self { endpoints: vec![], cores, space, folder, descriptors };
         for (index, device) in devices.iter().enumerate() {
             house.serve(index, house.disk_config(device.clone()));
         }
@@ -67,11 +78,14 @@ impl House {
     /// Description of an endpoint.
     pub fn config(&self, index: usize, device: Arc<dyn VirtioDevice>) -> EndpointConfig {
         EndpointConfig {
+            owner: None,
             name: format!("disk{index}"),
             socket: self.path(index),
             permissions: Permissions::GROUP,
             device,
             space: self.space.clone(),
+            descriptors: self.descriptors.clone(),
+            backoff: NO_PAUSE,
         }
     }
 

@@ -8,14 +8,17 @@ pub mod house;
 pub mod scripted;
 
 use luge_block::{CoreId, Device, Geometry};
-use luge_core::Session;
+use luge_core::{Session, Took, Work};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{RangeSegment, RequestHeader, RequestType};
-use luge_vhost::{Access, BlkDisk, BlkSession, OpenVolume, QueueCounters, QueueSetup, RING_FEATURES};
+use luge_vhost::{
+    Access, BlkDisk, BlkSession, OpenVolume, QueueCounters, QueueSession, QueueSetup, RING_FEATURES,
+};
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, InflightRegion, Notifications, RingLayout};
-use luge_volume::{Base, Graph, Stats, Volume};
+use luge_volume::doubles::mount;
+use luge_volume::{Graph, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -212,9 +215,14 @@ impl Bench {
 
     /// A bench whose queue notes in `inflight` what it has in flight.
     pub fn tracked(device: Arc<dyn Device>, setup: Setup, inflight: Option<InflightRegion>) -> Self {
+        Self::of(Volume::whole(device), setup, inflight)
+    }
+
+    /// A bench on a volume, which may be a composite.
+    pub fn of(whole: Volume, setup: Setup, inflight: Option<InflightRegion>) -> Self {
         let memory = Arc::new(RigMemory::standard());
         let layout = RigMemory::ring(RigMemory::RINGS.0, setup.size);
-        let disk = BlkDisk::new(device.geometry(), setup.access, "serial", 1);
+        let disk = BlkDisk::new(whole.geometry(), setup.access, "serial", 1);
         let features = Features((disk.features() | RING_FEATURES).0 & !setup.declined.0);
         let notifications = if features.contains(Features::RING_EVENT_IDX) {
             Notifications::EventIndex
@@ -223,10 +231,9 @@ impl Bench {
         };
         let driver = Driver::new(layout, notifications, 0, &memory.table);
         let mut graph = Graph::default();
-        let channel = Base::Channel(graph.add_channel(device.open(CoreId(0)).unwrap()).ok().unwrap());
-        let whole = Volume::whole(device);
         let whole = if setup.access == Access::ReadOnly { whole.read_only_view() } else { whole };
-        let volume = graph.add_volume(CoreId(0), &whole, channel).unwrap();
+        let whole = Arc::new(whole);
+        let volume = mount(&mut graph, CoreId(0), &whole).unwrap();
         let counters = Arc::new(QueueCounters::default());
         let stats = whole.stats(CoreId(0));
         let setup =
@@ -237,14 +244,16 @@ impl Bench {
         Self { queue, session, graph, stats, counters }
     }
 
-    /// One turn of a core. Returns how many requests were taken.
+    /// One turn of a core. Returns the number of chains that were taken, and at least 1 if there was work.
     pub fn turn(&mut self) -> usize {
-        let taken = self.session.take(&mut self.graph);
+        let before = QueueSession::queue(&mut self.session).base();
+        let took = self.session.take(&mut self.graph, Work::QUANTUM);
+        let taken = QueueSession::queue(&mut self.session).base().wrapping_sub(before);
         self.graph.commit();
         let Self { session, graph, .. } = self;
         graph.poll(|run| session.finish(run));
         self.session.publish();
-        taken
+        if matches!(took, Took::Work(_)) { usize::from(taken).max(1) } else { 0 }
     }
 
     /// Sends a request, and makes turns until it is answered.

@@ -1,10 +1,12 @@
-//! Benches on devices that the test plays, and what a guest is answered there.
+//! Benches on devices that the test plays and on disks that fail, and answers of a guest there.
 
 use super::{Answer, Bench, Setup};
 use luge_block::doubles::Scripted;
-use luge_block::{Blocks, Device, Geometry, MemoryDevice, Operation, Shape};
+use luge_block::{Blocks, Device, Geometry, MemoryDevice, Operation, Shape, Status};
 use luge_memory::{DmaSpace, PageSize};
 use luge_spec::virtio::blk::RequestStatus;
+use luge_volume::Volume;
+use luge_volume::doubles::{Failing, FailureCount};
 use std::sync::Arc;
 
 pub const OK: u8 = RequestStatus::OK.0;
@@ -24,6 +26,13 @@ pub fn scripted(geometry: Geometry) -> (Bench, Scripted) {
 pub fn scripted_with(geometry: Geometry, room: usize, setup: Setup) -> (Bench, Scripted) {
     let device = Scripted::new(geometry, room);
     (Bench::with(Arc::new(device.clone()), setup), device)
+}
+
+/// A bench on a disk whose requests end with `status` on demand.
+pub fn failing(status: Status) -> (Bench, FailureCount) {
+    let (disk, failures) = (Volume::whole(memory_disk(512, 256)), FailureCount::default());
+    let failing = Failing::new(Arc::new(disk), failures.clone(), status);
+    (Bench::of(Volume::of_composite(Arc::new(failing)), Setup::default(), None), failures)
 }
 
 /// The answer to a request that reads nothing.

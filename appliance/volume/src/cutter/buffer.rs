@@ -6,7 +6,7 @@ use luge_memory::Span;
 /// The block buffer of a base, lent to one part at a time.
 #[derive(Default)]
 pub(crate) struct BlockBuffer {
-    /// None where the base has none.
+    /// Memory of the base, if it has some.
     memory: Option<Span>,
     lent: bool,
 }
@@ -14,6 +14,11 @@ pub(crate) struct BlockBuffer {
 impl BlockBuffer {
     pub(crate) fn new(memory: Option<Span>) -> Self {
         Self { memory, lent: false }
+    }
+
+    /// Whether the base has such memory.
+    pub(crate) fn exists(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// The memory, of `bytes` bytes, if nobody has it.

@@ -40,12 +40,15 @@ impl Whole<'_> {
 }
 
 impl Whole<'_> {
-    /// Whether a transfer has exactly the memory of its blocks. Ranges were checked when they were admitted.
-    pub(crate) fn check(&self, block_bytes: u32) -> Result<(), Status> {
+    /// Whether a transfer has exactly the memory of its blocks, and can be cut to the limits. Ranges were checked
+    /// when they were admitted.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Status> {
         let Content::One(&Request { operation, blocks, data, .. }) = self.content else { return Ok(()) };
-        let bytes = if operation.moves_data() { u64::from(blocks) * u64::from(block_bytes) } else { 0 };
+        let block_bytes = if operation.moves_data() { limits.block_bytes } else { 0 };
+        let bytes = u64::from(blocks) * u64::from(block_bytes);
         let solid = data.iter().all(|span| !span.is_empty());
-        if blocks > 0 && solid && Span::total(data) == bytes { Ok(()) } else { Err(Status::Invalid) }
+        let fits = blocks > 0 && solid && Span::total(data) == bytes && limits.take_blocks_of(data);
+        if fits { Ok(()) } else { Err(Status::Invalid) }
     }
 }
 
@@ -97,7 +100,7 @@ pub(crate) struct Slot {
     pub(crate) volume: Option<VolumeId>,
     /// Tag of the whole request.
     tag: Tag,
-    /// Tag of the parts, without volume and kind.
+    /// Session and slot of the parts.
     part: Tag,
     limits: Limits,
     /// Whether it is a write that must not be cut, in more spans than the base takes.
@@ -117,7 +120,7 @@ pub(crate) struct Slot {
     result: Status,
 }
 
-/// No room: what is in the place of a slot that is at work.
+/// Placeholder for a slot that is lent.
 impl Default for Slot {
     fn default() -> Self {
         Self::new(0, 0, Tag::default())
@@ -177,7 +180,7 @@ impl Slot {
         let &Request { tag, operation, lba, blocks, .. } = request;
         let list = self.spans.get(data.clone()).filter(|_| operation.moves_data()).ok_or(Status::Invalid)?;
         let whole = Request { data: list, ..*request };
-        Whole { tag, content: Content::One(&whole) }.check(limits.block_bytes)?;
+        Whole { tag, content: Content::One(&whole) }.check(&limits)?;
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
@@ -220,7 +223,7 @@ impl Slot {
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
         let Left { operation, lba, blocks } = self.left;
-        let tag = self.part.through(self.tag.way(), Kind::of(operation));
+        let tag = self.tag.with_slot_of(self.part);
         if !operation.moves_data() {
             let blocks = blocks.min(self.limits.blocks(operation));
             submit(&Request { tag, operation, lba, blocks, data: &[] })?;

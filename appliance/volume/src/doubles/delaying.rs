@@ -1,16 +1,26 @@
-//! A volume whose requests take longer.
+//! A volume whose requests take longer, or as long as a test says.
 
 use super::pass::Pass;
-use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
+use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Time by which completions come late: none at first. Clones are the same time.
+/// Time by which completions come late, zero at first, or a hold on all of them. Clones are the same delay.
 #[derive(Clone, Debug, Default)]
-pub struct Delay(Arc<AtomicU64>);
+pub struct Delay(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Nanoseconds; [`HELD`] for a hold.
+    time: AtomicU64,
+    /// Completions that pass although there is a hold.
+    passes: AtomicUsize,
+}
+
+const HELD: u64 = u64::MAX;
 
 impl Delay {
     /// A delay of `time`.
@@ -21,13 +31,43 @@ impl Delay {
         delay
     }
 
-    /// Delays completions by `time`, from the next one on.
+    /// Delays completions by `time`, also those that are late or held already. Where a core sleeps until the
+    /// time before, it notices a shorter one only then.
     pub fn set(&self, time: Duration) {
-        self.0.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.time.store(u64::try_from(time.as_nanos()).unwrap_or(HELD), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    /// Holds all completions until there is another time.
+    pub fn hold(&self) {
+        self.0.passes.store(0, Ordering::Relaxed);
+        self.0.time.store(HELD, Ordering::Relaxed);
+    }
+
+    /// Ends a hold or a delay: what is held comes in the next turn.
+    pub fn release(&self) {
+        self.set(Duration::ZERO);
+    }
+
+    /// Lets `count` of the completions pass that are held or will be.
+    pub fn let_pass(&self, count: usize) {
+        self.0.passes.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Time; none for a hold.
+    fn time(&self) -> Option<Duration> {
+        let time = self.0.time.load(Ordering::Relaxed);
+        (time != HELD).then(|| Duration::from_nanos(time))
+    }
+
+    /// Whether a completion passes, of a request that took effect at `ended`.
+    fn is_over(&self, ended: Ticks, now: Ticks) -> bool {
+        match self.time() {
+            Some(time) => ended + time <= now,
+            None => {
+                let less = |left: usize| left.checked_sub(1);
+                self.0.passes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+            }
+        }
     }
 }
 
@@ -67,30 +107,30 @@ impl Composite for Delaying {
 struct DelayingNode {
     pass: Pass,
     delay: Delay,
-    /// Completions of the part, each with the time when it is handed out.
+    /// Completions of the part, each with the time when it came.
     held: VecDeque<(Ticks, Completion)>,
     /// Requests taken and not handed out, those held included.
     taken: usize,
 }
 
 impl Node for DelayingNode {
-    fn room(&self, layers: &mut Layers) -> usize {
-        self.pass.room(layers)
+    fn room(&self, parts: &mut dyn Parts) -> usize {
+        self.pass.room(parts)
     }
 
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
-        self.pass.submit(request, layers)?;
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
+        self.pass.submit(request, parts)?;
         self.taken += 1;
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions) {
+    fn turn(&mut self, ended: &[Completion], parts: &mut dyn Parts, done: &mut Completions) {
         for &end in ended {
-            self.held.push_back((layers.now() + self.delay.get(), end));
+            self.held.push_back((parts.now(), end));
         }
-        while let Some(&(due, end)) = self.held.front()
-            && due <= layers.now()
+        while let Some(&(came, end)) = self.held.front()
             && done.room() > 0
+            && self.delay.is_over(came, parts.now())
         {
             self.held.pop_front();
             let end = self.pass.ended(end);
@@ -104,8 +144,9 @@ impl Node for DelayingNode {
         self.taken
     }
 
-    /// When the first of those held is due.
+    /// Time when the first completion is due. During a hold, the next turn: nothing tells when a hold ends.
     fn wake_at(&self) -> Option<Ticks> {
-        self.held.front().map(|&(due, _)| due)
+        let &(came, _) = self.held.front()?;
+        Some(self.delay.time().map_or(Ticks::PAST, |time| came + time))
     }
 }

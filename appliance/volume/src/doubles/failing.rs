@@ -1,7 +1,7 @@
 //! A volume whose requests fail on demand.
 
 use super::pass::Pass;
-use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
+use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use luge_block::{Completion, Completions, CoreId, Geometry, Refusal, Request, Status};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,17 +60,17 @@ struct FailingNode {
 }
 
 impl Node for FailingNode {
-    fn room(&self, layers: &mut Layers) -> usize {
-        self.pass.room(layers)
+    fn room(&self, parts: &mut dyn Parts) -> usize {
+        self.pass.room(parts)
     }
 
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
-        self.pass.submit(request, layers)?;
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
+        self.pass.submit(request, parts)?;
         self.in_flight += 1;
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], _layers: &mut Layers, done: &mut Completions) {
+    fn turn(&mut self, ended: &[Completion], _parts: &mut dyn Parts, done: &mut Completions) {
         for &end in ended {
             let end = self.pass.ended(end);
             let status = if self.failures.take() { self.status } else { end.status() };

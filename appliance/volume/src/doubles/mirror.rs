@@ -12,8 +12,7 @@
 //!
 //! A leg that is lost is never read again: it may have missed a write. Not here: how it comes back.
 
-use crate::{Composite, Layers, Node, Ticks, Volume, VolumeId};
-use heapless::Vec as Spans;
+use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use luge_block::{
     Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
 };
@@ -27,8 +26,11 @@ const LEGS: usize = 2;
 /// Requests of one core at once.
 const SLOTS: u16 = 64;
 
-/// The most spans of a request.
-const SPANS_MAX: u16 = 64;
+/// The most spans of a request to a volume with such blocks: those of a block in single bytes, so that each
+/// request can be cut to it.
+fn spans_max(block_bytes: u32) -> u16 {
+    u16::try_from(block_bytes).unwrap_or(u16::MAX)
+}
 
 /// A volume whose two parts have the same content.
 pub struct Mirror {
@@ -80,7 +82,7 @@ impl Composite for Mirror {
             volatile_cache: a.volatile_cache || b.volatile_cache,
             read_only: a.read_only || b.read_only,
             // The legs are cut beneath; a slot has room for so many spans.
-            ..Geometry { spans_max: SPANS_MAX, ..a.without_limits() }
+            ..Geometry { spans_max: spans_max(a.block_bytes), ..a.without_limits() }
         }
     }
 
@@ -89,11 +91,13 @@ impl Composite for Mirror {
     }
 
     fn open(&self, _core: CoreId, parts: &[VolumeId]) -> Box<dyn Node> {
+        let geometry = self.geometry();
+        let slot = |_| Slot { data: Vec::with_capacity(geometry.spans_max.into()), ..Slot::default() };
         Box::new(MirrorNode {
-            geometry: self.geometry(),
+            geometry,
             legs: [parts[0], parts[1]],
             lost: self.lost.clone(),
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            slots: (0..SLOTS).map(slot).collect(),
             free: (0..SLOTS).collect(),
             ended: VecDeque::with_capacity(SLOTS.into()),
         })
@@ -106,7 +110,8 @@ struct Slot {
     operation: Operation,
     lba: Lba,
     blocks: u32,
-    data: Spans<Span, { SPANS_MAX as usize }>,
+    /// Does not grow: it has room for the most spans of a request.
+    data: Vec<Span>,
     /// Legs that are to get it, as soon as they have room.
     unsent: [bool; LEGS],
     /// Legs that have it.
@@ -124,7 +129,7 @@ impl Default for Slot {
             operation: Operation::Flush,
             lba: Lba(0),
             blocks: 0,
-            data: Spans::new(),
+            data: Vec::new(),
             unsent: [false; LEGS],
             sent: 0,
             untried: [false; LEGS],
@@ -143,12 +148,15 @@ impl Slot {
         }
         let first = usize::from(request.lba.0 / 8 % 2 == 1);
         let first = if healthy[first] { first } else { 1 - first };
+        let mut data = std::mem::take(&mut self.data);
+        data.clear();
+        data.extend_from_slice(request.data);
         *self = Self {
             tag: request.tag,
             operation: request.operation,
             lba: request.lba,
             blocks: request.blocks,
-            data: Spans::from_slice(request.data).ok()?,
+            data,
             ..Self::default()
         };
         if request.operation.is_read() {
@@ -198,7 +206,7 @@ struct MirrorNode {
 
 impl MirrorNode {
     /// Sends a request to each leg that is to get it and has room; ends it where it is over.
-    fn go_on(&mut self, index: u16, layers: &mut Layers) {
+    fn go_on(&mut self, index: u16, parts: &mut dyn Parts) {
         let slot = &mut self.slots[usize::from(index)];
         // A read that fails at once goes to the other leg.
         for leg in [0, 1, 0] {
@@ -213,10 +221,7 @@ impl MirrorNode {
                 blocks: slot.blocks,
                 data: &slot.data,
             };
-            let sent = match layers.volume(self.legs[leg]) {
-                Some(mut volume) => volume.submit(&request),
-                None => Err(Refusal::Failed(Status::Gone)),
-            };
+            let sent = parts.submit(self.legs[leg], &request);
             if sent == Err(Refusal::Full) {
                 continue;
             }
@@ -234,34 +239,34 @@ impl MirrorNode {
 }
 
 impl Node for MirrorNode {
-    fn room(&self, _layers: &mut Layers) -> usize {
+    fn room(&self, _parts: &mut dyn Parts) -> usize {
         self.free.len().saturating_sub(self.ended.len())
     }
 
-    fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
+    fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        if self.room(layers) == 0 {
+        if self.room(parts) == 0 {
             return Err(Refusal::Full);
         }
         let Some(&index) = self.free.last() else { return Err(Refusal::Full) };
         let begun = self.slots[usize::from(index)].begin(request, &self.lost);
         begun.ok_or(Refusal::Failed(Status::Gone))?;
         self.free.pop();
-        self.go_on(index, layers);
+        self.go_on(index, parts);
         Ok(())
     }
 
-    fn turn(&mut self, ended: &[Completion], layers: &mut Layers, done: &mut Completions) {
+    fn turn(&mut self, ended: &[Completion], parts: &mut dyn Parts, done: &mut Completions) {
         for end in ended {
             let (leg, index) = (usize::from(end.tag().session()), end.tag().slot());
             let slot = &mut self.slots[usize::from(index)];
             slot.sent -= 1;
             slot.end_leg(leg, end.status(), &self.lost);
-            self.go_on(index, layers);
+            self.go_on(index, parts);
         }
         for index in 0..SLOTS {
             if self.slots[usize::from(index)].unsent != [false, false] {
-                self.go_on(index, layers);
+                self.go_on(index, parts);
             }
         }
         while done.room() > 0
@@ -276,7 +281,7 @@ impl Node for MirrorNode {
         usize::from(SLOTS) - self.free.len() + self.ended.len()
     }
 
-    /// Where a leg has no room, nothing tells when it has.
+    /// The next turn, while a leg has no room: nothing tells when it has.
     fn wake_at(&self) -> Option<Ticks> {
         let is_unsent = self.slots.iter().any(|slot| slot.unsent != [false; LEGS]);
         (is_unsent || !self.ended.is_empty()).then_some(Ticks::PAST)

@@ -1,12 +1,12 @@
 //! A node's work where each request becomes one request to one part, with the same session and slot.
 
-use crate::{Layers, VolumeId};
-use luge_block::{Completion, Refusal, Request, Status, Tag};
+use crate::{Parts, VolumeId};
+use luge_block::{Completion, Refusal, Request, Tag};
 
 /// The one part of a node that keeps no slots, and the one volume on top of it.
 pub(super) struct Pass {
     part: VolumeId,
-    /// The part that the volume on top has in tags, as the last request had it.
+    /// Tag of the last request, which has the volume on top.
     above: Tag,
 }
 
@@ -15,21 +15,18 @@ impl Pass {
         Self { part, above: Tag::default() }
     }
 
-    pub(super) fn room(&self, layers: &mut Layers) -> usize {
-        layers.volume(self.part).map_or(0, |mut volume| volume.room())
+    pub(super) fn room(&self, parts: &mut dyn Parts) -> usize {
+        parts.room(self.part)
     }
 
-    pub(super) fn submit(&mut self, request: &Request<'_>, layers: &mut Layers) -> Result<(), Refusal> {
-        self.above = Tag::of_volume(request.tag.volume());
+    pub(super) fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
+        self.above = request.tag;
         let tag = Tag::new(request.tag.session(), request.tag.slot());
-        let mut volume = layers.volume(self.part).ok_or(Refusal::Failed(Status::Gone))?;
-        volume.submit(&Request { tag, ..*request })
+        parts.submit(self.part, &Request { tag, ..*request })
     }
 
     /// A completion of the part as one of the node.
     pub(super) fn ended(&self, end: Completion) -> Completion {
-        let tag = end.tag();
-        let above = Tag::new(tag.session(), tag.slot()).through(self.above, tag.kind());
-        Completion::new(above, end.status())
+        Completion::new(end.tag().with_volume_of(self.above), end.status())
     }
 }

@@ -8,7 +8,7 @@ use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
 use crate::layers::{Layers, Opened};
-use luge_block::{CheckedTransfer, Kind, Refusal, Request};
+use luge_block::{Refusal, Request};
 
 /// A volume of a core's graph, looked up for a batch of requests.
 pub struct VolumeHandle<'a>(End<'a>);
@@ -24,7 +24,7 @@ enum End<'a> {
 impl Layers {
     /// A volume, looked up once for a batch of requests; none that is gone.
     #[inline]
-    pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
+    pub(crate) fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
         match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
@@ -56,39 +56,6 @@ impl<'a> VolumeHandle<'a> {
     #[must_use]
     pub fn room(&mut self) -> usize {
         if self.volume().hold.is_draining() { 0 } else { self.room_beneath() }
-    }
-
-    /// Submits a request whose blocks count from the start of the volume. It may be longer than any device
-    /// takes at once, and in up to [`crate::SPANS_MAX`] spans; its data is copied then.
-    ///
-    /// # Errors
-    /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
-    /// too many long requests are in flight.
-    #[inline]
-    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        let request = self.volume().admit(request)?;
-        if self.volume().limits.cut(&request) {
-            return self.submit_in_parts(&request);
-        }
-        // Some devices do it at once: it begins before.
-        let now = self.now();
-        self.submit_beneath(&request)?;
-        self.volume().begin_one(Kind::of(request.operation), request.blocks.into(), now);
-        Ok(())
-    }
-
-    /// Submits translated reads and writes in order, until one is refused.
-    #[inline]
-    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
-        let now = self.now();
-        let (taken, refusal) = match &mut self.0 {
-            End::Channel { opened, .. } => opened.submit_all(transfers),
-            End::Node { layers, node, .. } => {
-                layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
-            }
-        };
-        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
-        (taken, refusal)
     }
 
     /// Submits a request to the base.

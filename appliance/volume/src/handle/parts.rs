@@ -1,11 +1,11 @@
-//! Requests that go to the base in parts.
+//! Requests that go to the base one by one, whole or in parts.
 
 use super::{End, VolumeHandle};
-use crate::VolumeId;
 use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
-use luge_block::{BlockRange, Refusal, Request, Tag};
+use crate::{Parts, Ticks, VolumeId};
+use luge_block::{BlockRange, Kind, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
@@ -13,7 +13,7 @@ const PART_STEPS: usize = 8;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
 /// from its other work.
-const STEPS_PER_TURN: usize = 1024;
+const STEPS_PER_TURN: usize = 256;
 
 impl Layers {
     /// Lets requests in parts go on, those of the lower levels first, until each had its turn or enough was
@@ -32,7 +32,41 @@ impl Layers {
     }
 }
 
+impl Parts for Layers {
+    fn room(&mut self, part: VolumeId) -> usize {
+        self.volume(part).map_or(0, |mut volume| volume.room())
+    }
+
+    fn submit(&mut self, part: VolumeId, request: &Request<'_>) -> Result<(), Refusal> {
+        let mut volume = self.volume(part).ok_or(Refusal::Failed(Status::Gone))?;
+        volume.submit(request)
+    }
+
+    fn now(&self) -> Ticks {
+        Ticks(self.clock.now())
+    }
+}
+
 impl VolumeHandle<'_> {
+    /// Submits a request whose blocks count from the start of the volume. It may be longer than any device
+    /// takes at once, and in up to [`crate::SPANS_MAX`] spans; its data is copied then.
+    ///
+    /// # Errors
+    /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
+    /// too many long requests are in flight.
+    #[inline]
+    pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let request = self.volume().admit(request)?;
+        if self.volume().limits.cut(&request) {
+            return self.submit_in_parts(&request);
+        }
+        // Some devices do it at once: it begins before.
+        let now = self.now();
+        self.submit_beneath(&request)?;
+        self.volume().begin_one(Kind::of(request.operation), request.blocks.into(), now);
+        Ok(())
+    }
+
     /// Submits discards or writes of zeroes as one request, which has one completion. The ranges have
     /// together no more blocks than the volume, and there are at most [`crate::RANGES_MAX`].
     ///
@@ -102,14 +136,14 @@ impl VolumeHandle<'_> {
 
     /// Submits a request that is beyond the limits of the base, translated.
     #[cold]
-    pub(super) fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+    fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let whole = Whole { tag: request.tag, content: Content::One(request) };
         self.submit_whole(&whole, request.blocks.into())
     }
 
     fn submit_whole(&mut self, whole: &Whole<'_>, blocks: u64) -> Result<(), Refusal> {
         let Mounted { level, limits, .. } = *self.volume();
-        whole.check(limits.block_bytes).map_err(Refusal::Failed)?;
+        whole.check(&limits).map_err(Refusal::Failed)?;
         if self.room_beneath() == 0 {
             return Err(Refusal::Full);
         }

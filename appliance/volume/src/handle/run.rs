@@ -1,7 +1,7 @@
 //! Reads and writes of one volume that follow each other.
 
-use super::VolumeHandle;
-use luge_block::{CheckedTransfer, Kind, Refusal, Request, Tag, TransferExtent};
+use super::{End, VolumeHandle};
+use luge_block::{CheckedTransfer, Kind, Refusal, Request, SizeClass, Tag, TransferExtent};
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -12,6 +12,24 @@ impl<'handle> VolumeHandle<'handle> {
     #[must_use]
     pub fn run<'data>(&mut self) -> Run<'_, 'handle, 'data> {
         Run::new(self)
+    }
+
+    /// Gives requests to the base in one call; returns how many it took, and why not the next.
+    #[inline]
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let now = self.now();
+        let (taken, refusal) = match &mut self.0 {
+            End::Channel { opened, .. } => {
+                let (taken, refusal) = opened.channel.submit_all(transfers);
+                opened.pending |= taken > 0;
+                (taken, refusal)
+            }
+            End::Node { layers, node, .. } => {
+                layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
+            }
+        };
+        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
+        (taken, refusal)
     }
 }
 
@@ -34,9 +52,12 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
     /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
     /// [`VolumeHandle::submit`] takes it then, or tells which.
-    #[inline]
+    ///
+    /// Always inlined: its callers loop over batches.
+    #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         let tag = request.tag.through(self.way, Kind::of(request.operation));
+        let tag = tag.sized(SizeClass::of(request.blocks));
         self.requests.push(self.extent.check(request, tag)?).ok()
     }
 

@@ -1,7 +1,8 @@
 //! A volume on a graph of its own, as a device.
 
 use luge_block::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
-use luge_volume::{Base, Graph, Source, Volume, VolumeId};
+use luge_volume::doubles::mount;
+use luge_volume::{Graph, Volume, VolumeId};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -43,19 +44,6 @@ impl Device for AsDevice {
         let volume = mount(&mut graph, core, &self.volume)?;
         Ok(Box::new(AsChannel { graph: RefCell::new(graph), volume, geometry: self.geometry, in_flight: 0 }))
     }
-}
-
-/// Puts a volume on a graph, and all that it stands on.
-pub fn mount(graph: &mut Graph, core: CoreId, volume: &Arc<Volume>) -> Result<VolumeId, OpenError> {
-    let base = match volume.source() {
-        Source::Device(device) => Base::Channel(graph.add_channel(device.open(core)?).ok().unwrap()),
-        Source::Composite(composite) => {
-            let parts = composite.parts().iter().map(|part| mount(graph, core, part));
-            let parts = parts.collect::<Result<Vec<VolumeId>, OpenError>>()?;
-            Base::Node(graph.add_node(composite.open(core, &parts), &parts).ok().unwrap())
-        }
-    };
-    Ok(graph.add_volume(core, volume, base).unwrap())
 }
 
 struct AsChannel {

@@ -13,7 +13,7 @@ const GAP_BYTES: u32 = 64;
 /// The most pieces that the memory of a request is cut into.
 pub(super) const PIECES_MAX: u16 = 24;
 
-/// Where the memory of one request lies: pieces of the arena, in the request's order.
+/// Memory of one request: pieces of the arena, in the request's order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     pieces: Vec<(u32, u32)>,
@@ -31,7 +31,8 @@ impl Arena {
     /// one of `largest_bytes`.
     pub fn new(
         space: &Arc<DmaSpace>,
-        (areas, request_bytes): (u16, u32),
+        areas: u16,
+        request_bytes: u32,
         largest_bytes: u32,
         random: &mut Random,
     ) -> Self {
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn pieces_are_in_their_area_apart_from_each_other_and_as_long_as_asked() {
         let mut random = Random::new(7);
-        let arena = Arena::new(&DmaSpace::new(), (4, 8192), 0, &mut random);
+        let arena = Arena::new(&DmaSpace::new(), 4, 8192, 0, &mut random);
         for len in [1, 2, 512, 8192] {
             for _ in 0..200 {
                 let mut pieces = arena.layout(2, len, 100, &mut random).pieces;
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn a_byte_changed_behind_our_back_is_noticed() {
         let mut random = Random::new(7);
-        let mut arena = Arena::new(&DmaSpace::new(), (1, 512), 0, &mut random);
+        let mut arena = Arena::new(&DmaSpace::new(), 1, 512, 0, &mut random);
         let layout = arena.layout(0, 512, 3, &mut random);
         assert!(arena.is_as_expected());
         arena.spans(&layout)[0].slice(0, 1).unwrap().fill(arena.read(&layout)[0].wrapping_add(1));

@@ -18,7 +18,7 @@ pub(super) fn read(rig: &mut Rig, lba: Lba, blocks: u32) -> Vec<u8> {
     let Rig { arena, random, geometry, .. } = rig;
     let layout = arena.layout(0, blocks * geometry.block_bytes, geometry.spans_max, random);
     let data = arena.spans(&layout);
-    succeed(rig, &Request { tag: Tag::default(), operation: Operation::Read, lba, blocks, data: &data });
+    succeed(rig, &request(Operation::Read, lba, blocks, &data));
     let content = rig.arena.read(&layout);
     rig.arena.scribble(&layout, &mut rig.random);
     content
@@ -60,15 +60,17 @@ fn refusals(rig: &mut Rig) {
     for operation in [Operation::Read, Operation::Write(Durability::Media)] {
         for (lba, blocks, data, status) in cases {
             let status = protected(geometry, operation, status);
-            refuse(rig, operation, (lba, blocks, data), status);
+            refuse(rig, &request(operation, Lba(lba), blocks, data), status);
         }
     }
     for operation in [Operation::Discard, Operation::WriteZeroes, Operation::WriteZeroesUnmap] {
         let most = geometry.blocks_max(operation);
         let status = if most == 0 { Status::Unsupported } else { Status::OutOfRange };
-        refuse(rig, operation, (end, 1, &[]), protected(geometry, operation, status));
+        let past_end = request(operation, Lba(end), 1, &[]);
+        refuse(rig, &past_end, protected(geometry, operation, status));
         if most > 0 && u64::from(most) < end {
-            refuse(rig, operation, (0, most + 1, &[]), protected(geometry, operation, Status::Invalid));
+            let too_long = request(operation, Lba(0), most + 1, &[]);
+            refuse(rig, &too_long, protected(geometry, operation, Status::Invalid));
         }
     }
 }
@@ -77,15 +79,18 @@ fn protected(geometry: Geometry, operation: Operation, otherwise: Status) -> Sta
     if geometry.read_only && operation.changes_data() { Status::WriteProtected } else { otherwise }
 }
 
-fn refuse(rig: &mut Rig, operation: Operation, (lba, blocks, data): (u64, u32, &[Span]), status: Status) {
-    let request = Request { tag: Tag::default(), operation, lba: Lba(lba), blocks, data };
-    let result = rig.submit(&request);
+fn request(operation: Operation, lba: Lba, blocks: u32, data: &[Span]) -> Request<'_> {
+    Request { tag: Tag::default(), operation, lba, blocks, data }
+}
+
+fn refuse(rig: &mut Rig, request: &Request<'_>, status: Status) {
+    let result = rig.submit(request);
     let refused = result == Err(Refusal::Failed(status));
     rig.expect(refused, format_args!("{request:?} should be refused with {status:?}, not end in {result:?}"));
     rig.expect_quiet();
 }
 
-/// As many reads of one block as the channel says that it takes: it takes them, and no more.
+/// Checks that a channel takes as many reads of one block as it has room for, and no more.
 fn flood(rig: &mut Rig, lba: Lba) {
     let expected = read(rig, lba, 1);
     let layout = rig.arena.layout(0, rig.geometry.block_bytes, 1, &mut rig.random);
@@ -120,7 +125,7 @@ fn largest(rig: &mut Rig) {
     if u64::from(most) < end {
         let layout = rig.arena.layout(0, (most + 1) * rig.geometry.block_bytes, 1, &mut rig.random);
         let data = rig.arena.spans(&layout);
-        refuse(rig, Operation::Read, (0, most + 1, &data), Status::Invalid);
+        refuse(rig, &request(Operation::Read, Lba(0), most + 1, &data), Status::Invalid);
     }
 }
 
@@ -131,12 +136,12 @@ fn write(rig: &mut Rig, lba: Lba, content: &[u8]) {
     arena.write(&layout, content);
     let (data, blocks) = (arena.spans(&layout), len / geometry.block_bytes);
     let operation = Operation::Write(Durability::Cache);
-    succeed(rig, &Request { tag: Tag::default(), operation, lba, blocks, data: &data });
+    succeed(rig, &request(operation, lba, blocks, &data));
     rig.arena.scribble(&layout, &mut rig.random);
 }
 
-/// As many pieces as the device says that it takes, of one byte each but for the last: it
-/// takes them, and not one more.
+/// Checks that a device takes as many pieces as its geometry says, of one byte each but for the last, and no
+/// more.
 fn most_pieces(rig: &mut Rig, lba: Lba) {
     let Geometry { spans_max, block_bytes, transfer_blocks_max, blocks: end, .. } = rig.geometry;
     let blocks = (u32::from(spans_max) + 1).div_ceil(block_bytes);
@@ -147,11 +152,12 @@ fn most_pieces(rig: &mut Rig, lba: Lba) {
     let layout = rig.arena.layout(0, blocks * block_bytes, 1, &mut rig.random);
     let Some(&whole) = rig.arena.spans(&layout).first() else { return };
     let data = bytewise(whole, spans_max);
-    succeed(rig, &Request { tag: Tag::default(), operation: Operation::Read, lba, blocks, data: &data });
+    succeed(rig, &request(Operation::Read, lba, blocks, &data));
     rig.expect(rig.arena.read(&layout) == expected, "many pieces were read wrong");
     rig.arena.scribble(&layout, &mut rig.random);
     if let Some(more) = spans_max.checked_add(1) {
-        refuse(rig, Operation::Read, (lba.0, blocks, &bytewise(whole, more)), Status::Invalid);
+        let data = bytewise(whole, more);
+        refuse(rig, &request(Operation::Read, lba, blocks, &data), Status::Invalid);
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Fault {
     /// Range of blocks: requests with a block in it may fail, flushes excepted.
     pub blocks: Range<u64>,
-    /// So many of a thousand of those, by chance.
+    /// Number of failures in a thousand of those, by chance.
     pub per_mille: u16,
     /// Status of those that fail.
     pub status: Status,

@@ -19,7 +19,7 @@ mod rig;
 mod scripted;
 
 pub use check::check_device;
-pub use delayed::{Delayed, Gate};
+pub use delayed::Delayed;
 pub use faulty::{Fault, Faulty};
 pub use narrow::Narrow;
 pub use rig::{Check, Failures};

@@ -16,8 +16,8 @@ const COMPLETION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of requests that the checks have in flight, on all channels together.
 pub(super) const SLOTS: u16 = 32;
 
-/// No request of the checks is longer than this many blocks, nor, with large blocks, than this
-/// many bytes or two blocks; but for those that look for the limits.
+/// Most blocks of a request of the checks, and most bytes of one that has more than two blocks. Requests that
+/// check the limits are longer.
 const BLOCKS_MAX: u32 = 16;
 const BYTES_MAX: u32 = 32 << 10;
 
@@ -37,7 +37,7 @@ pub struct Check<'a> {
     pub device: &'a dyn Device,
     /// Space that the device reaches memory through.
     pub space: &'a Arc<DmaSpace>,
-    /// On how many cores it is opened, from zero on.
+    /// Number of cores on which the device is opened, from core 0.
     pub cores: u16,
     /// Number of requests made, about.
     pub steps: u32,
@@ -75,7 +75,7 @@ impl Rig {
         let blocks_max = (BYTES_MAX / geometry.block_bytes).clamp(2, BLOCKS_MAX);
         let request_bytes = blocks_max.min(geometry.transfer_blocks_max) * geometry.block_bytes;
         let largest_bytes = (geometry.transfer_blocks_max + 1) * geometry.block_bytes;
-        let arena = Arena::new(check.space, (SLOTS, request_bytes), largest_bytes, &mut random);
+        let arena = Arena::new(check.space, SLOTS, request_bytes, largest_bytes, &mut random);
         Self { seed, random, geometry, blocks_max, lines, arena }
     }
 
@@ -145,8 +145,8 @@ impl Rig {
         Vec::new()
     }
 
-    /// After the last completion: nobody owes anything, nothing more comes, and no memory has
-    /// been touched that was not to be.
+    /// Checks, after the last completion, that nothing is in flight, that nothing more comes, and that no other
+    /// memory was touched.
     pub fn expect_quiet(&mut self) {
         for core in 0..u16::try_from(self.lines.len()).unwrap_or(u16::MAX) {
             let more = self.poll(core);

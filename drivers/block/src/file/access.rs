@@ -12,11 +12,11 @@ pub enum Access {
 /// Way of data to the media.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Caching {
-    /// Past the host's page cache.
+    /// Direct I/O, past the host's page cache.
     Direct,
-    /// Through the host's page cache, because the file system cannot do it directly, or not
+    /// I/O through the host's page cache, because the file system cannot do it directly, or not
     /// with blocks this small.
     Buffered,
-    /// None is needed: the file is memory (tmpfs), and nothing is more durable.
+    /// No way: the file is memory (tmpfs), and nothing is more durable.
     Memory,
 }

@@ -44,7 +44,7 @@ impl Memory {
         self.moved = 0;
     }
 
-    /// Where the kernel finds the list. It must not change while the kernel has it.
+    /// Address of the list for the kernel. The list must not change while the kernel has it.
     pub fn as_ptr(&self) -> *const libc::iovec {
         self.rest().as_ptr().cast()
     }
@@ -124,11 +124,14 @@ mod tests {
         for (moved, left, expected) in [(0, 2, [1, 2, 3]), (1, 2, [2, 3, 4]), (2, 1, [4, 5, 6])] {
             memory.advance(moved);
             memory.copy_to(span(&mut buffer));
-            assert_eq!((memory.len(), buffer), (left, expected));
+            assert_eq!(memory.len(), left);
+            assert_eq!(buffer, expected);
         }
         memory.copy_from(span(&mut [9, 9]));
         memory.advance(4);
-        assert_eq!((memory.len(), a, b), (0, [1, 2, 3], [9, 9, 6, 7]));
+        assert_eq!(memory.len(), 0);
+        assert_eq!(a, [1, 2, 3]);
+        assert_eq!(b, [9, 9, 6, 7]);
     }
 
     #[test]

@@ -19,15 +19,15 @@ use rustix::io::Errno;
 /// Task that the kernel is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Step {
-    /// From the file to the request's memory.
+    /// Read from the file to the request's memory.
     Read,
-    /// From the request's memory to the file.
+    /// Write from the request's memory to the file.
     Write(Durability),
-    /// From the file to the slot's buffer, whence we copy to the request's memory.
+    /// Read from the file to the slot's buffer, which is then copied to the request's memory.
     BouncedRead,
-    /// From the slot's buffer, where we have copied the request's memory, to the file.
+    /// Write to the file from the slot's buffer, to which the request's memory was copied.
     BouncedWrite(Durability),
-    /// All that was written to the media.
+    /// Flush of all that was written to the media.
     #[default]
     Flush,
     /// Make a hole, or fail.
@@ -45,7 +45,7 @@ pub(super) enum Step {
 pub(super) struct Slot {
     tag: Tag,
     step: Step,
-    /// Where in the file the next piece starts, in bytes.
+    /// Place of the next piece in the file, in bytes.
     offset: u64,
     /// Number of bytes left to move.
     left: u64,

@@ -31,7 +31,7 @@ const PAGE_BYTES: u32 = 4096;
 /// Alignment that direct I/O asks of a request's memory, in bytes (`statx`, `STATX_DIOALIGN`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alignment {
-    /// Where each piece of memory starts is a multiple of this.
+    /// Addresses of pieces of memory are multiples of this.
     pub memory_bytes: u32,
     /// Places in the file, and the lengths of pieces of memory, are multiples of this.
     pub offset_bytes: u32,
@@ -72,7 +72,9 @@ impl Target {
         rustix::fs::fcntl_setfl(&file, flags).map_err(system("set the caching of"))?;
         let punches = access == Access::ReadWrite && can_punch(&file, kind, shape);
         let stat = rustix::fs::fstat(&file).map_err(system("examine"))?;
-        let geometry = geometry(shape, (access, punches), caching, &stat);
+        let possible = geometry(shape, access, caching, &stat);
+        let discard_blocks_max = if punches { possible.discard_blocks_max } else { 0 };
+        let geometry = Geometry { discard_blocks_max, ..possible };
         Ok(Self { file, path: path.to_owned(), geometry, direct, caching })
     }
 
@@ -220,13 +222,14 @@ fn zeroes_are_offloaded(device: u64) -> bool {
     })
 }
 
-fn geometry(shape: Shape, (access, punches): (Access, bool), caching: Caching, stat: &Stat) -> Geometry {
+/// Geometry of a file in which holes can be made.
+fn geometry(shape: Shape, access: Access, caching: Caching, stat: &Stat) -> Geometry {
     let range = range_bytes_max(caching) / shape.block_bytes();
     let writable = access == Access::ReadWrite;
     let optimal = u32::try_from(stat.st_blksize).unwrap_or(PAGE_BYTES) / shape.block_bytes();
     Geometry {
         spans_max: SPANS_MAX,
-        discard_blocks_max: if punches { range } else { 0 },
+        discard_blocks_max: range,
         write_zeroes_blocks_max: if writable { range } else { 0 },
         optimal_blocks: optimal.max(1),
         volatile_cache: caching != Caching::Memory,

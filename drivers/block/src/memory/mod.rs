@@ -17,8 +17,8 @@ use crate::{Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, Reques
 use luge_memory::{DmaMemory, DmaSpace, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
 use std::sync::Arc;
 
-/// One request may be this long, in bytes: some tens of microseconds to copy or to clear.
-const REQUEST_BYTES_MAX: u32 = 1 << 20;
+/// One request may be this long, in bytes, and all of a turn not much longer: some microseconds to copy or to clear.
+const REQUEST_BYTES_MAX: u32 = 32 << 10;
 
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {

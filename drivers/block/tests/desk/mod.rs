@@ -4,6 +4,7 @@
 
 use luge_block::{Channel, Completions, CoreId, Device, Lba, Operation, Request, Status, Tag};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Channel and memory for its requests.
@@ -24,14 +25,14 @@ impl Desk {
         unsafe { self.memory.span(offset, len) }.unwrap()
     }
 
-    pub fn submit(&mut self, slot: u16, operation: Operation, blocks: (u64, u32), data: &[Span]) {
-        let (lba, blocks) = (Lba(blocks.0), blocks.1);
+    pub fn submit(&mut self, slot: u16, operation: Operation, blocks: Range<u64>, data: &[Span]) {
+        let (lba, blocks) = (Lba(blocks.start), u32::try_from(blocks.end - blocks.start).unwrap());
         let request = Request { tag: Tag::new(0, slot), operation, lba, blocks, data };
         assert_eq!(self.channel.submit(&request), Ok(()));
     }
 
     /// Runs one request to its end; returns its status.
-    pub fn run(&mut self, operation: Operation, blocks: (u64, u32), data: &[Span]) -> Status {
+    pub fn run(&mut self, operation: Operation, blocks: Range<u64>, data: &[Span]) -> Status {
         self.submit(0, operation, blocks, data);
         self.channel.commit();
         let (mut done, deadline) = (Completions::default(), Instant::now() + Duration::from_secs(20));

@@ -66,7 +66,7 @@ impl Rig {
     }
 
     fn run(&mut self, operation: Operation, blocks: Range<usize>, data: &[Span]) {
-        let place = (blocks.start as u64, u32::try_from(blocks.len()).unwrap());
+        let place = blocks.start as u64..blocks.end as u64;
         assert_eq!(self.desk.run(operation, place, data), Status::Success);
     }
 
@@ -151,7 +151,7 @@ fn a_flush_ends_no_earlier_than_the_drive_has_answered() {
     let Some(mut rig) = rig() else { return };
     rig.write(Durability::Cache, 3..5, 0xa5);
     rig.drive.hold();
-    rig.desk.submit(0, Operation::Flush, (0, 0), &[]);
+    rig.desk.submit(0, Operation::Flush, 0..0, &[]);
     rig.desk.channel.commit();
     rig.drive.wait_held(1);
     rig.assert_waiting();
@@ -166,7 +166,7 @@ fn a_write_ends_no_earlier_than_the_drive_has_answered() {
         let Some(mut rig) = rig() else { return };
         let memory = rig.memory(&(0..1));
         rig.drive.hold();
-        rig.desk.submit(0, Operation::Write(when), (0, 1), &[memory]);
+        rig.desk.submit(0, Operation::Write(when), 0..1, &[memory]);
         rig.desk.channel.commit();
         rig.drive.wait_held(1);
         rig.assert_waiting();
@@ -192,7 +192,7 @@ impl Model {
             let memory = rig.memory(&(block..block + 1));
             memory.fill(fill);
             let when = if fua { Durability::Media } else { Durability::Cache };
-            rig.desk.submit(slot, Operation::Write(when), (block as u64, 1), &[memory]);
+            rig.desk.submit(slot, Operation::Write(when), block as u64..block as u64 + 1, &[memory]);
             self.0[block] = (fill, fua);
         }
         rig.desk.channel.commit();

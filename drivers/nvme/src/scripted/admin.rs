@@ -1,7 +1,7 @@
-//! The scripted SSD's admin commands.
+//! Admin commands of the scripted SSD.
 
 use super::memory::Reach;
-use super::queues::{Completed, Submissions};
+use super::queues::{Answer, Completed, Submissions};
 use super::script::{Listing, ScriptedNamespace};
 use super::ssd::State;
 use luge_spec::nvme::{
@@ -13,11 +13,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 impl State {
     /// Executes an admin command; none where its completion comes later.
-    pub(super) fn execute_admin(
-        &mut self,
-        reach: &Reach,
-        entry: &SubmissionEntry,
-    ) -> Option<(StatusCode, u32)> {
+    pub(super) fn execute_admin(&mut self, reach: &Reach, entry: &SubmissionEntry) -> Option<Answer> {
         let [cdw10, cdw11, ..] = entry.cdw10;
         let code = match AdminOpcode(entry.opcode) {
             AdminOpcode::IDENTIFY => self.identify(reach, entry),
@@ -33,14 +29,14 @@ impl State {
             }
             AdminOpcode::ASYNC_EVENT_REQUEST => {
                 if self.event_requests.len() > usize::from(self.script.event_limit_z) {
-                    return Some((StatusCode::EVENT_LIMIT_EXCEEDED, 0));
+                    return Some(StatusCode::EVENT_LIMIT_EXCEEDED.into());
                 }
                 self.event_requests.push(entry.command_id);
                 return None;
             }
             _ => StatusCode::INVALID_OPCODE,
         };
-        Some((code, 0))
+        Some(code.into())
     }
 
     fn identify(&mut self, reach: &Reach, entry: &SubmissionEntry) -> StatusCode {
@@ -110,6 +106,8 @@ impl State {
         page.firmware = padded("1.0");
         page.transfer_max = self.script.transfer_max;
         page.event_limit_z = self.script.event_limit_z;
+        page.atomic_normal_z = self.script.atomic_z;
+        page.atomic_power_fail_z = self.script.atomic_z;
         page.submission_entry_size = 0x66;
         page.completion_entry_size = 0x44;
         let last = self.script.namespaces.iter().map(|namespace| namespace.id).max().unwrap_or(0);
@@ -135,22 +133,22 @@ impl State {
         }
     }
 
-    fn set_feature(&mut self, feature: u32, value: u32) -> (StatusCode, u32) {
+    fn set_feature(&mut self, feature: u32, value: u32) -> Answer {
         match FeatureId((feature & 0xff) as u8) {
             FeatureId::NUMBER_OF_QUEUES => {
                 assert_eq!(self.submissions.len(), 1, "the number of queues is set before there are any");
                 if let Some(granted) = self.script.granted {
-                    return (StatusCode::SUCCESS, (u32::from(granted) - 1) * 0x1_0001);
+                    return Answer::success((u32::from(granted) - 1) * 0x1_0001);
                 }
                 let z = u32::from(self.script.queue_pairs) - 1;
-                (StatusCode::SUCCESS, (value & 0xffff).min(z) | (value >> 16).min(z) << 16)
+                Answer::success((value & 0xffff).min(z) | (value >> 16).min(z) << 16)
             }
-            FeatureId::ASYNC_EVENT_CONFIGURATION => (StatusCode::SUCCESS, 0),
+            FeatureId::ASYNC_EVENT_CONFIGURATION => StatusCode::SUCCESS.into(),
             FeatureId::COMMAND_SET_PROFILE if (value as usize) < self.script.combinations.len() => {
                 self.profile = Some(value);
-                (StatusCode::SUCCESS, value)
+                Answer::success(value)
             }
-            _ => (StatusCode::INVALID_FIELD, 0),
+            _ => StatusCode::INVALID_FIELD.into(),
         }
     }
 
@@ -219,6 +217,9 @@ fn namespace_page(namespace: &ScriptedNamespace) -> IdentifyNamespace {
     page.capacity_blocks = namespace.blocks;
     page.protection = namespace.protection;
     page.attributes = namespace.read_only.into();
+    page.features = if namespace.atomic_z > 0 { 1 << 1 } else { 0 };
+    page.atomic_normal_z = namespace.atomic_z;
+    page.atomic_power_fail_z = namespace.atomic_z;
     page.formatted = 1;
     page.formats_z = 1;
     page.formats[1].block_shift = namespace.block_shift;

@@ -1,11 +1,11 @@
-//! The scripted SSD's media and I/O commands. Its reading of PRPs is the witness against the driver's.
+//! Media and I/O commands of the scripted SSD. It reads PRPs by the specification, and so checks those of the driver.
 
 use super::memory::Reach;
 use super::script::ScriptedNamespace;
 use luge_memory::Span;
 use luge_spec::nvme::{IoOpcode, StatusCode, SubmissionEntry};
 
-/// A namespace's media.
+/// Media of a namespace.
 pub(super) struct Disk {
     bytes: Vec<u8>,
     shift: u8,
@@ -84,8 +84,7 @@ impl Disk {
     }
 }
 
-/// The memory that a command's PRPs name, as Base 2.0, clause 4.1.1, has it; none where they
-/// break its rules.
+/// Memory of a command by its PRPs, as in Base 2.0, clause 4.1.1; none where they break its rules.
 fn prps(reach: &Reach, entry: &SubmissionEntry, mut left: usize) -> Option<Vec<Span>> {
     const PAGE: usize = 4096;
     let mut spans = Vec::new();
@@ -100,7 +99,7 @@ fn prps(reach: &Reach, entry: &SubmissionEntry, mut left: usize) -> Option<Vec<S
     }
     take(entry.prp1, &mut left)?;
     if left == 0 {
-        // Reserved where PRP1 says it all.
+        // PRP2 is reserved where PRP1 suffices.
         return (entry.prp2 == 0).then_some(spans);
     }
     if left <= PAGE {

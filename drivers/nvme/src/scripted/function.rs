@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// A scripted SSD as the driver owns it.
+/// PCI function of a scripted SSD, which the driver owns.
 struct ScriptedFunction {
     ssd: Arc<ScriptedSsd>,
 }
 
 impl ScriptedSsd {
-    /// Returns the function that the driver takes over.
+    /// Makes the function that the driver takes over.
     #[must_use]
     pub fn function(self: &Arc<Self>) -> Box<dyn PciFunction> {
         Box::new(ScriptedFunction { ssd: self.clone() })

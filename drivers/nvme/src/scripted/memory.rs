@@ -1,4 +1,4 @@
-//! Memory of a scripted SSD: what the driver's space mapped into its IOMMU, and its doorbells.
+//! Memory that a scripted SSD reaches through its IOMMU, and its doorbells.
 
 #![expect(unsafe_code, reason = "a device's view of memory is addresses")]
 
@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Returns a piece of the doorbells.
+/// Piece of the doorbells.
 pub(super) fn doorbell_span(doorbells: &DmaMemory, offset: u32, len: u32) -> Option<Span> {
     // SAFETY: the function, and with it the SSD, lives as long as the driver uses its doorbells.
     unsafe { doorbells.span(offset.into(), len) }
@@ -23,7 +23,7 @@ struct Mapped {
 // SAFETY: an address; what is behind it is only reached through spans.
 unsafe impl Send for Mapped {}
 
-/// The IOMMU of a scripted SSD, with its bus master bit.
+/// IOMMU of a scripted SSD, with the bus master bit of the SSD.
 #[derive(Default)]
 pub(super) struct Reach {
     mapped: Mutex<BTreeMap<u64, Mapped>>,
@@ -32,7 +32,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// The memory at `iova`; none, and a DMA fault, where it is not mapped as a whole.
+    /// Memory at `iova`; none, and a DMA fault, where not all of it is mapped.
     pub(super) fn span(&self, iova: u64, len: u32) -> Option<Span> {
         let span = self.find(iova, len).filter(|_| self.bus_master.load(Ordering::Relaxed));
         if span.is_none() {
@@ -41,7 +41,7 @@ impl Reach {
         span
     }
 
-    /// Accesses that the IOMMU, or the bus master bit, refused.
+    /// Number of accesses that the IOMMU, or the bus master bit, has refused.
     pub(super) fn faults(&self) -> usize {
         self.faults.load(Ordering::Relaxed)
     }

@@ -1,17 +1,17 @@
-//! A scripted SSD: a register file and queues in ordinary memory, for tests and benchmarks.
+//! A scripted SSD: registers and queues in ordinary memory, for tests and benchmarks.
 //!
-//! Path: it stands where the SSD is; the driver reaches it through the same traits as VFIO.
+//! Path: in the place of the SSD. The driver reaches it through the same traits as a PCI function behind VFIO.
 //!
-//! - [`Script`]: what it says of itself, and how it misbehaves.
-//! - [`ScriptedSsd`]: the SSD. A register write acts before it returns; I/O queues are served
+//! - [`Script`]: the answers of the SSD about itself, and its misbehaviour.
+//! - [`ScriptedSsd`]: the SSD. A register write takes effect before it returns; I/O queues are served
 //!   when a test calls [`ScriptedSsd::step`].
-//! - [`NullPartner`]: serves one queue from another thread without moving data, for benchmarks.
+//! - [`NullPartner`]: the device side of one queue, which moves no data, for benchmarks.
 //! - [`Rig`]: an SSD, its controller, and buffers.
 //!
 //! Invariants
-//! - It reaches memory only through the IOMMU, so an address that the driver made up, or that
-//!   was unmapped, is a DMA fault that a test sees.
-//! - It reads queue entries and PRPs with code of its own, none of the driver's.
+//! - The SSD reaches memory only through its IOMMU, so that a wrong or unmapped address is a DMA fault that a test
+//!   sees.
+//! - It reads queue entries and PRPs with code of its own, not with the driver's.
 
 #![expect(clippy::arithmetic_side_effects, reason = "a test double: an overflow fails the test")]
 #![expect(clippy::indexing_slicing, reason = "a test double: a panic fails the test")]

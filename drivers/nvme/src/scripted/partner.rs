@@ -1,11 +1,11 @@
-//! Serves one queue without moving data: what a driver's own cost is measured against.
+//! Device side of one queue without data, for benchmarks of the driver.
 
 use super::queues::{Completed, Submissions, low_half};
 use luge_memory::SharedArray;
 use luge_spec::nvme::{CompletionEntry, StatusCode};
 use std::sync::atomic::Ordering;
 
-/// The device side of one queue pair, for a thread of its own. Lives as long as the queue pair does.
+/// Device side of one queue pair, which may be on a thread of its own. It must not outlive the queue pair.
 pub struct NullPartner {
     submissions: Submissions,
     completions: Completed,
@@ -23,7 +23,7 @@ impl NullPartner {
         Self { submissions, completions, doorbells, tail }
     }
 
-    /// Completes all that was rung in; returns how many commands that was.
+    /// Completes all commands up to the tail in the doorbell; returns their number.
     pub fn serve(&mut self) -> usize {
         let tail = low_half(self.doorbells.load(self.tail, Ordering::Acquire));
         let mask = self.submissions.entries - 1;

@@ -1,16 +1,35 @@
-//! The device side of rings.
+//! Rings, device side.
 
 use super::memory::Reach;
 use luge_memory::SharedArray;
 use luge_spec::nvme::{CompletionEntry, StatusCode, StatusField, SubmissionEntry};
 use std::sync::atomic::Ordering;
 
-/// The value of a doorbell: what is above 16 bits is reserved.
+/// Value of a doorbell register. The bits above are reserved.
 pub(super) const fn low_half(value: u32) -> u16 {
     (value & 0xffff) as u16
 }
 
-/// A submission queue, as the SSD sees it.
+/// Status and DW0 of a completion.
+#[derive(Clone, Copy)]
+pub(super) struct Answer {
+    pub code: StatusCode,
+    pub result: u32,
+}
+
+impl Answer {
+    pub(super) const fn success(result: u32) -> Self {
+        Self { code: StatusCode::SUCCESS, result }
+    }
+}
+
+impl From<StatusCode> for Answer {
+    fn from(code: StatusCode) -> Self {
+        Self { code, result: 0 }
+    }
+}
+
+/// Submission queue, as the SSD sees it.
 #[derive(Clone)]
 pub(super) struct Submissions {
     pub words: SharedArray<u64>,
@@ -25,12 +44,12 @@ impl Submissions {
         Some(Self { words, entries, head: 0, completions })
     }
 
-    /// Entries up to the tail that were not fetched.
+    /// Number of entries up to the tail that were not fetched.
     pub(super) fn left(&self, tail: u16) -> u16 {
         (tail + self.entries - self.head) % self.entries
     }
 
-    /// Fetches an entry, if the tail is further.
+    /// Fetches an entry; none where the head is at the tail.
     pub(super) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
         if self.head == tail {
             return None;
@@ -45,7 +64,7 @@ impl Submissions {
     }
 }
 
-/// A completion queue, as the SSD sees it.
+/// Completion queue, as the SSD sees it.
 #[derive(Clone)]
 pub(super) struct Completed {
     pub words: SharedArray<u64>,
@@ -60,7 +79,7 @@ impl Completed {
         Some(Self { words, entries, tail: 0, phase: true })
     }
 
-    /// Whether another completion would overwrite one that the host has not taken.
+    /// Whether another completion would overwrite one that the driver has not taken.
     pub(super) fn full(&self, head: u16) -> bool {
         (self.tail + 1) % self.entries == head
     }
@@ -77,8 +96,8 @@ impl Completed {
         self.phase ^= self.tail == 0;
     }
 
-    /// Flips the phase tag of the next entry, whatever is in it.
-    pub(super) fn lie(&self) {
+    /// Flips the phase tag of the next entry, so that it looks new.
+    pub(super) fn flip_phase(&self) {
         let at = u32::from(self.tail) * 2 + 1;
         let stale = self.words.load(at, Ordering::Relaxed);
         self.words.store(at, stale ^ 1 << 48, Ordering::Release);

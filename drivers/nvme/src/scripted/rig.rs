@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 /// Bytes of a rig's buffers.
 const BUFFER_BYTES: u32 = 8 << 20;
 
-/// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit of a test for an event that has to happen.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A scripted SSD with its controller brought up.
 pub struct Rig {
-    /// The SSD.
+    /// SSD.
     pub ssd: Arc<ScriptedSsd>,
-    /// Its controller.
+    /// Controller of the SSD, brought up.
     pub controller: Arc<Controller>,
     space: Arc<DmaSpace>,
     buffers: DmaMemory,
 }
 
 impl Rig {
-    /// Small queues, ordinary pages, a timeout that a test can wait for.
+    /// Options for tests: small queues, ordinary pages, a short timeout.
     #[must_use]
     pub fn options() -> Options {
         Options {
@@ -49,10 +49,10 @@ impl Rig {
         Self::with(script, Self::options()).expect("the scripted SSD comes up")
     }
 
-    /// Brings an SSD up, or not.
+    /// Brings an SSD up with options.
     ///
     /// # Errors
-    /// The driver's.
+    /// Those of [`Controller::start`].
     ///
     /// # Panics
     /// If there is no memory.
@@ -64,13 +64,13 @@ impl Rig {
         Ok(Self { ssd, controller, space, buffers: buffers.expect("buffers") })
     }
 
-    /// The space that the SSD sees.
+    /// Address space of the SSD.
     #[must_use]
     pub fn space(&self) -> &Arc<DmaSpace> {
         &self.space
     }
 
-    /// A channel of the first namespace.
+    /// Opens a channel of the first namespace.
     ///
     /// # Panics
     /// If there is none.
@@ -79,7 +79,7 @@ impl Rig {
         self.controller.namespaces()[0].open(CoreId(0)).expect("a queue pair")
     }
 
-    /// A piece of the buffers.
+    /// Piece of the buffers.
     ///
     /// # Panics
     /// If they are shorter.
@@ -99,10 +99,10 @@ impl Rig {
         self.run_blocks(channel, &Request { tag: Tag::default(), operation, lba, blocks, data })
     }
 
-    /// As [`Self::run`], with a request of the caller's.
+    /// Submits and commits a request of any kind, and returns its completion, as [`Self::run`] does.
     ///
     /// # Panics
-    /// As there.
+    /// As [`Self::run`] does.
     pub fn run_blocks(&self, channel: &mut dyn Channel, request: &Request<'_>) -> Status {
         channel.submit(request).expect("taken");
         channel.commit();
@@ -112,7 +112,7 @@ impl Rig {
         done[0].status()
     }
 
-    /// Steps and polls until nothing is in flight.
+    /// Steps the SSD and polls until nothing is in flight; returns all completions.
     ///
     /// # Panics
     /// If that takes too long.
@@ -128,7 +128,7 @@ impl Rig {
         all
     }
 
-    /// Polls until the channel has room again: after a reset.
+    /// Polls until the channel has room again, after a reset.
     ///
     /// # Panics
     /// If that takes too long.
@@ -141,19 +141,19 @@ impl Rig {
         });
     }
 
-    /// Waits for a condition, with a deadline.
+    /// Waits for a condition, up to a time limit.
     ///
     /// # Panics
     /// If it does not come true in time.
     pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         let start = Instant::now();
         while !condition() {
-            assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+            assert!(start.elapsed() < TIMEOUT, "not in time: {what}");
             std::thread::sleep(Duration::from_micros(200));
         }
     }
 
-    /// Blocks of the first namespace.
+    /// Number of blocks of the first namespace.
     ///
     /// # Panics
     /// If there is none.

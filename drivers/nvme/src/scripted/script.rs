@@ -1,13 +1,13 @@
-//! What a scripted SSD says of itself, and how it misbehaves.
+//! Script of a scripted SSD: its answers about itself, and its misbehaviour.
 
 use luge_memory::PciId;
 use luge_spec::nvme::{StatusCode, Version, command_sets, oncs};
 use std::time::Duration;
 
-/// A namespace of a scripted SSD.
+/// Namespace of a scripted SSD.
 #[derive(Clone, Debug)]
 pub struct ScriptedNamespace {
-    /// Its identifier.
+    /// Identifier.
     pub id: u32,
     /// Size in blocks.
     pub blocks: u64,
@@ -17,18 +17,20 @@ pub struct ScriptedNamespace {
     pub metadata_bytes: u16,
     /// DPS.
     pub protection: u8,
+    /// NAWUN and NAWUPF; zero for a namespace without sizes of its own.
+    pub atomic_z: u16,
     /// NSATTR bit 0.
     pub read_only: bool,
     /// CSI.
     pub command_set: u8,
     /// NGUID.
     pub nguid: [u8; 16],
-    /// Status with which Identify of it ends.
+    /// Status with which Identify Namespace ends.
     pub identify: StatusCode,
 }
 
 impl ScriptedNamespace {
-    /// A plain one of 4 MiB.
+    /// Plain namespace of 4 MiB.
     #[must_use]
     pub fn new(id: u32, block_shift: u8) -> Self {
         let blocks = 4 << 20 >> block_shift;
@@ -38,6 +40,7 @@ impl ScriptedNamespace {
             block_shift,
             metadata_bytes: 0,
             protection: 0,
+            atomic_z: 0,
             read_only: false,
             command_set: 0,
             nguid: [0x5a; 16],
@@ -46,7 +49,7 @@ impl ScriptedNamespace {
     }
 }
 
-/// What follows when CC.EN becomes 1.
+/// Change that follows when CC.EN becomes 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Enabling {
     /// CSTS.RDY becomes 1.
@@ -62,15 +65,15 @@ pub enum Enabling {
 pub enum Listing {
     /// The namespaces there are.
     True,
-    /// Nothing: the command fails.
+    /// Failure of the command.
     Refused(StatusCode),
-    /// Fixed identifiers, above whichever one is asked for.
+    /// Fixed identifiers, whatever is asked for.
     Ids(Vec<u32>),
     /// Every identifier, without an end.
     Endless,
 }
 
-/// A use that a model fails at: it reports a fatal error then, or drops a command.
+/// Use that the SSD fails at: it reports a fatal error then, or drops a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Weakness {
     /// A register is written sooner than this after a function reset, or after the start.
@@ -87,43 +90,45 @@ pub enum Weakness {
     IdentifyBeyondBasic,
     /// The admin queue's submission ring is no whole number of pages.
     PartOfPage,
+    /// A command has an identifier that is no index of an entry of its queue.
+    LargeIdentifiers,
 }
 
-/// What happens to one I/O command instead of what should.
+/// Misbehaviour with one I/O command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mischief {
-    /// It completes with an error.
+    /// Completes the command with an error.
     Status(StatusCode),
-    /// It is executed, but completed under an identifier that no slot has.
+    /// Executes the command, but completes it under an identifier that no slot has.
     UnknownId,
-    /// It is completed twice.
+    /// Completes the command twice.
     Twice,
-    /// It is not executed, and completed under the identifier of the last command in its slot.
+    /// Does not execute the command, and completes it under the identifier of the last command in its slot.
     StaleId,
-    /// It is completed in the name of another submission queue.
+    /// Completes the command in the name of another submission queue.
     WrongQueue,
-    /// It is completed with a submission queue head that nobody submitted up to.
+    /// Completes the command with a submission queue head beyond the tail.
     HeadPastTail,
-    /// It is completed with a submission queue head outside of the queue.
+    /// Completes the command with a submission queue head outside of the queue.
     HeadOutside,
-    /// Besides, the phase tag of the next completion entry flips, with nothing behind it.
-    LyingPhase,
-    /// It is never completed.
+    /// Completes the command, and flips the phase tag of the next completion entry, which has no completion.
+    FalsePhase,
+    /// Never completes the command.
     Silence,
-    /// It is never completed, and the SSD reports a fatal error.
+    /// Never completes the command, and reports a fatal error.
     Fatal,
-    /// It is never completed, and the SSD is gone.
+    /// Never completes the command, and is gone.
     Vanish,
 }
 
-/// What a scripted SSD is like. May change while it runs.
+/// Properties of a scripted SSD. They may change while it runs.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// PCI vendor and device.
     pub model: PciId,
-    /// A use that it fails at.
+    /// Use that the SSD fails at.
     pub weakness: Option<Weakness>,
-    /// CAP.MQES; zero for one that does not tell, and takes 64 entries.
+    /// CAP.MQES; zero for an SSD that does not tell, and takes 64 entries.
     pub queue_entries_z: u16,
     /// CAP.DSTRD.
     pub stride_log: u8,
@@ -139,6 +144,8 @@ pub struct Script {
     pub version: Version,
     /// MDTS.
     pub transfer_max: u8,
+    /// AWUN and AWUPF.
+    pub atomic_z: u16,
     /// WZSL; Identify CNS 06h fails before version 2.0.
     pub write_zeroes_max: u8,
     /// ONCS.
@@ -147,9 +154,10 @@ pub struct Script {
     pub volatile_cache: u8,
     /// AERL.
     pub event_limit_z: u8,
-    /// I/O queue pairs it gives.
+    /// Number of I/O queue pairs that can be created.
     pub queue_pairs: u16,
-    /// I/O queue pairs it grants, whatever it is asked for; as many as it gives, and no more than asked for, if none.
+    /// Number of I/O queue pairs that the SSD grants, whatever it is asked for. If none: as many as can be created, and
+    /// no more than it is asked for.
     pub granted: Option<u16>,
     /// SN.
     pub serial: &'static str,
@@ -165,11 +173,11 @@ pub struct Script {
     pub identify_takes: Duration,
     /// MSI-X vectors.
     pub vectors: u16,
-    /// What follows when CC.EN becomes 1.
+    /// Change that follows when CC.EN becomes 1.
     pub enabling: Enabling,
     /// Whether CSTS.RDY follows when CC.EN becomes 0.
     pub disable_works: bool,
-    /// Whether a function reset does.
+    /// Whether a function reset works.
     pub reset_works: bool,
     /// Whether bus mastering can be taken away.
     pub bus_master_works: bool,
@@ -177,9 +185,9 @@ pub struct Script {
     pub shutdown_works: bool,
     /// Whether I/O queues are created.
     pub queues_work: bool,
-    /// Whether it is in its slot.
+    /// Whether the SSD is in its slot.
     pub present: bool,
-    /// What happens to every admin command: [`Mischief::UnknownId`], `WrongQueue`, `Twice` or `Silence`.
+    /// Misbehaviour with every admin command: [`Mischief::UnknownId`], `WrongQueue`, `Twice` or `Silence`.
     pub admin: Option<Mischief>,
 }
 
@@ -196,6 +204,7 @@ impl Default for Script {
             combinations: Vec::new(),
             version: Version(0x0001_0400),
             transfer_max: 5,
+            atomic_z: 0,
             write_zeroes_max: 0,
             oncs: oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES,
             volatile_cache: 1,
@@ -222,7 +231,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Entries of the largest I/O queue, zero-based.
+    /// Number of entries of the largest I/O queue, zero-based.
     pub(super) const fn queue_limit_z(&self) -> u16 {
         if self.queue_entries_z == 0 { 63 } else { self.queue_entries_z }
     }

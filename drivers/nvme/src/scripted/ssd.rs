@@ -1,9 +1,9 @@
-//! The scripted SSD: its state, and its turn.
+//! State of the scripted SSD, and its service of commands.
 
 use super::disk::Disk;
 use super::memory::{Reach, doorbell_span};
 use super::partner::NullPartner;
-use super::queues::{Completed, Submissions, low_half};
+use super::queues::{Answer, Completed, Submissions, low_half};
 use super::script::{Enabling, Mischief, Script};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, SharedArray};
 use luge_spec::nvme::{AsyncEvent, CompletionEntry, Configuration, StatusCode, SubmissionEntry};
@@ -14,27 +14,27 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-/// Bytes of doorbells: room for every queue at every stride in use.
+/// Bytes of doorbells: enough for the queues and strides in use.
 pub(super) const DOORBELL_BYTES: u32 = 0x4000;
 
-/// What a scripted SSD has seen.
+/// Events that a scripted SSD has counted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// CC.EN from 1 to 0.
+    /// Changes of CC.EN from 1 to 0.
     pub controller_resets: u32,
     /// Function resets that worked.
     pub function_resets: u32,
-    /// Shutdown notifications.
+    /// Number of shutdown notifications.
     pub shutdowns: u32,
-    /// I/O queues there were at the last of them.
+    /// Number of I/O queues at the last shutdown notification.
     pub queues_at_shutdown: usize,
-    /// I/O commands that were executed.
+    /// Number of I/O commands that were executed.
     pub executed: u64,
     /// Whether the host has its function back.
     pub handed_back: bool,
 }
 
-/// A scripted SSD. Shared by a test and the driver's function.
+/// Scripted SSD. A test shares it with the function that the driver has.
 pub struct ScriptedSsd {
     pub(super) reach: Arc<Reach>,
     pub(super) state: Mutex<State>,
@@ -42,7 +42,7 @@ pub struct ScriptedSsd {
     pub(super) recall: OwnedFd,
 }
 
-/// What is behind its registers.
+/// State behind the registers.
 pub(super) struct State {
     pub script: Script,
     pub disks: BTreeMap<u32, Disk>,
@@ -52,7 +52,7 @@ pub(super) struct State {
     pub submissions: BTreeMap<u16, Submissions>,
     pub completions: BTreeMap<u16, Completed>,
     pub event_requests: Vec<u16>,
-    /// Event types that wait for their log page to be read.
+    /// Log pages that have to be read before another event about them is sent.
     pub masked: Vec<u8>,
     pub events: VecDeque<AsyncEvent>,
     pub interrupt: Option<OwnedFd>,
@@ -60,20 +60,20 @@ pub(super) struct State {
     pub account: Account,
     pub last: Vec<SubmissionEntry>,
     pub doorbells: SharedArray<u32>,
-    /// The combination of command sets chosen.
+    /// Combination of command sets that was chosen.
     pub profile: Option<u32>,
-    /// Whether it was used as it must not be, and cannot be enabled any more.
+    /// Whether a wrong use has broken the SSD, so that it cannot be enabled any more.
     pub broken: bool,
-    /// The last function reset, or the start.
+    /// Time of the last function reset, or of the start.
     pub reset_at: Instant,
-    /// When CC.EN last became 0.
+    /// Time of the last change of CC.EN to 0.
     pub disabled_at: Option<Instant>,
-    /// When each submission queue was created.
+    /// Time of the creation of each submission queue.
     pub created_at: BTreeMap<u16, Instant>,
 }
 
 impl ScriptedSsd {
-    /// An SSD with zeroes on it, its IOMMU attached to `space`.
+    /// Makes an SSD with zeroes on it, whose IOMMU is attached to `space`.
     ///
     /// # Panics
     /// If there is no memory.
@@ -89,7 +89,7 @@ impl ScriptedSsd {
         Arc::new(Self { reach, state: Mutex::new(state), doorbells, recall })
     }
 
-    /// Serves the I/O queues: all that was rung in. Returns how many commands that was.
+    /// Serves the I/O queues up to the tails in their doorbells; returns the number of commands.
     pub fn step(&self) -> usize {
         self.lock().serve_io(&self.reach)
     }
@@ -99,61 +99,68 @@ impl ScriptedSsd {
         change(&mut self.lock().script);
     }
 
-    /// What happens to the I/O commands to come, one by one; none for those that go well.
+    /// Sets the misbehaviour with the next I/O commands, one by one; none for those that go well.
     pub fn misbehave(&self, mischief: impl IntoIterator<Item = Option<Mischief>>) {
         self.lock().mischief.extend(mischief);
     }
 
-    /// Tells the host of an event, as soon as it allows.
+    /// Sends an event, as soon as there is a request for it.
     pub fn raise(&self, event: AsyncEvent) {
         let mut state = self.lock();
         state.events.push_back(event);
         state.send_events();
     }
 
-    /// CSTS.CFS becomes 1.
+    /// Sets CSTS.CFS to 1.
     pub fn fail(&self) {
         self.lock().status |= 2;
     }
 
-    /// CSTS.RDY becomes 0.
+    /// Sets CSTS.RDY to 1 after all, where the script let nothing follow CC.EN.
+    pub fn become_ready(&self) {
+        let mut state = self.lock();
+        state.script.enabling = Enabling::Ready;
+        state.enable(&self.reach);
+    }
+
+    /// Sets CSTS.RDY to 0.
     pub fn stop(&self) {
         self.lock().status &= !1;
     }
 
-    /// The host wants its function back.
+    /// Requests the function back, as the host does.
     ///
     /// # Panics
-    /// If it has asked for it as often as an eventfd can count.
+    /// If this was done as often as an eventfd can count.
     pub fn recall(&self) {
         rustix::io::write(&self.recall, &1u64.to_ne_bytes()).expect("room in the eventfd");
     }
 
-    /// What it has seen.
+    /// Events that were counted so far.
     #[must_use]
     pub fn account(&self) -> Account {
         self.lock().account
     }
 
-    /// I/O commands executed since the last call, in order.
+    /// Takes the I/O commands since the last call, in order.
     #[must_use]
     pub fn take_commands(&self) -> Vec<SubmissionEntry> {
         std::mem::take(&mut self.lock().last)
     }
 
-    /// Accesses to memory that were not allowed.
+    /// Number of accesses to memory that were not allowed.
     #[must_use]
     pub fn dma_faults(&self) -> usize {
         self.reach.faults()
     }
 
-    /// I/O queue pairs that exist.
+    /// Number of I/O queue pairs that exist.
     #[must_use]
     pub fn io_queues(&self) -> usize {
         self.lock().submissions.keys().filter(|&&id| id != 0).count()
     }
 
-    /// The combination of I/O command sets that the host chose.
+    /// Combination of I/O command sets that the host has chosen.
     #[must_use]
     pub fn profile(&self) -> Option<u32> {
         self.lock().profile
@@ -165,7 +172,7 @@ impl ScriptedSsd {
         self.lock().configuration.0 >> 4 & 7 == 6
     }
 
-    /// The tail doorbell of a queue as it was last written.
+    /// Tail doorbell of a queue, as it was last written.
     #[must_use]
     pub fn tail(&self, queue: u16) -> u32 {
         self.lock().queue_doorbells(queue).0.into()
@@ -177,13 +184,13 @@ impl ScriptedSsd {
         self.lock().disks[&namespace].bytes(lba, blocks).to_vec()
     }
 
-    /// Whether it may access memory.
+    /// Whether the SSD may access memory.
     #[must_use]
     pub fn is_bus_master(&self) -> bool {
         self.reach.bus_master.load(Ordering::Relaxed)
     }
 
-    /// Serves a queue from another thread; [`Self::step`] must not be called meanwhile.
+    /// Makes a partner that serves a queue; [`Self::step`] must not be called meanwhile.
     #[must_use]
     pub fn null_partner(self: &Arc<Self>, queue: u16) -> Option<NullPartner> {
         let state = self.lock();
@@ -231,7 +238,7 @@ impl State {
         (low_half(load(0)), low_half(load(1)))
     }
 
-    /// Doorbells are zero when their queue comes into being.
+    /// Sets a doorbell to zero, when its queue is created.
     pub(super) fn clear_doorbell(&self, queue: u16, which: u32) {
         self.doorbells.store(self.doorbell_index(queue, which), 0, Ordering::Release);
     }
@@ -244,7 +251,7 @@ impl State {
         self.script.present && self.status & 3 == 1
     }
 
-    /// CC was written.
+    /// Follows a write of CC.
     pub(super) fn configure(&mut self, new: Configuration, reach: &Reach) {
         let old = std::mem::replace(&mut self.configuration, new);
         if new.shutting_down() && !old.shutting_down() {
@@ -265,7 +272,7 @@ impl State {
         }
     }
 
-    /// As after power-on.
+    /// Forgets everything, as after power-on.
     pub(super) fn forget(&mut self) {
         self.configuration = Configuration(0);
         self.status = 0;
@@ -299,8 +306,11 @@ impl State {
     pub(super) fn serve_admin(&mut self, reach: &Reach, tail: u16) {
         while self.running() {
             let Some(entry) = self.submissions.get_mut(&0).and_then(|queue| queue.fetch(tail)) else { break };
-            if let Some(ended) = self.execute_admin(reach, &entry) {
-                self.complete_admin(&entry, ended);
+            if self.before_command(0, &entry) {
+                break;
+            }
+            if let Some(answer) = self.execute_admin(reach, &entry) {
+                self.complete_admin(&entry, answer);
             }
             self.send_events();
         }
@@ -339,10 +349,10 @@ impl State {
             Some(Mischief::Silence) => return,
             Some(Mischief::Fatal) => return self.status |= 2,
             Some(Mischief::Vanish) => return self.script.present = false,
-            Some(Mischief::Status(code)) => return self.complete_oddly(queue, entry, (code, 0), None),
+            Some(Mischief::Status(code)) => return self.complete(queue, entry, code.into(), None),
             Some(Mischief::StaleId) => {
                 let stale = SubmissionEntry { command_id: self.last_use_of_slot(entry), ..*entry };
-                return self.complete_oddly(queue, &stale, (StatusCode::SUCCESS, 0), None);
+                return self.complete(queue, &stale, StatusCode::SUCCESS.into(), None);
             }
             _ => {}
         }
@@ -351,22 +361,17 @@ impl State {
             Some(disk) => disk.execute(reach, entry),
             None => StatusCode::INVALID_NAMESPACE,
         };
-        self.complete_oddly(queue, entry, (code, 0), mischief);
+        self.complete(queue, entry, code.into(), mischief);
     }
 
-    fn complete_oddly(
-        &mut self,
-        queue: u16,
-        entry: &SubmissionEntry,
-        (code, result): (StatusCode, u32),
-        mischief: Option<Mischief>,
-    ) {
+    /// Completes a command, with a misbehaviour if there is one.
+    fn complete(&mut self, queue: u16, entry: &SubmissionEntry, answer: Answer, mischief: Option<Mischief>) {
         let Some(Submissions { head, entries, completions, .. }) = self.submissions.get(&queue).cloned()
         else {
             return;
         };
         let completion = CompletionEntry {
-            result,
+            result: answer.result,
             submission_head: match mischief {
                 Some(Mischief::HeadPastTail) => head.wrapping_sub(2) % entries,
                 Some(Mischief::HeadOutside) => entries + head,
@@ -377,26 +382,26 @@ impl State {
             ..CompletionEntry::default()
         };
         let Some(to) = self.completions.get_mut(&completions) else { return };
-        to.post(code, completion);
+        to.post(answer.code, completion);
         match mischief {
-            Some(Mischief::Twice) => to.post(code, completion),
-            Some(Mischief::LyingPhase) => to.lie(),
+            Some(Mischief::Twice) => to.post(answer.code, completion),
+            Some(Mischief::FalsePhase) => to.flip_phase(),
             _ => {}
         }
     }
 
     /// Completes an admin command.
-    pub(super) fn complete_admin(&mut self, entry: &SubmissionEntry, ended: (StatusCode, u32)) {
+    pub(super) fn complete_admin(&mut self, entry: &SubmissionEntry, answer: Answer) {
         if self.script.admin == Some(Mischief::Silence) {
             return;
         }
-        self.complete_oddly(0, entry, ended, self.script.admin);
+        self.complete(0, entry, answer, self.script.admin);
         if let Some(fd) = &self.interrupt {
             let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
         }
     }
 
-    /// Answers event requests, one per event of a type that is not masked.
+    /// Completes event requests with events, as long as the log page of the last such event was read.
     pub(super) fn send_events(&mut self) {
         while let Some(event) = self.events.front().copied() {
             if self.masked.contains(&event.log_page()) {
@@ -406,7 +411,7 @@ impl State {
             self.events.pop_front();
             self.masked.push(event.log_page());
             let entry = SubmissionEntry { command_id, ..SubmissionEntry::default() };
-            self.complete_admin(&entry, (StatusCode::SUCCESS, event.0));
+            self.complete_admin(&entry, Answer::success(event.0));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Failures of a scripted SSD of some model when it is used as it must not be.
+//! Failures of a scripted SSD that is used in a way that its model does not tolerate.
 
 use super::script::Weakness;
 use super::ssd::State;
@@ -9,7 +9,7 @@ use std::time::Instant;
 const FATAL: u32 = 2;
 
 impl State {
-    /// Breaks if a register must not be read now.
+    /// Breaks the SSD if a register must not be read now.
     pub(super) fn before_read(&mut self, at: u32) {
         let Some(Weakness::LookAfterDisable(pause)) = self.script.weakness else { return };
         if at == offset::CSTS && self.disabled_at.is_some_and(|disabled| disabled.elapsed() < pause) {
@@ -18,7 +18,7 @@ impl State {
         }
     }
 
-    /// Breaks if no register may be written now.
+    /// Breaks the SSD if no register may be written now.
     pub(super) fn before_write(&mut self) {
         let Some(Weakness::WriteAfterReset(pause)) = self.script.weakness else { return };
         if self.reset_at.elapsed() < pause {
@@ -26,7 +26,7 @@ impl State {
         }
     }
 
-    /// Breaks if it must not be enabled with such an admin queue.
+    /// Breaks the SSD if it must not be enabled with such an admin queue.
     pub(super) fn before_enabling(&mut self) {
         let entries = (self.admin[0] & 0xfff) + 1;
         if self.script.weakness == Some(Weakness::PartOfPage) && !(entries * 64).is_multiple_of(4096) {
@@ -34,16 +34,27 @@ impl State {
         }
     }
 
-    /// Fails if it must not be asked for that page.
+    /// Fails if that Identify page must not be asked for.
     pub(super) fn before_identify(&mut self, cns: Cns) {
         if self.script.weakness == Some(Weakness::IdentifyBeyondBasic) && cns.0 > Cns::CONTROLLER.0 {
             self.status |= FATAL;
         }
     }
 
+    /// Fails if a command must not have its identifier; returns whether that is so.
+    pub(super) fn before_command(&mut self, queue: u16, entry: &SubmissionEntry) -> bool {
+        let entries = self.submissions.get(&queue).map_or(0, |queue| queue.entries);
+        let fails = self.script.weakness == Some(Weakness::LargeIdentifiers) && entry.command_id >= entries;
+        if fails {
+            self.status |= FATAL;
+        }
+        fails
+    }
+
     /// Whether an I/O command is never executed; `left` more are in its queue.
     pub(super) fn drops_command(&mut self, queue: u16, entry: &SubmissionEntry, left: u16) -> bool {
         match self.script.weakness {
+            Some(Weakness::LargeIdentifiers) => self.before_command(queue, entry),
             Some(Weakness::CommandAfterCreation(pause)) => {
                 self.created_at.get(&queue).map(Instant::elapsed).is_some_and(|age| age < pause)
             }

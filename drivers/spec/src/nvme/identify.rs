@@ -137,8 +137,12 @@ pub struct IdentifyController {
     pub format_attributes: u8,
     /// VWC: bit 0 is set if there is a volatile write cache.
     pub volatile_write_cache: u8,
-    /// AWUN and following, up to SUBNQN.
-    pub reserved_526: [u8; 242],
+    /// AWUN: blocks that a write to any namespace changes as a whole, zero-based.
+    pub atomic_normal_z: u16,
+    /// AWUPF: the same across a power failure or error.
+    pub atomic_power_fail_z: u16,
+    /// ICSVSCC and following, up to SUBNQN.
+    pub reserved_530: [u8; 238],
     /// SUBNQN: name of the subsystem, UTF-8, ended by a zero.
     pub subsystem_name: [u8; 256],
     /// Rest of the page.
@@ -193,7 +197,8 @@ pub struct IdentifyNamespace {
     pub capacity_blocks: u64,
     /// NUSE: blocks that are allocated.
     pub used_blocks: u64,
-    /// NSFEAT: bit 4 is set if the preferred sizes from [`Self::write_granularity_z`] on are valid.
+    /// NSFEAT: bit 1 is set if the atomic sizes from [`Self::atomic_normal_z`] on are valid, bit 4 if the
+    /// preferred sizes from [`Self::write_granularity_z`] on are.
     pub features: u8,
     /// NLBAF: number of formats, zero-based.
     pub formats_z: u8,
@@ -213,8 +218,20 @@ pub struct IdentifyNamespace {
     pub format_progress: u8,
     /// DLFEAT: value that deallocated blocks read as.
     pub deallocated: u8,
-    /// NAWUN to the end of NVMCAP.
-    pub reserved_34: [u8; 30],
+    /// NAWUN: blocks that a write changes as a whole, zero-based; zero for the controller's AWUN.
+    pub atomic_normal_z: u16,
+    /// NAWUPF: the same across a power failure or error; zero for the controller's AWUPF.
+    pub atomic_power_fail_z: u16,
+    /// NACWU: blocks of an atomic Compare and Write, zero-based; zero for the controller's ACWU.
+    pub atomic_compare_z: u16,
+    /// NABSN: blocks between boundaries that a write must not cross to be atomic, zero-based; zero for none.
+    pub atomic_boundary_normal_z: u16,
+    /// NABO: the first block that begins after such a boundary.
+    pub atomic_boundary_offset: u16,
+    /// NABSPF: the same as NABSN, across a power failure or error.
+    pub atomic_boundary_power_fail_z: u16,
+    /// NOIOB and NVMCAP.
+    pub reserved_46: [u8; 18],
     /// NPWG: preferred granularity of writes in blocks, zero-based.
     pub write_granularity_z: u16,
     /// NPWA: preferred alignment of writes in blocks, zero-based.
@@ -269,6 +286,8 @@ mod tests {
         assert_eq!(offset_of!(IdentifyController, namespaces_max), 516);
         assert_eq!(offset_of!(IdentifyController, oncs), 520);
         assert_eq!(offset_of!(IdentifyController, volatile_write_cache), 525);
+        assert_eq!(offset_of!(IdentifyController, atomic_normal_z), 526);
+        assert_eq!(offset_of!(IdentifyController, atomic_power_fail_z), 528);
         assert_eq!(offset_of!(IdentifyController, subsystem_name), 768);
     }
 
@@ -277,6 +296,8 @@ mod tests {
         assert_eq!(offset_of!(IdentifyNamespace, formatted), 26);
         assert_eq!(offset_of!(IdentifyNamespace, protection), 29);
         assert_eq!(offset_of!(IdentifyNamespace, deallocated), 33);
+        assert_eq!(offset_of!(IdentifyNamespace, atomic_normal_z), 34);
+        assert_eq!(offset_of!(IdentifyNamespace, atomic_boundary_power_fail_z), 44);
         assert_eq!(offset_of!(IdentifyNamespace, write_granularity_z), 64);
         assert_eq!(offset_of!(IdentifyNamespace, optimal_write_z), 72);
         assert_eq!(offset_of!(IdentifyNamespace, attributes), 99);

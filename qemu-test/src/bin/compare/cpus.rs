@@ -1,17 +1,19 @@
-//! CPUs of a comparison: one for the servers, one for the load generator.
+//! CPUs of a comparison: for the servers, the load generator and neighbours.
 
 use luge_qemu_test::TestError;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Two different CPUs.
+/// CPUs of a comparison: two different ones, and where there are three, a third one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpus {
     pub(crate) server: u16,
     pub(crate) generator: u16,
+    /// CPU of the neighbours of a victim.
+    pub(crate) neighbours: u16,
 }
 
 impl Cpus {
-    /// Chooses the first and the last CPU that this process may use.
+    /// Chooses the first and the last CPU that this process may use, and the second one for neighbours.
     ///
     /// # Errors
     /// If there is only one.
@@ -19,7 +21,9 @@ impl Cpus {
         let may = sched_getaffinity(None).map_err(failed)?;
         let mut ours = (0..u16::MAX).take(CpuSet::MAX_CPU).filter(|&cpu| may.is_set(cpu.into()));
         match (ours.next(), ours.next_back()) {
-            (Some(server), Some(generator)) => Ok(Self { server, generator }),
+            (Some(server), Some(generator)) => {
+                Ok(Self { server, generator, neighbours: ours.next().unwrap_or(generator) })
+            }
             _ => Err(TestError::Host(
                 "a comparison needs two CPUs, one for the server and one for the load generator".to_owned(),
             )),

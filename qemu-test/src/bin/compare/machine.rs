@@ -21,26 +21,33 @@ pub(crate) struct Machine {
 impl Machine {
     /// Properties, each with its name.
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
-        let Cpus { server, generator } = self.cpus;
+        let Cpus { server, generator, .. } = self.cpus;
         let Sizes { memory_mib, file_mib } = self.sizes;
         let place = if self.files_in_memory { "in memory (tmpfs)" } else { "on the host's disk, direct I/O" };
         let measured = format!("{} of {} s each, in turns", self.rounds, self.seconds);
-        vec![
-            ("processor", processor()),
-            ("kernel", text_of("/proc/sys/kernel/osrelease")),
-            ("hypervisor", cpuinfo("flags", |flags| yes_or_no(has_word(flags, "hypervisor")))),
-            ("hugepages of 2 MiB", text_of("/proc/sys/vm/nr_hugepages")),
+        let ours = [
             ("CPUs", format!("{server} for the server, {generator} for the load generator")),
             ("disks", format!("memory {memory_mib} MiB; file {file_mib} MiB, {place}")),
             ("peer", self.peer.clone()),
             ("rounds", measured),
             ("load before", self.load.clone()),
-        ]
+        ];
+        host_facts().into_iter().chain(ours).collect()
     }
 
     pub(crate) fn to_json(&self) -> Value {
         self.facts().into_iter().map(|(name, fact)| (name.to_owned(), json!(fact))).collect()
     }
+}
+
+/// Properties of the host, each with its name.
+pub(crate) fn host_facts() -> [(&'static str, String); 4] {
+    [
+        ("processor", processor()),
+        ("kernel", text_of("/proc/sys/kernel/osrelease")),
+        ("hypervisor", cpuinfo("flags", |flags| yes_or_no(has_word(flags, "hypervisor")))),
+        ("hugepages of 2 MiB", text_of("/proc/sys/vm/nr_hugepages")),
+    ]
 }
 
 /// Load average of the last minute.
@@ -76,7 +83,7 @@ impl Machine {
     /// The current machine, with fixed settings.
     pub(crate) fn for_tests() -> Self {
         Self {
-            cpus: Cpus { server: 0, generator: 7 },
+            cpus: Cpus { server: 0, generator: 7, neighbours: 1 },
             sizes: Sizes::SMALL,
             files_in_memory: true,
             peer: "peer 1.0".to_owned(),

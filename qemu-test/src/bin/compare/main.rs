@@ -8,12 +8,15 @@
 //!
 //! All processes end with the command, also when it is interrupted; then it prints the results so far.
 //!
+//! With `--neighbours` it measures something else: a disk of Luge that shares its core with others.
+//!
 //! Not here: the load generator (`luge bench`) and the ideal loop (`luge ideal`).
 
 mod cpus;
 mod files;
 mod machine;
 mod measure;
+mod neighbours;
 mod peer;
 mod report;
 mod rows;
@@ -29,6 +32,7 @@ use luge_image::Progress;
 use luge_qemu_test::{Lab, TestError};
 use machine::Machine;
 use measure::Meter;
+use neighbours::Extent;
 use report::{Compared, Form, Ideal, Report};
 use rows::{Row, Selection};
 use servers::Servers;
@@ -54,6 +58,9 @@ struct Arguments {
     /// Measure all combinations of device, size, direction, queues and depth
     #[arg(long, conflicts_with = "quick")]
     all: bool,
+    /// Measure a disk of Luge beside honest and hostile neighbours on its core instead
+    #[arg(long, conflicts_with = "all")]
+    neighbours: bool,
     /// Print Markdown
     #[arg(long)]
     markdown: bool,
@@ -102,14 +109,40 @@ fn run(arguments: &Arguments) -> Result<(), TestError> {
     let _turn = lab.turn()?;
     let (cpus, stop) = (Cpus::choose()?, Stop::watch()?);
     let bench = lab.bench("compare")?;
+    let meter = Meter { bench: &bench, stop: &stop, seconds: arguments.seconds, cpus };
+    if arguments.neighbours {
+        beside_neighbours(arguments, meter, progress)
+    } else {
+        with_peer(arguments, meter, progress)
+    }
+}
+
+/// Measures a victim beside its neighbours.
+fn beside_neighbours(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
+    let rounds = arguments.rounds;
+    let ours = [
+        ("CPUs", neighbours::cpus_in_words(meter.cpus)),
+        ("rounds", format!("{rounds} of {} s each", meter.seconds)),
+        ("load before", machine::load()),
+    ];
+    let facts = machine::host_facts().into_iter().chain(ours).collect();
+    let mut report = neighbours::Report { facts, rows: Vec::new() };
+    let extent = if arguments.quick { Extent::Quick } else { Extent::All };
+    let outcome = neighbours::Measuring { meter, progress, rounds }.fill(&mut report, extent);
+    print!("{}", report.write(arguments.form()));
+    outcome
+}
+
+/// Measures Luge and its peer.
+fn with_peer(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
+    let (bench, cpus) = (meter.bench, meter.cpus);
     let sizes = if arguments.quick { Sizes::SMALL } else { Sizes::that_fit() };
     let load = machine::load();
-    let servers = Servers::start(&bench, sizes, cpus.server)?;
+    let servers = Servers::start(bench, sizes, cpus.server)?;
     let (rounds, seconds) = (arguments.rounds, arguments.seconds);
-    let (files_in_memory, peer) = (servers.files_in_memory(), peer::version(&bench)?);
+    let (files_in_memory, peer) = (servers.files_in_memory(), peer::version(bench)?);
     let machine = Machine { cpus, sizes, files_in_memory, peer, rounds, seconds, load };
     let mut report = Report { machine, ideal: Vec::new(), rows: Vec::new() };
-    let meter = Meter { bench: &bench, stop: &stop, seconds, cpus };
     let outcome = Measuring { meter, servers, progress, rounds }.fill(&mut report, arguments.selection());
     print!("{}", report.write(arguments.form()));
     outcome
@@ -172,7 +205,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed_and_refuses_invalid_values() {
         Arguments::command().debug_assert();
-        for wrong in ["--rounds 0", "--seconds 0", "--seconds nan", "--quick --all", "--json --markdown"] {
+        for wrong in [
+            "--rounds 0",
+            "--seconds 0",
+            "--seconds nan",
+            "--quick --all",
+            "--neighbours --all",
+            "--json --markdown",
+        ] {
             let words = ["compare"].into_iter().chain(wrong.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
         }

@@ -34,6 +34,7 @@ pub(crate) struct Sample {
     pub(crate) generator_busy: Option<f64>,
     pub(crate) p50_ns: Option<f64>,
     pub(crate) p99_ns: Option<f64>,
+    pub(crate) max_ns: Option<f64>,
 }
 
 impl Sample {
@@ -48,6 +49,7 @@ impl Sample {
             generator_busy: number("generator_busy"),
             p50_ns: report["latency_ns"]["p50"].as_f64(),
             p99_ns: report["latency_ns"]["p99"].as_f64(),
+            max_ns: report["latency_ns"]["max"].as_f64(),
         })
     }
 }
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn a_report_without_a_number_is_no_sample() {
         let mut report = json!({ "iops": 2e6, "target_ns_per_io": 17.5, "cache_line_round_trip_ns": null,
-            "interrupts_per_io": 0.25, "generator_busy": 0.5, "latency_ns": { "p50": 900, "p99": 1000 } });
+            "interrupts_per_io": 0.25, "generator_busy": 0.5, "latency_ns": { "p50": 900, "p99": 1000, "max": 2000 } });
         let sample = Sample::parse(&report).unwrap();
         assert_eq!(sample.iops, 2e6);
         assert_eq!(sample.target_ns, 17.5);
@@ -121,6 +123,7 @@ mod tests {
         assert_eq!(sample.interrupts, Some(0.25));
         assert_eq!(sample.p50_ns, Some(900.0));
         assert_eq!(sample.p99_ns, Some(1000.0));
+        assert_eq!(sample.max_ns, Some(2000.0));
         report["target_ns_per_io"] = Value::Null;
         assert_eq!(Sample::parse(&report), None);
     }

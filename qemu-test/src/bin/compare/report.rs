@@ -164,8 +164,9 @@ mod tests {
 
     fn sample(iops: f64, round_trip_ns: Option<f64>) -> Sample {
         let (interrupts, generator_busy) = (Some(0.25), Some(0.5));
-        let (p50_ns, p99_ns) = (Some(800.0), Some(900.0));
-        Sample { iops, target_ns: 1e9 / iops, round_trip_ns, interrupts, generator_busy, p50_ns, p99_ns }
+        let [p50_ns, p99_ns, max_ns] = [800.0, 900.0, 1000.0].map(Some);
+        let target_ns = 1e9 / iops;
+        Sample { iops, target_ns, round_trip_ns, interrupts, generator_busy, p50_ns, p99_ns, max_ns }
     }
 
     fn report() -> Report {

@@ -43,8 +43,12 @@ impl Table {
     }
 
     pub(crate) fn push<const N: usize>(&mut self, row: [String; N]) {
-        assert_eq!(N, self.columns.len(), "a cell for each column");
-        self.rows.push(row.into());
+        self.push_all(row.into());
+    }
+
+    pub(crate) fn push_all(&mut self, row: Vec<String>) {
+        assert_eq!(row.len(), self.columns.len(), "a cell for each column");
+        self.rows.push(row);
     }
 
     /// Text for a terminal.

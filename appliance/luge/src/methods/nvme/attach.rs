@@ -1,16 +1,18 @@
 //! `bdev_nvme_attach_controller`: takes an SSD from the kernel, brings it up, and makes
 //! block devices of its namespaces.
 //!
-//! Waits for the SSD are on the caller's thread: an SSD that does not become ready delays
-//! no other call.
+//! Waits for the SSD are on the caller's thread: an SSD that is slow to come up, or to shut down after a
+//! refusal, delays no other call. Names are reserved before the SSD is touched as far as they are known, and
+//! a refusal leaves the SSD with the driver that it had.
 
 use super::bring_up::bring_up;
 use super::identity::reserve_all;
+use super::new_ssd::NewSsd;
 use super::path::{address, port_off};
 use super::timeouts::{self, LossTimeouts};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
 use crate::methods::definition::off;
-use luge_nvme::{Controller, Namespace};
+use luge_nvme::Namespace;
 use luge_rpc::{RpcError, params};
 use luge_vfio::PciAddress;
 use luge_volume::Volume;
@@ -18,6 +20,7 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use uuid::Uuid;
 
 params! {
     /// Parameters of `bdev_nvme_attach_controller`.
@@ -133,24 +136,38 @@ fn pass_over_saved_defaults(params: &mut Attach) {
     }
 }
 
-/// Reserves the name, brings the SSD up on this thread, and makes block devices of it.
+/// Reserves the name, brings the SSD up on this thread, and makes block devices of it. An SSD that is refused
+/// after it came up is shut down on this thread, and given back before its name is free.
 pub fn attach(
     control: &Arc<Control>,
     params: Attach,
     address: PciAddress,
-    bring_up: impl FnOnce(&Platform) -> Result<Arc<Controller>, RpcError>,
+    bring_up: impl FnOnce(&Platform) -> Result<NewSsd, RpcError>,
 ) -> Result<Vec<String>, RpcError> {
     let name = params.name.clone();
     control.ask(move |sled| sled.ssds.reserve(&name))?;
     let name = params.name.clone();
     let undo = control.undo(move |sled| sled.ssds.release(&name));
-    let controller = bring_up(control.platform())?;
-    let namespaces = controller.namespaces();
-    check_number(params.max_bdevs, namespaces.len())?;
-    let ssd = Ssd { controller, address, bdevs: Vec::new() };
-    let names = control.ask(move |sled| put(sled, &params, ssd, &namespaces))?;
+    let new = bring_up(control.platform())?;
+    let bdevs = reserve_bdevs(control, &params, address, &new)?;
+    let (namespaces, controller) = (new.namespaces(), new.keep());
+    let ssd = Ssd { controller, address, bdevs };
+    let names = control.ask(move |sled| Ok(put(sled, &params, ssd, &namespaces)))?;
     undo.disarm();
     Ok(names)
+}
+
+/// Reserves names and identities for the block devices of all namespaces, or of none.
+fn reserve_bdevs(
+    control: &Control,
+    params: &Attach,
+    address: PciAddress,
+    new: &NewSsd,
+) -> Result<Vec<(String, Uuid)>, RpcError> {
+    // `new` keeps the SSD: these handles, which the control thread drops, are never the last ones.
+    let (namespaces, name) = (new.namespaces(), params.name.clone());
+    check_number(params.max_bdevs, namespaces.len())?;
+    control.ask(move |sled| reserve_all(&mut sled.bdevs, &name, address, &namespaces))
 }
 
 /// Checks the number of namespaces. An SSD is attached with all of them or not at all, because a saved
@@ -205,14 +222,8 @@ fn queue_pairs(wanted: Option<u32>) -> Result<Option<u16>, RpcError> {
     }
 }
 
-/// Makes block devices of all namespaces, or of none.
-fn put(
-    sled: &mut Sled,
-    params: &Attach,
-    mut ssd: Ssd,
-    namespaces: &[Arc<Namespace>],
-) -> Result<Vec<String>, RpcError> {
-    ssd.bdevs = reserve_all(&mut sled.bdevs, &params.name, ssd.address, namespaces)?;
+/// Adds the SSD, and a block device for each of its namespaces.
+fn put(sled: &mut Sled, params: &Attach, ssd: Ssd, namespaces: &[Arc<Namespace>]) -> Vec<String> {
     for ((name, uuid), namespace) in ssd.bdevs.iter().zip(namespaces) {
         let source = Source::Namespace { ssd: params.name.clone(), id: namespace.id().0 };
         sled.bdevs.put(name, Bdev::new(*uuid, source, Volume::whole(namespace.clone())));
@@ -228,7 +239,7 @@ fn put(
         Call::new("bdev_nvme_attach_controller", call),
     );
     sled.ssds.put(&params.name, ssd);
-    Ok(names)
+    names
 }
 
 /// Key of an SSD in the record. A name has no line break, so the key differs from all names of bdevs.

@@ -1,19 +1,19 @@
 //! Bring-up: from a PCI address to a running controller.
 
+use super::new_ssd::NewSsd;
 use crate::control::Platform;
 use luge_nvme::{Controller, ControllerError, Options};
 use luge_rpc::RpcError;
 use luge_vfio::{BindError, PciAddress, VfioError, bind};
 use rustix::io::Errno;
-use std::sync::Arc;
 
-/// Takes the function from its kernel driver and brings the controller up. On failure the
-/// function goes back to the kernel driver.
+/// Takes the function from its kernel driver and brings the controller up. On failure, and if the SSD is
+/// not kept, the function goes back to the kernel driver.
 pub fn bring_up(
     platform: &Platform,
     address: PciAddress,
     queue_pairs: Option<u16>,
-) -> Result<Arc<Controller>, RpcError> {
+) -> Result<NewSsd, RpcError> {
     let cores = u16::try_from(platform.cores.len()).unwrap_or(u16::MAX);
     let options =
         Options { queue_pairs: queue_pairs.unwrap_or(cores), pages: platform.pages, ..Options::default() };
@@ -22,12 +22,15 @@ pub fn bring_up(
     let started = opened.and_then(|function| {
         Controller::start(function, platform.space.clone(), options).map_err(|error| refused_by_ssd(&error))
     });
-    if started.is_err()
-        && let Err(error) = binding.restore()
-    {
-        tracing::error!("{address} stays with vfio-pci: {error}");
+    match started {
+        Ok(controller) => Ok(NewSsd::new(controller, Box::new(move || binding.restore()))),
+        Err(refusal) => {
+            if let Err(error) = binding.restore() {
+                tracing::error!("{address} stays with vfio-pci: {error}");
+            }
+            Err(refusal)
+        }
     }
-    started
 }
 
 fn refused_by_host(error: &BindError) -> RpcError {

@@ -41,13 +41,10 @@ pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
         take(sled, &wanted)
     })?;
     drop(bdevs);
-    if let Err(error) = ssd.controller.shutdown() {
-        tracing::error!("{error}; it has no access to memory any more");
-    }
-    let Ssd { controller, bdevs, .. } = ssd;
-    drop(controller);
+    let names = ssd.bdevs.clone();
+    ssd.end();
     control.ask(move |sled| {
-        bdevs.iter().for_each(|(name, uuid)| sled.bdevs.release(name, *uuid));
+        names.iter().for_each(|(name, uuid)| sled.bdevs.release(name, *uuid));
         sled.ssds.release(&name);
         Ok(true)
     })

@@ -4,8 +4,17 @@ mod attach;
 mod bring_up;
 mod describe;
 mod detach;
+#[cfg(test)]
+mod forced;
+#[cfg(test)]
+mod hanging;
 mod identity;
+#[cfg(test)]
+mod machine;
+mod new_ssd;
 mod path;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod tests;
 mod timeouts;

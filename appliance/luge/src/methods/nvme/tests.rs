@@ -1,25 +1,33 @@
 //! Tests of attach and detach, with scripted SSDs in place of VFIO's.
 
 use super::attach::{Attach, attach, check};
+use super::new_ssd::NewSsd;
 use super::{detach, get, health};
-use crate::control::{Bdev, Control, Sled, Source, User, control};
+use crate::control::{Bdev, Control, Platform, Sled, Source, User, control};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
-use luge_nvme::{AsyncEvent, Controller};
+use luge_nvme::{AsyncEvent, Controller, Options};
 use luge_rpc::{Dispatcher, Method, RpcError, Stage};
 use luge_volume::Volume;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use uuid::Uuid;
 
-struct Bench {
-    control: Arc<Control>,
+pub struct Bench {
+    pub control: Arc<Control>,
     dispatcher: Dispatcher,
+    /// Handles that each SSD had when it was given back.
+    given_back: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Bench {
-    fn new() -> Self {
-        let control = control();
+    pub fn new() -> Self {
+        Self::of(control())
+    }
+
+    /// The methods about SSDs on a sled.
+    pub fn of(control: Arc<Control>) -> Self {
         let [detaching, listing, asking] = [(); 3].map(|()| control.clone());
         let now = &[Stage::Startup];
         let dispatcher = Dispatcher::new([
@@ -27,31 +35,48 @@ impl Bench {
             Method::new("list", "", now, move |params| get(&listing, params)),
             Method::new("health", "", now, move |params| health(&asking, params)),
         ]);
-        Self { control, dispatcher }
+        Self { control, dispatcher, given_back: Arc::default() }
     }
 
-    fn attach(&self, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+    pub fn attach(&self, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         self.attach_at("0000:01:00.0", name, ssd)
     }
 
-    fn attach_at(&self, slot: &str, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+    pub fn attach_at(&self, slot: &str, name: &str, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         self.attach_with(json!({ "name": name, "trtype": "PCIe", "traddr": slot }), ssd)
     }
 
-    fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
+    pub fn attach_with(&self, params: Value, ssd: &Arc<ScriptedSsd>) -> Result<Vec<String>, RpcError> {
         let params: Attach = serde_json::from_value(params).unwrap();
         let address = check(&params)?;
-        attach(&self.control, params, address, |platform| {
-            Controller::start(ssd.function(), platform.space.clone(), Rig::options())
-                .map_err(RpcError::internal)
-        })
+        attach(&self.control, params, address, |platform| self.bring_up(platform, ssd))
     }
 
-    fn ssd(&self, script: Script) -> Arc<ScriptedSsd> {
+    fn bring_up(&self, platform: &Platform, ssd: &Arc<ScriptedSsd>) -> Result<NewSsd, RpcError> {
+        // Nothing is reset for being slow.
+        let options = Options { command_timeout: Duration::from_secs(600), ..Rig::options() };
+        let started = Controller::start(ssd.function(), platform.space.clone(), options);
+        let controller = started.map_err(RpcError::internal)?;
+        let (handles, given_back) = (Arc::downgrade(ssd), self.given_back.clone());
+        let give_back = move || {
+            given_back.lock().unwrap().push(handles.strong_count());
+            Ok(())
+        };
+        Ok(NewSsd::new(controller, Box::new(give_back)))
+    }
+
+    /// Number of SSDs that went back to their drivers, all of them closed.
+    pub fn given_back(&self) -> usize {
+        let handles = self.given_back.lock().unwrap();
+        assert!(handles.iter().all(|&handles| handles == 1), "the test's own is left");
+        handles.len()
+    }
+
+    pub fn ssd(&self, script: Script) -> Arc<ScriptedSsd> {
         ScriptedSsd::new(script, &self.control.platform().space)
     }
 
-    fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+    pub fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         self.dispatcher.dispatch(method, params)
     }
 
@@ -76,12 +101,12 @@ impl Bench {
         self.bdevs().iter().map(|name| self.uuid(name)).collect()
     }
 
-    fn bdevs(&self) -> Vec<String> {
+    pub fn bdevs(&self) -> Vec<String> {
         self.control.ask(|sled| Ok(sled.bdevs.iter().map(|(name, _)| name.to_owned()).collect())).unwrap()
     }
 }
 
-fn two_namespaces() -> Script {
+pub fn two_namespaces() -> Script {
     let namespaces = vec![ScriptedNamespace::new(1, 9), ScriptedNamespace::new(3, 12)];
     Script { namespaces, ..Script::default() }
 }
@@ -92,6 +117,7 @@ fn namespaces_become_devices_and_go_with_their_ssd() {
     let ssd = bench.ssd(two_namespaces());
     assert_eq!(bench.attach("Nvme0", &ssd).unwrap(), ["Nvme0n1", "Nvme0n3"]);
     assert_eq!(bench.bdevs(), ["Nvme0n1", "Nvme0n3"]);
+    assert_eq!(bench.given_back(), 0);
     let list = bench.call("list", Value::Null).unwrap();
     assert_eq!(list[0]["name"], "Nvme0");
     assert_eq!(list[0]["ctrlrs"][0]["state"], "enabled");
@@ -161,6 +187,7 @@ fn an_ssd_whose_devices_would_have_a_name_that_is_taken_is_shut_down_again() {
     assert_eq!(bench.bdevs().len(), 0);
     assert_eq!(ssd.account().shutdowns, 1);
     assert!(!ssd.is_bus_master());
+    assert_eq!(bench.given_back(), 1);
     assert_eq!(bench.call("list", Value::Null).unwrap(), json!([]));
 }
 
@@ -300,8 +327,7 @@ fn an_ssd_that_is_coming_up_while_luge_stops_is_shut_down_too() {
                 stopping.stop();
             }));
             go.recv().unwrap();
-            Controller::start(ssd.function(), platform.space.clone(), Rig::options())
-                .map_err(RpcError::internal)
+            bench.bring_up(platform, &ssd)
         },
     );
     stopper.unwrap().join().unwrap();

@@ -285,11 +285,13 @@ fn refusal(error: &VmError) -> RpcError {
             RpcError::invalid_params(format_args!("parameter `disks`: {error}"))
         }
         VmError::CommandLine => RpcError::invalid_params(format_args!("parameter `command_line`: {error}")),
-        VmError::File(_) => RpcError::invalid(error),
+        VmError::File(_) | VmError::Unreadable(_) => RpcError::invalid(error),
         VmError::Exists(_) => RpcError::exists(error),
         VmError::Unknown(_) => RpcError::no_device(error),
         VmError::State { .. } | VmError::DiskInUse { .. } => RpcError::busy(error),
-        VmError::Hugepages { .. } => RpcError::no_memory(error),
+        VmError::Hugepages { .. } | VmError::MemoryShort { .. } | VmError::TooManyVms(_) => {
+            RpcError::no_memory(error)
+        }
         VmError::NoQemu { .. } | VmError::BadQemu { .. } => RpcError::unsupported(error),
         VmError::Start { .. } | VmError::Stop { .. } | VmError::System { .. } => RpcError::internal(error),
     }

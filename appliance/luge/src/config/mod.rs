@@ -6,12 +6,18 @@
 //!
 //! Other members are ignored, and files may have comments. Entries that wait for the start are
 //! ignored too: the configuration is loaded at the start.
+//!
+//! Not here: the order in which the calls are made (`run`).
 
-use crate::control::Call;
+mod run;
+
+pub use run::Callers;
+
+use crate::control::{Call, Control};
 use luge_init::without_comments;
 use luge_rpc::RpcError;
+use run::OnFailure;
 use serde::Deserialize;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -119,24 +125,47 @@ impl Config {
         })
     }
 
-    /// Makes the calls in order, until one fails.
+    /// Makes the calls, until one fails. A slow SSD delays only calls that need it.
     ///
     /// # Errors
-    /// Error of that call, with its place in the configuration. The calls before it have been made.
-    pub fn apply(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Result<(), RpcError> {
-        self.0.iter().try_for_each(|(place, entry)| {
-            let result = call(&entry.method, entry.params.clone());
-            result.map(drop).map_err(|error| at_place(place, &entry.method, error))
+    /// Error of the first of the calls that failed, with its place in the configuration. Calls after it may have
+    /// been made.
+    pub fn apply(&self, callers: &Callers<'_>) -> Result<(), RpcError> {
+        self.run(callers, OnFailure::Stop).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Makes all calls, even after failures; returns the failures with their places. A slow SSD delays only
+    /// calls that need it.
+    pub fn apply_all(&self, callers: &Callers<'_>) -> Vec<String> {
+        self.run(callers, OnFailure::GoOn).into_iter().map(|error| error.message).collect()
+    }
+
+    fn run(&self, callers: &Callers<'_>, on_failure: OnFailure) -> Vec<RpcError> {
+        let calls: Vec<Call> = self.calls().cloned().collect();
+        let failures = run::run(&calls, callers, on_failure).into_iter();
+        let at_its_place = |(index, error): run::Failure| match self.0.get(index) {
+            Some((place, call)) => at_place(place, &call.method, error),
+            None => error,
+        };
+        failures.map(at_its_place).collect()
+    }
+
+    /// Lets a saved configuration have the calls in this order, however they were made.
+    ///
+    /// # Errors
+    /// If Luge is stopping.
+    pub fn keep_order(&self, control: &Control) -> Result<(), RpcError> {
+        let calls: Vec<Call> = self.calls().cloned().collect();
+        control.ask(move |sled| {
+            sled.record.arrange(&calls);
+            Ok(())
         })
     }
 
-    /// Makes all calls, even after failures; returns the failures with their places.
-    pub fn apply_all(&self, call: impl Fn(&str, Value) -> Result<Value, RpcError>) -> Vec<String> {
-        let failure = |(place, entry): &(String, Call)| {
-            let error = call(&entry.method, entry.params.clone()).err()?;
-            Some(at_place(place, &entry.method, error).message)
-        };
-        self.0.iter().filter_map(failure).collect()
+    /// Puts other calls, each with its place, before those of the configuration.
+    #[must_use]
+    pub fn after(self, calls: impl IntoIterator<Item = (String, Call)>) -> Self {
+        Self(calls.into_iter().chain(self.0).collect())
     }
 }
 
@@ -165,12 +194,18 @@ impl FromIterator<Part> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
     use std::cell::RefCell;
 
     const TEXT: &str = r#"{"subsystems": [
         {"subsystem": "bdev", "config": [{"method": "a", "params": {"x": 1}}, [{"method": "b"}, {"method": "c"}]]},
         {"subsystem": "vhost_blk", "config": null},
         {"subsystem": "vm", "config": [{"method": "d"}]}]}"#;
+
+    /// Callers for a configuration without slow calls.
+    fn here(call: &dyn Fn(&str, Value) -> Result<Value, RpcError>) -> Callers<'_> {
+        Callers { here: call, beside: &|method, _| Err(RpcError::internal(method)) }
+    }
 
     #[test]
     fn calls_are_made_in_order_and_batches_one_by_one() {
@@ -179,7 +214,7 @@ mod tests {
             made.borrow_mut().push_str(method);
             Ok(Value::Null)
         };
-        Config::parse(TEXT.as_bytes()).unwrap().apply(call).unwrap();
+        Config::parse(TEXT.as_bytes()).unwrap().apply(&here(&call)).unwrap();
         assert_eq!(made.into_inner(), "abcd");
     }
 
@@ -191,10 +226,13 @@ mod tests {
             if method == "c" { Err(RpcError::busy("no")) } else { Ok(Value::Null) }
         };
         let config = Config::parse(TEXT.as_bytes()).unwrap();
-        let error = config.apply(call).unwrap_err();
+        let error = config.apply(&here(&call)).unwrap_err();
         assert_eq!(error.message, "subsystem bdev, entry 1 (c): Device or resource busy: no");
         assert_eq!(error.code.0, -16);
-        assert_eq!(config.apply_all(call), ["subsystem bdev, entry 1 (c): Device or resource busy: no"]);
+        assert_eq!(
+            config.apply_all(&here(&call)),
+            ["subsystem bdev, entry 1 (c): Device or resource busy: no"]
+        );
         assert_eq!(made.into_inner(), "abcabcd");
     }
 

@@ -1,0 +1,97 @@
+//! Operations of requests.
+
+use crate::Status;
+use std::fmt;
+
+/// Moment at which a write counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The data is in the device's cache.
+    Cache,
+    /// The data is on the media: FUA, force unit access.
+    Media,
+}
+
+/// Operation of a request.
+///
+/// With a tag of its own, so that telling operations apart is one comparison: left to the
+/// compiler, it would share a byte with the durability and take several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Operation {
+    /// Blocks to memory.
+    Read,
+    /// Memory to blocks.
+    Write(Durability),
+    /// Everything completed before this was submitted goes to the media. Has no blocks.
+    Flush,
+    /// The blocks' contents are no longer needed; they read as anything old or zeroes.
+    Discard,
+    /// The blocks read as zeroes afterwards and stay allocated.
+    WriteZeroes,
+    /// The blocks read as zeroes afterwards and may be deallocated.
+    WriteZeroesUnmap,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write(_) => "write",
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::WriteZeroes | Self::WriteZeroesUnmap => "write-zeroes",
+        })
+    }
+}
+
+impl Operation {
+    /// Whether it is a read.
+    #[inline]
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        matches!(self, Self::Read)
+    }
+
+    /// Whether it is a flush.
+    #[inline]
+    #[must_use]
+    pub const fn is_flush(self) -> bool {
+        matches!(self, Self::Flush)
+    }
+
+    /// Whether it changes data: what a read-only device refuses.
+    #[must_use]
+    pub const fn changes_data(self) -> bool {
+        match self {
+            Self::Read | Self::Flush => false,
+            Self::Write(_) | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => true,
+        }
+    }
+
+    /// Refuses what changes data where the disk is read-only.
+    ///
+    /// # Errors
+    /// [`Status::WriteProtected`].
+    #[inline]
+    pub fn check_access(self, read_only: bool) -> Result<(), Status> {
+        // What few disks are is asked first: reads and writes are mixed, and a branch between
+        // them is guessed wrong.
+        if read_only { self.check_read_only() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_read_only(self) -> Result<(), Status> {
+        if self.changes_data() { Err(Status::WriteProtected) } else { Ok(()) }
+    }
+
+    /// Whether it has memory: what it reads into or writes from.
+    #[must_use]
+    pub const fn moves_data(self) -> bool {
+        match self {
+            Self::Read | Self::Write(_) => true,
+            Self::Flush | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => false,
+        }
+    }
+}
