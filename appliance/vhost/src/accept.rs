@@ -104,7 +104,7 @@ struct Current {
 /// A connection that waits.
 struct Waiting {
     stream: UnixStream,
-    /// Its file descriptor; the endpoint's own serves for the first.
+    /// Promise of the connection's file descriptor; the endpoint's own serves for the first.
     _descriptor: Option<Promise>,
 }
 

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Descriptors that are never promised.
 const KEPT: u64 = 224;
-/// Those of an endpoint.
+/// Descriptors of an endpoint.
 const ENDPOINT: u64 = 16;
-/// Those of a queue.
+/// Descriptors of a queue.
 const QUEUE: u64 = 5;
 
 /// Two endpoints, with descriptors for so many queues of both together.

@@ -45,7 +45,7 @@ pub struct BlkDevice {
     disk: BlkDisk,
     /// The volume on each core that serves the disk.
     attachments: Vec<Attachment>,
-    /// Its volume on cores of front ends that are served by their own.
+    /// The volume on cores of front ends that are served by their own.
     background: Mutex<Vec<Attachment>>,
     volume: Arc<Volume>,
     /// NUMA nodes of the devices beneath the volume.
