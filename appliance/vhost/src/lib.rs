@@ -26,6 +26,7 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod memory_file;
 mod queue;
 mod quit;
 mod served;

@@ -1,8 +1,8 @@
 //! An endpoint, as its connections see it.
 
-use crate::connection::MemoryFile;
 use crate::device::VirtioDevice;
 use crate::log::Log;
+use crate::memory_file::MemoryFile;
 use crate::status::Ledger;
 use luge_core::{Descriptors, ServingCore, Tenant};
 use luge_memory::DmaSpace;

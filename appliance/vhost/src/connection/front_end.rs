@@ -9,10 +9,11 @@
 
 use super::background::Background;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Costly, Lost, MemoryFile, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
 use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
+use crate::memory_file::MemoryFile;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
 use crate::state::{ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, StateError};

@@ -7,7 +7,6 @@ use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use thiserror::Error;
@@ -96,25 +95,4 @@ pub(super) fn table(
 ) -> Result<GuestMemory, RegionError> {
     let mut all = regions.iter().zip(files);
     all.try_fold(GuestMemory::default(), |table, (region, file)| add(place, &table, region, file))
-}
-
-/// Identity of a file with guest memory: device number of its file system, and inode number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct MemoryFile {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-}
-
-impl MemoryFile {
-    /// Identity of a file; none where the kernel does not tell.
-    pub(super) fn of(file: &File) -> Option<Self> {
-        let data = file.metadata().ok()?;
-        Some(Self { device: data.dev(), inode: data.ino() })
-    }
-
-    /// File of the longest region: the guest's RAM, also where it has other regions.
-    pub(super) fn of_longest(regions: &[VhostUserMemoryRegion], files: &[File]) -> Option<Self> {
-        let (_, file) = regions.iter().zip(files).max_by_key(|(region, _)| region.memory_size)?;
-        Self::of(file)
-    }
 }

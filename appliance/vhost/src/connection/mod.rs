@@ -16,7 +16,6 @@ use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
 use front_end::FrontEnd;
-pub(crate) use memory::MemoryFile;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io::{self, Write};
