@@ -77,10 +77,12 @@ pub trait Session: Any + Send {
         None
     }
 
-    /// Requests taken from the ring and not yet finished.
+    /// Number of requests that have to end before the session can leave its core: those that were taken and are
+    /// not finished, and those that an earlier process had in flight and that are still to be taken.
     fn in_flight(&self) -> usize;
 
-    /// Stops taking from the ring, before the session leaves its core. Requests in flight go on, also those
-    /// that were taken and not yet submitted.
+    /// Stops taking new requests from the ring, before the session leaves its core. Nothing undoes it: the ring
+    /// goes on in another session. Turns go on until [`Self::in_flight`] is zero; in them the session submits
+    /// what it has taken, and takes what an earlier process had in flight.
     fn quiesce(&mut self);
 }

@@ -8,8 +8,8 @@
 //!      +------> waiting ----------------+
 //!                               5
 //! ```
-//! 1. nobody is served;
-//! 2. somebody is: a disk has one guest;
+//! 1. no other connection is served;
+//! 2. another connection is served: a disk has one guest;
 //! 3. it left, broke the protocol, or said nothing and lost its place;
 //! 4. the place is free, and the pause after front ends that were cut off for cause is over (`backoff`);
 //! 5. it hung up, or waited in silence while too many others came.
@@ -22,8 +22,10 @@
 //!
 //! Not here: the protocol (`connection`).
 
-use crate::connection::{End, serve};
+use crate::connection::{End, Incoming, serve};
+use crate::quit::Quit;
 use crate::served::Served;
+use crate::state::HandedOver;
 use luge_core::{Promise, TooFewDescriptors};
 use luge_socket::Socket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -33,14 +35,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Time that a front end has for its first message, while others wait.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// Time that a message may still take when its connection is to be handed over.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most connections that wait.
 const WAITING_MAX: usize = 16;
@@ -48,31 +53,40 @@ const WAITING_MAX: usize = 16;
 /// Pause when the kernel cannot accept: it is out of memory or file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// End of an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// All front ends are cut off.
+    CutOff,
+    /// The front end that is served is left to another process; others are cut off.
+    HandOver,
+}
+
 /// Signals to an acceptor, from its endpoint and from the connection it serves.
 pub(crate) struct Signals {
-    closed: AtomicBool,
+    ending: OnceLock<Ending>,
     wake: OwnedFd,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { closed: AtomicBool::new(false), wake })
+        Ok(Self { ending: OnceLock::new(), wake })
     }
 
-    /// Ends the acceptor, and with it the connections.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Release);
-        self.ring();
+    /// Ends the acceptor, and with it the connections. The first call counts.
+    pub(crate) fn close(&self, ending: Ending) {
+        let _ = self.ending.set(ending);
+        self.wake();
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Acquire)
+        self.ending.get().is_some()
     }
 
     /// Wakes the acceptor.
-    fn ring(&self) {
-        // It fails only if it was rung 2^64 times before.
+    fn wake(&self) {
+        // It fails only after 2^64 signals that nobody has read.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -83,13 +97,14 @@ struct Current {
     since: Instant,
     is_reported: bool,
     fate: Arc<Fate>,
-    thread: JoinHandle<()>,
+    quit: Arc<Quit>,
+    thread: JoinHandle<Option<HandedOver>>,
 }
 
 /// A connection that waits.
 struct Waiting {
     stream: UnixStream,
-    /// File descriptor of the connection; the endpoint's own serves for the first.
+    /// Promise of the connection's file descriptor; the endpoint's own serves for the first.
     _descriptor: Option<Promise>,
 }
 
@@ -117,9 +132,19 @@ impl Acceptor {
         Ok(Self { served, socket, signals, current: None, waiting: VecDeque::new() })
     }
 
-    /// Accepts and serves until the endpoint is closed; then cuts off all connections, in the
-    /// middle of a message if need be, and waits until all that was taken has been answered.
-    pub(crate) fn run(mut self) {
+    /// Serves a connection of another process, before [`Self::run`].
+    ///
+    /// # Errors
+    /// No thread can be made, or no more files can be open.
+    pub(crate) fn resume(&mut self, connection: HandedOver) -> io::Result<()> {
+        self.current = Some(self.start(Incoming::Resumed(connection))?);
+        Ok(())
+    }
+
+    /// Accepts and serves until the endpoint is closed, and waits until all requests that were taken have been
+    /// answered. The connection that is served is cut off then, in the middle of a message if need be, or
+    /// handed over between two messages.
+    pub(crate) fn run(mut self) -> Option<HandedOver> {
         while !self.signals.is_closed() {
             let newcomer = self.wait();
             self.drop_the_ended();
@@ -130,8 +155,12 @@ impl Acceptor {
             self.serve_next();
         }
         self.waiting.clear();
-        self.cut_off();
-        self.join();
+        let hands_over = self.signals.ending.get() == Some(&Ending::HandOver);
+        let is_heard = |current: &Current| hands_over && current.quit.ask(MESSAGE_TIMEOUT);
+        if !self.current.as_ref().is_some_and(is_heard) {
+            self.cut_off();
+        }
+        self.join()
     }
 
     /// Waits until there is something to do; returns whether somebody connects.
@@ -173,7 +202,8 @@ impl Acceptor {
 
     fn drop_the_ended(&mut self) {
         if self.current.as_ref().is_some_and(|current| current.fate.ended.load(Acquire)) {
-            self.join();
+            // Nothing is handed over unless the acceptor asks for it.
+            drop(self.join());
         }
         self.waiting.retain(|other| !has_hung_up(&other.stream));
         self.served.ledger.set_waiting(self.waiting.len());
@@ -253,11 +283,9 @@ impl Acceptor {
         }
     }
 
-    fn join(&mut self) {
-        if let Some(current) = self.current.take() {
-            // A thread that panicked has no sessions left, or the process would be gone.
-            let _ = current.thread.join();
-        }
+    fn join(&mut self) -> Option<HandedOver> {
+        // A thread that panicked has no sessions left, or the process would be gone.
+        self.current.take()?.thread.join().ok().flatten()
     }
 
     /// Serves the first of the waiting that has spoken, or else the first.
@@ -268,7 +296,7 @@ impl Acceptor {
         let next = self.waiting.iter().position(|other| has_spoken(&other.stream)).unwrap_or(0);
         let Some(Waiting { stream, .. }) = self.waiting.remove(next) else { return };
         self.served.ledger.set_waiting(self.waiting.len());
-        match self.start(stream) {
+        match self.start(Incoming::New(stream)) {
             Ok(current) => self.current = Some(current),
             Err(error) => {
                 let Served { name, log, .. } = &*self.served;
@@ -278,27 +306,41 @@ impl Acceptor {
     }
 
     /// Starts the thread that serves a connection.
-    fn start(&self, stream: UnixStream) -> io::Result<Current> {
-        let (ours, fate) = (stream.try_clone()?, Arc::<Fate>::default());
+    fn start(&self, incoming: Incoming) -> io::Result<Current> {
+        let (ours, fate) = (incoming.socket().try_clone()?, Arc::<Fate>::default());
+        let quit = Arc::new(Quit::new()?);
         let (served, signals, its_fate) = (self.served.clone(), self.signals.clone(), fate.clone());
+        let its_quit = quit.clone();
         let thread = std::thread::Builder::new().name(format!("vhost-{}", served.name));
         self.served.ledger.connected();
         let thread = thread.spawn(move || {
-            serve_to_the_end(stream, &served, &|| signals.is_closed() || its_fate.cut_off.load(Relaxed));
+            let is_cut_off = || signals.is_closed() || its_fate.cut_off.load(Relaxed);
+            let handed_over = serve_to_the_end(incoming, &served, &its_quit, &is_cut_off);
             its_fate.ended.store(true, Release);
-            signals.ring();
+            signals.wake();
+            handed_over
         });
         let thread = thread.inspect_err(|_| self.served.ledger.disconnected())?;
         let since = Instant::now();
-        Ok(Current { stream: ours, since, is_reported: false, fate, thread })
+        Ok(Current { stream: ours, since, is_reported: false, fate, quit, thread })
     }
 }
 
-/// Serves one front end to its end. `is_cut_off` says whether the end is ours: then it is no fault.
-fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, is_cut_off: &dyn Fn() -> bool) {
+/// Serves one front end to its end, or until another process is to serve it on. `is_cut_off` says whether the
+/// end is ours: then it is no fault.
+fn serve_to_the_end(
+    incoming: Incoming,
+    served: &Arc<Served>,
+    quit: &Quit,
+    is_cut_off: &dyn Fn() -> bool,
+) -> Option<HandedOver> {
     let Served { name, log, ledger, .. } = &**served;
     log.came.line(|| tracing::info!("{name}: a front end has connected"));
-    match serve(stream, served) {
+    let end = serve(incoming, served, quit);
+    quit.hear();
+    let mut handed_over = None;
+    match end {
+        End::HandedOver(connection) => handed_over = Some(connection),
         End::Left => {
             ledger.left_after_stalls();
             log.left.line(|| tracing::info!("{name}: the front end has left"));
@@ -314,6 +356,7 @@ fn serve_to_the_end(stream: UnixStream, served: &Arc<Served>, is_cut_off: &dyn F
         }
     }
     ledger.disconnected();
+    handed_over
 }
 
 /// Whether a connection that waits has sent anything.

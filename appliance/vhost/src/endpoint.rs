@@ -2,11 +2,12 @@
 //!
 //! A thread accepts front ends, one of which is served at a time (`accept`).
 
-use crate::accept::{Acceptor, Signals};
+use crate::accept::{Acceptor, Ending, Signals};
 use crate::backoff::{BackoffLimits, BackoffStatus};
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
+use crate::state::HandedOver;
 use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
 use luge_core::{Descriptors, Promise, ServingCore, TooFewDescriptors};
 use luge_memory::DmaSpace;
@@ -62,7 +63,7 @@ pub struct Endpoint {
     served: Arc<Served>,
     socket: Arc<Socket>,
     signals: Arc<Signals>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<HandedOver>>>,
     _descriptors: Promise,
 }
 
@@ -72,6 +73,19 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
+        Self::listen(config, None)
+    }
+
+    /// Makes the socket, listens, and serves a connection on that another endpoint has handed over. A connection
+    /// that cannot be resumed is closed, and the log says why.
+    ///
+    /// # Errors
+    /// [`EndpointError`]; nothing is kept then, and the connection is closed.
+    pub fn resume(config: EndpointConfig, connection: HandedOver) -> Result<Self, EndpointError> {
+        Self::listen(config, Some(connection))
+    }
+
+    fn listen(config: EndpointConfig, resumed: Option<HandedOver>) -> Result<Self, EndpointError> {
         let EndpointConfig { name, socket, permissions, owner, device, space, descriptors, backoff } = config;
         let promise = descriptors.promise(DESCRIPTORS)?;
         let socket = Arc::new(Socket::bind(&socket, &permissions)?);
@@ -81,7 +95,8 @@ impl Endpoint {
         let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
-        let acceptor = acceptor.map_err(EndpointError::Thread)?;
+        let mut acceptor = acceptor.map_err(EndpointError::Thread)?;
+        resumed.map(|connection| acceptor.resume(connection)).transpose().map_err(EndpointError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(format!("accept-{}", served.name))
             .spawn(move || acceptor.run())
@@ -120,16 +135,27 @@ impl Endpoint {
     pub fn stop(self) {
         drop(self);
     }
+
+    /// Stops as [`Self::stop`] does, but leaves the front end that is served to [`Self::resume`], in this process
+    /// or another. None if there is no front end, it has broken the protocol, or it has been in the middle of a
+    /// message for two seconds.
+    #[must_use]
+    pub fn hand_over(mut self) -> Option<HandedOver> {
+        self.end(Ending::HandOver)
+    }
+
+    fn end(&mut self, ending: Ending) -> Option<HandedOver> {
+        let thread = self.thread.take()?;
+        self.signals.close(ending);
+        // Nobody can connect any more. It fails only if the socket is gone.
+        let _ = shutdown(self.socket.listener(), Shutdown::Both);
+        // A thread that panicked has no sessions left, or the process would be gone.
+        thread.join().ok().flatten()
+    }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.signals.close();
-        // Nobody can connect any more. It fails only if the socket is gone.
-        let _ = shutdown(self.socket.listener(), Shutdown::Both);
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has no sessions left, or the process would be gone.
-            let _ = thread.join();
-        }
+        self.end(Ending::CutOff);
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - [`VirtioDevice`]: the contract between a device and its connection.
 //! - [`Endpoint`]: a device on a socket, for one front end at a time.
+//! - [`HandedOver`]: a connection as plain data and files, to be served on by another endpoint.
 //! - [`BlkDevice`]: a disk; its [`BlkSession`] serves one queue on one core.
 //!
 //! Invariants
@@ -12,7 +13,8 @@
 //! - A front end that breaks the protocol loses its connection, and nobody else notices.
 //!
 //! Not here: SCSI, which will be a sibling of `blk`; packed rings and live migration, whose messages
-//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`).
+//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`); the transport
+//! of a connection to another process.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
@@ -26,7 +28,9 @@ mod endpoint;
 mod log;
 mod memory_file;
 mod queue;
+mod quit;
 mod served;
+mod state;
 mod status;
 
 pub use backoff::{BackoffLimits, BackoffStatus};
@@ -38,4 +42,8 @@ pub use luge_block::Access;
 pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
+pub use state::{
+    AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
+    RegionState, RunningState,
+};
 pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};

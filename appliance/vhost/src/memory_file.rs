@@ -1,4 +1,4 @@
-//! The file with a guest's memory, by which front ends of one guest are known.
+//! Identities of files with guest memory, by which rings are assigned to tenants.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "guest memory is kept for spans, and replaced under a ring")]
 
 use crate::counters::QueueCounters;
+use crate::state::RunningState;
 use luge_core::{Armed, Call, Kick, Published};
 use luge_memory::{GuestMemory, Span};
 use luge_spec::virtio::Features;
@@ -45,8 +46,10 @@ impl Notifiers {
 pub struct QueueSetup {
     /// Place of the ring in guest memory.
     pub layout: RingLayout,
-    /// Available index of the next chain.
+    /// Available index of the next chain, unless the ring is resumed.
     pub base: u16,
+    /// State of a ring that another process has served.
+    pub resumed: Option<RunningState>,
     /// Features that the driver has negotiated.
     pub features: Features,
     /// Memory of the guest.
@@ -66,6 +69,9 @@ pub enum QueueError {
     /// The memory for requests in flight cannot be one of this ring.
     #[error(transparent)]
     Inflight(#[from] InflightError),
+    /// The state of a ring that is resumed is not that of the ring that the front end has set up.
+    #[error("the state of the ring does not fit its set-up")]
+    State,
     /// The device has no such queue on that core.
     #[error("queue {0} cannot be served on that core")]
     Unserved(u16),
@@ -89,18 +95,32 @@ impl DeviceQueue {
     /// # Safety
     /// The caller uses the spans of a chain only until it gives the chain back or abandons it.
     pub unsafe fn new(setup: QueueSetup) -> Result<Self, QueueError> {
-        let QueueSetup { layout, base, features, memory, inflight, counters } = setup;
+        let QueueSetup { layout, base, resumed, features, memory, inflight, counters } = setup;
         let notifications = if features.contains(Features::RING_EVENT_IDX) {
             Notifications::EventIndex
         } else {
             Notifications::Flags
         };
-        // SAFETY: the caller's promise.
-        let mut ring = unsafe { SplitQueue::new(&layout, notifications, base, memory) }?;
+        let mut ring = match &resumed {
+            // SAFETY: the caller's promise.
+            None => unsafe { SplitQueue::new(&layout, notifications, base, memory) }?,
+            Some(RunningState { ring, .. }) => {
+                let fits = ring.layout()? == layout && ring.notifications == notifications;
+                if !fits || (ring.is_tracked && inflight.is_none()) {
+                    return Err(QueueError::State);
+                }
+                // SAFETY: as above.
+                unsafe { SplitQueue::resume(ring, memory) }?
+            }
+        };
         if let Some(region) = inflight {
             ring.track(region)?;
         }
-        Ok(Self { ring, is_taking: true, notifiers: Notifiers::default(), counters })
+        let is_broken = resumed.is_some_and(|running| running.is_broken);
+        if is_broken {
+            counters.set_broken();
+        }
+        Ok(Self { ring, is_taking: !is_broken, notifiers: Notifiers::default(), counters })
     }
 
     /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
@@ -130,6 +150,13 @@ impl DeviceQueue {
     #[must_use]
     pub fn base(&self) -> u16 {
         self.ring.next_available()
+    }
+
+    /// State of the ring, for another process that serves it on; none while chains are taken and not shown as
+    /// used.
+    #[must_use]
+    pub fn state(&self) -> Option<RunningState> {
+        Some(RunningState { ring: self.ring.state()?, is_broken: self.counters.broken() })
     }
 
     /// Number of chains that wait to be taken. None where the queue has been quiesced or the ring is broken,

@@ -1,8 +1,7 @@
 //! Search for the last byte of a chain that the device may write, for chains at fault.
 //!
-//! A driver of virtio-blk looks for the status of its request there (virtio 1.3, clause 5.2.6),
-//! whatever it thinks of the number and order of the other buffers. A byte that was left as it was
-//! could be taken for success.
+//! A driver of virtio-blk reads the status of its request there (virtio 1.3, clause 5.2.6), whatever the number
+//! and order of the other buffers. It could take an old byte for success.
 //!
 //! ```text
 //!  (1) idle           --a walk has ended with a fault--> (2)

@@ -66,6 +66,7 @@ pub(crate) struct GeneralWalk<'a, 'memory> {
 
 impl GeneralWalk<'_, '_> {
     /// Walks from `descriptor` of the ring's table to the end of the chain.
+    #[inline]
     pub(crate) fn run(&mut self, ring: &Table, mut descriptor: RawDescriptor) -> Result<(), Stop> {
         while !descriptor.is(DescriptorFlags::INDIRECT) {
             self.piece(&descriptor)?;

@@ -296,7 +296,7 @@ impl SplitQueue {
         }
     }
 
-    /// Stages 3 and 4: the chains of so many heads, of which the first has the available index `first`.
+    /// Stages 3 and 4: walks the chains of the first `count` heads, which have the available indices from `first`.
     #[inline]
     fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {
         let Batch { records, spans, search, len, walked, long, steps_allowed, steps } = batch;
@@ -522,7 +522,7 @@ impl SplitQueue {
 }
 
 impl Drop for SplitQueue {
-    /// Keeps the memory of chains that may still be used: nobody else can say when they no longer are.
+    /// Leaves the memory mapped if chains were not given back: their spans may still be in use.
     fn drop(&mut self) {
         if self.held() != 0 {
             std::mem::forget(self.memory.clone());

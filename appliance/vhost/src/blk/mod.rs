@@ -1,7 +1,7 @@
 //! The block device (virtio 1.3, clause 5.2).
 //!
 //! ```text
-//! chain -> command (what the guest wants) -> request (read and checked) -> volume
+//! chain -> command -> request, checked -> volume
 //! ```
 //!
 //! Invariants

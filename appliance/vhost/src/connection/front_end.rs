@@ -16,17 +16,18 @@ use crate::device::VirtioDevice;
 use crate::memory_file::MemoryFile;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
+use crate::state::{ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, StateError};
 use crate::status::RunningQueue;
 use luge_core::{Call, Kick};
 use luge_memory::stall::Stalls;
-use luge_memory::{DriverAddress, GuestAddress, GuestMemory};
+use luge_memory::{DriverAddress, GuestAddress, GuestMemory, GuestRegion};
 use luge_spec::virtio::Features;
 use luge_virtqueue::QueueSize;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{Shutdown, shutdown};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use vhost::vhost_user::message::{
@@ -57,6 +58,7 @@ pub(super) struct FrontEnd {
     /// File with the guest's memory, by which rings that start are assigned to a tenant.
     memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
+    negotiated: Negotiated,
     /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
     background: Option<Background>,
     /// Whether its connection has ended.
@@ -85,6 +87,7 @@ impl FrontEnd {
             common,
             memory_file: None,
             vrings,
+            negotiated: Negotiated::default(),
             background: None,
             is_finished: false,
             cut_off: None,
@@ -140,6 +143,14 @@ impl FrontEnd {
         }
     }
 
+    /// Leaves the cores where another disk of the guest has shown that its memory keeps cores waiting.
+    fn leave_cores_if_stalled(&mut self) {
+        let stalls = self.shared_now.stalls();
+        if stalls.count > 0 {
+            self.leave_cores(stalls);
+        }
+    }
+
     /// Fails if it was cut off, or memory that was shared was missing when it was touched.
     pub(super) fn intact(&mut self) -> Result<()> {
         if let Some(costly) = self.cut_off.take() {
@@ -155,6 +166,79 @@ impl FrontEnd {
             vring.stop();
             report_stop(&self.served, index);
         }
+    }
+
+    /// Stops all rings, and returns the state and the files of the connection, for another process.
+    ///
+    /// # Errors
+    /// Memory was missing, a session has kept a chain, or no more files can be open.
+    pub(super) fn export(&mut self) -> Result<HandedOver> {
+        let mut eventfds = Vec::new();
+        let queues: Vec<_> = self.vrings.iter_mut().map(|vring| vring.export(&mut eventfds)).collect();
+        self.finish();
+        self.intact()?;
+        let queues = queues.into_iter().collect::<std::result::Result<_, _>>().map_err(refusal)?;
+        let state = ConnectionState {
+            negotiated: self.negotiated,
+            features: self.common.features.0,
+            regions: self.common.memory.regions().map(memory::state).collect(),
+            inflight: self.tracking.as_ref().map(Tracking::state),
+            queues,
+        };
+        let regions = self.common.memory.regions().map(GuestRegion::file);
+        let kept = regions.chain(self.tracking.as_ref().map(|tracking| tracking.file().as_fd()));
+        let mut files: Vec<_> =
+            kept.map(|file| file.try_clone_to_owned()).collect::<io::Result<_>>().map_err(refusal)?;
+        files.append(&mut eventfds);
+        Ok(HandedOver { socket: self.place.connection.try_clone().map_err(refusal)?, state, files })
+    }
+
+    /// Goes on with a connection of another process, whose negotiation was replayed: starts the rings that
+    /// ran.
+    ///
+    /// # Errors
+    /// The state does not fit the device, or what it describes is not possible. Rings may run then.
+    pub(super) fn resume(&mut self, state: &ConnectionState, files: Vec<OwnedFd>) -> Result<()> {
+        let ConnectionState { features, regions, inflight, queues, .. } = state;
+        self.check(state).map_err(refusal)?;
+        let mut files = files.into_iter();
+        self.common.features = Features(*features);
+        let regions: Vec<_> = regions.iter().map(memory::message).collect();
+        let shared: Vec<_> = files.by_ref().take(regions.len()).map(File::from).collect();
+        if shared.len() < regions.len() {
+            return Err(refusal(StateError::Files));
+        }
+        self.set_memory(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
+        self.memory_file = MemoryFile::of_longest(&regions, &shared);
+        if let Some(InflightState { size, offset, queues, entries }) = *inflight {
+            let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
+            let layout = VhostUserInflight::new(size, offset, queues, entries);
+            let tracking = Tracking::map(&self.place, &layout, file.into(), self.inflight_limits());
+            self.set_tracking(Some(tracking.map_err(refusal)?));
+        }
+        for (index, queue) in (0..).zip(queues) {
+            let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
+            if queue.eventfds != EventfdsState::default() {
+                vring.reserve(&self.served.descriptors).map_err(refusal)?;
+            }
+            if vring.restore(queue, &mut files).map_err(refusal)? {
+                self.start(index)?;
+            }
+        }
+        self.leave_cores_if_stalled();
+        if files.next().is_none() { Ok(()) } else { Err(refusal(StateError::Files)) }
+    }
+
+    /// Checks that the device can serve a connection of another process.
+    fn check(&self, state: &ConnectionState) -> std::result::Result<(), StateError> {
+        let device = self.served.device.queues();
+        if state.queues.len() > device.into() {
+            return Err(StateError::Queues { state: state.queues.len(), device });
+        }
+        if !offered(&*self.served.device).contains(Features(state.features)) {
+            return Err(StateError::Features(state.features));
+        }
+        Ok(())
     }
 
     /// Ends it: its rings are stopped, and its memory is not needed any more.
@@ -213,11 +297,7 @@ impl FrontEnd {
     /// the ring: that one waits.
     fn start_with_memory(&mut self) {
         memory::warn_of_unmapped(&self.served, &self.common.memory);
-        // Another disk of the guest may have shown that already.
-        let stalls = self.shared_now.stalls();
-        if stalls.count > 0 {
-            self.leave_cores(stalls);
-        }
+        self.leave_cores_if_stalled();
         for index in 0..self.served.device.queues() {
             if let Err(error) = self.start(index) {
                 let Served { name, log, .. } = &*self.served;
@@ -285,6 +365,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_features(&mut self) -> Result<u64> {
+        self.negotiated.has_asked = true;
         Ok(offered(&*self.served.device).0)
     }
 
@@ -293,6 +374,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if !offered(&*self.served.device).contains(features) {
             return Err(Error::FeatureMismatch);
         }
+        self.negotiated.features = features.0;
         if features != self.common.features {
             self.stop();
             self.common.features = features;
@@ -390,6 +472,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
         let known = VhostUserProtocolFeatures::from_bits(features);
         if known.is_some_and(|features| PROTOCOL_FEATURES.contains(features)) {
+            self.negotiated.protocol_features = features;
             Ok(())
         } else {
             Err(Error::FeatureMismatch)
@@ -469,7 +552,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     fn set_inflight_fd(&mut self, layout: &VhostUserInflight, file: File) -> Result<()> {
         self.stop();
         self.intact()?;
-        let tracking = Tracking::map(&self.place, layout, &file, self.inflight_limits());
+        let tracking = Tracking::map(&self.place, layout, file, self.inflight_limits());
         self.set_tracking(Some(tracking.map_err(refusal)?));
         self.start_all()
     }

@@ -10,6 +10,7 @@
 //! are checked here, the content where a ring starts (`virtqueue`).
 
 use super::memory::Place;
+use crate::state::InflightState;
 use luge_memory::{PeerMemory, PeerMemoryError};
 use luge_spec::vhost_user::inflight_bytes;
 use luge_spec::virtio::split::SIZE_MAX;
@@ -87,8 +88,8 @@ pub(super) fn make(
 /// The memory of a front end's tracking, mapped.
 pub(super) struct Tracking {
     memory: Arc<PeerMemory>,
-    queues: u16,
-    entries: u16,
+    state: InflightState,
+    file: File,
 }
 
 impl Tracking {
@@ -96,21 +97,38 @@ impl Tracking {
     pub(super) fn map(
         place: &Place,
         layout: &VhostUserInflight,
-        file: &File,
+        file: File,
         limits: Limits,
     ) -> Result<Self, TrackingError> {
         let (need, have) = (limits.bytes(layout)?, layout.mmap_size);
         if have < need {
             return Err(TrackingError::TooShort { have, need });
         }
-        let memory = PeerMemory::map(file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
-        Ok(Self { memory: Arc::new(memory), queues: layout.num_queues, entries: layout.queue_size })
+        let memory = PeerMemory::map(&file, layout.mmap_offset, need)?.tied_to(&place.connection)?;
+        let state = InflightState {
+            size: layout.mmap_size,
+            offset: layout.mmap_offset,
+            queues: layout.num_queues,
+            entries: layout.queue_size,
+        };
+        Ok(Self { memory: Arc::new(memory), state, file })
     }
 
     /// Part of the memory for a queue; none for a queue that is not tracked.
     pub(super) fn region(&self, queue: u16) -> Result<Option<InflightRegion>, InflightError> {
-        let is_tracked = queue < self.queues;
-        is_tracked.then(|| InflightRegion::new(&self.memory, queue, self.entries)).transpose()
+        let InflightState { queues, entries, .. } = self.state;
+        let is_tracked = queue < queues;
+        is_tracked.then(|| InflightRegion::new(&self.memory, queue, entries)).transpose()
+    }
+
+    /// Description of the memory, for another process.
+    pub(super) fn state(&self) -> InflightState {
+        self.state
+    }
+
+    /// File of the memory, for another process.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// The memory.

@@ -2,6 +2,7 @@
 
 use super::background::BackgroundError;
 use crate::served::Served;
+use crate::state::RegionState;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };
@@ -58,6 +59,18 @@ pub(super) fn add(
     };
     table.check_room(&layout, file)?;
     table.with(place.map(layout, file)?)
+}
+
+/// Description of a region, for another process.
+pub(super) fn state(region: &GuestRegion) -> RegionState {
+    let RegionLayout { guest, driver, len, file_offset } = region.layout();
+    RegionState { guest: guest.0, driver: driver.0, len, file_offset }
+}
+
+/// Message that describes the region of a state.
+pub(super) fn message(state: &RegionState) -> VhostUserMemoryRegion {
+    let RegionState { guest, driver, len, file_offset } = *state;
+    VhostUserMemoryRegion::new(guest, len, driver, file_offset)
 }
 
 /// Logs which regions a core may not touch, if there are some.

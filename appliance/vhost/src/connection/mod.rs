@@ -8,14 +8,19 @@ mod costly;
 mod front_end;
 mod inflight;
 mod memory;
+mod resumed;
 mod shared_now;
 mod vring;
 
+use crate::quit::Quit;
 use crate::served::Served;
+use crate::state::HandedOver;
 use front_end::FrontEnd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
@@ -24,40 +29,110 @@ const GET_QUEUE_NUM: u32 = 17;
 /// Version 1, and a reply.
 const REPLY: u32 = 1 | 4;
 
+/// Connection that is to be served.
+pub(crate) enum Incoming {
+    /// Connection whose front end has not been served yet.
+    New(UnixStream),
+    /// Connection of another process.
+    Resumed(HandedOver),
+}
+
+impl Incoming {
+    pub(crate) fn socket(&self) -> &UnixStream {
+        match self {
+            Self::New(socket) => socket,
+            Self::Resumed(HandedOver { socket, .. }) => socket,
+        }
+    }
+}
+
 /// Reason why a connection ended.
-#[derive(Debug)]
 pub(crate) enum End {
     /// The front end left.
     Left,
     /// The front end broke the protocol, or asked for something impossible.
     Fault(Error),
+    /// Another process serves the front end on.
+    HandedOver(HandedOver),
 }
 
-/// Serves a front end until it leaves or is at fault. Its rings are stopped then, with all requests answered
-/// that were taken from them, and its memory is unmapped.
-pub(crate) fn serve(stream: UnixStream, served: &Arc<Served>) -> End {
-    let connection = match stream.try_clone() {
-        Ok(connection) => Arc::new(connection),
-        Err(error) => return End::Fault(Error::SocketError(error)),
-    };
-    let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), connection.clone())));
-    costly::watch(&front_end);
-    let mut requests = BackendReqHandler::from_stream(stream, front_end.clone());
-    let end = loop {
-        let answered = match requests.handle_request() {
-            Err(error) if asks_for_queues(&error) => tell_queues(&connection, served.device.queues()),
-            other => other,
+/// Serves a front end until it leaves or is at fault, or is asked to quit. Its rings are stopped then, with
+/// all requests answered that were taken from them, and its memory is unmapped.
+pub(crate) fn serve(incoming: Incoming, served: &Arc<Served>, quit: &Quit) -> End {
+    match Connection::open(incoming, served) {
+        Ok(connection) => connection.serve(served, quit),
+        Err(error) => End::Fault(explained(error, served)),
+    }
+}
+
+/// A connection that is served.
+struct Connection {
+    socket: Arc<UnixStream>,
+    front_end: Arc<Mutex<FrontEnd>>,
+    messages: BackendReqHandler<Mutex<FrontEnd>>,
+}
+
+impl Connection {
+    fn open(incoming: Incoming, served: &Arc<Served>) -> Result<Self, Error> {
+        let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
+        let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
+        costly::watch(&front_end);
+        let messages = match incoming {
+            Incoming::New(stream) => BackendReqHandler::from_stream(stream, front_end.clone()),
+            Incoming::Resumed(HandedOver { socket, state, files }) => {
+                served.ledger.spoken();
+                let messages = resumed::handler(&socket, front_end.clone(), &state.negotiated)?;
+                let mut front_end = lock(&front_end);
+                front_end.resume(&state, files).inspect_err(|_| front_end.finish())?;
+                messages
+            }
         };
-        match answered {
-            Ok(()) => served.ledger.spoken(),
-            Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
-            Err(error) => break End::Fault(explained(error, served)),
-        }
-    };
-    let mut front_end = front_end.lock().unwrap_or_else(PoisonError::into_inner);
-    front_end.finish();
-    // Where memory is missing it was we who ended the connection.
-    front_end.intact().map_or_else(End::Fault, |()| end)
+        Ok(Self { socket, front_end, messages })
+    }
+
+    fn serve(mut self, served: &Served, quit: &Quit) -> End {
+        let end = loop {
+            if self.wait(quit) == Next::Quit {
+                quit.hear();
+                return lock(&self.front_end).export().map_or_else(End::Fault, End::HandedOver);
+            }
+            let answered = match self.messages.handle_request() {
+                Err(error) if asks_for_queues(&error) => tell_queues(&self.socket, served.device.queues()),
+                other => other,
+            };
+            match answered {
+                Ok(()) => served.ledger.spoken(),
+                Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
+                Err(error) => break End::Fault(explained(error, served)),
+            }
+        };
+        let mut front_end = lock(&self.front_end);
+        front_end.finish();
+        // Where memory is missing it was we who ended the connection.
+        front_end.intact().map_or_else(End::Fault, |()| end)
+    }
+
+    /// Waits for the first bytes of a message, or for the signal to stop.
+    fn wait(&self, quit: &Quit) -> Next {
+        let mut fds = [PollFd::new(quit, PollFlags::IN), PollFd::new(&*self.socket, PollFlags::IN)];
+        // It fails where it is interrupted or out of memory: the message is waited for where it is read.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        let [asked, _] = fds;
+        if asked.revents().is_empty() { Next::Message } else { Next::Quit }
+    }
+}
+
+/// Event that a connection waits for.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// There is a message, or the front end has left.
+    Message,
+    /// The connection is to stop.
+    Quit,
+}
+
+fn lock(front_end: &Mutex<FrontEnd>) -> MutexGuard<'_, FrontEnd> {
+    front_end.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The fault of a message. A message loses its files if no file descriptors are left for them.

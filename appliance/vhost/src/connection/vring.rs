@@ -13,6 +13,7 @@
 use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
+use crate::state::{AreasState, EventfdsState, QueueState, RunningState, StateError};
 use luge_block::CoreId;
 use luge_core::{
     Assignment, Call, Descriptors, Kick, Locality, NotifyError, Promise, ServingCore, Session, Tenant,
@@ -20,7 +21,8 @@ use luge_core::{
 };
 use luge_memory::{AddressError, DriverAddress, GuestMemory};
 use luge_spec::virtio::Features;
-use luge_virtqueue::{InflightRegion, QueueSize, RingLayout};
+use luge_virtqueue::{InflightRegion, QueueSize, RingError, RingLayout};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -42,6 +44,20 @@ pub(crate) enum StartError {
     /// The core cannot watch the kick.
     #[error(transparent)]
     Notify(#[from] NotifyError),
+}
+
+/// Reason why a ring is not resumed.
+#[derive(Debug, Error)]
+pub(crate) enum ResumeError {
+    /// The state is not complete.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// An eventfd is none.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
+    /// The ring is not possible.
+    #[error(transparent)]
+    Ring(#[from] RingError),
 }
 
 /// Areas of a ring, in the front end's addresses.
@@ -97,6 +113,8 @@ pub(crate) struct Vring {
     descriptors: Option<Promise>,
     device: Arc<dyn VirtioDevice>,
     running: Option<Running>,
+    /// State of a ring that another process has served, until it starts here.
+    resumed: Option<RunningState>,
 }
 
 impl Vring {
@@ -113,6 +131,7 @@ impl Vring {
             descriptors: None,
             device: device.clone(),
             running: None,
+            resumed: None,
         }
     }
 
@@ -132,6 +151,7 @@ impl Vring {
         let setup = QueueSetup {
             layout: layout(size, &areas, &common.memory)?,
             base: self.base,
+            resumed: self.resumed.take(),
             features: common.features,
             memory: common.memory.clone(),
             inflight,
@@ -164,7 +184,9 @@ impl Vring {
                 Ok(())
             }
             Err((error, mut session)) => {
-                self.reclaim(access.of(&mut *session));
+                if let Some(queue) = access.of(&mut *session) {
+                    self.reclaim(queue);
+                }
                 Err(error.into())
             }
         }
@@ -172,19 +194,85 @@ impl Vring {
 
     /// (2) to (3) to (1): waits until everything that was taken has been answered.
     pub(crate) fn stop(&mut self) {
-        if let Some(Running { at, access, .. }) = self.running.take() {
-            self.device.stopped(self.index);
-            let mut session: Box<dyn Session> = at.core.remove_session(at.session);
-            self.reclaim(access.of(&mut *session));
+        let _ = self.drain();
+    }
+
+    /// As [`Self::stop`]; returns the state of a ring that ran.
+    fn drain(&mut self) -> Option<RunningState> {
+        let Running { at, access, .. } = self.running.take()?;
+        self.device.stopped(self.index);
+        let mut session: Box<dyn Session> = at.core.remove_session(at.session);
+        let queue = access.of(&mut *session)?;
+        self.reclaim(queue);
+        queue.state()
+    }
+
+    /// Stops the ring, and returns its state; adds its eventfds to `files`. The ring is as without set-up
+    /// then.
+    ///
+    /// # Errors
+    /// [`StateError::Unsettled`]: the session has left its core and kept a chain.
+    pub(crate) fn export(&mut self, files: &mut Vec<OwnedFd>) -> Result<QueueState, StateError> {
+        let ran = self.running.is_some();
+        let ring = self.drain();
+        if ran && ring.is_none() {
+            return Err(StateError::Unsettled(self.index));
         }
+        let Notifiers { kick, call, error } = std::mem::take(&mut self.notifiers);
+        let eventfds = EventfdsState { kick: kick.is_some(), call: call.is_some(), error: error.is_some() };
+        files.extend(kick.map(OwnedFd::from));
+        files.extend([call, error].into_iter().flatten().map(OwnedFd::from));
+        let areas = self.areas.take().map(|Areas { descriptors, available, used }| AreasState {
+            descriptors: descriptors.0,
+            available: available.0,
+            used: used.0,
+        });
+        Ok(QueueState {
+            size: self.size.take().map(QueueSize::get),
+            areas,
+            base: self.base,
+            is_started: std::mem::take(&mut self.started),
+            is_enabled: std::mem::take(&mut self.enabled),
+            eventfds,
+            ring,
+        })
+    }
+
+    /// Sets the ring up as its state says, with its eventfds from `files`; returns whether it is to start.
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub(crate) fn restore(
+        &mut self,
+        state: &QueueState,
+        files: &mut dyn Iterator<Item = OwnedFd>,
+    ) -> Result<bool, ResumeError> {
+        let EventfdsState { kick, call, error } = state.eventfds;
+        let mut file = |is_there: bool| {
+            let file = is_there.then(|| files.next().ok_or(StateError::Files));
+            file.transpose()
+        };
+        self.notifiers = Notifiers {
+            kick: file(kick)?.map(Kick::new).transpose()?,
+            call: file(call)?.map(Call::new).transpose()?,
+            error: file(error)?.map(Call::new).transpose()?,
+        };
+        self.size = state.size.map(|size| QueueSize::new(size.into())).transpose()?;
+        self.areas = state.areas.map(|AreasState { descriptors, available, used }| Areas {
+            descriptors: DriverAddress(descriptors),
+            available: DriverAddress(available),
+            used: DriverAddress(used),
+        });
+        self.base = state.base;
+        (self.started, self.enabled) = (state.is_started, state.is_enabled);
+        self.resumed = state.ring;
+        Ok(self.resumed.is_some())
     }
 
     /// Reclaims notifiers and base from the queue of a session that has left its core.
-    fn reclaim(&mut self, queue: Option<&mut DeviceQueue>) {
-        if let Some(queue) = queue {
-            self.base = queue.base();
-            self.notifiers = queue.connect(Notifiers::default());
-        }
+    fn reclaim(&mut self, queue: &mut DeviceQueue) {
+        self.base = queue.base();
+        self.notifiers = queue.connect(Notifiers::default());
     }
 
     /// Reserves the file descriptors of all its notifiers, unless that has been done.

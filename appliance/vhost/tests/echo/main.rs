@@ -186,3 +186,21 @@ fn buffers_outlive_a_front_end_that_comes_back() {
     assert_eq!(scene.used(EVENTS), 1);
     assert_eq!(scene.bytes(buffers[1], 1), b"b");
 }
+
+#[test]
+fn buffers_stay_with_the_guest_while_its_connection_changes_its_endpoint() {
+    let mut scene = Scene::new();
+    let _client = scene.connect();
+    let buffers = scene.add_buffers(2);
+    assert!(scene.echo.tell(b"a"));
+    assert_eq!(scene.used(EVENTS), 1);
+    let connection = scene.house.endpoints.pop().unwrap().hand_over().unwrap();
+    assert!(!scene.echo.tell(b"to nobody"), "the session has left");
+    scene.echo = Arc::new(Echo::new(vec![scene.house.cores[1].clone()]));
+    let config = scene.house.config(0, scene.echo.clone());
+    scene.house.endpoints.push(Endpoint::resume(config, connection).unwrap());
+    until(|| scene.echo.tell(b"b"));
+    assert_eq!(scene.used(EVENTS), 1);
+    assert_eq!(scene.bytes(buffers[1], 1), b"b");
+    assert_eq!(scene.echo(b"on another core"), b"on another core");
+}

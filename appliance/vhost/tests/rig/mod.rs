@@ -196,7 +196,7 @@ impl Default for Setup {
 /// A queue over a rig's memory.
 pub fn setup_of(layout: RingLayout, features: Features, memory: &RigMemory) -> QueueSetup {
     let (memory, counters) = (memory.table.clone(), Arc::default());
-    QueueSetup { layout, base: 0, features, memory, inflight: None, counters }
+    QueueSetup { layout, base: 0, resumed: None, features, memory, inflight: None, counters }
 }
 
 /// A session without a core.

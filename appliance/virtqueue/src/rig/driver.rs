@@ -46,7 +46,7 @@ pub enum Form {
     Direct,
     /// One descriptor, and a table at this address.
     Indirect(GuestAddress),
-    /// The first pieces (so many) in the ring's table, the others in a table at this address.
+    /// As many pieces as the number says in the ring's table, the others in a table at this address.
     Mixed(usize, GuestAddress),
 }
 
@@ -150,7 +150,7 @@ impl Driver {
         self.rings.descriptors.store(index.into(), [wire.address.get(), rest], Relaxed);
     }
 
-    /// Makes the chain at `head` available, whatever is there.
+    /// Makes the chain at `head` available, also if no chain is there.
     pub fn push_head(&mut self, head: u16) {
         self.rings.available.store(2 + self.layout.size.wrap(self.available), head, Relaxed);
         self.available = self.available.wrapping_add(1);
@@ -184,7 +184,7 @@ impl Driver {
         self.rings.set_used_index(index.wrapping_add(1));
     }
 
-    /// Whether the device wants a kick for what was added since this was last asked.
+    /// Whether the device asks for a kick for the chains that were added since the last call.
     pub fn must_kick(&mut self) -> bool {
         fence(SeqCst);
         let old = std::mem::replace(&mut self.kicked, self.available);
