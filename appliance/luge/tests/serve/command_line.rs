@@ -48,6 +48,20 @@ fn a_folder_that_is_not_there_is_refused() {
 }
 
 #[test]
+fn folders_and_users_that_vms_cannot_have_are_refused() {
+    for option in ["--vm-files", "--vm-cgroup"] {
+        for folder in ["/nowhere/at/all", "/proc/self/exe", "/"] {
+            let said = failure(&["serve", "--no-huge", option, folder]);
+            assert!(said.contains(&format!("{folder} cannot be used for VMs")), "{said}");
+            assert!(said.contains(option), "{said}");
+        }
+    }
+    for first_user in ["0", "4294967295", "root"] {
+        assert_eq!(luge(&["serve", "--vm-users", first_user]).status.code(), Some(2), "{first_user}");
+    }
+}
+
+#[test]
 fn a_socket_in_use_is_refused_and_its_owner_goes_on() {
     let first = Daemon::start();
     let (folder, socket) = (first.path(""), first.path("rpc.sock"));
