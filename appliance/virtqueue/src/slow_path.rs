@@ -14,14 +14,6 @@ use crate::general_walk::{GeneralWalk, Stop};
 
 use luge_memory::{Lookup, Span};
 
-/// Descriptors that a take goes through.
-pub(crate) struct Steps<'a> {
-    /// Number after which it ends.
-    pub(crate) allowed: usize,
-    /// Number so far, which it adds to.
-    pub(crate) steps: &'a mut usize,
-}
-
 /// Chains of one take at which the fast walk has given up.
 pub(crate) struct SlowPath<'a> {
     ring: &'a Table,
@@ -32,7 +24,7 @@ pub(crate) struct SlowPath<'a> {
     /// Descriptors after which the take ends.
     allowed: usize,
     /// Descriptors walked and searched so far, and spans of buffers that lie across regions.
-    steps: &'a mut usize,
+    steps: usize,
     search: &'a mut Search,
 }
 
@@ -43,9 +35,14 @@ impl<'a> SlowPath<'a> {
         size: QueueSize,
         spans: &'a mut [Span],
         search: &'a mut Search,
-        Steps { allowed, steps }: Steps<'a>,
+        allowed: usize,
     ) -> Self {
-        Self { ring, size, spans, used: 0, allowed, steps, search }
+        Self { ring, size, spans, used: 0, allowed, steps: 0, search }
+    }
+
+    /// Descriptors walked and searched so far.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
@@ -77,7 +74,7 @@ impl<'a> SlowPath<'a> {
     /// Walks a chain from its first descriptor to its end.
     #[inline]
     fn walk_whole(&mut self, descriptor: RawDescriptor, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
-        if *self.steps >= self.allowed {
+        if self.steps >= self.allowed {
             return Err(Stop::Full);
         }
         let (first, extra) = (self.used, self.spans.len());
@@ -96,8 +93,9 @@ impl<'a> SlowPath<'a> {
         if outcome == Err(Stop::Fault(Fault::Steps)) && walk.longest > STEPS_MAX.into() {
             outcome = Err(Stop::Long(walk.longest));
         }
-        let (steps, extra) = (STEPS_MAX.saturating_sub(walk.steps), extra.saturating_sub(walk.extra));
-        *self.steps = self.steps.saturating_add(steps.into()).saturating_add(extra).saturating_add(1);
+        // A walk takes from both numbers only, and they are small.
+        let (steps, extra) = (STEPS_MAX.wrapping_sub(walk.steps), extra.wrapping_sub(walk.extra));
+        self.steps = self.steps.wrapping_add(steps.into()).wrapping_add(extra).wrapping_add(1);
         let extent = walk.extent();
         outcome?;
         self.used = extent.end;
@@ -110,10 +108,10 @@ impl<'a> SlowPath<'a> {
         let first = self.used;
         let place = self.spans.get_mut(first).ok_or(Stop::Full)?;
         // As many as a walk may take, at least: most searches then end in the take that began them.
-        let most = self.allowed.saturating_sub(*self.steps).max(STEPS_MAX.into());
+        let most = self.allowed.saturating_sub(self.steps).max(STEPS_MAX.into());
         let mut left = most;
         let found = self.search.run(lookup, self.ring, &mut left);
-        *self.steps = self.steps.saturating_add(most.saturating_sub(left));
+        self.steps = self.steps.saturating_add(most.saturating_sub(left));
         if let Some(span) = found? {
             *place = span;
             self.used = first.saturating_add(1);

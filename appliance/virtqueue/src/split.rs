@@ -31,7 +31,7 @@ use crate::inflight::{Entries, Inflight, InflightError, InflightRegion, RingIndi
 use crate::layout::{IDX, QueueSize, RingError, RingLayout, Rings};
 use crate::long::{LongChain, LongWalk};
 use crate::notifications::Notifications;
-use crate::slow_path::{SlowPath, Steps};
+use crate::slow_path::SlowPath;
 use crate::state::RingState;
 use luge_memory::{GuestAddress, GuestMemory, Span};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
@@ -303,9 +303,10 @@ impl SplitQueue {
         let records = records.get_mut(..count).unwrap_or_default();
         self.fetch_used(count);
         self.look_ahead(records);
-        let (spans, steps) = (Batch::<L>::listed(spans), Steps { allowed: *steps_allowed, steps });
-        let slow = SlowPath::new(&self.rings.descriptors, self.size, spans, search, steps);
-        *len = self.walk_all(records, first, slow, long);
+        let spans = Batch::<L>::listed(spans);
+        let mut slow = SlowPath::new(&self.rings.descriptors, self.size, spans, search, *steps_allowed);
+        *len = self.walk_all(records, first, &mut slow, long);
+        *steps = slow.steps();
         *walked = len.wrapping_sub(usize::from(long.is_some()));
     }
 
@@ -418,7 +419,7 @@ impl SplitQueue {
         &self,
         records: &mut [Record<L>],
         first: u16,
-        mut slow: SlowPath<'_>,
+        slow: &mut SlowPath<'_>,
         long: &mut Option<LongWalk>,
     ) -> usize {
         let (ring, mut lookup) = (self.rings.descriptors, self.memory.lookup());

@@ -68,8 +68,16 @@ impl TransferExtent {
     /// Whether so many spans are taken, and are `bytes` bytes long.
     #[inline]
     fn take_spans(&self, spans: &[Span], bytes: u64) -> bool {
-        let solid = spans.iter().all(|span| !span.is_empty());
-        solid && spans.len() <= self.spans_max.into() && Span::total(spans) == bytes
+        if spans.len() > self.spans_max.into() {
+            return false;
+        }
+        // One pass, without a branch for each span.
+        let (mut total, mut has_empty) = (0, false);
+        for span in spans {
+            total += u64::from(span.len());
+            has_empty |= span.is_empty();
+        }
+        total == bytes && !has_empty
     }
 }
 
