@@ -218,3 +218,212 @@ impl Share {
         u32::try_from(self.credit).ok().filter(|&left| left > 0).map(Work)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Accounts;
+    use crate::session::Armed;
+    use crate::{Kick, Tenant};
+    use luge_block::Completion;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// A session's counters: how often it was asked, and what it answers.
+    #[derive(Default)]
+    struct Script {
+        takes: AtomicU64,
+        publishes: AtomicU64,
+        /// Work of each take; none if zero.
+        work: AtomicU64,
+        /// Interrupts that do not reach the guest.
+        owed: AtomicU64,
+    }
+
+    struct Scripted(Arc<Script>);
+
+    impl Session for Scripted {
+        fn adopt(&mut self, _id: SessionId) {}
+
+        fn take(&mut self, _graph: &mut Graph, allowance: Work) -> Took {
+            assert!(allowance > Work::default());
+            self.0.takes.fetch_add(1, Relaxed);
+            match u32::try_from(self.0.work.load(Relaxed)).unwrap() {
+                0 => Took::Nothing,
+                work => Took::Work(Work(work)),
+            }
+        }
+
+        fn finish(&mut self, _done: &[Completion]) {}
+
+        fn publish(&mut self) -> Published {
+            self.0.publishes.fetch_add(1, Relaxed);
+            let left = self.0.owed.fetch_update(Relaxed, Relaxed, |owed| owed.checked_sub(1));
+            if left.is_ok() { Published::Owing } else { Published::All }
+        }
+
+        fn arm(&mut self) -> Armed {
+            Armed::Quiet
+        }
+
+        fn disarm(&mut self) {}
+
+        fn kick(&self) -> Option<&Kick> {
+            None
+        }
+
+        fn needs_polling(&self) -> bool {
+            false
+        }
+
+        fn in_flight(&self) -> usize {
+            0
+        }
+
+        fn quiesce(&mut self) {}
+    }
+
+    /// A schedule with sessions that are scripted.
+    #[derive(Default)]
+    struct House {
+        schedule: Schedule,
+        graph: Graph,
+        accounts: Accounts,
+    }
+
+    impl House {
+        fn tenant(name: &str) -> Tenant {
+            Tenant::Owner(name.into())
+        }
+
+        /// Adds sessions of a tenant, each of which does so much work in a take.
+        fn add(&mut self, tenant: &str, sessions: usize, work: u64) -> Vec<Arc<Script>> {
+            let account = self.accounts.of(&Self::tenant(tenant));
+            let add = |_| {
+                let script = Arc::new(Script { work: work.into(), ..Script::default() });
+                let session = Box::new(Scripted(script.clone()));
+                self.schedule.add(session, account.clone()).ok().unwrap();
+                script
+            };
+            (0..sessions).map(add).collect()
+        }
+
+        fn turns(&mut self, count: usize) {
+            for _ in 0..count {
+                self.schedule.turn(&mut self.graph, Ticks::PAST);
+            }
+        }
+
+        fn work(&self, tenant: &str) -> u64 {
+            self.accounts.of(&Self::tenant(tenant)).work()
+        }
+    }
+
+    /// Whether two numbers differ by at most a tenth of the second.
+    fn are_close(one: u64, other: u64) -> bool {
+        one.abs_diff(other) <= other / 10
+    }
+
+    const SHORT: u64 = 64;
+
+    #[test]
+    fn tenants_get_equal_shares_whatever_number_of_rings_they_have() {
+        let mut house = House::default();
+        house.add("many", 256, SHORT);
+        house.add("one", 1, SHORT * 100);
+        house.turns(10_000);
+        let (many, one) = (house.work("many"), house.work("one"));
+        assert!(are_close(many, one), "{many} for 256 rings, {one} for one");
+    }
+
+    #[test]
+    fn a_tenant_whose_requests_are_costly_gets_no_more_than_its_share() {
+        let mut house = House::default();
+        house.add("costly", 8, 50 * u64::from(Work::QUANTUM.0));
+        house.add("cheap", 1, u64::from(Work::QUANTUM.0));
+        house.turns(10_000);
+        let (costly, cheap) = (house.work("costly"), house.work("cheap"));
+        assert!(are_close(costly, cheap), "{costly} by requests of fifty quanta, {cheap} by others");
+    }
+
+    #[test]
+    fn a_hundred_tenants_get_a_hundredth_each() {
+        let mut house = House::default();
+        for tenant in 0..100 {
+            let work = u64::from(Work::QUANTUM.0) + 300 * u64::try_from(tenant).unwrap();
+            house.add(&tenant.to_string(), 1 + tenant % 7, work);
+        }
+        house.turns(20_000);
+        let all: Vec<u64> = (0..100).map(|tenant| house.work(&tenant.to_string())).collect();
+        let mean = all.iter().sum::<u64>() / 100;
+        assert!(all.iter().all(|&work| are_close(work, mean)), "{mean} on average: {all:?}");
+    }
+
+    #[test]
+    fn a_turn_ends_when_enough_was_done_and_the_next_one_goes_on_there() {
+        let mut house = House::default();
+        let quantum = u64::from(Work::QUANTUM.0);
+        let sessions: Vec<_> =
+            (0..50).flat_map(|tenant| house.add(&tenant.to_string(), 1, quantum)).collect();
+        let takes = |sessions: &[Arc<Script>]| -> u64 {
+            sessions.iter().map(|session| session.takes.load(Relaxed)).sum()
+        };
+        house.turns(1);
+        assert_eq!(takes(&sessions), u64::from(Work::TURN.0) / quantum, "a turn is bounded");
+        house.turns(24);
+        assert!(sessions.iter().all(|session| session.takes.load(Relaxed) == 1), "all had their turn");
+    }
+
+    #[test]
+    fn rings_that_stay_empty_are_looked_at_rarely_and_found_when_they_are_not() {
+        let mut house = House::default();
+        let idle = house.add("idle", 256, 0);
+        // Looks cost work, too: so it takes more turns than looks.
+        house.turns(2000);
+        let before: u64 = idle.iter().map(|session| session.takes.load(Relaxed)).sum();
+        house.turns(160);
+        let after: u64 = idle.iter().map(|session| session.takes.load(Relaxed)).sum();
+        assert_eq!(after - before, 160 * 256 / 16, "a sixteenth of them in each turn");
+        idle[100].work.store(SHORT, Relaxed);
+        house.turns(16);
+        assert!(house.work("idle") > 0, "found within sixteen turns");
+        house.turns(100);
+        assert!(house.work("idle") >= 100 * SHORT, "and served in every turn then");
+    }
+
+    #[test]
+    fn after_a_sleep_all_rings_are_looked_at_in_the_first_turn() {
+        let mut house = House::default();
+        let idle = house.add("idle", 64, 0);
+        house.turns(2000);
+        idle[63].work.store(SHORT, Relaxed);
+        house.schedule.wake();
+        house.turns(1);
+        assert_eq!(house.work("idle"), SHORT);
+    }
+
+    #[test]
+    fn who_owes_an_interrupt_publishes_again_in_each_turn_until_it_is_paid() {
+        let mut house = House::default();
+        let session = house.add("owing", 1, SHORT).remove(0);
+        session.owed.store(5, Relaxed);
+        house.turns(1);
+        session.work.store(0, Relaxed);
+        house.turns(20);
+        assert_eq!(session.publishes.load(Relaxed), 6, "once, and five times again");
+    }
+
+    #[test]
+    fn a_tenant_that_has_left_takes_no_part_of_the_next_turns() {
+        let mut house = House::default();
+        house.add("stays", 1, SHORT);
+        let account = house.accounts.of(&House::tenant("leaves"));
+        let script = Arc::new(Script { work: SHORT.into(), ..Script::default() });
+        let id = house.schedule.add(Box::new(Scripted(script.clone())), account).ok().unwrap();
+        house.turns(10);
+        assert!(house.schedule.remove(id).is_some());
+        let takes = script.takes.load(Relaxed);
+        house.turns(10);
+        assert_eq!(script.takes.load(Relaxed), takes);
+        assert_eq!(house.work("stays"), 20 * SHORT);
+    }
+}
