@@ -1,4 +1,4 @@
-//! Log of requests that failed, written by a thread of its own instead of the cores.
+//! Log of requests that failed, and of stalls (`stall_log`), written by a thread of its own instead of the cores.
 //!
 //! Path: none. The thread reads the devices' reports once a second, and writes at most one line
 //! per device, however fast its requests fail.
@@ -6,6 +6,7 @@
 //! Not here: the counts (`bdev_get_iostat`), resets of the SSD (`nvme` logs them).
 
 use crate::control::{Control, Sled, Source};
+use crate::stall_log::StallLog;
 use luge_block::IoErrors;
 use luge_volume::Volume;
 use std::sync::Arc;
@@ -30,9 +31,11 @@ impl ErrorLog {
     pub fn start(control: Arc<Control>) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let look = move || {
+            let mut stalls = StallLog::default();
             loop {
                 let end = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
                 log_failures(&control);
+                stalls.look(&control.platform().cores);
                 if end {
                     return;
                 }

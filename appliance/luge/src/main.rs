@@ -22,6 +22,8 @@ mod log;
 mod methods;
 mod relay;
 mod serve;
+mod stall_log;
+mod stall_log;
 
 use clap::Parser;
 use cli::{Cli, Command};
