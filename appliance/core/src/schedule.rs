@@ -166,7 +166,7 @@ impl Share {
                     self.credit -= i64::from(work);
                     done = done.plus(work);
                 }
-                Took::NoRoom => {}
+                Took::NoRoom => self.credit -= i64::from(Work::LOOK),
                 Took::Nothing => {
                     served.looks = served.looks.saturating_add(1);
                     self.credit -= i64::from(Work::LOOK);
