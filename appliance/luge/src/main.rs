@@ -23,7 +23,6 @@ mod methods;
 mod relay;
 mod serve;
 mod stall_log;
-mod stall_log;
 
 use clap::Parser;
 use cli::{Cli, Command};
