@@ -37,6 +37,6 @@ pub use qmp::Qmp;
 pub use rpc::Rpc;
 pub use running::Running;
 pub use selftest::SelfTestResult;
-pub use sled::Sled;
+pub use sled::SledMachine;
 pub use start::accelerator;
 pub use transcript::Transcript;

@@ -5,7 +5,7 @@
 
 use crate::deadline::Deadline;
 use crate::error::{Doing, TestError};
-use crate::sled::Sled;
+use crate::sled::SledMachine;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -85,7 +85,7 @@ impl SelfTestResult {
     ///
     /// # Errors
     /// If the work does not end in time, or fails.
-    pub fn wait(sled: &Sled) -> Result<Self, TestError> {
+    pub fn wait(sled: &SledMachine) -> Result<Self, TestError> {
         let console = &sled.running.process.output;
         let failed = || TestError::Confused { who: "the VM's self-test".to_owned(), said: console.tail() };
         sled.ready()?;

@@ -51,12 +51,12 @@ pub fn machine(bench: &Bench<'_>, ssds: Vec<Ssd>, configuration: &Value) -> Resu
 }
 
 /// A running sled. Dropping it cuts its power.
-pub struct Sled {
+pub struct SledMachine {
     /// Machine of the sled.
     pub running: Running,
 }
 
-impl Sled {
+impl SledMachine {
     /// Starts the machine of a sled.
     ///
     /// # Errors

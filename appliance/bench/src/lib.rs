@@ -50,11 +50,11 @@ pub fn run(
     let mut disk = frontend::Disk::connect(options, stop)?;
     let server = &target::Server::find(disk.peer());
     let home = round_trip::pin(options.cpu)?;
-    let mut watch = load::Watch { server, stop, progress };
-    let away = load::warm_up(&mut disk, options, &mut watch)?;
+    let mut surroundings = load::Surroundings { server, stop, progress };
+    let away = load::warm_up(&mut disk, options, &mut surroundings)?;
     let distance = round_trip::measure(home, away);
     let known = distance.map_or("unknown".into(), |ns| format!("{ns:.1} ns"));
-    (watch.progress)(&format!("cache line {known} there and back"));
-    let measured = load::run(&mut disk, options, &mut watch)?;
+    (surroundings.progress)(&format!("cache line {known} there and back"));
+    let measured = load::run(&mut disk, options, &mut surroundings)?;
     Ok(Report::new(options, measured, distance))
 }

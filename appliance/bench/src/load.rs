@@ -43,7 +43,7 @@ pub(crate) struct Measured {
 }
 
 /// Surroundings of the run: the server, the signal to stop, the progress.
-pub(crate) struct Watch<'a> {
+pub(crate) struct Surroundings<'a> {
     pub(crate) server: &'a Server,
     /// Ends it early.
     pub(crate) stop: &'a AtomicBool,
@@ -92,33 +92,33 @@ struct Load<'a> {
 pub(crate) fn warm_up(
     disk: &mut Disk<'_>,
     options: &Options,
-    watch: &mut Watch<'_>,
+    surroundings: &mut Surroundings<'_>,
 ) -> Result<Option<u16>, BenchError> {
-    let server = watch.server;
+    let server = surroundings.server;
     let before = server.usage();
     let rw = if options.rw.is_random() { Direction::RandRead } else { Direction::Read };
     let brief = Options { runtime: WARM_UP.as_secs_f64(), rw, verify: None, ..options.clone() };
-    run(disk, &brief, watch)?;
+    run(disk, &brief, surroundings)?;
     Ok(server.busiest_cpu(&before, &server.usage()))
 }
 
 pub(crate) fn run(
     disk: &mut Disk<'_>,
     options: &Options,
-    watch: &mut Watch<'_>,
+    surroundings: &mut Surroundings<'_>,
 ) -> Result<Measured, BenchError> {
     let mut load = Load::new(options, disk)?;
     let (kicks, _) = events(disk);
-    let (usage, own) = (watch.server.usage(), clock::of_this_thread());
+    let (usage, own) = (surroundings.server.usage(), clock::of_this_thread());
     let start = ticks();
     let end = start.wrapping_add(load.clock.ticks(Duration::from_secs_f64(options.runtime)));
-    let (busy, asleep) = load.turn_until(disk, Ticks { start, end }, watch)?;
+    let (busy, asleep) = load.turn_until(disk, Ticks { start, end }, surroundings)?;
     load.drain(disk)?;
     let elapsed = ticks().wrapping_sub(start).max(1);
     let own = clock::of_this_thread().saturating_sub(own);
-    let server = watch.server.usage().since(&usage);
+    let server = surroundings.server.usage().since(&usage);
     let (kicks_now, calls) = events(disk);
-    load.read_back(disk, watch)?;
+    load.read_back(disk, surroundings)?;
     Ok(Measured {
         reads: load.ios - load.writes,
         writes: load.writes,
@@ -167,7 +167,7 @@ impl<'a> Load<'a> {
         &mut self,
         disk: &mut Disk<'_>,
         span: Ticks,
-        watch: &mut Watch<'_>,
+        surroundings: &mut Surroundings<'_>,
     ) -> Result<(u64, u64), BenchError> {
         let Ticks { start, end } = span;
         let [second, look] = [Duration::from_secs(1), LOOK].map(|time| self.clock.ticks(time));
@@ -186,12 +186,12 @@ impl<'a> Load<'a> {
             if now >= look_at {
                 look_at = now.wrapping_add(look);
                 disk.check_connection()?;
-                if self.failed > 0 || watch.stop.load(Relaxed) {
+                if self.failed > 0 || surroundings.stop.load(Relaxed) {
                     break;
                 }
             }
             if now >= line_at {
-                (watch.progress)(&self.line(self.ios - line_ios));
+                (surroundings.progress)(&self.line(self.ios - line_ios));
                 (line_at, line_ios) = (line_at.wrapping_add(second), self.ios);
             }
         }
@@ -325,12 +325,12 @@ impl<'a> Load<'a> {
     }
 
     /// Reads back and checks all that was written, where data is checked; not measured.
-    fn read_back(&mut self, disk: &mut Disk<'_>, watch: &Watch<'_>) -> Result<(), BenchError> {
+    fn read_back(&mut self, disk: &mut Disk<'_>, surroundings: &Surroundings<'_>) -> Result<(), BenchError> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         checks.rewind();
         let measured = (self.latency_ns.clone(), self.ios, self.writes);
         let mut left = true;
-        while left && !watch.stop.load(Relaxed) {
+        while left && !surroundings.stop.load(Relaxed) {
             left = false;
             for (index, ring) in disk.queues.iter_mut().enumerate() {
                 left |= self.submit_reads(ring, index);

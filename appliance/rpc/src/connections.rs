@@ -64,7 +64,7 @@ impl Connections {
             let _ = (&*stream).write(&closing_error(error));
             return;
         }
-        let connection = Connection { stream, dispatcher, place: Place { all: self.clone(), id } };
+        let connection = Connection { stream, dispatcher, place: ConnectionEntry { all: self.clone(), id } };
         let thread = std::thread::Builder::new().name(format!("rpc-{id}")).spawn(move || {
             if let Err(error) = connection.serve() {
                 tracing::debug!("RPC connection {id} ended: {error}");
@@ -86,16 +86,16 @@ struct Connection {
     /// Closed before the place is free for another.
     stream: Arc<UnixStream>,
     dispatcher: Arc<Dispatcher>,
-    place: Place,
+    place: ConnectionEntry,
 }
 
-/// Place of a connection in the table; dropping it removes the connection, even if its thread panics.
-struct Place {
+/// Entry of a connection in the table; dropping it removes the connection, even if its thread panics.
+struct ConnectionEntry {
     all: Arc<Connections>,
     id: u64,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         self.all.table.leave(self.id);
     }

@@ -8,7 +8,7 @@
 //! Not here: their next examination (`examination`), the conditions for using one (`namespaces`, `format`).
 
 use crate::format::{FormatError, NamespaceId, RefusedNamespace};
-use crate::parts::{Access, Parts};
+use crate::parts::{Availability, Parts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,10 +54,10 @@ impl Exclusion {
         self.parts.set(
             id,
             match state {
-                Ok(()) => Access::Usable(id),
+                Ok(()) => Availability::Usable(id),
                 // The namespace may be what it was: its requests wait.
-                Err(FormatError::NotYetIdentified) => Access::Waiting,
-                Err(_) => Access::Excluded,
+                Err(FormatError::NotYetIdentified) => Availability::Waiting,
+                Err(_) => Availability::Excluded,
             },
         );
         let before = match state {

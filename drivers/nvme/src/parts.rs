@@ -32,7 +32,7 @@ const WAITING: u32 = u32::MAX;
 
 /// Whether a namespace takes requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Access {
+pub(crate) enum Availability {
     Usable(NamespaceId),
     Waiting,
     Excluded,
@@ -72,12 +72,12 @@ impl Parts {
 
     /// Whether the namespace that has a block takes requests.
     #[inline]
-    pub(crate) fn access(&self, at: Lba) -> Access {
+    pub(crate) fn access(&self, at: Lba) -> Availability {
         // Relaxed: the value stands alone. After a reset it is set before links become Running, which order it.
         match self.at(at).map_or(EXCLUDED, |part| part.state.load(Relaxed)) {
-            EXCLUDED => Access::Excluded,
-            WAITING => Access::Waiting,
-            id => Access::Usable(NamespaceId(id)),
+            EXCLUDED => Availability::Excluded,
+            WAITING => Availability::Waiting,
+            id => Availability::Usable(NamespaceId(id)),
         }
     }
 
@@ -93,11 +93,11 @@ impl Parts {
     }
 
     /// Sets whether a namespace takes requests.
-    pub(crate) fn set(&self, id: NamespaceId, access: Access) {
+    pub(crate) fn set(&self, id: NamespaceId, access: Availability) {
         let state = match access {
-            Access::Usable(_) => id.0,
-            Access::Waiting => WAITING,
-            Access::Excluded => EXCLUDED,
+            Availability::Usable(_) => id.0,
+            Availability::Waiting => WAITING,
+            Availability::Excluded => EXCLUDED,
         };
         self.find(id.0).into_iter().for_each(|part| part.state.store(state, Relaxed));
     }

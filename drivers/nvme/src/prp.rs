@@ -93,7 +93,7 @@ pub(crate) fn describe_short(span: Span) -> Option<Prps> {
 
 /// PRPs of any memory, with a list in `page` if it needs one; none where PRPs cannot describe the memory.
 pub(crate) fn describe(data: impl Iterator<Item = Span>, page: ListPage) -> Option<Prps> {
-    let mut walk = Walk { page, pages: 0, first: 0, second: 0, end: 0 };
+    let mut walk = PageWalk { page, pages: 0, first: 0, second: 0, end: 0 };
     for span in data {
         walk.add(span)?;
     }
@@ -106,7 +106,7 @@ pub(crate) fn describe(data: impl Iterator<Item = Span>, page: ListPage) -> Opti
 }
 
 /// Progress of [`describe`] through the memory of a request.
-struct Walk {
+struct PageWalk {
     page: ListPage,
     /// Number of entries so far.
     pages: u32,
@@ -117,7 +117,7 @@ struct Walk {
     end: u64,
 }
 
-impl Walk {
+impl PageWalk {
     #[inline]
     fn add(&mut self, span: Span) -> Option<()> {
         let start = span.iova().0;

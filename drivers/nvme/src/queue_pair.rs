@@ -20,7 +20,7 @@ use crate::doorbells::Doorbells;
 use crate::format::NamespaceId;
 use crate::health::Health;
 use crate::link::{Link, Stage};
-use crate::parts::{Access, Part, Parts, within_namespace};
+use crate::parts::{Availability, Part, Parts, within_namespace};
 use crate::prp::{ListPages, Prps, describe, describe_short};
 use crate::queue_memory::QueueMemory;
 use crate::quirks::Quirk;
@@ -111,7 +111,7 @@ impl QueuePair {
     #[inline]
     fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> (usize, Option<Refusal>) {
         let Some(first) = requests.first() else { return (0, None) };
-        let Access::Usable(namespace) = self.parts.access(first.lba) else {
+        let Availability::Usable(namespace) = self.parts.access(first.lba) else {
             return (0, Some(self.no_access(first)));
         };
         let (fitting, rest) = requests.split_at(self.vacant().min(requests.len()));
@@ -177,8 +177,8 @@ impl QueuePair {
     fn no_access(&self, request: &Request<'_>) -> Refusal {
         match self.parts.access(request.lba) {
             _ if self.link.stage() == Stage::Gone => self.fail(request, Status::Gone),
-            Access::Excluded => self.fail(request, Status::DeviceError),
-            Access::Waiting | Access::Usable(_) => Refusal::Full,
+            Availability::Excluded => self.fail(request, Status::DeviceError),
+            Availability::Waiting | Availability::Usable(_) => Refusal::Full,
         }
     }
 

@@ -99,18 +99,18 @@ pub(crate) struct CompletionRing {
     words: SharedArray<u64>,
     memory: Span,
     mask: u16,
-    next: Place,
+    next: RingPosition,
 }
 
-/// Place of a completion ring from which the next completion is taken.
+/// Position of a completion ring from which the next completion is taken.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RingPosition {
     head: u16,
     /// Phase tag of a new entry.
     phase: bool,
 }
 
-impl Place {
+impl RingPosition {
     const FIRST: Self = Self { head: 0, phase: true };
 }
 
@@ -120,13 +120,13 @@ impl CompletionRing {
         let words = SharedArray::new(memory).expect("rings are aligned to pages");
         assert!(entries.is_power_of_two());
         assert!(words.len() >= u32::from(entries).wrapping_mul(2));
-        Self { words, memory, mask: entries.wrapping_sub(1), next: Place::FIRST }
+        Self { words, memory, mask: entries.wrapping_sub(1), next: RingPosition::FIRST }
     }
 
     /// Empties the ring and fills it with zeroes, so that no entry has the phase tag of new ones.
     pub(crate) fn reset(&mut self) {
         self.memory.fill(0);
-        self.next = Place::FIRST;
+        self.next = RingPosition::FIRST;
     }
 
     /// Takes the next completion, if there is one.
@@ -138,21 +138,21 @@ impl CompletionRing {
         entry
     }
 
-    /// Place of the next completion.
+    /// Position of the next completion.
     #[inline]
-    pub(crate) fn next(&self) -> Place {
+    pub(crate) fn next(&self) -> RingPosition {
         self.next
     }
 
     /// Goes on at a place that [`Self::load`] has reached.
     #[inline]
-    pub(crate) fn go_to(&mut self, next: Place) {
+    pub(crate) fn go_to(&mut self, next: RingPosition) {
         self.next = next;
     }
 
     /// Loads the completion at a place, and moves the place behind it; none where there is no new one.
     #[inline]
-    pub(crate) fn load(&self, next: &mut Place) -> Option<CompletionEntry> {
+    pub(crate) fn load(&self, next: &mut RingPosition) -> Option<CompletionEntry> {
         let second = u32::from(next.head).wrapping_mul(2).wrapping_add(1);
         // Acquire: what the controller has written before the phase tag (data, first word) is seen after it.
         let entry = CompletionEntry::from_words([0, self.words.load(second, Ordering::Acquire)]);

@@ -6,7 +6,8 @@ mod power_cuts;
 mod write_log;
 
 use luge_qemu_test::{
-    Bench, Boot, Deadline, Iommu, Lab, SelfTestResult, Sled, Ssd, SsdLocation, TestError, selftest, sled,
+    Bench, Boot, Deadline, Iommu, Lab, SelfTestResult, SledMachine, Ssd, SsdLocation, TestError, selftest,
+    sled,
 };
 use power_cuts::PowerCuts;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every
     if let Boot::Kernel { arguments, .. } = &mut machine.boot {
         arguments.push_str("initcall_blacklist=iommufd_init");
     }
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
 
     let witness = SelfTestResult::wait(&sled)?;
     assert!(witness.files_match(), "{witness:?}");
@@ -91,7 +92,7 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every
     Ok(())
 }
 
-fn wait_for_state(sled: &mut Sled, state: &str) -> Result<(), TestError> {
+fn wait_for_state(sled: &mut SledMachine, state: &str) -> Result<(), TestError> {
     let reached = Deadline::within(120).poll(|| {
         let vms = sled.call("vm_get_vms", &json!({ "name": "vm0" })).ok()?;
         (vms[0]["state"] == state).then_some(())
@@ -103,7 +104,7 @@ fn wait_for_state(sled: &mut Sled, state: &str) -> Result<(), TestError> {
 }
 
 /// Presses the power button; returns all that was said.
-fn power_off(mut sled: Sled) -> Result<String, TestError> {
+fn power_off(mut sled: SledMachine) -> Result<String, TestError> {
     sled.running.qmp.power_button()?;
     let status = sled.ended()?;
     let output = &sled.running.process.output;
@@ -123,7 +124,7 @@ fn what_is_missing_is_named_with_its_remedy_and_the_rest_goes_on() -> Result<(),
     let configuration = json!({ "subsystems": [{ "subsystem": "bdev", "config": calls }] });
     let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &configuration)?;
     machine.iommu = Iommu::None;
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
 
     let faults = sled.booted()?;
     assert!(faults.contains("2 faults") || faults.contains("one fault"), "{faults}");
@@ -145,7 +146,7 @@ fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), Te
     let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &json!({}))?;
     machine.boot = Boot::UsbStick(lab.image()?.disk_image);
     machine.traces = vec![SHUTDOWN_NOTIFICATION];
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
 
     sled.ready()?;
     let bdevs = sled.call("bdev_get_bdevs", &json!({}))?;
@@ -163,7 +164,7 @@ fn two_ssds_of_one_iommu_group_are_both_taken_and_go_one_by_one() -> Result<(), 
     let (_turn, bench) = (lab.turn()?, lab.bench("one-group")?);
     let in_group = |name| ssd(&bench, name).map(|ssd| Ssd { location: SsdLocation::InGroup, ..ssd });
     let machine = sled::machine(&bench, vec![in_group("a.img")?, in_group("b.img")?], &json!({}))?;
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
     sled.ready()?;
     let log = sled.running.process.output.text();
     let group = |address: &str| {
@@ -195,7 +196,7 @@ fn an_ssd_that_is_to_be_unplugged_is_shut_down_and_goes_while_it_is_served() -> 
     let ssd = Ssd { location: SsdLocation::InSlot, ..ssd(&bench, "ssd.img")? };
     let mut machine = sled::machine(&bench, vec![ssd], &json!({}))?;
     machine.traces = vec![SHUTDOWN_NOTIFICATION];
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
     sled.ready()?;
     sled.call("vhost_create_blk_controller", &json!({ "ctrlr": "v", "dev_name": "nvme0n1" }))?;
 

@@ -2,7 +2,7 @@
 //! pairs and one core. A VM uses all of them at once.
 
 use super::{attach, power_off, ssd};
-use luge_qemu_test::{Bench, Deadline, Lab, Sled, Ssd, TestError, sled};
+use luge_qemu_test::{Bench, Deadline, Lab, SledMachine, Ssd, TestError, sled};
 use luge_seeded::Random;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -85,7 +85,7 @@ impl Used {
 }
 
 /// Masks of the cores that serve the disks.
-fn masks(sled: &mut Sled) -> Result<[String; 4], TestError> {
+fn masks(sled: &mut SledMachine) -> Result<[String; 4], TestError> {
     let controllers = sled.call("vhost_get_controllers", &json!({}))?;
     let controllers = controllers.as_array().cloned().unwrap_or_default();
     Ok(DISKS.map(|(disk, _)| {
@@ -104,7 +104,7 @@ fn namespaces_are_served_at_once_with_one_queue_pair_on_two_cores_and_with_many_
         ssds.iter().flat_map(|ssd| [&ssd.file, &ssd.more_namespaces[0]]).cloned().collect();
     let before = files.iter().map(|file| hash_outside(file)).collect::<Result<Vec<_>, _>>()?;
     let machine = sled::machine(&bench, ssds, &configuration())?;
-    let mut sled = Sled::start(&bench, &machine)?;
+    let mut sled = SledMachine::start(&bench, &machine)?;
     sled.ready()?;
 
     let output = &sled.running.process.output;

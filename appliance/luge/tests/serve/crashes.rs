@@ -8,12 +8,12 @@ use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 /// A disk of 8 MiB on a file, and the configuration that serves it.
-struct Sled {
+struct KilledSled {
     luge: Daemon,
     kills: u64,
 }
 
-impl Sled {
+impl KilledSled {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -63,7 +63,7 @@ fn report(run: &Output) -> Value {
 #[test]
 fn a_server_that_is_killed_again_and_again_under_load_loses_no_request_and_repeats_none() {
     fuzz(|random| {
-        let mut sled = Sled::start();
+        let mut sled = KilledSled::start();
         let load = sled.load(
             "--rw randrw --bs 4k --iodepth 24 --queues 3 --runtime 2 --verify crc32c --reconnect --json",
         );

@@ -9,7 +9,7 @@
 
 use super::background::Background;
 use super::inflight::{self, Limits, Tracking};
-use super::memory::{self, Costly, Lost, Place, REGIONS_MAX};
+use super::memory::{self, Costly, Lost, MappingTarget, REGIONS_MAX};
 use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
@@ -53,7 +53,7 @@ const PROTOCOL_FEATURES: VhostUserProtocolFeatures = VhostUserProtocolFeatures::
 /// A front end that is connected.
 pub(super) struct FrontEnd {
     served: Arc<Served>,
-    place: Place,
+    place: MappingTarget,
     common: Common,
     /// File with the guest's memory, by which rings that start are assigned to a tenant.
     memory_file: Option<MemoryFile>,
@@ -77,7 +77,7 @@ impl FrontEnd {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
         let device = served.device.clone();
         let space = device.uses_dma().then(|| served.space.clone());
-        let place = Place { space, connection };
+        let place = MappingTarget { space, connection };
         let vrings = vrings(&device);
         let tenant = served.tenant(None);
         let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };

@@ -9,7 +9,7 @@
 //! Invariant: the front end can set sizes, offsets and the content of the file to anything. Sizes and offsets
 //! are checked here, the content where a ring starts (`virtqueue`).
 
-use super::memory::Place;
+use super::memory::MappingTarget;
 use crate::state::InflightState;
 use luge_memory::{PeerMemory, PeerMemoryError};
 use luge_spec::vhost_user::inflight_bytes;
@@ -95,7 +95,7 @@ pub(super) struct Tracking {
 impl Tracking {
     /// Maps the memory that a front end has announced.
     pub(super) fn map(
-        place: &Place,
+        place: &MappingTarget,
         layout: &VhostUserInflight,
         file: File,
         limits: Limits,

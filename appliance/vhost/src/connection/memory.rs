@@ -28,12 +28,12 @@ pub(super) struct Costly(pub(super) BackgroundError);
 pub(super) const REGIONS_MAX: u64 = 256;
 
 /// Where memory is mapped: for the SSDs too if the device uses them, and the connection that ends if it is lost.
-pub(super) struct Place {
+pub(super) struct MappingTarget {
     pub(super) space: Option<Arc<DmaSpace>>,
     pub(super) connection: Arc<UnixStream>,
 }
 
-impl Place {
+impl MappingTarget {
     /// Maps a region.
     fn map(&self, layout: RegionLayout, file: &File) -> Result<GuestRegion, RegionError> {
         let region = match &self.space {
@@ -46,7 +46,7 @@ impl Place {
 
 /// A guest's memory with one region more.
 pub(super) fn add(
-    place: &Place,
+    place: &MappingTarget,
     table: &GuestMemory,
     region: &VhostUserMemoryRegion,
     file: &File,
@@ -89,7 +89,7 @@ pub(super) fn warn_of_unmapped(served: &Served, memory: &GuestMemory) {
 
 /// Maps all regions of a guest.
 pub(super) fn table(
-    place: &Place,
+    place: &MappingTarget,
     regions: &[VhostUserMemoryRegion],
     files: &[File],
 ) -> Result<GuestMemory, RegionError> {

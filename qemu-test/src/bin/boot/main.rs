@@ -15,7 +15,7 @@ mod terminal;
 use clap::Parser;
 use host_ssd::HostSsd;
 use luge_image::Progress;
-use luge_qemu_test::{Bench, Lab, SelfTestResult, Sled, Ssd, TestError, accelerator, selftest, sled};
+use luge_qemu_test::{Bench, Lab, SelfTestResult, SledMachine, Ssd, TestError, accelerator, selftest, sled};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -84,12 +84,12 @@ fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestE
     Ok(matched)
 }
 
-fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<Sled, TestError> {
+fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<SledMachine, TestError> {
     let configuration = selftest::configuration(sled::FIRST_SSD);
     let mut machine = sled::machine(bench, ssd.into_iter().collect(), &configuration)?;
     machine.host_device = host_ssd.map(HostSsd::address);
     eprintln!("booting the sled ({}) ...", accelerator(bench.lab())?.name());
-    Sled::start(bench, &machine)
+    SledMachine::start(bench, &machine)
 }
 
 /// Prints the VM's result beside the SSD's content; returns whether they match.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the terminal's settings are restored in any case.
 
-use luge_qemu_test::{Sled, TestError};
+use luge_qemu_test::{SledMachine, TestError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, Stdin, stdin};
@@ -12,7 +12,7 @@ const LEAVE: u8 = 0x1d;
 
 /// Connects the terminal with the sled's console until the sled powers off, or the user leaves, which
 /// powers it off.
-pub(crate) fn hand_over(mut sled: Sled) -> Result<(), TestError> {
+pub(crate) fn hand_over(mut sled: SledMachine) -> Result<(), TestError> {
     eprintln!("\r\nthis is the sled's console: `help` lists its commands; Ctrl-] powers it off and leaves\r");
     let raw = RawTerminal::enter(stdin())?;
     sled.running.process.send(b"\r")?;
@@ -44,7 +44,7 @@ enum End {
     SledOff,
 }
 
-fn forward_keys(sled: &mut Sled, raw: &RawTerminal) -> Result<End, TestError> {
+fn forward_keys(sled: &mut SledMachine, raw: &RawTerminal) -> Result<End, TestError> {
     let mut buffer = [0; 256];
     loop {
         let mut awaited = [
