@@ -18,7 +18,7 @@
 //! nothing.
 //!
 //! Invariant: a visit does at most the work of the credit, and the work of one session beyond it: a chain, or the
-//! data of a request. A debt is paid back by later visits, in which nothing is taken.
+//! data of a request. A debt is paid back by later visits, in which nothing is taken; at once, where nobody has work.
 
 use crate::account::Account;
 use crate::rotation::Rotation;
@@ -83,7 +83,20 @@ impl Schedule {
         }
         self.first = self.first.wrapping_add(1);
         self.first = if self.first < count { self.first } else { 0 };
-        done > Work::default()
+        let was_idle = done == Work::default();
+        if was_idle {
+            self.skip_rounds();
+        }
+        !was_idle
+    }
+
+    /// Skips the rounds in which all tenants with work would pay back debts: nobody else wants the time.
+    fn skip_rounds(&mut self) {
+        let least = self.shares.iter().map(|share| -share.credit).filter(|&debt| debt > 0).min();
+        let Some(least) = least else { return };
+        let quantum = i64::from(Work::QUANTUM);
+        let paid = least / quantum * quantum;
+        self.shares.iter_mut().for_each(|share| share.credit = (share.credit + paid).min(quantum));
     }
 
     /// Adds a session of the tenant with this account; gives it back where there are as many as tags can name.
@@ -343,6 +356,16 @@ mod tests {
         house.turns(10_000);
         let (costly, cheap) = (house.work("costly"), house.work("cheap"));
         assert!(are_close(costly, cheap), "{costly} by requests of fifty quanta, {cheap} by others");
+    }
+
+    #[test]
+    fn a_tenant_that_is_alone_pays_its_debts_at_once() {
+        let mut house = House::default();
+        let work = 50 * u64::from(Work::QUANTUM.0);
+        house.add("costly", 1, work);
+        house.add("idle", 1, 0);
+        house.turns(100);
+        assert!(house.work("costly") >= 49 * work, "in every other turn: {}", house.work("costly") / work);
     }
 
     #[test]
