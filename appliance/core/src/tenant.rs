@@ -1,5 +1,6 @@
 //! Tenants: the owners of rings, among whom a core shares its time.
 
+use luge_memory::MemoryId;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,14 +9,8 @@ use std::sync::Arc;
 pub enum Tenant {
     /// An owner whom the operator has named.
     Owner(Arc<str>),
-    /// All front ends that share one memory file, as those of a VM do: its file system's device number and its
-    /// inode number.
-    Memory {
-        /// Device number of the file system.
-        device: u64,
-        /// Inode number of the file.
-        inode: u64,
-    },
+    /// All front ends that share one memory file, as those of a VM do.
+    Memory(MemoryId),
     /// Rings of one endpoint, whose front end has no memory file yet.
     Endpoint(Arc<str>),
 }
@@ -24,7 +19,7 @@ impl fmt::Display for Tenant {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner(name) => write!(out, "{name}"),
-            Self::Memory { device, inode } => write!(out, "memory file {device:x}:{inode}"),
+            Self::Memory(MemoryId(id)) => write!(out, "guest memory {id}"),
             Self::Endpoint(name) => write!(out, "endpoint {name}"),
         }
     }

@@ -26,7 +26,6 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
-mod memory_file;
 mod queue;
 mod quit;
 mod served;

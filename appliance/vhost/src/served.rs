@@ -2,10 +2,9 @@
 
 use crate::device::VirtioDevice;
 use crate::log::Log;
-use crate::memory_file::MemoryFile;
 use crate::status::Ledger;
 use luge_core::{Descriptors, ServingCore, Tenant};
-use luge_memory::DmaSpace;
+use luge_memory::{DmaSpace, GuestMemory};
 use std::sync::Arc;
 
 /// Properties of an endpoint that its connections share.
@@ -23,11 +22,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Tenant of a front end whose guest memory is in such a file.
-    pub(crate) fn tenant(&self, file: Option<MemoryFile>) -> Tenant {
-        match (&self.owner, file) {
+    /// Tenant of a front end with this guest memory.
+    pub(crate) fn tenant(&self, memory: &GuestMemory) -> Tenant {
+        match (&self.owner, memory.memory_id()) {
             (Some(owner), _) => Tenant::Owner(owner.clone()),
-            (None, Some(MemoryFile { device, inode })) => Tenant::Memory { device, inode },
+            (None, Some(memory)) => Tenant::Memory(memory),
             (None, None) => Tenant::Endpoint(self.name.as_str().into()),
         }
     }

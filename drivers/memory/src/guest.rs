@@ -17,6 +17,7 @@ use crate::host_memory::total_bytes;
 use crate::lookup::{Lookup, Row};
 use crate::memory_file::{Unmappable, page_bytes};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
+use crate::shared_memory::MemoryId;
 use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
 use std::os::fd::AsFd;
@@ -143,6 +144,14 @@ impl GuestMemory {
     /// All regions, in order of their guest addresses.
     pub fn regions(&self) -> impl Iterator<Item = &GuestRegion> {
         self.regions.iter().map(|region| &**region)
+    }
+
+    /// Identity of the memory file of the longest region: of the guest's RAM, also where it has other regions. None
+    /// where no region is mapped.
+    #[must_use]
+    pub fn memory_id(&self) -> Option<MemoryId> {
+        let mapped = self.regions().filter_map(|region| Some((region.layout().len, region.memory_id()?)));
+        mapped.max_by_key(|&(len, _)| len).map(|(_, id)| id)
     }
 
     /// The regions that are not mapped: requests with buffers there fail.

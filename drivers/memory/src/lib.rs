@@ -52,5 +52,5 @@ pub use numa::{NodeAmounts, NumaNode};
 pub use peer_memory::{PeerMemory, PeerMemoryError};
 pub use region::{GuestRegion, RegionError, RegionLayout};
 pub use shared_array::{SharedArray, Word};
-pub use shared_memory::OwnMemory;
+pub use shared_memory::{MemoryId, OwnMemory};
 pub use span::{FixedSpan, SharedByte, Span};

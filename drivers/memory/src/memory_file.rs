@@ -100,6 +100,11 @@ impl KnownFile {
         Ok(if is_small { len.saturating_sub(there) } else { 0 })
     }
 
+    /// Whether `other` keeps this file open, too.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.is(&other.file, other.number)
+    }
+
     /// Whether `other`, whose number is `number`, is a descriptor of this file.
     pub fn is(&self, other: impl AsFd, number: FileNumber) -> bool {
         self.number == number && is_same(&self.file, other)

@@ -15,7 +15,7 @@ use crate::lookup::Row;
 use crate::memory_file::Unmappable;
 use crate::numa::nodes_of;
 use crate::peer_memory::PeerMemoryError;
-use crate::shared_memory::SharedMemory;
+use crate::shared_memory::{MemoryId, SharedMemory};
 use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
@@ -172,6 +172,12 @@ impl GuestRegion {
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// Identity of the region's memory file; none if it is not mapped.
+    #[must_use]
+    pub fn memory_id(&self) -> Option<MemoryId> {
+        self.memory().map(|memory| memory.shared.id())
     }
 
     /// Reason why the region is not mapped; none if it is.

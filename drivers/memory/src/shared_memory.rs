@@ -21,6 +21,7 @@ use crate::{MapError, Mapping};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// All memory that is mapped now.
@@ -36,8 +37,23 @@ struct Mapped {
 pub(crate) struct SharedMemory {
     memory: PeerMemory,
     file: KnownFile,
+    id: MemoryId,
     dma: Mutex<Weak<DmaRegion>>,
     owner: Owner,
+}
+
+/// Identity of a memory file: the same for all its pieces that are mapped at the same time. No two files have the
+/// same one, unlike the kernel's numbers of files.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MemoryId(pub u64);
+
+impl MemoryId {
+    /// Identity of a file, of which other pieces may be mapped.
+    fn of(file: &KnownFile) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let known = mapped(file.number()).into_iter().find(|memory| memory.file.is_same_as(file));
+        known.map_or_else(|| Self(NEXT.fetch_add(1, Relaxed)), |memory| memory.id)
+    }
 }
 
 /// Maker of the memory.
@@ -117,7 +133,8 @@ impl SharedMemory {
     ) -> Result<Arc<Self>, PeerMemoryError> {
         let memory = PeerMemory::map(&file, offset, len)?;
         let file = KnownFile::new(&file).map_err(|error| MapError::System { len, source: error.into() })?;
-        let memory = Arc::new(Self { memory, file, dma: Mutex::default(), owner });
+        let id = MemoryId::of(&file);
+        let memory = Arc::new(Self { memory, file, id, dma: Mutex::default(), owner });
         lock(&MAPPED).push(Mapped { number: memory.file.number(), memory: Arc::downgrade(&memory) });
         Ok(memory)
     }
@@ -125,6 +142,11 @@ impl SharedMemory {
     /// Whether it has `len` bytes of its file from `offset`, none of them missing.
     fn has(&self, offset: u64, len: u64) -> bool {
         self.offset_of(offset).is_some_and(|at| self.mapping().len() - at >= len) && self.faults() == 0
+    }
+
+    /// Identity of the memory's file.
+    pub fn id(&self) -> MemoryId {
+        self.id
     }
 
     /// Offset in the mapping of an offset in the file; none outside.

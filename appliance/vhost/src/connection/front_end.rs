@@ -13,7 +13,6 @@ use super::memory::{self, Costly, Lost, MappingTarget, REGIONS_MAX};
 use super::shared_now::SharedNow;
 use super::vring::{Areas, Common, Started, Vring};
 use crate::device::VirtioDevice;
-use crate::memory_file::MemoryFile;
 use crate::queue::RING_FEATURES;
 use crate::served::Served;
 use crate::state::{ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, StateError};
@@ -55,8 +54,6 @@ pub(super) struct FrontEnd {
     served: Arc<Served>,
     place: MappingTarget,
     common: Common,
-    /// File with the guest's memory, by which rings that start are assigned to a tenant.
-    memory_file: Option<MemoryFile>,
     vrings: Vec<Vring>,
     negotiated: Negotiated,
     /// The core that serves its rings instead of the endpoint's, where those had to wait for its memory.
@@ -79,13 +76,12 @@ impl FrontEnd {
         let space = device.uses_dma().then(|| served.space.clone());
         let place = MappingTarget { space, connection };
         let vrings = vrings(&device);
-        let tenant = served.tenant(None);
+        let tenant = served.tenant(&GuestMemory::default());
         let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
         Self {
             served,
             place,
             common,
-            memory_file: None,
             vrings,
             negotiated: Negotiated::default(),
             background: None,
@@ -209,7 +205,6 @@ impl FrontEnd {
             return Err(refusal(StateError::Files));
         }
         self.set_memory(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
-        self.memory_file = MemoryFile::of_longest(&regions, &shared);
         if let Some(InflightState { size, offset, queues, entries }) = *inflight {
             let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
             let layout = VhostUserInflight::new(size, offset, queues, entries);
@@ -250,7 +245,7 @@ impl FrontEnd {
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
-        self.common.tenant = self.served.tenant(self.memory_file);
+        self.common.tenant = self.served.tenant(&self.common.memory);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();
@@ -394,7 +389,6 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         // The old table goes first: pages count against the limit of locked memory once.
         self.set_memory(GuestMemory::default());
         self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
-        self.memory_file = MemoryFile::of_longest(regions, &files);
         self.start_with_memory();
         Ok(None)
     }
@@ -517,7 +511,6 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
-        self.memory_file = self.memory_file.or_else(|| MemoryFile::of(&file));
         self.set_memory(table);
         for vring in &self.vrings {
             // SAFETY: the table is the one before and a region more.
