@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].
-//! - A walk ends after at most [`crate::batch::steps_max`] steps, direct and indirect ones together. A
+//! - A walk ends after at most [`crate::batch::STEPS_MAX`] steps, direct and indirect ones together. A
 //!   chain that may have more is for [`crate::long`].
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]

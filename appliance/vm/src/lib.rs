@@ -2,7 +2,7 @@
 //!
 //! A VM shares its memory, which Luge makes, with Luge. Its disks are vhost-user sockets of this process,
 //! its serial console is a unix socket, and QEMU is controlled by QMP over another socket. QEMU runs in a
-//! sandbox ([`sandbox`]), because its guest may take it over.
+//! sandbox (`sandbox`), because its guest may take it over.
 //!
 //! Invariants
 //! - A QEMU process never outlives the thread that supervises it, and so never this process.
