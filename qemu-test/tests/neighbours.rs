@@ -12,8 +12,8 @@ const CPU: u16 = 0;
 /// Number of times that each neighbour acts, or is kept from it.
 const ACTS: u64 = 3;
 
-/// Requests of the victim beside a neighbour. It has 128 places on its disk: some are written and read.
-const REQUESTS: u64 = 100;
+/// Writes of the victim beside a neighbour. It has 128 places on its disk: some are written and read.
+const WRITES: u64 = 100;
 
 /// Starts a load that checks its data, and goes on until it is told to end.
 fn start_victim(bench: &Bench<'_>, house: &House) -> Result<Process, TestError> {
@@ -46,12 +46,12 @@ fn lives_beside(bench: &Bench<'_>, neighbour: &'static dyn Neighbour) -> Result<
     let who = &neighbour.name();
     let mut house = House::start(bench, CPU, DiskKind::Memory, Some(neighbour))?;
     let victim = start_victim(bench, &house)?;
-    wait_for(who, "a request of the victim", || house.requests().is_ok_and(|count| count.victim > 0))?;
+    wait_for(who, "a write of the victim", || house.requests().is_ok_and(|count| count.victims_writes > 0))?;
     let resident = Resident::start(neighbour, house.target())?;
     wait_for(who, "what it does", || resident.attempts() >= ACTS)?;
     let before = house.requests()?;
-    wait_for(who, "more of the victim's requests", || {
-        house.requests().is_ok_and(|count| count.victim > before.victim + REQUESTS)
+    wait_for(who, "more of the victim's writes", || {
+        house.requests().is_ok_and(|count| count.victims_writes > before.victims_writes + WRITES)
     })?;
     let taken_in = resident.refusal().is_none();
     drop(resident);

@@ -95,6 +95,8 @@ impl House {
 pub struct Requests {
     /// Requests of the victim.
     pub victim: u64,
+    /// Writes among them. A load that warms up makes none.
+    pub victims_writes: u64,
     /// Requests of its neighbour.
     pub neighbour: u64,
 }
@@ -106,7 +108,12 @@ impl Requests {
             let number = |name: &str| bdev[name].as_u64().unwrap_or(0);
             let count = number("num_read_ops") + number("num_write_ops") + number("num_unmap_ops");
             // A base bdev counts nothing that its parts count.
-            if bdev["name"] == VICTIM { requests.victim += count } else { requests.neighbour += count }
+            if bdev["name"] == VICTIM {
+                requests.victim += count;
+                requests.victims_writes += number("num_write_ops");
+            } else {
+                requests.neighbour += count;
+            }
         }
         requests
     }
