@@ -17,7 +17,7 @@ impl Work {
 
     /// A descriptor of a chain that takes the general walk: a quarter of a cache line, which may be missing,
     /// and the look-up of an address.
-    pub const DESCRIPTOR: Self = Self(16);
+    pub const DESCRIPTOR: Self = Self(32);
 
     /// Bytes of a request's data that are one unit: as many as a core copies in a nanosecond. Data that an SSD
     /// moves counts as much, because its transfers are shared, too.
