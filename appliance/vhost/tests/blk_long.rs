@@ -146,7 +146,7 @@ fn a_turn_walks_a_bounded_part_of_a_long_chain_and_a_session_waits_for_it() {
         bench.session.disarm();
         !device.taken().is_empty()
     });
-    let each = Work::QUANTUM.number_of(Work::DESCRIPTOR);
+    let each = 2 * Work::QUANTUM.number_of(Work::DESCRIPTOR);
     let expected = usize::from(CHAIN_MAX) / each;
     assert!((expected..expected + 4).contains(&turns.unwrap()), "{turns:?} turns of {each} descriptors");
     let spans = |device: &Scripted| device.taken().iter().map(|part| part.data.len()).sum::<usize>();

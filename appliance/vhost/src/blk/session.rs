@@ -360,7 +360,8 @@ impl Session for BlkSession {
         if room == 0 {
             return Took::NoRoom;
         }
-        self.batch.allow(allowance.number_of(Work::DESCRIPTOR));
+        // Twice as many as the allowance pays for: chains that are left over are loaded again.
+        self.batch.allow(allowance.number_of(Work::DESCRIPTOR).saturating_mul(2));
         let before = self.slots.blocks_taken();
         let resubmitted = usize::from(self.pending.is_some());
         if resubmitted > 0
