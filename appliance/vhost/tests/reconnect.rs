@@ -42,9 +42,10 @@ fn nothing_is_left_of_front_ends_that_have_left() {
     };
     come_and_go(&house, 0);
     settle(1);
-    let before = belongings();
+    let (files, _) = belongings();
     (1..100).for_each(|round| come_and_go(&house, round));
     settle(100);
-    assert_eq!(belongings(), before);
-    assert_eq!(before.1, 0);
+    // The endpoint drops its own descriptors of a connection soon after that has ended.
+    until(|| belongings().0 <= files);
+    assert_eq!(belongings().1, 0, "mappings are left");
 }
