@@ -1,6 +1,6 @@
 //! A core without a CPU of its own, for rings that keep waiting whoever serves them.
 //!
-//! It turns like any other, on the CPUs that serve no disks where there are some, and behind all other threads
+//! Its turns are those of any core, on the CPUs that serve no disks where there are some, and behind all other threads
 //! there.
 
 use crate::{CoreHandle, SpawnError};

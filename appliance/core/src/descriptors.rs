@@ -1,6 +1,6 @@
 //! Budget of the process's file descriptors.
 //!
-//! A front end's queue takes three: its kick and an io_uring each for its call and its error (`notify`). Its
+//! A front end's queue takes five: its kick, and an eventfd and an io_uring each for its call and its error (`notify`). Its
 //! descriptors are promised together when it is first mentioned, so that a front end is refused at once
 //! instead of in the middle of its start. What is not promised is left to everything else: RPC connections,
 //! cores, SSDs, files, VMs.

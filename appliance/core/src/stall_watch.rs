@@ -1,6 +1,6 @@
 //! Watch for turns that were long because a guest's memory kept the core waiting.
 //!
-//! It costs a turn one comparison. Only after a long turn is the kernel's log of page faults read.
+//! The watch costs a turn one comparison. Only after a long turn is the kernel's log of page faults read.
 
 use luge_memory::stall::{FaultLog, note};
 use luge_volume::Ticks;

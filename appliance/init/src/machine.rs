@@ -8,7 +8,7 @@ use std::io;
 /// Sets the machine's host name.
 ///
 /// # Errors
-/// Those of sethostname(2).
+/// Errors of sethostname(2).
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)
 }
@@ -16,7 +16,7 @@ pub fn set_hostname(name: &str) -> io::Result<()> {
 /// Sends kernel messages below `level` (0 to 8) to the console.
 ///
 /// # Errors
-/// Those of writing to /proc.
+/// Errors of writing to /proc.
 pub fn set_kernel_log_level(level: u8) -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", level.to_string())
 }
@@ -24,7 +24,7 @@ pub fn set_kernel_log_level(level: u8) -> io::Result<()> {
 /// Allows all users to open KVM. Those of VMs are the only ones beside root.
 ///
 /// # Errors
-/// Those of chmod(2).
+/// Errors of chmod(2).
 pub fn open_kvm_to_vms() -> io::Result<()> {
     match chmod("/dev/kvm", Mode::from_raw_mode(0o666)) {
         // A machine without virtualization.
@@ -37,7 +37,7 @@ pub fn open_kvm_to_vms() -> io::Result<()> {
 /// console at its start.
 ///
 /// # Errors
-/// Those of open(2) and dup2(2).
+/// Errors of open(2) and dup2(2).
 pub fn use_console_as_stdio() -> io::Result<()> {
     let console = open("/dev/console", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&console)?;

@@ -91,7 +91,7 @@ impl PowerSwitch {
 /// Makes ctrl-alt-del send SIGINT to PID 1 instead of rebooting at once.
 ///
 /// # Errors
-/// Those of reboot(2): only root may do this.
+/// Errors of reboot(2): only root may do this.
 pub fn catch_ctrl_alt_del() -> io::Result<()> {
     Ok(reboot(RebootCommand::CadOff)?)
 }

@@ -71,7 +71,7 @@ impl Reaper {
     /// *thread* ends.
     ///
     /// # Errors
-    /// Those of [`Command::spawn`] and pidfd_open(2).
+    /// Errors of [`Command::spawn`] and pidfd_open(2).
     pub fn spawn(&self, command: &mut Command) -> io::Result<ChildProcess> {
         self.spawn_with(|| Ok(Pid::from_child(&command.spawn()?)))
     }
@@ -80,7 +80,7 @@ impl Reaper {
     /// Other children are not reaped meanwhile, so the function must not wait for anything.
     ///
     /// # Errors
-    /// Those of the function and of pidfd_open(2).
+    /// Errors of the function and of pidfd_open(2).
     pub fn spawn_with(&self, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<ChildProcess> {
         let mut children = self.shared.lock();
         let pid = start()?;

@@ -132,7 +132,7 @@ impl Dispatcher {
     /// Calls a method for a caller in this process. `params` is an object, or null for none.
     ///
     /// # Errors
-    /// Those of [`Self::prepare`] and of the method.
+    /// Errors of [`Self::prepare`] and of the method.
     pub fn dispatch(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         self.prepare(self.stage(), method, params)?.value(&Caller::local())
     }

@@ -21,7 +21,7 @@ impl Peer {
     /// Peer of a connection.
     ///
     /// # Errors
-    /// Those of `getsockopt`.
+    /// Errors of `getsockopt`.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut bytes = LEN;

@@ -34,7 +34,7 @@ impl Terminal {
     /// Opens a terminal device, such as `/dev/ttyS0`, in a mode in which each key is read at once.
     ///
     /// # Errors
-    /// Those of open(2) and tcsetattr(3).
+    /// Errors of open(2) and tcsetattr(3).
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::NOCTTY | OFlags::CLOEXEC;
         let input = open(path, OFlags::RDONLY | flags, Mode::empty())?;
@@ -46,7 +46,7 @@ impl Terminal {
     /// Terminal of two open files. Input that is not a terminal makes a batch.
     ///
     /// # Errors
-    /// Those of tcgetattr(3) and tcsetattr(3).
+    /// Errors of tcgetattr(3) and tcsetattr(3).
     pub fn new(input: OwnedFd, output: OwnedFd) -> io::Result<Self> {
         if !isatty(&input) {
             return Ok(Self { input, output, columns: COLUMNS, kind: Kind::Batch, previous_mode: None });

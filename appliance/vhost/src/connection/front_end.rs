@@ -100,6 +100,7 @@ impl FrontEnd {
 
     /// Replaces the guest's memory.
     fn set_memory(&mut self, memory: GuestMemory) {
+        self.common.tenant = self.served.tenant(&memory);
         self.common.memory = Arc::new(memory);
         self.shared_now.set_guest(&self.common.memory);
     }
@@ -245,7 +246,6 @@ impl FrontEnd {
 
     /// Starts a ring, if it has all that it needs.
     fn start(&mut self, index: u16) -> Result<()> {
-        self.common.tenant = self.served.tenant(&self.common.memory);
         let vring = self.vrings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?;
         let region = self.tracking.as_ref().map(|tracking| tracking.region(index));
         let region = region.transpose().map_err(refusal)?.flatten();

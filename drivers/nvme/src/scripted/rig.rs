@@ -52,7 +52,7 @@ impl Rig {
     /// Brings an SSD up with options.
     ///
     /// # Errors
-    /// Those of [`Controller::start`].
+    /// Errors of [`Controller::start`].
     ///
     /// # Panics
     /// If there is no memory.

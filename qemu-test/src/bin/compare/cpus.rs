@@ -34,7 +34,7 @@ impl Cpus {
 /// Does `work` on `cpu`; threads and processes that it starts stay there.
 ///
 /// # Errors
-/// Those of `work`, or if the CPU cannot be used.
+/// Errors of `work`, or if the CPU cannot be used.
 pub(crate) fn on<T>(cpu: u16, work: impl FnOnce() -> Result<T, TestError>) -> Result<T, TestError> {
     let before = sched_getaffinity(None).map_err(failed)?;
     let mut only = CpuSet::new();
