@@ -17,6 +17,9 @@
 mod address;
 mod binding;
 mod claims;
+mod config;
+#[cfg(test)]
+mod device_file;
 mod domain;
 mod error;
 mod function;
