@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 
 const ID: u64 = 0x00;
 const COMMAND: u64 = 0x04;
+const CLASS: u64 = 0x09;
 const COMMAND_MEMORY_SPACE: u16 = 1 << 1;
 const COMMAND_BUS_MASTER: u16 = 1 << 2;
 
@@ -78,6 +79,11 @@ impl<A: ConfigAccess> ConfigSpace<A> {
     pub fn id(&self) -> io::Result<PciId> {
         let [v0, v1, d0, d1] = self.read(ID)?;
         Ok(PciId { vendor: u16::from_le_bytes([v0, v1]), device: u16::from_le_bytes([d0, d1]) })
+    }
+
+    /// Reads programming interface, subclass and class.
+    pub fn class(&self) -> io::Result<[u8; 3]> {
+        self.read(CLASS)
     }
 
     /// Reads the Command register.
