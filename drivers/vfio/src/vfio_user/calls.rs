@@ -7,15 +7,16 @@ use crate::config::ConfigAccess;
 use crate::reply::{Region, Reply as Structure};
 use luge_memory::{Iova, Mapping};
 use luge_spec::vfio_user::{
-    Command, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags, InterruptIndex, InterruptInfo, RegionAccess,
-    RegionIndex, RegionInfo, SetInterrupts, SetInterruptsFlags, Version,
+    Command, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags, InterruptIndex, InterruptInfo,
+    RegionAccess, RegionIndex, RegionInfo, SetInterrupts, SetInterruptsFlags, Version,
 };
 use rustix::fd::{AsFd, OwnedFd};
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of the protocol.
-const VERSION: Version = Version { major: zerocopy::little_endian::U16::new(0), minor: zerocopy::little_endian::U16::new(1) };
+const VERSION: Version =
+    Version { major: zerocopy::little_endian::U16::new(0), minor: zerocopy::little_endian::U16::new(1) };
 
 /// Capabilities of this client, with the NUL that ends them.
 const CAPABILITIES: &[u8] = b"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":4096}}\0";
@@ -88,8 +89,10 @@ impl Connection {
     /// Asks for the number of MSI-X vectors.
     pub fn msix_vectors(&self) -> Result<u32, CallError> {
         let index = InterruptIndex::MSIX;
-        let info = InterruptInfo { argsz: bytes_of::<InterruptInfo>().into(), index, ..InterruptInfo::default() };
-        let info: InterruptInfo = self.structure(&self.call(Command::GET_IRQ_INFO, info.as_bytes(), &[])?)?;
+        let info =
+            InterruptInfo { argsz: bytes_of::<InterruptInfo>().into(), index, ..InterruptInfo::default() };
+        let info: InterruptInfo =
+            self.structure(&self.call(Command::GET_IRQ_INFO, info.as_bytes(), &[])?)?;
         Ok(info.count.get())
     }
 

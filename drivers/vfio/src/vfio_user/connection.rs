@@ -118,12 +118,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`CallError`]; the connection goes on after a refusal only.
-    pub fn call(
-        &self,
-        command: Command,
-        payload: &[u8],
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<Reply, CallError> {
+    pub fn call(&self, command: Command, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Reply, CallError> {
         let mut wire = self.lock();
         let outcome = wire.call(Message { command, payload, fds });
         if let Err(CallError::Ended(end)) = &outcome {

@@ -94,7 +94,10 @@ impl PciFunction for ServerFunction {
     fn registers(&self, offset: u32, len: u32) -> io::Result<Span> {
         let registers = self.bar.registers(offset, len);
         registers.map_err(|error| {
-            self.error(error.kind(), format_args!("{len} bytes at {offset:#x} of BAR 0 are no doorbells: {error}"))
+            self.error(
+                error.kind(),
+                format_args!("{len} bytes at {offset:#x} of BAR 0 are no doorbells: {error}"),
+            )
         })
     }
 

@@ -73,7 +73,9 @@ impl Opening {
         let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
         let connected = match Socket::connect(&socket, deadline) {
             Ok(connected) => connected,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(VfioUserError::Busy { socket }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(VfioUserError::Busy { socket });
+            }
             Err(source) => return Err(VfioUserError::NoServer { socket, source }),
         };
         let name = socket.display().to_string();
@@ -100,7 +102,8 @@ impl Opening {
         let class = self.system("reading its class", config.class())?;
         if class != CLASS_NVME {
             let [interface, subclass, class] = class;
-            return Err(self.not_nvme(format!("its PCI class is {class:02x}{subclass:02x}{interface:02x}, not 010802")));
+            return Err(self
+                .not_nvme(format!("its PCI class is {class:02x}{subclass:02x}{interface:02x}, not 010802")));
         }
         self.system("forbidding memory access", config.set_memory_access(MemoryAccess::Forbidden))?;
         let bar = self.bar()?;

@@ -104,7 +104,9 @@ impl Drop for Running {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             if thread.join().is_err() {
-                tracing::error!("the thread that relays doorbells has ended by a fault of Luge: please report it");
+                tracing::error!(
+                    "the thread that relays doorbells has ended by a fault of Luge: please report it"
+                );
             }
         }
     }

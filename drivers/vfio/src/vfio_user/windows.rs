@@ -33,7 +33,8 @@ impl Windows {
     /// Maps the parts of `region` that can be mapped by `file`, as far as there are not too many.
     pub fn map(region: &Region, file: &OwnedFd) -> Result<Self, PeerMemoryError> {
         let parts = region.mappable.iter().filter(|&&(_, len)| (1..=WINDOW_BYTES_MAX).contains(&len));
-        let windows = parts.take(WINDOWS_MAX).filter_map(|&(first, len)| Window::map(region, file, first, len));
+        let windows =
+            parts.take(WINDOWS_MAX).filter_map(|&(first, len)| Window::map(region, file, first, len));
         windows.collect::<Result<_, _>>().map(Self)
     }
 

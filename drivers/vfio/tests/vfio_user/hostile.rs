@@ -83,7 +83,8 @@ fn a_server_that_is_no_nvme_controller_is_refused_by_its_class() {
 fn a_missing_server_and_a_path_that_is_too_long_are_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let client = VfioUser::new(DmaSpace::new());
-    for path in [folder.path().join("nothing"), folder.path().to_owned(), folder.path().join("x".repeat(120))] {
+    for path in [folder.path().join("nothing"), folder.path().to_owned(), folder.path().join("x".repeat(120))]
+    {
         let error = client.open_function(&path).err().unwrap().to_string();
         assert!(error.contains("start the server first"), "{error}");
         assert!(error.contains(path.to_str().unwrap()), "{error}");

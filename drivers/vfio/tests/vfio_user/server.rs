@@ -2,13 +2,13 @@
 
 use luge_memory::Mapping;
 use luge_spec::vfio_user::{
-    CapabilityHeader, Command, DeviceInfo, DmaMap, DmaUnmap, Header, InterruptInfo, MessageFlags, RegionAccess,
-    RegionIndex, RegionInfo, SPARSE_MMAP, SetInterrupts, SparseArea, SparseMmap, Version,
+    CapabilityHeader, Command, DeviceInfo, DmaMap, DmaUnmap, Header, InterruptInfo, MessageFlags,
+    RegionAccess, RegionIndex, RegionInfo, SPARSE_MMAP, SetInterrupts, SparseArea, SparseMmap, Version,
 };
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
@@ -116,7 +116,8 @@ impl Server {
     /// Waits until the server has seen something.
     pub fn until(&self, what: &str, mut condition: impl FnMut(&State) -> bool) {
         let timeout = Duration::from_secs(20);
-        let waited = self.state.1.wait_timeout_while(self.state(), timeout, |state| !condition(state)).unwrap();
+        let waited =
+            self.state.1.wait_timeout_while(self.state(), timeout, |state| !condition(state)).unwrap();
         assert!(!waited.1.timed_out(), "not in time: {what}");
     }
 

@@ -59,7 +59,8 @@ fn doorbells_that_cannot_be_mapped_are_sent_before_any_register_that_is_written_
             rig.function.write32(0x14, round);
         }
         let state = rig.server.state();
-        let writes = state.log.iter().filter(|(command, at, _)| *command == Command::REGION_WRITE && *at != 4);
+        let writes =
+            state.log.iter().filter(|(command, at, _)| *command == Command::REGION_WRITE && *at != 4);
         let writes: Vec<_> = writes.map(|&(_, at, value)| (at, value)).collect();
         let rounds = (0..20).flat_map(|round| [(0x100c, round), (0x14, round)]);
         assert!(writes.into_iter().eq([(0x1008, 3)].into_iter().chain(rounds)));
