@@ -9,13 +9,13 @@
 //! Invariants
 //! - The server is not trusted: a reply has the identifier and the command of its message, and a length and
 //!   descriptors that such a reply may have; anything else is the end.
-//! - Those who wait for a server lose a bounded time (`patience`), and none after the first loss.
+//! - Those who wait for a server lose a bounded time (`reply_time`), and none after the first loss.
 //! - In 2 the server may still access memory, and in 3 it does not: its process has ended, or knows that the client has
 //!   gone.
 //!
 //! Not here: the messages (`calls`).
 
-use super::patience::Patience;
+use super::reply_time::ReplyTime;
 use super::socket::Socket;
 use luge_spec::vfio_user::{Command, Header, MessageFlags};
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -97,15 +97,15 @@ pub struct Connection {
 struct Wire {
     /// None after we have closed our end.
     socket: Option<Socket>,
-    patience: Patience,
+    reply_time: ReplyTime,
     last_id: u16,
     end: Option<End>,
 }
 
 impl Connection {
     /// Connection by a socket, to the server `name`.
-    pub fn new(name: &str, socket: Socket, patience: Patience) -> Self {
-        let wire = Wire { socket: Some(socket), patience, last_id: 0, end: None };
+    pub fn new(name: &str, socket: Socket, reply_time: ReplyTime) -> Self {
+        let wire = Wire { socket: Some(socket), reply_time, last_id: 0, end: None };
         Self { name: name.to_owned(), wire: Mutex::new(wire) }
     }
 
@@ -179,11 +179,11 @@ impl Wire {
             return Err(end.into());
         }
         self.last_id = self.last_id.wrapping_add(1);
-        let deadline = self.patience.deadline(Instant::now());
+        let deadline = self.reply_time.deadline(Instant::now());
         let socket = self.socket.as_ref().ok_or(End::ClosedByUs)?;
         let exchange = Exchange { socket, id: self.last_id, deadline };
         let outcome = exchange.run(&message);
-        self.patience.waited(Instant::now());
+        self.reply_time.waited(Instant::now());
         outcome
     }
 }

@@ -6,7 +6,7 @@
 //! - `bar`: registers by messages, doorbells by shared memory (`windows`), or by a thread where the server shares none
 //!   (`relay`).
 //! - `iommu`: the process's memory, announced to the server.
-//! - `connection`, `socket`, `patience`: messages and replies, and the time that they may take. `calls` has the messages.
+//! - `connection`, `socket`, `reply_time`: messages and replies, and the time that they may take. `calls` has the messages.
 //!
 //! Invariants
 //! - The server is trusted with memory, because it gets it as files (`iommu`), and with nothing else: what it sends is
@@ -23,8 +23,8 @@ mod error;
 mod function;
 mod iommu;
 mod open;
-mod patience;
 mod relay;
+mod reply_time;
 mod socket;
 mod windows;
 

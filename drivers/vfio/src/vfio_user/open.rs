@@ -5,7 +5,7 @@ use super::connection::{CallError, Connection, End};
 use super::error::VfioUserError;
 use super::function::{Attached, Resets, ServerFunction};
 use super::iommu::ServerIommu;
-use super::patience::Patience;
+use super::reply_time::ReplyTime;
 use super::socket::Socket;
 use crate::config::ConfigSpace;
 use luge_memory::{DmaSpace, MemoryAccess, PciFunction};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time that a server may take for a reply, if all others come at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIME: Duration = Duration::from_secs(5);
 
 /// Name of a server's socket in its directory.
 const SOCKET_NAME: &str = "cntrl";
@@ -28,20 +28,20 @@ const CLASS_NVME: [u8; 3] = luge_spec::pci::CLASS_NVME;
 #[derive(Clone)]
 pub struct VfioUser {
     space: Arc<DmaSpace>,
-    patience: Duration,
+    reply_time: Duration,
 }
 
 impl VfioUser {
     /// Opens functions that reach the memory of `space`.
     #[must_use]
     pub fn new(space: Arc<DmaSpace>) -> Self {
-        Self { space, patience: PATIENCE }
+        Self { space, reply_time: REPLY_TIME }
     }
 
     /// Sets the time that a server may take for a reply, if all others come at once.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_reply_time(self, reply_time: Duration) -> Self {
+        Self { reply_time, ..self }
     }
 
     /// Socket of a server: `path`, or `cntrl` in it where that is a directory.
@@ -58,7 +58,7 @@ impl VfioUser {
     /// # Errors
     /// [`VfioUserError`]; the connection is closed then.
     pub fn open_function(&self, path: &Path) -> Result<Box<dyn PciFunction>, VfioUserError> {
-        Opening::connect(Self::socket(path), self.patience)?.finish(&self.space)
+        Opening::connect(Self::socket(path), self.reply_time)?.finish(&self.space)
     }
 }
 
@@ -69,8 +69,8 @@ struct Opening {
 }
 
 impl Opening {
-    fn connect(socket: PathBuf, patience: Duration) -> Result<Self, VfioUserError> {
-        let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+    fn connect(socket: PathBuf, reply_time: Duration) -> Result<Self, VfioUserError> {
+        let deadline = Instant::now().checked_add(reply_time).unwrap_or_else(Instant::now);
         let connected = match Socket::connect(&socket, deadline) {
             Ok(connected) => connected,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -79,7 +79,7 @@ impl Opening {
             Err(source) => return Err(VfioUserError::NoServer { socket, source }),
         };
         let name = socket.display().to_string();
-        let connection = Arc::new(Connection::new(&name, connected, Patience::new(patience)));
+        let connection = Arc::new(Connection::new(&name, connected, ReplyTime::new(reply_time)));
         match connection.negotiate() {
             Ok(()) => Ok(Self { socket, connection }),
             Err(CallError::Ended(End::Silent)) => Err(VfioUserError::Busy { socket }),

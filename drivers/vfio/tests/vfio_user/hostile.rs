@@ -1,4 +1,4 @@
-//! Servers that lie: every reply is checked, and waited for no longer than the patience allows.
+//! Servers that lie: every reply is checked, and waited for no longer than a reply may take.
 
 use super::refusal;
 use super::server::{Lie, Script};
@@ -115,7 +115,7 @@ fn a_server_with_another_client_is_busy() {
 }
 
 fn is_busy(path: &Path) -> bool {
-    let client = VfioUser::new(DmaSpace::new()).with_patience(Duration::from_millis(40));
+    let client = VfioUser::new(DmaSpace::new()).with_reply_time(Duration::from_millis(40));
     matches!(client.open_function(path).err(), Some(VfioUserError::Busy { .. }))
 }
 
@@ -125,7 +125,7 @@ fn noise_in_any_reply_does_no_harm() {
         let noise = Lie::Noise(random.below(u64::MAX));
         let script = lie(random.pick(&COMMANDS), noise);
         let server = super::server::Server::start(script);
-        let client = VfioUser::new(DmaSpace::new()).with_patience(Duration::from_millis(10));
+        let client = VfioUser::new(DmaSpace::new()).with_reply_time(Duration::from_millis(10));
         if let Ok(function) = client.open_function(&server.folder()) {
             let _ = function.registers(0x1000, 8);
             function.write32(0x14, 1);

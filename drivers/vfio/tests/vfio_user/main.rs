@@ -33,7 +33,7 @@ impl Rig {
     /// Client of a server that may do wrong: it waits for a short time only.
     fn impatient(script: Script) -> Self {
         let (space, server) = (DmaSpace::new(), Server::start(script));
-        let client = VfioUser::new(space.clone()).with_patience(Duration::from_millis(40));
+        let client = VfioUser::new(space.clone()).with_reply_time(Duration::from_millis(40));
         let function = client.open_function(&server.folder()).unwrap();
         Self { function, space, server }
     }
@@ -42,6 +42,6 @@ impl Rig {
 /// Attaches a function from a server that does wrong, and returns the refusal.
 fn refusal(script: Script) -> VfioUserError {
     let server = Server::start(script);
-    let client = VfioUser::new(DmaSpace::new()).with_patience(Duration::from_millis(40));
+    let client = VfioUser::new(DmaSpace::new()).with_reply_time(Duration::from_millis(40));
     client.open_function(&server.folder()).err().unwrap()
 }

@@ -83,10 +83,22 @@ pub struct State {
     pub resets: usize,
 }
 
+/// State, and a signal for each change of it.
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Payload and descriptors of a reply.
+struct Content {
+    payload: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
 /// Server, and the directory with its socket.
 pub struct Server {
     folder: TempDir,
-    state: Arc<(Mutex<State>, Condvar)>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,15 +106,15 @@ impl Server {
     pub fn start(script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("cntrl")).unwrap();
-        let state = Arc::new((Mutex::new(State::new(script)), Condvar::new()));
-        let served = state.clone();
+        let shared = Arc::new(Shared { state: Mutex::new(State::new(script)), changed: Condvar::new() });
+        let served = shared.clone();
         let thread = Some(std::thread::spawn(move || {
             if let Ok((stream, _)) = listener.accept() {
                 drop(listener);
                 serve(&stream, &served);
             }
         }));
-        Self { folder, state, thread }
+        Self { folder, shared, thread }
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -110,14 +122,14 @@ impl Server {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.0.lock().unwrap()
+        self.shared.state.lock().unwrap()
     }
 
     /// Waits until the server has seen something.
     pub fn until(&self, what: &str, mut condition: impl FnMut(&State) -> bool) {
         let timeout = Duration::from_secs(20);
         let waited =
-            self.state.1.wait_timeout_while(self.state(), timeout, |state| !condition(state)).unwrap();
+            self.shared.changed.wait_timeout_while(self.state(), timeout, |state| !condition(state)).unwrap();
         assert!(!waited.1.timed_out(), "not in time: {what}");
     }
 
@@ -163,7 +175,7 @@ impl State {
         }
     }
 
-    fn execute(&mut self, header: Header, payload: &[u8], fds: Vec<OwnedFd>) -> (Vec<u8>, Vec<OwnedFd>) {
+    fn execute(&mut self, header: Header, payload: &[u8], fds: Vec<OwnedFd>) -> Content {
         self.log.push((header.command, 0, 0));
         let answer = match header.command {
             Command::VERSION => Version { major: 0.into(), minor: 1.into() }.as_bytes().to_vec(),
@@ -197,23 +209,23 @@ impl State {
             }
             other => panic!("{other}"),
         };
-        (answer, Vec::new())
+        Content { payload: answer, fds: Vec::new() }
     }
 
-    fn region(&self, payload: &[u8]) -> (Vec<u8>, Vec<OwnedFd>) {
+    fn region(&self, payload: &[u8]) -> Content {
         let mut info = RegionInfo::read_from_bytes(payload).unwrap();
         let is_bar = info.index == RegionIndex::BAR0;
         info.size = if is_bar { BAR_BYTES as u64 } else { 256 }.into();
         if !is_bar || self.script.doorbells == Doorbells::Messages {
-            return (info.as_bytes().to_vec(), Vec::new());
+            return Content { payload: info.as_bytes().to_vec(), fds: Vec::new() };
         }
         info.flags.0 = 0xf.into();
         info.cap_offset = 32.into();
         let header = CapabilityHeader { id: SPARSE_MMAP.into(), version: 1.into(), next: 0.into() };
         let area = SparseArea { offset: u64::from(DOORBELLS).into(), size: 0x1000.into() };
         let areas = SparseMmap { areas: 1.into(), reserved: 0.into() };
-        let reply = [info.as_bytes(), header.as_bytes(), areas.as_bytes(), area.as_bytes()].concat();
-        (reply, vec![self.doorbells.try_clone().unwrap()])
+        let payload = [info.as_bytes(), header.as_bytes(), areas.as_bytes(), area.as_bytes()].concat();
+        Content { payload, fds: vec![self.doorbells.try_clone().unwrap()] }
     }
 
     fn access(&mut self, command: Command, payload: &[u8]) -> Vec<u8> {
@@ -245,26 +257,26 @@ fn interrupts(payload: &[u8]) -> InterruptInfo {
 }
 
 /// Serves a client until it leaves, or a lie ends it.
-fn serve(stream: &UnixStream, state: &(Mutex<State>, Condvar)) {
+fn serve(stream: &UnixStream, shared: &Shared) {
     while let Some((header, payload, fds)) = receive(stream) {
-        let mut locked = state.0.lock().unwrap();
+        let mut locked = shared.state.lock().unwrap();
         if header.flags.is_reply() {
             locked.refusals += usize::from(header.flags.is_error());
             continue;
         }
         let lie = locked.script.lie.filter(|(command, _)| *command == header.command).map(|(_, lie)| lie);
-        let reply = locked.execute(header, &payload, fds);
+        let content = locked.execute(header, &payload, fds);
         drop(locked);
-        state.1.notify_all();
-        if !answer(stream, header, reply, lie) {
+        shared.changed.notify_all();
+        if !answer(stream, header, content, lie) {
             return;
         }
     }
 }
 
 /// Sends a reply; returns whether the connection goes on.
-fn answer(stream: &UnixStream, header: Header, reply: (Vec<u8>, Vec<OwnedFd>), lie: Option<Lie>) -> bool {
-    let (mut payload, mut fds) = reply;
+fn answer(stream: &UnixStream, header: Header, content: Content, lie: Option<Lie>) -> bool {
+    let Content { mut payload, mut fds } = content;
     let mut header = Header { flags: MessageFlags::REPLY, error: 0.into(), ..header };
     header.size = (16 + payload.len() as u32).into();
     match lie {

@@ -1,6 +1,6 @@
 //! Bound of the time that a server may take for its replies.
 //!
-//! One slow reply is forgiven, and many are not: time that was waited comes back at a tenth of the speed of the clock.
+//! One slow reply is allowed, and many are not: time that was waited comes back at a tenth of the speed of the clock.
 //! So a server that answers late each time, and never too late, costs those who wait a tenth of their time at most.
 
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ const REFILL: u32 = 10;
 
 /// Time that is left for replies.
 #[derive(Debug)]
-pub struct Patience {
+pub struct ReplyTime {
     most: Duration,
     left: Duration,
     /// End of the last wait.
     at: Instant,
 }
 
-impl Patience {
-    /// Patience for a single reply that takes `most`.
+impl ReplyTime {
+    /// Time for a single reply that takes `most`.
     pub fn new(most: Duration) -> Self {
         Self { most, left: most, at: Instant::now() }
     }
@@ -44,29 +44,29 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Patience of five seconds, and a wait of `waited` seconds.
-    fn after(waited: u32) -> (Patience, Instant) {
-        let mut patience = Patience::new(5 * SECOND);
-        let begin = patience.at;
-        assert_eq!(patience.deadline(begin), begin + 5 * SECOND);
-        patience.waited(begin + waited * SECOND);
-        (patience, begin + waited * SECOND)
+    /// Time of five seconds, and a wait of `waited` seconds.
+    fn after(waited: u32) -> (ReplyTime, Instant) {
+        let mut reply_time = ReplyTime::new(5 * SECOND);
+        let begin = reply_time.at;
+        assert_eq!(reply_time.deadline(begin), begin + 5 * SECOND);
+        reply_time.waited(begin + waited * SECOND);
+        (reply_time, begin + waited * SECOND)
     }
 
     #[test]
     fn a_server_that_answers_late_each_time_gets_less_and_less_time() {
-        let (mut patience, now) = after(4);
-        assert_eq!(patience.deadline(now), now + SECOND);
-        patience.waited(now + SECOND);
-        assert_eq!(patience.deadline(now + SECOND), now + SECOND);
+        let (mut reply_time, now) = after(4);
+        assert_eq!(reply_time.deadline(now), now + SECOND);
+        reply_time.waited(now + SECOND);
+        assert_eq!(reply_time.deadline(now + SECOND), now + SECOND);
     }
 
     #[test]
     fn time_comes_back_at_a_tenth_of_the_speed_up_to_all_of_it() {
-        let (mut patience, now) = after(4);
+        let (mut reply_time, now) = after(4);
         let later = now + 20 * SECOND;
-        assert_eq!(patience.deadline(later), later + 3 * SECOND);
+        assert_eq!(reply_time.deadline(later), later + 3 * SECOND);
         let much_later = now + 2000 * SECOND;
-        assert_eq!(patience.deadline(much_later), much_later + 5 * SECOND);
+        assert_eq!(reply_time.deadline(much_later), much_later + 5 * SECOND);
     }
 }
