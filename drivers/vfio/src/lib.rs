@@ -42,4 +42,4 @@ pub use domain::Backend;
 pub use error::{BindError, VfioError};
 pub use sysfs::SysfsRoot;
 pub use vfio::Vfio;
-pub use vfio_user::{VfioUser, VfioUserError};
+pub use vfio_user::{ServerSocket, VfioUser, VfioUserError};

@@ -29,4 +29,4 @@ mod socket;
 mod windows;
 
 pub use error::VfioUserError;
-pub use open::VfioUser;
+pub use open::{ServerSocket, VfioUser};

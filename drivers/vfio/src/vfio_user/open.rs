@@ -11,6 +11,7 @@ use crate::config::ConfigSpace;
 use luge_memory::{DmaSpace, MemoryAccess, PciFunction};
 use luge_spec::vfio_user::{DeviceFlags, DeviceInfo, InterruptIndex, RegionIndex};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,15 +51,51 @@ impl VfioUser {
         if path.is_dir() { path.join(SOCKET_NAME) } else { path.to_owned() }
     }
 
-    /// Attaches the function of the server at `path`: a socket, or a directory with the socket `cntrl`.
+    /// Connects to the server at `path`: a socket, or a directory with the socket `cntrl`.
+    ///
+    /// # Errors
+    /// [`VfioUserError::NoServer`], [`VfioUserError::Busy`].
+    pub fn connect(&self, path: &Path) -> Result<ServerSocket, VfioUserError> {
+        let path = Self::socket(path);
+        let deadline = Instant::now().checked_add(self.reply_time).unwrap_or_else(Instant::now);
+        match Socket::connect(&path, deadline) {
+            Ok(socket) => Ok(ServerSocket { path, socket }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(VfioUserError::Busy { socket: path })
+            }
+            Err(source) => Err(VfioUserError::NoServer { socket: path, source }),
+        }
+    }
+
+    /// Attaches the function of a server.
     ///
     /// The server gets **all memory** in the address space of the SSDs, that of guests included, as files: it is
     /// trusted with it like an SSD that no IOMMU isolates, whatever it is told to access. The log says so.
     ///
     /// # Errors
     /// [`VfioUserError`]; the connection is closed then.
+    pub fn attach(&self, server: ServerSocket) -> Result<Box<dyn PciFunction>, VfioUserError> {
+        Opening::begin(server, ReplyTime::new(self.reply_time))?.finish(&self.space)
+    }
+
+    /// Connects to the server at `path` and attaches its function, which gets all memory: see [`Self::attach`].
+    ///
+    /// # Errors
+    /// [`VfioUserError`]; the connection is closed then.
     pub fn open_function(&self, path: &Path) -> Result<Box<dyn PciFunction>, VfioUserError> {
-        Opening::connect(Self::socket(path), self.reply_time)?.finish(&self.space)
+        self.attach(self.connect(path)?)
+    }
+}
+
+/// Socket that is connected to a server.
+pub struct ServerSocket {
+    path: PathBuf,
+    socket: Socket,
+}
+
+impl AsFd for ServerSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -69,21 +106,16 @@ struct Opening {
 }
 
 impl Opening {
-    fn connect(socket: PathBuf, reply_time: Duration) -> Result<Self, VfioUserError> {
-        let deadline = Instant::now().checked_add(reply_time).unwrap_or_else(Instant::now);
-        let connected = match Socket::connect(&socket, deadline) {
-            Ok(connected) => connected,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(VfioUserError::Busy { socket });
-            }
-            Err(source) => return Err(VfioUserError::NoServer { socket, source }),
-        };
-        let name = socket.display().to_string();
-        let connection = Arc::new(Connection::new(&name, connected, ReplyTime::new(reply_time)));
+    fn begin(server: ServerSocket, reply_time: ReplyTime) -> Result<Self, VfioUserError> {
+        let ServerSocket { path, socket } = server;
+        let name = path.display().to_string();
+        let connection = Arc::new(Connection::new(&name, socket, reply_time));
         match connection.negotiate() {
-            Ok(()) => Ok(Self { socket, connection }),
-            Err(CallError::Ended(End::Silent)) => Err(VfioUserError::Busy { socket }),
-            Err(source) => Err(VfioUserError::Server { socket, what: "agreeing on the version", source }),
+            Ok(()) => Ok(Self { socket: path, connection }),
+            Err(CallError::Ended(End::Silent)) => Err(VfioUserError::Busy { socket: path }),
+            Err(source) => {
+                Err(VfioUserError::Server { socket: path, what: "agreeing on the version", source })
+            }
         }
     }
 

@@ -45,6 +45,11 @@ impl Socket {
         }
     }
 
+    /// The descriptor.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Sends all of `bytes`, with `fds` at the first of them.
     ///
     /// # Errors

@@ -292,7 +292,10 @@ fn answer(stream: &UnixStream, header: Header, content: Content, lie: Option<Lie
         Some(Lie::HalfAReply) => return send(stream, &header.as_bytes()[..9], &[]),
         Some(Lie::Commands(count)) => {
             let command = Header { command: Command::DMA_READ, size: 16.into(), ..Header::default() };
-            assert!((0..count).all(|_| send(stream, command.as_bytes(), &[])));
+            for _ in 0..count {
+                // The client may have left meanwhile.
+                send(stream, command.as_bytes(), &[]);
+            }
         }
         Some(Lie::Descriptors(count)) => {
             fds = (0..count).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect();
