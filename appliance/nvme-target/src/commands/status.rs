@@ -70,6 +70,7 @@ impl CommandStatus {
             Status::MediaError => Self::refused(StatusCode::WRITE_FAULT),
             Status::DeviceError | Status::Aborted => Self::failed(StatusCode::INTERNAL_ERROR),
             Status::Gone => Self::refused(StatusCode::INTERNAL_ERROR),
+            Status::CompareFailed => Self::refused(StatusCode::COMPARE_FAILURE),
         }
     }
 }

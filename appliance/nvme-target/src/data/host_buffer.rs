@@ -1,11 +1,19 @@
 //! Memory of a command, for the controller's thread.
 
+use super::collector::{Collected, Collector, Stop};
+use super::pointer::DataWalk;
 use crate::commands::CommandStatus;
-use luge_memory::{GuestMemory, Span};
-use luge_spec::nvme::SubmissionEntry;
+use luge_memory::{GuestMemory, Span, Use};
+use luge_spec::nvme::{StatusCode, SubmissionEntry};
 use std::sync::Arc;
 
-/// Memory of a command that the controller's thread serves: its data goes in or out by copies.
+/// Most spans of a buffer: those of 1 MiB in pages of which no two lie side by side, and more.
+const SPANS_MAX: usize = 512;
+
+/// Most entries and descriptors that are looked at for a buffer.
+const STEPS_MAX: usize = 1024;
+
+/// Memory of a command that the controller's thread serves: data goes in or out by copies.
 pub struct HostBuffer {
     spans: Vec<Span>,
     /// Keeps the spans mapped.
@@ -13,31 +21,36 @@ pub struct HostBuffer {
 }
 
 impl HostBuffer {
-    /// Finds the first `bytes` bytes of the memory of a command that the controller writes, such as Identify.
+    /// Finds the first `bytes` bytes of the memory of a command, for a use that the controller makes of it. A page of
+    /// memory has `page_bytes` bytes.
     ///
     /// # Errors
-    /// The status with which the command is to be refused.
-    pub fn to_write(
+    /// The status with which the command is to end.
+    pub fn find(
         entry: &SubmissionEntry,
         bytes: u32,
         page_bytes: u32,
+        purpose: Use,
         memory: &Arc<GuestMemory>,
     ) -> Result<Self, CommandStatus> {
-        let _ = (entry, bytes, page_bytes);
-        Ok(Self { spans: Vec::new(), _memory: memory.clone() })
-    }
-
-    /// Finds the first `bytes` bytes of the memory of a command that the controller reads.
-    ///
-    /// # Errors
-    /// The status with which the command is to be refused.
-    pub fn to_read(
-        entry: &SubmissionEntry,
-        bytes: u32,
-        page_bytes: u32,
-        memory: &Arc<GuestMemory>,
-    ) -> Result<Self, CommandStatus> {
-        Self::to_write(entry, bytes, page_bytes, memory)
+        let mut walk = DataWalk::new(entry, bytes, page_bytes)?;
+        let mut spans = vec![Span::EMPTY; SPANS_MAX];
+        let mut collector = Collector {
+            collected: Collected::new(purpose),
+            lookup: memory.lookup(),
+            list: &mut spans,
+            bucket: None,
+            steps: STEPS_MAX,
+        };
+        let count = match walk.step(&mut collector) {
+            Ok(Some(count)) => count,
+            Err(Stop::Fault(status)) => return Err(status),
+            Ok(None) | Err(Stop::NoRoom) => {
+                return Err(CommandStatus::refused(StatusCode::INVALID_SGL_COUNT));
+            }
+        };
+        spans.truncate(count);
+        Ok(Self { spans, _memory: memory.clone() })
     }
 
     /// Copies `from` over the memory, as much as fits.
