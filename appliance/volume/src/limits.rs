@@ -1,7 +1,6 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
 use luge_block::{Geometry, Operation, Request};
-use luge_memory::Span;
 
 /// Limits of the base of a volume.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,26 +38,6 @@ impl Limits {
     /// Limits of a base that has memory for a block in more spans than it takes.
     pub(crate) fn with_block_buffer(self) -> Self {
         Self { block_spans: usize::MAX, ..self }
-    }
-
-    /// Whether no block of a transfer's data is in too many spans. Those must be refused before a part of the
-    /// transfer takes effect.
-    pub(crate) fn take_blocks_of(&self, data: &[Span]) -> bool {
-        let (mut missing, mut spans) = (self.block_bytes, 0);
-        data.iter().all(|span| {
-            let fits = spans < self.block_spans;
-            match span.len().checked_sub(missing) {
-                None => {
-                    missing -= span.len();
-                    spans += 1;
-                }
-                Some(rest) => {
-                    let begun = rest % self.block_bytes;
-                    (missing, spans) = (self.block_bytes - begun, usize::from(begun > 0));
-                }
-            }
-            fits
-        })
     }
 
     /// The most blocks of a request that has blocks; zero where the base cannot do it.

@@ -20,6 +20,7 @@
 
 mod buffer;
 mod cut;
+mod data_check;
 mod shelf;
 mod slot;
 
