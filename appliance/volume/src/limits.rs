@@ -70,26 +70,6 @@ impl Limits {
         Self { block_spans: usize::MAX, ..self }
     }
 
-    /// Whether no block of a transfer's data is in too many spans. Those must be refused before a part of the
-    /// transfer takes effect.
-    pub(crate) fn take_blocks_of(&self, data: &[Span]) -> bool {
-        let (mut missing, mut spans) = (self.block_bytes, 0);
-        data.iter().all(|span| {
-            let fits = spans < self.block_spans;
-            match span.len().checked_sub(missing) {
-                None => {
-                    missing -= span.len();
-                    spans += 1;
-                }
-                Some(rest) => {
-                    let begun = rest % self.block_bytes;
-                    (missing, spans) = (self.block_bytes - begun, usize::from(begun > 0));
-                }
-            }
-            fits
-        })
-    }
-
     /// The most blocks of a request that has blocks; zero where the base cannot do it.
     pub(crate) fn blocks(&self, operation: Operation) -> u32 {
         match operation {

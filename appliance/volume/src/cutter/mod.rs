@@ -19,6 +19,7 @@
 //! Not here: compares, verifies and copies (`steps`).
 
 mod cut;
+mod data_check;
 mod slot;
 
 pub use slot::ListRequest;

@@ -102,7 +102,9 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a request whose data is in a list that this volume has reserved.
+    /// Submits a request whose data is in a list that this volume has reserved. The list is checked in later
+    /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
+    /// device gets no part of it.
     ///
     /// # Errors
     /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
@@ -115,7 +117,12 @@ impl VolumeHandle<'_> {
         let id = list.slot();
         let mut slot = self.cutters().take_out(id);
         match self.begin_list(&mut slot, request) {
-            Ok(()) => self.start(id, slot, request.blocks.into()).map_err(|refusal| (refusal, None)),
+            Ok(()) => {
+                let now = self.now();
+                self.volume().begin_one(slot.kind(), request.blocks.into(), now);
+                self.cutters().put_back(id, slot);
+                Ok(())
+            }
             Err(Refusal::Full) => {
                 self.cutters().keep(id, slot);
                 Err((Refusal::Full, Some(list)))
@@ -173,9 +180,11 @@ impl VolumeHandle<'_> {
         }
     }
 
-    /// Submits parts of a request while there is room and `steps` are left, and takes them off that number.
+    /// Submits parts of a request while there is room and `steps` are left, and takes them off that number. First
+    /// comes the rest of the request's check, which leaves no steps before it has ended.
     pub(crate) fn go_on(&mut self, id: PartsId, steps: &mut usize) {
         let mut slot = self.cutters().take_out(id);
+        slot.check_list(steps);
         let mut room = self.room_beneath();
         while room > 0 && *steps > 0 && slot.has_more() {
             match self.submit_next(&mut slot) {

@@ -68,4 +68,14 @@ impl IoOpcode {
     pub const DATASET_MANAGEMENT: Self = Self(0x09);
     /// Verify.
     pub const VERIFY: Self = Self(0x0c);
+    /// Reservation Register.
+    pub const RESERVATION_REGISTER: Self = Self(0x0d);
+    /// Reservation Report.
+    pub const RESERVATION_REPORT: Self = Self(0x0e);
+    /// Reservation Acquire.
+    pub const RESERVATION_ACQUIRE: Self = Self(0x11);
+    /// Reservation Release.
+    pub const RESERVATION_RELEASE: Self = Self(0x15);
+    /// Copy.
+    pub const COPY: Self = Self(0x19);
 }
