@@ -234,7 +234,11 @@ fn slots_are_shared_among_volumes_and_who_has_fewer_goes_first() {
             break;
         }
         side.volume = greedy;
-        assert_eq!(side.submit_blocks(60, Operation::Verify, 0..8, &[]), Err(Refusal::Full), "the other asked");
+        assert_eq!(
+            side.submit_blocks(60, Operation::Verify, 0..8, &[]),
+            Err(Refusal::Full),
+            "the other asked"
+        );
         side.turn();
         assert!(device.complete_all(Status::Success) <= 4, "a few go on in a turn");
     }
