@@ -221,6 +221,26 @@ fn a_fence_waits_for_a_compare_and_write_that_waits_for_its_lock() {
 }
 
 #[test]
+fn a_guest_that_locks_a_block_without_end_keeps_nobody_from_it() {
+    let mut bench = Bench::new();
+    let (mut waiting, mut ended) = ([true; 2], 0);
+    for _ in 0..100 {
+        while bench.compare_and_write(0, 100).is_ok() {}
+        for side in [0, 1] {
+            waiting[side] = waiting[side] && bench.read(side, 100).is_err();
+        }
+        bench.sides.iter_mut().for_each(Side::turn);
+        for step in bench.steps().iter().filter(|step| step.operation.is_read()) {
+            step.data.iter().for_each(|span| span.fill(0));
+        }
+        bench.device.complete_all(Status::Success);
+        ended += bench.ended(0).iter().filter(|(slot, _)| *slot == 7).count();
+    }
+    assert_eq!(waiting, [false; 2], "whether reads of each core still wait");
+    assert!(ended > 8, "{ended} compare-and-writes ended");
+}
+
+#[test]
 fn more_locks_than_a_volume_tells_apart_hold_all_its_blocks_and_end() {
     let mut bench = Bench::new();
     let mut many: Vec<Side> = (2..22).map(|core| Side::new(core, &bench.volume)).collect();
