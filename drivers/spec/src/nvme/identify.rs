@@ -67,10 +67,14 @@ impl NamespaceDescriptors {
 
 /// Bits of [`IdentifyController::oncs`].
 pub mod oncs {
+    /// Write Uncorrectable is supported.
+    pub const WRITE_UNCORRECTABLE: u16 = 1 << 1;
     /// Dataset Management is supported.
     pub const DATASET_MANAGEMENT: u16 = 1 << 2;
     /// Write Zeroes is supported.
     pub const WRITE_ZEROES: u16 = 1 << 3;
+    /// Verify is supported.
+    pub const VERIFY: u16 = 1 << 7;
 }
 
 /// Identify Controller. Base 2.0, figure 275.
