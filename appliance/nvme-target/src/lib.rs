@@ -19,6 +19,7 @@ mod namespaces;
 mod queues;
 mod relay;
 mod session;
+mod subsystem;
 
 pub use commands::CommandStatus;
 pub use data::{BitBucket, HostBuffer};
@@ -31,4 +32,8 @@ pub use relay::{Relay, Relayed, RelayedId};
 pub use session::{
     CompletionQueueSetup, QueueSession, Removal, RemovedQueue, Rules, Service, SessionError, SessionMemory,
     SessionSetup, SubmissionQueueSetup,
+};
+pub use subsystem::{
+    ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError, QueueStatus,
+    Subsystem, SubsystemConfig, SubsystemError,
 };
