@@ -139,6 +139,11 @@ impl SubmissionQueue {
         self.is_leaving = true;
     }
 
+    /// Whether it takes no more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
     /// Whether it takes no more, and nothing of it is in flight.
     pub(crate) fn has_drained(&self) -> bool {
         self.is_leaving && self.in_flight == 0
