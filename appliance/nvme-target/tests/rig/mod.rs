@@ -6,12 +6,11 @@
 pub mod data;
 pub mod queue;
 
-pub use data::Place;
 pub use queue::HostQueue;
 
-use luge_block::{CoreId, Device, Durability};
+use luge_block::{Blocks, CoreId, Device, Durability, MemoryDevice, Shape};
 use luge_core::{Call, Session, SessionId, Took, Work};
-use luge_memory::{DmaSpace, GuestAddress};
+use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_nvme_target::{
     BitBucket, Coalescing, CompletionQueueSetup, DoorbellPages, Namespace, Namespaces, QueueId, QueueLayout,
     QueuePages, QueueSession, Relay, Rules, Service, SessionSetup, SubmissionQueueSetup,
@@ -161,6 +160,12 @@ impl Bench {
     pub fn take(&mut self) -> Option<CompletionEntry> {
         self.queues[0].take()
     }
+}
+
+/// A memory device of blocks of 512 bytes.
+pub fn memory(blocks: u64) -> Arc<dyn Device> {
+    let shape = Shape::new(512, Blocks(blocks)).unwrap();
+    Arc::new(MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap())
 }
 
 /// A command on blocks of namespace 1, without data.
