@@ -82,11 +82,17 @@ impl Bench {
 
     /// A bench with a namespace for each volume, from 1 on.
     pub fn with(volumes: Vec<Volume>, setup: Setup) -> Self {
-        let memory = Arc::new(RigMemory::standard());
         let mut graph = Graph::default();
+        let bench = Self::on(&mut graph, volumes, setup);
+        Self { graph, ..bench }
+    }
+
+    /// A bench whose volumes are on a graph of somebody else; its own graph is empty.
+    pub fn on(graph: &mut Graph, volumes: Vec<Volume>, setup: Setup) -> Self {
+        let memory = Arc::new(RigMemory::standard());
         let namespaces = Arc::new(Namespaces::new(volumes.into_iter().map(|volume| {
             let volume = Arc::new(volume);
-            let id = mount(&mut graph, CoreId(0), &volume).unwrap();
+            let id = mount(graph, CoreId(0), &volume).unwrap();
             let (stats, geometry) = (volume.stats(CoreId(0)), volume.geometry());
             Some(Namespace { volume: id, stats, geometry, refusal: None })
         })));
@@ -119,7 +125,8 @@ impl Bench {
             HostQueue::new(memory.clone(), doorbells.clone(), submission, completion)
         });
         let queues = queues.collect();
-        Self { memory, doorbells, relay, session, graph, namespaces, queues, rules: setup.rules }
+        let (graph, rules) = (Graph::default(), setup.rules);
+        Self { memory, doorbells, relay, session, graph, namespaces, queues, rules }
     }
 
     /// One turn of a core; returns whether there was work.
