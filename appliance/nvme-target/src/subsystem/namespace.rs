@@ -82,7 +82,7 @@ impl ServedNamespace {
     pub(crate) fn on(&self, core: CoreId) -> Option<Namespace> {
         let on_core = self.on_cores.iter().find(|on_core| on_core.core == core)?;
         let OnCore { volume, stats, .. } = on_core;
-        Some(Namespace { volume: *volume, stats: stats.clone(), geometry: self.geometry() })
+        Some(Namespace { volume: *volume, stats: stats.clone(), geometry: self.geometry(), refusal: None })
     }
 
     /// Present status.
