@@ -16,10 +16,10 @@
 //!  (4)         --no part is with the base any more-----> (1), one completion
 //! ```
 
-use super::buffer::{BlockBuffer, gather, scatter, skip};
 use super::cut::Cut;
 use super::data_check::DataCheck;
 use crate::VolumeId;
+use crate::buffer::{BlockBuffer, gather, scatter, skip};
 use crate::limits::Limits;
 use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;

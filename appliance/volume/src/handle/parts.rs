@@ -1,7 +1,8 @@
 //! Requests that go to the base one by one, whole or in parts.
 
 use super::{End, VolumeHandle};
-use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
+use crate::buffer::BlockBuffer;
+use crate::cutter::{Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
 use crate::{Parts, Ticks, VolumeId};
@@ -53,12 +54,15 @@ impl VolumeHandle<'_> {
     ///
     /// # Errors
     /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
-    /// too many long requests are in flight.
+    /// too many requests are in flight that are in parts or in steps.
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let request = self.volume().admit(request)?;
         if self.volume().limits.cut(&request) {
             return self.submit_in_parts(&request);
+        }
+        if self.volume().limits.in_steps(&request) {
+            return self.submit_in_steps(&request);
         }
         // Some devices do it at once: it begins before.
         let now = self.now();
@@ -198,7 +202,7 @@ impl VolumeHandle<'_> {
     /// Submits the next part of a request; returns the number of its spans.
     fn submit_next(&mut self, slot: &mut Slot) -> Result<usize, Refusal> {
         match &mut self.0 {
-            End::Channel { opened: Opened { channel, buffer, pending }, .. } => {
+            End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
                 let spans = slot.submit_next(buffer, |part| channel.submit(part))?;
                 *pending = true;
                 Ok(spans)
