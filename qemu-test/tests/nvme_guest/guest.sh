@@ -130,6 +130,7 @@ registers() {
 
 queues() {
     [ "$(ls "/sys/block/${disk#/dev/}/mq" | wc -l)" = 2 ]
+    [ "$(cat "/sys/block/${disk#/dev/}/queue/max_hw_sectors_kb")" -ge 1024 ]
     for cpu in 0 1; do
         taskset -c $cpu dd if="$disk" of=/dev/null bs=64k count=64 iflag=direct status=none
     done
@@ -222,7 +223,19 @@ features() {
     nvme set-feature "$ctrl" -f 4 -V 0x160
     [ $(($(feature 4))) = $((0x160)) ]
     refused 'Invalid Field\|INVALID_FIELD' nvme get-feature "$ctrl" -f 0x7f
+}
+
+# Whatever may be asked is answered, or refused, at once.
+sweep() {
+    for number in $(seq 0 15) 128 129 130; do
+        nvme admin-passthru "$ctrl" -O 0x06 -n 1 --cdw10="$number" -l 4096 -r > /dev/null || true
+        nvme get-log "$ctrl" -i "$number" -l 512 > /dev/null || true
+        nvme get-feature "$ctrl" -f "$number" -n 1 > /dev/null || true
+    done
+    refused 'Invalid Opcode\|Invalid Command Opcode' nvme io-passthru "$spare" -n 2 -O 0x7f
     refused 'Invalid Opcode\|Invalid Command Opcode' nvme admin-passthru "$ctrl" -O 0x3f
+    is_live
+    ! dmesg | grep -i "$name.*\(timeout\|abort\|reset\)"
 }
 
 # Commands that the driver does not use, on the second namespace.
