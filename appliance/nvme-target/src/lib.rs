@@ -34,6 +34,6 @@ pub use session::{
     SessionSetup, SubmissionQueueSetup,
 };
 pub use subsystem::{
-    ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError, QueueStatus,
-    Subsystem, SubsystemConfig, SubsystemError,
+    ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError,
+    QueueStatus, Subsystem, SubsystemConfig, SubsystemError,
 };
