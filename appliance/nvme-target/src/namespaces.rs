@@ -46,6 +46,11 @@ impl Namespaces {
         self.0.get(id.0.wrapping_sub(1) as usize)?.as_ref()
     }
 
+    /// All active namespaces.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Namespace> {
+        self.0.iter().flatten()
+    }
+
     /// The active namespaces with an index from `first` on, with their indices.
     pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (usize, &Namespace)> {
         let all = self.0.iter().enumerate().skip(first);

@@ -79,7 +79,11 @@ impl PrpWalk {
         }
     }
 
-    fn follow_listed(&mut self, at: GuestAddress, collector: &mut Collector<'_>) -> Result<Option<u64>, Stop> {
+    fn follow_listed(
+        &mut self,
+        at: GuestAddress,
+        collector: &mut Collector<'_>,
+    ) -> Result<Option<u64>, Stop> {
         let entry = u64::from_le_bytes(collector.load(at)?);
         check(self.offset(entry) == 0)?;
         let is_last_of_page = self.offset(at.0) == self.page_bytes.wrapping_sub(ENTRY_BYTES);
