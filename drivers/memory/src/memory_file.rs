@@ -4,6 +4,7 @@
 
 use rustix::fs::{FileType, OFlags, SealFlags, Stat, fcntl_get_seals, fcntl_getfl, fstat, fstatfs, inotify};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
@@ -61,7 +62,7 @@ fn memory_page_bytes(file: impl AsFd) -> Option<u64> {
 /// A memory file that is kept open, to be recognised when somebody announces it again.
 #[derive(Debug)]
 pub(crate) struct KnownFile {
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     number: FileNumber,
 }
 
@@ -82,9 +83,9 @@ impl FileNumber {
 }
 
 impl KnownFile {
-    /// Keeps a file open.
-    pub fn new(file: impl AsFd) -> rustix::io::Result<Self> {
-        Ok(Self { number: FileNumber::of(&file)?, file: rustix::io::fcntl_dupfd_cloexec(file, 0)? })
+    /// Keeps an open file open.
+    pub fn new(file: Arc<OwnedFd>) -> rustix::io::Result<Self> {
+        Ok(Self { number: FileNumber::of(&file)?, file })
     }
 
     /// Number of the file.
@@ -142,8 +143,8 @@ mod tests {
     #[test]
     fn a_file_is_recognised_by_all_its_descriptors_and_no_other_file_is() {
         for flags in [MemfdFlags::empty(), MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB] {
-            let (ours, other) = (file(flags), file(flags));
-            let known = KnownFile::new(&ours).unwrap();
+            let (ours, other) = (Arc::new(file(flags)), file(flags));
+            let known = KnownFile::new(ours.clone()).unwrap();
             let again = reopened(&ours, OFlags::RDWR);
             assert!(known.is(&ours, known.number));
             assert!(known.is(&again, FileNumber::of(&again).unwrap()));

@@ -206,7 +206,10 @@ impl Controller {
             return false;
         };
         let table = self.mounts.table(&core, &self.namespaces, self.parts.subsystem.namespaces_max());
-        let cached = table.all().filter(|namespace| namespace.geometry.volatile_cache);
+        let cached = table
+            .from(0)
+            .map(|(_, namespace)| namespace)
+            .filter(|namespace| namespace.geometry.volatile_cache);
         let flush = |namespace: &crate::namespaces::Namespace| JobStep {
             volume: namespace.volume,
             operation: Operation::Flush,

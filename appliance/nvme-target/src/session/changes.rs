@@ -77,8 +77,10 @@ impl QueueSession {
 
     /// Completes a command that was relayed, with `result` in DW0 and DW1; returns whether it waited for that.
     pub fn complete_relayed(&mut self, id: RelayedId, status: CommandStatus, result: u64) -> bool {
-        let _ = (status, result);
-        self.slots.take_back(id).is_some()
+        let Some(slot) = self.slots.take_back(id) else { return false };
+        let command = self.slots.free(slot);
+        self.post(command, status, result);
+        true
     }
 
     /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
@@ -112,7 +114,7 @@ impl QueueSession {
 
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
     pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
-        std::mem::replace(&mut self.interrupt, interrupt)
+        self.interrupts.replace(interrupt, &self.completion)
     }
 
     /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
@@ -127,7 +129,7 @@ impl QueueSession {
 
     /// Sets the number and time for which interrupts may wait.
     pub fn set_coalescing(&mut self, coalescing: Coalescing) {
-        self.coalescing = coalescing;
+        self.interrupts.set_coalescing(coalescing);
     }
 
     /// Sets the number of commands that are taken of a submission queue before the next one has its turn.

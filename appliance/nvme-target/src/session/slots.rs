@@ -18,10 +18,20 @@ impl InFlight {
         Self(u64::from(index) | u64::from(queue.0) << 16 | u64::from(command.0) << 32)
     }
 
+    /// Identifier of its submission queue.
+    pub(super) fn queue(self) -> QueueId {
+        QueueId(low(self.0 >> 16))
+    }
+
+    /// Identifier of the command.
+    pub(super) fn command(self) -> CommandId {
+        CommandId(low(self.0 >> 32))
+    }
+
     /// Index of the submission queue in the session.
     #[inline]
     pub(super) fn index(self) -> usize {
-        usize::from(self.0 as u16)
+        usize::from(low(self.0))
     }
 
     /// The second word of the completion, with that head and no status.
@@ -29,6 +39,12 @@ impl InFlight {
     pub(super) fn word(self, head: u32) -> u64 {
         (self.0 & !0xffff) | u64::from(head)
     }
+}
+
+/// The lowest half-word.
+#[inline]
+fn low(word: u64) -> u16 {
+    u16::try_from(word & 0xffff).unwrap_or(0)
 }
 
 /// The slots of a session. Does not grow.
@@ -63,12 +79,18 @@ impl Slots {
         self.busy.wrapping_sub(self.away)
     }
 
+    /// The slot that is filled next.
+    #[inline]
+    pub(super) fn next(&self) -> u16 {
+        self.free
+    }
+
     /// Fills a free slot; none if all are busy.
     #[inline]
     pub(super) fn fill(&mut self, command: InFlight) -> Option<u16> {
         let slot = self.free;
         let place = self.slots.get_mut(usize::from(slot))?;
-        self.free = *place as u16;
+        self.free = low(*place);
         *place = command.0;
         self.busy = self.busy.wrapping_add(1);
         Some(slot)
@@ -86,6 +108,15 @@ impl Slots {
         self.free = slot;
         self.busy = self.busy.wrapping_sub(1);
         InFlight(command)
+    }
+
+    /// The command in a slot.
+    ///
+    /// # Panics
+    /// If the slot is free.
+    pub(super) fn command(&self, slot: u16) -> InFlight {
+        let command = self.slots.get(usize::from(slot)).filter(|&&word| word & FREE == 0);
+        InFlight(*command.expect("a slot that is filled"))
     }
 
     /// Names the command in a slot, for the controller's thread.
