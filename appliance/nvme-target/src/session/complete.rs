@@ -2,22 +2,26 @@
 
 use super::QueueSession;
 use super::attempt::Attempt;
-use super::slots::{InFlight, Slots};
+use super::leaving::Leaving;
+use super::slots::InFlight;
 use crate::commands::CommandStatus;
-use crate::ids::{CommandId, NamespaceId};
-use crate::queues::{Posted, SubmissionQueue};
-use luge_block::{Completion, Status};
+use crate::ids::CommandId;
+use luge_block::{Completion, Kind};
 
 impl QueueSession {
     /// Posts completions of requests that have ended.
     #[inline]
     pub(super) fn end_all(&mut self, done: &[Completion]) {
         let Self { completion, queues, slots, interrupts, now, .. } = self;
-        completion.post(done.iter().map(|end| {
-            let command = slots.free(end.tag().slot());
-            let status = if end.succeeded() { 0 } else { failure(*end) };
-            Posted { result: 0, rest: leave(queues, command) | status }
-        }));
+        let mut leaving = Leaving::new(queues);
+        let slot_of = |end: &Completion| end.tag().slot();
+        let unposted = completion.post_all(done, |done, mut writer| {
+            slots.free_all(done, slot_of, |end, command| {
+                let status = if end.succeeded() { 0 } else { failure(*end) };
+                writer.put(0, leaving.word(command) | status);
+            });
+        });
+        slots.free_all(unposted, slot_of, |_, command| drop(leaving.word(command)));
         interrupts.note(u32::try_from(done.len()).unwrap_or(u32::MAX), *now);
     }
 
@@ -37,25 +41,15 @@ impl QueueSession {
 
     /// Posts the completion of a command that has left its queue and has no slot.
     pub(super) fn post(&mut self, command: InFlight, status: CommandStatus, result: u64) {
-        let rest = leave(&mut self.queues, command) | status.in_word();
-        self.completion.post(std::iter::once(Posted { result, rest }));
+        let word = Leaving::new(&mut self.queues).word(command) | status.in_word();
+        self.completion.post_all(&[()], |_, mut writer| writer.put(result, word));
         self.interrupts.note(1, self.now);
     }
-}
-
-/// Second word of a command's completion, without a status. The command is no longer one of its queue.
-#[inline]
-fn leave(queues: &mut [Option<SubmissionQueue>], command: InFlight) -> u64 {
-    let queue = queues.get_mut(command.index()).and_then(Option::as_mut);
-    let Some(queue) = queue else { return command.word(0) };
-    queue.completed(1);
-    command.word(queue.head())
 }
 
 /// Status of a request that failed, in its place in the second word.
 #[cold]
 #[inline(never)]
 fn failure(end: Completion) -> u64 {
-    let reads = end.tag().kind() == luge_block::Kind::Read;
-    CommandStatus::of_block(end.status(), reads).in_word()
+    CommandStatus::of_block(end.status(), end.tag().kind() == Kind::Read).in_word()
 }

@@ -20,6 +20,7 @@ mod attempt;
 mod changes;
 mod complete;
 mod interrupts;
+mod leaving;
 mod ranges;
 mod run;
 mod setup;

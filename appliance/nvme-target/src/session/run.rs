@@ -4,24 +4,23 @@
 
 use super::QueueSession;
 use super::attempt::Served;
-use super::slots::{InFlight, Slots};
+use super::slots::{InFlight, Vacancies};
 use super::turn::{BATCH, Turn};
 use crate::commands::{ShortReader, ShortTransfer};
-use crate::ids::{NamespaceId, QueueId};
+use crate::ids::{CommandId, NamespaceId};
 use crate::queues::Piece;
-use luge_block::{Completion, Refusal, Request, Tag};
-use luge_core::SessionId;
+use luge_block::{Completion, Refusal, Tag, Transfer};
 use luge_memory::Span;
 use luge_volume::{Graph, Run};
 
 /// Filler of a run with the short transfers of a queue.
 struct Filler<'a> {
     reader: ShortReader<'a>,
-    session: SessionId,
-    /// The queue, as slots name it.
-    index: u16,
-    queue: QueueId,
-    slots: &'a mut Slots,
+    /// Tag of slot 0.
+    tag: Tag,
+    /// Command 0 of the queue.
+    command: InFlight,
+    vacancies: Vacancies<'a>,
 }
 
 impl QueueSession {
@@ -50,15 +49,15 @@ impl QueueSession {
         piece.prefetch(spans.len());
         completion.prefetch(spans.len());
         let before = namespace.stats.blocks();
-        let reader = ShortReader {
-            lookup: memory.lookup(),
-            namespace: id.0,
-            block_shift: namespace.block_shift(),
-            page_bytes: rules.page_bytes.into(),
+        let mut filler = Filler {
+            reader: ShortReader::new(memory.lookup(), id, rules.page_bytes),
+            tag: Tag::new(session.0, 0),
+            command: InFlight::new(index, queue.id(), CommandId(0)),
+            vacancies: slots.vacancies(),
         };
-        let mut filler = Filler { reader, session: *session, index, queue: queue.id(), slots };
         let mut run = volume.run();
         let count = filler.fill(&piece, spans, &mut run);
+        slots.filled(count);
         if count == 0 {
             return Served::None;
         }
@@ -97,14 +96,14 @@ impl Filler<'_> {
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
     fn fill<'a>(&mut self, piece: &Piece<8>, spans: &'a mut [Span], run: &mut Run<'_, '_, 'a>) -> usize {
-        let Self { reader, session, index, queue, slots } = self;
+        let Self { reader, tag, command, vacancies } = self;
         let added = spans.iter_mut().zip(piece.first..).map_while(|(span, at)| {
-            let ShortTransfer { command, operation, lba, blocks, data } = reader.read(&piece.entries, at)?;
-            *span = data;
-            let data = std::slice::from_ref(&*span);
-            let tag = Tag::new(session.0, slots.next());
-            run.add(&Request { tag, operation, lba, blocks, data })?;
-            slots.fill(InFlight::new(*index, *queue, command))
+            let short = reader.read(&piece.entries, at)?;
+            let slot = vacancies.next()?;
+            let ShortTransfer { operation, lba, blocks, .. } = short;
+            let transfer = Transfer { tag: tag.at_slot(slot), operation, lba, blocks };
+            run.add_found(transfer, |bytes| reader.find(&short, bytes), span)?;
+            vacancies.fill(slot, command.numbered(short.command))
         });
         added.count()
     }
