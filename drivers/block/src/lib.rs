@@ -50,4 +50,4 @@ pub use request::{BlockRange, CopyRange, Request};
 pub use shape::{Shape, ShapeError};
 pub use status::Status;
 pub use tag::{Completion, Kind, SizeClass, Tag};
-pub use transfer::{CheckedTransfer, Transfer, TransferExtent};
+pub use transfer::{CheckedTransfer, TransferExtent};

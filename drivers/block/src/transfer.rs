@@ -1,6 +1,6 @@
 //! Reads and writes that were checked once, for all that see them afterwards.
 
-use crate::{Blocks, Geometry, Lba, Operation, Request, Tag};
+use crate::{Blocks, Geometry, Lba, Request, Tag};
 use luge_memory::Span;
 use std::ops::Deref;
 
@@ -65,30 +65,6 @@ impl TransferExtent {
         })
     }
 
-    /// As [`Self::check`], for a read or write whose memory is one span: `find` returns it for its length in bytes, and it
-    /// is put in its place for as long as the transfer lives.
-    ///
-    /// Always inlined: where `find` makes a span of the length that it was asked for, nothing is compared.
-    #[inline(always)]
-    #[must_use]
-    pub fn check_found<'a>(
-        &self,
-        transfer: Transfer,
-        find: impl FnOnce(u32) -> Option<Span>,
-        place: &'a mut Span,
-    ) -> Option<CheckedTransfer<'a>> {
-        let Transfer { tag, operation, lba, blocks } = transfer;
-        let end = lba.0.checked_add(blocks.into())?;
-        let inside = end <= self.blocks.0 && blocks.wrapping_sub(1) < self.transfer_blocks_max;
-        if !operation.is_transfer() || !inside || operation.check_access(self.read_only).is_err() {
-            return None;
-        }
-        let bytes = blocks.checked_mul(self.block_bytes)?;
-        *place = find(bytes).filter(|span| span.len() == bytes)?;
-        let data = std::slice::from_ref(place);
-        Some(CheckedTransfer(Request { tag, operation, lba: Lba(self.first.0 + lba.0), blocks, data }))
-    }
-
     /// Whether so many spans are taken, and are `bytes` bytes long.
     #[inline]
     fn take_spans(&self, spans: &[Span], bytes: u64) -> bool {
@@ -103,19 +79,6 @@ impl TransferExtent {
         }
         total == bytes && !has_empty
     }
-}
-
-/// A read or write without its memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Transfer {
-    /// Tag of the request.
-    pub tag: Tag,
-    /// A read or write.
-    pub operation: Operation,
-    /// The first block.
-    pub lba: Lba,
-    /// Number of blocks.
-    pub blocks: u32,
 }
 
 /// A read or write that a device takes at once: [`TransferExtent::check`] has found nothing wrong with it.
@@ -136,7 +99,7 @@ impl<'a> Deref for CheckedTransfer<'a> {
 #[expect(unsafe_code, reason = "spans that nobody looks into")]
 mod tests {
     use super::*;
-    use crate::{Durability, Shape};
+    use crate::{Durability, Operation, Shape};
     use luge_memory::Iova;
     use std::ptr::NonNull;
 
@@ -167,13 +130,6 @@ mod tests {
                         let checked = extent.check(&request, Tag::new(3, 4));
                         let takes = device.check(&shifted).is_ok() && operation.is_transfer();
                         assert_eq!(checked.is_some(), takes, "{request:?}");
-                        if let &[span] = data.as_slice() {
-                            let transfer = Transfer { tag: Tag::new(3, 4), operation, lba: Lba(lba), blocks };
-                            let mut place = Span::EMPTY;
-                            let found = extent.check_found(transfer, |_| Some(span), &mut place);
-                            assert_eq!(found.is_some(), takes, "{request:?}");
-                            assert!(found.is_none_or(|found| found.lba == shifted.lba));
-                        }
                         if let Some(checked) = checked {
                             assert_eq!(checked.lba, shifted.lba);
                             assert_eq!(checked.tag, Tag::new(3, 4));

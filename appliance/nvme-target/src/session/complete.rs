@@ -2,7 +2,7 @@
 
 use super::QueueSession;
 use super::attempt::Attempt;
-use super::leaving::Leaving;
+use super::leaving::{Words, leave};
 use super::slots::InFlight;
 use crate::commands::CommandStatus;
 use crate::ids::CommandId;
@@ -12,17 +12,38 @@ impl QueueSession {
     /// Posts completions of requests that have ended.
     #[inline]
     pub(super) fn end_all(&mut self, done: &[Completion]) {
-        let Self { completion, queues, slots, interrupts, now, .. } = self;
-        let mut leaving = Leaving::new(queues);
-        let slot_of = |end: &Completion| end.tag().slot();
+        match self.queues.len() {
+            1 => self.end_all_of(0, done),
+            _ => self.end_each(done),
+        }
+        self.interrupts.note(u32::try_from(done.len()).unwrap_or(u32::MAX), self.now);
+    }
+
+    /// Posts completions of the queue that has that index.
+    #[inline(never)]
+    fn end_all_of(&mut self, index: u16, done: &[Completion]) {
+        let Self { completion, queues, slots, .. } = self;
+        let (words, slot_of) = (Words::of(queues, index), |end: &Completion| end.tag().slot());
         let unposted = completion.post_all(done, |done, mut writer| {
             slots.free_all(done, slot_of, |end, command| {
                 let status = if end.succeeded() { 0 } else { failure(*end) };
-                writer.put(0, leaving.word(command) | status);
+                writer.put(0, words.word(command) | status);
             });
         });
-        slots.free_all(unposted, slot_of, |_, command| drop(leaving.word(command)));
-        interrupts.note(u32::try_from(done.len()).unwrap_or(u32::MAX), *now);
+        slots.free_all(unposted, slot_of, |_, _| ());
+        leave(queues, index, done.len());
+    }
+
+    /// Posts completions of any queues.
+    #[inline(never)]
+    fn end_each(&mut self, mut done: &[Completion]) {
+        while let Some(first) = done.first() {
+            let index = self.slots.command(first.tag().slot()).index();
+            let same = |end: &&Completion| self.slots.command(end.tag().slot()).index() == index;
+            let (now, rest) = done.split_at(done.iter().take_while(same).count());
+            self.end_all_of(index, now);
+            done = rest;
+        }
     }
 
     /// Answers commands whose requests the volume refused; they have left their queue.
@@ -41,7 +62,8 @@ impl QueueSession {
 
     /// Posts the completion of a command that has left its queue and has no slot.
     pub(super) fn post(&mut self, command: InFlight, status: CommandStatus, result: u64) {
-        let word = Leaving::new(&mut self.queues).word(command) | status.in_word();
+        let word = Words::of(&self.queues, command.index()).word(command) | status.in_word();
+        leave(&mut self.queues, command.index(), 1);
         self.completion.post_all(&[()], |_, mut writer| writer.put(result, word));
         self.interrupts.note(1, self.now);
     }

@@ -90,26 +90,38 @@ impl Slots {
         self.busy().wrapping_sub(self.away)
     }
 
-    /// The free slots, to be filled one after the other; [`Self::filled`] counts them.
-    #[inline]
-    pub(super) fn vacancies(&mut self) -> Vacancies<'_> {
-        let free = self.free.get(..self.vacant).unwrap_or_default();
-        Vacancies { free: free.iter().rev(), commands: &mut self.commands }
-    }
-
-    /// Counts slots that were filled.
-    #[inline]
-    pub(super) fn filled(&mut self, count: usize) {
-        self.vacant = self.vacant.saturating_sub(count);
+    /// Fills a free slot for each of `items` with the command that `command` makes of it, up to the first that becomes
+    /// none; returns how many.
+    #[inline(always)]
+    pub(super) fn fill_all<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut command: impl FnMut(T, u16) -> Option<InFlight>,
+    ) -> usize {
+        let Self { commands, free, vacant, .. } = self;
+        let first = vacant.saturating_sub(items.len());
+        let mut filled = 0_usize;
+        for (item, &slot) in items.zip(free.get(first..*vacant).unwrap_or_default()) {
+            let Some(place) = commands.get_mut(usize::from(slot)) else { break };
+            let Some(InFlight(command)) = command(item, slot) else { break };
+            *place = command;
+            filled = filled.wrapping_add(1);
+        }
+        // Those at the front were used; the others stay.
+        let used = first.wrapping_add(filled).min(*vacant);
+        free.copy_within(used..*vacant, first);
+        *vacant = vacant.saturating_sub(filled);
+        filled
     }
 
     /// Fills a free slot; none if all are busy.
     pub(super) fn fill(&mut self, command: InFlight) -> Option<u16> {
-        let mut vacancies = self.vacancies();
-        let slot = vacancies.next()?;
-        vacancies.fill(slot, command)?;
-        self.filled(1);
-        Some(slot)
+        let mut filled = None;
+        self.fill_all(std::iter::once(command), |command, slot| {
+            filled = Some(slot);
+            Some(command)
+        });
+        filled
     }
 
     /// Frees a slot.
@@ -172,27 +184,6 @@ impl Slots {
         *place? = 0;
         self.away = self.away.wrapping_sub(1);
         Some(id.slot)
-    }
-}
-
-/// Free slots that are being filled.
-pub(super) struct Vacancies<'a> {
-    free: std::iter::Rev<std::slice::Iter<'a, u16>>,
-    commands: &'a mut [u64],
-}
-
-impl Vacancies<'_> {
-    /// The next free slot, which is filled then or left out.
-    #[inline(always)]
-    pub(super) fn next(&mut self) -> Option<u16> {
-        self.free.next().copied()
-    }
-
-    /// Fills the slot that was next.
-    #[inline(always)]
-    pub(super) fn fill(&mut self, slot: u16, command: InFlight) -> Option<()> {
-        *self.commands.get_mut(usize::from(slot))? = command.0;
-        Some(())
     }
 }
 

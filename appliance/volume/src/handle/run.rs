@@ -1,8 +1,7 @@
 //! Reads and writes of one volume that follow each other.
 
 use super::{End, VolumeHandle};
-use luge_block::{CheckedTransfer, Kind, Refusal, Request, SizeClass, Tag, Transfer, TransferExtent};
-use luge_memory::Span;
+use luge_block::{CheckedTransfer, Kind, Refusal, Request, SizeClass, Tag, TransferExtent};
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -60,23 +59,6 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
         let tag = request.tag.through(self.way, Kind::of_transfer(request.operation));
         let tag = tag.sized(SizeClass::of(request.blocks));
         self.requests.push(self.extent.check(request, tag)?).ok()
-    }
-
-    /// Adds a read or write whose memory is one span, which `find` returns for its length in bytes; none as of
-    /// [`Self::add`], or where there is no span.
-    ///
-    /// Cheaper than [`Self::add`], which compares the length of a span that was found before.
-    #[inline(always)]
-    pub fn add_found(
-        &mut self,
-        transfer: Transfer,
-        find: impl FnOnce(u32) -> Option<Span>,
-        place: &'data mut Span,
-    ) -> Option<()> {
-        let Transfer { tag, operation, blocks, .. } = transfer;
-        let tag = tag.through(self.way, Kind::of(operation)).sized(SizeClass::of(blocks));
-        let checked = self.extent.check_found(Transfer { tag, ..transfer }, find, place)?;
-        self.requests.push(checked).ok()
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
