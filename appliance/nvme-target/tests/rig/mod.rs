@@ -9,7 +9,7 @@ pub mod queue;
 pub use data::Place;
 pub use queue::HostQueue;
 
-use luge_block::{CoreId, Device};
+use luge_block::{CoreId, Device, Durability};
 use luge_core::{Call, Session, SessionId, Took, Work};
 use luge_memory::{DmaSpace, GuestAddress};
 use luge_nvme_target::{
@@ -46,6 +46,7 @@ impl Default for Setup {
             rules: Rules {
                 page_bytes: 4096,
                 transfer_bytes_max: 1 << 20,
+                durability: Durability::Cache,
                 burst: 8,
                 submission_queues_max: 16,
             },
@@ -87,7 +88,8 @@ impl Bench {
         let namespaces = Arc::new(Namespaces::new(volumes.into_iter().map(|volume| {
             let volume = Arc::new(volume);
             let id = mount(&mut graph, CoreId(0), &volume).unwrap();
-            Some(Namespace { volume: id, stats: volume.stats(CoreId(0)), geometry: volume.geometry() })
+            let (stats, geometry) = (volume.stats(CoreId(0)), volume.geometry());
+            Some(Namespace { volume: id, stats, geometry, refusal: None })
         })));
         let doorbells = Arc::new(DoorbellPages::new(64).unwrap());
         let relay = Arc::new(Relay::new().unwrap());
