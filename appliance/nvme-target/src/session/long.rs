@@ -19,7 +19,7 @@ use crate::commands::{BlockCommand, CommandStatus};
 use crate::data::{Collected, Collector, DataWalk, Stop};
 use luge_memory::Use;
 use luge_spec::nvme::{StatusCode, SubmissionEntry};
-use luge_volume::{Graph, ListId, ListRequest};
+use luge_volume::{Graph, ListId, ListRequest, VolumeId};
 
 /// A long command.
 pub(super) struct Long {
@@ -44,6 +44,11 @@ impl Long {
 
     pub(super) fn entry(&self) -> &SubmissionEntry {
         &self.entry
+    }
+
+    /// Volume whose list it has.
+    pub(super) fn volume(&self) -> VolumeId {
+        self.target.volume
     }
 
     /// Leaves the command to its queue.
