@@ -101,7 +101,8 @@ impl Drop for FaultyFunction {
 impl FaultControl {
     /// Injects other faults from now on.
     pub fn set(&self, faults: Faults) {
-        self.0.lock().faults = faults;
+        let mut state = self.0.lock();
+        state.faults = faults.after(&state.faults);
     }
 
     /// Injects no more faults.
@@ -109,7 +110,7 @@ impl FaultControl {
         self.0.lock().faults.end();
     }
 
-    /// Number of faults of a kind that were injected.
+    /// Number of faults of a kind that were injected so far.
     #[must_use]
     pub fn injected(&self, fault: Fault) -> u64 {
         self.0.lock().faults.injected(fault)
@@ -212,6 +213,10 @@ impl PciFunction for FaultyFunction {
         if access == MemoryAccess::Forbidden {
             if state.faults.draw(Fault::BusMasterKept) {
                 return Err(io::Error::other("the double keeps bus mastering this time"));
+            }
+            // An access to the configuration space pushes earlier writes before it.
+            while let Some(LateWrite { at, value, .. }) = state.late.pop_front() {
+                self.shared.write(&mut state, at, value);
             }
             self.shared.stop(&mut state);
         }
