@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-rpc", &["luge-socket"]),
     ("luge-init", &[]),
     ("luge-vm", &["luge-init", "luge-memory", "luge-socket"]),
-    ("luge-bench", &["luge-memory", "luge-seeded", "luge-spec"]),
+    ("luge-bench", &["luge-block", "luge-memory", "luge-nvme", "luge-seeded", "luge-spec", "luge-vfio"]),
     (
         "luge",
         &[
