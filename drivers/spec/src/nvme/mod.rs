@@ -19,9 +19,10 @@ mod identify;
 mod log;
 mod opcode;
 mod registers;
+mod sgl;
 mod status;
 
-pub use command::{DatasetRange, SubmissionEntry, io_flags};
+pub use command::{CopySource, DataPointerKind, DatasetRange, Fuse, SubmissionEntry, io_flags};
 pub use completion::{CompletionEntry, StatusField};
 pub use event::{AsyncEvent, EventType};
 pub use feature::{FeatureId, QueueCounts, event_config};
@@ -34,6 +35,7 @@ pub use opcode::{AdminOpcode, IoOpcode};
 pub use registers::{
     Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
 };
+pub use sgl::{SglDescriptor, SglType};
 pub use status::StatusCode;
 
 #[cfg(not(target_endian = "little"))]

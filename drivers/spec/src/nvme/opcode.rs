@@ -58,8 +58,24 @@ impl IoOpcode {
     pub const WRITE: Self = Self(0x01);
     /// Read.
     pub const READ: Self = Self(0x02);
+    /// Write Uncorrectable.
+    pub const WRITE_UNCORRECTABLE: Self = Self(0x04);
+    /// Compare.
+    pub const COMPARE: Self = Self(0x05);
     /// Write Zeroes.
     pub const WRITE_ZEROES: Self = Self(0x08);
     /// Dataset Management.
     pub const DATASET_MANAGEMENT: Self = Self(0x09);
+    /// Verify.
+    pub const VERIFY: Self = Self(0x0c);
+    /// Reservation Register.
+    pub const RESERVATION_REGISTER: Self = Self(0x0d);
+    /// Reservation Report.
+    pub const RESERVATION_REPORT: Self = Self(0x0e);
+    /// Reservation Acquire.
+    pub const RESERVATION_ACQUIRE: Self = Self(0x11);
+    /// Reservation Release.
+    pub const RESERVATION_RELEASE: Self = Self(0x15);
+    /// Copy.
+    pub const COPY: Self = Self(0x19);
 }

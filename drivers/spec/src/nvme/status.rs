@@ -43,10 +43,24 @@ codes! {
     ABORT_REQUESTED = 0x007, "aborted on request";
     /// Aborted, because its submission queue was deleted.
     ABORTED_QUEUE_DELETED = 0x008, "aborted by deletion of its queue";
+    /// Aborted, because the other command of a fused pair failed.
+    ABORTED_FAILED_FUSED = 0x009, "aborted by a failed fused command";
+    /// Aborted, because the other command of a fused pair is missing.
+    ABORTED_MISSING_FUSED = 0x00a, "aborted by a missing fused command";
     /// The namespace does not exist, or has another format.
     INVALID_NAMESPACE = 0x00b, "invalid namespace or format";
+    /// A segment descriptor of an SGL is invalid, or where it may not be.
+    INVALID_SGL_SEGMENT = 0x00d, "invalid SGL segment descriptor";
+    /// An SGL has too many or too few descriptors.
+    INVALID_SGL_COUNT = 0x00e, "invalid number of SGL descriptors";
+    /// The data of an SGL is shorter than that of the command.
+    DATA_SGL_LENGTH_INVALID = 0x00f, "invalid data SGL length";
+    /// The type of an SGL descriptor is invalid, or where it may not be.
+    SGL_TYPE_INVALID = 0x011, "invalid SGL descriptor type";
     /// The offset in PRP1 is invalid.
     PRP_OFFSET_INVALID = 0x013, "invalid PRP offset";
+    /// The offset in an SGL descriptor is invalid.
+    SGL_OFFSET_INVALID = 0x016, "invalid SGL offset";
     /// Access is refused, because a sanitize operation failed.
     SANITIZE_FAILED = 0x01c, "sanitize failed";
     /// A sanitize operation is in progress.
@@ -81,6 +95,8 @@ codes! {
     WRITE_FAULT = 0x280, "write fault";
     /// The data could not be read from the media.
     UNRECOVERED_READ = 0x281, "unrecovered read error";
+    /// The data on the media differs from that of a Compare.
+    COMPARE_FAILURE = 0x285, "compare failure";
     /// Access is denied.
     ACCESS_DENIED = 0x286, "access denied";
 }
