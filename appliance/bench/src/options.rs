@@ -153,9 +153,9 @@ impl Options {
     }
 
     /// The most requests in flight on a queue.
-    const fn depth_max(protocol: Protocol) -> u16 {
+    fn depth_max(protocol: Protocol) -> u16 {
         match protocol {
-            Protocol::VhostUserBlk => (RING_MAX / 3) as u16,
+            Protocol::VhostUserBlk => u16::try_from(RING_MAX / 3).unwrap_or(u16::MAX),
             Protocol::Nvme => NVME_DEPTH_MAX,
         }
     }
