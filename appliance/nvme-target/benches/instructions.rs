@@ -29,8 +29,14 @@ const TRACES: [Trace; 7] = [
         name: "null, reads and writes",
         run: || run(null(), Commands { writes: |n| n % 2 == 1, ..Commands::default() }),
     },
-    Trace { name: "null, read, one at a time", run: || run(null(), Commands { depth: 1, ..Commands::default() }) },
-    Trace { name: "null, read, depth 16", run: || run(null(), Commands { depth: 16, ..Commands::default() }) },
+    Trace {
+        name: "null, read, one at a time",
+        run: || run(null(), Commands { depth: 1, ..Commands::default() }),
+    },
+    Trace {
+        name: "null, read, depth 16",
+        run: || run(null(), Commands { depth: 16, ..Commands::default() }),
+    },
     Trace {
         name: "null, read, four namespaces in turn",
         run: || run(null(), Commands { namespaces: 4, ..Commands::default() }),

@@ -12,17 +12,26 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
+mod admin;
 mod commands;
+mod controller;
 mod data;
+mod function;
 mod ids;
 mod namespaces;
+mod pci_ids;
 mod queues;
 mod relay;
 mod session;
 mod subsystem;
 
 pub use commands::CommandStatus;
+pub use controller::{
+    CompletionQueueState, ControllerConfig, ControllerConfigError, ControllerState, Phase, Registers,
+    ShutdownPhase, SubmissionQueueState,
+};
 pub use data::{BitBucket, HostBuffer};
+pub use function::{Listener, ListenerConfig, ListenerError};
 pub use ids::{CommandId, NamespaceId, QueueId};
 pub use namespaces::{Namespace, Namespaces};
 pub use queues::{
@@ -34,6 +43,6 @@ pub use session::{
     SessionSetup, SubmissionQueueSetup,
 };
 pub use subsystem::{
-    ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError, QueueStatus,
-    Subsystem, SubsystemConfig, SubsystemError,
+    ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError,
+    QueueStatus, Subsystem, SubsystemConfig, SubsystemError,
 };

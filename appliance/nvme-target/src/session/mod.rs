@@ -20,6 +20,7 @@ mod attempt;
 mod changes;
 mod complete;
 mod interrupts;
+mod leaving;
 mod ranges;
 mod run;
 mod setup;
@@ -31,6 +32,7 @@ mod turn;
 pub use changes::{Removal, RemovedQueue};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};
 
+use crate::commands::ShortTransfer;
 use crate::data::BitBucket;
 use crate::namespaces::Namespaces;
 use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
@@ -41,6 +43,7 @@ use luge_memory::{GuestMemory, Span};
 use slots::Slots;
 use std::sync::Arc;
 use thiserror::Error;
+use turn::BATCH;
 
 /// Spans of a command that is not long: those of 2 MiB in memory pages of which no two lie side by side, and some more
 /// for pages that lie across regions.
@@ -69,8 +72,10 @@ pub struct QueueSession {
     /// Index of the queue whose turn is next.
     next: u16,
     slots: Slots,
-    /// Spans of the commands that are being read.
+    /// Spans of the command that is being read.
     spans: Box<[Span]>,
+    /// Short transfers that are being read.
+    transfers: Box<[ShortTransfer]>,
     memory: Arc<GuestMemory>,
     doorbells: Doorbells,
     namespaces: Arc<Namespaces>,
@@ -108,6 +113,7 @@ impl QueueSession {
             next: 0,
             slots: Slots::new(slots),
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
+            transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
             doorbells,
             namespaces: setup.namespaces,

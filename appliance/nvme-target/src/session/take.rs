@@ -41,8 +41,8 @@ impl QueueSession {
     /// Takes commands of the queues, round robin.
     #[inline(never)]
     fn take_commands(&mut self, graph: &mut Graph, allowance: Work) -> Took {
-        let free = self.completion.free().saturating_sub(self.slots.busy());
-        let mut turn = Turn::new(allowance, free as usize);
+        let free = (self.completion.free() as usize).saturating_sub(self.slots.busy());
+        let mut turn = Turn::new(allowance, free);
         let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
         let mut without = 0;
         while turn.goes_on() && without < count {
@@ -147,7 +147,7 @@ impl Session for QueueSession {
     }
 
     fn in_flight(&self) -> usize {
-        self.slots.in_flight() as usize
+        self.slots.in_flight()
     }
 
     fn quiesce(&mut self) {

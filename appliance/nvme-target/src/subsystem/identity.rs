@@ -10,7 +10,9 @@ pub enum NqnError {
     #[error("an NQN has at most {max} bytes, and this one has {0}", max = Nqn::BYTES_MAX)]
     Length(usize),
     /// Beginning.
-    #[error("'{0}' is no NQN: they begin with 'nqn.' and a year, a month and a domain, as nqn.2016-06.io.spdk:cnode1")]
+    #[error(
+        "'{0}' is no NQN: they begin with 'nqn.' and a year, a month and a domain, as nqn.2016-06.io.spdk:cnode1"
+    )]
     Form(String),
 }
 
@@ -47,7 +49,8 @@ fn has_form(name: &str) -> bool {
         return false;
     };
     let Some((year, month)) = date.split_once('-') else { return false };
-    let is_number = |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_month = matches!(month.parse(), Ok(1..=12));
     is_number(year, 4) && is_number(month, 2) && is_month && !domain.is_empty()
 }

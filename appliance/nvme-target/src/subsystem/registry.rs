@@ -35,14 +35,22 @@ pub(super) struct Registry {
 }
 
 impl Entry {
-    pub(super) fn new(served: Arc<ServedNamespace>, attachments: Vec<Attachment>, unused: Arc<Unused>) -> Self {
+    pub(super) fn new(
+        served: Arc<ServedNamespace>,
+        attachments: Vec<Attachment>,
+        unused: Arc<Unused>,
+    ) -> Self {
         Self { served, attachments, unused, detached: BTreeSet::new() }
     }
 }
 
 impl Registry {
     /// Reserves an identifier: the one that is asked for, or the first that is free.
-    pub(super) fn reserve(&mut self, id: Option<NamespaceId>, max: u32) -> Result<NamespaceId, SubsystemError> {
+    pub(super) fn reserve(
+        &mut self,
+        id: Option<NamespaceId>,
+        max: u32,
+    ) -> Result<NamespaceId, SubsystemError> {
         let first_free = || (1..=max).map(NamespaceId).find(|id| !self.namespaces.contains_key(id));
         let id = id.or_else(first_free).ok_or(SubsystemError::Full(max))?;
         if !(1..=max).contains(&id.0) {

@@ -10,7 +10,7 @@ use super::status::{ControllerPhase, ControllerStatus, NamespaceStatus};
 use crate::data::BitBucket;
 use crate::ids::NamespaceId;
 use luge_block::{Lba, OpenError};
-use luge_core::{AttachError, Attachment, CoreHandle, Fence, ServingCore};
+use luge_core::{AttachError, Attachment, CoreHandle, Fence};
 use luge_volume::Volume;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -274,10 +274,9 @@ impl Subsystem {
     }
 
     /// Cores that can serve queues of a controller: those that serve all namespaces.
-    pub(crate) fn serving_cores(&self) -> Vec<ServingCore> {
+    pub(crate) fn serving_cores(&self) -> Vec<CoreHandle> {
         let registry = self.registry();
-        let cores = self.config.cores.iter().filter(|core| registry.serve_all(core.id()));
-        cores.cloned().map(ServingCore::new).collect()
+        self.config.cores.iter().filter(|core| registry.serve_all(core.id())).cloned().collect()
     }
 
     /// Time since the subsystem was made, in whole hours.
