@@ -139,6 +139,11 @@ impl SubmissionQueue {
         self.is_leaving = true;
     }
 
+    /// Whether commands that it has are waited for, before it is removed.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_leaving && self.in_flight > 0
+    }
+
     /// Whether it takes no more, and nothing of it is in flight.
     pub(crate) fn has_drained(&self) -> bool {
         self.is_leaving && self.in_flight == 0

@@ -53,7 +53,10 @@ impl QueueSession {
         place.iter_mut().for_each(SubmissionQueue::leave);
         match place.take_if(|queue| queue.has_drained()) {
             Some(queue) => Removal::Gone(RemovedQueue { _queue: queue }),
-            None => Removal::Draining,
+            None => {
+                self.drain_is_awaited = true;
+                Removal::Draining
+            }
         }
     }
 
@@ -61,7 +64,18 @@ impl QueueSession {
     /// when that is so.
     pub fn hold(&mut self) -> bool {
         self.is_held = true;
+        self.drain_is_awaited |= !self.is_drained();
         self.is_drained()
+    }
+
+    /// Tells the controller's thread, if it waits for commands in flight, that there are none any more.
+    pub(super) fn tell_drained(&mut self) {
+        let mut queues = self.queues.iter().flatten();
+        if self.is_drained() || queues.any(SubmissionQueue::has_drained) {
+            self.relay.report_drained();
+        }
+        let is_draining = self.queues.iter().flatten().any(SubmissionQueue::is_draining);
+        self.drain_is_awaited = is_draining || self.is_held && !self.is_drained();
     }
 
     /// Takes commands again.

@@ -84,6 +84,8 @@ pub struct QueueSession {
     kick: Option<Kick>,
     /// Whether no commands are taken.
     is_held: bool,
+    /// Whether the controller's thread waits for commands in flight.
+    drain_is_awaited: bool,
     /// Time of the last turn.
     now: Ticks,
     /// Time of the last turn in which a command was taken.
@@ -121,6 +123,7 @@ impl QueueSession {
             relay: setup.relay,
             kick: setup.kick,
             is_held: false,
+            drain_is_awaited: false,
             now: Ticks::PAST,
             active: Ticks::now(),
         })

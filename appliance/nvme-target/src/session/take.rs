@@ -116,6 +116,9 @@ impl Session for QueueSession {
     fn publish(&mut self) -> Published {
         self.look_at_head();
         self.interrupts.settle(&self.completion, self.now);
+        if self.drain_is_awaited {
+            self.tell_drained();
+        }
         if self.interrupts.owes() { Published::Owing } else { Published::All }
     }
 
