@@ -30,7 +30,8 @@ impl Controller {
         let wrong = |reason: String| OpenError::Device { device: self.name().to_owned(), reason };
         let link = self.open_queue(self.name(), core, 0)?;
         let doorbells = Doorbells::map(&self.inner().registers, link.id.0);
-        let rings = SharedArray::new(link.memory.submissions()).zip(SharedArray::new(link.memory.completions()));
+        let rings =
+            SharedArray::new(link.memory.submissions()).zip(SharedArray::new(link.memory.completions()));
         match (doorbells, rings) {
             (Ok(doorbells), Some((submissions, completions))) => {
                 Ok(BareQueue { controller: self.clone(), link, doorbells, submissions, completions })

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-memory", &[]),
     ("luge-vfio", &["luge-memory", "luge-spec"]),
     ("luge-block", &["luge-memory", "luge-seeded"]),
-    ("luge-nvme", &["luge-block", "luge-memory", "luge-spec"]),
+    ("luge-nvme", &["luge-block", "luge-memory", "luge-seeded", "luge-spec"]),
     ("luge-reservations", &[]),
     ("luge-volume", &["luge-block", "luge-memory", "luge-reservations"]),
     ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
