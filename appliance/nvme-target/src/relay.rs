@@ -116,7 +116,8 @@ impl Relay {
         self.ring();
     }
 
-    fn ring(&self) {
+    /// Rings the bell.
+    pub fn ring(&self) {
         // It only fails when the counter is full, and then the bell has rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }

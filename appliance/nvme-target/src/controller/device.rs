@@ -1,5 +1,6 @@
 //! A controller, on the thread of its client's connection.
 
+use super::formats::Format;
 use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
@@ -57,8 +58,8 @@ pub(crate) struct Controller {
     pub(super) jobs: Vec<RunningJob>,
     /// Whether a shutdown waits for caches to be flushed.
     pub(super) flushing: bool,
-    /// Format NVM command whose job runs.
-    pub(super) format: Option<Relayed>,
+    /// Format NVM whose job runs.
+    pub(super) format: Option<Format>,
     /// Time at which the host is gone, if it does not keep the controller alive.
     pub(super) keep_alive_until: Option<Instant>,
 }

@@ -111,6 +111,11 @@ impl Registry {
         self.controllers.values().for_each(|link| link.tell(id));
     }
 
+    /// Tells all controllers but one that a namespace has changed.
+    pub(super) fn tell_others(&self, id: NamespaceId, but: &Arc<ControllerLink>) {
+        self.controllers.values().filter(|link| !Arc::ptr_eq(link, but)).for_each(|link| link.tell(id));
+    }
+
     /// All namespaces, in the order of their identifiers.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.namespaces.values().filter_map(|place| match place {
