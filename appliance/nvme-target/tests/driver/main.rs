@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 
+mod bench;
 mod faults;
 mod life;
 mod serve;
