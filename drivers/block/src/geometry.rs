@@ -2,7 +2,7 @@
 
 use crate::{Blocks, Lba, Operation};
 
-/// Size, limits and abilities of a device. Fixed while the device is open.
+/// Size, limits and abilities of a device. Fixed while the device is open, but for the number of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
     /// Size of a logical block in bytes: a power of two, at least 512.
