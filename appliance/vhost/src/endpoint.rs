@@ -4,6 +4,7 @@
 
 use crate::accept::{Acceptor, Ending, Signals};
 use crate::backoff::{BackoffLimits, BackoffStatus};
+use crate::config_notices::ConfigNotices;
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
@@ -92,7 +93,9 @@ impl Endpoint {
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
         let owner = owner.map(Arc::from);
-        let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
+        let notices = ConfigNotices::default();
+        let served = Served { name, owner, device, cores, space, descriptors, ledger, notices, log };
+        let served = Arc::new(served);
         let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
         let mut acceptor = acceptor.map_err(EndpointError::Thread)?;
@@ -121,6 +124,7 @@ impl Endpoint {
             counts: FrontEndCounts::default(),
             backoff: BackoffStatus::default(),
             front_end: None,
+            config: Some(self.served.notices.knowledge()),
         })
     }
 
@@ -128,6 +132,12 @@ impl Endpoint {
     #[must_use]
     pub fn departure(&self) -> Departure {
         Departure(self.served.ledger.clone())
+    }
+
+    /// Notices to the front end about the configuration space.
+    #[must_use]
+    pub fn notices(&self) -> ConfigNotices {
+        self.served.notices.clone()
     }
 
     /// Cuts off the front end and those that wait, waits until every request that was taken has been answered,

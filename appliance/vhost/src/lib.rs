@@ -21,6 +21,7 @@
 mod accept;
 mod backoff;
 mod blk;
+mod config_notices;
 mod connection;
 mod counters;
 mod device;
@@ -34,6 +35,7 @@ mod status;
 
 pub use backoff::{BackoffLimits, BackoffStatus};
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use config_notices::{ConfigKnowledge, ConfigNotices, Notice};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};

@@ -1,6 +1,7 @@
 //! The status of an endpoint, and the ledger that it is read from.
 
 use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
+use crate::config_notices::ConfigKnowledge;
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
 use luge_memory::stall::Stalls;
@@ -25,6 +26,8 @@ pub struct EndpointStatus {
     pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
+    /// Its knowledge about the configuration space.
+    pub config: Option<ConfigKnowledge>,
 }
 
 /// Counts of the front ends of an endpoint.
@@ -210,7 +213,8 @@ impl Ledger {
         let Entries { counts, connected, stalls, backoff, .. } = *entries;
         let backoff = backoff.status(Instant::now());
         let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
-        EndpointStatus { counts, backoff, front_end, ..fixed }
+        let config = fixed.config.filter(|_| connected);
+        EndpointStatus { counts, backoff, front_end, config, ..fixed }
     }
 }
 
