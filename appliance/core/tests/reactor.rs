@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::{
-    Blocks, Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal,
-    Request, Status, Tag,
+    Blocks, Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation,
+    OperationLimits, Refusal, Request, Status, Tag,
 };
 use luge_core::{Armed, CoreHandle, Kick, Published, Session, SessionId, Tenant, Took, Work};
 use luge_volume::{Graph, Volume, VolumeId};
@@ -42,6 +42,7 @@ impl Device for Gate {
             discard_blocks_max: 0,
             write_zeroes_blocks_max: 0,
             optimal_blocks: 1,
+            operations: OperationLimits::NONE,
             volatile_cache: false,
             read_only: false,
         }

@@ -2,6 +2,22 @@
 //!
 //! Path: none; a client's messages set up what the sessions of a function use.
 //!
+//! - [`Function`]: the contract between a function and its connection.
+//! - [`FunctionSource`]: maker of a function for each client.
+//! - [`Endpoint`]: functions on a socket, for one client at a time.
+//!
 //! Not here: the function itself (`nvme-target`).
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
+
+/// Most bytes that a client reads or writes with one message.
+pub const DATA_BYTES_MAX: u32 = 64 << 10;
+
+mod client;
+mod endpoint;
+mod function;
+
+pub use client::Client;
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
+pub use function::{Area, Function, FunctionSource, Mappable, Progress, Region, RegionAccess};
+pub use luge_spec::vfio_user::RegionIndex;

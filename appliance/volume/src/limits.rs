@@ -1,6 +1,6 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
-use luge_block::{Geometry, Operation, Request};
+use luge_block::{Geometry, Operation, OperationLimits, Request};
 use luge_memory::Span;
 
 /// Limits of the base of a volume.
@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     discard_blocks: u32,
     /// Blocks of a write of zeroes; zero where the base cannot.
     write_zeroes_blocks: u32,
+    /// Blocks of what the base does in one step; zeroes where it cannot.
+    pub(crate) native: OperationLimits,
 }
 
 impl From<&Geometry> for Limits {
@@ -31,6 +33,7 @@ impl From<&Geometry> for Limits {
             atomic_blocks: geometry.atomic_blocks,
             discard_blocks: geometry.discard_blocks_max,
             write_zeroes_blocks: geometry.write_zeroes_blocks_max,
+            native: geometry.operations,
         }
     }
 }
@@ -67,6 +70,10 @@ impl Limits {
             Operation::Read | Operation::Write(_) | Operation::Flush => self.transfer_blocks,
             Operation::Discard => self.discard_blocks,
             Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks,
+            Operation::Compare => self.native.compare_blocks_max,
+            Operation::Verify => self.native.verify_blocks_max,
+            Operation::CompareAndWrite(_) => self.native.compare_and_write_blocks_max,
+            Operation::WriteUncorrectable => self.native.write_uncorrectable_blocks_max,
         }
     }
 
@@ -80,11 +87,14 @@ impl Limits {
     pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
-            Operation::Flush => false,
-            Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
-            Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => {
-                (1..blocks).contains(&self.blocks(operation))
+            Operation::Flush | Operation::Compare | Operation::Verify | Operation::CompareAndWrite(_) => {
+                false
             }
+            Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
+            Operation::Discard
+            | Operation::WriteZeroes
+            | Operation::WriteZeroesUnmap
+            | Operation::WriteUncorrectable => (1..blocks).contains(&self.blocks(operation)),
         }
     }
 }

@@ -64,11 +64,11 @@ impl Transfers {
 /// A reading of [`Stats`]; readings of several cores add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Reads.
+    /// Reads, compares and verifies.
     pub reads: u64,
     /// Blocks read.
     pub read_blocks: u64,
-    /// Writes, those of zeroes included.
+    /// Writes, those of zeroes, compare-and-writes and copies included.
     pub writes: u64,
     /// Blocks written.
     pub written_blocks: u64,
@@ -95,8 +95,10 @@ impl Stats {
     #[inline]
     pub(crate) fn count(&self, kind: Kind, blocks: u64, now: u64) {
         let (requests, sum) = match kind {
-            Kind::Read => (&self.reads, &self.read_blocks),
-            Kind::Write | Kind::WriteZeroes | Kind::WriteZeroesUnmap => (&self.writes, &self.written_blocks),
+            Kind::Read | Kind::Compare => (&self.reads, &self.read_blocks),
+            Kind::Write | Kind::WriteZeroes | Kind::CompareAndWrite | Kind::Copy => {
+                (&self.writes, &self.written_blocks)
+            }
             Kind::Discard => (&self.unmaps, &self.unmapped_blocks),
             Kind::Flush => return add(&self.flushes, 1),
         };
@@ -132,10 +134,12 @@ impl Stats {
         }
     }
 
-    /// Counts those of ended requests that move no data.
+    /// Counts ended requests that are no reads or writes.
     #[cold]
     fn end_others(&self, sum: u64) {
-        add(&self.writes_ended, Kind::WriteZeroes.count(sum) + Kind::WriteZeroesUnmap.count(sum));
+        add(&self.reads_ended, Kind::Compare.count(sum));
+        let writes = [Kind::WriteZeroes, Kind::CompareAndWrite, Kind::Copy].map(|kind| kind.count(sum));
+        add(&self.writes_ended, writes.into_iter().sum());
         add(&self.unmaps_ended, Kind::Discard.count(sum));
     }
 

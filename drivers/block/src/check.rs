@@ -11,33 +11,32 @@ impl Geometry {
     /// The status it is to be refused with.
     #[inline]
     pub fn check(&self, request: &Request<'_>) -> Result<(), Status> {
-        if !request.operation.moves_data() {
+        if !request.operation.is_transfer() {
             return self.check_other(request);
         }
         request.operation.check_access(self.read_only)?;
-        self.check_transfer(request)
-    }
-
-    /// A read or write has exactly the memory of its blocks, in not too many pieces.
-    #[inline]
-    fn check_transfer(&self, request: &Request<'_>) -> Result<(), Status> {
         let Request { lba, blocks, data, .. } = *request;
         if !self.contains(lba, blocks) {
             return Err(Status::OutOfRange);
         }
-        let bytes = u64::from(blocks) * u64::from(self.block_bytes);
-        let fits = match data {
+        let fits = self.takes_data(data, u64::from(blocks) * u64::from(self.block_bytes));
+        if fits && (1..=self.transfer_blocks_max).contains(&blocks) { Ok(()) } else { Err(Status::Invalid) }
+    }
+
+    /// Whether a request of `bytes` bytes has exactly that memory, in not too many pieces.
+    #[inline]
+    fn takes_data(&self, data: &[Span], bytes: u64) -> bool {
+        match data {
             // One that is empty is too short in any case, and every device takes one.
             [one] => u64::from(one.len()) == bytes,
             several => {
                 let solid = several.iter().all(|span| !span.is_empty());
                 solid && several.len() <= self.spans_max.into() && Span::total(several) == bytes
             }
-        };
-        if fits && (1..=self.transfer_blocks_max).contains(&blocks) { Ok(()) } else { Err(Status::Invalid) }
+        }
     }
 
-    /// Checks a request that moves no data: it has none.
+    /// Checks a request that is no read or write.
     #[cold]
     fn check_other(&self, request: &Request<'_>) -> Result<(), Status> {
         if request.operation.is_flush() {
@@ -51,8 +50,12 @@ impl Geometry {
         if !self.contains(request.lba, request.blocks) {
             return Err(Status::OutOfRange);
         }
-        let limited = (1..=most).contains(&request.blocks) && request.data.is_empty();
-        if limited { Ok(()) } else { Err(Status::Invalid) }
+        let memory = request.operation.memory_of(request.blocks).saturating_mul(self.block_bytes.into());
+        let fits = match memory {
+            0 => request.data.is_empty(),
+            bytes => self.takes_data(request.data, bytes),
+        };
+        if fits && (1..=most).contains(&request.blocks) { Ok(()) } else { Err(Status::Invalid) }
     }
 }
 

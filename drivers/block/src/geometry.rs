@@ -2,6 +2,44 @@
 
 use crate::{Blocks, Lba, Operation};
 
+/// The most blocks of the operations beside reads, writes, discards and zeroes; zero where there is no such
+/// operation. Of a device: what it can do in one step. Of a volume: what a front end may ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OperationLimits {
+    /// The most blocks of one compare.
+    pub compare_blocks_max: u32,
+    /// The most blocks of one verify.
+    pub verify_blocks_max: u32,
+    /// The most blocks of one compare-and-write, which are half of its memory (ACWU, zero-based there).
+    pub compare_and_write_blocks_max: u32,
+    /// The most blocks of one write-uncorrectable.
+    pub write_uncorrectable_blocks_max: u32,
+    /// Limits of a copy.
+    pub copy: CopyLimits,
+}
+
+/// Limits of a copy; zeroes where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CopyLimits {
+    /// The most source ranges (MSRC, zero-based there).
+    pub ranges_max: u16,
+    /// The most blocks of a source range (MSSRL).
+    pub range_blocks_max: u32,
+    /// The most blocks of all source ranges together (MCL).
+    pub blocks_max: u32,
+}
+
+impl OperationLimits {
+    /// No such operation.
+    pub const NONE: Self = Self {
+        compare_blocks_max: 0,
+        verify_blocks_max: 0,
+        compare_and_write_blocks_max: 0,
+        write_uncorrectable_blocks_max: 0,
+        copy: CopyLimits { ranges_max: 0, range_blocks_max: 0, blocks_max: 0 },
+    };
+}
+
 /// Size, limits and abilities of a device. Fixed while the device is open, but for the number of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
@@ -22,6 +60,8 @@ pub struct Geometry {
     pub atomic_blocks: u32,
     /// Blocks from which on a write is efficient, as a hint to guests. At least one.
     pub optimal_blocks: u32,
+    /// The most blocks of one compare, verify or compare-and-write, of one write-uncorrectable, and of a copy.
+    pub operations: OperationLimits,
     /// Whether writes may linger in a volatile cache until a flush.
     pub volatile_cache: bool,
     /// Whether everything that changes data is refused.
@@ -36,6 +76,7 @@ impl Geometry {
     }
 
     /// Returns the geometry without limits on requests: of a volume that passes them on to others, which cut them.
+    /// It has no operations of its own: its volumes do them in steps.
     #[must_use]
     pub const fn without_limits(self) -> Self {
         const fn unlimited(most: u32) -> u32 {
@@ -46,6 +87,7 @@ impl Geometry {
             spans_max: u16::MAX,
             discard_blocks_max: unlimited(self.discard_blocks_max),
             write_zeroes_blocks_max: unlimited(self.write_zeroes_blocks_max),
+            operations: OperationLimits::NONE,
             ..self
         }
     }
@@ -57,6 +99,10 @@ impl Geometry {
             Operation::Read | Operation::Write(_) | Operation::Flush => self.transfer_blocks_max,
             Operation::Discard => self.discard_blocks_max,
             Operation::WriteZeroes | Operation::WriteZeroesUnmap => self.write_zeroes_blocks_max,
+            Operation::Compare => self.operations.compare_blocks_max,
+            Operation::Verify => self.operations.verify_blocks_max,
+            Operation::CompareAndWrite(_) => self.operations.compare_and_write_blocks_max,
+            Operation::WriteUncorrectable => self.operations.write_uncorrectable_blocks_max,
         }
     }
 
@@ -85,6 +131,7 @@ mod tests {
             write_zeroes_blocks_max: 0,
             atomic_blocks: 1,
             optimal_blocks: 1,
+            operations: OperationLimits::NONE,
             volatile_cache: false,
             read_only: false,
         };

@@ -40,13 +40,13 @@ pub use channel::{
     BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
 };
 pub use file::{Access, Caching, FileDevice, FileError};
-pub use geometry::Geometry;
+pub use geometry::{CopyLimits, Geometry, OperationLimits};
 pub use io_errors::{FailedRequest, IoError, IoErrors};
 pub use lba::{Blocks, Lba};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
 pub use operation::{Durability, Operation};
-pub use request::{BlockRange, Request};
+pub use request::{BlockRange, CopyRange, Request};
 pub use resize::{ChannelSize, ResizeError};
 pub use shape::{Shape, ShapeError};
 pub use status::Status;

@@ -31,6 +31,15 @@ pub enum Operation {
     WriteZeroes,
     /// The blocks read as zeroes afterwards and may be deallocated.
     WriteZeroesUnmap,
+    /// Comparison of blocks with memory; [`Status::CompareFailed`] where they differ.
+    Compare,
+    /// Read of the blocks whose data goes nowhere: the media is asked whether it has them.
+    Verify,
+    /// Comparison of blocks with the first half of the memory, and if they are equal, a write of the second half:
+    /// nobody reads or writes the blocks between the two.
+    CompareAndWrite(Durability),
+    /// Reads of the blocks fail with [`Status::MediaError`] afterwards, until they are written.
+    WriteUncorrectable,
 }
 
 impl fmt::Display for Operation {
@@ -41,6 +50,10 @@ impl fmt::Display for Operation {
             Self::Flush => "flush",
             Self::Discard => "discard",
             Self::WriteZeroes | Self::WriteZeroesUnmap => "write-zeroes",
+            Self::Compare => "compare",
+            Self::Verify => "verify",
+            Self::CompareAndWrite(_) => "compare-and-write",
+            Self::WriteUncorrectable => "write-uncorrectable",
         })
     }
 }
@@ -51,6 +64,19 @@ impl Operation {
     #[must_use]
     pub const fn is_read(self) -> bool {
         matches!(self, Self::Read)
+    }
+
+    /// Whether it is a read or a write, which move data and do nothing else.
+    #[inline]
+    #[must_use]
+    pub const fn is_transfer(self) -> bool {
+        matches!(self, Self::Read | Self::Write(_))
+    }
+
+    /// Whether it compares blocks with memory.
+    #[must_use]
+    pub const fn is_compare(self) -> bool {
+        matches!(self, Self::Compare | Self::CompareAndWrite(_))
     }
 
     /// Whether it is a flush.
@@ -64,8 +90,13 @@ impl Operation {
     #[must_use]
     pub const fn changes_data(self) -> bool {
         match self {
-            Self::Read | Self::Flush => false,
-            Self::Write(_) | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => true,
+            Self::Read | Self::Flush | Self::Compare | Self::Verify => false,
+            Self::Write(_)
+            | Self::Discard
+            | Self::WriteZeroes
+            | Self::WriteZeroesUnmap
+            | Self::CompareAndWrite(_)
+            | Self::WriteUncorrectable => true,
         }
     }
 
@@ -86,12 +117,24 @@ impl Operation {
         if self.changes_data() { Err(Status::WriteProtected) } else { Ok(()) }
     }
 
-    /// Whether it has memory: what it reads into or writes from.
+    /// Whether it has memory: what it reads into, writes from or compares with.
     #[must_use]
     pub const fn moves_data(self) -> bool {
+        self.memory_of(1) > 0
+    }
+
+    /// Blocks of memory that a request of so many blocks has.
+    #[must_use]
+    pub const fn memory_of(self, blocks: u32) -> u64 {
         match self {
-            Self::Read | Self::Write(_) => true,
-            Self::Flush | Self::Discard | Self::WriteZeroes | Self::WriteZeroesUnmap => false,
+            Self::Read | Self::Write(_) | Self::Compare => blocks as u64,
+            Self::CompareAndWrite(_) => 2 * blocks as u64,
+            Self::Flush
+            | Self::Discard
+            | Self::WriteZeroes
+            | Self::WriteZeroesUnmap
+            | Self::Verify
+            | Self::WriteUncorrectable => 0,
         }
     }
 }

@@ -15,8 +15,8 @@ pub struct Request<'a> {
     pub lba: Lba,
     /// Number of blocks: at least one, but in a flush, where nothing looks at it.
     pub blocks: u32,
-    /// The memory of a read or write: together exactly `blocks` blocks long, none empty,
-    /// of any alignment. Empty for other operations.
+    /// The memory of a read, write or compare: together exactly `blocks` blocks long, none empty,
+    /// of any alignment; twice that of a compare-and-write. Empty for other operations.
     pub data: &'a [Span],
 }
 
@@ -34,4 +34,18 @@ pub struct BlockRange {
 impl BlockRange {
     /// A range of no blocks.
     pub const EMPTY: Self = Self { operation: Operation::Discard, lba: Lba(0), blocks: 0 };
+}
+
+/// Blocks that are the source of a copy, or a part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyRange {
+    /// The first block.
+    pub lba: Lba,
+    /// Number of blocks, at least one.
+    pub blocks: u32,
+}
+
+impl CopyRange {
+    /// A range of no blocks.
+    pub const EMPTY: Self = Self { lba: Lba(0), blocks: 0 };
 }

@@ -1,6 +1,6 @@
 //! A block size and a number of blocks that go together: what an operator may ask for.
 
-use crate::{Blocks, Geometry};
+use crate::{Blocks, Geometry, OperationLimits};
 use thiserror::Error;
 
 /// The largest logical block in bytes.
@@ -79,6 +79,7 @@ impl Shape {
             write_zeroes_blocks_max: most,
             atomic_blocks: 1,
             optimal_blocks: 1,
+            operations: OperationLimits::NONE,
             volatile_cache: false,
             read_only: false,
         }

@@ -26,6 +26,8 @@ pub enum Status {
     Aborted,
     /// The device is no longer there.
     Gone,
+    /// The blocks are not equal to the memory that they were compared with.
+    CompareFailed,
 }
 
 impl Status {
@@ -34,9 +36,12 @@ impl Status {
     pub const fn is_of_the_device(self) -> bool {
         match self {
             Self::NoSpace | Self::MediaError | Self::DeviceError | Self::Aborted | Self::Gone => true,
-            Self::Success | Self::OutOfRange | Self::Invalid | Self::Unsupported | Self::WriteProtected => {
-                false
-            }
+            Self::Success
+            | Self::OutOfRange
+            | Self::Invalid
+            | Self::Unsupported
+            | Self::WriteProtected
+            | Self::CompareFailed => false,
         }
     }
 
@@ -53,7 +58,8 @@ impl Status {
             6 => Self::MediaError,
             7 => Self::DeviceError,
             8 => Self::Aborted,
-            _ => Self::Gone,
+            9 => Self::Gone,
+            _ => Self::CompareFailed,
         }
     }
 }
@@ -71,6 +77,7 @@ impl fmt::Display for Status {
             Self::DeviceError => "the device failed",
             Self::Aborted => "the device was reset",
             Self::Gone => "the device is gone",
+            Self::CompareFailed => "the blocks differ from what they were compared with",
         })
     }
 }

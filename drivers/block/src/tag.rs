@@ -146,9 +146,8 @@ impl Tag {
     }
 }
 
-/// The kind of a request: its operation, without how durable a write is to be.
-///
-/// In the order of [`Operation`], so that one is made of the other without a table.
+/// The kind of a request: its operation, as far as statistics tell operations apart. There are eight: a sum of
+/// [`Tag::one`] has a byte for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
@@ -160,10 +159,14 @@ pub enum Kind {
     Flush,
     /// A discard.
     Discard,
-    /// A write of zeroes.
+    /// A write without data: of zeroes, or uncorrectable.
     WriteZeroes,
-    /// A write of zeroes that may deallocate.
-    WriteZeroesUnmap,
+    /// A compare or verify: a read whose data stays here.
+    Compare,
+    /// A compare-and-write.
+    CompareAndWrite,
+    /// A copy.
+    Copy,
 }
 
 impl Kind {
@@ -176,9 +179,19 @@ impl Kind {
             Operation::Write(_) => Self::Write,
             Operation::Flush => Self::Flush,
             Operation::Discard => Self::Discard,
-            Operation::WriteZeroes => Self::WriteZeroes,
-            Operation::WriteZeroesUnmap => Self::WriteZeroesUnmap,
+            Operation::WriteZeroes | Operation::WriteZeroesUnmap | Operation::WriteUncorrectable => {
+                Self::WriteZeroes
+            }
+            Operation::Compare | Operation::Verify => Self::Compare,
+            Operation::CompareAndWrite(_) => Self::CompareAndWrite,
         }
+    }
+
+    /// The kind of a read or write, by one comparison.
+    #[inline]
+    #[must_use]
+    pub const fn of_transfer(operation: Operation) -> Self {
+        if operation.is_read() { Self::Read } else { Self::Write }
     }
 
     /// The number of requests of this kind in a sum of at most 255 [`Tag::one`].
@@ -204,7 +217,9 @@ impl Kind {
             2 => Self::Flush,
             3 => Self::Discard,
             4 => Self::WriteZeroes,
-            _ => Self::WriteZeroesUnmap,
+            5 => Self::Compare,
+            6 => Self::CompareAndWrite,
+            _ => Self::Copy,
         }
     }
 }
@@ -275,15 +290,23 @@ impl Completion {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 6] =
-        [Kind::Read, Kind::Write, Kind::Flush, Kind::Discard, Kind::WriteZeroes, Kind::WriteZeroesUnmap];
+    const KINDS: [Kind; 8] = [
+        Kind::Read,
+        Kind::Write,
+        Kind::Flush,
+        Kind::Discard,
+        Kind::WriteZeroes,
+        Kind::Compare,
+        Kind::CompareAndWrite,
+        Kind::Copy,
+    ];
 
     /// Numbers of blocks that each have another size class.
-    const SIZES: [u32; 6] = [1, 2, 8, 128, 1 << 16, u32::MAX];
+    const SIZES: [u32; 8] = [1, 2, 8, 128, 1 << 16, 1 << 20, 1 << 30, u32::MAX];
 
     #[test]
     fn a_completion_gives_back_all_parts_of_its_tag_and_its_status() {
-        let statuses = [Status::Success, Status::Gone].into_iter().cycle();
+        let statuses = [Status::Success, Status::CompareFailed].into_iter().cycle();
         for ((kind, blocks), status) in KINDS.into_iter().zip(SIZES).zip(statuses) {
             let size = SizeClass::of(blocks);
             let tag = Tag::new(0xfedc, 0xba98).through(Tag::of_volume(0x7654), kind).sized(size);

@@ -57,7 +57,7 @@ impl TransferExtent {
         let Request { operation, lba, blocks, data, .. } = *request;
         let end = lba.0.checked_add(blocks.into())?;
         let inside = end <= self.blocks.0 && blocks.wrapping_sub(1) < self.transfer_blocks_max;
-        if !operation.moves_data() || !inside || operation.check_access(self.read_only).is_err() {
+        if !operation.is_transfer() || !inside || operation.check_access(self.read_only).is_err() {
             return None;
         }
         let bytes = u64::from(blocks) * u64::from(self.block_bytes);
@@ -134,7 +134,7 @@ mod tests {
                             Request { tag: Tag::new(1, 2), operation, lba: Lba(lba), blocks, data: &data };
                         let shifted = Request { lba: Lba(lba.saturating_add(90)), ..request };
                         let checked = extent.check(&request, Tag::new(3, 4));
-                        let takes = device.check(&shifted).is_ok() && operation.moves_data();
+                        let takes = device.check(&shifted).is_ok() && operation.is_transfer();
                         assert_eq!(checked.is_some(), takes, "{request:?}");
                         if let Some(checked) = checked {
                             assert_eq!(checked.lba, shifted.lba);

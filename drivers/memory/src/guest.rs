@@ -108,6 +108,14 @@ impl GuestMemory {
         Ok(Self::of(regions))
     }
 
+    /// Whether all regions of another table are in this one, too.
+    #[must_use]
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        let mut ours = self.regions.iter();
+        // Both are in order of their addresses.
+        other.regions.iter().all(|region| ours.any(|our| Arc::ptr_eq(our, region)))
+    }
+
     /// Number of accesses that found memory missing which the front end had shared. If not zero,
     /// data of the guest cannot be trusted.
     #[must_use]
@@ -306,6 +314,8 @@ mod tests {
             GuestMemory::new([region(0x1000, 0x1000, 0).unwrap(), region(0x4000, 0x1000, 0).unwrap()])
                 .unwrap();
         let fewer = memory.without(GuestAddress(0x1000), 0x1000).unwrap();
+        assert!(memory.has_all_of(&fewer));
+        assert!(!fewer.has_all_of(&memory));
         assert_eq!(span(&fewer, 0x1000, 1), None);
         assert_eq!(span(&fewer, 0x4000, 1), Some(1));
         assert!(fewer.without(GuestAddress(0x4000), 0x2000).is_err());

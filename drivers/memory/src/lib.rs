@@ -47,7 +47,7 @@ pub use elastic_memory::ElasticMemory;
 pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{AddressError, GuestMemory};
 pub use iova::{IovaAllocator, IovaRange};
-pub use lookup::Lookup;
+pub use lookup::{Lookup, Use};
 pub use mapping::{MapError, Mapping};
 pub use memory_file::Unmappable;
 pub use numa::{NodeAmounts, NumaNode};

@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::{GuestAddress, Iova, Span};
+use std::hint::select_unpredictable;
 use std::ptr::NonNull;
 
 /// Guest address at which a PC's memory continues above the hole for devices.
@@ -24,6 +25,8 @@ const FEW: usize = 16;
 pub(crate) struct Row {
     pub guest: GuestAddress,
     pub len: u64,
+    /// Length of the part that devices may write: all of it, or nothing.
+    pub writable_len: u64,
     pub host: NonNull<u8>,
     pub iova: Iova,
 }
@@ -35,7 +38,8 @@ unsafe impl Sync for Row {}
 
 impl Row {
     /// A region without bytes.
-    const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
+    const NONE: Self =
+        Self { guest: GuestAddress(0), len: 0, writable_len: 0, host: NonNull::dangling(), iova: Iova(0) };
 
     /// Offset of an address in the region; none outside.
     #[inline]
@@ -56,13 +60,15 @@ impl Row {
         unsafe { self.piece(offset, here) }
     }
 
-    /// Whether `len` bytes at `at` are in the region; false for a `len` of zero.
+    /// Whether `len` bytes at `at` are in the region, for that use; false for a `len` of zero.
     #[inline]
-    fn holds(&self, at: GuestAddress, len: u32) -> bool {
+    fn holds(&self, purpose: Use, at: GuestAddress, len: u32) -> bool {
         let offset = at.0.wrapping_sub(self.guest.0);
         // A sum that wraps is less than what was added to.
         let end = offset.wrapping_add(len.into());
-        offset < end && end <= self.len
+        // Reads and writes are mixed: a branch here would be mispredicted.
+        let most = select_unpredictable(purpose == Use::Write, self.writable_len, self.len);
+        offset < end && end <= most
     }
 
     /// The `len` bytes at `offset`.
@@ -76,6 +82,15 @@ impl Row {
         // SAFETY: `len` bytes are left in the region.
         unsafe { Span::new(host, Iova(self.iova.0.wrapping_add(offset as u64)), len) }
     }
+}
+
+/// Use that a device makes of guest memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// The device reads it.
+    Read,
+    /// The device writes it: where it may.
+    Write,
 }
 
 /// Look-ups with a cache of the last two regions found: one below 4 GiB, one above.
@@ -114,10 +129,32 @@ impl<'a> Lookup<'a> {
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        let row = self.row(at, |row| row.holds(at, len))?;
+        // SAFETY: the caller's promise.
+        unsafe { self.whole_for(Use::Read, at, len) }
+    }
+
+    /// All `len` bytes at `at`, for a use; none if they are not in one region, or not for that use.
+    ///
+    /// # Safety
+    /// As [`GuestMemory::span`](crate::GuestMemory::span).
+    #[inline]
+    pub unsafe fn whole_for(&mut self, purpose: Use, at: GuestAddress, len: u32) -> Option<Span> {
+        let row = self.row(at, |row| row.holds(purpose, at, len))?;
         let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
         Some(unsafe { row.piece(offset, len) })
+    }
+
+    /// As [`GuestMemory::span`](crate::GuestMemory::span), for a use; none where memory is not for that use.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn span_for(&mut self, purpose: Use, at: GuestAddress, len: u32) -> Option<Span> {
+        // SAFETY: the caller's promise.
+        let span = unsafe { self.span(at, len) }?;
+        let row = self.row(at, |row| row.holds(purpose, at, 1));
+        row.map(|_| span)
     }
 
     /// Finds the row that begins before `at` and for which `fits` holds. The side of 4 GiB is
@@ -161,6 +198,7 @@ mod tests {
         let row = |n: u64| Row {
             guest: GuestAddress(first + n * 2 * BYTES),
             len: BYTES,
+            writable_len: if n % 3 == 0 { 0 } else { BYTES },
             host: NonNull::dangling(),
             iova: Iova(n * BYTES),
         };
@@ -168,9 +206,10 @@ mod tests {
     }
 
     /// Result of a linear search for `len` bytes at `at`.
-    fn expected(rows: &[Row], at: GuestAddress, len: u32) -> Option<Iova> {
+    fn expected(rows: &[Row], purpose: Use, at: GuestAddress, len: u32) -> Option<Iova> {
         let inside = |row: &&Row| at >= row.guest && at.0 + u64::from(len) <= row.guest.0 + row.len;
-        rows.iter().find(inside).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
+        let serves = |row: &&Row| purpose == Use::Read || row.writable_len == row.len;
+        rows.iter().find(inside).filter(serves).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
     }
 
     #[test]
@@ -181,12 +220,13 @@ mod tests {
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
                 let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
+                let purpose = random.pick(&[Use::Read, Use::Write]);
                 // SAFETY: nothing looks at the bytes of these spans.
-                let whole = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
-                assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");
+                let whole = unsafe { lookup.whole_for(purpose, at, len) }.map(|span| span.iova());
+                assert_eq!(whole, expected(&rows, purpose, at, len), "{count} regions, {len} bytes at {at}");
                 // SAFETY: as above.
-                let part = unsafe { lookup.span(at, len) }.map(|span| span.iova());
-                assert_eq!(part, expected(&rows, at, 1), "{count} regions, {at}");
+                let part = unsafe { lookup.span_for(purpose, at, len) }.map(|span| span.iova());
+                assert_eq!(part, expected(&rows, purpose, at, 1), "{count} regions, {at}");
             }
         }
     }

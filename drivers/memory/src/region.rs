@@ -211,7 +211,8 @@ impl GuestRegion {
         let host = shared.mapping().host_at(*lead)?;
         let first = dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
         let iova = Iova(first.0.wrapping_add(*lead));
-        Some(Row { guest: self.layout.guest, len: self.layout.len, host, iova })
+        let RegionLayout { guest, len, .. } = self.layout;
+        Some(Row { guest, len, writable_len: len, host, iova })
     }
 }
 

@@ -112,6 +112,14 @@ impl<T: Word> SharedArray<T> {
         self.len == 0
     }
 
+    /// The `len` words from `index`; none if they are not all in the array.
+    #[must_use]
+    pub fn slice(&self, index: u32, len: u32) -> Option<Self> {
+        let end = index.checked_add(len)?;
+        let first = self.word(index).filter(|_| end <= self.len)?;
+        Some(Self { first, len, words: PhantomData })
+    }
+
     /// Loads word `index`.
     ///
     /// # Panics

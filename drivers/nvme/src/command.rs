@@ -34,6 +34,10 @@ impl Command {
             Operation::WriteZeroesUnmap => (IoOpcode::WRITE_ZEROES, io_flags::DEALLOCATE),
             Operation::Flush => return Self { opcode: IoOpcode::FLUSH, cdw10: 0, cdw12: 0, namespace },
             Operation::Discard => return Self { namespace, ..Self::DISCARD },
+            Operation::Verify => (IoOpcode::VERIFY, 0),
+            Operation::WriteUncorrectable => (IoOpcode::WRITE_UNCORRECTABLE, 0),
+            // No namespace says that it does a compare-and-write in one step.
+            Operation::Compare | Operation::CompareAndWrite(_) => (IoOpcode::COMPARE, 0),
         };
         let (cdw10, cdw12) = (request.lba.0 & WINDOW_MASK, request.blocks.wrapping_sub(1) | flags);
         Self { opcode, cdw10, cdw12, namespace }
@@ -75,6 +79,8 @@ pub(crate) fn asked_for(entry: &SubmissionEntry, range: DatasetRange) -> Option<
         IoOpcode::WRITE => (Operation::Write(Durability::Cache), lba, blocks),
         IoOpcode::WRITE_ZEROES => (Operation::WriteZeroes, lba, blocks),
         IoOpcode::DATASET_MANAGEMENT => (Operation::Discard, range.lba, range.blocks),
+        IoOpcode::VERIFY => (Operation::Verify, lba, blocks),
+        IoOpcode::WRITE_UNCORRECTABLE => (Operation::WriteUncorrectable, lba, blocks),
         IoOpcode::FLUSH => (Operation::Flush, 0, 0),
         _ => return None,
     };

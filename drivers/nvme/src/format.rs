@@ -4,7 +4,7 @@
 
 use crate::atomicity::atomic_blocks;
 use crate::identity::{Identifiers, Limits};
-use luge_block::{Blocks, Geometry};
+use luge_block::{Blocks, Geometry, OperationLimits};
 use luge_spec::nvme::{IdentifyNamespace, StatusCode, oncs};
 use thiserror::Error;
 
@@ -143,6 +143,7 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
         write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
         atomic_blocks: atomic_blocks(page, limits.atomic, block_bytes).min(transfer_blocks_max),
         optimal_blocks: optimal_blocks(page, block_bytes),
+        operations: OperationLimits::NONE,
         volatile_cache: limits.volatile_cache,
         read_only: page.attributes & 1 == 1,
     })

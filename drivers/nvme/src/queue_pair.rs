@@ -132,7 +132,7 @@ impl QueuePair {
     #[inline(always)]
     fn take_simple(&mut self, request: &Request<'_>, namespace: NamespaceId, tick: u32) -> Option<()> {
         let [span] = request.data else { return None };
-        if !request.operation.moves_data() {
+        if !request.operation.is_transfer() {
             return None;
         }
         let prps = describe_short(*span)?;

@@ -139,6 +139,7 @@ fn request_status(status: Status) -> RequestStatus {
         | Status::MediaError
         | Status::DeviceError
         | Status::Aborted
-        | Status::Gone => RequestStatus::IOERR,
+        | Status::Gone
+        | Status::CompareFailed => RequestStatus::IOERR,
     }
 }

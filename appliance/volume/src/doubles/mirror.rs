@@ -14,7 +14,8 @@
 
 use crate::{Composite, Node, Parts, Ticks, Volume, VolumeId};
 use luge_block::{
-    Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
+    Blocks, Completion, Completions, CoreId, Geometry, Lba, Operation, OperationLimits, Refusal, Request,
+    Status, Tag,
 };
 use luge_memory::Span;
 use std::collections::VecDeque;
@@ -79,6 +80,7 @@ impl Composite for Mirror {
             // A power cut can come between the legs.
             atomic_blocks: 1,
             optimal_blocks: a.optimal_blocks.max(b.optimal_blocks),
+            operations: OperationLimits::NONE,
             volatile_cache: a.volatile_cache || b.volatile_cache,
             read_only: a.read_only || b.read_only,
             // The legs are cut beneath; a slot has room for so many spans.

@@ -56,7 +56,7 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// Always inlined: its callers loop over batches.
     #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
-        let tag = request.tag.through(self.way, Kind::of(request.operation));
+        let tag = request.tag.through(self.way, Kind::of_transfer(request.operation));
         let tag = tag.sized(SizeClass::of(request.blocks));
         self.requests.push(self.extent.check(request, tag)?).ok()
     }

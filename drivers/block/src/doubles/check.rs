@@ -12,6 +12,8 @@ use std::sync::Arc;
 const WINDOW_BLOCKS: u64 = 192;
 const WINDOW_BYTES: u64 = 512 << 10;
 
+const COMPARE_AND_WRITE: Operation = Operation::CompareAndWrite(Durability::Cache);
+
 /// Blocks at both ends of the window that are only read: nothing may spill into them.
 const GUARD_BLOCKS: u64 = 8;
 
@@ -46,7 +48,7 @@ struct Pending {
     /// Blocks of the request, counted from the start of the window.
     blocks: Range<usize>,
     layout: Layout,
-    /// Bytes that it writes.
+    /// Bytes that it writes, or compares with; both of a compare-and-write.
     content: Vec<u8>,
 }
 
@@ -135,24 +137,45 @@ impl Run {
         if !operation.moves_data() {
             return Pending { operation, blocks, layout: Layout::default(), content: Vec::new() };
         }
-        let len = u32::try_from(blocks.len()).unwrap_or(0) * self.rig.geometry.block_bytes;
+        let expected = operation.is_compare().then(|| self.expected_content(&blocks));
+        let len = operation.memory_of(u32::try_from(blocks.len()).unwrap_or(0));
         let Rig { arena, random, geometry, .. } = &mut self.rig;
+        let len = u32::try_from(len).unwrap_or(0) * geometry.block_bytes;
         let layout = arena.layout(slot, len, geometry.spans_max, random);
         arena.scribble(&layout, random);
+        if let Some(expected) = expected {
+            let mut content = arena.read(&layout);
+            content[..expected.len()].copy_from_slice(&expected);
+            arena.write(&layout, &content);
+        }
         let content = arena.read(&layout);
         Pending { operation, blocks, layout, content }
     }
 
+    /// Bytes for a compare: a possible content of the blocks, now and then with another byte in it.
+    fn expected_content(&mut self, blocks: &Range<usize>) -> Vec<u8> {
+        let mut content = self.model.guess(blocks.clone());
+        if self.rig.random.once_in(3) {
+            let at = self.rig.random.below(content.len());
+            content[at] ^= 1 << self.rig.random.below(8_u32);
+        }
+        content
+    }
+
     fn random_operation(&mut self) -> Operation {
         let geometry = self.rig.geometry;
-        let operation = match self.rig.random.below(16_u32) {
+        let offers = |operation| geometry.blocks_max(operation) > 0;
+        let operation = match self.rig.random.below(20_u32) {
             0..6 => Operation::Read,
             6..10 => Operation::Write(Durability::Cache),
             10..12 => Operation::Write(Durability::Media),
             12 => Operation::Flush,
-            13 if geometry.discard_blocks_max > 0 => Operation::Discard,
-            14 if geometry.write_zeroes_blocks_max > 0 => Operation::WriteZeroes,
-            15 if geometry.write_zeroes_blocks_max > 0 => Operation::WriteZeroesUnmap,
+            13 if offers(Operation::Discard) => Operation::Discard,
+            14 if offers(Operation::WriteZeroes) => Operation::WriteZeroes,
+            15 if offers(Operation::WriteZeroesUnmap) => Operation::WriteZeroesUnmap,
+            16 if offers(Operation::Compare) => Operation::Compare,
+            17 if offers(Operation::Verify) => Operation::Verify,
+            18..20 if offers(COMPARE_AND_WRITE) => COMPARE_AND_WRITE,
             _ => Operation::Read,
         };
         if geometry.read_only && operation.changes_data() { Operation::Read } else { operation }
@@ -196,12 +219,22 @@ impl Run {
     /// Takes a completion into the model of the device's content, and checks its status.
     fn end_one(&mut self, pending: &Pending, status: Status) {
         let success = status == Status::Success;
-        let tolerated = success || self.failures == Failures::Tolerated;
+        let unequal = status == Status::CompareFailed && pending.operation.is_compare();
+        let tolerated = success || unequal || self.failures == Failures::Tolerated;
         self.rig.expect(tolerated, format_args!("{:?} ended in {status:?}", pending.operation));
         let (first, zeroes) = (pending.blocks.start, self.zeroes(pending.blocks.len()));
         match (pending.operation, success) {
-            (Operation::Flush, _) | (Operation::Read, false) => {}
-            (Operation::Read, true) => self.expect_content(pending),
+            (Operation::Compare | Operation::CompareAndWrite(_), _) if unequal => {
+                self.expect_unequal(pending)
+            }
+            (Operation::Flush | Operation::Verify | Operation::WriteUncorrectable, _)
+            | (Operation::Read | Operation::Compare, false) => {}
+            (Operation::Read, true) => {
+                let content = self.rig.arena.read(&pending.layout);
+                self.expect_content(pending, &content);
+            }
+            (Operation::Compare, true) => self.expect_content(pending, &pending.content),
+            (Operation::CompareAndWrite(_), _) => self.end_compare_and_write(pending, success),
             (Operation::Write(_), true) => self.model.write(first, &pending.content),
             (Operation::Write(_), false) => self.model.maybe_write(first, &pending.content),
             (Operation::WriteZeroes | Operation::WriteZeroesUnmap, true) => self.model.write(first, &zeroes),
@@ -217,9 +250,25 @@ impl Run {
         vec![0; blocks * self.rig.geometry.block_bytes as usize]
     }
 
-    fn expect_content(&mut self, pending: &Pending) {
-        let content = self.rig.arena.read(&pending.layout);
-        let result = self.model.read(pending.blocks.start, &content);
+    /// Takes a compare-and-write that found the blocks equal, or failed, into the model.
+    fn end_compare_and_write(&mut self, pending: &Pending, success: bool) {
+        let (compared, written) = pending.content.split_at(pending.content.len() / 2);
+        if success {
+            self.expect_content(pending, compared);
+            self.model.write(pending.blocks.start, written);
+        } else {
+            self.model.maybe_write(pending.blocks.start, written);
+        }
+    }
+
+    fn expect_unequal(&mut self, pending: &Pending) {
+        let bytes = pending.blocks.len() * self.rig.geometry.block_bytes as usize;
+        let equal = self.model.is_surely(pending.blocks.start, &pending.content[..bytes]);
+        self.rig.expect(!equal, format_args!("blocks {:?} are equal", pending.blocks));
+    }
+
+    fn expect_content(&mut self, pending: &Pending, content: &[u8]) {
+        let result = self.model.read(pending.blocks.start, content);
         self.rig
             .expect(result.is_ok(), format_args!("blocks {:?}: {result:?} was read wrong", pending.blocks));
     }

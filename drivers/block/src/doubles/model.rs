@@ -1,5 +1,7 @@
 //! Model of a device's content: for each block of a window the contents that it may have.
 
+use std::ops::Range;
+
 /// The contents that each block of a window of a device may have. More than one, where the
 /// contract leaves it open: after a discard, or after a write that failed.
 pub(super) struct Model {
@@ -28,6 +30,17 @@ impl Model {
                 block.push(bytes.to_vec());
             }
         }
+    }
+
+    /// Bytes that some blocks may have.
+    pub fn guess(&self, blocks: Range<usize>) -> Vec<u8> {
+        self.blocks[blocks].iter().filter_map(|possible| possible.last()).flatten().copied().collect()
+    }
+
+    /// Whether the blocks from `first` on can have no other content than this.
+    pub fn is_surely(&self, first: usize, content: &[u8]) -> bool {
+        let mut blocks = self.blocks[first..].iter().zip(content.chunks(self.block_bytes));
+        blocks.all(|(block, bytes)| block.len() == 1 && block[0] == bytes)
     }
 
     /// The blocks from `first` on have been read, and were this. They stay so.

@@ -73,7 +73,8 @@ impl Rig {
         };
         let lines = (0..check.cores.max(1)).map(open).collect();
         let blocks_max = (BYTES_MAX / geometry.block_bytes).clamp(2, BLOCKS_MAX);
-        let request_bytes = blocks_max.min(geometry.transfer_blocks_max) * geometry.block_bytes;
+        // Both halves of a compare-and-write.
+        let request_bytes = 2 * blocks_max.min(geometry.transfer_blocks_max) * geometry.block_bytes;
         let largest_bytes = (geometry.transfer_blocks_max + 1) * geometry.block_bytes;
         let arena = Arena::new(check.space, SLOTS, request_bytes, largest_bytes, &mut random);
         Self { seed, random, geometry, blocks_max, lines, arena }

@@ -1,8 +1,8 @@
 //! A device without blocks: it writes down what it is asked, and completes it as it is told.
 
 use crate::{
-    Blocks, Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal,
-    Request, Status, Tag,
+    Blocks, Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation,
+    OperationLimits, Refusal, Request, Status, Tag,
 };
 use luge_memory::Span;
 use std::collections::VecDeque;
@@ -190,6 +190,7 @@ impl Geometry {
             write_zeroes_blocks_max: 1024,
             atomic_blocks: 1,
             optimal_blocks: 8,
+            operations: OperationLimits::NONE,
             volatile_cache: true,
             read_only: false,
         }

@@ -114,6 +114,10 @@ impl Resident {
                 self.allocate(request, FallocateFlags::PUNCH_HOLE)?;
                 self.allocate(request, FallocateFlags::empty())
             }
+            Operation::Compare
+            | Operation::Verify
+            | Operation::CompareAndWrite(_)
+            | Operation::WriteUncorrectable => Err(Status::Unsupported),
         }
     }
 }

@@ -170,6 +170,11 @@ fn first_step(operation: Operation, bounced: bool) -> Step {
         Operation::Discard => Step::Discard,
         Operation::WriteZeroes => Step::ZeroRange,
         Operation::WriteZeroesUnmap => Step::Unmap,
+        // A file's geometry has none of these: requests for them are refused.
+        Operation::Compare
+        | Operation::Verify
+        | Operation::CompareAndWrite(_)
+        | Operation::WriteUncorrectable => Step::Flush,
     }
 }
 

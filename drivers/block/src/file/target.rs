@@ -3,7 +3,7 @@
 use super::access::{Access, Caching};
 use super::error::FileError;
 use super::kind::{Kind, kind};
-use crate::{Blocks, Geometry, Shape, ShapeError};
+use crate::{Blocks, Geometry, OperationLimits, Shape, ShapeError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -257,6 +257,7 @@ fn geometry(shape: Shape, access: Access, caching: Caching, stat: &Stat) -> Geom
         discard_blocks_max: range,
         write_zeroes_blocks_max: if writable { range } else { 0 },
         optimal_blocks: optimal.max(1),
+        operations: OperationLimits::NONE,
         volatile_cache: caching != Caching::Memory,
         read_only: !writable,
         ..shape.geometry(transfer_bytes_max(caching))

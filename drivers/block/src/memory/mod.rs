@@ -135,6 +135,10 @@ impl Execute for Disk {
             Operation::Write(_) => in_step(disk, request.data, |here, from| from.copy_to(here)),
             Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => disk.fill(0),
             Operation::Flush => {}
+            Operation::Compare
+            | Operation::Verify
+            | Operation::CompareAndWrite(_)
+            | Operation::WriteUncorrectable => return Status::Unsupported,
         }
         Status::Success
     }

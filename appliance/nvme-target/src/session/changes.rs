@@ -1,0 +1,137 @@
+//! Changes of a session by the controller's thread, as tasks between two turns. Whatever is replaced comes back, so that
+//! a core drops nothing.
+
+use super::QueueSession;
+use super::setup::{SessionMemory, SubmissionQueueSetup};
+use crate::commands::CommandStatus;
+use crate::ids::{CommandId, QueueId};
+use crate::namespaces::Namespaces;
+use crate::queues::{Coalescing, ShadowDoorbells, SubmissionQueue};
+use crate::relay::RelayedId;
+use luge_core::{Call, Session};
+use std::sync::Arc;
+
+/// Progress of the removal of a submission queue.
+pub enum Removal {
+    /// Commands of it are in flight: ask again when the relay says that something has drained.
+    Draining,
+    /// The queue, to be dropped.
+    Gone(RemovedQueue),
+    /// The session has no such queue.
+    Unknown,
+}
+
+/// A submission queue that a session has no more.
+pub struct RemovedQueue {
+    _queue: SubmissionQueue,
+}
+
+impl QueueSession {
+    /// Adds a submission queue, empty.
+    ///
+    /// # Errors
+    /// The queue, if there is no room for it or it has no doorbell.
+    pub fn add_submission_queue(&mut self, setup: SubmissionQueueSetup) -> Result<(), SubmissionQueueSetup> {
+        let Some(doorbell) = self.doorbells.tail(setup.layout.id) else { return Err(setup) };
+        let vacancy = self.queues.iter().position(Option::is_none).unwrap_or(self.queues.len());
+        if vacancy == self.queues.len() {
+            if vacancy == self.queues.capacity() {
+                return Err(setup);
+            }
+            self.queues.push(None);
+        }
+        if let Some(place) = self.queues.get_mut(vacancy) {
+            *place = Some(SubmissionQueue::new(setup.layout, setup.memory, doorbell));
+        }
+        Ok(())
+    }
+
+    /// Takes no more commands of a submission queue, and takes it out when all that were taken are completed.
+    pub fn remove_submission_queue(&mut self, id: QueueId) -> Removal {
+        let place = self.queues.iter_mut().find(|queue| queue.as_ref().is_some_and(|queue| queue.id() == id));
+        let Some(place) = place else { return Removal::Unknown };
+        place.iter_mut().for_each(SubmissionQueue::leave);
+        match place.take_if(|queue| queue.has_drained()) {
+            Some(queue) => Removal::Gone(RemovedQueue { _queue: queue }),
+            None => Removal::Draining,
+        }
+    }
+
+    /// Takes no more commands, until [`Self::resume`]. Returns whether none is in flight; otherwise the relay tells
+    /// when that is so.
+    pub fn hold(&mut self) -> bool {
+        self.is_held = true;
+        self.is_drained()
+    }
+
+    /// Takes commands again.
+    pub fn resume(&mut self) {
+        self.is_held = false;
+    }
+
+    /// Whether no commands are taken, and none is in flight. Those that the controller's thread has do not count.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.is_held && self.in_flight() == 0
+    }
+
+    /// Completes a command that was relayed, with `result` in DW0 and DW1; returns whether it waited for that.
+    pub fn complete_relayed(&mut self, id: RelayedId, status: CommandStatus, result: u64) -> bool {
+        let _ = (status, result);
+        self.slots.take_back(id).is_some()
+    }
+
+    /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
+    pub fn abort(&mut self, queue: QueueId, command: CommandId) -> bool {
+        let _ = (queue, command);
+        false
+    }
+
+    /// Uses another table of guest memory, with the places of all queues there; returns those before.
+    ///
+    /// # Errors
+    /// The table, if commands are in flight and it has not all regions of the one before.
+    pub fn replace_memory(&mut self, mut memory: SessionMemory) -> Result<SessionMemory, SessionMemory> {
+        let follows = memory.follows.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.memory));
+        if self.in_flight() > 0 && !follows {
+            return Err(memory);
+        }
+        std::mem::swap(&mut self.memory, &mut memory.table);
+        self.completion.replace_memory(&mut memory.completion);
+        for queue in self.queues.iter_mut().flatten() {
+            let found = memory.submissions.iter_mut().find(|(id, _)| *id == queue.id());
+            found.into_iter().for_each(|(_, found)| queue.replace_memory(found));
+        }
+        Ok(memory)
+    }
+
+    /// Uses another table of namespaces; returns the one before.
+    pub fn replace_namespaces(&mut self, namespaces: Arc<Namespaces>) -> Arc<Namespaces> {
+        std::mem::replace(&mut self.namespaces, namespaces)
+    }
+
+    /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
+    pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
+        std::mem::replace(&mut self.interrupt, interrupt)
+    }
+
+    /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
+    /// host has told so far.
+    pub fn replace_doorbells(&mut self, shadow: Option<ShadowDoorbells>) -> Option<ShadowDoorbells> {
+        let before = self.doorbells.replace_shadow(shadow);
+        let Self { doorbells, completion, queues, .. } = self;
+        completion.replace_doorbell(doorbells);
+        queues.iter_mut().flatten().for_each(|queue| queue.replace_doorbell(doorbells));
+        before
+    }
+
+    /// Sets the number and time for which interrupts may wait.
+    pub fn set_coalescing(&mut self, coalescing: Coalescing) {
+        self.coalescing = coalescing;
+    }
+
+    /// Sets the number of commands that are taken of a submission queue before the next one has its turn.
+    pub fn set_burst(&mut self, commands: u32) {
+        self.rules.burst = commands.max(1);
+    }
+}
