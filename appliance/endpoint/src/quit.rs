@@ -7,14 +7,18 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A request to stop, which a connection waits for beside its messages.
-pub(crate) struct Quit {
+pub struct Quit {
     asked: OwnedFd,
     is_heard: Mutex<bool>,
     heard: Condvar,
 }
 
 impl Quit {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A request that nobody has made.
+    ///
+    /// # Errors
+    /// No more files can be open.
+    pub fn new() -> io::Result<Self> {
         let asked = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { asked, is_heard: Mutex::new(false), heard: Condvar::new() })
     }
@@ -29,7 +33,7 @@ impl Quit {
     }
 
     /// Notes that the connection reads no more messages, whatever the reason.
-    pub(crate) fn hear(&self) {
+    pub fn hear(&self) {
         *self.is_heard.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.heard.notify_all();
     }

@@ -1,6 +1,6 @@
-//! Exponential back-off of an endpoint whose front ends are cut off for cause.
+//! Exponential back-off of an endpoint whose peers are cut off for cause.
 //!
-//! A front end that breaks the protocol, or takes its memory away, costs a core time, and could come back at
+//! A peer that breaks the protocol, or takes its memory away, costs a core time, and could come back at
 //! once for ever. So the endpoint serves nobody for a while after it, twice as long after each more of them, and
 //! forgets them after a quiet while. One that leaves by itself delays nobody.
 //!
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Limits of a back-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackoffLimits {
-    /// Pause after the first front end that is cut off.
+    /// Pause after the first peer that is cut off.
     pub first: Duration,
     /// Longest pause.
     pub longest: Duration,
@@ -32,13 +32,13 @@ impl Default for BackoffLimits {
 /// Back-off of an endpoint, as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackoffStatus {
-    /// Front ends that were cut off for cause in a row.
+    /// Peers that were cut off for cause in a row.
     pub cut_off: u32,
-    /// Time until the next front end is served.
+    /// Time until the next peer is served.
     pub pause_left: Duration,
 }
 
-/// Front ends of an endpoint that were cut off for cause in a row.
+/// Peers of an endpoint that were cut off for cause in a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     limits: BackoffLimits,
@@ -52,7 +52,7 @@ impl Backoff {
         Self { limits, ..Self::default() }
     }
 
-    /// Counts a front end that was cut off for cause; returns the pause that follows.
+    /// Counts a peer that was cut off for cause; returns the pause that follows.
     pub(crate) fn count(&mut self, now: Instant) -> Duration {
         self.cut_off = self.status(now).cut_off.saturating_add(1);
         self.last = Some(now);
