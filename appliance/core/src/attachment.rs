@@ -23,7 +23,9 @@ pub enum AttachError {
 /// its device or composite there if nobody else uses that. Sessions that use it go first.
 pub struct Attachment {
     core: CoreHandle,
-    mounted: Mounted,
+    volume: VolumeId,
+    /// Taken when the attachment is dropped.
+    mounted: Option<Mounted>,
     stats: Arc<Stats>,
 }
 
@@ -35,7 +37,8 @@ impl CoreHandle {
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
         let mounted = self.mount(volume)?;
         self.attachments().fetch_add(1, Relaxed);
-        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()) })
+        let (core, id, stats) = (self.clone(), mounted.volume, volume.stats(self.id()));
+        Ok(Attachment { core, volume: id, mounted: Some(mounted), stats })
     }
 
     fn mount(&self, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
@@ -44,14 +47,15 @@ impl CoreHandle {
             Some(base) => base,
             None => self.open(volume.source(), source)?,
         };
-        let served = volume.clone();
+        let (served, membership) = (volume.clone(), volume.join(self.signal()));
+        let member = membership.member().clone();
         // The core gives the volume back with the answer: it drops nothing.
         let (added, _served) = self.call(move |core| {
             let id = core.id();
-            (core.graph().add_volume(id, &served, base), served)
+            (core.graph().add_member(id, &served, base, member), served)
         });
         match added {
-            Some(volume) => Ok(Mounted { volume, source }),
+            Some(volume) => Ok(Mounted { volume, source, membership }),
             None => {
                 self.release(source);
                 Err(self.full())
@@ -137,8 +141,9 @@ impl CoreHandle {
         mounted.into_iter().for_each(|volume| self.unmount(volume));
     }
 
-    fn unmount(&self, Mounted { volume, source }: Mounted) {
+    fn unmount(&self, Mounted { volume, source, membership }: Mounted) {
         self.call(move |core| core.graph().remove_volume(volume));
+        drop(membership);
         self.release(source);
     }
 
@@ -164,7 +169,7 @@ impl Attachment {
     /// Number of the volume in the core's graph.
     #[must_use]
     pub fn volume(&self) -> VolumeId {
-        self.mounted.volume
+        self.volume
     }
 
     /// Counters of the volume on this core.
@@ -182,7 +187,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.core.unmount(self.mounted);
+        self.mounted.take().into_iter().for_each(|mounted| self.core.unmount(mounted));
         self.core.attachments().fetch_sub(1, Relaxed);
     }
 }

@@ -16,6 +16,7 @@ mod admin;
 mod commands;
 mod controller;
 mod data;
+mod function;
 mod ids;
 mod namespaces;
 mod pci_ids;
@@ -30,6 +31,7 @@ pub use controller::{
     ShutdownPhase, SubmissionQueueState,
 };
 pub use data::{BitBucket, HostBuffer};
+pub use function::{Listener, ListenerConfig, ListenerError};
 pub use ids::{CommandId, NamespaceId, QueueId};
 pub use namespaces::{Namespace, Namespaces};
 pub use queues::{

@@ -32,7 +32,7 @@ impl Namespace {
 pub struct Namespaces(Box<[Option<Namespace>]>);
 
 impl Namespaces {
-    /// A table of the namespaces with the identifiers from 1 on; none for an identifier that is not active.
+    /// A table of the namespaces with the identifiers from 1 to NN; none for an identifier that is not active.
     #[must_use]
     pub fn new(namespaces: impl IntoIterator<Item = Option<Namespace>>) -> Self {
         Self(namespaces.into_iter().collect())
@@ -46,9 +46,9 @@ impl Namespaces {
         self.0.get(id.0.wrapping_sub(1) as usize)?.as_ref()
     }
 
-    /// All active namespaces.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Namespace> {
-        self.0.iter().flatten()
+    /// Whether an identifier is one that a namespace can have.
+    pub(crate) fn is_valid(&self, id: NamespaceId) -> bool {
+        (id.0.wrapping_sub(1) as usize) < self.0.len()
     }
 
     /// The active namespaces with an index from `first` on, with their indices.

@@ -4,12 +4,13 @@ use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::layers::Layers;
-use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
+use crate::locks::Place;
+use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The channels, nodes and volumes of one core, and its turn.
-#[derive(Default)]
 pub struct Graph {
     layers: Layers,
     /// The channel whose turn to be polled first it is.
@@ -18,7 +19,27 @@ pub struct Graph {
     done: Completions,
 }
 
+/// A graph without a core: who has locked blocks is seen in its next turn.
+impl Default for Graph {
+    fn default() -> Self {
+        struct NoCore;
+        impl Wake for NoCore {
+            fn wake(&self) {}
+        }
+        Self::new(Arc::new(Signal::new(Box::new(NoCore))))
+    }
+}
+
 impl Graph {
+    /// A graph of the core that `signal` ends the sleep of.
+    ///
+    /// # Panics
+    /// If there is no memory for its buffers.
+    #[must_use]
+    pub fn new(signal: Arc<Signal>) -> Self {
+        Self { layers: Layers::new(signal), polled_first: 0, done: Completions::default() }
+    }
+
     /// Adds a channel.
     ///
     /// # Errors
@@ -63,7 +84,20 @@ impl Graph {
     /// Puts a volume on the channel of its device or the node of its composite; `None` if there are
     /// 65536 already.
     pub fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
-        self.layers.add_volume(core, volume, base)
+        let place = Place::Own(volume.join(&self.layers.signal));
+        self.layers.add_volume(core, volume, base, place)
+    }
+
+    /// Puts a volume on its base as [`Self::add_volume`] does, which the control plane has let join with the signal
+    /// of this core.
+    pub fn add_member(
+        &mut self,
+        core: CoreId,
+        volume: &Volume,
+        base: Base,
+        member: Arc<Member>,
+    ) -> Option<VolumeId> {
+        self.layers.add_volume(core, volume, base, Place::Given(member))
     }
 
     /// Takes a volume out, whose requests have completed, and which is no part of a node.
@@ -104,6 +138,9 @@ impl Graph {
     /// Starts all that was submitted, with one doorbell per channel.
     #[inline]
     pub fn commit(&mut self) {
+        if !self.layers.signal.is_quiet() || self.layers.restless {
+            self.layers.look_at_locks();
+        }
         if self.layers.cutters.are_busy() && !self.layers.cutters.parts_go_first() {
             self.layers.go_on();
         }
@@ -119,6 +156,13 @@ impl Graph {
         }
     }
 
+    /// Byte of the request's memory in which it differed first from the blocks, of a comparison that has failed: of
+    /// one of the last on this core. None where that is not known, as where a device has compared by itself.
+    #[must_use]
+    pub fn mismatch(&self, session: u16, slot: u16) -> Option<u64> {
+        self.layers.mismatches.of(session, slot)
+    }
+
     /// Collects completions from the channels, passes each through the volumes and nodes that its
     /// request came down through, and hands them to `up`: those at once that follow each other on one
     /// way. Returns how many.
@@ -129,7 +173,7 @@ impl Graph {
         if !self.layers.order.is_empty() {
             ended += self.turn_nodes(&mut up);
         }
-        if self.layers.cutters.are_busy() {
+        if self.layers.cutters.are_busy() || self.layers.steps.are_busy() {
             ended += self.turn_cutters(&mut up);
         }
         ended
@@ -190,15 +234,17 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, channels, clock, cutters, .. } = &mut self.layers;
+        let Layers { volumes, nodes, channels, clock, cutters, steps, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
             let (run, id) = (EndedRun::split_off(&mut rest, tag), tag.volume());
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
-            if tag.is_of_part(volume.level) {
-                if cutters.end_parts(volume.level, run.ended) {
+            if tag.is_of_level(volume.level) {
+                if tag.is_step() {
+                    steps.end_parts(run.ended);
+                } else if cutters.end_parts(volume.level, run.ended) {
                     volume.base.free_buffer(channels);
                 }
                 continue;
@@ -234,20 +280,21 @@ impl Graph {
         count
     }
 
-    /// Lets requests in parts go on if it is their turn, and hands out the completions of those that are over; returns
-    /// how many went to `up`.
+    /// Lets requests in steps go on, and those in parts if it is their turn; hands out the completions of those that
+    /// are over, and returns how many went to `up`.
     #[cold]
     fn turn_cutters(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         if self.layers.cutters.parts_go_first() {
             self.layers.go_on();
-            self.commit_channels();
         }
+        self.layers.go_on_steps();
+        self.commit_channels();
         self.layers.cutters.begin_turn();
         let mut count = 0;
         loop {
             self.done.clear();
             while self.done.room() > 0
-                && let Some(end) = self.layers.cutters.next_over()
+                && let Some(end) = self.layers.cutters.next_over().or_else(|| self.layers.next_step_over())
             {
                 // There is room.
                 let _ = self.done.push(end.tag(), end.status());

@@ -1,6 +1,8 @@
 //! A volume, as the control plane sees it, and composites, which are made of volumes.
 
-use crate::{Counters, Node, Stats, VolumeId};
+use crate::limits::offered;
+use crate::locks::Locks;
+use crate::{Counters, Membership, Node, Signal, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use std::collections::BTreeMap;
@@ -48,7 +50,7 @@ pub enum Source {
 }
 
 impl Source {
-    fn geometry(&self) -> Geometry {
+    pub(crate) fn geometry(&self) -> Geometry {
         match self {
             Self::Device(device) => device.geometry(),
             Self::Composite(composite) => composite.geometry(),
@@ -71,6 +73,8 @@ pub struct Volume {
     /// Number of blocks of a part; none for the whole of a source, which can be resized.
     part: Option<Blocks>,
     read_only: bool,
+    /// Locks on the blocks of the source, which all volumes that were made of this one obey.
+    locks: Arc<Locks>,
     stats: Arc<Mutex<BTreeMap<CoreId, Arc<Stats>>>>,
 }
 
@@ -89,7 +93,7 @@ impl Volume {
 
     fn whole_of(source: Source) -> Self {
         let read_only = source.geometry().read_only;
-        Self { source, first: Lba(0), part: None, read_only, stats: Arc::default() }
+        Self { source, first: Lba(0), part: None, read_only, locks: Arc::default(), stats: Arc::default() }
     }
 
     /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
@@ -105,8 +109,8 @@ impl Volume {
         match first.0.checked_add(blocks.0) {
             Some(end) if end <= have.0 => {
                 let first = Lba(self.first.0 + first.0);
-                let (source, read_only) = (self.source.clone(), self.read_only);
-                Ok(Self { source, first, part: Some(blocks), read_only, stats: Arc::default() })
+                let (source, locks, read_only) = (self.source.clone(), self.locks.clone(), self.read_only);
+                Ok(Self { source, first, part: Some(blocks), read_only, locks, stats: Arc::default() })
             }
             _ => Err(ExtentError::OutOfRange { first, blocks, have }),
         }
@@ -115,8 +119,8 @@ impl Volume {
     /// Returns a view of the same blocks with the same counters, where everything that changes data is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
-        let (source, stats) = (self.source.clone(), self.stats.clone());
-        Self { source, stats, read_only: true, ..*self }
+        let (source, locks, stats) = (self.source.clone(), self.locks.clone(), self.stats.clone());
+        Self { source, locks, stats, read_only: true, ..*self }
     }
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
@@ -131,7 +135,16 @@ impl Volume {
         let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
         let (blocks, read_only) = (self.part.unwrap_or(source.blocks), self.read_only);
-        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, ..source }
+        let operations = offered(&source);
+        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, operations, ..source }
+    }
+
+    /// Adds the volume on the core of `signal` to those that obey each other's locks on the source's blocks.
+    #[must_use]
+    pub fn join(&self, signal: &Arc<Signal>) -> Membership {
+        // The whole of a source may become larger.
+        let end = self.part.map_or(u64::MAX, |blocks| self.first.0.saturating_add(blocks.0));
+        self.locks.join(self.first.0..end, signal)
     }
 
     /// Blocks and limits that reads and writes of the volume are checked against.
@@ -222,7 +235,9 @@ mod tests {
     fn a_part_of_a_part_counts_from_the_part() {
         let part = volume().part(Lba(100), Blocks(200)).unwrap().part(Lba(50), Blocks(150)).unwrap();
         assert_eq!(part.first(), Lba(150));
-        let expected = Geometry { blocks: Blocks(150), optimal_blocks: 1, ..Geometry::for_tests() };
+        let operations = volume().geometry().operations;
+        let expected =
+            Geometry { blocks: Blocks(150), optimal_blocks: 1, operations, ..Geometry::for_tests() };
         assert_eq!(part.geometry(), expected);
     }
 

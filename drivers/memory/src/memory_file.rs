@@ -5,7 +5,7 @@
 use rustix::fs::{FileType, OFlags, SealFlags, Stat, fcntl_get_seals, fcntl_getfl, fstat, fstatfs, inotify};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// Kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
@@ -68,7 +68,7 @@ fn memory_page_bytes(file: impl AsFd) -> Option<u64> {
 pub(crate) struct KnownFile {
     // Dropped before the file.
     watch: Option<FileWatch>,
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     number: FileNumber,
 }
 
@@ -89,10 +89,10 @@ impl FileNumber {
 }
 
 impl KnownFile {
-    /// Keeps a file open.
-    pub fn new(file: impl AsFd) -> rustix::io::Result<Self> {
+    /// Keeps an open file open.
+    pub fn new(file: Arc<OwnedFd>) -> rustix::io::Result<Self> {
         let (number, watch) = (FileNumber::of(&file)?, FileWatch::new(&file));
-        Ok(Self { watch, file: rustix::io::fcntl_dupfd_cloexec(file, 0)?, number })
+        Ok(Self { watch, file, number })
     }
 
     /// Number of the file.
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn a_file_is_recognised_by_all_its_descriptors_and_no_other_file_is() {
         for flags in [MemfdFlags::empty(), MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB] {
-            let (ours, other) = (file(flags), file(flags));
-            let known = KnownFile::new(&ours).unwrap();
+            let (ours, other) = (Arc::new(file(flags)), file(flags));
+            let known = KnownFile::new(ours.clone()).unwrap();
             let again = reopened(&ours, OFlags::RDWR);
             assert!(known.is(&ours, known.number));
             assert!(known.is(&again, FileNumber::of(&again).unwrap()));

@@ -175,6 +175,16 @@ impl<T: Word> SharedArray<T> {
     }
 }
 
+impl SharedArray<u32> {
+    /// Stores word `index`, and returns its value before; none if it is past the end.
+    #[must_use]
+    pub fn swap(&self, index: u32, value: u32, order: Ordering) -> Option<u32> {
+        let word = self.word(index)?;
+        // SAFETY: `word` is inside the array, which is aligned and mapped; all accesses are atomic.
+        Some(unsafe { AtomicU32::from_ptr(word.as_ptr()) }.swap(value, order))
+    }
+}
+
 impl<W: Word, const N: usize> SharedArray<[W; N]> {
     /// Loads word `WORD` of array `index`; none if that is past the end.
     #[inline]

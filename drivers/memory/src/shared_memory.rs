@@ -132,7 +132,8 @@ impl SharedMemory {
         owner: Owner,
     ) -> Result<Arc<Self>, PeerMemoryError> {
         let memory = PeerMemory::map(&file, offset, len)?;
-        let file = KnownFile::new(&file).map_err(|error| MapError::System { len, source: error.into() })?;
+        let file = KnownFile::new(memory.mapping.file().clone())
+            .map_err(|error| MapError::System { len, source: error.into() })?;
         let id = MemoryId::of(&file);
         let memory = Arc::new(Self { memory, file, id, dma: Mutex::default(), owner });
         lock(&MAPPED).push(Mapped { number: memory.file.number(), memory: Arc::downgrade(&memory) });

@@ -198,7 +198,7 @@ fn effects_log() -> EffectsLog {
         (IoOpcode::COPY, effects::CONTENT_CHANGE),
     ];
     let mut log = EffectsLog::new_zeroed();
-    let mut set = |word: Option<&mut u32>, effect: u32| {
+    let set = |word: Option<&mut u32>, effect: u32| {
         word.into_iter().for_each(|word| *word = effects::SUPPORTED | effect);
     };
     ADMIN.iter().for_each(|(opcode, effect)| set(log.admin.get_mut(usize::from(opcode.0)), *effect));

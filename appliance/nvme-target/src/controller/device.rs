@@ -117,6 +117,12 @@ impl Controller {
         running.call(move |session| session.complete_relayed(id, status, result));
     }
 
+    /// Wakes the thread again.
+    pub(crate) fn ring(&self) {
+        // It fails only if the counter is full, and then the thread is awake.
+        let _ = rustix::io::write(&self.parts.bell, &1_u64.to_ne_bytes());
+    }
+
     /// Tells the subsystem the present status, for the operator.
     pub(super) fn report(&self) {
         let Some(link) = &self.parts.link else { return };

@@ -85,16 +85,17 @@ impl Controller {
             (false, true) if self.state.phase == Phase::Disabled => self.enable(),
             _ => {}
         }
-        match (new.shutdown(), self.state.shutdown) {
-            (0, _) if self.state.phase == Phase::Disabled => self.state.shutdown = ShutdownPhase::None,
-            (0, _) | (_, ShutdownPhase::Occurring | ShutdownPhase::Complete) => {}
-            (_, ShutdownPhase::None) => self.shut_down(),
+        match (old.shutting_down(), new.shutting_down()) {
+            (false, true) if self.state.shutdown == ShutdownPhase::None => self.shut_down(),
+            (true, false) if self.state.phase == Phase::Disabled => self.state.shutdown = ShutdownPhase::None,
+            _ => {}
         }
         self.report();
     }
 
     /// (1) to (2): enables the controller.
     fn enable(&mut self) {
+        self.state.shutdown = ShutdownPhase::None;
         if let Err(reason) = self.start() {
             tracing::warn!("{}: its host cannot enable the controller: {reason}", self.parts.name);
             self.state.is_failed = true;
@@ -206,7 +207,10 @@ impl Controller {
             return false;
         };
         let table = self.mounts.table(&core, &self.namespaces, self.parts.subsystem.namespaces_max());
-        let cached = table.all().filter(|namespace| namespace.geometry.volatile_cache);
+        let cached = table
+            .from(0)
+            .map(|(_, namespace)| namespace)
+            .filter(|namespace| namespace.geometry.volatile_cache);
         let flush = |namespace: &crate::namespaces::Namespace| JobStep {
             volume: namespace.volume,
             operation: Operation::Flush,
@@ -244,10 +248,11 @@ impl Controller {
         self.state.phase = Phase::Disabled;
         self.state.features = Default::default();
         self.state.events = Default::default();
-        let configuration = self.state.configuration();
-        self.state.shutdown =
-            if configuration.shutting_down() { ShutdownPhase::Complete } else { ShutdownPhase::None };
-        if configuration.enabled() {
+        // A shutdown that was notified meanwhile has nothing to wait for.
+        if self.state.shutdown == ShutdownPhase::Occurring {
+            self.state.shutdown = ShutdownPhase::Complete;
+        }
+        if self.state.configuration().enabled() {
             self.enable();
         }
     }

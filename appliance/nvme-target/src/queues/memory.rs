@@ -69,6 +69,15 @@ pub(crate) struct Piece<const WORDS: usize> {
     pub(crate) len: u32,
 }
 
+impl<const WORDS: usize> Piece<WORDS> {
+    /// Prefetches `count` entries, each a cache line.
+    #[inline]
+    pub(crate) fn prefetch(&self, count: usize) {
+        let end = self.first.wrapping_add(u32::try_from(count).unwrap_or(0));
+        (self.first..end).for_each(|at| self.entries.prefetch(at));
+    }
+}
+
 /// Shift of a queue that is a single piece, of at most 65536 entries.
 const WHOLE: u32 = 16;
 

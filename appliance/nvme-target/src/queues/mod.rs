@@ -14,10 +14,10 @@ mod shadow;
 mod submission;
 
 pub use coalescing::Coalescing;
-pub(crate) use completion::CompletionQueue;
+pub(crate) use completion::{CompletionQueue, Writer};
 pub use doorbells::DoorbellPages;
 pub(crate) use doorbells::Doorbells;
-pub(crate) use memory::QueueMemory;
+pub(crate) use memory::{Piece, QueueMemory};
 pub use memory::{QueueLayout, QueueMemoryError, QueuePages};
 pub use shadow::{ShadowDoorbells, ShadowLayout};
 pub(crate) use submission::SubmissionQueue;

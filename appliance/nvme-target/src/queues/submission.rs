@@ -95,8 +95,14 @@ impl SubmissionQueue {
             self.refused = Some(value);
             return Err(InvalidDoorbell);
         }
+        Ok(self.known_waiting())
+    }
+
+    /// Number of commands that wait, as of the last [`Self::waiting`].
+    #[inline]
+    pub(crate) fn known_waiting(&self) -> u32 {
         let ahead = self.tail.wrapping_sub(self.head);
-        Ok(if self.tail < self.head { ahead.wrapping_add(self.layout.entries) } else { ahead })
+        if self.tail < self.head { ahead.wrapping_add(self.layout.entries) } else { ahead }
     }
 
     /// The first `most` commands that wait, as far as they lie side by side.
@@ -133,15 +139,18 @@ impl SubmissionQueue {
         self.is_leaving = true;
     }
 
+    /// Whether commands that it has are waited for, before it is removed.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_leaving && self.in_flight > 0
+    }
+
     /// Whether it takes no more, and nothing of it is in flight.
     pub(crate) fn has_drained(&self) -> bool {
         self.is_leaving && self.in_flight == 0
     }
 
-    /// Asks the host to write the register for what it adds from now on; returns whether something waits already.
-    pub(crate) fn arm(&mut self) -> bool {
+    /// Asks the host to write the register for what it adds from now on.
+    pub(crate) fn arm(&self) {
         self.doorbell.set_event(self.tail);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        self.waiting().map_or(true, |waiting| waiting > 0)
     }
 }

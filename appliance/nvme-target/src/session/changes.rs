@@ -53,7 +53,10 @@ impl QueueSession {
         place.iter_mut().for_each(SubmissionQueue::leave);
         match place.take_if(|queue| queue.has_drained()) {
             Some(queue) => Removal::Gone(RemovedQueue { _queue: queue }),
-            None => Removal::Draining,
+            None => {
+                self.drain_is_awaited = true;
+                Removal::Draining
+            }
         }
     }
 
@@ -61,7 +64,18 @@ impl QueueSession {
     /// when that is so.
     pub fn hold(&mut self) -> bool {
         self.is_held = true;
+        self.drain_is_awaited |= !self.is_drained();
         self.is_drained()
+    }
+
+    /// Tells the controller's thread, if it waits for commands in flight, that there are none any more.
+    pub(super) fn tell_drained(&mut self) {
+        let mut queues = self.queues.iter().flatten();
+        if self.is_drained() || queues.any(SubmissionQueue::has_drained) {
+            self.relay.report_drained();
+        }
+        let is_draining = self.queues.iter().flatten().any(SubmissionQueue::is_draining);
+        self.drain_is_awaited = is_draining || self.is_held && !self.is_drained();
     }
 
     /// Takes commands again.
@@ -77,8 +91,10 @@ impl QueueSession {
 
     /// Completes a command that was relayed, with `result` in DW0 and DW1; returns whether it waited for that.
     pub fn complete_relayed(&mut self, id: RelayedId, status: CommandStatus, result: u64) -> bool {
-        let _ = (status, result);
-        self.slots.take_back(id).is_some()
+        let Some(slot) = self.slots.take_back(id) else { return false };
+        let command = self.slots.free(slot);
+        self.post(command, status, result);
+        true
     }
 
     /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
@@ -112,7 +128,7 @@ impl QueueSession {
 
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
     pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
-        std::mem::replace(&mut self.interrupt, interrupt)
+        self.interrupts.replace(interrupt, &self.completion)
     }
 
     /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
@@ -127,7 +143,7 @@ impl QueueSession {
 
     /// Sets the number and time for which interrupts may wait.
     pub fn set_coalescing(&mut self, coalescing: Coalescing) {
-        self.coalescing = coalescing;
+        self.interrupts.set_coalescing(coalescing);
     }
 
     /// Sets the number of commands that are taken of a submission queue before the next one has its turn.

@@ -1,25 +1,53 @@
 //! A completion queue with the submission queues that feed it, on one core.
 //!
 //! Path: guest queue -> **session** -> volume -> channel -> NVMe queue pair -> SSD.
+//!
+//! ```text
+//!  (1) a command in its queue --the volume, or the controller's thread, takes it--> (2) a slot
+//!  (1) a command in its queue --answered at once-->                                 (4)
+//!  (1) a command in its queue --no room-->                                          (1), read again in the next turn
+//!  (2) a slot                 --its request has ended, or it was answered-->        (3) free
+//!  (3) free                                                                         (4) a completion is posted
+//! ```
+//!
+//! Invariants
+//! - A command is read from a copy of its entry, or from words that are loaded once. Nothing of a command is kept
+//!   before (2).
+//! - There are at least as many free completion entries as busy slots.
+//! - A command reaches (4) once.
 
+mod attempt;
 mod changes;
+mod complete;
+mod interrupts;
+mod leaving;
+mod ranges;
+mod run;
 mod setup;
+mod single;
 mod slots;
+mod take;
+mod turn;
 
 pub use changes::{Removal, RemovedQueue};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};
 
+use crate::commands::ShortTransfer;
 use crate::data::BitBucket;
 use crate::namespaces::Namespaces;
-use crate::queues::{Coalescing, CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
+use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
 use crate::relay::Relay;
-use luge_block::Completion;
-use luge_core::{Armed, Call, Kick, Published, Session, SessionId, Took, Work};
-use luge_memory::GuestMemory;
-use luge_volume::Graph;
+use interrupts::Interrupts;
+use luge_core::{Kick, SessionId, Ticks};
+use luge_memory::{GuestMemory, Span};
 use slots::Slots;
 use std::sync::Arc;
 use thiserror::Error;
+use turn::BATCH;
+
+/// Spans of a command that is not long: those of 2 MiB in memory pages of which no two lie side by side, and some more
+/// for pages that lie across regions.
+const SPANS: usize = 576;
 
 /// Reason why there is no session for a completion queue.
 #[derive(Debug, Error)]
@@ -38,19 +66,30 @@ pub struct QueueSession {
     service: Service,
     rules: Rules,
     completion: CompletionQueue,
+    interrupts: Interrupts,
     /// Submission queues, by the indices that slots have. Does not grow.
     queues: Vec<Option<SubmissionQueue>>,
+    /// Index of the queue whose turn is next.
+    next: u16,
     slots: Slots,
+    /// Spans of the command that is being read.
+    spans: Box<[Span]>,
+    /// Short transfers that are being read.
+    transfers: Box<[ShortTransfer]>,
     memory: Arc<GuestMemory>,
     doorbells: Doorbells,
     namespaces: Arc<Namespaces>,
     bit_bucket: BitBucket,
     relay: Arc<Relay>,
-    interrupt: Option<Call>,
-    coalescing: Coalescing,
     kick: Option<Kick>,
     /// Whether no commands are taken.
     is_held: bool,
+    /// Whether the controller's thread waits for commands in flight.
+    drain_is_awaited: bool,
+    /// Time of the last turn.
+    now: Ticks,
+    /// Time of the last turn in which a command was taken.
+    active: Ticks,
 }
 
 impl QueueSession {
@@ -71,55 +110,38 @@ impl QueueSession {
             service,
             rules,
             completion: CompletionQueue::new(layout, found, head),
+            interrupts: Interrupts::new(interrupt, coalescing),
             queues: Vec::with_capacity(rules.submission_queues_max.into()),
+            next: 0,
             slots: Slots::new(slots),
+            spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
+            transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
             doorbells,
             namespaces: setup.namespaces,
             bit_bucket: setup.bit_bucket,
             relay: setup.relay,
-            interrupt,
-            coalescing,
             kick: setup.kick,
             is_held: false,
+            drain_is_awaited: false,
+            now: Ticks::PAST,
+            active: Ticks::now(),
         })
+    }
+
+    /// The submission queue with an index.
+    #[inline]
+    fn queue(&mut self, index: u16) -> Option<&mut SubmissionQueue> {
+        self.queues.get_mut(usize::from(index))?.as_mut()
     }
 }
 
-impl Session for QueueSession {
-    fn adopt(&mut self, id: SessionId) {
-        self.session = id;
-    }
-
-    fn take(&mut self, _graph: &mut Graph, _allowance: Work) -> Took {
-        Took::Nothing
-    }
-
-    fn finish(&mut self, _done: &[Completion]) {}
-
-    fn publish(&mut self) -> Published {
-        Published::All
-    }
-
-    fn arm(&mut self) -> Armed {
-        Armed::Quiet
-    }
-
-    fn disarm(&mut self) {}
-
-    fn kick(&self) -> Option<&Kick> {
-        self.kick.as_ref()
-    }
-
-    fn needs_polling(&self) -> bool {
-        false
-    }
-
-    fn in_flight(&self) -> usize {
-        self.slots.in_flight() as usize
-    }
-
-    fn quiesce(&mut self) {
-        self.is_held = true;
+impl Drop for QueueSession {
+    /// Leaves the memory mapped if a volume still has requests: their spans are in use.
+    fn drop(&mut self) {
+        if self.slots.in_flight() > 0 {
+            std::mem::forget(self.memory.clone());
+            std::mem::forget(self.bit_bucket.clone());
+        }
     }
 }

@@ -67,6 +67,8 @@ pub mod io_flags {
     pub const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
     /// PRINFO: protection information.
     pub const PROTECTION: u32 = 0xf << 26;
+    /// PRINFOR of Copy: protection information of the source.
+    pub const READ_PROTECTION: u32 = 0xf << 12;
     /// DTYPE of a write: type of directive.
     pub const DIRECTIVE: u32 = 0xf << 20;
 }
@@ -166,6 +168,24 @@ impl DatasetRange {
         zerocopy::transmute!(words)
     }
 }
+
+/// Source range of Copy, in format 0. NVM 1.0, figure 32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CopySource {
+    /// Reserved.
+    pub reserved_0: u64,
+    /// SLBA: first block.
+    pub lba: u64,
+    /// NLB: number of blocks, zero-based.
+    pub blocks_z: u16,
+    /// Reserved.
+    pub reserved_18: [u8; 6],
+    /// Protection information.
+    pub protection: u64,
+}
+
+const _: () = assert!(size_of::<CopySource>() == 32);
 
 #[cfg(test)]
 mod tests {

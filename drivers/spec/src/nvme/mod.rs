@@ -22,7 +22,7 @@ mod registers;
 mod sgl;
 mod status;
 
-pub use command::{DataPointerKind, DatasetRange, Fuse, SubmissionEntry, io_flags};
+pub use command::{CopySource, DataPointerKind, DatasetRange, Fuse, SubmissionEntry, io_flags};
 pub use completion::{CompletionEntry, StatusField};
 pub use event::{AsyncEvent, EventType};
 pub use feature::{FeatureId, QueueCounts, event_config};

@@ -25,14 +25,14 @@ impl BlockBuffer {
     ///
     /// # Errors
     /// [`Refusal::Full`] while it is lent; [`Status::Invalid`] where the base has none.
-    pub(super) fn memory(&self, bytes: u32) -> Result<Span, Refusal> {
+    pub(crate) fn memory(&self, bytes: u32) -> Result<Span, Refusal> {
         let memory = self.memory.and_then(|memory| memory.slice(0, bytes));
         let memory = memory.ok_or(Refusal::Failed(Status::Invalid))?;
         if self.lent { Err(Refusal::Full) } else { Ok(memory) }
     }
 
     /// Lends the memory.
-    pub(super) fn lend(&mut self) {
+    pub(crate) fn lend(&mut self) {
         self.lent = true;
     }
 
@@ -43,12 +43,12 @@ impl BlockBuffer {
 }
 
 /// Copies the first bytes of pieces into one piece, as many as that has.
-pub(super) fn gather(from: &[Span], to: Span) {
+pub(crate) fn gather(from: &[Span], to: Span) {
     for_each_pair(from, to, |piece, part| _ = piece.copy_to(&part));
 }
 
 /// Copies one piece over the first bytes of several.
-pub(super) fn scatter(from: Span, to: &[Span]) {
+pub(crate) fn scatter(from: Span, to: &[Span]) {
     for_each_pair(to, from, |piece, part| _ = part.copy_to(&piece));
 }
 
@@ -65,7 +65,7 @@ fn for_each_pair(pieces: &[Span], mut whole: Span, copy: impl Fn(Span, Span)) {
 }
 
 /// Number of the spans that the first `bytes` bytes use up, after the last one of them was shortened in place.
-pub(super) fn skip(data: &mut [Span], mut bytes: u32) -> usize {
+pub(crate) fn skip(data: &mut [Span], mut bytes: u32) -> usize {
     for (index, span) in data.iter_mut().enumerate() {
         if bytes < span.len() {
             *span = span.split_at(bytes).1;

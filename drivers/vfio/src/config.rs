@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 
 const ID: u64 = 0x00;
 const COMMAND: u64 = 0x04;
+const CLASS: u64 = 0x09;
 const COMMAND_MEMORY_SPACE: u16 = 1 << 1;
 const COMMAND_BUS_MASTER: u16 = 1 << 2;
 
@@ -36,19 +37,53 @@ impl Command {
     }
 }
 
-/// Configuration space of a function, in its device file.
-pub struct ConfigSpace<'a> {
+/// Access to the bytes of a configuration space.
+pub trait ConfigAccess {
+    /// Reads all of `bytes` from offset `at`.
+    fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at offset `at`.
+    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Configuration space in the device file of a function.
+pub struct ConfigFile<'a> {
     /// Device file.
     pub file: &'a File,
     /// Region of the configuration space in the file.
     pub region: &'a Region,
 }
 
-impl ConfigSpace<'_> {
+impl ConfigFile<'_> {
+    fn offset(&self, at: u64) -> io::Result<u64> {
+        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "the configuration space ends before");
+        (at < self.region.len).then(|| self.region.offset.checked_add(at)).flatten().ok_or_else(missing)
+    }
+}
+
+impl ConfigAccess for ConfigFile<'_> {
+    fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, self.offset(at)?)
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.offset(at)?)
+    }
+}
+
+/// Configuration space of a function.
+pub struct ConfigSpace<A>(pub A);
+
+impl<A: ConfigAccess> ConfigSpace<A> {
     /// Reads vendor and device.
     pub fn id(&self) -> io::Result<PciId> {
         let [v0, v1, d0, d1] = self.read(ID)?;
         Ok(PciId { vendor: u16::from_le_bytes([v0, v1]), device: u16::from_le_bytes([d0, d1]) })
+    }
+
+    /// Reads programming interface, subclass and class.
+    pub fn class(&self) -> io::Result<[u8; 3]> {
+        self.read(CLASS)
     }
 
     /// Reads the Command register.
@@ -98,24 +133,19 @@ impl ConfigSpace<'_> {
 
     fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
-        self.file.read_exact_at(&mut bytes, self.file_offset(at)?)?;
+        self.0.read(at, &mut bytes)?;
         Ok(bytes)
     }
 
     fn write<const N: usize>(&self, at: u64, bytes: [u8; N]) -> io::Result<()> {
-        self.file.write_all_at(&bytes, self.file_offset(at)?)
-    }
-
-    fn file_offset(&self, at: u64) -> io::Result<u64> {
-        let missing = || io::Error::new(io::ErrorKind::UnexpectedEof, "the configuration space ends before");
-        (at < self.region.len).then(|| self.region.offset.checked_add(at)).flatten().ok_or_else(missing)
+        self.0.write(at, &bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::rig::{device_file, region};
+    use crate::device_file::{device_file, region};
 
     /// A configuration space of 256 bytes at 0x1000 of a file, with `bytes` in it.
     fn space(bytes: &[(u64, &[u8])]) -> (File, Region) {
@@ -133,7 +163,7 @@ mod tests {
     #[test]
     fn memory_access_is_one_bit_and_registers_stay_enabled() {
         let (file, region) = space(&[(COMMAND, &[0x01, 0x04])]);
-        let config = ConfigSpace { file: &file, region: &region };
+        let config = ConfigSpace(ConfigFile { file: &file, region: &region });
         config.set_memory_access(MemoryAccess::Allowed).unwrap();
         assert_eq!([byte(&file, 4), byte(&file, 5)], [0x07, 0x04]);
         config.set_memory_access(MemoryAccess::Forbidden).unwrap();
@@ -143,7 +173,7 @@ mod tests {
     #[test]
     fn vendor_and_device_come_first() {
         let (file, region) = space(&[(0, &[0x4d, 0x14, 0x21, 0xa8])]);
-        let id = ConfigSpace { file: &file, region: &region }.id().unwrap();
+        let id = ConfigSpace(ConfigFile { file: &file, region: &region }).id().unwrap();
         assert_eq!(id, PciId { vendor: 0x144d, device: 0xa821 });
         assert_eq!(id.to_string(), "144d:a821");
     }
@@ -153,25 +183,25 @@ mod tests {
         let capabilities: &[(u64, &[u8])] =
             &[(CAPABILITIES, &[0x40]), (0x40, &[0x11, 0x80]), (0x80, &[0x01, 0, 0, 0, 0x0b, 0x01])];
         let (file, region) = space(capabilities);
-        ConfigSpace { file: &file, region: &region }.power_on().unwrap();
+        ConfigSpace(ConfigFile { file: &file, region: &region }).power_on().unwrap();
         assert_eq!([byte(&file, 0x84), byte(&file, 0x85)], [0x08, 0x01]);
     }
 
     #[test]
     fn a_list_of_capabilities_that_leads_back_ends() {
         let (file, region) = space(&[(CAPABILITIES, &[0x40]), (0x40, &[0x11, 0x50]), (0x50, &[0x10, 0x40])]);
-        assert_eq!(ConfigSpace { file: &file, region: &region }.capability(1).unwrap(), None);
+        assert_eq!(ConfigSpace(ConfigFile { file: &file, region: &region }).capability(1).unwrap(), None);
     }
 
     #[test]
     fn a_function_that_was_removed_has_no_capability() {
         let (file, region) = space(&[(0, &[0xff; 256])]);
-        assert_eq!(ConfigSpace { file: &file, region: &region }.capability(1).unwrap(), None);
+        assert_eq!(ConfigSpace(ConfigFile { file: &file, region: &region }).capability(1).unwrap(), None);
     }
 
     #[test]
     fn a_function_without_a_configuration_space_is_an_error() {
         let (file, region) = (device_file(0x1000), region(0, 0, &[]));
-        assert!(ConfigSpace { file: &file, region: &region }.command().is_err());
+        assert!(ConfigSpace(ConfigFile { file: &file, region: &region }).command().is_err());
     }
 }

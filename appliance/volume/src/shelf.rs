@@ -9,19 +9,19 @@ use crate::VolumeId;
 /// A slot of a cutter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
-pub(super) struct SlotId(pub(super) u16);
+pub(crate) struct SlotId(pub(crate) u16);
 
 /// Turns for which a claim is valid after the volume has asked.
 const CLAIM_TURNS: u32 = 2;
 
 /// A volume that asks for a slot.
 #[derive(Clone, Copy)]
-pub(super) struct Asker {
-    pub(super) volume: VolumeId,
+pub(crate) struct Asker {
+    pub(crate) volume: VolumeId,
     /// Number of slots of this size that it holds.
-    pub(super) holds: usize,
+    pub(crate) holds: usize,
     /// Number of the turn in which it asks.
-    pub(super) turn: u32,
+    pub(crate) turn: u32,
 }
 
 impl Asker {
@@ -32,20 +32,20 @@ impl Asker {
 }
 
 /// Slots of one size. Does not grow.
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     slots: usize,
     free: Vec<SlotId>,
     claim: Option<Asker>,
 }
 
 impl Shelf {
-    pub(super) fn new(slots: impl Iterator<Item = SlotId>) -> Self {
+    pub(crate) fn new(slots: impl Iterator<Item = SlotId>) -> Self {
         let free: Vec<SlotId> = slots.collect();
         Self { slots: free.len(), free, claim: None }
     }
 
     /// Takes a slot for a volume; none where there is none, or another volume's claim goes first.
-    pub(super) fn take(&mut self, asker: Asker) -> Option<SlotId> {
+    pub(crate) fn take(&mut self, asker: Asker) -> Option<SlotId> {
         let first = self.claim.filter(|claim| claim.is_valid(asker.turn) && claim.volume != asker.volume);
         if first.is_some_and(|claim| claim.holds <= asker.holds) {
             return None;
@@ -60,7 +60,7 @@ impl Shelf {
     }
 
     /// Returns a slot. With the last one goes the claim: no turns are counted while nothing is in parts.
-    pub(super) fn put_back(&mut self, slot: SlotId) {
+    pub(crate) fn put_back(&mut self, slot: SlotId) {
         self.free.push(slot);
         if self.free.len() == self.slots {
             self.claim = None;
