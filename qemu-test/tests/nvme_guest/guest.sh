@@ -347,7 +347,7 @@ shared() {
 
 host_identifier() {
     printf "$2%.0s" $(seq 16) > /tmp/host
-    nvme set-feature "$1" -f 0x81 --cdw12=1 -l 16 -d /tmp/host
+    nvme set-feature "$1" -f 0x81 -V 1 -l 16 -d /tmp/host
 }
 
 write_one() {
