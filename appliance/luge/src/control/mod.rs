@@ -31,7 +31,7 @@ pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
 pub use endpoint::Endpoint;
-pub use nvmf::{Listener, Nvmf, NvmfSubsystem, ServedNamespace, Transport, remove_directory};
+pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]

@@ -10,6 +10,7 @@ use luge_nvme_target::{ControllerConfig, NamespaceId, Nqn, Subsystem};
 use luge_rpc::RpcError;
 use luge_vfio_user::Endpoint;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -174,23 +175,78 @@ pub struct Listener {
     pub directory: PathBuf,
     /// Service identifier, as it was given.
     pub trsvcid: String,
-    /// Whether Luge has made the directory.
-    pub is_made: bool,
+    /// Directories that were made for it.
+    pub made: MadeDirectories,
 }
 
 impl Listener {
-    /// Cuts its clients off, and removes the socket, and the directory if Luge has made it and nothing else is there.
+    /// Cuts its clients off, and removes the socket and the directories that were made for it.
     pub fn end(self) {
-        let Self { endpoint, directory, is_made, .. } = self;
+        let Self { endpoint, made, .. } = self;
         endpoint.stop();
-        if is_made {
-            remove_directory(&directory);
+        drop(made);
+    }
+}
+
+/// Directories that Luge has made for a socket, each after the one that it is in. Removed when dropped, as far as
+/// nothing is in them.
+#[derive(Default)]
+pub struct MadeDirectories(Vec<PathBuf>);
+
+impl MadeDirectories {
+    /// Makes a directory, and those above it, as far as they are not there.
+    ///
+    /// # Errors
+    /// The kernel's; nothing is left then.
+    pub fn make(directory: &Path) -> io::Result<Self> {
+        let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
+        let mut made = Self::default();
+        for path in missing.into_iter().rev() {
+            match std::fs::create_dir(path) {
+                Ok(()) => made.0.push(path.into()),
+                // Another listener's thread was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if directory.is_dir() { Ok(made) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+}
+
+impl Drop for MadeDirectories {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            // It fails where somebody else uses the directory by now.
+            let _ = std::fs::remove_dir(path);
         }
     }
 }
 
-/// Removes a directory of a listener that Luge has made, unless something is in it.
-pub fn remove_directory(directory: &Path) {
-    // It fails where somebody else uses the directory by now.
-    let _ = std::fs::remove_dir(directory);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_that_were_made_go_unless_somebody_uses_them() {
+        let place = tempfile::tempdir().unwrap();
+        let (deep, beside) = (place.path().join("a/b/c"), place.path().join("a/mine"));
+        drop(MadeDirectories::make(&deep).unwrap());
+        assert!(!place.path().join("a").exists());
+        let made = MadeDirectories::make(&deep).unwrap();
+        std::fs::write(&beside, "").unwrap();
+        drop(made);
+        assert!(beside.exists());
+        assert!(!place.path().join("a/b").exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("file"), "").unwrap();
+        for path in ["file", "file/x", &format!("new/{}", "x".repeat(300))] {
+            assert!(MadeDirectories::make(&place.path().join(path)).is_err(), "{path}");
+        }
+        assert!(!place.path().join("new").exists());
+        assert!(place.path().join("file").is_file());
+    }
 }

@@ -270,27 +270,34 @@ fn calls_about_what_is_not_there_or_is_there_already_end_as_clients_expect() {
     }
 }
 
-#[test]
-fn wrong_parameters_are_refused_and_leave_nothing_behind() {
-    let luge = serving();
+/// Calls that make or extend a subsystem, with one wrong parameter each.
+fn create(member: &str, value: Value) -> (&'static str, Value) {
+    let mut params = json!({"nqn": "nqn.2016-06.io.spdk:new"});
+    params[member] = value;
+    ("nvmf_create_subsystem", params)
+}
+
+fn add(member: &str, value: Value) -> (&'static str, Value) {
+    let mut params = namespace(NQN, "m");
+    params["namespace"][member] = value;
+    ("nvmf_subsystem_add_ns", params)
+}
+
+fn assert_refused(luge: &Daemon, calls: Vec<(&'static str, Value)>, expected: i32) {
     let before = luge.call("save_config", Value::Null);
-    let create = |member: &str, value: Value| {
-        let mut params = json!({"nqn": "nqn.2016-06.io.spdk:new"});
-        params[member] = value;
-        ("nvmf_create_subsystem", params)
-    };
-    let add = |member: &str, value: Value| {
-        let mut params = namespace(NQN, "m");
-        params["namespace"][member] = value;
-        ("nvmf_subsystem_add_ns", params)
-    };
-    let listen = |member: &str, value: Value| {
-        let mut params = listener(&luge, NQN, "x");
-        params["listen_address"][member] = value;
-        ("nvmf_subsystem_add_listener", params)
-    };
+    for (method, params) in calls {
+        assert_eq!(code(luge, method, params.clone()), expected, "{method} {params}");
+    }
+    assert_eq!(luge.call("save_config", Value::Null), before);
+    // All that the refused calls had reserved is free again.
+    assert_eq!(luge.call("nvmf_delete_subsystem", json!({"nqn": NQN})), true);
+    assert_eq!(luge.call("bdev_malloc_delete", json!({"name": "m"})), true);
+}
+
+#[test]
+fn wrong_parameters_of_a_subsystem_are_refused_and_leave_nothing_behind() {
     let long = format!("nqn.2016-06.{}", "a".repeat(220));
-    let calls = [
+    let calls = vec![
         create("nqn", json!("disk")),
         create("nqn", json!("")),
         create("nqn", json!(long)),
@@ -307,6 +314,13 @@ fn wrong_parameters_are_refused_and_leave_nothing_behind() {
         create("cpumask", json!("0x100000")),
         create("allow_any_host", json!("yes")),
         create("colour", json!("red")),
+    ];
+    assert_refused(&serving(), calls, -32602);
+}
+
+#[test]
+fn wrong_parameters_of_a_namespace_are_refused_and_leave_nothing_behind() {
+    let calls = vec![
         add("nsid", json!(33)),
         add("nsid", json!(u32::MAX)),
         add("nsid", json!(-1)),
@@ -317,6 +331,26 @@ fn wrong_parameters_are_refused_and_leave_nothing_behind() {
         add("bdev_name", json!(null)),
         add("bdev_name", json!("")),
         add("colour", json!("red")),
+        ("nvmf_subsystem_add_ns", json!({"nqn": NQN})),
+        ("nvmf_subsystem_add_ns", json!({"nqn": NQN, "namespace": "m"})),
+    ];
+    assert_refused(&serving(), calls, -32602);
+}
+
+#[test]
+fn wrong_parameters_of_a_listener_are_refused_and_leave_nothing_behind() {
+    let luge = serving();
+    let listen = |member: &str, value: Value| {
+        let mut params = listener(&luge, NQN, "x");
+        params["listen_address"][member] = value;
+        ("nvmf_subsystem_add_listener", params)
+    };
+    let number = |member: &str, value: u16| {
+        let mut params = listener(&luge, NQN, "x");
+        params[member] = value.into();
+        ("nvmf_subsystem_add_listener", params)
+    };
+    let calls = vec![
         listen("trtype", json!("TCP")),
         listen("traddr", json!("relative")),
         listen("traddr", json!("")),
@@ -329,14 +363,20 @@ fn wrong_parameters_are_refused_and_leave_nothing_behind() {
         listen("traddr", json!("/proc/nowhere")),
         listen("traddr", json!(luge.path("rpc.sock"))),
         listen("traddr", json!(luge.path("rpc.sock/x"))),
-        ("nvmf_subsystem_add_ns", json!({"nqn": NQN})),
-        ("nvmf_subsystem_add_ns", json!({"nqn": NQN, "namespace": "m"})),
         ("nvmf_subsystem_add_listener", json!({"nqn": NQN})),
+        number("num_io_queues", 0),
+        number("num_io_queues", 129),
+        number("num_vectors", 0),
+        number("num_vectors", 2049),
     ];
-    for (method, params) in calls {
-        assert_eq!(code(&luge, method, params.clone()), -32602, "{method} {params}");
-    }
-    for (method, params) in [
+    assert_refused(&luge, calls, -32602);
+    assert!(!Path::new(&luge.path("x")).exists());
+    assert!(!Path::new(&luge.path("y")).exists());
+}
+
+#[test]
+fn what_luge_does_not_have_is_refused_by_name() {
+    let calls = vec![
         create("ana_reporting", json!(true)),
         create("passthrough", json!(true)),
         create("dmrsl", json!(8)),
@@ -345,19 +385,8 @@ fn wrong_parameters_are_refused_and_leave_nothing_behind() {
         add("anagrpid", json!(2)),
         add("no_auto_visible", json!(true)),
         ("nvmf_subsystem_add_host", json!({"nqn": NQN, "host": OTHER, "dhchap_key": "k"})),
-    ] {
-        assert_eq!(code(&luge, method, params.clone()), -95, "{method} {params}");
-    }
-    for (member, value) in
-        [("num_io_queues", 0), ("num_io_queues", 129), ("num_vectors", 0), ("num_vectors", 2049)]
-    {
-        let mut params = listener(&luge, NQN, "x");
-        params[member] = value.into();
-        assert_eq!(code(&luge, "nvmf_subsystem_add_listener", params), -32602, "{member} {value}");
-    }
-    assert!(!Path::new(&luge.path("x")).exists());
-    assert_eq!(luge.call("save_config", Value::Null), before);
-    assert_eq!(luge.call("nvmf_delete_subsystem", json!({"nqn": NQN})), true);
+    ];
+    assert_refused(&serving(), calls, -95);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `nvmf_subsystem_get_controllers` and `nvmf_subsystem_get_qpairs`.
 
-use super::{DISCOVERY, address, check_target};
+use super::address;
+use super::target::{DISCOVERY, check_target};
 use crate::control::{Control, NvmfSubsystem};
 use crate::methods::definition::method;
 use luge_nvme_target::{ControllerPhase, ControllerStatus, QueueStatus};

@@ -1,6 +1,7 @@
 //! Descriptions of subsystems, in SPDK's shape.
 
-use super::{DISCOVERY, address};
+use super::address;
+use super::target::DISCOVERY;
 use crate::control::NvmfSubsystem;
 use luge_nvme_target::NamespaceStatus;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! `nvmf_subsystem_add_host`, `nvmf_subsystem_remove_host`, `nvmf_subsystem_allow_any_host`.
 
-use super::check_target;
+use super::target::check_target;
 use crate::control::{Call, Control, Sled, Subsystem};
 use crate::methods::definition::{method, off};
 use luge_nvme_target::Nqn;

@@ -1,8 +1,9 @@
 //! `nvmf_subsystem_add_listener`, `nvmf_subsystem_remove_listener`, `nvmf_subsystem_get_listeners`.
 
 use super::address::{self, ListenAddress};
-use super::{DISCOVERY, check_target, refusal};
-use crate::control::{Call, Control, Listener, Sled, Subsystem, Transport, real, remove_directory};
+use super::refusal;
+use super::target::{DISCOVERY, check_target};
+use crate::control::{Call, Control, Listener, MadeDirectories, Sled, Subsystem, Transport, real};
 use crate::methods::definition::{method, off};
 use luge_nvme_target::{ControllerConfig, ListenerConfig};
 use luge_rpc::{Method, RpcError, params};
@@ -94,7 +95,7 @@ fn add(control: &Arc<Control>, params: Add) -> Result<bool, RpcError> {
     };
     let source = luge_nvme_target::Listener::new(ListenerConfig { subsystem: target, controller });
     let source = source.map_err(RpcError::invalid_params)?;
-    let is_made = make_directory(&directory)?;
+    let made = MadeDirectories::make(&directory).map_err(|error| no_directory(&directory, &error))?;
     let endpoint = Endpoint::start(EndpointConfig {
         name: params.listen_address.traddr.clone(),
         socket: address::socket(&directory),
@@ -105,14 +106,9 @@ fn add(control: &Arc<Control>, params: Add) -> Result<bool, RpcError> {
         descriptors: control.platform().descriptors.clone(),
         backoff: BackoffLimits::default(),
     });
-    let endpoint = endpoint.map_err(|error| {
-        if is_made {
-            remove_directory(&directory);
-        }
-        refusal::endpoint(&error)
-    })?;
+    let endpoint = endpoint.map_err(|error| refusal::endpoint(&error))?;
     let trsvcid = params.listen_address.service().to_owned();
-    let listener = Listener { endpoint, directory, trsvcid, is_made };
+    let listener = Listener { endpoint, directory, trsvcid, made };
     control.ask(move |sled| put(sled, &params, listener))?;
     undo.disarm();
     Ok(true)
@@ -147,22 +143,11 @@ fn give_up(sled: &mut Sled, nqn: &str, directory: &Path) {
     sled.nvmf.end_change(nqn);
 }
 
-/// Makes a directory, with those above it; returns whether it was not there.
-fn make_directory(directory: &Path) -> Result<bool, RpcError> {
-    let failed = |error: &io::Error| {
-        RpcError::invalid_params(format_args!(
-            "parameter `listen_address.traddr`: the directory {} cannot be made: {error}; make it, or choose another",
-            directory.display()
-        ))
-    };
-    if let Some(above) = directory.parent() {
-        std::fs::create_dir_all(above).map_err(|error| failed(&error))?;
-    }
-    match std::fs::create_dir(directory) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(false),
-        Err(error) => Err(failed(&error)),
-    }
+fn no_directory(directory: &Path, error: &io::Error) -> RpcError {
+    RpcError::invalid_params(format_args!(
+        "parameter `listen_address.traddr`: the directory {} cannot be made: {error}; make it, or choose another",
+        directory.display()
+    ))
 }
 
 fn put(sled: &mut Sled, params: &Add, listener: Listener) -> Result<(), RpcError> {

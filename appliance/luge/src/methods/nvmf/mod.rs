@@ -12,17 +12,12 @@ mod options;
 mod refusal;
 mod statistics;
 mod subsystem;
+mod target;
 mod transport;
 
 use crate::control::Control;
-use luge_rpc::{Code, Method, RpcError};
+use luge_rpc::Method;
 use std::sync::Arc;
-
-/// Name of the only target, as SPDK's.
-const TARGET: &str = "nvmf_tgt";
-
-/// Name of the discovery subsystem, which is listed and serves nobody.
-const DISCOVERY: &str = "nqn.2014-08.org.nvmexpress.discovery";
 
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     let families = [
@@ -35,17 +30,4 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         statistics::methods(control),
     ];
     families.into_iter().flatten().collect()
-}
-
-/// Checks the name of the target.
-fn check_target(name: Option<&str>) -> Result<(), RpcError> {
-    match name {
-        None | Some(TARGET) => Ok(()),
-        Some(_) => Err(RpcError::new(
-            Code::INTERNAL_ERROR,
-            format_args!(
-                "parameter `tgt_name`: Unable to find a target of that name: {TARGET} is the one that Luge has"
-            ),
-        )),
-    }
 }

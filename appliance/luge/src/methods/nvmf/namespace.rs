@@ -1,7 +1,8 @@
 //! `nvmf_subsystem_add_ns` and `nvmf_subsystem_remove_ns`.
 
 use super::describe::hex;
-use super::{check_target, refusal};
+use super::refusal;
+use super::target::check_target;
 use crate::control::{Call, Control, Sled, Subsystem, User};
 use crate::methods::definition::{method, off, waiting_method};
 use luge_nvme_target::{NamespaceConfig, NamespaceId, NamespaceIdentity};

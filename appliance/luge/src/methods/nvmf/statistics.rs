@@ -1,7 +1,7 @@
 //! `nvmf_get_stats`: the queue pairs of each core.
 
 use super::address::TRANSPORT;
-use super::check_target;
+use super::target::check_target;
 use crate::control::{Control, Sled};
 use crate::methods::definition::method;
 use luge_nvme_target::QueueStatus;

@@ -1,6 +1,7 @@
 //! `nvmf_create_subsystem`, `nvmf_delete_subsystem`, `nvmf_get_subsystems`.
 
-use super::{DISCOVERY, check_target, describe, refusal};
+use super::target::{DISCOVERY, check_target};
+use super::{describe, refusal};
 use crate::control::{Call, Control, NvmfSubsystem, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use crate::methods::definition::{listed, method, off, waiting_method};

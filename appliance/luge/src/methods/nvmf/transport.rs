@@ -1,87 +1,14 @@
 //! `nvmf_create_transport`, `nvmf_get_transports`, and `nvmf_delete_transport`, which SPDK does not have.
 
 use super::address::{TRANSPORT, check_transport};
-use super::{check_target, options};
+use super::options::{self, Create};
+use super::target::check_target;
 use crate::control::{Call, Control, Sled, Subsystem, Transport};
 use crate::methods::definition::method;
 use luge_nvme_target::ControllerConfig;
 use luge_rpc::{Code, Method, RpcError, params};
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-params! {
-    /// Parameters of `nvmf_create_transport`.
-    pub struct Create {
-        /// VFIOUSER
-        trtype: String,
-        /// nvmf_tgt, or not given
-        tgt_name: Option<String>,
-        /// Most I/O queue pairs of a controller, 1 to 128; 63 if not given
-        max_io_qpairs_per_ctrlr: Option<u16>,
-        /// 4096, or not given
-        max_queue_depth: Option<u32>,
-        /// 4096, or not given
-        max_aq_depth: Option<u32>,
-        /// 1048576, or not given
-        max_io_size: Option<u32>,
-        /// Not supported: 0 or not given
-        in_capsule_data_size: Option<u32>,
-        /// Taken for compatibility: data is not copied, so there are no units
-        io_unit_size: Option<u32>,
-        /// Taken for compatibility: there are no pools of buffers
-        num_shared_buffers: Option<u32>,
-        /// Taken for compatibility: there are no pools of buffers
-        buf_cache_size: Option<u32>,
-        /// Taken for compatibility: there are no pools of buffers
-        iobuf_small_cache_size: Option<u32>,
-        /// Taken for compatibility: there are no pools of buffers
-        iobuf_large_cache_size: Option<u32>,
-        /// Taken for compatibility: data is not copied in any case
-        zcopy: Option<bool>,
-        /// Not supported: false or not given
-        dif_insert_or_strip: Option<bool>,
-        /// Taken for compatibility: an abort is answered at once
-        abort_timeout_sec: Option<u32>,
-        /// Taken for compatibility: nobody polls for clients
-        acceptor_poll_rate: Option<u32>,
-        /// Taken for compatibility: there is no network
-        acceptor_backlog: Option<u32>,
-        /// Taken for compatibility: there is no network
-        ack_timeout: Option<u32>,
-        /// Taken for compatibility: there is no network
-        data_wr_pool_size: Option<u32>,
-        /// Taken for compatibility: there is no network
-        num_cqe: Option<u32>,
-        /// Taken for compatibility: there is no network
-        max_srq_depth: Option<u32>,
-        /// Taken for compatibility: there is no network
-        control_msg_num: Option<u32>,
-        /// Taken for compatibility: there is no network
-        c2h_success: Option<bool>,
-        /// Not supported: false or not given
-        no_srq: Option<bool>,
-        /// Not supported: 0 or not given
-        sock_priority: Option<u32>,
-        /// Not supported: false or not given
-        no_wr_batching: Option<bool>,
-        /// Not supported: false or not given
-        disable_mappable_bar0: Option<bool>,
-        /// Not supported: false or not given
-        disable_adaptive_irq: Option<bool>,
-        /// Not supported: false or not given
-        disable_shadow_doorbells: Option<bool>,
-        /// Taken for compatibility: no command is passed through
-        disable_command_passthru: Option<bool>,
-        /// Not supported: 0 or not given
-        kas: Option<u16>,
-        /// Not supported: 0 or not given
-        min_kato: Option<u32>,
-        /// Not supported: empty or not given
-        masked_oncs: Option<Vec<String>>,
-        /// Not supported: empty or not given
-        masked_fuses: Option<Vec<String>>,
-    }
-}
 
 params! {
     /// Parameters of `nvmf_get_transports`.
