@@ -2,12 +2,11 @@
 //!
 //! A volume has one format, and so a format only erases: all blocks read as zeroes afterwards.
 
-use super::outcome::{INVALID_FIELD, INVALID_NAMESPACE, Outcome, Reply, refuse};
+use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
 use crate::controller::Controller;
 use crate::ids::NamespaceId;
 use crate::relay::Relayed;
-use luge_block::Operation;
 use luge_spec::nvme::StatusCode;
 
 /// LBAF in CDW10: lower bits in 3:0, upper ones in 13:12.
@@ -23,7 +22,7 @@ impl Controller {
     /// Format NVM: completed when all blocks are zeroed.
     pub(super) fn format(&mut self, command: &Relayed) -> Reply {
         let [cdw10, ..] = command.entry.cdw10;
-        let served = self.namespaces().get(&NamespaceId(command.entry.namespace)).ok_or(INVALID_NAMESPACE)?;
+        let served = self.active(NamespaceId(command.entry.namespace))?.clone();
         if cdw10 & FORMAT != 0 {
             return refuse(StatusCode::INVALID_FORMAT);
         }
@@ -37,8 +36,7 @@ impl Controller {
         if geometry.write_zeroes_blocks_max == 0 {
             return refuse(StatusCode::INVALID_FORMAT);
         }
-        let id = served.id;
-        if !self.start_format(id, Operation::WriteZeroesUnmap, command) {
+        if !self.start_format(&served, command) {
             return Err(CommandStatus::failed(StatusCode::FORMAT_IN_PROGRESS));
         }
         Ok(Outcome::Later)

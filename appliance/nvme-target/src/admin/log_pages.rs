@@ -2,7 +2,7 @@
 
 use super::dispatch::low;
 use super::identify::pad;
-use super::outcome::{INVALID_FIELD, INVALID_NAMESPACE, Outcome, Reply, refuse};
+use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
 use crate::controller::{Controller, FIRMWARE};
 use crate::ids::NamespaceId;
@@ -105,8 +105,8 @@ impl Controller {
     /// SMART / Health Information: of all namespaces of the controller, or of one.
     fn health(&self, namespace: NamespaceId) -> Result<Vec<u8>, CommandStatus> {
         let all = matches!(namespace, NamespaceId(0) | NamespaceId::ALL);
-        if !all && !self.namespaces().contains_key(&namespace) {
-            return Err(INVALID_NAMESPACE);
+        if !all {
+            self.active(namespace)?;
         }
         let mut log = SmartLog::new_zeroed();
         log.available_spare = SPARE;
@@ -153,7 +153,7 @@ fn add_counters(log: &mut SmartLog, counters: &Counters, block_bytes: u32) {
 /// Supported Log Pages.
 fn supported_pages() -> Vec<u8> {
     let mut words = [0_u32; 256];
-    PAGES.iter().filter_map(|page| Some(usize::from(page.0))).for_each(|page| {
+    PAGES.iter().map(|page| usize::from(page.0)).for_each(|page| {
         words.get_mut(page).into_iter().for_each(|word| *word = SUPPORTED);
     });
     words.as_bytes().to_vec()

@@ -66,6 +66,8 @@ pub(crate) struct ShortReader<'a> {
     block_bytes: u32,
     /// Size of a memory page in bytes.
     page_bytes: u32,
+    /// FUA, where all writes are to be on the media.
+    forced: u32,
 }
 
 impl<'a> ShortReader<'a> {
@@ -73,7 +75,14 @@ impl<'a> ShortReader<'a> {
     #[inline]
     pub(crate) fn new(lookup: Lookup<'a>, namespace: NamespaceId, block_bytes: u32, page_bytes: u32) -> Self {
         let expected = u64::from(namespace.0) << 32 | u64::from(IoOpcode::WRITE.0);
-        Self { lookup, expected, block_bytes, page_bytes }
+        Self { lookup, expected, block_bytes, page_bytes, forced: 0 }
+    }
+
+    /// Makes writes at least as durable as `least` says.
+    #[inline]
+    pub(crate) fn with_durability(self, least: Durability) -> Self {
+        let forced = if least == Durability::Media { io_flags::FORCE_UNIT_ACCESS } else { 0 };
+        Self { forced, ..self }
     }
 
     /// Reads entries from index `first`, one for each of `transfers`, up to the first one that is no short transfer;
@@ -103,7 +112,7 @@ impl<'a> ShortReader<'a> {
             return None;
         }
         place.lba = Lba(entries.get_word::<5>(at)?);
-        (place.start, place.flags) = (start, flags);
+        (place.start, place.flags) = (start, flags | self.forced);
         let bytes = u64::from(place.blocks()).wrapping_mul(self.block_bytes.into());
         let offset = address & u64::from(self.page_bytes.wrapping_sub(1));
         if offset.wrapping_add(bytes) > self.page_bytes.into() {

@@ -7,6 +7,7 @@ use super::device::Controller;
 use super::job::RunningJob;
 use super::mounts::Mounts;
 use super::running::RunningQueue;
+use super::running_format::Format;
 use crate::ids::NamespaceId;
 use crate::subsystem::{ServedNamespace, Subsystem};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 struct Remains {
     running: Vec<RunningQueue>,
     jobs: Vec<RunningJob>,
+    format: Option<Format>,
     mounts: Mounts,
     namespaces: BTreeMap<NamespaceId, Arc<ServedNamespace>>,
     subsystem: Arc<Subsystem>,
@@ -24,9 +26,10 @@ struct Remains {
 impl Remains {
     /// Takes everything off the cores. Waits until nothing is in flight.
     fn leave(self) {
-        let Self { running, jobs, mounts, namespaces, subsystem } = self;
+        let Self { running, jobs, format, mounts, namespaces, subsystem } = self;
         running.into_iter().for_each(|running| drop(running.remove()));
         jobs.into_iter().for_each(RunningJob::remove);
+        drop(format);
         drop(mounts);
         drop(namespaces);
         drop(subsystem);
@@ -44,6 +47,7 @@ impl Drop for Controller {
         let remains = Remains {
             running: std::mem::take(&mut self.running).into_values().collect(),
             jobs: std::mem::take(&mut self.jobs),
+            format: self.format.take(),
             mounts: std::mem::take(&mut self.mounts),
             namespaces: std::mem::take(&mut self.namespaces),
             subsystem: self.parts.subsystem.clone(),

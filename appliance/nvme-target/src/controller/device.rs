@@ -4,6 +4,7 @@ use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
 use super::running::RunningQueue;
+use super::running_format::Format;
 use super::state::{ControllerState, Phase, ShutdownPhase};
 use crate::commands::CommandStatus;
 use crate::ids::{NamespaceId, QueueId};
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 /// Parts of a new controller.
 pub(crate) struct ControllerParts {
-    /// Its subsystem.
+    /// Subsystem that it belongs to.
     pub(crate) subsystem: Arc<Subsystem>,
     /// Link to the subsystem; none where all identifiers of controllers are in use: it will not start.
     pub(crate) link: Option<Arc<ControllerLink>>,
@@ -57,8 +58,8 @@ pub(crate) struct Controller {
     pub(super) jobs: Vec<RunningJob>,
     /// Whether a shutdown waits for caches to be flushed.
     pub(super) flushing: bool,
-    /// Format NVM command whose job runs.
-    pub(super) format: Option<Relayed>,
+    /// Format NVM whose job runs.
+    pub(super) format: Option<Format>,
     /// Time at which the host is gone, if it does not keep the controller alive.
     pub(super) keep_alive_until: Option<Instant>,
 }

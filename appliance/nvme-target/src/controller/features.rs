@@ -1,5 +1,6 @@
 //! Values of features. Base 2.0, clause 5.27.1.
 
+use luge_block::Durability;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -64,6 +65,11 @@ impl Default for Features {
 }
 
 impl Features {
+    /// Durability of writes that do not ask for one.
+    pub(crate) fn durability(&self) -> Durability {
+        if self.write_cache { Durability::Cache } else { Durability::Media }
+    }
+
     /// Commands of a submission queue in a row.
     pub(crate) fn burst(&self) -> u32 {
         match self.arbitration & 7 {

@@ -11,5 +11,10 @@ impl Controller {
     }
 
     /// The host uses the volatile write cache, or no longer.
-    pub(crate) fn apply_write_cache(&self) {}
+    pub(crate) fn apply_write_cache(&self) {
+        let durability = self.state.features.durability();
+        self.running.values().for_each(|running| {
+            running.call(move |session| session.set_durability(durability));
+        });
+    }
 }

@@ -19,7 +19,7 @@ use crate::commands::CommandStatus;
 use crate::ids::QueueId;
 use luge_block::{Lba, Operation};
 use luge_spec::nvme::{
-    AdminQueueAttributes, AsyncEvent, Configuration, ControllerStatus, SUBSYSTEM_RESET, StatusCode, offset,
+    AdminQueueAttributes, AsyncEvent, Configuration, ControllerStatus, SUBSYSTEM_RESET, offset,
 };
 use std::time::Instant;
 
@@ -163,6 +163,7 @@ impl Controller {
         self.event_requests.clear();
         self.deletions.clear();
         self.keep_alive_until = None;
+        self.format.iter_mut().for_each(|format| format.command = None);
         self.jobs.iter().for_each(RunningJob::stop);
     }
 
@@ -278,13 +279,11 @@ impl Controller {
     }
 
     fn job_over(&mut self, outcome: JobOutcome) {
-        if let Some(format) = self.format.take() {
-            let status = match outcome {
-                JobOutcome::Done => CommandStatus::SUCCESS,
-                JobOutcome::Failed => CommandStatus::failed(StatusCode::INTERNAL_ERROR),
-            };
-            self.complete(&format, status, 0);
-        } else if std::mem::take(&mut self.flushing) && self.state.shutdown == ShutdownPhase::Occurring {
+        let is_of_format = self.finish_format(outcome);
+        if !is_of_format
+            && std::mem::take(&mut self.flushing)
+            && self.state.shutdown == ShutdownPhase::Occurring
+        {
             self.state.shutdown = ShutdownPhase::Complete;
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::ids::NamespaceId;
 use crate::namespaces::{Namespace, Namespaces};
+use crate::session::QueueSession;
 use crate::subsystem::ServedNamespace;
 use luge_block::{CoreId, Lba};
-use luge_core::{AttachError, Attachment, CoreHandle, Fence};
+use luge_core::{AttachError, Attachment, CoreHandle, Fence, SessionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,11 +34,11 @@ impl Mounts {
     /// so that this waits for nothing but a turn of the core.
     fn mount(&mut self, core: &CoreHandle, served: &ServedNamespace) -> Result<Namespace, AttachError> {
         let on_cores = self.0.entry(served.id).or_default();
-        let geometry = served.geometry();
         let namespace = |attachment: &Attachment| Namespace {
             volume: attachment.volume(),
             stats: attachment.stats().clone(),
-            geometry,
+            geometry: served.geometry(),
+            refusal: served.refusal(),
         };
         if let Some(attachment) = on_cores.get(&core.id()) {
             return Ok(namespace(attachment));
@@ -48,14 +49,20 @@ impl Mounts {
         Ok(mounted)
     }
 
-    /// Takes a namespace off all cores, on a thread of its own: commands may be in flight that no session will add to.
-    pub(super) fn retire(&mut self, served: Arc<ServedNamespace>) {
+    /// Takes a namespace that no session's table has any more off all cores, on a thread of its own: commands may be in
+    /// flight.
+    pub(super) fn retire(&mut self, served: Arc<ServedNamespace>, sessions: Vec<SessionPlace>) {
         let Some(on_cores) = self.0.remove(&served.id) else { return };
         let attachments: Vec<Attachment> = on_cores.into_values().collect();
         if attachments.is_empty() {
             return;
         }
         let retirement = move || {
+            drain(&attachments);
+            while !attachments.iter().all(|attachment| is_left(attachment, &sessions)) {
+                drain(&attachments);
+            }
+            // Requests that the last commands have made.
             drain(&attachments);
             drop(attachments);
             drop(served);
@@ -64,6 +71,25 @@ impl Mounts {
         // Without a thread it was dropped, and with it the attachments.
         drop(spawned.inspect_err(|error| tracing::warn!("cannot start a thread: {error}")));
     }
+}
+
+/// Place of a session that may still use a volume.
+#[derive(Clone)]
+pub(super) struct SessionPlace {
+    pub(super) core: CoreHandle,
+    pub(super) session: SessionId,
+}
+
+/// Whether no session will use a volume again on its core.
+fn is_left(attachment: &Attachment, sessions: &[SessionPlace]) -> bool {
+    let (volume, core) = (attachment.volume(), attachment.core().id());
+    sessions.iter().filter(|place| place.core.id() == core).all(|SessionPlace { core, session }| {
+        let session = *session;
+        let left = core.call(move |core| {
+            core.session_as::<QueueSession>(session).map(|session| session.leave_volume(volume))
+        });
+        left.unwrap_or(true)
+    })
 }
 
 /// Waits until nothing is in flight on a volume.

@@ -1,6 +1,8 @@
 //! Namespaces that come, go and change while a controller runs.
 
 use super::device::Controller;
+use super::mounts::SessionPlace;
+use super::running::RunningQueue;
 use crate::ids::NamespaceId;
 use crate::subsystem::ServedNamespace;
 use luge_spec::nvme::{AsyncEvent, event_config};
@@ -22,7 +24,10 @@ impl Controller {
             told.into_iter().filter(|id| before.contains_key(id) || now.contains_key(id)).collect();
         self.replace_tables();
         let gone: Vec<_> = before.into_values().filter(|served| self.is_gone(served)).collect();
-        gone.into_iter().for_each(|served| self.mounts.retire(served));
+        let place =
+            |running: &RunningQueue| SessionPlace { core: running.core.clone(), session: running.session };
+        let sessions: Vec<SessionPlace> = self.running.values().map(place).collect();
+        gone.into_iter().for_each(|served| self.mounts.retire(served, sessions.clone()));
         self.tell_of(&changed);
     }
 
@@ -32,7 +37,7 @@ impl Controller {
     }
 
     /// Gives all sessions tables of the namespaces that are attached now.
-    fn replace_tables(&mut self) {
+    pub(super) fn replace_tables(&mut self) {
         let ids_max = self.parts.subsystem.namespaces_max();
         for running in self.running.values() {
             let table = self.mounts.table(&running.core, &self.namespaces, ids_max);

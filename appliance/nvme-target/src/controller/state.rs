@@ -59,7 +59,7 @@ pub struct SubmissionQueueState {
     pub entries: u32,
     /// PC: whether the entries lie side by side.
     pub is_contiguous: bool,
-    /// Its completion queue.
+    /// Completion queue that it feeds.
     pub completion_queue: u16,
 }
 
@@ -137,6 +137,7 @@ impl ControllerState {
         Rules {
             page_bytes: self.configuration().page_bytes(),
             transfer_bytes_max: 4096_u32.wrapping_shl(TRANSFER_PAGES_SHIFT.into()),
+            durability: self.features.durability(),
             burst: self.features.burst(),
             submission_queues_max,
         }

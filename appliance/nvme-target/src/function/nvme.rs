@@ -182,8 +182,9 @@ impl Function for NvmeFunction {
         if relay.take_invalid_doorbell() {
             self.controller.add_event(AsyncEvent::INVALID_DOORBELL_VALUE);
         }
+        self.controller.log_failures();
         // Also where nothing has drained: a job may be over.
-        relay.take_drained();
+        let _ = relay.take_drained();
         self.controller.go_on();
         self.controller.check_keep_alive();
         for _ in 0..COMMANDS_AT_ONCE {

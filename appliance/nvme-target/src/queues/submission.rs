@@ -57,10 +57,6 @@ impl SubmissionQueue {
         self.layout.id
     }
 
-    pub(crate) fn layout(&self) -> &QueueLayout {
-        &self.layout
-    }
-
     /// SQHD: index of the first entry that was not taken.
     #[inline]
     pub(crate) fn head(&self) -> u32 {
@@ -139,9 +135,9 @@ impl SubmissionQueue {
         self.is_leaving = true;
     }
 
-    /// Whether commands that it has are waited for, before it is removed.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is_leaving && self.in_flight > 0
+    /// Whether it takes no more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Whether it takes no more, and nothing of it is in flight.

@@ -19,13 +19,16 @@
 mod attempt;
 mod changes;
 mod complete;
+mod fused;
 mod interrupts;
 mod leaving;
+mod long;
 mod ranges;
 mod run;
 mod setup;
 mod single;
 mod slots;
+mod special;
 mod take;
 mod turn;
 
@@ -38,9 +41,11 @@ use crate::namespaces::Namespaces;
 use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
 use crate::relay::Relay;
 use interrupts::Interrupts;
+use long::Long;
 use luge_core::{Kick, SessionId, Ticks};
 use luge_memory::{GuestMemory, Span};
 use slots::Slots;
+use special::Specials;
 use std::sync::Arc;
 use thiserror::Error;
 use turn::BATCH;
@@ -72,6 +77,8 @@ pub struct QueueSession {
     /// Index of the queue whose turn is next.
     next: u16,
     slots: Slots,
+    specials: Specials,
+    long: Option<Long>,
     /// Spans of the command that is being read.
     spans: Box<[Span]>,
     /// Short transfers that are being read.
@@ -84,8 +91,8 @@ pub struct QueueSession {
     kick: Option<Kick>,
     /// Whether no commands are taken.
     is_held: bool,
-    /// Whether the controller's thread waits for commands in flight.
-    drain_is_awaited: bool,
+    /// Whether the controller's thread waits for commands to end.
+    is_awaited: bool,
     /// Time of the last turn.
     now: Ticks,
     /// Time of the last turn in which a command was taken.
@@ -114,6 +121,8 @@ impl QueueSession {
             queues: Vec::with_capacity(rules.submission_queues_max.into()),
             next: 0,
             slots: Slots::new(slots),
+            specials: Specials::default(),
+            long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
             transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
@@ -123,7 +132,7 @@ impl QueueSession {
             relay: setup.relay,
             kick: setup.kick,
             is_held: false,
-            drain_is_awaited: false,
+            is_awaited: false,
             now: Ticks::PAST,
             active: Ticks::now(),
         })

@@ -28,7 +28,8 @@ impl QueueSession {
         };
         let Some(piece) = queue.next(u32::try_from(most).unwrap_or(u32::MAX)) else { return Served::None };
         let Some(id) = namespace_of(&piece) else { return Served::None };
-        let Some(namespace) = namespaces.get(id) else { return Served::None };
+        let namespace = namespaces.get(id).filter(|namespace| namespace.refusal.is_none());
+        let Some(namespace) = namespace else { return Served::None };
         let Some(mut volume) = graph.volume(namespace.volume) else { return Served::None };
         let room = volume.room();
         if room == 0 {
@@ -38,7 +39,8 @@ impl QueueSession {
         piece.prefetch(most);
         completion.prefetch(most);
         let block_bytes = namespace.geometry.block_bytes;
-        let mut reader = ShortReader::new(memory.lookup(), id, block_bytes, rules.page_bytes);
+        let reader = ShortReader::new(memory.lookup(), id, block_bytes, rules.page_bytes);
+        let mut reader = reader.with_durability(rules.durability);
         let transfers = transfers.get_mut(..most).unwrap_or_default();
         let read = reader.read_all(piece.entries, piece.first, transfers);
         let before = namespace.stats.blocks();

@@ -273,6 +273,20 @@ impl Subsystem {
         self.registry().set_attached(id, controller, Attached::No)
     }
 
+    /// Begins to format a namespace, whose commands are refused on all controllers until the guard is dropped. None if
+    /// it is being formatted already.
+    pub(crate) fn begin_format(
+        self: &Arc<Self>,
+        served: &Arc<ServedNamespace>,
+        by: &Arc<ControllerLink>,
+    ) -> Option<Formatting> {
+        if !served.begin_format() {
+            return None;
+        }
+        self.registry().tell_others(served.id, by);
+        Some(Formatting { subsystem: self.clone(), served: served.clone(), by: by.clone() })
+    }
+
     /// Cores that can serve queues of a controller: those that serve all namespaces.
     pub(crate) fn serving_cores(&self) -> Vec<CoreHandle> {
         let registry = self.registry();
@@ -292,6 +306,21 @@ impl Subsystem {
     /// Clients that left a running controller.
     pub(crate) fn unsafe_shutdowns(&self) -> u64 {
         self.abandoned.load(Relaxed)
+    }
+}
+
+/// Format NVM of a namespace that is under way.
+pub(crate) struct Formatting {
+    subsystem: Arc<Subsystem>,
+    served: Arc<ServedNamespace>,
+    /// Controller that formats it. It knows, and is not told.
+    by: Arc<ControllerLink>,
+}
+
+impl Drop for Formatting {
+    fn drop(&mut self) {
+        self.served.end_format();
+        self.subsystem.registry().tell_others(self.served.id, &self.by);
     }
 }
 

@@ -14,8 +14,8 @@
 
 use crate::immediate::{Execute, ImmediateChannel, MemoryCopy};
 use crate::{
-    Blocks, Channel, ChannelSize, CoreId, Device, Geometry, Lba, OpenError, Operation, Request, ResizeError,
-    Shape, Status,
+    Blocks, Channel, ChannelSize, CoreId, Device, Geometry, Lba, OpenError, Operation, OperationLimits,
+    Request, ResizeError, Shape, Status,
 };
 use luge_memory::{DmaMemory, DmaSpace, ElasticMemory, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
 use std::sync::Arc;
@@ -46,7 +46,11 @@ impl MemoryDevice {
     ) -> Result<Self, MemoryError> {
         let memory = ElasticMemory::allocate(space, shape.bytes(), pages, node)?;
         let blocks = AtomicU64::new(shape.blocks().0);
-        Ok(Self { memory, geometry: shape.geometry(REQUEST_BYTES_MAX), blocks })
+        let geometry = shape.geometry(REQUEST_BYTES_MAX);
+        // Memory has all its blocks.
+        let operations =
+            OperationLimits { verify_blocks_max: geometry.transfer_blocks_max, ..OperationLimits::NONE };
+        Ok(Self { memory, geometry: Geometry { operations, ..geometry }, blocks })
     }
 
     fn blocks(&self) -> Blocks {
@@ -134,11 +138,10 @@ impl Execute for Disk {
             Operation::Read => in_step(disk, request.data, |here, to| here.copy_to(to)),
             Operation::Write(_) => in_step(disk, request.data, |here, from| from.copy_to(here)),
             Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => disk.fill(0),
-            Operation::Flush => {}
-            Operation::Compare
-            | Operation::Verify
-            | Operation::CompareAndWrite(_)
-            | Operation::WriteUncorrectable => return Status::Unsupported,
+            Operation::Flush | Operation::Verify => {}
+            Operation::Compare | Operation::CompareAndWrite(_) | Operation::WriteUncorrectable => {
+                return Status::Unsupported;
+            }
         }
         Status::Success
     }

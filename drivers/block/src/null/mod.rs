@@ -4,7 +4,10 @@
 //! Path: guest ring -> session -> volume -> **channel**.
 
 use crate::immediate::{Execute, ImmediateChannel};
-use crate::{Blocks, Channel, CoreId, Device, Geometry, OpenError, Request, ResizeError, Shape, Status};
+use crate::{
+    Blocks, Channel, CoreId, Device, Geometry, OpenError, OperationLimits, Request, ResizeError, Shape,
+    Status,
+};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -29,6 +32,12 @@ impl NullDevice {
         let geometry = Geometry {
             discard_blocks_max: RANGE_BLOCKS_MAX,
             write_zeroes_blocks_max: RANGE_BLOCKS_MAX,
+            // Whatever it is compared with is what it has.
+            operations: OperationLimits {
+                compare_blocks_max: REQUEST_BYTES_MAX / shape.block_bytes(),
+                verify_blocks_max: RANGE_BLOCKS_MAX,
+                ..OperationLimits::NONE
+            },
             ..shape.geometry(REQUEST_BYTES_MAX)
         };
         Self { geometry, blocks: AtomicU64::new(geometry.blocks.0) }

@@ -61,6 +61,8 @@ codes! {
     SGL_TYPE_INVALID = 0x011, "invalid SGL descriptor type";
     /// The offset in PRP1 is invalid.
     PRP_OFFSET_INVALID = 0x013, "invalid PRP offset";
+    /// The command is longer than the atomic write unit.
+    ATOMIC_WRITE_UNIT_EXCEEDED = 0x014, "atomic write unit exceeded";
     /// The offset in an SGL descriptor is invalid.
     SGL_OFFSET_INVALID = 0x016, "invalid SGL offset";
     /// Access is refused, because a sanitize operation failed.
@@ -115,6 +117,10 @@ codes! {
     COMMAND_SET_COMBINATION_REJECTED = 0x12b, "combination of I/O command sets rejected";
     /// The blocks are read-only.
     READ_ONLY_RANGE = 0x182, "attempted write to a read-only range";
+    /// A Copy has more ranges or blocks than the namespace takes.
+    COMMAND_SIZE_LIMIT_EXCEEDED = 0x183, "command size limit exceeded";
+    /// A source of a Copy overlaps its destination.
+    OVERLAPPING_RANGE = 0x187, "overlapping range";
     /// The data could not be written to the media.
     WRITE_FAULT = 0x280, "write fault";
     /// The data could not be read from the media.
