@@ -482,3 +482,31 @@ fn operators_who_work_on_one_subsystem_at_a_time_leave_it_whole() {
     assert_eq!(nvmf.as_array().unwrap().len(), 1, "the transport: {nvmf}");
     luge.call("nvmf_delete_transport", json!({"trtype": "VFIOUSER"}));
 }
+
+/// A whole way: the driver of another process on the socket.
+#[test]
+fn another_luge_uses_the_namespaces_and_its_controller_is_shown() {
+    let (luge, other) = (serving(), Daemon::start());
+    luge.call("nvmf_subsystem_add_ns", namespace(NQN, "m"));
+    let attach = json!({"name": "Nvme0", "trtype": "VFIOUSER", "traddr": luge.path("d")});
+    assert_eq!(other.call("bdev_nvme_attach_controller", attach), json!(["Nvme0n1", "Nvme0n2"]));
+    assert_eq!(other.call("bdev_get_bdevs", json!({"name": "Nvme0n1"}))[0]["num_blocks"], 4096);
+    other.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "Nvme0n1"}));
+    let controllers = luge.call("nvmf_subsystem_get_controllers", json!({"nqn": NQN}));
+    assert_eq!(controllers.as_array().unwrap().len(), 1);
+    assert_eq!(controllers[0]["cntlid"], 1);
+    assert_eq!(controllers[0]["state"], "ready");
+    assert_eq!(controllers[0]["num_io_qpairs"], 1);
+    let queues = luge.call("nvmf_subsystem_get_qpairs", json!({"nqn": NQN}));
+    assert_eq!(queues.as_array().unwrap().len(), 2, "{queues}");
+    assert_eq!(queues[1]["qid"], 1);
+    assert_eq!(queues[1]["listen_address"]["traddr"], luge.path("d"));
+    let group = luge.call("nvmf_get_stats", Value::Null)["poll_groups"][0].clone();
+    assert_eq!(group["current_io_qpairs"], 1);
+    assert_eq!(group["current_admin_qpairs"], 1);
+    other.call("vhost_delete_controller", json!({"ctrlr": "v"}));
+    other.call("bdev_nvme_detach_controller", json!({"name": "Nvme0"}));
+    eventually("the departure", || {
+        luge.call("nvmf_subsystem_get_controllers", json!({"nqn": NQN})) == json!([])
+    });
+}
