@@ -9,6 +9,7 @@ use super::{Names, Table};
 use luge_nvme_target::{ControllerConfig, NamespaceId, Nqn, Subsystem};
 use luge_rpc::RpcError;
 use luge_vfio_user::Endpoint;
+use luge_vm::VmRunner;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,37 @@ impl Nvmf {
     /// Frees a directory.
     pub fn release(&mut self, directory: &Path) {
         self.directories.remove(directory);
+    }
+
+    /// Checks that no VM of Luge's own has one of these listeners as a disk.
+    ///
+    /// # Errors
+    /// -16 with the VM.
+    pub fn check_no_vm<'a>(
+        vms: &VmRunner,
+        mut directories: impl Iterator<Item = &'a String>,
+    ) -> Result<(), RpcError> {
+        let user = directories.find_map(|directory| Some((directory, vms.user_of(directory)?)));
+        match user {
+            Some((directory, vm)) => Err(RpcError::busy(format_args!(
+                "the listener in {directory} is a disk of VM {vm}: vm_stop it first"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Listener in a directory, as that was given when it was added.
+    ///
+    /// # Errors
+    /// -19 if there is none.
+    pub fn listener_in(&self, directory: &str) -> Result<&Listener, RpcError> {
+        let mut listeners =
+            self.subsystems.iter().filter_map(|(_, subsystem)| subsystem.listeners.get(directory));
+        listeners.next().ok_or_else(|| {
+            RpcError::no_device(format_args!(
+                "there is no listener of a subsystem in {directory}: nvmf_subsystem_add_listener adds it"
+            ))
+        })
     }
 
     /// Namespaces of a block device, each with the NQN of its subsystem and the subsystem.

@@ -126,7 +126,8 @@ fn a_namespace_is_resized_with_its_device() {
     let luge = serving();
     luge.call("bdev_null_resize", json!({"name": "n", "new_size": 8}));
     let status = luge.call("bdev_get_resize_status", json!({"name": "n"}));
-    let shown = json!({"type": "nvmf", "nqn": NQN, "nsid": 1, "num_blocks": 16_384, "connected": false});
+    let shown = json!({"type": "nvmf", "nqn": NQN, "nsid": 1, "num_blocks": 16_384, "connected": false,
+        "seen": null, "unseen_by": []});
     assert_eq!(status[0]["endpoints"], json!([shown]));
 }
 
@@ -504,6 +505,11 @@ fn another_luge_uses_the_namespaces_and_its_controller_is_shown() {
     let group = luge.call("nvmf_get_stats", Value::Null)["poll_groups"][0].clone();
     assert_eq!(group["current_io_qpairs"], 1);
     assert_eq!(group["current_admin_qpairs"], 1);
+    luge.call("bdev_null_resize", json!({"name": "n", "new_size": 8}));
+    // The driver reads the list of namespaces that have changed.
+    eventually("its host has seen the new size", || {
+        luge.call("bdev_get_resize_status", json!({"name": "n"}))[0]["endpoints"][0]["seen"] == true
+    });
     other.call("vhost_delete_controller", json!({"ctrlr": "v"}));
     other.call("bdev_nvme_detach_controller", json!({"name": "Nvme0"}));
     eventually("the departure", || {

@@ -86,6 +86,7 @@ impl Controller {
         self.to_host(entry, request.part(&page)?)?;
         if !request.retains_event {
             self.state.events.log_was_read(request.page);
+            self.report();
         }
         Ok(Outcome::DONE)
     }

@@ -125,11 +125,13 @@ impl Controller {
     }
 
     /// Tells the subsystem the present status, for the operator.
-    pub(super) fn report(&self) {
+    pub(crate) fn report(&self) {
         let Some(link) = &self.parts.link else { return };
         let phase = self.phase();
         let queues = self.queue_status();
+        let unseen = self.state.events.changed_namespaces().iter().copied().map(NamespaceId).collect();
         link.update(|status| {
+            status.unseen = unseen;
             status.phase = phase;
             status.queues = queues;
             status.host_id = self.state.features.host_id;

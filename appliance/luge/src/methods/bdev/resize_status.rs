@@ -65,12 +65,17 @@ fn describe_vhost(ctrlr: &str, endpoint: &Endpoint) -> Value {
 
 fn describe_namespace(nqn: &str, subsystem: &Subsystem, id: NamespaceId) -> Value {
     let status = subsystem.namespaces().into_iter().find(|namespace| namespace.id == id);
+    let controllers = subsystem.controllers();
+    let unseen = controllers.iter().filter(|controller| controller.unseen.contains(&id));
+    let unseen: Vec<u16> = unseen.map(|controller| controller.id).collect();
     json!({
         "type": "nvmf",
         "nqn": nqn,
         "nsid": id.0,
         "num_blocks": status.map(|status| status.geometry.blocks.0),
-        "connected": !subsystem.controllers().is_empty(),
+        "connected": !controllers.is_empty(),
+        "seen": if controllers.is_empty() { None } else { Some(unseen.is_empty()) },
+        "unseen_by": unseen,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::address::{self, ListenAddress};
 use super::refusal;
 use super::target::{DISCOVERY, check_target};
-use crate::control::{Call, Control, Listener, MadeDirectories, Sled, Subsystem, Transport, real};
+use crate::control::{Call, Control, Listener, MadeDirectories, Nvmf, Sled, Subsystem, Transport, real};
 use crate::methods::definition::{method, off};
 use luge_nvme_target::{ControllerConfig, ListenerConfig};
 use luge_rpc::{Method, RpcError, params};
@@ -192,6 +192,7 @@ fn take(sled: &mut Sled, nqn: &str, directory: &Path) -> Result<Listener, RpcErr
     let listeners = &sled.nvmf.find(nqn)?.listeners;
     let traddr = listeners.iter().find(|(_, listener)| listener.directory == directory);
     let traddr = traddr.map(|(traddr, _)| traddr.clone()).ok_or_else(|| none_there(nqn, directory))?;
+    Nvmf::check_no_vm(&sled.platform.vms, std::iter::once(&traddr))?;
     let listener = sled.nvmf.begin_change(nqn)?.listeners.remove(&traddr);
     sled.record.remove(Subsystem::Nvmf, &record_name(nqn, directory));
     listener.ok_or_else(|| none_there(nqn, directory))

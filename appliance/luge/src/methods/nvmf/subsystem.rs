@@ -2,7 +2,7 @@
 
 use super::target::{DISCOVERY, check_target};
 use super::{describe, refusal};
-use crate::control::{Call, Control, NvmfSubsystem, Sled, Subsystem, User};
+use crate::control::{Call, Control, Nvmf, NvmfSubsystem, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use crate::methods::definition::{listed, method, off, waiting_method};
 use luge_core::CoreHandle;
@@ -184,7 +184,9 @@ fn take(sled: &mut Sled, nqn: &str) -> Result<NvmfSubsystem, RpcError> {
     if nqn == DISCOVERY {
         return Err(RpcError::invalid_params("parameter `nqn`: the discovery subsystem is always there"));
     }
-    if sled.nvmf.find(nqn)?.changes > 0 {
+    let subsystem = sled.nvmf.find(nqn)?;
+    Nvmf::check_no_vm(&sled.platform.vms, subsystem.listeners.keys())?;
+    if subsystem.changes > 0 {
         return Err(RpcError::busy(format_args!("subsystem {nqn} is being changed: try again")));
     }
     let subsystem = sled.nvmf.subsystems.take(nqn)?;
