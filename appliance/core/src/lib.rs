@@ -32,6 +32,7 @@ mod notify;
 mod numa;
 mod open_sources;
 mod placement;
+mod places;
 mod reactor;
 mod rotation;
 mod schedule;

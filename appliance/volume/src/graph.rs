@@ -6,7 +6,9 @@ use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::layers::Layers;
 use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
+use luge_reservations::RightsWord;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The channels, nodes and volumes of one core, and its turn.
 #[derive(Default)]
@@ -54,10 +56,21 @@ impl Graph {
         self.layers.remove_node(id)
     }
 
-    /// Puts a volume on the channel of its device or the node of its composite; `None` if there are
-    /// 65536 already.
+    /// Puts a volume on the channel of its device or the node of its composite, for somebody who has no registration
+    /// with its reservations; `None` if there are 65536 already.
     pub fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
-        self.layers.add_volume(core, volume, base)
+        self.add_volume_for(core, volume, base, volume.reservations().strangers())
+    }
+
+    /// Puts a volume on its base, for somebody who has these rights; `None` if there are 65536 already.
+    pub fn add_volume_for(
+        &mut self,
+        core: CoreId,
+        volume: &Volume,
+        base: Base,
+        rights: Arc<RightsWord>,
+    ) -> Option<VolumeId> {
+        self.layers.add_volume(core, volume, base, rights)
     }
 
     /// Takes a volume out, whose requests have completed, and which is no part of a node.
@@ -78,8 +91,13 @@ impl Graph {
         self.layers.raise_fence(id, blocks.start.0..blocks.end.0)
     }
 
-    /// Whether nothing is in flight that began before a volume's fences were raised. To be asked every
-    /// turn until it is so.
+    /// Lets a volume take no request until nothing of it is in flight: see [`Self::drain`].
+    pub fn begin_drain(&mut self, id: VolumeId) {
+        self.layers.begin_drain(id);
+    }
+
+    /// Whether nothing is in flight that began before a volume's fences were raised, or before it was to drain. To be
+    /// asked every turn until it is so.
     pub fn drain(&mut self, id: VolumeId) -> bool {
         self.layers.drain(id)
     }

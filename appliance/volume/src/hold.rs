@@ -1,10 +1,13 @@
 //! Blocks of a volume that one core does not work on, because somebody has fenced them.
 //!
 //! ```text
-//!  (1) none     --raise-->                 (2) draining: the volume takes no request
+//!  (1) none     --raise, drain-->          (2) draining: the volume takes no request
 //!  (2) draining --nothing in flight-->     (3) holding: it takes those outside of the fenced blocks
+//!  (2) draining --nothing in flight, and no fence--> (1)
 //!  (2) (3)      --lift-->                  (1), or what other fences leave
 //! ```
+//!
+//! A drain is a fence around no blocks, which lifts itself.
 //!
 //! A request that is not taken is refused as where there is no room: whoever made it keeps it, and
 //! submits it again. Flushes have no blocks; they are held in (2) only.
@@ -28,7 +31,8 @@ pub struct TooManyFences;
 pub struct FenceId(pub(crate) u32);
 
 struct Fence {
-    id: FenceId,
+    /// Its number; none for a drain.
+    id: Option<FenceId>,
     blocks: Range<u64>,
     drained: bool,
 }
@@ -36,7 +40,8 @@ struct Fence {
 /// The fences of one volume on one core.
 #[derive(Default)]
 pub(crate) struct Hold {
-    fences: Vec<Fence, FENCES_MAX>,
+    /// One more than fences, for a drain.
+    fences: Vec<Fence, { FENCES_MAX + 1 }>,
 }
 
 impl Hold {
@@ -76,16 +81,29 @@ impl Hold {
 
     /// (1) to (2).
     pub(crate) fn raise(&mut self, id: FenceId, blocks: Range<u64>) -> Result<(), TooManyFences> {
-        self.fences.push(Fence { id, blocks, drained: false }).map_err(|_| TooManyFences)
+        let raised = self.fences.iter().filter(|fence| fence.id.is_some()).count();
+        if raised == FENCES_MAX {
+            return Err(TooManyFences);
+        }
+        self.fences.push(Fence { id: Some(id), blocks, drained: false }).map_err(|_| TooManyFences)
     }
 
-    /// (2) to (3): nothing is in flight.
+    /// (1) or (3) to (2), until nothing is in flight.
+    pub(crate) fn drain(&mut self) {
+        if self.fences.iter().all(|fence| fence.id.is_some()) {
+            // There is room for one.
+            let _ = self.fences.push(Fence { id: None, blocks: 0..0, drained: false });
+        }
+    }
+
+    /// (2) to (3), or to (1): nothing is in flight.
     pub(crate) fn drained(&mut self) {
+        self.fences.retain(|fence| fence.id.is_some());
         self.fences.iter_mut().for_each(|fence| fence.drained = true);
     }
 
     /// (2) or (3) to (1): lifts a fence.
     pub(crate) fn lift(&mut self, id: FenceId) {
-        self.fences.retain(|fence| fence.id != id);
+        self.fences.retain(|fence| fence.id != Some(id));
     }
 }

@@ -20,7 +20,9 @@ use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
 use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, Completion, Completions, CoreId, Geometry, Lba, Refusal, Request, Tag};
+use luge_reservations::RightsWord;
 use std::ops::Range;
+use std::sync::Arc;
 
 impl Base {
     /// Takes the block buffer of a channel back.
@@ -149,7 +151,13 @@ impl Layers {
         joint.node
     }
 
-    pub(crate) fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
+    pub(crate) fn add_volume(
+        &mut self,
+        core: CoreId,
+        volume: &Volume,
+        base: Base,
+        rights: Arc<RightsWord>,
+    ) -> Option<VolumeId> {
         let geometry = volume.geometry();
         let level = self.level_of(base);
         let limits = self.limits(base, &geometry);
@@ -171,6 +179,7 @@ impl Layers {
             parent: None,
             in_flight: 0,
             hold: Hold::default(),
+            rights,
             stats,
         });
         Some(VolumeId(id))
@@ -189,6 +198,10 @@ impl Layers {
         let volume = self.mounted(id);
         volume.map_or(Ok(()), |volume| volume.hold.raise(fence, blocks))?;
         Ok(fence)
+    }
+
+    pub(crate) fn begin_drain(&mut self, id: VolumeId) {
+        self.mounted(id).into_iter().for_each(|volume| volume.hold.drain());
     }
 
     pub(crate) fn drain(&mut self, id: VolumeId) -> bool {

@@ -3,6 +3,7 @@
 use crate::{Counters, Node, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
+use luge_reservations::Reservations;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
@@ -71,6 +72,8 @@ pub struct Volume {
     blocks: Blocks,
     read_only: bool,
     stats: Arc<Mutex<BTreeMap<CoreId, Arc<Stats>>>>,
+    /// One for all who use the volume, whatever they call it.
+    reservations: Arc<Reservations>,
 }
 
 impl Volume {
@@ -88,11 +91,13 @@ impl Volume {
 
     fn whole_of(source: Source) -> Self {
         let Geometry { blocks, read_only, .. } = source.geometry();
-        Self { source, first: Lba(0), blocks, read_only, stats: Arc::default() }
+        let (stats, reservations) = Default::default();
+        Self { source, first: Lba(0), blocks, read_only, stats, reservations }
     }
 
     /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
-    /// so no deeper to go through.
+    /// so no deeper to go through. It has reservations of its own: those of this volume do not bind it, nor its own
+    /// this volume. So nobody is to be served both.
     ///
     /// # Errors
     /// [`ExtentError`] if that is nothing or not on the volume.
@@ -105,17 +110,20 @@ impl Volume {
             Some(end) if end <= self.blocks.0 => {
                 let first = Lba(self.first.0 + first.0);
                 let (source, read_only) = (self.source.clone(), self.read_only);
-                Ok(Self { source, first, blocks, read_only, stats: Arc::default() })
+                let (stats, reservations) = Default::default();
+                Ok(Self { source, first, blocks, read_only, stats, reservations })
             }
             _ => Err(out_of_range),
         }
     }
 
-    /// Returns a view of the same blocks with the same counters, where everything that changes data is refused.
+    /// Returns a view of the same blocks with the same counters and reservations, where everything that changes data
+    /// is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
         let (source, stats) = (self.source.clone(), self.stats.clone());
-        Self { source, stats, read_only: true, ..*self }
+        let reservations = self.reservations.clone();
+        Self { source, stats, reservations, read_only: true, ..*self }
     }
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
@@ -145,6 +153,12 @@ impl Volume {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Reservations of the volume, which bind all its users on all cores.
+    #[must_use]
+    pub fn reservations(&self) -> &Arc<Reservations> {
+        &self.reservations
     }
 
     /// Requests that were copied because a device cannot take their memory, on all channels beneath.

@@ -36,6 +36,12 @@ impl TransferExtent {
         Self { first: Lba(self.first.0 + window.0), ..self }
     }
 
+    /// Returns the extent without writes.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
+    }
+
     /// Returns the extent without blocks, which takes nothing.
     #[inline]
     #[must_use]
