@@ -5,8 +5,8 @@ use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::{Base, NodeId, Stats};
 use luge_block::{
-    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Operation, Refusal, Request, SizeClass, Status, Tag,
-    TransferExtent,
+    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Operation, Refusal, Request, SizeClass,
+    Status, Tag, TransferExtent,
 };
 use luge_reservations::{Rights, RightsWord};
 use std::sync::Arc;
@@ -107,7 +107,11 @@ impl Mounted {
     /// the user has no right to.
     #[inline]
     pub(crate) fn open_transfers(&self) -> TransferExtent {
-        if self.hold.is_open() && self.rights.are_all() { self.transfers } else { self.restricted_transfers() }
+        if self.hold.is_open() && self.rights.are_all() {
+            self.transfers
+        } else {
+            self.restricted_transfers()
+        }
     }
 
     #[cold]

@@ -46,9 +46,8 @@ impl Bench {
         let base = Base::Channel(graph.add_channel(device.open(CORE).unwrap()).ok().unwrap());
         let volume = Volume::whole(Arc::new(device.clone()));
         let (holder, registrant) = (nexus(&volume, 1), nexus(&volume, 2));
-        let [first, second] = [&holder, &registrant].map(|nexus| {
-            graph.add_volume_for(CORE, &volume, base, nexus.rights_word().clone()).unwrap()
-        });
+        let [first, second] = [&holder, &registrant]
+            .map(|nexus| graph.add_volume_for(CORE, &volume, base, nexus.rights_word().clone()).unwrap());
         let stranger = graph.add_volume(CORE, &volume, base).unwrap();
         for nexus in [&holder, &registrant] {
             nexus.act(Action::Register { claim: Claim::Unregistered, key: Some(Key(7)) }).unwrap();
