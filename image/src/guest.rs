@@ -26,8 +26,10 @@ const MODULES: [&str; 3] = [
     "kernel/drivers/input/evdev.ko.xz",
     "kernel/drivers/acpi/button.ko.xz",
 ];
-/// Programs of the guest besides busybox.
+/// Programs of both variants besides busybox.
 const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
+/// Further programs of the guest with Debian's kernel.
+const DEBIAN_PROGRAMS: [&str; 1] = ["nvme"];
 
 const INIT: &str = include_str!("../guest/init");
 const SCRIPTS: [(&str, &str); 3] = [
@@ -59,7 +61,8 @@ impl GuestKit {
         let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
         let entry = cache.entry(&wanted, progress, |workshop| {
             let modules = debian_kernel(&apt, &package, workshop)?;
-            let archive = tree(&root, &modules, workshop)?;
+            let more = Additions { programs: &DEBIAN_PROGRAMS, modules: &modules };
+            let archive = tree(&root, &more, workshop)?;
             initramfs::compress(&archive, &workshop.out.join("initramfs.zst"), |command| {
                 workshop.run(command)
             })
@@ -74,7 +77,8 @@ impl GuestKit {
         let wanted = Wanted { name: "guest-tree", what: "preparing the VM pack's guest", key: recipe(&root) };
         let entry = cache.entry(&wanted, progress, |workshop| {
             let file = workshop.out.join("initramfs");
-            fs::write(&file, tree(&root, &[], workshop)?).doing(|| format!("writing {}", file.display()))
+            fs::write(&file, tree(&root, &Additions::default(), workshop)?)
+                .doing(|| format!("writing {}", file.display()))
         })?;
         Ok(Self { kernel, initramfs: entry.join("initramfs") })
     }
@@ -113,18 +117,26 @@ fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Resul
     Ok(packed.iter().map(|path| path.with_extension("")).collect())
 }
 
+/// Content of one variant only.
+#[derive(Default)]
+struct Additions<'a> {
+    programs: &'a [&'a str],
+    /// Unpacked modules in the order of loading.
+    modules: &'a [PathBuf],
+}
+
 /// Archive of the guest's file tree.
-fn tree(root: &QemuRoot, modules: &[PathBuf], workshop: &Workshop<'_>) -> Result<Vec<u8>, ImageError> {
+fn tree(root: &QemuRoot, more: &Additions<'_>, workshop: &Workshop<'_>) -> Result<Vec<u8>, ImageError> {
     let mut cpio = Cpio::new();
     for folder in ["proc", "sys", "tmp", "mnt", "run", "etc"] {
         cpio.folder(folder)?;
     }
     initramfs::devices(&mut cpio)?;
     add_busybox(&mut cpio, root, workshop)?;
-    for program in PROGRAMS {
+    for program in PROGRAMS.iter().chain(more.programs) {
         add_program(&mut cpio, &format!("/sbin/{program}"), root, workshop)?;
     }
-    for (n, module) in modules.iter().enumerate() {
+    for (n, module) in more.modules.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         cpio.copy(&format!("/lib/modules/{n}-{name}"), module)?;
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages in the folder, besides those that they depend on.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "qemu-system-x86",
     "qemu-utils",
     // The block driver virtio-blk-vhost-user: a vhost-user-blk client without a VM.
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 8] = [
     "ovmf",
     "busybox-static",
     "e2fsprogs",
+    "nvme-cli",
     "systemd-boot-efi",
 ];
 

@@ -2,10 +2,10 @@
 
 use crate::CoreHandle;
 use crate::open_sources::{Mounted, OpenSource, SourceKey};
-use crate::places::CorePlace;
+use crate::sites::CoreSite;
 use luge_block::{Device, OpenError};
 use luge_reservations::{Nexus, RightsWord, Serving};
-use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId};
+use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId, VolumeUser};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
@@ -25,7 +25,9 @@ pub enum AttachError {
 /// its device or composite there if nobody else uses that. Sessions that use it go first.
 pub struct Attachment {
     core: CoreHandle,
-    mounted: Mounted,
+    volume: VolumeId,
+    /// Taken when the attachment is dropped.
+    mounted: Option<Mounted>,
     stats: Arc<Stats>,
     /// Membership of the volume's reservations; none after the end.
     serving: Option<Serving>,
@@ -58,10 +60,11 @@ impl CoreHandle {
         let reservations = volume.reservations();
         let rights = nexus.map_or_else(|| reservations.strangers(), |nexus| nexus.rights_word().clone());
         let mounted = self.mount(volume, rights)?;
-        let place = CorePlace::new(self.clone(), mounted.volume);
-        let serving = Some(Serving::new(reservations, nexus, Arc::new(place)));
+        let site = CoreSite::new(self.clone(), mounted.volume);
+        let serving = Some(Serving::new(reservations, nexus, Arc::new(site)));
         self.attachments().fetch_add(1, Relaxed);
-        Ok(Attachment { core: self.clone(), mounted, stats: volume.stats(self.id()), serving })
+        let (core, id, stats) = (self.clone(), mounted.volume, volume.stats(self.id()));
+        Ok(Attachment { core, volume: id, mounted: Some(mounted), stats, serving })
     }
 
     fn mount(&self, volume: &Arc<Volume>, rights: Arc<RightsWord>) -> Result<Mounted, AttachError> {
@@ -70,14 +73,16 @@ impl CoreHandle {
             Some(base) => base,
             None => self.open(volume.source(), source)?,
         };
-        let served = volume.clone();
+        let (served, membership) = (volume.clone(), volume.join(self.signal()));
+        let member = membership.member().clone();
         // The core gives the volume back with the answer: it drops nothing.
         let (added, _served) = self.call(move |core| {
             let id = core.id();
-            (core.graph().add_volume_for(id, &served, base, rights), served)
+            let user = VolumeUser { member, rights };
+            (core.graph().add_volume_for(id, &served, base, user), served)
         });
         match added {
-            Some(volume) => Ok(Mounted { volume, source }),
+            Some(volume) => Ok(Mounted { volume, source, membership }),
             None => {
                 self.release(source);
                 Err(self.full())
@@ -135,8 +140,9 @@ impl CoreHandle {
         mounted.into_iter().for_each(|volume| self.unmount(volume));
     }
 
-    fn unmount(&self, Mounted { volume, source }: Mounted) {
+    fn unmount(&self, Mounted { volume, source, membership }: Mounted) {
         self.call(move |core| core.remove_volume(volume));
+        drop(membership);
         self.release(source);
     }
 
@@ -162,7 +168,7 @@ impl Attachment {
     /// Number of the volume in the core's graph.
     #[must_use]
     pub fn volume(&self) -> VolumeId {
-        self.mounted.volume
+        self.volume
     }
 
     /// Counters of the volume on this core.
@@ -182,7 +188,7 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         // Before: whoever waits for it then has asked the core already.
         self.serving = None;
-        self.core.unmount(self.mounted);
+        self.mounted.take().into_iter().for_each(|mounted| self.core.unmount(mounted));
         self.core.attachments().fetch_sub(1, Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 use crate::account::{Account, Accounts};
 use crate::answer::question;
 use crate::load::Rings;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Ringer};
 use crate::notify::NotifyError;
 use crate::numa::node_of;
 use crate::open_sources::OpenSources;
@@ -15,10 +15,11 @@ use crate::stats::CoreStats;
 use crate::tenant::Tenant;
 use luge_block::CoreId;
 use luge_memory::NumaNode;
-use luge_volume::{Ticks, tick_rate};
+use luge_volume::{Signal, Ticks, tick_rate};
 use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
@@ -90,8 +91,9 @@ impl CoreHandle {
     fn start(id: CoreId, prepare: fn(CoreId) -> io::Result<StallWatch>) -> Result<Self, SpawnError> {
         let thread = |source| SpawnError::Thread { cpu: id.0, source };
         let mailbox = Mailbox::new().map_err(thread)?;
-        let epoll = Epoll::new(mailbox.bell()).map_err(thread)?;
-        let links = Links { mailbox, epoll, stats: CoreStats::default() };
+        let epoll = Epoll::new(mailbox.bell().as_fd()).map_err(thread)?;
+        let signal = Arc::new(Signal::new(Box::new(Ringer(mailbox.bell().clone()))));
+        let links = Links { mailbox, epoll, signal, stats: CoreStats::default() };
         let shared = Arc::new(Shared {
             id,
             links,
@@ -117,7 +119,7 @@ impl CoreHandle {
                     && let Some(watch) = watch
                 {
                     let _guard = AbortOnPanic;
-                    Core::new(id).run(&theirs.links, &watch);
+                    Core::new(id, theirs.links.signal.clone()).run(&theirs.links, &watch);
                 }
             })
             .map_err(thread)?;
@@ -221,6 +223,11 @@ impl CoreHandle {
 
     pub(crate) fn open_sources(&self) -> &OpenSources {
         &self.0.open
+    }
+
+    /// Signal by which the volumes of other cores reach those of this one.
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.0.links.signal
     }
 
     /// Number of volumes that are attached to it.

@@ -1,9 +1,11 @@
 //! Work for a core: a bounded queue of tasks, and a bell for when it sleeps.
 
 use crossbeam_queue::ArrayQueue;
+use luge_volume::Wake;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread;
 
@@ -13,17 +15,52 @@ pub(crate) type Task<C> = Box<dyn FnOnce(&mut C) + Send>;
 /// Most tasks that wait at once; whoever sends more waits for room.
 const CAPACITY: usize = 64;
 
+/// The bell of a core that sleeps. Whoever rings it has stored before what the core is to see.
+pub(crate) struct Bell {
+    asleep: AtomicBool,
+    eventfd: OwnedFd,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { asleep: AtomicBool::new(false), eventfd })
+    }
+
+    fn ring(&self) {
+        // Either this load sees the core asleep, or the core's check after it said so sees what was stored.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) {
+            // It only fails when the counter is full, and then the core is awake.
+            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+}
+
+/// A bell that other cores ring: the eventfd is ours alone, so that a write does not wait.
+pub(crate) struct Ringer(pub(crate) Arc<Bell>);
+
+impl Wake for Ringer {
+    fn wake(&self) {
+        self.0.ring();
+    }
+}
+
 /// Tasks on their way to a core `C`.
 pub(crate) struct Mailbox<C> {
     tasks: ArrayQueue<Task<C>>,
-    asleep: AtomicBool,
-    bell: OwnedFd,
+    bell: Arc<Bell>,
 }
 
 impl<C> Mailbox<C> {
     pub(crate) fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { tasks: ArrayQueue::new(CAPACITY), asleep: AtomicBool::new(false), bell })
+        Ok(Self { tasks: ArrayQueue::new(CAPACITY), bell: Arc::new(Bell::new()?) })
     }
 
     /// Adds a task and wakes the core. May wait for room.
@@ -32,12 +69,7 @@ impl<C> Mailbox<C> {
             task = back;
             thread::yield_now();
         }
-        // Either this load sees the core asleep, or the core's check after it said so sees the task.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) {
-            // It only fails when the counter is full, and then the core is awake.
-            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-        }
+        self.bell.ring();
     }
 
     #[inline]
@@ -45,18 +77,19 @@ impl<C> Mailbox<C> {
         if self.tasks.is_empty() { None } else { self.tasks.pop() }
     }
 
-    /// Says that the core is about to sleep; returns whether it may.
+    /// Says that the core is about to sleep; returns whether it may, as far as tasks go. What else may ring the bell
+    /// is to be checked afterwards.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
+        self.bell.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.tasks.is_empty()
     }
 
     pub(crate) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.bell.asleep.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 }

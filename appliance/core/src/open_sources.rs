@@ -12,15 +12,16 @@
 //! wants the same source waits for it, and nobody else.
 
 use luge_block::SharedHardware;
-use luge_volume::{Base, Source, VolumeId};
+use luge_volume::{Base, Membership, Source, VolumeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A volume of a core's graph, with the source that it is an extent of.
-#[derive(Clone, Copy)]
 pub(crate) struct Mounted {
     pub(crate) volume: VolumeId,
     pub(crate) source: SourceKey,
+    /// Place among the volumes that obey each other's locks, left by the thread that unmounts the volume.
+    pub(crate) membership: Membership,
 }
 
 /// Address of a source in memory: who uses the key keeps the source.

@@ -9,7 +9,7 @@ use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
-use luge_volume::{Graph, Ticks, VolumeId};
+use luge_volume::{Graph, Signal, Ticks, VolumeId};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +24,7 @@ const TASKS_PER_TURN_MAX: usize = 4;
 pub(crate) struct Links {
     pub(crate) mailbox: Mailbox<Core>,
     pub(crate) epoll: Epoll,
+    pub(crate) signal: Arc<Signal>,
     pub(crate) stats: CoreStats,
 }
 
@@ -43,10 +44,10 @@ pub struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(id: CoreId) -> Self {
+    pub(crate) fn new(id: CoreId, signal: Arc<Signal>) -> Self {
         Self {
             id,
-            graph: Graph::default(),
+            graph: Graph::new(signal),
             schedule: Schedule::default(),
             leaving: Vec::new(),
             draining: Vec::new(),
@@ -179,7 +180,7 @@ impl Core {
         if self.graph.needs_polling() || wake_at.is_some_and(is_near) {
             std::thread::yield_now();
         } else {
-            if self.arm() && links.mailbox.fall_asleep() {
+            if self.arm() && links.mailbox.fall_asleep() && links.signal.is_quiet() {
                 self.sleep(links, wake_at);
             }
             links.mailbox.wake_up();

@@ -1,6 +1,6 @@
 //! Tenants: the owners of rings, among whom a core shares its time.
 
-use luge_memory::MemoryId;
+use luge_memory::{GuestMemory, MemoryId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +13,19 @@ pub enum Tenant {
     Memory(MemoryId),
     /// Rings of one endpoint, whose front end has no memory file yet.
     Endpoint(Arc<str>),
+}
+
+impl Tenant {
+    /// Tenant of a front end: the owner that the operator has named, else the memory file that it shares, else its
+    /// endpoint.
+    #[must_use]
+    pub fn of(owner: Option<&Arc<str>>, memory: &GuestMemory, endpoint: &str) -> Self {
+        match (owner, memory.memory_id()) {
+            (Some(owner), _) => Self::Owner(owner.clone()),
+            (None, Some(memory)) => Self::Memory(memory),
+            (None, None) => Self::Endpoint(endpoint.into()),
+        }
+    }
 }
 
 impl fmt::Display for Tenant {

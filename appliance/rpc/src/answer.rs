@@ -7,6 +7,7 @@ use crate::ascii::write_ascii;
 use crate::error::cut_short;
 use crate::log_limit::LogLimit;
 use crate::message::{Answer, Request};
+use crate::parsing::{Client, Parsing, Turn};
 use crate::unique::Unique;
 use crate::{Caller, Code, Dispatcher, PreparedCall, RpcError};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -14,7 +15,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of calls in a batch.
 const BATCH_MAX: usize = 1024;
@@ -35,8 +35,9 @@ static FAILURES: LogLimit = LogLimit::new("failed calls", 200);
 pub(crate) struct CallContext<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) caller: Caller<'a>,
-    /// Lock that is held while a long text is parsed.
-    pub(crate) parsing: &'a Mutex<()>,
+    /// Turns of parsing long texts, and who takes them here.
+    pub(crate) parsing: &'a Parsing,
+    pub(crate) client: Client,
     /// Function that is called before each call of a batch, because sending an answer has changed the
     /// connection's activity.
     pub(crate) begin: &'a dyn Fn(),
@@ -142,14 +143,15 @@ enum ReadError {
 
 /// Reads a request. Its parsed values are freed before the call is made.
 fn read(context: &CallContext<'_>, text: &[u8]) -> Result<Call, ReadError> {
-    if estimate_values(text) > VALUES_BYTES_MAX {
+    let values = estimate_values(text);
+    if values > VALUES_BYTES_MAX {
         let why = format_args!(
             "not a request: its values take more than {} MiB of memory: send several",
             VALUES_BYTES_MAX >> 20
         );
         return Err(ReadError::Request(Box::new(refusal(why))));
     }
-    let _one_at_a_time = lock_parsing(context, text);
+    let _turn = await_turn(context, text, values);
     let Unique(value) = serde_json::from_slice(text).map_err(|error| match error.is_data() {
         true => ReadError::Request(Box::new(refusal(format_args!("not a request: {error}")))),
         false => ReadError::Json(error),
@@ -171,9 +173,10 @@ fn estimate_values(text: &[u8]) -> usize {
     text.iter().map(bytes_of).fold(0, usize::saturating_add)
 }
 
-/// Locks parsing for a long text: long texts are parsed one at a time.
-fn lock_parsing<'a>(context: &CallContext<'a>, text: &[u8]) -> Option<MutexGuard<'a, ()>> {
-    (text.len() > LONG_TEXT_BYTES).then(|| context.parsing.lock().unwrap_or_else(PoisonError::into_inner))
+/// Waits for the turn of a long text, which costs its bytes and those of its values.
+fn await_turn<'a>(context: &CallContext<'a>, text: &[u8], value_bytes: usize) -> Option<Turn<'a>> {
+    let cost = text.len().saturating_add(value_bytes);
+    (text.len() > LONG_TEXT_BYTES).then(|| context.parsing.turn(context.client, cost))
 }
 
 impl Call {

@@ -21,6 +21,7 @@ use crate::RpcError;
 use crate::caller::{Caller, WAITING_MAX, Waiting};
 use crate::entry::{Activity, Entry, is_connected};
 use crate::log_limit::LogLimit;
+use crate::parsing::Parsing;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -104,8 +105,8 @@ pub(crate) struct ConnectionTable {
     changed: Condvar,
     /// Number of calls that wait.
     pub(crate) waiting: Arc<Waiting>,
-    /// Lock that is held while a long text is parsed, because the values take many times its bytes.
-    pub(crate) parsing: Mutex<()>,
+    /// Turns of parsing long texts.
+    pub(crate) parsing: Parsing,
 }
 
 impl ConnectionTable {

@@ -5,6 +5,7 @@ use crate::connection_table::{ConnectionTable, SHORT_BYTES};
 use crate::entry::{Activity, is_connected};
 use crate::framing::{Framer, Limits};
 use crate::log_limit::LogLimit;
+use crate::parsing::Client;
 use crate::timed::{read_until, write_until};
 use crate::{Caller, Code, Dispatcher, RpcError, Stage};
 use std::io::{self, Write};
@@ -64,7 +65,9 @@ impl Connections {
             let _ = (&*stream).write(&closing_error(error));
             return;
         }
-        let connection = Connection { stream, dispatcher, place: ConnectionEntry { all: self.clone(), id } };
+        let client = Client::of(&stream, id);
+        let place = ConnectionEntry { all: self.clone(), id };
+        let connection = Connection { stream, dispatcher, client, place };
         let thread = std::thread::Builder::new().name(format!("rpc-{id}")).spawn(move || {
             if let Err(error) = connection.serve() {
                 tracing::debug!("RPC connection {id} ended: {error}");
@@ -86,6 +89,7 @@ struct Connection {
     /// Closed before the place is free for another.
     stream: Arc<UnixStream>,
     dispatcher: Arc<Dispatcher>,
+    client: Client,
     place: ConnectionEntry,
 }
 
@@ -167,6 +171,7 @@ impl Connection {
             dispatcher: &self.dispatcher,
             caller,
             parsing: &table.parsing,
+            client: self.client,
             begin: &begin,
             reserve: &|bytes| table.hold_answer(self.place.id, bytes),
         };

@@ -35,6 +35,7 @@ mod framing;
 mod log_limit;
 mod message;
 mod params;
+mod parsing;
 mod server;
 mod socket;
 mod timed;

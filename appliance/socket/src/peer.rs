@@ -5,8 +5,7 @@
 #![expect(unsafe_code, reason = "rustix has no peer without a process id, as one in another container is")]
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// User and process at the other end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,14 +21,14 @@ impl Peer {
     ///
     /// # Errors
     /// Errors of `getsockopt`.
-    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+    pub fn of(socket: impl AsFd) -> io::Result<Self> {
         let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut bytes = LEN;
         // SAFETY: the kernel writes at most `bytes` bytes, which is the size of the struct; all of its fields
         // are integers.
         let outcome = unsafe {
             libc::getsockopt(
-                stream.as_raw_fd(),
+                socket.as_fd().as_raw_fd(),
                 libc::SOL_SOCKET,
                 libc::SO_PEERCRED,
                 (&raw mut credentials).cast(),
@@ -50,6 +49,7 @@ const LEN: libc::socklen_t = size_of::<libc::ucred>() as libc::socklen_t;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     #[test]
     fn the_peer_of_a_pair_is_this_process() {

@@ -1,22 +1,20 @@
 //! A virtio device on a socket.
 //!
-//! A thread accepts front ends, one of which is served at a time (`accept`).
+//! A thread accepts front ends, one of which is served at a time (`luge_endpoint`).
 
-use crate::accept::{Acceptor, Ending, Signals};
-use crate::backoff::{BackoffLimits, BackoffStatus};
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
+use crate::service::VhostUser;
 use crate::state::HandedOver;
-use crate::status::{Departure, EndpointStatus, FrontEndCounts, Ledger};
-use luge_core::{Descriptors, Promise, ServingCore, TooFewDescriptors};
+use crate::status::{EndpointStatus, Ledger};
+use luge_core::{Descriptors, ServingCore, TooFewDescriptors};
+use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, Ending, Listening, PeerCounts, StartError};
 use luge_memory::DmaSpace;
-use luge_socket::{Permissions, Socket, SocketError};
-use rustix::net::{Shutdown, shutdown};
+use luge_socket::{Permissions, SocketError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use thiserror::Error;
 
 /// File descriptors of an endpoint with a front end that has no queues yet: listener and wake-up, the connection
@@ -58,13 +56,20 @@ pub enum EndpointError {
     Descriptors(#[from] TooFewDescriptors),
 }
 
+impl From<StartError> for EndpointError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Socket(error) => Self::Socket(error),
+            StartError::Thread(error) => Self::Thread(error),
+            StartError::Descriptors(error) => Self::Descriptors(error),
+        }
+    }
+}
+
 /// A virtio device on a socket. Stops when dropped.
 pub struct Endpoint {
     served: Arc<Served>,
-    socket: Arc<Socket>,
-    signals: Arc<Signals>,
-    thread: Option<JoinHandle<Option<HandedOver>>>,
-    _descriptors: Promise,
+    listening: Listening<VhostUser>,
 }
 
 impl Endpoint {
@@ -87,21 +92,13 @@ impl Endpoint {
 
     fn listen(config: EndpointConfig, resumed: Option<HandedOver>) -> Result<Self, EndpointError> {
         let EndpointConfig { name, socket, permissions, owner, device, space, descriptors, backoff } = config;
-        let promise = descriptors.promise(DESCRIPTORS)?;
-        let socket = Arc::new(Socket::bind(&socket, &permissions)?);
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
         let owner = owner.map(Arc::from);
         let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
-        let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
-        let acceptor = Acceptor::new(served.clone(), socket.clone(), signals.clone());
-        let mut acceptor = acceptor.map_err(EndpointError::Thread)?;
-        resumed.map(|connection| acceptor.resume(connection)).transpose().map_err(EndpointError::Thread)?;
-        let thread = std::thread::Builder::new()
-            .name(format!("accept-{}", served.name))
-            .spawn(move || acceptor.run())
-            .map_err(EndpointError::Thread)?;
-        Ok(Self { served, socket, signals, thread: Some(thread), _descriptors: promise })
+        let service = Arc::new(VhostUser(served.clone()));
+        let listening = Listening::start(&service, &socket, &permissions, DESCRIPTORS, resumed)?;
+        Ok(Self { served, listening })
     }
 
     /// Name of the endpoint.
@@ -115,10 +112,10 @@ impl Endpoint {
     pub fn status(&self) -> EndpointStatus {
         self.served.ledger.read(EndpointStatus {
             name: self.served.name.clone(),
-            socket: self.socket.path().to_owned(),
+            socket: self.listening.path().to_owned(),
             cores: self.served.cores.iter().map(|serving| serving.core().id()).collect(),
             queues_max: self.served.device.queues(),
-            counts: FrontEndCounts::default(),
+            counts: PeerCounts::default(),
             backoff: BackoffStatus::default(),
             front_end: None,
         })
@@ -127,7 +124,7 @@ impl Endpoint {
     /// Departure of the front end, to wait for.
     #[must_use]
     pub fn departure(&self) -> Departure {
-        Departure(self.served.ledger.clone())
+        Departure::new(self.served.ledger.peers())
     }
 
     /// Cuts off the front end and those that wait, waits until every request that was taken has been answered,
@@ -141,21 +138,6 @@ impl Endpoint {
     /// message for two seconds.
     #[must_use]
     pub fn hand_over(mut self) -> Option<HandedOver> {
-        self.end(Ending::HandOver)
-    }
-
-    fn end(&mut self, ending: Ending) -> Option<HandedOver> {
-        let thread = self.thread.take()?;
-        self.signals.close(ending);
-        // Nobody can connect any more. It fails only if the socket is gone.
-        let _ = shutdown(self.socket.listener(), Shutdown::Both);
-        // A thread that panicked has no sessions left, or the process would be gone.
-        thread.join().ok().flatten()
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.end(Ending::CutOff);
+        self.listening.end(Ending::HandOver)
     }
 }

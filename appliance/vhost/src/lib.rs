@@ -18,8 +18,6 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
-mod accept;
-mod backoff;
 mod blk;
 mod connection;
 mod counters;
@@ -27,17 +25,17 @@ mod device;
 mod endpoint;
 mod log;
 mod queue;
-mod quit;
 mod served;
+mod service;
 mod state;
 mod status;
 
-pub use backoff::{BackoffLimits, BackoffStatus};
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use luge_block::Access;
+pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, PeerCounts};
 pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
@@ -45,4 +43,4 @@ pub use state::{
     AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
     RegionState, RunningState,
 };
-pub use status::{Departure, EndpointStatus, FrontEndCounts, FrontEndStatus, QueueStatus};
+pub use status::{EndpointStatus, FrontEndStatus, QueueStatus};

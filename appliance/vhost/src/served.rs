@@ -24,10 +24,6 @@ pub(crate) struct Served {
 impl Served {
     /// Tenant of a front end with this guest memory.
     pub(crate) fn tenant(&self, memory: &GuestMemory) -> Tenant {
-        match (&self.owner, memory.memory_id()) {
-            (Some(owner), _) => Tenant::Owner(owner.clone()),
-            (None, Some(memory)) => Tenant::Memory(memory),
-            (None, None) => Tenant::Endpoint(self.name.as_str().into()),
-        }
+        Tenant::of(self.owner.as_ref(), memory, &self.name)
     }
 }

@@ -1,12 +1,11 @@
 //! The status of an endpoint, and the ledger that it is read from.
 
-use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
+use luge_endpoint::{BackoffLimits, BackoffStatus, End, PeerCounts, PeerState};
 use luge_memory::stall::Stalls;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Status of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,26 +19,11 @@ pub struct EndpointStatus {
     /// Number of queues that are offered.
     pub queues_max: u16,
     /// Counts of front ends.
-    pub counts: FrontEndCounts,
+    pub counts: PeerCounts,
     /// Back-off after front ends that were cut off for cause.
     pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
-}
-
-/// Counts of the front ends of an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrontEndCounts {
-    /// Front ends that were served so far.
-    pub connections: u64,
-    /// Of these, those that were cut off for breaking the protocol.
-    pub protocol_errors: u64,
-    /// Of these, those that connected and then said nothing.
-    pub silent: u64,
-    /// Front ends that came while another was served, so far.
-    pub waited: u64,
-    /// Front ends that wait now.
-    pub waiting: usize,
 }
 
 /// A front end that is connected.
@@ -70,32 +54,15 @@ pub struct QueueStatus {
     pub broken: bool,
 }
 
-/// Departure of an endpoint's front end. Waiting for it keeps neither endpoint nor volume.
-#[derive(Clone)]
-pub struct Departure(pub(crate) Arc<Ledger>);
-
-impl Departure {
-    /// Waits until no front end is connected and the requests of the last one have been answered,
-    /// but no longer than `timeout`; returns whether that is so.
-    #[must_use]
-    pub fn wait(&self, timeout: Duration) -> bool {
-        self.0.wait_until_left(timeout)
-    }
-}
-
 /// Record of front ends and queues, written by the threads of an endpoint.
 #[derive(Default)]
 pub(crate) struct Ledger {
+    peers: Arc<luge_endpoint::Ledger>,
     entries: Mutex<Entries>,
-    left: Condvar,
 }
 
 #[derive(Default)]
 struct Entries {
-    counts: FrontEndCounts,
-    backoff: Backoff,
-    connected: bool,
-    spoken: bool,
     stalls: Stalls,
     queues: Vec<RunningQueue>,
 }
@@ -113,18 +80,21 @@ pub(crate) struct RunningQueue {
 
 impl Ledger {
     pub(crate) fn new(limits: BackoffLimits) -> Self {
-        let entries = Entries { backoff: Backoff::new(limits), ..Entries::default() };
-        Self { entries: Mutex::new(entries), left: Condvar::default() }
+        Self { peers: Arc::new(luge_endpoint::Ledger::new(limits)), entries: Mutex::default() }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Record of the front ends.
+    pub(crate) fn peers(&self) -> &Arc<luge_endpoint::Ledger> {
+        &self.peers
+    }
+
+    /// Notes that a front end is served from now on.
     pub(crate) fn connected(&self) {
-        let mut entries = self.entries();
-        (entries.connected, entries.spoken, entries.stalls) = (true, false, Stalls::default());
-        entries.counts.connections = entries.counts.connections.wrapping_add(1);
+        self.entries().stalls = Stalls::default();
     }
 
     /// Notes that the front end's rings have left the cores because of its memory.
@@ -134,59 +104,15 @@ impl Ledger {
 
     /// Notes that the front end has sent a whole message.
     pub(crate) fn spoken(&self) {
-        self.entries().spoken = true;
+        self.peers.spoken();
     }
 
-    /// Whether the front end has sent a whole message.
-    pub(crate) fn has_spoken(&self) -> bool {
-        self.entries().spoken
-    }
-
-    pub(crate) fn silent(&self) {
-        let mut entries = self.entries();
-        entries.counts.silent = entries.counts.silent.wrapping_add(1);
-    }
-
-    pub(crate) fn waited(&self) {
-        let mut entries = self.entries();
-        entries.counts.waited = entries.counts.waited.wrapping_add(1);
-    }
-
-    pub(crate) fn set_waiting(&self, waiting: usize) {
-        self.entries().counts.waiting = waiting;
-    }
-
-    pub(crate) fn disconnected(&self) {
-        self.entries().connected = false;
-        self.left.notify_all();
-    }
-
-    /// Waits until no front end is connected, but no longer than `timeout`; whether that is so.
-    fn wait_until_left(&self, timeout: Duration) -> bool {
-        let is_there = |entries: &mut Entries| entries.connected;
-        let waited = self.left.wait_timeout_while(self.entries(), timeout, is_there);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.connected
-    }
-
-    /// The front end is cut off for cause; returns the pause before the next one is served.
-    pub(crate) fn protocol_error(&self) -> Duration {
-        let mut entries = self.entries();
-        entries.counts.protocol_errors = entries.counts.protocol_errors.wrapping_add(1);
-        entries.backoff.count(Instant::now())
-    }
-
-    /// Notes that a front end has left which had kept cores waiting for its memory: the next one is served after a
-    /// pause, as after one that was cut off.
-    pub(crate) fn left_after_stalls(&self) {
-        let mut entries = self.entries();
-        if entries.stalls.count > 0 {
-            entries.backoff.count(Instant::now());
+    /// End of a connection: one that has kept cores waiting for its memory has cost them time.
+    pub(crate) fn end_of<R>(&self, end: End<R>) -> End<R> {
+        match end {
+            End::Left if self.entries().stalls.count > 0 => End::LeftAtCost,
+            end => end,
         }
-    }
-
-    /// Time until the next front end is served.
-    pub(crate) fn pause_left(&self) -> Duration {
-        self.entries().backoff.status(Instant::now()).pause_left
     }
 
     /// Adds a queue that has started.
@@ -205,11 +131,11 @@ impl Ledger {
 
     /// Completes a status that has the properties which do not change.
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
+        let PeerState { counts, backoff, is_connected } = self.peers.state();
         let entries = self.entries();
         let queues = entries.queues.iter().map(RunningQueue::status).collect();
-        let Entries { counts, connected, stalls, backoff, .. } = *entries;
-        let backoff = backoff.status(Instant::now());
-        let front_end = connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
+        let stalls = entries.stalls;
+        let front_end = is_connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
         EndpointStatus { counts, backoff, front_end, ..fixed }
     }
 }

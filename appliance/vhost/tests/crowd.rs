@@ -4,12 +4,12 @@
 
 mod rig;
 
-use luge_vhost::FrontEndCounts;
+use luge_vhost::PeerCounts;
 use rig::client::{Client, Guest, Message, code, until};
 use rig::house::{House, use_disk};
 use std::os::unix::net::UnixStream;
 
-fn counts(house: &House) -> FrontEndCounts {
+fn counts(house: &House) -> PeerCounts {
     house.endpoint(0).status().counts
 }
 

@@ -1,7 +1,7 @@
 //! The chains of one take, and the spans of guest memory that they are made of.
 
 use crate::RingLayout;
-use crate::chain::{Chain, Direction, Extent, Fault, Head, RequestChain};
+use crate::chain::{Chain, ChainBytes, Direction, Extent, Fault, Head, RequestChain};
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::RawDescriptor;
 use crate::ending::Search;
@@ -179,7 +179,8 @@ impl<L: ChainLayout> Batch<L> {
         let readable_len = extent.writable.checked_sub(extent.first)?;
         let spans = self.spans.get_mut(extent.first..extent.end)?;
         let (readable, writable) = spans.split_at_mut_checked(readable_len)?;
-        Some(Chain { head, fault, first: extent.first, readable, writable })
+        let bytes = ChainBytes::of(readable, writable);
+        Some(Chain { head, fault, first: extent.first, readable, writable, bytes })
     }
 
     /// Iterates over at most `most` chains from `index` on, up to the first that is no single-segment request.

@@ -59,6 +59,25 @@ pub struct Chain<'a> {
     pub readable: &'a mut [Span],
     /// Memory that the device writes.
     pub writable: &'a mut [Span],
+    /// Length of both in bytes.
+    pub bytes: ChainBytes,
+}
+
+/// Lengths of a chain's buffers in bytes, which are 4 GiB together at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChainBytes {
+    /// Bytes that the device reads.
+    pub readable: u32,
+    /// Bytes that the device writes.
+    pub writable: u32,
+}
+
+impl ChainBytes {
+    /// Counts the bytes of spans, as few as a batch has.
+    pub(crate) fn of(readable: &[Span], writable: &[Span]) -> Self {
+        let bytes = |spans| u32::try_from(Span::total(spans)).unwrap_or(u32::MAX);
+        Self { readable: bytes(readable), writable: bytes(writable) }
+    }
 }
 
 /// A chain without fault in the device's layout: a header, data and a response, where header and response

@@ -14,7 +14,7 @@
 //! The take that met the chain has walked its beginning; that result is discarded. Here every descriptor
 //! is loaded once, into a [`RawDescriptor`].
 
-use crate::chain::{Extent, Fault, Head};
+use crate::chain::{ChainBytes, Extent, Fault, Head};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
 use crate::ending::{ChainStart, Search};
 use crate::general_walk::{GeneralWalk, Stop};
@@ -36,6 +36,8 @@ pub struct LongChain {
     pub readable: usize,
     /// Number of all spans; those to write are behind those to read.
     pub end: usize,
+    /// Length of both in bytes, counted by the walk: the list is too long to be read at once.
+    pub bytes: ChainBytes,
 }
 
 /// The walk of a long chain. Made once per queue.
@@ -55,7 +57,9 @@ pub(crate) struct LongWalk {
     pub(crate) allowed: usize,
     /// Pieces that buffers may still have beyond one for each descriptor.
     extra: usize,
+    /// Bytes of all buffers so far, and of those to read.
     bytes: u64,
+    readable_bytes: u64,
 }
 
 impl LongWalk {
@@ -76,6 +80,7 @@ impl LongWalk {
             allowed: 1,
             extra: usize::MAX,
             bytes: 0,
+            readable_bytes: 0,
         }
     }
 
@@ -91,7 +96,7 @@ impl LongWalk {
             Some(fault) => fault,
             None => match self.advance(lookup, ring, list) {
                 Ok(false) => return None,
-                Ok(true) => return Some(self.chain(None, self.extent)),
+                Ok(true) => return Some(self.chain()),
                 Err(fault) => {
                     let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
                     search.start(fault, start);
@@ -101,12 +106,18 @@ impl LongWalk {
         };
         let mut left = self.allowed;
         let last = search.run(lookup, ring, &mut left).ok()?;
-        let last = last.zip(list.first_mut()).map(|(last, place)| *place = last);
-        Some(self.chain(Some(fault), Extent { first: 0, writable: 0, end: last.iter().count() }))
+        let found = u8::from(last.zip(list.first_mut()).map(|(last, place)| *place = last).is_some());
+        let bytes = ChainBytes { readable: 0, writable: found.into() };
+        Some(LongChain { head: self.head, fault: Some(fault), readable: 0, end: found.into(), bytes })
     }
 
-    fn chain(&self, fault: Option<Fault>, extent: Extent) -> LongChain {
-        LongChain { head: self.head, fault, readable: extent.writable, end: extent.end }
+    /// The chain, walked to its end without a fault.
+    fn chain(&self) -> LongChain {
+        let Extent { writable: readable, end, .. } = self.extent;
+        let bytes = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let writable = self.bytes.saturating_sub(self.readable_bytes);
+        let bytes = ChainBytes { readable: bytes(self.readable_bytes), writable: bytes(writable) };
+        LongChain { head: self.head, fault: None, readable, end, bytes }
     }
 
     /// Walks on for one step; returns whether that was the end of the chain.
@@ -127,9 +138,12 @@ impl LongWalk {
                 self.descriptor = Self::enter(&mut self.table, &self.descriptor, walk.lookup)?;
             }
             walk.piece(&self.descriptor).map_err(Stop::into_fault)?;
+            if walk.writable.is_none() {
+                self.readable_bytes = walk.bytes;
+            }
             if !self.descriptor.is(DescriptorFlags::NEXT) {
                 walk.check_length().map_err(Stop::into_fault)?;
-                self.extent = walk.extent();
+                (self.extent, self.bytes) = (walk.extent(), walk.bytes);
                 return Ok(true);
             }
             let next = self.descriptor.next();

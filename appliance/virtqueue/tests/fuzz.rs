@@ -337,7 +337,9 @@ fn hostile_chains<L: ChainLayout>() {
             for at in 0..batch.len() {
                 if batch.is_long(at) {
                     let walked = std::iter::repeat_with(|| queue.walk_long(&mut batch, &mut list));
-                    let LongChain { head, end, .. } = walked.flatten().next().unwrap();
+                    let LongChain { head, end, bytes, .. } = walked.flatten().next().unwrap();
+                    let total = u64::from(bytes.readable) + u64::from(bytes.writable);
+                    assert_eq!(Span::total(&list[..end]), total);
                     touch(&list[..end]);
                     queue.complete(head, 0);
                     continue;

@@ -7,7 +7,7 @@ mod pair;
 use luge_memory::{GuestAddress, Span};
 use luge_spec::virtio::split::Descriptor;
 use luge_virtqueue::rig::{Form, Piece};
-use luge_virtqueue::{CHAIN_MAX, Fault, LongChain, Notifications};
+use luge_virtqueue::{CHAIN_MAX, ChainBytes, Fault, LongChain, Notifications};
 use pair::{DATA, INDIRECT, NEXT, Pair, TABLE, WRITE, raw, taken};
 use zerocopy::IntoBytes;
 
@@ -44,6 +44,13 @@ impl Pair {
     }
 }
 
+/// Lengths of a walked chain, by its spans.
+fn counted(walked: &Walked) -> ChainBytes {
+    let lengths = walked.lengths();
+    let (readable, writable) = lengths.split_at(walked.chain.readable);
+    ChainBytes { readable: readable.iter().sum(), writable: writable.iter().sum() }
+}
+
 fn pieces(count: usize) -> Vec<Piece> {
     let readable = (0..count / 2).map(|_| Piece::readable(DATA, 1));
     readable.chain((count / 2..count).map(|_| Piece::writable(DATA + 64, 2))).collect()
@@ -70,6 +77,7 @@ fn a_table_is_walked_to_its_end_in_rings_of_any_size() {
             assert_eq!(walked.chain.readable, count / 2);
             let expected = [vec![1; count / 2], vec![2; count - count / 2]].concat();
             assert!(walked.lengths() == expected, "{count} descriptors in a ring of {size}");
+            assert_eq!(walked.chain.bytes, counted(&walked));
             assert_eq!(walked.steps, count.div_ceil(1024));
             assert_eq!(pair.take(), 0);
         }
@@ -84,6 +92,7 @@ fn a_chain_of_the_ring_itself_is_walked_to_its_end() {
         let walked = pair.walk_long();
         assert_eq!(walked.chain.fault, None);
         assert_eq!(walked.lengths(), [[1; 750], [2; 750]].concat());
+        assert_eq!(walked.chain.bytes, counted(&walked));
     }
 }
 

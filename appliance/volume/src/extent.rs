@@ -3,10 +3,13 @@
 use crate::cutter::{Content, Whole};
 use crate::hold::Hold;
 use crate::limits::Limits;
+use crate::locks::Seat;
+use crate::shelf::SlotId;
+use crate::steps::{CopyRequest, PoolId};
 use crate::{Base, NodeId, Stats};
 use luge_block::{
-    BlockRange, Blocks, CheckedTransfer, Completion, Kind, Lba, Operation, Refusal, Request, SizeClass,
-    Status, Tag, TransferExtent,
+    BlockRange, Blocks, CheckedTransfer, Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal,
+    Request, SizeClass, Status, Tag, TransferExtent,
 };
 use luge_reservations::{Rights, RightsWord};
 use std::sync::Arc;
@@ -38,8 +41,15 @@ impl Extent {
             return Ok(self.first);
         }
         operation.check_access(self.read_only)?;
-        match lba.0.checked_add(u64::from(blocks)) {
-            Some(end) if end <= self.blocks.0 => Ok(Lba(self.first.0 + lba.0)),
+        self.check_blocks(lba, blocks.into())?;
+        Ok(Lba(self.first.0 + lba.0))
+    }
+
+    /// Whether blocks are on the volume.
+    #[inline]
+    fn check_blocks(&self, lba: Lba, blocks: u64) -> Result<(), Status> {
+        match lba.0.checked_add(blocks) {
+            Some(end) if end <= self.blocks.0 => Ok(()),
             _ => Err(Status::OutOfRange),
         }
     }
@@ -99,6 +109,9 @@ pub(crate) struct Mounted {
     pub(crate) hold: Hold,
     /// Rights of whoever uses it: all, for a node.
     pub(crate) rights: Arc<RightsWord>,
+    /// Pool of the slots of its requests in steps.
+    pub(crate) pool: PoolId,
+    pub(crate) seat: Seat,
     pub(crate) stats: Arc<Stats>,
 }
 
@@ -174,6 +187,54 @@ impl Mounted {
         let size = SizeClass::of(u32::try_from(total).unwrap_or(u32::MAX));
         let tag = tag.through(self.extent.way, Kind::of(first.operation)).sized(size);
         Ok((Whole { tag, content: Content::Ranges(ranges, self.extent.first) }, total))
+    }
+
+    /// A copy, whose sources and destination are checked; returns its tag and the number of its blocks.
+    ///
+    /// # Errors
+    /// [`Refusal`] if a block is outside of the volume or held, or if it is too much, or a source overlaps the
+    /// destination.
+    pub(crate) fn admit_copy(&self, copy: &CopyRequest<'_>) -> Result<(Tag, u32), Refusal> {
+        self.check_rights(Operation::Write(Durability::Cache))?;
+        let total = self.check_copy(copy).map_err(Refusal::Failed)?;
+        let free = self.hold.is_open()
+            || self.hold.takes_blocks(copy.lba, total)
+                && copy.sources.iter().all(|source| self.hold.takes_source(source));
+        if !free {
+            return Err(Refusal::Full);
+        }
+        Ok((copy.tag.through(self.extent.way, Kind::Copy).sized(SizeClass::of(total)), total))
+    }
+
+    /// Checks a copy, and returns the number of its blocks.
+    fn check_copy(&self, copy: &CopyRequest<'_>) -> Result<u32, Status> {
+        let limits = self.limits.offered.copy;
+        if self.extent.read_only {
+            return Err(Status::WriteProtected);
+        }
+        let mut total = 0_u64;
+        for source in copy.sources {
+            if !(1..=limits.range_blocks_max).contains(&source.blocks) {
+                return Err(Status::Invalid);
+            }
+            self.extent.check_blocks(source.lba, source.blocks.into())?;
+            total += u64::from(source.blocks);
+        }
+        self.extent.check_blocks(copy.lba, total)?;
+        let end = copy.lba.0 + total;
+        let overlaps =
+            |source: &CopyRange| source.lba.0 < end && copy.lba.0 < source.lba.0 + u64::from(source.blocks);
+        let few = copy.sources.len() <= limits.ranges_max.into();
+        let fits = few && (1..=u64::from(limits.blocks_max)).contains(&total);
+        if !fits || copy.sources.iter().any(overlaps) {
+            return Err(Status::Invalid);
+        }
+        u32::try_from(total).map_err(|_| Status::Invalid)
+    }
+
+    /// Obeys the locks of others, and goes on with its own; returns the request whose blocks are locked now.
+    pub(crate) fn look_at_locks(&mut self) -> Option<SlotId> {
+        self.seat.look(&mut self.hold, self.in_flight)
     }
 
     /// Counts requests that the base has taken.

@@ -3,15 +3,23 @@
 use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
-use crate::layers::Layers;
-use crate::{FenceId, Node, Ticks, TooManyFences, Volume};
+use crate::layers::{Layers, Newcomer};
+use crate::locks::Place;
+use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
 use luge_block::{Channel, Completion, Completions, CoreId, Lba};
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// User of a volume on a core.
+pub struct VolumeUser {
+    /// Its place among those that obey each other's locks.
+    pub member: Arc<Member>,
+    /// Its rights while the volume is reserved.
+    pub rights: Arc<RightsWord>,
+}
+
 /// The channels, nodes and volumes of one core, and its turn.
-#[derive(Default)]
 pub struct Graph {
     layers: Layers,
     /// The channel whose turn to be polled first it is.
@@ -20,7 +28,27 @@ pub struct Graph {
     done: Completions,
 }
 
+/// A graph without a core: who has locked blocks is seen in its next turn.
+impl Default for Graph {
+    fn default() -> Self {
+        struct NoCore;
+        impl Wake for NoCore {
+            fn wake(&self) {}
+        }
+        Self::new(Arc::new(Signal::new(Box::new(NoCore))))
+    }
+}
+
 impl Graph {
+    /// A graph of the core that `signal` ends the sleep of.
+    ///
+    /// # Panics
+    /// If there is no memory for its buffers.
+    #[must_use]
+    pub fn new(signal: Arc<Signal>) -> Self {
+        Self { layers: Layers::new(signal), polled_first: 0, done: Completions::default() }
+    }
+
     /// Adds a channel.
     ///
     /// # Errors
@@ -59,18 +87,23 @@ impl Graph {
     /// Puts a volume on the channel of its device or the node of its composite, for somebody who has no registration
     /// with its reservations; `None` if there are 65536 already.
     pub fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
-        self.add_volume_for(core, volume, base, volume.reservations().strangers())
+        let user = Newcomer {
+            place: Place::Own(volume.join(&self.layers.signal)),
+            rights: volume.reservations().strangers(),
+        };
+        self.layers.add_volume(core, volume, base, user)
     }
 
-    /// Puts a volume on its base, for somebody who has these rights; `None` if there are 65536 already.
+    /// Puts a volume on its base, for a user whom the control plane has let join with the signal of this core; `None` if
+    /// there are 65536 already.
     pub fn add_volume_for(
         &mut self,
         core: CoreId,
         volume: &Volume,
         base: Base,
-        rights: Arc<RightsWord>,
+        VolumeUser { member, rights }: VolumeUser,
     ) -> Option<VolumeId> {
-        self.layers.add_volume(core, volume, base, rights)
+        self.layers.add_volume(core, volume, base, Newcomer { place: Place::Given(member), rights })
     }
 
     /// Takes a volume out, whose requests have completed, and which is no part of a node.
@@ -116,6 +149,9 @@ impl Graph {
     /// Starts all that was submitted, with one doorbell per channel.
     #[inline]
     pub fn commit(&mut self) {
+        if !self.layers.signal.is_quiet() || self.layers.restless {
+            self.layers.look_at_locks();
+        }
         if self.layers.cutters.are_busy() && !self.layers.cutters.parts_go_first() {
             self.layers.go_on();
         }
@@ -131,6 +167,13 @@ impl Graph {
         }
     }
 
+    /// Byte of the request's memory in which it differed first from the blocks, of a comparison that has failed: of
+    /// one of the last on this core. None where that is not known, as where a device has compared by itself.
+    #[must_use]
+    pub fn mismatch(&self, session: u16, slot: u16) -> Option<u64> {
+        self.layers.mismatches.of(session, slot)
+    }
+
     /// Collects completions from the channels, passes each through the volumes and nodes that its
     /// request came down through, and hands them to `up`: those at once that follow each other on one
     /// way. Returns how many.
@@ -141,7 +184,7 @@ impl Graph {
         if !self.layers.order.is_empty() {
             ended += self.turn_nodes(&mut up);
         }
-        if self.layers.cutters.are_busy() {
+        if self.layers.cutters.are_busy() || self.layers.steps.are_busy() {
             ended += self.turn_cutters(&mut up);
         }
         ended
@@ -202,15 +245,17 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, channels, clock, cutters, .. } = &mut self.layers;
+        let Layers { volumes, nodes, channels, clock, cutters, steps, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
             let (run, id) = (EndedRun::split_off(&mut rest, tag), tag.volume());
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
-            if tag.is_of_part(volume.level) {
-                if cutters.end_parts(volume.level, run.ended) {
+            if tag.is_of_level(volume.level) {
+                if tag.is_step() {
+                    steps.end_parts(run.ended);
+                } else if cutters.end_parts(volume.level, run.ended) {
                     volume.base.free_buffer(channels);
                 }
                 continue;
@@ -246,20 +291,21 @@ impl Graph {
         count
     }
 
-    /// Lets requests in parts go on if it is their turn, and hands out the completions of those that are over; returns
-    /// how many went to `up`.
+    /// Lets requests in steps go on, and those in parts if it is their turn; hands out the completions of those that
+    /// are over, and returns how many went to `up`.
     #[cold]
     fn turn_cutters(&mut self, up: &mut dyn FnMut(&[Completion])) -> usize {
         if self.layers.cutters.parts_go_first() {
             self.layers.go_on();
-            self.commit_channels();
         }
+        self.layers.go_on_steps();
+        self.commit_channels();
         self.layers.cutters.begin_turn();
         let mut count = 0;
         loop {
             self.done.clear();
             while self.done.room() > 0
-                && let Some(end) = self.layers.cutters.next_over()
+                && let Some(end) = self.layers.cutters.next_over().or_else(|| self.layers.next_step_over())
             {
                 // There is room.
                 let _ = self.done.push(end.tag(), end.status());

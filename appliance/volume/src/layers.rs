@@ -12,14 +12,18 @@
 //!       channel         channel    of a device; volumes share it
 //! ```
 
+use crate::buffer::BlockBuffer;
 use crate::clock::Clock;
-use crate::cutter::{BlockBuffer, Cutters};
+use crate::cutter::Cutters;
 use crate::extent::{Extent, Mounted};
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::limits::Limits;
+use crate::locks::{Place, Signal};
+use crate::mismatch::Mismatches;
+use crate::steps::{PoolId, Steps};
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Geometry, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,9 +39,16 @@ impl Base {
     }
 }
 
+/// User of a volume that is about to be added.
+pub(crate) struct Newcomer {
+    pub(crate) place: Place,
+    pub(crate) rights: Arc<RightsWord>,
+}
+
 pub(crate) struct Opened {
     pub(crate) channel: Box<dyn Channel>,
     pub(crate) buffer: BlockBuffer,
+    pub(crate) pool: PoolId,
     /// Something was submitted since the last commit.
     pub(crate) pending: bool,
 }
@@ -86,7 +97,6 @@ impl NodeId {
 }
 
 /// The channels, nodes and volumes of one core.
-#[derive(Default)]
 pub(crate) struct Layers {
     pub(crate) channels: Vec<Option<Opened>>,
     pub(crate) nodes: Vec<Option<Joint>>,
@@ -95,16 +105,39 @@ pub(crate) struct Layers {
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
     pub(crate) cutters: Cutters,
+    pub(crate) steps: Steps,
+    pub(crate) mismatches: Mismatches,
+    pub(crate) signal: Arc<Signal>,
+    /// Whether locks are to be looked at again although nobody has marked a volume.
+    pub(crate) restless: bool,
     /// The number of the fence that was raised last.
     last_fence: u32,
 }
 
 impl Layers {
+    /// Layers without anything in them, of the core of `signal`.
+    pub(crate) fn new(signal: Arc<Signal>) -> Self {
+        Self {
+            channels: Vec::new(),
+            nodes: Vec::new(),
+            volumes: Vec::new(),
+            order: Vec::new(),
+            clock: Clock::default(),
+            cutters: Cutters::default(),
+            steps: Steps::default(),
+            mismatches: Mismatches::default(),
+            signal,
+            restless: false,
+            last_fence: 0,
+        }
+    }
+
     pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
         match place(&mut self.channels) {
             Some((id, room)) => {
                 let buffer = BlockBuffer::new(channel.block_buffer());
-                *room = Some(Opened { channel, buffer, pending: false });
+                let pool = self.steps.add_pool(channel.step_memory());
+                *room = Some(Opened { channel, buffer, pool, pending: false });
                 Ok(ChannelId(id))
             }
             None => Err(channel),
@@ -116,6 +149,7 @@ impl Layers {
         let opened = self.channels.get_mut(usize::from(id.0))?.take()?;
         let in_flight = opened.channel.in_flight();
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
+        self.steps.remove_pool(opened.pool);
         Some(opened.channel)
     }
 
@@ -156,12 +190,14 @@ impl Layers {
         core: CoreId,
         volume: &Volume,
         base: Base,
-        rights: Arc<RightsWord>,
+        newcomer: Newcomer,
     ) -> Option<VolumeId> {
         let geometry = volume.geometry();
         let level = self.level_of(base);
-        let limits = self.limits(base, &geometry);
+        let limits = self.limits(base, Limits::new(&geometry, &volume.source().geometry()));
+        let pool = self.pool(base);
         let (id, room) = place(&mut self.volumes)?;
+        let seat = newcomer.place.seat(VolumeId(id));
         let extent = Extent {
             way: Tag::of_volume(id),
             first: Lba(volume.source().window().0 + volume.first().0),
@@ -178,10 +214,13 @@ impl Layers {
             level,
             parent: None,
             in_flight: 0,
-            hold: Hold::default(),
-            rights,
+            hold: Hold::on_all(),
+            pool,
+            seat,
+            rights: newcomer.rights,
             stats,
         });
+        self.look_at_locks_of(VolumeId(id));
         Some(VolumeId(id))
     }
 
@@ -209,7 +248,7 @@ impl Layers {
         if volume.in_flight == 0 {
             volume.hold.drained();
         }
-        !volume.hold.is_draining()
+        !volume.hold.is_draining_fences()
     }
 
     pub(crate) fn lift_fence(&mut self, id: VolumeId, fence: FenceId) {
@@ -262,6 +301,8 @@ impl Layers {
         let mut volumes = self.volumes.iter().flatten();
         volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
             || self.cutters.have_work()
+            || self.steps.have_work()
+            || self.restless
     }
 
     /// The first time at which a node needs a turn.
@@ -287,12 +328,18 @@ impl Layers {
         }
     }
 
-    fn limits(&self, base: Base, geometry: &Geometry) -> Limits {
-        let limits = Limits::from(geometry);
-        let Base::Channel(id) = base else { return limits };
-        let opened = self.channels.get(usize::from(id.0)).and_then(Option::as_ref);
-        let buffered = opened.is_some_and(|opened| opened.buffer.exists());
+    fn limits(&self, base: Base, limits: Limits) -> Limits {
+        let buffered = self.opened(base).is_some_and(|opened| opened.buffer.exists());
         if buffered { limits.with_block_buffer() } else { limits }
+    }
+
+    fn pool(&self, base: Base) -> PoolId {
+        self.opened(base).map(|opened| opened.pool).unwrap_or_default()
+    }
+
+    fn opened(&self, base: Base) -> Option<&Opened> {
+        let Base::Channel(id) = base else { return None };
+        self.channels.get(usize::from(id.0))?.as_ref()
     }
 
     /// # Panics

@@ -12,9 +12,11 @@
 //! - A request outside of its volume never reaches a channel.
 //! - A completion comes back through every volume and node that its request went down through.
 //! - One request in, one request out, the same tag: an extent keeps no state of a request.
+//! - Nobody reads or writes blocks between the two halves of a compare-and-write of the same source.
 //!
 //! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
+mod buffer;
 mod clock;
 mod cutter;
 #[cfg(feature = "doubles")]
@@ -27,19 +29,25 @@ mod hold;
 mod ids;
 mod layers;
 mod limits;
+mod locks;
+mod mismatch;
 mod node;
+mod shelf;
 mod stats;
+mod steps;
 mod volume;
 mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
-pub use graph::Graph;
+pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
+pub use locks::{Member, Membership, Signal, Wake};
 pub use node::{Node, Parts};
 pub use stats::{Counters, Stats};
+pub use steps::CopyRequest;
 pub use volume::{Composite, ExtentError, Source, Volume};
 pub use work::Work;

@@ -1,6 +1,8 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
-use luge_block::{Geometry, Operation, OperationLimits, Request};
+use crate::cutter::RANGES_MAX;
+use crate::steps::{REQUEST_BYTES_MAX, STEP_BYTES, STEP_SPANS_MAX};
+use luge_block::{CopyLimits, Geometry, Operation, OperationLimits, Request, Status};
 use luge_memory::Span;
 
 /// Limits of the base of a volume.
@@ -21,10 +23,35 @@ pub(crate) struct Limits {
     write_zeroes_blocks: u32,
     /// Blocks of what the base does in one step; zeroes where it cannot.
     pub(crate) native: OperationLimits,
+    /// Blocks of what the volume does, in steps where the base cannot.
+    pub(crate) offered: OperationLimits,
 }
 
-impl From<&Geometry> for Limits {
-    fn from(geometry: &Geometry) -> Self {
+/// What a volume offers beside reads, writes, discards and zeroes: its base does it, or steps beneath it.
+pub(crate) fn offered(source: &Geometry) -> OperationLimits {
+    let Geometry { block_bytes, transfer_blocks_max, operations: native, .. } = *source;
+    let most = (REQUEST_BYTES_MAX / block_bytes).max(1);
+    OperationLimits {
+        compare_blocks_max: most.max(native.compare_blocks_max),
+        verify_blocks_max: most.max(native.verify_blocks_max),
+        compare_and_write_blocks_max: step_blocks(block_bytes, transfer_blocks_max),
+        write_uncorrectable_blocks_max: native.write_uncorrectable_blocks_max,
+        copy: CopyLimits {
+            ranges_max: u16::try_from(RANGES_MAX).unwrap_or(u16::MAX),
+            range_blocks_max: most,
+            blocks_max: most,
+        },
+    }
+}
+
+/// Number of blocks of one step.
+fn step_blocks(block_bytes: u32, transfer_blocks: u32) -> u32 {
+    STEP_BYTES.checked_div(block_bytes).unwrap_or(0).max(1).min(transfer_blocks)
+}
+
+impl Limits {
+    /// Limits of a base.
+    pub(crate) fn new(geometry: &Geometry, source: &Geometry) -> Self {
         Self {
             block_bytes: geometry.block_bytes,
             transfer_blocks: geometry.transfer_blocks_max,
@@ -33,35 +60,14 @@ impl From<&Geometry> for Limits {
             atomic_blocks: geometry.atomic_blocks,
             discard_blocks: geometry.discard_blocks_max,
             write_zeroes_blocks: geometry.write_zeroes_blocks_max,
-            native: geometry.operations,
+            native: source.operations,
+            offered: geometry.operations,
         }
     }
-}
 
-impl Limits {
     /// Limits of a base that has memory for a block in more spans than it takes.
     pub(crate) fn with_block_buffer(self) -> Self {
         Self { block_spans: usize::MAX, ..self }
-    }
-
-    /// Whether no block of a transfer's data is in too many spans. Those must be refused before a part of the
-    /// transfer takes effect.
-    pub(crate) fn take_blocks_of(&self, data: &[Span]) -> bool {
-        let (mut missing, mut spans) = (self.block_bytes, 0);
-        data.iter().all(|span| {
-            let fits = spans < self.block_spans;
-            match span.len().checked_sub(missing) {
-                None => {
-                    missing -= span.len();
-                    spans += 1;
-                }
-                Some(rest) => {
-                    let begun = rest % self.block_bytes;
-                    (missing, spans) = (self.block_bytes - begun, usize::from(begun > 0));
-                }
-            }
-            fits
-        })
     }
 
     /// The most blocks of a request that has blocks; zero where the base cannot do it.
@@ -75,6 +81,45 @@ impl Limits {
             Operation::CompareAndWrite(_) => self.native.compare_and_write_blocks_max,
             Operation::WriteUncorrectable => self.native.write_uncorrectable_blocks_max,
         }
+    }
+
+    /// Number of blocks of one step of a request.
+    pub(crate) fn step_blocks(&self) -> u32 {
+        step_blocks(self.block_bytes, self.transfer_blocks)
+    }
+
+    /// Whether a request is done in steps.
+    pub(crate) fn in_steps(&self, request: &Request<'_>) -> bool {
+        let Request { operation, blocks, data, .. } = *request;
+        match operation {
+            Operation::CompareAndWrite(_) => true,
+            Operation::Compare => blocks > self.native.compare_blocks_max || data.len() > self.spans,
+            Operation::Verify => blocks > self.native.verify_blocks_max,
+            Operation::Read
+            | Operation::Write(_)
+            | Operation::Flush
+            | Operation::Discard
+            | Operation::WriteZeroes
+            | Operation::WriteZeroesUnmap
+            | Operation::WriteUncorrectable => false,
+        }
+    }
+
+    /// Whether a request in steps has exactly the memory of its blocks, and is not too long.
+    ///
+    /// # Errors
+    /// [`Status::Invalid`].
+    pub(crate) fn check_steps(&self, request: &Request<'_>) -> Result<(), Status> {
+        let Request { operation, blocks, data, .. } = *request;
+        let most = match operation {
+            Operation::CompareAndWrite(_) => self.offered.compare_and_write_blocks_max,
+            Operation::Compare => self.offered.compare_blocks_max,
+            _ => self.offered.verify_blocks_max,
+        };
+        let solid = data.len() <= STEP_SPANS_MAX && data.iter().all(|span| !span.is_empty());
+        let bytes = operation.memory_of(blocks).saturating_mul(self.block_bytes.into());
+        let fits = solid && Span::total(data) == bytes && (1..=most).contains(&blocks);
+        if fits { Ok(()) } else { Err(Status::Invalid) }
     }
 
     /// Whether a request is a write that must not be cut.

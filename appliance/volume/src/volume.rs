@@ -1,6 +1,8 @@
 //! A volume, as the control plane sees it, and composites, which are made of volumes.
 
-use crate::{Counters, Node, Stats, VolumeId};
+use crate::limits::offered;
+use crate::locks::Locks;
+use crate::{Counters, Membership, Node, Signal, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use luge_reservations::Reservations;
@@ -49,7 +51,7 @@ pub enum Source {
 }
 
 impl Source {
-    fn geometry(&self) -> Geometry {
+    pub(crate) fn geometry(&self) -> Geometry {
         match self {
             Self::Device(device) => device.geometry(),
             Self::Composite(composite) => composite.geometry(),
@@ -71,6 +73,8 @@ pub struct Volume {
     first: Lba,
     blocks: Blocks,
     read_only: bool,
+    /// Locks on the blocks of the source, which all volumes that were made of this one obey.
+    locks: Arc<Locks>,
     stats: Arc<Mutex<BTreeMap<CoreId, Arc<Stats>>>>,
     /// One for all who use the volume, whatever they call it.
     reservations: Arc<Reservations>,
@@ -91,8 +95,8 @@ impl Volume {
 
     fn whole_of(source: Source) -> Self {
         let Geometry { blocks, read_only, .. } = source.geometry();
-        let (stats, reservations) = Default::default();
-        Self { source, first: Lba(0), blocks, read_only, stats, reservations }
+        let (locks, stats, reservations) = Default::default();
+        Self { source, first: Lba(0), blocks, read_only, locks, stats, reservations }
     }
 
     /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
@@ -109,9 +113,9 @@ impl Volume {
         match first.0.checked_add(blocks.0) {
             Some(end) if end <= self.blocks.0 => {
                 let first = Lba(self.first.0 + first.0);
-                let (source, read_only) = (self.source.clone(), self.read_only);
+                let (source, locks, read_only) = (self.source.clone(), self.locks.clone(), self.read_only);
                 let (stats, reservations) = Default::default();
-                Ok(Self { source, first, blocks, read_only, stats, reservations })
+                Ok(Self { source, first, blocks, read_only, locks, stats, reservations })
             }
             _ => Err(out_of_range),
         }
@@ -121,9 +125,9 @@ impl Volume {
     /// is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
-        let (source, stats) = (self.source.clone(), self.stats.clone());
+        let (source, locks, stats) = (self.source.clone(), self.locks.clone(), self.stats.clone());
         let reservations = self.reservations.clone();
-        Self { source, stats, reservations, read_only: true, ..*self }
+        Self { source, locks, stats, reservations, read_only: true, ..*self }
     }
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
@@ -138,7 +142,14 @@ impl Volume {
         let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
         let (blocks, read_only) = (self.blocks, self.read_only);
-        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, ..source }
+        let operations = offered(&source);
+        Geometry { blocks, read_only, atomic_blocks, optimal_blocks, operations, ..source }
+    }
+
+    /// Adds the volume on the core of `signal` to those that obey each other's locks on the source's blocks.
+    #[must_use]
+    pub fn join(&self, signal: &Arc<Signal>) -> Membership {
+        self.locks.join(self.first.0..self.first.0.saturating_add(self.blocks.0), signal)
     }
 
     /// Blocks and limits that reads and writes of the volume are checked against.
@@ -225,7 +236,9 @@ mod tests {
     fn a_part_of_a_part_counts_from_the_part() {
         let part = volume().part(Lba(100), Blocks(200)).unwrap().part(Lba(50), Blocks(150)).unwrap();
         assert_eq!(part.first(), Lba(150));
-        let expected = Geometry { blocks: Blocks(150), optimal_blocks: 1, ..Geometry::for_tests() };
+        let operations = volume().geometry().operations;
+        let expected =
+            Geometry { blocks: Blocks(150), optimal_blocks: 1, operations, ..Geometry::for_tests() };
         assert_eq!(part.geometry(), expected);
     }
 

@@ -10,7 +10,7 @@ use luge_block::{
 };
 use luge_memory::{Iova, Span};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
-use luge_volume::{Base, ChannelId, Composite, Graph, ListRequest, RANGES_MAX, Volume, VolumeId};
+use luge_volume::{Base, ChannelId, Composite, Graph, ListRequest, RANGES_MAX, SPANS_MAX, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -469,8 +469,8 @@ fn a_list_is_filled_submitted_and_free_again() {
     assert_eq!(lists.len(), 2);
     assert!(bench.graph.volume(other).unwrap().reserve_list().is_none());
     let (first, second) = (lists.remove(0), lists.remove(0));
-    let wrong = bench.graph.volume(id).unwrap().submit_list(first, &request(0..999));
-    assert!(matches!(wrong, Err((Refusal::Failed(Status::Invalid), None))), "{wrong:?}");
+    let none = bench.graph.volume(id).unwrap().submit_list(first, &request(0..SPANS_MAX + 1));
+    assert!(matches!(none, Err((Refusal::Failed(Status::Invalid), None))), "{none:?}");
     assert!(bench.graph.volume(id).unwrap().reserve_list().is_none(), "the other volume has a claim");
     let theirs = bench.graph.volume(other).unwrap().reserve_list().unwrap();
     bench.device.set_room(0);
@@ -483,6 +483,61 @@ fn a_list_is_filled_submitted_and_free_again() {
     assert_eq!(ended, vec![(5, Status::Success)]);
     assert_eq!(parts, 500);
     assert!(bench.graph.volume(other).unwrap().reserve_list().is_some());
+}
+
+/// A device for lists of the longest requests, a span for each block.
+fn for_lists() -> Bench {
+    Bench::with(Geometry { blocks: Blocks(SPANS_MAX as u64), ..tiny() }, 10)
+}
+
+impl Bench {
+    /// Submits a request of `blocks` blocks whose list has `spans`.
+    fn submit_list(&mut self, id: VolumeId, blocks: u32, spans: &[Span]) {
+        let mut volume = self.graph.volume(id).unwrap();
+        let list = volume.reserve_list().unwrap();
+        volume.list(&list)[..spans.len()].copy_from_slice(spans);
+        let (tag, data) = (Tag::new(1, 5), 0..spans.len());
+        let request = ListRequest { tag, operation: WRITE, lba: Lba(0), blocks, data };
+        assert!(volume.submit_list(list, &request).is_ok());
+    }
+}
+
+#[test]
+fn a_turn_checks_a_bounded_part_of_a_list() {
+    let mut bench = for_lists();
+    let id = bench.add_whole();
+    bench.submit_list(id, SPANS_MAX.try_into().unwrap(), &[span(512); SPANS_MAX]);
+    let mut turns = 0;
+    while bench.device.taken().is_empty() {
+        bench.turn();
+        turns += 1;
+        assert!(turns < 100, "the request is not submitted");
+    }
+    assert!(turns >= SPANS_MAX / 2048, "{SPANS_MAX} spans were checked in {turns} turns");
+}
+
+#[test]
+fn a_list_that_is_not_the_memory_of_its_blocks_ends_before_the_device_has_a_part_of_it() {
+    let good = vec![span(512); 3000];
+    let longer = vec![span(512); 3001];
+    let shorter = vec![span(512); 2999];
+    let mut empty = good.clone();
+    empty.push(span(0));
+    let mut odd = good.clone();
+    odd[2999] = span(511);
+    let mut bench = for_lists();
+    let id = bench.add_whole();
+    for wrong in [longer, shorter, empty, odd] {
+        bench.submit_list(id, 3000, &wrong);
+        let (ended, parts) = bench.turns(Status::Success);
+        assert_eq!(ended, vec![(5, Status::Invalid)]);
+        assert_eq!(parts, 0);
+        assert_eq!(bench.graph.in_flight(), 0);
+    }
+    bench.submit_list(id, 3000, &good);
+    let (ended, parts) = bench.turns(Status::Success);
+    assert_eq!(ended, vec![(5, Status::Success)]);
+    assert_eq!(parts, 1500);
 }
 
 #[test]

@@ -5,17 +5,25 @@
 
 use luge_block::doubles::Scripted;
 use luge_block::{
-    BlockRange, Blocks, CoreId, Device, Durability, Geometry, Lba, Operation, Refusal, Request, Status, Tag,
+    BlockRange, Blocks, CopyRange, CoreId, Device, Durability, Geometry, Lba, Operation, Refusal, Request,
+    Status, Tag,
 };
 use luge_memory::{Iova, Span};
 use luge_reservations::{
     Action, Claim, Identity, Key, Listener, Nexus, NexusConfig, Notice, Port, ReservationType,
 };
-use luge_volume::{Base, Graph, Volume, VolumeId};
+use luge_volume::{Base, CopyRequest, Graph, Membership, Signal, Volume, VolumeId, VolumeUser, Wake};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 const CORE: CoreId = CoreId(0);
+
+/// A core that need not be woken.
+struct NoCore;
+
+impl Wake for NoCore {
+    fn wake(&self) {}
+}
 
 struct Deaf;
 
@@ -35,6 +43,7 @@ struct Bench {
     device: Scripted,
     holder: Nexus,
     registrant: Nexus,
+    _members: [Membership; 2],
     /// The volume for the holder, the registrant and the stranger.
     ids: [VolumeId; 3],
 }
@@ -42,17 +51,22 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let device = Scripted::new(Geometry::for_tests(), 100);
-        let mut graph = Graph::default();
+        let signal = Arc::new(Signal::new(Box::new(NoCore)));
+        let mut graph = Graph::new(signal.clone());
         let base = Base::Channel(graph.add_channel(device.open(CORE).unwrap()).ok().unwrap());
         let volume = Volume::whole(Arc::new(device.clone()));
         let (holder, registrant) = (nexus(&volume, 1), nexus(&volume, 2));
-        let [first, second] = [&holder, &registrant]
-            .map(|nexus| graph.add_volume_for(CORE, &volume, base, nexus.rights_word().clone()).unwrap());
+        let members = [(); 2].map(|()| volume.join(&signal));
+        let users = [(&members[0], &holder), (&members[1], &registrant)].map(|(member, nexus)| VolumeUser {
+            member: member.member().clone(),
+            rights: nexus.rights_word().clone(),
+        });
+        let [first, second] = users.map(|user| graph.add_volume_for(CORE, &volume, base, user).unwrap());
         let stranger = graph.add_volume(CORE, &volume, base).unwrap();
         for nexus in [&holder, &registrant] {
             nexus.act(Action::Register { claim: Claim::Unregistered, key: Some(Key(7)) }).unwrap();
         }
-        Self { graph, device, holder, registrant, ids: [first, second, stranger] }
+        Self { graph, device, holder, registrant, _members: members, ids: [first, second, stranger] }
     }
 
     fn reserve(&self, kind: ReservationType) {
@@ -159,6 +173,20 @@ fn ranges_are_writes() {
         assert_eq!(bench.graph.volume(id).unwrap().submit_ranges(tag, &ranges), expected, "{id:?}");
     }
     bench.end_all();
+}
+
+#[test]
+fn a_copy_is_a_write() {
+    let mut bench = Bench::new();
+    bench.reserve(ReservationType::WriteExclusive);
+    let sources = [CopyRange { lba: Lba(0), blocks: 4 }];
+    let copy =
+        CopyRequest { tag: Tag::new(1, 2), sources: &sources, lba: Lba(100), durability: Durability::Cache };
+    let [holder, registrant, stranger] = bench.ids;
+    for (id, conflict) in [(holder, false), (registrant, true), (stranger, true)] {
+        let result = bench.graph.volume(id).unwrap().submit_copy(&copy);
+        assert_eq!(result == CONFLICT, conflict, "{id:?}: {result:?}");
+    }
 }
 
 #[test]

@@ -9,6 +9,9 @@ use thiserror::Error;
 /// Bytes of a block buffer at least: those of the largest block.
 pub const BLOCK_BUFFER_BYTES: u32 = 64 << 10;
 
+/// Bytes of a channel's memory for requests of its user's own: of eight block buffers.
+pub const STEP_MEMORY_BYTES: u32 = 8 * BLOCK_BUFFER_BYTES;
+
 /// The number of a core: of the CPU that its thread is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
@@ -153,6 +156,12 @@ pub trait Channel: Send {
     /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in
     /// more spans than a request may have. None where no such request is served.
     fn block_buffer(&self) -> Option<Span> {
+        None
+    }
+
+    /// Memory of [`STEP_MEMORY_BYTES`], which the device reaches, and which is the caller's for as long as there is
+    /// the channel: for requests that it makes of its own. None where the device takes any memory.
+    fn step_memory(&self) -> Option<Span> {
         None
     }
 }

@@ -113,6 +113,13 @@ impl<D: Execute> ImmediateChannel<D> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
+        self.begin(request);
+        Ok(())
+    }
+
+    /// Begins a request for which there is room.
+    #[inline(always)]
+    fn begin(&mut self, request: &Request<'_>) {
         self.charge(request.blocks);
         if !self.put_off(request) {
             self.charge(self.device.pieces(request).saturating_sub(request.blocks));
@@ -120,7 +127,22 @@ impl<D: Execute> ImmediateChannel<D> {
             // There is room: it was asked for.
             let _ = self.ended.push(Completion::new(request.tag, status));
         }
-        Ok(())
+    }
+
+    /// Takes as many requests as there is room for, which have nothing wrong with them; returns how many.
+    #[inline]
+    fn take_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> usize {
+        // The room for completions is known before; what is left to be worked on is not.
+        let places = DEPTH - self.ended.len() - self.waiting.len();
+        let fitting = &transfers[..places.min(transfers.len())];
+        let taken = fitting.iter().take_while(|transfer| {
+            let begins = self.blocks_left > 0;
+            if begins {
+                self.begin(transfer);
+            }
+            begins
+        });
+        taken.count()
     }
 
     /// Makes the copies that wait.
@@ -166,6 +188,11 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     #[inline(always)]
     fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
         self.take(transfer)
+    }
+
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let taken = self.take_all(transfers);
+        (taken, (taken < transfers.len()).then_some(Refusal::Full))
     }
 
     fn commit(&mut self) {

@@ -36,7 +36,8 @@ mod tag;
 mod transfer;
 
 pub use channel::{
-    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, OpenError, Refusal, SharedHardware,
+    BLOCK_BUFFER_BYTES, Channel, Completions, CoreId, Device, OpenError, Refusal, STEP_MEMORY_BYTES,
+    SharedHardware,
 };
 pub use file::{Access, Caching, FileDevice, FileError};
 pub use geometry::{CopyLimits, Geometry, OperationLimits};

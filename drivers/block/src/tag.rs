@@ -36,22 +36,37 @@ impl Tag {
     /// The most levels of volumes above each other on a core.
     pub const LEVELS_MAX: u16 = 16;
 
-    /// Number of sessions that tags can name. Those beyond are for parts of requests ([`Self::of_part`]).
-    pub const SESSIONS_MAX: u16 = u16::MAX - Self::LEVELS_MAX + 1;
+    /// Number of sessions that tags can name. Those beyond are for parts of requests ([`Self::of_part`]) and their
+    /// steps ([`Self::of_step`]).
+    pub const SESSIONS_MAX: u16 = u16::MAX - 2 * Self::LEVELS_MAX + 1;
 
     /// Tag of a part of a request, made for a volume of a level of its core's graph, from slot `slot` of
     /// that level.
     #[must_use]
     pub const fn of_part(level: u16, slot: u16) -> Self {
         assert!(level < Self::LEVELS_MAX, "more levels of volumes than tags can tell apart");
-        Self::new(Self::SESSIONS_MAX + level, slot)
+        Self::new(Self::SESSIONS_MAX + 2 * level, slot)
     }
 
-    /// Whether the request is a part made for a volume of that level.
+    /// Tag of a step of a request, made for a volume of a level of its core's graph, from slot `slot` of the
+    /// core.
+    #[must_use]
+    pub const fn of_step(level: u16, slot: u16) -> Self {
+        assert!(level < Self::LEVELS_MAX, "more levels of volumes than tags can tell apart");
+        Self::new(Self::SESSIONS_MAX + 2 * level + 1, slot)
+    }
+
+    /// Whether the request is a part or step made for a volume of that level.
     #[inline]
     #[must_use]
-    pub const fn is_of_part(self, level: u16) -> bool {
-        self.session() == Self::SESSIONS_MAX + level
+    pub const fn is_of_level(self, level: u16) -> bool {
+        self.session() & !1 == Self::SESSIONS_MAX + 2 * level
+    }
+
+    /// Whether the request, which is a part or step, is a step.
+    #[must_use]
+    pub const fn is_step(self) -> bool {
+        self.session() & 1 == 1
     }
 
     /// Slot `slot` of the session with number `session` on its core.
@@ -59,6 +74,13 @@ impl Tag {
     #[must_use]
     pub const fn new(session: u16, slot: u16) -> Self {
         Self(session as u64 | (slot as u64) << SLOT)
+    }
+
+    /// Returns the tag, of slot 0, for another slot of its session.
+    #[inline]
+    #[must_use]
+    pub const fn at_slot(self, slot: u16) -> Self {
+        Self(self.0 | (slot as u64) << SLOT)
     }
 
     /// The part of a tag that says volume `volume` of a core's graph.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 ///
 /// Its memory accesses go through the IOMMUs of the process's [`crate::DmaSpace`].
 pub trait PciFunction: Send + Sync {
-    /// PCI address, as in `0000:01:00.0`, for messages.
+    /// Name for messages: a PCI address, as in `0000:01:00.0`, or the socket of a vfio-user server.
     fn name(&self) -> &str;
 
     /// Vendor and device, for workarounds of a model.
@@ -22,7 +22,8 @@ pub trait PciFunction: Send + Sync {
     /// Stores the 32-bit register at `offset` bytes in BAR 0; nothing past its end.
     fn write32(&self, offset: u32, value: u32);
 
-    /// `len` bytes of BAR 0 from `offset` as memory, for doorbells; lives as long as the function.
+    /// `len` bytes of BAR 0 from `offset` as memory, for doorbells, which are stored to and never loaded; lives as long
+    /// as the function.
     ///
     /// # Errors
     /// If that part of the BAR does not exist or cannot be mapped.

@@ -5,13 +5,16 @@
 //! Invariants
 //! - A span is made of bytes that are all in one region.
 //! - Rows do not overlap and are in order of their addresses; their table keeps the regions.
+//! - A table of few regions is one run, so that a miss costs one search.
 //!
 //! Not here: how regions come and go (`guest`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::{GuestAddress, Iova, Span};
+use std::hint::select_unpredictable;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Guest address at which a PC's memory continues above the hole for devices.
 const FOUR_GIB: u64 = 1 << 32;
@@ -24,6 +27,8 @@ const FEW: usize = 16;
 pub(crate) struct Row {
     pub guest: GuestAddress,
     pub len: u64,
+    /// Length of the part that devices may write: all of it, or nothing.
+    pub writable_len: u64,
     pub host: NonNull<u8>,
     pub iova: Iova,
 }
@@ -35,7 +40,8 @@ unsafe impl Sync for Row {}
 
 impl Row {
     /// A region without bytes.
-    const NONE: Self = Self { guest: GuestAddress(0), len: 0, host: NonNull::dangling(), iova: Iova(0) };
+    const NONE: Self =
+        Self { guest: GuestAddress(0), len: 0, writable_len: 0, host: NonNull::dangling(), iova: Iova(0) };
 
     /// Offset of an address in the region; none outside.
     #[inline]
@@ -56,13 +62,15 @@ impl Row {
         unsafe { self.piece(offset, here) }
     }
 
-    /// Whether `len` bytes at `at` are in the region; false for a `len` of zero.
+    /// Whether `len` bytes at `at` are in the region, for that use; false for a `len` of zero.
     #[inline]
-    fn holds(&self, at: GuestAddress, len: u32) -> bool {
+    fn holds(&self, purpose: Use, at: GuestAddress, len: u32) -> bool {
         let offset = at.0.wrapping_sub(self.guest.0);
         // A sum that wraps is less than what was added to.
         let end = offset.wrapping_add(len.into());
-        offset < end && end <= self.len
+        // Reads and writes are mixed: a branch here would be mispredicted.
+        let most = select_unpredictable(purpose == Use::Write, self.writable_len, self.len);
+        offset < end && end <= most
     }
 
     /// The `len` bytes at `offset`.
@@ -78,22 +86,51 @@ impl Row {
     }
 }
 
+/// Rows that lie side by side, of which a table has one run, or several if it has many regions.
+#[derive(Clone)]
+pub(crate) struct RowRun {
+    /// Address of the first row.
+    first: GuestAddress,
+    rows: Arc<[Row]>,
+}
+
+impl RowRun {
+    /// Rows in order of their addresses; none if there is no row.
+    pub(crate) fn new(rows: &Arc<[Row]>) -> Option<Self> {
+        Some(Self { first: rows.first()?.guest, rows: rows.clone() })
+    }
+}
+
+/// Use that a device makes of guest memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// The device reads it.
+    Read,
+    /// The device writes it: where it may.
+    Write,
+}
+
 /// Look-ups with a cache of the last two regions found: one below 4 GiB, one above.
 ///
 /// A hit reads one row only. Larger guests have memory on both sides and alternate between them.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
+    /// Rows of a table that is one run; none of any other.
     rows: &'a [Row],
+    /// Runs of the table, looked through if it is more than one.
+    runs: &'a [RowRun],
     below: &'a Row,
     above: &'a Row,
 }
 
 impl<'a> Lookup<'a> {
-    /// Look-ups in these rows.
+    /// Look-ups in these runs, which are in order of their addresses.
     #[inline]
-    pub(crate) fn new(rows: &'a [Row]) -> Self {
-        let (below, above) = (rows.first().unwrap_or(&Row::NONE), rows.last().unwrap_or(&Row::NONE));
-        Self { rows, below, above }
+    pub(crate) fn new(runs: &'a [RowRun]) -> Self {
+        let below = runs.first().and_then(|run| run.rows.first());
+        let above = runs.last().and_then(|run| run.rows.last());
+        let rows = if let [only] = runs { &*only.rows } else { &[] };
+        Self { rows, runs, below: below.unwrap_or(&Row::NONE), above: above.unwrap_or(&Row::NONE) }
     }
 
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
@@ -114,10 +151,32 @@ impl<'a> Lookup<'a> {
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        let row = self.row(at, |row| row.holds(at, len))?;
+        // SAFETY: the caller's promise.
+        unsafe { self.whole_for(Use::Read, at, len) }
+    }
+
+    /// All `len` bytes at `at`, for a use; none if they are not in one region, or not for that use.
+    ///
+    /// # Safety
+    /// As [`GuestMemory::span`](crate::GuestMemory::span).
+    #[inline]
+    pub unsafe fn whole_for(&mut self, purpose: Use, at: GuestAddress, len: u32) -> Option<Span> {
+        let row = self.row(at, |row| row.holds(purpose, at, len))?;
         let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
         Some(unsafe { row.piece(offset, len) })
+    }
+
+    /// As [`GuestMemory::span`](crate::GuestMemory::span), for a use; none where memory is not for that use.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn span_for(&mut self, purpose: Use, at: GuestAddress, len: u32) -> Option<Span> {
+        // SAFETY: the caller's promise.
+        let span = unsafe { self.span(at, len) }?;
+        let row = self.row(at, |row| row.holds(purpose, at, 1));
+        row.map(|_| span)
     }
 
     /// Finds the row that begins before `at` and for which `fits` holds. The side of 4 GiB is
@@ -131,10 +190,19 @@ impl<'a> Lookup<'a> {
     /// Finds the row that could have `at`, and caches it.
     #[cold]
     fn turn_to(&mut self, at: GuestAddress) -> Option<&'a Row> {
-        let row = last_before(self.rows, at)?;
+        let row = match last_before(self.rows, at) {
+            Some(row) => row,
+            None => last_before(rows_of(self.runs, at)?, at)?,
+        };
         *(if at.0 < FOUR_GIB { &mut self.below } else { &mut self.above }) = row;
         Some(row)
     }
+}
+
+/// Rows of the last run that begins at `at` or before.
+fn rows_of(runs: &[RowRun], at: GuestAddress) -> Option<&[Row]> {
+    let count = runs.partition_point(|run| run.first <= at);
+    runs.get(count.checked_sub(1)?).map(|run| &*run.rows)
 }
 
 /// Last row that begins at `at` or before; found without a branch in small tables.
@@ -161,32 +229,42 @@ mod tests {
         let row = |n: u64| Row {
             guest: GuestAddress(first + n * 2 * BYTES),
             len: BYTES,
+            writable_len: if n.is_multiple_of(3) { 0 } else { BYTES },
             host: NonNull::dangling(),
             iova: Iova(n * BYTES),
         };
         (0..count).map(row).collect()
     }
 
+    fn runs(rows: &[Row], length: usize) -> Vec<RowRun> {
+        rows.chunks(length).map(|rows| RowRun::new(&Arc::from(rows)).unwrap()).collect()
+    }
+
     /// Result of a linear search for `len` bytes at `at`.
-    fn expected(rows: &[Row], at: GuestAddress, len: u32) -> Option<Iova> {
+    fn expected(rows: &[Row], purpose: Use, at: GuestAddress, len: u32) -> Option<Iova> {
         let inside = |row: &&Row| at >= row.guest && at.0 + u64::from(len) <= row.guest.0 + row.len;
-        rows.iter().find(inside).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
+        let serves = |row: &&Row| purpose == Use::Read || row.writable_len == row.len;
+        rows.iter().find(inside).filter(serves).map(|row| Iova(row.iova.0 + at.0 - row.guest.0))
     }
 
     #[test]
     fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
-        for count in [1, 2, 3, 8, 16, 17, 40] {
+        for (count, length) in
+            [(1, 1), (2, 9), (3, 9), (8, 9), (16, 99), (17, 99), (40, 99), (40, 7), (99, 1)]
+        {
             let rows = rows(count);
-            let (mut lookup, mut random) = (Lookup::new(&rows), Random::new(count));
+            let runs = runs(&rows, length);
+            let (mut lookup, mut random) = (Lookup::new(&runs), Random::new(count));
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
                 let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
+                let purpose = random.pick(&[Use::Read, Use::Write]);
                 // SAFETY: nothing looks at the bytes of these spans.
-                let whole = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
-                assert_eq!(whole, expected(&rows, at, len), "{count} regions, {len} bytes at {at}");
+                let whole = unsafe { lookup.whole_for(purpose, at, len) }.map(|span| span.iova());
+                assert_eq!(whole, expected(&rows, purpose, at, len), "{count} regions, {len} bytes at {at}");
                 // SAFETY: as above.
-                let part = unsafe { lookup.span(at, len) }.map(|span| span.iova());
-                assert_eq!(part, expected(&rows, at, 1), "{count} regions, {at}");
+                let part = unsafe { lookup.span_for(purpose, at, len) }.map(|span| span.iova());
+                assert_eq!(part, expected(&rows, purpose, at, 1), "{count} regions, {at}");
             }
         }
     }
@@ -194,7 +272,8 @@ mod tests {
     #[test]
     fn no_bytes_are_nowhere_and_no_end_wraps() {
         let rows = rows(2);
-        let mut lookup = Lookup::new(&rows);
+        let runs = runs(&rows, 2);
+        let mut lookup = Lookup::new(&runs);
         for (at, len) in [(rows[0].guest.0, 0), (rows[0].guest.0, u32::MAX), (u64::MAX, 1), (0, 1)] {
             // SAFETY: nothing looks at the bytes of these spans.
             assert!(unsafe { lookup.whole(GuestAddress(at), len) }.is_none(), "{at:#x}");

@@ -4,8 +4,9 @@
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The smallest page of this processor, in bytes. Files of larger pages end with such a page.
@@ -43,11 +44,14 @@ pub enum MapError {
     },
 }
 
-/// Shared, writable memory of a file descriptor. Unmapped when dropped.
+/// Shared, writable memory of a file descriptor. Unmapped when dropped. The file stays open as long, for an IOMMU
+/// in another process.
 #[derive(Debug)]
 pub struct Mapping {
     host: NonNull<u8>,
     len: usize,
+    file: Arc<OwnedFd>,
+    file_offset: u64,
 }
 
 // SAFETY: an address; the bytes behind it are only accessed as raw memory.
@@ -70,11 +74,24 @@ impl Mapping {
         if have.next_multiple_of(BASE_PAGE) < end {
             return Err(MapError::TooShort { have, need: end });
         }
+        let file = Arc::new(rustix::io::fcntl_dupfd_cloexec(file, 0).map_err(system)?);
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: new addresses, which nobody uses.
-        let host = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, file, offset) };
+        let host = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &file, offset) };
         let host = NonNull::new(host.map_err(system)?.cast()).ok_or(shape)?;
-        Ok(Self { host, len: bytes })
+        Ok(Self { host, len: bytes, file, file_offset: offset })
+    }
+
+    /// File of the memory.
+    #[must_use]
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
+    /// Offset of the first byte in the file.
+    #[must_use]
+    pub fn file_offset(&self) -> u64 {
+        self.file_offset
     }
 
     /// The first byte.

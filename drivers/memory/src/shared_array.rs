@@ -112,6 +112,14 @@ impl<T: Word> SharedArray<T> {
         self.len == 0
     }
 
+    /// The `len` words from `index`; none if they are not all in the array.
+    #[must_use]
+    pub fn slice(&self, index: u32, len: u32) -> Option<Self> {
+        let end = index.checked_add(len)?;
+        let first = self.word(index).filter(|_| end <= self.len)?;
+        Some(Self { first, len, words: PhantomData })
+    }
+
     /// Loads word `index`.
     ///
     /// # Panics
@@ -164,6 +172,16 @@ impl<T: Word> SharedArray<T> {
     fn word(&self, index: u32) -> Option<NonNull<T>> {
         // SAFETY: inside the array, by the check.
         (index < self.len).then(|| unsafe { self.first.add(index as usize) })
+    }
+}
+
+impl SharedArray<u32> {
+    /// Stores word `index`, and returns its value before; none if it is past the end.
+    #[must_use]
+    pub fn swap(&self, index: u32, value: u32, order: Ordering) -> Option<u32> {
+        let word = self.word(index)?;
+        // SAFETY: `word` is inside the array, which is aligned and mapped; all accesses are atomic.
+        Some(unsafe { AtomicU32::from_ptr(word.as_ptr()) }.swap(value, order))
     }
 }
 

@@ -132,7 +132,8 @@ impl SharedMemory {
         owner: Owner,
     ) -> Result<Arc<Self>, PeerMemoryError> {
         let memory = PeerMemory::map(&file, offset, len)?;
-        let file = KnownFile::new(&file).map_err(|error| MapError::System { len, source: error.into() })?;
+        let file = KnownFile::new(memory.mapping.file().clone())
+            .map_err(|error| MapError::System { len, source: error.into() })?;
         let id = MemoryId::of(&file);
         let memory = Arc::new(Self { memory, file, id, dma: Mutex::default(), owner });
         lock(&MAPPED).push(Mapped { number: memory.file.number(), memory: Arc::downgrade(&memory) });
@@ -142,6 +143,12 @@ impl SharedMemory {
     /// Whether it has `len` bytes of its file from `offset`, none of them missing.
     fn has(&self, offset: u64, len: u64) -> bool {
         self.offset_of(offset).is_some_and(|at| self.mapping().len() - at >= len) && self.faults() == 0
+    }
+
+    /// Whether it has `len` bytes of a file from `offset`, none of them missing.
+    pub fn serves(&self, file: impl AsFd, offset: u64, len: u64) -> bool {
+        let number = FileNumber::of(&file);
+        self.has(offset, len) && number.is_ok_and(|number| self.file.is(&file, number))
     }
 
     /// Identity of the memory's file.

@@ -6,6 +6,9 @@ use crate::Iova;
 use crate::copy::{LINE_BYTES, copy};
 use std::ptr::NonNull;
 
+/// Bytes of shared memory that are copied out at once to be compared.
+const COMPARED_BYTES: usize = 256;
+
 /// A checked piece of shared memory: its address in this process, its address for the SSDs,
 /// and its length in bytes.
 ///
@@ -23,6 +26,12 @@ pub struct Span {
 unsafe impl Send for Span {}
 // SAFETY: as above.
 unsafe impl Sync for Span {}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
 
 impl Span {
     /// A span without bytes, of no address.
@@ -141,6 +150,27 @@ impl Span {
         // SAFETY: both sides hold `len` bytes, in mappings that are kept.
         unsafe { copy(self.host.as_ptr(), to.host.as_ptr(), len) };
         len
+    }
+
+    /// Place of the first byte in which both differ, in the shorter of the two lengths; none where they are equal.
+    /// Each byte is loaded once.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<u32> {
+        let (mut here, mut there) = (*self, *other);
+        let mut compared = 0;
+        while !here.is_empty() && !there.is_empty() {
+            let (mut ours, mut theirs) = ([0; COMPARED_BYTES], [0; COMPARED_BYTES]);
+            let len = here.read(&mut ours).min(there.read(&mut theirs));
+            let mut pairs = ours.iter().zip(&theirs).take(len);
+            if ours.get(..len) != theirs.get(..len) {
+                let same = pairs.position(|(ours, theirs)| ours != theirs).unwrap_or(len);
+                return Some(compared + u32::try_from(same).unwrap_or(0));
+            }
+            let len = u32::try_from(len).unwrap_or(0);
+            (here, there) = (here.split_at(len).1, there.split_at(len).1);
+            compared += len;
+        }
+        None
     }
 
     /// Sets every byte to `value`.

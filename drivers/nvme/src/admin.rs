@@ -19,6 +19,8 @@ use crate::{ErrorKind, Fault};
 use luge_memory::{MemoryAccess, Span};
 use luge_spec::nvme::{AdminOpcode, CompletionEntry, StatusCode, SubmissionEntry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{ReadWriteFlags, preadv2};
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +28,9 @@ use std::time::{Duration, Instant};
 /// Number of entries of the admin queue: a page of submissions, because some SSDs take only whole pages
 /// (SPDK, `NVME_QUIRK_MINIMUM_ADMIN_QUEUE_SIZE`). CAP.MQES does not limit this queue.
 pub(crate) const ADMIN_ENTRIES: u16 = 64;
+
+/// Offset of a read from a file that has none.
+const NO_OFFSET: u64 = u64::MAX;
 
 /// The longest pause between two polls of the queue.
 const PAUSE_MAX: Duration = Duration::from_millis(5);
@@ -252,14 +257,26 @@ pub(crate) fn wait_readable(fds: &[&OwnedFd], timeout: Duration) -> bool {
     poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Empties an eventfd that may be readable; returns whether it was.
+/// Empties an eventfd that may be readable; returns whether it was. The controller may be another process that has it
+/// too, empties it first, or makes it a blocking one: no read waits.
 pub(crate) fn drain(fd: &OwnedFd) -> bool {
-    wait_readable(&[fd], Duration::ZERO) && rustix::io::read(fd, &mut [0u8; 8]).is_ok()
+    let mut count = [0u8; 8];
+    preadv2(fd, &mut [IoSliceMut::new(&mut count)], NO_OFFSET, ReadWriteFlags::NOWAIT).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{EventfdFlags, eventfd};
+
+    #[test]
+    fn an_eventfd_that_somebody_else_has_emptied_is_not_waited_for() {
+        let blocking = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        assert!(!drain(&blocking));
+        rustix::io::write(&blocking, &7u64.to_ne_bytes()).unwrap();
+        assert!(drain(&blocking));
+        assert!(!drain(&blocking));
+    }
 
     #[test]
     fn identifiers_of_commands_are_those_of_no_event_request_and_below_their_limit() {

@@ -28,6 +28,8 @@ mod commands;
 mod control;
 mod controller;
 mod doorbells;
+#[cfg(any(test, feature = "doubles"))]
+pub mod doubles;
 mod error;
 mod event_requests;
 mod examination;

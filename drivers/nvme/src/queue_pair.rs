@@ -31,7 +31,7 @@ use crate::slots::{CommandId, Data, Ended, Generations, Slots};
 use crate::status::failure;
 use luge_block::{
     BLOCK_BUFFER_BYTES, Channel, CheckedTransfer, Completions, CoreId, FailedRequest, Geometry, IoError,
-    OpenError, Operation, Refusal, Request, Status, Tag,
+    OpenError, Operation, Refusal, Request, STEP_MEMORY_BYTES, Status, Tag,
 };
 use luge_memory::Span;
 use luge_spec::nvme::{CompletionEntry, DatasetRange, StatusCode};
@@ -40,6 +40,9 @@ use std::sync::Arc;
 
 /// Number of pages of the block buffer.
 const BLOCK_PAGES: u32 = BLOCK_BUFFER_BYTES / PAGE_BYTES;
+
+/// Number of pages for requests of the channel's user.
+const STEP_PAGES: u32 = STEP_MEMORY_BYTES / PAGE_BYTES;
 
 /// Queue pair of a controller.
 pub(crate) struct QueuePair {
@@ -51,6 +54,8 @@ pub(crate) struct QueuePair {
     bounce: BouncePool,
     /// Memory for the user of the channel: see [`Channel::block_buffer`].
     block: Span,
+    /// Memory for the user of the channel: see [`Channel::step_memory`].
+    steps: Span,
     parts: Arc<Parts>,
     health: Arc<Health>,
     link: Arc<Link>,
@@ -71,7 +76,7 @@ impl QueuePair {
         let spans = geometries().map(|geometry| geometry.spans_max).max().unwrap_or(0);
         let lists = u32::from(inner.registers.queue_entries(inner.options.queue_entries));
         let pages = lists.saturating_add(inner.options.bounce_pages.max(transfer).into());
-        let pages = pages.saturating_add(BLOCK_PAGES);
+        let pages = pages.saturating_add(BLOCK_PAGES + STEP_PAGES);
         let link = controller.open_queue(device, core, pages)?;
         let doorbells = Doorbells::map(&inner.registers, link.id.0).map_err(|error| {
             controller.close_queue(&link);
@@ -81,7 +86,7 @@ impl QueuePair {
         let slots = entries.saturating_sub(1);
         let small_ids = inner.registers.quirks().has(Quirk::SmallIdentifiers);
         let generations = if small_ids { Generations::Off } else { Generations::On };
-        let (lists, bounce, block) = split_pages(&link.memory);
+        let Pages { lists, bounce, block, steps } = Pages::of(&link.memory);
         Ok(Self {
             submissions: SubmissionRing::new(link.memory.submissions(), entries),
             completions: CompletionRing::new(link.memory.completions(), entries),
@@ -90,6 +95,7 @@ impl QueuePair {
             lists: ListPages::new(lists),
             bounce: BouncePool::new(bounce, slots, transfer, spans),
             block,
+            steps,
             parts,
             health: inner.health.clone(),
             link,
@@ -418,6 +424,10 @@ impl Channel for QueuePair {
     fn block_buffer(&self) -> Option<Span> {
         Some(self.block)
     }
+
+    fn step_memory(&self) -> Option<Span> {
+        Some(self.steps)
+    }
 }
 
 impl Drop for QueuePair {
@@ -439,10 +449,22 @@ fn transfer_pages(geometry: &Geometry) -> u16 {
     u16::try_from(pages).unwrap_or(u16::MAX)
 }
 
-/// Splits the pages of a queue pair: a PRP list for each entry, bounce pages, and the block buffer.
-fn split_pages(memory: &QueueMemory) -> (Span, Span, Span) {
-    let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
-    let block_bytes = BLOCK_PAGES.saturating_mul(PAGE_BYTES);
-    let (bounce, block) = others.split_at(others.len().saturating_sub(block_bytes));
-    (lists, bounce, block)
+/// The pages of a queue pair.
+struct Pages {
+    /// A PRP list for each entry.
+    lists: Span,
+    bounce: Span,
+    /// The block buffer.
+    block: Span,
+    /// Memory for requests of the channel's user.
+    steps: Span,
+}
+
+impl Pages {
+    fn of(memory: &QueueMemory) -> Self {
+        let (lists, others) = memory.pages().split_at(u32::from(memory.entries()).saturating_mul(PAGE_BYTES));
+        let (others, steps) = others.split_at(others.len().saturating_sub(STEP_MEMORY_BYTES));
+        let (bounce, block) = others.split_at(others.len().saturating_sub(BLOCK_BUFFER_BYTES));
+        Self { lists, bounce, block, steps }
+    }
 }

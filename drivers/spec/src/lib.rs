@@ -1,5 +1,7 @@
-//! Wire layouts of NVMe and virtio: no I/O, no unsafe, sizes asserted.
+//! Wire layouts of NVMe, PCI, virtio, vhost-user and vfio-user: no I/O, no unsafe, sizes asserted.
 
 pub mod nvme;
+pub mod pci;
+pub mod vfio_user;
 pub mod vhost_user;
 pub mod virtio;

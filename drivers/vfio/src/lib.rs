@@ -7,16 +7,20 @@
 //! - [`bind`], [`Binding`]: binds an SSD to vfio-pci, and back to its driver.
 //! - [`Vfio`]: opens SSDs as [`luge_memory::PciFunction`]s, all in one IOMMU domain with the mappings of
 //!   the [`luge_memory::DmaSpace`].
+//! - [`VfioUser`]: attaches functions that other processes emulate, without an IOMMU.
 //!
 //! Invariants
 //! - An SSD that the host uses is refused.
-//! - A function reaches the memory in the `DmaSpace` and no other; there is no mode without IOMMU.
+//! - An SSD reaches the memory in the `DmaSpace` and no other; there is no mode without IOMMU.
 //!
 //! Not here: NVMe (`nvme`), the memory itself (`memory`).
 
 mod address;
 mod binding;
 mod claims;
+mod config;
+#[cfg(test)]
+mod device_file;
 mod domain;
 mod error;
 mod function;
@@ -30,6 +34,7 @@ mod reply;
 mod rig;
 mod sysfs;
 mod vfio;
+mod vfio_user;
 
 pub use address::{PciAddress, PciAddressError};
 pub use binding::{Binding, bind};
@@ -37,3 +42,4 @@ pub use domain::Backend;
 pub use error::{BindError, VfioError};
 pub use sysfs::SysfsRoot;
 pub use vfio::Vfio;
+pub use vfio_user::{ServerSocket, VfioUser, VfioUserError};

@@ -20,11 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-core", &["luge-block", "luge-memory", "luge-reservations", "luge-volume"]),
     ("luge-virtqueue", &["luge-memory", "luge-spec"]),
     ("luge-socket", &[]),
+    ("luge-endpoint", &["luge-core", "luge-socket"]),
     (
         "luge-vhost",
         &[
             "luge-block",
             "luge-core",
+            "luge-endpoint",
             "luge-memory",
             "luge-socket",
             "luge-spec",
@@ -32,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "luge-volume",
         ],
     ),
-    ("luge-vfio-user", &["luge-memory", "luge-socket", "luge-spec"]),
+    ("luge-vfio-user", &["luge-core", "luge-endpoint", "luge-memory", "luge-socket", "luge-spec"]),
     (
         "luge-nvme-target",
         &[

@@ -94,6 +94,9 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/nvme/tests/no_allocation.rs",
     "drivers/vfio/src/function/bar.rs",
     "drivers/vfio/src/ioctl.rs",
+    "drivers/vfio/src/vfio_user/relay.rs",
+    "drivers/vfio/src/vfio_user/windows.rs",
+    "drivers/vfio/tests/vfio_user/memory.rs",
     "qemu-test/src/process.rs",
 ];
 

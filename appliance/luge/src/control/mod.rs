@@ -36,7 +36,7 @@ pub use record::{Call, Record, Subsystem};
 pub use rig::{control, platform};
 pub use sled::Sled;
 pub use socket_folder::SocketFolder;
-pub use ssd::Ssd;
+pub use ssd::{Ssd, SsdAddress};
 pub use table::{Names, Table};
 
 use luge_rpc::{Caller, RpcError};

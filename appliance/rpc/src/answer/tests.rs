@@ -5,6 +5,7 @@ use crate::framing::{Framer, Limits};
 use crate::{Method, NoParams, Stage, params};
 use luge_seeded::{Random, fuzz};
 use serde_json::json;
+use std::sync::Mutex;
 
 params! {
     struct Pair {
@@ -27,12 +28,18 @@ fn dispatcher() -> Dispatcher {
 
 /// Bytes that are sent in answer to a text, and the continuation.
 fn answer_to(text: &[u8]) -> (Vec<u8>, Next) {
-    let (dispatcher, parsing) = (dispatcher(), Mutex::default());
+    answer_in_turn(text, &Parsing::default(), Client::Connection(0))
+}
+
+/// Bytes that are sent in answer to a client's text, and the continuation.
+fn answer_in_turn(text: &[u8], parsing: &Parsing, client: Client) -> (Vec<u8>, Next) {
+    let dispatcher = dispatcher();
     let caller = Caller::local();
     let context = CallContext {
         dispatcher: &dispatcher,
         caller,
-        parsing: &parsing,
+        parsing,
+        client,
         begin: &|| (),
         reserve: &|bytes| if bytes > 100 { Err(RpcError::busy("no room")) } else { Ok(()) },
     };
@@ -247,4 +254,35 @@ fn any_bytes_however_cut_give_the_same_answers() {
             serde_json::from_slice::<Value>(text).expect("an answer is JSON");
         }
     });
+}
+
+#[test]
+fn a_long_text_goes_before_longer_ones_that_wait_and_a_short_one_waits_for_none() {
+    let (parsing, order) = (Parsing::default(), Mutex::new(Vec::new()));
+    let turn = parsing.turn(Client::Connection(100), 1);
+    std::thread::scope(|scope| {
+        let ask = |client, kib: usize| {
+            let (parsing, order) = (&parsing, &order);
+            let text = json!({"method": "divide", "params": {"a": 6, "b": 3, "c": "x".repeat(kib << 10)}});
+            let waiting = parsing.waiting();
+            scope.spawn(move || {
+                answer_in_turn(text.to_string().as_bytes(), parsing, Client::Connection(client));
+                order.lock().unwrap().push(client);
+            });
+            while kib > 4 && parsing.waiting() == waiting {
+                std::thread::yield_now();
+            }
+        };
+        (0..8).for_each(|client| ask(client, 1 << 10));
+        ask(8, 8);
+        ask(9, 1);
+        while order.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        drop(turn);
+    });
+    let order = order.into_inner().unwrap();
+    let place = |wanted| order.iter().position(|&client| client == wanted).unwrap();
+    assert_eq!(place(9), 0, "{order:?}");
+    assert!(place(8) < place(7), "the eighth of the longest goes last: {order:?}");
 }

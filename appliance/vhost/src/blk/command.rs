@@ -41,12 +41,6 @@ impl Command {
     }
 }
 
-/// Length of spans in bytes, all together. Chains are at most 4 GiB long.
-#[inline]
-pub(super) fn bytes_of(spans: &[Span]) -> u32 {
-    u32::try_from(Span::total(spans)).unwrap_or(u32::MAX)
-}
-
 /// Spans of guest memory that are cut off from either end, in place.
 pub(super) struct Pieces<'a> {
     spans: &'a mut [Span],
@@ -55,13 +49,15 @@ pub(super) struct Pieces<'a> {
     /// Index of the first span that is left.
     first: usize,
     end: usize,
+    /// Bytes left.
+    len: u32,
 }
 
 impl<'a> Pieces<'a> {
-    /// Wraps spans that are in the batch from index `at` on.
-    pub(super) fn new(spans: &'a mut [Span], at: usize) -> Self {
+    /// Wraps spans of `len` bytes that are in the batch from index `at` on.
+    pub(super) fn new(spans: &'a mut [Span], at: usize, len: u32) -> Self {
         let end = spans.len();
-        Self { spans, at, first: 0, end }
+        Self { spans, at, first: 0, end, len }
     }
 
     /// Indices in the batch of the spans that are left.
@@ -71,7 +67,7 @@ impl<'a> Pieces<'a> {
 
     /// Bytes left.
     pub(super) fn len(&self) -> u32 {
-        bytes_of(self.spans.get(self.first..self.end).unwrap_or_default())
+        self.len
     }
 
     /// Cuts `N` bytes off the front, and returns a copy; none, with an unspecified rest, if there are too few.
@@ -120,6 +116,7 @@ impl<'a> Pieces<'a> {
         } else {
             *span = rest;
         }
+        self.len = self.len.saturating_sub(1);
         byte.first_byte()
     }
 
@@ -130,7 +127,8 @@ impl<'a> Pieces<'a> {
 
     #[inline]
     fn use_up(&mut self, span: Span, bytes: usize) {
-        let rest = span.split_at(u32::try_from(bytes).unwrap_or(u32::MAX)).1;
+        let (used, rest) = span.split_at(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.len = self.len.saturating_sub(used.len());
         if rest.is_empty() {
             self.first = self.first.saturating_add(1);
         } else if let Some(place) = self.spans.get_mut(self.first) {

@@ -96,9 +96,9 @@ impl Rules {
 
     /// Reads a request of any kind, in any legal layout; none if there is no byte for an answer.
     pub(super) fn read(&self, chain: Chain<'_>, ranges: &mut Ranges) -> Option<Request> {
-        let Chain { first, fault, readable, writable, .. } = chain;
-        let mut writable = Pieces::new(writable, first.wrapping_add(readable.len()));
-        let mut readable = Pieces::new(readable, first);
+        let Chain { first, fault, readable, writable, bytes, .. } = chain;
+        let mut writable = Pieces::new(writable, first.wrapping_add(readable.len()), bytes.writable);
+        let mut readable = Pieces::new(readable, first, bytes.readable);
         let status = writable.cut_last()?;
         let mut written = 0;
         let command = if fault.is_none() { Command::parse(&mut readable) } else { None };

@@ -199,12 +199,12 @@ impl BlkSession {
         let Some(list) = self.list.take().or_else(|| volume.reserve_list()) else { return false };
         let Self { rules, slots, ranges, queue, batch, .. } = self;
         let spans = volume.list(&list);
-        let Some(LongChain { head, fault, readable, end }) = queue.walk_long(batch, spans) else {
+        let Some(LongChain { head, fault, readable, end, bytes }) = queue.walk_long(batch, spans) else {
             self.list = Some(list);
             return false;
         };
         let (readable, writable) = spans.get_mut(..end).unwrap_or_default().split_at_mut(readable);
-        let chain = Chain { head, fault, first: 0, readable, writable };
+        let chain = Chain { head, fault, first: 0, readable, writable, bytes };
         let reading = read_chain(chain, rules, ranges, slots);
         match self.advance(head, fault, reading) {
             Some(todo @ Todo::Transfer { .. }) => {

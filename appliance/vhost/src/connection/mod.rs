@@ -12,10 +12,10 @@ mod resumed;
 mod shared_now;
 mod vring;
 
-use crate::quit::Quit;
 use crate::served::Served;
 use crate::state::HandedOver;
 use front_end::FrontEnd;
+use luge_endpoint::{End, Incoming, Quit};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io::{self, Write};
@@ -29,40 +29,17 @@ const GET_QUEUE_NUM: u32 = 17;
 /// Version 1, and a reply.
 const REPLY: u32 = 1 | 4;
 
-/// Connection that is to be served.
-pub(crate) enum Incoming {
-    /// Connection whose front end has not been served yet.
-    New(UnixStream),
-    /// Connection of another process.
-    Resumed(HandedOver),
-}
-
-impl Incoming {
-    pub(crate) fn socket(&self) -> &UnixStream {
-        match self {
-            Self::New(socket) => socket,
-            Self::Resumed(HandedOver { socket, .. }) => socket,
-        }
-    }
-}
-
-/// Reason why a connection ended.
-pub(crate) enum End {
-    /// The front end left.
-    Left,
-    /// The front end broke the protocol, or asked for something impossible.
-    Fault(Error),
-    /// Another process serves the front end on.
-    HandedOver(HandedOver),
-}
-
 /// Serves a front end until it leaves or is at fault, or is asked to quit. Its rings are stopped then, with
 /// all requests answered that were taken from them, and its memory is unmapped.
-pub(crate) fn serve(incoming: Incoming, served: &Arc<Served>, quit: &Quit) -> End {
+pub(crate) fn serve(incoming: Incoming<HandedOver>, served: &Arc<Served>, quit: &Quit) -> End<HandedOver> {
     match Connection::open(incoming, served) {
         Ok(connection) => connection.serve(served, quit),
-        Err(error) => End::Fault(explained(error, served)),
+        Err(error) => fault(explained(error, served)),
     }
+}
+
+fn fault(error: Error) -> End<HandedOver> {
+    End::Fault(error.to_string())
 }
 
 /// A connection that is served.
@@ -73,7 +50,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(incoming: Incoming, served: &Arc<Served>) -> Result<Self, Error> {
+    fn open(incoming: Incoming<HandedOver>, served: &Arc<Served>) -> Result<Self, Error> {
         let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
         let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
         costly::watch(&front_end);
@@ -90,11 +67,11 @@ impl Connection {
         Ok(Self { socket, front_end, messages })
     }
 
-    fn serve(mut self, served: &Served, quit: &Quit) -> End {
+    fn serve(mut self, served: &Served, quit: &Quit) -> End<HandedOver> {
         let end = loop {
             if self.wait(quit) == Next::Quit {
                 quit.hear();
-                return lock(&self.front_end).export().map_or_else(End::Fault, End::HandedOver);
+                return lock(&self.front_end).export().map_or_else(fault, End::HandedOver);
             }
             let answered = match self.messages.handle_request() {
                 Err(error) if asks_for_queues(&error) => tell_queues(&self.socket, served.device.queues()),
@@ -103,13 +80,13 @@ impl Connection {
             match answered {
                 Ok(()) => served.ledger.spoken(),
                 Err(Error::Disconnected | Error::SocketBroken(_)) => break End::Left,
-                Err(error) => break End::Fault(explained(error, served)),
+                Err(error) => break fault(explained(error, served)),
             }
         };
         let mut front_end = lock(&self.front_end);
         front_end.finish();
         // Where memory is missing it was we who ended the connection.
-        front_end.intact().map_or_else(End::Fault, |()| end)
+        front_end.intact().map_or_else(fault, |()| end)
     }
 
     /// Waits for the first bytes of a message, or for the signal to stop.

@@ -16,22 +16,20 @@
 //!
 //! Never cut: a flush, and a write of at most `Geometry::atomic_blocks` blocks, in however many spans.
 //!
-//! Not here: compare-and-write, which there is not yet. It must not be cut either ([`Slot`]'s `keep_whole`).
+//! Not here: compares, verifies and copies (`steps`).
 
-mod buffer;
 mod cut;
-mod shelf;
+mod data_check;
 mod slot;
 
-pub(crate) use buffer::BlockBuffer;
 pub use slot::ListRequest;
 pub(crate) use slot::{Content, Slot, Whole};
 
 use crate::VolumeId;
 use crate::limits::Limits;
+use crate::shelf::{Asker, Shelf, SlotId};
 use luge_block::{Completion, Refusal, Status, Tag};
 use luge_memory::Span;
-use shelf::{Asker, Shelf, SlotId};
 use std::collections::VecDeque;
 
 /// The most ranges of one request.
@@ -252,6 +250,11 @@ impl Cutters {
     /// they do, and in the others after those requests: neither uses up scarce room for ever.
     pub(crate) fn parts_go_first(&self) -> bool {
         self.turn.is_multiple_of(2)
+    }
+
+    /// Number of the turn.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn
     }
 
     /// Begins another turn.

@@ -3,7 +3,10 @@
 //! ```text
 //!  (1) free    --a list is reserved--------------------> (2) filling: a front end writes spans
 //!  (2) filling --given up------------------------------> (1)
-//!  (1) (2)     --a whole request, in order-------------> (3) going on: parts are left
+//!  (1)         --a whole request, in order-------------> (3) going on: parts are left
+//!  (2)         --a whole request for the list----------> (6) checking: a bounded number of spans a turn
+//!  (6)         --the list is the memory of its blocks--> (3)
+//!  (6)         --it is not-----------------------------> (4)
 //!  (3)         --the base takes a part-----------------> (3), or (4) after the last one
 //!  (3) (4)     --a part ends---------------------------> stays; notes the first failure
 //!  (3)         --a part failed or was refused----------> (4) ending: nothing more is submitted
@@ -13,13 +16,17 @@
 //!  (4)         --no part is with the base any more-----> (1), one completion
 //! ```
 
-use super::buffer::{BlockBuffer, gather, scatter, skip};
 use super::cut::Cut;
+use super::data_check::DataCheck;
 use crate::VolumeId;
+use crate::buffer::{BlockBuffer, gather, scatter, skip};
 use crate::limits::Limits;
 use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use std::ops::Range;
+
+/// Spans of a list that are checked for a step of work: their lengths are all that is looked at.
+const CHECKED_PER_STEP: usize = 8;
 
 /// A request that is to become parts: a transfer with its data, or ranges.
 #[derive(Clone, Copy)]
@@ -44,11 +51,10 @@ impl Whole<'_> {
     /// when they were admitted.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Status> {
         let Content::One(&Request { operation, blocks, data, .. }) = self.content else { return Ok(()) };
-        let block_bytes = if operation.moves_data() { limits.block_bytes } else { 0 };
-        let bytes = u64::from(blocks) * u64::from(block_bytes);
-        let solid = data.iter().all(|span| !span.is_empty());
-        let fits = blocks > 0 && solid && Span::total(data) == bytes && limits.take_blocks_of(data);
-        if fits { Ok(()) } else { Err(Status::Invalid) }
+        if blocks == 0 {
+            return Err(Status::Invalid);
+        }
+        DataCheck::new(operation, blocks, limits).run(data)
     }
 }
 
@@ -108,6 +114,9 @@ pub(crate) struct Slot {
     left: Left,
     /// Spans of the list that are left.
     data: Range<usize>,
+    /// State of the check of the list, in (6), and the first span that was not checked yet.
+    check: Option<DataCheck>,
+    unchecked: usize,
     spans: Box<[Span]>,
     /// Ranges of the list that are left, behind `left`.
     next_ranges: Range<usize>,
@@ -138,6 +147,8 @@ impl Slot {
             keep_whole: false,
             left: Left::NOTHING,
             data: 0..0,
+            check: None,
+            unchecked: 0,
             spans: vec![Span::EMPTY; spans].into_boxed_slice(),
             next_ranges: 0..0,
             ranges: vec![BlockRange::EMPTY; ranges].into_boxed_slice(),
@@ -167,10 +178,10 @@ impl Slot {
         }
     }
 
-    /// (2) to (3): takes a request whose data is in the slot's list, at `data`.
+    /// (2) to (6): takes a request whose data is in the slot's list, at `data`.
     ///
     /// # Errors
-    /// [`Status::Invalid`] if that is not exactly the memory of its blocks.
+    /// [`Status::Invalid`] if it has no blocks or no data, or the list ends before.
     pub(crate) fn begin_list(
         &mut self,
         request: &Request<'_>,
@@ -178,14 +189,31 @@ impl Slot {
         limits: Limits,
     ) -> Result<(), Status> {
         let &Request { tag, operation, lba, blocks, .. } = request;
-        let list = self.spans.get(data.clone()).filter(|_| operation.moves_data()).ok_or(Status::Invalid)?;
-        let whole = Request { data: list, ..*request };
-        Whole { tag, content: Content::One(&whole) }.check(&limits)?;
+        if blocks == 0 || !operation.moves_data() || self.spans.get(data.clone()).is_none() {
+            return Err(Status::Invalid);
+        }
+        (self.check, self.unchecked) = (Some(DataCheck::new(operation, blocks, &limits)), data.start);
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
         self.keep_whole = self.data.len() > limits.spans && limits.keep_whole(operation, blocks);
         Ok(())
+    }
+
+    /// (6) to (3) or (4): checks the next spans of the list, of which `steps` are taken off. None are left if the
+    /// check is not at its end.
+    pub(crate) fn check_list(&mut self, steps: &mut usize) {
+        let Some(mut check) = self.check.take() else { return };
+        let end = self.data.end.min(self.unchecked + *steps * CHECKED_PER_STEP);
+        let next = self.spans.get(self.unchecked..end).unwrap_or_default();
+        *steps -= next.len().div_ceil(CHECKED_PER_STEP);
+        let checked = check.add(next);
+        self.unchecked = end;
+        match checked.and_then(|()| if end == self.data.end { check.end() } else { Ok(()) }) {
+            Err(status) => self.fail(status),
+            Ok(()) if end < self.data.end => self.check = Some(check),
+            Ok(()) => {}
+        }
     }
 
     /// The slot's list of spans.

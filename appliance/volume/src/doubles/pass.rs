@@ -7,8 +7,9 @@ use std::collections::HashMap;
 /// The one part of a node, and the requests that it has.
 pub(super) struct Pass {
     part: VolumeId,
-    /// Tags of requests, which name the volume on top of the node, by those that the part was given.
-    above: HashMap<Tag, Tag>,
+    /// For each session and slot, a tag that names the volume on top of the node, and the number of requests. Parts of a
+    /// request that was cut share a slot.
+    above: HashMap<Tag, (Tag, usize)>,
 }
 
 impl Pass {
@@ -23,14 +24,19 @@ impl Pass {
     pub(super) fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
         let tag = Tag::new(request.tag.session(), request.tag.slot());
         parts.submit(self.part, &Request { tag, ..*request })?;
-        self.above.insert(tag, request.tag);
+        self.above.entry(tag).or_insert((request.tag, 0)).1 += 1;
         Ok(())
     }
 
     /// A completion of the part as one of the node.
     pub(super) fn ended(&mut self, end: Completion) -> Completion {
         let tag = Tag::new(end.tag().session(), end.tag().slot());
-        let above = self.above.remove(&tag).expect("a request that the part was given");
+        let (above, count) = self.above.get_mut(&tag).expect("a request that the part was given");
+        let (above, last) = (*above, *count == 1);
+        *count -= 1;
+        if last {
+            self.above.remove(&tag);
+        }
         Completion::new(end.tag().with_volume_of(above), end.status())
     }
 }

@@ -2,12 +2,14 @@
 
 mod parts;
 pub(crate) mod run;
+mod steps;
 
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
 use crate::layers::{Layers, Opened};
+use crate::steps::Steps;
 use luge_block::{Refusal, Request};
 
 /// A volume of a core's graph, looked up for a batch of requests.
@@ -16,7 +18,13 @@ pub struct VolumeHandle<'a>(End<'a>);
 /// Base of the volume.
 enum End<'a> {
     /// A channel, as nearly all have.
-    Channel { volume: &'a mut Mounted, opened: &'a mut Opened, clock: &'a Clock, cutters: &'a mut Cutters },
+    Channel {
+        volume: &'a mut Mounted,
+        opened: &'a mut Opened,
+        clock: &'a Clock,
+        cutters: &'a mut Cutters,
+        steps: &'a mut Steps,
+    },
     /// A node, which may use anything beneath it.
     Node { layers: &'a mut Layers, volume: VolumeId, node: NodeId },
 }
@@ -29,28 +37,15 @@ impl Layers {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
                 let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
-                Some(VolumeHandle::on_channel(volume, opened, &self.clock, &mut self.cutters))
+                let Self { clock, cutters, steps, .. } = self;
+                Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps }))
             }
-            Base::Node(node) => Some(VolumeHandle::on_node(self, id, node)),
+            Base::Node(node) => Some(VolumeHandle(End::Node { layers: self, volume: id, node })),
         }
     }
 }
 
-impl<'a> VolumeHandle<'a> {
-    #[inline]
-    pub(crate) fn on_channel(
-        volume: &'a mut Mounted,
-        opened: &'a mut Opened,
-        clock: &'a Clock,
-        cutters: &'a mut Cutters,
-    ) -> Self {
-        Self(End::Channel { volume, opened, clock, cutters })
-    }
-
-    pub(crate) fn on_node(layers: &'a mut Layers, volume: VolumeId, node: NodeId) -> Self {
-        Self(End::Node { layers, volume, node })
-    }
-
+impl VolumeHandle<'_> {
     /// Number of requests that the volume would take now.
     #[inline]
     #[must_use]

@@ -1,7 +1,8 @@
 //! Requests that go to the base one by one, whole or in parts.
 
 use super::{End, VolumeHandle};
-use crate::cutter::{BlockBuffer, Content, ListId, ListRequest, PartsId, Slot, Whole};
+use crate::buffer::BlockBuffer;
+use crate::cutter::{Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
 use crate::{Parts, Ticks, VolumeId};
@@ -53,12 +54,15 @@ impl VolumeHandle<'_> {
     ///
     /// # Errors
     /// [`Refusal`], also where the request is outside of the volume, its blocks are fenced, or
-    /// too many long requests are in flight.
+    /// too many requests are in flight that are in parts or in steps.
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let request = self.volume().admit(request)?;
         if self.volume().limits.cut(&request) {
             return self.submit_in_parts(&request);
+        }
+        if self.volume().limits.in_steps(&request) {
+            return self.submit_in_steps(&request);
         }
         // Some devices do it at once: it begins before.
         let now = self.now();
@@ -98,7 +102,9 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a request whose data is in a list that this volume has reserved.
+    /// Submits a request whose data is in a list that this volume has reserved. The list is checked in later
+    /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
+    /// device gets no part of it.
     ///
     /// # Errors
     /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
@@ -111,7 +117,12 @@ impl VolumeHandle<'_> {
         let id = list.slot();
         let mut slot = self.cutters().take_out(id);
         match self.begin_list(&mut slot, request) {
-            Ok(()) => self.start(id, slot, request.blocks.into()).map_err(|refusal| (refusal, None)),
+            Ok(()) => {
+                let now = self.now();
+                self.volume().begin_one(slot.kind(), request.blocks.into(), now);
+                self.cutters().put_back(id, slot);
+                Ok(())
+            }
             Err(Refusal::Full) => {
                 self.cutters().keep(id, slot);
                 Err((Refusal::Full, Some(list)))
@@ -169,9 +180,11 @@ impl VolumeHandle<'_> {
         }
     }
 
-    /// Submits parts of a request while there is room and `steps` are left, and takes them off that number.
+    /// Submits parts of a request while there is room and `steps` are left, and takes them off that number. First
+    /// comes the rest of the request's check, which leaves no steps before it has ended.
     pub(crate) fn go_on(&mut self, id: PartsId, steps: &mut usize) {
         let mut slot = self.cutters().take_out(id);
+        slot.check_list(steps);
         let mut room = self.room_beneath();
         while room > 0 && *steps > 0 && slot.has_more() {
             match self.submit_next(&mut slot) {
@@ -189,7 +202,7 @@ impl VolumeHandle<'_> {
     /// Submits the next part of a request; returns the number of its spans.
     fn submit_next(&mut self, slot: &mut Slot) -> Result<usize, Refusal> {
         match &mut self.0 {
-            End::Channel { opened: Opened { channel, buffer, pending }, .. } => {
+            End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
                 let spans = slot.submit_next(buffer, |part| channel.submit(part))?;
                 *pending = true;
                 Ok(spans)

@@ -1,9 +1,14 @@
 //! A volume on a graph of its own, as a device.
 
-use luge_block::{Channel, Completion, Completions, CoreId, Device, Geometry, OpenError, Refusal, Request};
+use luge_block::{
+    Channel, Completion, Completions, CoreId, Device, Geometry, Lba, OpenError, Operation, Refusal, Request,
+    Tag,
+};
+use luge_memory::Span;
 use luge_volume::doubles::mount;
 use luge_volume::{Graph, Volume, VolumeId};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A volume on a graph of its own, as a device.
@@ -42,7 +47,14 @@ impl Device for AsDevice {
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
         let mut graph = Graph::default();
         let volume = mount(&mut graph, core, &self.volume)?;
-        Ok(Box::new(AsChannel { graph: RefCell::new(graph), volume, geometry: self.geometry, in_flight: 0 }))
+        let waiting = VecDeque::new();
+        Ok(Box::new(AsChannel {
+            graph: RefCell::new(graph),
+            volume,
+            geometry: self.geometry,
+            waiting,
+            in_flight: 0,
+        }))
     }
 }
 
@@ -50,22 +62,58 @@ struct AsChannel {
     graph: RefCell<Graph>,
     volume: VolumeId,
     geometry: Geometry,
+    /// Requests for which the volume has no slot, or whose blocks are locked, though it has room for others.
+    waiting: VecDeque<Waiting>,
     in_flight: usize,
+}
+
+struct Waiting {
+    tag: Tag,
+    operation: Operation,
+    lba: Lba,
+    blocks: u32,
+    data: Vec<Span>,
+}
+
+impl AsChannel {
+    fn submit_waiting(&mut self) {
+        while let Some(Waiting { tag, operation, lba, blocks, data }) = self.waiting.front() {
+            let (tag, operation, lba, blocks) = (*tag, *operation, *lba, *blocks);
+            let request = Request { tag, operation, lba, blocks, data };
+            match self.graph.get_mut().volume(self.volume).unwrap().submit(&request) {
+                Ok(()) => {}
+                Err(Refusal::Full) => return,
+                Err(Refusal::Failed(status)) => panic!("a good request ends in {status:?}"),
+            }
+            self.waiting.pop_front();
+        }
+    }
 }
 
 impl Channel for AsChannel {
     fn room(&self) -> usize {
-        self.graph.borrow_mut().volume(self.volume).unwrap().room()
+        let room = self.graph.borrow_mut().volume(self.volume).unwrap().room();
+        if self.waiting.is_empty() { room } else { 0 }
     }
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        self.graph.get_mut().volume(self.volume).unwrap().submit(request)?;
+        if self.room() == 0 {
+            return Err(Refusal::Full);
+        }
+        match self.graph.get_mut().volume(self.volume).unwrap().submit(request) {
+            Err(Refusal::Full) => {
+                let &Request { tag, operation, lba, blocks, data } = request;
+                self.waiting.push_back(Waiting { tag, operation, lba, blocks, data: data.to_vec() });
+            }
+            result => result?,
+        }
         self.in_flight += 1;
         Ok(())
     }
 
     fn commit(&mut self) {
+        self.submit_waiting();
         self.graph.get_mut().commit();
     }
 

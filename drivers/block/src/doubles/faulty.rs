@@ -146,4 +146,8 @@ impl Channel for FaultyChannel {
     fn block_buffer(&self) -> Option<Span> {
         self.channel.block_buffer()
     }
+
+    fn step_memory(&self) -> Option<Span> {
+        self.channel.step_memory()
+    }
 }

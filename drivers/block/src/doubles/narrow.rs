@@ -95,4 +95,8 @@ impl Channel for NarrowChannel {
         // SAFETY: whoever asks knows that the memory goes with the channel.
         unsafe { self.buffer.span(0, BLOCK_BUFFER_BYTES) }
     }
+
+    fn step_memory(&self) -> Option<Span> {
+        self.channel.step_memory()
+    }
 }

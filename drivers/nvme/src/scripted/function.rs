@@ -1,6 +1,6 @@
 //! The scripted SSD as a PCI function.
 
-use super::memory::doorbell_span;
+use super::memory::piece_of;
 use super::queues::low_half;
 use super::ssd::{DOORBELL_BYTES, ScriptedSsd, State};
 use luge_memory::{MemoryAccess, NumaNode, PciFunction, PciId, Span};
@@ -94,7 +94,7 @@ impl PciFunction for ScriptedFunction {
 
     fn registers(&self, offset: u32, len: u32) -> io::Result<Span> {
         let at = offset.checked_sub(luge_spec::nvme::offset::DOORBELLS).filter(|&at| at < DOORBELL_BYTES);
-        at.and_then(|at| doorbell_span(&self.ssd.doorbells, at, len))
+        at.and_then(|at| piece_of(&self.ssd.doorbells, at, len))
             .ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 

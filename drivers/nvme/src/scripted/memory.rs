@@ -9,10 +9,10 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Piece of the doorbells.
-pub(super) fn doorbell_span(doorbells: &DmaMemory, offset: u32, len: u32) -> Option<Span> {
-    // SAFETY: the function, and with it the SSD, lives as long as the driver uses its doorbells.
-    unsafe { doorbells.span(offset.into(), len) }
+/// Piece of memory that a double keeps as long as it is used.
+pub(crate) fn piece_of(memory: &DmaMemory, offset: u32, len: u32) -> Option<Span> {
+    // SAFETY: the function, and with it the double, lives as long as the driver uses its doorbells and queues.
+    unsafe { memory.span(offset.into(), len) }
 }
 
 struct Mapped {
@@ -25,7 +25,7 @@ unsafe impl Send for Mapped {}
 
 /// IOMMU of a scripted SSD, with the bus master bit of the SSD.
 #[derive(Default)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     mapped: Mutex<BTreeMap<u64, Mapped>>,
     pub bus_master: AtomicBool,
     faults: AtomicUsize,
@@ -33,7 +33,7 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Memory at `iova`; none, and a DMA fault, where not all of it is mapped.
-    pub(super) fn span(&self, iova: u64, len: u32) -> Option<Span> {
+    pub(crate) fn span(&self, iova: u64, len: u32) -> Option<Span> {
         let span = self.find(iova, len).filter(|_| self.bus_master.load(Ordering::Relaxed));
         if span.is_none() {
             self.faults.fetch_add(1, Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Reach {
     }
 
     /// Number of accesses that the IOMMU, or the bus master bit, has refused.
-    pub(super) fn faults(&self) -> usize {
+    pub(crate) fn faults(&self) -> usize {
         self.faults.load(Ordering::Relaxed)
     }
 

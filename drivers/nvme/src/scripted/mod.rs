@@ -19,9 +19,9 @@
 mod admin;
 mod disk;
 mod function;
-mod memory;
+pub(crate) mod memory;
 mod partner;
-mod queues;
+pub(crate) mod queues;
 mod rig;
 mod script;
 mod ssd;

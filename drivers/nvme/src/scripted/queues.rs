@@ -6,19 +6,19 @@ use luge_spec::nvme::{CompletionEntry, StatusCode, StatusField, SubmissionEntry}
 use std::sync::atomic::Ordering;
 
 /// Value of a doorbell register. The bits above are reserved.
-pub(super) const fn low_half(value: u32) -> u16 {
+pub(crate) const fn low_half(value: u32) -> u16 {
     (value & 0xffff) as u16
 }
 
 /// Status and DW0 of a completion.
 #[derive(Clone, Copy)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub code: StatusCode,
     pub result: u32,
 }
 
 impl Answer {
-    pub(super) const fn success(result: u32) -> Self {
+    pub(crate) const fn success(result: u32) -> Self {
         Self { code: StatusCode::SUCCESS, result }
     }
 }
@@ -31,7 +31,7 @@ impl From<StatusCode> for Answer {
 
 /// Submission queue, as the SSD sees it.
 #[derive(Clone)]
-pub(super) struct Submissions {
+pub(crate) struct Submissions {
     pub words: SharedArray<u64>,
     pub entries: u16,
     pub head: u16,
@@ -39,18 +39,18 @@ pub(super) struct Submissions {
 }
 
 impl Submissions {
-    pub(super) fn new(reach: &Reach, iova: u64, entries: u16, completions: u16) -> Option<Self> {
+    pub(crate) fn new(reach: &Reach, iova: u64, entries: u16, completions: u16) -> Option<Self> {
         let words = SharedArray::new(reach.span(iova, u32::from(entries) * 64)?)?;
         Some(Self { words, entries, head: 0, completions })
     }
 
     /// Number of entries up to the tail that were not fetched.
-    pub(super) fn left(&self, tail: u16) -> u16 {
+    pub(crate) fn left(&self, tail: u16) -> u16 {
         (tail + self.entries - self.head) % self.entries
     }
 
     /// Fetches an entry; none where the head is at the tail.
-    pub(super) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
+    pub(crate) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
         if self.head == tail {
             return None;
         }
@@ -66,7 +66,7 @@ impl Submissions {
 
 /// Completion queue, as the SSD sees it.
 #[derive(Clone)]
-pub(super) struct Completed {
+pub(crate) struct Completed {
     pub words: SharedArray<u64>,
     pub entries: u16,
     pub tail: u16,
@@ -74,18 +74,18 @@ pub(super) struct Completed {
 }
 
 impl Completed {
-    pub(super) fn new(reach: &Reach, iova: u64, entries: u16) -> Option<Self> {
+    pub(crate) fn new(reach: &Reach, iova: u64, entries: u16) -> Option<Self> {
         let words = SharedArray::new(reach.span(iova, u32::from(entries) * 16)?)?;
         Some(Self { words, entries, tail: 0, phase: true })
     }
 
     /// Whether another completion would overwrite one that the driver has not taken.
-    pub(super) fn full(&self, head: u16) -> bool {
+    pub(crate) fn full(&self, head: u16) -> bool {
         (self.tail + 1) % self.entries == head
     }
 
     /// Posts a completion with the right phase tag.
-    pub(super) fn post(&mut self, code: StatusCode, entry: CompletionEntry) {
+    pub(crate) fn post(&mut self, code: StatusCode, entry: CompletionEntry) {
         let entry = CompletionEntry { status: StatusField::new(code, self.phase), ..entry };
         let [low, high] = entry.to_words();
         let first = u32::from(self.tail) * 2;
@@ -97,7 +97,7 @@ impl Completed {
     }
 
     /// Flips the phase tag of the next entry, so that it looks new.
-    pub(super) fn flip_phase(&self) {
+    pub(crate) fn flip_phase(&self) {
         let at = u32::from(self.tail) * 2 + 1;
         let stale = self.words.load(at, Ordering::Relaxed);
         self.words.store(at, stale ^ 1 << 48, Ordering::Release);

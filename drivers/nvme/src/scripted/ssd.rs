@@ -1,7 +1,7 @@
 //! State of the scripted SSD, and its service of commands.
 
 use super::disk::Disk;
-use super::memory::{Reach, doorbell_span};
+use super::memory::{Reach, piece_of};
 use super::partner::NullPartner;
 use super::queues::{Answer, Completed, Submissions, low_half};
 use super::script::{Enabling, Mischief, Script};
@@ -83,7 +83,7 @@ impl ScriptedSsd {
             .expect("a few pages");
         let reach = Arc::new(Reach::default());
         space.attach(reach.clone()).expect("the scripted IOMMU takes every address");
-        let words = doorbell_span(&doorbells, 0, DOORBELL_BYTES).and_then(SharedArray::new);
+        let words = piece_of(&doorbells, 0, DOORBELL_BYTES).and_then(SharedArray::new);
         let state = State::new(script, words.expect("doorbells are aligned"));
         let recall = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
         Arc::new(Self { reach, state: Mutex::new(state), doorbells, recall })

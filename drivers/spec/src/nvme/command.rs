@@ -1,6 +1,6 @@
 //! Submission queue entries: commands from the host to the controller.
 
-use crate::nvme::{AdminOpcode, IoOpcode};
+use crate::nvme::{AdminOpcode, IoOpcode, SglDescriptor};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A submission queue entry: one command. Base 2.0, clause 3.3.3.1.
@@ -29,6 +29,34 @@ pub struct SubmissionEntry {
 
 const _: () = assert!(size_of::<SubmissionEntry>() == 64);
 
+/// FUSE: part of a command in a fused pair. Bits 0 and 1 of [`SubmissionEntry::flags`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Fuse(pub u8);
+
+impl Fuse {
+    /// A command of its own.
+    pub const NORMAL: Self = Self(0);
+    /// First command of a pair.
+    pub const FIRST: Self = Self(1);
+    /// Second command of a pair.
+    pub const SECOND: Self = Self(2);
+}
+
+/// PSDT: kind of a command's data pointer. Bits 6 and 7 of [`SubmissionEntry::flags`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct DataPointerKind(pub u8);
+
+impl DataPointerKind {
+    /// PRP entries.
+    pub const PRP: Self = Self(0);
+    /// An SGL; metadata is a contiguous buffer.
+    pub const SGL: Self = Self(1);
+    /// An SGL; metadata has an SGL of its own.
+    pub const SGL_AND_METADATA_SGL: Self = Self(2);
+}
+
 /// Bits of CDW12 of reads, writes and write-zeroes. NVM 1.0, clauses 3.2.4, 3.2.6 and 3.2.8.
 pub mod io_flags {
     /// FUA: the command completes only when its data is on the media.
@@ -37,6 +65,12 @@ pub mod io_flags {
     pub const DEALLOCATE: u32 = 1 << 25;
     /// AD, in CDW11 of Dataset Management: the contents of the ranges are no longer needed.
     pub const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
+    /// PRINFO: protection information.
+    pub const PROTECTION: u32 = 0xf << 26;
+    /// PRINFOR of Copy: protection information of the source.
+    pub const READ_PROTECTION: u32 = 0xf << 12;
+    /// DTYPE of a write: type of directive.
+    pub const DIRECTIVE: u32 = 0xf << 20;
 }
 
 impl SubmissionEntry {
@@ -80,6 +114,24 @@ impl SubmissionEntry {
         zerocopy::transmute!(words)
     }
 
+    /// FUSE: part in a fused pair.
+    #[must_use]
+    pub const fn fuse(&self) -> Fuse {
+        Fuse(self.flags & 3)
+    }
+
+    /// PSDT: kind of the data pointer.
+    #[must_use]
+    pub const fn data_pointer_kind(&self) -> DataPointerKind {
+        DataPointerKind(self.flags >> 6)
+    }
+
+    /// SGL1: the descriptor where PRP1 and PRP2 are otherwise.
+    #[must_use]
+    pub const fn sgl(&self) -> SglDescriptor {
+        SglDescriptor::from_words([self.prp1, self.prp2])
+    }
+
     /// SLBA of an I/O command: CDW10 and CDW11.
     #[must_use]
     pub const fn lba(&self) -> u64 {
@@ -116,6 +168,24 @@ impl DatasetRange {
         zerocopy::transmute!(words)
     }
 }
+
+/// Source range of Copy, in format 0. NVM 1.0, figure 32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CopySource {
+    /// Reserved.
+    pub reserved_0: u64,
+    /// SLBA: first block.
+    pub lba: u64,
+    /// NLB: number of blocks, zero-based.
+    pub blocks_z: u16,
+    /// Reserved.
+    pub reserved_18: [u8; 6],
+    /// Protection information.
+    pub protection: u64,
+}
+
+const _: () = assert!(size_of::<CopySource>() == 32);
 
 #[cfg(test)]
 mod tests {

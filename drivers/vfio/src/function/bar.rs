@@ -133,7 +133,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::rig::{device_file, region};
+    use crate::device_file::{device_file, region};
 
     /// A BAR of 16 KiB at 0x2000 of a file.
     fn bar(mappable: &[(u64, u64)]) -> (File, Bar) {

@@ -11,15 +11,12 @@
 //! (the crate `nvme`).
 
 mod bar;
-mod config;
-#[cfg(test)]
-mod rig;
 
+use crate::config::{ConfigFile, ConfigSpace};
 use crate::membership::Membership;
 use crate::reply::{Region, Reply};
 use crate::{PciAddress, VfioError, ioctl};
 use bar::Bar;
-use config::ConfigSpace;
 use luge_memory::{MemoryAccess, NumaNode, PciFunction, PciId, Span};
 use rustix::event::{EventfdFlags, eventfd};
 use std::fs::File;
@@ -66,7 +63,7 @@ impl VfioFunction {
         if registers.len == 0 {
             return Err(VfioError::NoRegisters(address));
         }
-        let space = ConfigSpace { file, region: &config };
+        let space = ConfigSpace(ConfigFile { file, region: &config });
         space.power_on().map_err(failed("powering it on"))?;
         space.set_memory_access(MemoryAccess::Forbidden).map_err(failed("forbidding memory access"))?;
         let id = space.id().map_err(failed("reading its vendor and device"))?;
@@ -88,8 +85,8 @@ impl VfioFunction {
         act(self.membership().file().ok_or_else(closed)?)
     }
 
-    fn config<'a>(&'a self, file: &'a File) -> ConfigSpace<'a> {
-        ConfigSpace { file, region: &self.config }
+    fn config<'a>(&'a self, file: &'a File) -> ConfigSpace<ConfigFile<'a>> {
+        ConfigSpace(ConfigFile { file, region: &self.config })
     }
 
     /// Error with the name of the function.

@@ -1,5 +1,5 @@
-//! `bdev_nvme_attach_controller`: takes an SSD from the kernel, brings it up, and makes
-//! block devices of its namespaces.
+//! `bdev_nvme_attach_controller`: takes an SSD from the kernel, or connects to the vfio-user server that emulates one,
+//! brings it up, and makes block devices of its namespaces.
 //!
 //! Waits for the SSD are on the caller's thread: an SSD that is slow to come up, or to shut down after a
 //! refusal, delays no other call. Names are reserved before the SSD is touched as far as they are known, and
@@ -10,11 +10,10 @@ use super::identity::reserve_all;
 use super::new_ssd::NewSsd;
 use super::path::{address, port_off};
 use super::timeouts::{self, LossTimeouts};
-use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, Subsystem};
+use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, SsdAddress, Subsystem};
 use crate::methods::definition::off;
 use luge_nvme::Namespace;
 use luge_rpc::{RpcError, params};
-use luge_vfio::PciAddress;
 use luge_volume::Volume;
 use rustix::io::Errno;
 use serde::Deserialize;
@@ -27,15 +26,15 @@ params! {
     pub struct Attach {
         /// Name of the controller; its namespaces become NAMEn1, NAMEn2, ...
         name: String,
-        /// PCIe
+        /// PCIe or VFIOUSER. A vfio-user server gets all memory of guests with disks on SSDs, and is trusted with it
         trtype: String,
-        /// PCI address, as in 0000:01:00.0
+        /// PCI address, as in 0000:01:00.0; or the directory of a vfio-user server, with its socket cntrl, or a socket
         traddr: String,
 /// Number of queues to ask for; one for each core if not given
         num_io_queues: Option<u32>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
-        /// "0", empty or not given: an SSD on PCIe has no port
+        /// "0", empty or not given: an SSD has no port
         trsvcid: Option<String>,
         /// Not supported: empty or not given
         priority: Option<String>,
@@ -59,7 +58,7 @@ params! {
         fabrics_connect_timeout_us: Option<u64>,
         /// "disable", or not given
         multipath: Option<PathMode>,
-        /// Taken for compatibility: an SSD on PCIe stays attached until it is detached
+        /// Taken for compatibility: an SSD stays attached until it is detached
         ctrlr_loss_timeout_sec: Option<i32>,
         /// Taken for compatibility, and no more than ctrlr_loss_timeout_sec
         reconnect_delay_sec: Option<u32>,
@@ -103,11 +102,12 @@ pub fn run(control: &Arc<Control>, mut params: Attach) -> Result<Vec<String>, Rp
     pass_over_saved_defaults(&mut params);
     let address = check(&params)?;
     let queue_pairs = queue_pairs(params.num_io_queues)?;
-    attach(control, params, address, |platform| bring_up(platform, address, queue_pairs))
+    let at = address.clone();
+    attach(control, params, address, |platform| bring_up(platform, &at, queue_pairs))
 }
 
 /// Checks the parameters without the SSD; returns its address.
-pub fn check(params: &Attach) -> Result<PciAddress, RpcError> {
+pub fn check(params: &Attach) -> Result<SsdAddress, RpcError> {
     let address = address(&params.trtype, &params.traddr)?;
     check_off(params)?;
     timeouts::check(LossTimeouts {
@@ -141,15 +141,19 @@ fn pass_over_saved_defaults(params: &mut Attach) {
 pub fn attach(
     control: &Arc<Control>,
     params: Attach,
-    address: PciAddress,
+    address: SsdAddress,
     bring_up: impl FnOnce(&Platform) -> Result<NewSsd, RpcError>,
 ) -> Result<Vec<String>, RpcError> {
     let name = params.name.clone();
-    control.ask(move |sled| sled.ssds.reserve(&name))?;
+    let wanted = address.clone();
+    control.ask(move |sled| {
+        check_unattached(sled, &wanted)?;
+        sled.ssds.reserve(&name)
+    })?;
     let name = params.name.clone();
     let undo = control.undo(move |sled| sled.ssds.release(&name));
     let new = bring_up(control.platform())?;
-    let bdevs = reserve_bdevs(control, &params, address, &new)?;
+    let bdevs = reserve_bdevs(control, &params, &address, &new)?;
     let (namespaces, controller) = (new.namespaces(), new.keep());
     let ssd = Ssd { controller, address, bdevs };
     let names = control.ask(move |sled| Ok(put(sled, &params, ssd, &namespaces)))?;
@@ -157,17 +161,28 @@ pub fn attach(
     Ok(names)
 }
 
+/// Refuses a vfio-user server that is attached: it serves one client. (VFIO refuses a second use of a function.)
+fn check_unattached(sled: &Sled, address: &SsdAddress) -> Result<(), RpcError> {
+    let mut others = sled.ssds.iter().filter(|_| matches!(address, SsdAddress::VfioUser(_)));
+    match others.find(|(_, ssd)| ssd.address.is_same_as(address)) {
+        Some((name, _)) => Err(RpcError::busy(format_args!(
+            "parameter `traddr`: {address} is attached as {name}: use that, or detach it first"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Reserves names and identities for the block devices of all namespaces, or of none.
 fn reserve_bdevs(
     control: &Control,
     params: &Attach,
-    address: PciAddress,
+    address: &SsdAddress,
     new: &NewSsd,
 ) -> Result<Vec<(String, Uuid)>, RpcError> {
     // `new` keeps the SSD: these handles, which the control thread drops, are never the last ones.
-    let (namespaces, name) = (new.namespaces(), params.name.clone());
+    let (namespaces, name, address) = (new.namespaces(), params.name.clone(), address.clone());
     check_number(params.max_bdevs, namespaces.len())?;
-    control.ask(move |sled| reserve_all(&mut sled.bdevs, &name, address, &namespaces))
+    control.ask(move |sled| reserve_all(&mut sled.bdevs, &name, &address, &namespaces))
 }
 
 /// Checks the number of namespaces. An SSD is attached with all of them or not at all, because a saved
@@ -229,7 +244,8 @@ fn put(sled: &mut Sled, params: &Attach, ssd: Ssd, namespaces: &[Arc<Namespace>]
         sled.bdevs.put(name, Bdev::new(*uuid, source, Volume::whole(namespace.clone())));
     }
     let names = ssd.bdevs.iter().map(|(name, _)| name.clone()).collect();
-    let mut call = json!({ "name": params.name, "trtype": "PCIe", "traddr": ssd.address.to_string() });
+    let (trtype, traddr) = (ssd.address.transport(), ssd.address.to_string());
+    let mut call = json!({ "name": params.name, "trtype": trtype, "traddr": traddr });
     if let (Some(call), Some(queues)) = (call.as_object_mut(), params.num_io_queues) {
         call.insert("num_io_queues".into(), queues.into());
     }

@@ -1,9 +1,8 @@
 //! Descriptions of an SSD for clients.
 
 use super::path::trid;
-use crate::control::Ssd;
+use crate::control::{Ssd, SsdAddress};
 use luge_nvme::{Controller, ControllerState, RefusedNamespace, SmartLog};
-use luge_vfio::PciAddress;
 use serde_json::{Value, json};
 
 /// Kelvin at 0 degrees Celsius, as the specification rounds it.
@@ -20,7 +19,7 @@ pub fn controller(name: &str, ssd: &Ssd) -> Value {
         "name": name,
         "ctrlrs": [{
             "state": state,
-            "trid": trid(ssd.address),
+            "trid": trid(&ssd.address),
             "cntlid": ssd.controller.identity().controller_id,
             "host": { "nqn": "", "addr": "", "svcid": "" },
             "bounced_requests": ssd.controller.bounced(),
@@ -43,10 +42,9 @@ fn reason(refused: &RefusedNamespace) -> String {
 pub fn namespace(ssd: &Ssd, id: u32) -> Value {
     let identity = ssd.controller.identity();
     let command = |bit: u16| u16::from(identity.oacs & 1 << bit != 0);
-    json!({
+    let mut described = json!({
         "nvme": [{
-            "pci_address": ssd.address.to_string(),
-            "trid": trid(ssd.address),
+            "trid": trid(&ssd.address),
             "ctrlr_data": {
                 "cntlid": identity.controller_id,
                 "vendor_id": format!("0x{:04x}", identity.vendor),
@@ -66,11 +64,15 @@ pub fn namespace(ssd: &Ssd, id: u32) -> Value {
             "bounced_requests": ssd.controller.bounced(),
         }],
         "mp_policy": "active_passive",
-    })
+    });
+    if let (SsdAddress::Pcie(address), Some(nvme)) = (&ssd.address, described["nvme"][0].as_object_mut()) {
+        nvme.insert("pci_address".into(), address.to_string().into());
+    }
+    described
 }
 
 /// Describes an SSD's health and the last asynchronous events, oldest first.
-pub fn health(controller: &Controller, address: PciAddress, log: &SmartLog) -> Value {
+pub fn health(controller: &Controller, address: &SsdAddress, log: &SmartLog) -> Value {
     let identity = controller.identity();
     let events: Vec<_> = controller.events().iter().map(ToString::to_string).collect();
     // JSON clients have no use for numbers beyond 64 bits.
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn requests_that_were_copied_are_seen_at_the_controller_and_at_its_namespaces() {
         let rig = Rig::new(Script::default());
-        let address = "0000:01:00.0".parse().unwrap();
+        let address = SsdAddress::Pcie("0000:01:00.0".parse().unwrap());
         let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
         let count = |value: &Value| value["bounced_requests"].as_u64().unwrap();
         let at_controller = || count(&controller("Nvme0", &ssd)["ctrlrs"][0]);
@@ -132,7 +134,7 @@ mod tests {
         let mut namespaces: Vec<_> = [1, 2, 3].map(|id| ScriptedNamespace::new(id, 9)).into();
         namespaces[2].identify = StatusCode::INVALID_NAMESPACE;
         let rig = Rig::new(Script { namespaces, ..Script::default() });
-        let address = "0000:01:00.0".parse().unwrap();
+        let address = SsdAddress::Pcie("0000:01:00.0".parse().unwrap());
         let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
         let shown = || controller("Nvme0", &ssd)["ctrlrs"][0]["unusable_namespaces"].clone();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

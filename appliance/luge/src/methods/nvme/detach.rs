@@ -12,13 +12,13 @@ params! {
     pub struct Detach {
         /// Name of the controller
         name: String,
-        /// PCIe, or not given
+        /// PCIe or VFIOUSER, or not given
         trtype: Option<String>,
-/// PCI address, or not given
+        /// PCI address, or path of a vfio-user server, or not given
         traddr: Option<String>,
         /// Not supported: empty or not given
         adrfam: Option<String>,
-        /// "0", empty or not given: an SSD on PCIe has no port
+        /// "0", empty or not given: an SSD has no port
         trsvcid: Option<String>,
         /// Not supported: empty or not given
         subnqn: Option<String>,
@@ -34,7 +34,7 @@ pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
     let texts = [("adrfam", adrfam), ("subnqn", subnqn), ("hostaddr", hostaddr), ("hostsvcid", hostsvcid)];
     texts.into_iter().try_for_each(|(name, value)| off(name, value))?;
     port_off(trsvcid.as_deref())?;
-    let path = trtype.or(traddr.as_ref().map(|_| "PCIe".into())).map(|trtype| (trtype, traddr));
+    let path = Path { trtype, traddr };
     let wanted = name.clone();
     let (ssd, bdevs) = control.ask(move |sled| {
         check_path(sled.ssds.get(&wanted)?, path)?;
@@ -50,11 +50,17 @@ pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
     })
 }
 
-/// Checks that a path, if given, is the SSD's.
-fn check_path(ssd: &Ssd, path: Option<(String, Option<String>)>) -> Result<(), RpcError> {
-    let Some((trtype, traddr)) = path else { return Ok(()) };
-    let traddr = traddr.unwrap_or_else(|| ssd.address.to_string());
-    if address(&trtype, &traddr)? == ssd.address {
+/// Path to an SSD, as far as it is given.
+struct Path {
+    trtype: Option<String>,
+    traddr: Option<String>,
+}
+
+/// Checks that a path, as far as it is given, is the SSD's.
+fn check_path(ssd: &Ssd, path: Path) -> Result<(), RpcError> {
+    let trtype = path.trtype.unwrap_or_else(|| ssd.address.transport().to_owned());
+    let traddr = path.traddr.unwrap_or_else(|| ssd.address.to_string());
+    if address(&trtype, &traddr)?.is_same_as(&ssd.address) {
         return Ok(());
     }
     Err(RpcError::no_device(format_args!("parameter `traddr`: that controller is at {}", ssd.address)))

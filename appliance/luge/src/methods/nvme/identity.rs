@@ -4,10 +4,9 @@
 //! first claim that no other device has is taken, from NGUID over EUI64 and serial number, which
 //! follow the SSD from slot to slot, to the slot.
 
-use crate::control::Bdevs;
+use crate::control::{Bdevs, SsdAddress};
 use luge_nvme::Namespace;
 use luge_rpc::RpcError;
-use luge_vfio::PciAddress;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -18,7 +17,7 @@ use uuid::Uuid;
 pub fn reserve_all(
     bdevs: &mut Bdevs,
     ssd: &str,
-    address: PciAddress,
+    address: &SsdAddress,
     namespaces: &[Arc<Namespace>],
 ) -> Result<Vec<(String, Uuid)>, RpcError> {
     let mut reserved: Vec<(String, Uuid)> = Vec::new();
@@ -53,7 +52,7 @@ fn reserve(bdevs: &mut Bdevs, name: &str, claims: Vec<Uuid>) -> Result<Uuid, Rpc
 }
 
 /// UUIDs that a namespace could have, the best first.
-fn claims(address: PciAddress, namespace: &Namespace) -> Vec<Uuid> {
+fn claims(address: &SsdAddress, namespace: &Namespace) -> Vec<Uuid> {
     let hashed = |name: &[u8]| Uuid::new_v5(&Uuid::NAMESPACE_OID, name);
     let identity = namespace.controller().identity();
     let serial = Some(&identity.serial).filter(|serial| !serial.is_empty());

@@ -18,6 +18,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+#[cfg(test)]
+mod transports;
 
 use super::definition::method;
 use crate::control::Control;
@@ -63,8 +65,8 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
 fn health(control: &Arc<Control>, params: Health) -> Result<Value, RpcError> {
     let (controller, address) = control.ask(move |sled| {
         let ssd = sled.ssds.get(&params.name)?;
-        Ok((ssd.controller.clone(), ssd.address))
+        Ok((ssd.controller.clone(), ssd.address.clone()))
     })?;
     let log = controller.smart().map_err(|error| RpcError::errno(rustix::io::Errno::IO, error))?;
-    Ok(describe::health(&controller, address, &log))
+    Ok(describe::health(&controller, &address, &log))
 }

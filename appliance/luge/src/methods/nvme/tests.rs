@@ -3,7 +3,7 @@
 use super::attach::{Attach, attach, check};
 use super::new_ssd::NewSsd;
 use super::{detach, get, health};
-use crate::control::{Bdev, Control, Platform, Sled, Source, User, control};
+use crate::control::{Bdev, Control, Platform, Sled, Source, SsdAddress, User, control};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
 use luge_nvme::{AsyncEvent, Controller, Options};
@@ -320,7 +320,7 @@ fn an_ssd_that_is_coming_up_while_luge_stops_is_shut_down_too() {
     let made = attach(
         &bench.control,
         serde_json::from_value(params).unwrap(),
-        "0000:01:00.0".parse().unwrap(),
+        SsdAddress::Pcie("0000:01:00.0".parse().unwrap()),
         |platform| {
             stopper = Some(std::thread::spawn(move || {
                 started.send(()).unwrap();

@@ -1,0 +1,156 @@
+//! A submission queue, controller side: commands between its head and its tail.
+//!
+//! Invariant: a command stays in the queue until the session has done with its entry, so the head moves in order.
+
+use super::doorbell::Doorbell;
+use super::doorbells::Doorbells;
+use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
+use crate::ids::QueueId;
+use luge_memory::{GuestMemory, Use};
+use luge_spec::nvme::SubmissionEntry;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Words of an entry.
+pub(crate) const WORDS: usize = 8;
+
+/// Value of a doorbell that is out of range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InvalidDoorbell;
+
+/// A submission queue.
+pub(crate) struct SubmissionQueue {
+    layout: QueueLayout,
+    /// Entries; none while the host has taken their memory away.
+    memory: Option<QueueMemory<WORDS>>,
+    doorbell: Doorbell,
+    head: u32,
+    tail: u32,
+    /// Value out of range that the doorbell has, and that was reported.
+    refused: Option<u32>,
+    /// Commands that were taken and are not completed.
+    in_flight: u32,
+    /// Whether it takes no more, because the host deletes it.
+    is_leaving: bool,
+}
+
+impl SubmissionQueue {
+    /// Makes an empty queue with memory that was found for it.
+    pub(crate) fn new(layout: QueueLayout, memory: QueueMemory<WORDS>, doorbell: Doorbell) -> Self {
+        let (head, tail, refused, in_flight) = (0, 0, None, 0);
+        Self { layout, memory: Some(memory), doorbell, head, tail, refused, in_flight, is_leaving: false }
+    }
+
+    /// Finds the memory of a queue.
+    ///
+    /// # Errors
+    /// [`QueueMemoryError`].
+    pub(crate) fn find(
+        layout: &QueueLayout,
+        page_bytes: u32,
+        memory: &Arc<GuestMemory>,
+    ) -> Result<QueueMemory<WORDS>, QueueMemoryError> {
+        QueueMemory::find(layout, page_bytes, Use::Read, memory)
+    }
+
+    pub(crate) fn id(&self) -> QueueId {
+        self.layout.id
+    }
+
+    pub(crate) fn layout(&self) -> &QueueLayout {
+        &self.layout
+    }
+
+    /// SQHD: index of the first entry that was not taken.
+    #[inline]
+    pub(crate) fn head(&self) -> u32 {
+        self.head
+    }
+
+    /// Uses other memory; returns that before.
+    pub(crate) fn replace_memory(&mut self, memory: &mut Option<QueueMemory<WORDS>>) {
+        std::mem::swap(&mut self.memory, memory);
+    }
+
+    /// Uses other doorbells, which get the tail that the host has told so far.
+    pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
+        let Some(doorbell) = doorbells.tail(self.layout.id) else { return };
+        doorbell.store(self.tail);
+        self.doorbell = doorbell;
+    }
+
+    /// Number of commands that wait.
+    ///
+    /// # Errors
+    /// [`InvalidDoorbell`], once for each value out of range. The tail stays where it was.
+    #[inline]
+    pub(crate) fn waiting(&mut self) -> Result<u32, InvalidDoorbell> {
+        if self.memory.is_none() || self.is_leaving {
+            return Ok(0);
+        }
+        let value = self.doorbell.load();
+        if value < self.layout.entries {
+            self.tail = value;
+        } else if self.refused != Some(value) {
+            self.refused = Some(value);
+            return Err(InvalidDoorbell);
+        }
+        Ok(self.known_waiting())
+    }
+
+    /// Number of commands that wait, as of the last [`Self::waiting`].
+    #[inline]
+    pub(crate) fn known_waiting(&self) -> u32 {
+        let ahead = self.tail.wrapping_sub(self.head);
+        if self.tail < self.head { ahead.wrapping_add(self.layout.entries) } else { ahead }
+    }
+
+    /// The first `most` commands that wait, as far as they lie side by side.
+    #[inline]
+    pub(crate) fn next(&self, most: u32) -> Option<Piece<WORDS>> {
+        let piece = self.memory.as_ref()?.piece(self.head)?;
+        Some(Piece { len: piece.len.min(most), ..piece })
+    }
+
+    /// Copy of the `ahead`th command that waits, from zero.
+    pub(crate) fn entry(&self, ahead: u32) -> Option<SubmissionEntry> {
+        let at = self.head.wrapping_add(ahead);
+        let at = if at < self.layout.entries { at } else { at.wrapping_sub(self.layout.entries) };
+        let Piece { entries, first, .. } = self.memory.as_ref()?.piece(at)?;
+        Some(SubmissionEntry::from_words(entries.get(first, Relaxed)?))
+    }
+
+    /// Takes `count` of the commands that wait.
+    #[inline]
+    pub(crate) fn advance(&mut self, count: u32) {
+        let head = self.head.wrapping_add(count);
+        self.head = if head < self.layout.entries { head } else { head.wrapping_sub(self.layout.entries) };
+        self.in_flight = self.in_flight.wrapping_add(count);
+    }
+
+    /// Completes commands that were taken.
+    #[inline]
+    pub(crate) fn completed(&mut self, count: u32) {
+        self.in_flight = self.in_flight.wrapping_sub(count);
+    }
+
+    /// Takes no more commands.
+    pub(crate) fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Whether it takes no more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// Whether it takes no more, and nothing of it is in flight.
+    pub(crate) fn has_drained(&self) -> bool {
+        self.is_leaving && self.in_flight == 0
+    }
+
+    /// Asks the host to write the register for what it adds from now on.
+    pub(crate) fn arm(&self) {
+        self.doorbell.set_event(self.tail);
+    }
+}

@@ -1,0 +1,130 @@
+//! Parts of a session, prepared by the controller's thread: a core allocates nothing and looks nothing up.
+
+use crate::data::BitBucket;
+use crate::ids::QueueId;
+use crate::namespaces::Namespaces;
+use crate::queues::{
+    Coalescing, CompletionQueue, DoorbellPages, QueueLayout, QueueMemory, QueueMemoryError, ShadowDoorbells,
+    SubmissionQueue,
+};
+use crate::relay::Relay;
+use luge_block::Durability;
+use luge_core::{Call, Kick};
+use luge_memory::GuestMemory;
+use std::sync::Arc;
+
+/// Commands that a session serves itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// None: every command goes to the controller's thread. For the admin queues.
+    Admin,
+    /// Those of the NVM command set that a volume does.
+    Io,
+}
+
+/// Properties of a controller by which sessions read commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Size of a memory page in bytes, as CC.MPS says.
+    pub page_bytes: u32,
+    /// MDTS: the most data of a command, in bytes.
+    pub transfer_bytes_max: u32,
+    /// Durability of writes that do not ask for one.
+    pub durability: Durability,
+    /// Commands that are taken of a submission queue before the next one has its turn (Arbitration Burst).
+    pub burst: u32,
+    /// The most submission queues of a completion queue.
+    pub submission_queues_max: u16,
+}
+
+/// A new completion queue.
+pub struct CompletionQueueSetup {
+    /// Place and size.
+    pub layout: QueueLayout,
+    /// Interrupt vector; none for a queue without interrupts, or whose vector is not connected.
+    pub interrupt: Option<Call>,
+    /// Number and time for which interrupts may wait.
+    pub coalescing: Coalescing,
+}
+
+/// Parts of a new session.
+pub struct SessionSetup {
+    /// Its completion queue.
+    pub completion_queue: CompletionQueueSetup,
+    /// Commands that it serves.
+    pub service: Service,
+    /// Properties of the controller.
+    pub rules: Rules,
+    /// Memory of the host.
+    pub memory: Arc<GuestMemory>,
+    /// Doorbells of the controller.
+    pub doorbells: Arc<DoorbellPages>,
+    /// Doorbells in guest memory, which count instead of the registers after Doorbell Buffer Config.
+    pub shadow: Option<ShadowDoorbells>,
+    /// Namespaces on the session's core.
+    pub namespaces: Arc<Namespaces>,
+    /// Memory for data that the host does not want.
+    pub bit_bucket: BitBucket,
+    /// Way to the controller's thread.
+    pub relay: Arc<Relay>,
+    /// Eventfd by which the controller's thread wakes the core after it has stored a doorbell.
+    pub kick: Option<Kick>,
+}
+
+/// A new submission queue, whose memory was found.
+pub struct SubmissionQueueSetup {
+    pub(crate) layout: QueueLayout,
+    pub(crate) memory: QueueMemory<8>,
+}
+
+impl SubmissionQueueSetup {
+    /// Finds the memory of a queue.
+    ///
+    /// # Errors
+    /// [`QueueMemoryError`].
+    pub fn find(
+        layout: QueueLayout,
+        rules: &Rules,
+        memory: &Arc<GuestMemory>,
+    ) -> Result<Self, QueueMemoryError> {
+        Ok(Self { layout, memory: SubmissionQueue::find(&layout, rules.page_bytes, memory)? })
+    }
+}
+
+/// Guest memory of a session, with the places of its queues there.
+pub struct SessionMemory {
+    pub(crate) table: Arc<GuestMemory>,
+    pub(crate) completion: Option<QueueMemory<2>>,
+    pub(crate) submissions: Vec<(QueueId, Option<QueueMemory<8>>)>,
+    /// Table of which this one has all regions.
+    pub(crate) follows: Option<Arc<GuestMemory>>,
+}
+
+impl SessionMemory {
+    /// Finds the queues of a session in another table of guest memory. A queue that is not there any more rests.
+    #[must_use]
+    pub fn find(
+        completion: &QueueLayout,
+        submissions: &[QueueLayout],
+        rules: &Rules,
+        table: Arc<GuestMemory>,
+    ) -> Self {
+        let page_bytes = rules.page_bytes;
+        let submission =
+            |layout: &QueueLayout| (layout.id, SubmissionQueue::find(layout, page_bytes, &table).ok());
+        Self {
+            completion: CompletionQueue::find(completion, page_bytes, &table).ok(),
+            submissions: submissions.iter().map(submission).collect(),
+            table,
+            follows: None,
+        }
+    }
+
+    /// Notes that the table has all regions of `before`, if that is so: sessions can then use it while commands are
+    /// in flight.
+    #[must_use]
+    pub fn after(mut self, before: &Arc<GuestMemory>) -> Self {
+        self.follows = self.table.has_all_of(before).then(|| before.clone());
+        self
+    }
+}

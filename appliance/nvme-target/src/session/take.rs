@@ -1,0 +1,184 @@
+//! The turn of a session: which queues it takes commands of, and how many.
+
+use super::QueueSession;
+use super::attempt::{Attempt, Served};
+use super::turn::Turn;
+use crate::queues::SubmissionQueue;
+use luge_block::Completion;
+use luge_core::{Armed, Kick, Published, Session, SessionId, Ticks, Took, Work};
+use luge_volume::Graph;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::fence;
+use std::time::Duration;
+
+/// Shortest and longest time between two looks at the doorbells of an idle session: a store to them wakes no core.
+const LOOK_MIN: Duration = Duration::from_micros(50);
+const LOOK_MAX: Duration = Duration::from_micros(100);
+
+impl QueueSession {
+    /// Looks at the tail doorbells; returns whether commands wait.
+    #[inline]
+    fn look(&mut self) -> bool {
+        let Self { queues, relay, .. } = self;
+        let mut wait = false;
+        for queue in queues.iter_mut().flatten() {
+            match queue.waiting() {
+                Ok(waiting) => wait |= waiting > 0,
+                Err(_) => relay.report_invalid_doorbell(),
+            }
+        }
+        wait
+    }
+
+    /// Learns what the host has consumed.
+    #[inline]
+    fn look_at_head(&mut self) {
+        if self.completion.update().is_err() {
+            self.relay.report_invalid_doorbell();
+        }
+    }
+
+    fn new_turn(&mut self, allowance: Work) -> Turn {
+        self.look_at_head();
+        Turn::new(allowance, (self.completion.free() as usize).saturating_sub(self.slots.busy()))
+    }
+
+    /// Takes commands of the queues, round robin.
+    #[inline(never)]
+    fn take_in_turn(&mut self, graph: &mut Graph, turn: &mut Turn) {
+        let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
+        let mut without = 0_u16;
+        while turn.goes_on() && without < count {
+            let index = self.next;
+            let next = index.wrapping_add(1);
+            self.next = if next < count { next } else { 0 };
+            let burst = if count > 1 { self.rules.burst as usize } else { usize::MAX };
+            match self.serve_queue(graph, index, burst, turn) {
+                Served::Some(_) => without = 0,
+                Served::None => without = without.wrapping_add(1),
+                Served::Full(_) => break,
+            }
+        }
+    }
+
+    /// Goes on with the long command, and takes others beside it.
+    #[cold]
+    fn take_long(&mut self, graph: &mut Graph, allowance: Work) -> Took {
+        let mut turn = self.new_turn(allowance);
+        self.go_on_long(graph, &mut turn);
+        if !self.is_held && self.look() {
+            self.take_in_turn(graph, &mut turn);
+        }
+        self.report_drained();
+        turn.outcome()
+    }
+
+    /// Serves up to `burst` commands of a queue.
+    #[inline]
+    fn serve_queue(&mut self, graph: &mut Graph, index: u16, burst: usize, turn: &mut Turn) -> Served {
+        if self.long.as_ref().is_some_and(|long| long.is_at(index)) {
+            return Served::None;
+        }
+        let Some(queue) = self.queue(index) else { return Served::None };
+        let mut left = (queue.known_waiting() as usize).min(burst);
+        if left == 0 {
+            return Served::None;
+        }
+        while left > 0 && turn.goes_on() {
+            let mut served = self.serve_run(graph, index, left.min(turn.room), turn);
+            if served == Served::None {
+                let Some(entry) = self.queue(index).and_then(|queue| queue.entry(0)) else { break };
+                served = self.serve_one(&mut Attempt { graph, turn, index, entry });
+            }
+            match served {
+                Served::Some(count) => left = left.saturating_sub(count),
+                Served::None | Served::Full(_) => return served,
+            }
+        }
+        Served::Some(0)
+    }
+
+    /// Whether commands of the host are taken.
+    fn is_taking(&self) -> bool {
+        !self.is_held
+    }
+}
+
+impl Session for QueueSession {
+    fn adopt(&mut self, id: SessionId) {
+        self.session = id;
+    }
+
+    #[inline]
+    fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
+        self.now = graph.now();
+        if self.interrupts.wait() {
+            self.look_at_head();
+            self.interrupts.settle(&self.completion, self.now);
+        }
+        if !self.specials.is_empty() {
+            self.go_on(graph);
+        }
+        if self.long.is_some() {
+            return self.take_long(graph, allowance);
+        }
+        if self.is_held || !self.look() {
+            return Took::Nothing;
+        }
+        self.active = self.now;
+        let mut turn = self.new_turn(allowance);
+        self.take_in_turn(graph, &mut turn);
+        turn.outcome()
+    }
+
+    #[inline]
+    fn finish(&mut self, done: &[Completion]) {
+        self.end_all(done);
+        if self.is_awaited {
+            self.report_drained();
+        }
+    }
+
+    #[inline]
+    fn publish(&mut self) -> Published {
+        self.look_at_head();
+        self.interrupts.settle(&self.completion, self.now);
+        if self.interrupts.owes() { Published::Owing } else { Published::All }
+    }
+
+    fn arm(&mut self) -> Armed {
+        self.completion.arm();
+        self.queues.iter().flatten().for_each(SubmissionQueue::arm);
+        // The host stores a doorbell and then looks at the event index; we do it the other way round. Without this fence
+        // both could miss the other's store.
+        fence(SeqCst);
+        let waits = !self.is_held && self.look();
+        let goes_on = self.specials.wait() || self.long.is_some();
+        if waits || goes_on || self.interrupts.wait() { Armed::Waiting } else { Armed::Quiet }
+    }
+
+    fn disarm(&mut self) {}
+
+    fn kick(&self) -> Option<&Kick> {
+        self.kick.as_ref()
+    }
+
+    fn needs_polling(&self) -> bool {
+        false
+    }
+
+    fn wake_at(&self) -> Option<Ticks> {
+        let now = Ticks::now();
+        let look = (now.since(self.active) / 4).clamp(LOOK_MIN, LOOK_MAX);
+        let look = self.is_taking().then(|| now + look);
+        look.into_iter().chain(self.interrupts.due_at()).min()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.in_flight().wrapping_add(usize::from(self.long.is_some()))
+    }
+
+    fn quiesce(&mut self) {
+        self.is_held = true;
+    }
+}

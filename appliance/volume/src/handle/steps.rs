@@ -1,0 +1,117 @@
+//! Requests that are done in steps beneath the volume, and the locks that some of them need.
+
+use super::{End, VolumeHandle};
+use crate::VolumeId;
+use crate::layers::Layers;
+use crate::locks::Signal;
+use crate::shelf::SlotId;
+use crate::steps::{CopyRequest, Over, Slot, Steps};
+use luge_block::{Completion, Refusal, Request, Tag};
+
+impl Layers {
+    /// Lets requests in steps go on, a few in each turn.
+    #[cold]
+    pub(crate) fn go_on_steps(&mut self) {
+        for _ in 0..self.steps.going() {
+            let Some((id, volume)) = self.steps.next_going() else { return };
+            let volume = self.volume(volume);
+            volume.expect("a volume with requests in flight stays").go_on_step(id);
+        }
+    }
+
+    /// Completion of a request in steps that is over, whose blocks are unlocked.
+    pub(crate) fn next_step_over(&mut self) -> Option<Completion> {
+        let Over { completion, volume, locked, differs_at } = self.steps.next_over()?;
+        if let Some(id) = locked {
+            self.mounted(volume).into_iter().for_each(|volume| volume.seat.unlock(id));
+            self.look_at_locks_of(volume);
+        }
+        differs_at.into_iter().for_each(|byte| self.mismatches.note(completion.tag(), byte));
+        Some(completion)
+    }
+
+    /// Looks at the locks of the volumes that others have marked, and of those that wait.
+    #[cold]
+    pub(crate) fn look_at_locks(&mut self) {
+        let marks = self.signal.take();
+        self.restless = false;
+        for index in 0..self.volumes.len() {
+            let Ok(id) = u16::try_from(index).map(VolumeId) else { return };
+            let marked = marks & Signal::mark_of(id) != 0;
+            if self.mounted(id).is_some_and(|volume| marked || volume.seat.is_restless()) {
+                self.look_at_locks_of(id);
+            }
+        }
+    }
+
+    pub(crate) fn look_at_locks_of(&mut self, id: VolumeId) {
+        let Some(volume) = self.mounted(id) else { return };
+        let locked = volume.look_at_locks();
+        self.restless |= volume.seat.is_restless();
+        locked.into_iter().for_each(|slot| self.steps.locked(slot));
+    }
+}
+
+impl VolumeHandle<'_> {
+    /// Submits a copy of blocks of the volume to other blocks of it, within the limits of its geometry.
+    ///
+    /// # Errors
+    /// [`Refusal`], with [`Status::Invalid`](luge_block::Status::Invalid) where a source overlaps the destination;
+    /// nothing is copied then.
+    #[cold]
+    pub fn submit_copy(&mut self, copy: &CopyRequest<'_>) -> Result<(), Refusal> {
+        let (tag, total) = self.volume().admit_copy(copy)?;
+        let (first, limits) = (self.volume().extent.first, self.volume().limits);
+        let copy = CopyRequest { tag, ..*copy };
+        self.start_steps(total, |slot, part| slot.begin_copy(&copy, first, part, limits)).map(drop)
+    }
+
+    /// Submits a request that the base does not do by itself, translated.
+    #[cold]
+    pub(super) fn submit_in_steps(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let limits = self.volume().limits;
+        limits.check_steps(request).map_err(Refusal::Failed)?;
+        let id = self.start_steps(request.blocks, |slot, part| slot.begin(request, part, limits))?;
+        if self.steps().slot(id).needs_lock() {
+            let volume = self.volume();
+            let start = request.lba.0 - volume.extent.first.0;
+            volume.seat.ask(id, start..start + u64::from(request.blocks));
+        }
+        Ok(())
+    }
+
+    /// Gives a request of so many blocks a slot, if it may have one, and counts it.
+    fn start_steps(&mut self, blocks: u32, begin: impl FnOnce(&mut Slot, Tag)) -> Result<SlotId, Refusal> {
+        if self.room() == 0 {
+            return Err(Refusal::Full);
+        }
+        let (now, turn) = (self.now(), self.cutters().turn());
+        let volume = self.volume();
+        let (pool, level, id) = (volume.pool, volume.level, VolumeId(volume.extent.way.volume()));
+        let id = self.steps().take(pool, id, turn).ok_or(Refusal::Full)?;
+        let mut slot = self.steps().take_out(id);
+        begin(&mut slot, Tag::of_step(level, id.0));
+        self.volume().begin_one(slot.kind(), blocks.into(), now);
+        self.steps().put_back(id, slot);
+        Ok(id)
+    }
+
+    /// Works on what the last step has read, and submits the next part, if there is one and room for it.
+    fn go_on_step(&mut self, id: SlotId) {
+        let mut slot = self.steps().take_out(id);
+        slot.work();
+        if slot.has_part()
+            && let Err(Refusal::Failed(status)) = slot.submit_next(|part| self.submit_beneath(part))
+        {
+            slot.fail(status);
+        }
+        self.steps().put_back(id, slot);
+    }
+
+    fn steps(&mut self) -> &mut Steps {
+        match &mut self.0 {
+            End::Channel { steps, .. } => steps,
+            End::Node { layers, .. } => &mut layers.steps,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A volume on one core, as the other cores see it: the ticket that it shows, and what it has agreed to.
+
+use super::Locks;
+use crate::VolumeId;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Way to end the sleep of a core. Called by other cores: neither waits nor allocates.
+pub trait Wake: Send + Sync {
+    /// Lets the core have a turn soon, if it sleeps.
+    fn wake(&self);
+}
+
+/// Marks of the volumes of one core that it has to look at.
+pub struct Signal {
+    /// A bit for each 64th volume.
+    marks: AtomicU64,
+    core: Box<dyn Wake>,
+}
+
+impl Signal {
+    /// A signal to a core.
+    #[must_use]
+    pub fn new(core: Box<dyn Wake>) -> Self {
+        Self { marks: AtomicU64::new(0), core }
+    }
+
+    /// Whether nothing is marked.
+    #[inline]
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.marks.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes the marks. Acquire: what was done before a mark is seen.
+    pub(crate) fn take(&self) -> u64 {
+        self.marks.swap(0, Ordering::AcqRel)
+    }
+
+    fn mark(&self, marks: u64) {
+        self.marks.fetch_or(marks, Ordering::AcqRel);
+        self.core.wake();
+    }
+
+    /// Mark of a volume.
+    pub(crate) fn mark_of(volume: VolumeId) -> u64 {
+        1 << (volume.0 % 64)
+    }
+}
+
+/// Ticket with the blocks of the source that it locks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Lock {
+    pub(crate) ticket: u64,
+    pub(crate) blocks: Range<u64>,
+}
+
+impl Lock {
+    pub(crate) fn overlaps(&self, blocks: &Range<u64>) -> bool {
+        self.blocks.start < blocks.end && blocks.start < self.blocks.end
+    }
+}
+
+/// The ticket changed while it was looked at.
+pub(super) struct Changing;
+
+/// A volume on one core.
+pub struct Member {
+    locks: Arc<Locks>,
+    /// Blocks of the volume on its source.
+    blocks: Range<u64>,
+    signal: Arc<Signal>,
+    /// Mark of the volume in `signal`; zero until the core has it.
+    mark: AtomicU64,
+    /// Ticket that is shown; zero for none.
+    ticket: AtomicU64,
+    first: AtomicU64,
+    end: AtomicU64,
+    peers: RwLock<Vec<Peer>>,
+}
+
+/// Another member with common blocks. The last ticket agreed to, by each of the two.
+pub(super) struct Peer {
+    pub(super) member: Arc<Member>,
+    /// Ticket of the other one that this member has agreed to.
+    given: Arc<AtomicU64>,
+    /// Ticket of this member that the other one has agreed to.
+    got: Arc<AtomicU64>,
+}
+
+/// Makes peers of two members.
+pub(super) fn link(a: &Arc<Member>, b: &Arc<Member>) {
+    let [given, got]: [Arc<AtomicU64>; 2] = Default::default();
+    a.peers_mut().push(Peer { member: b.clone(), given: given.clone(), got: got.clone() });
+    b.peers_mut().push(Peer { member: a.clone(), given: got, got: given });
+}
+
+impl Peer {
+    /// Agrees to a ticket of the peer. Release: what this member had in flight has ended.
+    pub(super) fn agree(&self, ticket: u64) {
+        if self.given.load(Ordering::Relaxed) != ticket {
+            self.given.store(ticket, Ordering::Release);
+            self.member.call();
+        }
+    }
+
+    /// Whether the peer has agreed to a ticket.
+    pub(super) fn has_agreed(&self, ticket: u64) -> bool {
+        self.got.load(Ordering::Acquire) == ticket
+    }
+}
+
+impl Member {
+    pub(super) fn new(locks: Arc<Locks>, blocks: Range<u64>, signal: Arc<Signal>) -> Self {
+        Self {
+            locks,
+            blocks,
+            signal,
+            mark: AtomicU64::new(0),
+            ticket: AtomicU64::new(0),
+            first: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            peers: RwLock::default(),
+        }
+    }
+
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end
+    }
+
+    /// First block of the volume on its source.
+    pub(super) fn first(&self) -> u64 {
+        self.blocks.start
+    }
+
+    /// Names the volume in the graph of its core.
+    pub(super) fn name(&self, volume: VolumeId) {
+        self.mark.store(Signal::mark_of(volume), Ordering::Release);
+    }
+
+    /// Lets the core look at the member.
+    pub(super) fn call(&self) {
+        self.signal.mark(self.mark.load(Ordering::Acquire));
+    }
+
+    /// (1) to (2): shows a new ticket for blocks of the source; returns the ticket.
+    pub(super) fn show(&self, blocks: &Range<u64>) -> u64 {
+        self.first.store(blocks.start, Ordering::Relaxed);
+        self.end.store(blocks.end, Ordering::Relaxed);
+        let ticket = self.locks.next_ticket();
+        // Release: whoever sees the ticket sees its blocks.
+        self.ticket.store(ticket, Ordering::Release);
+        ticket
+    }
+
+    /// (3) to (1): withdraws the ticket. Release: what was done under it is seen by whoever sees that it is gone.
+    pub(super) fn withdraw(&self) {
+        self.ticket.store(0, Ordering::Release);
+        // The blocks of the next ticket are stored after that: see `lock`.
+        fence(Ordering::Release);
+    }
+
+    /// Lock that the member has or asks for.
+    ///
+    /// # Errors
+    /// [`Changing`]: the member marks its peers afterwards.
+    pub(super) fn lock(&self) -> Result<Option<Lock>, Changing> {
+        let ticket = self.ticket.load(Ordering::Acquire);
+        if ticket == 0 {
+            return Ok(None);
+        }
+        let blocks = self.first.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);
+        // Blocks of a later ticket are seen only if the ticket is seen to have changed.
+        fence(Ordering::Acquire);
+        let same = self.ticket.load(Ordering::Relaxed) == ticket;
+        if same { Ok(Some(Lock { ticket, blocks })) } else { Err(Changing) }
+    }
+
+    /// The peers, if nobody changes them now. Cores do not wait.
+    pub(super) fn peers(&self) -> Option<RwLockReadGuard<'_, Vec<Peer>>> {
+        self.peers.try_read().ok()
+    }
+
+    /// The peers, to be changed by the control plane.
+    pub(super) fn peers_mut(&self) -> RwLockWriteGuard<'_, Vec<Peer>> {
+        self.peers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a peer. Who waits for it looks again.
+    pub(super) fn forget(&self, peer: &Arc<Self>) {
+        self.peers_mut().retain(|other| !Arc::ptr_eq(&other.member, peer));
+        self.call();
+    }
+}
+
+/// A volume's place among those that lock blocks, for as long as a core has the volume. Dropped by the control
+/// plane.
+pub struct Membership(Arc<Member>);
+
+impl Membership {
+    pub(super) fn new(member: Arc<Member>) -> Self {
+        Self(member)
+    }
+
+    /// The member.
+    #[must_use]
+    pub fn member(&self) -> &Arc<Member> {
+        &self.0
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.0.locks.leave(&self.0);
+    }
+}

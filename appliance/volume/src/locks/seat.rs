@@ -1,0 +1,177 @@
+//! A member, as its own core sees it: whose locks it obeys, and whose request has the next ticket.
+
+use super::member::Changing;
+use super::{Lock, Member, Membership};
+use crate::VolumeId;
+use crate::hold::Hold;
+use crate::shelf::SlotId;
+use heapless::Deque;
+use luge_block::STEP_MEMORY_BYTES;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The most requests of a member that wait for a lock: as many as it has slots.
+const WAITING_MAX: usize = (STEP_MEMORY_BYTES >> 16) as usize;
+
+/// A request that wants blocks of the source.
+struct Wish {
+    id: SlotId,
+    blocks: Range<u64>,
+}
+
+/// State of the member's own lock: (2) or (3).
+struct Own {
+    id: SlotId,
+    lock: Lock,
+    is_locked: bool,
+}
+
+/// A member on its core.
+pub(crate) struct Seat {
+    member: Arc<Member>,
+    /// Kept by a graph that has joined by itself.
+    _membership: Option<Membership>,
+    own: Option<Own>,
+    /// Requests that want the next tickets.
+    wishes: Deque<Wish, WAITING_MAX>,
+    /// Whether the peers are to look: the ticket has changed.
+    changed: bool,
+    /// Whether something is to be looked at again in the next turn.
+    restless: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(member: Arc<Member>, membership: Option<Membership>, volume: VolumeId) -> Self {
+        member.name(volume);
+        Self {
+            member,
+            _membership: membership,
+            own: None,
+            wishes: Deque::new(),
+            changed: false,
+            restless: true,
+        }
+    }
+
+    /// Whether the member is to be looked at in the next turn although nobody marks it.
+    pub(crate) fn is_restless(&self) -> bool {
+        self.restless
+    }
+
+    /// Lets a request have the next ticket, for blocks that count from the start of the volume.
+    ///
+    /// # Panics
+    /// If more requests wait than there are slots for.
+    pub(crate) fn ask(&mut self, id: SlotId, blocks: Range<u64>) {
+        let first = self.member.first();
+        let wish = Wish { id, blocks: first + blocks.start..first + blocks.end };
+        let asked = self.wishes.push_back(wish);
+        assert!(asked.is_ok(), "more requests wait for locks than there are slots");
+        self.member.call();
+    }
+
+    /// (3) to (1): the request that has locked blocks is over.
+    ///
+    /// # Panics
+    /// If it has locked none.
+    pub(crate) fn unlock(&mut self, id: SlotId) {
+        let own = self.own.take().filter(|own| own.id == id && own.is_locked);
+        assert!(own.is_some(), "a request unlocks blocks that it has not locked");
+        self.member.withdraw();
+        self.changed = true;
+        self.member.call();
+    }
+
+    /// Obeys the locks of the peers, agrees to them where it may, and goes on with its own. Returns the request
+    /// whose blocks are locked now, if there is one.
+    pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: usize) -> Option<SlotId> {
+        self.restless = true;
+        self.show_next();
+        let member = self.member.clone();
+        let peers = member.peers()?;
+        if std::mem::take(&mut self.changed) {
+            peers.iter().for_each(|peer| peer.member.call());
+        }
+        let locks = || peers.iter().map(|peer| (peer, peer.member.lock()));
+        let mut changing = false;
+        hold.begin_locks();
+        self.own.iter().for_each(|own| self.hold_back(hold, &own.lock));
+        for (_, lock) in locks() {
+            match lock {
+                Ok(lock) => lock.iter().for_each(|lock| self.hold_back(hold, lock)),
+                Err(Changing) => changing = true,
+            }
+        }
+        hold.end_locks();
+        if in_flight == self.waiting() {
+            hold.locks_drained();
+        }
+        for (peer, lock) in locks() {
+            match lock {
+                Ok(Some(lock)) if self.may_agree(hold, &lock) => peer.agree(lock.ticket),
+                Ok(_) => {}
+                Err(Changing) => changing = true,
+            }
+        }
+        let agreed = |ticket| peers.iter().all(|peer| peer.has_agreed(ticket));
+        let locked = self.own.as_mut().filter(|own| !own.is_locked);
+        let locked = locked.filter(|own| hold.has_drained(own.lock.ticket) && agreed(own.lock.ticket));
+        let locked = locked.map(|own| {
+            own.is_locked = true;
+            own.id
+        });
+        self.restless = changing || hold.is_draining_locks() || self.is_asking();
+        locked
+    }
+
+    /// (1) to (2): takes a ticket for the next request that wants one.
+    fn show_next(&mut self) {
+        if self.own.is_none()
+            && let Some(Wish { id, blocks }) = self.wishes.pop_front()
+        {
+            let ticket = self.member.show(&blocks);
+            self.own = Some(Own { id, lock: Lock { ticket, blocks }, is_locked: false });
+            self.changed = true;
+        }
+    }
+
+    /// Holds new requests to the blocks of a lock that are the volume's.
+    fn hold_back(&self, hold: &mut Hold, lock: &Lock) {
+        let first = self.member.first();
+        let blocks = lock.blocks.start.saturating_sub(first)..lock.blocks.end.saturating_sub(first);
+        hold.keep_lock(lock.ticket, blocks);
+    }
+
+    /// Whether nothing is in flight that a lock of a peer must wait for, and it is not this member's turn before.
+    fn may_agree(&self, hold: &Hold, lock: &Lock) -> bool {
+        let first = |own: &Own| own.lock.ticket < lock.ticket && own.lock.overlaps(&lock.blocks);
+        hold.has_drained(lock.ticket) && !self.own.as_ref().is_some_and(first)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.is_locked) || (self.own.is_none() && !self.wishes.is_empty())
+    }
+
+    /// Number of requests that the volume has taken and that wait for a lock.
+    fn waiting(&self) -> usize {
+        self.wishes.len() + usize::from(self.own.as_ref().is_some_and(|own| !own.is_locked))
+    }
+}
+
+/// Way in which a volume of a graph has become a member.
+pub(crate) enum Place {
+    /// The control plane has joined, and leaves.
+    Given(Arc<Member>),
+    /// The graph has joined by itself.
+    Own(Membership),
+}
+
+impl Place {
+    /// The seat of a volume.
+    pub(crate) fn seat(self, volume: VolumeId) -> Seat {
+        match self {
+            Self::Given(member) => Seat::new(member, None, volume),
+            Self::Own(membership) => Seat::new(membership.member().clone(), Some(membership), volume),
+        }
+    }
+}
