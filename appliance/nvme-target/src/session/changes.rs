@@ -111,11 +111,12 @@ impl QueueSession {
 
     /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
     pub fn abort(&mut self, queue: QueueId, command: CommandId) -> bool {
-        let index = self.long.as_ref().map(|long| long.index);
-        let named = self.long.as_ref().is_some_and(|long| long.entry().command_id == command.0);
-        let of_queue = index.and_then(|index| self.queue(index)).is_some_and(|found| found.id() == queue);
-        let has_room = self.completion.free() as usize > self.slots.busy();
-        let Some(index) = index.filter(|_| named && of_queue && has_room) else { return false };
+        let named = |long: &&Long| long.is_at(long.index) && long.entry().command_id == command.0;
+        let Some(index) = self.long.as_ref().filter(named).map(|long| long.index) else { return false };
+        let of_queue = self.queue(index).is_some_and(|found| found.id() == queue);
+        if !of_queue || self.completion.free() as usize <= self.slots.busy() {
+            return false;
+        }
         self.long.iter_mut().for_each(Long::abandon);
         self.answer_as(index, command, CommandStatus::failed(StatusCode::ABORT_REQUESTED));
         true

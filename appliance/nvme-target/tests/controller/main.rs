@@ -1,5 +1,6 @@
 //! Controllers, from the side of a client: registers by calls, queues and data in memory that both have.
 
+mod drivers;
 mod events;
 mod features;
 mod identify;
