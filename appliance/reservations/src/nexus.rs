@@ -75,6 +75,12 @@ impl Nexus {
         self.reservations.report()
     }
 
+    /// Whether the initiator is registered at this moment.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.reservations.table().is_registered(self.id)
+    }
+
     /// Rights of the initiator at this moment.
     #[must_use]
     pub fn rights(&self) -> Rights {

@@ -89,6 +89,12 @@ impl Table {
         Ok(())
     }
 
+    /// Whether the initiator of a nexus is registered.
+    pub(crate) fn is_registered(&self, nexus: u64) -> bool {
+        let found = self.members.iter().find(|member| member.id == nexus);
+        found.and_then(|member| self.state.key_of(member.identity?)).is_some()
+    }
+
     /// Registrants with the ports of their nexuses, and the reservation.
     pub(crate) fn report(&self) -> Report {
         let mut report = self.state.report();

@@ -132,6 +132,11 @@ fn a_host_identifier_has_8_or_16_bytes() {
     host.fill_data(32);
     host.succeed(get_feature(0x81, 1));
     assert_eq!(host.data(17), [[7; 16].as_slice(), &[0xa5]].concat());
+    host.succeed(set_feature(0x81, 1));
+    host.memory.write(GuestAddress(DATA), &[9; 16]);
+    assert_eq!(host.refused(set_feature(0x81, 0)), StatusCode::COMMAND_SEQUENCE_ERROR, "it is set already");
+    host.disable();
+    host.enable();
     host.memory.write(GuestAddress(DATA), &[9; 16]);
     host.succeed(set_feature(0x81, 0));
     host.fill_data(32);

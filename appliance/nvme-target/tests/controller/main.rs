@@ -7,4 +7,5 @@ mod identify;
 mod life;
 mod log_pages;
 mod queues;
+mod reservations;
 mod rig;
