@@ -2,8 +2,10 @@
 
 use crate::CoreHandle;
 use crate::open_sources::{Mounted, OpenSource, SourceKey};
+use crate::sites::CoreSite;
 use luge_block::{Device, OpenError};
-use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId};
+use luge_reservations::{Nexus, RightsWord, Serving};
+use luge_volume::{Base, Composite, Source, Stats, Volume, VolumeId, VolumeUser};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
@@ -27,21 +29,45 @@ pub struct Attachment {
     /// Taken when the attachment is dropped.
     mounted: Option<Mounted>,
     stats: Arc<Stats>,
+    /// Membership of the volume's reservations; none after the end.
+    serving: Option<Serving>,
 }
 
 impl CoreHandle {
-    /// Lets the core serve a volume. Blocks while devices open queues.
+    /// Lets the core serve a volume, for users that cannot register with its reservations. Blocks while devices open
+    /// queues.
     ///
     /// # Errors
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&self, volume: &Arc<Volume>) -> Result<Attachment, AttachError> {
-        let mounted = self.mount(volume)?;
-        self.attachments().fetch_add(1, Relaxed);
-        let (core, id, stats) = (self.clone(), mounted.volume, volume.stats(self.id()));
-        Ok(Attachment { core, volume: id, mounted: Some(mounted), stats })
+        self.attach_with(volume, None)
     }
 
-    fn mount(&self, volume: &Arc<Volume>) -> Result<Mounted, AttachError> {
+    /// Lets the core serve a volume, for the initiator of `nexus`, which is one of the volume. Blocks while devices
+    /// open queues.
+    ///
+    /// # Errors
+    /// [`AttachError`]; nothing has changed then.
+    ///
+    /// # Panics
+    /// If the nexus is another volume's: its rights would be those of somebody else.
+    pub fn attach_as(&self, volume: &Arc<Volume>, nexus: &Nexus) -> Result<Attachment, AttachError> {
+        assert!(Arc::ptr_eq(volume.reservations(), nexus.reservations()), "a nexus of another volume");
+        self.attach_with(volume, Some(nexus))
+    }
+
+    fn attach_with(&self, volume: &Arc<Volume>, nexus: Option<&Nexus>) -> Result<Attachment, AttachError> {
+        let reservations = volume.reservations();
+        let rights = nexus.map_or_else(|| reservations.strangers(), |nexus| nexus.rights_word().clone());
+        let mounted = self.mount(volume, rights)?;
+        let site = CoreSite::new(self.clone(), mounted.volume);
+        let serving = Some(Serving::new(reservations, nexus, Arc::new(site)));
+        self.attachments().fetch_add(1, Relaxed);
+        let (core, id, stats) = (self.clone(), mounted.volume, volume.stats(self.id()));
+        Ok(Attachment { core, volume: id, mounted: Some(mounted), stats, serving })
+    }
+
+    fn mount(&self, volume: &Arc<Volume>, rights: Arc<RightsWord>) -> Result<Mounted, AttachError> {
         let source = SourceKey::of(volume.source());
         let base = match self.open_sources().share(source) {
             Some(base) => base,
@@ -52,7 +78,8 @@ impl CoreHandle {
         // The core gives the volume back with the answer: it drops nothing.
         let (added, _served) = self.call(move |core| {
             let id = core.id();
-            (core.graph().add_member(id, &served, base, member), served)
+            let user = VolumeUser { member, rights };
+            (core.graph().add_volume_for(id, &served, base, user), served)
         });
         match added {
             Some(volume) => Ok(Mounted { volume, source, membership }),
@@ -126,7 +153,8 @@ impl CoreHandle {
     fn mount_all(&self, volumes: &[Arc<Volume>]) -> Result<Vec<Mounted>, AttachError> {
         let mut mounted = Vec::new();
         for volume in volumes {
-            match self.mount(volume) {
+            // What is reserved is the whole; its parts are nobody else's.
+            match self.mount(volume, Arc::default()) {
                 Ok(part) => mounted.push(part),
                 Err(error) => {
                     self.unmount_all(mounted);
@@ -142,7 +170,7 @@ impl CoreHandle {
     }
 
     fn unmount(&self, Mounted { volume, source, membership }: Mounted) {
-        self.call(move |core| core.graph().remove_volume(volume));
+        self.call(move |core| core.remove_volume(volume));
         drop(membership);
         self.release(source);
     }
@@ -187,6 +215,8 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        // Before: whoever waits for it then has asked the core already.
+        self.serving = None;
         self.mounted.take().into_iter().for_each(|mounted| self.core.unmount(mounted));
         self.core.attachments().fetch_sub(1, Relaxed);
     }

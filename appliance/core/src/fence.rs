@@ -42,7 +42,7 @@ impl Fence {
         let drained = fence.raised.iter().map(|Raised { core, volume, .. }| {
             let (question, answer) = question();
             let volume = *volume;
-            core.send(move |core| core.answer_when_drained(volume, answer));
+            core.send(move |core| core.answer_when_drained(volume, Box::new(move || answer.give(()))));
             question
         });
         drained.collect::<Vec<_>>().into_iter().for_each(|drained| drained.wait());

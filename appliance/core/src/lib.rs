@@ -37,6 +37,7 @@ mod rotation;
 mod schedule;
 mod session;
 mod sessions;
+mod sites;
 mod sleep;
 mod stall_watch;
 mod stats;

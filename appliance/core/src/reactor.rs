@@ -14,6 +14,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Function that tells that a volume has drained. Waits for nothing.
+pub(crate) type Drained = Box<dyn FnOnce() + Send>;
+
 /// Most tasks between two turns: they delay guests.
 const TASKS_PER_TURN_MAX: usize = 4;
 
@@ -31,8 +34,8 @@ pub struct Core {
     graph: Graph,
     schedule: Schedule,
     leaving: Vec<(SessionId, Answer<Box<dyn Session>>)>,
-    /// Volumes with fences that wait for what is in flight.
-    draining: Vec<(VolumeId, Answer<()>)>,
+    /// Volumes of which somebody waits until what is in flight has ended.
+    draining: Vec<(VolumeId, Drained)>,
     /// Time at which the last turn ended.
     turned: Ticks,
     stopping: bool,
@@ -95,9 +98,15 @@ impl Core {
         self.leaving.push((id, answer));
     }
 
-    /// Answers as soon as no request is in flight that a volume's fences wait for.
-    pub(crate) fn answer_when_drained(&mut self, volume: VolumeId, answer: Answer<()>) {
+    /// Answers as soon as no request is in flight that a volume's fences, or its drain, wait for.
+    pub(crate) fn answer_when_drained(&mut self, volume: VolumeId, answer: Drained) {
         self.draining.push((volume, answer));
+    }
+
+    /// Takes a volume out of the graph. Who waits until it has drained is answered: its number may be another's next.
+    pub(crate) fn remove_volume(&mut self, volume: VolumeId) {
+        self.graph.remove_volume(volume);
+        self.draining.extract_if(.., |(draining, _)| *draining == volume).for_each(|(_, answer)| answer());
     }
 
     pub(crate) fn stop(&mut self) {
@@ -120,7 +129,8 @@ impl Core {
     fn answer_drained(&mut self) -> bool {
         let Self { graph, draining, .. } = self;
         let Some(at) = draining.iter().position(|&(volume, _)| graph.drain(volume)) else { return false };
-        draining.swap_remove(at).1.give(());
+        let (_, answer) = draining.swap_remove(at);
+        answer();
         true
     }
 

@@ -22,13 +22,14 @@ mod namespaces;
 mod pci_ids;
 mod queues;
 mod relay;
+mod reservation;
 mod session;
 mod subsystem;
 
 pub use commands::CommandStatus;
 pub use controller::{
     CompletionQueueState, ControllerConfig, ControllerConfigError, ControllerState, Phase, Registers,
-    ShutdownPhase, SubmissionQueueState,
+    ReservationNotices, ShutdownPhase, SubmissionQueueState,
 };
 pub use data::{BitBucket, HostBuffer};
 pub use function::{Listener, ListenerConfig, ListenerError};

@@ -20,11 +20,11 @@ mod action;
 mod change;
 mod identity;
 mod nexus;
-mod place;
 mod report;
 mod reservation;
 mod reservations;
 mod rights;
+mod site;
 mod state;
 mod table;
 
@@ -32,9 +32,9 @@ pub use action::{Action, Claim, Key, Notice, Notification, Outcome, Own, Preempt
 pub use change::{Change, Receipt, Waker};
 pub use identity::{Identity, Scope};
 pub use nexus::{Nexus, NexusConfig, Serving};
-pub use place::{Listener, Place};
 pub use report::{Port, RegistrantReport, Report};
 pub use reservation::{ReservationType, Role};
 pub use reservations::Reservations;
 pub use rights::{Rights, RightsWord};
+pub use site::{Listener, Site};
 pub use state::{REGISTRANTS_MAX, State};

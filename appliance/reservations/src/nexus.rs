@@ -2,10 +2,10 @@
 
 use crate::action::{Action, Refused};
 use crate::change::{Change, Waker};
-use crate::place::{Listener, Place};
 use crate::report::{Port, Report};
 use crate::reservations::Reservations;
 use crate::rights::RightsWord;
+use crate::site::{Listener, Site};
 use crate::table::Member;
 use crate::{Identity, Rights};
 use std::sync::Arc;
@@ -75,6 +75,12 @@ impl Nexus {
         self.reservations.report()
     }
 
+    /// Whether the initiator is registered at this moment.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.reservations.table().is_registered(self.id)
+    }
+
     /// Rights of the initiator at this moment.
     #[must_use]
     pub fn rights(&self) -> Rights {
@@ -100,25 +106,25 @@ impl Drop for Nexus {
     }
 }
 
-/// A place that changes wait for, as long as this is kept.
+/// A site that changes wait for, as long as this is kept.
 pub struct Serving {
     reservations: Arc<Reservations>,
     id: u64,
 }
 
 impl Serving {
-    /// Adds a place that is about to serve the volume, before its first request. `nexus` uses it; none is one of
+    /// Adds a site that is about to serve the volume, before its first request. `nexus` uses it; none is one of
     /// those who cannot register.
     #[must_use]
-    pub fn new(reservations: &Arc<Reservations>, nexus: Option<&Nexus>, place: Arc<dyn Place>) -> Self {
-        let id = reservations.table().add_place(nexus.map(|nexus| nexus.id), place);
+    pub fn new(reservations: &Arc<Reservations>, nexus: Option<&Nexus>, site: Arc<dyn Site>) -> Self {
+        let id = reservations.table().add_site(nexus.map(|nexus| nexus.id), site);
         Self { reservations: reservations.clone(), id }
     }
 }
 
 impl Drop for Serving {
-    /// Removes the place: no change asks it from now on. What was asked before has been sent.
+    /// Removes the site: no change asks it from now on. What was asked before has been sent.
     fn drop(&mut self) {
-        self.reservations.table().remove_place(self.id);
+        self.reservations.table().remove_site(self.id);
     }
 }

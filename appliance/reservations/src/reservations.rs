@@ -8,7 +8,7 @@ use crate::table::Table;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Persistent reservations of a volume, with the nexuses and the places that they bind.
+/// Persistent reservations of a volume, with the nexuses and the sites that they bind.
 #[derive(Default)]
 pub struct Reservations {
     table: Mutex<Table>,

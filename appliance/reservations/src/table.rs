@@ -3,9 +3,9 @@
 use crate::Identity;
 use crate::action::{Action, Notification, Outcome, Refused};
 use crate::change::Receipt;
-use crate::place::{Listener, Place};
 use crate::report::{Port, Report};
 use crate::rights::RightsWord;
+use crate::site::{Listener, Site};
 use crate::state::State;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ pub(crate) struct Member {
     pub(crate) listener: Arc<dyn Listener>,
 }
 
-/// A place where the volume is served.
+/// A site where the volume is served.
 struct Served {
     id: u64,
     /// The nexus that uses it; none for those who cannot register.
     nexus: Option<u64>,
-    place: Arc<dyn Place>,
+    site: Arc<dyn Site>,
 }
 
-/// State, nexuses and places of a volume.
+/// State, nexuses and sites of a volume.
 #[derive(Default)]
 pub(crate) struct Table {
     state: State,
     members: Vec<Member>,
-    places: Vec<Served>,
+    sites: Vec<Served>,
     /// Rights of all who cannot register.
     strangers: Arc<RightsWord>,
     last_id: u64,
 }
 
 impl Table {
-    /// A number that no nexus and no place has.
+    /// A number that no nexus and no site has.
     pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id = self.last_id.wrapping_add(1);
         self.last_id
@@ -58,14 +58,14 @@ impl Table {
         self.members.retain(|member| member.id != id);
     }
 
-    pub(crate) fn add_place(&mut self, nexus: Option<u64>, place: Arc<dyn Place>) -> u64 {
+    pub(crate) fn add_site(&mut self, nexus: Option<u64>, site: Arc<dyn Site>) -> u64 {
         let id = self.next_id();
-        self.places.push(Served { id, nexus, place });
+        self.sites.push(Served { id, nexus, site });
         id
     }
 
-    pub(crate) fn remove_place(&mut self, id: u64) {
-        self.places.retain(|served| served.id != id);
+    pub(crate) fn remove_site(&mut self, id: u64) {
+        self.sites.retain(|served| served.id != id);
     }
 
     /// Says who uses a nexus.
@@ -87,6 +87,12 @@ impl Table {
         self.ask_cores(receipt);
         self.drain(&aborted, receipt);
         Ok(())
+    }
+
+    /// Whether the initiator of a nexus is registered.
+    pub(crate) fn is_registered(&self, nexus: u64) -> bool {
+        let found = self.members.iter().find(|member| member.id == nexus);
+        found.and_then(|member| self.state.key_of(member.identity?)).is_some()
     }
 
     /// Registrants with the ports of their nexuses, and the reservation.
@@ -116,8 +122,8 @@ impl Table {
     /// Asks every core, once, also where this command changed nothing: one before it may still be on its way.
     fn ask_cores(&self, receipt: &Receipt) {
         let mut asked = BTreeSet::new();
-        for served in self.places.iter().filter(|served| asked.insert(served.place.core())) {
-            served.place.obey(receipt.another());
+        for served in self.sites.iter().filter(|served| asked.insert(served.site.core())) {
+            served.site.obey(receipt.another());
         }
     }
 
@@ -125,8 +131,8 @@ impl Table {
     fn drain(&self, victims: &[Identity], receipt: &Receipt) {
         let nexuses = victims.iter().flat_map(|&victim| self.of(victim)).map(|member| Some(member.id));
         let nexuses: Vec<Option<u64>> = nexuses.collect();
-        for served in self.places.iter().filter(|served| nexuses.contains(&served.nexus)) {
-            served.place.drain(receipt.another());
+        for served in self.sites.iter().filter(|served| nexuses.contains(&served.nexus)) {
+            served.site.drain(receipt.another());
         }
     }
 }

@@ -11,7 +11,8 @@
 //! Not here
 //! - Requests in flight: all are answered before, and those that wait stay in their rings.
 //! - Statistics, counters of front ends and of faults, and the choice of cores: they start anew.
-//! - The channel for requests to the front end, on which nothing is sent: its front end sees it closed.
+//! - The channel for requests to the front end: its front end sees it closed, and is told of no new size until it
+//!   connects again.
 //! - Connections that wait: they are closed, and their front ends connect again.
 //! - The device, and what it keeps for its guest (events that wait for a buffer): the next process opens the
 //!   same volume itself, with the same features and queues.

@@ -331,6 +331,7 @@ fn every_status_of_the_device_becomes_one_of_the_protocol() {
         (Status::DeviceError, IOERR),
         (Status::Aborted, IOERR),
         (Status::Gone, IOERR),
+        (Status::ReservationConflict, IOERR),
     ];
     for (status, expected) in cases {
         let (mut bench, failures) = failing(status);

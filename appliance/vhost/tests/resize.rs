@@ -270,3 +270,39 @@ fn an_answer_may_come_byte_by_byte() {
     }
     scene.eventually_has(Notice::Acknowledged);
 }
+
+#[test]
+fn requests_in_flight_while_the_disk_grows_lose_and_mix_up_nothing() {
+    let mut scene = Scene::new(PROTOCOL & !REPLY_ACK);
+    let (device, cores) = (scene.device.clone(), scene.house.cores.clone());
+    let (disk, notices) = (scene.disk.clone(), scene.house.endpoint(0).notices());
+    let grows = std::thread::spawn(move || {
+        for step in 1..=200 {
+            device.resize(Blocks(BEFORE + 64 * step)).unwrap();
+            cores.iter().for_each(|core| core.resize(&device));
+            assert!(disk.resize());
+            notices.changed();
+        }
+    });
+    let mut round = 0_u64;
+    while !grows.is_finished() || round == 0 {
+        round += 1;
+        let fill = u8::try_from(round % 251).unwrap();
+        let places = scene.guest.rings.iter_mut().zip([fill, !fill]).zip([0, 1024]);
+        let sent: Vec<_> = places
+            .map(|((ring, fill), sector)| {
+                [0, 8, 16].map(|more| ring.send(&Ask::write(sector + more, &vec![fill; 4096])))
+            })
+            .collect();
+        for (ring, sent) in scene.guest.rings.iter_mut().zip(sent) {
+            sent.iter().for_each(|sent| assert_eq!(ring.answer(sent).status, 0));
+        }
+        for (ring, (fill, sector)) in scene.guest.rings.iter_mut().zip([(fill, 0), (!fill, 1024)]) {
+            assert_eq!(ring.ask(&Ask::read(sector, 3 * 4096)).data, vec![fill; 3 * 4096]);
+        }
+    }
+    grows.join().unwrap();
+    let last = BEFORE + 64 * 200 - 1;
+    assert_eq!(scene.capacity(), last + 1);
+    assert_eq!(scene.guest.rings[1].ask(&Ask::write(last, &[7; 512])).status, 0);
+}

@@ -9,7 +9,7 @@
 
 use crate::qemu::{Executor, FILTER, Qemu, Reconnect};
 use crate::sandbox::OWN_FILES;
-use crate::spec::{Boot, VmDisk, VmSpec};
+use crate::spec::{Boot, DiskKind, VmDisk, VmSpec};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,10 @@ pub(crate) fn arguments(
     line.option("-chardev", &format!("socket,id=serial,fd={}", number(descriptors.serial)));
     line.option("-serial", "chardev:serial");
     for (index, disk) in spec.disks.iter().enumerate() {
-        line.disk(index, disk, qemu.reconnect);
+        match disk.kind {
+            DiskKind::VirtioBlk => line.virtio_disk(index, disk, qemu.reconnect),
+            DiskKind::Nvme => line.nvme_disk(index),
+        }
     }
     line.boot(&spec.boot);
     line.words
@@ -130,7 +133,7 @@ impl CommandLine {
         );
     }
 
-    fn disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
+    fn virtio_disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
         let reconnect = match reconnect {
             Reconnect::Seconds => ",reconnect=1",
             Reconnect::Milliseconds => ",reconnect-ms=500",
@@ -142,6 +145,17 @@ impl CommandLine {
         let boot = index + 1;
         let device = format!(
             "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={boot}"
+        );
+        self.option("-device", &device);
+    }
+
+    /// Adds a controller, behind a root port of its own, as it is a PCI Express device.
+    fn nvme_disk(&mut self, index: usize) {
+        let (path, boot) = (own_file(&disk_name(index)), index + 1);
+        self.option("-device", &format!("pcie-root-port,id=disk{index}-port,chassis={boot}"));
+        let socket = format!(r#"{{"type":"unix","path":"{}"}}"#, path.display());
+        let device = format!(
+            r#"{{"driver":"vfio-user-pci","id":"disk{index}-function","bus":"disk{index}-port","bootindex":{boot},"socket":{socket}}}"#
         );
         self.option("-device", &device);
     }
@@ -173,7 +187,12 @@ mod tests {
             cpus: 2,
             memory_mib: 256,
             memory: MemoryPages::Huge,
-            disks: vec![VmDisk { controller: "c0".into(), socket: "/run/luge/a,b".into(), queues: 2 }],
+            disks: vec![VmDisk {
+                kind: DiskKind::VirtioBlk,
+                controller: "c0".into(),
+                socket: "/run/luge/a,b".into(),
+                queues: 2,
+            }],
             boot: Boot::Kernel {
                 kernel: "/k".into(),
                 initrd: Some("/i".into()),
@@ -188,6 +207,7 @@ mod tests {
             path: "/usr/bin/qemu-system-x86_64".into(),
             filter: true,
             reconnect: Reconnect::Milliseconds,
+            has_vfio_user: true,
             data_folder: Some("/usr/share/qemu".into()),
             files: Vec::new(),
             trial_user: User::Ours,
@@ -226,6 +246,18 @@ mod tests {
             -chardev socket,id=qmp,fd=0 -qmp chardev:qmp -chardev socket,id=serial,fd=1 -serial chardev:serial \
             -bios /vm/firmware";
         assert_eq!(joined(&spec, &qemu, Executor::Kvm), expected);
+    }
+
+    #[test]
+    fn an_nvme_disk_is_behind_a_port_of_its_own() {
+        let disk = |kind| VmDisk { kind, controller: "c".into(), socket: "/s".into(), queues: 1 };
+        let spec = VmSpec { disks: vec![disk(DiskKind::VirtioBlk), disk(DiskKind::Nvme)], ..spec() };
+        let expected = "-device pcie-root-port,id=disk1-port,chassis=2 -device \
+            {\"driver\":\"vfio-user-pci\",\"id\":\"disk1-function\",\"bus\":\"disk1-port\",\"bootindex\":2,\
+            \"socket\":{\"type\":\"unix\",\"path\":\"/vm/disk1\"}}";
+        let text = joined(&spec, &qemu(), Executor::Tcg);
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(text.matches("vhost-user-blk-pci").count(), 1);
     }
 
     #[test]

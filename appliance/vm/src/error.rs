@@ -39,6 +39,8 @@ pub enum VmError {
     DiskInUse { disk: String, user: String },
     #[error("QEMU was not found in {searched}: install qemu-system-x86, or put the VM pack into the image")]
     NoQemu { searched: String },
+    #[error("VM '{name}' has an NVMe disk, and {} is older than QEMU 10.1: use a newer one", .path.display())]
+    OldQemu { name: String, path: PathBuf },
     #[error("{} does not work as QEMU: {reason}", .path.display())]
     BadQemu { path: PathBuf, reason: String },
     #[error(

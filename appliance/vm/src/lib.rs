@@ -38,8 +38,8 @@ pub use error::VmError;
 pub use refusal::sandbox_refusal;
 pub use runner::VmRunner;
 pub use spec::{
-    Accelerator, Boot, CPUS_MAX, DISKS_MAX, MEMORY_MAX_MIB, MEMORY_MIN_MIB, MemoryPages, VmDisk, VmName,
-    VmSpec,
+    Accelerator, Boot, CPUS_MAX, DISKS_MAX, DiskKind, MEMORY_MAX_MIB, MEMORY_MIN_MIB, MemoryPages, VmDisk,
+    VmName, VmSpec,
 };
 pub use state::VmState;
 pub use status::{VmExit, VmStatus};

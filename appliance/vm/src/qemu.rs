@@ -55,6 +55,8 @@ pub(crate) struct Qemu {
     /// Whether the seccomp filter is available.
     pub(crate) filter: bool,
     pub(crate) reconnect: Reconnect,
+    /// Whether it has NVMe disks over vfio-user: from QEMU 10.1 on.
+    pub(crate) has_vfio_user: bool,
     /// Folder of the firmware, if it is not the built-in one.
     pub(crate) data_folder: Option<PathBuf>,
     /// Folders that it needs, besides those of the system and its own.
@@ -72,6 +74,7 @@ impl Qemu {
             path: path.canonicalize().map_err(|error| bad(error.to_string()))?,
             filter: true,
             reconnect: Reconnect::Milliseconds,
+            has_vfio_user: true,
             data_folder: config.firmware_folder.clone(),
             files: config.sandbox.files.clone(),
             trial_user: User::number(config.sandbox.first_user, 0),
@@ -86,6 +89,7 @@ impl Qemu {
         if version < (9, 2) {
             qemu.reconnect = Reconnect::Seconds;
         }
+        qemu.has_vfio_user = version >= (10, 1);
         Ok(qemu)
     }
 
@@ -213,6 +217,7 @@ mod tests {
             path: "/nowhere".into(),
             filter: false,
             reconnect: Reconnect::Milliseconds,
+            has_vfio_user: true,
             data_folder: None,
             files: Vec::new(),
             trial_user: User::Ours,

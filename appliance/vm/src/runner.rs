@@ -11,7 +11,7 @@ use crate::events::Events;
 use crate::free_memory;
 use crate::qemu::{Choice, Qemu};
 use crate::sandbox::{Cgroups, User};
-use crate::spec::{Accelerator, Boot, VmName, VmSpec};
+use crate::spec::{Accelerator, Boot, DiskKind, VmName, VmSpec};
 use crate::state::VmState;
 use crate::status::{VmExit, VmStatus};
 use crate::supervisor::Supervisor;
@@ -94,6 +94,7 @@ impl VmRunner {
         let vm = self.find(name)?;
         check_startable(&vm)?;
         let qemu = self.qemu()?;
+        check_kinds(&vm.spec, &qemu)?;
         let choice = self.choose_executor(&qemu, &vm.spec);
         let cgroups = self.cgroups()?;
         free_memory::check(name, vm.spec.memory_mib, vm.spec.memory)?;
@@ -310,6 +311,14 @@ fn report_no_cgroups(reason: &str) {
         "VMs have no bounds on CPU time and memory, because there is no cgroup for them: {reason}; mount \
          cgroup v2 with the controllers cpu, memory and pids, or name a cgroup without processes (--vm-cgroup)"
     );
+}
+
+/// Checks that QEMU has the kinds of disks of a VM.
+fn check_kinds(spec: &VmSpec, qemu: &Qemu) -> Result<(), VmError> {
+    if !qemu.has_vfio_user && spec.disks.iter().any(|disk| disk.kind == DiskKind::Nvme) {
+        return Err(VmError::OldQemu { name: spec.name.to_string(), path: qemu.path.clone() });
+    }
+    Ok(())
 }
 
 fn check_startable(vm: &Vm) -> Result<(), VmError> {

@@ -74,12 +74,24 @@ pub struct VmSpec {
 /// A disk of a VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmDisk {
-    /// Name of the vhost-user-blk controller.
+    /// Kind of device that the guest sees.
+    pub kind: DiskKind,
+    /// Name of the vhost-user-blk controller, or directory of the NVMe listener.
     pub controller: String,
-    /// Path of the controller's socket.
+    /// Path of the controller's or listener's socket.
     pub socket: PathBuf,
     /// Number of queues, from 1 to the number of the controller's.
     pub queues: u16,
+}
+
+/// Kind of a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DiskKind {
+    /// A virtio block device, over vhost-user.
+    #[default]
+    VirtioBlk,
+    /// An NVMe controller, over vfio-user.
+    Nvme,
 }
 
 /// Pages of a VM's memory, which is shared with Luge and the SSDs in any case.
@@ -190,7 +202,12 @@ mod tests {
     }
 
     fn disk(controller: &str) -> VmDisk {
-        VmDisk { controller: controller.into(), socket: "/run/x".into(), queues: 1 }
+        VmDisk {
+            kind: DiskKind::default(),
+            controller: controller.into(),
+            socket: "/run/x".into(),
+            queues: 1,
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use luge_init::Reaper;
 use luge_vm::{
-    Accelerator, Boot, FIRST_USER, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmName, VmRunner,
-    VmSpec, VmStatus, sandbox_refusal,
+    Accelerator, Boot, DiskKind, FIRST_USER, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmName,
+    VmRunner, VmSpec, VmStatus, sandbox_refusal,
 };
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -60,7 +60,12 @@ impl Rig {
             cpus: 1,
             memory_mib: 16,
             memory: MemoryPages::Base,
-            disks: vec![VmDisk { controller: name.into(), socket: disk, queues: 1 }],
+            disks: vec![VmDisk {
+                kind: DiskKind::VirtioBlk,
+                controller: name.into(),
+                socket: disk,
+                queues: 1,
+            }],
             boot: Boot::Kernel {
                 kernel: self.path("kernel").into(),
                 initrd: None,

@@ -4,8 +4,8 @@
 
 use luge_init::Reaper;
 use luge_vm::{
-    Accelerator, Boot, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmError, VmName, VmRunner,
-    VmSpec, VmState, VmStatus, sandbox_refusal,
+    Accelerator, Boot, DiskKind, MemoryPages, SandboxConfig, Timeouts, VmConfig, VmDisk, VmError, VmName,
+    VmRunner, VmSpec, VmState, VmStatus, sandbox_refusal,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -72,6 +72,7 @@ impl Rig {
     fn spec(&self, behaviour: &str, disks: &[&str]) -> VmSpec {
         let socket = self.folder.path().join("disk.sock");
         let disk = |controller: &&str| VmDisk {
+            kind: DiskKind::VirtioBlk,
             controller: (*controller).into(),
             socket: socket.clone(),
             queues: 1,

@@ -8,9 +8,10 @@ use crate::shelf::SlotId;
 use crate::steps::{CopyRequest, PoolId};
 use crate::{Base, NodeId, Stats};
 use luge_block::{
-    BlockRange, Blocks, CheckedTransfer, Completion, CopyRange, Kind, Lba, Refusal, Request, SizeClass,
-    Status, Tag, TransferExtent,
+    BlockRange, Blocks, CheckedTransfer, Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal,
+    Request, SizeClass, Status, Tag, TransferExtent,
 };
+use luge_reservations::{Rights, RightsWord};
 use std::sync::Arc;
 
 /// The blocks of a volume on its base, and its part in tags.
@@ -78,6 +79,20 @@ impl Mounted {
     }
 }
 
+/// Rights that an operation needs (NVMe Base 2.0, figure 402; SBC-3, table 13). A flush counts as a write there.
+const fn needed(operation: Operation) -> Rights {
+    match operation {
+        Operation::Read | Operation::Compare | Operation::Verify => Rights::Read,
+        Operation::Write(_)
+        | Operation::Flush
+        | Operation::Discard
+        | Operation::WriteZeroes
+        | Operation::WriteZeroesUnmap
+        | Operation::CompareAndWrite(_)
+        | Operation::WriteUncorrectable => Rights::ReadWrite,
+    }
+}
+
 /// A volume of a core's graph.
 pub(crate) struct Mounted {
     pub(crate) extent: Extent,
@@ -94,6 +109,8 @@ pub(crate) struct Mounted {
     /// Requests that its base has.
     pub(crate) in_flight: usize,
     pub(crate) hold: Hold,
+    /// Rights of whoever uses it: all, for a node.
+    pub(crate) rights: Arc<RightsWord>,
     /// Pool of the slots of its requests in steps.
     pub(crate) pool: PoolId,
     pub(crate) seat: Seat,
@@ -109,10 +126,45 @@ impl Mounted {
         }
     }
 
-    /// Extent of reads and writes that are not looked at one by one: empty while blocks are held.
+    /// Extent of reads and writes that are not looked at one by one: empty while blocks are held, and without what
+    /// the user has no right to.
     #[inline]
     pub(crate) fn open_transfers(&self) -> TransferExtent {
-        if self.hold.is_open() { self.transfers } else { self.transfers.closed() }
+        if self.hold.is_open() && self.rights.are_all() {
+            self.transfers
+        } else {
+            self.restricted_transfers()
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn restricted_transfers(&self) -> TransferExtent {
+        if !self.hold.is_open() {
+            return self.transfers.closed();
+        }
+        match self.rights.load() {
+            Rights::None => self.transfers.closed(),
+            Rights::Read => self.transfers.read_only(),
+            Rights::ReadWrite => self.transfers,
+        }
+    }
+
+    /// Refuses what the user has no right to. Asked again whenever a request is submitted again: rights may have
+    /// changed while it waited.
+    #[inline]
+    fn check_rights(&self, operation: Operation) -> Result<(), Refusal> {
+        if self.rights.are_all() { Ok(()) } else { self.check_restricted(operation) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_restricted(&self, operation: Operation) -> Result<(), Refusal> {
+        if self.rights.load() >= needed(operation) {
+            Ok(())
+        } else {
+            Err(Refusal::Failed(Status::ReservationConflict))
+        }
     }
 
     /// The request as the base is to get it.
@@ -121,6 +173,7 @@ impl Mounted {
     /// [`Refusal`] if it is outside of the volume, or held.
     #[inline]
     pub(crate) fn admit<'a>(&self, request: &Request<'a>) -> Result<Request<'a>, Refusal> {
+        self.check_rights(request.operation)?;
         let translated = self.extent.translate(request).map_err(Refusal::Failed)?;
         if self.hold.is_open() || self.hold.takes(request) { Ok(translated) } else { Err(Refusal::Full) }
     }
@@ -135,6 +188,8 @@ impl Mounted {
         ranges: &'a [BlockRange],
     ) -> Result<(Whole<'a>, u64), Refusal> {
         let first = ranges.first().ok_or(Refusal::Failed(Status::Invalid))?;
+        // All that ranges can be needs the right of this one.
+        self.check_rights(Operation::Discard)?;
         let total = self.check_ranges(ranges).map_err(Refusal::Failed)?;
         if !self.hold.is_open() && !ranges.iter().all(|range| self.hold.takes_range(range)) {
             return Err(Refusal::Full);
@@ -150,6 +205,7 @@ impl Mounted {
     /// [`Refusal`] if a block is outside of the volume or held, or if it is too much, or a source overlaps the
     /// destination.
     pub(crate) fn admit_copy(&self, copy: &CopyRequest<'_>) -> Result<(Tag, u32), Refusal> {
+        self.check_rights(Operation::Write(Durability::Cache))?;
         let total = self.check_copy(copy).map_err(Refusal::Failed)?;
         let free = self.hold.is_open()
             || self.hold.takes_blocks(copy.lba, total)

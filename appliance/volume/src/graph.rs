@@ -3,12 +3,21 @@
 use crate::extent::EndedRun;
 use crate::handle::VolumeHandle;
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
-use crate::layers::Layers;
+use crate::layers::{Layers, Newcomer};
 use crate::locks::Place;
 use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba};
+use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// User of a volume on a core.
+pub struct VolumeUser {
+    /// Its place among those that obey each other's locks.
+    pub member: Arc<Member>,
+    /// Its rights while the volume is reserved.
+    pub rights: Arc<RightsWord>,
+}
 
 /// The channels, nodes and volumes of one core, and its turn.
 pub struct Graph {
@@ -81,23 +90,26 @@ impl Graph {
         self.layers.remove_node(id)
     }
 
-    /// Puts a volume on the channel of its device or the node of its composite; `None` if there are
-    /// 65536 already.
+    /// Puts a volume on the channel of its device or the node of its composite, for somebody who has no registration
+    /// with its reservations; `None` if there are 65536 already.
     pub fn add_volume(&mut self, core: CoreId, volume: &Volume, base: Base) -> Option<VolumeId> {
-        let place = Place::Own(volume.join(&self.layers.signal));
-        self.layers.add_volume(core, volume, base, place)
+        let user = Newcomer {
+            place: Place::Own(volume.join(&self.layers.signal)),
+            rights: volume.reservations().strangers(),
+        };
+        self.layers.add_volume(core, volume, base, user)
     }
 
-    /// Puts a volume on its base as [`Self::add_volume`] does, which the control plane has let join with the signal
-    /// of this core.
-    pub fn add_member(
+    /// Puts a volume on its base, for a user whom the control plane has let join with the signal of this core; `None` if
+    /// there are 65536 already.
+    pub fn add_volume_for(
         &mut self,
         core: CoreId,
         volume: &Volume,
         base: Base,
-        member: Arc<Member>,
+        VolumeUser { member, rights }: VolumeUser,
     ) -> Option<VolumeId> {
-        self.layers.add_volume(core, volume, base, Place::Given(member))
+        self.layers.add_volume(core, volume, base, Newcomer { place: Place::Given(member), rights })
     }
 
     /// Takes a volume out, whose requests have completed, and which is no part of a node.
@@ -118,8 +130,13 @@ impl Graph {
         self.layers.raise_fence(id, blocks.start.0..blocks.end.0)
     }
 
-    /// Whether nothing is in flight that began before a volume's fences were raised. To be asked every
-    /// turn until it is so.
+    /// Lets a volume take no request until nothing of it is in flight: see [`Self::drain`].
+    pub fn begin_drain(&mut self, id: VolumeId) {
+        self.layers.begin_drain(id);
+    }
+
+    /// Whether nothing is in flight that began before a volume's fences were raised, or before it was to drain. To be
+    /// asked every turn until it is so.
     pub fn drain(&mut self, id: VolumeId) -> bool {
         self.layers.drain(id)
     }

@@ -1,12 +1,14 @@
 //! Blocks of a volume that one core does not work on, because somebody has fenced or locked them.
 //!
 //! ```text
-//!  (1) none     --raise-->                 (2) draining: the volume takes no request
+//!  (1) none     --raise, drain-->          (2) draining: the volume takes no request
 //!  (2) draining --nothing in flight-->     (3) holding: it takes those outside of the blocks
+//!  (2) draining --nothing in flight, and no blocks held--> (1)
 //!  (2) (3)      --lift-->                  (1), or what others leave
 //! ```
 //!
-//! A fence drains when nothing is in flight at all, a lock when all that is in flight waits for a lock itself.
+//! A fence drains when nothing is in flight at all, a lock when all that is in flight waits for a lock itself. A drain
+//! is a fence around no blocks, which lifts itself.
 //!
 //! A request that is not taken is refused as where there is no room: whoever made it keeps it, and
 //! submits it again. Flushes have no blocks; they are held in (2) only. A compare-and-write obeys fences only: its
@@ -33,7 +35,7 @@ pub struct TooManyFences;
 #[repr(transparent)]
 pub struct FenceId(pub(crate) u32);
 
-/// Blocks that are held. `Id` is the name of a fence, or the ticket of a lock.
+/// Blocks that are held. `Id` is the name of a fence, none for a drain, or the ticket of a lock.
 struct Held<Id> {
     id: Id,
     blocks: Range<u64>,
@@ -56,7 +58,8 @@ impl<Id> Held<Id> {
 /// The fences and locks of one volume on one core.
 #[derive(Default)]
 pub(crate) struct Hold {
-    fences: Vec<Held<FenceId>, FENCES_MAX>,
+    /// One more than fences, for a drain.
+    fences: Vec<Held<Option<FenceId>>, { FENCES_MAX + 1 }>,
     locks: Vec<Held<u64>, LOCKS_MAX>,
     /// Whether all blocks are held: before the locks are known, and while there are too many.
     all: bool,
@@ -125,24 +128,39 @@ impl Hold {
 
     /// (1) to (2): fences blocks.
     pub(crate) fn raise(&mut self, id: FenceId, blocks: Range<u64>) -> Result<(), TooManyFences> {
-        self.fences.push(Held::new(id, blocks)).map_err(|_| TooManyFences)?;
+        let raised = self.fences.iter().filter(|fence| fence.id.is_some()).count();
+        if raised == FENCES_MAX {
+            return Err(TooManyFences);
+        }
+        self.fences.push(Held::new(Some(id), blocks)).map_err(|_| TooManyFences)?;
         self.is_closed = true;
         Ok(())
     }
 
-    /// Whether a fence waits for what is in flight.
+    /// Whether a fence, or a drain, waits for what is in flight.
     pub(crate) fn is_draining_fences(&self) -> bool {
         self.fences.iter().any(|fence| !fence.drained)
     }
 
-    /// (2) to (3): nothing is in flight.
+    /// (1) or (3) to (2), until nothing is in flight.
+    pub(crate) fn drain(&mut self) {
+        if self.fences.iter().all(|fence| fence.id.is_some()) {
+            // There is room for one.
+            let _ = self.fences.push(Held::new(None, 0..0));
+            self.is_closed = true;
+        }
+    }
+
+    /// (2) to (3), or to (1): nothing is in flight.
     pub(crate) fn drained(&mut self) {
+        self.fences.retain(|fence| fence.id.is_some());
         self.fences.iter_mut().for_each(|fence| fence.drained = true);
+        self.close_or_open();
     }
 
     /// (2) or (3) to (1): lifts a fence.
     pub(crate) fn lift(&mut self, id: FenceId) {
-        self.fences.retain(|fence| fence.id != id);
+        self.fences.retain(|fence| fence.id != Some(id));
         self.close_or_open();
     }
 

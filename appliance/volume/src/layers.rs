@@ -24,6 +24,7 @@ use crate::mismatch::Mismatches;
 use crate::steps::{PoolId, Steps};
 use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +37,12 @@ impl Base {
             opened.into_iter().for_each(|opened| opened.buffer.give_back());
         }
     }
+}
+
+/// User of a volume that is about to be added.
+pub(crate) struct Newcomer {
+    pub(crate) place: Place,
+    pub(crate) rights: Arc<RightsWord>,
 }
 
 pub(crate) struct Opened {
@@ -192,14 +199,14 @@ impl Layers {
         core: CoreId,
         volume: &Volume,
         base: Base,
-        place_of: Place,
+        newcomer: Newcomer,
     ) -> Option<VolumeId> {
         let geometry = volume.geometry();
         let level = self.level_of(base);
         let limits = self.limits(base, Limits::new(&geometry, &volume.source().geometry()));
         let pool = self.pool(base);
         let (id, room) = place(&mut self.volumes)?;
-        let seat = place_of.seat(VolumeId(id));
+        let seat = newcomer.place.seat(VolumeId(id));
         let extent = Extent {
             way: Tag::of_volume(id),
             first: Lba(volume.source().window().0 + volume.first().0),
@@ -220,6 +227,7 @@ impl Layers {
             hold: Hold::on_all(),
             pool,
             seat,
+            rights: newcomer.rights,
             stats,
         });
         self.look_at_locks_of(VolumeId(id));
@@ -239,6 +247,10 @@ impl Layers {
         let volume = self.mounted(id);
         volume.map_or(Ok(()), |volume| volume.hold.raise(fence, blocks))?;
         Ok(fence)
+    }
+
+    pub(crate) fn begin_drain(&mut self, id: VolumeId) {
+        self.mounted(id).into_iter().for_each(|volume| volume.hold.drain());
     }
 
     pub(crate) fn drain(&mut self, id: VolumeId) -> bool {

@@ -40,7 +40,7 @@ mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
-pub use graph::Graph;
+pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};

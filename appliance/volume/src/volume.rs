@@ -5,6 +5,7 @@ use crate::locks::Locks;
 use crate::{Counters, Membership, Node, Signal, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
+use luge_reservations::Reservations;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
@@ -76,6 +77,8 @@ pub struct Volume {
     /// Locks on the blocks of the source, which all volumes that were made of this one obey.
     locks: Arc<Locks>,
     stats: Arc<Mutex<BTreeMap<CoreId, Arc<Stats>>>>,
+    /// One for all who use the volume, whatever they call it.
+    reservations: Arc<Reservations>,
 }
 
 impl Volume {
@@ -93,11 +96,13 @@ impl Volume {
 
     fn whole_of(source: Source) -> Self {
         let read_only = source.geometry().read_only;
-        Self { source, first: Lba(0), part: None, read_only, locks: Arc::default(), stats: Arc::default() }
+        let (locks, stats, reservations) = Default::default();
+        Self { source, first: Lba(0), part: None, read_only, locks, stats, reservations }
     }
 
     /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
-    /// so no deeper to go through. It keeps its size when the source is resized.
+    /// so no deeper to go through. It keeps its size when the source is resized. It has reservations of its own: those of this volume do not bind it, nor its own
+    /// this volume. So nobody is to be served both.
     ///
     /// # Errors
     /// [`ExtentError`] if that is nothing or not on the volume.
@@ -110,17 +115,20 @@ impl Volume {
             Some(end) if end <= have.0 => {
                 let first = Lba(self.first.0 + first.0);
                 let (source, locks, read_only) = (self.source.clone(), self.locks.clone(), self.read_only);
-                Ok(Self { source, first, part: Some(blocks), read_only, locks, stats: Arc::default() })
+                let (stats, reservations) = Default::default();
+                Ok(Self { source, first, part: Some(blocks), read_only, locks, stats, reservations })
             }
             _ => Err(ExtentError::OutOfRange { first, blocks, have }),
         }
     }
 
-    /// Returns a view of the same blocks with the same counters, where everything that changes data is refused.
+    /// Returns a view of the same blocks with the same counters and reservations, where everything that changes data
+    /// is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
         let (source, locks, stats) = (self.source.clone(), self.locks.clone(), self.stats.clone());
-        Self { source, locks, stats, read_only: true, ..*self }
+        let reservations = self.reservations.clone();
+        Self { source, locks, stats, reservations, read_only: true, ..*self }
     }
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two
@@ -169,6 +177,12 @@ impl Volume {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Reservations of the volume, which bind all its users on all cores.
+    #[must_use]
+    pub fn reservations(&self) -> &Arc<Reservations> {
+        &self.reservations
     }
 
     /// Requests that were copied because a device cannot take their memory, on all channels beneath.

@@ -28,6 +28,8 @@ pub enum Status {
     Gone,
     /// The blocks are not equal to the memory that they were compared with.
     CompareFailed,
+    /// Somebody else has reserved the volume, or the device, so that it does not do this for whoever asked.
+    ReservationConflict,
 }
 
 impl Status {
@@ -41,7 +43,8 @@ impl Status {
             | Self::Invalid
             | Self::Unsupported
             | Self::WriteProtected
-            | Self::CompareFailed => false,
+            | Self::CompareFailed
+            | Self::ReservationConflict => false,
         }
     }
 
@@ -59,7 +62,8 @@ impl Status {
             7 => Self::DeviceError,
             8 => Self::Aborted,
             9 => Self::Gone,
-            _ => Self::CompareFailed,
+            10 => Self::CompareFailed,
+            _ => Self::ReservationConflict,
         }
     }
 }
@@ -78,6 +82,7 @@ impl fmt::Display for Status {
             Self::Aborted => "the device was reset",
             Self::Gone => "the device is gone",
             Self::CompareFailed => "the blocks differ from what they were compared with",
+            Self::ReservationConflict => "the volume is reserved by somebody else",
         })
     }
 }

@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_completion_gives_back_all_parts_of_its_tag_and_its_status() {
-        let statuses = [Status::Success, Status::CompareFailed].into_iter().cycle();
+        let statuses = [Status::Success, Status::ReservationConflict].into_iter().cycle();
         for ((kind, blocks), status) in KINDS.into_iter().zip(SIZES).zip(statuses) {
             let size = SizeClass::of(blocks);
             let tag = Tag::new(0xfedc, 0xba98).through(Tag::of_volume(0x7654), kind).sized(size);

@@ -42,6 +42,12 @@ impl TransferExtent {
         Self { blocks, ..self }
     }
 
+    /// Returns the extent without writes.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
+    }
+
     /// Returns the extent without blocks, which takes nothing.
     #[inline]
     #[must_use]

@@ -15,6 +15,7 @@ pub(crate) fn failure(code: StatusCode) -> Status {
             Status::Aborted
         }
         StatusCode::INVALID_NAMESPACE => Status::Gone,
+        StatusCode::RESERVATION_CONFLICT => Status::ReservationConflict,
         StatusCode::ACCESS_DENIED => Status::DeviceError,
         code if code.is_media_error() => Status::MediaError,
         _ => Status::DeviceError,
@@ -33,5 +34,6 @@ mod tests {
         assert_eq!(failure(StatusCode::UNRECOVERED_READ), Status::MediaError);
         assert_eq!(failure(StatusCode::CAPACITY_EXCEEDED), Status::NoSpace);
         assert_eq!(failure(StatusCode::READ_ONLY_RANGE), Status::WriteProtected);
+        assert_eq!(failure(StatusCode::RESERVATION_CONFLICT), Status::ReservationConflict);
     }
 }

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-nvme", &["luge-block", "luge-memory", "luge-seeded", "luge-spec"]),
     ("luge-reservations", &[]),
     ("luge-volume", &["luge-block", "luge-memory", "luge-reservations"]),
-    ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
+    ("luge-core", &["luge-block", "luge-memory", "luge-reservations", "luge-volume"]),
     ("luge-virtqueue", &["luge-memory", "luge-spec"]),
     ("luge-socket", &[]),
     ("luge-endpoint", &["luge-core", "luge-socket"]),

@@ -22,7 +22,7 @@ fn vms_are_defined_shown_saved_and_forgotten() {
     assert_eq!(luge.call("vm_get_vms", json!({"name": "one"})), json!([one]));
 
     let config = luge.call("save_config", Value::Null);
-    assert_eq!(config["subsystems"][2]["config"][0], json!({"method": "vm_create", "params": params}));
+    assert_eq!(config["subsystems"][3]["config"][0], json!({"method": "vm_create", "params": params}));
     let other = Daemon::start();
     other.call("load_config", config.clone());
     assert_eq!(other.call("save_config", Value::Null), config);
@@ -42,4 +42,25 @@ fn a_vm_whose_disk_is_gone_is_not_started() {
     luge.call("vhost_delete_controller", json!({"ctrlr": "v"}));
     let error = luge.refusal("vm_start", json!({"name": "one"}));
     assert!(error.code.0 == -19 && error.message.contains("vhost controller v"), "{error}");
+}
+
+#[test]
+fn a_listener_that_is_the_disk_of_a_vm_is_named_by_its_directory() {
+    let luge = Daemon::start();
+    let nqn = "nqn.2016-06.io.spdk:cnode1";
+    let address = json!({"trtype": "VFIOUSER", "traddr": luge.path("nvme")});
+    luge.call("nvmf_create_transport", json!({"trtype": "VFIOUSER"}));
+    luge.call("nvmf_create_subsystem", json!({"nqn": nqn, "allow_any_host": true}));
+    luge.call("nvmf_subsystem_add_listener", json!({"nqn": nqn, "listen_address": address}));
+    let disks = json!([luge.path("nvme")]);
+    let vm = |name: &str, disks: &Value| json!({"name": name, "cpus": 1, "memory_mb": 64, "disks": disks});
+    assert_eq!(luge.call("vm_create", vm("one", &disks)), "one");
+    assert_eq!(luge.call("vm_get_vms", Value::Null)[0]["disks"], disks);
+    assert_eq!(luge.refusal("vm_create", vm("two", &json!([luge.path("other")]))).code.0, -19);
+    let twice = json!([luge.path("nvme"), luge.path("nvme")]);
+    assert_eq!(luge.refusal("vm_create", vm("two", &twice)).code.0, -32602);
+    luge.call("nvmf_subsystem_remove_listener", json!({"nqn": nqn, "listen_address": address}));
+    let error = luge.refusal("vm_start", json!({"name": "one"}));
+    assert_eq!(error.code.0, -19);
+    assert!(error.message.contains("nvmf_subsystem_add_listener"), "{error}");
 }

@@ -18,7 +18,7 @@ impl Controller {
         }
         let reply = match command.queue {
             QueueId::ADMIN => self.admin(command),
-            _ => refuse(StatusCode::INVALID_OPCODE),
+            _ => self.reservation_command(command),
         };
         match reply {
             Ok(Outcome::Completed(result)) => self.complete(command, CommandStatus::SUCCESS, result),

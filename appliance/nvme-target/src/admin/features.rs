@@ -69,7 +69,9 @@ impl Controller {
             | FeatureId::TIMESTAMP
             | FeatureId::KEEP_ALIVE_TIMER
             | FeatureId::COMMAND_SET_PROFILE
-            | FeatureId::HOST_IDENTIFIER => true,
+            | FeatureId::HOST_IDENTIFIER
+            | FeatureId::RESERVATION_NOTIFICATION_MASK
+            | FeatureId::RESERVATION_PERSISTENCE => true,
             FeatureId::VOLATILE_WRITE_CACHE => self.has_write_cache(),
             _ => false,
         };
@@ -97,6 +99,8 @@ impl Controller {
             FeatureId::KEEP_ALIVE_TIMER => features.keep_alive_ms,
             FeatureId::TIMESTAMP => return self.get_timestamp(features, entry),
             FeatureId::HOST_IDENTIFIER => return self.get_host_id(features, entry),
+            FeatureId::RESERVATION_NOTIFICATION_MASK => self.reservation_mask(features, entry.namespace)?,
+            FeatureId::RESERVATION_PERSISTENCE => self.reservation_persistence(entry.namespace)?,
             // One power state, one combination of command sets.
             _ => 0,
         };
@@ -130,6 +134,8 @@ impl Controller {
             FeatureId::KEEP_ALIVE_TIMER => self.set_keep_alive(cdw11),
             FeatureId::COMMAND_SET_PROFILE => set_command_sets(cdw11),
             FeatureId::HOST_IDENTIFIER => self.set_host_id(entry),
+            FeatureId::RESERVATION_NOTIFICATION_MASK => self.set_reservation_mask(entry.namespace, cdw11),
+            FeatureId::RESERVATION_PERSISTENCE => self.set_reservation_persistence(entry.namespace, cdw11),
             _ => Err(INVALID_FIELD),
         }
     }
@@ -270,6 +276,11 @@ impl Controller {
             let short = self.host_data::<8>(entry)?;
             host_id.iter_mut().zip(short).for_each(|(to, from)| *to = from);
         }
+        // What is in flight was sent under the identifier that there is, until a reset.
+        let known = self.state.features.host_id;
+        if known != [0; 16] && known != host_id {
+            return refuse(StatusCode::COMMAND_SEQUENCE_ERROR);
+        }
         self.set_host(host_id, !is_long);
         Ok(Outcome::DONE)
     }
@@ -313,7 +324,9 @@ fn temperature(features: &Features, cdw11: u32) -> Result<u32, CommandStatus> {
 
 fn capabilities(feature: FeatureId) -> u32 {
     match feature {
-        FeatureId::ERROR_RECOVERY => capability::CHANGEABLE | capability::PER_NAMESPACE,
+        FeatureId::ERROR_RECOVERY
+        | FeatureId::RESERVATION_NOTIFICATION_MASK
+        | FeatureId::RESERVATION_PERSISTENCE => capability::CHANGEABLE | capability::PER_NAMESPACE,
         _ => capability::CHANGEABLE,
     }
 }

@@ -7,6 +7,7 @@ use crate::commands::CommandStatus;
 use crate::controller::Controller;
 use crate::ids::NamespaceId;
 use crate::relay::Relayed;
+use luge_reservations::Rights;
 use luge_spec::nvme::StatusCode;
 
 /// LBAF in CDW10: lower bits in 3:0, upper ones in 13:12.
@@ -28,6 +29,9 @@ impl Controller {
         }
         if cdw10 & METADATA != 0 || cdw10 >> 9 & 7 >= CRYPTOGRAPHIC_ERASE {
             return Err(INVALID_FIELD);
+        }
+        if self.rights(served.id) < Rights::ReadWrite {
+            return refuse(StatusCode::RESERVATION_CONFLICT);
         }
         let geometry = served.geometry();
         if geometry.read_only {

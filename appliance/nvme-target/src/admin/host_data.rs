@@ -11,7 +11,7 @@ impl Controller {
     ///
     /// # Errors
     /// The status of the command; nothing is written then.
-    pub(super) fn to_host(&self, entry: &SubmissionEntry, data: &[u8]) -> Result<(), CommandStatus> {
+    pub(crate) fn to_host(&self, entry: &SubmissionEntry, data: &[u8]) -> Result<(), CommandStatus> {
         if data.is_empty() {
             return Ok(());
         }
@@ -23,7 +23,7 @@ impl Controller {
     ///
     /// # Errors
     /// The status of the command.
-    pub(super) fn host_data<const BYTES: usize>(
+    pub(crate) fn host_data<const BYTES: usize>(
         &self,
         entry: &SubmissionEntry,
     ) -> Result<[u8; BYTES], CommandStatus> {

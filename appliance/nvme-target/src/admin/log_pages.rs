@@ -17,13 +17,14 @@ use zerocopy::{FromZeros, IntoBytes};
 const RETAIN_EVENT: u32 = 1 << 15;
 
 /// Log pages that there are.
-const PAGES: [LogPage; 6] = [
+const PAGES: [LogPage; 7] = [
     LogPage::SUPPORTED,
     LogPage::ERRORS,
     LogPage::HEALTH,
     LogPage::FIRMWARE,
     LogPage::CHANGED_NAMESPACES,
     LogPage::EFFECTS,
+    LogPage::RESERVATIONS,
 ];
 
 /// LSUPP, in the log of supported pages.
@@ -86,6 +87,10 @@ impl Controller {
         self.to_host(entry, request.part(&page)?)?;
         if !request.retains_event {
             self.state.events.log_was_read(request.page);
+            if request.page == LogPage::RESERVATIONS {
+                self.notification_was_read();
+            }
+            self.report();
         }
         Ok(Outcome::DONE)
     }
@@ -98,6 +103,7 @@ impl Controller {
             LogPage::FIRMWARE => Ok(firmware()),
             LogPage::CHANGED_NAMESPACES => Ok(self.changed_namespaces()),
             LogPage::EFFECTS => Ok(effects_log().as_bytes().to_vec()),
+            LogPage::RESERVATIONS => Ok(self.state.reservation_notices.page().as_bytes().to_vec()),
             _ => refuse(StatusCode::INVALID_LOG_PAGE),
         }
     }
@@ -186,7 +192,7 @@ fn effects_log() -> EffectsLog {
         (AdminOpcode::DOORBELL_BUFFER_CONFIG, 0),
         (AdminOpcode::FORMAT, effects::CONTENT_CHANGE | effects::EXCLUSIVE_IN_NAMESPACE),
     ];
-    const IO: [(IoOpcode, u32); 9] = [
+    const IO: [(IoOpcode, u32); 13] = [
         (IoOpcode::FLUSH, 0),
         (IoOpcode::WRITE, effects::CONTENT_CHANGE),
         (IoOpcode::READ, 0),
@@ -195,6 +201,10 @@ fn effects_log() -> EffectsLog {
         (IoOpcode::WRITE_ZEROES, effects::CONTENT_CHANGE),
         (IoOpcode::DATASET_MANAGEMENT, effects::CONTENT_CHANGE),
         (IoOpcode::VERIFY, 0),
+        (IoOpcode::RESERVATION_REGISTER, 0),
+        (IoOpcode::RESERVATION_REPORT, 0),
+        (IoOpcode::RESERVATION_ACQUIRE, 0),
+        (IoOpcode::RESERVATION_RELEASE, 0),
         (IoOpcode::COPY, effects::CONTENT_CHANGE),
     ];
     let mut log = EffectsLog::new_zeroed();

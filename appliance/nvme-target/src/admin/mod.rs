@@ -18,3 +18,6 @@ mod identify;
 mod log_pages;
 mod outcome;
 mod queues;
+mod reservation_features;
+
+pub(crate) use outcome::{INVALID_FIELD, Outcome, Reply, refuse};

@@ -77,6 +77,7 @@ impl CommandStatus {
             Status::DeviceError | Status::Aborted => Self::failed(StatusCode::INTERNAL_ERROR),
             Status::Gone => Self::refused(StatusCode::INTERNAL_ERROR),
             Status::CompareFailed => Self::refused(StatusCode::COMPARE_FAILURE),
+            Status::ReservationConflict => Self::refused(StatusCode::RESERVATION_CONFLICT),
         }
     }
 }

@@ -30,6 +30,7 @@ impl Remains {
         running.into_iter().for_each(|running| drop(running.remove()));
         jobs.into_iter().for_each(RunningJob::remove);
         drop(format);
+        mounts.leave();
         drop(mounts);
         drop(namespaces);
         drop(subsystem);
@@ -48,7 +49,7 @@ impl Drop for Controller {
             running: std::mem::take(&mut self.running).into_values().collect(),
             jobs: std::mem::take(&mut self.jobs),
             format: self.format.take(),
-            mounts: std::mem::take(&mut self.mounts),
+            mounts: self.mounts.take(),
             namespaces: std::mem::take(&mut self.namespaces),
             subsystem: self.parts.subsystem.clone(),
         };

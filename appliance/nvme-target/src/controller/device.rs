@@ -3,6 +3,7 @@
 use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
+use super::pending_change::PendingChange;
 use super::running::RunningQueue;
 use super::running_format::Format;
 use super::state::{ControllerState, Phase, ShutdownPhase};
@@ -13,6 +14,7 @@ use crate::relay::{Relay, Relayed};
 use crate::subsystem::{ControllerLink, ControllerPhase, QueueStatus, ServedNamespace, Subsystem};
 use luge_core::{ServingCore, Tenant};
 use luge_memory::GuestMemory;
+use luge_reservations::Port;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub(crate) struct Controller {
     /// Delete I/O Submission Queue commands that wait for commands in flight.
     pub(super) deletions: Vec<Deletion>,
     pub(super) jobs: Vec<RunningJob>,
+    /// Reservation commands that wait until every core obeys.
+    pub(super) changes: Vec<PendingChange>,
     /// Whether a shutdown waits for caches to be flushed.
     pub(super) flushing: bool,
     /// Format NVM whose job runs.
@@ -77,6 +81,9 @@ impl Controller {
         let vectors = (0..parts.config.vectors).map(|_| None).collect();
         let namespaces =
             parts.link.as_ref().map(|link| parts.subsystem.attached(link.id())).unwrap_or_default();
+        let number = parts.link.as_ref().map_or(0, |link| link.id());
+        let target = u64::try_from(Arc::as_ptr(&parts.subsystem).addr()).unwrap_or(0);
+        let mounts = Mounts::new(Port { target, number }, parts.relay.clone());
         Self {
             state: ControllerState::default(),
             parts,
@@ -86,10 +93,11 @@ impl Controller {
             vectors,
             shadow: None,
             namespaces,
-            mounts: Mounts::default(),
+            mounts,
             event_requests: VecDeque::new(),
             deletions: Vec::new(),
             jobs: Vec::new(),
+            changes: Vec::new(),
             flushing: false,
             format: None,
             keep_alive_until: None,
@@ -125,11 +133,13 @@ impl Controller {
     }
 
     /// Tells the subsystem the present status, for the operator.
-    pub(super) fn report(&self) {
+    pub(crate) fn report(&self) {
         let Some(link) = &self.parts.link else { return };
         let phase = self.phase();
         let queues = self.queue_status();
+        let unseen = self.state.events.changed_namespaces().iter().copied().map(NamespaceId).collect();
         link.update(|status| {
+            status.unseen = unseen;
             status.phase = phase;
             status.queues = queues;
             status.host_id = self.state.features.host_id;

@@ -1,6 +1,7 @@
 //! Values of features. Base 2.0, clause 5.27.1.
 
 use luge_block::Durability;
+use luge_spec::nvme::event_config;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,7 +55,8 @@ impl Default for Features {
             coalescing: 0,
             without_coalescing: BTreeMap::new(),
             atomicity_off: false,
-            events: 0,
+            // A host that never sets them is told as well.
+            events: event_config::NAMESPACES_CHANGED,
             timestamp: None,
             keep_alive_ms: 0,
             host_id: [0; 16],

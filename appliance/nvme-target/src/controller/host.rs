@@ -7,6 +7,7 @@ impl Controller {
     pub(crate) fn set_host(&mut self, host_id: [u8; 16], is_short: bool) {
         self.state.features.host_id = host_id;
         self.state.features.is_short_host_id = is_short;
+        self.mounts.identify(u128::from_le_bytes(host_id));
         self.report();
     }
 

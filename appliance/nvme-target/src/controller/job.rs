@@ -105,10 +105,23 @@ impl Job {
                 Took::Work(Work::REQUEST)
             }
             Err(Refusal::Full) => Took::NoRoom,
+            // The volume is its reservation's holder's to flush. Others are flushed.
+            Err(Refusal::Failed(Status::ReservationConflict)) if step.operation.is_flush() => {
+                self.skip();
+                Took::Work(Work::REQUEST)
+            }
             Err(Refusal::Failed(_)) => {
                 self.fail();
                 Took::Nothing
             }
+        }
+    }
+
+    /// (1), or (1) to (3): passes over a step.
+    fn skip(&mut self) {
+        self.steps.pop();
+        if self.steps.is_empty() {
+            self.tell(Progress::DONE);
         }
     }
 

@@ -162,6 +162,8 @@ impl Controller {
     fn forget_commands(&mut self) {
         self.event_requests.clear();
         self.deletions.clear();
+        // They are not stopped, and not answered.
+        self.changes.clear();
         self.keep_alive_until = None;
         self.format.iter_mut().for_each(|format| format.command = None);
         self.jobs.iter().for_each(RunningJob::stop);
@@ -232,6 +234,7 @@ impl Controller {
     pub(crate) fn go_on(&mut self) {
         self.finish_jobs();
         self.finish_deletions();
+        self.finish_changes();
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),
@@ -249,6 +252,9 @@ impl Controller {
         self.state.phase = Phase::Disabled;
         self.state.features = Default::default();
         self.state.events = Default::default();
+        self.state.reservation_notices = Default::default();
+        // Nothing is in flight any more that the host has sent under its name.
+        self.mounts.identify(0);
         // A shutdown that was notified meanwhile has nothing to wait for.
         if self.state.shutdown == ShutdownPhase::Occurring {
             self.state.shutdown = ShutdownPhase::Complete;
@@ -336,7 +342,7 @@ fn check(state: &ControllerState) -> Result<(), String> {
     if !pages.contains(&configuration.page_bytes().into()) {
         return Err(format!("memory pages of {} bytes are not possible", configuration.page_bytes()));
     }
-    if !matches!(configuration.command_sets(), 0b000 | 0b110 | 0b111) {
+    if configuration.command_sets() != 0 {
         return Err(format!("command sets {:#b} are not possible", configuration.command_sets()));
     }
     if configuration.arbitration() != 0 {

@@ -1,19 +1,64 @@
-//! Volumes of a controller's namespaces on the cores that serve its queues.
+//! Volumes of a controller's namespaces on the cores that serve its queues, and their reservations.
 
+use super::initiator::Initiator;
 use crate::ids::NamespaceId;
 use crate::namespaces::{Namespace, Namespaces};
+use crate::relay::Relay;
 use crate::session::QueueSession;
 use crate::subsystem::ServedNamespace;
 use luge_block::{CoreId, Lba};
 use luge_core::{AttachError, Attachment, CoreHandle, Fence, SessionId};
-use std::collections::BTreeMap;
+use luge_reservations::{Nexus, Notice, Port};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Volumes of a controller's namespaces on the cores that serve its queues.
-#[derive(Default)]
-pub(super) struct Mounts(BTreeMap<NamespaceId, BTreeMap<CoreId, Attachment>>);
+pub(super) struct Mounts {
+    mounts: BTreeMap<NamespaceId, Mount>,
+    initiator: Initiator,
+}
+
+/// A volume on cores.
+struct Mount {
+    on_cores: BTreeMap<CoreId, Attachment>,
+    /// Way of the host to the volume. It is there as long as requests may be in flight, which obey it.
+    nexus: Nexus,
+}
 
 impl Mounts {
+    /// No volumes, of a controller with that port.
+    pub(super) fn new(port: Port, relay: Arc<Relay>) -> Self {
+        Self { mounts: BTreeMap::new(), initiator: Initiator::new(port, relay) }
+    }
+
+    /// Takes all mounts out.
+    pub(super) fn take(&mut self) -> Self {
+        Self { mounts: std::mem::take(&mut self.mounts), initiator: self.initiator.clone() }
+    }
+
+    /// The host says who it is: zero for nobody. What it has registered as nobody goes.
+    pub(super) fn identify(&mut self, host: u128) {
+        self.leave();
+        self.initiator.identify(host);
+        let identity = self.initiator.identity();
+        self.mounts.values().for_each(|mount| mount.nexus.identify(Some(identity)));
+    }
+
+    /// Removes registrations that nobody can use again.
+    pub(super) fn leave(&self) {
+        self.mounts.values().for_each(|mount| self.initiator.leave(&mount.nexus));
+    }
+
+    /// Way of the host to a namespace that has been mounted on some core.
+    pub(super) fn nexus(&self, id: NamespaceId) -> Option<&Nexus> {
+        self.mounts.get(&id).map(|mount| &mount.nexus)
+    }
+
+    /// Takes the notices to the host that have come since the last call.
+    pub(super) fn take_notices(&self) -> VecDeque<(NamespaceId, Notice)> {
+        self.initiator.take_notices()
+    }
+
     /// The namespaces, as sessions of a core see them. A namespace that the core cannot serve is inactive there, which
     /// is logged; the subsystem has seen to it that there is none.
     pub(super) fn table(
@@ -33,7 +78,11 @@ impl Mounts {
     /// A namespace on a core, where its volume is mounted at its first use. The subsystem keeps the device open there,
     /// so that this waits for nothing but a turn of the core.
     fn mount(&mut self, core: &CoreHandle, served: &ServedNamespace) -> Result<Namespace, AttachError> {
-        let on_cores = self.0.entry(served.id).or_default();
+        let Self { mounts, initiator } = self;
+        let Mount { on_cores, nexus } = mounts.entry(served.id).or_insert_with(|| Mount {
+            on_cores: BTreeMap::new(),
+            nexus: initiator.nexus(served.id, served.volume.reservations()),
+        });
         let namespace = |attachment: &Attachment| Namespace {
             volume: attachment.volume(),
             stats: attachment.stats().clone(),
@@ -43,7 +92,7 @@ impl Mounts {
         if let Some(attachment) = on_cores.get(&core.id()) {
             return Ok(namespace(attachment));
         }
-        let attachment = core.attach(&served.volume)?;
+        let attachment = core.attach_as(&served.volume, nexus)?;
         let mounted = namespace(&attachment);
         on_cores.insert(core.id(), attachment);
         Ok(mounted)
@@ -52,11 +101,9 @@ impl Mounts {
     /// Takes a namespace that no session's table has any more off all cores, on a thread of its own: commands may be in
     /// flight.
     pub(super) fn retire(&mut self, served: Arc<ServedNamespace>, sessions: Vec<SessionPlace>) {
-        let Some(on_cores) = self.0.remove(&served.id) else { return };
+        let Some(Mount { on_cores, nexus }) = self.mounts.remove(&served.id) else { return };
+        let initiator = self.initiator.clone();
         let attachments: Vec<Attachment> = on_cores.into_values().collect();
-        if attachments.is_empty() {
-            return;
-        }
         let retirement = move || {
             drain(&attachments);
             while !attachments.iter().all(|attachment| is_left(attachment, &sessions)) {
@@ -65,6 +112,8 @@ impl Mounts {
             // Requests that the last commands have made.
             drain(&attachments);
             drop(attachments);
+            initiator.leave(&nexus);
+            drop(nexus);
             drop(served);
         };
         let spawned = std::thread::Builder::new().name("retire".into()).spawn(retirement);

@@ -54,5 +54,6 @@ impl Controller {
         if self.state.features.events & event_config::NAMESPACES_CHANGED != 0 {
             self.add_event(AsyncEvent::NAMESPACES_CHANGED);
         }
+        self.report();
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn capabilities() -> Capabilities {
     let base = Capabilities(Capabilities::SUBSYSTEM_RESET | Capabilities::READY_WITH_MEDIA);
     base.with_queue_entries_max_z(entries_z)
         .with_timeout_500ms(READY_TIMEOUT_500MS)
-        .with_command_sets(command_sets::NVM | command_sets::SEVERAL)
+        // Not the bit for several: older UEFI firmware takes a controller for none if any other bit is set.
+        .with_command_sets(command_sets::NVM)
         .with_page_shift_max(PAGE_SHIFT_MAX)
 }
 
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(capabilities.doorbell_stride_bytes(), 4);
         assert_eq!(capabilities.page_bytes_min(), 4096);
         assert_eq!(capabilities.page_bytes_max(), 65536);
-        assert_eq!(capabilities.command_sets(), command_sets::NVM | command_sets::SEVERAL);
+        assert_eq!(capabilities.command_sets(), command_sets::NVM);
         assert!(capabilities.timeout_500ms() > 0);
         assert_eq!(capabilities.0 >> 16 & 1, 0, "queues need not be contiguous");
     }

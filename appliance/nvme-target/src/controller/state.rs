@@ -5,6 +5,7 @@ use super::events::Events;
 use super::features::Features;
 use super::limits::TRANSFER_PAGES_SHIFT;
 use super::registers::Registers;
+use super::reservation_log::ReservationNotices;
 use crate::ids::QueueId;
 use crate::queues::{QueueLayout, QueuePages, ShadowLayout};
 use crate::session::Rules;
@@ -88,6 +89,8 @@ pub struct ControllerState {
     pub events: Events,
     /// Error log.
     pub errors: ErrorLog,
+    /// Notifications of reservations.
+    pub reservation_notices: ReservationNotices,
 }
 
 impl CompletionQueueState {

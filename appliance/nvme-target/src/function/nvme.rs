@@ -185,6 +185,7 @@ impl Function for NvmeFunction {
         self.controller.log_failures();
         // Also where nothing has drained: a job may be over.
         let _ = relay.take_drained();
+        self.controller.take_notices();
         self.controller.go_on();
         self.controller.check_keep_alive();
         for _ in 0..COMMANDS_AT_ONCE {

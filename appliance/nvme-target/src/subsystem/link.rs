@@ -33,14 +33,20 @@ impl ControllerLink {
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
-    /// Takes the namespaces that have changed since the last call.
+    /// Takes the namespaces that have changed since the last call. They count as unseen until the controller reports.
     pub(crate) fn take_changed(&self) -> BTreeSet<NamespaceId> {
-        std::mem::take(&mut *lock(&self.changed))
+        let mut changed = lock(&self.changed);
+        lock(&self.status).unseen.extend(changed.iter());
+        std::mem::take(&mut *changed)
     }
 
     /// Present status of the controller.
     pub(crate) fn status(&self) -> ControllerStatus {
-        lock(&self.status).clone()
+        // Those that the controller takes meanwhile are in both.
+        let changed = lock(&self.changed).clone();
+        let mut status = lock(&self.status).clone();
+        status.unseen.extend(changed);
+        status
     }
 
     /// Changes the status that the operator sees.

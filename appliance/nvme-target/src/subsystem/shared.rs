@@ -223,6 +223,7 @@ impl Subsystem {
             phase: ControllerPhase::default(),
             queues: Vec::new(),
             host_id: [0; 16],
+            unseen: BTreeSet::new(),
         };
         let ids = self.config.controller_ids.clone();
         let link = self.registry().add_controller(ids, |id| ControllerLink::new(status(id), bell))?;

@@ -4,6 +4,7 @@ use super::identity::NamespaceIdentity;
 use crate::ids::{NamespaceId, QueueId};
 use luge_block::{CoreId, Geometry};
 use luge_volume::Volume;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A namespace of a subsystem.
@@ -65,4 +66,6 @@ pub struct ControllerStatus {
     pub queues: Vec<QueueStatus>,
     /// Host identifier that the host has set; zeroes where it has not.
     pub host_id: [u8; 16],
+    /// Namespaces that have changed, and of which the host has not learnt yet.
+    pub unseen: BTreeSet<NamespaceId>,
 }

@@ -100,6 +100,7 @@ fn a_list_that_is_read_with_its_event_retained_stays() {
 fn events_that_the_host_has_not_enabled_are_not_sent() {
     let sled = Sled::with_disk();
     let mut host = sled.host();
+    host.succeed(set_feature(0x0b, 0));
     let event = request_event(&mut host);
     host.identify(1, 0);
     sled.add(3, disk());
@@ -413,6 +414,6 @@ fn a_volume_that_grows_is_told_with_its_size() {
     let mut host = sled.host();
     let page = host.identify(0, 1);
     assert_eq!(u64::from_le_bytes(page[..8].try_into().unwrap()), BLOCKS);
-    assert_eq!(host.succeed(get_feature(0x0b, 0)), 0);
+    assert_eq!(host.succeed(get_feature(0x0b, 0)), 0x100);
     assert_eq!(host.refused(identify(0, 9)), StatusCode::INVALID_NAMESPACE);
 }

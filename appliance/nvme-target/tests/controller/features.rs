@@ -21,7 +21,7 @@ fn values_are_set_and_told_and_end_with_a_reset() {
         (0x01, 3, 7),
         (0x08, 0x0a07, 0),
         (0x0a, 1, 0),
-        (0x0b, 0x0100, 0),
+        (0x0b, 0x001f, 0x100),
         (0x0f, 5000, 0),
         (0x04, 350, 0xffff),
     ] {
@@ -35,7 +35,7 @@ fn values_are_set_and_told_and_end_with_a_reset() {
     host.disable();
     host.enable();
     assert_eq!(select(&mut host, 0x01, 0), 7);
-    assert_eq!(select(&mut host, 0x0b, 0), 0);
+    assert_eq!(select(&mut host, 0x0b, 0), 0x100);
 }
 
 #[test]
@@ -132,6 +132,11 @@ fn a_host_identifier_has_8_or_16_bytes() {
     host.fill_data(32);
     host.succeed(get_feature(0x81, 1));
     assert_eq!(host.data(17), [[7; 16].as_slice(), &[0xa5]].concat());
+    host.succeed(set_feature(0x81, 1));
+    host.memory.write(GuestAddress(DATA), &[9; 16]);
+    assert_eq!(host.refused(set_feature(0x81, 0)), StatusCode::COMMAND_SEQUENCE_ERROR, "it is set already");
+    host.disable();
+    host.enable();
     host.memory.write(GuestAddress(DATA), &[9; 16]);
     host.succeed(set_feature(0x81, 0));
     host.fill_data(32);

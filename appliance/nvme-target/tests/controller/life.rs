@@ -70,7 +70,9 @@ fn settings_that_are_not_possible_fail_the_controller_until_it_is_reset() {
     let sled = Sled::with_disk();
     let mut host = sled.connect();
     let enabled = Configuration::ENABLED.0;
-    for configuration in [enabled | 5 << 7, enabled | 1 << 4, enabled | 1 << 11, enabled | 1 << 24] {
+    for configuration in
+        [enabled | 5 << 7, enabled | 1 << 4, enabled | 6 << 4, enabled | 1 << 11, enabled | 1 << 24]
+    {
         host.set_admin_queues();
         host.write32(offset::CC, configuration);
         assert_eq!(host.status(), FAILED, "{configuration:#x}");

@@ -1,7 +1,7 @@
 //! Get Log Page.
 
-use crate::rig::host::{DATA, identify, log};
-use crate::rig::{NAMESPACES_MAX, Sled, disk};
+use crate::rig::host::{DATA, identify, log, read};
+use crate::rig::{BLOCKS, NAMESPACES_MAX, Sled, disk};
 use luge_spec::nvme::{AdminOpcode, ErrorEntry, SmartLog, StatusCode, SubmissionEntry};
 use zerocopy::FromBytes;
 
@@ -80,6 +80,32 @@ fn refused_commands_are_in_the_error_log() {
     assert_eq!(errors[64..], [0; 64]);
     let smart = SmartLog::read_from_bytes(&host.log(2, 0, 512)).unwrap();
     assert_eq!(smart.error_log_entries, 1);
+}
+
+#[test]
+fn io_commands_that_fail_are_in_the_error_log() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    let completion = host.io(0, read(1, BLOCKS));
+    assert_eq!(completion.status.code(), StatusCode::LBA_OUT_OF_RANGE);
+    assert_eq!(completion.status.0 >> 14 & 1, 1, "More");
+    let first = ErrorEntry::read_from_bytes(&host.log(1, 0, 64)).unwrap();
+    assert_eq!(first.submission_queue, 1);
+    assert_eq!(first.command_id, completion.command_id);
+    assert_eq!(first.status & 0xfffe, completion.status.0 & 0xfffe);
+}
+
+#[test]
+fn more_failures_than_the_log_has_entries_are_counted() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    (0..200).for_each(|_| {
+        host.io(0, read(1, BLOCKS));
+    });
+    let smart = SmartLog::read_from_bytes(&host.log(2, 0, 512)).unwrap();
+    assert_eq!(smart.error_log_entries, 200);
 }
 
 #[test]

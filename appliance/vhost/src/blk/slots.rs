@@ -140,6 +140,7 @@ fn request_status(status: Status) -> RequestStatus {
         | Status::DeviceError
         | Status::Aborted
         | Status::Gone
-        | Status::CompareFailed => RequestStatus::IOERR,
+        | Status::CompareFailed
+        | Status::ReservationConflict => RequestStatus::IOERR,
     }
 }

@@ -19,6 +19,7 @@ mod identify;
 mod log;
 mod opcode;
 mod registers;
+mod reservation;
 mod sgl;
 mod status;
 
@@ -35,6 +36,10 @@ pub use opcode::{AdminOpcode, IoOpcode};
 pub use registers::{
     AdminQueueAttributes, Capabilities, Configuration, ControllerStatus, SUBSYSTEM_RESET, Shutdown,
     ShutdownStatus, Version, command_sets, offset,
+};
+pub use reservation::{
+    EXTENDED_STATUS_GAP, ExtendedRegisteredController, RegisteredController, ReservationKeys, ReservationLog,
+    ReservationStatus, reservation_abilities, reservation_command, reservation_notice,
 };
 pub use sgl::{SglDescriptor, SglType};
 pub use status::StatusCode;

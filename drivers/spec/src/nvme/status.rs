@@ -65,6 +65,8 @@ codes! {
     ATOMIC_WRITE_UNIT_EXCEEDED = 0x014, "atomic write unit exceeded";
     /// The offset in an SGL descriptor is invalid.
     SGL_OFFSET_INVALID = 0x016, "invalid SGL offset";
+    /// The host uses host identifiers of 64 and of 128 bits.
+    HOST_ID_INCONSISTENT = 0x018, "host identifier of inconsistent format";
     /// Access is refused, because a sanitize operation failed.
     SANITIZE_FAILED = 0x01c, "sanitize failed";
     /// A sanitize operation is in progress.

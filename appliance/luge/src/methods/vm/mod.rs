@@ -8,7 +8,7 @@ use crate::control::{Call, Control, Sled, Subsystem};
 use crate::relay;
 use luge_memory::PageSize;
 use luge_rpc::{Method, RpcError, params};
-use luge_vm::{Accelerator, Boot, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmState, VmStatus};
+use luge_vm::{Accelerator, Boot, DiskKind, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmState, VmStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ params! {
         cpus: u32,
         /// Memory in MiB
         memory_mb: u64,
-/// Names of the vhost controllers that are the VM's disks
+        /// The VM's disks: names of vhost controllers, or directories of listeners of NVMe subsystems
         disks: Option<Vec<String>>,
         /// Path of a Linux kernel to boot
         kernel: Option<String>,
@@ -132,12 +132,8 @@ fn create(sled: &mut Sled, params: &Create) -> Result<String, RpcError> {
 
 fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
     let queues = u16::try_from(params.cpus).unwrap_or(u16::MAX);
-    let mut disks = Vec::new();
-    for controller in params.disks.iter().flatten() {
-        let status = sled.endpoints.get(controller)?.server.status();
-        let queues = queues.min(status.queues_max);
-        disks.push(VmDisk { controller: controller.clone(), socket: status.socket, queues });
-    }
+    let disks =
+        params.disks.iter().flatten().map(|name| disk(sled, name, queues)).collect::<Result<_, _>>()?;
     Ok(VmSpec {
         name: VmName::new(&params.name).map_err(|error| refusal(&error))?,
         cpus: params.cpus,
@@ -151,6 +147,18 @@ fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
         boot: boot(params)?,
         accelerator: params.accelerator.unwrap_or_default().into(),
     })
+}
+
+/// A disk: a vhost controller by its name, or the listener of an NVMe subsystem by its directory.
+fn disk(sled: &Sled, name: &str, queues: u16) -> Result<VmDisk, RpcError> {
+    let controller = name.to_owned();
+    if name.starts_with('/') {
+        let socket = sled.nvmf.listener_in(name)?.endpoint.socket().to_owned();
+        return Ok(VmDisk { kind: DiskKind::Nvme, controller, socket, queues });
+    }
+    let status = sled.endpoints.get(name)?.server.status();
+    let queues = queues.min(status.queues_max);
+    Ok(VmDisk { kind: DiskKind::VirtioBlk, controller, socket: status.socket, queues })
 }
 
 fn boot(params: &Create) -> Result<Boot, RpcError> {
@@ -202,7 +210,7 @@ fn start(control: &Arc<Control>, params: One) -> Result<bool, RpcError> {
 
 fn check_disks(sled: &Sled, name: &VmName) -> Result<(), RpcError> {
     let vm = sled.platform.vms.get(name).map_err(|error| refusal(&error))?;
-    vm.disks.iter().try_for_each(|disk| sled.endpoints.get(disk).map(|_| ()))
+    vm.disks.iter().try_for_each(|name| disk(sled, name, 1).map(drop))
 }
 
 /// Records the start; returns whether the VM's console goes to the log.
@@ -292,7 +300,9 @@ fn refusal(error: &VmError) -> RpcError {
         VmError::Hugepages { .. } | VmError::MemoryShort { .. } | VmError::TooManyVms(_) => {
             RpcError::no_memory(error)
         }
-        VmError::NoQemu { .. } | VmError::BadQemu { .. } => RpcError::unsupported(error),
+        VmError::NoQemu { .. } | VmError::OldQemu { .. } | VmError::BadQemu { .. } => {
+            RpcError::unsupported(error)
+        }
         VmError::Start { .. } | VmError::Stop { .. } | VmError::System { .. } => RpcError::internal(error),
     }
 }

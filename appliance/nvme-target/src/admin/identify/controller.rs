@@ -97,7 +97,8 @@ fn set_abilities(page: &mut IdentifyController, geometries: &[Geometry]) {
         (has(|geometry| geometry.operations.copy.ranges_max.into()), oncs::COPY),
     ];
     let supported = bits.into_iter().filter(|(is_supported, _)| *is_supported);
-    page.oncs = supported.fold(oncs::SAVE_AND_SELECT | oncs::TIMESTAMP, |all, (_, bit)| all | bit);
+    page.oncs = supported
+        .fold(oncs::SAVE_AND_SELECT | oncs::TIMESTAMP | oncs::RESERVATIONS, |all, (_, bit)| all | bit);
     let has_compare_and_write = has(|geometry| geometry.operations.compare_and_write_blocks_max);
     page.fused = if has_compare_and_write { COMPARE_AND_WRITE } else { 0 };
     page.copy_formats = if page.oncs & oncs::COPY != 0 { COPY_FORMAT_0 } else { 0 };

@@ -2,7 +2,9 @@
 
 use crate::subsystem::ServedNamespace;
 use luge_block::Geometry;
-use luge_spec::nvme::{IdentifyNamespace, IndependentNamespace, LbaFormat, NamespaceDescriptors};
+use luge_spec::nvme::{
+    IdentifyNamespace, IndependentNamespace, LbaFormat, NamespaceDescriptors, reservation_abilities,
+};
 use zerocopy::FromZeros;
 
 /// NSFEAT: the namespace's own atomic sizes are valid.
@@ -13,6 +15,9 @@ const PREFERRED_SIZES: u8 = 1 << 4;
 
 /// NMIC: several controllers may access the namespace.
 const SHARED: u8 = 1 << 0;
+
+/// RESCAP: all types of reservation, which do not persist through a loss of power.
+const RESERVATIONS: u8 = reservation_abilities::ALL_TYPES | reservation_abilities::IGNORE_KEY;
 
 /// NSATTR: the namespace is write protected.
 const WRITE_PROTECTED: u8 = 1 << 0;
@@ -32,6 +37,7 @@ pub(super) fn namespace_page(served: &ServedNamespace) -> IdentifyNamespace {
     page.used_blocks = geometry.blocks.0;
     page.capacity_bytes = [geometry.bytes(), 0];
     page.sharing = SHARED;
+    page.reservations = RESERVATIONS;
     page.attributes = attributes(&geometry);
     page.nguid = served.identity.nguid;
     page.eui64 = served.identity.eui64;
@@ -74,6 +80,7 @@ fn attributes(geometry: &Geometry) -> u8 {
 pub(super) fn independent_page(served: &ServedNamespace) -> IndependentNamespace {
     let mut page = IndependentNamespace::new_zeroed();
     page.sharing = SHARED;
+    page.reservations = RESERVATIONS;
     page.attributes = attributes(&served.geometry());
     page.status = READY;
     page

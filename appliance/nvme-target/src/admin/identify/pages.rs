@@ -96,7 +96,7 @@ impl Controller {
     ///
     /// # Errors
     /// The status of a command to another one: an identifier that no namespace has, or can have.
-    pub(in crate::admin) fn active(&self, id: NamespaceId) -> Result<&Arc<ServedNamespace>, CommandStatus> {
+    pub(crate) fn active(&self, id: NamespaceId) -> Result<&Arc<ServedNamespace>, CommandStatus> {
         self.check_known(id)?;
         self.namespaces().get(&id).ok_or(INVALID_FIELD)
     }

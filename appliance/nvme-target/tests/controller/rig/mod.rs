@@ -51,8 +51,17 @@ impl Sled {
         (sled, delay)
     }
 
+    /// A subsystem without namespaces, on another CPU.
+    pub fn on_cpu(cpu: u16) -> Self {
+        Self::with_cpu(ControllerConfig { io_queues: 8, vectors: 9 }, cpu)
+    }
+
     pub fn with(controller: ControllerConfig) -> Self {
-        let core = CoreHandle::spawn(CoreId(0)).unwrap();
+        Self::with_cpu(controller, 0)
+    }
+
+    fn with_cpu(controller: ControllerConfig, cpu: u16) -> Self {
+        let core = CoreHandle::spawn(CoreId(cpu)).unwrap();
         let subsystem = Subsystem::new(SubsystemConfig {
             nqn: Nqn::new("nqn.2016-06.io.luge:test").unwrap(),
             serial: "SERIAL1".into(),

@@ -1,11 +1,11 @@
-//! Places where requests for a volume are served, and those who listen to notices.
+//! Sites where requests for a volume are served, and those who listen to notices.
 
 use crate::action::Notice;
 use crate::change::Receipt;
 
 /// The volume on one core, as one nexus uses it.
-pub trait Place: Send + Sync {
-    /// Number of the core. Rights that change are the concern of a core, not of each place on it.
+pub trait Site: Send + Sync {
+    /// Number of the core. Rights that change are the concern of a core, not of each site on it.
     fn core(&self) -> u16;
 
     /// Drops the receipt when every request that the core takes from then on is judged by rights that it loads after
