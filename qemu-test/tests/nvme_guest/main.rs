@@ -27,7 +27,7 @@ const NQN: &str = "nqn.2016-06.io.spdk:cnode1";
 const ARGUMENTS: &str = "luge.guest=nvme iomem=relaxed nvme_core.multipath=N";
 
 /// Steps before the reset of the machine.
-const FIRST_STEPS: [&str; 16] = [
+const FIRST_STEPS: [&str; 17] = [
     "identify",
     "registers",
     "queues",
@@ -42,6 +42,7 @@ const FIRST_STEPS: [&str; 16] = [
     "subsystem_reset",
     "format",
     "live",
+    "reservations",
     "unbind",
     "reboot_under_load",
 ];
