@@ -37,7 +37,7 @@ pub use namespaces::{Namespace, Namespaces};
 pub use queues::{
     Coalescing, DoorbellPages, QueueLayout, QueueMemoryError, QueuePages, ShadowDoorbells, ShadowLayout,
 };
-pub use relay::{Relay, Relayed, RelayedId};
+pub use relay::{FailedCommand, Relay, Relayed, RelayedId};
 pub use session::{
     CompletionQueueSetup, QueueSession, Removal, RemovedQueue, Rules, Service, SessionError, SessionMemory,
     SessionSetup, SubmissionQueueSetup,

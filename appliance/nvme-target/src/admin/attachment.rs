@@ -34,7 +34,7 @@ impl Controller {
         if self.parts.subsystem.namespace(id).is_none() {
             return Err(INVALID_NAMESPACE);
         }
-        let controllers = self.controllers_in(&self.from_host::<LIST_BYTES>(entry)?)?;
+        let controllers = self.controllers_in(&self.host_data::<LIST_BYTES>(entry)?)?;
         self.check_attachments(id, &controllers, &selection)?;
         for controller in controllers {
             match selection {

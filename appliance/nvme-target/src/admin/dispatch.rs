@@ -41,7 +41,10 @@ impl Controller {
         match AdminOpcode(entry.opcode) {
             AdminOpcode::DELETE_SUBMISSION_QUEUE => self.delete_io_submission_queue(command),
             AdminOpcode::CREATE_SUBMISSION_QUEUE => self.create_io_submission_queue(entry),
-            AdminOpcode::GET_LOG_PAGE => self.get_log_page(entry),
+            AdminOpcode::GET_LOG_PAGE => {
+                self.log_failures();
+                self.get_log_page(entry)
+            }
             AdminOpcode::DELETE_COMPLETION_QUEUE => self.delete_io_completion_queue(entry),
             AdminOpcode::CREATE_COMPLETION_QUEUE => self.create_io_completion_queue(entry),
             AdminOpcode::IDENTIFY => self.identify(entry),
@@ -67,6 +70,20 @@ impl Controller {
             namespace: command.entry.namespace,
         });
         status
+    }
+
+    /// Adds commands that cores have completed with errors to the error log.
+    pub(crate) fn log_failures(&mut self) {
+        let relay = self.parts.relay.clone();
+        for failure in std::iter::from_fn(|| relay.next_failure()) {
+            self.state.errors.add(ErrorRecord {
+                queue: failure.queue.0,
+                command: failure.command.0,
+                status: failure.status.field(),
+                namespace: failure.namespace.0,
+            });
+        }
+        self.state.errors.add_unknown(relay.take_more_failures());
     }
 
     /// Abort. Base 2.0, clause 5.1. Bit 0 of the result is set if the command was not aborted.

@@ -240,7 +240,7 @@ impl Controller {
     }
 
     fn set_timestamp(&mut self, entry: &SubmissionEntry) -> Reply {
-        let bytes = self.from_host::<TIMESTAMP_BYTES>(entry)?;
+        let bytes = self.host_data::<TIMESTAMP_BYTES>(entry)?;
         let time_ms = u64::from_le_bytes(bytes) & 0xffff_ffff_ffff;
         self.state.features.timestamp = Some([time_ms, now_ms()]);
         Ok(Outcome::DONE)
@@ -265,9 +265,9 @@ impl Controller {
         let is_long = cdw11 & 1 == 1;
         let mut host_id = [0; 16];
         if is_long {
-            host_id = self.from_host::<16>(entry)?;
+            host_id = self.host_data::<16>(entry)?;
         } else {
-            let short = self.from_host::<8>(entry)?;
+            let short = self.host_data::<8>(entry)?;
             host_id.iter_mut().zip(short).for_each(|(to, from)| *to = from);
         }
         self.set_host(host_id, !is_long);

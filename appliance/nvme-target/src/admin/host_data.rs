@@ -23,7 +23,7 @@ impl Controller {
     ///
     /// # Errors
     /// The status of the command.
-    pub(super) fn from_host<const BYTES: usize>(
+    pub(super) fn host_data<const BYTES: usize>(
         &self,
         entry: &SubmissionEntry,
     ) -> Result<[u8; BYTES], CommandStatus> {

@@ -153,7 +153,7 @@ fn add_counters(log: &mut SmartLog, counters: &Counters, block_bytes: u32) {
 /// Supported Log Pages.
 fn supported_pages() -> Vec<u8> {
     let mut words = [0_u32; 256];
-    PAGES.iter().filter_map(|page| Some(usize::from(page.0))).for_each(|page| {
+    PAGES.iter().map(|page| usize::from(page.0)).for_each(|page| {
         words.get_mut(page).into_iter().for_each(|word| *word = SUPPORTED);
     });
     words.as_bytes().to_vec()

@@ -4,10 +4,10 @@
 //! that but a thread of the controller's own, which is not made if nothing is in flight.
 
 use super::device::Controller;
-use super::formats::Format;
 use super::job::RunningJob;
 use super::mounts::Mounts;
 use super::running::RunningQueue;
+use super::running_format::Format;
 use crate::ids::NamespaceId;
 use crate::subsystem::{ServedNamespace, Subsystem};
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! A controller, on the thread of its client's connection.
 
-use super::formats::Format;
 use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
 use super::running::RunningQueue;
+use super::running_format::Format;
 use super::state::{ControllerState, Phase, ShutdownPhase};
 use crate::commands::CommandStatus;
 use crate::ids::{NamespaceId, QueueId};
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 /// Parts of a new controller.
 pub(crate) struct ControllerParts {
-    /// Its subsystem.
+    /// Subsystem that it belongs to.
     pub(crate) subsystem: Arc<Subsystem>,
     /// Link to the subsystem; none where all identifiers of controllers are in use: it will not start.
     pub(crate) link: Option<Arc<ControllerLink>>,

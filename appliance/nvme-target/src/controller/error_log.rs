@@ -33,6 +33,11 @@ impl ErrorLog {
         self.records.push_front(record);
     }
 
+    /// Counts errors of which nothing else is known. They have no entries, as those that have left the log.
+    pub(crate) fn add_unknown(&mut self, count: u64) {
+        self.count = self.count.saturating_add(count);
+    }
+
     /// Number of all errors.
     pub(crate) fn count(&self) -> u64 {
         self.count

@@ -2,21 +2,14 @@
 
 use super::device::Controller;
 use super::job::{JobOutcome, JobStep, RunningJob};
+use super::running_format::Format;
 use crate::commands::CommandStatus;
 use crate::ids::QueueId;
 use crate::relay::Relayed;
-use crate::subsystem::{Formatting, ServedNamespace};
+use crate::subsystem::ServedNamespace;
 use luge_block::{Lba, Operation};
 use luge_spec::nvme::StatusCode;
 use std::sync::Arc;
-
-/// Format NVM that is under way.
-pub(super) struct Format {
-    /// Command that waits for it; none after a reset.
-    pub(super) command: Option<Relayed>,
-    /// Keeps others out of the namespace.
-    formatting: Formatting,
-}
 
 impl Controller {
     /// Starts to format a namespace, for a command that is completed when that is done; returns whether it has started.

@@ -31,6 +31,7 @@ mod namespaces;
 mod queues;
 mod registers;
 mod running;
+mod running_format;
 mod state;
 
 pub(crate) use device::{Controller, ControllerParts};

@@ -59,7 +59,7 @@ pub struct SubmissionQueueState {
     pub entries: u32,
     /// PC: whether the entries lie side by side.
     pub is_contiguous: bool,
-    /// Its completion queue.
+    /// Completion queue that it feeds.
     pub completion_queue: u16,
 }
 

@@ -33,7 +33,7 @@ const COMMAND: u16 = Command::MEMORY_SPACE
 /// Bits of device control that software can write, but for the reset: errors, payload, and read request size.
 const DEVICE_CONTROL_BITS: u16 = 0x7fff;
 
-/// Link of 8 GT/s and 4 lanes, in capabilities and status.
+/// Link of 8 GT/s and a width of 4, in capabilities and status.
 const LINK: u16 = 3 | 4 << 4;
 
 /// Consequence of a write.

@@ -182,6 +182,7 @@ impl Function for NvmeFunction {
         if relay.take_invalid_doorbell() {
             self.controller.add_event(AsyncEvent::INVALID_DOORBELL_VALUE);
         }
+        self.controller.log_failures();
         // Also where nothing has drained: a job may be over.
         let _ = relay.take_drained();
         self.controller.go_on();

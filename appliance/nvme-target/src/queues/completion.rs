@@ -76,10 +76,6 @@ impl CompletionQueue {
         self.layout.id
     }
 
-    pub(crate) fn layout(&self) -> &QueueLayout {
-        &self.layout
-    }
-
     /// Index of the first entry that the host has not consumed, as far as it has told.
     #[inline]
     pub(crate) fn head(&self) -> u32 {

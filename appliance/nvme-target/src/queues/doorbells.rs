@@ -41,7 +41,7 @@ impl DoorbellPages {
     pub fn new(queues: u16) -> io::Result<Self> {
         let bytes = (u64::from(queues) * PAIR_BYTES).next_multiple_of(PAGE_BYTES);
         let file = memfd_create("doorbells", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&file, FILE_OFFSET + bytes)?;
+        ftruncate(&file, FILE_OFFSET.saturating_add(bytes))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let memory = PeerMemory::map(&file, FILE_OFFSET, bytes).map_err(|error| match error {
             PeerMemoryError::Map(error) => io::Error::other(error),

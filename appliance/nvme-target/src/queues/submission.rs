@@ -57,10 +57,6 @@ impl SubmissionQueue {
         self.layout.id
     }
 
-    pub(crate) fn layout(&self) -> &QueueLayout {
-        &self.layout
-    }
-
     /// SQHD: index of the first entry that was not taken.
     #[inline]
     pub(crate) fn head(&self) -> u32 {

@@ -49,7 +49,7 @@ pub struct CompletionQueueSetup {
 
 /// Parts of a new session.
 pub struct SessionSetup {
-    /// Its completion queue.
+    /// Completion queue.
     pub completion_queue: CompletionQueueSetup,
     /// Commands that it serves.
     pub service: Service,

@@ -98,9 +98,12 @@ impl QueueSession {
         Served::Some(0)
     }
 
-    /// Whether commands of the host are taken.
-    fn is_taking(&self) -> bool {
-        !self.is_held
+    /// Time of the next look at the doorbells, while nothing happens.
+    #[expect(clippy::arithmetic_side_effects, reason = "the last time is later than any")]
+    fn look_at(&self) -> Ticks {
+        let now = Ticks::now();
+        let quiet = now.since(self.active);
+        now + (quiet / 4).clamp(LOOK_MIN, LOOK_MAX)
     }
 }
 
@@ -168,9 +171,7 @@ impl Session for QueueSession {
     }
 
     fn wake_at(&self) -> Option<Ticks> {
-        let now = Ticks::now();
-        let look = (now.since(self.active) / 4).clamp(LOOK_MIN, LOOK_MAX);
-        let look = self.is_taking().then(|| now + look);
+        let look = (!self.is_held).then(|| self.look_at());
         look.into_iter().chain(self.interrupts.due_at()).min()
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Entry {
 
 /// Place of a namespace.
 pub(super) enum Place {
-    /// Its volume is being attached to cores.
+    /// The volume is being attached to cores.
     Reserved,
     /// There is one.
     Taken(Entry),
@@ -193,8 +193,8 @@ impl Registry {
 /// Whether a namespace is attached to a controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Attached {
-    /// Its host can use it.
+    /// The controller's host can use it.
     Yes,
-    /// It is inactive there.
+    /// The namespace is inactive there.
     No,
 }
