@@ -71,6 +71,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/benches/guest/mod.rs",
     "drivers/memory/src/copy.rs",
     "drivers/memory/src/dma_memory.rs",
+    "drivers/memory/src/elastic_memory.rs",
     "drivers/memory/src/fault/handler.rs",
     "drivers/memory/src/fault/ranges.rs",
     "drivers/memory/src/fault/spare.rs",

@@ -11,7 +11,7 @@
 //!      +------------------+
 //! ```
 //! 1. in order, unless nothing has changed since the call's last attempt;
-//! 2. it names what is not there (-19), and calls before it, which may make that, were not over at (1);
+//! 2. it names what is not there (-19, or -32602), and calls before it, which may make that, were not over at (1);
 //! 3. made, or failed otherwise.
 //!
 //! Invariants
@@ -21,7 +21,7 @@
 //! Not here: the calls and their places (`config`), what a failure leads to (`framework`, `load`, `boot`).
 
 use crate::control::Call;
-use luge_rpc::RpcError;
+use luge_rpc::{Code, RpcError};
 use rustix::io::Errno;
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -158,7 +158,9 @@ impl<'c> Run<'c> {
     fn end(&mut self, index: usize, result: Result<Value, RpcError>) {
         let State::BeingMade(helpers) = self.states[index] else { return };
         self.states[index] = match result {
-            Err(error) if is_absence(&error) && helpers > 0 => State::Waiting(Some(helpers)),
+            Err(error) if is_absence(&self.calls[index], &error) && helpers > 0 => {
+                State::Waiting(Some(helpers))
+            }
             Err(error) => {
                 self.failures.push((index, error));
                 State::Over
@@ -168,9 +170,11 @@ impl<'c> Run<'c> {
     }
 }
 
-/// Whether a call failed because something that it names is not there.
-fn is_absence(error: &RpcError) -> bool {
-    error.code.0 == -Errno::NODEV.raw_os_error()
+/// Whether a call may have failed because something that it names is not there. Methods about NVMe subsystems tell
+/// that by the code of wrong parameters, as SPDK's do.
+fn is_absence(call: &Call, error: &RpcError) -> bool {
+    let of_subsystem = call.method.starts_with("nvmf_subsystem_") && error.code == Code::INVALID_PARAMS;
+    of_subsystem || error.code.0 == -Errno::NODEV.raw_os_error()
 }
 
 /// Numbers of calls that are not over.

@@ -92,6 +92,8 @@ pub enum User {
     Split,
     /// A vhost controller that serves it.
     Endpoint(String),
+    /// An NVMe subsystem that has it as a namespace.
+    Subsystem(String),
 }
 
 impl fmt::Display for User {
@@ -99,6 +101,7 @@ impl fmt::Display for User {
         match self {
             Self::Split => write!(f, "its split (bdev_split_delete)"),
             Self::Endpoint(name) => write!(f, "vhost controller {name} (vhost_delete_controller)"),
+            Self::Subsystem(nqn) => write!(f, "subsystem {nqn} (nvmf_subsystem_remove_ns)"),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! All that exists on a sled, taken out of its tables to be ended.
 //!
 //! Invariants
-//! - Users end before what they use: VMs, vhost controllers, SSDs.
+//! - Users end before what they use: VMs, listeners, vhost controllers and namespaces, SSDs.
 //! - An SSD waits for its own users only, so that one that hangs keeps no other from its shutdown.
 //! - Names stay reserved until what had them is gone.
 
-use super::{Bdev, Endpoint, Platform, Source, Ssd};
+use super::{Bdev, Endpoint, Listener, NvmfSubsystem, Platform, ServedNamespace, Source, Ssd};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 pub struct Contents {
     pub(super) platform: Arc<Platform>,
     pub(super) endpoints: Vec<(String, Endpoint)>,
+    pub(super) subsystems: Vec<(String, NvmfSubsystem)>,
     pub(super) bdevs: Vec<(String, Bdev)>,
     pub(super) ssds: Vec<(String, Ssd)>,
 }
@@ -22,6 +23,7 @@ pub struct Contents {
 /// Names of objects that have ended.
 pub struct EndedNames {
     pub(super) endpoints: Vec<String>,
+    pub(super) subsystems: Vec<String>,
     pub(super) bdevs: Vec<(String, Uuid)>,
     pub(super) ssds: Vec<String>,
 }
@@ -29,48 +31,60 @@ pub struct EndedNames {
 impl Contents {
     /// Ends all objects. Waits for guests to power off, and for every request that was taken.
     pub fn end(self) -> EndedNames {
-        let Self { platform, endpoints, bdevs, ssds } = self;
+        let Self { platform, endpoints, subsystems, bdevs, ssds } = self;
         if let Err(error) = platform.vms.stop_all(None) {
             tracing::error!("{error}");
         }
         platform.vms.list().iter().for_each(|vm| drop(platform.vms.delete(&vm.name)));
         let names = EndedNames {
             endpoints: endpoints.iter().map(|(name, _)| name.clone()).collect(),
+            subsystems: subsystems.iter().map(|(name, _)| name.clone()).collect(),
             bdevs: bdevs.iter().map(|(name, bdev)| (name.clone(), bdev.uuid)).collect(),
             ssds: ssds.iter().map(|(name, _)| name.clone()).collect(),
         };
-        let groups = groups(endpoints, &bdevs, ssds);
-        // Endpoints hold what they need of their devices.
+        let (listeners, namespaces): (Vec<_>, Vec<_>) =
+            subsystems.into_iter().map(|(_, subsystem)| subsystem.into_parts()).unzip();
+        at_once(listeners.into_iter().flatten().collect(), Listener::end);
+        let namespaces = namespaces.into_iter().flatten().collect();
+        let groups = groups(Served { endpoints, namespaces }, &bdevs, ssds);
+        // Endpoints and namespaces hold what they need of their devices.
         drop(bdevs);
         at_once(groups, Group::end);
         names
     }
 }
 
-/// An SSD with the vhost controllers on it; or those that are on none.
+/// Users of block devices.
+struct Served {
+    endpoints: Vec<(String, Endpoint)>,
+    namespaces: Vec<ServedNamespace>,
+}
+
+/// An SSD with the vhost controllers and namespaces on it; or those that are on none.
 #[derive(Default)]
 struct Group {
     endpoints: Vec<Endpoint>,
+    namespaces: Vec<ServedNamespace>,
     ssd: Option<Ssd>,
 }
 
 impl Group {
     fn end(self) {
         at_once(self.endpoints, Endpoint::end);
+        at_once(self.namespaces, ServedNamespace::end);
         self.ssd.into_iter().for_each(Ssd::end);
     }
 }
 
-fn groups(
-    endpoints: Vec<(String, Endpoint)>,
-    bdevs: &[(String, Bdev)],
-    ssds: Vec<(String, Ssd)>,
-) -> Vec<Group> {
+fn groups(served: Served, bdevs: &[(String, Bdev)], ssds: Vec<(String, Ssd)>) -> Vec<Group> {
     let sources: BTreeMap<&str, &Source> =
         bdevs.iter().map(|(name, bdev)| (name.as_str(), &bdev.source)).collect();
     let mut groups = BTreeMap::<Option<String>, Group>::new();
-    for (_, endpoint) in endpoints {
+    for (_, endpoint) in served.endpoints {
         groups.entry(ssd_of(&endpoint.bdev, &sources)).or_default().endpoints.push(endpoint);
+    }
+    for namespace in served.namespaces {
+        groups.entry(ssd_of(&namespace.bdev, &sources)).or_default().namespaces.push(namespace);
     }
     for (name, ssd) in ssds {
         groups.entry(Some(name)).or_default().ssd = Some(ssd);

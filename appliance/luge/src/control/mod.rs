@@ -17,6 +17,7 @@ mod budget;
 mod contents;
 mod endpoint;
 mod identifiers;
+mod nvmf;
 mod platform;
 mod record;
 #[cfg(test)]
@@ -30,12 +31,13 @@ pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
 pub use endpoint::Endpoint;
+pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};
 pub use sled::Sled;
-pub use socket_folder::SocketFolder;
+pub use socket_folder::{SocketFolder, real};
 pub use ssd::{Ssd, SsdAddress};
 pub use table::{Names, Table};
 

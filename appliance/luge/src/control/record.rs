@@ -12,13 +12,15 @@ pub enum Subsystem {
     Bdev,
     /// vhost-user-blk endpoints.
     VhostBlk,
+    /// NVMe subsystems.
+    Nvmf,
     /// Virtual machines.
     Vm,
 }
 
 impl Subsystem {
     /// All subsystems, each after those that it depends on.
-    pub const ALL: [Self; 3] = [Self::Bdev, Self::VhostBlk, Self::Vm];
+    pub const ALL: [Self; 4] = [Self::Bdev, Self::VhostBlk, Self::Nvmf, Self::Vm];
 
     /// Name in a configuration.
     #[must_use]
@@ -26,6 +28,7 @@ impl Subsystem {
         match self {
             Self::Bdev => "bdev",
             Self::VhostBlk => "vhost_blk",
+            Self::Nvmf => "nvmf",
             Self::Vm => "vm",
         }
     }
@@ -35,8 +38,8 @@ impl Subsystem {
     pub const fn depends_on(self) -> &'static [&'static str] {
         match self {
             Self::Bdev => &[],
-            Self::VhostBlk => &["bdev"],
-            Self::Vm => &["vhost_blk"],
+            Self::VhostBlk | Self::Nvmf => &["bdev"],
+            Self::Vm => &["vhost_blk", "nvmf"],
         }
     }
 }
@@ -90,6 +93,11 @@ impl Record {
         let before = self.0.len();
         self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
         self.0.len() < before
+    }
+
+    /// Removes the calls that made objects whose names `are` says.
+    pub fn remove_all(&mut self, subsystem: Subsystem, are: impl Fn(&str) -> bool) {
+        self.0.retain(|entry| entry.subsystem != subsystem || !are(&entry.made));
     }
 
     /// Changes the parameters of the call that made `made`.

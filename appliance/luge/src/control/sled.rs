@@ -1,7 +1,7 @@
 //! All that exists on a sled: SSDs, block devices, vhost controllers, VMs.
 
 use crate::control::{
-    Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Platform, Record, Ssd, Subsystem, Table,
+    Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Nvmf, Platform, Record, Ssd, Subsystem, Table,
 };
 use luge_core::CoreHandle;
 use luge_vm::{VmName, VmState};
@@ -21,6 +21,8 @@ pub struct Sled {
     pub bdevs: Bdevs,
     /// vhost controllers.
     pub endpoints: Table<Endpoint>,
+    /// NVMe subsystems.
+    pub nvmf: Nvmf,
     /// The VMs whose consoles go to the log.
     pub logged_vms: BTreeSet<String>,
     /// The calls that made what exists.
@@ -37,6 +39,7 @@ impl Sled {
             ssds: Table::new("NVMe controller", "bdev_nvme_get_controllers", Names::OfFile),
             bdevs: Bdevs::default(),
             endpoints: Table::new("vhost controller", "vhost_get_controllers", Names::OfFile),
+            nvmf: Nvmf::default(),
             logged_vms: BTreeSet::new(),
             record: Record::default(),
         }
@@ -64,6 +67,7 @@ impl Sled {
         Contents {
             platform: self.platform.clone(),
             endpoints: self.endpoints.take_all(),
+            subsystems: self.nvmf.subsystems.take_all(),
             bdevs: self.bdevs.take_all(),
             ssds: self.ssds.take_all(),
         }
@@ -72,6 +76,8 @@ impl Sled {
     /// Frees the names and the memory of objects that have ended.
     pub fn release(&mut self, names: &EndedNames) {
         names.endpoints.iter().for_each(|name| self.endpoints.release(name));
+        names.subsystems.iter().for_each(|name| self.nvmf.subsystems.release(name));
+        self.nvmf.clear();
         names.bdevs.iter().for_each(|(name, uuid)| self.bdevs.release(name, *uuid));
         names.ssds.iter().for_each(|name| self.ssds.release(name));
         self.budget.clear();
@@ -80,7 +86,8 @@ impl Sled {
     /// Whether no other thread is making or deleting an object.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.ssds.is_settled() && self.bdevs.is_settled() && self.endpoints.is_settled()
+        let served = self.endpoints.is_settled() && self.nvmf.is_settled();
+        self.ssds.is_settled() && self.bdevs.is_settled() && served
     }
 
     /// Ends all that exists, then the cores.

@@ -44,7 +44,7 @@ impl SocketFolder {
 }
 
 /// Resolves the links and dots of a path, as far as it exists.
-fn real(path: &Path) -> PathBuf {
+pub fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(real), _, _) => real,

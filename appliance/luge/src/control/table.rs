@@ -11,8 +11,11 @@
 use luge_rpc::RpcError;
 use std::collections::BTreeMap;
 
-/// The longest name.
+/// The longest name of most kinds, and the part of any that messages show.
 const NAME_BYTES: usize = 128;
+
+/// The longest NVMe Qualified Name.
+const NQN_BYTES: usize = 223;
 
 /// Object that has a name.
 enum Presence<T> {
@@ -28,23 +31,32 @@ pub enum Names {
     Any,
     /// Names that do not break a path, a mask or a list: a socket has the name.
     OfFile,
+    /// NVMe Qualified Names, whose form is checked elsewhere.
+    Qualified,
 }
 
 impl Names {
     fn may_have(self, character: char) -> bool {
         let breaks = character.is_whitespace() || matches!(character, '/' | ',' | '"' | '\\');
-        !character.is_control() && (self == Self::Any || !breaks)
+        !character.is_control() && (self != Self::OfFile || !breaks)
+    }
+
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Any | Self::OfFile => NAME_BYTES,
+            Self::Qualified => NQN_BYTES,
+        }
     }
 
     fn allow(self, name: &str) -> bool {
         let is_dots = matches!(name, "." | "..");
-        (1..=NAME_BYTES).contains(&name.len()) && name.chars().all(|c| self.may_have(c)) && !is_dots
+        (1..=self.bytes_max()).contains(&name.len()) && name.chars().all(|c| self.may_have(c)) && !is_dots
     }
 
     /// Characters that names must not have, for messages.
     const fn exclusions(self) -> &'static str {
         match self {
-            Self::Any => "control characters",
+            Self::Any | Self::Qualified => "control characters",
             Self::OfFile => "spaces and any of / , \" \\",
         }
     }
@@ -162,7 +174,8 @@ impl<T> Table<T> {
         }
         let (kind, shown, not) = (self.kind, shown(name), self.names.exclusions());
         Err(RpcError::invalid(format_args!(
-            "{shown:?} is not a name for a {kind}: 1 to {NAME_BYTES} bytes without {not}"
+            "{shown:?} is not a name for a {kind}: 1 to {} bytes without {not}",
+            self.names.bytes_max()
         )))
     }
 

@@ -21,13 +21,20 @@ struct Maker {
     remover: &'static str,
     /// Parameter that names the object. The maker has this parameter too, or returns the name.
     name: &'static str,
+    /// Parameter that both methods have, and that names what the object is a part of.
+    whole: Option<&'static str>,
     /// Other parameters of the remover.
     parameters: fn() -> Value,
 }
 
 impl Maker {
     const fn new(method: &'static str, remover: &'static str, name: &'static str) -> Self {
-        Self { method, remover, name, parameters: || json!({}) }
+        Self { method, remover, name, whole: None, parameters: || json!({}) }
+    }
+
+    /// An object that is a part of what the parameter `whole` names.
+    const fn of(self, whole: &'static str) -> Self {
+        Self { whole: Some(whole), ..self }
     }
 
     const fn with(self, parameters: fn() -> Value) -> Self {
@@ -44,6 +51,11 @@ const MAKERS: &[Maker] = &[
     // A front end may have connected meanwhile: it must not keep the rest from being undone.
     Maker::new("vhost_create_blk_controller", "vhost_delete_controller", "ctrlr")
         .with(|| json!({ "force": true })),
+    Maker::new("nvmf_create_transport", "nvmf_delete_transport", "trtype"),
+    Maker::new("nvmf_create_subsystem", "nvmf_delete_subsystem", "nqn"),
+    Maker::new("nvmf_subsystem_add_ns", "nvmf_subsystem_remove_ns", "nsid").of("nqn"),
+    Maker::new("nvmf_subsystem_add_listener", "nvmf_subsystem_remove_listener", "listen_address").of("nqn"),
+    Maker::new("nvmf_subsystem_add_host", "nvmf_subsystem_remove_host", "host").of("nqn"),
     Maker::new("vm_create", "vm_delete", "name"),
     // Its guest has only begun to boot: there is nothing that it must be given time to end.
     Maker::new("vm_start", "vm_stop", "name").with(|| json!({ "timeout_s": 0 })),
@@ -94,9 +106,12 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
 fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     let maker = MAKERS.iter().find(|maker| maker.method == method)?;
     let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
-    let mut params = (maker.parameters)();
-    params[maker.name] = name.clone();
-    Some(Call::new(maker.remover, params))
+    let mut undoing = (maker.parameters)();
+    undoing[maker.name] = name.clone();
+    if let Some(whole) = maker.whole {
+        undoing[whole] = params[whole].clone();
+    }
+    Some(Call::new(maker.remover, undoing))
 }
 
 /// Undoes calls in reverse order; adds failures to the error.
@@ -137,6 +152,15 @@ mod tests {
         assert_eq!(
             call("vm_start", json!({"name": "v"}), json!(true)),
             Some(Call::new("vm_stop", json!({"name": "v", "timeout_s": 0})))
+        );
+        assert_eq!(
+            call("nvmf_subsystem_add_ns", json!({"nqn": "q", "namespace": {"bdev_name": "b"}}), json!(3)),
+            Some(Call::new("nvmf_subsystem_remove_ns", json!({"nqn": "q", "nsid": 3})))
+        );
+        let address = json!({"trtype": "VFIOUSER", "traddr": "/d"});
+        assert_eq!(
+            call("nvmf_subsystem_add_listener", json!({"nqn": "q", "listen_address": address}), json!(true)),
+            Some(Call::new("nvmf_subsystem_remove_listener", json!({"nqn": "q", "listen_address": address})))
         );
         assert_eq!(call("bdev_get_bdevs", json!({}), json!([])), None);
     }

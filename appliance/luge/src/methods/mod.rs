@@ -18,6 +18,7 @@ mod host;
 mod load;
 mod log;
 mod nvme;
+mod nvmf;
 mod options;
 mod vhost;
 mod vm;
@@ -38,6 +39,7 @@ pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
             framework::methods(host, me),
             log::methods(&host.log),
             nvme::methods(&host.control),
+            nvmf::methods(&host.control),
             options::methods(&host.control),
             vhost::methods(&host.control),
             vm::methods(&host.control),

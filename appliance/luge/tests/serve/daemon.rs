@@ -96,7 +96,8 @@ impl Daemon {
     }
 
     pub fn run(mut command: Command, folder: tempfile::TempDir, args: &[&str], log: Stdio) -> Self {
-        command.args(["serve", "--no-huge", "-s", "64", "-S"]).arg(folder.path());
+        let budget: &[&str] = if args.contains(&"-s") { &[] } else { &["-s", "64"] };
+        command.args(["serve", "--no-huge"]).args(budget).arg("-S").arg(folder.path());
         command.arg("-r").arg(folder.path().join("rpc.sock")).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();

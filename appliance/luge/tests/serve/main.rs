@@ -12,6 +12,7 @@ mod daemon;
 mod failures;
 mod identities;
 mod methods;
+mod nvmf;
 mod orchestrators;
 mod resize;
 mod sockets;

@@ -128,6 +128,15 @@ const OPTIONS: &[(&str, &str)] = &[
     ("vhost_create_blk_controller --cpumask [0] --transport vhost_user_blk -r v n", ""),
     ("vhost_create_blk_controller --transport vfio_user_blk x n", "`transport`"),
     ("vhost_create_blk_controller -p x n", "`packed_ring`"),
+    ("bdev_null_resize n 5", ""),
+    ("bdev_null_resize n 1", "does not become smaller"),
+    ("bdev_aio_rescan a", ""),
+    (
+        "bdev_set_qos_limit n --rw-ios-per-sec 0 --rw-mbytes-per-sec 0 --r-mbytes-per-sec 0 --w-mbytes-per-sec 0",
+        "",
+    ),
+    ("bdev_set_qos_limit n --rw-ios-per-sec 1000", "`rw_ios_per_sec`"),
+    ("bdev_set_qos_limit n --r-mbytes-per-sec 1", "`r_mbytes_per_sec`"),
     ("rpc_get_methods -c -i", ""),
     ("save_config -i -1 -s bdev --with-batches", ""),
     ("save_subsystem_config -n vhost_blk -i 4", ""),
@@ -177,6 +186,83 @@ const DETACH_OPTIONS: &[(&str, &str)] = &[
     ("-c 1", "`hostsvcid`"),
 ];
 
+/// Calls about NVMe subsystems, in this order.
+const NVMF_OPTIONS: &[(&str, &str)] = &[
+    ("nvmf_create_transport -t TCP", "Invalid transport type 'TCP'"),
+    ("nvmf_create_transport -t VFIOUSER -q 128", "`max_queue_depth`"),
+    ("nvmf_create_transport -t VFIOUSER -m 200", "`max_io_qpairs_per_ctrlr`"),
+    ("nvmf_create_transport -t VFIOUSER -c 4096", "`in_capsule_data_size`"),
+    ("nvmf_create_transport -t VFIOUSER -i 131072", "`max_io_size`"),
+    ("nvmf_create_transport -t VFIOUSER -a 128", "`max_aq_depth`"),
+    ("nvmf_create_transport -t VFIOUSER -r", "`no_srq`"),
+    ("nvmf_create_transport -t VFIOUSER -f", "`dif_insert_or_strip`"),
+    ("nvmf_create_transport -t VFIOUSER -y 1", "`sock_priority`"),
+    ("nvmf_create_transport -t VFIOUSER -w", "`no_wr_batching`"),
+    ("nvmf_create_transport -t VFIOUSER -M", "`disable_mappable_bar0`"),
+    ("nvmf_create_transport -t VFIOUSER -I", "`disable_adaptive_irq`"),
+    ("nvmf_create_transport -t VFIOUSER -S", "`disable_shadow_doorbells`"),
+    ("nvmf_create_transport -t VFIOUSER --kas 1", "`kas`"),
+    ("nvmf_create_transport -t VFIOUSER --min-kato 1", "`min_kato`"),
+    ("nvmf_create_transport -t VFIOUSER --masked-oncs all", "`masked_oncs`"),
+    ("nvmf_create_transport -t VFIOUSER --masked-fuses fcws", "`masked_fuses`"),
+    ("nvmf_create_transport -t VFIOUSER -g other", "`tgt_name`"),
+    (
+        "nvmf_create_transport -t VFIOUSER -g nvmf_tgt -q 4096 -m 16 -c 0 -i 1048576 -a 4096 \
+         --iobuf-small-cache-size 1 --iobuf-large-cache-size 1 -z -d 1 -s 1 -o -l 1 -x 1 -e 1 --acceptor-poll-rate 1 \
+         --ack-timeout 1 --data-wr-pool-size 1 --disable-command-passthru",
+        "",
+    ),
+    ("nvmf_create_transport -t VFIOUSER", "Transport type 'VFIOUSER' already exists"),
+    ("nvmf_get_transports --trtype VFIOUSER -t nvmf_tgt", ""),
+    (
+        "nvmf_create_subsystem nqn.2016-06.io.spdk:a -t nvmf_tgt -s S -d M -a -m 8 -i 1 -I 8 -n --dmrsl 0 --wzsl 0",
+        "",
+    ),
+    ("nvmf_create_subsystem nqn.2016-06.io.spdk:b -r", "`ana_reporting`"),
+    ("nvmf_create_subsystem nqn.2016-06.io.spdk:b --dmrsl 1", "`dmrsl`"),
+    ("nvmf_create_subsystem nqn.2016-06.io.spdk:b --wzsl 1", "`wzsl`"),
+    ("nvmf_create_subsystem nqn.2016-06.io.spdk:b -p", "`passthrough`"),
+    ("nvmf_create_subsystem nqn.2016-06.io.spdk:b --admin-label label", "`admin_label`"),
+    ("nvmf_get_subsystems nqn.2016-06.io.spdk:a -t nvmf_tgt", ""),
+    ("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:a m -n 3 -u 0f5d0b8e-9d1c-4a34-8a55-2b5a9bf9a3a9", ""),
+    (
+        "nvmf_subsystem_add_ns nqn.2016-06.io.spdk:a m0 -t nvmf_tgt -g 0123456789ABCDEF0123456789ABCDEF -e \
+         0123456789ABCDEF",
+        "",
+    ),
+    ("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:a n -p /x", "`namespace.ptpl_file`"),
+    ("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:a n -a 2", "`namespace.anagrpid`"),
+    ("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:a n -i", "`namespace.no_auto_visible`"),
+    (
+        "nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t VFIOUSER -a DIR -s 0 -p nvmf_tgt -n optimized --numa-id -1",
+        "",
+    ),
+    ("nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t vfiouser -a DIRx -f ipv4 -k", "`secure_channel`"),
+    ("nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t VFIOUSER -a DIRx -n inaccessible", "`ana_state`"),
+    ("nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t VFIOUSER -a DIRx -S posix", "`sock_impl`"),
+    ("nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t VFIOUSER -a DIRx --numa-id 1", "`numa_id`"),
+    (
+        "nvmf_subsystem_add_listener nqn.2016-06.io.spdk:a -t TCP -a 10.0.0.1 -s 4420",
+        "Invalid transport type 'TCP'",
+    ),
+    ("nvmf_subsystem_get_listeners nqn.2016-06.io.spdk:a -t nvmf_tgt", ""),
+    ("nvmf_subsystem_get_controllers nqn.2016-06.io.spdk:a -t nvmf_tgt", ""),
+    ("nvmf_subsystem_get_qpairs nqn.2016-06.io.spdk:a -t nvmf_tgt", ""),
+    ("nvmf_get_stats -t nvmf_tgt", ""),
+    ("nvmf_subsystem_add_host nqn.2016-06.io.spdk:a nqn.2016-06.io.spdk:h -t nvmf_tgt", ""),
+    ("nvmf_subsystem_add_host nqn.2016-06.io.spdk:a nqn.2016-06.io.spdk:i --psk k", "`psk`"),
+    ("nvmf_subsystem_add_host nqn.2016-06.io.spdk:a nqn.2016-06.io.spdk:i --dhchap-key k", "`dhchap_key`"),
+    (
+        "nvmf_subsystem_add_host nqn.2016-06.io.spdk:a nqn.2016-06.io.spdk:i --dhchap-ctrlr-key k",
+        "`dhchap_ctrlr_key`",
+    ),
+    ("nvmf_subsystem_remove_host nqn.2016-06.io.spdk:a nqn.2016-06.io.spdk:h -t nvmf_tgt -T 10", ""),
+    ("nvmf_subsystem_allow_any_host nqn.2016-06.io.spdk:a --no-allow-any-host -t nvmf_tgt", ""),
+    ("nvmf_subsystem_remove_listener nqn.2016-06.io.spdk:a -t VFIOUSER -a DIR -s 0 -p nvmf_tgt", ""),
+    ("nvmf_subsystem_remove_ns nqn.2016-06.io.spdk:a 3 -t nvmf_tgt", ""),
+    ("nvmf_delete_subsystem nqn.2016-06.io.spdk:a -t nvmf_tgt", ""),
+];
+
 #[test]
 fn each_of_its_options_is_obeyed_or_refused_by_name() {
     let luge = Daemon::start();
@@ -189,11 +275,14 @@ fn each_of_its_options_is_obeyed_or_refused_by_name() {
     };
     let plain =
         |(line, expected): &(&str, &'static str)| (line.replace("FILE", &luge.path("file")), *expected);
+    let subsystem =
+        |(line, expected): &(&str, &'static str)| (line.replace("DIR", &luge.path("nvme")), *expected);
     let calls: Vec<_> = OPTIONS
         .iter()
         .map(plain)
         .chain(ATTACH_OPTIONS.iter().map(attach))
         .chain(DETACH_OPTIONS.iter().map(detach))
+        .chain(NVMF_OPTIONS.iter().map(subsystem))
         .collect();
     let lines: Vec<_> = calls.iter().map(|(line, _)| line.as_str()).collect();
     for ((line, expected), answer) in calls.iter().zip(Spdk::of(&luge).answers(&lines)) {
@@ -361,4 +450,26 @@ fn it_starts_and_ends_a_luge() {
     assert!(spdk.refusal("framework_start_init").contains("\"code\": -1"));
     spdk.says("spdk_kill_instance SIGTERM");
     eventually("the end of luge", || luge.child.try_wait().unwrap().is_some());
+}
+
+/// Recipe of the field for an NVMe controller on a vfio-user socket.
+#[test]
+fn it_serves_an_nvme_controller_by_the_well_known_recipe() {
+    let luge = Daemon::with(&["-s", "4096"]);
+    let spdk = Spdk::of(&luge);
+    let directory = luge.path("vfio-user");
+    spdk.says("framework_wait_init");
+    assert_eq!(spdk.says("bdev_malloc_create 4092 512 -b Malloc0"), "Malloc0");
+    spdk.says("nvmf_create_transport -t VFIOUSER");
+    spdk.says("nvmf_create_subsystem nqn.2016-06.io.spdk:cnode1 -s SPDK00 -a");
+    spdk.says("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:cnode1 Malloc0");
+    spdk.says(&format!(
+        "nvmf_subsystem_add_listener nqn.2016-06.io.spdk:cnode1 -t VFIOUSER -a {directory} -s 0"
+    ));
+    let subsystem = spdk.json("nvmf_get_subsystems")[1].clone();
+    assert_eq!(subsystem["serial_number"], "SPDK00");
+    assert_eq!(subsystem["allow_any_host"], true);
+    assert_eq!(subsystem["namespaces"][0]["name"], "Malloc0");
+    assert_eq!(subsystem["listen_addresses"][0]["traddr"], directory.as_str());
+    assert!(std::os::unix::net::UnixStream::connect(luge.path("vfio-user/cntrl")).is_ok());
 }

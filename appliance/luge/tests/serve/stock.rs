@@ -59,11 +59,11 @@ fn a_stock_configuration_whose_last_entry_luge_has_not_leaves_everything_as_it_w
     luge.call("bdev_null_create", json!({"name": "mine", "num_blocks": 8, "block_size": 512}));
     let before = picture(&luge);
     let mut config = stock();
-    let transport = json!({"method": "nvmf_create_transport", "params": {"trtype": "TCP"}});
+    let portals = json!({"method": "iscsi_create_portal_group", "params": {"tag": 1, "portals": []}});
     let subsystems = config["subsystems"].as_array_mut().unwrap();
-    subsystems.push(json!({"subsystem": "nvmf", "config": [transport]}));
+    subsystems.push(json!({"subsystem": "iscsi", "config": [portals]}));
     let error = luge.refusal("load_config", config);
-    assert!(error.message.starts_with("subsystem nvmf, entry 0 (nvmf_create_transport): "), "{error}");
+    assert!(error.message.starts_with("subsystem iscsi, entry 0 (iscsi_create_portal_group): "), "{error}");
     assert_eq!(error.code.0, -32601);
     assert_eq!(picture(&luge), before);
 }

@@ -13,6 +13,7 @@ use super::resize_status;
 use crate::control::{Control, Sled, Source, Subsystem};
 use crate::methods::definition::method;
 use luge_block::{Blocks, Device, ResizeError};
+use luge_nvme_target::NamespaceId;
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{BlkDevice, ConfigNotices};
 use std::sync::Arc;
@@ -120,10 +121,10 @@ fn resize(control: &Arc<Control>, name: String, wanted: Wanted) -> Result<bool, 
     device.resize(blocks).map_err(|error| refusal(name, &error))?;
     control.platform().cores.iter().for_each(|core| core.resize(device));
     let (resized, bytes) = (name.clone(), bytes(control, &claim, blocks));
-    let endpoints = control.ask(move |sled| finish(sled, &resized, blocks, bytes))?;
+    let users = control.ask(move |sled| finish(sled, &resized, blocks, bytes))?;
     give_back.disarm();
     undo.disarm();
-    endpoints.iter().for_each(Told::tell);
+    users.iter().for_each(Told::tell);
     Ok(true)
 }
 
@@ -183,21 +184,29 @@ fn bytes(control: &Control, claim: &Claim, blocks: Blocks) -> u64 {
     blocks.0.saturating_mul(block_bytes).next_multiple_of(control.platform().pages.bytes())
 }
 
-/// An endpoint that has to tell its front end.
-struct Told {
-    disk: Arc<BlkDevice>,
-    notices: ConfigNotices,
+/// User of a device that has to tell its front ends.
+enum Told {
+    /// A vhost controller.
+    Disk { disk: Arc<BlkDevice>, notices: ConfigNotices },
+    /// A namespace.
+    Namespace { subsystem: Arc<luge_nvme_target::Subsystem>, id: NamespaceId },
 }
 
 impl Told {
     fn tell(&self) {
-        if self.disk.resize() {
-            self.notices.changed();
+        match self {
+            Self::Disk { disk, notices } => {
+                if disk.resize() {
+                    notices.changed();
+                }
+            }
+            // It fails if the namespace is gone by now.
+            Self::Namespace { subsystem, id } => drop(subsystem.resized(*id)),
         }
     }
 }
 
-/// Notes the size of a device that all cores serve by now; returns its endpoints.
+/// Notes the size of a device that all cores serve by now; returns its users.
 fn finish(sled: &mut Sled, name: &str, blocks: Blocks, bytes: u64) -> Result<Vec<Told>, RpcError> {
     sled.bdevs.end_resize(name);
     if let Source::Malloc { bytes: before } = &mut sled.bdevs.get_mut(name)?.source {
@@ -209,10 +218,19 @@ fn finish(sled: &mut Sled, name: &str, blocks: Blocks, bytes: u64) -> Result<Vec
             *num_blocks = blocks.0.into();
         }
     });
-    let endpoints = sled.endpoints.iter().filter(|(_, endpoint)| endpoint.bdev == name);
-    let told = endpoints
-        .map(|(_, endpoint)| Told { disk: endpoint.disk.clone(), notices: endpoint.server.notices() });
-    Ok(told.collect())
+    Ok(disks(sled, name).chain(namespaces(sled, name)).collect())
+}
+
+fn disks<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {
+    let endpoints = sled.endpoints.iter().filter(move |(_, endpoint)| endpoint.bdev == bdev);
+    endpoints
+        .map(|(_, endpoint)| Told::Disk { disk: endpoint.disk.clone(), notices: endpoint.server.notices() })
+}
+
+fn namespaces<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {
+    sled.nvmf
+        .namespaces_of(bdev)
+        .map(|(_, subsystem, id)| Told::Namespace { subsystem: subsystem.clone(), id })
 }
 
 fn refusal(name: &str, error: &ResizeError) -> RpcError {

@@ -3,6 +3,7 @@
 use crate::control::{Bdev, Control, Endpoint, Sled};
 use crate::methods::definition;
 use crate::methods::definition::listed;
+use luge_nvme_target::{NamespaceId, Subsystem};
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::{ConfigKnowledge, Notice};
 use serde_json::value::RawValue;
@@ -38,7 +39,10 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 
 fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
     let endpoints = sled.endpoints.iter().filter(|(_, endpoint)| endpoint.bdev == name);
-    let endpoints: Vec<Value> = endpoints.map(|(ctrlr, endpoint)| describe_vhost(ctrlr, endpoint)).collect();
+    let disks = endpoints.map(|(ctrlr, endpoint)| describe_vhost(ctrlr, endpoint));
+    let namespaces = sled.nvmf.namespaces_of(name);
+    let namespaces = namespaces.map(|(nqn, subsystem, id)| describe_namespace(nqn, subsystem, id));
+    let endpoints: Vec<Value> = disks.chain(namespaces).collect();
     json!({
         "name": name,
         "num_blocks": bdev.volume.geometry().blocks.0,
@@ -56,6 +60,17 @@ fn describe_vhost(ctrlr: &str, endpoint: &Endpoint) -> Value {
         "connected": config.is_some(),
         "seen": config.map(|ConfigKnowledge { is_current, .. }| is_current),
         "notice": config.map(|ConfigKnowledge { notice, .. }| word(notice)),
+    })
+}
+
+fn describe_namespace(nqn: &str, subsystem: &Subsystem, id: NamespaceId) -> Value {
+    let status = subsystem.namespaces().into_iter().find(|namespace| namespace.id == id);
+    json!({
+        "type": "nvmf",
+        "nqn": nqn,
+        "nsid": id.0,
+        "num_blocks": status.map(|status| status.geometry.blocks.0),
+        "connected": !subsystem.controllers().is_empty(),
     })
 }
 
