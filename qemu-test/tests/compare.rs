@@ -94,3 +94,24 @@ fn a_signal_ends_it_in_order_and_what_was_measured_is_shown() -> Result<(), Test
     assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
     Ok(())
 }
+
+#[test]
+fn every_row_of_nvme_has_its_numbers() -> Result<(), TestError> {
+    let bench = Lab::shared().bench("cargo-compare-nvme")?;
+    let mut compare = compare(&bench, "--nvme --quick --rounds 1 --seconds 0.05 --json")?;
+    let (status, said) = (compare.wait(Deadline::within(RUN_SECONDS))?, compare.output.text());
+    assert!(status.success(), "{status}:\n{said}");
+    let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
+    let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
+    let rows = report["rows"].as_array().cloned().unwrap_or_default();
+    assert_eq!(rows.len(), 2, "{said}");
+    for (row, number) in rows.iter().flat_map(|row| {
+        ["iops", "target_ns_per_io", "latency_mean_ns", "latency_p99_99_ns"].map(|number| (row, number))
+    }) {
+        assert!(row["nvme"][number]["median"].as_f64() > Some(0.0), "{number} in {row}");
+    }
+    assert!(rows[0]["ratio"].as_f64() > Some(0.0), "a virtio disk of the same volume: {said}");
+    assert_eq!(rows[1]["ratio"], Value::Null, "two controllers: {said}");
+    assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
+    Ok(())
+}

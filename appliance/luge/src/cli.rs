@@ -111,12 +111,13 @@ pub struct Rpc {
 /// Arguments of `luge bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Works with any vhost-user-blk server. `target CPU per I/O` is the CPU time of all the server's
+Works with any vhost-user-blk server, and with NVMe controllers over vfio-user. `target CPU per I/O` is the CPU time of all the server's
 threads. If the generator is 100 % busy, the generator is the limit. Ctrl-C ends the run early and
 reports the results so far. Data other than written, or a failed request, is an error.
 
 Example: luge bench /run/luge/vhost.0 --rw randread --bs 512 --iodepth 128 --runtime 10
-         luge bench /run/luge/vhost.0 --rw randrw --bs 4k --queues 2 --verify crc32c --json")]
+         luge bench /run/luge/vhost.0 --rw randrw --bs 4k --queues 2 --verify crc32c --json
+         luge bench /run/luge/nvme1 /run/luge/nvme2 --rw randread --bs 512 --iodepth 16")]
 pub struct Bench {
     /// Options of the run
     #[command(flatten)]

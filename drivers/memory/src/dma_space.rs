@@ -41,7 +41,7 @@ pub trait Iommu: Send + Sync {
 #[derive(Default)]
 pub struct DmaSpace {
     /// Locked for as long as an IOMMU takes to map or unmap: shared, so that memory of one guest does not wait
-    /// for that of another, and exclusive to attach one. Locked before `state`.
+    /// for that of another, and exclusive at the end of attaching one. Locked before `state`.
     iommus: RwLock<Vec<Arc<dyn Iommu>>>,
     /// Locked for moments only.
     state: Mutex<State>,
@@ -51,6 +51,35 @@ pub struct DmaSpace {
 struct State {
     allocator: IovaAllocator,
     mapped: BTreeMap<Iova, Arc<Mapping>>,
+}
+
+/// Regions that an IOMMU has which is being attached. Their memory is kept.
+struct Known<'a> {
+    iommu: &'a dyn Iommu,
+    mapped: BTreeMap<Iova, Arc<Mapping>>,
+}
+
+impl Known<'_> {
+    /// Unmaps and maps until the IOMMU has the regions `wanted`; on an error it has none.
+    fn become_like(&mut self, wanted: BTreeMap<Iova, Arc<Mapping>>) -> io::Result<()> {
+        let is_wanted = |iova: &Iova, memory: &Arc<Mapping>| {
+            wanted.get(iova).is_some_and(|other| Arc::ptr_eq(other, memory))
+        };
+        let gone: Vec<_> = self.mapped.extract_if(.., |iova, memory| !is_wanted(iova, memory)).collect();
+        let unmapped = gone.iter().try_for_each(|(iova, memory)| self.iommu.unmap(*iova, memory.len()));
+        let new: Vec<_> = wanted.into_iter().filter(|(iova, _)| !self.mapped.contains_key(iova)).collect();
+        let mapped =
+            unmapped.and_then(|()| new.into_iter().try_for_each(|(iova, memory)| self.map(iova, memory)));
+        mapped.inspect_err(|_| {
+            self.mapped.iter().for_each(|(iova, memory)| drop(self.iommu.unmap(*iova, memory.len())));
+        })
+    }
+
+    fn map(&mut self, iova: Iova, memory: Arc<Mapping>) -> io::Result<()> {
+        self.iommu.map(iova, &memory)?;
+        self.mapped.insert(iova, memory);
+        Ok(())
+    }
 }
 
 impl State {
@@ -99,17 +128,15 @@ impl DmaSpace {
     /// `InvalidInput` where something mapped lies outside of what it accepts, else the kernel's;
     /// the IOMMU is not attached then.
     pub fn attach(&self, iommu: Arc<dyn Iommu>) -> io::Result<()> {
-        let mut iommus = self.iommus.write().unwrap_or_else(PoisonError::into_inner);
         self.lock().restrict(&*iommu)?;
+        let mut known = Known { iommu: &*iommu, mapped: BTreeMap::new() };
+        // Without the lock that others wait for: an IOMMU may take its time. No device uses it yet.
         let mapped = self.lock().mapped.clone();
-        let mut done = Vec::new();
-        for (&iova, memory) in &mapped {
-            if let Err(error) = iommu.map(iova, memory) {
-                done.iter().for_each(|&(iova, len)| drop(iommu.unmap(iova, len)));
-                return Err(error);
-            }
-            done.push((iova, memory.len()));
-        }
+        known.become_like(mapped)?;
+        let mut iommus = self.iommus.write().unwrap_or_else(PoisonError::into_inner);
+        // The few that have come or gone meanwhile.
+        let mapped = self.lock().mapped.clone();
+        known.become_like(mapped)?;
         iommus.push(iommu);
         Ok(())
     }
@@ -231,7 +258,7 @@ mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::thread::{spawn, yield_now};
     use std::time::Duration;
 
@@ -303,6 +330,73 @@ mod tests {
         let region = space.map(memory(0x1000)).unwrap();
         assert!(region.iova() >= Iova(1 << 33));
         assert!(space.narrow(&Narrow(IovaRange { first: 0, last: (1 << 33) - 1 })).is_err());
+    }
+
+    #[test]
+    fn an_iommu_that_takes_long_to_attach_delays_no_other_and_has_what_came_meanwhile() {
+        /// An IOMMU that maps its first region only when it is told to.
+        struct Slow {
+            ledger: Ledger,
+            asked: Sender<()>,
+            gate: Mutex<Receiver<()>>,
+        }
+        impl Iommu for Slow {
+            fn usable(&self) -> io::Result<Vec<IovaRange>> {
+                self.ledger.usable()
+            }
+            fn map(&self, iova: Iova, memory: &Mapping) -> io::Result<()> {
+                // Both ends are gone after the first region.
+                if self.asked.send(()).is_ok() {
+                    let _ = self.gate.lock().unwrap().recv();
+                }
+                self.ledger.map(iova, memory)
+            }
+            fn unmap(&self, iova: Iova, len: u64) -> io::Result<()> {
+                self.ledger.unmap(iova, len)
+            }
+        }
+        let space = DmaSpace::new();
+        let (first, second) = (space.map(memory(0x1000)).unwrap(), space.map(memory(0x3000)).unwrap());
+        let ((asked, is_asked), (go_on, gate)) = (channel(), channel());
+        let slow = Arc::new(Slow { ledger: Ledger::default(), asked, gate: Mutex::new(gate) });
+        let (theirs, iommu) = (space.clone(), slow.clone());
+        let attached = spawn(move || theirs.attach(iommu));
+        is_asked.recv().unwrap();
+        drop(is_asked);
+        drop(second);
+        let third = space.map(memory(0x5000)).unwrap();
+        go_on.send(()).unwrap();
+        attached.join().unwrap().unwrap();
+        let expected = BTreeMap::from([(first.iova(), 0x1000), (third.iova(), 0x5000)]);
+        assert_eq!(*slow.ledger.mapped.lock().unwrap(), expected);
+        drop((first, third));
+        assert!(slow.ledger.mapped.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_iommu_that_refuses_a_region_is_not_attached_and_keeps_none() {
+        /// An IOMMU with room for one region.
+        #[derive(Default)]
+        struct Small(Ledger);
+        impl Iommu for Small {
+            fn usable(&self) -> io::Result<Vec<IovaRange>> {
+                self.0.usable()
+            }
+            fn map(&self, iova: Iova, memory: &Mapping) -> io::Result<()> {
+                if !self.0.mapped.lock().unwrap().is_empty() {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+                self.0.map(iova, memory)
+            }
+            fn unmap(&self, iova: Iova, len: u64) -> io::Result<()> {
+                self.0.unmap(iova, len)
+            }
+        }
+        let (space, small) = (DmaSpace::new(), Arc::new(Small::default()));
+        let _regions = [0x1000, 0x2000].map(|len| space.map(memory(len)).unwrap());
+        assert!(space.attach(small.clone()).is_err());
+        assert!(small.0.mapped.lock().unwrap().is_empty());
+        assert!(!space.has_iommu());
     }
 
     #[test]

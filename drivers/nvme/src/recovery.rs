@@ -342,7 +342,10 @@ impl Watcher {
                 control.set_gone(&self.inner.health);
             }
             Err(error) => {
-                tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");
+                // Once, and not for each attempt.
+                if self.inner.health.state() != ControllerState::Stuck {
+                    tracing::error!(controller, %error, "the SSD may still access memory: its requests wait");
+                }
                 self.inner.health.set_state(ControllerState::Stuck);
                 self.stuck_at = Instant::now();
             }

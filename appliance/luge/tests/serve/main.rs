@@ -19,5 +19,6 @@ mod sockets;
 mod spdk_client;
 mod stock;
 mod storms;
+mod vfio_user;
 mod vhost;
 mod vm;

@@ -101,8 +101,7 @@ fn whatever_goes_wrong_every_request_ends_once_and_the_next_driver_finds_a_targe
         let target = Target::new();
         if let Ok(host) = Host::with(&target, any_faults(random), TIMEOUT) {
             host.control.end();
-            if host.controller.state() == ControllerState::Live {
-                let mut load = host.load(0, random.number());
+            if let Ok(mut load) = host.try_load(0, random.number()) {
                 host.control.set(any_faults(random));
                 for _ in 0..random.between(50_u32, 300) {
                     load.turn();

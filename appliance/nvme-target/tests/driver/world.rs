@@ -1,6 +1,6 @@
 //! Luge's target and Luge's driver, in one process and over a real socket.
 
-use luge_block::{Blocks, CoreId, Device, Lba, MemoryDevice, Shape};
+use luge_block::{Blocks, CoreId, Device, Lba, MemoryDevice, OpenError, Shape};
 use luge_core::{CoreHandle, Descriptors};
 use luge_endpoint::BackoffLimits;
 use luge_memory::{DmaSpace, PageSize};
@@ -128,9 +128,14 @@ impl Host {
 
     /// Load on the first namespace, whose blocks are others for each core.
     pub fn load(&self, core: u16, seed: u64) -> VerifiedLoad {
-        let channel = self.controller.namespaces()[0].open(CoreId(core)).unwrap();
+        self.try_load(core, seed).unwrap()
+    }
+
+    /// Load as of [`Self::load`], unless its queue pair cannot be created.
+    pub fn try_load(&self, core: u16, seed: u64) -> Result<VerifiedLoad, OpenError> {
+        let channel = self.controller.namespaces()[0].open(CoreId(core))?;
         let place = Place { first: Lba(u64::from(core) * 1000), depth: 16, block_bytes: 512 };
-        VerifiedLoad::new(channel, &self.space, place, seed)
+        Ok(VerifiedLoad::new(channel, &self.space, place, seed))
     }
 }
 

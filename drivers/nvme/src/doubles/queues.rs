@@ -32,9 +32,9 @@ pub(super) struct Queues {
 
 /// Doorbells of a queue pair.
 struct Doorbells {
-    /// Those that the driver stores to.
+    /// Doorbells that the driver stores to.
     theirs: SharedArray<u32>,
-    /// Those of the controller.
+    /// Doorbells of the controller.
     real: SharedArray<u32>,
     /// Words from the tail to the head.
     stride: u32,

@@ -8,7 +8,8 @@
 //!
 //! All processes end with the command, also when it is interrupted; then it prints the results so far.
 //!
-//! With `--neighbours` it measures something else: a disk of Luge that shares its core with others.
+//! With `--neighbours` it measures something else: a disk of Luge that shares its core with others; and with `--nvme`:
+//! Luge's NVMe controllers.
 //!
 //! Not here: the load generator (`luge bench`) and the ideal loop (`luge ideal`).
 
@@ -17,6 +18,7 @@ mod files;
 mod machine;
 mod measure;
 mod neighbours;
+mod nvme;
 mod peer;
 mod report;
 mod rows;
@@ -61,6 +63,9 @@ struct Arguments {
     /// Measure a disk of Luge beside honest and hostile neighbours on its core instead
     #[arg(long, conflicts_with = "all")]
     neighbours: bool,
+    /// Measure Luge's NVMe controllers beside the virtio disk of the same volume instead
+    #[arg(long, conflicts_with_all = ["all", "neighbours"])]
+    nvme: bool,
     /// Print Markdown
     #[arg(long)]
     markdown: bool,
@@ -112,6 +117,8 @@ fn run(arguments: &Arguments) -> Result<(), TestError> {
     let meter = Meter { bench: &bench, stop: &stop, seconds: arguments.seconds, cpus };
     if arguments.neighbours {
         beside_neighbours(arguments, meter, progress)
+    } else if arguments.nvme {
+        of_nvme(arguments, meter, progress)
     } else {
         with_peer(arguments, meter, progress)
     }
@@ -129,6 +136,26 @@ fn beside_neighbours(arguments: &Arguments, meter: Meter<'_>, progress: Progress
     let mut report = neighbours::Report { facts, rows: Vec::new() };
     let extent = if arguments.quick { Extent::Quick } else { Extent::All };
     let outcome = neighbours::Measuring { meter, progress, rounds }.fill(&mut report, extent);
+    print!("{}", report.write(arguments.form()));
+    outcome
+}
+
+/// Measures NVMe controllers.
+fn of_nvme(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
+    let (rounds, cpus, load) = (arguments.rounds, meter.cpus, machine::load());
+    let sizes = if arguments.quick { Sizes::SMALL } else { Sizes::that_fit() };
+    let ours = [
+        ("CPUs", format!("{} for the server, {} for the load generator", cpus.server, cpus.generator)),
+        ("rounds", format!("{rounds} of {} s each", meter.seconds)),
+        ("memory device", format!("{} MiB", sizes.memory_mib)),
+        ("load before", load),
+    ];
+    let facts = machine::host_facts().into_iter().chain(ours).collect();
+    let mut report = nvme::Report { facts, ideal: Vec::new(), rows: Vec::new() };
+    let server = nvme::Server::start(meter.bench, sizes.memory_mib, cpus.server)?;
+    let extent = if arguments.quick { nvme::Extent::Quick } else { nvme::Extent::All };
+    let outcome =
+        nvme::Measuring { meter, server, progress, rounds }.fill(&mut report, &IDEAL_DEPTHS, extent);
     print!("{}", report.write(arguments.form()));
     outcome
 }
@@ -211,6 +238,8 @@ mod tests {
             "--seconds nan",
             "--quick --all",
             "--neighbours --all",
+            "--nvme --all",
+            "--nvme --neighbours",
             "--json --markdown",
         ] {
             let words = ["compare"].into_iter().chain(wrong.split(' '));

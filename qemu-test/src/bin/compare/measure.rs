@@ -5,7 +5,7 @@ use crate::rows::Row;
 use crate::stop::Stop;
 use luge_qemu_test::{Bench, Deadline, Process, TestError};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Time limit of a run besides its load: for finding the server's CPU, and for draining.
@@ -35,6 +35,8 @@ pub(crate) struct Sample {
     pub(crate) p50_ns: Option<f64>,
     pub(crate) p99_ns: Option<f64>,
     pub(crate) max_ns: Option<f64>,
+    pub(crate) mean_ns: Option<f64>,
+    pub(crate) p99_99_ns: Option<f64>,
 }
 
 impl Sample {
@@ -50,6 +52,8 @@ impl Sample {
             p50_ns: report["latency_ns"]["p50"].as_f64(),
             p99_ns: report["latency_ns"]["p99"].as_f64(),
             max_ns: report["latency_ns"]["max"].as_f64(),
+            mean_ns: report["latency_ns"]["mean"].as_f64(),
+            p99_99_ns: report["latency_ns"]["p99_99"].as_f64(),
         })
     }
 }
@@ -60,13 +64,22 @@ impl Meter<'_> {
     /// # Errors
     /// If the load generator fails, or a signal arrived.
     pub(crate) fn load(&self, socket: &Path, row: &Row, round: u32) -> Result<Sample, TestError> {
+        self.load_all(&[socket.to_owned()], row, round)
+    }
+
+    /// Loads several disks at once.
+    ///
+    /// # Errors
+    /// As for [`Meter::load`].
+    pub(crate) fn load_all(&self, disks: &[PathBuf], row: &Row, round: u32) -> Result<Sample, TestError> {
         let mut command = self.luge("bench", row.depth)?;
-        command.arg(socket).args(["--rw", row.direction.name()]);
+        command.args(disks).args(["--rw", row.direction.name()]);
         let numbers = [("--bs", row.bytes), ("--queues", row.queues.into()), ("--seed", round)];
         for (option, number) in numbers {
             command.args([option, &number.to_string()]);
         }
-        self.run(&format!("luge bench {} ({row})", socket.display()), command)
+        let first = disks.first().map(|disk| disk.display().to_string()).unwrap_or_default();
+        self.run(&format!("luge bench {first} ({row})"), command)
     }
 
     /// Runs the ideal loop.

@@ -37,7 +37,7 @@ pub(crate) enum Form {
 
 impl Report {
     pub(crate) fn write(&self, form: Form) -> String {
-        let tables = [self.machine_table(), self.ideal_table(), self.table()];
+        let tables = [self.machine_table(), ideal_table(&self.ideal), self.table()];
         match form {
             Form::Text => tables.map(|table| table.to_text()).join("\n"),
             Form::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
@@ -48,24 +48,6 @@ impl Report {
     fn machine_table(&self) -> Table {
         let mut table = Table::new([Column::Words("machine"), Column::Words("setting")]);
         self.machine.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
-        table
-    }
-
-    fn ideal_table(&self) -> Table {
-        let mut table = Table::new([
-            Column::Words("ideal loop"),
-            Column::Number("line ns"),
-            Column::Number("M IOPS"),
-            Column::Number("ns/IO"),
-        ]);
-        for Ideal { depth, samples } in &self.ideal {
-            table.push([
-                format!("depth {depth}"),
-                median(samples, |sample| sample.round_trip_ns, 0),
-                millions(samples),
-                median(samples, |sample| Some(sample.target_ns), 1),
-            ]);
-        }
         table
     }
 
@@ -115,8 +97,27 @@ impl Report {
     }
 }
 
+/// Table of the ideal loop.
+pub(crate) fn ideal_table(ideal: &[Ideal]) -> Table {
+    let mut table = Table::new([
+        Column::Words("ideal loop"),
+        Column::Number("line ns"),
+        Column::Number("M IOPS"),
+        Column::Number("ns/IO"),
+    ]);
+    for Ideal { depth, samples } in ideal {
+        table.push([
+            format!("depth {depth}"),
+            median(samples, |sample| sample.round_trip_ns, 0),
+            millions(samples),
+            median(samples, |sample| Some(sample.target_ns), 1),
+        ]);
+    }
+    table
+}
+
 /// All numbers of some samples, each with its spread.
-fn numbers(samples: &[Sample]) -> Value {
+pub(crate) fn numbers(samples: &[Sample]) -> Value {
     let spread = |number: fn(&Sample) -> Option<f64>| {
         let spread = Spread::of(samples.iter().filter_map(number));
         spread.map_or(
@@ -130,17 +131,19 @@ fn numbers(samples: &[Sample]) -> Value {
         "interrupts_per_io": spread(|sample| sample.interrupts),
         "generator_busy": spread(|sample| sample.generator_busy),
         "latency_p50_ns": spread(|sample| sample.p50_ns),
-        "latency_p99_ns": spread(|sample| sample.p99_ns) })
+        "latency_p99_ns": spread(|sample| sample.p99_ns),
+        "latency_mean_ns": spread(|sample| sample.mean_ns),
+        "latency_p99_99_ns": spread(|sample| sample.p99_99_ns) })
 }
 
-/// Requests per second of Luge, divided by the peer's.
-fn ratio(luge: &[Sample], peer: &[Sample]) -> Option<f64> {
+/// Requests per second of one server, divided by the other's.
+pub(crate) fn ratio(ours: &[Sample], theirs: &[Sample]) -> Option<f64> {
     let iops = |samples: &[Sample]| Spread::of(samples.iter().map(|sample| sample.iops));
-    iops(luge)?.ratio(&iops(peer)?)
+    iops(ours)?.ratio(&iops(theirs)?)
 }
 
 /// Requests per second in millions: median, lowest and highest.
-fn millions(samples: &[Sample]) -> String {
+pub(crate) fn millions(samples: &[Sample]) -> String {
     let Some(Spread { median, min, max }) = Spread::of(samples.iter().map(|sample| sample.iops / 1e6)) else {
         return unknown();
     };
@@ -148,7 +151,7 @@ fn millions(samples: &[Sample]) -> String {
     format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")
 }
 
-fn median(samples: &[Sample], number: fn(&Sample) -> Option<f64>, digits: usize) -> String {
+pub(crate) fn median(samples: &[Sample], number: fn(&Sample) -> Option<f64>, digits: usize) -> String {
     let spread = Spread::of(samples.iter().filter_map(number));
     spread.map_or_else(unknown, |spread| format!("{:.digits$}", spread.median))
 }
@@ -164,9 +167,20 @@ mod tests {
 
     fn sample(iops: f64, round_trip_ns: Option<f64>) -> Sample {
         let (interrupts, generator_busy) = (Some(0.25), Some(0.5));
-        let [p50_ns, p99_ns, max_ns] = [800.0, 900.0, 1000.0].map(Some);
+        let [p50_ns, p99_ns, max_ns, mean_ns, p99_99_ns] = [800.0, 900.0, 1000.0, 850.0, 950.0].map(Some);
         let target_ns = 1e9 / iops;
-        Sample { iops, target_ns, round_trip_ns, interrupts, generator_busy, p50_ns, p99_ns, max_ns }
+        Sample {
+            iops,
+            target_ns,
+            round_trip_ns,
+            interrupts,
+            generator_busy,
+            p50_ns,
+            p99_ns,
+            max_ns,
+            mean_ns,
+            p99_99_ns,
+        }
     }
 
     fn report() -> Report {

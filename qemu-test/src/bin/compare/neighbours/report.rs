@@ -198,6 +198,8 @@ mod tests {
                 p50_ns: Some(p50_ns),
                 p99_ns: Some(2.0 * p50_ns),
                 max_ns: Some(max_ns),
+                mean_ns: None,
+                p99_99_ns: None,
             };
             Seen { sample, share: Some(0.25) }
         });
