@@ -1,6 +1,5 @@
 //! A client that sends whatever a test wants.
 
-use super::DEADLINE;
 use luge_spec::vfio_user::{Command, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags, Header, MessageFlags};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{
@@ -12,7 +11,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Time after which a test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A reply.
 #[derive(Debug)]

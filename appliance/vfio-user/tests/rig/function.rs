@@ -27,7 +27,7 @@ pub struct Write {
     pub data: Vec<u8>,
 }
 
-/// What happened to the function of an endpoint.
+/// Events of the functions of an endpoint.
 pub struct State {
     pub connections: u64,
     /// Functions that were dropped.

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod function;
 
+use client::DEADLINE;
 use function::{Echo, Record};
 use luge_core::Descriptors;
 use luge_memory::DmaSpace;
@@ -13,9 +14,6 @@ use luge_vfio_user::{BackoffLimits, Endpoint, EndpointConfig, EndpointError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Time after which a test has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// No pause after clients that were cut off.
 pub const NO_PAUSE: BackoffLimits =
