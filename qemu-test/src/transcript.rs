@@ -149,7 +149,8 @@ impl Transcript {
         &self.log
     }
 
-    /// Copies output from now on to our standard output.
+    /// Copies output from now on to our standard output, which is locked for each piece: who holds the lock can print
+    /// whole lines between.
     pub fn show(&self) {
         self.shared.lock().echo = true;
     }
@@ -204,7 +205,7 @@ fn read_all(mut source: impl Read, mut log: File, shared: &Shared) {
         // A full disk does not stop the test, because the text is in memory as well.
         let _ = log.write_all(bytes);
         if shared.append(bytes) {
-            let mut out = std::io::stdout();
+            let mut out = std::io::stdout().lock();
             let _ = out.write_all(bytes).and_then(|()| out.flush());
         }
     }

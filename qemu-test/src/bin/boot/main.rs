@@ -16,7 +16,7 @@ use clap::Parser;
 use host_ssd::HostSsd;
 use luge_image::Progress;
 use luge_qemu_test::{Bench, Lab, SelfTestResult, SledMachine, Ssd, TestError, accelerator, selftest, sled};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 
 /// Size of the emulated SSD in MiB; its file is sparse.
@@ -96,17 +96,19 @@ fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Res
 fn compare(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, TestError> {
     let verdict = |matched: bool| if matched { "match" } else { "DO NOT MATCH" };
     let inside = result.files_match();
+    let seen = ssd.map(|ssd| result.hash_outside(&ssd.file)).transpose()?;
+    // The sled's console goes on meanwhile.
+    let _console = stdout().lock();
     eprintln!(
         "\r\nthe VM's files:     written {}, read {}: {}\r",
         result.written,
         result.read,
         verdict(inside)
     );
-    let Some(ssd) = ssd else {
+    let Some(seen) = seen else {
         eprintln!("the SSD is the host's, and the sled uses it: not read from outside\r");
         return Ok(inside);
     };
-    let seen = result.hash_outside(&ssd.file)?;
     let outside = seen == result.device;
     eprintln!("the VM's disk:      {} MiB, {}\r", result.device_bytes >> 20, result.device);
     eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", result.device_bytes >> 20, verdict(outside));
