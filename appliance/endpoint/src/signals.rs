@@ -32,7 +32,7 @@ impl Signals {
         self.wake();
     }
 
-    /// How the acceptor is to end, if it is.
+    /// End that the acceptor is to have, if any.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.ending.get().copied()
     }

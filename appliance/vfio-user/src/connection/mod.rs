@@ -88,7 +88,7 @@ struct Held {
     until: Instant,
 }
 
-/// What a wait has ended for.
+/// Reasons why a wait has ended.
 struct Ready {
     /// Events of the client's socket.
     socket: PollFlags,

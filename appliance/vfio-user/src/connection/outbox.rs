@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Puts the reply to a message in.
     pub(super) fn put(&mut self, request: &Header, reply: Reply) {
-        self.fill(request, MessageFlags::REPLY, None, reply);
+        self.fill(request, None, reply);
     }
 
     /// Puts the reply to a message in that has failed: without payload, but for DMA_UNMAP. Clients of rust-vmm
@@ -36,16 +36,16 @@ impl Outbox {
             Command::DMA_UNMAP => Reply::of(&DmaUnmap::default()),
             _ => Reply::empty(),
         };
-        self.fill(request, MessageFlags::ERROR_REPLY, Some(error), reply);
+        self.fill(request, Some(error), reply);
     }
 
-    fn fill(&mut self, request: &Header, flags: MessageFlags, error: Option<Errno>, reply: Reply) {
+    fn fill(&mut self, request: &Header, error: Option<Errno>, reply: Reply) {
         let size = size_of::<Header>().saturating_add(reply.payload.len());
         let header = Header {
             id: request.id,
             command: request.command,
             size: u32::try_from(size).unwrap_or(u32::MAX).into(),
-            flags,
+            flags: error.map_or(MessageFlags::REPLY, |_| MessageFlags::ERROR_REPLY),
             error: error.map_or(0, |error| error.raw_os_error().cast_unsigned()).into(),
         };
         self.bytes = [header.as_bytes(), &reply.payload].concat();
