@@ -72,7 +72,8 @@ fn blocks_past_the_end_are_out_of_range_and_touch_nothing() {
     let mut bench = bench();
     bench.memory.write(GuestAddress(DATA), &[0xee; 4096]);
     for (lba, blocks) in [(BLOCKS, 1), (BLOCKS - 1, 2), (u64::MAX, 1), (u64::MAX - 1, 2)] {
-        for entry in [read(lba, blocks, DATA), write(lba, blocks, DATA), io(IoOpcode::WRITE_ZEROES, lba, blocks)]
+        for entry in
+            [read(lba, blocks, DATA), write(lba, blocks, DATA), io(IoOpcode::WRITE_ZEROES, lba, blocks)]
         {
             let end = bench.send(entry);
             assert_eq!(end.status.code(), StatusCode::LBA_OUT_OF_RANGE, "{blocks} from {lba}");

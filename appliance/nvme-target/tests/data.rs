@@ -276,7 +276,12 @@ fn some_pages(random: &mut Random, bytes: u64) -> Vec<Piece> {
 }
 
 /// Sets PRPs to pieces, with a list somewhere that has links.
-fn with_prps(bench: &Bench, entry: SubmissionEntry, pieces: &[Piece], random: &mut Random) -> SubmissionEntry {
+fn with_prps(
+    bench: &Bench,
+    entry: SubmissionEntry,
+    pieces: &[Piece],
+    random: &mut Random,
+) -> SubmissionEntry {
     let (first, rest) = pieces.split_first().unwrap();
     let entry = SubmissionEntry { prp1: first.at, ..entry };
     match rest {

@@ -118,7 +118,10 @@ fn every_command_does_what_it_does_to_the_model() {
             let Step { entry, expected, data, at } = model.step(&bench, random);
             assert_eq!(bench.status(entry), expected, "command {n}: {entry:?}");
             let Some(data) = data else { continue };
-            assert!(bench.memory.bytes(GuestAddress(at), data.len()) == data, "data of command {n}: {entry:?}");
+            assert!(
+                bench.memory.bytes(GuestAddress(at), data.len()) == data,
+                "data of command {n}: {entry:?}"
+            );
         }
     });
 }

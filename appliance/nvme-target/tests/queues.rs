@@ -167,7 +167,8 @@ fn a_queue_across_regions_and_one_of_listed_pages_are_queues() {
         entries: 64,
         pages: QueuePages::Contiguous,
     };
-    let layout = |id, base, pages| QueueLayout { id: QueueId(id), base: GuestAddress(base), entries: 128, pages };
+    let layout =
+        |id, base, pages| QueueLayout { id: QueueId(id), base: GuestAddress(base), entries: 128, pages };
     write_words(&bench.memory, FAR + PAGE - 8, &[FAR + 2 * PAGE]);
     write_words(&bench.memory, FAR + 2 * PAGE, &[FAR + 5 * PAGE, FAR + 4 * PAGE]);
     let contiguous = layout(1, across, QueuePages::Contiguous);
@@ -187,7 +188,8 @@ fn a_queue_across_regions_and_one_of_listed_pages_are_queues() {
         write_words(&bench.memory, page + 64 * u64::from(n % 64), &entry.to_words());
         second.ring_with((n + 1) % 128);
         bench.turns();
-        let mut ends: Vec<u16> = std::iter::from_fn(|| first.take()).map(|end| end.submission_queue).collect();
+        let mut ends: Vec<u16> =
+            std::iter::from_fn(|| first.take()).map(|end| end.submission_queue).collect();
         ends.sort_unstable();
         assert_eq!(ends, [1, 2], "round {n}");
     }
