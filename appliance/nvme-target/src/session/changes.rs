@@ -1,8 +1,8 @@
 //! Changes of a session by the controller's thread, as tasks between two turns. Whatever is replaced comes back, so that
 //! a core drops nothing.
 
-use super::QueueSession;
 use super::long::Long;
+use super::session::QueueSession;
 use super::setup::{SessionMemory, SubmissionQueueSetup};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};

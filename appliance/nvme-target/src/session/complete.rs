@@ -1,8 +1,8 @@
 //! The end of commands: completions, and what the host is told by them.
 
-use super::QueueSession;
 use super::attempt::Attempt;
 use super::leaving::{Words, leave};
+use super::session::QueueSession;
 use super::slots::InFlight;
 use crate::commands::CommandStatus;
 use crate::ids::CommandId;

@@ -3,9 +3,8 @@
 //! A command stays in its queue until it is taken: until a volume or the controller's thread has it, or it is answered.
 //! What was found out about it before is forgotten if there was no room, and found again in the next turn.
 
-use super::QueueSession;
-use super::attempt::{Attempt, Served, Target, Untaken};
-use super::ranges::Copy;
+use super::attempt::{Attempt, Served, Target, Untaken, submit_to};
+use super::session::QueueSession;
 use super::setup::Service;
 use super::slots::InFlight;
 use crate::commands::{BlockCommand, Command, CommandStatus};
@@ -16,7 +15,6 @@ use crate::relay::Relayed;
 use luge_block::{Lba, Operation, Refusal, Request, Tag};
 use luge_memory::Use;
 use luge_spec::nvme::{Fuse, StatusCode};
-use luge_volume::VolumeHandle;
 
 /// Entries and descriptors of a data pointer that are looked at in one go: those of 2 MiB in memory pages of 4 KiB.
 pub(super) const STEPS_AT_ONCE: usize = 520;
@@ -59,10 +57,7 @@ impl QueueSession {
             }
             Command::Deallocate { ranges } => self.deallocate(attempt, &target, ranges),
             Command::Hint => Err(Untaken::Answered(CommandStatus::SUCCESS)),
-            Command::Copy { lba, ranges, durability } => {
-                let copy = Copy { lba, ranges, durability };
-                self.copy(attempt, &target, copy)
-            }
+            Command::Copy(copy) => self.copy(attempt, &target, copy),
             Command::Relayed => Ok(()),
         }
     }
@@ -195,16 +190,5 @@ impl QueueSession {
         }
         self.slots.take_back(id).map(|slot| self.slots.free(slot));
         Err(Untaken::Full)
-    }
-}
-
-/// Submits to a volume; one that is gone refuses.
-pub(super) fn submit_to(
-    volume: Option<VolumeHandle<'_>>,
-    submit: impl FnOnce(&mut VolumeHandle<'_>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    match volume {
-        Some(mut volume) => submit(&mut volume),
-        None => Err(Refusal::Failed(luge_block::Status::Gone)),
     }
 }
