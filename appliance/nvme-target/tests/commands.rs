@@ -1,5 +1,7 @@
 //! Commands one by one: what each does, and the status of each that is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_block::doubles::Scripted;
@@ -128,7 +130,7 @@ fn a_namespace_that_refuses_gives_its_status() {
 #[test]
 fn force_unit_access_and_a_cache_that_is_off_make_writes_durable() {
     let (mut bench, device) = scripted(Geometry::for_tests());
-    let mut operation_of = |bench: &mut Bench, entry| {
+    let operation_of = |bench: &mut Bench, entry| {
         bench.queues[0].push(entry);
         bench.queues[0].ring();
         bench.turns();

@@ -1,5 +1,7 @@
 //! Interrupts: one for many completions, and none lost; shadow doorbells, and what an idle core needs.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_block::doubles::Scripted;

@@ -2,7 +2,7 @@
 //! a core drops nothing.
 
 use super::long::Long;
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::setup::{SessionMemory, SubmissionQueueSetup};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::leaving::{Words, leave};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::slots::InFlight;
 use crate::commands::CommandStatus;
 use crate::ids::CommandId;

@@ -4,7 +4,7 @@
 //! half is not there is aborted.
 
 use super::attempt::{Attempt, Served, Target, Untaken};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::specials::State;
 use crate::commands::{BlockCommand, Command, CommandStatus};
 use luge_memory::Use;

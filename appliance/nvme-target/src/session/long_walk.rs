@@ -14,7 +14,7 @@
 
 use super::attempt::{Attempt, Target, Untaken};
 use super::long::Long;
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::turn::Turn;
 use crate::commands::{BlockCommand, CommandStatus};
 use crate::data::{Collected, Collector, DataWalk, Stop};

@@ -24,9 +24,9 @@ mod interrupts;
 mod leaving;
 mod long;
 mod long_walk;
+mod queue_session;
 mod ranges;
 mod run;
-mod session;
 mod setup;
 mod single;
 mod slots;
@@ -36,5 +36,5 @@ mod take;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};
-pub use session::{QueueSession, SessionError};
+pub use queue_session::{QueueSession, SessionError};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};

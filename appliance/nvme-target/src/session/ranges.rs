@@ -1,7 +1,7 @@
 //! Commands with a list of ranges: Dataset Management, which deallocates them, and Copy, whose source they are.
 
 use super::attempt::{Attempt, Target, Untaken, submit_to};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use crate::commands::{CommandStatus, CopyCommand};
 use luge_block::{BlockRange, CopyRange, Lba, Operation};
 use luge_memory::{Span, Use};

@@ -3,7 +3,7 @@
 //! Nothing of them is kept here: a command that the volume does not take stays in its queue.
 
 use super::attempt::Served;
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
 use super::turn::{BATCH, Turn};
 use crate::commands::{ShortReader, ShortTransfer};

@@ -4,7 +4,7 @@
 //! What was found out about it before is forgotten if there was no room, and found again in the next turn.
 
 use super::attempt::{Attempt, Served, Target, Untaken, submit_to};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::setup::Service;
 use super::slots::InFlight;
 use crate::commands::{BlockCommand, Command, CommandStatus};

@@ -10,7 +10,7 @@
 //! queues.
 
 use super::attempt::{Attempt, Target, Untaken, submit_to};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::specials::{FlushAll, Special, State};
 use crate::commands::{BlockCommand, CommandStatus};
 use luge_block::{Completion, Lba, Operation, Refusal, Request, Tag};

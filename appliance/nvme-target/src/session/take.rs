@@ -1,7 +1,7 @@
 //! The turn of a session: which queues it takes commands of, and how many.
 
 use super::attempt::{Attempt, Served};
-use super::session::QueueSession;
+use super::queue_session::QueueSession;
 use super::turn::Turn;
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
