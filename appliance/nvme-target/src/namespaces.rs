@@ -46,6 +46,12 @@ impl Namespaces {
         self.0.iter().flatten().find(|namespace| namespace.volume == volume)
     }
 
+    /// Identifier of the namespace of a volume.
+    pub(crate) fn id_of_volume(&self, volume: VolumeId) -> Option<NamespaceId> {
+        let (index, _) = self.from(0).find(|(_, namespace)| namespace.volume == volume)?;
+        Some(NamespaceId(u32::try_from(index).ok()?.wrapping_add(1)))
+    }
+
     /// Whether an identifier is one that a namespace can have.
     pub(crate) fn is_valid(&self, id: NamespaceId) -> bool {
         (id.0.wrapping_sub(1) as usize) < self.0.len()

@@ -164,13 +164,15 @@ impl Mounted {
             self.extent.check_blocks(source.lba, source.blocks.into())?;
             total += u64::from(source.blocks);
         }
+        let few = copy.sources.len() <= limits.ranges_max.into();
+        if !few || !(1..=u64::from(limits.blocks_max)).contains(&total) {
+            return Err(Status::Invalid);
+        }
         self.extent.check_blocks(copy.lba, total)?;
         let end = copy.lba.0 + total;
         let overlaps =
             |source: &CopyRange| source.lba.0 < end && copy.lba.0 < source.lba.0 + u64::from(source.blocks);
-        let few = copy.sources.len() <= limits.ranges_max.into();
-        let fits = few && (1..=u64::from(limits.blocks_max)).contains(&total);
-        if !fits || copy.sources.iter().any(overlaps) {
+        if copy.sources.iter().any(overlaps) {
             return Err(Status::Invalid);
         }
         u32::try_from(total).map_err(|_| Status::Invalid)

@@ -321,8 +321,16 @@ impl Layers {
         if buffered { limits.with_block_buffer() } else { limits }
     }
 
+    /// Pool of the slots of volumes on a base: that of a device with memory of its own beneath it, if there is one.
+    /// All devices reach that memory.
     fn pool(&self, base: Base) -> PoolId {
-        self.opened(base).map(|opened| opened.pool).unwrap_or_default()
+        let Base::Node(NodeId(id)) = base else {
+            return self.opened(base).map(|opened| opened.pool).unwrap_or_default();
+        };
+        let joint = self.nodes.get(usize::from(id)).and_then(Option::as_ref);
+        let parts = joint.into_iter().flat_map(|joint| &joint.parts);
+        let mut pools = parts.filter_map(|part| self.volumes.get(usize::from(part.0))?.as_ref());
+        pools.find_map(|part| Some(part.pool).filter(|pool| *pool != PoolId::default())).unwrap_or_default()
     }
 
     fn opened(&self, base: Base) -> Option<&Opened> {

@@ -93,8 +93,10 @@ impl Limits {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
             Operation::CompareAndWrite(_) => true,
-            Operation::Compare => blocks > self.native.compare_blocks_max || data.len() > self.spans,
-            Operation::Verify => blocks > self.native.verify_blocks_max,
+            Operation::Compare => {
+                !(1..=self.native.compare_blocks_max).contains(&blocks) || data.len() > self.spans
+            }
+            Operation::Verify => !(1..=self.native.verify_blocks_max).contains(&blocks),
             Operation::Read
             | Operation::Write(_)
             | Operation::Flush

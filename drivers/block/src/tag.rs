@@ -97,6 +97,14 @@ impl Tag {
         Self(self.0 | volume.0 | (kind as u64 * COUNTER as u64) << KIND)
     }
 
+    /// Returns the tag, of a session, for a read or write to the volume. For another operation the tag makes no
+    /// sense: it is for requests that are checked later.
+    #[inline]
+    #[must_use]
+    pub const fn through_as_transfer(self, volume: Self, operation: Operation) -> Self {
+        Self(self.0 | volume.0 | (operation.number() as u64 * COUNTER as u64) << KIND)
+    }
+
     /// Returns the tag, which has no size yet, for a request of that size.
     #[inline]
     #[must_use]
@@ -209,13 +217,6 @@ impl Kind {
         }
     }
 
-    /// The kind of a read or write, by one comparison.
-    #[inline]
-    #[must_use]
-    pub const fn of_transfer(operation: Operation) -> Self {
-        if operation.is_read() { Self::Read } else { Self::Write }
-    }
-
     /// The number of requests of this kind in a sum of at most 255 [`Tag::one`].
     #[inline]
     #[must_use]
@@ -311,6 +312,7 @@ impl Completion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Durability;
 
     const KINDS: [Kind; 8] = [
         Kind::Read,
@@ -354,6 +356,16 @@ mod tests {
             assert_eq!(counts.iter().sum::<u64>(), 255, "{kind:?}: {counts:?}");
             assert_eq!(kind.count(sum), 255);
             assert_eq!(Kind::has_others(sum), !matches!(kind, Kind::Read | Kind::Write), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_transfer_has_the_same_tag_whether_its_operation_is_known_or_not() {
+        for operation in
+            [Operation::Read, Operation::Write(Durability::Cache), Operation::Write(Durability::Media)]
+        {
+            let (tag, volume) = (Tag::new(1, 2), Tag::of_volume(3));
+            assert_eq!(tag.through_as_transfer(volume, operation), tag.through(volume, Kind::of(operation)));
         }
     }
 

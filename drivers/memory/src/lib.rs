@@ -8,6 +8,7 @@
 //! - [`DmaSpace`]: the memory that the SSDs reach, and its [`Iova`]s.
 //! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
 //! - [`PeerMemory`]: memory that another process shares with this one.
+//! - [`PeerFiles`]: memory files of a peer that announces them in many pieces.
 //! - [`GuestMemory`]: a guest's memory; the only place where guest addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
 //! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that others can write.
@@ -32,8 +33,10 @@ mod lookup;
 mod mapping;
 mod memory_file;
 mod numa;
+mod peer_files;
 mod peer_memory;
 mod region;
+mod run;
 mod shared_array;
 mod shared_memory;
 mod span;
@@ -49,8 +52,9 @@ pub use lookup::{Lookup, Use};
 pub use mapping::{MapError, Mapping};
 pub use memory_file::Unmappable;
 pub use numa::{NodeAmounts, NumaNode};
+pub use peer_files::PeerFiles;
 pub use peer_memory::{PeerMemory, PeerMemoryError};
-pub use region::{GuestRegion, RegionError, RegionLayout};
+pub use region::{DeviceAccess, GuestRegion, RegionError, RegionLayout};
 pub use shared_array::{SharedArray, Word};
 pub use shared_memory::{MemoryId, OwnMemory};
 pub use span::{FixedSpan, SharedByte, Span};

@@ -140,10 +140,24 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
         transfer_blocks_max,
         spans_max: SPANS_MAX,
         discard_blocks_max: discard_blocks_max(limits, block_bytes),
-        write_zeroes_blocks_max: write_zeroes_blocks_max(limits, block_bytes),
+        write_zeroes_blocks_max: blocks_max(
+            limits,
+            oncs::WRITE_ZEROES,
+            limits.write_zeroes_bytes,
+            block_bytes,
+        ),
         atomic_blocks: atomic_blocks(page, limits.atomic, block_bytes).min(transfer_blocks_max),
         optimal_blocks: optimal_blocks(page, block_bytes),
-        operations: OperationLimits::NONE,
+        operations: OperationLimits {
+            verify_blocks_max: blocks_max(limits, oncs::VERIFY, limits.verify_bytes, block_bytes),
+            write_uncorrectable_blocks_max: blocks_max(
+                limits,
+                oncs::WRITE_UNCORRECTABLE,
+                limits.write_uncorrectable_bytes,
+                block_bytes,
+            ),
+            ..OperationLimits::NONE
+        },
         volatile_cache: limits.volatile_cache,
         read_only: page.attributes & 1 == 1,
     })
@@ -171,11 +185,12 @@ fn discard_blocks_max(limits: &Limits, block_bytes: u32) -> u32 {
     limits.discard_blocks.map_or(reasonable, |limit| limit.min(reasonable))
 }
 
-fn write_zeroes_blocks_max(limits: &Limits, block_bytes: u32) -> u32 {
-    if limits.oncs & oncs::WRITE_ZEROES == 0 {
+/// Blocks of a command without data that is optional: `supported` is its bit of ONCS, `bytes` its limit.
+fn blocks_max(limits: &Limits, supported: u16, bytes: Option<u64>, block_bytes: u32) -> u32 {
+    if limits.oncs & supported == 0 {
         return 0;
     }
-    let limit = limits.write_zeroes_bytes.map_or(COUNTED_BLOCKS_MAX, |bytes| in_blocks(bytes, block_bytes));
+    let limit = bytes.map_or(COUNTED_BLOCKS_MAX, |bytes| in_blocks(bytes, block_bytes));
     limit.min(COUNTED_BLOCKS_MAX)
 }
 
@@ -202,6 +217,8 @@ mod tests {
     const LIMITS: Limits = Limits {
         transfer_bytes: 1 << 17,
         write_zeroes_bytes: None,
+        verify_bytes: None,
+        write_uncorrectable_bytes: None,
         discard_blocks: None,
         atomic: AtomicSizes { normal_bytes: 16 << 10, power_fail_bytes: 16 << 10 },
         volatile_cache: true,

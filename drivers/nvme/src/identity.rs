@@ -59,6 +59,8 @@ pub struct Identity {
 pub(crate) struct Limits {
     pub transfer_bytes: u32,
     pub write_zeroes_bytes: Option<u64>,
+    pub verify_bytes: Option<u64>,
+    pub write_uncorrectable_bytes: Option<u64>,
     pub discard_blocks: Option<u32>,
     pub atomic: AtomicSizes,
     pub volatile_cache: bool,
@@ -161,14 +163,19 @@ impl Limits {
         let nvm: Option<IdentifyNvmController> =
             if told { refused_is_none(admin.identify(Cns::COMMAND_SET_CONTROLLER, 0))? } else { None };
         let transfer = power_of_two_pages(page.transfer_max);
+        let limit = |of: fn(&IdentifyNvmController) -> u8| {
+            nvm.as_ref().map_or(transfer, |nvm| power_of_two_pages(of(nvm)))
+        };
         let unsent = if quirks.has(Quirk::NoWriteZeroes) { oncs::WRITE_ZEROES } else { 0 };
         Ok(Self {
             transfer_bytes: transfer
                 .and_then(|bytes| u32::try_from(bytes).ok())
                 .unwrap_or(u32::MAX)
                 .min(TRANSFER_BYTES_MAX),
-            write_zeroes_bytes: nvm.as_ref().map_or(transfer, |nvm| power_of_two_pages(nvm.write_zeroes_max)),
-            discard_blocks: nvm.map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
+            write_zeroes_bytes: limit(|nvm| nvm.write_zeroes_max),
+            verify_bytes: limit(|nvm| nvm.verify_max),
+            write_uncorrectable_bytes: limit(|nvm| nvm.write_uncorrectable_max),
+            discard_blocks: nvm.as_ref().map(|nvm| nvm.dataset_range_blocks_max).filter(|&blocks| blocks > 0),
             atomic: AtomicSizes::new(page),
             volatile_cache: page.volatile_write_cache & 1 == 1,
             oncs: page.oncs & !unsent,

@@ -21,6 +21,7 @@
 
 mod admin;
 mod atomicity;
+mod bare_queue;
 mod bounce;
 mod bring_up;
 mod command;
@@ -54,6 +55,7 @@ pub mod scripted;
 mod slots;
 mod status;
 
+pub use bare_queue::BareQueue;
 pub use controller::Controller;
 pub use error::{ControllerError, ErrorKind, Fault};
 pub use format::{FormatError, NamespaceId, RefusedNamespace};

@@ -146,6 +146,34 @@ fn what_the_ssd_cannot_do_is_unsupported() {
 }
 
 #[test]
+fn a_block_that_was_written_uncorrectable_fails_until_it_is_written() {
+    let offered = oncs::VERIFY | oncs::WRITE_UNCORRECTABLE;
+    let rig = Rig::new(Script { oncs: offered, ..Script::default() });
+    let mut channel = rig.channel();
+    let mut run = |operation, lba, blocks| rig.run_blocks(&mut *channel, &request(operation, lba, blocks));
+    assert_eq!(run(Operation::Verify, 0, 64), Status::Success);
+    assert_eq!(run(Operation::WriteUncorrectable, 10, 2), Status::Success);
+    assert_eq!(run(Operation::Verify, 0, 64), Status::MediaError);
+    assert_eq!(run(Operation::Verify, 12, 64), Status::Success);
+    let data = [rig.buffer(0, 1024)];
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(11), &data), Status::MediaError);
+    assert_eq!(rig.run(&mut *channel, WRITE, Lba(10), &data), Status::Success);
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(10), &data), Status::Success);
+    let opcodes: Vec<u8> = rig.ssd.take_commands().iter().map(|command| command.opcode).collect();
+    assert_eq!(opcodes[..3], [IoOpcode::VERIFY.0, IoOpcode::WRITE_UNCORRECTABLE.0, IoOpcode::VERIFY.0]);
+}
+
+#[test]
+fn an_ssd_without_verify_and_write_uncorrectable_is_not_asked_for_them() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    for operation in [Operation::Verify, Operation::WriteUncorrectable] {
+        let refused = channel.submit(&request(operation, 0, 1));
+        assert_eq!(refused, Err(Refusal::Failed(Status::Unsupported)), "{operation}");
+    }
+}
+
+#[test]
 fn an_error_of_the_ssd_ends_its_request_only() {
     let rig = Rig::new(Script::default());
     let mut channel = rig.channel();

@@ -12,6 +12,7 @@ use crate::relay::RelayedId;
 use luge_block::Durability;
 use luge_core::{Call, Session};
 use luge_spec::nvme::StatusCode;
+use luge_volume::VolumeId;
 use std::sync::Arc;
 
 /// Progress of the removal of a submission queue.
@@ -142,6 +143,14 @@ impl QueueSession {
     /// Uses another table of namespaces; returns the one before.
     pub fn replace_namespaces(&mut self, namespaces: Arc<Namespaces>) -> Arc<Namespaces> {
         std::mem::replace(&mut self.namespaces, namespaces)
+    }
+
+    /// Begins nothing more on a volume that no namespace has any more; returns whether no command will use it again but
+    /// for what is in flight there.
+    pub fn leave_volume(&mut self, volume: VolumeId) -> bool {
+        let long = self.long.as_mut().filter(|long| long.volume() == volume);
+        let is_read = long.map(Long::abandon).is_some();
+        !is_read && !self.specials.use_volume(volume)
     }
 
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.

@@ -5,8 +5,9 @@ use super::leaving::{Words, leave};
 use super::queue_session::QueueSession;
 use super::slots::InFlight;
 use crate::commands::CommandStatus;
-use crate::ids::CommandId;
+use crate::ids::{CommandId, NamespaceId};
 use crate::namespaces::Namespaces;
+use crate::relay::{FailedCommand, Relay};
 use luge_block::{Completion, Kind};
 use luge_volume::VolumeId;
 
@@ -25,7 +26,13 @@ impl QueueSession {
     /// Posts the completion of the command in a slot.
     pub(super) fn end_slot(&mut self, slot: u16, status: CommandStatus) {
         let command = self.slots.free(slot);
+        let status = self.with_report(command, status);
         self.post(command, status, 0);
+    }
+
+    /// Reports a failure of a command that was not relayed, for the error log.
+    fn with_report(&self, command: InFlight, status: CommandStatus) -> CommandStatus {
+        if status.is_success() { status } else { report(&self.relay, command, status, NamespaceId(0)) }
     }
 
     /// Status of a request that has ended.
@@ -36,11 +43,11 @@ impl QueueSession {
     /// Posts completions of the queue that has that index.
     #[inline(never)]
     fn end_all_of(&mut self, index: u16, done: &[Completion]) {
-        let Self { completion, queues, slots, namespaces, .. } = self;
+        let Self { completion, queues, slots, namespaces, relay, .. } = self;
         let (words, slot_of) = (Words::of(queues, index), |end: &Completion| end.tag().slot());
         let unposted = completion.post_all(done, |done, mut writer| {
             slots.free_all(done, slot_of, |end, command| {
-                let status = if end.succeeded() { 0 } else { failure(*end, namespaces).in_word() };
+                let status = if end.succeeded() { 0 } else { fail(*end, command, namespaces, relay) };
                 writer.put(0, words.word(command) | status);
             });
         });
@@ -76,6 +83,7 @@ impl QueueSession {
         let Some(queue) = self.queue(index) else { return };
         queue.advance(1);
         let command = InFlight::new(index, queue.id(), command);
+        let status = self.with_report(command, status);
         self.post(command, status, 0);
     }
 
@@ -86,6 +94,22 @@ impl QueueSession {
         self.completion.post_all(&[()], |_, mut writer| writer.put(result, word));
         self.interrupts.note(1, self.now);
     }
+}
+
+/// Status of a request that failed, in its place, after a report for the error log.
+#[cold]
+#[inline(never)]
+fn fail(end: Completion, command: InFlight, namespaces: &Namespaces, relay: &Relay) -> u64 {
+    let namespace = namespaces.id_of_volume(VolumeId::of(end.tag())).unwrap_or(NamespaceId(0));
+    report(relay, command, failure(end, namespaces), namespace).in_word()
+}
+
+/// Reports a failure for the error log; returns the status, which says so.
+fn report(relay: &Relay, command: InFlight, status: CommandStatus, namespace: NamespaceId) -> CommandStatus {
+    let status = status.with_more();
+    let (queue, command) = (command.queue(), command.command());
+    relay.report_failure(FailedCommand { queue, command, status, namespace });
+    status
 }
 
 /// Status of a request that failed, which its volume counts.

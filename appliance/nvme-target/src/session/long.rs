@@ -4,7 +4,7 @@ use super::attempt::Target;
 use crate::commands::BlockCommand;
 use crate::data::{Collected, DataWalk};
 use luge_spec::nvme::SubmissionEntry;
-use luge_volume::ListId;
+use luge_volume::{ListId, VolumeId};
 
 /// A long command.
 pub(super) struct Long {
@@ -29,6 +29,11 @@ impl Long {
 
     pub(super) fn entry(&self) -> &SubmissionEntry {
         &self.entry
+    }
+
+    /// Volume whose list it has.
+    pub(super) fn volume(&self) -> VolumeId {
+        self.target.volume
     }
 
     /// Leaves the command to its queue.

@@ -32,6 +32,11 @@ impl InFlight {
         QueueId(low(self.0 >> 16))
     }
 
+    /// Identifier of the command.
+    pub(super) fn command(self) -> CommandId {
+        CommandId(low(self.0 >> 32))
+    }
+
     /// Index of the submission queue in the session.
     #[inline]
     pub(super) fn index(self) -> u16 {

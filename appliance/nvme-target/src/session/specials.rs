@@ -79,6 +79,14 @@ impl Specials {
         })
     }
 
+    /// Whether one of them will submit more to a volume that no namespace has any more.
+    pub(super) fn use_volume(&self, volume: VolumeId) -> bool {
+        self.0.iter().any(|special| match special.state {
+            State::Zeroes(used) | State::ToFlush(used) => used == volume,
+            State::Pair { .. } | State::FlushAll(_) | State::Flush => false,
+        })
+    }
+
     /// Takes out the command in a slot, if it is a special one.
     pub(super) fn take(&mut self, slot: u16) -> Option<State> {
         let at = self.0.iter().position(|special| special.slot == slot)?;

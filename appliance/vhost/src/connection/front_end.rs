@@ -182,7 +182,7 @@ impl FrontEnd {
             inflight: self.tracking.as_ref().map(Tracking::state),
             queues,
         };
-        let regions = self.common.memory.regions().map(GuestRegion::file);
+        let regions = self.common.memory.regions().filter_map(GuestRegion::file);
         let kept = regions.chain(self.tracking.as_ref().map(|tracking| tracking.file().as_fd()));
         let mut files: Vec<_> =
             kept.map(|file| file.try_clone_to_owned()).collect::<io::Result<_>>().map_err(refusal)?;

@@ -1,7 +1,7 @@
 //! Reads and writes of one volume that follow each other.
 
 use super::{End, VolumeHandle};
-use luge_block::{CheckedTransfer, Kind, Refusal, Request, SizeClass, Tag, TransferExtent};
+use luge_block::{CheckedTransfer, Refusal, Request, SizeClass, Tag, TransferExtent};
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -56,7 +56,7 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     /// Always inlined: its callers loop over batches.
     #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
-        let tag = request.tag.through(self.way, Kind::of_transfer(request.operation));
+        let tag = request.tag.through_as_transfer(self.way, request.operation);
         let tag = tag.sized(SizeClass::of(request.blocks));
         self.requests.push(self.extent.check(request, tag)?).ok()
     }

@@ -62,6 +62,9 @@ impl Lock {
     }
 }
 
+/// Ticket of a member that neither has a lock nor asks for one.
+pub(super) const NO_TICKET: u64 = 0;
+
 /// The ticket changed while it was looked at.
 pub(super) struct Changing;
 
@@ -73,7 +76,7 @@ pub struct Member {
     signal: Arc<Signal>,
     /// Mark of the volume in `signal`; zero until the core has it.
     mark: AtomicU64,
-    /// Ticket that is shown; zero for none.
+    /// Ticket that is shown.
     ticket: AtomicU64,
     first: AtomicU64,
     end: AtomicU64,
@@ -97,7 +100,7 @@ pub(super) fn link(a: &Arc<Member>, b: &Arc<Member>) {
 }
 
 impl Peer {
-    /// Agrees to a ticket of the peer. Release: what this member had in flight has ended.
+    /// Agrees to a ticket of the peer, or tells that it has seen none. Release: what this member had in flight has ended.
     pub(super) fn agree(&self, ticket: u64) {
         if self.given.load(Ordering::Relaxed) != ticket {
             self.given.store(ticket, Ordering::Release);
@@ -118,7 +121,7 @@ impl Member {
             blocks,
             signal,
             mark: AtomicU64::new(0),
-            ticket: AtomicU64::new(0),
+            ticket: AtomicU64::new(NO_TICKET),
             first: AtomicU64::new(0),
             end: AtomicU64::new(0),
             peers: RwLock::default(),
@@ -156,7 +159,7 @@ impl Member {
 
     /// (3) to (1): withdraws the ticket. Release: what was done under it is seen by whoever sees that it is gone.
     pub(super) fn withdraw(&self) {
-        self.ticket.store(0, Ordering::Release);
+        self.ticket.store(NO_TICKET, Ordering::Release);
         // The blocks of the next ticket are stored after that: see `lock`.
         fence(Ordering::Release);
     }
@@ -167,7 +170,7 @@ impl Member {
     /// [`Changing`]: the member marks its peers afterwards.
     pub(super) fn lock(&self) -> Result<Option<Lock>, Changing> {
         let ticket = self.ticket.load(Ordering::Acquire);
-        if ticket == 0 {
+        if ticket == NO_TICKET {
             return Ok(None);
         }
         let blocks = self.first.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);

@@ -9,8 +9,11 @@
 //! ```text
 //!  (1) free     --a request wants blocks-->                     (2) asking: takes a ticket, shows it with the blocks
 //!  (2) asking   --all peers agree, nothing of its own is in flight--> (3) locked: the request goes on
-//!  (3) locked   --the request is over-->                        (1)
+//!  (3) locked   --the request is over-->                        (1): withdraws the ticket
 //! ```
+//!
+//! The next ticket of a member comes after all have seen that the last one was withdrawn, and have taken what they
+//! held meanwhile. So a guest that locks blocks without end keeps nobody from them.
 //!
 //! A peer that sees a ticket holds new requests to the blocks (`hold.rs`). It agrees as soon as what it had in flight
 //! before has ended, and no ticket of its own to common blocks is lower. So of two that ask at once the lower ticket

@@ -1,6 +1,6 @@
 //! A member, as its own core sees it: whose locks it obeys, and whose request has the next ticket.
 
-use super::member::Changing;
+use super::member::{Changing, NO_TICKET, Peer};
 use super::{Lock, Member, Membership};
 use crate::VolumeId;
 use crate::hold::Hold;
@@ -36,6 +36,8 @@ pub(crate) struct Seat {
     wishes: Deque<Wish, WAITING_MAX>,
     /// Whether the peers are to look: the ticket has changed.
     changed: bool,
+    /// Whether a ticket was withdrawn since the last look.
+    rests: bool,
     /// Whether something is to be looked at again in the next turn.
     restless: bool,
 }
@@ -49,6 +51,7 @@ impl Seat {
             own: None,
             wishes: Deque::new(),
             changed: false,
+            rests: false,
             restless: true,
         }
     }
@@ -78,7 +81,7 @@ impl Seat {
         let own = self.own.take().filter(|own| own.id == id && own.is_locked);
         assert!(own.is_some(), "a request unlocks blocks that it has not locked");
         self.member.withdraw();
-        self.changed = true;
+        (self.changed, self.rests) = (true, true);
         self.member.call();
     }
 
@@ -86,9 +89,9 @@ impl Seat {
     /// whose blocks are locked now, if there is one.
     pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: usize) -> Option<SlotId> {
         self.restless = true;
-        self.show_next();
         let member = self.member.clone();
         let peers = member.peers()?;
+        self.show_next(&peers);
         if std::mem::take(&mut self.changed) {
             peers.iter().for_each(|peer| peer.member.call());
         }
@@ -109,7 +112,8 @@ impl Seat {
         for (peer, lock) in locks() {
             match lock {
                 Ok(Some(lock)) if self.may_agree(hold, &lock) => peer.agree(lock.ticket),
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                Ok(None) => peer.agree(NO_TICKET),
                 Err(Changing) => changing = true,
             }
         }
@@ -124,9 +128,13 @@ impl Seat {
         locked
     }
 
-    /// (1) to (2): takes a ticket for the next request that wants one.
-    fn show_next(&mut self) {
+    /// (1) to (2): takes a ticket for the next request that wants one. Not before each core has seen that the last
+    /// one was withdrawn, and has had a turn in which it takes what it held.
+    fn show_next(&mut self, peers: &[Peer]) {
+        let rests = std::mem::take(&mut self.rests);
         if self.own.is_none()
+            && !rests
+            && peers.iter().all(|peer| peer.has_agreed(NO_TICKET))
             && let Some(Wish { id, blocks }) = self.wishes.pop_front()
         {
             let ticket = self.member.show(&blocks);

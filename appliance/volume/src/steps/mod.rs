@@ -37,7 +37,7 @@ pub(crate) const REQUEST_BYTES_MAX: u32 = 1 << 20;
 pub(crate) const STEP_SPANS_MAX: usize = 514;
 
 /// Steps that go on in one turn.
-const STEPS_PER_TURN: usize = 4;
+const STEPS_PER_TURN: usize = 2;
 
 /// Number of slots of a pool.
 const SLOTS: u16 = (STEP_MEMORY_BYTES / BLOCK_BUFFER_BYTES) as u16;

@@ -13,7 +13,9 @@
 #![expect(unsafe_code, reason = "spans of the disk's memory are addresses")]
 
 use crate::immediate::{Execute, ImmediateChannel, MemoryCopy};
-use crate::{Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, Request, Shape, Status};
+use crate::{
+    Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, OperationLimits, Request, Shape, Status,
+};
 use luge_memory::{DmaMemory, DmaSpace, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
 use std::sync::Arc;
 
@@ -38,7 +40,11 @@ impl MemoryDevice {
         node: Option<NumaNode>,
     ) -> Result<Self, MemoryError> {
         let memory = Arc::new(DmaMemory::allocate(space, shape.bytes(), pages, node)?);
-        Ok(Self { memory, geometry: shape.geometry(REQUEST_BYTES_MAX) })
+        let geometry = shape.geometry(REQUEST_BYTES_MAX);
+        // Memory has all its blocks.
+        let operations =
+            OperationLimits { verify_blocks_max: geometry.transfer_blocks_max, ..OperationLimits::NONE };
+        Ok(Self { memory, geometry: Geometry { operations, ..geometry } })
     }
 }
 
@@ -97,11 +103,10 @@ impl Execute for Disk {
             Operation::Read => in_step(disk, request.data, |here, to| here.copy_to(to)),
             Operation::Write(_) => in_step(disk, request.data, |here, from| from.copy_to(here)),
             Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => disk.fill(0),
-            Operation::Flush => {}
-            Operation::Compare
-            | Operation::Verify
-            | Operation::CompareAndWrite(_)
-            | Operation::WriteUncorrectable => return Status::Unsupported,
+            Operation::Flush | Operation::Verify => {}
+            Operation::Compare | Operation::CompareAndWrite(_) | Operation::WriteUncorrectable => {
+                return Status::Unsupported;
+            }
         }
         Status::Success
     }

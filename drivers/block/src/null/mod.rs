@@ -4,7 +4,7 @@
 //! Path: guest ring -> session -> volume -> **channel**.
 
 use crate::immediate::{Execute, ImmediateChannel};
-use crate::{Channel, CoreId, Device, Geometry, OpenError, Request, Shape, Status};
+use crate::{Channel, CoreId, Device, Geometry, OpenError, OperationLimits, Request, Shape, Status};
 
 /// One request may be this long, in bytes: as much as guests ask for.
 const REQUEST_BYTES_MAX: u32 = 4 << 20;
@@ -25,6 +25,12 @@ impl NullDevice {
         let geometry = Geometry {
             discard_blocks_max: RANGE_BLOCKS_MAX,
             write_zeroes_blocks_max: RANGE_BLOCKS_MAX,
+            // Whatever it is compared with is what it has.
+            operations: OperationLimits {
+                compare_blocks_max: REQUEST_BYTES_MAX / shape.block_bytes(),
+                verify_blocks_max: RANGE_BLOCKS_MAX,
+                ..OperationLimits::NONE
+            },
             ..shape.geometry(REQUEST_BYTES_MAX)
         };
         Self { geometry }

@@ -4,11 +4,14 @@ use super::memory::Reach;
 use super::script::ScriptedNamespace;
 use luge_memory::Span;
 use luge_spec::nvme::{IoOpcode, StatusCode, SubmissionEntry};
+use std::collections::BTreeSet;
 
 /// Media of a namespace.
 pub(super) struct Disk {
     bytes: Vec<u8>,
     shift: u8,
+    /// Places of blocks that were written uncorrectable.
+    uncorrectable: BTreeSet<usize>,
 }
 
 impl Disk {
@@ -17,6 +20,7 @@ impl Disk {
         Self {
             bytes: vec![0; usize::try_from(len.unwrap_or(0)).expect("64 MiB")],
             shift: namespace.block_shift,
+            uncorrectable: BTreeSet::new(),
         }
     }
 
@@ -45,11 +49,25 @@ impl Disk {
         opcode: IoOpcode,
         range: std::ops::Range<usize>,
     ) -> StatusCode {
-        let media = &mut self.bytes[range];
-        if opcode == IoOpcode::WRITE_ZEROES {
-            media.fill(0);
+        if matches!(opcode, IoOpcode::READ | IoOpcode::VERIFY)
+            && self.uncorrectable.range(range.clone()).next().is_some()
+        {
+            return StatusCode::UNRECOVERED_READ;
+        }
+        if matches!(opcode, IoOpcode::WRITE | IoOpcode::WRITE_ZEROES) {
+            self.uncorrectable.retain(|at| !range.contains(at));
+        }
+        match opcode {
+            IoOpcode::WRITE_ZEROES => self.bytes[range.clone()].fill(0),
+            IoOpcode::WRITE_UNCORRECTABLE => {
+                self.uncorrectable.extend(range.clone().step_by(1 << self.shift))
+            }
+            _ => {}
+        }
+        if matches!(opcode, IoOpcode::WRITE_ZEROES | IoOpcode::WRITE_UNCORRECTABLE | IoOpcode::VERIFY) {
             return StatusCode::SUCCESS;
         }
+        let media = &mut self.bytes[range];
         let Some(memory) = prps(reach, entry, media.len()) else { return StatusCode::PRP_OFFSET_INVALID };
         let mut at = 0;
         for span in memory {

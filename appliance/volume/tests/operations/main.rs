@@ -1,0 +1,7 @@
+//! Compares, verifies, compare-and-writes and copies of volumes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod alone;
+mod locks;
+mod rig;
