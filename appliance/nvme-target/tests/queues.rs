@@ -94,6 +94,11 @@ fn a_tail_out_of_range_is_reported_once_and_changes_nothing() {
         assert!(!bench.relay.take_invalid_doorbell(), "{value}");
         assert!(bench.take().is_none(), "{value}");
     }
+    bench.queues[0].ring_with(0);
+    bench.turns();
+    bench.queues[0].ring_with(u32::MAX);
+    bench.turns();
+    assert!(bench.relay.take_invalid_doorbell(), "once more, after one that was in range");
     bench.queues[0].ring();
     bench.turns();
     assert!(bench.take().is_some());

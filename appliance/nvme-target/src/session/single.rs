@@ -19,6 +19,9 @@ use luge_spec::nvme::{Fuse, StatusCode};
 /// Entries and descriptors of a data pointer that are looked at in one go: those of 2 MiB in memory pages of 4 KiB.
 pub(super) const STEPS_AT_ONCE: usize = 520;
 
+/// Steps that a word to the controller's thread costs: it rings a bell, which is a system call.
+const REPORT_STEPS: usize = 8;
+
 impl QueueSession {
     /// Serves the command of an attempt, of any kind.
     #[cold]
@@ -30,7 +33,12 @@ impl QueueSession {
         match self.try_one(attempt) {
             Ok(()) => {}
             Err(Untaken::Full) => return Served::Full(0),
-            Err(Untaken::Answered(status)) => self.answer(attempt, status),
+            Err(Untaken::Answered(status)) => {
+                self.answer(attempt, status);
+                if !status.is_success() {
+                    attempt.turn.looked_at(REPORT_STEPS);
+                }
+            }
         }
         attempt.turn.took(1, 0);
         Served::Some(1)
@@ -179,12 +187,13 @@ impl QueueSession {
     }
 
     /// Hands a command to the controller's thread.
-    fn relay(&mut self, attempt: &Attempt<'_>) -> Result<(), Untaken> {
+    fn relay(&mut self, attempt: &mut Attempt<'_>) -> Result<(), Untaken> {
         let tag = self.fill_slot(attempt)?;
         let id = self.slots.send_away(tag.slot());
         let queue = self.slots.command(tag.slot()).queue();
         let relayed = Relayed { queue, completion_queue: self.completion.id(), id, entry: attempt.entry };
         if self.relay.push(relayed) {
+            attempt.turn.looked_at(REPORT_STEPS);
             self.take_off(attempt.index);
             return Ok(());
         }
