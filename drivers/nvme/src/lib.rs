@@ -47,6 +47,7 @@ mod prp;
 mod queue_memory;
 mod queue_pair;
 mod quirks;
+mod recoveries;
 mod recovery;
 mod registers;
 mod ring;
