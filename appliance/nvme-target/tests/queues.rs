@@ -6,7 +6,7 @@ mod rig;
 
 use luge_block::doubles::Scripted;
 use luge_block::{Geometry, Status};
-use luge_core::{Session, Took, Work};
+use luge_core::{Armed, Session, Took, Work};
 use luge_memory::{GuestAddress, GuestMemory};
 use luge_nvme_target::{
     CommandId, CommandStatus, QueueId, QueueLayout, QueueMemoryError, QueuePages, Removal, Service,
@@ -58,6 +58,30 @@ fn a_completion_queue_never_overflows() {
     assert_eq!(device.complete_all(Status::Success), 7);
     bench.turns();
     assert_eq!(completed(&mut bench).len(), 7);
+}
+
+#[test]
+fn a_host_that_consumes_nothing_does_not_keep_a_core_awake() {
+    let mut bench = Bench::with(vec![Volume::whole(memory(64))], Setup { entries: 8, ..Setup::default() });
+    for _ in 0..2 {
+        for _ in 0..7 {
+            bench.queues[0].push(read(0, 1, DATA));
+        }
+        bench.queues[0].ring();
+        bench.turns();
+    }
+    assert_eq!(bench.session.arm(), Armed::Quiet);
+    assert!(bench.session.wake_at().is_some(), "it looks at the doorbells now and then");
+    assert!(bench.take().is_some());
+    assert_eq!(bench.session.arm(), Armed::Waiting);
+}
+
+#[test]
+fn the_smallest_queues_serve_a_command_at_a_time() {
+    let mut bench = Bench::with(vec![Volume::whole(memory(64))], Setup { entries: 2, ..Setup::default() });
+    for lba in 0..50 {
+        assert_eq!(bench.status(write(lba, 1, DATA)), StatusCode::SUCCESS, "{lba}");
+    }
 }
 
 #[test]
