@@ -13,7 +13,7 @@ use luge_spec::nvme::SubmissionEntry;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel};
 
 /// Most failures on their way to a controller's thread; more are counted only.
 const FAILURES: usize = 64;
@@ -151,14 +151,17 @@ impl Relay {
 
     /// Reports a doorbell value that is out of range.
     pub(crate) fn report_invalid_doorbell(&self) {
-        self.invalid_doorbell.store(true, Release);
-        self.ring();
+        // Once until it is taken: a host could store another one in every turn.
+        if !self.invalid_doorbell.swap(true, AcqRel) {
+            self.ring();
+        }
     }
 
     /// Reports that a session or a submission queue has drained.
     pub(crate) fn report_drained(&self) {
-        self.drained.store(true, Release);
-        self.ring();
+        if !self.drained.swap(true, AcqRel) {
+            self.ring();
+        }
     }
 
     /// Rings the bell.

@@ -1,5 +1,7 @@
 //! Commands one by one: what each does, and the status of each that is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_block::doubles::Scripted;
@@ -115,6 +117,20 @@ fn a_namespace_that_is_inactive_and_one_that_cannot_be_are_told_apart() {
 }
 
 #[test]
+fn a_failure_is_reported_with_its_queue_its_command_and_its_namespace() {
+    let mut bench = bench();
+    for namespace in [1, 7] {
+        let end = bench.send(SubmissionEntry { namespace, ..read(BLOCKS, 1, DATA) });
+        let failure = bench.relay.next_failure().unwrap();
+        assert_eq!(failure.queue.0, 1);
+        assert_eq!(failure.command.0, end.command_id);
+        assert_eq!(failure.status.code(), end.status.code());
+        assert_eq!(failure.namespace.0, namespace);
+    }
+    assert!(bench.relay.next_failure().is_none());
+}
+
+#[test]
 fn a_namespace_that_refuses_gives_its_status() {
     let mut bench = bench();
     let mut first = bench.namespaces.get(luge_nvme_target::NamespaceId(1)).unwrap().clone();
@@ -128,7 +144,7 @@ fn a_namespace_that_refuses_gives_its_status() {
 #[test]
 fn force_unit_access_and_a_cache_that_is_off_make_writes_durable() {
     let (mut bench, device) = scripted(Geometry::for_tests());
-    let mut operation_of = |bench: &mut Bench, entry| {
+    let operation_of = |bench: &mut Bench, entry| {
         bench.queues[0].push(entry);
         bench.queues[0].ring();
         bench.turns();

@@ -1,5 +1,7 @@
 //! Data of commands: PRPs and SGLs in every legal form, and each fault with its status.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_memory::GuestAddress;

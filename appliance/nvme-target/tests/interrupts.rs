@@ -1,5 +1,7 @@
 //! Interrupts: one for many completions, and none lost; shadow doorbells, and what an idle core needs.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_block::doubles::Scripted;
@@ -246,6 +248,20 @@ fn shadow_doorbells_begin_with_the_values_of_the_registers_and_give_them_back() 
     assert!(bench.session.replace_doorbells(None).is_some());
     assert_eq!(bench.doorbells.load(12), Some(5));
     assert_eq!(bench.doorbells.load(8), Some(5));
+}
+
+#[test]
+fn a_register_that_was_stored_just_before_the_shadow_doorbells_counts() {
+    let mut bench = Bench::new(memory(64));
+    for _ in 0..3 {
+        bench.queues[0].push(read(0, 1, DATA));
+    }
+    bench.queues[0].ring();
+    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
+    let shadow = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    bench.session.replace_doorbells(Some(shadow));
+    bench.turns();
+    assert_eq!(std::iter::from_fn(|| bench.take()).count(), 3);
 }
 
 #[test]

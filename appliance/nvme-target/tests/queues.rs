@@ -1,10 +1,12 @@
 //! Queues: their doorbells, their room, their turns, and what changes while they run.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod rig;
 
 use luge_block::doubles::Scripted;
 use luge_block::{Geometry, Status};
-use luge_core::{Session, Took, Work};
+use luge_core::{Armed, Session, Took, Work};
 use luge_memory::{GuestAddress, GuestMemory};
 use luge_nvme_target::{
     CommandId, CommandStatus, QueueId, QueueLayout, QueueMemoryError, QueuePages, Removal, Service,
@@ -59,6 +61,30 @@ fn a_completion_queue_never_overflows() {
 }
 
 #[test]
+fn a_host_that_consumes_nothing_does_not_keep_a_core_awake() {
+    let mut bench = Bench::with(vec![Volume::whole(memory(64))], Setup { entries: 8, ..Setup::default() });
+    for _ in 0..2 {
+        for _ in 0..7 {
+            bench.queues[0].push(read(0, 1, DATA));
+        }
+        bench.queues[0].ring();
+        bench.turns();
+    }
+    assert_eq!(bench.session.arm(), Armed::Quiet);
+    assert!(bench.session.wake_at().is_some(), "it looks at the doorbells now and then");
+    assert!(bench.take().is_some());
+    assert_eq!(bench.session.arm(), Armed::Waiting);
+}
+
+#[test]
+fn the_smallest_queues_serve_a_command_at_a_time() {
+    let mut bench = Bench::with(vec![Volume::whole(memory(64))], Setup { entries: 2, ..Setup::default() });
+    for lba in 0..50 {
+        assert_eq!(bench.status(write(lba, 1, DATA)), StatusCode::SUCCESS, "{lba}");
+    }
+}
+
+#[test]
 fn a_command_without_room_beneath_waits_in_its_queue() {
     let (mut bench, device) = scripted(Setup::default(), 3);
     for lba in 0..10 {
@@ -92,6 +118,11 @@ fn a_tail_out_of_range_is_reported_once_and_changes_nothing() {
         assert!(!bench.relay.take_invalid_doorbell(), "{value}");
         assert!(bench.take().is_none(), "{value}");
     }
+    bench.queues[0].ring_with(0);
+    bench.turns();
+    bench.queues[0].ring_with(u32::MAX);
+    bench.turns();
+    assert!(bench.relay.take_invalid_doorbell(), "once more, after one that was in range");
     bench.queues[0].ring();
     bench.turns();
     assert!(bench.take().is_some());

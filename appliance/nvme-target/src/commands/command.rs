@@ -12,6 +12,16 @@ pub(crate) struct BlockCommand {
     pub(crate) blocks: u32,
 }
 
+/// Copy of ranges to blocks that follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CopyCommand {
+    /// The first block that is written.
+    pub(crate) lba: Lba,
+    /// Number of source ranges.
+    pub(crate) ranges: u32,
+    pub(crate) durability: Durability,
+}
+
 /// Command of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
@@ -25,8 +35,8 @@ pub(crate) enum Command {
     Hint,
     /// Flush.
     Flush,
-    /// Copy of so many ranges to blocks from `lba`.
-    Copy { lba: Lba, ranges: u32, durability: Durability },
+    /// Copy.
+    Copy(CopyCommand),
     /// A command that the controller's thread serves.
     Relayed,
 }
@@ -107,7 +117,7 @@ fn copy(entry: &SubmissionEntry, durability: Durability) -> Result<Command, Comm
         return Err(CommandStatus::refused(StatusCode::INVALID_FIELD));
     }
     let ranges = (flags & 0xff).wrapping_add(1);
-    Ok(Command::Copy { lba: Lba(entry.lba()), ranges, durability })
+    Ok(Command::Copy(CopyCommand { lba: Lba(entry.lba()), ranges, durability }))
 }
 
 /// Refuses what namespaces without protection information and controllers without directives do not have.
@@ -118,7 +128,7 @@ fn check_fields(command: &Command, flags: u32) -> Result<(), CommandStatus> {
             io_flags::PROTECTION | io_flags::DIRECTIVE
         }
         Command::Blocks(_) | Command::DurableZeroes(_) => io_flags::PROTECTION,
-        Command::Copy { .. } => io_flags::PROTECTION | io_flags::DIRECTIVE | io_flags::READ_PROTECTION,
+        Command::Copy(_) => io_flags::PROTECTION | io_flags::DIRECTIVE | io_flags::READ_PROTECTION,
         Command::Deallocate { .. } | Command::Hint | Command::Flush | Command::Relayed => 0,
     };
     if flags & refused == 0 { Ok(()) } else { Err(CommandStatus::refused(StatusCode::INVALID_FIELD)) }

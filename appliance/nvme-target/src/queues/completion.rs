@@ -87,9 +87,11 @@ impl CompletionQueue {
         std::mem::swap(&mut self.memory, memory);
     }
 
-    /// Uses other doorbells, which get the head that the host has told so far.
+    /// Uses other doorbells, which get the head that the host has told by those before.
     pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
         let Some(doorbell) = doorbells.head(self.layout.id) else { return };
+        // A head out of range changes nothing, and is not passed on.
+        let _ = self.update();
         doorbell.store(self.head);
         self.doorbell = doorbell;
     }
@@ -122,6 +124,7 @@ impl CompletionQueue {
         // Consumed is what was there to consume.
         if value < self.layout.entries && self.distance(self.head, value) <= self.unconsumed() {
             self.head = value;
+            self.refused = None;
         } else if self.refused != Some(value) {
             self.refused = Some(value);
             return Err(InvalidDoorbell);

@@ -68,9 +68,11 @@ impl SubmissionQueue {
         std::mem::swap(&mut self.memory, memory);
     }
 
-    /// Uses other doorbells, which get the tail that the host has told so far.
+    /// Uses other doorbells, which get the tail that the host has told by those before.
     pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
         let Some(doorbell) = doorbells.tail(self.layout.id) else { return };
+        let told = self.doorbell.load();
+        self.tail = if told < self.layout.entries { told } else { self.tail };
         doorbell.store(self.tail);
         self.doorbell = doorbell;
     }
@@ -87,6 +89,7 @@ impl SubmissionQueue {
         let value = self.doorbell.load();
         if value < self.layout.entries {
             self.tail = value;
+            self.refused = None;
         } else if self.refused != Some(value) {
             self.refused = Some(value);
             return Err(InvalidDoorbell);

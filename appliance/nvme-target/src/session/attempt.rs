@@ -2,9 +2,9 @@
 
 use super::turn::Turn;
 use crate::commands::{BlockCommand, CommandStatus};
-use luge_block::{Geometry, Refusal};
+use luge_block::{Geometry, Refusal, Status};
 use luge_spec::nvme::{IoOpcode, StatusCode, SubmissionEntry};
-use luge_volume::{Graph, VolumeId};
+use luge_volume::{Graph, VolumeHandle, VolumeId};
 
 /// Outcome of serving the commands of a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,5 +95,16 @@ impl Target {
     /// Bytes of a command's blocks.
     pub(super) fn bytes(&self, command: BlockCommand) -> u64 {
         u64::from(command.blocks).saturating_mul(self.geometry.block_bytes.into())
+    }
+}
+
+/// Submits to a volume; one that is gone refuses.
+pub(super) fn submit_to(
+    volume: Option<VolumeHandle<'_>>,
+    submit: impl FnOnce(&mut VolumeHandle<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    match volume {
+        Some(mut volume) => submit(&mut volume),
+        None => Err(Refusal::Failed(Status::Gone)),
     }
 }

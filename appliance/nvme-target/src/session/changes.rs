@@ -1,8 +1,8 @@
 //! Changes of a session by the controller's thread, as tasks between two turns. Whatever is replaced comes back, so that
 //! a core drops nothing.
 
-use super::QueueSession;
 use super::long::Long;
+use super::queue_session::QueueSession;
 use super::setup::{SessionMemory, SubmissionQueueSetup};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
@@ -112,13 +112,14 @@ impl QueueSession {
     /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
     pub fn abort(&mut self, queue: QueueId, command: CommandId) -> bool {
         let named = |long: &&Long| long.is_at(long.index) && long.entry().command_id == command.0;
-        let Some(index) = self.long.as_ref().filter(named).map(|long| long.index) else { return false };
+        let long = self.long.as_ref().filter(named).map(|long| (long.index, *long.entry()));
+        let Some((index, entry)) = long else { return false };
         let of_queue = self.queue(index).is_some_and(|found| found.id() == queue);
         if !of_queue || self.completion.free() as usize <= self.slots.busy() {
             return false;
         }
         self.long.iter_mut().for_each(Long::abandon);
-        self.answer_as(index, command, CommandStatus::failed(StatusCode::ABORT_REQUESTED));
+        self.answer_entry(index, &entry, CommandStatus::failed(StatusCode::ABORT_REQUESTED));
         true
     }
 

@@ -1,14 +1,15 @@
 //! The end of commands: completions, and what the host is told by them.
 
-use super::QueueSession;
 use super::attempt::Attempt;
 use super::leaving::{Words, leave};
+use super::queue_session::QueueSession;
 use super::slots::InFlight;
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, NamespaceId};
 use crate::namespaces::Namespaces;
 use crate::relay::{FailedCommand, Relay};
 use luge_block::{Completion, Kind};
+use luge_spec::nvme::SubmissionEntry;
 use luge_volume::VolumeId;
 
 impl QueueSession {
@@ -26,13 +27,13 @@ impl QueueSession {
     /// Posts the completion of the command in a slot.
     pub(super) fn end_slot(&mut self, slot: u16, status: CommandStatus) {
         let command = self.slots.free(slot);
-        let status = self.with_report(command, status);
+        let status = self.with_report(command, status, NamespaceId(0));
         self.post(command, status, 0);
     }
 
-    /// Reports a failure of a command that was not relayed, for the error log.
-    fn with_report(&self, command: InFlight, status: CommandStatus) -> CommandStatus {
-        if status.is_success() { status } else { report(&self.relay, command, status, NamespaceId(0)) }
+    /// Reports a failure of a command that was not relayed, for the error log. The namespace is zero where it is not known.
+    fn with_report(&self, command: InFlight, status: CommandStatus, namespace: NamespaceId) -> CommandStatus {
+        if status.is_success() { status } else { report(&self.relay, command, status, namespace) }
     }
 
     /// Status of a request that has ended.
@@ -75,15 +76,15 @@ impl QueueSession {
 
     /// Answers the command of an attempt, which leaves its queue.
     pub(super) fn answer(&mut self, attempt: &Attempt<'_>, status: CommandStatus) {
-        self.answer_as(attempt.index, CommandId(attempt.entry.command_id), status);
+        self.answer_entry(attempt.index, &attempt.entry, status);
     }
 
     /// Answers the command at the head of a queue, which leaves the queue.
-    pub(super) fn answer_as(&mut self, index: u16, command: CommandId, status: CommandStatus) {
+    pub(super) fn answer_entry(&mut self, index: u16, entry: &SubmissionEntry, status: CommandStatus) {
         let Some(queue) = self.queue(index) else { return };
         queue.advance(1);
-        let command = InFlight::new(index, queue.id(), command);
-        let status = self.with_report(command, status);
+        let command = InFlight::new(index, queue.id(), CommandId(entry.command_id));
+        let status = self.with_report(command, status, NamespaceId(entry.namespace));
         self.post(command, status, 0);
     }
 

@@ -3,9 +3,9 @@
 //! The two are neighbours in their queue, and the host announces them by one store of the doorbell. A command whose other
 //! half is not there is aborted.
 
-use super::QueueSession;
 use super::attempt::{Attempt, Served, Target, Untaken};
-use super::special::State;
+use super::queue_session::QueueSession;
+use super::specials::State;
 use crate::commands::{BlockCommand, Command, CommandStatus};
 use luge_memory::Use;
 use luge_spec::nvme::{Fuse, StatusCode, SubmissionEntry};

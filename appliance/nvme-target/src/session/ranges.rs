@@ -1,10 +1,9 @@
 //! Commands with a list of ranges: Dataset Management, which deallocates them, and Copy, whose source they are.
 
-use super::QueueSession;
-use super::attempt::{Attempt, Target, Untaken};
-use super::single::submit_to;
-use crate::commands::CommandStatus;
-use luge_block::{BlockRange, CopyRange, Durability, Lba, Operation};
+use super::attempt::{Attempt, Target, Untaken, submit_to};
+use super::queue_session::QueueSession;
+use crate::commands::{CommandStatus, CopyCommand};
+use luge_block::{BlockRange, CopyRange, Lba, Operation};
 use luge_memory::{Span, Use};
 use luge_spec::nvme::{CopySource, DatasetRange, StatusCode};
 use luge_volume::{CopyRequest, RANGES_MAX};
@@ -15,14 +14,6 @@ type Ranges = heapless::Vec<BlockRange, RANGES_MAX>;
 
 /// Source ranges of a copy.
 type Sources = heapless::Vec<CopyRange, RANGES_MAX>;
-
-/// Copy of so many ranges to blocks from `lba`.
-#[derive(Clone, Copy)]
-pub(super) struct Copy {
-    pub(super) lba: Lba,
-    pub(super) ranges: u32,
-    pub(super) durability: Durability,
-}
 
 impl QueueSession {
     /// Deallocates `count` ranges of a namespace.
@@ -50,7 +41,7 @@ impl QueueSession {
         &mut self,
         attempt: &mut Attempt<'_>,
         target: &Target,
-        copy: Copy,
+        copy: CopyCommand,
     ) -> Result<(), Untaken> {
         let limits = target.geometry.operations.copy;
         if limits.ranges_max == 0 {
@@ -60,9 +51,9 @@ impl QueueSession {
             return Err(Untaken::refused(StatusCode::COMMAND_SIZE_LIMIT_EXCEEDED));
         }
         let sources = self.read_sources(attempt, copy.ranges)?;
-        copy.check(target, &sources)?;
+        check_copy(copy, target, &sources)?;
         let tag = self.fill_slot(attempt)?;
-        let Copy { lba, durability, .. } = copy;
+        let CopyCommand { lba, durability, .. } = copy;
         let request = CopyRequest { tag, sources: &sources, lba, durability };
         let volume = attempt.graph.volume(target.volume);
         let submitted = submit_to(volume, |volume| volume.submit_copy(&request));
@@ -108,24 +99,22 @@ impl QueueSession {
     }
 }
 
-impl Copy {
-    /// Checks the limits of a copy, each of which has a status of its own.
-    fn check(&self, target: &Target, sources: &[CopyRange]) -> Result<(), Untaken> {
-        let limits = target.geometry.operations.copy;
-        let total: u64 = sources.iter().map(|source| u64::from(source.blocks)).sum();
-        let longest = sources.iter().map(|source| source.blocks).max();
-        if longest > Some(limits.range_blocks_max) || total > limits.blocks_max.into() {
-            return Err(Untaken::refused(StatusCode::COMMAND_SIZE_LIMIT_EXCEEDED));
-        }
-        let end = self.lba.0.saturating_add(total);
-        let overlaps = |source: &CopyRange| {
-            source.lba.0 < end && self.lba.0 < source.lba.0.saturating_add(source.blocks.into())
-        };
-        if sources.iter().any(overlaps) {
-            return Err(Untaken::refused(StatusCode::OVERLAPPING_RANGE));
-        }
-        Ok(())
+/// Checks the limits of a copy, each of which has a status of its own.
+fn check_copy(copy: CopyCommand, target: &Target, sources: &[CopyRange]) -> Result<(), Untaken> {
+    let limits = target.geometry.operations.copy;
+    let total: u64 = sources.iter().map(|source| u64::from(source.blocks)).sum();
+    let longest = sources.iter().map(|source| source.blocks).max();
+    if longest > Some(limits.range_blocks_max) || total > limits.blocks_max.into() {
+        return Err(Untaken::refused(StatusCode::COMMAND_SIZE_LIMIT_EXCEEDED));
     }
+    let end = copy.lba.0.saturating_add(total);
+    let overlaps = |source: &CopyRange| {
+        source.lba.0 < end && copy.lba.0 < source.lba.0.saturating_add(source.blocks.into())
+    };
+    if sources.iter().any(overlaps) {
+        return Err(Untaken::refused(StatusCode::OVERLAPPING_RANGE));
+    }
+    Ok(())
 }
 
 /// Copies the bytes of spans into `to`, as many as fit.

@@ -2,8 +2,8 @@
 //!
 //! Nothing of them is kept here: a command that the volume does not take stays in its queue.
 
-use super::QueueSession;
 use super::attempt::Served;
+use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
 use super::turn::{BATCH, Turn};
 use crate::commands::{ShortReader, ShortTransfer};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub enum Service {
     /// None: every command goes to the controller's thread. For the admin queues.
     Admin,
-    /// Those of the NVM command set that a volume does.
+    /// Commands of the NVM command set that a volume does.
     Io,
 }
 

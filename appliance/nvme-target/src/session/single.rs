@@ -3,9 +3,8 @@
 //! A command stays in its queue until it is taken: until a volume or the controller's thread has it, or it is answered.
 //! What was found out about it before is forgotten if there was no room, and found again in the next turn.
 
-use super::QueueSession;
-use super::attempt::{Attempt, Served, Target, Untaken};
-use super::ranges::Copy;
+use super::attempt::{Attempt, Served, Target, Untaken, submit_to};
+use super::queue_session::QueueSession;
 use super::setup::Service;
 use super::slots::InFlight;
 use crate::commands::{BlockCommand, Command, CommandStatus};
@@ -16,10 +15,12 @@ use crate::relay::Relayed;
 use luge_block::{Lba, Operation, Refusal, Request, Tag};
 use luge_memory::Use;
 use luge_spec::nvme::{Fuse, StatusCode};
-use luge_volume::VolumeHandle;
 
 /// Entries and descriptors of a data pointer that are looked at in one go: those of 2 MiB in memory pages of 4 KiB.
 pub(super) const STEPS_AT_ONCE: usize = 520;
+
+/// Steps that a word to the controller's thread costs: it rings a bell, which is a system call.
+const REPORT_STEPS: usize = 8;
 
 impl QueueSession {
     /// Serves the command of an attempt, of any kind.
@@ -32,7 +33,12 @@ impl QueueSession {
         match self.try_one(attempt) {
             Ok(()) => {}
             Err(Untaken::Full) => return Served::Full(0),
-            Err(Untaken::Answered(status)) => self.answer(attempt, status),
+            Err(Untaken::Answered(status)) => {
+                self.answer(attempt, status);
+                if !status.is_success() {
+                    attempt.turn.looked_at(REPORT_STEPS);
+                }
+            }
         }
         attempt.turn.took(1, 0);
         Served::Some(1)
@@ -59,10 +65,7 @@ impl QueueSession {
             }
             Command::Deallocate { ranges } => self.deallocate(attempt, &target, ranges),
             Command::Hint => Err(Untaken::Answered(CommandStatus::SUCCESS)),
-            Command::Copy { lba, ranges, durability } => {
-                let copy = Copy { lba, ranges, durability };
-                self.copy(attempt, &target, copy)
-            }
+            Command::Copy(copy) => self.copy(attempt, &target, copy),
             Command::Relayed => Ok(()),
         }
     }
@@ -184,27 +187,17 @@ impl QueueSession {
     }
 
     /// Hands a command to the controller's thread.
-    fn relay(&mut self, attempt: &Attempt<'_>) -> Result<(), Untaken> {
+    fn relay(&mut self, attempt: &mut Attempt<'_>) -> Result<(), Untaken> {
         let tag = self.fill_slot(attempt)?;
         let id = self.slots.send_away(tag.slot());
         let queue = self.slots.command(tag.slot()).queue();
         let relayed = Relayed { queue, completion_queue: self.completion.id(), id, entry: attempt.entry };
         if self.relay.push(relayed) {
+            attempt.turn.looked_at(REPORT_STEPS);
             self.take_off(attempt.index);
             return Ok(());
         }
         self.slots.take_back(id).map(|slot| self.slots.free(slot));
         Err(Untaken::Full)
-    }
-}
-
-/// Submits to a volume; one that is gone refuses.
-pub(super) fn submit_to(
-    volume: Option<VolumeHandle<'_>>,
-    submit: impl FnOnce(&mut VolumeHandle<'_>) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    match volume {
-        Some(mut volume) => submit(&mut volume),
-        None => Err(Refusal::Failed(luge_block::Status::Gone)),
     }
 }

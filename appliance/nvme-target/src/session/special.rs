@@ -9,93 +9,13 @@
 //! A special command is named by its slot, as all requests of it are. There are a few at most; others wait in their
 //! queues.
 
-use super::QueueSession;
-use super::attempt::{Attempt, Target, Untaken};
-use super::single::submit_to;
+use super::attempt::{Attempt, Target, Untaken, submit_to};
+use super::queue_session::QueueSession;
+use super::specials::{FlushAll, Special, State};
 use crate::commands::{BlockCommand, CommandStatus};
 use luge_block::{Completion, Lba, Operation, Refusal, Request, Tag};
 use luge_spec::nvme::StatusCode;
 use luge_volume::{Graph, VolumeId};
-
-/// Most special commands at the same time.
-const SPECIALS_MAX: usize = 16;
-
-/// Flush of all namespaces.
-#[derive(Clone, Copy)]
-pub(super) struct FlushAll {
-    /// Index of the next namespace, if it is there; none after the last.
-    next: Option<usize>,
-    /// Requests that have not ended.
-    outstanding: usize,
-    /// First failure.
-    status: CommandStatus,
-}
-
-/// State of a special command.
-#[derive(Clone, Copy)]
-pub(super) enum State {
-    /// Fused pair, whose second command has a slot of its own.
-    Pair { second: u16 },
-    /// Flush of all namespaces.
-    FlushAll(FlushAll),
-    /// Write of zeroes that have not ended.
-    Zeroes(VolumeId),
-    /// Flush after zeroes that have ended, to be submitted.
-    ToFlush(VolumeId),
-    /// Flush after zeroes.
-    Flush,
-}
-
-/// A special command.
-#[derive(Clone, Copy)]
-struct Special {
-    slot: u16,
-    state: State,
-}
-
-/// The special commands of a session.
-#[derive(Default)]
-pub(super) struct Specials(heapless::Vec<Special, SPECIALS_MAX>);
-
-impl Specials {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Fails where there is no room for another one.
-    pub(super) fn check_room(&self) -> Result<(), Untaken> {
-        if self.0.is_full() { Err(Untaken::Full) } else { Ok(()) }
-    }
-
-    /// Adds the command in a slot; there is room.
-    pub(super) fn add(&mut self, slot: u16, state: State) {
-        self.0.push(Special { slot, state }).unwrap_or(());
-    }
-
-    /// Whether one of them has a request to submit.
-    pub(super) fn wait(&self) -> bool {
-        self.0.iter().any(|special| match special.state {
-            State::FlushAll(flush) => flush.next.is_some(),
-            State::ToFlush(_) => true,
-            State::Pair { .. } | State::Zeroes(_) | State::Flush => false,
-        })
-    }
-
-    /// Whether one of them will submit more to a volume that no namespace has any more.
-    pub(super) fn use_volume(&self, volume: VolumeId) -> bool {
-        self.0.iter().any(|special| match special.state {
-            State::Zeroes(used) | State::ToFlush(used) => used == volume,
-            State::Pair { .. } | State::FlushAll(_) | State::Flush => false,
-        })
-    }
-
-    /// Takes out the command in a slot, if it is a special one.
-    fn take(&mut self, slot: u16) -> Option<State> {
-        let at = self.0.iter().position(|special| special.slot == slot)?;
-        Some(self.0.swap_remove(at).state)
-    }
-}
 
 impl QueueSession {
     /// Begins a flush of all namespaces.
@@ -128,8 +48,8 @@ impl QueueSession {
     /// Submits the requests that special commands have to submit.
     #[cold]
     pub(super) fn go_on(&mut self, graph: &mut Graph) {
-        for _ in 0..self.specials.0.len() {
-            let Special { slot, state } = self.specials.0.remove(0);
+        for _ in 0..self.specials.len() {
+            let Some(Special { slot, state }) = self.specials.take_first() else { return };
             let state = match state {
                 State::FlushAll(flush) => self.go_on_flush_all(graph, slot, flush),
                 State::ToFlush(volume) => self.go_on_flush(graph, slot, volume),
@@ -208,14 +128,5 @@ impl QueueSession {
         let failed = CommandStatus::refused(StatusCode::ABORTED_FAILED_FUSED);
         self.end_slot(first, status);
         self.end_slot(second, if status.is_success() { status } else { failed });
-    }
-}
-
-impl FlushAll {
-    /// Notes the result of a request.
-    fn note(&mut self, status: CommandStatus) {
-        if self.status.is_success() {
-            self.status = status;
-        }
     }
 }

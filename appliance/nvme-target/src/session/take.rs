@@ -1,7 +1,7 @@
 //! The turn of a session: which queues it takes commands of, and how many.
 
-use super::QueueSession;
 use super::attempt::{Attempt, Served};
+use super::queue_session::QueueSession;
 use super::turn::Turn;
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
@@ -41,6 +41,11 @@ impl QueueSession {
     fn new_turn(&mut self, allowance: Work) -> Turn {
         self.look_at_head();
         Turn::new(allowance, (self.completion.free() as usize).saturating_sub(self.slots.busy()))
+    }
+
+    /// Whether there is a completion entry for another command.
+    fn has_room(&self) -> bool {
+        self.completion.free() as usize > self.slots.busy()
     }
 
     /// Takes commands of the queues, round robin.
@@ -155,7 +160,9 @@ impl Session for QueueSession {
         // The host stores a doorbell and then looks at the event index; we do it the other way round. Without this fence
         // both could miss the other's store.
         fence(SeqCst);
-        let waits = !self.is_held && self.look();
+        // Commands for which the host has left no completion entry are looked at again with the doorbells.
+        self.look_at_head();
+        let waits = !self.is_held && self.has_room() && self.look();
         let goes_on = self.specials.wait() || self.long.is_some();
         if waits || goes_on || self.interrupts.wait() { Armed::Waiting } else { Armed::Quiet }
     }
