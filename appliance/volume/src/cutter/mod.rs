@@ -26,14 +26,11 @@ pub use slot::ListRequest;
 pub(crate) use slot::{Content, Slot, Whole};
 
 use crate::VolumeId;
-use crate::limits::Limits;
+use crate::limits::{Limits, RANGES_MAX};
 use crate::shelf::{Asker, Shelf, SlotId};
 use luge_block::{Completion, Refusal, Status, Tag};
 use luge_memory::Span;
 use std::collections::VecDeque;
-
-/// The most ranges of one request.
-pub const RANGES_MAX: usize = 256;
 
 /// The most spans of one request: those of the longest indirect table, and some that lie across regions.
 pub const SPANS_MAX: usize = (1 << 15) + 64;

@@ -23,9 +23,6 @@ use luge_block::{Completion, CopyRange, Durability, Kind, Lba, Operation, Refusa
 use luge_memory::Span;
 use std::ops::Range;
 
-/// Bytes that one step works on: some microseconds to compare.
-pub(crate) const STEP_BYTES: u32 = 32 << 10;
-
 /// A copy of blocks of a volume to other blocks of it, as one request with one completion.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyRequest<'a> {
