@@ -53,6 +53,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/volume/tests/cut_parts.rs",
     "appliance/volume/tests/fences.rs",
     "appliance/volume/tests/graph.rs",
+    "appliance/volume/tests/no_allocation.rs",
     "appliance/volume/tests/operations/rig.rs",
     "appliance/volume/tests/volumes.rs",
     "drivers/block/benches/memory.rs",

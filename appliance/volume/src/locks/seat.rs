@@ -86,8 +86,9 @@ impl Seat {
     }
 
     /// Obeys the locks of the peers, agrees to them where it may, and goes on with its own. Returns the request
-    /// whose blocks are locked now, if there is one.
-    pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: usize) -> Option<SlotId> {
+    /// whose blocks are locked now, if there is one. `in_flight` is the number of requests that locks may have to
+    /// wait for.
+    pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: impl FnOnce(&Hold) -> usize) -> Option<SlotId> {
         self.restless = true;
         let member = self.member.clone();
         let peers = member.peers()?;
@@ -96,7 +97,7 @@ impl Seat {
             peers.iter().for_each(|peer| peer.member.call());
         }
         let all_held = self.obey(hold, &peers);
-        if in_flight == self.waiting() {
+        if hold.is_draining_locks() && in_flight(hold) == self.waiting() {
             hold.locks_drained();
         }
         let all_answered = self.answer(hold, &peers);

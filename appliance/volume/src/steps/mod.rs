@@ -26,7 +26,7 @@ pub(crate) use slot::{Slot, Step};
 use crate::VolumeId;
 use crate::limits::{RANGES_MAX, STEP_SPANS_MAX};
 use crate::shelf::{Asker, Shelf, SlotId};
-use luge_block::{BLOCK_BUFFER_BYTES, Completion, STEP_MEMORY_BYTES};
+use luge_block::{BLOCK_BUFFER_BYTES, Completion, Lba, STEP_MEMORY_BYTES};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::collections::VecDeque;
 
@@ -152,6 +152,12 @@ impl Steps {
         let pool = self.pools.get_mut(usize::from(id.0 / SLOTS)).and_then(Option::as_mut);
         let slot = pool.and_then(|pool| pool.slots.get_mut(usize::from(id.0 % SLOTS)));
         slot.expect("a slot of a request in steps")
+    }
+
+    /// Number of a volume's requests in steps none of whose blocks are awaited, those aside that wait for a lock.
+    pub(crate) fn count_apart(&self, volume: VolumeId, awaited: impl Fn(Lba, u32) -> bool + Copy) -> usize {
+        let slots = self.pools.iter().flatten().flat_map(|pool| &pool.slots);
+        slots.filter(|slot| slot.volume == Some(volume) && slot.is_apart(awaited)).count()
     }
 
     /// Lends a slot; nothing is in its place until [`Self::put_back`].
