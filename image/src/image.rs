@@ -53,7 +53,7 @@ impl ImageBuilder {
         host::ensure("the image", &[host::FETCHING, host::KERNEL, host::IMAGE], cache, progress)?;
         let parts = Parts {
             kernel: kernel::APPLIANCE.build(cache, progress)?,
-            stub: QemuRoot::prepare(cache, progress)?.path("usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
+            stub: QemuRoot::prepare(cache, progress)?.boot_stub(),
             vm_pack: self.vm_pack.then(|| vm_pack::build(cache, progress)).transpose()?,
             luge: luge::build_luge(cache, progress)?,
             config: self.config.clone(),
@@ -138,9 +138,7 @@ impl Parts {
         let read = |path: &Path| fs::read(path).doing(|| format!("reading {}", path.display()));
         let mut uki = Uki::from_stub(read(&self.stub)?)?;
         uki.section(".osrel", OS_RELEASE.as_bytes())?;
-        uki.section(".cmdline", COMMAND_LINE.as_bytes())?;
-        uki.section(".initrd", &read(initramfs)?)?;
-        uki.section(".linux", &read(&self.kernel)?)?;
+        uki.linux(COMMAND_LINE, &read(&self.kernel)?, &read(initramfs)?)?;
         Ok(uki.finish())
     }
 }

@@ -20,6 +20,7 @@ mod disk;
 mod error;
 mod fragment;
 mod guest;
+mod guest_disk;
 mod host;
 mod image;
 mod initramfs;

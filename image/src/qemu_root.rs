@@ -81,6 +81,11 @@ impl QemuRoot {
         self.path("usr/share/OVMF/OVMF_VARS_4M.fd")
     }
 
+    /// UEFI program to which a kernel is added as sections.
+    pub(crate) fn boot_stub(&self) -> PathBuf {
+        self.path("usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+    }
+
     /// Absolute paths of a program's loader and shared libraries.
     pub(crate) fn libraries_of(
         &self,

@@ -83,6 +83,18 @@ impl Uki {
         Ok(())
     }
 
+    /// Appends the sections of a Linux kernel.
+    pub(crate) fn linux(
+        &mut self,
+        command_line: &str,
+        kernel: &[u8],
+        initramfs: &[u8],
+    ) -> Result<(), ImageError> {
+        self.section(".cmdline", command_line.as_bytes())?;
+        self.section(".initrd", initramfs)?;
+        self.section(".linux", kernel)
+    }
+
     /// The whole file.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes

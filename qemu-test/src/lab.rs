@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tempfile::TempDir;
 
+/// Command line of all kernels, ours and guests'. Linux's timer check sometimes fails behind an
+/// emulated IOMMU on a busy host. `panic=-1` makes a panic end QEMU at once.
+pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
+
 /// Resources that tests share. Each is made when it is first used, and kept.
 pub struct Lab {
     cache: Cache,
@@ -86,6 +90,15 @@ impl Lab {
     /// If the guest cannot be built.
     pub fn guest(&self) -> Result<GuestKit, TestError> {
         self.guest.get(|| GuestKit::prepare(&self.cache, &self.progress))
+    }
+
+    /// Image of a disk from which UEFI boots a guest with these arguments.
+    ///
+    /// # Errors
+    /// If the image cannot be made.
+    pub fn guest_disk(&self, guest: &GuestKit, arguments: &str) -> Result<PathBuf, TestError> {
+        let command_line = format!("{KERNEL_ARGUMENTS} {arguments}");
+        Ok(guest.disk_image(&command_line, &self.cache, &self.progress)?)
     }
 
     /// Path of the static program `luge`.

@@ -5,8 +5,9 @@
 
 use crate::accelerator::Accelerator;
 use crate::error::{Doing, TestError};
-use crate::lab::Bench;
+use crate::lab::{Bench, KERNEL_ARGUMENTS};
 use luge_image::QemuRoot;
+use serde_json::json;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,11 @@ use std::path::{Path, PathBuf};
 /// First PCI slot of SSDs: `0000:00:10.0`, `0000:00:11.0`, ...
 const FIRST_SSD_SLOT: usize = 0x10;
 
+/// First PCI slot of the ports of vfio-user controllers.
+const FIRST_PORT_SLOT: usize = 0x8;
+
 /// Number of I/O queue pairs of an SSD unless a test wants others.
 const QUEUE_PAIRS: u16 = 64;
-
-/// Command line of all kernels, ours and guests'. Linux's timer check sometimes fails behind an
-/// emulated IOMMU on a busy host. `panic=-1` makes a panic end QEMU at once.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 no_timer_check panic=-1";
 
 /// A machine to be started.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Machine {
     pub ssds: Vec<Ssd>,
     /// Disks that a vhost-user-blk server serves.
     pub disks: Vec<Disk>,
+    /// Sockets of NVMe controllers that a vfio-user server serves: `0000:01:00.0`, `0000:02:00.0`, ...
+    pub controllers: Vec<PathBuf>,
     /// Memory in a file, in addition to the rest.
     pub nvdimm: Option<Nvdimm>,
     /// Address of a PCI device of the host that the machine gets.
@@ -64,6 +66,8 @@ pub enum Boot {
     },
     /// Disk image on a USB stick, booted by UEFI. The image is not changed.
     UsbStick(PathBuf),
+    /// Whatever UEFI finds on the machine's disks.
+    Firmware,
 }
 
 /// IOMMU between a machine's devices and its memory.
@@ -167,6 +171,7 @@ impl Machine {
             iommu: Iommu::None,
             ssds: Vec::new(),
             disks: Vec::new(),
+            controllers: Vec::new(),
             nvdimm: None,
             host_device: None,
             firmware_files: Vec::new(),
@@ -217,13 +222,18 @@ impl Machine {
             // Interrupt remapping needs QEMU's interrupt controllers, or half of them.
             let _ = write!(machine, ",kernel-irqchip={}", accelerator.irqchip_beside_iommu());
         }
-        if !self.disks.is_empty() {
+        if self.shares_memory() {
             machine += ",memory-backend=memory";
         }
         if self.nvdimm.is_some() {
             machine += ",nvdimm=on";
         }
         machine
+    }
+
+    /// Whether other processes need the machine's memory.
+    fn shares_memory(&self) -> bool {
+        !self.disks.is_empty() || !self.controllers.is_empty()
     }
 
     fn devices(&self, line: &mut CommandLine) {
@@ -234,7 +244,7 @@ impl Machine {
         for (n, ssd) in self.ssds.iter().enumerate() {
             line.ssd(n, ssd);
         }
-        if !self.disks.is_empty() {
+        if self.shares_memory() {
             let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory_mib);
             line.pair("-object", &memory);
         }
@@ -252,6 +262,9 @@ impl Machine {
                 &format!("vhost-user-blk-pci,chardev=disk{n},num-queues={},packed=on", disk.queues),
             );
         }
+        for (n, socket) in self.controllers.iter().enumerate() {
+            line.controller(n, socket);
+        }
         if let Some(address) = &self.host_device {
             line.pair("-device", &format!("vfio-pci,host={address},bus=pcie.0,addr={FIRST_SSD_SLOT:#x}"));
         }
@@ -267,13 +280,23 @@ impl Machine {
                 line.pair("-append", format!("{KERNEL_ARGUMENTS} {arguments}").trim_end());
             }
             Boot::UsbStick(image) => {
-                let variables = bench.path(&format!("{}.uefi", self.name));
-                fs::copy(qemu.uefi_variables(), &variables)
-                    .doing(|| format!("copying UEFI's variables to {}", variables.display()))?;
-                line.usb_stick(image, &qemu.uefi_code(), &variables);
+                self.firmware(&mut line, qemu, bench)?;
+                line.usb_stick(image);
             }
+            Boot::Firmware => self.firmware(&mut line, qemu, bench)?,
         }
         Ok(line.words)
+    }
+
+    /// Adds UEFI, with variables of the machine's own.
+    fn firmware(&self, line: &mut CommandLine, qemu: &QemuRoot, bench: &Bench) -> Result<(), TestError> {
+        let variables = bench.path(&format!("{}.uefi", self.name));
+        fs::copy(qemu.uefi_variables(), &variables)
+            .doing(|| format!("copying UEFI's variables to {}", variables.display()))?;
+        let flash = |unit: u8, file: &Path| format!("if=pflash,format=raw,unit={unit},file={}", quoted(file));
+        line.pair("-drive", &format!("{},readonly=on", flash(0, &qemu.uefi_code())));
+        line.pair("-drive", &flash(1, &variables));
+        Ok(())
     }
 }
 
@@ -329,10 +352,19 @@ impl CommandLine {
         self.pair("-blockdev", &format!("driver=blklogwrites,node-name=ssd{n},discard=unmap,{data},{log}"));
     }
 
-    fn usb_stick(&mut self, image: &Path, code: &Path, variables: &Path) {
-        let flash = |unit: u8, file: &Path| format!("if=pflash,format=raw,unit={unit},file={}", quoted(file));
-        self.pair("-drive", &format!("{},readonly=on", flash(0, code)));
-        self.pair("-drive", &flash(1, variables));
+    /// Adds a controller behind a port of its own, as a PCI Express device has to be.
+    fn controller(&mut self, n: usize, socket: &Path) {
+        let (slot, chassis) = (FIRST_PORT_SLOT + n, n + 1);
+        self.pair(
+            "-device",
+            &format!("pcie-root-port,id=port{n},chassis={chassis},slot={chassis},bus=pcie.0,addr={slot:#x}"),
+        );
+        let socket = json!({ "type": "unix", "path": socket.to_string_lossy() });
+        let device = json!({ "driver": "vfio-user-pci", "bus": format!("port{n}"), "socket": socket });
+        self.pair("-device", &device.to_string());
+    }
+
+    fn usb_stick(&mut self, image: &Path) {
         let stick = format!("if=none,id=stick,file={},format=raw,snapshot=on", quoted(image));
         self.pair("-drive", &stick);
         self.words(["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]);
@@ -437,6 +469,22 @@ mod tests {
             "memory-backend-memfd,id=memory,size=256M,share=on",
             "socket,id=disk0,path=/run/d,,1",
             "vhost-user-blk-pci,chardev=disk0,num-queues=2",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+    }
+
+    #[test]
+    fn controllers_share_the_machines_memory_and_have_ports_of_their_own() {
+        let controllers = vec!["/run/a/cntrl".into(), "/run/b/cntrl".into()];
+        let line = line(&Machine { controllers, ..machine() }, Accelerator::Tcg);
+        for wanted in [
+            "-machine q35,memory-backend=memory",
+            "memory-backend-memfd,id=memory,size=256M,share=on",
+            "pcie-root-port,id=port1,chassis=2,slot=2,bus=pcie.0,addr=0x9",
+            r#""driver":"vfio-user-pci""#,
+            r#""bus":"port1""#,
+            r#""path":"/run/b/cntrl""#,
         ] {
             assert!(line.contains(wanted), "{wanted} in {line}");
         }

@@ -11,7 +11,11 @@
 //!
 //! The poll window adapts. A sleep that more polling would have spared the guest doubles it: a guest
 //! that pauses for half a millisecond between requests finds the core awake. A long sleep halves
-//! it: a guest that is mostly idle costs little. A sleep that ends at a time says nothing of guests.
+//! it: a guest that is mostly idle costs little.
+//!
+//! A sleep that ends at a time says nothing of guests by itself: the core has one turn, and sleeps again if there was
+//! nothing. If there was something, from a guest whose stores wake no core, the sleeps up to then count as one that an
+//! event has ended.
 //!
 //! Times have the precision of the kernel's timers, about a microsecond, and no timer slack: that is
 //! why there is a timerfd and no timeout of `epoll_wait`.
@@ -112,11 +116,13 @@ pub(crate) struct Idleness {
     turns: u32,
     since: Option<Instant>,
     poll_window: Duration,
+    /// Length of the sleeps that ended at a time, without any work since.
+    asleep: Option<Duration>,
 }
 
 impl Default for Idleness {
     fn default() -> Self {
-        Self { turns: 0, since: None, poll_window: POLL_WINDOW }
+        Self { turns: 0, since: None, poll_window: POLL_WINDOW, asleep: None }
     }
 }
 
@@ -125,10 +131,23 @@ impl Idleness {
     #[inline]
     pub(crate) fn end(&mut self) {
         (self.turns, self.since) = (0, None);
+        if self.asleep.is_some() {
+            self.end_sleeps();
+        }
+    }
+
+    /// Adapts the poll window to sleeps that ended at a time, the last one with work.
+    #[cold]
+    fn end_sleeps(&mut self) {
+        let asleep = self.asleep.take();
+        asleep.into_iter().for_each(|asleep| self.adapt(asleep));
     }
 
     /// Counts an idle turn; returns whether the poll window is over.
     pub(crate) fn turn(&mut self) -> bool {
+        if self.asleep.is_some() {
+            return true;
+        }
         self.turns = self.turns.wrapping_add(1);
         if self.turns > EAGER {
             std::hint::spin_loop();
@@ -139,14 +158,21 @@ impl Idleness {
         self.since.get_or_insert_with(Instant::now).elapsed() >= self.poll_window
     }
 
-    /// Adapts the poll window to a sleep that lasted `asleep`.
+    /// Notes a sleep that lasted `asleep`.
     pub(crate) fn slept(&mut self, asleep: Duration, woken: Woken) {
-        if woken == Woken::Event {
-            let longer = asleep < POLL_WINDOW_MAX;
-            let poll_window = if longer { self.poll_window * 2 } else { self.poll_window / 2 };
-            self.poll_window = poll_window.clamp(POLL_WINDOW_MIN, POLL_WINDOW_MAX);
+        (self.turns, self.since) = (0, None);
+        let all = self.asleep.take().unwrap_or_default().saturating_add(asleep);
+        match woken {
+            Woken::Event => self.adapt(all),
+            Woken::Time => self.asleep = Some(all),
         }
-        self.end();
+    }
+
+    /// Adapts the poll window to a sleep that lasted `asleep`.
+    fn adapt(&mut self, asleep: Duration) {
+        let longer = asleep < POLL_WINDOW_MAX;
+        let poll_window = if longer { self.poll_window * 2 } else { self.poll_window / 2 };
+        self.poll_window = poll_window.clamp(POLL_WINDOW_MIN, POLL_WINDOW_MAX);
     }
 
     /// Idle time before the core sleeps.
@@ -178,6 +204,25 @@ mod tests {
         let mut idleness = Idleness::default();
         [MICROSECONDS, SECOND].into_iter().for_each(|asleep| idleness.slept(asleep, Woken::Time));
         assert_eq!(idleness.poll_window(), POLL_WINDOW);
+    }
+
+    #[test]
+    fn after_a_sleep_that_ended_at_a_time_one_idle_turn_is_enough() {
+        let mut idleness = Idleness::default();
+        idleness.slept(MICROSECONDS, Woken::Time);
+        assert!(idleness.turn());
+        idleness.slept(MICROSECONDS, Woken::Time);
+        assert!(idleness.turn());
+        idleness.end();
+        assert!(!idleness.turn(), "there was work");
+        assert_eq!(
+            idleness.poll_window(),
+            POLL_WINDOW * 2,
+            "more polling would have spared the guest the sleeps"
+        );
+        (0..10).for_each(|_| idleness.slept(MICROSECONDS, Woken::Time));
+        idleness.end();
+        assert_eq!(idleness.poll_window(), POLL_WINDOW, "a long time together");
     }
 
     #[test]

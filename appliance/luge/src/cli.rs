@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use luge_socket::{Group, Mode};
+use luge_vfio::PciAddress;
 use luge_vm::{FIRST_USER, USERS};
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub enum Command {
     Rpc(Rpc),
     /// Send requests to a vhost-user-blk disk and measure rate, latency and CPU time
     Bench(Bench),
+    /// Show and prepare this host: SSDs, hugepages, what costs latency
+    Host(HostArgs),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
 }
@@ -118,6 +121,66 @@ pub struct Bench {
     /// Options of the run
     #[command(flatten)]
     pub options: luge_bench::Options,
+}
+
+/// Arguments of `luge host`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a command: the SSDs and who uses them, the hugepages, and what is missing. An SSD that is mounted or
+otherwise in use is refused. What was changed is noted in the journal, and `luge host reset` undoes it.
+
+Example: luge host
+         luge host bind 0000:3b:00.0 0000:3c:00.0
+         luge host hugepages 4096 --node 0
+         luge host reset")]
+pub struct HostArgs {
+    /// Change to make; without one, the host is shown
+    #[command(subcommand)]
+    pub action: Option<HostAction>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print what would be done, and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// File in which changes are noted, so that they can be undone
+    #[arg(long, global = true, value_name = "FILE", default_value = "/run/luge/host.json")]
+    pub journal: PathBuf,
+}
+
+/// Changes of a host.
+#[derive(Debug, Subcommand)]
+pub enum HostAction {
+    /// Bind SSDs to vfio-pci, for Luge
+    Bind(SsdArgs),
+    /// Give SSDs back to the kernel's driver
+    Release(SsdArgs),
+    /// Reserve hugepages on a NUMA node
+    Hugepages(HugepagesArgs),
+    /// Undo all changes that `luge host` has made
+    Reset,
+}
+
+/// SSDs of a change.
+#[derive(Debug, Args)]
+pub struct SsdArgs {
+    /// PCI addresses, such as 0000:3b:00.0
+    #[arg(required = true, value_name = "PCI-ADDRESS")]
+    pub ssds: Vec<PciAddress>,
+}
+
+/// Arguments of `luge host hugepages`.
+#[derive(Debug, Args)]
+pub struct HugepagesArgs {
+    /// Memory in MiB, which the node is to have in hugepages of that size altogether
+    #[arg(value_name = "MIB", value_parser = clap::value_parser!(u64).range(0..=1 << 30))]
+    pub mib: u64,
+    /// NUMA node
+    #[arg(long, default_value_t = 0)]
+    pub node: u32,
+    /// Size of a page in KiB: 2048 or 1048576
+    #[arg(long, value_name = "KIB", default_value_t = 2048)]
+    pub page_kib: u64,
 }
 
 #[cfg(test)]

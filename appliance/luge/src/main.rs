@@ -1,6 +1,6 @@
 //! Storage server that drives NVMe SSDs from user space and serves them as disks to virtual machines.
 //!
-//! - `cli`: the command line; `serve`, `call`, `bench`: the commands. `boot`: the appliance's PID 1.
+//! - `cli`: the command line; `serve`, `call`, `bench`, `host`: the commands. `boot`: the appliance's PID 1.
 //! - `appliance`: start and stop of all parts.
 //! - `control`: the thread that owns all objects.
 //! - `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
@@ -17,6 +17,7 @@ mod config;
 mod control;
 mod cpus;
 mod error_log;
+mod host;
 mod hugepages;
 mod log;
 mod methods;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args).map_err(|error| error.to_string()),
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
+        Command::Host(args) => host::run(&args).map_err(|error| error.to_string()),
         Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };
     match outcome {
@@ -53,6 +55,6 @@ fn main() -> ExitCode {
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
     let is_command =
-        typed.is_some_and(|word| ["serve", "rpc", "bench", "ideal"].iter().any(|&one| word == one));
+        typed.is_some_and(|word| ["serve", "rpc", "bench", "host", "ideal"].iter().any(|&one| word == one));
     rustix::process::getpid().is_init() && !is_command
 }

@@ -7,13 +7,12 @@
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
-use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
+use luge_block::{Blocks, Device, NullDevice, Shape};
 use luge_measure::{Trace, counted};
-use luge_memory::{DmaSpace, PageSize};
 use luge_spec::nvme::SubmissionEntry;
 use luge_virtqueue::rig::RigMemory;
 use luge_volume::Volume;
-use rig::{Bench, Setup, read, write};
+use rig::{Bench, Setup, memory, read, write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ const TRACES: [Trace; 7] = [
         name: "null, read, four namespaces in turn",
         run: || run(null(), Commands { namespaces: 4, ..Commands::default() }),
     },
-    Trace { name: "memory, read", run: || run(memory(), Commands::default()) },
+    Trace { name: "memory, read", run: || run(memory(BLOCKS.into()), Commands::default()) },
 ];
 
 /// Properties of the commands.
@@ -66,10 +65,6 @@ fn shape() -> Shape {
 
 fn null() -> Arc<dyn Device> {
     Arc::new(NullDevice::new(shape()))
-}
-
-fn memory() -> Arc<dyn Device> {
-    Arc::new(MemoryDevice::new(&DmaSpace::new(), shape(), PageSize::Base, None).unwrap())
 }
 
 impl Commands {

@@ -12,23 +12,32 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
+mod admin;
 mod commands;
+mod controller;
 mod data;
+mod function;
 mod ids;
 mod namespaces;
+mod pci_ids;
 mod queues;
 mod relay;
 mod session;
 mod subsystem;
 
 pub use commands::CommandStatus;
+pub use controller::{
+    CompletionQueueState, ControllerConfig, ControllerConfigError, ControllerState, Phase, Registers,
+    ShutdownPhase, SubmissionQueueState,
+};
 pub use data::{BitBucket, HostBuffer};
+pub use function::{Listener, ListenerConfig, ListenerError};
 pub use ids::{CommandId, NamespaceId, QueueId};
 pub use namespaces::{Namespace, Namespaces};
 pub use queues::{
     Coalescing, DoorbellPages, QueueLayout, QueueMemoryError, QueuePages, ShadowDoorbells, ShadowLayout,
 };
-pub use relay::{Relay, Relayed, RelayedId};
+pub use relay::{FailedCommand, Relay, Relayed, RelayedId};
 pub use session::{
     CompletionQueueSetup, QueueSession, Removal, RemovedQueue, Rules, Service, SessionError, SessionMemory,
     SessionSetup, SubmissionQueueSetup,

@@ -3,6 +3,7 @@
 //! A table never changes. A namespace that is added, removed or resized makes a new table, which sessions get
 //! between two turns.
 
+use crate::commands::CommandStatus;
 use crate::ids::NamespaceId;
 use luge_block::Geometry;
 use luge_volume::{Stats, VolumeId};
@@ -17,14 +18,8 @@ pub struct Namespace {
     pub stats: Arc<Stats>,
     /// Size, limits and abilities of the volume.
     pub geometry: Geometry,
-}
-
-impl Namespace {
-    /// Size of a block in bytes, as a power of two.
-    #[inline]
-    pub(crate) fn block_shift(&self) -> u32 {
-        self.geometry.block_bytes.trailing_zeros()
-    }
+    /// Status with which every command is refused, such as Format in Progress; none for a namespace that is in use.
+    pub refusal: Option<CommandStatus>,
 }
 
 /// The namespaces of a controller on one core, by their identifiers.
@@ -44,6 +39,17 @@ impl Namespaces {
     pub fn get(&self, id: NamespaceId) -> Option<&Namespace> {
         // Identifier zero is that of none, and its index is past the end.
         self.0.get(id.0.wrapping_sub(1) as usize)?.as_ref()
+    }
+
+    /// The namespace of a volume.
+    pub(crate) fn of_volume(&self, volume: VolumeId) -> Option<&Namespace> {
+        self.0.iter().flatten().find(|namespace| namespace.volume == volume)
+    }
+
+    /// Identifier of the namespace of a volume.
+    pub(crate) fn id_of_volume(&self, volume: VolumeId) -> Option<NamespaceId> {
+        let (index, _) = self.from(0).find(|(_, namespace)| namespace.volume == volume)?;
+        Some(NamespaceId(u32::try_from(index).ok()?.wrapping_add(1)))
     }
 
     /// Whether an identifier is one that a namespace can have.

@@ -6,13 +6,30 @@
 //!
 //! A core neither waits nor allocates here. A command that finds no room stays in its submission queue.
 
-use crate::ids::QueueId;
+use crate::commands::CommandStatus;
+use crate::ids::{CommandId, NamespaceId, QueueId};
 use crossbeam_queue::ArrayQueue;
 use luge_spec::nvme::SubmissionEntry;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Release};
+
+/// Most failures on their way to a controller's thread; more are counted only.
+const FAILURES: usize = 64;
+
+/// A command that a core has completed with an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailedCommand {
+    /// Submission queue that it came by.
+    pub queue: QueueId,
+    /// Identifier of the command.
+    pub command: CommandId,
+    /// Status that the host was told.
+    pub status: CommandStatus,
+    /// Namespace; zero where it is not known.
+    pub namespace: NamespaceId,
+}
 
 /// Most commands of a controller on their way to its thread.
 const CAPACITY: usize = 256;
@@ -40,6 +57,9 @@ pub struct Relayed {
 /// Way from the sessions of a controller to its thread.
 pub struct Relay {
     commands: ArrayQueue<Relayed>,
+    failures: ArrayQueue<FailedCommand>,
+    /// Failures for which there was no room.
+    more_failures: AtomicU64,
     /// Whether a host has stored a doorbell value that is out of range.
     invalid_doorbell: AtomicBool,
     /// Whether a session that was asked to stop, or a submission queue that was to be removed, has no command in
@@ -57,6 +77,8 @@ impl Relay {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
             commands: ArrayQueue::new(CAPACITY),
+            failures: ArrayQueue::new(FAILURES),
+            more_failures: AtomicU64::new(0),
             invalid_doorbell: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             bell,
@@ -82,6 +104,18 @@ impl Relay {
         self.commands.pop()
     }
 
+    /// The next command that a core has completed with an error.
+    #[must_use]
+    pub fn next_failure(&self) -> Option<FailedCommand> {
+        self.failures.pop()
+    }
+
+    /// Number of failures since the last call that are known by their number only.
+    #[must_use]
+    pub fn take_more_failures(&self) -> u64 {
+        self.more_failures.swap(0, AcqRel)
+    }
+
     /// Whether a doorbell value was out of range since the last call: an asynchronous event.
     #[must_use]
     pub fn take_invalid_doorbell(&self) -> bool {
@@ -104,6 +138,17 @@ impl Relay {
         pushed
     }
 
+    /// Reports a command that a core has completed with an error. The bell rings for the first one only.
+    #[cold]
+    pub(crate) fn report_failure(&self, failure: FailedCommand) {
+        let was_empty = self.failures.is_empty();
+        if self.failures.push(failure).is_err() {
+            self.more_failures.fetch_add(1, AcqRel);
+        } else if was_empty {
+            self.ring();
+        }
+    }
+
     /// Reports a doorbell value that is out of range.
     pub(crate) fn report_invalid_doorbell(&self) {
         self.invalid_doorbell.store(true, Release);
@@ -116,7 +161,8 @@ impl Relay {
         self.ring();
     }
 
-    fn ring(&self) {
+    /// Rings the bell.
+    pub fn ring(&self) {
         // It only fails when the counter is full, and then the bell has rung.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }

@@ -10,8 +10,8 @@
 //!
 //! Invariants
 //! - There are at most [`CONNECTIONS_MAX`] connections with a client. Their texts take at most
-//!   [`REQUEST_BYTES_MAX`] and [`ANSWER_BYTES_MAX`] in all; texts of up to [`SHORT_BYTES`] are not
-//!   counted.
+//!   [`REQUEST_BYTES_MAX`] and [`ANSWER_BYTES_MAX`] in all; requests of up to [`REQUEST_SHARE`] and answers of up to
+//!   [`SHORT_BYTES`] are not counted, so that each connection has room for them, whatever others have.
 //! - A connection with a call under way and a client is never closed. One whose client has
 //!   disconnected does not count, though its thread goes on until the call ends.
 //!
@@ -37,11 +37,14 @@ const THREADS_MAX: usize = 4 * CONNECTIONS_MAX;
 /// Maximum memory of unanswered requests, complete or not, of all connections together.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
 
+/// Memory of a request that is not counted.
+const REQUEST_SHARE: usize = 128 << 10;
+
 /// Maximum memory of answers that are being written, of all connections together. As much again may wait
 /// for its turn.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
-/// Length up to which a text is not counted: it is read or written in one piece.
+/// Length up to which an answer is not counted: it is written in one piece, as requests are read.
 pub(crate) const SHORT_BYTES: usize = 16 << 10;
 
 /// Limit on log lines about closed connections.
@@ -67,6 +70,15 @@ impl Resource {
             Self::Connections => CONNECTIONS_MAX,
             Self::RequestBytes => REQUEST_BYTES_MAX,
             Self::AnswerBytes => ANSWER_BYTES_MAX,
+        }
+    }
+
+    /// Length up to which a text takes nothing of the resource.
+    const fn free_bytes(self) -> usize {
+        match self {
+            Self::Connections => 0,
+            Self::RequestBytes => REQUEST_SHARE,
+            Self::AnswerBytes => SHORT_BYTES,
         }
     }
 
@@ -212,7 +224,7 @@ impl ConnectionTable {
         bytes: usize,
         set: impl Fn(&mut Entry, usize),
     ) -> Result<(), RpcError> {
-        let bytes = if bytes > SHORT_BYTES { bytes } else { 0 };
+        let bytes = if bytes > resource.free_bytes() { bytes } else { 0 };
         let mut entries = match bytes {
             0 => self.lock(),
             _ => self.make_room(id, resource, bytes)?,
@@ -330,6 +342,14 @@ mod tests {
         assert_eq!(table.queue_answer(1, 1).err().unwrap().code.0, -16);
         table.dequeue_answer(0);
         table.queue_answer(1, 1).unwrap();
+    }
+
+    #[test]
+    fn a_connection_has_room_for_a_request_whatever_others_have() {
+        let table = table(2);
+        table.hold_request(0, REQUEST_BYTES_MAX).unwrap();
+        table.hold_request(1, REQUEST_SHARE).unwrap();
+        assert_eq!(table.hold_request(1, REQUEST_SHARE + 1).err().unwrap().code.0, -16);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Functions on a socket.
 
 use crate::function::FunctionSource;
-use luge_core::{Descriptors, Promise, TooFewDescriptors};
+use crate::served::{Log, Served};
+use crate::service::VfioUser;
+use luge_core::{Descriptors, TooFewDescriptors};
+use luge_endpoint::{BackoffLimits, Departure, Ledger, Listening, PeerState, StartError};
 use luge_memory::DmaSpace;
-use luge_socket::{Permissions, Socket, SocketError};
+use luge_socket::{Permissions, SocketError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -30,6 +33,8 @@ pub struct EndpointConfig {
     pub space: Option<Arc<DmaSpace>>,
     /// Budget of the process's file descriptors.
     pub descriptors: Arc<Descriptors>,
+    /// Limits of the back-off after clients that were cut off for cause.
+    pub backoff: BackoffLimits,
 }
 
 /// Reason why an endpoint did not start.
@@ -46,11 +51,20 @@ pub enum EndpointError {
     Descriptors(#[from] TooFewDescriptors),
 }
 
+impl From<StartError> for EndpointError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Socket(error) => Self::Socket(error),
+            StartError::Thread(error) => Self::Thread(error),
+            StartError::Descriptors(error) => Self::Descriptors(error),
+        }
+    }
+}
+
 /// Functions on a socket, for one client at a time. Stops when dropped.
 pub struct Endpoint {
-    name: String,
-    _socket: Arc<Socket>,
-    _descriptors: Promise,
+    served: Arc<Served>,
+    listening: Listening<VfioUser>,
 }
 
 impl Endpoint {
@@ -59,16 +73,37 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]; nothing is kept then.
     pub fn start(config: EndpointConfig) -> Result<Self, EndpointError> {
-        let EndpointConfig { name, socket, permissions, descriptors, .. } = config;
-        let promise = descriptors.promise(DESCRIPTORS)?;
-        let socket = Arc::new(Socket::bind(&socket, &permissions)?);
-        Ok(Self { name, _socket: socket, _descriptors: promise })
+        let EndpointConfig { name, socket, permissions, owner, source, space, descriptors, backoff } = config;
+        let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
+        let owner = owner.map(Arc::from);
+        let served = Arc::new(Served { name, owner, source, space, descriptors, ledger, log });
+        let service = Arc::new(VfioUser(served.clone()));
+        let listening = Listening::start(&service, &socket, &permissions, DESCRIPTORS, None)?;
+        Ok(Self { served, listening })
     }
 
     /// Name of the endpoint.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.served.name
+    }
+
+    /// Path of the socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.listening.path()
+    }
+
+    /// Clients as they are now. Does not wait for them.
+    #[must_use]
+    pub fn clients(&self) -> PeerState {
+        self.served.ledger.state()
+    }
+
+    /// Departure of the client, to wait for.
+    #[must_use]
+    pub fn departure(&self) -> Departure {
+        Departure::new(&self.served.ledger)
     }
 
     /// Cuts off the client and those that wait, and removes the socket.

@@ -6,7 +6,12 @@
 //! - [`FunctionSource`]: maker of a function for each client.
 //! - [`Endpoint`]: functions on a socket, for one client at a time.
 //!
-//! Not here: the function itself (`nvme-target`).
+//! Invariants
+//! - Nothing that a client sends panics, is waited for, allocates by its word, or reaches beyond its regions and memory.
+//! - A client's memory and function are gone when its connection is, and the next client finds nothing of them.
+//!
+//! Not here: the function itself (`nvme-target`); live migration, whose messages are refused; access to memory of the
+//! client by message (DMA_READ, DMA_WRITE): memory without a file cannot be reached.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
@@ -14,10 +19,14 @@
 pub const DATA_BYTES_MAX: u32 = 64 << 10;
 
 mod client;
+mod connection;
 mod endpoint;
 mod function;
+mod served;
+mod service;
 
 pub use client::Client;
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
 pub use function::{Area, Function, FunctionSource, Mappable, Progress, Region, RegionAccess};
+pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, PeerCounts, PeerState};
 pub use luge_spec::vfio_user::RegionIndex;

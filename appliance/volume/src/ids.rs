@@ -1,5 +1,7 @@
 //! Names of the parts of a core's graph.
 
+use luge_block::Tag;
+
 /// A channel of a core's graph.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
@@ -14,6 +16,14 @@ pub struct NodeId(pub(crate) u16);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct VolumeId(pub(crate) u16);
+
+impl VolumeId {
+    /// Volume of a request.
+    #[must_use]
+    pub const fn of(tag: Tag) -> Self {
+        Self(tag.volume())
+    }
+}
 
 /// Base of a volume on one core: the volume is an extent of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

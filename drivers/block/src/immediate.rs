@@ -6,7 +6,9 @@
 //! was begun before, so that a guest of large requests does not keep a core from the others. Nor
 //! does one of many pieces: each counts as a block, where a request has more of them than blocks.
 
-use crate::{Channel, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
+use crate::{
+    Channel, ChannelSize, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag,
+};
 use heapless::Vec;
 use luge_memory::Span;
 
@@ -42,6 +44,9 @@ pub(crate) trait Execute: Send {
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&mut self, request: &Request<'_>) -> Status;
+
+    /// Takes over the present size, as of [`Channel::resize`].
+    fn resize(&mut self, _size: &mut ChannelSize) {}
 
     /// Memory for a block in more pieces than a request may have, as of [`Channel::block_buffer`].
     fn block_buffer(&self) -> Option<Span> {
@@ -113,6 +118,13 @@ impl<D: Execute> ImmediateChannel<D> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
+        self.begin(request);
+        Ok(())
+    }
+
+    /// Begins a request for which there is room.
+    #[inline(always)]
+    fn begin(&mut self, request: &Request<'_>) {
         self.charge(request.blocks);
         if !self.put_off(request) {
             self.charge(self.device.pieces(request).saturating_sub(request.blocks));
@@ -120,7 +132,22 @@ impl<D: Execute> ImmediateChannel<D> {
             // There is room: it was asked for.
             let _ = self.ended.push(Completion::new(request.tag, status));
         }
-        Ok(())
+    }
+
+    /// Takes as many requests as there is room for, which have nothing wrong with them; returns how many.
+    #[inline]
+    fn take_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> usize {
+        // The room for completions is known before; what is left to be worked on is not.
+        let places = DEPTH - self.ended.len() - self.waiting.len();
+        let fitting = &transfers[..places.min(transfers.len())];
+        let taken = fitting.iter().take_while(|transfer| {
+            let begins = self.blocks_left > 0;
+            if begins {
+                self.begin(transfer);
+            }
+            begins
+        });
+        taken.count()
     }
 
     /// Makes the copies that wait.
@@ -168,6 +195,11 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         self.take(transfer)
     }
 
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let taken = self.take_all(transfers);
+        (taken, (taken < transfers.len()).then_some(Refusal::Full))
+    }
+
     fn commit(&mut self) {
         if !self.waiting.is_empty() {
             self.copy_all();
@@ -183,6 +215,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
 
     fn in_flight(&self) -> usize {
         self.waiting.len() + self.ended.len() - self.handed
+    }
+
+    /// # Panics
+    /// If a copy waits: its memory could go.
+    fn resize(&mut self, size: &mut ChannelSize) {
+        assert!(self.waiting.is_empty(), "a channel is resized before its copies were made");
+        self.geometry.blocks = size.blocks;
+        self.device.resize(size);
     }
 
     fn block_buffer(&self) -> Option<Span> {

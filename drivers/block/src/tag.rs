@@ -76,6 +76,13 @@ impl Tag {
         Self(session as u64 | (slot as u64) << SLOT)
     }
 
+    /// Returns the tag, of slot 0, for another slot of its session.
+    #[inline]
+    #[must_use]
+    pub const fn at_slot(self, slot: u16) -> Self {
+        Self(self.0 | (slot as u64) << SLOT)
+    }
+
     /// The part of a tag that says volume `volume` of a core's graph.
     #[inline]
     #[must_use]

@@ -9,17 +9,21 @@
 //! - A region that is not mapped, because its file is no memory, is in the table but has no span: requests
 //!   to its addresses fail like those to a hole.
 //!
+//! - A change copies one run of regions and the list of runs (`run`): a table may have many regions.
+//!
 //! Not here: what a region is mapped to (`region`).
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::host_memory::total_bytes;
-use crate::lookup::{Lookup, Row};
+use crate::lookup::{Lookup, RowRun};
 use crate::memory_file::{Unmappable, page_bytes};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
+use crate::run::Run;
 use crate::shared_memory::MemoryId;
 use crate::stall::Stalls;
 use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use thiserror::Error;
@@ -43,9 +47,10 @@ pub enum AddressError {
 /// A guest's memory: an unchanging table of regions, in order of their addresses.
 #[derive(Clone, Default)]
 pub struct GuestMemory {
-    regions: Vec<Arc<GuestRegion>>,
-    /// Rows of the regions that are mapped, in the order of `regions`.
-    rows: Vec<Row>,
+    /// Runs of regions; a changed table shares most of them.
+    runs: Vec<Arc<Run>>,
+    /// Rows of the regions that are mapped, in the order of `runs`.
+    rows: Vec<RowRun>,
 }
 
 impl GuestMemory {
@@ -57,22 +62,47 @@ impl GuestMemory {
         regions.into_iter().try_fold(Self::default(), |table, region| table.with(region))
     }
 
-    /// Copy of the table with one region more.
+    fn of(runs: Vec<Arc<Run>>) -> Self {
+        let rows = runs.iter().filter_map(|run| RowRun::new(run.rows())).collect();
+        Self { runs, rows }
+    }
+
+    /// Copy of the table with one region more. Its cost grows with the square root of the number of regions.
     ///
     /// # Errors
     /// [`RegionError::Overlap`].
     pub fn with(&self, region: GuestRegion) -> Result<Self, RegionError> {
         let layout = region.layout();
-        let at = self.regions.partition_point(|other| other.layout().guest < layout.guest);
-        let before = at.checked_sub(1).and_then(|at| self.regions.get(at));
-        let reaches_in = before.is_some_and(|before| before.layout().has(layout.guest));
-        let reached = self.regions.get(at).is_some_and(|next| layout.has(next.layout().guest));
-        if reaches_in || reached {
+        if !self.is_free(&layout) {
             return Err(RegionError::Overlap { guest: layout.guest });
         }
-        let mut regions = self.regions.clone();
-        regions.insert(at, Arc::new(region));
-        Ok(Self::of(regions))
+        let mut runs = self.runs.clone();
+        let at = self.run_of(layout.guest);
+        match runs.get(at) {
+            Some(run) => drop(runs.splice(at..=at, run.with(region))),
+            None => runs.push(Arc::new(Run::new(vec![Arc::new(region)]))),
+        }
+        Ok(Self::of(runs))
+    }
+
+    /// Whether no region has an address of `layout`.
+    #[must_use]
+    pub fn is_free(&self, layout: &RegionLayout) -> bool {
+        let Some(last) = layout.len.checked_sub(1).and_then(|len| layout.guest.checked_add(len)) else {
+            return false;
+        };
+        let before = self.last_before(last);
+        before.is_none_or(|region| !region.layout().has(layout.guest) && !layout.has(region.layout().guest))
+    }
+
+    /// Index of the run that has an address, or would have it; the number of runs if there is none.
+    fn run_of(&self, at: GuestAddress) -> usize {
+        self.runs.partition_point(|run| run.first() <= at).saturating_sub(1)
+    }
+
+    /// The last region that begins at `at` or before.
+    fn last_before(&self, at: GuestAddress) -> Option<&Arc<GuestRegion>> {
+        self.runs.get(self.run_of(at))?.last_before(at)
     }
 
     /// Fails where a region would give the guest more memory than the host has. Call it before the region
@@ -81,7 +111,7 @@ impl GuestMemory {
     /// # Errors
     /// [`RegionError::TooLarge`].
     pub fn check_room(&self, layout: &RegionLayout, file: impl AsFd) -> Result<(), RegionError> {
-        let lens = self.rows.iter().map(|row| row.len);
+        let lens = self.runs.iter().map(|run| run.mapped_bytes());
         let announced = lens.fold(layout.len, u64::saturating_add);
         let host = total_bytes();
         if announced > host && page_bytes(file) != Err(Unmappable::NotMemory) {
@@ -90,76 +120,109 @@ impl GuestMemory {
         Ok(())
     }
 
-    fn of(regions: Vec<Arc<GuestRegion>>) -> Self {
-        let rows = regions.iter().filter_map(|region| region.row()).collect();
-        Self { regions, rows }
-    }
-
     /// Copy of the table without the region that starts at `guest` and has `len` bytes.
     ///
     /// # Errors
     /// [`RegionError::Unknown`].
     pub fn without(&self, guest: GuestAddress, len: u64) -> Result<Self, RegionError> {
-        let mut regions = self.regions.clone();
-        regions.retain(|region| (region.layout().guest, region.layout().len) != (guest, len));
-        if regions.len() == self.regions.len() {
+        let region = self.last_before(guest).map(|region| region.layout());
+        if region.is_none_or(|layout| layout.guest != guest || layout.len != len) {
             return Err(RegionError::Unknown { guest, len });
         }
-        Ok(Self::of(regions))
+        self.without_all(guest, len)
+    }
+
+    /// Copy of the table without the regions in the `len` bytes at `guest`.
+    ///
+    /// # Errors
+    /// [`RegionError::Unknown`] if there is none, and [`RegionError::Split`] if only a part of one is in there.
+    pub fn without_all(&self, guest: GuestAddress, len: u64) -> Result<Self, RegionError> {
+        let range = RegionLayout { guest, driver: DriverAddress(0), len, file_offset: 0 };
+        let unknown = RegionError::Unknown { guest, len };
+        let Some(last) = len.checked_sub(1).and_then(|len| guest.checked_add(len)) else {
+            return Err(unknown);
+        };
+        let splits = |region: &Arc<GuestRegion>| region.layout().splits(&range);
+        if self.last_before(guest).is_some_and(splits) || self.last_before(last).is_some_and(splits) {
+            return Err(RegionError::Split { guest, len });
+        }
+        let mut runs = self.runs.clone();
+        let affected = self.affected(guest, last);
+        let changed = self.runs.get(affected.clone()).unwrap_or_default();
+        let before: usize = changed.iter().map(|run| run.len()).sum();
+        let stays = |region: &&Arc<GuestRegion>| !range.has(region.layout().guest);
+        let left = Run::joined(changed.iter().flat_map(|run| run.regions()).filter(stays));
+        if left.iter().map(|run| run.len()).sum::<usize>() == before {
+            return Err(unknown);
+        }
+        drop(runs.splice(affected, left));
+        Ok(Self::of(runs))
+    }
+
+    /// Indices of the runs that have addresses from `first` to `last`, and of the next one if it is short.
+    fn affected(&self, first: GuestAddress, last: GuestAddress) -> Range<usize> {
+        let (start, next) = (self.run_of(first), self.run_of(last).saturating_add(1));
+        let lens = self.runs.get(start..=next).unwrap_or_default().iter().map(|run| run.len());
+        let is_short = lens.sum::<usize>().checked_sub(1).is_some_and(|len| len < Run::SHORT);
+        let end = if is_short { next.saturating_add(1) } else { next };
+        start..end.min(self.runs.len())
     }
 
     /// Whether all regions of another table are in this one, too.
     #[must_use]
     pub fn has_all_of(&self, other: &Self) -> bool {
-        let mut ours = self.regions.iter();
-        // Both are in order of their addresses.
-        other.regions.iter().all(|region| ours.any(|our| Arc::ptr_eq(our, region)))
+        let has_run =
+            |run: &Arc<Run>| self.runs.get(self.run_of(run.first())).is_some_and(|our| Arc::ptr_eq(our, run));
+        let has = |region: &Arc<GuestRegion>| {
+            self.last_before(region.layout().guest).is_some_and(|our| Arc::ptr_eq(our, region))
+        };
+        other.runs.iter().all(|run| has_run(run) || run.regions().all(has))
     }
 
     /// Number of accesses that found memory missing which the front end had shared. If not zero,
     /// data of the guest cannot be trusted.
     #[must_use]
     pub fn faults(&self) -> u64 {
-        self.regions.iter().map(|region| region.faults()).sum()
+        self.regions().map(GuestRegion::faults).sum()
     }
 
     /// Waits of cores for the memory: it is costly to touch.
     #[must_use]
     pub fn stalls(&self) -> Stalls {
-        self.regions.iter().fold(Stalls::default(), |stalls, region| stalls.and(region.stalls()))
+        self.regions().fold(Stalls::default(), |stalls, region| stalls.and(region.stalls()))
     }
 
     /// Estimated bytes on each NUMA node, from a sample of the present pages.
     #[must_use]
     pub fn nodes(&self) -> NodeAmounts {
         let mut nodes = NodeAmounts::default();
-        self.regions.iter().for_each(|region| nodes.add_all(&region.nodes()));
+        self.regions().for_each(|region| nodes.add_all(&region.nodes()));
         nodes
     }
 
     /// Number of regions.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.regions.len()
+        self.runs.iter().map(|run| run.len()).sum()
     }
 
     /// Whether the guest has no memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.regions.is_empty()
+        self.runs.is_empty()
     }
 
     /// All regions, in order of their guest addresses.
     pub fn regions(&self) -> impl Iterator<Item = &GuestRegion> {
-        self.regions.iter().map(|region| &**region)
+        self.runs.iter().flat_map(|run| run.regions()).map(|region| &**region)
     }
 
     /// Identity of the memory file of the longest region: of the guest's RAM, also where it has other regions. None
     /// where no region is mapped.
     #[must_use]
     pub fn memory_id(&self) -> Option<MemoryId> {
-        let mapped = self.regions().filter_map(|region| Some((region.layout().len, region.memory_id()?)));
-        mapped.max_by_key(|&(len, _)| len).map(|(_, id)| id)
+        let longest = self.runs.iter().filter_map(|run| run.longest());
+        longest.max_by_key(|longest| longest.len).map(|longest| longest.id)
     }
 
     /// The regions that are not mapped: requests with buffers there fail.
@@ -172,8 +235,7 @@ impl GuestMemory {
     /// # Errors
     /// [`AddressError`] where that is not memory of the guest.
     pub fn guest_address(&self, driver: DriverAddress) -> Result<GuestAddress, AddressError> {
-        let found =
-            self.regions.iter().find_map(|region| Some((region, region.layout().guest_address(driver)?)));
+        let found = self.regions().find_map(|region| Some((region, region.layout().guest_address(driver)?)));
         let (region, guest) = found.ok_or(AddressError::Unshared(driver))?;
         match region.unmappable() {
             None => Ok(guest),

@@ -6,8 +6,9 @@
 //! - [`GuestAddress`], [`DriverAddress`], [`Iova`]: three kinds of address that never mix.
 //! - [`Mapping`]: memory of a file descriptor in this process.
 //! - [`DmaSpace`]: the memory that the SSDs reach, and its [`Iova`]s.
-//! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
+//! - [`DmaMemory`]: hugepage memory of our own that SSDs reach. [`ElasticMemory`] can be resized.
 //! - [`PeerMemory`]: memory that another process shares with this one.
+//! - [`PeerFiles`]: memory files of a peer that announces them in many pieces.
 //! - [`GuestMemory`]: a guest's memory; the only place where guest addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
 //! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that others can write.
@@ -23,6 +24,7 @@ mod address;
 mod copy;
 mod dma_memory;
 mod dma_space;
+mod elastic_memory;
 mod fault;
 mod function;
 mod guest;
@@ -32,8 +34,10 @@ mod lookup;
 mod mapping;
 mod memory_file;
 mod numa;
+mod peer_files;
 mod peer_memory;
 mod region;
+mod run;
 mod shared_array;
 mod shared_memory;
 mod span;
@@ -42,6 +46,7 @@ pub mod stall;
 pub use address::{DriverAddress, GuestAddress, Iova};
 pub use dma_memory::{DmaMemory, MemoryError, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
+pub use elastic_memory::ElasticMemory;
 pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{AddressError, GuestMemory};
 pub use iova::{IovaAllocator, IovaRange};
@@ -49,8 +54,9 @@ pub use lookup::{Lookup, Use};
 pub use mapping::{MapError, Mapping};
 pub use memory_file::Unmappable;
 pub use numa::{NodeAmounts, NumaNode};
+pub use peer_files::PeerFiles;
 pub use peer_memory::{PeerMemory, PeerMemoryError};
-pub use region::{GuestRegion, RegionError, RegionLayout};
+pub use region::{DeviceAccess, GuestRegion, RegionError, RegionLayout};
 pub use shared_array::{SharedArray, Word};
 pub use shared_memory::{MemoryId, OwnMemory};
 pub use span::{FixedSpan, SharedByte, Span};

@@ -5,6 +5,7 @@
 //! Invariants
 //! - A span is made of bytes that are all in one region.
 //! - Rows do not overlap and are in order of their addresses; their table keeps the regions.
+//! - A table of few regions is one run, so that a miss costs one search.
 //!
 //! Not here: how regions come and go (`guest`).
 
@@ -13,6 +14,7 @@
 use crate::{GuestAddress, Iova, Span};
 use std::hint::select_unpredictable;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Guest address at which a PC's memory continues above the hole for devices.
 const FOUR_GIB: u64 = 1 << 32;
@@ -84,6 +86,21 @@ impl Row {
     }
 }
 
+/// Rows that lie side by side, of which a table has one run, or several if it has many regions.
+#[derive(Clone)]
+pub(crate) struct RowRun {
+    /// Address of the first row.
+    first: GuestAddress,
+    rows: Arc<[Row]>,
+}
+
+impl RowRun {
+    /// Rows in order of their addresses; none if there is no row.
+    pub(crate) fn new(rows: &Arc<[Row]>) -> Option<Self> {
+        Some(Self { first: rows.first()?.guest, rows: rows.clone() })
+    }
+}
+
 /// Use that a device makes of guest memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
@@ -98,17 +115,22 @@ pub enum Use {
 /// A hit reads one row only. Larger guests have memory on both sides and alternate between them.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
+    /// Rows of a table that is one run; none of any other.
     rows: &'a [Row],
+    /// Runs of the table, looked through if it is more than one.
+    runs: &'a [RowRun],
     below: &'a Row,
     above: &'a Row,
 }
 
 impl<'a> Lookup<'a> {
-    /// Look-ups in these rows.
+    /// Look-ups in these runs, which are in order of their addresses.
     #[inline]
-    pub(crate) fn new(rows: &'a [Row]) -> Self {
-        let (below, above) = (rows.first().unwrap_or(&Row::NONE), rows.last().unwrap_or(&Row::NONE));
-        Self { rows, below, above }
+    pub(crate) fn new(runs: &'a [RowRun]) -> Self {
+        let below = runs.first().and_then(|run| run.rows.first());
+        let above = runs.last().and_then(|run| run.rows.last());
+        let rows = if let [only] = runs { &*only.rows } else { &[] };
+        Self { rows, runs, below: below.unwrap_or(&Row::NONE), above: above.unwrap_or(&Row::NONE) }
     }
 
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
@@ -168,10 +190,19 @@ impl<'a> Lookup<'a> {
     /// Finds the row that could have `at`, and caches it.
     #[cold]
     fn turn_to(&mut self, at: GuestAddress) -> Option<&'a Row> {
-        let row = last_before(self.rows, at)?;
+        let row = match last_before(self.rows, at) {
+            Some(row) => row,
+            None => last_before(rows_of(self.runs, at)?, at)?,
+        };
         *(if at.0 < FOUR_GIB { &mut self.below } else { &mut self.above }) = row;
         Some(row)
     }
+}
+
+/// Rows of the last run that begins at `at` or before.
+fn rows_of(runs: &[RowRun], at: GuestAddress) -> Option<&[Row]> {
+    let count = runs.partition_point(|run| run.first <= at);
+    runs.get(count.checked_sub(1)?).map(|run| &*run.rows)
 }
 
 /// Last row that begins at `at` or before; found without a branch in small tables.
@@ -198,11 +229,15 @@ mod tests {
         let row = |n: u64| Row {
             guest: GuestAddress(first + n * 2 * BYTES),
             len: BYTES,
-            writable_len: if n % 3 == 0 { 0 } else { BYTES },
+            writable_len: if n.is_multiple_of(3) { 0 } else { BYTES },
             host: NonNull::dangling(),
             iova: Iova(n * BYTES),
         };
         (0..count).map(row).collect()
+    }
+
+    fn runs(rows: &[Row], length: usize) -> Vec<RowRun> {
+        rows.chunks(length).map(|rows| RowRun::new(&Arc::from(rows)).unwrap()).collect()
     }
 
     /// Result of a linear search for `len` bytes at `at`.
@@ -214,9 +249,12 @@ mod tests {
 
     #[test]
     fn whatever_was_looked_up_before_a_look_up_finds_what_a_walk_through_all_regions_finds() {
-        for count in [1, 2, 3, 8, 16, 17, 40] {
+        for (count, length) in
+            [(1, 1), (2, 9), (3, 9), (8, 9), (16, 99), (17, 99), (40, 99), (40, 7), (99, 1)]
+        {
             let rows = rows(count);
-            let (mut lookup, mut random) = (Lookup::new(&rows), Random::new(count));
+            let runs = runs(&rows, length);
+            let (mut lookup, mut random) = (Lookup::new(&runs), Random::new(count));
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
                 let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
@@ -234,7 +272,8 @@ mod tests {
     #[test]
     fn no_bytes_are_nowhere_and_no_end_wraps() {
         let rows = rows(2);
-        let mut lookup = Lookup::new(&rows);
+        let runs = runs(&rows, 2);
+        let mut lookup = Lookup::new(&runs);
         for (at, len) in [(rows[0].guest.0, 0), (rows[0].guest.0, u32::MAX), (u64::MAX, 1), (0, 1)] {
             // SAFETY: nothing looks at the bytes of these spans.
             assert!(unsafe { lookup.whole(GuestAddress(at), len) }.is_none(), "{at:#x}");

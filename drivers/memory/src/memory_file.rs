@@ -3,8 +3,9 @@
 //! Path: none; files are looked at when a front end announces them.
 
 use rustix::fs::{FileType, OFlags, SealFlags, Stat, fcntl_get_seals, fcntl_getfl, fstat, fstatfs, inotify};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// Kernel's numbers of file systems in memory (`statfs`). A memfd is on one of them.
@@ -23,6 +24,9 @@ pub enum Unmappable {
     /// Memory that the peer may not write to.
     #[error("memory that is shared for reading only: open its file for reading and writing")]
     ReadOnly,
+    /// Memory without a file.
+    #[error("memory that is not shared: back it with a memfd, or a file on tmpfs or hugetlbfs (share=on)")]
+    NotShared,
     /// Memory that nobody may map for writing any more.
     #[error("memory that is sealed against new mappings: seal it after all disks have mapped it")]
     Sealed,
@@ -62,6 +66,8 @@ fn memory_page_bytes(file: impl AsFd) -> Option<u64> {
 /// A memory file that is kept open, to be recognised when somebody announces it again.
 #[derive(Debug)]
 pub(crate) struct KnownFile {
+    // Dropped before the file.
+    watch: Option<FileWatch>,
     file: Arc<OwnedFd>,
     number: FileNumber,
 }
@@ -85,7 +91,8 @@ impl FileNumber {
 impl KnownFile {
     /// Keeps an open file open.
     pub fn new(file: Arc<OwnedFd>) -> rustix::io::Result<Self> {
-        Ok(Self { number: FileNumber::of(&file)?, file })
+        let (number, watch) = (FileNumber::of(&file)?, FileWatch::new(&file));
+        Ok(Self { watch, file, number })
     }
 
     /// Number of the file.
@@ -106,25 +113,67 @@ impl KnownFile {
         self.is(&other.file, other.number)
     }
 
-    /// Whether `other`, whose number is `number`, is a descriptor of this file.
+    /// Whether `other`, whose number is `number`, is a descriptor of this file; false where the kernel does not
+    /// tell.
     pub fn is(&self, other: impl AsFd, number: FileNumber) -> bool {
-        self.number == number && is_same(&self.file, other)
+        let is_same = |watch: &FileWatch| FileWatch::new(other).is_some_and(|other| other.0 == watch.0);
+        self.number == number && self.watch.as_ref().is_some_and(is_same)
     }
 }
 
-/// Whether two descriptors are of one file; false where the kernel does not tell. An inotify instance has
-/// one watch for a file, however often it is added: nothing else that the kernel tells of files on
-/// hugetlbfs is a proof.
-fn is_same(a: impl AsFd, b: impl AsFd) -> bool {
-    let watches = inotify::init(inotify::CreateFlags::CLOEXEC)
-        .and_then(|instance| Ok((watch(&instance, a.as_fd())?, watch(&instance, b.as_fd())?)));
-    watches.is_ok_and(|(a, b)| a == b)
+/// Watch of a file, by its number in the inotify instance of the process. An instance has one watch for a file,
+/// however often it is added: nothing else that the kernel tells of files on hugetlbfs is a proof. There is one
+/// instance, because closing one takes milliseconds.
+#[derive(Debug)]
+struct FileWatch(i32);
+
+static WATCHES: Mutex<Watches> = Mutex::new(Watches { instance: None, uses: BTreeMap::new() });
+
+/// The inotify instance of the process, and how often each of its watches is in use.
+struct Watches {
+    instance: Option<OwnedFd>,
+    uses: BTreeMap<i32, usize>,
 }
 
-/// Number of the watch of a file.
-fn watch(instance: &OwnedFd, file: BorrowedFd<'_>) -> rustix::io::Result<i32> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    inotify::add_watch(instance, path, inotify::WatchFlags::MOVE_SELF)
+impl FileWatch {
+    /// Watches a file; none where the kernel refuses.
+    fn new(file: impl AsFd) -> Option<Self> {
+        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = watches.add(file.as_fd()).ok()?;
+        *watches.uses.entry(number).or_default() += 1;
+        Some(Self(number))
+    }
+}
+
+impl Drop for FileWatch {
+    fn drop(&mut self) {
+        WATCHES.lock().unwrap_or_else(PoisonError::into_inner).release(self.0);
+    }
+}
+
+impl Watches {
+    fn add(&mut self, file: BorrowedFd<'_>) -> rustix::io::Result<i32> {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?,
+        };
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify::add_watch(self.instance.insert(instance), path, inotify::WatchFlags::MOVE_SELF)
+    }
+
+    fn release(&mut self, number: i32) {
+        let left = self.uses.get(&number).copied().unwrap_or(1).saturating_sub(1);
+        if left > 0 {
+            self.uses.insert(number, left);
+            return;
+        }
+        self.uses.remove(&number);
+        let Some(instance) = &self.instance else { return };
+        // It fails only if the file is gone.
+        let _ = inotify::remove_watch(instance, number);
+        // The events that tell of removals are of no use, but the kernel would keep many of them.
+        let _ = rustix::io::read(instance, &mut [0; 1024]);
+    }
 }
 
 #[cfg(test)]

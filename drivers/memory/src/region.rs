@@ -38,6 +38,13 @@ pub struct RegionLayout {
 }
 
 impl RegionLayout {
+    /// Fails for a region without bytes, or past the end of an address space.
+    pub(crate) fn check(&self) -> Result<(), RegionError> {
+        let (guest, driver) = (self.guest.checked_add(self.len), self.driver.checked_add(self.len));
+        let is_possible = self.len > 0 && guest.is_some() && driver.is_some();
+        if is_possible { Ok(()) } else { Err(self.impossible()) }
+    }
+
     /// Error for an impossible layout.
     fn impossible(&self) -> RegionError {
         RegionError::Shape { guest: self.guest, len: self.len }
@@ -46,6 +53,13 @@ impl RegionLayout {
     /// Whether the region has that address of the guest.
     pub(crate) fn has(&self, at: GuestAddress) -> bool {
         at.0.wrapping_sub(self.guest.0) < self.len
+    }
+
+    /// Whether a part of the region, but not all of it, is in `range`.
+    pub(crate) fn splits(&self, range: &Self) -> bool {
+        let last = GuestAddress(self.guest.0.wrapping_add(self.len.wrapping_sub(1)));
+        let (first, last) = (range.has(self.guest), range.has(last));
+        first != last || (!first && self.has(range.guest))
     }
 
     /// The guest address of an address in the front end's process, if the region has it.
@@ -80,6 +94,17 @@ pub enum RegionError {
         /// Length in bytes.
         len: u64,
     },
+    /// A region is in a range to be removed, but not all of it.
+    #[error("a region is only in part in the {len} bytes at guest address {guest}")]
+    Split {
+        /// First guest address.
+        guest: GuestAddress,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// The memory is in too many files.
+    #[error("guest memory is in more than {0} files: use fewer")]
+    TooManyFiles(usize),
     /// The file cannot be kept.
     #[error("cannot keep the file of guest memory (is the limit of open files, `ulimit -n`, too low?): {0}")]
     File(io::Error),
@@ -102,21 +127,37 @@ pub enum RegionError {
     Dma(io::Error),
 }
 
+/// Access of a device to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAccess {
+    /// The device reads and writes.
+    ReadWrite,
+    /// The device reads only.
+    ReadOnly,
+}
+
 /// A region of a guest's memory. Mapped where its file is memory that may be written to.
 pub struct GuestRegion {
     layout: RegionLayout,
-    file: OwnedFd,
-    memory: Result<Memory, Unmappable>,
+    access: DeviceAccess,
+    /// File of the region, where it is kept for another process.
+    file: Option<OwnedFd>,
+    piece: Result<Piece, Unmappable>,
 }
 
-/// The memory of a region.
-struct Memory {
+/// Memory of a region.
+struct Piece {
+    memory: Arc<TiedMemory>,
+    /// Offset of the region in the mapping.
+    lead: u64,
+}
+
+/// Memory of a front end, which its regions share.
+pub(crate) struct TiedMemory {
     // Dropped in this order: a tie before its memory, and memory that the SSDs reach is unmapped there first.
     tie: Option<Tie>,
     dma: Option<Arc<DmaRegion>>,
     shared: Arc<SharedMemory>,
-    /// Offset of the region in the mapping.
-    lead: u64,
 }
 
 impl GuestRegion {
@@ -125,11 +166,7 @@ impl GuestRegion {
     /// # Errors
     /// [`RegionError`]; nothing is mapped then.
     pub fn map(space: &Arc<DmaSpace>, layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
-        let mut region = Self::map_for_process(layout, file)?;
-        if let Ok(memory) = &mut region.memory {
-            memory.dma = Some(memory.shared.dma(space).map_err(RegionError::Dma)?);
-        }
-        Ok(region)
+        Self::map_for(Some(space), layout, file)
     }
 
     /// As [`Self::map`], for this process only. Its spans have addresses that no SSD can use.
@@ -137,17 +174,39 @@ impl GuestRegion {
     /// # Errors
     /// [`RegionError`]; nothing is mapped then.
     pub fn map_for_process(layout: RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
-        let ends = (layout.guest.checked_add(layout.len), layout.driver.checked_add(layout.len));
-        if layout.len == 0 || ends.0.is_none() || ends.1.is_none() {
-            return Err(layout.impossible());
-        }
-        let memory = match Memory::map(&layout, &file) {
-            Ok(memory) => Ok(memory),
+        Self::map_for(None, layout, file)
+    }
+
+    fn map_for(
+        space: Option<&Arc<DmaSpace>>,
+        layout: RegionLayout,
+        file: impl AsFd,
+    ) -> Result<Self, RegionError> {
+        layout.check()?;
+        let memory = match TiedMemory::map(&file, layout.file_offset, layout.len, space) {
+            Ok(memory) => Ok(Arc::new(memory)),
             Err(RegionError::Map(PeerMemoryError::Unmappable(reason))) => Err(reason),
             Err(error) => return Err(error),
         };
         let file = file.as_fd().try_clone_to_owned().map_err(RegionError::File)?;
-        Ok(Self { layout, file, memory })
+        let region = Self::new(layout, DeviceAccess::ReadWrite, memory)?;
+        Ok(Self { file: Some(file), ..region })
+    }
+
+    /// Makes a region of memory that has all of it, or a region that is not mapped.
+    pub(crate) fn new(
+        layout: RegionLayout,
+        access: DeviceAccess,
+        memory: Result<Arc<TiedMemory>, Unmappable>,
+    ) -> Result<Self, RegionError> {
+        let piece = match memory {
+            Ok(memory) => {
+                let lead = memory.offset_of(&layout).ok_or_else(|| layout.impossible())?;
+                Ok(Piece { memory, lead })
+            }
+            Err(reason) => Err(reason),
+        };
+        Ok(Self { layout, access, file: None, piece })
     }
 
     /// Ties the region to its front end's connection, which is shut down, in both directions, as
@@ -156,8 +215,8 @@ impl GuestRegion {
     /// # Errors
     /// [`RegionError::Map`] if there are too many pieces of memory.
     pub fn tied_to(mut self, connection: &Arc<UnixStream>) -> Result<Self, RegionError> {
-        if let Ok(memory) = &mut self.memory {
-            memory.tie = Some(memory.shared.tie(connection)?);
+        if let Some(memory) = self.piece.as_mut().ok().and_then(|piece| Arc::get_mut(&mut piece.memory)) {
+            memory.tie_to(connection)?;
         }
         Ok(self)
     }
@@ -168,60 +227,86 @@ impl GuestRegion {
         self.layout
     }
 
-    /// File of the region, for another process that maps it.
+    /// File of the region, for another process that maps it; none if it was not kept.
     #[must_use]
-    pub fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 
     /// Identity of the region's memory file; none if it is not mapped.
     #[must_use]
     pub fn memory_id(&self) -> Option<MemoryId> {
-        self.memory().map(|memory| memory.shared.id())
+        self.shared().map(|shared| shared.id())
     }
 
     /// Reason why the region is not mapped; none if it is.
     #[must_use]
     pub fn unmappable(&self) -> Option<Unmappable> {
-        self.memory.as_ref().err().copied()
+        self.piece.as_ref().err().copied()
     }
 
-    fn memory(&self) -> Option<&Memory> {
-        self.memory.as_ref().ok()
+    fn shared(&self) -> Option<&SharedMemory> {
+        self.piece.as_ref().ok().map(|piece| &*piece.memory.shared)
     }
 
     /// Number of accesses that found memory missing.
     pub(crate) fn faults(&self) -> u64 {
-        self.memory().map_or(0, |memory| memory.shared.faults())
+        self.shared().map_or(0, SharedMemory::faults)
     }
 
     /// Waits of cores for the memory.
     pub(crate) fn stalls(&self) -> Stalls {
-        self.memory().map_or(Stalls::default(), |memory| memory.shared.stalls())
+        self.shared().map_or(Stalls::default(), SharedMemory::stalls)
     }
 
     /// Bytes on each NUMA node, as far as known.
     pub(crate) fn nodes(&self) -> NodeAmounts {
-        self.memory().map(|memory| nodes_of(memory.shared.mapping())).unwrap_or_default()
+        self.shared().map(|shared| nodes_of(shared.mapping())).unwrap_or_default()
     }
 
     /// Row for look-ups, if the region is mapped.
     pub(crate) fn row(&self) -> Option<Row> {
-        let Memory { lead, shared, dma, .. } = self.memory()?;
-        let host = shared.mapping().host_at(*lead)?;
-        let first = dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
+        let Piece { memory, lead } = self.piece.as_ref().ok()?;
+        let host = memory.shared.mapping().host_at(*lead)?;
+        let first = memory.dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
         let iova = Iova(first.0.wrapping_add(*lead));
         let RegionLayout { guest, len, .. } = self.layout;
-        Some(Row { guest, len, writable_len: len, host, iova })
+        let writable_len = match self.access {
+            DeviceAccess::ReadWrite => len,
+            DeviceAccess::ReadOnly => 0,
+        };
+        Some(Row { guest, len, writable_len, host, iova })
     }
 }
 
-impl Memory {
-    /// Maps a region of a memory file for this process.
-    fn map(layout: &RegionLayout, file: impl AsFd) -> Result<Self, RegionError> {
-        let RegionLayout { file_offset, len, .. } = *layout;
-        let shared = SharedMemory::map(file, file_offset, len)?;
-        let lead = shared.offset_of(file_offset).ok_or_else(|| layout.impossible())?;
-        Ok(Self { tie: None, dma: None, shared, lead })
+impl TiedMemory {
+    /// Maps `len` bytes of a memory file from `offset`, for this process and for the SSDs of a space.
+    pub(crate) fn map(
+        file: impl AsFd,
+        offset: u64,
+        len: u64,
+        space: Option<&Arc<DmaSpace>>,
+    ) -> Result<Self, RegionError> {
+        let shared = SharedMemory::map(file, offset, len)?;
+        let dma = space.map(|space| shared.dma(space)).transpose().map_err(RegionError::Dma)?;
+        Ok(Self { tie: None, dma, shared })
+    }
+
+    /// Ties the memory to a connection, as [`GuestRegion::tied_to`] does.
+    pub(crate) fn tie_to(&mut self, connection: &Arc<UnixStream>) -> Result<(), RegionError> {
+        self.tie = Some(self.shared.tie(connection)?);
+        Ok(())
+    }
+
+    /// The mapped memory.
+    pub(crate) fn shared(&self) -> &SharedMemory {
+        &self.shared
+    }
+
+    /// Offset in the mapping of a region; none if that is not all in it.
+    fn offset_of(&self, layout: &RegionLayout) -> Option<u64> {
+        let offset = self.shared.offset_of(layout.file_offset)?;
+        let left = self.shared.mapping().len().checked_sub(offset)?;
+        (left >= layout.len).then_some(offset)
     }
 }

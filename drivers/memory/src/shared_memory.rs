@@ -145,6 +145,12 @@ impl SharedMemory {
         self.offset_of(offset).is_some_and(|at| self.mapping().len() - at >= len) && self.faults() == 0
     }
 
+    /// Whether it has `len` bytes of a file from `offset`, none of them missing.
+    pub fn serves(&self, file: impl AsFd, offset: u64, len: u64) -> bool {
+        let number = FileNumber::of(&file);
+        self.has(offset, len) && number.is_ok_and(|number| self.file.is(&file, number))
+    }
+
     /// Identity of the memory's file.
     pub fn id(&self) -> MemoryId {
         self.id

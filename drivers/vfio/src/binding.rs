@@ -97,6 +97,20 @@ impl Drop for Binding {
     }
 }
 
+/// Binds a function that is bound to vfio-pci to `driver`, or to none.
+///
+/// # Errors
+/// [`BindError::GroupInUse`] while a process uses the function's group, [`BindError::Write`].
+pub fn give_back(root: &SysfsRoot, address: PciAddress, driver: Option<&str>) -> Result<(), BindError> {
+    let claims = root.claims(root.iommu_group(address));
+    let claimed = claims.lock();
+    let coming = claimed.first().map(|other| format!("{other} is being attached"));
+    match coming.or_else(|| user(root, address)) {
+        Some(by) => Err(BindError::GroupInUse { address, by }),
+        None => restore_one(root, address, driver),
+    }
+}
+
 /// Binds functions to their previous drivers, in reverse order. A failure does not stop the others.
 fn restore_all(root: &SysfsRoot, bound: &[(PciAddress, Option<String>)]) -> Result<(), BindError> {
     let returned: Vec<_> =
@@ -191,6 +205,26 @@ mod tests {
         assert_eq!(host.root().driver(address()).as_deref(), Some("vfio-pci"));
         binding.restore().unwrap();
         assert_eq!(host.root().driver(address()).as_deref(), Some("nvme"));
+    }
+
+    #[test]
+    fn an_ssd_that_another_process_has_bound_is_given_back_to_any_driver_or_none() {
+        let host = host();
+        for driver in [Some("nvme"), None] {
+            drop(bind(&host.root(), address()).unwrap());
+            give_back(&host.root(), address(), driver).unwrap();
+            assert_eq!(host.root().driver(address()).as_deref(), driver);
+        }
+    }
+
+    #[test]
+    fn an_ssd_is_not_given_back_while_a_process_uses_it() {
+        let host = host();
+        drop(bind(&host.root(), address()).unwrap());
+        host.file("sys/class/vfio/7/dev", "1:3\n").process(812, "qemu", &["/dev/null"]);
+        let error = give_back(&host.root(), address(), Some("nvme")).unwrap_err().to_string();
+        assert!(error.contains("process 812 qemu"), "{error}");
+        assert_eq!(host.root().driver(address()).as_deref(), Some("vfio-pci"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the doorbells and the IOMMU mappings that this crate has set up.
 //!
 //! - [`PciAddress`], [`SysfsRoot`]: the SSDs of the host and their drivers.
-//! - [`bind`], [`Binding`]: binds an SSD to vfio-pci, and back to its driver.
+//! - [`bind`], [`Binding`], [`give_back`]: binds an SSD to vfio-pci, and back to its driver. [`Usage`]: who has it.
 //! - [`Vfio`]: opens SSDs as [`luge_memory::PciFunction`]s, all in one IOMMU domain with the mappings of
 //!   the [`luge_memory::DmaSpace`].
 //! - [`VfioUser`]: attaches functions that other processes emulate, without an IOMMU.
@@ -30,16 +30,18 @@ mod iommu_group;
 mod membership;
 mod openers;
 mod reply;
-#[cfg(test)]
-mod rig;
+#[cfg(any(test, feature = "rig"))]
+pub mod rig;
 mod sysfs;
+mod usage;
 mod vfio;
 mod vfio_user;
 
 pub use address::{PciAddress, PciAddressError};
-pub use binding::{Binding, bind};
+pub use binding::{Binding, bind, give_back};
 pub use domain::Backend;
 pub use error::{BindError, VfioError};
 pub use sysfs::SysfsRoot;
+pub use usage::Usage;
 pub use vfio::Vfio;
 pub use vfio_user::{ServerSocket, VfioUser, VfioUserError};

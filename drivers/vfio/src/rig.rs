@@ -1,6 +1,12 @@
 //! A host for unit tests: a tree of `/sys`, `/proc` and `/dev`, and the part of a kernel that reacts to
 //! writes there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::new_without_default,
+    reason = "a test ends with a tree that cannot be written; there is no lint in the tests of this crate itself"
+)]
+
 use crate::SysfsRoot;
 use crate::sysfs::write_existing;
 use std::fs;
@@ -16,6 +22,10 @@ pub struct FakeHost {
 
 impl FakeHost {
     /// A host without a PCI function or driver.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
+    #[must_use]
     pub fn new() -> Self {
         let host = Self { folder: tempfile::tempdir().unwrap() };
         host.file("sys/bus/pci/drivers_probe", "")
@@ -24,6 +34,8 @@ impl FakeHost {
         host
     }
 
+    /// The tree of its files.
+    #[must_use]
     pub fn root(&self) -> SysfsRoot {
         SysfsRoot::with_store(self.folder.path(), kernel)
     }
@@ -41,6 +53,10 @@ impl FakeHost {
         self
     }
 
+    /// Removes a file.
+    ///
+    /// # Panics
+    /// If it is not there.
     pub fn remove(&self, path: &str) {
         fs::remove_file(self.folder.path().join(path)).unwrap();
     }
@@ -55,10 +71,18 @@ impl FakeHost {
         self.attribute(address, "class", "0x010802\n").attribute(address, "driver_override", "(null)\n")
     }
 
+    /// Adds an attribute of a function.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
     pub fn attribute(&self, address: &str, name: &str, text: &str) -> &Self {
         self.file(&format!("sys/bus/pci/devices/{address}/{name}"), text)
     }
 
+    /// Adds a driver.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
     pub fn driver(&self, name: &str) -> &Self {
         self.file(&format!("sys/bus/pci/drivers/{name}/unbind"), "")
     }
@@ -68,11 +92,19 @@ impl FakeHost {
         self.file(&format!("sys/bus/pci/drivers/{name}/refuses"), "")
     }
 
+    /// Binds a function to a driver.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
     pub fn bound(&self, address: &str, driver: &str) -> &Self {
         bind(&self.root(), address, driver);
         self
     }
 
+    /// Puts a function into an IOMMU group.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
     pub fn group(&self, address: &str, number: u32) -> &Self {
         let group = format!("sys/kernel/iommu_groups/{number}");
         self.file(&format!("{group}/devices/{address}"), "");
@@ -103,6 +135,29 @@ impl FakeHost {
         self
     }
 
+    /// Adds a pool of hugepages.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
+    pub fn hugepages(&self, node: u32, page_kib: u64, total: u64, free: u64) -> &Self {
+        let folder = format!("sys/devices/system/node/node{node}/hugepages/hugepages-{page_kib}kB");
+        self.file(&format!("{folder}/nr_hugepages"), &format!("{total}\n"));
+        self.file(&format!("{folder}/free_hugepages"), &format!("{free}\n"))
+    }
+
+    /// Lets the kernel make no more than `most` pages of a pool.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
+    pub fn hugepages_most(&self, node: u32, page_kib: u64, most: u64) -> &Self {
+        let folder = format!("sys/devices/system/node/node{node}/hugepages/hugepages-{page_kib}kB");
+        self.file(&format!("{folder}/most"), &most.to_string())
+    }
+
+    /// Adds a partition of a disk, with its device number.
+    ///
+    /// # Panics
+    /// If the tree cannot be written.
     pub fn partition(&self, disk: &str, partition: &str, number: &str) -> &Self {
         self.folder(&format!("sys/class/block/{disk}/{partition}"));
         self.file(&format!("sys/class/block/{partition}/dev"), &format!("{number}\n"))
@@ -116,6 +171,7 @@ fn kernel(root: &SysfsRoot, path: &Path, text: &str) -> io::Result<()> {
             fs::metadata(path)?;
             fs::write(path, text)
         }
+        Some("nr_hugepages") => resize_pool(path, text),
         Some("unbind") => fs::remove_file(root.path(&format!("/sys/bus/pci/devices/{text}/driver"))),
         Some("drivers_probe") => {
             write_existing(path, text)?;
@@ -124,6 +180,18 @@ fn kernel(root: &SysfsRoot, path: &Path, text: &str) -> io::Result<()> {
         }
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+/// Sets the size of a pool of hugepages, as far as there is memory; pages in use stay.
+fn resize_pool(path: &Path, text: &str) -> io::Result<()> {
+    let number = |name: &str| -> Option<u64> {
+        fs::read_to_string(path.with_file_name(name)).ok()?.trim().parse().ok()
+    };
+    let used = number("nr_hugepages").unwrap_or(0) - number("free_hugepages").unwrap_or(0);
+    let wanted: u64 = text.parse().map_err(io::Error::other)?;
+    let total = wanted.clamp(used, number("most").unwrap_or(u64::MAX));
+    fs::write(path, total.to_string())?;
+    fs::write(path.with_file_name("free_hugepages"), (total - used).to_string())
 }
 
 fn probe(root: &SysfsRoot, address: &str) {

@@ -47,23 +47,28 @@ impl SysfsRoot {
     }
 
     /// Tree in which `store` acts as the kernel.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "rig"))]
     pub(crate) fn with_store(root: impl Into<PathBuf>, store: Store) -> Self {
         Self { root: root.into(), store, claims: Arc::default() }
     }
 
     /// Path in this tree of the absolute path `path`.
-    pub(crate) fn path(&self, path: &str) -> PathBuf {
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// Path of a file or folder of a function.
-    pub(crate) fn function(&self, address: PciAddress, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn function(&self, address: PciAddress, name: &str) -> PathBuf {
         self.path(&format!("/sys/bus/pci/devices/{address}")).join(name)
     }
 
-    /// Writes an existing file.
-    pub(crate) fn store(&self, path: &Path, text: &str) -> io::Result<()> {
+    /// Writes an existing file by one `write`; neither creates nor truncates it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn store(&self, path: &Path, text: &str) -> io::Result<()> {
         (self.store)(self, path, text)
     }
 
@@ -106,7 +111,8 @@ impl SysfsRoot {
     }
 
     /// All functions of the IOMMU group of `address`, itself included.
-    pub(crate) fn group_members(&self, address: PciAddress) -> Vec<PciAddress> {
+    #[must_use]
+    pub fn group_members(&self, address: PciAddress) -> Vec<PciAddress> {
         let members = names(&self.function(address, "iommu_group/devices")).unwrap_or_default();
         members.iter().filter_map(|name| name.parse().ok()).collect()
     }

@@ -2,7 +2,7 @@
 
 use super::status::CommandStatus;
 use luge_block::{Durability, Lba, Operation};
-use luge_spec::nvme::{Fuse, IoOpcode, StatusCode, SubmissionEntry, io_flags};
+use luge_spec::nvme::{IoOpcode, StatusCode, SubmissionEntry, io_flags};
 
 /// An operation on blocks that follow each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,11 +34,13 @@ pub(crate) enum Command {
 impl Command {
     /// Reads a command of the NVM command set. Its namespace, and whether that has the operation, is not looked at.
     ///
+    /// Writes are at least as durable as `least` says.
+    ///
     /// # Errors
     /// The status with which the command is to be refused.
-    pub(crate) fn parse(entry: &SubmissionEntry) -> Result<Self, CommandStatus> {
+    pub(crate) fn parse(entry: &SubmissionEntry, least: Durability) -> Result<Self, CommandStatus> {
         let [_, _, flags, ..] = entry.cdw10;
-        let durability = durability(flags);
+        let durability = if least == Durability::Media { least } else { durability(flags) };
         let blocks = |operation| Self::Blocks(block_command(entry, operation));
         let command = match IoOpcode(entry.opcode) {
             IoOpcode::READ => blocks(Operation::Read),
@@ -46,10 +48,10 @@ impl Command {
             IoOpcode::COMPARE => blocks(Operation::Compare),
             IoOpcode::VERIFY => blocks(Operation::Verify),
             IoOpcode::WRITE_UNCORRECTABLE => blocks(Operation::WriteUncorrectable),
-            IoOpcode::WRITE_ZEROES => write_zeroes(entry, flags),
+            IoOpcode::WRITE_ZEROES => write_zeroes(entry, durability),
             IoOpcode::DATASET_MANAGEMENT => dataset_management(entry),
             IoOpcode::FLUSH => Self::Flush,
-            IoOpcode::COPY => copy(entry)?,
+            IoOpcode::COPY => copy(entry, durability)?,
             IoOpcode::RESERVATION_REGISTER
             | IoOpcode::RESERVATION_REPORT
             | IoOpcode::RESERVATION_ACQUIRE
@@ -60,31 +62,14 @@ impl Command {
         Ok(command)
     }
 
-    /// Reads the two commands of a fused pair, Compare and Write of the same blocks, as one.
-    ///
-    /// # Errors
-    /// The status with which both commands are to be refused.
-    pub(crate) fn parse_pair(
-        first: &SubmissionEntry,
-        second: &SubmissionEntry,
-    ) -> Result<BlockCommand, CommandStatus> {
-        let invalid = CommandStatus::refused(StatusCode::INVALID_FIELD);
-        let (Self::Blocks(compare), Self::Blocks(write)) = (Self::parse(first)?, Self::parse(second)?) else {
-            return Err(invalid);
-        };
-        let Operation::Write(durability) = write.operation else { return Err(invalid) };
-        let same =
-            (compare.lba, compare.blocks, first.namespace) == (write.lba, write.blocks, second.namespace);
-        if compare.operation != Operation::Compare || !same {
-            return Err(invalid);
-        }
-        Ok(BlockCommand { operation: Operation::CompareAndWrite(durability), ..write })
+    /// The two commands of a fused pair as one; none if they are not a Compare and a Write of the same blocks.
+    pub(crate) fn fuse(first: Self, second: Self) -> Option<BlockCommand> {
+        let (Self::Blocks(compare), Self::Blocks(write)) = (first, second) else { return None };
+        let Operation::Write(durability) = write.operation else { return None };
+        let same = compare.lba == write.lba && compare.blocks == write.blocks;
+        let fits = same && compare.operation == Operation::Compare;
+        fits.then_some(BlockCommand { operation: Operation::CompareAndWrite(durability), ..write })
     }
-}
-
-/// Whether an entry is the first of a pair, and the next one the second.
-pub(crate) fn are_a_pair(first: &SubmissionEntry, second: &SubmissionEntry) -> bool {
-    first.fuse() == Fuse::FIRST && second.fuse() == Fuse::SECOND
 }
 
 fn durability(flags: u32) -> Durability {
@@ -96,11 +81,12 @@ fn block_command(entry: &SubmissionEntry, operation: Operation) -> BlockCommand 
     BlockCommand { operation, lba: Lba(entry.lba()), blocks: (flags & 0xffff).wrapping_add(1) }
 }
 
-fn write_zeroes(entry: &SubmissionEntry, flags: u32) -> Command {
+fn write_zeroes(entry: &SubmissionEntry, durability: Durability) -> Command {
+    let [_, _, flags, ..] = entry.cdw10;
     let unmaps = flags & io_flags::DEALLOCATE != 0;
     let operation = if unmaps { Operation::WriteZeroesUnmap } else { Operation::WriteZeroes };
     let command = block_command(entry, operation);
-    match durability(flags) {
+    match durability {
         Durability::Cache => Command::Blocks(command),
         Durability::Media => Command::DurableZeroes(command),
     }
@@ -114,14 +100,14 @@ fn dataset_management(entry: &SubmissionEntry) -> Command {
     }
 }
 
-fn copy(entry: &SubmissionEntry) -> Result<Command, CommandStatus> {
+fn copy(entry: &SubmissionEntry, durability: Durability) -> Result<Command, CommandStatus> {
     let [_, _, flags, ..] = entry.cdw10;
     // Bits 8 to 11: format of the ranges, of which there is one without protection information.
     if flags >> 8 & 0xf != 0 {
         return Err(CommandStatus::refused(StatusCode::INVALID_FIELD));
     }
     let ranges = (flags & 0xff).wrapping_add(1);
-    Ok(Command::Copy { lba: Lba(entry.lba()), ranges, durability: durability(flags) })
+    Ok(Command::Copy { lba: Lba(entry.lba()), ranges, durability })
 }
 
 /// Refuses what namespaces without protection information and controllers without directives do not have.

@@ -4,6 +4,6 @@ mod command;
 mod short;
 mod status;
 
-pub(crate) use command::{BlockCommand, Command, are_a_pair};
+pub(crate) use command::{BlockCommand, Command};
 pub(crate) use short::{ShortReader, ShortTransfer};
 pub use status::CommandStatus;

@@ -51,6 +51,12 @@ impl CommandStatus {
         self.0 & Self::DO_NOT_RETRY != 0
     }
 
+    /// The field above a phase tag of zero, as the error log has it.
+    #[must_use]
+    pub(crate) const fn field(self) -> u16 {
+        self.0 << 1
+    }
+
     /// The field in its place in the second word of a completion entry.
     #[must_use]
     pub(crate) const fn in_word(self) -> u64 {

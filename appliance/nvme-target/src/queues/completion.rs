@@ -9,9 +9,9 @@ use super::doorbells::Doorbells;
 use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
 use super::submission::InvalidDoorbell;
 use crate::ids::QueueId;
-use luge_memory::{GuestMemory, Use};
+use luge_memory::{GuestMemory, SharedArray, Use};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Release;
 
 /// Words of an entry.
 pub(crate) const WORDS: usize = 2;
@@ -22,11 +22,21 @@ const PHASE: u64 = 1 << 48;
 /// Entries in a cache line.
 const ENTRIES_PER_LINE: usize = 4;
 
-/// A completion: the two words of its entry, with a phase tag of zero.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Posted {
-    pub(crate) result: u64,
-    pub(crate) rest: u64,
+/// Writer of completions that lie side by side.
+pub(crate) struct Writer {
+    entries: SharedArray<[u64; WORDS]>,
+    at: u32,
+    phase: u64,
+}
+
+impl Writer {
+    /// Stores the next completion: its two words, with a phase tag of zero.
+    #[inline]
+    pub(crate) fn put(&mut self, result: u64, rest: u64) {
+        // Release: whoever sees the phase tag, in the second word, sees the first.
+        self.entries.store(self.at, [result, rest | self.phase], Release);
+        self.at = self.at.wrapping_add(1);
+    }
 }
 
 /// A completion queue.
@@ -64,10 +74,6 @@ impl CompletionQueue {
 
     pub(crate) fn id(&self) -> QueueId {
         self.layout.id
-    }
-
-    pub(crate) fn layout(&self) -> &QueueLayout {
-        &self.layout
     }
 
     /// Index of the first entry that the host has not consumed, as far as it has told.
@@ -132,26 +138,24 @@ impl CompletionQueue {
         }
     }
 
-    /// Stores completions: the host sees each at once.
+    /// Lets `part` store a completion for each of `ended`, a part of them at a time: the host sees each at once. Returns
+    /// those for which there is no place, because the host has taken the queue's memory away.
     #[inline]
-    pub(crate) fn post(&mut self, mut completions: impl Iterator<Item = Posted>) {
+    pub(crate) fn post_all<'a, T>(
+        &mut self,
+        mut ended: &'a [T],
+        mut part: impl FnMut(&'a [T], Writer),
+    ) -> &'a [T] {
         // A piece at a time: the next one is somewhere else, or has another phase.
-        while let Some(Piece { entries, first, len }) = self.next() {
-            let (mut at, end) = (first, first.wrapping_add(len));
-            while at < end {
-                let Some(Posted { result, rest }) = completions.next() else {
-                    self.advance(at.wrapping_sub(first));
-                    return;
-                };
-                entries.set_word::<0>(at, result, Relaxed);
-                // Release: whoever sees the phase tag sees the rest.
-                entries.set_word::<1>(at, rest | self.phase, Release);
-                at = at.wrapping_add(1);
-            }
-            self.advance(len);
+        while !ended.is_empty()
+            && let Some(Piece { entries, first, len }) = self.next()
+        {
+            let (now, rest) = ended.split_at_checked(len as usize).unwrap_or((ended, &[]));
+            part(now, Writer { entries, at: first, phase: self.phase });
+            self.advance(u32::try_from(now.len()).unwrap_or(len));
+            ended = rest;
         }
-        // Without memory they have no place: the host has taken it away.
-        completions.for_each(drop);
+        ended
     }
 
     /// The entries from the tail on that lie side by side.

@@ -22,6 +22,10 @@ const PAIR_BYTES: u64 = 8;
 /// Bytes of a page, of which clients map whole ones.
 const PAGE_BYTES: u64 = 4096;
 
+/// Offset of the doorbells in their file, which is that in BAR0: clients find both by one offset. The page before them
+/// stays empty.
+const FILE_OFFSET: u64 = 0x1000;
+
 /// The doorbell registers of a controller, in a memory file that its client maps at BAR0 + 1000h.
 pub struct DoorbellPages {
     file: OwnedFd,
@@ -37,22 +41,22 @@ impl DoorbellPages {
     pub fn new(queues: u16) -> io::Result<Self> {
         let bytes = (u64::from(queues) * PAIR_BYTES).next_multiple_of(PAGE_BYTES);
         let file = memfd_create("doorbells", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&file, bytes)?;
+        ftruncate(&file, FILE_OFFSET.saturating_add(bytes))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let memory = PeerMemory::map(&file, 0, bytes).map_err(|error| match error {
+        let memory = PeerMemory::map(&file, FILE_OFFSET, bytes).map_err(|error| match error {
             PeerMemoryError::Map(error) => io::Error::other(error),
             error => io::Error::other(error),
         })?;
         Ok(Self { file, memory, bytes })
     }
 
-    /// File of the doorbells, for the client.
+    /// File of the doorbells, for the client. Its offsets are those of BAR0.
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// Length of the file in bytes: whole pages.
+    /// Length of the doorbells in bytes: whole pages.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes

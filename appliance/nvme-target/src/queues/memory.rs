@@ -136,7 +136,8 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// Entries of a memory page, as a power of two.
     fn shift<const WORDS: usize>(&self) -> u32 {
-        (self.page_bytes / QueueMemory::<WORDS>::ENTRY_BYTES).trailing_zeros()
+        let entry_bytes = QueueMemory::<WORDS>::ENTRY_BYTES;
+        self.page_bytes.trailing_zeros().saturating_sub(entry_bytes.trailing_zeros())
     }
 
     /// The queue as a single piece; none if it is not in one region of memory.
@@ -197,7 +198,7 @@ impl Finder<'_> {
             return Err(QueueMemoryError::Missing(base));
         }
         let mut left = self.bytes;
-        let mut piece = |&at: &GuestAddress| {
+        let piece = |&at: &GuestAddress| {
             self.check_aligned(at)?;
             let len = left.min(self.page_bytes);
             left = left.saturating_sub(len);
@@ -205,7 +206,7 @@ impl Finder<'_> {
             let span = unsafe { self.lookup.whole_for(self.purpose, at, len) };
             span.and_then(SharedArray::new).ok_or(QueueMemoryError::Missing(at))
         };
-        pages.iter().map(|at| piece(at)).collect()
+        pages.iter().map(piece).collect()
     }
 
     fn page_count(&self) -> usize {

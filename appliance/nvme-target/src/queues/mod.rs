@@ -14,7 +14,7 @@ mod shadow;
 mod submission;
 
 pub use coalescing::Coalescing;
-pub(crate) use completion::{CompletionQueue, Posted};
+pub(crate) use completion::CompletionQueue;
 pub use doorbells::DoorbellPages;
 pub(crate) use doorbells::Doorbells;
 pub(crate) use memory::{Piece, QueueMemory};

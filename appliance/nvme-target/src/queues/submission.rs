@@ -57,10 +57,6 @@ impl SubmissionQueue {
         self.layout.id
     }
 
-    pub(crate) fn layout(&self) -> &QueueLayout {
-        &self.layout
-    }
-
     /// SQHD: index of the first entry that was not taken.
     #[inline]
     pub(crate) fn head(&self) -> u32 {
@@ -137,6 +133,11 @@ impl SubmissionQueue {
     /// Takes no more commands.
     pub(crate) fn leave(&mut self) {
         self.is_leaving = true;
+    }
+
+    /// Whether it takes no more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Whether it takes no more, and nothing of it is in flight.

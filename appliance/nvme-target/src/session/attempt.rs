@@ -84,6 +84,14 @@ impl Target {
         access.map_err(|status| Untaken::Answered(CommandStatus::of_block(status, false)))
     }
 
+    /// Checks that the namespace has the blocks of a fused pair, and takes so many at once.
+    pub(super) fn check_pair(&self, command: BlockCommand) -> Result<(), Untaken> {
+        if command.blocks > self.geometry.blocks_max(command.operation) {
+            return Err(Untaken::refused(StatusCode::ATOMIC_WRITE_UNIT_EXCEEDED));
+        }
+        self.check(command)
+    }
+
     /// Bytes of a command's blocks.
     pub(super) fn bytes(&self, command: BlockCommand) -> u64 {
         u64::from(command.blocks).saturating_mul(self.geometry.block_bytes.into())

@@ -2,13 +2,17 @@
 //! a core drops nothing.
 
 use super::QueueSession;
+use super::long::Long;
 use super::setup::{SessionMemory, SubmissionQueueSetup};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
 use crate::namespaces::Namespaces;
 use crate::queues::{Coalescing, ShadowDoorbells, SubmissionQueue};
 use crate::relay::RelayedId;
+use luge_block::Durability;
 use luge_core::{Call, Session};
+use luge_spec::nvme::StatusCode;
+use luge_volume::VolumeId;
 use std::sync::Arc;
 
 /// Progress of the removal of a submission queue.
@@ -48,12 +52,19 @@ impl QueueSession {
 
     /// Takes no more commands of a submission queue, and takes it out when all that were taken are completed.
     pub fn remove_submission_queue(&mut self, id: QueueId) -> Removal {
-        let place = self.queues.iter_mut().find(|queue| queue.as_ref().is_some_and(|queue| queue.id() == id));
-        let Some(place) = place else { return Removal::Unknown };
+        let is_it = |queue: &Option<SubmissionQueue>| queue.as_ref().is_some_and(|queue| queue.id() == id);
+        let Some(index) = self.queues.iter().position(is_it) else { return Removal::Unknown };
+        if let Some(long) = self.long.as_mut().filter(|long| usize::from(long.index) == index) {
+            long.abandon();
+        }
+        let Some(place) = self.queues.get_mut(index) else { return Removal::Unknown };
         place.iter_mut().for_each(SubmissionQueue::leave);
         match place.take_if(|queue| queue.has_drained()) {
             Some(queue) => Removal::Gone(RemovedQueue { _queue: queue }),
-            None => Removal::Draining,
+            None => {
+                self.is_awaited = true;
+                Removal::Draining
+            }
         }
     }
 
@@ -61,7 +72,8 @@ impl QueueSession {
     /// when that is so.
     pub fn hold(&mut self) -> bool {
         self.is_held = true;
-        self.is_drained()
+        self.is_awaited = !self.is_drained();
+        !self.is_awaited
     }
 
     /// Takes commands again.
@@ -75,18 +87,39 @@ impl QueueSession {
         self.is_held && self.in_flight() == 0
     }
 
+    /// Tells the controller's thread if something has drained that it waits for.
+    pub(super) fn report_drained(&mut self) {
+        let leaving = || self.queues.iter().flatten().filter(|queue| queue.is_leaving());
+        let some = self.is_drained() || leaving().any(SubmissionQueue::has_drained);
+        let all = self.is_drained() == self.is_held && leaving().all(SubmissionQueue::has_drained);
+        self.is_awaited = !all;
+        if some {
+            self.relay.report_drained();
+        }
+    }
+
     /// Completes a command that was relayed, with `result` in DW0 and DW1; returns whether it waited for that.
     pub fn complete_relayed(&mut self, id: RelayedId, status: CommandStatus, result: u64) -> bool {
         let Some(slot) = self.slots.take_back(id) else { return false };
         let command = self.slots.free(slot);
         self.post(command, status, result);
+        if self.is_awaited {
+            self.report_drained();
+        }
         true
     }
 
     /// Aborts a command; returns whether it was completed as aborted. None that a volume has can be.
     pub fn abort(&mut self, queue: QueueId, command: CommandId) -> bool {
-        let _ = (queue, command);
-        false
+        let named = |long: &&Long| long.is_at(long.index) && long.entry().command_id == command.0;
+        let Some(index) = self.long.as_ref().filter(named).map(|long| long.index) else { return false };
+        let of_queue = self.queue(index).is_some_and(|found| found.id() == queue);
+        if !of_queue || self.completion.free() as usize <= self.slots.busy() {
+            return false;
+        }
+        self.long.iter_mut().for_each(Long::abandon);
+        self.answer_as(index, command, CommandStatus::failed(StatusCode::ABORT_REQUESTED));
+        true
     }
 
     /// Uses another table of guest memory, with the places of all queues there; returns those before.
@@ -112,6 +145,14 @@ impl QueueSession {
         std::mem::replace(&mut self.namespaces, namespaces)
     }
 
+    /// Begins nothing more on a volume that no namespace has any more; returns whether no command will use it again but
+    /// for what is in flight there.
+    pub fn leave_volume(&mut self, volume: VolumeId) -> bool {
+        let long = self.long.as_mut().filter(|long| long.volume() == volume);
+        let is_read = long.map(Long::abandon).is_some();
+        !is_read && !self.specials.use_volume(volume)
+    }
+
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
     pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
         self.interrupts.replace(interrupt, &self.completion)
@@ -130,6 +171,12 @@ impl QueueSession {
     /// Sets the number and time for which interrupts may wait.
     pub fn set_coalescing(&mut self, coalescing: Coalescing) {
         self.interrupts.set_coalescing(coalescing);
+    }
+
+    /// Sets the durability of writes that do not ask for one: on the media, where the host has turned the volatile write
+    /// cache off.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.rules.durability = durability;
     }
 
     /// Sets the number of commands that are taken of a submission queue before the next one has its turn.

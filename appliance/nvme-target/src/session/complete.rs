@@ -2,23 +2,69 @@
 
 use super::QueueSession;
 use super::attempt::Attempt;
-use super::slots::{InFlight, Slots};
+use super::leaving::{Words, leave};
+use super::slots::InFlight;
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, NamespaceId};
-use crate::queues::{Posted, SubmissionQueue};
-use luge_block::{Completion, Status};
+use crate::namespaces::Namespaces;
+use crate::relay::{FailedCommand, Relay};
+use luge_block::{Completion, Kind};
+use luge_volume::VolumeId;
 
 impl QueueSession {
     /// Posts completions of requests that have ended.
     #[inline]
     pub(super) fn end_all(&mut self, done: &[Completion]) {
-        let Self { completion, queues, slots, interrupts, now, .. } = self;
-        completion.post(done.iter().map(|end| {
-            let command = slots.free(end.tag().slot());
-            let status = if end.succeeded() { 0 } else { failure(*end) };
-            Posted { result: 0, rest: leave(queues, command) | status }
-        }));
-        interrupts.note(u32::try_from(done.len()).unwrap_or(u32::MAX), *now);
+        match self.queues.len() {
+            _ if !self.specials.is_empty() => done.iter().for_each(|end| self.end_special(*end)),
+            1 => self.end_all_of(0, done),
+            _ => self.end_each(done),
+        }
+        self.interrupts.note(u32::try_from(done.len()).unwrap_or(u32::MAX), self.now);
+    }
+
+    /// Posts the completion of the command in a slot.
+    pub(super) fn end_slot(&mut self, slot: u16, status: CommandStatus) {
+        let command = self.slots.free(slot);
+        let status = self.with_report(command, status);
+        self.post(command, status, 0);
+    }
+
+    /// Reports a failure of a command that was not relayed, for the error log.
+    fn with_report(&self, command: InFlight, status: CommandStatus) -> CommandStatus {
+        if status.is_success() { status } else { report(&self.relay, command, status, NamespaceId(0)) }
+    }
+
+    /// Status of a request that has ended.
+    pub(super) fn status_of(&self, end: Completion) -> CommandStatus {
+        if end.succeeded() { CommandStatus::SUCCESS } else { failure(end, &self.namespaces) }
+    }
+
+    /// Posts completions of the queue that has that index.
+    #[inline(never)]
+    fn end_all_of(&mut self, index: u16, done: &[Completion]) {
+        let Self { completion, queues, slots, namespaces, relay, .. } = self;
+        let (words, slot_of) = (Words::of(queues, index), |end: &Completion| end.tag().slot());
+        let unposted = completion.post_all(done, |done, mut writer| {
+            slots.free_all(done, slot_of, |end, command| {
+                let status = if end.succeeded() { 0 } else { fail(*end, command, namespaces, relay) };
+                writer.put(0, words.word(command) | status);
+            });
+        });
+        slots.free_all(unposted, slot_of, |_, _| ());
+        leave(queues, index, done.len());
+    }
+
+    /// Posts completions of any queues.
+    #[inline(never)]
+    fn end_each(&mut self, mut done: &[Completion]) {
+        while let Some(first) = done.first() {
+            let index = self.slots.command(first.tag().slot()).index();
+            let same = |end: &&Completion| self.slots.command(end.tag().slot()).index() == index;
+            let (now, rest) = done.split_at(done.iter().take_while(same).count());
+            self.end_all_of(index, now);
+            done = rest;
+        }
     }
 
     /// Answers commands whose requests the volume refused; they have left their queue.
@@ -29,33 +75,48 @@ impl QueueSession {
 
     /// Answers the command of an attempt, which leaves its queue.
     pub(super) fn answer(&mut self, attempt: &Attempt<'_>, status: CommandStatus) {
-        let Some(queue) = self.queue(attempt.index) else { return };
+        self.answer_as(attempt.index, CommandId(attempt.entry.command_id), status);
+    }
+
+    /// Answers the command at the head of a queue, which leaves the queue.
+    pub(super) fn answer_as(&mut self, index: u16, command: CommandId, status: CommandStatus) {
+        let Some(queue) = self.queue(index) else { return };
         queue.advance(1);
-        let command = InFlight::new(attempt.index, queue.id(), CommandId(attempt.entry.command_id));
+        let command = InFlight::new(index, queue.id(), command);
+        let status = self.with_report(command, status);
         self.post(command, status, 0);
     }
 
     /// Posts the completion of a command that has left its queue and has no slot.
     pub(super) fn post(&mut self, command: InFlight, status: CommandStatus, result: u64) {
-        let rest = leave(&mut self.queues, command) | status.in_word();
-        self.completion.post(std::iter::once(Posted { result, rest }));
+        let word = Words::of(&self.queues, command.index()).word(command) | status.in_word();
+        leave(&mut self.queues, command.index(), 1);
+        self.completion.post_all(&[()], |_, mut writer| writer.put(result, word));
         self.interrupts.note(1, self.now);
     }
 }
 
-/// Second word of a command's completion, without a status. The command is no longer one of its queue.
-#[inline]
-fn leave(queues: &mut [Option<SubmissionQueue>], command: InFlight) -> u64 {
-    let queue = queues.get_mut(command.index()).and_then(Option::as_mut);
-    let Some(queue) = queue else { return command.word(0) };
-    queue.completed(1);
-    command.word(queue.head())
-}
-
-/// Status of a request that failed, in its place in the second word.
+/// Status of a request that failed, in its place, after a report for the error log.
 #[cold]
 #[inline(never)]
-fn failure(end: Completion) -> u64 {
-    let reads = end.tag().kind() == luge_block::Kind::Read;
-    CommandStatus::of_block(end.status(), reads).in_word()
+fn fail(end: Completion, command: InFlight, namespaces: &Namespaces, relay: &Relay) -> u64 {
+    let namespace = namespaces.id_of_volume(VolumeId::of(end.tag())).unwrap_or(NamespaceId(0));
+    report(relay, command, failure(end, namespaces), namespace).in_word()
+}
+
+/// Reports a failure for the error log; returns the status, which says so.
+fn report(relay: &Relay, command: InFlight, status: CommandStatus, namespace: NamespaceId) -> CommandStatus {
+    let status = status.with_more();
+    let (queue, command) = (command.queue(), command.command());
+    relay.report_failure(FailedCommand { queue, command, status, namespace });
+    status
+}
+
+/// Status of a request that failed, which its volume counts.
+#[cold]
+#[inline(never)]
+fn failure(end: Completion, namespaces: &Namespaces) -> CommandStatus {
+    let volume = VolumeId::of(end.tag());
+    namespaces.of_volume(volume).inspect(|namespace| namespace.stats.fail(end.status()));
+    CommandStatus::of_block(end.status(), end.tag().kind() == Kind::Read)
 }

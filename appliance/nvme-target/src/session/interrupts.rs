@@ -61,7 +61,7 @@ impl Interrupts {
 
     /// Time at which an interrupt is due that waits; none if none does.
     pub(super) fn due_at(&self) -> Option<Ticks> {
-        (self.posted > 0).then(|| self.since + self.wait_max())
+        (self.posted > 0).then(|| self.wait_ends())
     }
 
     /// Interrupts the host if that is due. The queue knows what the host has consumed.
@@ -85,14 +85,14 @@ impl Interrupts {
 
     fn is_due(&self, now: Ticks) -> bool {
         let at_once = self.outstanding.is_none() && self.coalescing.reports(self.posted);
-        at_once || now >= self.since + self.wait_max()
+        at_once || now >= self.wait_ends()
     }
 
-    fn wait_max(&self) -> Duration {
-        match self.outstanding {
-            Some(_) => self.coalescing.time.max(WAIT_MAX),
-            None => self.coalescing.time,
-        }
+    /// Time at which the longest wait ends.
+    #[expect(clippy::arithmetic_side_effects, reason = "the last time is later than any")]
+    fn wait_ends(&self) -> Ticks {
+        let outstanding = self.outstanding.map_or(Duration::ZERO, |_| WAIT_MAX);
+        self.since + self.coalescing.time.max(outstanding)
     }
 
     fn interrupt(&mut self, queue: &CompletionQueue) {

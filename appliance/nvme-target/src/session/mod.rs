@@ -19,28 +19,36 @@
 mod attempt;
 mod changes;
 mod complete;
+mod fused;
 mod interrupts;
+mod leaving;
+mod long;
 mod ranges;
 mod run;
 mod setup;
 mod single;
 mod slots;
+mod special;
 mod take;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};
 
+use crate::commands::ShortTransfer;
 use crate::data::BitBucket;
 use crate::namespaces::Namespaces;
 use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
 use crate::relay::Relay;
 use interrupts::Interrupts;
+use long::Long;
 use luge_core::{Kick, SessionId, Ticks};
 use luge_memory::{GuestMemory, Span};
 use slots::Slots;
+use special::Specials;
 use std::sync::Arc;
 use thiserror::Error;
+use turn::BATCH;
 
 /// Spans of a command that is not long: those of 2 MiB in memory pages of which no two lie side by side, and some more
 /// for pages that lie across regions.
@@ -69,8 +77,12 @@ pub struct QueueSession {
     /// Index of the queue whose turn is next.
     next: u16,
     slots: Slots,
-    /// Spans of the commands that are being read.
+    specials: Specials,
+    long: Option<Long>,
+    /// Spans of the command that is being read.
     spans: Box<[Span]>,
+    /// Short transfers that are being read.
+    transfers: Box<[ShortTransfer]>,
     memory: Arc<GuestMemory>,
     doorbells: Doorbells,
     namespaces: Arc<Namespaces>,
@@ -79,6 +91,8 @@ pub struct QueueSession {
     kick: Option<Kick>,
     /// Whether no commands are taken.
     is_held: bool,
+    /// Whether the controller's thread waits for commands to end.
+    is_awaited: bool,
     /// Time of the last turn.
     now: Ticks,
     /// Time of the last turn in which a command was taken.
@@ -107,7 +121,10 @@ impl QueueSession {
             queues: Vec::with_capacity(rules.submission_queues_max.into()),
             next: 0,
             slots: Slots::new(slots),
+            specials: Specials::default(),
+            long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
+            transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
             doorbells,
             namespaces: setup.namespaces,
@@ -115,6 +132,7 @@ impl QueueSession {
             relay: setup.relay,
             kick: setup.kick,
             is_held: false,
+            is_awaited: false,
             now: Ticks::PAST,
             active: Ticks::now(),
         })

@@ -1,17 +1,28 @@
-//! Dataset Management: ranges of blocks that are deallocated by one command.
+//! Commands with a list of ranges: Dataset Management, which deallocates them, and Copy, whose source they are.
 
 use super::QueueSession;
 use super::attempt::{Attempt, Target, Untaken};
 use super::single::submit_to;
 use crate::commands::CommandStatus;
-use luge_block::{BlockRange, Lba, Operation};
+use luge_block::{BlockRange, CopyRange, Durability, Lba, Operation};
 use luge_memory::{Span, Use};
-use luge_spec::nvme::{DatasetRange, StatusCode};
-use luge_volume::RANGES_MAX;
+use luge_spec::nvme::{CopySource, DatasetRange, StatusCode};
+use luge_volume::{CopyRequest, RANGES_MAX};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Ranges of one command. NR has eight bits.
 type Ranges = heapless::Vec<BlockRange, RANGES_MAX>;
+
+/// Source ranges of a copy.
+type Sources = heapless::Vec<CopyRange, RANGES_MAX>;
+
+/// Copy of so many ranges to blocks from `lba`.
+#[derive(Clone, Copy)]
+pub(super) struct Copy {
+    pub(super) lba: Lba,
+    pub(super) ranges: u32,
+    pub(super) durability: Durability,
+}
 
 impl QueueSession {
     /// Deallocates `count` ranges of a namespace.
@@ -34,14 +45,59 @@ impl QueueSession {
         self.submitted(attempt, tag, submitted)
     }
 
+    /// Copies ranges within a namespace.
+    pub(super) fn copy(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        target: &Target,
+        copy: Copy,
+    ) -> Result<(), Untaken> {
+        let limits = target.geometry.operations.copy;
+        if limits.ranges_max == 0 {
+            return Err(Untaken::refused(StatusCode::INVALID_OPCODE));
+        }
+        if copy.ranges > limits.ranges_max.into() {
+            return Err(Untaken::refused(StatusCode::COMMAND_SIZE_LIMIT_EXCEEDED));
+        }
+        let sources = self.read_sources(attempt, copy.ranges)?;
+        copy.check(target, &sources)?;
+        let tag = self.fill_slot(attempt)?;
+        let Copy { lba, durability, .. } = copy;
+        let request = CopyRequest { tag, sources: &sources, lba, durability };
+        let volume = attempt.graph.volume(target.volume);
+        let submitted = submit_to(volume, |volume| volume.submit_copy(&request));
+        self.submitted(attempt, tag, submitted)?;
+        let blocks = sources.iter().map(|source| u64::from(source.blocks)).sum::<u64>();
+        attempt.turn.moved(blocks.saturating_mul(target.geometry.block_bytes.into()));
+        Ok(())
+    }
+
+    /// Reads the source ranges of a copy.
+    fn read_sources(&mut self, attempt: &mut Attempt<'_>, count: u32) -> Result<Sources, Untaken> {
+        let mut read = [CopySource::default(); RANGES_MAX];
+        let read = read.get_mut(..count as usize).unwrap_or_default();
+        self.read_list(attempt, read.as_mut_bytes())?;
+        let source = |source: &CopySource| CopyRange {
+            lba: Lba(source.lba),
+            blocks: u32::from(source.blocks_z).wrapping_add(1),
+        };
+        Ok(read.iter().map(source).collect())
+    }
+
+    /// Copies the data of a command, which is a list, into `list`.
+    fn read_list(&mut self, attempt: &mut Attempt<'_>, list: &mut [u8]) -> Result<(), Untaken> {
+        let bytes = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let spans = self.collect(attempt, bytes, Use::Read, 0)?;
+        let spans = spans.ok_or(Untaken::refused(StatusCode::INVALID_SGL_COUNT))?;
+        copy_out(self.spans.get(..spans).unwrap_or_default(), list);
+        Ok(())
+    }
+
     /// Reads the ranges of a command that have blocks.
     fn read_ranges(&mut self, attempt: &mut Attempt<'_>, count: u32) -> Result<Ranges, Untaken> {
         let mut read = [DatasetRange::new_zeroed(); RANGES_MAX];
         let read = read.get_mut(..count as usize).unwrap_or_default();
-        let bytes = u32::try_from(size_of_val(read)).unwrap_or(u32::MAX);
-        let spans = self.collect(attempt, bytes, Use::Read)?;
-        let spans = spans.ok_or(Untaken::refused(StatusCode::INVALID_SGL_COUNT))?;
-        copy_out(self.spans.get(..spans).unwrap_or_default(), read.as_mut_bytes());
+        self.read_list(attempt, read.as_mut_bytes())?;
         let with_blocks = read.iter().filter(|range| range.blocks > 0);
         let range = |range: &DatasetRange| BlockRange {
             operation: Operation::Discard,
@@ -49,6 +105,26 @@ impl QueueSession {
             blocks: range.blocks,
         };
         Ok(with_blocks.map(range).collect())
+    }
+}
+
+impl Copy {
+    /// Checks the limits of a copy, each of which has a status of its own.
+    fn check(&self, target: &Target, sources: &[CopyRange]) -> Result<(), Untaken> {
+        let limits = target.geometry.operations.copy;
+        let total: u64 = sources.iter().map(|source| u64::from(source.blocks)).sum();
+        let longest = sources.iter().map(|source| source.blocks).max();
+        if longest > Some(limits.range_blocks_max) || total > limits.blocks_max.into() {
+            return Err(Untaken::refused(StatusCode::COMMAND_SIZE_LIMIT_EXCEEDED));
+        }
+        let end = self.lba.0.saturating_add(total);
+        let overlaps = |source: &CopyRange| {
+            source.lba.0 < end && self.lba.0 < source.lba.0.saturating_add(source.blocks.into())
+        };
+        if sources.iter().any(overlaps) {
+            return Err(Untaken::refused(StatusCode::OVERLAPPING_RANGE));
+        }
+        Ok(())
     }
 }
 

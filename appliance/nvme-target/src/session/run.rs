@@ -7,22 +7,10 @@ use super::attempt::Served;
 use super::slots::{InFlight, Slots};
 use super::turn::{BATCH, Turn};
 use crate::commands::{ShortReader, ShortTransfer};
-use crate::ids::{NamespaceId, QueueId};
+use crate::ids::{CommandId, NamespaceId};
 use crate::queues::Piece;
 use luge_block::{Completion, Refusal, Request, Tag};
-use luge_core::SessionId;
-use luge_memory::Span;
 use luge_volume::{Graph, Run};
-
-/// Filler of a run with the short transfers of a queue.
-struct Filler<'a> {
-    reader: ShortReader<'a>,
-    session: SessionId,
-    /// The queue, as slots name it.
-    index: u16,
-    queue: QueueId,
-    slots: &'a mut Slots,
-}
 
 impl QueueSession {
     /// Serves short transfers at the head of the queue with that index: `most` of them at most.
@@ -34,31 +22,33 @@ impl QueueSession {
         most: usize,
         turn: &mut Turn,
     ) -> Served {
-        let Self { session, rules, completion, queues, slots, memory, namespaces, spans, .. } = self;
+        let Self { session, rules, completion, queues, slots, memory, namespaces, transfers, .. } = self;
         let Some(queue) = queues.get_mut(usize::from(index)).and_then(Option::as_mut) else {
             return Served::None;
         };
         let Some(piece) = queue.next(u32::try_from(most).unwrap_or(u32::MAX)) else { return Served::None };
         let Some(id) = namespace_of(&piece) else { return Served::None };
-        let Some(namespace) = namespaces.get(id) else { return Served::None };
+        let namespace = namespaces.get(id).filter(|namespace| namespace.refusal.is_none());
+        let Some(namespace) = namespace else { return Served::None };
         let Some(mut volume) = graph.volume(namespace.volume) else { return Served::None };
         let room = volume.room();
         if room == 0 {
             return Served::Full(0);
         }
-        let spans = spans.get_mut(..room.min(piece.len as usize).min(BATCH)).unwrap_or_default();
-        piece.prefetch(spans.len());
-        completion.prefetch(spans.len());
+        let most = room.min(piece.len as usize).min(BATCH);
+        piece.prefetch(most);
+        completion.prefetch(most);
+        let block_bytes = namespace.geometry.block_bytes;
+        let reader = ShortReader::new(memory.lookup(), id, block_bytes, rules.page_bytes);
+        let mut reader = reader.with_durability(rules.durability);
+        let transfers = transfers.get_mut(..most).unwrap_or_default();
+        let read = reader.read_all(piece.entries, piece.first, transfers);
         let before = namespace.stats.blocks();
-        let reader = ShortReader {
-            lookup: memory.lookup(),
-            namespace: id.0,
-            block_shift: namespace.block_shift(),
-            page_bytes: rules.page_bytes.into(),
-        };
-        let mut filler = Filler { reader, session: *session, index, queue: queue.id(), slots };
+        let filler =
+            Filler { tag: Tag::new(session.0, 0), command: InFlight::new(index, queue.id(), CommandId(0)) };
         let mut run = volume.run();
-        let count = filler.fill(&piece, spans, &mut run);
+        let transfers = transfers.get(..read).unwrap_or_default();
+        let count = filler.fill(transfers, slots, &mut run);
         if count == 0 {
             return Served::None;
         }
@@ -76,7 +66,7 @@ impl QueueSession {
         let taken = count.wrapping_sub(untaken);
         queue.advance(u32::try_from(taken).unwrap_or(0));
         let blocks = namespace.stats.blocks().wrapping_sub(before);
-        turn.took(taken, blocks.wrapping_mul(namespace.geometry.block_bytes.into()));
+        turn.took(taken, blocks.wrapping_mul(block_bytes.into()));
         if !failed.is_empty() {
             self.refuse_all(&failed);
         }
@@ -91,21 +81,31 @@ fn namespace_of(piece: &Piece<8>) -> Option<NamespaceId> {
     Some(NamespaceId(u32::try_from(start >> 32).unwrap_or(0)))
 }
 
-impl Filler<'_> {
-    /// Adds transfers to a run, one for each span, up to the first command that is none; returns how many.
+/// Filler of a run with the short transfers of a queue.
+struct Filler {
+    /// Tag of slot 0.
+    tag: Tag,
+    /// Command 0 of the queue.
+    command: InFlight,
+}
+
+impl Filler {
+    /// Adds transfers to a run, up to the first one that the run does not take; returns how many.
     ///
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    fn fill<'a>(&mut self, piece: &Piece<8>, spans: &'a mut [Span], run: &mut Run<'_, '_, 'a>) -> usize {
-        let Self { reader, session, index, queue, slots } = self;
-        let added = spans.iter_mut().zip(piece.first..).map_while(|(span, at)| {
-            let ShortTransfer { command, operation, lba, blocks, data } = reader.read(&piece.entries, at)?;
-            *span = data;
-            let data = std::slice::from_ref(&*span);
-            let tag = Tag::new(session.0, slots.next());
-            run.add(&Request { tag, operation, lba, blocks, data })?;
-            slots.fill(InFlight::new(*index, *queue, command))
-        });
-        added.count()
+    fn fill<'a>(
+        &self,
+        transfers: &'a [ShortTransfer],
+        slots: &mut Slots,
+        run: &mut Run<'_, '_, 'a>,
+    ) -> usize {
+        let Self { tag, command } = *self;
+        slots.fill_all(transfers.iter(), |transfer, slot| {
+            let (operation, lba, blocks) = (transfer.operation(), transfer.lba, transfer.blocks());
+            let data = std::slice::from_ref(&transfer.data);
+            run.add(&Request { tag: tag.at_slot(slot), operation, lba, blocks, data })?;
+            Some(command.numbered(transfer.command()))
+        })
     }
 }

@@ -8,6 +8,7 @@ use crate::queues::{
     SubmissionQueue,
 };
 use crate::relay::Relay;
+use luge_block::Durability;
 use luge_core::{Call, Kick};
 use luge_memory::GuestMemory;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Rules {
     pub page_bytes: u32,
     /// MDTS: the most data of a command, in bytes.
     pub transfer_bytes_max: u32,
+    /// Durability of writes that do not ask for one.
+    pub durability: Durability,
     /// Commands that are taken of a submission queue before the next one has its turn (Arbitration Burst).
     pub burst: u32,
     /// The most submission queues of a completion queue.
@@ -46,7 +49,7 @@ pub struct CompletionQueueSetup {
 
 /// Parts of a new session.
 pub struct SessionSetup {
-    /// Its completion queue.
+    /// Completion queue.
     pub completion_queue: CompletionQueueSetup,
     /// Commands that it serves.
     pub service: Service,

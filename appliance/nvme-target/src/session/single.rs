@@ -5,11 +5,13 @@
 
 use super::QueueSession;
 use super::attempt::{Attempt, Served, Target, Untaken};
+use super::ranges::Copy;
 use super::setup::Service;
 use super::slots::InFlight;
 use crate::commands::{BlockCommand, Command, CommandStatus};
 use crate::data::{Collected, Collector, DataWalk, Stop};
 use crate::ids::{CommandId, NamespaceId};
+use crate::namespaces::Namespace;
 use crate::relay::Relayed;
 use luge_block::{Lba, Operation, Refusal, Request, Tag};
 use luge_memory::Use;
@@ -24,6 +26,9 @@ impl QueueSession {
     #[cold]
     #[inline(never)]
     pub(super) fn serve_one(&mut self, attempt: &mut Attempt<'_>) -> Served {
+        if self.service == Service::Io && attempt.entry.fuse() != Fuse::NORMAL {
+            return self.serve_fused(attempt);
+        }
         match self.try_one(attempt) {
             Ok(()) => {}
             Err(Untaken::Full) => return Served::Full(0),
@@ -36,26 +41,29 @@ impl QueueSession {
     fn try_one(&mut self, attempt: &mut Attempt<'_>) -> Result<(), Untaken> {
         let command = match self.service {
             Service::Admin => Command::Relayed,
-            Service::Io => Command::parse(&attempt.entry)?,
+            Service::Io => Command::parse(&attempt.entry, self.rules.durability)?,
         };
         if command == Command::Relayed {
             return self.relay(attempt);
         }
-        if attempt.entry.fuse() != Fuse::NORMAL {
-            return Err(Untaken::refused(StatusCode::INVALID_FIELD));
+        if command == Command::Flush && attempt.entry.namespace == NamespaceId::ALL.0 {
+            return self.flush_all(attempt);
         }
         let target = self.target(attempt)?;
         match command {
-            Command::Blocks(command) | Command::DurableZeroes(command) => {
-                self.serve_blocks(attempt, &target, command)
-            }
+            Command::Blocks(command) => self.serve_blocks(attempt, &target, command),
+            Command::DurableZeroes(command) => self.write_durable_zeroes(attempt, &target, command),
             Command::Flush => {
                 let flush = BlockCommand { operation: Operation::Flush, lba: Lba(0), blocks: 0 };
-                self.submit(attempt, &target, flush, 0)
+                self.submit(attempt, &target, flush, 0).map(drop)
             }
             Command::Deallocate { ranges } => self.deallocate(attempt, &target, ranges),
             Command::Hint => Err(Untaken::Answered(CommandStatus::SUCCESS)),
-            Command::Copy { .. } | Command::Relayed => Err(Untaken::refused(StatusCode::INVALID_OPCODE)),
+            Command::Copy { lba, ranges, durability } => {
+                let copy = Copy { lba, ranges, durability };
+                self.copy(attempt, &target, copy)
+            }
+            Command::Relayed => Ok(()),
         }
     }
 
@@ -63,6 +71,7 @@ impl QueueSession {
     pub(super) fn target(&self, attempt: &Attempt<'_>) -> Result<Target, Untaken> {
         let id = NamespaceId(attempt.entry.namespace);
         match self.namespaces.get(id) {
+            Some(Namespace { refusal: Some(status), .. }) => Err(Untaken::Answered(*status)),
             Some(namespace) => Ok(Target { volume: namespace.volume, geometry: namespace.geometry }),
             None if self.namespaces.is_valid(id) => Err(Untaken::refused(StatusCode::INVALID_FIELD)),
             None => Err(Untaken::refused(StatusCode::INVALID_NAMESPACE)),
@@ -78,51 +87,57 @@ impl QueueSession {
     ) -> Result<(), Untaken> {
         target.check(command)?;
         if !command.operation.moves_data() {
-            return self.submit(attempt, target, command, 0);
+            return self.submit(attempt, target, command, 0).map(drop);
         }
-        let bytes = target.bytes(command);
-        let bytes = u32::try_from(bytes).ok().filter(|&bytes| bytes <= self.rules.transfer_bytes_max);
-        let bytes = bytes.ok_or(Untaken::refused(StatusCode::INVALID_FIELD))?;
+        let bytes = self.data_bytes(target, command)?;
         let purpose = if command.operation.is_read() { Use::Write } else { Use::Read };
-        match self.collect(attempt, bytes, purpose)? {
-            Some(spans) => self.submit(attempt, target, command, spans),
-            None => Err(Untaken::refused(StatusCode::INVALID_SGL_COUNT)),
+        match self.collect(attempt, bytes, purpose, 0)? {
+            Some(spans) => self.submit(attempt, target, command, spans).map(drop),
+            None => self.begin_long(attempt, target, command),
         }
     }
 
-    /// Finds the data of a command; returns the number of its spans, or none if there are too many to be found in
-    /// one go.
+    /// Bytes of a command's data, of which a controller takes no more than MDTS.
+    pub(super) fn data_bytes(&self, target: &Target, command: BlockCommand) -> Result<u32, Untaken> {
+        let bytes = u32::try_from(target.bytes(command)).ok();
+        let bytes = bytes.filter(|&bytes| bytes <= self.rules.transfer_bytes_max);
+        bytes.ok_or(Untaken::refused(StatusCode::INVALID_FIELD))
+    }
+
+    /// Finds the data of a command, whose spans are put behind the first `before` ones; returns the number of all, or
+    /// none if there are too many to be found in one go.
     pub(super) fn collect(
         &mut self,
         attempt: &mut Attempt<'_>,
         bytes: u32,
         purpose: Use,
+        before: usize,
     ) -> Result<Option<usize>, Untaken> {
         let mut walk = DataWalk::new(&attempt.entry, bytes, self.rules.page_bytes)?;
         let mut collector = Collector {
             collected: Collected::new(purpose),
             lookup: self.memory.lookup(),
-            list: &mut self.spans,
+            list: self.spans.get_mut(before..).unwrap_or_default(),
             bucket: Some(&self.bit_bucket),
             steps: STEPS_AT_ONCE,
         };
         let walked = walk.step(&mut collector);
         attempt.turn.looked_at(STEPS_AT_ONCE.saturating_sub(collector.steps));
         match walked {
-            Ok(spans) => Ok(spans),
+            Ok(spans) => Ok(spans.map(|spans| spans.wrapping_add(before))),
             Err(Stop::NoRoom) => Ok(None),
             Err(Stop::Fault(status)) => Err(status.into()),
         }
     }
 
-    /// Submits an operation, with the first `spans` spans that were collected.
+    /// Submits an operation, with the first `spans` spans that were collected; returns the tag of its request.
     pub(super) fn submit(
         &mut self,
         attempt: &mut Attempt<'_>,
         target: &Target,
         command: BlockCommand,
         spans: usize,
-    ) -> Result<(), Untaken> {
+    ) -> Result<Tag, Untaken> {
         let BlockCommand { operation, lba, blocks } = command;
         let tag = self.fill_slot(attempt)?;
         let data = self.spans.get(..spans).unwrap_or_default();
@@ -133,7 +148,7 @@ impl QueueSession {
         if operation.moves_data() {
             attempt.turn.moved(target.bytes(command));
         }
-        Ok(())
+        Ok(tag)
     }
 
     /// Fills a slot with the command of an attempt; returns the tag for its request.
@@ -153,7 +168,7 @@ impl QueueSession {
     ) -> Result<(), Untaken> {
         match submitted {
             Ok(()) => {
-                self.queue(attempt.index).into_iter().for_each(|queue| queue.advance(1));
+                self.take_off(attempt.index);
                 Ok(())
             }
             Err(refusal) => {
@@ -163,6 +178,11 @@ impl QueueSession {
         }
     }
 
+    /// Takes the command at the head off its queue.
+    pub(super) fn take_off(&mut self, index: u16) {
+        self.queue(index).into_iter().for_each(|queue| queue.advance(1));
+    }
+
     /// Hands a command to the controller's thread.
     fn relay(&mut self, attempt: &Attempt<'_>) -> Result<(), Untaken> {
         let tag = self.fill_slot(attempt)?;
@@ -170,7 +190,7 @@ impl QueueSession {
         let queue = self.slots.command(tag.slot()).queue();
         let relayed = Relayed { queue, completion_queue: self.completion.id(), id, entry: attempt.entry };
         if self.relay.push(relayed) {
-            self.queue(attempt.index).into_iter().for_each(|queue| queue.advance(1));
+            self.take_off(attempt.index);
             return Ok(());
         }
         self.slots.take_back(id).map(|slot| self.slots.free(slot));

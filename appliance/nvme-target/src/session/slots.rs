@@ -3,8 +3,11 @@
 use crate::ids::{CommandId, QueueId};
 use crate::relay::RelayedId;
 
-/// Bit of a slot that is free; the lower bits are the next free one.
-const FREE: u64 = 1 << 63;
+/// A slot without a command.
+const EMPTY: u64 = 0;
+
+/// Bit of every command, so that none is [`EMPTY`]. It is above what a completion has of a command.
+const BUSY: u64 = 1 << 63;
 
 /// A command in flight: the second word of its completion, with the index of its submission queue in the session
 /// where the head of that queue will be.
@@ -15,7 +18,13 @@ impl InFlight {
     /// A command of the queue `queue`, which is the `index`th of the session.
     #[inline]
     pub(super) fn new(index: u16, queue: QueueId, command: CommandId) -> Self {
-        Self(u64::from(index) | u64::from(queue.0) << 16 | u64::from(command.0) << 32)
+        Self(BUSY | u64::from(index) | u64::from(queue.0) << 16 | u64::from(command.0) << 32)
+    }
+
+    /// Another command of the queue, where this is command 0.
+    #[inline(always)]
+    pub(super) fn numbered(self, command: CommandId) -> Self {
+        Self(self.0 | u64::from(command.0) << 32)
     }
 
     /// Identifier of its submission queue.
@@ -30,14 +39,16 @@ impl InFlight {
 
     /// Index of the submission queue in the session.
     #[inline]
-    pub(super) fn index(self) -> usize {
-        usize::from(low(self.0))
+    pub(super) fn index(self) -> u16 {
+        low(self.0)
     }
 
-    /// The second word of the completion, with that head and no status.
-    #[inline]
-    pub(super) fn word(self, head: u32) -> u64 {
-        (self.0 & !0xffff) | u64::from(head)
+    /// The second word of the completion, without a status, where the queue has that index and that head.
+    #[inline(always)]
+    pub(super) fn word(self, index: u16, head: u32) -> u64 {
+        // One addition of what is the same for all commands of a queue: the head is where the index was.
+        let from_index = u64::from(head).wrapping_sub(u64::from(index)).wrapping_sub(BUSY);
+        self.0.wrapping_add(from_index)
     }
 }
 
@@ -49,65 +60,108 @@ fn low(word: u64) -> u16 {
 
 /// The slots of a session. Does not grow.
 pub(super) struct Slots {
-    slots: Box<[u64]>,
+    commands: Box<[u64]>,
+    /// Numbers of free slots, a stack: those up to `vacant`.
+    free: Box<[u16]>,
+    vacant: usize,
     /// Generation of the relayed command in each slot; zero for a slot that has none.
     relayed: Box<[u32]>,
     generation: u32,
-    /// A free slot; past the end if there is none.
-    free: u16,
-    busy: u32,
     /// Slots of commands that the controller's thread has.
-    away: u32,
+    away: usize,
 }
 
 impl Slots {
     pub(super) fn new(count: u16) -> Self {
-        let slots = (1..=count).map(|next| FREE | u64::from(next)).collect();
-        let relayed = vec![0; count.into()].into_boxed_slice();
-        Self { slots, relayed, generation: 0, free: 0, busy: 0, away: 0 }
+        Self {
+            commands: vec![EMPTY; count.into()].into_boxed_slice(),
+            free: (0..count).rev().collect(),
+            vacant: count.into(),
+            relayed: vec![0; count.into()].into_boxed_slice(),
+            generation: 0,
+            away: 0,
+        }
     }
 
     /// Number of commands that are not completed.
     #[inline]
-    pub(super) fn busy(&self) -> u32 {
-        self.busy
+    pub(super) fn busy(&self) -> usize {
+        self.free.len().wrapping_sub(self.vacant)
     }
 
     /// Number of commands that a volume has.
     #[inline]
-    pub(super) fn in_flight(&self) -> u32 {
-        self.busy.wrapping_sub(self.away)
+    pub(super) fn in_flight(&self) -> usize {
+        self.busy().wrapping_sub(self.away)
     }
 
-    /// The slot that is filled next.
-    #[inline]
-    pub(super) fn next(&self) -> u16 {
-        self.free
+    /// Fills a free slot for each of `items` with the command that `command` makes of it, up to the first that becomes
+    /// none; returns how many.
+    #[inline(always)]
+    pub(super) fn fill_all<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut command: impl FnMut(T, u16) -> Option<InFlight>,
+    ) -> usize {
+        let Self { commands, free, vacant, .. } = self;
+        let first = vacant.saturating_sub(items.len());
+        let mut filled = 0_usize;
+        for (item, &slot) in items.zip(free.get(first..*vacant).unwrap_or_default()) {
+            let Some(place) = commands.get_mut(usize::from(slot)) else { break };
+            let Some(InFlight(command)) = command(item, slot) else { break };
+            *place = command;
+            filled = filled.wrapping_add(1);
+        }
+        // Those at the front were used; the others stay.
+        let used = first.wrapping_add(filled).min(*vacant);
+        free.copy_within(used..*vacant, first);
+        *vacant = vacant.saturating_sub(filled);
+        filled
     }
 
     /// Fills a free slot; none if all are busy.
-    #[inline]
     pub(super) fn fill(&mut self, command: InFlight) -> Option<u16> {
-        let slot = self.free;
-        let place = self.slots.get_mut(usize::from(slot))?;
-        self.free = low(*place);
-        *place = command.0;
-        self.busy = self.busy.wrapping_add(1);
-        Some(slot)
+        let mut filled = None;
+        self.fill_all(std::iter::once(command), |command, slot| {
+            filled = Some(slot);
+            Some(command)
+        });
+        filled
     }
 
     /// Frees a slot.
     ///
     /// # Panics
     /// If it is free: a mistake of ours, after which no slot can be trusted.
-    #[inline]
     pub(super) fn free(&mut self, slot: u16) -> InFlight {
-        let place = self.slots.get_mut(usize::from(slot)).filter(|place| **place & FREE == 0);
-        let place = place.expect("a command ends that is not in flight");
-        let command = std::mem::replace(place, FREE | u64::from(self.free));
-        self.free = slot;
-        self.busy = self.busy.wrapping_sub(1);
-        InFlight(command)
+        let mut freed = InFlight(EMPTY);
+        self.free_all(&[slot], |&slot| slot, |_, command| freed = command);
+        freed
+    }
+
+    /// Frees the slot of each of `ended`, and calls `each` with it and the command.
+    ///
+    /// # Panics
+    /// As of [`Self::free`].
+    #[inline]
+    pub(super) fn free_all<T>(
+        &mut self,
+        ended: &[T],
+        slot_of: impl Fn(&T) -> u16,
+        mut each: impl FnMut(&T, InFlight),
+    ) {
+        let Self { commands, free, vacant, .. } = self;
+        let end = vacant.wrapping_add(ended.len());
+        let free = free.get_mut(*vacant..end).expect("more commands end than are in flight");
+        for (end, free) in ended.iter().zip(free) {
+            let slot = slot_of(end);
+            let place = commands.get_mut(usize::from(slot)).filter(|place| **place != EMPTY);
+            let place = place.expect("a command ends that is not in flight");
+            let command = std::mem::replace(place, EMPTY);
+            *free = slot;
+            each(end, InFlight(command));
+        }
+        *vacant = end;
     }
 
     /// The command in a slot.
@@ -115,7 +169,7 @@ impl Slots {
     /// # Panics
     /// If the slot is free.
     pub(super) fn command(&self, slot: u16) -> InFlight {
-        let command = self.slots.get(usize::from(slot)).filter(|&&word| word & FREE == 0);
+        let command = self.commands.get(usize::from(slot)).filter(|&&command| command != EMPTY);
         InFlight(*command.expect("a slot that is filled"))
     }
 
@@ -135,5 +189,48 @@ impl Slots {
         *place? = 0;
         self.away = self.away.wrapping_sub(1);
         Some(id.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(id: u16) -> InFlight {
+        InFlight::new(3, QueueId(7), CommandId(id))
+    }
+
+    #[test]
+    fn every_slot_is_filled_once_and_comes_back() {
+        let mut slots = Slots::new(3);
+        let filled: Vec<u16> = (0..3).map(|id| slots.fill(command(id)).unwrap()).collect();
+        assert_eq!(slots.fill(command(9)), None);
+        assert_eq!(slots.busy(), 3);
+        for (slot, id) in filled.into_iter().zip(0..) {
+            assert_eq!(slots.free(slot), command(id));
+        }
+        assert_eq!(slots.busy(), 0);
+        assert!(slots.fill(command(9)).is_some());
+    }
+
+    #[test]
+    fn a_completion_has_the_head_where_the_index_was() {
+        assert_eq!(command(0x1234).word(3, 0x42), 0x0000_1234_0007_0042);
+        assert_eq!(command(0).word(3, 0), 0x0000_0000_0007_0000);
+    }
+
+    #[test]
+    fn a_relayed_command_is_taken_back_once_also_where_its_slot_has_another_one() {
+        let mut slots = Slots::new(1);
+        let slot = slots.fill(command(1)).unwrap();
+        let first = slots.send_away(slot);
+        assert_eq!(slots.in_flight(), 0);
+        assert_eq!(slots.take_back(first), Some(slot));
+        assert_eq!(slots.take_back(first), None);
+        slots.free(slot);
+        let slot = slots.fill(command(2)).unwrap();
+        let second = slots.send_away(slot);
+        assert_eq!(slots.take_back(first), None);
+        assert_eq!(slots.take_back(second), Some(slot));
     }
 }

@@ -38,30 +38,47 @@ impl QueueSession {
         }
     }
 
+    fn new_turn(&mut self, allowance: Work) -> Turn {
+        self.look_at_head();
+        Turn::new(allowance, (self.completion.free() as usize).saturating_sub(self.slots.busy()))
+    }
+
     /// Takes commands of the queues, round robin.
     #[inline(never)]
-    fn take_commands(&mut self, graph: &mut Graph, allowance: Work) -> Took {
-        let free = self.completion.free().saturating_sub(self.slots.busy());
-        let mut turn = Turn::new(allowance, free as usize);
+    fn take_in_turn(&mut self, graph: &mut Graph, turn: &mut Turn) {
         let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
-        let mut without = 0;
+        let mut without = 0_u16;
         while turn.goes_on() && without < count {
             let index = self.next;
             let next = index.wrapping_add(1);
             self.next = if next < count { next } else { 0 };
             let burst = if count > 1 { self.rules.burst as usize } else { usize::MAX };
-            match self.serve_queue(graph, index, burst, &mut turn) {
+            match self.serve_queue(graph, index, burst, turn) {
                 Served::Some(_) => without = 0,
                 Served::None => without = without.wrapping_add(1),
                 Served::Full(_) => break,
             }
         }
+    }
+
+    /// Goes on with the long command, and takes others beside it.
+    #[cold]
+    fn take_long(&mut self, graph: &mut Graph, allowance: Work) -> Took {
+        let mut turn = self.new_turn(allowance);
+        self.go_on_long(graph, &mut turn);
+        if !self.is_held && self.look() {
+            self.take_in_turn(graph, &mut turn);
+        }
+        self.report_drained();
         turn.outcome()
     }
 
     /// Serves up to `burst` commands of a queue.
     #[inline]
     fn serve_queue(&mut self, graph: &mut Graph, index: u16, burst: usize, turn: &mut Turn) -> Served {
+        if self.long.as_ref().is_some_and(|long| long.is_at(index)) {
+            return Served::None;
+        }
         let Some(queue) = self.queue(index) else { return Served::None };
         let mut left = (queue.known_waiting() as usize).min(burst);
         if left == 0 {
@@ -81,9 +98,12 @@ impl QueueSession {
         Served::Some(0)
     }
 
-    /// Whether commands of the host are taken.
-    fn is_taking(&self) -> bool {
-        !self.is_held
+    /// Time of the next look at the doorbells, while nothing happens.
+    #[expect(clippy::arithmetic_side_effects, reason = "the last time is later than any")]
+    fn look_at(&self) -> Ticks {
+        let now = Ticks::now();
+        let quiet = now.since(self.active);
+        now + (quiet / 4).clamp(LOOK_MIN, LOOK_MAX)
     }
 }
 
@@ -99,17 +119,27 @@ impl Session for QueueSession {
             self.look_at_head();
             self.interrupts.settle(&self.completion, self.now);
         }
+        if !self.specials.is_empty() {
+            self.go_on(graph);
+        }
+        if self.long.is_some() {
+            return self.take_long(graph, allowance);
+        }
         if self.is_held || !self.look() {
             return Took::Nothing;
         }
         self.active = self.now;
-        self.look_at_head();
-        self.take_commands(graph, allowance)
+        let mut turn = self.new_turn(allowance);
+        self.take_in_turn(graph, &mut turn);
+        turn.outcome()
     }
 
     #[inline]
     fn finish(&mut self, done: &[Completion]) {
         self.end_all(done);
+        if self.is_awaited {
+            self.report_drained();
+        }
     }
 
     #[inline]
@@ -126,7 +156,8 @@ impl Session for QueueSession {
         // both could miss the other's store.
         fence(SeqCst);
         let waits = !self.is_held && self.look();
-        if waits || self.interrupts.wait() { Armed::Waiting } else { Armed::Quiet }
+        let goes_on = self.specials.wait() || self.long.is_some();
+        if waits || goes_on || self.interrupts.wait() { Armed::Waiting } else { Armed::Quiet }
     }
 
     fn disarm(&mut self) {}
@@ -140,14 +171,12 @@ impl Session for QueueSession {
     }
 
     fn wake_at(&self) -> Option<Ticks> {
-        let now = Ticks::now();
-        let look = (now.since(self.active) / 4).clamp(LOOK_MIN, LOOK_MAX);
-        let look = self.is_taking().then(|| now + look);
+        let look = (!self.is_held).then(|| self.look_at());
         look.into_iter().chain(self.interrupts.due_at()).min()
     }
 
     fn in_flight(&self) -> usize {
-        self.slots.in_flight() as usize
+        self.slots.in_flight().wrapping_add(usize::from(self.long.is_some()))
     }
 
     fn quiesce(&mut self) {

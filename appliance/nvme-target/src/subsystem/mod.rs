@@ -25,5 +25,6 @@ pub use error::SubsystemError;
 pub use identity::{NamespaceIdentity, Nqn, NqnError};
 pub(crate) use link::ControllerLink;
 pub(crate) use namespace::ServedNamespace;
+pub(crate) use shared::Formatting;
 pub use shared::Subsystem;
 pub use status::{ControllerPhase, ControllerStatus, NamespaceStatus, QueueStatus};

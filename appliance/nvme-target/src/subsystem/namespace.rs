@@ -2,11 +2,14 @@
 
 use super::identity::NamespaceIdentity;
 use super::status::NamespaceStatus;
+use crate::commands::CommandStatus;
 use crate::ids::NamespaceId;
-use crate::namespaces::Namespace;
 use luge_block::{CoreId, Geometry};
 use luge_core::Attachment;
-use luge_volume::{Counters, Stats, Volume, VolumeId};
+use luge_spec::nvme::StatusCode;
+use luge_volume::{Counters, Volume};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// A namespace, as controllers see it. While one has it, the volume stays on its cores.
@@ -15,15 +18,10 @@ pub(crate) struct ServedNamespace {
     pub(crate) name: Arc<str>,
     pub(crate) volume: Arc<Volume>,
     pub(crate) identity: NamespaceIdentity,
-    on_cores: Vec<OnCore>,
+    /// Cores on which the subsystem has the volume open.
+    cores: Vec<CoreId>,
+    is_formatted: AtomicBool,
     unused: Arc<Unused>,
-}
-
-/// The volume on a core.
-struct OnCore {
-    core: CoreId,
-    volume: VolumeId,
-    stats: Arc<Stats>,
 }
 
 /// Event: no controller has a namespace any more.
@@ -54,13 +52,9 @@ impl ServedNamespace {
         unused: &Arc<Unused>,
     ) -> Arc<Self> {
         let NamespaceStatus { id, name, volume, identity, .. } = status;
-        let on_core = |attachment: &Attachment| OnCore {
-            core: attachment.core().id(),
-            volume: attachment.volume(),
-            stats: attachment.stats().clone(),
-        };
-        let on_cores = attachments.iter().map(on_core).collect();
-        Arc::new(Self { id, name, volume, identity, on_cores, unused: unused.clone() })
+        let cores = attachments.iter().map(|attachment| attachment.core().id()).collect();
+        let (is_formatted, unused) = (AtomicBool::new(false), unused.clone());
+        Arc::new(Self { id, name, volume, identity, cores, is_formatted, unused })
     }
 
     /// Size, limits and abilities of the volume now.
@@ -75,14 +69,23 @@ impl ServedNamespace {
 
     /// Whether a core serves it.
     pub(crate) fn is_on(&self, core: CoreId) -> bool {
-        self.on_cores.iter().any(|on_core| on_core.core == core)
+        self.cores.contains(&core)
     }
 
-    /// The namespace, as sessions of a core see it.
-    pub(crate) fn on(&self, core: CoreId) -> Option<Namespace> {
-        let on_core = self.on_cores.iter().find(|on_core| on_core.core == core)?;
-        let OnCore { volume, stats, .. } = on_core;
-        Some(Namespace { volume: *volume, stats: stats.clone(), geometry: self.geometry() })
+    /// Begins Format NVM, during which its commands are refused; returns whether none is under way.
+    pub(super) fn begin_format(&self) -> bool {
+        !self.is_formatted.swap(true, AcqRel)
+    }
+
+    /// Ends Format NVM.
+    pub(super) fn end_format(&self) {
+        self.is_formatted.store(false, Release);
+    }
+
+    /// Status of all commands: while the namespace is being formatted.
+    pub(crate) fn refusal(&self) -> Option<CommandStatus> {
+        let is_formatted = self.is_formatted.load(Acquire);
+        is_formatted.then_some(CommandStatus::failed(StatusCode::FORMAT_IN_PROGRESS))
     }
 
     /// Present status.

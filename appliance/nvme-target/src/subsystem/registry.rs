@@ -21,7 +21,7 @@ pub(super) struct Entry {
 
 /// Place of a namespace.
 pub(super) enum Place {
-    /// Its volume is being attached to cores.
+    /// The volume is being attached to cores.
     Reserved,
     /// There is one.
     Taken(Entry),
@@ -111,6 +111,11 @@ impl Registry {
         self.controllers.values().for_each(|link| link.tell(id));
     }
 
+    /// Tells all controllers but one that a namespace has changed.
+    pub(super) fn tell_others(&self, id: NamespaceId, but: &Arc<ControllerLink>) {
+        self.controllers.values().filter(|link| !Arc::ptr_eq(link, but)).for_each(|link| link.tell(id));
+    }
+
     /// All namespaces, in the order of their identifiers.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.namespaces.values().filter_map(|place| match place {
@@ -188,8 +193,8 @@ impl Registry {
 /// Whether a namespace is attached to a controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Attached {
-    /// Its host can use it.
+    /// The controller's host can use it.
     Yes,
-    /// It is inactive there.
+    /// The namespace is inactive there.
     No,
 }

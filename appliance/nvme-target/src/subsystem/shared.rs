@@ -10,7 +10,7 @@ use super::status::{ControllerPhase, ControllerStatus, NamespaceStatus};
 use crate::data::BitBucket;
 use crate::ids::NamespaceId;
 use luge_block::{Lba, OpenError};
-use luge_core::{AttachError, Attachment, CoreHandle, Fence, ServingCore};
+use luge_core::{AttachError, Attachment, CoreHandle, Fence};
 use luge_volume::Volume;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -273,11 +273,24 @@ impl Subsystem {
         self.registry().set_attached(id, controller, Attached::No)
     }
 
+    /// Begins to format a namespace, whose commands are refused on all controllers until the guard is dropped. None if
+    /// it is being formatted already.
+    pub(crate) fn begin_format(
+        self: &Arc<Self>,
+        served: &Arc<ServedNamespace>,
+        by: &Arc<ControllerLink>,
+    ) -> Option<Formatting> {
+        if !served.begin_format() {
+            return None;
+        }
+        self.registry().tell_others(served.id, by);
+        Some(Formatting { subsystem: self.clone(), served: served.clone(), by: by.clone() })
+    }
+
     /// Cores that can serve queues of a controller: those that serve all namespaces.
-    pub(crate) fn serving_cores(&self) -> Vec<ServingCore> {
+    pub(crate) fn serving_cores(&self) -> Vec<CoreHandle> {
         let registry = self.registry();
-        let cores = self.config.cores.iter().filter(|core| registry.serve_all(core.id()));
-        cores.cloned().map(ServingCore::new).collect()
+        self.config.cores.iter().filter(|core| registry.serve_all(core.id())).cloned().collect()
     }
 
     /// Time since the subsystem was made, in whole hours.
@@ -293,6 +306,21 @@ impl Subsystem {
     /// Clients that left a running controller.
     pub(crate) fn unsafe_shutdowns(&self) -> u64 {
         self.abandoned.load(Relaxed)
+    }
+}
+
+/// Format NVM of a namespace that is under way.
+pub(crate) struct Formatting {
+    subsystem: Arc<Subsystem>,
+    served: Arc<ServedNamespace>,
+    /// Controller that formats it. It knows, and is not told.
+    by: Arc<ControllerLink>,
+}
+
+impl Drop for Formatting {
+    fn drop(&mut self) {
+        self.served.end_format();
+        self.subsystem.registry().tell_others(self.served.id, &self.by);
     }
 }
 

@@ -42,7 +42,7 @@ pub enum ControllerPhase {
 pub struct QueueStatus {
     /// Identifier of the submission queue.
     pub id: QueueId,
-    /// Its completion queue.
+    /// Completion queue that it feeds.
     pub completion_queue: QueueId,
     /// Entries of the submission queue.
     pub entries: u32,

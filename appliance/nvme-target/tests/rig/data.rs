@@ -5,13 +5,6 @@ use luge_spec::nvme::{SglDescriptor, SglType, SubmissionEntry};
 use luge_virtqueue::rig::RigMemory;
 use zerocopy::IntoBytes;
 
-/// A piece of guest memory: address and length in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub at: u64,
-    pub len: u32,
-}
-
 /// Writes words into guest memory.
 pub fn write_words(memory: &RigMemory, at: u64, words: &[u64]) {
     memory.write(GuestAddress(at), words.as_bytes());

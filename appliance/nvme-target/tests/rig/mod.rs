@@ -6,12 +6,11 @@
 pub mod data;
 pub mod queue;
 
-pub use data::Place;
 pub use queue::HostQueue;
 
-use luge_block::{CoreId, Device};
+use luge_block::{Blocks, CoreId, Device, Durability, MemoryDevice, Shape};
 use luge_core::{Call, Session, SessionId, Took, Work};
-use luge_memory::{DmaSpace, GuestAddress};
+use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_nvme_target::{
     BitBucket, Coalescing, CompletionQueueSetup, DoorbellPages, Namespace, Namespaces, QueueId, QueueLayout,
     QueuePages, QueueSession, Relay, Rules, Service, SessionSetup, SubmissionQueueSetup,
@@ -46,6 +45,7 @@ impl Default for Setup {
             rules: Rules {
                 page_bytes: 4096,
                 transfer_bytes_max: 1 << 20,
+                durability: Durability::Cache,
                 burst: 8,
                 submission_queues_max: 16,
             },
@@ -82,12 +82,19 @@ impl Bench {
 
     /// A bench with a namespace for each volume, from 1 on.
     pub fn with(volumes: Vec<Volume>, setup: Setup) -> Self {
-        let memory = Arc::new(RigMemory::standard());
         let mut graph = Graph::default();
+        let bench = Self::on(&mut graph, volumes, setup);
+        Self { graph, ..bench }
+    }
+
+    /// A bench whose volumes are on a graph of somebody else; its own graph is empty.
+    pub fn on(graph: &mut Graph, volumes: Vec<Volume>, setup: Setup) -> Self {
+        let memory = Arc::new(RigMemory::standard());
         let namespaces = Arc::new(Namespaces::new(volumes.into_iter().map(|volume| {
             let volume = Arc::new(volume);
-            let id = mount(&mut graph, CoreId(0), &volume).unwrap();
-            Some(Namespace { volume: id, stats: volume.stats(CoreId(0)), geometry: volume.geometry() })
+            let id = mount(graph, CoreId(0), &volume).unwrap();
+            let (stats, geometry) = (volume.stats(CoreId(0)), volume.geometry());
+            Some(Namespace { volume: id, stats, geometry, refusal: None })
         })));
         let doorbells = Arc::new(DoorbellPages::new(64).unwrap());
         let relay = Arc::new(Relay::new().unwrap());
@@ -118,7 +125,8 @@ impl Bench {
             HostQueue::new(memory.clone(), doorbells.clone(), submission, completion)
         });
         let queues = queues.collect();
-        Self { memory, doorbells, relay, session, graph, namespaces, queues, rules: setup.rules }
+        let (graph, rules) = (Graph::default(), setup.rules);
+        Self { memory, doorbells, relay, session, graph, namespaces, queues, rules }
     }
 
     /// One turn of a core; returns whether there was work.
@@ -159,6 +167,12 @@ impl Bench {
     pub fn take(&mut self) -> Option<CompletionEntry> {
         self.queues[0].take()
     }
+}
+
+/// A memory device of blocks of 512 bytes.
+pub fn memory(blocks: u64) -> Arc<dyn Device> {
+    let shape = Shape::new(512, Blocks(blocks)).unwrap();
+    Arc::new(MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap())
 }
 
 /// A command on blocks of namespace 1, without data.

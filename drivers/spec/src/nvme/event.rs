@@ -21,11 +21,19 @@ impl EventType {
     pub const NOTICE: Self = Self(2);
     /// Reset of the subsystem, or power management.
     pub const IMMEDIATE: Self = Self(3);
+    /// Event of a command set, such as of reservations.
+    pub const COMMAND_SET: Self = Self(6);
 }
 
 impl AsyncEvent {
     /// A namespace was added, removed or changed.
     pub const NAMESPACES_CHANGED: Self = Self(2 | 4 << 16);
+    /// The host has written a doorbell of a queue that does not exist.
+    pub const INVALID_DOORBELL_REGISTER: Self = Self(1 << 16);
+    /// The host has written a value to a doorbell that is out of range.
+    pub const INVALID_DOORBELL_VALUE: Self = Self(1 << 8 | 1 << 16);
+    /// There is a notification in the log of reservations.
+    pub const RESERVATION_NOTIFICATION: Self = Self(6 | 0x80 << 16);
 
     /// Type of the event.
     #[must_use]

@@ -20,6 +20,24 @@ impl Cns {
     pub const NAMESPACE_DESCRIPTORS: Self = Self(0x03);
     /// The controller, for one command set: [`IdentifyNvmController`] for the NVM command set.
     pub const COMMAND_SET_CONTROLLER: Self = Self(0x06);
+    /// A namespace, for one command set.
+    pub const COMMAND_SET_NAMESPACE: Self = Self(0x05);
+    /// Active namespaces of one command set above a given one: [`NamespaceList`].
+    pub const COMMAND_SET_ACTIVE_NAMESPACES: Self = Self(0x07);
+    /// A namespace, in what all command sets share: [`IndependentNamespace`].
+    pub const INDEPENDENT_NAMESPACE: Self = Self(0x08);
+    /// Namespaces of the subsystem above a given one: [`NamespaceList`].
+    pub const ALLOCATED_NAMESPACES: Self = Self(0x10);
+    /// A namespace of the subsystem, attached or not: [`IdentifyNamespace`].
+    pub const ALLOCATED_NAMESPACE: Self = Self(0x11);
+    /// Controllers that a namespace is attached to: [`ControllerList`].
+    pub const NAMESPACE_CONTROLLERS: Self = Self(0x12);
+    /// Controllers of the subsystem: [`ControllerList`].
+    pub const CONTROLLERS: Self = Self(0x13);
+    /// Namespaces of the subsystem of one command set above a given one: [`NamespaceList`].
+    pub const COMMAND_SET_ALLOCATED_NAMESPACES: Self = Self(0x1a);
+    /// A namespace of the subsystem, for one command set.
+    pub const COMMAND_SET_ALLOCATED_NAMESPACE: Self = Self(0x1b);
     /// Combinations of I/O command sets: [`CommandSetCombinations`].
     pub const COMMAND_SET_COMBINATIONS: Self = Self(0x1c);
 }
@@ -30,6 +48,46 @@ impl Cns {
 pub struct NamespaceList(pub [u32; 1024]);
 
 const _: () = assert!(size_of::<NamespaceList>() == 4096);
+
+/// Controller identifiers in ascending order. Base 2.0, clause 4.4.1.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ControllerList {
+    /// Number of identifiers.
+    pub count: u16,
+    /// Identifiers; zero after the last.
+    pub ids: [u16; 2047],
+}
+
+const _: () = assert!(size_of::<ControllerList>() == 4096);
+
+/// Identify Namespace, for all command sets. Base 2.0, figure 280.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct IndependentNamespace {
+    /// NSFEAT: features.
+    pub features: u8,
+    /// NMIC: bit 0 is set if several controllers may access the namespace.
+    pub sharing: u8,
+    /// RESCAP: supported kinds of reservation.
+    pub reservations: u8,
+    /// FPI: progress of Format NVM.
+    pub format_progress: u8,
+    /// ANAGRPID: ANA group.
+    pub ana_group: u32,
+    /// NSATTR: bit 0 is set if the namespace is write protected.
+    pub attributes: u8,
+    /// Reserved.
+    pub reserved_9: u8,
+    /// NVMSETID and ENDGID.
+    pub groups: [u16; 2],
+    /// NSTAT: bit 0 is set if the namespace is ready.
+    pub status: u8,
+    /// Rest of the page.
+    pub reserved_15: [u8; 4081],
+}
+
+const _: () = assert!(size_of::<IndependentNamespace>() == 4096);
 
 /// Combinations of I/O command sets that can be used together, each with a bit per command set (bit 0
 /// for the NVM command set); zero after the last. Base 2.0, figure 289.
@@ -45,8 +103,14 @@ const _: () = assert!(size_of::<CommandSetCombinations>() == 4096);
 pub struct NamespaceDescriptors(pub [u8; 4096]);
 
 impl NamespaceDescriptors {
+    /// NIDT of the descriptor with an EUI64.
+    pub const EUI64: u8 = 1;
+    /// NIDT of the descriptor with an NGUID.
+    pub const NGUID: u8 = 2;
+    /// NIDT of the descriptor with a UUID.
+    pub const UUID: u8 = 3;
     /// NIDT of the descriptor with a namespace's command set.
-    const COMMAND_SET: u8 = 4;
+    pub const COMMAND_SET: u8 = 4;
 
     /// CSI: the namespace's command set, zero for the NVM command set; none if no descriptor has it.
     #[must_use]
@@ -67,14 +131,32 @@ impl NamespaceDescriptors {
 
 /// Bits of [`IdentifyController::oncs`].
 pub mod oncs {
+    /// Compare is supported.
+    pub const COMPARE: u16 = 1 << 0;
     /// Write Uncorrectable is supported.
     pub const WRITE_UNCORRECTABLE: u16 = 1 << 1;
     /// Dataset Management is supported.
     pub const DATASET_MANAGEMENT: u16 = 1 << 2;
     /// Write Zeroes is supported.
     pub const WRITE_ZEROES: u16 = 1 << 3;
+    /// Set Features has a Save field, Get Features a Select field.
+    pub const SAVE_AND_SELECT: u16 = 1 << 4;
+    /// Reservations are supported.
+    pub const RESERVATIONS: u16 = 1 << 5;
+    /// The timestamp feature is supported.
+    pub const TIMESTAMP: u16 = 1 << 6;
     /// Verify is supported.
     pub const VERIFY: u16 = 1 << 7;
+    /// Copy is supported.
+    pub const COPY: u16 = 1 << 8;
+}
+
+/// Bits of [`IdentifyController::oacs`].
+pub mod oacs {
+    /// Format NVM is supported.
+    pub const FORMAT: u16 = 1 << 1;
+    /// Doorbell Buffer Config is supported.
+    pub const DOORBELL_BUFFER: u16 = 1 << 8;
 }
 
 /// Identify Controller. Base 2.0, figure 275.
@@ -109,8 +191,14 @@ pub struct IdentifyController {
     pub shutdown_latency_us: u32,
     /// OAES: supported asynchronous events.
     pub async_events: u32,
-    /// CTRATT and following, up to OACS.
-    pub reserved_96: [u8; 160],
+    /// CTRATT: attributes; bit 0 is set for host identifiers of 128 bits.
+    pub attributes: u32,
+    /// RRLS and following, up to CNTRLTYPE.
+    pub reserved_100: [u8; 11],
+    /// CNTRLTYPE: 1 for a controller with I/O queues.
+    pub controller_type: u8,
+    /// FGUID and following, up to OACS.
+    pub reserved_112: [u8; 144],
     /// OACS: optional admin commands.
     pub oacs: u16,
     /// ACL: most concurrent Abort commands, zero-based.
@@ -123,8 +211,20 @@ pub struct IdentifyController {
     pub log_attributes: u8,
     /// ELPE: entries of the error log, zero-based.
     pub error_log_entries_z: u8,
-    /// NPSS and following, up to SQES.
-    pub reserved_263: [u8; 249],
+    /// NPSS: power states, zero-based.
+    pub power_states_z: u8,
+    /// AVSCC and following, up to TNVMCAP.
+    pub reserved_264: [u8; 16],
+    /// TNVMCAP: bytes of all namespaces and of what is left for others; 128 bits.
+    pub capacity_bytes: [u64; 2],
+    /// UNVMCAP: bytes that are left for other namespaces; 128 bits.
+    pub unallocated_bytes: [u64; 2],
+    /// RPMBS and following, up to KAS.
+    pub reserved_312: [u8; 8],
+    /// KAS: granularity of the keep alive timer in units of 100 ms; zero without a timer.
+    pub keep_alive_100ms: u16,
+    /// HCTMA and following, up to SQES.
+    pub reserved_322: [u8; 190],
     /// SQES: sizes of submission entries as powers of two, the smallest in the low half.
     pub submission_entry_size: u8,
     /// CQES: sizes of completion entries, likewise.
@@ -145,8 +245,18 @@ pub struct IdentifyController {
     pub atomic_normal_z: u16,
     /// AWUPF: the same across a power failure or error.
     pub atomic_power_fail_z: u16,
-    /// ICSVSCC and following, up to SUBNQN.
-    pub reserved_530: [u8; 238],
+    /// ICSVSCC and NWPC.
+    pub reserved_530: [u8; 2],
+    /// ACWU: blocks of an atomic Compare and Write, zero-based.
+    pub atomic_compare_z: u16,
+    /// OCFS: supported formats of the descriptors of Copy.
+    pub copy_formats: u16,
+    /// SGLS: support of SGLs.
+    pub sgl_support: u32,
+    /// MNAN: most namespaces at the same time; zero for as many as there are identifiers.
+    pub namespaces_at_once_max: u32,
+    /// MAXDNA and following, up to SUBNQN.
+    pub reserved_544: [u8; 224],
     /// SUBNQN: name of the subsystem, UTF-8, ended by a zero.
     pub subsystem_name: [u8; 256],
     /// Rest of the page.
@@ -234,8 +344,10 @@ pub struct IdentifyNamespace {
     pub atomic_boundary_offset: u16,
     /// NABSPF: the same as NABSN, across a power failure or error.
     pub atomic_boundary_power_fail_z: u16,
-    /// NOIOB and NVMCAP.
-    pub reserved_46: [u8; 18],
+    /// NOIOB: blocks between boundaries that reads and writes better do not cross; zero for none.
+    pub optimal_boundary: u16,
+    /// NVMCAP: size in bytes; 128 bits.
+    pub capacity_bytes: [u64; 2],
     /// NPWG: preferred granularity of writes in blocks, zero-based.
     pub write_granularity_z: u16,
     /// NPWA: preferred alignment of writes in blocks, zero-based.
@@ -246,8 +358,14 @@ pub struct IdentifyNamespace {
     pub deallocate_alignment_z: u16,
     /// NOWS: optimal size of a write in blocks, zero-based.
     pub optimal_write_z: u16,
-    /// MSSRL and following, up to NSATTR.
-    pub reserved_74: [u8; 25],
+    /// MSSRL: the most blocks of a source range of Copy.
+    pub copy_range_blocks_max: u16,
+    /// MCL: the most blocks of a Copy.
+    pub copy_blocks_max: u32,
+    /// MSRC: source ranges of a Copy, zero-based.
+    pub copy_ranges_max_z: u8,
+    /// Reserved, ANAGRPID, and reserved.
+    pub reserved_81: [u8; 18],
     /// NSATTR: bit 0 is set if the namespace is write protected.
     pub attributes: u8,
     /// NVMSETID and ENDGID.
@@ -284,7 +402,11 @@ mod tests {
         assert_eq!(offset_of!(IdentifyController, transfer_max), 77);
         assert_eq!(offset_of!(IdentifyController, version), 80);
         assert_eq!(offset_of!(IdentifyController, async_events), 92);
+        assert_eq!(offset_of!(IdentifyController, controller_type), 111);
         assert_eq!(offset_of!(IdentifyController, oacs), 256);
+        assert_eq!(offset_of!(IdentifyController, power_states_z), 263);
+        assert_eq!(offset_of!(IdentifyController, capacity_bytes), 280);
+        assert_eq!(offset_of!(IdentifyController, keep_alive_100ms), 320);
         assert_eq!(offset_of!(IdentifyController, event_limit_z), 259);
         assert_eq!(offset_of!(IdentifyController, submission_entry_size), 512);
         assert_eq!(offset_of!(IdentifyController, namespaces_max), 516);
@@ -292,6 +414,9 @@ mod tests {
         assert_eq!(offset_of!(IdentifyController, volatile_write_cache), 525);
         assert_eq!(offset_of!(IdentifyController, atomic_normal_z), 526);
         assert_eq!(offset_of!(IdentifyController, atomic_power_fail_z), 528);
+        assert_eq!(offset_of!(IdentifyController, atomic_compare_z), 532);
+        assert_eq!(offset_of!(IdentifyController, sgl_support), 536);
+        assert_eq!(offset_of!(IdentifyController, namespaces_at_once_max), 540);
         assert_eq!(offset_of!(IdentifyController, subsystem_name), 768);
     }
 
@@ -302,9 +427,15 @@ mod tests {
         assert_eq!(offset_of!(IdentifyNamespace, deallocated), 33);
         assert_eq!(offset_of!(IdentifyNamespace, atomic_normal_z), 34);
         assert_eq!(offset_of!(IdentifyNamespace, atomic_boundary_power_fail_z), 44);
+        assert_eq!(offset_of!(IdentifyNamespace, capacity_bytes), 48);
         assert_eq!(offset_of!(IdentifyNamespace, write_granularity_z), 64);
         assert_eq!(offset_of!(IdentifyNamespace, optimal_write_z), 72);
+        assert_eq!(offset_of!(IdentifyNamespace, copy_range_blocks_max), 74);
+        assert_eq!(offset_of!(IdentifyNamespace, copy_blocks_max), 76);
+        assert_eq!(offset_of!(IdentifyNamespace, copy_ranges_max_z), 80);
         assert_eq!(offset_of!(IdentifyNamespace, attributes), 99);
+        assert_eq!(offset_of!(IndependentNamespace, ana_group), 4);
+        assert_eq!(offset_of!(IndependentNamespace, status), 14);
         assert_eq!(offset_of!(IdentifyNamespace, nguid), 104);
         assert_eq!(offset_of!(IdentifyNamespace, eui64), 120);
         assert_eq!(offset_of!(IdentifyNamespace, formats), 128);

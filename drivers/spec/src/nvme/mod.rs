@@ -27,13 +27,14 @@ pub use completion::{CompletionEntry, StatusField};
 pub use event::{AsyncEvent, EventType};
 pub use feature::{FeatureId, QueueCounts, event_config};
 pub use identify::{
-    Cns, CommandSetCombinations, IdentifyController, IdentifyNamespace, IdentifyNvmController, LbaFormat,
-    NamespaceDescriptors, NamespaceList, oncs,
+    Cns, CommandSetCombinations, ControllerList, IdentifyController, IdentifyNamespace,
+    IdentifyNvmController, IndependentNamespace, LbaFormat, NamespaceDescriptors, NamespaceList, oacs, oncs,
 };
-pub use log::{LogPage, SmartLog};
+pub use log::{EffectsLog, ErrorEntry, FirmwareLog, LogPage, SmartLog, effects};
 pub use opcode::{AdminOpcode, IoOpcode};
 pub use registers::{
-    Capabilities, Configuration, ControllerStatus, Shutdown, ShutdownStatus, Version, command_sets, offset,
+    AdminQueueAttributes, Capabilities, Configuration, ControllerStatus, SUBSYSTEM_RESET, Shutdown,
+    ShutdownStatus, Version, command_sets, offset,
 };
 pub use sgl::{SglDescriptor, SglType};
 pub use status::StatusCode;

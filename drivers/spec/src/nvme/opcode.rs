@@ -26,6 +26,14 @@ impl AdminOpcode {
     pub const GET_FEATURES: Self = Self(0x0a);
     /// Asynchronous Event Request.
     pub const ASYNC_EVENT_REQUEST: Self = Self(0x0c);
+    /// Namespace Attachment.
+    pub const NAMESPACE_ATTACHMENT: Self = Self(0x15);
+    /// Keep Alive.
+    pub const KEEP_ALIVE: Self = Self(0x18);
+    /// Doorbell Buffer Config.
+    pub const DOORBELL_BUFFER_CONFIG: Self = Self(0x7c);
+    /// Format NVM.
+    pub const FORMAT: Self = Self(0x80);
 
     /// Name of the command, for messages.
     #[must_use]
@@ -41,6 +49,10 @@ impl AdminOpcode {
             Self::SET_FEATURES => "Set Features",
             Self::GET_FEATURES => "Get Features",
             Self::ASYNC_EVENT_REQUEST => "Asynchronous Event Request",
+            Self::NAMESPACE_ATTACHMENT => "Namespace Attachment",
+            Self::KEEP_ALIVE => "Keep Alive",
+            Self::DOORBELL_BUFFER_CONFIG => "Doorbell Buffer Config",
+            Self::FORMAT => "Format NVM",
             _ => "unknown command",
         }
     }

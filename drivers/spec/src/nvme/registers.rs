@@ -6,16 +6,24 @@ pub mod offset {
     pub const CAP: u32 = 0x00;
     /// Version.
     pub const VS: u32 = 0x08;
+    /// Interrupt Mask Set.
+    pub const INTMS: u32 = 0x0c;
+    /// Interrupt Mask Clear.
+    pub const INTMC: u32 = 0x10;
     /// Controller Configuration.
     pub const CC: u32 = 0x14;
     /// Controller Status.
     pub const CSTS: u32 = 0x1c;
+    /// NVM Subsystem Reset.
+    pub const NSSR: u32 = 0x20;
     /// Admin Queue Attributes.
     pub const AQA: u32 = 0x24;
     /// Admin Submission Queue Base Address, 64 bits.
     pub const ASQ: u32 = 0x28;
     /// Admin Completion Queue Base Address, 64 bits.
     pub const ACQ: u32 = 0x30;
+    /// Controller Ready Timeouts.
+    pub const CRTO: u32 = 0x68;
     /// First doorbell: tail of submission queue 0.
     pub const DOORBELLS: u32 = 0x1000;
 }
@@ -26,6 +34,35 @@ pub mod offset {
 pub struct Capabilities(pub u64);
 
 impl Capabilities {
+    /// NSSRS: whether NSSR resets the subsystem.
+    pub const SUBSYSTEM_RESET: u64 = 1 << 36;
+    /// CRWMS, in CRMS: the controller is ready when its media are.
+    pub const READY_WITH_MEDIA: u64 = 1 << 59;
+
+    /// Sets MQES: entries of the largest I/O queue, zero-based.
+    #[must_use]
+    pub const fn with_queue_entries_max_z(self, entries_z: u16) -> Self {
+        Self(self.0 & !0xffff | entries_z as u64)
+    }
+
+    /// Sets TO: longest time until CSTS.RDY follows CC.EN, in units of 500 ms.
+    #[must_use]
+    pub const fn with_timeout_500ms(self, timeout: u8) -> Self {
+        Self(self.0 & !(0xff << 24) | (timeout as u64) << 24)
+    }
+
+    /// Sets CSS: bits of [`command_sets`].
+    #[must_use]
+    pub const fn with_command_sets(self, sets: u8) -> Self {
+        Self(self.0 & !(0xff << 37) | (sets as u64) << 37)
+    }
+
+    /// Sets MPSMAX: largest memory page, as a power of two of 4 KiB.
+    #[must_use]
+    pub const fn with_page_shift_max(self, shift: u8) -> Self {
+        Self(self.0 & !(0xf << 52) | ((shift & 0xf) as u64) << 52)
+    }
+
     /// MQES: entries of the largest I/O queue, zero-based.
     #[must_use]
     pub const fn queue_entries_max_z(self) -> u16 {
@@ -91,6 +128,31 @@ impl std::fmt::Display for Version {
     }
 }
 
+/// AQA: entries of the admin queues. Clause 3.1.3.8.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct AdminQueueAttributes(pub u32);
+
+impl AdminQueueAttributes {
+    /// Bits that a host can set: all but the reserved ones.
+    pub const WRITABLE: u32 = 0x0fff_0fff;
+
+    /// ASQS: entries of the submission queue, zero-based.
+    #[must_use]
+    pub const fn submission_entries_z(self) -> u16 {
+        (self.0 & 0xfff) as u16
+    }
+
+    /// ACQS: entries of the completion queue, zero-based.
+    #[must_use]
+    pub const fn completion_entries_z(self) -> u16 {
+        (self.0 >> 16 & 0xfff) as u16
+    }
+}
+
+/// NSSR: value that resets the subsystem, "NVMe". Clause 3.1.3.7.
+pub const SUBSYSTEM_RESET: u32 = 0x4e56_4d65;
+
 /// CC: configuration, set by the host. Clause 3.1.3.5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
@@ -141,6 +203,51 @@ impl Configuration {
     pub const fn shutting_down(self) -> bool {
         self.0 >> 14 & 3 != 0
     }
+
+    /// SHN: kind of shutdown, 1 for a normal and 2 for an abrupt one; zero for none.
+    #[must_use]
+    pub const fn shutdown(self) -> u8 {
+        (self.0 >> 14 & 3) as u8
+    }
+
+    /// Bits that a host can set: all but the reserved ones.
+    pub const WRITABLE: u32 = 0x01ff_fff1;
+
+    /// CSS: selection of command sets.
+    #[must_use]
+    pub const fn command_sets(self) -> u8 {
+        (self.0 >> 4 & 7) as u8
+    }
+
+    /// MPS: size of a memory page in bytes.
+    #[must_use]
+    pub const fn page_bytes(self) -> u32 {
+        4096 << (self.0 >> 7 & 0xf)
+    }
+
+    /// AMS: arbitration mechanism; zero for round robin.
+    #[must_use]
+    pub const fn arbitration(self) -> u8 {
+        (self.0 >> 11 & 7) as u8
+    }
+
+    /// IOSQES: size of I/O submission entries, as a power of two.
+    #[must_use]
+    pub const fn submission_entry_size(self) -> u8 {
+        (self.0 >> 16 & 0xf) as u8
+    }
+
+    /// IOCQES: size of I/O completion entries, as a power of two.
+    #[must_use]
+    pub const fn completion_entry_size(self) -> u8 {
+        (self.0 >> 20 & 0xf) as u8
+    }
+
+    /// CRIME: whether the controller is ready before its media are.
+    #[must_use]
+    pub const fn ready_without_media(self) -> bool {
+        self.0 >> 24 & 1 == 1
+    }
 }
 
 /// CSTS: state of a controller. Clause 3.1.3.6.
@@ -163,6 +270,13 @@ impl ShutdownStatus {
 }
 
 impl ControllerStatus {
+    /// RDY.
+    pub const READY: u32 = 1 << 0;
+    /// CFS.
+    pub const FATAL: u32 = 1 << 1;
+    /// NSSRO: a subsystem reset occurred. Cleared by writing a one.
+    pub const SUBSYSTEM_RESET_OCCURRED: u32 = 1 << 4;
+
     /// RDY: whether commands are processed.
     #[must_use]
     pub const fn ready(self) -> bool {

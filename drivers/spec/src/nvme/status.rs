@@ -47,6 +47,8 @@ codes! {
     ABORTED_FAILED_FUSED = 0x009, "aborted by a failed fused command";
     /// Aborted, because the other command of a fused pair is missing.
     ABORTED_MISSING_FUSED = 0x00a, "aborted by a missing fused command";
+    /// The command came at a wrong time.
+    COMMAND_SEQUENCE_ERROR = 0x00c, "command sequence error";
     /// The namespace does not exist, or has another format.
     INVALID_NAMESPACE = 0x00b, "invalid namespace or format";
     /// A segment descriptor of an SGL is invalid, or where it may not be.
@@ -59,6 +61,8 @@ codes! {
     SGL_TYPE_INVALID = 0x011, "invalid SGL descriptor type";
     /// The offset in PRP1 is invalid.
     PRP_OFFSET_INVALID = 0x013, "invalid PRP offset";
+    /// The command is longer than the atomic write unit.
+    ATOMIC_WRITE_UNIT_EXCEEDED = 0x014, "atomic write unit exceeded";
     /// The offset in an SGL descriptor is invalid.
     SGL_OFFSET_INVALID = 0x016, "invalid SGL offset";
     /// Access is refused, because a sanitize operation failed.
@@ -85,12 +89,38 @@ codes! {
     INVALID_QUEUE_ID = 0x101, "invalid queue identifier";
     /// The queue size is invalid.
     INVALID_QUEUE_SIZE = 0x102, "invalid queue size";
+    /// More Abort commands than allowed.
+    ABORT_LIMIT_EXCEEDED = 0x103, "too many abort commands";
     /// More Asynchronous Event Requests than allowed.
     EVENT_LIMIT_EXCEEDED = 0x105, "too many asynchronous event requests";
+    /// The interrupt vector does not exist.
+    INVALID_INTERRUPT_VECTOR = 0x108, "invalid interrupt vector";
     /// The log page does not exist.
     INVALID_LOG_PAGE = 0x109, "invalid log page";
+    /// The format does not exist.
+    INVALID_FORMAT = 0x10a, "invalid format";
+    /// Submission queues use the completion queue.
+    INVALID_QUEUE_DELETION = 0x10c, "invalid queue deletion";
+    /// The feature cannot be saved.
+    FEATURE_NOT_SAVEABLE = 0x10d, "feature cannot be saved";
+    /// The feature cannot be changed.
+    FEATURE_NOT_CHANGEABLE = 0x10e, "feature cannot be changed";
+    /// The feature has one value for all namespaces.
+    FEATURE_NOT_PER_NAMESPACE = 0x10f, "feature is not of a namespace";
+    /// The namespace is attached to the controller.
+    NAMESPACE_ALREADY_ATTACHED = 0x118, "namespace is attached already";
+    /// The namespace is not attached to the controller.
+    NAMESPACE_NOT_ATTACHED = 0x11a, "namespace is not attached";
+    /// The list of controllers is invalid.
+    INVALID_CONTROLLER_LIST = 0x11c, "invalid controller list";
+    /// No combination of command sets has that index.
+    COMMAND_SET_COMBINATION_REJECTED = 0x12b, "combination of I/O command sets rejected";
     /// The blocks are read-only.
     READ_ONLY_RANGE = 0x182, "attempted write to a read-only range";
+    /// A Copy has more ranges or blocks than the namespace takes.
+    COMMAND_SIZE_LIMIT_EXCEEDED = 0x183, "command size limit exceeded";
+    /// A source of a Copy overlaps its destination.
+    OVERLAPPING_RANGE = 0x187, "overlapping range";
     /// The data could not be written to the media.
     WRITE_FAULT = 0x280, "write fault";
     /// The data could not be read from the media.

@@ -51,13 +51,13 @@ const _: () = assert!(size_of::<InterruptInfo>() == 16);
 pub struct InterruptFlags(pub U32);
 
 impl InterruptFlags {
-    /// They signal eventfds.
+    /// Interrupts signal eventfds.
     pub const EVENTFD: u32 = 1 << 0;
-    /// They can be masked by DEVICE_SET_IRQS.
+    /// Interrupts can be masked by DEVICE_SET_IRQS.
     pub const MASKABLE: u32 = 1 << 1;
-    /// They are masked when they are signalled.
+    /// Interrupts are masked when they are signalled.
     pub const AUTOMASKED: u32 = 1 << 2;
-    /// They are set up all at once: more are only possible after all were switched off.
+    /// Interrupts are set up all at once: more are only possible after all were switched off.
     pub const NORESIZE: u32 = 1 << 3;
 
     /// Whether all bits of `flags` are set.

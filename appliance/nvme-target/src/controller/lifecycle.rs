@@ -1,0 +1,352 @@
+//! Life of a controller: enable, shutdown, and the resets.
+//!
+//! ```text
+//!  (1) disabled  --CC.EN set, settings possible--> (2) ready
+//!  (1) disabled  --CC.EN set, settings impossible--> (1), failed (CSTS.CFS)
+//!  (2) ready     --CC.SHN set--> (3) shutting down: sessions are held
+//!  (3)           --drained, caches flushed--> (4) shut down
+//!  (2) (3) (4)   --CC.EN cleared, or another reset--> (5) resetting: sessions are held, CSTS.RDY stays set
+//!  (5) resetting --drained--> (1), and from there to (2) if CC.EN is set again
+//! ```
+//!
+//! A failure (CSTS.CFS) ends with the next reset.
+
+use super::device::Controller;
+use super::job::{JobOutcome, JobStep, RunningJob};
+use super::running::RunningQueue;
+use super::state::{CompletionQueueState, ControllerState, Phase, ShutdownPhase, SubmissionQueueState};
+use crate::commands::CommandStatus;
+use crate::ids::QueueId;
+use luge_block::{Lba, Operation};
+use luge_spec::nvme::{
+    AdminQueueAttributes, AsyncEvent, Configuration, ControllerStatus, SUBSYSTEM_RESET, offset,
+};
+use std::time::Instant;
+
+/// CC.SHN of a normal shutdown.
+const SHUTDOWN_NORMAL: u8 = 1;
+
+/// Extent of a reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ResetLevel {
+    /// CC.EN was cleared: the registers of the admin queues stay.
+    Controller,
+    /// All registers are reset.
+    Function,
+}
+
+impl Controller {
+    /// Bytes of the registers from `at` on; zeroes where there is none.
+    pub(crate) fn read_registers(&self, at: u64, data: &mut [u8]) {
+        let image = self.state.registers.image(self.state.status());
+        let from = usize::try_from(at).map_or(usize::MAX, |at| at);
+        let bytes = image.iter().copied().skip(from).chain(std::iter::repeat(0));
+        data.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+    }
+
+    /// Writes words of registers. What is not whole aligned words of 32 bits has no effect.
+    pub(crate) fn write_registers(&mut self, at: u64, data: &[u8]) {
+        let is_words = at.is_multiple_of(4) && data.len().is_multiple_of(4);
+        let (words, _) = data.as_chunks::<4>();
+        let places = (at..).step_by(4);
+        for (place, word) in places.zip(words).filter(|_| is_words) {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            self.write_register(place, u32::from_le_bytes(*word));
+        }
+    }
+
+    fn write_register(&mut self, at: u32, value: u32) {
+        match at {
+            offset::CC => self.configure(Configuration(value & Configuration::WRITABLE)),
+            offset::CSTS if value & ControllerStatus::SUBSYSTEM_RESET_OCCURRED != 0 => {
+                self.state.was_subsystem_reset = false;
+            }
+            offset::NSSR if value == SUBSYSTEM_RESET => self.reset_subsystem(),
+            _ => self.state.registers.store(at, value),
+        }
+    }
+
+    /// Writes a doorbell of a client that has not mapped them.
+    pub(crate) fn write_doorbell(&mut self, at: u64, value: u32) {
+        if !self.state.serves() || !self.parts.doorbells.store(at, value) {
+            return;
+        }
+        if !self.doorbell_rung(at) {
+            self.add_event(AsyncEvent::INVALID_DOORBELL_REGISTER);
+        }
+    }
+
+    /// CC is written.
+    fn configure(&mut self, new: Configuration) {
+        let old = self.state.configuration();
+        self.state.registers.configuration = new.0;
+        match (old.enabled(), new.enabled()) {
+            (true, false) => self.reset(ResetLevel::Controller),
+            (false, true) if self.state.phase == Phase::Disabled => self.enable(),
+            _ => {}
+        }
+        match (old.shutting_down(), new.shutting_down()) {
+            (false, true) if self.state.shutdown == ShutdownPhase::None => self.shut_down(),
+            (true, false) if self.state.phase == Phase::Disabled => self.state.shutdown = ShutdownPhase::None,
+            _ => {}
+        }
+        self.report();
+    }
+
+    /// (1) to (2): enables the controller.
+    fn enable(&mut self) {
+        self.state.shutdown = ShutdownPhase::None;
+        if let Err(reason) = self.start() {
+            tracing::warn!("{}: its host cannot enable the controller: {reason}", self.parts.name);
+            self.state.is_failed = true;
+            return;
+        }
+        self.state.phase = Phase::Ready;
+    }
+
+    /// Starts the admin queues.
+    fn start(&mut self) -> Result<(), String> {
+        if self.parts.link.is_none() {
+            return Err("all identifiers of controllers are in use".into());
+        }
+        if !self.parts.subsystem.allows_any_host() {
+            return Err("the subsystem allows named hosts only, and hosts of a socket have no names".into());
+        }
+        check(&self.state)?;
+        let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
+        let completion_queue = CompletionQueueState {
+            base: self.state.registers.admin_completion_queue,
+            entries: u32::from(attributes.completion_entries_z()).saturating_add(1),
+            is_contiguous: true,
+            vector: Some(0),
+        };
+        let submission_queue = SubmissionQueueState {
+            base: self.state.registers.admin_submission_queue,
+            entries: u32::from(attributes.submission_entries_z()).saturating_add(1),
+            is_contiguous: true,
+            completion_queue: QueueId::ADMIN.0,
+        };
+        let fault = |status: CommandStatus| format!("its admin queues: {}", status.code());
+        self.create_completion_queue(QueueId::ADMIN, completion_queue).map_err(fault)?;
+        let created = self.create_submission_queue(QueueId::ADMIN, submission_queue);
+        created.map_err(|status| {
+            self.release_queues();
+            fault(status)
+        })
+    }
+
+    /// NSSR: resets this controller only. Others of the subsystem are those of other guests.
+    fn reset_subsystem(&mut self) {
+        self.reset(ResetLevel::Function);
+        self.state.was_subsystem_reset = true;
+        self.report();
+    }
+
+    /// (2), (3), (4) to (5), and on to (1) if nothing is in flight: resets the controller.
+    pub(crate) fn reset(&mut self, level: ResetLevel) {
+        let ControllerState { registers, shutdown, is_failed, .. } = &mut self.state;
+        *registers = match level {
+            ResetLevel::Controller => registers.after_disable(),
+            ResetLevel::Function => Default::default(),
+        };
+        (*shutdown, *is_failed) = (ShutdownPhase::None, false);
+        if self.state.phase == Phase::Ready {
+            self.state.phase = Phase::Resetting;
+            self.forget_commands();
+            self.hold_queues();
+        }
+        self.go_on();
+    }
+
+    /// Forgets commands that this thread has: they are not completed.
+    fn forget_commands(&mut self) {
+        self.event_requests.clear();
+        self.deletions.clear();
+        self.keep_alive_until = None;
+        self.format.iter_mut().for_each(|format| format.command = None);
+        self.jobs.iter().for_each(RunningJob::stop);
+    }
+
+    /// Takes no more commands from any queue.
+    pub(super) fn hold_queues(&self) {
+        self.running.values().for_each(|running| {
+            running.hold();
+        });
+    }
+
+    /// Whether nothing is in flight, on queues that are held.
+    pub(super) fn has_drained(&self) -> bool {
+        self.running.values().all(RunningQueue::hold)
+    }
+
+    /// (2) to (3), and on if nothing is in flight: CC.SHN is set.
+    fn shut_down(&mut self) {
+        self.state.shutdown = match self.state.phase {
+            Phase::Disabled => ShutdownPhase::Complete,
+            Phase::Ready | Phase::Resetting => ShutdownPhase::Occurring,
+        };
+        if self.state.phase == Phase::Ready {
+            self.hold_queues();
+            if self.has_drained() {
+                self.flush_caches();
+            }
+        }
+    }
+
+    /// (3): after commands in flight, writes caches to the media at a normal shutdown.
+    fn flush_caches(&mut self) {
+        let flushes = self.state.configuration().shutdown() == SHUTDOWN_NORMAL;
+        if !flushes || !self.start_flush() {
+            self.state.shutdown = ShutdownPhase::Complete;
+        }
+        self.flushing = self.state.shutdown == ShutdownPhase::Occurring;
+    }
+
+    /// Starts to flush the caches of all namespaces; returns whether there is one to wait for.
+    fn start_flush(&mut self) -> bool {
+        let Some(core) = self.running.get(&QueueId::ADMIN).map(|running| running.core.clone()) else {
+            return false;
+        };
+        let table = self.mounts.table(&core, &self.namespaces, self.parts.subsystem.namespaces_max());
+        let cached = table
+            .from(0)
+            .map(|(_, namespace)| namespace)
+            .filter(|namespace| namespace.geometry.volatile_cache);
+        let flush = |namespace: &crate::namespaces::Namespace| JobStep {
+            volume: namespace.volume,
+            operation: Operation::Flush,
+            lba: Lba(0),
+            blocks: 0,
+            block_bytes: namespace.geometry.block_bytes,
+        };
+        let steps: Vec<JobStep> = cached.map(flush).collect();
+        if steps.is_empty() {
+            return false;
+        }
+        let job = RunningJob::start(&core, steps, &self.parts.tenant, &self.parts.bell);
+        self.jobs.extend(job);
+        !self.jobs.is_empty()
+    }
+
+    /// Goes on with whatever waits for commands in flight.
+    pub(crate) fn go_on(&mut self) {
+        self.finish_jobs();
+        self.finish_deletions();
+        self.move_sessions();
+        match (self.state.phase, self.state.shutdown) {
+            (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),
+            (Phase::Ready, ShutdownPhase::Occurring) if !self.flushing && self.has_drained() => {
+                self.flush_caches()
+            }
+            _ => {}
+        }
+        self.report();
+    }
+
+    /// (5) to (1), and on to (2) where CC.EN is set again.
+    fn finish_reset(&mut self) {
+        self.release_queues();
+        self.state.phase = Phase::Disabled;
+        self.state.features = Default::default();
+        self.state.events = Default::default();
+        // A shutdown that was notified meanwhile has nothing to wait for.
+        if self.state.shutdown == ShutdownPhase::Occurring {
+            self.state.shutdown = ShutdownPhase::Complete;
+        }
+        if self.state.configuration().enabled() {
+            self.enable();
+        }
+    }
+
+    /// Takes all queues off their cores. Nothing of them is in flight.
+    fn release_queues(&mut self) {
+        self.state.completion_queues.clear();
+        self.state.submission_queues.clear();
+        std::mem::take(&mut self.running).into_values().for_each(|running| drop(running.remove()));
+        (self.state.shadow, self.shadow, self.flushing) = (None, None, false);
+        (0..=self.parts.config.io_queues).for_each(|id| self.parts.doorbells.clear(QueueId(id)));
+    }
+
+    /// Ends jobs that are over.
+    fn finish_jobs(&mut self) {
+        let is_over = |job: &mut RunningJob| job.outcome().is_some();
+        let over: Vec<RunningJob> = self.jobs.extract_if(.., is_over).collect();
+        for job in over {
+            let outcome = job.outcome().unwrap_or(JobOutcome::Failed);
+            job.remove();
+            self.job_over(outcome);
+        }
+    }
+
+    fn job_over(&mut self, outcome: JobOutcome) {
+        let is_of_format = self.finish_format(outcome);
+        if !is_of_format
+            && std::mem::take(&mut self.flushing)
+            && self.state.shutdown == ShutdownPhase::Occurring
+        {
+            self.state.shutdown = ShutdownPhase::Complete;
+        }
+    }
+
+    /// The host has kept the controller alive: it has as much time again.
+    pub(crate) fn kept_alive(&mut self) {
+        let timeout = std::time::Duration::from_millis(self.state.features.keep_alive_ms.into());
+        self.keep_alive_until = Instant::now().checked_add(timeout).filter(|_| !timeout.is_zero());
+    }
+
+    /// Time at which the host is gone, if it does not keep the controller alive.
+    pub(crate) fn keep_alive_until(&self) -> Option<Instant> {
+        self.keep_alive_until
+    }
+
+    /// Fails the controller if its host is gone: it serves no more commands.
+    pub(crate) fn check_keep_alive(&mut self) {
+        if self.keep_alive_until.is_none_or(|until| until > Instant::now()) {
+            return;
+        }
+        tracing::warn!("{}: its host has not kept the controller alive", self.parts.name);
+        self.keep_alive_until = None;
+        self.state.is_failed = true;
+        self.hold_queues();
+        self.report();
+    }
+
+    /// Adds an event, and tells the host.
+    pub(crate) fn add_event(&mut self, event: AsyncEvent) {
+        self.state.events.add(event);
+        self.tell_events();
+    }
+
+    /// Completes Asynchronous Event Requests with the events that there are.
+    pub(crate) fn tell_events(&mut self) {
+        while !self.event_requests.is_empty() {
+            let Some(event) = self.state.events.take() else { return };
+            let request = self.event_requests.pop_front();
+            request.inspect(|request| self.complete(request, CommandStatus::SUCCESS, event.0.into()));
+        }
+    }
+}
+
+/// Checks the settings with which a controller is to be enabled.
+fn check(state: &ControllerState) -> Result<(), String> {
+    let configuration = state.configuration();
+    let attributes = AdminQueueAttributes(state.registers.admin_queue_attributes);
+    let capabilities = super::registers::capabilities();
+    let pages = capabilities.page_bytes_min()..=capabilities.page_bytes_max();
+    if !pages.contains(&configuration.page_bytes().into()) {
+        return Err(format!("memory pages of {} bytes are not possible", configuration.page_bytes()));
+    }
+    if !matches!(configuration.command_sets(), 0b000 | 0b110 | 0b111) {
+        return Err(format!("command sets {:#b} are not possible", configuration.command_sets()));
+    }
+    if configuration.arbitration() != 0 {
+        return Err(format!("arbitration {:#b} is not possible", configuration.arbitration()));
+    }
+    if configuration.ready_without_media() {
+        return Err("it is never ready before its media".into());
+    }
+    if attributes.submission_entries_z() == 0 || attributes.completion_entries_z() == 0 {
+        return Err("admin queues of one entry are not possible".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Controllers, from the side of a client: registers by calls, queues and data in memory that both have.
+
+mod events;
+mod features;
+mod identify;
+mod life;
+mod log_pages;
+mod queues;
+mod rig;

@@ -1,0 +1,479 @@
+# What the guest of nvme_guest does with the NVMe controllers at 0000:01:00.0 and 0000:02:00.0, which share their
+# namespaces.
+#
+# Parameter of the kernel's command line: `steps=a,b,...`, the functions below in their order. Each says
+# `STEP name ok`, or `STEP name failed` after its trace. Where the first namespace has a file system already, the
+# guest was there before, and takes the steps of the parameter `again`.
+
+dmesg -n 1
+# The console, for what a step has to say meanwhile.
+exec 3>&1
+
+# Name of the driver's controller at a PCI address.
+controller_at() {
+    ls "/sys/bus/pci/devices/$1/nvme" 2> /dev/null
+}
+
+# Device of a controller's namespace. Linux numbers them as it finds them, and that in any order.
+namespace() {
+    for found in "/sys/class/nvme/$1/$1"n*; do
+        [ "$(cat "$found/nsid" 2> /dev/null)" != "$2" ] || echo "/dev/${found##*/}"
+    done
+}
+
+address=0000:01:00.0
+
+# Names everything anew, and waits for the namespaces that there are from the beginning.
+find_disks() {
+    name=$(controller_at $address)
+    other_name=$(controller_at 0000:02:00.0)
+    ctrl=/dev/$name
+    other=/dev/$other_name
+    until_true namespace_is_there 1
+    until_true namespace_is_there 2
+    disk=$(namespace "$name" 1)
+    spare=$(namespace "$name" 2)
+    theirs=$(namespace "$other_name" 2)
+    block=$(blockdev --getss "$spare")
+}
+
+parameter() {
+    tr ' ' '\n' < /proc/cmdline | sed -n "s/^$1=//p"
+}
+
+drop_caches() {
+    sync
+    echo 3 > /proc/sys/vm/drop_caches
+}
+
+# Field of nvme-cli's lines of the form `name : value`.
+field() {
+    sed -n "s/^$1[ \t]*: *//p" | sed 's/[ ,].*//'
+}
+
+# Fails unless the command fails with a status of that text.
+refused() {
+    status=$1
+    shift
+    if "$@" > /tmp/refused 2>&1; then
+        cat /tmp/refused
+        return 1
+    fi
+    cat /tmp/refused
+    grep -q "$status" /tmp/refused
+}
+
+hash() {
+    sha256sum | cut -d' ' -f1
+}
+
+# Hash of $3 blocks of 64 KiB of $1 from block $2 on.
+hash_of() {
+    dd if="$1" bs=64k skip="$2" count="$3" iflag=direct status=none | hash
+}
+
+# Random bytes into $3 blocks of 64 KiB of $1 from block $2 on; prints their hash.
+fill() {
+    dd if=/dev/urandom of=/tmp/fill bs=64k count="$3" status=none
+    dd if=/tmp/fill of="$1" bs=64k seek="$2" oflag=direct conv=notrunc status=none
+    hash < /tmp/fill
+}
+
+zeroes() {
+    head -c $(($1 << 16)) /dev/zero | hash
+}
+
+# Waits up to 20 s until a command succeeds.
+until_true() {
+    { case $- in *x*) traced=yes ;; *) traced= ;; esac; set +x; } 2> /dev/null
+    tries=200
+    until "$@" 2> /dev/null; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || break
+        sleep 0.1
+    done
+    [ -z "$traced" ] || set -x
+    [ $tries -gt 0 ]
+}
+
+# Asks the host for something, and waits until it is done.
+ask() {
+    echo "WANTED $1" >&3
+    read -r _
+}
+
+identify() {
+    nvme id-ctrl "$ctrl" > /tmp/ctrl
+    cat /tmp/ctrl
+    [ "$(field sn < /tmp/ctrl)" = "$(tr -d ' ' < "/sys/class/nvme/$name/serial")" ]
+    mdts=$(field mdts < /tmp/ctrl)
+    [ "$mdts" -eq 0 ] || [ "$mdts" -ge 8 ]
+    nvme id-ns "$disk" > /tmp/ns
+    cat /tmp/ns
+    bytes=$(($(field nsze < /tmp/ns) << 9))
+    [ "$bytes" = "$(blockdev --getsize64 "$disk")" ]
+    nvme list-ns "$ctrl" | grep -q '0x1$'
+    nvme ns-descs "$disk"
+    # One beyond those that exist: zeroes if it may exist, else no namespace at all.
+    nn=$(field nn < /tmp/ctrl)
+    refused 'INVALID_NS\|Invalid Namespace' nvme id-ns "$ctrl" -n $((nn + 1))
+    [ "$nn" -lt 9 ] || [ "$(nvme id-ns "$ctrl" -n "$nn" | field nsze)" = 0 ]
+    nvme list
+}
+
+registers() {
+    nvme show-regs "$ctrl" -H > /tmp/registers
+    grep '^\(cap\|version\|cc\|csts\|aqa\|crto\)' /tmp/registers
+    grep -q 'Ready  *(RDY): Yes' /tmp/registers
+    grep -q 'Controller Fatal Status  *(CFS): False' /tmp/registers
+}
+
+queues() {
+    [ "$(ls "/sys/block/${disk#/dev/}/mq" | wc -l)" = 2 ]
+    [ "$(cat "/sys/block/${disk#/dev/}/queue/max_hw_sectors_kb")" -ge 1024 ]
+    for cpu in 0 1; do
+        taskset -c $cpu dd if="$disk" of=/dev/null bs=64k count=64 iflag=direct status=none
+    done
+    grep "$name" /proc/interrupts
+    for queue in 0 1 2; do
+        [ "$(awk "/${name}q$queue\$/ { print \$2 + \$3 }" /proc/interrupts)" -gt 0 ]
+    done
+}
+
+# Both processors write files of a file system, which are read back from the disk.
+files() {
+    /sbin/mke2fs -q -F -t ext4 -E lazy_itable_init=0 "$disk"
+    mount -t ext4 "$disk" /mnt
+    for cpu in 0 1; do
+        taskset -c $cpu sh -c "for n in 1 2 3; do dd if=/dev/urandom of=/mnt/$cpu.\$n bs=64k count=16; done" &
+    done
+    wait
+    before=$(cat /mnt/?.? | hash)
+    umount /mnt
+    drop_caches
+    mount -t ext4 "$disk" /mnt
+    [ "$(cat /mnt/?.? | hash)" = "$before" ]
+    rm /mnt/?.2
+    before=$(cat /mnt/?.? | hash)
+    sync
+    fstrim -v /mnt
+    drop_caches
+    [ "$(cat /mnt/?.? | hash)" = "$before" ]
+    umount /mnt
+    /sbin/e2fsck -fn "$disk"
+}
+
+# Discards and zeroes the middle of 48 blocks of 64 KiB.
+ranges() {
+    for clear in "blkdiscard -o 1048576 -l 1048576" "nvme write-zeroes -s $((1048576 / block)) -c $((1048576 / block - 1)) --deac"; do
+        fill "$spare" 0 48
+        front=$(hash_of "$spare" 0 16)
+        back=$(hash_of "$spare" 32 16)
+        $clear "$spare"
+        [ "$(hash_of "$spare" 0 16)" = "$front" ]
+        [ "$(hash_of "$spare" 16 16)" = "$(zeroes 16)" ]
+        [ "$(hash_of "$spare" 32 16)" = "$back" ]
+    done
+    nvme dsm "$spare" -s 0,100 -b 8,8 -d
+    [ "$(hash_of "$spare" 32 16)" = "$back" ]
+}
+
+data_units() {
+    nvme smart-log "$ctrl" | field "Data Units $1"
+}
+
+# Counts of the SMART log grow by what is written and read: 3 MiB are six units of 512,000 bytes and a bit.
+health() {
+    nvme smart-log "$ctrl"
+    read=$(data_units Read)
+    written=$(data_units Written)
+    fill "$spare" 0 48
+    hash_of "$spare" 0 48
+    [ $(($(data_units Read) - read)) -ge 6 ]
+    [ $(($(data_units Written) - written)) -ge 6 ]
+    [ $(($(data_units Written) - written)) -le 8 ]
+    [ "$(nvme smart-log "$ctrl" | field critical_warning)" = 0 ]
+}
+
+# A command that fails leaves an entry in the error log and counts.
+errors() {
+    count=$(nvme smart-log "$ctrl" | field num_err_log_entries)
+    end=$(($(blockdev --getsize64 "$spare") / block))
+    refused 'LBA Out of Range\|LBA_RANGE' nvme read "$spare" -s "$end" -c 0 -z "$block" -d /tmp/read
+    nvme error-log "$ctrl" -e 4
+    [ "$(nvme smart-log "$ctrl" | field num_err_log_entries)" = $((count + 1)) ]
+    nvme error-log "$ctrl" -e 1 | grep -qi 'LBA Out of Range\|LBA_RANGE'
+    [ "$(nvme error-log "$ctrl" -e 1 | field lba)" = "$(printf '%#x' "$end")" ]
+}
+
+feature() {
+    nvme get-feature "$ctrl" -f "$1" | sed 's/.*Current value: *//'
+}
+
+features() {
+    for id in 1 2 4 6 7 8 9 10 11; do
+        nvme get-feature "$ctrl" -f $id -H
+    done
+    nvme get-feature "$ctrl" -f 5 -n 1 -H
+    [ $(($(feature 7) & 0xffff)) -ge 1 ]
+    for value in 0 1; do
+        nvme set-feature "$ctrl" -f 6 -V $value
+        [ $(($(feature 6))) = $value ]
+    done
+    nvme set-feature "$ctrl" -f 4 -V 0x160
+    [ $(($(feature 4))) = $((0x160)) ]
+    refused 'Invalid Field\|INVALID_FIELD' nvme get-feature "$ctrl" -f 0x7f
+}
+
+# Whatever may be asked is answered, or refused, at once.
+sweep() {
+    for number in $(seq 0 15) 128 129 130; do
+        nvme admin-passthru "$ctrl" -O 0x06 -n 1 --cdw10="$number" -l 4096 -r > /dev/null || true
+        nvme get-log "$ctrl" -i "$number" -l 512 > /dev/null || true
+        nvme get-feature "$ctrl" -f "$number" -n 1 > /dev/null || true
+    done
+    refused 'Invalid Opcode\|Invalid Command Opcode' nvme io-passthru "$spare" -n 2 -O 0x7f
+    refused 'Invalid Opcode\|Invalid Command Opcode' nvme admin-passthru "$ctrl" -O 0x3f
+    is_live
+    ! dmesg | grep -i "$name.*\(timeout\|abort\|reset\)"
+}
+
+# Commands that the driver does not use, on the second namespace.
+commands() {
+    fill "$spare" 0 16
+    nvme flush "$spare"
+    nvme verify "$spare" -s 0 -c 15
+    head -c "$block" /tmp/fill > /tmp/same
+    tr '\0-\377' '\1-\377\0' < /tmp/same > /tmp/different
+    nvme compare "$spare" -s 0 -c 0 -z "$block" -d /tmp/same
+    refused 'Compare Failure\|COMPARE_FAILED' nvme compare "$spare" -s 0 -c 0 -z "$block" -d /tmp/different
+    nvme write "$spare" -s 3 -c 0 -z "$block" -d /tmp/different -f
+    nvme read "$spare" -s 3 -c 0 -z "$block" -d /tmp/back
+    cmp /tmp/back /tmp/different
+    # Blocks 3, 0 and 1 are copied to where 64 to 66 are.
+    nvme copy "$spare" -d 64 -s 3,0 -b 0,1
+    dd if="$spare" of=/tmp/copied bs="$block" skip=64 count=3 iflag=direct
+    head -c $((2 * block)) /tmp/fill | cat /tmp/different - | cmp - /tmp/copied
+}
+
+# Writes and compares as long as /tmp/load exists; a block device that fails, or gives back other data, ends it.
+load() {
+    (
+        set -e
+        dd if=/dev/urandom of=/tmp/load.data bs=64k count=16 status=none
+        while [ -e /tmp/load ]; do
+            dd if=/tmp/load.data of="$1" bs=64k oflag=direct conv=notrunc status=none
+            dd if="$1" of=/tmp/load.back bs=64k count=16 iflag=direct status=none
+            cmp /tmp/load.data /tmp/load.back
+            echo . >> /tmp/load.rounds
+        done
+    ) &
+    worker=$!
+}
+
+begin_load() {
+    rm -f /tmp/load.rounds
+    touch /tmp/load
+    load "$spare"
+    until_true test -s /tmp/load.rounds
+}
+
+# Waits until the load has made more rounds, and ends it; fails if it had to stop.
+end_load() {
+    rounds=$(wc -l < /tmp/load.rounds)
+    until_true more_rounds_than "$rounds"
+    rm /tmp/load
+    wait $worker
+}
+
+more_rounds_than() {
+    [ "$(wc -l < /tmp/load.rounds)" -gt $(($1 + 2)) ]
+}
+
+is_live() {
+    [ "$(cat "/sys/class/nvme/$name/state")" = live ]
+}
+
+# A controller reset, and a reset of the PCI function, under load: nothing fails.
+reset() {
+    begin_load
+    for _ in 1 2 3; do
+        nvme reset "$ctrl"
+        until_true is_live
+    done
+    echo 1 > "/sys/bus/pci/devices/$address/reset"
+    until_true is_live
+    end_load
+}
+
+# NVM Subsystem Reset. The driver needs to be told that its controller was reset.
+subsystem_reset() {
+    before=$(fill "$spare" 0 16)
+    nvme subsystem-reset "$ctrl"
+    nvme reset "$ctrl"
+    until_true is_live
+    [ "$(hash_of "$spare" 0 16)" = "$before" ]
+}
+
+format() {
+    fill "$spare" 0 16
+    nvme format "$spare" --lbaf=0 --ses=1 --force
+    [ "$(hash_of "$spare" 0 16)" = "$(zeroes 16)" ]
+    fill "$spare" 0 16
+}
+
+# The driver is taken away while files are written, and comes back.
+unbind() {
+    begin_load
+    echo "$address" > /sys/bus/pci/drivers/nvme/unbind
+    rm -f /tmp/load
+    wait $worker || true
+    [ ! -e "$disk" ]
+    # The load has written to a file of that name.
+    rm -f "$spare"
+    echo "$address" > /sys/bus/pci/drivers/nvme/bind
+    find_disks
+    dd if=/tmp/load.data of="$spare" bs=64k oflag=direct conv=notrunc status=none
+    [ "$(hash_of "$spare" 0 16)" = "$(hash < /tmp/load.data)" ]
+}
+
+# What is written by one controller is read by the other.
+shared() {
+    before=$(fill "$spare" 0 16)
+    [ "$(hash_of "$theirs" 0 16)" = "$before" ]
+    before=$(fill "$theirs" 0 16)
+    [ "$(hash_of "$spare" 0 16)" = "$before" ]
+}
+
+host_identifier() {
+    printf "$2%.0s" $(seq 16) > /tmp/host
+    nvme set-feature "$1" -f 0x81 --cdw12=1 -l 16 -d /tmp/host
+}
+
+write_one() {
+    nvme write "$1" -s 0 -c 0 -z "$block" -d /tmp/same
+}
+
+read_one() {
+    nvme read "$1" -s 0 -c 0 -z "$block" -d /tmp/back
+}
+
+# Two hosts and one namespace: each has a controller.
+reservations() {
+    head -c "$block" /dev/urandom > /tmp/same
+    host_identifier "$ctrl" A
+    host_identifier "$other" B
+    nvme resv-register "$spare" --nrkey=0xa1 --rrega=0
+    nvme resv-register "$theirs" --nrkey=0xb2 --rrega=0
+    nvme resv-acquire "$spare" --crkey=0xa1 --rtype=1 --racqa=0
+    nvme resv-report "$theirs" -e > /tmp/report
+    cat /tmp/report
+    [ "$(field regctl < /tmp/report)" = 2 ]
+    [ "$(field rtype < /tmp/report)" = 1 ]
+    write_one "$spare"
+    read_one "$theirs"
+    refused 'Reservation Conflict' write_one "$theirs"
+    refused 'Reservation Conflict' nvme resv-acquire "$theirs" --crkey=0xb2 --rtype=1 --racqa=0
+    nvme resv-acquire "$theirs" --crkey=0xb2 --prkey=0xa1 --rtype=2 --racqa=1
+    refused 'Reservation Conflict' read_one "$spare"
+    write_one "$theirs"
+    nvme resv-release "$theirs" --crkey=0xb2 --rtype=2 --rrela=0
+    write_one "$spare"
+    nvme resv-register "$theirs" --crkey=0xb2 --rrega=1
+    nvme resv-report "$spare" -e > /tmp/report
+    [ "$(field regctl < /tmp/report)" = 0 ]
+}
+
+bytes_are() {
+    [ "$(blockdev --getsize64 "$1")" = "$2" ]
+}
+
+namespace_is_there() {
+    [ -b "$(namespace "$name" "$1")" ]
+}
+
+namespace_is_gone() {
+    [ -z "$(namespace "$name" "$1")" ]
+}
+
+# A namespace comes, grows and goes; the driver is told, and nvme-cli's rescan changes nothing more.
+live() {
+    ask add
+    until_true namespace_is_there 3
+    third=$(namespace "$name" 3)
+    bytes=$(blockdev --getsize64 "$third")
+    before=$(fill "$third" 0 16)
+    ask grow
+    until_true bytes_are "$third" $((2 * bytes))
+    nvme ns-rescan "$ctrl"
+    bytes_are "$third" $((2 * bytes))
+    [ "$(hash_of "$third" 0 16)" = "$before" ]
+    fill "$third" $(((bytes >> 16) - 1)) 2
+    ask remove
+    until_true namespace_is_gone 3
+    nvme ns-rescan "$ctrl"
+    [ "$(nvme list-ns "$ctrl" | grep -c ':0x')" = 2 ]
+}
+
+# Files with their hashes, each synced before the next, for as long as the machine runs.
+sync_files() {
+    mount -t ext4 "$disk" /mnt
+    n=1
+    while true; do
+        dd if=/dev/urandom of="/mnt/synced.$n" bs=16k count=8 conv=fsync status=none
+        hash < "/mnt/synced.$n" > /tmp/sum
+        dd if=/tmp/sum of="/mnt/synced.$n.hash" conv=fsync status=none
+        echo "SYNCED $n" >&3
+        n=$((n + 1))
+    done
+}
+
+# Whether all files whose hashes were synced are whole.
+check_synced() {
+    mount -t ext4 "$disk" /mnt
+    ls -l /mnt
+    for hashed in /mnt/synced.*.hash; do
+        [ ! -s "$hashed" ] || [ "$(hash < "${hashed%.hash}")" = "$(cat "$hashed")" ]
+    done
+    [ -s /mnt/synced.2.hash ]
+    rm /mnt/synced.*
+    umount /mnt
+    /sbin/e2fsck -fn "$disk"
+}
+
+# Writes files until the machine ends.
+write_until_killed() {
+    sync_files
+}
+
+# The firmware has loaded kernel and initramfs from this disk.
+booted_by_firmware() {
+    ls -d /sys/firmware/efi
+    dd if="$disk" bs=512 skip=1 count=1 status=none | grep -q 'EFI PART'
+    hash_of "$disk" 0 64
+}
+
+# Resets the machine while files are written.
+reboot_under_load() {
+    sync_files &
+    until_true test -s /mnt/synced.3.hash
+    reboot -f
+}
+
+step() {    (find_disks; set -ex; "$1") > /tmp/trace 2>&1
+    status=$?
+    [ $status = 0 ] || tail -n 60 /tmp/trace
+    [ $status = 0 ] || dmesg | tail -n 20
+    [ $status = 0 ] && echo "STEP $1 ok" || echo "STEP $1 failed"
+}
+
+# The magic number of ext4's superblock.
+has_files() {
+    [ "$(dd if="$disk" bs=1 skip=1080 count=2 status=none | od -An -tx2 | tr -d ' ')" = ef53 ]
+}
+
+find_disks
+has_files && list=again || list=steps
+for name_of_step in $(parameter $list | tr ',' ' '); do
+    step "$name_of_step"
+done
