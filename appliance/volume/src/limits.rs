@@ -37,7 +37,7 @@ pub(crate) struct Limits {
     pub(crate) offered: OperationLimits,
 }
 
-/// What a volume offers beside reads, writes, discards and zeroes: its base does it, or steps beneath it.
+/// Limits of what a volume offers beside reads, writes, discards and zeroes: its base does it, or steps beneath it.
 pub(crate) fn offered(source: &Geometry) -> OperationLimits {
     let Geometry { block_bytes, transfer_blocks_max, operations: native, .. } = *source;
     let most = (REQUEST_BYTES_MAX / block_bytes).max(1);

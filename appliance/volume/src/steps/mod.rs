@@ -224,7 +224,7 @@ impl Steps {
 pub(crate) struct Over {
     pub(crate) completion: Completion,
     pub(crate) volume: VolumeId,
-    /// Its slot, if it has locked blocks.
+    /// Slot of the request, if it has locked blocks.
     pub(crate) locked: Option<SlotId>,
     /// Place of the first byte that differs, if it has found one.
     pub(crate) differs_at: Option<u64>,
