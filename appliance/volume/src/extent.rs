@@ -4,7 +4,6 @@ use crate::cutter::{Content, Whole};
 use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::locks::Seat;
-use crate::shelf::SlotId;
 use crate::steps::{CopyRequest, PoolId};
 use crate::{Base, NodeId, Stats};
 use luge_block::{
@@ -242,11 +241,6 @@ impl Mounted {
             return Err(Status::Invalid);
         }
         u32::try_from(total).map_err(|_| Status::Invalid)
-    }
-
-    /// Obeys the locks of others, and goes on with its own; returns the request whose blocks are locked now.
-    pub(crate) fn look_at_locks(&mut self) -> Option<SlotId> {
-        self.seat.look(&mut self.hold, self.in_flight)
     }
 
     /// Counts requests that the base has taken.

@@ -7,8 +7,9 @@
 //!  (2) (3)      --lift-->                  (1), or what others leave
 //! ```
 //!
-//! A fence drains when nothing is in flight at all, a lock when all that is in flight waits for a lock itself. A drain
-//! is a fence around no blocks, which lifts itself.
+//! A fence drains when nothing is in flight at all. A lock drains when all that is in flight waits for a lock itself, or
+//! is known to have other blocks: that is known of requests in parts and in steps, which may take long.
+//! A drain is a fence around no blocks, which lifts itself.
 //!
 //! A request that is not taken is refused as where there is no room: whoever made it keeps it, and
 //! submits it again. Flushes have no blocks; they are held in (2) only. A compare-and-write obeys fences only: its
@@ -94,6 +95,12 @@ impl Hold {
     /// Whether a lock waits for what is in flight.
     pub(crate) fn is_draining_locks(&self) -> bool {
         self.all && !self.all_drained || self.locks.iter().any(|lock| !lock.drained)
+    }
+
+    /// Whether a lock waits for requests to some blocks to end.
+    pub(crate) fn awaits(&self, lba: Lba, blocks: u32) -> bool {
+        let waits = |lock: &Held<u64>| !lock.drained && lock.touches(lba, blocks);
+        blocks > 0 && (self.all && !self.all_drained || self.locks.iter().any(waits))
     }
 
     /// Whether a request, whose blocks count from the start of the volume, is taken.

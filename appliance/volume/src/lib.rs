@@ -39,12 +39,13 @@ mod volume;
 mod work;
 
 pub use clock::{Ticks, tick_rate, ticks};
-pub use cutter::{ListId, ListRequest, RANGES_MAX, SPANS_MAX};
+pub use cutter::{ListId, ListRequest, SPANS_MAX};
 pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
+pub use limits::RANGES_MAX;
 pub use locks::{Member, Membership, Signal, Wake};
 pub use node::{Node, Parts};
 pub use stats::{Counters, Stats};

@@ -1,9 +1,19 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
-use crate::cutter::RANGES_MAX;
-use crate::steps::{REQUEST_BYTES_MAX, STEP_BYTES, STEP_SPANS_MAX};
 use luge_block::{CopyLimits, Geometry, Operation, OperationLimits, Request, Status};
 use luge_memory::Span;
+
+/// The most ranges of one request.
+pub const RANGES_MAX: usize = 256;
+
+/// The most bytes of a request in steps, or one block.
+pub(crate) const REQUEST_BYTES_MAX: u32 = 1 << 20;
+
+/// The most spans of a request in steps: 1 MiB in pages of any alignment, twice.
+pub(crate) const STEP_SPANS_MAX: usize = 514;
+
+/// Bytes that one step works on: some microseconds to compare.
+const STEP_BYTES: u32 = 32 << 10;
 
 /// Limits of the base of a volume.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +37,7 @@ pub(crate) struct Limits {
     pub(crate) offered: OperationLimits,
 }
 
-/// What a volume offers beside reads, writes, discards and zeroes: its base does it, or steps beneath it.
+/// Limits of what a volume offers beside reads, writes, discards and zeroes: its base does it, or steps beneath it.
 pub(crate) fn offered(source: &Geometry) -> OperationLimits {
     let Geometry { block_bytes, transfer_blocks_max, operations: native, .. } = *source;
     let most = (REQUEST_BYTES_MAX / block_bytes).max(1);

@@ -332,6 +332,21 @@ mod tests {
     }
 
     #[test]
+    fn the_first_difference_is_found_wherever_it_is() {
+        let same: Vec<u8> = (0..1000).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut here = same.clone();
+        for at in [0, 1, 255, 256, 511, 512, 998, 999] {
+            let mut there = same.clone();
+            assert_eq!(span(&mut here).first_difference(&span(&mut there)), None);
+            there[at] ^= 1;
+            let difference = span(&mut here).first_difference(&span(&mut there));
+            assert_eq!(difference, Some(u32::try_from(at).unwrap()));
+        }
+        let shorter = span(&mut here).split_at(300).0;
+        assert_eq!(span(&mut same.clone()).first_difference(&shorter), None);
+    }
+
+    #[test]
     fn a_slice_past_the_end_is_refused() {
         let mut bytes = [0; 8];
         let span = span(&mut bytes);

@@ -9,7 +9,7 @@ use luge_volume::{Graph, VolumeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-pub const BLOCK: usize = 512;
+pub const BLOCK: u32 = 512;
 
 /// Block with the number. The ones beside it are a watcher's own.
 pub const LBA: u64 = 100;
@@ -44,20 +44,20 @@ impl Memory {
 
     fn blocks(&self, count: u32) -> Span {
         // SAFETY: the session keeps the memory, and leaves its core only when nothing is in flight.
-        unsafe { self.0.span(0, count * BLOCK as u32) }.unwrap()
+        unsafe { self.0.span(0, count * BLOCK) }.unwrap()
     }
 
     fn put(&self, index: u32, number: u64) {
-        let bytes = number.to_le_bytes().repeat(BLOCK / 8);
-        let at = index * BLOCK as u32;
-        self.blocks(index + 1).slice(at, BLOCK as u32).unwrap().write(&bytes);
+        let bytes = number.to_le_bytes().repeat(BLOCK as usize / 8);
+        let at = index * BLOCK;
+        self.blocks(index + 1).slice(at, BLOCK).unwrap().write(&bytes);
     }
 
     /// Number that a block consists of; none if it is not the same everywhere.
     fn get(&self, index: u32) -> Option<u64> {
-        let mut bytes = [0; BLOCK];
-        let at = index * BLOCK as u32;
-        self.blocks(index + 1).slice(at, BLOCK as u32).unwrap().read(&mut bytes);
+        let mut bytes = [0; BLOCK as usize];
+        let at = index * BLOCK;
+        self.blocks(index + 1).slice(at, BLOCK).unwrap().read(&mut bytes);
         let mut words = bytes.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
         let first = words.next().unwrap();
         words.all(|word| word == first).then_some(first)
@@ -206,7 +206,7 @@ impl<C: Client> Session for Single<C> {
         }
         let (operation, lba, memory) = self.client.next();
         let blocks = if matches!(operation, Operation::CompareAndWrite(_)) { memory / 2 } else { memory };
-        let data = [self.memory.split_at(memory * BLOCK as u32).0];
+        let data = [self.memory.split_at(memory * BLOCK).0];
         let request = Request { tag: Tag::new(self.id.0, 3), operation, lba: Lba(lba), blocks, data: &data };
         match volume.submit(&request) {
             Ok(()) => {

@@ -26,14 +26,11 @@ pub use slot::ListRequest;
 pub(crate) use slot::{Content, Slot, Whole};
 
 use crate::VolumeId;
-use crate::limits::Limits;
+use crate::limits::{Limits, RANGES_MAX};
 use crate::shelf::{Asker, Shelf, SlotId};
-use luge_block::{Completion, Refusal, Status, Tag};
+use luge_block::{Completion, Lba, Refusal, Status, Tag};
 use luge_memory::Span;
 use std::collections::VecDeque;
-
-/// The most ranges of one request.
-pub const RANGES_MAX: usize = 256;
 
 /// The most spans of one request: those of the longest indirect table, and some that lie across regions.
 pub const SPANS_MAX: usize = (1 << 15) + 64;
@@ -104,7 +101,7 @@ impl Cutter {
 
     /// Frees a slot.
     fn free(&mut self, id: SlotId) {
-        self.slot(id).volume = None;
+        self.slot(id).clear();
         let mut first = 0;
         let class = CLASSES.iter().position(|class| {
             first += class.slots;
@@ -272,6 +269,18 @@ impl Cutters {
         let cutter = self.levels.get_mut(level)?;
         let slot = cutter.going.pop_front()?;
         Some((PartsId { level, slot }, cutter.slot(slot).volume?))
+    }
+
+    /// Number of a volume's requests in parts none of whose blocks are awaited.
+    pub(crate) fn count_apart(
+        &self,
+        level: u16,
+        volume: VolumeId,
+        awaited: impl Fn(Lba, u32) -> bool + Copy,
+    ) -> usize {
+        let cutter = self.levels.get(usize::from(level));
+        let slots = cutter.into_iter().flat_map(|cutter| &cutter.slots);
+        slots.filter(|slot| slot.volume == Some(volume) && slot.is_apart(awaited)).count()
     }
 
     /// Number of levels.

@@ -100,6 +100,14 @@ impl Left {
     }
 }
 
+/// Blocks of a whole request: consecutive ones, or those of the first ranges of the list.
+#[derive(Clone, Copy)]
+struct Taken {
+    lba: Lba,
+    blocks: u32,
+    ranges: usize,
+}
+
 /// Room for a whole request, and its progress.
 pub(crate) struct Slot {
     /// The volume that it belongs to; none in (1).
@@ -123,6 +131,8 @@ pub(crate) struct Slot {
     ranges: Box<[BlockRange]>,
     /// The base's memory of the one part that it has, while that is a block in too many pieces.
     buffered: Option<Span>,
+    /// Blocks of the whole request; none before there is one.
+    taken: Option<Taken>,
     /// Number of parts that the base has.
     outstanding: usize,
     /// The first failure of a part.
@@ -153,6 +163,7 @@ impl Slot {
             next_ranges: 0..0,
             ranges: vec![BlockRange::EMPTY; ranges].into_boxed_slice(),
             buffered: None,
+            taken: None,
             outstanding: 0,
             result: Status::Success,
         }
@@ -165,12 +176,14 @@ impl Slot {
         match whole.content {
             Content::One(&Request { operation, lba, blocks, data, .. }) => {
                 self.left = Left { operation, lba, blocks };
+                self.taken = Some(Taken { lba, blocks, ranges: 0 });
                 self.data = copy(data, &mut self.spans);
                 self.keep_whole = limits.keep_whole(operation, blocks);
             }
             Content::Ranges(ranges, first) => {
                 (self.left, self.keep_whole) = (Left::NOTHING, false);
                 self.next_ranges = copy(ranges, &mut self.ranges);
+                self.taken = Some(Taken { lba: Lba(0), blocks: 0, ranges: ranges.len() });
                 let taken = self.ranges.get_mut(self.next_ranges.clone()).unwrap_or_default();
                 taken.iter_mut().for_each(|range| range.lba.0 += first.0);
                 self.next_range();
@@ -196,6 +209,7 @@ impl Slot {
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
         (self.data, self.next_ranges) = (data, 0..0);
         self.left = Left { operation, lba, blocks };
+        self.taken = Some(Taken { lba, blocks, ranges: 0 });
         self.keep_whole = self.data.len() > limits.spans && limits.keep_whole(operation, blocks);
         Ok(())
     }
@@ -224,6 +238,18 @@ impl Slot {
     /// Kind of the whole request.
     pub(crate) fn kind(&self) -> Kind {
         self.tag.kind()
+    }
+
+    /// (4) to (1): forgets the request.
+    pub(super) fn clear(&mut self) {
+        (self.volume, self.taken) = (None, None);
+    }
+
+    /// Whether it has a request none of whose blocks are awaited.
+    pub(super) fn is_apart(&self, awaited: impl Fn(Lba, u32) -> bool) -> bool {
+        let Some(Taken { lba, blocks, ranges }) = self.taken else { return false };
+        let mut ranges = self.ranges.iter().take(ranges);
+        !awaited(lba, blocks) && !ranges.any(|range| awaited(range.lba, range.blocks))
     }
 
     /// Whether there is a part left to submit.

@@ -2,11 +2,12 @@
 
 use super::{End, VolumeHandle};
 use crate::VolumeId;
+use crate::extent::Mounted;
 use crate::layers::Layers;
 use crate::locks::Signal;
 use crate::shelf::SlotId;
 use crate::steps::{CopyRequest, Over, Slot, Steps};
-use luge_block::{Completion, Refusal, Request, Tag};
+use luge_block::{Completion, Lba, Refusal, Request, Tag};
 
 impl Layers {
     /// Lets requests in steps go on, a few in each turn.
@@ -45,9 +46,15 @@ impl Layers {
     }
 
     pub(crate) fn look_at_locks_of(&mut self, id: VolumeId) {
-        let Some(volume) = self.mounted(id) else { return };
-        let locked = volume.look_at_locks();
-        self.restless |= volume.seat.is_restless();
+        let Self { volumes, cutters, steps, .. } = self;
+        let volume = volumes.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(Mounted { seat, hold, in_flight, extent, level, .. }) = volume else { return };
+        let locked = seat.look(hold, |hold| {
+            let awaited = |lba: Lba, blocks| hold.awaits(Lba(lba.0.saturating_sub(extent.first.0)), blocks);
+            let apart = cutters.count_apart(*level, id, awaited) + steps.count_apart(id, awaited);
+            in_flight.checked_sub(apart).expect("requests in parts and in steps are in flight")
+        });
+        self.restless |= seat.is_restless();
         locked.into_iter().for_each(|slot| self.steps.locked(slot));
     }
 }

@@ -1,6 +1,5 @@
 //! A volume on one core, as the other cores see it: the ticket that it shows, and what it has agreed to.
 
-use super::Locks;
 use crate::VolumeId;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -65,12 +64,26 @@ impl Lock {
 /// Ticket of a member that neither has a lock nor asks for one.
 pub(super) const NO_TICKET: u64 = 0;
 
+/// The tickets of one source.
+#[derive(Default)]
+pub(super) struct Tickets {
+    last: AtomicU64,
+}
+
+impl Tickets {
+    /// Ticket that is higher than all before.
+    fn next(&self) -> u64 {
+        // Acquire and release: a ticket that was seen was taken before.
+        self.last.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
 /// The ticket changed while it was looked at.
 pub(super) struct Changing;
 
 /// A volume on one core.
 pub struct Member {
-    locks: Arc<Locks>,
+    tickets: Arc<Tickets>,
     /// Blocks of the volume on its source.
     blocks: Range<u64>,
     signal: Arc<Signal>,
@@ -115,9 +128,9 @@ impl Peer {
 }
 
 impl Member {
-    pub(super) fn new(locks: Arc<Locks>, blocks: Range<u64>, signal: Arc<Signal>) -> Self {
+    pub(super) fn new(tickets: Arc<Tickets>, blocks: Range<u64>, signal: Arc<Signal>) -> Self {
         Self {
-            locks,
+            tickets,
             blocks,
             signal,
             mark: AtomicU64::new(0),
@@ -151,7 +164,7 @@ impl Member {
     pub(super) fn show(&self, blocks: &Range<u64>) -> u64 {
         self.first.store(blocks.start, Ordering::Relaxed);
         self.end.store(blocks.end, Ordering::Relaxed);
-        let ticket = self.locks.next_ticket();
+        let ticket = self.tickets.next();
         // Release: whoever sees the ticket sees its blocks.
         self.ticket.store(ticket, Ordering::Release);
         ticket
@@ -194,27 +207,5 @@ impl Member {
     pub(super) fn forget(&self, peer: &Arc<Self>) {
         self.peers_mut().retain(|other| !Arc::ptr_eq(&other.member, peer));
         self.call();
-    }
-}
-
-/// A volume's place among those that lock blocks, for as long as a core has the volume. Dropped by the control
-/// plane.
-pub struct Membership(Arc<Member>);
-
-impl Membership {
-    pub(super) fn new(member: Arc<Member>) -> Self {
-        Self(member)
-    }
-
-    /// The member.
-    #[must_use]
-    pub fn member(&self) -> &Arc<Member> {
-        &self.0
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.0.locks.leave(&self.0);
     }
 }

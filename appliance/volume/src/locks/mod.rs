@@ -32,49 +32,10 @@
 //! themselves and as parts of a composite: each locks its own blocks only.
 
 mod member;
+mod registry;
 mod seat;
 
-pub(crate) use member::Lock;
-pub use member::{Member, Membership, Signal, Wake};
+pub use member::{Member, Signal, Wake};
+pub(crate) use registry::Locks;
+pub use registry::Membership;
 pub(crate) use seat::{Place, Seat};
-
-use member::{Peer, link};
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The locks on the blocks of one source.
-#[derive(Default)]
-pub(crate) struct Locks {
-    last_ticket: AtomicU64,
-    members: Mutex<Vec<Arc<Member>>>,
-}
-
-impl Locks {
-    /// Adds a member with these blocks of the source, on the core of `signal`.
-    pub(crate) fn join(self: &Arc<Self>, blocks: Range<u64>, signal: &Arc<Signal>) -> Membership {
-        let member = Arc::new(Member::new(self.clone(), blocks, signal.clone()));
-        let mut members = self.members();
-        members.iter().filter(|other| other.overlaps(&member)).for_each(|other| link(other, &member));
-        members.push(member.clone());
-        Membership::new(member)
-    }
-
-    /// Removes a member, which uses no blocks any more.
-    fn leave(&self, member: &Arc<Member>) {
-        let mut members = self.members();
-        members.retain(|other| !Arc::ptr_eq(other, member));
-        let peers = std::mem::take(&mut *member.peers_mut());
-        peers.iter().for_each(|Peer { member: other, .. }| other.forget(member));
-    }
-
-    /// Ticket that is higher than all before.
-    fn next_ticket(&self) -> u64 {
-        // Acquire and release: a ticket that was seen was taken before.
-        self.last_ticket.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    fn members(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}

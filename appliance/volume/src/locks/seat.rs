@@ -1,7 +1,7 @@
 //! A member, as its own core sees it: whose locks it obeys, and whose request has the next ticket.
 
-use super::member::{Changing, NO_TICKET, Peer};
-use super::{Lock, Member, Membership};
+use super::member::{Changing, Lock, Member, NO_TICKET, Peer};
+use super::registry::Membership;
 use crate::VolumeId;
 use crate::hold::Hold;
 use crate::shelf::SlotId;
@@ -86,8 +86,9 @@ impl Seat {
     }
 
     /// Obeys the locks of the peers, agrees to them where it may, and goes on with its own. Returns the request
-    /// whose blocks are locked now, if there is one.
-    pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: usize) -> Option<SlotId> {
+    /// whose blocks are locked now, if there is one. `in_flight` is the number of requests that locks may have to
+    /// wait for.
+    pub(crate) fn look(&mut self, hold: &mut Hold, in_flight: impl FnOnce(&Hold) -> usize) -> Option<SlotId> {
         self.restless = true;
         let member = self.member.clone();
         let peers = member.peers()?;
@@ -95,37 +96,52 @@ impl Seat {
         if std::mem::take(&mut self.changed) {
             peers.iter().for_each(|peer| peer.member.call());
         }
-        let locks = || peers.iter().map(|peer| (peer, peer.member.lock()));
-        let mut changing = false;
+        let all_held = self.obey(hold, &peers);
+        if hold.is_draining_locks() && in_flight(hold) == self.waiting() {
+            hold.locks_drained();
+        }
+        let all_answered = self.answer(hold, &peers);
+        let locked = self.lock_if_agreed(hold, &peers);
+        self.restless = !all_held || !all_answered || hold.is_draining_locks() || self.is_asking();
+        locked
+    }
+
+    /// Holds requests to all blocks that are locked or asked for, and to no others. Returns whether no lock was
+    /// changing.
+    fn obey(&self, hold: &mut Hold, peers: &[Peer]) -> bool {
+        let mut all = true;
         hold.begin_locks();
         self.own.iter().for_each(|own| self.hold_back(hold, &own.lock));
-        for (_, lock) in locks() {
-            match lock {
+        for peer in peers {
+            match peer.member.lock() {
                 Ok(lock) => lock.iter().for_each(|lock| self.hold_back(hold, lock)),
-                Err(Changing) => changing = true,
+                Err(Changing) => all = false,
             }
         }
         hold.end_locks();
-        if in_flight == self.waiting() {
-            hold.locks_drained();
-        }
-        for (peer, lock) in locks() {
-            match lock {
+        all
+    }
+
+    /// Agrees to the locks of peers, as far as it may. Returns whether no lock was changing.
+    fn answer(&self, hold: &Hold, peers: &[Peer]) -> bool {
+        let mut all = true;
+        for peer in peers {
+            match peer.member.lock() {
                 Ok(Some(lock)) if self.may_agree(hold, &lock) => peer.agree(lock.ticket),
                 Ok(Some(_)) => {}
                 Ok(None) => peer.agree(NO_TICKET),
-                Err(Changing) => changing = true,
+                Err(Changing) => all = false,
             }
         }
-        let agreed = |ticket| peers.iter().all(|peer| peer.has_agreed(ticket));
-        let locked = self.own.as_mut().filter(|own| !own.is_locked);
-        let locked = locked.filter(|own| hold.has_drained(own.lock.ticket) && agreed(own.lock.ticket));
-        let locked = locked.map(|own| {
-            own.is_locked = true;
-            own.id
-        });
-        self.restless = changing || hold.is_draining_locks() || self.is_asking();
-        locked
+        all
+    }
+
+    /// (2) to (3), if nothing is in flight and all peers agree; returns the request.
+    fn lock_if_agreed(&mut self, hold: &Hold, peers: &[Peer]) -> Option<SlotId> {
+        let own = self.own.as_mut().filter(|own| !own.is_locked)?;
+        let ticket = own.lock.ticket;
+        own.is_locked = hold.has_drained(ticket) && peers.iter().all(|peer| peer.has_agreed(ticket));
+        own.is_locked.then_some(own.id)
     }
 
     /// (1) to (2): takes a ticket for the next request that wants one. Not before each core has seen that the last

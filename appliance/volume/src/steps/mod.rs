@@ -9,7 +9,7 @@
 //! - Nothing is allocated after the core's graph, or a channel, was made.
 //! - Every request that was taken ends once. After a failure or a difference nothing more of it is submitted.
 //! - No volume keeps another from a slot for longer than a request takes (`shelf.rs`), which is of at most
-//!   [`REQUEST_BYTES_MAX`].
+//!   [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX).
 //! - A compare-and-write reads and writes only while its blocks are locked on all cores (`locks`).
 //!
 //! Slots are shared by the volumes on all devices that take any memory, and by those on each device that has memory
@@ -21,20 +21,14 @@ mod data;
 mod slot;
 
 pub use slot::CopyRequest;
-pub(crate) use slot::{STEP_BYTES, Slot, Step};
+pub(crate) use slot::{Slot, Step};
 
 use crate::VolumeId;
-use crate::cutter::RANGES_MAX;
+use crate::limits::{RANGES_MAX, STEP_SPANS_MAX};
 use crate::shelf::{Asker, Shelf, SlotId};
-use luge_block::{BLOCK_BUFFER_BYTES, Completion, STEP_MEMORY_BYTES};
+use luge_block::{BLOCK_BUFFER_BYTES, Completion, Lba, STEP_MEMORY_BYTES};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::collections::VecDeque;
-
-/// The most bytes of a request in steps, or one block.
-pub(crate) const REQUEST_BYTES_MAX: u32 = 1 << 20;
-
-/// The most spans of a request in steps: 1 MiB in pages of any alignment, twice.
-pub(crate) const STEP_SPANS_MAX: usize = 514;
 
 /// Steps that go on in one turn.
 const STEPS_PER_TURN: usize = 2;
@@ -160,6 +154,12 @@ impl Steps {
         slot.expect("a slot of a request in steps")
     }
 
+    /// Number of a volume's requests in steps none of whose blocks are awaited, those aside that wait for a lock.
+    pub(crate) fn count_apart(&self, volume: VolumeId, awaited: impl Fn(Lba, u32) -> bool + Copy) -> usize {
+        let slots = self.pools.iter().flatten().flat_map(|pool| &pool.slots);
+        slots.filter(|slot| slot.volume == Some(volume) && slot.is_apart(awaited)).count()
+    }
+
     /// Lends a slot; nothing is in its place until [`Self::put_back`].
     pub(crate) fn take_out(&mut self, id: SlotId) -> Slot {
         std::mem::take(self.slot(id))
@@ -224,7 +224,7 @@ impl Steps {
 pub(crate) struct Over {
     pub(crate) completion: Completion,
     pub(crate) volume: VolumeId,
-    /// Its slot, if it has locked blocks.
+    /// Slot of the request, if it has locked blocks.
     pub(crate) locked: Option<SlotId>,
     /// Place of the first byte that differs, if it has found one.
     pub(crate) differs_at: Option<u64>,

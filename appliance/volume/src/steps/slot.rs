@@ -23,9 +23,6 @@ use luge_block::{Completion, CopyRange, Durability, Kind, Lba, Operation, Refusa
 use luge_memory::Span;
 use std::ops::Range;
 
-/// Bytes that one step works on: some microseconds to compare.
-pub(crate) const STEP_BYTES: u32 = 32 << 10;
-
 /// A copy of blocks of a volume to other blocks of it, as one request with one completion.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyRequest<'a> {
@@ -80,6 +77,8 @@ pub(crate) struct Slot {
     /// Source ranges that follow.
     ranges: Box<[CopyRange]>,
     next_ranges: Range<usize>,
+    /// All blocks of the request but the sources of a copy: those that it changes, if it changes any.
+    whole: Blocks,
     /// First block of a copy's next write.
     to: Lba,
     /// Number of blocks of the step.
@@ -116,7 +115,7 @@ impl Slot {
         };
         self.step = if self.needs_lock() { Step::Locking } else { Step::ToRead };
         self.source = Blocks { lba, count: blocks };
-        self.next_ranges = 0..0;
+        (self.whole, self.next_ranges) = (self.source, 0..0);
         self.data.take(data, u64::from(blocks) * u64::from(limits.block_bytes));
         self.reset(request.tag, part, limits);
     }
@@ -129,6 +128,8 @@ impl Slot {
         }
         self.next_ranges = 0..copy.sources.len();
         self.to = Lba(first.0 + copy.lba.0);
+        let count = copy.sources.iter().map(|source| source.blocks).sum();
+        self.whole = Blocks { lba: self.to, count };
         self.next_range();
         self.reset(copy.tag, part, limits);
     }
@@ -155,6 +156,15 @@ impl Slot {
         let status = self.failure.unwrap_or(Status::Success);
         let differs = status == Status::CompareFailed && !self.compares_natively();
         (Completion::new(self.tag, status), differs.then_some(self.equal_bytes))
+    }
+
+    /// Whether the request has begun, and none of its blocks are awaited.
+    pub(super) fn is_apart(&self, awaited: impl Fn(Lba, u32) -> bool) -> bool {
+        let has_begun = !matches!(self.step, Step::Free | Step::Locking);
+        let mut sources = self.ranges.iter().take(self.next_ranges.end);
+        has_begun
+            && !awaited(self.whole.lba, self.whole.count)
+            && !sources.any(|source| awaited(source.lba, source.blocks))
     }
 
     /// Whether a part is to be submitted.

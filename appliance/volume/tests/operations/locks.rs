@@ -2,7 +2,7 @@
 
 use crate::rig::{BLOCK, COMPARE_AND_WRITE, Memory, Side, WRITE};
 use luge_block::doubles::{Recorded, Scripted};
-use luge_block::{Blocks, Geometry, Lba, Operation, Refusal, Status, Tag};
+use luge_block::{BlockRange, Blocks, Geometry, Lba, Operation, Refusal, Status, Tag};
 use luge_volume::Volume;
 use std::sync::Arc;
 
@@ -218,6 +218,30 @@ fn a_fence_waits_for_a_compare_and_write_that_waits_for_its_lock() {
     let Side { graph, volume, .. } = &mut bench.sides[0];
     graph.lift_fence(*volume, fence);
     assert_eq!(bench.compare_and_write(0, 100), Ok(()));
+}
+
+#[test]
+fn a_long_request_to_other_blocks_is_not_waited_for_and_one_to_the_same_is() {
+    for (lba, waits) in [(200, false), (0, true)] {
+        let mut bench = Bench::new();
+        bench.device.set_room(2);
+        let ranges = [0, 1, 2].map(|range| BlockRange {
+            operation: Operation::Discard,
+            lba: Lba(lba + 40 * range),
+            blocks: 40,
+        });
+        let mut volume = bench.sides[1].graph.volume(bench.sides[1].volume).unwrap();
+        volume.submit_ranges(Tag::new(1, 20), &ranges).unwrap();
+        bench.turns();
+        bench.device.set_room(100);
+        bench.compare_and_write(0, 100).unwrap();
+        for _ in 0..20 {
+            bench.sides.iter_mut().for_each(Side::turn);
+        }
+        assert_eq!(bench.steps().is_empty(), waits, "discards from block {lba}");
+        bench.device.complete_all(Status::Success);
+        bench.turns();
+    }
 }
 
 #[test]

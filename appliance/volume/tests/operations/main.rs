@@ -4,4 +4,5 @@
 
 mod alone;
 mod locks;
+mod model;
 mod rig;

@@ -1,0 +1,92 @@
+//! Nothing allocates on a core while requests are done in steps, and blocks are locked on two cores.
+
+#![expect(unsafe_code, reason = "an allocator that counts, and a span of this test's own memory")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use luge_block::{
+    Blocks, CopyRange, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Request, Shape, Tag,
+};
+use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
+use luge_volume::doubles::mount;
+use luge_volume::{CopyRequest, Graph, RANGES_MAX, Volume, VolumeId};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// The system's allocator, which counts what the calling thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and runs no core.
+    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+}
+
+// SAFETY: the system's allocator, unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const OPERATIONS: [Operation; 4] =
+    [Operation::Compare, Operation::Verify, Operation::CompareAndWrite(Durability::Cache), Operation::Read];
+
+fn submit(graph: &mut Graph, volume: VolumeId, operation: Operation, memory: Span) -> usize {
+    let memory = [memory.split_at(u32::try_from(operation.memory_of(8)).unwrap() * 512).0];
+    let data: &[Span] = if operation.moves_data() { &memory } else { &[] };
+    let request = Request { tag: Tag::new(0, 0), operation, lba: Lba(5), blocks: 8, data };
+    usize::from(graph.volume(volume).unwrap().submit(&request).is_ok())
+}
+
+fn copy(graph: &mut Graph, volume: VolumeId, sources: &[CopyRange]) -> usize {
+    let copy = CopyRequest { tag: Tag::new(0, 0), sources, lba: Lba(1000), durability: Durability::Cache };
+    usize::from(graph.volume(volume).unwrap().submit_copy(&copy).is_ok())
+}
+
+#[test]
+fn requests_in_steps_and_locks_allocate_nothing() {
+    let space = DmaSpace::new();
+    let shape = Shape::new(512, Blocks(4096)).unwrap();
+    let disk: Arc<dyn Device> = Arc::new(MemoryDevice::new(&space, shape, PageSize::Base, None).unwrap());
+    let volume = Arc::new(Volume::whole(disk));
+    let memory = DmaMemory::allocate(&space, 1 << 16, PageSize::Base, None).unwrap();
+    // SAFETY: the memory is dropped after the graphs.
+    let data = unsafe { memory.span(0, 1 << 16) }.unwrap();
+    let sources = vec![CopyRange { lba: Lba(700), blocks: 1 }; RANGES_MAX];
+    let mut cores = [0, 1].map(|core| {
+        let mut graph = Graph::default();
+        let volume = mount(&mut graph, CoreId(core), &volume).unwrap();
+        (graph, volume)
+    });
+    let (mut taken, mut ended) = (0, 0);
+    let before = ASKED.get();
+    for round in 0..5000 {
+        for (graph, volume) in &mut cores {
+            if round < 400 {
+                taken += OPERATIONS.into_iter().map(|one| submit(graph, *volume, one, data)).sum::<usize>();
+                taken += copy(graph, *volume, &sources);
+            }
+            graph.commit();
+            ended += graph.poll(|_| {});
+        }
+    }
+    let after = ASKED.get();
+    assert_eq!(after, before, "allocations and releases");
+    assert!(taken > 50, "{taken} requests were taken");
+    assert_eq!(ended, taken);
+}
