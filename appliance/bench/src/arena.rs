@@ -1,32 +1,36 @@
-//! The front end's memory: one file that both sides map.
+//! The generator's memory: one file that both sides map.
 
 #![expect(unsafe_code, reason = "spans are addresses in the mapping")]
 
 use crate::error::BenchError;
-use luge_memory::{Iova, Mapping, Span};
+use luge_memory::{DmaRegion, DmaSpace, Mapping, Span};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 
 /// Memory that is handed out from its start to its end.
 pub(crate) struct Arena {
-    file: OwnedFd,
-    memory: Mapping,
+    region: DmaRegion,
     used: u64,
 }
 
 impl Arena {
-    /// `len` bytes of zeroes, in 2 MiB pages where the machine has them free.
-    pub(crate) fn new(len: u64) -> Result<Self, BenchError> {
-        let len = len.next_multiple_of(2 << 20);
-        Self::map(len, MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)
-            .or_else(|_| Self::map(len, MemfdFlags::empty()))
-            .map_err(|source| BenchError::System {
-                what: "cannot allocate memory for rings and data",
-                source,
-            })
+    /// `len` bytes of zeroes, in 2 MiB pages where the machine has them free, which devices of `space` reach.
+    pub(crate) fn new(space: &Arc<DmaSpace>, len: u64) -> Result<Self, BenchError> {
+        let len = len.max(1).next_multiple_of(2 << 20);
+        let memory = Self::map(len, MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)
+            .or_else(|_| Self::map(len, MemfdFlags::empty()));
+        let region = memory.and_then(|memory| space.map(memory));
+        let what = "cannot allocate memory for rings and data";
+        Ok(Self { region: region.map_err(|source| BenchError::System { what, source })?, used: 0 })
     }
 
-    fn map(len: u64, pages: MemfdFlags) -> std::io::Result<Self> {
+    /// Memory that no device reaches by itself.
+    pub(crate) fn alone(len: u64) -> Result<Self, BenchError> {
+        Self::new(&DmaSpace::new(), len)
+    }
+
+    fn map(len: u64, pages: MemfdFlags) -> std::io::Result<Mapping> {
         let file = memfd_create("luge-bench", MemfdFlags::CLOEXEC | pages)?;
         ftruncate(&file, len)?;
         let memory = Mapping::new(&file, 0, len).map_err(std::io::Error::other)?;
@@ -36,32 +40,31 @@ impl Arena {
         unsafe {
             rustix::mm::madvise(memory.host().as_ptr().cast(), bytes, rustix::mm::Advice::LinuxPopulateWrite)
         }?;
-        Ok(Self { file, memory, used: 0 })
+        Ok(memory)
     }
 
     /// Hands out the next `len` bytes at a multiple of `align`; returns them and the address for the server.
     pub(crate) fn take(&mut self, len: u32, align: u64) -> (Span, u64) {
         let at = self.used.next_multiple_of(align);
         self.used = at + u64::from(len);
-        assert!(self.used <= self.memory.len(), "the arena was made large enough");
-        let offset = usize::try_from(at).unwrap_or(usize::MAX);
-        // SAFETY: inside the mapping, as asserted.
-        let host = unsafe { self.memory.host().add(offset) };
+        assert!(self.used <= self.region.memory().len(), "the arena was made large enough");
+        let host = self.region.memory().host_at(at).expect("inside, as asserted");
+        let iova = self.region.iova().checked_add(at).expect("inside, as asserted");
         let address = host.addr().get() as u64;
-        // SAFETY: the arena lives as long as the disk, which owns all spans.
-        (unsafe { Span::new(host, Iova(0), len) }, address)
+        // SAFETY: the arena lives as long as the disk, whose queues own all spans.
+        (unsafe { Span::new(host, iova, len) }, address)
     }
 
     /// Address in this process; guest addresses are the same.
     pub(crate) fn address(&self) -> u64 {
-        self.memory.host().addr().get() as u64
+        self.region.memory().host().addr().get() as u64
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.memory.len()
+        self.region.memory().len()
     }
 
     pub(crate) fn file(&self) -> RawFd {
-        self.file.as_raw_fd()
+        self.region.memory().file().as_raw_fd()
     }
 }

@@ -33,10 +33,10 @@ impl Checks {
     /// # Errors
     /// The disk is too small or too large.
     pub(crate) fn new(options: &Options, choice: &Choice) -> Result<Self, BenchError> {
-        let slots = u64::from(options.queues) * u64::from(options.iodepth);
+        let slots = options.slots();
         if !(slots..=UNITS_MAX).contains(&choice.units) {
             return Err(BenchError::Options(format!(
-                "--verify needs a disk of {slots} (--queues times --iodepth) to {UNITS_MAX} requests of --bs, \
+                "--verify needs a disk of {slots} (disks times --queues times --iodepth) to {UNITS_MAX} requests of --bs, \
                  this has {}",
                 choice.units
             )));
@@ -118,7 +118,7 @@ mod tests {
     fn rig(line: &str) -> (Checks, Choice, Arena) {
         let options = options(&format!("{line} --bs 512 --iodepth 3 --verify crc32c"));
         let choice = Choice::new(&options, 10);
-        (Checks::new(&options, &choice).unwrap(), choice, Arena::new(4096).unwrap())
+        (Checks::new(&options, &choice).unwrap(), choice, Arena::alone(4096).unwrap())
     }
 
     #[test]

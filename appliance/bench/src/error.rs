@@ -29,8 +29,8 @@ pub enum BenchError {
         verb: &'static str,
         /// First sector of it.
         sector: u64,
-        /// Status of it, as virtio numbers them.
-        status: u8,
+        /// Status of it, in the protocol's words.
+        status: String,
     },
     /// The server did not end all requests.
     #[error("{0} requests were not answered within 10 s after the last one was sent: the server is stuck")]

@@ -3,11 +3,11 @@
 use crate::checks::Checks;
 use crate::choice::Choice;
 use crate::clock::{self, Clock, ticks};
+use crate::disks::Disks;
 use crate::error::BenchError;
-use crate::frontend::Disk;
 use crate::options::{Direction, Options};
 use crate::pace::Pace;
-use crate::ring::{BATCH, Done, Ring, Transfer};
+use crate::queue::{BATCH, Disk, Done, Queue, Transfer};
 use crate::target::Server;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,7 +34,7 @@ pub(crate) struct Measured {
     pub(crate) worked: Duration,
     pub(crate) latency_ns: Histogram<u64>,
     pub(crate) kicks: u64,
-    pub(crate) calls: u64,
+    pub(crate) interrupts: u64,
     pub(crate) server: Option<Duration>,
     /// Reads whose data was checked, where any is.
     pub(crate) verified: Option<u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Surroundings<'a> {
 struct Failure {
     writes: bool,
     sector: u64,
-    status: u8,
+    status: String,
 }
 
 /// State of the loop between two turns.
@@ -89,8 +89,8 @@ struct Load<'a> {
 }
 
 /// Reads for a moment, to find the CPU of the server's busiest thread.
-pub(crate) fn warm_up(
-    disk: &mut Disk<'_>,
+pub(crate) fn warm_up<D: Disk>(
+    disks: &mut Disks<D>,
     options: &Options,
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Option<u16>, BenchError> {
@@ -98,27 +98,27 @@ pub(crate) fn warm_up(
     let before = server.usage();
     let rw = if options.rw.is_random() { Direction::RandRead } else { Direction::Read };
     let brief = Options { runtime: WARM_UP.as_secs_f64(), rw, verify: None, ..options.clone() };
-    run(disk, &brief, surroundings)?;
+    run(disks, &brief, surroundings)?;
     Ok(server.busiest_cpu(&before, &server.usage()))
 }
 
-pub(crate) fn run(
-    disk: &mut Disk<'_>,
+pub(crate) fn run<D: Disk>(
+    disks: &mut Disks<D>,
     options: &Options,
     surroundings: &mut Surroundings<'_>,
 ) -> Result<Measured, BenchError> {
-    let mut load = Load::new(options, disk)?;
-    let (kicks, _) = events(disk);
+    let mut load = Load::new(options, disks)?;
+    let before = disks.notices();
     let (usage, own) = (surroundings.server.usage(), clock::of_this_thread());
     let start = ticks();
     let end = start.wrapping_add(load.clock.ticks(Duration::from_secs_f64(options.runtime)));
-    let (busy, asleep) = load.turn_until(disk, Ticks { start, end }, surroundings)?;
-    load.drain(disk)?;
+    let (busy, asleep) = load.turn_until(disks, Ticks { start, end }, surroundings)?;
+    load.drain(disks)?;
     let elapsed = ticks().wrapping_sub(start).max(1);
     let own = clock::of_this_thread().saturating_sub(own);
     let server = surroundings.server.usage().since(&usage);
-    let (kicks_now, calls) = events(disk);
-    load.read_back(disk, surroundings)?;
+    let notices = disks.notices();
+    load.read_back(disks, surroundings)?;
     Ok(Measured {
         reads: load.ios - load.writes,
         writes: load.writes,
@@ -126,23 +126,17 @@ pub(crate) fn run(
         busy: busy as f64 / elapsed as f64,
         worked: own.mul_f64(busy as f64 / elapsed.saturating_sub(asleep).max(1) as f64),
         latency_ns: load.latency_ns,
-        kicks: kicks_now - kicks,
-        calls,
+        kicks: notices.kicks - before.kicks,
+        interrupts: notices.interrupts - before.interrupts,
         server,
         verified: load.checks.map(|checks| checks.verified()),
-        reconnects: disk.reconnects,
+        reconnects: disks.reconnects(),
     })
 }
 
-/// Kicks and calls so far. Calls are counted from the last look.
-fn events(disk: &Disk<'_>) -> (u64, u64) {
-    let sum = |count: fn(&Ring) -> u64| disk.queues.iter().map(count).sum();
-    (sum(Ring::kicks), sum(Ring::calls))
-}
-
 impl<'a> Load<'a> {
-    fn new(options: &'a Options, disk: &Disk<'_>) -> Result<Self, BenchError> {
-        let choice = Choice::new(options, disk.sectors);
+    fn new<D: Disk>(options: &'a Options, disks: &Disks<D>) -> Result<Self, BenchError> {
+        let choice = Choice::new(options, disks.sectors());
         let clock = Clock::calibrate();
         let checks = options.verify.map(|_| Checks::new(options, &choice)).transpose()?;
         let latency_ns = Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3)
@@ -157,15 +151,15 @@ impl<'a> Load<'a> {
             writes: 0,
             failed: 0,
             first_failure: None,
-            free: disk.queues.iter().map(|ring| (0..ring.depth()).rev().collect()).collect(),
+            free: disks.queues.iter().map(|queue| (0..queue.depth()).rev().collect()).collect(),
             options,
         })
     }
 
     /// Makes turns until `end`. Returns the ticks spent busy, and those asleep.
-    fn turn_until(
+    fn turn_until<D: Disk>(
         &mut self,
-        disk: &mut Disk<'_>,
+        disks: &mut Disks<D>,
         span: Ticks,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(u64, u64), BenchError> {
@@ -175,17 +169,17 @@ impl<'a> Load<'a> {
         let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
         let (mut line_at, mut line_ios, mut look_at) = (start.wrapping_add(second), 0, start);
         while now < end {
-            let worked = self.turn_all(disk, &mut batch, now)?;
+            let worked = self.turn_all(disks, &mut batch, now)?;
             let after = ticks();
             if worked {
                 busy += after.wrapping_sub(now);
-            } else if self.sleep(disk, after) {
+            } else if self.sleep(disks, after) {
                 asleep += ticks().wrapping_sub(after);
             }
             now = after;
             if now >= look_at {
                 look_at = now.wrapping_add(look);
-                disk.check_connection()?;
+                disks.check()?;
                 if self.failed > 0 || surroundings.stop.load(Relaxed) {
                     break;
                 }
@@ -201,10 +195,15 @@ impl<'a> Load<'a> {
     /// Looks at every queue; returns whether anything was to be done. Where requests are few, each queue is in
     /// turn the first to get one.
     #[inline]
-    fn turn_all(&mut self, disk: &mut Disk<'_>, batch: &mut Batch, now: u64) -> Result<bool, BenchError> {
-        let (count, mut worked) = (disk.queues.len(), false);
+    fn turn_all<D: Disk>(
+        &mut self,
+        disks: &mut Disks<D>,
+        batch: &mut Batch,
+        now: u64,
+    ) -> Result<bool, BenchError> {
+        let (count, mut worked) = (disks.queues.len(), false);
         for index in (batch.first..count).chain(0..batch.first) {
-            worked |= self.turn(&mut disk.queues[index], batch, index, now)?;
+            worked |= self.turn(&mut disks.queues[index], batch, index, now)?;
         }
         if worked {
             batch.first = if batch.first + 1 < count { batch.first + 1 } else { 0 };
@@ -214,31 +213,33 @@ impl<'a> Load<'a> {
 
     /// Looks at one queue; returns whether anything was to be done.
     #[inline]
-    fn turn(
+    fn turn<Q: Queue>(
         &mut self,
-        ring: &mut Ring,
+        queue: &mut Q,
         batch: &mut Batch,
         index: usize,
         now: u64,
     ) -> Result<bool, BenchError> {
-        let seen = self.reap(ring, batch, index)?;
+        let seen = self.reap(queue, batch, index)?;
         let (reaped, now) = (seen.is_some(), seen.unwrap_or(now));
         while let Some(&slot) = self.free[index].last() {
             let Some(due) = self.due(now) else { break };
             self.free[index].pop();
-            let transfer = self.next(ring, index, slot);
-            ring.submit(slot, transfer, due);
+            let transfer = self.next(queue, index, slot);
+            queue.submit(slot, transfer, due);
         }
-        Ok(ring.publish() || reaped)
+        Ok(queue.publish() || reaped)
     }
 
     /// Takes answers; returns the tick at which they were seen, or none if there are none.
     #[inline]
-    fn reap(&mut self, ring: &mut Ring, batch: &mut Batch, index: usize) -> Result<Option<u64>, BenchError> {
-        let count = ring.reap(&mut batch.done).map_err(|id| BenchError::Server {
-            path: self.options.socket.display().to_string(),
-            reason: format!("used descriptor {id}, which was not in use"),
-        })?;
+    fn reap<Q: Queue>(
+        &mut self,
+        queue: &mut Q,
+        batch: &mut Batch,
+        index: usize,
+    ) -> Result<Option<u64>, BenchError> {
+        let count = queue.reap(&mut batch.done).map_err(|reason| self.wrong(index, reason))?;
         if count == 0 {
             return Ok(None);
         }
@@ -251,7 +252,7 @@ impl<'a> Load<'a> {
         }
         let failed = done.iter().fold(0, |all, one| all | one.status);
         if failed != 0 || self.checks.is_some() {
-            done.iter().try_for_each(|one| self.end(ring, index, one))?;
+            done.iter().try_for_each(|one| self.end(queue, index, one))?;
         }
         self.ios += count as u64;
         self.writes += done.iter().map(|one| u64::from(one.writes)).sum::<u64>();
@@ -266,91 +267,106 @@ impl<'a> Load<'a> {
     }
 
     /// Sleeps, after a turn without work, if nothing will be due for some time. Returns whether it did.
-    fn sleep(&self, disk: &Disk<'_>, now: u64) -> bool {
-        self.pace.as_ref().is_some_and(|pace| disk.in_flight() == 0 && pace.sleep(now, LOOK))
+    fn sleep<D: Disk>(&self, disks: &Disks<D>, now: u64) -> bool {
+        self.pace.as_ref().is_some_and(|pace| disks.in_flight() == 0 && pace.sleep(now, LOOK))
     }
 
     /// Chooses a slot's next request.
     #[inline]
-    fn next(&mut self, ring: &Ring, index: usize, slot: u16) -> Transfer {
+    fn next<Q: Queue>(&mut self, queue: &Q, index: usize, slot: u16) -> Transfer {
         let writes = self.choice.writes();
-        let written = writes.then(|| ring.data(slot));
+        let written = writes.then(|| queue.data(slot));
         let unit = match &mut self.checks {
-            Some(checks) => checks.next(own(ring, index, slot), &mut self.choice, written),
+            Some(checks) => checks.next(own(queue, index, slot), &mut self.choice, written),
             None => self.choice.unit(),
         };
         Transfer { writes, sector: unit * self.choice.unit_sectors }
     }
 
     /// Checks the status of a request and the data that it read.
-    fn end(&mut self, ring: &Ring, index: usize, done: &Done) -> Result<(), BenchError> {
+    fn end<Q: Queue>(&mut self, queue: &Q, index: usize, done: &Done) -> Result<(), BenchError> {
         if done.status != 0 {
             self.failed += 1;
-            let (writes, sector, status) = (done.writes, ring.sector(done.slot), done.status);
-            self.first_failure.get_or_insert(Failure { writes, sector, status });
+            let (writes, sector) = (done.writes, queue.sector(done.slot));
+            self.first_failure.get_or_insert_with(|| Failure {
+                writes,
+                sector,
+                status: Q::status(done.status),
+            });
             return Ok(());
         }
         let Some(checks) = &mut self.checks else { return Ok(()) };
         let sectors = self.choice.unit_sectors;
         checks
-            .check(own(ring, index, done.slot), ring.data(done.slot))
+            .check(own(queue, index, done.slot), queue.data(done.slot))
             .map_err(|(unit, what)| BenchError::Corrupt { unit, byte: unit * sectors * 512, what })
     }
 
     /// Waits for requests in flight.
-    fn drain(&mut self, disk: &mut Disk<'_>) -> Result<(), BenchError> {
+    fn drain<D: Disk>(&mut self, disks: &mut Disks<D>) -> Result<(), BenchError> {
         let (mut now, mut look_at) = (ticks(), 0);
         let mut batch = Batch { done: [Done::default(); BATCH], first: 0 };
         let mut end = now.wrapping_add(self.clock.ticks(GRACE));
-        while disk.in_flight() > 0 {
-            for (index, ring) in disk.queues.iter_mut().enumerate() {
-                self.reap(ring, &mut batch, index)?;
+        while disks.in_flight() > 0 {
+            for (index, queue) in disks.queues.iter_mut().enumerate() {
+                self.reap(queue, &mut batch, index)?;
             }
             now = ticks();
             if now >= look_at {
                 look_at = now.wrapping_add(self.clock.ticks(LOOK));
-                if disk.check_connection()? {
+                if disks.check()? {
                     end = ticks().wrapping_add(self.clock.ticks(GRACE));
                 }
             }
             if now > end {
-                return Err(BenchError::Stuck(disk.in_flight()));
+                return Err(BenchError::Stuck(disks.in_flight()));
             }
         }
         self.first_failure.as_ref().map_or(Ok(()), |first| {
-            let &Failure { writes, sector, status } = first;
-            let verb = if writes { "write" } else { "read" };
+            let &Failure { writes, sector, .. } = first;
+            let (verb, status) = (if writes { "write" } else { "read" }, first.status.clone());
             Err(BenchError::Failed { failed: self.failed, total: self.ios, verb, sector, status })
         })
     }
 
     /// Reads back and checks all that was written, where data is checked; not measured.
-    fn read_back(&mut self, disk: &mut Disk<'_>, surroundings: &Surroundings<'_>) -> Result<(), BenchError> {
+    fn read_back<D: Disk>(
+        &mut self,
+        disks: &mut Disks<D>,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<(), BenchError> {
         let Some(checks) = &mut self.checks else { return Ok(()) };
         checks.rewind();
         let measured = (self.latency_ns.clone(), self.ios, self.writes);
         let mut left = true;
         while left && !surroundings.stop.load(Relaxed) {
             left = false;
-            for (index, ring) in disk.queues.iter_mut().enumerate() {
-                left |= self.submit_reads(ring, index);
+            for (index, queue) in disks.queues.iter_mut().enumerate() {
+                left |= self.submit_reads(queue, index);
             }
-            self.drain(disk)?;
+            self.drain(disks)?;
         }
         (self.latency_ns, self.ios, self.writes) = measured;
         Ok(())
     }
 
     /// Reads something that was written with each slot that has any left; returns whether one has.
-    fn submit_reads(&mut self, ring: &mut Ring, index: usize) -> bool {
+    fn submit_reads<Q: Queue>(&mut self, queue: &mut Q, index: usize) -> bool {
         let Some(checks) = &mut self.checks else { return false };
         while let Some(slot) = self.free[index].pop() {
-            if let Some(unit) = checks.next_written(own(ring, index, slot)) {
+            if let Some(unit) = checks.next_written(own(queue, index, slot)) {
                 let sector = unit * self.choice.unit_sectors;
-                ring.submit(slot, Transfer { writes: false, sector }, ticks());
+                queue.submit(slot, Transfer { writes: false, sector }, ticks());
             }
         }
-        ring.publish()
+        queue.publish()
+    }
+
+    /// Error of the disk that a queue is of.
+    #[cold]
+    fn wrong(&self, index: usize, reason: String) -> BenchError {
+        let path = self.options.disks.get(index / usize::from(self.options.queues));
+        BenchError::Server { path: path.map(|path| path.display().to_string()).unwrap_or_default(), reason }
     }
 
     fn line(&self, ios: u64) -> String {
@@ -361,6 +377,6 @@ impl<'a> Load<'a> {
 }
 
 /// Number of a slot among those of all queues.
-fn own(ring: &Ring, index: usize, slot: u16) -> usize {
-    index * usize::from(ring.depth()) + usize::from(slot)
+fn own<Q: Queue>(queue: &Q, index: usize, slot: u16) -> usize {
+    index * usize::from(queue.depth()) + usize::from(slot)
 }

@@ -3,7 +3,7 @@
 use crate::error::BenchError;
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Kind and order of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -48,9 +48,11 @@ pub enum Verify {
 /// A load. Its letters are those of `fio`.
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct Options {
-    /// The vhost-user-blk socket of the disk
-    #[serde(serialize_with = "path")]
-    pub socket: PathBuf,
+    /// The disk: the socket of a vhost-user-blk server, or the directory of an NVMe controller (vfio-user, with its
+    /// socket `cntrl`). Several disks of one kind are loaded at once
+    #[arg(required = true, value_name = "DISK")]
+    #[serde(serialize_with = "paths")]
+    pub disks: Vec<PathBuf>,
     /// Kind and order of the requests
     #[arg(long, value_enum, default_value = "randread")]
     pub rw: Direction,
@@ -60,13 +62,13 @@ pub struct Options {
     /// Requests in flight on each queue
     #[arg(long, default_value_t = 32)]
     pub iodepth: u16,
-    /// Queues; one thread drives them all
+    /// Queues of each disk; one thread drives them all
     #[arg(long, default_value_t = 1)]
     pub queues: u16,
     /// Seconds to run
     #[arg(long, default_value_t = 5.0)]
     pub runtime: f64,
-    /// Requests a second, over all queues; as many as possible unless given. A request's latency then
+    /// Requests a second, over all disks; as many as possible unless given. A request's latency then
     /// counts from when it was due, also while the server kept it waiting
     #[arg(long)]
     pub rate: Option<u64>,
@@ -84,6 +86,9 @@ pub struct Options {
     /// Seed of the choice of blocks
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The namespace of an NVMe controller; its first one unless given
+    #[arg(long)]
+    pub nsid: Option<u32>,
     /// Do not negotiate EVENT_IDX, which Linux's driver uses wherever it is offered
     #[arg(long)]
     pub no_event_idx: bool,
@@ -92,6 +97,15 @@ pub struct Options {
     pub json: bool,
 }
 
+/// Protocol of the disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    VhostUserBlk,
+    Nvme,
+}
+
+/// The largest queue that NVMe controllers take, less the entry that stays free.
+const NVME_DEPTH_MAX: u16 = 4095;
 /// The largest ring that every server takes.
 const RING_MAX: u32 = 1024;
 /// The most memory for rings and data.
@@ -106,6 +120,46 @@ impl Options {
         (u32::from(self.iodepth) * 3).next_power_of_two()
     }
 
+    /// Protocol of the disks.
+    ///
+    /// # Errors
+    /// They are of both.
+    pub(crate) fn protocol(&self) -> Result<Protocol, BenchError> {
+        let mut nvme = self.disks.iter().map(|path| path.is_dir());
+        match (nvme.clone().all(|is_nvme| is_nvme), nvme.any(|is_nvme| is_nvme)) {
+            (true, _) => Ok(Protocol::Nvme),
+            (false, false) => Ok(Protocol::VhostUserBlk),
+            (false, true) => Err(BenchError::Options(
+                "some disks are directories (NVMe) and some are sockets (vhost-user-blk): name disks of one kind"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Number of slots of all queues.
+    pub(crate) fn slots(&self) -> u64 {
+        self.disks.len() as u64 * u64::from(self.queues) * u64::from(self.iodepth)
+    }
+
+    /// Refuses options that the protocol does not have.
+    fn check_protocol(&self, protocol: Protocol) -> Result<(), BenchError> {
+        let foreign = match protocol {
+            Protocol::Nvme if self.reconnect => "--reconnect is for vhost-user-blk",
+            Protocol::Nvme if self.no_event_idx => "--no-event-idx is for vhost-user-blk",
+            Protocol::VhostUserBlk if self.nsid.is_some() => "--nsid is for NVMe controllers",
+            _ => return Ok(()),
+        };
+        Err(BenchError::Options(format!("{foreign}: leave it out")))
+    }
+
+    /// The most requests in flight on a queue.
+    fn depth_max(protocol: Protocol) -> u16 {
+        match protocol {
+            Protocol::VhostUserBlk => u16::try_from(RING_MAX / 3).unwrap_or(u16::MAX),
+            Protocol::Nvme => NVME_DEPTH_MAX,
+        }
+    }
+
     /// Memory for all rings and their data.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let ring = u64::from(self.ring_size()) * 32 + SPARE;
@@ -113,21 +167,31 @@ impl Options {
         u64::from(self.queues) * (ring + data)
     }
 
-    pub(crate) fn check(&self) -> Result<(), BenchError> {
+    /// Memory of all disks.
+    fn memory_of_all(&self) -> u64 {
+        self.memory_bytes().saturating_mul(self.disks.len() as u64)
+    }
+
+    /// Checks the options; returns the protocol.
+    pub(crate) fn check(&self) -> Result<Protocol, BenchError> {
+        let protocol = self.protocol()?;
+        self.check_protocol(protocol)?;
         let wrong = |what: String| Err(BenchError::Options(what));
         if self.bs == 0 || !self.bs.is_multiple_of(512) {
             return wrong(format!("--bs {} is not a multiple of 512, of 512 at least", self.bs));
         }
-        if self.iodepth == 0 || self.ring_size() > RING_MAX {
-            return wrong(format!("--iodepth {} is not from 1 to {}", self.iodepth, RING_MAX / 3));
+        let depth_max = Self::depth_max(protocol);
+        if !(1..=depth_max).contains(&self.iodepth) {
+            return wrong(format!("--iodepth {} is not from 1 to {depth_max}", self.iodepth));
         }
         if self.queues == 0 || self.queues > 256 {
             return wrong(format!("--queues {} is not from 1 to 256", self.queues));
         }
-        if self.memory_bytes() > MEMORY_MAX {
-            let (mib, most) = (self.memory_bytes() >> 20, MEMORY_MAX >> 20);
+        if self.memory_of_all() > MEMORY_MAX {
+            let (mib, most) = (self.memory_of_all() >> 20, MEMORY_MAX >> 20);
             return wrong(format!(
-                "--bs times --iodepth times --queues is {mib} MiB, more than {most}: make one of them smaller"
+                "--bs times --iodepth times --queues times disks is {mib} MiB, more than {most}: make one of them \
+                 smaller"
             ));
         }
         if !(0.001..=86400.0).contains(&self.runtime) {
@@ -136,13 +200,13 @@ impl Options {
         if self.rate == Some(0) {
             return wrong("--rate 0 would never send a request: leave it out for as many as possible".into());
         }
-        Ok(())
+        Ok(protocol)
     }
 }
 
-/// A path as text: JSON knows no other.
-fn path<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&path.to_string_lossy())
+/// Paths as text: JSON knows no other.
+fn paths<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// `512`, `4k`, `1m` as bytes.
@@ -186,6 +250,7 @@ pub(crate) mod tests {
             ("--runtime nan", "--runtime NaN is not from"),
             ("--runtime 1e9", "--runtime 1000000000 is not from"),
             ("--rate 0", "--rate 0 would never"),
+            ("--nsid 1", "--nsid is for NVMe controllers: leave it out"),
             ("--bs 1024m --iodepth 128", "is 131072 MiB, more than 4096"),
         ] {
             let error = options(line).check().unwrap_err().to_string();
@@ -195,11 +260,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_directory_is_an_nvme_controller_and_disks_are_of_one_kind() {
+        let nvme = |line: &str| Options { disks: vec!["/tmp".into(), "/".into()], ..options(line) };
+        assert_eq!(nvme("--iodepth 4095").check().unwrap(), Protocol::Nvme);
+        for (line, sentence) in [
+            ("--iodepth 4096", "--iodepth 4096 is not from 1 to 4095"),
+            ("--reconnect", "--reconnect is for vhost-user-blk: leave it out"),
+            ("--no-event-idx", "--no-event-idx is for vhost-user-blk"),
+        ] {
+            let error = nvme(line).check().unwrap_err().to_string();
+            assert!(error.contains(sentence), "{line}: {error}");
+        }
+        let both = Options { disks: vec!["/tmp".into(), "/tmp/socket-of-none".into()], ..options("") };
+        assert!(both.check().unwrap_err().to_string().contains("name disks of one kind"));
+    }
+
+    #[test]
     fn a_path_that_is_no_text_is_still_shown_in_json() {
         use std::os::unix::ffi::OsStringExt;
-        let socket = std::ffi::OsString::from_vec(b"/tmp/\xff".to_vec()).into();
-        let json = serde_json::to_value(Options { socket, ..options("") }).unwrap();
-        assert_eq!(json["socket"], "/tmp/\u{fffd}");
+        let disks = vec![std::ffi::OsString::from_vec(b"/tmp/\xff".to_vec()).into()];
+        let json = serde_json::to_value(Options { disks, ..options("") }).unwrap();
+        assert_eq!(json["disks"][0], "/tmp/\u{fffd}");
     }
 
     #[test]

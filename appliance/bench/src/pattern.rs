@@ -111,7 +111,7 @@ mod tests {
 
     /// Two buffers of a unit each.
     fn buffers(unit_bytes: u32) -> (Arena, [Span; 2]) {
-        let mut memory = Arena::new(8192).unwrap();
+        let mut memory = Arena::alone(8192).unwrap();
         let spans = [(); 2].map(|()| memory.take(unit_bytes, 512).0);
         (memory, spans)
     }

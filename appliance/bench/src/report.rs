@@ -104,7 +104,7 @@ impl Report {
             verified: measured.verified,
             reconnects: measured.reconnects,
             kicks_per_io: measured.kicks as f64 / count,
-            interrupts_per_io: measured.calls as f64 / count,
+            interrupts_per_io: measured.interrupts as f64 / count,
         }
     }
 }

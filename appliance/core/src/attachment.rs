@@ -63,6 +63,35 @@ impl CoreHandle {
         }
     }
 
+    /// Serves a device, and the volumes that are the whole of it, with the size that it has now, if the core has it
+    /// open. Blocks while another thread opens or closes it.
+    pub fn resize(&self, device: &Arc<dyn Device>) {
+        let key = SourceKey::of(&Source::Device(device.clone()));
+        let Some(base) = self.open_sources().share_open(key) else { return };
+        if let Base::Channel(channel) = base {
+            let mut size = device.channel_size();
+            // What the channel no longer needs comes back.
+            let _before = self.call(move |core| {
+                core.graph().resize_channel(channel, &mut size);
+                size
+            });
+        }
+        self.release(key);
+    }
+
+    /// As [`Self::resize`], without waiting for anything: for a core that may itself wait for a guest's memory. A
+    /// device that is just being opened may keep the size before.
+    pub fn resize_soon(&self, device: &Arc<dyn Device>) {
+        let key = SourceKey::of(&Source::Device(device.clone()));
+        self.open_sources().inspect_open(key, |base| {
+            if let Base::Channel(channel) = base {
+                let mut size = device.channel_size();
+                // Whoever closes the channel does so by a later task. Such a core may drop what comes back.
+                self.send(move |core| core.graph().resize_channel(channel, &mut size));
+            }
+        });
+    }
+
     /// Opens a source for its first user.
     fn open(&self, source: &Source, key: SourceKey) -> Result<Base, AttachError> {
         let opened = match source {

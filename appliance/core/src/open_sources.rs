@@ -63,15 +63,31 @@ pub(crate) struct OpenSources {
 impl OpenSources {
     /// Adds a user of a source. None: the caller is the first, and opens it, (1) to (2).
     pub(crate) fn share(&self, key: SourceKey) -> Option<Base> {
+        let mut states = self.unchanging(key);
+        let base = share(&mut states, key);
+        if base.is_none() {
+            states.insert(key, State::Changing);
+        }
+        base
+    }
+
+    /// Adds a user of a source that is open.
+    pub(crate) fn share_open(&self, key: SourceKey) -> Option<Base> {
+        share(&mut self.unchanging(key), key)
+    }
+
+    /// Calls `act` with the base of a source, if that is open; it stays so meanwhile. `act` does not block.
+    pub(crate) fn inspect_open(&self, key: SourceKey, act: impl FnOnce(Base)) {
+        if let Some(State::Open { open, .. }) = self.states().get(&key) {
+            act(open.base);
+        }
+    }
+
+    /// Waits while a source is opened or closed.
+    fn unchanging(&self, key: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, State>> {
         let is_changing = |states: &mut HashMap<_, _>| matches!(states.get(&key), Some(State::Changing));
         let states = self.changed.wait_while(self.states(), is_changing);
-        let mut states = states.unwrap_or_else(PoisonError::into_inner);
-        if let Some(State::Open { users, open }) = states.get_mut(&key) {
-            *users += 1;
-            return Some(open.base);
-        }
-        states.insert(key, State::Changing);
-        None
+        states.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a source that the caller has opened, (2) to (3).
@@ -104,5 +120,15 @@ impl OpenSources {
 
     fn states(&self) -> MutexGuard<'_, HashMap<SourceKey, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn share(states: &mut HashMap<SourceKey, State>, key: SourceKey) -> Option<Base> {
+    match states.get_mut(&key)? {
+        State::Open { users, open } => {
+            *users += 1;
+            Some(open.base)
+        }
+        State::Changing => None,
     }
 }

@@ -215,7 +215,11 @@ mod tests {
         assert!(idleness.turn());
         idleness.end();
         assert!(!idleness.turn(), "there was work");
-        assert_eq!(idleness.poll_window(), POLL_WINDOW * 2, "more polling would have spared the guest the sleeps");
+        assert_eq!(
+            idleness.poll_window(),
+            POLL_WINDOW * 2,
+            "more polling would have spared the guest the sleeps"
+        );
         (0..10).for_each(|_| idleness.slept(MICROSECONDS, Woken::Time));
         idleness.end();
         assert_eq!(idleness.poll_window(), POLL_WINDOW, "a long time together");

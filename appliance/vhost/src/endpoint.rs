@@ -2,6 +2,7 @@
 //!
 //! A thread accepts front ends, one of which is served at a time (`luge_endpoint`).
 
+use crate::config_notices::ConfigNotices;
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::served::Served;
@@ -95,7 +96,9 @@ impl Endpoint {
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
         let owner = owner.map(Arc::from);
-        let served = Arc::new(Served { name, owner, device, cores, space, descriptors, ledger, log });
+        let notices = ConfigNotices::default();
+        let served = Served { name, owner, device, cores, space, descriptors, ledger, notices, log };
+        let served = Arc::new(served);
         let service = Arc::new(VhostUser(served.clone()));
         let listening = Listening::start(&service, &socket, &permissions, DESCRIPTORS, resumed)?;
         Ok(Self { served, listening })
@@ -118,6 +121,7 @@ impl Endpoint {
             counts: PeerCounts::default(),
             backoff: BackoffStatus::default(),
             front_end: None,
+            config: Some(self.served.notices.knowledge()),
         })
     }
 
@@ -125,6 +129,12 @@ impl Endpoint {
     #[must_use]
     pub fn departure(&self) -> Departure {
         Departure::new(self.served.ledger.peers())
+    }
+
+    /// Notices to the front end about the configuration space.
+    #[must_use]
+    pub fn notices(&self) -> ConfigNotices {
+        self.served.notices.clone()
     }
 
     /// Cuts off the front end and those that wait, waits until every request that was taken has been answered,

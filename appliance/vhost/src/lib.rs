@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod blk;
+mod config_notices;
 mod connection;
 mod counters;
 mod device;
@@ -31,6 +32,7 @@ mod state;
 mod status;
 
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use config_notices::{ConfigKnowledge, ConfigNotices, Notice};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError};

@@ -1,5 +1,6 @@
 //! An endpoint, as its connections see it.
 
+use crate::config_notices::ConfigNotices;
 use crate::device::VirtioDevice;
 use crate::log::Log;
 use crate::status::Ledger;
@@ -18,6 +19,7 @@ pub(crate) struct Served {
     pub(crate) space: Arc<DmaSpace>,
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) notices: ConfigNotices,
     pub(crate) log: Log,
 }
 

@@ -1,5 +1,6 @@
 //! The status of an endpoint, and the ledger that it is read from.
 
+use crate::config_notices::ConfigKnowledge;
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
 use luge_endpoint::{BackoffLimits, BackoffStatus, End, PeerCounts, PeerState};
@@ -24,6 +25,8 @@ pub struct EndpointStatus {
     pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
+    /// Its knowledge about the configuration space.
+    pub config: Option<ConfigKnowledge>,
 }
 
 /// A front end that is connected.
@@ -136,7 +139,8 @@ impl Ledger {
         let queues = entries.queues.iter().map(RunningQueue::status).collect();
         let stalls = entries.stalls;
         let front_end = is_connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
-        EndpointStatus { counts, backoff, front_end, ..fixed }
+        let config = fixed.config.filter(|_| is_connected);
+        EndpointStatus { counts, backoff, front_end, config, ..fixed }
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Mounted {
     /// Extent that reads and writes are checked against.
     pub(crate) transfers: TransferExtent,
     pub(crate) limits: Limits,
+    /// Whether it is the whole of its source, and is resized with that.
+    pub(crate) is_whole: bool,
     pub(crate) base: Base,
     /// Level of the base: zero for a channel, the node's otherwise.
     pub(crate) level: u16,
@@ -99,6 +101,14 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// Gives it the size of its source, if it is the whole of that.
+    pub(crate) fn resize(&mut self, blocks: Blocks) {
+        if self.is_whole {
+            self.extent.blocks = blocks;
+            self.transfers = self.transfers.with_blocks(blocks);
+        }
+    }
+
     /// Extent of reads and writes that are not looked at one by one: empty while blocks are held.
     #[inline]
     pub(crate) fn open_transfers(&self) -> TransferExtent {

@@ -6,7 +6,7 @@ use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::layers::Layers;
 use crate::locks::Place;
 use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
-use luge_block::{Channel, Completion, Completions, CoreId, Lba};
+use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -54,6 +54,12 @@ impl Graph {
     /// If that is not so.
     pub fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
         self.layers.remove_channel(id)
+    }
+
+    /// Gives a channel the present size of its device, and the volumes that are the whole of that device. The rest of
+    /// what the channel had comes back in `size`.
+    pub fn resize_channel(&mut self, id: ChannelId, size: &mut ChannelSize) {
+        self.layers.resize_channel(id, size);
     }
 
     /// Puts a node on top of volumes, its parts, which no session and no other node uses.

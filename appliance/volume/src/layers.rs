@@ -23,7 +23,7 @@ use crate::locks::{Place, Signal};
 use crate::mismatch::Mismatches;
 use crate::steps::{PoolId, Steps};
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -146,6 +146,15 @@ impl Layers {
         Some(opened.channel)
     }
 
+    /// Gives a channel the present size of its device, and then the volumes on it.
+    pub(crate) fn resize_channel(&mut self, id: ChannelId, size: &mut ChannelSize) {
+        let Some(opened) = self.channels.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+        opened.channel.resize(size);
+        let base = Base::Channel(id);
+        let volumes = self.volumes.iter_mut().flatten().filter(|volume| volume.base == base);
+        volumes.for_each(|volume| volume.resize(size.blocks));
+    }
+
     pub(crate) fn add_node(
         &mut self,
         node: Box<dyn Node>,
@@ -203,6 +212,7 @@ impl Layers {
             extent,
             transfers,
             limits,
+            is_whole: volume.is_whole(),
             base,
             level,
             parent: None,

@@ -70,7 +70,8 @@ impl Source {
 pub struct Volume {
     source: Source,
     first: Lba,
-    blocks: Blocks,
+    /// Number of blocks of a part; none for the whole of a source, which can be resized.
+    part: Option<Blocks>,
     read_only: bool,
     /// Locks on the blocks of the source, which all volumes that were made of this one obey.
     locks: Arc<Locks>,
@@ -91,12 +92,12 @@ impl Volume {
     }
 
     fn whole_of(source: Source) -> Self {
-        let Geometry { blocks, read_only, .. } = source.geometry();
-        Self { source, first: Lba(0), blocks, read_only, locks: Arc::default(), stats: Arc::default() }
+        let read_only = source.geometry().read_only;
+        Self { source, first: Lba(0), part: None, read_only, locks: Arc::default(), stats: Arc::default() }
     }
 
     /// `blocks` blocks of this volume from its block `first`: a volume on the same source,
-    /// so no deeper to go through.
+    /// so no deeper to go through. It keeps its size when the source is resized.
     ///
     /// # Errors
     /// [`ExtentError`] if that is nothing or not on the volume.
@@ -104,14 +105,14 @@ impl Volume {
         if blocks.0 == 0 {
             return Err(ExtentError::Empty);
         }
-        let out_of_range = ExtentError::OutOfRange { first, blocks, have: self.blocks };
+        let have = self.blocks();
         match first.0.checked_add(blocks.0) {
-            Some(end) if end <= self.blocks.0 => {
+            Some(end) if end <= have.0 => {
                 let first = Lba(self.first.0 + first.0);
                 let (source, locks, read_only) = (self.source.clone(), self.locks.clone(), self.read_only);
-                Ok(Self { source, first, blocks, read_only, locks, stats: Arc::default() })
+                Ok(Self { source, first, part: Some(blocks), read_only, locks, stats: Arc::default() })
             }
-            _ => Err(out_of_range),
+            _ => Err(ExtentError::OutOfRange { first, blocks, have }),
         }
     }
 
@@ -133,7 +134,7 @@ impl Volume {
         let atomic_blocks = source.atomic_blocks.clamp(1, buffered.max(1));
         let aligned = self.first.0.is_multiple_of(source.optimal_blocks.into());
         let optimal_blocks = if aligned { source.optimal_blocks } else { 1 };
-        let (blocks, read_only) = (self.blocks, self.read_only);
+        let (blocks, read_only) = (self.part.unwrap_or(source.blocks), self.read_only);
         let operations = offered(&source);
         Geometry { blocks, read_only, atomic_blocks, optimal_blocks, operations, ..source }
     }
@@ -141,15 +142,27 @@ impl Volume {
     /// Adds the volume on the core of `signal` to those that obey each other's locks on the source's blocks.
     #[must_use]
     pub fn join(&self, signal: &Arc<Signal>) -> Membership {
-        self.locks.join(self.first.0..self.first.0.saturating_add(self.blocks.0), signal)
+        // The whole of a source may become larger.
+        let end = self.part.map_or(u64::MAX, |blocks| self.first.0.saturating_add(blocks.0));
+        self.locks.join(self.first.0..end, signal)
     }
 
     /// Blocks and limits that reads and writes of the volume are checked against.
     pub(crate) fn transfers(&self) -> TransferExtent {
         let source = self.source.geometry();
         let read_only = self.read_only || source.read_only;
-        let extent = TransferExtent::new(&Geometry { read_only, ..source }, self.first, self.blocks);
+        let blocks = self.part.unwrap_or(source.blocks);
+        let extent = TransferExtent::new(&Geometry { read_only, ..source }, self.first, blocks);
         extent.at(self.source.window())
+    }
+
+    /// Whether it is the whole of its source, and so has the size that the source has.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.part.is_none()
+    }
+
+    fn blocks(&self) -> Blocks {
+        self.part.unwrap_or_else(|| self.source.geometry().blocks)
     }
 
     /// Source that the volume is an extent of.

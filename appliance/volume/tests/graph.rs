@@ -249,8 +249,8 @@ fn a_channel_goes_only_after_its_volumes_and_requests() {
 
 #[test]
 fn a_busy_device_does_not_keep_another_from_being_polled() {
-    let null = NullDevice::new(Shape::new(512, Blocks(64)).unwrap());
-    let whole = Volume::whole(Arc::new(null));
+    let null = Arc::new(NullDevice::new(Shape::new(512, Blocks(64)).unwrap()));
+    let whole = Volume::whole(null.clone());
     let mut graph = Graph::default();
     let volumes = [(); 3].map(|()| {
         let channel = graph.add_channel(null.open(CORE).unwrap()).ok().unwrap();

@@ -1,6 +1,9 @@
 //! The two traits, and what passes between them and their callers.
 
-use crate::{CheckedTransfer, Completion, Geometry, IoErrors, Lba, Request, Status, Tag};
+use crate::{
+    Blocks, ChannelSize, CheckedTransfer, Completion, Geometry, IoErrors, Lba, Request, ResizeError, Status,
+    Tag,
+};
 use heapless::Vec;
 use luge_memory::{NodeAmounts, Span};
 use std::sync::Arc;
@@ -68,6 +71,28 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// [`OpenError`]; nothing is kept then.
     fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError>;
+
+    /// Number of blocks of what it is made of, which may have changed: it does not have to be its own.
+    ///
+    /// # Errors
+    /// [`ResizeError`] where that is not possible as a size.
+    fn actual_blocks(&self) -> Result<Blocks, ResizeError> {
+        Ok(self.geometry().blocks)
+    }
+
+    /// Changes its number of blocks. Channels that are open keep the size before until they get
+    /// [`Self::channel_size`]; if it becomes smaller, there are none. Not called by two threads at once.
+    ///
+    /// # Errors
+    /// [`ResizeError`]; nothing has changed then.
+    fn resize(&self, _blocks: Blocks) -> Result<(), ResizeError> {
+        Err(ResizeError::Fixed)
+    }
+
+    /// Present size, for a channel that is open.
+    fn channel_size(&self) -> ChannelSize {
+        ChannelSize::new(self.geometry().blocks)
+    }
 
     /// Identity of the hardware whose channel it shares with other devices on each core; none for a device
     /// with channels of its own.
@@ -151,6 +176,10 @@ pub trait Channel: Send {
 
     /// Number of requests taken and not yet handed out as completions.
     fn in_flight(&self) -> usize;
+
+    /// Takes over the present size of its device, between two turns. What it does not need any more comes back in
+    /// `size`. Channels of devices with a fixed size do nothing.
+    fn resize(&mut self, _size: &mut ChannelSize) {}
 
     /// Memory of [`BLOCK_BUFFER_BYTES`] at least, which the device reaches, and which is the caller's for as
     /// long as there is the channel: for a block, or a write that must not be cut, whose own memory is in

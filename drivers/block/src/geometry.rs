@@ -40,7 +40,7 @@ impl OperationLimits {
     };
 }
 
-/// Size, limits and abilities of a device. Fixed while the device is open.
+/// Size, limits and abilities of a device. Fixed while the device is open, but for the number of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
     /// Size of a logical block in bytes: a power of two, at least 512.

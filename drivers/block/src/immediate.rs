@@ -6,7 +6,9 @@
 //! was begun before, so that a guest of large requests does not keep a core from the others. Nor
 //! does one of many pieces: each counts as a block, where a request has more of them than blocks.
 
-use crate::{Channel, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag};
+use crate::{
+    Channel, ChannelSize, CheckedTransfer, Completion, Completions, Geometry, Refusal, Request, Status, Tag,
+};
 use heapless::Vec;
 use luge_memory::Span;
 
@@ -42,6 +44,9 @@ pub(crate) trait Execute: Send {
 
     /// Does what a request says that has been checked against the geometry.
     fn execute(&mut self, request: &Request<'_>) -> Status;
+
+    /// Takes over the present size, as of [`Channel::resize`].
+    fn resize(&mut self, _size: &mut ChannelSize) {}
 
     /// Memory for a block in more pieces than a request may have, as of [`Channel::block_buffer`].
     fn block_buffer(&self) -> Option<Span> {
@@ -210,6 +215,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
 
     fn in_flight(&self) -> usize {
         self.waiting.len() + self.ended.len() - self.handed
+    }
+
+    /// # Panics
+    /// If a copy waits: its memory could go.
+    fn resize(&mut self, size: &mut ChannelSize) {
+        assert!(self.waiting.is_empty(), "a channel is resized before its copies were made");
+        self.geometry.blocks = size.blocks;
+        self.device.resize(size);
     }
 
     fn block_buffer(&self) -> Option<Span> {

@@ -36,6 +36,12 @@ impl TransferExtent {
         Self { first: Lba(self.first.0 + window.0), ..self }
     }
 
+    /// Returns an extent of so many blocks from the same first block.
+    #[must_use]
+    pub fn with_blocks(self, blocks: Blocks) -> Self {
+        Self { blocks, ..self }
+    }
+
     /// Returns the extent without blocks, which takes nothing.
     #[inline]
     #[must_use]

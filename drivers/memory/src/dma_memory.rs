@@ -9,6 +9,7 @@ use crate::numa::nodes_of;
 use crate::{MapError, Mapping, NodeAmounts, NumaNode, Span};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -86,8 +87,7 @@ impl DmaMemory {
         pages: PageSize,
         node: Option<NumaNode>,
     ) -> Result<Self, MemoryError> {
-        let too_long = MapError::Shape { offset: 0, len };
-        let len = len.max(1).checked_next_multiple_of(pages.bytes()).ok_or(too_long)?;
+        let len = whole_pages(len, pages)?;
         let larger = PageSize::Huge1GiB;
         let memory = match pages {
             PageSize::Huge2MiB if len.is_multiple_of(larger.bytes()) => {
@@ -95,11 +95,12 @@ impl DmaMemory {
             }
             _ => map(len, pages, node),
         };
-        let memory = memory.map_err(|_| MemoryError::NoPages {
-            mib: len.div_ceil(1 << 20),
-            kib: pages.bytes() / 1024,
-            where_: node.map(|n| format!(" on NUMA node {}", n.0)).unwrap_or_default(),
-        })?;
+        let memory = memory.map_err(|_| no_pages(len, pages, node))?;
+        Self::within(space, memory)
+    }
+
+    /// Maps memory for the SSDs.
+    pub(crate) fn within(space: &Arc<DmaSpace>, memory: Mapping) -> Result<Self, MemoryError> {
         Ok(Self { region: space.map(memory).map_err(MemoryError::Dma)? })
     }
 
@@ -135,11 +136,36 @@ impl DmaMemory {
     }
 }
 
+/// Length of the whole pages that `len` bytes need.
+pub(crate) fn whole_pages(len: u64, pages: PageSize) -> Result<u64, MemoryError> {
+    let too_long = MapError::Shape { offset: 0, len };
+    Ok(len.max(1).checked_next_multiple_of(pages.bytes()).ok_or(too_long)?)
+}
+
+/// Error where there are no `len` bytes of free pages.
+pub(crate) fn no_pages(len: u64, pages: PageSize, node: Option<NumaNode>) -> MemoryError {
+    MemoryError::NoPages {
+        mib: len.div_ceil(1 << 20),
+        kib: pages.bytes() / 1024,
+        where_: node.map(|n| format!(" on NUMA node {}", n.0)).unwrap_or_default(),
+    }
+}
+
+/// New, empty file of such pages.
+pub(crate) fn memory_file(pages: PageSize) -> io::Result<OwnedFd> {
+    Ok(memfd_create("luge-dma", MemfdFlags::CLOEXEC | pages.flags())?)
+}
+
 /// New, populated memory of whole pages.
 fn map(len: u64, pages: PageSize, node: Option<NumaNode>) -> io::Result<Mapping> {
-    let file = memfd_create("luge-dma", MemfdFlags::CLOEXEC | pages.flags())?;
+    let file = memory_file(pages)?;
     ftruncate(&file, len)?;
-    let memory = Mapping::new(&file, 0, len).map_err(io::Error::other)?;
+    map_file(&file, len, node)
+}
+
+/// Maps and populates the first `len` bytes of a file.
+pub(crate) fn map_file(file: &OwnedFd, len: u64, node: Option<NumaNode>) -> io::Result<Mapping> {
+    let memory = Mapping::new(file, 0, len).map_err(io::Error::other)?;
     if let Some(node) = node {
         prefer(&memory, node);
     }

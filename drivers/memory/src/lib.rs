@@ -6,7 +6,7 @@
 //! - [`GuestAddress`], [`DriverAddress`], [`Iova`]: three kinds of address that never mix.
 //! - [`Mapping`]: memory of a file descriptor in this process.
 //! - [`DmaSpace`]: the memory that the SSDs reach, and its [`Iova`]s.
-//! - [`DmaMemory`]: hugepage memory of our own that SSDs reach.
+//! - [`DmaMemory`]: hugepage memory of our own that SSDs reach. [`ElasticMemory`] can be resized.
 //! - [`PeerMemory`]: memory that another process shares with this one.
 //! - [`PeerFiles`]: memory files of a peer that announces them in many pieces.
 //! - [`GuestMemory`]: a guest's memory; the only place where guest addresses become [`Span`]s.
@@ -24,6 +24,7 @@ mod address;
 mod copy;
 mod dma_memory;
 mod dma_space;
+mod elastic_memory;
 mod fault;
 mod function;
 mod guest;
@@ -45,6 +46,7 @@ pub mod stall;
 pub use address::{DriverAddress, GuestAddress, Iova};
 pub use dma_memory::{DmaMemory, MemoryError, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
+pub use elastic_memory::ElasticMemory;
 pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{AddressError, GuestMemory};
 pub use iova::{IovaAllocator, IovaRange};

@@ -18,6 +18,7 @@ use crate::link::{Link, QueueId, Stage};
 use crate::namespaces::Namespaces;
 use crate::parts::Parts;
 use crate::queue_memory::QueueMemory;
+use crate::recoveries::Recoveries;
 use crate::registers::Registers;
 use crate::{ErrorKind, Fault, Options};
 use luge_block::CoreId;
@@ -33,6 +34,7 @@ const EVENTS_KEPT: usize = 64;
 pub(crate) struct Inner {
     pub registers: Arc<Registers>,
     pub health: Arc<Health>,
+    pub recoveries: Recoveries,
     pub options: Options,
     pub discovery: Discovery,
     pub namespaces: Namespaces,

@@ -16,13 +16,15 @@ use crate::health::{ControllerState, Health};
 use crate::link::Link;
 use crate::parts::Parts;
 use crate::queue_memory::{Layout, QueueMemory};
+use crate::recoveries::Recoveries;
 use crate::recovery::Supervisor;
 use crate::registers::Registers;
-use crate::{ControllerError, ErrorKind, Identity, Options};
+use crate::{ControllerError, ErrorKind, Fault, Identity, Options};
 use luge_block::{CoreId, OpenError};
 use luge_memory::{DmaSpace, MemoryAccess, PageSize, PciFunction};
 use luge_spec::nvme::{AsyncEvent, LogPage, SmartLog};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Handle to a controller that runs. It is shut down when the last handle to it, its namespaces and their
 /// channels is dropped.
@@ -68,6 +70,7 @@ impl Controller {
             control: Mutex::new(Control::new(admin, discovery.queue_pairs)),
             registers,
             health,
+            recoveries: Recoveries::default(),
             options,
             discovery,
             namespaces,
@@ -136,6 +139,26 @@ impl Controller {
         self.inner.events().iter().copied().collect()
     }
 
+    /// Resets the controller as after a fault: requests in flight end with `Aborted`, and its channels go on
+    /// afterwards. Waits until that has ended, but no longer than `timeout`. A reset that was under way counts.
+    ///
+    /// # Errors
+    /// [`ControllerError`] if the controller was given up, or still is being reset.
+    pub fn reset(&self, timeout: Duration) -> Result<(), ControllerError> {
+        let before = self.inner.recoveries.count();
+        let gone = || ErrorKind::Gone.of(self.name());
+        if self.state() == ControllerState::Gone {
+            return Err(gone());
+        }
+        self.inner.health.raise(Fault::Asked);
+        if !self.inner.recoveries.wait(before, timeout) {
+            return Err(
+                ErrorKind::NotReady { wanted: "come back after its reset", waited: timeout }.of(self.name())
+            );
+        }
+        if self.state() == ControllerState::Live { Ok(()) } else { Err(gone()) }
+    }
+
     /// Deletes the I/O queues, sends the shutdown notification, and takes the controller's access to memory
     /// away. Requests in flight end with `Gone`; channels that still exist fail theirs.
     ///
@@ -144,7 +167,10 @@ impl Controller {
     pub fn shutdown(&self) -> Result<(), ControllerError> {
         let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(supervisor);
-        self.inner.lock().shut_down(&self.inner).map_err(|kind| kind.of(self.name()))
+        let shut_down = self.inner.lock().shut_down(&self.inner);
+        // Nobody resets it any more.
+        self.inner.recoveries.end();
+        shut_down.map_err(|kind| kind.of(self.name()))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

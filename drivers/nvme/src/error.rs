@@ -116,6 +116,9 @@ pub enum Fault {
     /// A queue could not be created or deleted.
     #[error("it refused to create or delete a queue")]
     Queue,
+    /// No fault of the controller's: the operator has asked for a reset.
+    #[error("its operator has asked for a reset")]
+    Asked,
 }
 
 impl Fault {
@@ -131,6 +134,7 @@ impl Fault {
             Self::Stopped,
             Self::Timeout,
             Self::Queue,
+            Self::Asked,
         ]
         .into_iter()
         .find(|fault| *fault as u32 == number)

@@ -21,6 +21,7 @@
 
 mod admin;
 mod atomicity;
+mod bare_queue;
 mod bounce;
 mod bring_up;
 mod command;
@@ -46,6 +47,7 @@ mod prp;
 mod queue_memory;
 mod queue_pair;
 mod quirks;
+mod recoveries;
 mod recovery;
 mod registers;
 mod ring;
@@ -54,6 +56,7 @@ pub mod scripted;
 mod slots;
 mod status;
 
+pub use bare_queue::BareQueue;
 pub use controller::Controller;
 pub use error::{ControllerError, ErrorKind, Fault};
 pub use format::{FormatError, NamespaceId, RefusedNamespace};

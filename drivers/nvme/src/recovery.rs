@@ -211,7 +211,10 @@ impl Watcher {
     fn check_live(&mut self, control: &mut Control) {
         let fault = self.inner.health.take_fault().or_else(|| self.inner.registers.check().err());
         match fault.or_else(|| self.serve_events(control).err()) {
-            Some(fault) => self.recover(control, fault),
+            Some(fault) => {
+                self.recover(control, fault);
+                self.inner.recoveries.end();
+            }
             None => {
                 self.examine_changed(control);
                 self.examine_excluded(control);

@@ -4,6 +4,10 @@ use luge_block::{Completions, Device, Lba, Operation, Request, Status, Tag};
 use luge_nvme::ControllerState;
 use luge_nvme::scripted::{Mischief, Rig, Script};
 use luge_spec::nvme::AsyncEvent;
+use std::time::Duration;
+
+/// No reset takes as long.
+const LONG: Duration = Duration::from_secs(30);
 
 /// Event: the temperature is above its threshold; log page 02h has more.
 const HOT: AsyncEvent = AsyncEvent(0x02_01_01);
@@ -119,4 +123,33 @@ fn namespaces_keep_their_controller_alive() {
     assert!(namespace.open(luge_block::CoreId(0)).is_ok());
     drop(namespace);
     assert_eq!(ssd.account().shutdowns, 1);
+}
+
+#[test]
+fn a_reset_that_was_asked_for_has_happened_when_the_call_returns_and_io_goes_on() {
+    let rig = Rig::new(Script::default());
+    let mut channel = rig.channel();
+    rig.controller.reset(LONG).unwrap();
+    assert_eq!(rig.ssd.account().controller_resets, 1);
+    Rig::until("it takes requests again", || {
+        channel.poll(&mut Completions::default());
+        channel.room() > 0
+    });
+    assert_eq!(rig.run(&mut *channel, Operation::Read, Lba(0), &[rig.buffer(0, 512)]), Status::Success);
+}
+
+#[test]
+fn a_reset_of_an_ssd_that_was_shut_down_is_refused() {
+    let rig = Rig::new(Script::default());
+    rig.controller.shutdown().unwrap();
+    let error = rig.controller.reset(LONG).unwrap_err();
+    assert!(error.to_string().contains("no longer in use"), "{error}");
+}
+
+#[test]
+fn a_reset_does_not_wait_longer_than_it_is_told() {
+    let rig = Rig::new(Script::default());
+    let error = rig.controller.reset(Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("come back after its reset"), "{error}");
+    Rig::until("it was reset", || rig.ssd.account().controller_resets == 1);
 }

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-memory", &[]),
     ("luge-vfio", &["luge-memory", "luge-spec"]),
     ("luge-block", &["luge-memory", "luge-seeded"]),
-    ("luge-nvme", &["luge-block", "luge-memory", "luge-spec"]),
+    ("luge-nvme", &["luge-block", "luge-memory", "luge-seeded", "luge-spec"]),
     ("luge-reservations", &[]),
     ("luge-volume", &["luge-block", "luge-memory", "luge-reservations"]),
     ("luge-core", &["luge-block", "luge-memory", "luge-volume"]),
@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-host", &["luge-vfio"]),
     ("luge-init", &[]),
     ("luge-vm", &["luge-init", "luge-memory", "luge-socket"]),
-    ("luge-bench", &["luge-memory", "luge-seeded", "luge-spec"]),
+    ("luge-bench", &["luge-block", "luge-memory", "luge-nvme", "luge-seeded", "luge-spec", "luge-vfio"]),
     (
         "luge",
         &[

@@ -72,6 +72,17 @@ impl Source {
             Self::Part { .. } => "bdev_split_delete",
         }
     }
+
+    /// Method that resizes the device, where that is possible.
+    #[must_use]
+    pub const fn resizer(&self) -> Option<&'static str> {
+        match self {
+            Self::Malloc { .. } => Some("bdev_malloc_resize"),
+            Self::Null => Some("bdev_null_resize"),
+            Self::Aio { .. } => Some("bdev_aio_rescan"),
+            Self::Namespace { .. } | Self::Part { .. } => None,
+        }
+    }
 }
 
 /// User of a block device.
@@ -104,13 +115,22 @@ pub struct Bdev {
     pub users: BTreeSet<User>,
     /// Counters of each core when they were last reset.
     before: BTreeMap<CoreId, Counters>,
+    /// Whether a call resizes it now.
+    is_resizing: bool,
 }
 
 impl Bdev {
     /// A device without users.
     #[must_use]
     pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
-        Self { uuid, source, volume: Arc::new(volume), users: BTreeSet::new(), before: BTreeMap::new() }
+        let volume = Arc::new(volume);
+        Self { uuid, source, volume, users: BTreeSet::new(), before: BTreeMap::new(), is_resizing: false }
+    }
+
+    /// Whether a call resizes it now.
+    #[must_use]
+    pub fn is_resizing(&self) -> bool {
+        self.is_resizing
     }
 
     /// Counters of a core since they were last reset.
@@ -133,7 +153,15 @@ impl Bdev {
         }
     }
 
+    fn check_settled(&self, name: &str) -> Result<(), RpcError> {
+        if self.is_resizing {
+            return Err(RpcError::busy(format_args!("bdev {name} is being resized: try again")));
+        }
+        Ok(())
+    }
+
     fn check_unused(&self, name: &str) -> Result<(), RpcError> {
+        self.check_settled(name)?;
         match self.users.first() {
             Some(user) => {
                 Err(RpcError::busy(format_args!("bdev {name} is in use by {user}: end that first")))
@@ -251,14 +279,33 @@ impl Bdevs {
     /// Adds a user of a device. A split has it alone.
     ///
     /// # Errors
-    /// -19 if there is no such device, -16 if the two do not go together.
+    /// -19 if there is no such device, -16 if the two do not go together, or the device is being resized.
     pub fn claim(&mut self, name: &str, user: User) -> Result<Arc<Volume>, RpcError> {
         let bdev = self.table.get_mut(name)?;
+        bdev.check_settled(name)?;
         if user == User::Split || bdev.users.contains(&User::Split) {
             bdev.check_unused(name)?;
         }
         bdev.users.insert(user);
         Ok(bdev.volume.clone())
+    }
+
+    /// Reserves a device for one call that resizes it.
+    ///
+    /// # Errors
+    /// -19 if it is not there, -16 if it is being resized.
+    pub fn begin_resize(&mut self, name: &str) -> Result<(), RpcError> {
+        let bdev = self.table.get_mut(name)?;
+        bdev.check_settled(name)?;
+        bdev.is_resizing = true;
+        Ok(())
+    }
+
+    /// Ends a resize, whatever its outcome.
+    pub fn end_resize(&mut self, name: &str) {
+        if let Ok(bdev) = self.table.get_mut(name) {
+            bdev.is_resizing = false;
+        }
     }
 
     /// Removes a user of a device.
@@ -268,10 +315,10 @@ impl Bdevs {
         }
     }
 
-    /// Whether no device is being made or deleted.
+    /// Whether no device is being made, resized or deleted.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.table.is_settled()
+        self.table.is_settled() && self.iter().all(|(_, bdev)| !bdev.is_resizing)
     }
 
     /// All devices, by name.

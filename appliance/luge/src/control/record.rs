@@ -92,6 +92,12 @@ impl Record {
         self.0.len() < before
     }
 
+    /// Changes the parameters of the call that made `made`.
+    pub fn change(&mut self, subsystem: Subsystem, made: &str, change: impl Fn(&mut Value)) {
+        let entries = self.0.iter_mut().filter(|entry| entry.subsystem == subsystem && entry.made == made);
+        entries.for_each(|entry| change(&mut entry.call.params));
+    }
+
     /// Brings calls into the order of the configuration that they come from, however they were made. Each other
     /// call stays behind its predecessor.
     pub fn arrange(&mut self, configuration: &[Call]) {

@@ -122,6 +122,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         backoff: BackoffLimits::default(),
     });
     let server = server.map_err(|error| refusal(&error))?;
+    let (notices, served) = (server.notices(), disk.clone());
     let endpoint = Endpoint { server, disk, bdev: claim.bdev };
     let mut call = json!({
         "ctrlr": params.ctrlr, "dev_name": endpoint.bdev, "cpumask": cpus.mask(), "readonly": readonly,
@@ -138,6 +139,10 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         Ok(())
     })?;
     undo.disarm();
+    // It may have been resized before the controller was in the table.
+    if served.resize() {
+        notices.changed();
+    }
     Ok(true)
 }
 

@@ -13,6 +13,7 @@ mod failures;
 mod identities;
 mod methods;
 mod orchestrators;
+mod resize;
 mod sockets;
 mod spdk_client;
 mod stock;

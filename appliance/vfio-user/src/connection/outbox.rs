@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Puts the reply to a message in.
     pub(super) fn put(&mut self, request: &Header, reply: Reply) {
-        self.fill(request, MessageFlags::REPLY, Errno::from_raw_os_error(0), reply);
+        self.fill(request, MessageFlags::REPLY, None, reply);
     }
 
     /// Puts the reply to a message in that has failed: without payload, but for DMA_UNMAP. Clients of rust-vmm
@@ -36,17 +36,17 @@ impl Outbox {
             Command::DMA_UNMAP => Reply::of(&DmaUnmap::default()),
             _ => Reply::empty(),
         };
-        self.fill(request, MessageFlags::ERROR_REPLY, error, reply);
+        self.fill(request, MessageFlags::ERROR_REPLY, Some(error), reply);
     }
 
-    fn fill(&mut self, request: &Header, flags: MessageFlags, error: Errno, reply: Reply) {
+    fn fill(&mut self, request: &Header, flags: MessageFlags, error: Option<Errno>, reply: Reply) {
         let size = size_of::<Header>().saturating_add(reply.payload.len());
         let header = Header {
             id: request.id,
             command: request.command,
             size: u32::try_from(size).unwrap_or(u32::MAX).into(),
             flags,
-            error: error.raw_os_error().cast_unsigned().into(),
+            error: error.map_or(0, |error| error.raw_os_error().cast_unsigned()).into(),
         };
         self.bytes = [header.as_bytes(), &reply.payload].concat();
         self.sent = 0;

@@ -4,11 +4,13 @@ use super::disk::BlkDisk;
 use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
-use luge_block::{Access, CoreId, OpenError};
+use luge_block::{Access, Blocks, CoreId, OpenError};
 use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
-use luge_volume::Volume;
+use luge_volume::{Source, Volume};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
@@ -42,7 +44,10 @@ pub enum BlkError {
 
 /// A disk, open on the cores that serve it.
 pub struct BlkDevice {
+    /// The disk with the size that it was opened with.
     disk: BlkDisk,
+    /// Number of blocks that guests are told now.
+    blocks: AtomicU64,
     /// The volume on each core that serves the disk.
     attachments: Vec<Attachment>,
     /// Attachments of the volume to background cores.
@@ -73,14 +78,31 @@ impl BlkDevice {
         };
         let attachments = attach(&cores, &volume, queues)?;
         let disk = BlkDisk::new(volume.geometry(), access, &serial, queues);
+        let blocks = AtomicU64::new(disk.geometry().blocks.0);
         let (nodes, uses_dma) = (volume.nodes(), volume.uses_dma());
-        Ok(Self { disk, attachments, background: Mutex::default(), volume, nodes, uses_dma })
+        Ok(Self { disk, blocks, attachments, background: Mutex::default(), volume, nodes, uses_dma })
     }
 
     /// The volume on each core that serves the disk.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
+    }
+
+    /// Takes over the present size of the volume, which the cores of the process serve by now; returns whether it is
+    /// another one. The front end is to be told then ([`crate::ConfigNotices::changed`]). Does not wait for cores.
+    pub fn resize(&self) -> bool {
+        if let Source::Device(device) = self.volume.source() {
+            self.background().iter().for_each(|attachment| attachment.core().resize_soon(device));
+        }
+        let blocks = self.volume.geometry().blocks.0;
+        self.blocks.swap(blocks, Relaxed) != blocks
+    }
+
+    /// Number of blocks that guests are told.
+    #[must_use]
+    pub fn blocks(&self) -> Blocks {
+        Blocks(self.blocks.load(Relaxed))
     }
 
     fn background(&self) -> MutexGuard<'_, Vec<Attachment>> {
@@ -134,7 +156,7 @@ impl VirtioDevice for BlkDevice {
     }
 
     fn config(&self, offset: u32, len: u32) -> Vec<u8> {
-        self.disk.config(offset, len)
+        self.disk.with_blocks(self.blocks()).config(offset, len)
     }
 
     fn cores(&self) -> Vec<CoreHandle> {
@@ -144,6 +166,10 @@ impl VirtioDevice for BlkDevice {
     fn attach(&self, core: &CoreHandle) -> Result<(), AttachError> {
         let attachment = core.attach(&self.volume)?;
         self.background().push(attachment);
+        // It may have been resized before the core was in the list.
+        if let Source::Device(device) = self.volume.source() {
+            core.resize_soon(device);
+        }
         Ok(())
     }
 
@@ -167,6 +193,7 @@ impl VirtioDevice for BlkDevice {
         let attachment = attachments.find(|attachment| attachment.core().id() == core);
         let attachment = attachment.ok_or(QueueError::Unserved(queue))?;
         let volume = OpenVolume { id: attachment.volume(), stats: attachment.stats().clone() };
-        Ok(NewSession::new(BlkSession::new(self.disk, volume, setup)?))
+        let disk = self.disk.with_blocks(self.blocks());
+        Ok(NewSession::new(BlkSession::new(disk, volume, setup)?))
     }
 }

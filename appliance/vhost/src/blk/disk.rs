@@ -1,6 +1,6 @@
 //! A disk as its guest sees it: features, configuration space, and the requests that it allows.
 
-use luge_block::{Access, BlockRange, Geometry, Lba, Operation, Status};
+use luge_block::{Access, BlockRange, Blocks, Geometry, Lba, Operation, Status};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::{Config, ID_BYTES, RangeSegment, SECTOR_BYTES};
 use zerocopy::IntoBytes;
@@ -97,6 +97,12 @@ impl BlkDisk {
             .with_if(!read_only && write_zeroes_blocks_max > 0, Features::BLK_WRITE_ZEROES)
     }
 
+    /// The disk with another number of blocks.
+    #[must_use]
+    pub fn with_blocks(self, blocks: Blocks) -> Self {
+        Self { geometry: Geometry { blocks, ..self.geometry }, ..self }
+    }
+
     /// `len` bytes of the configuration space from `offset`; zeroes after its end.
     #[must_use]
     pub fn config(&self, offset: u32, len: u32) -> Vec<u8> {
@@ -146,12 +152,6 @@ impl BlkDisk {
 
     fn sectors(&self, blocks: u32) -> u32 {
         blocks.saturating_mul(self.geometry.block_bytes / SECTOR_BYTES)
-    }
-
-    /// First block and number of blocks of a read or write of `bytes` bytes.
-    pub(super) fn place(&self, sector: Sector, bytes: u32) -> Result<(Lba, u32), Status> {
-        let (lba, blocks) = self.in_blocks(sector, bytes).ok_or(Status::Invalid)?;
-        if self.geometry.contains(lba, blocks) { Ok((lba, blocks)) } else { Err(Status::OutOfRange) }
     }
 
     /// Converts a sector and a length in bytes to blocks, on the disk or not; none if they are not whole blocks.

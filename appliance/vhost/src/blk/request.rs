@@ -130,7 +130,12 @@ impl Rules {
         data: &Pieces<'_>,
     ) -> Result<Option<Todo>, Status> {
         self.disk.allows(operation)?;
-        let (lba, blocks) = self.disk.place(sector, data.len())?;
+        let (lba, blocks) = self.disk.in_blocks(sector, data.len()).ok_or(Status::Invalid)?;
+        // The volume knows the size that it has now. Nothing at all does not get there: for that, the size counts that
+        // the disk had when the ring was started.
+        if blocks == 0 && !self.disk.geometry().contains(lba, 0) {
+            return Err(Status::OutOfRange);
+        }
         Ok((blocks > 0).then_some(Todo::Transfer { operation, lba, blocks, data: data.left() }))
     }
 

@@ -66,8 +66,8 @@ pub(super) struct FrontEnd {
     shared_now: Arc<SharedNow>,
     /// Memory in which rings that start note their requests in flight.
     tracking: Option<Tracking>,
-    /// Channel for requests to the front end. None are sent, but the front end closes it.
-    requests: Option<Backend>,
+    /// Channel for requests to the front end, from a message that is about to be handled.
+    offered: Option<UnixStream>,
 }
 
 impl FrontEnd {
@@ -89,13 +89,18 @@ impl FrontEnd {
             cut_off: None,
             shared_now: Arc::default(),
             tracking: None,
-            requests: None,
+            offered: None,
         }
     }
 
     /// Memory that it shares, for who watches it.
     pub(super) fn shared_now(&self) -> &Arc<SharedNow> {
         &self.shared_now
+    }
+
+    /// Keeps a channel for requests to the front end, until the message that brings it is handled.
+    pub(super) fn offer_channel(&mut self, channel: UnixStream) {
+        self.offered = Some(channel);
     }
 
     /// Replaces the guest's memory.
@@ -255,6 +260,7 @@ impl FrontEnd {
         if let Some(Started { core, counters }) = started {
             let size = vring.size.map_or(0, QueueSize::get);
             self.served.ledger.running(RunningQueue { index, core, size, counters });
+            self.served.notices.ring_started();
         }
         Ok(())
     }
@@ -467,6 +473,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         let known = VhostUserProtocolFeatures::from_bits(features);
         if known.is_some_and(|features| PROTOCOL_FEATURES.contains(features)) {
             self.negotiated.protocol_features = features;
+            self.served.notices.negotiated(features);
             Ok(())
         } else {
             Err(Error::FeatureMismatch)
@@ -485,7 +492,8 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        Ok(self.served.device.config(offset, size))
+        let Served { device, notices, .. } = &*self.served;
+        Ok(notices.read(|| device.config(offset, size)))
     }
 
     /// No field can be written; a guest that tries is to see no change, and no other harm.
@@ -493,8 +501,9 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         Ok(())
     }
 
-    fn set_backend_req_fd(&mut self, backend: Backend) {
-        self.requests = Some(backend);
+    /// The crate's own form of the channel is not needed beside it.
+    fn set_backend_req_fd(&mut self, _backend: Backend) {
+        self.served.notices.set_channel(self.offered.take());
     }
 
     fn get_max_mem_slots(&mut self) -> Result<u64> {

@@ -3,6 +3,7 @@
 //! The crate `vhost` reads and checks messages; [`front_end`] carries them out, and [`vring`] keeps the rings.
 //! All of it runs on the connection's own thread, and may block.
 
+mod backend_channel;
 mod background;
 mod costly;
 mod front_end;
@@ -52,6 +53,7 @@ struct Connection {
 impl Connection {
     fn open(incoming: Incoming<HandedOver>, served: &Arc<Served>) -> Result<Self, Error> {
         let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
+        served.notices.forget();
         let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
         costly::watch(&front_end);
         let messages = match incoming {
@@ -69,9 +71,19 @@ impl Connection {
 
     fn serve(mut self, served: &Served, quit: &Quit) -> End<HandedOver> {
         let end = loop {
-            if self.wait(quit) == Next::Quit {
-                quit.hear();
-                return lock(&self.front_end).export().map_or_else(fault, End::HandedOver);
+            match self.wait(quit, served.notices.channel().as_deref()) {
+                Next::Message => {}
+                Next::Answer => {
+                    served.notices.receive();
+                    continue;
+                }
+                Next::Quit => {
+                    quit.hear();
+                    return lock(&self.front_end).export().map_or_else(fault, End::HandedOver);
+                }
+            }
+            if let Some(channel) = backend_channel::peek(&self.socket) {
+                lock(&self.front_end).offer_channel(channel);
             }
             let answered = match self.messages.handle_request() {
                 Err(error) if asks_for_queues(&error) => tell_queues(&self.socket, served.device.queues()),
@@ -83,27 +95,36 @@ impl Connection {
                 Err(error) => break fault(explained(error, served)),
             }
         };
+        served.notices.forget();
         let mut front_end = lock(&self.front_end);
         front_end.finish();
         // Where memory is missing it was we who ended the connection.
         front_end.intact().map_or_else(fault, |()| end)
     }
 
-    /// Waits for the first bytes of a message, or for the signal to stop.
-    fn wait(&self, quit: &Quit) -> Next {
-        let mut fds = [PollFd::new(quit, PollFlags::IN), PollFd::new(&*self.socket, PollFlags::IN)];
+    /// Waits for the first bytes of a message, for something on the channel for requests to the front end, or for the
+    /// signal to stop.
+    fn wait(&self, quit: &Quit, channel: Option<&UnixStream>) -> Next {
+        let files = [PollFd::new(quit, PollFlags::IN), PollFd::new(&*self.socket, PollFlags::IN)];
+        let answers = channel.map(|channel| PollFd::new(channel, PollFlags::IN));
+        let mut fds: heapless::Vec<_, 3> = files.into_iter().chain(answers).collect();
         // It fails where it is interrupted or out of memory: the message is waited for where it is read.
         while poll(&mut fds, None) == Err(Errno::INTR) {}
-        let [asked, _] = fds;
-        if asked.revents().is_empty() { Next::Message } else { Next::Quit }
+        let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        match (is_ready(0), is_ready(1), is_ready(2)) {
+            (true, ..) => Next::Quit,
+            (false, false, true) => Next::Answer,
+            _ => Next::Message,
+        }
     }
 }
 
 /// Event that a connection waits for.
-#[derive(PartialEq, Eq)]
 enum Next {
     /// There is a message, or the front end has left.
     Message,
+    /// There is an answer to a request to the front end, or the channel is closed.
+    Answer,
     /// The connection is to stop.
     Quit,
 }

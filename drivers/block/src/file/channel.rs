@@ -9,7 +9,7 @@
 use super::buffers::{BUFFER_BYTES, Buffer, Buffers};
 use super::slot::Slot;
 use super::target::Target;
-use crate::{Channel, Completions, Geometry, IoError, IoErrors, Refusal, Request, Status};
+use crate::{Channel, ChannelSize, Completions, Geometry, IoError, IoErrors, Refusal, Request, Status};
 use heapless::Vec;
 use io_uring::{IoUring, types};
 use luge_memory::Span;
@@ -142,6 +142,10 @@ impl Channel for FileChannel {
 
     fn in_flight(&self) -> usize {
         usize::from(DEPTH) - self.free.len()
+    }
+
+    fn resize(&mut self, size: &mut ChannelSize) {
+        self.geometry.blocks = size.blocks;
     }
 
     fn block_buffer(&self) -> Option<Span> {

@@ -16,7 +16,10 @@
 //! the page cache, which in a tmpfs is all there is; [`FileDevice::caching`] says which. Memory that
 //! a guest did not align goes through a buffer of ours; [`Device::bounced`] counts that.
 //!
-//! Not here: image formats; files that change their size while they are served.
+//! A file that changes its size while it is served is noticed when the device is told to look
+//! ([`Device::resize`]); requests past the end of a shortened one fail.
+//!
+//! Not here: image formats.
 
 mod access;
 mod buffers;
@@ -33,7 +36,7 @@ pub use access::{Access, Caching};
 pub use error::FileError;
 
 use crate::immediate::ImmediateChannel;
-use crate::{Channel, CoreId, Device, Geometry, IoErrors, OpenError};
+use crate::{Blocks, Channel, CoreId, Device, Geometry, IoErrors, OpenError, ResizeError};
 use channel::FileChannel;
 use resident::Resident;
 use std::path::Path;
@@ -84,6 +87,20 @@ impl FileDevice {
 impl Device for FileDevice {
     fn geometry(&self) -> Geometry {
         self.target.geometry()
+    }
+
+    fn actual_blocks(&self) -> Result<Blocks, ResizeError> {
+        Ok(self.target.measure()?)
+    }
+
+    /// Whoever owns the file changes its size before.
+    fn resize(&self, wanted: Blocks) -> Result<(), ResizeError> {
+        let have = self.target.measure()?;
+        if wanted != have {
+            return Err(ResizeError::NotActual { have, wanted });
+        }
+        self.target.set_blocks(have);
+        Ok(())
     }
 
     fn uses_dma(&self) -> bool {

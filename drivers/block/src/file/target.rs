@@ -7,6 +7,8 @@ use crate::{Blocks, Geometry, OperationLimits, Shape, ShapeError};
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Stat, StatxFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Longest read or write in bytes.
@@ -48,7 +50,10 @@ pub(super) struct Alignment {
 pub(super) struct Target {
     file: OwnedFd,
     path: PathBuf,
+    kind: Kind,
+    /// Geometry at first.
     geometry: Geometry,
+    blocks: AtomicU64,
     direct: Option<Alignment>,
     caching: Caching,
 }
@@ -81,7 +86,21 @@ impl Target {
         let possible = geometry(shape, access, caching, &stat);
         let discard_blocks_max = if punches { possible.discard_blocks_max } else { 0 };
         let geometry = Geometry { discard_blocks_max, ..possible };
-        Ok(Self { file, path: path.to_owned(), geometry, direct, caching })
+        let blocks = AtomicU64::new(geometry.blocks.0);
+        Ok(Self { file, path: path.to_owned(), kind, geometry, blocks, direct, caching })
+    }
+
+    /// Number of blocks that it has now.
+    ///
+    /// # Errors
+    /// [`FileError`] where it has no whole blocks.
+    pub fn measure(&self) -> Result<Blocks, FileError> {
+        let shape = shape(&self.path, &self.file, self.kind, Some(self.geometry.block_bytes))?;
+        Ok(shape.blocks())
+    }
+
+    pub fn set_blocks(&self, blocks: Blocks) {
+        self.blocks.store(blocks.0, Relaxed);
     }
 
     pub fn path(&self) -> &Path {
@@ -89,7 +108,7 @@ impl Target {
     }
 
     pub fn geometry(&self) -> Geometry {
-        self.geometry
+        Geometry { blocks: Blocks(self.blocks.load(Relaxed)), ..self.geometry }
     }
 
     /// Alignment for direct I/O; none where the page cache is used.

@@ -14,18 +14,23 @@
 
 use crate::immediate::{Execute, ImmediateChannel, MemoryCopy};
 use crate::{
-    Channel, CoreId, Device, Geometry, Lba, OpenError, Operation, OperationLimits, Request, Shape, Status,
+    Blocks, Channel, ChannelSize, CoreId, Device, Geometry, Lba, OpenError, Operation, OperationLimits,
+    Request, ResizeError, Shape, Status,
 };
-use luge_memory::{DmaMemory, DmaSpace, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
+use luge_memory::{DmaMemory, DmaSpace, ElasticMemory, MemoryError, NodeAmounts, NumaNode, PageSize, Span};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// One request may be this long, in bytes, and all of a turn not much longer: some microseconds to copy or to clear.
 const REQUEST_BYTES_MAX: u32 = 32 << 10;
 
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {
-    memory: Arc<DmaMemory>,
+    memory: ElasticMemory,
+    /// Geometry at first.
     geometry: Geometry,
+    blocks: AtomicU64,
 }
 
 impl MemoryDevice {
@@ -39,22 +44,45 @@ impl MemoryDevice {
         pages: PageSize,
         node: Option<NumaNode>,
     ) -> Result<Self, MemoryError> {
-        let memory = Arc::new(DmaMemory::allocate(space, shape.bytes(), pages, node)?);
+        let memory = ElasticMemory::allocate(space, shape.bytes(), pages, node)?;
+        let blocks = AtomicU64::new(shape.blocks().0);
         let geometry = shape.geometry(REQUEST_BYTES_MAX);
         // Memory has all its blocks.
         let operations =
             OperationLimits { verify_blocks_max: geometry.transfer_blocks_max, ..OperationLimits::NONE };
-        Ok(Self { memory, geometry: Geometry { operations, ..geometry } })
+        Ok(Self { memory, geometry: Geometry { operations, ..geometry }, blocks })
+    }
+
+    fn blocks(&self) -> Blocks {
+        Blocks(self.blocks.load(Acquire))
     }
 }
 
 impl Device for MemoryDevice {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        Geometry { blocks: self.blocks(), ..self.geometry }
+    }
+
+    /// Memory comes before blocks, and goes after them: there are never more blocks than memory.
+    fn resize(&self, blocks: Blocks) -> Result<(), ResizeError> {
+        let bytes = Shape::new(self.geometry.block_bytes, blocks)?.bytes();
+        if blocks > self.blocks() {
+            self.memory.grow(bytes)?;
+            self.blocks.store(blocks.0, Release);
+        } else {
+            self.blocks.store(blocks.0, Release);
+            self.memory.shrink(bytes)?;
+        }
+        Ok(())
+    }
+
+    fn channel_size(&self) -> ChannelSize {
+        let blocks = self.blocks();
+        ChannelSize { blocks, memory: Some(self.memory.now()) }
     }
 
     fn nodes(&self) -> NodeAmounts {
-        self.memory.nodes()
+        self.memory.now().nodes()
     }
 
     fn uses_dma(&self) -> bool {
@@ -62,8 +90,9 @@ impl Device for MemoryDevice {
     }
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        let disk = Disk { memory: self.memory.clone(), block_bytes: self.geometry.block_bytes };
-        Ok(Box::new(ImmediateChannel::new(disk, self.geometry)))
+        let geometry = self.geometry();
+        let disk = Disk { memory: self.memory.now(), block_bytes: geometry.block_bytes };
+        Ok(Box::new(ImmediateChannel::new(disk, geometry)))
     }
 }
 
@@ -91,6 +120,12 @@ impl Execute for Disk {
             Operation::Read => Some(MemoryCopy { from: disk, to: *data }),
             Operation::Write(_) => Some(MemoryCopy { from: *data, to: disk }),
             _ => None,
+        }
+    }
+
+    fn resize(&mut self, size: &mut ChannelSize) {
+        if let Some(memory) = &mut size.memory {
+            std::mem::swap(&mut self.memory, memory);
         }
     }
 

@@ -4,7 +4,12 @@
 //! Path: guest ring -> session -> volume -> **channel**.
 
 use crate::immediate::{Execute, ImmediateChannel};
-use crate::{Channel, CoreId, Device, Geometry, OpenError, OperationLimits, Request, Shape, Status};
+use crate::{
+    Blocks, Channel, CoreId, Device, Geometry, OpenError, OperationLimits, Request, ResizeError, Shape,
+    Status,
+};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One request may be this long, in bytes: as much as guests ask for.
 const REQUEST_BYTES_MAX: u32 = 4 << 20;
@@ -13,9 +18,11 @@ const REQUEST_BYTES_MAX: u32 = 4 << 20;
 const RANGE_BLOCKS_MAX: u32 = 1 << 31;
 
 /// A device of which only the size is real.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct NullDevice {
+    /// Geometry at first.
     geometry: Geometry,
+    blocks: AtomicU64,
 }
 
 impl NullDevice {
@@ -33,13 +40,18 @@ impl NullDevice {
             },
             ..shape.geometry(REQUEST_BYTES_MAX)
         };
-        Self { geometry }
+        Self { geometry, blocks: AtomicU64::new(geometry.blocks.0) }
     }
 }
 
 impl Device for NullDevice {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        Geometry { blocks: Blocks(self.blocks.load(Relaxed)), ..self.geometry }
+    }
+
+    fn resize(&self, blocks: Blocks) -> Result<(), ResizeError> {
+        self.blocks.store(Shape::new(self.geometry.block_bytes, blocks)?.blocks().0, Relaxed);
+        Ok(())
     }
 
     fn uses_dma(&self) -> bool {
@@ -47,7 +59,7 @@ impl Device for NullDevice {
     }
 
     fn open(&self, _core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        Ok(Box::new(ImmediateChannel::new(Nothing, self.geometry)))
+        Ok(Box::new(ImmediateChannel::new(Nothing, self.geometry())))
     }
 }
 

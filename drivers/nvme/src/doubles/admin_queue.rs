@@ -62,8 +62,10 @@ impl AdminQueue {
 
 /// Completion queue that a command creates.
 fn creation(entry: &SubmissionEntry) -> Option<Creation> {
+    if AdminOpcode(entry.opcode) != AdminOpcode::CREATE_COMPLETION_QUEUE {
+        return None;
+    }
     let [cdw10, ..] = entry.cdw10;
     let [id, entries_z] = [cdw10 & 0xffff, cdw10 >> 16].map(|half| u16::try_from(half).expect("16 bits"));
-    let is_creation = AdminOpcode(entry.opcode) == AdminOpcode::CREATE_COMPLETION_QUEUE;
-    is_creation.then_some(Creation { id, entries: entries_z + 1, base: entry.prp1 })
+    Some(Creation { id, entries: entries_z.checked_add(1)?, base: entry.prp1 })
 }

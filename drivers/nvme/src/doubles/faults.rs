@@ -87,6 +87,13 @@ impl Faults {
         self
     }
 
+    /// Goes on counting where `former` has stopped.
+    pub(super) fn after(mut self, former: &Self) -> Self {
+        let counts = self.kinds.iter_mut().zip(&former.kinds);
+        counts.for_each(|(kind, former)| kind.injected = former.injected);
+        self
+    }
+
     /// Injects no more faults.
     pub(super) fn end(&mut self) {
         self.kinds.iter_mut().for_each(|kind| kind.one_in = 0);

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// CSTS.CFS.
 const FATAL: u32 = 1 << 1;
+/// CAP.TO, and the longest one that is passed on: a driver waits as long for a write that was lost.
+const TIMEOUT: u32 = 0xff << 24;
+const TIMEOUT_500MS: u32 = 2 << 24;
 
 const PAUSE_BUSY: Duration = Duration::from_micros(20);
 const PAUSE_IDLE: Duration = Duration::from_micros(500);
@@ -47,6 +50,8 @@ struct State {
     queues: Queues,
     late: VecDeque<LateWrite>,
     is_fatal: bool,
+    /// Number of times that the controller was stopped.
+    stops: u64,
 }
 
 /// A register write that has not arrived yet.
@@ -72,7 +77,7 @@ impl FaultyFunction {
         let iommu: Arc<dyn Iommu> = reach.clone();
         space.attach(iommu.clone()).expect("the double takes every address");
         let (admin, queues, late) = (AdminQueue::default(), Queues::new(space), VecDeque::new());
-        let state = Mutex::new(State { faults, admin, queues, late, is_fatal: false });
+        let state = Mutex::new(State { faults, admin, queues, late, is_fatal: false, stops: 0 });
         let shared = Arc::new(Shared { inner, reach, state });
         let stop = Arc::new(AtomicBool::new(false));
         let (passing, stopped) = (shared.clone(), stop.clone());
@@ -101,7 +106,19 @@ impl Drop for FaultyFunction {
 impl FaultControl {
     /// Injects other faults from now on.
     pub fn set(&self, faults: Faults) {
-        self.0.lock().faults = faults;
+        let mut state = self.0.lock();
+        state.faults = faults.after(&state.faults);
+    }
+
+    /// Sets CSTS.CFS, until the controller is disabled.
+    pub fn fail(&self) {
+        self.0.lock().is_fatal = true;
+    }
+
+    /// Number of times so far that the driver has stopped its controller, in any way.
+    #[must_use]
+    pub fn stops(&self) -> u64 {
+        self.0.lock().stops
     }
 
     /// Injects no more faults.
@@ -109,7 +126,7 @@ impl FaultControl {
         self.0.lock().faults.end();
     }
 
-    /// Number of faults of a kind that were injected.
+    /// Number of faults of a kind that were injected so far.
     #[must_use]
     pub fn injected(&self, fault: Fault) -> u64 {
         self.0.lock().faults.injected(fault)
@@ -161,6 +178,7 @@ impl Shared {
         state.queues.stop();
         state.admin.reset();
         state.is_fatal = false;
+        state.stops += 1;
     }
 }
 
@@ -179,12 +197,15 @@ impl PciFunction for FaultyFunction {
         if state.faults.draw(Fault::ReadOfOnes) {
             return u32::MAX;
         }
-        let value = self.shared.inner.read32(at);
-        if at != offset::CSTS || value == u32::MAX {
-            return value;
+        match (at, self.shared.inner.read32(at)) {
+            (_, u32::MAX) => u32::MAX,
+            (offset::CAP, value) => value & !TIMEOUT | (value & TIMEOUT).min(TIMEOUT_500MS),
+            (offset::CSTS, value) => {
+                state.is_fatal |= value & 1 == 1 && state.faults.draw(Fault::Fatal);
+                if state.is_fatal { value | FATAL } else { value }
+            }
+            (_, value) => value,
         }
-        state.is_fatal |= value & 1 == 1 && state.faults.draw(Fault::Fatal);
-        if state.is_fatal { value | FATAL } else { value }
     }
 
     fn write32(&self, at: u32, value: u32) {
@@ -212,6 +233,10 @@ impl PciFunction for FaultyFunction {
         if access == MemoryAccess::Forbidden {
             if state.faults.draw(Fault::BusMasterKept) {
                 return Err(io::Error::other("the double keeps bus mastering this time"));
+            }
+            // An access to the configuration space pushes earlier writes before it.
+            while let Some(LateWrite { at, value, .. }) = state.late.pop_front() {
+                self.shared.write(&mut state, at, value);
             }
             self.shared.stop(&mut state);
         }

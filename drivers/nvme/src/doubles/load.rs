@@ -138,7 +138,7 @@ impl VerifiedLoad {
             Status::Success => self.tally.good += 1,
             Status::Aborted => self.tally.aborted += 1,
             Status::Gone => self.tally.gone += 1,
-            other => panic!("slot {index} ended with {other:?}"),
+            other => unreachable!("slot {index} ended with {other:?}"),
         }
         match state {
             SlotState::Writing(seed) => slot.content = (status == Status::Success).then_some(seed),

@@ -50,7 +50,8 @@ fn run(control: &Arc<Control>, params: Create) -> Result<String, RpcError> {
     })
 }
 
-fn refusal(error: &FileError) -> RpcError {
+/// Error for a file that cannot be served.
+pub fn refusal(error: &FileError) -> RpcError {
     match error {
         FileError::NotFound { .. } => RpcError::no_file(error),
         FileError::InUse { .. } => RpcError::busy(error),

@@ -6,6 +6,9 @@ mod delete;
 mod list;
 mod malloc;
 mod null;
+mod qos;
+mod resize;
+mod resize_status;
 mod split;
 mod statistics;
 
@@ -20,6 +23,8 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         list::methods(control),
         malloc::methods(control),
         null::methods(control),
+        qos::methods(control),
+        resize::methods(control),
         split::methods(control),
         statistics::methods(control),
     ];

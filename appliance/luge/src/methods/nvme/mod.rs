@@ -13,6 +13,7 @@ mod identity;
 mod machine;
 mod new_ssd;
 mod path;
+mod reset;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod timeouts;
 #[cfg(test)]
 mod transports;
 
-use super::definition::method;
+use super::definition::{method, waiting_method};
 use crate::control::Control;
 use luge_rpc::{Method, RpcError, params};
 use serde_json::Value;
@@ -50,6 +51,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         method(control, "bdev_nvme_attach_controller", "Take an SSD over", attach::run),
         method(control, "bdev_nvme_detach_controller", "Give an SSD up", detach::run),
         method(control, "bdev_nvme_get_controllers", "List the SSDs", get),
+        waiting_method(control, "bdev_nvme_reset_controller", "Reset an SSD", reset::run),
         method(control, "bdev_nvme_get_controller_health_info", "Show an SSD's health", health),
     ]
 }

@@ -2,7 +2,7 @@
 
 use super::attach::{Attach, attach, check};
 use super::new_ssd::NewSsd;
-use super::{detach, get, health};
+use super::{detach, get, health, reset};
 use crate::control::{Bdev, Control, Platform, Sled, Source, SsdAddress, User, control};
 use luge_block::{Blocks, NullDevice, Shape};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace, ScriptedSsd};
@@ -28,12 +28,13 @@ impl Bench {
 
     /// The methods about SSDs on a sled.
     pub fn of(control: Arc<Control>) -> Self {
-        let [detaching, listing, asking] = [(); 3].map(|()| control.clone());
+        let [detaching, listing, asking, resetting] = [(); 4].map(|()| control.clone());
         let now = &[Stage::Startup];
         let dispatcher = Dispatcher::new([
             Method::new("detach", "", now, move |params| detach::run(&detaching, params)),
             Method::new("list", "", now, move |params| get(&listing, params)),
             Method::new("health", "", now, move |params| health(&asking, params)),
+            Method::new("reset", "", now, move |params| reset::run(&resetting, params)),
         ]);
         Self { control, dispatcher, given_back: Arc::default() }
     }
@@ -333,4 +334,29 @@ fn an_ssd_that_is_coming_up_while_luge_stops_is_shut_down_too() {
     stopper.unwrap().join().unwrap();
     assert!(made.is_ok());
     assert_eq!(ssd.account().shutdowns, 1);
+}
+
+#[test]
+fn a_reset_reaches_the_ssd_and_nothing_else_changes() {
+    let bench = Bench::new();
+    let ssd = bench.ssd(two_namespaces());
+    bench.attach("Nvme0", &ssd).unwrap();
+    let cntlid = bench.call("list", Value::Null).unwrap()[0]["ctrlrs"][0]["cntlid"].clone();
+    for params in [json!({ "name": "Nvme0" }), json!({ "name": "Nvme0", "cntlid": cntlid })] {
+        assert_eq!(bench.call("reset", params).unwrap(), true);
+    }
+    assert_eq!(ssd.account().controller_resets, 2);
+    assert_eq!(bench.call("list", Value::Null).unwrap()[0]["ctrlrs"][0]["state"], "enabled");
+    assert_eq!(bench.bdevs(), ["Nvme0n1", "Nvme0n3"]);
+}
+
+#[test]
+fn a_reset_of_what_is_not_there_is_no_device() {
+    let bench = Bench::new();
+    bench.attach("Nvme0", &bench.ssd(two_namespaces())).unwrap();
+    for params in [json!({ "name": "Nvme1" }), json!({ "name": "Nvme0", "cntlid": 77 })] {
+        let error = bench.call("reset", params).unwrap_err();
+        assert_eq!(error.code.0, -19, "{error}");
+    }
+    assert_eq!(bench.call("reset", json!({ "name": "Nvme0", "cntlid": -1 })).unwrap_err().code.0, -32602);
 }

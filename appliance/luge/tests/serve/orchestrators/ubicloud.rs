@@ -52,11 +52,13 @@ fn a_controller_whose_vm_stays_is_refused_as_busy() {
 }
 
 #[test]
-fn a_limit_is_refused_as_an_unknown_method() {
-    let (luge, _) = with_file("disk.raw");
+fn a_limit_is_refused_and_no_limit_is_taken() {
+    let (luge, file) = with_file("disk.raw");
     let ubicloud = Orchestrator { luge: &luge, form };
-    let limits = json!({"name": "a", "rw_ios_per_sec": 0, "r_mbytes_per_sec": 100, "w_mbytes_per_sec": 100});
-    let (code, message) = ubicloud.refusal("bdev_set_qos_limit", limits);
-    assert_eq!(code, -32601);
-    assert!(message.starts_with("Method not found"), "{message}");
+    ubicloud.call("bdev_aio_create", json!({"name": "a", "filename": file, "block_size": 512}));
+    let limits = |read, write| json!({"name": "a", "rw_ios_per_sec": 0, "r_mbytes_per_sec": read, "w_mbytes_per_sec": write});
+    let (code, message) = ubicloud.refusal("bdev_set_qos_limit", limits(100, 100));
+    assert_eq!(code, -95);
+    assert!(message.starts_with("Operation not supported"), "{message}");
+    assert_eq!(ubicloud.call("bdev_set_qos_limit", limits(0, 0)), true);
 }

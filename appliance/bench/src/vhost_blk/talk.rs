@@ -1,13 +1,14 @@
 //! The conversation with a server: negotiation, memory, rings.
 
+use super::ring::Ring;
 use crate::arena::Arena;
 use crate::error::BenchError;
 use crate::options::Options;
-use crate::ring::Ring;
 use luge_spec::virtio::{Features, blk};
 use std::fmt::Display;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use vhost::vhost_user::message::{
     VhostUserConfigFlags, VhostUserInflight, VhostUserProtocolFeatures as Protocol,
 };
@@ -22,20 +23,21 @@ pub(crate) struct Inflight {
 }
 
 /// An error of the server's.
-pub(crate) fn server(options: &Options, reason: &dyn Display) -> BenchError {
-    BenchError::Server { path: options.socket.display().to_string(), reason: reason.to_string() }
+pub(crate) fn server(path: &Path, reason: &dyn Display) -> BenchError {
+    BenchError::Server { path: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// A conversation with a server.
 pub(crate) struct Talk<'a> {
     frontend: Frontend,
     options: &'a Options,
+    path: &'a Path,
 }
 
 impl<'a> Talk<'a> {
     /// A conversation that has not begun.
-    pub(crate) fn new(frontend: Frontend, options: &'a Options) -> Self {
-        Self { frontend, options }
+    pub(crate) fn new(frontend: Frontend, options: &'a Options, path: &'a Path) -> Self {
+        Self { frontend, options, path }
     }
 
     /// Ends it; what keeps the connection open is left.
@@ -171,10 +173,10 @@ impl<'a> Talk<'a> {
         name: &str,
         message: impl FnOnce(&mut Frontend) -> vhost::Result<T>,
     ) -> Result<T, BenchError> {
-        message(&mut self.frontend).map_err(|e| server(self.options, &format_args!("{name}: {e}")))
+        message(&mut self.frontend).map_err(|e| server(self.path, &format_args!("{name}: {e}")))
     }
 
     pub(crate) fn wrong(&self, reason: &str) -> BenchError {
-        server(self.options, &reason)
+        server(self.path, &reason)
     }
 }

@@ -4,6 +4,7 @@
 use crate::arena::Arena;
 use crate::error::BenchError;
 use crate::options::Options;
+use crate::queue::{BATCH, Done, Notices, Queue, Transfer};
 use luge_memory::{SharedArray, Span};
 use luge_spec::virtio::blk::{RequestStatus, RequestType};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
@@ -15,9 +16,6 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 const LINE: u32 = 64;
 /// Place of the status byte in the line.
 const STATUS: u32 = 16;
-/// Requests reaped at once, whose lines are brought near together.
-pub(crate) const BATCH: usize = 64;
-
 /// Status that no server writes.
 const NO_STATUS: u8 = !RequestStatus::OK.0;
 
@@ -60,23 +58,6 @@ struct Slot {
     in_flight: bool,
 }
 
-/// A transfer: its direction and its first sector.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Transfer {
-    pub(crate) writes: bool,
-    pub(crate) sector: u64,
-}
-
-/// A request that was answered.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Done {
-    pub(crate) slot: u16,
-    pub(crate) status: u8,
-    pub(crate) writes: bool,
-    /// Tick at which it was submitted or due.
-    pub(crate) submitted: u64,
-}
-
 /// A ring and its slots.
 pub(crate) struct Ring {
     size: u32,
@@ -97,6 +78,7 @@ pub(crate) struct Ring {
     kick: EventFd,
     call: EventFd,
     kicks: u64,
+    interrupts: u64,
 }
 
 impl Ring {
@@ -135,6 +117,7 @@ impl Ring {
             kick: event()?,
             call: event()?,
             kicks: 0,
+            interrupts: 0,
         };
         ring.refuse_interrupts();
         for slot in 0..ring.depth() {
@@ -167,110 +150,6 @@ impl Ring {
     /// The eventfd of the server's interrupts.
     pub(crate) fn call(&self) -> &EventFd {
         &self.call
-    }
-
-    /// Number of slots.
-    pub(crate) fn depth(&self) -> u16 {
-        u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
-    }
-
-    /// The data of a slot.
-    pub(crate) fn data(&self, slot: u16) -> Span {
-        self.slots[usize::from(slot)].data
-    }
-
-    /// First sector of a slot's request.
-    pub(crate) fn sector(&self, slot: u16) -> u64 {
-        self.headers.load(u32::from(slot) * (LINE / 8) + 1, Relaxed)
-    }
-
-    /// Number of requests not yet answered.
-    pub(crate) fn in_flight(&self) -> usize {
-        usize::from(self.next_available.wrapping_sub(self.next_used))
-    }
-
-    /// Number of kicks so far.
-    pub(crate) fn kicks(&self) -> u64 {
-        self.kicks
-    }
-
-    /// Number of interrupts since the last call.
-    pub(crate) fn calls(&self) -> u64 {
-        // Nothing to read: none came.
-        self.call.read().unwrap_or(0)
-    }
-
-    /// Puts a request into the ring; [`Self::publish`] shows it to the server.
-    #[inline]
-    pub(crate) fn submit(&mut self, slot: u16, transfer: Transfer, now: u64) {
-        let Transfer { writes, sector } = transfer;
-        if self.slots[usize::from(slot)].writes != writes {
-            self.turn(slot, writes);
-        }
-        let entry = &mut self.slots[usize::from(slot)];
-        (entry.submitted, entry.in_flight) = (now, true);
-        self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
-        // A server that ends it without a status does not leave the last one's there.
-        self.lines.store(u32::from(slot) * LINE + STATUS, NO_STATUS, Relaxed);
-        self.recent = slot;
-        let at = u32::from(self.next_available) & (self.size - 1);
-        self.available.store(HEADS + at, slot * 3, Relaxed);
-        self.next_available = self.next_available.wrapping_add(1);
-    }
-
-    /// Shows all submitted requests to the server, and kicks it if it asked for that. Returns whether there
-    /// were any.
-    #[inline]
-    pub(crate) fn publish(&mut self) -> bool {
-        if self.published == self.next_available {
-            return false;
-        }
-        let (old, new) = (self.published, self.next_available);
-        self.published = new;
-        // Release: the entries are there before the index that covers them.
-        self.available.store(1, new, Release);
-        // The index before what the server wants: it says that and then looks at the index.
-        fence(SeqCst);
-        if self.is_kick_wanted(old, new) {
-            self.kicks += 1;
-            self.kick_anyway();
-        }
-        true
-    }
-
-    /// Takes answered requests; returns their number.
-    ///
-    /// # Errors
-    /// The descriptor of an answer that nobody asked for.
-    #[inline]
-    pub(crate) fn reap(&mut self, done: &mut [Done; BATCH]) -> Result<usize, u32> {
-        // Acquire: what the index covers is there.
-        let ready = usize::from(self.used_words.load(1, Acquire).wrapping_sub(self.next_used)).min(BATCH);
-        if ready == 0 {
-            return Ok(0);
-        }
-        // One alone is most likely the last.
-        self.lines.prefetch_to_write(u32::from(self.recent) * LINE);
-        for (entry, i) in done.iter_mut().zip(0u16..).take(ready) {
-            let at = u32::from(self.next_used.wrapping_add(i)) & (self.size - 1);
-            let id = self.used.load(at * 2, Relaxed);
-            let slot = u16::try_from(id / 3).unwrap_or(u16::MAX);
-            let asked = self.slots.get_mut(usize::from(slot)).filter(|s| s.in_flight && id.is_multiple_of(3));
-            let asked = asked.ok_or(id)?;
-            asked.in_flight = false;
-            *entry = Done { slot, status: 0, writes: asked.writes, submitted: asked.submitted };
-            // Its next request's header is in the same line.
-            self.lines.prefetch_to_write(u32::from(slot) * LINE);
-        }
-        for entry in done.iter_mut().take(ready) {
-            entry.status = self.lines.load(u32::from(entry.slot) * LINE + STATUS, Relaxed);
-        }
-        let before = self.next_used;
-        self.next_used = before.wrapping_add(u16::try_from(ready).unwrap_or(0));
-        if (before ^ self.next_used) & MOVES_ON != 0 {
-            self.refuse_interrupts();
-        }
-        Ok(ready)
     }
 
     #[inline]
@@ -326,6 +205,106 @@ impl Ring {
     }
 }
 
+impl Queue for Ring {
+    fn depth(&self) -> u16 {
+        u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
+    }
+
+    fn data(&self, slot: u16) -> Span {
+        self.slots[usize::from(slot)].data
+    }
+
+    fn sector(&self, slot: u16) -> u64 {
+        self.headers.load(u32::from(slot) * (LINE / 8) + 1, Relaxed)
+    }
+
+    fn in_flight(&self) -> usize {
+        usize::from(self.next_available.wrapping_sub(self.next_used))
+    }
+
+    fn notices(&mut self) -> Notices {
+        // Nothing to read: none came.
+        self.interrupts += self.call.read().unwrap_or(0);
+        Notices { kicks: self.kicks, interrupts: self.interrupts }
+    }
+
+    #[inline]
+    fn submit(&mut self, slot: u16, transfer: Transfer, now: u64) {
+        let Transfer { writes, sector } = transfer;
+        if self.slots[usize::from(slot)].writes != writes {
+            self.turn(slot, writes);
+        }
+        let entry = &mut self.slots[usize::from(slot)];
+        (entry.submitted, entry.in_flight) = (now, true);
+        self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
+        // A server that ends it without a status does not leave the last one's there.
+        self.lines.store(u32::from(slot) * LINE + STATUS, NO_STATUS, Relaxed);
+        self.recent = slot;
+        let at = u32::from(self.next_available) & (self.size - 1);
+        self.available.store(HEADS + at, slot * 3, Relaxed);
+        self.next_available = self.next_available.wrapping_add(1);
+    }
+
+    #[inline]
+    fn publish(&mut self) -> bool {
+        if self.published == self.next_available {
+            return false;
+        }
+        let (old, new) = (self.published, self.next_available);
+        self.published = new;
+        // Release: the entries are there before the index that covers them.
+        self.available.store(1, new, Release);
+        // The index before what the server wants: it says that and then looks at the index.
+        fence(SeqCst);
+        if self.is_kick_wanted(old, new) {
+            self.kicks += 1;
+            self.kick_anyway();
+        }
+        true
+    }
+
+    #[inline]
+    fn reap(&mut self, done: &mut [Done; BATCH]) -> Result<usize, String> {
+        // Acquire: what the index covers is there.
+        let ready = usize::from(self.used_words.load(1, Acquire).wrapping_sub(self.next_used)).min(BATCH);
+        if ready == 0 {
+            return Ok(0);
+        }
+        // One alone is most likely the last.
+        self.lines.prefetch_to_write(u32::from(self.recent) * LINE);
+        for (entry, i) in done.iter_mut().zip(0u16..).take(ready) {
+            let at = u32::from(self.next_used.wrapping_add(i)) & (self.size - 1);
+            let id = self.used.load(at * 2, Relaxed);
+            let slot = u16::try_from(id / 3).unwrap_or(u16::MAX);
+            let asked = self.slots.get_mut(usize::from(slot)).filter(|s| s.in_flight && id.is_multiple_of(3));
+            let asked = asked.ok_or_else(|| unasked(id))?;
+            asked.in_flight = false;
+            *entry = Done { slot, status: 0, writes: asked.writes, submitted: asked.submitted };
+            // Its next request's header is in the same line.
+            self.lines.prefetch_to_write(u32::from(slot) * LINE);
+        }
+        for entry in done.iter_mut().take(ready) {
+            entry.status = self.lines.load(u32::from(entry.slot) * LINE + STATUS, Relaxed).into();
+        }
+        let before = self.next_used;
+        self.next_used = before.wrapping_add(u16::try_from(ready).unwrap_or(0));
+        if (before ^ self.next_used) & MOVES_ON != 0 {
+            self.refuse_interrupts();
+        }
+        Ok(ready)
+    }
+
+    /// A number of virtio.
+    fn status(status: u16) -> String {
+        status.to_string()
+    }
+}
+
+#[cold]
+fn unasked(id: u32) -> String {
+    format!("used descriptor {id}, which was not in use")
+}
+
 fn event() -> Result<EventFd, BenchError> {
     EventFd::new(EFD_NONBLOCK).map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
 }
@@ -349,17 +328,17 @@ mod tests {
     impl Rig {
         fn new(notifications: Notifications) -> Self {
             let options = options("--bs 512 --iodepth 4");
-            let mut memory = Arena::new(1 << 20).unwrap();
+            let mut memory = Arena::alone(1 << 20).unwrap();
             let ring = Ring::new(&options, notifications, &mut memory).unwrap();
             Self { ring, served: 0, _memory: memory }
         }
 
         /// Submits a request of each slot; whether the server is kicked for them.
         fn submit(&mut self, slots: std::ops::Range<u16>) -> bool {
-            let before = self.ring.kicks();
+            let before = self.ring.kicks;
             slots.for_each(|slot| self.ring.submit(slot, Transfer { writes: false, sector: 0 }, 0));
             self.ring.publish();
-            self.ring.kicks() != before
+            self.ring.kicks != before
         }
 
         /// Serves all that was submitted; whether an interrupt is due for it.

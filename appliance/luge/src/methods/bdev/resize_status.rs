@@ -1,0 +1,71 @@
+//! `bdev_get_resize_status`: which front ends have seen the size of a device. SPDK has no such method.
+
+use crate::control::{Bdev, Control, Endpoint, Sled};
+use crate::methods::definition;
+use crate::methods::definition::listed;
+use luge_rpc::{Method, RpcError, params};
+use luge_vhost::{ConfigKnowledge, Notice};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+params! {
+    /// Parameters of `bdev_get_resize_status`.
+    struct Get {
+        /// Name or UUID of one bdev; all if not given
+        name: Option<String>,
+    }
+}
+
+pub fn method(control: &Arc<Control>) -> Method {
+    definition::method(
+        control,
+        "bdev_get_resize_status",
+        "Show which front ends have seen the size of a device",
+        run,
+    )
+}
+
+fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
+    control.look(move |sled| match params.name {
+        Some(name) => {
+            let name = sled.bdevs.resolve(&name)?;
+            listed([describe(sled, &name, sled.bdevs.get(&name)?)])
+        }
+        None => listed(sled.bdevs.iter().map(|(name, bdev)| describe(sled, name, bdev)).collect::<Vec<_>>()),
+    })
+}
+
+fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
+    let endpoints = sled.endpoints.iter().filter(|(_, endpoint)| endpoint.bdev == name);
+    let endpoints: Vec<Value> = endpoints.map(|(ctrlr, endpoint)| describe_vhost(ctrlr, endpoint)).collect();
+    json!({
+        "name": name,
+        "num_blocks": bdev.volume.geometry().blocks.0,
+        "resizing": bdev.is_resizing(),
+        "endpoints": endpoints,
+    })
+}
+
+fn describe_vhost(ctrlr: &str, endpoint: &Endpoint) -> Value {
+    let config = endpoint.server.status().config;
+    json!({
+        "type": "vhost_blk",
+        "ctrlr": ctrlr,
+        "num_blocks": endpoint.disk.blocks().0,
+        "connected": config.is_some(),
+        "seen": config.map(|ConfigKnowledge { is_current, .. }| is_current),
+        "notice": config.map(|ConfigKnowledge { notice, .. }| word(notice)),
+    })
+}
+
+const fn word(notice: Notice) -> &'static str {
+    match notice {
+        Notice::None => "none",
+        Notice::Impossible => "impossible",
+        Notice::Sent => "sent",
+        Notice::Awaited => "awaited",
+        Notice::Acknowledged => "acknowledged",
+        Notice::Failed => "failed",
+    }
+}
