@@ -263,6 +263,8 @@ impl Controller {
         self.state.completion_queues.clear();
         self.state.submission_queues.clear();
         std::mem::take(&mut self.running).into_values().for_each(|running| drop(running.remove()));
+        // Commands of sessions that are gone are none of the next ones.
+        std::iter::from_fn(|| self.parts.relay.next()).for_each(drop);
         (self.state.shadow, self.shadow, self.flushing) = (None, None, false);
         (0..=self.parts.config.io_queues).for_each(|id| self.parts.doorbells.clear(QueueId(id)));
     }

@@ -3,16 +3,16 @@
 use crate::{Parts, VolumeId};
 use luge_block::{Completion, Refusal, Request, Tag};
 
-/// The one part of a node that keeps no slots, and the one volume on top of it.
+/// The one part of a node that keeps no slots, and the requests of the volumes on top of it.
 pub(super) struct Pass {
     part: VolumeId,
-    /// Tag of the last request, which has the volume on top.
-    above: Tag,
+    /// Tags of requests in flight, which have their volumes.
+    above: Vec<Tag>,
 }
 
 impl Pass {
     pub(super) fn new(part: VolumeId) -> Self {
-        Self { part, above: Tag::default() }
+        Self { part, above: Vec::new() }
     }
 
     pub(super) fn room(&self, parts: &mut dyn Parts) -> usize {
@@ -20,13 +20,17 @@ impl Pass {
     }
 
     pub(super) fn submit(&mut self, request: &Request<'_>, parts: &mut dyn Parts) -> Result<(), Refusal> {
-        self.above = request.tag;
         let tag = Tag::new(request.tag.session(), request.tag.slot());
-        parts.submit(self.part, &Request { tag, ..*request })
+        parts.submit(self.part, &Request { tag, ..*request })?;
+        self.above.push(request.tag);
+        Ok(())
     }
 
     /// A completion of the part as one of the node.
-    pub(super) fn ended(&self, end: Completion) -> Completion {
-        Completion::new(end.tag().with_volume_of(self.above), end.status())
+    pub(super) fn ended(&mut self, end: Completion) -> Completion {
+        let is_it = |above: &Tag| (above.session(), above.slot()) == (end.tag().session(), end.tag().slot());
+        let at = self.above.iter().position(is_it).expect("a part completes what it was given");
+        let above = self.above.swap_remove(at);
+        Completion::new(end.tag().with_volume_of(above), end.status())
     }
 }
