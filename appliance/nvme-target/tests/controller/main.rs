@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attacks;
+mod cache;
 mod drivers;
 mod events;
 mod features;
 mod identify;
+mod interrupts;
 mod life;
 mod log_pages;
 mod queues;
