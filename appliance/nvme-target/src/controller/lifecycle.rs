@@ -26,6 +26,9 @@ use std::time::Instant;
 /// CC.SHN of a normal shutdown.
 const SHUTDOWN_NORMAL: u8 = 1;
 
+/// Most controllers whose clients have left and whose commands have not ended. Each keeps a thread and guest memory.
+const DEPARTING_MAX: usize = 16;
+
 /// Extent of a reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ResetLevel {
@@ -111,6 +114,9 @@ impl Controller {
         }
         if !self.parts.subsystem.allows_any_host() {
             return Err("the subsystem allows named hosts only, and hosts of a socket have no names".into());
+        }
+        if self.parts.subsystem.departing() > DEPARTING_MAX {
+            return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
         check(&self.state)?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);

@@ -264,3 +264,34 @@ fn namespaces_that_change_all_the_time_lose_no_command() {
     }
     churn.join().unwrap();
 }
+
+#[test]
+fn a_client_that_comes_and_goes_while_an_ssd_is_stuck_is_refused_in_the_end_and_served_afterwards() {
+    let (sled, delay) = Sled::slow();
+    delay.hold();
+    let mut lives = 0;
+    loop {
+        let mut host = sled.connect();
+        host.set_admin_queues();
+        host.write32(offset::CC, 0x0046_0001);
+        if host.status() & 2 != 0 {
+            break;
+        }
+        host.create_queue_pair(1);
+        host.send_io(0, read(1, 0));
+        let volume = sled.subsystem.namespaces().remove(0).volume;
+        lives += 1;
+        host.wait("a read in flight", |_| volume.counters().reads == lives);
+        assert!(lives < 100, "each life keeps a thread");
+    }
+    delay.release();
+    let mut host = sled.connect();
+    host.wait("the end of earlier commands", |host| {
+        host.set_admin_queues();
+        host.write32(offset::CC, 0);
+        host.write32(offset::CC, 0x0046_0001);
+        host.status() == 1
+    });
+    host.create_queue_pair(1);
+    host.use_disk(0, 1);
+}
