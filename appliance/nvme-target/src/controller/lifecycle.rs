@@ -241,7 +241,7 @@ impl Controller {
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),
-            (Phase::Ready, ShutdownPhase::Occurring) if !self.flushing && self.has_drained() => {
+            (Phase::Ready, ShutdownPhase::Occurring) if self.jobs.is_empty() && self.has_drained() => {
                 self.flush_caches()
             }
             _ => {}

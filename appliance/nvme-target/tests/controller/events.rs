@@ -2,11 +2,12 @@
 
 use crate::rig::host::{DATA, log, read, set_feature};
 use crate::rig::{BLOCKS, Host, Sled, disk};
-use luge_block::{Blocks, Device, MemoryDevice, Shape};
+use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_nvme_target::NamespaceId;
 use luge_spec::nvme::{AdminOpcode, IoOpcode, StatusCode, SubmissionEntry};
 use luge_volume::Volume;
+use luge_volume::doubles::{Delay, Delaying};
 use std::sync::Arc;
 use std::thread;
 
@@ -344,6 +345,32 @@ fn a_host_that_leaves_during_a_format_leaves_the_namespace_to_others() {
         status != StatusCode::FORMAT_IN_PROGRESS
     });
     assert_eq!(status, StatusCode::SUCCESS);
+}
+
+#[test]
+fn a_namespace_that_is_removed_while_it_is_formatted_takes_the_format_along() {
+    let sled = Sled::new();
+    let delay = Delay::default();
+    // Longer than one request of a format.
+    let shape = Shape::new(512, Blocks(1 << 20)).unwrap();
+    let slow = Arc::new(Volume::whole(Arc::new(NullDevice::new(shape))));
+    let slow = Arc::new(Volume::of_composite(Arc::new(Delaying::new(slow, delay.clone()))));
+    sled.add(1, slow.clone());
+    let mut host = sled.host();
+    delay.hold();
+    let format =
+        host.send(SubmissionEntry { namespace: 1, ..SubmissionEntry::admin(AdminOpcode::FORMAT, 0, 0) });
+    host.wait("a format in flight", |_| slow.counters().writes > 0);
+    let subsystem = sled.subsystem.clone();
+    let removal = thread::spawn(move || subsystem.remove_namespace(NamespaceId(1)));
+    host.wait("the namespace to go", |host| active(host).is_empty());
+    delay.release();
+    assert_eq!(host.wait_for(format).status.code(), StatusCode::INTERNAL_ERROR);
+    host.wait("the removal", |_| removal.is_finished());
+    assert_eq!(slow.counters().writes, 1, "it went no further");
+    sled.add(1, disk());
+    host.create_queue_pair(1);
+    host.use_disk(0, 1);
 }
 
 #[test]
