@@ -17,8 +17,8 @@ impl QueueId {
 #[repr(transparent)]
 pub struct CommandId(pub u16);
 
-/// NSID: identifier of a namespace.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// NSID: identifier of a namespace; zero for none.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct NamespaceId(pub u32);
 

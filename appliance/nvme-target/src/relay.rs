@@ -9,6 +9,7 @@
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, NamespaceId, QueueId};
 use crossbeam_queue::ArrayQueue;
+use luge_block::Lba;
 use luge_spec::nvme::SubmissionEntry;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -29,6 +30,8 @@ pub struct FailedCommand {
     pub status: CommandStatus,
     /// Namespace; zero where it is not known.
     pub namespace: NamespaceId,
+    /// First block of the command; zero where it is not known.
+    pub lba: Lba,
 }
 
 /// Most commands of a controller on their way to its thread.

@@ -68,6 +68,7 @@ impl Controller {
             command: command.entry.command_id,
             status: status.field(),
             namespace: command.entry.namespace,
+            lba: 0,
         });
         status
     }
@@ -81,6 +82,7 @@ impl Controller {
                 command: failure.command.0,
                 status: failure.status.field(),
                 namespace: failure.namespace.0,
+                lba: failure.lba.0,
             });
         }
         self.state.errors.add_unknown(relay.take_more_failures());

@@ -56,7 +56,12 @@ impl Drop for Controller {
         if !waits {
             return remains.leave();
         }
-        let spawned = std::thread::Builder::new().name("departure".into()).spawn(move || remains.leave());
+        let departing = self.parts.subsystem.departs();
+        let leave = move || {
+            remains.leave();
+            drop(departing);
+        };
+        let spawned = std::thread::Builder::new().name("departure".into()).spawn(leave);
         // Sessions that are not taken off their cores stay there, held, and keep all that they need.
         drop(spawned.inspect_err(|error| {
             tracing::error!("cannot start a thread: {error}; queues stay on their cores")

@@ -12,7 +12,7 @@ use crate::ids::{NamespaceId, QueueId};
 use crate::queues::{DoorbellPages, ShadowDoorbells};
 use crate::relay::{Relay, Relayed};
 use crate::subsystem::{ControllerLink, ControllerPhase, QueueStatus, ServedNamespace, Subsystem};
-use luge_core::{ServingCore, Tenant};
+use luge_core::{Descriptors, Promise, ServingCore, Tenant};
 use luge_memory::GuestMemory;
 use luge_reservations::Port;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,8 +36,12 @@ pub(crate) struct ControllerParts {
     pub(crate) name: Arc<str>,
     /// Eventfd that wakes the thread: that of the relay.
     pub(crate) bell: Arc<OwnedFd>,
-    /// Owner of the queues of a client without memory.
+    /// Owner of the queues.
     pub(crate) tenant: Tenant,
+    /// Budget of file descriptors of its queues.
+    pub(crate) descriptors: Arc<Descriptors>,
+    /// File descriptors of its own.
+    pub(crate) _promise: Promise,
 }
 
 /// A controller, on the thread of its client's connection.

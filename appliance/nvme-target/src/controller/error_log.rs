@@ -16,6 +16,8 @@ pub struct ErrorRecord {
     pub status: u16,
     /// Namespace.
     pub namespace: u32,
+    /// First block of an I/O command.
+    pub lba: u64,
 }
 
 /// Errors of a controller: the last ones, and the number of all. Resets leave it.
@@ -52,6 +54,7 @@ impl ErrorLog {
             status: record.status,
             parameter: u16::MAX,
             namespace: record.namespace,
+            lba: record.lba,
             ..ErrorEntry::default()
         });
         entries.chain(std::iter::repeat(ErrorEntry::default())).take(ERROR_LOG_ENTRIES.into()).collect()
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     fn record(command: u16) -> ErrorRecord {
-        ErrorRecord { queue: 0, command, status: 2 << 1, namespace: 1 }
+        ErrorRecord { queue: 0, command, status: 2 << 1, namespace: 1, lba: 5 }
     }
 
     #[test]

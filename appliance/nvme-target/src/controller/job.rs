@@ -41,7 +41,7 @@ impl JobStep {
         u32::try_from(self.blocks.min(most)).unwrap_or(u32::MAX)
     }
 
-    /// What is left after a request of `blocks` blocks; none if nothing is.
+    /// The rest of the step after a request of `blocks` blocks; none if nothing is left.
     fn after(self, blocks: u32) -> Option<Self> {
         let left = self.blocks.saturating_sub(blocks.into());
         let lba = Lba(self.lba.0.saturating_add(blocks.into()));

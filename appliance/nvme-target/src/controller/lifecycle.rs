@@ -26,6 +26,9 @@ use std::time::Instant;
 /// CC.SHN of a normal shutdown.
 const SHUTDOWN_NORMAL: u8 = 1;
 
+/// Most controllers whose clients have left and whose commands have not ended. Each keeps a thread and guest memory.
+const DEPARTING_MAX: usize = 16;
+
 /// Extent of a reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ResetLevel {
@@ -111,6 +114,9 @@ impl Controller {
         }
         if !self.parts.subsystem.allows_any_host() {
             return Err("the subsystem allows named hosts only, and hosts of a socket have no names".into());
+        }
+        if self.parts.subsystem.departing() > DEPARTING_MAX {
+            return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
         check(&self.state)?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
@@ -238,7 +244,7 @@ impl Controller {
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),
-            (Phase::Ready, ShutdownPhase::Occurring) if !self.flushing && self.has_drained() => {
+            (Phase::Ready, ShutdownPhase::Occurring) if self.jobs.is_empty() && self.has_drained() => {
                 self.flush_caches()
             }
             _ => {}
@@ -269,6 +275,8 @@ impl Controller {
         self.state.completion_queues.clear();
         self.state.submission_queues.clear();
         std::mem::take(&mut self.running).into_values().for_each(|running| drop(running.remove()));
+        // Commands of sessions that are gone are none of the next ones.
+        std::iter::from_fn(|| self.parts.relay.next()).for_each(drop);
         (self.state.shadow, self.shadow, self.flushing) = (None, None, false);
         (0..=self.parts.config.io_queues).for_each(|id| self.parts.doorbells.clear(QueueId(id)));
     }

@@ -1,6 +1,7 @@
 //! Namespaces that come, go and change while a controller runs.
 
 use super::device::Controller;
+use super::job::RunningJob;
 use super::mounts::SessionPlace;
 use super::running::RunningQueue;
 use crate::ids::NamespaceId;
@@ -27,6 +28,9 @@ impl Controller {
         let place =
             |running: &RunningQueue| SessionPlace { core: running.core.clone(), session: running.session };
         let sessions: Vec<SessionPlace> = self.running.values().map(place).collect();
+        if !gone.is_empty() {
+            self.stop_jobs();
+        }
         gone.into_iter().for_each(|served| self.mounts.retire(served, sessions.clone()));
         self.tell_of(&changed);
     }
@@ -34,6 +38,13 @@ impl Controller {
     /// Whether a namespace is not attached any more, or another one has its identifier.
     fn is_gone(&self, served: &Arc<ServedNamespace>) -> bool {
         self.namespaces.get(&served.id).is_none_or(|now| !Arc::ptr_eq(now, served))
+    }
+
+    /// Stops jobs, which may have more to do on a volume that is about to leave its cores. A format fails; a flush is
+    /// begun again for the volumes that are left.
+    fn stop_jobs(&mut self) {
+        self.jobs.iter().for_each(RunningJob::stop);
+        self.flushing = false;
     }
 
     /// Gives all sessions tables of the namespaces that are attached now.

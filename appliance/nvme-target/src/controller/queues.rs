@@ -15,6 +15,9 @@ use luge_spec::nvme::StatusCode;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 
+/// File descriptors of a completion queue: its kick and a copy of it, an eventfd and an io_uring for its interrupt.
+const DESCRIPTORS: u64 = 4;
+
 /// Outcome of a deletion of a submission queue.
 pub(crate) enum Deleted {
     /// The queue is gone.
@@ -33,6 +36,7 @@ impl Controller {
         id: QueueId,
         queue: CompletionQueueState,
     ) -> Result<(), CommandStatus> {
+        let descriptors = self.parts.descriptors.promise(DESCRIPTORS).map_err(|error| self.failed(&error))?;
         let assignment = self.choose_core().ok_or(CommandStatus::failed(StatusCode::INTERNAL_ERROR))?;
         let core = assignment.core().clone();
         self.parts.doorbells.store(head_doorbell(id), 0);
@@ -43,8 +47,15 @@ impl Controller {
             self.failed(&error)
         })?;
         let memory = self.memory.clone();
-        let running =
-            RunningQueue { core, session, _assignment: assignment, kick, memory, waits_for_memory: false };
+        let running = RunningQueue {
+            core,
+            session,
+            _assignment: assignment,
+            kick,
+            _descriptors: descriptors,
+            memory,
+            waits_for_memory: false,
+        };
         self.running.insert(id, running);
         self.state.completion_queues.insert(id.0, queue);
         self.report();

@@ -1,7 +1,7 @@
 //! A completion queue that runs: its session, on a core.
 
 use crate::session::QueueSession;
-use luge_core::{Assignment, CoreHandle, Session, SessionId};
+use luge_core::{Assignment, CoreHandle, Promise, Session, SessionId};
 use luge_memory::GuestMemory;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(super) struct RunningQueue {
     pub(super) _assignment: Assignment,
     /// Eventfd that wakes the core for a doorbell.
     pub(super) kick: OwnedFd,
+    /// File descriptors of the queue.
+    pub(super) _descriptors: Promise,
     /// Guest memory that the session uses.
     pub(super) memory: Arc<GuestMemory>,
     /// Whether the session is held until it can use other memory.

@@ -5,12 +5,16 @@ use crate::controller::{Controller, ControllerConfig, ControllerConfigError, Con
 use crate::queues::DoorbellPages;
 use crate::relay::Relay;
 use crate::subsystem::Subsystem;
+use luge_core::Descriptors;
 use luge_memory::GuestMemory;
 use luge_vfio_user::{Client, Function, FunctionSource};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// File descriptors of a controller beside those of its vectors: its bell and copies of it, and its doorbells.
+const DESCRIPTORS: u64 = 6;
 
 /// Description of a listener.
 pub struct ListenerConfig {
@@ -32,7 +36,11 @@ pub enum ListenerError {
 pub struct Listener {
     subsystem: Arc<Subsystem>,
     controller: ControllerConfig,
+    descriptors: Arc<Descriptors>,
 }
+
+/// Budget of a listener that got none: no promise is refused.
+const UNLIMITED: u64 = u64::MAX / 2;
 
 impl Listener {
     /// Makes a source.
@@ -42,11 +50,20 @@ impl Listener {
     pub fn new(config: ListenerConfig) -> Result<Self, ListenerError> {
         let ListenerConfig { subsystem, controller } = config;
         controller.check()?;
-        Ok(Self { subsystem, controller })
+        Ok(Self { subsystem, controller, descriptors: Descriptors::with_limit(UNLIMITED) })
+    }
+
+    /// Takes the file descriptors of controllers from a budget: those of a controller when its client comes, those of a
+    /// queue when it is created. A client without is refused.
+    #[must_use]
+    pub fn with_descriptors(self, descriptors: Arc<Descriptors>) -> Self {
+        Self { descriptors, ..self }
     }
 
     /// Makes a controller, as far as the kernel has what that needs.
     fn controller(&self, client: &Client) -> io::Result<Controller> {
+        let own = DESCRIPTORS.saturating_add(self.controller.vectors.into());
+        let promise = self.descriptors.promise(own).map_err(io::Error::other)?;
         let relay = Arc::new(Relay::new()?);
         let bell = relay.bell().try_clone_to_owned()?;
         // The admin queues have doorbells, too.
@@ -65,6 +82,8 @@ impl Listener {
             name: client.endpoint.clone(),
             bell: Arc::new(bell),
             tenant: client.tenant(&GuestMemory::default()),
+            descriptors: self.descriptors.clone(),
+            _promise: promise,
         }))
     }
 }

@@ -8,9 +8,17 @@ use crate::commands::CommandStatus;
 use crate::ids::{CommandId, NamespaceId};
 use crate::namespaces::Namespaces;
 use crate::relay::{FailedCommand, Relay};
-use luge_block::{Completion, Kind};
+use luge_block::{Completion, Kind, Lba};
 use luge_spec::nvme::SubmissionEntry;
 use luge_volume::VolumeId;
+
+/// Place of a failure, as far as it is known.
+#[derive(Clone, Copy, Default)]
+struct Location {
+    namespace: NamespaceId,
+    /// First block of the command.
+    lba: Lba,
+}
 
 impl QueueSession {
     /// Posts completions of requests that have ended.
@@ -27,13 +35,13 @@ impl QueueSession {
     /// Posts the completion of the command in a slot.
     pub(super) fn end_slot(&mut self, slot: u16, status: CommandStatus) {
         let command = self.slots.free(slot);
-        let status = self.with_report(command, status, NamespaceId(0));
+        let status = self.with_report(command, status, Location::default());
         self.post(command, status, 0);
     }
 
-    /// Reports a failure of a command that was not relayed, for the error log. The namespace is zero where it is not known.
-    fn with_report(&self, command: InFlight, status: CommandStatus, namespace: NamespaceId) -> CommandStatus {
-        if status.is_success() { status } else { report(&self.relay, command, status, namespace) }
+    /// Reports a failure of a command that was not relayed, for the error log.
+    fn with_report(&self, command: InFlight, status: CommandStatus, at: Location) -> CommandStatus {
+        if status.is_success() { status } else { report(&self.relay, command, status, at) }
     }
 
     /// Status of a request that has ended.
@@ -84,7 +92,8 @@ impl QueueSession {
         let Some(queue) = self.queue(index) else { return };
         queue.advance(1);
         let command = InFlight::new(index, queue.id(), CommandId(entry.command_id));
-        let status = self.with_report(command, status, NamespaceId(entry.namespace));
+        let at = Location { namespace: NamespaceId(entry.namespace), lba: Lba(entry.lba()) };
+        let status = self.with_report(command, status, at);
         self.post(command, status, 0);
     }
 
@@ -101,15 +110,16 @@ impl QueueSession {
 #[cold]
 #[inline(never)]
 fn fail(end: Completion, command: InFlight, namespaces: &Namespaces, relay: &Relay) -> u64 {
-    let namespace = namespaces.id_of_volume(VolumeId::of(end.tag())).unwrap_or(NamespaceId(0));
-    report(relay, command, failure(end, namespaces), namespace).in_word()
+    let namespace = namespaces.id_of_volume(VolumeId::of(end.tag())).unwrap_or_default();
+    report(relay, command, failure(end, namespaces), Location { namespace, ..Location::default() }).in_word()
 }
 
 /// Reports a failure for the error log; returns the status, which says so.
-fn report(relay: &Relay, command: InFlight, status: CommandStatus, namespace: NamespaceId) -> CommandStatus {
+fn report(relay: &Relay, command: InFlight, status: CommandStatus, at: Location) -> CommandStatus {
     let status = status.with_more();
     let (queue, command) = (command.queue(), command.command());
-    relay.report_failure(FailedCommand { queue, command, status, namespace });
+    let Location { namespace, lba } = at;
+    relay.report_failure(FailedCommand { queue, command, status, namespace, lba });
     status
 }
 

@@ -14,7 +14,7 @@ use luge_core::{AttachError, Attachment, CoreHandle, Fence};
 use luge_volume::Volume;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -36,6 +36,8 @@ pub struct Subsystem {
     connections: AtomicU64,
     /// Controllers whose clients left them running.
     abandoned: AtomicU64,
+    /// Controllers whose clients have left and whose commands have not ended.
+    departing: AtomicUsize,
 }
 
 impl Subsystem {
@@ -66,6 +68,7 @@ impl Subsystem {
             started: Instant::now(),
             connections: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            departing: AtomicUsize::new(0),
         }))
     }
 
@@ -239,6 +242,17 @@ impl Subsystem {
         self.registry().remove_controller(link.id());
     }
 
+    /// Counts a controller whose client has left and whose commands have not ended, until the guard is dropped.
+    pub(crate) fn departs(self: &Arc<Self>) -> Departing {
+        self.departing.fetch_add(1, Relaxed);
+        Departing(self.clone())
+    }
+
+    /// Number of controllers whose clients have left and whose commands have not ended.
+    pub(crate) fn departing(&self) -> usize {
+        self.departing.load(Relaxed)
+    }
+
     /// Namespaces that are attached to a controller.
     pub(crate) fn attached(&self, controller: u16) -> BTreeMap<NamespaceId, Arc<ServedNamespace>> {
         self.registry().attached(controller)
@@ -307,6 +321,15 @@ impl Subsystem {
     /// Clients that left a running controller.
     pub(crate) fn unsafe_shutdowns(&self) -> u64 {
         self.abandoned.load(Relaxed)
+    }
+}
+
+/// A controller whose client has left and whose commands have not ended.
+pub(crate) struct Departing(Arc<Subsystem>);
+
+impl Drop for Departing {
+    fn drop(&mut self) {
+        self.0.departing.fetch_sub(1, Relaxed);
     }
 }
 

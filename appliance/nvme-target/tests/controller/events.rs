@@ -1,10 +1,13 @@
 //! Namespaces that come, go and change, and the events that tell of it; other commands that wait.
 
-use crate::rig::host::{DATA, get_feature, identify, log, read, set_feature};
+use crate::rig::host::{DATA, log, read, set_feature};
 use crate::rig::{BLOCKS, Host, Sled, disk};
-use luge_memory::GuestAddress;
+use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
+use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_nvme_target::NamespaceId;
 use luge_spec::nvme::{AdminOpcode, IoOpcode, StatusCode, SubmissionEntry};
+use luge_volume::Volume;
+use luge_volume::doubles::{Delay, Delaying};
 use std::sync::Arc;
 use std::thread;
 
@@ -345,6 +348,32 @@ fn a_host_that_leaves_during_a_format_leaves_the_namespace_to_others() {
 }
 
 #[test]
+fn a_namespace_that_is_removed_while_it_is_formatted_takes_the_format_along() {
+    let sled = Sled::new();
+    let delay = Delay::default();
+    // Longer than one request of a format.
+    let shape = Shape::new(512, Blocks(1 << 20)).unwrap();
+    let slow = Arc::new(Volume::whole(Arc::new(NullDevice::new(shape))));
+    let slow = Arc::new(Volume::of_composite(Arc::new(Delaying::new(slow, delay.clone()))));
+    sled.add(1, slow.clone());
+    let mut host = sled.host();
+    delay.hold();
+    let format =
+        host.send(SubmissionEntry { namespace: 1, ..SubmissionEntry::admin(AdminOpcode::FORMAT, 0, 0) });
+    host.wait("a format in flight", |_| slow.counters().writes > 0);
+    let subsystem = sled.subsystem.clone();
+    let removal = thread::spawn(move || subsystem.remove_namespace(NamespaceId(1)));
+    host.wait("the namespace to go", |host| active(host).is_empty());
+    delay.release();
+    assert_eq!(host.wait_for(format).status.code(), StatusCode::INTERNAL_ERROR);
+    host.wait("the removal", |_| removal.is_finished());
+    assert_eq!(slow.counters().writes, 1, "it went no further");
+    sled.add(1, disk());
+    host.create_queue_pair(1);
+    host.use_disk(0, 1);
+}
+
+#[test]
 fn a_reset_ends_a_format() {
     let (sled, delay) = Sled::slow();
     let mut host = sled.host();
@@ -409,11 +438,21 @@ fn shadow_doorbells_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_volume_that_grows_is_told_with_its_size() {
-    let sled = Sled::with_disk();
+fn a_volume_that_grows_is_told_with_its_size_and_served_by_queues_that_run() {
+    let sled = Sled::new();
+    let shape = Shape::new(512, Blocks(BLOCKS)).unwrap();
+    let device = MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap();
+    let device: Arc<dyn Device> = Arc::new(device);
+    sled.add(1, Arc::new(Volume::whole(device.clone())));
     let mut host = sled.host();
-    let page = host.identify(0, 1);
-    assert_eq!(u64::from_le_bytes(page[..8].try_into().unwrap()), BLOCKS);
-    assert_eq!(host.succeed(get_feature(0x0b, 0)), 0x100);
-    assert_eq!(host.refused(identify(0, 9)), StatusCode::INVALID_NAMESPACE);
+    host.create_queue_pair(1);
+    let event = request_event(&mut host);
+    host.identify(1, 0);
+    device.resize(Blocks(2 * BLOCKS)).unwrap();
+    sled.core.resize(&device);
+    sled.subsystem.resized(NamespaceId(1)).unwrap();
+    assert_eq!(host.wait_for(event).result, CHANGED);
+    assert_eq!(host.identify(0, 1)[..8], (2 * BLOCKS).to_le_bytes());
+    assert_eq!(host.io(0, read(1, 2 * BLOCKS - 1)).status.code(), StatusCode::SUCCESS);
+    assert_eq!(host.io(0, read(1, 2 * BLOCKS)).status.code(), StatusCode::LBA_OUT_OF_RANGE);
 }

@@ -92,6 +92,8 @@ fn io_commands_that_fail_are_in_the_error_log() {
     assert_eq!(completion.status.0 >> 14 & 1, 1, "More");
     let first = ErrorEntry::read_from_bytes(&host.log(1, 0, 64)).unwrap();
     assert_eq!(first.submission_queue, 1);
+    assert_eq!(first.namespace, 1);
+    assert_eq!(first.lba, BLOCKS);
     assert_eq!(first.command_id, completion.command_id);
     assert_eq!(first.status & 0xfffe, completion.status.0 & 0xfffe);
 }

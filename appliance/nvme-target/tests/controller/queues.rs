@@ -3,8 +3,10 @@
 use crate::rig::host::{IO_ENTRIES, create_completion_queue, create_submission_queue, read, set_feature};
 use crate::rig::queue::QueuePair;
 use crate::rig::{Host, Sled};
+use luge_core::{Descriptors, Promise};
 use luge_spec::nvme::{AdminOpcode, Configuration, StatusCode, SubmissionEntry, offset};
 use luge_virtqueue::rig::RigMemory;
+use std::sync::Arc;
 
 fn pair(host: &Host, id: u16) -> QueuePair {
     QueuePair::new(&host.memory, id, IO_ENTRIES, RigMemory::RINGS.0 + 0x4000 * u64::from(id))
@@ -98,7 +100,7 @@ fn queues_that_are_not_aligned_or_not_in_memory_are_refused() {
     assert_eq!(host.refused(at(0)), StatusCode::INVALID_FIELD);
     assert_eq!(host.refused(at(queue.completion + 8)), StatusCode::PRP_OFFSET_INVALID);
     assert_eq!(host.refused(at(0x7000_0000)), StatusCode::DATA_TRANSFER_ERROR);
-    assert_eq!(host.refused(at(u64::MAX & !0xfff)), StatusCode::DATA_TRANSFER_ERROR);
+    assert_eq!(host.refused(at(!0xfff)), StatusCode::DATA_TRANSFER_ERROR);
     host.succeed(create_completion_queue(&queue, 1));
 }
 
@@ -202,4 +204,28 @@ fn a_doorbell_of_a_queue_that_is_not_there_is_an_event() {
     host.identify(1, 0);
     host.write32(0x1000 + 8 * 3, 1);
     assert_eq!(host.wait_for(event).result, 0x0001_0000);
+}
+
+#[test]
+fn a_queue_for_which_no_file_descriptors_are_left_is_refused_and_takes_none() {
+    let mut sled = Sled::with_disk();
+    // 6 of the controller and 9 of its vectors; 4 of each queue.
+    let descriptors = Descriptors::with_limit(1000);
+    sled.limit_descriptors(&descriptors);
+    let mut host = sled.host();
+    let taken = leave(&descriptors, 3);
+    let queue = pair(&host, 1);
+    let refusal = host.admin(create_completion_queue(&queue, 1)).status;
+    assert_eq!(refusal.code(), StatusCode::INTERNAL_ERROR);
+    assert!(!refusal.do_not_retry());
+    drop(taken);
+    host.create_queue_pair(1);
+    host.use_disk(0, 1);
+}
+
+/// Takes all but so many descriptors.
+fn leave(descriptors: &Arc<Descriptors>, left: u64) -> Vec<Promise> {
+    let mut taken: Vec<Promise> = std::iter::from_fn(|| descriptors.promise(1).ok()).collect();
+    taken.truncate(taken.len() - usize::try_from(left).unwrap());
+    taken
 }

@@ -120,8 +120,8 @@ impl Controller {
 /// Namespaces that a page may be of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// Those that are attached to the controller.
+    /// Attached to the controller.
     Attached,
-    /// All of the subsystem.
+    /// Any of the subsystem.
     Subsystem,
 }

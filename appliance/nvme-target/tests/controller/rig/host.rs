@@ -70,6 +70,7 @@ impl Host {
     pub fn set_admin_queues(&mut self) {
         self.admin = QueuePair::new(&self.memory, 0, ADMIN_ENTRIES, RigMemory::RINGS.0);
         self.queues.clear();
+        self.unexpected.clear();
         let entries_z = u32::from(ADMIN_ENTRIES) - 1;
         self.write32(offset::AQA, entries_z | entries_z << 16);
         self.write64(offset::ASQ, self.admin.submission);
@@ -99,6 +100,14 @@ impl Host {
         if is_ready || self.function.wake_at().is_some_and(|time| time <= Instant::now()) {
             self.function.on_event();
         }
+    }
+
+    /// Waits until the function is to be called, and does not call it.
+    pub fn wait_for_event(&self) {
+        let event = self.function.event().unwrap();
+        let mut events = [PollFd::from_borrowed_fd(event, PollFlags::IN)];
+        let limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert_eq!(poll(&mut events, Some(&limit)).unwrap(), 1);
     }
 
     /// Lets the function go on until something has happened.

@@ -6,7 +6,7 @@ pub mod queue;
 pub use host::Host;
 
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_nvme_target::{
     ControllerConfig, Listener, ListenerConfig, NamespaceConfig, NamespaceId, NamespaceIdentity, Nqn,
@@ -75,6 +75,13 @@ impl Sled {
         let subsystem = subsystem.unwrap();
         let listener = Listener::new(ListenerConfig { subsystem: subsystem.clone(), controller }).unwrap();
         Self { subsystem, listener, core }
+    }
+
+    /// Lets controllers of clients to come have file descriptors of a budget only.
+    pub fn limit_descriptors(&mut self, descriptors: &Arc<Descriptors>) {
+        let controller = ControllerConfig { io_queues: 8, vectors: 9 };
+        let config = ListenerConfig { subsystem: self.subsystem.clone(), controller };
+        self.listener = Listener::new(config).unwrap().with_descriptors(descriptors.clone());
     }
 
     /// Adds a namespace.
