@@ -106,7 +106,7 @@ impl Channel for LateChannel {
     }
 }
 
-/// What the sessions of one writer have seen.
+/// Counts of the sessions of one writer.
 #[derive(Default)]
 struct Seen {
     succeeded: AtomicU64,

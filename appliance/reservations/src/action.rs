@@ -13,11 +13,11 @@ pub struct Key(pub u64);
 pub enum Claim {
     /// None: the key, and whether there is one, does not matter.
     Unchecked,
-    /// It is not registered.
+    /// No registration.
     Unregistered,
-    /// It is not registered, or with the new key.
+    /// No registration, or one with the new key.
     UnregisteredOrNew,
-    /// It is registered with this key.
+    /// A registration with this key.
     Key(Key),
 }
 
@@ -74,17 +74,17 @@ pub enum Action {
         to: Identity,
         /// Key of the new holder.
         new: Key,
-        /// What becomes of the initiator's own registration.
+        /// Fate of the initiator's own registration.
         own: Own,
     },
 }
 
-/// What becomes of a registration whose reservation is moved.
+/// Fate of a registration whose reservation is moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Own {
-    /// It stays.
+    /// The registration stays.
     Stays,
-    /// It is removed.
+    /// The registration is removed.
     Goes,
 }
 
@@ -114,11 +114,11 @@ pub enum Refused {
 /// Message to an initiator whose registration or reservation others have changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Notice {
-    /// Its registration was removed by a preemption.
+    /// The addressee's registration was removed by a preemption.
     RegistrationPreempted,
     /// A reservation that gave it rights was released, or has another type now.
     ReservationReleased,
-    /// Its registration, and the reservation if there was one, was cleared.
+    /// The addressee's registration, and the reservation if there was one, was cleared.
     ReservationPreempted,
 }
 
@@ -136,7 +136,7 @@ pub struct Notification {
 pub struct Outcome {
     /// Notices.
     pub notifications: Vec<Notification>,
-    /// Those whose requests must have ended before the command has.
+    /// Initiators whose requests must have ended before the command has.
     pub aborted: Vec<Identity>,
 }
 

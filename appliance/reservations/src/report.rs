@@ -14,9 +14,9 @@ pub struct Port {
 /// A registrant in a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegistrantReport {
-    /// Its name.
+    /// Name of the registrant.
     pub identity: Identity,
-    /// Its key.
+    /// Key of the registrant.
     pub key: Key,
     /// Whether it holds the reservation.
     pub holds: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a nexus may do with the blocks of a volume. Each of them includes those before it.
+/// Rights of a nexus to the blocks of a volume. Each of them includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Rights {

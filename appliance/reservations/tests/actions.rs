@@ -57,7 +57,7 @@ fn registrants(state: &State) -> Vec<Identity> {
     state.report().registrants.iter().map(|one| one.identity).collect()
 }
 
-/// Those who were told, each with the same notice.
+/// Initiators that were told, each with the same notice.
 fn told(outcome: &Outcome, notice: Notice) -> Vec<Identity> {
     assert!(outcome.notifications.iter().all(|one| one.notice == notice), "{:?}", outcome.notifications);
     outcome.notifications.iter().map(|one| one.to).collect()

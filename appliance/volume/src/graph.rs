@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// User of a volume on a core.
 pub struct VolumeUser {
-    /// Its place among those that obey each other's locks.
+    /// Place among those that obey each other's locks.
     pub member: Arc<Member>,
-    /// Its rights while the volume is reserved.
+    /// Rights while the volume is reserved.
     pub rights: Arc<RightsWord>,
 }
 

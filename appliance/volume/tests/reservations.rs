@@ -125,7 +125,7 @@ const GROUPS: [(Operation, char); 11] = [
     (Operation::WriteUncorrectable, 'W'),
 ];
 
-/// The same figure: allowed (A) or conflict (C) for holder, registrant and non-registrant.
+/// Figure 402 again: allowed (A) or conflict (C) for holder, registrant and non-registrant.
 const LINES: [(ReservationType, char, &str); 12] = [
     (ReservationType::WriteExclusive, 'R', "AAA"),
     (ReservationType::WriteExclusive, 'W', "ACC"),

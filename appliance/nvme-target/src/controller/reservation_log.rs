@@ -70,7 +70,8 @@ mod tests {
         notices.add(1, reservation_notice::RESERVATION_RELEASED);
         notices.add(2, reservation_notice::REGISTRATION_PREEMPTED);
         let first = notices.page();
-        assert_eq!((first.count, first.namespace), (1, 1));
+        assert_eq!(first.count, 1);
+        assert_eq!(first.namespace, 1);
         assert_eq!(first.available, 1);
         assert_eq!(notices.page(), first, "it was not read");
         assert!(notices.was_read());

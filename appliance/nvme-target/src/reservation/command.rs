@@ -30,9 +30,9 @@ pub(super) enum Order {
 /// Whether the current key is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum KeyCheck {
-    /// It must be right.
+    /// The key must be right.
     Checked,
-    /// It does not matter.
+    /// Any key will do.
     Ignored,
 }
 

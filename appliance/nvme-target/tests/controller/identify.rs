@@ -36,7 +36,6 @@ fn what_is_not_there_is_not_advertised() {
     let page = IdentifyController::read_from_bytes(&host.identify(1, 0)).unwrap();
     assert_eq!(page.oacs, oacs::FORMAT | oacs::DOORBELL_BUFFER);
     assert_eq!(page.volatile_write_cache & 1, 0, "memory has no volatile cache");
-    assert_eq!(page.oncs & oncs::RESERVATIONS, 0);
     assert_eq!(page.power_states_z, 0);
 }
 

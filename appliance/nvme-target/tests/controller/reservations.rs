@@ -118,9 +118,9 @@ impl Node {
     }
 
     /// Next notification: its type, those that wait, and its namespace.
-    fn notification(&mut self) -> (u8, u8, u8) {
+    fn notification(&mut self) -> [u8; 3] {
         let page = self.host.log(0x80, 0, 64);
-        (page[8], page[9], page[12])
+        [page[8], page[9], page[12]]
     }
 }
 
@@ -314,7 +314,7 @@ fn a_registration_outlives_resets_and_connections_of_a_host_that_has_a_name() {
     drop((first, third));
     assert_eq!(second.write(), CONFLICT);
     let lines = second.lines();
-    assert_eq!(lines[0], (0xffff, true, 0xa1, 1), "registered, and not connected");
+    assert_eq!(lines[..1], [(0xffff, true, 0xa1, 1)], "registered, and not connected");
     let mut again = Node::new(&sled, 1);
     assert_eq!(again.write(), OK);
     assert_eq!(again.release(WE), OK);
@@ -352,18 +352,18 @@ fn hosts_are_told_what_others_did_to_them() {
     assert_eq!(first.acquire(WERO), OK);
     assert_eq!(second.preempt(WE, first.key), OK);
     assert_eq!(first.host.wait_for(event).result, NOTIFIED);
-    assert_eq!(first.notification(), (1, 0, 1), "registration preempted");
-    assert_eq!(first.notification(), (0, 0, 0));
+    assert_eq!(first.notification(), [1, 0, 1], "registration preempted");
+    assert_eq!(first.notification(), [0, 0, 0]);
     third.host.pump();
-    assert_eq!(third.notification(), (2, 0, 1), "the type has changed: released");
+    assert_eq!(third.notification(), [2, 0, 1], "the type has changed: released");
     assert_eq!(first.register(), OK);
     assert_eq!(second.clear(), OK);
     for node in [first, third] {
         node.host.pump();
-        assert_eq!(node.notification(), (3, 0, 1), "cleared");
+        assert_eq!(node.notification(), [3, 0, 1], "cleared");
     }
     second.host.pump();
-    assert_eq!(second.notification(), (0, 0, 0), "who did it knows");
+    assert_eq!(second.notification(), [0, 0, 0], "who did it knows");
 }
 
 #[test]
@@ -383,10 +383,10 @@ fn of_several_notifications_none_is_lost_and_the_host_is_told_until_all_are_read
         retained.cdw10[0] |= 1 << 15;
         first.host.succeed(retained);
         assert_eq!(first.host.data(10)[9], left, "as it was: the event is retained");
-        assert_eq!(first.notification(), (2, left, 1));
+        assert_eq!(first.notification(), [2, left, 1]);
     }
     let event = first.host.send(SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0));
-    assert_eq!(first.notification(), (0, 0, 0));
+    assert_eq!(first.notification(), [0, 0, 0]);
     assert!(first.host.completion(event).is_none());
 }
 
@@ -404,7 +404,7 @@ fn masked_notifications_are_not_sent() {
     assert_eq!(second.acquire(WERO), OK);
     assert_eq!(second.release(WERO), OK);
     first.host.pump();
-    assert_eq!(first.notification(), (0, 0, 0));
+    assert_eq!(first.notification(), [0, 0, 0]);
     first.host.succeed(mask(0, u32::MAX));
     assert_eq!(first.host.succeed(of(1)), 0);
     let persist = |cdw11| SubmissionEntry { namespace: 1, ..set_feature(0x83, cdw11) };
