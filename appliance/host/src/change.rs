@@ -1,7 +1,8 @@
 //! Changes of a host.
 
 use crate::HostError;
-use crate::pages::{self, Pool};
+use crate::pages;
+use crate::pool::Pool;
 use luge_vfio::{PciAddress, SysfsRoot, Usage, bind, give_back};
 use std::fmt;
 

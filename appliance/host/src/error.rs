@@ -1,6 +1,6 @@
 //! Errors of setting up a host; each message names the thing and the remedy.
 
-use crate::pages::Pool;
+use crate::pool::Pool;
 use luge_vfio::{BindError, PciAddress};
 use std::io;
 use std::path::PathBuf;

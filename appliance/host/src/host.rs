@@ -2,7 +2,8 @@
 
 use crate::change::Change;
 use crate::journal::{Before, Journal};
-use crate::pages::{self, Pool};
+use crate::pages;
+use crate::pool::Pool;
 use crate::report::Report;
 use crate::{HostError, PagePool};
 use luge_vfio::{PciAddress, SysfsRoot, give_back};

@@ -1,10 +1,10 @@
-//! What VFIO needs of a host: an IOMMU, and the driver vfio-pci.
+//! Needs of VFIO: an IOMMU, and the driver vfio-pci.
 
 use luge_vfio::SysfsRoot;
 use serde::Serialize;
 use std::fs;
 
-/// What VFIO needs of a host.
+/// Needs of VFIO that a host meets.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Isolation {
     /// Number of IOMMU groups; zero without an IOMMU.
@@ -22,7 +22,7 @@ impl Isolation {
         }
     }
 
-    /// What is missing, with the remedy.
+    /// Lists what is missing, with the remedy.
     pub(crate) fn advice(&self) -> Vec<String> {
         let iommu = "there is no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot with intel_iommu=on iommu=pt \
                      (Intel) or iommu=pt (AMD)";

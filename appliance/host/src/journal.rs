@@ -3,7 +3,7 @@
 //! One JSON file, replaced as a whole. A thing is noted before its first change, and removed when that is undone.
 
 use crate::HostError;
-use crate::pages::Pool;
+use crate::pool::Pool;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

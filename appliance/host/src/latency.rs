@@ -35,7 +35,7 @@ impl Cpus {
         }
     }
 
-    /// What costs latency, with the remedy.
+    /// Lists what costs latency, with the remedy.
     pub(crate) fn advice(&self) -> Vec<String> {
         let isolated = self.isolated.is_empty().then(|| {
             "no CPU is isolated, so that other threads interrupt the cores of Luge: with the CPUs 2 and 3 as its \

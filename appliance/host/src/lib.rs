@@ -21,12 +21,13 @@ mod iommu;
 mod journal;
 mod latency;
 mod pages;
+mod pool;
 mod report;
 mod ssd;
 
 pub use change::Change;
 pub use error::HostError;
 pub use host::{Host, Undone};
-pub use pages::{PagePool, Pool};
+pub use pool::{PagePool, Pool};
 pub use report::Report;
 pub use ssd::{Ssd, SsdState};

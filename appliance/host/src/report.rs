@@ -2,7 +2,8 @@
 
 use crate::iommu::Isolation;
 use crate::latency::Cpus;
-use crate::pages::{PagePool, pools};
+use crate::pages::pools;
+use crate::pool::PagePool;
 use crate::ssd::{Ssd, ssds};
 use luge_vfio::SysfsRoot;
 use serde::Serialize;
@@ -17,7 +18,7 @@ pub struct Report {
     /// Hugepages.
     pub hugepages: Vec<PagePool>,
     cpus: Cpus,
-    /// What is missing or costs latency, each with its remedy.
+    /// Advice: all that is missing or costs latency, with its remedy.
     pub advice: Vec<String>,
 }
 

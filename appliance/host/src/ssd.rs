@@ -8,15 +8,15 @@ use std::fs;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SsdState {
-    /// It can be taken.
+    /// Free to be taken.
     Free,
-    /// The host uses it.
+    /// Used by the host.
     Used,
-    /// It is bound to vfio-pci, and nobody has it open.
+    /// Bound to vfio-pci; nobody has it open.
     Bound,
-    /// It is bound to vfio-pci, and a process has it open.
+    /// Bound to vfio-pci; a process has it open.
     Open,
-    /// It has another driver.
+    /// Bound to another driver.
     Foreign,
 }
 

@@ -25,7 +25,7 @@ pub struct EndpointStatus {
     pub backoff: BackoffStatus,
     /// The front end that is connected.
     pub front_end: Option<FrontEndStatus>,
-    /// Its knowledge about the configuration space.
+    /// Knowledge of the front end about the configuration space.
     pub config: Option<ConfigKnowledge>,
 }
 

@@ -11,11 +11,11 @@ pub enum Usage {
     Free,
     /// The host uses its content; the text names the use.
     Host(String),
-    /// It is bound to vfio-pci, and no process has it open.
+    /// Bound to vfio-pci; no process has it open.
     Bound,
-    /// It is bound to vfio-pci, and the process that the text names has its IOMMU group open.
+    /// Bound to vfio-pci; the process that the text names has its IOMMU group open.
     Open(String),
-    /// It is bound to another driver, of that name.
+    /// Bound to another driver, of that name.
     Driver(String),
 }
 

@@ -63,6 +63,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/volume/tests/graph.rs",
     "appliance/volume/tests/no_allocation.rs",
     "appliance/volume/tests/operations/rig.rs",
+    "appliance/volume/tests/reservations.rs",
     "appliance/volume/tests/volumes.rs",
     "drivers/block/benches/memory.rs",
     "drivers/block/src/check.rs",

@@ -3,7 +3,7 @@
 use crate::rig::host::{DATA, identify};
 use crate::rig::{BLOCKS, NAMESPACES_MAX, Sled, disk};
 use luge_spec::nvme::{
-    IdentifyController, IdentifyNamespace, IndependentNamespace, NamespaceDescriptors, StatusCode, oacs, oncs,
+    IdentifyController, IdentifyNamespace, IndependentNamespace, NamespaceDescriptors, StatusCode, oacs,
 };
 use zerocopy::FromBytes;
 
