@@ -17,7 +17,7 @@ pub struct Header {
     pub size: U32,
     /// Kind of the message.
     pub flags: MessageFlags,
-    /// Number of the error (`errno`) in a reply with [`MessageFlags::ERROR`].
+    /// Number of the error (`errno`) in a reply with the error flag.
     pub error: U32,
 }
 
