@@ -60,7 +60,7 @@ fn instructions(log: &mut Log) -> Result<Tally, Failure> {
     let count = |package: &&str| {
         once(log, &mut cargo(&["bench", "--package", package, "--bench", "instructions", "--", "--check"]))
     };
-    ["luge-memory", "luge-nvme", "luge-vhost"].iter().map(count).sum()
+    ["luge-memory", "luge-nvme", "luge-nvme-target", "luge-vhost"].iter().map(count).sum()
 }
 
 fn tests(log: &mut Log) -> Result<Tally, Failure> {
