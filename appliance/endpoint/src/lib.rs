@@ -30,7 +30,7 @@ mod waiting;
 pub use backoff::{BackoffLimits, BackoffStatus};
 pub use ledger::{Departure, Ledger, PeerCounts, PeerState};
 pub use limit::Limit;
-pub use listening::{Listening, StartError};
+pub use listening::{EndpointError, Listening};
 pub use quit::Quit;
 pub use service::{Busy, End, Incoming, Resumed, Service};
 pub use signals::Ending;

@@ -10,16 +10,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use thiserror::Error;
 
-/// Reason why an endpoint does not listen.
-#[derive(Debug)]
-pub enum StartError {
+/// Reason why an endpoint did not start.
+#[derive(Debug, Error)]
+pub enum EndpointError {
     /// The socket could not be made.
-    Socket(SocketError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The thread that accepts peers could not be made.
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// Too few file descriptors are left.
-    Descriptors(TooFewDescriptors),
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
 }
 
 /// A socket whose connections are accepted and served. Cuts them off when dropped.
@@ -35,24 +39,24 @@ impl<S: Service> Listening<S> {
     /// endpoint has handed over, if there is one.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is kept then, and the connection is closed.
+    /// [`EndpointError`]; nothing is kept then, and the connection is closed.
     pub fn start(
         service: &Arc<S>,
         path: &Path,
         permissions: &Permissions,
         descriptors: u64,
         resumed: Option<S::Resumed>,
-    ) -> Result<Self, StartError> {
-        let promise = service.descriptors().promise(descriptors).map_err(StartError::Descriptors)?;
-        let socket = Arc::new(Socket::bind(path, permissions).map_err(StartError::Socket)?);
-        let signals = Arc::new(Signals::new().map_err(StartError::Thread)?);
+    ) -> Result<Self, EndpointError> {
+        let promise = service.descriptors().promise(descriptors)?;
+        let socket = Arc::new(Socket::bind(path, permissions)?);
+        let signals = Arc::new(Signals::new().map_err(EndpointError::Thread)?);
         let acceptor = Acceptor::new(service.clone(), socket.clone(), signals.clone());
-        let mut acceptor = acceptor.map_err(StartError::Thread)?;
-        resumed.map(|connection| acceptor.resume(connection)).transpose().map_err(StartError::Thread)?;
+        let mut acceptor = acceptor.map_err(EndpointError::Thread)?;
+        resumed.map(|connection| acceptor.resume(connection)).transpose().map_err(EndpointError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(format!("accept-{}", service.name()))
             .spawn(move || acceptor.run())
-            .map_err(StartError::Thread)?;
+            .map_err(EndpointError::Thread)?;
         Ok(Self { socket, signals, thread: Some(thread), _descriptors: promise })
     }
 

@@ -3,14 +3,12 @@
 use crate::function::FunctionSource;
 use crate::served::{Log, Served};
 use crate::service::VfioUser;
-use luge_core::{Descriptors, TooFewDescriptors};
-use luge_endpoint::{BackoffLimits, Departure, Ledger, Listening, PeerState, StartError};
+use luge_core::Descriptors;
+use luge_endpoint::{BackoffLimits, Departure, EndpointError, Ledger, Listening, PeerState};
 use luge_memory::DmaSpace;
-use luge_socket::{Permissions, SocketError};
-use std::io;
+use luge_socket::Permissions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use thiserror::Error;
 
 /// File descriptors of an endpoint: listener and wake-up, the connection and its copies, those that wait, and the
 /// files of a message.
@@ -35,30 +33,6 @@ pub struct EndpointConfig {
     pub descriptors: Arc<Descriptors>,
     /// Limits of the back-off after clients that were cut off for cause.
     pub backoff: BackoffLimits,
-}
-
-/// Reason why an endpoint did not start.
-#[derive(Debug, Error)]
-pub enum EndpointError {
-    /// The socket could not be made.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The thread that accepts clients could not be made.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-    /// Too few file descriptors are left.
-    #[error(transparent)]
-    Descriptors(#[from] TooFewDescriptors),
-}
-
-impl From<StartError> for EndpointError {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Socket(error) => Self::Socket(error),
-            StartError::Thread(error) => Self::Thread(error),
-            StartError::Descriptors(error) => Self::Descriptors(error),
-        }
-    }
 }
 
 /// Functions on a socket, for one client at a time. Stops when dropped.

@@ -26,7 +26,7 @@ mod served;
 mod service;
 
 pub use client::Client;
-pub use endpoint::{Endpoint, EndpointConfig, EndpointError};
+pub use endpoint::{Endpoint, EndpointConfig};
 pub use function::{Area, Function, FunctionSource, Mappable, Progress, Region, RegionAccess};
-pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, PeerCounts, PeerState};
+pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, EndpointError, PeerCounts, PeerState};
 pub use luge_spec::vfio_user::RegionIndex;

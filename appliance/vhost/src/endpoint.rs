@@ -9,14 +9,12 @@ use crate::served::Served;
 use crate::service::VhostUser;
 use crate::state::HandedOver;
 use crate::status::{EndpointStatus, Ledger};
-use luge_core::{Descriptors, ServingCore, TooFewDescriptors};
-use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, Ending, Listening, PeerCounts, StartError};
+use luge_core::{Descriptors, ServingCore};
+use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, Ending, EndpointError, Listening, PeerCounts};
 use luge_memory::DmaSpace;
-use luge_socket::{Permissions, SocketError};
-use std::io;
+use luge_socket::Permissions;
 use std::path::PathBuf;
 use std::sync::Arc;
-use thiserror::Error;
 
 /// File descriptors of an endpoint with a front end that has no queues yet: listener and wake-up, the connection
 /// and its copies, one that waits, and the files of a message, which are memory regions.
@@ -41,30 +39,6 @@ pub struct EndpointConfig {
     pub descriptors: Arc<Descriptors>,
     /// Limits of the back-off after front ends that were cut off for cause.
     pub backoff: BackoffLimits,
-}
-
-/// Reason why an endpoint did not start.
-#[derive(Debug, Error)]
-pub enum EndpointError {
-    /// The socket could not be made.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The thread that accepts front ends could not be made.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-    /// Too few file descriptors are left.
-    #[error(transparent)]
-    Descriptors(#[from] TooFewDescriptors),
-}
-
-impl From<StartError> for EndpointError {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Socket(error) => Self::Socket(error),
-            StartError::Thread(error) => Self::Thread(error),
-            StartError::Descriptors(error) => Self::Descriptors(error),
-        }
-    }
 }
 
 /// A virtio device on a socket. Stops when dropped.
