@@ -1,5 +1,6 @@
 //! Wire layouts of NVMe, PCI, virtio, vhost-user and vfio-user: no I/O, no unsafe, sizes asserted.
 
+mod bits;
 pub mod nvme;
 pub mod pci;
 pub mod vfio_user;

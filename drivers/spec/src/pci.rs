@@ -1,6 +1,7 @@
 //! Configuration space of a PCI function: header of type 0 and capabilities (PCI Local Bus 3.0, chapter 6; PCI Express
 //! Base 5.0, chapter 7).
 
+use crate::bits::bits;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -86,28 +87,7 @@ pub mod offset {
 /// Class code of an NVMe controller, in the order of the header.
 pub const CLASS_NVME: [u8; 3] = [0x02, 0x08, 0x01];
 
-macro_rules! register {
-    ($(#[$doc:meta])* $name:ident: $word:ty = $number:ty { $($(#[$bit_doc:meta])* $bit:ident = $value:expr;)* }) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-        )]
-        #[repr(transparent)]
-        pub struct $name(pub $word);
-
-        impl $name {
-            $($(#[$bit_doc])* pub const $bit: $number = $value;)*
-
-            /// Whether all bits of `bits` are set.
-            #[must_use]
-            pub const fn contains(self, bits: $number) -> bool {
-                self.0.get() & bits == bits
-            }
-        }
-    };
-}
-
-register! {
+bits! {
     /// Command register. Clause 7.5.1.1.3.
     Command: U16 = u16 {
         /// The function answers in I/O space.
@@ -125,7 +105,7 @@ register! {
     }
 }
 
-register! {
+bits! {
     /// Status register. Clause 7.5.1.1.4.
     Status: U16 = u16 {
         /// An interrupt by the line is pending.
@@ -135,7 +115,7 @@ register! {
     }
 }
 
-register! {
+bits! {
     /// Base address register. Clause 7.5.1.2.1.
     BaseAddress: U32 = u32 {
         /// The addresses are in I/O space.
@@ -194,7 +174,7 @@ impl PowerManagement {
     pub const VERSION: u16 = 3;
 }
 
-register! {
+bits! {
     /// Control and status of power management. Clause 7.5.2.2.
     PowerControl: U16 = u16 {
         /// Bits of the power state.
@@ -226,7 +206,7 @@ pub struct Msix {
 
 const _: () = assert!(size_of::<Msix>() == 12);
 
-register! {
+bits! {
     /// Control of MSI-X. Clause 7.7.2.2.
     MsixControl: U16 = u16 {
         /// Bits of the number of vectors, zero-based.
@@ -320,7 +300,7 @@ impl Express {
     pub const ENDPOINT: u16 = 2;
 }
 
-register! {
+bits! {
     /// Device capabilities of PCI Express. Clause 7.5.3.3.
     ExpressDeviceCapabilities: U32 = u32 {
         /// Errors are reported by their role.
@@ -330,7 +310,7 @@ register! {
     }
 }
 
-register! {
+bits! {
     /// Device control of PCI Express. Clause 7.5.3.4.
     ExpressDeviceControl: U16 = u16 {
         /// Resets the function; reads as zero.

@@ -1,5 +1,6 @@
 //! DEVICE_GET_INFO: numbers of regions and of kinds of interrupts.
 
+use crate::bits::bits;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -21,22 +22,12 @@ pub struct DeviceInfo {
 
 const _: () = assert!(size_of::<DeviceInfo>() == 16);
 
-/// Properties of a function. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct DeviceFlags(pub U32);
-
-impl DeviceFlags {
-    /// DEVICE_RESET is understood.
-    pub const RESET: u32 = 1 << 0;
-    /// The function is a PCI function.
-    pub const PCI: u32 = 1 << 1;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u32) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Properties of a function. Unknown bits are legal and ignored.
+    DeviceFlags: U32 = u32 {
+        /// DEVICE_RESET is understood.
+        RESET = 1 << 0;
+        /// The function is a PCI function.
+        PCI = 1 << 1;
     }
 }

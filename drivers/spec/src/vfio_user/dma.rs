@@ -1,5 +1,6 @@
 //! Memory of the client: DMA_MAP, DMA_UNMAP, DMA_READ and DMA_WRITE.
 
+use crate::bits::bits;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -23,23 +24,13 @@ pub struct DmaMap {
 
 const _: () = assert!(size_of::<DmaMap>() == 32);
 
-/// Directions of access to memory of a client. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct DmaMapFlags(pub U32);
-
-impl DmaMapFlags {
-    /// The function may read the memory.
-    pub const READ: u32 = 1 << 0;
-    /// The function may write the memory.
-    pub const WRITE: u32 = 1 << 1;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u32) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Directions of access to memory of a client. Unknown bits are legal and ignored.
+    DmaMapFlags: U32 = u32 {
+        /// The function may read the memory.
+        READ = 1 << 0;
+        /// The function may write the memory.
+        WRITE = 1 << 1;
     }
 }
 
@@ -61,23 +52,13 @@ pub struct DmaUnmap {
 
 const _: () = assert!(size_of::<DmaUnmap>() == 24);
 
-/// Flags of DMA_UNMAP. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct DmaUnmapFlags(pub U32);
-
-impl DmaUnmapFlags {
-    /// The pages that the function has written are asked for.
-    pub const GET_DIRTY_BITMAP: u32 = 1 << 0;
-    /// All mappings are to go; address and size are zero.
-    pub const ALL: u32 = 1 << 1;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u32) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Flags of DMA_UNMAP. Unknown bits are legal and ignored.
+    DmaUnmapFlags: U32 = u32 {
+        /// The pages that the function has written are asked for.
+        GET_DIRTY_BITMAP = 1 << 0;
+        /// All mappings are to go; address and size are zero.
+        ALL = 1 << 1;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Interrupts of a function: DEVICE_GET_IRQ_INFO and DEVICE_SET_IRQS.
 
+use crate::bits::bits;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -43,27 +44,17 @@ pub struct InterruptInfo {
 
 const _: () = assert!(size_of::<InterruptInfo>() == 16);
 
-/// Properties of a kind of interrupts. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct InterruptFlags(pub U32);
-
-impl InterruptFlags {
-    /// Interrupts signal eventfds.
-    pub const EVENTFD: u32 = 1 << 0;
-    /// Interrupts can be masked by DEVICE_SET_IRQS.
-    pub const MASKABLE: u32 = 1 << 1;
-    /// Interrupts are masked when they are signalled.
-    pub const AUTOMASKED: u32 = 1 << 2;
-    /// Interrupts are set up all at once: more are only possible after all were switched off.
-    pub const NORESIZE: u32 = 1 << 3;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u32) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Properties of a kind of interrupts. Unknown bits are legal and ignored.
+    InterruptFlags: U32 = u32 {
+        /// Interrupts signal eventfds.
+        EVENTFD = 1 << 0;
+        /// Interrupts can be masked by DEVICE_SET_IRQS.
+        MASKABLE = 1 << 1;
+        /// Interrupts are masked when they are signalled.
+        AUTOMASKED = 1 << 2;
+        /// Interrupts are set up all at once: more are only possible after all were switched off.
+        NORESIZE = 1 << 3;
     }
 }
 
@@ -88,28 +79,24 @@ pub struct SetInterrupts {
 
 const _: () = assert!(size_of::<SetInterrupts>() == 20);
 
-/// Kind of data, and action, of a DEVICE_SET_IRQS: one bit of each.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct SetInterruptsFlags(pub U32);
-
-impl SetInterruptsFlags {
-    /// No data.
-    pub const DATA_NONE: u32 = 1 << 0;
-    /// A byte for each interrupt: zero where nothing is to be done.
-    pub const DATA_BOOL: u32 = 1 << 1;
-    /// File descriptors.
-    pub const DATA_EVENTFD: u32 = 1 << 2;
-    /// Masks the interrupts.
-    pub const ACTION_MASK: u32 = 1 << 3;
-    /// Unmasks the interrupts.
-    pub const ACTION_UNMASK: u32 = 1 << 4;
-    /// Triggers the interrupts; with file descriptors, sets what they signal.
-    pub const ACTION_TRIGGER: u32 = 1 << 5;
-    /// Bits of data.
-    pub const DATA_MASK: u32 = 0x7;
-    /// Bits of actions.
-    pub const ACTION_MASK_BITS: u32 = 0x38;
+bits! {
+    /// Kind of data, and action, of a DEVICE_SET_IRQS: one bit of each.
+    SetInterruptsFlags: U32 = u32 {
+        /// No data.
+        DATA_NONE = 1 << 0;
+        /// A byte for each interrupt: zero where nothing is to be done.
+        DATA_BOOL = 1 << 1;
+        /// File descriptors.
+        DATA_EVENTFD = 1 << 2;
+        /// Masks the interrupts.
+        ACTION_MASK = 1 << 3;
+        /// Unmasks the interrupts.
+        ACTION_UNMASK = 1 << 4;
+        /// Triggers the interrupts; with file descriptors, sets what they signal.
+        ACTION_TRIGGER = 1 << 5;
+        /// Bits of data.
+        DATA_MASK = 0x7;
+        /// Bits of actions.
+        ACTION_MASK_BITS = 0x38;
+    }
 }

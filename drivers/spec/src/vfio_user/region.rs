@@ -4,6 +4,7 @@
 //! reply of GET_REGION_INFO    RegionInfo, then at `cap_offset`: CapabilityHeader, SparseMmap, SparseArea * areas
 //! ```
 
+use crate::bits::bits;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -56,27 +57,17 @@ pub struct RegionInfo {
 
 const _: () = assert!(size_of::<RegionInfo>() == 32);
 
-/// Properties of a region. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct RegionFlags(pub U32);
-
-impl RegionFlags {
-    /// The region can be read.
-    pub const READ: u32 = 1 << 0;
-    /// The region can be written.
-    pub const WRITE: u32 = 1 << 1;
-    /// The region, or the areas of the capability, can be mapped.
-    pub const MMAP: u32 = 1 << 2;
-    /// There are capabilities.
-    pub const CAPABILITIES: u32 = 1 << 3;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u32) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Properties of a region. Unknown bits are legal and ignored.
+    RegionFlags: U32 = u32 {
+        /// The region can be read.
+        READ = 1 << 0;
+        /// The region can be written.
+        WRITE = 1 << 1;
+        /// The region, or the areas of the capability, can be mapped.
+        MMAP = 1 << 2;
+        /// There are capabilities.
+        CAPABILITIES = 1 << 3;
     }
 }
 

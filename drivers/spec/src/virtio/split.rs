@@ -6,6 +6,7 @@
 //! used ring          flags u16, idx u16, (id u32, length u32) * size, avail_event u16
 //! ```
 
+use crate::bits::bits;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -36,25 +37,15 @@ pub struct Descriptor {
 
 const _: () = assert!(size_of::<Descriptor>() == 16);
 
-/// Flags of a descriptor. Unknown bits are legal and ignored.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(transparent)]
-pub struct DescriptorFlags(pub U16);
-
-impl DescriptorFlags {
-    /// The chain continues at `next`.
-    pub const NEXT: u16 = 1;
-    /// The device writes the buffer; without the flag it reads it.
-    pub const WRITE: u16 = 2;
-    /// The buffer contains a table of descriptors.
-    pub const INDIRECT: u16 = 4;
-
-    /// Whether all bits of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: u16) -> bool {
-        self.0.get() & flags == flags
+bits! {
+    /// Flags of a descriptor. Unknown bits are legal and ignored.
+    DescriptorFlags: U16 = u16 {
+        /// The chain continues at `next`.
+        NEXT = 1;
+        /// The device writes the buffer; without the flag it reads it.
+        WRITE = 2;
+        /// The buffer contains a table of descriptors.
+        INDIRECT = 4;
     }
 }
 
