@@ -4,10 +4,9 @@
 //! - There are never more completions than free entries: the session reserves one for each command that it takes.
 //! - The word with the phase tag is stored last, with Release.
 
-use super::doorbell::Doorbell;
+use super::doorbell::{Doorbell, InvalidDoorbell, Refused};
 use super::doorbells::Doorbells;
 use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
-use super::submission::InvalidDoorbell;
 use crate::ids::QueueId;
 use luge_memory::{GuestMemory, SharedArray, Use};
 use std::sync::Arc;
@@ -50,14 +49,21 @@ pub(crate) struct CompletionQueue {
     tail: u32,
     /// Phase tag of the next completion, in its place.
     phase: u64,
-    /// Value out of range that the doorbell has, and that was reported.
-    refused: Option<u32>,
+    refused: Refused,
 }
 
 impl CompletionQueue {
     /// Makes an empty queue with memory that was found for it.
     pub(crate) fn new(layout: QueueLayout, memory: QueueMemory<WORDS>, doorbell: Doorbell) -> Self {
-        Self { layout, memory: Some(memory), doorbell, head: 0, tail: 0, phase: PHASE, refused: None }
+        Self {
+            layout,
+            memory: Some(memory),
+            doorbell,
+            head: 0,
+            tail: 0,
+            phase: PHASE,
+            refused: Refused::default(),
+        }
     }
 
     /// Finds the memory of a queue.
@@ -99,7 +105,7 @@ impl CompletionQueue {
     /// Number of completions that the host has not consumed, as far as it has told.
     #[inline]
     pub(crate) fn unconsumed(&self) -> u32 {
-        self.distance(self.head, self.tail)
+        self.layout.distance(self.head, self.tail)
     }
 
     /// Number of free entries.
@@ -122,14 +128,12 @@ impl CompletionQueue {
             return Ok(());
         }
         // Consumed is what was there to consume.
-        if value < self.layout.entries && self.distance(self.head, value) <= self.unconsumed() {
+        if value < self.layout.entries && self.layout.distance(self.head, value) <= self.unconsumed() {
             self.head = value;
-            self.refused = None;
-        } else if self.refused != Some(value) {
-            self.refused = Some(value);
-            return Err(InvalidDoorbell);
+            self.refused.clear();
+            return Ok(());
         }
-        Ok(())
+        self.refused.refuse(value)
     }
 
     /// Prefetches the entries of `count` completions.
@@ -175,13 +179,6 @@ impl CompletionQueue {
             self.tail = 0;
             self.phase ^= PHASE;
         }
-    }
-
-    /// Entries from one index to another.
-    #[inline]
-    fn distance(&self, from: u32, to: u32) -> u32 {
-        let ahead = to.wrapping_sub(from);
-        if to < from { ahead.wrapping_add(self.layout.entries) } else { ahead }
     }
 
     /// Asks the host to write the register for what it consumes from now on.

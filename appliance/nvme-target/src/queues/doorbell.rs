@@ -3,6 +3,31 @@
 use luge_memory::SharedArray;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
+/// Value of a doorbell that is out of range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InvalidDoorbell;
+
+/// Value out of range that a doorbell has, and that was reported; none if its last value was in range.
+#[derive(Default)]
+pub(crate) struct Refused(Option<u32>);
+
+impl Refused {
+    /// Notes a value in range.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// Reports a value out of range.
+    ///
+    /// # Errors
+    /// [`InvalidDoorbell`], once for each value.
+    #[inline]
+    pub(crate) fn refuse(&mut self, value: u32) -> Result<(), InvalidDoorbell> {
+        if self.0.replace(value) == Some(value) { Ok(()) } else { Err(InvalidDoorbell) }
+    }
+}
+
 /// Doorbell of a queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Doorbell {

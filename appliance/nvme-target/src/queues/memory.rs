@@ -33,6 +33,15 @@ pub struct QueueLayout {
     pub pages: QueuePages,
 }
 
+impl QueueLayout {
+    /// Number of entries from one index to another, around the end of the queue.
+    #[inline]
+    pub(crate) fn distance(&self, from: u32, to: u32) -> u32 {
+        let ahead = to.wrapping_sub(from);
+        if to < from { ahead.wrapping_add(self.entries) } else { ahead }
+    }
+}
+
 /// Reason why a queue cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QueueMemoryError {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a command stays in the queue until the session has done with its entry, so the head moves in order.
 
-use super::doorbell::Doorbell;
+use super::doorbell::{Doorbell, InvalidDoorbell, Refused};
 use super::doorbells::Doorbells;
 use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
 use crate::ids::QueueId;
@@ -14,10 +14,6 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Words of an entry.
 pub(crate) const WORDS: usize = 8;
 
-/// Value of a doorbell that is out of range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct InvalidDoorbell;
-
 /// A submission queue.
 pub(crate) struct SubmissionQueue {
     layout: QueueLayout,
@@ -26,8 +22,7 @@ pub(crate) struct SubmissionQueue {
     doorbell: Doorbell,
     head: u32,
     tail: u32,
-    /// Value out of range that the doorbell has, and that was reported.
-    refused: Option<u32>,
+    refused: Refused,
     /// Commands that were taken and are not completed.
     in_flight: u32,
     /// Whether it takes no more, because the host deletes it.
@@ -37,7 +32,7 @@ pub(crate) struct SubmissionQueue {
 impl SubmissionQueue {
     /// Makes an empty queue with memory that was found for it.
     pub(crate) fn new(layout: QueueLayout, memory: QueueMemory<WORDS>, doorbell: Doorbell) -> Self {
-        let (head, tail, refused, in_flight) = (0, 0, None, 0);
+        let (head, tail, refused, in_flight) = (0, 0, Refused::default(), 0);
         Self { layout, memory: Some(memory), doorbell, head, tail, refused, in_flight, is_leaving: false }
     }
 
@@ -89,10 +84,9 @@ impl SubmissionQueue {
         let value = self.doorbell.load();
         if value < self.layout.entries {
             self.tail = value;
-            self.refused = None;
-        } else if self.refused != Some(value) {
-            self.refused = Some(value);
-            return Err(InvalidDoorbell);
+            self.refused.clear();
+        } else {
+            self.refused.refuse(value)?;
         }
         Ok(self.known_waiting())
     }
@@ -100,8 +94,7 @@ impl SubmissionQueue {
     /// Number of commands that wait, as of the last [`Self::waiting`].
     #[inline]
     pub(crate) fn known_waiting(&self) -> u32 {
-        let ahead = self.tail.wrapping_sub(self.head);
-        if self.tail < self.head { ahead.wrapping_add(self.layout.entries) } else { ahead }
+        self.layout.distance(self.head, self.tail)
     }
 
     /// The first `most` commands that wait, as far as they lie side by side.
