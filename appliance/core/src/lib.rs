@@ -22,6 +22,7 @@
 mod account;
 mod answer;
 mod attachment;
+mod attachments;
 mod background;
 mod descriptors;
 mod fence;
@@ -45,6 +46,7 @@ mod tenant;
 
 pub use account::Account;
 pub use attachment::{AttachError, Attachment};
+pub use attachments::Attachments;
 pub use background::BackgroundCore;
 pub use descriptors::{Ceiling, Descriptors, Promise, TooFewDescriptors};
 pub use fence::Fence;

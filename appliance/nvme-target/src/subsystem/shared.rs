@@ -9,9 +9,8 @@ use super::registry::{Attached, Entry, Registry};
 use super::status::{ControllerPhase, ControllerStatus, NamespaceStatus};
 use crate::data::BitBucket;
 use crate::ids::NamespaceId;
-use luge_block::{Lba, OpenError};
-use luge_core::{AttachError, Attachment, CoreHandle, Fence};
-use luge_volume::Volume;
+use luge_block::Lba;
+use luge_core::{Attachments, CoreHandle, Fence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -113,8 +112,8 @@ impl Subsystem {
             return Err(SubsystemError::BlockBytes(geometry.block_bytes));
         }
         let id = self.registry().reserve(id, self.config.namespaces_max)?;
-        let attachments = attach(&self.config.cores, &volume);
-        let attachments = attachments.inspect_err(|_| self.registry().release(id))?;
+        let attached = Attachments::open(&self.config.cores, &volume, usize::MAX);
+        let attachments = attached.inspect_err(|_| self.registry().release(id))?.list;
         let (unused, name) = (Arc::<Unused>::default(), Arc::from(name));
         let status = NamespaceStatus { id, name, volume, identity, geometry };
         let served = ServedNamespace::new(status, &attachments, &unused);
@@ -363,22 +362,6 @@ fn retire(entry: Entry) {
     let fence = || Fence::raise(&attachments, Lba(0)..Lba(u64::MAX));
     while fence().map(drop).is_err() {
         std::thread::yield_now();
-    }
-}
-
-/// Opens a volume on the cores, but for those on which its SSD has no queue pair left.
-fn attach(cores: &[CoreHandle], volume: &Arc<Volume>) -> Result<Vec<Attachment>, AttachError> {
-    let (mut attachments, mut refusal) = (Vec::new(), None);
-    for core in cores {
-        match core.attach(volume) {
-            Ok(attachment) => attachments.push(attachment),
-            Err(error @ AttachError::Open(OpenError::NoQueue { .. })) => refusal = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match refusal {
-        Some(error) if attachments.is_empty() => Err(error),
-        _ => Ok(attachments),
     }
 }
 

@@ -4,8 +4,8 @@ use super::disk::BlkDisk;
 use super::session::{BlkSession, OpenVolume};
 use crate::device::{NewSession, QUEUES_MAX, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
-use luge_block::{Access, Blocks, CoreId, OpenError};
-use luge_core::{AttachError, Attachment, CoreHandle, Locality, best_first};
+use luge_block::{Access, Blocks, CoreId};
+use luge_core::{AttachError, Attachment, Attachments, CoreHandle, Locality, best_first};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
 use luge_volume::{Source, Volume};
@@ -120,26 +120,12 @@ impl BlkDevice {
 /// has no queue pair left are left out, as long as one remains.
 fn attach(cores: &[CoreHandle], volume: &Arc<Volume>, queues: u16) -> Result<Vec<Attachment>, AttachError> {
     let locality = Locality { devices: volume.nodes(), ..Locality::default() };
-    let (mut attachments, mut refusal) = (Vec::new(), None);
-    for core in best_first(cores, &locality) {
-        if attachments.len() == usize::from(queues) {
-            break;
-        }
-        match core.attach(volume) {
-            Ok(attachment) => attachments.push(attachment),
-            Err(error @ AttachError::Open(OpenError::NoQueue { .. })) => refusal = Some(error),
-            Err(error) => return Err(error),
-        }
+    let attached = Attachments::open(&best_first(cores, &locality), volume, queues.into())?;
+    if let Some(error) = attached.left_out {
+        let serving = attached.list.iter().map(|attachment| attachment.core().id().0);
+        tracing::warn!("{error}; cores {:?} serve it", serving.collect::<Vec<u16>>());
     }
-    match refusal {
-        Some(error) if attachments.is_empty() => Err(error),
-        Some(error) => {
-            let serving: Vec<u16> = attachments.iter().map(|attachment| attachment.core().id().0).collect();
-            tracing::warn!("{error}; cores {serving:?} serve it");
-            Ok(attachments)
-        }
-        None => Ok(attachments),
-    }
+    Ok(attached.list)
 }
 
 impl VirtioDevice for BlkDevice {
