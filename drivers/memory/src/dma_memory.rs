@@ -88,13 +88,7 @@ impl DmaMemory {
         node: Option<NumaNode>,
     ) -> Result<Self, MemoryError> {
         let len = whole_pages(len, pages)?;
-        let larger = PageSize::Huge1GiB;
-        let memory = match pages {
-            PageSize::Huge2MiB if len.is_multiple_of(larger.bytes()) => {
-                map(len, larger, node).or_else(|_| map(len, pages, node))
-            }
-            _ => map(len, pages, node),
-        };
+        let memory = with_largest_pages(len, pages, |pages| map(len, pages, node));
         let memory = memory.map_err(|_| no_pages(len, pages, node))?;
         Self::within(space, memory)
     }
@@ -148,6 +142,22 @@ pub(crate) fn no_pages(len: u64, pages: PageSize, node: Option<NumaNode>) -> Mem
         mib: len.div_ceil(1 << 20),
         kib: pages.bytes() / 1024,
         where_: node.map(|n| format!(" on NUMA node {}", n.0)).unwrap_or_default(),
+    }
+}
+
+/// Lets `make` make memory of `len` bytes: of 1 GiB pages if hugepages are asked for, it is whole gibibytes, and there
+/// are some.
+pub(crate) fn with_largest_pages<T, E>(
+    len: u64,
+    pages: PageSize,
+    make: impl Fn(PageSize) -> Result<T, E>,
+) -> Result<T, E> {
+    let larger = PageSize::Huge1GiB;
+    match pages {
+        PageSize::Huge2MiB if len > 0 && len.is_multiple_of(larger.bytes()) => {
+            make(larger).or_else(|_| make(pages))
+        }
+        _ => make(pages),
     }
 }
 

@@ -10,7 +10,7 @@
 //! Invariant: a mapping never changes. Its users go over to the next one when they like, and meanwhile both have the
 //! same bytes.
 
-use crate::dma_memory::{map_file, memory_file, no_pages, whole_pages};
+use crate::dma_memory::{map_file, memory_file, no_pages, whole_pages, with_largest_pages};
 use crate::{DmaMemory, DmaSpace, MemoryError, NumaNode, PageSize};
 use rustix::fs::ftruncate;
 use std::os::fd::OwnedFd;
@@ -27,7 +27,8 @@ pub struct ElasticMemory {
 }
 
 impl ElasticMemory {
-    /// At least `len` bytes of zeroes, rounded up to whole pages, on `node` where one is given.
+    /// At least `len` bytes of zeroes, rounded up to whole pages, on `node` where one is given. Where hugepages are asked
+    /// for, whole gibibytes are made of 1 GiB pages if there are some.
     ///
     /// # Errors
     /// [`MemoryError`]; nothing is kept then.
@@ -37,15 +38,7 @@ impl ElasticMemory {
         pages: PageSize,
         node: Option<NumaNode>,
     ) -> Result<Self, MemoryError> {
-        // Whole gibibytes are made of 1 GiB pages if there are some.
-        let larger = PageSize::Huge1GiB;
-        let as_is = || Self::of_pages(space, len, pages, node);
-        match pages {
-            PageSize::Huge2MiB if len > 0 && len.is_multiple_of(larger.bytes()) => {
-                Self::of_pages(space, len, larger, node).or_else(|_| as_is())
-            }
-            _ => as_is(),
-        }
+        with_largest_pages(len, pages, |pages| Self::of_pages(space, len, pages, node))
     }
 
     fn of_pages(
