@@ -5,6 +5,7 @@ use crate::rig::{Host, Sled};
 use luge_nvme_target::ControllerPhase;
 use luge_spec::nvme::{Configuration, SUBSYSTEM_RESET, Shutdown, StatusCode, offset};
 use luge_vfio_user::{Progress, RegionIndex};
+use luge_volume::doubles::Delay;
 
 /// CSTS of a ready controller.
 const READY: u32 = 1;
@@ -28,6 +29,16 @@ fn send_stuck_read(host: &mut Host, sled: &Sled) {
     host.send_io(0, read(1, 0));
     let volume = sled.subsystem.namespaces().remove(0).volume;
     host.wait("a read in flight", |_| volume.counters().reads > 0);
+}
+
+/// A host with a queue pair, whose read is in flight until the delay is released.
+fn stuck_read() -> (Sled, Delay, Host) {
+    let (sled, delay) = Sled::slow();
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    delay.hold();
+    send_stuck_read(&mut host, &sled);
+    (sled, delay, host)
 }
 
 #[test]
@@ -104,11 +115,7 @@ fn admin_queues_of_one_entry_or_outside_of_memory_fail_the_controller() {
 
 #[test]
 fn a_reset_with_a_command_in_flight_is_complete_when_that_has_ended() {
-    let (sled, delay) = Sled::slow();
-    let mut host = sled.host();
-    host.create_queue_pair(1);
-    delay.hold();
-    send_stuck_read(&mut host, &sled);
+    let (_sled, delay, mut host) = stuck_read();
     host.write32(offset::CC, 0);
     assert_eq!(host.status(), READY, "not complete");
     host.pump();
@@ -122,11 +129,7 @@ fn a_reset_with_a_command_in_flight_is_complete_when_that_has_ended() {
 
 #[test]
 fn a_controller_that_is_enabled_while_it_resets_is_ready_afterwards() {
-    let (sled, delay) = Sled::slow();
-    let mut host = sled.host();
-    host.create_queue_pair(1);
-    delay.hold();
-    send_stuck_read(&mut host, &sled);
+    let (sled, delay, mut host) = stuck_read();
     host.write32(offset::CC, 0);
     host.set_admin_queues();
     host.write32(offset::CC, Configuration::ENABLED.0);
@@ -156,11 +159,7 @@ fn a_function_level_reset_resets_all_registers_and_the_configuration_space() {
 
 #[test]
 fn a_device_reset_waits_for_commands_in_flight_without_blocking() {
-    let (sled, delay) = Sled::slow();
-    let mut host = sled.host();
-    host.create_queue_pair(1);
-    delay.hold();
-    send_stuck_read(&mut host, &sled);
+    let (_sled, delay, mut host) = stuck_read();
     assert_eq!(host.function.reset(), Progress::Pending);
     assert_eq!(host.read32(offset::CC), 0);
     assert_eq!(host.status(), READY);
@@ -196,11 +195,7 @@ fn a_subsystem_reset_leaves_the_controllers_of_other_guests_alone() {
 #[test]
 fn a_shutdown_is_complete_when_commands_in_flight_have_ended() {
     for shutdown in [Shutdown::Normal, Shutdown::Abrupt] {
-        let (sled, delay) = Sled::slow();
-        let mut host = sled.host();
-        host.create_queue_pair(1);
-        delay.hold();
-        send_stuck_read(&mut host, &sled);
+        let (_sled, delay, mut host) = stuck_read();
         host.write32(offset::CC, Configuration::ENABLED.with_shutdown(shutdown).0);
         assert_eq!(host.status(), READY | SHUTTING_DOWN);
         delay.release();
@@ -239,11 +234,7 @@ fn a_controller_that_is_not_enabled_is_shut_down_at_once() {
 
 #[test]
 fn a_client_that_leaves_with_commands_in_flight_delays_nobody() {
-    let (sled, delay) = Sled::slow();
-    let mut host = sled.host();
-    host.create_queue_pair(1);
-    delay.hold();
-    send_stuck_read(&mut host, &sled);
+    let (sled, delay, host) = stuck_read();
     drop(host);
     assert!(sled.subsystem.controllers().is_empty());
     let mut next = sled.host();
@@ -255,11 +246,7 @@ fn a_client_that_leaves_with_commands_in_flight_delays_nobody() {
 
 #[test]
 fn the_memory_of_a_command_in_flight_is_removed_when_that_has_ended() {
-    let (sled, delay) = Sled::slow();
-    let mut host = sled.host();
-    host.create_queue_pair(1);
-    delay.hold();
-    send_stuck_read(&mut host, &sled);
+    let (_sled, delay, mut host) = stuck_read();
     let data = luge_virtqueue::rig::RigMemory::DATA;
     let fewer = host.memory.table.without(luge_memory::GuestAddress(data.0), data.1).unwrap();
     let fewer = std::sync::Arc::new(fewer);

@@ -8,6 +8,7 @@ use luge_memory::GuestAddress;
 use luge_nvme_target::NamespaceId;
 use luge_seeded::fuzz;
 use luge_spec::nvme::{AdminOpcode, IoOpcode, StatusCode, SubmissionEntry};
+use luge_volume::doubles::Delay;
 
 const OK: StatusCode = StatusCode::SUCCESS;
 const CONFLICT: StatusCode = StatusCode::RESERVATION_CONFLICT;
@@ -413,17 +414,25 @@ fn masked_notifications_are_not_sent() {
     assert_eq!(first.host.succeed(SubmissionEntry { namespace: 1, ..get_feature(0x83, 0) }), 0);
 }
 
-#[test]
-fn a_preemption_that_aborts_waits_for_the_victim_and_keeps_nobody_else_waiting() {
+/// Three hosts, of which the second one preempts and aborts the first one, the holder of a reservation of type `kind`.
+/// That waits for a write of the first one, which is in flight until the delay is released.
+fn stuck_abort(kind: u32) -> (Sled, Delay, [Node; 3]) {
     let (sled, delay) = Sled::slow();
     let mut nodes = nodes(&sled);
-    let [victim, other, third] = &mut nodes;
-    assert_eq!(victim.acquire(WERO), OK);
+    let [victim, other, _] = &mut nodes;
+    assert_eq!(victim.acquire(kind), OK);
     delay.hold();
     victim.host.send_io(0, write(1, 5));
     let volume = sled.subsystem.namespaces().remove(0).volume;
     victim.host.wait("a write in flight", |_| volume.counters().writes > 0);
-    other.begin_abort(WERO, 0xa1);
+    other.begin_abort(kind, 0xa1);
+    (sled, delay, nodes)
+}
+
+#[test]
+fn a_preemption_that_aborts_waits_for_the_victim_and_keeps_nobody_else_waiting() {
+    let (_sled, delay, mut nodes) = stuck_abort(WERO);
+    let [victim, other, third] = &mut nodes;
     // Its thread serves on, and so do those of others.
     for _ in 0..20 {
         other.host.identify(1, 0);
@@ -441,15 +450,8 @@ fn a_preemption_that_aborts_waits_for_the_victim_and_keeps_nobody_else_waiting()
 
 #[test]
 fn a_reset_forgets_a_command_that_waits_and_not_what_it_changed() {
-    let (sled, delay) = Sled::slow();
-    let mut nodes = nodes(&sled);
+    let (_sled, delay, mut nodes) = stuck_abort(WE);
     let [victim, other, _] = &mut nodes;
-    assert_eq!(victim.acquire(WE), OK);
-    delay.hold();
-    victim.host.send_io(0, write(1, 5));
-    let volume = sled.subsystem.namespaces().remove(0).volume;
-    victim.host.wait("a write in flight", |_| volume.counters().writes > 0);
-    other.begin_abort(WE, 0xa1);
     other.host.identify(1, 0);
     other.host.disable();
     other.host.enable();
@@ -463,16 +465,9 @@ fn a_reset_forgets_a_command_that_waits_and_not_what_it_changed() {
 
 #[test]
 fn a_namespace_goes_while_it_is_reserved_and_somebody_waits() {
-    let (sled, delay) = Sled::slow();
-    let mut nodes = nodes(&sled);
-    let [victim, other, _] = &mut nodes;
-    assert_eq!(victim.acquire(WE), OK);
-    delay.hold();
-    victim.host.send_io(0, write(1, 5));
+    let (sled, delay, mut nodes) = stuck_abort(WE);
     let volume = sled.subsystem.namespaces().remove(0).volume;
-    victim.host.wait("a write in flight", |_| volume.counters().writes > 0);
-    other.begin_abort(WE, 0xa1);
-    other.host.identify(1, 0);
+    nodes[1].host.identify(1, 0);
     std::thread::scope(|scope| {
         let removed = scope.spawn(|| sled.subsystem.remove_namespace(NamespaceId(1)).unwrap());
         nodes[1].host.wait("the namespace to be inactive", |host| host.identify(2, 0)[..4] == [0; 4]);
