@@ -1,51 +1,22 @@
 //! Nothing allocates on the data path: requests of every kind, wrong ones too, in every layout,
 //! once the session is there.
 
-#![expect(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod rig;
 
 use luge_block::{Blocks, MemoryDevice, Shape};
 use luge_core::Session;
+use luge_measure::{CountingAllocator, allocations};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::RequestType;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::{Ask, Bench, Setup};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
-/// The system's allocator, which counts what the calling thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and makes no turns.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) };
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn asks() -> Vec<Ask> {
     let ranges: Vec<_> = (0..32).map(|n| (n * 8, 8, 0)).collect();
@@ -65,12 +36,12 @@ fn asks() -> Vec<Ask> {
 
 /// Calls of the allocator while a core serves all requests in the ring.
 fn asked_while_serving(bench: &mut Bench) -> u64 {
-    let before = ASKED.get();
+    let before = allocations();
     while bench.turn() > 0 || bench.session.in_flight() > 0 {
         let _ = bench.session.arm();
         bench.session.disarm();
     }
-    ASKED.get() - before
+    allocations() - before
 }
 
 #[test]
@@ -99,7 +70,7 @@ fn serving_allocates_nothing() {
 
 #[test]
 fn the_counter_counts() {
-    let before = ASKED.get();
+    let before = allocations();
     drop(Box::new(std::hint::black_box(1)));
-    assert_eq!(ASKED.get() - before, 2);
+    assert_eq!(allocations() - before, 2);
 }

@@ -1,47 +1,19 @@
 //! Nothing allocates on a core while requests are done in steps, and blocks are locked on two cores.
 
-#![expect(unsafe_code, reason = "an allocator that counts, and a span of this test's own memory")]
+#![expect(unsafe_code, reason = "a span of this test's own memory")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::{
     Blocks, CopyRange, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Request, Shape, Tag,
 };
+use luge_measure::{CountingAllocator, allocations};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use luge_volume::doubles::mount;
 use luge_volume::{CopyRequest, Graph, RANGES_MAX, Volume, VolumeId};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
-/// The system's allocator, which counts what the calling thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and runs no core.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) };
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const OPERATIONS: [Operation; 4] =
     [Operation::Compare, Operation::Verify, Operation::CompareAndWrite(Durability::Cache), Operation::Read];
@@ -74,7 +46,7 @@ fn requests_in_steps_and_locks_allocate_nothing() {
         (graph, volume)
     });
     let (mut taken, mut ended) = (0, 0);
-    let before = ASKED.get();
+    let before = allocations();
     for round in 0..5000 {
         for (graph, volume) in &mut cores {
             if round < 400 {
@@ -85,7 +57,7 @@ fn requests_in_steps_and_locks_allocate_nothing() {
             ended += graph.poll(|_| {});
         }
     }
-    let after = ASKED.get();
+    let after = allocations();
     assert_eq!(after, before, "allocations and releases");
     assert!(taken > 50, "{taken} requests were taken");
     assert_eq!(ended, taken);

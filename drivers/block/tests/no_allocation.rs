@@ -1,47 +1,19 @@
 //! Nothing allocates on the data path: every request of every kind, after the channel is open.
 
-#![expect(unsafe_code, reason = "an allocator that counts, and spans of this test's own memory")]
+#![expect(unsafe_code, reason = "spans of this test's own memory")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::{
     Access, Blocks, Channel, Completions, CoreId, Device, Durability, FileDevice, Lba, MemoryDevice,
     NullDevice, Operation, Refusal, Request, Shape, Status, Tag,
 };
+use luge_measure::CountingAllocator;
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The system's allocator, which counts what the calling thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and runs no channel.
-    let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
-}
-
-// SAFETY: the system's allocator, unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) };
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const OPERATIONS: [Operation; 7] = [
     Operation::Read,
@@ -91,14 +63,14 @@ fn allocations(device: &dyn Device) -> u64 {
     let (aligned, odd) = ([span(0, 1024)], [span(4097, 1), span(5000, 1023)]);
     let mut done = Completions::default();
     let mut channel = device.open(CoreId(0)).unwrap();
-    let before = ASKED.get();
+    let before = luge_measure::allocations();
     for operation in OPERATIONS {
         for data in [&aligned[..], &odd[..]] {
             let completed = fill(channel.as_mut(), operation, data, &mut done);
             assert!(completed > 1 || operation == Operation::Discard, "{operation:?}");
         }
     }
-    ASKED.get() - before
+    luge_measure::allocations() - before
 }
 
 fn file_in(folder: &Path) -> u64 {
@@ -109,9 +81,9 @@ fn file_in(folder: &Path) -> u64 {
 
 #[test]
 fn the_counter_counts() {
-    let before = ASKED.get();
+    let before = luge_measure::allocations();
     drop(Box::new(1));
-    assert_eq!(ASKED.get() - before, 2);
+    assert_eq!(luge_measure::allocations() - before, 2);
 }
 
 #[test]

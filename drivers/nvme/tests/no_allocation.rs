@@ -1,43 +1,20 @@
 //! Allocations on the path of a request: none, also for requests that are bounced or refused.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-#![expect(unsafe_code, reason = "a global allocator that counts")]
 
 use luge_block::{Channel, Completions, Durability, Lba, Operation, Request, Tag};
+use luge_measure::CountingAllocator;
 use luge_memory::Span;
 use luge_nvme::scripted::{Rig, Script};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: the system's allocator does the work; a counter of the thread is no memory of the heap.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are the system's conditions.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Number of allocations and deallocations of this thread during `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = luge_measure::allocations();
     work();
-    ALLOCATIONS.get() - before
+    luge_measure::allocations() - before
 }
 
 fn submit_all(channel: &mut dyn Channel, buffers: &[Vec<Span>]) {
