@@ -103,6 +103,12 @@ impl Core {
         self.draining.push((volume, answer));
     }
 
+    /// Lets a volume take no request until nothing of it is in flight, and answers then.
+    pub(crate) fn drain(&mut self, volume: VolumeId, answer: Drained) {
+        self.graph.begin_drain(volume);
+        self.answer_when_drained(volume, answer);
+    }
+
     /// Takes a volume out of the graph. Who waits until it has drained is answered: its number may be another's next.
     pub(crate) fn remove_volume(&mut self, volume: VolumeId) {
         self.graph.remove_volume(volume);

@@ -29,9 +29,6 @@ impl Site for CoreSite {
 
     fn drain(&self, receipt: Receipt) {
         let volume = self.volume;
-        self.core.send(move |core| {
-            core.graph().begin_drain(volume);
-            core.answer_when_drained(volume, Box::new(move || drop(receipt)));
-        });
+        self.core.send(move |core| core.drain(volume, Box::new(move || drop(receipt))));
     }
 }

@@ -6,8 +6,8 @@ use crate::namespaces::{Namespace, Namespaces};
 use crate::relay::Relay;
 use crate::session::QueueSession;
 use crate::subsystem::ServedNamespace;
-use luge_block::{CoreId, Lba};
-use luge_core::{AttachError, Attachment, CoreHandle, Fence, SessionId};
+use luge_block::CoreId;
+use luge_core::{AttachError, Attachment, CoreHandle, SessionId, drain};
 use luge_reservations::{Nexus, Notice, Port};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -139,12 +139,4 @@ fn is_left(attachment: &Attachment, sessions: &[SessionPlace]) -> bool {
         });
         left.unwrap_or(true)
     })
-}
-
-/// Waits until nothing is in flight on a volume.
-fn drain(attachments: &[Attachment]) {
-    // All of the volume. A fence is not possible where there are many already, which end soon.
-    while Fence::raise(attachments, Lba(0)..Lba(u64::MAX)).map(drop).is_err() {
-        std::thread::yield_now();
-    }
 }

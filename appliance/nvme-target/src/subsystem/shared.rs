@@ -9,8 +9,7 @@ use super::registry::{Attached, Entry, Registry};
 use super::status::{ControllerPhase, ControllerStatus, NamespaceStatus};
 use crate::data::BitBucket;
 use crate::ids::NamespaceId;
-use luge_block::Lba;
-use luge_core::{Attachments, CoreHandle, Fence};
+use luge_core::{Attachments, CoreHandle, drain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -358,11 +357,7 @@ fn retire(entry: Entry) {
     let Entry { served, attachments, unused, .. } = entry;
     drop(served);
     unused.wait();
-    // All of the volume. A fence is not possible where there are many already, which end soon.
-    let fence = || Fence::raise(&attachments, Lba(0)..Lba(u64::MAX));
-    while fence().map(drop).is_err() {
-        std::thread::yield_now();
-    }
+    drain(&attachments);
 }
 
 /// Checks a text of Identify Controller.
