@@ -1,0 +1,1 @@
+//! Command descriptor blocks of any length as one type.
