@@ -1,4 +1,4 @@
-//! What a core knows of a logical unit.
+//! Logical units, as cores know them.
 
 use crate::sense::SenseFormat;
 use luge_block::{Blocks, Durability, Geometry};

@@ -59,7 +59,7 @@ fn cdb(random: &mut Random) -> Vec<u8> {
     cdb
 }
 
-/// What was decoded, in the terms of the plain decoder.
+/// A decoded command in the terms of the plain decoder.
 fn work(command: &Command, unit: &UnitView) -> Work {
     match command {
         Command::Blocks(blocks) => Work::Blocks {
