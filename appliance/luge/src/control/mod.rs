@@ -30,7 +30,7 @@ mod table;
 pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
-pub use endpoint::Endpoint;
+pub use endpoint::{Disk, Endpoint, VhostDevice};
 pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
 pub use record::{Call, Record, Subsystem};
