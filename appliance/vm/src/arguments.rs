@@ -9,7 +9,7 @@
 
 use crate::qemu::{Executor, FILTER, Qemu, Reconnect};
 use crate::sandbox::OWN_FILES;
-use crate::spec::{Boot, DiskKind, VmDisk, VmSpec};
+use crate::spec::{Boot, DiskKind, VmSpec};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -198,7 +198,7 @@ impl CommandLine {
 mod tests {
     use super::*;
     use crate::sandbox::User;
-    use crate::spec::{Accelerator, MemoryPages, VmName};
+    use crate::spec::{Accelerator, MemoryPages, VmDisk, VmName};
 
     fn spec() -> VmSpec {
         VmSpec {
