@@ -15,6 +15,13 @@ pub struct BlockCommand {
     pub data_blocks: u32,
 }
 
+/// UNMAP, whose ranges are in data-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnmapCommand {
+    /// Parameter list length: bytes of data-out.
+    pub list_bytes: u16,
+}
+
 /// Command of an initiator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -22,12 +29,9 @@ pub enum Command {
     Blocks(BlockCommand),
     /// SYNCHRONIZE CACHE: a flush.
     Flush,
-    /// UNMAP, whose ranges are in so many bytes of data-out.
-    Unmap {
-        /// Parameter list length.
-        list_bytes: u16,
-    },
-    /// A command that moves nothing, as it says: it is over.
+    /// UNMAP.
+    Unmap(UnmapCommand),
+    /// A command that, as it says, has nothing to do and moves no data: it has succeeded.
     Nothing,
     /// A command of the device server.
     Relayed,

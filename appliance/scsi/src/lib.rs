@@ -16,6 +16,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod attention;
+mod capacity;
+mod catalog;
 mod cdb;
 mod command;
 mod decode;
@@ -29,8 +31,10 @@ mod status;
 mod unit;
 mod view;
 
-pub use command::{BlockCommand, Command};
-pub use decode::{Transfer, decode, transfer};
+pub use capacity::{CapacityBytes, get_lba_status, read_capacity_10, read_capacity_16};
+pub use catalog::{CATALOG, Entry as CatalogEntry, find as find_command};
+pub use command::{BlockCommand, Command, UnmapCommand};
+pub use decode::{Transfer, UNMAP_LIST_BYTES_MAX, UnmapRanges, decode, transfer};
 pub use sense::{FieldPointer, SENSE_BYTES_MAX, Sense, SenseBytes, SenseFormat};
 pub use status::Ending;
 pub use view::UnitView;
