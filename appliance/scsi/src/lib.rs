@@ -37,4 +37,5 @@ pub use command::{BlockCommand, Command, UnmapCommand};
 pub use decode::{Transfer, UNMAP_LIST_BYTES_MAX, UnmapRanges, decode, transfer};
 pub use sense::{FieldPointer, SENSE_BYTES_MAX, Sense, SenseBytes, SenseFormat};
 pub use status::Ending;
+pub use unit::LogicalUnit;
 pub use view::UnitView;

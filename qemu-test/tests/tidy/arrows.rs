@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("luge-core", &["luge-block", "luge-memory", "luge-reservations", "luge-volume"]),
     ("luge-virtqueue", &["luge-memory", "luge-spec"]),
     ("luge-socket", &[]),
-    ("luge-endpoint", &["luge-core", "luge-socket"]),
+    ("luge-endpoint", &["luge-core", "luge-memory", "luge-socket"]),
     (
         "luge-vhost",
         &[
