@@ -4,15 +4,15 @@
 
 mod rig;
 
-use luge_block::{Blocks, Durability, Lba, Operation, Stepped};
+use luge_block::{Blocks, Durability, Lba, Operation, Stepped, WriteSame};
 use luge_scsi::{BlockCommand, Command, FieldPointer, Sense, UnitView, UnmapCommand, decode};
 use luge_spec::scsi::AdditionalSense;
 use rig::UNIT;
 
 const CACHE: Operation = Operation::Write(Durability::Cache);
 const MEDIA: Operation = Operation::Write(Durability::Media);
-const SAME: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Cache));
-const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSameUnmap(Durability::Cache));
+const SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Cache));
+const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache));
 const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
 const WRITE_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
 const WRITE_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);
@@ -211,8 +211,8 @@ fn a_unit_without_write_cache_writes_to_the_media() {
         let expected = match operation {
             CACHE => MEDIA,
             COMPARE_WRITE => COMPARE_WRITE_MEDIA,
-            SAME => Operation::Stepped(Stepped::WriteSame(Durability::Media)),
-            SAME_UNMAP => Operation::Stepped(Stepped::WriteSameUnmap(Durability::Media)),
+            SAME => Operation::Stepped(Stepped::WriteSame(WriteSame::Media)),
+            SAME_UNMAP => Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapMedia)),
             other => other,
         };
         assert_eq!(command.operation, expected, "{cdb:02x?}");

@@ -5,7 +5,7 @@ use crate::cdb::Fields;
 use crate::command::{BlockCommand, Command};
 use crate::sense::Sense;
 use crate::view::UnitView;
-use luge_block::{Durability, Operation, Stepped};
+use luge_block::{Durability, Operation, Stepped, WriteSame};
 use luge_spec::scsi::flags;
 
 /// READ. With FUA, too, blocks are what was written last: there is no cache of the unit that could differ.
@@ -65,10 +65,10 @@ pub(super) fn write_same(fields: &Fields, view: &UnitView) -> Result<Command, Se
     if fields.length == 0 {
         return Err(Sense::invalid_field_in_cdb(fields.length_at));
     }
-    let durability = view.least_durability;
-    let operation = if unmaps { Stepped::WriteSameUnmap(durability) } else { Stepped::WriteSame(durability) };
+    let same = WriteSame::new(view.least_durability);
+    let same = if unmaps { same.unmapping() } else { same };
     let has_data = fields.flags & flags::NDOB == 0;
-    Ok(command(fields, Operation::Stepped(operation), has_data.into()))
+    Ok(command(fields, Operation::Stepped(Stepped::WriteSame(same)), has_data.into()))
 }
 
 /// COMPARE AND WRITE. The number of blocks has one byte, the last of the length of others.

@@ -9,6 +9,7 @@ use luge_spec::scsi::{AdditionalSense, ScsiStatus, SenseKey};
 use std::sync::Arc;
 
 const BLOCKS: u64 = 3000;
+const COUNT: usize = 3000;
 
 fn disk() -> Disk {
     Disk::new(BLOCKS)
@@ -28,7 +29,8 @@ fn sense(disk: &mut Disk, cdb: &[u8], data_out: &[u8]) -> Sense {
 /// Content that differs from block to block.
 fn filled() -> Disk {
     let mut disk = disk();
-    let content: Vec<u8> = (0..BLOCKS as usize * BLOCK).map(|at| (at / BLOCK % 250 + 1) as u8).collect();
+    let bytes = (1_u8..=250).cycle().take(COUNT);
+    let content: Vec<u8> = bytes.flat_map(|byte| [byte; BLOCK]).collect();
     assert_eq!(disk.send(&long(0x8a, 0, 0, 3000), &content).ending, Ending::GOOD);
     disk
 }
@@ -148,7 +150,7 @@ fn a_verify_with_data_is_not_done_without_it() {
 fn lengths_over_the_maximum_are_refused_and_reads_and_writes_have_none() {
     let mut disk = filled();
     disk.view = UnitView { verify_data_blocks_max: 1000, ..disk.view };
-    let data = vec![3; BLOCKS as usize * BLOCK];
+    let data = vec![3; COUNT * BLOCK];
     for (cdb, at) in
         [(long(0x8f, 2, 0, 1001), 10), (long(0x8e, 0, 0, 1001), 10), (long(0x8e, 2, 0, 3000), 10)]
     {

@@ -34,10 +34,8 @@ fn effect(operation: Operation, content: &[u8], data: &[u8]) -> Effect {
         }
         Operation::Stepped(stepped) => match stepped {
             Stepped::CompareSame => unchanged(content.chunks(BLOCK).all(|one| one == &data[..BLOCK])),
-            Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_) if data.is_empty() => {
-                written(vec![0; content.len()])
-            }
-            Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_) => written(data[..BLOCK].repeat(blocks)),
+            Stepped::WriteSame(_) if data.is_empty() => written(vec![0; content.len()]),
+            Stepped::WriteSame(_) => written(data[..BLOCK].repeat(blocks)),
             Stepped::WriteAndVerify | Stepped::WriteAndCompare => written(data[..content.len()].to_vec()),
         },
         other => panic!("no command is a {other}"),
@@ -77,9 +75,9 @@ impl Run<'_> {
             return cdb;
         }
         let entry = &CATALOG[self.random.below(CATALOG.len())];
-        cdb = entry.usage.iter().map(|&used| used & self.random.below(256_u32) as u8).collect();
+        cdb = entry.usage.iter().map(|&used| used & self.random.below(u8::MAX)).collect();
         cdb[0] = entry.opcode().0;
-        let (first, count) = (self.random.below(BLOCKS as u32), self.random.below(80_u32) as u8);
+        let (first, count) = (self.random.below(300_u32), self.random.below(80_u8));
         let [.., high, low] = first.to_be_bytes();
         match cdb.len() {
             6 => cdb[1..5].copy_from_slice(&[0, high, low, count]),

@@ -4,7 +4,7 @@ use crate::rig::{BLOCK, COMPARE_AND_WRITE, Memory, Side, WRITE, bytes};
 use luge_block::doubles::{Fault, Faulty, Narrow, Recorded, Scripted};
 use luge_block::{
     Access, Blocks, CoreId, Device, Durability, FileDevice, Geometry, Lba, MemoryDevice, NullDevice,
-    Operation, OperationLimits, Refusal, Shape, Status, Stepped,
+    Operation, OperationLimits, Refusal, Shape, Status, Stepped, WriteSame,
 };
 use luge_memory::{DmaSpace, PageSize, Span};
 use luge_volume::Volume;
@@ -16,9 +16,9 @@ const BLOCKS: u64 = 4096;
 /// Blocks of the longest request that is not cut.
 const WHOLE: u64 = 2048;
 
-const SAME: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Cache));
-const SAME_ON_MEDIA: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Media));
-const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSameUnmap(Durability::Cache));
+const SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Cache));
+const SAME_ON_MEDIA: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
+const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache));
 const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
 const WRITE_AND_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
 const WRITE_AND_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);
