@@ -38,14 +38,13 @@ pub(super) fn write_and_verify(fields: &Fields, view: &UnitView) -> Result<Comma
 pub(super) fn verify(fields: &Fields, view: &UnitView) -> Result<Command, Sense> {
     let check = byte_check(fields)?;
     check_range(fields, view)?;
-    match check {
-        ByteCheck::None => Ok(command(fields, Operation::Verify, 0)),
-        ByteCheck::All => {
-            check_length(fields, view.verify_data_blocks_max)?;
-            Ok(command(fields, Operation::Compare, fields.length))
-        }
-        ByteCheck::One => Ok(command(fields, Operation::Stepped(Stepped::CompareSame), 1)),
-    }
+    let (operation, data_blocks, most) = match check {
+        ByteCheck::None => (Operation::Verify, 0, view.verify_blocks_max),
+        ByteCheck::All => (Operation::Compare, fields.length, view.verify_data_blocks_max),
+        ByteCheck::One => (Operation::Stepped(Stepped::CompareSame), 1, view.verify_blocks_max),
+    };
+    check_length(fields, most)?;
+    Ok(command(fields, operation, data_blocks))
 }
 
 /// SYNCHRONIZE CACHE: of all blocks, whichever it names. With IMMED, too, the status comes at the end.
@@ -65,6 +64,7 @@ pub(super) fn write_same(fields: &Fields, view: &UnitView) -> Result<Command, Se
     if fields.length == 0 {
         return Err(Sense::invalid_field_in_cdb(fields.length_at));
     }
+    check_length(fields, view.write_same_blocks_max)?;
     let same = WriteSame::new(view.least_durability);
     let same = if unmaps { same.unmapping() } else { same };
     let has_data = fields.flags & flags::NDOB == 0;

@@ -20,6 +20,8 @@ fn unit(random: &mut Random) -> UnitView {
         read_only: random.once_in(4),
         least_durability: if random.once_in(2) { Durability::Media } else { Durability::Cache },
         unmap_blocks_max: if random.once_in(4) { 0 } else { 1000 },
+        write_same_blocks_max: random.between(1_u32, 70_000),
+        verify_blocks_max: random.between(1_u32, 70_000),
         verify_data_blocks_max: random.between(1_u32, 2048),
         compare_and_write_blocks_max: random.between(1_u8, u8::MAX),
         ..UNIT

@@ -204,7 +204,9 @@ impl Case<'_> {
 
     fn verify(&mut self) -> Work {
         self.reserved(if self.opcode == 0x8f { 0b1001 } else { 0b1000 });
-        match self.block.second.0 >> 1 & 3 {
+        let check = self.block.second.0 >> 1 & 3;
+        self.invalid_if(check != 1 && self.block.length > self.unit.verify_blocks_max.into());
+        match check {
             0 => self.blocks(Operation::Verify, 0),
             1 => {
                 self.invalid_if(self.block.length > self.unit.verify_data_blocks_max.into());
@@ -227,6 +229,7 @@ impl Case<'_> {
         self.reserved(reserved);
         let unmaps = self.block.second.bit(3);
         self.invalid_if(self.block.length == 0 || unmaps && self.unit.unmap_blocks_max == 0);
+        self.invalid_if(self.block.length > self.unit.write_same_blocks_max.into());
         let without_data = self.opcode == 0x93 && self.block.second.bit(0);
         let least = self.unit.least_durability;
         let same = match least {

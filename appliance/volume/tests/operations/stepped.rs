@@ -387,6 +387,21 @@ fn long_requests_of_a_volume_keep_no_other_volume_from_a_step() {
 }
 
 #[test]
+fn a_long_write_same_does_a_bounded_number_of_steps_in_a_turn() {
+    let memory = Memory::new();
+    let device = Scripted::new(Geometry { blocks: Blocks(1 << 20), ..Geometry::for_tests() }, 1000);
+    let mut side = Side::new(0, &volume(Arc::new(device.clone())));
+    side.submit_blocks(1, SAME, 0..1 << 20, &[memory.with(0, &one_block())]).unwrap();
+    for _ in 0..100 {
+        side.turn();
+        assert!(device.taken().len() <= 8, "a step for each slot");
+        let ended = device.complete_all(Status::Success);
+        assert!(ended <= 2, "{ended} steps in a turn");
+    }
+    assert_eq!(side.graph.in_flight(), 1, "it goes on");
+}
+
+#[test]
 fn a_compare_and_write_waits_for_a_long_write_same_of_another_core_and_holds_the_next_one() {
     let memory = Memory::new();
     let device = Scripted::new(Geometry::for_tests(), 100);
