@@ -124,13 +124,9 @@ impl Limits {
     /// Request of zeroes to which a request comes down that writes one block again and again; none for another block,
     /// or where the base cannot write zeroes by itself.
     pub(crate) fn zeroes(&self, request: &Request<'_>) -> Option<Zeroes> {
-        let (operation, durability) = match request.operation {
-            Operation::Stepped(Stepped::WriteSame(when)) => (Operation::WriteZeroes, when),
-            Operation::Stepped(Stepped::WriteSameUnmap(when)) => (Operation::WriteZeroesUnmap, when),
-            _ => return None,
-        };
+        let Operation::Stepped(Stepped::WriteSame(same)) = request.operation else { return None };
         let can = self.write_zeroes_blocks > 0 && are_zero(request.data);
-        can.then_some(Zeroes { operation, durability })
+        can.then_some(Zeroes { operation: same.of_zeroes(), durability: same.durability() })
     }
 
     /// Whether a request is done in steps.
@@ -186,8 +182,7 @@ impl Limits {
             | Operation::Compare
             | Operation::CompareAndWrite(_)
             | Operation::Stepped(Stepped::WriteAndVerify | Stepped::WriteAndCompare) => false,
-            Operation::Verify
-            | Operation::Stepped(Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_) | Stepped::CompareSame) => {
+            Operation::Verify | Operation::Stepped(Stepped::WriteSame(_) | Stepped::CompareSame) => {
                 blocks > self.part_blocks(operation)
             }
             Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
@@ -207,7 +202,7 @@ pub(crate) struct Zeroes {
 }
 
 fn writes_same(operation: Operation) -> bool {
-    matches!(operation, Operation::Stepped(Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_)))
+    matches!(operation, Operation::Stepped(Stepped::WriteSame(_)))
 }
 
 /// Whether all bytes of a block are zero.

@@ -6,7 +6,7 @@
 use luge_block::doubles::Scripted;
 use luge_block::{
     BlockRange, Blocks, CopyRange, CoreId, Device, Durability, Geometry, Lba, Operation, Refusal, Request,
-    Status, Stepped, Tag,
+    Status, Stepped, Tag, WriteSame,
 };
 use luge_memory::{Iova, Span};
 use luge_reservations::{
@@ -128,8 +128,8 @@ const GROUPS: [(Operation, char); 16] = [
     (Operation::CompareAndWrite(Durability::Cache), 'W'),
     (Operation::WriteUncorrectable, 'W'),
     (Operation::Stepped(Stepped::CompareSame), 'R'),
-    (Operation::Stepped(Stepped::WriteSame(Durability::Cache)), 'W'),
-    (Operation::Stepped(Stepped::WriteSameUnmap(Durability::Cache)), 'W'),
+    (Operation::Stepped(Stepped::WriteSame(WriteSame::Cache)), 'W'),
+    (Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache)), 'W'),
     (Operation::Stepped(Stepped::WriteAndVerify), 'W'),
     (Operation::Stepped(Stepped::WriteAndCompare), 'W'),
 ];

@@ -1,6 +1,6 @@
 //! A plain decoder: byte by byte from the tables of SBC-3 and SPC-4, without regard to speed or to the order of checks.
 
-use luge_block::{Durability, Operation, Stepped};
+use luge_block::{Durability, Operation, Stepped, WriteSame};
 use luge_scsi::UnitView;
 
 const INVALID_OPCODE: u16 = 0x2000;
@@ -204,7 +204,9 @@ impl Case<'_> {
 
     fn verify(&mut self) -> Work {
         self.reserved(if self.opcode == 0x8f { 0b1001 } else { 0b1000 });
-        match self.block.second.0 >> 1 & 3 {
+        let check = self.block.second.0 >> 1 & 3;
+        self.invalid_if(check != 1 && self.block.length > self.unit.verify_blocks_max.into());
+        match check {
             0 => self.blocks(Operation::Verify, 0),
             1 => {
                 self.invalid_if(self.block.length > self.unit.verify_data_blocks_max.into());
@@ -227,10 +229,16 @@ impl Case<'_> {
         self.reserved(reserved);
         let unmaps = self.block.second.bit(3);
         self.invalid_if(self.block.length == 0 || unmaps && self.unit.unmap_blocks_max == 0);
+        self.invalid_if(self.block.length > self.unit.write_same_blocks_max.into());
         let without_data = self.opcode == 0x93 && self.block.second.bit(0);
         let least = self.unit.least_durability;
-        let stepped = if unmaps { Stepped::WriteSameUnmap(least) } else { Stepped::WriteSame(least) };
-        self.blocks(Operation::Stepped(stepped), u64::from(!without_data))
+        let same = match least {
+            Durability::Cache if unmaps => WriteSame::UnmapCache,
+            Durability::Media if unmaps => WriteSame::UnmapMedia,
+            Durability::Cache => WriteSame::Cache,
+            Durability::Media => WriteSame::Media,
+        };
+        self.blocks(Operation::Stepped(Stepped::WriteSame(same)), u64::from(!without_data))
     }
 
     /// Table 30 of SBC-3: the number of blocks is byte 13.

@@ -74,9 +74,7 @@ impl Work {
             Operation::Compare => Self::Compare,
             Operation::CompareAndWrite(when) => Self::CompareAndWrite(when),
             Operation::Stepped(Stepped::CompareSame) => Self::CompareSame,
-            Operation::Stepped(Stepped::WriteSame(when) | Stepped::WriteSameUnmap(when)) => {
-                Self::WriteSame(when)
-            }
+            Operation::Stepped(Stepped::WriteSame(same)) => Self::WriteSame(same.durability()),
             Operation::Stepped(Stepped::WriteAndVerify) => Self::WriteAndVerify,
             Operation::Stepped(Stepped::WriteAndCompare) => Self::WriteAndCompare,
             _ => Self::Verify,

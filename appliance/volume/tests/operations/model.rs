@@ -4,7 +4,7 @@ use crate::rig::{BLOCK, COMPARE_AND_WRITE, Memory, Side, WRITE, bytes};
 use luge_block::doubles::{Delayed, Narrow};
 use luge_block::{
     Blocks, CopyRange, Device, Durability, Geometry, Lba, MemoryDevice, Operation, OperationLimits, Refusal,
-    Shape, Status, Stepped, Tag,
+    Shape, Status, Stepped, Tag, WriteSame,
 };
 use luge_memory::{DmaSpace, PageSize, Span};
 use luge_seeded::{Random, fuzz};
@@ -12,7 +12,7 @@ use luge_volume::{CopyRequest, Volume};
 use std::ops::Range;
 use std::sync::Arc;
 
-const WRITE_SAME: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Media));
+const WRITE_SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
 const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
 const WRITE_AND_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
 const WRITE_AND_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);

@@ -4,7 +4,7 @@ use crate::rig::{BLOCK, COMPARE_AND_WRITE, Memory, Side, WRITE, bytes};
 use luge_block::doubles::{Fault, Faulty, Narrow, Recorded, Scripted};
 use luge_block::{
     Access, Blocks, CoreId, Device, Durability, FileDevice, Geometry, Lba, MemoryDevice, NullDevice,
-    Operation, OperationLimits, Refusal, Shape, Status, Stepped,
+    Operation, OperationLimits, Refusal, Shape, Status, Stepped, WriteSame,
 };
 use luge_memory::{DmaSpace, PageSize, Span};
 use luge_volume::Volume;
@@ -16,9 +16,9 @@ const BLOCKS: u64 = 4096;
 /// Blocks of the longest request that is not cut.
 const WHOLE: u64 = 2048;
 
-const SAME: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Cache));
-const SAME_ON_MEDIA: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Media));
-const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSameUnmap(Durability::Cache));
+const SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Cache));
+const SAME_ON_MEDIA: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
+const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache));
 const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
 const WRITE_AND_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
 const WRITE_AND_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);
@@ -384,6 +384,21 @@ fn long_requests_of_a_volume_keep_no_other_volume_from_a_step() {
     assert!(served.is_some(), "{long} long requests keep all slots");
     assert!(side.graph.in_flight() > usize::from(long) / 2, "and they are not over yet");
     assert_eq!(side.settle().len(), usize::from(long) + 1);
+}
+
+#[test]
+fn a_long_write_same_does_a_bounded_number_of_steps_in_a_turn() {
+    let memory = Memory::new();
+    let device = Scripted::new(Geometry { blocks: Blocks(1 << 20), ..Geometry::for_tests() }, 1000);
+    let mut side = Side::new(0, &volume(Arc::new(device.clone())));
+    side.submit_blocks(1, SAME, 0..1 << 20, &[memory.with(0, &one_block())]).unwrap();
+    for _ in 0..100 {
+        side.turn();
+        assert!(device.taken().len() <= 8, "a step for each slot");
+        let ended = device.complete_all(Status::Success);
+        assert!(ended <= 2, "{ended} steps in a turn");
+    }
+    assert_eq!(side.graph.in_flight(), 1, "it goes on");
 }
 
 #[test]
