@@ -21,6 +21,7 @@ mod catalog;
 mod cdb;
 mod command;
 mod decode;
+mod gate;
 mod inquiry;
 mod log;
 mod mode;
@@ -35,6 +36,7 @@ pub use capacity::{CapacityBytes, get_lba_status, read_capacity_10, read_capacit
 pub use catalog::{CATALOG, Entry as CatalogEntry, find as find_command};
 pub use command::{BlockCommand, Command, UnmapCommand};
 pub use decode::{Transfer, UNMAP_LIST_BYTES_MAX, UnmapRanges, decode, transfer};
+pub use gate::Gate;
 pub use sense::{FieldPointer, SENSE_BYTES_MAX, Sense, SenseBytes, SenseFormat};
 pub use status::Ending;
 pub use unit::LogicalUnit;
