@@ -26,6 +26,7 @@ mod device;
 mod endpoint;
 mod log;
 mod queue;
+mod scsi;
 mod served;
 mod service;
 mod state;
@@ -41,6 +42,7 @@ pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, EndpointError, 
 pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
+pub use scsi::{HbaConfig, HbaError, LunAddress, LunError, LunPhase, LunStatus, ScsiHba};
 pub use state::{
     AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
     RegionState, RunningState,

@@ -90,6 +90,7 @@ impl Limits {
             Operation::Verify => self.native.verify_blocks_max,
             Operation::CompareAndWrite(_) => self.native.compare_and_write_blocks_max,
             Operation::WriteUncorrectable => self.native.write_uncorrectable_blocks_max,
+            Operation::Stepped(_) => 0,
         }
     }
 
@@ -102,7 +103,7 @@ impl Limits {
     pub(crate) fn in_steps(&self, request: &Request<'_>) -> bool {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
-            Operation::CompareAndWrite(_) => true,
+            Operation::CompareAndWrite(_) | Operation::Stepped(_) => true,
             Operation::Compare => {
                 !(1..=self.native.compare_blocks_max).contains(&blocks) || data.len() > self.spans
             }
@@ -144,9 +145,11 @@ impl Limits {
     pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
-            Operation::Flush | Operation::Compare | Operation::Verify | Operation::CompareAndWrite(_) => {
-                false
-            }
+            Operation::Flush
+            | Operation::Compare
+            | Operation::Verify
+            | Operation::CompareAndWrite(_)
+            | Operation::Stepped(_) => false,
             Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
             Operation::Discard
             | Operation::WriteZeroes

@@ -40,6 +40,23 @@ pub enum Operation {
     CompareAndWrite(Durability),
     /// Reads of the blocks fail with [`Status::MediaError`] afterwards, until they are written.
     WriteUncorrectable,
+    /// Reads and writes that a volume makes in steps; no device does it by itself.
+    Stepped(Stepped),
+}
+
+/// Operation that a volume does in steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stepped {
+    /// A write of one block of memory to each of the blocks; of zeroes where there is no memory.
+    WriteSame(Durability),
+    /// Same as [`Self::WriteSame`], but blocks of zeroes may be deallocated.
+    WriteSameUnmap(Durability),
+    /// Comparison of each of the blocks with one block of memory; [`Status::CompareFailed`] where they differ.
+    CompareSame,
+    /// A write to the media, and a read whose data goes nowhere: the media is asked whether it has the blocks.
+    WriteAndVerify,
+    /// A write to the media, and a comparison of the blocks with the memory.
+    WriteAndCompare,
 }
 
 impl fmt::Display for Operation {
@@ -54,6 +71,10 @@ impl fmt::Display for Operation {
             Self::Verify => "verify",
             Self::CompareAndWrite(_) => "compare-and-write",
             Self::WriteUncorrectable => "write-uncorrectable",
+            Self::Stepped(Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_)) => "write-same",
+            Self::Stepped(Stepped::CompareSame) => "compare-same",
+            Self::Stepped(Stepped::WriteAndVerify) => "write-and-verify",
+            Self::Stepped(Stepped::WriteAndCompare) => "write-and-compare",
         })
     }
 }
@@ -81,6 +102,7 @@ impl Operation {
             Self::Verify => 7,
             Self::CompareAndWrite(_) => 8,
             Self::WriteUncorrectable => 9,
+            Self::Stepped(_) => 10,
         }
     }
 
@@ -115,6 +137,7 @@ impl Operation {
             | Self::WriteZeroesUnmap
             | Self::CompareAndWrite(_)
             | Self::WriteUncorrectable => true,
+            Self::Stepped(stepped) => stepped.changes_data(),
         }
     }
 
@@ -153,6 +176,21 @@ impl Operation {
             | Self::WriteZeroesUnmap
             | Self::Verify
             | Self::WriteUncorrectable => 0,
+            Self::Stepped(stepped) => stepped.memory_of(blocks),
+        }
+    }
+}
+
+impl Stepped {
+    const fn changes_data(self) -> bool {
+        !matches!(self, Self::CompareSame)
+    }
+
+    /// Blocks of memory that a request of so many blocks has. A write of zeroes may have none.
+    const fn memory_of(self, blocks: u32) -> u64 {
+        match self {
+            Self::WriteSame(_) | Self::WriteSameUnmap(_) | Self::CompareSame => 1,
+            Self::WriteAndVerify | Self::WriteAndCompare => blocks as u64,
         }
     }
 }

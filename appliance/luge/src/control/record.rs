@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub enum Subsystem {
     /// Block devices.
     Bdev,
+    /// vhost-user-scsi controllers with their LUNs.
+    VhostScsi,
     /// vhost-user-blk endpoints.
     VhostBlk,
     /// NVMe subsystems.
@@ -20,13 +22,14 @@ pub enum Subsystem {
 
 impl Subsystem {
     /// All subsystems, each after those that it depends on.
-    pub const ALL: [Self; 4] = [Self::Bdev, Self::VhostBlk, Self::Nvmf, Self::Vm];
+    pub const ALL: [Self; 5] = [Self::Bdev, Self::VhostScsi, Self::VhostBlk, Self::Nvmf, Self::Vm];
 
     /// Name in a configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bdev => "bdev",
+            Self::VhostScsi => "vhost_scsi",
             Self::VhostBlk => "vhost_blk",
             Self::Nvmf => "nvmf",
             Self::Vm => "vm",
@@ -38,8 +41,8 @@ impl Subsystem {
     pub const fn depends_on(self) -> &'static [&'static str] {
         match self {
             Self::Bdev => &[],
-            Self::VhostBlk | Self::Nvmf => &["bdev"],
-            Self::Vm => &["vhost_blk", "nvmf"],
+            Self::VhostScsi | Self::VhostBlk | Self::Nvmf => &["bdev"],
+            Self::Vm => &["vhost_scsi", "vhost_blk", "nvmf"],
         }
     }
 }

@@ -4,6 +4,7 @@ use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
 use super::pending_change::PendingChange;
+use super::placement::Placement;
 use super::running::RunningQueue;
 use super::running_format::Format;
 use super::state::{ControllerState, Phase, ShutdownPhase};
@@ -52,6 +53,7 @@ pub(crate) struct Controller {
     pub(super) running: BTreeMap<QueueId, RunningQueue>,
     /// Cores that can serve queues.
     pub(super) cores: Vec<ServingCore>,
+    pub(super) placement: Placement,
     pub(super) vectors: Vec<Option<OwnedFd>>,
     pub(super) shadow: Option<ShadowDoorbells>,
     /// Namespaces that are attached.
@@ -94,6 +96,7 @@ impl Controller {
             memory: Arc::default(),
             running: BTreeMap::new(),
             cores: Vec::new(),
+            placement: Placement::default(),
             vectors,
             shadow: None,
             namespaces,

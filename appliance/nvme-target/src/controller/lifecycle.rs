@@ -119,6 +119,7 @@ impl Controller {
             return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
         check(&self.state)?;
+        self.parts.doorbells.fix().map_err(|error| format!("its doorbells cannot be sealed: {error}"))?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
         let completion_queue = CompletionQueueState {
             base: self.state.registers.admin_completion_queue,
@@ -241,6 +242,7 @@ impl Controller {
         self.finish_jobs();
         self.finish_deletions();
         self.finish_changes();
+        self.finish_leaving();
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),

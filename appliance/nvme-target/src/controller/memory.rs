@@ -34,8 +34,8 @@ impl Controller {
 
     /// (1) to (1) or (2), and (2) to (1): gives the present memory to sessions that have other memory.
     pub(super) fn move_sessions(&mut self) {
+        let serves = self.state.serves() && self.is_placed();
         let Self { state, memory, running, parts, .. } = self;
-        let serves = state.serves();
         for (&queue, running) in running.iter_mut() {
             if Arc::ptr_eq(&running.memory, memory) {
                 continue;

@@ -1,6 +1,7 @@
 //! Queues of a controller: created and deleted on cores.
 
 use super::device::{Controller, Deletion};
+use super::placement::Placement;
 use super::running::RunningQueue;
 use super::state::{CompletionQueueState, SubmissionQueueState};
 use crate::commands::CommandStatus;
@@ -56,6 +57,9 @@ impl Controller {
             memory,
             waits_for_memory: false,
         };
+        if !self.is_placed() {
+            running.hold();
+        }
         self.running.insert(id, running);
         self.state.completion_queues.insert(id.0, queue);
         self.report();
@@ -107,6 +111,9 @@ impl Controller {
 
     /// Chooses a core for a queue; none if no core can serve all namespaces.
     fn choose_core(&mut self) -> Option<Assignment> {
+        if let Placement::Background(serving) = &self.placement {
+            return Assignment::choose(std::slice::from_ref(serving), Locality::default);
+        }
         let serving = self.parts.subsystem.serving_cores();
         let known = std::mem::take(&mut self.cores);
         // Those that serve queues already have their numbers.

@@ -41,7 +41,7 @@ impl DataWalk {
     ///
     /// # Errors
     /// [`Stop`].
-    pub(crate) fn step(&mut self, collector: &mut Collector<'_>) -> Result<Option<usize>, Stop> {
+    pub(crate) fn step(&mut self, collector: &mut Collector<'_, '_>) -> Result<Option<usize>, Stop> {
         let ended = match &mut self.0 {
             Kind::Prp(walk) => walk.step(collector),
             Kind::Sgl(walk) => walk.step(collector),

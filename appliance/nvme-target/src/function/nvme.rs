@@ -163,6 +163,14 @@ impl Function for NvmeFunction {
         self.progress()
     }
 
+    fn leave_cores(&mut self) {
+        self.controller.leave_cores();
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.controller.failure()
+    }
+
     fn progress(&mut self) -> Progress {
         if self.is_settled() { Progress::Done } else { Progress::Pending }
     }

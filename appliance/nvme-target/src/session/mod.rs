@@ -33,6 +33,7 @@ mod slots;
 mod special;
 mod specials;
 mod take;
+mod transfer;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};

@@ -5,8 +5,6 @@ use super::long::Long;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
 use super::slots::Slots;
 use super::specials::Specials;
-use super::turn::BATCH;
-use crate::commands::ShortTransfer;
 use crate::data::BitBucket;
 use crate::namespaces::Namespaces;
 use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
@@ -17,7 +15,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Spans of a command that is not long: those of 2 MiB in memory pages of which no two lie side by side, and some more
-/// for pages that lie across regions.
+/// for pages that lie across regions. Enough for a batch of short commands, too.
 const SPANS: usize = 576;
 
 /// Reason why there is no session for a completion queue.
@@ -45,10 +43,8 @@ pub struct QueueSession {
     pub(super) slots: Slots,
     pub(super) specials: Specials,
     pub(super) long: Option<Long>,
-    /// Spans of the command that is being read.
+    /// Spans of the commands that are being read.
     pub(super) spans: Box<[Span]>,
-    /// Short transfers that are being read.
-    pub(super) transfers: Box<[ShortTransfer]>,
     pub(super) memory: Arc<GuestMemory>,
     pub(super) doorbells: Doorbells,
     pub(super) namespaces: Arc<Namespaces>,
@@ -90,7 +86,6 @@ impl QueueSession {
             specials: Specials::default(),
             long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
-            transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
             doorbells,
             namespaces: setup.namespaces,

@@ -1,4 +1,4 @@
-//! Commands that are served one by one: all but runs of short transfers.
+//! Commands that are served one by one: all but runs of reads and writes.
 //!
 //! A command stays in its queue until it is taken: until a volume or the controller's thread has it, or it is answered.
 //! What was found out about it before is forgotten if there was no room, and found again in the next turn.

@@ -114,7 +114,9 @@ impl Slots {
         }
         // Those at the front were used; the others stay.
         let used = first.wrapping_add(filled).min(*vacant);
-        free.copy_within(used..*vacant, first);
+        if used < *vacant {
+            free.copy_within(used..*vacant, first);
+        }
         *vacant = vacant.saturating_sub(filled);
         filled
     }

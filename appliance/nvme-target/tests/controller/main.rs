@@ -4,6 +4,7 @@
 
 mod attacks;
 mod cache;
+mod costly;
 mod drivers;
 mod events;
 mod features;

@@ -132,7 +132,7 @@ impl FrontEnd {
                         stalls.longest
                     );
                 });
-                ledger.left_cores(stalls);
+                ledger.peers().left_cores(stalls);
                 self.stop();
                 self.background = Some(background);
                 self.start_with_memory();

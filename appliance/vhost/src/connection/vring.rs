@@ -202,9 +202,13 @@ impl Vring {
         let Running { at, access, .. } = self.running.take()?;
         self.device.stopped(self.index);
         let mut session: Box<dyn Session> = at.core.remove_session(at.session);
-        let queue = access.of(&mut *session)?;
-        self.reclaim(queue);
-        queue.state()
+        let state = access.of(&mut *session).and_then(|queue| {
+            self.reclaim(queue);
+            queue.state()
+        });
+        drop(session);
+        self.device.left(self.index);
+        state
     }
 
     /// Stops the ring, and returns its state; adds its eventfds to `files`. The ring is as without set-up

@@ -236,6 +236,8 @@ fn describe(traddr: &str, listener: &Listener) -> Value {
             "silent": state.counts.silent,
             "waited": state.counts.waited,
             "waiting": state.counts.waiting,
+            "memory_stalls": state.stalls.count,
+            "longest_memory_stall_us": u64::try_from(state.stalls.longest.as_micros()).unwrap_or(u64::MAX),
         },
     })
 }

@@ -1,0 +1,1 @@
+//! INQUIRY: standard data and vital product data.

@@ -1,0 +1,1 @@
+//! Targets, ports and port groups.
