@@ -375,6 +375,24 @@ paths_are() {
     [ "$(dmsetup status "$(multipath_name)" | grep -o "[0-9]:[0-9]* $1 " | wc -l)" = "$2" ]
 }
 
+# Writes what udev would know of all SCSI disks, which the multipath tools ask it for.
+tell_udev() {
+    mkdir -p /run/udev/data
+    for found in /sys/block/sd*; do
+        printf 'I:1\nE:ID_SERIAL=%s\nE:ID_WWN=%s\n' "$(wwid_of "$found")" "$(wwid_of "$found")" \
+            > "/run/udev/data/b$(cat "$found/dev")"
+    done
+}
+
+wwid_of() {
+    sed 's/^naa\./3/' "$1/device/wwid"
+}
+
+# Whether the map has so many paths that are active (A) or failed (F).
+paths_are() {
+    [ "$(dmsetup status "$map" | grep -o "[0-9]:[0-9]* $1 " | wc -l)" = "$2" ]
+}
+
 # Both ways to `spare`, one of which is taken away under load, and comes back.
 paths() {
     mkdir -p /etc/multipath
@@ -382,7 +400,6 @@ paths() {
         defaults {
             find_multipaths no
             user_friendly_names no
-            uid_attribute ""
             no_path_retry 20
             polling_interval 1
         }
@@ -390,22 +407,30 @@ paths() {
             devnode "^(vd|nvme)"
         }
 END
+    tell_udev
+    map=$(wwid_of "/sys/block/${spare#/dev/}")
     multipathd -d -s > /tmp/multipathd.log 2>&1 &
     manager=$!
     until_true paths_are A 2 || { cat /tmp/multipathd.log; multipath -v3 -ll; return 1; }
     multipath -ll
-    until_true test -e "/dev/mapper/$(multipath_name)" || dmsetup mknodes
-    spare=/dev/mapper/$(multipath_name)
+    dmsetup mknodes
+    spare=/dev/mapper/$map
     begin_load
     ask cut
     end_load
+    until_true paths_are A 1
     begin_load
     ask mend
+    until_true lun_is_there $second 0 0
+    tell_udev
+    theirs=$(lun $second 0 0)
+    multipathd add path "${theirs#/dev/}"
+    until_true paths_are A 2
     end_load
+    multipath -ll
     kill $manager
     wait $manager || true
-    dmsetup remove "$spare"
-    [ "$(wc -l < /tmp/load.rounds)" -gt 0 ]
+    dmsetup remove "$map"
 }
 
 # Two ways to increment a number: no increment is lost.
