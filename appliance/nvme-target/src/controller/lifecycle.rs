@@ -41,7 +41,8 @@ pub(crate) enum ResetLevel {
 impl Controller {
     /// Bytes of the registers from `at` on; zeroes where there is none.
     pub(crate) fn read_registers(&self, at: u64, data: &mut [u8]) {
-        let image = self.state.registers.image(self.state.status());
+        let capabilities = super::registers::capabilities(self.parts.doorbells.stride_log());
+        let image = self.state.registers.image(capabilities, self.state.status());
         let from = usize::try_from(at).map_or(usize::MAX, |at| at);
         let bytes = image.iter().copied().skip(from).chain(std::iter::repeat(0));
         data.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
@@ -71,10 +72,12 @@ impl Controller {
 
     /// Writes a doorbell of a client that has not mapped them.
     pub(crate) fn write_doorbell(&mut self, at: u64, value: u32) {
+        // What lies between two doorbells is none, and has no effect.
+        let Some(doorbell) = self.parts.doorbells.name(at) else { return };
         if !self.state.serves() || !self.parts.doorbells.store(at, value) {
             return;
         }
-        if !self.doorbell_rung(at) {
+        if !self.doorbell_rung(doorbell) {
             self.add_event(AsyncEvent::INVALID_DOORBELL_REGISTER);
         }
     }
@@ -347,7 +350,7 @@ impl Controller {
 fn check(state: &ControllerState) -> Result<(), String> {
     let configuration = state.configuration();
     let attributes = AdminQueueAttributes(state.registers.admin_queue_attributes);
-    let capabilities = super::registers::capabilities();
+    let capabilities = super::registers::capabilities(0);
     let pages = capabilities.page_bytes_min()..=capabilities.page_bytes_max();
     if !pages.contains(&configuration.page_bytes().into()) {
         return Err(format!("memory pages of {} bytes are not possible", configuration.page_bytes()));

@@ -72,8 +72,8 @@ impl ControllerConfig {
 }
 
 impl Default for ControllerConfig {
-    /// As many vectors as Windows' driver takes, and a queue for each but that of the admin queue.
+    /// As many vectors as Windows' driver takes, and so many queues that each doorbell has a cache line of its own.
     fn default() -> Self {
-        Self { io_queues: 63, vectors: 64 }
+        Self { io_queues: 31, vectors: 64 }
     }
 }
