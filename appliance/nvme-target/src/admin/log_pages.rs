@@ -4,7 +4,7 @@ use super::dispatch::low;
 use super::identify::pad;
 use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
-use crate::controller::{Controller, FIRMWARE};
+use crate::controller::{Controller, FIRMWARE, TEMPERATURE_K};
 use crate::ids::NamespaceId;
 use luge_spec::nvme::{
     AdminOpcode, EffectsLog, FirmwareLog, IoOpcode, LogPage, NamespaceList, SmartLog, StatusCode,
@@ -37,7 +37,8 @@ const DATA_UNIT_SECTORS: u128 = 1000;
 const SPARE: u8 = 100;
 const SPARE_THRESHOLD: u8 = 10;
 
-/// Critical warning: the media are read-only.
+/// Critical warnings: a temperature has reached a threshold; the media are read-only.
+const TEMPERATURE: u8 = 1 << 1;
 const READ_ONLY: u8 = 1 << 3;
 
 /// Changed namespaces that fit in their list; of more, the list says only that.
@@ -115,6 +116,8 @@ impl Controller {
             self.active(namespace)?;
         }
         let mut log = SmartLog::new_zeroed();
+        log.composite_temperature = TEMPERATURE_K.to_le_bytes();
+        log.critical_warning = if self.temperature_warns() { TEMPERATURE } else { 0 };
         log.available_spare = SPARE;
         log.available_spare_threshold = SPARE_THRESHOLD;
         for (_, served) in self.namespaces().iter().filter(|(id, _)| all || **id == namespace) {

@@ -54,6 +54,8 @@ pub(crate) struct Controller {
     /// Cores that can serve queues.
     pub(super) cores: Vec<ServingCore>,
     pub(super) placement: Placement,
+    /// Whether the function may read and write memory.
+    pub(crate) is_bus_master: bool,
     pub(super) vectors: Vec<Option<OwnedFd>>,
     pub(super) shadow: Option<ShadowDoorbells>,
     /// Namespaces that are attached.
@@ -97,6 +99,7 @@ impl Controller {
             running: BTreeMap::new(),
             cores: Vec::new(),
             placement: Placement::default(),
+            is_bus_master: false,
             vectors,
             shadow: None,
             namespaces,

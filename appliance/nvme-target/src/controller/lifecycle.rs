@@ -17,10 +17,9 @@ use super::running::RunningQueue;
 use super::state::{CompletionQueueState, ControllerState, Phase, ShutdownPhase, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::QueueId;
+use crate::session::QueueSession;
 use luge_block::{Lba, Operation};
-use luge_spec::nvme::{
-    AdminQueueAttributes, AsyncEvent, Configuration, ControllerStatus, SUBSYSTEM_RESET, offset,
-};
+use luge_spec::nvme::{AdminQueueAttributes, AsyncEvent, Configuration, offset};
 use std::time::Instant;
 
 /// CC.SHN of a normal shutdown.
@@ -61,10 +60,6 @@ impl Controller {
     fn write_register(&mut self, at: u32, value: u32) {
         match at {
             offset::CC => self.configure(Configuration(value & Configuration::WRITABLE)),
-            offset::CSTS if value & ControllerStatus::SUBSYSTEM_RESET_OCCURRED != 0 => {
-                self.state.was_subsystem_reset = false;
-            }
-            offset::NSSR if value == SUBSYSTEM_RESET => self.reset_subsystem(),
             _ => self.state.registers.store(at, value),
         }
     }
@@ -142,13 +137,6 @@ impl Controller {
         })
     }
 
-    /// NSSR: resets this controller only. Others of the subsystem are those of other guests.
-    fn reset_subsystem(&mut self) {
-        self.reset(ResetLevel::Function);
-        self.state.was_subsystem_reset = true;
-        self.report();
-    }
-
     /// (2), (3), (4) to (5), and on to (1) if nothing is in flight: resets the controller.
     pub(crate) fn reset(&mut self, level: ResetLevel) {
         let ControllerState { registers, shutdown, is_failed, .. } = &mut self.state;
@@ -181,6 +169,36 @@ impl Controller {
         self.running.values().for_each(|running| {
             running.hold();
         });
+    }
+
+    /// Whether sessions take commands.
+    pub(super) fn may_take(&self) -> bool {
+        self.state.serves() && self.may_use_memory()
+    }
+
+    /// Whether sessions may use the host's memory where they are.
+    pub(super) fn may_use_memory(&self) -> bool {
+        self.placement.serves() && self.is_bus_master
+    }
+
+    /// Takes commands from all queues again, if nothing is against it.
+    pub(super) fn resume_queues(&self) {
+        let ready = self.running.values().filter(|running| !running.waits_for_memory && self.may_take());
+        ready.for_each(|running| _ = running.call(QueueSession::resume));
+    }
+
+    /// Lets the function read and write memory, or not. Commands that volumes have go on.
+    pub(crate) fn set_bus_master(&mut self, is_bus_master: bool) {
+        if std::mem::replace(&mut self.is_bus_master, is_bus_master) == is_bus_master {
+            return;
+        }
+        if !is_bus_master {
+            return self.hold_queues();
+        }
+        self.resume_queues();
+        self.tell_events();
+        // Commands that this thread has are served now.
+        self.ring();
     }
 
     /// Whether nothing is in flight, on queues that are held.
@@ -335,7 +353,7 @@ impl Controller {
 
     /// Completes Asynchronous Event Requests with the events that there are.
     pub(crate) fn tell_events(&mut self) {
-        while !self.event_requests.is_empty() {
+        while self.is_bus_master && !self.event_requests.is_empty() {
             let Some(event) = self.state.events.take() else { return };
             let request = self.event_requests.pop_front();
             request.inspect(|request| self.complete(request, CommandStatus::SUCCESS, event.0.into()));

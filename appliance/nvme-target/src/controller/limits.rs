@@ -27,6 +27,14 @@ pub(crate) const READY_TIMEOUT_500MS: u8 = 120;
 /// Largest memory page, as a power of two of 4 KiB: 64 KiB.
 pub(crate) const PAGE_SHIFT_MAX: u8 = 4;
 
+/// Composite temperature in kelvin: 50 degrees Celsius, as that of QEMU's controller. Nothing is measured, and the
+/// specification has no value for that.
+pub(crate) const TEMPERATURE_K: u16 = 323;
+
+/// WCTEMP and CCTEMP: temperatures in kelvin that are warned of, and critical.
+pub(crate) const TEMPERATURE_WARNING_K: u16 = 343;
+pub(crate) const TEMPERATURE_CRITICAL_K: u16 = 373;
+
 /// Revision of the firmware: that of this program.
 pub(crate) const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 

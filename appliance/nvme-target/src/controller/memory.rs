@@ -34,7 +34,7 @@ impl Controller {
 
     /// (1) to (1) or (2), and (2) to (1): gives the present memory to sessions that have other memory.
     pub(super) fn move_sessions(&mut self) {
-        let serves = self.state.serves() && self.is_placed();
+        let serves = self.may_take();
         let Self { state, memory, running, parts, .. } = self;
         for (&queue, running) in running.iter_mut() {
             if Arc::ptr_eq(&running.memory, memory) {

@@ -57,7 +57,7 @@ impl Controller {
             memory,
             waits_for_memory: false,
         };
-        if !self.is_placed() {
+        if !self.may_use_memory() {
             running.hold();
         }
         self.running.insert(id, running);

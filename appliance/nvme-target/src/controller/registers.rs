@@ -28,10 +28,10 @@ pub struct Registers {
     pub interrupt_mask: u32,
 }
 
-/// CAP.
+/// CAP. Without NSSR, which would reset the controllers of all guests of the subsystem.
 pub(super) fn capabilities() -> Capabilities {
     let entries_z = u16::try_from(QUEUE_ENTRIES_MAX.wrapping_sub(1)).unwrap_or(u16::MAX);
-    let base = Capabilities(Capabilities::SUBSYSTEM_RESET | Capabilities::READY_WITH_MEDIA);
+    let base = Capabilities(Capabilities::READY_WITH_MEDIA);
     base.with_queue_entries_max_z(entries_z)
         .with_timeout_500ms(READY_TIMEOUT_500MS)
         // Not the bit for several: older UEFI firmware takes a controller for none if any other bit is set.

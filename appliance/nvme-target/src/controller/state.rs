@@ -75,8 +75,6 @@ pub struct ControllerState {
     pub shutdown: ShutdownPhase,
     /// CSTS.CFS: whether there was an error that only a reset ends.
     pub is_failed: bool,
-    /// CSTS.NSSRO: whether the subsystem was reset.
-    pub was_subsystem_reset: bool,
     /// Completion queues, the admin queue among them.
     pub completion_queues: BTreeMap<u16, CompletionQueueState>,
     /// Submission queues, the admin queue among them.
@@ -127,7 +125,6 @@ impl ControllerState {
         bit(self.phase != Phase::Disabled, ControllerStatus::READY)
             | bit(self.is_failed, ControllerStatus::FATAL)
             | shutdown << 2
-            | bit(self.was_subsystem_reset, ControllerStatus::SUBSYSTEM_RESET_OCCURRED)
     }
 
     /// Whether commands are served.

@@ -91,6 +91,7 @@ impl NvmeFunction {
         self.controller.reset(ResetLevel::Function);
         self.config.reset();
         self.msix.reset();
+        self.controller.set_bus_master(false);
     }
 
     fn is_settled(&self) -> bool {
@@ -136,6 +137,7 @@ impl Function for NvmeFunction {
                 if self.config.write(offset, data) == Written::Reset {
                     self.reset_all();
                 }
+                self.controller.set_bus_master(self.config.is_bus_master());
             }
             Place::None => {}
         }
@@ -197,7 +199,8 @@ impl Function for NvmeFunction {
         self.controller.go_on();
         self.controller.check_keep_alive();
         for _ in 0..COMMANDS_AT_ONCE {
-            let Some(command) = relay.next() else { return };
+            let next = if self.controller.is_bus_master { relay.next() } else { None };
+            let Some(command) = next else { return };
             self.controller.serve(&command);
         }
         // There may be more: the bell has been hushed.

@@ -3,7 +3,7 @@
 use super::text::pad;
 use crate::controller::{
     ABORTS_MAX_Z, Controller, ERROR_LOG_ENTRIES, EVENT_REQUESTS_MAX_Z, FIRMWARE, KEEP_ALIVE_UNIT_100MS,
-    TRANSFER_PAGES_SHIFT,
+    TEMPERATURE_CRITICAL_K, TEMPERATURE_WARNING_K, TRANSFER_PAGES_SHIFT,
 };
 use crate::pci_ids::{SUBSYSTEM_VENDOR, VENDOR};
 use luge_block::Geometry;
@@ -67,6 +67,8 @@ pub(super) fn controller_page(controller: &Controller) -> IdentifyController {
     page.firmware_updates = ONE_READ_ONLY_SLOT;
     page.log_attributes = LOG_ATTRIBUTES;
     page.error_log_entries_z = ERROR_LOG_ENTRIES.saturating_sub(1);
+    page.warning_temperature = TEMPERATURE_WARNING_K;
+    page.critical_temperature = TEMPERATURE_CRITICAL_K;
     page.keep_alive_100ms = KEEP_ALIVE_UNIT_100MS;
     page.submission_entry_size = SUBMISSION_ENTRY_SIZE;
     page.completion_entry_size = COMPLETION_ENTRY_SIZE;
