@@ -4,7 +4,7 @@ use super::dispatch::low;
 use super::identify::pad;
 use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
-use crate::controller::{Controller, FIRMWARE, TEMPERATURE_K};
+use crate::controller::{Controller, ControllerConfig, FIRMWARE, TEMPERATURE_K};
 use crate::ids::NamespaceId;
 use luge_spec::nvme::{
     AdminOpcode, EffectsLog, FirmwareLog, IoOpcode, LogPage, NamespaceList, SmartLog, StatusCode,
@@ -103,7 +103,7 @@ impl Controller {
             LogPage::HEALTH => self.health(namespace),
             LogPage::FIRMWARE => Ok(firmware()),
             LogPage::CHANGED_NAMESPACES => Ok(self.changed_namespaces()),
-            LogPage::EFFECTS => Ok(effects_log().as_bytes().to_vec()),
+            LogPage::EFFECTS => Ok(effects_log(&self.parts.config).as_bytes().to_vec()),
             LogPage::RESERVATIONS => Ok(self.state.reservation_notices.page().as_bytes().to_vec()),
             _ => refuse(StatusCode::INVALID_LOG_PAGE),
         }
@@ -178,7 +178,7 @@ fn firmware() -> Vec<u8> {
 }
 
 /// Commands Supported and Effects.
-fn effects_log() -> EffectsLog {
+fn effects_log(config: &ControllerConfig) -> EffectsLog {
     const ADMIN: [(AdminOpcode, u32); 14] = [
         (AdminOpcode::DELETE_SUBMISSION_QUEUE, 0),
         (AdminOpcode::CREATE_SUBMISSION_QUEUE, 0),
@@ -214,7 +214,9 @@ fn effects_log() -> EffectsLog {
     let set = |word: Option<&mut u32>, effect: u32| {
         word.into_iter().for_each(|word| *word = effects::SUPPORTED | effect);
     };
-    ADMIN.iter().for_each(|(opcode, effect)| set(log.admin.get_mut(usize::from(opcode.0)), *effect));
-    IO.iter().for_each(|(opcode, effect)| set(log.io.get_mut(usize::from(opcode.0)), *effect));
+    let admin = ADMIN.iter().filter(|(opcode, _)| config.has_admin(*opcode));
+    let io = IO.iter().filter(|(opcode, _)| config.has_io(*opcode));
+    admin.for_each(|(opcode, effect)| set(log.admin.get_mut(usize::from(opcode.0)), *effect));
+    io.for_each(|(opcode, effect)| set(log.io.get_mut(usize::from(opcode.0)), *effect));
     log
 }

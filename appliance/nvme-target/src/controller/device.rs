@@ -91,7 +91,7 @@ impl Controller {
             parts.link.as_ref().map(|link| parts.subsystem.attached(link.id())).unwrap_or_default();
         let number = parts.link.as_ref().map_or(0, |link| link.id());
         let target = u64::try_from(Arc::as_ptr(&parts.subsystem).addr()).unwrap_or(0);
-        let mounts = Mounts::new(Port { target, number }, parts.relay.clone());
+        let mounts = Mounts::new(Port { target, number }, parts.config, parts.relay.clone());
         Self {
             state: ControllerState::default(),
             parts,

@@ -13,13 +13,14 @@
 
 use super::device::Controller;
 use super::job::{JobOutcome, JobStep, RunningJob};
+use super::registers::capabilities;
 use super::running::RunningQueue;
 use super::state::{CompletionQueueState, ControllerState, Phase, ShutdownPhase, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::QueueId;
 use crate::session::QueueSession;
 use luge_block::{Lba, Operation};
-use luge_spec::nvme::{AdminQueueAttributes, AsyncEvent, Configuration, offset};
+use luge_spec::nvme::{AdminQueueAttributes, AsyncEvent, Capabilities, Configuration, offset};
 use std::time::Instant;
 
 /// CC.SHN of a normal shutdown.
@@ -40,7 +41,7 @@ pub(crate) enum ResetLevel {
 impl Controller {
     /// Bytes of the registers from `at` on; zeroes where there is none.
     pub(crate) fn read_registers(&self, at: u64, data: &mut [u8]) {
-        let image = self.state.registers.image(self.state.status());
+        let image = self.state.registers.image(capabilities(&self.parts.config), self.state.status());
         let from = usize::try_from(at).map_or(usize::MAX, |at| at);
         let bytes = image.iter().copied().skip(from).chain(std::iter::repeat(0));
         data.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
@@ -113,7 +114,7 @@ impl Controller {
         if self.parts.subsystem.departing() > DEPARTING_MAX {
             return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
-        check(&self.state)?;
+        check(&self.state, capabilities(&self.parts.config))?;
         self.parts.doorbells.fix().map_err(|error| format!("its doorbells cannot be sealed: {error}"))?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
         let completion_queue = CompletionQueueState {
@@ -362,10 +363,9 @@ impl Controller {
 }
 
 /// Checks the settings with which a controller is to be enabled.
-fn check(state: &ControllerState) -> Result<(), String> {
+fn check(state: &ControllerState, capabilities: Capabilities) -> Result<(), String> {
     let configuration = state.configuration();
     let attributes = AdminQueueAttributes(state.registers.admin_queue_attributes);
-    let capabilities = super::registers::capabilities();
     let pages = capabilities.page_bytes_min()..=capabilities.page_bytes_max();
     if !pages.contains(&configuration.page_bytes().into()) {
         return Err(format!("memory pages of {} bytes are not possible", configuration.page_bytes()));

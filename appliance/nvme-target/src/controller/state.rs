@@ -3,7 +3,7 @@
 use super::error_log::ErrorLog;
 use super::events::Events;
 use super::features::Features;
-use super::limits::TRANSFER_PAGES_SHIFT;
+use super::limits::ControllerConfig;
 use super::registers::Registers;
 use super::reservation_log::ReservationNotices;
 use crate::ids::QueueId;
@@ -133,13 +133,13 @@ impl ControllerState {
     }
 
     /// Properties by which sessions read commands.
-    pub(crate) fn rules(&self, submission_queues_max: u16) -> Rules {
+    pub(crate) fn rules(&self, config: &ControllerConfig) -> Rules {
         Rules {
             page_bytes: self.configuration().page_bytes(),
-            transfer_bytes_max: 4096_u32.wrapping_shl(TRANSFER_PAGES_SHIFT.into()),
+            transfer_bytes_max: config.transfer_bytes,
             durability: self.features.durability(),
             burst: self.features.burst(),
-            submission_queues_max,
+            submission_queues_max: config.io_queues,
         }
     }
 

@@ -108,7 +108,8 @@ impl Function for NvmeFunction {
                 let areas = vec![Area { offset: DOORBELLS, len }];
                 // Offsets in the file are those of the BAR.
                 let mappable = Mappable { file: self.doorbells.clone(), file_offset: 0, areas };
-                Region { len: registers_len(len), access, mappable: Some(mappable) }
+                let mappable = self.controller.parts.config.mappable_doorbells.then_some(mappable);
+                Region { len: registers_len(len), access, mappable }
             }
             Place::Msix => Region { len: self.msix.len(), access, mappable: None },
             Place::Config => Region { len: config_space::BYTES as u64, access, mappable: None },
