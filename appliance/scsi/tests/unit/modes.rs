@@ -9,7 +9,7 @@ const LENGTH_ERROR: Sense = Sense::illegal_request(AdditionalSense::PARAMETER_LI
 const CACHING: [u8; 20] = [0x08, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0];
 const RECOVERY: [u8; 12] = [0x01, 0x0a, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x00, 6, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// MODE SENSE (6) without block descriptors.
 fn sense(page: u8, subpage: u8) -> [u8; 6] {
@@ -183,7 +183,7 @@ fn a_list_with_an_error_changes_nothing() {
         ("another bit", [&off[..], &[0x0a, 0x0a, 0x20, 0x12], &[0; 8]].concat(), bit(27, 1)),
         (
             "a bit of a page without changeable ones",
-            [&off[..], &[0x1c, 0x0a, 0x00, 0], &[0; 8]].concat(),
+            [&off[..], &[0x1c, 0x0a, 0x08, 6], &[0; 8]].concat(),
             bit(26, 3),
         ),
     ];
