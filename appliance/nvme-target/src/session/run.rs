@@ -42,7 +42,8 @@ impl QueueSession {
         completion.prefetch(piece.len);
         let rules = TransferRules::new(id, &namespace.geometry, rules);
         let (places, spans) = spans.split_at_mut_checked(BATCH).unwrap_or_default();
-        let transfers = TransferMemory { lookup: memory.lookup(), bucket: bit_bucket, spans, steps: turn.steps };
+        let transfers =
+            TransferMemory { lookup: memory.lookup(), bucket: bit_bucket, spans, steps: turn.steps };
         let reader = TransferReader::new(piece, rules, transfers);
         let before = namespace.stats.blocks();
         let mut filler = Filler {
