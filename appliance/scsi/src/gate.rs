@@ -1,27 +1,40 @@
-//! Gate between a nexus and the cores that serve its commands.
+//! The gate of a nexus: whether cores may serve its commands.
 
-use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Gate between a nexus and the cores that serve its commands. While it is closed, every command goes to the device
-/// server.
+/// Reason why commands go to the device server, although they are for cores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Closed {
+    /// The initiator has to be told something first.
+    Attention = 1 << 0,
+    /// The path is in transition.
+    Transition = 1 << 1,
+}
+
+/// A word that cores load before they serve a command of a nexus. Closed while the device server has to see every
+/// command.
 #[derive(Debug, Default)]
-pub struct Gate(AtomicBool);
+#[repr(transparent)]
+pub struct Gate(AtomicU8);
 
 impl Gate {
-    /// Whether cores may serve commands by themselves.
+    /// Whether a core may serve commands itself.
+    ///
+    /// Relaxed: a command that came before the gate was closed may be served by either.
     #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.0.load(Acquire)
+        self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Opens the gate.
-    pub fn open(&self) {
-        self.0.store(false, Release);
+    /// Adds a reason to be closed.
+    pub(crate) fn close(&self, reason: Closed) {
+        self.0.fetch_or(reason as u8, Ordering::Relaxed);
     }
 
-    /// Closes the gate.
-    pub fn close(&self) {
-        self.0.store(true, Release);
+    /// Removes a reason to be closed.
+    pub(crate) fn open(&self, reason: Closed) {
+        self.0.fetch_and(!(reason as u8), Ordering::Relaxed);
     }
 }
