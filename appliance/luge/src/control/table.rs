@@ -148,14 +148,6 @@ impl<T> Table<T> {
         }
     }
 
-    /// All objects, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
-        self.objects.iter_mut().filter_map(|(name, presence)| match presence {
-            Presence::Here(object) => Some((name.as_str(), object)),
-            Presence::Coming | Presence::Leaving => None,
-        })
-    }
-
     /// All objects, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.objects.iter().filter_map(|(name, presence)| match presence {

@@ -46,7 +46,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
             "Delete the parts of a device",
             |control, params: Delete| {
                 let base = params.base_bdev.clone();
-                let chosen = move |sled: &mut Sled| Ok(parts(sled, &base)?.names);
+                let chosen = move |sled: &mut Sled| Ok(parts_of(sled, &base)?.names);
                 without_luns(control, chosen, move |sled| delete(sled, &params.base_bdev))
             },
         ),
@@ -136,7 +136,7 @@ struct Parts {
     names: Vec<String>,
 }
 
-fn parts(sled: &Sled, base: &str) -> Result<Parts, RpcError> {
+fn parts_of(sled: &Sled, base: &str) -> Result<Parts, RpcError> {
     let base = sled.bdevs.resolve(base)?;
     if !sled.bdevs.get(&base)?.users.contains(&User::Split) {
         return Err(RpcError::invalid(format_args!("bdev {base} is not split: bdev_split_create splits it")));
@@ -148,7 +148,7 @@ fn parts(sled: &Sled, base: &str) -> Result<Parts, RpcError> {
 }
 
 fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
-    let Parts { base, names } = parts(sled, base)?;
+    let Parts { base, names } = parts_of(sled, base)?;
     for name in &names {
         sled.bdevs.check_unused(name)?;
     }

@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use uuid::Uuid;
 
 params! {
     /// Parameters of `vhost_scsi_controller_add_target`.
@@ -42,7 +41,6 @@ pub fn method_of(control: &Arc<Control>) -> Method {
 /// Facts that the control thread found for a LUN that is being added.
 struct Claim {
     bdev: String,
-    uuid: Uuid,
     address: LunAddress,
     device: Arc<ScsiHba>,
     unit: Arc<LogicalUnit>,
@@ -80,9 +78,7 @@ fn claim(sled: &mut Sled, params: Add) -> Result<Claim, RpcError> {
     let address = hba.place(target, lun, &bdev)?;
     let user = User::Lun(ctrlr.clone());
     sled.bdevs.claim(&bdev, user.clone())?;
-    let found = sled.bdevs.get_mut(&bdev)?;
-    let uuid = found.uuid;
-    let unit = match found.unit(hba.pr_owner.as_ref(), UnitNames { serial, product }) {
+    let unit = match sled.bdevs.get_mut(&bdev)?.unit(hba.pr_owner.as_ref(), UnitNames { serial, product }) {
         Ok(unit) => unit,
         Err(error) => {
             sled.bdevs.unclaim(&bdev, &user);
@@ -90,7 +86,7 @@ fn claim(sled: &mut Sled, params: Add) -> Result<Claim, RpcError> {
         }
     };
     hba.begin_add(address, &bdev, unit.clone(), id);
-    Ok(Claim { bdev, uuid, address, device: hba.device.clone(), unit })
+    Ok(Claim { bdev, address, device: hba.device.clone(), unit })
 }
 
 fn target(number: i32) -> Result<WantedTarget, RpcError> {
@@ -149,15 +145,12 @@ fn give_up(sled: &mut Sled, ctrlr: &str, address: LunAddress, bdev: &str) {
 
 /// Adds the LUN to the table; returns its SSD if that is gone.
 fn put(sled: &mut Sled, ctrlr: &str, claim: &Claim) -> Option<String> {
-    let Claim { bdev, uuid, address, unit, .. } = claim;
+    let Claim { bdev, address, unit, .. } = claim;
     let LunAddress { target, lun } = *address;
-    let mut call = json!({ "ctrlr": ctrlr, "scsi_target_num": target, "bdev_name": bdev, "lun": lun });
-    if unit.serial() != uuid.simple().to_string() {
-        call["serial"] = unit.serial().into();
-    }
-    if unit.product() != LogicalUnit::PRODUCT {
-        call["product"] = unit.product().into();
-    }
+    let call = json!({
+        "ctrlr": ctrlr, "scsi_target_num": target, "bdev_name": bdev, "lun": lun, "serial": unit.serial(),
+        "product": unit.product(),
+    });
     let call = Call::new("vhost_scsi_controller_add_target", call);
     sled.record.set_detail(Subsystem::VhostScsi, ctrlr, &address.to_string(), call);
     if let Ok(endpoint) = sled.endpoints.get_mut(ctrlr) {
