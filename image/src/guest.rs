@@ -71,12 +71,12 @@ const DEBIAN_PROGRAMS: [&str; 29] = [
 ];
 /// Plugins of the multipath tools, which these load by path.
 const MULTIPATH_PLUGINS: [&str; 6] = [
-    "/lib/multipath/libchecktur.so",
-    "/lib/multipath/libcheckdirectio.so",
-    "/lib/multipath/libcheckreadsector0.so",
-    "/lib/multipath/libprioconst.so",
-    "/lib/multipath/libprioalua.so",
-    "/lib/multipath/libpriosysfs.so",
+    "/usr/lib/multipath/libchecktur.so",
+    "/usr/lib/multipath/libcheckdirectio.so",
+    "/usr/lib/multipath/libcheckreadsector0.so",
+    "/usr/lib/multipath/libprioconst.so",
+    "/usr/lib/multipath/libprioalua.so",
+    "/usr/lib/multipath/libpriosysfs.so",
 ];
 
 const INIT: &str = include_str!("../guest/init");

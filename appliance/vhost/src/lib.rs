@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod blk;
+mod coalescing;
 mod config_notices;
 mod connection;
 mod counters;
@@ -34,6 +35,7 @@ mod state;
 mod status;
 
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use coalescing::{Coalescing, CoalescingConfig, INTERRUPT_DELAY_MAX};
 pub use config_notices::{ConfigKnowledge, ConfigNotices, Notice};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};

@@ -1,7 +1,8 @@
 //! The control side of a front end: connects, also again, and says when it cannot.
 
+use super::kind::Kind;
 use super::ring::{Notifications, Ring};
-use super::talk::{Inflight, Talk, server};
+use super::talk::{Inflight, Parties, Talk, server};
 use super::time_limit;
 use crate::arena::Arena;
 use crate::error::BenchError;
@@ -10,6 +11,7 @@ use crate::queue::{Connected, Disk};
 use luge_spec::virtio::Features;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,8 +23,9 @@ const RETURN_LIMIT: Duration = Duration::from_secs(20);
 /// Pause between two attempts to connect.
 const ATTEMPT: Duration = Duration::from_millis(5);
 
-/// A disk whose rings are set up.
-pub(crate) struct BlkDisk<'a> {
+/// A disk of one kind whose rings are set up.
+pub(crate) struct VhostDisk<'a, K> {
+    kind: PhantomData<K>,
     path: &'a Path,
     sectors: u64,
     reconnects: u64,
@@ -43,7 +46,7 @@ struct Connection {
     _frontend: Frontend,
 }
 
-impl<'a> BlkDisk<'a> {
+impl<'a, K: Kind> VhostDisk<'a, K> {
     /// # Errors
     /// The server or the disk cannot do what is asked, or the server does wrong; `stop` was set.
     pub(crate) fn connect(
@@ -52,27 +55,33 @@ impl<'a> BlkDisk<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Connected<Self>, BenchError> {
         let stream = dial(path)?;
-        let caller = Caller { options, path, stop };
+        let caller = Caller { options, path, stop, rings: Self::rings(options) };
         let (frontend, set_up) = caller.converse(&stream, |talk| {
-            let (features, sectors) = talk.negotiate()?;
-            let mut memory = Arena::alone(options.memory_bytes())?;
+            let features = talk.negotiate::<K>()?;
+            let mut memory = Arena::alone(options.memory_bytes(K::SLOT_BYTES))?;
             let by_index = features.contains(Features::RING_EVENT_IDX);
             let notifications = if by_index { Notifications::EventIndex } else { Notifications::Flags };
-            let rings = (0..options.queues).map(|_| Ring::new(options, notifications, &mut memory));
-            let queues = rings.collect::<Result<Vec<_>, _>>()?;
-            let inflight = options.reconnect.then(|| talk.get_inflight()).transpose()?;
+            let rings = (0..options.queues).map(|_| Ring::<K>::new(options, notifications, &mut memory));
+            let mut queues = rings.collect::<Result<Vec<_>, _>>()?;
+            let inflight = options.reconnect.then(|| talk.get_inflight::<K>()).transpose()?;
             talk.start(&memory, &queues, inflight.as_ref())?;
+            let sectors = K::open(talk, features, &mut queues)?;
             Ok((features, sectors, memory, queues, inflight))
         })?;
         let (features, sectors, memory, queues, inflight) = set_up;
         let connection = Connection::new(stream, frontend);
+        let (kind, reconnects) = (PhantomData, 0);
         let disk =
-            Self { path, sectors, reconnects: 0, options, stop, features, inflight, connection, memory };
+            Self { kind, path, sectors, reconnects, options, stop, features, inflight, connection, memory };
         Ok(Connected { disk, queues })
     }
 
+    fn rings(options: &Options) -> u64 {
+        u64::from(K::FIRST_QUEUE) + u64::from(options.queues)
+    }
+
     /// Connects to the server that comes after the one that is gone.
-    fn reconnect(&mut self, queues: &[Ring]) -> Result<(), BenchError> {
+    fn reconnect(&mut self, queues: &[Ring<K>]) -> Result<(), BenchError> {
         let end = Instant::now() + RETURN_LIMIT;
         loop {
             match self.connect_again(queues) {
@@ -88,11 +97,12 @@ impl<'a> BlkDisk<'a> {
         }
     }
 
-    fn connect_again(&self, queues: &[Ring]) -> Result<Connection, BenchError> {
+    fn connect_again(&self, queues: &[Ring<K>]) -> Result<Connection, BenchError> {
         let stream = dial(self.path)?;
-        let caller = Caller { options: self.options, path: self.path, stop: self.stop };
+        let Self { options, path, stop, .. } = *self;
+        let caller = Caller { options, path, stop, rings: Self::rings(options) };
         let (frontend, ()) = caller.converse(&stream, |talk| {
-            let (features, _) = talk.negotiate()?;
+            let features = talk.negotiate::<K>()?;
             if features != self.features {
                 return Err(talk.wrong("it offers other features than before"));
             }
@@ -104,8 +114,8 @@ impl<'a> BlkDisk<'a> {
     }
 }
 
-impl Disk for BlkDisk<'_> {
-    type Queue = Ring;
+impl<K: Kind> Disk for VhostDisk<'_, K> {
+    type Queue = Ring<K>;
 
     fn sectors(&self) -> u64 {
         self.sectors
@@ -119,7 +129,7 @@ impl Disk for BlkDisk<'_> {
         self.reconnects
     }
 
-    fn check(&mut self, queues: &[Ring]) -> Result<bool, BenchError> {
+    fn check(&mut self, queues: &[Ring<K>]) -> Result<bool, BenchError> {
         let mut fds = [PollFd::new(&self.connection.stream, PollFlags::RDHUP)];
         if !matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..)) {
             return Ok(false);
@@ -149,6 +159,8 @@ struct Caller<'a> {
     options: &'a Options,
     path: &'a Path,
     stop: &'a AtomicBool,
+    /// Number of rings, also those that are not used.
+    rings: u64,
 }
 
 impl Caller<'_> {
@@ -160,8 +172,8 @@ impl Caller<'_> {
     ) -> Result<(Frontend, T), BenchError> {
         let failed = |what: &dyn Display| server(self.path, what);
         let same = stream.try_clone().map_err(|e| failed(&e))?;
-        let frontend = Frontend::from_stream(same, u64::from(self.options.queues));
-        let mut talk = Talk::new(frontend, self.options, self.path);
+        let frontend = Frontend::from_stream(same, self.rings);
+        let mut talk = Talk::new(frontend, Parties { options: self.options, path: self.path, stream });
         let result = time_limit::with_limit(stream, self.stop, || about(&mut talk));
         let result = result.map_err(|reason| failed(&reason))?;
         Ok((talk.end(), result?))

@@ -1,23 +1,17 @@
-//! The driver's side of a split ring, with one chain of three descriptors for each slot: header, data,
-//! status. A slot's descriptors are written once, and change only when the slot changes from reads to writes.
+//! The driver's side of a split ring, with one chain of three descriptors for each slot: header, data and answer. A
+//! slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
+use super::kind::{Answer, Kind, Link};
+use super::lines::{Lines, SlotLines};
 use crate::arena::Arena;
 use crate::error::BenchError;
 use crate::options::Options;
 use crate::queue::{BATCH, Done, Notices, Queue, Transfer};
 use luge_memory::{SharedArray, Span};
-use luge_spec::virtio::blk::{RequestStatus, RequestType};
 use luge_spec::virtio::split::{AVAILABLE_NO_INTERRUPT, DescriptorFlags, USED_NO_NOTIFY, passed_event};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
-
-/// Header and status of a slot share a cache line, as in Linux's driver.
-const LINE: u32 = 64;
-/// Place of the status byte in the line.
-const STATUS: u32 = 16;
-/// Status that no server writes.
-const NO_STATUS: u8 = !RequestStatus::OK.0;
 
 /// First head of the available ring, in half-words.
 const HEADS: u32 = 2;
@@ -44,9 +38,9 @@ pub(crate) struct Addresses {
 
 /// A buffer that a descriptor names.
 #[derive(Clone, Copy)]
-struct Buffer {
-    address: u64,
-    len: u32,
+pub(crate) struct Buffer {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
 }
 
 /// Buffers and state of one request.
@@ -59,15 +53,15 @@ struct Slot {
 }
 
 /// A ring and its slots.
-pub(crate) struct Ring {
+pub(crate) struct Ring<K> {
+    kind: K,
     size: u32,
     notifications: Notifications,
     descriptors: SharedArray<u64>,
     available: SharedArray<u16>,
     used_words: SharedArray<u16>,
     used: SharedArray<u32>,
-    headers: SharedArray<u64>,
-    lines: SharedArray<u8>,
+    lines: Lines,
     slots: Vec<Slot>,
     /// Slot of the last request.
     recent: u16,
@@ -81,7 +75,7 @@ pub(crate) struct Ring {
     interrupts: u64,
 }
 
-impl Ring {
+impl<K: Kind> Ring<K> {
     /// # Errors
     /// There is no eventfd to be had.
     pub(crate) fn new(
@@ -93,21 +87,21 @@ impl Ring {
         let (descriptors, descriptors_at) = memory.take(size * 16, 4096);
         let (available, available_at) = memory.take(size * 2 + 6, 4096);
         let (used, used_at) = memory.take(size * 8 + 6, 4096);
-        let (lines, lines_at) = memory.take(depth * LINE, 4096);
+        let lines = Lines::new(memory, depth, K::SLOT_BYTES);
         let align = if options.bs >= 4096 { 4096 } else { 512 };
         let slots = (0..depth).map(|_| {
             let (data, at) = memory.take(options.bs, align);
             Slot { data, at, writes: false, submitted: 0, in_flight: false }
         });
-        let ring = Self {
+        let mut ring = Self {
+            kind: K::new(options),
             size,
             notifications,
             descriptors: whole(descriptors),
             available: whole(available),
             used_words: whole(used),
             used: whole(used.split_at(4).1),
-            headers: whole(lines),
-            lines: whole(lines),
+            lines,
             slots: slots.collect(),
             recent: 0,
             next_available: 0,
@@ -120,10 +114,25 @@ impl Ring {
             interrupts: 0,
         };
         ring.refuse_interrupts();
-        for slot in 0..ring.depth() {
-            ring.describe(slot, lines_at);
-        }
+        ring.prepare_all(ring.kind);
         Ok(ring)
+    }
+
+    /// Kind of its disk.
+    pub(crate) fn kind(&self) -> K {
+        self.kind
+    }
+
+    /// Header and answer of a slot.
+    #[inline]
+    pub(crate) fn lines(&self, slot: u16) -> SlotLines<'_> {
+        self.lines.of(slot)
+    }
+
+    /// Prepares all slots for reads of a disk of that kind.
+    pub(crate) fn prepare_all(&mut self, kind: K) {
+        self.kind = kind;
+        (0..self.depth()).for_each(|slot| self.turn(slot, false));
     }
 
     /// Addresses of its areas.
@@ -172,40 +181,62 @@ impl Ring {
         }
     }
 
-    /// Writes a slot's three descriptors and its header, for reads.
-    fn describe(&self, slot: u16, lines_at: u64) {
-        let entry = &self.slots[usize::from(slot)];
-        let line = lines_at + u64::from(slot) * u64::from(LINE);
-        let first = u32::from(slot) * 3;
-        let (next, write) = (DescriptorFlags::NEXT, DescriptorFlags::WRITE);
-        let data = Buffer { address: entry.at, len: entry.data.len() };
-        self.descriptor(first, Buffer { address: line, len: 16 }, next);
-        self.descriptor(first + 1, data, next | write);
-        self.descriptor(first + 2, Buffer { address: line + u64::from(STATUS), len: 1 }, write);
-        self.headers.store(u32::from(slot) * (LINE / 8), u64::from(RequestType::IN.0.get()), Relaxed);
-    }
-
-    /// Changes a slot to writes, or back to reads.
+    /// Changes a slot to writes, or to reads: its header and its three descriptors.
     fn turn(&mut self, slot: u16, writes: bool) {
-        let first = u32::from(slot) * 3;
         let entry = &mut self.slots[usize::from(slot)];
         entry.writes = writes;
         let data = Buffer { address: entry.at, len: entry.data.len() };
-        let (kind, flag) =
-            if writes { (RequestType::OUT, 0) } else { (RequestType::IN, DescriptorFlags::WRITE) };
-        self.headers.store(u32::from(slot) * (LINE / 8), u64::from(kind.0.get()), Relaxed);
-        self.descriptor(first + 1, data, DescriptorFlags::NEXT | flag);
+        let [first, second, last] = self.kind.prepare(self.lines.of(slot), data, writes);
+        let index = u32::from(slot) * 3;
+        self.descriptor(index, first, DescriptorFlags::NEXT);
+        self.descriptor(index + 1, second, DescriptorFlags::NEXT);
+        self.descriptor(index + 2, last, 0);
     }
 
     /// Writes a descriptor. The next one of its chain, if there is one, is behind it.
-    fn descriptor(&self, index: u32, buffer: Buffer, flags: u16) {
+    fn descriptor(&self, index: u32, link: Link, next: u16) {
+        let Link { buffer, is_written } = link;
+        let flags = if is_written { next | DescriptorFlags::WRITE } else { next };
         self.descriptors.store(index * 2, buffer.address, Relaxed);
         let rest = u64::from(buffer.len) | u64::from(flags) << 32 | u64::from(index + 1) << 48;
         self.descriptors.store(index * 2 + 1, rest, Relaxed);
     }
+
+    /// Puts a request whose header is written into the ring.
+    #[inline]
+    pub(crate) fn submit_prepared(&mut self, slot: u16, now: u64) {
+        let entry = &mut self.slots[usize::from(slot)];
+        (entry.submitted, entry.in_flight) = (now, true);
+        self.recent = slot;
+        let at = u32::from(self.next_available) & (self.size - 1);
+        self.available.store(HEADS + at, slot * 3, Relaxed);
+        self.next_available = self.next_available.wrapping_add(1);
+    }
+
+    /// Sends requests again that the server wants so; returns the number of the others, which are the first then.
+    #[cold]
+    fn send_again(&mut self, done: &mut [Done]) -> usize {
+        let mut kept = 0;
+        for n in 0..done.len() {
+            let entry = done[n];
+            match K::answer(self.lines.of(entry.slot)) {
+                Answer::Again => {
+                    let slot = self.lines.of(entry.slot);
+                    self.kind.begin(slot, self.kind.sector(slot));
+                    self.submit_prepared(entry.slot, entry.submitted);
+                }
+                Answer::Status(_) => {
+                    done[kept] = entry;
+                    kept += 1;
+                }
+            }
+        }
+        self.publish();
+        kept
+    }
 }
 
-impl Queue for Ring {
+impl<K: Kind> Queue for Ring<K> {
     fn depth(&self) -> u16 {
         u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
     }
@@ -215,7 +246,7 @@ impl Queue for Ring {
     }
 
     fn sector(&self, slot: u16) -> u64 {
-        self.headers.load(u32::from(slot) * (LINE / 8) + 1, Relaxed)
+        self.kind.sector(self.lines.of(slot))
     }
 
     fn in_flight(&self) -> usize {
@@ -234,15 +265,9 @@ impl Queue for Ring {
         if self.slots[usize::from(slot)].writes != writes {
             self.turn(slot, writes);
         }
-        let entry = &mut self.slots[usize::from(slot)];
-        (entry.submitted, entry.in_flight) = (now, true);
-        self.headers.store(u32::from(slot) * (LINE / 8) + 1, sector, Relaxed);
         // A server that ends it without a status does not leave the last one's there.
-        self.lines.store(u32::from(slot) * LINE + STATUS, NO_STATUS, Relaxed);
-        self.recent = slot;
-        let at = u32::from(self.next_available) & (self.size - 1);
-        self.available.store(HEADS + at, slot * 3, Relaxed);
-        self.next_available = self.next_available.wrapping_add(1);
+        self.kind.begin(self.lines.of(slot), sector);
+        self.submit_prepared(slot, now);
     }
 
     #[inline]
@@ -271,7 +296,7 @@ impl Queue for Ring {
             return Ok(0);
         }
         // One alone is most likely the last.
-        self.lines.prefetch_to_write(u32::from(self.recent) * LINE);
+        self.lines.of(self.recent).prefetch(K::ANSWER);
         for (entry, i) in done.iter_mut().zip(0u16..).take(ready) {
             let at = u32::from(self.next_used.wrapping_add(i)) & (self.size - 1);
             let id = self.used.load(at * 2, Relaxed);
@@ -280,23 +305,28 @@ impl Queue for Ring {
             let asked = asked.ok_or_else(|| unasked(id))?;
             asked.in_flight = false;
             *entry = Done { slot, status: 0, writes: asked.writes, submitted: asked.submitted };
-            // Its next request's header is in the same line.
-            self.lines.prefetch_to_write(u32::from(slot) * LINE);
+            let lines = self.lines.of(slot);
+            lines.prefetch(K::ANSWER);
+            // For its next request's header, which may be in the same line.
+            lines.prefetch(0);
         }
+        let mut is_any_again = false;
         for entry in done.iter_mut().take(ready) {
-            entry.status = self.lines.load(u32::from(entry.slot) * LINE + STATUS, Relaxed).into();
+            match K::answer(self.lines.of(entry.slot)) {
+                Answer::Status(status) => entry.status = status,
+                Answer::Again => is_any_again = true,
+            }
         }
         let before = self.next_used;
         self.next_used = before.wrapping_add(u16::try_from(ready).unwrap_or(0));
         if (before ^ self.next_used) & MOVES_ON != 0 {
             self.refuse_interrupts();
         }
-        Ok(ready)
+        Ok(if is_any_again { self.send_again(&mut done[..ready]) } else { ready })
     }
 
-    /// A number of virtio.
     fn status(status: u16) -> String {
-        status.to_string()
+        K::status(status)
     }
 }
 
@@ -309,7 +339,7 @@ fn event() -> Result<EventFd, BenchError> {
     EventFd::new(EFD_NONBLOCK).map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
 }
 
-fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
+pub(crate) fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
     SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
 }
 
@@ -317,10 +347,11 @@ fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
 mod tests {
     use super::*;
     use crate::options::tests::options;
+    use crate::vhost::blk::Blk;
 
     /// A ring with four slots, and how its server sees it.
     struct Rig {
-        ring: Ring,
+        ring: Ring<Blk>,
         served: u16,
         _memory: Arena,
     }
