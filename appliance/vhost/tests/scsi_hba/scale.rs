@@ -27,8 +27,7 @@ fn a_thousand_luns_come_serve_and_go() {
         assert_eq!(scene.command(&Command::read(place, 0, 2)).data, data, "{place}");
     }
     assert_eq!(scene.past_attentions(&Command::report_luns(0)).data[..4], (4_u32 * 8).to_be_bytes());
-    (0..64).for_each(|_| assert_eq!(scene.next_event().kind, EventKind::TRANSPORT_RESET));
-    assert_eq!(scene.next_event().kind, EventKind::NONE.with_missed());
+    assert_eq!(scene.next_event().kind, EventKind::TRANSPORT_RESET.with_missed());
     places(1000).step_by(97).for_each(|place| scene.hba().remove_lun(place).unwrap());
     assert_eq!(scene.hba().luns().len(), 1000 - 11);
 }
