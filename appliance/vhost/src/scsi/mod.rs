@@ -8,6 +8,7 @@
 
 mod cancel;
 mod control;
+mod control_request;
 mod decision;
 mod drain;
 mod events;

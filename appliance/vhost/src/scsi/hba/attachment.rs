@@ -12,8 +12,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 impl Shared {
-    /// Adds a LUN: (1) to (2), or (1) to (4). Blocks while devices open queues.
+    /// Adds a LUN: (1) to (2), or (1) to (4). Blocks while devices open queues, and until all cores serve it.
     pub(super) fn add(&self, address: LunAddress, unit: &Arc<LogicalUnit>) -> Result<(), LunError> {
+        let change = self.attach(address, unit)?;
+        self.relay.ring();
+        drop(self.changed.wait_while(self.luns(), |luns| !luns.is_in_tables(change)));
+        Ok(())
+    }
+
+    /// (1) to (2), or (1) to (4). Returns the number of that change.
+    fn attach(&self, address: LunAddress, unit: &Arc<LogicalUnit>) -> Result<u64, LunError> {
         self.luns().begin_attach(address, unit)?;
         let cores = self.cores();
         let nexus = unit.connect(&self.initiator, address.target);
@@ -25,9 +33,7 @@ impl Shared {
         let lun = Lun { unit: unit.clone(), nexus, on_cores, hold: Arc::default() };
         // What comes back is dropped when the lock is open again.
         let attached = self.luns().attached(address, lun);
-        attached.map_err(|(error, _lun)| error)?;
-        self.relay.ring();
-        Ok(())
+        attached.map_err(|(error, _lun)| error)
     }
 
     /// Removes a LUN: (2) to (3) to (4). Blocks until nothing refers to it.
@@ -43,7 +49,7 @@ impl Shared {
         while let Some(lun) = self.wait_until_unused(address) {
             self.close(lun);
             self.luns().gone(address);
-            self.removed.notify_all();
+            self.changed.notify_all();
         }
     }
 
@@ -52,7 +58,7 @@ impl Shared {
         let mut luns = self.luns();
         loop {
             match luns.await_removal(address) {
-                Wait::Longer => luns = self.removed.wait(luns).unwrap_or_else(PoisonError::into_inner),
+                Wait::Longer => luns = self.changed.wait(luns).unwrap_or_else(PoisonError::into_inner),
                 Wait::Close(lun) => return Some(lun),
                 Wait::Over => return None,
             }

@@ -15,7 +15,8 @@ use crate::scsi::lun::{LunAddress, LunPlace};
 use crate::scsi::relay::{CommandReply, Ended, RelayedCommand, RelayedId};
 use crate::scsi::session::RequestSession;
 use luge_reservations::Change;
-use luge_scsi::{AbsentLun, Answer, Incoming, Nexus, Reply, absent};
+use luge_scsi::{AbsentLun, Answer, Ending, Incoming, Nexus, Reply, absent};
+use luge_spec::scsi::Opcode;
 use std::sync::Arc;
 
 /// Name of a command, by which its session finds it again.
@@ -59,8 +60,20 @@ impl Worker {
             (Reply::Later(change), Ok((address, _))) => {
                 self.commands.push(WaitingCommand { name, address, tag: command.tag, change });
             }
-            (Reply::Done(answer), _) => self.complete(name, done(&answer, command)),
+            (Reply::Done(answer), _) => {
+                self.note_answer(command, &answer);
+                self.complete(name, done(&answer, command));
+            }
             (Reply::GoOn | Reply::Later(_), _) => self.complete(name, CommandReply::GoOn),
+        }
+    }
+
+    /// A guest that has read the LUNs of a target by one of them need not be told of a change by the others.
+    fn note_answer(&self, command: &RelayedCommand, answer: &Answer) {
+        let [opcode, ..] = command.cdb;
+        let Some(target) = command.place.target() else { return };
+        if Opcode(opcode) == Opcode::REPORT_LUNS && answer.ending == Ending::GOOD {
+            self.shared.luns().of_target(target).for_each(|(_, lun)| lun.nexus.luns_seen());
         }
     }
 

@@ -6,7 +6,7 @@ use super::{HbaConfig, HbaError, LunError, LunStatus, REQUEST_QUEUES_MAX, thread
 use crate::device::{NewSession, QueueKind, QueueSession, SessionAddress, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
 use crate::scsi::control::ControlSession;
-use crate::scsi::events::EventSession;
+use crate::scsi::events::{EventSession, PendingEvents};
 use crate::scsi::lun::LunAddress;
 use crate::scsi::relay::Relay;
 use crate::scsi::session::RequestSession;
@@ -168,8 +168,8 @@ impl VirtioDevice for ScsiHba {
                 Ok(self.made(SeatName { queue, number: session.number() }, begins, session))
             }
             QueueKind::Events => {
-                let pending = self.shared.sessions().take_events(begins, setup.features);
-                Ok(NewSession::new(EventSession::new(pending, setup)?))
+                self.shared.sessions().set_features(setup.features);
+                Ok(NewSession::new(EventSession::new(PendingEvents::default(), setup)?))
             }
         }
     }

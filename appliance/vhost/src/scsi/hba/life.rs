@@ -99,6 +99,9 @@ pub(super) struct Luns {
     changed_targets: BTreeSet<u8>,
     /// Changes that the guest is to be told when the cores have the tables.
     untold: Vec<(LunAddress, LunChange)>,
+    /// Number of changes so far, and how many of them are in all tables.
+    changes: u64,
+    changes_in_tables: u64,
 }
 
 impl Luns {
@@ -122,8 +125,8 @@ impl Luns {
         Ok(())
     }
 
-    /// (1) to (2). Gives the LUN back where it is to go, (1) to (4).
-    pub(super) fn attached(&mut self, address: LunAddress, lun: Lun) -> Result<(), (LunError, Lun)> {
+    /// (1) to (2); returns the number of that change. Gives the LUN back where it is to go, (1) to (4).
+    pub(super) fn attached(&mut self, address: LunAddress, lun: Lun) -> Result<u64, (LunError, Lun)> {
         let is_doomed =
             matches!(self.lives.get(&address), Some(Life::Attaching(Attaching { is_doomed: true, .. })));
         if is_doomed || self.is_stopping {
@@ -132,7 +135,7 @@ impl Luns {
         }
         self.lives.insert(address, Life::Live(lun));
         self.change(address, LunChange::Added);
-        Ok(())
+        Ok(self.changes)
     }
 
     /// (1) to (4), or (3) to (4).
@@ -195,8 +198,24 @@ impl Luns {
     }
 
     fn change(&mut self, address: LunAddress, change: LunChange) {
+        self.changes = self.changes.wrapping_add(1);
         self.changed_targets.insert(address.target);
         self.untold.push((address, change));
+    }
+
+    /// Number of changes so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Notes that this many changes are in all tables.
+    pub(super) fn are_in_tables(&mut self, changes: u64) {
+        self.changes_in_tables = changes;
+    }
+
+    /// Whether all tables have this many changes.
+    pub(super) fn is_in_tables(&self, changes: u64) -> bool {
+        self.changes_in_tables >= changes
     }
 
     /// Takes the targets for which sessions are to get new tables.

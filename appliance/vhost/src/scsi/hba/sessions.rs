@@ -8,7 +8,7 @@
 //!
 //! A session that is leaving is called, too: requests that it has relayed are answered.
 
-use crate::device::SessionAddress;
+use crate::device::{QueueSession, SessionAddress};
 use crate::scsi::control::ControlSession;
 use crate::scsi::events::{EventSession, PendingEvents};
 use crate::scsi::relay::SessionNumber;
@@ -80,6 +80,10 @@ pub(super) struct Sessions {
     features: Option<Features>,
     /// Whether there are sessions that have got no table yet.
     has_new: bool,
+    /// Request queues that nobody has used when their rings stopped last: where those go on tells nothing.
+    unused: BTreeSet<u16>,
+    /// Whether the running rings are known to have begun anew.
+    has_begun: bool,
     /// Whether the guest has reset the adapter, and units do not know.
     has_reset: bool,
 }
@@ -88,14 +92,21 @@ pub(super) struct Sessions {
 impl Sessions {
     /// To (1).
     pub(super) fn made(&mut self, name: SeatName, begins: RingBeginning) {
-        // A guest that resets its adapter stops all its rings.
-        self.has_reset |= self.seats.is_empty() && begins == RingBeginning::Fresh;
+        let is_anew = begins == RingBeginning::Fresh && !self.unused.contains(&name.queue);
+        if name.queue >= REQUEST_QUEUE && is_anew && !self.has_begun {
+            (self.has_begun, self.has_reset) = (true, true);
+        }
         self.made.insert(name.queue, name.number);
     }
 
-    /// Whether the guest has reset the adapter since the last call, or another one has taken its place.
+    /// Whether the guest has reset the adapter since the last call, or another one has taken its place. Events from
+    /// before are forgotten: its driver looks for LUNs itself, and an old event could take one away.
     pub(super) fn take_has_reset(&mut self) -> bool {
-        std::mem::take(&mut self.has_reset)
+        let has_reset = std::mem::take(&mut self.has_reset);
+        if has_reset {
+            self.events.forget();
+        }
+        has_reset
     }
 
     /// (1) to (2).
@@ -110,18 +121,21 @@ impl Sessions {
 
     /// (2) to (3).
     pub(super) fn stopped(&mut self, queue: u16) {
-        if queue == EVENT_QUEUE
-            && let Some(at) = self.event_seat.take()
-            && let Some(mut untold) = at.call(EventSession::take_pending)
+        if queue == EVENT_QUEUE {
+            self.take_events_back();
+        } else if queue >= REQUEST_QUEUE
+            && let Some(seat) = self.seats.get(&queue)
         {
-            untold.append(&self.events);
-            self.events = untold;
+            let base = seat.call(|session: &mut RequestSession| session.queue().base());
+            if base == Some(0) { self.unused.insert(queue) } else { self.unused.remove(&queue) };
         }
     }
 
     /// (3) to gone.
     pub(super) fn left(&mut self, queue: u16) {
         self.seats.remove(&queue);
+        let is_running = self.requests().next().is_some();
+        self.has_begun &= is_running;
     }
 
     /// Session with a name; none where it has left.
@@ -141,13 +155,18 @@ impl Sessions {
 
 /// Events.
 impl Sessions {
-    /// Takes the events that are pending for a session that is being made, whose driver has negotiated `features`.
-    pub(super) fn take_events(&mut self, begins: RingBeginning, features: Features) -> PendingEvents {
+    /// Notes what the driver of the event queue has negotiated.
+    pub(super) fn set_features(&mut self, features: Features) {
         self.features = Some(features);
-        if begins == RingBeginning::Fresh {
-            self.events.begin_ring();
+    }
+
+    /// Takes the events back for which the guest has supplied no buffers.
+    fn take_events_back(&mut self) {
+        let Some(at) = self.event_seat.take() else { return };
+        if let Some(mut untold) = at.call(EventSession::take_pending) {
+            untold.append(&self.events);
+            self.events = untold;
         }
-        std::mem::take(&mut self.events)
     }
 
     /// Tells the guest of an event, as soon as it supplies a buffer, if its driver wants to know of such.
@@ -162,9 +181,10 @@ impl Sessions {
         }
     }
 
-    /// Gives the session of the event queue what no session has.
+    /// Gives the session of the event queue what no session has. Not before the guest can look at what it is told of:
+    /// until then it may turn out that it has reset the adapter.
     pub(super) fn hand_over_events(&mut self) {
-        if self.events.is_empty() {
+        if self.events.is_empty() || self.requests().next().is_none() {
             return;
         }
         if let Some(at) = &self.event_seat {

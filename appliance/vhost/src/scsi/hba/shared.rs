@@ -14,8 +14,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     /// Never locked while somebody waits for a core, an SSD or a guest.
     luns: Mutex<Luns>,
-    /// Condition that a LUN is unused, or gone.
-    pub(super) removed: Condvar,
+    /// Condition that tables have changed, or a LUN is unused or gone.
+    pub(super) changed: Condvar,
     /// Locked by the thread while it waits for turns of cores.
     sessions: Mutex<Sessions>,
     /// Cores on which the volumes of all LUNs are open. Locked while volumes are opened and closed there.
@@ -39,7 +39,7 @@ impl Shared {
         Self {
             name: name.into(),
             luns: Mutex::default(),
-            removed: Condvar::new(),
+            changed: Condvar::new(),
             sessions: Mutex::default(),
             cores: RwLock::new(cores),
             relay,

@@ -38,11 +38,13 @@ impl Worker {
         }
         self.make_tables(&luns, &sessions.cores(), &changed);
         self.untold.extend(luns.take_untold());
-        let removed = luns.begin_asking();
+        let (removed, changes) = (luns.begin_asking(), luns.changes());
         drop(luns);
         self.tables.iter().for_each(|(&core, table)| sessions.give_table(core, table));
         drop(receipts);
         self.await_last_requests(&sessions, removed);
+        shared.luns().are_in_tables(changes);
+        shared.changed.notify_all();
     }
 
     /// Makes the tables of cores, where those of some targets have changed. Tables of other cores are dropped.
@@ -78,7 +80,7 @@ impl Worker {
         let mut luns = self.shared.luns();
         known.into_iter().for_each(|address| luns.told(address));
         if luns.find_unused() {
-            self.shared.removed.notify_all();
+            self.shared.changed.notify_all();
         }
     }
 }
