@@ -1,4 +1,4 @@
-//! The load generator: a vhost-user-blk front end, or an NVMe host over vfio-user, that polls its queues.
+//! The load generator: a vhost-user front end, or an NVMe host over vfio-user, that polls its queues.
 //!
 //! Path: **requests** -> guest ring -> (the server) -> used ring -> **latencies**.
 //!
@@ -7,7 +7,7 @@
 //! the server's threads for each request.
 //!
 //! - [`Options`]: a load. [`run`] runs it. [`Report`]: the result.
-//! - `queue`: what the loop (`load`) asks of a protocol; `vhost_blk` and `nvme` are the two.
+//! - `queue`: what the loop (`load`) asks of a protocol; `vhost` and `nvme` are the two.
 //! - [`ideal`]: an ideal device between the same CPUs, the limit of any server.
 //!
 //! Not here: guests, files.
@@ -28,7 +28,7 @@ mod queue;
 mod report;
 mod round_trip;
 mod target;
-mod vhost_blk;
+mod vhost;
 
 pub use error::BenchError;
 pub use ideal::{IdealOptions, IdealReport};
@@ -39,6 +39,7 @@ use disks::Disks;
 use options::Protocol;
 use queue::Disk;
 use std::sync::atomic::AtomicBool;
+use vhost::{Blk, Scsi, VhostDisk};
 
 /// Runs the load and measures it. `progress` is called with a line when it begins, and about every
 /// second; `stop` ends it early, and the report is on what was done until then.
@@ -53,8 +54,12 @@ pub fn run(
     let paths = options.disks.iter();
     match options.check()? {
         Protocol::VhostUserBlk => {
-            let disks = Disks::connect(paths.map(|path| vhost_blk::BlkDisk::connect(options, path, stop)))?;
-            run_on(disks, options, stop, progress)
+            let disks = paths.map(|path| VhostDisk::<Blk>::connect(options, path, stop));
+            run_on(Disks::connect(disks)?, options, stop, progress)
+        }
+        Protocol::VhostUserScsi => {
+            let disks = paths.map(|path| VhostDisk::<Scsi>::connect(options, path, stop));
+            run_on(Disks::connect(disks)?, options, stop, progress)
         }
         Protocol::Nvme => {
             let disks = Disks::connect(paths.map(|path| nvme::NvmeDisk::connect(options, path)))?;

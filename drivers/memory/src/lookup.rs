@@ -173,10 +173,10 @@ impl<'a> Lookup<'a> {
     /// As there.
     #[inline]
     pub unsafe fn span_for(&mut self, purpose: Use, at: GuestAddress, len: u32) -> Option<Span> {
-        // SAFETY: the caller's promise.
-        let span = unsafe { self.span(at, len) }?;
-        let row = self.row(at, |row| row.holds(purpose, at, 1));
-        row.map(|_| span)
+        let row = self.row(at, |row| row.holds(purpose, at, 1))?;
+        let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
+        // SAFETY: the offset is inside the region, which the table keeps.
+        Some(unsafe { row.span(offset, len) })
     }
 
     /// Finds the row that begins before `at` and for which `fits` holds. The side of 4 GiB is

@@ -9,7 +9,7 @@
 //! | mke2fs, e2fsck | 1.47.2 |
 //! | OVMF (`NvmExpressDxe`) | Debian 13's |
 //!
-//! The steps of the guest are in `guest.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
+//! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
 
 use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
 use serde_json::json;
@@ -19,6 +19,9 @@ use std::process::Command;
 
 /// Time limit of one step of the guest.
 const STEP_SECONDS: u32 = 240;
+
+/// Script of the guest.
+const SCRIPT: &str = concat!(include_str!("../steps.sh"), include_str!("guest.sh"));
 
 const NQN: &str = "nqn.2016-06.io.spdk:cnode1";
 
@@ -94,8 +97,7 @@ fn start(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Res
 
 /// A machine whose guest takes steps.
 fn machine(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Result<Machine, TestError> {
-    let script = include_str!("guest.sh");
-    let guest = bench.lab().guest()?.with_script("nvme", script, &bench.path("initramfs"))?;
+    let guest = bench.lab().guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let boot = Boot::Kernel {
         kernel: guest.kernel,
         initramfs: guest.initramfs,
@@ -171,7 +173,7 @@ fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let lab = Lab::shared();
     let bench = lab.bench("nvme-uefi")?;
     let _turn = lab.turn()?;
-    let guest = lab.guest()?.with_script("nvme", include_str!("guest.sh"), &bench.path("initramfs"))?;
+    let guest = lab.guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let image = lab.guest_disk(&guest, &format!("{ARGUMENTS} steps=booted_by_firmware"))?;
     let disk = bench.path("disk");
     fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;

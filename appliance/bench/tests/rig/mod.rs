@@ -1,8 +1,9 @@
-//! A vhost-user-blk server in a test: as right or as wrong as the test tells it to be.
+//! A vhost-user-blk or vhost-user-scsi server in a test: as right or as wrong as the test tells it to be.
 //!
 //! The protocol is spoken by hand, for one queue, and without Luge's own server.
 
 mod memory;
+mod scsi;
 
 use luge_memory::{SharedArray, Span};
 use memory::Memory;
@@ -35,6 +36,8 @@ pub struct Manners {
     pub queues: u16,
     pub sectors: u64,
     pub block_bytes: u32,
+    /// Whether it serves a LUN and no virtio disk.
+    pub is_scsi: bool,
     /// Whether it answers any message.
     pub is_mute: bool,
 }
@@ -42,7 +45,15 @@ pub struct Manners {
 impl Default for Manners {
     fn default() -> Self {
         let (features, protocol) = (NEEDED, CONFIG);
-        Self { features, protocol, queues: 1, sectors: 1024, block_bytes: 512, is_mute: false }
+        Self {
+            features,
+            protocol,
+            queues: 1,
+            sectors: 1024,
+            block_bytes: 512,
+            is_scsi: false,
+            is_mute: false,
+        }
     }
 }
 
@@ -57,6 +68,10 @@ pub struct Request {
 /// End of a request.
 pub enum Reply {
     Status(u8),
+    /// CHECK CONDITION with a sense key; SCSI only.
+    Sense(u8),
+    /// GOOD, but less data than was asked for; SCSI only.
+    Short,
     /// A used element is published, but no status written.
     NoStatus,
     /// A used element of another descriptor.
@@ -230,16 +245,17 @@ impl Queue {
             }
             let head = self.available.load(2 + u32::from(taken) % self.size, Relaxed);
             taken = taken.wrapping_add(1);
-            let (request, status) = self.request(number, head.into());
-            let id = match answer(&mut disk, &request) {
-                Reply::Status(byte) => {
-                    status.write(&[byte]);
-                    head.into()
-                }
-                Reply::NoStatus => head.into(),
+            let chain = [0, 1, 2].map(|n| self.buffer(u32::from(head) + n));
+            let reply = if manners.is_scsi {
+                scsi::serve(number, chain, manners, |request| answer(&mut disk, request))
+            } else {
+                serve_blk(number, chain, |request| answer(&mut disk, request))
+            };
+            let id = match reply {
                 Reply::Used(id) => id,
                 Reply::Never => continue,
                 Reply::HangUp => return stream.shutdown(Shutdown::Both).unwrap(),
+                Reply::Status(_) | Reply::Sense(_) | Reply::Short | Reply::NoStatus => head.into(),
             };
             self.used.store(u32::from(ended) % self.size * 2, id, Relaxed);
             ended = ended.wrapping_add(1);
@@ -247,18 +263,31 @@ impl Queue {
         }
     }
 
-    /// A request of three descriptors, and where its status belongs.
-    fn request(&self, number: u64, head: u32) -> (Request, Span) {
-        let span = |at: u32| {
-            let (address, rest) =
-                (self.descriptors.load(at * 2, Relaxed), self.descriptors.load(at * 2 + 1, Relaxed));
-            let len = u32::try_from(rest & 0xffff_ffff).unwrap();
-            self.memory.span(address, len)
-        };
-        let (header, data, status) = (span(head), span(head + 1), span(head + 2));
-        let mut bytes = [0; 16];
-        header.read(&mut bytes);
-        let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-        (Request { number, writes: bytes[0] == 1, sector, data }, status)
+    /// Buffer of a descriptor.
+    fn buffer(&self, index: u32) -> Buffer {
+        let (address, rest) =
+            (self.descriptors.load(index * 2, Relaxed), self.descriptors.load(index * 2 + 1, Relaxed));
+        let len = u32::try_from(rest & 0xffff_ffff).unwrap();
+        Buffer { span: self.memory.span(address, len), is_written: rest >> 32 & 2 != 0 }
     }
+}
+
+/// A buffer, and whether the server writes to it.
+#[derive(Clone, Copy)]
+struct Buffer {
+    span: Span,
+    is_written: bool,
+}
+
+/// Serves a request to a virtio disk: header, data and status.
+fn serve_blk(number: u64, chain: [Buffer; 3], answer: impl FnOnce(&Request) -> Reply) -> Reply {
+    let [header, data, status] = chain.map(|buffer| buffer.span);
+    let mut bytes = [0; 16];
+    header.read(&mut bytes);
+    let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
+    let reply = answer(&Request { number, writes: bytes[0] == 1, sector, data });
+    if let Reply::Status(byte) = reply {
+        status.write(&[byte]);
+    }
+    reply
 }

@@ -5,7 +5,7 @@
 //! - An SSD waits for its own users only, so that one that hangs keeps no other from its shutdown.
 //! - Names stay reserved until what had them is gone.
 
-use super::{Bdev, Endpoint, Listener, NvmfSubsystem, Platform, ServedNamespace, Source, Ssd};
+use super::{Bdev, Endpoint, Listener, NvmfSubsystem, Platform, ServedNamespace, Source, Ssd, VhostDevice};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -81,7 +81,8 @@ fn groups(served: Served, bdevs: &[(String, Bdev)], ssds: Vec<(String, Ssd)>) ->
         bdevs.iter().map(|(name, bdev)| (name.as_str(), &bdev.source)).collect();
     let mut groups = BTreeMap::<Option<String>, Group>::new();
     for (_, endpoint) in served.endpoints {
-        groups.entry(ssd_of(&endpoint.bdev, &sources)).or_default().endpoints.push(endpoint);
+        let VhostDevice::Disk(disk) = &endpoint.device;
+        groups.entry(ssd_of(&disk.bdev, &sources)).or_default().endpoints.push(endpoint);
     }
     for namespace in served.namespaces {
         groups.entry(ssd_of(&namespace.bdev, &sources)).or_default().namespaces.push(namespace);

@@ -19,6 +19,7 @@ mod endpoint;
 mod identifiers;
 mod nvmf;
 mod platform;
+mod pr_scope;
 mod record;
 #[cfg(test)]
 mod rig;
@@ -30,9 +31,10 @@ mod table;
 pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
-pub use endpoint::Endpoint;
+pub use endpoint::{Disk, Endpoint, VhostDevice};
 pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
+pub use pr_scope::PrScope;
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};

@@ -1,6 +1,6 @@
 //! The parts that a process has from its start to its end: cores, memory, folders.
 
-use crate::control::SocketFolder;
+use crate::control::{PrScope, SocketFolder};
 use crate::cpus::Cpus;
 use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
@@ -19,6 +19,8 @@ pub struct Platform {
     pub descriptors: Arc<Descriptors>,
     /// Pages of Luge's own memory.
     pub pages: PageSize,
+    /// Users that share reservations, where a SCSI controller does not say otherwise.
+    pub pr_scope: PrScope,
     /// Folder of the vhost-user sockets.
     pub sockets: SocketFolder,
     /// The way to SSDs.

@@ -1,6 +1,6 @@
 //! A control thread of an empty sled without cores, for tests.
 
-use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
+use crate::control::{Budget, Control, Platform, PrScope, Sled, SocketFolder};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_socket::Permissions;
@@ -32,6 +32,7 @@ pub fn platform(pages: PageSize) -> Platform {
         space,
         sysfs,
         pages,
+        pr_scope: PrScope::default(),
         sockets: SocketFolder::new(Path::new("/nowhere"), Permissions::GROUP, &[]),
         vms: VmRunner::new(vms, Reaper::of_own_children()),
     }

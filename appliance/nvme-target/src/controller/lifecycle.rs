@@ -39,9 +39,14 @@ pub(crate) enum ResetLevel {
 }
 
 impl Controller {
+    /// CAP.
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.parts.config, self.parts.doorbells.stride_log())
+    }
+
     /// Bytes of the registers from `at` on; zeroes where there is none.
     pub(crate) fn read_registers(&self, at: u64, data: &mut [u8]) {
-        let image = self.state.registers.image(capabilities(&self.parts.config), self.state.status());
+        let image = self.state.registers.image(self.capabilities(), self.state.status());
         let from = usize::try_from(at).map_or(usize::MAX, |at| at);
         let bytes = image.iter().copied().skip(from).chain(std::iter::repeat(0));
         data.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
@@ -67,10 +72,12 @@ impl Controller {
 
     /// Writes a doorbell of a client that has not mapped them.
     pub(crate) fn write_doorbell(&mut self, at: u64, value: u32) {
+        // What lies between two doorbells is none, and has no effect.
+        let Some(doorbell) = self.parts.doorbells.name(at) else { return };
         if !self.state.serves() || !self.parts.doorbells.store(at, value) {
             return;
         }
-        if !self.doorbell_rung(at) {
+        if !self.doorbell_rung(doorbell) {
             self.add_event(AsyncEvent::INVALID_DOORBELL_REGISTER);
         }
     }
@@ -114,7 +121,7 @@ impl Controller {
         if self.parts.subsystem.departing() > DEPARTING_MAX {
             return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
-        check(&self.state, capabilities(&self.parts.config))?;
+        check(&self.state, self.capabilities())?;
         self.parts.doorbells.fix().map_err(|error| format!("its doorbells cannot be sealed: {error}"))?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
         let completion_queue = CompletionQueueState {

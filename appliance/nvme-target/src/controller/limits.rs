@@ -136,10 +136,10 @@ impl ControllerConfig {
 }
 
 impl Default for ControllerConfig {
-    /// As many vectors as Windows' driver takes, and a queue for each but that of the admin queue.
+    /// As many vectors as Windows' driver takes, and so many queues that each doorbell has a cache line of its own.
     fn default() -> Self {
         Self {
-            io_queues: 63,
+            io_queues: 31,
             vectors: 64,
             queue_entries: Self::QUEUE_ENTRIES_MAX,
             transfer_bytes: Self::TRANSFER_BYTES_MAX,

@@ -28,11 +28,13 @@ pub struct Registers {
     pub interrupt_mask: u32,
 }
 
-/// CAP. Without NSSR, which would reset the controllers of all guests of the subsystem.
-pub(super) fn capabilities(config: &ControllerConfig) -> Capabilities {
+/// CAP, with doorbells that are so far from each other, as a power of two of 4 bytes. Without NSSR, which would reset
+/// the controllers of all guests of the subsystem.
+pub(super) fn capabilities(config: &ControllerConfig, doorbell_stride_log: u8) -> Capabilities {
     let entries_z = u16::try_from(config.queue_entries.wrapping_sub(1)).unwrap_or(u16::MAX);
     let base = Capabilities(Capabilities::READY_WITH_MEDIA);
     base.with_queue_entries_max_z(entries_z)
+        .with_doorbell_stride_log(doorbell_stride_log)
         .with_timeout_500ms(READY_TIMEOUT_500MS)
         // Not the bit for several: older UEFI firmware takes a controller for none if any other bit is set.
         .with_command_sets(command_sets::NVM)
@@ -101,9 +103,9 @@ mod tests {
 
     #[test]
     fn capabilities_say_what_the_controller_can() {
-        let capabilities = capabilities(&ControllerConfig::default());
+        let capabilities = capabilities(&ControllerConfig::default(), 4);
         assert_eq!(capabilities.queue_entries_max_z(), 4095);
-        assert_eq!(capabilities.doorbell_stride_bytes(), 4);
+        assert_eq!(capabilities.doorbell_stride_bytes(), 64);
         assert_eq!(capabilities.page_bytes_min(), 4096);
         assert_eq!(capabilities.page_bytes_max(), 65536);
         assert_eq!(capabilities.command_sets(), command_sets::NVM);

@@ -11,6 +11,7 @@
 use super::collector::{Collector, Stop};
 use luge_memory::GuestAddress;
 use luge_spec::nvme::StatusCode;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of an entry.
 const ENTRY_BYTES: u32 = 8;
@@ -45,64 +46,83 @@ impl PrpWalk {
     ///
     /// # Errors
     /// [`Stop`].
-    pub(super) fn step(&mut self, collector: &mut Collector<'_>) -> Result<bool, Stop> {
+    pub(super) fn step(&mut self, collector: &mut Collector<'_, '_, '_>) -> Result<bool, Stop> {
         while self.left > 0 {
             if !collector.make_step() {
                 return Ok(false);
             }
-            let Some(page) = self.follow(collector)? else { continue };
-            let len = self.left.min(self.page_bytes.wrapping_sub(self.offset(page)));
-            self.left = self.left.wrapping_sub(len);
-            collector.add(GuestAddress(page), len)?;
+            match self.next {
+                Next::First(page, second) => {
+                    check(page.is_multiple_of(4))?;
+                    self.next = Next::Second(second);
+                    self.add(page, collector)?;
+                }
+                Next::Second(list) if self.left > self.page_bytes => {
+                    check(list.is_multiple_of(ENTRY_BYTES.into()))?;
+                    self.next = Next::Listed(GuestAddress(list));
+                }
+                Next::Second(page) => {
+                    check(self.offset(page) == 0)?;
+                    self.add(page, collector)?;
+                }
+                Next::Listed(at) => self.follow_list(at, collector)?,
+            }
         }
         Ok(true)
     }
 
-    /// Follows an entry; returns the page that it names, if it names one and no list.
-    fn follow(&mut self, collector: &mut Collector<'_>) -> Result<Option<u64>, Stop> {
-        match self.next {
-            Next::First(page, second) => {
-                self.next = Next::Second(second);
-                check(page.is_multiple_of(4))?;
-                Ok(Some(page))
-            }
-            Next::Second(list) if self.left > self.page_bytes => {
-                self.next = Next::Listed(GuestAddress(list));
-                check(list.is_multiple_of(ENTRY_BYTES.into()))?;
-                Ok(None)
-            }
-            Next::Second(page) => {
-                check(self.offset(page) == 0)?;
-                Ok(Some(page))
-            }
-            Next::Listed(at) => self.follow_listed(at, collector),
+    /// Follows a list, whose entry at `at` has been counted as a step, up to its end or that of its memory page or region.
+    fn follow_list(&mut self, at: GuestAddress, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
+        let in_page = self.page_bytes.wrapping_sub(self.offset(at.0)) / ENTRY_BYTES;
+        let pages = self.left.div_ceil(self.page_bytes);
+        let list = collector.list_at(at, in_page.min(pages))?;
+        // The last entry of a page is the address of more of the list, where there is more.
+        let links = pages > in_page && list.len() == in_page;
+        let named = list.len().wrapping_sub(links.into());
+        // The first step is made.
+        let steps = collector.make_steps(list.len().wrapping_sub(1)).wrapping_add(1);
+        for index in 0..named.min(steps) {
+            self.add_listed(list.load(index, Relaxed), collector)?;
         }
+        self.next = Next::Listed(entry_at(at, named.min(steps)));
+        if links && steps > named {
+            let link = list.load(named, Relaxed);
+            check(self.offset(link) == 0)?;
+            self.next = Next::Listed(GuestAddress(link));
+        }
+        Ok(())
     }
 
-    fn follow_listed(
-        &mut self,
-        at: GuestAddress,
-        collector: &mut Collector<'_>,
-    ) -> Result<Option<u64>, Stop> {
-        let entry = u64::from_le_bytes(collector.load(at)?);
-        check(self.offset(entry) == 0)?;
-        let is_last_of_page = self.offset(at.0) == self.page_bytes.wrapping_sub(ENTRY_BYTES);
-        if is_last_of_page && self.left > self.page_bytes {
-            self.next = Next::Listed(GuestAddress(entry));
-            return Ok(None);
-        }
-        self.next = Next::Listed(GuestAddress(at.0.wrapping_add(ENTRY_BYTES.into())));
-        Ok(Some(entry))
+    /// Adds a page that a list names.
+    #[inline]
+    fn add_listed(&mut self, page: u64, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
+        check(self.offset(page) == 0)?;
+        self.add(page, collector)
+    }
+
+    /// Adds the data from an address up to the end of its page.
+    #[inline]
+    fn add(&mut self, at: u64, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
+        let len = self.left.min(self.page_bytes.wrapping_sub(self.offset(at)));
+        self.left = self.left.wrapping_sub(len);
+        collector.add(GuestAddress(at), len)
     }
 
     /// Offset of an address in its page.
+    #[inline]
     fn offset(&self, address: u64) -> u32 {
         let mask = u64::from(self.page_bytes.wrapping_sub(1));
         u32::try_from(address & mask).unwrap_or(0)
     }
 }
 
+/// Address of an entry of a list.
+fn entry_at(list: GuestAddress, index: u32) -> GuestAddress {
+    GuestAddress(list.0.wrapping_add(u64::from(index).wrapping_mul(ENTRY_BYTES.into())))
+}
+
 /// Refuses an entry with an offset that it may not have.
+#[inline]
 fn check(offset_fits: bool) -> Result<(), Stop> {
     if offset_fits { Ok(()) } else { Err(Stop::refused(StatusCode::PRP_OFFSET_INVALID)) }
 }

@@ -79,10 +79,16 @@ pub(crate) struct Piece<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Piece<WORDS> {
-    /// Prefetches `count` entries, each a cache line.
+    /// The first `most` entries.
     #[inline]
-    pub(crate) fn prefetch(&self, count: usize) {
-        let end = self.first.wrapping_add(u32::try_from(count).unwrap_or(0));
+    pub(crate) fn up_to(self, most: usize) -> Self {
+        Self { len: self.len.min(u32::try_from(most).unwrap_or(u32::MAX)), ..self }
+    }
+
+    /// Prefetches the entries, each a cache line.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        let end = self.first.wrapping_add(self.len);
         (self.first..end).for_each(|at| self.entries.prefetch(at));
     }
 }

@@ -156,6 +156,7 @@ impl QueueSession {
 
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
     pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
+        self.look_at_head();
         self.interrupts.replace(interrupt, &self.completion)
     }
 

@@ -41,9 +41,12 @@ impl Interrupts {
         Self { call, coalescing, posted: 0, since: Ticks::PAST, outstanding: None, adapts: true }
     }
 
-    /// Notes completions that were posted.
+    /// Notes completions that were posted. Without an interrupt, none waits for one.
     #[inline]
     pub(super) fn note(&mut self, posted: u32, now: Ticks) {
+        if self.call.is_none() {
+            return;
+        }
         if self.posted == 0 {
             self.since = now;
         }
@@ -69,10 +72,7 @@ impl Interrupts {
     /// Interrupts the host if that is due. The queue knows what the host has consumed.
     #[inline]
     pub(super) fn settle(&mut self, queue: &CompletionQueue, now: Ticks) {
-        let Some(call) = &mut self.call else {
-            self.posted = 0;
-            return;
-        };
+        let Some(call) = &mut self.call else { return };
         call.retry();
         if self.outstanding.is_some_and(|head| head != queue.head()) {
             self.outstanding = None;
@@ -107,6 +107,7 @@ impl Interrupts {
     /// before may have had no one to reach.
     pub(super) fn replace(&mut self, call: Option<Call>, queue: &CompletionQueue) -> Option<Call> {
         let before = std::mem::replace(&mut self.call, call);
+        self.posted = 0;
         if queue.unconsumed() > 0 {
             self.interrupt(queue);
         }

@@ -24,6 +24,7 @@ mod interrupts;
 mod leaving;
 mod long;
 mod long_walk;
+mod looks;
 mod queue_session;
 mod ranges;
 mod run;
@@ -33,6 +34,7 @@ mod slots;
 mod special;
 mod specials;
 mod take;
+mod transfer;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};

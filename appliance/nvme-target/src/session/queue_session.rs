@@ -2,11 +2,10 @@
 
 use super::interrupts::Interrupts;
 use super::long::Long;
+use super::looks::Looks;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
 use super::slots::Slots;
 use super::specials::Specials;
-use super::turn::BATCH;
-use crate::commands::ShortTransfer;
 use crate::data::BitBucket;
 use crate::namespaces::Namespaces;
 use crate::queues::{CompletionQueue, Doorbells, QueueMemoryError, SubmissionQueue};
@@ -17,7 +16,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Spans of a command that is not long: those of 2 MiB in memory pages of which no two lie side by side, and some more
-/// for pages that lie across regions.
+/// for pages that lie across regions. Enough for a batch of short commands, too.
 const SPANS: usize = 576;
 
 /// Reason why there is no session for a completion queue.
@@ -45,10 +44,8 @@ pub struct QueueSession {
     pub(super) slots: Slots,
     pub(super) specials: Specials,
     pub(super) long: Option<Long>,
-    /// Spans of the command that is being read.
+    /// Spans of the commands that are being read.
     pub(super) spans: Box<[Span]>,
-    /// Short transfers that are being read.
-    pub(super) transfers: Box<[ShortTransfer]>,
     pub(super) memory: Arc<GuestMemory>,
     pub(super) doorbells: Doorbells,
     pub(super) namespaces: Arc<Namespaces>,
@@ -61,8 +58,7 @@ pub struct QueueSession {
     pub(super) is_awaited: bool,
     /// Time of the last turn.
     pub(super) now: Ticks,
-    /// Time of the last turn in which a command was taken.
-    pub(super) active: Ticks,
+    pub(super) looks: Looks,
 }
 
 impl QueueSession {
@@ -90,7 +86,6 @@ impl QueueSession {
             specials: Specials::default(),
             long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
-            transfers: vec![ShortTransfer::NONE; BATCH].into_boxed_slice(),
             memory,
             doorbells,
             namespaces: setup.namespaces,
@@ -100,7 +95,7 @@ impl QueueSession {
             is_held: false,
             is_awaited: false,
             now: Ticks::PAST,
-            active: Ticks::now(),
+            looks: Looks::new(),
         })
     }
 

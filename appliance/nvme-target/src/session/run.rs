@@ -1,19 +1,20 @@
-//! Short transfers that follow each other in a queue, of one namespace: read, checked and submitted together.
+//! Reads and writes that follow each other in a queue, of one namespace: read, checked and submitted together.
 //!
 //! Nothing of them is kept here: a command that the volume does not take stays in its queue.
 
 use super::attempt::Served;
 use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
+use super::transfer::{Entry, Transfer, TransferMemory, TransferReader, TransferRules};
 use super::turn::{BATCH, Turn};
-use crate::commands::{ShortReader, ShortTransfer};
 use crate::ids::{CommandId, NamespaceId};
 use crate::queues::Piece;
 use luge_block::{Completion, Refusal, Request, Tag};
+use luge_memory::Span;
 use luge_volume::{Graph, Run};
 
 impl QueueSession {
-    /// Serves short transfers at the head of the queue with that index: `most` of them at most.
+    /// Serves reads and writes at the head of the queue with that index: `most` of them at most.
     #[inline(never)]
     pub(super) fn serve_run(
         &mut self,
@@ -22,7 +23,7 @@ impl QueueSession {
         most: usize,
         turn: &mut Turn,
     ) -> Served {
-        let Self { session, rules, completion, queues, slots, memory, namespaces, transfers, .. } = self;
+        let Self { session, rules, queues, slots, memory, namespaces, spans, bit_bucket, .. } = self;
         let Some(queue) = queues.get_mut(usize::from(index)).and_then(Option::as_mut) else {
             return Served::None;
         };
@@ -35,20 +36,21 @@ impl QueueSession {
         if room == 0 {
             return Served::Full(0);
         }
-        let most = room.min(piece.len as usize).min(BATCH);
-        piece.prefetch(most);
-        completion.prefetch(most);
-        let block_bytes = namespace.geometry.block_bytes;
-        let reader = ShortReader::new(memory.lookup(), id, block_bytes, rules.page_bytes);
-        let mut reader = reader.with_durability(rules.durability);
-        let transfers = transfers.get_mut(..most).unwrap_or_default();
-        let read = reader.read_all(piece.entries, piece.first, transfers);
+        let piece = piece.up_to(room.min(BATCH));
+        let rules = TransferRules::new(id, &namespace.geometry, rules);
+        let (places, spans) = spans.split_at_mut_checked(BATCH).unwrap_or_default();
+        let transfers =
+            TransferMemory { lookup: memory.lookup(), bucket: bit_bucket, spans, steps: turn.steps };
+        let reader = TransferReader::new(piece, rules, transfers);
         let before = namespace.stats.blocks();
-        let filler =
-            Filler { tag: Tag::new(session.0, 0), command: InFlight::new(index, queue.id(), CommandId(0)) };
+        let mut filler = Filler {
+            reader,
+            tag: Tag::new(session.0, 0),
+            command: InFlight::new(index, queue.id(), CommandId(0)),
+        };
         let mut run = volume.run();
-        let transfers = transfers.get(..read).unwrap_or_default();
-        let count = filler.fill(transfers, slots, &mut run);
+        let count = filler.fill(places, slots, &mut run);
+        turn.looked_at(turn.steps.wrapping_sub(filler.reader.steps()));
         if count == 0 {
             return Served::None;
         }
@@ -66,7 +68,7 @@ impl QueueSession {
         let taken = count.wrapping_sub(untaken);
         queue.advance(u32::try_from(taken).unwrap_or(0));
         let blocks = namespace.stats.blocks().wrapping_sub(before);
-        turn.took(taken, blocks.wrapping_mul(block_bytes.into()));
+        turn.took(taken, blocks.wrapping_mul(namespace.geometry.block_bytes.into()));
         if !failed.is_empty() {
             self.refuse_all(&failed);
         }
@@ -81,31 +83,43 @@ fn namespace_of(piece: &Piece<8>) -> Option<NamespaceId> {
     Some(NamespaceId(u32::try_from(start >> 32).unwrap_or(0)))
 }
 
-/// Filler of a run with the short transfers of a queue.
-struct Filler {
+/// Filler of a run with reads and writes of a queue.
+struct Filler<'m, 'd> {
+    reader: TransferReader<'m, 'd>,
     /// Tag of slot 0.
     tag: Tag,
     /// Command 0 of the queue.
     command: InFlight,
 }
 
-impl Filler {
-    /// Adds transfers to a run, up to the first one that the run does not take; returns how many.
+impl<'d> Filler<'_, 'd> {
+    /// Adds reads and writes to a run, up to the first command that is none or that the run does not take; returns how
+    /// many. A command has one of `places`.
     ///
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    fn fill<'a>(
-        &self,
-        transfers: &'a [ShortTransfer],
-        slots: &mut Slots,
-        run: &mut Run<'_, '_, 'a>,
-    ) -> usize {
-        let Self { tag, command } = *self;
-        slots.fill_all(transfers.iter(), |transfer, slot| {
-            let (operation, lba, blocks) = (transfer.operation(), transfer.lba, transfer.blocks());
-            let data = std::slice::from_ref(&transfer.data);
-            run.add(&Request { tag: tag.at_slot(slot), operation, lba, blocks, data })?;
-            Some(command.numbered(transfer.command()))
+    fn fill(&mut self, places: &'d mut [Span], slots: &mut Slots, run: &mut Run<'_, '_, 'd>) -> usize {
+        let entries = self.reader.entries();
+        slots.fill_all(entries.zip(places), |(entry, place), slot| {
+            match self.reader.read_short(entry, place, run.block_bytes()) {
+                Some(transfer) => self.add(&transfer, slot, run),
+                None => self.add_scattered(entry, slot, run),
+            }
         })
+    }
+
+    /// Adds a read or write to a run, for a slot; none if the run does not take it.
+    #[inline(always)]
+    fn add(&self, transfer: &Transfer<'d>, slot: u16, run: &mut Run<'_, '_, 'd>) -> Option<InFlight> {
+        let &Transfer { command, operation, lba, blocks, data } = transfer;
+        run.add(&Request { tag: self.tag.at_slot(slot), operation, lba, blocks, data })?;
+        Some(self.command.numbered(command))
+    }
+
+    /// Adds a command to a run whose data is not in one page.
+    #[inline(never)]
+    fn add_scattered(&mut self, entry: Entry, slot: u16, run: &mut Run<'_, '_, 'd>) -> Option<InFlight> {
+        let transfer = self.reader.read_scattered(entry)?;
+        self.add(&transfer, slot, run)
     }
 }

@@ -222,9 +222,10 @@ fn finish(sled: &mut Sled, name: &str, blocks: Blocks, bytes: u64) -> Result<Vec
 }
 
 fn disks<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {
-    let endpoints = sled.endpoints.iter().filter(move |(_, endpoint)| endpoint.bdev == bdev);
-    endpoints
-        .map(|(_, endpoint)| Told::Disk { disk: endpoint.disk.clone(), notices: endpoint.server.notices() })
+    sled.endpoints.iter().filter_map(move |(_, endpoint)| {
+        let disk = endpoint.disk_of(bdev)?.device.clone();
+        Some(Told::Disk { disk, notices: endpoint.server.notices() })
+    })
 }
 
 fn namespaces<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {

@@ -1,6 +1,6 @@
 //! `bdev_get_resize_status`: which front ends have seen the size of a device. SPDK has no such method.
 
-use crate::control::{Bdev, Control, Endpoint, Sled};
+use crate::control::{Bdev, Control, Disk, Endpoint, Sled};
 use crate::methods::definition;
 use crate::methods::definition::listed;
 use luge_nvme_target::{NamespaceId, Subsystem};
@@ -38,8 +38,10 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 }
 
 fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
-    let endpoints = sled.endpoints.iter().filter(|(_, endpoint)| endpoint.bdev == name);
-    let disks = endpoints.map(|(ctrlr, endpoint)| describe_vhost(ctrlr, endpoint));
+    let disks = sled
+        .endpoints
+        .iter()
+        .filter_map(|(ctrlr, endpoint)| Some(describe_disk(ctrlr, endpoint, endpoint.disk_of(name)?)));
     let namespaces = sled.nvmf.namespaces_of(name);
     let namespaces = namespaces.map(|(nqn, subsystem, id)| describe_namespace(nqn, subsystem, id));
     let endpoints: Vec<Value> = disks.chain(namespaces).collect();
@@ -51,12 +53,12 @@ fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
     })
 }
 
-fn describe_vhost(ctrlr: &str, endpoint: &Endpoint) -> Value {
+fn describe_disk(ctrlr: &str, endpoint: &Endpoint, disk: &Disk) -> Value {
     let config = endpoint.server.status().config;
     json!({
         "type": "vhost_blk",
         "ctrlr": ctrlr,
-        "num_blocks": endpoint.disk.blocks().0,
+        "num_blocks": disk.device.blocks().0,
         "connected": config.is_some(),
         "seen": config.map(|ConfigKnowledge { is_current, .. }| is_current),
         "notice": config.map(|ConfigKnowledge { notice, .. }| word(notice)),

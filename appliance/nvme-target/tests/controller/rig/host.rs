@@ -1,9 +1,9 @@
 //! A host: a driver of one controller, through the function that its client would have.
 
-use super::queue::QueuePair;
+use super::queue::{QueuePair, STRIDE};
 use luge_memory::GuestAddress;
 use luge_spec::nvme::{
-    AdminOpcode, CompletionEntry, Configuration, IoOpcode, StatusCode, SubmissionEntry, offset,
+    AdminOpcode, Capabilities, CompletionEntry, Configuration, IoOpcode, StatusCode, SubmissionEntry, offset,
 };
 use luge_vfio_user::{Function, RegionIndex};
 use luge_virtqueue::rig::RigMemory;
@@ -39,7 +39,10 @@ impl Host {
         let memory = Arc::new(RigMemory::standard());
         function.memory_added(&memory.table);
         let admin = QueuePair::new(&memory, 0, ADMIN_ENTRIES, RigMemory::RINGS.0);
-        Self { function, memory, admin, queues: Vec::new(), unexpected: Vec::new() }
+        let mut host = Self { function, memory, admin, queues: Vec::new(), unexpected: Vec::new() };
+        let stride = Capabilities(host.read64(offset::CAP)).doorbell_stride_bytes();
+        assert_eq!(u64::from(stride), STRIDE, "CAP.DSTRD");
+        host
     }
 
     pub fn read32(&mut self, at: u32) -> u32 {

@@ -1,0 +1,17 @@
+//! A vhost-user front end that polls its rings, for disks of two kinds.
+//!
+//! - `disk`: connects, also again. `talk`: the conversation. `ring`: the driver's side of a ring.
+//! - `kind`: what differs between the kinds; `blk` and `scsi` are the two. `lines`: memory of headers and answers.
+
+mod blk;
+mod disk;
+mod kind;
+mod lines;
+mod ring;
+mod scsi;
+mod talk;
+mod time_limit;
+
+pub(crate) use blk::Blk;
+pub(crate) use disk::VhostDisk;
+pub(crate) use scsi::Scsi;
