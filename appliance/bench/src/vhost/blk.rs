@@ -1,8 +1,9 @@
 //! vhost-user-blk: a header of 16 bytes and a status byte, in one cache line as in Linux's driver.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{LINE, SlotLines};
-use super::ring::{Buffer, Ring};
+use super::lines::{Buffer, LINE, SlotLines};
+use super::open::Open;
+use super::ring::Ring;
 use super::talk::Talk;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -30,16 +31,6 @@ impl Kind for Blk {
 
     fn new(_: &Options) -> Self {
         Self
-    }
-
-    fn open(talk: &mut Talk<'_>, features: Features, _: &mut [Ring<Self>]) -> Result<u64, BenchError> {
-        // As long as the oldest servers know it: up to the writeback byte and the queues.
-        let bytes = talk.config(60)?;
-        let mut whole = [0; size_of::<Config>()];
-        whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        let config = blk::Config::read_from_bytes(&whole).map_err(|_| talk.wrong("GET_CONFIG: too short"))?;
-        check(talk, features, &config)?;
-        Ok(config.capacity.get())
     }
 
     #[inline]
@@ -72,6 +63,18 @@ impl Kind for Blk {
     /// A number of virtio.
     fn status(status: u16) -> String {
         status.to_string()
+    }
+}
+
+impl Open for Blk {
+    fn open(talk: &mut Talk<'_>, features: Features, _: &mut [Ring<Self>]) -> Result<u64, BenchError> {
+        // As long as the oldest servers know it: up to the writeback byte and the queues.
+        let bytes = talk.config(60)?;
+        let mut whole = [0; size_of::<Config>()];
+        whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        let config = blk::Config::read_from_bytes(&whole).map_err(|_| talk.wrong("GET_CONFIG: too short"))?;
+        check(talk, features, &config)?;
+        Ok(config.capacity.get())
     }
 }
 

@@ -1,9 +1,6 @@
-//! Differences between the kinds of disks: the queues, the size, the layout of requests.
+//! Differences between the kinds of disks: their queues, and the layout of requests.
 
-use super::lines::SlotLines;
-use super::ring::{Buffer, Ring};
-use super::talk::Talk;
-use crate::error::BenchError;
+use super::lines::{Buffer, SlotLines};
 use crate::options::Options;
 use luge_spec::virtio::Features;
 
@@ -38,12 +35,6 @@ pub(crate) trait Kind: Copy {
 
     /// The kind with what the options say about it.
     fn new(options: &Options) -> Self;
-
-    /// Finds the sectors of a disk that fits the options, and prepares its rings for it.
-    ///
-    /// # Errors
-    /// The disk cannot do what is asked, or the server does wrong.
-    fn open(talk: &mut Talk<'_>, features: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError>;
 
     /// Writes a slot's header for a direction; returns the chain.
     fn prepare(&self, slot: SlotLines<'_>, data: Buffer, writes: bool) -> [Link; 3];

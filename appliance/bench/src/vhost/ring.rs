@@ -2,7 +2,7 @@
 //! slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{Lines, SlotLines};
+use super::lines::{Buffer, Lines, SlotLines, whole};
 use crate::arena::Arena;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -34,13 +34,6 @@ pub(crate) struct Addresses {
     pub(crate) descriptors: u64,
     pub(crate) available: u64,
     pub(crate) used: u64,
-}
-
-/// A buffer that a descriptor names.
-#[derive(Clone, Copy)]
-pub(crate) struct Buffer {
-    pub(crate) address: u64,
-    pub(crate) len: u32,
 }
 
 /// Buffers and state of one request.
@@ -337,10 +330,6 @@ fn unasked(id: u32) -> String {
 
 fn event() -> Result<EventFd, BenchError> {
     EventFd::new(EFD_NONBLOCK).map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
-}
-
-pub(crate) fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
-    SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
 }
 
 #[cfg(test)]

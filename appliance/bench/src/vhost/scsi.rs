@@ -5,8 +5,9 @@
 //! again.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{LINE, SlotLines};
-use super::ring::{Buffer, Ring};
+use super::lines::{Buffer, LINE, SlotLines};
+use super::open::Open;
+use super::ring::Ring;
 use super::talk::Talk;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -86,16 +87,6 @@ impl Kind for Scsi {
         Self { address, shift: 0, blocks: 0, is_long: false }
     }
 
-    fn open(talk: &mut Talk<'_>, _: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError> {
-        let (options, capacity) = (talk.options(), read_capacity(talk, &mut rings[0])?);
-        check(talk, capacity)?;
-        for ring in rings {
-            let kind = ring.kind().sized(options, capacity);
-            ring.prepare_all(kind);
-        }
-        Ok(capacity.blocks * u64::from(capacity.block_bytes / 512))
-    }
-
     fn prepare(&self, slot: SlotLines<'_>, data: Buffer, writes: bool) -> [Link; 3] {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&self.address);
@@ -142,6 +133,18 @@ impl Kind for Scsi {
             [0xff, 0] => "GOOD, but less data than asked for".to_owned(),
             [status, response] => format!("{status:#04x} and response {response}"),
         }
+    }
+}
+
+impl Open for Scsi {
+    fn open(talk: &mut Talk<'_>, _: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError> {
+        let (options, capacity) = (talk.options(), read_capacity(talk, &mut rings[0])?);
+        check(talk, capacity)?;
+        for ring in rings {
+            let kind = ring.kind().sized(options, capacity);
+            ring.prepare_all(kind);
+        }
+        Ok(capacity.blocks * u64::from(capacity.block_bytes / 512))
     }
 }
 

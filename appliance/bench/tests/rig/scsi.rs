@@ -1,6 +1,6 @@
 //! Requests to the LUN of a vhost-user-scsi server.
 
-use super::{Buffer, Manners, Reply, Request};
+use super::manners::{Buffer, Manners, Reply, Request};
 
 /// LUN 300 of target 3, in the flat form.
 const ADDRESS: [u8; 8] = [1, 3, 0x41, 0x2c, 0, 0, 0, 0];
