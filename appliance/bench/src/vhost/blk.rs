@@ -50,8 +50,12 @@ impl Kind for Blk {
     }
 
     #[inline]
-    fn begin(&self, slot: SlotLines<'_>, sector: u64) {
+    fn set_sector(&self, slot: SlotLines<'_>, sector: u64) {
         slot.set_word(SECTOR, sector);
+    }
+
+    #[inline]
+    fn forget_answer(slot: SlotLines<'_>) {
         slot.set_byte(Self::ANSWER, NO_STATUS);
     }
 

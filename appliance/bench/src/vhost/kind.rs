@@ -42,8 +42,11 @@ pub(crate) trait Kind: Copy {
     /// First sector of a slot's request.
     fn sector(&self, slot: SlotLines<'_>) -> u64;
 
-    /// Sets the first sector of a slot's request, and makes an answer that is not written known as such.
-    fn begin(&self, slot: SlotLines<'_>, sector: u64);
+    /// Sets the first sector of a slot's request.
+    fn set_sector(&self, slot: SlotLines<'_>, sector: u64);
+
+    /// Makes an answer that the server does not write known as such.
+    fn forget_answer(slot: SlotLines<'_>);
 
     /// Answer of the server.
     fn answer(slot: SlotLines<'_>) -> Answer;

@@ -2,7 +2,7 @@
 //!
 //! - `disk`: connects, also again. `talk`: the conversation. `ring`: the driver's side of a ring.
 //! - `kind`: what differs between the kinds; `blk` and `scsi` are the two. `lines`: memory of headers and
-//!   answers. `open`: the size of a disk.
+//!   answers. `open`: the size of a disk. `swap`: compare-and-write.
 
 mod blk;
 mod disk;
@@ -11,6 +11,7 @@ mod lines;
 mod open;
 mod ring;
 mod scsi;
+mod swap;
 mod talk;
 mod time_limit;
 

@@ -175,7 +175,7 @@ impl<K: Kind> Ring<K> {
     }
 
     /// Changes a slot to writes, or to reads: its header and its three descriptors.
-    fn turn(&mut self, slot: u16, writes: bool) {
+    pub(crate) fn turn(&mut self, slot: u16, writes: bool) {
         let entry = &mut self.slots[usize::from(slot)];
         entry.writes = writes;
         let data = Buffer { address: entry.at, len: entry.data.len() };
@@ -214,8 +214,7 @@ impl<K: Kind> Ring<K> {
             let entry = done[n];
             match K::answer(self.lines.of(entry.slot)) {
                 Answer::Again => {
-                    let slot = self.lines.of(entry.slot);
-                    self.kind.begin(slot, self.kind.sector(slot));
+                    K::forget_answer(self.lines.of(entry.slot));
                     self.submit_prepared(entry.slot, entry.submitted);
                 }
                 Answer::Status(_) => {
@@ -258,8 +257,10 @@ impl<K: Kind> Queue for Ring<K> {
         if self.slots[usize::from(slot)].writes != writes {
             self.turn(slot, writes);
         }
+        let lines = self.lines.of(slot);
+        self.kind.set_sector(lines, sector);
         // A server that ends it without a status does not leave the last one's there.
-        self.kind.begin(self.lines.of(slot), sector);
+        K::forget_answer(lines);
         self.submit_prepared(slot, now);
     }
 

@@ -45,6 +45,8 @@ impl Default for Manners {
 pub struct Request {
     pub number: u64,
     pub writes: bool,
+    /// Whether the first half of the data is compared, and the second one written.
+    pub compares: bool,
     pub sector: u64,
     pub data: Span,
 }

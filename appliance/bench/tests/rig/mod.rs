@@ -6,7 +6,7 @@ mod manners;
 mod memory;
 mod scsi;
 
-use luge_memory::SharedArray;
+use luge_memory::{SharedArray, Span};
 use manners::Buffer;
 pub use manners::{BLK_SIZE, CONFIG, MQ, Manners, NEEDED, PROTOCOL_MQ, RO, Reply, Request};
 use memory::Memory;
@@ -64,12 +64,27 @@ impl Drop for Server {
 /// A right answer: reads and writes the disk.
 pub fn right(disk: &mut [u8], request: &Request) -> Reply {
     let at = usize::try_from(request.sector * 512).unwrap();
+    if request.compares {
+        return compare_and_write(&mut disk[at..], request.data);
+    }
     let bytes = &mut disk[at..at + request.data.len() as usize];
     if request.writes {
         request.data.read(bytes);
     } else {
         request.data.write(bytes);
     }
+    Reply::Status(0)
+}
+
+fn compare_and_write(disk: &mut [u8], data: Span) -> Reply {
+    let mut halves = vec![0; data.len() as usize];
+    data.read(&mut halves);
+    let (expected, new) = halves.split_at(halves.len() / 2);
+    let there = &mut disk[..expected.len()];
+    if there != expected {
+        return Reply::Sense(0xe);
+    }
+    there.copy_from_slice(new);
     Reply::Status(0)
 }
 
@@ -217,7 +232,7 @@ fn serve_blk(number: u64, chain: [Buffer; 3], answer: impl FnOnce(&Request) -> R
     let mut bytes = [0; 16];
     header.read(&mut bytes);
     let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-    let reply = answer(&Request { number, writes: bytes[0] == 1, sector, data });
+    let reply = answer(&Request { number, writes: bytes[0] == 1, compares: false, sector, data });
     if let Reply::Status(byte) = reply {
         status.write(&[byte]);
     }
