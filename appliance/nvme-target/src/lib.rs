@@ -36,7 +36,8 @@ pub use function::{Listener, ListenerConfig, ListenerError};
 pub use ids::{CommandId, NamespaceId, QueueId};
 pub use namespaces::{Namespace, Namespaces};
 pub use queues::{
-    Coalescing, DoorbellPages, QueueLayout, QueueMemoryError, QueuePages, ShadowDoorbells, ShadowLayout,
+    Coalescing, DoorbellName, DoorbellPages, QueueLayout, QueueMemoryError, QueuePages, ShadowDoorbells,
+    ShadowLayout,
 };
 pub use relay::{FailedCommand, Relay, Relayed, RelayedId};
 pub use session::{

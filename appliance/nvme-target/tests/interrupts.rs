@@ -111,6 +111,16 @@ fn a_host_that_has_not_looked_yet_is_not_interrupted_again_at_once() {
 }
 
 #[test]
+fn a_host_that_has_not_looked_yet_is_interrupted_again_where_interrupts_do_not_adapt() {
+    let mut played = Played::new(Coalescing::default());
+    played.bench.session.interrupt_at_once();
+    played.send(32);
+    played.bench.graph.begin_turn(Ticks::now());
+    (0..32).for_each(|_| played.complete_one());
+    assert_eq!(played.vector.count(), 32);
+}
+
+#[test]
 fn what_a_host_did_not_see_in_its_last_look_interrupts_it_after_the_doorbell() {
     let mut played = Played::new(Coalescing::default());
     played.send(2);
@@ -197,6 +207,15 @@ fn shadowed() -> Bench {
     bench
 }
 
+/// Offsets of the doorbells of the queues with identifier 1.
+fn tail_of(bench: &Bench) -> u64 {
+    bench.doorbells.tail_offset(QueueId(1))
+}
+
+fn head_of(bench: &Bench) -> u64 {
+    bench.doorbells.head_offset(QueueId(1))
+}
+
 fn word(bench: &Bench, at: u64) -> u32 {
     u32::from_ne_bytes(bench.memory.bytes(GuestAddress(at), 4).try_into().unwrap())
 }
@@ -212,17 +231,17 @@ fn shadow_doorbells_count_instead_of_the_registers() {
     bench.queues[0].ring();
     bench.turns();
     assert!(bench.queues[0].peek().is_none(), "a register is no doorbell any more");
-    set_word(&bench, FAR + 8, 1);
+    set_word(&bench, FAR + tail_of(&bench), 1);
     bench.turns();
     assert!(bench.queues[0].peek().is_some());
     bench.queues[0].consume();
     for round in 1..500_u32 {
         bench.queues[0].push(read(0, 1, DATA));
-        set_word(&bench, FAR + 8, bench.queues[0].tail());
+        set_word(&bench, FAR + tail_of(&bench), bench.queues[0].tail());
         bench.turns();
         assert!(bench.queues[0].peek().is_some(), "round {round}");
         bench.queues[0].consume();
-        set_word(&bench, FAR + 12, bench.queues[0].head());
+        set_word(&bench, FAR + head_of(&bench), bench.queues[0].head());
     }
 }
 
@@ -239,15 +258,15 @@ fn shadow_doorbells_begin_with_the_values_of_the_registers_and_give_them_back() 
     let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
     let shadow = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
     bench.session.replace_doorbells(Some(shadow));
-    assert_eq!(word(&bench, FAR + 8), 5);
+    assert_eq!(word(&bench, FAR + tail_of(&bench)), 5);
     bench.turns();
     assert!(!bench.relay.take_invalid_doorbell());
-    set_word(&bench, FAR + 12, 5);
+    set_word(&bench, FAR + head_of(&bench), 5);
     bench.turn();
     bench.session.publish();
     assert!(bench.session.replace_doorbells(None).is_some());
-    assert_eq!(bench.doorbells.load(12), Some(5));
-    assert_eq!(bench.doorbells.load(8), Some(5));
+    assert_eq!(bench.doorbells.load(head_of(&bench)), Some(5));
+    assert_eq!(bench.doorbells.load(tail_of(&bench)), Some(5));
 }
 
 #[test]
@@ -268,17 +287,17 @@ fn a_register_that_was_stored_just_before_the_shadow_doorbells_counts() {
 fn a_core_that_sleeps_asks_for_the_register_by_the_event_indices() {
     let mut bench = shadowed();
     bench.queues[0].push(read(0, 1, DATA));
-    set_word(&bench, FAR + 8, 1);
+    set_word(&bench, FAR + tail_of(&bench), 1);
     bench.turns();
     bench.queues[0].consume();
-    set_word(&bench, FAR + 12, 1);
+    set_word(&bench, FAR + head_of(&bench), 1);
     bench.turn();
     bench.session.publish();
     assert_eq!(bench.session.arm(), Armed::Quiet);
-    assert_eq!(word(&bench, FAR + PAGE + 8), 1, "event index of the tail");
-    assert_eq!(word(&bench, FAR + PAGE + 12), 1, "event index of the head");
+    assert_eq!(word(&bench, FAR + PAGE + tail_of(&bench)), 1, "event index of the tail");
+    assert_eq!(word(&bench, FAR + PAGE + head_of(&bench)), 1, "event index of the head");
     bench.queues[0].push(read(0, 1, DATA));
-    set_word(&bench, FAR + 8, 2);
+    set_word(&bench, FAR + tail_of(&bench), 2);
     assert_eq!(bench.session.arm(), Armed::Waiting, "a store that comes before the event index");
 }
 
@@ -295,14 +314,14 @@ fn shadow_doorbells_that_are_not_there_are_none() {
 #[test]
 fn hostile_shadow_doorbells_are_reported_and_change_nothing() {
     let mut bench = shadowed();
-    set_word(&bench, FAR + 8, 0xffff);
-    set_word(&bench, FAR + 12, 0xffff);
+    set_word(&bench, FAR + tail_of(&bench), 0xffff);
+    set_word(&bench, FAR + head_of(&bench), 0xffff);
     bench.turns();
     bench.session.publish();
     assert!(bench.relay.take_invalid_doorbell());
     bench.queues[0].push(read(0, 1, DATA));
-    set_word(&bench, FAR + 8, 1);
-    set_word(&bench, FAR + 12, 0);
+    set_word(&bench, FAR + tail_of(&bench), 1);
+    set_word(&bench, FAR + head_of(&bench), 0);
     bench.turns();
     assert!(bench.queues[0].peek().is_some());
 }

@@ -81,6 +81,12 @@ impl Nexus {
         self.reservations.table().is_registered(self.id)
     }
 
+    /// Whether another initiator holds the volume for itself alone at this moment.
+    #[must_use]
+    pub fn is_held_by_another(&self) -> bool {
+        self.reservations.table().is_held_by_another(self.id)
+    }
+
     /// Rights of the initiator at this moment.
     #[must_use]
     pub fn rights(&self) -> Rights {

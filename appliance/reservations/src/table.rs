@@ -95,6 +95,12 @@ impl Table {
         found.and_then(|member| self.state.key_of(member.identity?)).is_some()
     }
 
+    /// Whether another one than the initiator of a nexus holds the volume for itself alone.
+    pub(crate) fn is_held_by_another(&self, nexus: u64) -> bool {
+        let identity = self.members.iter().find(|member| member.id == nexus).and_then(|found| found.identity);
+        self.state.sole_user().is_some_and(|holder| Some(holder) != identity)
+    }
+
     /// Registrants with the ports of their nexuses, and the reservation.
     pub(crate) fn report(&self) -> Report {
         let mut report = self.state.report();

@@ -120,6 +120,13 @@ impl Sense {
         Self::illegal_request(AdditionalSense::INVALID_FIELD_IN_PARAMETER_LIST).at(field)
     }
 
+    /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST: the field whose most significant bit is `bit` of `byte`.
+    #[must_use]
+    pub const fn invalid_bit_in_parameters(byte: u16, bit: u8) -> Self {
+        let field = FieldPointer::parameters(byte).bit(bit);
+        Self::illegal_request(AdditionalSense::INVALID_FIELD_IN_PARAMETER_LIST).at(field)
+    }
+
     /// ILLEGAL REQUEST, LOGICAL BLOCK ADDRESS OUT OF RANGE; `lba` is the first block that is not there.
     #[must_use]
     pub const fn lba_out_of_range(lba: u64) -> Self {

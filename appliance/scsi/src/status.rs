@@ -110,7 +110,7 @@ impl BlockCommand {
             | Operation::WriteZeroes
             | Operation::WriteZeroesUnmap
             | Operation::WriteUncorrectable
-            | Operation::Stepped(Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_)) => true,
+            | Operation::Stepped(Stepped::WriteSame(_)) => true,
             Operation::Read
             | Operation::Compare
             | Operation::Verify

@@ -1,7 +1,11 @@
-//! What a core knows of a logical unit.
+//! Logical units, as cores know them.
 
 use crate::sense::SenseFormat;
 use luge_block::{Blocks, Durability, Geometry};
+
+/// Bytes of the longest WRITE SAME, and of the longest VERIFY without data: a tenth of a second of an SSD's work. Whoever
+/// aborts such a command, or removes its unit, waits for its end.
+const LONGEST_BYTES: u32 = 256 << 20;
 
 /// Size, limits and settings of a logical unit, as commands are checked against them. Plain data, which a change of the
 /// unit replaces.
@@ -19,6 +23,10 @@ pub struct UnitView {
     pub sense_format: SenseFormat,
     /// The most blocks of one UNMAP in all its ranges together; zero where nothing can be deallocated.
     pub unmap_blocks_max: u32,
+    /// The most blocks of one WRITE SAME.
+    pub write_same_blocks_max: u32,
+    /// The most blocks of one VERIFY without data, or with one block of data for all.
+    pub verify_blocks_max: u32,
     /// The most blocks of one VERIFY or WRITE AND VERIFY with data.
     pub verify_data_blocks_max: u32,
     /// The most blocks of one COMPARE AND WRITE.
@@ -30,6 +38,7 @@ impl UnitView {
     #[must_use]
     pub fn new(geometry: &Geometry) -> Self {
         let blocks_max = u32::try_from(geometry.blocks.0).unwrap_or(u32::MAX);
+        let longest = LONGEST_BYTES.checked_div(geometry.block_bytes).unwrap_or(0).max(1);
         let operations = geometry.operations;
         let compare_and_write = u8::try_from(operations.compare_and_write_blocks_max).unwrap_or(u8::MAX);
         Self {
@@ -39,6 +48,8 @@ impl UnitView {
             least_durability: Durability::Cache,
             sense_format: SenseFormat::Fixed,
             unmap_blocks_max: if geometry.discard_blocks_max == 0 { 0 } else { blocks_max },
+            write_same_blocks_max: longest,
+            verify_blocks_max: longest,
             verify_data_blocks_max: operations.compare_blocks_max,
             compare_and_write_blocks_max: compare_and_write,
         }

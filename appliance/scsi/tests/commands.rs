@@ -4,15 +4,15 @@
 
 mod rig;
 
-use luge_block::{Blocks, Durability, Lba, Operation, Stepped};
+use luge_block::{Blocks, Durability, Lba, Operation, Stepped, WriteSame};
 use luge_scsi::{BlockCommand, Command, FieldPointer, Sense, UnitView, UnmapCommand, decode};
 use luge_spec::scsi::AdditionalSense;
 use rig::UNIT;
 
 const CACHE: Operation = Operation::Write(Durability::Cache);
 const MEDIA: Operation = Operation::Write(Durability::Media);
-const SAME: Operation = Operation::Stepped(Stepped::WriteSame(Durability::Cache));
-const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSameUnmap(Durability::Cache));
+const SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Cache));
+const SAME_UNMAP: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache));
 const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
 const WRITE_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
 const WRITE_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);
@@ -157,6 +157,10 @@ fn a_number_that_is_too_high_or_missing_is_named_by_its_first_byte() {
         (&[0x2f, 2, 0, 0, 0, 0, 0, 0, 65, 0], 7),
         (&[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0], 7),
         (&[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 33, 0, 0], 13),
+        (&[0x41, 0, 0, 0, 0, 0, 0, 0x03, 0x85, 0], 7),
+        (&[0x93, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, 0x85, 0, 0], 10),
+        (&[0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, 0x85, 0, 0], 10),
+        (&[0xaf, 6, 0, 0, 0, 0, 0, 0, 0x03, 0x85, 0, 0], 6),
         (&[0x8e, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 65, 0, 0], 10),
         (&[0x93, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 10),
         (&[0xae, 0, 0, 0, 0, 0, 0, 0, 0, 65, 0, 0], 6),
@@ -211,8 +215,8 @@ fn a_unit_without_write_cache_writes_to_the_media() {
         let expected = match operation {
             CACHE => MEDIA,
             COMPARE_WRITE => COMPARE_WRITE_MEDIA,
-            SAME => Operation::Stepped(Stepped::WriteSame(Durability::Media)),
-            SAME_UNMAP => Operation::Stepped(Stepped::WriteSameUnmap(Durability::Media)),
+            SAME => Operation::Stepped(Stepped::WriteSame(WriteSame::Media)),
+            SAME_UNMAP => Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapMedia)),
             other => other,
         };
         assert_eq!(command.operation, expected, "{cdb:02x?}");

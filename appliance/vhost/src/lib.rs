@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod blk;
+mod coalescing;
 mod config_notices;
 mod connection;
 mod counters;
@@ -33,6 +34,7 @@ mod state;
 mod status;
 
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use coalescing::{Coalescing, CoalescingConfig, INTERRUPT_DELAY_MAX};
 pub use config_notices::{ConfigKnowledge, ConfigNotices, Notice};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
@@ -42,7 +44,12 @@ pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, EndpointError, 
 pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
-pub use scsi::{HbaConfig, HbaError, LunAddress, LunError, LunPhase, LunStatus, ScsiHba};
+pub use scsi::{
+    Cancelled, CancelledAs, CommandReply, ControlReply, ControlSession, DATA_OUT_MAX, Drain, EVENTS_MAX,
+    Ended, EventSession, HbaConfig, HbaError, LunAddress, LunEntry, LunError, LunPhase, LunPlace, LunStatus,
+    LunTable, Notification, NotificationAction, PendingEvents, Relay, Relayed, RelayedCommand, RelayedId,
+    RelayedRequest, RequestSession, Scope, ScsiHba, SessionNumber, TaskFunction, TaskManagement,
+};
 pub use state::{
     AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
     RegionState, RunningState,

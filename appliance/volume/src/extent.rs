@@ -92,12 +92,9 @@ const fn needed(operation: Operation) -> Rights {
         | Operation::WriteZeroesUnmap
         | Operation::CompareAndWrite(_)
         | Operation::WriteUncorrectable
-        | Operation::Stepped(
-            Stepped::WriteSame(_)
-            | Stepped::WriteSameUnmap(_)
-            | Stepped::WriteAndVerify
-            | Stepped::WriteAndCompare,
-        ) => Rights::ReadWrite,
+        | Operation::Stepped(Stepped::WriteSame(_) | Stepped::WriteAndVerify | Stepped::WriteAndCompare) => {
+            Rights::ReadWrite
+        }
     }
 }
 

@@ -106,32 +106,27 @@ impl<D: Execute> ImmediateChannel<D> {
         self.waiting.push((request.tag, copy)).is_ok()
     }
 
-    /// Reduces the work that may be done before the next poll.
-    #[inline]
-    fn charge(&mut self, blocks: u32) {
-        self.blocks_left = self.blocks_left.saturating_sub(blocks);
-    }
-
     /// Takes a request that has nothing wrong with it.
     #[inline(always)]
     fn take(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
-        self.begin(request);
+        self.blocks_left = self.blocks_left.saturating_sub(self.begin(request));
         Ok(())
     }
 
-    /// Begins a request for which there is room.
+    /// Begins a request for which there is room; returns the blocks, or pieces of memory, that it is worth.
     #[inline(always)]
-    fn begin(&mut self, request: &Request<'_>) {
-        self.charge(request.blocks);
-        if !self.put_off(request) {
-            self.charge(self.device.pieces(request).saturating_sub(request.blocks));
-            let status = self.device.execute(request);
-            // There is room: it was asked for.
-            let _ = self.ended.push(Completion::new(request.tag, status));
+    fn begin(&mut self, request: &Request<'_>) -> u32 {
+        if self.put_off(request) {
+            return request.blocks;
         }
+        let work = request.blocks.max(self.device.pieces(request));
+        let status = self.device.execute(request);
+        // There is room: it was asked for.
+        let _ = self.ended.push(Completion::new(request.tag, status));
+        work
     }
 
     /// Takes as many requests as there is room for, which have nothing wrong with them; returns how many.
@@ -140,14 +135,18 @@ impl<D: Execute> ImmediateChannel<D> {
         // The room for completions is known before; what is left to be worked on is not.
         let places = DEPTH - self.ended.len() - self.waiting.len();
         let fitting = &transfers[..places.min(transfers.len())];
+        // A copy of their number stays in a register.
+        let mut blocks_left = self.blocks_left;
         let taken = fitting.iter().take_while(|transfer| {
-            let begins = self.blocks_left > 0;
+            let begins = blocks_left > 0;
             if begins {
-                self.begin(transfer);
+                blocks_left = blocks_left.saturating_sub(self.begin(transfer));
             }
             begins
         });
-        taken.count()
+        let taken = taken.count();
+        self.blocks_left = blocks_left;
+        taken
     }
 
     /// Makes the copies that wait.

@@ -48,15 +48,67 @@ pub enum Operation {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stepped {
     /// A write of one block of memory to each of the blocks; of zeroes where there is no memory.
-    WriteSame(Durability),
-    /// Same as [`Self::WriteSame`], but blocks of zeroes may be deallocated.
-    WriteSameUnmap(Durability),
+    WriteSame(WriteSame),
     /// Comparison of each of the blocks with one block of memory; [`Status::CompareFailed`] where they differ.
     CompareSame,
     /// A write to the media, and a read whose data goes nowhere: the media is asked whether it has the blocks.
     WriteAndVerify,
     /// A write to the media, and a comparison of the blocks with the memory.
     WriteAndCompare,
+}
+
+/// Moment at which a write-same counts as done, and whether it may deallocate blocks of zeroes. One enum without fields,
+/// so that operations have two bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteSame {
+    /// The data is in the device's cache.
+    Cache,
+    /// The data is on the media.
+    Media,
+    /// The data is in the device's cache; blocks of zeroes may be deallocated.
+    UnmapCache,
+    /// The data is on the media; blocks of zeroes may be deallocated.
+    UnmapMedia,
+}
+
+const _: () = assert!(size_of::<Operation>() == 2);
+
+impl WriteSame {
+    /// A write-same that leaves all blocks allocated.
+    #[must_use]
+    pub const fn new(when: Durability) -> Self {
+        match when {
+            Durability::Cache => Self::Cache,
+            Durability::Media => Self::Media,
+        }
+    }
+
+    /// Lets the write-same deallocate blocks of zeroes.
+    #[must_use]
+    pub const fn unmapping(self) -> Self {
+        match self {
+            Self::Cache | Self::UnmapCache => Self::UnmapCache,
+            Self::Media | Self::UnmapMedia => Self::UnmapMedia,
+        }
+    }
+
+    /// Moment at which it counts as done.
+    #[must_use]
+    pub const fn durability(self) -> Durability {
+        match self {
+            Self::Cache | Self::UnmapCache => Durability::Cache,
+            Self::Media | Self::UnmapMedia => Durability::Media,
+        }
+    }
+
+    /// Write of zeroes that it is for blocks of zeroes.
+    #[must_use]
+    pub const fn of_zeroes(self) -> Operation {
+        match self {
+            Self::Cache | Self::Media => Operation::WriteZeroes,
+            Self::UnmapCache | Self::UnmapMedia => Operation::WriteZeroesUnmap,
+        }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -71,7 +123,7 @@ impl fmt::Display for Operation {
             Self::Verify => "verify",
             Self::CompareAndWrite(_) => "compare-and-write",
             Self::WriteUncorrectable => "write-uncorrectable",
-            Self::Stepped(Stepped::WriteSame(_) | Stepped::WriteSameUnmap(_)) => "write-same",
+            Self::Stepped(Stepped::WriteSame(_)) => "write-same",
             Self::Stepped(Stepped::CompareSame) => "compare-same",
             Self::Stepped(Stepped::WriteAndVerify) => "write-and-verify",
             Self::Stepped(Stepped::WriteAndCompare) => "write-and-compare",
@@ -189,7 +241,7 @@ impl Stepped {
     /// Blocks of memory that a request of so many blocks has. A write of zeroes may have none.
     const fn memory_of(self, blocks: u32) -> u64 {
         match self {
-            Self::WriteSame(_) | Self::WriteSameUnmap(_) | Self::CompareSame => 1,
+            Self::WriteSame(_) | Self::CompareSame => 1,
             Self::WriteAndVerify | Self::WriteAndCompare => blocks as u64,
         }
     }

@@ -217,10 +217,7 @@ impl Kind {
             }
             Operation::CompareAndWrite(_) => Self::CompareAndWrite,
             Operation::Stepped(
-                Stepped::WriteSame(_)
-                | Stepped::WriteSameUnmap(_)
-                | Stepped::WriteAndVerify
-                | Stepped::WriteAndCompare,
+                Stepped::WriteSame(_) | Stepped::WriteAndVerify | Stepped::WriteAndCompare,
             ) => Self::Write,
         }
     }

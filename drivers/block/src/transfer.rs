@@ -55,6 +55,13 @@ impl TransferExtent {
         Self { blocks: Blocks(0), ..self }
     }
 
+    /// Size of a block in bytes.
+    #[inline]
+    #[must_use]
+    pub fn block_bytes(&self) -> u32 {
+        self.block_bytes
+    }
+
     /// A read or write whose blocks count from the start of the extent, as the device is to get it, with
     /// that tag. None if the device does not take it at once, whatever the reason.
     #[inline]

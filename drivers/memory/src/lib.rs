@@ -57,6 +57,6 @@ pub use numa::{NodeAmounts, NumaNode};
 pub use peer_files::PeerFiles;
 pub use peer_memory::{PeerMemory, PeerMemoryError};
 pub use region::{DeviceAccess, GuestRegion, RegionError, RegionLayout};
-pub use shared_array::{SharedArray, Word};
+pub use shared_array::{SharedArray, SharedWords, Word};
 pub use shared_memory::{MemoryId, OwnMemory};
 pub use span::{FixedSpan, SharedByte, Span};

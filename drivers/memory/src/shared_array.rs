@@ -5,6 +5,7 @@
 use crate::Span;
 use crate::span::{prefetch_to_read, prefetch_to_write};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -186,6 +187,19 @@ impl SharedArray<u32> {
 }
 
 impl<W: Word, const N: usize> SharedArray<[W; N]> {
+    /// The elements with these indices, as far as they are in the array.
+    #[inline]
+    pub fn elements(
+        &self,
+        indices: Range<u32>,
+    ) -> impl ExactSizeIterator<Item = SharedWords<W, N>> + use<W, N> {
+        let (first, end) = (self.first, indices.end.min(self.len) as usize);
+        ((indices.start as usize).min(end)..end).map(move |index| {
+            // SAFETY: inside the array.
+            SharedWords(unsafe { first.add(index) })
+        })
+    }
+
     /// Loads word `WORD` of array `index`; none if that is past the end.
     #[inline]
     #[must_use]
@@ -208,6 +222,32 @@ impl<W: Word, const N: usize> SharedArray<[W; N]> {
         let word = unsafe { first.add(WORD) };
         // SAFETY: as in `get`.
         unsafe { W::store(word, value, order) };
+    }
+}
+
+/// An element of a [`SharedArray`] that has several words. Like the array, only an address.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedWords<W: Word, const N: usize>(NonNull<[W; N]>);
+
+impl<W: Word, const N: usize> SharedWords<W, N> {
+    /// Loads word `WORD`.
+    #[inline]
+    #[must_use]
+    pub fn word<const WORD: usize>(self) -> W {
+        const { assert!(WORD < N) };
+        let first: NonNull<W> = self.0.cast();
+        // SAFETY: inside the element.
+        let word = unsafe { first.add(WORD) };
+        // SAFETY: inside an array, which is aligned and mapped.
+        unsafe { W::load(word, Ordering::Relaxed) }
+    }
+
+    /// Loads all words, one by one.
+    #[inline]
+    #[must_use]
+    pub fn load(self) -> [W; N] {
+        // SAFETY: as in `word`.
+        unsafe { <[W; N]>::load(self.0, Ordering::Relaxed) }
     }
 }
 

@@ -78,6 +78,8 @@ impl Call {
 struct Entry {
     subsystem: Subsystem,
     made: String,
+    /// Name of a change of the object; none for the call that made it.
+    detail: Option<String>,
     call: Call,
 }
 
@@ -88,10 +90,23 @@ pub struct Record(Vec<Entry>);
 impl Record {
     /// Adds the call that made the object `made`.
     pub fn add(&mut self, subsystem: Subsystem, made: &str, call: Call) {
-        self.0.push(Entry { subsystem, made: made.into(), call });
+        self.0.push(Entry { subsystem, made: made.into(), detail: None, call });
     }
 
-    /// Removes the call that made `made`; returns whether there was one.
+    /// Adds a call that changed the object `made`, in place of an earlier one with the same detail. It goes with the
+    /// object.
+    pub fn set_detail(&mut self, subsystem: Subsystem, made: &str, detail: &str, call: Call) {
+        self.remove_detail(subsystem, made, detail);
+        self.0.push(Entry { subsystem, made: made.into(), detail: Some(detail.into()), call });
+    }
+
+    /// Removes the call that changed the object `made` in a detail.
+    pub fn remove_detail(&mut self, subsystem: Subsystem, made: &str, detail: &str) {
+        let is_it = |entry: &Entry| entry.made == made && entry.detail.as_deref() == Some(detail);
+        self.0.retain(|entry| entry.subsystem != subsystem || !is_it(entry));
+    }
+
+    /// Removes the call that made `made`, and those that changed it; returns whether there was one.
     pub fn remove(&mut self, subsystem: Subsystem, made: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
@@ -105,7 +120,9 @@ impl Record {
 
     /// Changes the parameters of the call that made `made`.
     pub fn change(&mut self, subsystem: Subsystem, made: &str, change: impl Fn(&mut Value)) {
-        let entries = self.0.iter_mut().filter(|entry| entry.subsystem == subsystem && entry.made == made);
+        let is_it =
+            |entry: &Entry| entry.subsystem == subsystem && entry.made == made && entry.detail.is_none();
+        let entries = self.0.iter_mut().filter(|entry| is_it(entry));
         entries.for_each(|entry| change(&mut entry.call.params));
     }
 
@@ -147,6 +164,24 @@ mod tests {
         let left: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.method.as_str()).collect();
         assert_eq!(left, ["z", "m"]);
         assert_eq!(record.calls(Subsystem::Vm).count(), 3);
+    }
+
+    #[test]
+    fn a_change_replaces_the_one_before_and_goes_with_its_object() {
+        let mut record = Record::default();
+        let methods = |record: &Record| -> Vec<String> {
+            record.calls(Subsystem::VhostScsi).map(|call| call.method.clone()).collect()
+        };
+        record.add(Subsystem::VhostScsi, "c", Call::new("create", Value::Null));
+        record.add(Subsystem::VhostScsi, "d", Call::new("other", Value::Null));
+        for (detail, method) in [("lun 0", "first"), ("start", "start"), ("lun 0", "second")] {
+            record.set_detail(Subsystem::VhostScsi, "c", detail, Call::new(method, Value::Null));
+        }
+        assert_eq!(methods(&record), ["create", "other", "start", "second"]);
+        record.remove_detail(Subsystem::VhostScsi, "c", "start");
+        assert_eq!(methods(&record), ["create", "other", "second"]);
+        record.remove(Subsystem::VhostScsi, "c");
+        assert_eq!(methods(&record), ["other"]);
     }
 
     #[test]

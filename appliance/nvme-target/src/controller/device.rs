@@ -54,6 +54,8 @@ pub(crate) struct Controller {
     /// Cores that can serve queues.
     pub(super) cores: Vec<ServingCore>,
     pub(super) placement: Placement,
+    /// Whether the function may read and write memory.
+    pub(crate) is_bus_master: bool,
     pub(super) vectors: Vec<Option<OwnedFd>>,
     pub(super) shadow: Option<ShadowDoorbells>,
     /// Namespaces that are attached.
@@ -89,7 +91,7 @@ impl Controller {
             parts.link.as_ref().map(|link| parts.subsystem.attached(link.id())).unwrap_or_default();
         let number = parts.link.as_ref().map_or(0, |link| link.id());
         let target = u64::try_from(Arc::as_ptr(&parts.subsystem).addr()).unwrap_or(0);
-        let mounts = Mounts::new(Port { target, number }, parts.relay.clone());
+        let mounts = Mounts::new(Port { target, number }, parts.config, parts.relay.clone());
         Self {
             state: ControllerState::default(),
             parts,
@@ -97,6 +99,7 @@ impl Controller {
             running: BTreeMap::new(),
             cores: Vec::new(),
             placement: Placement::default(),
+            is_bus_master: false,
             vectors,
             shadow: None,
             namespaces,

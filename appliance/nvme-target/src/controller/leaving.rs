@@ -30,11 +30,6 @@ impl Controller {
         Some(reason.clone())
     }
 
-    /// Whether sessions take commands, as far as the queues' cores decide that.
-    pub(super) fn is_placed(&self) -> bool {
-        matches!(self.placement, Placement::OnCores | Placement::Background(_))
-    }
-
     /// (2) to (3) or (4), once the volumes are open and nothing is in flight.
     pub(super) fn finish_leaving(&mut self) {
         let Placement::Leaving(opening) = &self.placement else { return };
@@ -47,11 +42,7 @@ impl Controller {
                 "its memory keeps cores waiting (are holes made in its file?), and a core of its own is not possible: {error}"
             )),
         };
-        if self.is_placed() && self.state.serves() {
-            self.running.values().filter(|running| !running.waits_for_memory).for_each(|running| {
-                running.call(|session| session.resume());
-            });
-        }
+        self.resume_queues();
     }
 
     /// Moves all sessions, which are held and have nothing in flight, to a background core.

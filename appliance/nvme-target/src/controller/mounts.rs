@@ -1,6 +1,7 @@
 //! Volumes of a controller's namespaces on the cores that serve its queues, and their reservations.
 
 use super::initiator::Initiator;
+use super::limits::ControllerConfig;
 use crate::ids::NamespaceId;
 use crate::namespaces::{Namespace, Namespaces};
 use crate::relay::Relay;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub(super) struct Mounts {
     mounts: BTreeMap<NamespaceId, Mount>,
     initiator: Initiator,
+    config: ControllerConfig,
     /// Core without a CPU on which volumes are. It stops when they have left it.
     background: Option<Arc<BackgroundCore>>,
 }
@@ -29,8 +31,8 @@ struct Mount {
 
 impl Mounts {
     /// No volumes, of a controller with that port.
-    pub(super) fn new(port: Port, relay: Arc<Relay>) -> Self {
-        Self { mounts: BTreeMap::new(), initiator: Initiator::new(port, relay), background: None }
+    pub(super) fn new(port: Port, config: ControllerConfig, relay: Arc<Relay>) -> Self {
+        Self { mounts: BTreeMap::new(), initiator: Initiator::new(port, relay), config, background: None }
     }
 
     /// Takes all mounts out.
@@ -38,6 +40,7 @@ impl Mounts {
         Self {
             mounts: std::mem::take(&mut self.mounts),
             initiator: self.initiator.clone(),
+            config: self.config,
             background: self.background.clone(),
         }
     }
@@ -89,7 +92,7 @@ impl Mounts {
     /// A namespace on a core, where its volume is mounted at its first use. The subsystem keeps the device open there,
     /// so that this waits for nothing but a turn of the core.
     fn mount(&mut self, core: &CoreHandle, served: &ServedNamespace) -> Result<Namespace, AttachError> {
-        let Self { mounts, initiator, .. } = self;
+        let Self { mounts, initiator, config, .. } = self;
         let Mount { on_cores, nexus } = mounts.entry(served.id).or_insert_with(|| Mount {
             on_cores: BTreeMap::new(),
             nexus: initiator.nexus(served.id, served.volume.reservations()),
@@ -97,7 +100,7 @@ impl Mounts {
         let namespace = |attachment: &Attachment| Namespace {
             volume: attachment.volume(),
             stats: attachment.stats().clone(),
-            geometry: served.geometry(),
+            geometry: config.offered(served.geometry()),
             refusal: served.refusal(),
         };
         if let Some(attachment) = on_cores.get(&core.id()) {

@@ -20,6 +20,13 @@ pub(super) enum Placement {
     Failed(String),
 }
 
+impl Placement {
+    /// Whether sessions serve where they are.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self, Self::OnCores | Self::Background(_))
+    }
+}
+
 /// A background core with volumes open. Stops when dropped.
 pub(super) struct Opened {
     // Keeps the devices open until the controller has mounted the volumes.

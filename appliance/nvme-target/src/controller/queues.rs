@@ -6,7 +6,7 @@ use super::running::RunningQueue;
 use super::state::{CompletionQueueState, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
-use crate::queues::{Coalescing, QueueMemoryError};
+use crate::queues::{Coalescing, DoorbellName, QueueMemoryError};
 use crate::relay::Relayed;
 use crate::session::{
     CompletionQueueSetup, QueueSession, Removal, Service, SessionError, SessionSetup, SubmissionQueueSetup,
@@ -40,7 +40,7 @@ impl Controller {
         let descriptors = self.parts.descriptors.promise(DESCRIPTORS).map_err(|error| self.failed(&error))?;
         let assignment = self.choose_core().ok_or(CommandStatus::failed(StatusCode::INTERNAL_ERROR))?;
         let core = assignment.core().clone();
-        self.parts.doorbells.store(head_doorbell(id), 0);
+        self.parts.doorbells.store(self.parts.doorbells.head_offset(id), 0);
         let (session, kick) = self.session(id, &queue, &assignment)?;
         let added = core.add_session(Box::new(session), &self.parts.tenant);
         let session = added.map_err(|(error, session)| {
@@ -57,7 +57,7 @@ impl Controller {
             memory,
             waits_for_memory: false,
         };
-        if !self.is_placed() {
+        if !self.may_use_memory() {
             running.hold();
         }
         self.running.insert(id, running);
@@ -87,7 +87,7 @@ impl Controller {
                 coalescing: self.coalescing(queue.vector),
             },
             service: if is_admin { Service::Admin } else { Service::Io },
-            rules: self.state.rules(self.parts.config.io_queues),
+            rules: self.state.rules(&self.parts.config),
             memory: self.memory.clone(),
             doorbells: self.parts.doorbells.clone(),
             shadow: self.shadow.clone().filter(|_| !is_admin),
@@ -96,10 +96,13 @@ impl Controller {
             relay: self.parts.relay.clone(),
             kick: Some(theirs),
         };
-        let session = QueueSession::new(setup).map_err(|error| match error {
+        let mut session = QueueSession::new(setup).map_err(|error| match error {
             SessionError::Memory(error) => memory_status(error),
             SessionError::Doorbell => CommandStatus::refused(StatusCode::INVALID_QUEUE_ID),
         })?;
+        if !self.parts.config.adaptive_interrupts {
+            session.interrupt_at_once();
+        }
         Ok((session, kick))
     }
 
@@ -142,10 +145,10 @@ impl Controller {
     ) -> Result<(), CommandStatus> {
         let invalid = CommandStatus::refused(StatusCode::INVALID_COMPLETION_QUEUE);
         let running = self.running.get(&QueueId(queue.completion_queue)).ok_or(invalid)?;
-        let rules = self.state.rules(self.parts.config.io_queues);
+        let rules = self.state.rules(&self.parts.config);
         let setup = SubmissionQueueSetup::find(queue.layout(id), &rules, &self.memory);
         let setup = setup.map_err(memory_status)?;
-        self.parts.doorbells.store(tail_doorbell(id), 0);
+        self.parts.doorbells.store(self.parts.doorbells.tail_offset(id), 0);
         let added = running.call(move |session| session.add_submission_queue(setup));
         if !matches!(added, Some(Ok(()))) {
             return Err(CommandStatus::refused(StatusCode::INVALID_QUEUE_ID));
@@ -260,26 +263,16 @@ impl Controller {
 
     /// Wakes the core that serves a doorbell which was stored in the client's place; returns whether there is such a
     /// queue.
-    pub(super) fn doorbell_rung(&self, at: u64) -> bool {
-        let id = u16::try_from(at / 8).unwrap_or(u16::MAX);
-        let completion_queue = if at & 4 == 0 {
-            self.state.submission_queues.get(&id).map(|queue| queue.completion_queue)
-        } else {
-            self.state.completion_queues.contains_key(&id).then_some(id)
+    pub(super) fn doorbell_rung(&self, doorbell: DoorbellName) -> bool {
+        let completion_queue = match doorbell {
+            DoorbellName::Tail(QueueId(id)) => {
+                self.state.submission_queues.get(&id).map(|queue| queue.completion_queue)
+            }
+            DoorbellName::Head(QueueId(id)) => self.state.completion_queues.contains_key(&id).then_some(id),
         };
         let running = completion_queue.and_then(|queue| self.running.get(&QueueId(queue)));
         running.inspect(|running| running.kick()).is_some()
     }
-}
-
-/// Place of a submission queue's doorbell.
-fn tail_doorbell(id: QueueId) -> u64 {
-    u64::from(id.0).wrapping_mul(8)
-}
-
-/// Place of a completion queue's doorbell.
-fn head_doorbell(id: QueueId) -> u64 {
-    tail_doorbell(id).wrapping_add(4)
 }
 
 /// Status of a command that would create a queue in such memory.

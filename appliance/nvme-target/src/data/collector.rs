@@ -45,20 +45,28 @@ impl Collected {
 }
 
 /// Collector of spans in a list.
-pub(crate) struct Collector<'m, 'd> {
+pub(crate) struct Collector<'c, 'm, 'd> {
     pub(crate) collected: Collected,
-    pub(crate) lookup: Lookup<'m>,
+    pub(crate) lookup: &'c mut Lookup<'m>,
     pub(crate) list: &'d mut [Span],
     /// Memory for data that the host does not want; none where every byte is wanted.
-    pub(crate) bucket: Option<&'m BitBucket>,
+    pub(crate) bucket: Option<&'c BitBucket>,
     /// Entries and descriptors that may still be looked at.
     pub(crate) steps: usize,
 }
 
-impl Collector<'_, '_> {
+impl Collector<'_, '_, '_> {
     /// Use that the device makes of the memory.
     pub(super) fn purpose(&self) -> Use {
         self.collected.purpose
+    }
+
+    /// Counts up to `most` steps; returns how many may be made.
+    #[inline]
+    pub(super) fn make_steps(&mut self, most: u32) -> u32 {
+        let steps = u32::try_from(self.steps).unwrap_or(u32::MAX).min(most);
+        self.steps = self.steps.saturating_sub(steps as usize);
+        steps
     }
 
     /// Counts a step; returns whether it may be made.
@@ -136,9 +144,25 @@ impl Collector<'_, '_> {
 
     #[inline]
     fn make_spans(&mut self) -> Result<(), Stop> {
+        let Collected { purpose, at, len, .. } = self.collected;
+        if len == 0 {
+            return Ok(());
+        }
+        // SAFETY: whoever made the collector keeps the memory while it uses the list.
+        let Some(span) = (unsafe { self.lookup.whole_for(purpose, at, len) }) else {
+            return self.make_several();
+        };
+        self.push(span)?;
+        self.collected.len = 0;
+        Ok(())
+    }
+
+    /// Makes spans of what lies in several regions.
+    #[cold]
+    fn make_several(&mut self) -> Result<(), Stop> {
         while self.collected.len > 0 {
             let Collected { purpose, at, len, .. } = self.collected;
-            // SAFETY: whoever made the collector keeps the memory while it uses the list.
+            // SAFETY: as in `make_spans`.
             let span = unsafe { self.lookup.span_for(purpose, at, len) }.ok_or(Stop::MISSING)?;
             self.push(span)?;
             self.collected.at = GuestAddress(at.0.wrapping_add(span.len().into()));

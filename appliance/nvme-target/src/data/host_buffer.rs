@@ -33,11 +33,11 @@ impl HostBuffer {
         purpose: Use,
         memory: &Arc<GuestMemory>,
     ) -> Result<Self, CommandStatus> {
-        let mut walk = DataWalk::new(entry, bytes, page_bytes)?;
+        let mut walk = DataWalk::of(entry, bytes, page_bytes)?;
         let mut spans = vec![Span::EMPTY; SPANS_MAX];
         let mut collector = Collector {
             collected: Collected::new(purpose),
-            lookup: memory.lookup(),
+            lookup: &mut memory.lookup(),
             list: &mut spans,
             bucket: None,
             steps: STEPS_MAX,

@@ -4,7 +4,7 @@ use super::collector::{Collector, Stop};
 use super::prp::PrpWalk;
 use super::sgl::SglWalk;
 use crate::commands::CommandStatus;
-use luge_spec::nvme::{DataPointerKind, StatusCode, SubmissionEntry};
+use luge_spec::nvme::{DataPointerKind, SglDescriptor, StatusCode, SubmissionEntry};
 
 /// Walk through the data pointer of a command.
 #[derive(Clone, Copy, Debug)]
@@ -21,17 +21,30 @@ impl DataWalk {
     ///
     /// # Errors
     /// The status of a command whose data pointer is of no kind.
-    pub(crate) const fn new(
+    pub(crate) const fn of(
         entry: &SubmissionEntry,
         bytes: u32,
         page_bytes: u32,
     ) -> Result<Self, CommandStatus> {
-        match entry.data_pointer_kind() {
-            DataPointerKind::PRP => {
-                Ok(Self(Kind::Prp(PrpWalk::new(entry.prp1, entry.prp2, bytes, page_bytes))))
-            }
+        Self::new(entry.data_pointer_kind(), [entry.prp1, entry.prp2], bytes, page_bytes)
+    }
+
+    /// As [`Self::of`], for a data pointer that consists of these two words.
+    ///
+    /// # Errors
+    /// As of [`Self::of`].
+    #[inline]
+    pub(crate) const fn new(
+        kind: DataPointerKind,
+        pointer: [u64; 2],
+        bytes: u32,
+        page_bytes: u32,
+    ) -> Result<Self, CommandStatus> {
+        let [first, second] = pointer;
+        match kind {
+            DataPointerKind::PRP => Ok(Self(Kind::Prp(PrpWalk::new(first, second, bytes, page_bytes)))),
             DataPointerKind::SGL | DataPointerKind::SGL_AND_METADATA_SGL => {
-                Ok(Self(Kind::Sgl(SglWalk::new(entry.sgl(), bytes))))
+                Ok(Self(Kind::Sgl(SglWalk::new(SglDescriptor::from_words(pointer), bytes))))
             }
             _ => Err(CommandStatus::refused(StatusCode::INVALID_FIELD)),
         }
@@ -41,7 +54,7 @@ impl DataWalk {
     ///
     /// # Errors
     /// [`Stop`].
-    pub(crate) fn step(&mut self, collector: &mut Collector<'_, '_>) -> Result<Option<usize>, Stop> {
+    pub(crate) fn step(&mut self, collector: &mut Collector<'_, '_, '_>) -> Result<Option<usize>, Stop> {
         let ended = match &mut self.0 {
             Kind::Prp(walk) => walk.step(collector),
             Kind::Sgl(walk) => walk.step(collector),

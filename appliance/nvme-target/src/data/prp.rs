@@ -46,7 +46,7 @@ impl PrpWalk {
     ///
     /// # Errors
     /// [`Stop`].
-    pub(super) fn step(&mut self, collector: &mut Collector<'_, '_>) -> Result<bool, Stop> {
+    pub(super) fn step(&mut self, collector: &mut Collector<'_, '_, '_>) -> Result<bool, Stop> {
         while self.left > 0 {
             if !collector.make_step() {
                 return Ok(false);
@@ -72,22 +72,20 @@ impl PrpWalk {
     }
 
     /// Follows a list, whose entry at `at` has been counted as a step, up to its end or that of its memory page or region.
-    fn follow_list(&mut self, at: GuestAddress, collector: &mut Collector<'_, '_>) -> Result<(), Stop> {
+    fn follow_list(&mut self, at: GuestAddress, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
         let in_page = self.page_bytes.wrapping_sub(self.offset(at.0)) / ENTRY_BYTES;
         let pages = self.left.div_ceil(self.page_bytes);
         let list = collector.list_at(at, in_page.min(pages))?;
         // The last entry of a page is the address of more of the list, where there is more.
         let links = pages > in_page && list.len() == in_page;
         let named = list.len().wrapping_sub(links.into());
-        for index in 0..named {
-            if index > 0 && !collector.make_step() {
-                self.next = Next::Listed(entry_at(at, index));
-                return Ok(());
-            }
+        // The first step is made.
+        let steps = collector.make_steps(list.len().wrapping_sub(1)).wrapping_add(1);
+        for index in 0..named.min(steps) {
             self.add_listed(list.load(index, Relaxed), collector)?;
         }
-        self.next = Next::Listed(entry_at(at, named));
-        if links && (named == 0 || collector.make_step()) {
+        self.next = Next::Listed(entry_at(at, named.min(steps)));
+        if links && steps > named {
             let link = list.load(named, Relaxed);
             check(self.offset(link) == 0)?;
             self.next = Next::Listed(GuestAddress(link));
@@ -97,14 +95,14 @@ impl PrpWalk {
 
     /// Adds a page that a list names.
     #[inline]
-    fn add_listed(&mut self, page: u64, collector: &mut Collector<'_, '_>) -> Result<(), Stop> {
+    fn add_listed(&mut self, page: u64, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
         check(self.offset(page) == 0)?;
         self.add(page, collector)
     }
 
     /// Adds the data from an address up to the end of its page.
     #[inline]
-    fn add(&mut self, at: u64, collector: &mut Collector<'_, '_>) -> Result<(), Stop> {
+    fn add(&mut self, at: u64, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
         let len = self.left.min(self.page_bytes.wrapping_sub(self.offset(at)));
         self.left = self.left.wrapping_sub(len);
         collector.add(GuestAddress(at), len)

@@ -57,7 +57,7 @@ impl SglWalk {
     ///
     /// # Errors
     /// [`Stop`].
-    pub(super) fn step(&mut self, collector: &mut Collector<'_, '_>) -> Result<bool, Stop> {
+    pub(super) fn step(&mut self, collector: &mut Collector<'_, '_, '_>) -> Result<bool, Stop> {
         while self.left > 0 {
             if !collector.make_step() {
                 return Ok(false);
@@ -72,7 +72,7 @@ impl SglWalk {
     }
 
     /// Follows a descriptor; returns it, if it is of data and not of a segment.
-    fn follow(&mut self, collector: &mut Collector<'_, '_>) -> Result<Option<SglDescriptor>, Stop> {
+    fn follow(&mut self, collector: &mut Collector<'_, '_, '_>) -> Result<Option<SglDescriptor>, Stop> {
         match self.next {
             Next::First(descriptor) if is_segment(descriptor) => {
                 self.next = Next::Listed(Segment::named_by(descriptor)?);
@@ -90,7 +90,7 @@ impl SglWalk {
     fn follow_listed(
         &mut self,
         segment: Segment,
-        collector: &mut Collector<'_, '_>,
+        collector: &mut Collector<'_, '_, '_>,
     ) -> Result<Option<SglDescriptor>, Stop> {
         let descriptor: SglDescriptor = zerocopy::transmute!(collector.load::<16>(segment.at)?);
         let rest = segment.rest();
@@ -108,7 +108,7 @@ impl SglWalk {
     }
 
     /// Adds the data of a descriptor.
-    fn add(&mut self, descriptor: SglDescriptor, collector: &mut Collector<'_, '_>) -> Result<(), Stop> {
+    fn add(&mut self, descriptor: SglDescriptor, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
         check_subtype(descriptor)?;
         let len = descriptor.length.min(self.left);
         match descriptor.kind() {

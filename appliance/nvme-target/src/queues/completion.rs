@@ -138,10 +138,10 @@ impl CompletionQueue {
 
     /// Prefetches the entries of `count` completions.
     #[inline]
-    pub(crate) fn prefetch(&self, count: u32) {
+    pub(crate) fn prefetch(&self, count: usize) {
         let Some(Piece { entries, first, .. }) = self.next() else { return };
         for ahead in (0..count).step_by(ENTRIES_PER_LINE) {
-            entries.prefetch_to_write(first.wrapping_add(ahead));
+            entries.prefetch_to_write(first.wrapping_add(u32::try_from(ahead).unwrap_or(0)));
         }
     }
 

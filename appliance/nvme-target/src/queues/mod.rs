@@ -15,8 +15,8 @@ mod submission;
 
 pub use coalescing::Coalescing;
 pub(crate) use completion::CompletionQueue;
-pub use doorbells::DoorbellPages;
 pub(crate) use doorbells::Doorbells;
+pub use doorbells::{DoorbellName, DoorbellPages};
 pub(crate) use memory::{Piece, QueueMemory};
 pub use memory::{QueueLayout, QueueMemoryError, QueuePages};
 pub use shadow::{ShadowDoorbells, ShadowLayout};

@@ -156,7 +156,13 @@ impl QueueSession {
 
     /// Uses another interrupt; returns the one before. Interrupts the host once if it has completions to look at.
     pub fn replace_interrupt(&mut self, interrupt: Option<Call>) -> Option<Call> {
+        self.look_at_head();
         self.interrupts.replace(interrupt, &self.completion)
+    }
+
+    /// Interrupts the host from now on also while it has still to look at an interrupt.
+    pub fn interrupt_at_once(&mut self) {
+        self.interrupts.adapt_no_more();
     }
 
     /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the

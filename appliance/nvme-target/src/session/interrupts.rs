@@ -32,16 +32,21 @@ pub(super) struct Interrupts {
     since: Ticks,
     /// Head at the last interrupt, while that is outstanding.
     outstanding: Option<u32>,
+    /// Whether interrupts wait while one is outstanding.
+    adapts: bool,
 }
 
 impl Interrupts {
     pub(super) fn new(call: Option<Call>, coalescing: Coalescing) -> Self {
-        Self { call, coalescing, posted: 0, since: Ticks::PAST, outstanding: None }
+        Self { call, coalescing, posted: 0, since: Ticks::PAST, outstanding: None, adapts: true }
     }
 
-    /// Notes completions that were posted.
+    /// Notes completions that were posted. Without an interrupt, none waits for one.
     #[inline]
     pub(super) fn note(&mut self, posted: u32, now: Ticks) {
+        if self.call.is_none() {
+            return;
+        }
         if self.posted == 0 {
             self.since = now;
         }
@@ -67,10 +72,7 @@ impl Interrupts {
     /// Interrupts the host if that is due. The queue knows what the host has consumed.
     #[inline]
     pub(super) fn settle(&mut self, queue: &CompletionQueue, now: Ticks) {
-        let Some(call) = &mut self.call else {
-            self.posted = 0;
-            return;
-        };
+        let Some(call) = &mut self.call else { return };
         call.retry();
         if self.outstanding.is_some_and(|head| head != queue.head()) {
             self.outstanding = None;
@@ -98,17 +100,23 @@ impl Interrupts {
     fn interrupt(&mut self, queue: &CompletionQueue) {
         self.call.iter_mut().for_each(Call::signal);
         self.posted = 0;
-        self.outstanding = Some(queue.head());
+        self.outstanding = self.adapts.then_some(queue.head());
     }
 
     /// Uses another call; returns the one before. Interrupts the host once if it has completions to look at: the call
     /// before may have had no one to reach.
     pub(super) fn replace(&mut self, call: Option<Call>, queue: &CompletionQueue) -> Option<Call> {
         let before = std::mem::replace(&mut self.call, call);
+        self.posted = 0;
         if queue.unconsumed() > 0 {
             self.interrupt(queue);
         }
         before
+    }
+
+    /// Lets no interrupt wait because another one is outstanding.
+    pub(super) fn adapt_no_more(&mut self) {
+        (self.adapts, self.outstanding) = (false, None);
     }
 
     pub(super) fn set_coalescing(&mut self, coalescing: Coalescing) {

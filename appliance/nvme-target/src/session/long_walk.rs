@@ -32,7 +32,7 @@ impl QueueSession {
         command: BlockCommand,
     ) -> Result<(), Untaken> {
         let bytes = self.data_bytes(target, command)?;
-        let walk = DataWalk::new(&attempt.entry, bytes, self.rules.page_bytes)?;
+        let walk = DataWalk::of(&attempt.entry, bytes, self.rules.page_bytes)?;
         let purpose = if command.operation.is_read() { Use::Write } else { Use::Read };
         let mut volume = attempt.graph.volume(target.volume).ok_or(Untaken::Full)?;
         if self.long.is_none()
@@ -81,7 +81,7 @@ impl QueueSession {
         let steps = turn.steps;
         let mut collector = Collector {
             collected: long.collected,
-            lookup: self.memory.lookup(),
+            lookup: &mut self.memory.lookup(),
             list: volume.list(&long.list),
             bucket: Some(&self.bit_bucket),
             steps,

@@ -24,6 +24,7 @@ mod interrupts;
 mod leaving;
 mod long;
 mod long_walk;
+mod looks;
 mod queue_session;
 mod ranges;
 mod run;

@@ -2,6 +2,7 @@
 
 use super::interrupts::Interrupts;
 use super::long::Long;
+use super::looks::Looks;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
 use super::slots::Slots;
 use super::specials::Specials;
@@ -57,8 +58,7 @@ pub struct QueueSession {
     pub(super) is_awaited: bool,
     /// Time of the last turn.
     pub(super) now: Ticks,
-    /// Time of the last turn in which a command was taken.
-    pub(super) active: Ticks,
+    pub(super) looks: Looks,
 }
 
 impl QueueSession {
@@ -95,7 +95,7 @@ impl QueueSession {
             is_held: false,
             is_awaited: false,
             now: Ticks::PAST,
-            active: Ticks::now(),
+            looks: Looks::new(),
         })
     }
 

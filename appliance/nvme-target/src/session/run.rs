@@ -5,7 +5,7 @@
 use super::attempt::Served;
 use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
-use super::transfer::{Transfer, TransferMemory, TransferReader, TransferRules};
+use super::transfer::{Entry, Transfer, TransferMemory, TransferReader, TransferRules};
 use super::turn::{BATCH, Turn};
 use crate::ids::{CommandId, NamespaceId};
 use crate::queues::Piece;
@@ -23,8 +23,7 @@ impl QueueSession {
         most: usize,
         turn: &mut Turn,
     ) -> Served {
-        let Self { session, rules, completion, queues, slots, memory, namespaces, spans, bit_bucket, .. } =
-            self;
+        let Self { session, rules, queues, slots, memory, namespaces, spans, bit_bucket, .. } = self;
         let Some(queue) = queues.get_mut(usize::from(index)).and_then(Option::as_mut) else {
             return Served::None;
         };
@@ -38,8 +37,6 @@ impl QueueSession {
             return Served::Full(0);
         }
         let piece = piece.up_to(room.min(BATCH));
-        piece.prefetch();
-        completion.prefetch(piece.len);
         let rules = TransferRules::new(id, &namespace.geometry, rules);
         let (places, spans) = spans.split_at_mut_checked(BATCH).unwrap_or_default();
         let transfers =
@@ -102,10 +99,12 @@ impl<'d> Filler<'_, 'd> {
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
     fn fill(&mut self, places: &'d mut [Span], slots: &mut Slots, run: &mut Run<'_, '_, 'd>) -> usize {
-        let indices = self.reader.indices();
-        slots.fill_all(indices.zip(places), |(at, place), slot| match self.reader.read_short(at, place) {
-            Some(transfer) => self.add(&transfer, slot, run),
-            None => self.add_scattered(at, slot, run),
+        let entries = self.reader.entries();
+        slots.fill_all(entries.zip(places), |(entry, place), slot| {
+            match self.reader.read_short(entry, place, run.block_bytes()) {
+                Some(transfer) => self.add(&transfer, slot, run),
+                None => self.add_scattered(entry, slot, run),
+            }
         })
     }
 
@@ -117,10 +116,10 @@ impl<'d> Filler<'_, 'd> {
         Some(self.command.numbered(command))
     }
 
-    /// Adds the command with an index to a run, whose data is not in one page.
+    /// Adds a command to a run whose data is not in one page.
     #[inline(never)]
-    fn add_scattered(&mut self, at: u32, slot: u16, run: &mut Run<'_, '_, 'd>) -> Option<InFlight> {
-        let transfer = self.reader.read_scattered(at)?;
+    fn add_scattered(&mut self, entry: Entry, slot: u16, run: &mut Run<'_, '_, 'd>) -> Option<InFlight> {
+        let transfer = self.reader.read_scattered(entry)?;
         self.add(&transfer, slot, run)
     }
 }

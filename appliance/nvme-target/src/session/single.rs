@@ -116,10 +116,10 @@ impl QueueSession {
         purpose: Use,
         before: usize,
     ) -> Result<Option<usize>, Untaken> {
-        let mut walk = DataWalk::new(&attempt.entry, bytes, self.rules.page_bytes)?;
+        let mut walk = DataWalk::of(&attempt.entry, bytes, self.rules.page_bytes)?;
         let mut collector = Collector {
             collected: Collected::new(purpose),
-            lookup: self.memory.lookup(),
+            lookup: &mut self.memory.lookup(),
             list: self.spans.get_mut(before..).unwrap_or_default(),
             bucket: Some(&self.bit_bucket),
             steps: STEPS_AT_ONCE,

@@ -2,17 +2,15 @@
 
 use crate::ids::{CommandId, QueueId};
 use crate::relay::RelayedId;
+use std::num::NonZeroU64;
 
-/// A slot without a command.
-const EMPTY: u64 = 0;
-
-/// Bit of every command, so that none is [`EMPTY`]. It is above what a completion has of a command.
-const BUSY: u64 = 1 << 63;
+/// Bit of every command, so that none is zero. It is above what a completion has of a command.
+const BUSY: NonZeroU64 = NonZeroU64::new(1 << 63).expect("a bit that is set");
 
 /// A command in flight: the second word of its completion, with the index of its submission queue in the session
 /// where the head of that queue will be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct InFlight(u64);
+pub(super) struct InFlight(NonZeroU64);
 
 impl InFlight {
     /// A command of the queue `queue`, which is the `index`th of the session.
@@ -29,26 +27,26 @@ impl InFlight {
 
     /// Identifier of its submission queue.
     pub(super) fn queue(self) -> QueueId {
-        QueueId(low(self.0 >> 16))
+        QueueId(low(self.0.get() >> 16))
     }
 
     /// Identifier of the command.
     pub(super) fn command(self) -> CommandId {
-        CommandId(low(self.0 >> 32))
+        CommandId(low(self.0.get() >> 32))
     }
 
     /// Index of the submission queue in the session.
     #[inline]
     pub(super) fn index(self) -> u16 {
-        low(self.0)
+        low(self.0.get())
     }
 
     /// The second word of the completion, without a status, where the queue has that index and that head.
     #[inline(always)]
     pub(super) fn word(self, index: u16, head: u32) -> u64 {
         // One addition of what is the same for all commands of a queue: the head is where the index was.
-        let from_index = u64::from(head).wrapping_sub(u64::from(index)).wrapping_sub(BUSY);
-        self.0.wrapping_add(from_index)
+        let from_index = u64::from(head).wrapping_sub(u64::from(index)).wrapping_sub(BUSY.get());
+        self.0.get().wrapping_add(from_index)
     }
 }
 
@@ -60,7 +58,7 @@ fn low(word: u64) -> u16 {
 
 /// The slots of a session. Does not grow.
 pub(super) struct Slots {
-    commands: Box<[u64]>,
+    commands: Box<[Option<InFlight>]>,
     /// Numbers of free slots, a stack: those up to `vacant`.
     free: Box<[u16]>,
     vacant: usize,
@@ -74,7 +72,7 @@ pub(super) struct Slots {
 impl Slots {
     pub(super) fn new(count: u16) -> Self {
         Self {
-            commands: vec![EMPTY; count.into()].into_boxed_slice(),
+            commands: vec![None; count.into()].into_boxed_slice(),
             free: (0..count).rev().collect(),
             vacant: count.into(),
             relayed: vec![0; count.into()].into_boxed_slice(),
@@ -108,8 +106,8 @@ impl Slots {
         let mut filled = 0_usize;
         for (item, &slot) in items.zip(free.get(first..*vacant).unwrap_or_default()) {
             let Some(place) = commands.get_mut(usize::from(slot)) else { break };
-            let Some(InFlight(command)) = command(item, slot) else { break };
-            *place = command;
+            let Some(command) = command(item, slot) else { break };
+            *place = Some(command);
             filled = filled.wrapping_add(1);
         }
         // Those at the front were used; the others stay.
@@ -136,9 +134,9 @@ impl Slots {
     /// # Panics
     /// If it is free: a mistake of ours, after which no slot can be trusted.
     pub(super) fn free(&mut self, slot: u16) -> InFlight {
-        let mut freed = InFlight(EMPTY);
-        self.free_all(&[slot], |&slot| slot, |_, command| freed = command);
-        freed
+        let mut freed = None;
+        self.free_all(&[slot], |&slot| slot, |_, command| freed = Some(command));
+        freed.expect("a command that was freed")
     }
 
     /// Frees the slot of each of `ended`, and calls `each` with it and the command.
@@ -157,11 +155,9 @@ impl Slots {
         let free = free.get_mut(*vacant..end).expect("more commands end than are in flight");
         for (end, free) in ended.iter().zip(free) {
             let slot = slot_of(end);
-            let place = commands.get_mut(usize::from(slot)).filter(|place| **place != EMPTY);
-            let place = place.expect("a command ends that is not in flight");
-            let command = std::mem::replace(place, EMPTY);
+            let command = commands.get_mut(usize::from(slot)).and_then(Option::take);
             *free = slot;
-            each(end, InFlight(command));
+            each(end, command.expect("a command ends that is not in flight"));
         }
         *vacant = end;
     }
@@ -171,8 +167,8 @@ impl Slots {
     /// # Panics
     /// If the slot is free.
     pub(super) fn command(&self, slot: u16) -> InFlight {
-        let command = self.commands.get(usize::from(slot)).filter(|&&command| command != EMPTY);
-        InFlight(*command.expect("a slot that is filled"))
+        let command = self.commands.get(usize::from(slot)).copied().flatten();
+        command.expect("a slot that is filled")
     }
 
     /// Names the command in a slot, for the controller's thread.

@@ -2,18 +2,13 @@
 
 use super::attempt::{Attempt, Served};
 use super::queue_session::QueueSession;
-use super::turn::Turn;
+use super::turn::{BATCH, Turn};
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
 use luge_core::{Armed, Kick, Published, Session, SessionId, Ticks, Took, Work};
 use luge_volume::Graph;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::fence;
-use std::time::Duration;
-
-/// Shortest and longest time between two looks at the doorbells of an idle session: a store to them wakes no core.
-const LOOK_MIN: Duration = Duration::from_micros(50);
-const LOOK_MAX: Duration = Duration::from_micros(100);
 
 impl QueueSession {
     /// Looks at the tail doorbells; returns whether commands wait.
@@ -32,20 +27,32 @@ impl QueueSession {
 
     /// Learns what the host has consumed.
     #[inline]
-    fn look_at_head(&mut self) {
+    pub(super) fn look_at_head(&mut self) {
         if self.completion.update().is_err() {
             self.relay.report_invalid_doorbell();
         }
     }
 
-    fn new_turn(&mut self, allowance: Work) -> Turn {
-        self.look_at_head();
-        Turn::new(allowance, (self.completion.free() as usize).saturating_sub(self.slots.busy()))
+    /// Interrupts the host if that is due.
+    #[inline]
+    fn settle_interrupts(&mut self) {
+        if self.interrupts.wait() {
+            self.look_at_head();
+            self.interrupts.settle(&self.completion, self.now);
+        }
     }
 
-    /// Whether there is a completion entry for another command.
-    fn has_room(&self) -> bool {
-        self.completion.free() as usize > self.slots.busy()
+    fn new_turn(&mut self, allowance: Work) -> Turn {
+        // The host has just stored a head, most likely: its doorbell is not looked at while there is room.
+        if self.room() < BATCH {
+            self.look_at_head();
+        }
+        Turn::new(allowance, self.room())
+    }
+
+    /// Number of commands for which there are completion entries.
+    fn room(&self) -> usize {
+        (self.completion.free() as usize).saturating_sub(self.slots.busy())
     }
 
     /// Takes commands of the queues, round robin.
@@ -84,10 +91,17 @@ impl QueueSession {
         if self.long.as_ref().is_some_and(|long| long.is_at(index)) {
             return Served::None;
         }
-        let Some(queue) = self.queue(index) else { return Served::None };
+        let Self { queues, completion, .. } = self;
+        let queue = queues.get(usize::from(index)).and_then(Option::as_ref);
+        let Some(queue) = queue else { return Served::None };
         let mut left = (queue.known_waiting() as usize).min(burst);
         if left == 0 {
             return Served::None;
+        }
+        if left > 1 {
+            let soon = left.min(turn.room);
+            queue.prefetch(soon);
+            completion.prefetch(soon);
         }
         while left > 0 && turn.goes_on() {
             let mut served = self.serve_run(graph, index, left.min(turn.room), turn);
@@ -102,14 +116,6 @@ impl QueueSession {
         }
         Served::Some(0)
     }
-
-    /// Time of the next look at the doorbells, while nothing happens.
-    #[expect(clippy::arithmetic_side_effects, reason = "the last time is later than any")]
-    fn look_at(&self) -> Ticks {
-        let now = Ticks::now();
-        let quiet = now.since(self.active);
-        now + (quiet / 4).clamp(LOOK_MIN, LOOK_MAX)
-    }
 }
 
 impl Session for QueueSession {
@@ -120,10 +126,7 @@ impl Session for QueueSession {
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         self.now = graph.now();
-        if self.interrupts.wait() {
-            self.look_at_head();
-            self.interrupts.settle(&self.completion, self.now);
-        }
+        self.settle_interrupts();
         if !self.specials.is_empty() {
             self.go_on(graph);
         }
@@ -133,7 +136,7 @@ impl Session for QueueSession {
         if self.is_held || !self.look() {
             return Took::Nothing;
         }
-        self.active = self.now;
+        self.looks.found(self.now);
         let mut turn = self.new_turn(allowance);
         self.take_in_turn(graph, &mut turn);
         turn.outcome()
@@ -149,12 +152,12 @@ impl Session for QueueSession {
 
     #[inline]
     fn publish(&mut self) -> Published {
-        self.look_at_head();
-        self.interrupts.settle(&self.completion, self.now);
+        self.settle_interrupts();
         if self.interrupts.owes() { Published::Owing } else { Published::All }
     }
 
     fn arm(&mut self) -> Armed {
+        self.look_at_head();
         self.completion.arm();
         self.queues.iter().flatten().for_each(SubmissionQueue::arm);
         // The host stores a doorbell and then looks at the event index; we do it the other way round. Without this fence
@@ -162,7 +165,7 @@ impl Session for QueueSession {
         fence(SeqCst);
         // Commands for which the host has left no completion entry are looked at again with the doorbells.
         self.look_at_head();
-        let waits = !self.is_held && self.has_room() && self.look();
+        let waits = !self.is_held && self.room() > 0 && self.look();
         let goes_on = self.specials.wait() || self.long.is_some();
         if waits || goes_on || self.interrupts.wait() { Armed::Waiting } else { Armed::Quiet }
     }
@@ -178,7 +181,7 @@ impl Session for QueueSession {
     }
 
     fn wake_at(&self) -> Option<Ticks> {
-        let look = (!self.is_held).then(|| self.look_at());
+        let look = (!self.is_held).then(|| self.looks.next(Ticks::now()));
         look.into_iter().chain(self.interrupts.due_at()).min()
     }
 

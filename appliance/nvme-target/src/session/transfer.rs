@@ -1,8 +1,8 @@
 //! Reads and writes of a run: from an entry of a submission queue to blocks and memory.
 //!
 //! The data of nearly all commands is in one memory page. Of their entries only the words that count are loaded, each
-//! once. Any other read or write starts over with a copy of its entry, from which its PRPs or SGL are followed; the lists
-//! of the commands behind it are prefetched meanwhile. What is no read or write that a device takes at once, right or
+//! once. Any other read or write starts over, and its PRPs or its SGL are followed; the PRP lists of the commands behind it
+//! are prefetched meanwhile. What is no read or write that a device takes at once, right or
 //! wrong, is left to [`Command`](crate::commands::Command), which starts over again.
 
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
@@ -13,11 +13,10 @@ use crate::data::{BitBucket, Collected, Collector, DataWalk};
 use crate::ids::{CommandId, NamespaceId};
 use crate::queues::Piece;
 use luge_block::{Durability, Geometry, Lba, Operation};
-use luge_memory::{GuestAddress, Lookup, Span, Use};
-use luge_spec::nvme::{IoOpcode, SubmissionEntry, io_flags};
+use luge_memory::{GuestAddress, Lookup, SharedWords, Span, Use};
+use luge_spec::nvme::{DataPointerKind, IoOpcode, io_flags};
 use std::hint::select_unpredictable;
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Bits of CDW12 that a read or write of a run may have: NLB, FUA and LR.
 const FLAGS: u32 = 0xffff | io_flags::FORCE_UNIT_ACCESS | 1 << 31;
@@ -37,6 +36,13 @@ const LISTS_AHEAD: u32 = 8;
 /// Opcodes of the two transfers are neighbours.
 const _: () = assert!(IoOpcode::READ.0 == IoOpcode::WRITE.0 + 1);
 
+/// An entry of the queue.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    index: u32,
+    words: SharedWords<u64, 8>,
+}
+
 /// A read or write, with its memory.
 pub(super) struct Transfer<'d> {
     pub(super) command: CommandId,
@@ -51,8 +57,10 @@ pub(super) struct TransferRules {
     pub(super) namespace: NamespaceId,
     /// Size of a block in bytes.
     pub(super) block_bytes: u32,
-    /// The most blocks of a command.
+    /// The most blocks that the device takes at once.
     pub(super) blocks_max: u32,
+    /// MDTS: the most data of a command.
+    pub(super) bytes_max: u32,
     /// Size of a memory page in bytes.
     pub(super) page_bytes: u32,
     /// Durability of writes that do not ask for one.
@@ -65,8 +73,8 @@ impl TransferRules {
     pub(super) fn new(namespace: NamespaceId, geometry: &Geometry, rules: &Rules) -> Self {
         let &Geometry { block_bytes, transfer_blocks_max, .. } = geometry;
         let &Rules { page_bytes, transfer_bytes_max, durability, .. } = rules;
-        let blocks_max = transfer_blocks_max.min(transfer_bytes_max.checked_div(block_bytes).unwrap_or(0));
-        Self { namespace, block_bytes, blocks_max, page_bytes, durability }
+        let (blocks_max, bytes_max) = (transfer_blocks_max, transfer_bytes_max);
+        Self { namespace, block_bytes, blocks_max, bytes_max, page_bytes, durability }
     }
 }
 
@@ -102,8 +110,15 @@ impl<'m, 'd> TransferReader<'m, 'd> {
 
     /// Indices of the entries.
     #[inline]
-    pub(super) fn indices(&self) -> Range<u32> {
+    fn indices(&self) -> Range<u32> {
         self.piece.first..self.piece.first.wrapping_add(self.piece.len)
+    }
+
+    /// The entries, in order.
+    #[inline]
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + use<> {
+        let words = self.piece.entries.elements(self.indices());
+        self.indices().zip(words).map(|(index, words)| Entry { index, words })
     }
 
     /// Number of entries and descriptors of data pointers that may still be looked at.
@@ -114,102 +129,110 @@ impl<'m, 'd> TransferReader<'m, 'd> {
 
     /// Reads an entry whose data is in one memory page, of which the span is put into `place`; none if that is not so.
     #[inline(always)]
-    pub(super) fn read_short(&mut self, at: u32, place: &'d mut Span) -> Option<Transfer<'d>> {
-        let entries = &self.piece.entries;
-        let start = entries.get_word::<0>(at)?;
+    pub(super) fn read_short(
+        &mut self,
+        entry: Entry,
+        place: &'d mut Span,
+        block_bytes: u32,
+    ) -> Option<Transfer<'d>> {
+        let start = entry.words.word::<0>();
         // Zero for a write, one for a read, and more for all else: a subtraction tells opcode, flags and namespace.
         let kind = (start & (EXPECTED | POINTER_KIND)).wrapping_sub(self.expected);
-        let [address, lba, flags] =
-            [entries.get_word::<3>(at)?, entries.get_word::<5>(at)?, entries.get_word::<6>(at)?];
-        let flags = u32::try_from(flags & u64::from(u32::MAX)).unwrap_or(0);
-        if kind > 1 || flags & !FLAGS != 0 || address & 3 != 0 {
+        let flags = u32::try_from(entry.words.word::<6>() & u64::from(u32::MAX)).unwrap_or(0);
+        if kind | u64::from(flags & !FLAGS) > 1 {
             return None;
         }
+        let reads = kind & 1 == 1;
         let blocks = (flags & 0xffff).wrapping_add(1);
-        let bytes = u64::from(blocks).wrapping_mul(self.rules.block_bytes.into());
-        let offset = address & u64::from(self.rules.page_bytes.wrapping_sub(1));
-        if offset.wrapping_add(bytes) > self.rules.page_bytes.into() {
+        let bytes = u64::from(blocks).wrapping_mul(block_bytes.into());
+        let address = entry.words.word::<3>();
+        // First and last byte of a page differ in no bit above the offset.
+        let last = address.wrapping_add(bytes).wrapping_sub(1);
+        if address & 3 != 0 || (address ^ last) >= self.rules.page_bytes.into() {
             return None;
         }
         // No more than a page.
         let bytes = u32::try_from(bytes & u64::from(u32::MAX)).unwrap_or(0);
-        let purpose = if kind == 1 { Use::Write } else { Use::Read };
+        let purpose = if reads { Use::Write } else { Use::Read };
         // SAFETY: the session keeps the memory until the command has ended.
         *place = unsafe { self.memory.lookup.whole_for(purpose, GuestAddress(address), bytes) }?;
         Some(Transfer {
             command: CommandId(u16::try_from(start >> 16 & 0xffff).unwrap_or(0)),
-            operation: operation(kind == 1, flags | self.forced),
-            lba: Lba(lba),
+            operation: operation(reads, flags | self.forced),
+            lba: Lba(entry.words.word::<5>()),
             blocks,
             data: std::slice::from_ref(place),
         })
     }
 
     /// Reads an entry whose data is anywhere; none if it is not for a run.
-    pub(super) fn read_scattered(&mut self, at: u32) -> Option<Transfer<'d>> {
-        if self.memory.steps == 0 {
-            return None;
-        }
-        self.prefetch_lists(at);
-        let words = self.piece.entries.get(at, Relaxed)?;
-        let kind = (words[0] & EXPECTED).wrapping_sub(self.expected);
-        let entry = SubmissionEntry::from_words(words);
-        let [_, _, flags, ..] = entry.cdw10;
+    pub(super) fn read_scattered(&mut self, entry: Entry) -> Option<Transfer<'d>> {
+        let start = entry.words.word::<0>();
+        let kind = (start & EXPECTED).wrapping_sub(self.expected);
+        let flags = u32::try_from(entry.words.word::<6>() & u64::from(u32::MAX)).unwrap_or(0);
         let blocks = (flags & 0xffff).wrapping_add(1);
-        if kind > 1 || flags & !FLAGS != 0 || blocks > self.rules.blocks_max {
+        let is_for_a_run = kind <= 1 && flags & !FLAGS == 0 && blocks <= self.rules.blocks_max;
+        if !is_for_a_run || self.memory.steps == 0 {
             return None;
         }
+        self.prefetch_lists(entry.index);
+        let pointer_kind = DataPointerKind(u8::try_from((start & POINTER_KIND) >> 14).unwrap_or(0));
+        let pointer = [entry.words.word::<3>(), entry.words.word::<4>()];
+        let bytes =
+            blocks.checked_mul(self.rules.block_bytes).filter(|&bytes| bytes <= self.rules.bytes_max)?;
+        let walk = DataWalk::new(pointer_kind, pointer, bytes, self.rules.page_bytes).ok()?;
         Some(Transfer {
-            command: CommandId(entry.command_id),
+            command: CommandId(u16::try_from(start >> 16 & 0xffff).unwrap_or(0)),
             operation: operation(kind == 1, flags | self.forced),
-            lba: Lba(entry.lba()),
+            lba: Lba(entry.words.word::<5>()),
             blocks,
-            data: self.collect(&entry, blocks, if kind == 1 { Use::Write } else { Use::Read })?,
+            data: self.collect(walk, if kind == 1 { Use::Write } else { Use::Read })?,
         })
     }
 
     /// Finds the memory of a command; none if that is not for a run.
-    fn collect(&mut self, entry: &SubmissionEntry, blocks: u32, purpose: Use) -> Option<&'d [Span]> {
-        let bytes = blocks.checked_mul(self.rules.block_bytes)?;
-        let mut walk = DataWalk::new(entry, bytes, self.rules.page_bytes).ok()?;
-        let list = std::mem::take(&mut self.memory.spans);
+    fn collect(&mut self, mut walk: DataWalk, purpose: Use) -> Option<&'d [Span]> {
+        let TransferMemory { lookup, bucket, spans, steps } = &mut self.memory;
+        let list = std::mem::take(spans);
         let mut collector = Collector {
             collected: Collected::new(purpose),
-            lookup: self.memory.lookup,
+            lookup,
             list,
-            bucket: Some(self.memory.bucket),
+            bucket: Some(bucket),
             steps: STEPS_AT_ONCE,
         };
         let walked = walk.step(&mut collector);
-        self.memory.steps = self.memory.steps.saturating_sub(STEPS_AT_ONCE.saturating_sub(collector.steps));
+        *steps = steps.saturating_sub(STEPS_AT_ONCE.saturating_sub(collector.steps));
         let count = walked.ok().flatten().unwrap_or(0);
         let (data, rest) = collector.list.split_at_mut_checked(count)?;
-        self.memory.spans = rest;
+        *spans = rest;
         (count > 0).then_some(data)
     }
 
     /// Prefetches the PRP lists of some commands from an index on.
-    fn prefetch_lists(&mut self, at: u32) {
-        let end = at.wrapping_add(LISTS_AHEAD).min(self.indices().end);
-        for ahead in self.prefetched.max(at)..end {
-            self.prefetch_list(ahead);
+    fn prefetch_lists(&mut self, index: u32) {
+        let end = index.wrapping_add(LISTS_AHEAD).min(self.indices().end);
+        for entry in self.piece.entries.elements(self.prefetched.max(index)..end) {
+            self.prefetch_list(entry);
         }
         self.prefetched = end;
     }
 
     /// Prefetches the PRP list of a command, if it has one. Nothing of the command is checked: whoever reads it loads its
     /// words again.
-    fn prefetch_list(&mut self, at: u32) -> Option<()> {
-        let entries = &self.piece.entries;
-        let [start, second] = [entries.get_word::<0>(at)?, entries.get_word::<4>(at)?];
-        let blocks = (entries.get_word::<6>(at)? & 0xffff).wrapping_add(1);
-        let pages = blocks.wrapping_mul(self.rules.block_bytes.into()) / u64::from(self.rules.page_bytes);
-        if start & POINTER_KIND == 0 && pages > 1 {
+    fn prefetch_list(&mut self, entry: SharedWords<u64, 8>) {
+        let page_bytes = u64::from(self.rules.page_bytes);
+        let blocks = (entry.word::<6>() & 0xffff).wrapping_add(1);
+        let bytes = blocks.wrapping_mul(self.rules.block_bytes.into());
+        let offset = entry.word::<3>() & page_bytes.wrapping_sub(1);
+        let pages_bytes = offset.wrapping_add(bytes);
+        if pages_bytes > page_bytes.wrapping_mul(2) && entry.word::<0>() & POINTER_KIND == 0 {
+            let list = GuestAddress(entry.word::<4>());
+            let pages = pages_bytes.checked_div(page_bytes).unwrap_or(0);
             // SAFETY: the span is used at once, while the table is borrowed.
-            let list = unsafe { self.memory.lookup.span_for(Use::Read, GuestAddress(second), LIST_BYTES) };
-            list?.prefetch_all(u32::try_from(pages.wrapping_mul(8)).unwrap_or(LIST_BYTES));
+            let list = unsafe { self.memory.lookup.span_for(Use::Read, list, LIST_BYTES) };
+            list.inspect(|list| list.prefetch_all(u32::try_from(pages).unwrap_or(0).saturating_mul(8)));
         }
-        Some(())
     }
 }
 

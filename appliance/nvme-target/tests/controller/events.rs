@@ -406,8 +406,9 @@ fn shadow_doorbells_are_used_until_the_next_reset() {
     host.create_queue_pair(1);
     let entry = SubmissionEntry { prp1: DATA, namespace: 1, ..SubmissionEntry::io(IoOpcode::READ, 0, 0, 0) };
     host.queues[0].push(entry);
-    host.memory.write(GuestAddress(shadow + 8), &1_u32.to_le_bytes());
-    host.write32(0x1008, 1);
+    let doorbell = host.queues[0].tail_doorbell() - 0x1000;
+    host.memory.write(GuestAddress(shadow + doorbell), &1_u32.to_le_bytes());
+    host.write32(u32::try_from(host.queues[0].tail_doorbell()).unwrap(), 1);
     let mut taken = None;
     host.wait("the completion", |host| {
         taken = host.take_io(0);

@@ -12,6 +12,7 @@ mod identify;
 mod interrupts;
 mod life;
 mod log_pages;
+mod options;
 mod queues;
 mod reservations;
 mod rig;

@@ -1,7 +1,7 @@
 //! Creation and deletion of I/O queues.
 
 use crate::rig::host::{IO_ENTRIES, create_completion_queue, create_submission_queue, read, set_feature};
-use crate::rig::queue::QueuePair;
+use crate::rig::queue::{QueuePair, tail_doorbell};
 use crate::rig::{Host, Sled};
 use luge_core::{Descriptors, Promise};
 use luge_spec::nvme::{AdminOpcode, Configuration, StatusCode, SubmissionEntry, offset};
@@ -202,7 +202,7 @@ fn a_doorbell_of_a_queue_that_is_not_there_is_an_event() {
     let mut host = sled.host();
     let event = host.send(SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0));
     host.identify(1, 0);
-    host.write32(0x1000 + 8 * 3, 1);
+    host.write32(u32::try_from(tail_doorbell(3)).unwrap(), 1);
     assert_eq!(host.wait_for(event).result, 0x0001_0000);
 }
 

@@ -62,12 +62,12 @@ impl HostQueue {
 
     /// Stores any value in the tail doorbell.
     pub fn ring_with(&self, value: u32) {
-        assert!(self.doorbells.store(8 * u64::from(self.submission.id.0), value));
+        assert!(self.doorbells.store(self.doorbells.tail_offset(self.submission.id), value));
     }
 
     /// Stores any value in the head doorbell.
     pub fn ring_head_with(&self, value: u32) {
-        assert!(self.doorbells.store(8 * u64::from(self.completion.id.0) + 4, value));
+        assert!(self.doorbells.store(self.doorbells.head_offset(self.completion.id), value));
     }
 
     /// Takes the next completion, and stores the head doorbell.

@@ -5,7 +5,7 @@ use crate::cdb::Fields;
 use crate::command::{BlockCommand, Command};
 use crate::sense::Sense;
 use crate::view::UnitView;
-use luge_block::{Durability, Operation, Stepped};
+use luge_block::{Durability, Operation, Stepped, WriteSame};
 use luge_spec::scsi::flags;
 
 /// READ. With FUA, too, blocks are what was written last: there is no cache of the unit that could differ.
@@ -38,14 +38,13 @@ pub(super) fn write_and_verify(fields: &Fields, view: &UnitView) -> Result<Comma
 pub(super) fn verify(fields: &Fields, view: &UnitView) -> Result<Command, Sense> {
     let check = byte_check(fields)?;
     check_range(fields, view)?;
-    match check {
-        ByteCheck::None => Ok(command(fields, Operation::Verify, 0)),
-        ByteCheck::All => {
-            check_length(fields, view.verify_data_blocks_max)?;
-            Ok(command(fields, Operation::Compare, fields.length))
-        }
-        ByteCheck::One => Ok(command(fields, Operation::Stepped(Stepped::CompareSame), 1)),
-    }
+    let (operation, data_blocks, most) = match check {
+        ByteCheck::None => (Operation::Verify, 0, view.verify_blocks_max),
+        ByteCheck::All => (Operation::Compare, fields.length, view.verify_data_blocks_max),
+        ByteCheck::One => (Operation::Stepped(Stepped::CompareSame), 1, view.verify_blocks_max),
+    };
+    check_length(fields, most)?;
+    Ok(command(fields, operation, data_blocks))
 }
 
 /// SYNCHRONIZE CACHE: of all blocks, whichever it names. With IMMED, too, the status comes at the end.
@@ -65,10 +64,11 @@ pub(super) fn write_same(fields: &Fields, view: &UnitView) -> Result<Command, Se
     if fields.length == 0 {
         return Err(Sense::invalid_field_in_cdb(fields.length_at));
     }
-    let durability = view.least_durability;
-    let operation = if unmaps { Stepped::WriteSameUnmap(durability) } else { Stepped::WriteSame(durability) };
+    check_length(fields, view.write_same_blocks_max)?;
+    let same = WriteSame::new(view.least_durability);
+    let same = if unmaps { same.unmapping() } else { same };
     let has_data = fields.flags & flags::NDOB == 0;
-    Ok(command(fields, Operation::Stepped(operation), has_data.into()))
+    Ok(command(fields, Operation::Stepped(Stepped::WriteSame(same)), has_data.into()))
 }
 
 /// COMPARE AND WRITE. The number of blocks has one byte, the last of the length of others.

@@ -1,17 +1,14 @@
-//! Logical units: the device server.
+//! Logical units, and the nexuses through which initiators use them.
 
-use luge_volume::Volume;
-use std::sync::Arc;
+mod config;
+mod link;
+mod logical_unit;
+mod nexus;
+mod settings;
 
-/// A volume as SCSI sees it: one per volume, whatever serves it.
-pub struct LogicalUnit {
-    volume: Arc<Volume>,
-}
-
-impl LogicalUnit {
-    /// Volume of the unit.
-    #[must_use]
-    pub fn volume(&self) -> &Arc<Volume> {
-        &self.volume
-    }
-}
+pub(crate) use config::Names;
+pub use config::{PRODUCT_BYTES, SERIAL_BYTES_MAX, UnitConfig, UnitError};
+pub(crate) use link::Link;
+pub use logical_unit::LogicalUnit;
+pub use nexus::Nexus;
+pub(crate) use settings::Settings;

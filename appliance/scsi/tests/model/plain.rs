@@ -1,6 +1,6 @@
 //! A plain decoder: byte by byte from the tables of SBC-3 and SPC-4, without regard to speed or to the order of checks.
 
-use luge_block::{Durability, Operation, Stepped};
+use luge_block::{Durability, Operation, Stepped, WriteSame};
 use luge_scsi::UnitView;
 
 const INVALID_OPCODE: u16 = 0x2000;
@@ -19,7 +19,7 @@ pub enum Work {
     DeviceServer,
 }
 
-/// What a CDB is: work, or all the faults that it has, of which one may be told.
+/// Reading of a CDB: work, or all the faults that it has, of which one may be told.
 #[derive(Debug)]
 pub enum Verdict {
     Work(Work),
@@ -113,143 +113,155 @@ pub fn judge(cdb: &[u8], unit: &UnitView) -> Verdict {
     if cdb.len() < length_of(opcode) {
         return Verdict::Faults(vec![INVALID_FIELD]);
     }
-    let (faults, work) = if is_block { of_block(opcode, &block(cdb), cdb, unit) } else { of_other(cdb) };
+    let (faults, work) = if is_block { of_block(cdb, unit) } else { of_other(cdb) };
     if faults.is_empty() { Verdict::Work(work) } else { Verdict::Faults(faults) }
 }
 
-fn of_block(opcode: u8, block: &Block, cdb: &[u8], unit: &UnitView) -> (Vec<u16>, Work) {
-    let Block { second, lba, length, group, control } = block;
-    let mut faults = Vec::new();
-    // RDPROTECT and its kin: the unit has no protection information. Groups and NACA: it has none.
-    if second.0 & 0xe0 != 0 || *group != 0 || *control != 0 {
-        faults.push(INVALID_FIELD);
-    }
-    let dpo_fua = second.bit(3);
-    let byte_check = second.0 >> 1 & 3;
-    let changes = !matches!(opcode, 0x08 | 0x28 | 0x88 | 0xa8 | 0x2f | 0x8f | 0xaf | 0x35 | 0x91);
-    if changes && unit.read_only {
-        faults.push(WRITE_PROTECTED);
-    }
-    let range_wrong = u128::from(*lba) + u128::from(*length) > u128::from(unit.blocks.0);
-    if opcode != 0x42 && range_wrong && opcode != 0x89 {
-        faults.push(OUT_OF_RANGE);
-    }
-    let least = unit.least_durability;
-    let durability = if dpo_fua { Durability::Media } else { least };
-    let all = length * u64::from(unit.block_bytes);
-    let one = u64::from(unit.block_bytes);
-    let mut data = all;
-    let operation = match opcode {
-        0x08 => Some(Operation::Read),
-        0x0a => Some(Operation::Write(least)),
-        0x28 | 0x88 | 0xa8 => {
-            reserved(second, 0b100, &mut faults);
-            Some(Operation::Read)
-        }
-        0x2a | 0x8a | 0xaa => {
-            reserved(second, 0b100, &mut faults);
-            Some(Operation::Write(durability))
-        }
-        0x2e | 0x8e | 0xae => {
-            reserved(second, if opcode == 0x8e { 0b1001 } else { 0b1000 }, &mut faults);
-            if byte_check > 1 || *length > unit.verify_data_blocks_max.into() {
-                faults.push(INVALID_FIELD);
-            }
-            let compares = byte_check == 1;
-            let stepped = if compares { Stepped::WriteAndCompare } else { Stepped::WriteAndVerify };
-            Some(Operation::Stepped(stepped))
-        }
-        0x2f | 0x8f | 0xaf => {
-            reserved(second, if opcode == 0x8f { 0b1001 } else { 0b1000 }, &mut faults);
-            match byte_check {
-                0 => {
-                    data = 0;
-                    Some(Operation::Verify)
-                }
-                1 => {
-                    if *length > unit.verify_data_blocks_max.into() {
-                        faults.push(INVALID_FIELD);
-                    }
-                    Some(Operation::Compare)
-                }
-                2 => {
-                    faults.push(INVALID_FIELD);
-                    None
-                }
-                _ => {
-                    data = one;
-                    Some(Operation::Stepped(Stepped::CompareSame))
-                }
-            }
-        }
-        0x35 | 0x91 => {
-            reserved(second, if opcode == 0x91 { 0b1_1001 } else { 0b1_1000 }, &mut faults);
-            return (faults, Work::Flush);
-        }
-        0x41 | 0x93 => {
-            let (unmaps, without_data) = (second.bit(3), opcode == 0x93 && second.bit(0));
-            reserved(second, if opcode == 0x93 { 0b1_0110 } else { 0b1_0111 }, &mut faults);
-            if *length == 0 || unmaps && unit.unmap_blocks_max == 0 {
-                faults.push(INVALID_FIELD);
-            }
-            data = if without_data { 0 } else { one };
-            let stepped = if unmaps { Stepped::WriteSameUnmap(least) } else { Stepped::WriteSame(least) };
-            Some(Operation::Stepped(stepped))
-        }
-        0x89 => {
-            reserved(second, 0b100, &mut faults);
-            return of_compare_and_write(block, cdb, unit, faults);
-        }
-        _ => {
-            reserved(second, 0x1f, &mut faults);
-            if cdb[2..6] != [0; 4] {
-                faults.push(INVALID_FIELD);
-            }
-            let bytes = u16::try_from(*length).unwrap();
-            match bytes {
-                0 => return (faults, Work::Nothing),
-                1..8 => faults.push(LIST_LENGTH),
-                _ => {}
-            }
-            return (faults, Work::Unmap(bytes));
-        }
-    };
-    let blocks = u32::try_from(*length).unwrap();
-    let work = match operation {
-        Some(operation) if blocks > 0 => Work::Blocks { operation, lba: *lba, blocks, data_bytes: data },
-        _ => Work::Nothing,
-    };
-    (faults, work)
+/// A block command that is being judged.
+struct Case<'a> {
+    opcode: u8,
+    block: Block,
+    cdb: &'a [u8],
+    unit: &'a UnitView,
+    faults: Vec<u16>,
 }
 
-/// Table 30 of SBC-3: the number of blocks is byte 13.
-fn of_compare_and_write(
-    block: &Block,
-    cdb: &[u8],
-    unit: &UnitView,
-    mut faults: Vec<u16>,
-) -> (Vec<u16>, Work) {
-    let blocks = u32::from(cdb[13]);
-    if cdb[10..13] != [0; 3] || blocks > unit.compare_and_write_blocks_max.into() {
-        faults.push(INVALID_FIELD);
-    }
-    if u128::from(block.lba) + u128::from(blocks) > u128::from(unit.blocks.0) {
-        faults.push(OUT_OF_RANGE);
-    }
-    let durability = if block.second.bit(3) { Durability::Media } else { unit.least_durability };
-    let data_bytes = 2 * u64::from(blocks) * u64::from(unit.block_bytes);
-    let operation = Operation::CompareAndWrite(durability);
-    let work = match blocks {
-        0 => Work::Nothing,
-        _ => Work::Blocks { operation, lba: block.lba, blocks, data_bytes },
+fn of_block(cdb: &[u8], unit: &UnitView) -> (Vec<u16>, Work) {
+    let mut case = Case { opcode: cdb[0], block: block(cdb), cdb, unit, faults: Vec::new() };
+    case.check_common();
+    let work = match case.opcode {
+        0x08 | 0x28 | 0x88 | 0xa8 => case.transfer(Operation::Read),
+        0x0a | 0x2a | 0x8a | 0xaa => case.transfer(Operation::Write(case.durability())),
+        0x2e | 0x8e | 0xae => case.write_and_verify(),
+        0x2f | 0x8f | 0xaf => case.verify(),
+        0x35 => case.synchronize_cache(0b1_1000),
+        0x91 => case.synchronize_cache(0b1_1001),
+        0x41 => case.write_same(0b1_0111),
+        0x93 => case.write_same(0b1_0110),
+        0x89 => case.compare_and_write(),
+        _ => case.unmap(),
     };
-    (faults, work)
+    (case.faults, work)
 }
 
-/// Bits of the second byte that are reserved, or that the unit does not support. Obsolete ones do not count.
-fn reserved(second: &Second, bits: u8, faults: &mut Vec<u16>) {
-    if second.0 & bits != 0 {
-        faults.push(INVALID_FIELD);
+impl Case<'_> {
+    fn invalid_if(&mut self, wrong: bool) {
+        if wrong {
+            self.faults.push(INVALID_FIELD);
+        }
+    }
+
+    /// Bits of the second byte that are reserved, or that the unit does not support. Obsolete ones do not count.
+    fn reserved(&mut self, bits: u8) {
+        self.invalid_if(self.block.second.0 & bits != 0);
+    }
+
+    /// Protection information, groups and NACA: the unit has none of them.
+    fn check_common(&mut self) {
+        let Block { second, group, control, .. } = &self.block;
+        self.invalid_if(second.0 & 0xe0 != 0 || *group != 0 || *control != 0);
+        let changes = !matches!(self.opcode, 0x08 | 0x28 | 0x88 | 0xa8 | 0x2f | 0x8f | 0xaf | 0x35 | 0x91);
+        if changes && self.unit.read_only {
+            self.faults.push(WRITE_PROTECTED);
+        }
+        if !matches!(self.opcode, 0x42 | 0x89) {
+            self.check_range(self.block.length);
+        }
+    }
+
+    fn check_range(&mut self, blocks: u64) {
+        if u128::from(self.block.lba) + u128::from(blocks) > u128::from(self.unit.blocks.0) {
+            self.faults.push(OUT_OF_RANGE);
+        }
+    }
+
+    /// FUA.
+    fn durability(&self) -> Durability {
+        if self.block.second.bit(3) { Durability::Media } else { self.unit.least_durability }
+    }
+
+    /// The operation with so many blocks of data; nothing without blocks.
+    fn blocks(&self, operation: Operation, data: u64) -> Work {
+        let data_bytes = data * u64::from(self.unit.block_bytes);
+        match u32::try_from(self.block.length).unwrap() {
+            0 => Work::Nothing,
+            blocks => Work::Blocks { operation, lba: self.block.lba, blocks, data_bytes },
+        }
+    }
+
+    fn transfer(&mut self, operation: Operation) -> Work {
+        self.reserved(0b100);
+        self.blocks(operation, self.block.length)
+    }
+
+    fn write_and_verify(&mut self) -> Work {
+        self.reserved(if self.opcode == 0x8e { 0b1001 } else { 0b1000 });
+        let check = self.block.second.0 >> 1 & 3;
+        self.invalid_if(check > 1 || self.block.length > self.unit.verify_data_blocks_max.into());
+        let stepped = if check == 1 { Stepped::WriteAndCompare } else { Stepped::WriteAndVerify };
+        self.blocks(Operation::Stepped(stepped), self.block.length)
+    }
+
+    fn verify(&mut self) -> Work {
+        self.reserved(if self.opcode == 0x8f { 0b1001 } else { 0b1000 });
+        let check = self.block.second.0 >> 1 & 3;
+        self.invalid_if(check != 1 && self.block.length > self.unit.verify_blocks_max.into());
+        match check {
+            0 => self.blocks(Operation::Verify, 0),
+            1 => {
+                self.invalid_if(self.block.length > self.unit.verify_data_blocks_max.into());
+                self.blocks(Operation::Compare, self.block.length)
+            }
+            2 => {
+                self.invalid_if(true);
+                Work::Nothing
+            }
+            _ => self.blocks(Operation::Stepped(Stepped::CompareSame), 1),
+        }
+    }
+
+    fn synchronize_cache(&mut self, reserved: u8) -> Work {
+        self.reserved(reserved);
+        Work::Flush
+    }
+
+    fn write_same(&mut self, reserved: u8) -> Work {
+        self.reserved(reserved);
+        let unmaps = self.block.second.bit(3);
+        self.invalid_if(self.block.length == 0 || unmaps && self.unit.unmap_blocks_max == 0);
+        self.invalid_if(self.block.length > self.unit.write_same_blocks_max.into());
+        let without_data = self.opcode == 0x93 && self.block.second.bit(0);
+        let least = self.unit.least_durability;
+        let same = match least {
+            Durability::Cache if unmaps => WriteSame::UnmapCache,
+            Durability::Media if unmaps => WriteSame::UnmapMedia,
+            Durability::Cache => WriteSame::Cache,
+            Durability::Media => WriteSame::Media,
+        };
+        self.blocks(Operation::Stepped(Stepped::WriteSame(same)), u64::from(!without_data))
+    }
+
+    /// Table 30 of SBC-3: the number of blocks is byte 13.
+    fn compare_and_write(&mut self) -> Work {
+        self.reserved(0b100);
+        self.block.length = self.cdb[13].into();
+        let most = u64::from(self.unit.compare_and_write_blocks_max);
+        self.invalid_if(self.cdb[10..13] != [0; 3] || self.block.length > most);
+        self.check_range(self.block.length);
+        self.blocks(Operation::CompareAndWrite(self.durability()), 2 * self.block.length)
+    }
+
+    fn unmap(&mut self) -> Work {
+        self.reserved(0x1f);
+        self.invalid_if(self.cdb[2..6] != [0; 4]);
+        match u16::try_from(self.block.length).unwrap() {
+            0 => Work::Nothing,
+            bytes @ 1..8 => {
+                self.faults.push(LIST_LENGTH);
+                Work::Unmap(bytes)
+            }
+            bytes => Work::Unmap(bytes),
+        }
     }
 }
 

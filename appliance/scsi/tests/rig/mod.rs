@@ -11,6 +11,8 @@ pub const UNIT: UnitView = UnitView {
     least_durability: Durability::Cache,
     sense_format: SenseFormat::Fixed,
     unmap_blocks_max: 1000,
+    write_same_blocks_max: 900,
+    verify_blocks_max: 900,
     verify_data_blocks_max: 64,
     compare_and_write_blocks_max: 32,
 };

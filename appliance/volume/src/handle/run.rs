@@ -49,6 +49,13 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
         Self { way, extent, volume, requests: heapless::Vec::new() }
     }
 
+    /// Size of a block in bytes.
+    #[inline]
+    #[must_use]
+    pub fn block_bytes(&self) -> u32 {
+        self.extent.block_bytes()
+    }
+
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
     /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
     /// [`VolumeHandle::submit`] takes it then, or tells which.

@@ -63,6 +63,12 @@ impl Capabilities {
         Self(self.0 & !(0xf << 52) | ((shift & 0xf) as u64) << 52)
     }
 
+    /// Sets DSTRD: bytes from one doorbell to the next, as a power of two of 4 bytes.
+    #[must_use]
+    pub const fn with_doorbell_stride_log(self, log: u8) -> Self {
+        Self(self.0 & !(0xf << 32) | ((log & 0xf) as u64) << 32)
+    }
+
     /// MQES: entries of the largest I/O queue, zero-based.
     #[must_use]
     pub const fn queue_entries_max_z(self) -> u16 {

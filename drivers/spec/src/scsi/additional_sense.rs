@@ -9,6 +9,8 @@ pub struct AdditionalSense(pub u16);
 impl AdditionalSense {
     /// No additional sense information.
     pub const NONE: Self = Self(0x0000);
+    /// Logical unit not accessible, asymmetric access state transition.
+    pub const ACCESS_STATE_TRANSITION: Self = Self(0x040a);
     /// Write error.
     pub const WRITE_ERROR: Self = Self(0x0c00);
     /// Unrecovered read error.
@@ -27,12 +29,38 @@ impl AdditionalSense {
     pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self(0x2500);
     /// Invalid field in parameter list.
     pub const INVALID_FIELD_IN_PARAMETER_LIST: Self = Self(0x2600);
+    /// Invalid release of persistent reservation.
+    pub const INVALID_RELEASE_OF_PERSISTENT_RESERVATION: Self = Self(0x2604);
     /// Write protected.
     pub const WRITE_PROTECTED: Self = Self(0x2700);
     /// Space allocation failed write protect.
     pub const SPACE_ALLOCATION_FAILED: Self = Self(0x2707);
+    /// Power on, reset, or bus device reset occurred.
+    pub const POWER_ON_OR_RESET: Self = Self(0x2900);
+    /// Bus device reset function occurred: a reset of the logical unit.
+    pub const BUS_DEVICE_RESET_FUNCTION: Self = Self(0x2903);
+    /// I_T nexus loss occurred.
+    pub const I_T_NEXUS_LOSS: Self = Self(0x2907);
+    /// Mode parameters changed.
+    pub const MODE_PARAMETERS_CHANGED: Self = Self(0x2a01);
+    /// Reservations preempted.
+    pub const RESERVATIONS_PREEMPTED: Self = Self(0x2a03);
+    /// Reservations released.
+    pub const RESERVATIONS_RELEASED: Self = Self(0x2a04);
+    /// Registrations preempted.
+    pub const REGISTRATIONS_PREEMPTED: Self = Self(0x2a05);
+    /// Asymmetric access state changed.
+    pub const ACCESS_STATE_CHANGED: Self = Self(0x2a06);
+    /// Capacity data has changed.
+    pub const CAPACITY_CHANGED: Self = Self(0x2a09);
+    /// Saving parameters not supported.
+    pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
+    /// Reported LUNs data has changed.
+    pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
     /// Internal target failure.
     pub const INTERNAL_TARGET_FAILURE: Self = Self(0x4400);
+    /// Insufficient registration resources.
+    pub const INSUFFICIENT_REGISTRATION_RESOURCES: Self = Self(0x5504);
 
     /// ASC: the code.
     #[must_use]

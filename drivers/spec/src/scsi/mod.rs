@@ -13,19 +13,39 @@
 mod additional_sense;
 mod capacity;
 mod cdb;
+mod inquiry;
 mod lba_status;
+mod log;
+mod mode;
 mod opcode;
+mod report;
+mod reservation;
 mod sense;
 mod sense_key;
 mod service_action;
 mod status;
 mod unmap;
+mod vpd;
 
 pub use additional_sense::AdditionalSense;
 pub use capacity::{Capacity10, Capacity16, capacity_flags};
 pub use cdb::{Cdb6, Cdb10, Cdb12, Cdb16, control, flags};
+pub use inquiry::{StandardInquiry, inquiry_flags, peripheral, version_descriptor};
 pub use lba_status::{LbaStatusDescriptor, LbaStatusHeader, ProvisioningStatus};
+pub use log::{LogHeader, LogPage, LogParameter, log_bits};
+pub use mode::{
+    CachingPage, ControlPage, ErrorRecoveryPage, ExceptionsPage, LongDescriptor, ModeHeader6, ModeHeader10,
+    ModePage, ShortDescriptor, mode_bits,
+};
 pub use opcode::Opcode;
+pub use report::{
+    CommandDescriptor, CommandTimeouts, LunListHeader, OneCommandHeader, PortDescriptor, PortGroupDescriptor,
+    PortGroupsExtension, PortGroupsHeader, SelectReport, TaskManagementReport, access_state, operation_codes,
+};
+pub use reservation::{
+    FullStatusDescriptor, ReservationDescriptor, ReserveCapabilities, ReserveInHeader, ReserveOutParameters,
+    SasTransportId, persistent_reserve,
+};
 pub use sense::{
     DescriptorSense, FieldPointerDescriptor, FixedSense, InformationDescriptor, field_pointer, response_code,
 };
@@ -33,3 +53,7 @@ pub use sense_key::SenseKey;
 pub use service_action::ServiceAction;
 pub use status::ScsiStatus;
 pub use unmap::{UnmapDescriptor, UnmapHeader};
+pub use vpd::{
+    BlockCharacteristics, BlockLimits, DesignatorHeader, ExtendedInquiry, ModePolicy, Provisioning,
+    VpdHeader, VpdPage, designator, extended_inquiry, provisioning,
+};

@@ -20,4 +20,26 @@ impl ServiceAction {
     pub const REPORT_SUPPORTED_OPERATION_CODES: Self = Self(0x0c);
     /// MAINTENANCE IN: REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS. Clause 6.36.
     pub const REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS: Self = Self(0x0d);
+    /// PERSISTENT RESERVE IN: READ KEYS.
+    pub const READ_KEYS: Self = Self(0);
+    /// PERSISTENT RESERVE IN: READ RESERVATION.
+    pub const READ_RESERVATION: Self = Self(1);
+    /// PERSISTENT RESERVE IN: REPORT CAPABILITIES.
+    pub const REPORT_CAPABILITIES: Self = Self(2);
+    /// PERSISTENT RESERVE IN: READ FULL STATUS.
+    pub const READ_FULL_STATUS: Self = Self(3);
+    /// PERSISTENT RESERVE OUT: REGISTER.
+    pub const REGISTER: Self = Self(0);
+    /// PERSISTENT RESERVE OUT: RESERVE.
+    pub const RESERVE: Self = Self(1);
+    /// PERSISTENT RESERVE OUT: RELEASE.
+    pub const RELEASE: Self = Self(2);
+    /// PERSISTENT RESERVE OUT: CLEAR.
+    pub const CLEAR: Self = Self(3);
+    /// PERSISTENT RESERVE OUT: PREEMPT.
+    pub const PREEMPT: Self = Self(4);
+    /// PERSISTENT RESERVE OUT: PREEMPT AND ABORT.
+    pub const PREEMPT_AND_ABORT: Self = Self(5);
+    /// PERSISTENT RESERVE OUT: REGISTER AND IGNORE EXISTING KEY.
+    pub const REGISTER_AND_IGNORE: Self = Self(6);
 }

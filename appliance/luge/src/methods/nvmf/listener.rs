@@ -92,6 +92,7 @@ fn add(control: &Arc<Control>, params: Add) -> Result<bool, RpcError> {
     let controller = ControllerConfig {
         io_queues: params.num_io_queues.unwrap_or(controller.io_queues),
         vectors: params.num_vectors.unwrap_or(controller.vectors),
+        ..controller
     };
     let source = luge_nvme_target::Listener::new(ListenerConfig { subsystem: target, controller });
     let source = source.map_err(RpcError::invalid_params)?;

@@ -33,13 +33,13 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 }
 
 fn describe(name: &str, endpoint: &Endpoint) -> Value {
-    let status = endpoint.server.status();
+    let (status, coalescing) = (endpoint.server.status(), endpoint.server.coalescing().get());
     let sessions: Vec<_> = status.front_end.iter().map(|front_end| session(name, front_end)).collect();
     json!({
         "ctrlr": name,
         "cpumask": status.cores.iter().copied().collect::<Cpus>().mask(),
-        "delay_base_us": 0,
-        "iops_threshold": 0,
+        "delay_base_us": coalescing.delay_base_us,
+        "iops_threshold": coalescing.iops_threshold,
         "socket": status.socket,
         "num_queues": status.queues_max,
         "sessions": sessions,

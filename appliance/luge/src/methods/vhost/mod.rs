@@ -1,6 +1,7 @@
 //! `vhost_*`: devices on vhost-user sockets.
 
 mod blk;
+mod coalescing;
 mod delete;
 mod list;
 mod listener;
@@ -10,5 +11,10 @@ use luge_rpc::Method;
 use std::sync::Arc;
 
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
-    vec![blk::method_of(control), list::method_of(control), delete::method_of(control)]
+    vec![
+        blk::method_of(control),
+        list::method_of(control),
+        coalescing::method_of(control),
+        delete::method_of(control),
+    ]
 }

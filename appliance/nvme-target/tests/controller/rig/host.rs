@@ -1,9 +1,9 @@
 //! A host: a driver of one controller, through the function that its client would have.
 
-use super::queue::QueuePair;
+use super::queue::{QueuePair, STRIDE};
 use luge_memory::GuestAddress;
 use luge_spec::nvme::{
-    AdminOpcode, CompletionEntry, Configuration, IoOpcode, StatusCode, SubmissionEntry, offset,
+    AdminOpcode, Capabilities, CompletionEntry, Configuration, IoOpcode, StatusCode, SubmissionEntry, offset,
 };
 use luge_vfio_user::{Function, RegionIndex};
 use luge_virtqueue::rig::RigMemory;
@@ -39,7 +39,10 @@ impl Host {
         let memory = Arc::new(RigMemory::standard());
         function.memory_added(&memory.table);
         let admin = QueuePair::new(&memory, 0, ADMIN_ENTRIES, RigMemory::RINGS.0);
-        Self { function, memory, admin, queues: Vec::new(), unexpected: Vec::new() }
+        let mut host = Self { function, memory, admin, queues: Vec::new(), unexpected: Vec::new() };
+        let stride = Capabilities(host.read64(offset::CAP)).doorbell_stride_bytes();
+        assert_eq!(u64::from(stride), STRIDE, "CAP.DSTRD");
+        host
     }
 
     pub fn read32(&mut self, at: u32) -> u32 {
@@ -66,8 +69,15 @@ impl Host {
         self.read32(offset::CSTS)
     }
 
+    /// Lets the function read and write memory, and its registers be accessed, or not.
+    pub fn set_bus_master(&mut self, is_bus_master: bool) {
+        let command = if is_bus_master { 6_u16 } else { 2 };
+        self.function.write(RegionIndex::CONFIG, 4, &command.to_le_bytes());
+    }
+
     /// Tells the controller where its admin queues are, with new queues.
     pub fn set_admin_queues(&mut self) {
+        self.set_bus_master(true);
         self.admin = QueuePair::new(&self.memory, 0, ADMIN_ENTRIES, RigMemory::RINGS.0);
         self.queues.clear();
         self.unexpected.clear();

@@ -6,6 +6,14 @@ use luge_virtqueue::rig::RigMemory;
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
+/// Bytes from one doorbell to the next, as the controllers of these tests have it.
+pub const STRIDE: u64 = 64;
+
+/// Offset of a submission queue's doorbell.
+pub fn tail_doorbell(queue: u16) -> u64 {
+    0x1000 + 2 * STRIDE * u64::from(queue)
+}
+
 /// A queue pair of a host.
 pub struct QueuePair {
     pub id: u16,
@@ -52,10 +60,10 @@ impl QueuePair {
     }
 
     pub fn tail_doorbell(&self) -> u64 {
-        0x1000 + 8 * u64::from(self.id)
+        tail_doorbell(self.id)
     }
 
     pub fn head_doorbell(&self) -> u64 {
-        0x1004 + 8 * u64::from(self.id)
+        tail_doorbell(self.id) + STRIDE
     }
 }

@@ -1,8 +1,9 @@
 //! The adapter as a virtio device.
 
-use super::{HbaConfig, HbaError, LunAddress, LunError, LunStatus, REQUEST_QUEUES_MAX};
+use super::{HbaConfig, HbaError, LunError, LunStatus, REQUEST_QUEUES_MAX};
 use crate::device::{NewSession, QueueKind, VirtioDevice};
 use crate::queue::{QueueError, QueueSetup};
+use crate::scsi::lun::LunAddress;
 use luge_block::CoreId;
 use luge_core::CoreHandle;
 use luge_scsi::LogicalUnit;

@@ -1,6 +1,6 @@
 //! Errors of a host bus adapter, for its operator.
 
-use super::LunAddress;
+use crate::scsi::lun::LunAddress;
 use luge_core::AttachError;
 use std::io;
 use thiserror::Error;

@@ -1,12 +1,10 @@
 //! The host bus adapter: what it offers, its thread, and its LUNs.
 
-mod address;
 mod config;
 mod device;
 mod error;
 mod status;
 
-pub use address::LunAddress;
 pub use config::{HbaConfig, REQUEST_QUEUES_MAX};
 pub use device::ScsiHba;
 pub use error::{HbaError, LunError};

@@ -1,6 +1,6 @@
 //! Status of a host bus adapter, for its operator.
 
-use super::LunAddress;
+use crate::scsi::lun::LunAddress;
 use luge_scsi::LogicalUnit;
 use std::sync::Arc;
 

@@ -1,1 +1,0 @@
-//! Targets, ports and port groups.

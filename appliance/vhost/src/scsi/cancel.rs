@@ -1,0 +1,47 @@
+//! Waits for requests that are to end: for task management, and for LUNs that go.
+
+use super::drain::Drain;
+use super::lun::LunAddress;
+use std::sync::Arc;
+
+/// Requests of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Those with a tag, to a LUN.
+    Task {
+        /// The LUN.
+        lun: LunAddress,
+        /// The tag.
+        tag: u64,
+    },
+    /// All to a LUN.
+    Lun(LunAddress),
+    /// All to a target.
+    Target(u8),
+    /// All.
+    All,
+}
+
+/// Response of requests that are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CancelledAs {
+    /// ABORTED.
+    Aborted,
+    /// RESET.
+    Reset,
+    /// Their own: their LUN goes.
+    Nothing,
+}
+
+/// Outcome of the cancellation of requests.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// No request was concerned: the token.
+    Over(Arc<Drain>),
+    /// The session keeps the token until the requests have ended and the guest can see it; then it drops it and rings
+    /// the relay's bell.
+    Waiting,
+    /// The session waits for as many cancellations as it can, and has done nothing: the token. Try again when one is
+    /// over.
+    Full(Arc<Drain>),
+}
