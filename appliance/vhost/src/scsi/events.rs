@@ -34,6 +34,19 @@ impl PendingEvents {
         self.missed |= self.events.push_back(event).is_err();
     }
 
+    /// Adds later events.
+    pub(super) fn append(&mut self, later: &Self) {
+        later.events.iter().for_each(|&event| self.add(event));
+        self.missed |= later.missed;
+    }
+
+    /// Forgets single events before a ring that begins: its driver looks for LUNs itself, and may have found one that
+    /// an old event would take away. It is told that it has missed events.
+    pub(super) fn begin_ring(&mut self) {
+        self.missed |= !self.events.is_empty();
+        self.events.clear();
+    }
+
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -63,6 +76,11 @@ impl EventSession {
     /// Adds an event.
     pub fn add(&mut self, event: Event) {
         self.pending.add(event);
+    }
+
+    /// Adds events.
+    pub(super) fn append(&mut self, later: &PendingEvents) {
+        self.pending.append(later);
     }
 
     /// Takes the events that are pending, for the next session of the queue.

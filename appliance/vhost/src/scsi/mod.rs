@@ -8,11 +8,14 @@
 
 mod cancel;
 mod control;
+mod decision;
 mod drain;
 mod events;
 mod hba;
 mod lun;
 mod relay;
+mod request;
+mod response;
 mod session;
 mod table;
 
