@@ -26,7 +26,7 @@ fn a_device_is_served_shown_and_no_longer_served() {
     assert_eq!(
         list,
         json!([{
-            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket,
+            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket, "listening": true,
             "num_queues": 256, "sessions": [],
             "front_ends": {"connections": 0, "protocol_errors": 0, "silent": 0, "waited": 0, "waiting": 0,
                 "cut_off_in_a_row": 0, "pause_left_ms": 0},

@@ -54,7 +54,7 @@ fn add(control: &Arc<Control>, params: Add) -> Result<u8, RpcError> {
     let (name, bdev) = (ctrlr.clone(), claim.bdev.clone());
     let undo = control.undo(move |sled| give_up(sled, &name, address, &bdev));
     let blocks = claim.unit.volume().geometry().blocks;
-    claim.device.add_lun(address, claim.unit.clone()).map_err(|error| refusal(&error))?;
+    claim.device.add_lun(address, &claim.unit).map_err(|error| refusal(&error))?;
     let (device, unit) = (claim.device.clone(), claim.unit.clone());
     let pulled = control.ask(move |sled| Ok(put(sled, &ctrlr, &claim)))?;
     undo.disarm();
@@ -165,7 +165,7 @@ fn put(sled: &mut Sled, ctrlr: &str, claim: &Claim) -> Option<String> {
 
 fn refusal(error: &LunError) -> RpcError {
     match error {
-        LunError::Exists(_) => RpcError::exists(error),
+        LunError::Exists(_) | LunError::Twice { .. } => RpcError::exists(error),
         LunError::Absent(_) => RpcError::no_device(error),
         LunError::Attaching(_) | LunError::Removing(_) | LunError::Stopping(_) => RpcError::busy(error),
         LunError::Gone(_) => RpcError::errno(Errno::IO, error),

@@ -61,8 +61,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let name = params.ctrlr.clone();
     let undo = control.undo(move |sled| sled.endpoints.release(&name));
     let request_queues = params.num_queues.unwrap_or(QUEUES);
-    let config = HbaConfig { name: params.ctrlr.clone(), cores, request_queues };
-    drop(group);
+    let config = HbaConfig { name: params.ctrlr.clone(), cores, request_queues, group };
     let device = Arc::new(ScsiHba::open(config).map_err(|error| refusal(&error))?);
     let scope = params.pr_scope.unwrap_or(platform.pr_scope);
     let owner = scope.owner(&params.ctrlr, params.tenant.as_deref());
