@@ -9,7 +9,7 @@ use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
 use crate::scsi::response::{Answer, RESPONSE_LEN};
 use crate::scsi::table::LunEntry;
-use luge_block::{Operation, Refusal, Status, Tag};
+use luge_block::{Refusal, Status, Tag};
 use luge_core::SessionId;
 use luge_scsi::{Transfer, transfer};
 use luge_spec::virtio::scsi::{LunField, RequestHeader};
@@ -164,7 +164,8 @@ fn add_all<'a>(
     run: &mut Run<'_, '_, 'a>,
 ) {
     let (mut left, mut added, mut odd, mut count) = (chains.left, 0_u64, 0_u64, 0_usize);
-    while left != 0 && count < chains.room {
+    let room = chains.room;
+    while left != 0 && count < room {
         let index = left.trailing_zeros() as usize;
         let rest = left & left.wrapping_sub(1);
         let bit = left ^ rest;
@@ -198,11 +199,11 @@ fn add<'a>(
     let Transfer { operation, lba, blocks } = transfer(&header.cdb, &reader.entry.view)?;
     // Guests mix reads and writes: a branch on the direction would be mispredicted.
     let reads = chain.direction == Direction::Written;
-    let is_whole = u64::from(blocks).wrapping_shl(reader.shift) == u64::from(chain.bytes);
-    if !is_whole || (operation == Operation::Read) != reads {
+    if operation.is_read() != reads {
         return None;
     }
     let tag = Tag::new(reader.session.0, chain.head.0);
+    // Refused where the data is not exactly that of the blocks.
     run.add(&luge_block::Request { tag, operation, lba, blocks, data: chain.data })?;
     let written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
     slot.response = Some(chain.response);
