@@ -8,6 +8,7 @@ use luge_block::doubles::Scripted;
 use luge_block::{Geometry, Status};
 use luge_core::{Armed, Session};
 use luge_memory::GuestAddress;
+use luge_scsi::Gate;
 use luge_spec::scsi::ScsiStatus;
 use luge_spec::virtio::scsi::{LunField, Response};
 use luge_vhost::{CommandReply, Ended, LunPlace, Relay};
@@ -147,7 +148,7 @@ fn what_is_for_no_lun_of_a_target_is_relayed() {
 #[test]
 fn a_closed_gate_sends_every_command_to_the_thread_which_answers_it_or_lets_it_through() {
     let (mut bench, device) = scripted();
-    bench.luns[0].1.gate.close();
+    bench.set_gate(Gate::closed());
     let cmds = [Cmd::read(0, 1, 512), Cmd::write(0, &[1; 512], 512), Cmd::synchronize_cache()];
     for cmd in &cmds {
         let answer = ask(&mut bench, cmd, &attention());
@@ -170,7 +171,7 @@ fn a_closed_gate_sends_every_command_to_the_thread_which_answers_it_or_lets_it_t
         assert_eq!(answer.residual, 0);
         assert_eq!(answer.written, 108 + cmd.in_bytes);
     }
-    bench.luns[0].1.gate.open();
+    bench.set_gate(Gate::default());
     bench.send(&cmds[0]);
     bench.turn();
     assert_eq!(device.taken().len(), 1);
@@ -180,7 +181,7 @@ fn a_closed_gate_sends_every_command_to_the_thread_which_answers_it_or_lets_it_t
 fn a_command_that_is_let_through_waits_for_room() {
     let device = Scripted::new(Geometry::for_tests(), 0);
     let mut bench = ScsiBench::new(Arc::new(device.clone()));
-    bench.luns[0].1.gate.close();
+    bench.set_gate(Gate::closed());
     let sent = bench.send(&Cmd::read(5, 1, 512));
     bench.turn();
     let (relayed, _) = bench.relayed().unwrap();
@@ -197,7 +198,7 @@ fn a_command_that_is_let_through_waits_for_room() {
 #[test]
 fn a_command_that_is_let_through_after_its_lun_has_gone_does_not_begin() {
     let (mut bench, device) = scripted();
-    bench.luns[0].1.gate.close();
+    bench.set_gate(Gate::closed());
     let sent = bench.send(&Cmd::read(5, 1, 512));
     bench.turn();
     let (relayed, _) = bench.relayed().unwrap();
@@ -217,7 +218,7 @@ fn a_command_that_is_let_through_after_its_lun_has_gone_does_not_begin() {
 
 #[test]
 fn more_commands_than_a_session_can_relay_wait_and_others_are_served() {
-    let mut bench = bench();
+    let mut bench = ScsiBench::with(vec![(address(0, 0), memory_disk(512, 256))], 256, None);
     let sent: Vec<_> = (0..40).map(|_| bench.send(&Cmd::inquiry(36))).collect();
     let read = bench.send(&Cmd::read(0, 1, 512));
     (0..4).for_each(|_| _ = bench.turn());
@@ -238,7 +239,7 @@ fn a_full_relay_makes_a_queue_wait_and_nothing_is_lost() {
     let relay = Arc::new(Relay::new().unwrap());
     let unit = memory_disk(512, 256);
     let mut benches: Vec<_> = (0..10)
-        .map(|_| ScsiBench::sharing(relay.clone(), vec![(address(0, 0), unit.clone())], 64, None))
+        .map(|_| ScsiBench::sharing(relay.clone(), vec![(address(0, 0), unit.clone())], 128, None))
         .collect();
     for bench in &mut benches {
         bench.set_table();

@@ -5,7 +5,7 @@
 mod rig;
 
 use luge_block::doubles::Scripted;
-use luge_block::{Access, Geometry, Operation, Status};
+use luge_block::{Geometry, Operation, Status};
 use luge_core::Session;
 use luge_memory::GuestAddress;
 use luge_spec::virtio::scsi::{LunField, RESPONSE_BYTES, Response};
@@ -239,7 +239,6 @@ fn a_unit_that_cannot_be_written_refuses_all_that_changes_data() {
         assert_eq!(bench.ask(&cmd).sense_code(), Some([7, 0x27, 0]), "{cmd:?}");
     }
     assert!(device.taken().is_empty());
-    let _ = Access::ReadOnly;
 }
 
 #[test]

@@ -84,9 +84,11 @@ impl LongWalk {
         }
     }
 
-    /// (2) to (3): leaves the chain unwalked.
+    /// (2) to (3): leaves the chain unwalked. In (3), does nothing.
     pub(crate) fn refuse(&mut self, search: &mut Search) {
-        self.fail(Fault::Steps, search);
+        if self.fault.is_none() {
+            self.fail(Fault::Steps, search);
+        }
     }
 
     /// (2) to (3): notes a fault.

@@ -238,6 +238,12 @@ impl ScsiBench {
         drop(self.session.replace_table(Arc::new(table)));
     }
 
+    /// Gives the first LUN another gate.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.luns[0].1.gate = Arc::new(gate);
+        self.set_table();
+    }
+
     /// Puts a command into the ring: header, response and data in a descriptor each.
     pub fn send(&mut self, cmd: &Cmd) -> SentCmd {
         self.send_as(cmd, |readable, writable| (usual_pieces(readable, writable), Form::Direct))
