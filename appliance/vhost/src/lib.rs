@@ -26,6 +26,7 @@ mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod pieces;
 mod queue;
 mod scsi;
 mod served;

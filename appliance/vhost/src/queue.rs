@@ -193,6 +193,11 @@ impl DeviceQueue {
         }
     }
 
+    /// Refuses the long chain at the end of a batch (see [`SplitQueue::refuse_long`]).
+    pub fn refuse_long<L: ChainLayout>(&self, batch: &mut Batch<L>) {
+        self.ring.refuse_long(batch);
+    }
+
     /// Continues the walk of the long chain at the end of a batch (see [`SplitQueue::walk_long`]).
     pub fn walk_long<L: ChainLayout>(
         &mut self,

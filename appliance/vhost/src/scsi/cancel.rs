@@ -1,7 +1,7 @@
 //! Waits for requests that are to end: for task management, and for LUNs that go.
 
 use super::drain::Drain;
-use super::lun::LunAddress;
+use super::lun::{LunAddress, LunPlace};
 use std::sync::Arc;
 
 /// Requests of a session.
@@ -20,6 +20,19 @@ pub enum Scope {
     Target(u8),
     /// All.
     All,
+}
+
+impl Scope {
+    /// Whether a request with that tag, for that place, is in the scope.
+    pub(super) fn has(self, place: LunPlace, of: u64) -> bool {
+        let is = |lun: LunAddress| place == LunPlace::Lun(lun);
+        match self {
+            Self::Task { lun, tag } => is(lun) && tag == of,
+            Self::Lun(lun) => is(lun),
+            Self::Target(target) => place.target() == Some(target),
+            Self::All => true,
+        }
+    }
 }
 
 /// Response of requests that are waited for.

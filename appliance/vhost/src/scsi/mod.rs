@@ -8,11 +8,15 @@
 
 mod cancel;
 mod control;
+mod control_request;
+mod decision;
 mod drain;
 mod events;
 mod hba;
 mod lun;
 mod relay;
+mod request;
+mod response;
 mod session;
 mod table;
 
