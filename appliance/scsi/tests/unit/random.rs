@@ -1,8 +1,9 @@
 //! Random commands with random parameter lists.
 
-use super::rig::{Host, World};
-use luge_block::Geometry;
-use luge_scsi::{AbsentLun, CATALOG, Command, Incoming, Reply, absent, decode};
+use super::rig::{Host, World, be16, be64};
+use luge_block::{Durability, Geometry};
+use luge_reservations::Rights;
+use luge_scsi::{AbsentLun, Answer, CATALOG, Command, Ending, Incoming, Reply, SenseFormat, absent, decode};
 use luge_seeded::{Random, fuzz};
 use luge_spec::scsi::{Opcode, ScsiStatus};
 
@@ -71,26 +72,69 @@ fn allocation_length(cdb: &[u8]) -> usize {
 fn check(host: &Host, cdb: &[u8], data_out: &[u8]) {
     match host.nexus.serve(&Incoming { cdb, data_out, luns: &[0] }) {
         Reply::Done(answer) => {
-            assert!(
-                answer.data_in.is_empty() || answer.data_in.len() <= allocation_length(cdb),
-                "{cdb:02x?}"
-            );
-            let is_check = answer.ending.status == ScsiStatus::CHECK_CONDITION;
-            assert_eq!(answer.ending.sense.is_some(), is_check, "{cdb:02x?}");
-            assert!(answer.data_in.is_empty() || answer.ending.status == ScsiStatus::GOOD);
-            if let Some(field) = answer.ending.sense.and_then(|sense| sense.field) {
-                let text = format!("{field:?}");
-                assert!(text.contains("Parameters") || !cdb.is_empty(), "{text}");
+            check_answer(&answer, cdb, data_out);
+            if answer.ending == Ending::GOOD {
+                check_work(host, cdb, data_out);
             }
         }
         Reply::GoOn => {
             let is_for_core = decode(cdb, &host.nexus.unit().view()) != Ok(Command::Relayed);
             assert!(is_for_core, "{cdb:02x?}");
         }
-        Reply::Later(change) => {
-            host.owner.receipts.lock().unwrap().clear();
-            drop(change);
+        Reply::Later(_) => check_work(host, cdb, data_out),
+    }
+}
+
+/// Data, sense data and status go together, and the field pointer points into what was sent, or to the first
+/// byte that a CDB lacks.
+fn check_answer(answer: &Answer, cdb: &[u8], data_out: &[u8]) {
+    let Answer { ending, data_in, .. } = answer;
+    assert!(data_in.is_empty() || data_in.len() <= allocation_length(cdb), "{cdb:02x?}");
+    assert!(data_in.is_empty() || ending.status == ScsiStatus::GOOD, "{cdb:02x?}");
+    let is_check = ending.status == ScsiStatus::CHECK_CONDITION;
+    assert_eq!(ending.sense.is_some(), is_check, "{cdb:02x?}");
+    let Some(sense) = ending.sense.filter(|sense| sense.field.is_some()) else { return };
+    let bytes = sense.to_bytes(SenseFormat::Fixed);
+    let sent = if bytes[15] & 0x40 == 0 { data_out.len() } else { cdb.len() + 1 };
+    assert!(usize::from(be16(&bytes, 16)) < sent, "{cdb:02x?} {data_out:02x?} {sense:?}");
+}
+
+/// A command that has succeeded has done its work.
+fn check_work(host: &Host, cdb: &[u8], data_out: &[u8]) {
+    match (cdb[0], cdb[1] & 0x1f) {
+        (0x15, _) if cdb[4] > 0 => check_modes(host, &data_out[4 + usize::from(data_out[3])..cdb[4].into()]),
+        (0x55, _) if be16(cdb, 7) > 0 => {
+            check_modes(host, &data_out[8 + usize::from(data_out[7])..be16(cdb, 7).into()]);
         }
+        (0x5f, 0 | 6) => {
+            assert_eq!(host.nexus.reservations().is_registered(), be64(data_out, 8) != 0, "{cdb:02x?}");
+        }
+        (0x5f, 3) => assert!(host.nexus.reservations().report().registrants.is_empty(), "CLEAR"),
+        (0x5f, 1) => {
+            assert_eq!(host.nexus.reservations().rights(), Rights::ReadWrite, "{cdb:02x?}");
+        }
+        _ => {}
+    }
+}
+
+/// The unit has the values of the last pages of a list.
+fn check_modes(host: &Host, mut pages: &[u8]) {
+    let (mut cache, mut format) = (None, None);
+    while let [code, rest, flags, ..] = *pages {
+        match code & 0x3f {
+            0x08 => cache = Some(flags & 4 != 0),
+            0x0a => format = Some(flags & 4 != 0),
+            _ => {}
+        }
+        pages = &pages[2 + usize::from(rest)..];
+    }
+    let view = host.nexus.unit().view();
+    let has_volatile = host.nexus.unit().volume().geometry().volatile_cache;
+    if let Some(cache) = cache.filter(|_| has_volatile) {
+        assert_eq!(view.least_durability == Durability::Cache, cache, "WCE");
+    }
+    if let Some(format) = format {
+        assert_eq!(view.sense_format == SenseFormat::Descriptor, format, "D_SENSE");
     }
 }
 
