@@ -33,9 +33,27 @@ pub struct PendingEvents {
 }
 
 impl PendingEvents {
-    /// Adds an event. Where there is no room for it, the guest is told that it has missed some.
+    /// Adds an event. Where there is no room for it, all are forgotten, and the guest is told that it has missed some:
+    /// it looks then what there is, and an older event after that could take away what has come since.
     pub fn add(&mut self, event: Event) {
-        self.missed |= self.events.push_back(event).is_err();
+        if self.events.push_back(event).is_err() {
+            self.forget();
+        }
+    }
+
+    /// Forgets single events; the guest is told that it has missed some.
+    pub(super) fn forget(&mut self) {
+        self.missed |= !self.events.is_empty();
+        self.events.clear();
+    }
+
+    /// Adds later events.
+    pub(super) fn append(&mut self, later: &Self) {
+        if later.missed {
+            self.forget();
+            self.missed = true;
+        }
+        later.events.iter().for_each(|&event| self.add(event));
     }
 
     /// Whether there is nothing to tell.
@@ -119,6 +137,11 @@ impl EventSession {
         }
         self.queue.complete(head, written);
         true
+    }
+
+    /// Adds events.
+    pub(super) fn append(&mut self, later: &PendingEvents) {
+        self.pending.append(later);
     }
 
     /// Takes the events that are pending, for the next session of the queue.

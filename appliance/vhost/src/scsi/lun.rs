@@ -2,6 +2,7 @@
 
 use luge_spec::virtio::scsi::LunField;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// Place of a LUN on its adapter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,10 +20,15 @@ impl fmt::Display for LunAddress {
 }
 
 impl LunAddress {
-    /// The address as events have it: the logical unit number in flat space addressing, as Linux expects it.
+    /// All addresses of a target.
+    pub(super) const fn all_of(target: u8) -> RangeInclusive<Self> {
+        Self { target, lun: 0 }..=Self { target, lun: u8::MAX }
+    }
+
+    /// The address as events have it: in the form that REPORT LUNS tells, by which Linux finds its devices.
     #[must_use]
     pub fn to_field(self) -> LunField {
-        LunField([SINGLE_LEVEL, self.target, FLAT_SPACE, self.lun, 0, 0, 0, 0])
+        LunField([SINGLE_LEVEL, self.target, 0, self.lun, 0, 0, 0, 0])
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::device::QUEUES_MAX;
 use luge_core::CoreHandle;
+use luge_scsi::PortGroup;
+use std::sync::Arc;
 
 /// The most request queues of an adapter: its other two queues are those of control and events.
 pub const REQUEST_QUEUES_MAX: u16 = QUEUES_MAX - 2;
@@ -14,4 +16,6 @@ pub struct HbaConfig {
     pub cores: Vec<CoreHandle>,
     /// Number of request queues: 1 to [`REQUEST_QUEUES_MAX`].
     pub request_queues: u16,
+    /// Group of the ports that its guest is connected to.
+    pub group: Arc<PortGroup>,
 }

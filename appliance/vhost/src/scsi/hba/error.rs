@@ -28,6 +28,14 @@ pub enum LunError {
     /// There is no such LUN.
     #[error("{0} does not exist")]
     Absent(LunAddress),
+    /// Another LUN of the adapter is the same unit.
+    #[error("{address} is not added: its block device is {other} of the controller already")]
+    Twice {
+        /// The LUN.
+        address: LunAddress,
+        /// The one that there is.
+        other: LunAddress,
+    },
     /// It is being added.
     #[error("{0} is just being added: try again when that is over")]
     Attaching(LunAddress),
