@@ -12,3 +12,4 @@ mod resets;
 mod rig;
 mod scale;
 mod scene;
+mod storm;
