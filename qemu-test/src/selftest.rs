@@ -28,30 +28,94 @@ pub const fn volume_bytes() -> Range<u64> {
     VOLUME_MIB << 20..VOLUME_MIB << 21
 }
 
-/// Configuration of the sled, for the SSD at a PCI address.
+fn call(method: &str, params: Value) -> Value {
+    json!({ "method": method, "params": params })
+}
+
+/// Directory of the listener of the VM's NVMe controller.
+const NVME: &str = "/run/luge/vhost/vm0.nvme";
+
+/// SCSI controller of the VM.
+const HBA: &str = "vm0.scsi";
+
+/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk.
 #[must_use]
 pub fn configuration(address: &str) -> Value {
-    let call = |method: &str, params: Value| json!({ "method": method, "params": params });
-    let bdev = [
+    configured(address, Further::default())
+}
+
+/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk, the first volume by NVMe, and a
+/// SCSI adapter whose LUN is in memory.
+#[must_use]
+pub fn configuration_of_all_kinds(address: &str) -> Value {
+    let nqn = "nqn.2016-06.io.luge:vm0";
+    let listener = json!({ "trtype": "VFIOUSER", "traddr": NVME });
+    let memory = json!({ "name": "Malloc0", "num_blocks": 4096, "block_size": 512 });
+    let lun = json!({ "ctrlr": HBA, "scsi_target_num": 0, "bdev_name": "Malloc0" });
+    configured(
+        address,
+        Further {
+            bdev: vec![call("bdev_malloc_create", memory)],
+            scsi: vec![
+                call("vhost_create_scsi_controller", json!({ "ctrlr": HBA, "delay": true })),
+                call("vhost_scsi_controller_add_target", lun),
+                call("vhost_start_scsi_controller", json!({ "ctrlr": HBA })),
+            ],
+            nvmf: vec![
+                call("nvmf_create_transport", json!({ "trtype": "VFIOUSER" })),
+                call(
+                    "nvmf_create_subsystem",
+                    json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true }),
+                ),
+                call(
+                    "nvmf_subsystem_add_ns",
+                    json!({ "nqn": nqn, "namespace": { "bdev_name": "Nvme0n1p0" } }),
+                ),
+                call("nvmf_subsystem_add_listener", json!({ "nqn": nqn, "listen_address": listener })),
+            ],
+            disks: vec![NVME, HBA],
+        },
+    )
+}
+
+/// Calls and disks of a VM beside its virtio disk.
+#[derive(Default)]
+struct Further {
+    bdev: Vec<Value>,
+    scsi: Vec<Value>,
+    nvmf: Vec<Value>,
+    disks: Vec<&'static str>,
+}
+
+fn configured(address: &str, further: Further) -> Value {
+    let mut bdev = vec![
         call("bdev_nvme_attach_controller", json!({ "name": "Nvme0", "trtype": "PCIe", "traddr": address })),
         call(
             "bdev_split_create",
             json!({ "base_bdev": "Nvme0n1", "split_count": 2, "split_size_mb": VOLUME_MIB }),
         ),
     ];
-    let vhost = [call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
-    let vm = [call("vm_create", virtual_machine()), call("vm_start", json!({ "name": "vm0" }))];
-    json!({ "subsystems": [
-        { "subsystem": "bdev", "config": bdev },
-        { "subsystem": "vhost_blk", "config": vhost },
-        { "subsystem": "vm", "config": vm },
-    ] })
+    bdev.extend(further.bdev);
+    let vhost =
+        vec![call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
+    let mut disks = vec!["vm0.0"];
+    disks.extend(further.disks);
+    let vm = vec![call("vm_create", virtual_machine(&disks)), call("vm_start", json!({ "name": "vm0" }))];
+    let subsystems = [
+        ("bdev", bdev),
+        ("vhost_scsi", further.scsi),
+        ("vhost_blk", vhost),
+        ("nvmf", further.nvmf),
+        ("vm", vm),
+    ];
+    let subsystem = |(name, calls): (&str, Vec<Value>)| json!({ "subsystem": name, "config": calls });
+    json!({ "subsystems": subsystems.map(subsystem) })
 }
 
 /// Kernel parameter that lets the guest write its marks beside the file system while that is mounted.
 const MARKS: &str = "bdev_allow_write_mounted=1";
 
-fn virtual_machine() -> Value {
+fn virtual_machine(disks: &[&str]) -> Value {
     let command_line = format!(
         "console=ttyS0 quiet no_timer_check panic=-1 {MARKS} luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
     );
@@ -59,7 +123,7 @@ fn virtual_machine() -> Value {
         "name": "vm0",
         "cpus": 1,
         "memory_mb": 256,
-        "disks": ["vm0.0"],
+        "disks": disks,
         "kernel": "/usr/share/luge/guest/kernel",
         "initrd": "/usr/share/luge/guest/initramfs",
         "command_line": command_line,
@@ -78,6 +142,37 @@ pub struct SelfTestResult {
     pub device: String,
     /// Number of hashed bytes of the disk.
     pub device_bytes: u64,
+    /// Result of the NVMe disk, if the VM has one.
+    pub nvme: Option<DiskResult>,
+    /// Result of the LUN, if the VM has one.
+    pub lun: Option<DiskResult>,
+}
+
+/// Result of another disk of the VM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskResult {
+    /// Hash of the bytes as they were written to the start of the disk.
+    pub written: String,
+    /// Hash of the bytes as they were read back.
+    pub read: String,
+    /// Their number.
+    pub bytes: u64,
+}
+
+impl DiskResult {
+    fn parse(text: &str, kind: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.split_once(&format!("LUGE-GUEST {kind} ")))?.1;
+        let bytes = word(line, "bytes=")?.parse().ok()?;
+        Some(Self { written: word(line, "written=")?, read: word(line, "read=")?, bytes })
+    }
+
+    /// Hashes the start of the first volume in the file with the SSD's blocks.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
+        hash_of(ssd, 0, self.bytes)
+    }
 }
 
 impl SelfTestResult {
@@ -105,6 +200,8 @@ impl SelfTestResult {
             read: word(checksum, "after=")?,
             device: word(device, "sha256=")?,
             device_bytes: word(device, "bytes=")?.parse().ok()?,
+            nvme: DiskResult::parse(text, "nvme"),
+            lun: DiskResult::parse(text, "scsi"),
         })
     }
 
@@ -119,13 +216,18 @@ impl SelfTestResult {
     /// # Errors
     /// If the file cannot be read.
     pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
-        let reading = || format!("reading {}", ssd.display());
-        let mut file = File::open(ssd).doing(reading)?;
-        file.seek(SeekFrom::Start(VOLUME_MIB << 20)).doing(reading)?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file.take(self.device_bytes), &mut hash).doing(reading)?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        hash_of(ssd, VOLUME_MIB << 20, self.device_bytes)
     }
+}
+
+/// Hash of so many bytes of a file from `offset`.
+fn hash_of(path: &Path, offset: u64, bytes: u64) -> Result<String, TestError> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(path).doing(reading)?;
+    file.seek(SeekFrom::Start(offset)).doing(reading)?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file.take(bytes), &mut hash).doing(reading)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Rest of the word in `line` that begins with `name`.
@@ -156,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn the_result_of_an_nvme_disk_is_parsed_and_its_bytes_are_those_of_the_first_volume() {
+        assert_eq!(result().nvme, None);
+        let line = "vm0: LUGE-GUEST nvme nvme0n1 written=ab read=cd bytes=4096\n";
+        let nvme = DiskResult::parse(line, "nvme").unwrap();
+        assert_eq!(nvme, DiskResult { written: "ab".into(), read: "cd".into(), bytes: 4096 });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ssd");
+        std::fs::write(&path, [7; 5000]).unwrap();
+        let expected: String = Sha256::digest([7; 4096]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(nvme.hash_outside(&path).unwrap(), expected);
+    }
+
+    #[test]
     fn the_ssd_is_hashed_where_the_volume_lies_and_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ssd");
@@ -167,6 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn the_vm_has_a_disk_of_each_kind_after_what_serves_it() {
+        let configuration = configuration_of_all_kinds("0000:00:10.0");
+        let subsystems = configuration["subsystems"].as_array().unwrap();
+        assert_eq!(subsystems[1]["config"][2]["method"], "vhost_start_scsi_controller");
+        assert_eq!(subsystems[3]["subsystem"], "nvmf");
+        assert_eq!(subsystems[4]["config"][0]["params"]["disks"], json!(["vm0.0", NVME, HBA]));
+    }
+
+    #[test]
+    fn the_result_of_a_lun_is_parsed() {
+        let line = "vm0: LUGE-GUEST scsi sda written=ab read=cd bytes=4096\n";
+        assert_eq!(DiskResult::parse(line, "nvme"), None);
+        let lun = DiskResult { written: "ab".into(), read: "cd".into(), bytes: 4096 };
+        assert_eq!(DiskResult::parse(line, "scsi"), Some(lun));
+    }
+
+    #[test]
     fn the_vm_comes_after_its_disk_and_the_disk_after_its_ssd() {
         let configuration = configuration("0000:00:10.0");
         let names: Vec<_> = configuration["subsystems"]
@@ -175,7 +307,7 @@ mod tests {
             .iter()
             .map(|one| one["subsystem"].clone())
             .collect();
-        assert_eq!(names, ["bdev", "vhost_blk", "vm"]);
+        assert_eq!(names, ["bdev", "vhost_scsi", "vhost_blk", "nvmf", "vm"]);
         assert_eq!(configuration["subsystems"][0]["config"][0]["params"]["traddr"], "0000:00:10.0");
     }
 }

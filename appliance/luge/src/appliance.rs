@@ -12,6 +12,7 @@ use luge_core::{CoreHandle, Descriptors, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
+use luge_scsi::PortGroups;
 use luge_socket::{FOLDER_LOCK, Permissions};
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{VmConfig, VmRunner};
@@ -90,8 +91,18 @@ impl Appliance {
         report_vms(&vms).map_err(StartError::Control)?;
         let (pages, pr_scope, descriptors) = (plan.pages, plan.pr_scope, plan.descriptors);
         warn_of_few_descriptors(&descriptors);
-        let platform =
-            Arc::new(Platform { cores, space, descriptors, pages, pr_scope, sockets, vfio, sysfs, vms });
+        let platform = Arc::new(Platform {
+            cores,
+            space,
+            descriptors,
+            pages,
+            pr_scope,
+            port_groups: PortGroups::default(),
+            sockets,
+            vfio,
+            sysfs,
+            vms,
+        });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
         let error_log = ErrorLog::start(control.clone()).map_err(StartError::ErrorLog)?;

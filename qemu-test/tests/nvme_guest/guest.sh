@@ -34,6 +34,17 @@ field() {
     sed -n "s/^$1[ \t]*: *//p" | sed 's/[ ,].*//'
 }
 
+# With an IOMMU in the machine: each transfer is mapped before it, and unmapped afterwards.
+translated() {
+    [ "$(cat "/sys/bus/pci/devices/$address/iommu_group/type")" = DMA ]
+    begin=$(date +%s%N)
+    before=$(fill "$spare" 0 64)
+    middle=$(date +%s%N)
+    [ "$(hash_of "$spare" 0 64)" = "$before" ]
+    end=$(date +%s%N)
+    echo "64 KiB take $(((middle - begin) / 64000000)) ms to write, $(((end - middle) / 64000000)) ms to read"
+}
+
 identify() {
     nvme id-ctrl "$ctrl" > /tmp/ctrl
     cat /tmp/ctrl

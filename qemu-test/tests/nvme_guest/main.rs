@@ -11,7 +11,7 @@
 //!
 //! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
 
-use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Lab, Machine, Reset, Running, Serve, TestError};
+use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,11 @@ fn serve(bench: &Bench<'_>, disk: &Path) -> Result<Daemon, TestError> {
 }
 
 fn start(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Result<Running, TestError> {
+    machine(bench, name, sockets, steps)?.start(bench)
+}
+
+/// A machine whose guest takes steps.
+fn machine(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Result<Machine, TestError> {
     let guest = bench.lab().guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let boot = Boot::Kernel {
         kernel: guest.kernel,
@@ -99,7 +104,7 @@ fn start(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Res
         arguments: format!("{ARGUMENTS} {steps}"),
     };
     let controllers = sockets.to_vec();
-    Machine { cpus: 2, controllers, reset: Reset::Boots, ..Machine::new(name, boot) }.start(bench)
+    Ok(Machine { cpus: 2, controllers, reset: Reset::Boots, ..Machine::new(name, boot) })
 }
 
 /// Waits for a word of the guest, and returns the rest of its line.
@@ -177,6 +182,23 @@ fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let machine = Machine { controllers, memory_mib: 512, ..Machine::new("uefi", Boot::Firmware) };
     let mut guest = machine.start(&bench)?;
     passed(&guest, "booted_by_firmware")?;
+    guest.process.wait(Deadline::within(60))?;
+    Ok(())
+}
+
+#[test]
+fn a_guest_with_an_iommu_of_its_own_reads_and_writes_in_reasonable_time() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let bench = lab.bench("nvme-iommu")?;
+    let _turn = lab.turn()?;
+    let mut daemon = serve(&bench, &make_file(&bench, "disk", 128)?)?;
+    let sockets = [listen(&bench, &mut daemon, "first")?, listen(&bench, &mut daemon, "second")?];
+    let steps = "intel_iommu=on iommu.strict=1 steps=translated,files";
+    let machine = Machine { iommu: Iommu::Intel, ..machine(&bench, "guest", &sockets, steps)? };
+    let mut guest = machine.start(&bench)?;
+    for step in ["translated", "files"] {
+        passed(&guest, step)?;
+    }
     guest.process.wait(Deadline::within(60))?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::cpus::Cpus;
 use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
+use luge_scsi::PortGroups;
 use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Platform {
     pub pages: PageSize,
     /// Users that share reservations, where a SCSI controller does not say otherwise.
     pub pr_scope: PrScope,
+    /// Path groups of SCSI controllers.
+    pub port_groups: PortGroups,
     /// Folder of the vhost-user sockets.
     pub sockets: SocketFolder,
     /// The way to SSDs.

@@ -32,6 +32,29 @@ impl FromStr for PrScope {
     }
 }
 
+/// Owner of persistent reservations that not all users of a volume share.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PrOwner {
+    /// All controllers of a tenant.
+    Tenant(String),
+    /// A controller without a tenant.
+    Controller(String),
+}
+
+impl PrScope {
+    /// Owner of the reservations of a controller; none where they are those of all users of a volume.
+    #[must_use]
+    pub fn owner(self, controller: &str, tenant: Option<&str>) -> Option<PrOwner> {
+        match self {
+            Self::Volume => None,
+            Self::Vm => Some(tenant.map_or_else(
+                || PrOwner::Controller(controller.into()),
+                |tenant| PrOwner::Tenant(tenant.into()),
+            )),
+        }
+    }
+}
+
 impl luge_rpc::ParamValue for PrScope {
     const KIND: &'static str = "volume|vm";
 }

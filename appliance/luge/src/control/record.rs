@@ -68,11 +68,23 @@ impl Call {
         Self { method: method.into(), params }
     }
 
-    /// Method and name of the object that the call is about.
-    fn object(&self) -> Option<(&str, &str)> {
+    /// Object that the call is about.
+    fn object(&self) -> Option<Object<'_>> {
         let name = ["name", "ctrlr", "base_bdev"].iter().find_map(|key| self.params[*key].as_str())?;
-        Some((&self.method, name))
+        let number = |key: &str| self.params[key].as_i64();
+        let lun = number("lun").unwrap_or(0);
+        Some(Object { method: &self.method, name, target: number("scsi_target_num"), lun })
     }
+}
+
+/// Object of a call.
+#[derive(PartialEq, Eq, Hash)]
+struct Object<'c> {
+    method: &'c str,
+    name: &'c str,
+    /// Target of a SCSI controller, and logical unit number there.
+    target: Option<i64>,
+    lun: i64,
 }
 
 struct Entry {

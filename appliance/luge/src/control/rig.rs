@@ -3,6 +3,7 @@
 use crate::control::{Budget, Control, Platform, PrScope, Sled, SocketFolder};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
+use luge_scsi::PortGroups;
 use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{SandboxConfig, Timeouts, VmConfig, VmRunner};
@@ -33,6 +34,7 @@ pub fn platform(pages: PageSize) -> Platform {
         sysfs,
         pages,
         pr_scope: PrScope::default(),
+        port_groups: PortGroups::default(),
         sockets: SocketFolder::new(Path::new("/nowhere"), Permissions::GROUP, &[]),
         vms: VmRunner::new(vms, Reaper::of_own_children()),
     }

@@ -145,7 +145,7 @@ fn hosts_are_named_and_any_host_is_allowed_or_not() {
     let any = |allow: bool| json!({"nqn": NQN, "allow_any_host": allow});
     assert_eq!(luge.call("nvmf_subsystem_allow_any_host", any(false)), true);
     assert_eq!(subsystem(&luge, NQN)["allow_any_host"], false);
-    let saved = luge.call("save_config", Value::Null)["subsystems"][2]["config"].clone();
+    let saved = luge.call("save_config", Value::Null)["subsystems"][3]["config"].clone();
     let created = saved.as_array().unwrap().iter().find(|call| call["params"]["nqn"] == NQN).unwrap();
     assert_eq!(created["params"]["allow_any_host"], false);
 }
@@ -485,7 +485,7 @@ fn operators_who_work_on_one_subsystem_at_a_time_leave_it_whole() {
     for index in 0..4 {
         luge.call("bdev_null_delete", json!({"name": format!("b{index}")}));
     }
-    let nvmf = luge.call("save_config", Value::Null)["subsystems"][2]["config"].clone();
+    let nvmf = luge.call("save_config", Value::Null)["subsystems"][3]["config"].clone();
     assert_eq!(nvmf.as_array().unwrap().len(), 1, "the transport: {nvmf}");
     luge.call("nvmf_delete_transport", json!({"trtype": "VFIOUSER"}));
 }

@@ -38,13 +38,14 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 }
 
 fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
-    let disks = sled
-        .endpoints
-        .iter()
-        .filter_map(|(ctrlr, endpoint)| Some(describe_disk(ctrlr, endpoint, endpoint.disk_of(name)?)));
+    let disks = sled.endpoints.iter().filter_map(|(ctrlr, endpoint)| {
+        let (disk, server) = endpoint.disk_of(name)?;
+        Some(describe_disk(ctrlr, disk, server))
+    });
+    let luns = sled.endpoints.iter().filter_map(|(ctrlr, endpoint)| describe_lun(ctrlr, endpoint, name));
     let namespaces = sled.nvmf.namespaces_of(name);
     let namespaces = namespaces.map(|(nqn, subsystem, id)| describe_namespace(nqn, subsystem, id));
-    let endpoints: Vec<Value> = disks.chain(namespaces).collect();
+    let endpoints: Vec<Value> = disks.chain(luns).chain(namespaces).collect();
     json!({
         "name": name,
         "num_blocks": bdev.volume.geometry().blocks.0,
@@ -53,8 +54,8 @@ fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
     })
 }
 
-fn describe_disk(ctrlr: &str, endpoint: &Endpoint, disk: &Disk) -> Value {
-    let config = endpoint.server.status().config;
+fn describe_disk(ctrlr: &str, disk: &Disk, server: &luge_vhost::Endpoint) -> Value {
+    let config = server.status().config;
     json!({
         "type": "vhost_blk",
         "ctrlr": ctrlr,
@@ -63,6 +64,24 @@ fn describe_disk(ctrlr: &str, endpoint: &Endpoint, disk: &Disk) -> Value {
         "seen": config.map(|ConfigKnowledge { is_current, .. }| is_current),
         "notice": config.map(|ConfigKnowledge { notice, .. }| word(notice)),
     })
+}
+
+/// LUN of a block device on a controller, if it has one.
+fn describe_lun(ctrlr: &str, endpoint: &Endpoint, bdev: &str) -> Option<Value> {
+    let hba = endpoint.hba()?;
+    let (address, lun) = hba.lun_of(bdev)?;
+    let connected = endpoint.status().front_end.is_some();
+    let status = hba.device.luns().into_iter().find(|status| status.address == address);
+    let seen = status.map(|status| status.has_seen_size).filter(|_| connected);
+    Some(json!({
+        "type": "vhost_scsi",
+        "ctrlr": ctrlr,
+        "scsi_target_num": address.target,
+        "lun": address.lun,
+        "num_blocks": lun.unit.volume().geometry().blocks.0,
+        "connected": connected,
+        "seen": seen,
+    }))
 }
 
 fn describe_namespace(nqn: &str, subsystem: &Subsystem, id: NamespaceId) -> Value {

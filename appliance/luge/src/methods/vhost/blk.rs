@@ -1,7 +1,7 @@
 //! `vhost_create_blk_controller`: a block device as a virtio disk on a socket.
 
-use super::listener::{self, Place};
-use crate::control::{Call, Control, Disk, Endpoint, Sled, Subsystem, User, VhostDevice};
+use super::listener;
+use crate::control::{Call, Control, Disk, Endpoint, Place, Server, Sled, Subsystem, User, VhostDevice};
 use crate::cpus::Cpus;
 use crate::methods::definition::{method, off};
 use luge_block::OpenError;
@@ -80,6 +80,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let place = Place { name: params.ctrlr.clone(), socket, tenant: params.tenant };
     let server = listener::start(platform, place, device.clone())?;
     let (notices, served) = (server.notices(), device.clone());
+    let server = Server::Listening(server);
     let endpoint = Endpoint { server, device: VhostDevice::Disk(Disk { device, bdev: claim.bdev }) };
     control.ask(move |sled| {
         sled.record.add(Subsystem::VhostBlk, &params.ctrlr, call);

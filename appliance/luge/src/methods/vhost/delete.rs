@@ -1,6 +1,6 @@
 //! `vhost_delete_controller`: ends a controller whose front end has left, or cuts it off.
 
-use crate::control::{Control, Endpoint, Sled, User};
+use crate::control::{Control, Endpoint, Server, Sled, User, VhostDevice};
 use crate::methods::definition::waiting_method;
 use luge_rpc::{Method, RpcError, params};
 use luge_vhost::Departure;
@@ -39,14 +39,23 @@ fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {
         })?,
         _ => take_when_left(control, &params.ctrlr)?,
     };
-    let bdevs = endpoint.device.bdevs();
+    let uses = uses(&params.ctrlr, &endpoint.device);
     endpoint.end();
     control.ask(move |sled| {
-        let user = User::Endpoint(params.ctrlr.clone());
-        bdevs.iter().for_each(|bdev| sled.bdevs.unclaim(bdev, &user));
+        uses.iter().for_each(|(bdev, user)| sled.bdevs.unclaim(bdev, user));
         sled.endpoints.release(&params.ctrlr);
         Ok(true)
     })
+}
+
+/// Block devices that a controller uses, each with the controller as its user.
+fn uses(name: &str, device: &VhostDevice) -> Vec<(String, User)> {
+    match device {
+        VhostDevice::Disk(disk) => vec![(disk.bdev.clone(), User::Endpoint(name.into()))],
+        VhostDevice::Hba(hba) => {
+            hba.luns().map(|(_, lun)| (lun.bdev.clone(), User::Lun(name.into()))).collect()
+        }
+    }
 }
 
 /// Removes a controller after its front end has left. Waits on this thread, so no other call is delayed.
@@ -80,7 +89,9 @@ enum Taken {
 /// Removes a controller if no front end is connected or waits.
 fn take_unused(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
     check_no_vm(sled, name)?;
-    let server = &sled.endpoints.get(name)?.server;
+    let Server::Listening(server) = &sled.endpoints.get(name)?.server else {
+        return take(sled, name).map(Taken::Endpoint);
+    };
     let status = server.status();
     if status.front_end.is_some() {
         return Ok(Taken::Connected(server.departure()));
@@ -91,6 +102,11 @@ fn take_unused(sled: &mut Sled, name: &str) -> Result<Taken, RpcError> {
 /// Removes a controller, even if a front end is connected.
 fn take(sled: &mut Sled, name: &str) -> Result<Endpoint, RpcError> {
     check_no_vm(sled, name)?;
+    if !sled.endpoints.get(name)?.is_settled() {
+        return Err(RpcError::busy(format_args!(
+            "vhost controller {name} is being started, or gets or loses a LUN: try again"
+        )));
+    }
     let endpoint = sled.endpoints.take(name)?;
     sled.record.remove(endpoint.device.subsystem(), name);
     Ok(endpoint)

@@ -1,7 +1,7 @@
 //! `vhost_get_controllers`: lists the controllers with their front ends.
 
-use super::blk;
-use crate::control::{Control, Disk, Endpoint, VhostDevice};
+use super::{blk, scsi};
+use crate::control::{Control, Disk, Endpoint, Server, VhostDevice};
 use crate::cpus::Cpus;
 use crate::methods::definition::{listed, method};
 use luge_rpc::{Method, RpcError, params};
@@ -33,7 +33,7 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 }
 
 fn describe(name: &str, endpoint: &Endpoint) -> Value {
-    let (status, coalescing) = (endpoint.server.status(), endpoint.server.coalescing().get());
+    let (status, coalescing) = (endpoint.status(), endpoint.server.coalescing().get());
     let sessions: Vec<_> = status.front_end.iter().map(|front_end| session(name, front_end)).collect();
     json!({
         "ctrlr": name,
@@ -41,6 +41,7 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         "delay_base_us": coalescing.delay_base_us,
         "iops_threshold": coalescing.iops_threshold,
         "socket": status.socket,
+        "listening": matches!(endpoint.server, Server::Listening(_)),
         "num_queues": status.queues_max,
         "sessions": sessions,
         "front_ends": {
@@ -54,6 +55,7 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         },
         "backend_specific": match &endpoint.device {
             VhostDevice::Disk(disk) => json!({ "block": block(disk) }),
+            VhostDevice::Hba(hba) => scsi::describe(hba),
         },
     })
 }

@@ -1,22 +1,10 @@
 //! Start of a controller's socket.
 
-use crate::control::Platform;
+use crate::control::{Place, Platform};
 use luge_rpc::RpcError;
 use luge_vhost::{BackoffLimits, Endpoint, EndpointConfig, EndpointError, SocketError, VirtioDevice};
 use rustix::io::Errno;
-use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Name, place and owner of a controller.
-#[derive(Clone)]
-pub struct Place {
-    /// Name of the controller.
-    pub name: String,
-    /// Path of the socket.
-    pub socket: PathBuf,
-    /// Owner that the operator has named.
-    pub tenant: Option<String>,
-}
 
 /// Serves a device on a socket.
 ///
