@@ -12,4 +12,5 @@ mod resets;
 mod rig;
 mod scale;
 mod scene;
+mod sharing;
 mod storm;
