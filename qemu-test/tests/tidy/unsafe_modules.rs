@@ -35,6 +35,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/vhost/tests/independent_front_end.rs",
     "appliance/vhost/tests/inflight.rs",
     "appliance/vhost/tests/owed_interrupt.rs",
+    "appliance/vhost/tests/scsi_hba/departures.rs",
     "appliance/virtqueue/src/ending.rs",
     "appliance/virtqueue/src/fast_walk.rs",
     "appliance/virtqueue/src/general_walk.rs",
