@@ -21,15 +21,63 @@ use std::path::{Path, PathBuf};
 /// Debian's metapackage for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules of that kernel which the guest needs, in the order of loading.
-const MODULES: [&str; 3] = [
+const MODULES: [&str; 12] = [
     "kernel/drivers/block/virtio_blk.ko.xz",
     "kernel/drivers/input/evdev.ko.xz",
     "kernel/drivers/acpi/button.ko.xz",
+    "kernel/drivers/scsi/scsi_common.ko.xz",
+    "kernel/drivers/scsi/scsi_mod.ko.xz",
+    "kernel/drivers/scsi/sd_mod.ko.xz",
+    "kernel/drivers/scsi/sg.ko.xz",
+    "kernel/drivers/scsi/virtio_scsi.ko.xz",
+    "kernel/drivers/md/dm-mod.ko.xz",
+    "kernel/drivers/md/dm-multipath.ko.xz",
+    "kernel/drivers/md/dm-round-robin.ko.xz",
+    "kernel/drivers/md/dm-service-time.ko.xz",
 ];
 /// Programs of both variants besides busybox.
-const PROGRAMS: [&str; 2] = ["mke2fs", "e2fsck"];
+const PROGRAMS: [&str; 2] = ["/sbin/mke2fs", "/sbin/e2fsck"];
 /// Further programs of the guest with Debian's kernel.
-const DEBIAN_PROGRAMS: [&str; 1] = ["nvme"];
+const DEBIAN_PROGRAMS: [&str; 29] = [
+    "/sbin/nvme",
+    "/sbin/smartctl",
+    "/sbin/dmsetup",
+    "/sbin/multipath",
+    "/sbin/multipathd",
+    "/bin/iscsi-test-cu",
+    "/bin/sg_compare_and_write",
+    "/bin/sg_dd",
+    "/bin/sg_get_lba_status",
+    "/bin/sg_inq",
+    "/bin/sg_logs",
+    "/bin/sg_luns",
+    "/bin/sg_modes",
+    "/bin/sg_opcodes",
+    "/bin/sg_persist",
+    "/bin/sg_prevent",
+    "/bin/sg_raw",
+    "/bin/sg_readcap",
+    "/bin/sg_requests",
+    "/bin/sg_reset",
+    "/bin/sg_rtpg",
+    "/bin/sg_senddiag",
+    "/bin/sg_start",
+    "/bin/sg_sync",
+    "/bin/sg_turs",
+    "/bin/sg_unmap",
+    "/bin/sg_verify",
+    "/bin/sg_vpd",
+    "/bin/sg_write_same",
+];
+/// Plugins of the multipath tools, which these load by path.
+const MULTIPATH_PLUGINS: [&str; 6] = [
+    "/usr/lib/multipath/libchecktur.so",
+    "/usr/lib/multipath/libcheckdirectio.so",
+    "/usr/lib/multipath/libcheckreadsector0.so",
+    "/usr/lib/multipath/libprioconst.so",
+    "/usr/lib/multipath/libprioalua.so",
+    "/usr/lib/multipath/libpriosysfs.so",
+];
 
 const INIT: &str = include_str!("../guest/init");
 const SCRIPTS: [(&str, &str); 3] = [
@@ -61,7 +109,8 @@ impl GuestKit {
         let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
         let entry = cache.entry(&wanted, progress, |workshop| {
             let modules = debian_kernel(&apt, &package, workshop)?;
-            let more = Additions { programs: &DEBIAN_PROGRAMS, modules: &modules };
+            let more =
+                Additions { programs: &DEBIAN_PROGRAMS, plugins: &MULTIPATH_PLUGINS, modules: &modules };
             let archive = tree(&root, &more, workshop)?;
             initramfs::compress(&archive, &workshop.out.join("initramfs.zst"), |command| {
                 workshop.run(command)
@@ -121,6 +170,8 @@ fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Resul
 #[derive(Default)]
 struct Additions<'a> {
     programs: &'a [&'a str],
+    /// Shared objects that programs load by path.
+    plugins: &'a [&'a str],
     /// Unpacked modules in the order of loading.
     modules: &'a [PathBuf],
 }
@@ -134,11 +185,14 @@ fn tree(root: &QemuRoot, more: &Additions<'_>, workshop: &Workshop<'_>) -> Resul
     initramfs::devices(&mut cpio)?;
     add_busybox(&mut cpio, root, workshop)?;
     for program in PROGRAMS.iter().chain(more.programs) {
-        add_program(&mut cpio, &format!("/sbin/{program}"), root, workshop)?;
+        add_program(&mut cpio, program, root, workshop)?;
+    }
+    for plugin in more.plugins {
+        cpio.copy(plugin, &root.path(plugin.trim_start_matches('/')))?;
     }
     for (n, module) in more.modules.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
-        cpio.copy(&format!("/lib/modules/{n}-{name}"), module)?;
+        cpio.copy(&format!("/lib/modules/{n:02}-{name}"), module)?;
     }
     cpio.file("/init", 0o755, INIT.as_bytes())?;
     for (name, text) in SCRIPTS {
@@ -151,7 +205,8 @@ fn add_busybox(cpio: &mut Cpio, root: &QemuRoot, workshop: &Workshop<'_>) -> Res
     let busybox = root.path("usr/bin/busybox");
     cpio.copy("/bin/busybox", &busybox)?;
     let applets = workshop.output(tool(&busybox.to_string_lossy()).arg("--list"))?;
-    for applet in applets.lines().filter(|applet| *applet != "busybox" && !PROGRAMS.contains(applet)) {
+    let is_ours = |applet: &str| PROGRAMS.iter().any(|program| program.ends_with(&format!("/{applet}")));
+    for applet in applets.lines().filter(|applet| *applet != "busybox" && !is_ours(applet)) {
         cpio.link(&format!("/bin/{applet}"), "busybox")?;
     }
     Ok(())

@@ -14,6 +14,7 @@
 
 mod apt;
 mod archive;
+mod bios_disk;
 mod cache;
 mod cpio;
 mod disk;

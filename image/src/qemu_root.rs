@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages in the folder, besides those that they depend on.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 15] = [
     "qemu-system-x86",
     "qemu-utils",
     // The block driver virtio-blk-vhost-user: a vhost-user-blk client without a VM.
@@ -23,6 +23,13 @@ const PACKAGES: [&str; 9] = [
     "busybox-static",
     "e2fsprogs",
     "nvme-cli",
+    "sg3-utils",
+    "libiscsi-bin",
+    "smartmontools",
+    "multipath-tools",
+    // GRUB for machines with a BIOS, and the program that composes it.
+    "grub-pc-bin",
+    "grub-common",
     "systemd-boot-efi",
 ];
 
@@ -53,7 +60,7 @@ impl QemuRoot {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.root.join(LOADER));
-        command.arg("--library-path").arg(self.path(LIBRARIES)).arg(self.program(program));
+        command.arg("--library-path").arg(self.library_path()).arg(self.program(program));
         command.env("QEMU_MODULE_DIR", self.path("usr/lib/x86_64-linux-gnu/qemu"));
         if program.starts_with("qemu-system-") {
             for data in ["usr/share/qemu", "usr/share/seabios"] {
@@ -93,11 +100,16 @@ impl QemuRoot {
         workshop: &Workshop<'_>,
     ) -> Result<Vec<PathBuf>, ImageError> {
         let mut list = Command::new(self.root.join(LOADER));
-        list.arg("--library-path").arg(self.path(LIBRARIES)).arg("--list").arg(program);
+        list.arg("--library-path").arg(self.library_path()).arg("--list").arg(program);
         let text = workshop.output(&mut list)?;
         let mut libraries = vec![self.root.join(LOADER)];
         libraries.extend(text.lines().filter_map(|line| library_in(line, &self.root)));
         Ok(libraries)
+    }
+
+    /// Folders of shared libraries, as the loader's option has them.
+    fn library_path(&self) -> String {
+        LIBRARIES.map(|folder| self.path(folder).to_string_lossy().into_owned()).join(":")
     }
 
     fn program(&self, name: &str) -> PathBuf {
@@ -108,7 +120,7 @@ impl QemuRoot {
 }
 
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib"];
 
 /// Path in a line such as `libc.so.6 => /root/usr/lib/libc.so.6 (0x...)`, if it is in `root`.
 fn library_in(line: &str, root: &Path) -> Option<PathBuf> {

@@ -101,6 +101,15 @@ impl Lab {
         Ok(guest.disk_image(&command_line, &self.cache, &self.progress)?)
     }
 
+    /// Image of a disk from which a BIOS boots a guest with these arguments.
+    ///
+    /// # Errors
+    /// If the image cannot be made.
+    pub fn guest_bios_disk(&self, guest: &GuestKit, arguments: &str) -> Result<PathBuf, TestError> {
+        let command_line = format!("{KERNEL_ARGUMENTS} {arguments}");
+        Ok(guest.bios_disk_image(&command_line, &self.cache, &self.progress)?)
+    }
+
     /// Path of the static program `luge`.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;
 pub use lab::{Bench, Lab};
-pub use machine::{Boot, Disk, Iommu, Machine, Nvdimm, Reset, Ssd, SsdLocation};
+pub use machine::{Boot, Disk, Hba, Iommu, Machine, Nvdimm, Reset, Ssd, SsdLocation};
 pub use process::Process;
 pub use qmp::Qmp;
 pub use rpc::Rpc;

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// First PCI slot of SSDs: `0000:00:10.0`, `0000:00:11.0`, ...
 const FIRST_SSD_SLOT: usize = 0x10;
 
+/// First PCI slot of SCSI host bus adapters.
+const FIRST_HBA_SLOT: usize = 0x18;
+
 /// First PCI slot of the ports of vfio-user controllers.
 const FIRST_PORT_SLOT: usize = 0x8;
 
@@ -38,6 +41,8 @@ pub struct Machine {
     pub ssds: Vec<Ssd>,
     /// Disks that a vhost-user-blk server serves.
     pub disks: Vec<Disk>,
+    /// SCSI host bus adapters that a vhost-user-scsi server serves: `0000:00:18.0`, `0000:00:19.0`, ...
+    pub hbas: Vec<Hba>,
     /// Sockets of NVMe controllers that a vfio-user server serves: `0000:01:00.0`, `0000:02:00.0`, ...
     pub controllers: Vec<PathBuf>,
     /// Memory in a file, in addition to the rest.
@@ -68,6 +73,8 @@ pub enum Boot {
     UsbStick(PathBuf),
     /// Whatever UEFI finds on the machine's disks.
     Firmware,
+    /// Whatever the BIOS finds on the machine's disks.
+    Bios,
 }
 
 /// IOMMU between a machine's devices and its memory.
@@ -141,6 +148,15 @@ impl Ssd {
     }
 }
 
+/// A SCSI host bus adapter that a vhost-user-scsi server serves.
+#[derive(Clone, Debug)]
+pub struct Hba {
+    /// Socket of the server.
+    pub socket: PathBuf,
+    /// Number of request queues.
+    pub queues: u32,
+}
+
 /// Memory whose content is a file, on any file system.
 #[derive(Clone, Debug)]
 pub struct Nvdimm {
@@ -171,6 +187,7 @@ impl Machine {
             iommu: Iommu::None,
             ssds: Vec::new(),
             disks: Vec::new(),
+            hbas: Vec::new(),
             controllers: Vec::new(),
             nvdimm: None,
             host_device: None,
@@ -233,7 +250,7 @@ impl Machine {
 
     /// Whether other processes need the machine's memory.
     fn shares_memory(&self) -> bool {
-        !self.disks.is_empty() || !self.controllers.is_empty()
+        !self.disks.is_empty() || !self.hbas.is_empty() || !self.controllers.is_empty()
     }
 
     fn devices(&self, line: &mut CommandLine) {
@@ -262,6 +279,9 @@ impl Machine {
                 &format!("vhost-user-blk-pci,chardev=disk{n},num-queues={},packed=on", disk.queues),
             );
         }
+        for (n, hba) in self.hbas.iter().enumerate() {
+            line.hba(n, hba);
+        }
         for (n, socket) in self.controllers.iter().enumerate() {
             line.controller(n, socket);
         }
@@ -284,6 +304,8 @@ impl Machine {
                 line.usb_stick(image);
             }
             Boot::Firmware => self.firmware(&mut line, qemu, bench)?,
+            // QEMU's default.
+            Boot::Bios => {}
         }
         Ok(line.words)
     }
@@ -350,6 +372,14 @@ impl CommandLine {
         let data = format!("file.driver=file,file.filename={file},file.discard=unmap");
         let log = format!("log.driver=file,log.filename={log},log-sector-size={sector}");
         self.pair("-blockdev", &format!("driver=blklogwrites,node-name=ssd{n},discard=unmap,{data},{log}"));
+    }
+
+    /// Adds a host bus adapter, which connects again when its server has gone.
+    fn hba(&mut self, n: usize, hba: &Hba) {
+        let (socket, slot, queues) = (quoted(&hba.socket), FIRST_HBA_SLOT + n, hba.queues);
+        self.pair("-chardev", &format!("socket,id=hba{n},path={socket},reconnect-ms=200"));
+        let device = format!("vhost-user-scsi-pci,chardev=hba{n},num_queues={queues},packed=on");
+        self.pair("-device", &format!("{device},bus=pcie.0,addr={slot:#x}"));
     }
 
     /// Adds a controller behind a port of its own, as a PCI Express device has to be.
@@ -469,6 +499,19 @@ mod tests {
             "memory-backend-memfd,id=memory,size=256M,share=on",
             "socket,id=disk0,path=/run/d,,1",
             "vhost-user-blk-pci,chardev=disk0,num-queues=2",
+        ] {
+            assert!(line.contains(wanted), "{wanted} in {line}");
+        }
+    }
+
+    #[test]
+    fn host_bus_adapters_share_the_machines_memory_and_have_fixed_slots() {
+        let hbas = ["/run/a", "/run/b"].map(|socket| Hba { socket: socket.into(), queues: 2 }).into();
+        let line = line(&Machine { hbas, ..machine() }, Accelerator::Tcg);
+        for wanted in [
+            "-machine q35,memory-backend=memory",
+            "socket,id=hba1,path=/run/b,reconnect-ms=200",
+            "vhost-user-scsi-pci,chardev=hba1,num_queues=2,packed=on,bus=pcie.0,addr=0x19",
         ] {
             assert!(line.contains(wanted), "{wanted} in {line}");
         }

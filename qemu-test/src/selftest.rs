@@ -28,10 +28,34 @@ pub const fn volume_bytes() -> Range<u64> {
     VOLUME_MIB << 20..VOLUME_MIB << 21
 }
 
-/// Configuration of the sled, for the SSD at a PCI address.
+fn call(method: &str, params: Value) -> Value {
+    json!({ "method": method, "params": params })
+}
+
+/// Directory of the listener of the VM's NVMe controller.
+const NVME: &str = "/run/luge/vhost/vm0.nvme";
+
+/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk.
 #[must_use]
 pub fn configuration(address: &str) -> Value {
-    let call = |method: &str, params: Value| json!({ "method": method, "params": params });
+    configured(address, None)
+}
+
+/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk, and the first volume by NVMe.
+#[must_use]
+pub fn configuration_with_nvme(address: &str) -> Value {
+    let nqn = "nqn.2016-06.io.luge:vm0";
+    let listener = json!({ "trtype": "VFIOUSER", "traddr": NVME });
+    let nvmf = json!([
+        call("nvmf_create_transport", json!({ "trtype": "VFIOUSER" })),
+        call("nvmf_create_subsystem", json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true })),
+        call("nvmf_subsystem_add_ns", json!({ "nqn": nqn, "namespace": { "bdev_name": "Nvme0n1p0" } })),
+        call("nvmf_subsystem_add_listener", json!({ "nqn": nqn, "listen_address": listener })),
+    ]);
+    configured(address, Some(nvmf))
+}
+
+fn configured(address: &str, nvmf: Option<Value>) -> Value {
     let bdev = [
         call("bdev_nvme_attach_controller", json!({ "name": "Nvme0", "trtype": "PCIe", "traddr": address })),
         call(
@@ -40,18 +64,21 @@ pub fn configuration(address: &str) -> Value {
         ),
     ];
     let vhost = [call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
-    let vm = [call("vm_create", virtual_machine()), call("vm_start", json!({ "name": "vm0" }))];
-    json!({ "subsystems": [
-        { "subsystem": "bdev", "config": bdev },
-        { "subsystem": "vhost_blk", "config": vhost },
-        { "subsystem": "vm", "config": vm },
-    ] })
+    let disks = if nvmf.is_some() { json!(["vm0.0", NVME]) } else { json!(["vm0.0"]) };
+    let vm = [call("vm_create", virtual_machine(&disks)), call("vm_start", json!({ "name": "vm0" }))];
+    let mut subsystems = vec![
+        json!({ "subsystem": "bdev", "config": bdev }),
+        json!({ "subsystem": "vhost_blk", "config": vhost }),
+    ];
+    subsystems.extend(nvmf.map(|nvmf| json!({ "subsystem": "nvmf", "config": nvmf })));
+    subsystems.push(json!({ "subsystem": "vm", "config": vm }));
+    json!({ "subsystems": subsystems })
 }
 
 /// Kernel parameter that lets the guest write its marks beside the file system while that is mounted.
 const MARKS: &str = "bdev_allow_write_mounted=1";
 
-fn virtual_machine() -> Value {
+fn virtual_machine(disks: &Value) -> Value {
     let command_line = format!(
         "console=ttyS0 quiet no_timer_check panic=-1 {MARKS} luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
     );
@@ -59,7 +86,7 @@ fn virtual_machine() -> Value {
         "name": "vm0",
         "cpus": 1,
         "memory_mb": 256,
-        "disks": ["vm0.0"],
+        "disks": disks,
         "kernel": "/usr/share/luge/guest/kernel",
         "initrd": "/usr/share/luge/guest/initramfs",
         "command_line": command_line,
@@ -78,6 +105,35 @@ pub struct SelfTestResult {
     pub device: String,
     /// Number of hashed bytes of the disk.
     pub device_bytes: u64,
+    /// Result of the NVMe disk, if the VM has one.
+    pub nvme: Option<NvmeResult>,
+}
+
+/// Result of the VM's NVMe disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NvmeResult {
+    /// Hash of the bytes as they were written to the start of the disk.
+    pub written: String,
+    /// Hash of the bytes as they were read back.
+    pub read: String,
+    /// Their number.
+    pub bytes: u64,
+}
+
+impl NvmeResult {
+    fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.split_once("LUGE-GUEST nvme "))?.1;
+        let bytes = word(line, "bytes=")?.parse().ok()?;
+        Some(Self { written: word(line, "written=")?, read: word(line, "read=")?, bytes })
+    }
+
+    /// Hashes the start of the first volume in the file with the SSD's blocks.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
+        hash_of(ssd, 0, self.bytes)
+    }
 }
 
 impl SelfTestResult {
@@ -105,6 +161,7 @@ impl SelfTestResult {
             read: word(checksum, "after=")?,
             device: word(device, "sha256=")?,
             device_bytes: word(device, "bytes=")?.parse().ok()?,
+            nvme: NvmeResult::parse(text),
         })
     }
 
@@ -119,13 +176,18 @@ impl SelfTestResult {
     /// # Errors
     /// If the file cannot be read.
     pub fn hash_outside(&self, ssd: &Path) -> Result<String, TestError> {
-        let reading = || format!("reading {}", ssd.display());
-        let mut file = File::open(ssd).doing(reading)?;
-        file.seek(SeekFrom::Start(VOLUME_MIB << 20)).doing(reading)?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file.take(self.device_bytes), &mut hash).doing(reading)?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        hash_of(ssd, VOLUME_MIB << 20, self.device_bytes)
     }
+}
+
+/// Hash of so many bytes of a file from `offset`.
+fn hash_of(path: &Path, offset: u64, bytes: u64) -> Result<String, TestError> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(path).doing(reading)?;
+    file.seek(SeekFrom::Start(offset)).doing(reading)?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file.take(bytes), &mut hash).doing(reading)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Rest of the word in `line` that begins with `name`.
@@ -156,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn the_result_of_an_nvme_disk_is_parsed_and_its_bytes_are_those_of_the_first_volume() {
+        assert_eq!(result().nvme, None);
+        let line = "vm0: LUGE-GUEST nvme nvme0n1 written=ab read=cd bytes=4096\n";
+        let nvme = NvmeResult::parse(line).unwrap();
+        assert_eq!(nvme, NvmeResult { written: "ab".into(), read: "cd".into(), bytes: 4096 });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ssd");
+        std::fs::write(&path, [7; 5000]).unwrap();
+        let expected: String = Sha256::digest([7; 4096]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(nvme.hash_outside(&path).unwrap(), expected);
+    }
+
+    #[test]
     fn the_ssd_is_hashed_where_the_volume_lies_and_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ssd");
@@ -164,6 +239,14 @@ mod tests {
         file.write_all(&[7; 5000]).unwrap();
         let expected: String = Sha256::digest([7; 4096]).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(result().hash_outside(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_vm_has_its_nvme_disk_beside_the_other_after_the_listener() {
+        let configuration = configuration_with_nvme("0000:00:10.0");
+        let subsystems = configuration["subsystems"].as_array().unwrap();
+        assert_eq!(subsystems[2]["subsystem"], "nvmf");
+        assert_eq!(subsystems[3]["config"][0]["params"]["disks"], json!(["vm0.0", NVME]));
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn cargo_boot_shows_the_whole_path_and_hands_over_the_console() -> Result<(), Te
     let verdict = |who: &str| boot.output.wait_line(who, Deadline::within(BOOT_SECONDS));
     assert!(verdict("the VM's files:")?.ends_with(": match"), "{}", boot.output.tail());
     assert!(verdict("the SSD, outside:")?.ends_with(": match"), "{}", boot.output.tail());
+    assert!(verdict("the VM's NVMe disk:")?.ends_with(": match"), "{}", boot.output.tail());
 
     for (command, word) in [("help", "vhost_create_blk_controller"), ("bdev_get_iostat", "Nvme0n1p1")] {
         boot.output.wait_for("luge> ", Deadline::within(ANSWER_SECONDS))?;

@@ -116,3 +116,27 @@ fn every_row_of_nvme_has_its_numbers() -> Result<(), TestError> {
     assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
     Ok(())
 }
+
+#[test]
+fn every_row_of_scsi_has_its_numbers() -> Result<(), TestError> {
+    let bench = Lab::shared().bench("cargo-compare-scsi")?;
+    let mut compare = compare(&bench, "--scsi --quick --rounds 1 --seconds 0.05 --json")?;
+    let (status, said) = (compare.wait(Deadline::within(RUN_SECONDS))?, compare.output.text());
+    assert!(status.success(), "{status}:\n{said}");
+    let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
+    let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
+    let rows = report["rows"].as_array().cloned().unwrap_or_default();
+    assert_eq!(rows.len(), 5, "{said}");
+    for row in &rows {
+        for (who, number) in ["scsi", "virtio", "peer"]
+            .into_iter()
+            .flat_map(|who| ["iops", "target_ns_per_io"].map(|number| (who, number)))
+        {
+            assert!(row[who][number]["median"].as_f64() > Some(0.0), "{who} {number} in {row}");
+        }
+        assert!(row["ratio"].as_f64() > Some(0.0), "{row}");
+        assert!(row["ratio_to_peer"].as_f64() > Some(0.0), "{row}");
+    }
+    assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
+    Ok(())
+}

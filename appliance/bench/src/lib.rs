@@ -1,4 +1,4 @@
-//! The load generator: a vhost-user-blk front end, or an NVMe host over vfio-user, that polls its queues.
+//! The load generator: a vhost-user front end, or an NVMe host over vfio-user, that polls its queues.
 //!
 //! Path: **requests** -> guest ring -> (the server) -> used ring -> **latencies**.
 //!
@@ -7,7 +7,8 @@
 //! the server's threads for each request.
 //!
 //! - [`Options`]: a load. [`run`] runs it. [`Report`]: the result.
-//! - `queue`: what the loop (`load`) asks of a protocol; `vhost_blk` and `nvme` are the two.
+//! - `queue`: what the loop (`load`) asks of a protocol; `vhost` and `nvme` are the two.
+//! - [`increment`]: increments of a number on a disk by compare-and-write.
 //! - [`ideal`]: an ideal device between the same CPUs, the limit of any server.
 //!
 //! Not here: guests, files.
@@ -19,6 +20,7 @@ mod clock;
 mod disks;
 mod error;
 pub mod ideal;
+mod increments;
 mod load;
 mod nvme;
 mod options;
@@ -27,11 +29,13 @@ mod pattern;
 mod queue;
 mod report;
 mod round_trip;
+mod swap;
 mod target;
-mod vhost_blk;
+mod vhost;
 
 pub use error::BenchError;
 pub use ideal::{IdealOptions, IdealReport};
+pub use increments::{Increments, increment};
 pub use options::{Direction, Options, Verify};
 pub use report::Report;
 
@@ -39,6 +43,7 @@ use disks::Disks;
 use options::Protocol;
 use queue::Disk;
 use std::sync::atomic::AtomicBool;
+use vhost::{Blk, Scsi, VhostDisk};
 
 /// Runs the load and measures it. `progress` is called with a line when it begins, and about every
 /// second; `stop` ends it early, and the report is on what was done until then.
@@ -53,8 +58,12 @@ pub fn run(
     let paths = options.disks.iter();
     match options.check()? {
         Protocol::VhostUserBlk => {
-            let disks = Disks::connect(paths.map(|path| vhost_blk::BlkDisk::connect(options, path, stop)))?;
-            run_on(disks, options, stop, progress)
+            let disks = paths.map(|path| VhostDisk::<Blk>::connect(options, path, stop));
+            run_on(Disks::connect(disks)?, options, stop, progress)
+        }
+        Protocol::VhostUserScsi => {
+            let disks = paths.map(|path| VhostDisk::<Scsi>::connect(options, path, stop));
+            run_on(Disks::connect(disks)?, options, stop, progress)
         }
         Protocol::Nvme => {
             let disks = Disks::connect(paths.map(|path| nvme::NvmeDisk::connect(options, path)))?;

@@ -48,8 +48,8 @@ pub enum Verify {
 /// A load. Its letters are those of `fio`.
 #[derive(Clone, Debug, Args, Serialize)]
 pub struct Options {
-    /// The disk: the socket of a vhost-user-blk server, or the directory of an NVMe controller (vfio-user, with its
-    /// socket `cntrl`). Several disks of one kind are loaded at once
+    /// The disk: the socket of a vhost-user-blk server, or of a vhost-user-scsi server where --target is given, or the
+    /// directory of an NVMe controller (vfio-user, with its socket `cntrl`). Several disks of one kind are loaded at once
     #[arg(required = true, value_name = "DISK")]
     #[serde(serialize_with = "paths")]
     pub disks: Vec<PathBuf>,
@@ -89,6 +89,12 @@ pub struct Options {
     /// The namespace of an NVMe controller; its first one unless given
     #[arg(long)]
     pub nsid: Option<u32>,
+    /// The target of a vhost-user-scsi server: its number, 0 to 255
+    #[arg(long)]
+    pub target: Option<u8>,
+    /// The LUN of that target; 0 unless given
+    #[arg(long)]
+    pub lun: Option<u16>,
     /// Do not negotiate EVENT_IDX, which Linux's driver uses wherever it is offered
     #[arg(long)]
     pub no_event_idx: bool,
@@ -101,18 +107,23 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     VhostUserBlk,
+    VhostUserScsi,
     Nvme,
 }
 
 /// The largest queue that NVMe controllers take, less the entry that stays free.
 const NVME_DEPTH_MAX: u16 = 4095;
+/// The largest LUN of a target. Virtio 1.3, clause 5.6.6.1.
+const LUN_MAX: u16 = 16383;
 /// The largest ring that every server takes.
 const RING_MAX: u32 = 1024;
 /// The most memory for rings and data.
 const MEMORY_MAX: u64 = 4 << 30;
-/// Room for the alignment of one ring's areas and of a slot's data, and a slot's line.
+/// Room for the alignment of one ring's areas, and of a slot's data.
 const SPARE: u64 = 64 << 10;
-const SLOT_SPARE: u64 = 4096 + 64;
+const SLOT_SPARE: u64 = 4096;
+/// The most bytes for header and answer of a slot.
+const SLOT_BYTES_MAX: u32 = 192;
 
 impl Options {
     /// Size of each ring: three descriptors for a request, a power of two.
@@ -128,9 +139,10 @@ impl Options {
         let mut nvme = self.disks.iter().map(|path| path.is_dir());
         match (nvme.clone().all(|is_nvme| is_nvme), nvme.any(|is_nvme| is_nvme)) {
             (true, _) => Ok(Protocol::Nvme),
+            (false, false) if self.target.is_some() => Ok(Protocol::VhostUserScsi),
             (false, false) => Ok(Protocol::VhostUserBlk),
             (false, true) => Err(BenchError::Options(
-                "some disks are directories (NVMe) and some are sockets (vhost-user-blk): name disks of one kind"
+                "some disks are directories (NVMe) and some are sockets (vhost-user): name disks of one kind"
                     .into(),
             )),
         }
@@ -144,9 +156,17 @@ impl Options {
     /// Refuses options that the protocol does not have.
     fn check_protocol(&self, protocol: Protocol) -> Result<(), BenchError> {
         let foreign = match protocol {
-            Protocol::Nvme if self.reconnect => "--reconnect is for vhost-user-blk",
-            Protocol::Nvme if self.no_event_idx => "--no-event-idx is for vhost-user-blk",
-            Protocol::VhostUserBlk if self.nsid.is_some() => "--nsid is for NVMe controllers",
+            Protocol::Nvme if self.reconnect => "--reconnect is for vhost-user disks",
+            Protocol::Nvme if self.no_event_idx => "--no-event-idx is for vhost-user disks",
+            Protocol::Nvme if self.target.is_some() => "--target is for vhost-user-scsi",
+            Protocol::VhostUserBlk | Protocol::VhostUserScsi if self.nsid.is_some() => {
+                "--nsid is for NVMe controllers"
+            }
+            Protocol::VhostUserBlk | Protocol::Nvme if self.lun.is_some() => {
+                return Err(BenchError::Options(
+                    "--lun is for vhost-user-scsi: name its --target, too".into(),
+                ));
+            }
             _ => return Ok(()),
         };
         Err(BenchError::Options(format!("{foreign}: leave it out")))
@@ -155,21 +175,23 @@ impl Options {
     /// The most requests in flight on a queue.
     fn depth_max(protocol: Protocol) -> u16 {
         match protocol {
-            Protocol::VhostUserBlk => u16::try_from(RING_MAX / 3).unwrap_or(u16::MAX),
+            Protocol::VhostUserBlk | Protocol::VhostUserScsi => {
+                u16::try_from(RING_MAX / 3).unwrap_or(u16::MAX)
+            }
             Protocol::Nvme => NVME_DEPTH_MAX,
         }
     }
 
-    /// Memory for all rings and their data.
-    pub(crate) fn memory_bytes(&self) -> u64 {
+    /// Memory for all rings and their data, with so many bytes for header and answer of a slot.
+    pub(crate) fn memory_bytes(&self, slot_bytes: u32) -> u64 {
         let ring = u64::from(self.ring_size()) * 32 + SPARE;
-        let data = u64::from(self.iodepth) * (u64::from(self.bs) + SLOT_SPARE);
+        let data = u64::from(self.iodepth) * (u64::from(self.bs) + SLOT_SPARE + u64::from(slot_bytes));
         u64::from(self.queues) * (ring + data)
     }
 
     /// Memory of all disks.
     fn memory_of_all(&self) -> u64 {
-        self.memory_bytes().saturating_mul(self.disks.len() as u64)
+        self.memory_bytes(SLOT_BYTES_MAX).saturating_mul(self.disks.len() as u64)
     }
 
     /// Checks the options; returns the protocol.
@@ -196,6 +218,9 @@ impl Options {
         }
         if !(0.001..=86400.0).contains(&self.runtime) {
             return wrong(format!("--runtime {} is not from 0.001 to 86400 seconds", self.runtime));
+        }
+        if self.lun.is_some_and(|lun| lun > LUN_MAX) {
+            return wrong(format!("--lun {} is not from 0 to {LUN_MAX}", self.lun.unwrap_or(0)));
         }
         if self.rate == Some(0) {
             return wrong("--rate 0 would never send a request: leave it out for as many as possible".into());
@@ -251,6 +276,9 @@ pub(crate) mod tests {
             ("--runtime 1e9", "--runtime 1000000000 is not from"),
             ("--rate 0", "--rate 0 would never"),
             ("--nsid 1", "--nsid is for NVMe controllers: leave it out"),
+            ("--lun 1", "--lun is for vhost-user-scsi: name its --target, too"),
+            ("--target 1 --nsid 1", "--nsid is for NVMe controllers: leave it out"),
+            ("--target 1 --lun 16384", "--lun 16384 is not from 0 to 16383"),
             ("--bs 1024m --iodepth 128", "is 131072 MiB, more than 4096"),
         ] {
             let error = options(line).check().unwrap_err().to_string();
@@ -265,8 +293,9 @@ pub(crate) mod tests {
         assert_eq!(nvme("--iodepth 4095").check().unwrap(), Protocol::Nvme);
         for (line, sentence) in [
             ("--iodepth 4096", "--iodepth 4096 is not from 1 to 4095"),
-            ("--reconnect", "--reconnect is for vhost-user-blk: leave it out"),
-            ("--no-event-idx", "--no-event-idx is for vhost-user-blk"),
+            ("--reconnect", "--reconnect is for vhost-user disks: leave it out"),
+            ("--no-event-idx", "--no-event-idx is for vhost-user disks"),
+            ("--target 0", "--target is for vhost-user-scsi: leave it out"),
         ] {
             let error = nvme(line).check().unwrap_err().to_string();
             assert!(error.contains(sentence), "{line}: {error}");

@@ -5,7 +5,7 @@
 mod rig;
 
 use clap::Parser;
-use luge_bench::{BenchError, Options, Report};
+use luge_bench::{BenchError, Increments, Options, Report};
 use rig::{BLK_SIZE, CONFIG, MQ, Manners, NEEDED, PROTOCOL_MQ, RO, Reply, Request, Server, right};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -220,4 +220,96 @@ fn with_a_rate_a_server_that_stood_still_is_charged_for_all_that_it_kept_waiting
     let long = report.latency_ns.histogram.iter().filter(|&&(ns, _)| ns > 1 << 24);
     let waited: u64 = long.map(|&(_, count)| count).sum();
     assert!(waited * 3 > report.ios, "{waited} of {report}");
+}
+
+const SCSI: Manners = Manners {
+    features: NEEDED,
+    protocol: PROTOCOL_MQ,
+    queues: 3,
+    sectors: 1024,
+    block_bytes: 512,
+    is_scsi: true,
+    is_mute: false,
+};
+
+#[test]
+fn a_lun_is_measured_and_its_data_checked() {
+    for block_bytes in [512, 4096] {
+        let server = Server::start(Manners { block_bytes, ..SCSI }, right);
+        let line = "--target 3 --lun 300 --rw randrw --bs 4k --iodepth 8 --runtime 0.1 --verify crc32c";
+        let report = run(&server, line).unwrap();
+        assert!(report.reads > 0, "{report}");
+        assert!(report.verified.unwrap() > 0, "{report}");
+    }
+}
+
+#[test]
+fn a_unit_attention_is_no_failure_and_its_request_is_sent_again() {
+    let server =
+        Server::start(
+            SCSI,
+            |disk, request| {
+                if request.number % 10 == 3 { Reply::Sense(6) } else { right(disk, request) }
+            },
+        );
+    let line = "--target 3 --lun 300 --rw randrw --bs 512 --iodepth 8 --runtime 0.1 --verify crc32c";
+    assert!(run(&server, line).unwrap().verified.unwrap() > 0);
+}
+
+#[test]
+fn what_a_lun_cannot_do_or_does_wrong_is_said_in_a_sentence() {
+    for (manners, line, reply, expected) in [
+        (SCSI, "--queues 2", None, "--queues 2: the server has 1"),
+        (Manners { block_bytes: 4096, ..SCSI }, "--bs 512", None, "blocks of 4096 bytes, name a multiple"),
+        (Manners { sectors: 7, ..SCSI }, "--bs 4k", None, "the LUN has 7 blocks only"),
+        (Manners { block_bytes: 0x300, ..SCSI }, "", None, "the LUN has blocks of 768 bytes"),
+        (SCSI, "--runtime 60", Some(0x18), "with status 0x18 and response 0"),
+        (SCSI, "--runtime 60", Some(2), "with status 0x02 and response 0"),
+    ] {
+        let line = format!("--target 3 --lun 300 {line}");
+        let said = sentence(manners, &line, move |disk, request| match reply {
+            Some(2) => Reply::Sense(5),
+            Some(status) => Reply::Status(status),
+            None => right(disk, request),
+        });
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+    let said = sentence(SCSI, "--target 3 --lun 300 --runtime 60", |_, _| Reply::Short);
+    assert!(said.contains("less data than asked for"), "{said}");
+    let said = sentence(SCSI, "--target 3 --lun 300 --runtime 60", |_, _| Reply::NoStatus);
+    assert!(said.contains("with status 0xff and response 255"), "{said}");
+}
+
+/// Increments of the number on a server's LUN.
+fn increment(server: &Server, times: u64) -> Result<Increments, BenchError> {
+    let socket = server.socket().display().to_string();
+    let words = ["bench", &socket, "--target", "3", "--lun", "300"];
+    luge_bench::increment(&Line::parse_from(words).options, times)
+}
+
+#[test]
+fn increments_are_counted_and_those_that_came_too_late() {
+    let server = Server::start(SCSI, |disk, request| {
+        // Another client increments the number, too.
+        if request.compares && request.number % 10 == 5 {
+            let number = u64::from_le_bytes(disk[..8].try_into().unwrap());
+            disk[..512].copy_from_slice(&(number + 1).to_le_bytes().repeat(64));
+        }
+        right(disk, request)
+    });
+    let all = increment(&server, 1000).unwrap();
+    assert_eq!(all.made, 1000);
+    assert!(all.late > 0);
+    assert_eq!(all.number, all.made + all.late);
+}
+
+#[test]
+fn a_number_that_is_torn_is_found() {
+    let server = Server::start(SCSI, |disk, request| {
+        let reply = if request.number == 100 { Reply::Sense(0xe) } else { right(disk, request) };
+        disk[256] = 7;
+        reply
+    });
+    let said = increment(&server, 1000).unwrap_err().to_string();
+    assert!(said.contains("is torn"), "{said}");
 }

@@ -43,21 +43,17 @@ impl CoreHandle {
         self.attach_with(volume, None)
     }
 
-    /// Lets the core serve a volume, for the initiator of `nexus`, which is one of the volume. Blocks while devices
-    /// open queues.
+    /// Lets the core serve a volume, for the initiator of `nexus`. It obeys the reservations of the nexus: those of the
+    /// volume, or others that only some of its users share. Blocks while devices open queues.
     ///
     /// # Errors
     /// [`AttachError`]; nothing has changed then.
-    ///
-    /// # Panics
-    /// If the nexus is another volume's: its rights would be those of somebody else.
     pub fn attach_as(&self, volume: &Arc<Volume>, nexus: &Nexus) -> Result<Attachment, AttachError> {
-        assert!(Arc::ptr_eq(volume.reservations(), nexus.reservations()), "a nexus of another volume");
         self.attach_with(volume, Some(nexus))
     }
 
     fn attach_with(&self, volume: &Arc<Volume>, nexus: Option<&Nexus>) -> Result<Attachment, AttachError> {
-        let reservations = volume.reservations();
+        let reservations = nexus.map_or_else(|| volume.reservations(), Nexus::reservations);
         let rights = nexus.map_or_else(|| reservations.strangers(), |nexus| nexus.rights_word().clone());
         let mounted = self.mount(volume, rights)?;
         let site = CoreSite::new(self.clone(), mounted.volume);

@@ -3,17 +3,29 @@
 //! Its turns are those of any core, on the CPUs that serve no disks where there are some, and behind all other threads
 //! there.
 
-use crate::{CoreHandle, SpawnError};
+use crate::{AttachError, CoreHandle, SpawnError};
 use luge_block::CoreId;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
 
 /// First number of a background core: behind those of CPUs.
 const FIRST: u16 = 1 << 15;
 
 /// Numbers in use.
 static NUMBERS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Reason why a peer gets no background core.
+#[derive(Debug, Error)]
+pub enum BackgroundError {
+    /// There is no thread for it.
+    #[error(transparent)]
+    Core(#[from] SpawnError),
+    /// A volume cannot be served there.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
 
 /// A running core without a CPU. Stops when dropped: its sessions and volumes must be gone.
 pub struct BackgroundCore {
@@ -34,6 +46,12 @@ impl BackgroundCore {
         })?;
         let handle = CoreHandle::spawn_in_background(CoreId(number.0))?;
         Ok(Self { handle, _number: number })
+    }
+
+    /// Whether a number is one of background cores.
+    #[must_use]
+    pub fn has(core: CoreId) -> bool {
+        core.0 >= FIRST
     }
 
     /// The core.
@@ -79,7 +97,7 @@ mod tests {
     fn background_cores_do_tasks_and_have_numbers_of_their_own() {
         let (first, second) = (BackgroundCore::start().unwrap(), BackgroundCore::start().unwrap());
         assert_ne!(first.handle().id(), second.handle().id());
-        assert!(first.handle().id().0 >= FIRST);
+        assert!(BackgroundCore::has(first.handle().id()));
         assert_eq!(second.handle().call(|core| core.id()), second.handle().id());
     }
 }

@@ -48,7 +48,7 @@ mod tenant;
 pub use account::Account;
 pub use attachment::{AttachError, Attachment};
 pub use attachments::Attachments;
-pub use background::BackgroundCore;
+pub use background::{BackgroundCore, BackgroundError};
 pub use descriptors::{Ceiling, Descriptors, Promise, TooFewDescriptors};
 pub use drain::drain;
 pub use fence::Fence;

@@ -305,14 +305,12 @@ fn report<S: Service>(
     is_cut_off: &dyn Fn() -> bool,
 ) -> Option<S::Resumed> {
     let (name, peer, ledger) = (service.name(), service.peer(), service.ledger());
-    let left = || log.left.line(|| tracing::info!("{name}: the {peer} has left"));
     let mut handed_over = None;
     match end {
         End::HandedOver(connection) => handed_over = Some(connection),
-        End::Left => left(),
-        End::LeftAtCost => {
-            ledger.left_at_cost();
-            left();
+        End::Left => {
+            ledger.left();
+            log.left.line(|| tracing::info!("{name}: the {peer} has left"));
         }
         End::Fault(_) if is_cut_off() => {}
         End::Fault(error) => {

@@ -1,6 +1,7 @@
 //! Record of an endpoint's peers, which its status is read from.
 
 use crate::backoff::{Backoff, BackoffLimits, BackoffStatus};
+use luge_memory::stall::Stalls;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ pub struct PeerState {
     pub backoff: BackoffStatus,
     /// Whether a peer is served.
     pub is_connected: bool,
+    /// Waits of cores for the memory of the peer that is served, or was the last. If there were some, a slow thread of
+    /// its own serves it.
+    pub stalls: Stalls,
 }
 
 /// Departure of an endpoint's peer. Waiting for it keeps nothing of the endpoint.
@@ -64,6 +68,7 @@ struct Entries {
     backoff: Backoff,
     is_connected: bool,
     has_spoken: bool,
+    stalls: Stalls,
 }
 
 impl Ledger {
@@ -83,7 +88,12 @@ impl Ledger {
     pub fn state(&self) -> PeerState {
         let entries = self.entries();
         let backoff = entries.backoff.status(Instant::now());
-        PeerState { counts: entries.counts, backoff, is_connected: entries.is_connected }
+        PeerState {
+            counts: entries.counts,
+            backoff,
+            is_connected: entries.is_connected,
+            stalls: entries.stalls,
+        }
     }
 
     /// Notes that the peer has sent a whole message.
@@ -100,7 +110,13 @@ impl Ledger {
         let mut entries = self.entries();
         entries.is_connected = true;
         entries.has_spoken = false;
+        entries.stalls = Stalls::default();
         entries.counts.connections = entries.counts.connections.wrapping_add(1);
+    }
+
+    /// Notes that the peer's queues have left the cores because of its memory.
+    pub fn left_cores(&self, stalls: Stalls) {
+        self.entries().stalls = stalls;
     }
 
     pub(crate) fn disconnected(&self) {
@@ -141,10 +157,13 @@ impl Ledger {
         entries.backoff.count(Instant::now())
     }
 
-    /// Notes that a peer has left which had cost others time: the next one is served after a pause, as after one that
-    /// was cut off.
-    pub(crate) fn left_at_cost(&self) {
-        self.entries().backoff.count(Instant::now());
+    /// Notes that a peer has left. After one whose memory had kept cores waiting the next one is served after a pause, as
+    /// after one that was cut off.
+    pub(crate) fn left(&self) {
+        let mut entries = self.entries();
+        if entries.stalls.count > 0 {
+            entries.backoff.count(Instant::now());
+        }
     }
 
     /// Time until the next peer is served.

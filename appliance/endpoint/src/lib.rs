@@ -6,6 +6,7 @@
 //! - [`Listening`]: a socket with the thread that accepts and the thread that serves.
 //! - [`Ledger`]: counts and state of peers, for the status of an endpoint.
 //! - [`BackoffLimits`]: limits of the pause after a peer that was cut off for cause.
+//! - [`watch_memory`]: watch of peers whose memory keeps cores waiting.
 //! - [`Limit`]: rate limit of log lines.
 //!
 //! Invariants
@@ -22,6 +23,7 @@ mod backoff;
 mod ledger;
 mod limit;
 mod listening;
+mod memory_watch;
 mod quit;
 mod service;
 mod signals;
@@ -31,6 +33,7 @@ pub use backoff::{BackoffLimits, BackoffStatus};
 pub use ledger::{Departure, Ledger, PeerCounts, PeerState};
 pub use limit::Limit;
 pub use listening::{EndpointError, Listening};
+pub use memory_watch::{MemoryUser, watch_memory};
 pub use quit::Quit;
 pub use service::{Busy, End, Incoming, Resumed, Service};
 pub use signals::Ending;

@@ -76,8 +76,6 @@ impl Resumed for std::convert::Infallible {
 pub enum End<R> {
     /// The peer left.
     Left,
-    /// The peer left, and had cost others time: the next one is served after a pause.
-    LeftAtCost,
     /// The peer broke the protocol, or asked for something impossible.
     Fault(String),
     /// Another process serves the peer on.

@@ -62,6 +62,8 @@ pub struct Settings {
     pub rpc_socket_mode: Option<String>,
     /// `rpc_socket_group`: group of the RPC socket, by name or number.
     pub rpc_socket_group: Option<String>,
+    /// `pr_scope`: users that share the reservations of a volume, `volume` or `vm`.
+    pub pr_scope: Option<String>,
     /// Path and `subsystems` of the last file that has `subsystems`.
     pub subsystems: Option<(String, Value)>,
 }
@@ -82,6 +84,7 @@ impl Default for Settings {
             rpc_socket: "/run/luge/rpc.sock".into(),
             rpc_socket_mode: None,
             rpc_socket_group: None,
+            pr_scope: None,
             subsystems: None,
         }
     }
@@ -178,6 +181,7 @@ impl Settings {
             "rpc_socket" => self.rpc_socket = absolute(value)?,
             "rpc_socket_mode" => self.rpc_socket_mode = Some(value.to_owned()),
             "rpc_socket_group" => self.rpc_socket_group = Some(value.to_owned()),
+            "pr_scope" => self.pr_scope = Some(value.to_owned()),
             _ => return Err(KEYS),
         }
         Ok(())
@@ -185,7 +189,7 @@ impl Settings {
 }
 
 const KEYS: &str = "the keys are hostname, cpumask, hugepages, ssds, console, log, kernel_log, panic, socket_mode, \
-                    socket_group, rpc_socket, rpc_socket_mode and rpc_socket_group";
+                    socket_group, rpc_socket, rpc_socket_mode, rpc_socket_group and pr_scope";
 
 fn hostname(value: &str) -> Result<String, &'static str> {
     let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -372,7 +376,7 @@ mod tests {
         let (settings, errors) = command_line(
             "luge.hostname=sled-7 luge.cpumask=0x3 luge.hugepages=512 luge.ssds=0000:01:00.0,0000:02:00.0 \
              luge.console=ttyS0,/dev/hvc0 luge.log=DEBUG luge.kernel_log=7 luge.panic=0 luge.rpc_socket=/run/r \
-             luge.socket_mode=0666 luge.socket_group=kvm luge.rpc_socket_mode=0660 luge.rpc_socket_group=7",
+             luge.socket_mode=0666 luge.socket_group=kvm luge.rpc_socket_mode=0660 luge.rpc_socket_group=7 luge.pr_scope=vm",
         );
         assert_eq!(errors, Vec::<String>::new());
         let expected = Settings {
@@ -389,6 +393,7 @@ mod tests {
             rpc_socket: "/run/r".into(),
             rpc_socket_mode: Some("0660".into()),
             rpc_socket_group: Some("7".into()),
+            pr_scope: Some("vm".into()),
             subsystems: None,
         };
         assert_eq!(settings, expected);

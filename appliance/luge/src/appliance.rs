@@ -3,7 +3,7 @@
 //! Not here: the origin of the plan, and the moment of the stop (`serve`, `boot`).
 
 use crate::config::Config;
-use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
+use crate::control::{Budget, Control, Platform, PrScope, Sled, SocketFolder};
 use crate::cpus::Cpus;
 use crate::error_log::ErrorLog;
 use crate::log::Log;
@@ -12,6 +12,7 @@ use luge_core::{CoreHandle, Descriptors, SpawnError};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
+use luge_scsi::PortGroups;
 use luge_socket::{FOLDER_LOCK, Permissions};
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{VmConfig, VmRunner};
@@ -32,6 +33,8 @@ pub struct Plan {
     pub descriptors: Arc<Descriptors>,
     /// Memory that disks may take, in bytes.
     pub budget: u64,
+    /// Users that share reservations, where a SCSI controller does not say otherwise.
+    pub pr_scope: PrScope,
     /// Folder of vhost-user sockets.
     pub sockets: PathBuf,
     /// Permissions of vhost-user sockets.
@@ -86,9 +89,20 @@ impl Appliance {
         let vfio = Vfio::new(sysfs.clone(), Backend::Auto, space.clone());
         let vms = VmRunner::new(plan.vms, plan.reaper);
         report_vms(&vms).map_err(StartError::Control)?;
-        let (pages, descriptors) = (plan.pages, plan.descriptors);
+        let (pages, pr_scope, descriptors) = (plan.pages, plan.pr_scope, plan.descriptors);
         warn_of_few_descriptors(&descriptors);
-        let platform = Arc::new(Platform { cores, space, descriptors, pages, sockets, vfio, sysfs, vms });
+        let platform = Arc::new(Platform {
+            cores,
+            space,
+            descriptors,
+            pages,
+            pr_scope,
+            port_groups: PortGroups::default(),
+            sockets,
+            vfio,
+            sysfs,
+            vms,
+        });
         let sled = Sled::new(platform, Budget::new(plan.budget));
         let control = Control::start(sled).map_err(StartError::Control)?;
         let error_log = ErrorLog::start(control.clone()).map_err(StartError::ErrorLog)?;

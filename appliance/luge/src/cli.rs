@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::control::PrScope;
 use clap::{Args, Parser, Subcommand};
 use luge_socket::{Group, Mode};
 use luge_vfio::PciAddress;
@@ -85,6 +86,10 @@ pub struct Serve {
     /// every VM can read it. May be given several times
     #[arg(long, value_name = "DIR")]
     pub vm_files: Vec<PathBuf>,
+    /// Users that share the persistent reservations of a volume: volume, for all that use it, or vm, for the SCSI
+    /// controllers of one tenant. A SCSI controller can have a scope of its own
+    #[arg(long, value_name = "SCOPE", default_value = "volume")]
+    pub pr_scope: PrScope,
     /// Use ordinary pages instead of hugepages: slower, for trials
     #[arg(long)]
     pub no_huge: bool,
@@ -211,9 +216,15 @@ mod tests {
 
     #[test]
     fn wrong_values_are_refused() {
-        for line in
-            ["luge serve -s 0", "luge serve -s x", "luge serve -x", "luge rpc", "luge rpc m -t 0", "luge"]
-        {
+        for line in [
+            "luge serve -s 0",
+            "luge serve --pr-scope host",
+            "luge serve -s x",
+            "luge serve -x",
+            "luge rpc",
+            "luge rpc m -t 0",
+            "luge",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

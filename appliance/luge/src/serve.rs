@@ -145,6 +145,7 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         pages,
         descriptors: Descriptors::of_this_process(Ceiling::HardLimit),
         budget,
+        pr_scope: args.pr_scope,
         sockets,
         socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),
         rpc_socket,

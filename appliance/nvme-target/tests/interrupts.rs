@@ -111,6 +111,16 @@ fn a_host_that_has_not_looked_yet_is_not_interrupted_again_at_once() {
 }
 
 #[test]
+fn a_host_that_has_not_looked_yet_is_interrupted_again_where_interrupts_do_not_adapt() {
+    let mut played = Played::new(Coalescing::default());
+    played.bench.session.interrupt_at_once();
+    played.send(32);
+    played.bench.graph.begin_turn(Ticks::now());
+    (0..32).for_each(|_| played.complete_one());
+    assert_eq!(played.vector.count(), 32);
+}
+
+#[test]
 fn what_a_host_did_not_see_in_its_last_look_interrupts_it_after_the_doorbell() {
     let mut played = Played::new(Coalescing::default());
     played.send(2);

@@ -77,6 +77,13 @@ pub enum Action {
         /// Fate of the initiator's own registration.
         own: Own,
     },
+    /// Takes the volume for the initiator alone, where nobody is registered: SCSI RESERVE (6) and (10). Does nothing
+    /// where the initiator has the rights of a holder (SPC-4, clause 5.13.3).
+    Hold,
+    /// Ends the initiator's hold, if it has one: SCSI RELEASE (6) and (10).
+    Unhold,
+    /// Ends the hold, whose ever it is: a reset of the logical unit.
+    DropHold,
 }
 
 /// Fate of a registration whose reservation is moved.

@@ -13,12 +13,13 @@ struct Progress {
     waker: Waker,
 }
 
-/// A change of rights on its way to the cores. May be dropped before it is over, which does not stop it.
+/// A change, of rights for example, on its way to the cores. May be dropped before it is over, which does not stop it.
 pub struct Change(Arc<Progress>);
 
 impl Change {
     /// A change, and the first of its receipts. It is over when all receipts were dropped.
-    pub(crate) fn begin(waker: Waker) -> (Self, Receipt) {
+    #[must_use]
+    pub fn begin(waker: Waker) -> (Self, Receipt) {
         let progress = Arc::new(Progress { left: AtomicUsize::new(1), waker });
         (Self(progress.clone()), Receipt(progress))
     }
@@ -42,7 +43,8 @@ pub struct Receipt(Arc<Progress>);
 
 impl Receipt {
     /// One more for the same change.
-    pub(crate) fn another(&self) -> Self {
+    #[must_use]
+    pub fn another(&self) -> Self {
         self.0.left.fetch_add(1, Ordering::Relaxed);
         Self(self.0.clone())
     }

@@ -1,7 +1,7 @@
 //! Persistent reservations of a volume: registrants, the holder, and who may read and write.
 //!
 //! - [`State`] is the state machine of the standards (NVMe Base 2.0, section 8.19; SPC-4, section 5.13), in terms
-//!   that both share. It knows no cores and no clocks.
+//!   that both share; with the older reservations of SPC-2 beside them. It knows no cores and no clocks.
 //! - [`Reservations`] is the state of one volume, shared by all that serve it. A [`Nexus`] is one way of an
 //!   initiator to the volume: a controller, or a port. Its rights are a word that cores load.
 //!
@@ -32,7 +32,7 @@ pub use action::{Action, Claim, Key, Notice, Notification, Outcome, Own, Preempt
 pub use change::{Change, Receipt, Waker};
 pub use identity::{Identity, Scope};
 pub use nexus::{Nexus, NexusConfig, Serving};
-pub use report::{Port, RegistrantReport, Report};
+pub use report::{Hold, Port, RegistrantReport, Report};
 pub use reservation::{ReservationType, Role};
 pub use reservations::Reservations;
 pub use rights::{Rights, RightsWord};

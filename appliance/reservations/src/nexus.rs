@@ -2,7 +2,7 @@
 
 use crate::action::{Action, Refused};
 use crate::change::{Change, Waker};
-use crate::report::{Port, Report};
+use crate::report::{Hold, Port, Report};
 use crate::reservations::Reservations;
 use crate::rights::RightsWord;
 use crate::site::{Listener, Site};
@@ -79,6 +79,12 @@ impl Nexus {
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.reservations.table().is_registered(self.id)
+    }
+
+    /// Who holds the volume for itself alone at this moment.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.reservations.table().hold(self.id)
     }
 
     /// Rights of the initiator at this moment.

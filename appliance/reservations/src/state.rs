@@ -5,9 +5,11 @@
 //!  (2) held --acquire, same type, by a holder-->                     (2)
 //!  (2) held --preempt of the holder's key; of all, where all hold--> (2), with the type and holder of the preemption
 //!  (2) held --release, by a holder; the holder or the last unregisters; clear--> (1)
+//!  (1) free --hold, while nobody is registered-->                   (3) held for one alone, who is not registered
+//!  (3) held for one alone --unhold, by that one; drop of the hold--> (1)
 //! ```
 //!
-//! Registrants come and go in both. All that is refused changes nothing.
+//! Registrants come and go in (1) and (2). All that is refused changes nothing.
 
 use crate::action::{Action, Claim, Key, Notice, Outcome, Own, Preempt, Refused};
 use crate::report::{RegistrantReport, Report};
@@ -37,6 +39,8 @@ pub struct State {
     registrants: Vec<Registrant>,
     reservation: Option<Reservation>,
     generation: u32,
+    /// The one who holds the volume for itself alone. Nobody is registered then.
+    sole_user: Option<Identity>,
 }
 
 impl State {
@@ -46,6 +50,13 @@ impl State {
     /// [`Refused`].
     pub fn apply(&mut self, who: Identity, action: Action) -> Result<Outcome, Refused> {
         match action {
+            Action::Hold => self.hold(who),
+            Action::Unhold => self.unhold(who),
+            Action::DropHold => {
+                self.sole_user = None;
+                Ok(Outcome::default())
+            }
+            _ if self.sole_user.is_some() => Err(Refused::Conflict),
             Action::Register { claim, key } => self.register(who, claim, key),
             Action::Acquire { key, kind } => self.acquire(who, key, kind),
             Action::Preempt(preempt) => {
@@ -66,8 +77,17 @@ impl State {
     /// Rights of an initiator; of one that has not said who it is, without an identity.
     #[must_use]
     pub fn rights(&self, who: Option<Identity>) -> Rights {
-        let Some(reservation) = self.reservation else { return Rights::ReadWrite };
-        reservation.kind.rights(self.role(who, reservation))
+        match self.reservation {
+            Some(reservation) => reservation.kind.rights(self.role(who, reservation)),
+            None if self.sole_user.is_some() && self.sole_user != who => Rights::None,
+            None => Rights::ReadWrite,
+        }
+    }
+
+    /// The one who holds the volume for itself alone.
+    #[must_use]
+    pub const fn sole_user(&self) -> Option<Identity> {
+        self.sole_user
     }
 
     /// The key of a registrant.
@@ -109,6 +129,36 @@ impl State {
     /// Checks that `who` is registered with `key`.
     fn check_key(&self, who: Identity, key: Key) -> Result<(), Refused> {
         if self.key_of(who) == Some(key) { Ok(()) } else { Err(Refused::Conflict) }
+    }
+
+    /// (1) to (3), or (3) again.
+    fn hold(&mut self, who: Identity) -> Result<Outcome, Refused> {
+        if self.has_holders_rights(who) {
+            return Ok(Outcome::default());
+        }
+        if !self.registrants.is_empty() || self.sole_user.is_some_and(|holder| holder != who) {
+            return Err(Refused::Conflict);
+        }
+        self.sole_user = Some(who);
+        Ok(Outcome::default())
+    }
+
+    /// (3) to (1). Whoever has no hold has nothing to end, which is no error.
+    fn unhold(&mut self, who: Identity) -> Result<Outcome, Refused> {
+        if !self.registrants.is_empty() && !self.has_holders_rights(who) {
+            return Err(Refused::Conflict);
+        }
+        self.sole_user.take_if(|holder| *holder == who);
+        Ok(Outcome::default())
+    }
+
+    /// Whether `who` holds the persistent reservation, or is one of the registrants whom it serves.
+    fn has_holders_rights(&self, who: Identity) -> bool {
+        self.reservation.is_some_and(|held| match self.role(Some(who), held) {
+            Role::Holder => true,
+            Role::Registrant => held.kind.serves_registrants(),
+            Role::Stranger => false,
+        })
     }
 
     fn count_change(&mut self) {

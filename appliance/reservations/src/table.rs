@@ -3,7 +3,7 @@
 use crate::Identity;
 use crate::action::{Action, Notification, Outcome, Refused};
 use crate::change::Receipt;
-use crate::report::{Port, Report};
+use crate::report::{Hold, Port, Report};
 use crate::rights::RightsWord;
 use crate::site::{Listener, Site};
 use crate::state::State;
@@ -93,6 +93,16 @@ impl Table {
     pub(crate) fn is_registered(&self, nexus: u64) -> bool {
         let found = self.members.iter().find(|member| member.id == nexus);
         found.and_then(|member| self.state.key_of(member.identity?)).is_some()
+    }
+
+    /// Who holds the volume for itself alone, as the initiator of a nexus sees it.
+    pub(crate) fn hold(&self, nexus: u64) -> Hold {
+        let identity = self.members.iter().find(|member| member.id == nexus).and_then(|found| found.identity);
+        match self.state.sole_user() {
+            None => Hold::None,
+            own if own == identity => Hold::Own,
+            Some(_) => Hold::Another,
+        }
     }
 
     /// Registrants with the ports of their nexuses, and the reservation.

@@ -10,9 +10,9 @@ use luge_socket::Permissions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// File descriptors of an endpoint: listener and wake-up, the connection and its copies, those that wait, and the
-/// files of a message.
-const DESCRIPTORS: u64 = 32;
+/// File descriptors of an endpoint: listener and wake-up, the connection, its copies and the bell of its memory, those
+/// that wait, and the files of a message.
+const DESCRIPTORS: u64 = 33;
 
 /// Description of an endpoint.
 pub struct EndpointConfig {

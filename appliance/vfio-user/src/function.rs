@@ -57,6 +57,13 @@ pub trait Function: Send {
     /// request in flight refers to memory of the client.
     fn reset(&mut self) -> Progress;
 
+    /// Moves everything that touches the client's memory off the cores, which have had to wait for it. Goes on in
+    /// [`Self::on_event`]; a function that cannot be served elsewhere fails.
+    fn leave_cores(&mut self);
+
+    /// Reason for which the function does not serve its client any longer: the connection ends.
+    fn failure(&self) -> Option<String>;
+
     /// Progress of what was pending: [`Progress::Done`] once every removal of memory and every reset is.
     fn progress(&mut self) -> Progress;
 

@@ -25,4 +25,6 @@ pub(crate) struct Log {
     pub(crate) refused: Limit,
     /// Memory is in a file that is not mapped.
     pub(crate) unmapped: Limit,
+    /// Memory has kept a core waiting.
+    pub(crate) costly: Limit,
 }

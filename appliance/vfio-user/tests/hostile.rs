@@ -4,6 +4,7 @@
 
 mod rig;
 
+use luge_memory::stall::{PageFault, note};
 use luge_seeded::{Random, fuzz};
 use luge_spec::vfio_user::{
     Command, DmaMap, Header, InterruptIndex, MessageFlags, RegionAccess, RegionIndex, RegionInfo,
@@ -359,4 +360,51 @@ fn whatever_a_client_sends_the_next_one_is_served() {
         drop(next);
         until_all_left(&house);
     });
+}
+
+/// Notes that a core has waited for a client's memory at an address, as a core does.
+fn stall(house: &House, at: u64) {
+    let address = house.record.host_address(at).unwrap();
+    let fault = PageFault { address, took: Duration::from_millis(390) };
+    assert!(note(&fault), "memory that a client shares");
+}
+
+#[test]
+fn a_function_whose_client_keeps_a_core_waiting_is_told_once_to_leave_the_cores_and_others_are_not() {
+    let (house, other) = (House::new(), House::new());
+    let (client, bystander) = (house.client(), other.client());
+    for client in [&client, &bystander] {
+        assert_eq!(client.map(map(0, 2 * PAGE, 0), &memory_file(2 * PAGE)), 0);
+    }
+    stall(&house, PAGE);
+    until(|| house.record.state().moves == 1);
+    assert_eq!(house.endpoint.clients().stalls.longest, Duration::from_millis(390));
+    stall(&house, PAGE);
+    assert_eq!(bystander.ask(&command(Command::GET_INFO, &[0_u8; 16])).error(), 0);
+    assert_eq!(client.ask(&command(Command::GET_INFO, &[0_u8; 16])).error(), 0);
+    assert_eq!(house.record.state().moves, 1);
+    assert_eq!(other.record.state().moves, 0);
+    drop(client);
+    check(&house);
+    assert_eq!(house.endpoint.clients().stalls.count, 0, "the next client has done nothing");
+}
+
+#[test]
+fn a_client_that_comes_with_memory_that_has_kept_a_core_waiting_is_not_served_by_one() {
+    let (house, other) = (House::new(), House::new());
+    let (first, second, file) = (house.client(), other.client(), memory_file(2 * PAGE));
+    assert_eq!(first.map(map(0, 2 * PAGE, 0), &file), 0);
+    stall(&house, 0);
+    assert_eq!(second.map(map(0, 2 * PAGE, 0), &file), 0);
+    until(|| other.record.state().moves == 1);
+}
+
+#[test]
+fn a_client_whose_function_fails_is_cut_off() {
+    let house = House::new();
+    let client = house.client();
+    house.record.state().failure = Some("no core".into());
+    house.record.signal();
+    assert!(client.has_ended());
+    until(|| house.protocol_errors() == 1);
 }

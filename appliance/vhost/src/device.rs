@@ -81,6 +81,10 @@ pub trait VirtioDevice: Send + Sync {
 
     /// Forgets the address of a session that is about to leave its core. It is valid until this returns.
     fn stopped(&self, _queue: u16) {}
+
+    /// Notes that a session has left its core and was dropped, some time after [`Self::stopped`]: its last requests have
+    /// ended.
+    fn left(&self, _queue: u16) {}
 }
 
 /// Address of a session that a core serves.

@@ -2,6 +2,7 @@
 //!
 //! A thread accepts front ends, one of which is served at a time (`luge_endpoint`).
 
+use crate::coalescing::Coalescing;
 use crate::config_notices::ConfigNotices;
 use crate::device::VirtioDevice;
 use crate::log::Log;
@@ -70,8 +71,9 @@ impl Endpoint {
         let cores = device.cores().into_iter().map(ServingCore::new).collect();
         let (ledger, log) = (Arc::new(Ledger::new(backoff)), Log::default());
         let owner = owner.map(Arc::from);
-        let notices = ConfigNotices::default();
-        let served = Served { name, owner, device, cores, space, descriptors, ledger, notices, log };
+        let (notices, coalescing) = (ConfigNotices::default(), Coalescing::default());
+        let served =
+            Served { name, owner, device, cores, space, descriptors, ledger, notices, coalescing, log };
         let served = Arc::new(served);
         let service = Arc::new(VhostUser(served.clone()));
         let listening = Listening::start(&service, &socket, &permissions, DESCRIPTORS, resumed)?;
@@ -109,6 +111,12 @@ impl Endpoint {
     #[must_use]
     pub fn notices(&self) -> ConfigNotices {
         self.served.notices.clone()
+    }
+
+    /// Coalescing of the interrupts of all queues.
+    #[must_use]
+    pub fn coalescing(&self) -> &Coalescing {
+        &self.served.coalescing
     }
 
     /// Cuts off the front end and those that wait, waits until every request that was taken has been answered,

@@ -19,19 +19,23 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]
 
 mod blk;
+mod coalescing;
 mod config_notices;
 mod connection;
 mod counters;
 mod device;
 mod endpoint;
 mod log;
+mod pieces;
 mod queue;
+mod scsi;
 mod served;
 mod service;
 mod state;
 mod status;
 
 pub use blk::{BlkConfig, BlkDevice, BlkDisk, BlkError, BlkSession, OpenVolume};
+pub use coalescing::{Coalescing, CoalescingConfig, INTERRUPT_DELAY_MAX};
 pub use config_notices::{ConfigKnowledge, ConfigNotices, Notice};
 pub use counters::QueueCounters;
 pub use device::{NewSession, QUEUES_MAX, QueueKind, QueueSession, SessionAddress, VirtioDevice};
@@ -41,6 +45,12 @@ pub use luge_endpoint::{BackoffLimits, BackoffStatus, Departure, EndpointError, 
 pub use luge_memory::stall::Stalls;
 pub use luge_socket::SocketError;
 pub use queue::{DeviceQueue, Notifiers, QueueError, QueueSetup, RING_FEATURES};
+pub use scsi::{
+    Cancelled, CancelledAs, CommandReply, ControlReply, ControlSession, DATA_OUT_MAX, Drain, EVENTS_MAX,
+    Ended, EventSession, HbaConfig, HbaError, LunAddress, LunEntry, LunError, LunPhase, LunPlace, LunStatus,
+    LunTable, Notification, NotificationAction, PendingEvents, Relay, Relayed, RelayedCommand, RelayedId,
+    RelayedRequest, RequestSession, Scope, ScsiHba, SessionNumber, TaskFunction, TaskManagement,
+};
 pub use state::{
     AreasState, ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, QueueState,
     RegionState, RunningState,

@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "guest memory is kept for spans, and replaced under a ring")]
 
+use crate::coalescing::{Coalescing, Pace};
 use crate::counters::QueueCounters;
 use crate::state::RunningState;
 use luge_core::{Armed, Call, Kick, Published};
@@ -13,6 +14,7 @@ use luge_virtqueue::{
     Batch, ChainLayout, Head, InflightError, InflightRegion, LongChain, Notifications, RingError, RingLayout,
     SplitQueue,
 };
+use luge_volume::Ticks;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -82,6 +84,7 @@ pub struct DeviceQueue {
     ring: SplitQueue,
     is_taking: bool,
     notifiers: Notifiers,
+    pace: Pace,
     counters: Arc<QueueCounters>,
 }
 
@@ -120,14 +123,24 @@ impl DeviceQueue {
         if is_broken {
             counters.set_broken();
         }
-        Ok(Self { ring, is_taking: !is_broken, notifiers: Notifiers::default(), counters })
+        let (notifiers, pace) = Default::default();
+        Ok(Self { ring, is_taking: !is_broken, notifiers, pace, counters })
     }
 
     /// Installs the notifiers; returns the previous ones. Interrupts the guest once: what was used while
     /// there was no call may still be unseen.
     pub fn connect(&mut self, mut notifiers: Notifiers) -> Notifiers {
         notifiers.call.iter_mut().for_each(Call::signal);
-        std::mem::replace(&mut self.notifiers, notifiers)
+        let mut before = std::mem::replace(&mut self.notifiers, notifiers);
+        if self.pace.release() {
+            before.call.iter_mut().for_each(Call::signal);
+        }
+        before
+    }
+
+    /// Delays interrupts as an endpoint has it.
+    pub fn coalesce(&mut self, setting: Coalescing) {
+        self.pace = Pace::new(setting);
     }
 
     /// Installs another call; returns the previous one. Interrupts the guest once, as [`Self::connect`].
@@ -178,6 +191,11 @@ impl DeviceQueue {
         if self.ring.take_waiting(batch, count).is_err() {
             self.break_off();
         }
+    }
+
+    /// Refuses the long chain at the end of a batch (see [`SplitQueue::refuse_long`]).
+    pub fn refuse_long<L: ChainLayout>(&self, batch: &mut Batch<L>) {
+        self.ring.refuse_long(batch);
     }
 
     /// Continues the walk of the long chain at the end of a batch (see [`SplitQueue::walk_long`]).
@@ -231,18 +249,21 @@ impl DeviceQueue {
     /// number of requests that are not answered yet.
     #[inline]
     pub fn publish(&mut self, in_flight: usize) -> Published {
-        let interrupt = self.ring.publish();
+        let mut interrupt = self.ring.publish();
+        if self.pace.is_on() {
+            interrupt = self.pace.is_due(interrupt, self.ring.next_available(), Ticks::now());
+        }
         if let Some(call) = &mut self.notifiers.call {
             if interrupt { call.signal() } else { call.retry() }
         }
         self.notifiers.error.iter_mut().for_each(Call::retry);
         self.counters.set_in_flight(in_flight);
-        if self.notifiers.owe() { Published::Owing } else { Published::All }
+        if self.notifiers.owe() || self.pace.is_held() { Published::Owing } else { Published::All }
     }
 
     /// Asks the guest to kick for the chains that it adds from now on.
     pub fn arm(&mut self) -> Armed {
-        if self.notifiers.owe() || (self.is_taking && self.ring.arm()) {
+        if self.notifiers.owe() || self.pace.is_held() || (self.is_taking && self.ring.arm()) {
             Armed::Waiting
         } else {
             Armed::Quiet

@@ -1,5 +1,6 @@
 //! An endpoint, as its connections see it.
 
+use crate::coalescing::Coalescing;
 use crate::config_notices::ConfigNotices;
 use crate::device::VirtioDevice;
 use crate::log::Log;
@@ -20,6 +21,7 @@ pub(crate) struct Served {
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) notices: ConfigNotices,
+    pub(crate) coalescing: Coalescing,
     pub(crate) log: Log,
 }
 

@@ -36,9 +36,7 @@ impl Service for VhostUser {
     }
 
     fn serve(&self, incoming: Incoming<HandedOver>, quit: &Quit) -> End<HandedOver> {
-        self.0.ledger.connected();
-        let end = connection::serve(incoming, &self.0, quit);
-        self.0.ledger.end_of(end)
+        connection::serve(incoming, &self.0, quit)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config_notices::ConfigKnowledge;
 use crate::counters::QueueCounters;
 use luge_block::CoreId;
-use luge_endpoint::{BackoffLimits, BackoffStatus, End, PeerCounts, PeerState};
+use luge_endpoint::{BackoffLimits, BackoffStatus, PeerCounts, PeerState};
 use luge_memory::stall::Stalls;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,13 +61,7 @@ pub struct QueueStatus {
 #[derive(Default)]
 pub(crate) struct Ledger {
     peers: Arc<luge_endpoint::Ledger>,
-    entries: Mutex<Entries>,
-}
-
-#[derive(Default)]
-struct Entries {
-    stalls: Stalls,
-    queues: Vec<RunningQueue>,
+    queues: Mutex<Vec<RunningQueue>>,
 }
 
 /// A queue that runs, as the ledger has it.
@@ -83,11 +77,11 @@ pub(crate) struct RunningQueue {
 
 impl Ledger {
     pub(crate) fn new(limits: BackoffLimits) -> Self {
-        Self { peers: Arc::new(luge_endpoint::Ledger::new(limits)), entries: Mutex::default() }
+        Self { peers: Arc::new(luge_endpoint::Ledger::new(limits)), queues: Mutex::default() }
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Vec<RunningQueue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Record of the front ends.
@@ -95,49 +89,29 @@ impl Ledger {
         &self.peers
     }
 
-    /// Notes that a front end is served from now on.
-    pub(crate) fn connected(&self) {
-        self.entries().stalls = Stalls::default();
-    }
-
-    /// Notes that the front end's rings have left the cores because of its memory.
-    pub(crate) fn left_cores(&self, stalls: Stalls) {
-        self.entries().stalls = stalls;
-    }
-
     /// Notes that the front end has sent a whole message.
     pub(crate) fn spoken(&self) {
         self.peers.spoken();
     }
 
-    /// End of a connection: one that has kept cores waiting for its memory has cost them time.
-    pub(crate) fn end_of<R>(&self, end: End<R>) -> End<R> {
-        match end {
-            End::Left if self.entries().stalls.count > 0 => End::LeftAtCost,
-            end => end,
-        }
-    }
-
     /// Adds a queue that has started.
     pub(crate) fn running(&self, queue: RunningQueue) {
-        let mut entries = self.entries();
-        let at = entries.queues.partition_point(|other| other.index < queue.index);
-        entries.queues.insert(at, queue);
+        let mut queues = self.queues();
+        let at = queues.partition_point(|other| other.index < queue.index);
+        queues.insert(at, queue);
     }
 
     /// Removes a queue; returns its counters, if it ran.
     pub(crate) fn stopped(&self, index: u16) -> Option<Arc<QueueCounters>> {
-        let mut entries = self.entries();
-        let at = entries.queues.iter().position(|entry| entry.index == index)?;
-        Some(entries.queues.remove(at).counters)
+        let mut queues = self.queues();
+        let at = queues.iter().position(|queue| queue.index == index)?;
+        Some(queues.remove(at).counters)
     }
 
     /// Completes a status that has the properties which do not change.
     pub(crate) fn read(&self, fixed: EndpointStatus) -> EndpointStatus {
-        let PeerState { counts, backoff, is_connected } = self.peers.state();
-        let entries = self.entries();
-        let queues = entries.queues.iter().map(RunningQueue::status).collect();
-        let stalls = entries.stalls;
+        let PeerState { counts, backoff, is_connected, stalls } = self.peers.state();
+        let queues = self.queues().iter().map(RunningQueue::status).collect();
         let front_end = is_connected.then_some(FrontEndStatus { number: counts.connections, queues, stalls });
         let config = fixed.config.filter(|_| is_connected);
         EndpointStatus { counts, backoff, front_end, config, ..fixed }

@@ -161,6 +161,15 @@ impl<L: ChainLayout> Batch<L> {
         self.long.is_some() && index.checked_add(1) == Some(self.len)
     }
 
+    /// First spans of a long chain, those that the device reads, as the take has found them; none of any other.
+    #[must_use]
+    pub fn beginning(&self, index: usize) -> &[Span] {
+        let record = self.records.get(index).filter(|_| self.is_long(index));
+        let Some(Record { shape: Shape::Listed { extent, .. }, .. }) = record else { return &[] };
+        let Extent { first, writable, .. } = extent.after(PIECES);
+        self.spans.get(first..writable).unwrap_or_default()
+    }
+
     /// Chain `index`, in the order the driver made them available; none if it is long. Its spans last until
     /// this is called for another chain.
     #[inline]
@@ -203,6 +212,24 @@ impl<L: ChainLayout> Batch<L> {
             Shape::Listed { fault: None, extent } => self.scattered_request(head, extent),
             Shape::Listed { fault: Some(_), .. } | Shape::Single(_) => None,
         })
+    }
+
+    /// Chain `index` as a single-segment request; none if it is no such request.
+    #[inline]
+    #[must_use]
+    pub fn single_segment_at(&self, index: usize) -> Option<RequestChain<'_, L>> {
+        let &Record { head, ref shape, .. } = self.records.get(index)?;
+        let &Shape::Single(SingleSegment { header, ref data, response, direction }) = shape else {
+            return None;
+        };
+        let (data, bytes) = (std::slice::from_ref(data), data.len());
+        Some(RequestChain { head, header, data, bytes, direction, response })
+    }
+
+    /// Chain `index` as a scattered request, as [`Self::scattered`]; none if it is no such request.
+    #[must_use]
+    pub fn scattered_at(&self, index: usize) -> Option<RequestChain<'_, L>> {
+        self.scattered(index, 1).next()
     }
 
     #[inline]

@@ -7,7 +7,7 @@
 //!  (1) idle     --a take meets such a chain, the last of its batch-->   (2)
 //!  (2) walking  --enough for a step-->                                  (2)
 //!  (2) walking  --end of the chain-->                                   (1), the chain
-//!  (2) walking  --a fault-->                                            (3)
+//!  (2) walking  --a fault, or the session refuses it-->                 (3)
 //!  (3) searching for the last writable byte (`ending.rs`) --found-->    (1), that byte
 //! ```
 //!
@@ -84,6 +84,18 @@ impl LongWalk {
         }
     }
 
+    /// (2) to (3): leaves the chain unwalked.
+    pub(crate) fn refuse(&mut self, search: &mut Search) {
+        self.fail(Fault::Steps, search);
+    }
+
+    /// (2) to (3): notes a fault.
+    fn fail(&mut self, fault: Fault, search: &mut Search) -> Fault {
+        let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
+        search.start(fault, start);
+        *self.fault.insert(fault)
+    }
+
     /// Makes a step of (2) or (3), always with the same `list`; returns the chain after the last step.
     pub(crate) fn step(
         &mut self,
@@ -97,11 +109,7 @@ impl LongWalk {
             None => match self.advance(lookup, ring, list) {
                 Ok(false) => return None,
                 Ok(true) => return Some(self.chain()),
-                Err(fault) => {
-                    let start = ChainStart { index: self.head.0, head: self.head, descriptor: self.first };
-                    search.start(fault, start);
-                    *self.fault.insert(fault)
-                }
+                Err(fault) => self.fail(fault, search),
             },
         };
         let mut left = self.allowed;

@@ -25,6 +25,8 @@ pub(crate) struct SlowPath<'a> {
     allowed: usize,
     /// Descriptors walked and searched so far, and spans of buffers that lie across regions.
     steps: usize,
+    /// Spans of a long chain, as far as it was walked.
+    beginning: Extent,
     search: &'a mut Search,
 }
 
@@ -37,12 +39,17 @@ impl<'a> SlowPath<'a> {
         search: &'a mut Search,
         allowed: usize,
     ) -> Self {
-        Self { ring, size, spans, used: 0, allowed, steps: 0, search }
+        Self { ring, size, spans, used: 0, allowed, steps: 0, beginning: Extent::default(), search }
     }
 
     /// Descriptors walked and searched so far.
     pub(crate) fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// Spans of the chain at which the last walk ended early, as far as it was walked.
+    pub(crate) fn beginning(&self) -> Extent {
+        self.beginning
     }
 
     /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
@@ -97,6 +104,9 @@ impl<'a> SlowPath<'a> {
         let (steps, extra) = (STEPS_MAX.wrapping_sub(walk.steps), extra.wrapping_sub(walk.extra));
         self.steps = self.steps.wrapping_add(steps.into()).wrapping_add(extra).wrapping_add(1);
         let extent = walk.extent();
+        if outcome.is_err() {
+            self.beginning = extent;
+        }
         outcome?;
         self.used = extent.end;
         Ok(extent)

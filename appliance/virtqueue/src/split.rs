@@ -413,6 +413,15 @@ impl SplitQueue {
         Some(chain)
     }
 
+    /// Refuses the long chain at the end of a batch: its next steps search its response, as of a chain at fault.
+    ///
+    /// # Panics
+    /// If there is no such chain.
+    pub fn refuse_long<L: ChainLayout>(&self, batch: &mut Batch<L>) {
+        let Batch { long, search, .. } = batch;
+        long.as_mut().expect("the batch ends with a long chain").refuse(search);
+    }
+
     /// Stage 4: walks the chains; returns the number of those that fit. The next take takes the others again.
     #[inline(never)]
     fn walk_all<L: ChainLayout>(
@@ -433,7 +442,7 @@ impl SplitQueue {
                     Ok((fault, extent)) => record.shape = Shape::Listed { fault, extent },
                     Err(Stop::Long(longest)) => {
                         *long = Some(LongWalk::new(record.head, record.descriptor, longest));
-                        record.shape = Shape::NONE;
+                        record.shape = Shape::Listed { fault: None, extent: slow.beginning() };
                         return at.wrapping_add(1);
                     }
                     Err(_) => return at,

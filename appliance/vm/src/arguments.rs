@@ -9,7 +9,7 @@
 
 use crate::qemu::{Executor, FILTER, Qemu, Reconnect};
 use crate::sandbox::OWN_FILES;
-use crate::spec::{Boot, DiskKind, VmDisk, VmSpec};
+use crate::spec::{Boot, DiskKind, VmSpec};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -85,7 +85,14 @@ pub(crate) fn arguments(
     line.option("-serial", "chardev:serial");
     for (index, disk) in spec.disks.iter().enumerate() {
         match disk.kind {
-            DiskKind::VirtioBlk => line.virtio_disk(index, disk, qemu.reconnect),
+            DiskKind::VirtioBlk => {
+                line.vhost_socket(index, qemu.reconnect);
+                line.virtio_disk(index, disk.queues);
+            }
+            DiskKind::VirtioScsi => {
+                line.vhost_socket(index, qemu.reconnect);
+                line.virtio_hba(index, disk.queues);
+            }
             DiskKind::Nvme => line.nvme_disk(index),
         }
     }
@@ -133,19 +140,31 @@ impl CommandLine {
         );
     }
 
-    fn virtio_disk(&mut self, index: usize, disk: &VmDisk, reconnect: Reconnect) {
+    /// Adds the connection to a vhost-user socket.
+    fn vhost_socket(&mut self, index: usize, reconnect: Reconnect) {
         let reconnect = match reconnect {
             Reconnect::Seconds => ",reconnect=1",
             Reconnect::Milliseconds => ",reconnect-ms=500",
         };
         let path = own_file(&disk_name(index));
         self.option("-chardev", &format!("socket,id=disk{index},path={}{reconnect}", path.display()));
-        let queues = disk.queues;
+    }
+
+    fn virtio_disk(&mut self, index: usize, queues: u16) {
+        let device = format!("vhost-user-blk-pci,num-queues={queues}");
+        self.virtio_function(index, &device);
+    }
+
+    fn virtio_hba(&mut self, index: usize, queues: u16) {
+        let device = format!("vhost-user-scsi-pci,num_queues={queues}");
+        self.virtio_function(index, &device);
+    }
+
+    /// Adds a PCI function on a vhost-user socket.
+    fn virtio_function(&mut self, index: usize, device: &str) {
         // Boot index 0 is the kernel's, if there is one.
         let boot = index + 1;
-        let device = format!(
-            "vhost-user-blk-pci,id=disk{index}-function,chardev=disk{index},num-queues={queues},bootindex={boot}"
-        );
+        let device = format!("{device},id=disk{index}-function,chardev=disk{index},bootindex={boot}");
         self.option("-device", &device);
     }
 
@@ -179,7 +198,7 @@ impl CommandLine {
 mod tests {
     use super::*;
     use crate::sandbox::User;
-    use crate::spec::{Accelerator, MemoryPages, VmName};
+    use crate::spec::{Accelerator, MemoryPages, VmDisk, VmName};
 
     fn spec() -> VmSpec {
         VmSpec {
@@ -230,7 +249,7 @@ mod tests {
             -m size=256M -object memory-backend-file,id=memory,size=256M,mem-path=/proc/self/fd/2,share=on \
             -chardev socket,id=qmp,fd=0 -qmp chardev:qmp -chardev socket,id=serial,fd=1 -serial chardev:serial \
             -chardev socket,id=disk0,path=/vm/disk0,reconnect-ms=500 \
-            -device vhost-user-blk-pci,id=disk0-function,chardev=disk0,num-queues=2,bootindex=1 \
+            -device vhost-user-blk-pci,num-queues=2,id=disk0-function,chardev=disk0,bootindex=1 \
             -kernel /vm/kernel -initrd /vm/initrd -append a b,c";
         assert_eq!(joined(&spec(), &qemu(), Executor::Tcg), expected);
     }
@@ -258,6 +277,16 @@ mod tests {
         let text = joined(&spec, &qemu(), Executor::Tcg);
         assert!(text.contains(expected), "{text}");
         assert_eq!(text.matches("vhost-user-blk-pci").count(), 1);
+    }
+
+    #[test]
+    fn an_hba_is_a_function_with_queues_for_requests() {
+        let disk =
+            VmDisk { kind: DiskKind::VirtioScsi, controller: "c".into(), socket: "/s".into(), queues: 3 };
+        let text = joined(&VmSpec { disks: vec![disk], ..spec() }, &qemu(), Executor::Tcg);
+        let expected = "-chardev socket,id=disk0,path=/vm/disk0,reconnect-ms=500 -device \
+            vhost-user-scsi-pci,num_queues=3,id=disk0-function,chardev=disk0,bootindex=1";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

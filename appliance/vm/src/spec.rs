@@ -76,11 +76,11 @@ pub struct VmSpec {
 pub struct VmDisk {
     /// Kind of device that the guest sees.
     pub kind: DiskKind,
-    /// Name of the vhost-user-blk controller, or directory of the NVMe listener.
+    /// Name of the vhost controller, or directory of the NVMe listener.
     pub controller: String,
     /// Path of the controller's or listener's socket.
     pub socket: PathBuf,
-    /// Number of queues, from 1 to the number of the controller's.
+    /// Number of queues for requests, from 1 to the number of the controller's.
     pub queues: u16,
 }
 
@@ -90,6 +90,8 @@ pub enum DiskKind {
     /// A virtio block device, over vhost-user.
     #[default]
     VirtioBlk,
+    /// A virtio SCSI host bus adapter with its LUNs, over vhost-user.
+    VirtioScsi,
     /// An NVMe controller, over vfio-user.
     Nvme,
 }

@@ -8,7 +8,7 @@ use crate::steps::{CopyRequest, PoolId};
 use crate::{Base, NodeId, Stats};
 use luge_block::{
     BlockRange, Blocks, CheckedTransfer, Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal,
-    Request, SizeClass, Status, Tag, TransferExtent,
+    Request, SizeClass, Status, Stepped, Tag, TransferExtent,
 };
 use luge_reservations::{Rights, RightsWord};
 use std::sync::Arc;
@@ -81,14 +81,20 @@ impl Mounted {
 /// Rights that an operation needs (NVMe Base 2.0, figure 402; SBC-3, table 13). A flush counts as a write there.
 const fn needed(operation: Operation) -> Rights {
     match operation {
-        Operation::Read | Operation::Compare | Operation::Verify => Rights::Read,
+        Operation::Read
+        | Operation::Compare
+        | Operation::Verify
+        | Operation::Stepped(Stepped::CompareSame) => Rights::Read,
         Operation::Write(_)
         | Operation::Flush
         | Operation::Discard
         | Operation::WriteZeroes
         | Operation::WriteZeroesUnmap
         | Operation::CompareAndWrite(_)
-        | Operation::WriteUncorrectable => Rights::ReadWrite,
+        | Operation::WriteUncorrectable
+        | Operation::Stepped(Stepped::WriteSame(_) | Stepped::WriteAndVerify | Stepped::WriteAndCompare) => {
+            Rights::ReadWrite
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Limits of a volume's base. What exceeds them is cut.
 
-use luge_block::{CopyLimits, Geometry, Operation, OperationLimits, Request, Status};
+use luge_block::{CopyLimits, Durability, Geometry, Operation, OperationLimits, Request, Status, Stepped};
 use luge_memory::Span;
 
 /// The most ranges of one request.
 pub const RANGES_MAX: usize = 256;
 
-/// The most bytes of a request in steps, or one block.
+/// The most bytes of a request in steps, or one block. Longer ones are cut.
 pub(crate) const REQUEST_BYTES_MAX: u32 = 1 << 20;
 
 /// The most spans of a request in steps: 1 MiB in pages of any alignment, twice.
@@ -43,7 +43,7 @@ pub(crate) fn offered(source: &Geometry) -> OperationLimits {
     let most = (REQUEST_BYTES_MAX / block_bytes).max(1);
     OperationLimits {
         compare_blocks_max: most.max(native.compare_blocks_max),
-        verify_blocks_max: most.max(native.verify_blocks_max),
+        verify_blocks_max: u32::MAX,
         compare_and_write_blocks_max: step_blocks(block_bytes, transfer_blocks_max),
         write_uncorrectable_blocks_max: native.write_uncorrectable_blocks_max,
         copy: CopyLimits {
@@ -90,6 +90,7 @@ impl Limits {
             Operation::Verify => self.native.verify_blocks_max,
             Operation::CompareAndWrite(_) => self.native.compare_and_write_blocks_max,
             Operation::WriteUncorrectable => self.native.write_uncorrectable_blocks_max,
+            Operation::Stepped(_) => 0,
         }
     }
 
@@ -98,11 +99,41 @@ impl Limits {
         step_blocks(self.block_bytes, self.transfer_blocks)
     }
 
+    /// Number of blocks of the longest request in steps that has no memory for each block.
+    fn request_blocks(&self) -> u32 {
+        REQUEST_BYTES_MAX.checked_div(self.block_bytes).unwrap_or(0).max(1)
+    }
+
+    /// The most blocks of a part of a request without memory for each block.
+    pub(crate) fn part_blocks(&self, operation: Operation) -> u32 {
+        match operation {
+            _ if self.parts_in_steps(operation) => self.request_blocks(),
+            _ => self.blocks(operation),
+        }
+    }
+
+    /// Whether the parts of a long request are done in steps.
+    pub(crate) fn parts_in_steps(&self, operation: Operation) -> bool {
+        match operation {
+            Operation::Stepped(_) => true,
+            Operation::Verify => self.native.verify_blocks_max < self.request_blocks(),
+            _ => false,
+        }
+    }
+
+    /// Request of zeroes to which a request comes down that writes one block again and again; none for another block,
+    /// or where the base cannot write zeroes by itself.
+    pub(crate) fn zeroes(&self, request: &Request<'_>) -> Option<Zeroes> {
+        let Operation::Stepped(Stepped::WriteSame(same)) = request.operation else { return None };
+        let can = self.write_zeroes_blocks > 0 && are_zero(request.data);
+        can.then_some(Zeroes { operation: same.of_zeroes(), durability: same.durability() })
+    }
+
     /// Whether a request is done in steps.
     pub(crate) fn in_steps(&self, request: &Request<'_>) -> bool {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
-            Operation::CompareAndWrite(_) => true,
+            Operation::CompareAndWrite(_) | Operation::Stepped(_) => true,
             Operation::Compare => {
                 !(1..=self.native.compare_blocks_max).contains(&blocks) || data.len() > self.spans
             }
@@ -117,7 +148,7 @@ impl Limits {
         }
     }
 
-    /// Whether a request in steps has exactly the memory of its blocks, and is not too long.
+    /// Whether a request in steps has exactly the memory that it needs, and is not too long.
     ///
     /// # Errors
     /// [`Status::Invalid`].
@@ -125,12 +156,15 @@ impl Limits {
         let Request { operation, blocks, data, .. } = *request;
         let most = match operation {
             Operation::CompareAndWrite(_) => self.offered.compare_and_write_blocks_max,
-            Operation::Compare => self.offered.compare_blocks_max,
-            _ => self.offered.verify_blocks_max,
+            Operation::Compare | Operation::Stepped(Stepped::WriteAndVerify | Stepped::WriteAndCompare) => {
+                self.offered.compare_blocks_max
+            }
+            _ => u32::MAX,
         };
         let solid = data.len() <= STEP_SPANS_MAX && data.iter().all(|span| !span.is_empty());
         let bytes = operation.memory_of(blocks).saturating_mul(self.block_bytes.into());
-        let fits = solid && Span::total(data) == bytes && (1..=most).contains(&blocks);
+        let has_memory = Span::total(data) == bytes || data.is_empty() && writes_same(operation);
+        let fits = solid && has_memory && (1..=most).contains(&blocks);
         if fits { Ok(()) } else { Err(Status::Invalid) }
     }
 
@@ -144,8 +178,12 @@ impl Limits {
     pub(crate) fn cut(&self, request: &Request<'_>) -> bool {
         let Request { operation, blocks, data, .. } = *request;
         match operation {
-            Operation::Flush | Operation::Compare | Operation::Verify | Operation::CompareAndWrite(_) => {
-                false
+            Operation::Flush
+            | Operation::Compare
+            | Operation::CompareAndWrite(_)
+            | Operation::Stepped(Stepped::WriteAndVerify | Stepped::WriteAndCompare) => false,
+            Operation::Verify | Operation::Stepped(Stepped::WriteSame(_) | Stepped::CompareSame) => {
+                blocks > self.part_blocks(operation)
             }
             Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
             Operation::Discard
@@ -154,4 +192,30 @@ impl Limits {
             | Operation::WriteUncorrectable => (1..blocks).contains(&self.blocks(operation)),
         }
     }
+}
+
+/// Zeroes that are to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zeroes {
+    pub(crate) operation: Operation,
+    pub(crate) durability: Durability,
+}
+
+fn writes_same(operation: Operation) -> bool {
+    matches!(operation, Operation::Stepped(Stepped::WriteSame(_)))
+}
+
+/// Whether all bytes of a block are zero.
+fn are_zero(block: &[Span]) -> bool {
+    block.iter().all(|span| {
+        let (mut rest, mut bytes) = (*span, [0; 512]);
+        while !rest.is_empty() {
+            let read = rest.read(&mut bytes);
+            if bytes.iter().take(read).any(|&byte| byte != 0) {
+                return false;
+            }
+            rest = rest.split_at(u32::try_from(read).unwrap_or(u32::MAX)).1;
+        }
+        true
+    })
 }

@@ -6,7 +6,7 @@
 use luge_block::doubles::Scripted;
 use luge_block::{
     BlockRange, Blocks, CopyRange, CoreId, Device, Durability, Geometry, Lba, Operation, Refusal, Request,
-    Status, Tag,
+    Status, Stepped, Tag, WriteSame,
 };
 use luge_memory::{Iova, Span};
 use luge_reservations::{
@@ -99,8 +99,12 @@ impl Bench {
 
 /// A request of one block, with as much memory as it needs.
 fn request(operation: Operation) -> Request<'static> {
-    // SAFETY: nobody looks into it.
-    let span = |len| unsafe { Span::new(NonNull::dangling(), Iova(0), len) };
+    let span = |len: u32| {
+        let memory: &'static mut [u8] = Box::leak(vec![1; len as usize].into());
+        let start = NonNull::from(memory).cast();
+        // SAFETY: the memory stays for ever.
+        unsafe { Span::new(start, Iova(0), len) }
+    };
     let blocks = u32::from(!operation.is_flush());
     let data: &'static [Span] = match u32::try_from(operation.memory_of(blocks)).unwrap() {
         0 => &[],
@@ -111,7 +115,7 @@ fn request(operation: Operation) -> Request<'static> {
 
 /// Groups of figure 402 of NVMe Base 2.0 and of the NVM Command Set, and of SBC-3's table: each operation as a command
 /// that reads (R) or writes (W). A flush (SYNCHRONIZE CACHE) is in the write group of both.
-const GROUPS: [(Operation, char); 11] = [
+const GROUPS: [(Operation, char); 16] = [
     (Operation::Read, 'R'),
     (Operation::Compare, 'R'),
     (Operation::Verify, 'R'),
@@ -123,6 +127,11 @@ const GROUPS: [(Operation, char); 11] = [
     (Operation::WriteZeroesUnmap, 'W'),
     (Operation::CompareAndWrite(Durability::Cache), 'W'),
     (Operation::WriteUncorrectable, 'W'),
+    (Operation::Stepped(Stepped::CompareSame), 'R'),
+    (Operation::Stepped(Stepped::WriteSame(WriteSame::Cache)), 'W'),
+    (Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapCache)), 'W'),
+    (Operation::Stepped(Stepped::WriteAndVerify), 'W'),
+    (Operation::Stepped(Stepped::WriteAndCompare), 'W'),
 ];
 
 /// Figure 402 again: allowed (A) or conflict (C) for holder, registrant and non-registrant.

@@ -103,6 +103,7 @@ impl Geometry {
             Operation::Verify => self.operations.verify_blocks_max,
             Operation::CompareAndWrite(_) => self.operations.compare_and_write_blocks_max,
             Operation::WriteUncorrectable => self.operations.write_uncorrectable_blocks_max,
+            Operation::Stepped(_) => 0,
         }
     }
 

@@ -46,7 +46,7 @@ pub use io_errors::{FailedRequest, IoError, IoErrors};
 pub use lba::{Blocks, Lba};
 pub use memory::MemoryDevice;
 pub use null::NullDevice;
-pub use operation::{Durability, Operation};
+pub use operation::{Durability, Operation, Stepped, WriteSame};
 pub use request::{BlockRange, CopyRange, Request};
 pub use resize::{ChannelSize, ResizeError};
 pub use shape::{Shape, ShapeError};

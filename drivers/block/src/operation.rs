@@ -40,6 +40,75 @@ pub enum Operation {
     CompareAndWrite(Durability),
     /// Reads of the blocks fail with [`Status::MediaError`] afterwards, until they are written.
     WriteUncorrectable,
+    /// Reads and writes that a volume makes in steps; no device does it by itself.
+    Stepped(Stepped),
+}
+
+/// Operation that a volume does in steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stepped {
+    /// A write of one block of memory to each of the blocks; of zeroes where there is no memory.
+    WriteSame(WriteSame),
+    /// Comparison of each of the blocks with one block of memory; [`Status::CompareFailed`] where they differ.
+    CompareSame,
+    /// A write to the media, and a read whose data goes nowhere: the media is asked whether it has the blocks.
+    WriteAndVerify,
+    /// A write to the media, and a comparison of the blocks with the memory.
+    WriteAndCompare,
+}
+
+/// Moment at which a write-same counts as done, and whether it may deallocate blocks of zeroes. One enum without fields,
+/// so that operations have two bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteSame {
+    /// The data is in the device's cache.
+    Cache,
+    /// The data is on the media.
+    Media,
+    /// The data is in the device's cache; blocks of zeroes may be deallocated.
+    UnmapCache,
+    /// The data is on the media; blocks of zeroes may be deallocated.
+    UnmapMedia,
+}
+
+const _: () = assert!(size_of::<Operation>() == 2);
+
+impl WriteSame {
+    /// A write-same that leaves all blocks allocated.
+    #[must_use]
+    pub const fn new(when: Durability) -> Self {
+        match when {
+            Durability::Cache => Self::Cache,
+            Durability::Media => Self::Media,
+        }
+    }
+
+    /// Lets the write-same deallocate blocks of zeroes.
+    #[must_use]
+    pub const fn unmapping(self) -> Self {
+        match self {
+            Self::Cache | Self::UnmapCache => Self::UnmapCache,
+            Self::Media | Self::UnmapMedia => Self::UnmapMedia,
+        }
+    }
+
+    /// Moment at which it counts as done.
+    #[must_use]
+    pub const fn durability(self) -> Durability {
+        match self {
+            Self::Cache | Self::UnmapCache => Durability::Cache,
+            Self::Media | Self::UnmapMedia => Durability::Media,
+        }
+    }
+
+    /// Write of zeroes that it is for blocks of zeroes.
+    #[must_use]
+    pub const fn of_zeroes(self) -> Operation {
+        match self {
+            Self::Cache | Self::Media => Operation::WriteZeroes,
+            Self::UnmapCache | Self::UnmapMedia => Operation::WriteZeroesUnmap,
+        }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -54,6 +123,10 @@ impl fmt::Display for Operation {
             Self::Verify => "verify",
             Self::CompareAndWrite(_) => "compare-and-write",
             Self::WriteUncorrectable => "write-uncorrectable",
+            Self::Stepped(Stepped::WriteSame(_)) => "write-same",
+            Self::Stepped(Stepped::CompareSame) => "compare-same",
+            Self::Stepped(Stepped::WriteAndVerify) => "write-and-verify",
+            Self::Stepped(Stepped::WriteAndCompare) => "write-and-compare",
         })
     }
 }
@@ -81,6 +154,7 @@ impl Operation {
             Self::Verify => 7,
             Self::CompareAndWrite(_) => 8,
             Self::WriteUncorrectable => 9,
+            Self::Stepped(_) => 10,
         }
     }
 
@@ -115,6 +189,7 @@ impl Operation {
             | Self::WriteZeroesUnmap
             | Self::CompareAndWrite(_)
             | Self::WriteUncorrectable => true,
+            Self::Stepped(stepped) => stepped.changes_data(),
         }
     }
 
@@ -153,6 +228,21 @@ impl Operation {
             | Self::WriteZeroesUnmap
             | Self::Verify
             | Self::WriteUncorrectable => 0,
+            Self::Stepped(stepped) => stepped.memory_of(blocks),
+        }
+    }
+}
+
+impl Stepped {
+    const fn changes_data(self) -> bool {
+        !matches!(self, Self::CompareSame)
+    }
+
+    /// Blocks of memory that a request of so many blocks has. A write of zeroes may have none.
+    const fn memory_of(self, blocks: u32) -> u64 {
+        match self {
+            Self::WriteSame(_) | Self::CompareSame => 1,
+            Self::WriteAndVerify | Self::WriteAndCompare => blocks as u64,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tags and completions, a word each.
 
-use crate::{Operation, Status};
+use crate::{Operation, Status, Stepped};
 
 /// Place of a request in everything that it passes through: the session of the core, the session's slot,
 /// and the volume; with its kind and its size. Devices hand it back unread.
@@ -212,8 +212,13 @@ impl Kind {
             Operation::WriteZeroes | Operation::WriteZeroesUnmap | Operation::WriteUncorrectable => {
                 Self::WriteZeroes
             }
-            Operation::Compare | Operation::Verify => Self::Compare,
+            Operation::Compare | Operation::Verify | Operation::Stepped(Stepped::CompareSame) => {
+                Self::Compare
+            }
             Operation::CompareAndWrite(_) => Self::CompareAndWrite,
+            Operation::Stepped(
+                Stepped::WriteSame(_) | Stepped::WriteAndVerify | Stepped::WriteAndCompare,
+            ) => Self::Write,
         }
     }
 

@@ -255,7 +255,8 @@ impl GuestRegion {
     }
 
     /// Waits of cores for the memory.
-    pub(crate) fn stalls(&self) -> Stalls {
+    #[must_use]
+    pub fn stalls(&self) -> Stalls {
         self.shared().map_or(Stalls::default(), SharedMemory::stalls)
     }
 

@@ -102,6 +102,14 @@ impl Span {
         (len <= rest.len).then(|| rest.split_at(len).0)
     }
 
+    /// This span and `next` as one; none if there is no such span, because `next` does not begin where this one ends.
+    #[must_use]
+    pub fn joined(&self, next: &Self) -> Option<Self> {
+        let len = self.len.checked_add(next.len)?;
+        let (_, end) = self.split_at(self.len);
+        (end.host == next.host && end.iova == next.iova).then_some(Self { len, ..*self })
+    }
+
     /// Copies the span's first bytes into `to`; returns how many: the shorter of the two lengths.
     pub fn read(&self, to: &mut [u8]) -> usize {
         let len = to.len().min(self.len as usize);
@@ -243,6 +251,16 @@ impl<const N: usize> FixedSpan<N> {
     }
 }
 
+impl<const N: usize> FixedSpan<N> {
+    /// Stores the first bytes: a store or two.
+    #[inline]
+    pub fn store_first<const M: usize>(&self, bytes: [u8; M]) {
+        const { assert!(M <= N, "more bytes than the span has") };
+        // SAFETY: there are `N` bytes, which are no fewer, and bytes have no alignment.
+        unsafe { self.host.cast::<[u8; M]>().write_unaligned(bytes) };
+    }
+}
+
 impl FixedSpan<1> {
     /// The byte.
     #[inline]
@@ -354,6 +372,25 @@ mod tests {
         assert!(span.slice(9, 0).is_none());
         assert!(span.slice(4, 5).is_none());
         assert!(span.slice(u32::MAX, u32::MAX).is_none());
+    }
+
+    #[test]
+    fn spans_are_joined_where_the_second_begins_at_the_end_of_the_first() {
+        let mut bytes = [0; 8];
+        let whole = span(&mut bytes);
+        let (first, rest) = whole.split_at(3);
+        assert_eq!(first.joined(&rest).map(|joined| joined.len()), Some(8));
+        assert!(rest.joined(&first).is_none());
+        assert!(first.joined(&rest.split_at(1).1).is_none(), "a hole");
+        let elsewhere = Span { iova: Iova(0), ..rest };
+        assert!(first.joined(&elsewhere).is_none(), "not for SSDs");
+    }
+
+    #[test]
+    fn the_first_bytes_of_a_fixed_span_are_stored_and_no_others() {
+        let mut bytes = [9; 4];
+        span(&mut bytes).fixed::<4>().unwrap().store_first([1, 2]);
+        assert_eq!(bytes, [1, 2, 9, 9]);
     }
 
     #[test]

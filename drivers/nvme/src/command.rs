@@ -36,8 +36,10 @@ impl Command {
             Operation::Discard => return Self { namespace, ..Self::DISCARD },
             Operation::Verify => (IoOpcode::VERIFY, 0),
             Operation::WriteUncorrectable => (IoOpcode::WRITE_UNCORRECTABLE, 0),
-            // No namespace says that it does a compare-and-write in one step.
-            Operation::Compare | Operation::CompareAndWrite(_) => (IoOpcode::COMPARE, 0),
+            // No namespace says that it does a compare-and-write in one step, nor what volumes do in steps.
+            Operation::Compare | Operation::CompareAndWrite(_) | Operation::Stepped(_) => {
+                (IoOpcode::COMPARE, 0)
+            }
         };
         let (cdw10, cdw12) = (request.lba.0 & WINDOW_MASK, request.blocks.wrapping_sub(1) | flags);
         Self { opcode, cdw10, cdw12, namespace }

@@ -30,6 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// The most events that are kept.
 const EVENTS_KEPT: usize = 64;
 
+/// Function that is told once that an SSD is gone. Waits for nothing.
+pub(crate) type WhenGone = Box<dyn FnOnce() + Send>;
+
 /// State that controller and supervisor share.
 pub(crate) struct Inner {
     pub registers: Arc<Registers>,
@@ -53,6 +56,8 @@ pub(crate) struct Control {
     /// Queue pairs without a channel that the controller did not delete: it may still access their memory.
     pub undeleted: Vec<Arc<Link>>,
     free: Vec<QueueId>,
+    /// Function that is told when the SSD is gone.
+    when_gone: Option<WhenGone>,
 }
 
 impl Inner {
@@ -99,6 +104,7 @@ impl Control {
             undeleted: Vec::new(),
             // Taken from the end: low identifiers first.
             free: (1..=queue_pairs).rev().map(QueueId).collect(),
+            when_gone: None,
         }
     }
 
@@ -188,5 +194,14 @@ impl Control {
         self.open.iter().for_each(|link| link.give_up());
         self.release_undeleted();
         health.set_state(ControllerState::Gone);
+        self.when_gone.take().into_iter().for_each(|tell| tell());
+    }
+
+    /// Calls `tell` when the SSD is gone: at once, if it is.
+    pub(crate) fn tell_when_gone(&mut self, health: &Health, tell: WhenGone) {
+        match health.state() {
+            ControllerState::Gone => tell(),
+            ControllerState::Live | ControllerState::Stuck => self.when_gone = Some(tell),
+        }
     }
 }

@@ -119,6 +119,12 @@ impl Controller {
         self.inner.health.state()
     }
 
+    /// Calls `tell` once when the SSD is gone (given up, handed back to the host, or shut down), at once if it is;
+    /// instead of the function of an earlier call. `tell` waits for nothing, and does not ask the controller.
+    pub fn when_gone(&self, tell: impl FnOnce() + Send + 'static) {
+        self.inner.lock().tell_when_gone(&self.inner.health, Box::new(tell));
+    }
+
     /// Number of requests that went through bounce pages.
     #[must_use]
     pub fn bounced(&self) -> u64 {

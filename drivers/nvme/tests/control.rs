@@ -4,6 +4,7 @@ use luge_block::{Completions, Device, Lba, Operation, Request, Status, Tag};
 use luge_nvme::ControllerState;
 use luge_nvme::scripted::{Mischief, Rig, Script};
 use luge_spec::nvme::AsyncEvent;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// No reset takes as long.
@@ -113,6 +114,22 @@ fn an_ssd_that_has_failed_is_not_asked_to_shut_down() {
     let ssd = rig.ssd.clone();
     drop(rig);
     assert_eq!(ssd.account().shutdowns, 0);
+}
+
+#[test]
+fn whoever_asked_is_told_once_that_an_ssd_is_gone() {
+    let rig = Rig::new(Script::default());
+    let (told, is_told) = channel();
+    let tell = told.clone();
+    rig.controller.when_gone(move || tell.send("in time").unwrap());
+    assert!(is_told.try_recv().is_err(), "it is there");
+    rig.ssd.script(|script| (script.present, script.reset_works) = (false, false));
+    assert_eq!(is_told.recv().unwrap(), "in time");
+    assert_eq!(rig.controller.state(), ControllerState::Gone);
+    rig.controller.when_gone(move || told.send("late").unwrap());
+    assert_eq!(is_told.try_recv().unwrap(), "late");
+    drop(rig);
+    assert!(is_told.try_recv().is_err(), "once each");
 }
 
 #[test]

@@ -9,9 +9,9 @@
 //! | mke2fs, e2fsck | 1.47.2 |
 //! | OVMF (`NvmExpressDxe`) | Debian 13's |
 //!
-//! The steps of the guest are in `guest.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
+//! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
 
-use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Lab, Machine, Reset, Running, Serve, TestError};
+use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ use std::process::Command;
 
 /// Time limit of one step of the guest.
 const STEP_SECONDS: u32 = 240;
+
+/// Script of the guest.
+const SCRIPT: &str = concat!(include_str!("../steps.sh"), include_str!("guest.sh"));
 
 const NQN: &str = "nqn.2016-06.io.spdk:cnode1";
 
@@ -89,15 +92,19 @@ fn serve(bench: &Bench<'_>, disk: &Path) -> Result<Daemon, TestError> {
 }
 
 fn start(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Result<Running, TestError> {
-    let script = include_str!("guest.sh");
-    let guest = bench.lab().guest()?.with_script("nvme", script, &bench.path("initramfs"))?;
+    machine(bench, name, sockets, steps)?.start(bench)
+}
+
+/// A machine whose guest takes steps.
+fn machine(bench: &Bench<'_>, name: &str, sockets: &[PathBuf], steps: &str) -> Result<Machine, TestError> {
+    let guest = bench.lab().guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let boot = Boot::Kernel {
         kernel: guest.kernel,
         initramfs: guest.initramfs,
         arguments: format!("{ARGUMENTS} {steps}"),
     };
     let controllers = sockets.to_vec();
-    Machine { cpus: 2, controllers, reset: Reset::Boots, ..Machine::new(name, boot) }.start(bench)
+    Ok(Machine { cpus: 2, controllers, reset: Reset::Boots, ..Machine::new(name, boot) })
 }
 
 /// Waits for a word of the guest, and returns the rest of its line.
@@ -166,7 +173,7 @@ fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let lab = Lab::shared();
     let bench = lab.bench("nvme-uefi")?;
     let _turn = lab.turn()?;
-    let guest = lab.guest()?.with_script("nvme", include_str!("guest.sh"), &bench.path("initramfs"))?;
+    let guest = lab.guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let image = lab.guest_disk(&guest, &format!("{ARGUMENTS} steps=booted_by_firmware"))?;
     let disk = bench.path("disk");
     fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;
@@ -175,6 +182,23 @@ fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let machine = Machine { controllers, memory_mib: 512, ..Machine::new("uefi", Boot::Firmware) };
     let mut guest = machine.start(&bench)?;
     passed(&guest, "booted_by_firmware")?;
+    guest.process.wait(Deadline::within(60))?;
+    Ok(())
+}
+
+#[test]
+fn a_guest_with_an_iommu_of_its_own_reads_and_writes_in_reasonable_time() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let bench = lab.bench("nvme-iommu")?;
+    let _turn = lab.turn()?;
+    let mut daemon = serve(&bench, &make_file(&bench, "disk", 128)?)?;
+    let sockets = [listen(&bench, &mut daemon, "first")?, listen(&bench, &mut daemon, "second")?];
+    let steps = "intel_iommu=on iommu.strict=1 steps=translated,files";
+    let machine = Machine { iommu: Iommu::Intel, ..machine(&bench, "guest", &sockets, steps)? };
+    let mut guest = machine.start(&bench)?;
+    for step in ["translated", "files"] {
+        passed(&guest, step)?;
+    }
     guest.process.wait(Deadline::within(60))?;
     Ok(())
 }

@@ -18,6 +18,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "appliance/nvme-target/src/queues/memory.rs",
     "appliance/nvme-target/src/queues/shadow.rs",
     "appliance/nvme-target/src/session/transfer.rs",
+    "appliance/scsi/tests/model/disk.rs",
     "appliance/socket/src/peer.rs",
     "appliance/vfio-user/tests/protocol.rs",
     "appliance/vfio-user/tests/rig/function.rs",

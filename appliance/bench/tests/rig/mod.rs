@@ -1,10 +1,14 @@
-//! A vhost-user-blk server in a test: as right or as wrong as the test tells it to be.
+//! A vhost-user-blk or vhost-user-scsi server in a test: as right or as wrong as the test tells it to be.
 //!
 //! The protocol is spoken by hand, for one queue, and without Luge's own server.
 
+mod manners;
 mod memory;
+mod scsi;
 
 use luge_memory::{SharedArray, Span};
+use manners::Buffer;
+pub use manners::{BLK_SIZE, CONFIG, MQ, Manners, NEEDED, PROTOCOL_MQ, RO, Reply, Request};
 use memory::Memory;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,56 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tempfile::TempDir;
 use vmm_sys_util::sock_ctrl_msg::ScmSocket;
-
-/// `VIRTIO_F_VERSION_1` and `VHOST_USER_F_PROTOCOL_FEATURES`.
-pub const NEEDED: u64 = 1 << 32 | 1 << 30;
-/// `VIRTIO_BLK_F_RO`, `_BLK_SIZE` and `_MQ`.
-pub const RO: u64 = 1 << 5;
-pub const BLK_SIZE: u64 = 1 << 6;
-pub const MQ: u64 = 1 << 12;
-/// The protocol features MQ and CONFIG.
-pub const PROTOCOL_MQ: u64 = 1;
-pub const CONFIG: u64 = 1 << 9;
-
-/// Description that the server gives of itself.
-#[derive(Clone, Copy)]
-pub struct Manners {
-    pub features: u64,
-    pub protocol: u64,
-    pub queues: u16,
-    pub sectors: u64,
-    pub block_bytes: u32,
-    /// Whether it answers any message.
-    pub is_mute: bool,
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        let (features, protocol) = (NEEDED, CONFIG);
-        Self { features, protocol, queues: 1, sectors: 1024, block_bytes: 512, is_mute: false }
-    }
-}
-
-/// A request, and its number.
-pub struct Request {
-    pub number: u64,
-    pub writes: bool,
-    pub sector: u64,
-    pub data: Span,
-}
-
-/// End of a request.
-pub enum Reply {
-    Status(u8),
-    /// A used element is published, but no status written.
-    NoStatus,
-    /// A used element of another descriptor.
-    Used(u32),
-    /// The request is never answered.
-    Never,
-    /// The connection is closed.
-    HangUp,
-}
 
 /// One test at a time: clients and servers all poll, and there are not so many CPUs.
 static TURN: Mutex<()> = Mutex::new(());
@@ -110,12 +64,27 @@ impl Drop for Server {
 /// A right answer: reads and writes the disk.
 pub fn right(disk: &mut [u8], request: &Request) -> Reply {
     let at = usize::try_from(request.sector * 512).unwrap();
+    if request.compares {
+        return compare_and_write(&mut disk[at..], request.data);
+    }
     let bytes = &mut disk[at..at + request.data.len() as usize];
     if request.writes {
         request.data.read(bytes);
     } else {
         request.data.write(bytes);
     }
+    Reply::Status(0)
+}
+
+fn compare_and_write(disk: &mut [u8], data: Span) -> Reply {
+    let mut halves = vec![0; data.len() as usize];
+    data.read(&mut halves);
+    let (expected, new) = halves.split_at(halves.len() / 2);
+    let there = &mut disk[..expected.len()];
+    if there != expected {
+        return Reply::Sense(0xe);
+    }
+    there.copy_from_slice(new);
     Reply::Status(0)
 }
 
@@ -230,16 +199,17 @@ impl Queue {
             }
             let head = self.available.load(2 + u32::from(taken) % self.size, Relaxed);
             taken = taken.wrapping_add(1);
-            let (request, status) = self.request(number, head.into());
-            let id = match answer(&mut disk, &request) {
-                Reply::Status(byte) => {
-                    status.write(&[byte]);
-                    head.into()
-                }
-                Reply::NoStatus => head.into(),
+            let chain = [0, 1, 2].map(|n| self.buffer(u32::from(head) + n));
+            let reply = if manners.is_scsi {
+                scsi::serve(number, chain, manners, |request| answer(&mut disk, request))
+            } else {
+                serve_blk(number, chain, |request| answer(&mut disk, request))
+            };
+            let id = match reply {
                 Reply::Used(id) => id,
                 Reply::Never => continue,
                 Reply::HangUp => return stream.shutdown(Shutdown::Both).unwrap(),
+                Reply::Status(_) | Reply::Sense(_) | Reply::Short | Reply::NoStatus => head.into(),
             };
             self.used.store(u32::from(ended) % self.size * 2, id, Relaxed);
             ended = ended.wrapping_add(1);
@@ -247,18 +217,24 @@ impl Queue {
         }
     }
 
-    /// A request of three descriptors, and where its status belongs.
-    fn request(&self, number: u64, head: u32) -> (Request, Span) {
-        let span = |at: u32| {
-            let (address, rest) =
-                (self.descriptors.load(at * 2, Relaxed), self.descriptors.load(at * 2 + 1, Relaxed));
-            let len = u32::try_from(rest & 0xffff_ffff).unwrap();
-            self.memory.span(address, len)
-        };
-        let (header, data, status) = (span(head), span(head + 1), span(head + 2));
-        let mut bytes = [0; 16];
-        header.read(&mut bytes);
-        let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-        (Request { number, writes: bytes[0] == 1, sector, data }, status)
+    /// Buffer of a descriptor.
+    fn buffer(&self, index: u32) -> Buffer {
+        let (address, rest) =
+            (self.descriptors.load(index * 2, Relaxed), self.descriptors.load(index * 2 + 1, Relaxed));
+        let len = u32::try_from(rest & 0xffff_ffff).unwrap();
+        Buffer { span: self.memory.span(address, len), is_written: rest >> 32 & 2 != 0 }
     }
+}
+
+/// Serves a request to a virtio disk: header, data and status.
+fn serve_blk(number: u64, chain: [Buffer; 3], answer: impl FnOnce(&Request) -> Reply) -> Reply {
+    let [header, data, status] = chain.map(|buffer| buffer.span);
+    let mut bytes = [0; 16];
+    header.read(&mut bytes);
+    let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
+    let reply = answer(&Request { number, writes: bytes[0] == 1, compares: false, sector, data });
+    if let Reply::Status(byte) = reply {
+        status.write(&[byte]);
+    }
+    reply
 }

@@ -137,6 +137,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
         pages,
         descriptors: Descriptors::of_this_process(Ceiling::Kernel),
         budget,
+        pr_scope: understood("pr_scope", settings.pr_scope.as_deref(), notes).unwrap_or_default(),
         sockets: SOCKETS.into(),
         socket_permissions: Permissions::GROUP.or(
             understood("socket_mode", settings.socket_mode.as_deref(), notes),

@@ -2,7 +2,8 @@
 //!
 //! An SSD may take two minutes to come up, or never do. So the [`SLOW`] calls are made by threads of their own,
 //! and a call that names something that is not there yet waits until more of the calls before it are over: each
-//! disk is served as soon as its own SSD is there.
+//! disk is served as soon as its own SSD is there. The calls about one SCSI controller are made one after the other:
+//! its front end is to find all of its LUNs, so that the start of the controller comes after them.
 //!
 //! ```text
 //!             (1)                   (3)
@@ -10,7 +11,8 @@
 //!      ^                  | (2)
 //!      +------------------+
 //! ```
-//! 1. in order, unless nothing has changed since the call's last attempt;
+//! 1. in order, unless nothing has changed since the call's last attempt, or a call about the same SCSI controller
+//!    before it is not over;
 //! 2. it names what is not there (-19, or -32602), and calls before it, which may make that, were not over at (1);
 //! 3. made, or failed otherwise.
 //!
@@ -24,12 +26,26 @@ use crate::control::Call;
 use luge_rpc::{Code, RpcError};
 use rustix::io::Errno;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 
 /// Methods that wait for an SSD or a VM. None of them names what another call of the same method makes.
-const SLOW: [&str; 3] = ["bdev_nvme_attach_controller", "vhost_create_blk_controller", "vm_start"];
+const SLOW: [&str; 4] = [
+    "bdev_nvme_attach_controller",
+    "vhost_create_blk_controller",
+    "vhost_scsi_controller_add_target",
+    "vm_start",
+];
+
+/// Methods about a SCSI controller, which the parameter `ctrlr` names.
+const OF_SCSI_CONTROLLER: [&str; 4] = [
+    "vhost_create_scsi_controller",
+    "vhost_scsi_controller_add_target",
+    "vhost_scsi_controller_remove_target",
+    "vhost_start_scsi_controller",
+];
 
 /// Most slow calls that are made at the same time: more than one SSD that hangs has disks.
 const AT_ONCE_MAX: usize = 512;
@@ -121,7 +137,8 @@ impl<'c> Run<'c> {
         for (index, call) in self.calls.iter().enumerate() {
             let slow = SLOW.iter().position(|method| *method == call.method);
             let helpers = before.helpers(slow);
-            let is_due = matches!(self.states[index], State::Waiting(last) if last != Some(helpers));
+            let is_due = matches!(self.states[index], State::Waiting(last) if last != Some(helpers))
+                && !before.hold_back(call);
             if is_due && !self.has_stopped() && (slow.is_none() || room > 0) {
                 self.states[index] = State::BeingMade(helpers);
                 match slow {
@@ -133,7 +150,7 @@ impl<'c> Run<'c> {
                 }
             }
             if self.states[index] != State::Over {
-                before.add(slow);
+                before.add(call, slow);
             }
         }
     }
@@ -170,6 +187,11 @@ impl<'c> Run<'c> {
     }
 }
 
+/// Name of the SCSI controller that a call is about, if it is about one.
+fn scsi_controller(call: &Call) -> Option<&str> {
+    call.params["ctrlr"].as_str().filter(|_| OF_SCSI_CONTROLLER.contains(&call.method.as_str()))
+}
+
 /// Whether a call may have failed because something that it names is not there. Methods about NVMe subsystems tell
 /// that by the code of wrong parameters, as SPDK's do.
 fn is_absence(call: &Call, error: &RpcError) -> bool {
@@ -177,17 +199,25 @@ fn is_absence(call: &Call, error: &RpcError) -> bool {
     of_subsystem || error.code.0 == -Errno::NODEV.raw_os_error()
 }
 
-/// Numbers of calls that are not over.
+/// Calls that are not over.
 #[derive(Default)]
-struct Unfinished {
+struct Unfinished<'c> {
     all: usize,
     slow: [usize; SLOW.len()],
+    /// SCSI controllers that some of them are about.
+    scsi_controllers: BTreeSet<&'c str>,
 }
 
-impl Unfinished {
-    fn add(&mut self, slow: Option<usize>) {
+impl<'c> Unfinished<'c> {
+    fn add(&mut self, call: &'c Call, slow: Option<usize>) {
         self.all += 1;
         slow.into_iter().for_each(|method| self.slow[method] += 1);
+        self.scsi_controllers.extend(scsi_controller(call));
+    }
+
+    /// Whether one of them must be over before the call is made.
+    fn hold_back(&self, call: &Call) -> bool {
+        scsi_controller(call).is_some_and(|name| self.scsi_controllers.contains(name))
     }
 
     /// Calls that may make what a call names: not those of the same slow method.
@@ -200,7 +230,6 @@ impl Unfinished {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::collections::BTreeSet;
     use std::sync::{Condvar, Mutex};
     use std::thread;
 
@@ -288,6 +317,37 @@ mod tests {
         });
         assert_eq!(world.made().len(), calls.len());
         assert_eq!(world.attempts("bdev_nvme_attach_controller a"), 1);
+    }
+
+    #[test]
+    fn a_scsi_controller_starts_after_its_luns_and_its_calls_are_made_in_their_order() {
+        let world = World::default();
+        let (create, add, start) = (
+            "vhost_create_scsi_controller",
+            "vhost_scsi_controller_add_target",
+            "vhost_start_scsi_controller",
+        );
+        let calls = [
+            call(ATTACH, json!({"makes": "a", "gate": "a"})),
+            call(create, json!({"makes": "c", "ctrlr": "c"})),
+            call(add, json!({"makes": "c-a", "ctrlr": "c", "needs": "a"})),
+            call(add, json!({"makes": "c-b", "ctrlr": "c", "fails": true})),
+            call(add, json!({"makes": "c-c", "ctrlr": "c"})),
+            call(start, json!({"makes": "c-start", "ctrlr": "c"})),
+            call(create, json!({"makes": "d", "ctrlr": "d"})),
+            call(start, json!({"makes": "d-start", "ctrlr": "d"})),
+        ];
+        thread::scope(|scope| {
+            let failures = scope.spawn(|| world.run(&calls, OnFailure::GoOn));
+            world.until_made(&["c", "d", "d-start"]);
+            world.open("a");
+            assert_eq!(failures.join().unwrap(), ["3: Device or resource busy: no"]);
+        });
+        let mut made = world.calls.lock().unwrap().clone();
+        made.retain(|made| made.contains(" c-"));
+        made.dedup();
+        let names: Vec<_> = made.iter().filter_map(|made| made.split(' ').nth(1)).collect();
+        assert_eq!(names, ["c-a", "c-b", "c-c", "c-start"]);
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! - A device with users is not deleted; a split device has no other user.
 
 use super::identifiers::Identifiers;
+use super::pr_scope::PrOwner;
+use super::units::{UnitNames, Units};
 use crate::control::{Names, Table};
 use luge_block::{CoreId, Lba};
 use luge_rpc::RpcError;
+use luge_scsi::LogicalUnit;
 use luge_volume::{Counters, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -92,6 +95,8 @@ pub enum User {
     Split,
     /// A vhost controller that serves it.
     Endpoint(String),
+    /// A SCSI controller that has it as a LUN.
+    Lun(String),
     /// An NVMe subsystem that has it as a namespace.
     Subsystem(String),
 }
@@ -101,7 +106,26 @@ impl fmt::Display for User {
         match self {
             Self::Split => write!(f, "its split (bdev_split_delete)"),
             Self::Endpoint(name) => write!(f, "vhost controller {name} (vhost_delete_controller)"),
+            Self::Lun(name) => {
+                write!(f, "vhost controller {name} as a LUN (vhost_scsi_controller_remove_target)")
+            }
             Self::Subsystem(nqn) => write!(f, "subsystem {nqn} (nvmf_subsystem_remove_ns)"),
+        }
+    }
+}
+
+/// Change of a block device that a call makes on a thread of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Resize,
+    Deletion,
+}
+
+impl Change {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Resize => "resized",
+            Self::Deletion => "deleted",
         }
     }
 }
@@ -118,8 +142,10 @@ pub struct Bdev {
     pub users: BTreeSet<User>,
     /// Counters of each core when they were last reset.
     before: BTreeMap<CoreId, Counters>,
-    /// Whether a call resizes it now.
-    is_resizing: bool,
+    /// Change that a call makes now.
+    change: Option<Change>,
+    /// SCSI logical units.
+    units: Units,
 }
 
 impl Bdev {
@@ -127,13 +153,22 @@ impl Bdev {
     #[must_use]
     pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
         let volume = Arc::new(volume);
-        Self { uuid, source, volume, users: BTreeSet::new(), before: BTreeMap::new(), is_resizing: false }
+        let (users, before, units) = Default::default();
+        Self { uuid, source, volume, users, before, change: None, units }
     }
 
     /// Whether a call resizes it now.
     #[must_use]
     pub fn is_resizing(&self) -> bool {
-        self.is_resizing
+        self.change == Some(Change::Resize)
+    }
+
+    /// SCSI logical unit for an owner of reservations.
+    ///
+    /// # Errors
+    /// -32602 for names that are not possible, or differ from those that the device has by another LUN.
+    pub fn unit(&mut self, owner: Option<&PrOwner>, names: UnitNames) -> Result<Arc<LogicalUnit>, RpcError> {
+        self.units.unit(owner, &self.volume, self.uuid, names)
     }
 
     /// Counters of a core since they were last reset.
@@ -157,15 +192,21 @@ impl Bdev {
     }
 
     fn check_settled(&self, name: &str) -> Result<(), RpcError> {
-        if self.is_resizing {
-            return Err(RpcError::busy(format_args!("bdev {name} is being resized: try again")));
+        match self.change {
+            Some(change) => {
+                Err(RpcError::busy(format_args!("bdev {name} is being {}: try again", change.word())))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_unused(&self, name: &str) -> Result<(), RpcError> {
         self.check_settled(name)?;
-        match self.users.first() {
+        self.check_users(name, |_| true)
+    }
+
+    fn check_users(&self, name: &str, counts: impl Fn(&User) -> bool) -> Result<(), RpcError> {
+        match self.users.iter().find(|user| counts(user)) {
             Some(user) => {
                 Err(RpcError::busy(format_args!("bdev {name} is in use by {user}: end that first")))
             }
@@ -282,7 +323,7 @@ impl Bdevs {
     /// Adds a user of a device. A split has it alone.
     ///
     /// # Errors
-    /// -19 if there is no such device, -16 if the two do not go together, or the device is being resized.
+    /// -19 if there is no such device, -16 if the two do not go together, or the device is being changed.
     pub fn claim(&mut self, name: &str, user: User) -> Result<Arc<Volume>, RpcError> {
         let bdev = self.table.get_mut(name)?;
         bdev.check_settled(name)?;
@@ -296,19 +337,41 @@ impl Bdevs {
     /// Reserves a device for one call that resizes it.
     ///
     /// # Errors
-    /// -19 if it is not there, -16 if it is being resized.
+    /// -19 if it is not there, -16 if it is being changed.
     pub fn begin_resize(&mut self, name: &str) -> Result<(), RpcError> {
+        self.begin(name, Change::Resize)
+    }
+
+    /// Reserves a device for one call that deletes it.
+    ///
+    /// # Errors
+    /// As [`Self::begin_resize`].
+    pub fn begin_deletion(&mut self, name: &str) -> Result<(), RpcError> {
+        self.begin(name, Change::Deletion)
+    }
+
+    fn begin(&mut self, name: &str, change: Change) -> Result<(), RpcError> {
         let bdev = self.table.get_mut(name)?;
         bdev.check_settled(name)?;
-        bdev.is_resizing = true;
+        bdev.change = Some(change);
         Ok(())
     }
 
-    /// Ends a resize, whatever its outcome.
-    pub fn end_resize(&mut self, name: &str) {
+    /// Ends a change, whatever its outcome.
+    pub fn end_change(&mut self, name: &str) {
         if let Ok(bdev) = self.table.get_mut(name) {
-            bdev.is_resizing = false;
+            bdev.change = None;
         }
+    }
+
+    /// Whether a device has no users but LUNs, and no call changes it.
+    ///
+    /// # Errors
+    /// -19 if it is not there, -16 if it is in use otherwise, or being changed.
+    pub fn check_luns_only(&self, name: &str) -> Result<(), RpcError> {
+        let bdev = self.table.get(name)?;
+        bdev.check_settled(name)?;
+        bdev.check_users(name, |user| !matches!(user, User::Lun(_)))
     }
 
     /// Removes a user of a device.
@@ -321,7 +384,7 @@ impl Bdevs {
     /// Whether no device is being made, resized or deleted.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.table.is_settled() && self.iter().all(|(_, bdev)| !bdev.is_resizing)
+        self.table.is_settled() && self.iter().all(|(_, bdev)| bdev.change.is_none())
     }
 
     /// All devices, by name.

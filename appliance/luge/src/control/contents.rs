@@ -2,10 +2,11 @@
 //!
 //! Invariants
 //! - Users end before what they use: VMs, listeners, vhost controllers and namespaces, SSDs.
-//! - An SSD waits for its own users only, so that one that hangs keeps no other from its shutdown.
+//! - An SSD waits for its own users only, which may be some of the LUNs of a SCSI controller, so that one that hangs keeps no other from its shutdown.
 //! - Names stay reserved until what had them is gone.
 
-use super::{Bdev, Endpoint, Listener, NvmfSubsystem, Platform, ServedNamespace, Source, Ssd};
+use super::{Bdev, Endpoint, Listener, NvmfSubsystem, Platform, ServedNamespace, Source, Ssd, VhostDevice};
+use luge_vhost::{LunAddress, ScsiHba};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -46,42 +47,74 @@ impl Contents {
             subsystems.into_iter().map(|(_, subsystem)| subsystem.into_parts()).unzip();
         at_once(listeners.into_iter().flatten().collect(), Listener::end);
         let namespaces = namespaces.into_iter().flatten().collect();
-        let groups = groups(Served { endpoints, namespaces }, &bdevs, ssds);
+        let (hbas, disks): (Vec<_>, Vec<_>) = endpoints
+            .into_iter()
+            .map(|(_, endpoint)| endpoint)
+            .partition(|endpoint| endpoint.hba().is_some());
+        let groups = groups(Served { disks, hbas: &hbas, namespaces }, &bdevs, ssds);
         // Endpoints and namespaces hold what they need of their devices.
         drop(bdevs);
-        at_once(groups, Group::end);
+        thread::scope(|scope| {
+            scope.spawn(|| at_once(hbas, Endpoint::end));
+            at_once(groups, Group::end);
+        });
         names
     }
 }
 
 /// Users of block devices.
-struct Served {
-    endpoints: Vec<(String, Endpoint)>,
+struct Served<'h> {
+    disks: Vec<Endpoint>,
+    /// SCSI controllers, which end by themselves.
+    hbas: &'h [Endpoint],
     namespaces: Vec<ServedNamespace>,
 }
 
-/// An SSD with the vhost controllers and namespaces on it; or those that are on none.
+/// A LUN that is to end.
+struct ServedLun {
+    hba: Arc<ScsiHba>,
+    address: LunAddress,
+}
+
+impl ServedLun {
+    /// Removes the LUN. Waits until nothing is in flight on it: as long as the slowest SSD takes.
+    fn end(self) {
+        // It fails if the LUN is gone already.
+        let _ = self.hba.remove_lun(self.address);
+    }
+}
+
+/// An SSD with the disks, LUNs and namespaces on it; or those that are on none.
 #[derive(Default)]
 struct Group {
-    endpoints: Vec<Endpoint>,
+    disks: Vec<Endpoint>,
+    luns: Vec<ServedLun>,
     namespaces: Vec<ServedNamespace>,
     ssd: Option<Ssd>,
 }
 
 impl Group {
     fn end(self) {
-        at_once(self.endpoints, Endpoint::end);
+        at_once(self.disks, Endpoint::end);
+        at_once(self.luns, ServedLun::end);
         at_once(self.namespaces, ServedNamespace::end);
         self.ssd.into_iter().for_each(Ssd::end);
     }
 }
 
-fn groups(served: Served, bdevs: &[(String, Bdev)], ssds: Vec<(String, Ssd)>) -> Vec<Group> {
+fn groups(served: Served<'_>, bdevs: &[(String, Bdev)], ssds: Vec<(String, Ssd)>) -> Vec<Group> {
     let sources: BTreeMap<&str, &Source> =
         bdevs.iter().map(|(name, bdev)| (name.as_str(), &bdev.source)).collect();
     let mut groups = BTreeMap::<Option<String>, Group>::new();
-    for (_, endpoint) in served.endpoints {
-        groups.entry(ssd_of(&endpoint.bdev, &sources)).or_default().endpoints.push(endpoint);
+    for endpoint in served.disks {
+        let VhostDevice::Disk(disk) = &endpoint.device else { continue };
+        groups.entry(ssd_of(&disk.bdev, &sources)).or_default().disks.push(endpoint);
+    }
+    for hba in served.hbas.iter().filter_map(Endpoint::hba) {
+        for (address, lun) in hba.luns() {
+            let served = ServedLun { hba: hba.device.clone(), address };
+            groups.entry(ssd_of(&lun.bdev, &sources)).or_default().luns.push(served);
+        }
     }
     for namespace in served.namespaces {
         groups.entry(ssd_of(&namespace.bdev, &sources)).or_default().namespaces.push(namespace);

@@ -16,9 +16,11 @@ mod bdevs;
 mod budget;
 mod contents;
 mod endpoint;
+mod hba;
 mod identifiers;
 mod nvmf;
 mod platform;
+mod pr_scope;
 mod record;
 #[cfg(test)]
 mod rig;
@@ -26,13 +28,16 @@ mod sled;
 mod socket_folder;
 mod ssd;
 mod table;
+mod units;
 
 pub use bdevs::{Bdev, Bdevs, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
-pub use endpoint::Endpoint;
+pub use endpoint::{Delayed, Disk, Endpoint, Place, Server, VhostDevice};
+pub use hba::{Hba, Lun, LunPresence, WantedTarget};
 pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
+pub use pr_scope::PrScope;
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};
@@ -40,6 +45,7 @@ pub use sled::Sled;
 pub use socket_folder::{SocketFolder, real};
 pub use ssd::{Ssd, SsdAddress};
 pub use table::{Names, Table};
+pub use units::UnitNames;
 
 use luge_rpc::{Caller, RpcError};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};

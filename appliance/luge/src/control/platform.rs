@@ -1,10 +1,11 @@
 //! The parts that a process has from its start to its end: cores, memory, folders.
 
-use crate::control::SocketFolder;
+use crate::control::{PrScope, SocketFolder};
 use crate::cpus::Cpus;
 use luge_core::{CoreHandle, Descriptors};
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
+use luge_scsi::PortGroups;
 use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ pub struct Platform {
     pub descriptors: Arc<Descriptors>,
     /// Pages of Luge's own memory.
     pub pages: PageSize,
+    /// Users that share reservations, where a SCSI controller does not say otherwise.
+    pub pr_scope: PrScope,
+    /// Path groups of SCSI controllers.
+    pub port_groups: PortGroups,
     /// Folder of the vhost-user sockets.
     pub sockets: SocketFolder,
     /// The way to SSDs.

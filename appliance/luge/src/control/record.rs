@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub enum Subsystem {
     /// Block devices.
     Bdev,
+    /// vhost-user-scsi controllers with their LUNs.
+    VhostScsi,
     /// vhost-user-blk endpoints.
     VhostBlk,
     /// NVMe subsystems.
@@ -20,13 +22,14 @@ pub enum Subsystem {
 
 impl Subsystem {
     /// All subsystems, each after those that it depends on.
-    pub const ALL: [Self; 4] = [Self::Bdev, Self::VhostBlk, Self::Nvmf, Self::Vm];
+    pub const ALL: [Self; 5] = [Self::Bdev, Self::VhostScsi, Self::VhostBlk, Self::Nvmf, Self::Vm];
 
     /// Name in a configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bdev => "bdev",
+            Self::VhostScsi => "vhost_scsi",
             Self::VhostBlk => "vhost_blk",
             Self::Nvmf => "nvmf",
             Self::Vm => "vm",
@@ -38,8 +41,8 @@ impl Subsystem {
     pub const fn depends_on(self) -> &'static [&'static str] {
         match self {
             Self::Bdev => &[],
-            Self::VhostBlk | Self::Nvmf => &["bdev"],
-            Self::Vm => &["vhost_blk", "nvmf"],
+            Self::VhostScsi | Self::VhostBlk | Self::Nvmf => &["bdev"],
+            Self::Vm => &["vhost_scsi", "vhost_blk", "nvmf"],
         }
     }
 }
@@ -65,16 +68,30 @@ impl Call {
         Self { method: method.into(), params }
     }
 
-    /// Method and name of the object that the call is about.
-    fn object(&self) -> Option<(&str, &str)> {
+    /// Object that the call is about.
+    fn object(&self) -> Option<Object<'_>> {
         let name = ["name", "ctrlr", "base_bdev"].iter().find_map(|key| self.params[*key].as_str())?;
-        Some((&self.method, name))
+        let number = |key: &str| self.params[key].as_i64();
+        let lun = number("lun").unwrap_or(0);
+        Some(Object { method: &self.method, name, target: number("scsi_target_num"), lun })
     }
+}
+
+/// Object of a call.
+#[derive(PartialEq, Eq, Hash)]
+struct Object<'c> {
+    method: &'c str,
+    name: &'c str,
+    /// Target of a SCSI controller, and logical unit number there.
+    target: Option<i64>,
+    lun: i64,
 }
 
 struct Entry {
     subsystem: Subsystem,
     made: String,
+    /// Name of a change of the object; none for the call that made it.
+    detail: Option<String>,
     call: Call,
 }
 
@@ -85,10 +102,23 @@ pub struct Record(Vec<Entry>);
 impl Record {
     /// Adds the call that made the object `made`.
     pub fn add(&mut self, subsystem: Subsystem, made: &str, call: Call) {
-        self.0.push(Entry { subsystem, made: made.into(), call });
+        self.0.push(Entry { subsystem, made: made.into(), detail: None, call });
     }
 
-    /// Removes the call that made `made`; returns whether there was one.
+    /// Adds a call that changed the object `made`, in place of an earlier one with the same detail. It goes with the
+    /// object.
+    pub fn set_detail(&mut self, subsystem: Subsystem, made: &str, detail: &str, call: Call) {
+        self.remove_detail(subsystem, made, detail);
+        self.0.push(Entry { subsystem, made: made.into(), detail: Some(detail.into()), call });
+    }
+
+    /// Removes the call that changed the object `made` in a detail.
+    pub fn remove_detail(&mut self, subsystem: Subsystem, made: &str, detail: &str) {
+        let is_it = |entry: &Entry| entry.made == made && entry.detail.as_deref() == Some(detail);
+        self.0.retain(|entry| entry.subsystem != subsystem || !is_it(entry));
+    }
+
+    /// Removes the call that made `made`, and those that changed it; returns whether there was one.
     pub fn remove(&mut self, subsystem: Subsystem, made: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry.subsystem != subsystem || entry.made != made);
@@ -102,7 +132,9 @@ impl Record {
 
     /// Changes the parameters of the call that made `made`.
     pub fn change(&mut self, subsystem: Subsystem, made: &str, change: impl Fn(&mut Value)) {
-        let entries = self.0.iter_mut().filter(|entry| entry.subsystem == subsystem && entry.made == made);
+        let is_it =
+            |entry: &Entry| entry.subsystem == subsystem && entry.made == made && entry.detail.is_none();
+        let entries = self.0.iter_mut().filter(|entry| is_it(entry));
         entries.for_each(|entry| change(&mut entry.call.params));
     }
 
@@ -144,6 +176,24 @@ mod tests {
         let left: Vec<_> = record.calls(Subsystem::Bdev).map(|call| call.method.as_str()).collect();
         assert_eq!(left, ["z", "m"]);
         assert_eq!(record.calls(Subsystem::Vm).count(), 3);
+    }
+
+    #[test]
+    fn a_change_replaces_the_one_before_and_goes_with_its_object() {
+        let mut record = Record::default();
+        let methods = |record: &Record| -> Vec<String> {
+            record.calls(Subsystem::VhostScsi).map(|call| call.method.clone()).collect()
+        };
+        record.add(Subsystem::VhostScsi, "c", Call::new("create", Value::Null));
+        record.add(Subsystem::VhostScsi, "d", Call::new("other", Value::Null));
+        for (detail, method) in [("lun 0", "first"), ("start", "start"), ("lun 0", "second")] {
+            record.set_detail(Subsystem::VhostScsi, "c", detail, Call::new(method, Value::Null));
+        }
+        assert_eq!(methods(&record), ["create", "other", "start", "second"]);
+        record.remove_detail(Subsystem::VhostScsi, "c", "start");
+        assert_eq!(methods(&record), ["create", "other", "second"]);
+        record.remove(Subsystem::VhostScsi, "c");
+        assert_eq!(methods(&record), ["other"]);
     }
 
     #[test]

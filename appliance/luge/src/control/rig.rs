@@ -1,8 +1,9 @@
 //! A control thread of an empty sled without cores, for tests.
 
-use crate::control::{Budget, Control, Platform, Sled, SocketFolder};
+use crate::control::{Budget, Control, Platform, PrScope, Sled, SocketFolder};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
+use luge_scsi::PortGroups;
 use luge_socket::Permissions;
 use luge_vfio::{Backend, SysfsRoot, Vfio};
 use luge_vm::{SandboxConfig, Timeouts, VmConfig, VmRunner};
@@ -32,6 +33,8 @@ pub fn platform(pages: PageSize) -> Platform {
         space,
         sysfs,
         pages,
+        pr_scope: PrScope::default(),
+        port_groups: PortGroups::default(),
         sockets: SocketFolder::new(Path::new("/nowhere"), Permissions::GROUP, &[]),
         vms: VmRunner::new(vms, Reaper::of_own_children()),
     }

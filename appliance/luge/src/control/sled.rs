@@ -1,7 +1,8 @@
 //! All that exists on a sled: SSDs, block devices, vhost controllers, VMs.
 
 use crate::control::{
-    Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Nvmf, Platform, Record, Ssd, Subsystem, Table,
+    Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Nvmf, Platform, Record, Source, Ssd,
+    Subsystem, Table,
 };
 use luge_core::CoreHandle;
 use luge_vm::{VmName, VmState};
@@ -42,6 +43,16 @@ impl Sled {
             nvmf: Nvmf::default(),
             logged_vms: BTreeSet::new(),
             record: Record::default(),
+        }
+    }
+
+    /// SSD that a block device is on, if it is on one.
+    #[must_use]
+    pub fn ssd_of(&self, bdev: &str) -> Option<String> {
+        match &self.bdevs.get(bdev).ok()?.source {
+            Source::Namespace { ssd, .. } => Some(ssd.clone()),
+            Source::Part { base, .. } => self.ssd_of(base),
+            Source::Malloc { .. } | Source::Null | Source::Aio { .. } => None,
         }
     }
 
@@ -86,7 +97,8 @@ impl Sled {
     /// Whether no other thread is making or deleting an object.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let served = self.endpoints.is_settled() && self.nvmf.is_settled();
+        let endpoints = self.endpoints.is_settled() && self.endpoints.iter().all(|(_, it)| it.is_settled());
+        let served = endpoints && self.nvmf.is_settled();
         self.ssds.is_settled() && self.bdevs.is_settled() && served
     }
 

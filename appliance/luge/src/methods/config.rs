@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 params! {
     /// Parameters of `framework_get_config`.
     struct GetConfig {
-        /// Name of the subsystem: bdev, vhost_blk, nvmf or vm
+        /// Name of the subsystem: bdev, vhost_scsi, vhost_blk, nvmf or vm
         name: String,
         /// Taken for compatibility: Luge saves no batches
         with_batches: Option<bool>,

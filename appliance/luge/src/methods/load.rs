@@ -23,18 +23,25 @@ struct Maker {
     name: &'static str,
     /// Parameter that both methods have, and that names what the object is a part of.
     whole: Option<&'static str>,
+    /// Further parameter that both methods may have.
+    further: Option<&'static str>,
     /// Other parameters of the remover.
     parameters: fn() -> Value,
 }
 
 impl Maker {
     const fn new(method: &'static str, remover: &'static str, name: &'static str) -> Self {
-        Self { method, remover, name, whole: None, parameters: || json!({}) }
+        Self { method, remover, name, whole: None, further: None, parameters: || json!({}) }
     }
 
     /// An object that is a part of what the parameter `whole` names.
     const fn of(self, whole: &'static str) -> Self {
         Self { whole: Some(whole), ..self }
+    }
+
+    /// An object that a further parameter names too, where it is given.
+    const fn and(self, further: &'static str) -> Self {
+        Self { further: Some(further), ..self }
     }
 
     const fn with(self, parameters: fn() -> Value) -> Self {
@@ -51,6 +58,11 @@ const MAKERS: &[Maker] = &[
     // A front end may have connected meanwhile: it must not keep the rest from being undone.
     Maker::new("vhost_create_blk_controller", "vhost_delete_controller", "ctrlr")
         .with(|| json!({ "force": true })),
+    Maker::new("vhost_create_scsi_controller", "vhost_delete_controller", "ctrlr")
+        .with(|| json!({ "force": true })),
+    Maker::new("vhost_scsi_controller_add_target", "vhost_scsi_controller_remove_target", "scsi_target_num")
+        .of("ctrlr")
+        .and("lun"),
     Maker::new("nvmf_create_transport", "nvmf_delete_transport", "trtype"),
     Maker::new("nvmf_create_subsystem", "nvmf_delete_subsystem", "nqn"),
     Maker::new("nvmf_subsystem_add_ns", "nvmf_subsystem_remove_ns", "nsid").of("nqn"),
@@ -60,6 +72,9 @@ const MAKERS: &[Maker] = &[
     // Its guest has only begun to boot: there is nothing that it must be given time to end.
     Maker::new("vm_start", "vm_stop", "name").with(|| json!({ "timeout_s": 0 })),
 ];
+
+/// Method whose effect ends with the controller that a call before it has made.
+const START_SCSI: &str = "vhost_start_scsi_controller";
 
 /// Makes the calls of a configuration, or none.
 ///
@@ -93,7 +108,7 @@ pub fn load(
 /// Whether a call of the method can be undone, or changes nothing that matters.
 fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
     dispatcher.find(method)?;
-    let is_maker = MAKERS.iter().any(|maker| maker.method == method);
+    let is_maker = MAKERS.iter().any(|maker| maker.method == method) || method == START_SCSI;
     if is_maker || options::is_option(method) || method == "bdev_get_bdevs" {
         return Ok(());
     }
@@ -105,11 +120,16 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
 /// Inverse of a call, if the call made an object.
 fn undoing(method: &str, params: &Value, result: &Value) -> Option<Call> {
     let maker = MAKERS.iter().find(|maker| maker.method == method)?;
-    let name = params.get(maker.name).filter(|name| !name.is_null()).unwrap_or(result);
+    // A name of -1 asks for any that is free.
+    let is_name = |name: &&Value| !name.is_null() && **name != json!(-1);
+    let name = params.get(maker.name).filter(is_name).unwrap_or(result);
     let mut undoing = (maker.parameters)();
     undoing[maker.name] = name.clone();
     if let Some(whole) = maker.whole {
         undoing[whole] = params[whole].clone();
+    }
+    if let Some((further, value)) = maker.further.and_then(|further| Some((further, params.get(further)?))) {
+        undoing[further] = value.clone();
     }
     Some(Call::new(maker.remover, undoing))
 }
@@ -148,6 +168,16 @@ mod tests {
         assert_eq!(
             call("vhost_create_blk_controller", json!({"ctrlr": "c"}), json!(true)),
             Some(Call::new("vhost_delete_controller", json!({"ctrlr": "c", "force": true})))
+        );
+        let add = "vhost_scsi_controller_add_target";
+        let remove = |parameters| Some(Call::new("vhost_scsi_controller_remove_target", parameters));
+        assert_eq!(
+            call(add, json!({"ctrlr": "c", "scsi_target_num": -1, "bdev_name": "b"}), json!(2)),
+            remove(json!({"ctrlr": "c", "scsi_target_num": 2}))
+        );
+        assert_eq!(
+            call(add, json!({"ctrlr": "c", "scsi_target_num": 0, "lun": 7, "bdev_name": "b"}), json!(0)),
+            remove(json!({"ctrlr": "c", "scsi_target_num": 0, "lun": 7}))
         );
         assert_eq!(
             call("vm_start", json!({"name": "v"}), json!(true)),

@@ -7,7 +7,7 @@
 
 use super::definition::{ANY, RUNTIME};
 use crate::control::Control;
-use luge_rpc::{Method, NoParams, Param, Params, RpcError, params};
+use luge_rpc::{Method, NoParams, Param, Params, params};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Once};
@@ -55,7 +55,7 @@ const LOG_FLAGS: &str = "the log has one level for all parts: log_set_level";
 const NVMF: &str = "Luge serves no NVMe over fabrics";
 const SOCK: &str = "Luge serves nothing on a network";
 
-/// Methods that are obeyed without an action: there is nothing to examine, and one transport.
+/// Option methods that are obeyed.
 const OBEYED: &[&str] = &[
     "bdev_examine",
     "bdev_wait_for_examine",
@@ -90,20 +90,8 @@ params! {
     }
 }
 
-params! {
-    /// Parameters of `vhost_controller_set_coalescing`.
-    struct Coalescing {
-        /// Name of the controller
-        ctrlr: String,
-        /// Longest delay of an interrupt in microseconds; passed over
-        delay_base_us: u32,
-        /// Requests per second above which interrupts are delayed; passed over
-        iops_threshold: u32,
-    }
-}
-
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
-    let (examined, coalesced) = (control.clone(), control.clone());
+    let examined = control.clone();
     let mut methods: Vec<_> = PASSED_OVER.iter().map(|(name, why)| passed_over(name, why)).collect();
     methods.extend([
         Method::new(
@@ -115,12 +103,6 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         Method::new("bdev_examine", "Check that a device exists", RUNTIME, move |params: Examine| {
             examined.ask(move |sled| sled.bdevs.resolve(&params.name).map(|_| true))
         }),
-        Method::new(
-            "vhost_controller_set_coalescing",
-            "Check that a controller exists: each batch of requests has one interrupt",
-            RUNTIME,
-            move |params: Coalescing| set_coalescing(&coalesced, params),
-        ),
     ]);
     methods
 }
@@ -131,19 +113,6 @@ fn passed_over(name: &'static str, why: &'static str) -> Method {
         said.call_once(|| tracing::info!("{name} is passed over: {why}"));
         Ok(true)
     })
-}
-
-fn set_coalescing(control: &Control, params: Coalescing) -> Result<bool, RpcError> {
-    let Coalescing { ctrlr, delay_base_us, iops_threshold } = params;
-    let name = ctrlr.clone();
-    control.ask(move |sled| sled.endpoints.get(&name).map(drop))?;
-    if delay_base_us > 0 {
-        tracing::info!(
-            "vhost controller {ctrlr}: the delay of {delay_base_us} us above {iops_threshold} requests/s is \
-             passed over: each batch of requests has one interrupt"
-        );
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

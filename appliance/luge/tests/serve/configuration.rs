@@ -52,7 +52,7 @@ fn the_parts_that_clients_build_a_configuration_from_are_those_of_the_whole() {
         let calls = luge.call("framework_get_config", json!({"name": name, "with_batches": false}));
         assert_eq!(calls, whole["config"]);
     }
-    assert_eq!(parts.as_array().unwrap().len(), 4);
+    assert_eq!(parts.as_array().unwrap().len(), 5);
 }
 
 /// Starts a daemon with a configuration.

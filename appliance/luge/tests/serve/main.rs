@@ -15,6 +15,7 @@ mod methods;
 mod nvmf;
 mod orchestrators;
 mod resize;
+mod scsi;
 mod sockets;
 mod spdk_client;
 mod stock;

@@ -145,7 +145,7 @@ fn hosts_are_named_and_any_host_is_allowed_or_not() {
     let any = |allow: bool| json!({"nqn": NQN, "allow_any_host": allow});
     assert_eq!(luge.call("nvmf_subsystem_allow_any_host", any(false)), true);
     assert_eq!(subsystem(&luge, NQN)["allow_any_host"], false);
-    let saved = luge.call("save_config", Value::Null)["subsystems"][2]["config"].clone();
+    let saved = luge.call("save_config", Value::Null)["subsystems"][3]["config"].clone();
     let created = saved.as_array().unwrap().iter().find(|call| call["params"]["nqn"] == NQN).unwrap();
     assert_eq!(created["params"]["allow_any_host"], false);
 }
@@ -419,15 +419,15 @@ fn options_of_the_transport_are_obeyed_or_refused_by_name() {
     for (option, value, expected) in [
         ("max_io_qpairs_per_ctrlr", json!(0), -32602),
         ("max_io_qpairs_per_ctrlr", json!(129), -32602),
-        ("max_queue_depth", json!(256), -95),
+        ("max_queue_depth", json!(1), -32602),
+        ("max_queue_depth", json!(4097), -32602),
         ("max_aq_depth", json!(32), -95),
-        ("max_io_size", json!(131_072), -95),
+        ("max_io_size", json!(4096), -32602),
+        ("max_io_size", json!(131_073), -32602),
+        ("max_io_size", json!(2 << 20), -32602),
         ("in_capsule_data_size", json!(4096), -95),
         ("dif_insert_or_strip", json!(true), -95),
         ("no_srq", json!(true), -95),
-        ("disable_mappable_bar0", json!(true), -95),
-        ("disable_adaptive_irq", json!(true), -95),
-        ("disable_shadow_doorbells", json!(true), -95),
         ("masked_oncs", json!(["nvmcmps"]), -95),
         ("masked_fuses", json!(["fcws"]), -95),
         ("colour", json!("red"), -32602),
@@ -437,12 +437,18 @@ fn options_of_the_transport_are_obeyed_or_refused_by_name() {
         assert!(refusal.message.contains(option), "{refusal}");
     }
     let taken = json!({"trtype": "vfiouser", "tgt_name": "nvmf_tgt", "max_io_qpairs_per_ctrlr": 4,
-        "max_queue_depth": 4096, "num_shared_buffers": 1024, "buf_cache_size": 32, "io_unit_size": 8192,
+        "max_queue_depth": 256, "max_io_size": 131_072, "disable_mappable_bar0": true, "disable_compare": true,
+        "disable_adaptive_irq": true, "disable_shadow_doorbells": true, "num_shared_buffers": 1024, "buf_cache_size": 32, "io_unit_size": 8192,
         "zcopy": true, "abort_timeout_sec": 1, "acceptor_poll_rate": 10_000, "c2h_success": true});
     assert_eq!(luge.call("nvmf_create_transport", taken), true);
     let shown = luge.call("nvmf_get_transports", json!({"trtype": "VFIOUSER"}));
     assert_eq!(shown[0]["trtype"], "VFIOUSER");
     assert_eq!(shown[0]["max_io_qpairs_per_ctrlr"], 4);
+    assert_eq!(shown[0]["max_queue_depth"], 256);
+    assert_eq!(shown[0]["max_io_size"], 131_072);
+    for option in ["mappable_bar0", "compare", "adaptive_irq", "shadow_doorbells"] {
+        assert_eq!(shown[0][format!("disable_{option}")], true, "{option}");
+    }
     assert_eq!(luge.call("nvmf_delete_transport", json!({"trtype": "VFIOUSER"})), true);
     assert_eq!(luge.call("nvmf_get_transports", Value::Null), json!([]));
 }
@@ -479,7 +485,7 @@ fn operators_who_work_on_one_subsystem_at_a_time_leave_it_whole() {
     for index in 0..4 {
         luge.call("bdev_null_delete", json!({"name": format!("b{index}")}));
     }
-    let nvmf = luge.call("save_config", Value::Null)["subsystems"][2]["config"].clone();
+    let nvmf = luge.call("save_config", Value::Null)["subsystems"][3]["config"].clone();
     assert_eq!(nvmf.as_array().unwrap().len(), 1, "the transport: {nvmf}");
     luge.call("nvmf_delete_transport", json!({"trtype": "VFIOUSER"}));
 }

@@ -128,6 +128,16 @@ const OPTIONS: &[(&str, &str)] = &[
     ("vhost_create_blk_controller --cpumask [0] --transport vhost_user_blk -r v n", ""),
     ("vhost_create_blk_controller --transport vfio_user_blk x n", "`transport`"),
     ("vhost_create_blk_controller -p x n", "`packed_ring`"),
+    ("vhost_create_scsi_controller --cpumask [0] --delay s", ""),
+    ("vhost_scsi_controller_add_target s -1 n", ""),
+    ("vhost_scsi_controller_add_target s 0 m", "is bdev n already"),
+    ("vhost_scsi_controller_add_target s 7 m0", ""),
+    ("vhost_start_scsi_controller s", ""),
+    ("vhost_controller_set_coalescing s 10 60000", ""),
+    ("vhost_controller_set_coalescing s 10 0", "`iops_threshold`"),
+    ("vhost_scsi_controller_remove_target s 0", ""),
+    ("vhost_scsi_controller_remove_target s 0", "no LUN 0 of target 0"),
+    ("vhost_delete_controller s", ""),
     ("bdev_null_resize n 5", ""),
     ("bdev_null_resize n 1", "does not become smaller"),
     ("bdev_aio_rescan a", ""),
@@ -189,18 +199,15 @@ const DETACH_OPTIONS: &[(&str, &str)] = &[
 /// Calls about NVMe subsystems, in this order.
 const NVMF_OPTIONS: &[(&str, &str)] = &[
     ("nvmf_create_transport -t TCP", "Invalid transport type 'TCP'"),
-    ("nvmf_create_transport -t VFIOUSER -q 128", "`max_queue_depth`"),
+    ("nvmf_create_transport -t VFIOUSER -q 5000", "`max_queue_depth`"),
     ("nvmf_create_transport -t VFIOUSER -m 200", "`max_io_qpairs_per_ctrlr`"),
     ("nvmf_create_transport -t VFIOUSER -c 4096", "`in_capsule_data_size`"),
-    ("nvmf_create_transport -t VFIOUSER -i 131072", "`max_io_size`"),
+    ("nvmf_create_transport -t VFIOUSER -i 131073", "`max_io_size`"),
     ("nvmf_create_transport -t VFIOUSER -a 128", "`max_aq_depth`"),
     ("nvmf_create_transport -t VFIOUSER -r", "`no_srq`"),
     ("nvmf_create_transport -t VFIOUSER -f", "`dif_insert_or_strip`"),
     ("nvmf_create_transport -t VFIOUSER -y 1", "`sock_priority`"),
     ("nvmf_create_transport -t VFIOUSER -w", "`no_wr_batching`"),
-    ("nvmf_create_transport -t VFIOUSER -M", "`disable_mappable_bar0`"),
-    ("nvmf_create_transport -t VFIOUSER -I", "`disable_adaptive_irq`"),
-    ("nvmf_create_transport -t VFIOUSER -S", "`disable_shadow_doorbells`"),
     ("nvmf_create_transport -t VFIOUSER --kas 1", "`kas`"),
     ("nvmf_create_transport -t VFIOUSER --min-kato 1", "`min_kato`"),
     ("nvmf_create_transport -t VFIOUSER --masked-oncs all", "`masked_oncs`"),
@@ -472,4 +479,37 @@ fn it_serves_an_nvme_controller_by_the_well_known_recipe() {
     assert_eq!(subsystem["namespaces"][0]["name"], "Malloc0");
     assert_eq!(subsystem["listen_addresses"][0]["traddr"], directory.as_str());
     assert!(std::os::unix::net::UnixStream::connect(luge.path("vfio-user/cntrl")).is_ok());
+}
+
+/// Recipe of the field for a SCSI controller with an SSD and a memory disk.
+#[test]
+fn it_serves_a_scsi_controller_by_the_well_known_recipe() {
+    let target = Daemon::start();
+    let nvme = Spdk::of(&target);
+    nvme.says("bdev_malloc_create 16 512 -b Malloc0");
+    nvme.says("nvmf_create_transport -t VFIOUSER");
+    nvme.says("nvmf_create_subsystem nqn.2016-06.io.spdk:cnode1 -a");
+    nvme.says("nvmf_subsystem_add_ns nqn.2016-06.io.spdk:cnode1 Malloc0");
+    let directory = target.path("ssd");
+    nvme.says(&format!(
+        "nvmf_subsystem_add_listener nqn.2016-06.io.spdk:cnode1 -t VFIOUSER -a {directory} -s 0"
+    ));
+
+    let luge = Daemon::start();
+    let spdk = Spdk::of(&luge);
+    let attach = format!("bdev_nvme_attach_controller -b Nvme0 -t VFIOUSER -a {directory}");
+    assert_eq!(spdk.says(&attach), "Nvme0n1");
+    assert_eq!(spdk.says("bdev_malloc_create 16 4096 -b Malloc0"), "Malloc0");
+    spdk.says("vhost_create_scsi_controller --cpumask 0x1 vhost.0");
+    assert_eq!(spdk.says("vhost_scsi_controller_add_target vhost.0 0 Nvme0n1"), "0");
+    assert_eq!(spdk.says("vhost_scsi_controller_add_target vhost.0 1 Malloc0"), "1");
+    let shown = spdk.json("vhost_get_controllers -n vhost.0")[0].clone();
+    assert_eq!(shown["cpumask"], "0x1");
+    let targets = shown["backend_specific"]["scsi"].as_array().unwrap();
+    let luns: Vec<_> = targets.iter().map(|target| target["luns"][0]["bdev_name"].clone()).collect();
+    assert_eq!(luns, ["Nvme0n1", "Malloc0"]);
+    spdk.says("vhost_scsi_controller_remove_target vhost.0 0");
+    spdk.says("bdev_nvme_detach_controller Nvme0");
+    spdk.says("vhost_delete_controller vhost.0");
+    spdk.says("bdev_malloc_delete Malloc0");
 }

@@ -26,7 +26,7 @@ fn a_device_is_served_shown_and_no_longer_served() {
     assert_eq!(
         list,
         json!([{
-            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket,
+            "ctrlr": "v", "cpumask": "0x1", "delay_base_us": 0, "iops_threshold": 0, "socket": socket, "listening": true,
             "num_queues": 256, "sessions": [],
             "front_ends": {"connections": 0, "protocol_errors": 0, "silent": 0, "waited": 0, "waiting": 0,
                 "cut_off_in_a_row": 0, "pause_left_ms": 0},
@@ -230,12 +230,12 @@ fn a_served_device_is_saved_and_loaded() {
     let config = luge.call("save_config", Value::Null);
     let call = json!({"method": "vhost_create_blk_controller",
         "params": {"ctrlr": "v", "dev_name": "n", "cpumask": "0x1", "readonly": false}});
-    assert_eq!(config["subsystems"][1], json!({"subsystem": "vhost_blk", "config": [call]}));
+    assert_eq!(config["subsystems"][2], json!({"subsystem": "vhost_blk", "config": [call]}));
     let other = Daemon::start();
     other.call("load_config", config.clone());
     assert_eq!(other.call("save_config", Value::Null), config);
     luge.call("vhost_delete_controller", json!({"ctrlr": "v"}));
-    assert_eq!(luge.call("save_config", Value::Null)["subsystems"][1]["config"], json!([]));
+    assert_eq!(luge.call("save_config", Value::Null)["subsystems"][2]["config"], json!([]));
 }
 
 #[test]

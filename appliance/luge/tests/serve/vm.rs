@@ -22,7 +22,7 @@ fn vms_are_defined_shown_saved_and_forgotten() {
     assert_eq!(luge.call("vm_get_vms", json!({"name": "one"})), json!([one]));
 
     let config = luge.call("save_config", Value::Null);
-    assert_eq!(config["subsystems"][3]["config"][0], json!({"method": "vm_create", "params": params}));
+    assert_eq!(config["subsystems"][4]["config"][0], json!({"method": "vm_create", "params": params}));
     let other = Daemon::start();
     other.call("load_config", config.clone());
     assert_eq!(other.call("save_config", Value::Null), config);

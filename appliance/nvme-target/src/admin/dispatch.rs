@@ -54,7 +54,9 @@ impl Controller {
             AdminOpcode::ASYNC_EVENT_REQUEST => self.request_event(command),
             AdminOpcode::NAMESPACE_ATTACHMENT => self.attach_namespace(entry),
             AdminOpcode::KEEP_ALIVE => self.keep_alive(),
-            AdminOpcode::DOORBELL_BUFFER_CONFIG => self.configure_doorbell_buffer(entry),
+            AdminOpcode::DOORBELL_BUFFER_CONFIG if self.parts.config.shadow_doorbells => {
+                self.configure_doorbell_buffer(entry)
+            }
             AdminOpcode::FORMAT => self.format(command),
             _ => refuse(StatusCode::INVALID_OPCODE),
         }

@@ -3,9 +3,9 @@
 use super::dispatch::low;
 use super::outcome::{INVALID_FIELD, INVALID_NAMESPACE, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
-use crate::controller::{Controller, Features};
+use crate::controller::{Controller, Features, TEMPERATURE_K, TEMPERATURE_WARNING_K};
 use crate::ids::NamespaceId;
-use luge_spec::nvme::{FeatureId, QueueCounts, StatusCode, SubmissionEntry, event_config};
+use luge_spec::nvme::{AsyncEvent, FeatureId, QueueCounts, StatusCode, SubmissionEntry, event_config};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// SV: the feature is to be saved.
@@ -32,6 +32,12 @@ const EVENTS: u32 = event_config::CRITICAL_WARNINGS | event_config::NAMESPACES_C
 /// Bits of a threshold of Temperature Threshold, of its sensor, and of the kind of threshold.
 const TEMPERATURE: u32 = 0xffff;
 const SENSOR: u32 = 0xf;
+
+/// Threshold from which the composite temperature is too high.
+const OVER_COMPOSITE: u8 = 0;
+
+/// Asynchronous Event Configuration: warnings of temperatures.
+const TEMPERATURE_WARNING: u32 = 1 << 1;
 
 /// Bytes of a timestamp.
 const TIMESTAMP_BYTES: usize = 8;
@@ -151,6 +157,10 @@ impl Controller {
         // TMPSEL of all ones: all sensors that there are, which is the composite temperature.
         let key = if cdw11 >> 16 & SENSOR == SENSOR { key & 1 } else { key };
         self.state.features.temperature_thresholds.insert(key, low(cdw11 & TEMPERATURE));
+        let is_told = self.state.features.events & TEMPERATURE_WARNING != 0;
+        if is_told && self.temperature_warns() {
+            self.add_event(AsyncEvent::TEMPERATURE_THRESHOLD);
+        }
         Ok(Outcome::DONE)
     }
 
@@ -315,11 +325,25 @@ fn temperature_key(cdw11: u32) -> Result<u8, CommandStatus> {
     u8::try_from(sensor << 4 | kind).map_err(|_| INVALID_FIELD)
 }
 
-/// Threshold of a temperature: all ones and zero where none was set, which no temperature reaches.
+/// Threshold of a temperature. Where none was set: WCTEMP for the composite temperature, and for others what no
+/// temperature reaches.
 fn temperature(features: &Features, cdw11: u32) -> Result<u32, CommandStatus> {
     let key = temperature_key(cdw11)?;
-    let default = if key & 1 == 0 { u16::MAX } else { 0 };
+    let default = match key {
+        OVER_COMPOSITE => TEMPERATURE_WARNING_K,
+        key if key & 1 == 0 => u16::MAX,
+        _ => 0,
+    };
     Ok(features.temperature_thresholds.get(&key).copied().unwrap_or(default).into())
+}
+
+impl Controller {
+    /// Whether the composite temperature has reached a threshold.
+    pub(super) fn temperature_warns(&self) -> bool {
+        let threshold = |kind: u32| temperature(&self.state.features, kind << 20).unwrap_or(0);
+        let temperature = u32::from(TEMPERATURE_K);
+        temperature >= threshold(0) || temperature <= threshold(1)
+    }
 }
 
 fn capabilities(feature: FeatureId) -> u32 {

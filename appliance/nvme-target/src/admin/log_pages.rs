@@ -4,7 +4,7 @@ use super::dispatch::low;
 use super::identify::pad;
 use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
-use crate::controller::{Controller, FIRMWARE};
+use crate::controller::{Controller, ControllerConfig, FIRMWARE, TEMPERATURE_K};
 use crate::ids::NamespaceId;
 use luge_spec::nvme::{
     AdminOpcode, EffectsLog, FirmwareLog, IoOpcode, LogPage, NamespaceList, SmartLog, StatusCode,
@@ -37,7 +37,8 @@ const DATA_UNIT_SECTORS: u128 = 1000;
 const SPARE: u8 = 100;
 const SPARE_THRESHOLD: u8 = 10;
 
-/// Critical warning: the media are read-only.
+/// Critical warnings: a temperature has reached a threshold; the media are read-only.
+const TEMPERATURE: u8 = 1 << 1;
 const READ_ONLY: u8 = 1 << 3;
 
 /// Changed namespaces that fit in their list; of more, the list says only that.
@@ -102,7 +103,7 @@ impl Controller {
             LogPage::HEALTH => self.health(namespace),
             LogPage::FIRMWARE => Ok(firmware()),
             LogPage::CHANGED_NAMESPACES => Ok(self.changed_namespaces()),
-            LogPage::EFFECTS => Ok(effects_log().as_bytes().to_vec()),
+            LogPage::EFFECTS => Ok(effects_log(&self.parts.config).as_bytes().to_vec()),
             LogPage::RESERVATIONS => Ok(self.state.reservation_notices.page().as_bytes().to_vec()),
             _ => refuse(StatusCode::INVALID_LOG_PAGE),
         }
@@ -115,6 +116,8 @@ impl Controller {
             self.active(namespace)?;
         }
         let mut log = SmartLog::new_zeroed();
+        log.composite_temperature = TEMPERATURE_K.to_le_bytes();
+        log.critical_warning = if self.temperature_warns() { TEMPERATURE } else { 0 };
         log.available_spare = SPARE;
         log.available_spare_threshold = SPARE_THRESHOLD;
         for (_, served) in self.namespaces().iter().filter(|(id, _)| all || **id == namespace) {
@@ -175,7 +178,7 @@ fn firmware() -> Vec<u8> {
 }
 
 /// Commands Supported and Effects.
-fn effects_log() -> EffectsLog {
+fn effects_log(config: &ControllerConfig) -> EffectsLog {
     const ADMIN: [(AdminOpcode, u32); 14] = [
         (AdminOpcode::DELETE_SUBMISSION_QUEUE, 0),
         (AdminOpcode::CREATE_SUBMISSION_QUEUE, 0),
@@ -211,7 +214,9 @@ fn effects_log() -> EffectsLog {
     let set = |word: Option<&mut u32>, effect: u32| {
         word.into_iter().for_each(|word| *word = effects::SUPPORTED | effect);
     };
-    ADMIN.iter().for_each(|(opcode, effect)| set(log.admin.get_mut(usize::from(opcode.0)), *effect));
-    IO.iter().for_each(|(opcode, effect)| set(log.io.get_mut(usize::from(opcode.0)), *effect));
+    let admin = ADMIN.iter().filter(|(opcode, _)| config.has_admin(*opcode));
+    let io = IO.iter().filter(|(opcode, _)| config.has_io(*opcode));
+    admin.for_each(|(opcode, effect)| set(log.admin.get_mut(usize::from(opcode.0)), *effect));
+    io.for_each(|(opcode, effect)| set(log.io.get_mut(usize::from(opcode.0)), *effect));
     log
 }

@@ -2,7 +2,7 @@
 
 use super::outcome::{INVALID_FIELD, Outcome, Reply, refuse};
 use crate::commands::CommandStatus;
-use crate::controller::{CompletionQueueState, Controller, Deleted, QUEUE_ENTRIES_MAX, SubmissionQueueState};
+use crate::controller::{CompletionQueueState, Controller, Deleted, SubmissionQueueState};
 use crate::ids::QueueId;
 use crate::relay::Relayed;
 use luge_spec::nvme::{StatusCode, SubmissionEntry};
@@ -103,7 +103,7 @@ impl Controller {
             return refuse(StatusCode::INVALID_QUEUE_ID);
         }
         let entries = u32::from(entries_z).saturating_add(1);
-        if !(2..=QUEUE_ENTRIES_MAX).contains(&entries) || !has_size {
+        if !(2..=self.parts.config.queue_entries).contains(&entries) || !has_size {
             return refuse(StatusCode::INVALID_QUEUE_SIZE);
         }
         Ok(NewQueue { id: QueueId(id), entries })

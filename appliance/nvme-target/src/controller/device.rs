@@ -4,6 +4,7 @@ use super::job::RunningJob;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
 use super::pending_change::PendingChange;
+use super::placement::Placement;
 use super::running::RunningQueue;
 use super::running_format::Format;
 use super::state::{ControllerState, Phase, ShutdownPhase};
@@ -52,6 +53,9 @@ pub(crate) struct Controller {
     pub(super) running: BTreeMap<QueueId, RunningQueue>,
     /// Cores that can serve queues.
     pub(super) cores: Vec<ServingCore>,
+    pub(super) placement: Placement,
+    /// Whether the function may read and write memory.
+    pub(crate) is_bus_master: bool,
     pub(super) vectors: Vec<Option<OwnedFd>>,
     pub(super) shadow: Option<ShadowDoorbells>,
     /// Namespaces that are attached.
@@ -87,13 +91,15 @@ impl Controller {
             parts.link.as_ref().map(|link| parts.subsystem.attached(link.id())).unwrap_or_default();
         let number = parts.link.as_ref().map_or(0, |link| link.id());
         let target = u64::try_from(Arc::as_ptr(&parts.subsystem).addr()).unwrap_or(0);
-        let mounts = Mounts::new(Port { target, number }, parts.relay.clone());
+        let mounts = Mounts::new(Port { target, number }, parts.config, parts.relay.clone());
         Self {
             state: ControllerState::default(),
             parts,
             memory: Arc::default(),
             running: BTreeMap::new(),
             cores: Vec::new(),
+            placement: Placement::default(),
+            is_bus_master: false,
             vectors,
             shadow: None,
             namespaces,

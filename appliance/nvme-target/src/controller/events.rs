@@ -62,6 +62,7 @@ impl Events {
                 self.changed_namespaces.clear();
                 self.unmask(AsyncEvent::NAMESPACES_CHANGED);
             }
+            LogPage::HEALTH => self.unmask(AsyncEvent::TEMPERATURE_THRESHOLD),
             LogPage::ERRORS => self.unmask(AsyncEvent::INVALID_DOORBELL_VALUE),
             LogPage::RESERVATIONS => self.unmask(AsyncEvent::RESERVATION_NOTIFICATION),
             _ => {}

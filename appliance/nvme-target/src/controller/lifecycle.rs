@@ -13,14 +13,14 @@
 
 use super::device::Controller;
 use super::job::{JobOutcome, JobStep, RunningJob};
+use super::registers::capabilities;
 use super::running::RunningQueue;
 use super::state::{CompletionQueueState, ControllerState, Phase, ShutdownPhase, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::QueueId;
+use crate::session::QueueSession;
 use luge_block::{Lba, Operation};
-use luge_spec::nvme::{
-    AdminQueueAttributes, AsyncEvent, Configuration, ControllerStatus, SUBSYSTEM_RESET, offset,
-};
+use luge_spec::nvme::{AdminQueueAttributes, AsyncEvent, Capabilities, Configuration, offset};
 use std::time::Instant;
 
 /// CC.SHN of a normal shutdown.
@@ -39,10 +39,14 @@ pub(crate) enum ResetLevel {
 }
 
 impl Controller {
+    /// CAP.
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.parts.config, self.parts.doorbells.stride_log())
+    }
+
     /// Bytes of the registers from `at` on; zeroes where there is none.
     pub(crate) fn read_registers(&self, at: u64, data: &mut [u8]) {
-        let capabilities = super::registers::capabilities(self.parts.doorbells.stride_log());
-        let image = self.state.registers.image(capabilities, self.state.status());
+        let image = self.state.registers.image(self.capabilities(), self.state.status());
         let from = usize::try_from(at).map_or(usize::MAX, |at| at);
         let bytes = image.iter().copied().skip(from).chain(std::iter::repeat(0));
         data.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
@@ -62,10 +66,6 @@ impl Controller {
     fn write_register(&mut self, at: u32, value: u32) {
         match at {
             offset::CC => self.configure(Configuration(value & Configuration::WRITABLE)),
-            offset::CSTS if value & ControllerStatus::SUBSYSTEM_RESET_OCCURRED != 0 => {
-                self.state.was_subsystem_reset = false;
-            }
-            offset::NSSR if value == SUBSYSTEM_RESET => self.reset_subsystem(),
             _ => self.state.registers.store(at, value),
         }
     }
@@ -121,7 +121,8 @@ impl Controller {
         if self.parts.subsystem.departing() > DEPARTING_MAX {
             return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
-        check(&self.state)?;
+        check(&self.state, self.capabilities())?;
+        self.parts.doorbells.fix().map_err(|error| format!("its doorbells cannot be sealed: {error}"))?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
         let completion_queue = CompletionQueueState {
             base: self.state.registers.admin_completion_queue,
@@ -142,13 +143,6 @@ impl Controller {
             self.release_queues();
             fault(status)
         })
-    }
-
-    /// NSSR: resets this controller only. Others of the subsystem are those of other guests.
-    fn reset_subsystem(&mut self) {
-        self.reset(ResetLevel::Function);
-        self.state.was_subsystem_reset = true;
-        self.report();
     }
 
     /// (2), (3), (4) to (5), and on to (1) if nothing is in flight: resets the controller.
@@ -183,6 +177,36 @@ impl Controller {
         self.running.values().for_each(|running| {
             running.hold();
         });
+    }
+
+    /// Whether sessions take commands.
+    pub(super) fn may_take(&self) -> bool {
+        self.state.serves() && self.may_use_memory()
+    }
+
+    /// Whether sessions may use the host's memory where they are.
+    pub(super) fn may_use_memory(&self) -> bool {
+        self.placement.serves() && self.is_bus_master
+    }
+
+    /// Takes commands from all queues again, if nothing is against it.
+    pub(super) fn resume_queues(&self) {
+        let ready = self.running.values().filter(|running| !running.waits_for_memory && self.may_take());
+        ready.for_each(|running| _ = running.call(QueueSession::resume));
+    }
+
+    /// Lets the function read and write memory, or not. Commands that volumes have go on.
+    pub(crate) fn set_bus_master(&mut self, is_bus_master: bool) {
+        if std::mem::replace(&mut self.is_bus_master, is_bus_master) == is_bus_master {
+            return;
+        }
+        if !is_bus_master {
+            return self.hold_queues();
+        }
+        self.resume_queues();
+        self.tell_events();
+        // Commands that this thread has are served now.
+        self.ring();
     }
 
     /// Whether nothing is in flight, on queues that are held.
@@ -244,6 +268,7 @@ impl Controller {
         self.finish_jobs();
         self.finish_deletions();
         self.finish_changes();
+        self.finish_leaving();
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),
@@ -336,7 +361,7 @@ impl Controller {
 
     /// Completes Asynchronous Event Requests with the events that there are.
     pub(crate) fn tell_events(&mut self) {
-        while !self.event_requests.is_empty() {
+        while self.is_bus_master && !self.event_requests.is_empty() {
             let Some(event) = self.state.events.take() else { return };
             let request = self.event_requests.pop_front();
             request.inspect(|request| self.complete(request, CommandStatus::SUCCESS, event.0.into()));
@@ -345,10 +370,9 @@ impl Controller {
 }
 
 /// Checks the settings with which a controller is to be enabled.
-fn check(state: &ControllerState) -> Result<(), String> {
+fn check(state: &ControllerState, capabilities: Capabilities) -> Result<(), String> {
     let configuration = state.configuration();
     let attributes = AdminQueueAttributes(state.registers.admin_queue_attributes);
-    let capabilities = super::registers::capabilities(0);
     let pages = capabilities.page_bytes_min()..=capabilities.page_bytes_max();
     if !pages.contains(&configuration.page_bytes().into()) {
         return Err(format!("memory pages of {} bytes are not possible", configuration.page_bytes()));

@@ -1,12 +1,8 @@
 //! Limits of controllers.
 
+use luge_block::Geometry;
+use luge_spec::nvme::{AdminOpcode, IoOpcode};
 use thiserror::Error;
-
-/// Most entries of a queue.
-pub(crate) const QUEUE_ENTRIES_MAX: u32 = 4096;
-
-/// MDTS: the most data of a command, as a power of two of 4 KiB: 1 MiB.
-pub(crate) const TRANSFER_PAGES_SHIFT: u8 = 8;
 
 /// AERL: most Asynchronous Event Requests at once, zero-based.
 pub(crate) const EVENT_REQUESTS_MAX_Z: u8 = 7;
@@ -27,16 +23,38 @@ pub(crate) const READY_TIMEOUT_500MS: u8 = 120;
 /// Largest memory page, as a power of two of 4 KiB: 64 KiB.
 pub(crate) const PAGE_SHIFT_MAX: u8 = 4;
 
+/// Composite temperature in kelvin: 50 degrees Celsius, as that of QEMU's controller. Nothing is measured, and the
+/// specification has no value for that.
+pub(crate) const TEMPERATURE_K: u16 = 323;
+
+/// WCTEMP and CCTEMP: temperatures in kelvin that are warned of, and critical.
+pub(crate) const TEMPERATURE_WARNING_K: u16 = 343;
+pub(crate) const TEMPERATURE_CRITICAL_K: u16 = 373;
+
 /// Revision of the firmware: that of this program.
 pub(crate) const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 
-/// Queues and interrupt vectors of the controllers of a listener.
+/// Sizes and abilities of the controllers of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an ability")]
 pub struct ControllerConfig {
     /// Most I/O queue pairs: 1 to [`ControllerConfig::IO_QUEUES_MAX`].
     pub io_queues: u16,
     /// Interrupt vectors: 1 to [`ControllerConfig::VECTORS_MAX`].
     pub vectors: u16,
+    /// Most entries of a queue: 2 to [`ControllerConfig::QUEUE_ENTRIES_MAX`].
+    pub queue_entries: u32,
+    /// Most data of a command in bytes: a power of two from [`ControllerConfig::TRANSFER_BYTES_MIN`] to
+    /// [`ControllerConfig::TRANSFER_BYTES_MAX`].
+    pub transfer_bytes: u32,
+    /// Whether clients can map the doorbells.
+    pub mappable_doorbells: bool,
+    /// Whether there are shadow doorbells (Doorbell Buffer Config).
+    pub shadow_doorbells: bool,
+    /// Whether a host that has still to look at an interrupt gets no other one.
+    pub adaptive_interrupts: bool,
+    /// Whether there are Compare, and Compare and Write.
+    pub compare: bool,
 }
 
 /// Reason why a listener cannot have such controllers.
@@ -48,6 +66,15 @@ pub enum ControllerConfigError {
     /// An impossible number of vectors.
     #[error("{0} interrupt vectors are not possible: a controller has 1 to {max}", max = ControllerConfig::VECTORS_MAX)]
     Vectors(u16),
+    /// An impossible length of queues.
+    #[error("queues of {0} entries are not possible: they have 2 to {max}", max = ControllerConfig::QUEUE_ENTRIES_MAX)]
+    Entries(u32),
+    /// An impossible amount of data.
+    #[error(
+        "commands with at most {0} bytes of data are not possible: a power of two from {min} to {max}",
+        min = ControllerConfig::TRANSFER_BYTES_MIN, max = ControllerConfig::TRANSFER_BYTES_MAX
+    )]
+    Transfer(u32),
 }
 
 impl ControllerConfig {
@@ -55,6 +82,12 @@ impl ControllerConfig {
     pub const IO_QUEUES_MAX: u16 = 128;
     /// Most interrupt vectors.
     pub const VECTORS_MAX: u16 = 2048;
+    /// Most entries of a queue.
+    pub const QUEUE_ENTRIES_MAX: u32 = 4096;
+    /// Least number of bytes to which the data of a command can be limited.
+    pub const TRANSFER_BYTES_MIN: u32 = 8 << 10;
+    /// Most bytes of a command's data.
+    pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 
     /// Checks the numbers.
     ///
@@ -67,13 +100,53 @@ impl ControllerConfig {
         if !(1..=Self::VECTORS_MAX).contains(&self.vectors) {
             return Err(ControllerConfigError::Vectors(self.vectors));
         }
+        if !(2..=Self::QUEUE_ENTRIES_MAX).contains(&self.queue_entries) {
+            return Err(ControllerConfigError::Entries(self.queue_entries));
+        }
+        let transfers = Self::TRANSFER_BYTES_MIN..=Self::TRANSFER_BYTES_MAX;
+        if !transfers.contains(&self.transfer_bytes) || !self.transfer_bytes.is_power_of_two() {
+            return Err(ControllerConfigError::Transfer(self.transfer_bytes));
+        }
         Ok(())
+    }
+
+    /// MDTS: the most data of a command, as a power of two of 4 KiB.
+    pub(crate) fn transfer_pages_shift(&self) -> u8 {
+        u8::try_from((self.transfer_bytes >> 12).trailing_zeros()).unwrap_or(0)
+    }
+
+    /// Whether controllers have an admin command, as far as that is configured.
+    pub(crate) fn has_admin(&self, opcode: AdminOpcode) -> bool {
+        self.shadow_doorbells || opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG
+    }
+
+    /// Whether controllers have an I/O command, as far as that is configured.
+    pub(crate) fn has_io(&self, opcode: IoOpcode) -> bool {
+        self.compare || opcode != IoOpcode::COMPARE
+    }
+
+    /// Geometry of a namespace with the abilities that controllers offer.
+    pub(crate) fn offered(&self, mut geometry: Geometry) -> Geometry {
+        if !self.compare {
+            geometry.operations.compare_blocks_max = 0;
+            geometry.operations.compare_and_write_blocks_max = 0;
+        }
+        geometry
     }
 }
 
 impl Default for ControllerConfig {
     /// As many vectors as Windows' driver takes, and so many queues that each doorbell has a cache line of its own.
     fn default() -> Self {
-        Self { io_queues: 31, vectors: 64 }
+        Self {
+            io_queues: 31,
+            vectors: 64,
+            queue_entries: Self::QUEUE_ENTRIES_MAX,
+            transfer_bytes: Self::TRANSFER_BYTES_MAX,
+            mappable_doorbells: true,
+            shadow_doorbells: true,
+            adaptive_interrupts: true,
+            compare: true,
+        }
     }
 }

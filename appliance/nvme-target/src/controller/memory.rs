@@ -9,6 +9,7 @@
 //! The states are of each session.
 
 use super::device::Controller;
+use super::limits::ControllerConfig;
 use super::running::RunningQueue;
 use super::state::ControllerState;
 use crate::ids::QueueId;
@@ -34,14 +35,13 @@ impl Controller {
 
     /// (1) to (1) or (2), and (2) to (1): gives the present memory to sessions that have other memory.
     pub(super) fn move_sessions(&mut self) {
+        let serves = self.may_take();
         let Self { state, memory, running, parts, .. } = self;
-        let serves = state.serves();
         for (&queue, running) in running.iter_mut() {
             if Arc::ptr_eq(&running.memory, memory) {
                 continue;
             }
-            let submission_queues = parts.config.io_queues;
-            running.waits_for_memory = !move_session(queue, running, state, memory, submission_queues);
+            running.waits_for_memory = !move_session(queue, running, state, memory, &parts.config);
             if !running.waits_for_memory {
                 running.memory = memory.clone();
                 if serves {
@@ -84,11 +84,11 @@ fn move_session(
     running: &RunningQueue,
     state: &ControllerState,
     memory: &Arc<GuestMemory>,
-    submission_queues: u16,
+    config: &ControllerConfig,
 ) -> bool {
     let Some(completion) = state.completion_queues.get(&queue.0) else { return true };
     let (layout, submissions) = (completion.layout(queue), state.submissions_of(queue));
-    let rules = state.rules(submission_queues);
+    let rules = state.rules(config);
     let found = SessionMemory::find(&layout, &submissions, &rules, memory.clone()).after(&running.memory);
     let replaced = running.call(move |session| {
         session.replace_memory(found).inspect_err(|_| {

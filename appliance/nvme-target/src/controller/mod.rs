@@ -24,12 +24,14 @@ mod host;
 mod initiator;
 mod interrupts;
 mod job;
+mod leaving;
 mod lifecycle;
 mod limits;
 mod memory;
 mod mounts;
 mod namespaces;
 mod pending_change;
+mod placement;
 mod queues;
 mod registers;
 mod reservation_log;
@@ -44,7 +46,7 @@ pub(crate) use features::Features;
 pub(crate) use lifecycle::ResetLevel;
 pub(crate) use limits::{
     ABORTS_MAX_Z, ERROR_LOG_ENTRIES, EVENT_REQUESTS_MAX_Z, FIRMWARE, KEEP_ALIVE_UNIT_100MS,
-    QUEUE_ENTRIES_MAX, TRANSFER_PAGES_SHIFT,
+    TEMPERATURE_CRITICAL_K, TEMPERATURE_K, TEMPERATURE_WARNING_K,
 };
 pub use limits::{ControllerConfig, ControllerConfigError};
 pub(crate) use queues::Deleted;

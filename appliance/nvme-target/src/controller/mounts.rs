@@ -1,13 +1,14 @@
 //! Volumes of a controller's namespaces on the cores that serve its queues, and their reservations.
 
 use super::initiator::Initiator;
+use super::limits::ControllerConfig;
 use crate::ids::NamespaceId;
 use crate::namespaces::{Namespace, Namespaces};
 use crate::relay::Relay;
 use crate::session::QueueSession;
 use crate::subsystem::ServedNamespace;
 use luge_block::CoreId;
-use luge_core::{AttachError, Attachment, CoreHandle, SessionId, drain};
+use luge_core::{AttachError, Attachment, BackgroundCore, CoreHandle, SessionId, drain};
 use luge_reservations::{Nexus, Notice, Port};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use std::sync::Arc;
 pub(super) struct Mounts {
     mounts: BTreeMap<NamespaceId, Mount>,
     initiator: Initiator,
+    config: ControllerConfig,
+    /// Core without a CPU on which volumes are. It stops when they have left it.
+    background: Option<Arc<BackgroundCore>>,
 }
 
 /// A volume on cores.
@@ -27,13 +31,23 @@ struct Mount {
 
 impl Mounts {
     /// No volumes, of a controller with that port.
-    pub(super) fn new(port: Port, relay: Arc<Relay>) -> Self {
-        Self { mounts: BTreeMap::new(), initiator: Initiator::new(port, relay) }
+    pub(super) fn new(port: Port, config: ControllerConfig, relay: Arc<Relay>) -> Self {
+        Self { mounts: BTreeMap::new(), initiator: Initiator::new(port, relay), config, background: None }
     }
 
     /// Takes all mounts out.
     pub(super) fn take(&mut self) -> Self {
-        Self { mounts: std::mem::take(&mut self.mounts), initiator: self.initiator.clone() }
+        Self {
+            mounts: std::mem::take(&mut self.mounts),
+            initiator: self.initiator.clone(),
+            config: self.config,
+            background: self.background.clone(),
+        }
+    }
+
+    /// Keeps a core running for the volumes that are to be mounted there.
+    pub(super) fn keep(&mut self, core: Arc<BackgroundCore>) {
+        self.background = Some(core);
     }
 
     /// The host says who it is: zero for nobody. What it has registered as nobody goes.
@@ -78,7 +92,7 @@ impl Mounts {
     /// A namespace on a core, where its volume is mounted at its first use. The subsystem keeps the device open there,
     /// so that this waits for nothing but a turn of the core.
     fn mount(&mut self, core: &CoreHandle, served: &ServedNamespace) -> Result<Namespace, AttachError> {
-        let Self { mounts, initiator } = self;
+        let Self { mounts, initiator, config, .. } = self;
         let Mount { on_cores, nexus } = mounts.entry(served.id).or_insert_with(|| Mount {
             on_cores: BTreeMap::new(),
             nexus: initiator.nexus(served.id, served.volume.reservations()),
@@ -86,7 +100,7 @@ impl Mounts {
         let namespace = |attachment: &Attachment| Namespace {
             volume: attachment.volume(),
             stats: attachment.stats().clone(),
-            geometry: served.geometry(),
+            geometry: config.offered(served.geometry()),
             refusal: served.refusal(),
         };
         if let Some(attachment) = on_cores.get(&core.id()) {
@@ -102,7 +116,7 @@ impl Mounts {
     /// flight.
     pub(super) fn retire(&mut self, served: Arc<ServedNamespace>, sessions: Vec<SessionPlace>) {
         let Some(Mount { on_cores, nexus }) = self.mounts.remove(&served.id) else { return };
-        let initiator = self.initiator.clone();
+        let (initiator, background) = (self.initiator.clone(), self.background.clone());
         let attachments: Vec<Attachment> = on_cores.into_values().collect();
         let retirement = move || {
             drain(&attachments);
@@ -112,6 +126,7 @@ impl Mounts {
             // Requests that the last commands have made.
             drain(&attachments);
             drop(attachments);
+            drop(background);
             initiator.leave(&nexus);
             drop(nexus);
             drop(served);

@@ -1,6 +1,7 @@
 //! Queues of a controller: created and deleted on cores.
 
 use super::device::{Controller, Deletion};
+use super::placement::Placement;
 use super::running::RunningQueue;
 use super::state::{CompletionQueueState, SubmissionQueueState};
 use crate::commands::CommandStatus;
@@ -56,6 +57,9 @@ impl Controller {
             memory,
             waits_for_memory: false,
         };
+        if !self.may_use_memory() {
+            running.hold();
+        }
         self.running.insert(id, running);
         self.state.completion_queues.insert(id.0, queue);
         self.report();
@@ -83,7 +87,7 @@ impl Controller {
                 coalescing: self.coalescing(queue.vector),
             },
             service: if is_admin { Service::Admin } else { Service::Io },
-            rules: self.state.rules(self.parts.config.io_queues),
+            rules: self.state.rules(&self.parts.config),
             memory: self.memory.clone(),
             doorbells: self.parts.doorbells.clone(),
             shadow: self.shadow.clone().filter(|_| !is_admin),
@@ -92,10 +96,13 @@ impl Controller {
             relay: self.parts.relay.clone(),
             kick: Some(theirs),
         };
-        let session = QueueSession::new(setup).map_err(|error| match error {
+        let mut session = QueueSession::new(setup).map_err(|error| match error {
             SessionError::Memory(error) => memory_status(error),
             SessionError::Doorbell => CommandStatus::refused(StatusCode::INVALID_QUEUE_ID),
         })?;
+        if !self.parts.config.adaptive_interrupts {
+            session.interrupt_at_once();
+        }
         Ok((session, kick))
     }
 
@@ -107,6 +114,9 @@ impl Controller {
 
     /// Chooses a core for a queue; none if no core can serve all namespaces.
     fn choose_core(&mut self) -> Option<Assignment> {
+        if let Placement::Background(serving) = &self.placement {
+            return Assignment::choose(std::slice::from_ref(serving), Locality::default);
+        }
         let serving = self.parts.subsystem.serving_cores();
         let known = std::mem::take(&mut self.cores);
         // Those that serve queues already have their numbers.
@@ -135,7 +145,7 @@ impl Controller {
     ) -> Result<(), CommandStatus> {
         let invalid = CommandStatus::refused(StatusCode::INVALID_COMPLETION_QUEUE);
         let running = self.running.get(&QueueId(queue.completion_queue)).ok_or(invalid)?;
-        let rules = self.state.rules(self.parts.config.io_queues);
+        let rules = self.state.rules(&self.parts.config);
         let setup = SubmissionQueueSetup::find(queue.layout(id), &rules, &self.memory);
         let setup = setup.map_err(memory_status)?;
         self.parts.doorbells.store(self.parts.doorbells.tail_offset(id), 0);

@@ -3,7 +3,7 @@
 //! Reads have no side effects, so bytes of any number and alignment are copied from an image of the registers.
 //! Writes are whole 32-bit words; what else is written has no effect, as the specification allows.
 
-use super::limits::{PAGE_SHIFT_MAX, QUEUE_ENTRIES_MAX, READY_TIMEOUT_500MS};
+use super::limits::{ControllerConfig, PAGE_SHIFT_MAX, READY_TIMEOUT_500MS};
 use luge_spec::nvme::{AdminQueueAttributes, Capabilities, Version, command_sets, offset};
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +28,11 @@ pub struct Registers {
     pub interrupt_mask: u32,
 }
 
-/// CAP, with doorbells that are so far from each other, as a power of two of 4 bytes.
-pub(super) fn capabilities(doorbell_stride_log: u8) -> Capabilities {
-    let entries_z = u16::try_from(QUEUE_ENTRIES_MAX.wrapping_sub(1)).unwrap_or(u16::MAX);
-    let base = Capabilities(Capabilities::SUBSYSTEM_RESET | Capabilities::READY_WITH_MEDIA);
+/// CAP, with doorbells that are so far from each other, as a power of two of 4 bytes. Without NSSR, which would reset
+/// the controllers of all guests of the subsystem.
+pub(super) fn capabilities(config: &ControllerConfig, doorbell_stride_log: u8) -> Capabilities {
+    let entries_z = u16::try_from(config.queue_entries.wrapping_sub(1)).unwrap_or(u16::MAX);
+    let base = Capabilities(Capabilities::READY_WITH_MEDIA);
     base.with_queue_entries_max_z(entries_z)
         .with_doorbell_stride_log(doorbell_stride_log)
         .with_timeout_500ms(READY_TIMEOUT_500MS)
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn capabilities_say_what_the_controller_can() {
-        let capabilities = capabilities(4);
+        let capabilities = capabilities(&ControllerConfig::default(), 4);
         assert_eq!(capabilities.queue_entries_max_z(), 4095);
         assert_eq!(capabilities.doorbell_stride_bytes(), 64);
         assert_eq!(capabilities.page_bytes_min(), 4096);
@@ -130,7 +131,7 @@ mod tests {
         let mut registers = Registers::default();
         registers.store(offset::INTMS, 0b1110);
         registers.store(offset::INTMC, 0b0100);
-        let image = registers.image(capabilities(0), 0);
+        let image = registers.image(Capabilities(0), 0);
         assert_eq!(word(&image, offset::INTMS), 0b1010);
         assert_eq!(word(&image, offset::INTMC), 0b1010);
     }

@@ -3,7 +3,7 @@
 use super::error_log::ErrorLog;
 use super::events::Events;
 use super::features::Features;
-use super::limits::TRANSFER_PAGES_SHIFT;
+use super::limits::ControllerConfig;
 use super::registers::Registers;
 use super::reservation_log::ReservationNotices;
 use crate::ids::QueueId;
@@ -75,8 +75,6 @@ pub struct ControllerState {
     pub shutdown: ShutdownPhase,
     /// CSTS.CFS: whether there was an error that only a reset ends.
     pub is_failed: bool,
-    /// CSTS.NSSRO: whether the subsystem was reset.
-    pub was_subsystem_reset: bool,
     /// Completion queues, the admin queue among them.
     pub completion_queues: BTreeMap<u16, CompletionQueueState>,
     /// Submission queues, the admin queue among them.
@@ -127,7 +125,6 @@ impl ControllerState {
         bit(self.phase != Phase::Disabled, ControllerStatus::READY)
             | bit(self.is_failed, ControllerStatus::FATAL)
             | shutdown << 2
-            | bit(self.was_subsystem_reset, ControllerStatus::SUBSYSTEM_RESET_OCCURRED)
     }
 
     /// Whether commands are served.
@@ -136,13 +133,13 @@ impl ControllerState {
     }
 
     /// Properties by which sessions read commands.
-    pub(crate) fn rules(&self, submission_queues_max: u16) -> Rules {
+    pub(crate) fn rules(&self, config: &ControllerConfig) -> Rules {
         Rules {
             page_bytes: self.configuration().page_bytes(),
-            transfer_bytes_max: 4096_u32.wrapping_shl(TRANSFER_PAGES_SHIFT.into()),
+            transfer_bytes_max: config.transfer_bytes,
             durability: self.features.durability(),
             burst: self.features.burst(),
-            submission_queues_max,
+            submission_queues_max: config.io_queues,
         }
     }
 

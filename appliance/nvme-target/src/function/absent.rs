@@ -42,6 +42,12 @@ impl Function for Absent {
         Progress::Done
     }
 
+    fn leave_cores(&mut self) {}
+
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     fn progress(&mut self) -> Progress {
         Progress::Done
     }

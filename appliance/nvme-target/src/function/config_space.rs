@@ -99,6 +99,13 @@ impl ConfigSpace {
         if u16::from(upper) & reset != 0 { Written::Reset } else { Written::Stored }
     }
 
+    /// Whether the function may read and write memory.
+    pub(super) fn is_bus_master(&self) -> bool {
+        let mut command = [0; 2];
+        self.read(offset::COMMAND.into(), &mut command);
+        u16::from_le_bytes(command) & Command::BUS_MASTER != 0
+    }
+
     fn put(&mut self, at: usize, value: &(impl IntoBytes + Immutable)) {
         let to = self.bytes.iter_mut().skip(at);
         to.zip(value.as_bytes()).for_each(|(to, byte)| *to = *byte);

@@ -91,6 +91,7 @@ impl NvmeFunction {
         self.controller.reset(ResetLevel::Function);
         self.config.reset();
         self.msix.reset();
+        self.controller.set_bus_master(false);
     }
 
     fn is_settled(&self) -> bool {
@@ -107,7 +108,8 @@ impl Function for NvmeFunction {
                 let areas = vec![Area { offset: DOORBELLS, len }];
                 // Offsets in the file are those of the BAR.
                 let mappable = Mappable { file: self.doorbells.clone(), file_offset: 0, areas };
-                Region { len: registers_len(len), access, mappable: Some(mappable) }
+                let mappable = self.controller.parts.config.mappable_doorbells.then_some(mappable);
+                Region { len: registers_len(len), access, mappable }
             }
             Place::Msix => Region { len: self.msix.len(), access, mappable: None },
             Place::Config => Region { len: config_space::BYTES as u64, access, mappable: None },
@@ -136,6 +138,7 @@ impl Function for NvmeFunction {
                 if self.config.write(offset, data) == Written::Reset {
                     self.reset_all();
                 }
+                self.controller.set_bus_master(self.config.is_bus_master());
             }
             Place::None => {}
         }
@@ -161,6 +164,14 @@ impl Function for NvmeFunction {
     fn reset(&mut self) -> Progress {
         self.reset_all();
         self.progress()
+    }
+
+    fn leave_cores(&mut self) {
+        self.controller.leave_cores();
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.controller.failure()
     }
 
     fn progress(&mut self) -> Progress {
@@ -189,7 +200,8 @@ impl Function for NvmeFunction {
         self.controller.go_on();
         self.controller.check_keep_alive();
         for _ in 0..COMMANDS_AT_ONCE {
-            let Some(command) = relay.next() else { return };
+            let next = if self.controller.is_bus_master { relay.next() } else { None };
+            let Some(command) = next else { return };
             self.controller.serve(&command);
         }
         // There may be more: the bell has been hushed.

@@ -14,7 +14,7 @@ use super::doorbell::Doorbell;
 use super::shadow::ShadowDoorbells;
 use crate::ids::QueueId;
 use luge_memory::{PeerMemory, PeerMemoryError, SharedArray};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -62,12 +62,25 @@ impl DoorbellPages {
         let bytes = doorbells.saturating_mul(stride).next_multiple_of(PAGE_BYTES);
         let file = memfd_create("doorbells", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&file, FILE_OFFSET.saturating_add(bytes))?;
-        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
         let memory = PeerMemory::map(&file, FILE_OFFSET, bytes).map_err(|error| match error {
             PeerMemoryError::Map(error) => io::Error::other(error),
             error => io::Error::other(error),
         })?;
         Ok(Self { file, memory, bytes, stride })
+    }
+
+    /// Fixes the pages before a core loads doorbells: nobody makes holes any more, in which a load would wait for the
+    /// kernel. What clients have mapped stays as it is; what they map later is read-only, and their doorbells come by
+    /// messages then.
+    ///
+    /// # Errors
+    /// That of the kernel.
+    pub fn fix(&self) -> io::Result<()> {
+        if fcntl_get_seals(&self.file)?.contains(SealFlags::FUTURE_WRITE) {
+            return Ok(());
+        }
+        Ok(fcntl_add_seals(&self.file, SealFlags::FUTURE_WRITE)?)
     }
 
     /// File of the doorbells, for the client. Its offsets are those of BAR0.

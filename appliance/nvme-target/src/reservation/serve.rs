@@ -68,7 +68,7 @@ impl Controller {
         };
         self.check_host_ids(host_ids)?;
         let bytes_max = u64::from(words_z).saturating_add(1).saturating_mul(4);
-        let transfer_max = self.state.rules(self.parts.config.io_queues).transfer_bytes_max;
+        let transfer_max = self.parts.config.transfer_bytes;
         if bytes_max > transfer_max.into() {
             return Err(INVALID_FIELD);
         }

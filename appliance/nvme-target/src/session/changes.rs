@@ -160,6 +160,11 @@ impl QueueSession {
         self.interrupts.replace(interrupt, &self.completion)
     }
 
+    /// Interrupts the host from now on also while it has still to look at an interrupt.
+    pub fn interrupt_at_once(&mut self) {
+        self.interrupts.adapt_no_more();
+    }
+
     /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
     /// host has told so far.
     pub fn replace_doorbells(&mut self, shadow: Option<ShadowDoorbells>) -> Option<ShadowDoorbells> {

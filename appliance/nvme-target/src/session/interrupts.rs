@@ -32,11 +32,13 @@ pub(super) struct Interrupts {
     since: Ticks,
     /// Head at the last interrupt, while that is outstanding.
     outstanding: Option<u32>,
+    /// Whether interrupts wait while one is outstanding.
+    adapts: bool,
 }
 
 impl Interrupts {
     pub(super) fn new(call: Option<Call>, coalescing: Coalescing) -> Self {
-        Self { call, coalescing, posted: 0, since: Ticks::PAST, outstanding: None }
+        Self { call, coalescing, posted: 0, since: Ticks::PAST, outstanding: None, adapts: true }
     }
 
     /// Notes completions that were posted. Without an interrupt, none waits for one.
@@ -98,7 +100,7 @@ impl Interrupts {
     fn interrupt(&mut self, queue: &CompletionQueue) {
         self.call.iter_mut().for_each(Call::signal);
         self.posted = 0;
-        self.outstanding = Some(queue.head());
+        self.outstanding = self.adapts.then_some(queue.head());
     }
 
     /// Uses another call; returns the one before. Interrupts the host once if it has completions to look at: the call
@@ -110,6 +112,11 @@ impl Interrupts {
             self.interrupt(queue);
         }
         before
+    }
+
+    /// Lets no interrupt wait because another one is outstanding.
+    pub(super) fn adapt_no_more(&mut self) {
+        (self.adapts, self.outstanding) = (false, None);
     }
 
     pub(super) fn set_coalescing(&mut self, coalescing: Coalescing) {

@@ -5,7 +5,7 @@ use super::link::ControllerLink;
 use super::namespace::{ServedNamespace, Unused};
 use crate::ids::NamespaceId;
 use luge_block::CoreId;
-use luge_core::Attachment;
+use luge_core::{Attachment, BackgroundCore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -82,7 +82,9 @@ impl Registry {
 
     fn check_cores(&self, new: &ServedNamespace) -> Result<(), SubsystemError> {
         let busy = self.controllers.values().flat_map(|link| link.status().queues);
-        if let Some(queue) = busy.into_iter().find(|queue| !new.is_on(queue.core)) {
+        // Those without a CPU are their controllers' own.
+        let mut on_cores = busy.filter(|queue| !BackgroundCore::has(queue.core));
+        if let Some(queue) = on_cores.find(|queue| !new.is_on(queue.core)) {
             return Err(SubsystemError::CoreInUse(queue.core.0));
         }
         let mut entries = self.entries();

@@ -119,7 +119,7 @@ fn resets_of_all_kinds_with_io_in_flight_leave_the_controller_usable() {
             match random.below(6_u32) {
                 0 => host.write32(offset::CC, 0),
                 1 => host.write32(offset::CC, 0x0046_0001 | random.between(1_u32, 2) << 14),
-                2 => host.write32(offset::NSSR, 0x4e56_4d65),
+                2 => host.set_bus_master(random.once_in(2)),
                 3 => host.function.write(RegionIndex::CONFIG, 0x68, &0x8000_u16.to_le_bytes()),
                 4 => {
                     host.function.memory_removed(&Arc::new(GuestMemory::default()));
@@ -168,9 +168,8 @@ fn shadow_doorbells_of_an_earlier_life_are_not_touched() {
         ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
     });
     host.create_queue_pair(1);
-    let resets: [fn(&mut Host); 4] = [
+    let resets: [fn(&mut Host); 3] = [
         |host| host.write32(offset::CC, 0),
-        |host| host.write32(offset::NSSR, 0x4e56_4d65),
         |host| host.function.write(RegionIndex::CONFIG, 0x68, &0x8000_u16.to_le_bytes()),
         |host| assert_eq!(host.function.reset(), Progress::Done),
     ];

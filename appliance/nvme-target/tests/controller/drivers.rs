@@ -60,7 +60,8 @@ fn create_queues(host: &mut Host, count: u16, entries: u16, vector: impl Fn(u16)
 fn linux_starts_and_shuts_down() {
     let sled = Sled::with_disk();
     let mut host = sled.connect();
-    // drivers/nvme/host/pci.c, nvme_pci_enable: the function is there; CAP by two halves; VS.
+    // drivers/nvme/host/pci.c, nvme_pci_enable: bus master; the function is there; CAP by two halves; VS.
+    host.set_bus_master(true);
     assert_ne!(host.status(), u32::MAX);
     let capabilities = u64::from(host.read32(offset::CAP)) | u64::from(host.read32(offset::CAP + 4)) << 32;
     assert!(capabilities & 0xffff >= 1023, "queues of 1024 entries");
@@ -128,6 +129,8 @@ fn freebsd_starts() {
     let sled = Sled::with_disk();
     sled.add(3, disk());
     let mut host = sled.connect();
+    // sys/dev/nvme/nvme_pci.c, nvme_pci_attach: bus master.
+    host.set_bus_master(true);
     // sys/dev/nvme/nvme_ctrlr.c, nvme_ctrlr_construct: CAP by two halves; nvme_ctrlr_disable: CC and CSTS.
     host.read32(offset::CAP);
     host.read32(offset::CAP + 4);
@@ -174,6 +177,8 @@ fn windows_starts() {
     let sled = Sled::with(ControllerConfig::default());
     sled.add(1, disk());
     let mut host = sled.connect();
+    // The bus driver.
+    host.set_bus_master(true);
     // Report on 512 vectors and Code 10: the number in MSI-X is 64 at most.
     let mut control = [0; 2];
     host.function.read(RegionIndex::CONFIG, 0x52, &mut control);
@@ -277,6 +282,8 @@ fn spdk_starts_without_interrupts() {
 fn uefi_starts_with_tiny_queues_and_leaves_the_controller_to_the_next_driver() {
     let sled = Sled::with_disk();
     let mut host = sled.connect();
+    // MdeModulePkg/Bus/Pci/NvmExpressDxe/NvmExpress.c, NvmExpressDriverBindingStart: attributes of the device.
+    host.set_bus_master(true);
     // MdeModulePkg/Bus/Pci/NvmExpressDxe/NvmExpressHci.c, NvmeControllerInit: of older firmware, exactly this set.
     assert_eq!(host.read64(offset::CAP) >> 37 & 0xff, 1);
     // NvmeDisableController.

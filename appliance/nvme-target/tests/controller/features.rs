@@ -23,7 +23,7 @@ fn values_are_set_and_told_and_end_with_a_reset() {
         (0x0a, 1, 0),
         (0x0b, 0x001f, 0x100),
         (0x0f, 5000, 0),
-        (0x04, 350, 0xffff),
+        (0x04, 350, 343),
     ] {
         assert_eq!(select(&mut host, feature, 0), default, "{feature:#x}");
         host.succeed(set_feature(feature, value));
@@ -172,4 +172,33 @@ fn a_host_that_does_not_keep_the_controller_alive_finds_it_failed() {
     host.disable();
     host.enable();
     assert_eq!(host.status(), 1);
+}
+
+/// SMART log: critical warning, and composite temperature.
+fn temperature(host: &mut Host) -> [u8; 3] {
+    host.log(2, 0, 512)[..3].try_into().unwrap()
+}
+
+#[test]
+fn a_temperature_that_reaches_a_threshold_is_a_warning_and_an_event() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    let [low, high] = 323_u16.to_le_bytes();
+    assert_eq!(temperature(&mut host), [0, low, high]);
+    let page = host.identify(1, 0);
+    assert_eq!(page[266..270], [87, 1, 117, 1], "WCTEMP of 343 K and CCTEMP of 373 K");
+    let id = host.send(SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0));
+    host.succeed(set_feature(0x04, 323));
+    assert_eq!(temperature(&mut host), [2, low, high]);
+    assert!(host.completion(id).is_none(), "the host has not asked for it");
+    host.succeed(set_feature(0x0b, 0x102));
+    host.succeed(set_feature(0x04, 343));
+    assert_eq!(temperature(&mut host), [0, low, high]);
+    // A threshold below which it is too cold.
+    host.succeed(set_feature(0x04, 1 << 20 | 323));
+    assert_eq!(host.wait_for(id).result, 1 | 1 << 8 | 2 << 16);
+    assert_eq!(temperature(&mut host), [2, low, high]);
+    let id = host.send(SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0));
+    host.succeed(set_feature(0x04, 1 << 20 | 400));
+    assert_eq!(host.wait_for(id).result, 1 | 1 << 8 | 2 << 16, "once more after the log was read");
 }

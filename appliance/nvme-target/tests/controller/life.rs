@@ -1,10 +1,14 @@
 //! Enable, shutdown and resets, with and without commands in flight.
 
-use crate::rig::host::{read, write};
-use crate::rig::{Host, Sled};
+use crate::rig::host::{identify, read, write};
+use crate::rig::{Host, Sled, disk};
+use luge_memory::GuestAddress;
 use luge_nvme_target::ControllerPhase;
-use luge_spec::nvme::{Configuration, SUBSYSTEM_RESET, Shutdown, StatusCode, offset};
+use luge_spec::nvme::{
+    AdminOpcode, Capabilities, Configuration, SUBSYSTEM_RESET, Shutdown, StatusCode, SubmissionEntry, offset,
+};
 use luge_vfio_user::{Progress, RegionIndex};
+use luge_virtqueue::rig::RigMemory;
 use luge_volume::doubles::Delay;
 
 /// CSTS of a ready controller.
@@ -170,26 +174,72 @@ fn a_device_reset_waits_for_commands_in_flight_without_blocking() {
 }
 
 #[test]
-fn a_subsystem_reset_is_told_until_its_bit_is_cleared() {
+fn a_subsystem_reset_is_not_offered_and_does_nothing() {
+    // It would reset the controllers of all guests of the subsystem.
     let sled = Sled::with_disk();
-    let mut host = sled.host();
-    host.write32(offset::NSSR, SUBSYSTEM_RESET ^ 1);
-    assert_eq!(host.status(), READY, "another value does nothing");
+    let (mut host, mut other) = (sled.host(), sled.host());
+    assert_eq!(host.read64(offset::CAP) & Capabilities::SUBSYSTEM_RESET, 0);
     host.write32(offset::NSSR, SUBSYSTEM_RESET);
-    host.wait("the reset", |host| host.status() == 1 << 4);
-    assert_eq!(host.read32(offset::CC), 0);
-    host.write32(offset::CSTS, 1 << 4);
-    assert_eq!(host.status(), 0);
-    host.enable();
+    for host in [&mut host, &mut other] {
+        assert_eq!(host.status(), READY);
+        host.identify(1, 0);
+    }
+    assert_eq!(host.read32(offset::NSSR), 0);
 }
 
 #[test]
-fn a_subsystem_reset_leaves_the_controllers_of_other_guests_alone() {
+fn a_controller_that_is_no_bus_master_touches_no_memory_and_goes_on_where_it_stopped() {
     let sled = Sled::with_disk();
-    let (mut host, mut other) = (sled.host(), sled.host());
-    host.write32(offset::NSSR, SUBSYSTEM_RESET);
-    assert_eq!(other.status(), READY);
-    other.identify(1, 0);
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    host.set_bus_master(false);
+    let id = host.send(identify(1, 0));
+    host.send_io(0, read(1, 0));
+    host.fill_data(4096);
+    let before = host.memory.bytes(GuestAddress(RigMemory::RINGS.0), 0x10000);
+    let volume = sled.subsystem.namespaces().remove(0).volume;
+    let reads = volume.counters().reads;
+    sled.add(2, disk());
+    for _ in 0..1000 {
+        host.pump();
+    }
+    assert_eq!(volume.counters().reads, reads);
+    assert!(host.memory.bytes(GuestAddress(RigMemory::RINGS.0), 0x10000) == before, "queues");
+    assert_eq!(host.data(4096), [0xa5; 4096]);
+    assert_eq!(host.status(), READY, "registers are there");
+    host.set_bus_master(true);
+    assert_eq!(host.wait_for(id).status.code(), StatusCode::SUCCESS);
+    host.wait("the read", |host| host.take_io(0).is_some());
+    host.use_disk(0, 9);
+}
+
+#[test]
+fn a_controller_that_is_enabled_before_it_is_bus_master_serves_once_it_is() {
+    let sled = Sled::with_disk();
+    let mut host = sled.connect();
+    host.set_admin_queues();
+    host.set_bus_master(false);
+    host.write32(offset::CC, Configuration::ENABLED.0);
+    host.wait("CSTS.RDY", |host| host.status() == READY);
+    let id = host.send(identify(1, 0));
+    (0..100).for_each(|_| host.pump());
+    assert!(host.completion(id).is_none());
+    host.set_bus_master(true);
+    host.wait_for(id);
+}
+
+#[test]
+fn an_event_while_the_controller_is_no_bus_master_is_told_when_it_is_again() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    let id = host.send(SubmissionEntry::admin(AdminOpcode::ASYNC_EVENT_REQUEST, 0, 0));
+    host.identify(1, 0);
+    host.set_bus_master(false);
+    sled.add(2, disk());
+    (0..100).for_each(|_| host.pump());
+    assert!(host.completion(id).is_none());
+    host.set_bus_master(true);
+    host.wait_for(id);
 }
 
 #[test]

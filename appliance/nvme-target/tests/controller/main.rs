@@ -4,6 +4,7 @@
 
 mod attacks;
 mod cache;
+mod costly;
 mod drivers;
 mod events;
 mod features;
@@ -11,6 +12,7 @@ mod identify;
 mod interrupts;
 mod life;
 mod log_pages;
+mod options;
 mod queues;
 mod reservations;
 mod rig;

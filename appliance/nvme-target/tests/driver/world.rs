@@ -55,7 +55,7 @@ impl Target {
     }
 
     fn listen(&mut self) {
-        let controller = ControllerConfig { io_queues: 4, vectors: 5 };
+        let controller = ControllerConfig { io_queues: 4, vectors: 5, ..ControllerConfig::default() };
         let listener =
             Listener::new(ListenerConfig { subsystem: self.subsystem.clone(), controller }).unwrap();
         let [first, longest, quiet] = [Duration::ZERO; 3];

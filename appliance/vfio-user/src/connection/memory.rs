@@ -7,8 +7,10 @@
 
 use super::message::{Answer, Files, Refusal, Reply, split};
 use super::version::DMA_MAPS_MAX;
+use super::watched::WatchedMemory;
 use crate::function::{Function, Progress};
 use crate::served::Served;
+use luge_endpoint::MemoryUser;
 use luge_memory::{
     DeviceAccess, DriverAddress, GuestAddress, GuestMemory, PeerFiles, PeerMemoryError, RegionError,
     RegionLayout,
@@ -24,14 +26,15 @@ pub(super) struct ClientMemory {
     served: Arc<Served>,
     files: PeerFiles,
     table: Arc<GuestMemory>,
+    watched: Arc<WatchedMemory>,
     /// Whether the function has the table.
     is_published: bool,
 }
 
 impl ClientMemory {
-    pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>) -> Self {
+    pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>, watched: Arc<WatchedMemory>) -> Self {
         let files = PeerFiles::new(served.space.clone(), connection);
-        Self { served, files, table: Arc::default(), is_published: true }
+        Self { served, files, table: Arc::default(), watched, is_published: true }
     }
 
     /// Whether memory was found missing.
@@ -90,8 +93,13 @@ impl ClientMemory {
                 );
             });
         }
-        self.table = Arc::new(self.table.with(region).map_err(|error| self.refusal(&error))?);
+        let stalls = region.stalls();
+        self.replace(self.table.with(region).map_err(|error| self.refusal(&error))?);
         self.is_published = false;
+        if stalls.count > 0 {
+            // Another device of the guest has shown it.
+            self.watched.leave_cores(stalls);
+        }
         Ok(Reply::empty())
     }
 
@@ -104,7 +112,7 @@ impl ClientMemory {
         let table = self.without(&request)?;
         self.publish(function);
         let is_empty_change = table.len() == self.table.len();
-        let before = std::mem::replace(&mut self.table, Arc::new(table));
+        let before = self.replace(table);
         let argsz = u32::try_from(size_of::<DmaUnmap>()).unwrap_or(0).into();
         let reply = Reply::of(&DmaUnmap { argsz, ..request });
         let progress = if is_empty_change { Progress::Done } else { function.memory_removed(&self.table) };
@@ -114,6 +122,13 @@ impl ClientMemory {
             Progress::Done => Answer::Now(reply),
             Progress::Pending => Answer::Later(reply),
         })
+    }
+
+    /// Replaces the table; returns the one before.
+    fn replace(&mut self, table: GuestMemory) -> Arc<GuestMemory> {
+        let table = Arc::new(table);
+        self.watched.replace(&table);
+        std::mem::replace(&mut self.table, table)
     }
 
     /// Table after a DMA_UNMAP.

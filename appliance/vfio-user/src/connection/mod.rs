@@ -22,6 +22,7 @@ mod outbox;
 mod receive;
 mod regions;
 mod version;
+mod watched;
 
 use crate::client::Client;
 use crate::function::{Function, Progress};
@@ -36,10 +37,12 @@ use regions::Regions;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::convert::Infallible;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use version::Negotiated;
+use watched::WatchedMemory;
 
 /// Longest time that a reply waits for requests in flight. QEMU's client gives up after 5 s.
 const LATE: Duration = Duration::from_secs(1);
@@ -48,7 +51,10 @@ type Ending = End<Infallible>;
 
 /// Serves a client until it leaves or is at fault. Its function is gone then.
 pub(crate) fn serve(stream: UnixStream, number: u64, served: &Arc<Served>) -> Ending {
-    let mut connection = Connection::new(Arc::new(stream), number, served);
+    let mut connection = match Connection::new(Arc::new(stream), number, served) {
+        Ok(connection) => connection,
+        Err(error) => return fault(format_args!("its memory cannot be watched: {error}")),
+    };
     let end = loop {
         if let Err(end) = connection.step() {
             break end;
@@ -74,6 +80,7 @@ struct Connection {
     function: Box<dyn Function>,
     regions: Regions,
     memory: ClientMemory,
+    watched: Arc<WatchedMemory>,
     /// Capabilities of the client, after its first message.
     negotiated: Option<Negotiated>,
     receiver: Receiver,
@@ -94,32 +101,42 @@ struct Ready {
     socket: PollFlags,
     /// Whether the function has something to do.
     function: bool,
+    /// Whether the client's memory has kept a core waiting.
+    memory: bool,
 }
 
 impl Connection {
-    fn new(socket: Arc<UnixStream>, number: u64, served: &Arc<Served>) -> Self {
+    fn new(socket: Arc<UnixStream>, number: u64, served: &Arc<Served>) -> io::Result<Self> {
+        let watched = WatchedMemory::watch()?;
         let endpoint = served.name.as_str().into();
         let function = served.source.connect(Client { endpoint, owner: served.owner.clone(), number });
-        Self {
+        Ok(Self {
             served: served.clone(),
             regions: Regions::of(&*function),
             function,
-            memory: ClientMemory::new(served.clone(), socket.clone()),
+            memory: ClientMemory::new(served.clone(), socket.clone(), watched.clone()),
+            watched,
             socket,
             negotiated: None,
             receiver: Receiver::default(),
             outbox: Outbox::default(),
             held: None,
-        }
+        })
     }
 
     /// Waits for something to do, and does it.
     fn step(&mut self) -> Result<(), Ending> {
         self.outbox.flush(&self.socket).map_err(|_| End::Left)?;
         let ready = self.wait();
+        if ready.memory {
+            self.leave_cores();
+        }
         if ready.function {
             self.function.on_event();
             self.settle();
+        }
+        if let Some(reason) = self.function.failure() {
+            return Err(fault(reason));
         }
         if self.may_read() {
             if ready.socket.is_empty() {
@@ -130,6 +147,21 @@ impl Connection {
         }
         let has_left = ready.socket.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
         if has_left { Err(End::Left) } else { Ok(()) }
+    }
+
+    /// Moves the function's queues off the cores that had to wait for the client's memory.
+    fn leave_cores(&mut self) {
+        let Some(stalls) = self.watched.take() else { return };
+        let Served { name, log, ledger, .. } = &*self.served;
+        log.costly.line(|| {
+            tracing::warn!(
+                "{name}: a core has waited {:?} for memory of the client (are holes made in its file?): a slow thread of \
+                 its own serves it from now on",
+                stalls.longest
+            );
+        });
+        ledger.left_cores(stalls);
+        self.function.leave_cores();
     }
 
     /// Whether the next message may be read: all before it have been answered.
@@ -148,16 +180,18 @@ impl Connection {
         let left = if self.memory.is_published() { left } else { Some(Duration::ZERO) };
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let event = self.function.event();
-        let mut fds = vec![PollFd::new(&*self.socket, wanted)];
+        let bell = self.watched.bell();
+        let mut fds = vec![PollFd::new(&*self.socket, wanted), PollFd::new(&bell, PollFlags::IN)];
         fds.extend(event.iter().map(|event| PollFd::new(event, PollFlags::IN)));
         // Interrupted or out of memory: another turn, no worse than one too many.
         if poll(&mut fds, timeout.as_ref()).is_err() {
-            return Ready { socket: PollFlags::empty(), function: false };
+            return Ready { socket: PollFlags::empty(), function: false, memory: false };
         }
         let mut events = fds.iter().map(PollFd::revents);
         let socket = events.next().unwrap_or(PollFlags::empty());
+        let memory = events.next().is_some_and(|events| !events.is_empty());
         let is_time = wake_at.is_some_and(|at| at <= Instant::now());
-        Ready { socket, function: is_time || events.any(|event| !event.is_empty()) }
+        Ready { socket, function: is_time || events.any(|event| !event.is_empty()), memory }
     }
 
     /// Time at which there is something to do, if nothing happens before.

@@ -40,6 +40,9 @@ pub struct State {
     pub removals: u64,
     pub resets: u64,
     pub events: u64,
+    /// Requests to leave the cores.
+    pub moves: u64,
+    pub failure: Option<String>,
     pub wake_at: Option<Instant>,
     /// Progress of removals and resets.
     pub progress: Progress,
@@ -67,6 +70,8 @@ impl Record {
             removals: 0,
             resets: 0,
             events: 0,
+            moves: 0,
+            failure: None,
             wake_at: None,
             progress: Progress::Done,
         };
@@ -96,6 +101,15 @@ impl Record {
         // SAFETY: the table outlives the span.
         let span = unsafe { memory.whole_span(GuestAddress(at), 8) }?;
         span.first().map(u64::from_ne_bytes)
+    }
+
+    /// Address in this process of an address of the client.
+    #[expect(unsafe_code, reason = "nothing is accessed")]
+    pub fn host_address(&self, at: u64) -> Option<usize> {
+        let memory = self.state().memory.clone();
+        // SAFETY: nothing is accessed.
+        let span = unsafe { memory.whole_span(GuestAddress(at), 8) }?;
+        Some(span.host().addr().get())
     }
 
     pub fn regions(&self) -> usize {
@@ -200,6 +214,14 @@ impl Function for EchoFunction {
         let mut state = self.record.state();
         state.resets += 1;
         state.progress
+    }
+
+    fn leave_cores(&mut self) {
+        self.record.state().moves += 1;
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.record.state().failure.clone()
     }
 
     fn progress(&mut self) -> Progress {

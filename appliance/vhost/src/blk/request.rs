@@ -1,8 +1,9 @@
 //! The step from a chain to a request. All of a request's form is checked here, before any part of it reaches
 //! the device.
 
-use super::command::{Command, Pieces, Sector};
+use super::command::{Command, Sector};
 use super::disk::{BlkDisk, RANGES_MAX};
+use crate::pieces::Pieces;
 use luge_block::{BlockRange, Durability, Lba, Operation, Status};
 use luge_memory::{SharedByte, Span};
 use luge_spec::virtio::Features;

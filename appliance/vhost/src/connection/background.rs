@@ -1,20 +1,8 @@
 //! A core of its own for a front end whose memory keeps cores waiting.
 
 use crate::device::VirtioDevice;
-use luge_core::{AttachError, BackgroundCore, CoreHandle, ServingCore, SpawnError};
+use luge_core::{BackgroundCore, BackgroundError, CoreHandle, ServingCore};
 use std::sync::Arc;
-use thiserror::Error;
-
-/// Why a front end gets no core of its own.
-#[derive(Debug, Error)]
-pub(super) enum BackgroundError {
-    /// There is no thread for it.
-    #[error(transparent)]
-    Core(#[from] SpawnError),
-    /// The device cannot be served there.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-}
 
 /// A core without a CPU that can serve the queues of a device. When dropped, the device is taken off it, and it
 /// stops: sessions must be gone.

@@ -77,7 +77,8 @@ impl FrontEnd {
         let place = MappingTarget { space, connection };
         let vrings = vrings(&device);
         let tenant = served.tenant(&GuestMemory::default());
-        let common = Common { device, features: Features::default(), memory: Arc::default(), tenant };
+        let (features, coalescing) = (Features::default(), served.coalescing.clone());
+        let common = Common { device, features, memory: Arc::default(), coalescing, tenant };
         Self {
             served,
             place,
@@ -132,7 +133,7 @@ impl FrontEnd {
                         stalls.longest
                     );
                 });
-                ledger.left_cores(stalls);
+                ledger.peers().left_cores(stalls);
                 self.stop();
                 self.background = Some(background);
                 self.start_with_memory();

@@ -1,8 +1,8 @@
 //! A guest's memory, as a front end describes it in messages.
 
-use super::background::BackgroundError;
 use crate::served::Served;
 use crate::state::RegionState;
+use luge_core::BackgroundError;
 use luge_memory::{
     DmaSpace, DriverAddress, GuestAddress, GuestMemory, GuestRegion, RegionError, RegionLayout,
 };

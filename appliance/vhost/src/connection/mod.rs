@@ -48,6 +48,7 @@ struct Connection {
     socket: Arc<UnixStream>,
     front_end: Arc<Mutex<FrontEnd>>,
     messages: BackendReqHandler<Mutex<FrontEnd>>,
+    _watched: Arc<costly::Watched>,
 }
 
 impl Connection {
@@ -55,7 +56,7 @@ impl Connection {
         let socket = Arc::new(incoming.socket().try_clone().map_err(Error::SocketError)?);
         served.notices.forget();
         let front_end = Arc::new(Mutex::new(FrontEnd::new(served.clone(), socket.clone())));
-        costly::watch(&front_end);
+        let watched = costly::watch(&front_end);
         let messages = match incoming {
             Incoming::New(stream) => BackendReqHandler::from_stream(stream, front_end.clone()),
             Incoming::Resumed(HandedOver { socket, state, files }) => {
@@ -66,7 +67,7 @@ impl Connection {
                 messages
             }
         };
-        Ok(Self { socket, front_end, messages })
+        Ok(Self { socket, front_end, messages, _watched: watched })
     }
 
     fn serve(mut self, served: &Served, quit: &Quit) -> End<HandedOver> {

@@ -10,6 +10,7 @@
 
 #![expect(unsafe_code, reason = "the memory of a running session is replaced")]
 
+use crate::coalescing::Coalescing;
 use crate::counters::QueueCounters;
 use crate::device::{NewSession, QueueAccess, SessionAddress, VirtioDevice};
 use crate::queue::{DeviceQueue, Notifiers, QueueError, QueueSetup};
@@ -74,6 +75,8 @@ pub(crate) struct Common {
     pub(crate) device: Arc<dyn VirtioDevice>,
     pub(crate) features: Features,
     pub(crate) memory: Arc<GuestMemory>,
+    /// Coalescing of interrupts.
+    pub(crate) coalescing: Coalescing,
     /// Owner of the rings that start.
     pub(crate) tenant: Tenant,
 }
@@ -160,7 +163,7 @@ impl Vring {
         let assignment = Assignment::choose(cores, || common.locality()).ok_or(StartError::NoCore)?;
         let core = assignment.core().id();
         let new = self.device.session(self.index, core, setup)?;
-        self.run(new, assignment, &common.tenant)?;
+        self.run(new, assignment, common)?;
         Ok(Some(Started { core, counters }))
     }
 
@@ -171,12 +174,15 @@ impl Vring {
         self.size.zip(self.areas).filter(|_| starts)
     }
 
-    fn run(&mut self, new: NewSession, assignment: Assignment, tenant: &Tenant) -> Result<(), StartError> {
+    fn run(&mut self, new: NewSession, assignment: Assignment, common: &Common) -> Result<(), StartError> {
         let NewSession { mut session, access } = new;
         let core = assignment.core().clone();
         let notifiers = std::mem::take(&mut self.notifiers);
-        access.of(&mut *session).map(|queue| queue.connect(notifiers));
-        match core.add_session(session, tenant) {
+        if let Some(queue) = access.of(&mut *session) {
+            queue.coalesce(common.coalescing.clone());
+            queue.connect(notifiers);
+        }
+        match core.add_session(session, &common.tenant) {
             Ok(session) => {
                 let at = SessionAddress { core, session };
                 self.device.started(self.index, at.clone());
@@ -202,9 +208,13 @@ impl Vring {
         let Running { at, access, .. } = self.running.take()?;
         self.device.stopped(self.index);
         let mut session: Box<dyn Session> = at.core.remove_session(at.session);
-        let queue = access.of(&mut *session)?;
-        self.reclaim(queue);
-        queue.state()
+        let state = access.of(&mut *session).and_then(|queue| {
+            self.reclaim(queue);
+            queue.state()
+        });
+        drop(session);
+        self.device.left(self.index);
+        state
     }
 
     /// Stops the ring, and returns its state; adds its eventfds to `files`. The ring is as without set-up

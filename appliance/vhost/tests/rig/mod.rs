@@ -6,6 +6,7 @@
 pub mod client;
 pub mod house;
 pub mod scripted;
+pub mod scsi;
 
 use luge_block::{CoreId, Device, Geometry};
 use luge_core::{Session, Took, Work};

@@ -177,6 +177,12 @@ impl Driver {
         Some((Head(head), written))
     }
 
+    /// Used index up to which chains were taken back.
+    #[must_use]
+    pub fn used_index(&self) -> u16 {
+        self.used
+    }
+
     /// Publishes a chain as used, in the device's place.
     pub fn use_as_device(&self, head: Head, written: u32) {
         let index = self.rings.used.load(1, Relaxed);

@@ -12,11 +12,13 @@
 //! - Every request that was taken ends once, after its last part. After a failure nothing more of it is
 //!   submitted.
 //! - No volume keeps another from a slot for longer than its requests take (`shelf.rs`).
-//! - A part waits only for the base, never for a slot of its own level. So levels cannot wait in a circle.
+//! - A part waits only for the base, never for a slot of its own level. Those parts that are done in steps wait for a
+//!   slot of `steps`, too; therefore their requests have slots of their own here, which steps never wait for. So levels
+//!   cannot wait in a circle.
 //!
 //! Never cut: a flush, and a write of at most `Geometry::atomic_blocks` blocks, in however many spans.
 //!
-//! Not here: compares, verifies and copies (`steps`).
+//! Not here: how a part is done that the base does not do by itself (`steps`).
 
 mod cut;
 mod data_check;
@@ -42,12 +44,18 @@ struct Class {
     ranges: usize,
 }
 
-/// Sizes of slots, the smallest first. The longest lists take 0.8 MB each.
-const CLASSES: [Class; 3] = [
+/// Sizes of slots, the smallest first, and those of requests whose parts are done in steps. The longest lists take 0.8 MB
+/// each.
+const CLASSES: [Class; 4] = [
     Class { slots: 64, spans: 128, ranges: 0 },
     Class { slots: 16, spans: 0, ranges: RANGES_MAX },
     Class { slots: 2, spans: SPANS_MAX, ranges: 0 },
+    Class { slots: 16, spans: 128, ranges: 0 },
 ];
+
+/// Places in the list of classes.
+const LONGEST_LISTS: usize = 2;
+const IN_STEPS: usize = 3;
 
 /// The slots of one level of a core's volumes.
 struct Cutter {
@@ -181,7 +189,9 @@ impl Cutters {
     ) -> Result<PartsId, Refusal> {
         let (spans, ranges) = whole.lists();
         let fits = |class: &Class| spans <= class.spans && ranges <= class.ranges;
-        let class = CLASSES.iter().position(fits).ok_or(Refusal::Failed(Status::Invalid))?;
+        let first = if whole.is_in_steps(&limits) { IN_STEPS } else { 0 };
+        let class = (first..CLASSES.len()).find(|&class| CLASSES.get(class).is_some_and(fits));
+        let class = class.ok_or(Refusal::Failed(Status::Invalid))?;
         let id = self.take(class, level, VolumeId(whole.tag.volume())).ok_or(Refusal::Full)?;
         self.cutter(id.level).slot(id.slot).begin(whole, limits);
         Ok(id)
@@ -189,7 +199,7 @@ impl Cutters {
 
     /// Gives a volume a slot with a list to be filled, if it may have one.
     pub(crate) fn reserve_list(&mut self, level: u16, volume: VolumeId) -> Option<ListId> {
-        self.take(CLASSES.len() - 1, level, volume).map(ListId)
+        self.take(LONGEST_LISTS, level, volume).map(ListId)
     }
 
     /// A list that is being filled.
@@ -281,6 +291,13 @@ impl Cutters {
         let cutter = self.levels.get(usize::from(level));
         let slots = cutter.into_iter().flat_map(|cutter| &cutter.slots);
         slots.filter(|slot| slot.volume == Some(volume) && slot.is_apart(awaited)).count()
+    }
+
+    /// Tag of the whole request where `tag` is of a part of it, on that level; else the tag itself.
+    pub(crate) fn whole_tag(&self, level: u16, tag: Tag) -> Tag {
+        let slots = self.levels.get(usize::from(level)).map_or(&[][..], |cutter| &cutter.slots);
+        let slot = slots.get(usize::from(tag.slot())).filter(|_| tag.is_of_level(level));
+        slot.map_or(tag, Slot::tag)
     }
 
     /// Number of levels.

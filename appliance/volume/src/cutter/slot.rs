@@ -13,7 +13,8 @@
 //!  (3)         --next block, or a write that must not be cut, in more pieces than the base takes, which
 //!                has no part of it---------------------> (5) in the base's own buffer
 //!  (5)         --the part ends-------------------------> (3) or (4)
-//!  (4)         --no part is with the base any more-----> (1), one completion
+//!  (4)         --no part is with the base any more-----> (1), one completion; of a durable request without a failure
+//!                                                        (3) once more, with a flush as its last part
 //! ```
 
 use super::cut::Cut;
@@ -40,19 +41,31 @@ impl Whole<'_> {
     /// Number of spans and of ranges.
     pub(super) fn lists(&self) -> (usize, usize) {
         match self.content {
-            Content::One(request) => (request.data.len(), 0),
+            Content::One(request) | Content::Durable(request) => (request.data.len(), 0),
             Content::Ranges(ranges, _) => (0, ranges.len()),
         }
     }
 }
 
 impl Whole<'_> {
+    /// Whether the parts are done in steps.
+    pub(super) fn is_in_steps(&self, limits: &Limits) -> bool {
+        match self.content {
+            Content::One(request) | Content::Durable(request) => limits.parts_in_steps(request.operation),
+            Content::Ranges(..) => false,
+        }
+    }
+
     /// Whether a transfer has exactly the memory of its blocks, and can be cut to the limits. Ranges were checked
     /// when they were admitted.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Status> {
-        let Content::One(&Request { operation, blocks, data, .. }) = self.content else { return Ok(()) };
+        let (Content::One(request) | Content::Durable(request)) = self.content else { return Ok(()) };
+        let Request { operation, blocks, data, .. } = *request;
         if blocks == 0 {
             return Err(Status::Invalid);
+        }
+        if self.is_in_steps(limits) {
+            return limits.check_steps(request);
         }
         DataCheck::new(operation, blocks, limits).run(data)
     }
@@ -63,6 +76,8 @@ impl Whole<'_> {
 pub(crate) enum Content<'a> {
     /// A request with one range of blocks.
     One(&'a Request<'a>),
+    /// A request with one range of blocks and without memory that ends when it is on the media.
+    Durable(&'a Request<'a>),
     /// Ranges to be discarded or zeroed, which begin at this block of the base.
     Ranges(&'a [BlockRange], Lba),
 }
@@ -119,6 +134,8 @@ pub(crate) struct Slot {
     limits: Limits,
     /// Whether it is a write that must not be cut, in more spans than the base takes.
     keep_whole: bool,
+    /// Whether a flush is to follow the last part.
+    flush: bool,
     left: Left,
     /// Spans of the list that are left.
     data: Range<usize>,
@@ -155,6 +172,7 @@ impl Slot {
             part,
             limits: Limits::default(),
             keep_whole: false,
+            flush: false,
             left: Left::NOTHING,
             data: 0..0,
             check: None,
@@ -173,8 +191,10 @@ impl Slot {
     pub(super) fn begin(&mut self, whole: &Whole<'_>, limits: Limits) {
         (self.tag, self.limits, self.result) = (whole.tag, limits, Status::Success);
         (self.data, self.next_ranges) = (0..0, 0..0);
+        self.flush = matches!(whole.content, Content::Durable(_));
         match whole.content {
-            Content::One(&Request { operation, lba, blocks, data, .. }) => {
+            Content::One(&Request { operation, lba, blocks, data, .. })
+            | Content::Durable(&Request { operation, lba, blocks, data, .. }) => {
                 self.left = Left { operation, lba, blocks };
                 self.taken = Some(Taken { lba, blocks, ranges: 0 });
                 self.data = copy(data, &mut self.spans);
@@ -194,7 +214,7 @@ impl Slot {
     /// (2) to (6): takes a request whose data is in the slot's list, at `data`.
     ///
     /// # Errors
-    /// [`Status::Invalid`] if it has no blocks or no data, or the list ends before.
+    /// [`Status::Invalid`] if it is no read or write, or has no blocks, or the list ends before.
     pub(crate) fn begin_list(
         &mut self,
         request: &Request<'_>,
@@ -202,12 +222,12 @@ impl Slot {
         limits: Limits,
     ) -> Result<(), Status> {
         let &Request { tag, operation, lba, blocks, .. } = request;
-        if blocks == 0 || !operation.moves_data() || self.spans.get(data.clone()).is_none() {
+        if blocks == 0 || !operation.is_transfer() || self.spans.get(data.clone()).is_none() {
             return Err(Status::Invalid);
         }
         (self.check, self.unchecked) = (Some(DataCheck::new(operation, blocks, &limits)), data.start);
         (self.tag, self.limits, self.result) = (tag, limits, Status::Success);
-        (self.data, self.next_ranges) = (data, 0..0);
+        (self.data, self.next_ranges, self.flush) = (data, 0..0, false);
         self.left = Left { operation, lba, blocks };
         self.taken = Some(Taken { lba, blocks, ranges: 0 });
         self.keep_whole = self.data.len() > limits.spans && limits.keep_whole(operation, blocks);
@@ -240,6 +260,16 @@ impl Slot {
         self.tag.kind()
     }
 
+    /// Tag of the whole request.
+    pub(super) fn tag(&self) -> Tag {
+        self.tag
+    }
+
+    /// Whether the parts are done in steps.
+    pub(crate) fn is_in_steps(&self) -> bool {
+        self.left.blocks > 0 && self.limits.parts_in_steps(self.left.operation)
+    }
+
     /// (4) to (1): forgets the request.
     pub(super) fn clear(&mut self) {
         (self.volume, self.taken) = (None, None);
@@ -254,7 +284,8 @@ impl Slot {
 
     /// Whether there is a part left to submit.
     pub(crate) fn has_more(&self) -> bool {
-        self.left.blocks > 0 && self.result == Status::Success && self.buffered.is_none()
+        let has_part = self.left.blocks > 0 || self.flush && self.outstanding == 0;
+        has_part && self.result == Status::Success && self.buffered.is_none()
     }
 
     /// Whether nothing is left to submit, nor is any part with the base.
@@ -278,8 +309,20 @@ impl Slot {
     ) -> Result<usize, Refusal> {
         let Left { operation, lba, blocks } = self.left;
         let tag = self.tag.with_slot_of(self.part);
+        if blocks == 0 {
+            submit(&Request { tag, operation: Operation::Flush, lba, blocks, data: &[] })?;
+            (self.flush, self.outstanding) = (false, 1);
+            return Ok(0);
+        }
+        if self.is_in_steps() {
+            let blocks = blocks.min(self.limits.part_blocks(operation));
+            let data = self.spans.get(self.data.clone()).unwrap_or_default();
+            submit(&Request { tag, operation, lba, blocks, data })?;
+            self.taken(blocks);
+            return Ok(self.data.len());
+        }
         if !operation.moves_data() {
-            let blocks = blocks.min(self.limits.blocks(operation));
+            let blocks = blocks.min(self.limits.part_blocks(operation));
             submit(&Request { tag, operation, lba, blocks, data: &[] })?;
             self.taken(blocks);
             return Ok(0);

@@ -6,7 +6,7 @@ use crate::cutter::{Content, ListId, ListRequest, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
 use crate::{Parts, Ticks, VolumeId};
-use luge_block::{BlockRange, Kind, Refusal, Request, Status, Tag};
+use luge_block::{BlockRange, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 
 /// Steps of work that one part costs beside its spans, which cost one step each.
@@ -58,16 +58,25 @@ impl VolumeHandle<'_> {
     #[inline]
     pub fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let request = self.volume().admit(request)?;
-        if self.volume().limits.cut(&request) {
-            return self.submit_in_parts(&request);
+        match request.operation {
+            Operation::Stepped(_) => self.submit_stepped(&request),
+            _ => self.submit_translated(&request),
         }
-        if self.volume().limits.in_steps(&request) {
-            return self.submit_in_steps(&request);
+    }
+
+    /// Submits a request that was admitted.
+    #[inline]
+    pub(super) fn submit_translated(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        if self.volume().limits.cut(request) {
+            return self.submit_in_parts(request);
+        }
+        if self.volume().limits.in_steps(request) {
+            return self.submit_in_steps(request);
         }
         // Some devices do it at once: it begins before.
         let now = self.now();
-        self.submit_beneath(&request)?;
-        self.volume().begin_one(Kind::of(request.operation), request.blocks.into(), now);
+        self.submit_beneath(request)?;
+        self.volume().begin_one(request.tag.kind(), request.blocks.into(), now);
         Ok(())
     }
 
@@ -102,7 +111,7 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a request whose data is in a list that this volume has reserved. The list is checked in later
+    /// Submits a read or write whose data is in a list that this volume has reserved. The list is checked in later
     /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
     /// device gets no part of it.
     ///
@@ -147,8 +156,15 @@ impl VolumeHandle<'_> {
 
     /// Submits a request that is beyond the limits of the base, translated.
     #[cold]
-    fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn submit_in_parts(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         let whole = Whole { tag: request.tag, content: Content::One(request) };
+        self.submit_whole(&whole, request.blocks.into())
+    }
+
+    /// Submits a request, translated, that ends when it is on the media.
+    #[cold]
+    pub(super) fn submit_durable(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let whole = Whole { tag: request.tag, content: Content::Durable(request) };
         self.submit_whole(&whole, request.blocks.into())
     }
 
@@ -201,6 +217,10 @@ impl VolumeHandle<'_> {
 
     /// Submits the next part of a request; returns the number of its spans.
     fn submit_next(&mut self, slot: &mut Slot) -> Result<usize, Refusal> {
+        if slot.is_in_steps() {
+            let mut no_buffer = BlockBuffer::default();
+            return slot.submit_next(&mut no_buffer, |part| self.submit_part_in_steps(part));
+        }
         match &mut self.0 {
             End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
                 let spans = slot.submit_next(buffer, |part| channel.submit(part))?;

@@ -4,10 +4,11 @@ use super::{End, VolumeHandle};
 use crate::VolumeId;
 use crate::extent::Mounted;
 use crate::layers::Layers;
+use crate::limits::Zeroes;
 use crate::locks::Signal;
 use crate::shelf::SlotId;
 use crate::steps::{CopyRequest, Over, Slot, Steps};
-use luge_block::{Completion, Lba, Refusal, Request, Tag};
+use luge_block::{Completion, Durability, Lba, Refusal, Request, Tag};
 
 impl Layers {
     /// Lets requests in steps go on, a few in each turn.
@@ -27,7 +28,10 @@ impl Layers {
             self.mounted(volume).into_iter().for_each(|volume| volume.seat.unlock(id));
             self.look_at_locks_of(volume);
         }
-        differs_at.into_iter().for_each(|byte| self.mismatches.note(completion.tag(), byte));
+        if let Some(byte) = differs_at {
+            let level = self.mounted(volume).map_or(0, |volume| volume.level);
+            self.mismatches.note(self.cutters.whole_tag(level, completion.tag()), byte);
+        }
         Some(completion)
     }
 
@@ -73,6 +77,24 @@ impl VolumeHandle<'_> {
         self.start_steps(total, |slot, part| slot.begin_copy(&copy, first, part, limits)).map(drop)
     }
 
+    /// Submits a request that no base does by itself, translated: zeroes as such, the others in steps, and the long ones
+    /// of those in parts.
+    #[cold]
+    pub(super) fn submit_stepped(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        let limits = self.volume().limits;
+        limits.check_steps(request).map_err(Refusal::Failed)?;
+        match limits.zeroes(request) {
+            Some(Zeroes { operation, durability: Durability::Cache }) => {
+                self.submit_translated(&Request { operation, data: &[], ..*request })
+            }
+            Some(Zeroes { operation, durability: Durability::Media }) => {
+                self.submit_durable(&Request { operation, data: &[], ..*request })
+            }
+            None if limits.cut(request) => self.submit_in_parts(request),
+            None => self.submit_in_steps(request),
+        }
+    }
+
     /// Submits a request that the base does not do by itself, translated.
     #[cold]
     pub(super) fn submit_in_steps(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
@@ -87,18 +109,30 @@ impl VolumeHandle<'_> {
         Ok(())
     }
 
+    /// Submits a part of a request, which is counted as a whole, in steps.
+    pub(super) fn submit_part_in_steps(&mut self, part: &Request<'_>) -> Result<(), Refusal> {
+        let limits = self.volume().limits;
+        self.fill_slot(|slot, tag| slot.begin(part, tag, limits)).map(drop)
+    }
+
     /// Gives a request of so many blocks a slot, if it may have one, and counts it.
     fn start_steps(&mut self, blocks: u32, begin: impl FnOnce(&mut Slot, Tag)) -> Result<SlotId, Refusal> {
         if self.room() == 0 {
             return Err(Refusal::Full);
         }
-        let (now, turn) = (self.now(), self.cutters().turn());
+        let id = self.fill_slot(begin)?;
+        let (now, kind) = (self.now(), self.steps().slot(id).kind());
+        self.volume().begin_one(kind, blocks.into(), now);
+        Ok(id)
+    }
+
+    fn fill_slot(&mut self, begin: impl FnOnce(&mut Slot, Tag)) -> Result<SlotId, Refusal> {
+        let turn = self.cutters().turn();
         let volume = self.volume();
         let (pool, level, id) = (volume.pool, volume.level, VolumeId(volume.extent.way.volume()));
         let id = self.steps().take(pool, id, turn).ok_or(Refusal::Full)?;
         let mut slot = self.steps().take_out(id);
         begin(&mut slot, Tag::of_step(level, id.0));
-        self.volume().begin_one(slot.kind(), blocks.into(), now);
         self.steps().put_back(id, slot);
         Ok(id)
     }

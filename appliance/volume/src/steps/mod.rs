@@ -1,4 +1,5 @@
-//! Compares, verifies, compare-and-writes and copies, beneath a volume: reads and writes of memory of our own.
+//! Operations that bases do not do by themselves, beneath a volume: reads and writes of memory of our own. Compares,
+//! verifies, compare-and-writes, copies, and what only volumes have ([`Stepped`](luge_block::Stepped)).
 //!
 //! Path: session -> volume -> **steps** -> channel or node.
 //!
@@ -9,7 +10,7 @@
 //! - Nothing is allocated after the core's graph, or a channel, was made.
 //! - Every request that was taken ends once. After a failure or a difference nothing more of it is submitted.
 //! - No volume keeps another from a slot for longer than a request takes (`shelf.rs`), which is of at most
-//!   [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX).
+//!   [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX); the cutter makes such parts of longer ones.
 //! - A compare-and-write reads and writes only while its blocks are locked on all cores (`locks`).
 //!
 //! Slots are shared by the volumes on all devices that take any memory, and by those on each device that has memory

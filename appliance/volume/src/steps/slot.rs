@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  (1) free     --a compare-and-write-->            (2) locking
+//!  (1) free     --a write-same-->                   (5) read: it has nothing to read
+//!  (1) free     --a write-and-verify or -compare--> (6) to write
 //!  (1) free     --any other request-->              (3) to read
 //!  (2) locking  --its blocks are locked-->          (3)
 //!  (3) to read  --the base takes the next blocks--> (4) reading
 //!  (4) reading  --done-->                           (5) read
 //!  (5) read     --equal, or only verified-->        (3), or (6) where all of a compare-and-write is equal
-//!  (5) read     --to be copied-->                   (6) to write
+//!  (5) read     --to be copied, or the buffer is filled with the one block--> (6)
 //!  (6) to write --the base takes the blocks-->      (7) writing
-//!  (7) writing  --done-->                           (3)
+//!  (7) writing  --done-->                           (3), or (6) of a write-same
 //!  (3) to (7)   --all blocks done, a failure, a difference--> (8) over
 //!  (8) over     --its completion goes up-->         (1)
 //! ```
@@ -19,7 +21,9 @@
 use super::data::Data;
 use crate::VolumeId;
 use crate::limits::Limits;
-use luge_block::{Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal, Request, Status, Tag};
+use luge_block::{
+    Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal, Request, Status, Stepped, Tag,
+};
 use luge_memory::Span;
 use std::ops::Range;
 
@@ -56,8 +60,41 @@ enum Work {
     #[default]
     Verify,
     Compare,
+    CompareSame,
     CompareAndWrite(Durability),
     Copy(Durability),
+    WriteSame(Durability),
+    WriteAndVerify,
+    WriteAndCompare,
+}
+
+impl Work {
+    fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Compare => Self::Compare,
+            Operation::CompareAndWrite(when) => Self::CompareAndWrite(when),
+            Operation::Stepped(Stepped::CompareSame) => Self::CompareSame,
+            Operation::Stepped(Stepped::WriteSame(same)) => Self::WriteSame(same.durability()),
+            Operation::Stepped(Stepped::WriteAndVerify) => Self::WriteAndVerify,
+            Operation::Stepped(Stepped::WriteAndCompare) => Self::WriteAndCompare,
+            _ => Self::Verify,
+        }
+    }
+
+    /// State in which blocks are worked on first.
+    fn first(self) -> Step {
+        match self {
+            Self::WriteSame(_) | Self::WriteAndVerify | Self::WriteAndCompare => Step::ToWrite,
+            Self::Verify | Self::Compare | Self::CompareSame | Self::CompareAndWrite(_) | Self::Copy(_) => {
+                Step::ToRead
+            }
+        }
+    }
+
+    /// Whether blocks are read after they were written.
+    fn reads_back(self) -> bool {
+        matches!(self, Self::WriteAndVerify | Self::WriteAndCompare)
+    }
 }
 
 /// Room for a request in steps, and its progress.
@@ -89,6 +126,8 @@ pub(crate) struct Slot {
     failure: Option<Status>,
     /// Bytes that were found equal.
     equal_bytes: u64,
+    /// Whether the base has found a difference, whose place is to be found.
+    differs: bool,
 }
 
 /// Consecutive blocks of a base.
@@ -105,19 +144,30 @@ impl Slot {
         Self { buffer, ranges, data: Data::new(spans), ..Self::default() }
     }
 
-    /// (1) to (2) or (3): takes a request, translated and checked, whose parts have the tag `part`.
+    /// (1) to (2), (3), (5) or (6): takes a request, translated and checked, whose parts have the tag `part`.
     pub(crate) fn begin(&mut self, request: &Request<'_>, part: Tag, limits: Limits) {
         let Request { operation, lba, blocks, data, .. } = *request;
-        self.work = match operation {
-            Operation::CompareAndWrite(when) => Work::CompareAndWrite(when),
-            Operation::Compare => Work::Compare,
-            _ => Work::Verify,
-        };
-        self.step = if self.needs_lock() { Step::Locking } else { Step::ToRead };
+        self.work = Work::of(operation);
         self.source = Blocks { lba, count: blocks };
         (self.whole, self.next_ranges) = (self.source, 0..0);
         self.data.take(data, u64::from(blocks) * u64::from(limits.block_bytes));
         self.reset(request.tag, part, limits);
+        self.blocks = self.next_blocks();
+        self.step = match self.work {
+            Work::CompareAndWrite(_) => Step::Locking,
+            Work::WriteSame(_) => Step::Read,
+            work => work.first(),
+        };
+    }
+
+    /// Number of blocks that fit in the buffer, and are left.
+    fn next_blocks(&self) -> u32 {
+        self.limits.step_blocks().min(self.source.count)
+    }
+
+    /// Whether the request is a part of another one, of the same volume.
+    pub(super) fn is_part_of_another(&self) -> bool {
+        self.tag.session() == self.part.session() - 1
     }
 
     /// (1) to (3): takes a copy, checked, from and to a volume that starts at block `first` of its base.
@@ -136,7 +186,7 @@ impl Slot {
 
     fn reset(&mut self, tag: Tag, part: Tag, limits: Limits) {
         (self.tag, self.part, self.limits) = (tag, part, limits);
-        (self.failure, self.equal_bytes, self.blocks) = (None, 0, 0);
+        (self.failure, self.equal_bytes, self.blocks, self.differs) = (None, 0, 0, false);
     }
 
     /// Kind of the request.
@@ -155,14 +205,25 @@ impl Slot {
         self.step = Step::Free;
         let status = self.failure.unwrap_or(Status::Success);
         let differs = status == Status::CompareFailed && !self.compares_natively();
-        (Completion::new(self.tag, status), differs.then_some(self.equal_bytes))
+        (Completion::new(self.tag, status), differs.then(|| self.place_in_memory()))
+    }
+
+    /// Place in the request's memory of the byte behind those that were found equal.
+    fn place_in_memory(&self) -> u64 {
+        match self.work {
+            Work::CompareSame => self.equal_bytes % u64::from(self.limits.block_bytes.max(1)),
+            _ => self.equal_bytes,
+        }
     }
 
     /// Whether the request has begun, and none of its blocks are awaited.
+    ///
+    /// A part of another request is never apart: that one is.
     pub(super) fn is_apart(&self, awaited: impl Fn(Lba, u32) -> bool) -> bool {
         let has_begun = !matches!(self.step, Step::Free | Step::Locking);
         let mut sources = self.ranges.iter().take(self.next_ranges.end);
         has_begun
+            && !self.is_part_of_another()
             && !awaited(self.whole.lba, self.whole.count)
             && !sources.any(|source| awaited(source.lba, source.blocks))
     }
@@ -205,20 +266,19 @@ impl Slot {
 
     /// Operation and number of blocks of the next part that reads.
     fn next_read(&self) -> (Operation, u32) {
-        let left = self.source.count;
-        let in_buffer = self.limits.step_blocks().min(left);
+        let (left, in_buffer) = (self.source.count, self.next_blocks());
+        let verified = self.limits.native.verify_blocks_max;
         match self.work {
-            Work::Verify if self.limits.native.verify_blocks_max > 0 => {
-                (Operation::Verify, left.min(self.limits.native.verify_blocks_max))
-            }
+            Work::Verify if verified > 0 => (Operation::Verify, left.min(verified)),
+            Work::WriteAndVerify if verified >= in_buffer => (Operation::Verify, in_buffer),
             _ if self.compares_natively() => (Operation::Compare, left),
             _ => (Operation::Read, in_buffer),
         }
     }
 
-    /// Whether it is a compare-and-write, whose base compares.
+    /// Whether it is a compare-and-write, whose base compares, and has not found a difference.
     fn compares_natively(&self) -> bool {
-        self.needs_lock() && self.limits.native.compare_blocks_max > 0
+        self.needs_lock() && !self.differs && self.limits.native.compare_blocks_max > 0
     }
 
     fn submit_write(
@@ -227,12 +287,15 @@ impl Slot {
     ) -> Result<(), Refusal> {
         let (lba, when) = match self.work {
             Work::Copy(when) => (self.to, when),
-            Work::CompareAndWrite(when) => (self.source.lba, when),
-            Work::Verify | Work::Compare => (self.source.lba, Durability::Cache),
+            Work::CompareAndWrite(when) | Work::WriteSame(when) => (self.source.lba, when),
+            Work::WriteAndVerify | Work::WriteAndCompare => (self.source.lba, Durability::Media),
+            Work::Verify | Work::Compare | Work::CompareSame => (self.source.lba, Durability::Cache),
         };
         let memory = self.memory(self.blocks);
-        if self.needs_lock() {
-            self.data.gather_written(memory);
+        match self.work {
+            Work::CompareAndWrite(_) => self.data.gather_written(memory),
+            Work::WriteAndVerify | Work::WriteAndCompare => self.data.gather_compared(memory),
+            Work::Verify | Work::Compare | Work::CompareSame | Work::Copy(_) | Work::WriteSame(_) => {}
         }
         let (tag, operation) = (self.tag.with_slot_of(self.part), Operation::Write(when));
         submit(&Request { tag, operation, lba, blocks: self.blocks, data: &[memory] })?;
@@ -245,13 +308,18 @@ impl Slot {
         self.buffer.split_at(blocks.saturating_mul(self.limits.block_bytes)).0
     }
 
-    /// (4) to (5), or (7) to (3); (8) where the part failed or was the last one.
+    /// (4) to (5), or (7) to (3) or (6); (8) where the part failed or was the last one. A base that has compared and
+    /// found a difference does not tell where: then the blocks are read, back from (4) to (3).
     ///
     /// # Panics
     /// If no part is with the base: it made up a completion.
     pub(super) fn end_part(&mut self, status: Status) {
         match self.step {
             Step::Reading if status == Status::Success => self.step = Step::Read,
+            Step::Reading if status == Status::CompareFailed && self.compares_natively() => {
+                (self.step, self.differs) = (Step::ToRead, true);
+            }
+            Step::Writing if status == Status::Success && self.work.reads_back() => self.step = Step::ToRead,
             Step::Writing if status == Status::Success => self.skip(),
             Step::Reading | Step::Writing => self.fail(status),
             step => panic!("a step ends that nobody has submitted: {step:?}"),
@@ -277,13 +345,27 @@ impl Slot {
             Work::Verify => self.skip(),
             Work::Copy(_) => self.step = Step::ToWrite,
             Work::CompareAndWrite(_) if self.compares_natively() => self.step = Step::ToWrite,
-            Work::Compare | Work::CompareAndWrite(_) => self.compare(),
+            Work::Compare | Work::CompareSame | Work::CompareAndWrite(_) | Work::WriteAndCompare => {
+                self.compare();
+            }
+            Work::WriteSame(_) => {
+                self.data.fill(self.memory(self.blocks), self.limits.block_bytes);
+                self.step = Step::ToWrite;
+            }
+            Work::WriteAndVerify => {
+                self.data.skip(self.memory(self.blocks).len());
+                self.skip();
+            }
         }
     }
 
     fn compare(&mut self) {
         let memory = self.memory(self.blocks);
-        if let Err(equal) = self.data.compare(memory) {
+        let compared = match self.work {
+            Work::CompareSame => self.data.compare_each(memory, self.limits.block_bytes),
+            _ => self.data.compare(memory),
+        };
+        if let Err(equal) = compared {
             self.equal_bytes += u64::from(equal);
             return self.fail(Status::CompareFailed);
         }
@@ -302,7 +384,10 @@ impl Slot {
         if self.source.count == 0 {
             self.next_range();
         }
-        self.step = if self.source.count > 0 { Step::ToRead } else { Step::Over };
+        self.step = if self.source.count > 0 { self.work.first() } else { Step::Over };
+        if self.step == Step::ToWrite {
+            self.blocks = self.next_blocks();
+        }
     }
 
     fn next_range(&mut self) {

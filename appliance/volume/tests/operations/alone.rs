@@ -150,7 +150,7 @@ fn a_request_beyond_the_limits_or_without_its_memory_is_refused() {
         side.submit_blocks(1, Operation::Compare, 0..u64::from(limits.compare_blocks_max) + 1, &data(2049)),
         side.submit_blocks(1, Operation::Compare, 0..0, &[]),
         side.submit_blocks(1, Operation::Compare, 0..1, &[]),
-        side.submit_blocks(1, Operation::Verify, 0..u64::from(limits.verify_blocks_max) + 1, &[]),
+        side.submit_blocks(1, Operation::Verify, 0..0, &[]),
     ];
     for (case, result) in refused.into_iter().enumerate() {
         assert_eq!(result, Err(Refusal::Failed(Status::Invalid)), "case {case}");

@@ -1,4 +1,4 @@
-//! Compares, verifies, compare-and-writes and copies of volumes.
+//! Compares, verifies, compare-and-writes, copies and write-sames of volumes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,3 +6,4 @@ mod alone;
 mod locks;
 mod model;
 mod rig;
+mod stepped;

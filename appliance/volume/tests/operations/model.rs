@@ -4,13 +4,18 @@ use crate::rig::{BLOCK, COMPARE_AND_WRITE, Memory, Side, WRITE, bytes};
 use luge_block::doubles::{Delayed, Narrow};
 use luge_block::{
     Blocks, CopyRange, Device, Durability, Geometry, Lba, MemoryDevice, Operation, OperationLimits, Refusal,
-    Shape, Status, Tag,
+    Shape, Status, Stepped, Tag, WriteSame,
 };
 use luge_memory::{DmaSpace, PageSize, Span};
 use luge_seeded::{Random, fuzz};
 use luge_volume::{CopyRequest, Volume};
 use std::ops::Range;
 use std::sync::Arc;
+
+const WRITE_SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
+const COMPARE_SAME: Operation = Operation::Stepped(Stepped::CompareSame);
+const WRITE_AND_VERIFY: Operation = Operation::Stepped(Stepped::WriteAndVerify);
+const WRITE_AND_COMPARE: Operation = Operation::Stepped(Stepped::WriteAndCompare);
 
 const BLOCKS: usize = 200;
 const SLOTS: u16 = 12;
@@ -128,7 +133,7 @@ impl Run<'_> {
             let place = self.random.below(compared.len());
             compared[place] ^= 1;
         }
-        match self.random.below(6_u32) {
+        match self.random.below(10_u32) {
             0 => request(Operation::Read, self.memory.with(at, &new), None, Status::Success),
             1 => request(WRITE, self.memory.with(at, &new), Some(new), Status::Success),
             2 => request(Operation::Compare, self.memory.with(at, &compared), None, status),
@@ -137,6 +142,24 @@ impl Run<'_> {
                 let both = [compared, new.clone()].concat();
                 let after = equal.then_some(new);
                 request(COMPARE_AND_WRITE, self.memory.with(at, &both), after, status)
+            }
+            5 => {
+                let memory = self.memory.with(at, &new);
+                request(WRITE_AND_VERIFY, memory, Some(new), Status::Success)
+            }
+            6 => {
+                let memory = self.memory.with(at, &new);
+                request(WRITE_AND_COMPARE, memory, Some(new), Status::Success)
+            }
+            7 => {
+                let one = if equal { new[..BLOCK].to_vec() } else { vec![0; BLOCK] };
+                request(WRITE_SAME, self.memory.with(at, &one), Some(one.repeat(count)), Status::Success)
+            }
+            8 => {
+                let one = &self.content[first * BLOCK..][..BLOCK];
+                let equal = self.content[first * BLOCK..][..count * BLOCK] == one.repeat(count);
+                let status = if equal { Status::Success } else { Status::CompareFailed };
+                request(COMPARE_SAME, self.memory.with(at, one), None, status)
             }
             _ => self.ask_copy(blocks),
         }

@@ -227,7 +227,10 @@ impl Run {
             (Operation::Compare | Operation::CompareAndWrite(_), _) if unequal => {
                 self.expect_unequal(pending)
             }
-            (Operation::Flush | Operation::Verify | Operation::WriteUncorrectable, _)
+            (
+                Operation::Flush | Operation::Verify | Operation::WriteUncorrectable | Operation::Stepped(_),
+                _,
+            )
             | (Operation::Read | Operation::Compare, false) => {}
             (Operation::Read, true) => {
                 let content = self.rig.arena.read(&pending.layout);

@@ -117,7 +117,8 @@ impl Resident {
             Operation::Compare
             | Operation::Verify
             | Operation::CompareAndWrite(_)
-            | Operation::WriteUncorrectable => Err(Status::Unsupported),
+            | Operation::WriteUncorrectable
+            | Operation::Stepped(_) => Err(Status::Unsupported),
         }
     }
 }

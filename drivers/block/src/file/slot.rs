@@ -174,7 +174,8 @@ fn first_step(operation: Operation, bounced: bool) -> Step {
         Operation::Compare
         | Operation::Verify
         | Operation::CompareAndWrite(_)
-        | Operation::WriteUncorrectable => Step::Flush,
+        | Operation::WriteUncorrectable
+        | Operation::Stepped(_) => Step::Flush,
     }
 }
 

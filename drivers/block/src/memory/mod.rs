@@ -139,7 +139,10 @@ impl Execute for Disk {
             Operation::Write(_) => in_step(disk, request.data, |here, from| from.copy_to(here)),
             Operation::Discard | Operation::WriteZeroes | Operation::WriteZeroesUnmap => disk.fill(0),
             Operation::Flush | Operation::Verify => {}
-            Operation::Compare | Operation::CompareAndWrite(_) | Operation::WriteUncorrectable => {
+            Operation::Compare
+            | Operation::CompareAndWrite(_)
+            | Operation::WriteUncorrectable
+            | Operation::Stepped(_) => {
                 return Status::Unsupported;
             }
         }

@@ -35,6 +35,9 @@ impl AsyncEvent {
     /// There is a notification in the log of reservations.
     pub const RESERVATION_NOTIFICATION: Self = Self(6 | 0x80 << 16);
 
+    /// A temperature has reached a threshold.
+    pub const TEMPERATURE_THRESHOLD: Self = Self(1 | 1 << 8 | 2 << 16);
+
     /// Type of the event.
     #[must_use]
     pub const fn event_type(self) -> EventType {

@@ -214,7 +214,13 @@ pub struct IdentifyController {
     /// NPSS: power states, zero-based.
     pub power_states_z: u8,
     /// AVSCC and following, up to TNVMCAP.
-    pub reserved_264: [u8; 16],
+    pub reserved_264: [u8; 2],
+    /// WCTEMP: temperature in kelvin from which there is a warning.
+    pub warning_temperature: u16,
+    /// CCTEMP: temperature in kelvin from which operation is critical.
+    pub critical_temperature: u16,
+    /// Reserved.
+    pub reserved_270: [u8; 10],
     /// TNVMCAP: bytes of all namespaces and of what is left for others; 128 bits.
     pub capacity_bytes: [u64; 2],
     /// UNVMCAP: bytes that are left for other namespaces; 128 bits.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// A set of feature bits (virtio 1.3, clauses 2.2, 5.2.3 and 6; bit 30 is vhost-user's).
+/// A set of feature bits (virtio 1.3, clauses 2.2, 5.2.3, 5.6.3 and 6; bit 30 is vhost-user's).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct Features(pub u64);
@@ -27,6 +27,10 @@ impl Features {
     pub const BLK_DISCARD: Self = Self::bit(13);
     /// `VIRTIO_BLK_F_WRITE_ZEROES`: there is a write-zeroes command.
     pub const BLK_WRITE_ZEROES: Self = Self::bit(14);
+    /// `VIRTIO_SCSI_F_HOTPLUG`: LUNs may come and go, which events tell.
+    pub const SCSI_HOTPLUG: Self = Self::bit(1);
+    /// `VIRTIO_SCSI_F_CHANGE`: parameters of LUNs may change, which events tell.
+    pub const SCSI_CHANGE: Self = Self::bit(2);
     /// `VIRTIO_F_INDIRECT_DESC`: a descriptor may refer to a table of descriptors.
     pub const RING_INDIRECT: Self = Self::bit(28);
     /// `VIRTIO_F_EVENT_IDX`: each side sets the index at which it wants the next notification.

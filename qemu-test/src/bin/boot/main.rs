@@ -2,8 +2,8 @@
 //!
 //! 1. Build what is missing: QEMU, kernel, luge, the image with its VM pack.
 //! 2. Boot the image in QEMU with an NVMe SSD behind an IOMMU, an emulated one or one of the host.
-//! 3. Wait while the sled serves a volume of the SSD to a VM that it starts; the VM makes a file system,
-//!    writes, reads back and prints checksums.
+//! 3. Wait while the sled serves two volumes of the SSD to a VM that it starts, one as a virtio disk and one by NVMe;
+//!    the VM makes a file system, writes, reads back and prints checksums.
 //! 4. Compare the checksums with the SSD's content as read from outside.
 //! 5. Connect the terminal with the sled's console, or power the sled off.
 //!
@@ -85,7 +85,7 @@ fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestE
 }
 
 fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<SledMachine, TestError> {
-    let configuration = selftest::configuration(sled::FIRST_SSD);
+    let configuration = selftest::configuration_with_nvme(sled::FIRST_SSD);
     let mut machine = sled::machine(bench, ssd.into_iter().collect(), &configuration)?;
     machine.host_device = host_ssd.map(HostSsd::address);
     eprintln!("booting the sled ({}) ...", accelerator(bench.lab())?.name());
@@ -107,17 +107,35 @@ fn compare(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, TestError
     );
     let Some(seen) = seen else {
         eprintln!("the SSD is the host's, and the sled uses it: not read from outside\r");
-        return Ok(inside);
+        return Ok(inside && compare_nvme(result, None)?);
     };
     let outside = seen == result.device;
     eprintln!("the VM's disk:      {} MiB, {}\r", result.device_bytes >> 20, result.device);
     eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", result.device_bytes >> 20, verdict(outside));
-    Ok(inside && outside)
+    Ok(inside && outside && compare_nvme(result, ssd)?)
+}
+
+/// Prints the result of the VM's NVMe disk beside the SSD's content; returns whether they match.
+fn compare_nvme(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, TestError> {
+    let Some(nvme) = &result.nvme else {
+        eprintln!("the VM's NVMe disk: NOT THERE\r");
+        return Ok(false);
+    };
+    let seen = ssd.map(|ssd| nvme.hash_outside(&ssd.file)).transpose()?;
+    let outside = seen.unwrap_or_else(|| nvme.read.clone());
+    let matched = nvme.written == nvme.read && nvme.read == outside;
+    let verdict = if matched { "match" } else { "DO NOT MATCH" };
+    eprintln!(
+        "the VM's NVMe disk: written {}, read {}, outside {outside}: {verdict}\r",
+        nvme.written, nvme.read
+    );
+    Ok(matched)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_qemu_test::selftest::NvmeResult;
     use std::fs::File;
 
     #[test]
@@ -132,12 +150,23 @@ mod tests {
             read: written,
             device: String::new(),
             device_bytes: 4096,
+            nvme: None,
         };
-        let both = SelfTestResult { device: blind.hash_outside(&ssd.file).unwrap(), ..blind };
+        let nvme = NvmeResult { written: String::new(), read: String::new(), bytes: 4096 };
+        let seen = nvme.hash_outside(&ssd.file).unwrap();
+        let nvme = NvmeResult { written: seen.clone(), read: seen, ..nvme };
+        let both = SelfTestResult {
+            device: blind.hash_outside(&ssd.file).unwrap(),
+            nvme: Some(nvme.clone()),
+            ..blind
+        };
         let verdict = |result: &SelfTestResult| compare(result, Some(&ssd)).unwrap();
         assert!(verdict(&both));
         assert!(!verdict(&SelfTestResult { read: other.clone(), ..both.clone() }));
-        assert!(!verdict(&SelfTestResult { device: other, ..both.clone() }));
+        assert!(!verdict(&SelfTestResult { device: other.clone(), ..both.clone() }));
+        assert!(!verdict(&SelfTestResult { nvme: None, ..both.clone() }));
+        let other = NvmeResult { read: other, ..nvme };
+        assert!(!verdict(&SelfTestResult { nvme: Some(other), ..both.clone() }));
         std::fs::remove_file(&ssd.file).unwrap();
         assert!(compare(&both, Some(&ssd)).is_err());
     }

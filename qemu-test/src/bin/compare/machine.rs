@@ -2,6 +2,7 @@
 
 use crate::cpus::Cpus;
 use crate::files::Sizes;
+use crate::table::{Column, Table};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -33,6 +34,13 @@ impl Machine {
             ("load before", self.load.clone()),
         ];
         host_facts().into_iter().chain(ours).collect()
+    }
+
+    /// Table of all properties.
+    pub(crate) fn table(&self) -> Table {
+        let mut table = Table::new([Column::Words("machine"), Column::Words("setting")]);
+        self.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
+        table
     }
 
     pub(crate) fn to_json(&self) -> Value {

@@ -8,8 +8,8 @@
 //!
 //! All processes end with the command, also when it is interrupted; then it prints the results so far.
 //!
-//! With `--neighbours` it measures something else: a disk of Luge that shares its core with others; and with `--nvme`:
-//! Luge's NVMe controllers.
+//! With `--neighbours` it measures something else: a disk of Luge that shares its core with others; with `--nvme` Luge's
+//! NVMe controllers, and with `--scsi` its LUNs.
 //!
 //! Not here: the load generator (`luge bench`) and the ideal loop (`luge ideal`).
 
@@ -22,6 +22,7 @@ mod nvme;
 mod peer;
 mod report;
 mod rows;
+mod scsi;
 mod servers;
 mod stats;
 mod stop;
@@ -66,6 +67,9 @@ struct Arguments {
     /// Measure Luge's NVMe controllers beside the virtio disk of the same volume instead
     #[arg(long, conflicts_with_all = ["all", "neighbours"])]
     nvme: bool,
+    /// Measure Luge's SCSI LUNs beside the virtio disks of the same volumes, and of the peer
+    #[arg(long, conflicts_with_all = ["neighbours", "nvme"])]
+    scsi: bool,
     /// Print Markdown
     #[arg(long)]
     markdown: bool,
@@ -119,6 +123,8 @@ fn run(arguments: &Arguments) -> Result<(), TestError> {
         beside_neighbours(arguments, meter, progress)
     } else if arguments.nvme {
         of_nvme(arguments, meter, progress)
+    } else if arguments.scsi {
+        of_scsi(arguments, meter, progress)
     } else {
         with_peer(arguments, meter, progress)
     }
@@ -162,17 +168,33 @@ fn of_nvme(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Resul
 
 /// Measures Luge and its peer.
 fn with_peer(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
-    let (bench, cpus) = (meter.bench, meter.cpus);
+    let (servers, machine) = start_both(arguments, &meter)?;
+    let mut report = Report { machine, ideal: Vec::new(), rows: Vec::new() };
+    let measuring = Measuring { meter, servers, progress, rounds: arguments.rounds };
+    let outcome = measuring.fill(&mut report, arguments.selection());
+    print!("{}", report.write(arguments.form()));
+    outcome
+}
+
+/// Measures LUNs.
+fn of_scsi(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
+    let (mut servers, machine) = start_both(arguments, &meter)?;
+    servers.add_hba()?;
+    let mut report = scsi::Report { machine, ideal: Vec::new(), rows: Vec::new() };
+    let measuring = scsi::Measuring { meter, servers, progress, rounds: arguments.rounds };
+    let outcome = measuring.fill(&mut report, &IDEAL_DEPTHS, arguments.selection());
+    print!("{}", report.write(arguments.form()));
+    outcome
+}
+
+/// Starts Luge and its peer; describes the machine before.
+fn start_both(arguments: &Arguments, meter: &Meter<'_>) -> Result<(Servers, Machine), TestError> {
+    let (bench, cpus, load) = (meter.bench, meter.cpus, machine::load());
     let sizes = if arguments.quick { Sizes::SMALL } else { Sizes::that_fit() };
-    let load = machine::load();
     let servers = Servers::start(bench, sizes, cpus.server)?;
     let (rounds, seconds) = (arguments.rounds, arguments.seconds);
     let (files_in_memory, peer) = (servers.files_in_memory(), peer::version(bench)?);
-    let machine = Machine { cpus, sizes, files_in_memory, peer, rounds, seconds, load };
-    let mut report = Report { machine, ideal: Vec::new(), rows: Vec::new() };
-    let outcome = Measuring { meter, servers, progress, rounds }.fill(&mut report, arguments.selection());
-    print!("{}", report.write(arguments.form()));
-    outcome
+    Ok((servers, Machine { cpus, sizes, files_in_memory, peer, rounds, seconds, load }))
 }
 
 /// All measurements of one run.
@@ -240,6 +262,7 @@ mod tests {
             "--neighbours --all",
             "--nvme --all",
             "--nvme --neighbours",
+            "--scsi --nvme",
             "--json --markdown",
         ] {
             let words = ["compare"].into_iter().chain(wrong.split(' '));

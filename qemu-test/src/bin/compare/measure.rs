@@ -20,6 +20,12 @@ pub(crate) struct Meter<'a> {
     pub(crate) cpus: Cpus,
 }
 
+/// LUN 0 of a target of a host bus adapter.
+pub(crate) struct Lun {
+    pub(crate) socket: PathBuf,
+    pub(crate) target: u8,
+}
+
 /// Result of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
@@ -72,14 +78,32 @@ impl Meter<'_> {
     /// # Errors
     /// As for [`Meter::load`].
     pub(crate) fn load_all(&self, disks: &[PathBuf], row: &Row, round: u32) -> Result<Sample, TestError> {
+        let mut command = self.bench(row, round)?;
+        command.args(disks);
+        let first = disks.first().map(|disk| disk.display().to_string()).unwrap_or_default();
+        self.run(&format!("luge bench {first} ({row})"), command)
+    }
+
+    /// Loads a LUN.
+    ///
+    /// # Errors
+    /// As for [`Meter::load`].
+    pub(crate) fn load_lun(&self, lun: &Lun, row: &Row, round: u32) -> Result<Sample, TestError> {
+        let Lun { socket, target } = lun;
+        let mut command = self.bench(row, round)?;
+        command.arg(socket).args(["--target", &target.to_string()]);
+        self.run(&format!("luge bench {} --target {target} ({row})", socket.display()), command)
+    }
+
+    /// Load generator for a row, without a disk.
+    fn bench(&self, row: &Row, round: u32) -> Result<Command, TestError> {
         let mut command = self.luge("bench", row.depth)?;
-        command.args(disks).args(["--rw", row.direction.name()]);
+        command.args(["--rw", row.direction.name()]);
         let numbers = [("--bs", row.bytes), ("--queues", row.queues.into()), ("--seed", round)];
         for (option, number) in numbers {
             command.args([option, &number.to_string()]);
         }
-        let first = disks.first().map(|disk| disk.display().to_string()).unwrap_or_default();
-        self.run(&format!("luge bench {first} ({row})"), command)
+        Ok(command)
     }
 
     /// Runs the ideal loop.

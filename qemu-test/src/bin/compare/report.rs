@@ -37,18 +37,12 @@ pub(crate) enum Form {
 
 impl Report {
     pub(crate) fn write(&self, form: Form) -> String {
-        let tables = [self.machine_table(), ideal_table(&self.ideal), self.table()];
+        let tables = [self.machine.table(), ideal_table(&self.ideal), self.table()];
         match form {
             Form::Text => tables.map(|table| table.to_text()).join("\n"),
             Form::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
             Form::Json => format!("{:#}\n", self.to_json()),
         }
-    }
-
-    fn machine_table(&self) -> Table {
-        let mut table = Table::new([Column::Words("machine"), Column::Words("setting")]);
-        self.machine.facts().into_iter().for_each(|(name, fact)| table.push([name.to_owned(), fact]));
-        table
     }
 
     fn table(&self) -> Table {

@@ -4,6 +4,7 @@
 //! - The peer: `qemu-storage-daemon` with QEMU's null device, and files.
 
 use crate::files::{Files, NULL_BYTES, Sizes};
+use crate::measure::Lun;
 use crate::peer::Peer;
 use crate::rows::Device;
 use luge_qemu_test::{Bench, Daemon, Serve, TestError};
@@ -15,6 +16,9 @@ const LUGE_MIB: u32 = 64;
 
 /// Memory of the load generator, in MiB.
 const GENERATOR_MIB: u32 = 16;
+
+/// Name of the host bus adapter.
+const HBA: &str = "hba";
 
 /// Both servers. Dropping the handle ends them and then removes their files.
 pub(crate) struct Servers {
@@ -38,6 +42,25 @@ impl Servers {
     /// Socket of Luge's disk on `device`.
     pub(crate) fn luge(&self, device: Device) -> PathBuf {
         self.luge.socket(device.name())
+    }
+
+    /// Makes a host bus adapter with all of Luge's devices.
+    ///
+    /// # Errors
+    /// If Luge refuses it.
+    pub(crate) fn add_hba(&mut self) -> Result<(), TestError> {
+        self.luge.rpc.call("vhost_create_scsi_controller", json!({ "ctrlr": HBA }))?;
+        for (target, device) in Device::ALL.into_iter().enumerate() {
+            let lun = json!({ "ctrlr": HBA, "scsi_target_num": target, "bdev_name": device.name() });
+            self.luge.rpc.call("vhost_scsi_controller_add_target", lun)?;
+        }
+        Ok(())
+    }
+
+    /// LUN of Luge on `device`.
+    pub(crate) fn lun(&self, device: Device) -> Lun {
+        let target = (0..).zip(Device::ALL).find(|(_, one)| *one == device).map_or(0, |(target, _)| target);
+        Lun { socket: self.luge.socket(HBA), target }
     }
 
     /// Socket of the peer's disk on `device`.

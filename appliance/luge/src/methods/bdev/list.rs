@@ -70,7 +70,7 @@ fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
 const fn claim_type(user: &User) -> &'static str {
     match user {
         User::Split => "exclusive_write",
-        User::Endpoint(_) | User::Subsystem(_) => "read_many_write_shared",
+        User::Endpoint(_) | User::Lun(_) | User::Subsystem(_) => "read_many_write_shared",
     }
 }
 

@@ -15,7 +15,8 @@ use crate::methods::definition::method;
 use luge_block::{Blocks, Device, ResizeError};
 use luge_nvme_target::NamespaceId;
 use luge_rpc::{Method, RpcError, params};
-use luge_vhost::{BlkDevice, ConfigNotices};
+use luge_scsi::LogicalUnit;
+use luge_vhost::{BlkDevice, ConfigNotices, ScsiHba};
 use std::sync::Arc;
 
 /// Bytes of a MiB.
@@ -111,7 +112,7 @@ fn resize(control: &Arc<Control>, name: String, wanted: Wanted) -> Result<bool, 
     let claim = control.ask(move |sled| begin(sled, &name, wanted))?;
     let Claim { name, device, .. } = &claim;
     let resized = name.clone();
-    let undo = control.undo(move |sled| sled.bdevs.end_resize(&resized));
+    let undo = control.undo(move |sled| sled.bdevs.end_change(&resized));
     let blocks = wanted.blocks(name, &**device)?;
     check_smaller(&claim, blocks, wanted)?;
     let more = bytes(control, &claim, blocks).saturating_sub(claim.bytes);
@@ -124,6 +125,7 @@ fn resize(control: &Arc<Control>, name: String, wanted: Wanted) -> Result<bool, 
     let users = control.ask(move |sled| finish(sled, &resized, blocks, bytes))?;
     give_back.disarm();
     undo.disarm();
+    tell_units(&users);
     users.iter().for_each(Told::tell);
     Ok(true)
 }
@@ -188,6 +190,8 @@ fn bytes(control: &Control, claim: &Claim, blocks: Blocks) -> u64 {
 enum Told {
     /// A vhost controller.
     Disk { disk: Arc<BlkDevice>, notices: ConfigNotices },
+    /// A LUN.
+    Lun { hba: Arc<ScsiHba>, unit: Arc<LogicalUnit> },
     /// A namespace.
     Namespace { subsystem: Arc<luge_nvme_target::Subsystem>, id: NamespaceId },
 }
@@ -200,15 +204,29 @@ impl Told {
                     notices.changed();
                 }
             }
+            Self::Lun { hba, unit } => hba.resized(unit),
             // It fails if the namespace is gone by now.
             Self::Namespace { subsystem, id } => drop(subsystem.resized(*id)),
         }
     }
 }
 
+/// Tells each logical unit once, however many controllers serve it.
+fn tell_units(users: &[Told]) {
+    let mut told: Vec<&Arc<LogicalUnit>> = Vec::new();
+    for user in users {
+        if let Told::Lun { unit, .. } = user
+            && !told.iter().any(|other| Arc::ptr_eq(other, unit))
+        {
+            unit.resized();
+            told.push(unit);
+        }
+    }
+}
+
 /// Notes the size of a device that all cores serve by now; returns its users.
 fn finish(sled: &mut Sled, name: &str, blocks: Blocks, bytes: u64) -> Result<Vec<Told>, RpcError> {
-    sled.bdevs.end_resize(name);
+    sled.bdevs.end_change(name);
     if let Source::Malloc { bytes: before } = &mut sled.bdevs.get_mut(name)?.source {
         sled.budget.give_back(before.saturating_sub(bytes));
         *before = bytes;
@@ -218,13 +236,23 @@ fn finish(sled: &mut Sled, name: &str, blocks: Blocks, bytes: u64) -> Result<Vec
             *num_blocks = blocks.0.into();
         }
     });
-    Ok(disks(sled, name).chain(namespaces(sled, name)).collect())
+    Ok(disks(sled, name).chain(luns(sled, name)).chain(namespaces(sled, name)).collect())
 }
 
 fn disks<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {
-    let endpoints = sled.endpoints.iter().filter(move |(_, endpoint)| endpoint.bdev == bdev);
-    endpoints
-        .map(|(_, endpoint)| Told::Disk { disk: endpoint.disk.clone(), notices: endpoint.server.notices() })
+    sled.endpoints.iter().filter_map(move |(_, endpoint)| {
+        let (disk, server) = endpoint.disk_of(bdev)?;
+        let disk = disk.device.clone();
+        Some(Told::Disk { disk, notices: server.notices() })
+    })
+}
+
+fn luns<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {
+    sled.endpoints.iter().filter_map(move |(_, endpoint)| {
+        let hba = endpoint.hba()?;
+        let (_, lun) = hba.lun_of(bdev)?;
+        Some(Told::Lun { hba: hba.device.clone(), unit: lun.unit.clone() })
+    })
 }
 
 fn namespaces<'a>(sled: &'a Sled, bdev: &'a str) -> impl Iterator<Item = Told> + 'a {

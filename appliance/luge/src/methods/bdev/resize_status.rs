@@ -1,6 +1,6 @@
 //! `bdev_get_resize_status`: which front ends have seen the size of a device. SPDK has no such method.
 
-use crate::control::{Bdev, Control, Endpoint, Sled};
+use crate::control::{Bdev, Control, Disk, Endpoint, Sled};
 use crate::methods::definition;
 use crate::methods::definition::listed;
 use luge_nvme_target::{NamespaceId, Subsystem};
@@ -38,11 +38,14 @@ fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
 }
 
 fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
-    let endpoints = sled.endpoints.iter().filter(|(_, endpoint)| endpoint.bdev == name);
-    let disks = endpoints.map(|(ctrlr, endpoint)| describe_vhost(ctrlr, endpoint));
+    let disks = sled.endpoints.iter().filter_map(|(ctrlr, endpoint)| {
+        let (disk, server) = endpoint.disk_of(name)?;
+        Some(describe_disk(ctrlr, disk, server))
+    });
+    let luns = sled.endpoints.iter().filter_map(|(ctrlr, endpoint)| describe_lun(ctrlr, endpoint, name));
     let namespaces = sled.nvmf.namespaces_of(name);
     let namespaces = namespaces.map(|(nqn, subsystem, id)| describe_namespace(nqn, subsystem, id));
-    let endpoints: Vec<Value> = disks.chain(namespaces).collect();
+    let endpoints: Vec<Value> = disks.chain(luns).chain(namespaces).collect();
     json!({
         "name": name,
         "num_blocks": bdev.volume.geometry().blocks.0,
@@ -51,16 +54,34 @@ fn describe(sled: &Sled, name: &str, bdev: &Bdev) -> Value {
     })
 }
 
-fn describe_vhost(ctrlr: &str, endpoint: &Endpoint) -> Value {
-    let config = endpoint.server.status().config;
+fn describe_disk(ctrlr: &str, disk: &Disk, server: &luge_vhost::Endpoint) -> Value {
+    let config = server.status().config;
     json!({
         "type": "vhost_blk",
         "ctrlr": ctrlr,
-        "num_blocks": endpoint.disk.blocks().0,
+        "num_blocks": disk.device.blocks().0,
         "connected": config.is_some(),
         "seen": config.map(|ConfigKnowledge { is_current, .. }| is_current),
         "notice": config.map(|ConfigKnowledge { notice, .. }| word(notice)),
     })
+}
+
+/// LUN of a block device on a controller, if it has one.
+fn describe_lun(ctrlr: &str, endpoint: &Endpoint, bdev: &str) -> Option<Value> {
+    let hba = endpoint.hba()?;
+    let (address, lun) = hba.lun_of(bdev)?;
+    let connected = endpoint.status().front_end.is_some();
+    let status = hba.device.luns().into_iter().find(|status| status.address == address);
+    let seen = status.map(|status| status.has_seen_size).filter(|_| connected);
+    Some(json!({
+        "type": "vhost_scsi",
+        "ctrlr": ctrlr,
+        "scsi_target_num": address.target,
+        "lun": address.lun,
+        "num_blocks": lun.unit.volume().geometry().blocks.0,
+        "connected": connected,
+        "seen": seen,
+    }))
 }
 
 fn describe_namespace(nqn: &str, subsystem: &Subsystem, id: NamespaceId) -> Value {

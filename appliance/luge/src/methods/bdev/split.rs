@@ -3,7 +3,8 @@
 //! A part that does not fit whole is left out, as in SPDK: the remaining blocks stay unused.
 
 use crate::control::{Bdev, Call, Control, Sled, Source, Subsystem, User};
-use crate::methods::definition::method;
+use crate::methods::definition::{method, waiting_method};
+use crate::methods::vhost::without_luns;
 use luge_block::{Blocks, Geometry, Lba};
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::Volume;
@@ -39,9 +40,16 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         method(control, "bdev_split_create", "Split a device into equal parts", |control, params| {
             control.ask(move |sled| create(sled, &params))
         }),
-        method(control, "bdev_split_delete", "Delete the parts of a device", |control, params: Delete| {
-            control.ask(move |sled| delete(sled, &params.base_bdev))
-        }),
+        waiting_method(
+            control,
+            "bdev_split_delete",
+            "Delete the parts of a device",
+            |control, params: Delete| {
+                let base = params.base_bdev.clone();
+                let chosen = move |sled: &mut Sled| Ok(parts_of(sled, &base)?.names);
+                without_luns(control, chosen, move |sled| delete(sled, &params.base_bdev))
+            },
+        ),
     ]
 }
 
@@ -122,14 +130,25 @@ fn too_large(name: &str, bytes: u64) -> RpcError {
     ))
 }
 
-fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
+/// A device that is split, and its parts, by name.
+struct Parts {
+    base: String,
+    names: Vec<String>,
+}
+
+fn parts_of(sled: &Sled, base: &str) -> Result<Parts, RpcError> {
     let base = sled.bdevs.resolve(base)?;
     if !sled.bdevs.get(&base)?.users.contains(&User::Split) {
         return Err(RpcError::invalid(format_args!("bdev {base} is not split: bdev_split_create splits it")));
     }
     let is_part = |source: &Source| matches!(source, Source::Part { base: of, .. } if *of == base);
     let parts = sled.bdevs.iter().filter(|(_, bdev)| is_part(&bdev.source));
-    let names: Vec<String> = parts.map(|(name, _)| name.into()).collect();
+    let names = parts.map(|(name, _)| name.into()).collect();
+    Ok(Parts { base, names })
+}
+
+fn delete(sled: &mut Sled, base: &str) -> Result<bool, RpcError> {
+    let Parts { base, names } = parts_of(sled, base)?;
     for name in &names {
         sled.bdevs.check_unused(name)?;
     }

@@ -12,7 +12,8 @@ use super::path::{address, port_off};
 use super::timeouts::{self, LossTimeouts};
 use crate::control::{Bdev, Call, Control, Platform, Sled, Source, Ssd, SsdAddress, Subsystem};
 use crate::methods::definition::off;
-use luge_nvme::Namespace;
+use crate::methods::vhost::remove_luns_of_ssd;
+use luge_nvme::{Controller, Namespace};
 use luge_rpc::{RpcError, params};
 use luge_volume::Volume;
 use rustix::io::Errno;
@@ -155,10 +156,25 @@ pub fn attach(
     let new = bring_up(control.platform())?;
     let bdevs = reserve_bdevs(control, &params, &address, &new)?;
     let (namespaces, controller) = (new.namespaces(), new.keep());
-    let ssd = Ssd { controller, address, bdevs };
+    let (name, ssd) = (params.name.clone(), Ssd { controller: controller.clone(), address, bdevs });
     let names = control.ask(move |sled| Ok(put(sled, &params, ssd, &namespaces)))?;
     undo.disarm();
+    remove_luns_when_gone(control, name, &controller);
     Ok(names)
+}
+
+/// Has the LUNs on an SSD removed when the SSD is gone, by a thread of its own, as the caller waits for nothing.
+fn remove_luns_when_gone(control: &Arc<Control>, name: String, controller: &Controller) {
+    let control = Arc::downgrade(control);
+    controller.when_gone(move || {
+        let remove =
+            move || control.upgrade().into_iter().for_each(|control| remove_luns_of_ssd(&control, &name));
+        if let Err(error) = std::thread::Builder::new().name("pulled SSD".into()).spawn(remove) {
+            tracing::error!(
+                "the LUNs of an SSD that is gone are not removed: there is no thread for it: {error}"
+            );
+        }
+    });
 }
 
 /// Refuses a vfio-user server that is attached: it serves one client. (VFIO refuses a second use of a function.)

@@ -1,9 +1,10 @@
-//! `bdev_nvme_detach_controller`: removes an SSD's block devices, then shuts the SSD down.
+//! `bdev_nvme_detach_controller`: removes an SSD's block devices with their LUNs, then shuts the SSD down.
 
 use super::attach::record_name;
 use super::path::{address, port_off};
 use crate::control::{Bdev, Control, Sled, Ssd, Subsystem};
 use crate::methods::definition::off;
+use crate::methods::vhost::without_luns;
 use luge_rpc::{RpcError, params};
 use std::sync::Arc;
 
@@ -36,10 +37,13 @@ pub fn run(control: &Arc<Control>, params: Detach) -> Result<bool, RpcError> {
     port_off(trsvcid.as_deref())?;
     let path = Path { trtype, traddr };
     let wanted = name.clone();
-    let (ssd, bdevs) = control.ask(move |sled| {
-        check_path(sled.ssds.get(&wanted)?, path)?;
-        take(sled, &wanted)
-    })?;
+    let chosen = move |sled: &mut Sled| {
+        let ssd = sled.ssds.get(&wanted)?;
+        check_path(ssd, path)?;
+        Ok(ssd.bdevs.iter().map(|(name, _)| name.clone()).collect())
+    };
+    let taken = name.clone();
+    let (ssd, bdevs) = without_luns(control, chosen, move |sled| take(sled, &taken))?;
     drop(bdevs);
     let names = ssd.bdevs.clone();
     ssd.end();

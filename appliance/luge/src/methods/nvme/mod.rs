@@ -49,7 +49,7 @@ params! {
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     vec![
         method(control, "bdev_nvme_attach_controller", "Take an SSD over", attach::run),
-        method(control, "bdev_nvme_detach_controller", "Give an SSD up", detach::run),
+        waiting_method(control, "bdev_nvme_detach_controller", "Give an SSD up", detach::run),
         method(control, "bdev_nvme_get_controllers", "List the SSDs", get),
         waiting_method(control, "bdev_nvme_reset_controller", "Reset an SSD", reset::run),
         method(control, "bdev_nvme_get_controller_health_info", "Show an SSD's health", health),

@@ -92,6 +92,7 @@ fn add(control: &Arc<Control>, params: Add) -> Result<bool, RpcError> {
     let controller = ControllerConfig {
         io_queues: params.num_io_queues.unwrap_or(controller.io_queues),
         vectors: params.num_vectors.unwrap_or(controller.vectors),
+        ..controller
     };
     let source = luge_nvme_target::Listener::new(ListenerConfig { subsystem: target, controller });
     let source = source.map_err(RpcError::invalid_params)?;
@@ -236,6 +237,8 @@ fn describe(traddr: &str, listener: &Listener) -> Value {
             "silent": state.counts.silent,
             "waited": state.counts.waited,
             "waiting": state.counts.waiting,
+            "memory_stalls": state.stalls.count,
+            "longest_memory_stall_us": u64::try_from(state.stalls.longest.as_micros()).unwrap_or(u64::MAX),
         },
     })
 }

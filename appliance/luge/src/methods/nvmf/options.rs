@@ -3,14 +3,14 @@
 //! Limits are those of the controllers. Pools of buffers, and what is for networks, do not exist: options that size
 //! them change nothing, and are taken; those that switch something on are refused.
 
+use super::address::TRANSPORT;
 use crate::methods::definition::off;
+use luge_nvme_target::{ControllerConfig, ControllerConfigError};
 use luge_rpc::{RpcError, params};
+use serde_json::{Value, json};
 
-/// Entries of the queues of a controller, at most.
-pub const QUEUE_ENTRIES: u32 = 4096;
-
-/// Bytes of a command's data, at most (MDTS).
-pub const TRANSFER_BYTES: u32 = 1 << 20;
+/// Entries of the admin queues of a controller, at most.
+pub const ADMIN_QUEUE_ENTRIES: u32 = 4096;
 
 params! {
     /// Parameters of `nvmf_create_transport`.
@@ -21,11 +21,11 @@ params! {
         tgt_name: Option<String>,
         /// Most I/O queue pairs of a controller, 1 to 128; 31 if not given: with more, doorbells share cache lines
         max_io_qpairs_per_ctrlr: Option<u16>,
-        /// 4096, or not given
+        /// Most entries of an I/O queue, 2 to 4096; 4096 if not given
         max_queue_depth: Option<u32>,
         /// 4096, or not given
         max_aq_depth: Option<u32>,
-        /// 1048576, or not given
+        /// Most bytes of a command's data, a power of two from 8192 to 1048576; 1048576 if not given
         max_io_size: Option<u32>,
         /// Not supported: 0 or not given
         in_capsule_data_size: Option<u32>,
@@ -67,12 +67,14 @@ params! {
         sock_priority: Option<u32>,
         /// Not supported: false or not given
         no_wr_batching: Option<bool>,
-        /// Not supported: false or not given
+        /// Whether clients have to send their doorbells by messages
         disable_mappable_bar0: Option<bool>,
-        /// Not supported: false or not given
+        /// Whether a host gets interrupts also while it has still to look at one
         disable_adaptive_irq: Option<bool>,
-        /// Not supported: false or not given
+        /// Whether Doorbell Buffer Config is not offered
         disable_shadow_doorbells: Option<bool>,
+        /// Whether Compare, and Compare and Write, are not offered
+        disable_compare: Option<bool>,
         /// Taken for compatibility: no command is passed through
         disable_command_passthru: Option<bool>,
         /// Not supported: 0 or not given
@@ -91,21 +93,58 @@ params! {
 /// # Errors
 /// -32602 or -95, with the option's name.
 pub fn check(params: &Create) -> Result<(), RpcError> {
-    fixed("max_queue_depth", params.max_queue_depth, QUEUE_ENTRIES)?;
-    fixed("max_aq_depth", params.max_aq_depth, QUEUE_ENTRIES)?;
-    fixed("max_io_size", params.max_io_size, TRANSFER_BYTES)?;
+    fixed("max_aq_depth", params.max_aq_depth, ADMIN_QUEUE_ENTRIES)?;
     off("in_capsule_data_size", params.in_capsule_data_size)?;
     off("dif_insert_or_strip", params.dif_insert_or_strip)?;
     off("no_srq", params.no_srq)?;
     off("sock_priority", params.sock_priority)?;
     off("no_wr_batching", params.no_wr_batching)?;
-    off("disable_mappable_bar0", params.disable_mappable_bar0)?;
-    off("disable_adaptive_irq", params.disable_adaptive_irq)?;
-    off("disable_shadow_doorbells", params.disable_shadow_doorbells)?;
     off("kas", params.kas)?;
     off("min_kato", params.min_kato)?;
     off("masked_oncs", params.masked_oncs.clone())?;
     off("masked_fuses", params.masked_fuses.clone())
+}
+
+/// Controllers that the options describe.
+///
+/// # Errors
+/// -32602, with the option's name.
+pub fn controller(params: &Create) -> Result<ControllerConfig, RpcError> {
+    let default = ControllerConfig::default();
+    let stays = |disabled: Option<bool>| !disabled.unwrap_or(false);
+    let controller = ControllerConfig {
+        io_queues: params.max_io_qpairs_per_ctrlr.unwrap_or(default.io_queues),
+        vectors: default.vectors,
+        queue_entries: params.max_queue_depth.unwrap_or(default.queue_entries),
+        transfer_bytes: params.max_io_size.unwrap_or(default.transfer_bytes),
+        mappable_doorbells: stays(params.disable_mappable_bar0),
+        shadow_doorbells: stays(params.disable_shadow_doorbells),
+        adaptive_interrupts: stays(params.disable_adaptive_irq),
+        compare: stays(params.disable_compare),
+    };
+    controller.check().map_err(|error| {
+        let name = match error {
+            ControllerConfigError::Queues(_) | ControllerConfigError::Vectors(_) => "max_io_qpairs_per_ctrlr",
+            ControllerConfigError::Entries(_) => "max_queue_depth",
+            ControllerConfigError::Transfer(_) => "max_io_size",
+        };
+        RpcError::invalid_params(format_args!("parameter `{name}`: {error}"))
+    })?;
+    Ok(controller)
+}
+
+/// Options by which a transport with such controllers is created again.
+pub fn call(controller: &ControllerConfig) -> Value {
+    json!({
+        "trtype": TRANSPORT,
+        "max_io_qpairs_per_ctrlr": controller.io_queues,
+        "max_queue_depth": controller.queue_entries,
+        "max_io_size": controller.transfer_bytes,
+        "disable_mappable_bar0": !controller.mappable_doorbells,
+        "disable_adaptive_irq": !controller.adaptive_interrupts,
+        "disable_shadow_doorbells": !controller.shadow_doorbells,
+        "disable_compare": !controller.compare,
+    })
 }
 
 fn fixed(name: &str, value: Option<u32>, only: u32) -> Result<(), RpcError> {

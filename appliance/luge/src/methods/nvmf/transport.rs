@@ -5,7 +5,6 @@ use super::options::{self, Create};
 use super::target::check_target;
 use crate::control::{Call, Control, Sled, Subsystem, Transport};
 use crate::methods::definition::method;
-use luge_nvme_target::ControllerConfig;
 use luge_rpc::{Code, Method, RpcError, params};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -42,20 +41,15 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     check_transport("trtype", &params.trtype)?;
     check_target(params.tgt_name.as_deref())?;
     options::check(&params)?;
-    let controller = ControllerConfig::default();
-    let io_queues = params.max_io_qpairs_per_ctrlr.unwrap_or(controller.io_queues);
-    let transport = Transport { controller: ControllerConfig { io_queues, ..controller } };
-    transport.controller.check().map_err(|error| {
-        RpcError::invalid_params(format_args!("parameter `max_io_qpairs_per_ctrlr`: {error}"))
-    })?;
+    let transport = Transport { controller: options::controller(&params)? };
     control.ask(move |sled| {
         if sled.nvmf.transport.is_some() {
             let exists = format_args!("Transport type '{TRANSPORT}' already exists: there can be one");
             return Err(RpcError::new(Code::INTERNAL_ERROR, exists));
         }
         sled.nvmf.transport = Some(transport);
-        let call = json!({ "trtype": TRANSPORT, "max_io_qpairs_per_ctrlr": io_queues });
-        sled.record.add(Subsystem::Nvmf, record_name(), Call::new("nvmf_create_transport", call));
+        let call = Call::new("nvmf_create_transport", options::call(&transport.controller));
+        sled.record.add(Subsystem::Nvmf, record_name(), call);
         Ok(true)
     })
 }
@@ -76,24 +70,22 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Vec<Value>, RpcError> {
 }
 
 fn describe(transport: &Transport) -> Value {
-    json!({
-        "trtype": TRANSPORT,
-        "max_queue_depth": options::QUEUE_ENTRIES,
-        "max_io_qpairs_per_ctrlr": transport.controller.io_queues,
+    let fixed = json!({
         "in_capsule_data_size": 0,
-        "max_io_size": options::TRANSFER_BYTES,
-        "io_unit_size": options::TRANSFER_BYTES,
-        "max_aq_depth": options::QUEUE_ENTRIES,
+        "io_unit_size": transport.controller.transfer_bytes,
+        "max_aq_depth": options::ADMIN_QUEUE_ENTRIES,
         "num_shared_buffers": 0,
         "buf_cache_size": 0,
         "dif_insert_or_strip": false,
         "zcopy": true,
         "abort_timeout_sec": 0,
         "ack_timeout": 0,
-        "disable_mappable_bar0": false,
-        "disable_adaptive_irq": false,
-        "disable_shadow_doorbells": false,
-    })
+    });
+    let mut all = options::call(&transport.controller);
+    if let (Some(all), Value::Object(fixed)) = (all.as_object_mut(), fixed) {
+        all.extend(fixed);
+    }
+    all
 }
 
 fn delete(control: &Arc<Control>, params: Delete) -> Result<bool, RpcError> {

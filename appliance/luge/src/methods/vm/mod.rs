@@ -4,10 +4,11 @@
 mod tests;
 
 use super::definition::{method, waiting_method};
-use crate::control::{Call, Control, Sled, Subsystem};
+use crate::control::{Call, Control, Server, Sled, Subsystem, VhostDevice};
 use crate::relay;
 use luge_memory::PageSize;
 use luge_rpc::{Method, RpcError, params};
+use luge_vhost::VirtioDevice;
 use luge_vm::{Accelerator, Boot, DiskKind, MemoryPages, VmDisk, VmError, VmName, VmSpec, VmState, VmStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -156,9 +157,17 @@ fn disk(sled: &Sled, name: &str, queues: u16) -> Result<VmDisk, RpcError> {
         let socket = sled.nvmf.listener_in(name)?.endpoint.socket().to_owned();
         return Ok(VmDisk { kind: DiskKind::Nvme, controller, socket, queues });
     }
-    let status = sled.endpoints.get(name)?.server.status();
-    let queues = queues.min(status.queues_max);
-    Ok(VmDisk { kind: DiskKind::VirtioBlk, controller, socket: status.socket, queues })
+    let endpoint = sled.endpoints.get(name)?;
+    if !matches!(endpoint.server, Server::Listening(_)) {
+        return Err(RpcError::no_device(format_args!(
+            "vhost controller {name} does not listen yet: vhost_start_scsi_controller starts it"
+        )));
+    }
+    let (kind, most) = match &endpoint.device {
+        VhostDevice::Disk(disk) => (DiskKind::VirtioBlk, disk.device.queues()),
+        VhostDevice::Hba(hba) => (DiskKind::VirtioScsi, hba.request_queues),
+    };
+    Ok(VmDisk { kind, controller, socket: endpoint.status().socket, queues: queues.min(most) })
 }
 
 fn boot(params: &Create) -> Result<Boot, RpcError> {

@@ -3,7 +3,7 @@
 use super::text::pad;
 use crate::controller::{
     ABORTS_MAX_Z, Controller, ERROR_LOG_ENTRIES, EVENT_REQUESTS_MAX_Z, FIRMWARE, KEEP_ALIVE_UNIT_100MS,
-    TRANSFER_PAGES_SHIFT,
+    TEMPERATURE_CRITICAL_K, TEMPERATURE_WARNING_K,
 };
 use crate::pci_ids::{SUBSYSTEM_VENDOR, VENDOR};
 use luge_block::Geometry;
@@ -47,7 +47,7 @@ const SGL_SUPPORT: u32 = 1 << 0 | 1 << 16;
 
 /// The page of a controller.
 pub(super) fn controller_page(controller: &Controller) -> IdentifyController {
-    let subsystem = &controller.parts.subsystem;
+    let (subsystem, config) = (&controller.parts.subsystem, &controller.parts.config);
     let mut page = IdentifyController::new_zeroed();
     page.vendor = VENDOR;
     page.subsystem_vendor = SUBSYSTEM_VENDOR;
@@ -55,18 +55,20 @@ pub(super) fn controller_page(controller: &Controller) -> IdentifyController {
     pad(&mut page.model, subsystem.model());
     pad(&mut page.firmware, FIRMWARE);
     page.multi_path = SEVERAL_CONTROLLERS;
-    page.transfer_max = TRANSFER_PAGES_SHIFT;
+    page.transfer_max = config.transfer_pages_shift();
     page.controller_id = controller.id();
     page.version = Version::V2_0.0;
     page.async_events = event_config::NAMESPACES_CHANGED;
     page.attributes = LONG_HOST_IDS;
     page.controller_type = IO_CONTROLLER;
-    page.oacs = oacs::FORMAT | oacs::DOORBELL_BUFFER;
+    page.oacs = oacs::FORMAT | if config.shadow_doorbells { oacs::DOORBELL_BUFFER } else { 0 };
     page.abort_limit_z = ABORTS_MAX_Z;
     page.event_limit_z = EVENT_REQUESTS_MAX_Z;
     page.firmware_updates = ONE_READ_ONLY_SLOT;
     page.log_attributes = LOG_ATTRIBUTES;
     page.error_log_entries_z = ERROR_LOG_ENTRIES.saturating_sub(1);
+    page.warning_temperature = TEMPERATURE_WARNING_K;
+    page.critical_temperature = TEMPERATURE_CRITICAL_K;
     page.keep_alive_100ms = KEEP_ALIVE_UNIT_100MS;
     page.submission_entry_size = SUBMISSION_ENTRY_SIZE;
     page.completion_entry_size = COMPLETION_ENTRY_SIZE;
@@ -76,7 +78,7 @@ pub(super) fn controller_page(controller: &Controller) -> IdentifyController {
     let name = page.subsystem_name.iter_mut();
     name.zip(subsystem.nqn().as_str().bytes()).for_each(|(to, from)| *to = from);
     let geometries: Vec<Geometry> =
-        controller.namespaces().values().map(|served| served.geometry()).collect();
+        controller.namespaces().values().map(|served| config.offered(served.geometry())).collect();
     set_abilities(&mut page, &geometries);
     page
 }

@@ -69,8 +69,15 @@ impl Host {
         self.read32(offset::CSTS)
     }
 
+    /// Lets the function read and write memory, and its registers be accessed, or not.
+    pub fn set_bus_master(&mut self, is_bus_master: bool) {
+        let command = if is_bus_master { 6_u16 } else { 2 };
+        self.function.write(RegionIndex::CONFIG, 4, &command.to_le_bytes());
+    }
+
     /// Tells the controller where its admin queues are, with new queues.
     pub fn set_admin_queues(&mut self) {
+        self.set_bus_master(true);
         self.admin = QueuePair::new(&self.memory, 0, ADMIN_ENTRIES, RigMemory::RINGS.0);
         self.queues.clear();
         self.unexpected.clear();

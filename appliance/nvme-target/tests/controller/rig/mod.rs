@@ -33,7 +33,7 @@ pub struct Sled {
 impl Sled {
     /// A subsystem without namespaces.
     pub fn new() -> Self {
-        Self::with(ControllerConfig { io_queues: 8, vectors: 9 })
+        Self::with(ControllerConfig { io_queues: 8, vectors: 9, ..ControllerConfig::default() })
     }
 
     /// A subsystem with one namespace, on a disk in memory.
@@ -53,7 +53,7 @@ impl Sled {
 
     /// A subsystem without namespaces, on another CPU.
     pub fn on_cpu(cpu: u16) -> Self {
-        Self::with_cpu(ControllerConfig { io_queues: 8, vectors: 9 }, cpu)
+        Self::with_cpu(ControllerConfig { io_queues: 8, vectors: 9, ..ControllerConfig::default() }, cpu)
     }
 
     pub fn with(controller: ControllerConfig) -> Self {
@@ -79,7 +79,7 @@ impl Sled {
 
     /// Lets controllers of clients to come have file descriptors of a budget only.
     pub fn limit_descriptors(&mut self, descriptors: &Arc<Descriptors>) {
-        let controller = ControllerConfig { io_queues: 8, vectors: 9 };
+        let controller = ControllerConfig { io_queues: 8, vectors: 9, ..ControllerConfig::default() };
         let config = ListenerConfig { subsystem: self.subsystem.clone(), controller };
         self.listener = Listener::new(config).unwrap().with_descriptors(descriptors.clone());
     }

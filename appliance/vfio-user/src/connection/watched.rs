@@ -1,0 +1,67 @@
+//! Memory of a client, as the watch of memory that keeps cores waiting sees it.
+
+use luge_endpoint::{MemoryUser, watch_memory};
+use luge_memory::GuestMemory;
+use luge_memory::stall::Stalls;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Memory of a client, for other threads than its connection's. Watched until it is dropped.
+pub(super) struct WatchedMemory {
+    table: Mutex<Arc<GuestMemory>>,
+    stalls: Mutex<Stalls>,
+    /// Eventfd that wakes the connection's thread.
+    bell: OwnedFd,
+}
+
+impl WatchedMemory {
+    /// Watches the memory of a client, which has none yet.
+    ///
+    /// # Errors
+    /// No more files can be open.
+    pub(super) fn watch() -> io::Result<Arc<Self>> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let watched = Arc::new(Self { table: Mutex::default(), stalls: Mutex::default(), bell });
+        let user: Weak<Self> = Arc::downgrade(&watched);
+        watch_memory(user);
+        Ok(watched)
+    }
+
+    /// Replaces the memory.
+    pub(super) fn replace(&self, table: &Arc<GuestMemory>) {
+        let before = std::mem::replace(&mut *lock(&self.table), table.clone());
+        // Without the lock: it may be the last to unmap it.
+        drop(before);
+    }
+
+    /// Waits for which the client's queues are to leave the cores. Hushes the bell.
+    pub(super) fn take(&self) -> Option<Stalls> {
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        let stalls = std::mem::take(&mut *lock(&self.stalls));
+        (stalls.count > 0).then_some(stalls)
+    }
+
+    /// Descriptor that is readable when [`Self::take`] has something.
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl MemoryUser for WatchedMemory {
+    fn stalls(&self) -> Stalls {
+        let table = lock(&self.table).clone();
+        table.stalls()
+    }
+
+    fn leave_cores(&self, stalls: Stalls) {
+        *lock(&self.stalls) = stalls;
+        // It fails only if the counter is full, and then the thread is awake.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,79 @@
+//! Chains of more descriptors than a take walks: each is walked in several turns, into a list of the volume that it is
+//! for.
+//!
+//! The header is read from the beginning of the chain, which the take has walked. A chain that is for no volume has no
+//! list and is refused: only its response is looked for.
+
+use super::one::ReadChain;
+use super::pending::{List, Long};
+use super::request_session::RequestSession;
+use super::turn::Turn;
+use crate::scsi::lun::LunPlace;
+use crate::scsi::request;
+use luge_memory::Span;
+use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader};
+use luge_virtqueue::{Chain, LongChain};
+use luge_volume::{Graph, VolumeId};
+
+/// Most spans of a response, each of whose bytes could lie in two regions.
+const RESPONSE_SPANS: usize = 2 * RESPONSE_BYTES;
+
+impl RequestSession {
+    /// Goes on with the long chain at the end of the batch; returns whether it was read.
+    pub(super) fn serve_long(&mut self, graph: &mut Graph, index: usize, turn: &mut Turn) -> bool {
+        let begun = self.long.take().or_else(|| self.begin_long(graph, index));
+        let Some(long) = begun else { return false };
+        let Some(mut chain) = self.walk_long(graph, index, &long) else {
+            self.long = Some(long);
+            return false;
+        };
+        match (&mut chain.request, long.header) {
+            (Ok(request), Some(header)) => request.header = header,
+            // Refused above: its spans are not looked at.
+            (Ok(_), None) | (Err(_), _) => {}
+        }
+        self.begin(graph, ReadChain { list: long.list, ..chain }, turn);
+        true
+    }
+
+    /// Begins to walk a long chain; none if the volume has no list now.
+    fn begin_long(&mut self, graph: &mut Graph, index: usize) -> Option<Long> {
+        let header = request::peek(self.batch.beginning(index));
+        let volume = header.as_ref().and_then(|header| self.volume_of(header));
+        match volume.and_then(|id| Some((id, graph.volume(id)?))) {
+            Some((volume, mut handle)) => {
+                let id = handle.reserve_list()?;
+                Some(Long { header, list: Some(List { id, volume }) })
+            }
+            None => {
+                self.queue.refuse_long(&mut self.batch);
+                Some(Long { header, list: None })
+            }
+        }
+    }
+
+    /// Volume of the LUN that a header is for.
+    fn volume_of(&self, header: &RequestHeader) -> Option<VolumeId> {
+        let LunPlace::Lun(address) = LunPlace::parse(header.lun)? else { return None };
+        Some(self.table.as_ref()?.get(address)?.volume)
+    }
+
+    /// Walks on; returns the chain at its end.
+    fn walk_long(&mut self, graph: &mut Graph, index: usize, long: &Long) -> Option<ReadChain> {
+        let Self { queue, batch, .. } = self;
+        let mut few = [Span::EMPTY; RESPONSE_SPANS];
+        let volume = long.list.as_ref().and_then(|list| Some((list, graph.volume(list.volume)?)));
+        let mut volume = volume;
+        let spans = match &mut volume {
+            Some((list, volume)) => volume.list(&list.id),
+            None => few.as_mut_slice(),
+        };
+        let LongChain { head, fault, readable, end, bytes } = queue.walk_long(batch, spans)?;
+        let (readable, writable) = spans.get_mut(..end)?.split_at_mut_checked(readable)?;
+        let chain = Chain { head, fault, first: 0, readable, writable, bytes };
+        let request = request::read(chain);
+        // One that was refused is not at fault.
+        let is_faulty = fault.is_some() && long.list.is_some();
+        Some(ReadChain { head, index, is_faulty, list: None, request })
+    }
+}

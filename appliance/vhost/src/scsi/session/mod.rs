@@ -1,0 +1,40 @@
+//! A queue for requests, on one core.
+//!
+//! Path: guest ring -> **session** -> volume -> channel -> NVMe queue pair -> SSD.
+//!
+//! ```text
+//!  (1) idle        --the ring has chains--> (2) a batch of chains
+//!  (2) batch       --reads and writes to one LUN--> a slot each, submitted at once, (2)
+//!  (2) batch       --any other chain: read--> (3) a pending request
+//!  (2) batch       --no chain left--> (1)
+//!  (3) pending     --its volume takes it--> (4)
+//!  (3) pending     --the adapter's thread is to answer it--> (4), and more memory
+//!  (3) pending     --answered--> given back
+//!  (4) a slot      --its request has ended, or the thread has answered--> response, used element; free
+//!  (4) a slot      --the thread leaves it to the core--> submitted, (4)
+//! ```
+//!
+//! Invariants
+//! - A chain is read once, and given back once.
+//! - A LUN is looked up just before a request is submitted to its volume.
+//! - Whoever waits for requests is told when the guest can see their ends, and not before.
+//!
+//! Of a response with status GOOD, the header is written, and not the memory for sense data, although the length in the
+//! used ring counts both.
+
+mod away;
+mod cancellations;
+mod changes;
+mod extras;
+mod finish;
+mod long;
+mod one;
+mod pending;
+mod request_session;
+mod run;
+mod slots;
+mod submit;
+mod take;
+mod turn;
+
+pub use request_session::RequestSession;

@@ -1,0 +1,200 @@
+//! Requests that are served one by one: all but runs of reads and writes.
+//!
+//! ```text
+//!  (1) a chain of the batch --read--> (2), or answered
+//!  (1) a long chain         --walked, turn by turn--> (2), or answered
+//!  (2) pending              --the volume or the relay takes it--> a slot
+//!  (2) pending              --answered--> given back
+//!  (2) pending              --no room--> stays; decided on again in the next turn
+//! ```
+//!
+//! A chain is read once: at most one request is pending, and its spans stay in the batch or in a list.
+
+use super::pending::{Identity, List, Pending};
+use super::request_session::RequestSession;
+use super::run::bit;
+use super::slots::{Kind, Mark, NO_EXTRA, State};
+use super::submit::{Submission, Untaken};
+use super::turn::Turn;
+use crate::scsi::decision::{Decision, GateCheck, decide};
+use crate::scsi::lun::LunPlace;
+use crate::scsi::request::{self, Request};
+use crate::scsi::response::{Answer, ResponseParts};
+use luge_block::{Status, Tag};
+use luge_scsi::Ending;
+use luge_spec::virtio::scsi::Response;
+use luge_virtqueue::Head;
+use luge_volume::Graph;
+
+/// Outcome of an attempt to serve a pending request.
+pub(super) enum Attempt {
+    Taken,
+    Answered(Answer),
+    NoRoom,
+}
+
+/// A chain that was read.
+pub(super) struct ReadChain {
+    pub(super) head: Head,
+    /// Index in the batch.
+    pub(super) index: usize,
+    /// Whether the chain is at fault.
+    pub(super) is_faulty: bool,
+    /// List with its spans; none where they are in the batch.
+    pub(super) list: Option<List>,
+    pub(super) request: Result<Request, ResponseParts>,
+}
+
+impl RequestSession {
+    /// Serves chain `index` of the batch, a request of any kind; returns whether it was read.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn serve_one(&mut self, graph: &mut Graph, index: usize, turn: &mut Turn) -> bool {
+        if self.batch.is_long(index) {
+            return self.serve_long(graph, index, turn);
+        }
+        let Some(chain) = self.batch.chain(index) else { return false };
+        let (head, is_faulty) = (chain.head, chain.fault.is_some());
+        let request = request::read(chain);
+        self.begin(graph, ReadChain { head, index, is_faulty, list: None, request }, turn);
+        true
+    }
+
+    /// (1) to (2): a chain of the batch is read.
+    pub(super) fn begin(&mut self, graph: &mut Graph, chain: ReadChain, turn: &mut Turn) {
+        let ReadChain { head, index, is_faulty, list, request } = chain;
+        self.left &= !bit(index);
+        turn.serve(1);
+        if is_faulty {
+            self.queue.count_fault();
+        }
+        if self.slots.vacant(head).is_none() {
+            release(graph, list);
+            self.queue.abandon();
+            return self.queue.break_off();
+        }
+        match request {
+            Ok(request) => {
+                let mut identity = Identity::new(head, &request.header);
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let mark = self.cancellations.mark_of(index, place, identity.tag);
+                identity.mark = mark.unwrap_or(Mark::None);
+                self.attempt(graph, Pending::new(identity, request, list), turn);
+            }
+            Err(response) => {
+                release(graph, list);
+                let written = response.write(&Answer::without_status(Response::FAILURE, 0));
+                self.queue.complete(head, written);
+            }
+        }
+    }
+
+    /// (2): tries again what is pending.
+    pub(super) fn retry(&mut self, graph: &mut Graph, turn: &mut Turn) {
+        if let Some(pending) = self.pending.take() {
+            self.attempt(graph, pending, turn);
+            turn.serve(usize::from(self.pending.is_none()));
+        }
+    }
+
+    /// (2): serves a request, if there is room.
+    fn attempt(&mut self, graph: &mut Graph, mut pending: Pending, turn: &mut Turn) {
+        match self.try_serve(graph, &mut pending, turn) {
+            Attempt::Taken => release(graph, pending.list),
+            Attempt::NoRoom => self.pending = Some(pending),
+            Attempt::Answered(answer) => {
+                release(graph, pending.list);
+                let written = pending.response.write(&answer);
+                let data = if answer.has_data() { pending.data.in_bytes } else { 0 };
+                let data = data.saturating_sub(answer.header.residual.get());
+                self.queue.complete(pending.identity.head, written.saturating_add(data));
+            }
+        }
+    }
+
+    fn try_serve(&mut self, graph: &mut Graph, pending: &mut Pending, turn: &mut Turn) -> Attempt {
+        if let Some(response) = pending.identity.mark.response() {
+            return Attempt::Answered(Answer::without_status(response, pending.data.bytes()));
+        }
+        let Some(table) = self.table.clone() else { return Attempt::NoRoom };
+        let Pending { identity, cdb, data, .. } = &*pending;
+        let bytes = data.bytes();
+        match decide(&table, identity.place, cdb, data, GateCheck::Asked) {
+            Decision::Answer(answer) => Attempt::Answered(answer),
+            Decision::Relay(reason) => self.relay(graph, pending, reason),
+            Decision::Submit { entry, todo, residual } => {
+                let tag = Tag::new(self.session.0, identity.head.0);
+                self.submit(graph, pending, Submission { tag, entry, todo, bytes, residual }, turn)
+            }
+        }
+    }
+
+    /// (2): submits a request to its volume.
+    fn submit(
+        &mut self,
+        graph: &mut Graph,
+        pending: &mut Pending,
+        submission: Submission<'_>,
+        turn: &mut Turn,
+    ) -> Attempt {
+        let Some(extra) = self.keep_response(pending) else { return Attempt::NoRoom };
+        match self.submit_data(graph, pending, submission) {
+            Ok(()) => {
+                let Pending { identity, response, .. } = pending;
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let kind = Kind { awaited: identity.awaited, extra, ..Kind::new(State::Submitted, place) };
+                self.slots.fill(identity.head, submission.slot(response.as_whole(), kind, identity.tag));
+                turn.bytes = turn.bytes.saturating_add(submission.bytes.into());
+                Attempt::Taken
+            }
+            Err(untaken) => {
+                self.extras.free(extra);
+                match untaken {
+                    Untaken::Full => Attempt::NoRoom,
+                    Untaken::Answer(answer) => Attempt::Answered(answer),
+                }
+            }
+        }
+    }
+
+    /// Keeps the spans of a response that is in several; returns the index of the memory, or none if there is no room.
+    fn keep_response(&mut self, Pending { identity, response, .. }: &Pending) -> Option<u8> {
+        if response.as_whole().is_some() {
+            return Some(NO_EXTRA);
+        }
+        self.extras.take(identity.head, response).map(|(index, _)| index)
+    }
+
+    fn submit_data(
+        &mut self,
+        graph: &mut Graph,
+        pending: &mut Pending,
+        submission: Submission<'_>,
+    ) -> Result<(), Untaken> {
+        let Some(mut volume) = graph.volume(submission.entry.volume) else {
+            return Err(submission.answer(Ending::of(Status::Gone)));
+        };
+        let of_volume = pending.list.take_if(|list| list.volume == submission.entry.volume);
+        if let Some(List { id, volume: owner }) = of_volume {
+            return submission.submit_list(&mut volume, id, &pending.data.spans).map_err(|(untaken, id)| {
+                pending.list = id.map(|id| List { id, volume: owner });
+                untaken
+            });
+        }
+        if pending.list.is_some() {
+            // Another LUN has its address now.
+            return Err(submission.answer(Ending::of(Status::Gone)));
+        }
+        let spans = self.batch.spans(pending.data.spans.clone());
+        submission.submit(&mut volume, spans.unwrap_or_default())
+    }
+}
+
+/// Returns a list to its volume. There may be none.
+pub(super) fn release(graph: &mut Graph, list: Option<List>) {
+    if let Some(List { id, volume }) = list
+        && let Some(mut volume) = graph.volume(volume)
+    {
+        volume.release_list(id);
+    }
+}

@@ -1,0 +1,36 @@
+//! Progress of a take.
+
+use luge_core::{Took, Work};
+use luge_virtqueue::BATCH;
+
+/// Progress of a take: how much may still be done, and what was done.
+pub(super) struct Turn {
+    /// Number of requests that may still be served.
+    pub(super) room: usize,
+    /// Number of requests that were served.
+    pub(super) served: usize,
+    /// Bytes of data that volumes have taken.
+    pub(super) bytes: u64,
+}
+
+impl Turn {
+    #[inline]
+    pub(super) fn new(allowance: Work) -> Self {
+        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0 }
+    }
+
+    /// Counts requests that were served.
+    #[inline]
+    pub(super) fn serve(&mut self, count: usize) {
+        self.served = self.served.wrapping_add(count);
+        self.room = self.room.saturating_sub(count);
+    }
+
+    /// Work of the take, in which so many descriptors were walked.
+    #[inline]
+    pub(super) fn took(&self, descriptors: usize) -> Took {
+        let walked = Work::DESCRIPTOR.times(descriptors);
+        let work = Work::REQUEST.times(self.served).plus(walked).plus(Work::of_bytes(self.bytes));
+        if work == Work::default() { Took::NoRoom } else { Took::Work(work) }
+    }
+}
