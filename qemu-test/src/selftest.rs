@@ -48,7 +48,10 @@ pub fn configuration_with_nvme(address: &str) -> Value {
     let listener = json!({ "trtype": "VFIOUSER", "traddr": NVME });
     let nvmf = json!([
         call("nvmf_create_transport", json!({ "trtype": "VFIOUSER" })),
-        call("nvmf_create_subsystem", json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true })),
+        call(
+            "nvmf_create_subsystem",
+            json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true })
+        ),
         call("nvmf_subsystem_add_ns", json!({ "nqn": nqn, "namespace": { "bdev_name": "Nvme0n1p0" } })),
         call("nvmf_subsystem_add_listener", json!({ "nqn": nqn, "listen_address": listener })),
     ]);

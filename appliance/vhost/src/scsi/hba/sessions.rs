@@ -127,7 +127,11 @@ impl Sessions {
             && let Some(seat) = self.seats.get(&queue)
         {
             let base = seat.call(|session: &mut RequestSession| session.queue().base());
-            if base == Some(0) { self.unused.insert(queue) } else { self.unused.remove(&queue) };
+            if base == Some(0) {
+                self.unused.insert(queue)
+            } else {
+                self.unused.remove(&queue)
+            };
         }
     }
 
