@@ -21,7 +21,7 @@ fn standard_data_says_what_the_unit_is() {
     assert_eq!(data.len(), 96);
     assert_eq!(data[..5], [0x00, 0, 6, 0x12, 91], "type, version, format, length");
     assert_eq!(data[5..8], [0x10, 0x10, 0x02], "TPGS, MULTIP, CMDQUE");
-    assert_eq!(&data[8..36], b"LUGE    Volume          0001");
+    assert_eq!(&data[8..36], b"LUGE    LUGE Volume     0001");
     assert_eq!([be16(&data, 58), be16(&data, 60), be16(&data, 62)], [0x00a0, 0x0460, 0x04c0]);
 }
 
