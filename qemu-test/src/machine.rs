@@ -154,7 +154,7 @@ pub struct Hba {
     /// Socket of the server.
     pub socket: PathBuf,
     /// Number of request queues.
-    pub queues: u16,
+    pub queues: u32,
 }
 
 /// Memory whose content is a file, on any file system.

@@ -17,6 +17,8 @@ work() {
     done
 }
 
+# SCSI disks come a moment later than the others.
+until [ -b "$disk" ]; do sleep 0.1; done
 /sbin/mke2fs -q -F -t ext4 "$disk"
 mount -t ext4 "$disk" /mnt
 for cpu in 0 1; do

@@ -8,6 +8,7 @@
 //!
 //! - [`Options`]: a load. [`run`] runs it. [`Report`]: the result.
 //! - `queue`: what the loop (`load`) asks of a protocol; `vhost` and `nvme` are the two.
+//! - [`increment`]: increments of a number on a disk by compare-and-write.
 //! - [`ideal`]: an ideal device between the same CPUs, the limit of any server.
 //!
 //! Not here: guests, files.
@@ -19,6 +20,7 @@ mod clock;
 mod disks;
 mod error;
 pub mod ideal;
+mod increments;
 mod load;
 mod nvme;
 mod options;
@@ -27,11 +29,13 @@ mod pattern;
 mod queue;
 mod report;
 mod round_trip;
+mod swap;
 mod target;
 mod vhost;
 
 pub use error::BenchError;
 pub use ideal::{IdealOptions, IdealReport};
+pub use increments::{Increments, increment};
 pub use options::{Direction, Options, Verify};
 pub use report::Report;
 

@@ -5,7 +5,7 @@
 mod rig;
 
 use clap::Parser;
-use luge_bench::{BenchError, Options, Report};
+use luge_bench::{BenchError, Increments, Options, Report};
 use rig::{BLK_SIZE, CONFIG, MQ, Manners, NEEDED, PROTOCOL_MQ, RO, Reply, Request, Server, right};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -278,4 +278,38 @@ fn what_a_lun_cannot_do_or_does_wrong_is_said_in_a_sentence() {
     assert!(said.contains("less data than asked for"), "{said}");
     let said = sentence(SCSI, "--target 3 --lun 300 --runtime 60", |_, _| Reply::NoStatus);
     assert!(said.contains("with status 0xff and response 255"), "{said}");
+}
+
+/// Increments of the number on a server's LUN.
+fn increment(server: &Server, times: u64) -> Result<Increments, BenchError> {
+    let socket = server.socket().display().to_string();
+    let words = ["bench", &socket, "--target", "3", "--lun", "300"];
+    luge_bench::increment(&Line::parse_from(words).options, times)
+}
+
+#[test]
+fn increments_are_counted_and_those_that_came_too_late() {
+    let server = Server::start(SCSI, |disk, request| {
+        // Another client increments the number, too.
+        if request.compares && request.number % 10 == 5 {
+            let number = u64::from_le_bytes(disk[..8].try_into().unwrap());
+            disk[..512].copy_from_slice(&(number + 1).to_le_bytes().repeat(64));
+        }
+        right(disk, request)
+    });
+    let all = increment(&server, 1000).unwrap();
+    assert_eq!(all.made, 1000);
+    assert!(all.late > 0);
+    assert_eq!(all.number, all.made + all.late);
+}
+
+#[test]
+fn a_number_that_is_torn_is_found() {
+    let server = Server::start(SCSI, |disk, request| {
+        let reply = if request.number == 100 { Reply::Sense(0xe) } else { right(disk, request) };
+        disk[256] = 7;
+        reply
+    });
+    let said = increment(&server, 1000).unwrap_err().to_string();
+    assert!(said.contains("is torn"), "{said}");
 }

@@ -14,8 +14,8 @@
 //!  (2) idle   --requests found, or the core has slept-->      (1)
 //! ```
 //!
-//! Active sessions are looked at in every visit, idle ones in every sixteenth. So rings that stay empty cost nearly
-//! nothing.
+//! Active sessions are looked at in every visit, each idle one in every sixteenth. So rings that stay empty cost nearly
+//! nothing, be they few or many.
 //!
 //! Invariant: a visit does at most the work of the credit, and the work of one session beyond it: a chain, or the
 //! data of a request. A debt is paid back by later visits, in which nothing is taken; faster, where nobody has work.
@@ -50,6 +50,8 @@ struct Share {
     account: Arc<Account>,
     active: Rotation,
     idle: Rotation,
+    /// Looks at idle sessions that are due, in parts of [`IDLE_VISITS`].
+    idle_looks: usize,
     credit: i64,
 }
 
@@ -141,7 +143,7 @@ impl Schedule {
 
 impl Share {
     fn new(account: Arc<Account>) -> Self {
-        Self { account, active: Rotation::default(), idle: Rotation::default(), credit: 0 }
+        Self { account, active: Rotation::default(), idle: Rotation::default(), idle_looks: 0, credit: 0 }
     }
 
     /// Adds a session, which is active at first. Makes room for it in both lists.
@@ -166,7 +168,8 @@ impl Share {
     fn visit(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
         self.credit = (self.credit + i64::from(Work::QUANTUM)).min(Work::QUANTUM.into());
         let done = self.visit_active(sessions, graph);
-        if self.idle.len() == 0 { done } else { done.plus(self.visit_idle(sessions, graph)) }
+        self.idle_looks += self.idle.len();
+        if self.idle_looks < IDLE_VISITS { done } else { done.plus(self.visit_idle(sessions, graph)) }
     }
 
     #[inline]
@@ -202,7 +205,9 @@ impl Share {
     #[inline(never)]
     fn visit_idle(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
         let mut done = Work::default();
-        for _ in 0..self.idle.len().div_ceil(IDLE_VISITS) {
+        let looks = self.idle_looks / IDLE_VISITS;
+        self.idle_looks %= IDLE_VISITS;
+        for _ in 0..looks {
             let Some(allowance) = self.allowance() else { break };
             let Some((at, id)) = self.idle.next() else { break };
             let served = sessions.served(id);
@@ -416,6 +421,17 @@ mod tests {
         assert!(house.work("idle") > 0, "found within sixteen turns");
         house.turns(100);
         assert!(house.work("idle") >= 100 * SHORT, "and served in every turn then");
+    }
+
+    #[test]
+    fn a_single_idle_ring_is_looked_at_in_every_sixteenth_visit_too() {
+        let mut house = House::default();
+        house.add("one", 1, SHORT);
+        let idle = house.add("one", 1, 0).remove(0);
+        house.turns(LOOKS_MAX.into());
+        let before = idle.takes.load(Relaxed);
+        house.turns(160);
+        assert_eq!(idle.takes.load(Relaxed) - before, 10);
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Compares, compare-and-writes and copies of a volume on an SSD: reads and writes of memory that the SSD reaches.
+//! Operations of a volume on an SSD that it does in steps: reads and writes of memory that the SSD reaches.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use luge_block::{Completion, CopyRange, CoreId, Device, Durability, Lba, Operation, Request, Status, Tag};
+use luge_block::{
+    Completion, CopyRange, CoreId, Device, Durability, Lba, Operation, Request, Status, Stepped, Tag,
+    WriteSame,
+};
 use luge_nvme::scripted::{Rig, Script, ScriptedNamespace};
-use luge_spec::nvme::{IoOpcode, oncs};
+use luge_spec::nvme::{IoOpcode, io_flags, oncs};
 use luge_volume::{Base, CopyRequest, Graph, Volume, VolumeId};
 use std::sync::Arc;
 
@@ -83,6 +86,41 @@ fn operations_in_steps_do_what_they_mean_on_an_ssd_with_small_limits() {
     assert!(disk.rig.ssd.media(1, 500, 43) == expected);
     assert_eq!(disk.rig.controller.bounced(), bounced, "the steps have memory that the SSD takes");
     assert_eq!(disk.rig.ssd.dma_faults(), 0);
+}
+
+#[test]
+fn operations_that_only_volumes_have_use_memory_that_the_ssd_reaches() {
+    let mut disk = Disk::new(0);
+    let (one, many) = (pattern(3)[1024..].to_vec(), pattern(100));
+    let bounced = disk.rig.controller.bounced();
+    let same = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
+    drop(disk.rig.ssd.take_commands());
+    assert_eq!(disk.run(same, 5, 300, &one), Status::Success);
+    let writes = disk.rig.ssd.take_commands();
+    assert!(writes.iter().all(|write| write.cdw10[2] & io_flags::FORCE_UNIT_ACCESS != 0));
+    assert!(disk.rig.ssd.media(1, 5, 300) == one.repeat(300));
+    let compare_same = Operation::Stepped(Stepped::CompareSame);
+    assert_eq!(disk.run(compare_same, 5, 300, &one), Status::Success);
+    assert_eq!(disk.run(compare_same, 5, 301, &one), Status::CompareFailed);
+    let compared = Operation::Stepped(Stepped::WriteAndCompare);
+    assert_eq!(disk.run(compared, 50, 100, &many), Status::Success);
+    assert!(disk.rig.ssd.media(1, 50, 100) == many);
+    assert_eq!(disk.rig.controller.bounced(), bounced, "the steps have memory that the SSD takes");
+    assert_eq!(disk.rig.ssd.dma_faults(), 0);
+}
+
+#[test]
+fn a_write_same_of_zeroes_to_the_media_is_write_zeroes_and_a_flush() {
+    let mut disk = Disk::new(oncs::WRITE_ZEROES);
+    assert_eq!(disk.run(Operation::Write(Durability::Cache), 0, 100, &pattern(100)), Status::Success);
+    drop(disk.rig.ssd.take_commands());
+    let same = Operation::Stepped(Stepped::WriteSame(WriteSame::UnmapMedia));
+    assert_eq!(disk.run(same, 10, 50, &[]), Status::Success);
+    let opcodes: Vec<_> = disk.rig.ssd.take_commands().iter().map(|command| command.opcode).collect();
+    let (flush, zeroes) = opcodes.split_last().unwrap();
+    assert_eq!(IoOpcode(*flush), IoOpcode::FLUSH);
+    assert!(zeroes.iter().all(|&opcode| IoOpcode(opcode) == IoOpcode::WRITE_ZEROES), "{opcodes:02x?}");
+    assert!(disk.rig.ssd.media(1, 10, 50).iter().all(|&byte| byte == 0));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub use action::{Action, Claim, Key, Notice, Notification, Outcome, Own, Preempt
 pub use change::{Change, Receipt, Waker};
 pub use identity::{Identity, Scope};
 pub use nexus::{Nexus, NexusConfig, Serving};
-pub use report::{Port, RegistrantReport, Report};
+pub use report::{Hold, Port, RegistrantReport, Report};
 pub use reservation::{ReservationType, Role};
 pub use reservations::Reservations;
 pub use rights::{Rights, RightsWord};

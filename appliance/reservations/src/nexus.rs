@@ -2,7 +2,7 @@
 
 use crate::action::{Action, Refused};
 use crate::change::{Change, Waker};
-use crate::report::{Port, Report};
+use crate::report::{Hold, Port, Report};
 use crate::reservations::Reservations;
 use crate::rights::RightsWord;
 use crate::site::{Listener, Site};
@@ -81,10 +81,10 @@ impl Nexus {
         self.reservations.table().is_registered(self.id)
     }
 
-    /// Whether another initiator holds the volume for itself alone at this moment.
+    /// Who holds the volume for itself alone at this moment.
     #[must_use]
-    pub fn is_held_by_another(&self) -> bool {
-        self.reservations.table().is_held_by_another(self.id)
+    pub fn hold(&self) -> Hold {
+        self.reservations.table().hold(self.id)
     }
 
     /// Rights of the initiator at this moment.

@@ -11,6 +11,17 @@ pub struct Port {
     pub number: u16,
 }
 
+/// Initiator that holds a volume for itself alone, as another one sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Nobody.
+    None,
+    /// The initiator itself.
+    Own,
+    /// Another one.
+    Another,
+}
+
 /// A registrant in a report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegistrantReport {

@@ -3,7 +3,7 @@
 use crate::Identity;
 use crate::action::{Action, Notification, Outcome, Refused};
 use crate::change::Receipt;
-use crate::report::{Port, Report};
+use crate::report::{Hold, Port, Report};
 use crate::rights::RightsWord;
 use crate::site::{Listener, Site};
 use crate::state::State;
@@ -95,10 +95,14 @@ impl Table {
         found.and_then(|member| self.state.key_of(member.identity?)).is_some()
     }
 
-    /// Whether another one than the initiator of a nexus holds the volume for itself alone.
-    pub(crate) fn is_held_by_another(&self, nexus: u64) -> bool {
+    /// Who holds the volume for itself alone, as the initiator of a nexus sees it.
+    pub(crate) fn hold(&self, nexus: u64) -> Hold {
         let identity = self.members.iter().find(|member| member.id == nexus).and_then(|found| found.identity);
-        self.state.sole_user().is_some_and(|holder| Some(holder) != identity)
+        match self.state.sole_user() {
+            None => Hold::None,
+            own if own == identity => Hold::Own,
+            Some(_) => Hold::Another,
+        }
     }
 
     /// Registrants with the ports of their nexuses, and the reservation.

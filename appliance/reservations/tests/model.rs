@@ -21,6 +21,8 @@ struct Host {
 struct Paper {
     hosts: [Host; HOSTS],
     kind: Option<ReservationType>,
+    /// The one who holds the volume for itself alone.
+    alone: Option<usize>,
 }
 
 fn identity(host: usize) -> Identity {
@@ -28,6 +30,16 @@ fn identity(host: usize) -> Identity {
 }
 
 impl Paper {
+    fn has_registrants(&self) -> bool {
+        self.hosts.iter().any(|host| host.key.is_some())
+    }
+
+    /// Whether there is a reservation, and it leaves a registered host all rights.
+    fn is_like_holder(&self, host: usize) -> bool {
+        let is_registered = self.hosts[host].key.is_some();
+        is_registered && self.kind.is_some() && self.rights(host) == Rights::ReadWrite
+    }
+
     /// Removes a registration, and the reservation that nobody holds any more.
     fn strike(&mut self, host: usize) {
         self.hosts[host] = Host::default();
@@ -52,7 +64,19 @@ impl Paper {
     fn apply(&mut self, host: usize, action: Action) -> Result<Vec<usize>, ()> {
         let own = self.hosts[host];
         let knows = |key: Key| if own.key == Some(key.0) { Ok(()) } else { Err(()) };
+        if self.alone.is_some() && !matches!(action, Action::Hold | Action::Unhold | Action::DropHold) {
+            return Err(());
+        }
         match action {
+            Action::Hold if self.is_like_holder(host) => {}
+            Action::Hold if self.has_registrants() || self.alone.is_some_and(|other| other != host) => {
+                return Err(());
+            }
+            Action::Hold => self.alone = Some(host),
+            Action::Unhold if self.has_registrants() && !self.is_like_holder(host) => return Err(()),
+            Action::Unhold if self.alone == Some(host) => self.alone = None,
+            Action::Unhold => {}
+            Action::DropHold => self.alone = None,
             Action::Register { claim, key } => {
                 match claim {
                     Claim::Unchecked => {}
@@ -126,6 +150,9 @@ impl Paper {
     /// Rights by the words of the types.
     fn rights(&self, host: usize) -> Rights {
         let Host { key, holds } = self.hosts[host];
+        if self.alone.is_some_and(|other| other != host) {
+            return Rights::None;
+        }
         let Some(kind) = self.kind else { return Rights::ReadWrite };
         let name = format!("{kind:?}");
         if holds || key.is_some() && name.contains("Registrants") {
@@ -151,7 +178,10 @@ fn action(random: &mut Random) -> Action {
         2 => Claim::UnregisteredOrNew,
         _ => Claim::Key(key(random)),
     };
-    match random.below(10_u32) {
+    match random.below(12_u32) {
+        10 if random.once_in(2) => Action::Hold,
+        10 => Action::DropHold,
+        11 => Action::Unhold,
         0..=2 => Action::Register { claim, key: Some(key(random)) },
         3 => Action::Register { claim, key: None },
         4..=5 => Action::Acquire { key: order.key, kind },

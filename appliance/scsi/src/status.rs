@@ -69,7 +69,8 @@ impl BlockCommand {
             }
             Status::MediaError => ending.with_sense(|sense| self.media_error(sense)),
             Status::CompareFailed => {
-                ending.with_sense(|sense| Sense { information: self.offset(view, differs_at), ..sense })
+                // Offset in data-out. SBC-3, clause 5.2.
+                ending.with_sense(|sense| Sense { information: differs_at, ..sense })
             }
             Status::Success
             | Status::Invalid
@@ -80,14 +81,6 @@ impl BlockCommand {
             | Status::Aborted
             | Status::Gone
             | Status::ReservationConflict => ending,
-        }
-    }
-
-    /// Offset in data-out of a byte that differs, of which there may be one block for all. SBC-3, clause 5.2.
-    fn offset(&self, view: &UnitView, differs_at: Option<u64>) -> Option<u64> {
-        match self.operation {
-            Operation::Stepped(Stepped::CompareSame) => differs_at?.checked_rem(view.block_bytes.into()),
-            _ => differs_at,
         }
     }
 

@@ -64,7 +64,7 @@ fn information_of_a_comparison_is_the_offset_in_its_data() {
     let compare_and_write = Operation::CompareAndWrite(Durability::Media);
     assert_eq!(information(compare_and_write, Some(1027)), Some(1027));
     assert_eq!(information(Operation::Compare, Some(1027)), Some(1027));
-    assert_eq!(information(Operation::Stepped(Stepped::CompareSame), Some(1027)), Some(3));
+    assert_eq!(information(Operation::Stepped(Stepped::CompareSame), Some(3)), Some(3));
     assert_eq!(information(Operation::Compare, None), None);
 }
 

@@ -6,7 +6,7 @@
 use luge_block::doubles::{Narrow, Scripted};
 use luge_block::{
     BlockRange, Blocks, CoreId, Device, Durability, Geometry, Kind, Lba, Operation, Refusal, Request,
-    SizeClass, Status, Tag,
+    SizeClass, Status, Stepped, Tag, WriteSame,
 };
 use luge_memory::{Iova, Span};
 use luge_volume::doubles::{Delay, Delaying, Failing, FailureCount};
@@ -538,6 +538,26 @@ fn a_list_that_is_not_the_memory_of_its_blocks_ends_before_the_device_has_a_part
     let (ended, parts) = bench.turns(Status::Success);
     assert_eq!(ended, vec![(5, Status::Success)]);
     assert_eq!(parts, 1500);
+}
+
+#[test]
+fn a_list_is_for_reads_and_writes_only() {
+    let mut bench = for_lists();
+    let id = bench.add_whole();
+    for operation in [
+        Operation::Compare,
+        Operation::CompareAndWrite(Durability::Cache),
+        Operation::Stepped(Stepped::WriteSame(WriteSame::Cache)),
+        Operation::Stepped(Stepped::CompareSame),
+        Operation::Stepped(Stepped::WriteAndCompare),
+    ] {
+        let mut volume = bench.graph.volume(id).unwrap();
+        let list = volume.reserve_list().unwrap();
+        volume.list(&list)[..512].fill(span(1));
+        let request = ListRequest { tag: Tag::new(1, 5), operation, lba: Lba(0), blocks: 1, data: 0..512 };
+        let refused = volume.submit_list(list, &request);
+        assert!(matches!(refused, Err((Refusal::Failed(Status::Invalid), None))), "{operation}: {refused:?}");
+    }
 }
 
 #[test]

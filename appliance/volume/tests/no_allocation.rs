@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_block::{
-    Blocks, CopyRange, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Request, Shape, Tag,
+    Blocks, CopyRange, CoreId, Device, Durability, Lba, MemoryDevice, Operation, Request, Shape, Stepped,
+    Tag, WriteSame,
 };
 use luge_measure::{CountingAllocator, allocations};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
@@ -15,13 +16,26 @@ use std::sync::Arc;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-const OPERATIONS: [Operation; 4] =
-    [Operation::Compare, Operation::Verify, Operation::CompareAndWrite(Durability::Cache), Operation::Read];
+/// Operations with a number of blocks; the longest ones are cut.
+const REQUESTS: [(Operation, u32); 10] = [
+    (Operation::Compare, 8),
+    (Operation::Verify, 8),
+    (Operation::Verify, 4000),
+    (Operation::CompareAndWrite(Durability::Cache), 8),
+    (Operation::Read, 8),
+    (SAME, 8),
+    (SAME, 4000),
+    (Operation::Stepped(Stepped::CompareSame), 4000),
+    (Operation::Stepped(Stepped::WriteAndVerify), 8),
+    (Operation::Stepped(Stepped::WriteAndCompare), 8),
+];
 
-fn submit(graph: &mut Graph, volume: VolumeId, operation: Operation, memory: Span) -> usize {
-    let memory = [memory.split_at(u32::try_from(operation.memory_of(8)).unwrap() * 512).0];
+const SAME: Operation = Operation::Stepped(Stepped::WriteSame(WriteSame::Media));
+
+fn submit(graph: &mut Graph, volume: VolumeId, operation: Operation, blocks: u32, memory: Span) -> usize {
+    let memory = [memory.split_at(u32::try_from(operation.memory_of(blocks)).unwrap() * 512).0];
     let data: &[Span] = if operation.moves_data() { &memory } else { &[] };
-    let request = Request { tag: Tag::new(0, 0), operation, lba: Lba(5), blocks: 8, data };
+    let request = Request { tag: Tag::new(0, 0), operation, lba: Lba(5), blocks, data };
     usize::from(graph.volume(volume).unwrap().submit(&request).is_ok())
 }
 
@@ -39,6 +53,8 @@ fn requests_in_steps_and_locks_allocate_nothing() {
     let memory = DmaMemory::allocate(&space, 1 << 16, PageSize::Base, None).unwrap();
     // SAFETY: the memory is dropped after the graphs.
     let data = unsafe { memory.span(0, 1 << 16) }.unwrap();
+    // A block of zeroes would be a write of zeroes.
+    data.fill(1);
     let sources = vec![CopyRange { lba: Lba(700), blocks: 1 }; RANGES_MAX];
     let mut cores = [0, 1].map(|core| {
         let mut graph = Graph::default();
@@ -50,7 +66,9 @@ fn requests_in_steps_and_locks_allocate_nothing() {
     for round in 0..5000 {
         for (graph, volume) in &mut cores {
             if round < 400 {
-                taken += OPERATIONS.into_iter().map(|one| submit(graph, *volume, one, data)).sum::<usize>();
+                for (operation, blocks) in REQUESTS {
+                    taken += submit(graph, *volume, operation, blocks, data);
+                }
                 taken += copy(graph, *volume, &sources);
             }
             graph.commit();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Number of request queues of each adapter.
-const QUEUES: u16 = 2;
+const QUEUES: u32 = 2;
 
 /// A LUN of an adapter.
 #[derive(Clone, Copy)]

@@ -4,9 +4,11 @@
 //! stands in the queues.
 //!
 //! - `disk`: a controller and one of its namespaces. `queue`: a queue pair. `pages`: the data of a slot as PRP entries.
+//!   `swap`: compare-and-write.
 
 mod disk;
 mod pages;
 mod queue;
+mod swap;
 
 pub(crate) use disk::NvmeDisk;

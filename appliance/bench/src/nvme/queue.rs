@@ -15,6 +15,8 @@ use std::sync::atomic::fence;
 const LBA: usize = 5;
 /// Bits of the first word with the opcode.
 const OPCODE: u64 = 0xff;
+/// Bits of the first word that fuse commands.
+const FUSE: u64 = 3 << 8;
 
 /// Bit of a completion's second word with the phase tag.
 const PHASE: u64 = 1 << 48;
@@ -85,6 +87,18 @@ impl QueuePair {
     /// Whether the controller has the queue pair: no reset has ended it.
     pub(crate) fn is_running(&self) -> bool {
         self.queue.is_running()
+    }
+
+    /// Puts a slot's command for block 0 into the queue, with another opcode and its flags.
+    pub(crate) fn submit_as(&mut self, slot: u16, opcode: u64) {
+        let (state, Command(words)) =
+            (&mut self.slots[usize::from(slot)], &mut self.commands[usize::from(slot)]);
+        words[0] = words[0] & !(OPCODE | FUSE) | opcode;
+        (state.submitted, state.in_flight) = (0, true);
+        words[LBA] = 0;
+        self.submissions.store(self.tail.into(), *words, Relaxed);
+        self.tail = (self.tail + 1) & self.mask;
+        self.in_flight += 1;
     }
 
     /// Takes the next completion, if there is one: slot and status.

@@ -1,8 +1,9 @@
 //! vhost-user-blk: a header of 16 bytes and a status byte, in one cache line as in Linux's driver.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{LINE, SlotLines};
-use super::ring::{Buffer, Ring};
+use super::lines::{Buffer, LINE, SlotLines};
+use super::open::Open;
+use super::ring::Ring;
 use super::talk::Talk;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -32,16 +33,6 @@ impl Kind for Blk {
         Self
     }
 
-    fn open(talk: &mut Talk<'_>, features: Features, _: &mut [Ring<Self>]) -> Result<u64, BenchError> {
-        // As long as the oldest servers know it: up to the writeback byte and the queues.
-        let bytes = talk.config(60)?;
-        let mut whole = [0; size_of::<Config>()];
-        whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        let config = blk::Config::read_from_bytes(&whole).map_err(|_| talk.wrong("GET_CONFIG: too short"))?;
-        check(talk, features, &config)?;
-        Ok(config.capacity.get())
-    }
-
     #[inline]
     fn prepare(&self, slot: SlotLines<'_>, data: Buffer, writes: bool) -> [Link; 3] {
         let kind = if writes { RequestType::OUT } else { RequestType::IN };
@@ -59,8 +50,12 @@ impl Kind for Blk {
     }
 
     #[inline]
-    fn begin(&self, slot: SlotLines<'_>, sector: u64) {
+    fn set_sector(&self, slot: SlotLines<'_>, sector: u64) {
         slot.set_word(SECTOR, sector);
+    }
+
+    #[inline]
+    fn forget_answer(slot: SlotLines<'_>) {
         slot.set_byte(Self::ANSWER, NO_STATUS);
     }
 
@@ -72,6 +67,18 @@ impl Kind for Blk {
     /// A number of virtio.
     fn status(status: u16) -> String {
         status.to_string()
+    }
+}
+
+impl Open for Blk {
+    fn open(talk: &mut Talk<'_>, features: Features, _: &mut [Ring<Self>]) -> Result<u64, BenchError> {
+        // As long as the oldest servers know it: up to the writeback byte and the queues.
+        let bytes = talk.config(60)?;
+        let mut whole = [0; size_of::<Config>()];
+        whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        let config = blk::Config::read_from_bytes(&whole).map_err(|_| talk.wrong("GET_CONFIG: too short"))?;
+        check(talk, features, &config)?;
+        Ok(config.capacity.get())
     }
 }
 

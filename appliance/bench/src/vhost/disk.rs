@@ -1,6 +1,6 @@
 //! The control side of a front end: connects, also again, and says when it cannot.
 
-use super::kind::Kind;
+use super::open::Open;
 use super::ring::{Notifications, Ring};
 use super::talk::{Inflight, Parties, Talk, server};
 use super::time_limit;
@@ -46,7 +46,7 @@ struct Connection {
     _frontend: Frontend,
 }
 
-impl<'a, K: Kind> VhostDisk<'a, K> {
+impl<'a, K: Open> VhostDisk<'a, K> {
     /// # Errors
     /// The server or the disk cannot do what is asked, or the server does wrong; `stop` was set.
     pub(crate) fn connect(
@@ -114,7 +114,7 @@ impl<'a, K: Kind> VhostDisk<'a, K> {
     }
 }
 
-impl<K: Kind> Disk for VhostDisk<'_, K> {
+impl<K: Open> Disk for VhostDisk<'_, K> {
     type Queue = Ring<K>;
 
     fn sectors(&self) -> u64 {

@@ -1,9 +1,6 @@
-//! Differences between the kinds of disks: the queues, the size, the layout of requests.
+//! Differences between the kinds of disks: their queues, and the layout of requests.
 
-use super::lines::SlotLines;
-use super::ring::{Buffer, Ring};
-use super::talk::Talk;
-use crate::error::BenchError;
+use super::lines::{Buffer, SlotLines};
 use crate::options::Options;
 use luge_spec::virtio::Features;
 
@@ -39,20 +36,17 @@ pub(crate) trait Kind: Copy {
     /// The kind with what the options say about it.
     fn new(options: &Options) -> Self;
 
-    /// Finds the sectors of a disk that fits the options, and prepares its rings for it.
-    ///
-    /// # Errors
-    /// The disk cannot do what is asked, or the server does wrong.
-    fn open(talk: &mut Talk<'_>, features: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError>;
-
     /// Writes a slot's header for a direction; returns the chain.
     fn prepare(&self, slot: SlotLines<'_>, data: Buffer, writes: bool) -> [Link; 3];
 
     /// First sector of a slot's request.
     fn sector(&self, slot: SlotLines<'_>) -> u64;
 
-    /// Sets the first sector of a slot's request, and makes an answer that is not written known as such.
-    fn begin(&self, slot: SlotLines<'_>, sector: u64);
+    /// Sets the first sector of a slot's request.
+    fn set_sector(&self, slot: SlotLines<'_>, sector: u64);
+
+    /// Makes an answer that the server does not write known as such.
+    fn forget_answer(slot: SlotLines<'_>);
 
     /// Answer of the server.
     fn answer(slot: SlotLines<'_>) -> Answer;

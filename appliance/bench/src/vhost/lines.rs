@@ -1,12 +1,18 @@
 //! Memory of the headers and answers of all slots of a ring: whole cache lines for each slot.
 
-use super::ring::{Buffer, whole};
 use crate::arena::Arena;
-use luge_memory::SharedArray;
+use luge_memory::{SharedArray, Span, Word};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of a cache line.
 pub(crate) const LINE: u32 = 64;
+
+/// A buffer that a descriptor names.
+#[derive(Clone, Copy)]
+pub(crate) struct Buffer {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+}
 
 /// Lines of all slots.
 pub(crate) struct Lines {
@@ -71,4 +77,9 @@ impl SlotLines<'_> {
     pub(crate) fn prefetch(self, at: u32) {
         self.lines.bytes.prefetch_to_write(self.first + at);
     }
+}
+
+/// A span as an array.
+pub(crate) fn whole<T: Word>(span: Span) -> SharedArray<T> {
+    SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
 }

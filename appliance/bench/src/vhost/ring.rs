@@ -2,7 +2,7 @@
 //! slot's descriptors are written once, and change only when the slot changes from reads to writes.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{Lines, SlotLines};
+use super::lines::{Buffer, Lines, SlotLines, whole};
 use crate::arena::Arena;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -34,13 +34,6 @@ pub(crate) struct Addresses {
     pub(crate) descriptors: u64,
     pub(crate) available: u64,
     pub(crate) used: u64,
-}
-
-/// A buffer that a descriptor names.
-#[derive(Clone, Copy)]
-pub(crate) struct Buffer {
-    pub(crate) address: u64,
-    pub(crate) len: u32,
 }
 
 /// Buffers and state of one request.
@@ -182,7 +175,7 @@ impl<K: Kind> Ring<K> {
     }
 
     /// Changes a slot to writes, or to reads: its header and its three descriptors.
-    fn turn(&mut self, slot: u16, writes: bool) {
+    pub(crate) fn turn(&mut self, slot: u16, writes: bool) {
         let entry = &mut self.slots[usize::from(slot)];
         entry.writes = writes;
         let data = Buffer { address: entry.at, len: entry.data.len() };
@@ -221,8 +214,7 @@ impl<K: Kind> Ring<K> {
             let entry = done[n];
             match K::answer(self.lines.of(entry.slot)) {
                 Answer::Again => {
-                    let slot = self.lines.of(entry.slot);
-                    self.kind.begin(slot, self.kind.sector(slot));
+                    K::forget_answer(self.lines.of(entry.slot));
                     self.submit_prepared(entry.slot, entry.submitted);
                 }
                 Answer::Status(_) => {
@@ -265,8 +257,10 @@ impl<K: Kind> Queue for Ring<K> {
         if self.slots[usize::from(slot)].writes != writes {
             self.turn(slot, writes);
         }
+        let lines = self.lines.of(slot);
+        self.kind.set_sector(lines, sector);
         // A server that ends it without a status does not leave the last one's there.
-        self.kind.begin(self.lines.of(slot), sector);
+        K::forget_answer(lines);
         self.submit_prepared(slot, now);
     }
 
@@ -337,10 +331,6 @@ fn unasked(id: u32) -> String {
 
 fn event() -> Result<EventFd, BenchError> {
     EventFd::new(EFD_NONBLOCK).map_err(|source| BenchError::System { what: "cannot make an eventfd", source })
-}
-
-pub(crate) fn whole<T: luge_memory::Word>(span: Span) -> SharedArray<T> {
-    SharedArray::new(span).expect("areas are aligned to pages, the used elements to their words")
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! again.
 
 use super::kind::{Answer, Kind, Link};
-use super::lines::{LINE, SlotLines};
-use super::ring::{Buffer, Ring};
+use super::lines::{Buffer, LINE, SlotLines};
+use super::open::Open;
+use super::ring::Ring;
 use super::talk::Talk;
 use crate::error::BenchError;
 use crate::options::Options;
@@ -32,7 +33,7 @@ const STATUS_AT: u32 = LINE + 8;
 /// Status of a request whose answer is GOOD although data is missing: none of SAM's.
 const SHORT: u16 = 0xff;
 /// Sense key UNIT ATTENTION.
-const UNIT_ATTENTION: u64 = 6;
+const UNIT_ATTENTION: u8 = 6;
 /// Status CHECK CONDITION with the response OK.
 const CHECK_CONDITION: u64 = 2;
 
@@ -86,16 +87,6 @@ impl Kind for Scsi {
         Self { address, shift: 0, blocks: 0, is_long: false }
     }
 
-    fn open(talk: &mut Talk<'_>, _: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError> {
-        let (options, capacity) = (talk.options(), read_capacity(talk, &mut rings[0])?);
-        check(talk, capacity)?;
-        for ring in rings {
-            let kind = ring.kind().sized(options, capacity);
-            ring.prepare_all(kind);
-        }
-        Ok(capacity.blocks * u64::from(capacity.block_bytes / 512))
-    }
-
     fn prepare(&self, slot: SlotLines<'_>, data: Buffer, writes: bool) -> [Link; 3] {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&self.address);
@@ -118,11 +109,15 @@ impl Kind for Scsi {
     }
 
     #[inline]
-    fn begin(&self, slot: SlotLines<'_>, sector: u64) {
+    fn set_sector(&self, slot: SlotLines<'_>, sector: u64) {
         let block = sector >> self.shift;
         // Of a CDB of ten bytes: the block, the group number, the number of blocks, the control byte.
         let word = if self.is_long { block } else { block << 32 | u64::from(self.blocks) << 8 };
         slot.set_word(BLOCK_AT, word.to_be());
+    }
+
+    #[inline]
+    fn forget_answer(slot: SlotLines<'_>) {
         slot.set_word(STATUS_AT, u64::MAX);
     }
 
@@ -133,7 +128,7 @@ impl Kind for Scsi {
             let residual = slot.word(LINE) >> 32;
             return Answer::Status(if residual == 0 { 0 } else { SHORT });
         }
-        failure(answer)
+        failure(slot)
     }
 
     /// The status of SAM-5 and the response of virtio.
@@ -145,15 +140,25 @@ impl Kind for Scsi {
     }
 }
 
-/// Answer that is no success: status, response, and the first bytes of sense data, from the lowest byte on.
+impl Open for Scsi {
+    fn open(talk: &mut Talk<'_>, _: Features, rings: &mut [Ring<Self>]) -> Result<u64, BenchError> {
+        let (options, capacity) = (talk.options(), read_capacity(talk, &mut rings[0])?);
+        check(talk, capacity)?;
+        for ring in rings {
+            let kind = ring.kind().sized(options, capacity);
+            ring.prepare_all(kind);
+        }
+        Ok(capacity.blocks * u64::from(capacity.block_bytes / 512))
+    }
+}
+
+/// Answer that is no success.
 #[cold]
-fn failure(answer: u64) -> Answer {
-    let sense = answer >> 16;
-    let key = if sense & 0x7e == 0x72 { sense >> 8 } else { sense >> 16 };
-    if answer & 0xffff == CHECK_CONDITION && key & 0xf == UNIT_ATTENTION {
+fn failure(slot: SlotLines<'_>) -> Answer {
+    if sense_key(slot) == Some(UNIT_ATTENTION) {
         return Answer::Again;
     }
-    let [status, response, ..] = answer.to_le_bytes();
+    let [_, _, status, response, ..] = slot.word(STATUS_AT).to_le_bytes();
     Answer::Status(u16::from_le_bytes([status, response]))
 }
 
@@ -164,6 +169,19 @@ struct Size {
     block_bytes: u32,
 }
 
+/// Writes a CDB of up to 32 bytes.
+pub(super) fn write_cdb(slot: SlotLines<'_>, cdb: &[u8]) {
+    (CDB_AT..).zip(cdb).for_each(|(at, byte)| slot.set_byte(at, *byte));
+}
+
+/// Sense key of a slot's answer, if that is CHECK CONDITION.
+pub(super) fn sense_key(slot: SlotLines<'_>) -> Option<u8> {
+    let answer = slot.word(STATUS_AT) >> 16;
+    let sense = answer >> 16;
+    let [key, ..] = if sense & 0x7e == 0x72 { sense >> 8 } else { sense >> 16 }.to_le_bytes();
+    (answer & 0xffff == CHECK_CONDITION).then_some(key & 0xf)
+}
+
 /// Asks the LUN for its size, by the first slot of a ring.
 fn read_capacity(talk: &Talk<'_>, ring: &mut Ring<Scsi>) -> Result<Size, BenchError> {
     const ANSWER_BYTES: u8 = 32;
@@ -171,9 +189,8 @@ fn read_capacity(talk: &Talk<'_>, ring: &mut Ring<Scsi>) -> Result<Size, BenchEr
     cdb[0] = Opcode::SERVICE_ACTION_IN_16.0;
     cdb[1] = 0x10;
     cdb[13] = ANSWER_BYTES;
-    let slot = ring.lines(0);
-    Kind::begin(&ring.kind(), slot, 0);
-    (CDB_AT..).zip(cdb).for_each(|(at, byte)| slot.set_byte(at, byte));
+    write_cdb(ring.lines(0), &cdb);
+    Scsi::forget_answer(ring.lines(0));
     ring.submit_prepared(0, 0);
     ring.publish();
     ring.kick_anyway();

@@ -2,10 +2,13 @@
 //!
 //! The protocol is spoken by hand, for one queue, and without Luge's own server.
 
+mod manners;
 mod memory;
 mod scsi;
 
 use luge_memory::{SharedArray, Span};
+use manners::Buffer;
+pub use manners::{BLK_SIZE, CONFIG, MQ, Manners, NEEDED, PROTOCOL_MQ, RO, Reply, Request};
 use memory::Memory;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,70 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tempfile::TempDir;
 use vmm_sys_util::sock_ctrl_msg::ScmSocket;
-
-/// `VIRTIO_F_VERSION_1` and `VHOST_USER_F_PROTOCOL_FEATURES`.
-pub const NEEDED: u64 = 1 << 32 | 1 << 30;
-/// `VIRTIO_BLK_F_RO`, `_BLK_SIZE` and `_MQ`.
-pub const RO: u64 = 1 << 5;
-pub const BLK_SIZE: u64 = 1 << 6;
-pub const MQ: u64 = 1 << 12;
-/// The protocol features MQ and CONFIG.
-pub const PROTOCOL_MQ: u64 = 1;
-pub const CONFIG: u64 = 1 << 9;
-
-/// Description that the server gives of itself.
-#[derive(Clone, Copy)]
-pub struct Manners {
-    pub features: u64,
-    pub protocol: u64,
-    pub queues: u16,
-    pub sectors: u64,
-    pub block_bytes: u32,
-    /// Whether it serves a LUN and no virtio disk.
-    pub is_scsi: bool,
-    /// Whether it answers any message.
-    pub is_mute: bool,
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        let (features, protocol) = (NEEDED, CONFIG);
-        Self {
-            features,
-            protocol,
-            queues: 1,
-            sectors: 1024,
-            block_bytes: 512,
-            is_scsi: false,
-            is_mute: false,
-        }
-    }
-}
-
-/// A request, and its number.
-pub struct Request {
-    pub number: u64,
-    pub writes: bool,
-    pub sector: u64,
-    pub data: Span,
-}
-
-/// End of a request.
-pub enum Reply {
-    Status(u8),
-    /// CHECK CONDITION with a sense key; SCSI only.
-    Sense(u8),
-    /// GOOD, but less data than was asked for; SCSI only.
-    Short,
-    /// A used element is published, but no status written.
-    NoStatus,
-    /// A used element of another descriptor.
-    Used(u32),
-    /// The request is never answered.
-    Never,
-    /// The connection is closed.
-    HangUp,
-}
 
 /// One test at a time: clients and servers all poll, and there are not so many CPUs.
 static TURN: Mutex<()> = Mutex::new(());
@@ -125,12 +64,27 @@ impl Drop for Server {
 /// A right answer: reads and writes the disk.
 pub fn right(disk: &mut [u8], request: &Request) -> Reply {
     let at = usize::try_from(request.sector * 512).unwrap();
+    if request.compares {
+        return compare_and_write(&mut disk[at..], request.data);
+    }
     let bytes = &mut disk[at..at + request.data.len() as usize];
     if request.writes {
         request.data.read(bytes);
     } else {
         request.data.write(bytes);
     }
+    Reply::Status(0)
+}
+
+fn compare_and_write(disk: &mut [u8], data: Span) -> Reply {
+    let mut halves = vec![0; data.len() as usize];
+    data.read(&mut halves);
+    let (expected, new) = halves.split_at(halves.len() / 2);
+    let there = &mut disk[..expected.len()];
+    if there != expected {
+        return Reply::Sense(0xe);
+    }
+    there.copy_from_slice(new);
     Reply::Status(0)
 }
 
@@ -272,20 +226,13 @@ impl Queue {
     }
 }
 
-/// A buffer, and whether the server writes to it.
-#[derive(Clone, Copy)]
-struct Buffer {
-    span: Span,
-    is_written: bool,
-}
-
 /// Serves a request to a virtio disk: header, data and status.
 fn serve_blk(number: u64, chain: [Buffer; 3], answer: impl FnOnce(&Request) -> Reply) -> Reply {
     let [header, data, status] = chain.map(|buffer| buffer.span);
     let mut bytes = [0; 16];
     header.read(&mut bytes);
     let sector = u64::from_le_bytes(std::array::from_fn(|i| bytes[8 + i]));
-    let reply = answer(&Request { number, writes: bytes[0] == 1, sector, data });
+    let reply = answer(&Request { number, writes: bytes[0] == 1, compares: false, sector, data });
     if let Reply::Status(byte) = reply {
         status.write(&[byte]);
     }

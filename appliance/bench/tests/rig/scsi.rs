@@ -1,6 +1,6 @@
 //! Requests to the LUN of a vhost-user-scsi server.
 
-use super::{Buffer, Manners, Reply, Request};
+use super::manners::{Buffer, Manners, Reply, Request};
 
 /// LUN 300 of target 3, in the flat form.
 const ADDRESS: [u8; 8] = [1, 3, 0x41, 0x2c, 0, 0, 0, 0];
@@ -25,6 +25,7 @@ pub fn serve(
     let number_in = |bytes: &[u8]| bytes.iter().fold(0, |all, &byte| all << 8 | u64::from(byte));
     let (writes, lba, blocks) = match cdb[0] {
         0x28 | 0x2a => (cdb[0] == 0x2a, number_in(&cdb[2..6]), number_in(&cdb[7..9])),
+        0x89 => (true, number_in(&cdb[2..10]), u64::from(cdb[13]) * 2),
         0x88 | 0x8a => (cdb[0] == 0x8a, number_in(&cdb[2..10]), number_in(&cdb[10..14])),
         0x9e => {
             let mut capacity = [0; 32];
@@ -37,7 +38,8 @@ pub fn serve(
     };
     assert_eq!(blocks * block, u64::from(data.span.len()));
     assert_ne!(writes, data.is_written);
-    let request = Request { number, writes, sector: lba * block / 512, data: data.span };
+    let request =
+        Request { number, writes, compares: cdb[0] == 0x89, sector: lba * block / 512, data: data.span };
     respond(response, answer(&request))
 }
 

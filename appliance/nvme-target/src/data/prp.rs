@@ -101,7 +101,7 @@ impl PrpWalk {
     }
 
     /// Adds the data from an address up to the end of its page.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, at: u64, collector: &mut Collector<'_, '_, '_>) -> Result<(), Stop> {
         let len = self.left.min(self.page_bytes.wrapping_sub(self.offset(at)));
         self.left = self.left.wrapping_sub(len);

@@ -175,19 +175,50 @@ impl<'m, 'd> TransferReader<'m, 'd> {
         if !is_for_a_run || self.memory.steps == 0 {
             return None;
         }
-        self.prefetch_lists(entry.index);
         let pointer_kind = DataPointerKind(u8::try_from((start & POINTER_KIND) >> 14).unwrap_or(0));
-        let pointer = [entry.words.word::<3>(), entry.words.word::<4>()];
-        let bytes =
-            blocks.checked_mul(self.rules.block_bytes).filter(|&bytes| bytes <= self.rules.bytes_max)?;
-        let walk = DataWalk::new(pointer_kind, pointer, bytes, self.rules.page_bytes).ok()?;
+        let bytes = blocks.checked_mul(self.rules.block_bytes);
+        let bytes = bytes.filter(|&bytes| bytes <= self.rules.bytes_max)?;
+        let purpose = if kind == 1 { Use::Write } else { Use::Read };
+        let pair = (pointer_kind == DataPointerKind::PRP).then(|| self.two_pages(entry, bytes, purpose));
+        let data = match pair.flatten() {
+            Some(pair) => pair,
+            None => {
+                self.prefetch_lists(entry.index);
+                let pointer = [entry.words.word::<3>(), entry.words.word::<4>()];
+                let walk = DataWalk::new(pointer_kind, pointer, bytes, self.rules.page_bytes);
+                self.collect(walk.ok()?, purpose)?
+            }
+        };
         Some(Transfer {
             command: CommandId(u16::try_from(start >> 16 & 0xffff).unwrap_or(0)),
             operation: operation(kind == 1, flags | self.forced),
             lba: Lba(entry.words.word::<5>()),
             blocks,
-            data: self.collect(walk, if kind == 1 { Use::Write } else { Use::Read })?,
+            data,
         })
+    }
+
+    /// Finds the memory of a command whose data is in two pages, apart from each other; none if that is not so, or not
+    /// right.
+    #[inline]
+    fn two_pages(&mut self, entry: Entry, bytes: u32, purpose: Use) -> Option<&'d [Span]> {
+        let [first, second] = [entry.words.word::<3>(), entry.words.word::<4>()];
+        let (page_bytes, mask) = (self.rules.page_bytes, u64::from(self.rules.page_bytes.wrapping_sub(1)));
+        let here = page_bytes.wrapping_sub(u32::try_from(first & mask).unwrap_or(0));
+        let rest = bytes.checked_sub(here).filter(|&rest| rest > 0 && rest <= page_bytes)?;
+        let follows = first.wrapping_add(here.into()) == second;
+        if first & 3 != 0 || second & mask != 0 || follows {
+            return None;
+        }
+        // SAFETY: the session keeps the memory until the command has ended.
+        let first = unsafe { self.memory.lookup.whole_for(purpose, GuestAddress(first), here) }?;
+        // SAFETY: as above.
+        let second = unsafe { self.memory.lookup.whole_for(purpose, GuestAddress(second), rest) }?;
+        let (pair, spans) = std::mem::take(&mut self.memory.spans).split_first_chunk_mut::<2>()?;
+        *pair = [first, second];
+        self.memory.spans = spans;
+        self.memory.steps = self.memory.steps.saturating_sub(pair.len());
+        Some(pair)
     }
 
     /// Finds the memory of a command; none if that is not for a run.

@@ -1,9 +1,9 @@
-//! Extended INQUIRY data and mode page policy. SPC-4, clauses 7.8.7 and 7.8.9.
+//! Extended INQUIRY data, mode page policy, third-party copy. SPC-4, clauses 7.8.7, 7.8.9 and 7.8.17.
 
-use crate::bytes::length_8;
+use crate::bytes::{length_8, length_16};
 use crate::sense::SENSE_BYTES_MAX;
 use luge_block::Geometry;
-use luge_spec::scsi::{ExtendedInquiry, ModePage, ModePolicy, extended_inquiry, mode_bits};
+use luge_spec::scsi::{ExtendedInquiry, ModePage, ModePolicy, NoCopyCommands, extended_inquiry, mode_bits};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Extended INQUIRY data of a unit.
@@ -19,4 +19,11 @@ pub(super) fn extended_inquiry(geometry: &Geometry) -> Vec<u8> {
 pub(super) fn mode_policy() -> Vec<u8> {
     let all = ModePolicy { page: ModePage::ALL.0, subpage: mode_bits::ALL_SUBPAGES, ..ModePolicy::default() };
     all.as_bytes().to_vec()
+}
+
+/// Third-party copy commands: there are none.
+pub(super) fn third_party_copy() -> Vec<u8> {
+    let length = length_16(size_of::<NoCopyCommands>().saturating_sub(4)).into();
+    let none = NoCopyCommands { kind: NoCopyCommands::KIND.into(), length, ..NoCopyCommands::default() };
+    none.as_bytes().to_vec()
 }

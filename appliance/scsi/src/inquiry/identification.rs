@@ -2,7 +2,7 @@
 
 use crate::bytes::length_8;
 use crate::ports::Port;
-use crate::unit::Names;
+use crate::unit::{Names, VENDOR};
 use luge_spec::scsi::{DesignatorHeader, designator};
 use zerocopy::IntoBytes;
 
@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 pub(super) fn designators(names: &Names, port: &Port) -> Vec<u8> {
     let [group_high, group_low] = port.group().number().to_be_bytes();
     let [port_high, port_low] = port.number().to_be_bytes();
-    let vendor = [&names.vendor[..], names.serial.as_bytes()].concat();
+    let vendor = [&VENDOR[..], names.serial.as_bytes()].concat();
     let uuid = [&[designator::UUID_RFC_4122, 0][..], &names.uuid].concat();
     [
         one(designator::BINARY, designator::NAA, &names.naa()),

@@ -21,7 +21,7 @@ pub(super) fn block_limits(geometry: &Geometry, view: &UnitView) -> Vec<u8> {
     limits.compare_and_write_blocks_max = view.compare_and_write_blocks_max;
     limits.granularity_blocks = u16::try_from(geometry.optimal_blocks).unwrap_or(u16::MAX).into();
     limits.transfer_blocks_max = view.verify_data_blocks_max.into();
-    limits.write_same_blocks_max = view.blocks.0.min(u32::MAX.into()).into();
+    limits.write_same_blocks_max = u64::from(view.write_same_blocks_max).into();
     if view.unmap_blocks_max > 0 {
         limits.unmap_blocks_max = view.unmap_blocks_max.into();
         limits.unmap_descriptors_max = UNMAP_DESCRIPTORS_MAX.into();

@@ -9,12 +9,13 @@ use luge_spec::scsi::{AdditionalSense, VpdHeader, VpdPage, inquiry_flags, periph
 use zerocopy::IntoBytes;
 
 /// Pages of a unit, in ascending order.
-const PAGES: [VpdPage; 8] = [
+const PAGES: [VpdPage; 9] = [
     VpdPage::SUPPORTED,
     VpdPage::SERIAL,
     VpdPage::IDENTIFICATION,
     VpdPage::EXTENDED_INQUIRY,
     VpdPage::MODE_POLICY,
+    VpdPage::THIRD_PARTY_COPY,
     VpdPage::BLOCK_LIMITS,
     VpdPage::BLOCK_CHARACTERISTICS,
     VpdPage::PROVISIONING,
@@ -69,6 +70,7 @@ fn body(nexus: &Nexus, page: VpdPage, view: &UnitView) -> Option<Vec<u8>> {
         VpdPage::IDENTIFICATION => Some(identification::designators(unit.names(), &nexus.link.port)),
         VpdPage::EXTENDED_INQUIRY => Some(abilities::extended_inquiry(&unit.geometry())),
         VpdPage::MODE_POLICY => Some(abilities::mode_policy()),
+        VpdPage::THIRD_PARTY_COPY => Some(abilities::third_party_copy()),
         VpdPage::BLOCK_LIMITS => Some(limits::block_limits(&unit.geometry(), view)),
         VpdPage::BLOCK_CHARACTERISTICS => Some(limits::characteristics()),
         VpdPage::PROVISIONING => Some(limits::provisioning(view)),

@@ -1,7 +1,7 @@
 //! Standard INQUIRY data. SPC-4, clause 6.6.2.
 
 use crate::bytes::length_8;
-use crate::unit::LogicalUnit;
+use crate::unit::{LogicalUnit, VENDOR};
 use luge_spec::scsi::{StandardInquiry, inquiry_flags, peripheral, version_descriptor};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -11,11 +11,9 @@ const REVISION: &[u8; 4] = b"0001";
 /// Data of a unit.
 pub(super) fn of_unit(unit: &LogicalUnit) -> Vec<u8> {
     let mut data = plain(peripheral::DISK);
-    let names = unit.names();
-    data.vendor = names.vendor;
-    data.product = names.product;
+    data.product = unit.names().product;
     data.protection = inquiry_flags::IMPLICIT_ACCESS;
-    data.ports = if unit.links().len() > 1 { inquiry_flags::MULTIP } else { 0 };
+    data.ports = inquiry_flags::MULTIP;
     let [first, second, third, ..] = &mut data.versions;
     first.set(version_descriptor::SAM_5);
     second.set(version_descriptor::SPC_4);
@@ -35,7 +33,7 @@ fn plain(peripheral: u8) -> StandardInquiry {
     data.format = inquiry_flags::HISUP | inquiry_flags::FORMAT;
     data.additional_length = length_8(size_of::<StandardInquiry>().saturating_sub(5));
     data.queueing = inquiry_flags::CMDQUE;
-    data.vendor = *b"LUGE    ";
+    data.vendor = *VENDOR;
     data.product = [b' '; 16];
     data.revision = *REVISION;
     data

@@ -96,11 +96,13 @@ fn control(sense_format: SenseFormat) -> ControlPage {
     }
 }
 
+/// Exceptions, of which there are none, are reported on request.
 fn exceptions() -> ExceptionsPage {
+    const ON_REQUEST: u8 = 6;
     ExceptionsPage {
         page: ModePage::EXCEPTIONS.0,
         length: rest::<ExceptionsPage>(),
-        flags: mode_bits::EXCEPTIONS_DISABLED,
+        method: ON_REQUEST,
         ..ExceptionsPage::default()
     }
 }

@@ -5,7 +5,7 @@ use super::pages::{HEADER_BYTES, changeable, page, set};
 use crate::bytes::{length_16, u8_at, u16_at};
 use crate::sense::Sense;
 use crate::serve::Incoming;
-use crate::unit::{LogicalUnit, Settings};
+use crate::unit::Settings;
 use luge_block::Geometry;
 use luge_spec::scsi::{AdditionalSense, ModeHeader6, ModeHeader10, ModePage, Opcode, mode_bits};
 use zerocopy::FromBytes;
@@ -20,19 +20,22 @@ struct List<'a> {
 }
 
 /// Reads the parameters of MODE SELECT, all of which must be right; returns the settings that they make.
-pub(crate) fn select(unit: &LogicalUnit, incoming: &Incoming<'_>) -> Result<Settings, Sense> {
-    let (cdb, geometry, mut settings) = (incoming.cdb, unit.geometry(), unit.settings());
-    let flags = u8_at(cdb, 1);
+pub(crate) fn select(
+    incoming: &Incoming<'_>,
+    geometry: &Geometry,
+    mut settings: Settings,
+) -> Result<Settings, Sense> {
+    let flags = u8_at(incoming.cdb, 1);
     if flags & mode_bits::PAGE_FORMAT == 0 {
         return Err(Sense::invalid_bit_in_cdb(1, 4));
     }
     if flags & mode_bits::SAVE != 0 {
         return Err(Sense::invalid_bit_in_cdb(1, 0));
     }
-    let Some(list) = parameters(incoming, &geometry)? else { return Ok(settings) };
+    let Some(list) = parameters(incoming, geometry)? else { return Ok(settings) };
     let mut at = list.pages_at;
     while at < list.bytes.len() {
-        let (code, bytes) = checked_page(&list, at, &geometry, settings)?;
+        let (code, bytes) = checked_page(&list, at, geometry, settings)?;
         settings = set(settings, code, bytes);
         at = at.saturating_add(bytes.len());
     }

@@ -7,7 +7,7 @@
 //!
 //! A group never goes back: an initiator that leaves is no concern of others.
 
-use super::port::PortNumbers;
+use super::numbers::PortNumbers;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! All target port groups of the process.
 
 use super::group::{GroupError, PortGroup};
-use super::port::PortNumbers;
+use super::numbers::PortNumbers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

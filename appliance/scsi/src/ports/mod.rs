@@ -6,6 +6,7 @@
 mod group;
 mod groups;
 mod initiator;
+mod numbers;
 mod port;
 
 pub(crate) use group::{AccessState, StateObserver};

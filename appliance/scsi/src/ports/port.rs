@@ -1,27 +1,7 @@
 //! A port of a target.
 
 use super::group::PortGroup;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Numbers of the ports that there are.
-#[derive(Debug, Default)]
-pub(super) struct PortNumbers(Mutex<BTreeSet<u16>>);
-
-impl PortNumbers {
-    /// Takes the first free number. Zero, which says nothing about a port, where all are taken.
-    fn take(&self) -> u16 {
-        let mut taken = self.taken();
-        let free = (1..=u16::MAX).zip(taken.iter().chain([&0])).find(|(free, taken)| free != *taken);
-        let Some((number, _)) = free else { return 0 };
-        taken.insert(number);
-        number
-    }
-
-    fn taken(&self) -> MutexGuard<'_, BTreeSet<u16>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use std::sync::Arc;
 
 /// A port of a target.
 pub struct Port {
@@ -50,7 +30,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.group.numbers().taken().remove(&self.number);
+        self.group.numbers().free(self.number);
     }
 }
 

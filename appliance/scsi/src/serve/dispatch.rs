@@ -17,7 +17,7 @@ use crate::status::Ending;
 use crate::unit::Nexus;
 use crate::view::UnitView;
 use crate::{inquiry, log, mode, report, reservation};
-use luge_reservations::Rights;
+use luge_reservations::{Hold, Rights};
 use luge_spec::scsi::{AdditionalSense, Opcode, SenseKey, ServiceAction};
 
 const TRANSITION: Sense = Sense::new(SenseKey::NOT_READY, AdditionalSense::ACCESS_STATE_TRANSITION);
@@ -55,8 +55,8 @@ impl Nexus {
 
     fn conflicts(&self, kind: Kind) -> bool {
         let rights = self.reservations().rights();
-        let is_held = rights == Rights::None && self.reservations().is_held_by_another();
-        rights < kind.needs() || is_held && kind.conflicts_with_hold()
+        let is_excluded = || rights == Rights::None && self.reservations().hold() == Hold::Another;
+        rights < kind.needs() || kind.conflicts_with_hold() && is_excluded()
     }
 
     fn dispatch(&self, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
@@ -78,8 +78,9 @@ impl Nexus {
     }
 
     fn mode_select(&self, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
-        let settings = mode::select(&self.unit, incoming)?;
-        let change = self.unit.change_settings(settings, &self.link, self.waker());
+        let geometry = self.unit.geometry();
+        let select = |settings| mode::select(incoming, &geometry, settings);
+        let change = self.unit.change_settings(&self.link, self.waker(), select)?;
         Ok(change.map_or_else(|| Reply::Done(Answer::bare(Ending::GOOD, view.sense_format)), Reply::Later))
     }
 

@@ -13,7 +13,7 @@ pub const SERIAL_BYTES_MAX: usize = 36;
 pub const PRODUCT_BYTES: usize = 16;
 
 /// Vendor of all units.
-const VENDOR: &[u8; 8] = b"LUGE    ";
+pub(crate) const VENDOR: &[u8; 8] = b"LUGE    ";
 
 /// Product of units that are not given another one.
 const PRODUCT: &str = "Volume";
@@ -50,7 +50,6 @@ pub struct UnitConfig {
 pub(crate) struct Names {
     pub(crate) uuid: [u8; 16],
     pub(crate) serial: String,
-    pub(crate) vendor: [u8; 8],
     pub(crate) product: [u8; PRODUCT_BYTES],
 }
 
@@ -66,7 +65,7 @@ impl Names {
         if !is_text(product, PRODUCT_BYTES) {
             return Err(UnitError::Product(product.into()));
         }
-        Ok(Self { uuid, serial, vendor: *VENDOR, product: padded(product) })
+        Ok(Self { uuid, serial, product: padded(product) })
     }
 
     /// NAA identifier, locally assigned: the first four bits are 3h, the others are made of the UUID. SPC-4, clause

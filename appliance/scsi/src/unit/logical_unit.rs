@@ -5,6 +5,7 @@ use super::link::Link;
 use super::settings::Settings;
 use crate::attention::Attention;
 use crate::ports::StateObserver;
+use crate::sense::Sense;
 use crate::view::UnitView;
 use luge_block::Geometry;
 use luge_reservations::{Change, Reservations, Waker};
@@ -86,12 +87,22 @@ impl LogicalUnit {
     }
 
     /// Changes mode parameters, for an initiator; the others are to be told. The change is over when all cores serve
-    /// the unit by its new view; nothing is to be waited for where it has none.
-    pub(crate) fn change_settings(&self, new: Settings, by: &Arc<Link>, waker: Waker) -> Option<Change> {
-        let old = std::mem::replace(&mut *self.lock_settings(), new);
-        if old == new {
-            return None;
+    /// the unit by its new view; there is nothing to be waited for where no parameter has another value.
+    ///
+    /// # Errors
+    /// Those of `update`; nothing has changed then.
+    pub(crate) fn change_settings(
+        &self,
+        by: &Arc<Link>,
+        waker: Waker,
+        update: impl FnOnce(Settings) -> Result<Settings, Sense>,
+    ) -> Result<Option<Change>, Sense> {
+        let mut settings = self.lock_settings();
+        let new = update(*settings)?;
+        if std::mem::replace(&mut *settings, new) == new {
+            return Ok(None);
         }
+        drop(settings);
         let (change, receipt) = Change::begin(waker);
         for link in self.links() {
             if !Arc::ptr_eq(&link, by) {
@@ -99,7 +110,7 @@ impl LogicalUnit {
             }
             link.listener.view_changed(receipt.another());
         }
-        Some(change)
+        Ok(Some(change))
     }
 
     /// Adds a nexus.

@@ -6,7 +6,7 @@ mod logical_unit;
 mod nexus;
 mod settings;
 
-pub(crate) use config::Names;
+pub(crate) use config::{Names, VENDOR};
 pub use config::{PRODUCT_BYTES, SERIAL_BYTES_MAX, UnitConfig, UnitError};
 pub(crate) use link::Link;
 pub use logical_unit::LogicalUnit;

@@ -5,7 +5,7 @@ use super::logical_unit::LogicalUnit;
 use crate::attention::{Attention, Attentions};
 use crate::gate::Gate;
 use crate::ports::{Initiator, StateObserver};
-use luge_reservations::{Action, NexusConfig, Port as ReservationPort, Waker};
+use luge_reservations::{Action, Hold, NexusConfig, Port as ReservationPort, Waker};
 use std::sync::{Arc, Weak};
 
 /// Number of all SCSI targets in the ports of reservations.
@@ -67,20 +67,22 @@ impl Nexus {
 
     /// Takes note of a reset of the logical unit, of which all its initiators are told. A reservation by RESERVE ends.
     pub fn reset(&self) {
-        self.begin(Action::DropHold);
+        if self.reservations.hold() != Hold::None {
+            self.begin(Action::DropHold);
+        }
         self.unit.raise(Attention::LogicalUnitReset);
     }
 
     /// Takes note that the nexus was lost. Its reservation by RESERVE ends.
     pub fn lost(&self) {
-        self.begin(Action::Unhold);
+        self.end_hold();
         self.link.attentions.raise(Attention::NexusLoss);
     }
 
     /// Takes note that the guest has reset the adapter, or another guest has taken its place. Its reservation by
     /// RESERVE ends.
     pub fn powered_on(&self) {
-        self.begin(Action::Unhold);
+        self.end_hold();
         self.link.attentions.raise(Attention::PowerOn);
     }
 
@@ -106,6 +108,13 @@ impl Nexus {
         Arc::new(move || listener.change_over())
     }
 
+    /// Ends the initiator's own reservation by RESERVE.
+    fn end_hold(&self) {
+        if self.reservations.hold() == Hold::Own {
+            self.begin(Action::Unhold);
+        }
+    }
+
     /// Begins a change that nobody waits for.
     fn begin(&self, action: Action) {
         // Neither action is refused, and the change goes on by itself.
@@ -115,6 +124,6 @@ impl Nexus {
 
 impl Drop for Nexus {
     fn drop(&mut self) {
-        self.begin(Action::Unhold);
+        self.end_hold();
     }
 }

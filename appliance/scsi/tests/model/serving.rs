@@ -118,7 +118,13 @@ impl Run<'_> {
             let sense = ending.sense.unwrap();
             assert_eq!(sense.key, SenseKey::MISCOMPARE, "{context}");
             let at = usize::try_from(sense.information.unwrap()).unwrap();
-            assert!(data.get(at).is_some(), "{context}: offset {at} is in the data");
+            let same = operation == Operation::Stepped(Stepped::CompareSame);
+            let first = if same { 0 } else { here.iter().zip(&data).take_while(|(a, b)| a == b).count() };
+            assert!(same || at == first, "{context}: {at} instead of {first}");
+            assert!(
+                here.chunks(data.len().min(here.len())).any(|blocks| blocks[at] != data[at]),
+                "{context}"
+            );
         }
         if let Some(after) = expected.after {
             self.content[place].copy_from_slice(&after);

@@ -214,7 +214,7 @@ impl Slot {
     /// (2) to (6): takes a request whose data is in the slot's list, at `data`.
     ///
     /// # Errors
-    /// [`Status::Invalid`] if it has no blocks or no data, or the list ends before.
+    /// [`Status::Invalid`] if it is no read or write, or has no blocks, or the list ends before.
     pub(crate) fn begin_list(
         &mut self,
         request: &Request<'_>,
@@ -222,7 +222,7 @@ impl Slot {
         limits: Limits,
     ) -> Result<(), Status> {
         let &Request { tag, operation, lba, blocks, .. } = request;
-        if blocks == 0 || !operation.moves_data() || self.spans.get(data.clone()).is_none() {
+        if blocks == 0 || !operation.is_transfer() || self.spans.get(data.clone()).is_none() {
             return Err(Status::Invalid);
         }
         (self.check, self.unchecked) = (Some(DataCheck::new(operation, blocks, &limits)), data.start);

@@ -111,7 +111,7 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a request whose data is in a list that this volume has reserved. The list is checked in later
+    /// Submits a read or write whose data is in a list that this volume has reserved. The list is checked in later
     /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
     /// device gets no part of it.
     ///

@@ -205,7 +205,15 @@ impl Slot {
         self.step = Step::Free;
         let status = self.failure.unwrap_or(Status::Success);
         let differs = status == Status::CompareFailed && !self.compares_natively();
-        (Completion::new(self.tag, status), differs.then_some(self.equal_bytes))
+        (Completion::new(self.tag, status), differs.then(|| self.place_in_memory()))
+    }
+
+    /// Place in the request's memory of the byte behind those that were found equal.
+    fn place_in_memory(&self) -> u64 {
+        match self.work {
+            Work::CompareSame => self.equal_bytes % u64::from(self.limits.block_bytes.max(1)),
+            _ => self.equal_bytes,
+        }
     }
 
     /// Whether the request has begun, and none of its blocks are awaited.

@@ -54,6 +54,6 @@ pub use service_action::ServiceAction;
 pub use status::ScsiStatus;
 pub use unmap::{UnmapDescriptor, UnmapHeader};
 pub use vpd::{
-    BlockCharacteristics, BlockLimits, DesignatorHeader, ExtendedInquiry, ModePolicy, Provisioning,
-    VpdHeader, VpdPage, designator, extended_inquiry, provisioning,
+    BlockCharacteristics, BlockLimits, DesignatorHeader, ExtendedInquiry, ModePolicy, NoCopyCommands,
+    Provisioning, VpdHeader, VpdPage, designator, extended_inquiry, provisioning,
 };

@@ -53,8 +53,6 @@ pub mod mode_bits {
     pub const TASK_SET_PER_NEXUS: u8 = 1 << 5;
     /// Queue algorithm modifier of the control page: commands may be reordered.
     pub const REORDERED: u8 = 1 << 4;
-    /// DEXCPT of the informational exceptions page: exceptions are not reported.
-    pub const EXCEPTIONS_DISABLED: u8 = 1 << 3;
 }
 
 /// Header of the parameters of the commands of 6 bytes.

@@ -19,6 +19,8 @@ impl VpdPage {
     pub const EXTENDED_INQUIRY: Self = Self(0x86);
     /// Mode page policy.
     pub const MODE_POLICY: Self = Self(0x87);
+    /// Third-party copy.
+    pub const THIRD_PARTY_COPY: Self = Self(0x8f);
     /// Block limits.
     pub const BLOCK_LIMITS: Self = Self(0xb0);
     /// Block device characteristics.
@@ -213,4 +215,27 @@ pub mod provisioning {
     pub const ALL_COMMANDS: u8 = 7 << 5;
     /// Provisioning type: thin.
     pub const THIN: u8 = 2;
+}
+
+/// Supported commands descriptor of the third-party copy page, with an empty list. Clause 7.8.17.5.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct NoCopyCommands {
+    /// Descriptor type: one.
+    pub kind: U16,
+    /// Number of bytes that follow this field: four.
+    pub length: U16,
+    /// Bytes of the list of commands.
+    pub list_bytes: u8,
+    /// Padding.
+    pub padding: [u8; 3],
+}
+
+const _: () = assert!(size_of::<NoCopyCommands>() == 8);
+
+impl NoCopyCommands {
+    /// Descriptor type.
+    pub const KIND: u16 = 1;
 }

@@ -148,20 +148,20 @@ fn beside_neighbours(arguments: &Arguments, meter: Meter<'_>, progress: Progress
 
 /// Measures NVMe controllers.
 fn of_nvme(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
-    let (rounds, cpus, load) = (arguments.rounds, meter.cpus, machine::load());
+    let (rounds, load) = (arguments.rounds, machine::load());
     let sizes = if arguments.quick { Sizes::SMALL } else { Sizes::that_fit() };
     let ours = [
-        ("CPUs", format!("{} for the server, {} for the load generator", cpus.server, cpus.generator)),
+        ("CPUs", nvme::cpus_in_words(meter.cpus)),
         ("rounds", format!("{rounds} of {} s each", meter.seconds)),
         ("memory device", format!("{} MiB", sizes.memory_mib)),
         ("load before", load),
     ];
     let facts = machine::host_facts().into_iter().chain(ours).collect();
     let mut report = nvme::Report { facts, ideal: Vec::new(), rows: Vec::new() };
-    let server = nvme::Server::start(meter.bench, sizes.memory_mib, cpus.server)?;
+    let memory_mib = sizes.memory_mib;
     let extent = if arguments.quick { nvme::Extent::Quick } else { nvme::Extent::All };
     let outcome =
-        nvme::Measuring { meter, server, progress, rounds }.fill(&mut report, &IDEAL_DEPTHS, extent);
+        nvme::Measuring { meter, memory_mib, progress, rounds }.fill(&mut report, &IDEAL_DEPTHS, extent);
     print!("{}", report.write(arguments.form()));
     outcome
 }

@@ -42,6 +42,7 @@ impl Report {
         let mut table = Table::new([
             Column::Words("device"),
             Column::Words("requests"),
+            Column::Number("cores"),
             Column::Number("controllers x queues x depth"),
             Column::Number("line ns"),
             Column::Number("NVMe M IOPS"),
@@ -58,6 +59,7 @@ impl Report {
             table.push([
                 load.device.name().to_owned(),
                 format!("{} {} B", load.direction.name(), load.bytes),
+                row.cores.to_string(),
                 format!("{} x {} x {}", row.controllers, load.queues, load.depth),
                 median(nvme, |sample| sample.round_trip_ns, 0),
                 millions(nvme),
@@ -78,7 +80,7 @@ impl Report {
         let row = |Measured { row, nvme, virtio }: &Measured| {
             let load = &row.load;
             json!({ "device": load.device.name(), "rw": load.direction.name(), "bs": load.bytes,
-                "controllers": row.controllers, "queues": load.queues, "iodepth": load.depth,
+                "cores": row.cores, "controllers": row.controllers, "queues": load.queues, "iodepth": load.depth,
                 "ratio": ratio(nvme, virtio), "nvme": numbers(nvme), "virtio": numbers(virtio) })
         };
         json!({ "machine": Value::Object(facts.collect()),

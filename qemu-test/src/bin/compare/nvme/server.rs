@@ -21,13 +21,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the server on `cpu`.
+    /// Starts the server, with a core on each of `cpus`.
     ///
     /// # Errors
     /// If it does not start, or refuses a volume or a controller.
-    pub(crate) fn start(bench: &Bench<'_>, memory_mib: u32, cpu: u16) -> Result<Self, TestError> {
+    pub(crate) fn start(bench: &Bench<'_>, memory_mib: u32, cpus: &[u16]) -> Result<Self, TestError> {
         let serve = Serve {
-            cpu_mask: format!("[{cpu}]"),
+            cpu_mask: format!("{cpus:?}").replace(' ', ""),
             memory_mib: memory_mib + LUGE_MIB,
             spare_memory_mib: GENERATOR_MIB,
             ..Serve::default()

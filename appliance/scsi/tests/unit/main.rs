@@ -1,0 +1,16 @@
+//! The device server of a logical unit, as initiators see it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod attentions;
+mod conflicts;
+mod identity;
+mod inquiry;
+mod logs;
+mod modes;
+mod persistent;
+mod ports;
+mod random;
+mod reports;
+mod rig;
+mod small;
