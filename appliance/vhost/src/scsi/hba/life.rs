@@ -15,6 +15,7 @@
 //! - A volume leaves its cores after the last table that names it, also that of a session that is leaving.
 
 use super::{LunError, LunPhase, LunStatus};
+use crate::scsi::cancel::Scope;
 use crate::scsi::drain::Drain;
 use crate::scsi::lun::LunAddress;
 use luge_block::CoreId;
@@ -279,6 +280,18 @@ impl Luns {
             Life::Live(lun) => Some((address, lun)),
             Life::Attaching(_) | Life::Removing(_) => None,
         })
+    }
+
+    /// Ways to the units of LUNs of (2), for calls that must not be made while this is locked.
+    pub(super) fn nexuses(&self, scope: Scope) -> Vec<Arc<Nexus>> {
+        let nexus = |(_, lun): (LunAddress, &Lun)| lun.nexus.clone();
+        match scope {
+            Scope::Task { lun, .. } | Scope::Lun(lun) => {
+                self.get(lun).into_iter().map(|lun| lun.nexus.clone()).collect()
+            }
+            Scope::Target(target) => self.of_target(target).map(nexus).collect(),
+            Scope::All => self.live().map(nexus).collect(),
+        }
     }
 
     /// A LUN of (2).
