@@ -14,7 +14,7 @@ pub struct Transfer {
     pub operation: Operation,
     /// First block.
     pub lba: Lba,
-    /// Number of blocks, at least one.
+    /// Number of blocks. Zero is for the volume to refuse.
     pub blocks: u32,
 }
 
@@ -51,9 +51,6 @@ pub fn transfer(cdb: &[u8; 32], view: &UnitView) -> Option<Transfer> {
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let second = u64::from_be_bytes([i, j, k, l, m, n, o, p]);
     let (lba, blocks) = if first & CODE_10 == READ_10 { short(first, second) } else { long(first, second) }?;
-    if blocks == 0 {
-        return None;
-    }
     // Initiators mix reads and writes: a branch here would be mispredicted.
     let durable = first & u64::from(flags::FUA) << byte(1) != 0;
     let durability = select_unpredictable(durable, Durability::Media, view.least_durability);

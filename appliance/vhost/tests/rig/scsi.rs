@@ -4,7 +4,7 @@
 use super::scripted::memory_disk;
 use super::{Queue, UNANSWERED, setup_of};
 use luge_block::{CoreId, Device};
-use luge_core::{Session, Took, Work};
+use luge_core::{Session, SessionId, Took, Work};
 use luge_memory::GuestAddress;
 use luge_scsi::{Gate, UnitView};
 use luge_spec::scsi::ScsiStatus;
@@ -236,6 +236,15 @@ impl ScsiBench {
     pub fn set_table(&mut self) {
         let table = LunTable::new(self.luns.iter().map(|(address, lun)| (*address, lun.entry())));
         drop(self.session.replace_table(Arc::new(table)));
+    }
+
+    /// Puts a session of another process in the place of this one, which is gone with all that it has in flight.
+    pub fn restart(&mut self, inflight: InflightRegion, id: SessionId) {
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 64);
+        let setup =
+            QueueSetup { inflight: Some(inflight), ..setup_of(layout, RING_FEATURES, &self.queue.memory) };
+        self.session = RequestSession::new(2, self.relay.clone(), setup).unwrap();
+        self.session.adopt(id);
     }
 
     /// Gives the first LUN another gate.
