@@ -350,26 +350,35 @@ impl Luns {
         found
     }
 
-    /// Looks what somebody is to do who waits until a LUN has been removed.
-    pub(super) fn await_removal(&mut self, address: LunAddress) -> Wait {
-        match self.lives.get_mut(&address) {
-            Some(Life::Removing(Removing { lun, progress: Progress::Unused, .. })) => {
-                lun.take().map_or(Wait::Longer, Wait::Close)
+    /// State of a removal, for whoever waits for it.
+    pub(super) fn removal(&self, address: LunAddress) -> Removal {
+        match self.lives.get(&address) {
+            Some(Life::Removing(Removing { lun: Some(_), progress: Progress::Unused, .. })) => {
+                Removal::Unused
             }
-            Some(Life::Removing(_)) => Wait::Longer,
+            Some(Life::Removing(_)) => Removal::UnderWay,
             // It may have been added again.
-            Some(Life::Attaching(_) | Life::Live(_)) | None => Wait::Over,
+            Some(Life::Attaching(_) | Life::Live(_)) | None => Removal::Over,
+        }
+    }
+
+    /// Takes a LUN out that nothing refers to. Its place stays taken.
+    pub(super) fn take_unused(&mut self, address: LunAddress) -> Option<Lun> {
+        match self.lives.get_mut(&address) {
+            Some(Life::Removing(Removing { lun, progress: Progress::Unused, .. })) => lun.take(),
+            _ => None,
         }
     }
 }
 
-/// Next step of whoever waits until a LUN has been removed.
-pub(super) enum Wait {
-    /// Wait.
-    Longer,
-    /// Take its volume off the cores.
-    Close(Lun),
-    /// Nothing.
+/// State of a removal, for whoever waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removal {
+    /// Something refers to the LUN, or somebody takes its volume off the cores.
+    UnderWay,
+    /// The volume is to be taken off the cores.
+    Unused,
+    /// The LUN is gone.
     Over,
 }
 
