@@ -29,7 +29,7 @@ const FLAGS: u8 = flags::DPO | flags::FUA | flags::FUA_NV | flags::RELADR;
 
 /// Place of a byte of a CDB in its first or second word of eight bytes, as a shift.
 const fn byte(place: u32) -> u32 {
-    56 - 8 * (place % 8)
+    56_u32.wrapping_sub(8_u32.wrapping_mul(place % 8))
 }
 
 /// Bits of the first word that tell a transfer of either direction: operation code, and flags that it may not have.
