@@ -25,6 +25,7 @@ mod leaving;
 mod long;
 mod long_walk;
 mod looks;
+mod memory_change;
 mod queue_session;
 mod ranges;
 mod run;
@@ -38,5 +39,6 @@ mod transfer;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};
+pub use memory_change::MemoryChange;
 pub use queue_session::{QueueSession, SessionError};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};

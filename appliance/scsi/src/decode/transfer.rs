@@ -14,7 +14,7 @@ pub struct Transfer {
     pub operation: Operation,
     /// First block.
     pub lba: Lba,
-    /// Number of blocks, at least one.
+    /// Number of blocks. Zero is for the volume to refuse.
     pub blocks: u32,
 }
 
@@ -29,7 +29,7 @@ const FLAGS: u8 = flags::DPO | flags::FUA | flags::FUA_NV | flags::RELADR;
 
 /// Place of a byte of a CDB in its first or second word of eight bytes, as a shift.
 const fn byte(place: u32) -> u32 {
-    56_u32.wrapping_sub(8_u32.wrapping_mul(place % 8))
+    56_u32.wrapping_sub((place % 8).wrapping_mul(8))
 }
 
 /// Bits of the first word that tell a transfer of either direction: operation code, and flags that it may not have.
@@ -51,9 +51,6 @@ pub fn transfer(cdb: &[u8; 32], view: &UnitView) -> Option<Transfer> {
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let second = u64::from_be_bytes([i, j, k, l, m, n, o, p]);
     let (lba, blocks) = if first & CODE_10 == READ_10 { short(first, second) } else { long(first, second) }?;
-    if blocks == 0 {
-        return None;
-    }
     // Initiators mix reads and writes: a branch here would be mispredicted.
     let durable = first & u64::from(flags::FUA) << byte(1) != 0;
     let durability = select_unpredictable(durable, Durability::Media, view.least_durability);

@@ -9,7 +9,7 @@ use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
 use crate::scsi::response::{Answer, RESPONSE_LEN};
 use crate::scsi::table::LunEntry;
-use luge_block::{Operation, Refusal, Status, Tag};
+use luge_block::{Refusal, Status, Tag};
 use luge_core::SessionId;
 use luge_scsi::{Transfer, transfer};
 use luge_spec::virtio::scsi::{LunField, RequestHeader};
@@ -201,11 +201,11 @@ fn add<'a>(
     // Guests mix reads and writes: a branch on the direction would be mispredicted.
     let reads = chain.direction == Direction::Written;
     slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
-    let is_whole = u64::from(blocks).wrapping_shl(reader.shift) == u64::from(chain.bytes);
-    if !is_whole || (operation == Operation::Read) != reads {
+    if operation.is_read() != reads {
         return None;
     }
     let tag = Tag::new(reader.session.0, chain.head.0);
+    // Refused where the data is not exactly that of the blocks.
     run.add(&luge_block::Request { tag, operation, lba, blocks, data: chain.data })?;
     slot.kind = reader.kind;
     Some(())
