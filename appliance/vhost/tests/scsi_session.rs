@@ -92,7 +92,8 @@ fn a_response_whose_pieces_lie_apart_is_written_wherever_they_are() {
             (pieces.collect(), Form::Direct)
         });
         bench.turns_until_answered(&sent);
-        let parts = (0..count).map(|part| bench.memory.bytes(GuestAddress(far + 1000 * part), len as usize));
+        let parts = (0..count)
+            .map(|part| bench.memory.bytes(GuestAddress(far + 1000 * part), usize::try_from(len).unwrap()));
         let response = parts.collect::<Vec<_>>().concat();
         assert_eq!(response[..12], [status; 12], "{count} parts");
     }
@@ -299,7 +300,8 @@ fn chains_that_are_no_requests_get_a_response_where_there_is_room_for_one() {
 fn a_chain_at_fault_gets_a_response_where_its_place_is_found() {
     let (mut bench, device) = scripted(Geometry::for_tests(), 8);
     let nowhere = 1 << 40;
-    let faults: [(&str, fn(&mut Vec<Piece>)); 4] = [
+    type Spoil = fn(&mut Vec<Piece>);
+    let faults: [(&str, Spoil); 4] = [
         ("data that is nowhere", |pieces| pieces[2].at = GuestAddress(1 << 40)),
         ("a header that is nowhere", |pieces| pieces[0].at = GuestAddress(1 << 40)),
         ("data to be read after the response", |pieces| pieces[2].writable = false),

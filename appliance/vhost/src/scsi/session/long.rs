@@ -27,10 +27,9 @@ impl RequestSession {
             self.long = Some(long);
             return false;
         };
-        match (&mut chain.request, long.header) {
-            (Ok(request), Some(header)) => request.header = header,
-            // Refused above: its spans are not looked at.
-            (Ok(_), None) | (Err(_), _) => {}
+        // Only one copy of the header counts: the list was chosen by it.
+        if let (Some(content), Some(header)) = (&mut chain.request.content, long.header) {
+            content.header = header;
         }
         self.begin(graph, ReadChain { list: long.list, ..chain }, turn);
         true
