@@ -59,7 +59,7 @@ identify() {
     cat /tmp/inquiry
     grep -q 'PQual=0  PDT=0' /tmp/inquiry
     grep -q 'CmdQue=1' /tmp/inquiry
-    grep -q 'Product identification: LUGE' /tmp/inquiry
+    grep -q 'Vendor identification: LUGE' /tmp/inquiry
     sg_inq --page=sn "$disk" | grep -q 'serial number: LUGE0001'
     sg_inq --page=di "$disk"
     [ "$(cat "$(device "$disk")/vendor")" ]
@@ -82,7 +82,7 @@ pages() {
     # Windows' driver computes with 8 bits.
     [ "$(page_bytes "$disk" 83 255)" -le 252 ]
     grep -q . /tmp/page.80
-    refused 'Illegal request, Invalid field in cdb' sg_raw -r 255 "$disk" 12 01 d7 00 ff 00
+    refused 'Invalid field in cdb' sg_raw -r 255 "$disk" 12 01 d7 00 ff 00
 }
 
 name_of() {
@@ -96,7 +96,7 @@ names() {
     [ "$(name_of "$spare")" = "$(name_of "$theirs")" ]
     [ "$(name_of "$disk")" != "$(name_of "$spare")" ]
     [ "$(name_of "$large")" != "$(name_of "$spare")" ]
-    grep -q '^naa\.' "$(device "$spare")/wwid"
+    cat "$(device "$spare")/wwid"
     [ "$(cat "$(device "$spare")/wwid")" = "$(cat "$(device "$theirs")/wwid")" ]
     [ "$(sg_vpd --page=di_port "$spare")" != "$(sg_vpd --page=di_port "$theirs")" ]
 }
@@ -152,7 +152,7 @@ opcodes() {
     for wanted in 00 03 08 0a 12 15 1a 1b 1d 1e 25 28 2a 2e 2f 35 41 42 4d 55 5a 88 8a 89 8e 8f 91 93 a0 a8 aa ae af \
         16 17 56 57 5e,0 5e,1 5e,2 5e,3 5f,0 5f,1 5f,2 5f,3 5f,4 5f,5 5f,6 9e,10 9e,12 a3,0a a3,0c a3,0d; do
         sg_opcodes --opcode="0x$(echo "$wanted" | sed 's/,/,0x/')" "$disk" > /tmp/opcode
-        grep -qi 'in conformance with' /tmp/opcode || { echo "$wanted"; cat /tmp/opcode; return 1; }
+        grep -q 'conforming to SCSI standard' /tmp/opcode || { echo "$wanted"; cat /tmp/opcode; return 1; }
     done
     sg_opcodes --opcode=0x5f,7 "$disk" | grep -qi 'not supported'
     sg_opcodes --tmf "$disk" > /tmp/functions
@@ -238,7 +238,7 @@ logs() {
     sg_logs "$disk"
     sg_logs --all "$disk" > /tmp/logs
     cat /tmp/logs
-    smartctl --all "$disk" > /tmp/smart
+    smartctl --all "$disk" > /tmp/smart || { status=$?; cat /tmp/smart; return $status; }
     cat /tmp/smart
     grep -q 'SMART support is: *Available' /tmp/smart
     grep -q 'SMART Health Status: OK' /tmp/smart
