@@ -113,9 +113,9 @@ impl Controller {
 /// Shadow doorbells of a session.
 #[derive(Clone)]
 enum Shadow {
-    /// Those that it has.
+    /// No change.
     Stays,
-    /// Others, or none: the registers.
+    /// Shadow doorbells at another place, or none: the registers.
     New(Option<ShadowDoorbells>),
 }
 

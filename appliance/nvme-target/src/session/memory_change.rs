@@ -10,9 +10,9 @@
 //! In (2) no further regions can go, and none while a long command is being read: the session has to be held until
 //! nothing is in flight.
 
+use super::leaving_memory::LeavingMemory;
 use super::queue_session::QueueSession;
 use super::setup::SessionMemory;
-use super::slots::Slots;
 use std::sync::Arc;
 
 /// Outcome of a change of memory.
@@ -24,21 +24,6 @@ pub enum MemoryChange {
     /// The memory that is refused: commands in flight use the memory before, and the session can wait for no more of
     /// them.
     Refused(SessionMemory),
-}
-
-/// Guest memory that a session used before.
-pub(super) struct LeavingMemory {
-    memory: SessionMemory,
-    /// Bits of the slots with commands that use it.
-    users: Box<[u64]>,
-}
-
-impl LeavingMemory {
-    /// Learns which commands have ended; returns whether all have.
-    pub(super) fn has_left(&mut self, slots: &Slots) -> bool {
-        slots.keep_in_flight(&mut self.users);
-        self.users.iter().all(|word| *word == 0)
-    }
 }
 
 impl QueueSession {
@@ -61,7 +46,7 @@ impl QueueSession {
             return MemoryChange::Done(memory);
         }
         self.slots.mark_in_flight(&mut users);
-        self.leaving_memory = Some(LeavingMemory { memory, users });
+        self.leaving_memory = Some(LeavingMemory::new(memory, users));
         self.is_awaited = true;
         MemoryChange::Leaving
     }
@@ -69,7 +54,7 @@ impl QueueSession {
     /// Takes the memory before, once no command uses it any more.
     pub fn take_left_memory(&mut self) -> Option<SessionMemory> {
         let Self { leaving_memory, slots, .. } = self;
-        leaving_memory.take_if(|leaving| leaving.has_left(slots)).map(|leaving| leaving.memory)
+        leaving_memory.take_if(|leaving| leaving.has_left(slots)).map(LeavingMemory::into_memory)
     }
 
     /// Whether commands in flight use memory before.

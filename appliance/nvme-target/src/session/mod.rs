@@ -22,6 +22,7 @@ mod complete;
 mod fused;
 mod interrupts;
 mod leaving;
+mod leaving_memory;
 mod long;
 mod long_walk;
 mod looks;

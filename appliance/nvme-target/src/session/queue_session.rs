@@ -1,9 +1,9 @@
 //! The parts of a session, and how it is made.
 
 use super::interrupts::Interrupts;
+use super::leaving_memory::LeavingMemory;
 use super::long::Long;
 use super::looks::Looks;
-use super::memory_change::LeavingMemory;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
 use super::slots::Slots;
 use super::specials::Specials;

@@ -557,7 +557,7 @@ fn a_holder_that_replaces_its_key_holds_on_with_the_new_one() {
     for (cdw10, [before, after]) in [(2, [0xa1, 0xb1]), (2 | 8, [0, 0xc1])] {
         assert_eq!(first.acquire(EARO), OK);
         assert_eq!(first.send(register(cdw10), [before, after]), OK, "{cdw10:#x}");
-        assert_eq!(second.lines()[0], (1, true, after, 1), "{cdw10:#x}");
+        assert_eq!(second.lines()[..1], [(1, true, after, 1)], "{cdw10:#x}");
         assert_eq!(first.release(EARO), CONFLICT, "the key before");
         first.key = after;
         assert_eq!(first.release(EARO), OK);
