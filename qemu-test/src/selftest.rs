@@ -35,53 +35,87 @@ fn call(method: &str, params: Value) -> Value {
 /// Directory of the listener of the VM's NVMe controller.
 const NVME: &str = "/run/luge/vhost/vm0.nvme";
 
+/// SCSI controller of the VM.
+const HBA: &str = "vm0.scsi";
+
 /// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk.
 #[must_use]
 pub fn configuration(address: &str) -> Value {
-    configured(address, None)
+    configured(address, Further::default())
 }
 
-/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk, and the first volume by NVMe.
+/// Configuration of the sled, for the SSD at a PCI address. The VM has a virtio disk, the first volume by NVMe, and a
+/// SCSI adapter whose LUN is in memory.
 #[must_use]
-pub fn configuration_with_nvme(address: &str) -> Value {
+pub fn configuration_of_all_kinds(address: &str) -> Value {
     let nqn = "nqn.2016-06.io.luge:vm0";
     let listener = json!({ "trtype": "VFIOUSER", "traddr": NVME });
-    let nvmf = json!([
-        call("nvmf_create_transport", json!({ "trtype": "VFIOUSER" })),
-        call(
-            "nvmf_create_subsystem",
-            json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true })
-        ),
-        call("nvmf_subsystem_add_ns", json!({ "nqn": nqn, "namespace": { "bdev_name": "Nvme0n1p0" } })),
-        call("nvmf_subsystem_add_listener", json!({ "nqn": nqn, "listen_address": listener })),
-    ]);
-    configured(address, Some(nvmf))
+    let memory = json!({ "name": "Malloc0", "num_blocks": 4096, "block_size": 512 });
+    let lun = json!({ "ctrlr": HBA, "scsi_target_num": 0, "bdev_name": "Malloc0" });
+    configured(
+        address,
+        Further {
+            bdev: vec![call("bdev_malloc_create", memory)],
+            scsi: vec![
+                call("vhost_create_scsi_controller", json!({ "ctrlr": HBA, "delay": true })),
+                call("vhost_scsi_controller_add_target", lun),
+                call("vhost_start_scsi_controller", json!({ "ctrlr": HBA })),
+            ],
+            nvmf: vec![
+                call("nvmf_create_transport", json!({ "trtype": "VFIOUSER" })),
+                call(
+                    "nvmf_create_subsystem",
+                    json!({ "nqn": nqn, "serial_number": "LUGE0", "allow_any_host": true }),
+                ),
+                call(
+                    "nvmf_subsystem_add_ns",
+                    json!({ "nqn": nqn, "namespace": { "bdev_name": "Nvme0n1p0" } }),
+                ),
+                call("nvmf_subsystem_add_listener", json!({ "nqn": nqn, "listen_address": listener })),
+            ],
+            disks: vec![NVME, HBA],
+        },
+    )
 }
 
-fn configured(address: &str, nvmf: Option<Value>) -> Value {
-    let bdev = [
+/// Calls and disks of a VM beside its virtio disk.
+#[derive(Default)]
+struct Further {
+    bdev: Vec<Value>,
+    scsi: Vec<Value>,
+    nvmf: Vec<Value>,
+    disks: Vec<&'static str>,
+}
+
+fn configured(address: &str, further: Further) -> Value {
+    let mut bdev = vec![
         call("bdev_nvme_attach_controller", json!({ "name": "Nvme0", "trtype": "PCIe", "traddr": address })),
         call(
             "bdev_split_create",
             json!({ "base_bdev": "Nvme0n1", "split_count": 2, "split_size_mb": VOLUME_MIB }),
         ),
     ];
-    let vhost = [call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
-    let disks = if nvmf.is_some() { json!(["vm0.0", NVME]) } else { json!(["vm0.0"]) };
-    let vm = [call("vm_create", virtual_machine(&disks)), call("vm_start", json!({ "name": "vm0" }))];
-    let mut subsystems = vec![
-        json!({ "subsystem": "bdev", "config": bdev }),
-        json!({ "subsystem": "vhost_blk", "config": vhost }),
+    bdev.extend(further.bdev);
+    let vhost =
+        vec![call("vhost_create_blk_controller", json!({ "ctrlr": "vm0.0", "dev_name": "Nvme0n1p1" }))];
+    let mut disks = vec!["vm0.0"];
+    disks.extend(further.disks);
+    let vm = vec![call("vm_create", virtual_machine(&disks)), call("vm_start", json!({ "name": "vm0" }))];
+    let subsystems = [
+        ("bdev", bdev),
+        ("vhost_scsi", further.scsi),
+        ("vhost_blk", vhost),
+        ("nvmf", further.nvmf),
+        ("vm", vm),
     ];
-    subsystems.extend(nvmf.map(|nvmf| json!({ "subsystem": "nvmf", "config": nvmf })));
-    subsystems.push(json!({ "subsystem": "vm", "config": vm }));
-    json!({ "subsystems": subsystems })
+    let subsystem = |(name, calls): (&str, Vec<Value>)| json!({ "subsystem": name, "config": calls });
+    json!({ "subsystems": subsystems.map(subsystem) })
 }
 
 /// Kernel parameter that lets the guest write its marks beside the file system while that is mounted.
 const MARKS: &str = "bdev_allow_write_mounted=1";
 
-fn virtual_machine(disks: &Value) -> Value {
+fn virtual_machine(disks: &[&str]) -> Value {
     let command_line = format!(
         "console=ttyS0 quiet no_timer_check panic=-1 {MARKS} luge.guest=selftest luge.mib=1 luge.device_mib={HASHED_MIB}"
     );
@@ -109,12 +143,14 @@ pub struct SelfTestResult {
     /// Number of hashed bytes of the disk.
     pub device_bytes: u64,
     /// Result of the NVMe disk, if the VM has one.
-    pub nvme: Option<NvmeResult>,
+    pub nvme: Option<DiskResult>,
+    /// Result of the LUN, if the VM has one.
+    pub lun: Option<DiskResult>,
 }
 
-/// Result of the VM's NVMe disk.
+/// Result of another disk of the VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NvmeResult {
+pub struct DiskResult {
     /// Hash of the bytes as they were written to the start of the disk.
     pub written: String,
     /// Hash of the bytes as they were read back.
@@ -123,9 +159,9 @@ pub struct NvmeResult {
     pub bytes: u64,
 }
 
-impl NvmeResult {
-    fn parse(text: &str) -> Option<Self> {
-        let line = text.lines().find_map(|line| line.split_once("LUGE-GUEST nvme "))?.1;
+impl DiskResult {
+    fn parse(text: &str, kind: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.split_once(&format!("LUGE-GUEST {kind} ")))?.1;
         let bytes = word(line, "bytes=")?.parse().ok()?;
         Some(Self { written: word(line, "written=")?, read: word(line, "read=")?, bytes })
     }
@@ -164,7 +200,8 @@ impl SelfTestResult {
             read: word(checksum, "after=")?,
             device: word(device, "sha256=")?,
             device_bytes: word(device, "bytes=")?.parse().ok()?,
-            nvme: NvmeResult::parse(text),
+            nvme: DiskResult::parse(text, "nvme"),
+            lun: DiskResult::parse(text, "scsi"),
         })
     }
 
@@ -224,8 +261,8 @@ mod tests {
     fn the_result_of_an_nvme_disk_is_parsed_and_its_bytes_are_those_of_the_first_volume() {
         assert_eq!(result().nvme, None);
         let line = "vm0: LUGE-GUEST nvme nvme0n1 written=ab read=cd bytes=4096\n";
-        let nvme = NvmeResult::parse(line).unwrap();
-        assert_eq!(nvme, NvmeResult { written: "ab".into(), read: "cd".into(), bytes: 4096 });
+        let nvme = DiskResult::parse(line, "nvme").unwrap();
+        assert_eq!(nvme, DiskResult { written: "ab".into(), read: "cd".into(), bytes: 4096 });
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ssd");
         std::fs::write(&path, [7; 5000]).unwrap();
@@ -245,11 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn the_vm_has_its_nvme_disk_beside_the_other_after_the_listener() {
-        let configuration = configuration_with_nvme("0000:00:10.0");
+    fn the_vm_has_a_disk_of_each_kind_after_what_serves_it() {
+        let configuration = configuration_of_all_kinds("0000:00:10.0");
         let subsystems = configuration["subsystems"].as_array().unwrap();
-        assert_eq!(subsystems[2]["subsystem"], "nvmf");
-        assert_eq!(subsystems[3]["config"][0]["params"]["disks"], json!(["vm0.0", NVME]));
+        assert_eq!(subsystems[1]["config"][2]["method"], "vhost_start_scsi_controller");
+        assert_eq!(subsystems[3]["subsystem"], "nvmf");
+        assert_eq!(subsystems[4]["config"][0]["params"]["disks"], json!(["vm0.0", NVME, HBA]));
+    }
+
+    #[test]
+    fn the_result_of_a_lun_is_parsed() {
+        let line = "vm0: LUGE-GUEST scsi sda written=ab read=cd bytes=4096\n";
+        assert_eq!(DiskResult::parse(line, "nvme"), None);
+        let lun = DiskResult { written: "ab".into(), read: "cd".into(), bytes: 4096 };
+        assert_eq!(DiskResult::parse(line, "scsi"), Some(lun));
     }
 
     #[test]
@@ -261,7 +307,7 @@ mod tests {
             .iter()
             .map(|one| one["subsystem"].clone())
             .collect();
-        assert_eq!(names, ["bdev", "vhost_blk", "vm"]);
+        assert_eq!(names, ["bdev", "vhost_scsi", "vhost_blk", "nvmf", "vm"]);
         assert_eq!(configuration["subsystems"][0]["config"][0]["params"]["traddr"], "0000:00:10.0");
     }
 }

@@ -85,7 +85,7 @@ fn boot(arguments: &Arguments, host_ssd: Option<&HostSsd>) -> Result<bool, TestE
 }
 
 fn start(bench: &Bench<'_>, ssd: Option<Ssd>, host_ssd: Option<&HostSsd>) -> Result<SledMachine, TestError> {
-    let configuration = selftest::configuration_with_nvme(sled::FIRST_SSD);
+    let configuration = selftest::configuration_of_all_kinds(sled::FIRST_SSD);
     let mut machine = sled::machine(bench, ssd.into_iter().collect(), &configuration)?;
     machine.host_device = host_ssd.map(HostSsd::address);
     eprintln!("booting the sled ({}) ...", accelerator(bench.lab())?.name());
@@ -107,12 +107,24 @@ fn compare(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, TestError
     );
     let Some(seen) = seen else {
         eprintln!("the SSD is the host's, and the sled uses it: not read from outside\r");
-        return Ok(inside && compare_nvme(result, None)?);
+        return Ok(inside && compare_lun(result) && compare_nvme(result, None)?);
     };
     let outside = seen == result.device;
     eprintln!("the VM's disk:      {} MiB, {}\r", result.device_bytes >> 20, result.device);
     eprintln!("the SSD, outside:   {} MiB, {seen}: {}\r", result.device_bytes >> 20, verdict(outside));
-    Ok(inside && outside && compare_nvme(result, ssd)?)
+    Ok(inside && outside && compare_lun(result) && compare_nvme(result, ssd)?)
+}
+
+/// Prints the result of the VM's LUN, which is in the sled's memory; returns whether it has read what it wrote.
+fn compare_lun(result: &SelfTestResult) -> bool {
+    let Some(lun) = &result.lun else {
+        eprintln!("the VM's LUN:       NOT THERE\r");
+        return false;
+    };
+    let matched = lun.written == lun.read;
+    let verdict = if matched { "match" } else { "DO NOT MATCH" };
+    eprintln!("the VM's LUN:       written {}, read {}: {verdict}\r", lun.written, lun.read);
+    matched
 }
 
 /// Prints the result of the VM's NVMe disk beside the SSD's content; returns whether they match.
@@ -135,7 +147,7 @@ fn compare_nvme(result: &SelfTestResult, ssd: Option<&Ssd>) -> Result<bool, Test
 #[cfg(test)]
 mod tests {
     use super::*;
-    use luge_qemu_test::selftest::NvmeResult;
+    use luge_qemu_test::selftest::DiskResult;
     use std::fs::File;
 
     #[test]
@@ -151,10 +163,11 @@ mod tests {
             device: String::new(),
             device_bytes: 4096,
             nvme: None,
+            lun: Some(DiskResult { written: "ab".into(), read: "ab".into(), bytes: 4096 }),
         };
-        let nvme = NvmeResult { written: String::new(), read: String::new(), bytes: 4096 };
+        let nvme = DiskResult { written: String::new(), read: String::new(), bytes: 4096 };
         let seen = nvme.hash_outside(&ssd.file).unwrap();
-        let nvme = NvmeResult { written: seen.clone(), read: seen, ..nvme };
+        let nvme = DiskResult { written: seen.clone(), read: seen, ..nvme };
         let both = SelfTestResult {
             device: blind.hash_outside(&ssd.file).unwrap(),
             nvme: Some(nvme.clone()),
@@ -165,7 +178,10 @@ mod tests {
         assert!(!verdict(&SelfTestResult { read: other.clone(), ..both.clone() }));
         assert!(!verdict(&SelfTestResult { device: other.clone(), ..both.clone() }));
         assert!(!verdict(&SelfTestResult { nvme: None, ..both.clone() }));
-        let other = NvmeResult { read: other, ..nvme };
+        assert!(!verdict(&SelfTestResult { lun: None, ..both.clone() }));
+        let lun = DiskResult { written: "ab".into(), read: "cd".into(), bytes: 4096 };
+        assert!(!verdict(&SelfTestResult { lun: Some(lun), ..both.clone() }));
+        let other = DiskResult { read: other, ..nvme };
         assert!(!verdict(&SelfTestResult { nvme: Some(other), ..both.clone() }));
         std::fs::remove_file(&ssd.file).unwrap();
         assert!(compare(&both, Some(&ssd)).is_err());

@@ -4,7 +4,7 @@
 //!  (1) begun   --no request that it is about is in flight--> (3) answered
 //!  (1) begun   --some are: their sessions have its token--> (2) waiting
 //!  (2) waiting --the last of them has ended, and the guest has been shown that--> (3) answered
-//!  (1) (2)     --the session of the control queue has left--> forgotten
+//!  (3)         --the session of the control queue has left--> forgotten
 //! ```
 //!
 //! A request that is aborted cannot be taken back from an SSD. It ends when the SSD has ended it, because the SSD may
@@ -15,30 +15,17 @@
 
 use super::cancellation::Cancellation;
 use super::life::Luns;
-use super::sessions::SeatName;
-use super::thread::Worker;
+use super::waiting::{RequestName, WaitingFunction};
+use super::worker::Worker;
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::control::{ControlReply, ControlSession};
 use crate::scsi::lun::{LunAddress, LunPlace};
-use crate::scsi::relay::{Notification, RelayedId, TaskFunction, TaskManagement};
+use crate::scsi::relay::{Notification, TaskFunction, TaskManagement};
 use crate::scsi::session::RequestSession;
 use luge_spec::virtio::scsi::Response;
 use std::sync::Arc;
 
-/// Name of a control request, by which its session finds it again.
-#[derive(Clone, Copy)]
-pub(super) struct ControlName {
-    pub(super) seat: SeatName,
-    pub(super) id: RelayedId,
-}
-
-/// A function that waits for requests in flight.
-pub(super) struct WaitingFunction {
-    name: ControlName,
-    wait: Cancellation,
-}
-
-/// What a function does.
+/// Effect of a function.
 enum Plan {
     /// Ends requests.
     Cancel(Scope, CancelledAs),
@@ -48,7 +35,7 @@ enum Plan {
 
 impl Worker {
     /// (1), to (2) or (3).
-    pub(super) fn begin_function(&mut self, name: ControlName, request: &TaskManagement) {
+    pub(super) fn begin_function(&mut self, name: RequestName, request: &TaskManagement) {
         let plan = plan(&self.shared.luns(), request);
         match plan {
             Err(response) => self.answer(name, response),
@@ -64,9 +51,8 @@ impl Worker {
     /// (2) to (3), for the functions whose requests have ended.
     pub(super) fn finish_functions(&mut self) {
         let sessions = self.shared.sessions();
-        self.functions.retain(|waiting| sessions.get(waiting.name.seat).is_some());
         let over = self.functions.extract_if(.., |waiting| waiting.wait.is_over(&sessions));
-        let over: Vec<ControlName> = over.map(|waiting| waiting.name).collect();
+        let over: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
         drop(sessions);
         over.into_iter().for_each(|name| self.answer(name, Response::FUNCTION_COMPLETE));
     }
@@ -86,18 +72,18 @@ impl Worker {
     }
 
     /// (3).
-    fn answer(&self, name: ControlName, response: Response) {
+    fn answer(&self, name: RequestName, response: Response) {
         self.reply(name, ControlReply { response, events: 0 });
     }
 
     /// Answers a query or subscription of notifications: no unit has any.
-    pub(super) fn answer_notification(&self, name: ControlName, request: &Notification) {
+    pub(super) fn answer_notification(&self, name: RequestName, request: &Notification) {
         let addressed = addressed(&self.shared.luns(), request.place);
         self.answer(name, addressed.map_or_else(|response| response, |_| Response::OK));
     }
 
     /// Replies to a session. One that has left needs no reply.
-    fn reply(&self, ControlName { seat, id }: ControlName, reply: ControlReply) {
+    fn reply(&self, RequestName { seat, id }: RequestName, reply: ControlReply) {
         if let Some(seat) = self.shared.sessions().get(seat) {
             seat.call(move |session: &mut ControlSession| session.complete(id, reply));
         }

@@ -78,11 +78,11 @@ enum Progress {
 /// Something that the guest is to be told about a LUN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LunChange {
-    /// It is there.
+    /// The LUN is there.
     Added,
-    /// It is gone.
+    /// The LUN is gone.
     Removed,
-    /// Its volume has another size.
+    /// The LUN's volume has another size.
     Resized,
 }
 
@@ -337,7 +337,7 @@ impl Luns {
         found
     }
 
-    /// What somebody is to do who waits until a LUN has been removed.
+    /// Looks what somebody is to do who waits until a LUN has been removed.
     pub(super) fn await_removal(&mut self, address: LunAddress) -> Wait {
         match self.lives.get_mut(&address) {
             Some(Life::Removing(Removing { lun, progress: Progress::Unused, .. })) => {
@@ -350,7 +350,7 @@ impl Luns {
     }
 }
 
-/// What somebody is to do who waits until a LUN has been removed.
+/// Next step of whoever waits until a LUN has been removed.
 pub(super) enum Wait {
     /// Wait.
     Longer,

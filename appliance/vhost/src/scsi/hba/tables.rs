@@ -3,17 +3,14 @@
 use super::cancellation::Cancellation;
 use super::life::Luns;
 use super::sessions::Sessions;
-use super::thread::Worker;
+use super::worker::Worker;
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::drain::Drain;
 use crate::scsi::lun::LunAddress;
 use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::CoreId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Tables of the sessions on each core that has some.
-pub(super) type Tables = BTreeMap<CoreId, Arc<LunTable>>;
 
 /// All targets of an adapter.
 const ALL_TARGETS: std::ops::RangeInclusive<u8> = 0..=u8::MAX;

@@ -15,8 +15,8 @@ use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader};
 use luge_virtqueue::{Chain, LongChain};
 use luge_volume::{Graph, VolumeId};
 
-/// Most spans of a response, each of whose bytes could lie in two regions.
-const RESPONSE_SPANS: usize = 2 * RESPONSE_BYTES;
+/// Most spans of a response, each of whose bytes could lie elsewhere.
+const RESPONSE_SPANS: usize = RESPONSE_BYTES;
 
 impl RequestSession {
     /// Goes on with the long chain at the end of the batch; returns whether it was read.
