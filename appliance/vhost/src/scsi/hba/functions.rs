@@ -22,6 +22,7 @@ use crate::scsi::control::{ControlReply, ControlSession};
 use crate::scsi::lun::{LunAddress, LunPlace};
 use crate::scsi::relay::{Notification, TaskFunction, TaskManagement};
 use crate::scsi::session::RequestSession;
+use luge_scsi::Nexus;
 use luge_spec::virtio::scsi::Response;
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ impl Worker {
             Err(response) => self.answer(name, response),
             Ok(Plan::Query(scope)) => self.answer(name, self.query(scope)),
             Ok(Plan::Cancel(scope, end)) => {
+                self.note_reset(request.function, scope);
                 let wait = Cancellation::begin(scope, end, Arc::default(), &self.shared.sessions());
                 self.functions.push(WaitingFunction { name, wait });
                 self.abandon_changes(scope);
@@ -55,6 +57,22 @@ impl Worker {
         let over: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
         drop(sessions);
         over.into_iter().for_each(|name| self.answer(name, Response::FUNCTION_COMPLETE));
+    }
+
+    /// Tells units of a reset, which becomes known to the initiators that it concerns.
+    fn note_reset(&self, function: TaskFunction, scope: Scope) {
+        let tell = match function {
+            TaskFunction::UnitReset => Nexus::reset,
+            TaskFunction::NexusReset => Nexus::lost,
+            TaskFunction::AbortTask
+            | TaskFunction::AbortTaskSet
+            | TaskFunction::ClearAca
+            | TaskFunction::ClearTaskSet
+            | TaskFunction::QueryTask
+            | TaskFunction::QueryTaskSet => return,
+        };
+        let nexuses = self.shared.luns().nexuses(scope);
+        nexuses.iter().for_each(|nexus| tell(nexus));
     }
 
     fn query(&self, scope: Scope) -> Response {
@@ -90,7 +108,7 @@ impl Worker {
     }
 }
 
-/// Looks what a function does. A reset becomes known to the initiators that it concerns.
+/// Looks what a function does.
 fn plan(luns: &Luns, request: &TaskManagement) -> Result<Plan, Response> {
     let &TaskManagement { function, place, tag } = request;
     let on_task = || addressed(luns, place).map(|lun| Scope::Task { lun, tag });
@@ -100,15 +118,9 @@ fn plan(luns: &Luns, request: &TaskManagement) -> Result<Plan, Response> {
         TaskFunction::AbortTaskSet | TaskFunction::ClearTaskSet => {
             Ok(Plan::Cancel(on_lun()?, CancelledAs::Aborted))
         }
-        TaskFunction::UnitReset => {
-            let address = addressed(luns, place)?;
-            luns.get(address).into_iter().for_each(|lun| lun.nexus.reset());
-            Ok(Plan::Cancel(Scope::Lun(address), CancelledAs::Reset))
-        }
+        TaskFunction::UnitReset => Ok(Plan::Cancel(on_lun()?, CancelledAs::Reset)),
         TaskFunction::NexusReset => {
-            let target = target_of(luns, place)?;
-            luns.of_target(target).for_each(|(_, lun)| lun.nexus.lost());
-            Ok(Plan::Cancel(Scope::Target(target), CancelledAs::Reset))
+            Ok(Plan::Cancel(Scope::Target(target_of(luns, place)?), CancelledAs::Reset))
         }
         TaskFunction::QueryTask => Ok(Plan::Query(on_task()?)),
         TaskFunction::QueryTaskSet => Ok(Plan::Query(on_lun()?)),

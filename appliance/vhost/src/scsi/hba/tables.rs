@@ -22,10 +22,11 @@ impl Worker {
         let shared = self.shared.clone();
         let receipts = shared.notices.take_changed_views();
         let mut sessions = shared.sessions();
-        let mut luns = shared.luns();
         if sessions.take_has_reset() {
-            luns.live().for_each(|(_, lun)| lun.nexus.powered_on());
+            let nexuses = shared.luns().nexuses(Scope::All);
+            nexuses.iter().for_each(|nexus| nexus.powered_on());
         }
+        let mut luns = shared.luns();
         let mut changed = luns.take_changed_targets();
         if !receipts.is_empty() {
             changed.extend(ALL_TARGETS);
