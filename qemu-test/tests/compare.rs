@@ -104,7 +104,7 @@ fn every_row_of_nvme_has_its_numbers() -> Result<(), TestError> {
     let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
     let report = report.unwrap_or_else(|| panic!("no JSON:\n{said}"));
     let rows = report["rows"].as_array().cloned().unwrap_or_default();
-    assert_eq!(rows.len(), 2, "{said}");
+    assert_eq!(rows.len(), 3, "{said}");
     for (row, number) in rows.iter().flat_map(|row| {
         ["iops", "target_ns_per_io", "latency_mean_ns", "latency_p99_99_ns"].map(|number| (row, number))
     }) {
@@ -112,6 +112,7 @@ fn every_row_of_nvme_has_its_numbers() -> Result<(), TestError> {
     }
     assert!(rows[0]["ratio"].as_f64() > Some(0.0), "a virtio disk of the same volume: {said}");
     assert_eq!(rows[1]["ratio"], Value::Null, "two controllers: {said}");
+    assert_eq!(rows[2]["cores"], 2, "{said}");
     assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
     Ok(())
 }

@@ -9,8 +9,8 @@ use luge_block::{Geometry, Status};
 use luge_core::{Armed, Session, Took, Work};
 use luge_memory::{GuestAddress, GuestMemory};
 use luge_nvme_target::{
-    CommandId, CommandStatus, QueueId, QueueLayout, QueueMemoryError, QueuePages, Removal, Service,
-    SessionMemory, SubmissionQueueSetup,
+    CommandId, CommandStatus, MemoryChange, QueueId, QueueLayout, QueueMemoryError, QueuePages, Removal,
+    Service, SessionMemory, SubmissionQueueSetup,
 };
 use luge_spec::nvme::{IoOpcode, SglDescriptor, StatusCode, SubmissionEntry};
 use luge_virtqueue::rig::RigMemory;
@@ -303,7 +303,7 @@ fn layouts() -> [QueueLayout; 2] {
 }
 
 #[test]
-fn memory_that_only_grows_is_exchanged_under_commands_in_flight_and_other_memory_is_not() {
+fn memory_is_exchanged_under_commands_in_flight_which_keep_what_goes() {
     let (mut bench, device) = scripted(Setup::default(), 64);
     bench.queues[0].push(read(0, 1, DATA));
     bench.queues[0].ring();
@@ -317,14 +317,24 @@ fn memory_that_only_grows_is_exchanged_under_commands_in_flight_and_other_memory
     let find = |table: &Arc<GuestMemory>| {
         SessionMemory::find(&completion, &[submission], &bench.rules, table.clone()).after(&before)
     };
-    let (grown, fewer) = (find(&grown), find(&fewer));
-    let fewer = bench.session.replace_memory(fewer).err().expect("a command is in flight");
-    assert!(bench.session.replace_memory(grown).is_ok());
-    device.complete_all(Status::Success);
+    assert!(matches!(bench.session.replace_memory(find(&grown)), MemoryChange::Done(_)));
+    assert!(matches!(bench.session.replace_memory(find(&fewer)), MemoryChange::Leaving));
+    assert!(matches!(bench.session.replace_memory(find(&fewer)), MemoryChange::Refused(_)), "once at a time");
+    assert!(bench.session.take_left_memory().is_none());
+    // Commands to come use the new memory.
+    bench.queues[0].push(read(0, 1, FAR));
+    bench.queues[0].push(read(0, 1, DATA));
+    bench.queues[0].ring();
     bench.turns();
-    assert!(bench.take().is_some());
-    assert!(bench.session.replace_memory(fewer).is_ok());
-    assert_eq!(bench.status(read(0, 1, FAR)), StatusCode::DATA_TRANSFER_ERROR);
+    assert_eq!(bench.take().unwrap().status.code(), StatusCode::DATA_TRANSFER_ERROR);
+    let [first, second] = [0, 1].map(|index| device.taken()[index].tag);
+    assert!(device.complete(first, Status::Success));
+    bench.turns();
+    assert!(bench.relay.take_drained(), "the first one has ended");
+    let before = bench.session.take_left_memory();
+    assert!(before.is_some(), "the second one uses the new memory");
+    assert!(device.complete(second, Status::Success));
+    bench.turns();
 }
 
 #[test]
@@ -336,14 +346,12 @@ fn a_queue_whose_memory_went_away_rests_until_it_is_there_again() {
     let [completion, submission] = layouts();
     let find = |table| SessionMemory::find(&completion, &[submission], &bench.rules, table);
     let (gone, back) = (find(without), find(before.clone()));
-    let old = bench.session.replace_memory(gone);
-    assert!(old.is_ok());
-    drop(old);
+    assert!(matches!(bench.session.replace_memory(gone), MemoryChange::Done(_)));
     bench.queues[0].push(read(0, 1, DATA));
     bench.queues[0].ring();
     bench.turns();
     assert!(bench.take().is_none());
-    assert!(bench.session.replace_memory(back).is_ok());
+    assert!(matches!(bench.session.replace_memory(back), MemoryChange::Done(_)));
     bench.turns();
     assert!(bench.take().is_some());
 }

@@ -19,6 +19,12 @@ pub(crate) enum Closed {
 pub struct Gate(AtomicU8);
 
 impl Gate {
+    /// A gate that nobody opens.
+    #[must_use]
+    pub const fn closed() -> Self {
+        Self(AtomicU8::new(u8::MAX))
+    }
+
     /// Whether a core may serve commands itself.
     ///
     /// Relaxed: a command that came before the gate was closed may be served by either.

@@ -6,14 +6,15 @@
 //! - [`Endpoint`]: a device on a socket, for one front end at a time.
 //! - [`HandedOver`]: a connection as plain data and files, to be served on by another endpoint.
 //! - [`BlkDevice`]: a disk; its [`BlkSession`] serves one queue on one core.
+//! - [`ScsiHba`]: a SCSI host bus adapter, whose LUNs come and go.
 //!
 //! Invariants
 //! - A front end is heard by a thread of its own; a core never waits for it.
 //! - Guest memory is unmapped only after all that was taken from its rings has been answered.
 //! - A front end that breaks the protocol loses its connection, and nobody else notices.
 //!
-//! Not here: SCSI, which will be a sibling of `blk`; packed rings and live migration, whose messages
-//! are refused and whose features are not offered; what is written for crash recovery (`virtqueue`); the transport
+//! Not here: packed rings and live migration, whose messages are refused and whose features are not offered; what SCSI
+//! commands mean (`scsi`); what is written for crash recovery (`virtqueue`); the transport
 //! of a connection to another process.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects))]

@@ -247,7 +247,9 @@ impl DeviceQueue {
 
     /// Shows the guest the used elements, and interrupts it where it asked for that. `in_flight` is the
     /// number of requests that are not answered yet.
-    #[inline]
+    ///
+    /// Always inlined: sessions of every kind call it in each turn that did something.
+    #[inline(always)]
     pub fn publish(&mut self, in_flight: usize) -> Published {
         let mut interrupt = self.ring.publish();
         if self.pace.is_on() {

@@ -4,7 +4,7 @@ use crate::RingLayout;
 use crate::chain::{Chain, ChainBytes, Direction, Extent, Fault, Head, RequestChain};
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::RawDescriptor;
-use crate::ending::Search;
+use crate::ending::{Search, Wanted};
 use crate::long::LongWalk;
 use luge_memory::Span;
 use std::ops::Range;
@@ -92,7 +92,7 @@ pub struct Batch<L: ChainLayout> {
     pub(crate) walked: usize,
     /// Room for the spans of one single-segment request, then the spans of all other chains.
     pub(crate) spans: Box<[Span]>,
-    /// The search for the last writable byte of a chain at fault.
+    /// The search for the response of a chain at fault.
     pub(crate) search: Search,
     /// The walk of the last chain, if that is long.
     pub(crate) long: Option<LongWalk>,
@@ -116,7 +116,7 @@ impl<L: ChainLayout> Batch<L> {
             len: 0,
             walked: 0,
             spans,
-            search: Search::new(layout.size),
+            search: Search::new(layout.size, Wanted::of::<L>()),
             long: None,
             steps_allowed: STEPS_PER_TAKE,
             steps: 0,

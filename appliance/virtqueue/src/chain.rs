@@ -49,9 +49,9 @@ impl Extent {
 pub struct Chain<'a> {
     /// Name of the chain.
     pub head: Head,
-    /// Fault of the chain, if it has one. There is nothing to read then, and at most one byte to write: the
-    /// last byte of the chain's last writable buffer, as far as the chain can be followed; none where there
-    /// is no such buffer, or the byte is not in the guest's memory.
+    /// Fault of the chain, if it has one. There is nothing to read then, and only the place of the response to
+    /// write, as far as the chain can be followed and is in the guest's memory. In a layout that has the response last,
+    /// that is the last byte of the last writable buffer; where it is first, the first bytes of the writable ones.
     pub fault: Option<Fault>,
     /// Index of the chain's first span in the batch: spans to read come before those to write.
     pub first: usize,

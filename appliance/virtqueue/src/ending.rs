@@ -1,7 +1,9 @@
-//! Search for the last byte of a chain that the device may write, for chains at fault.
+//! Search for the place of the response in chains at fault: the last byte that the device may write, or the first ones,
+//! as the layout of the device's requests says.
 //!
-//! A driver of virtio-blk reads the status of its request there (virtio 1.3, clause 5.2.6), whatever the number
-//! and order of the other buffers. It could take an old byte for success.
+//! A driver of virtio-blk reads the status of its request in the last byte (virtio 1.3, clause 5.2.6), one of
+//! virtio-scsi its response in the first ones (clause 5.6.6.1), whatever the number and order of the other buffers. It
+//! could take old bytes for success.
 //!
 //! ```text
 //!  (1) idle           --a walk has ended with a fault--> (2)
@@ -9,7 +11,7 @@
 //!  (2) ring           --no next one, past the end, or seen before--> (1)
 //!  (3) indirect table --no next one, past the end, or seen before--> (2) the rest of the ring's chain
 //!  (2), (3)           --enough for a take--> stays; goes on with the next take
-//!  (2), (3)           --enough for any chain--> (1)
+//!  (2), (3)           --enough for any chain, or the first bytes are found--> (1)
 //! ```
 //!
 //! The chain is followed, by fault:
@@ -32,6 +34,7 @@
 
 use crate::QueueSize;
 use crate::chain::{Fault, Head};
+use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::{RawDescriptor, Table};
 use crate::general_walk::Stop;
 use crate::indirect::Indirect;
@@ -50,7 +53,41 @@ pub(crate) struct ChainStart {
     pub(crate) descriptor: RawDescriptor,
 }
 
-/// A search for the last writable byte of a chain, which may take several takes. Made once per queue.
+/// Bytes that are searched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    /// The last byte that the device may write.
+    Last,
+    /// So many bytes, the first that the device may write.
+    First(u32),
+}
+
+impl Wanted {
+    /// Bytes of the response in a layout; of one that is last, only the last.
+    pub(crate) const fn of<L: ChainLayout>() -> Self {
+        match L::RESPONSE {
+            ResponsePlace::Last => Self::Last,
+            ResponsePlace::First => Self::First(L::Response::LEN),
+        }
+    }
+
+    /// The most pieces that the bytes can be in.
+    fn pieces(self) -> usize {
+        match self {
+            Self::Last => 1,
+            Self::First(bytes) => bytes as usize,
+        }
+    }
+}
+
+/// Part of a buffer that was found: its address, and its length in bytes.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    at: GuestAddress,
+    len: u32,
+}
+
+/// A search for the response of a chain, which may take several takes. Made once per queue.
 pub(crate) struct Search {
     /// The available index of the chain, and its fault; none while idle.
     chain: Option<(u16, Fault)>,
@@ -59,8 +96,11 @@ pub(crate) struct Search {
     position: Position,
     /// Descriptors that may still be looked at.
     left: u32,
-    /// Address of the last byte of the last writable piece so far.
-    last: Option<GuestAddress>,
+    wanted: Wanted,
+    /// What was found so far: the first `found` pieces, of `bytes` bytes together.
+    pieces: Box<[Piece]>,
+    found: usize,
+    bytes: u32,
     seen: Seen,
 }
 
@@ -78,13 +118,16 @@ enum Position {
 
 impl Search {
     /// An idle search, for a ring of this size.
-    pub(crate) fn new(size: QueueSize) -> Self {
+    pub(crate) fn new(size: QueueSize, wanted: Wanted) -> Self {
         Self {
             chain: None,
             descriptor: None,
             position: Position::Ring,
             left: 0,
-            last: None,
+            wanted,
+            pieces: vec![Piece::default(); wanted.pieces()].into_boxed_slice(),
+            found: 0,
+            bytes: 0,
             seen: Seen::new(size),
         }
     }
@@ -102,31 +145,75 @@ impl Search {
         self.seen.add(Seen::RING, start.head.0);
         self.chain = Some((start.index, fault));
         (self.descriptor, self.position) = (Some(start.descriptor), Position::Ring);
-        (self.left, self.last) = (ENTRIES_MAX, None);
+        (self.left, self.found, self.bytes) = (ENTRIES_MAX, 0, 0);
     }
 
-    /// Continues the search by at most `left` descriptors, which it subtracts. Returns the last writable byte, if
-    /// there is one in the guest's memory.
+    /// Continues the search by at most `left` descriptors, which it subtracts. At its end, puts what it has found into
+    /// `spans`, as far as that is in the guest's memory; returns the number of spans.
     ///
     /// # Errors
-    /// [`Stop::Full`]: the search is not at its end.
+    /// [`Stop::Full`]: the search is not at its end, or has found more than there is room for. With room for as many
+    /// spans as there are bytes, there is enough.
     pub(crate) fn run(
         &mut self,
         lookup: &mut Lookup<'_>,
         ring: &Table,
         left: &mut usize,
-    ) -> Result<Option<Span>, Stop> {
+        spans: &mut [Span],
+    ) -> Result<usize, Stop> {
         while let Some(descriptor) = self.descriptor {
             *left = left.checked_sub(1).ok_or(Stop::Full)?;
             self.left = self.left.saturating_sub(1);
-            self.descriptor = self.pass(lookup, ring, &descriptor).filter(|_| self.left > 0);
+            self.descriptor = self.pass(lookup, ring, &descriptor);
+            self.descriptor = self.descriptor.filter(|_| self.left > 0 && !self.is_enough());
         }
         self.chain = None;
-        // SAFETY: whoever made the queue keeps its memory while spans are in use.
-        Ok(self.last.and_then(|at| unsafe { lookup.span(at, 1) }))
+        self.look_up(lookup, spans).ok_or(Stop::Full)
     }
 
-    /// Notes the last byte of a writable descriptor; returns the descriptor after it.
+    /// Puts what was found into spans, up to what is not in the guest's memory; returns their number, or none if there
+    /// is no room.
+    fn look_up(&self, lookup: &mut Lookup<'_>, spans: &mut [Span]) -> Option<usize> {
+        let mut count = 0_usize;
+        for &Piece { at, len } in self.pieces.get(..self.found).unwrap_or_default() {
+            let (mut at, mut len) = (Some(at), len);
+            while len > 0 {
+                // SAFETY: whoever made the queue keeps its memory while spans are in use.
+                let Some(span) = at.and_then(|at| unsafe { lookup.span(at, len) }) else {
+                    return Some(count);
+                };
+                *spans.get_mut(count)? = span;
+                count = count.saturating_add(1);
+                len = len.saturating_sub(span.len());
+                at = at.and_then(|at| at.checked_add(span.len().into()));
+            }
+        }
+        Some(count)
+    }
+
+    /// Notes a buffer that the device may write, of one byte at least.
+    fn note(&mut self, at: GuestAddress, len: u32) {
+        let piece = match self.wanted {
+            Wanted::Last => {
+                // Only the last one counts, and only if its last byte has an address.
+                self.found = 0;
+                let last = at.checked_add(len.saturating_sub(1).into());
+                last.map(|at| Piece { at, len: 1 })
+            }
+            Wanted::First(bytes) => Some(Piece { at, len: len.min(bytes.saturating_sub(self.bytes)) }),
+        };
+        let Some((place, piece)) = self.pieces.get_mut(self.found).zip(piece) else { return };
+        *place = piece;
+        self.found = self.found.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(piece.len);
+    }
+
+    /// Whether all that is wanted was found, whatever comes yet.
+    fn is_enough(&self) -> bool {
+        matches!(self.wanted, Wanted::First(bytes) if self.bytes >= bytes)
+    }
+
+    /// Notes the buffer of a writable descriptor; returns the descriptor after it.
     fn pass(
         &mut self,
         lookup: &mut Lookup<'_>,
@@ -143,9 +230,8 @@ impl Search {
             };
             return self.load(lookup, ring, Some(0));
         }
-        let end = descriptor.len().checked_sub(1);
-        if let Some(end) = end.filter(|_| descriptor.is(DescriptorFlags::WRITE) && !refers) {
-            self.last = GuestAddress(descriptor.address).checked_add(end.into());
+        if descriptor.len() > 0 && descriptor.is(DescriptorFlags::WRITE) && !refers {
+            self.note(GuestAddress(descriptor.address), descriptor.len());
         }
         self.load(lookup, ring, next)
     }

@@ -1,7 +1,7 @@
 //! The general walk: from the first descriptor of any chain to its spans or its fault.
 //!
 //! Walks the chains at which [`crate::fast_walk`] has given up. Of a chain at fault, [`crate::ending`] then
-//! searches the last writable byte, where the driver expects the status.
+//! searches the place where the driver expects the response.
 //!
 //! Invariants
 //! - Every descriptor is loaded once, into a [`RawDescriptor`].

@@ -8,7 +8,7 @@
 //!  (2) walking  --enough for a step-->                                  (2)
 //!  (2) walking  --end of the chain-->                                   (1), the chain
 //!  (2) walking  --a fault, or the session refuses it-->                 (3)
-//!  (3) searching for the last writable byte (`ending.rs`) --found-->    (1), that byte
+//!  (3) searching for the response (`ending.rs`) --found-->              (1), its place
 //! ```
 //!
 //! The take that met the chain has walked its beginning; that result is discarded. Here every descriptor
@@ -30,7 +30,7 @@ pub const CHAIN_MAX: u16 = 1 << 15;
 pub struct LongChain {
     /// Index of the chain's first descriptor.
     pub head: Head,
-    /// Fault of the chain: the list then has one byte to write at most, as of [`crate::Chain`].
+    /// Fault of the chain: the list then has the place of its response, as of [`crate::Chain`].
     pub fault: Option<Fault>,
     /// Number of spans to read, from the start of the list.
     pub readable: usize,
@@ -84,9 +84,11 @@ impl LongWalk {
         }
     }
 
-    /// (2) to (3): leaves the chain unwalked.
+    /// (2) to (3): leaves the chain unwalked. In (3), does nothing.
     pub(crate) fn refuse(&mut self, search: &mut Search) {
-        self.fail(Fault::Steps, search);
+        if self.fault.is_none() {
+            self.fail(Fault::Steps, search);
+        }
     }
 
     /// (2) to (3): notes a fault.
@@ -113,10 +115,10 @@ impl LongWalk {
             },
         };
         let mut left = self.allowed;
-        let last = search.run(lookup, ring, &mut left).ok()?;
-        let found = u8::from(last.zip(list.first_mut()).map(|(last, place)| *place = last).is_some());
-        let bytes = ChainBytes { readable: 0, writable: found.into() };
-        Some(LongChain { head: self.head, fault: Some(fault), readable: 0, end: found.into(), bytes })
+        let end = search.run(lookup, ring, &mut left, list).ok()?;
+        let found = Span::total(list.get(..end).unwrap_or_default());
+        let bytes = ChainBytes { readable: 0, writable: u32::try_from(found).unwrap_or(0) };
+        Some(LongChain { head: self.head, fault: Some(fault), readable: 0, end, bytes })
     }
 
     /// The chain, walked to its end without a fault.

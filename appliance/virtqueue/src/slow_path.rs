@@ -52,8 +52,8 @@ impl<'a> SlowPath<'a> {
         self.beginning
     }
 
-    /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the last writable
-    /// byte.
+    /// Walks a chain, and returns its fault and extent. Of a chain at fault, the extent is the place of the
+    /// response.
     ///
     /// # Errors
     /// [`Stop`]: the batch has no room for the chain, the budget of this take is used up, or the chain is too
@@ -75,7 +75,7 @@ impl<'a> SlowPath<'a> {
                 }
             },
         };
-        Ok((Some(fault), self.find_last(lookup)?))
+        Ok((Some(fault), self.find_response(lookup)?))
     }
 
     /// Walks a chain from its first descriptor to its end.
@@ -112,20 +112,17 @@ impl<'a> SlowPath<'a> {
         Ok(extent)
     }
 
-    /// Continues the search for a chain's last writable byte, which becomes its only span.
+    /// Continues the search for a chain's response, which becomes its only spans.
     #[cold]
-    fn find_last(&mut self, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
+    fn find_response(&mut self, lookup: &mut Lookup<'_>) -> Result<Extent, Stop> {
         let first = self.used;
-        let place = self.spans.get_mut(first).ok_or(Stop::Full)?;
+        let places = self.spans.get_mut(first..).filter(|places| !places.is_empty()).ok_or(Stop::Full)?;
         // As many as a walk may take, at least: most searches then end in the take that began them.
         let most = self.allowed.saturating_sub(self.steps).max(STEPS_MAX.into());
         let mut left = most;
-        let found = self.search.run(lookup, self.ring, &mut left);
+        let found = self.search.run(lookup, self.ring, &mut left, places);
         self.steps = self.steps.saturating_add(most.saturating_sub(left));
-        if let Some(span) = found? {
-            *place = span;
-            self.used = first.saturating_add(1);
-        }
+        self.used = first.saturating_add(found?);
         Ok(Extent { first, writable: first, end: self.used })
     }
 }

@@ -413,7 +413,8 @@ impl SplitQueue {
         Some(chain)
     }
 
-    /// Refuses the long chain at the end of a batch: its next steps search its response, as of a chain at fault.
+    /// Refuses the long chain at the end of a batch: its next steps search its response, as of a chain at fault. Has no
+    /// effect on one that is refused already.
     ///
     /// # Panics
     /// If there is no such chain.

@@ -67,6 +67,26 @@ fn table(entries: &[Descriptor]) -> Pair {
 }
 
 #[test]
+fn a_long_chain_can_be_refused_at_its_beginning_and_its_response_is_found() {
+    let mut pair = Pair::new(64, Notifications::Flags, 0);
+    pair.driver.add(&pieces(2000), Form::Indirect(TABLE)).unwrap();
+    assert_eq!(pair.take(), 1);
+    let beginning = pair.batch.beginning(0);
+    assert_eq!(beginning.len(), 128);
+    assert_eq!(beginning.iter().map(Span::len).sum::<u32>(), 128);
+    let mut list = [Span::EMPTY; 1];
+    let chain = (0..100).find_map(|_| {
+        pair.queue.refuse_long(&mut pair.batch);
+        pair.queue.walk_long(&mut pair.batch, &mut list)
+    });
+    let chain = chain.expect("the search ends");
+    assert!(chain.fault.is_some());
+    assert_eq!(chain.readable, 0);
+    assert_eq!(chain.end, 1);
+    assert_eq!(list[0].len(), 1);
+}
+
+#[test]
 fn a_table_is_walked_to_its_end_in_rings_of_any_size() {
     for size in [2, 64, 1024] {
         for count in [513, 1024, 1025, 1536, usize::from(CHAIN_MAX)] {

@@ -37,12 +37,17 @@ field() {
 # With an IOMMU in the machine: each transfer is mapped before it, and unmapped afterwards.
 translated() {
     [ "$(cat "/sys/bus/pci/devices/$address/iommu_group/type")" = DMA ]
-    begin=$(date +%s%N)
+    begin=$(centiseconds)
     before=$(fill "$spare" 0 64)
-    middle=$(date +%s%N)
+    middle=$(centiseconds)
     [ "$(hash_of "$spare" 0 64)" = "$before" ]
-    end=$(date +%s%N)
-    echo "64 KiB take $(((middle - begin) / 64000000)) ms to write, $(((end - middle) / 64000000)) ms to read"
+    end=$(centiseconds)
+    echo "64 KiB take $(((middle - begin) * 10 / 64)) ms to write, $(((end - middle) * 10 / 64)) ms to read"
+}
+
+# Time since the start of the kernel.
+centiseconds() {
+    sed 's/ .*//; s/\.//' /proc/uptime
 }
 
 identify() {
@@ -195,7 +200,7 @@ reset() {
 # NVM Subsystem Reset is not offered: the driver refuses it, and the controller goes on.
 subsystem_reset() {
     before=$(fill "$spare" 0 16)
-    ! nvme subsystem-reset "$ctrl"
+    refused '' nvme subsystem-reset "$ctrl"
     is_live
     [ "$(hash_of "$spare" 0 16)" = "$before" ]
 }
@@ -233,6 +238,37 @@ write_one() {
 
 read_one() {
     nvme read "$1" -s 0 -c 0 -z "$block" -d /tmp/back
+}
+
+# A virtio disk of the second namespace's volume, whose front end cannot register, and the first host.
+virtio_reservations() {
+    head -c "$block" /dev/urandom > /tmp/same
+    host_identifier "$ctrl" A
+    nvme resv-register "$spare" --nrkey=0xa1 --rrega=0
+    nvme resv-acquire "$spare" --crkey=0xa1 --rtype=1 --racqa=0
+    write_one "$spare"
+    virtio_read
+    cmp /tmp/same /tmp/virtio
+    refused 'Input/output error' virtio_write
+    nvme resv-acquire "$spare" --crkey=0xa1 --prkey=0xa1 --rtype=2 --racqa=1
+    refused 'Input/output error' virtio_read
+    refused 'Input/output error' virtio_write
+    read_one "$spare"
+    cmp /tmp/same /tmp/back
+    nvme resv-release "$spare" --crkey=0xa1 --rtype=2 --rrela=0
+    virtio_write
+    read_one "$spare"
+    cmp /tmp/other /tmp/back
+    nvme resv-register "$spare" --crkey=0xa1 --rrega=1
+}
+
+virtio_read() {
+    dd if=/dev/vda of=/tmp/virtio bs="$block" count=1 iflag=direct
+}
+
+virtio_write() {
+    head -c "$block" /dev/urandom > /tmp/other
+    dd if=/tmp/other of=/dev/vda bs="$block" count=1 oflag=direct conv=notrunc
 }
 
 # Two hosts and one namespace: each has a controller.

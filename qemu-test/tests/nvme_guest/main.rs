@@ -11,7 +11,7 @@
 //!
 //! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
 
-use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
+use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Disk, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -182,6 +182,23 @@ fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let machine = Machine { controllers, memory_mib: 512, ..Machine::new("uefi", Boot::Firmware) };
     let mut guest = machine.start(&bench)?;
     passed(&guest, "booted_by_firmware")?;
+    guest.process.wait(Deadline::within(60))?;
+    Ok(())
+}
+
+#[test]
+fn a_reservation_of_a_host_holds_for_a_virtio_disk_of_the_volume() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let bench = lab.bench("nvme-reservations")?;
+    let _turn = lab.turn()?;
+    let mut daemon = serve(&bench, &make_file(&bench, "disk", 16)?)?;
+    let virtio = json!({ "ctrlr": "virtio", "dev_name": "Memory" });
+    daemon.rpc.call("vhost_create_blk_controller", virtio)?;
+    let sockets = [listen(&bench, &mut daemon, "first")?, listen(&bench, &mut daemon, "second")?];
+    let disks = vec![Disk { socket: daemon.socket("virtio"), queues: 1 }];
+    let machine = machine(&bench, "guest", &sockets, "steps=virtio_reservations")?;
+    let mut guest = Machine { disks, ..machine }.start(&bench)?;
+    passed(&guest, "virtio_reservations")?;
     guest.process.wait(Deadline::within(60))?;
     Ok(())
 }

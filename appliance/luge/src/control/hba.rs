@@ -104,21 +104,21 @@ impl Hba {
         (0..=u8::MAX).find(|target| !taken.contains(target))
     }
 
-    /// (1). `id` is the identifier of the target if it is a new one.
+    /// Begins to add a LUN: (1). `id` is the identifier of the target if it is a new one.
     pub fn begin_add(&mut self, address: LunAddress, bdev: &str, unit: Arc<LogicalUnit>, id: u32) {
         let lun = Lun { bdev: bdev.into(), unit, presence: LunPresence::Coming };
         self.luns.insert(address, lun);
         self.ids.entry(address.target).or_insert(id);
     }
 
-    /// (2).
+    /// Ends the addition of a LUN: (2).
     pub fn end_add(&mut self, address: LunAddress) {
         if let Some(lun) = self.luns.get_mut(&address) {
             lun.presence = LunPresence::Here;
         }
     }
 
-    /// (4).
+    /// Begins to remove a LUN: (4).
     ///
     /// # Errors
     /// -19 if there is no such LUN, -16 if it is being added or removed.
@@ -149,7 +149,7 @@ impl Hba {
         }
     }
 
-    /// (3) or (5): forgets a LUN; returns the name of its block device.
+    /// Forgets a LUN: (3) or (5). Returns the name of its block device.
     pub fn forget(&mut self, address: LunAddress) -> Option<String> {
         let lun = self.luns.remove(&address)?;
         if !self.luns.keys().any(|other| other.target == address.target) {

@@ -79,6 +79,7 @@ fn a_controller_is_shown_as_of_spdk() {
     assert_eq!(shown["socket"], json!(socket));
     assert_eq!(shown["cpumask"], "0x1");
     assert_eq!(shown["listening"], true);
+    assert_eq!(shown["num_queues"], 32);
     assert_eq!(shown["sessions"], json!([]));
     let target = &shown["backend_specific"]["scsi"][0];
     assert_eq!(target["scsi_dev_num"], 2);
@@ -309,8 +310,9 @@ fn a_controller_that_is_delayed_listens_when_it_is_started() {
         json!({"ctrlr": "s", "delay_base_us": 50, "iops_threshold": 90_000}),
     );
     let vm = json!({"name": "vm", "cpus": 1, "memory_mb": 128, "disks": ["s"]});
-    assert_eq!(code(&luge, "vm_create", vm), -19);
+    assert_eq!(code(&luge, "vm_create", vm.clone()), -19);
     assert_eq!(luge.call(START, json!({"ctrlr": "s"})), true);
+    assert_eq!(luge.call("vm_create", vm), "vm");
     assert_eq!(luge.call(START, json!({"ctrlr": "s"})), true, "once more");
     assert_eq!(shown()["listening"], true);
     assert_eq!(shown()["delay_base_us"], 50);

@@ -14,7 +14,7 @@
 use super::device::Controller;
 use super::job::{JobOutcome, JobStep, RunningJob};
 use super::registers::capabilities;
-use super::running::RunningQueue;
+use super::running::{MemoryUse, RunningQueue};
 use super::state::{CompletionQueueState, ControllerState, Phase, ShutdownPhase, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::QueueId;
@@ -191,7 +191,8 @@ impl Controller {
 
     /// Takes commands from all queues again, if nothing is against it.
     pub(super) fn resume_queues(&self) {
-        let ready = self.running.values().filter(|running| !running.waits_for_memory && self.may_take());
+        let ready =
+            self.running.values().filter(|running| running.memory_use != MemoryUse::Held && self.may_take());
         ready.for_each(|running| _ = running.call(QueueSession::resume));
     }
 

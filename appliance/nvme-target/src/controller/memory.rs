@@ -1,22 +1,25 @@
 //! Guest memory that comes and goes while a controller runs.
 //!
 //! ```text
-//!  (1) in use  --other memory, nothing in flight, or nothing of it gone--> (1)
-//!  (1) in use  --memory goes, commands in flight--> (2) held: the session takes no commands
-//!  (2) held    --drained--> (1), with the memory that there is by then
+//!  (1) in use  --other memory--> (1)
+//!  (1) in use  --memory goes, commands in flight--> (2) leaving: commands to come use the memory that there is now
+//!  (2) leaving --those commands have ended--> (1)
+//!  (2) leaving --memory goes once more--> (3) held: the session takes no commands
+//!  (3) held    --drained--> (1), with the memory that there is by then
 //! ```
 //!
-//! The states are of each session.
+//! The states are of each session. The sessions of a core change in one task: a guest with an IOMMU of its own changes
+//! its memory for every transfer.
 
 use super::device::Controller;
-use super::limits::ControllerConfig;
-use super::running::RunningQueue;
-use super::state::ControllerState;
+use super::running::{MemoryUse, RunningQueue};
 use crate::ids::QueueId;
 use crate::queues::ShadowDoorbells;
-use crate::session::{QueueSession, SessionMemory};
-use luge_core::Tenant;
+use crate::session::{MemoryChange, QueueSession, SessionMemory};
+use luge_block::CoreId;
+use luge_core::{Core, CoreHandle, SessionId, Tenant};
 use luge_memory::GuestMemory;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Controller {
@@ -24,30 +27,68 @@ impl Controller {
     pub(crate) fn replace_memory(&mut self, memory: &Arc<GuestMemory>, tenant: Tenant) {
         self.memory = memory.clone();
         self.parts.tenant = tenant;
+        let had_shadow = self.shadow.is_some();
         self.find_shadow();
-        self.move_sessions();
+        let shadow = if had_shadow { Shadow::New(self.shadow.clone()) } else { Shadow::Stays };
+        self.change_sessions(&shadow);
     }
 
-    /// Whether all sessions use the present memory.
+    /// Whether all sessions use the present memory, and no command any other.
     pub(crate) fn memory_is_settled(&self) -> bool {
-        self.running.values().all(|running| !running.waits_for_memory)
+        self.running.values().all(|running| running.memory_use == MemoryUse::Settled)
     }
 
-    /// (1) to (1) or (2), and (2) to (1): gives the present memory to sessions that have other memory.
+    /// Gives the present memory to sessions that have other memory, and takes what they use no more.
     pub(super) fn move_sessions(&mut self) {
-        let serves = self.may_take();
-        let Self { state, memory, running, parts, .. } = self;
-        for (&queue, running) in running.iter_mut() {
-            if Arc::ptr_eq(&running.memory, memory) {
-                continue;
-            }
-            running.waits_for_memory = !move_session(queue, running, state, memory, &parts.config);
-            if !running.waits_for_memory {
-                running.memory = memory.clone();
-                if serves {
-                    running.call(QueueSession::resume);
-                }
-            }
+        if !self.memory_is_settled() {
+            self.change_sessions(&Shadow::Stays);
+        }
+    }
+
+    fn change_sessions(&mut self, shadow: &Shadow) {
+        let may_take = self.may_take();
+        let mut by_core: BTreeMap<CoreId, (CoreHandle, Vec<Change>)> = BTreeMap::new();
+        for (&queue, running) in &self.running {
+            let change = self.change(queue, running, shadow, may_take);
+            let place = by_core.entry(running.core.id());
+            place.or_insert_with(|| (running.core.clone(), Vec::new())).1.push(change);
+        }
+        for (core, mut changes) in by_core.into_values() {
+            let changes = core.call(move |core| {
+                changes.iter_mut().for_each(|change| change.make(core));
+                changes
+            });
+            changes.into_iter().for_each(|change| self.end_change(change));
+        }
+    }
+
+    /// Change of a session to the present memory.
+    fn change(&self, queue: QueueId, running: &RunningQueue, shadow: &Shadow, may_take: bool) -> Change {
+        let is_old = !Arc::ptr_eq(&running.memory, &self.memory);
+        let completion = self.state.completion_queues.get(&queue.0).filter(|_| is_old);
+        let memory = completion.map(|completion| {
+            let (layout, submissions) = (completion.layout(queue), self.state.submissions_of(queue));
+            let rules = self.state.rules(&self.parts.config);
+            SessionMemory::find(&layout, &submissions, &rules, self.memory.clone()).after(&running.memory)
+        });
+        Change {
+            queue,
+            session: running.session,
+            memory,
+            left: None,
+            memory_use: running.memory_use,
+            // The host never writes the doorbells of the admin queues there.
+            shadow: if queue == QueueId::ADMIN { Shadow::Stays } else { shadow.clone() },
+            may_take,
+        }
+    }
+
+    /// Notes what became of a change; what the session had before is dropped here.
+    fn end_change(&mut self, change: Change) {
+        let Some(running) = self.running.get_mut(&change.queue) else { return };
+        running.memory_use = change.memory_use;
+        if change.memory_use != MemoryUse::Held {
+            running.memory = self.memory.clone();
         }
     }
 
@@ -59,42 +100,70 @@ impl Controller {
         if self.shadow.is_none() {
             self.state.shadow = None;
         }
-        self.replace_shadow();
-    }
-
-    /// Gives the shadow doorbells to the sessions of I/O queues. The host never writes those of the admin queues.
-    pub(crate) fn replace_shadow(&self) {
-        for (_, running) in self.running.iter().filter(|(id, _)| **id != QueueId::ADMIN) {
-            let shadow = self.shadow.clone();
-            drop(running.call(move |session| session.replace_doorbells(shadow)));
-        }
     }
 
     /// Uses shadow doorbells from now on.
     pub(crate) fn set_shadow(&mut self, shadow: ShadowDoorbells, addresses: [u64; 2]) {
         self.shadow = Some(shadow);
         self.state.shadow = Some(addresses);
-        self.replace_shadow();
+        self.change_sessions(&Shadow::New(self.shadow.clone()));
     }
 }
 
-/// Gives a session other memory; returns whether it has it. Otherwise the session is held until it has drained.
-fn move_session(
+/// Shadow doorbells of a session.
+#[derive(Clone)]
+enum Shadow {
+    /// No change.
+    Stays,
+    /// Shadow doorbells at another place, or none: the registers.
+    New(Option<ShadowDoorbells>),
+}
+
+/// Change of a session, which its core makes, and what comes back.
+struct Change {
     queue: QueueId,
-    running: &RunningQueue,
-    state: &ControllerState,
-    memory: &Arc<GuestMemory>,
-    config: &ControllerConfig,
-) -> bool {
-    let Some(completion) = state.completion_queues.get(&queue.0) else { return true };
-    let (layout, submissions) = (completion.layout(queue), state.submissions_of(queue));
-    let rules = state.rules(config);
-    let found = SessionMemory::find(&layout, &submissions, &rules, memory.clone()).after(&running.memory);
-    let replaced = running.call(move |session| {
-        session.replace_memory(found).inspect_err(|_| {
-            session.hold();
-        })
-    });
-    // What comes back, the memory before or that which was refused, is dropped here.
-    replaced.is_none_or(|replaced| replaced.is_ok())
+    session: SessionId,
+    /// Memory that the session is to use; afterwards, the memory before, or that which was refused.
+    memory: Option<SessionMemory>,
+    /// Memory that no command uses any more.
+    left: Option<SessionMemory>,
+    memory_use: MemoryUse,
+    shadow: Shadow,
+    /// Whether the session takes commands, as far as its memory allows.
+    may_take: bool,
+}
+
+impl Change {
+    /// Makes the change. Drops nothing.
+    fn make(&mut self, core: &mut Core) {
+        let Some(session) = core.session_as::<QueueSession>(self.session) else {
+            self.memory_use = MemoryUse::Settled;
+            return;
+        };
+        if let Shadow::New(shadow) = &mut self.shadow {
+            *shadow = session.replace_doorbells(shadow.take());
+        }
+        self.left = session.take_left_memory();
+        let was_held = self.memory_use == MemoryUse::Held;
+        let is_refused = match self.memory.take().map(|memory| session.replace_memory(memory)) {
+            None | Some(MemoryChange::Leaving) => false,
+            Some(MemoryChange::Done(before)) => {
+                self.memory = Some(before);
+                false
+            }
+            Some(MemoryChange::Refused(refused)) => {
+                self.memory = Some(refused);
+                session.hold();
+                true
+            }
+        };
+        self.memory_use = match (is_refused, session.has_leaving_memory()) {
+            (true, _) => MemoryUse::Held,
+            (false, true) => MemoryUse::Leaving,
+            (false, false) => MemoryUse::Settled,
+        };
+        if was_held && !is_refused && self.may_take {
+            session.resume();
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::device::{Controller, Deletion};
 use super::placement::Placement;
-use super::running::RunningQueue;
+use super::running::{MemoryUse, RunningQueue};
 use super::state::{CompletionQueueState, SubmissionQueueState};
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
@@ -55,7 +55,7 @@ impl Controller {
             kick,
             _descriptors: descriptors,
             memory,
-            waits_for_memory: false,
+            memory_use: MemoryUse::Settled,
         };
         if !self.may_use_memory() {
             running.hold();

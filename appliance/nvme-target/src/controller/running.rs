@@ -18,8 +18,18 @@ pub(super) struct RunningQueue {
     pub(super) _descriptors: Promise,
     /// Guest memory that the session uses.
     pub(super) memory: Arc<GuestMemory>,
-    /// Whether the session is held until it can use other memory.
-    pub(super) waits_for_memory: bool,
+    pub(super) memory_use: MemoryUse,
+}
+
+/// Use of guest memory by a session. `memory` has the diagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum MemoryUse {
+    /// The session uses one table.
+    Settled,
+    /// Commands in flight use the table before.
+    Leaving,
+    /// The session is held until it can use another table.
+    Held,
 }
 
 impl RunningQueue {

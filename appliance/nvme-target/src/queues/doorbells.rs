@@ -36,9 +36,9 @@ const FILE_OFFSET: u64 = 0x1000;
 /// Name of a doorbell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DoorbellName {
-    /// That of a submission queue.
+    /// Tail doorbell of a submission queue.
     Tail(QueueId),
-    /// That of a completion queue.
+    /// Head doorbell of a completion queue.
     Head(QueueId),
 }
 

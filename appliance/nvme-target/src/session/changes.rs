@@ -3,7 +3,7 @@
 
 use super::long::Long;
 use super::queue_session::QueueSession;
-use super::setup::{SessionMemory, SubmissionQueueSetup};
+use super::setup::SubmissionQueueSetup;
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
 use crate::namespaces::Namespaces;
@@ -72,8 +72,9 @@ impl QueueSession {
     /// when that is so.
     pub fn hold(&mut self) -> bool {
         self.is_held = true;
-        self.is_awaited = !self.is_drained();
-        !self.is_awaited
+        let is_drained = self.is_drained();
+        self.is_awaited |= !is_drained;
+        is_drained
     }
 
     /// Takes commands again.
@@ -92,6 +93,9 @@ impl QueueSession {
         let leaving = || self.queues.iter().flatten().filter(|queue| queue.is_leaving());
         let some = self.is_drained() || leaving().any(SubmissionQueue::has_drained);
         let all = self.is_drained() == self.is_held && leaving().all(SubmissionQueue::has_drained);
+        let Self { leaving_memory, slots, .. } = self;
+        let memory_left = leaving_memory.as_mut().map(|leaving| leaving.has_left(slots));
+        let (some, all) = (some || memory_left == Some(true), all && memory_left != Some(false));
         self.is_awaited = !all;
         if some {
             self.relay.report_drained();
@@ -121,24 +125,6 @@ impl QueueSession {
         self.long.iter_mut().for_each(Long::abandon);
         self.answer_entry(index, &entry, CommandStatus::failed(StatusCode::ABORT_REQUESTED));
         true
-    }
-
-    /// Uses another table of guest memory, with the places of all queues there; returns those before.
-    ///
-    /// # Errors
-    /// The table, if commands are in flight and it has not all regions of the one before.
-    pub fn replace_memory(&mut self, mut memory: SessionMemory) -> Result<SessionMemory, SessionMemory> {
-        let follows = memory.follows.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.memory));
-        if self.in_flight() > 0 && !follows {
-            return Err(memory);
-        }
-        std::mem::swap(&mut self.memory, &mut memory.table);
-        self.completion.replace_memory(&mut memory.completion);
-        for queue in self.queues.iter_mut().flatten() {
-            let found = memory.submissions.iter_mut().find(|(id, _)| *id == queue.id());
-            found.into_iter().for_each(|(_, found)| queue.replace_memory(found));
-        }
-        Ok(memory)
     }
 
     /// Uses another table of namespaces; returns the one before.

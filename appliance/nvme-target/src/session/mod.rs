@@ -22,9 +22,11 @@ mod complete;
 mod fused;
 mod interrupts;
 mod leaving;
+mod leaving_memory;
 mod long;
 mod long_walk;
 mod looks;
+mod memory_change;
 mod queue_session;
 mod ranges;
 mod run;
@@ -38,5 +40,6 @@ mod transfer;
 mod turn;
 
 pub use changes::{Removal, RemovedQueue};
+pub use memory_change::MemoryChange;
 pub use queue_session::{QueueSession, SessionError};
 pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};

@@ -1,6 +1,7 @@
 //! The parts of a session, and how it is made.
 
 use super::interrupts::Interrupts;
+use super::leaving_memory::LeavingMemory;
 use super::long::Long;
 use super::looks::Looks;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
@@ -47,6 +48,8 @@ pub struct QueueSession {
     /// Spans of the commands that are being read.
     pub(super) spans: Box<[Span]>,
     pub(super) memory: Arc<GuestMemory>,
+    /// Memory before, which commands in flight use.
+    pub(super) leaving_memory: Option<LeavingMemory>,
     pub(super) doorbells: Doorbells,
     pub(super) namespaces: Arc<Namespaces>,
     pub(super) bit_bucket: BitBucket,
@@ -87,6 +90,7 @@ impl QueueSession {
             long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
             memory,
+            leaving_memory: None,
             doorbells,
             namespaces: setup.namespaces,
             bit_bucket: setup.bit_bucket,
@@ -111,6 +115,7 @@ impl Drop for QueueSession {
     fn drop(&mut self) {
         if self.slots.in_flight() > 0 {
             std::mem::forget(self.memory.clone());
+            std::mem::forget(self.leaving_memory.take());
             std::mem::forget(self.bit_bucket.clone());
         }
     }

@@ -98,6 +98,8 @@ pub struct SessionMemory {
     pub(crate) submissions: Vec<(QueueId, Option<QueueMemory<8>>)>,
     /// Table of which this one has all regions.
     pub(crate) follows: Option<Arc<GuestMemory>>,
+    /// Place for the bits of slots with commands that use the memory before.
+    pub(super) users: Box<[u64]>,
 }
 
 impl SessionMemory {
@@ -117,6 +119,7 @@ impl SessionMemory {
             submissions: submissions.iter().map(submission).collect(),
             table,
             follows: None,
+            users: vec![0; completion.entries.div_ceil(64) as usize].into_boxed_slice(),
         }
     }
 

@@ -93,6 +93,34 @@ impl Slots {
         self.busy().wrapping_sub(self.away)
     }
 
+    /// Whether a volume has the command in a slot.
+    fn is_in_flight(&self, slot: usize) -> bool {
+        let is_busy = self.commands.get(slot).is_some_and(Option::is_some);
+        is_busy && self.relayed.get(slot).is_some_and(|generation| *generation == 0)
+    }
+
+    /// Sets the bits of the slots with commands that a volume has, where all are clear.
+    pub(super) fn mark_in_flight(&self, bits: &mut [u64]) {
+        let mut left = self.in_flight();
+        for (word, first) in bits.iter_mut().zip((0..).step_by(64)) {
+            if left == 0 {
+                return;
+            }
+            let busy = (0..64_usize).filter(|bit| self.is_in_flight(first | bit));
+            *word = busy.fold(0, |word, bit| word | 1 << bit);
+            left = left.saturating_sub(word.count_ones() as usize);
+        }
+    }
+
+    /// Clears the bits of the slots without a command that a volume has.
+    pub(super) fn keep_in_flight(&self, bits: &mut [u64]) {
+        let firsts = (0..).step_by(64);
+        for (word, first) in bits.iter_mut().zip(firsts).filter(|(word, _)| **word != 0) {
+            let ended = (0..64_usize).filter(|bit| !self.is_in_flight(first | bit));
+            *word &= ended.fold(u64::MAX, |kept, bit| kept & !(1 << bit));
+        }
+    }
+
     /// Fills a free slot for each of `items` with the command that `command` makes of it, up to the first that becomes
     /// none; returns how many.
     #[inline(always)]
@@ -215,6 +243,25 @@ mod tests {
     fn a_completion_has_the_head_where_the_index_was() {
         assert_eq!(command(0x1234).word(3, 0x42), 0x0000_1234_0007_0042);
         assert_eq!(command(0).word(3, 0), 0x0000_0000_0007_0000);
+    }
+
+    #[test]
+    fn marks_of_commands_in_flight_go_with_the_commands_and_do_not_come_back_with_others() {
+        let mut slots = Slots::new(200);
+        let filled: Vec<u16> = (0..130).map(|id| slots.fill(command(id)).unwrap()).collect();
+        slots.send_away(filled[3]);
+        let mut marks = [0; 4];
+        slots.mark_in_flight(&mut marks);
+        let count = |marks: &[u64]| marks.iter().map(|word| word.count_ones()).sum::<u32>();
+        assert_eq!(count(&marks), 129, "all but the relayed one");
+        for slot in [filled[0], filled[64], filled[129]] {
+            slots.free(slot);
+        }
+        slots.keep_in_flight(&mut marks);
+        assert_eq!(count(&marks), 126);
+        slots.fill(command(7)).unwrap();
+        slots.keep_in_flight(&mut marks);
+        assert_eq!(count(&marks), 126, "the slot has a command that came later");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use luge_spec::nvme::{
 use luge_vfio_user::{Progress, RegionIndex};
 use luge_virtqueue::rig::RigMemory;
 use luge_volume::doubles::Delay;
+use std::sync::Arc;
 
 /// CSTS of a ready controller.
 const READY: u32 = 1;
@@ -314,6 +315,47 @@ fn the_memory_of_a_command_in_flight_is_removed_when_that_has_ended() {
     let table = host.memory.table.clone();
     host.function.memory_added(&table);
     host.use_disk(0, 1);
+}
+
+#[test]
+fn commands_that_come_while_memory_is_removed_are_served_and_the_removal_does_not_wait_for_them() {
+    let (sled, delay, mut host) = stuck_read();
+    sled.add(2, disk());
+    host.wait("the namespace", |host| host.identify(0, 2)[..8] != [0; 8]);
+    let without = host.memory.table.without(GuestAddress(RigMemory::FAR_DATA.0), RigMemory::FAR_DATA.1);
+    let without = Arc::new(without.unwrap());
+    assert_eq!(host.function.memory_removed(&without), Progress::Pending, "the read might use it");
+    for _ in 0..3 {
+        assert_eq!(host.io(0, read(2, 0)).status.code(), StatusCode::SUCCESS);
+    }
+    let far = SubmissionEntry { prp1: RigMemory::FAR_DATA.0, ..read(2, 0) };
+    assert_eq!(
+        host.io(0, far).status.code(),
+        StatusCode::DATA_TRANSFER_ERROR,
+        "it is gone for those to come"
+    );
+    assert_eq!(host.function.progress(), Progress::Pending);
+    delay.release();
+    host.wait("the removal", |host| host.function.progress() == Progress::Done);
+    host.wait("the read", |host| host.take_io(0).is_some());
+}
+
+#[test]
+fn memory_that_goes_twice_while_a_command_is_stuck_is_gone_when_that_has_ended() {
+    let (_sled, delay, mut host) = stuck_read();
+    let without = host.memory.table.without(GuestAddress(RigMemory::FAR_DATA.0), RigMemory::FAR_DATA.1);
+    let without = Arc::new(without.unwrap());
+    assert_eq!(host.function.memory_removed(&without), Progress::Pending);
+    host.function.memory_added(&host.memory.table.clone());
+    assert_eq!(host.function.memory_removed(&without), Progress::Pending);
+    host.send_io(0, read(1, 1));
+    delay.release();
+    host.wait("the removal", |host| host.function.progress() == Progress::Done);
+    for _ in 0..2 {
+        host.wait("a read", |host| host.take_io(0).is_some());
+    }
+    host.function.memory_added(&host.memory.table.clone());
+    host.use_disk(0, 4);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::rig::queue::{QueuePair, tail_doorbell};
 use crate::rig::{Host, Sled};
 use luge_core::{Descriptors, Promise};
 use luge_spec::nvme::{AdminOpcode, Configuration, StatusCode, SubmissionEntry, offset};
+use luge_vfio_user::RegionIndex;
 use luge_virtqueue::rig::RigMemory;
 use std::sync::Arc;
 
@@ -228,4 +229,86 @@ fn leave(descriptors: &Arc<Descriptors>, left: u64) -> Vec<Promise> {
     let mut taken: Vec<Promise> = std::iter::from_fn(|| descriptors.promise(1).ok()).collect();
     taken.truncate(taken.len() - usize::try_from(left).unwrap());
     taken
+}
+
+#[test]
+fn a_submission_queue_is_made_anew_beside_its_completion_queue() {
+    // SPDK, issues 2173 and 2174: a second deletion stopped the target, and the identifier stayed in use.
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    for byte in 1..4 {
+        host.use_disk(0, byte);
+        host.succeed(delete_submission_queue(1));
+        assert_eq!(host.refused(delete_submission_queue(1)), StatusCode::INVALID_QUEUE_ID);
+        let queue = &mut host.queues[0];
+        queue.tail = 0;
+        let again = create_submission_queue(queue, 1);
+        host.succeed(again);
+    }
+    host.use_disk(0, 9);
+}
+
+#[test]
+fn identifiers_of_deleted_queues_serve_again_and_begin_at_the_first_entry() {
+    // SPDK, issue 1795: queues that were made with an identifier once more had completions of those before.
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    for byte in 1..5 {
+        host.queues.clear();
+        host.create_queue_pair(1);
+        for _ in 0..5 {
+            host.use_disk(0, byte);
+        }
+        host.succeed(delete_submission_queue(1));
+        host.succeed(delete_completion_queue(1));
+    }
+}
+
+#[test]
+fn every_reset_deletes_all_queues() {
+    // SPDK, issue 2186: I/O queues outlived resets of the device.
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    let resets: [fn(&mut Host); 3] = [
+        |host| host.disable(),
+        |host| _ = host.function.reset(),
+        |host| host.function.write(RegionIndex::CONFIG, 0x68, &0x8000_u16.to_le_bytes()),
+    ];
+    for reset in resets {
+        host.create_queue_pair(1);
+        host.use_disk(0, 1);
+        reset(&mut host);
+        host.wait("the reset", |host| host.status() & 1 == 0);
+        host.enable();
+        assert_eq!(host.refused(delete_submission_queue(1)), StatusCode::INVALID_QUEUE_ID);
+        assert_eq!(host.refused(delete_completion_queue(1)), StatusCode::INVALID_QUEUE_ID);
+    }
+}
+
+#[test]
+fn doorbells_of_a_disabled_controller_and_values_of_32_bits_do_nothing() {
+    // propolis, issue 308 and pull request 309: the process stopped.
+    let sled = Sled::with_disk();
+    let mut host = sled.connect();
+    for value in [1, 0xffff, 0x1_0000, u32::MAX] {
+        for at in [tail_doorbell(0), tail_doorbell(1), tail_doorbell(0xffff)] {
+            host.function.write(RegionIndex::BAR0, at, &value.to_le_bytes());
+        }
+    }
+    host.enable();
+    host.create_queue_pair(1);
+    host.function.write(RegionIndex::BAR0, tail_doorbell(1), &0x1_0001_u32.to_le_bytes());
+    host.use_disk(0, 1);
+}
+
+#[test]
+fn registers_of_the_admin_queues_are_read_back_while_the_controller_is_enabled() {
+    // propolis, pull request 1199: Windows' driver reads ASQ after its first command, and gives up on zeroes.
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    host.identify(1, 0);
+    assert_eq!(host.read64(offset::ASQ), host.admin.submission);
+    assert_eq!(host.read64(offset::ACQ), host.admin.completion);
+    assert_eq!(host.read32(offset::AQA) & 0xfff, u32::from(host.admin.entries) - 1);
 }

@@ -547,3 +547,91 @@ fn a_type_of_all_registrants_makes_each_a_holder() {
     assert_eq!(nodes[2].lines(), [(2, true, 0xa2, 2)]);
     assert_eq!(nodes[0].write(), CONFLICT);
 }
+
+#[test]
+fn a_holder_that_replaces_its_key_holds_on_with_the_new_one() {
+    // SPDK, issues 3613 and 3700: the namespace kept the key before.
+    let sled = Sled::with_disk();
+    let [mut first, mut second, _] = nodes(&sled);
+    let register = |cdw10| command(IoOpcode::RESERVATION_REGISTER, cdw10);
+    for (cdw10, [before, after]) in [(2, [0xa1, 0xb1]), (2 | 8, [0, 0xc1])] {
+        assert_eq!(first.acquire(EARO), OK);
+        assert_eq!(first.send(register(cdw10), [before, after]), OK, "{cdw10:#x}");
+        assert_eq!(second.lines()[..1], [(1, true, after, 1)], "{cdw10:#x}");
+        assert_eq!(first.release(EARO), CONFLICT, "the key before");
+        first.key = after;
+        assert_eq!(first.release(EARO), OK);
+    }
+}
+
+#[test]
+fn a_key_is_registered_again_and_by_a_second_controller_without_an_error() {
+    // tnvme, pull request 25: the same key is no conflict.
+    let sled = Sled::with_disk();
+    let [mut first, _, mut third] = nodes(&sled);
+    assert_eq!(first.register(), OK);
+    let mut also_first = Node::new(&sled, 1);
+    assert_eq!(also_first.register(), OK);
+    also_first.key = 0xdead;
+    assert_eq!(also_first.register(), CONFLICT, "another key of the same host");
+    assert_eq!(third.lines().len(), 3, "both controllers of the first host, and the second host");
+}
+
+#[test]
+fn a_holder_changes_the_type_by_preempting_itself() {
+    // blktests, issue 190: the steps of nvme/054.
+    let sled = Sled::with_disk();
+    let [mut first, mut second, _] = nodes(&sled);
+    assert_eq!(first.acquire(WE), OK);
+    assert_eq!(first.preempt(2, 0), INVALID, "without a key of those to be preempted");
+    assert_eq!(first.preempt(2, first.key), OK);
+    assert_eq!(second.report()[4], 2, "RTYPE");
+    assert_eq!(second.lines(), [(1, true, 0xa1, 1), (2, false, 0xa2, 2)]);
+    assert_eq!(second.read(), CONFLICT);
+    assert_eq!(first.release(2), OK);
+    assert_eq!(second.read(), OK);
+}
+
+#[test]
+fn a_report_of_one_word_is_one_word() {
+    // nvme-cli, issue 385: NUMD is zero-based.
+    let sled = Sled::with_disk();
+    let mut node = Node::new(&sled, 1);
+    assert_eq!(node.register(), OK);
+    let mut entry = command(IoOpcode::RESERVATION_REPORT, 0);
+    entry.cdw10[1] = 1;
+    node.host.fill_data(64);
+    assert_eq!(node.host.io(0, entry).status.code(), OK);
+    let [generation, ..] = node.host.data(64)[..] else { panic!("64 bytes") };
+    assert_eq!(generation, 1);
+    assert_eq!(node.host.data(64)[4..], [0xa5; 60]);
+}
+
+#[test]
+fn a_host_identifier_is_set_before_a_registration_and_not_changed_afterwards() {
+    // SPDK, issue 812: a host on PCIe could not say who it is.
+    let sled = Sled::with_disk();
+    let mut node = Node::new(&sled, 1);
+    assert_eq!(node.register(), OK);
+    node.host.fill_data(16);
+    node.host.succeed(get_feature(0x81, 1));
+    assert_eq!(node.host.data(16), [1; 16]);
+    node.host.memory.write(GuestAddress(DATA), &[9; 16]);
+    assert_eq!(node.host.refused(set_feature(0x81, 1)), StatusCode::COMMAND_SEQUENCE_ERROR);
+    assert_eq!(node.lines(), [(1, false, 0xa1, 1)]);
+}
+
+#[test]
+fn the_last_of_all_registrants_takes_the_reservation_along() {
+    // A reservation of all registrants had no holder left, and could not be released.
+    let sled = Sled::with_disk();
+    let [mut first, mut second, mut third] = nodes(&sled);
+    assert_eq!(first.acquire(WEAR), OK);
+    let unregister = command(IoOpcode::RESERVATION_REGISTER, 1);
+    assert_eq!(first.send(unregister, [0xa1, 0]), OK);
+    assert_eq!(third.report()[4], 5, "the second one holds it");
+    assert_eq!(third.write(), CONFLICT);
+    assert_eq!(second.send(unregister, [0xa2, 0]), OK);
+    assert_eq!(third.report()[4], 0);
+    assert_eq!(third.write(), OK);
+}

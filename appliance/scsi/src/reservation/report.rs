@@ -4,7 +4,7 @@ use super::kind;
 use crate::bytes::{cut, length_16, length_32, u8_at, u16_at};
 use crate::ports::identity_hash;
 use crate::sense::Sense;
-use crate::unit::Nexus;
+use crate::unit::{Nexus, SCSI_TARGETS};
 use luge_reservations::{Identity, RegistrantReport, Report, Scope};
 use luge_spec::scsi::{
     FullStatusDescriptor, ReservationDescriptor, ReserveCapabilities, ReserveInHeader, SasTransportId,
@@ -70,7 +70,7 @@ fn full_status(report: &Report) -> Vec<u8> {
 /// known.
 fn describe(report: &Report, registrant: &RegistrantReport) -> Vec<u8> {
     let kind = report.kind.filter(|_| registrant.holds);
-    let port = registrant.ports.first().map_or(0, |port| port.number);
+    let port = registrant.ports.iter().find(|port| port.target == SCSI_TARGETS).map_or(0, |port| port.number);
     let (all_ports, port) = match registrant.identity.scope {
         Scope::Host => (bits::ALL_PORTS, 0),
         Scope::Nexus(_) => (0, port),

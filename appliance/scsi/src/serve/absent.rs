@@ -5,7 +5,7 @@
 
 use super::exchange::{Answer, Incoming};
 use super::sense::request_sense;
-use crate::bytes::u8_at;
+use crate::bytes::{length_16, u8_at};
 use crate::inquiry;
 use crate::report::report_luns;
 use crate::sense::{Sense, SenseFormat};
@@ -30,7 +30,11 @@ pub fn absent(incoming: &Incoming<'_>, lun: AbsentLun) -> Answer {
 
 fn data(incoming: &Incoming<'_>, lun: AbsentLun) -> Result<Vec<u8>, Sense> {
     let cdb = incoming.cdb;
-    match (Opcode(u8_at(cdb, 0)), lun) {
+    let opcode = Opcode(u8_at(cdb, 0));
+    if opcode.cdb_bytes().is_some_and(|bytes| cdb.len() < bytes) {
+        return Err(Sense::invalid_field_in_cdb(length_16(cdb.len())));
+    }
+    match (opcode, lun) {
         (Opcode::INQUIRY, AbsentLun::Lun) => inquiry::absent(cdb),
         (Opcode::INQUIRY, AbsentLun::ReportLuns) => inquiry::well_known(cdb),
         (Opcode::REPORT_LUNS, _) => report_luns(cdb, incoming.luns),

@@ -10,7 +10,7 @@ use super::small;
 use crate::attention::Attention;
 use crate::bytes::u8_at;
 use crate::capacity::{get_lba_status, read_capacity_10, read_capacity_16};
-use crate::catalog;
+use crate::catalog::{self, Entry};
 use crate::ports::AccessState;
 use crate::sense::Sense;
 use crate::status::Ending;
@@ -28,26 +28,47 @@ impl Nexus {
     #[must_use]
     pub fn serve(&self, incoming: &Incoming<'_>) -> Reply {
         let view = self.unit.view();
-        let reply = self.admit(Kind::of(incoming.cdb)).and_then(|()| self.dispatch(incoming, &view));
+        let reply = self.try_serve(incoming, &view);
         reply.unwrap_or_else(|ending| Reply::Done(Answer::bare(ending, view.sense_format)))
     }
 
-    /// Refuses a command, whatever it asks for. A unit attention that is reported is no longer pending.
-    fn admit(&self, kind: Kind) -> Result<(), Ending> {
-        let state = self.link.access_state();
-        let pending = self.link.attentions.first().filter(|_| !kind.disregards_attentions());
-        if let Some(attention) = pending.filter(|attention| attention.precedes_conflicts()) {
-            return Err(self.report(attention));
-        }
-        if state == AccessState::Transitioning && !kind.disregards_transition() {
-            return Err(TRANSITION.into());
-        }
-        if self.conflicts(kind) {
+    fn try_serve(&self, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
+        let kind = Kind::of(incoming.cdb);
+        let entry = catalog::find(incoming.cdb, view);
+        self.check_resets(kind)?;
+        self.check_path(kind)?;
+        // A command that the unit does not have conflicts with nothing.
+        if entry.is_ok() && self.conflicts(kind) {
             return Err(Ending::RESERVATION_CONFLICT);
         }
+        self.check_attentions(kind)?;
+        self.dispatch(entry?, incoming, view)
+    }
+
+    /// Reports a reset that the initiator was not told of.
+    fn check_resets(&self, kind: Kind) -> Result<(), Ending> {
+        let pending = self.pending(kind).filter(|attention| attention.precedes_conflicts());
         pending.map_or(Ok(()), |attention| Err(self.report(attention)))
     }
 
+    /// Refuses a command while the path is in transition.
+    fn check_path(&self, kind: Kind) -> Result<(), Ending> {
+        let state = self.link.access_state();
+        let is_refused = state == AccessState::Transitioning && !kind.disregards_transition();
+        if is_refused { Err(TRANSITION.into()) } else { Ok(()) }
+    }
+
+    /// Reports a unit attention.
+    fn check_attentions(&self, kind: Kind) -> Result<(), Ending> {
+        self.pending(kind).map_or(Ok(()), |attention| Err(self.report(attention)))
+    }
+
+    /// The unit attention that a command would report.
+    fn pending(&self, kind: Kind) -> Option<Attention> {
+        self.link.attentions.first().filter(|_| !kind.disregards_attentions())
+    }
+
+    /// End of a command that reports a unit attention, which is no longer pending then.
     fn report(&self, attention: Attention) -> Ending {
         self.link.attentions.clear(attention);
         Sense::new(SenseKey::UNIT_ATTENTION, attention.code()).into()
@@ -59,9 +80,7 @@ impl Nexus {
         rights < kind.needs() || kind.conflicts_with_hold() && is_excluded()
     }
 
-    fn dispatch(&self, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
-        let cdb = incoming.cdb;
-        let entry = catalog::find(cdb, view)?;
+    fn dispatch(&self, entry: &Entry, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
         if entry.kind != catalog::Kind::DeviceServer {
             return Ok(Reply::GoOn);
         }

@@ -16,7 +16,7 @@ pub const PRODUCT_BYTES: usize = 16;
 pub(crate) const VENDOR: &[u8; 8] = b"LUGE    ";
 
 /// Product of units that are not given another one.
-const PRODUCT: &str = "Volume";
+const PRODUCT: &str = "LUGE Volume";
 
 /// Error of a unit that cannot be made.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

@@ -11,4 +11,5 @@ pub use config::{PRODUCT_BYTES, SERIAL_BYTES_MAX, UnitConfig, UnitError};
 pub(crate) use link::Link;
 pub use logical_unit::LogicalUnit;
 pub use nexus::Nexus;
+pub(crate) use nexus::SCSI_TARGETS;
 pub(crate) use settings::Settings;

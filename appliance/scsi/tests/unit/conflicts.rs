@@ -3,6 +3,7 @@
 
 use super::persistent::{PR_OUT, list, pr_out, register, reserve};
 use super::rig::{Host, World};
+use luge_scsi::Sense;
 
 /// Commands, and whether each is allowed (A) or a conflict (C) for an initiator that does not hold the reservation:
 /// Write Exclusive; Exclusive Access; a type for registrants, and it is registered; Write Exclusive for registrants,
@@ -102,6 +103,14 @@ fn commands_conflict_with_persistent_reservations_as_the_tables_say() {
             }
         }
     }
+}
+
+#[test]
+fn commands_that_there_are_not_conflict_with_nothing() {
+    let (host, _holder) = reserved(3, false);
+    assert_eq!(host.refused(&[0xff; 16], &[]), Sense::invalid_opcode());
+    assert_eq!(host.refused(&pr_out(7, 0), &list(0, 1)), Sense::invalid_bit_in_cdb(1, 4));
+    assert_eq!(host.refused(&[0x15, 0x10, 1, 0, 0, 0], &[]), Sense::invalid_bit_in_cdb(2, 0));
 }
 
 #[test]

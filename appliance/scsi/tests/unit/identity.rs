@@ -4,7 +4,7 @@ use super::persistent::{keys, list, pr_in, pr_out, register, reserve};
 use super::rig::{READ_10, World, be16, be64};
 use luge_reservations::{
     Action, Claim, Identity, Key, Listener, Nexus, NexusConfig, Notice, Port, Refused, ReservationType,
-    Reservations, Rights,
+    Reservations, Rights, Scope,
 };
 use luge_scsi::{LogicalUnit, UnitConfig};
 use luge_spec::scsi::AdditionalSense;
@@ -94,6 +94,16 @@ fn a_host_of_nvme_is_registered_at_all_ports() {
     let status = host.data(&pr_in(3, 255));
     assert_eq!(status[8 + 12], 2, "ALL_TG_PT");
     assert_eq!(be16(&status, 8 + 18), 0);
+}
+
+#[test]
+fn a_host_of_nvme_without_a_name_has_no_port_of_a_target() {
+    let world = World::new();
+    let host = world.host("a");
+    let (controller, _) = nvme(&world, 0);
+    controller.identify(Some(Identity { host: 0, scope: Scope::Nexus(3) }));
+    controller.act(NVME_REGISTER).unwrap();
+    assert_eq!(be16(&host.data(&pr_in(3, 255)), 8 + 18), 0, "and not its controller identifier");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn standard_data_says_what_the_unit_is() {
     assert_eq!(data.len(), 96);
     assert_eq!(data[..5], [0x00, 0, 6, 0x12, 91], "type, version, format, length");
     assert_eq!(data[5..8], [0x10, 0x10, 0x02], "TPGS, MULTIP, CMDQUE");
-    assert_eq!(&data[8..36], b"LUGE    Volume          0001");
+    assert_eq!(&data[8..36], b"LUGE    LUGE Volume     0001");
     assert_eq!([be16(&data, 58), be16(&data, 60), be16(&data, 62)], [0x00a0, 0x0460, 0x04c0]);
 }
 
@@ -217,8 +217,16 @@ fn a_lun_without_a_unit_answers_what_it_must() {
     assert_eq!(luns.len(), 8 + 8 * LUNS.len());
     let sense = ask(&[0x03, 0, 0, 0, 255, 0]).unwrap();
     assert_eq!([sense[0], sense[2], sense[12]], [0x70, 5, 0x25]);
-    for cdb in [&[0; 6][..], &[0x28; 10], &[0x25; 10], &[0xff; 16], &[]] {
+    for cdb in [&[0; 6][..], &[0x28; 10], &[0x25; 10], &[0xff; 16]] {
         assert_eq!(ask(cdb), Err(NOT_SUPPORTED), "{cdb:02x?}");
+    }
+}
+
+#[test]
+fn a_cdb_that_is_too_short_is_refused_by_a_lun_without_a_unit() {
+    for length in 0..6 {
+        let refused = absent_data(&[0x12, 0, 0, 0xff, 0, 0][..length], AbsentLun::Lun);
+        assert_eq!(refused, Err(Sense::invalid_field_in_cdb(u16::try_from(length).unwrap())));
     }
 }
 

@@ -171,3 +171,32 @@ fn random_commands_for_no_unit_are_answered_within_their_limits() {
         }
     });
 }
+
+#[test]
+fn threads_of_several_adapters_do_not_wait_for_each_other() {
+    let world = World::new();
+    let group = world.groups.declare(1, 1).unwrap();
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c"] {
+            let host = world.new_host(name, &group);
+            let unit = &world.unit;
+            scope.spawn(move || {
+                let mut random = Random::new(name.bytes().map(u64::from).sum());
+                host.initiator.set_live();
+                for _ in 0..2000 {
+                    let (cdb, data_out) = (cdb(&mut random), data_out(&mut random));
+                    drop(host.nexus.serve(&Incoming { cdb: &cdb, data_out: &data_out, luns: &[0] }));
+                    if random.once_in(16) {
+                        unit.resized();
+                        host.nexus.reset();
+                    }
+                    host.owner.receipts.lock().unwrap().clear();
+                }
+            });
+        }
+    });
+    let free = world.new_host("d", world.groups.free());
+    free.nexus.reset();
+    free.attentions();
+    free.good(&[0; 6], &[]);
+}

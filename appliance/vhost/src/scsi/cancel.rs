@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Requests of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// Those with a tag, to a LUN.
+    /// Requests with a tag, to a LUN.
     Task {
         /// The LUN.
         lun: LunAddress,

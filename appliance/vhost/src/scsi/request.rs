@@ -25,10 +25,17 @@ pub(super) type Batch = luge_virtqueue::Batch<Layout>;
 /// A chain in that layout, as nearly all are.
 pub(super) type RequestChain<'a> = luge_virtqueue::RequestChain<'a, Layout>;
 
-/// A request that was read.
+/// A chain that was read.
 pub(super) struct Request {
-    pub(super) header: RequestHeader,
     pub(super) response: ResponseParts,
+    /// Header and data; none if the chain is no request: it is at fault, its header or response is too short, or it has
+    /// data in both directions.
+    pub(super) content: Option<Content>,
+}
+
+/// Header and data of a request.
+pub(super) struct Content {
+    pub(super) header: RequestHeader,
     pub(super) data: RequestData,
 }
 
@@ -51,11 +58,7 @@ impl RequestData {
 }
 
 /// Reads a chain. The spans of the data are left in their place.
-///
-/// # Errors
-/// Place of the response, if the chain is no request: it is at fault, its header or response is too short, or it has data
-/// in both directions.
-pub(super) fn read(chain: Chain<'_>) -> Result<Request, ResponseParts> {
+pub(super) fn read(chain: Chain<'_>) -> Request {
     let Chain { first, fault, readable, writable, bytes, .. } = chain;
     let mut inward = Pieces::new(writable, first.wrapping_add(readable.len()), bytes.writable);
     let mut outward = Pieces::new(readable, first, bytes.readable);
@@ -64,13 +67,10 @@ pub(super) fn read(chain: Chain<'_>) -> Result<Request, ResponseParts> {
     let header = header.and_then(|bytes| RequestHeader::read_from_bytes(&bytes).ok());
     let (out_bytes, in_bytes) = (outward.len(), inward.len());
     let one_way = out_bytes == 0 || in_bytes == 0;
-    match header.filter(|_| one_way && response.is_whole()) {
-        Some(header) => {
-            let spans = if in_bytes > 0 { inward.left() } else { outward.left() };
-            Ok(Request { header, response, data: RequestData { spans, out_bytes, in_bytes } })
-        }
-        None => Err(response),
-    }
+    let header = header.filter(|_| one_way && response.is_whole());
+    let spans = if in_bytes > 0 { inward.left() } else { outward.left() };
+    let data = RequestData { spans, out_bytes, in_bytes };
+    Request { response, content: header.map(|header| Content { header, data }) }
 }
 
 /// Header of a chain, as far as its first spans have it.

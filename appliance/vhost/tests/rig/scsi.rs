@@ -1,10 +1,11 @@
 //! A guest's driver of a SCSI host bus adapter: a request queue, and a session that serves it without a core, where
 //! the test makes the turns and answers in the place of the adapter's thread.
 
+use super::scripted::memory_disk;
 use super::{Queue, UNANSWERED, setup_of};
-use luge_block::{Blocks, CoreId, Device, MemoryDevice, Shape};
-use luge_core::{Session, Took, Work};
-use luge_memory::{DmaSpace, GuestAddress, PageSize};
+use luge_block::{CoreId, Device};
+use luge_core::{Session, SessionId, Took, Work};
+use luge_memory::GuestAddress;
 use luge_scsi::{Gate, UnitView};
 use luge_spec::scsi::ScsiStatus;
 use luge_spec::virtio::scsi::{LunField, RESPONSE_BYTES, RequestHeader, Response, ResponseHeader};
@@ -186,19 +187,31 @@ impl std::ops::DerefMut for ScsiBench {
     }
 }
 
-/// A disk in memory.
-pub fn memory_unit(block_bytes: u32, blocks: u64) -> Arc<dyn Device> {
-    let shape = Shape::new(block_bytes, Blocks(blocks)).unwrap();
-    Arc::new(MemoryDevice::new(&DmaSpace::new(), shape, PageSize::Base, None).unwrap())
-}
-
 impl ScsiBench {
     /// A bench with LUN 0 of target 0 on a device.
     pub fn new(device: Arc<dyn Device>) -> Self {
         Self::with(vec![(address(0, 0), device)], 64, None)
     }
 
+    /// A bench with a LUN in memory, of which the session does not know yet.
+    pub fn without_table() -> Self {
+        let relay = Arc::new(Relay::new().unwrap());
+        Self::sharing(relay, vec![(address(0, 0), memory_disk(512, 256))], 64, None)
+    }
+
     pub fn with(
+        luns: Vec<(LunAddress, Arc<dyn Device>)>,
+        size: u16,
+        inflight: Option<InflightRegion>,
+    ) -> Self {
+        let mut bench = Self::sharing(Arc::new(Relay::new().unwrap()), luns, size, inflight);
+        bench.set_table();
+        bench
+    }
+
+    /// A bench whose session has the relay of others, and no table.
+    pub fn sharing(
+        relay: Arc<Relay>,
         luns: Vec<(LunAddress, Arc<dyn Device>)>,
         size: u16,
         inflight: Option<InflightRegion>,
@@ -213,19 +226,31 @@ impl ScsiBench {
         let features = RING_FEATURES;
         let setup =
             QueueSetup { inflight, counters: counters.clone(), ..setup_of(layout, features, &memory) };
-        let relay = Arc::new(Relay::new().unwrap());
         let session = RequestSession::new(2, relay.clone(), setup).unwrap();
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
-        let mut bench = Self { queue, session, graph, relay, luns, counters };
-        bench.set_table();
-        bench
+        Self { queue, session, graph, relay, luns, counters }
     }
 
     /// Gives the session a table of the LUNs that there are now.
     pub fn set_table(&mut self) {
         let table = LunTable::new(self.luns.iter().map(|(address, lun)| (*address, lun.entry())));
         drop(self.session.replace_table(Arc::new(table)));
+    }
+
+    /// Puts a session of another process in the place of this one, which is gone with all that it has in flight.
+    pub fn restart(&mut self, inflight: InflightRegion, id: SessionId) {
+        let layout = RigMemory::ring(RigMemory::RINGS.0, 64);
+        let setup =
+            QueueSetup { inflight: Some(inflight), ..setup_of(layout, RING_FEATURES, &self.queue.memory) };
+        self.session = RequestSession::new(2, self.relay.clone(), setup).unwrap();
+        self.session.adopt(id);
+    }
+
+    /// Gives the first LUN another gate.
+    pub fn set_gate(&mut self, gate: Gate) {
+        self.luns[0].1.gate = Arc::new(gate);
+        self.set_table();
     }
 
     /// Puts a command into the ring: header, response and data in a descriptor each.

@@ -72,7 +72,7 @@ fn a_connection_that_changes_its_adapter_is_served_on() {
     scene.hba().add_lun(at(0, 0), &disk).unwrap();
     scene.settle(at(0, 0));
     let connection = scene.house.endpoints.pop().unwrap().hand_over().unwrap();
-    let next = Arc::new(Scene::open(&scene.house.cores));
+    let next = Arc::new(Scene::open("first", &scene.house.cores));
     next.add_lun(at(0, 0), &disk).unwrap();
     let config = scene.house.config(0, next.clone());
     scene.house.endpoints.push(Endpoint::resume(config, connection).unwrap());

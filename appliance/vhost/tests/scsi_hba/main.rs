@@ -12,3 +12,5 @@ mod resets;
 mod rig;
 mod scale;
 mod scene;
+mod sharing;
+mod storm;

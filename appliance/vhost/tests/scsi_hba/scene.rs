@@ -5,6 +5,7 @@ use crate::rig::house::House;
 use luge_block::Device;
 use luge_core::CoreHandle;
 use luge_memory::GuestAddress;
+use luge_reservations::Reservations;
 use luge_scsi::{LogicalUnit, PortGroups, UnitConfig};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::scsi::{
@@ -33,10 +34,14 @@ pub const fn at(target: u8, lun: u8) -> LunAddress {
 
 /// A unit on a volume.
 pub fn unit_of(volume: Volume) -> Arc<LogicalUnit> {
-    static NEXT: AtomicU8 = AtomicU8::new(0);
     let volume = Arc::new(volume);
-    let reservations = volume.reservations().clone();
-    let uuid = [NEXT.fetch_add(1, Relaxed); 16];
+    unit_with(&volume, volume.reservations().clone())
+}
+
+/// A unit on a volume, with reservations of its own or those of the volume.
+pub fn unit_with(volume: &Arc<Volume>, reservations: Arc<Reservations>) -> Arc<LogicalUnit> {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let (volume, uuid) = (volume.clone(), [NEXT.fetch_add(1, Relaxed); 16]);
     LogicalUnit::new(UnitConfig { volume, reservations, uuid, serial: None, product: None }).unwrap()
 }
 
@@ -110,9 +115,27 @@ impl Scene {
     /// An adapter that no guest has connected to.
     pub fn without_guest() -> Self {
         let mut house = House::on(&[]);
-        let hba = Arc::new(Self::open(&house.cores));
+        let hba = Arc::new(Self::open("first", &house.cores));
         house.endpoints.push(Endpoint::start(house.config(0, hba.clone())).unwrap());
         Self { guest: Self::new_guest(), client: None, hba: Some(hba), house }
+    }
+
+    /// Two adapters on the same cores, each with a guest. The first one is dropped last.
+    pub fn pair() -> (Self, Self) {
+        let first = Self::new();
+        let hba = Arc::new(Self::open("second", &first.house.cores));
+        let house = House {
+            endpoints: vec![],
+            // The first one stops them.
+            cores: vec![],
+            space: first.house.space.clone(),
+            folder: tempfile::tempdir().unwrap(),
+            descriptors: first.house.descriptors.clone(),
+        };
+        let mut second = Self { guest: Self::new_guest(), client: None, hba: Some(hba.clone()), house };
+        second.house.endpoints.push(Endpoint::start(second.house.config(0, hba)).unwrap());
+        second.connect();
+        (first, second)
     }
 
     /// A guest whose adapter was just reset.
@@ -127,9 +150,9 @@ impl Scene {
         guest
     }
 
-    pub fn open(cores: &[CoreHandle]) -> ScsiHba {
+    pub fn open(name: &str, cores: &[CoreHandle]) -> ScsiHba {
         let group = PortGroups::default().free().clone();
-        let config = HbaConfig { name: "hba".into(), cores: cores.to_vec(), request_queues: 2, group };
+        let config = HbaConfig { name: name.into(), cores: cores.to_vec(), request_queues: 2, group };
         ScsiHba::open(config).unwrap()
     }
 

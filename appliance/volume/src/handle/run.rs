@@ -15,7 +15,9 @@ impl<'handle> VolumeHandle<'handle> {
     }
 
     /// Gives requests to the base in one call; returns how many it took, and why not the next.
-    #[inline]
+    ///
+    /// Always inlined: its callers are the runs of every kind of session, once each.
+    #[inline(always)]
     fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
         let now = self.now();
         let (taken, refusal) = match &mut self.0 {
@@ -69,7 +71,7 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.
-    #[inline]
+    #[inline(always)]
     pub fn submit(&mut self, mut refused: impl FnMut(Tag, Refusal)) {
         let mut left = self.requests.as_slice();
         while !left.is_empty() {

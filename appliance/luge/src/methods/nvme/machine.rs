@@ -78,9 +78,19 @@ impl Machine {
 
     /// Reads from a disk as a guest does, without an end if the SSD does not answer.
     pub fn read(&self, name: &str) -> Result<Report, BenchError> {
+        self.bench(name, &[])
+    }
+
+    /// As [`Self::read`], from LUN 0 of a target of a SCSI controller.
+    pub fn read_lun(&self, name: &str, target: u8) -> Result<Report, BenchError> {
+        self.bench(name, &["--target", &target.to_string()])
+    }
+
+    fn bench(&self, name: &str, more: &[&str]) -> Result<Report, BenchError> {
         let socket = self.folder.path().join(name);
         let line = ["bench", socket.to_str().unwrap(), "--bs", "512", "--iodepth", "1", "--runtime", "0.01"];
-        luge_bench::run(&Line::parse_from(line).options, &AtomicBool::new(false), &mut |_| ())
+        let line = Line::parse_from(line.iter().chain(more));
+        luge_bench::run(&line.options, &AtomicBool::new(false), &mut |_| ())
     }
 
     /// Reads from a disk as a guest does; `ssd` is the SSD that it is on.

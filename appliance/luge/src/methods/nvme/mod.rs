@@ -10,6 +10,8 @@ mod forced;
 mod hanging;
 mod identity;
 #[cfg(test)]
+mod luns;
+#[cfg(test)]
 mod machine;
 mod new_ssd;
 mod path;

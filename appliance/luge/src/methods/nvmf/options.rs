@@ -19,7 +19,7 @@ params! {
         trtype: String,
         /// nvmf_tgt, or not given
         tgt_name: Option<String>,
-        /// Most I/O queue pairs of a controller, 1 to 128; 63 if not given
+        /// Most I/O queue pairs of a controller, 1 to 128; 31 if not given: with more, doorbells share cache lines
         max_io_qpairs_per_ctrlr: Option<u16>,
         /// Most entries of an I/O queue, 2 to 4096; 4096 if not given
         max_queue_depth: Option<u32>,

@@ -42,7 +42,10 @@ fn describe(name: &str, endpoint: &Endpoint) -> Value {
         "iops_threshold": coalescing.iops_threshold,
         "socket": status.socket,
         "listening": matches!(endpoint.server, Server::Listening(_)),
-        "num_queues": status.queues_max,
+        "num_queues": match &endpoint.device {
+            VhostDevice::Disk(_) => status.queues_max,
+            VhostDevice::Hba(hba) => hba.request_queues,
+        },
         "sessions": sessions,
         "front_ends": {
             "connections": status.counts.connections,

@@ -1,7 +1,7 @@
 //! LUNs on cores: how they come, and how they leave.
 
 use super::LunError;
-use super::life::{Lun, Wait};
+use super::life::{Lun, Removal};
 use super::shared::Shared;
 use crate::scsi::lun::LunAddress;
 use luge_block::CoreId;
@@ -46,31 +46,29 @@ impl Shared {
 
     /// (3) to (4). Blocks until nothing refers to the LUN.
     pub(super) fn finish_removal(&self, address: LunAddress) {
-        while let Some(lun) = self.wait_until_unused(address) {
-            self.close(lun);
-            self.luns().gone(address);
-            self.changed.notify_all();
+        while self.wait_until_unused(address) {
+            self.close(address);
         }
     }
 
-    /// Waits until nothing refers to a LUN, and returns it to whoever comes first. The others wait until it is gone.
-    fn wait_until_unused(&self, address: LunAddress) -> Option<Lun> {
-        let mut luns = self.luns();
-        loop {
-            match luns.await_removal(address) {
-                Wait::Longer => luns = self.changed.wait(luns).unwrap_or_else(PoisonError::into_inner),
-                Wait::Close(lun) => return Some(lun),
-                Wait::Over => return None,
-            }
-        }
+    /// Waits until nothing refers to a LUN; returns whether its volume is to be taken off the cores, and not by somebody
+    /// else.
+    fn wait_until_unused(&self, address: LunAddress) -> bool {
+        let luns = self.changed.wait_while(self.luns(), |luns| luns.removal(address) == Removal::UnderWay);
+        let luns = luns.unwrap_or_else(PoisonError::into_inner);
+        luns.removal(address) == Removal::Unused
     }
 
-    /// Takes the volume of a LUN off its cores.
-    fn close(&self, lun: Lun) {
+    /// Takes the volume of a LUN that nothing refers to off its cores. Whoever comes first does it.
+    fn close(&self, address: LunAddress) {
+        // Before the LUN is taken out: a core that leaves takes the volumes of all that are not.
         let _cores = self.cores();
+        let Some(lun) = self.luns().take_unused(address) else { return };
         // Requests that volumes have made themselves for the last ones of the guest.
         drain(lun.on_cores.values());
         drop(lun);
+        self.luns().gone(address);
+        self.changed.notify_all();
     }
 }
 

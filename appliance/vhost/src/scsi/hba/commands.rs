@@ -8,46 +8,19 @@
 //! ```
 
 use super::life::Luns;
-use super::sessions::SeatName;
-use super::thread::Worker;
+use super::waiting::{RequestName, WaitingCommand};
+use super::worker::Worker;
 use crate::scsi::cancel::Scope;
 use crate::scsi::lun::{LunAddress, LunPlace};
-use crate::scsi::relay::{CommandReply, Ended, RelayedCommand, RelayedId};
+use crate::scsi::relay::{CommandReply, Ended, RelayedCommand};
 use crate::scsi::session::RequestSession;
-use luge_reservations::Change;
 use luge_scsi::{AbsentLun, Answer, Ending, Incoming, Nexus, Reply, absent};
 use luge_spec::scsi::Opcode;
 use std::sync::Arc;
 
-/// Name of a command, by which its session finds it again.
-#[derive(Clone, Copy)]
-pub(super) struct CommandName {
-    pub(super) seat: SeatName,
-    pub(super) id: RelayedId,
-}
-
-/// A command that waits until every core obeys what it has changed.
-pub(super) struct WaitingCommand {
-    name: CommandName,
-    address: LunAddress,
-    tag: u64,
-    change: Change,
-}
-
-impl WaitingCommand {
-    fn is_in(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Task { lun, tag } => self.address == lun && self.tag == tag,
-            Scope::Lun(lun) => self.address == lun,
-            Scope::Target(target) => self.address.target == target,
-            Scope::All => true,
-        }
-    }
-}
-
 impl Worker {
     /// (1), to (2) or (3).
-    pub(super) fn serve_command(&mut self, name: CommandName, command: &RelayedCommand) {
+    pub(super) fn serve_command(&mut self, name: RequestName, command: &RelayedCommand) {
         let Some(addressee) = addressee(&self.shared.luns(), command.place) else {
             return self.complete(name, CommandReply::NoTarget);
         };
@@ -80,19 +53,19 @@ impl Worker {
     /// (2) to (3), for the commands whose changes every core obeys.
     pub(super) fn finish_commands(&mut self) {
         let over = self.commands.extract_if(.., |waiting| waiting.change.is_over());
-        let names: Vec<CommandName> = over.map(|waiting| waiting.name).collect();
+        let names: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
         names.into_iter().for_each(|name| self.complete(name, CommandReply::Done(Ended::default())));
     }
 
     /// (2) to (3), for commands that are aborted: their sessions know, and tell the guest.
     pub(super) fn abandon_changes(&mut self, scope: Scope) {
         let aborted = self.commands.extract_if(.., |waiting| waiting.is_in(scope));
-        let names: Vec<CommandName> = aborted.map(|waiting| waiting.name).collect();
+        let names: Vec<RequestName> = aborted.map(|waiting| waiting.name).collect();
         names.into_iter().for_each(|name| self.complete(name, CommandReply::Done(Ended::default())));
     }
 
     /// (3). A session that has left needs no reply.
-    fn complete(&self, CommandName { seat, id }: CommandName, reply: CommandReply) {
+    fn complete(&self, RequestName { seat, id }: RequestName, reply: CommandReply) {
         if let Some(seat) = self.shared.sessions().get(seat) {
             // The reply comes back, so that the core frees nothing.
             seat.call(move |session: &mut RequestSession| (session.complete_relayed(id, &reply), reply));

@@ -36,13 +36,13 @@ pub enum LunError {
         /// The one that there is.
         other: LunAddress,
     },
-    /// It is being added.
+    /// The LUN is being added.
     #[error("{0} is just being added: try again when that is over")]
     Attaching(LunAddress),
-    /// It is being removed.
+    /// The LUN is being removed.
     #[error("{0} is just being removed: try again when its last requests have ended")]
     Removing(LunAddress),
-    /// Its device went while it was being added.
+    /// The LUN's device went while it was being added.
     #[error("{0} is not added: its device has gone meanwhile")]
     Gone(LunAddress),
     /// A core cannot serve it.

@@ -4,7 +4,7 @@
 //!  (1) begun   --no request that it is about is in flight--> (3) answered
 //!  (1) begun   --some are: their sessions have its token--> (2) waiting
 //!  (2) waiting --the last of them has ended, and the guest has been shown that--> (3) answered
-//!  (1) (2)     --the session of the control queue has left--> forgotten
+//!  (3)         --the session of the control queue has left--> forgotten
 //! ```
 //!
 //! A request that is aborted cannot be taken back from an SSD. It ends when the SSD has ended it, because the SSD may
@@ -15,30 +15,18 @@
 
 use super::cancellation::Cancellation;
 use super::life::Luns;
-use super::sessions::SeatName;
-use super::thread::Worker;
+use super::waiting::{RequestName, WaitingFunction};
+use super::worker::Worker;
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::control::{ControlReply, ControlSession};
 use crate::scsi::lun::{LunAddress, LunPlace};
-use crate::scsi::relay::{Notification, RelayedId, TaskFunction, TaskManagement};
+use crate::scsi::relay::{Notification, TaskFunction, TaskManagement};
 use crate::scsi::session::RequestSession;
+use luge_scsi::Nexus;
 use luge_spec::virtio::scsi::Response;
 use std::sync::Arc;
 
-/// Name of a control request, by which its session finds it again.
-#[derive(Clone, Copy)]
-pub(super) struct ControlName {
-    pub(super) seat: SeatName,
-    pub(super) id: RelayedId,
-}
-
-/// A function that waits for requests in flight.
-pub(super) struct WaitingFunction {
-    name: ControlName,
-    wait: Cancellation,
-}
-
-/// What a function does.
+/// Effect of a function.
 enum Plan {
     /// Ends requests.
     Cancel(Scope, CancelledAs),
@@ -48,12 +36,13 @@ enum Plan {
 
 impl Worker {
     /// (1), to (2) or (3).
-    pub(super) fn begin_function(&mut self, name: ControlName, request: &TaskManagement) {
+    pub(super) fn begin_function(&mut self, name: RequestName, request: &TaskManagement) {
         let plan = plan(&self.shared.luns(), request);
         match plan {
             Err(response) => self.answer(name, response),
             Ok(Plan::Query(scope)) => self.answer(name, self.query(scope)),
             Ok(Plan::Cancel(scope, end)) => {
+                self.note_reset(request.function, scope);
                 let wait = Cancellation::begin(scope, end, Arc::default(), &self.shared.sessions());
                 self.functions.push(WaitingFunction { name, wait });
                 self.abandon_changes(scope);
@@ -64,11 +53,26 @@ impl Worker {
     /// (2) to (3), for the functions whose requests have ended.
     pub(super) fn finish_functions(&mut self) {
         let sessions = self.shared.sessions();
-        self.functions.retain(|waiting| sessions.get(waiting.name.seat).is_some());
         let over = self.functions.extract_if(.., |waiting| waiting.wait.is_over(&sessions));
-        let over: Vec<ControlName> = over.map(|waiting| waiting.name).collect();
+        let over: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
         drop(sessions);
         over.into_iter().for_each(|name| self.answer(name, Response::FUNCTION_COMPLETE));
+    }
+
+    /// Tells units of a reset, which becomes known to the initiators that it concerns.
+    fn note_reset(&self, function: TaskFunction, scope: Scope) {
+        let tell = match function {
+            TaskFunction::UnitReset => Nexus::reset,
+            TaskFunction::NexusReset => Nexus::lost,
+            TaskFunction::AbortTask
+            | TaskFunction::AbortTaskSet
+            | TaskFunction::ClearAca
+            | TaskFunction::ClearTaskSet
+            | TaskFunction::QueryTask
+            | TaskFunction::QueryTaskSet => return,
+        };
+        let nexuses = self.shared.luns().nexuses(scope);
+        nexuses.iter().for_each(|nexus| tell(nexus));
     }
 
     fn query(&self, scope: Scope) -> Response {
@@ -86,25 +90,25 @@ impl Worker {
     }
 
     /// (3).
-    fn answer(&self, name: ControlName, response: Response) {
+    fn answer(&self, name: RequestName, response: Response) {
         self.reply(name, ControlReply { response, events: 0 });
     }
 
     /// Answers a query or subscription of notifications: no unit has any.
-    pub(super) fn answer_notification(&self, name: ControlName, request: &Notification) {
+    pub(super) fn answer_notification(&self, name: RequestName, request: &Notification) {
         let addressed = addressed(&self.shared.luns(), request.place);
         self.answer(name, addressed.map_or_else(|response| response, |_| Response::OK));
     }
 
     /// Replies to a session. One that has left needs no reply.
-    fn reply(&self, ControlName { seat, id }: ControlName, reply: ControlReply) {
+    fn reply(&self, RequestName { seat, id }: RequestName, reply: ControlReply) {
         if let Some(seat) = self.shared.sessions().get(seat) {
             seat.call(move |session: &mut ControlSession| session.complete(id, reply));
         }
     }
 }
 
-/// Looks what a function does. A reset becomes known to the initiators that it concerns.
+/// Looks what a function does.
 fn plan(luns: &Luns, request: &TaskManagement) -> Result<Plan, Response> {
     let &TaskManagement { function, place, tag } = request;
     let on_task = || addressed(luns, place).map(|lun| Scope::Task { lun, tag });
@@ -114,15 +118,9 @@ fn plan(luns: &Luns, request: &TaskManagement) -> Result<Plan, Response> {
         TaskFunction::AbortTaskSet | TaskFunction::ClearTaskSet => {
             Ok(Plan::Cancel(on_lun()?, CancelledAs::Aborted))
         }
-        TaskFunction::UnitReset => {
-            let address = addressed(luns, place)?;
-            luns.get(address).into_iter().for_each(|lun| lun.nexus.reset());
-            Ok(Plan::Cancel(Scope::Lun(address), CancelledAs::Reset))
-        }
+        TaskFunction::UnitReset => Ok(Plan::Cancel(on_lun()?, CancelledAs::Reset)),
         TaskFunction::NexusReset => {
-            let target = target_of(luns, place)?;
-            luns.of_target(target).for_each(|(_, lun)| lun.nexus.lost());
-            Ok(Plan::Cancel(Scope::Target(target), CancelledAs::Reset))
+            Ok(Plan::Cancel(Scope::Target(target_of(luns, place)?), CancelledAs::Reset))
         }
         TaskFunction::QueryTask => Ok(Plan::Query(on_task()?)),
         TaskFunction::QueryTaskSet => Ok(Plan::Query(on_lun()?)),

@@ -15,6 +15,7 @@
 //! - A volume leaves its cores after the last table that names it, also that of a session that is leaving.
 
 use super::{LunError, LunPhase, LunStatus};
+use crate::scsi::cancel::Scope;
 use crate::scsi::drain::Drain;
 use crate::scsi::lun::LunAddress;
 use luge_block::CoreId;
@@ -78,11 +79,11 @@ enum Progress {
 /// Something that the guest is to be told about a LUN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LunChange {
-    /// It is there.
+    /// The LUN is there.
     Added,
-    /// It is gone.
+    /// The LUN is gone.
     Removed,
-    /// Its volume has another size.
+    /// The LUN's volume has another size.
     Resized,
 }
 
@@ -281,6 +282,18 @@ impl Luns {
         })
     }
 
+    /// Ways to the units of LUNs of (2), for calls that must not be made while this is locked.
+    pub(super) fn nexuses(&self, scope: Scope) -> Vec<Arc<Nexus>> {
+        let nexus = |(_, lun): (LunAddress, &Lun)| lun.nexus.clone();
+        match scope {
+            Scope::Task { lun, .. } | Scope::Lun(lun) => {
+                self.get(lun).into_iter().map(|lun| lun.nexus.clone()).collect()
+            }
+            Scope::Target(target) => self.of_target(target).map(nexus).collect(),
+            Scope::All => self.live().map(nexus).collect(),
+        }
+    }
+
     /// A LUN of (2).
     pub(super) fn get(&self, address: LunAddress) -> Option<&Lun> {
         match self.lives.get(&address)? {
@@ -337,26 +350,35 @@ impl Luns {
         found
     }
 
-    /// What somebody is to do who waits until a LUN has been removed.
-    pub(super) fn await_removal(&mut self, address: LunAddress) -> Wait {
-        match self.lives.get_mut(&address) {
-            Some(Life::Removing(Removing { lun, progress: Progress::Unused, .. })) => {
-                lun.take().map_or(Wait::Longer, Wait::Close)
+    /// State of a removal, for whoever waits for it.
+    pub(super) fn removal(&self, address: LunAddress) -> Removal {
+        match self.lives.get(&address) {
+            Some(Life::Removing(Removing { lun: Some(_), progress: Progress::Unused, .. })) => {
+                Removal::Unused
             }
-            Some(Life::Removing(_)) => Wait::Longer,
+            Some(Life::Removing(_)) => Removal::UnderWay,
             // It may have been added again.
-            Some(Life::Attaching(_) | Life::Live(_)) | None => Wait::Over,
+            Some(Life::Attaching(_) | Life::Live(_)) | None => Removal::Over,
+        }
+    }
+
+    /// Takes a LUN out that nothing refers to. Its place stays taken.
+    pub(super) fn take_unused(&mut self, address: LunAddress) -> Option<Lun> {
+        match self.lives.get_mut(&address) {
+            Some(Life::Removing(Removing { lun, progress: Progress::Unused, .. })) => lun.take(),
+            _ => None,
         }
     }
 }
 
-/// What somebody is to do who waits until a LUN has been removed.
-pub(super) enum Wait {
-    /// Wait.
-    Longer,
-    /// Take its volume off the cores.
-    Close(Lun),
-    /// Nothing.
+/// State of a removal, for whoever waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removal {
+    /// Something refers to the LUN, or somebody takes its volume off the cores.
+    UnderWay,
+    /// The volume is to be taken off the cores.
+    Unused,
+    /// The LUN is gone.
     Over,
 }
 

@@ -15,6 +15,8 @@ mod shared;
 mod status;
 mod tables;
 mod thread;
+mod waiting;
+mod worker;
 
 pub use config::{HbaConfig, REQUEST_QUEUES_MAX};
 pub use device::ScsiHba;

@@ -201,9 +201,9 @@ impl Sessions {
 /// Whether a ring begins anew or goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RingBeginning {
-    /// Its driver has just set it up.
+    /// The driver has just set the ring up.
     Fresh,
-    /// It goes on where it stopped.
+    /// The ring goes on where it stopped.
     GoesOn,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// State of a LUN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LunPhase {
-    /// Its volume is being opened on the cores.
+    /// The LUN's volume is being opened on the cores.
     Attaching,
     /// Guests can use it.
     Live,

@@ -3,17 +3,14 @@
 use super::cancellation::Cancellation;
 use super::life::Luns;
 use super::sessions::Sessions;
-use super::thread::Worker;
+use super::worker::Worker;
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::drain::Drain;
 use crate::scsi::lun::LunAddress;
 use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::CoreId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Tables of the sessions on each core that has some.
-pub(super) type Tables = BTreeMap<CoreId, Arc<LunTable>>;
 
 /// All targets of an adapter.
 const ALL_TARGETS: std::ops::RangeInclusive<u8> = 0..=u8::MAX;
@@ -25,10 +22,11 @@ impl Worker {
         let shared = self.shared.clone();
         let receipts = shared.notices.take_changed_views();
         let mut sessions = shared.sessions();
-        let mut luns = shared.luns();
         if sessions.take_has_reset() {
-            luns.live().for_each(|(_, lun)| lun.nexus.powered_on());
+            let nexuses = shared.luns().nexuses(Scope::All);
+            nexuses.iter().for_each(|nexus| nexus.powered_on());
         }
+        let mut luns = shared.luns();
         let mut changed = luns.take_changed_targets();
         if !receipts.is_empty() {
             changed.extend(ALL_TARGETS);

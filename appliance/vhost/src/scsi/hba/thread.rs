@@ -8,15 +8,12 @@
 //! Invariant: it waits for its bell, and for turns of cores. Whatever waits for an SSD, a guest or another adapter is a
 //! state, which a later round looks at.
 
-use super::cancellation::Cancellation;
-use super::commands::{CommandName, WaitingCommand};
 use super::events::event;
-use super::functions::{ControlName, WaitingFunction};
 use super::life::LunChange;
 use super::sessions::SeatName;
 use super::shared::Shared;
-use super::tables::Tables;
-use crate::scsi::lun::LunAddress;
+use super::waiting::RequestName;
+use super::worker::Worker;
 use crate::scsi::relay::{Relayed, RelayedRequest};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io;
@@ -27,28 +24,9 @@ use std::thread::JoinHandle;
 /// The most relayed requests of a round.
 const REQUESTS_PER_ROUND_MAX: usize = 64;
 
-/// State that only the thread of an adapter has.
-pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
-    pub(super) tables: Tables,
-    /// Changes that the cores know, and the guest does not.
-    pub(super) untold: Vec<(LunAddress, LunChange)>,
-    /// Removals of which not all sessions know.
-    pub(super) removals: Vec<(LunAddress, Cancellation)>,
-    pub(super) functions: Vec<WaitingFunction>,
-    pub(super) commands: Vec<WaitingCommand>,
-}
-
 /// Starts the thread of an adapter.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    let mut worker = Worker {
-        shared: shared.clone(),
-        tables: Tables::new(),
-        untold: Vec::new(),
-        removals: Vec::new(),
-        functions: Vec::new(),
-        commands: Vec::new(),
-    };
+    let mut worker = Worker::new(shared);
     // A name with a zero byte is none of a thread.
     let name = format!("scsi {}", shared.name).replace('\0', "");
     std::thread::Builder::new().name(name).spawn(move || worker.run())
@@ -104,12 +82,11 @@ impl Worker {
     }
 
     fn serve(&mut self, Relayed { queue, session, id, request }: Relayed) {
-        let seat = SeatName { queue, number: session };
-        let control = ControlName { seat, id };
+        let name = RequestName { seat: SeatName { queue, number: session }, id };
         match request {
-            RelayedRequest::Command(command) => self.serve_command(CommandName { seat, id }, &command),
-            RelayedRequest::TaskManagement(request) => self.begin_function(control, &request),
-            RelayedRequest::Notification(request) => self.answer_notification(control, &request),
+            RelayedRequest::Command(command) => self.serve_command(name, &command),
+            RelayedRequest::TaskManagement(request) => self.begin_function(name, &request),
+            RelayedRequest::Notification(request) => self.answer_notification(name, &request),
         }
     }
 }

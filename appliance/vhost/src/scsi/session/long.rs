@@ -15,8 +15,8 @@ use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader};
 use luge_virtqueue::{Chain, LongChain};
 use luge_volume::{Graph, VolumeId};
 
-/// Most spans of a response, each of whose bytes could lie in two regions.
-const RESPONSE_SPANS: usize = 2 * RESPONSE_BYTES;
+/// Most spans of a response, each of whose bytes could lie elsewhere.
+const RESPONSE_SPANS: usize = RESPONSE_BYTES;
 
 impl RequestSession {
     /// Goes on with the long chain at the end of the batch; returns whether it was read.
@@ -27,10 +27,9 @@ impl RequestSession {
             self.long = Some(long);
             return false;
         };
-        match (&mut chain.request, long.header) {
-            (Ok(request), Some(header)) => request.header = header,
-            // Refused above: its spans are not looked at.
-            (Ok(_), None) | (Err(_), _) => {}
+        // Only one copy of the header counts: the list was chosen by it.
+        if let (Some(content), Some(header)) = (&mut chain.request.content, long.header) {
+            content.header = header;
         }
         self.begin(graph, ReadChain { list: long.list, ..chain }, turn);
         true

@@ -18,8 +18,8 @@ use super::submit::{Submission, Untaken};
 use super::turn::Turn;
 use crate::scsi::decision::{Decision, GateCheck, decide};
 use crate::scsi::lun::LunPlace;
-use crate::scsi::request::{self, Request};
-use crate::scsi::response::{Answer, ResponseParts};
+use crate::scsi::request::{self, Content, Request};
+use crate::scsi::response::Answer;
 use luge_block::{Status, Tag};
 use luge_scsi::Ending;
 use luge_spec::virtio::scsi::Response;
@@ -42,7 +42,7 @@ pub(super) struct ReadChain {
     pub(super) is_faulty: bool,
     /// List with its spans; none where they are in the batch.
     pub(super) list: Option<List>,
-    pub(super) request: Result<Request, ResponseParts>,
+    pub(super) request: Request,
 }
 
 impl RequestSession {
@@ -73,15 +73,18 @@ impl RequestSession {
             self.queue.abandon();
             return self.queue.break_off();
         }
-        match request {
-            Ok(request) => {
-                let mut identity = Identity::new(head, &request.header);
+        let Request { response, content } = request;
+        match content {
+            Some(content) => {
+                let mut identity = Identity::new(head, &content.header);
                 let place = identity.place.unwrap_or(LunPlace::ReportLuns);
                 let mark = self.cancellations.mark_of(index, place, identity.tag);
                 identity.mark = mark.unwrap_or(Mark::None);
-                self.attempt(graph, Pending::new(identity, request, list), turn);
+                let Content { header, data } = content;
+                let pending = Pending { identity, cdb: header.cdb, response, data, list };
+                self.attempt(graph, pending, turn);
             }
-            Err(response) => {
+            None => {
                 release(graph, list);
                 let written = response.write(&Answer::without_status(Response::FAILURE, 0));
                 self.queue.complete(head, written);

@@ -3,7 +3,7 @@
 use super::slots::Mark;
 use crate::scsi::cancel::Scope;
 use crate::scsi::lun::LunPlace;
-use crate::scsi::request::{Request, RequestData};
+use crate::scsi::request::RequestData;
 use crate::scsi::response::ResponseParts;
 use luge_spec::virtio::scsi::{CDB_BYTES, RequestHeader};
 use luge_virtqueue::Head;
@@ -46,13 +46,6 @@ pub(super) struct Pending {
     pub(super) response: ResponseParts,
     pub(super) data: RequestData,
     pub(super) list: Option<List>,
-}
-
-impl Pending {
-    pub(super) fn new(identity: Identity, request: Request, list: Option<List>) -> Self {
-        let Request { header, response, data } = request;
-        Self { identity, cdb: header.cdb, response, data, list }
-    }
 }
 
 /// A long chain that is being walked.

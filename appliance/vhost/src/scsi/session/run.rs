@@ -9,7 +9,7 @@ use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
 use crate::scsi::response::{Answer, RESPONSE_LEN};
 use crate::scsi::table::LunEntry;
-use luge_block::{Operation, Refusal, Status, Tag};
+use luge_block::{Refusal, Status, Tag};
 use luge_core::SessionId;
 use luge_scsi::{Transfer, transfer};
 use luge_spec::virtio::scsi::{LunField, RequestHeader};
@@ -38,10 +38,9 @@ struct Reader<'a> {
     shift: u32,
 }
 
-/// Chains of a batch, a bit each, and which of them were added to a run.
+/// Chains of a batch, a bit each: those to be looked at, and which of them were added to a run.
 struct Chains {
     left: u64,
-    room: usize,
     added: u64,
     /// Chains to the LUN that are not for a run.
     odd: u64,
@@ -65,7 +64,7 @@ impl RequestSession {
         }
         let before = reader.entry.stats.blocks();
         let mut run = volume.run();
-        let mut chains = Chains { left: *left & !*odd, room, added: 0, odd: 0 };
+        let mut chains = Chains { left: first_bits(*left & !*odd, room), added: 0, odd: 0 };
         add_single(batch, reader, &mut chains, slots, &mut run);
         if chains.added == 0 {
             add_scattered(batch, reader, &mut chains, slots, &mut run);
@@ -86,7 +85,8 @@ impl RequestSession {
                 untaken = untaken.wrapping_add(1);
             }
         });
-        let served = without_last(chains.added, untaken);
+        let taken = (chains.added.count_ones() as usize).saturating_sub(untaken);
+        let served = first_bits(chains.added, taken);
         *left &= !served;
         turn.serve(served.count_ones() as usize);
         let blocks = reader.entry.stats.blocks().wrapping_sub(before);
@@ -163,8 +163,8 @@ fn add_all<'a>(
     slots: &mut Slots,
     run: &mut Run<'_, '_, 'a>,
 ) {
-    let (mut left, mut added, mut odd, mut count) = (chains.left, 0_u64, 0_u64, 0_usize);
-    while left != 0 && count < chains.room {
+    let (mut left, mut added, mut odd) = (chains.left, 0_u64, 0_u64);
+    while left != 0 {
         let index = left.trailing_zeros() as usize;
         let rest = left & left.wrapping_sub(1);
         let bit = left ^ rest;
@@ -176,12 +176,11 @@ fn add_all<'a>(
         }
         if add(&chain, &header, reader, slots, run).is_some() {
             added |= bit;
-            count = count.wrapping_add(1);
         } else {
             odd |= bit;
         }
     }
-    slots.add_busy(count);
+    slots.add_busy(added.count_ones() as usize);
     (chains.added, chains.odd) = (added, odd);
 }
 
@@ -195,19 +194,19 @@ fn add<'a>(
     run: &mut Run<'_, '_, 'a>,
 ) -> Option<()> {
     let slot = slots.vacant(chain.head)?;
+    // Filled bit by bit, so that few values are to be kept; a slot is free whatever else it has, until its kind is set.
+    (slot.response, slot.tag) = (Some(chain.response), header.tag.get());
     let Transfer { operation, lba, blocks } = transfer(&header.cdb, &reader.entry.view)?;
+    (slot.lba, slot.blocks, slot.bytes) = (lba, blocks, chain.bytes);
     // Guests mix reads and writes: a branch on the direction would be mispredicted.
     let reads = chain.direction == Direction::Written;
-    let is_whole = u64::from(blocks).wrapping_shl(reader.shift) == u64::from(chain.bytes);
-    if !is_whole || (operation == Operation::Read) != reads {
+    slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
+    if operation.is_read() != reads {
         return None;
     }
     let tag = Tag::new(reader.session.0, chain.head.0);
+    // Refused where the data is not exactly that of the blocks.
     run.add(&luge_block::Request { tag, operation, lba, blocks, data: chain.data })?;
-    let written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
-    slot.response = Some(chain.response);
-    slot.tag = header.tag.get();
-    (slot.lba, slot.blocks, slot.written, slot.bytes) = (lba, blocks, written, chain.bytes);
     slot.kind = reader.kind;
     Some(())
 }
@@ -229,7 +228,15 @@ pub(super) fn bit(index: usize) -> u64 {
     1_u64.wrapping_shl(u32::try_from(index).unwrap_or(0))
 }
 
+/// The first `count` bits of a word that are set.
+#[inline]
+fn first_bits(bits: u64, count: usize) -> u64 {
+    let more = (bits.count_ones() as usize).saturating_sub(count);
+    if more == 0 { bits } else { without_last(bits, more) }
+}
+
 /// A word without its `count` highest bits that are set.
+#[cold]
 fn without_last(mut bits: u64, count: usize) -> u64 {
     for _ in 0..count {
         bits &= !bits.checked_ilog2().map_or(0, |highest| 1_u64.wrapping_shl(highest));

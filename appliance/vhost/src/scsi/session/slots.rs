@@ -53,6 +53,7 @@ impl From<CancelledAs> for Mark {
 
 /// A word of a slot that says whose it is and what becomes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(8))]
 pub(super) struct Kind {
     pub(super) state: State,
     pub(super) mark: Mark,

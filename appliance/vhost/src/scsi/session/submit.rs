@@ -64,6 +64,7 @@ impl Submission<'_> {
 
     /// Submits the request, whose data is at the beginning of the range of a list. Gives the list back where the volume has
     /// not taken it.
+    #[expect(clippy::result_large_err, reason = "an answer, which is made rarely")]
     pub(super) fn submit_list(
         &self,
         volume: &mut VolumeHandle<'_>,
@@ -96,6 +97,7 @@ impl Submission<'_> {
     }
 
     /// Releases the list of a request that does not need it, if the volume has taken that.
+    #[expect(clippy::result_large_err, reason = "an answer, which is made rarely")]
     fn without_list(
         &self,
         volume: &mut VolumeHandle<'_>,

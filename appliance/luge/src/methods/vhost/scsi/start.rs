@@ -24,12 +24,10 @@ pub fn method_of(control: &Arc<Control>) -> Method {
 /// Starts a controller. One that listens goes on, as in SPDK.
 fn start(control: &Arc<Control>, params: Start) -> Result<bool, RpcError> {
     let name = params.ctrlr.clone();
-    let Some(delayed) = control.ask(move |sled| begin(sled, &name))? else { return Ok(true) };
+    let Some(begun) = control.ask(move |sled| begin(sled, &name))? else { return Ok(true) };
+    let Begun { delayed, device } = begun;
     let name = params.ctrlr.clone();
     let undo = control.undo(move |sled| go_back(sled, &name));
-    let name = params.ctrlr.clone();
-    let device =
-        control.ask(move |sled| Ok(sled.endpoints.get_mut(&name)?.hba_mut(&name)?.device.clone()))?;
     let server = listen(control.platform(), delayed, &device)?;
     control.ask(move |sled| {
         sled.endpoints.get_mut(&params.ctrlr)?.server = server;
@@ -40,10 +38,16 @@ fn start(control: &Arc<Control>, params: Start) -> Result<bool, RpcError> {
     Ok(true)
 }
 
+/// A controller that a call starts.
+struct Begun {
+    delayed: Delayed,
+    device: Arc<ScsiHba>,
+}
+
 /// Reserves a controller for the call that starts it; none if it listens.
-fn begin(sled: &mut Sled, name: &str) -> Result<Option<Delayed>, RpcError> {
+fn begin(sled: &mut Sled, name: &str) -> Result<Option<Begun>, RpcError> {
     let endpoint = sled.endpoints.get_mut(name)?;
-    endpoint.hba_mut(name)?;
+    let device = endpoint.hba_mut(name)?.device.clone();
     match &endpoint.server {
         Server::Listening(_) => Ok(None),
         Server::Starting(_) => Err(RpcError::busy(format_args!(
@@ -52,7 +56,7 @@ fn begin(sled: &mut Sled, name: &str) -> Result<Option<Delayed>, RpcError> {
         Server::Delayed(delayed) => {
             let delayed = delayed.clone();
             endpoint.server = Server::Starting(delayed.clone());
-            Ok(Some(delayed))
+            Ok(Some(Begun { delayed, device }))
         }
     }
 }

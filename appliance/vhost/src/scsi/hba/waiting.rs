@@ -1,0 +1,41 @@
+//! Relayed requests that wait.
+
+use super::cancellation::Cancellation;
+use super::sessions::SeatName;
+use crate::scsi::cancel::Scope;
+use crate::scsi::lun::LunAddress;
+use crate::scsi::relay::RelayedId;
+use luge_reservations::Change;
+
+/// Name of a relayed request, by which its session finds it again.
+#[derive(Clone, Copy)]
+pub(super) struct RequestName {
+    pub(super) seat: SeatName,
+    pub(super) id: RelayedId,
+}
+
+/// A task management function that waits for requests in flight.
+pub(super) struct WaitingFunction {
+    pub(super) name: RequestName,
+    pub(super) wait: Cancellation,
+}
+
+/// A command that waits until every core obeys what it has changed.
+pub(super) struct WaitingCommand {
+    pub(super) name: RequestName,
+    pub(super) address: LunAddress,
+    pub(super) tag: u64,
+    pub(super) change: Change,
+}
+
+impl WaitingCommand {
+    /// Whether a function is about the command.
+    pub(super) fn is_in(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Task { lun, tag } => self.address == lun && self.tag == tag,
+            Scope::Lun(lun) => self.address == lun,
+            Scope::Target(target) => self.address.target == target,
+            Scope::All => true,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! SCSI commands of up to as many pieces as a chain may have.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod rig;
+
+use luge_block::Geometry;
+use luge_block::doubles::{Narrow, Scripted};
+use luge_core::Session;
+use luge_memory::GuestAddress;
+use luge_scsi::Gate;
+use luge_spec::virtio::scsi::Response;
+use luge_vhost::{Cancelled, CancelledAs, CommandReply, Drain, Ended, Scope};
+use luge_virtqueue::CHAIN_MAX;
+use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use rig::scripted::memory_disk;
+use rig::scsi::{Answered, Cmd, HEADER, RESPONSE, ScsiBench, SentCmd, address, cdb_16};
+use std::sync::Arc;
+
+const TABLE: Form = Form::Indirect(GuestAddress(RigMemory::FAR_DATA.0));
+
+/// Bytes of data of the longest command.
+const BYTES: u32 = 256 << 10;
+
+fn pattern(len: u32, seed: u8) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at % 251).unwrap() ^ seed).collect()
+}
+
+fn bench() -> ScsiBench {
+    let device = memory_disk(512, 4096);
+    let limits = Geometry { transfer_blocks_max: 9, spans_max: 11, ..device.geometry() };
+    ScsiBench::new(Arc::new(Narrow::new(device, limits, 7).refusing(333, 1)))
+}
+
+fn write(bytes: &[u8]) -> Cmd {
+    let blocks = u32::try_from(bytes.len() / 512).unwrap();
+    Cmd { out: bytes.to_vec(), ..Cmd::new(&cdb_16(0x8a, 3, blocks)) }
+}
+
+fn read(bytes: u32) -> Cmd {
+    Cmd { in_bytes: bytes, ..Cmd::new(&cdb_16(0x88, 3, bytes / 512)) }
+}
+
+/// Cuts memory into pieces: `frame` bytes first, then `count` pieces that end at no block.
+fn cut([at, len]: [u64; 2], frame: u64, count: u64, writable: bool) -> Vec<Piece> {
+    let (data, bytes) = (at + frame, len - frame);
+    let edge = |n: u64| data + (bytes * n).div_ceil(count).min(bytes);
+    let edges = (0..count).map(|n| (edge(n), edge(n + 1)));
+    let all = [(at, data)].into_iter().chain(edges);
+    let pieces = all.map(|(start, end)| Piece {
+        at: GuestAddress(start),
+        len: u32::try_from(end - start).unwrap(),
+        writable,
+    });
+    pieces.filter(|piece| piece.len > 0).collect()
+}
+
+/// Sends a command whose data is in `count` pieces.
+fn send(bench: &mut ScsiBench, cmd: &Cmd, count: u64) -> SentCmd {
+    bench.send_as(cmd, |readable, writable| {
+        let pieces = [cut(readable, HEADER, count, false), cut(writable, RESPONSE, count, true)];
+        (pieces.concat(), TABLE)
+    })
+}
+
+#[test]
+fn long_chains_are_read_and_written() {
+    let mut bench = bench();
+    for (round, count) in (1..).zip([126, 127, 200, 4000, u64::from(CHAIN_MAX) - 2]) {
+        let bytes = pattern(BYTES, round);
+        let sent = send(&mut bench, &write(&bytes), count);
+        assert_eq!(bench.turns_until_answered(&sent), Answered::good(&[]), "{count} pieces");
+        let sent = send(&mut bench, &read(BYTES), count);
+        assert!(bench.turns_until_answered(&sent) == Answered::good(&bytes), "{count} pieces");
+        assert_eq!(bench.in_flight(), 0);
+    }
+}
+
+#[test]
+fn data_beyond_the_command_is_left_alone_in_long_chains_too() {
+    let mut bench = bench();
+    let bytes = pattern(BYTES, 1);
+    assert_eq!(bench.ask(&write(&bytes)), Answered::good(&[]));
+    let cmd = Cmd { in_bytes: BYTES, ..read(BYTES - 1024) };
+    let sent = send(&mut bench, &cmd, 1000);
+    let answer = bench.turns_until_answered(&sent);
+    assert_eq!(answer.residual, 1024);
+    assert_eq!(answer.written, 108 + BYTES - 1024);
+    assert!(answer.data[..BYTES as usize - 1024] == bytes[..BYTES as usize - 1024]);
+    assert!(answer.data[BYTES as usize - 1024..].iter().all(|&byte| byte == rig::UNANSWERED));
+}
+
+#[test]
+fn long_chains_that_are_no_transfers_are_answered_and_the_next_ones_served() {
+    let mut bench = bench();
+    let elsewhere = Cmd { out: vec![0; 4000], ..Cmd::new(&[0x2a; 10]) }.to(address(9, 0));
+    let sent = send(&mut bench, &elsewhere, 1000);
+    assert_eq!(bench.turns_until_answered(&sent).response, Response::FAILURE, "no volume has a list for it");
+    let unmap = Cmd::unmap(&[(0, 8), (100, 8)]);
+    let sent = send(&mut bench, &Cmd { out: [unmap.out.clone(), vec![0; 2000]].concat(), ..unmap }, 2000);
+    assert_eq!(bench.turns_until_answered(&sent), Answered { residual: 2000, ..Answered::good(&[]) });
+    let flush = Cmd { in_bytes: 1000, ..Cmd::synchronize_cache() };
+    let sent = send(&mut bench, &flush, 1000);
+    let answer = bench.turns_until_answered(&sent);
+    assert_eq!(answer.residual, 1000);
+    assert_eq!(answer.written, 108);
+    let sent = send(&mut bench, &Cmd { in_bytes: BYTES, ..Cmd::new(&cdb_16(0x88, 4000, BYTES / 512)) }, 500);
+    assert_eq!(bench.turns_until_answered(&sent).sense_code(), Some([5, 0x21, 0]));
+    let sent = bench.send_as(&read(BYTES), |readable, writable| {
+        let mut pieces = [cut(readable, HEADER, 1, false), cut(writable, RESPONSE, 2000, true)].concat();
+        pieces[1500].at = GuestAddress(u64::MAX);
+        (pieces, TABLE)
+    });
+    assert_eq!(bench.turns_until_answered(&sent).response, Response::FAILURE);
+    assert_eq!(bench.counters.faults(), 1);
+    assert_eq!(bench.ask(&read(512)).status, 0);
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn long_chains_are_relayed_where_their_pieces_touch_each_other() {
+    let mut bench = bench();
+    let sent = send(&mut bench, &Cmd::inquiry(3000), 3000);
+    let (relayed, command) = (0..100)
+        .find_map(|_| {
+            bench.turn();
+            bench.relayed()
+        })
+        .unwrap();
+    assert_eq!(command.data_in_bytes, 3000);
+    let data = pattern(3000, 5);
+    let reply = CommandReply::Done(Ended { data_in: data.clone(), ..Ended::default() });
+    assert!(bench.reply(&relayed, &reply));
+    assert_eq!(bench.take_answer(&sent), Some(Answered::good(&data)));
+    // Too many that do not touch each other: another time, or never.
+    let apart = |readable: [u64; 2], [into, _]: [u64; 2]| {
+        let data = (0..1000).map(|n| Piece::writable(RigMemory::MORE_DATA.0 + 400_000 + 2 * n, 1));
+        let frame = [cut(readable, HEADER, 1, false), vec![Piece::writable(into, 108)]].concat();
+        (frame.into_iter().chain(data).collect::<Vec<_>>(), TABLE)
+    };
+    let sent = bench.send_as(&Cmd::inquiry(512), apart);
+    assert_eq!(bench.turns_until_answered(&sent).response, Response::FAILURE);
+    bench.set_gate(Gate::closed());
+    let sent = bench.send_as(&Cmd::read(0, 1, 512), apart);
+    assert_eq!(bench.turns_until_answered(&sent).status, 8, "BUSY");
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn a_lun_that_goes_waits_for_a_long_chain_that_is_being_walked() {
+    let mut bench = bench();
+    let sent = send(&mut bench, &read(BYTES), 20_000);
+    bench.turn();
+    bench.luns.clear();
+    bench.set_table();
+    let mut drain = Arc::new(Drain::default());
+    let outcome = bench.session.cancel(Scope::Lun(address(0, 0)), CancelledAs::Nothing, drain.clone());
+    assert!(matches!(outcome, Cancelled::Waiting));
+    assert!(Arc::get_mut(&mut drain).is_none());
+    assert_eq!(bench.turns_until_answered(&sent).response, Response::BAD_TARGET);
+    assert!(Arc::get_mut(&mut drain).is_some());
+}
+
+#[test]
+fn a_long_chain_that_is_cancelled_while_it_is_walked_does_not_begin() {
+    let device = Scripted::new(Geometry { blocks: luge_block::Blocks(4096), ..Geometry::for_tests() }, 64);
+    let mut bench = ScsiBench::new(Arc::new(device.clone()));
+    let sent = send(&mut bench, &read(BYTES).tagged(4), 20_000);
+    bench.turn();
+    assert!(bench.session.is_in_flight(address(0, 0), 4));
+    let mut drain = Arc::new(Drain::default());
+    let task = Scope::Task { lun: address(0, 0), tag: 4 };
+    drop(bench.session.cancel(task, CancelledAs::Aborted, drain.clone()));
+    assert_eq!(bench.turns_until_answered(&sent).response, Response::ABORTED);
+    assert!(Arc::get_mut(&mut drain).is_some());
+    assert!(device.taken().is_empty());
+    bench.session.quiesce();
+    assert_eq!(bench.in_flight(), 0);
+}
