@@ -9,9 +9,12 @@
 //! | mke2fs, e2fsck | 1.47.2 |
 //! | OVMF (`NvmExpressDxe`) | Debian 13's |
 //!
-//! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that QEMU's own NVMe controller can take were first tried with it.
+//! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that
+//! QEMU's own NVMe controller can take were first tried with it.
 
-use luge_qemu_test::{Bench, Boot, Daemon, Deadline, Disk, Iommu, Lab, Machine, Reset, Running, Serve, TestError};
+use luge_qemu_test::{
+    Bench, Boot, Daemon, Deadline, Disk, Iommu, Lab, Machine, Reset, Running, Serve, TestError,
+};
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -297,6 +297,8 @@ reservations() {
     refused 'eservation [Cc]onflict' read_one "$spare"
     write_one "$theirs"
     sg_persist --out --release --param-rk=0xb2 --prout-type=3 "$theirs"
+    # Once it is told that its registration was preempted.
+    sg_raw "$spare" 00 00 00 00 00 00 || true
     write_one "$spare"
     register "$theirs" 0xb2 0
     sg_persist --in --read-keys "$spare" | grep -q 'no registered reservation keys'
@@ -519,6 +521,7 @@ mixed_reservations() {
     refused . virtio_write
     refused . virtio_read
     nvme resv-release "$namespace" --crkey=0xb2 --rtype=2 --rrela=0
+    sg_raw "$spare" 00 00 00 00 00 00 || true
     write_one "$spare"
     virtio_write
     nvme resv-register "$namespace" --crkey=0xb2 --rrega=1
