@@ -90,8 +90,8 @@ pub(crate) struct Pace {
     /// Available index at the last publication.
     taken: u16,
     delay: Duration,
-    /// Time before which no interrupt is due.
-    next: Ticks,
+    /// Time of the last interrupt.
+    last: Ticks,
 }
 
 impl Pace {
@@ -122,10 +122,10 @@ impl Pace {
     pub(crate) fn is_due(&mut self, wanted: bool, taken: u16, now: Ticks) -> bool {
         self.is_held |= wanted;
         self.measure(taken, now);
-        let is_due = self.is_held && (now >= self.next || !self.setting.is_on());
+        let is_due = self.is_held && (now.since(self.last) >= self.delay || !self.setting.is_on());
         if is_due {
             self.is_held = false;
-            self.next = now + self.delay;
+            self.last = now;
         }
         is_due
     }

@@ -18,11 +18,11 @@ pub struct Endpoint {
 
 /// Listener of a controller.
 pub enum Server {
-    /// It waits for `vhost_start_scsi_controller`.
+    /// A listener that `vhost_start_scsi_controller` will start.
     Delayed(Delayed),
-    /// A call starts it.
+    /// A listener that a call is starting.
     Starting(Delayed),
-    /// It listens.
+    /// A listener that runs.
     Listening(luge_vhost::Endpoint),
 }
 

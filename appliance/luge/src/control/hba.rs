@@ -46,11 +46,11 @@ pub struct Lun {
 /// State of a LUN in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LunPresence {
-    /// A call adds it.
+    /// A LUN that a call is adding.
     Coming,
-    /// It is there.
+    /// A LUN that is there.
     Here,
-    /// A call removes it.
+    /// A LUN that a call is removing.
     Leaving,
 }
 
@@ -59,7 +59,7 @@ pub enum LunPresence {
 pub enum WantedTarget {
     /// The first one that has no LUN.
     Free,
-    /// That one.
+    /// The one of this number.
     Number(u8),
 }
 

@@ -123,12 +123,11 @@ fn a_target_has_several_luns_and_each_is_removed_by_its_number() {
     assert_eq!(luns(&luge), ["255:7 m"]);
 }
 
-#[test]
-fn wrong_calls_are_refused_by_name_and_change_nothing() {
-    let luge = serving();
-    luge.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "o"}));
-    add(&luge, 0, "n");
-    for (method, params, expected, said) in [
+/// A call that must fail: method, parameters, code, and words of the message.
+type Refused = (&'static str, Value, i32, &'static str);
+
+fn wrong_calls_about_controllers() -> Vec<Refused> {
+    vec![
         (CREATE, json!({"ctrlr": "s"}), -17, "vhost controller s already exists"),
         (CREATE, json!({"ctrlr": "v"}), -17, "already exists"),
         (CREATE, json!({"ctrlr": "a/b"}), -22, "/"),
@@ -143,6 +142,11 @@ fn wrong_calls_are_refused_by_name_and_change_nothing() {
         (CREATE, json!({"ctrlr": "x", "transition_s": 3}), -32602, "`transition_s`"),
         (START, json!({"ctrlr": "x"}), -19, "no vhost controller x"),
         (START, json!({"ctrlr": "v"}), -22, "vhost_create_scsi_controller"),
+    ]
+}
+
+fn wrong_calls_about_luns() -> Vec<Refused> {
+    vec![
         (ADD, json!({"ctrlr": "x", "scsi_target_num": 0, "bdev_name": "m"}), -19, "no vhost controller x"),
         (ADD, json!({"ctrlr": "v", "scsi_target_num": 0, "bdev_name": "m"}), -22, "is a disk"),
         (ADD, json!({"ctrlr": "s", "scsi_target_num": 1, "bdev_name": "x"}), -19, "no bdev x"),
@@ -185,7 +189,16 @@ fn wrong_calls_are_refused_by_name_and_change_nothing() {
         (REMOVE, json!({"ctrlr": "s", "scsi_target_num": 0, "lun": 1}), -19, "no LUN 1 of target 0"),
         (REMOVE, json!({"ctrlr": "s", "scsi_target_num": 256}), -32602, "`scsi_target_num`"),
         (REMOVE, json!({"ctrlr": "s", "scsi_target_num": -1}), -32602, "scsi_target_num"),
-    ] {
+    ]
+}
+
+#[test]
+fn wrong_calls_are_refused_by_name_and_change_nothing() {
+    let luge = serving();
+    luge.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "o"}));
+    add(&luge, 0, "n");
+    let calls = wrong_calls_about_controllers().into_iter().chain(wrong_calls_about_luns());
+    for (method, params, expected, said) in calls {
         let refusal = luge.refusal(method, params.clone());
         assert_eq!(refusal.code.0, expected, "{method} {params}: {refusal}");
         assert!(refusal.message.contains(said), "{method} {params}: {refusal}");
