@@ -97,7 +97,7 @@ pub(crate) struct Search {
     /// Descriptors that may still be looked at.
     left: u32,
     wanted: Wanted,
-    /// What was found so far: the first `found` pieces, of `bytes` bytes together.
+    /// Findings so far: the first `found` pieces, of `bytes` bytes together.
     pieces: Box<[Piece]>,
     found: usize,
     bytes: u32,

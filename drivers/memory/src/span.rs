@@ -102,7 +102,7 @@ impl Span {
         (len <= rest.len).then(|| rest.split_at(len).0)
     }
 
-    /// This span and `next` as one; none if there is no such span, because `next` does not begin where this one ends.
+    /// Joins this span and `next`; none if `next` does not begin where this one ends.
     #[must_use]
     pub fn joined(&self, next: &Self) -> Option<Self> {
         let len = self.len.checked_add(next.len)?;

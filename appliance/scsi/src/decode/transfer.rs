@@ -35,7 +35,7 @@ const fn byte(place: u32) -> u32 {
 /// Bits of the first word that tell a transfer of either direction: operation code, and flags that it may not have.
 const CODE: u64 = ((!WRITES as u64) << byte(0)) | ((!FLAGS as u64) << byte(1));
 
-/// Those bits of a CDB of 10 bytes, with the group number, which must be zero.
+/// Bits of [`CODE`] of a CDB of 10 bytes, and the group number, which must be zero.
 const CODE_10: u64 = CODE | 0xff << byte(6);
 
 /// Values of those bits.

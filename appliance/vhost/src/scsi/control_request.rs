@@ -44,7 +44,7 @@ enum Form {
     Task,
     /// Events, then the outcome.
     Notification,
-    /// That of a request whose kind is not known: both.
+    /// Both: for a request whose kind is not known.
     Unknown,
 }
 

@@ -306,7 +306,7 @@ impl ScsiBench {
         matches!(took, Took::Work(_)) || ended > 0
     }
 
-    /// What a core does after a task.
+    /// Publishes, as a core does after a task.
     pub fn publish(&mut self) {
         self.session.publish();
     }

@@ -15,7 +15,7 @@ pub(super) struct List {
     pub(super) volume: VolumeId,
 }
 
-/// What a request is by its header.
+/// Identity of a request, from its header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     pub(super) head: Head,

@@ -27,7 +27,7 @@ pub struct RequestSession {
     pub(super) batch: Batch,
     /// Chains of the batch that were not read yet, a bit each.
     pub(super) left: u64,
-    /// Those of them that are not for a run.
+    /// Chains of [`Self::left`] that are not for a run.
     pub(super) odd: u64,
     pub(super) pending: Option<Pending>,
     pub(super) long: Option<Long>,

@@ -19,7 +19,7 @@ use std::hint::select_unpredictable;
 
 /// Outcome of an attempt to serve the chains of a batch that are to one LUN. Chains are bits.
 pub(super) enum Group {
-    /// These were served.
+    /// Chains that were served.
     Served(u64),
     /// Their volume has no room for these.
     NoRoom(u64),

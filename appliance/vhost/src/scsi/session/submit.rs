@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Reason why a volume has not taken a request.
 pub(super) enum Untaken {
-    /// It has no room.
+    /// No room.
     Full,
     Answer(Answer),
 }
