@@ -528,6 +528,7 @@ mixed_reservations() {
     refused . virtio_write
     virtio_read
     nvme resv-acquire "$namespace" --crkey=0xb2 --prkey=0xa1 --rtype=2 --racqa=1
+    hear "$spare"
     sg_persist --in --read-reservation "$spare" | grep -q 'Exclusive Access'
     nvme_write
     refused "$conflict" write_one "$spare"
