@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Increments of each side; a million together in the long run of all tests.
-const TIMES: u64 = 20_000;
+const TIMES: u64 = 2_000;
 const TIMES_LONG: u64 = 500_000;
 
 const NQN: &str = "nqn.2016-06.io.spdk:cnode1";

@@ -112,7 +112,8 @@ impl<Q: Swap> Client<'_, Q> {
             done[count..count + more].copy_from_slice(&next[..more]);
             count += more;
             if more == 0 {
-                std::hint::spin_loop();
+                // The server may need this CPU.
+                std::thread::yield_now();
             }
             if start.elapsed() > LIMIT {
                 return Err("it does not answer".to_owned());
