@@ -263,6 +263,13 @@ reset() {
     nothing_was_lost
 }
 
+# Takes what a LUN has to tell this initiator once: unit attentions about resets and preemptions.
+hear() {
+    for _ in 1 2 3; do
+        sg_raw "$1" 00 00 00 00 00 00 || true
+    done
+}
+
 # Writes /tmp/same to the first block.
 write_one() {
     sg_raw -s "$block" -i /tmp/same "$1" 2a 00 00 00 00 00 00 00 01 00
@@ -279,6 +286,8 @@ register() {
 # Two adapters and one volume: each is an initiator of its own.
 reservations() {
     head -c "$block" /dev/urandom > /tmp/same
+    hear "$spare"
+    hear "$theirs"
     sg_persist --in --report-capabilities "$spare"
     register "$spare" 0 0xa1
     register "$theirs" 0 0xb2
@@ -297,16 +306,17 @@ reservations() {
     refused 'eservation [Cc]onflict' read_one "$spare"
     write_one "$theirs"
     sg_persist --out --release --param-rk=0xb2 --prout-type=3 "$theirs"
-    # Once it is told that its registration was preempted.
-    sg_raw "$spare" 00 00 00 00 00 00 || true
+    hear "$spare"
     write_one "$spare"
     register "$theirs" 0xb2 0
-    sg_persist --in --read-keys "$spare" | grep -q 'no registered reservation keys'
+    sg_persist --in --read-keys "$spare" | grep -qi 'no registered reservation keys'
     refused 'nvalid field' sg_persist --out --register --param-sark=0xa1 --param-aptpl "$spare"
 }
 
 # RESERVE and RELEASE of SCSI-2.
 old_reservations() {
+    hear "$spare"
+    hear "$theirs"
     sg_raw "$spare" 16 00 00 00 00 00
     refused 'eservation' sg_raw "$theirs" 16 00 00 00 00 00
     sg_raw "$spare" 17 00 00 00 00 00
@@ -498,6 +508,7 @@ mixed_reservations() {
     virtio_read() {
         dd if=$virtio of=/dev/null bs="$block" count=1 iflag=direct
     }
+    hear "$spare"
     register "$spare" 0 0xa1
     nvme resv-register "$namespace" --nrkey=0xb2 --rrega=0
     sg_persist --in --read-keys "$spare" > /tmp/keys
@@ -521,11 +532,11 @@ mixed_reservations() {
     refused . virtio_write
     refused . virtio_read
     nvme resv-release "$namespace" --crkey=0xb2 --rtype=2 --rrela=0
-    sg_raw "$spare" 00 00 00 00 00 00 || true
+    hear "$spare"
     write_one "$spare"
     virtio_write
     nvme resv-register "$namespace" --crkey=0xb2 --rrega=1
-    sg_persist --in --read-keys "$spare" | grep -q 'no registered reservation keys'
+    sg_persist --in --read-keys "$spare" | grep -qi 'no registered reservation keys'
 }
 
 take_steps
