@@ -497,16 +497,18 @@ work_until_killed() {
 mixed_reservations() {
     namespace=$(ls -d /dev/nvme?n1)
     virtio=/dev/vda
+    [ -b $virtio ]
     head -c "$block" /dev/urandom > /tmp/same
     conflict='eservation [Cc]onflict'
     nvme_write() {
         nvme write "$namespace" -s 0 -c 0 -z "$block" -d /tmp/same
     }
     virtio_write() {
-        dd if=/tmp/same of=$virtio bs="$block" count=1 oflag=direct conv=notrunc
+        dd if=/tmp/same of=$virtio bs="$block" count=1 conv=notrunc,fsync
     }
     virtio_read() {
-        dd if=$virtio of=/dev/null bs="$block" count=1 iflag=direct
+        drop_caches
+        dd if=$virtio of=/dev/null bs=4096 count=1
     }
     hear "$spare"
     register "$spare" 0 0xa1

@@ -207,7 +207,7 @@ fn a_lun_is_removed_while_its_guest_is_killed() -> Result<(), TestError> {
     let mut daemon = serve(&bench, &make_file(&bench, "disk", 8)?)?;
     let memory = Lun { controller: "first", target: 1, lun: 0 };
     for ms in KILLS_AFTER_MS {
-        let mut guest = start(&bench, "guest", &daemon, "steps=work_until_killed")?;
+        let mut guest = start(&bench, &format!("guest-{ms}"), &daemon, "steps=work_until_killed")?;
         said(&guest, "WORKING")?;
         std::thread::scope(|scope| {
             let removal = scope.spawn(|| remove_lun(&mut daemon, memory));
@@ -219,7 +219,7 @@ fn a_lun_is_removed_while_its_guest_is_killed() -> Result<(), TestError> {
         assert!(matches!(refused, Err(TestError::Refused { .. })), "{ms} ms: it was removed twice");
         add_lun(&mut daemon, memory, "Memory")?;
     }
-    let mut guest = start(&bench, "guest", &daemon, "steps=names,shared")?;
+    let mut guest = start(&bench, "last-guest", &daemon, "steps=names,shared")?;
     passed(&guest, "names")?;
     passed(&guest, "shared")?;
     guest.process.wait(Deadline::within(60)).map(drop)
