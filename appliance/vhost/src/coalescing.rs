@@ -118,7 +118,6 @@ impl Pace {
 
     /// Whether the guest is to be interrupted now. `wanted` says whether it has asked for it since the last call;
     /// `taken` is the available index of the next chain.
-    #[expect(clippy::arithmetic_side_effects, reason = "the last time is later than any")]
     pub(crate) fn is_due(&mut self, wanted: bool, taken: u16, now: Ticks) -> bool {
         self.is_held |= wanted;
         self.measure(taken, now);
