@@ -268,7 +268,7 @@ virtio_read() {
 
 virtio_write() {
     head -c "$block" /dev/urandom > /tmp/other
-    dd if=/tmp/other of=/dev/vda bs="$block" count=1 oflag=direct conv=notrunc
+    dd if=/tmp/other of=/dev/vda bs="$block" count=1 conv=notrunc,fsync
 }
 
 # Two hosts and one namespace: each has a controller.
