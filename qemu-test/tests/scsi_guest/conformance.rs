@@ -2,6 +2,16 @@
 
 use std::collections::BTreeMap;
 
+/// Suites of a short run.
+pub const FEW_SUITES: [&str; 6] = [
+    "SCSI.Inquiry",
+    "SCSI.ModeSense6",
+    "SCSI.Read16",
+    "SCSI.Write16",
+    "SCSI.CompareAndWrite",
+    "SCSI.ReportSupportedOpcodes",
+];
+
 /// A command or feature that Luge does not have, so that a test is skipped or fails.
 struct Exception {
     /// Name of a test, or the beginning of the names of several.

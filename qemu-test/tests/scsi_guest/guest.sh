@@ -324,11 +324,12 @@ old_reservations() {
     sg_raw "$theirs" 17 00 00 00 00 00
 }
 
-# Reports each test of iscsi-test-cu: passed, skipped or failed. The host knows what is right. A suite at a time,
-# because the program ends itself when one goes wrong.
+# Reports each test of iscsi-test-cu, of the suites of the parameter `suites` or of all: passed, skipped or failed. The
+# host knows what is right. A suite at a time, because the program ends itself when one goes wrong.
 conformance() {
-    tests=$(iscsi-test-cu --list | sed -n 's/^ *\(SCSI\.[A-Za-z0-9]*\)\..*/\1/p' | uniq)
-    for suite in $tests; do
+    suites=$(parameter suites | tr ',' ' ')
+    [ "$suites" ] || suites=$(iscsi-test-cu --list | sed -n 's/^ *\(SCSI\.[A-Za-z0-9]*\)\..*/\1/p' | uniq)
+    for suite in $suites; do
         iscsi-test-cu --dataloss --verbose --test="$suite" "$spare" "$theirs" > /tmp/suite 2>&1 || true
         outcomes "$suite" < /tmp/suite >&3
         grep -q ' FAILED\|^FAILED' /tmp/suite && cat /tmp/suite
