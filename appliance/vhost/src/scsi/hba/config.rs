@@ -14,7 +14,7 @@ pub struct HbaConfig {
     pub name: String,
     /// Cores that can serve its queues. At most as many as there are request queues are used.
     pub cores: Vec<CoreHandle>,
-    /// Number of request queues: 1 to [`REQUEST_QUEUES_MAX`].
+    /// Number of request queues: 1 to 254.
     pub request_queues: u16,
     /// Group of the ports that its guest is connected to.
     pub group: Arc<PortGroup>,
