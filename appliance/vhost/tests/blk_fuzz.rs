@@ -14,7 +14,7 @@ use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_seeded::{Random, fuzz};
 use luge_spec::virtio::blk::RequestType;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
-use rig::{Answer, Ask, Bench, Sent, Setup};
+use rig::{Answer, Ask, Bench, Sent, Setup, cut};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -37,17 +37,6 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
     let device = Arc::new(Delayed::new(Arc::new(memory), random.number()));
     let depth = random.below(20_usize) + 1;
     Arc::new(Narrow::new(device, geometry, depth).refusing(333, random.number()))
-}
-
-/// Cuts memory into pieces, at these places.
-fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
-    cuts.sort_unstable();
-    let (starts, ends) = ([0].into_iter().chain(cuts.clone()), cuts.into_iter().chain([len]));
-    let piece = |(start, end)| {
-        let len = u32::try_from(end - start).unwrap();
-        Piece { at: GuestAddress(at + start), len, writable }
-    };
-    starts.zip(ends).map(piece).collect()
 }
 
 /// Cuts a request into a single-segment or scattered one, or at random places.

@@ -16,9 +16,9 @@ use luge_spec::virtio::scsi::LunField;
 use luge_vhost::{CancelledAs, CommandReply, Drain, Ended, LunAddress, Scope};
 use luge_virtqueue::Head;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
-use rig::UNANSWERED;
 use rig::scripted::memory_disk;
 use rig::scsi::{Answered, Cmd, HEADER, RESPONSE, ScsiBench, SentCmd, address, cdb_10, cdb_16};
+use rig::{UNANSWERED, cut};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -44,17 +44,6 @@ fn narrow(random: &mut Random, block_bytes: u32) -> Arc<dyn Device> {
 
 fn luns(random: &mut Random, block_bytes: u32) -> Vec<(LunAddress, Arc<dyn Device>)> {
     LUNS.iter().map(|&(target, lun)| (address(target, lun), narrow(random, block_bytes))).collect()
-}
-
-/// Cuts memory into pieces, at these places.
-fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
-    cuts.sort_unstable();
-    let (starts, ends) = ([0].into_iter().chain(cuts.clone()), cuts.into_iter().chain([len]));
-    let piece = |(start, end)| {
-        let len = u32::try_from(end - start).unwrap();
-        Piece { at: GuestAddress(at + start), len, writable }
-    };
-    starts.zip(ends).map(piece).collect()
 }
 
 /// Cuts a request into one that is in the layout, or at random places.

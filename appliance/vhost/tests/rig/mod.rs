@@ -26,6 +26,17 @@ use zerocopy::IntoBytes;
 /// Status byte before the device writes it.
 pub const UNANSWERED: u8 = 0xee;
 
+/// Cuts memory into pieces, at these places.
+pub fn cut([at, len]: [u64; 2], writable: bool, mut cuts: Vec<u64>) -> Vec<Piece> {
+    cuts.sort_unstable();
+    let (starts, ends) = ([0].into_iter().chain(cuts.clone()), cuts.into_iter().chain([len]));
+    let piece = |(start, end)| {
+        let len = u32::try_from(end - start).unwrap();
+        Piece { at: GuestAddress(at + start), len, writable }
+    };
+    starts.zip(ends).map(piece).collect()
+}
+
 /// A request, as a guest means it.
 #[derive(Clone, Debug)]
 pub struct Ask {
