@@ -9,6 +9,7 @@
 //! - [`Assignment`]: a ring on the core that was chosen for it.
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
+//! - [`ThreadBell`]: the eventfd by which a thread that is no core is woken.
 //! - [`Descriptors`]: the budget of file descriptors, of which each queue takes three.
 //!
 //! Invariants
@@ -44,6 +45,7 @@ mod sleep;
 mod stall_watch;
 mod stats;
 mod tenant;
+mod thread_bell;
 
 pub use account::Account;
 pub use attachment::{AttachError, Attachment};
@@ -60,3 +62,4 @@ pub use reactor::Core;
 pub use session::{Armed, Published, Session, SessionId, Took};
 pub use stats::CoreStats;
 pub use tenant::Tenant;
+pub use thread_bell::ThreadBell;

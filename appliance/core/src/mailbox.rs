@@ -1,10 +1,10 @@
 //! Work for a core: a bounded queue of tasks, and a bell for when it sleeps.
 
+use crate::thread_bell::ThreadBell;
 use crossbeam_queue::ArrayQueue;
 use luge_volume::Wake;
-use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread;
@@ -18,28 +18,26 @@ const CAPACITY: usize = 64;
 /// The bell of a core that sleeps. Whoever rings it has stored before what the core is to see.
 pub(crate) struct Bell {
     asleep: AtomicBool,
-    eventfd: OwnedFd,
+    thread: ThreadBell,
 }
 
 impl Bell {
     fn new() -> io::Result<Self> {
-        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { asleep: AtomicBool::new(false), eventfd })
+        Ok(Self { asleep: AtomicBool::new(false), thread: ThreadBell::new()? })
     }
 
     fn ring(&self) {
         // Either this load sees the core asleep, or the core's check after it said so sees what was stored.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) {
-            // It only fails when the counter is full, and then the core is awake.
-            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+            self.thread.ring();
         }
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
+        self.thread.as_fd()
     }
 }
 

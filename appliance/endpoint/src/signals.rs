@@ -1,8 +1,8 @@
 //! Signals to the thread that accepts.
 
-use rustix::event::{EventfdFlags, eventfd};
+use luge_core::ThreadBell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 
 /// End of an endpoint.
@@ -17,13 +17,12 @@ pub enum Ending {
 /// Signals to an acceptor, from its endpoint and from the connection it serves.
 pub(crate) struct Signals {
     ending: OnceLock<Ending>,
-    wake: OwnedFd,
+    bell: ThreadBell,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { ending: OnceLock::new(), wake })
+        Ok(Self { ending: OnceLock::new(), bell: ThreadBell::new()? })
     }
 
     /// Ends the acceptor, and with it the connections. The first call counts.
@@ -43,19 +42,18 @@ impl Signals {
 
     /// Wakes the acceptor.
     pub(crate) fn wake(&self) {
-        // It fails only after 2^64 signals that nobody has read.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     /// Takes the wake-ups so far.
     pub(crate) fn take(&self) {
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        self.bell.hush();
     }
 }
 
 impl AsFd for Signals {
     /// Descriptor that is readable after a wake-up.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.bell.as_fd()
     }
 }

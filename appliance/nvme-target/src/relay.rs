@@ -10,10 +10,10 @@ use crate::commands::CommandStatus;
 use crate::ids::{CommandId, NamespaceId, QueueId};
 use crossbeam_queue::ArrayQueue;
 use luge_block::Lba;
+use luge_core::ThreadBell;
 use luge_spec::nvme::SubmissionEntry;
-use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel};
 
 /// Most failures on their way to a controller's thread; more are counted only.
@@ -68,7 +68,7 @@ pub struct Relay {
     /// Whether a session that was asked to stop, or a submission queue that was to be removed, has no command in
     /// flight any more.
     drained: AtomicBool,
-    bell: OwnedFd,
+    bell: ThreadBell,
 }
 
 impl Relay {
@@ -77,7 +77,7 @@ impl Relay {
     /// # Errors
     /// That of the kernel, if no eventfd is left.
     pub fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = ThreadBell::new()?;
         Ok(Self {
             commands: ArrayQueue::new(CAPACITY),
             failures: ArrayQueue::new(FAILURES),
@@ -96,9 +96,7 @@ impl Relay {
 
     /// Makes the bell silent. Whatever comes afterwards rings it again: call it before the look-ups below.
     pub fn hush(&self) {
-        let mut count = [0; 8];
-        // It fails only if nothing has rung.
-        let _ = rustix::io::read(&self.bell, &mut count);
+        self.bell.hush();
     }
 
     /// The next command.
@@ -169,8 +167,7 @@ impl Relay {
 
     /// Rings the bell.
     pub fn ring(&self) {
-        // It only fails when the counter is full, and then the bell has rung.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 }
 

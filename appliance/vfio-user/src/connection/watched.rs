@@ -1,19 +1,19 @@
 //! Memory of a client, as the watch of memory that keeps cores waiting sees it.
 
+use luge_core::ThreadBell;
 use luge_endpoint::{MemoryUser, watch_memory};
 use luge_memory::GuestMemory;
 use luge_memory::stall::Stalls;
-use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Memory of a client, for other threads than its connection's. Watched until it is dropped.
 pub(super) struct WatchedMemory {
     table: Mutex<Arc<GuestMemory>>,
     stalls: Mutex<Stalls>,
-    /// Eventfd that wakes the connection's thread.
-    bell: OwnedFd,
+    /// Bell of the connection's thread.
+    bell: ThreadBell,
 }
 
 impl WatchedMemory {
@@ -22,7 +22,7 @@ impl WatchedMemory {
     /// # Errors
     /// No more files can be open.
     pub(super) fn watch() -> io::Result<Arc<Self>> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let bell = ThreadBell::new()?;
         let watched = Arc::new(Self { table: Mutex::default(), stalls: Mutex::default(), bell });
         let user: Weak<Self> = Arc::downgrade(&watched);
         watch_memory(user);
@@ -38,7 +38,7 @@ impl WatchedMemory {
 
     /// Waits for which the client's queues are to leave the cores. Hushes the bell.
     pub(super) fn take(&self) -> Option<Stalls> {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        self.bell.hush();
         let stalls = std::mem::take(&mut *lock(&self.stalls));
         (stalls.count > 0).then_some(stalls)
     }
@@ -57,8 +57,7 @@ impl MemoryUser for WatchedMemory {
 
     fn leave_cores(&self, stalls: Stalls) {
         *lock(&self.stalls) = stalls;
-        // It fails only if the counter is full, and then the thread is awake.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 }
 

@@ -9,11 +9,11 @@
 
 use super::lun::LunPlace;
 use crossbeam_queue::ArrayQueue;
+use luge_core::ThreadBell;
 use luge_spec::scsi::ScsiStatus;
 use luge_spec::virtio::scsi::CDB_BYTES;
-use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Most requests of an adapter on their way to its thread.
@@ -163,7 +163,7 @@ pub struct Ended {
 /// Way from the sessions of an adapter to its thread.
 pub struct Relay {
     requests: ArrayQueue<Relayed>,
-    bell: OwnedFd,
+    bell: ThreadBell,
 }
 
 impl Relay {
@@ -172,8 +172,7 @@ impl Relay {
     /// # Errors
     /// That of the kernel, if no eventfd is left.
     pub fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { requests: ArrayQueue::new(CAPACITY), bell })
+        Ok(Self { requests: ArrayQueue::new(CAPACITY), bell: ThreadBell::new()? })
     }
 
     /// Eventfd that is readable when there is something for the adapter's thread.
@@ -184,9 +183,7 @@ impl Relay {
 
     /// Makes the bell silent. Whatever comes afterwards rings it again: call it before [`Self::next`].
     pub fn hush(&self) {
-        let mut count = [0; 8];
-        // It fails only if nothing has rung.
-        let _ = rustix::io::read(&self.bell, &mut count);
+        self.bell.hush();
     }
 
     /// The next request.
@@ -197,8 +194,7 @@ impl Relay {
 
     /// Rings the bell.
     pub fn ring(&self) {
-        // It only fails when the counter is full, and then the bell has rung.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     /// Hands a request over.
