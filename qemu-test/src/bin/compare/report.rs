@@ -35,14 +35,21 @@ pub(crate) enum Form {
     Json,
 }
 
+impl Form {
+    /// Results as tables, one below the other, or as JSON.
+    pub(crate) fn write<const N: usize>(self, tables: [Table; N], json: impl FnOnce() -> Value) -> String {
+        match self {
+            Self::Text => tables.map(|table| table.to_text()).join("\n"),
+            Self::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
+            Self::Json => format!("{:#}\n", json()),
+        }
+    }
+}
+
 impl Report {
     pub(crate) fn write(&self, form: Form) -> String {
         let tables = [self.machine.table(), ideal_table(&self.ideal), self.table()];
-        match form {
-            Form::Text => tables.map(|table| table.to_text()).join("\n"),
-            Form::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
-            Form::Json => format!("{:#}\n", self.to_json()),
-        }
+        form.write(tables, || self.to_json())
     }
 
     fn table(&self) -> Table {

@@ -27,11 +27,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn write(&self, form: Form) -> String {
         let tables = [self.machine.table(), ideal_table(&self.ideal), self.table()];
-        match form {
-            Form::Text => tables.map(|table| table.to_text()).join("\n"),
-            Form::Markdown => tables.map(|table| table.to_markdown()).join("\n"),
-            Form::Json => format!("{:#}\n", self.to_json()),
-        }
+        form.write(tables, || self.to_json())
     }
 
     fn table(&self) -> Table {
