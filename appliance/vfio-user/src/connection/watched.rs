@@ -8,10 +8,20 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+/// Whether the client's queues are to leave the cores. Two may ask for it at the same time: the watch, and the
+/// connection when the client maps memory that has kept a core waiting before.
+#[derive(Default)]
+enum Departure {
+    #[default]
+    NotAsked,
+    Asked(Stalls),
+    Told,
+}
+
 /// Memory of a client, for other threads than its connection's. Watched until it is dropped.
 pub(super) struct WatchedMemory {
     table: Mutex<Arc<GuestMemory>>,
-    stalls: Mutex<Stalls>,
+    departure: Mutex<Departure>,
     /// Bell of the connection's thread.
     bell: ThreadBell,
 }
@@ -23,7 +33,7 @@ impl WatchedMemory {
     /// No more files can be open.
     pub(super) fn watch() -> io::Result<Arc<Self>> {
         let bell = ThreadBell::new()?;
-        let watched = Arc::new(Self { table: Mutex::default(), stalls: Mutex::default(), bell });
+        let watched = Arc::new(Self { table: Mutex::default(), departure: Mutex::default(), bell });
         let user: Weak<Self> = Arc::downgrade(&watched);
         watch_memory(user);
         Ok(watched)
@@ -36,11 +46,13 @@ impl WatchedMemory {
         drop(before);
     }
 
-    /// Waits for which the client's queues are to leave the cores. Hushes the bell.
+    /// Waits for which the client's queues are to leave the cores, once. Hushes the bell.
     pub(super) fn take(&self) -> Option<Stalls> {
         self.bell.hush();
-        let stalls = std::mem::take(&mut *lock(&self.stalls));
-        (stalls.count > 0).then_some(stalls)
+        let mut departure = lock(&self.departure);
+        let Departure::Asked(stalls) = *departure else { return None };
+        *departure = Departure::Told;
+        Some(stalls)
     }
 
     /// Descriptor that is readable when [`Self::take`] has something.
@@ -56,8 +68,11 @@ impl MemoryUser for WatchedMemory {
     }
 
     fn leave_cores(&self, stalls: Stalls) {
-        *lock(&self.stalls) = stalls;
-        self.bell.ring();
+        let mut departure = lock(&self.departure);
+        if matches!(*departure, Departure::NotAsked) {
+            *departure = Departure::Asked(stalls);
+            self.bell.ring();
+        }
     }
 }
 
