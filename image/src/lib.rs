@@ -18,6 +18,7 @@ mod bios_disk;
 mod cache;
 mod cpio;
 mod debian;
+mod debian_root;
 mod disk;
 mod error;
 mod fragment;
@@ -38,6 +39,7 @@ mod vm_pack;
 
 pub use cache::Cache;
 pub use debian::DebianPackage;
+pub use debian_root::debian_root;
 pub use error::ImageError;
 pub use guest::GuestKit;
 pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};

@@ -19,7 +19,7 @@ pub struct PyPiPackage {
 
 impl PyPiPackage {
     /// Returns a package, without those that it names as its needs, from the cache or installed now. `package` names its
-    /// version: `spdk==26.9`.
+    /// version: `spdk==26.9`. More packages, after blanks, go into the same folder.
     ///
     /// # Errors
     /// [`ImageError`] if Python is missing, or the package cannot be fetched.
@@ -59,5 +59,5 @@ fn install(package: &str, workshop: &Workshop<'_>) -> Result<(), ImageError> {
     workshop.run(tool("python3").args(["-m", "venv"]).arg(&environment))?;
     let mut pip = Command::new(environment.join("bin/python3"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
-    workshop.run(pip.arg(&workshop.out).arg(package))
+    workshop.run(pip.arg(&workshop.out).args(package.split(' ')))
 }

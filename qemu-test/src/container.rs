@@ -1,8 +1,8 @@
-//! A copy of this machine in namespaces of its own, booted by systemd: packages are installed and services run there
+//! A copy of a root folder in namespaces of its own, booted by systemd: packages are installed and services run there
 //! without a change to the machine.
 //!
-//! The copy is an overlay over the machine's root folder, whose changes are in memory. It shares devices and the network
-//! with the machine.
+//! The copy is an overlay over the folder, `/` for one of this machine, whose changes are in memory. It shares devices
+//! and the network with the machine.
 //!
 //! Invariants
 //! - All of its processes end with the handle, and its cgroup is removed.
@@ -14,23 +14,27 @@ use crate::process::Process;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Time limit until systemd has booted.
 const BOOT_SECONDS: u32 = 60;
 /// Time limit of a command.
 const RUN_SECONDS: &str = "120";
 
+/// Number of containers that this process has booted.
+static BOOTED: AtomicU32 = AtomicU32::new(0);
+
 /// Programs that a container needs, beside systemd.
 const TOOLS: [&str; 5] = ["unshare", "nsenter", "mount", "chroot", "timeout"];
 
-/// Makes the overlay in `$1`, which becomes a file system in memory, and boots systemd there, in the cgroup `$2`.
+/// Makes an overlay of `$3` in `$1`, which becomes a file system in memory, and boots systemd there, in the cgroup `$2`.
 const BOOT: &str = r#"
 set -e
 echo $$ > "$2/cgroup.procs"
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
 cd "$1/root"
 mount --rbind /dev dev
 mount -t sysfs sysfs sys
@@ -73,19 +77,27 @@ impl Container {
         TOOLS.iter().find(|tool| !found(tool)).map(|tool| format!("there is no {tool}"))
     }
 
-    /// Boots a container.
+    /// Boots a copy of `root`.
     ///
     /// # Errors
     /// If systemd does not boot in time.
-    pub fn boot(bench: &Bench<'_>) -> Result<Self, TestError> {
-        let root = bench.path("container");
+    pub fn boot(bench: &Bench<'_>, root: &Path) -> Result<Self, TestError> {
+        let site = bench.path("container");
         let cgroups = cgroups().ok_or_else(|| TestError::Host("cgroup v2 is not mounted".to_owned()))?;
-        let cgroup = cgroups.join(format!("luge-test-{}", std::process::id()));
-        for folder in [&root, &cgroup] {
+        let cgroup = cgroups.join(format!(
+            "luge-test-{}-{}",
+            std::process::id(),
+            BOOTED.fetch_add(1, Ordering::Relaxed)
+        ));
+        for folder in [&site, &cgroup] {
             fs::create_dir_all(folder).doing(|| format!("making {}", folder.display()))?;
         }
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--fork", "--kill-child", "sh", "-c", BOOT, "sh"]).arg(&root).arg(&cgroup);
+        command
+            .args(["--mount", "--fork", "--kill-child", "sh", "-c", BOOT, "sh"])
+            .arg(&site)
+            .arg(&cgroup)
+            .arg(root);
         let process = Process::start("systemd", command, &bench.log("systemd"))?;
         let mut container = Self { process, cgroup, init: 0 };
         let booted = Deadline::within(BOOT_SECONDS).poll(|| {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use luge_qemu_test::{Lab, TestError, python};
+use luge_qemu_test::{Lab, TestError, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -49,10 +49,10 @@ fn kconfig() -> String {
 fn load(folder: &Path, configuration: &Path) -> Result<(Vec<String>, BTreeMap<String, String>), TestError> {
     let main = folder.join("Kconfig");
     fs::write(&main, kconfig()).unwrap();
-    let mut command = python::Python::with("buildroot", CHECKERS)?.command("python");
+    let mut command = Lab::shared().pypi(CHECKERS)?.python();
     command.args(["-c", LOAD]).arg(&main).arg(configuration);
     // Buildroot's symbols have no prefix.
-    let said = python::run(command.env("BR2_EXTERNAL_LUGE_PATH", tree()).env("CONFIG_", ""))?;
+    let said = run(command.env("BR2_EXTERNAL_LUGE_PATH", tree()).env("CONFIG_", ""))?;
     let (warnings, values): (Vec<&str>, Vec<&str>) =
         said.lines().partition(|line| line.starts_with("warning:"));
     let value = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -96,11 +96,10 @@ fn a_symbol_that_buildroot_does_not_have_is_found() -> Outcome {
 
 #[test]
 fn shell_scripts_of_the_tree_and_of_the_package_pass_shellcheck() -> Outcome {
-    let python = python::Python::with("buildroot", CHECKERS)?;
-    let mut check = python.command("shellcheck");
+    let mut check = Lab::shared().pypi(CHECKERS)?.command("shellcheck");
     check.arg(tree().join("board/post-image.sh"));
     check.args(["postinst", "prerm", "postrm"].map(|name| workspace().join("image/debian").join(name)));
-    assert_eq!(python::run(&mut check)?, "");
+    assert_eq!(run(&mut check)?, "");
     Ok(())
 }
 
@@ -112,15 +111,18 @@ fn the_image_script_makes_a_disk_with_the_kernel_where_firmware_looks() -> Outco
     let kernel: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     fs::write(images.join("bzImage"), &kernel).unwrap();
     let script = tree().join("board/post-image.sh");
-    assert!(fs::metadata(&script).unwrap().permissions().mode() & 0o111 != 0, "Buildroot runs it by its name");
+    assert!(
+        fs::metadata(&script).unwrap().permissions().mode() & 0o111 != 0,
+        "Buildroot runs it by its name"
+    );
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-    python::run(Command::new(&script).arg(&images).env("PATH", &path))?;
+    run(Command::new(&script).arg(&images).env("PATH", &path))?;
     let disk = images.join("luge.img");
-    let table = python::run(Command::new("sgdisk").arg("--print").arg(&disk).env("PATH", &path))?;
+    let table = run(Command::new("sgdisk").arg("--print").arg(&disk).env("PATH", &path))?;
     assert!(table.contains("EF00  luge-esp"), "{table}");
     let copy = images.join("copy");
     let partition = format!("{}@@1M", disk.display());
-    python::run(Command::new("mcopy").args(["-i", &partition, "::/EFI/BOOT/BOOTX64.EFI"]).arg(&copy))?;
+    run(Command::new("mcopy").args(["-i", &partition, "::/EFI/BOOT/BOOTX64.EFI"]).arg(&copy))?;
     assert!(fs::read(&copy).unwrap() == kernel, "the kernel differs");
     let left: Vec<_> = fs::read_dir(&images).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");

@@ -4,9 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use luge_image::{Cache, DebianPackage, Progress};
-use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, python};
+use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, run};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 type Outcome = Result<(), TestError>;
@@ -32,13 +32,13 @@ struct Rig {
 
 impl Rig {
     /// Installs the first version; none where this machine cannot run a container.
-    fn new(name: &str) -> Result<Option<Self>, TestError> {
+    fn new(name: &str, root: &Path) -> Result<Option<Self>, TestError> {
         if let Some(obstacle) = Container::obstacle() {
             luge_skip::skip(&obstacle);
             return Ok(None);
         }
         let bench = Lab::shared().bench(name)?;
-        let host = Container::boot(&bench)?;
+        let host = Container::boot(&bench, root)?;
         let rig = Self { bench, host };
         let said = rig.install("1.0")?;
         assert!(said.contains("see 'luge host' for what this host needs"), "{said}");
@@ -70,15 +70,25 @@ impl Rig {
     }
 
     fn spdk(&self, line: &str) -> Result<String, TestError> {
-        let client = python::Python::with("spdk", "spdk==26.9")?;
-        let mut command = client.command("spdk-rpc");
-        python::run(command.arg("-s").arg(self.host.path("/var/tmp/spdk.sock")).args(line.split(' ')))
+        let mut command = Lab::shared().pypi("spdk==26.9")?.command("spdk-rpc");
+        run(command.arg("-s").arg(self.host.path("/var/tmp/spdk.sock")).args(line.split(' ')))
     }
 }
 
 #[test]
-fn the_package_is_installed_started_used_upgraded_and_purged() -> Outcome {
-    let Some(rig) = Rig::new("package")? else { return Ok(()) };
+fn the_package_serves_on_this_machines_debian() -> Outcome {
+    life_of_a_package("package_here", Path::new("/"))
+}
+
+#[test]
+fn the_package_serves_on_debian_13() -> Outcome {
+    let root = luge_image::debian_root(&Cache::open()?, &Progress::quiet())?;
+    life_of_a_package("package_13", &root)
+}
+
+/// Installs the package in a copy of `root`, and starts, uses, upgrades and purges it.
+fn life_of_a_package(name: &str, root: &Path) -> Outcome {
+    let Some(rig) = Rig::new(name, root)? else { return Ok(()) };
     assert!(rig.host.run("systemctl is-active luge").is_err(), "an installation starts nothing");
     rig.start()?;
     assert!(rig.spdk("bdev_get_bdevs")?.contains("\"file0\""));
@@ -140,7 +150,7 @@ fn purge(rig: &Rig) -> Outcome {
 
 #[test]
 fn the_unit_the_pages_and_the_completions_are_well_formed() -> Outcome {
-    let Some(rig) = Rig::new("package_files")? else { return Ok(()) };
+    let Some(rig) = Rig::new("package_files", Path::new("/"))? else { return Ok(()) };
     assert_eq!(rig.host.run("systemd-analyze verify luge.service")?, "");
     let completed = rig.host.run(
         "bash -c 'source /usr/share/bash-completion/completions/luge; COMP_WORDS=(luge ser); COMP_CWORD=1; \
@@ -166,13 +176,13 @@ fn a_package_is_the_same_whenever_it_is_built() -> Outcome {
 fn the_bill_of_materials_obeys_its_schema_and_names_a_library() -> Outcome {
     let bench = Lab::shared().bench("package_bill")?;
     let folder = bench.path("unpacked");
-    python::run(Command::new("dpkg-deb").arg("--extract").arg(package(&bench, "1.0")?).arg(&folder))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(package(&bench, "1.0")?).arg(&folder))?;
     let bill = folder.join("usr/share/doc/luge/sbom.cdx.json");
     let text = fs::read_to_string(&bill).unwrap();
     assert!(text.contains("\"pkg:cargo/rustix@"), "{text}");
     assert!(!text.contains("criterion"), "libraries of tests are not in the program");
-    let python = python::Python::with("cyclonedx", CYCLONEDX)?;
-    let said = python::run(python.command("python").args(["-c", VALIDATE]).arg(&bill))?;
+    let mut python = Lab::shared().pypi(CYCLONEDX)?.python();
+    let said = run(python.args(["-c", VALIDATE]).arg(&bill))?;
     assert_eq!(said.trim(), "valid");
     Ok(())
 }
