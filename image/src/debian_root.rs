@@ -14,11 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Packages in the folder, besides those that they depend on.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "base-passwd",
     "bash",
     "coreutils",
     "dash",
+    "diffutils",
     "dpkg",
     "findutils",
     "grep",

