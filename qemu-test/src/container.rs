@@ -21,6 +21,9 @@ const BOOT_SECONDS: u32 = 60;
 /// Time limit of a command.
 const RUN_SECONDS: &str = "120";
 
+/// Beginning of the names of containers' cgroups; the id of the test process follows.
+const CGROUP: &str = "luge-test-";
+
 /// Number of containers that this process has booted.
 static BOOTED: AtomicU32 = AtomicU32::new(0);
 
@@ -84,8 +87,9 @@ impl Container {
     pub fn boot(bench: &Bench<'_>, root: &Path) -> Result<Self, TestError> {
         let site = bench.path("container");
         let cgroups = cgroups().ok_or_else(|| TestError::Host("cgroup v2 is not mounted".to_owned()))?;
+        remove_abandoned(&cgroups);
         let cgroup = cgroups.join(format!(
-            "luge-test-{}-{}",
+            "{CGROUP}{}-{}",
             std::process::id(),
             BOOTED.fetch_add(1, Ordering::Relaxed)
         ));
@@ -157,6 +161,18 @@ fn cgroups() -> Option<PathBuf> {
     let mut lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let line = lines.find(|words| words.get(2) == Some(&"cgroup2"))?;
     line.get(1).map(PathBuf::from)
+}
+
+/// Removes the cgroups of test processes that were killed.
+fn remove_abandoned(cgroups: &Path) {
+    for entry in fs::read_dir(cgroups).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process =
+            name.strip_prefix(CGROUP).and_then(|rest| rest.split_once('-')).map(|(process, _)| process);
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            remove_cgroup(&entry.path());
+        }
+    }
 }
 
 /// Removes a cgroup with those beneath it; false while one has processes.
