@@ -51,6 +51,7 @@ fn pages_of(
 
 fn change(host: &Host, args: &HostArgs, changes: &[Change]) -> Result<(), HostCommandError> {
     if args.dry_run {
+        host.check(changes)?;
         return print_all(args.json, "would", &changes.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
     let mut done = Vec::new();
