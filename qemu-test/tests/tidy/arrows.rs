@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("luge-rpc", &["luge-socket"]),
+    ("luge-observe", &["luge-rpc"]),
     ("luge-host", &["luge-vfio"]),
     ("luge-init", &[]),
     ("luge-vm", &["luge-init", "luge-memory", "luge-socket"]),
