@@ -30,6 +30,8 @@ pub enum Command {
     Bench(Bench),
     /// Show and prepare this host: SSDs, hugepages, what costs latency
     Host(HostArgs),
+    /// Serve metrics for Prometheus and a web page of a running Luge
+    Exporter(Exporter),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
 }
@@ -127,6 +129,21 @@ pub struct Bench {
     /// Options of the run
     #[command(flatten)]
     pub options: luge_bench::Options,
+}
+
+/// Arguments of `luge exporter`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The page is at /, the metrics at /metrics, a dashboard for Grafana at /grafana.json. Nothing can be changed there. There
+is no encryption and no password: for clients of other machines, put a reverse proxy before it. Luge may go away and
+come back; its state is shown.
+
+Example: luge exporter
+         luge exporter --socket /run/luge/rpc.sock --listen 127.0.0.1:9724")]
+pub struct Exporter {
+    /// Options
+    #[command(flatten)]
+    pub options: luge_exporter::Options,
 }
 
 /// Arguments of `luge host`.

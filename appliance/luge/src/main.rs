@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
         Command::Host(args) => host::run(&args).map_err(|error| error.to_string()),
+        Command::Exporter(args) => luge_exporter::run(&args.options).map_err(|error| error.to_string()),
         Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };
     match outcome {
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
 /// Whether this process is the appliance's PID 1. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
-    let is_command =
-        typed.is_some_and(|word| ["serve", "rpc", "bench", "host", "ideal"].iter().any(|&one| word == one));
+    let is_command = typed.is_some_and(|word| {
+        ["serve", "rpc", "bench", "host", "exporter", "ideal"].iter().any(|&one| word == one)
+    });
     rustix::process::getpid().is_init() && !is_command
 }

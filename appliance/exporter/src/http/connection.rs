@@ -7,37 +7,52 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Time limit of the request's head.
-const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Time limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For the request's head.
+    pub head: Duration,
+    /// For the response.
+    pub response: Duration,
+    /// For the client's close, after the response.
+    pub close: Duration,
+}
 
-/// Time limit of the response.
-const RESPONSE_TIME: Duration = Duration::from_secs(10);
+impl Default for Times {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { head: seconds(5), response: seconds(10), close: seconds(1) }
+    }
+}
 
-/// Time limit of the client's close, after the response.
-const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// Rules that every connection is served by.
+#[derive(Debug)]
+pub struct Rules {
+    /// Host names that are served.
+    pub hosts: Hosts,
+    /// Time limits.
+    pub times: Times,
+}
 
 /// Serves the one request of a connection.
 ///
 /// # Errors
 /// Error of the connection, or a time limit that has passed.
-pub fn serve(
-    stream: &TcpStream,
-    hosts: &Hosts,
-    answer: &dyn Fn(&Request) -> Response,
-) -> io::Result<()> {
-    match read_request(stream, hosts)? {
+pub fn serve(stream: &TcpStream, rules: &Rules, answer: &dyn Fn(&Request) -> Response) -> io::Result<()> {
+    let times = rules.times;
+    match read_request(stream, rules)? {
         Ok(request) => {
             let response = answer(&request);
             let body = if request.method == Method::Head { "" } else { &*response.body };
-            send(stream, &response.head(), body)?;
+            send(stream, [&response.head(), body], times.response)?;
         }
-        Err(refusal) => send(stream, &refusal.head(), &refusal.body)?,
+        Err(refusal) => send(stream, [&refusal.head(), &refusal.body], times.response)?,
     }
-    close(stream)
+    close(stream, times.close)
 }
 
-fn read_request(mut stream: &TcpStream, hosts: &Hosts) -> io::Result<Result<Request, Response>> {
-    let end = Instant::now() + HEAD_TIME;
+fn read_request(mut stream: &TcpStream, rules: &Rules) -> io::Result<Result<Request, Response>> {
+    let end = Instant::now() + rules.times.head;
     let mut head = Vec::with_capacity(1 << 10);
     let mut chunk = [0; 1 << 10];
     loop {
@@ -48,7 +63,7 @@ fn read_request(mut stream: &TcpStream, hosts: &Hosts) -> io::Result<Result<Requ
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         head.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        match parse(&head, hosts) {
+        match parse(&head, &rules.hosts) {
             Ok(None) => {}
             Ok(Some(request)) => return Ok(Ok(request)),
             Err(refusal) => return Ok(Err(refusal)),
@@ -56,9 +71,9 @@ fn read_request(mut stream: &TcpStream, hosts: &Hosts) -> io::Result<Result<Requ
     }
 }
 
-fn send(mut stream: &TcpStream, head: &str, body: &str) -> io::Result<()> {
-    let end = Instant::now() + RESPONSE_TIME;
-    for text in [head, body] {
+fn send(mut stream: &TcpStream, texts: [&str; 2], within: Duration) -> io::Result<()> {
+    let end = Instant::now() + within;
+    for text in texts {
         let mut bytes = text.as_bytes();
         while !bytes.is_empty() {
             stream.set_write_timeout(Some(left(end)?))?;
@@ -70,9 +85,9 @@ fn send(mut stream: &TcpStream, head: &str, body: &str) -> io::Result<()> {
 }
 
 /// Ends the response and reads what the client still sends: a reset would take the response from it.
-fn close(mut stream: &TcpStream) -> io::Result<()> {
+fn close(mut stream: &TcpStream, within: Duration) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    let end = Instant::now() + CLOSE_TIME;
+    let end = Instant::now() + within;
     let mut rest = [0; 1 << 10];
     loop {
         stream.set_read_timeout(Some(left(end)?))?;

@@ -58,9 +58,15 @@ mod tests {
     fn other_names_are_served_only_if_the_operator_says_so() {
         let hosts = Hosts::with(&["sled7.example".to_owned()]);
         assert!(hosts.include("Sled7.example:9723"));
-        for value in
-            ["sled8.example", "127.0.0.1.evil.example", "localhost.evil.example", "", ":80", "::1:80", "[1.2.3.4]"]
-        {
+        for value in [
+            "sled8.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "",
+            ":80",
+            "::1:80",
+            "[1.2.3.4]",
+        ] {
             assert!(!hosts.include(value), "{value}");
         }
     }

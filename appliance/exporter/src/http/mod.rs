@@ -11,6 +11,10 @@ mod request;
 mod response;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
+pub use connection::{Rules, Times};
 pub use host::Hosts;
 pub use request::Request;
 pub use response::{Response, Status};

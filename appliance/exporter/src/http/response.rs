@@ -91,6 +91,8 @@ mod tests {
 
     #[test]
     fn a_refused_method_is_told_those_that_work() {
-        assert!(Response::refusal(Status::MethodNotAllowed, "no").head().contains("\r\nAllow: GET, HEAD\r\n"));
+        assert!(
+            Response::refusal(Status::MethodNotAllowed, "no").head().contains("\r\nAllow: GET, HEAD\r\n")
+        );
     }
 }

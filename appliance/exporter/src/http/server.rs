@@ -1,7 +1,6 @@
 //! Listener: a thread for each connection, a bounded number of them.
 
-use super::connection::serve;
-use super::host::Hosts;
+use super::connection::{Rules, serve};
 use super::open::OpenConnections;
 use super::request::Request;
 use super::response::Response;
@@ -21,7 +20,7 @@ const STACK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    hosts: Hosts,
+    rules: Rules,
 }
 
 impl Server {
@@ -29,8 +28,8 @@ impl Server {
     ///
     /// # Errors
     /// Error of the kernel.
-    pub fn listen(address: SocketAddr, hosts: Hosts) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address)?, hosts })
+    pub fn listen(address: SocketAddr, rules: Rules) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address)?, rules })
     }
 
     /// Address, with the port that the kernel chose if none was given.
@@ -43,7 +42,7 @@ impl Server {
 
     /// Serves requests until the process ends.
     pub fn run(self, answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> ! {
-        let (answer, hosts) = (Arc::new(answer), Arc::new(self.hosts));
+        let (answer, rules) = (Arc::new(answer), Arc::new(self.rules));
         let open = OpenConnections::default();
         loop {
             let Ok((stream, _)) = self.listener.accept() else {
@@ -51,11 +50,11 @@ impl Server {
                 continue;
             };
             let Some(entry) = open.enter(stream) else { continue };
-            let (answer, hosts) = (Arc::clone(&answer), Arc::clone(&hosts));
+            let (answer, rules) = (Arc::clone(&answer), Arc::clone(&rules));
             // A client that breaks off or takes too long gets no answer, and if no thread can be made, it is
             // closed with its entry.
             let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-                let _ = serve(&entry.stream, &hosts, &*answer);
+                let _ = serve(&entry.stream, &rules, &*answer);
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Histograms of the sled, with the fixed bounds that Prometheus needs.
 
 use super::text::Cumulative;
-use crate::picture::{Bucket, Latency};
+use luge_observe::{Bucket, Histogram};
 
 /// Bounds, as powers of two of nanoseconds: 1.024 us to 17.2 s. They are bounds of the sled's buckets too, so that
 /// no request is counted on the wrong side.
@@ -11,7 +11,7 @@ const POWERS: std::ops::RangeInclusive<u32> = 10..=34;
 const NS: f64 = 1e9;
 
 /// Latencies of all sizes of one operation.
-pub fn cumulative(latencies: &[&Latency]) -> Vec<Cumulative> {
+pub fn cumulative(latencies: &[&Histogram]) -> Vec<Cumulative> {
     let buckets = || latencies.iter().flat_map(|latency| &latency.buckets);
     let up_to = |bound: u64| sum(buckets().filter(|bucket| bucket.upper_ns <= bound));
     let bounded = POWERS.map(|power| 1_u64 << power);
@@ -31,10 +31,18 @@ fn seconds(ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luge_observe::Operation;
 
-    fn latency(buckets: &[[u64; 2]]) -> Latency {
+    fn latency(buckets: &[[u64; 2]]) -> Histogram {
         let bucket = |&[upper_ns, count]: &[u64; 2]| Bucket { upper_ns, count };
-        Latency { buckets: buckets.iter().map(bucket).collect(), ..Latency::default() }
+        Histogram {
+            operation: Operation::Read,
+            size_class: "4KiB".into(),
+            sum_ns: 0,
+            min_ns: None,
+            max_ns: None,
+            buckets: buckets.iter().map(bucket).collect(),
+        }
     }
 
     fn count_at(buckets: &[Cumulative], bound: Option<f64>) -> u64 {
@@ -43,7 +51,8 @@ mod tests {
 
     #[test]
     fn requests_of_all_sizes_are_counted_up_to_each_bound() {
-        let (small, large) = (latency(&[[900, 1], [1024, 2], [1025, 4]]), latency(&[[2048, 8], [u64::MAX, 16]]));
+        let (small, large) =
+            (latency(&[[900, 1], [1024, 2], [1025, 4]]), latency(&[[2048, 8], [u64::MAX, 16]]));
         let buckets = cumulative(&[&small, &large]);
         assert_eq!(count_at(&buckets, Some(1.024e-6)), 3);
         assert_eq!(count_at(&buckets, Some(2.048e-6)), 15);

@@ -1,176 +1,145 @@
-//! Metrics of the sled, under Prometheus' conventions: base units, totals that end in `_total`, names as labels.
+//! Metrics of the sled, by Prometheus' conventions: base units, `_total` for totals, names as labels.
+//!
+//! - `text`: the text format. `family`: a sample for each thing. `histogram`: fixed bounds.
+//! - `volume`: the volumes; the other parts of the sled are here.
+//!
+//! Invariants
+//! - A number that Luge does not tell has no sample, rather than zero.
 
+mod family;
 mod histogram;
 mod text;
+mod volume;
 
-use crate::picture::{Core, Endpoint, Latency, Picture, Store, Totals, Vm, Volume};
-use histogram::cumulative;
-use text::{Kind, Labels, Text};
+#[cfg(test)]
+mod tests;
+
+use family::{Each, from_us, known, number, whether};
+use luge_observe::{Core, Endpoint, Snapshot, Ssd, Vm};
+use text::{Kind, Text};
 
 pub use text::MEDIA_TYPE;
 
-/// States of an SSD, each of which has a sample.
+/// States of an SSD; each has a sample.
 const SSD_STATES: [&str; 3] = ["enabled", "resetting", "failed"];
 
-/// Operations that have a histogram.
-const OPERATIONS: [&str; 4] = ["read", "write", "unmap", "flush"];
-
-/// Metrics of a sled that answers.
+/// Metrics of the sled; of none, that it does not answer.
 #[must_use]
-pub fn of(picture: &Picture) -> String {
+pub fn metrics(sled: Option<&Snapshot>) -> String {
     let mut text = Text::default();
-    up(&mut text, 1);
-    let mut info = text.family("luge_build_info", Kind::Gauge, "Version of Luge; the value is 1.");
-    info.sample(&[("version", &picture.version)], 1);
-    cores(&mut text, &picture.cores);
-    stores(&mut text, &picture.stores);
-    volumes(&mut text, &picture.volumes);
-    latencies(&mut text, &picture.volumes);
-    endpoints(&mut text, &picture.endpoints);
-    vms(&mut text, &picture.vms);
+    let mut up = text.family("luge_up", Kind::Gauge, "Whether Luge answers the exporter.");
+    up.sample(&[], u8::from(sled.is_some()));
+    if let Some(sled) = sled {
+        let mut info = text.family("luge_build_info", Kind::Gauge, "Version of Luge; the value is 1.");
+        info.sample(&[("version", sled.version.as_deref().unwrap_or_default())], 1);
+        write_cores(&mut text, sled);
+        write_ssds(&mut text, &sled.ssds);
+        volume::write(&mut text, sled);
+        write_endpoints(&mut text, &sled.endpoints);
+        write_vms(&mut text, &sled.vms);
+    }
     text.finish()
 }
 
-/// Metrics of a sled that does not answer.
-#[must_use]
-pub fn of_none() -> String {
-    let mut text = Text::default();
-    up(&mut text, 0);
-    text.finish()
-}
-
-fn up(text: &mut Text, value: u8) {
-    text.family("luge_up", Kind::Gauge, "Whether Luge answers the exporter.").sample(&[], value);
-}
-
-/// Family with one sample for each thing.
-struct Each<T> {
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    value: fn(&T) -> f64,
-}
-
-impl<T> Each<T> {
-    const fn counter(name: &'static str, help: &'static str, value: fn(&T) -> f64) -> Self {
-        Self { name, kind: Kind::Counter, help, value }
-    }
-
-    const fn gauge(name: &'static str, help: &'static str, value: fn(&T) -> f64) -> Self {
-        Self { name, kind: Kind::Gauge, help, value }
-    }
-
-    /// Writes the family; nothing if there are no things.
-    fn write(&self, text: &mut Text, things: &[T], label: &str, name: impl Fn(&T) -> String) {
-        if things.is_empty() {
-            return;
-        }
-        let mut family = text.family(self.name, self.kind, self.help);
-        for thing in things {
-            family.sample(&[(label, &name(thing))], (self.value)(thing));
-        }
-    }
-}
-
-/// Number as a sample's value. Counters beyond 2^53 lose their last digits.
-#[expect(clippy::cast_precision_loss, reason = "values of this format are floating-point numbers")]
-const fn number(value: u64) -> f64 {
-    value as f64
-}
-
-/// Writes a family whose samples say in their labels what things are.
-fn info<'a, const N: usize>(
-    text: &mut Text,
-    name: &'static str,
-    help: &str,
-    things: impl Iterator<Item = [(&'static str, &'a str); N]>,
-) {
-    let mut things = things.peekable();
-    if things.peek().is_some() {
-        let mut family = text.family(name, Kind::Gauge, help);
-        things.for_each(|labels| family.sample(&labels, 1));
-    }
-}
-
-fn cores(text: &mut Text, cores: &[Core]) {
-    let families: [Each<Core>; 5] = [
-        Each::counter("luge_core_busy_seconds_total", "Time in which a core did work.", |core| core.busy_s),
-        Each::counter(
-            "luge_core_idle_seconds_total",
-            "Time in which a core polled for nothing, or slept.",
-            |core| core.idle_s,
-        ),
-        Each::counter("luge_core_sleeps_total", "Times that a core went to sleep.", |core| number(core.sleeps)),
-        Each::gauge("luge_core_rings", "Rings that a core serves.", |core| number(core.rings)),
-        Each::gauge("luge_core_longest_turn_seconds", "Longest turn of a core.", |core| core.longest_turn_s),
-    ];
-    families.iter().for_each(|family| family.write(text, cores, "core", |core| core.id.to_string()));
-}
-
-fn stores(text: &mut Text, stores: &[Store]) {
-    info(
-        text,
-        "luge_store_info",
-        "SSDs and other stores of data; the value is 1.",
-        stores.iter().map(|store| {
-            [
-                ("store", store.name.as_str()),
-                ("kind", store.kind.word()),
-                ("address", &store.address),
-                ("model", &store.model),
-                ("serial", &store.serial),
-            ]
+fn write_cores(text: &mut Text, sled: &Snapshot) {
+    let families = [
+        Each::gauge("luge_core_rings", "Rings that a core serves.", |core: &Core| known(core.rings)),
+        Each::gauge("luge_core_asleep", "Whether a core sleeps.", |core| whether(core.is_asleep)),
+        Each::gauge("luge_core_load", "Load of a core, from 0 to 1.", |core| core.load),
+        Each::gauge("luge_core_longest_turn_seconds", "Longest turn of a core.", |core| {
+            from_us(core.longest_turn_us)
         }),
-    );
-    let ssds = || stores.iter().filter(|store| !store.state.is_empty());
-    if ssds().next().is_none() {
+    ];
+    families.iter().for_each(|family| family.write(text, &sled.cores, "core", |core| core.id.to_string()));
+    let Some(rate) = sled.tick_rate else { return };
+    let mut write = |name, help, ticks: fn(&Core) -> Option<u64>| {
+        if sled.cores.iter().any(|core| ticks(core).is_some()) {
+            let mut family = text.family(name, Kind::Counter, help);
+            for core in &sled.cores {
+                if let Some(ticks) = ticks(core) {
+                    family.sample(&[("core", &core.id.to_string())], number(ticks) / number(rate));
+                }
+            }
+        }
+    };
+    write("luge_core_busy_seconds_total", "Time in turns that found work.", |core| core.busy_ticks);
+    write("luge_core_idle_seconds_total", "Time in turns that found none, and asleep.", |core| {
+        core.idle_ticks
+    });
+}
+
+fn write_ssds(text: &mut Text, ssds: &[Ssd]) {
+    if ssds.is_empty() {
         return;
     }
-    let mut family =
-        text.family("luge_ssd_state", Kind::Gauge, "State of an SSD: 1 for the state it is in, 0 for others.");
-    for ssd in ssds() {
+    let mut info = text.family("luge_ssd_info", Kind::Gauge, "SSDs and their addresses; the value is 1.");
+    for ssd in ssds {
+        info.sample(&[("ssd", &ssd.name), ("address", ssd.address.as_deref().unwrap_or_default())], 1);
+    }
+    let help = "State of an SSD: 1 for the state that it is in, 0 for the others.";
+    let mut states = text.family("luge_ssd_state", Kind::Gauge, help);
+    for ssd in ssds {
         for state in SSD_STATES {
-            family.sample(&[("ssd", &ssd.name), ("state", state)], u8::from(ssd.state == state));
+            let is_in = ssd.state.as_deref() == Some(state);
+            states.sample(&[("ssd", &ssd.name), ("state", state)], u8::from(is_in));
         }
+    }
+    let bounced = Each::counter(
+        "luge_ssd_bounced_requests_total",
+        "Requests whose data was copied, because the SSD cannot reach it where it is.",
+        |ssd: &Ssd| known(ssd.bounced),
+    );
+    bounced.write(text, ssds, "ssd", |ssd| ssd.name.clone());
+}
+
+fn write_endpoints(text: &mut Text, endpoints: &[Endpoint]) {
+    if endpoints.is_empty() {
+        return;
+    }
+    let help = "Volumes of an endpoint, and its kind; the value is 1.";
+    let mut info = text.family("luge_endpoint_info", Kind::Gauge, help);
+    for endpoint in endpoints {
+        let mut volumes = endpoint.volumes.clone();
+        // A volume may be two LUNs; two equal samples would be an error.
+        volumes.sort_unstable();
+        volumes.dedup();
+        for volume in &volumes {
+            let labels =
+                [("endpoint", endpoint.name.as_str()), ("kind", endpoint.kind.name()), ("volume", volume)];
+            info.sample(&labels, 1);
+        }
+    }
+    let families = [
+        Each::gauge("luge_endpoint_front_ends", "Front ends that are served.", |endpoint: &Endpoint| {
+            known(endpoint.front_ends)
+        }),
+        Each::gauge("luge_endpoint_queues", "Queues of these front ends.", |endpoint| known(endpoint.queues)),
+        Each::gauge("luge_endpoint_in_flight", "Requests in flight.", |endpoint| known(endpoint.in_flight)),
+        Each::gauge("luge_endpoint_waiting", "Front ends that wait to be served.", |endpoint| {
+            known(endpoint.waiting)
+        }),
+        Each::gauge(
+            "luge_endpoint_memory_stalls",
+            "Times that a core waited for the memory of the front ends that are connected.",
+            |endpoint| known(endpoint.memory_stalls),
+        ),
+    ];
+    for family in &families {
+        family.write(text, endpoints, "endpoint", |endpoint| endpoint.name.clone());
     }
 }
 
-/// Families of one operation: count, bytes, sum of latencies.
-macro_rules! operation {
-    ($field:ident, $things:literal, $bytes:literal, $latency:literal, $word:literal) => {
-        [
-            Each::counter($things, concat!("Requests to ", $word, ", that have ended."), |volume: &Volume| {
-                number(volume.$field.count)
-            }),
-            Each::counter($bytes, concat!("Bytes of requests to ", $word, "."), |volume: &Volume| {
-                number(volume.$field.bytes)
-            }),
-            Each::counter($latency, concat!("Sum of the latencies of requests to ", $word, "."), |volume: &Volume| {
-                volume.$field.seconds
-            }),
-        ]
-    };
-}
-
-fn volumes(text: &mut Text, volumes: &[Volume]) {
-    info(
-        text,
-        "luge_volume_info",
-        "Volumes, with the store of their data; the value is 1.",
-        volumes.iter().map(|volume| {
-            [
-                ("volume", volume.name.as_str()),
-                ("uuid", &volume.uuid),
-                ("product", &volume.product),
-                ("base", volume.base.as_deref().unwrap_or_default()),
-                ("store", &volume.store),
-            ]
-        }),
-    );
-    let sizes = [
-        Each::gauge("luge_volume_size_bytes", "Size of a volume.", |volume: &Volume| number(volume.size_bytes)),
-        Each::counter("luge_volume_failed_total", "Requests that failed.", |volume| number(volume.failed)),
+fn write_vms(text: &mut Text, vms: &[Vm]) {
+    if vms.is_empty() {
+        return;
+    }
+    let mut states = text.family("luge_vm_state", Kind::Gauge, "State that a VM is in; the value is 1.");
+    for vm in vms {
+        states.sample(&[("vm", &vm.name), ("state", vm.state.as_deref().unwrap_or_default())], 1);
+    }
+    let families = [
+        Each::gauge("luge_vm_cpus", "Virtual CPUs of a VM.", |vm: &Vm| known(vm.cpus)),
+        Each::gauge("luge_vm_memory_bytes", "Memory of a VM.", |vm| Some(number(vm.memory_mib?) * 1048576.0)),
     ];
-    let families = sizes.into_iter().chain(totals());
-    families.for_each(|family| family.write(text, volumes, "volume", |volume| volume.name.clone()));
+    families.iter().for_each(|family| family.write(text, vms, "vm", |vm| vm.name.clone()));
 }
