@@ -1,8 +1,7 @@
 // Cards of VMs, endpoints, volumes and SSDs, and the links between them.
 
-import { bandwidth, bytes, depth, perSecond, time } from "./numbers.js";
+import { bandwidth, bytes, depth, many, perSecond, time } from "./numbers.js";
 import { sum } from "./rates.js";
-import { storeOf } from "./sled.js";
 
 /** Cards of a column that are drawn, those with the most requests first. */
 const CARDS_MAX = 60;
@@ -13,7 +12,7 @@ export function cards(sled, seen) {
   const volumesOf = new Map(sled.endpoints.map((endpoint) => [endpoint.name, endpoint.volumes]));
   const ofVm = (vm) => rate([...new Set(vm.endpoints.flatMap((name) => volumesOf.get(name) ?? []))]);
   const ofStore = (store) => {
-    const own = sled.volumes.filter((volume) => storeOf(volume) === store.name);
+    const own = sled.volumes.filter((volume) => volume.store === store.name);
     return rate(own.map((volume) => volume.name));
   };
   const drawn = {
@@ -25,20 +24,20 @@ export function cards(sled, seen) {
   return [
     ...linksOf(drawn, "vms", "endpoints", sled.vms, (vm) => vm.endpoints, (name) => rate(volumesOf.get(name) ?? [])),
     ...linksOf(drawn, "endpoints", "volumes", sled.endpoints, (endpoint) => endpoint.volumes, (name) => rate([name])),
-    ...linksOf(drawn, "volumes", "ssds", sled.volumes, (one) => [storeOf(one)], (_, from) => rate([from])),
+    ...linksOf(drawn, "volumes", "ssds", sled.volumes, (one) => [one.store], (_, from) => rate([from])),
   ];
 }
 
 function vmWords(vm) {
-  const size = vm.cpus == null ? vm.kind : `${vm.cpus} CPUs, ${bytes(vm.memory_mib * 2 ** 20)}`;
+  const size = vm.cpus == null ? vm.kind : `${many(vm.cpus, "CPU")}, ${bytes(vm.memory_mib * 2 ** 20)}`;
   const alarm = vm.state === "crashed" ? "crashed" : null;
   return { kind: [size, vm.state].filter(Boolean).join(", "), alarm, isBad: true, via: vm.endpoints };
 }
 
 function endpointWords(endpoint) {
   const kinds = { blk: "vhost-user-blk", scsi: "vhost-user-scsi", nvme: "NVMe over vfio-user" };
-  const users = endpoint.front_ends ? `${endpoint.queues ?? 0} queues` : "no front end";
-  const alarm = endpoint.waiting > 0 ? `${endpoint.waiting} front ends wait` : null;
+  const users = endpoint.front_ends ? many(endpoint.queues ?? 0, "queue") : "no front end";
+  const alarm = endpoint.waiting > 0 ? `${many(endpoint.waiting, "front end")} waiting` : null;
   return { kind: `${kinds[endpoint.kind]}, ${users}`, alarm, via: endpoint.volumes };
 }
 
@@ -46,9 +45,9 @@ function volumeWords(volume, seen) {
   const failed = seen.rates(volume.name)?.failed;
   return {
     kind: `${bytes(volume.size_bytes)}${volume.base ? `, part of ${volume.base}` : ""}`,
-    alarm: failed > 0 ? `${failed} requests failed` : null,
+    alarm: failed > 0 ? `${many(failed, "request")} failed` : null,
     isBad: true,
-    via: [storeOf(volume)],
+    via: [volume.store],
     more: `p99 ${time(seen.p99(volume.name))}`,
     past: seen.past(volume.name),
     isChosen: seen.chosen === volume.name,
@@ -58,7 +57,7 @@ function volumeWords(volume, seen) {
 
 function ssdWords(ssd) {
   const alarms = [ssd.state && ssd.state !== "enabled" ? ssd.state : null];
-  if (ssd.unusable_namespaces > 0) alarms.push(`${ssd.unusable_namespaces} namespaces unusable`);
+  if (ssd.unusable_namespaces > 0) alarms.push(`${many(ssd.unusable_namespaces, "namespace")} unusable`);
   return { kind: ssd.address ?? ssd.kind, alarm: alarms.filter(Boolean).join(", ") || null, isBad: true, via: [] };
 }
 
@@ -124,6 +123,7 @@ function fill(card, words, rates) {
 /** Draws the requests per second of the last two minutes as a line. */
 function sparkline(svg, past) {
   const most = Math.max(...past, 1);
+  svg.classList.toggle("still", past.every((value) => value === 0));
   svg.setAttribute("viewBox", "0 0 119 20");
   svg.setAttribute("preserveAspectRatio", "none");
   const line = svg.firstChild ?? svg.appendChild(document.createElementNS(svg.namespaceURI, "polyline"));

@@ -1,6 +1,6 @@
 // Heat maps of latencies: a column for each look, a row for half an octave, darker for more requests.
 
-import { time } from "./numbers.js";
+import { many, time } from "./numbers.js";
 
 /** Columns of a map: two minutes, at one look a second. */
 export const COLUMNS = 120;
@@ -127,6 +127,6 @@ export class HeatMap {
     const at = low + Math.floor(((height - event.offsetY) / height) * (high - low));
     const rows = this.columns[place - (COLUMNS - this.columns.length)];
     if (!rows || place < 0 || at < low) return null;
-    return `${COLUMNS - place} s ago, ${bounds(at)}: ${rows.get(at) ?? 0} requests`;
+    return `${COLUMNS - place} s ago, ${bounds(at)}: ${many(rows.get(at) ?? 0, "request")}`;
   }
 }

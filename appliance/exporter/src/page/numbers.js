@@ -42,3 +42,8 @@ export function depth(value) {
 export function percent(value) {
   return value == null ? DASH : `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
+
+/** Number of things: 1 queue, 2 queues. */
+export function many(count, thing) {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+}

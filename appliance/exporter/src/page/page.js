@@ -3,7 +3,7 @@
 import { cards, wireHighlights } from "./cards.js";
 import { COLUMNS, HeatMap, column } from "./heat.js";
 import { drawLinks } from "./links.js";
-import { bandwidth, depth, percent, perSecond, time } from "./numbers.js";
+import { bandwidth, depth, many, percent, perSecond, time } from "./numbers.js";
 import { add, between, quantile, sum } from "./rates.js";
 import { sledOf } from "./sled.js";
 
@@ -123,7 +123,7 @@ function drawCores() {
     const turn = core.longest_turn_us == null ? "" : `, longest turn ${time(core.longest_turn_us * 1000)}`;
     words.append(`Core ${core.id}`);
     words.append(Object.assign(document.createElement("span"), {
-      textContent: `${busy}${core.rings ?? 0} rings${turn}${core.asleep ? ", asleep" : ""}`,
+      textContent: `${busy}${many(core.rings ?? 0, "ring")}${turn}${core.asleep ? ", asleep" : ""}`,
     }));
     row.append(words, Object.assign(document.createElement("meter"), { max: 1, value: share ?? 0 }));
     return row;
@@ -133,7 +133,7 @@ function drawCores() {
 
 function draw() {
   if (!view.look) return;
-  element("version").textContent = view.look.version ?? "";
+  element("version").textContent = (view.look.version ?? "").replace(/^Luge /, "");
   drawTotals();
   drawChoice();
   drawPicture();

@@ -9,6 +9,7 @@ mod configuration;
 mod crashes;
 mod crowd;
 mod daemon;
+mod exporter;
 mod failures;
 mod identities;
 mod methods;
