@@ -123,7 +123,7 @@ function fill(card, words, rates) {
 /** Draws the requests per second of the last two minutes as a line. */
 function sparkline(svg, past) {
   const most = Math.max(...past, 1);
-  svg.classList.toggle("still", past.every((value) => value === 0));
+  svg.classList.toggle("still", past.length < 2 || past.every((value) => value === 0));
   svg.setAttribute("viewBox", "0 0 119 20");
   svg.setAttribute("preserveAspectRatio", "none");
   const line = svg.firstChild ?? svg.appendChild(document.createElementNS(svg.namespaceURI, "polyline"));

@@ -21,9 +21,9 @@ fn a_luge_that_goes_away_and_comes_back_is_seen() {
     luge.signal(Signal::TERM);
     assert_eq!(luge.exit_code(), Some(0));
     eventually("luge_up 0", || !is_up(&exporter));
-    let again = Daemon::with(&["-r", &luge.path("rpc.sock")]);
+    let folder = std::mem::replace(&mut luge.folder, tempfile::tempdir().unwrap());
+    let _again = Daemon::within(folder, &[]);
     eventually("luge_up 1 again", || is_up(&exporter));
-    drop(again);
 }
 
 #[test]
