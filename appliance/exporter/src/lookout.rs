@@ -42,7 +42,7 @@ impl Lookout {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.began.elapsed();
         if let Some(last) = &state.last
-            && now < Duration::from_millis(last.at_ms) + FRESH
+            && now.saturating_sub(Duration::from_millis(last.at_ms)) < FRESH
         {
             return Arc::clone(last);
         }

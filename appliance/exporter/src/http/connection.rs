@@ -52,11 +52,11 @@ pub fn serve(stream: &TcpStream, rules: &Rules, answer: &dyn Fn(&Request) -> Res
 }
 
 fn read_request(mut stream: &TcpStream, rules: &Rules) -> io::Result<Result<Request, Response>> {
-    let end = Instant::now() + rules.times.head;
+    let began = Instant::now();
     let mut head = Vec::with_capacity(1 << 10);
     let mut chunk = [0; 1 << 10];
     loop {
-        stream.set_read_timeout(Some(left(end)?))?;
+        stream.set_read_timeout(Some(left(began, rules.times.head)?))?;
         let room = HEAD_BYTES_MAX.saturating_sub(head.len()).min(chunk.len());
         let read = stream.read(chunk.get_mut(..room).unwrap_or_default())?;
         if read == 0 {
@@ -72,11 +72,11 @@ fn read_request(mut stream: &TcpStream, rules: &Rules) -> io::Result<Result<Requ
 }
 
 fn send(mut stream: &TcpStream, texts: [&str; 2], within: Duration) -> io::Result<()> {
-    let end = Instant::now() + within;
+    let began = Instant::now();
     for text in texts {
         let mut bytes = text.as_bytes();
         while !bytes.is_empty() {
-            stream.set_write_timeout(Some(left(end)?))?;
+            stream.set_write_timeout(Some(left(began, within)?))?;
             let sent = stream.write(bytes)?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
@@ -87,18 +87,18 @@ fn send(mut stream: &TcpStream, texts: [&str; 2], within: Duration) -> io::Resul
 /// Ends the response and reads what the client still sends: a reset would take the response from it.
 fn close(mut stream: &TcpStream, within: Duration) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    let end = Instant::now() + within;
+    let began = Instant::now();
     let mut rest = [0; 1 << 10];
     loop {
-        stream.set_read_timeout(Some(left(end)?))?;
+        stream.set_read_timeout(Some(left(began, within)?))?;
         if stream.read(&mut rest)? == 0 {
             return Ok(());
         }
     }
 }
 
-/// Time that is left until `end`.
-fn left(end: Instant) -> io::Result<Duration> {
-    let left = end.saturating_duration_since(Instant::now());
+/// Time that is left of `within`; an error if it has passed.
+fn left(began: Instant, within: Duration) -> io::Result<Duration> {
+    let left = within.saturating_sub(began.elapsed());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

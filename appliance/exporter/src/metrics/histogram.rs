@@ -3,8 +3,10 @@
 use super::text::Cumulative;
 use luge_observe::{Bucket, Histogram};
 
-/// Bounds, as powers of two of nanoseconds: 1.024 us to 17.2 s. They are bounds of the sled's buckets too, so that
-/// no request is counted on the wrong side.
+/// Bounds, as powers of two of nanoseconds: 1.024 us to 17.2 s.
+///
+/// The sled's buckets are an eighth of that wide or less, and have other bounds. A bucket counts at the first bound that
+/// is not below its own.
 const POWERS: std::ops::RangeInclusive<u32> = 10..=34;
 
 /// Nanoseconds of a second.

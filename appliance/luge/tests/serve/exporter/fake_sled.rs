@@ -119,7 +119,8 @@ fn disk(name: &str, volume: &str) -> Value {
 }
 
 /// Volumes that are used, each with its requests in a look.
-const USED: [(&str, u64); 4] = [("Nvme0n1p0", 4000), ("Nvme0n1p1", 90_000), ("Malloc0", 700), (HOSTILE, 12_000)];
+const USED: [(&str, u64); 4] =
+    [("Nvme0n1p0", 4000), ("Nvme0n1p1", 90_000), ("Malloc0", 700), (HOSTILE, 12_000)];
 
 fn iostat() -> Value {
     let looks = LOOKS.fetch_add(1, Ordering::Relaxed);
@@ -148,8 +149,6 @@ fn latencies() -> Value {
         json!({ "operation": name, "size_class": "4KiB", "sum_ns": looks * each * 18_000,
             "buckets": buckets.map(grown) })
     };
-    let of = |(name, each): (&str, u64)| {
-        json!({ "name": name, "operations": [operation("read", each), operation("write", each / 3)] })
-    };
+    let of = |(name, each): (&str, u64)| json!({ "name": name, "operations": [operation("read", each), operation("write", each / 3)] });
     json!(USED.map(of))
 }

@@ -42,7 +42,9 @@ fn prometheus_reads_every_family_with_its_type_and_help() {
         assert!(!family["samples"].as_array().unwrap().is_empty(), "{name} has no sample");
     }
     let names: Vec<_> = families.iter().map(|family| text(family, "name")).collect();
-    for name in ["luge_up", "luge_build_info", "luge_volume_read_bytes", "luge_ssd_state", "luge_vm_memory_bytes"] {
+    for name in
+        ["luge_up", "luge_build_info", "luge_volume_read_bytes", "luge_ssd_state", "luge_vm_memory_bytes"]
+    {
         assert!(names.iter().any(|other| other == name), "{name} is not there");
     }
 }

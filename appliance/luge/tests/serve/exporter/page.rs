@@ -46,7 +46,7 @@ impl Rig {
 /// Bytes of a text in base64.
 fn decoded(text: &str) -> Vec<u8> {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |byte| digits.iter().position(|&digit| digit == byte).unwrap() as u32;
+    let digit = |byte| u32::try_from(digits.iter().position(|&digit| digit == byte).unwrap()).unwrap();
     let text = text.trim_end_matches('=').as_bytes();
     let bytes = text.chunks(4).flat_map(|four| {
         let bits = four.iter().fold(0, |bits, &byte| bits << 6 | digit(byte)) << (6 * (4 - four.len()));
