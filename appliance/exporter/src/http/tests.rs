@@ -1,3 +1,5 @@
+//! Tests of the server over real connections: slow, silent and deaf clients.
+
 use super::*;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,3 +1,5 @@
+//! Tests of the metrics of whole sleds.
+
 use super::*;
 use luge_observe::{Source, SourceError};
 use serde_json::{Value, json};
