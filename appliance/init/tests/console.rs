@@ -56,6 +56,13 @@ impl Commands for Methods {
             }),
         }
     }
+
+    fn top(&self, terminal: &Terminal) -> Result<(), String> {
+        rustix::io::write(terminal.output(), b"a full screen\n").unwrap();
+        let mut key = [0];
+        rustix::io::read(terminal.input(), &mut key).unwrap();
+        Ok(())
+    }
 }
 
 /// A user at a pseudo terminal.
@@ -109,6 +116,18 @@ impl Drop for User {
         let ended = self.console.take().unwrap().join();
         assert!(ended.is_ok() || std::thread::panicking(), "the console ended badly");
     }
+}
+
+#[test]
+fn the_log_waits_while_a_full_screen_view_is_shown() {
+    let mut user = user();
+    user.sees("luge> ");
+    user.types("top\r");
+    user.sees("a full screen");
+    user.screen.print("an entry of the log\n");
+    user.types("q");
+    let shown = user.sees("luge> ");
+    assert!(shown.contains("an entry of the log\r\n"), "{shown:?}");
 }
 
 #[test]

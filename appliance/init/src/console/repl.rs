@@ -22,8 +22,9 @@ use std::sync::Arc;
 const PROMPT: &str = "luge> ";
 
 /// The console's own commands: name and help.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("help", "List the commands, or describe one: help METHOD"),
+    ("top", "Watch volumes, SSDs, endpoints, VMs and cores; q leaves"),
     ("vm_console", "Connect this terminal to a virtual machine's console: vm_console NAME; Ctrl-] leaves"),
     ("dmesg", "Show the last lines of the kernel's log: dmesg [LINES]"),
     ("reboot", "Stop all disks and virtual machines, and reboot"),
@@ -158,6 +159,7 @@ impl Console {
         let Some(line) = Line::parse(text) else { return };
         let result = match line.command.as_str() {
             "help" => self.help(&line.rest),
+            "top" => self.top(),
             "vm_console" => self.vm_console(&line.rest),
             "dmesg" => dmesg(&line.rest),
             "reboot" => Ok(self.end(Ending::Reboot)),
@@ -213,6 +215,16 @@ impl Console {
     fn end(&self, ending: Ending) -> String {
         self.power.ask(ending, "the console");
         String::new()
+    }
+
+    fn top(&self) -> Result<String, String> {
+        if self.terminal.kind == Kind::Batch {
+            return Err("this needs a terminal: bdev_get_iostat shows the numbers as text".into());
+        }
+        let held = self.screen.hold();
+        let shown = self.commands.top(&self.terminal);
+        drop(held);
+        shown.map(|()| String::new())
     }
 
     fn vm_console(&self, name: &str) -> Result<String, String> {
