@@ -32,6 +32,17 @@ pub enum Command {
     Host(HostArgs),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
+    /// Write manual pages and completions of shells into a folder, for packages
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// Arguments of `luge generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Folder of the files
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// Arguments of `luge serve`.
