@@ -238,3 +238,6 @@ fn last_line(state: &State) -> String {
     }
     format!("{KEYS}{notes}")
 }
+
+#[cfg(test)]
+mod tests;

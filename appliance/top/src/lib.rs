@@ -19,6 +19,8 @@ mod backend;
 mod frame;
 mod looker;
 mod pace;
+#[cfg(test)]
+mod rig;
 mod run;
 mod state;
 mod table;
