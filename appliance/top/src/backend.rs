@@ -42,8 +42,10 @@ impl Escapes {
     }
 
     fn put(&mut self, at: Position, cell: &Cell) {
-        if self.cursor != Some(at) {
-            self.go_to(at);
+        match self.cursor {
+            Some(now) if now == at => {}
+            Some(now) if now.y == at.y && now.x < at.x => self.go_right(at.x - now.x),
+            _ => self.go_to(at),
         }
         let style = sgr(cell);
         if style != self.style {
@@ -55,6 +57,15 @@ impl Escapes {
         let next = at.x.saturating_add(1);
         let is_known = cell.symbol().len() == 1 && next < self.size.width;
         self.cursor = is_known.then_some(Position { x: next, y: at.y });
+    }
+
+    /// Moves the cursor within its row, by the shorter sequence (CUF).
+    fn go_right(&mut self, columns: u16) {
+        self.text.push_str("\x1b[");
+        if columns > 1 {
+            self.text.push_str(&columns.to_string());
+        }
+        self.text.push('C');
     }
 
     fn go_to(&mut self, at: Position) {
@@ -157,6 +168,13 @@ mod tests {
         assert_eq!(drawn(&mut terminal, "1234"), "\x1b[1;1H\x1b[0;31m1234");
         assert_eq!(drawn(&mut terminal, "1235"), "\x1b[1;4H5");
         assert_eq!(drawn(&mut terminal, "1235"), "");
+    }
+
+    #[test]
+    fn a_gap_within_a_row_is_skipped_by_the_shorter_sequence() {
+        let mut terminal = Terminal::new(Escapes::new(Size::new(20, 2))).unwrap();
+        drawn(&mut terminal, "1234567");
+        assert_eq!(drawn(&mut terminal, "0204560"), "\x1b[1;1H0\x1b[C0\x1b[3C0");
     }
 
     #[test]

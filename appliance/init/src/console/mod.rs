@@ -3,7 +3,7 @@
 //! - `methods`: the methods and their descriptions.
 //! - `terminal`, `screen`: input and output.
 //! - `keys`, `editor`, `complete`: editing of a line.
-//! - `command`: parsing of a line. `table`: printing of results.
+//! - `command`: parsing of a line. `views`: results as a person reads them. `table`: printing.
 //! - `repl`: the loop that reads and runs commands.
 //! - `attach`, `kernel_log`: the console's own commands `vm_console` and `dmesg`. `top` is of [`Commands`].
 //!
@@ -25,6 +25,7 @@ mod repl;
 mod screen;
 mod table;
 mod terminal;
+mod views;
 
 pub use keys::{Decoder, Key};
 pub use methods::{Commands, MethodError, MethodHelp, ParameterHelp};

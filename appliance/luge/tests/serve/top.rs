@@ -16,7 +16,9 @@ use std::time::Instant;
 struct User {
     terminal: File,
     top: Child,
-    seen: String,
+    written: Vec<u8>,
+    /// Number of characters that were waited for.
+    seen: usize,
 }
 
 impl User {
@@ -32,7 +34,7 @@ impl User {
         let mut top = command(LUGE);
         top.args(["top", "-s"]).arg(socket);
         top.stdin(device.try_clone().unwrap()).stdout(device);
-        Self { terminal: terminal.into(), top: top.spawn().unwrap(), seen: String::new() }
+        Self { terminal: terminal.into(), top: top.spawn().unwrap(), written: Vec::new(), seen: 0 }
     }
 
     fn types(&mut self, keys: &str) {
@@ -42,16 +44,16 @@ impl User {
     /// Waits until `text` has been written after what was seen before.
     fn sees(&mut self, text: &str) {
         let deadline = Instant::now() + TIMEOUT;
-        while !self.seen.contains(text) {
+        let found = |user: &Self| plain(&user.written).get(user.seen..).and_then(|new| new.find(text));
+        while found(self).is_none() {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
             let ready = poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&left)).unwrap();
-            assert!(ready > 0, "{text:?} was never shown, but {:?}", self.seen);
+            assert!(ready > 0, "{text:?} was never shown, but {:?}", plain(&self.written));
             let mut buffer = [0; 4096];
             let count = self.terminal.read(&mut buffer).unwrap();
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            self.written.extend(&buffer[..count]);
         }
-        let at = self.seen.find(text).unwrap() + text.len();
-        self.seen.drain(..at);
+        self.seen += found(self).unwrap() + text.len();
     }
 }
 
@@ -62,8 +64,24 @@ impl Drop for User {
     }
 }
 
-/// Sequence that leaves the alternate screen.
-const LEFT: &str = "\x1b[?1049l";
+/// End of the alternate screen, as [`plain`] shows it.
+const LEFT: &str = "?1049l";
+
+/// Text on a terminal: a space for a movement of the cursor, and the parameters of changes of its mode.
+fn plain(written: &[u8]) -> String {
+    let mut parts = written.split(|byte| *byte == 0x1b);
+    let mut text = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    for part in parts {
+        let Some(end) = part.iter().position(u8::is_ascii_alphabetic) else { break };
+        match part[end] {
+            b'm' => {}
+            b'h' | b'l' => text.push_str(&String::from_utf8_lossy(&part[1..=end])),
+            _ => text.push(' '),
+        }
+        text.push_str(&String::from_utf8_lossy(&part[end + 1..]));
+    }
+    text
+}
 
 #[test]
 fn top_shows_volumes_and_leaves_the_terminal_as_it_was() {
