@@ -57,8 +57,10 @@ pub(crate) fn draw(state: &mut State, area: Rect, buffer: &mut Buffer) {
         Mode::Help => help(&mut lines),
         Mode::Watching | Mode::Filtering => table(state, &mut lines),
     }
-    if let Some(trouble) = &state.observed.trouble {
-        lines.put(area.height - 2, trouble, BAD);
+    match (&state.observed.trouble, missing(state)) {
+        (Some(trouble), _) => lines.put(area.height - 2, trouble, BAD),
+        (None, Some(missing)) => lines.put(area.height - 2, &missing, QUIET),
+        (None, None) => {}
     }
     lines.put(area.height - 1, &last_line(state), QUIET);
 }
@@ -130,10 +132,18 @@ fn title(state: &State) -> String {
     title
 }
 
+/// Names of the methods that the Luge refused.
+fn missing(state: &State) -> Option<String> {
+    let missing = &state.observed.now.as_ref()?.missing;
+    let names: Vec<&str> = missing.iter().map(|one| one.method.as_str()).collect();
+    (!names.is_empty()).then(|| format!("This Luge does not tell: {}", names.join(", ")))
+}
+
 /// A bar for each core, as many as fit.
 fn cores(state: &State, lines: &mut Lines<'_>) {
     let Some(now) = &state.observed.now else {
-        return lines.put(1, "The first look is under way.", Style::new());
+        let waits = if state.observed.trouble.is_none() { "The first look is under way." } else { "" };
+        return lines.put(1, waits, Style::new());
     };
     let mut column = 0;
     for core in &now.cores {

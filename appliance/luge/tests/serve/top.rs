@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -17,8 +18,6 @@ struct User {
     terminal: File,
     top: Child,
     written: Vec<u8>,
-    /// Number of characters that were waited for.
-    seen: usize,
 }
 
 impl User {
@@ -34,26 +33,35 @@ impl User {
         let mut top = command(LUGE);
         top.args(["top", "-s"]).arg(socket);
         top.stdin(device.try_clone().unwrap()).stdout(device);
-        Self { terminal: terminal.into(), top: top.spawn().unwrap(), written: Vec::new(), seen: 0 }
+        Self { terminal: terminal.into(), top: top.spawn().unwrap(), written: Vec::new() }
     }
 
     fn types(&mut self, keys: &str) {
         self.terminal.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` has been written after what was seen before.
+    /// Waits until a row of the screen has `text`.
     fn sees(&mut self, text: &str) {
+        self.reads_until(text, |written| Screen::after(written).rows().iter().any(|row| row.contains(text)));
+    }
+
+    /// Waits until the terminal was left as it had been.
+    fn sees_the_end(&mut self) {
+        self.reads_until("the end", |written| written.contains(LEFT));
+        assert!(self.top.wait().unwrap().success());
+    }
+
+    fn reads_until(&mut self, what: &str, done: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + TIMEOUT;
-        let found = |user: &Self| plain(&user.written).get(user.seen..).and_then(|new| new.find(text));
-        while found(self).is_none() {
+        while !done(&String::from_utf8_lossy(&self.written)) {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
             let ready = poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&left)).unwrap();
-            assert!(ready > 0, "{text:?} was never shown, but {:?}", plain(&self.written));
+            let written = String::from_utf8_lossy(&self.written);
+            assert!(ready > 0, "{what:?} was never shown, but {:#?}", Screen::after(&written).rows());
             let mut buffer = [0; 4096];
             let count = self.terminal.read(&mut buffer).unwrap();
             self.written.extend(&buffer[..count]);
         }
-        self.seen += found(self).unwrap() + text.len();
     }
 }
 
@@ -64,23 +72,56 @@ impl Drop for User {
     }
 }
 
-/// End of the alternate screen, as [`plain`] shows it.
-const LEFT: &str = "?1049l";
+/// Sequence that leaves the alternate screen.
+const LEFT: &str = "\x1b[?1049l";
 
-/// Text on a terminal: a space for a movement of the cursor, and the parameters of changes of its mode.
-fn plain(written: &[u8]) -> String {
-    let mut parts = written.split(|byte| *byte == 0x1b);
-    let mut text = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    for part in parts {
-        let Some(end) = part.iter().position(u8::is_ascii_alphabetic) else { break };
-        match part[end] {
-            b'm' => {}
-            b'h' | b'l' => text.push_str(&String::from_utf8_lossy(&part[1..=end])),
-            _ => text.push(' '),
+/// Screen of a terminal that knows the sequences of `luge top`.
+#[derive(Default)]
+struct Screen {
+    cells: BTreeMap<usize, BTreeMap<usize, char>>,
+    row: usize,
+    column: usize,
+}
+
+impl Screen {
+    /// Screen after a text, of which the end may be missing.
+    fn after(text: &str) -> Self {
+        let mut screen = Self::default();
+        let mut parts = text.split("\x1b[");
+        screen.print(parts.next().unwrap_or_default());
+        for part in parts {
+            let Some(end) = part.find(|one: char| one.is_ascii_alphabetic()) else { break };
+            screen.apply(&part[..end], &part[end..=end]);
+            screen.print(&part[end + 1..]);
         }
-        text.push_str(&String::from_utf8_lossy(&part[end + 1..]));
+        screen
     }
-    text
+
+    fn apply(&mut self, parameters: &str, sequence: &str) {
+        let mut numbers = parameters.split(';').map(|number| number.parse().unwrap_or(1));
+        let mut number = || numbers.next().unwrap_or(1);
+        match sequence {
+            "H" => (self.row, self.column) = (number(), number()),
+            "C" => self.column += number(),
+            "J" => self.cells.clear(),
+            _ => {}
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        for character in text.chars() {
+            self.cells.entry(self.row).or_default().insert(self.column, character);
+            self.column += 1;
+        }
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let text = |row: &BTreeMap<usize, char>| {
+            let width = row.keys().max().map_or(0, |last| last + 1);
+            (0..width).map(|column| row.get(&column).copied().unwrap_or(' ')).collect()
+        };
+        self.cells.values().map(text).collect()
+    }
 }
 
 #[test]
@@ -93,8 +134,7 @@ fn top_shows_volumes_and_leaves_the_terminal_as_it_was() {
     user.types("3");
     user.sees("ENDPOINT");
     user.types("q");
-    user.sees(LEFT);
-    assert!(user.top.wait().unwrap().success());
+    user.sees_the_end();
 }
 
 #[test]
@@ -120,8 +160,7 @@ fn a_signal_restores_the_terminal() {
     let mut user = User::at(&luge.socket(), 20, 10);
     user.sees("luge top needs");
     kill_process(Pid::from_child(&user.top), Signal::TERM).unwrap();
-    user.sees(LEFT);
-    assert!(user.top.wait().unwrap().success());
+    user.sees_the_end();
 }
 
 #[test]

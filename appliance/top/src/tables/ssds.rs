@@ -26,7 +26,7 @@ pub(super) fn table(observed: &Observed) -> Table {
     Table { columns: COLUMNS, rows: rows.collect() }
 }
 
-/// Row of an SSD: the sum of its volumes. A volume that is divided counts its parts, not itself.
+/// Row of an SSD: the sum of its volumes.
 fn row(observed: &Observed, now: &Snapshot, ssd: &Ssd) -> Vec<Cell> {
     let here = |volume: &&luge_observe::Volume| now.ssd_of(volume).is_some_and(|on| on.name == ssd.name);
     let volumes = now.volumes.iter().filter(here).map(|volume| volume.name.as_str());
