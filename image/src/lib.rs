@@ -1,5 +1,5 @@
-//! Builds the kernel, the initramfs and the bootable disk image of Luge, and prepares QEMU and a
-//! small Linux guest for the tests.
+//! Builds the kernel, the initramfs and the bootable disk image of Luge, and the Debian package of its daemon; prepares
+//! QEMU and a small Linux guest for the tests.
 //!
 //! Every result depends on its inputs alone and is kept in a [`Cache`]; only a result whose inputs
 //! changed is built again. Root is needed only to install missing Debian packages. Loop devices and
@@ -17,6 +17,7 @@ mod archive;
 mod bios_disk;
 mod cache;
 mod cpio;
+mod debian;
 mod disk;
 mod error;
 mod fragment;
@@ -36,9 +37,10 @@ mod uki;
 mod vm_pack;
 
 pub use cache::Cache;
+pub use debian::DebianPackage;
 pub use error::ImageError;
 pub use guest::GuestKit;
-pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output};
+pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
 pub use pypi::PyPiPackage;

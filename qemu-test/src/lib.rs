@@ -10,6 +10,7 @@
 
 mod accelerator;
 mod block_client;
+mod container;
 mod daemon;
 mod deadline;
 mod error;
@@ -17,6 +18,7 @@ mod lab;
 mod machine;
 pub mod neighbours;
 mod process;
+pub mod python;
 mod qmp;
 mod rpc;
 mod running;
@@ -27,6 +29,7 @@ mod transcript;
 
 pub use accelerator::Accelerator;
 pub use block_client::BlockClient;
+pub use container::Container;
 pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;

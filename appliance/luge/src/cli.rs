@@ -26,6 +26,8 @@ pub enum Command {
     Serve(Serve),
     /// Call an RPC method of a running Luge
     Rpc(Rpc),
+    /// Watch volumes, SSDs, endpoints, VMs and cores of a running Luge
+    Top(Top),
     /// Send requests to a vhost-user-blk disk and measure rate, latency and CPU time
     Bench(Bench),
     /// Show and prepare this host: SSDs, hugepages, what costs latency
@@ -34,6 +36,17 @@ pub enum Command {
     Exporter(Exporter),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
+    /// Write manual pages and completions of shells into a folder, for packages
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// Arguments of `luge generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Folder of the files
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// Arguments of `luge serve`.
@@ -113,6 +126,15 @@ pub struct Rpc {
     /// Parameters as a JSON object; `-` reads them from standard input
     #[arg(value_name = "JSON")]
     pub params: Option<String>,
+}
+
+/// Arguments of `luge top`.
+#[derive(Debug, Args)]
+#[command(after_help = "Keys: q leaves, Tab changes the view, s sorts, / filters, ? shows all keys.")]
+pub struct Top {
+    /// Path of the RPC socket of the running Luge
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = RPC_SOCKET)]
+    pub socket: PathBuf,
 }
 
 /// Arguments of `luge bench`.

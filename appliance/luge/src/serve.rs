@@ -7,6 +7,7 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use crate::service_manager::ServiceManager;
 use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
@@ -80,13 +81,16 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
     let (sender, events) = channel();
     send_stop_signals(sender.clone())?;
+    let manager = ServiceManager::of_environment();
     let appliance = Appliance::start(plan(args)?, log)?;
+    manager.watch(appliance.host().control.clone())?;
     if args.wait_for_rpc {
-        announce(args)?;
+        announce(args, &manager)?;
     } else {
         load(&appliance, sender)?;
     }
-    let ending = serve(args, &events);
+    let ending = serve(args, &manager, &events);
+    manager.stopping();
     appliance.stop();
     if ending.is_ok() {
         tracing::info!("stopped");
@@ -105,7 +109,7 @@ fn load(appliance: &Appliance, loaded: Sender<Event>) -> io::Result<()> {
 }
 
 /// Waits for the end: a signal, or a configuration that cannot be loaded.
-fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
+fn serve(args: &Serve, manager: &ServiceManager, events: &Receiver<Event>) -> Result<(), ServeError> {
     loop {
         // A sender lives as long as the process.
         match events.recv().unwrap_or(Event::Stop(SIGTERM)) {
@@ -113,7 +117,7 @@ fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
                 tracing::info!("signal {signal}: stopping");
                 return Ok(());
             }
-            Event::Loaded(Ok(())) => announce(args)?,
+            Event::Loaded(Ok(())) => announce(args, manager)?,
             Event::Loaded(Err(error)) => return Err(ServeError::Load(error)),
         }
     }
@@ -172,8 +176,9 @@ fn folder(args: &Serve) -> Result<PathBuf, ServeError> {
     if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
 }
 
-/// Prints the line that tells the parent process that Luge serves.
-fn announce(args: &Serve) -> io::Result<()> {
+/// Tells the service manager that Luge serves, and the parent process by a line.
+fn announce(args: &Serve, manager: &ServiceManager) -> io::Result<()> {
+    manager.ready();
     let state = if args.wait_for_rpc { "waits for framework_start_init" } else { "is ready" };
     let mut out = io::stdout().lock();
     writeln!(out, "luge {state}: RPC on {}", args.rpc_socket.display())?;

@@ -69,8 +69,8 @@ impl Histogram {
     pub(crate) fn read(value: &Value) -> Option<Self> {
         let name = answer::text(value, "operation")?;
         let operation = Operation::ALL.into_iter().find(|operation| operation.name() == name)?;
-        let mut buckets: Vec<Bucket> = answer::list(value, "buckets").filter_map(bucket).collect();
-        buckets.sort_by_key(|bucket| bucket.upper_ns);
+        // Bounds that differ by less than a nanosecond are one.
+        let buckets = merged([answer::list(value, "buckets").filter_map(bucket).collect()]);
         Some(Self {
             operation,
             size_class: answer::text(value, "size_class").unwrap_or_default(),
@@ -161,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn buckets_of_an_answer_are_sorted_and_odd_ones_are_left_out() {
+    fn buckets_of_an_answer_are_sorted_and_merged_and_odd_ones_are_left_out() {
         let answer = json!({ "operation": "read", "size_class": "4KiB", "sum_ns": 9,
-            "buckets": [[20, 1], [10, 2], [1], "x", [5, -1]] });
+            "buckets": [[20, 1], [10, 1], [10, 1], [1], "x", [5, -1]] });
         let histogram = Histogram::read(&answer).unwrap();
         assert_eq!(histogram.buckets, buckets(&[(10, 2), (20, 1)]));
         assert_eq!(histogram.count(), 3);

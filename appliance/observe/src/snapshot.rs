@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Maximum number of NVMe subsystems whose controllers are asked for, each by a call.
 const SUBSYSTEMS_ASKED_MAX: usize = 64;
 
+/// Maximum depth of volumes that are parts of volumes.
+const NESTING_MAX: usize = 8;
+
 /// A core.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Core {
@@ -119,24 +122,32 @@ impl Snapshot {
             vms: entries(&asking.call("vm_get_vms", Value::Null)?).filter_map(vm).collect(),
             ..Self::default()
         };
+        snapshot.resolve_addresses();
         snapshot.add_latencies(&asking.call("luge_get_latency", Value::Null)?);
         snapshot.add_counters(&asking.call("bdev_get_iostat", Value::Null)?);
         snapshot.missing = asking.missing;
         Ok(snapshot)
     }
 
-    /// Name of the SSD on which a volume is, directly or as a part of another one.
+    /// SSD on which a volume is, directly or as a part of another one.
     #[must_use]
     pub fn ssd_of(&self, volume: &Volume) -> Option<&Ssd> {
-        let base = |volume: &Volume| {
-            let base = volume.base.as_ref()?;
-            self.volumes.iter().find(|other| other.name == *base)
-        };
-        let address = match volume.ssd_address.as_ref() {
-            Some(address) => address,
-            None => base(volume)?.ssd_address.as_ref()?,
-        };
+        let address = volume.ssd_address.as_ref()?;
         self.ssds.iter().find(|ssd| ssd.address.as_ref() == Some(address))
+    }
+
+    /// Gives parts of volumes the address of the SSD beneath, however deep they are nested.
+    fn resolve_addresses(&mut self) {
+        let bases: BTreeMap<String, Volume> =
+            self.volumes.iter().map(|volume| (volume.name.clone(), volume.clone())).collect();
+        for volume in &mut self.volumes {
+            let mut at = volume.base.as_ref();
+            for _ in 0..NESTING_MAX {
+                let Some(base) = at.and_then(|name| bases.get(name)) else { break };
+                volume.ssd_address = volume.ssd_address.take().or_else(|| base.ssd_address.clone());
+                at = base.base.as_ref();
+            }
+        }
     }
 
     fn add_counters(&mut self, iostat: &Value) {

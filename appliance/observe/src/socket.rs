@@ -1,8 +1,9 @@
 //! Source that calls methods over the RPC socket, and connects again after a failure.
 
 use crate::source::{Source, SourceError};
-use luge_rpc::{CallError, Client};
+use luge_rpc::{CallError, Client, Code, RpcError};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,29 +13,51 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Client of an RPC socket. Connects at the first call, and again at the first call after a failure.
 pub struct Socket {
     path: PathBuf,
-    client: Option<Client>,
+    connection: Option<Connection>,
+}
+
+/// Connection to a server.
+struct Connection {
+    client: Client,
+    /// Methods that the server does not have. They are not called again: it logs each refusal.
+    unknown: BTreeMap<String, RpcError>,
 }
 
 impl Socket {
     /// Client of the socket at `path`, not connected yet.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
-        Self { path, client: None }
+        Self { path, connection: None }
     }
 
     fn try_call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
-        let client = match &mut self.client {
-            Some(client) => client,
-            none => none.insert(connect(&self.path)?),
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(&self.path)?),
         };
-        client.call(method, params)
+        connection.call(method, params)
     }
 }
 
-fn connect(path: &Path) -> Result<Client, CallError> {
-    let mut client = Client::connect(path)?;
-    client.set_timeout(TIMEOUT)?;
-    Ok(client)
+impl Connection {
+    fn open(path: &Path) -> Result<Self, CallError> {
+        let mut client = Client::connect(path)?;
+        client.set_timeout(TIMEOUT)?;
+        Ok(Self { client, unknown: BTreeMap::new() })
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+        if let Some(refusal) = self.unknown.get(method) {
+            return Err(CallError::Rpc(refusal.clone()));
+        }
+        let outcome = self.client.call(method, params);
+        if let Err(CallError::Rpc(refusal)) = &outcome
+            && refusal.code == Code::METHOD_NOT_FOUND
+        {
+            self.unknown.insert(method.to_owned(), refusal.clone());
+        }
+        outcome
+    }
 }
 
 impl Source for Socket {
@@ -46,7 +69,7 @@ impl Source for Socket {
             }
             Err(error) => {
                 // An answer that comes late would be taken for that of the next call.
-                self.client = None;
+                self.connection = None;
                 Err(SourceError::Away(error.to_string()))
             }
         }
@@ -89,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_the_connection_and_its_code() {
+    fn a_method_that_the_server_does_not_have_is_called_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpc.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -99,8 +122,9 @@ mod tests {
         });
         let mut socket = Socket::new(path);
         let refused = SourceError::Refused { code: -32601, message: "no".into() };
-        assert_eq!(socket.call("m", Value::Null), Err(refused));
-        assert!(socket.client.is_some());
+        for call in 0..2 {
+            assert_eq!(socket.call("m", Value::Null), Err(refused.clone()), "call {call}");
+        }
         server.join().unwrap();
     }
 }

@@ -45,7 +45,7 @@ pub struct Volume {
     pub is_claimed: Option<bool>,
     /// Name of the volume that this one is a part of.
     pub base: Option<String>,
-    /// Transport address of its SSD.
+    /// Transport address of its SSD, also if it is a part of a volume there.
     pub ssd_address: Option<String>,
     /// Counters.
     pub counters: Option<Counters>,

@@ -21,6 +21,7 @@ mod sockets;
 mod spdk_client;
 mod stock;
 mod storms;
+mod top;
 mod vfio_user;
 mod vhost;
 mod vm;
