@@ -254,12 +254,7 @@ impl Mounted {
 
     /// Counts requests that the base has taken.
     #[inline]
-    pub(crate) fn begin(
-        &mut self,
-        transfers: &[CheckedTransfer<'_>],
-        now: u64,
-        times: &mut SessionTimes,
-    ) {
+    pub(crate) fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64, times: &mut SessionTimes) {
         if self.parent.is_none() {
             let tags = transfers.iter().map(|transfer| transfer.tag);
             self.stopwatch.begin(self.in_flight, tags, now, times);

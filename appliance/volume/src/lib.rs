@@ -19,9 +19,9 @@
 mod buffer;
 mod clock;
 mod cutter;
-mod ended_run;
 #[cfg(feature = "doubles")]
 pub mod doubles;
+mod ended_run;
 
 mod extent;
 mod graph;

@@ -236,9 +236,17 @@ impl Volume {
     /// Latencies of a class of requests, of all cores together.
     #[must_use]
     pub fn latencies(&self, class: LatencyClass) -> Histogram {
+        self.latencies_where(|other| other == class)
+    }
+
+    /// Latencies of some classes of requests, of all cores together.
+    #[must_use]
+    pub fn latencies_where(&self, counts: impl Fn(LatencyClass) -> bool) -> Histogram {
         let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Histogram::default();
-        stats.values().for_each(|stats| sum.add(&stats.latencies().read(class)));
+        for class in LatencyClass::all().filter(|&class| counts(class)) {
+            stats.values().for_each(|stats| sum.add(&stats.latencies().read(class)));
+        }
         sum
     }
 

@@ -21,6 +21,6 @@ mod stopwatch;
 pub use class::{LatencyClass, TimedOperation};
 pub use counts::Latencies;
 pub use histogram::Histogram;
-pub use slot_times::SlotTimes;
 pub(crate) use slot_times::SessionTimes;
+pub use slot_times::SlotTimes;
 pub(crate) use stopwatch::Stopwatch;

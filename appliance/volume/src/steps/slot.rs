@@ -21,9 +21,7 @@
 use super::data::Data;
 use crate::VolumeId;
 use crate::limits::Limits;
-use luge_block::{
-    Completion, CopyRange, Durability, Lba, Operation, Refusal, Request, Status, Stepped, Tag,
-};
+use luge_block::{Completion, CopyRange, Durability, Lba, Operation, Refusal, Request, Status, Stepped, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
