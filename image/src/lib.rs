@@ -29,6 +29,7 @@ mod journal;
 mod kernel;
 mod luge;
 mod progress;
+mod pypi;
 mod qemu_root;
 mod tool;
 mod uki;
@@ -40,6 +41,7 @@ pub use guest::GuestKit;
 pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
+pub use pypi::PyPiPackage;
 pub use qemu_root::QemuRoot;
 
 use apt::Apt;
