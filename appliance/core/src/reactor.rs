@@ -9,6 +9,7 @@ use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
+use luge_trace::{Event, Kind, record};
 use luge_volume::{Graph, Signal, Ticks, VolumeId};
 use std::any::Any;
 use std::sync::Arc;
@@ -87,7 +88,9 @@ impl Core {
         session: Box<dyn Session>,
         account: Arc<Account>,
     ) -> Result<SessionId, Box<dyn Session>> {
-        self.schedule.add(session, account)
+        let id = self.schedule.add(session, account)?;
+        record(&Event::of_number(Kind::SESSION_STARTED, id.0.into()));
+        Ok(id)
     }
 
     /// Gives a session back as soon as no request of it is in flight.
@@ -126,6 +129,7 @@ impl Core {
         let Some(at) = leaving.iter().position(quiet) else { return false };
         let (id, answer) = leaving.swap_remove(at);
         if let Some(session) = schedule.remove(id) {
+            record(&Event::of_number(Kind::SESSION_STOPPED, id.0.into()));
             answer.give(session);
         }
         true

@@ -1,6 +1,6 @@
 //! Storage server that drives NVMe SSDs from user space and serves them as disks to virtual machines.
 //!
-//! - `cli`: the command line; `serve`, `call`, `bench`, `host`: the commands. `boot`: the appliance's PID 1.
+//! - `cli`: the command line; `serve`, `call`, `bench`, `host`, `trace`: the commands. `boot`: the appliance's PID 1.
 //! - `appliance`: start and stop of all parts.
 //! - `control`: the thread that owns all objects.
 //! - `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
@@ -24,6 +24,7 @@ mod methods;
 mod relay;
 mod serve;
 mod stall_log;
+mod trace;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
         Command::Host(args) => host::run(&args).map_err(|error| error.to_string()),
+        Command::Trace(args) => trace::run(&args).map_err(|error| error.to_string()),
         Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };
     match outcome {
@@ -54,7 +56,8 @@ fn main() -> ExitCode {
 /// Whether this process is the appliance's PID 1. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
-    let is_command =
-        typed.is_some_and(|word| ["serve", "rpc", "bench", "host", "ideal"].iter().any(|&one| word == one));
+    let is_command = typed.is_some_and(|word| {
+        ["serve", "rpc", "bench", "host", "trace", "ideal"].iter().any(|&one| word == one)
+    });
     rustix::process::getpid().is_init() && !is_command
 }
