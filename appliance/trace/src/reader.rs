@@ -153,3 +153,49 @@ fn records_of(ring: &[u8], source: Source) -> Vec<Record> {
     }
     records
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    /// A header with numbers that a writer would not write.
+    fn header(rings: u32, entries: u32) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(rings.to_le_bytes());
+        bytes.extend(entries.to_le_bytes());
+        bytes.resize(HEADER_BYTES, 0);
+        bytes
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for (rings, entries) in [(u32::MAX, 1), (1, 0), (1, u32::MAX), (3000, 1)] {
+            let trace = Trace::parse(&header(rings, entries));
+            assert!(matches!(trace, Err(TraceError::Foreign)), "{rings} rings of {entries}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_behind_a_header_are_read_without_harm() {
+        for seed in 0..64_u64 {
+            let mut number = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = || {
+                number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                // Small numbers are those that mean something.
+                if number >> 63 == 0 { number >> 61 } else { number }
+            };
+            let mut bytes = header(4, 16);
+            bytes.extend((0..4 * 16 * 8).flat_map(|_| next().to_le_bytes()));
+            let trace = Trace::parse(&bytes).unwrap();
+            assert!(trace.records.len() <= 64, "more events than entries");
+        }
+        let mut bytes = header(1, 1);
+        bytes.extend([0xff; ENTRY_BYTES]);
+        assert!(
+            Trace::parse(&bytes).unwrap().records.is_empty(),
+            "the end of an event without its beginning"
+        );
+    }
+}

@@ -20,6 +20,7 @@ mod sockets;
 mod spdk_client;
 mod stock;
 mod storms;
+mod trace;
 mod vfio_user;
 mod vhost;
 mod vm;
