@@ -5,22 +5,22 @@ use luge_trace::{Kind, Record, Source, Trace};
 use serde_json::json;
 use std::fmt::Write as _;
 
-/// Escape sequences of a terminal for events of trouble, for those of notice, for times, and back.
+/// Escape sequences of a terminal for errors, for warnings, for times, and back.
 pub(super) struct Colours {
-    trouble: &'static str,
+    error: &'static str,
     warning: &'static str,
     time: &'static str,
     off: &'static str,
 }
 
-pub(super) const PLAIN: Colours = Colours { trouble: "", warning: "", time: "", off: "" };
+pub(super) const PLAIN: Colours = Colours { error: "", warning: "", time: "", off: "" };
 pub(super) const COLOURED: Colours =
-    Colours { trouble: "\x1b[31m", warning: "\x1b[33m", time: "\x1b[2m", off: "\x1b[0m" };
+    Colours { error: "\x1b[31m", warning: "\x1b[33m", time: "\x1b[2m", off: "\x1b[0m" };
 
 impl Colours {
     fn of(&self, kind: Kind) -> &'static str {
         match kind {
-            Kind::ERROR | Kind::PANIC => self.trouble,
+            Kind::ERROR | Kind::PANIC => self.error,
             Kind::WARNING | Kind::LONG_TURN | Kind::LONG_VISIT => self.warning,
             _ => "",
         }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_coloured_at_a_terminal() {
+    fn errors_are_coloured_at_a_terminal() {
         assert!(lines(&trace(Kind::ERROR, 0, "x"), &COLOURED).contains("\x1b[31m"));
         assert!(!lines(&trace(Kind::ERROR, 0, "x"), &PLAIN).contains('\x1b'));
     }
