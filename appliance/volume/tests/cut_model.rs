@@ -23,13 +23,12 @@ fn disk(space: &Arc<DmaSpace>, block_bytes: u32) -> Arc<dyn Device> {
 
 /// A device with limits and a depth by chance, as low as they can be.
 fn narrow(device: Arc<dyn Device>, random: &mut Random) -> Arc<dyn Device> {
-    let geometry = device.geometry();
     let limits = Geometry {
         transfer_blocks_max: random.between(1, 5),
         spans_max: random.between(1, 4),
-        discard_blocks_max: random.between(1, 5).min(geometry.discard_blocks_max),
-        write_zeroes_blocks_max: random.between(1, 5).min(geometry.write_zeroes_blocks_max),
-        ..geometry
+        discard_blocks_max: random.between(1, 5),
+        write_zeroes_blocks_max: random.between(1, 5),
+        ..device.geometry()
     };
     Arc::new(Narrow::new(device, limits, random.between(1, 20)))
 }
