@@ -34,6 +34,8 @@ pub enum Command {
     Host(HostArgs),
     /// Serve metrics for Prometheus and a web page of a running Luge
     Exporter(Exporter),
+    /// Print the trace that a Luge has left, or is writing
+    Trace(TraceArgs),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
     /// Write manual pages and completions of shells into a folder, for packages
@@ -105,9 +107,31 @@ pub struct Serve {
     /// controllers of one tenant. A SCSI controller can have a scope of its own
     #[arg(long, value_name = "SCOPE", default_value = "volume")]
     pub pr_scope: PrScope,
+    /// File for the trace: the last events of each core, for `luge trace`. The trace of the process before is kept
+    /// as FILE.previous
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Use ordinary pages instead of hugepages: slower, for trials
     #[arg(long)]
     pub no_huge: bool,
+}
+
+/// Arguments of `luge trace`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The trace has long turns of cores, sessions that start and stop, and the lines of the log. It can be read while
+Luge runs, and after it has ended or was killed. Times are UTC.
+
+Example: luge serve --trace /run/luge/trace
+         luge trace /run/luge/trace
+         luge trace /run/luge/trace.previous --json")]
+pub struct TraceArgs {
+    /// File of the trace
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object for each event
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `luge rpc`.

@@ -8,11 +8,13 @@ use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
 use crate::service_manager::ServiceManager;
+use crate::trace;
 use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
 use luge_socket::Permissions;
+use luge_trace::{FileError, Kind, record};
 use luge_vm::{SandboxConfig, Timeouts, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -50,6 +52,9 @@ pub enum ServeError {
         /// Error of the kernel.
         source: io::Error,
     },
+    /// Unusable file for the trace.
+    #[error(transparent)]
+    Trace(#[from] FileError),
     /// Wrong configuration file.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -82,7 +87,11 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     let (sender, events) = channel();
     send_stop_signals(sender.clone())?;
     let manager = ServiceManager::of_environment();
-    let appliance = Appliance::start(plan(args)?, log)?;
+    let plan = plan(args)?;
+    if let Some(path) = &args.trace {
+        trace::start(path, plan.cpus.iter().map(|core| core.0))?;
+    }
+    let appliance = Appliance::start(plan, log)?;
     manager.watch(appliance.host().control.clone())?;
     if args.wait_for_rpc {
         announce(args, &manager)?;
@@ -95,6 +104,7 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     if ending.is_ok() {
         tracing::info!("stopped");
     }
+    record(&luge_trace::Event::of_text(Kind::STOPPED, ""));
     ending
 }
 

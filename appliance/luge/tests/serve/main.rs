@@ -22,6 +22,7 @@ mod spdk_client;
 mod stock;
 mod storms;
 mod top;
+mod trace;
 mod vfio_user;
 mod vhost;
 mod vm;

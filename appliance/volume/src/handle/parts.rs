@@ -2,7 +2,7 @@
 
 use super::{End, VolumeHandle};
 use crate::buffer::BlockBuffer;
-use crate::cutter::{Content, ListId, ListRequest, PartsId, Slot, Whole};
+use crate::cutter::{Content, ListId, ListRequest, PartSize, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
 use crate::{Parts, Ticks, VolumeId};
@@ -13,7 +13,7 @@ use luge_memory::Span;
 const PART_STEPS: usize = 8;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
-/// from its other work.
+/// from its other work. Where the core moves their data itself, `Geometry::turn_blocks_max` blocks are so many.
 const STEPS_PER_TURN: usize = 256;
 
 impl Layers {
@@ -204,9 +204,10 @@ impl VolumeHandle<'_> {
         let mut room = self.room_beneath();
         while room > 0 && *steps > 0 && slot.has_more() {
             match self.submit_next(&mut slot) {
-                Ok(spans) => {
+                Ok(size) => {
                     room -= 1;
-                    *steps = steps.saturating_sub(PART_STEPS + spans);
+                    let moving = slot.part_of_turn(size.blocks, STEPS_PER_TURN);
+                    *steps = steps.saturating_sub(moving.max(PART_STEPS + size.spans));
                 }
                 Err(Refusal::Full) => break,
                 Err(Refusal::Failed(status)) => slot.fail(status),
@@ -215,17 +216,17 @@ impl VolumeHandle<'_> {
         self.cutters().put_back(id, slot);
     }
 
-    /// Submits the next part of a request; returns the number of its spans.
-    fn submit_next(&mut self, slot: &mut Slot) -> Result<usize, Refusal> {
+    /// Submits the next part of a request; returns its size.
+    fn submit_next(&mut self, slot: &mut Slot) -> Result<PartSize, Refusal> {
         if slot.is_in_steps() {
             let mut no_buffer = BlockBuffer::default();
             return slot.submit_next(&mut no_buffer, |part| self.submit_part_in_steps(part));
         }
         match &mut self.0 {
             End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
-                let spans = slot.submit_next(buffer, |part| channel.submit(part))?;
+                let size = slot.submit_next(buffer, |part| channel.submit(part))?;
                 *pending = true;
-                Ok(spans)
+                Ok(size)
             }
             End::Node { layers, node, .. } => slot.submit_next(&mut BlockBuffer::default(), |part| {
                 layers.with_node(*node, |node, layers| node.submit(part, layers))
