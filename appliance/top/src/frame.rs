@@ -14,7 +14,7 @@ const ROWS_MIN: u16 = 8;
 /// Rows above the table: title, cores, tabs, headings.
 const ROWS_ABOVE: u16 = 4;
 
-/// Rows below the table: trouble, help.
+/// Rows below the table: failure, help.
 const ROWS_BELOW: u16 = 2;
 
 /// Width of a core's bar.
@@ -57,8 +57,8 @@ pub(crate) fn draw(state: &mut State, area: Rect, buffer: &mut Buffer) {
         Mode::Help => help(&mut lines),
         Mode::Watching | Mode::Filtering => table(state, &mut lines),
     }
-    match (&state.observed.trouble, missing(state)) {
-        (Some(trouble), _) => lines.put(area.height - 2, trouble, BAD),
+    match (&state.observed.failure, missing(state)) {
+        (Some(failure), _) => lines.put(area.height - 2, failure, BAD),
         (None, Some(missing)) => lines.put(area.height - 2, &missing, QUIET),
         (None, None) => {}
     }
@@ -142,7 +142,7 @@ fn missing(state: &State) -> Option<String> {
 /// A bar for each core, as many as fit.
 fn cores(state: &State, lines: &mut Lines<'_>) {
     let Some(now) = &state.observed.now else {
-        let waits = if state.observed.trouble.is_none() { "The first look is under way." } else { "" };
+        let waits = if state.observed.failure.is_none() { "The first look is under way." } else { "" };
         return lines.put(1, waits, Style::new());
     };
     let mut column = 0;

@@ -55,7 +55,7 @@ pub(crate) struct Observed {
     /// Change between the last two snapshots.
     pub(crate) rates: Option<Rates>,
     /// Reason why the last look failed.
-    pub(crate) trouble: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 impl Observed {
@@ -64,12 +64,12 @@ impl Observed {
         match look {
             Ok(now) => {
                 self.rates = self.now.as_ref().and_then(|before| Rates::between(before, &now));
-                self.trouble = None;
+                self.failure = None;
                 self.now = Some(now);
             }
             Err(error) => {
                 self.rates = None;
-                self.trouble = Some(error.to_string());
+                self.failure = Some(error.to_string());
             }
         }
     }
