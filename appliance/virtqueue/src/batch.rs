@@ -226,6 +226,24 @@ impl<L: ChainLayout> Batch<L> {
         Some(RequestChain { head, header, data, bytes, direction, response })
     }
 
+    /// Headers of the chains that are not long, in their order; none of a chain whose first piece is no header.
+    #[inline]
+    pub fn headers(&self) -> impl Iterator<Item = Option<L::Header>> {
+        self.from(0, BATCH).map(|record| match &record.shape {
+            Shape::Single(SingleSegment { header, .. }) => Some(*header),
+            Shape::Listed { fault: None, extent } => self.first_piece(extent),
+            Shape::Listed { fault: Some(_), .. } => None,
+        })
+    }
+
+    /// Header of a chain that the general walk has accepted.
+    #[cold]
+    #[inline(never)]
+    fn first_piece(&self, extent: &Extent) -> Option<L::Header> {
+        let Extent { first, writable, .. } = extent.after(PIECES);
+        L::Header::of(self.spans.get(first..writable)?.first()?)
+    }
+
     /// Chain `index` as a scattered request, as [`Self::scattered`]; none if it is no such request.
     #[must_use]
     pub fn scattered_at(&self, index: usize) -> Option<RequestChain<'_, L>> {

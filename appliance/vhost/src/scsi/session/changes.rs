@@ -15,8 +15,6 @@ use std::sync::Arc;
 impl RequestSession {
     /// Uses another table of LUNs, for all requests that no volume has yet; returns the one before.
     pub fn replace_table(&mut self, table: Arc<LunTable>) -> Option<Arc<LunTable>> {
-        // Chains that were not for runs may be so now, and the other way round.
-        self.odd = 0;
         self.table.replace(table)
     }
 

@@ -27,6 +27,7 @@ mod cancellations;
 mod changes;
 mod extras;
 mod finish;
+mod groups;
 mod long;
 mod one;
 mod pending;

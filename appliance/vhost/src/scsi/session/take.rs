@@ -2,7 +2,7 @@
 
 use super::cancellations::ones;
 use super::request_session::RequestSession;
-use super::run::Group;
+use super::run::bit;
 use super::turn::Turn;
 use crate::device::QueueSession;
 use crate::queue::DeviceQueue;
@@ -28,7 +28,8 @@ impl RequestSession {
     #[inline]
     fn refill(&mut self, waiting: usize, room: usize) {
         self.queue.take(&mut self.batch, waiting.min(room));
-        (self.left, self.odd) = (ones(self.batch.len()), 0);
+        self.left = ones(self.batch.len());
+        self.groups.form(&self.batch);
         if !self.cancellations.is_empty() {
             self.cancellations.refilled(self.batch.len());
         }
@@ -38,18 +39,29 @@ impl RequestSession {
     /// over.
     #[inline]
     fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) {
-        let mut look = self.left;
-        while look != 0 && turn.room > 0 {
-            let index = look.trailing_zeros();
-            match self.serve_group(graph, index as usize, turn) {
-                Group::Served(bits) | Group::NoRoom(bits) => look &= !bits,
-                Group::None => {
-                    // All other requests are read one by one.
-                    let _ = self.pending.is_some() || self.serve_one(graph, index as usize, turn);
-                    look &= !1_u64.wrapping_shl(index);
+        let mut full = 0;
+        // What is to be cancelled is found when requests are read one by one.
+        if self.cancellations.is_empty() {
+            for index in 0..self.groups.len() {
+                if turn.room > 0 {
+                    full |= self.serve_group(graph, index, turn);
                 }
             }
-            look &= self.left;
+        }
+        let others = self.left & !full;
+        if others != 0 {
+            self.serve_others(graph, others, turn);
+        }
+    }
+
+    /// Serves chains one by one.
+    #[cold]
+    #[inline(never)]
+    fn serve_others(&mut self, graph: &mut Graph, mut others: u64, turn: &mut Turn) {
+        while others != 0 && turn.room > 0 && self.pending.is_none() {
+            let index = others.trailing_zeros() as usize;
+            self.serve_one(graph, index, turn);
+            others &= !bit(index);
         }
     }
 
