@@ -137,6 +137,12 @@ impl<L: ChainLayout> Batch<L> {
         self.steps
     }
 
+    /// Takes the number of [`Self::steps`], which then begins at zero.
+    #[inline]
+    pub fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.steps)
+    }
+
     /// Room for the spans of chains that are not single-segment requests.
     pub(crate) fn listed(spans: &mut [Span]) -> &mut [Span] {
         spans.get_mut(PIECES..).unwrap_or_default()
@@ -147,6 +153,12 @@ impl<L: ChainLayout> Batch<L> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Number of chains that are not long.
+    #[must_use]
+    pub fn walked(&self) -> usize {
+        self.walked
     }
 
     /// Whether the batch has no chain.

@@ -29,6 +29,9 @@ impl RequestSession {
         let ring = if covers_unread { self.queue.waiting() } else { 0 };
         let first = self.slots.await_all(scope, end);
         self.await_pending(scope, end);
+        if covers_unread {
+            self.parked.urge(scope);
+        }
         let cursor = first.unwrap_or(usize::MAX);
         let mut cancellation = Cancellation { scope, end, batch, ring, cursor, drain };
         if self.is_over(&mut cancellation) {
@@ -111,7 +114,7 @@ impl RequestSession {
         of.is_some_and(|(place, tag)| scope.has(place, tag))
     }
 
-    fn header_of(&mut self, index: usize) -> Option<luge_spec::virtio::scsi::RequestHeader> {
+    pub(super) fn header_of(&mut self, index: usize) -> Option<luge_spec::virtio::scsi::RequestHeader> {
         if self.batch.is_long(index) {
             return request::peek(self.batch.beginning(index));
         }

@@ -86,7 +86,7 @@ fn answer(slot: &Slot, end: Completion, entry: Option<&LunEntry>, differs_at: Op
     }
     let command = match slot.kind.state {
         State::Transfer | State::AwaitedTransfer => slot.transfer(end.tag()),
-        State::Free | State::Submitted | State::Away => slot.command(),
+        State::Free | State::Submitted | State::Parked | State::Away => slot.command(),
     };
     let ending = match entry {
         Some(entry) if command.blocks > 0 => command.ended(&entry.view, end.status(), differs_at),

@@ -5,6 +5,7 @@
 use super::cancellations::Cancellations;
 use super::extras::{EXTRAS, Extras};
 use super::groups::Groups;
+use super::parked::Parked;
 use super::pending::{Long, Pending};
 use super::slots::Slots;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
@@ -29,6 +30,7 @@ pub struct RequestSession {
     /// Chains of the batch that were not read yet, a bit each.
     pub(super) left: u64,
     pub(super) groups: Groups,
+    pub(super) parked: Parked,
     pub(super) pending: Option<Pending>,
     pub(super) long: Option<Long>,
     pub(super) slots: Slots,
@@ -60,6 +62,7 @@ impl RequestSession {
             batch: Batch::new(&layout),
             left: 0,
             groups: Groups::new(),
+            parked: Parked::new(layout.size),
             pending: None,
             long: None,
             slots: Slots::new(layout.size),

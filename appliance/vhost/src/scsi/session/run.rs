@@ -54,6 +54,9 @@ impl RequestSession {
             return 0;
         };
         let room = volume.room().min(turn.room);
+        if room == 0 {
+            return group.chains;
+        }
         let stats = &reader.entry.stats;
         let before = stats.blocks();
         let mut run = volume.run();

@@ -19,6 +19,8 @@ pub(super) enum State {
     AwaitedTransfer,
     /// Any other request that the volume has, or is to get.
     Submitted,
+    /// A request without room, which has not begun.
+    Parked,
     /// A request that the adapter's thread has, or that it has left to the core.
     Away,
 }
@@ -228,11 +230,14 @@ impl Slots {
         self.busy > 0 && self.slots.iter().any(|slot| slot.is_in(scope))
     }
 
-    /// Marks all requests of a scope as awaited, to be ended as `end` says. Returns the first.
+    /// Marks all requests of a scope as awaited, to be ended as `end` says: where they get their own responses, only those
+    /// that have begun. Returns the first.
     pub(super) fn await_all(&mut self, scope: Scope, end: CancelledAs) -> Option<usize> {
         let mark = Mark::from(end);
         let mut first = None;
-        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_in(scope)) {
+        let counts = |slot: &Slot| mark != Mark::None || slot.kind.state != State::Parked;
+        let mut slots = self.slots.iter_mut().enumerate();
+        while let Some((index, slot)) = slots.find(|(_, slot)| slot.is_in(scope) && counts(slot)) {
             slot.kind.wait_for(mark);
             first.get_or_insert(index);
         }

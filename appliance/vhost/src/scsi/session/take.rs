@@ -14,14 +14,16 @@ impl RequestSession {
     /// Number of chains that wait for a new batch: none while one of the last batch is unread, or its spans are in use.
     #[inline]
     fn waiting(&mut self) -> usize {
-        let is_free = self.left == 0 && self.pending.is_none() && self.table.is_some();
-        if is_free { self.queue.waiting() } else { 0 }
+        if self.is_free() && self.table.is_some() { self.queue.waiting() } else { 0 }
     }
 
     /// Whether there is something to do beside the chains of the batch.
     #[inline]
     fn owes(&self) -> bool {
-        self.pending.is_some() || !self.resumed.is_empty() || !self.compared.is_empty()
+        self.pending.is_some()
+            || !self.resumed.is_empty()
+            || !self.compared.is_empty()
+            || !self.parked.is_empty()
     }
 
     /// Takes a batch of the `waiting` chains, at most `room`.
@@ -35,10 +37,9 @@ impl RequestSession {
         }
     }
 
-    /// Serves the unread chains of the batch, as far as there is room. Chains of LUNs whose volume has no room are passed
-    /// over.
+    /// Serves the unread chains of the batch, as far as there is room; returns those whose volumes have none.
     #[inline]
-    fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) {
+    pub(super) fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) -> u64 {
         let mut full = 0;
         // What is to be cancelled is found when requests are read one by one.
         if self.cancellations.is_empty() {
@@ -52,6 +53,7 @@ impl RequestSession {
         if others != 0 {
             self.serve_others(graph, others, turn);
         }
+        full
     }
 
     /// Serves chains one by one.
@@ -72,6 +74,14 @@ impl RequestSession {
         self.look_at_mismatches(graph, turn);
         self.resume(graph, turn);
         self.retry(graph, turn);
+        if self.left != 0 {
+            let full = self.serve(graph, turn);
+            turn.walk(self.batch.take_steps());
+            if full == self.left && self.queue.waiting() > 0 {
+                self.park(full, turn);
+            }
+        }
+        self.unpark(graph, turn);
     }
 }
 
@@ -82,7 +92,7 @@ impl Session for RequestSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
-        let waiting = self.waiting();
+        let mut waiting = self.waiting();
         // An idle ring costs no more than this.
         if waiting == 0 && self.left == 0 && !self.owes() {
             return Took::Nothing;
@@ -90,14 +100,16 @@ impl Session for RequestSession {
         let mut turn = Turn::new(allowance);
         // Twice as many as the allowance pays for: chains that are left over are loaded again.
         self.batch.allow(allowance.number_of(Work::DESCRIPTOR).saturating_mul(2));
-        if self.owes() {
+        if self.left != 0 || self.owes() {
             self.go_on(graph, &mut turn);
+            waiting = if turn.room > 0 { self.waiting() } else { 0 };
         }
         if waiting > 0 {
             self.refill(waiting, turn.room);
+            self.serve(graph, &mut turn);
         }
-        self.serve(graph, &mut turn);
-        turn.took(self.batch.steps())
+        turn.walk(self.batch.take_steps());
+        turn.took()
     }
 
     #[inline]

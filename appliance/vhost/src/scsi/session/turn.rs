@@ -11,12 +11,14 @@ pub(super) struct Turn {
     pub(super) served: usize,
     /// Bytes of data that volumes have taken.
     pub(super) bytes: u64,
+    /// Descriptors that were walked.
+    walked: usize,
 }
 
 impl Turn {
     #[inline]
     pub(super) fn new(allowance: Work) -> Self {
-        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0 }
+        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0, walked: 0 }
     }
 
     /// Counts requests that were served.
@@ -26,10 +28,16 @@ impl Turn {
         self.room = self.room.saturating_sub(count);
     }
 
-    /// Work of the take, in which so many descriptors were walked.
+    /// Counts descriptors that were walked.
     #[inline]
-    pub(super) fn took(&self, descriptors: usize) -> Took {
-        let walked = Work::DESCRIPTOR.times(descriptors);
+    pub(super) fn walk(&mut self, descriptors: usize) {
+        self.walked = self.walked.saturating_add(descriptors);
+    }
+
+    /// Work of the take.
+    #[inline]
+    pub(super) fn took(&self) -> Took {
+        let walked = Work::DESCRIPTOR.times(self.walked);
         let work = Work::REQUEST.times(self.served).plus(walked).plus(Work::of_bytes(self.bytes));
         if work == Work::default() { Took::NoRoom } else { Took::Work(work) }
     }
