@@ -44,9 +44,6 @@ impl RequestSession {
         let Self { session, queue, batch, left, groups, slots, table, .. } = self;
         let Some(group) = groups.get(index) else { return 0 };
         group.chains &= *left;
-        if group.chains == 0 {
-            return 0;
-        }
         let reader = reader(table.as_deref(), *session, group.lun);
         let way = reader.and_then(|reader| Some((reader, graph.volume(reader.entry.volume)?)));
         let Some((reader, mut volume)) = way else {
@@ -60,11 +57,13 @@ impl RequestSession {
         let stats = &reader.entry.stats;
         let before = stats.blocks();
         let mut run = volume.run();
-        let mut chains = Chains { left: first_bits(group.chains, room), odd: 0 };
+        let within = if room < batch.len() { first_bits(group.chains, room) } else { group.chains };
+        let mut chains = Chains { left: within, odd: 0 };
         let single = add_single(batch, reader, &mut chains, slots, &mut run);
         let scattered =
             if chains.left == 0 { 0 } else { add_scattered(batch, reader, &mut chains, slots, &mut run) };
-        let mut untaken = 0_usize;
+        let (added, mut untaken) = (run.len(), 0_usize);
+        slots.add_busy(added);
         run.submit(|tag, refusal| match refusal {
             Refusal::Failed(status) => {
                 stats.refuse(status);
@@ -81,7 +80,7 @@ impl RequestSession {
         *left &= !served;
         // Chains that are left are in no layout of a run.
         group.chains &= !(served | chains.odd | chains.left);
-        turn.serve(served.count_ones() as usize);
+        turn.serve(added.wrapping_sub(untaken));
         let blocks = stats.blocks().wrapping_sub(before);
         turn.bytes = turn.bytes.wrapping_add(blocks.wrapping_mul(reader.entry.view.block_bytes.into()));
         if turn.room > 0 { group.chains } else { 0 }
@@ -122,7 +121,7 @@ fn add_scattered<'a>(
     add_all(|index| batch.scattered_at(index), reader, chains, slots, run)
 }
 
-/// Adds requests to a run, and gives them slots; returns which. Those that are in another layout are left.
+/// Adds requests to a run, and gives them slots, which are to be counted; returns which. Those that are in another layout are left.
 #[inline(always)]
 fn add_all<'a>(
     chain: impl Fn(usize) -> Option<RequestChain<'a>>,
@@ -146,14 +145,14 @@ fn add_all<'a>(
         left = rest;
     }
     let added = chains.left & !(others | odd);
-    slots.add_busy(added.count_ones() as usize);
     (chains.left, chains.odd) = (others, chains.odd | odd);
     added
 }
 
 /// Adds a request to a run, and gives it a slot; none if it is no read or write that is in order in every way.
 ///
-/// A field of the header is loaded where it is used, so that few values are to be kept.
+/// Fields are loaded and stored one by one, so that few values are to be kept. A slot is free, whatever else it has,
+/// until its kind is set.
 #[inline(always)]
 fn add<'a>(
     chain: &RequestChain<'a>,
@@ -162,19 +161,21 @@ fn add<'a>(
     run: &mut Run<'_, '_, 'a>,
 ) -> Option<()> {
     let slot = slots.vacant(chain.head)?;
+    slot.response = Some(chain.response);
+    slot.tag = u64::from_le_bytes(chain.header.load_at::<TAG, 8>());
+    slot.bytes = chain.bytes;
+    // Guests mix reads and writes: a branch on the direction would be mispredicted.
+    let reads = chain.direction == Direction::Written;
+    slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
     let Transfer { operation, lba, blocks } =
         transfer(&chain.header.load_at::<CDB, 16>(), &reader.entry.view)?;
-    let reads = chain.direction == Direction::Written;
+    (slot.lba, slot.blocks) = (lba, blocks);
     if operation.is_read() != reads {
         return None;
     }
     let tag = Tag::new(reader.session.0, chain.head.0);
     // Refused where the data is not exactly that of the blocks.
     run.add(&luge_block::Request { tag, operation, lba, blocks, data: chain.data })?;
-    (slot.response, slot.tag) = (Some(chain.response), u64::from_le_bytes(chain.header.load_at::<TAG, 8>()));
-    (slot.lba, slot.blocks, slot.bytes) = (lba, blocks, chain.bytes);
-    // Guests mix reads and writes: a branch on the direction would be mispredicted.
-    slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
     slot.kind = reader.kind;
     Some(())
 }

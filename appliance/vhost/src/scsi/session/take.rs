@@ -44,7 +44,8 @@ impl RequestSession {
         // What is to be cancelled is found when requests are read one by one.
         if self.cancellations.is_empty() {
             for index in 0..self.groups.len() {
-                if turn.room > 0 {
+                let has_chains = self.groups.get(index).is_some_and(|group| group.chains & self.left != 0);
+                if has_chains && turn.room > 0 {
                     full |= self.serve_group(graph, index, turn);
                 }
             }
@@ -150,7 +151,9 @@ impl Session for RequestSession {
     fn in_flight(&self) -> usize {
         // No more is in flight than the ring is long: no sum wraps.
         let read = self.slots.busy().wrapping_add(usize::from(self.pending.is_some()));
-        let taken = read.wrapping_add(self.left.count_ones() as usize);
+        // To count bits takes its time.
+        let left = if self.left == 0 { 0 } else { self.left.count_ones() as usize };
+        let taken = read.wrapping_add(left);
         // Without a table, those of an earlier process are left to the next session.
         if self.table.is_some() { taken.wrapping_add(self.queue.resubmits()) } else { taken }
     }
