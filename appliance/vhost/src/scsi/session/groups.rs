@@ -143,7 +143,7 @@ mod tests {
     fn each_chain_is_in_the_group_of_its_lun_whatever_batches_there_were_before() {
         let (mut groups, mut random) = (Groups::new(), Random::new(1));
         for _ in 0..2000 {
-            let most = random.pick(&[1, 8, 17, 256]);
+            let most: u64 = random.pick(&[1, 8, 17, 256]);
             let chains = 1 + random.below(BATCH as u64);
             let luns: Vec<u8> =
                 (0..chains).map(|_| u8::try_from(random.below(most) % 256).unwrap()).collect();
