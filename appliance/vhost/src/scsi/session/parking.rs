@@ -70,7 +70,7 @@ impl RequestSession {
     /// Serves parked requests of LUNs whose volumes have room again.
     pub(super) fn unpark(&mut self, graph: &mut Graph, turn: &mut Turn) {
         for _ in 0..self.parked.luns().min(LOOKS) {
-            if turn.room == 0 || !self.is_free() || self.queue.resubmits() > 0 {
+            if !turn.goes_on() || !self.is_free() || self.queue.resubmits() > 0 {
                 return;
             }
             let Some((index, parked)) = self.parked.turn_to_next() else { return };

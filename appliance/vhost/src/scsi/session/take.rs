@@ -99,11 +99,10 @@ impl Session for RequestSession {
             return Took::Nothing;
         }
         let mut turn = Turn::new(allowance);
-        // Twice as many as the allowance pays for: chains that are left over are loaded again.
-        self.batch.allow(allowance.number_of(Work::DESCRIPTOR).saturating_mul(2));
+        self.batch.allow(turn.walk_max);
         if self.left != 0 || self.owes() {
             self.go_on(graph, &mut turn);
-            waiting = if turn.room > 0 { self.waiting() } else { 0 };
+            waiting = if turn.goes_on() { self.waiting() } else { 0 };
         }
         if waiting > 0 {
             self.refill(waiting, turn.room);

@@ -11,14 +11,17 @@ pub(super) struct Turn {
     pub(super) served: usize,
     /// Bytes of data that volumes have taken.
     pub(super) bytes: u64,
-    /// Descriptors that were walked.
+    /// Descriptors after which no other batch is walked, and those that were walked.
+    pub(super) walk_max: usize,
     walked: usize,
 }
 
 impl Turn {
     #[inline]
     pub(super) fn new(allowance: Work) -> Self {
-        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0, walked: 0 }
+        // Twice as many as the allowance pays for: chains that are left over are loaded again.
+        let walk_max = allowance.number_of(Work::DESCRIPTOR).saturating_mul(2);
+        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0, walk_max, walked: 0 }
     }
 
     /// Counts requests that were served.
@@ -32,6 +35,11 @@ impl Turn {
     #[inline]
     pub(super) fn walk(&mut self, descriptors: usize) {
         self.walked = self.walked.saturating_add(descriptors);
+    }
+
+    /// Whether another batch may be walked and served.
+    pub(super) fn goes_on(&self) -> bool {
+        self.room > 0 && self.walked < self.walk_max
     }
 
     /// Work of the take.
