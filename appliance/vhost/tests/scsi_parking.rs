@@ -5,7 +5,7 @@
 mod rig;
 
 use luge_block::doubles::Scripted;
-use luge_block::{Geometry, Operation, Status};
+use luge_block::{Geometry, Lba, Operation, Status};
 use luge_core::{Armed, Session};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::scsi::Response;
@@ -114,6 +114,22 @@ fn a_lun_that_stays_full_delays_no_other_lun_of_its_queue() {
 }
 
 #[test]
+fn a_lun_with_room_that_takes_nothing_delays_no_other_lun_of_its_queue() {
+    let mut place = Place::new();
+    place.full.set_room(64);
+    let volume = place.bench.luns[0].1.volume;
+    place.bench.graph.raise_fence(volume, Lba(0)..Lba(1000)).ok().unwrap();
+    assert!(place.bench.graph.drain(volume));
+    (0..MANY).for_each(|n| _ = place.send_full(n));
+    for round in 0..MANY {
+        place.bench.send(&Cmd::read(round, 1, 512).to(FREE));
+        place.turns(6);
+        assert_eq!(place.free.complete_all(Status::Success), 1, "round {round}");
+    }
+    assert_eq!(place.full.taken().len(), 0);
+}
+
+#[test]
 fn parked_requests_are_all_served_once_when_there_is_room_again() {
     for room in [1, 3, 64] {
         let (mut place, _) = Place::parked();
@@ -136,7 +152,7 @@ fn a_parked_request_that_is_no_read_or_write_is_served_too() {
     place.turns(1);
     assert_eq!(place.used(), 1);
     place.full.set_room(1);
-    place.turns(1);
+    place.turns(2);
     assert_eq!(place.full.taken()[0].operation, Operation::Flush);
     place.full.complete_all(Status::Success);
     place.turns(1);

@@ -27,11 +27,18 @@ pub(super) struct Parked {
     luns: heapless::Vec<ParkedLun, LUNS>,
     /// Index of the LUN that is looked at next.
     at: usize,
+    /// Whether the next take serves parked chains.
+    is_due: bool,
 }
 
 impl Parked {
     pub(super) fn new(size: QueueSize) -> Self {
-        Self { next: vec![Head(0); size.get().into()].into(), luns: heapless::Vec::new(), at: 0 }
+        Self {
+            next: vec![Head(0); size.get().into()].into(),
+            luns: heapless::Vec::new(),
+            at: 0,
+            is_due: true,
+        }
     }
 
     #[inline]
@@ -42,6 +49,13 @@ impl Parked {
     /// Number of LUNs that have parked chains.
     pub(super) fn luns(&self) -> usize {
         self.luns.len()
+    }
+
+    /// Whether a take serves parked chains: every other one, so that those of the ring have their turn, too.
+    pub(super) fn take_turn(&mut self) -> bool {
+        let is_due = self.is_due;
+        self.is_due = !is_due;
+        is_due
     }
 
     /// The LUN that is to be looked at next, and its index.

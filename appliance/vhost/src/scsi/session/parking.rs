@@ -69,7 +69,8 @@ impl RequestSession {
 
     /// Serves parked requests of LUNs whose volumes have room again.
     pub(super) fn unpark(&mut self, graph: &mut Graph, turn: &mut Turn) {
-        for _ in 0..self.parked.luns().min(LOOKS) {
+        let luns = if self.parked.take_turn() { self.parked.luns() } else { 0 };
+        for _ in 0..luns.min(LOOKS) {
             if !turn.goes_on() || !self.is_free() || self.queue.resubmits() > 0 {
                 return;
             }
