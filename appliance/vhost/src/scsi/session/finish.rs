@@ -84,7 +84,10 @@ fn answer(slot: &Slot, end: Completion, entry: Option<&LunEntry>, differs_at: Op
     if let Some(response) = slot.kind.mark.response() {
         return Answer::without_status(response, slot.bytes);
     }
-    let command = if slot.kind.state == State::Transfer { slot.transfer(end.tag()) } else { slot.command() };
+    let command = match slot.kind.state {
+        State::Transfer | State::AwaitedTransfer => slot.transfer(end.tag()),
+        State::Free | State::Submitted | State::Parked | State::Away => slot.command(),
+    };
     let ending = match entry {
         Some(entry) if command.blocks > 0 => command.ended(&entry.view, end.status(), differs_at),
         Some(_) | None => Ending::of(end.status()),

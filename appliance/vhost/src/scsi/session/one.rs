@@ -5,7 +5,8 @@
 //!  (1) a long chain         --walked, turn by turn--> (2), or answered
 //!  (2) pending              --the volume or the relay takes it--> a slot
 //!  (2) pending              --answered--> given back
-//!  (2) pending              --no room--> stays; decided on again in the next turn
+//!  (2) pending              --its volume has no room--> parked
+//!  (2) pending              --no room otherwise--> stays; decided on again in the next turn
 //! ```
 //!
 //! A chain is read once: at most one request is pending, and its spans stay in the batch or in a list.
@@ -30,6 +31,9 @@ use luge_volume::Graph;
 pub(super) enum Attempt {
     Taken,
     Answered(Answer),
+    /// The volume has no room.
+    Full,
+    /// There is no room on the way to the adapter's thread, or for more than a slot has.
     NoRoom,
 }
 
@@ -104,7 +108,8 @@ impl RequestSession {
     fn attempt(&mut self, graph: &mut Graph, mut pending: Pending, turn: &mut Turn) {
         match self.try_serve(graph, &mut pending, turn) {
             Attempt::Taken => release(graph, pending.list),
-            Attempt::NoRoom => self.pending = Some(pending),
+            Attempt::Full if pending.list.is_none() && self.park_one(&pending.identity) => {}
+            Attempt::Full | Attempt::NoRoom => self.pending = Some(pending),
             Attempt::Answered(answer) => {
                 release(graph, pending.list);
                 let written = pending.response.write(&answer);
@@ -153,7 +158,7 @@ impl RequestSession {
             Err(untaken) => {
                 self.extras.free(extra);
                 match untaken {
-                    Untaken::Full => Attempt::NoRoom,
+                    Untaken::Full => Attempt::Full,
                     Untaken::Answer(answer) => Attempt::Answered(answer),
                 }
             }
