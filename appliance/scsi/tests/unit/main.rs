@@ -12,5 +12,6 @@ mod persistent;
 mod ports;
 mod random;
 mod reports;
+mod resets;
 mod rig;
 mod small;
