@@ -81,7 +81,7 @@ struct Addressee {
 
 /// Whom a command is for; none where there is no such target.
 fn addressee(luns: &Luns, place: LunPlace) -> Option<Addressee> {
-    // The well-known logical unit tells the LUNs of the first target.
+    // Without a target, the well-known logical unit is that of the first one.
     let target = place.target().or_else(|| luns.live().next().map(|(address, _)| address.target))?;
     let of_target: Vec<u8> = luns.of_target(target).map(|(address, _)| address.lun).collect();
     if of_target.is_empty() {
@@ -92,7 +92,7 @@ fn addressee(luns: &Luns, place: LunPlace) -> Option<Addressee> {
             luns.get(address).map(|lun| (address, lun.nexus.clone())).ok_or(AbsentLun::Lun)
         }
         LunPlace::Beyond(_) => Err(AbsentLun::Lun),
-        LunPlace::ReportLuns => Err(AbsentLun::ReportLuns),
+        LunPlace::ReportLuns(_) => Err(AbsentLun::ReportLuns),
     };
     Some(Addressee { unit, luns: of_target })
 }

@@ -144,6 +144,6 @@ fn addressed(luns: &Luns, place: LunPlace) -> Result<LunAddress, Response> {
     target_of(luns, place)?;
     match place {
         LunPlace::Lun(address) if luns.may_have_requests(address) => Ok(address),
-        LunPlace::Lun(_) | LunPlace::Beyond(_) | LunPlace::ReportLuns => Err(Response::INCORRECT_LUN),
+        LunPlace::Lun(_) | LunPlace::Beyond(_) | LunPlace::ReportLuns(_) => Err(Response::INCORRECT_LUN),
     }
 }
