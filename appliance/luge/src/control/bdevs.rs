@@ -171,6 +171,14 @@ impl Bdev {
         self.units.unit(owner, &self.volume, self.uuid, names)
     }
 
+    /// The volume as an endpoint serves it: with the reservations of their owner, or those of all users.
+    pub fn volume_for(&mut self, owner: Option<&PrOwner>) -> Arc<Volume> {
+        match owner {
+            None => self.volume.clone(),
+            Some(owner) => Arc::new(self.volume.view(self.units.reservations_of(owner))),
+        }
+    }
+
     /// Counters of a core since they were last reset.
     #[must_use]
     pub fn counters(&self, core: CoreId) -> Counters {
@@ -417,6 +425,20 @@ mod tests {
         bdevs.take("a").unwrap();
         bdevs.release("a", uuid);
         assert!(bdevs.reserve(Some("a".into()), "", Some(uuid)).is_ok());
+    }
+
+    #[test]
+    fn endpoints_of_a_tenant_share_its_reservations_and_nobody_elses() {
+        let mut bdevs = bdevs();
+        let device = bdevs.get_mut("a").unwrap();
+        let tenant = |name: &str| PrOwner::Tenant(name.into());
+        let unit = device.unit(Some(&tenant("t")), UnitNames::default()).unwrap();
+        let reservations = |device: &mut Bdev, owner| device.volume_for(owner).reservations().clone();
+        assert!(Arc::ptr_eq(&reservations(device, Some(&tenant("t"))), unit.reservations()));
+        assert!(!Arc::ptr_eq(&reservations(device, Some(&tenant("u"))), unit.reservations()));
+        let everybody = reservations(device, None);
+        assert!(!Arc::ptr_eq(&everybody, unit.reservations()));
+        assert!(Arc::ptr_eq(&everybody, device.unit(None, UnitNames::default()).unwrap().reservations()));
     }
 
     #[test]

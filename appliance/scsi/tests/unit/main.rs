@@ -10,6 +10,7 @@ mod logs;
 mod modes;
 mod persistent;
 mod ports;
+mod public_reports;
 mod random;
 mod reports;
 mod resets;

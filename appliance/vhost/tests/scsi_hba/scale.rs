@@ -12,6 +12,28 @@ fn places(count: u32) -> impl Iterator<Item = LunAddress> {
     (0..count).map(|n| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256 * 85).unwrap()))
 }
 
+/// Number of LUNs on all places of an adapter, for the long form of the tests.
+const ALL: u32 = 256 * 256;
+
+#[test]
+fn all_places_of_an_adapter_can_have_luns() {
+    let count = if std::env::var_os("LUGE_FUZZ_SECONDS").is_some() { ALL } else { 512 };
+    let mut scene = Scene::new();
+    let disk = Volume::whole(House::disk());
+    let place = |n: u32| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256).unwrap());
+    for n in 0..count {
+        let block = Lba(u64::from(n) % 1000);
+        scene.hba().add_lun(place(n), &unit_of(disk.part(block, Blocks(1)).unwrap())).unwrap();
+    }
+    let last = place(count - 1);
+    scene.settle(last);
+    assert_eq!(scene.command(&Command::read(last, 0, 1)).status, 0);
+    let luns = scene.past_attentions(&Command::report_luns(last.target)).data;
+    assert_eq!(luns[..4], (8 * count / 256).to_be_bytes());
+    scene.hba().remove_lun(last).unwrap();
+    assert_eq!(scene.hba().luns().len() as u32, count - 1);
+}
+
 #[test]
 fn a_thousand_luns_come_serve_and_go() {
     let mut scene = Scene::new();
