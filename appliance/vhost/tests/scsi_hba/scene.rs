@@ -76,6 +76,7 @@ pub struct SentCommand {
 pub struct CommandEnd {
     pub response: Response,
     pub status: u8,
+    pub residual: u32,
     pub sense: Vec<u8>,
     pub data: Vec<u8>,
 }
@@ -265,6 +266,7 @@ impl Scene {
         CommandEnd {
             response: header.response,
             status: header.status,
+            residual: header.residual.get(),
             sense: rest.get(..sense_bytes).unwrap_or_default().to_vec(),
             data: bytes[RESPONSE_BYTES..].to_vec(),
         }

@@ -50,6 +50,25 @@ fn a_changed_mode_page_is_obeyed_by_both_when_the_command_ends_and_the_other_is_
 }
 
 #[test]
+fn the_residual_is_what_a_parameter_list_leaves_over() {
+    let (mut scene, _second) = both();
+    let control = |d_sense: u8| [0, 0, 0, 0, 0x0a, 0x0a, 0x20 | d_sense, 0x10, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut residual = |cdb: &[u8], list: &[u8]| {
+        let more = [list, &[0; 8]].concat();
+        let end = scene.command(&with_parameters(cdb, &more));
+        (end.status == 0).then_some(end.residual)
+    };
+    let select = [0x15, 0x10, 0, 0, 16, 0];
+    assert_eq!(residual(&select, &control(4)), Some(8), "a change, which all cores obey first");
+    assert_eq!(residual(&select, &control(4)), Some(8), "no change");
+    let key = [[0; 8], 7_u64.to_be_bytes(), [0; 8]].concat();
+    assert_eq!(residual(&[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0], &key), Some(8), "PERSISTENT RESERVE OUT");
+    let refused = scene.command(&with_parameters(&select, &[0xff; 24]));
+    assert_eq!(refused.status, 2);
+    assert_eq!(refused.residual, 24, "nothing was used");
+}
+
+#[test]
 fn a_reservation_by_one_guest_keeps_the_other_out() {
     let (mut first, mut second) = both();
     let key = 7_u64.to_be_bytes();

@@ -31,11 +31,18 @@ impl Worker {
         };
         match (reply, addressee.unit) {
             (Reply::Later(change), Ok((address, _))) => {
-                self.commands.push(WaitingCommand { name, address, tag: command.tag, change });
+                let data_out_bytes = incoming.parameter_bytes();
+                self.commands.push(WaitingCommand {
+                    name,
+                    address,
+                    tag: command.tag,
+                    change,
+                    data_out_bytes,
+                });
             }
             (Reply::Done(answer), _) => {
                 self.note_answer(command, &answer);
-                self.complete(name, done(&answer, command));
+                self.complete(name, done(&answer, incoming.parameter_bytes()));
             }
             (Reply::GoOn | Reply::Later(_), _) => self.complete(name, CommandReply::GoOn),
         }
@@ -53,8 +60,10 @@ impl Worker {
     /// (2) to (3), for the commands whose changes every core obeys.
     pub(super) fn finish_commands(&mut self) {
         let over = self.commands.extract_if(.., |waiting| waiting.change.is_over());
-        let names: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
-        names.into_iter().for_each(|name| self.complete(name, CommandReply::Done(Ended::default())));
+        let over: Vec<WaitingCommand> = over.collect();
+        for WaitingCommand { name, data_out_bytes, .. } in over {
+            self.complete(name, CommandReply::Done(Ended { data_out_bytes, ..Ended::default() }));
+        }
     }
 
     /// (2) to (3), for commands that are aborted: their sessions know, and tell the guest.
@@ -97,11 +106,12 @@ fn addressee(luns: &Luns, place: LunPlace) -> Option<Addressee> {
     Some(Addressee { unit, luns: of_target })
 }
 
-fn done(answer: &Answer, command: &RelayedCommand) -> CommandReply {
+/// The end of a command that has asked for so many bytes of data-out. One that has failed has used none.
+fn done(answer: &Answer, parameter_bytes: u32) -> CommandReply {
     CommandReply::Done(Ended {
         status: answer.ending.status,
         sense: answer.sense_bytes().to_vec(),
         data_in: answer.data_in.clone(),
-        data_out_bytes: command.data_out_bytes,
+        data_out_bytes: if answer.ending == Ending::GOOD { parameter_bytes } else { 0 },
     })
 }

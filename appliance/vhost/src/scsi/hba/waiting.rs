@@ -35,6 +35,8 @@ pub(super) struct WaitingCommand {
     pub(super) address: LunAddress,
     pub(super) tag: u64,
     pub(super) change: Change,
+    /// Bytes of data-out that it has asked for.
+    pub(super) data_out_bytes: u32,
 }
 
 impl WaitingCommand {
