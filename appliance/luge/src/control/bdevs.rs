@@ -431,14 +431,14 @@ mod tests {
     fn endpoints_of_a_tenant_share_its_reservations_and_nobody_elses() {
         let mut bdevs = bdevs();
         let device = bdevs.get_mut("a").unwrap();
-        let tenant = |name: &str| PrOwner::Tenant(name.into());
-        let unit = device.unit(Some(&tenant("t")), UnitNames::default()).unwrap();
-        let reservations = |device: &mut Bdev, owner| device.volume_for(owner).reservations().clone();
-        assert!(Arc::ptr_eq(&reservations(device, Some(&tenant("t"))), unit.reservations()));
-        assert!(!Arc::ptr_eq(&reservations(device, Some(&tenant("u"))), unit.reservations()));
-        let everybody = reservations(device, None);
-        assert!(!Arc::ptr_eq(&everybody, unit.reservations()));
-        assert!(Arc::ptr_eq(&everybody, device.unit(None, UnitNames::default()).unwrap().reservations()));
+        let [tenant, other] = ["t", "u"].map(|name| PrOwner::Tenant(name.into()));
+        let unit = device.unit(Some(&tenant), UnitNames::default()).unwrap();
+        let mut is_shared = |owner: Option<&PrOwner>| {
+            Arc::ptr_eq(device.volume_for(owner).reservations(), unit.reservations())
+        };
+        assert!(is_shared(Some(&tenant)));
+        assert!(!is_shared(Some(&other)));
+        assert!(!is_shared(None));
     }
 
     #[test]
