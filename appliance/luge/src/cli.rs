@@ -103,8 +103,8 @@ pub struct Serve {
     /// every VM can read it. May be given several times
     #[arg(long, value_name = "DIR")]
     pub vm_files: Vec<PathBuf>,
-    /// Users that share the persistent reservations of a volume: volume, for all that use it, or vm, for the SCSI
-    /// controllers of one tenant. A SCSI controller can have a scope of its own
+    /// Users that share the persistent reservations of a volume: volume, for all that use it, or vm, for the
+    /// controllers and subsystems of one tenant. Each can have a scope of its own
     #[arg(long, value_name = "SCOPE", default_value = "volume")]
     pub pr_scope: PrScope,
     /// File for the trace: the last events of each core, for `luge trace`. The trace of the process before is kept

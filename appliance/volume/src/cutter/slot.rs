@@ -21,8 +21,8 @@ use super::cut::Cut;
 use super::data_check::DataCheck;
 use crate::VolumeId;
 use crate::buffer::{BlockBuffer, gather, scatter, skip};
-use crate::limits::Limits;
-use luge_block::{BlockRange, Completion, Lba, Operation, Refusal, Request, Status, Tag};
+use crate::limits::{Limits, STEP_SPANS_MAX};
+use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
@@ -82,12 +82,18 @@ pub(crate) enum Content<'a> {
     Ranges(&'a [BlockRange], Lba),
 }
 
-/// A read or write whose data is in a list of the cutter.
+/// Most pieces of a list that are copied in one turn.
+const GATHERED_MAX: usize = 2048;
+
+/// Pieces of memory of a request in steps.
+pub(crate) type Gathered = heapless::Vec<Span, STEP_SPANS_MAX>;
+
+/// A request whose data is in a list of the cutter.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
     /// Tag of the completion.
     pub tag: Tag,
-    /// A read or a write.
+    /// Operation of the request.
     pub operation: Operation,
     /// The first block, from the start of the volume.
     pub lba: Lba,
@@ -255,6 +261,19 @@ impl Slot {
             Ok(()) if end < self.data.end => self.check = Some(check),
             Ok(()) => {}
         }
+    }
+
+    /// A copy of a part of the list, with pieces joined that touch each other; none where it has too many.
+    pub(crate) fn gather(&self, data: Range<usize>) -> Option<Gathered> {
+        let spans = self.spans.get(data).filter(|spans| spans.len() <= GATHERED_MAX)?;
+        let mut gathered = Gathered::new();
+        for &span in spans {
+            match gathered.last().and_then(|last| last.joined(&span)) {
+                Some(joined) => *gathered.last_mut()? = joined,
+                None => gathered.push(span).ok()?,
+            }
+        }
+        Some(gathered)
     }
 
     /// The slot's list of spans.

@@ -111,9 +111,10 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a read or write whose data is in a list that this volume has reserved. The list is checked in later
-    /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
-    /// device gets no part of it.
+    /// Submits a request whose data is in a list that this volume has reserved. The list of a read or write is checked in
+    /// later turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
+    /// device gets no part of it. That of another request is copied, as far as its pieces are few: see
+    /// [`Self::submit_gathered`].
     ///
     /// # Errors
     /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
@@ -123,6 +124,9 @@ impl VolumeHandle<'_> {
         list: ListId,
         request: &ListRequest,
     ) -> Result<(), (Refusal, Option<ListId>)> {
+        if !request.operation.is_transfer() {
+            return self.submit_gathered(list, request);
+        }
         let id = list.slot();
         let mut slot = self.cutters().take_out(id);
         match self.begin_list(&mut slot, request) {
@@ -141,6 +145,29 @@ impl VolumeHandle<'_> {
                 Err((refusal, None))
             }
         }
+    }
+
+    /// Submits a request that is no read or write, and releases the list where the volume has taken it. The list may have
+    /// 2048 pieces, of which 514 do not touch each other; that of any other request is
+    /// refused ([`Status::Invalid`]).
+    fn submit_gathered(
+        &mut self,
+        list: ListId,
+        request: &ListRequest,
+    ) -> Result<(), (Refusal, Option<ListId>)> {
+        let &ListRequest { tag, operation, lba, blocks, ref data } = request;
+        let id = list.slot();
+        let slot = self.cutters().take_out(id);
+        let submitted = match slot.gather(data.clone()) {
+            Some(data) => self.submit(&Request { tag, operation, lba, blocks, data: &data }),
+            None => Err(Refusal::Failed(Status::Invalid)),
+        };
+        if submitted == Err(Refusal::Full) {
+            self.cutters().keep(id, slot);
+            return Err((Refusal::Full, Some(list)));
+        }
+        self.cutters().give_up(id, slot);
+        submitted.map_err(|refusal| (refusal, None))
     }
 
     /// Fills a slot with a request for the list that is in it.

@@ -72,7 +72,7 @@ impl RequestSession {
         let long = self.long.as_ref().filter(|long| long.list.is_some());
         let header = long.and_then(|long| long.header.as_ref());
         header.is_some_and(|header| {
-            let place = LunPlace::parse(header.lun).unwrap_or(LunPlace::ReportLuns);
+            let place = LunPlace::parse(header.lun).unwrap_or(LunPlace::ReportLuns(None));
             scope.has(place, header.tag.get())
         })
     }

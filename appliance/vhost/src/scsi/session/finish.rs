@@ -60,7 +60,7 @@ impl RequestSession {
         let slot = self.slots.free(head);
         let entry = match slot.kind.place {
             LunPlace::Lun(address) => self.table.as_ref().and_then(|table| table.get(address)),
-            LunPlace::Beyond(_) | LunPlace::ReportLuns => None,
+            LunPlace::Beyond(_) | LunPlace::ReportLuns(_) => None,
         };
         if !end.succeeded() {
             entry.inspect(|entry| entry.stats.fail(end.status()));

@@ -47,6 +47,8 @@ pub(super) struct ReadChain {
     /// List with its spans; none where they are in the batch.
     pub(super) list: Option<List>,
     pub(super) request: Request,
+    /// Response where the chain is no request.
+    pub(super) refusal: Response,
 }
 
 impl RequestSession {
@@ -60,13 +62,17 @@ impl RequestSession {
         let Some(chain) = self.batch.chain(index) else { return false };
         let (head, is_faulty) = (chain.head, chain.fault.is_some());
         let request = request::read(chain);
-        self.begin(graph, ReadChain { head, index, is_faulty, list: None, request }, turn);
+        self.begin(
+            graph,
+            ReadChain { head, index, is_faulty, list: None, request, refusal: Response::FAILURE },
+            turn,
+        );
         true
     }
 
     /// (1) to (2): a chain of the batch is read.
     pub(super) fn begin(&mut self, graph: &mut Graph, chain: ReadChain, turn: &mut Turn) {
-        let ReadChain { head, index, is_faulty, list, request } = chain;
+        let ReadChain { head, index, is_faulty, list, request, refusal } = chain;
         self.left &= !bit(index);
         turn.serve(1);
         if is_faulty {
@@ -81,7 +87,7 @@ impl RequestSession {
         match content {
             Some(content) => {
                 let mut identity = Identity::new(head, &content.header);
-                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns(None));
                 let mark = self.cancellations.mark_of(index, place, identity.tag);
                 identity.mark = mark.unwrap_or(Mark::None);
                 let Content { header, data } = content;
@@ -90,7 +96,7 @@ impl RequestSession {
             }
             None => {
                 release(graph, list);
-                let written = response.write(&Answer::without_status(Response::FAILURE, 0));
+                let written = response.write(&Answer::without_status(refusal, 0));
                 self.queue.complete(head, written);
             }
         }
@@ -149,7 +155,7 @@ impl RequestSession {
         match self.submit_data(graph, pending, submission) {
             Ok(()) => {
                 let Pending { identity, response, .. } = pending;
-                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns(None));
                 let kind = Kind { awaited: identity.awaited, extra, ..Kind::new(State::Submitted, place) };
                 self.slots.fill(identity.head, submission.slot(response.as_whole(), kind, identity.tag));
                 turn.bytes = turn.bytes.saturating_add(submission.bytes.into());

@@ -124,7 +124,7 @@ impl Slot {
             mark: Mark::None,
             awaited: false,
             extra: NO_EXTRA,
-            place: LunPlace::ReportLuns,
+            place: LunPlace::ReportLuns(None),
         },
         bytes: 0,
         residual: 0,
