@@ -144,21 +144,30 @@ impl SubmissionQueue {
     /// Takes the first `count` commands that wait, which follow each other.
     #[inline]
     pub(crate) fn advance(&mut self, count: u32) {
-        self.take(Places::first(count));
-        self.pass_taken();
+        if self.taken.is_empty() {
+            self.in_flight = self.in_flight.wrapping_add(count);
+            self.move_head(count);
+        } else {
+            self.take(Places::first(count));
+            self.pass_taken();
+        }
     }
 
     /// Takes commands of the window that wait. The head stays where it is, until [`Self::pass_taken`].
-    #[inline]
     pub(crate) fn take(&mut self, commands: Places) {
         self.taken = self.taken.either(commands);
         self.in_flight = self.in_flight.wrapping_add(commands.count());
     }
 
     /// Moves the head to the first command that was not taken.
-    #[inline]
     pub(crate) fn pass_taken(&mut self) {
-        let head = self.head.wrapping_add(self.taken.take_beginning());
+        let count = self.taken.take_beginning();
+        self.move_head(count);
+    }
+
+    #[inline]
+    fn move_head(&mut self, count: u32) {
+        let head = self.head.wrapping_add(count);
         self.head = if head < self.layout.entries { head } else { head.wrapping_sub(self.layout.entries) };
     }
 
