@@ -136,7 +136,8 @@ fn commands_that_are_masked_are_not_offered_and_refused() {
 #[test]
 fn a_controller_with_admin_queues_that_are_too_long_does_not_start() {
     let status = |most: u16| {
-        let mut host = sled(ControllerConfig { admin_queue_entries: most.into(), ..DEFAULT }).connect();
+        let sled = sled(ControllerConfig { admin_queue_entries: most.into(), ..DEFAULT });
+        let mut host = sled.connect();
         host.set_admin_queues();
         host.write32(offset::CC, Configuration::ENABLED.0);
         host.wait("CSTS.RDY or CSTS.CFS", |host| host.status() != 0);
