@@ -284,6 +284,7 @@ impl Controller {
         self.finish_deletions();
         self.finish_changes();
         self.finish_leaving();
+        self.finish_late_volumes();
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),

@@ -24,6 +24,8 @@ mod host;
 mod initiator;
 mod interrupts;
 mod job;
+mod late_namespaces;
+mod late_volumes;
 mod leaving;
 mod lifecycle;
 mod limits;
