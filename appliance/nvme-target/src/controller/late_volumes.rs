@@ -28,9 +28,9 @@ impl OpenVolumes {
 /// Namespaces of a controller that are not its own yet.
 #[derive(Default)]
 pub(super) struct LateVolumes {
-    /// Those whose volumes are being opened.
+    /// Namespaces whose volumes are being opened.
     pub(super) opening: Option<LateOpening>,
-    /// Those whose volumes could not be opened.
+    /// Namespaces whose volumes could not be opened.
     pub(super) failed: BTreeSet<NamespaceId>,
 }
 

@@ -1,9 +1,8 @@
 //! Optional commands that an operator masks, by the names that SPDK gives them.
 
-use super::options::Create;
 use luge_nvme_target::MaskedCommands;
 use luge_rpc::RpcError;
-use luge_spec::nvme::oncs;
+use luge_spec::nvme::oncs as bit;
 
 /// Name of a bit.
 struct Named {
@@ -12,30 +11,38 @@ struct Named {
 }
 
 const ONCS: [Named; 5] = [
-    Named { name: "nvmcmps", bit: oncs::COMPARE },
-    Named { name: "nvmdsmsv", bit: oncs::DATASET_MANAGEMENT },
-    Named { name: "nvmwzsv", bit: oncs::WRITE_ZEROES },
-    Named { name: "reservs", bit: oncs::RESERVATIONS },
-    Named { name: "nvmcpys", bit: oncs::COPY },
+    Named { name: "nvmcmps", bit: bit::COMPARE },
+    Named { name: "nvmdsmsv", bit: bit::DATASET_MANAGEMENT },
+    Named { name: "nvmwzsv", bit: bit::WRITE_ZEROES },
+    Named { name: "reservs", bit: bit::RESERVATIONS },
+    Named { name: "nvmcpys", bit: bit::COPY },
 ];
 
 const FUSES: [Named; 1] = [Named { name: "fcws", bit: MaskedCommands::COMPARE_AND_WRITE }];
 
 /// Commands that `disable_compare` masks.
 const COMPARISONS: MaskedCommands =
-    MaskedCommands { oncs: oncs::COMPARE, fuses: MaskedCommands::COMPARE_AND_WRITE };
+    MaskedCommands { oncs: bit::COMPARE, fuses: MaskedCommands::COMPARE_AND_WRITE };
 
-/// Commands that the options of a transport mask.
+/// Bits of ONCS that `masked_oncs` names.
 ///
 /// # Errors
 /// -32602, with the option and the name that it does not have.
-pub fn commands(params: &Create) -> Result<MaskedCommands, RpcError> {
-    let disabled =
-        if params.disable_compare.unwrap_or(false) { COMPARISONS } else { MaskedCommands::default() };
-    Ok(MaskedCommands {
-        oncs: disabled.oncs | bits("masked_oncs", params.masked_oncs.as_deref(), &ONCS)?,
-        fuses: disabled.fuses | bits("masked_fuses", params.masked_fuses.as_deref(), &FUSES)?,
-    })
+pub fn oncs(masked: Option<&[String]>) -> Result<u16, RpcError> {
+    bits("masked_oncs", masked, &ONCS)
+}
+
+/// Bits of FUSES that `masked_fuses` names.
+///
+/// # Errors
+/// As of [`oncs`].
+pub fn fuses(masked: Option<&[String]>) -> Result<u16, RpcError> {
+    bits("masked_fuses", masked, &FUSES)
+}
+
+/// Commands that `disable_compare` masks, if it is set.
+pub fn comparisons(disabled: Option<bool>) -> MaskedCommands {
+    if disabled.unwrap_or(false) { COMPARISONS } else { MaskedCommands::default() }
 }
 
 /// Whether comparisons of both kinds are masked.

@@ -6,7 +6,7 @@
 use super::address::TRANSPORT;
 use super::masked;
 use crate::methods::definition::off;
-use luge_nvme_target::{ControllerConfig, ControllerConfigError};
+use luge_nvme_target::{ControllerConfig, ControllerConfigError, MaskedCommands};
 use luge_rpc::{RpcError, params};
 use serde_json::{Value, json};
 
@@ -107,6 +107,7 @@ pub fn check(params: &Create) -> Result<(), RpcError> {
 /// -32602, with the option's name.
 pub fn controller(params: &Create) -> Result<ControllerConfig, RpcError> {
     let default = ControllerConfig::default();
+    let comparisons = masked::comparisons(params.disable_compare);
     let stays = |disabled: Option<bool>| !disabled.unwrap_or(false);
     let controller = ControllerConfig {
         io_queues: params.max_io_qpairs_per_ctrlr.unwrap_or(default.io_queues),
@@ -117,7 +118,10 @@ pub fn controller(params: &Create) -> Result<ControllerConfig, RpcError> {
         mappable_doorbells: stays(params.disable_mappable_bar0),
         shadow_doorbells: stays(params.disable_shadow_doorbells),
         adaptive_interrupts: stays(params.disable_adaptive_irq),
-        masked: masked::commands(params)?,
+        masked: MaskedCommands {
+            oncs: comparisons.oncs | masked::oncs(params.masked_oncs.as_deref())?,
+            fuses: comparisons.fuses | masked::fuses(params.masked_fuses.as_deref())?,
+        },
     };
     controller.check().map_err(|error| {
         let name = match error {
