@@ -62,3 +62,11 @@ pub fn refresh_packages(cache: &Cache, progress: &Progress) -> Result<(), ImageE
 pub fn ensure_test_tools(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     host::ensure("the tests", &[host::TESTS], cache, progress)
 }
+
+/// Installs the browser that tests of web pages need, when root; otherwise checks that it is there.
+///
+/// # Errors
+/// [`ImageError::MissingPackages`] names the package that is missing; it may fail to install.
+pub fn ensure_browser(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
+    host::ensure("tests of web pages", &[host::BROWSER], cache, progress)
+}

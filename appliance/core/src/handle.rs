@@ -15,7 +15,7 @@ use crate::stats::CoreStats;
 use crate::tenant::Tenant;
 use luge_block::CoreId;
 use luge_memory::NumaNode;
-use luge_volume::{Signal, Ticks, tick_rate};
+use luge_volume::{Signal, SlotTimes, Ticks, tick_rate};
 use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
@@ -190,7 +190,8 @@ impl CoreHandle {
             return Err((error, session));
         }
         let account = self.0.accounts.of(tenant);
-        let added = self.call(move |core| core.add(session, account));
+        let mut times = SlotTimes::new(session.request_slots());
+        let (added, _times_before) = self.call(move |core| (core.add(session, account, &mut times), times));
         added.map_err(|session| {
             session.kick().inspect(|kick| kick.unwatch(&self.0.links.epoll));
             (NotifyError::System(rustix::io::Errno::NOSPC), session)

@@ -9,7 +9,7 @@ use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
-use luge_volume::{Graph, Signal, Ticks, VolumeId};
+use luge_volume::{Graph, Signal, SlotTimes, Ticks, VolumeId};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,14 +80,17 @@ impl Core {
         session.downcast_mut()
     }
 
-    /// Starts to serve a session of the tenant with this account; gives it back where there are as many as
-    /// tags can name.
+    /// Starts to serve a session of the tenant with this account, with `times` for its slots, for which those that its
+    /// number had before come back. Gives it back where there are as many as tags can name.
     pub(crate) fn add(
         &mut self,
         session: Box<dyn Session>,
         account: Arc<Account>,
+        times: &mut SlotTimes,
     ) -> Result<SessionId, Box<dyn Session>> {
-        self.schedule.add(session, account)
+        let id = self.schedule.add(session, account)?;
+        self.graph.open_session(id.0, times);
+        Ok(id)
     }
 
     /// Gives a session back as soon as no request of it is in flight.

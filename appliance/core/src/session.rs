@@ -47,6 +47,12 @@ pub trait Session: Any + Send {
     /// Puts the session on a core: it takes requests from now on. `id` goes into all their tags.
     fn adopt(&mut self, id: SessionId);
 
+    /// Number of slots: slots in the tags of its requests are below this. For the times at which they begin; those in
+    /// other slots have no latencies.
+    fn request_slots(&self) -> usize {
+        0
+    }
+
     /// Takes requests from the ring, a batch at most, and submits them. Ends after about `allowance` of work;
     /// what is left of a request's chain beyond it is walked another time.
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took;

@@ -26,10 +26,14 @@ pub enum Command {
     Serve(Serve),
     /// Call an RPC method of a running Luge
     Rpc(Rpc),
+    /// Watch volumes, SSDs, endpoints, VMs and cores of a running Luge
+    Top(Top),
     /// Send requests to a vhost-user-blk disk and measure rate, latency and CPU time
     Bench(Bench),
     /// Show and prepare this host: SSDs, hugepages, what costs latency
     Host(HostArgs),
+    /// Serve metrics for Prometheus and a web page of a running Luge
+    Exporter(Exporter),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
     /// Write manual pages and completions of shells into a folder, for packages
@@ -124,6 +128,15 @@ pub struct Rpc {
     pub params: Option<String>,
 }
 
+/// Arguments of `luge top`.
+#[derive(Debug, Args)]
+#[command(after_help = "Keys: q leaves, Tab changes the view, s sorts, / filters, ? shows all keys.")]
+pub struct Top {
+    /// Path of the RPC socket of the running Luge
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = RPC_SOCKET)]
+    pub socket: PathBuf,
+}
+
 /// Arguments of `luge bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -138,6 +151,21 @@ pub struct Bench {
     /// Options of the run
     #[command(flatten)]
     pub options: luge_bench::Options,
+}
+
+/// Arguments of `luge exporter`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The page is at /, the metrics at /metrics, a dashboard for Grafana at /grafana.json. Nothing can be changed there. There
+is no encryption and no password: for clients of other machines, put a reverse proxy before it. Luge may go away and
+come back; its state is shown.
+
+Example: luge exporter
+         luge exporter --socket /run/luge/rpc.sock --listen 127.0.0.1:9724")]
+pub struct Exporter {
+    /// Options
+    #[command(flatten)]
+    pub options: luge_exporter::Options,
 }
 
 /// Arguments of `luge host`.

@@ -1,6 +1,6 @@
 //! Storage server that drives NVMe SSDs from user space and serves them as disks to virtual machines.
 //!
-//! - `cli`: the command line; `serve`, `call`, `bench`, `host`, `generate`: the commands. `boot`: the appliance's PID 1.
+//! - `cli`: the command line; `serve`, `call`, `bench`, `host`, `top`, `generate`: the commands. `boot`: the appliance's PID 1.
 //! - `appliance`: start and stop of all parts.
 //! - `control`: the thread that owns all objects.
 //! - `service_manager`: what the daemon tells systemd. `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
@@ -26,6 +26,7 @@ mod relay;
 mod serve;
 mod service_manager;
 mod stall_log;
+mod top;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
         Command::Host(args) => host::run(&args).map_err(|error| error.to_string()),
+        Command::Exporter(args) => luge_exporter::run(&args.options).map_err(|error| error.to_string()),
+        Command::Top(args) => top::run(&args).map_err(|error| error.to_string()),
         Command::Generate(args) => generate::run(&args.folder).map_err(|error| error.to_string()),
         Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };

@@ -1,7 +1,9 @@
 //! A volume on one core: an extent of a channel or of a node, and what it has in flight there.
 
 use crate::cutter::{Content, Whole};
+use crate::ended_run::EndedRun;
 use crate::hold::Hold;
+use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::Seat;
 use crate::steps::{CopyRequest, PoolId};
@@ -120,6 +122,7 @@ pub(crate) struct Mounted {
     pub(crate) pool: PoolId,
     pub(crate) seat: Seat,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) stopwatch: Stopwatch,
 }
 
 impl Mounted {
@@ -251,16 +254,23 @@ impl Mounted {
 
     /// Counts requests that the base has taken.
     #[inline]
-    pub(crate) fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64) {
+    pub(crate) fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64, times: &mut SessionTimes) {
+        if self.parent.is_none() {
+            let tags = transfers.iter().map(|transfer| transfer.tag);
+            self.stopwatch.begin(self.in_flight, tags, now, times);
+        }
         self.in_flight += transfers.len();
         self.stats.count_all(transfers, now);
     }
 
     /// Counts one request that the base has taken.
     #[inline]
-    pub(crate) fn begin_one(&mut self, kind: Kind, blocks: u64, now: u64) {
+    pub(crate) fn begin_one(&mut self, tag: Tag, blocks: u64, now: u64, times: &mut SessionTimes) {
+        if self.parent.is_none() {
+            self.stopwatch.begin(self.in_flight, std::iter::once(tag), now, times);
+        }
         self.in_flight += 1;
-        self.stats.count(kind, blocks, now);
+        self.stats.count(tag.kind(), blocks, now);
     }
 
     /// Counts requests that have ended.
@@ -268,39 +278,18 @@ impl Mounted {
     /// # Panics
     /// If more have ended than were begun: a channel or node made some up.
     #[inline]
-    pub(crate) fn end(&mut self, run: &EndedRun<'_>, now: u64) {
+    pub(crate) fn end(&mut self, run: &EndedRun<'_>, now: u64, times: &SessionTimes) {
         let left = self.in_flight.checked_sub(run.ended.len());
         self.in_flight = left.expect("a channel completes what it was not given");
         self.stats.end(run.kinds, now);
+        if self.parent.is_none() {
+            self.stopwatch.end(run, now, times, self.stats.latencies());
+        }
     }
 
     /// Counts requests that have failed, for a part of a composite: sessions count for theirs.
     pub(crate) fn count_failures(&self, ended: &[Completion]) {
         let failed = ended.iter().filter(|end| !end.succeeded());
         failed.for_each(|end| self.stats.fail(end.status()));
-    }
-}
-
-/// Completions that follow each other on one way.
-pub(crate) struct EndedRun<'a> {
-    pub(crate) ended: &'a [Completion],
-    /// The sum of their [`Tag::one`].
-    kinds: u64,
-}
-
-impl<'a> EndedRun<'a> {
-    /// The longest run, so that each kind can be counted.
-    const MOST: usize = 255;
-
-    /// Splits the first run off a list that begins with `first`.
-    #[inline]
-    pub(crate) fn split_off(done: &mut &'a [Completion], first: Tag) -> Self {
-        let mut kinds = 0;
-        let most = done.get(..Self::MOST).unwrap_or(done);
-        let run = most.iter().take_while(|end| end.tag().same_way(first));
-        let count = run.inspect(|end| kinds += end.tag().one()).count();
-        let (ended, rest) = done.split_at(count);
-        *done = rest;
-        Self { ended, kinds }
     }
 }

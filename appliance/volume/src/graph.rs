@@ -1,8 +1,9 @@
 //! A core's volumes, from the sessions' side: requests go down, completions come up.
 
-use crate::extent::EndedRun;
+use crate::ended_run::EndedRun;
 use crate::handle::VolumeHandle;
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
+use crate::latency::SlotTimes;
 use crate::layers::{Layers, Newcomer};
 use crate::locks::Place;
 use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
@@ -146,6 +147,12 @@ impl Graph {
         self.layers.lift_fence(id, fence);
     }
 
+    /// Gives a session the times of its slots; what its number had before comes back. The latencies of requests in other
+    /// slots are measured only while all requests of their volume began in one turn.
+    pub fn open_session(&mut self, session: u16, times: &mut SlotTimes) {
+        self.layers.times.open(session, times);
+    }
+
     /// A volume, looked up once for a batch of requests; none that is gone.
     #[inline]
     pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
@@ -251,7 +258,7 @@ impl Graph {
     /// list. Returns how many went to `up`.
     #[inline]
     fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        let Layers { volumes, nodes, channels, clock, cutters, steps, .. } = &mut self.layers;
+        let Layers { volumes, nodes, channels, clock, cutters, steps, times, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
             let tag = first.tag();
@@ -266,7 +273,7 @@ impl Graph {
                 }
                 continue;
             }
-            volume.end(&run, clock.now());
+            volume.end(&run, clock.now(), times);
             match volume.parent {
                 None => {
                     count += run.ended.len();

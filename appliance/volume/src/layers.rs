@@ -18,6 +18,7 @@ use crate::cutter::Cutters;
 use crate::extent::{Extent, Mounted};
 use crate::hold::{FenceId, Hold, TooManyFences};
 use crate::ids::{Base, ChannelId, NodeId, VolumeId};
+use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::{Place, Signal};
 use crate::mismatch::Mismatches;
@@ -107,6 +108,7 @@ pub(crate) struct Layers {
     pub(crate) cutters: Cutters,
     pub(crate) steps: Steps,
     pub(crate) mismatches: Mismatches,
+    pub(crate) times: SessionTimes,
     pub(crate) signal: Arc<Signal>,
     /// Whether locks are to be looked at again although nobody has marked a volume.
     pub(crate) restless: bool,
@@ -126,6 +128,7 @@ impl Layers {
             cutters: Cutters::default(),
             steps: Steps::default(),
             mismatches: Mismatches::default(),
+            times: SessionTimes::default(),
             signal,
             restless: false,
             last_fence: 0,
@@ -229,6 +232,7 @@ impl Layers {
             seat,
             rights: newcomer.rights,
             stats,
+            stopwatch: Stopwatch::default(),
         });
         self.look_at_locks_of(VolumeId(id));
         Some(VolumeId(id))
@@ -271,6 +275,15 @@ impl Layers {
     /// If it is not there: a handle keeps it from going.
     pub(crate) fn mounted_here(&mut self, id: VolumeId) -> &mut Mounted {
         self.mounted(id).expect("the volume of a handle is there")
+    }
+
+    /// The volume of a handle, and the times of the sessions' requests.
+    ///
+    /// # Panics
+    /// If the volume is not there.
+    pub(crate) fn timed(&mut self, id: VolumeId) -> (&mut Mounted, &mut SessionTimes) {
+        let volume = self.volumes.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        (volume.expect("the volume of a handle is there"), &mut self.times)
     }
 
     pub(crate) fn mounted(&mut self, id: VolumeId) -> Option<&mut Mounted> {

@@ -21,12 +21,14 @@ mod clock;
 mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
+mod ended_run;
 
 mod extent;
 mod graph;
 mod handle;
 mod hold;
 mod ids;
+mod latency;
 mod layers;
 mod limits;
 mod locks;
@@ -45,6 +47,7 @@ pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
+pub use latency::{Histogram, Latencies, LatencyClass, SlotTimes, TimedOperation};
 pub use limits::RANGES_MAX;
 pub use locks::{Member, Membership, Signal, Wake};
 pub use node::{Node, Parts};

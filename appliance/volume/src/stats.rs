@@ -1,11 +1,12 @@
 //! Counters of a volume, one set per core, always on.
 //!
-//! How long requests take is measured by Little's law: the number of those outstanding, summed up
-//! over time, is the sum of their latencies. So a core reads the clock at most twice a turn, once
-//! for all that begins and once for all that has ended, and keeps nothing of a single request.
+//! The sums of latencies here are measured by Little's law: the number of outstanding requests, summed up over time.
+//! So they have requests in flight in them, too. A core reads the clock at most twice a turn, once for all that begins
+//! and once for all that has ended.
 //!
-//! Not here: the shortest and the longest latency, for which one would.
+//! Not here: the latencies of single requests ([`Latencies`]).
 
+use crate::Latencies;
 use luge_block::{Kind, Request, Status};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,7 @@ pub struct Stats {
     aborted: AtomicU64,
     /// Time up to which the ticks are summed up.
     since: AtomicU64,
+    latencies: Latencies,
 }
 
 /// Number of requests and of their blocks, in one word so that both are added at once.
@@ -91,6 +93,19 @@ pub struct Counters {
 }
 
 impl Stats {
+    /// Counts of a volume with blocks of that size.
+    #[must_use]
+    pub(crate) fn new(block_bytes: u32) -> Self {
+        Self { latencies: Latencies::new(block_bytes), ..Self::default() }
+    }
+
+    /// Latencies of the requests.
+    #[inline]
+    #[must_use]
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
     /// Counts a request that was taken now.
     #[inline]
     pub(crate) fn count(&self, kind: Kind, blocks: u64, now: u64) {

@@ -2,7 +2,7 @@
 
 use crate::limits::offered;
 use crate::locks::Locks;
-use crate::{Counters, Membership, Node, Signal, Stats, VolumeId};
+use crate::{Counters, Histogram, LatencyClass, Membership, Node, Signal, Stats, VolumeId};
 use luge_block::{BLOCK_BUFFER_BYTES, Blocks, CoreId, Device, Geometry, Lba, TransferExtent};
 use luge_memory::NodeAmounts;
 use luge_reservations::Reservations;
@@ -225,7 +225,29 @@ impl Volume {
     /// The counters of one core.
     #[must_use]
     pub fn stats(&self, core: CoreId) -> Arc<Stats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry(core).or_default().clone()
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.entry(core).or_insert_with(|| self.new_stats()).clone()
+    }
+
+    fn new_stats(&self) -> Arc<Stats> {
+        Arc::new(Stats::new(self.source.geometry().block_bytes))
+    }
+
+    /// Latencies of a class of requests, of all cores together.
+    #[must_use]
+    pub fn latencies(&self, class: LatencyClass) -> Histogram {
+        self.latencies_where(|other| other == class)
+    }
+
+    /// Latencies of some classes of requests, of all cores together.
+    #[must_use]
+    pub fn latencies_where(&self, counts: impl Fn(LatencyClass) -> bool) -> Histogram {
+        let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = Histogram::default();
+        for class in LatencyClass::all().filter(|&class| counts(class)) {
+            stats.values().for_each(|stats| sum.add(&stats.latencies().read(class)));
+        }
+        sum
     }
 
     /// Counts of all cores together.

@@ -29,6 +29,9 @@ const KIND: u32 = 48;
 const SIZE: u32 = 54;
 const STATUS: u32 = 59;
 
+/// First bit of the kind itself, and with the size above it, of the sort.
+const SORT: u32 = KIND + COUNTER.ilog2();
+
 /// Bits of one counter in a word that has one for each kind.
 const COUNTER: u8 = 8;
 
@@ -166,6 +169,37 @@ impl Tag {
     #[must_use]
     pub const fn size_class(self) -> SizeClass {
         SizeClass((self.0 >> SIZE & 0x1f) as u32)
+    }
+
+    /// Number of sorts: see [`Self::sort`].
+    pub const SORTS: usize = 8 * SizeClass::COUNT;
+
+    /// Sort of the request, below [`Self::SORTS`]: a number for its kind and size class together.
+    #[inline]
+    #[must_use]
+    pub const fn sort(self) -> usize {
+        (self.0 >> SORT & 0xff) as usize
+    }
+
+    /// Kind and size class of a sort.
+    #[must_use]
+    pub const fn of_sort(sort: usize) -> (Kind, SizeClass) {
+        let tag = Self((sort as u64 & 0xff) << SORT);
+        (tag.kind(), tag.size_class())
+    }
+
+    /// Whether all tags whose differences were gathered into `differences`, by [`Self::differences`], are of one sort.
+    #[inline]
+    #[must_use]
+    pub const fn are_of_one_sort(differences: u64) -> bool {
+        differences >> SORT & 0xff == 0
+    }
+
+    /// The bits in which two tags differ.
+    #[inline]
+    #[must_use]
+    pub const fn differences(self, other: Self) -> u64 {
+        self.0 ^ other.0
     }
 
     /// One, in the counter of the request's kind: see [`Kind::count`].
@@ -349,6 +383,27 @@ mod tests {
             assert_eq!(end.status(), status);
             assert_eq!(end.succeeded(), status == Status::Success);
         }
+    }
+
+    #[test]
+    fn a_sort_is_a_kind_and_a_size() {
+        for kind in KINDS {
+            for size in SIZES.map(SizeClass::of) {
+                let tag = Tag::new(0xffff, 0xffff).through(Tag::of_volume(0xffff), kind).sized(size);
+                assert_eq!(Tag::of_sort(tag.sort()), (kind, size));
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_of_one_sort_wherever_they_come_from() {
+        let tag = |slot, kind, blocks| {
+            Tag::new(1, slot).through(Tag::of_volume(slot), kind).sized(SizeClass::of(blocks))
+        };
+        let read = tag(3, Kind::Read, 8);
+        assert!(Tag::are_of_one_sort(read.differences(tag(0xfff4, Kind::Read, 9))));
+        assert!(!Tag::are_of_one_sort(read.differences(tag(3, Kind::Read, 16))));
+        assert!(!Tag::are_of_one_sort(read.differences(tag(3, Kind::Write, 8))));
     }
 
     #[test]

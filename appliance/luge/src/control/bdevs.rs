@@ -11,7 +11,7 @@ use crate::control::{Names, Table};
 use luge_block::{CoreId, Lba};
 use luge_rpc::RpcError;
 use luge_scsi::LogicalUnit;
-use luge_volume::{Counters, Volume};
+use luge_volume::{Counters, Histogram, TimedOperation, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -130,6 +130,14 @@ impl Change {
     }
 }
 
+/// Latencies of a block device when a client enabled its histogram.
+pub struct HistogramStart {
+    /// The only operation that is counted; none for all.
+    pub operation: Option<TimedOperation>,
+    /// Latencies at that time.
+    pub before: Histogram,
+}
+
 /// A block device.
 pub struct Bdev {
     /// Identity.
@@ -140,6 +148,8 @@ pub struct Bdev {
     pub volume: Arc<Volume>,
     /// Users.
     pub users: BTreeSet<User>,
+    /// Histogram that a client has enabled.
+    pub histogram: Option<HistogramStart>,
     /// Counters of each core when they were last reset.
     before: BTreeMap<CoreId, Counters>,
     /// Change that a call makes now.
@@ -154,7 +164,7 @@ impl Bdev {
     pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
         let volume = Arc::new(volume);
         let (users, before, units) = Default::default();
-        Self { uuid, source, volume, users, before, change: None, units }
+        Self { uuid, source, volume, users, histogram: None, before, change: None, units }
     }
 
     /// Whether a call resizes it now.
@@ -189,6 +199,11 @@ impl Bdev {
             let before = self.before.entry(core).or_default();
             (before.failed, before.aborted) = (failed, aborted);
         }
+    }
+
+    /// Forgets the shortest and longest latencies on these cores.
+    pub fn reset_extremes(&self, cores: impl Iterator<Item = CoreId>) {
+        cores.for_each(|core| self.volume.stats(core).latencies().forget_extremes());
     }
 
     fn check_settled(&self, name: &str) -> Result<(), RpcError> {

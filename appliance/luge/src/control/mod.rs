@@ -30,7 +30,7 @@ mod ssd;
 mod table;
 mod units;
 
-pub use bdevs::{Bdev, Bdevs, Source, User};
+pub use bdevs::{Bdev, Bdevs, HistogramStart, Source, User};
 pub use budget::Budget;
 pub use contents::{Contents, EndedNames};
 pub use endpoint::{Delayed, Disk, Endpoint, Place, Server, VhostDevice};

@@ -159,6 +159,10 @@ impl Session for Job {
         self.session = id;
     }
 
+    fn request_slots(&self) -> usize {
+        1
+    }
+
     fn take(&mut self, graph: &mut Graph, _allowance: Work) -> Took {
         if self.in_flight.is_some() { Took::Nothing } else { self.submit(graph) }
     }

@@ -81,6 +81,11 @@ impl Slots {
         }
     }
 
+    /// Number of slots.
+    pub(super) fn count(&self) -> usize {
+        self.commands.len()
+    }
+
     /// Number of commands that are not completed.
     #[inline]
     pub(super) fn busy(&self) -> usize {

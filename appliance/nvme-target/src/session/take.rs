@@ -123,6 +123,10 @@ impl Session for QueueSession {
         self.session = id;
     }
 
+    fn request_slots(&self) -> usize {
+        self.slots.count()
+    }
+
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         self.now = graph.now();

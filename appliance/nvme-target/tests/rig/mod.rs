@@ -18,7 +18,7 @@ use luge_nvme_target::{
 use luge_spec::nvme::{CompletionEntry, IoOpcode, StatusCode, SubmissionEntry};
 use luge_virtqueue::rig::RigMemory;
 use luge_volume::doubles::mount;
-use luge_volume::{Graph, Volume};
+use luge_volume::{Graph, SlotTimes, Volume};
 use std::sync::Arc;
 
 /// Size of a memory page in bytes.
@@ -125,7 +125,8 @@ impl Bench {
             HostQueue::new(memory.clone(), doorbells.clone(), submission, completion)
         });
         let queues = queues.collect();
-        let (graph, rules) = (Graph::default(), setup.rules);
+        let (mut graph, rules) = (Graph::default(), setup.rules);
+        graph.open_session(0, &mut SlotTimes::new(session.request_slots()));
         Self { memory, doorbells, relay, session, graph, namespaces, queues, rules }
     }
 

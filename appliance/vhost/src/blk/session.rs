@@ -348,6 +348,10 @@ impl Session for BlkSession {
         self.session = id;
     }
 
+    fn request_slots(&self) -> usize {
+        self.slots.count()
+    }
+
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         let waiting = self.waiting();

@@ -50,6 +50,11 @@ impl RequestSlots {
         self.stats.blocks()
     }
 
+    /// Number of slots.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Number of slots that are not free.
     pub(super) fn busy(&self) -> usize {
         self.busy

@@ -19,7 +19,7 @@ use luge_vhost::{
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, InflightRegion, Notifications, RingLayout};
 use luge_volume::doubles::mount;
-use luge_volume::{Graph, Stats, Volume};
+use luge_volume::{Graph, SlotTimes, Stats, Volume};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -251,6 +251,7 @@ impl Bench {
         let setup =
             QueueSetup { inflight, counters: counters.clone(), ..setup_of(layout, features, &memory) };
         let session = blk_session(disk, OpenVolume { id: volume, stats: stats.clone() }, setup);
+        graph.open_session(0, &mut SlotTimes::new(session.request_slots()));
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
         Self { queue, session, graph, stats, counters }

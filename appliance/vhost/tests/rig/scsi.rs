@@ -16,7 +16,7 @@ use luge_vhost::{
 use luge_virtqueue::rig::{Driver, Form, Piece, RigMemory};
 use luge_virtqueue::{Head, InflightRegion, Notifications};
 use luge_volume::doubles::mount;
-use luge_volume::{Graph, Stats, Volume, VolumeId};
+use luge_volume::{Graph, SlotTimes, Stats, Volume, VolumeId};
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -227,6 +227,7 @@ impl ScsiBench {
         let setup =
             QueueSetup { inflight, counters: counters.clone(), ..setup_of(layout, features, &memory) };
         let session = RequestSession::new(2, relay.clone(), setup).unwrap();
+        graph.open_session(0, &mut SlotTimes::new(session.request_slots()));
         let area = RigMemory::DATA.0..RigMemory::MORE_DATA.0 + RigMemory::MORE_DATA.1;
         let queue = Queue::new(memory, driver, area);
         Self { queue, session, graph, relay, luns, counters }

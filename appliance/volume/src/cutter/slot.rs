@@ -22,7 +22,7 @@ use super::data_check::DataCheck;
 use crate::VolumeId;
 use crate::buffer::{BlockBuffer, gather, scatter, skip};
 use crate::limits::Limits;
-use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
+use luge_block::{BlockRange, Completion, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
@@ -255,13 +255,8 @@ impl Slot {
         &mut self.spans
     }
 
-    /// Kind of the whole request.
-    pub(crate) fn kind(&self) -> Kind {
-        self.tag.kind()
-    }
-
     /// Tag of the whole request.
-    pub(super) fn tag(&self) -> Tag {
+    pub(crate) fn tag(&self) -> Tag {
         self.tag
     }
 

@@ -8,9 +8,10 @@ use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
+use crate::latency::SessionTimes;
 use crate::layers::{Layers, Opened};
 use crate::steps::Steps;
-use luge_block::{Refusal, Request};
+use luge_block::{CheckedTransfer, Refusal, Request, Tag};
 
 /// A volume of a core's graph, looked up for a batch of requests.
 pub struct VolumeHandle<'a>(End<'a>);
@@ -24,6 +25,7 @@ enum End<'a> {
         clock: &'a Clock,
         cutters: &'a mut Cutters,
         steps: &'a mut Steps,
+        times: &'a mut SessionTimes,
     },
     /// A node, which may use anything beneath it.
     Node { layers: &'a mut Layers, volume: VolumeId, node: NodeId },
@@ -37,8 +39,8 @@ impl Layers {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
                 let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
-                let Self { clock, cutters, steps, .. } = self;
-                Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps }))
+                let Self { clock, cutters, steps, times, .. } = self;
+                Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps, times }))
             }
             Base::Node(node) => Some(VolumeHandle(End::Node { layers: self, volume: id, node })),
         }
@@ -79,6 +81,29 @@ impl VolumeHandle<'_> {
             End::Channel { volume, .. } => volume,
             End::Node { layers, volume, .. } => layers.mounted_here(*volume),
         }
+    }
+
+    /// The volume, and the times of the sessions' requests.
+    #[inline]
+    fn timed(&mut self) -> (&mut Mounted, &mut SessionTimes) {
+        match &mut self.0 {
+            End::Channel { volume, times, .. } => (volume, times),
+            End::Node { layers, volume, .. } => layers.timed(*volume),
+        }
+    }
+
+    /// Counts requests that the base took at `now`.
+    #[inline]
+    fn begin(&mut self, transfers: &[CheckedTransfer<'_>], now: u64) {
+        let (volume, times) = self.timed();
+        volume.begin(transfers, now, times);
+    }
+
+    /// Counts one request that the base took at `now`.
+    #[inline]
+    fn begin_one(&mut self, tag: Tag, blocks: u64, now: u64) {
+        let (volume, times) = self.timed();
+        volume.begin_one(tag, blocks, now, times);
     }
 
     fn cutters(&mut self) -> &mut Cutters {

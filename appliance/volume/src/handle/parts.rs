@@ -76,7 +76,7 @@ impl VolumeHandle<'_> {
         // Some devices do it at once: it begins before.
         let now = self.now();
         self.submit_beneath(request)?;
-        self.volume().begin_one(request.tag.kind(), request.blocks.into(), now);
+        self.begin_one(request.tag, request.blocks.into(), now);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl VolumeHandle<'_> {
         match self.begin_list(&mut slot, request) {
             Ok(()) => {
                 let now = self.now();
-                self.volume().begin_one(slot.kind(), request.blocks.into(), now);
+                self.begin_one(slot.tag(), request.blocks.into(), now);
                 self.cutters().put_back(id, slot);
                 Ok(())
             }
@@ -189,7 +189,7 @@ impl VolumeHandle<'_> {
             }
             // Without room for a part, it waits for its turn with the others.
             Ok(_) | Err(Refusal::Full) => {
-                self.volume().begin_one(slot.kind(), blocks, now);
+                self.begin_one(slot.tag(), blocks, now);
                 self.cutters().put_back(id, slot);
                 Ok(())
             }

@@ -30,7 +30,7 @@ impl<'handle> VolumeHandle<'handle> {
                 layers.with_node(*node, |node, layers| node.submit_all(transfers, layers))
             }
         };
-        self.volume().begin(transfers.get(..taken).unwrap_or(transfers), now);
+        self.begin(transfers.get(..taken).unwrap_or(transfers), now);
         (taken, refusal)
     }
 }

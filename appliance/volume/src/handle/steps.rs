@@ -121,8 +121,8 @@ impl VolumeHandle<'_> {
             return Err(Refusal::Full);
         }
         let id = self.fill_slot(begin)?;
-        let (now, kind) = (self.now(), self.steps().slot(id).kind());
-        self.volume().begin_one(kind, blocks.into(), now);
+        let (now, tag) = (self.now(), self.steps().slot(id).tag());
+        self.begin_one(tag, blocks.into(), now);
         Ok(id)
     }
 

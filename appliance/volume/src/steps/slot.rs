@@ -21,9 +21,7 @@
 use super::data::Data;
 use crate::VolumeId;
 use crate::limits::Limits;
-use luge_block::{
-    Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal, Request, Status, Stepped, Tag,
-};
+use luge_block::{Completion, CopyRange, Durability, Lba, Operation, Refusal, Request, Status, Stepped, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
@@ -189,9 +187,9 @@ impl Slot {
         (self.failure, self.equal_bytes, self.blocks, self.differs) = (None, 0, 0, false);
     }
 
-    /// Kind of the request.
-    pub(crate) fn kind(&self) -> Kind {
-        self.tag.kind()
+    /// Tag of the request.
+    pub(crate) fn tag(&self) -> Tag {
+        self.tag
     }
 
     /// Whether the request is one that locks its blocks.

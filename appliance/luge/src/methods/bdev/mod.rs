@@ -3,6 +3,8 @@
 mod aio;
 mod create;
 mod delete;
+mod histogram;
+mod latency;
 mod list;
 mod malloc;
 mod null;
@@ -20,6 +22,8 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     let families = [
         aio::methods(control),
         delete::methods(control),
+        histogram::methods(control),
+        latency::methods(control),
         list::methods(control),
         malloc::methods(control),
         null::methods(control),

@@ -1,10 +1,11 @@
-//! `bdev_get_iostat`: counters of the block devices.
+//! `bdev_get_iostat`: counters of the block devices, with their shortest and longest latencies.
 
 use crate::control::{Bdev, Control, Sled, Source};
 use crate::methods::definition::{listed, method};
+use luge_block::CoreId;
 use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
-use luge_volume::Counters;
+use luge_volume::{Counters, Histogram, LatencyClass, TimedOperation};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ params! {
         name: Option<String>,
         /// Whether to count for each core; then there is one name
         per_channel: Option<bool>,
-/// Counters to reset after reading: "all"; "maxmin" and "error" reset nothing
+        /// Counters to reset after reading: "all", "maxmin" or "error"; "maxmin" is for the latencies
         reset_mode: Option<ResetMode>,
     }
 }
@@ -77,21 +78,26 @@ fn totals(sled: &mut Sled, names: Option<Vec<String>>, mode: ResetMode) -> Resul
     for name in &names {
         let bdev = sled.bdevs.get(name)?;
         let mut entry = json!({ "name": name });
-        let cores = sled.platform.cores.iter().map(|core| bdev.counters(core.id()));
-        append(&mut entry, counts(sled, bdev, cores.fold(Counters::default(), |sum, more| sum + more)));
+        let cores: Vec<_> = sled.platform.cores.iter().map(CoreHandle::id).collect();
+        append(&mut entry, counts(sled, bdev, &cores));
         bdevs.push(entry);
     }
     names.iter().try_for_each(|name| reset(sled, name, mode))?;
     Ok(json!({ "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "bdevs": bdevs }))
 }
 
-/// Resets counters. The shortest and longest latencies are not measured, so they have no counters.
+/// Resets counters.
 fn reset(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<(), RpcError> {
     let cores = sled.platform.cores.iter().map(CoreHandle::id);
     match mode {
-        ResetMode::All => sled.bdevs.get_mut(name)?.reset_counters(cores),
+        ResetMode::All => {
+            let bdev = sled.bdevs.get_mut(name)?;
+            bdev.reset_counters(cores.clone());
+            bdev.reset_extremes(cores);
+        }
         ResetMode::Error => sled.bdevs.get_mut(name)?.reset_failures(cores),
-        ResetMode::Maxmin | ResetMode::None => {}
+        ResetMode::Maxmin => sled.bdevs.get_mut(name)?.reset_extremes(cores),
+        ResetMode::None => {}
     }
     Ok(())
 }
@@ -101,7 +107,7 @@ fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcErr
     let bdev = sled.bdevs.get(&name)?;
     let channel = |core: &CoreHandle| {
         let mut entry = json!({ "thread_id": core.id().0 });
-        append(&mut entry, counts(sled, bdev, bdev.counters(core.id())));
+        append(&mut entry, counts(sled, bdev, &[core.id()]));
         entry
     };
     let channels: Vec<_> = sled.platform.cores.iter().map(channel).collect();
@@ -111,9 +117,13 @@ fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcErr
     }))
 }
 
-/// Counters under the names that clients know. The shortest and longest latencies are not measured: zero.
-fn counts(sled: &Sled, bdev: &Bdev, counters: Counters) -> Value {
+/// Counters of these cores under the names that clients know.
+fn counts(sled: &Sled, bdev: &Bdev, cores: &[CoreId]) -> Value {
+    let counters =
+        cores.iter().map(|&core| bdev.counters(core)).fold(Counters::default(), |sum, more| sum + more);
     let bytes = |blocks: u64| blocks.saturating_mul(u64::from(bdev.volume.geometry().block_bytes));
+    let [read, write, unmap] = [TimedOperation::Read, TimedOperation::Write, TimedOperation::Unmap]
+        .map(|operation| latencies(bdev, operation, cores));
     json!({
         "bytes_read": bytes(counters.read_blocks),
         "num_read_ops": counters.reads,
@@ -122,12 +132,27 @@ fn counts(sled: &Sled, bdev: &Bdev, counters: Counters) -> Value {
         "bytes_unmapped": bytes(counters.unmapped_blocks),
         "num_unmap_ops": counters.unmaps,
         "bytes_copied": 0, "num_copy_ops": 0,
-        "read_latency_ticks": counters.read_ticks, "max_read_latency_ticks": 0, "min_read_latency_ticks": 0,
-        "write_latency_ticks": counters.write_ticks, "max_write_latency_ticks": 0, "min_write_latency_ticks": 0,
-        "unmap_latency_ticks": counters.unmap_ticks, "max_unmap_latency_ticks": 0, "min_unmap_latency_ticks": 0,
+        "read_latency_ticks": counters.read_ticks,
+        "max_read_latency_ticks": read.longest(), "min_read_latency_ticks": read.shortest(),
+        "write_latency_ticks": counters.write_ticks,
+        "max_write_latency_ticks": write.longest(), "min_write_latency_ticks": write.shortest(),
+        "unmap_latency_ticks": counters.unmap_ticks,
+        "max_unmap_latency_ticks": unmap.longest(), "min_unmap_latency_ticks": unmap.shortest(),
         "copy_latency_ticks": 0, "max_copy_latency_ticks": 0, "min_copy_latency_ticks": 0,
         "io_error": io_error(sled, &bdev.source, counters),
     })
+}
+
+/// Latencies of an operation on these cores.
+fn latencies(bdev: &Bdev, operation: TimedOperation, cores: &[CoreId]) -> Histogram {
+    let mut sum = Histogram::default();
+    for &core in cores {
+        let stats = bdev.volume.stats(core);
+        for class in LatencyClass::all().filter(|class| class.operation == operation) {
+            sum.add(&stats.latencies().read(class));
+        }
+    }
+    sum
 }
 
 /// Numbers of failed requests by the kinds that clients know; kinds without failures are left out.

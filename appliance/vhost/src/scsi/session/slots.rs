@@ -152,6 +152,11 @@ impl Slots {
         Self { slots: vec![Slot::FREE; size.get().into()].into_boxed_slice(), busy: 0 }
     }
 
+    /// Number of slots.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Number of slots that are not free.
     #[inline]
     pub(super) fn busy(&self) -> usize {

@@ -68,6 +68,10 @@ impl Session for RequestSession {
         self.session = id;
     }
 
+    fn request_slots(&self) -> usize {
+        self.slots.count()
+    }
+
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
         let waiting = self.waiting();
