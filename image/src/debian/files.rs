@@ -14,7 +14,7 @@ pub(super) struct FixedFile {
 }
 
 /// Fixed files of the package.
-pub(super) const FILES: [FixedFile; 5] = [
+pub(super) const FILES: [FixedFile; 6] = [
     FixedFile {
         path: "usr/lib/systemd/system/luge.service",
         text: include_str!("../../debian/luge.service"),
@@ -25,6 +25,7 @@ pub(super) const FILES: [FixedFile; 5] = [
         path: "usr/share/doc/luge/copyright",
         text: concat!(include_str!("../../debian/copyright"), "\n", include_str!("../../../LICENSE")),
     },
+    FixedFile { path: "usr/share/doc/luge/GUIDE.md", text: include_str!("../../../GUIDE.md") },
     FixedFile { path: "usr/share/doc/luge/changelog", text: include_str!("../../../CHANGELOG.md") },
 ];
 

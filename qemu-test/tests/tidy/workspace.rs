@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 pub(crate) const ROOMS: [&str; 5] = ["appliance", "buildroot", "drivers", "image", "qemu-test"];
 
 /// Files at the top level, besides rooms, dot-files and the build's folder.
-pub(crate) const TOP_LEVEL: [&str; 10] = [
+pub(crate) const TOP_LEVEL: [&str; 11] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
+    "GUIDE.md",
     "LICENSE",
     "PERFORMANCE.md",
     "README.md",
