@@ -64,3 +64,16 @@ fn take(socket: &mut Socket) -> Result<Snapshot, SourceError> {
         taken => taken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_ask_at_once_share_a_look() {
+        let lookout = Lookout::new("/no/luge/here".into());
+        let first = lookout.look();
+        assert!(Arc::ptr_eq(&first, &lookout.look()));
+        assert!(first.sled.as_ref().unwrap_err().contains("/no/luge/here"));
+    }
+}

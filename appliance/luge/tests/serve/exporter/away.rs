@@ -44,3 +44,11 @@ fn a_port_that_is_taken_is_refused_with_the_remedy() {
     let said = failure(&["exporter", "-s", &luge.path("rpc.sock"), "--listen", &exporter.address]);
     assert!(said.contains(&exporter.address) && said.contains("--listen"), "{said}");
 }
+
+#[test]
+fn a_luge_of_the_same_version_refuses_nothing_that_is_asked() {
+    let luge = Daemon::start();
+    let exporter = Exporter::of(&luge.socket());
+    let sled = serde_json::from_str::<Value>(&exporter.get("/api/sled.json")).unwrap();
+    assert_eq!(sled["missing"], json!([]));
+}
