@@ -1,7 +1,7 @@
 //! Table of the endpoints: disks, host bus adapters, NVMe subsystems.
 
 use super::{rate_cells, sum, whole};
-use crate::state::Observed;
+use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;
 use luge_observe::Endpoint;

@@ -6,7 +6,8 @@ mod ssds;
 mod vms;
 mod volumes;
 
-use crate::state::{Observed, Tab};
+use crate::observed::Observed;
+use crate::tab::Tab;
 use crate::table::{Cell, Sort, Table};
 use luge_init::units;
 use luge_observe::{Rates, VolumeRates};
