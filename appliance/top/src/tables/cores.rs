@@ -1,6 +1,6 @@
 //! Table of the cores.
 
-use super::{real, whole};
+use super::cells::{real, whole};
 use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;

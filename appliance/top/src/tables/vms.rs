@@ -1,6 +1,6 @@
 //! Table of the virtual machines.
 
-use super::{rate_cells, real, sum, text, whole};
+use super::cells::{rate_cells, real, sum, text, whole};
 use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;

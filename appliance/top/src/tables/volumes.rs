@@ -1,6 +1,6 @@
 //! Table of the volumes.
 
-use super::{rate_cells, real, text};
+use super::cells::{rate_cells, real, text};
 use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;
