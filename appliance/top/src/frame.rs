@@ -1,6 +1,7 @@
 //! The frame: title, cores, tabs, table, help line.
 
-use crate::state::{Mode, State, Tab};
+use crate::state::{Mode, State};
+use crate::tab::Tab;
 use crate::table::{Cell, Column, ColumnKind, GAP, Order, Shown, Table};
 use luge_init::units;
 use ratatui_core::buffer::Buffer;

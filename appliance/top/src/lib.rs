@@ -3,7 +3,7 @@
 //! Path: source -> **looker -> state -> frame -> terminal**. No guest I/O passes here.
 //!
 //! - `looker`: takes the snapshots, on a thread of its own.
-//! - `state`: what is known, and what the user has chosen; keys change it.
+//! - `observed`: what is known. `state`: what the user has chosen, such as the `tab`; keys change it.
 //! - `tables`: a table of each kind of thing. `table`: sorting, filtering, and the columns that fit.
 //! - `frame`: draws all of it. `backend`: the escape sequences of a terminal.
 //! - `run`: the loop.
@@ -18,11 +18,13 @@
 mod backend;
 mod frame;
 mod looker;
+mod observed;
 mod pace;
 #[cfg(test)]
 mod rig;
 mod run;
 mod state;
+mod tab;
 mod table;
 mod tables;
 

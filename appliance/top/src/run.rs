@@ -79,7 +79,7 @@ struct View<'a> {
     next_look: Instant,
 }
 
-/// What has happened.
+/// Events of a wait.
 struct Ready {
     keys: bool,
     look: bool,

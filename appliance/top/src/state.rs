@@ -1,40 +1,14 @@
 //! State: what is known of Luge, and what the user has chosen.
 
-use crate::looker::Look;
+use crate::observed::Observed;
 use crate::pace::Pace;
+use crate::tab::Tab;
 use crate::table::{Order, Sort, Table};
 use crate::tables;
 use luge_init::Key;
-use luge_observe::{Rates, Snapshot};
 
 /// Maximum number of characters of a filter.
 const FILTER_MAX: usize = 64;
-
-/// Kind of things that are listed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Tab {
-    Volumes,
-    Ssds,
-    Endpoints,
-    Vms,
-    Cores,
-}
-
-impl Tab {
-    /// All tabs, in the order of the keys 1 to 5.
-    pub(crate) const ALL: [Self; 5] = [Self::Volumes, Self::Ssds, Self::Endpoints, Self::Vms, Self::Cores];
-
-    /// Title.
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Volumes => "Volumes",
-            Self::Ssds => "SSDs",
-            Self::Endpoints => "Endpoints",
-            Self::Vms => "VMs",
-            Self::Cores => "Cores",
-        }
-    }
-}
 
 /// Use of the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,34 +19,6 @@ pub(crate) enum Mode {
     Filtering,
     /// The help is shown; any key ends it.
     Help,
-}
-
-/// What is known of Luge.
-#[derive(Default)]
-pub(crate) struct Observed {
-    /// Last snapshot, which stays when Luge is away.
-    pub(crate) now: Option<Snapshot>,
-    /// Change between the last two snapshots.
-    pub(crate) rates: Option<Rates>,
-    /// Reason why the last look failed.
-    pub(crate) failure: Option<String>,
-}
-
-impl Observed {
-    /// Adds a look.
-    pub(crate) fn add(&mut self, look: Look) {
-        match look {
-            Ok(now) => {
-                self.rates = self.now.as_ref().and_then(|before| Rates::between(before, &now));
-                self.failure = None;
-                self.now = Some(now);
-            }
-            Err(error) => {
-                self.rates = None;
-                self.failure = Some(error.to_string());
-            }
-        }
-    }
 }
 
 /// Effect of a key on the loop.

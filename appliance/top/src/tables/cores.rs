@@ -1,7 +1,7 @@
 //! Table of the cores.
 
-use super::{real, whole};
-use crate::state::Observed;
+use super::cells::{real, whole};
+use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;
 use luge_observe::{Core, CoreRates};

@@ -1,7 +1,7 @@
 //! Table of the endpoints: disks, host bus adapters, NVMe subsystems.
 
-use super::{rate_cells, sum, whole};
-use crate::state::Observed;
+use super::cells::{rate_cells, real, sum, whole};
+use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;
 use luge_observe::Endpoint;
@@ -45,7 +45,7 @@ fn waits(endpoint: &Endpoint) -> String {
     let some = |number: Option<u64>| number.filter(|number| *number > 0);
     let words = [
         some(endpoint.waiting).map(|count| format!("{count} in line")),
-        some(endpoint.pause_left_ms).map(|ms| format!("paused {:.1} s", super::real(ms) / 1000.0)),
+        some(endpoint.pause_left_ms).map(|ms| format!("paused {:.1} s", real(ms) / 1000.0)),
         some(endpoint.memory_stalls).map(|count| format!("{count} stalls")),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();

@@ -1,7 +1,7 @@
 //! Table of the SSDs.
 
-use super::{rate_cells, sum, text, whole};
-use crate::state::Observed;
+use super::cells::{rate_cells, sum, text, whole};
+use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_observe::{Snapshot, Ssd};
 

@@ -1,7 +1,7 @@
 //! Table of the virtual machines.
 
-use super::{rate_cells, real, sum, text, whole};
-use crate::state::Observed;
+use super::cells::{rate_cells, real, sum, text, whole};
+use crate::observed::Observed;
 use crate::table::{Cell, Column, Table};
 use luge_init::units;
 use luge_observe::{Snapshot, Vm};

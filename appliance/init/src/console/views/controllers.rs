@@ -1,7 +1,6 @@
 //! vhost controllers, and the LUNs of one of them.
 
-use super::View;
-use super::row::{Row, cells, list, number, shown, text};
+use super::row::{Row, View, cells, list, number, shown, text};
 use crate::units;
 use serde_json::Value;
 

@@ -1,7 +1,6 @@
 //! Cores: the share of their time with work, since the last look.
 
-use super::View;
-use super::row::{Row, cells, list, number, rows, shown};
+use super::row::{Row, View, cells, list, number, rows, shown};
 use crate::units;
 use serde_json::Value;
 use std::collections::BTreeMap;

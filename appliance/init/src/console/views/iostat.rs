@@ -1,7 +1,6 @@
 //! Work of the block devices: rates since the last look, and totals.
 
-use super::View;
-use super::row::{Row, cells, number, rows, shown, text};
+use super::row::{Row, View, cells, number, rows, shown, text};
 use crate::units;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! Latencies of the volumes since the start.
 
-use super::View;
-use super::row::{Row, cells, list, number, shown, text};
+use super::row::{Row, View, cells, list, number, shown, text};
 use crate::units;
 use serde_json::Value;
 

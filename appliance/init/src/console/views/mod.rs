@@ -15,27 +15,10 @@ mod row;
 mod subsystems;
 mod vms;
 
-pub(super) use row::Row;
+pub(super) use row::View;
 
 use row::rows;
-use serde_json::{Map, Value};
-
-/// View of a result.
-pub(super) struct View {
-    /// Members that are printed as pairs above the table.
-    pub(super) pairs: Map<String, Value>,
-    /// Rows of the table.
-    pub(super) rows: Vec<Row>,
-    /// Line below the table.
-    pub(super) note: Option<&'static str>,
-}
-
-impl View {
-    /// View that is only a table.
-    fn table(rows: Vec<Row>) -> Self {
-        Self { pairs: Map::new(), rows, note: None }
-    }
-}
+use serde_json::Value;
 
 /// Counters of the last look, from which rates are computed.
 #[derive(Default)]
@@ -44,7 +27,7 @@ pub(super) struct Earlier {
     cores: cores::Earlier,
 }
 
-/// What was asked for.
+/// Extent of a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
     /// Everything.

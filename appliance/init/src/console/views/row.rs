@@ -1,10 +1,27 @@
-//! A row of a view, and access to the members of a result.
+//! A view and its rows, and access to the members of a result.
 
 use crate::units;
 use serde_json::{Map, Value};
 
 /// Row of a table: headings and texts, in the order of the columns.
 pub(in crate::console) type Row = Map<String, Value>;
+
+/// View of a result.
+pub(in crate::console) struct View {
+    /// Members that are printed as pairs above the table.
+    pub(in crate::console) pairs: Map<String, Value>,
+    /// Rows of the table.
+    pub(in crate::console) rows: Vec<Row>,
+    /// Line below the table.
+    pub(in crate::console) note: Option<&'static str>,
+}
+
+impl View {
+    /// View that is only a table.
+    pub(super) fn table(rows: Vec<Row>) -> Self {
+        Self { pairs: Map::new(), rows, note: None }
+    }
+}
 
 /// Row of cells, each with its heading.
 pub(super) fn cells<const N: usize>(texts: [(&str, String); N]) -> Row {
