@@ -11,6 +11,7 @@ mod crowd;
 mod daemon;
 mod failures;
 mod identities;
+mod latency;
 mod methods;
 mod nvmf;
 mod orchestrators;
