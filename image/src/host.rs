@@ -77,6 +77,9 @@ pub(crate) const TESTS: &[Need] = &[
     program("e2fsprogs", "e2fsck"),
 ];
 
+/// Browser of tests of web pages.
+pub(crate) const BROWSER: &[Need] = &[program("chromium", "chromium")];
+
 /// Checks that the needs of `step` are met; installs missing packages when root.
 pub(crate) fn ensure(
     step: &str,

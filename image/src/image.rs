@@ -86,6 +86,12 @@ pub fn default_output() -> PathBuf {
     luge::workspace().join("target/luge.img")
 }
 
+/// Default folder of Debian packages.
+#[must_use]
+pub fn default_package_folder() -> PathBuf {
+    luge::workspace().join("target/debian")
+}
+
 /// Inputs of an image.
 struct Parts {
     kernel: PathBuf,

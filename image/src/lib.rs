@@ -1,5 +1,5 @@
-//! Builds the kernel, the initramfs and the bootable disk image of Luge, and prepares QEMU and a
-//! small Linux guest for the tests.
+//! Builds the kernel, the initramfs and the bootable disk image of Luge, and the Debian package of its daemon; prepares
+//! QEMU and a small Linux guest for the tests.
 //!
 //! Every result depends on its inputs alone and is kept in a [`Cache`]; only a result whose inputs
 //! changed is built again. Root is needed only to install missing Debian packages. Loop devices and
@@ -17,6 +17,8 @@ mod archive;
 mod bios_disk;
 mod cache;
 mod cpio;
+mod debian;
+mod debian_root;
 mod disk;
 mod error;
 mod fragment;
@@ -29,17 +31,21 @@ mod journal;
 mod kernel;
 mod luge;
 mod progress;
+mod pypi;
 mod qemu_root;
 mod tool;
 mod uki;
 mod vm_pack;
 
 pub use cache::Cache;
+pub use debian::DebianPackage;
+pub use debian_root::debian_root;
 pub use error::ImageError;
 pub use guest::GuestKit;
-pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output};
+pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
+pub use pypi::PyPiPackage;
 pub use qemu_root::QemuRoot;
 
 use apt::Apt;
@@ -55,4 +61,12 @@ pub fn refresh_packages(cache: &Cache, progress: &Progress) -> Result<(), ImageE
 /// [`ImageError::MissingPackages`] names the packages that are missing; a package may fail to install.
 pub fn ensure_test_tools(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
     host::ensure("the tests", &[host::TESTS], cache, progress)
+}
+
+/// Installs the browser that tests of web pages need, when root; otherwise checks that it is there.
+///
+/// # Errors
+/// [`ImageError::MissingPackages`] names the package that is missing; it may fail to install.
+pub fn ensure_browser(cache: &Cache, progress: &Progress) -> Result<(), ImageError> {
+    host::ensure("tests of web pages", &[host::BROWSER], cache, progress)
 }

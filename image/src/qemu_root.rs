@@ -139,7 +139,7 @@ fn build(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
 }
 
 /// Makes the top-level links that Debian's packages expect.
-fn merge_usr(root: &Path) -> Result<(), ImageError> {
+pub(crate) fn merge_usr(root: &Path) -> Result<(), ImageError> {
     for name in ["bin", "sbin", "lib", "lib64"] {
         let (folder, link) = (root.join("usr").join(name), root.join(name));
         std::fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;

@@ -2,7 +2,7 @@
 
 use crate::accelerator::Accelerator;
 use crate::error::{Doing, TestError};
-use luge_image::{Artifacts, Cache, GuestKit, ImageBuilder, Progress, QemuRoot, build_luge};
+use luge_image::{Artifacts, Cache, GuestKit, ImageBuilder, Progress, PyPiPackage, QemuRoot, build_luge};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -76,6 +76,14 @@ impl Lab {
     /// If they are missing and cannot be installed.
     pub fn ensure_tools(&self) -> Result<(), TestError> {
         Ok(luge_image::ensure_test_tools(&self.cache, &self.progress)?)
+    }
+
+    /// Package of PyPI, such as `spdk==26.9`; more of them after blanks.
+    ///
+    /// # Errors
+    /// If it cannot be installed.
+    pub fn pypi(&self, package: &str) -> Result<PyPiPackage, TestError> {
+        Ok(PyPiPackage::prepare(package, &self.cache, &self.progress)?)
     }
 
     /// QEMU, its firmware and tools.

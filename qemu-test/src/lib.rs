@@ -10,6 +10,7 @@
 
 mod accelerator;
 mod block_client;
+mod container;
 mod daemon;
 mod deadline;
 mod error;
@@ -17,6 +18,7 @@ mod lab;
 mod machine;
 pub mod neighbours;
 mod process;
+mod program;
 mod qmp;
 mod rpc;
 mod running;
@@ -27,12 +29,14 @@ mod transcript;
 
 pub use accelerator::Accelerator;
 pub use block_client::BlockClient;
+pub use container::Container;
 pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;
 pub use lab::{Bench, Lab};
 pub use machine::{Boot, Disk, Hba, Iommu, Machine, Nvdimm, Reset, Ssd, SsdLocation};
 pub use process::Process;
+pub use program::run;
 pub use qmp::Qmp;
 pub use rpc::Rpc;
 pub use running::Running;

@@ -37,6 +37,11 @@ fn cargo_boot_shows_the_whole_path_and_hands_over_the_console() -> Result<(), Te
         boot.send(format!("{command}\r").as_bytes())?;
         boot.output.wait_for(word, Deadline::within(ANSWER_SECONDS))?;
     }
+    boot.output.wait_for("luge> ", Deadline::within(ANSWER_SECONDS))?;
+    boot.send(b"top\r")?;
+    boot.output.wait_for("VOLUME", Deadline::within(ANSWER_SECONDS))?;
+    boot.send(b"q")?;
+    boot.output.wait_for("luge> ", Deadline::within(ANSWER_SECONDS))?;
     boot.send(LEAVE)?;
     let status = boot.wait(Deadline::within(ANSWER_SECONDS))?;
     assert!(status.success(), "{status}:\n{}", boot.output.tail());

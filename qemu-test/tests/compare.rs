@@ -120,7 +120,9 @@ fn every_row_of_nvme_has_its_numbers() -> Result<(), TestError> {
 #[test]
 fn every_row_of_scsi_has_its_numbers() -> Result<(), TestError> {
     let bench = Lab::shared().bench("cargo-compare-scsi")?;
-    let mut compare = compare(&bench, "--scsi --quick --rounds 1 --seconds 0.05 --json")?;
+    let picture = bench.path("lun.svg");
+    let arguments = format!("--scsi --quick --rounds 1 --seconds 0.05 --json --svg {}", picture.display());
+    let mut compare = compare(&bench, &arguments)?;
     let (status, said) = (compare.wait(Deadline::within(RUN_SECONDS))?, compare.output.text());
     assert!(status.success(), "{status}:\n{said}");
     let report = said.find("\n{").and_then(|at| serde_json::from_str::<Value>(&said[at..]).ok());
@@ -137,6 +139,8 @@ fn every_row_of_scsi_has_its_numbers() -> Result<(), TestError> {
         assert!(row["ratio"].as_f64() > Some(0.0), "{row}");
         assert!(row["ratio_to_peer"].as_f64() > Some(0.0), "{row}");
     }
+    let picture = fs::read_to_string(picture).map_err(|error| TestError::Host(error.to_string()))?;
+    assert_eq!(picture.matches("class=\"bar").count(), 15, "three bars of each row: {picture}");
     assert_eq!(left_behind(&bench, &compare), Vec::<String>::new());
     Ok(())
 }

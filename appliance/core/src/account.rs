@@ -1,14 +1,21 @@
 //! Accounts: what each tenant has used of a core.
 
 use crate::tenant::Tenant;
-use luge_volume::Work;
+use luge_trace::{Event, Kind, record};
+use luge_volume::{Ticks, Work};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// Visit that is worth an event in the trace: a core's turn takes a few microseconds.
+const LONG: Duration = Duration::from_millis(1);
 
 /// Account of a tenant on one core. Written by that core only, read by anybody.
 #[derive(Debug)]
 pub struct Account {
     tenant: Tenant,
+    /// Name of the tenant, for the trace.
+    name: Box<str>,
     work: AtomicU64,
     visits: AtomicU64,
     longest_ticks: AtomicU64,
@@ -16,7 +23,13 @@ pub struct Account {
 
 impl Account {
     fn new(tenant: Tenant) -> Self {
-        Self { tenant, work: AtomicU64::new(0), visits: AtomicU64::new(0), longest_ticks: AtomicU64::new(0) }
+        Self {
+            name: tenant.to_string().into(),
+            tenant,
+            work: AtomicU64::new(0),
+            visits: AtomicU64::new(0),
+            longest_ticks: AtomicU64::new(0),
+        }
     }
 
     /// The tenant.
@@ -50,6 +63,15 @@ impl Account {
         self.visits.store(self.visits().wrapping_add(1), Relaxed);
         if ticks > self.longest_ticks() {
             self.longest_ticks.store(ticks, Relaxed);
+            self.note_longest(Ticks(ticks).since(Ticks(0)));
+        }
+    }
+
+    /// Notes the tenant's longest visit in the trace, if it was long.
+    #[cold]
+    fn note_longest(&self, lasted: Duration) {
+        if lasted > LONG {
+            record(&Event::of_duration(Kind::LONG_VISIT, lasted, &self.name));
         }
     }
 }

@@ -119,6 +119,7 @@ impl CoreHandle {
                     && let Some(watch) = watch
                 {
                     let _guard = AbortOnPanic;
+                    luge_trace::enter_core(id.0);
                     Core::new(id, theirs.links.signal.clone()).run(&theirs.links, &watch);
                 }
             })

@@ -9,6 +9,7 @@ use crate::sleep::{Epoll, Idleness, LEAD};
 use crate::stall_watch::StallWatch;
 use crate::stats::{CoreStats, Meter};
 use luge_block::CoreId;
+use luge_trace::{Event, Kind, record};
 use luge_volume::{Graph, Signal, SlotTimes, Ticks, VolumeId};
 use std::any::Any;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ impl Core {
     ) -> Result<SessionId, Box<dyn Session>> {
         let id = self.schedule.add(session, account)?;
         self.graph.open_session(id.0, times);
+        record(&Event::of_number(Kind::SESSION_STARTED, id.0.into()));
         Ok(id)
     }
 
@@ -129,6 +131,7 @@ impl Core {
         let Some(at) = leaving.iter().position(quiet) else { return false };
         let (id, answer) = leaving.swap_remove(at);
         if let Some(session) = schedule.remove(id) {
+            record(&Event::of_number(Kind::SESSION_STOPPED, id.0.into()));
             answer.give(session);
         }
         true

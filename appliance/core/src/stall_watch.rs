@@ -3,6 +3,7 @@
 //! The watch costs a turn one comparison. Only after a long turn is the kernel's log of page faults read.
 
 use luge_memory::stall::{FaultLog, note};
+use luge_trace::{Event, Kind, record};
 use luge_volume::Ticks;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ impl StallWatch {
     #[cold]
     fn look(&self, ticks: u64) {
         let window = Ticks(ticks).since(Ticks(0));
+        record(&Event::of_duration(Kind::LONG_TURN, window, ""));
         let costly = self.log.as_ref().and_then(|log| log.costly(window));
         costly.iter().for_each(|fault| _ = note(fault));
     }

@@ -37,6 +37,7 @@ impl Device for Gate {
             block_bytes: 512,
             blocks: Blocks(1024),
             transfer_blocks_max: 8,
+            turn_blocks_max: u32::MAX,
             spans_max: 8,
             atomic_blocks: 1,
             discard_blocks_max: 0,

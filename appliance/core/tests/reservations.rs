@@ -48,6 +48,7 @@ impl Device for LateDevice {
             block_bytes: 512,
             blocks: Blocks(4 * AREA),
             transfer_blocks_max: 8,
+            turn_blocks_max: u32::MAX,
             spans_max: 8,
             atomic_blocks: 1,
             discard_blocks_max: 0,

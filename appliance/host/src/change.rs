@@ -3,7 +3,7 @@
 use crate::HostError;
 use crate::pages;
 use crate::pool::Pool;
-use luge_vfio::{PciAddress, SysfsRoot, Usage, bind, give_back};
+use luge_vfio::{BindError, PciAddress, SysfsRoot, Usage, bind, check_bind, give_back};
 use std::fmt;
 
 /// A change of a host.
@@ -33,6 +33,19 @@ impl fmt::Display for Change {
 }
 
 impl Change {
+    /// Checks whether [`Self::apply`] would refuse the change, as far as that is known before. Changes nothing.
+    ///
+    /// # Errors
+    /// [`HostError`] of the refusal.
+    pub(crate) fn check(&self, root: &SysfsRoot) -> Result<(), HostError> {
+        match self {
+            Self::Bind(address) => Ok(check_bind(root, *address)?),
+            Self::Release(address) => check_release(root, *address),
+            // The pool was found, and the kernel alone knows how many pages it can make.
+            Self::Pages { .. } => Ok(()),
+        }
+    }
+
     /// Makes the change.
     ///
     /// # Errors
@@ -50,9 +63,14 @@ impl Change {
 }
 
 fn release(root: &SysfsRoot, address: PciAddress) -> Result<(), HostError> {
+    check_release(root, address)?;
+    Ok(give_back(root, address, Some("nvme"))?)
+}
+
+fn check_release(root: &SysfsRoot, address: PciAddress) -> Result<(), HostError> {
     match Usage::of(root, address) {
-        // One that is open is refused there.
-        Usage::Bound | Usage::Open(_) => Ok(give_back(root, address, Some("nvme"))?),
+        Usage::Bound => Ok(()),
+        Usage::Open(by) => Err(BindError::GroupInUse { address, by }.into()),
         Usage::Free | Usage::Host(_) | Usage::Driver(_) => {
             let driver = root.driver(address).unwrap_or_else(|| "no driver".to_owned());
             Err(HostError::NotBound { address, driver })

@@ -46,6 +46,14 @@ impl Host {
         Ok(Change::Pages { pool, count: mib.saturating_mul(1024).div_ceil(pool.page_kib) })
     }
 
+    /// Checks whether [`Self::apply`] would refuse one of the changes. Changes nothing.
+    ///
+    /// # Errors
+    /// [`HostError`] of the first that would be refused.
+    pub fn check(&self, changes: &[Change]) -> Result<(), HostError> {
+        changes.iter().try_for_each(|change| change.check(&self.root))
+    }
+
     /// Makes changes in order, until one fails.
     ///
     /// # Errors
@@ -299,6 +307,29 @@ mod tests {
         let error = rig.apply(&[Change::Release(address(ONE))]).unwrap_err().to_string();
         assert!(error.starts_with("0000:01:00.0 is not bound to vfio-pci but to nvme"), "{error}");
         assert_eq!(rig.host.report().ssds[0].state, SsdState::Free);
+    }
+
+    #[test]
+    fn a_check_refuses_what_a_change_would_refuse_and_changes_nothing() {
+        let rig = rig();
+        let refusals = [
+            (Change::Bind(address("0000:3b:00.0")), "there is no PCI device 0000:3b:00.0"),
+            (Change::Bind(address(TWO)), "0000:02:00.0 is in use: nvme1n1 is swap space"),
+            (Change::Release(address(TWO)), "0000:02:00.0 is not bound to vfio-pci"),
+            (Change::Release(address(ONE)), "process 812 luge"),
+        ];
+        rig.apply(&[Change::Bind(address(ONE))]).unwrap();
+        rig.files.disk(TWO, "nvme1", "nvme1n1", "259:4");
+        rig.files.file("proc/swaps", "/dev/nvme1n1 partition 1 0 -2\n");
+        rig.files.file("sys/class/vfio/1/dev", "1:3\n").process(812, "luge", &["/dev/null"]);
+        for (change, said) in refusals {
+            let check = rig.host.check(std::slice::from_ref(&change)).unwrap_err().to_string();
+            assert!(check.contains(said), "{check}");
+            assert_eq!(rig.apply(&[change]).unwrap_err().to_string(), check);
+        }
+        rig.files.remove("proc/812/fd/0");
+        rig.host.check(&[Change::Release(address(ONE))]).unwrap();
+        assert_eq!(rig.driver(ONE).as_deref(), Some("vfio-pci"));
     }
 
     #[test]

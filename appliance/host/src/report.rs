@@ -2,6 +2,7 @@
 
 use crate::iommu::Isolation;
 use crate::latency::Cpus;
+use crate::needs::{self, SsdMemory};
 use crate::pages::pools;
 use crate::pool::PagePool;
 use crate::ssd::{Ssd, ssds};
@@ -17,6 +18,8 @@ pub struct Report {
     pub ssds: Vec<Ssd>,
     /// Hugepages.
     pub hugepages: Vec<PagePool>,
+    /// Hugepages that the SSDs need.
+    pub ssd_memory: Vec<SsdMemory>,
     cpus: Cpus,
     /// Advice: all that is missing or costs latency, with its remedy.
     pub advice: Vec<String>,
@@ -27,10 +30,15 @@ impl Report {
     #[must_use]
     pub fn of(root: &SysfsRoot) -> Self {
         let (isolation, hugepages, cpus) = (Isolation::of(root), pools(root), Cpus::of(root));
+        let ssds = ssds(root);
+        let ssd_memory = needs::of_ssds(&ssds);
         let mut advice = isolation.advice();
-        advice.extend(hugepages_missing(&hugepages));
+        match hugepages_missing(&hugepages) {
+            Some(missing) => advice.push(missing),
+            None => advice.extend(needs::advice(&ssd_memory, &hugepages)),
+        }
         advice.extend(cpus.advice());
-        Self { isolation, ssds: ssds(root), hugepages, cpus, advice }
+        Self { isolation, ssds, hugepages, ssd_memory, cpus, advice }
     }
 }
 

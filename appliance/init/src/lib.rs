@@ -6,6 +6,7 @@
 //! - [`Reaper`]: child processes and orphans.
 //! - [`PowerSwitch`]: requests to end the machine.
 //! - [`Console`]: RPC methods as commands at a terminal.
+//! - [`units`]: numbers as a person reads them.
 //! - [`catch_panics`], [`say`]: last words.
 //!
 //! Invariants
@@ -27,10 +28,13 @@ mod panics;
 mod power;
 mod reaper;
 mod settings;
+pub mod units;
 
 pub use button::watch_power_button;
 pub use comments::without_comments;
-pub use console::{Commands, Console, MethodError, MethodHelp, ParameterHelp, Screen, Terminal};
+pub use console::{
+    Commands, Console, Decoder, Key, MethodError, MethodHelp, ParameterHelp, Screen, Terminal, TerminalSize,
+};
 pub use cpus::serving_cpus;
 pub use hugepages::{HugepagesError, Reserved, reserve_hugepages};
 pub use last_words::say;

@@ -44,7 +44,8 @@ impl Commands for Methods {
     fn call(&self, method: &str, params: Value) -> Result<Value, MethodError> {
         match method {
             "bdev_get_bdevs" if params.is_null() => Ok(json!([
-                { "name": "nvme0n1", "num_blocks": 100 }, { "name": "m0", "num_blocks": 7 }
+                { "name": "nvme0n1", "block_size": 4096, "num_blocks": 262_144 },
+                { "name": "m0", "block_size": 512, "num_blocks": 1_048_576 }
             ])),
             "bdev_null_create" => Ok(params),
             "vm_get_vms" => {
@@ -55,6 +56,13 @@ impl Commands for Methods {
                 message: "there is no bdev \u{1b}[2Jx: bdev_get_bdevs lists them".into(),
             }),
         }
+    }
+
+    fn top(&self, terminal: &Terminal) -> Result<(), String> {
+        rustix::io::write(terminal.output(), b"a full screen\n").unwrap();
+        let mut key = [0];
+        rustix::io::read(terminal.input(), &mut key).unwrap();
+        Ok(())
     }
 }
 
@@ -112,13 +120,25 @@ impl Drop for User {
 }
 
 #[test]
+fn the_log_waits_while_a_full_screen_view_is_shown() {
+    let mut user = user();
+    user.sees("luge> ");
+    user.types("top\r");
+    user.sees("a full screen");
+    user.screen.print("an entry of the log\n");
+    user.types("q");
+    let shown = user.sees("luge> ");
+    assert!(shown.contains("an entry of the log\r\n"), "{shown:?}");
+}
+
+#[test]
 fn a_command_is_echoed_and_its_result_is_a_table() {
     let mut user = user();
     user.sees("luge> ");
     user.types("bdev_get_bdevs\r");
     let shown = user.sees("\rluge> ");
     assert!(shown.contains("bdev_get_bdevs\r\n"), "{shown:?}");
-    assert!(shown.contains("NAME     NUM_BLOCKS\u{1b}[0m\r\nnvme0n1  100\r\nm0       7\r\n"), "{shown:?}");
+    assert!(shown.contains("nvme0n1     1 GiB  4.00 KiB  no    -     -   -\r\n"), "{shown:?}");
 }
 
 #[test]
@@ -195,9 +215,9 @@ fn a_batch_gets_results_without_prompt_echo_or_colour() {
     let mut text = String::new();
     shown.read_to_string(&mut text).unwrap();
     let expected = "\
-NAME     NUM_BLOCKS
-nvme0n1  100
-m0       7
+NAME         SIZE     BLOCK  USED  KIND  ON  UUID
+nvme0n1     1 GiB  4.00 KiB  no    -     -   -
+m0       0.50 GiB     512 B  no    -     -   -
 name  z
 error: there is no command 'nonsense': help lists those there are
 error: this needs a terminal: connect to the socket that vm_get_vms shows

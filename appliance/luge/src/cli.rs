@@ -26,12 +26,29 @@ pub enum Command {
     Serve(Serve),
     /// Call an RPC method of a running Luge
     Rpc(Rpc),
+    /// Watch volumes, SSDs, endpoints, VMs and cores of a running Luge
+    Top(Top),
     /// Send requests to a vhost-user-blk disk and measure rate, latency and CPU time
     Bench(Bench),
     /// Show and prepare this host: SSDs, hugepages, what costs latency
     Host(HostArgs),
+    /// Serve metrics for Prometheus and a web page of a running Luge
+    Exporter(Exporter),
+    /// Print the trace that a Luge has left, or is writing
+    Trace(TraceArgs),
     /// Measure an ideal device: the upper limit that memory shared by two CPUs sets
     Ideal(luge_bench::IdealOptions),
+    /// Write manual pages and completions of shells into a folder, for packages
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// Arguments of `luge generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Folder of the files
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// Arguments of `luge serve`.
@@ -86,13 +103,35 @@ pub struct Serve {
     /// every VM can read it. May be given several times
     #[arg(long, value_name = "DIR")]
     pub vm_files: Vec<PathBuf>,
-    /// Users that share the persistent reservations of a volume: volume, for all that use it, or vm, for the SCSI
-    /// controllers of one tenant. A SCSI controller can have a scope of its own
+    /// Users that share the persistent reservations of a volume: volume, for all that use it, or vm, for the
+    /// controllers and subsystems of one tenant. Each can have a scope of its own
     #[arg(long, value_name = "SCOPE", default_value = "volume")]
     pub pr_scope: PrScope,
+    /// File for the trace: the last events of each core, for `luge trace`. The trace of the process before is kept
+    /// as FILE.previous
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Use ordinary pages instead of hugepages: slower, for trials
     #[arg(long)]
     pub no_huge: bool,
+}
+
+/// Arguments of `luge trace`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The trace has long turns of cores, sessions that start and stop, and the lines of the log. It can be read while
+Luge runs, and after it has ended or was killed. Times are UTC.
+
+Example: luge serve --trace /run/luge/trace
+         luge trace /run/luge/trace
+         luge trace /run/luge/trace.previous --json")]
+pub struct TraceArgs {
+    /// File of the trace
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON object for each event
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `luge rpc`.
@@ -113,6 +152,15 @@ pub struct Rpc {
     pub params: Option<String>,
 }
 
+/// Arguments of `luge top`.
+#[derive(Debug, Args)]
+#[command(after_help = "Keys: q leaves, Tab changes the view, s sorts, / filters, ? shows all keys.")]
+pub struct Top {
+    /// Path of the RPC socket of the running Luge
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = RPC_SOCKET)]
+    pub socket: PathBuf,
+}
+
 /// Arguments of `luge bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -127,6 +175,21 @@ pub struct Bench {
     /// Options of the run
     #[command(flatten)]
     pub options: luge_bench::Options,
+}
+
+/// Arguments of `luge exporter`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The page is at /, the metrics at /metrics, a dashboard for Grafana at /grafana.json. Nothing can be changed there. There
+is no encryption and no password: for clients of other machines, put a reverse proxy before it. Luge may go away and
+come back; its state is shown.
+
+Example: luge exporter
+         luge exporter --socket /run/luge/rpc.sock --listen 127.0.0.1:9724")]
+pub struct Exporter {
+    /// Options
+    #[command(flatten)]
+    pub options: luge_exporter::Options,
 }
 
 /// Arguments of `luge host`.

@@ -1,7 +1,7 @@
 //! `luge host`: shows and prepares the host that `luge serve` is to run on.
 
 use crate::cli::{HostAction, HostArgs, HugepagesArgs};
-use luge_host::{Change, Host, HostError, PagePool, Pool, Report, Ssd, SsdState, Undone};
+use luge_host::{Change, Host, HostError, PagePool, Pool, Report, Ssd, SsdMemory, SsdState, Undone};
 use luge_vfio::{PciAddress, SysfsRoot};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write, stdout};
@@ -51,6 +51,7 @@ fn pages_of(
 
 fn change(host: &Host, args: &HostArgs, changes: &[Change]) -> Result<(), HostCommandError> {
     if args.dry_run {
+        host.check(changes)?;
         return print_all(args.json, "would", &changes.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
     let mut done = Vec::new();
@@ -129,11 +130,28 @@ fn text_of(report: &Report, style: Style) -> String {
         table(["SSD", "state", "driver", "node", "group", "id", "model / used by"], &ssds, style),
         table(["hugepages", "node", "total", "free", "MiB", "MiB free", ""], &pools, style),
     ];
+    if !report.ssd_memory.is_empty() {
+        parts.push(needs_of(&report.ssd_memory, style));
+    }
     let advice: Vec<String> = advice.collect();
     if !advice.is_empty() {
         parts.push(format!("{}\n{}", style.heading("to be done"), advice.join("\n")));
     }
     parts.join("\n\n")
+}
+
+/// Lines on what hugepages are needed for.
+fn needs_of(ssds: &[SsdMemory], style: Style) -> String {
+    let ssds = ssds.iter().map(|&SsdMemory { node, ssds, mib_per_core }| {
+        format!("- node {node}: {mib_per_core} MiB for each core of Luge (SSDs: {ssds})")
+    });
+    let disks = "- the size of each memory disk, and of each VM with hugepages".to_owned();
+    [style.heading("hugepages are needed for")]
+        .into_iter()
+        .chain(ssds)
+        .chain([disks])
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn ssd_row(ssd: &Ssd) -> [String; 7] {
@@ -200,6 +218,14 @@ mod tests {
         assert_eq!(lines[0], "SSD        state  driver  node  group  id  model");
         assert_eq!(lines[1], "a          free   -       0     1      x   y");
         assert_eq!(lines[2], "long name  used   nvme    0     1      x");
+    }
+
+    #[test]
+    fn a_person_is_told_what_hugepages_are_needed_for() {
+        let text = needs_of(&[SsdMemory { node: 1, ssds: 3, mib_per_core: 6 }], Style::Plain);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "- node 1: 6 MiB for each core of Luge (SSDs: 3)");
+        assert_eq!(lines.len(), 3, "{text}");
     }
 
     #[test]

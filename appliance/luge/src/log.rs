@@ -1,6 +1,7 @@
 //! The log: on stderr or on the screens of consoles, with a level that can be changed at
 //! run time.
 
+use crate::trace::TraceLines;
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -84,7 +85,11 @@ impl Log {
         let level = LogLevel::default();
         let (filter, handle) = Layer::new(LevelFilter::from(level));
         // It fails where there is a log already; that goes on then.
-        let _ = tracing_subscriber::registry().with(filter).with(printer.with_target(false)).try_init();
+        let _ = tracing_subscriber::registry()
+            .with(filter)
+            .with(printer.with_target(false))
+            .with(TraceLines)
+            .try_init();
         Self { filter: handle, level: Mutex::new(level) }
     }
 

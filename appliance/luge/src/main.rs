@@ -1,9 +1,10 @@
 //! Storage server that drives NVMe SSDs from user space and serves them as disks to virtual machines.
 //!
-//! - `cli`: the command line; `serve`, `call`, `bench`, `host`: the commands. `boot`: the appliance's PID 1.
+//! - `cli`: the command line; `serve`, `call`, `bench`, `host`, `top`, `trace`, `generate`: the commands. `boot`: the
+//!   appliance's PID 1.
 //! - `appliance`: start and stop of all parts.
 //! - `control`: the thread that owns all objects.
-//! - `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
+//! - `service_manager`: what the daemon tells systemd. `methods`: the RPC methods. `relay`: serial consoles of VMs, in the log.
 //! - `allocator`, `config`, `cpus`, `hugepages`, `log`: settings.
 
 #[cfg(target_env = "gnu")]
@@ -17,15 +18,19 @@ mod config;
 mod control;
 mod cpus;
 mod error_log;
+mod generate;
 mod host;
 mod hugepages;
 mod log;
 mod methods;
 mod relay;
 mod serve;
+mod service_manager;
 mod stall_log;
+mod top;
+mod trace;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
@@ -40,6 +45,10 @@ fn main() -> ExitCode {
         Command::Rpc(args) => call::run(&args).map_err(|error| error.to_string()),
         Command::Bench(args) => bench::run(&args).map_err(|error| error.to_string()),
         Command::Host(args) => host::run(&args).map_err(|error| error.to_string()),
+        Command::Exporter(args) => luge_exporter::run(&args.options).map_err(|error| error.to_string()),
+        Command::Top(args) => top::run(&args).map_err(|error| error.to_string()),
+        Command::Generate(args) => generate::run(&args.folder).map_err(|error| error.to_string()),
+        Command::Trace(args) => trace::run(&args).map_err(|error| error.to_string()),
         Command::Ideal(options) => bench::run_ideal(&options).map_err(|error| error.to_string()),
     };
     match outcome {
@@ -54,7 +63,6 @@ fn main() -> ExitCode {
 /// Whether this process is the appliance's PID 1. In a container, `luge serve` may be process 1 as well.
 fn is_first_process() -> bool {
     let typed = std::env::args_os().nth(1);
-    let is_command =
-        typed.is_some_and(|word| ["serve", "rpc", "bench", "host", "ideal"].iter().any(|&one| word == one));
+    let is_command = typed.is_some_and(|word| Cli::command().find_subcommand(&word).is_some());
     rustix::process::getpid().is_init() && !is_command
 }

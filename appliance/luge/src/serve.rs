@@ -7,11 +7,14 @@ use crate::cpus::{Cpus, CpusError};
 use crate::hugepages::{self, HugepagesError};
 use crate::log::Log;
 use crate::methods;
+use crate::service_manager::ServiceManager;
+use crate::trace;
 use luge_core::{Ceiling, Descriptors};
 use luge_init::Reaper;
 use luge_memory::PageSize;
 use luge_rpc::RpcError;
 use luge_socket::Permissions;
+use luge_trace::{FileError, Kind, record};
 use luge_vm::{SandboxConfig, Timeouts, VmConfig};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -49,6 +52,9 @@ pub enum ServeError {
         /// Error of the kernel.
         source: io::Error,
     },
+    /// Unusable file for the trace.
+    #[error(transparent)]
+    Trace(#[from] FileError),
     /// Wrong configuration file.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -80,17 +86,25 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     let log = Log::to_stderr();
     let (sender, events) = channel();
     send_stop_signals(sender.clone())?;
-    let appliance = Appliance::start(plan(args)?, log)?;
+    let manager = ServiceManager::of_environment();
+    let plan = plan(args)?;
+    if let Some(path) = &args.trace {
+        trace::start(path, plan.cpus.iter().map(|core| core.0))?;
+    }
+    let appliance = Appliance::start(plan, log)?;
+    manager.watch(appliance.host().control.clone())?;
     if args.wait_for_rpc {
-        announce(args)?;
+        announce(args, &manager)?;
     } else {
         load(&appliance, sender)?;
     }
-    let ending = serve(args, &events);
+    let ending = serve(args, &manager, &events);
+    manager.stopping();
     appliance.stop();
     if ending.is_ok() {
         tracing::info!("stopped");
     }
+    record(&luge_trace::Event::of_text(Kind::STOPPED, ""));
     ending
 }
 
@@ -105,7 +119,7 @@ fn load(appliance: &Appliance, loaded: Sender<Event>) -> io::Result<()> {
 }
 
 /// Waits for the end: a signal, or a configuration that cannot be loaded.
-fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
+fn serve(args: &Serve, manager: &ServiceManager, events: &Receiver<Event>) -> Result<(), ServeError> {
     loop {
         // A sender lives as long as the process.
         match events.recv().unwrap_or(Event::Stop(SIGTERM)) {
@@ -113,7 +127,7 @@ fn serve(args: &Serve, events: &Receiver<Event>) -> Result<(), ServeError> {
                 tracing::info!("signal {signal}: stopping");
                 return Ok(());
             }
-            Event::Loaded(Ok(())) => announce(args)?,
+            Event::Loaded(Ok(())) => announce(args, manager)?,
             Event::Loaded(Err(error)) => return Err(ServeError::Load(error)),
         }
     }
@@ -172,8 +186,9 @@ fn folder(args: &Serve) -> Result<PathBuf, ServeError> {
     if path.is_dir() { Ok(path) } else { Err(error(io::ErrorKind::NotADirectory.into())) }
 }
 
-/// Prints the line that tells the parent process that Luge serves.
-fn announce(args: &Serve) -> io::Result<()> {
+/// Tells the service manager that Luge serves, and the parent process by a line.
+fn announce(args: &Serve, manager: &ServiceManager) -> io::Result<()> {
+    manager.ready();
     let state = if args.wait_for_rpc { "waits for framework_start_init" } else { "is ready" };
     let mut out = io::stdout().lock();
     writeln!(out, "luge {state}: RPC on {}", args.rpc_socket.display())?;

@@ -28,8 +28,8 @@ mod subsystem;
 
 pub use commands::CommandStatus;
 pub use controller::{
-    CompletionQueueState, ControllerConfig, ControllerConfigError, ControllerState, Phase, Registers,
-    ReservationNotices, ShutdownPhase, SubmissionQueueState,
+    CompletionQueueState, ControllerConfig, ControllerConfigError, ControllerState, MaskedCommands, Phase,
+    Registers, ReservationNotices, ShutdownPhase, SubmissionQueueState,
 };
 pub use data::{BitBucket, HostBuffer};
 pub use function::{Listener, ListenerConfig, ListenerError};

@@ -132,6 +132,9 @@ fn every_command_does_what_it_does_to_the_model() {
 const BATCH: u64 = 24;
 const BLOCKS_MAX: u64 = 32;
 
+/// Number of namespaces of commands in batches.
+const NAMESPACES: u32 = 3;
+
 /// A command of a batch, with blocks and memory of its own.
 struct Part {
     entry: SubmissionEntry,
@@ -180,8 +183,8 @@ fn with_pieces(
 }
 
 impl Model {
-    /// Makes the `n`th command of a batch, and does it to the model.
-    fn part(&mut self, bench: &Bench, n: u64, random: &mut Random) -> Part {
+    /// Makes the `n`th command of a batch, for the namespace of the model, and does it to the model.
+    fn part(&mut self, bench: &Bench, namespace: u32, n: u64, random: &mut Random) -> Part {
         let blocks = random.pick(&[1, 1, 4, 8, 9, 16, 24, BLOCKS_MAX]);
         let offset = random.pick(&[0, 0, 4, 512, 3584, 4092]);
         let pieces = pieces(&pages(n, random), offset, 512 * blocks);
@@ -196,6 +199,7 @@ impl Model {
             bench.memory.write(GuestAddress(at), &rest[..len]);
             rest = &rest[len..];
         }
+        entry.namespace = namespace;
         let expected = random.pick(&[
             StatusCode::SUCCESS,
             StatusCode::SUCCESS,
@@ -205,7 +209,7 @@ impl Model {
         ]);
         match expected {
             StatusCode::LBA_OUT_OF_RANGE => entry.cdw10[0] = u32::MAX,
-            StatusCode::INVALID_NAMESPACE => entry.namespace = 2,
+            StatusCode::INVALID_NAMESPACE => entry.namespace = NAMESPACES + namespace,
             _ if reads => {}
             _ => self.0[bytes_of(lba, blocks)].copy_from_slice(&content),
         }
@@ -219,11 +223,18 @@ impl Model {
 fn commands_of_any_layout_in_one_batch_each_do_what_they_do_to_the_model() {
     fuzz(|random| {
         let blocks = BATCH * BLOCKS_MAX;
-        let device = Delayed::new(memory(blocks), random.number());
-        let mut bench = Bench::with(vec![Volume::whole(Arc::new(device))], Setup::default());
-        let mut model = Model(vec![0; bytes_of(0, blocks).end]);
-        for _ in 0..4 {
-            let parts: Vec<Part> = (0..BATCH).map(|n| model.part(&bench, n, random)).collect();
+        let device = |seed| Volume::whole(Arc::new(Delayed::new(memory(blocks), seed)));
+        let volumes = (0..NAMESPACES).map(|_| device(random.number())).collect();
+        let mut bench = Bench::with(volumes, Setup::default());
+        let mut models: Vec<Model> =
+            (0..NAMESPACES).map(|_| Model(vec![0; bytes_of(0, blocks).end])).collect();
+        for namespaces in [1, NAMESPACES, 2, NAMESPACES] {
+            let part = |n| {
+                let index = random.below(namespaces);
+                let model = &mut models[usize::try_from(index).unwrap()];
+                model.part(&bench, index + 1, n, random)
+            };
+            let parts: Vec<Part> = (0..BATCH).map(part).collect();
             let ids: Vec<u16> = parts.iter().map(|part| bench.queues[0].push(part.entry)).collect();
             bench.queues[0].ring();
             let mut ends = Vec::new();

@@ -45,7 +45,8 @@ pub use command::{BlockCommand, Command, UnmapCommand};
 pub use decode::{Transfer, UNMAP_LIST_BYTES_MAX, UnmapRanges, decode, transfer};
 pub use gate::Gate;
 pub use ports::{
-    GroupError, Initiator, InitiatorConfig, Port, PortGroup, PortGroups, TRANSITION_SECONDS_MAX, UnitListener,
+    GroupError, Initiator, InitiatorConfig, Port, PortGroup, PortGroups, TRANSITION_SECONDS_MAX,
+    UnitListener, UnitReset,
 };
 pub use sense::{FieldPointer, SENSE_BYTES_MAX, Sense, SenseBytes, SenseFormat};
 pub use serve::{AbsentLun, Answer, Incoming, Reply, absent};

@@ -193,6 +193,11 @@ impl DeviceQueue {
         }
     }
 
+    /// Walks chains again that were taken and not given back, in place of what was in `batch`.
+    pub fn take_again<L: ChainLayout>(&mut self, batch: &mut Batch<L>, heads: impl Iterator<Item = Head>) {
+        self.ring.take_again(batch, heads);
+    }
+
     /// Refuses the long chain at the end of a batch (see [`SplitQueue::refuse_long`]).
     pub fn refuse_long<L: ChainLayout>(&self, batch: &mut Batch<L>) {
         self.ring.refuse_long(batch);

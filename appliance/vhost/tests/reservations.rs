@@ -5,7 +5,8 @@
 mod rig;
 
 use luge_reservations::{
-    Action, Claim, Identity, Key, Listener, Nexus, NexusConfig, Notice, Port, ReservationType, Rights,
+    Action, Claim, Identity, Key, Listener, Nexus, NexusConfig, Notice, Port, ReservationType, Reservations,
+    Rights,
 };
 use luge_spec::virtio::Features;
 use luge_spec::virtio::blk::RequestType;
@@ -26,9 +27,13 @@ impl Listener for Deaf {
 }
 
 fn holder(volume: &Volume) -> Nexus {
+    holder_of(volume.reservations())
+}
+
+fn holder_of(reservations: &Arc<Reservations>) -> Nexus {
     let port = Port { target: 0, number: 1 };
     let config = NexusConfig { identity: Some(Identity::nvme(1)), port, listener: Arc::new(Deaf) };
-    let nexus = Nexus::new(volume.reservations(), config);
+    let nexus = Nexus::new(reservations, config);
     nexus.act(Action::Register { claim: Claim::Unregistered, key: Some(Key(1)) }).unwrap();
     nexus
 }
@@ -160,4 +165,24 @@ fn refused_requests_of_a_full_ring_do_not_keep_it_from_being_served() {
     }
     shared.release(ReservationType::ExclusiveAccess);
     assert_eq!(ring.ask(&Ask::read(0, 512)).status, OK);
+}
+
+#[test]
+fn a_disk_of_a_tenant_obeys_the_reservations_of_its_tenant_only() {
+    let mut house = House::on(&[]);
+    let (volume, of_tenant) = (Volume::whole(House::disk()), Arc::<Reservations>::default());
+    let everybody = holder(&volume);
+    let tenant = holder_of(&of_tenant);
+    let view = Arc::new(volume.view(of_tenant));
+    house.serve(0, BlkConfig { volume: view, ..house.disk_config(House::disk()) });
+    let mut guest = Guest::new(1);
+    let _client = guest.connect(&house.path(0));
+    let ring = &mut guest.rings[0];
+    let kind = ReservationType::ExclusiveAccess;
+    everybody.act(Action::Acquire { key: Key(1), kind }).unwrap();
+    assert_eq!(ring.ask(&Ask::read(0, 512)).status, OK);
+    tenant.act(Action::Acquire { key: Key(1), kind }).unwrap();
+    until(|| ring.ask(&Ask::read(0, 512)).status == IOERR);
+    tenant.act(Action::Release { key: Key(1), kind }).unwrap();
+    until(|| ring.ask(&Ask::read(0, 512)).status == OK);
 }

@@ -117,7 +117,7 @@ fn a_request_without_room_does_not_begin_either() {
     let mut place = Place::new(1);
     let first = place.bench.send(&Cmd::synchronize_cache().tagged(1));
     let second = place.bench.send(&Cmd::synchronize_cache().tagged(2));
-    let third = place.bench.send(&Cmd::read(0, 1, 512).tagged(3));
+    let third = place.bench.send(&Cmd::synchronize_cache().tagged(3));
     (0..3).for_each(|_| _ = place.bench.turn());
     assert_eq!(place.device.taken().len(), 1);
     for tag in 1..=3 {

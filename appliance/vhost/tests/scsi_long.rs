@@ -76,6 +76,63 @@ fn long_chains_are_read_and_written() {
     }
 }
 
+/// A command with data-out, whose CDB has flags in its second byte.
+fn with_data(opcode: u8, flags: u8, blocks: u32, out: Vec<u8>) -> Cmd {
+    let mut cdb = cdb_16(opcode, 3, blocks);
+    cdb[1] = flags;
+    Cmd { out, ..Cmd::new(&cdb) }
+}
+
+#[test]
+fn commands_that_are_done_in_steps_have_long_chains() {
+    let mut bench = bench();
+    let (old, new) = (pattern(8 << 10, 1), pattern(8 << 10, 2));
+    assert_eq!(bench.ask(&write(&old)), Answered::good(&[]));
+    for count in [330, 500, 2000] {
+        let mut served = |cmd: &Cmd| {
+            let sent = send(&mut bench, cmd, count);
+            let answer = bench.turns_until_answered(&sent);
+            answer.sense_code().map_or_else(
+                || assert_eq!(answer, Answered::good(&[])),
+                |code| {
+                    assert_eq!(code, [0xe, 0x1d, 0], "{count} pieces: MISCOMPARE DURING VERIFY OPERATION");
+                },
+            );
+            answer.status
+        };
+        assert_eq!(served(&with_data(0x8f, 2, 16, old.clone())), 0, "VERIFY (16), BYTCHK = 1");
+        assert_eq!(served(&with_data(0x8f, 2, 16, new.clone())), 2, "VERIFY (16), BYTCHK = 1");
+        let mut pair = with_data(0x89, 0, 0, [&old[..4096], &new[..4096]].concat());
+        pair.cdb[13] = 8;
+        assert_eq!(served(&pair), 0, "COMPARE AND WRITE");
+        assert_eq!(served(&pair), 2, "COMPARE AND WRITE");
+        assert_eq!(served(&with_data(0x8f, 2, 8, new[..4096].to_vec())), 0, "what was written");
+        assert_eq!(served(&with_data(0x93, 0, 16, new[..512].to_vec())), 0, "WRITE SAME (16)");
+        assert_eq!(served(&with_data(0x8f, 6, 16, new[..512].to_vec())), 0, "VERIFY (16), BYTCHK = 3");
+        assert_eq!(served(&with_data(0x8e, 2, 16, old.clone())), 0, "WRITE AND VERIFY (16)");
+    }
+    assert!(bench.ask(&read(8 << 10)) == Answered::good(&old));
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn commands_in_steps_with_too_many_pieces_that_do_not_touch_change_nothing() {
+    let mut bench = bench();
+    let old = pattern(1024, 1);
+    assert_eq!(bench.ask(&write(&old)), Answered::good(&[]));
+    let apart = |readable: [u64; 2], [into, _]: [u64; 2]| {
+        let data = (0..1024).map(|n| Piece::readable(RigMemory::MORE_DATA.0 + 400_000 + 2 * n, 1));
+        let frame = [cut(readable, HEADER, 1, false)[..1].to_vec(), data.collect()].concat();
+        ([frame, vec![Piece::writable(into, 108)]].concat(), TABLE)
+    };
+    let sent = bench.send_as(&with_data(0x8e, 2, 2, vec![0; 1024]), apart);
+    let answer = bench.turns_until_answered(&sent);
+    assert_eq!(answer.status, 2);
+    assert_eq!(answer.residual, 1024);
+    assert!(bench.ask(&read(1024)) == Answered::good(&old));
+    assert_eq!(bench.in_flight(), 0);
+}
+
 #[test]
 fn data_beyond_the_command_is_left_alone_in_long_chains_too() {
     let mut bench = bench();
@@ -93,9 +150,15 @@ fn data_beyond_the_command_is_left_alone_in_long_chains_too() {
 #[test]
 fn long_chains_that_are_no_transfers_are_answered_and_the_next_ones_served() {
     let mut bench = bench();
-    let elsewhere = Cmd { out: vec![0; 4000], ..Cmd::new(&[0x2a; 10]) }.to(address(9, 0));
-    let sent = send(&mut bench, &elsewhere, 1000);
-    assert_eq!(bench.turns_until_answered(&sent).response, Response::FAILURE, "no volume has a list for it");
+    for (place, response) in [(address(9, 0), Response::BAD_TARGET), (address(0, 9), Response::FAILURE)] {
+        let elsewhere = Cmd { out: vec![0; 4000], ..Cmd::new(&[0x2a; 10]) }.to(place);
+        let sent = send(&mut bench, &elsewhere, 1000);
+        assert_eq!(
+            bench.turns_until_answered(&sent).response,
+            response,
+            "{place}: no volume has a list for it"
+        );
+    }
     let unmap = Cmd::unmap(&[(0, 8), (100, 8)]);
     let sent = send(&mut bench, &Cmd { out: [unmap.out.clone(), vec![0; 2000]].concat(), ..unmap }, 2000);
     assert_eq!(bench.turns_until_answered(&sent), Answered { residual: 2000, ..Answered::good(&[]) });

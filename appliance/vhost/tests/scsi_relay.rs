@@ -132,7 +132,8 @@ fn what_is_for_no_lun_of_a_target_is_relayed() {
     for (field, place) in [
         ([1, 0, 0, 3, 0, 0, 0, 0], LunPlace::Lun(address(0, 3))),
         ([1, 0, 0x42, 3, 0, 0, 0, 0], LunPlace::Beyond(0)),
-        ([0xc1, 1, 0, 0, 0, 0, 0, 0], LunPlace::ReportLuns),
+        ([0xc1, 1, 0, 0, 0, 0, 0, 0], LunPlace::ReportLuns(None)),
+        ([1, 0, 0xc1, 1, 0, 0, 0, 0], LunPlace::ReportLuns(Some(0))),
     ] {
         for cmd in [Cmd::inquiry(36), Cmd::read(0, 1, 512)] {
             let sent = bench.send(&Cmd { lun: LunField(field), ..cmd });

@@ -137,6 +137,12 @@ impl<L: ChainLayout> Batch<L> {
         self.steps
     }
 
+    /// Takes the number of [`Self::steps`], which then begins at zero.
+    #[inline]
+    pub fn take_steps(&mut self) -> usize {
+        std::mem::take(&mut self.steps)
+    }
+
     /// Room for the spans of chains that are not single-segment requests.
     pub(crate) fn listed(spans: &mut [Span]) -> &mut [Span] {
         spans.get_mut(PIECES..).unwrap_or_default()
@@ -147,6 +153,12 @@ impl<L: ChainLayout> Batch<L> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Number of chains that are not long.
+    #[must_use]
+    pub fn walked(&self) -> usize {
+        self.walked
     }
 
     /// Whether the batch has no chain.
@@ -224,6 +236,24 @@ impl<L: ChainLayout> Batch<L> {
         };
         let (data, bytes) = (std::slice::from_ref(data), data.len());
         Some(RequestChain { head, header, data, bytes, direction, response })
+    }
+
+    /// Headers of the chains that are not long, in their order; none of a chain whose first piece is no header.
+    #[inline]
+    pub fn headers(&self) -> impl Iterator<Item = Option<L::Header>> {
+        self.from(0, BATCH).map(|record| match &record.shape {
+            Shape::Single(SingleSegment { header, .. }) => Some(*header),
+            Shape::Listed { fault: None, extent } => self.first_piece(extent),
+            Shape::Listed { fault: Some(_), .. } => None,
+        })
+    }
+
+    /// Header of a chain that the general walk has accepted.
+    #[cold]
+    #[inline(never)]
+    fn first_piece(&self, extent: &Extent) -> Option<L::Header> {
+        let Extent { first, writable, .. } = extent.after(PIECES);
+        L::Header::of(self.spans.get(first..writable)?.first()?)
     }
 
     /// Chain `index` as a scattered request, as [`Self::scattered`]; none if it is no such request.

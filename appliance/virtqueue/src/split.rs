@@ -296,6 +296,18 @@ impl SplitQueue {
         }
     }
 
+    /// Walks chains again that were taken and not given back, [`BATCH`] at most, in place of what was in `batch`. Fewer
+    /// are walked where a take would walk fewer. Not to be called while an earlier process's chains are still to be taken.
+    pub fn take_again<L: ChainLayout>(&mut self, batch: &mut Batch<L>, heads: impl Iterator<Item = Head>) {
+        (batch.len, batch.walked, batch.long, batch.steps) = (0, 0, None, 0);
+        let size = self.size;
+        let heads = heads.filter(|head| head.0 < size.get());
+        let count = batch.records.iter_mut().zip(heads).map(|(record, head)| record.head = head).count();
+        // Available indices that no chain has which waits: a search of one of those goes on.
+        const BEFORE: u16 = 1 << 8;
+        self.follow(batch, count, self.next_available.wrapping_sub(BEFORE));
+    }
+
     /// Stages 3 and 4: walks the chains of the first `count` heads, which have the available indices from `first`.
     #[inline]
     fn follow<L: ChainLayout>(&self, batch: &mut Batch<L>, count: usize, first: u16) {

@@ -20,7 +20,11 @@ const STEP_BYTES: u32 = 32 << 10;
 pub(crate) struct Limits {
     pub(crate) block_bytes: u32,
     /// Blocks of a read or write.
-    pub(crate) transfer_blocks: u32,
+    transfer_blocks: u32,
+    /// Blocks of a read or write that is not cut, and of each part of one that is.
+    pub(crate) uncut_blocks: u32,
+    /// Blocks of long requests that a core submits in a turn.
+    turn_blocks: u32,
     /// Spans of a read or write.
     pub(crate) spans: usize,
     /// Spans of a block: without limit where the base has memory for a block in too many.
@@ -65,6 +69,8 @@ impl Limits {
         Self {
             block_bytes: geometry.block_bytes,
             transfer_blocks: geometry.transfer_blocks_max,
+            uncut_blocks: geometry.uncut_blocks_max(),
+            turn_blocks: geometry.turn_blocks_max,
             spans: geometry.spans_max.into(),
             block_spans: geometry.spans_max.into(),
             atomic_blocks: geometry.atomic_blocks,
@@ -102,6 +108,13 @@ impl Limits {
     /// Number of blocks of the longest request in steps that has no memory for each block.
     fn request_blocks(&self) -> u32 {
         REQUEST_BYTES_MAX.checked_div(self.block_bytes).unwrap_or(0).max(1)
+    }
+
+    /// Part of the work of a turn, of which there are `of`, that a part of so many blocks is worth.
+    pub(crate) fn part_of_turn(&self, blocks: u32, of: usize) -> usize {
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+        let turn = usize::try_from(self.turn_blocks).unwrap_or(usize::MAX).max(1);
+        blocks.saturating_mul(of) / turn
     }
 
     /// The most blocks of a part of a request without memory for each block.
@@ -185,7 +198,7 @@ impl Limits {
             Operation::Verify | Operation::Stepped(Stepped::WriteSame(_) | Stepped::CompareSame) => {
                 blocks > self.part_blocks(operation)
             }
-            Operation::Read | Operation::Write(_) => blocks > self.transfer_blocks || data.len() > self.spans,
+            Operation::Read | Operation::Write(_) => blocks > self.uncut_blocks || data.len() > self.spans,
             Operation::Discard
             | Operation::WriteZeroes
             | Operation::WriteZeroesUnmap

@@ -126,9 +126,15 @@ impl Volume {
     /// is refused.
     #[must_use]
     pub fn read_only_view(&self) -> Self {
+        Self { read_only: true, ..self.view(self.reservations.clone()) }
+    }
+
+    /// Returns a view of the same blocks with the same counters that obeys other reservations, which only some users of
+    /// the volume share.
+    #[must_use]
+    pub fn view(&self, reservations: Arc<Reservations>) -> Self {
         let (source, locks, stats) = (self.source.clone(), self.locks.clone(), self.stats.clone());
-        let reservations = self.reservations.clone();
-        Self { source, locks, stats, reservations, read_only: true, ..*self }
+        Self { source, locks, stats, reservations, ..*self }
     }
 
     /// Size, limits and abilities: the source's, with the volume's own size. What starts between two

@@ -591,3 +591,60 @@ fn a_node_that_passes_requests_on_gets_them_whole_and_its_part_cuts_them() {
     assert_eq!(leg.counters().unmaps, 3, "each range is a request to the node");
     assert_eq!(leg.counters().unmapped_blocks, 11);
 }
+
+/// A device whose data the core moves, so many blocks of long requests in a turn.
+fn copying(turn_blocks_max: u32) -> Geometry {
+    Geometry { transfer_blocks_max: 8, turn_blocks_max, ..Geometry::for_tests() }
+}
+
+#[test]
+fn long_requests_of_a_device_whose_data_the_core_moves_share_a_few_blocks_of_each_turn() {
+    let mut bench = Bench::with(copying(2), 64);
+    let id = bench.add_whole();
+    for slot in 0..3 {
+        bench.submit(id, slot, range(WRITE, u64::from(slot) * 100, 64)).unwrap();
+    }
+    assert_eq!(bench.asked(), [(0, 2), (100, 2), (200, 2)], "the first part of each goes at once");
+    bench.turn();
+    bench.device.complete_all(Status::Success);
+    for turn in 0..30 {
+        bench.turn();
+        let blocks: u32 = bench.asked().iter().map(|&(_, blocks)| blocks).sum();
+        assert_eq!(blocks, 2, "in turn {turn}");
+        bench.device.complete_all(Status::Success);
+    }
+}
+
+#[test]
+fn long_requests_of_a_device_whose_data_the_core_moves_go_on_in_turns() {
+    let mut bench = Bench::with(copying(2), 64);
+    let id = bench.add_whole();
+    bench.submit(id, 0, range(WRITE, 0, 64)).unwrap();
+    bench.submit(id, 1, range(WRITE, 100, 64)).unwrap();
+    bench.turn();
+    bench.device.complete_all(Status::Success);
+    let mut next = || {
+        bench.turn();
+        let lba = bench.asked()[0].0;
+        bench.device.complete_all(Status::Success);
+        lba
+    };
+    assert_eq!([next(), next(), next(), next()], [102, 4, 104, 6]);
+}
+
+#[test]
+fn a_request_within_the_blocks_of_a_turn_is_not_cut() {
+    let mut bench = Bench::with(copying(4), 64);
+    let id = bench.add_whole();
+    bench.submit(id, 0, range(WRITE, 0, 4)).unwrap();
+    assert_eq!(bench.asked(), [(0, 4)]);
+}
+
+#[test]
+fn a_device_that_moves_the_data_itself_gets_many_parts_in_a_turn() {
+    let mut bench = Bench::with(copying(u32::MAX), 64);
+    let id = bench.add_whole();
+    bench.submit(id, 0, range(WRITE, 0, 128)).unwrap();
+    bench.turn();
+    assert_eq!(bench.asked().len(), 16);
+}

@@ -49,6 +49,9 @@ pub struct Geometry {
     pub blocks: Blocks,
     /// The most blocks that one read or write may have. At least one.
     pub transfer_blocks_max: u32,
+    /// The most blocks of long requests that a core submits in a turn, and of one part of them: few where the core
+    /// moves the data itself, [`u32::MAX`] where the device does. At least one.
+    pub turn_blocks_max: u32,
     /// The most spans that one read or write may have. At least one.
     pub spans_max: u16,
     /// The most blocks that one discard may have; zero where the device cannot discard.
@@ -84,11 +87,22 @@ impl Geometry {
         }
         Self {
             transfer_blocks_max: u32::MAX,
+            turn_blocks_max: u32::MAX,
             spans_max: u16::MAX,
             discard_blocks_max: unlimited(self.discard_blocks_max),
             write_zeroes_blocks_max: unlimited(self.write_zeroes_blocks_max),
             operations: OperationLimits::NONE,
             ..self
+        }
+    }
+
+    /// The most blocks of a read or write that is not cut.
+    #[must_use]
+    pub const fn uncut_blocks_max(&self) -> u32 {
+        if self.turn_blocks_max < self.transfer_blocks_max {
+            self.turn_blocks_max
+        } else {
+            self.transfer_blocks_max
         }
     }
 
@@ -127,6 +141,7 @@ mod tests {
             block_bytes: 512,
             blocks: Blocks(u64::MAX),
             transfer_blocks_max: 1,
+            turn_blocks_max: u32::MAX,
             spans_max: 1,
             discard_blocks_max: 0,
             write_zeroes_blocks_max: 0,

@@ -66,14 +66,20 @@ impl Shape {
         self.blocks.0 * self.block_bytes as u64
     }
 
+    /// Number of blocks of so many bytes; at least one.
+    pub(crate) const fn blocks_of(self, bytes: u32) -> u32 {
+        if bytes > self.block_bytes { bytes / self.block_bytes } else { 1 }
+    }
+
     /// A writable device of this shape whose every request, of whatever kind, is at most
     /// `request_bytes` long, or one block, and which keeps nothing in a volatile cache.
     pub(crate) const fn geometry(self, request_bytes: u32) -> Geometry {
-        let most = if request_bytes > self.block_bytes { request_bytes / self.block_bytes } else { 1 };
+        let most = self.blocks_of(request_bytes);
         Geometry {
             block_bytes: self.block_bytes,
             blocks: self.blocks,
             transfer_blocks_max: most,
+            turn_blocks_max: u32::MAX,
             spans_max: u16::MAX,
             discard_blocks_max: most,
             write_zeroes_blocks_max: most,

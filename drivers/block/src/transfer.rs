@@ -24,7 +24,7 @@ impl TransferExtent {
             first,
             blocks: Blocks(blocks.0.min(have)),
             block_bytes: geometry.block_bytes,
-            transfer_blocks_max: geometry.transfer_blocks_max,
+            transfer_blocks_max: geometry.uncut_blocks_max(),
             spans_max: geometry.spans_max,
             read_only: geometry.read_only,
         }

@@ -82,6 +82,7 @@ fn no_request_of_a_file_in_memory_keeps_its_core_for_long() {
     let (device, _file) = sparse(Path::new("/dev/shm"), 1 << 30);
     let geometry = device.geometry();
     assert_eq!(geometry.transfer_blocks_max, 128);
+    assert_eq!(geometry.turn_blocks_max, 32);
     assert_eq!(geometry.discard_blocks_max, 2048);
     assert_eq!(geometry.write_zeroes_blocks_max, 2048);
 }

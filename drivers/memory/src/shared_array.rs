@@ -200,6 +200,13 @@ impl<W: Word, const N: usize> SharedArray<[W; N]> {
         })
     }
 
+    /// The element with that index; none if it is past the end.
+    #[inline]
+    #[must_use]
+    pub fn element(&self, index: u32) -> Option<SharedWords<W, N>> {
+        Some(SharedWords(self.word(index)?))
+    }
+
     /// Loads word `WORD` of array `index`; none if that is past the end.
     #[inline]
     #[must_use]

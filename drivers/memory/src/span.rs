@@ -37,6 +37,9 @@ impl Span {
     /// A span without bytes, of no address.
     pub const EMPTY: Self = Self { host: NonNull::dangling(), iova: Iova(0), len: 0 };
 
+    /// Address for SSDs of spans that only the CPU uses: no IOMMU maps it.
+    const NOT_FOR_SSDS: Iova = Iova(u64::MAX);
+
     /// A span over `len` bytes at `host`, which the SSDs see at `iova`.
     ///
     /// # Safety
@@ -51,8 +54,7 @@ impl Span {
     #[inline]
     #[must_use]
     pub fn fixed<const N: usize>(&self) -> Option<FixedSpan<N>> {
-        let Self { host, iova, len } = *self;
-        (len == FixedSpan::<N>::LEN).then_some(FixedSpan { host, iova })
+        (self.len == FixedSpan::<N>::LEN).then_some(FixedSpan { host: self.host })
     }
 
     /// Length in bytes.
@@ -124,8 +126,7 @@ impl Span {
     #[inline]
     #[must_use]
     pub fn first<const N: usize>(&self) -> Option<[u8; N]> {
-        let Self { host, iova, len } = *self;
-        (N <= len as usize).then(|| FixedSpan { host, iova }.load())
+        (N <= self.len as usize).then(|| FixedSpan { host: self.host }.load())
     }
 
     /// First byte, if there is one.
@@ -219,12 +220,12 @@ impl Span {
     }
 }
 
-/// A checked piece of shared memory whose length the compiler knows: `N` bytes, as a [`Span`]
-/// otherwise.
+/// A checked piece of shared memory that the CPU alone reads or writes, and whose length the compiler knows: `N`
+/// bytes. Has no address for SSDs, so that it is a single word.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub struct FixedSpan<const N: usize> {
     host: NonNull<u8>,
-    iova: Iova,
 }
 
 // SAFETY: an address, as a span is.
@@ -244,14 +245,23 @@ impl<const N: usize> FixedSpan<N> {
     #[inline]
     #[must_use]
     pub fn load(&self) -> [u8; N] {
-        // SAFETY: there are `N` bytes, and bytes have no alignment.
-        let bytes = unsafe { self.host.cast::<[u8; N]>().read_unaligned() };
+        self.load_at::<0, N>()
+    }
+
+    /// Copy of `M` bytes from byte `AT` on: one load or two. A field that is loaded where it is used needs no register
+    /// before.
+    #[inline]
+    #[must_use]
+    pub fn load_at<const AT: usize, const M: usize>(&self) -> [u8; M] {
+        const { assert!(M <= N && AT <= N - M, "more bytes than the span has") };
+        // SAFETY: the place is inside of the `N` bytes.
+        let first = unsafe { self.host.add(AT) };
+        // SAFETY: `M` bytes are there, and bytes have no alignment.
+        let bytes = unsafe { first.cast::<[u8; M]>().read_unaligned() };
         loaded_once();
         bytes
     }
-}
 
-impl<const N: usize> FixedSpan<N> {
     /// Stores the first bytes: a store or two.
     #[inline]
     pub fn store_first<const M: usize>(&self, bytes: [u8; M]) {
@@ -270,10 +280,11 @@ impl FixedSpan<1> {
     }
 }
 
+/// A span for the CPU alone: the address for SSDs is one that none reaches.
 impl<const N: usize> From<FixedSpan<N>> for Span {
     #[inline]
-    fn from(FixedSpan { host, iova }: FixedSpan<N>) -> Self {
-        Self { host, iova, len: FixedSpan::<N>::LEN }
+    fn from(FixedSpan { host }: FixedSpan<N>) -> Self {
+        Self { host, iova: Self::NOT_FOR_SSDS, len: FixedSpan::<N>::LEN }
     }
 }
 
@@ -391,6 +402,15 @@ mod tests {
         let mut bytes = [9; 4];
         span(&mut bytes).fixed::<4>().unwrap().store_first([1, 2]);
         assert_eq!(bytes, [1, 2, 9, 9]);
+    }
+
+    #[test]
+    fn the_bytes_in_the_middle_of_a_fixed_span_are_loaded_and_no_others() {
+        let mut bytes = [1, 2, 3, 4];
+        let span = span(&mut bytes).fixed::<4>().unwrap();
+        assert_eq!(span.load_at::<1, 2>(), [2, 3]);
+        assert_eq!(span.load_at::<4, 0>(), []);
+        assert_eq!(span.load(), [1, 2, 3, 4]);
     }
 
     #[test]

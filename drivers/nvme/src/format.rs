@@ -138,6 +138,7 @@ fn geometry(page: &IdentifyNamespace, limits: &Limits) -> Result<Geometry, Forma
         block_bytes,
         blocks: Blocks(blocks),
         transfer_blocks_max,
+        turn_blocks_max: u32::MAX,
         spans_max: SPANS_MAX,
         discard_blocks_max: discard_blocks_max(limits, block_bytes),
         write_zeroes_blocks_max: blocks_max(

@@ -59,6 +59,14 @@ pub fn bind(root: &SysfsRoot, address: PciAddress) -> Result<Binding, BindError>
     Ok(Binding { root: root.clone(), address, bound })
 }
 
+/// Checks whether [`bind`] would refuse an NVMe controller. Changes nothing.
+///
+/// # Errors
+/// As [`bind`], without those of writing.
+pub fn check_bind(root: &SysfsRoot, address: PciAddress) -> Result<(), BindError> {
+    check(root, address).map(drop)
+}
+
 impl Binding {
     /// Address of the function.
     #[must_use]

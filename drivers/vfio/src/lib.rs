@@ -38,7 +38,7 @@ mod vfio;
 mod vfio_user;
 
 pub use address::{PciAddress, PciAddressError};
-pub use binding::{Binding, bind, give_back};
+pub use binding::{Binding, bind, check_bind, give_back};
 pub use domain::Backend;
 pub use error::{BindError, VfioError};
 pub use sysfs::SysfsRoot;

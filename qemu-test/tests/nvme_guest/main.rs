@@ -12,6 +12,8 @@
 //! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that
 //! QEMU's own NVMe controller can take were first tried with it.
 
+mod polling;
+
 use luge_qemu_test::{
     Bench, Boot, Daemon, Deadline, Disk, Iommu, Lab, Machine, Reset, Running, Serve, TestError,
 };

@@ -5,18 +5,33 @@
 
 /// A key or a combination of keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Key {
+pub enum Key {
+    /// Printable character.
     Char(char),
+    /// Enter, also called Return.
     Enter,
+    /// Tabulator.
     Tab,
+    /// Backspace.
     Backspace,
+    /// Delete.
     Delete,
+    /// Left arrow.
     Left,
+    /// Right arrow.
     Right,
+    /// Home.
     Home,
+    /// End.
     End,
+    /// Up arrow.
     Up,
+    /// Down arrow.
     Down,
+    /// Page up.
+    PageUp,
+    /// Page down.
+    PageDown,
     /// Ctrl-U.
     KillToStart,
     /// Ctrl-K.
@@ -48,13 +63,13 @@ enum State {
 
 /// Decodes bytes into keys.
 #[derive(Default, Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     state: State,
 }
 
 impl Decoder {
     /// Decodes a byte; returns the key that it completes.
-    pub(crate) fn feed(&mut self, byte: u8) -> Option<Key> {
+    pub fn feed(&mut self, byte: u8) -> Option<Key> {
         match std::mem::take(&mut self.state) {
             State::Return if byte == b'\n' => None,
             State::Plain | State::Return => self.plain(byte),
@@ -113,6 +128,8 @@ impl Decoder {
             (b'H', _) | (b'~', 1 | 7) => Some(Key::Home),
             (b'F', _) | (b'~', 4 | 8) => Some(Key::End),
             (b'~', 3) => Some(Key::Delete),
+            (b'~', 5) => Some(Key::PageUp),
+            (b'~', 6) => Some(Key::PageDown),
             (0x20..=0x7e, _) => None,
             _ => self.plain(byte),
         }

@@ -1,5 +1,6 @@
 //! Methods that a console can call, with their descriptions.
 
+use super::terminal::Terminal;
 use serde_json::Value;
 
 /// The methods of a console.
@@ -12,6 +13,12 @@ pub trait Commands: Send + Sync {
     /// # Errors
     /// Errors of the method.
     fn call(&self, method: &str, params: Value) -> Result<Value, MethodError>;
+
+    /// Shows a full-screen view of what runs at a terminal, until its user leaves it.
+    ///
+    /// # Errors
+    /// Problem and remedy.
+    fn top(&self, terminal: &Terminal) -> Result<(), String>;
 }
 
 /// Description of a method, for help and completion.

@@ -3,9 +3,9 @@
 //! - `methods`: the methods and their descriptions.
 //! - `terminal`, `screen`: input and output.
 //! - `keys`, `editor`, `complete`: editing of a line.
-//! - `command`: parsing of a line. `table`: printing of results.
+//! - `command`: parsing of a line. `views`: results as a person reads them. `table`: printing.
 //! - `repl`: the loop that reads and runs commands.
-//! - `attach`, `kernel_log`: the console's own commands `vm_console` and `dmesg`.
+//! - `attach`, `kernel_log`: the console's own commands `vm_console` and `dmesg`. `top` is of [`Commands`].
 //!
 //! Invariants
 //! - Any serial line will do: the terminal is never queried, and lines have 80 columns unless the
@@ -25,8 +25,10 @@ mod repl;
 mod screen;
 mod table;
 mod terminal;
+mod views;
 
+pub use keys::{Decoder, Key};
 pub use methods::{Commands, MethodError, MethodHelp, ParameterHelp};
 pub use repl::Console;
 pub use screen::Screen;
-pub use terminal::Terminal;
+pub use terminal::{Terminal, TerminalSize};

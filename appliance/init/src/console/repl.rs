@@ -8,8 +8,9 @@ use super::kernel_log;
 use super::keys::Decoder;
 use super::methods::{Commands, MethodHelp, ParameterHelp};
 use super::screen::{Screen, VisibleLine};
-use super::table::{Style, clean, render};
+use super::table::{Style, clean, render, table};
 use super::terminal::{Kind, Terminal};
+use super::views::{Asked, Earlier, View, view};
 use crate::power::{Ending, PowerSwitch};
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -22,8 +23,9 @@ use std::sync::Arc;
 const PROMPT: &str = "luge> ";
 
 /// The console's own commands: name and help.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("help", "List the commands, or describe one: help METHOD"),
+    ("top", "Watch volumes, SSDs, endpoints, VMs and cores; q leaves"),
     ("vm_console", "Connect this terminal to a virtual machine's console: vm_console NAME; Ctrl-] leaves"),
     ("dmesg", "Show the last lines of the kernel's log: dmesg [LINES]"),
     ("reboot", "Stop all disks and virtual machines, and reboot"),
@@ -38,6 +40,8 @@ pub struct Console {
     screen: Screen,
     style: Style,
     editor: Editor,
+    /// Counters of the last look, for rates.
+    earlier: Earlier,
 }
 
 /// Continuation of the loop after a key.
@@ -55,7 +59,15 @@ impl Console {
     pub fn new(terminal: Terminal, commands: Arc<dyn Commands>, power: PowerSwitch) -> io::Result<Self> {
         let screen = Screen::new(terminal.output.try_clone()?, terminal.columns);
         let style = if terminal.kind == Kind::Interactive { Style::Colour } else { Style::Plain };
-        Ok(Self { commands, power, terminal, screen, style, editor: Editor::default() })
+        Ok(Self {
+            commands,
+            power,
+            terminal,
+            screen,
+            style,
+            editor: Editor::default(),
+            earlier: Earlier::default(),
+        })
     }
 
     /// Screen of the console, for other output such as the log.
@@ -158,6 +170,7 @@ impl Console {
         let Some(line) = Line::parse(text) else { return };
         let result = match line.command.as_str() {
             "help" => self.help(&line.rest),
+            "top" => self.top(),
             "vm_console" => self.vm_console(&line.rest),
             "dmesg" => dmesg(&line.rest),
             "reboot" => Ok(self.end(Ending::Reboot)),
@@ -173,15 +186,36 @@ impl Console {
         }
     }
 
-    fn call(&self, line: &Line) -> Result<String, String> {
+    fn call(&mut self, line: &Line) -> Result<String, String> {
         let method = self.method(&line.command)?;
         let params = line.params(&method)?;
         let result = self.commands.call(&method.name, params);
         let value = result.map_err(|error| format!("{} (code {})", clean(&error.message), error.code))?;
         match line.format {
             Format::Json => serde_json::to_string_pretty(&value).map_err(|error| error.to_string()),
-            Format::Table => Ok(render(&value, self.style, self.screen.columns())),
+            Format::Table => Ok(self.show(line, &value)),
         }
+    }
+
+    /// Text of a result: in its view, if it has one.
+    fn show(&mut self, line: &Line, result: &Value) -> String {
+        let asked = if line.rest.is_empty() { Asked::All } else { Asked::Some };
+        match view(&line.command, asked, result, &mut self.earlier) {
+            Some(view) => self.text_of(&view),
+            None => render(result, self.style, self.screen.columns()),
+        }
+    }
+
+    fn text_of(&self, view: &View) -> String {
+        let (style, columns) = (self.style, self.screen.columns());
+        let rows: Vec<_> = view.rows.iter().collect();
+        let mut parts = Vec::new();
+        if !view.pairs.is_empty() {
+            parts.push(render(&view.pairs.clone().into(), style, columns));
+        }
+        parts.push(if rows.is_empty() { "(none)".to_owned() } else { table(&rows, style, columns) });
+        parts.extend(view.note.map(str::to_owned));
+        parts.join("\n")
     }
 
     fn method(&self, name: &str) -> Result<MethodHelp, String> {
@@ -213,6 +247,16 @@ impl Console {
     fn end(&self, ending: Ending) -> String {
         self.power.ask(ending, "the console");
         String::new()
+    }
+
+    fn top(&self) -> Result<String, String> {
+        if self.terminal.kind == Kind::Batch {
+            return Err("this needs a terminal: bdev_get_iostat shows the numbers as text".into());
+        }
+        let held = self.screen.hold();
+        let shown = self.commands.top(&self.terminal);
+        drop(held);
+        shown.map(|()| String::new())
     }
 
     fn vm_console(&self, name: &str) -> Result<String, String> {

@@ -4,6 +4,7 @@
 //! - The cursor is moved by carriage return and backspace only, which all terminals know.
 //! - Other output, such as the log, never mixes with the edited line: the line is erased, and drawn
 //!   again below the output.
+//! - While a full-screen view is shown, other output is kept within a limit, and printed afterwards.
 //! - A terminal that accepts no output is waited for once, and not again until it accepts some, because
 //!   the log of the whole process is written here.
 
@@ -15,6 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Time limit for a terminal to accept output: about a thousand characters at 9600 baud.
 const WRITE_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Maximum size of the output that is kept during a full-screen view, in bytes.
+const HELD_MAX: usize = 256 << 10;
+
+/// Note in place of output that was not kept.
+const NOT_KEPT: &str = "(more output was not kept)\n";
 
 /// Output of a console. All clones share it.
 #[derive(Clone, Debug)]
@@ -28,6 +35,8 @@ struct Shared {
     columns: usize,
     /// Edited line, if there is one.
     line: Option<VisibleLine>,
+    /// Output that waits for the end of a full-screen view, if there is one.
+    held: Option<String>,
     /// Whether the terminal accepted no output at the last attempt.
     is_stuck: bool,
 }
@@ -63,15 +72,26 @@ impl VisibleLine {
 
 impl Screen {
     pub(crate) fn new(output: OwnedFd, columns: usize) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { output, columns, line: None, is_stuck: false })) }
+        Self {
+            shared: Arc::new(Mutex::new(Shared { output, columns, line: None, held: None, is_stuck: false })),
+        }
     }
 
     /// Prints text. An edited line is drawn again below it.
     pub fn print(&self, text: &str) {
         let mut shared = self.lock();
+        if let Some(held) = &mut shared.held {
+            return keep(held, text);
+        }
         let Some(line) = shared.line.clone() else { return shared.write(text) };
         let end = if text.ends_with('\n') { "" } else { "\n" };
         shared.write(&format!("\r{}\r{text}{end}{}", " ".repeat(line.width), line.draw(0)));
+    }
+
+    /// Keeps output from the terminal until the result is dropped, then prints it.
+    pub(crate) fn hold(&self) -> Hold {
+        self.lock().held = Some(String::new());
+        Hold(self.clone())
     }
 
     pub(crate) fn columns(&self) -> usize {
@@ -118,6 +138,27 @@ impl Screen {
     }
 }
 
+/// A full-screen view, during which other output is kept.
+pub(crate) struct Hold(Screen);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let held = self.0.lock().held.take();
+        self.0.print(&held.unwrap_or_default());
+    }
+}
+
+/// Adds a text to the output that is kept.
+fn keep(held: &mut String, text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    if held.len() + text.len() + end.len() <= HELD_MAX {
+        held.push_str(text);
+        held.push_str(end);
+    } else if !held.ends_with(NOT_KEPT) {
+        held.push_str(NOT_KEPT);
+    }
+}
+
 /// Output of a VM, written unchanged.
 impl io::Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -160,7 +201,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     fn shown(line: &str, cursor: usize) -> VisibleLine {
         VisibleLine::of("> ", &line.chars().collect::<Vec<_>>(), cursor, 20)
@@ -206,6 +247,26 @@ mod tests {
             assert!(line.width < 20, "{cursor}: {line:?}");
             assert!(line.cursor <= line.width, "{cursor}: {line:?}");
         }
+    }
+
+    #[test]
+    fn output_during_a_full_screen_view_comes_after_it() {
+        let text = written(|screen| {
+            let held = screen.hold();
+            screen.print("first");
+            screen.clone().write_all(b"view\n").unwrap();
+            drop(held);
+            screen.print("last\n");
+        });
+        assert_eq!(text, "view\nfirst\nlast\n");
+    }
+
+    #[test]
+    fn output_that_is_kept_has_a_limit_and_says_so_once() {
+        let mut held = String::new();
+        (0..1000).for_each(|_| keep(&mut held, &"x".repeat(1000)));
+        assert!(held.len() <= HELD_MAX + NOT_KEPT.len(), "{} bytes were kept", held.len());
+        assert_eq!(held.matches(NOT_KEPT).count(), 1);
     }
 
     #[test]

@@ -56,7 +56,13 @@ pub(crate) fn render(value: &Value, style: Style, columns: usize) -> String {
         Value::Array(list) if list.is_empty() => "(none)".into(),
         Value::Array(list) => objects(list).map_or_else(
             || list.iter().map(|item| render(item, style, columns)).collect::<Vec<_>>().join("\n"),
-            |rows| if let [only] = rows[..] { pairs(only, style, 0) } else { table(&rows, style, columns) },
+            |rows| {
+                if let [only] = rows[..] {
+                    pairs(only, style, 0)
+                } else {
+                    sorted_table(&rows, style, columns)
+                }
+            },
         ),
         Value::Object(map) if map.is_empty() => "(empty)".into(),
         // Includes an object around a single list of objects: a table with a title.
@@ -115,12 +121,31 @@ struct Column<'a> {
     key: &'a str,
     cells: Vec<String>,
     width: usize,
+    alignment: Alignment,
 }
 
-fn table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
+/// Alignment of a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alignment {
+    Left,
+    Right,
+}
+
+/// Table whose most important columns come first.
+fn sorted_table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
+    columns_under_headings(all_columns(rows, &ordered(keys(rows).into_iter())), rows.len(), style, columns)
+}
+
+/// Table whose columns have the order of the rows' members.
+pub(crate) fn table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
+    let keys: Vec<&str> = keys(rows).into_iter().map(String::as_str).collect();
+    columns_under_headings(all_columns(rows, &keys), rows.len(), style, columns)
+}
+
+/// Aligned columns under headings, as many as fit. Columns of numbers are aligned at the right.
+fn columns_under_headings(all: Vec<Column<'_>>, rows: usize, style: Style, columns: usize) -> String {
     let mut shown = Vec::new();
     let mut left = columns;
-    let all = all_columns(rows);
     let total = all.len();
     for column in all {
         // The first column is always shown, even if it is too wide.
@@ -130,9 +155,9 @@ fn table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
         }
     }
     let line = |cell: &dyn Fn(&Column<'_>) -> String| shown.iter().map(cell).collect::<Vec<_>>().join("  ");
-    let mut lines = vec![style.strong(line(&|column| padded(&heading(column.key), column.width)).trim_end())];
-    for row in 0..rows.len() {
-        lines.push(line(&|column| padded(&column.cells[row], column.width)).trim_end().to_owned());
+    let mut lines = vec![style.strong(line(&|column| column.padded(&heading(column.key))).trim_end())];
+    for row in 0..rows {
+        lines.push(line(&|column| column.padded(&column.cells[row])).trim_end().to_owned());
     }
     if shown.len() < total {
         lines.push(style.faint(&format!("({} more columns: add --json)", total - shown.len())));
@@ -140,15 +165,40 @@ fn table(rows: &[&Map<String, Value>], style: Style, columns: usize) -> String {
     lines.join("\n")
 }
 
-fn all_columns<'a>(rows: &[&'a Map<String, Value>]) -> Vec<Column<'a>> {
+impl Column<'_> {
+    fn padded(&self, text: &str) -> String {
+        match self.alignment {
+            Alignment::Left => padded(text, self.width),
+            Alignment::Right => format!("{}{text}", " ".repeat(self.width.saturating_sub(width(text)))),
+        }
+    }
+}
+
+/// Right if all cells are numbers, which may have units, or absent.
+fn alignment(cells: &[String]) -> Alignment {
+    let is_number = |cell: &String| {
+        let number = cell.split(' ').next().unwrap_or_default();
+        let has_digits = number.starts_with(|first: char| first.is_ascii_digit());
+        let others = number.chars().filter(|one| !one.is_ascii_digit() && *one != '.').count();
+        has_digits && others <= 1 || cell == "-" || cell.is_empty()
+    };
+    let any = cells.iter().any(|cell| cell.starts_with(|first: char| first.is_ascii_digit()));
+    if any && cells.iter().all(is_number) { Alignment::Right } else { Alignment::Left }
+}
+
+/// Keys of all rows, each once.
+fn keys<'a>(rows: &[&'a Map<String, Value>]) -> Vec<&'a String> {
     let mut seen = BTreeSet::new();
-    let keys: Vec<&String> = rows.iter().flat_map(|row| row.keys()).filter(|key| seen.insert(*key)).collect();
+    rows.iter().flat_map(|row| row.keys()).filter(|key| seen.insert(*key)).collect()
+}
+
+fn all_columns<'a>(rows: &[&'a Map<String, Value>], keys: &[&'a str]) -> Vec<Column<'a>> {
     let column = |key: &'a str| {
         let cells: Vec<String> = rows.iter().map(|row| row.get(key).map_or_else(String::new, cell)).collect();
         let widest = cells.iter().map(|cell| width(cell)).max().unwrap_or(0);
-        Column { key, width: widest.max(width(&heading(key))), cells }
+        Column { key, width: widest.max(width(&heading(key))), alignment: alignment(&cells), cells }
     };
-    ordered(keys.into_iter()).into_iter().map(column).collect()
+    keys.iter().map(|key| column(key)).collect()
 }
 
 /// Keys in the order of [`FIRST`], then the others in their own order.
@@ -205,8 +255,8 @@ mod tests {
             { "extra": null, "name": "longer", "on": false, "size": 12345 },
         ]);
         let expected = "\
-NAME    ALIASES  ON   SIZE   EXTRA
-m0      x        yes  5
+NAME    ALIASES  ON    SIZE  EXTRA
+m0      x        yes      5
 longer           no   12345  -";
         assert_eq!(plain(&list), expected);
     }

@@ -4,11 +4,23 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty};
 use rustix::termios::{tcgetattr, tcgetwinsize, tcsetattr};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Assumed width of a terminal whose width the kernel does not know, such as a serial line.
 const COLUMNS: usize = 80;
+
+/// Assumed height of such a terminal.
+const ROWS: usize = 24;
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TerminalSize {
+    /// Width.
+    pub columns: usize,
+    /// Height.
+    pub rows: usize,
+}
 
 /// Input and output of a console.
 #[derive(Debug)]
@@ -61,6 +73,28 @@ impl Terminal {
         let columns = tcgetwinsize(&output).map_or(0, |size| usize::from(size.ws_col));
         let columns = if (20..=500).contains(&columns) { columns } else { COLUMNS };
         Ok(Self { input, output, columns, kind: Kind::Interactive, previous_mode: Some(previous_mode) })
+    }
+
+    /// File from which keys are read.
+    #[must_use]
+    pub fn input(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+
+    /// File to which output is written; it may be one that does not block.
+    #[must_use]
+    pub fn output(&self) -> BorrowedFd<'_> {
+        self.output.as_fd()
+    }
+
+    /// Present size: 80 columns and 24 rows where the kernel does not know it.
+    #[must_use]
+    pub fn size(&self) -> TerminalSize {
+        let known = tcgetwinsize(&self.output).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        known.map_or(TerminalSize { columns: COLUMNS, rows: ROWS }, |size| TerminalSize {
+            columns: size.ws_col.into(),
+            rows: size.ws_row.into(),
+        })
     }
 }
 

@@ -61,6 +61,10 @@ impl Commands for Methods {
             |error: luge_rpc::RpcError| MethodError { code: error.code.0.into(), message: error.message };
         self.0.dispatch(method, params).map_err(refusal)
     }
+
+    fn top(&self, terminal: &Terminal) -> Result<(), String> {
+        crate::top::run_here(&self.0, terminal).map_err(|error| format!("the terminal failed: {error}"))
+    }
 }
 
 fn method(method: &Method) -> MethodHelp {

@@ -181,6 +181,14 @@ impl Bdev {
         self.units.unit(owner, &self.volume, self.uuid, names)
     }
 
+    /// The volume as an endpoint serves it: with the reservations of their owner, or those of all users.
+    pub fn volume_for(&mut self, owner: Option<&PrOwner>) -> Arc<Volume> {
+        match owner {
+            None => self.volume.clone(),
+            Some(owner) => Arc::new(self.volume.view(self.units.reservations_of(owner))),
+        }
+    }
+
     /// Counters of a core since they were last reset.
     #[must_use]
     pub fn counters(&self, core: CoreId) -> Counters {
@@ -432,6 +440,20 @@ mod tests {
         bdevs.take("a").unwrap();
         bdevs.release("a", uuid);
         assert!(bdevs.reserve(Some("a".into()), "", Some(uuid)).is_ok());
+    }
+
+    #[test]
+    fn endpoints_of_a_tenant_share_its_reservations_and_nobody_elses() {
+        let mut bdevs = bdevs();
+        let device = bdevs.get_mut("a").unwrap();
+        let [tenant, other] = ["t", "u"].map(|name| PrOwner::Tenant(name.into()));
+        let unit = device.unit(Some(&tenant), UnitNames::default()).unwrap();
+        let mut is_shared = |owner: Option<&PrOwner>| {
+            Arc::ptr_eq(device.volume_for(owner).reservations(), unit.reservations())
+        };
+        assert!(is_shared(Some(&tenant)));
+        assert!(!is_shared(Some(&other)));
+        assert!(!is_shared(None));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use endpoint::{Delayed, Disk, Endpoint, Place, Server, VhostDevice};
 pub use hba::{Hba, Lun, LunPresence, WantedTarget};
 pub use nvmf::{Listener, MadeDirectories, Nvmf, NvmfSubsystem, ServedNamespace, Transport};
 pub use platform::Platform;
-pub use pr_scope::PrScope;
+pub use pr_scope::{PrOwner, PrScope};
 pub use record::{Call, Record, Subsystem};
 #[cfg(test)]
 pub use rig::{control, platform};

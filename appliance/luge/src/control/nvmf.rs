@@ -5,7 +5,7 @@
 //! - What waits for an SSD (a namespace that goes) is done by the thread that asked; a subsystem is not deleted
 //!   meanwhile.
 
-use super::{Names, Table};
+use super::{Names, PrOwner, Table};
 use luge_nvme_target::{ControllerConfig, NamespaceId, Nqn, Subsystem};
 use luge_rpc::RpcError;
 use luge_vfio_user::Endpoint;
@@ -159,6 +159,8 @@ fn unknown_subsystem(nqn: &str) -> RpcError {
 pub struct NvmfSubsystem {
     /// The subsystem itself.
     pub target: Arc<Subsystem>,
+    /// Owner of the reservations of its namespaces; none where they are those of all users of a volume.
+    pub pr_owner: Option<PrOwner>,
     /// Names of the block devices of its namespaces, by namespace identifier.
     pub namespaces: BTreeMap<u32, String>,
     /// Listeners, by directory as it was given.
@@ -170,14 +172,14 @@ pub struct NvmfSubsystem {
 impl NvmfSubsystem {
     /// A subsystem without namespaces and listeners.
     #[must_use]
-    pub fn new(target: Arc<Subsystem>) -> Self {
-        Self { target, namespaces: BTreeMap::new(), listeners: BTreeMap::new(), changes: 0 }
+    pub fn new(target: Arc<Subsystem>, pr_owner: Option<PrOwner>) -> Self {
+        Self { target, pr_owner, namespaces: BTreeMap::new(), listeners: BTreeMap::new(), changes: 0 }
     }
 
     /// Splits it into its listeners, which end first, and its namespaces.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Listener>, Vec<ServedNamespace>) {
-        let Self { target, namespaces, listeners, changes: _ } = self;
+        let Self { target, namespaces, listeners, pr_owner: _, changes: _ } = self;
         let namespace = |(id, bdev)| ServedNamespace { target: target.clone(), id: NamespaceId(id), bdev };
         (listeners.into_values().collect(), namespaces.into_iter().map(namespace).collect())
     }

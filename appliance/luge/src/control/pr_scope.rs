@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Users that share the persistent reservations of a volume through SCSI.
+/// Users that share the persistent reservations of a volume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrScope {
     /// All users of the volume, whatever protocol they use.
     #[default]
     Volume,
-    /// SCSI controllers of one tenant; one without a tenant is alone.
+    /// Controllers and subsystems of one tenant, whatever protocol they use; one without a tenant is alone.
     Vm,
 }
 
@@ -35,14 +35,14 @@ impl FromStr for PrScope {
 /// Owner of persistent reservations that not all users of a volume share.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PrOwner {
-    /// All controllers of a tenant.
+    /// All controllers and subsystems of a tenant.
     Tenant(String),
-    /// A controller without a tenant.
+    /// A controller or subsystem without a tenant.
     Controller(String),
 }
 
 impl PrScope {
-    /// Owner of the reservations of a controller; none where they are those of all users of a volume.
+    /// Owner of the reservations of a controller or subsystem; none where they are those of all users of a volume.
     #[must_use]
     pub fn owner(self, controller: &str, tenant: Option<&str>) -> Option<PrOwner> {
         match self {

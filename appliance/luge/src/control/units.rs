@@ -1,4 +1,4 @@
-//! The SCSI logical units of a block device: one for each scope of reservations.
+//! The scopes of reservations of a block device, and its SCSI logical units, one for each scope.
 
 use super::pr_scope::PrOwner;
 use luge_reservations::Reservations;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 #[derive(Default)]
 pub struct Units {
     units: BTreeMap<Option<PrOwner>, Weak<LogicalUnit>>,
-    /// Reservations that only a tenant shares. They stay when the last LUN goes.
+    /// Reservations that only a tenant shares. They stay when its last endpoint goes.
     reservations: BTreeMap<PrOwner, Arc<Reservations>>,
 }
 
@@ -29,6 +29,11 @@ pub struct UnitNames {
 }
 
 impl Units {
+    /// Reservations of an owner.
+    pub fn reservations_of(&mut self, owner: &PrOwner) -> Arc<Reservations> {
+        self.reservations.entry(owner.clone()).or_default().clone()
+    }
+
     /// The unit for an owner of reservations; makes it if no LUN has it.
     ///
     /// # Errors
@@ -51,7 +56,7 @@ impl Units {
         }
         let reservations = match owner {
             None => volume.reservations().clone(),
-            Some(owner) => self.reservations.entry(owner.clone()).or_default().clone(),
+            Some(owner) => self.reservations_of(owner),
         };
         let UnitNames { serial, product } = names;
         let uuid = uuid.into_bytes();

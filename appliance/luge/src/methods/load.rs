@@ -58,8 +58,7 @@ const MAKERS: &[Maker] = &[
     // A front end may have connected meanwhile: it must not keep the rest from being undone.
     Maker::new("vhost_create_blk_controller", "vhost_delete_controller", "ctrlr")
         .with(|| json!({ "force": true })),
-    Maker::new("vhost_create_scsi_controller", "vhost_delete_controller", "ctrlr")
-        .with(|| json!({ "force": true })),
+    Maker::new(CREATE_SCSI, "vhost_delete_controller", "ctrlr").with(|| json!({ "force": true })),
     Maker::new("vhost_scsi_controller_add_target", "vhost_scsi_controller_remove_target", "scsi_target_num")
         .of("ctrlr")
         .and("lun"),
@@ -72,6 +71,9 @@ const MAKERS: &[Maker] = &[
     // Its guest has only begun to boot: there is nothing that it must be given time to end.
     Maker::new("vm_start", "vm_stop", "name").with(|| json!({ "timeout_s": 0 })),
 ];
+
+/// Method that creates a SCSI controller.
+const CREATE_SCSI: &str = "vhost_create_scsi_controller";
 
 /// Method whose effect ends with the controller that a call before it has made.
 const START_SCSI: &str = "vhost_start_scsi_controller";
@@ -88,6 +90,7 @@ pub fn load(
 ) -> Result<(), RpcError> {
     let _one_at_a_time = host.lock_loading()?;
     config.check(|method| check(dispatcher, method))?;
+    config.calls().try_for_each(|call| check_start(config, call))?;
     let (level, made) = (host.log.level(), Mutex::new(Vec::new()));
     let call = |method: &str, params: Value, caller: &Caller<'_>| {
         let result = dispatcher.prepare(dispatcher.stage(), method, params.clone())?.value(caller)?;
@@ -115,6 +118,18 @@ fn check(dispatcher: &Dispatcher, method: &str) -> Result<(), RpcError> {
     Err(RpcError::invalid(
         "that is no part of a configuration, which only makes things and sets options: call it by itself",
     ))
+}
+
+/// Refuses the start of a controller that the configuration does not create: nothing would stop it again.
+fn check_start(config: &Config, call: &Call) -> Result<(), RpcError> {
+    let controller = &call.params["ctrlr"];
+    let creates = |other: &Call| other.method == CREATE_SCSI && other.params["ctrlr"] == *controller;
+    if call.method != START_SCSI || config.calls().any(creates) {
+        return Ok(());
+    }
+    Err(RpcError::invalid_params(format_args!(
+        "{START_SCSI} {controller}: a configuration starts only controllers that it creates: call it by itself"
+    )))
 }
 
 /// Inverse of a call, if the call made an object.

@@ -421,15 +421,16 @@ fn options_of_the_transport_are_obeyed_or_refused_by_name() {
         ("max_io_qpairs_per_ctrlr", json!(129), -32602),
         ("max_queue_depth", json!(1), -32602),
         ("max_queue_depth", json!(4097), -32602),
-        ("max_aq_depth", json!(32), -95),
+        ("max_aq_depth", json!(1), -32602),
+        ("max_aq_depth", json!(4097), -32602),
         ("max_io_size", json!(4096), -32602),
         ("max_io_size", json!(131_073), -32602),
         ("max_io_size", json!(2 << 20), -32602),
         ("in_capsule_data_size", json!(4096), -95),
         ("dif_insert_or_strip", json!(true), -95),
         ("no_srq", json!(true), -95),
-        ("masked_oncs", json!(["nvmcmps"]), -95),
-        ("masked_fuses", json!(["fcws"]), -95),
+        ("masked_oncs", json!(["nvmcmps", "ssfs"]), -32602),
+        ("masked_fuses", json!(["nvmcmps"]), -32602),
         ("colour", json!("red"), -32602),
     ] {
         let refusal = luge.refusal("nvmf_create_transport", json!({"trtype": "VFIOUSER", option: value}));
@@ -437,7 +438,8 @@ fn options_of_the_transport_are_obeyed_or_refused_by_name() {
         assert!(refusal.message.contains(option), "{refusal}");
     }
     let taken = json!({"trtype": "vfiouser", "tgt_name": "nvmf_tgt", "max_io_qpairs_per_ctrlr": 4,
-        "max_queue_depth": 256, "max_io_size": 131_072, "disable_mappable_bar0": true, "disable_compare": true,
+        "max_queue_depth": 256, "max_aq_depth": 32, "masked_oncs": ["nvmcpys", "reservs"], "masked_fuses": [],
+        "max_io_size": 131_072, "disable_mappable_bar0": true, "disable_compare": true,
         "disable_adaptive_irq": true, "disable_shadow_doorbells": true, "num_shared_buffers": 1024, "buf_cache_size": 32, "io_unit_size": 8192,
         "zcopy": true, "abort_timeout_sec": 1, "acceptor_poll_rate": 10_000, "c2h_success": true});
     assert_eq!(luge.call("nvmf_create_transport", taken), true);
@@ -445,6 +447,13 @@ fn options_of_the_transport_are_obeyed_or_refused_by_name() {
     assert_eq!(shown[0]["trtype"], "VFIOUSER");
     assert_eq!(shown[0]["max_io_qpairs_per_ctrlr"], 4);
     assert_eq!(shown[0]["max_queue_depth"], 256);
+    assert_eq!(shown[0]["max_aq_depth"], 32);
+    assert_eq!(
+        shown[0]["masked_oncs"],
+        json!(["nvmcmps", "reservs", "nvmcpys"]),
+        "with that of disable_compare"
+    );
+    assert_eq!(shown[0]["masked_fuses"], json!(["fcws"]), "of disable_compare");
     assert_eq!(shown[0]["max_io_size"], 131_072);
     for option in ["mappable_bar0", "compare", "adaptive_irq", "shadow_doorbells"] {
         assert_eq!(shown[0][format!("disable_{option}")], true, "{option}");

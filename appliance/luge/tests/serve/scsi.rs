@@ -406,6 +406,38 @@ fn a_configuration_that_fails_leaves_no_lun_behind() {
 }
 
 #[test]
+fn a_configuration_that_starts_a_controller_of_others_is_refused_and_starts_nothing() {
+    let luge = with_devices(&[]);
+    luge.call(CREATE, json!({"ctrlr": "s", "delay": true}));
+    let config = json!({"subsystems": [{"subsystem": "vhost_scsi", "config": [
+        {"method": START, "params": {"ctrlr": "s"}},
+        {"method": ADD, "params": {"ctrlr": "s", "scsi_target_num": 0, "bdev_name": "gone"}},
+    ]}]});
+    let refusal = luge.refusal("load_config", config);
+    assert_eq!(refusal.code.0, -32602);
+    assert!(refusal.message.contains("only controllers that it creates"), "{}", refusal.message);
+    assert_eq!(luge.call("vhost_get_controllers", Value::Null)[0]["listening"], false);
+}
+
+#[test]
+fn endpoints_of_all_protocols_take_a_scope_of_reservations_which_is_saved() {
+    let luge = with_devices(&[]);
+    luge.call(
+        "vhost_create_blk_controller",
+        json!({"ctrlr": "b", "dev_name": "m", "tenant": "a", "pr_scope": "vm"}),
+    );
+    let subsystem =
+        json!({"nqn": "nqn.2016-06.io.spdk:c", "allow_any_host": true, "tenant": "a", "pr_scope": "vm"});
+    luge.call("nvmf_create_subsystem", subsystem);
+    luge.call(CREATE, json!({"ctrlr": "s", "tenant": "a", "pr_scope": "vm"}));
+    let saved = luge.call("save_config", Value::Null).to_string();
+    assert_eq!(saved.matches(r#""pr_scope":"vm""#).count(), 3, "{saved}");
+    assert_eq!(saved.matches(r#""tenant":"a""#).count(), 3, "{saved}");
+    let wrong = json!({"ctrlr": "c", "dev_name": "m", "pr_scope": "host"});
+    assert_eq!(code(&luge, "vhost_create_blk_controller", wrong), -32602);
+}
+
+#[test]
 fn the_configuration_of_spdk_is_loaded_word_for_word() {
     let luge = with_devices(&[]);
     let config = json!({"subsystems": [{"subsystem": "vhost_scsi", "config": [

@@ -208,18 +208,16 @@ const NVMF_OPTIONS: &[(&str, &str)] = &[
     ("nvmf_create_transport -t VFIOUSER -m 200", "`max_io_qpairs_per_ctrlr`"),
     ("nvmf_create_transport -t VFIOUSER -c 4096", "`in_capsule_data_size`"),
     ("nvmf_create_transport -t VFIOUSER -i 131073", "`max_io_size`"),
-    ("nvmf_create_transport -t VFIOUSER -a 128", "`max_aq_depth`"),
+    ("nvmf_create_transport -t VFIOUSER -a 5000", "`max_aq_depth`"),
     ("nvmf_create_transport -t VFIOUSER -r", "`no_srq`"),
     ("nvmf_create_transport -t VFIOUSER -f", "`dif_insert_or_strip`"),
     ("nvmf_create_transport -t VFIOUSER -y 1", "`sock_priority`"),
     ("nvmf_create_transport -t VFIOUSER -w", "`no_wr_batching`"),
     ("nvmf_create_transport -t VFIOUSER --kas 1", "`kas`"),
     ("nvmf_create_transport -t VFIOUSER --min-kato 1", "`min_kato`"),
-    ("nvmf_create_transport -t VFIOUSER --masked-oncs all", "`masked_oncs`"),
-    ("nvmf_create_transport -t VFIOUSER --masked-fuses fcws", "`masked_fuses`"),
     ("nvmf_create_transport -t VFIOUSER -g other", "`tgt_name`"),
     (
-        "nvmf_create_transport -t VFIOUSER -g nvmf_tgt -q 4096 -m 16 -c 0 -i 1048576 -a 4096 \
+        "nvmf_create_transport -t VFIOUSER -g nvmf_tgt -q 4096 -m 16 -c 0 -i 1048576 -a 128 --masked-oncs all --masked-fuses fcws \
          --iobuf-small-cache-size 1 --iobuf-large-cache-size 1 -z -d 1 -s 1 -o -l 1 -x 1 -e 1 --acceptor-poll-rate 1 \
          --ack-timeout 1 --data-wr-pool-size 1 --disable-command-passthru",
         "",

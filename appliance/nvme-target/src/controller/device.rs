@@ -1,6 +1,7 @@
 //! A controller, on the thread of its client's connection.
 
 use super::job::RunningJob;
+use super::late_volumes::LateVolumes;
 use super::limits::ControllerConfig;
 use super::mounts::Mounts;
 use super::pending_change::PendingChange;
@@ -54,6 +55,7 @@ pub(crate) struct Controller {
     /// Cores that can serve queues.
     pub(super) cores: Vec<ServingCore>,
     pub(super) placement: Placement,
+    pub(super) late_volumes: LateVolumes,
     /// Whether the function may read and write memory.
     pub(crate) is_bus_master: bool,
     pub(super) vectors: Vec<Option<OwnedFd>>,
@@ -99,6 +101,7 @@ impl Controller {
             running: BTreeMap::new(),
             cores: Vec::new(),
             placement: Placement::default(),
+            late_volumes: LateVolumes::default(),
             is_bus_master: false,
             vectors,
             shadow: None,

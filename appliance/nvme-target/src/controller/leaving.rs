@@ -19,8 +19,9 @@ impl Controller {
         if !matches!(self.placement, Placement::OnCores) {
             return;
         }
-        let volumes = self.namespaces.values().map(|served| served.volume.clone()).collect();
-        self.placement = Placement::Leaving(Opening::start(volumes, self.parts.bell.clone()));
+        let volumes: Vec<_> = self.namespaces.values().map(|served| served.volume.clone()).collect();
+        let open = move || Opened::open(&volumes);
+        self.placement = Placement::Leaving(Opening::start(open, self.parts.bell.clone()));
         self.hold_queues();
     }
 
@@ -43,6 +44,8 @@ impl Controller {
             )),
         };
         self.resume_queues();
+        // Those that have come meanwhile.
+        self.namespaces_changed();
     }
 
     /// Moves all sessions, which are held and have nothing in flight, to a background core.

@@ -122,6 +122,7 @@ impl Controller {
             return Err("commands of many earlier clients have not ended: is an SSD stuck?".into());
         }
         check(&self.state, self.capabilities())?;
+        self.check_admin_queues()?;
         self.parts.doorbells.fix().map_err(|error| format!("its doorbells cannot be sealed: {error}"))?;
         let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
         let completion_queue = CompletionQueueState {
@@ -143,6 +144,19 @@ impl Controller {
             self.release_queues();
             fault(status)
         })
+    }
+
+    /// Checks that the admin queues are no longer than the operator wants them.
+    fn check_admin_queues(&self) -> Result<(), String> {
+        let attributes = AdminQueueAttributes(self.state.registers.admin_queue_attributes);
+        let entries_z = attributes.submission_entries_z().max(attributes.completion_entries_z());
+        let (entries, most) = (u32::from(entries_z).saturating_add(1), self.parts.config.admin_queue_entries);
+        if entries > most {
+            return Err(format!(
+                "admin queues of {entries} entries are not possible: max_aq_depth is {most}"
+            ));
+        }
+        Ok(())
     }
 
     /// (2), (3), (4) to (5), and on to (1) if nothing is in flight: resets the controller.
@@ -270,6 +284,7 @@ impl Controller {
         self.finish_deletions();
         self.finish_changes();
         self.finish_leaving();
+        self.finish_late_volumes();
         self.move_sessions();
         match (self.state.phase, self.state.shutdown) {
             (Phase::Resetting, _) if self.jobs.is_empty() && self.has_drained() => self.finish_reset(),

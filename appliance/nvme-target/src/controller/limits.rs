@@ -1,7 +1,7 @@
 //! Limits of controllers.
 
 use luge_block::Geometry;
-use luge_spec::nvme::{AdminOpcode, IoOpcode};
+use luge_spec::nvme::{AdminOpcode, IoOpcode, oncs};
 use thiserror::Error;
 
 /// AERL: most Asynchronous Event Requests at once, zero-based.
@@ -42,8 +42,10 @@ pub struct ControllerConfig {
     pub io_queues: u16,
     /// Interrupt vectors: 1 to [`ControllerConfig::VECTORS_MAX`].
     pub vectors: u16,
-    /// Most entries of a queue: 2 to [`ControllerConfig::QUEUE_ENTRIES_MAX`].
+    /// Most entries of an I/O queue: 2 to [`ControllerConfig::QUEUE_ENTRIES_MAX`].
     pub queue_entries: u32,
+    /// Most entries of an admin queue, likewise. Hosts are not told: a controller with longer ones does not start.
+    pub admin_queue_entries: u32,
     /// Most data of a command in bytes: a power of two from [`ControllerConfig::TRANSFER_BYTES_MIN`] to
     /// [`ControllerConfig::TRANSFER_BYTES_MAX`].
     pub transfer_bytes: u32,
@@ -53,8 +55,36 @@ pub struct ControllerConfig {
     pub shadow_doorbells: bool,
     /// Whether a host that has still to look at an interrupt gets no other one.
     pub adaptive_interrupts: bool,
-    /// Whether there are Compare, and Compare and Write.
-    pub compare: bool,
+    /// Optional commands that there are not.
+    pub masked: MaskedCommands,
+}
+
+/// Optional commands that controllers do not offer, whatever the volumes can.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MaskedCommands {
+    /// Bits of ONCS: some of [`MaskedCommands::ONCS`].
+    pub oncs: u16,
+    /// Bits of FUSES: [`MaskedCommands::COMPARE_AND_WRITE`], or none.
+    pub fuses: u16,
+}
+
+impl MaskedCommands {
+    /// Bits of ONCS whose commands can be masked.
+    pub const ONCS: u16 =
+        oncs::COMPARE | oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES | oncs::RESERVATIONS | oncs::COPY;
+
+    /// Bit of FUSES for Compare and Write.
+    pub const COMPARE_AND_WRITE: u16 = 1 << 0;
+
+    /// Whether the commands of a bit of ONCS are masked.
+    pub(crate) fn has(self, bit: u16) -> bool {
+        self.oncs & bit != 0
+    }
+
+    /// Whether Compare and Write is masked.
+    fn has_compare_and_write(self) -> bool {
+        self.fuses & Self::COMPARE_AND_WRITE != 0
+    }
 }
 
 /// Reason why a listener cannot have such controllers.
@@ -69,6 +99,9 @@ pub enum ControllerConfigError {
     /// An impossible length of queues.
     #[error("queues of {0} entries are not possible: they have 2 to {max}", max = ControllerConfig::QUEUE_ENTRIES_MAX)]
     Entries(u32),
+    /// An impossible length of admin queues.
+    #[error("admin queues of {0} entries are not possible: they have 2 to {max}", max = ControllerConfig::QUEUE_ENTRIES_MAX)]
+    AdminEntries(u32),
     /// An impossible amount of data.
     #[error(
         "commands with at most {0} bytes of data are not possible: a power of two from {min} to {max}",
@@ -103,6 +136,9 @@ impl ControllerConfig {
         if !(2..=Self::QUEUE_ENTRIES_MAX).contains(&self.queue_entries) {
             return Err(ControllerConfigError::Entries(self.queue_entries));
         }
+        if !(2..=Self::QUEUE_ENTRIES_MAX).contains(&self.admin_queue_entries) {
+            return Err(ControllerConfigError::AdminEntries(self.admin_queue_entries));
+        }
         let transfers = Self::TRANSFER_BYTES_MIN..=Self::TRANSFER_BYTES_MAX;
         if !transfers.contains(&self.transfer_bytes) || !self.transfer_bytes.is_power_of_two() {
             return Err(ControllerConfigError::Transfer(self.transfer_bytes));
@@ -122,14 +158,37 @@ impl ControllerConfig {
 
     /// Whether controllers have an I/O command, as far as that is configured.
     pub(crate) fn has_io(&self, opcode: IoOpcode) -> bool {
-        self.compare || opcode != IoOpcode::COMPARE
+        let bit = match opcode {
+            IoOpcode::COMPARE => oncs::COMPARE,
+            IoOpcode::DATASET_MANAGEMENT => oncs::DATASET_MANAGEMENT,
+            IoOpcode::WRITE_ZEROES => oncs::WRITE_ZEROES,
+            IoOpcode::COPY => oncs::COPY,
+            IoOpcode::RESERVATION_REGISTER
+            | IoOpcode::RESERVATION_REPORT
+            | IoOpcode::RESERVATION_ACQUIRE
+            | IoOpcode::RESERVATION_RELEASE => oncs::RESERVATIONS,
+            _ => 0,
+        };
+        !self.masked.has(bit)
     }
 
     /// Geometry of a namespace with the abilities that controllers offer.
     pub(crate) fn offered(&self, mut geometry: Geometry) -> Geometry {
-        if !self.compare {
+        let masked = self.masked;
+        if masked.has(oncs::COMPARE) {
             geometry.operations.compare_blocks_max = 0;
+        }
+        if masked.has_compare_and_write() {
             geometry.operations.compare_and_write_blocks_max = 0;
+        }
+        if masked.has(oncs::DATASET_MANAGEMENT) {
+            geometry.discard_blocks_max = 0;
+        }
+        if masked.has(oncs::WRITE_ZEROES) {
+            geometry.write_zeroes_blocks_max = 0;
+        }
+        if masked.has(oncs::COPY) {
+            geometry.operations.copy = Default::default();
         }
         geometry
     }
@@ -142,11 +201,12 @@ impl Default for ControllerConfig {
             io_queues: 31,
             vectors: 64,
             queue_entries: Self::QUEUE_ENTRIES_MAX,
+            admin_queue_entries: Self::QUEUE_ENTRIES_MAX,
             transfer_bytes: Self::TRANSFER_BYTES_MAX,
             mappable_doorbells: true,
             shadow_doorbells: true,
             adaptive_interrupts: true,
-            compare: true,
+            masked: MaskedCommands::default(),
         }
     }
 }

@@ -24,6 +24,8 @@ mod host;
 mod initiator;
 mod interrupts;
 mod job;
+mod late_namespaces;
+mod late_volumes;
 mod leaving;
 mod lifecycle;
 mod limits;
@@ -48,7 +50,7 @@ pub(crate) use limits::{
     ABORTS_MAX_Z, ERROR_LOG_ENTRIES, EVENT_REQUESTS_MAX_Z, FIRMWARE, KEEP_ALIVE_UNIT_100MS,
     TEMPERATURE_CRITICAL_K, TEMPERATURE_K, TEMPERATURE_WARNING_K,
 };
-pub use limits::{ControllerConfig, ControllerConfigError};
+pub use limits::{ControllerConfig, ControllerConfigError, MaskedCommands};
 pub(crate) use queues::Deleted;
 pub use registers::Registers;
 pub use reservation_log::ReservationNotices;

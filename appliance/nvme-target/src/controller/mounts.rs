@@ -50,6 +50,11 @@ impl Mounts {
         self.background = Some(core);
     }
 
+    /// The core without a CPU on which volumes are, if there is one.
+    pub(super) fn background(&self) -> Option<Arc<BackgroundCore>> {
+        self.background.clone()
+    }
+
     /// The host says who it is: zero for nobody. What it has registered as nobody goes.
     pub(super) fn identify(&mut self, host: u128) {
         self.leave();

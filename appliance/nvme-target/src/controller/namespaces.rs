@@ -13,12 +13,24 @@ use std::sync::Arc;
 impl Controller {
     /// Takes over what has changed in the subsystem since the last call.
     pub(crate) fn namespaces_changed(&mut self) {
+        let told = self.parts.link.as_ref().map(|link| link.take_changed()).unwrap_or_default();
+        self.change_namespaces(told, &[]);
+    }
+
+    /// Takes over what has changed in the subsystem: the namespaces of which it tells, and those whose volumes are `open`
+    /// on the background core now.
+    pub(super) fn change_namespaces(
+        &mut self,
+        mut told: BTreeSet<NamespaceId>,
+        open: &[Arc<ServedNamespace>],
+    ) {
         let Some(link) = self.parts.link.clone() else { return };
-        let told = link.take_changed();
+        let mut attached = self.parts.subsystem.attached(link.id());
+        self.leave_out_late(&told, &mut attached, open);
+        told.extend(open.iter().map(|served| served.id));
         if told.is_empty() {
             return;
         }
-        let attached = self.parts.subsystem.attached(link.id());
         let before = std::mem::replace(&mut self.namespaces, attached);
         let now = &self.namespaces;
         let changed: BTreeSet<NamespaceId> =

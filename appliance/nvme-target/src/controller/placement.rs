@@ -2,6 +2,7 @@
 
 use luge_core::{Attachment, BackgroundCore, BackgroundError, ServingCore};
 use luge_volume::Volume;
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -13,7 +14,7 @@ pub(super) enum Placement {
     #[default]
     OnCores,
     /// (2) Cores that its sessions leave, held.
-    Leaving(Arc<Opening>),
+    Leaving(Arc<Opening<Opened>>),
     /// (3) A core without a CPU.
     Background(ServingCore),
     /// (4) None.
@@ -36,7 +37,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Starts a core, and opens volumes there. Blocks while devices open queues.
-    fn open(volumes: &[Arc<Volume>]) -> Result<Self, BackgroundError> {
+    pub(super) fn open(volumes: &[Arc<Volume>]) -> Result<Self, BackgroundError> {
         let core = BackgroundCore::start()?;
         let attachments = volumes.iter().map(|volume| core.handle().attach(volume));
         let attachments = attachments.collect::<Result<_, _>>()?;
@@ -44,26 +45,29 @@ impl Opened {
     }
 }
 
-/// Volumes that are being opened on a background core, and the outcome of that.
-pub(super) struct Opening {
-    outcome: Mutex<Option<Result<Opened, String>>>,
+/// Opening of volumes on a background core, on a thread of its own, and its outcome.
+pub(super) struct Opening<T> {
+    outcome: Mutex<Option<Result<T, String>>>,
     /// Eventfd that wakes the controller's thread.
     bell: Arc<OwnedFd>,
 }
 
-impl Opening {
-    /// Opens volumes on a thread of its own.
-    pub(super) fn start(volumes: Vec<Arc<Volume>>, bell: Arc<OwnedFd>) -> Arc<Self> {
+impl<T: Send + 'static> Opening<T> {
+    /// Opens on a thread.
+    pub(super) fn start<E: Display>(
+        open: impl FnOnce() -> Result<T, E> + Send + 'static,
+        bell: Arc<OwnedFd>,
+    ) -> Arc<Self> {
         let opening = Arc::new(Self { outcome: Mutex::default(), bell });
         let theirs = opening.clone();
-        let open = move || theirs.end(Opened::open(&volumes).map_err(|error| error.to_string()));
-        if let Err(error) = thread::Builder::new().name("leave-cores".into()).spawn(open) {
+        let open = move || theirs.end(open().map_err(|error| error.to_string()));
+        if let Err(error) = thread::Builder::new().name("open-volumes".into()).spawn(open) {
             opening.end(Err(format!("cannot start a thread: {error}")));
         }
         opening
     }
 
-    fn end(&self, outcome: Result<Opened, String>) {
+    fn end(&self, outcome: Result<T, String>) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         // It fails only if the counter is full, and then the thread is awake.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
@@ -72,8 +76,8 @@ impl Opening {
     /// Takes the outcome, if there is one that is wanted.
     pub(super) fn take_if(
         &self,
-        is_wanted: impl FnOnce(&Result<Opened, String>) -> bool,
-    ) -> Option<Result<Opened, String>> {
+        is_wanted: impl FnOnce(&Result<T, String>) -> bool,
+    ) -> Option<Result<T, String>> {
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.take_if(|outcome| is_wanted(outcome))
     }

@@ -10,7 +10,7 @@ use crate::ids::QueueId;
 use crate::queues::{QueueLayout, QueuePages, ShadowLayout};
 use crate::session::Rules;
 use luge_memory::GuestAddress;
-use luge_spec::nvme::{Configuration, ControllerStatus};
+use luge_spec::nvme::{Configuration, ControllerStatus, IoOpcode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -140,6 +140,7 @@ impl ControllerState {
             durability: self.features.durability(),
             burst: self.features.burst(),
             submission_queues_max: config.io_queues,
+            dataset_management: config.has_io(IoOpcode::DATASET_MANAGEMENT),
         }
     }
 

@@ -79,12 +79,6 @@ pub(crate) struct Piece<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Piece<WORDS> {
-    /// The first `most` entries.
-    #[inline]
-    pub(crate) fn up_to(self, most: usize) -> Self {
-        Self { len: self.len.min(u32::try_from(most).unwrap_or(u32::MAX)), ..self }
-    }
-
     /// Prefetches the entries, each a cache line.
     #[inline]
     pub(crate) fn prefetch(&self) {

@@ -10,6 +10,7 @@ mod completion;
 mod doorbell;
 mod doorbells;
 mod memory;
+mod places;
 mod shadow;
 mod submission;
 
@@ -19,5 +20,6 @@ pub(crate) use doorbells::Doorbells;
 pub use doorbells::{DoorbellName, DoorbellPages};
 pub(crate) use memory::{Piece, QueueMemory};
 pub use memory::{QueueLayout, QueueMemoryError, QueuePages};
+pub(crate) use places::Places;
 pub use shadow::{ShadowDoorbells, ShadowLayout};
 pub(crate) use submission::SubmissionQueue;

@@ -1,10 +1,12 @@
 //! A submission queue, controller side: commands between its head and its tail.
 //!
-//! Invariant: a command stays in the queue until the session has done with its entry, so the head moves in order.
+//! Invariant: a command stays in the queue until the session has done with its entry. The head moves in order: entries
+//! in its window that were taken before those at the head are remembered until it has passed them.
 
 use super::doorbell::{Doorbell, InvalidDoorbell, Refused};
 use super::doorbells::Doorbells;
 use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
+use super::places::{Places, WINDOW};
 use crate::ids::QueueId;
 use luge_memory::{GuestMemory, Use};
 use luge_spec::nvme::SubmissionEntry;
@@ -22,6 +24,8 @@ pub(crate) struct SubmissionQueue {
     doorbell: Doorbell,
     head: u32,
     tail: u32,
+    /// Commands behind the head that were taken before it. That at the head is none of them.
+    taken: Places,
     refused: Refused,
     /// Commands that were taken and are not completed.
     in_flight: u32,
@@ -32,8 +36,9 @@ pub(crate) struct SubmissionQueue {
 impl SubmissionQueue {
     /// Makes an empty queue with memory that was found for it.
     pub(crate) fn new(layout: QueueLayout, memory: QueueMemory<WORDS>, doorbell: Doorbell) -> Self {
-        let (head, tail, refused, in_flight) = (0, 0, Refused::default(), 0);
-        Self { layout, memory: Some(memory), doorbell, head, tail, refused, in_flight, is_leaving: false }
+        let (head, tail, taken, refused, in_flight) = (0, 0, Places::default(), Refused::default(), 0);
+        let memory = Some(memory);
+        Self { layout, memory, doorbell, head, tail, taken, refused, in_flight, is_leaving: false }
     }
 
     /// Finds the memory of a queue.
@@ -94,14 +99,28 @@ impl SubmissionQueue {
     /// Number of commands that wait, as of the last [`Self::waiting`].
     #[inline]
     pub(crate) fn known_waiting(&self) -> u32 {
-        self.layout.distance(self.head, self.tail)
+        self.layout.distance(self.head, self.tail).saturating_sub(self.taken.count())
     }
 
-    /// The first `most` commands that wait, as far as they lie side by side.
+    /// The first `most` commands that wait, as far as they lie side by side and follow each other.
     #[inline]
     pub(crate) fn next(&self, most: u32) -> Option<Piece<WORDS>> {
         let piece = self.memory.as_ref()?.piece(self.head)?;
-        Some(Piece { len: piece.len.min(most), ..piece })
+        let gap = if self.taken.is_empty() { u32::MAX } else { self.taken.lowest() };
+        Some(Piece { len: piece.len.min(most).min(gap), ..piece })
+    }
+
+    /// The entries of the window at the head, as far as they lie side by side.
+    #[inline]
+    pub(crate) fn window(&self) -> Option<Piece<WORDS>> {
+        let piece = self.memory.as_ref()?.piece(self.head)?;
+        let told = self.layout.distance(self.head, self.tail);
+        Some(Piece { len: piece.len.min(told).min(WINDOW), ..piece })
+    }
+
+    /// Commands that wait in a window.
+    pub(crate) fn waiting_in(&self, window: &Piece<WORDS>) -> Places {
+        Places::first(window.len).without(self.taken)
     }
 
     /// Prefetches the first `count` commands that wait, as far as they lie side by side.
@@ -111,20 +130,45 @@ impl SubmissionQueue {
         piece.inspect(Piece::prefetch);
     }
 
-    /// Copy of the `ahead`th command that waits, from zero.
+    /// Copy of the `ahead`th command behind the head, from zero; none of one that was taken.
     pub(crate) fn entry(&self, ahead: u32) -> Option<SubmissionEntry> {
+        if self.taken.has(ahead) {
+            return None;
+        }
         let at = self.head.wrapping_add(ahead);
         let at = if at < self.layout.entries { at } else { at.wrapping_sub(self.layout.entries) };
         let Piece { entries, first, .. } = self.memory.as_ref()?.piece(at)?;
         Some(SubmissionEntry::from_words(entries.get(first, Relaxed)?))
     }
 
-    /// Takes `count` of the commands that wait.
+    /// Takes the first `count` commands that wait, which follow each other.
     #[inline]
     pub(crate) fn advance(&mut self, count: u32) {
+        if self.taken.is_empty() {
+            self.in_flight = self.in_flight.wrapping_add(count);
+            self.move_head(count);
+        } else {
+            self.take(Places::first(count));
+            self.pass_taken();
+        }
+    }
+
+    /// Takes commands of the window that wait. The head stays where it is, until [`Self::pass_taken`].
+    pub(crate) fn take(&mut self, commands: Places) {
+        self.taken = self.taken.either(commands);
+        self.in_flight = self.in_flight.wrapping_add(commands.count());
+    }
+
+    /// Moves the head to the first command that was not taken.
+    pub(crate) fn pass_taken(&mut self) {
+        let count = self.taken.take_beginning();
+        self.move_head(count);
+    }
+
+    #[inline]
+    fn move_head(&mut self, count: u32) {
         let head = self.head.wrapping_add(count);
         self.head = if head < self.layout.entries { head } else { head.wrapping_sub(self.layout.entries) };
-        self.in_flight = self.in_flight.wrapping_add(count);
     }
 
     /// Completes commands that were taken.

@@ -18,6 +18,9 @@ impl Controller {
     /// Serves a reservation command.
     pub(crate) fn reservation_command(&mut self, command: &Relayed) -> Reply {
         let entry = &command.entry;
+        if !self.parts.config.has_io(IoOpcode(entry.opcode)) {
+            return refuse(StatusCode::INVALID_OPCODE);
+        }
         if entry.fuse() != Fuse::NORMAL {
             return Err(INVALID_FIELD);
         }

@@ -20,6 +20,7 @@ mod attempt;
 mod changes;
 mod complete;
 mod fused;
+mod groups;
 mod interrupts;
 mod leaving;
 mod leaving_memory;

@@ -1,4 +1,4 @@
-//! Reads and writes that follow each other in a queue, of one namespace: read, checked and submitted together.
+//! Reads and writes of a queue, of one namespace: read, checked and submitted together.
 //!
 //! Nothing of them is kept here: a command that the volume does not take stays in its queue.
 
@@ -8,27 +8,79 @@ use super::slots::{InFlight, Slots};
 use super::transfer::{Entry, Transfer, TransferMemory, TransferReader, TransferRules};
 use super::turn::{BATCH, Turn};
 use crate::ids::{CommandId, NamespaceId};
-use crate::queues::Piece;
+use crate::queues::{Piece, Places, SubmissionQueue};
 use luge_block::{Completion, Refusal, Request, Tag};
 use luge_memory::Span;
 use luge_volume::{Graph, Run};
 
+/// Commands of a queue that may be served by one run.
+#[derive(Clone, Copy)]
+pub(super) enum Candidates {
+    /// So many commands at the head.
+    Next(u32),
+    /// Commands at places in the window, which others may lie between.
+    At(Places),
+}
+
+impl Candidates {
+    /// The piece of the queue that has them.
+    #[inline]
+    fn piece(self, queue: &SubmissionQueue) -> Option<Piece<8>> {
+        match self {
+            Self::Next(count) => queue.next(count),
+            Self::At(_) => queue.window(),
+        }
+    }
+
+    /// Namespace of the first one.
+    #[inline]
+    fn namespace(self, piece: &Piece<8>) -> Option<NamespaceId> {
+        let ahead = match self {
+            Self::Next(_) => 0,
+            Self::At(places) => places.lowest(),
+        };
+        let start = piece.entries.get_word::<0>(piece.first.wrapping_add(ahead))?;
+        Some(NamespaceId(u32::try_from(start >> 32).unwrap_or(0)))
+    }
+
+    /// Number of candidates in their piece.
+    #[inline]
+    fn count(self, piece: &Piece<8>) -> usize {
+        let count = match self {
+            Self::Next(_) => piece.len,
+            Self::At(places) => places.count(),
+        };
+        count as usize
+    }
+
+    /// Takes the first `count` of them off their queue.
+    #[inline]
+    fn take(self, queue: &mut SubmissionQueue, count: usize) {
+        let count = u32::try_from(count).unwrap_or(0);
+        match self {
+            Self::Next(_) => queue.advance(count),
+            Self::At(places) => queue.take(places.up_to(count)),
+        }
+    }
+}
+
 impl QueueSession {
-    /// Serves reads and writes at the head of the queue with that index: `most` of them at most.
+    /// Serves reads and writes of the queue with that index, up to the first candidate that is for no run or for another
+    /// namespace.
     #[inline(never)]
     pub(super) fn serve_run(
         &mut self,
         graph: &mut Graph,
         index: u16,
-        most: usize,
+        candidates: Candidates,
         turn: &mut Turn,
     ) -> Served {
         let Self { session, rules, queues, slots, memory, namespaces, spans, bit_bucket, .. } = self;
         let Some(queue) = queues.get_mut(usize::from(index)).and_then(Option::as_mut) else {
             return Served::None;
         };
-        let Some(piece) = queue.next(u32::try_from(most).unwrap_or(u32::MAX)) else { return Served::None };
-        let Some(id) = namespace_of(&piece) else { return Served::None };
+        let Some(piece) = candidates.piece(queue) else { return Served::None };
+        let Some(id) = candidates.namespace(&piece) else { return Served::None };
         let namespace = namespaces.get(id).filter(|namespace| namespace.refusal.is_none());
         let Some(namespace) = namespace else { return Served::None };
         let Some(mut volume) = graph.volume(namespace.volume) else { return Served::None };
@@ -36,7 +88,7 @@ impl QueueSession {
         if room == 0 {
             return Served::Full(0);
         }
-        let piece = piece.up_to(room.min(BATCH));
+        let most = candidates.count(&piece).min(room).min(BATCH);
         let rules = TransferRules::new(id, &namespace.geometry, rules);
         let (places, spans) = spans.split_at_mut_checked(BATCH).unwrap_or_default();
         let transfers =
@@ -48,8 +100,12 @@ impl QueueSession {
             tag: Tag::new(session.0, 0),
             command: InFlight::new(index, queue.id(), CommandId(0)),
         };
+        let places = places.get_mut(..most).unwrap_or_default();
         let mut run = volume.run();
-        let count = filler.fill(places, slots, &mut run);
+        let count = match candidates {
+            Candidates::Next(_) => filler.fill(filler.reader.entries(), places, slots, &mut run),
+            Candidates::At(at) => filler.fill(filler.reader.entries_at(at), places, slots, &mut run),
+        };
         turn.looked_at(turn.steps.wrapping_sub(filler.reader.steps()));
         if count == 0 {
             return Served::None;
@@ -66,7 +122,7 @@ impl QueueSession {
         });
         drop(run);
         let taken = count.wrapping_sub(untaken);
-        queue.advance(u32::try_from(taken).unwrap_or(0));
+        candidates.take(queue, taken);
         let blocks = namespace.stats.blocks().wrapping_sub(before);
         turn.took(taken, blocks.wrapping_mul(namespace.geometry.block_bytes.into()));
         if !failed.is_empty() {
@@ -74,13 +130,6 @@ impl QueueSession {
         }
         if untaken == 0 { Served::Some(taken) } else { Served::Full(taken) }
     }
-}
-
-/// Namespace of the first command.
-#[inline]
-fn namespace_of(piece: &Piece<8>) -> Option<NamespaceId> {
-    let start = piece.entries.get_word::<0>(piece.first)?;
-    Some(NamespaceId(u32::try_from(start >> 32).unwrap_or(0)))
 }
 
 /// Filler of a run with reads and writes of a queue.
@@ -93,14 +142,19 @@ struct Filler<'m, 'd> {
 }
 
 impl<'d> Filler<'_, 'd> {
-    /// Adds reads and writes to a run, up to the first command that is none or that the run does not take; returns how
-    /// many. A command has one of `places`.
+    /// Adds reads and writes to a run, up to the first entry that is none or that the run does not take; returns how
+    /// many. Each has one of `places`.
     ///
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    fn fill(&mut self, places: &'d mut [Span], slots: &mut Slots, run: &mut Run<'_, '_, 'd>) -> usize {
-        let entries = self.reader.entries();
-        slots.fill_all(entries.zip(places), |(entry, place), slot| {
+    fn fill(
+        &mut self,
+        entries: impl Iterator<Item = Entry>,
+        places: &'d mut [Span],
+        slots: &mut Slots,
+        run: &mut Run<'_, '_, 'd>,
+    ) -> usize {
+        slots.fill_all(places.len(), entries.zip(places), |(entry, place), slot| {
             match self.reader.read_short(entry, place, run.block_bytes()) {
                 Some(transfer) => self.add(&transfer, slot, run),
                 None => self.add_scattered(entry, slot, run),

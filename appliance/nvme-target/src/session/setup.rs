@@ -35,6 +35,8 @@ pub struct Rules {
     pub burst: u32,
     /// The most submission queues of a completion queue.
     pub submission_queues_max: u16,
+    /// Whether there is Dataset Management. A device that cannot deallocate takes it as a hint.
+    pub dataset_management: bool,
 }
 
 /// A new completion queue.

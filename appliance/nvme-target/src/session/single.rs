@@ -57,6 +57,9 @@ impl QueueSession {
         }
         let target = self.target(attempt)?;
         match command {
+            Command::Deallocate { .. } | Command::Hint if !self.rules.dataset_management => {
+                Err(Untaken::refused(StatusCode::INVALID_OPCODE))
+            }
             Command::Blocks(command) => self.serve_blocks(attempt, &target, command),
             Command::DurableZeroes(command) => self.write_durable_zeroes(attempt, &target, command),
             Command::Flush => {

@@ -126,18 +126,19 @@ impl Slots {
         }
     }
 
-    /// Fills a free slot for each of `items` with the command that `command` makes of it, up to the first that becomes
-    /// none; returns how many.
+    /// Fills a free slot for each of up to `most` items with the command that `command` makes of it, up to the first that
+    /// becomes none; returns how many.
     #[inline(always)]
     pub(super) fn fill_all<T>(
         &mut self,
-        items: impl ExactSizeIterator<Item = T>,
+        most: usize,
+        items: impl Iterator<Item = T>,
         mut command: impl FnMut(T, u16) -> Option<InFlight>,
     ) -> usize {
         let Self { commands, free, vacant, .. } = self;
-        let first = vacant.saturating_sub(items.len());
+        let first = vacant.saturating_sub(most);
         let mut filled = 0_usize;
-        for (item, &slot) in items.zip(free.get(first..*vacant).unwrap_or_default()) {
+        for (&slot, item) in free.get(first..*vacant).unwrap_or_default().iter().zip(items) {
             let Some(place) = commands.get_mut(usize::from(slot)) else { break };
             let Some(command) = command(item, slot) else { break };
             *place = Some(command);
@@ -155,7 +156,7 @@ impl Slots {
     /// Fills a free slot; none if all are busy.
     pub(super) fn fill(&mut self, command: InFlight) -> Option<u16> {
         let mut filled = None;
-        self.fill_all(std::iter::once(command), |command, slot| {
+        self.fill_all(1, std::iter::once(command), |command, slot| {
             filled = Some(slot);
             Some(command)
         });

@@ -1,7 +1,9 @@
 //! The turn of a session: which queues it takes commands of, and how many.
 
 use super::attempt::{Attempt, Served};
+use super::groups::are_of_different_namespaces;
 use super::queue_session::QueueSession;
+use super::run::Candidates;
 use super::turn::{BATCH, Turn};
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
@@ -104,7 +106,7 @@ impl QueueSession {
             completion.prefetch(soon);
         }
         while left > 0 && turn.goes_on() {
-            let mut served = self.serve_run(graph, index, left.min(turn.room), turn);
+            let mut served = self.serve_some(graph, index, left.min(turn.room), turn);
             if served == Served::None {
                 let Some(entry) = self.queue(index).and_then(|queue| queue.entry(0)) else { break };
                 served = self.serve_one(&mut Attempt { graph, turn, index, entry });
@@ -115,6 +117,16 @@ impl QueueSession {
             }
         }
         Served::Some(0)
+    }
+
+    /// Serves reads and writes at the head of a queue: `most` of them at most.
+    #[inline]
+    fn serve_some(&mut self, graph: &mut Graph, index: u16, most: usize, turn: &mut Turn) -> Served {
+        let queue = self.queue(index).filter(|_| most > 1);
+        if queue.is_some_and(|queue| are_of_different_namespaces(queue)) {
+            return self.serve_groups(graph, index, most, turn);
+        }
+        self.serve_run(graph, index, Candidates::Next(u32::try_from(most).unwrap_or(u32::MAX)), turn)
     }
 }
 

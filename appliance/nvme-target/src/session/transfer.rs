@@ -11,7 +11,7 @@ use super::setup::Rules;
 use super::single::STEPS_AT_ONCE;
 use crate::data::{BitBucket, Collected, Collector, DataWalk};
 use crate::ids::{CommandId, NamespaceId};
-use crate::queues::Piece;
+use crate::queues::{Piece, Places};
 use luge_block::{Durability, Geometry, Lba, Operation};
 use luge_memory::{GuestAddress, Lookup, SharedWords, Span, Use};
 use luge_spec::nvme::{DataPointerKind, IoOpcode, io_flags};
@@ -24,6 +24,9 @@ const FLAGS: u32 = 0xffff | io_flags::FORCE_UNIT_ACCESS | 1 << 31;
 /// Bits of the first word of an entry that tell the reads and writes of a namespace: NSID, FUSE and opcode.
 const EXPECTED: u64 = 0xffff_ffff_0000_3fff;
 
+/// Bits of the first word of an entry that tell the reads and writes of all namespaces: FUSE and opcode.
+const ANY_NAMESPACE: u64 = 0x3fff;
+
 /// Bits of the first word of an entry that are zero where the data pointer consists of PRPs.
 const POINTER_KIND: u64 = 0xc000;
 
@@ -35,6 +38,13 @@ const LISTS_AHEAD: u32 = 8;
 
 /// Opcodes of the two transfers are neighbours.
 const _: () = assert!(IoOpcode::READ.0 == IoOpcode::WRITE.0 + 1);
+
+/// Namespace of an entry with that first word, if it is a read or write.
+#[inline]
+pub(super) fn namespace_of_transfer(start: u64) -> Option<NamespaceId> {
+    let kind = (start & ANY_NAMESPACE).wrapping_sub(u64::from(IoOpcode::WRITE.0));
+    (kind <= 1).then(|| NamespaceId(u32::try_from(start >> 32).unwrap_or(0)))
+}
 
 /// An entry of the queue.
 #[derive(Clone, Copy)]
@@ -116,9 +126,19 @@ impl<'m, 'd> TransferReader<'m, 'd> {
 
     /// The entries, in order.
     #[inline]
-    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + use<> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + use<> {
         let words = self.piece.entries.elements(self.indices());
         self.indices().zip(words).map(|(index, words)| Entry { index, words })
+    }
+
+    /// Entries at some places behind the first one, in order.
+    #[inline]
+    pub(super) fn entries_at(&self, places: Places) -> impl Iterator<Item = Entry> + use<> {
+        let Piece { entries, first, len } = self.piece;
+        places.both(Places::first(len)).iter().map_while(move |place| {
+            let index = first.wrapping_add(place);
+            Some(Entry { index, words: entries.element(index)? })
+        })
     }
 
     /// Number of entries and descriptors of data pointers that may still be looked at.

@@ -12,7 +12,10 @@ use luge_volume::Volume;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// Number of queues of the only controller that are on cores with a CPU, and on others.
 fn placed(sled: &Sled) -> [usize; 2] {
@@ -200,4 +203,59 @@ fn doorbells_that_a_core_looks_at_cannot_be_taken_away() {
     host.enable();
     host.create_queue_pair(1);
     host.use_disk(0, 8);
+}
+
+/// A disk that opens no queue on a background core before it may, and notes who asked for one there.
+struct Reluctant {
+    disk: Arc<dyn Device>,
+    may_open: Arc<AtomicBool>,
+    opener: mpsc::SyncSender<ThreadId>,
+}
+
+impl Device for Reluctant {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        if BackgroundCore::has(core) {
+            self.opener.send(thread::current().id()).unwrap();
+            // Whoever waits on the controller's thread would wait forever.
+            let may_wait = 3_000;
+            for _ in 0..may_wait {
+                if self.may_open.load(Relaxed) {
+                    break;
+                }
+                thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+        self.disk.open(core)
+    }
+}
+
+#[test]
+fn a_namespace_that_comes_after_the_move_is_opened_while_the_client_is_served() {
+    let sled = Sled::with_disk();
+    let mut host = host(&sled);
+    host.function.leave_cores();
+    wait_until_moved(&sled, &mut host);
+    let (opener, opened_by) = mpsc::sync_channel(8);
+    let may_open = Arc::new(AtomicBool::new(false));
+    let memory = MemoryDevice::new(
+        &DmaSpace::new(),
+        Shape::new(512, luge_block::Blocks(64)).unwrap(),
+        PageSize::Base,
+        None,
+    );
+    let device = Reluctant { disk: Arc::new(memory.unwrap()), may_open: may_open.clone(), opener };
+    sled.add(2, Arc::new(Volume::whole(Arc::new(device))));
+    sled.add(3, disk());
+    host.wait("an opener", |_| opened_by.try_recv().is_ok_and(|thread| thread != thread::current().id()));
+    host.use_disk(0, 1);
+    assert_eq!(host.identify(0, 2)[..8], [0; 8], "not there yet");
+    may_open.store(true, Relaxed);
+    for id in [2, 3] {
+        host.wait("the namespace", |host| host.identify(0, id)[..8] != [0; 8]);
+        assert_eq!(host.io(0, read(id, 0)).status.code(), StatusCode::SUCCESS);
+    }
 }

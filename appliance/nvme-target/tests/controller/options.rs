@@ -1,10 +1,12 @@
 //! Sizes and abilities that an operator chooses, as a host finds them.
 
-use crate::rig::host::{DATA, IO_ENTRIES, create_completion_queue, read};
+use crate::rig::host::{ADMIN_ENTRIES, DATA, IO_ENTRIES, create_completion_queue, read};
 use crate::rig::queue::QueuePair;
 use crate::rig::{Host, Sled, disk};
-use luge_nvme_target::{ControllerConfig, ControllerConfigError};
-use luge_spec::nvme::{AdminOpcode, IoOpcode, StatusCode, SubmissionEntry, offset};
+use luge_nvme_target::{ControllerConfig, ControllerConfigError, MaskedCommands};
+use luge_spec::nvme::{
+    AdminOpcode, Configuration, IoOpcode, StatusCode, SubmissionEntry, io_flags, offset, oncs,
+};
 use luge_vfio_user::RegionIndex;
 use luge_virtqueue::rig::RigMemory;
 
@@ -12,11 +14,12 @@ const DEFAULT: ControllerConfig = ControllerConfig {
     io_queues: 8,
     vectors: 9,
     queue_entries: 4096,
+    admin_queue_entries: 4096,
     transfer_bytes: 1 << 20,
     mappable_doorbells: true,
     shadow_doorbells: true,
     adaptive_interrupts: true,
-    compare: true,
+    masked: MaskedCommands { oncs: 0, fuses: 0 },
 };
 
 fn sled(config: ControllerConfig) -> Sled {
@@ -80,7 +83,8 @@ fn shadow_doorbells_that_are_not_offered_are_an_invalid_command() {
 
 #[test]
 fn comparisons_that_are_not_offered_are_invalid_commands() {
-    let sled = sled(ControllerConfig { compare: false, ..DEFAULT });
+    let masked = MaskedCommands { oncs: oncs::COMPARE, fuses: MaskedCommands::COMPARE_AND_WRITE };
+    let sled = sled(ControllerConfig { masked, ..DEFAULT });
     let mut host = host(&sled);
     let page = host.identify(1, 0);
     assert_eq!(page[520] & 1, 0, "ONCS");
@@ -98,12 +102,62 @@ fn comparisons_that_are_not_offered_are_invalid_commands() {
 }
 
 #[test]
+fn commands_that_are_masked_are_not_offered_and_refused() {
+    let masked = MaskedCommands { oncs: MaskedCommands::ONCS, fuses: 0 };
+    let sled = sled(ControllerConfig { masked, ..DEFAULT });
+    let mut host = host(&sled);
+    let page = host.identify(1, 0);
+    assert_eq!(u16::from_le_bytes([page[520], page[521]]) & MaskedCommands::ONCS, 0, "ONCS");
+    assert_eq!(page[522] & 1, 1, "FUSES: Compare and Write is one of its own");
+    let namespace = host.identify(0, 1);
+    assert_eq!(namespace[31], 0, "RESCAP");
+    assert_eq!(namespace[74..81], [0; 7], "limits of copies");
+    let hint = [0, 0, 0, 0, 0, 0];
+    let deallocation = [0, io_flags::ATTRIBUTE_DEALLOCATE, 0, 0, 0, 0];
+    for (opcode, cdw10) in [
+        (IoOpcode::COMPARE, hint),
+        (IoOpcode::DATASET_MANAGEMENT, hint),
+        (IoOpcode::DATASET_MANAGEMENT, deallocation),
+        (IoOpcode::WRITE_ZEROES, hint),
+        (IoOpcode::COPY, hint),
+        (IoOpcode::RESERVATION_REGISTER, hint),
+        (IoOpcode::RESERVATION_REPORT, hint),
+        (IoOpcode::RESERVATION_ACQUIRE, hint),
+        (IoOpcode::RESERVATION_RELEASE, hint),
+    ] {
+        let entry = SubmissionEntry { namespace: 1, prp1: DATA, ..SubmissionEntry::io(opcode, 0, 0, 0) };
+        let status = host.io(0, SubmissionEntry { cdw10, ..entry }).status.code();
+        assert_eq!(status, StatusCode::INVALID_OPCODE, "{opcode:?} {cdw10:?}");
+        assert_eq!(host.log(5, 1024 + u64::from(opcode.0) * 4, 4), [0; 4], "effects of {opcode:?}");
+    }
+    host.use_disk(0, 1);
+}
+
+#[test]
+fn a_controller_with_admin_queues_that_are_too_long_does_not_start() {
+    let status = |most: u16| {
+        let sled = sled(ControllerConfig { admin_queue_entries: most.into(), ..DEFAULT });
+        let mut host = sled.connect();
+        host.set_admin_queues();
+        host.write32(offset::CC, Configuration::ENABLED.0);
+        host.wait("CSTS.RDY or CSTS.CFS", |host| host.status() != 0);
+        host.status()
+    };
+    assert_eq!(status(ADMIN_ENTRIES), 1, "CSTS.RDY");
+    assert_eq!(status(ADMIN_ENTRIES - 1), 2, "CSTS.CFS");
+}
+
+#[test]
 fn sizes_that_cannot_be_are_refused() {
     use ControllerConfigError as Error;
     let refusal = |config: ControllerConfig| config.check().err();
     for entries in [0, 1, 4097] {
         let config = ControllerConfig { queue_entries: entries, ..DEFAULT };
         assert_eq!(refusal(config), Some(Error::Entries(entries)));
+    }
+    for entries in [0, 1, 4097] {
+        let config = ControllerConfig { admin_queue_entries: entries, ..DEFAULT };
+        assert_eq!(refusal(config), Some(Error::AdminEntries(entries)));
     }
     for bytes in [0, 4096, 8193, 12 << 10, 2 << 20] {
         let config = ControllerConfig { transfer_bytes: bytes, ..DEFAULT };

@@ -635,3 +635,33 @@ fn the_last_of_all_registrants_takes_the_reservation_along() {
     assert_eq!(third.report()[4], 0);
     assert_eq!(third.write(), OK);
 }
+
+/// A report of so many bytes, with host identifiers of 128 bits.
+fn long_report(node: &mut Node, bytes: u32) -> Vec<u8> {
+    let pages: Vec<u64> = (1..4).map(|page| DATA + 4096 * page).collect();
+    let list = DATA + 0x8000;
+    let words: Vec<u8> = pages.iter().flat_map(|page| page.to_le_bytes()).collect();
+    node.host.memory.write(GuestAddress(list), &words);
+    let mut report = SubmissionEntry { prp2: list, ..command(IoOpcode::RESERVATION_REPORT, bytes / 4 - 1) };
+    report.cdw10[1] = 1;
+    assert_eq!(node.send(report, [0, 0]), OK);
+    node.host.data(bytes as usize)
+}
+
+#[test]
+fn more_registrants_than_fit_into_a_page_are_reported_and_one_too_many_is_refused() {
+    let sled = Sled::with_disk();
+    for id in 1..128 {
+        assert_eq!(Node::new(&sled, id).register(), OK, "host {id}");
+    }
+    let mut last = Node::new(&sled, 128);
+    assert_eq!(last.register(), OK);
+    let header = long_report(&mut last, 64);
+    assert_eq!(header[5..7], 128_u16.to_le_bytes(), "their number is told before there is room for all");
+    let report = long_report(&mut last, 64 + 64 * 128);
+    let mut hosts: Vec<u8> = report[64..].chunks(64).map(|one| one[16]).collect();
+    hosts.sort_unstable();
+    assert_eq!(hosts, (1..=128).collect::<Vec<u8>>());
+    assert_eq!(Node::new(&sled, 129).register(), StatusCode::INTERNAL_ERROR);
+    assert_eq!(long_report(&mut last, 64), header);
+}

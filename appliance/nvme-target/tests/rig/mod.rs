@@ -48,6 +48,7 @@ impl Default for Setup {
                 durability: Durability::Cache,
                 burst: 8,
                 submission_queues_max: 16,
+                dataset_management: true,
             },
             interrupt: None,
             coalescing: Coalescing::default(),

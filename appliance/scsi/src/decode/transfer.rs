@@ -42,12 +42,12 @@ const CODE_10: u64 = CODE | 0xff << byte(6);
 const READ_10: u64 = (Opcode::READ_10.0 as u64) << byte(0);
 const READ_16: u64 = (Opcode::READ_16.0 as u64) << byte(0);
 
-/// The read or write of a CDB; none if it is another command, or is not in order, or is to be looked at more closely.
+/// The read or write of a CDB, padded with zeroes; none if it is another command, or is not in order, or is to be looked at more closely.
 /// Whether its blocks are on the unit, and whether that is read-only, is for the volume to check.
 #[inline(always)]
 #[must_use]
-pub fn transfer(cdb: &[u8; 32], view: &UnitView) -> Option<Transfer> {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *cdb;
+pub fn transfer(cdb: &[u8; 16], view: &UnitView) -> Option<Transfer> {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *cdb;
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let second = u64::from_be_bytes([i, j, k, l, m, n, o, p]);
     let (lba, blocks) = if first & CODE_10 == READ_10 { short(first, second) } else { long(first, second) }?;

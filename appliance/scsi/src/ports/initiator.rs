@@ -2,6 +2,7 @@
 
 use super::group::{Member, PortGroup};
 use super::port::Port;
+use crate::gate::Gate;
 use luge_reservations::{Identity, Receipt, Scope};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,21 @@ pub trait UnitListener: Send + Sync {
     /// Takes note that a unit has another view. The receipt is dropped when all cores serve it by that.
     fn view_changed(&self, receipt: Receipt);
 
+    /// Takes note that another initiator has reset a unit.
+    fn unit_reset(&self, reset: UnitReset);
+
     /// Takes note that a change is over, for which a command has waited. Called from any thread.
     fn change_over(&self);
+}
+
+/// Reset of a unit by one of its initiators, as the owner of another one's nexus is told.
+pub struct UnitReset {
+    /// Number of the target that the nexus belongs to.
+    pub target: u8,
+    /// Gate of the nexus, by which its owner finds it.
+    pub gate: Arc<Gate>,
+    /// Receipt that is dropped when all commands of the nexus have ended.
+    pub receipt: Receipt,
 }
 
 /// Description of an initiator.

@@ -13,5 +13,5 @@ pub(crate) use group::{AccessState, StateObserver};
 pub use group::{GroupError, PortGroup, TRANSITION_SECONDS_MAX};
 pub use groups::PortGroups;
 pub(crate) use initiator::identity_hash;
-pub use initiator::{Initiator, InitiatorConfig, UnitListener};
+pub use initiator::{Initiator, InitiatorConfig, UnitListener, UnitReset};
 pub use port::Port;

@@ -1,8 +1,10 @@
 //! Commands as the device server gets them, and its answers.
 
+use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::sense::{Sense, SenseBytes, SenseFormat};
 use crate::status::Ending;
 use luge_reservations::Change;
+use luge_spec::scsi::Opcode;
 
 /// A command for the device server.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,20 @@ pub struct Incoming<'a> {
     pub data_out: &'a [u8],
     /// LUNs of the target, in ascending order.
     pub luns: &'a [u8],
+}
+
+impl Incoming<'_> {
+    /// Bytes of data-out that the command asks for: the length of its parameter list. SPC-4, clause 4.2.5.5.
+    #[must_use]
+    pub fn parameter_bytes(&self) -> u32 {
+        match Opcode(u8_at(self.cdb, 0)) {
+            Opcode::MODE_SELECT_6 => u8_at(self.cdb, 4).into(),
+            Opcode::MODE_SELECT_10 => u16_at(self.cdb, 7).into(),
+            Opcode::SEND_DIAGNOSTIC => u16_at(self.cdb, 3).into(),
+            Opcode::PERSISTENT_RESERVE_OUT => u32_at(self.cdb, 5),
+            _ => 0,
+        }
+    }
 }
 
 /// The end of a command, with its data.

@@ -11,8 +11,11 @@ const POWER_CONDITION: u8 = 0xf0;
 /// SELF-TEST CODE of SEND DIAGNOSTIC.
 const SELF_TEST_CODE: u8 = 0xe0;
 
-/// Checks START STOP UNIT. The unit is started. It cannot be stopped, has no medium to be ejected, and no power
-/// conditions. SBC-3, clause 5.20.
+/// Checks START STOP UNIT. The unit is started, has no medium to be ejected, and no power conditions. SBC-3, clause 5.20.
+///
+/// It cannot be stopped: stopped is a power condition (SBC-3, clause 4.20), and support of those is optional; a unit that
+/// has some would tell them by a Power Condition page (SPC-4, clause 7.8). A guest that stopped its disk when it shut down
+/// would take it away from all others that have it.
 pub(super) fn start_stop_unit(cdb: &[u8]) -> Result<Vec<u8>, Sense> {
     let order = u8_at(cdb, 4);
     if order & POWER_CONDITION != 0 {

@@ -113,6 +113,41 @@ impl LogicalUnit {
         Ok(Some(change))
     }
 
+    /// Resets the unit for an initiator. Mode parameters have their default values again, because none are saved.
+    /// SPC-4, clause 7.5.1.
+    ///
+    /// The change is over when all cores serve the unit by these, and the commands of all others have ended.
+    pub(super) fn reset(&self, by: &Arc<Link>, waker: Waker) -> Change {
+        let (change, receipt) = Change::begin(waker);
+        let has_changed = self.restore_defaults();
+        for link in self.links() {
+            link.attentions.raise(Attention::LogicalUnitReset);
+            if has_changed {
+                link.listener.view_changed(receipt.another());
+            }
+            if !Arc::ptr_eq(&link, by) {
+                link.end_commands(receipt.another());
+            }
+        }
+        change
+    }
+
+    /// Gives mode parameters their default values where there is one nexus only.
+    pub(super) fn restore_own_defaults(&self, own: &Arc<Link>) {
+        let is_alone = self.links().iter().all(|link| Arc::ptr_eq(link, own));
+        if is_alone && self.restore_defaults() {
+            // Nobody waits for it.
+            let (_, receipt) = Change::begin(Arc::new(|| {}));
+            own.listener.view_changed(receipt);
+        }
+    }
+
+    /// Gives mode parameters their default values; returns whether one had another value.
+    fn restore_defaults(&self) -> bool {
+        let defaults = Settings::of(&self.geometry());
+        std::mem::replace(&mut *self.lock_settings(), defaults) != defaults
+    }
+
     /// Adds a nexus.
     pub(super) fn add_link(&self, link: &Arc<Link>) {
         let mut links = self.lock_links();

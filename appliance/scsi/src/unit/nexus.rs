@@ -5,7 +5,7 @@ use super::logical_unit::LogicalUnit;
 use crate::attention::{Attention, Attentions};
 use crate::gate::Gate;
 use crate::ports::{Initiator, StateObserver};
-use luge_reservations::{Action, Hold, NexusConfig, Port as ReservationPort, Waker};
+use luge_reservations::{Action, Change, Hold, NexusConfig, Port as ReservationPort, Waker};
 use std::sync::{Arc, Weak};
 
 /// Number of all SCSI targets in the ports of reservations.
@@ -30,7 +30,7 @@ impl LogicalUnit {
             listener: attentions.clone(),
         };
         let reservations = luge_reservations::Nexus::new(self.reservations(), config);
-        let link = Arc::new(Link { port, attentions, listener: initiator.listener().clone() });
+        let link = Arc::new(Link { target, port, attentions, listener: initiator.listener().clone() });
         link.attentions.raise(Attention::PowerOn);
         self.add_link(&link);
         let observer: Weak<dyn StateObserver> = Arc::downgrade(&(self.clone() as Arc<dyn StateObserver>));
@@ -65,12 +65,17 @@ impl Nexus {
         self.link.port.number()
     }
 
-    /// Takes note of a reset of the logical unit, of which all its initiators are told. A reservation by RESERVE ends.
-    pub fn reset(&self) {
+    /// Takes note that its initiator has reset the logical unit. All initiators are told, a reservation by RESERVE ends,
+    /// mode parameters have their default values again. SAM-5, clause 6.3.3.
+    ///
+    /// The change is over when all cores serve the unit by these, and the commands of all other nexuses have ended. The
+    /// caller ends those of this one.
+    #[must_use]
+    pub fn reset(&self) -> Change {
         if self.reservations.hold() != Hold::None {
             self.begin(Action::DropHold);
         }
-        self.unit.raise(Attention::LogicalUnitReset);
+        self.unit.reset(&self.link, self.waker())
     }
 
     /// Takes note that the nexus was lost. Its reservation by RESERVE ends.
@@ -80,10 +85,11 @@ impl Nexus {
     }
 
     /// Takes note that the guest has reset the adapter, or another guest has taken its place. Its reservation by
-    /// RESERVE ends.
+    /// RESERVE ends. Mode parameters have their default values again, unless other initiators use them.
     pub fn powered_on(&self) {
         self.end_hold();
         self.link.attentions.raise(Attention::PowerOn);
+        self.unit.restore_own_defaults(&self.link);
     }
 
     /// Takes note that the target has other LUNs.

@@ -4,8 +4,7 @@ use crate::sense::SenseFormat;
 use crate::view::UnitView;
 use luge_block::{Durability, Geometry};
 
-/// Mode parameters that initiators may change: one set for all nexuses of a unit. No reset brings default values back:
-/// a guest that has switched the write cache off sends no flushes.
+/// Mode parameters that initiators may change: one set for all nexuses of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
     /// WCE: writes may end when they are in the device's volatile cache.

@@ -89,7 +89,7 @@ fn report_luns_tells_that_luns_have_changed() {
 fn a_reset_is_told_to_all_initiators_and_the_loss_of_a_nexus_to_one() {
     let world = World::new();
     let (host, other) = (world.host("a"), world.host("b"));
-    host.nexus.reset();
+    drop(host.nexus.reset());
     assert_eq!(host.attentions(), [AdditionalSense::BUS_DEVICE_RESET_FUNCTION]);
     assert_eq!(other.attentions(), [AdditionalSense::BUS_DEVICE_RESET_FUNCTION]);
     host.nexus.lost();

@@ -1,14 +1,21 @@
-//! Reservation conflicts, against the tables of the standards: SPC-4, tables 66 and 67; SBC-3, table 9; SPC-2, table
-//! 11. The tables were written down from the standards, and not from the code.
+//! Reservation conflicts, against the tables of the standards. The tables were written down from the standards, and not
+//! from the code, and compared with those of other targets.
 
 use super::persistent::{PR_OUT, list, pr_out, register, reserve};
 use super::rig::{Host, World};
 use luge_scsi::Sense;
 
-/// Commands, and whether each is allowed (A) or a conflict (C) for an initiator that does not hold the reservation:
-/// Write Exclusive; Exclusive Access; a type for registrants, and it is registered; Write Exclusive for registrants,
-/// and it is not; Exclusive Access for registrants, and it is not; RESERVE of another.
-const COMMANDS: [(&str, &[u8], &str); 47] = [
+/// A command, its CDB, and whether it is allowed (A) or a conflict (C) for an initiator that does not hold the
+/// reservation: Write Exclusive; Exclusive Access; a type for registrants, and it is registered; Write Exclusive for
+/// registrants, and it is not; Exclusive Access for registrants, and it is not; RESERVE of another.
+type Line = (&'static str, &'static [u8], &'static str);
+
+/// SPC-4, clause 5.13.1, table 66; last column: SPC-2, clause 5.5.1.
+///
+/// Linux's target has the same lines (`core_scsi3_pr_seq_non_holder`). FreeBSD's CTL allows REPORT SUPPORTED OPERATION
+/// CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS to everybody, and PERSISTENT RESERVE IN in spite of RESERVE,
+/// which the tables do not.
+const PRIMARY: [Line; 17] = [
     ("INQUIRY", &[0x12, 0, 0, 0, 36, 0], "AAAAAA"),
     ("LOG SENSE", &[0x4d, 0, 0x40, 0, 0, 0, 0, 0, 8, 0], "AAAAAA"),
     ("MODE SELECT (6)", &[0x15, 0x10, 0, 0, 0, 0], "CCACCC"),
@@ -19,8 +26,6 @@ const COMMANDS: [(&str, &[u8], &str); 47] = [
     ("READ RESERVATION", &[0x5e, 1, 0, 0, 0, 0, 0, 0, 8, 0], "AAAAAC"),
     ("REPORT CAPABILITIES", &[0x5e, 2, 0, 0, 0, 0, 0, 0, 8, 0], "AAAAAC"),
     ("READ FULL STATUS", &[0x5e, 3, 0, 0, 0, 0, 0, 0, 8, 0], "AAAAAC"),
-    ("PREVENT ALLOW MEDIUM REMOVAL, allow", &[0x1e, 0, 0, 0, 0, 0], "AAAAAA"),
-    ("PREVENT ALLOW MEDIUM REMOVAL, prevent", &[0x1e, 0, 0, 0, 1, 0], "CCACCC"),
     ("REPORT LUNS", &[0xa0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0], "AAAAAA"),
     ("REPORT SUPPORTED OPERATION CODES", &[0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0], "ACAACC"),
     ("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0], "ACAACC"),
@@ -28,6 +33,15 @@ const COMMANDS: [(&str, &[u8], &str); 47] = [
     ("REQUEST SENSE", &[0x03, 0, 0, 0, 18, 0], "AAAAAA"),
     ("SEND DIAGNOSTIC", &[0x1d, 4, 0, 0, 0, 0], "CCACCC"),
     ("TEST UNIT READY", &[0; 6], "AAAAAC"),
+];
+
+/// SBC-3, clause 4.17, table 9; last column: the table of SBC, with the same rows.
+///
+/// FreeBSD's CTL allows every START STOP UNIT and no PREVENT ALLOW MEDIUM REMOVAL; the table looks at START, POWER
+/// CONDITION and PREVENT. Linux's target judges these commands by the direction of their data.
+const BLOCK: [Line; 28] = [
+    ("PREVENT ALLOW MEDIUM REMOVAL, allow", &[0x1e, 0, 0, 0, 0, 0], "AAAAAA"),
+    ("PREVENT ALLOW MEDIUM REMOVAL, prevent", &[0x1e, 0, 0, 0, 1, 0], "CCACCC"),
     ("START STOP UNIT, start", &[0x1b, 0, 0, 0, 1, 0], "AAAAAA"),
     ("START STOP UNIT, stop", &[0x1b, 0, 0, 0, 0, 0], "CCACCC"),
     ("START STOP UNIT, power condition", &[0x1b, 0, 0, 0, 0x11, 0], "CCACCC"),
@@ -54,15 +68,25 @@ const COMMANDS: [(&str, &[u8], &str); 47] = [
     ("UNMAP", &[0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0], "CCACCC"),
     ("SYNCHRONIZE CACHE (10)", &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], "CCACCC"),
     ("SYNCHRONIZE CACHE (16)", &[0x91, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "CCACCC"),
+];
+
+/// SPC-2, clause 5.5.1, as SPC-4, clause 5.13.3, leaves them: CRH = 1, so that RESERVE of a holder or registrant that
+/// is like one is no conflict.
+const RESERVES: [Line; 2] = [
     ("RESERVE (6)", &[0x16, 0, 0, 0, 0, 0], "CCACCC"),
     ("RESERVE (10)", &[0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0], "CCACCC"),
 ];
 
 /// RELEASE: a conflict where somebody is registered and it is not like a holder; nothing is done to another's RESERVE.
-const RELEASES: [(&str, &[u8], &str); 2] = [
+const RELEASES: [Line; 2] = [
     ("RELEASE (6)", &[0x17, 0, 0, 0, 0, 0], "CCACCA"),
     ("RELEASE (10)", &[0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0], "CCACCA"),
 ];
+
+/// All lines.
+fn lines() -> impl Iterator<Item = Line> {
+    PRIMARY.into_iter().chain(BLOCK).chain(RESERVES).chain(RELEASES)
+}
 
 /// Types of persistent reservations: Write Exclusive (1, 5, 7), Exclusive Access (3, 6, 8); of registrants from 5 on.
 const TYPES: [u8; 6] = [1, 3, 5, 6, 7, 8];
@@ -95,7 +119,7 @@ fn commands_conflict_with_persistent_reservations_as_the_tables_say() {
     for kind in TYPES {
         for is_registered in [false, true] {
             let column = column(kind, is_registered);
-            for (name, cdb, verdicts) in COMMANDS.into_iter().chain(RELEASES) {
+            for (name, cdb, verdicts) in lines() {
                 let (host, _holder) = reserved(kind, is_registered);
                 let expected = verdicts.as_bytes()[column] == b'C';
                 let what = format!("{name}, type {kind}, registered: {is_registered}");
@@ -116,7 +140,7 @@ fn commands_that_there_are_not_conflict_with_nothing() {
 #[test]
 fn the_holder_has_no_conflicts() {
     for kind in TYPES {
-        for (name, cdb, _) in COMMANDS.into_iter().chain(RELEASES) {
+        for (name, cdb, _) in lines() {
             let (_host, holder) = reserved(kind, false);
             assert!(!holder.conflicts(cdb, &[]), "{name}, type {kind}");
         }
@@ -125,7 +149,7 @@ fn the_holder_has_no_conflicts() {
 
 #[test]
 fn commands_conflict_with_reserve_as_the_table_says() {
-    for (name, cdb, verdicts) in COMMANDS.into_iter().chain(RELEASES) {
+    for (name, cdb, verdicts) in lines() {
         let world = World::new();
         let (holder, host) = (world.host("holder"), world.host("host"));
         holder.good(&[0x16, 0, 0, 0, 0, 0], &[]);
@@ -134,7 +158,7 @@ fn commands_conflict_with_reserve_as_the_table_says() {
     }
 }
 
-/// Service actions of PERSISTENT RESERVE OUT: of a registrant, and of one that is not registered. The service action
+/// SPC-4, clause 5.13.1, table 67, and Linux's target: service actions of PERSISTENT RESERVE OUT, of a registrant, and of one that is not registered. The service action
 /// key is the holder's where one is needed.
 const ACTIONS: [(&str, u8, &str); 7] = [
     ("REGISTER", 0, "AA"),

@@ -344,7 +344,7 @@ fn a_reservation_by_reserve_ends_by_release_reset_and_loss() {
     assert!(is_free(), "lost");
     assert_eq!(host.attentions(), [AdditionalSense::I_T_NEXUS_LOSS]);
     host.good(&RESERVE_6, &[]);
-    other.nexus.reset();
+    drop(other.nexus.reset());
     assert_eq!(other.attentions(), [AdditionalSense::BUS_DEVICE_RESET_FUNCTION]);
     assert!(is_free(), "reset");
     assert_eq!(host.attentions(), [AdditionalSense::BUS_DEVICE_RESET_FUNCTION]);

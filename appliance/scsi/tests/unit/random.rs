@@ -147,7 +147,7 @@ fn random_commands_are_answered_within_their_limits() {
         for _ in 0..300 {
             let host = &hosts[random.below(hosts.len())];
             match random.below(40_u32) {
-                0 => host.nexus.reset(),
+                0 => drop(host.nexus.reset()),
                 1 => host.nexus.lost(),
                 2 => host.nexus.luns_changed(),
                 3 => world.unit.resized(),
@@ -188,7 +188,7 @@ fn threads_of_several_adapters_do_not_wait_for_each_other() {
                     drop(host.nexus.serve(&Incoming { cdb: &cdb, data_out: &data_out, luns: &[0] }));
                     if random.once_in(16) {
                         unit.resized();
-                        host.nexus.reset();
+                        drop(host.nexus.reset());
                     }
                     host.owner.receipts.lock().unwrap().clear();
                 }
@@ -196,7 +196,7 @@ fn threads_of_several_adapters_do_not_wait_for_each_other() {
         }
     });
     let free = world.new_host("d", world.groups.free());
-    free.nexus.reset();
+    drop(free.nexus.reset());
     free.attentions();
     free.good(&[0; 6], &[]);
 }

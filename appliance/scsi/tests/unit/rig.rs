@@ -5,7 +5,7 @@ use luge_block::doubles::Scripted;
 use luge_reservations::{Change, Receipt};
 use luge_scsi::{
     Answer, Ending, Incoming, Initiator, InitiatorConfig, LogicalUnit, Nexus, PortGroup, PortGroups, Reply,
-    Sense, SenseFormat, UnitConfig, UnitListener,
+    Sense, SenseFormat, UnitConfig, UnitListener, UnitReset,
 };
 use luge_spec::scsi::{AdditionalSense, ScsiStatus};
 use luge_volume::Volume;
@@ -27,11 +27,17 @@ pub struct World {
 pub struct Owner {
     /// Changes of the view that cores do not obey.
     pub receipts: Mutex<Vec<Receipt>>,
+    /// Resets by others that commands have not ended for.
+    pub resets: Mutex<Vec<UnitReset>>,
 }
 
 impl UnitListener for Owner {
     fn view_changed(&self, receipt: Receipt) {
         self.receipts.lock().unwrap().push(receipt);
+    }
+
+    fn unit_reset(&self, reset: UnitReset) {
+        self.resets.lock().unwrap().push(reset);
     }
 
     fn change_over(&self) {}

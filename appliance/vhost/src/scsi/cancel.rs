@@ -33,6 +33,14 @@ impl Scope {
             Self::All => true,
         }
     }
+
+    /// Whether requests for that place can be in the scope.
+    pub(super) fn covers(self, place: LunPlace) -> bool {
+        match self {
+            Self::Task { tag, .. } => self.has(place, tag),
+            Self::Lun(_) | Self::Target(_) | Self::All => self.has(place, 0),
+        }
+    }
 }
 
 /// Response of requests that are waited for.

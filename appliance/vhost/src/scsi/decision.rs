@@ -87,7 +87,7 @@ pub(super) fn decide<'a>(
     };
     let entry = match place {
         LunPlace::Lun(address) => table.get(address),
-        LunPlace::Beyond(_) | LunPlace::ReportLuns => None,
+        LunPlace::Beyond(_) | LunPlace::ReportLuns(_) => None,
     };
     let Some(entry) = entry else { return Decision::Relay(Reason::Absent) };
     let command = decode(cdb, &entry.view);

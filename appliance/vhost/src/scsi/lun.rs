@@ -39,8 +39,8 @@ pub enum LunPlace {
     Lun(LunAddress),
     /// A logical unit of this target whose number is above those of an adapter.
     Beyond(u8),
-    /// The well-known logical unit REPORT LUNS.
-    ReportLuns,
+    /// The well-known logical unit REPORT LUNS of this target; of the first one that there is, where none is named.
+    ReportLuns(Option<u8>),
 }
 
 /// First byte of an address of a target and a logical unit.
@@ -50,11 +50,8 @@ const SINGLE_LEVEL: u8 = 1;
 const FLAT_SPACE: u8 = 0x40;
 
 impl LunPlace {
-    /// Address of the well-known logical unit REPORT LUNS.
-    const REPORT_LUNS: LunField = LunField([0xc1, 1, 0, 0, 0, 0, 0, 0]);
-
-    /// Reads an address: the number of a target, and that of a logical unit in one of two forms, 00nn or 4nnn. None
-    /// for any other.
+    /// Reads an address: the number of a target, and that of a logical unit in one of two forms, 00nn or 4nnn, or the
+    /// well-known logical unit C1 01, which may also be addressed without a target. None for any other.
     #[must_use]
     pub fn parse(field: LunField) -> Option<Self> {
         match field.0 {
@@ -62,17 +59,18 @@ impl LunPlace {
                 Some(Self::Lun(LunAddress { target, lun }))
             }
             [SINGLE_LEVEL, target, FLAT_SPACE..0x80, _, 0, 0, 0, 0] => Some(Self::Beyond(target)),
-            _ if field == Self::REPORT_LUNS => Some(Self::ReportLuns),
+            [SINGLE_LEVEL, target, 0xc1, 1, 0, 0, 0, 0] => Some(Self::ReportLuns(Some(target))),
+            [0xc1, 1, 0, 0, 0, 0, 0, 0] => Some(Self::ReportLuns(None)),
             _ => None,
         }
     }
 
-    /// Number of the target; none for a well-known logical unit.
+    /// Number of the target; none where the address names none.
     #[must_use]
     pub fn target(self) -> Option<u8> {
         match self {
             Self::Lun(LunAddress { target, .. }) | Self::Beyond(target) => Some(target),
-            Self::ReportLuns => None,
+            Self::ReportLuns(target) => target,
         }
     }
 }
@@ -90,7 +88,10 @@ mod tests {
             ([1, 7, 0x40, 9, 0, 0, 0, 0], lun(7, 9)),
             ([1, 7, 0x41, 0, 0, 0, 0, 0], Some(LunPlace::Beyond(7))),
             ([1, 7, 0x7f, 255, 0, 0, 0, 0], Some(LunPlace::Beyond(7))),
-            ([0xc1, 1, 0, 0, 0, 0, 0, 0], Some(LunPlace::ReportLuns)),
+            ([0xc1, 1, 0, 0, 0, 0, 0, 0], Some(LunPlace::ReportLuns(None))),
+            ([1, 7, 0xc1, 1, 0, 0, 0, 0], Some(LunPlace::ReportLuns(Some(7)))),
+            ([1, 7, 0xc1, 2, 0, 0, 0, 0], None),
+            ([1, 7, 0xc1, 1, 0, 0, 0, 1], None),
             ([0, 7, 0, 0, 0, 0, 0, 0], None),
             ([2, 7, 0, 0, 0, 0, 0, 0], None),
             ([1, 7, 1, 0, 0, 0, 0, 0], None),

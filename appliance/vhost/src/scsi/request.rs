@@ -34,6 +34,7 @@ pub(super) struct Request {
 }
 
 /// Header and data of a request.
+#[derive(Default)]
 pub(super) struct Content {
     pub(super) header: RequestHeader,
     pub(super) data: RequestData,

@@ -52,11 +52,13 @@ impl Target {
 pub struct LunTable {
     /// Targets by their numbers; none for one without LUNs.
     targets: Box<[Option<Arc<Target>>]>,
+    /// Number of LUNs.
+    len: usize,
 }
 
 impl Default for LunTable {
     fn default() -> Self {
-        Self { targets: vec![None; NUMBERS].into() }
+        Self { targets: vec![None; NUMBERS].into(), len: 0 }
     }
 }
 
@@ -79,6 +81,7 @@ impl LunTable {
             let target = (!luns.is_empty()).then(|| Arc::new(Target::new(luns)));
             table.targets.get_mut(usize::from(number)).into_iter().for_each(|place| *place = target.clone());
         }
+        table.len = table.targets.iter().flatten().map(|target| target.entries.len()).sum();
         table
     }
 
@@ -89,6 +92,18 @@ impl LunTable {
         let target = self.target(address.target)?;
         let index = *target.indices.get(usize::from(address.lun))?;
         target.entries.get(usize::from(index))
+    }
+
+    /// Number of LUNs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no LUN.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether a target has LUNs.

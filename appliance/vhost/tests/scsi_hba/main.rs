@@ -7,6 +7,7 @@ mod events;
 mod functions;
 mod hostile;
 mod life;
+mod paths;
 mod resets;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -1,15 +1,49 @@
 //! Many LUNs.
 
 use crate::rig::house::House;
-use crate::scene::{Command, Scene, at, unit_of};
-use luge_block::{Blocks, Lba};
+use crate::scene::{BLOCK, Command, Scene, at, unit_of};
+use luge_block::{Blocks, Lba, NullDevice, Shape};
 use luge_spec::virtio::scsi::EventKind;
 use luge_vhost::LunAddress;
 use luge_volume::Volume;
+use std::sync::Arc;
 
 /// Places of LUNs at all targets.
 fn places(count: u32) -> impl Iterator<Item = LunAddress> {
     (0..count).map(|n| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256 * 85).unwrap()))
+}
+
+/// Number of LUNs on all places of an adapter, for the long form of the tests.
+const ALL: u32 = 256 * 256;
+
+/// Operators that add LUNs at the same time.
+const OPERATORS: u32 = 16;
+
+#[test]
+fn all_places_of_an_adapter_can_have_luns() {
+    let count = if std::env::var_os("LUGE_FUZZ_SECONDS").is_some() { ALL } else { 512 };
+    let mut scene = Scene::new();
+    let disk = Volume::whole(Arc::new(NullDevice::new(Shape::new(BLOCK, Blocks(ALL.into())).unwrap())));
+    let place = |n: u32| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256).unwrap());
+    let (hba, disk) = (scene.hba().clone(), &disk);
+    std::thread::scope(|scope| {
+        for first in 0..OPERATORS {
+            let hba = &hba;
+            scope.spawn(move || {
+                for n in (first..count).step_by(OPERATORS as usize) {
+                    hba.add_lun(place(n), &unit_of(disk.part(Lba(n.into()), Blocks(1)).unwrap())).unwrap();
+                }
+            });
+        }
+    });
+    drop(hba);
+    let last = place(count - 1);
+    scene.settle(last);
+    assert_eq!(scene.command(&Command::read(last, 0, 1)).status, 0);
+    let luns = scene.past_attentions(&Command::report_luns(last.target)).data;
+    assert_eq!(luns[..4], (8 * count / 256).to_be_bytes());
+    scene.hba().remove_lun(last).unwrap();
+    assert_eq!(scene.hba().luns().len(), count as usize - 1);
 }
 
 #[test]

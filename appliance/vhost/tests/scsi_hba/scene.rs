@@ -6,7 +6,7 @@ use luge_block::Device;
 use luge_core::CoreHandle;
 use luge_memory::GuestAddress;
 use luge_reservations::Reservations;
-use luge_scsi::{LogicalUnit, PortGroups, UnitConfig};
+use luge_scsi::{LogicalUnit, PortGroup, PortGroups, UnitConfig};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::scsi::{
     CONTROL_QUEUE, ControlType, EVENT_QUEUE, Event, LunField, REQUEST_QUEUE, RESPONSE_BYTES, RequestHeader,
@@ -76,6 +76,7 @@ pub struct SentCommand {
 pub struct CommandEnd {
     pub response: Response,
     pub status: u8,
+    pub residual: u32,
     pub sense: Vec<u8>,
     pub data: Vec<u8>,
 }
@@ -114,16 +115,29 @@ impl Scene {
 
     /// An adapter that no guest has connected to.
     pub fn without_guest() -> Self {
+        Self::without_guest_in(PortGroups::default().free())
+    }
+
+    /// An adapter in a path group that no guest has connected to.
+    fn without_guest_in(group: &Arc<PortGroup>) -> Self {
         let mut house = House::on(&[]);
-        let hba = Arc::new(Self::open("first", &house.cores));
+        let hba = Arc::new(Self::open_in("first", &house.cores, group));
         house.endpoints.push(Endpoint::start(house.config(0, hba.clone())).unwrap());
         Self { guest: Self::new_guest(), client: None, hba: Some(hba), house }
     }
 
     /// Two adapters on the same cores, each with a guest. The first one is dropped last.
     pub fn pair() -> (Self, Self) {
-        let first = Self::new();
-        let hba = Arc::new(Self::open("second", &first.house.cores));
+        let (mut first, mut second) = Self::pair_in(PortGroups::default().free());
+        first.connect();
+        second.connect();
+        (first, second)
+    }
+
+    /// Two adapters in a path group, whose guests have not connected. The first one is dropped last.
+    pub fn pair_in(group: &Arc<PortGroup>) -> (Self, Self) {
+        let first = Self::without_guest_in(group);
+        let hba = Arc::new(Self::open_in("second", &first.house.cores, group));
         let house = House {
             endpoints: vec![],
             // The first one stops them.
@@ -134,7 +148,6 @@ impl Scene {
         };
         let mut second = Self { guest: Self::new_guest(), client: None, hba: Some(hba.clone()), house };
         second.house.endpoints.push(Endpoint::start(second.house.config(0, hba)).unwrap());
-        second.connect();
         (first, second)
     }
 
@@ -151,8 +164,12 @@ impl Scene {
     }
 
     pub fn open(name: &str, cores: &[CoreHandle]) -> ScsiHba {
-        let group = PortGroups::default().free().clone();
-        let config = HbaConfig { name: name.into(), cores: cores.to_vec(), request_queues: 2, group };
+        Self::open_in(name, cores, PortGroups::default().free())
+    }
+
+    fn open_in(name: &str, cores: &[CoreHandle], group: &Arc<PortGroup>) -> ScsiHba {
+        let (cores, group) = (cores.to_vec(), group.clone());
+        let config = HbaConfig { name: name.into(), cores, request_queues: 2, group };
         ScsiHba::open(config).unwrap()
     }
 
@@ -249,6 +266,7 @@ impl Scene {
         CommandEnd {
             response: header.response,
             status: header.status,
+            residual: header.residual.get(),
             sense: rest.get(..sense_bytes).unwrap_or_default().to_vec(),
             data: bytes[RESPONSE_BYTES..].to_vec(),
         }

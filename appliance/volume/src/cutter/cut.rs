@@ -23,7 +23,7 @@ impl Cut {
     /// Cuts the first part of at most `blocks` blocks off `data`, and shortens its last span in place.
     /// None if as many spans as the base takes do not make one block.
     pub(super) fn new(data: &mut [Span], blocks: u32, limits: &Limits) -> Option<Self> {
-        let most = blocks.min(limits.transfer_blocks);
+        let most = blocks.min(limits.uncut_blocks);
         let spans = limits.spans;
         let fitting = match whole_blocks(data, spans.min(PART_SPANS_MAX), limits) {
             0 => whole_blocks(data, spans, limits),

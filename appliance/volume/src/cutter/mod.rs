@@ -25,7 +25,7 @@ mod data_check;
 mod slot;
 
 pub use slot::ListRequest;
-pub(crate) use slot::{Content, Slot, Whole};
+pub(crate) use slot::{Content, PartSize, Slot, Whole};
 
 use crate::VolumeId;
 use crate::limits::{Limits, RANGES_MAX};

@@ -21,8 +21,8 @@ use super::cut::Cut;
 use super::data_check::DataCheck;
 use crate::VolumeId;
 use crate::buffer::{BlockBuffer, gather, scatter, skip};
-use crate::limits::Limits;
-use luge_block::{BlockRange, Completion, Lba, Operation, Refusal, Request, Status, Tag};
+use crate::limits::{Limits, STEP_SPANS_MAX};
+use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
@@ -82,12 +82,18 @@ pub(crate) enum Content<'a> {
     Ranges(&'a [BlockRange], Lba),
 }
 
-/// A read or write whose data is in a list of the cutter.
+/// Most pieces of a list that are copied in one turn.
+const GATHERED_MAX: usize = 2048;
+
+/// Pieces of memory of a request in steps.
+pub(crate) type Gathered = heapless::Vec<Span, STEP_SPANS_MAX>;
+
+/// A request whose data is in a list of the cutter.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
     /// Tag of the completion.
     pub tag: Tag,
-    /// A read or a write.
+    /// Operation of the request.
     pub operation: Operation,
     /// The first block, from the start of the volume.
     pub lba: Lba,
@@ -113,6 +119,13 @@ impl Left {
         self.lba.0 += u64::from(blocks);
         self.blocks -= blocks;
     }
+}
+
+/// Size of a part that was submitted.
+#[derive(Clone, Copy)]
+pub(crate) struct PartSize {
+    pub(crate) spans: usize,
+    pub(crate) blocks: u32,
 }
 
 /// Blocks of a whole request: consecutive ones, or those of the first ranges of the list.
@@ -250,6 +263,19 @@ impl Slot {
         }
     }
 
+    /// A copy of a part of the list, with pieces joined that touch each other; none where it has too many.
+    pub(crate) fn gather(&self, data: Range<usize>) -> Option<Gathered> {
+        let spans = self.spans.get(data).filter(|spans| spans.len() <= GATHERED_MAX)?;
+        let mut gathered = Gathered::new();
+        for &span in spans {
+            match gathered.last().and_then(|last| last.joined(&span)) {
+                Some(joined) => *gathered.last_mut()? = joined,
+                None => gathered.push(span).ok()?,
+            }
+        }
+        Some(gathered)
+    }
+
     /// The slot's list of spans.
     pub(super) fn list(&mut self) -> &mut [Span] {
         &mut self.spans
@@ -263,6 +289,11 @@ impl Slot {
     /// Whether the parts are done in steps.
     pub(crate) fn is_in_steps(&self) -> bool {
         self.left.blocks > 0 && self.limits.parts_in_steps(self.left.operation)
+    }
+
+    /// Part of the work of a turn, of which there are `of`, that a part of so many blocks is worth.
+    pub(crate) fn part_of_turn(&self, blocks: u32, of: usize) -> usize {
+        if self.is_in_steps() { 0 } else { self.limits.part_of_turn(blocks, of) }
     }
 
     /// (4) to (1): forgets the request.
@@ -293,7 +324,7 @@ impl Slot {
         Completion::new(self.tag, self.result)
     }
 
-    /// Submits the next part; returns the number of its spans.
+    /// Submits the next part; returns its size.
     ///
     /// # Errors
     /// [`Refusal`] of the base; nothing has changed then.
@@ -301,26 +332,26 @@ impl Slot {
         &mut self,
         buffer: &mut BlockBuffer,
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<PartSize, Refusal> {
         let Left { operation, lba, blocks } = self.left;
         let tag = self.tag.with_slot_of(self.part);
         if blocks == 0 {
             submit(&Request { tag, operation: Operation::Flush, lba, blocks, data: &[] })?;
             (self.flush, self.outstanding) = (false, 1);
-            return Ok(0);
+            return Ok(PartSize { spans: 0, blocks });
         }
         if self.is_in_steps() {
             let blocks = blocks.min(self.limits.part_blocks(operation));
             let data = self.spans.get(self.data.clone()).unwrap_or_default();
             submit(&Request { tag, operation, lba, blocks, data })?;
             self.taken(blocks);
-            return Ok(self.data.len());
+            return Ok(PartSize { spans: self.data.len(), blocks });
         }
         if !operation.moves_data() {
             let blocks = blocks.min(self.limits.part_blocks(operation));
             submit(&Request { tag, operation, lba, blocks, data: &[] })?;
             self.taken(blocks);
-            return Ok(0);
+            return Ok(PartSize { spans: 0, blocks });
         }
         if self.keep_whole {
             return self.submit_buffered(tag, blocks, buffer, submit);
@@ -334,7 +365,7 @@ impl Slot {
             .inspect_err(|_| cut.undo(data))?;
         self.data.start += cut.done(data);
         self.taken(cut.blocks);
-        Ok(cut.spans)
+        Ok(PartSize { spans: cut.spans, blocks: cut.blocks })
     }
 
     /// (3) to (5): submits the next blocks in the base's own memory. Alone, so that it is known which part
@@ -345,7 +376,7 @@ impl Slot {
         blocks: u32,
         buffer: &mut BlockBuffer,
         submit: impl FnOnce(&Request<'_>) -> Result<(), Refusal>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<PartSize, Refusal> {
         let Left { operation, lba, .. } = self.left;
         let bytes = blocks * self.limits.block_bytes;
         let memory = buffer.memory(bytes)?;
@@ -359,7 +390,7 @@ impl Slot {
         submit(&Request { tag, operation, lba, blocks, data: &[memory] })?;
         buffer.lend();
         (self.buffered, self.outstanding) = (Some(memory), 1);
-        Ok(data.len().min(bytes as usize))
+        Ok(PartSize { spans: data.len().min(bytes as usize), blocks })
     }
 
     /// (5) to (3) or (4): the blocks have ended. They are the front of the data still.

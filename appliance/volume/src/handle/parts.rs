@@ -2,7 +2,7 @@
 
 use super::{End, VolumeHandle};
 use crate::buffer::BlockBuffer;
-use crate::cutter::{Content, ListId, ListRequest, PartsId, Slot, Whole};
+use crate::cutter::{Content, ListId, ListRequest, PartSize, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::{Layers, Opened};
 use crate::{Parts, Ticks, VolumeId};
@@ -13,7 +13,7 @@ use luge_memory::Span;
 const PART_STEPS: usize = 8;
 
 /// Parts submitted at each level in one turn, and their spans, in steps: so many that a core is not kept
-/// from its other work.
+/// from its other work. Where the core moves their data itself, `Geometry::turn_blocks_max` blocks are so many.
 const STEPS_PER_TURN: usize = 256;
 
 impl Layers {
@@ -111,9 +111,10 @@ impl VolumeHandle<'_> {
         self.cutters().release_list(id);
     }
 
-    /// Submits a read or write whose data is in a list that this volume has reserved. The list is checked in later
-    /// turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
-    /// device gets no part of it.
+    /// Submits a request whose data is in a list that this volume has reserved. The list of a read or write is checked in
+    /// later turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
+    /// device gets no part of it. That of another request is copied, as far as its pieces are few: see
+    /// [`Self::submit_gathered`].
     ///
     /// # Errors
     /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
@@ -123,6 +124,9 @@ impl VolumeHandle<'_> {
         list: ListId,
         request: &ListRequest,
     ) -> Result<(), (Refusal, Option<ListId>)> {
+        if !request.operation.is_transfer() {
+            return self.submit_gathered(list, request);
+        }
         let id = list.slot();
         let mut slot = self.cutters().take_out(id);
         match self.begin_list(&mut slot, request) {
@@ -141,6 +145,29 @@ impl VolumeHandle<'_> {
                 Err((refusal, None))
             }
         }
+    }
+
+    /// Submits a request that is no read or write, and releases the list where the volume has taken it. The list may have
+    /// 2048 pieces, of which 514 do not touch each other; that of any other request is
+    /// refused ([`Status::Invalid`]).
+    fn submit_gathered(
+        &mut self,
+        list: ListId,
+        request: &ListRequest,
+    ) -> Result<(), (Refusal, Option<ListId>)> {
+        let &ListRequest { tag, operation, lba, blocks, ref data } = request;
+        let id = list.slot();
+        let slot = self.cutters().take_out(id);
+        let submitted = match slot.gather(data.clone()) {
+            Some(data) => self.submit(&Request { tag, operation, lba, blocks, data: &data }),
+            None => Err(Refusal::Failed(Status::Invalid)),
+        };
+        if submitted == Err(Refusal::Full) {
+            self.cutters().keep(id, slot);
+            return Err((Refusal::Full, Some(list)));
+        }
+        self.cutters().give_up(id, slot);
+        submitted.map_err(|refusal| (refusal, None))
     }
 
     /// Fills a slot with a request for the list that is in it.
@@ -204,9 +231,10 @@ impl VolumeHandle<'_> {
         let mut room = self.room_beneath();
         while room > 0 && *steps > 0 && slot.has_more() {
             match self.submit_next(&mut slot) {
-                Ok(spans) => {
+                Ok(size) => {
                     room -= 1;
-                    *steps = steps.saturating_sub(PART_STEPS + spans);
+                    let moving = slot.part_of_turn(size.blocks, STEPS_PER_TURN);
+                    *steps = steps.saturating_sub(moving.max(PART_STEPS + size.spans));
                 }
                 Err(Refusal::Full) => break,
                 Err(Refusal::Failed(status)) => slot.fail(status),
@@ -215,17 +243,17 @@ impl VolumeHandle<'_> {
         self.cutters().put_back(id, slot);
     }
 
-    /// Submits the next part of a request; returns the number of its spans.
-    fn submit_next(&mut self, slot: &mut Slot) -> Result<usize, Refusal> {
+    /// Submits the next part of a request; returns its size.
+    fn submit_next(&mut self, slot: &mut Slot) -> Result<PartSize, Refusal> {
         if slot.is_in_steps() {
             let mut no_buffer = BlockBuffer::default();
             return slot.submit_next(&mut no_buffer, |part| self.submit_part_in_steps(part));
         }
         match &mut self.0 {
             End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
-                let spans = slot.submit_next(buffer, |part| channel.submit(part))?;
+                let size = slot.submit_next(buffer, |part| channel.submit(part))?;
                 *pending = true;
-                Ok(spans)
+                Ok(size)
             }
             End::Node { layers, node, .. } => slot.submit_next(&mut BlockBuffer::default(), |part| {
                 layers.with_node(*node, |node, layers| node.submit(part, layers))

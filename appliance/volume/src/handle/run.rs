@@ -51,6 +51,19 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
         Self { way, extent, volume, requests: heapless::Vec::new() }
     }
 
+    /// Number of requests that were added.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether none was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Size of a block in bytes.
     #[inline]
     #[must_use]

@@ -20,10 +20,17 @@ pub struct Narrow {
 }
 
 impl Narrow {
-    /// `device` with other limits, and room for `depth` requests.
+    /// `device` with other limits, and room for `depth` requests. It zeroes and discards no more at once than
+    /// the device does.
     #[must_use]
     pub fn new(device: Arc<dyn Device>, limits: Geometry, depth: usize) -> Self {
-        Self { device, geometry: limits, depth, refused_per_mille: 0, seed: 0 }
+        let beneath = device.geometry();
+        let geometry = Geometry {
+            discard_blocks_max: limits.discard_blocks_max.min(beneath.discard_blocks_max),
+            write_zeroes_blocks_max: limits.write_zeroes_blocks_max.min(beneath.write_zeroes_blocks_max),
+            ..limits
+        };
+        Self { device, geometry, depth, refused_per_mille: 0, seed: 0 }
     }
 
     /// Lets so many of a thousand requests be refused as where there is no room.

@@ -185,6 +185,7 @@ impl Geometry {
             block_bytes: 512,
             blocks: Blocks(1024),
             transfer_blocks_max: 256,
+            turn_blocks_max: u32::MAX,
             spans_max: 64,
             discard_blocks_max: 1024,
             write_zeroes_blocks_max: 1024,

@@ -20,6 +20,15 @@ const fn transfer_bytes_max(caching: Caching) -> u32 {
     }
 }
 
+/// Bytes of long requests that a core submits in a turn.
+const fn turn_bytes_max(caching: Caching) -> u32 {
+    match caching {
+        Caching::Direct | Caching::Buffered => u32::MAX,
+        // The core does it. Shorter ones would be system calls more than copies.
+        Caching::Memory => 16 << 10,
+    }
+}
+
 /// One read or write may be in this many pieces of memory.
 pub(super) const SPANS_MAX: u16 = 256;
 
@@ -260,6 +269,7 @@ fn geometry(shape: Shape, access: Access, caching: Caching, stat: &Stat) -> Geom
         operations: OperationLimits::NONE,
         volatile_cache: caching != Caching::Memory,
         read_only: !writable,
+        turn_blocks_max: shape.blocks_of(turn_bytes_max(caching)),
         ..shape.geometry(transfer_bytes_max(caching))
     }
 }

@@ -25,6 +25,10 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 /// One request may be this long, in bytes, and all of a turn not much longer: some microseconds to copy or to clear.
 const REQUEST_BYTES_MAX: u32 = 32 << 10;
 
+/// Bytes of long requests that are copied or cleared in a turn: as long as a batch of short requests takes, where
+/// neither side is in a cache.
+const TURN_BYTES_MAX: u32 = 8 << 10;
+
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {
     memory: ElasticMemory,
@@ -46,15 +50,28 @@ impl MemoryDevice {
     ) -> Result<Self, MemoryError> {
         let memory = ElasticMemory::allocate(space, shape.bytes(), pages, node)?;
         let blocks = AtomicU64::new(shape.blocks().0);
-        let geometry = shape.geometry(REQUEST_BYTES_MAX);
-        // Memory has all its blocks.
-        let operations =
-            OperationLimits { verify_blocks_max: geometry.transfer_blocks_max, ..OperationLimits::NONE };
-        Ok(Self { memory, geometry: Geometry { operations, ..geometry }, blocks })
+        Ok(Self { memory, geometry: geometry(shape), blocks })
     }
 
     fn blocks(&self) -> Blocks {
         Blocks(self.blocks.load(Acquire))
+    }
+}
+
+/// Geometry of a disk of that shape.
+fn geometry(shape: Shape) -> Geometry {
+    let geometry = shape.geometry(REQUEST_BYTES_MAX);
+    let turn_blocks_max = shape.blocks_of(TURN_BYTES_MAX);
+    Geometry {
+        turn_blocks_max,
+        discard_blocks_max: turn_blocks_max,
+        write_zeroes_blocks_max: turn_blocks_max,
+        // Memory has all its blocks.
+        operations: OperationLimits {
+            verify_blocks_max: geometry.transfer_blocks_max,
+            ..OperationLimits::NONE
+        },
+        ..geometry
     }
 }
 

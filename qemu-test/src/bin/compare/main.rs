@@ -20,6 +20,7 @@ mod measure;
 mod neighbours;
 mod nvme;
 mod peer;
+mod picture;
 mod report;
 mod rows;
 mod scsi;
@@ -38,8 +39,11 @@ use measure::Meter;
 use neighbours::Extent;
 use report::{Compared, Form, Ideal, Report};
 use rows::{Row, Selection};
+use serde_json::Value;
 use servers::Servers;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 use stop::Stop;
 
 /// Requests in flight of the ideal loop.
@@ -76,6 +80,12 @@ struct Arguments {
     /// Print JSON, with more numbers than the table has
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
+    /// Draw the results, too, into this file (SVG)
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Measure nothing; draw a report that was saved with --json, into the file of --svg
+    #[arg(long, value_name = "REPORT", requires = "svg")]
+    draw: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -85,6 +95,17 @@ impl Arguments {
             (false, true) => Selection::All,
             (false, false) => Selection::Default,
         }
+    }
+
+    /// Prints a report and draws it, if that was asked for. A run that failed has the rows so far.
+    fn show(&self, text: &str, json: impl FnOnce() -> Value) -> Result<(), TestError> {
+        print!("{text}");
+        self.save_picture(|| picture::draw(&json()))
+    }
+
+    fn save_picture(&self, draw: impl FnOnce() -> Result<String, TestError>) -> Result<(), TestError> {
+        let Some(file) = &self.svg else { return Ok(()) };
+        fs::write(file, draw()?).map_err(|error| named(file, &error))
     }
 
     const fn form(&self) -> Form {
@@ -112,6 +133,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), TestError> {
+    if let Some(report) = &arguments.draw {
+        return draw_again(arguments, report);
+    }
     let progress = Progress::to_stderr();
     let lab = Lab::open(progress.clone())?;
     lab.luge()?;
@@ -130,6 +154,16 @@ fn run(arguments: &Arguments) -> Result<(), TestError> {
     }
 }
 
+/// Draws a saved report.
+fn draw_again(arguments: &Arguments, report: &Path) -> Result<(), TestError> {
+    let text = fs::read_to_string(report).map_err(|error| named(report, &error))?;
+    arguments.save_picture(|| picture::draw_text(&text))
+}
+
+fn named(file: &Path, error: &io::Error) -> TestError {
+    TestError::Host(format!("{}: {error}", file.display()))
+}
+
 /// Measures a victim beside its neighbours.
 fn beside_neighbours(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Result<(), TestError> {
     let rounds = arguments.rounds;
@@ -142,8 +176,8 @@ fn beside_neighbours(arguments: &Arguments, meter: Meter<'_>, progress: Progress
     let mut report = neighbours::Report { facts, rows: Vec::new() };
     let extent = if arguments.quick { Extent::Quick } else { Extent::All };
     let outcome = neighbours::Measuring { meter, progress, rounds }.fill(&mut report, extent);
-    print!("{}", report.write(arguments.form()));
-    outcome
+    let shown = arguments.show(&report.write(arguments.form()), || report.to_json());
+    outcome.and(shown)
 }
 
 /// Measures NVMe controllers.
@@ -162,8 +196,8 @@ fn of_nvme(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Resul
     let extent = if arguments.quick { nvme::Extent::Quick } else { nvme::Extent::All };
     let outcome =
         nvme::Measuring { meter, memory_mib, progress, rounds }.fill(&mut report, &IDEAL_DEPTHS, extent);
-    print!("{}", report.write(arguments.form()));
-    outcome
+    let shown = arguments.show(&report.write(arguments.form()), || report.to_json());
+    outcome.and(shown)
 }
 
 /// Measures Luge and its peer.
@@ -172,8 +206,8 @@ fn with_peer(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Res
     let mut report = Report { machine, ideal: Vec::new(), rows: Vec::new() };
     let measuring = Measuring { meter, servers, progress, rounds: arguments.rounds };
     let outcome = measuring.fill(&mut report, arguments.selection());
-    print!("{}", report.write(arguments.form()));
-    outcome
+    let shown = arguments.show(&report.write(arguments.form()), || report.to_json());
+    outcome.and(shown)
 }
 
 /// Measures LUNs.
@@ -183,8 +217,8 @@ fn of_scsi(arguments: &Arguments, meter: Meter<'_>, progress: Progress) -> Resul
     let mut report = scsi::Report { machine, ideal: Vec::new(), rows: Vec::new() };
     let measuring = scsi::Measuring { meter, servers, progress, rounds: arguments.rounds };
     let outcome = measuring.fill(&mut report, &IDEAL_DEPTHS, arguments.selection());
-    print!("{}", report.write(arguments.form()));
-    outcome
+    let shown = arguments.show(&report.write(arguments.form()), || report.to_json());
+    outcome.and(shown)
 }
 
 /// Starts Luge and its peer; describes the machine before.
@@ -264,6 +298,7 @@ mod tests {
             "--nvme --neighbours",
             "--scsi --nvme",
             "--json --markdown",
+            "--draw report.json",
         ] {
             let words = ["compare"].into_iter().chain(wrong.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");

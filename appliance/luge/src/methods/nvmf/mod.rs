@@ -7,6 +7,7 @@ mod controllers;
 mod describe;
 mod host;
 mod listener;
+mod masked;
 mod namespace;
 mod options;
 mod refusal;

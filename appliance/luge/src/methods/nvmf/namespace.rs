@@ -156,9 +156,11 @@ fn claim(sled: &mut Sled, nqn: &str, bdev_name: &str) -> Result<Claim, RpcError>
             "parameter `namespace.bdev_name`: bdev {bdev} is a namespace of {nqn} already: one is enough"
         )));
     }
-    let volume = sled.bdevs.claim(&bdev, user)?;
-    let target = sled.nvmf.begin_change(nqn)?.target.clone();
-    Ok(Claim { uuid: sled.bdevs.get(&bdev)?.uuid, bdev, volume, target })
+    sled.bdevs.claim(&bdev, user)?;
+    let subsystem = sled.nvmf.begin_change(nqn)?;
+    let (target, owner) = (subsystem.target.clone(), subsystem.pr_owner.clone());
+    let device = sled.bdevs.get_mut(&bdev)?;
+    Ok(Claim { uuid: device.uuid, volume: device.volume_for(owner.as_ref()), bdev, target })
 }
 
 fn give_up(sled: &mut Sled, nqn: &str, bdev: &str) {

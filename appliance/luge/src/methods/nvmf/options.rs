@@ -4,13 +4,11 @@
 //! them change nothing, and are taken; those that switch something on are refused.
 
 use super::address::TRANSPORT;
+use super::masked;
 use crate::methods::definition::off;
-use luge_nvme_target::{ControllerConfig, ControllerConfigError};
+use luge_nvme_target::{ControllerConfig, ControllerConfigError, MaskedCommands};
 use luge_rpc::{RpcError, params};
 use serde_json::{Value, json};
-
-/// Entries of the admin queues of a controller, at most.
-pub const ADMIN_QUEUE_ENTRIES: u32 = 4096;
 
 params! {
     /// Parameters of `nvmf_create_transport`.
@@ -23,7 +21,7 @@ params! {
         max_io_qpairs_per_ctrlr: Option<u16>,
         /// Most entries of an I/O queue, 2 to 4096; 4096 if not given
         max_queue_depth: Option<u32>,
-        /// 4096, or not given
+        /// Most entries of an admin queue, 2 to 4096; 4096 if not given. A guest with longer ones finds no disk
         max_aq_depth: Option<u32>,
         /// Most bytes of a command's data, a power of two from 8192 to 1048576; 1048576 if not given
         max_io_size: Option<u32>,
@@ -81,9 +79,10 @@ params! {
         kas: Option<u16>,
         /// Not supported: 0 or not given
         min_kato: Option<u32>,
-        /// Not supported: empty or not given
+        /// Commands that are not offered: nvmcmps (Compare), nvmdsmsv (Dataset Management), nvmwzsv (Write Zeroes), reservs
+        /// (reservations), nvmcpys (Copy)
         masked_oncs: Option<Vec<String>>,
-        /// Not supported: empty or not given
+        /// Fused commands that are not offered: fcws (Compare and Write)
         masked_fuses: Option<Vec<String>>,
     }
 }
@@ -93,16 +92,13 @@ params! {
 /// # Errors
 /// -32602 or -95, with the option's name.
 pub fn check(params: &Create) -> Result<(), RpcError> {
-    fixed("max_aq_depth", params.max_aq_depth, ADMIN_QUEUE_ENTRIES)?;
     off("in_capsule_data_size", params.in_capsule_data_size)?;
     off("dif_insert_or_strip", params.dif_insert_or_strip)?;
     off("no_srq", params.no_srq)?;
     off("sock_priority", params.sock_priority)?;
     off("no_wr_batching", params.no_wr_batching)?;
     off("kas", params.kas)?;
-    off("min_kato", params.min_kato)?;
-    off("masked_oncs", params.masked_oncs.clone())?;
-    off("masked_fuses", params.masked_fuses.clone())
+    off("min_kato", params.min_kato)
 }
 
 /// Controllers that the options describe.
@@ -111,21 +107,27 @@ pub fn check(params: &Create) -> Result<(), RpcError> {
 /// -32602, with the option's name.
 pub fn controller(params: &Create) -> Result<ControllerConfig, RpcError> {
     let default = ControllerConfig::default();
+    let comparisons = masked::comparisons(params.disable_compare);
     let stays = |disabled: Option<bool>| !disabled.unwrap_or(false);
     let controller = ControllerConfig {
         io_queues: params.max_io_qpairs_per_ctrlr.unwrap_or(default.io_queues),
         vectors: default.vectors,
         queue_entries: params.max_queue_depth.unwrap_or(default.queue_entries),
+        admin_queue_entries: params.max_aq_depth.unwrap_or(default.admin_queue_entries),
         transfer_bytes: params.max_io_size.unwrap_or(default.transfer_bytes),
         mappable_doorbells: stays(params.disable_mappable_bar0),
         shadow_doorbells: stays(params.disable_shadow_doorbells),
         adaptive_interrupts: stays(params.disable_adaptive_irq),
-        compare: stays(params.disable_compare),
+        masked: MaskedCommands {
+            oncs: comparisons.oncs | masked::oncs(params.masked_oncs.as_deref())?,
+            fuses: comparisons.fuses | masked::fuses(params.masked_fuses.as_deref())?,
+        },
     };
     controller.check().map_err(|error| {
         let name = match error {
             ControllerConfigError::Queues(_) | ControllerConfigError::Vectors(_) => "max_io_qpairs_per_ctrlr",
             ControllerConfigError::Entries(_) => "max_queue_depth",
+            ControllerConfigError::AdminEntries(_) => "max_aq_depth",
             ControllerConfigError::Transfer(_) => "max_io_size",
         };
         RpcError::invalid_params(format_args!("parameter `{name}`: {error}"))
@@ -139,19 +141,13 @@ pub fn call(controller: &ControllerConfig) -> Value {
         "trtype": TRANSPORT,
         "max_io_qpairs_per_ctrlr": controller.io_queues,
         "max_queue_depth": controller.queue_entries,
+        "max_aq_depth": controller.admin_queue_entries,
         "max_io_size": controller.transfer_bytes,
         "disable_mappable_bar0": !controller.mappable_doorbells,
         "disable_adaptive_irq": !controller.adaptive_interrupts,
         "disable_shadow_doorbells": !controller.shadow_doorbells,
-        "disable_compare": !controller.compare,
+        "disable_compare": masked::disables_compare(controller.masked),
+        "masked_oncs": masked::oncs_names(controller.masked),
+        "masked_fuses": masked::fuses_names(controller.masked),
     })
-}
-
-fn fixed(name: &str, value: Option<u32>, only: u32) -> Result<(), RpcError> {
-    match value {
-        Some(value) if value != only => {
-            Err(RpcError::unsupported(format_args!("parameter `{name}`: Luge has {only}, leave it out")))
-        }
-        _ => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::target::{DISCOVERY, check_target};
 use super::{describe, refusal};
-use crate::control::{Call, Control, Nvmf, NvmfSubsystem, Sled, Subsystem, User};
+use crate::control::{Call, Control, Nvmf, NvmfSubsystem, PrScope, Sled, Subsystem, User};
 use crate::cpus::Cpus;
 use crate::methods::definition::{listed, method, off, waiting_method};
 use luge_core::CoreHandle;
@@ -40,6 +40,11 @@ params! {
         max_cntlid: Option<u16>,
         /// Mask of the cores that serve its queues; all if not given
         cpumask: Option<String>,
+        /// Whose persistent reservations its namespaces have: those of all users of a bdev (volume), or of its tenant
+        /// (vm); that of the sled if not given
+        pr_scope: Option<PrScope>,
+        /// Owner of its reservations where they are those of a tenant; if not given, it is alone
+        tenant: Option<String>,
         /// Not supported: false or not given
         ana_reporting: Option<bool>,
         /// Not supported: 0 or not given
@@ -105,7 +110,15 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
         space: control.platform().space.clone(),
         nqn,
     };
+    let scope = params.pr_scope.unwrap_or(control.platform().pr_scope);
+    let owner = scope.owner(&params.nqn, params.tenant.as_deref());
     let mut call = call(&config);
+    if let Some(scope) = params.pr_scope {
+        call["pr_scope"] = json!(scope);
+    }
+    if let Some(tenant) = &params.tenant {
+        call["tenant"] = tenant.as_str().into();
+    }
     if params.cpumask.is_some() {
         call["cpumask"] = cpus.mask().into();
     }
@@ -116,7 +129,7 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let target = luge_nvme_target::Subsystem::new(config).map_err(|error| refusal::subsystem(&error))?;
     control.ask(move |sled| {
         sled.record.add(Subsystem::Nvmf, &params.nqn, Call::new("nvmf_create_subsystem", call));
-        sled.nvmf.subsystems.put(&params.nqn, NvmfSubsystem::new(target));
+        sled.nvmf.subsystems.put(&params.nqn, NvmfSubsystem::new(target, owner));
         Ok(())
     })?;
     undo.disarm();

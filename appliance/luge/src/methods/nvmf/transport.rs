@@ -73,7 +73,6 @@ fn describe(transport: &Transport) -> Value {
     let fixed = json!({
         "in_capsule_data_size": 0,
         "io_unit_size": transport.controller.transfer_bytes,
-        "max_aq_depth": options::ADMIN_QUEUE_ENTRIES,
         "num_shared_buffers": 0,
         "buf_cache_size": 0,
         "dif_insert_or_strip": false,

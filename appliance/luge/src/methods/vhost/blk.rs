@@ -1,7 +1,9 @@
 //! `vhost_create_blk_controller`: a block device as a virtio disk on a socket.
 
 use super::listener;
-use crate::control::{Call, Control, Disk, Endpoint, Place, Server, Sled, Subsystem, User, VhostDevice};
+use crate::control::{
+    Call, Control, Disk, Endpoint, Place, PrOwner, PrScope, Server, Sled, Subsystem, User, VhostDevice,
+};
 use crate::cpus::Cpus;
 use crate::methods::definition::{method, off};
 use luge_block::OpenError;
@@ -36,6 +38,9 @@ params! {
         /// Owner of the disk: all disks of one owner share its part of a core's time; if not given, all disks of
         /// a virtual machine do
         tenant: Option<String>,
+        /// Whose persistent reservations of the bdev it obeys: those of all its users (volume), or of its tenant (vm);
+        /// that of the sled if not given
+        pr_scope: Option<PrScope>,
         /// vhost_user_blk, or not given
         transport: Option<String>,
         /// Not supported: false or not given
@@ -62,8 +67,10 @@ fn create(control: &Arc<Control>, params: Create) -> Result<bool, RpcError> {
     let platform = control.platform();
     let cores = platform.cores_of(params.cpumask.as_deref())?;
     let socket = platform.sockets.socket(&params.ctrlr)?;
+    let scope = params.pr_scope.unwrap_or(platform.pr_scope);
+    let owner = scope.owner(&params.ctrlr, params.tenant.as_deref());
     let (name, dev_name) = (params.ctrlr.clone(), params.dev_name.clone());
-    let claim = control.ask(move |sled| claim(sled, &name, &dev_name))?;
+    let claim = control.ask(move |sled| claim(sled, &name, &dev_name, owner.as_ref()))?;
     let (name, bdev) = (params.ctrlr.clone(), claim.bdev.clone());
     let undo = control.undo(move |sled| give_up(sled, &name, &bdev));
     let cpus: Cpus = cores.iter().map(CoreHandle::id).collect();
@@ -107,6 +114,9 @@ fn call(params: &Create, bdev: &str, cpus: &Cpus) -> Value {
     if let Some(tenant) = &params.tenant {
         call["tenant"] = tenant.clone().into();
     }
+    if let Some(scope) = params.pr_scope {
+        call["pr_scope"] = json!(scope);
+    }
     call
 }
 
@@ -130,12 +140,13 @@ fn check_transport(transport: Option<&str>) -> Result<(), RpcError> {
     }
 }
 
-fn claim(sled: &mut Sled, name: &str, dev_name: &str) -> Result<Claim, RpcError> {
+fn claim(sled: &mut Sled, name: &str, dev_name: &str, owner: Option<&PrOwner>) -> Result<Claim, RpcError> {
     let bdev = sled.bdevs.resolve(dev_name)?;
     sled.endpoints.check_free(name)?;
-    let volume = sled.bdevs.claim(&bdev, User::Endpoint(name.into()))?;
+    sled.bdevs.claim(&bdev, User::Endpoint(name.into()))?;
     sled.endpoints.reserve(name)?;
-    Ok(Claim { uuid: sled.bdevs.get(&bdev)?.uuid, bdev, volume })
+    let device = sled.bdevs.get_mut(&bdev)?;
+    Ok(Claim { uuid: device.uuid, volume: device.volume_for(owner), bdev })
 }
 
 fn give_up(sled: &mut Sled, name: &str, bdev: &str) {

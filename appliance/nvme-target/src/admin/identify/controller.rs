@@ -80,6 +80,7 @@ pub(super) fn controller_page(controller: &Controller) -> IdentifyController {
     let geometries: Vec<Geometry> =
         controller.namespaces().values().map(|served| config.offered(served.geometry())).collect();
     set_abilities(&mut page, &geometries);
+    page.oncs &= !config.masked.oncs;
     page
 }
 

@@ -1,9 +1,10 @@
 //! Identify Namespace and the descriptors of its identifiers. NVM 1.0, figure 97; Base 2.0, figures 277 and 280.
 
+use crate::controller::ControllerConfig;
 use crate::subsystem::ServedNamespace;
 use luge_block::Geometry;
 use luge_spec::nvme::{
-    IdentifyNamespace, IndependentNamespace, LbaFormat, NamespaceDescriptors, reservation_abilities,
+    IdentifyNamespace, IndependentNamespace, LbaFormat, NamespaceDescriptors, oncs, reservation_abilities,
 };
 use zerocopy::FromZeros;
 
@@ -29,15 +30,15 @@ const READY: u8 = 1 << 0;
 const NVM: u8 = 0;
 
 /// The page of a namespace.
-pub(super) fn namespace_page(served: &ServedNamespace) -> IdentifyNamespace {
-    let geometry = served.geometry();
+pub(super) fn namespace_page(served: &ServedNamespace, config: &ControllerConfig) -> IdentifyNamespace {
+    let geometry = config.offered(served.geometry());
     let mut page = IdentifyNamespace::new_zeroed();
     page.size_blocks = geometry.blocks.0;
     page.capacity_blocks = geometry.blocks.0;
     page.used_blocks = geometry.blocks.0;
     page.capacity_bytes = [geometry.bytes(), 0];
     page.sharing = SHARED;
-    page.reservations = RESERVATIONS;
+    page.reservations = reservations(config);
     page.attributes = attributes(&geometry);
     page.nguid = served.identity.nguid;
     page.eui64 = served.identity.eui64;
@@ -72,15 +73,19 @@ fn zero_based(blocks: u32) -> u16 {
     u16::try_from(blocks.saturating_sub(1)).unwrap_or(u16::MAX)
 }
 
+fn reservations(config: &ControllerConfig) -> u8 {
+    if config.masked.has(oncs::RESERVATIONS) { 0 } else { RESERVATIONS }
+}
+
 fn attributes(geometry: &Geometry) -> u8 {
     if geometry.read_only { WRITE_PROTECTED } else { 0 }
 }
 
 /// The page of a namespace for all command sets.
-pub(super) fn independent_page(served: &ServedNamespace) -> IndependentNamespace {
+pub(super) fn independent_page(served: &ServedNamespace, config: &ControllerConfig) -> IndependentNamespace {
     let mut page = IndependentNamespace::new_zeroed();
     page.sharing = SHARED;
-    page.reservations = RESERVATIONS;
+    page.reservations = reservations(config);
     page.attributes = attributes(&served.geometry());
     page.status = READY;
     page

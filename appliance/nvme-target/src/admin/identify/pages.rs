@@ -78,12 +78,15 @@ impl Controller {
             Scope::Attached => self.namespaces().get(&id).cloned(),
             Scope::Subsystem => self.parts.subsystem.namespace(id),
         };
-        Ok(served.map_or_else(zeroes, |served| page(&namespace_page(&served))))
+        Ok(served.map_or_else(zeroes, |served| page(&namespace_page(&served, &self.parts.config))))
     }
 
     fn independent_namespace(&self, id: NamespaceId) -> Result<Page, CommandStatus> {
         self.check_known(id)?;
-        Ok(self.namespaces().get(&id).map_or_else(zeroes, |served| page(&independent_page(served))))
+        Ok(self
+            .namespaces()
+            .get(&id)
+            .map_or_else(zeroes, |served| page(&independent_page(served, &self.parts.config))))
     }
 
     /// Checks that a namespace could have an identifier.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Entries of the admin queues.
-const ADMIN_ENTRIES: u16 = 32;
+pub const ADMIN_ENTRIES: u16 = 32;
 
 /// Entries of I/O queues.
 pub const IO_ENTRIES: u16 = 64;

@@ -31,11 +31,18 @@ impl Worker {
         };
         match (reply, addressee.unit) {
             (Reply::Later(change), Ok((address, _))) => {
-                self.commands.push(WaitingCommand { name, address, tag: command.tag, change });
+                let data_out_bytes = incoming.parameter_bytes();
+                self.commands.push(WaitingCommand {
+                    name,
+                    address,
+                    tag: command.tag,
+                    change,
+                    data_out_bytes,
+                });
             }
             (Reply::Done(answer), _) => {
                 self.note_answer(command, &answer);
-                self.complete(name, done(&answer, command));
+                self.complete(name, done(&answer, incoming.parameter_bytes()));
             }
             (Reply::GoOn | Reply::Later(_), _) => self.complete(name, CommandReply::GoOn),
         }
@@ -53,8 +60,10 @@ impl Worker {
     /// (2) to (3), for the commands whose changes every core obeys.
     pub(super) fn finish_commands(&mut self) {
         let over = self.commands.extract_if(.., |waiting| waiting.change.is_over());
-        let names: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
-        names.into_iter().for_each(|name| self.complete(name, CommandReply::Done(Ended::default())));
+        let over: Vec<WaitingCommand> = over.collect();
+        for WaitingCommand { name, data_out_bytes, .. } in over {
+            self.complete(name, CommandReply::Done(Ended { data_out_bytes, ..Ended::default() }));
+        }
     }
 
     /// (2) to (3), for commands that are aborted: their sessions know, and tell the guest.
@@ -81,7 +90,7 @@ struct Addressee {
 
 /// Whom a command is for; none where there is no such target.
 fn addressee(luns: &Luns, place: LunPlace) -> Option<Addressee> {
-    // The well-known logical unit tells the LUNs of the first target.
+    // Without a target, the well-known logical unit is that of the first one.
     let target = place.target().or_else(|| luns.live().next().map(|(address, _)| address.target))?;
     let of_target: Vec<u8> = luns.of_target(target).map(|(address, _)| address.lun).collect();
     if of_target.is_empty() {
@@ -92,16 +101,17 @@ fn addressee(luns: &Luns, place: LunPlace) -> Option<Addressee> {
             luns.get(address).map(|lun| (address, lun.nexus.clone())).ok_or(AbsentLun::Lun)
         }
         LunPlace::Beyond(_) => Err(AbsentLun::Lun),
-        LunPlace::ReportLuns => Err(AbsentLun::ReportLuns),
+        LunPlace::ReportLuns(_) => Err(AbsentLun::ReportLuns),
     };
     Some(Addressee { unit, luns: of_target })
 }
 
-fn done(answer: &Answer, command: &RelayedCommand) -> CommandReply {
+/// The end of a command that has asked for so many bytes of data-out. One that has failed has used none.
+fn done(answer: &Answer, parameter_bytes: u32) -> CommandReply {
     CommandReply::Done(Ended {
         status: answer.ending.status,
         sense: answer.sense_bytes().to_vec(),
         data_in: answer.data_in.clone(),
-        data_out_bytes: command.data_out_bytes,
+        data_out_bytes: if answer.ending == Ending::GOOD { parameter_bytes } else { 0 },
     })
 }

@@ -10,8 +10,8 @@
 //! A request that is aborted cannot be taken back from an SSD. It ends when the SSD has ended it, because the SSD may
 //! write to its memory until then, and its response says that it was aborted.
 //!
-//! Each nexus has a task set of its own (TST = 001b): a function ends requests of this adapter's initiator only. Other
-//! initiators are told of a reset of the logical unit by a unit attention.
+//! Each nexus has a task set of its own (TST = 001b): a function ends requests of this adapter's initiator only. But a
+//! reset of the logical unit ends those of all initiators: their adapters do that (`resets.rs`), and (2) waits for them.
 
 use super::cancellation::Cancellation;
 use super::life::Luns;
@@ -22,7 +22,7 @@ use crate::scsi::control::{ControlReply, ControlSession};
 use crate::scsi::lun::{LunAddress, LunPlace};
 use crate::scsi::relay::{Notification, TaskFunction, TaskManagement};
 use crate::scsi::session::RequestSession;
-use luge_scsi::Nexus;
+use luge_reservations::Change;
 use luge_spec::virtio::scsi::Response;
 use std::sync::Arc;
 
@@ -42,9 +42,9 @@ impl Worker {
             Err(response) => self.answer(name, response),
             Ok(Plan::Query(scope)) => self.answer(name, self.query(scope)),
             Ok(Plan::Cancel(scope, end)) => {
-                self.note_reset(request.function, scope);
+                let change = self.note_reset(request.function, scope);
                 let wait = Cancellation::begin(scope, end, Arc::default(), &self.shared.sessions());
-                self.functions.push(WaitingFunction { name, wait });
+                self.functions.push(WaitingFunction { name, wait, change });
                 self.abandon_changes(scope);
             }
         }
@@ -53,26 +53,30 @@ impl Worker {
     /// (2) to (3), for the functions whose requests have ended.
     pub(super) fn finish_functions(&mut self) {
         let sessions = self.shared.sessions();
-        let over = self.functions.extract_if(.., |waiting| waiting.wait.is_over(&sessions));
+        let over = self.functions.extract_if(.., |waiting| waiting.is_over(&sessions));
         let over: Vec<RequestName> = over.map(|waiting| waiting.name).collect();
         drop(sessions);
         over.into_iter().for_each(|name| self.answer(name, Response::FUNCTION_COMPLETE));
     }
 
-    /// Tells units of a reset, which becomes known to the initiators that it concerns.
-    fn note_reset(&self, function: TaskFunction, scope: Scope) {
-        let tell = match function {
-            TaskFunction::UnitReset => Nexus::reset,
-            TaskFunction::NexusReset => Nexus::lost,
+    /// Tells units of a reset, which becomes known to the initiators that it concerns. Returns what it changes for others
+    /// than this adapter.
+    fn note_reset(&self, function: TaskFunction, scope: Scope) -> Option<Change> {
+        let nexuses = || self.shared.luns().nexuses(scope);
+        match function {
+            // There is one: the scope is a LUN.
+            TaskFunction::UnitReset => nexuses().first().map(|nexus| nexus.reset()),
+            TaskFunction::NexusReset => {
+                nexuses().iter().for_each(|nexus| nexus.lost());
+                None
+            }
             TaskFunction::AbortTask
             | TaskFunction::AbortTaskSet
             | TaskFunction::ClearAca
             | TaskFunction::ClearTaskSet
             | TaskFunction::QueryTask
-            | TaskFunction::QueryTaskSet => return,
-        };
-        let nexuses = self.shared.luns().nexuses(scope);
-        nexuses.iter().for_each(|nexus| tell(nexus));
+            | TaskFunction::QueryTaskSet => None,
+        }
     }
 
     fn query(&self, scope: Scope) -> Response {
@@ -140,6 +144,6 @@ fn addressed(luns: &Luns, place: LunPlace) -> Result<LunAddress, Response> {
     target_of(luns, place)?;
     match place {
         LunPlace::Lun(address) if luns.may_have_requests(address) => Ok(address),
-        LunPlace::Lun(_) | LunPlace::Beyond(_) | LunPlace::ReportLuns => Err(Response::INCORRECT_LUN),
+        LunPlace::Lun(_) | LunPlace::Beyond(_) | LunPlace::ReportLuns(_) => Err(Response::INCORRECT_LUN),
     }
 }

@@ -21,7 +21,7 @@ use crate::scsi::lun::LunAddress;
 use luge_block::CoreId;
 use luge_core::{Attachment, CoreHandle};
 use luge_memory::NodeAmounts;
-use luge_scsi::{LogicalUnit, Nexus};
+use luge_scsi::{Gate, LogicalUnit, Nexus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -292,6 +292,13 @@ impl Luns {
             Scope::Target(target) => self.of_target(target).map(nexus).collect(),
             Scope::All => self.live().map(nexus).collect(),
         }
+    }
+
+    /// LUN of (2) or (3) of a target whose nexus has a gate.
+    pub(super) fn with_gate(&self, target: u8, gate: &Arc<Gate>) -> Option<LunAddress> {
+        let mut luns = self.lives.range(LunAddress::all_of(target));
+        let is_it = |life: &Life| life.nexus().is_some_and(|nexus| Arc::ptr_eq(nexus.gate(), gate));
+        luns.find_map(|(&address, life)| is_it(life).then_some(address))
     }
 
     /// A LUN of (2).

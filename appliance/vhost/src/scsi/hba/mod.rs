@@ -10,6 +10,7 @@ mod events;
 mod functions;
 mod life;
 mod notices;
+mod resets;
 mod sessions;
 mod shared;
 mod status;

@@ -20,12 +20,12 @@ impl Worker {
     /// none of any more.
     pub(super) fn renew_tables(&mut self) {
         let shared = self.shared.clone();
-        let receipts = shared.notices.take_changed_views();
         let mut sessions = shared.sessions();
         if sessions.take_has_reset() {
             let nexuses = shared.luns().nexuses(Scope::All);
             nexuses.iter().for_each(|nexus| nexus.powered_on());
         }
+        let receipts = shared.notices.take_changed_views();
         let mut luns = shared.luns();
         let mut changed = luns.take_changed_targets();
         if !receipts.is_empty() {

@@ -1,8 +1,8 @@
 //! The thread of an adapter.
 //!
 //! ```text
-//!  a round: the bell --> new tables --> events --> removals that are over --> relayed requests --> functions and
-//!           changes that are over --> the bell
+//!  a round: the bell --> new tables --> events --> removals that are over --> resets by others --> relayed requests
+//!           --> functions and changes that are over --> the bell
 //! ```
 //!
 //! Invariant: it waits for its bell, and for turns of cores. Whatever waits for an SSD, a guest or another adapter is a
@@ -51,6 +51,7 @@ impl Worker {
         self.renew_tables();
         self.tell_changes();
         self.finish_removals();
+        self.end_commands_of_resets();
         self.serve_requests();
         self.finish_functions();
         self.finish_commands();

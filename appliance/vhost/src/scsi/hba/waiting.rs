@@ -1,7 +1,7 @@
 //! Relayed requests that wait.
 
 use super::cancellation::Cancellation;
-use super::sessions::SeatName;
+use super::sessions::{SeatName, Sessions};
 use crate::scsi::cancel::Scope;
 use crate::scsi::lun::LunAddress;
 use crate::scsi::relay::RelayedId;
@@ -18,6 +18,15 @@ pub(super) struct RequestName {
 pub(super) struct WaitingFunction {
     pub(super) name: RequestName,
     pub(super) wait: Cancellation,
+    /// End of what a reset of the unit changes for other initiators.
+    pub(super) change: Option<Change>,
+}
+
+impl WaitingFunction {
+    /// Whether everything that the function waits for has ended.
+    pub(super) fn is_over(&mut self, sessions: &Sessions) -> bool {
+        self.wait.is_over(sessions) && self.change.as_ref().is_none_or(Change::is_over)
+    }
 }
 
 /// A command that waits until every core obeys what it has changed.
@@ -26,6 +35,8 @@ pub(super) struct WaitingCommand {
     pub(super) address: LunAddress,
     pub(super) tag: u64,
     pub(super) change: Change,
+    /// Bytes of data-out that it has asked for.
+    pub(super) data_out_bytes: u32,
 }
 
 impl WaitingCommand {

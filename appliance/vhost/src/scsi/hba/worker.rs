@@ -2,6 +2,7 @@
 
 use super::cancellation::Cancellation;
 use super::life::LunChange;
+use super::resets::Resets;
 use super::shared::Shared;
 use super::waiting::{WaitingCommand, WaitingFunction};
 use crate::scsi::lun::LunAddress;
@@ -21,6 +22,7 @@ pub(super) struct Worker {
     pub(super) removals: Vec<(LunAddress, Cancellation)>,
     pub(super) functions: Vec<WaitingFunction>,
     pub(super) commands: Vec<WaitingCommand>,
+    pub(super) resets: Resets,
 }
 
 impl Worker {
@@ -32,6 +34,7 @@ impl Worker {
             removals: Vec::new(),
             functions: Vec::new(),
             commands: Vec::new(),
+            resets: Resets::default(),
         }
     }
 }

@@ -128,7 +128,7 @@ impl RequestSession {
             let Some(index) = self.resumed.pop_front() else { return };
             match self.try_resume(graph, index, turn) {
                 Attempt::Taken => {}
-                Attempt::NoRoom => {
+                Attempt::Full | Attempt::NoRoom => {
                     let _ = self.resumed.push_back(index);
                 }
                 Attempt::Answered(answer) => {
@@ -168,7 +168,7 @@ impl RequestSession {
                 turn.bytes = turn.bytes.saturating_add(bytes.into());
                 Attempt::Taken
             }
-            Err(Untaken::Full) => Attempt::NoRoom,
+            Err(Untaken::Full) => Attempt::Full,
             Err(Untaken::Answer(answer)) => Attempt::Answered(answer),
         }
     }

@@ -64,6 +64,11 @@ impl Cancellations {
         }
     }
 
+    /// Notes that the batch has other chains now, which were neither in it nor in the ring.
+    pub(super) fn replace_batch(&mut self) {
+        self.0.iter_mut().for_each(|cancellation| cancellation.batch = 0);
+    }
+
     /// Notes that no more chains of the ring are taken.
     pub(super) fn forget_ring(&mut self) {
         self.0.iter_mut().for_each(|cancellation| cancellation.ring = 0);

@@ -15,8 +15,6 @@ use std::sync::Arc;
 impl RequestSession {
     /// Uses another table of LUNs, for all requests that no volume has yet; returns the one before.
     pub fn replace_table(&mut self, table: Arc<LunTable>) -> Option<Arc<LunTable>> {
-        // Chains that were not for runs may be so now, and the other way round.
-        self.odd = 0;
         self.table.replace(table)
     }
 
@@ -31,6 +29,9 @@ impl RequestSession {
         let ring = if covers_unread { self.queue.waiting() } else { 0 };
         let first = self.slots.await_all(scope, end);
         self.await_pending(scope, end);
+        if covers_unread {
+            self.parked.urge(scope);
+        }
         let cursor = first.unwrap_or(usize::MAX);
         let mut cancellation = Cancellation { scope, end, batch, ring, cursor, drain };
         if self.is_over(&mut cancellation) {
@@ -71,7 +72,7 @@ impl RequestSession {
         let long = self.long.as_ref().filter(|long| long.list.is_some());
         let header = long.and_then(|long| long.header.as_ref());
         header.is_some_and(|header| {
-            let place = LunPlace::parse(header.lun).unwrap_or(LunPlace::ReportLuns);
+            let place = LunPlace::parse(header.lun).unwrap_or(LunPlace::ReportLuns(None));
             scope.has(place, header.tag.get())
         })
     }
@@ -113,7 +114,7 @@ impl RequestSession {
         of.is_some_and(|(place, tag)| scope.has(place, tag))
     }
 
-    fn header_of(&mut self, index: usize) -> Option<luge_spec::virtio::scsi::RequestHeader> {
+    pub(super) fn header_of(&mut self, index: usize) -> Option<luge_spec::virtio::scsi::RequestHeader> {
         if self.batch.is_long(index) {
             return request::peek(self.batch.beginning(index));
         }

@@ -60,7 +60,7 @@ impl RequestSession {
         let slot = self.slots.free(head);
         let entry = match slot.kind.place {
             LunPlace::Lun(address) => self.table.as_ref().and_then(|table| table.get(address)),
-            LunPlace::Beyond(_) | LunPlace::ReportLuns => None,
+            LunPlace::Beyond(_) | LunPlace::ReportLuns(_) => None,
         };
         if !end.succeeded() {
             entry.inspect(|entry| entry.stats.fail(end.status()));
@@ -84,7 +84,10 @@ fn answer(slot: &Slot, end: Completion, entry: Option<&LunEntry>, differs_at: Op
     if let Some(response) = slot.kind.mark.response() {
         return Answer::without_status(response, slot.bytes);
     }
-    let command = if slot.kind.state == State::Transfer { slot.transfer(end.tag()) } else { slot.command() };
+    let command = match slot.kind.state {
+        State::Transfer | State::AwaitedTransfer => slot.transfer(end.tag()),
+        State::Free | State::Submitted | State::Parked | State::Away => slot.command(),
+    };
     let ending = match entry {
         Some(entry) if command.blocks > 0 => command.ended(&entry.view, end.status(), differs_at),
         Some(_) | None => Ending::of(end.status()),

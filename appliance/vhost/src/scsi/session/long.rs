@@ -2,7 +2,7 @@
 //! for.
 //!
 //! The header is read from the beginning of the chain, which the take has walked. A chain that is for no volume has no
-//! list and is refused: only its response is looked for.
+//! list and is refused: only its response is looked for, which says whether there is such a target.
 
 use super::one::ReadChain;
 use super::pending::{List, Long};
@@ -11,7 +11,7 @@ use super::turn::Turn;
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request;
 use luge_memory::Span;
-use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader};
+use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader, Response};
 use luge_virtqueue::{Chain, LongChain};
 use luge_volume::{Graph, VolumeId};
 
@@ -31,7 +31,8 @@ impl RequestSession {
         if let (Some(content), Some(header)) = (&mut chain.request.content, long.header) {
             content.header = header;
         }
-        self.begin(graph, ReadChain { list: long.list, ..chain }, turn);
+        let refusal = self.refusal(long.header.as_ref());
+        self.begin(graph, ReadChain { list: long.list, refusal, ..chain }, turn);
         true
     }
 
@@ -57,6 +58,18 @@ impl RequestSession {
         Some(self.table.as_ref()?.get(address)?.volume)
     }
 
+    /// Response to a chain that is refused.
+    fn refusal(&self, header: Option<&RequestHeader>) -> Response {
+        let has_target = |place: LunPlace| {
+            let table = self.table.as_ref();
+            place.target().is_none_or(|target| table.is_some_and(|table| table.has_target(target)))
+        };
+        match header.map(|header| LunPlace::parse(header.lun)) {
+            Some(place) if !place.is_some_and(has_target) => Response::BAD_TARGET,
+            _ => Response::FAILURE,
+        }
+    }
+
     /// Walks on; returns the chain at its end.
     fn walk_long(&mut self, graph: &mut Graph, index: usize, long: &Long) -> Option<ReadChain> {
         let Self { queue, batch, .. } = self;
@@ -73,6 +86,6 @@ impl RequestSession {
         let request = request::read(chain);
         // One that was refused is not at fault.
         let is_faulty = fault.is_some() && long.list.is_some();
-        Some(ReadChain { head, index, is_faulty, list: None, request })
+        Some(ReadChain { head, index, is_faulty, list: None, request, refusal: Response::FAILURE })
     }
 }

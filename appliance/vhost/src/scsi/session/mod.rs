@@ -5,6 +5,7 @@
 //! ```text
 //!  (1) idle        --the ring has chains--> (2) a batch of chains
 //!  (2) batch       --reads and writes to one LUN--> a slot each, submitted at once, (2)
+//!  (2) batch       --no room, and others wait in the ring--> parked, until there is room; then (2)
 //!  (2) batch       --any other chain: read--> (3) a pending request
 //!  (2) batch       --no chain left--> (1)
 //!  (3) pending     --its volume takes it--> (4)
@@ -15,7 +16,7 @@
 //! ```
 //!
 //! Invariants
-//! - A chain is read once, and given back once.
+//! - A chain is given back once. It is read once, too, or again after it was parked, without regard to the first reading.
 //! - A LUN is looked up just before a request is submitted to its volume.
 //! - Whoever waits for requests is told when the guest can see their ends, and not before.
 //!
@@ -27,8 +28,11 @@ mod cancellations;
 mod changes;
 mod extras;
 mod finish;
+mod groups;
 mod long;
 mod one;
+mod parked;
+mod parking;
 mod pending;
 mod request_session;
 mod run;

@@ -5,7 +5,8 @@
 //!  (1) a long chain         --walked, turn by turn--> (2), or answered
 //!  (2) pending              --the volume or the relay takes it--> a slot
 //!  (2) pending              --answered--> given back
-//!  (2) pending              --no room--> stays; decided on again in the next turn
+//!  (2) pending              --its volume has no room--> parked
+//!  (2) pending              --no room otherwise--> stays; decided on again in the next turn
 //! ```
 //!
 //! A chain is read once: at most one request is pending, and its spans stay in the batch or in a list.
@@ -30,6 +31,9 @@ use luge_volume::Graph;
 pub(super) enum Attempt {
     Taken,
     Answered(Answer),
+    /// The volume has no room.
+    Full,
+    /// There is no room on the way to the adapter's thread, or for more than a slot has.
     NoRoom,
 }
 
@@ -43,6 +47,8 @@ pub(super) struct ReadChain {
     /// List with its spans; none where they are in the batch.
     pub(super) list: Option<List>,
     pub(super) request: Request,
+    /// Response where the chain is no request.
+    pub(super) refusal: Response,
 }
 
 impl RequestSession {
@@ -56,13 +62,17 @@ impl RequestSession {
         let Some(chain) = self.batch.chain(index) else { return false };
         let (head, is_faulty) = (chain.head, chain.fault.is_some());
         let request = request::read(chain);
-        self.begin(graph, ReadChain { head, index, is_faulty, list: None, request }, turn);
+        self.begin(
+            graph,
+            ReadChain { head, index, is_faulty, list: None, request, refusal: Response::FAILURE },
+            turn,
+        );
         true
     }
 
     /// (1) to (2): a chain of the batch is read.
     pub(super) fn begin(&mut self, graph: &mut Graph, chain: ReadChain, turn: &mut Turn) {
-        let ReadChain { head, index, is_faulty, list, request } = chain;
+        let ReadChain { head, index, is_faulty, list, request, refusal } = chain;
         self.left &= !bit(index);
         turn.serve(1);
         if is_faulty {
@@ -77,7 +87,7 @@ impl RequestSession {
         match content {
             Some(content) => {
                 let mut identity = Identity::new(head, &content.header);
-                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns(None));
                 let mark = self.cancellations.mark_of(index, place, identity.tag);
                 identity.mark = mark.unwrap_or(Mark::None);
                 let Content { header, data } = content;
@@ -86,7 +96,7 @@ impl RequestSession {
             }
             None => {
                 release(graph, list);
-                let written = response.write(&Answer::without_status(Response::FAILURE, 0));
+                let written = response.write(&Answer::without_status(refusal, 0));
                 self.queue.complete(head, written);
             }
         }
@@ -104,7 +114,8 @@ impl RequestSession {
     fn attempt(&mut self, graph: &mut Graph, mut pending: Pending, turn: &mut Turn) {
         match self.try_serve(graph, &mut pending, turn) {
             Attempt::Taken => release(graph, pending.list),
-            Attempt::NoRoom => self.pending = Some(pending),
+            Attempt::Full if pending.list.is_none() && self.park_one(&pending.identity) => {}
+            Attempt::Full | Attempt::NoRoom => self.pending = Some(pending),
             Attempt::Answered(answer) => {
                 release(graph, pending.list);
                 let written = pending.response.write(&answer);
@@ -144,7 +155,7 @@ impl RequestSession {
         match self.submit_data(graph, pending, submission) {
             Ok(()) => {
                 let Pending { identity, response, .. } = pending;
-                let place = identity.place.unwrap_or(LunPlace::ReportLuns);
+                let place = identity.place.unwrap_or(LunPlace::ReportLuns(None));
                 let kind = Kind { awaited: identity.awaited, extra, ..Kind::new(State::Submitted, place) };
                 self.slots.fill(identity.head, submission.slot(response.as_whole(), kind, identity.tag));
                 turn.bytes = turn.bytes.saturating_add(submission.bytes.into());
@@ -153,7 +164,7 @@ impl RequestSession {
             Err(untaken) => {
                 self.extras.free(extra);
                 match untaken {
-                    Untaken::Full => Attempt::NoRoom,
+                    Untaken::Full => Attempt::Full,
                     Untaken::Answer(answer) => Attempt::Answered(answer),
                 }
             }

@@ -4,6 +4,8 @@
 
 use super::cancellations::Cancellations;
 use super::extras::{EXTRAS, Extras};
+use super::groups::Groups;
+use super::parked::Parked;
 use super::pending::{Long, Pending};
 use super::slots::Slots;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
@@ -27,8 +29,8 @@ pub struct RequestSession {
     pub(super) batch: Batch,
     /// Chains of the batch that were not read yet, a bit each.
     pub(super) left: u64,
-    /// Chains of [`Self::left`] that are not for a run.
-    pub(super) odd: u64,
+    pub(super) groups: Groups,
+    pub(super) parked: Parked,
     pub(super) pending: Option<Pending>,
     pub(super) long: Option<Long>,
     pub(super) slots: Slots,
@@ -59,7 +61,8 @@ impl RequestSession {
             queue: unsafe { DeviceQueue::new(setup) }?,
             batch: Batch::new(&layout),
             left: 0,
-            odd: 0,
+            groups: Groups::new(),
+            parked: Parked::new(layout.size),
             pending: None,
             long: None,
             slots: Slots::new(layout.size),

@@ -1,6 +1,4 @@
-//! Runs of reads and writes: those of a batch that are to one LUN, and either single-segment requests or scattered ones.
-//!
-//! They need not follow each other. All task attributes are taken for SIMPLE, so that requests may overtake each other.
+//! Runs of reads and writes: those of a group, single-segment requests first.
 
 use super::request_session::RequestSession;
 use super::slots::{Kind, Slot, Slots, State};
@@ -8,7 +6,7 @@ use super::turn::Turn;
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
 use crate::scsi::response::{Answer, RESPONSE_LEN};
-use crate::scsi::table::LunEntry;
+use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::{Refusal, Status, Tag};
 use luge_core::SessionId;
 use luge_scsi::{Transfer, transfer};
@@ -16,119 +14,88 @@ use luge_spec::virtio::scsi::{LunField, RequestHeader};
 use luge_virtqueue::{Direction, Head};
 use luge_volume::{Graph, Run};
 use std::hint::select_unpredictable;
+use std::mem::offset_of;
 
-/// Outcome of an attempt to serve the chains of a batch that are to one LUN. Chains are bits.
-pub(super) enum Group {
-    /// Chains that were served.
-    Served(u64),
-    /// Their volume has no room for these.
-    NoRoom(u64),
-    /// The first one is not for a run.
-    None,
-}
+/// Places of fields in a header.
+const TAG: usize = offset_of!(RequestHeader, tag);
+const CDB: usize = offset_of!(RequestHeader, cdb);
 
-/// LUN by which chains are read.
+/// Properties of a LUN by which its chains are read.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     session: SessionId,
-    lun: LunField,
     kind: Kind,
     entry: &'a LunEntry,
-    /// Size of a block in bytes, as a power of two.
-    shift: u32,
 }
 
-/// Chains of a batch, a bit each: those to be looked at, and which of them were added to a run.
+/// Chains of a group, a bit each.
 struct Chains {
+    /// Chains to be looked at.
     left: u64,
-    added: u64,
-    /// Chains to the LUN that are not for a run.
+    /// Chains that are not for a run.
     odd: u64,
 }
 
 impl RequestSession {
-    /// Serves the reads and writes of the batch that are to the LUN of chain `index`.
+    /// Serves the reads and writes of group `index`, as far as there is room; returns those for which the volume has
+    /// none.
     #[inline(never)]
-    pub(super) fn serve_group(&mut self, graph: &mut Graph, index: usize, turn: &mut Turn) -> Group {
-        let Self { session, queue, batch, left, odd, slots, cancellations, table, .. } = self;
-        let bit = bit(index);
-        if *odd & bit != 0 || !cancellations.is_empty() {
-            return Group::None;
-        }
-        let Some(lun) = lun_of(batch, index) else { return Group::None };
-        let Some(reader) = reader(table.as_deref(), *session, lun) else { return Group::None };
-        let Some(mut volume) = graph.volume(reader.entry.volume) else { return Group::None };
+    pub(super) fn serve_group(&mut self, graph: &mut Graph, index: usize, turn: &mut Turn) -> u64 {
+        let Self { session, queue, batch, left, groups, slots, table, .. } = self;
+        let Some(group) = groups.get(index) else { return 0 };
+        group.chains &= *left;
+        let reader = reader(table.as_deref(), *session, group.lun);
+        let way = reader.and_then(|reader| Some((reader, graph.volume(reader.entry.volume)?)));
+        let Some((reader, mut volume)) = way else {
+            group.chains = 0;
+            return 0;
+        };
         let room = volume.room().min(turn.room);
         if room == 0 {
-            return Group::NoRoom(same_lun(batch, *left, lun));
+            return group.chains;
         }
-        let before = reader.entry.stats.blocks();
+        let stats = &reader.entry.stats;
+        let before = stats.blocks();
         let mut run = volume.run();
-        let mut chains = Chains { left: first_bits(*left & !*odd, room), added: 0, odd: 0 };
-        add_single(batch, reader, &mut chains, slots, &mut run);
-        if chains.added == 0 {
-            add_scattered(batch, reader, &mut chains, slots, &mut run);
-        }
-        *odd |= chains.odd;
-        if chains.added == 0 {
-            return Group::None;
-        }
-        let mut untaken = 0_usize;
+        let within = if room < batch.len() { first_bits(group.chains, room) } else { group.chains };
+        let mut chains = Chains { left: within, odd: 0 };
+        let single = add_single(batch, reader, &mut chains, slots, &mut run);
+        let scattered =
+            if chains.left == 0 { 0 } else { add_scattered(batch, reader, &mut chains, slots, &mut run) };
+        let (added, mut untaken) = (run.len(), 0_usize);
+        slots.add_busy(added);
         run.submit(|tag, refusal| match refusal {
             Refusal::Failed(status) => {
-                reader.entry.stats.refuse(status);
+                stats.refuse(status);
                 let written = refuse(slots, tag, reader.entry, status);
                 queue.complete(Head(tag.slot()), written);
             }
+            // The last ones of the run.
             Refusal::Full => {
                 slots.free(Head(tag.slot()));
                 untaken = untaken.wrapping_add(1);
             }
         });
-        let taken = (chains.added.count_ones() as usize).saturating_sub(untaken);
-        let served = first_bits(chains.added, taken);
+        let served = if untaken == 0 { single | scattered } else { without_last(single, scattered, untaken) };
         *left &= !served;
-        turn.serve(served.count_ones() as usize);
-        let blocks = reader.entry.stats.blocks().wrapping_sub(before);
-        turn.bytes = turn.bytes.wrapping_add(blocks.wrapping_shl(reader.shift));
-        if served == 0 { Group::NoRoom(chains.added) } else { Group::Served(served) }
+        // Chains that are left are in no layout of a run.
+        group.chains &= !(served | chains.odd | chains.left);
+        turn.serve(added.wrapping_sub(untaken));
+        let blocks = stats.blocks().wrapping_sub(before);
+        turn.bytes = turn.bytes.wrapping_add(blocks.wrapping_mul(reader.entry.view.block_bytes.into()));
+        if turn.room > 0 { group.chains } else { 0 }
     }
-}
-
-/// LUN of a chain that is in the layout.
-#[inline]
-fn lun_of(batch: &Batch, index: usize) -> Option<LunField> {
-    let chain = batch.single_segment_at(index).or_else(|| batch.scattered_at(index))?;
-    Some(header(&chain).lun)
-}
-
-#[inline(always)]
-fn header(chain: &RequestChain<'_>) -> RequestHeader {
-    zerocopy::transmute!(chain.header.load())
 }
 
 /// Reader of requests to a LUN that is there and whose commands the core may serve.
 #[inline]
-fn reader(
-    table: Option<&crate::scsi::table::LunTable>,
-    session: SessionId,
-    lun: LunField,
-) -> Option<Reader<'_>> {
+fn reader(table: Option<&LunTable>, session: SessionId, lun: LunField) -> Option<Reader<'_>> {
     let Some(place @ LunPlace::Lun(address)) = LunPlace::parse(lun) else { return None };
     let entry = table?.get(address).filter(|entry| entry.gate.is_open())?;
-    let shift = entry.view.block_bytes.trailing_zeros();
-    Some(Reader { session, lun, kind: Kind::new(State::Transfer, place), entry, shift })
+    Some(Reader { session, kind: Kind::new(State::Transfer, place), entry })
 }
 
-/// Chains of `bits` that are to a LUN and in the layout.
-#[cold]
-fn same_lun(batch: &Batch, bits: u64, lun: LunField) -> u64 {
-    let indices = (0..u64::BITS).filter(|&index| bits.wrapping_shr(index) & 1 == 1);
-    let same = indices.filter(|&index| lun_of(batch, index as usize) == Some(lun));
-    same.fold(0, |same, index| same | bit(index as usize))
-}
-
-/// Adds single-segment requests.
+/// Adds single-segment requests; returns which.
 ///
 /// Not inlined, so that the loop keeps its values in registers.
 #[inline(never)]
@@ -138,11 +105,11 @@ fn add_single<'a>(
     chains: &mut Chains,
     slots: &mut Slots,
     run: &mut Run<'_, '_, 'a>,
-) {
-    add_all(|index| batch.single_segment_at(index), reader, chains, slots, run);
+) -> u64 {
+    add_all(|index| batch.single_segment_at(index), reader, chains, slots, run)
 }
 
-/// Adds scattered requests.
+/// Adds scattered requests; returns which.
 #[inline(never)]
 fn add_scattered<'a>(
     batch: &'a Batch,
@@ -150,11 +117,11 @@ fn add_scattered<'a>(
     chains: &mut Chains,
     slots: &mut Slots,
     run: &mut Run<'_, '_, 'a>,
-) {
-    add_all(|index| batch.scattered_at(index), reader, chains, slots, run);
+) -> u64 {
+    add_all(|index| batch.scattered_at(index), reader, chains, slots, run)
 }
 
-/// Adds requests to a run, and gives them slots.
+/// Adds requests to a run, and gives them slots, which are to be counted; returns which. Those that are in another layout are left.
 #[inline(always)]
 fn add_all<'a>(
     chain: impl Fn(usize) -> Option<RequestChain<'a>>,
@@ -162,45 +129,47 @@ fn add_all<'a>(
     chains: &mut Chains,
     slots: &mut Slots,
     run: &mut Run<'_, '_, 'a>,
-) {
-    let (mut left, mut added, mut odd) = (chains.left, 0_u64, 0_u64);
+) -> u64 {
+    let (mut left, mut others, mut odd) = (chains.left, 0_u64, 0_u64);
     while left != 0 {
         let index = left.trailing_zeros() as usize;
         let rest = left & left.wrapping_sub(1);
-        let bit = left ^ rest;
+        match chain(index) {
+            Some(chain) => {
+                if add(&chain, reader, slots, run).is_none() {
+                    odd |= left ^ rest;
+                }
+            }
+            None => others |= left ^ rest,
+        }
         left = rest;
-        let Some(chain) = chain(index) else { continue };
-        let header = header(&chain);
-        if header.lun != reader.lun {
-            continue;
-        }
-        if add(&chain, &header, reader, slots, run).is_some() {
-            added |= bit;
-        } else {
-            odd |= bit;
-        }
     }
-    slots.add_busy(added.count_ones() as usize);
-    (chains.added, chains.odd) = (added, odd);
+    let added = chains.left & !(others | odd);
+    (chains.left, chains.odd) = (others, chains.odd | odd);
+    added
 }
 
 /// Adds a request to a run, and gives it a slot; none if it is no read or write that is in order in every way.
+///
+/// Fields are loaded and stored one by one, so that few values are to be kept. A slot is free, whatever else it has,
+/// until its kind is set.
 #[inline(always)]
 fn add<'a>(
     chain: &RequestChain<'a>,
-    header: &RequestHeader,
     reader: Reader<'_>,
     slots: &mut Slots,
     run: &mut Run<'_, '_, 'a>,
 ) -> Option<()> {
     let slot = slots.vacant(chain.head)?;
-    // Filled bit by bit, so that few values are to be kept; a slot is free whatever else it has, until its kind is set.
-    (slot.response, slot.tag) = (Some(chain.response), header.tag.get());
-    let Transfer { operation, lba, blocks } = transfer(&header.cdb, &reader.entry.view)?;
-    (slot.lba, slot.blocks, slot.bytes) = (lba, blocks, chain.bytes);
+    slot.response = Some(chain.response);
+    slot.tag = u64::from_le_bytes(chain.header.load_at::<TAG, 8>());
+    slot.bytes = chain.bytes;
     // Guests mix reads and writes: a branch on the direction would be mispredicted.
     let reads = chain.direction == Direction::Written;
     slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
+    let Transfer { operation, lba, blocks } =
+        transfer(&chain.header.load_at::<CDB, 16>(), &reader.entry.view)?;
+    (slot.lba, slot.blocks) = (lba, blocks);
     if operation.is_read() != reads {
         return None;
     }
@@ -232,12 +201,19 @@ pub(super) fn bit(index: usize) -> u64 {
 #[inline]
 fn first_bits(bits: u64, count: usize) -> u64 {
     let more = (bits.count_ones() as usize).saturating_sub(count);
-    if more == 0 { bits } else { without_last(bits, more) }
+    if more == 0 { bits } else { without_highest(bits, more) }
+}
+
+/// Chains of a run without the last ones: its single-segment requests are before its scattered ones.
+#[cold]
+fn without_last(single: u64, scattered: u64, count: usize) -> u64 {
+    let rest = count.saturating_sub(scattered.count_ones() as usize);
+    without_highest(scattered, count) | without_highest(single, rest)
 }
 
 /// A word without its `count` highest bits that are set.
 #[cold]
-fn without_last(mut bits: u64, count: usize) -> u64 {
+fn without_highest(mut bits: u64, count: usize) -> u64 {
     for _ in 0..count {
         bits &= !bits.checked_ilog2().map_or(0, |highest| 1_u64.wrapping_shl(highest));
     }

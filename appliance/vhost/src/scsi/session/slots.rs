@@ -13,10 +13,14 @@ use luge_virtqueue::{Head, QueueSize};
 #[repr(u8)]
 pub(super) enum State {
     Free,
-    /// A read or write that the volume has: all of its data, and a response in one span.
+    /// A read or write that the volume has: all of its data, and a response in one span. Nobody waits for its end.
     Transfer,
+    /// A transfer that somebody waits for.
+    AwaitedTransfer,
     /// Any other request that the volume has, or is to get.
     Submitted,
+    /// A request without room, which has not begun.
+    Parked,
     /// A request that the adapter's thread has, or that it has left to the core.
     Away,
 }
@@ -74,10 +78,15 @@ impl Kind {
         Self { state, mark: Mark::None, awaited: false, extra: NO_EXTRA, place }
     }
 
-    /// Whether it is an ordinary transfer, which nobody waits for.
-    #[inline]
-    fn is_plain(&self) -> bool {
-        self.state == State::Transfer && self.mark == Mark::None && !self.awaited
+    /// Notes that somebody waits for its end, and the response that it then gets.
+    fn wait_for(&mut self, mark: Mark) {
+        self.awaited = true;
+        if self.state == State::Transfer {
+            self.state = State::AwaitedTransfer;
+        }
+        if self.mark == Mark::None {
+            self.mark = mark;
+        }
     }
 }
 
@@ -115,7 +124,7 @@ impl Slot {
             mark: Mark::None,
             awaited: false,
             extra: NO_EXTRA,
-            place: LunPlace::ReportLuns,
+            place: LunPlace::ReportLuns(None),
         },
         bytes: 0,
         residual: 0,
@@ -209,7 +218,7 @@ impl Slots {
     #[inline]
     pub(super) fn succeed(&mut self, head: Head) -> Option<u32> {
         let slot = self.slots.get_mut(usize::from(head.0)).expect("a request ends that is not in flight");
-        let response = slot.response.filter(|_| slot.kind.is_plain())?;
+        let response = slot.response.filter(|_| slot.kind.state == State::Transfer)?;
         response.store_first([0; 12]);
         slot.kind.state = State::Free;
         Some(slot.written)
@@ -226,15 +235,15 @@ impl Slots {
         self.busy > 0 && self.slots.iter().any(|slot| slot.is_in(scope))
     }
 
-    /// Marks all requests of a scope as awaited, to be ended as `end` says. Returns the first.
+    /// Marks all requests of a scope as awaited, to be ended as `end` says: where they get their own responses, only those
+    /// that have begun. Returns the first.
     pub(super) fn await_all(&mut self, scope: Scope, end: CancelledAs) -> Option<usize> {
         let mark = Mark::from(end);
         let mut first = None;
-        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_in(scope)) {
-            slot.kind.awaited = true;
-            if slot.kind.mark == Mark::None {
-                slot.kind.mark = mark;
-            }
+        let counts = |slot: &Slot| mark != Mark::None || slot.kind.state != State::Parked;
+        let mut slots = self.slots.iter_mut().enumerate();
+        while let Some((index, slot)) = slots.find(|(_, slot)| slot.is_in(scope) && counts(slot)) {
+            slot.kind.wait_for(mark);
             first.get_or_insert(index);
         }
         first

@@ -2,7 +2,7 @@
 
 use super::cancellations::ones;
 use super::request_session::RequestSession;
-use super::run::Group;
+use super::run::bit;
 use super::turn::Turn;
 use crate::device::QueueSession;
 use crate::queue::DeviceQueue;
@@ -14,42 +14,57 @@ impl RequestSession {
     /// Number of chains that wait for a new batch: none while one of the last batch is unread, or its spans are in use.
     #[inline]
     fn waiting(&mut self) -> usize {
-        let is_free = self.left == 0 && self.pending.is_none() && self.table.is_some();
-        if is_free { self.queue.waiting() } else { 0 }
+        if self.is_free() && self.table.is_some() { self.queue.waiting() } else { 0 }
     }
 
     /// Whether there is something to do beside the chains of the batch.
     #[inline]
     fn owes(&self) -> bool {
-        self.pending.is_some() || !self.resumed.is_empty() || !self.compared.is_empty()
+        self.pending.is_some()
+            || !self.resumed.is_empty()
+            || !self.compared.is_empty()
+            || !self.parked.is_empty()
     }
 
     /// Takes a batch of the `waiting` chains, at most `room`.
     #[inline]
     fn refill(&mut self, waiting: usize, room: usize) {
         self.queue.take(&mut self.batch, waiting.min(room));
-        (self.left, self.odd) = (ones(self.batch.len()), 0);
+        self.left = ones(self.batch.len());
+        self.groups.form(&self.batch);
         if !self.cancellations.is_empty() {
             self.cancellations.refilled(self.batch.len());
         }
     }
 
-    /// Serves the unread chains of the batch, as far as there is room. Chains of LUNs whose volume has no room are passed
-    /// over.
+    /// Serves the unread chains of the batch, as far as there is room; returns those whose volumes have none.
     #[inline]
-    fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) {
-        let mut look = self.left;
-        while look != 0 && turn.room > 0 {
-            let index = look.trailing_zeros();
-            match self.serve_group(graph, index as usize, turn) {
-                Group::Served(bits) | Group::NoRoom(bits) => look &= !bits,
-                Group::None => {
-                    // All other requests are read one by one.
-                    let _ = self.pending.is_some() || self.serve_one(graph, index as usize, turn);
-                    look &= !1_u64.wrapping_shl(index);
+    pub(super) fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) -> u64 {
+        let mut full = 0;
+        // What is to be cancelled is found when requests are read one by one.
+        if self.cancellations.is_empty() {
+            for index in 0..self.groups.len() {
+                let has_chains = self.groups.get(index).is_some_and(|group| group.chains & self.left != 0);
+                if has_chains && turn.room > 0 {
+                    full |= self.serve_group(graph, index, turn);
                 }
             }
-            look &= self.left;
+        }
+        let others = self.left & !full;
+        if others != 0 {
+            self.serve_others(graph, others, turn);
+        }
+        full
+    }
+
+    /// Serves chains one by one.
+    #[cold]
+    #[inline(never)]
+    fn serve_others(&mut self, graph: &mut Graph, mut others: u64, turn: &mut Turn) {
+        while others != 0 && turn.room > 0 && self.pending.is_none() {
+            let index = others.trailing_zeros() as usize;
+            self.serve_one(graph, index, turn);
+            others &= !bit(index);
         }
     }
 
@@ -60,6 +75,14 @@ impl RequestSession {
         self.look_at_mismatches(graph, turn);
         self.resume(graph, turn);
         self.retry(graph, turn);
+        if self.left != 0 {
+            let full = self.serve(graph, turn);
+            turn.walk(self.batch.take_steps());
+            if full == self.left && self.queue.waiting() > 0 {
+                self.park(full, turn);
+            }
+        }
+        self.unpark(graph, turn);
     }
 }
 
@@ -74,22 +97,23 @@ impl Session for RequestSession {
 
     #[inline]
     fn take(&mut self, graph: &mut Graph, allowance: Work) -> Took {
-        let waiting = self.waiting();
+        let mut waiting = self.waiting();
         // An idle ring costs no more than this.
         if waiting == 0 && self.left == 0 && !self.owes() {
             return Took::Nothing;
         }
         let mut turn = Turn::new(allowance);
-        // Twice as many as the allowance pays for: chains that are left over are loaded again.
-        self.batch.allow(allowance.number_of(Work::DESCRIPTOR).saturating_mul(2));
-        if self.owes() {
+        self.batch.allow(turn.walk_max);
+        if self.left != 0 || self.owes() {
             self.go_on(graph, &mut turn);
+            waiting = if turn.goes_on() { self.waiting() } else { 0 };
         }
         if waiting > 0 {
             self.refill(waiting, turn.room);
+            self.serve(graph, &mut turn);
         }
-        self.serve(graph, &mut turn);
-        turn.took(self.batch.steps())
+        turn.walk(self.batch.take_steps());
+        turn.took()
     }
 
     #[inline]
@@ -130,7 +154,9 @@ impl Session for RequestSession {
     fn in_flight(&self) -> usize {
         // No more is in flight than the ring is long: no sum wraps.
         let read = self.slots.busy().wrapping_add(usize::from(self.pending.is_some()));
-        let taken = read.wrapping_add(self.left.count_ones() as usize);
+        // To count bits takes its time.
+        let left = if self.left == 0 { 0 } else { self.left.count_ones() as usize };
+        let taken = read.wrapping_add(left);
         // Without a table, those of an earlier process are left to the next session.
         if self.table.is_some() { taken.wrapping_add(self.queue.resubmits()) } else { taken }
     }

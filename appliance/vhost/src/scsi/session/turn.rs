@@ -11,12 +11,17 @@ pub(super) struct Turn {
     pub(super) served: usize,
     /// Bytes of data that volumes have taken.
     pub(super) bytes: u64,
+    /// Descriptors after which no other batch is walked, and those that were walked.
+    pub(super) walk_max: usize,
+    walked: usize,
 }
 
 impl Turn {
     #[inline]
     pub(super) fn new(allowance: Work) -> Self {
-        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0 }
+        // Twice as many as the allowance pays for: chains that are left over are loaded again.
+        let walk_max = allowance.number_of(Work::DESCRIPTOR).saturating_mul(2);
+        Self { room: allowance.number_of(Work::REQUEST).min(BATCH), served: 0, bytes: 0, walk_max, walked: 0 }
     }
 
     /// Counts requests that were served.
@@ -26,10 +31,21 @@ impl Turn {
         self.room = self.room.saturating_sub(count);
     }
 
-    /// Work of the take, in which so many descriptors were walked.
+    /// Counts descriptors that were walked.
     #[inline]
-    pub(super) fn took(&self, descriptors: usize) -> Took {
-        let walked = Work::DESCRIPTOR.times(descriptors);
+    pub(super) fn walk(&mut self, descriptors: usize) {
+        self.walked = self.walked.saturating_add(descriptors);
+    }
+
+    /// Whether another batch may be walked and served.
+    pub(super) fn goes_on(&self) -> bool {
+        self.room > 0 && self.walked < self.walk_max
+    }
+
+    /// Work of the take.
+    #[inline]
+    pub(super) fn took(&self) -> Took {
+        let walked = Work::DESCRIPTOR.times(self.walked);
         let work = Work::REQUEST.times(self.served).plus(walked).plus(Work::of_bytes(self.bytes));
         if work == Work::default() { Took::NoRoom } else { Took::Work(work) }
     }

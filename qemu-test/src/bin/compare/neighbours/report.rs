@@ -140,7 +140,7 @@ impl Report {
         notes
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let facts: Value = self.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
         let rows = self.sorted().into_iter().map(|row| self.row_to_json(row)).collect::<Vec<_>>();
         json!({ "machine": facts, "rows": rows })

@@ -70,7 +70,7 @@ impl Report {
         table
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let facts = self.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact)));
         let ideal = |one: &Ideal| json!({ "depth": one.depth, "result": numbers(&one.samples) });
         let row = |Measured { row, nvme, virtio }: &Measured| {

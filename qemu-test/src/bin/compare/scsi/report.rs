@@ -67,7 +67,7 @@ impl Report {
         table
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let ideal = |one: &Ideal| json!({ "depth": one.depth, "result": numbers(&one.samples) });
         let row = |Measured { row, scsi, virtio, peer }: &Measured| {
             json!({ "device": row.device.name(), "rw": row.direction.name(), "bs": row.bytes,

@@ -1,0 +1,53 @@
+//! Table of the endpoints: disks, host bus adapters, NVMe subsystems.
+
+use super::{rate_cells, sum, whole};
+use crate::state::Observed;
+use crate::table::{Cell, Column, Table};
+use luge_init::units;
+use luge_observe::Endpoint;
+
+/// Column of the requests per second.
+pub(super) const IOPS: usize = 2;
+
+pub(super) const COLUMNS: &[Column] = &[
+    Column::text("ENDPOINT"),
+    Column::text("KIND"),
+    Column::number("IOPS"),
+    Column::number("READ/s"),
+    Column::number("WRITTEN/s"),
+    Column::number("p50"),
+    Column::number("p99"),
+    Column::number("DEPTH"),
+    Column::number("GUESTS"),
+    Column::text("WAITS"),
+    Column::text("VOLUMES"),
+];
+
+pub(super) fn table(observed: &Observed) -> Table {
+    let rows =
+        observed.now.iter().flat_map(|now| now.endpoints.iter().map(|endpoint| row(observed, endpoint)));
+    Table { columns: COLUMNS, rows: rows.collect() }
+}
+
+/// Row of an endpoint: the sum of its volumes, whoever else uses them.
+fn row(observed: &Observed, endpoint: &Endpoint) -> Vec<Cell> {
+    let rates = sum(observed.rates.as_ref(), endpoint.volumes.iter().map(String::as_str));
+    let mut cells = vec![Cell::text(&endpoint.name), Cell::text(endpoint.kind.name())];
+    cells.extend(rate_cells(rates.as_ref()));
+    cells.push(whole(endpoint.front_ends));
+    cells.push(Cell::text(waits(endpoint)));
+    cells.push(Cell::text(endpoint.volumes.join(",")));
+    cells
+}
+
+/// Whom the endpoint keeps waiting, and what keeps it waiting.
+fn waits(endpoint: &Endpoint) -> String {
+    let some = |number: Option<u64>| number.filter(|number| *number > 0);
+    let words = [
+        some(endpoint.waiting).map(|count| format!("{count} in line")),
+        some(endpoint.pause_left_ms).map(|ms| format!("paused {:.1} s", super::real(ms) / 1000.0)),
+        some(endpoint.memory_stalls).map(|count| format!("{count} stalls")),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { units::ABSENT.into() } else { words.join(", ") }
+}
