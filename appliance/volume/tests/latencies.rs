@@ -167,6 +167,17 @@ impl Model {
         self.expected.push((volume, operation, self.now - at));
     }
 
+    /// Sum of latencies by the counters, which know no single request.
+    fn ticks(&self, volume: usize, operation: TimedOperation) -> Option<u64> {
+        let counters = self.bench.volumes[volume].0.counters();
+        match operation {
+            TimedOperation::Read => Some(counters.read_ticks),
+            TimedOperation::Write => Some(counters.write_ticks),
+            TimedOperation::Unmap => Some(counters.unmap_ticks),
+            TimedOperation::Flush => None,
+        }
+    }
+
     fn check(&self) {
         for volume in 0..self.bench.volumes.len() {
             for operation in [TimedOperation::Write, TimedOperation::Unmap, TimedOperation::Flush] {
@@ -177,6 +188,9 @@ impl Model {
                 let found = self.bench.histogram(volume, operation);
                 assert_eq!(found.count(), expected.len() as u64, "{operation:?}");
                 assert_eq!(found.sum(), expected.iter().sum::<u64>(), "{operation:?}");
+                if let Some(ticks) = self.ticks(volume, operation).filter(|_| self.in_flight.is_empty()) {
+                    assert_eq!(found.sum(), ticks, "{operation:?}");
+                }
                 assert_eq!(found.shortest(), expected.iter().min().copied().unwrap_or(0), "{operation:?}");
                 assert_eq!(found.longest(), expected.iter().max().copied().unwrap_or(0), "{operation:?}");
             }
@@ -194,6 +208,10 @@ fn latencies_are_exact_in_whatever_order_requests_of_several_volumes_begin_and_e
             // Turns in which nothing passes are as likely as those in which time does.
             model.now += if random.once_in(2) { 0 } else { random.below(100_000) };
             if begins_often == random.once_in(3) { model.end(random) } else { model.begin(random) }
+        }
+        model.check();
+        while !model.in_flight.is_empty() {
+            model.end(random);
         }
         model.check();
     });

@@ -12,6 +12,7 @@ mod daemon;
 mod exporter;
 mod failures;
 mod identities;
+mod latency;
 mod methods;
 mod nvmf;
 mod orchestrators;
