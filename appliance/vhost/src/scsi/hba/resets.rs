@@ -10,29 +10,13 @@
 //! through (2) together.
 
 use super::cancellation::Cancellation;
+use super::waiting::BegunReset;
 use super::worker::Worker;
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::lun::LunAddress;
 use luge_reservations::Receipt;
 use luge_scsi::UnitReset;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Resets by others that requests of this adapter keep from being over.
-#[derive(Default)]
-pub(super) struct Resets {
-    /// (1)
-    told: BTreeMap<LunAddress, Vec<Receipt>>,
-    /// (2)
-    begun: BTreeMap<LunAddress, Begun>,
-}
-
-/// A reset of (2).
-struct Begun {
-    wait: Cancellation,
-    /// Held until the requests have ended.
-    _receipts: Vec<Receipt>,
-}
 
 impl Worker {
     /// Ends the requests of units that others have reset.
@@ -59,7 +43,7 @@ impl Worker {
         let scope = Scope::Lun(address);
         let wait = Cancellation::begin(scope, CancelledAs::Reset, Arc::default(), &self.shared.sessions());
         self.abandon_changes(scope);
-        self.resets.begun.insert(address, Begun { wait, _receipts: receipts });
+        self.resets.begun.insert(address, BegunReset { wait, _receipts: receipts });
     }
 
     /// (2) to (3), for resets whose requests have ended.

@@ -5,7 +5,8 @@ use super::sessions::{SeatName, Sessions};
 use crate::scsi::cancel::Scope;
 use crate::scsi::lun::LunAddress;
 use crate::scsi::relay::RelayedId;
-use luge_reservations::Change;
+use luge_reservations::{Change, Receipt};
+use std::collections::BTreeMap;
 
 /// Name of a relayed request, by which its session finds it again.
 #[derive(Clone, Copy)]
@@ -49,4 +50,20 @@ impl WaitingCommand {
             Scope::All => true,
         }
     }
+}
+
+/// Resets of units by initiators of other adapters.
+#[derive(Default)]
+pub(super) struct Resets {
+    /// (1) of `resets.rs`, with the receipts of each unit.
+    pub(super) told: BTreeMap<LunAddress, Vec<Receipt>>,
+    /// (2) of `resets.rs`.
+    pub(super) begun: BTreeMap<LunAddress, BegunReset>,
+}
+
+/// A reset by others that requests of this adapter keep from being over.
+pub(super) struct BegunReset {
+    pub(super) wait: Cancellation,
+    /// Held until the requests have ended.
+    pub(super) _receipts: Vec<Receipt>,
 }

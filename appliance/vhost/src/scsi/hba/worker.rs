@@ -2,9 +2,8 @@
 
 use super::cancellation::Cancellation;
 use super::life::LunChange;
-use super::resets::Resets;
 use super::shared::Shared;
-use super::waiting::{WaitingCommand, WaitingFunction};
+use super::waiting::{Resets, WaitingCommand, WaitingFunction};
 use crate::scsi::lun::LunAddress;
 use crate::scsi::table::LunTable;
 use luge_block::CoreId;
