@@ -36,7 +36,6 @@ pub(crate) const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 
 /// Sizes and abilities of the controllers of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an ability")]
 pub struct ControllerConfig {
     /// Most I/O queue pairs: 1 to [`ControllerConfig::IO_QUEUES_MAX`].
     pub io_queues: u16,
