@@ -2,29 +2,15 @@
 //!
 //! It is drawn from the report's JSON, so that a saved report can be drawn again.
 //!
-//! - `svg`: the drawing of a chart.
+//! - `chart`: what is drawn. `svg`: the drawing.
 
+mod chart;
 mod svg;
 
 use crate::stats::Spread;
+use chart::{Chart, Group};
 use luge_qemu_test::TestError;
 use serde_json::Value;
-
-/// A chart: groups of bars, one bar of a group for each series.
-struct Chart {
-    title: &'static str,
-    /// Meaning of the numbers.
-    unit: &'static str,
-    series: Vec<&'static str>,
-    groups: Vec<Group>,
-}
-
-/// Bars that are compared with each other.
-struct Group {
-    label: String,
-    /// A bar for each series; none where nothing was measured.
-    bars: Vec<Option<Spread>>,
-}
 
 /// A kind of report.
 struct Kind {

@@ -2,7 +2,7 @@
 //!
 //! Colours follow the page: light, or dark where the reader's system asks for it (`prefers-color-scheme`).
 
-use super::{Chart, Group};
+use super::chart::{Chart, Group};
 use crate::stats::Spread;
 use std::fmt::Write;
 
