@@ -22,7 +22,7 @@ use super::data_check::DataCheck;
 use crate::VolumeId;
 use crate::buffer::{BlockBuffer, gather, scatter, skip};
 use crate::limits::{Limits, STEP_SPANS_MAX};
-use luge_block::{BlockRange, Completion, Kind, Lba, Operation, Refusal, Request, Status, Tag};
+use luge_block::{BlockRange, Completion, Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use std::ops::Range;
 
