@@ -30,6 +30,12 @@ impl<'a> EndedRun<'a> {
         Self { ended, kinds, differences }
     }
 
+    /// Whether all requests are of one size class.
+    #[inline]
+    pub(crate) fn are_of_one_size(&self) -> bool {
+        Tag::are_of_one_size(self.differences)
+    }
+
     /// Whether all requests are of one kind and size class.
     #[inline]
     pub(crate) fn are_of_one_sort(&self) -> bool {

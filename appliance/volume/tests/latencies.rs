@@ -74,6 +74,22 @@ fn a_request_takes_from_the_turn_that_took_it_to_the_turn_that_saw_it_end() {
 }
 
 #[test]
+fn requests_that_begin_together_and_end_together_are_counted_by_their_kinds() {
+    let mut bench = Bench::new(1);
+    for (slot, operation) in [(1, Operation::WriteZeroes), (2, DISCARD), (3, DISCARD)] {
+        bench.begin(0, Tag::new(0, slot), operation, 1_000);
+    }
+    bench.device.complete_all(Status::Success);
+    bench.graph.begin_turn(Ticks(3_000));
+    bench.graph.poll(|_| ());
+    for (operation, count) in [(TimedOperation::Write, 1), (TimedOperation::Unmap, 2)] {
+        let histogram = bench.histogram(0, operation);
+        assert_eq!(histogram.count(), count, "{operation:?}");
+        assert_eq!(histogram.sum(), count * 2_000, "{operation:?}");
+    }
+}
+
+#[test]
 fn requests_that_begin_apart_have_a_time_each_whichever_ends_first() {
     let mut bench = Bench::new(1);
     bench.begin(0, ONE, DISCARD, 1_000);

@@ -188,6 +188,21 @@ impl Tag {
         (tag.kind(), tag.size_class())
     }
 
+    /// Whether all tags whose differences were gathered into `differences`, by [`Self::differences`], are of one size
+    /// class.
+    #[inline]
+    #[must_use]
+    pub const fn are_of_one_size(differences: u64) -> bool {
+        differences >> SIZE & 0x1f == 0
+    }
+
+    /// Returns the tag with another kind.
+    #[inline]
+    #[must_use]
+    pub const fn with_kind(self, kind: Kind) -> Self {
+        Self(self.0 & !(0x3f << KIND) | (kind as u64 * COUNTER as u64) << KIND)
+    }
+
     /// Whether all tags whose differences were gathered into `differences`, by [`Self::differences`], are of one sort.
     #[inline]
     #[must_use]
@@ -234,6 +249,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Flush,
+        Self::Discard,
+        Self::WriteZeroes,
+        Self::Compare,
+        Self::CompareAndWrite,
+        Self::Copy,
+    ];
+
     /// The kind of an operation.
     #[inline]
     #[must_use]
@@ -353,16 +380,7 @@ mod tests {
     use super::*;
     use crate::Durability;
 
-    const KINDS: [Kind; 8] = [
-        Kind::Read,
-        Kind::Write,
-        Kind::Flush,
-        Kind::Discard,
-        Kind::WriteZeroes,
-        Kind::Compare,
-        Kind::CompareAndWrite,
-        Kind::Copy,
-    ];
+    const KINDS: [Kind; 8] = Kind::ALL;
 
     /// Numbers of blocks that each have another size class.
     const SIZES: [u32; 8] = [1, 2, 8, 128, 1 << 16, 1 << 20, 1 << 30, u32::MAX];
@@ -404,6 +422,9 @@ mod tests {
         assert!(Tag::are_of_one_sort(read.differences(tag(0xfff4, Kind::Read, 9))));
         assert!(!Tag::are_of_one_sort(read.differences(tag(3, Kind::Read, 16))));
         assert!(!Tag::are_of_one_sort(read.differences(tag(3, Kind::Write, 8))));
+        assert!(Tag::are_of_one_size(read.differences(tag(7, Kind::Copy, 8))));
+        assert!(!Tag::are_of_one_size(read.differences(tag(3, Kind::Read, 4))));
+        assert_eq!(read.with_kind(Kind::Copy), tag(3, Kind::Copy, 8));
     }
 
     #[test]

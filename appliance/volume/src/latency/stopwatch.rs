@@ -7,7 +7,7 @@
 //! ```
 //!
 //! All requests that begin in one turn begin at one time. As long as nothing else is in flight, that time is known
-//! without a look at a slot, and a run of equal requests is counted at once. So a device that has done everything when
+//! without a look at a slot, and a run of requests of one size is counted by a few additions. So a device that has done everything when
 //! the turn ends costs nothing per request.
 //!
 //! In (3) only the requests that began after (2) are noted. The time in another request's slot is an earlier user's,
@@ -15,7 +15,7 @@
 
 use super::{Latencies, SessionTimes};
 use crate::ended_run::EndedRun;
-use luge_block::Tag;
+use luge_block::{Kind, Tag};
 
 /// Measurement of the requests of one volume on one core.
 #[derive(Debug, Default)]
@@ -48,11 +48,14 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn end(&self, run: &EndedRun<'_>, now: u64, times: &SessionTimes, latencies: &Latencies) {
         let Some(first) = run.ended.first() else { return };
-        if run.are_of_one_sort() && !self.apart {
-            let ticks = now.saturating_sub(self.since);
+        if self.apart || !run.are_of_one_size() {
+            return self.end_each(run, now, times.of(first.tag().session()), latencies);
+        }
+        let ticks = now.saturating_sub(self.since);
+        if run.are_of_one_sort() {
             latencies.add(first.tag(), ticks, run.ended.len() as u64);
         } else {
-            self.end_each(run, now, times.of(first.tag().session()), latencies);
+            end_kinds(run, first.tag(), ticks, latencies);
         }
     }
 
@@ -63,6 +66,17 @@ impl Stopwatch {
             let tag = end.tag();
             let noted = times.get(usize::from(tag.slot())).copied().unwrap_or(0);
             latencies.add(tag, now.saturating_sub(noted.max(self.since)), 1);
+        }
+    }
+}
+
+/// Counts requests of several kinds and one size class, that of `tag`, which took `ticks` each.
+#[inline(never)]
+fn end_kinds(run: &EndedRun<'_>, tag: Tag, ticks: u64, latencies: &Latencies) {
+    for kind in Kind::ALL {
+        let count = kind.count(run.kinds);
+        if count > 0 {
+            latencies.add(tag.with_kind(kind), ticks, count);
         }
     }
 }
