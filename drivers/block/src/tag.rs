@@ -408,7 +408,9 @@ mod tests {
         for kind in KINDS {
             for size in SIZES.map(SizeClass::of) {
                 let tag = Tag::new(0xffff, 0xffff).through(Tag::of_volume(0xffff), kind).sized(size);
-                assert_eq!(Tag::of_sort(tag.sort()), (kind, size));
+                let (sort_kind, sort_size) = Tag::of_sort(tag.sort());
+                assert_eq!(sort_kind, kind);
+                assert_eq!(sort_size, size);
             }
         }
     }

@@ -145,7 +145,9 @@ const fn place(ticks: u64) -> usize {
     let range = if ticks < 1 << Histogram::BITS { 0 } else { range + 1 };
     let shift = range.saturating_sub(1);
     let mask = (1 << Histogram::BITS) - 1;
-    ((range as usize) << Histogram::BITS) + (ticks >> shift & mask) as usize
+    #[expect(clippy::cast_possible_truncation, reason = "the mask has a few bits")]
+    let within = (ticks >> shift & mask) as usize;
+    ((range as usize) << Histogram::BITS) + within
 }
 
 /// Number of ranges up to the last one that has requests. Clients do not look at the range of that number.
