@@ -541,7 +541,7 @@ fn a_list_that_is_not_the_memory_of_its_blocks_ends_before_the_device_has_a_part
 }
 
 #[test]
-fn a_list_is_for_reads_and_writes_only() {
+fn a_list_of_many_pieces_is_for_reads_and_writes_only() {
     let mut bench = for_lists();
     let id = bench.add_whole();
     for operation in [
@@ -553,11 +553,23 @@ fn a_list_is_for_reads_and_writes_only() {
     ] {
         let mut volume = bench.graph.volume(id).unwrap();
         let list = volume.reserve_list().unwrap();
-        volume.list(&list)[..512].fill(span(1));
-        let request = ListRequest { tag: Tag::new(1, 5), operation, lba: Lba(0), blocks: 1, data: 0..512 };
+        // Ten blocks in pieces that do not touch each other, more than an operation in steps has room for.
+        volume.list(&list)[..640].fill(span(8));
+        let request = ListRequest { tag: Tag::new(1, 5), operation, lba: Lba(0), blocks: 10, data: 0..640 };
         let refused = volume.submit_list(list, &request);
         assert!(matches!(refused, Err((Refusal::Failed(Status::Invalid), None))), "{operation}: {refused:?}");
     }
+    let mut volume = bench.graph.volume(id).unwrap();
+    let list = volume.reserve_list().unwrap();
+    volume.list(&list)[..512].fill(span(1));
+    let compare = ListRequest {
+        tag: Tag::new(1, 5),
+        operation: Operation::Compare,
+        lba: Lba(0),
+        blocks: 1,
+        data: 0..512,
+    };
+    assert!(volume.submit_list(list, &compare).is_ok(), "fewer pieces");
 }
 
 #[test]

@@ -24,7 +24,10 @@ const INSTEAD: [(&str, &str); 3] = [
     // The SSD is a controller of another Luge, which `BEFORE` starts.
     ("-t PCIe -a 0000:3b:00.0", "-t VFIOUSER -a /run/ssd"),
     // Hugepages are shared with other tests.
-    ("-s 256 &", "-s 256 --no-huge &\nanswers /run/luge/rpc.sock"),
+    (
+        "-s 256 --trace /run/luge/trace &",
+        "-s 256 --no-huge --trace /run/luge/trace &\nanswers /run/luge/rpc.sock",
+    ),
     // No SSD has this address here: the refusal has to name it.
     ("luge host bind 0000:3b:00.0", "refused 0000:3b:00.0 luge host bind 0000:3b:00.0"),
 ];
@@ -59,14 +62,17 @@ other nvmf_subsystem_add_listener \
     '{"nqn": "nqn.2016-06.io.spdk:ssd", "listen_address": {"trtype": "VFIOUSER", "traddr": "/run/ssd"}}'
 "#;
 
-/// Waits until the firmware of each VM has found its disk, and shows who is connected; starts Luge once more from what
-/// was saved.
+/// Waits until the firmware of each VM has found its disk, and Prometheus could see Luge.
 const AFTER: &str = r#"
 rpc() { luge rpc -s /run/luge/rpc.sock "$@"; }
 found() {
     rpc bdev_get_resize_status > "$OUT/vhost.json"
     rpc nvmf_subsystem_get_controllers '{"nqn": "nqn.2016-06.io.spdk:vm3"}' > "$OUT/nvmf.json"
-    [ "$(grep -c '"connected": true' "$OUT/vhost.json")" -ge 2 ] && grep -q cntlid "$OUT/nvmf.json"
+    [ "$(grep -c '"connected": true' "$OUT/vhost.json")" -ge 2 ] && grep -q cntlid "$OUT/nvmf.json" && is_up
+}
+is_up() {
+    python3 -c 'import urllib.request as r; print(r.urlopen("http://127.0.0.1:9723/metrics").read().decode())' \
+        2> "$OUT/exporter.log" | grep --quiet --line-regexp "luge_up 1"
 }
 for _ in $(seq 600); do
     if found; then echo "all disks are found"; break; fi
