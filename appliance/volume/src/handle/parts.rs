@@ -113,8 +113,8 @@ impl VolumeHandle<'_> {
 
     /// Submits a request whose data is in a list that this volume has reserved. The list of a read or write is checked in
     /// later turns: if it is not exactly the memory of its blocks, the request ends with [`Status::Invalid`], and the
-    /// device gets no part of it. That of another request is copied, as far as its pieces are few: see
-    /// [`Self::submit_gathered`].
+    /// device gets no part of it. That of another request is copied now; it may have 2048 pieces, of which 514 do not touch
+    /// each other.
     ///
     /// # Errors
     /// As of [`Self::submit`], and the list, where there is no room. Otherwise the list is no longer reserved.
@@ -147,9 +147,8 @@ impl VolumeHandle<'_> {
         }
     }
 
-    /// Submits a request that is no read or write, and releases the list where the volume has taken it. The list may have
-    /// 2048 pieces, of which 514 do not touch each other; that of any other request is
-    /// refused ([`Status::Invalid`]).
+    /// Submits a request that is no read or write, and releases the list where the volume has taken it. One of too many
+    /// pieces is refused ([`Status::Invalid`]).
     fn submit_gathered(
         &mut self,
         list: ListId,

@@ -2,8 +2,8 @@
 //!
 //! Path: guest ring -> session -> **volume** -> channel, and back.
 //!
-//! - [`bucket`](self::bucket) divides time: eight buckets for each doubling.
-//! - [`class`](self::class) tells requests apart: by operation and size.
+//! - `bucket` divides time: eight buckets for each doubling.
+//! - `class` tells requests apart: by operation and size.
 //! - [`Latencies`] are the counts of a core, which it alone writes; [`Histogram`] is a reading of one class.
 //! - [`SlotTimes`] keep the time at which the request of a slot began; [`Stopwatch`] knows when it needs them.
 //!
