@@ -8,6 +8,7 @@ use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, ru
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 type Outcome = Result<(), TestError>;
 
@@ -94,9 +95,26 @@ fn life_of_a_package(name: &str, root: &Path) -> Outcome {
     assert!(rig.spdk("bdev_get_bdevs")?.contains("\"file0\""));
     assert_eq!(rig.spdk("bdev_malloc_create -b m0 8 512")?.trim(), "m0");
     rig.disk().io(&["write -P 0xa5 0 1M"])?;
+    export(&rig)?;
     upgrade(&rig)?;
     restart_after_a_hang(&rig)?;
     purge(&rig)
+}
+
+/// The exporter sees the daemon, without capabilities.
+fn export(rig: &Rig) -> Outcome {
+    // Containers share the machine's ports.
+    static PORT: Mutex<()> = Mutex::new(());
+    let _alone = PORT.lock().unwrap_or_else(PoisonError::into_inner);
+    rig.host.run("systemctl enable --now luge-exporter")?;
+    let read = "exec 3<> /dev/tcp/127.0.0.1/9723; printf 'GET /metrics HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3";
+    let metrics = Deadline::within(60).poll(|| {
+        let metrics = rig.host.run(&format!("bash -c \"{read}\"")).ok()?;
+        metrics.lines().any(|line| line == "luge_up 1").then_some(())
+    });
+    let log = || rig.host.run("journalctl -u luge-exporter --no-pager | tail -20").unwrap_or_default();
+    assert!(metrics.is_some(), "{}", log());
+    rig.host.run("systemctl disable --now luge-exporter").map(drop)
 }
 
 /// An upgrade leaves the daemon alone until the operator restarts it.
@@ -138,7 +156,7 @@ fn purge(rig: &Rig) -> Outcome {
     rig.host.run("dpkg --purge luge")?;
     let left = rig.host.run(
         "find /etc /usr /var /run -xdev -iname '*luge*' -newer /root/luge.deb; find /etc/luge /run/luge /usr/bin/luge \
-         /usr/lib/systemd/system/luge.service /var/tmp/spdk.sock 2> /dev/null || true",
+         /usr/lib/systemd/system/luge.service /usr/lib/systemd/system/luge-exporter.service /var/tmp/spdk.sock 2> /dev/null || true",
     )?;
     let left: Vec<&str> = left.lines().filter(|path| !path.starts_with("/run/systemd/")).collect();
     assert_eq!(left, [""; 0]);
@@ -151,7 +169,7 @@ fn purge(rig: &Rig) -> Outcome {
 #[test]
 fn the_unit_the_pages_and_the_completions_are_well_formed() -> Outcome {
     let Some(rig) = Rig::new("package_files", Path::new("/"))? else { return Ok(()) };
-    assert_eq!(rig.host.run("systemd-analyze verify luge.service")?, "");
+    assert_eq!(rig.host.run("systemd-analyze verify luge.service luge-exporter.service")?, "");
     let completed = rig.host.run(
         "bash -c 'source /usr/share/bash-completion/completions/luge; COMP_WORDS=(luge ser); COMP_CWORD=1; \
          _luge luge ser luge; echo ${COMPREPLY[@]}'",

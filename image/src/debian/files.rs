@@ -14,10 +14,14 @@ pub(super) struct FixedFile {
 }
 
 /// Fixed files of the package.
-pub(super) const FILES: [FixedFile; 6] = [
+pub(super) const FILES: [FixedFile; 7] = [
     FixedFile {
         path: "usr/lib/systemd/system/luge.service",
         text: include_str!("../../debian/luge.service"),
+    },
+    FixedFile {
+        path: "usr/lib/systemd/system/luge-exporter.service",
+        text: include_str!("../../debian/luge-exporter.service"),
     },
     FixedFile { path: "etc/luge/luge.conf", text: include_str!("../../debian/luge.conf") },
     FixedFile { path: "etc/luge/luge.json", text: include_str!("../../debian/luge.json") },
