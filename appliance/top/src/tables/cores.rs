@@ -1,18 +1,21 @@
 //! Table of the cores.
 
 use super::cells::{real, whole};
+use super::layout::Layout;
 use crate::observed::Observed;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column};
 use luge_init::units;
-use luge_observe::{Core, CoreRates};
+use luge_observe::{Core, CoreRates, Snapshot};
 
 /// Column of the CPU's number.
-pub(super) const CPU: usize = 0;
+const CPU: usize = 0;
 
 /// Number of tenants that are named.
 const TENANTS_SHOWN: usize = 3;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: CPU, rows };
+
+const COLUMNS: &[Column] = &[
     Column::text("CPU"),
     Column::number("BUSY"),
     Column::number("RINGS"),
@@ -22,9 +25,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("TENANTS"),
 ];
 
-pub(super) fn table(observed: &Observed) -> Table {
-    let rows = observed.now.iter().flat_map(|now| now.cores.iter().map(|core| row(observed, core)));
-    Table { columns: COLUMNS, rows: rows.collect() }
+fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
+    now.cores.iter().map(|core| row(observed, core)).collect()
 }
 
 fn row(observed: &Observed, core: &Core) -> Vec<Cell> {

@@ -1,15 +1,18 @@
 //! Table of the endpoints: disks, host bus adapters, NVMe subsystems.
 
 use super::cells::{rate_cells, real, sum, whole};
+use super::layout::Layout;
 use crate::observed::Observed;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column};
 use luge_init::units;
-use luge_observe::Endpoint;
+use luge_observe::{Endpoint, Snapshot};
 
 /// Column of the requests per second.
-pub(super) const IOPS: usize = 2;
+const IOPS: usize = 2;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+
+const COLUMNS: &[Column] = &[
     Column::text("ENDPOINT"),
     Column::text("KIND"),
     Column::number("IOPS"),
@@ -23,10 +26,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("VOLUMES"),
 ];
 
-pub(super) fn table(observed: &Observed) -> Table {
-    let rows =
-        observed.now.iter().flat_map(|now| now.endpoints.iter().map(|endpoint| row(observed, endpoint)));
-    Table { columns: COLUMNS, rows: rows.collect() }
+fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
+    now.endpoints.iter().map(|endpoint| row(observed, endpoint)).collect()
 }
 
 /// Row of an endpoint: the sum of its volumes, whoever else uses them.

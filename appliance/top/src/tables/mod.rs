@@ -3,44 +3,38 @@
 mod cells;
 mod cores;
 mod endpoints;
+mod layout;
 mod ssds;
 mod vms;
 mod volumes;
 
 use crate::observed::Observed;
 use crate::tab::Tab;
-use crate::table::{Sort, Table};
+use crate::table::{Order, Sort, Table};
+use layout::Layout;
 
-/// Table of a tab.
+/// Table of a tab; without rows before the first look.
 pub(crate) fn of(tab: Tab, observed: &Observed) -> Table {
-    match tab {
-        Tab::Volumes => volumes::table(observed),
-        Tab::Ssds => ssds::table(observed),
-        Tab::Endpoints => endpoints::table(observed),
-        Tab::Vms => vms::table(observed),
-        Tab::Cores => cores::table(observed),
-    }
+    let Layout { columns, rows, .. } = *layout_of(tab);
+    Table { columns, rows: observed.now.iter().flat_map(|now| rows(observed, now)).collect() }
 }
 
 /// Sorting with which a tab begins.
 pub(crate) const fn first_sort(tab: Tab) -> Sort {
-    let column = match tab {
-        Tab::Volumes => volumes::IOPS,
-        Tab::Ssds => ssds::IOPS,
-        Tab::Endpoints => endpoints::IOPS,
-        Tab::Vms => vms::IOPS,
-        Tab::Cores => cores::CPU,
-    };
-    Sort { column, order: crate::table::Order::Natural }
+    Sort { column: layout_of(tab).first_sort, order: Order::Natural }
 }
 
 /// Number of columns of a tab.
 pub(crate) const fn columns(tab: Tab) -> usize {
+    layout_of(tab).columns.len()
+}
+
+const fn layout_of(tab: Tab) -> &'static Layout {
     match tab {
-        Tab::Volumes => volumes::COLUMNS.len(),
-        Tab::Ssds => ssds::COLUMNS.len(),
-        Tab::Endpoints => endpoints::COLUMNS.len(),
-        Tab::Vms => vms::COLUMNS.len(),
-        Tab::Cores => cores::COLUMNS.len(),
+        Tab::Volumes => &volumes::LAYOUT,
+        Tab::Ssds => &ssds::LAYOUT,
+        Tab::Endpoints => &endpoints::LAYOUT,
+        Tab::Vms => &vms::LAYOUT,
+        Tab::Cores => &cores::LAYOUT,
     }
 }

@@ -1,14 +1,17 @@
 //! Table of the SSDs.
 
 use super::cells::{rate_cells, sum, text, whole};
+use super::layout::Layout;
 use crate::observed::Observed;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column};
 use luge_observe::{Snapshot, Ssd};
 
 /// Column of the requests per second.
-pub(super) const IOPS: usize = 2;
+const IOPS: usize = 2;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+
+const COLUMNS: &[Column] = &[
     Column::text("SSD"),
     Column::text("STATE"),
     Column::number("IOPS"),
@@ -21,9 +24,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("ADDRESS"),
 ];
 
-pub(super) fn table(observed: &Observed) -> Table {
-    let rows = observed.now.iter().flat_map(|now| now.ssds.iter().map(|ssd| row(observed, now, ssd)));
-    Table { columns: COLUMNS, rows: rows.collect() }
+fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
+    now.ssds.iter().map(|ssd| row(observed, now, ssd)).collect()
 }
 
 /// Row of an SSD: the sum of its volumes.

@@ -1,15 +1,18 @@
 //! Table of the virtual machines.
 
 use super::cells::{rate_cells, real, sum, text, whole};
+use super::layout::Layout;
 use crate::observed::Observed;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column};
 use luge_init::units;
 use luge_observe::{Snapshot, Vm};
 
 /// Column of the requests per second.
-pub(super) const IOPS: usize = 2;
+const IOPS: usize = 2;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+
+const COLUMNS: &[Column] = &[
     Column::text("VM"),
     Column::text("STATE"),
     Column::number("IOPS"),
@@ -23,9 +26,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("DISKS"),
 ];
 
-pub(super) fn table(observed: &Observed) -> Table {
-    let rows = observed.now.iter().flat_map(|now| now.vms.iter().map(|vm| row(observed, now, vm)));
-    Table { columns: COLUMNS, rows: rows.collect() }
+fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
+    now.vms.iter().map(|vm| row(observed, now, vm)).collect()
 }
 
 fn row(observed: &Observed, now: &Snapshot, vm: &Vm) -> Vec<Cell> {

@@ -1,15 +1,18 @@
 //! Table of the volumes.
 
 use super::cells::{rate_cells, real, text};
+use super::layout::Layout;
 use crate::observed::Observed;
-use crate::table::{Cell, Column, Table};
+use crate::table::{Cell, Column};
 use luge_init::units;
 use luge_observe::{Snapshot, Volume};
 
 /// Column of the requests per second.
-pub(super) const IOPS: usize = 1;
+const IOPS: usize = 1;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+
+const COLUMNS: &[Column] = &[
     Column::text("VOLUME"),
     Column::number("IOPS"),
     Column::number("READ/s"),
@@ -22,10 +25,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("ON"),
 ];
 
-pub(super) fn table(observed: &Observed) -> Table {
-    let rows =
-        observed.now.iter().flat_map(|now| now.volumes.iter().map(|volume| row(observed, now, volume)));
-    Table { columns: COLUMNS, rows: rows.collect() }
+fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
+    now.volumes.iter().map(|volume| row(observed, now, volume)).collect()
 }
 
 fn row(observed: &Observed, now: &Snapshot, volume: &Volume) -> Vec<Cell> {
