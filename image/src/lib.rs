@@ -45,7 +45,7 @@ pub use guest::GuestKit;
 pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
-pub use pypi::PyPiPackage;
+pub use pypi::{PyPiPackage, SPDK_CLIENT};
 pub use qemu_root::QemuRoot;
 
 use apt::Apt;

@@ -11,6 +11,9 @@ use crate::tool::tool;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// Package of SPDK's RPC client, the program `spdk-rpc`, with the version that has the calls and results of the tests.
+pub const SPDK_CLIENT: &str = "spdk==26.9";
+
 /// An installed PyPI package.
 #[derive(Debug, Clone)]
 pub struct PyPiPackage {
@@ -19,7 +22,7 @@ pub struct PyPiPackage {
 
 impl PyPiPackage {
     /// Returns a package, without those that it names as its needs, from the cache or installed now. `package` names its
-    /// version: `spdk==26.9`. More packages, after blanks, go into the same folder.
+    /// version, as that of [`SPDK_CLIENT`]. More packages, after blanks, go into the same folder.
     ///
     /// # Errors
     /// [`ImageError`] if Python is missing, or the package cannot be fetched.

@@ -78,7 +78,7 @@ impl Lab {
         Ok(luge_image::ensure_test_tools(&self.cache, &self.progress)?)
     }
 
-    /// Package of PyPI, such as `spdk==26.9`; more of them after blanks.
+    /// Package of PyPI, such as [`luge_image::SPDK_CLIENT`]; more of them after blanks.
     ///
     /// # Errors
     /// If it cannot be installed.

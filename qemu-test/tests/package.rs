@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use luge_image::{Cache, DebianPackage, Progress};
+use luge_image::{Cache, DebianPackage, Progress, SPDK_CLIENT};
 use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, run};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Rig {
     }
 
     fn spdk(&self, line: &str) -> Result<String, TestError> {
-        let mut command = Lab::shared().pypi("spdk==26.9")?.command("spdk-rpc");
+        let mut command = Lab::shared().pypi(SPDK_CLIENT)?.command("spdk-rpc");
         run(command.arg("-s").arg(self.host.path("/var/tmp/spdk.sock")).args(line.split(' ')))
     }
 }

@@ -6,7 +6,7 @@
 mod blocks;
 
 use blocks::Block;
-use luge_image::{Cache, Progress, PyPiPackage};
+use luge_image::SPDK_CLIENT;
 use luge_qemu_test::{Bench, Deadline, Lab, Process, TestError};
 use serde_json::Value;
 use std::fs;
@@ -103,7 +103,7 @@ fn programs(bench: &Bench<'_>) -> Result<PathBuf, TestError> {
     let folder = bench.path("bin");
     fs::create_dir(&folder).map_err(|error| TestError::Host(error.to_string()))?;
     let luge = Command::new(bench.lab().luge()?);
-    let spdk = PyPiPackage::prepare("spdk==26.9", &Cache::open()?, &Progress::to_stderr())?;
+    let spdk = bench.lab().pypi(SPDK_CLIENT)?;
     let qemu = bench.lab().qemu().command("qemu-system-x86_64");
     for (name, command) in
         [("luge", luge), ("spdk-rpc", spdk.command("spdk-rpc")), ("qemu-system-x86_64", qemu)]

@@ -1,59 +1,25 @@
 //! SPDK's own client, unmodified: `spdk-rpc` of the PyPI package `spdk`.
 
-use crate::daemon::{Daemon, command, eventually};
+use crate::daemon::{Daemon, eventually};
 use crate::stock::stock;
-use rustix::fs::{FlockOperation, flock};
+use luge_image::{Cache, Progress, PyPiPackage, SPDK_CLIENT};
 use serde_json::Value;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-/// The package, with the version that has these calls and results.
-const PACKAGE: &str = "spdk==26.9";
-
-/// The client's program; installed on first use and kept.
-fn client() -> PathBuf {
-    let cache = std::env::var_os("LUGE_CACHE").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/luge");
-    let folder = cache.unwrap_or_else(home);
-    fs::create_dir_all(&folder).unwrap();
-    let lock = File::create(folder.join("spdk-venv.lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
-    let venv = folder.join("spdk-venv");
-    if fs::read_to_string(venv.join("package")).unwrap_or_default() != PACKAGE {
-        install(&venv);
-    }
-    venv.join("bin/spdk-rpc")
-}
-
-fn install(venv: &Path) {
-    let _ = fs::remove_dir_all(venv);
-    succeed(Command::new("python3").args(["-m", "venv"]).arg(venv));
-    succeed(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--no-deps", PACKAGE]));
-    fs::write(venv.join("package"), PACKAGE).unwrap();
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{PACKAGE} cannot be installed from PyPI (python3-venv, network?): {said}"
-    );
-}
+use std::process::{Output, Stdio};
 
 struct Spdk<'a> {
     luge: &'a Daemon,
-    program: PathBuf,
+    package: PyPiPackage,
 }
 
 impl<'a> Spdk<'a> {
     fn of(luge: &'a Daemon) -> Self {
-        Self { luge, program: client() }
+        let package = PyPiPackage::prepare(SPDK_CLIENT, &Cache::open().unwrap(), &Progress::to_stderr());
+        Self { luge, package: package.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     fn run(&self, line: &str, input: Stdio) -> Output {
-        let mut command = command(self.program.to_str().unwrap());
+        let mut command = self.package.command("spdk-rpc");
         command.arg("-s").arg(self.luge.socket()).args(line.split(' ')).stdin(input);
         command.output().unwrap()
     }
