@@ -89,7 +89,7 @@ impl Core {
         account: Arc<Account>,
         times: &mut SlotTimes,
     ) -> Result<SessionId, Box<dyn Session>> {
-        let id = self.schedule.add(session, account)?;
+        let id = self.schedule.add(session, account, &mut self.graph)?;
         self.graph.open_session(id.0, times);
         record(&Event::of_number(Kind::SESSION_STARTED, id.0.into()));
         Ok(id)

@@ -24,7 +24,8 @@ use crate::account::Account;
 use crate::rotation::Rotation;
 use crate::session::{Published, Session, SessionId, Took};
 use crate::sessions::Sessions;
-use luge_volume::{Graph, Ticks, Work};
+use luge_block::Tag;
+use luge_volume::{Graph, TenantNumber, Ticks, Work};
 use std::sync::Arc;
 
 /// Visits in a row after which a session that has nothing is idle.
@@ -48,6 +49,8 @@ pub(crate) struct Schedule {
 /// The sessions of one tenant, and the work that may still be done for it.
 struct Share {
     account: Arc<Account>,
+    /// Number by which volumes know the tenant.
+    number: TenantNumber,
     active: Rotation,
     idle: Rotation,
     /// Looks at idle sessions that are due, in parts of [`IDLE_VISITS`].
@@ -110,17 +113,25 @@ impl Schedule {
         &mut self,
         session: Box<dyn Session>,
         account: Arc<Account>,
+        graph: &mut Graph,
     ) -> Result<SessionId, Box<dyn Session>> {
         let id = self.sessions.add(session)?;
         match self.shares.iter_mut().find(|share| Arc::ptr_eq(&share.account, &account)) {
             Some(share) => share.add(id),
             None => {
-                let mut share = Share::new(account);
+                let mut share = Share::new(account, self.free_number());
+                graph.reach_tenant(share.number);
                 share.add(id);
                 self.shares.push(share);
             }
         }
         Ok(id)
+    }
+
+    /// Number that no tenant has. There are no more tenants than sessions.
+    fn free_number(&self) -> TenantNumber {
+        let is_free = |number: &TenantNumber| self.shares.iter().all(|share| share.number != *number);
+        (0..Tag::SESSIONS_MAX).map(TenantNumber).find(is_free).unwrap_or(TenantNumber(Tag::SESSIONS_MAX))
     }
 
     /// Takes a session out, and the share out that has none left.
@@ -142,8 +153,15 @@ impl Schedule {
 }
 
 impl Share {
-    fn new(account: Arc<Account>) -> Self {
-        Self { account, active: Rotation::default(), idle: Rotation::default(), idle_looks: 0, credit: 0 }
+    fn new(account: Arc<Account>, number: TenantNumber) -> Self {
+        Self {
+            account,
+            number,
+            active: Rotation::default(),
+            idle: Rotation::default(),
+            idle_looks: 0,
+            credit: 0,
+        }
     }
 
     /// Adds a session, which is active at first. Makes room for it in both lists.
@@ -167,6 +185,7 @@ impl Share {
     #[inline]
     fn visit(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
         self.credit = (self.credit + i64::from(Work::QUANTUM)).min(Work::QUANTUM.into());
+        graph.begin_visit(self.number);
         let done = self.visit_active(sessions, graph);
         self.idle_looks += self.idle.len();
         if self.idle_looks < IDLE_VISITS { done } else { done.plus(self.visit_idle(sessions, graph)) }
@@ -323,7 +342,7 @@ mod tests {
             let add = |_| {
                 let script = Arc::new(Script { work: work.into(), ..Script::default() });
                 let session = Box::new(Scripted(script.clone()));
-                self.schedule.add(session, account.clone()).ok().unwrap();
+                self.schedule.add(session, account.clone(), &mut self.graph).ok().unwrap();
                 script
             };
             (0..sessions).map(add).collect()
@@ -462,7 +481,8 @@ mod tests {
         house.add("stays", 1, SHORT);
         let account = house.accounts.of(&House::tenant("leaves"));
         let script = Arc::new(Script { work: SHORT.into(), ..Script::default() });
-        let id = house.schedule.add(Box::new(Scripted(script.clone())), account).ok().unwrap();
+        let id =
+            house.schedule.add(Box::new(Scripted(script.clone())), account, &mut house.graph).ok().unwrap();
         house.turns(10);
         assert!(house.schedule.remove(id).is_some());
         let takes = script.takes.load(Relaxed);

@@ -6,8 +6,9 @@ use crate::hold::Hold;
 use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::Seat;
+use crate::shares::Shares;
 use crate::steps::{CopyRequest, PoolId};
-use crate::{Base, NodeId, Stats};
+use crate::{Base, NodeId, Stats, TenantNumber};
 use luge_block::{
     BlockRange, Blocks, CheckedTransfer, Completion, CopyRange, Durability, Kind, Lba, Operation, Refusal,
     Request, SizeClass, Status, Stepped, Tag, TransferExtent,
@@ -115,6 +116,8 @@ pub(crate) struct Mounted {
     pub(crate) parent: Option<NodeId>,
     /// Requests that its base has.
     pub(crate) in_flight: usize,
+    /// Tenant that has its requests in the channel; none before the first one.
+    pub(crate) tenant: Option<TenantNumber>,
     pub(crate) hold: Hold,
     /// Rights of whoever uses it: all, for a node.
     pub(crate) rights: Arc<RightsWord>,
@@ -250,6 +253,19 @@ impl Mounted {
             return Err(Status::Invalid);
         }
         u32::try_from(total).map_err(|_| Status::Invalid)
+    }
+
+    /// Gives it to another tenant, unless it has requests in flight, which are the former one's.
+    #[cold]
+    pub(crate) fn change_tenant(&mut self, tenant: Option<TenantNumber>, shares: Option<&mut Shares>) {
+        if self.in_flight > 0 {
+            return;
+        }
+        if let Some(shares) = shares {
+            shares.remove_volume(self.tenant);
+            shares.add_volume(tenant);
+        }
+        self.tenant = tenant;
     }
 
     /// Counts requests that the base has taken.

@@ -6,7 +6,7 @@ use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::latency::SlotTimes;
 use crate::layers::{Layers, Newcomer};
 use crate::locks::Place;
-use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
+use crate::{FenceId, Member, Node, Signal, TenantNumber, Ticks, TooManyFences, Volume, Wake};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba};
 use luge_reservations::RightsWord;
 use std::ops::Range;
@@ -18,6 +18,15 @@ pub struct VolumeUser {
     pub member: Arc<Member>,
     /// Rights while the volume is reserved.
     pub rights: Arc<RightsWord>,
+}
+
+/// Origin of completions that are passed up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Channels, which have room for others then.
+    Channels,
+    /// Nodes, and requests in parts or in steps.
+    Above,
 }
 
 /// The channels, nodes and volumes of one core, and its turn.
@@ -153,10 +162,24 @@ impl Graph {
         self.layers.times.open(session, times);
     }
 
-    /// A volume, looked up once for a batch of requests; none that is gone.
+    /// Makes a place in all channels for a tenant, before its first visit.
+    pub fn reach_tenant(&mut self, tenant: TenantNumber) {
+        self.layers.reach_tenant(tenant);
+    }
+
+    /// Begins the visit of a tenant: requests that sessions submit from now on are its own.
+    #[inline]
+    pub fn begin_visit(&mut self, tenant: TenantNumber) {
+        self.layers.visitor = Some(tenant);
+    }
+
+    /// A volume, looked up once for a batch of requests of the tenant whose visit it is; none that is gone.
     #[inline]
     pub fn volume(&mut self, id: VolumeId) -> Option<VolumeHandle<'_>> {
-        self.layers.volume(id)
+        let visitor = self.layers.visitor;
+        let mut volume = self.layers.volume(id)?;
+        volume.set_tenant(visitor);
+        Some(volume)
     }
 
     /// Starts all that was submitted, with one doorbell per channel.
@@ -193,7 +216,8 @@ impl Graph {
     #[inline]
     pub fn poll(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
         self.collect();
-        let mut ended = if self.done.as_slice().is_empty() { 0 } else { self.pass_up(&mut up) };
+        let mut ended =
+            if self.done.as_slice().is_empty() { 0 } else { self.pass_up(Origin::Channels, &mut up) };
         if !self.layers.order.is_empty() {
             ended += self.turn_nodes(&mut up);
         }
@@ -257,7 +281,7 @@ impl Graph {
     /// Hands the completions to their volumes, and from there to the parents: to `up`, or to a node's
     /// list. Returns how many went to `up`.
     #[inline]
-    fn pass_up(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
+    fn pass_up(&mut self, origin: Origin, mut up: impl FnMut(&[Completion])) -> usize {
         let Layers { volumes, nodes, channels, clock, cutters, steps, times, .. } = &mut self.layers;
         let (mut rest, mut count) = (self.done.as_slice(), 0);
         while let Some(first) = rest.first() {
@@ -265,6 +289,11 @@ impl Graph {
             let (run, id) = (EndedRun::split_off(&mut rest, tag), tag.volume());
             let volume = volumes.get_mut(usize::from(id)).and_then(Option::as_mut);
             let Some(volume) = volume else { panic!("a request of volume {id} ends, which is not there") };
+            if origin == Origin::Channels
+                && let Some(opened) = volume.base.opened(channels)
+            {
+                opened.completed(run.ended.len(), volume.tenant);
+            }
             if tag.is_of_level(volume.level) {
                 if tag.is_step() {
                     steps.end_parts(run.ended);
@@ -297,7 +326,7 @@ impl Graph {
             let Some(&id) = self.layers.order.get(index) else { break };
             self.done.clear();
             self.layers.turn_node(id, &mut self.done);
-            count += self.pass_up(&mut *up);
+            count += self.pass_up(Origin::Above, &mut *up);
         }
         // What nodes have submitted need not wait for the next turn.
         self.commit_channels();
@@ -326,7 +355,7 @@ impl Graph {
             if self.done.as_slice().is_empty() {
                 return count;
             }
-            count += self.pass_up(&mut *up);
+            count += self.pass_up(Origin::Above, &mut *up);
         }
     }
 }

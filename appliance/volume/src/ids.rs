@@ -25,6 +25,19 @@ impl VolumeId {
     }
 }
 
+/// Number of a tenant on one core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct TenantNumber(pub u16);
+
+impl TenantNumber {
+    /// The tenant's place in a list.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// Base of a volume on one core: the volume is an extent of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Base {

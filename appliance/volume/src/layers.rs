@@ -22,21 +22,26 @@ use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::{Place, Signal};
 use crate::mismatch::Mismatches;
+use crate::shares::Shares;
 use crate::steps::{PoolId, Steps};
-use crate::{Node, Ticks, Volume};
+use crate::{Node, TenantNumber, Ticks, Volume};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
 
 impl Base {
+    /// The channel; none for a node.
+    #[inline]
+    pub(crate) fn opened(self, channels: &mut [Option<Opened>]) -> Option<&mut Opened> {
+        let Self::Channel(id) = self else { return None };
+        channels.get_mut(usize::from(id.0))?.as_mut()
+    }
+
     /// Takes the block buffer of a channel back.
     #[cold]
     pub(crate) fn free_buffer(self, channels: &mut [Option<Opened>]) {
-        if let Self::Channel(id) = self {
-            let opened = channels.get_mut(usize::from(id.0)).and_then(Option::as_mut);
-            opened.into_iter().for_each(|opened| opened.buffer.give_back());
-        }
+        self.opened(channels).into_iter().for_each(|opened| opened.buffer.give_back());
     }
 }
 
@@ -50,16 +55,49 @@ pub(crate) struct Opened {
     pub(crate) channel: Box<dyn Channel>,
     pub(crate) buffer: BlockBuffer,
     pub(crate) pool: PoolId,
+    /// Parts of its room that tenants have; none for a channel whose requests end at once.
+    pub(crate) shares: Option<Shares>,
     /// Something was submitted since the last commit.
     pub(crate) pending: bool,
 }
 
 impl Opened {
     #[inline]
-    pub(crate) fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(crate) fn submit(
+        &mut self,
+        request: &Request<'_>,
+        tenant: Option<TenantNumber>,
+    ) -> Result<(), Refusal> {
         self.channel.submit(request)?;
-        self.pending = true;
+        self.took(1, tenant);
         Ok(())
+    }
+
+    /// Counts requests of a tenant that the channel has taken.
+    #[inline]
+    pub(crate) fn took(&mut self, requests: usize, tenant: Option<TenantNumber>) {
+        self.pending |= requests > 0;
+        if let Some(shares) = &mut self.shares {
+            shares.enter(tenant, requests);
+        }
+    }
+
+    /// Counts requests of a tenant that the channel has completed.
+    #[inline]
+    pub(crate) fn completed(&mut self, requests: usize, tenant: Option<TenantNumber>) {
+        if let Some(shares) = &mut self.shares {
+            shares.leave(tenant, requests);
+        }
+    }
+
+    /// Number of requests of a tenant that the channel would take now.
+    #[inline]
+    pub(crate) fn room(&mut self, tenant: Option<TenantNumber>, clock: &Clock) -> usize {
+        let free = self.channel.room();
+        match &mut self.shares {
+            Some(shares) => shares.room(free, tenant, Ticks(clock.now())),
+            None => free,
+        }
     }
 }
 
@@ -112,6 +150,10 @@ pub(crate) struct Layers {
     pub(crate) signal: Arc<Signal>,
     /// Whether locks are to be looked at again although nobody has marked a volume.
     pub(crate) restless: bool,
+    /// Tenant whose sessions take requests now.
+    pub(crate) visitor: Option<TenantNumber>,
+    /// Number of tenants that channels have places for.
+    tenants: usize,
     /// The number of the fence that was raised last.
     last_fence: u32,
 }
@@ -131,6 +173,8 @@ impl Layers {
             times: SessionTimes::default(),
             signal,
             restless: false,
+            visitor: None,
+            tenants: 0,
             last_fence: 0,
         }
     }
@@ -140,11 +184,19 @@ impl Layers {
             Some((id, room)) => {
                 let buffer = BlockBuffer::new(channel.block_buffer());
                 let pool = self.steps.add_pool(channel.step_memory());
-                *room = Some(Opened { channel, buffer, pool, pending: false });
+                let shares = channel.keeps_requests().then(|| Shares::of(self.tenants));
+                *room = Some(Opened { channel, buffer, pool, shares, pending: false });
                 Ok(ChannelId(id))
             }
             None => Err(channel),
         }
+    }
+
+    /// Makes places in all channels for tenants up to this one.
+    pub(crate) fn reach_tenant(&mut self, tenant: TenantNumber) {
+        self.tenants = self.tenants.max(tenant.index() + 1);
+        let shares = self.channels.iter_mut().flatten().filter_map(|opened| opened.shares.as_mut());
+        shares.for_each(|shares| shares.reach(self.tenants));
     }
 
     pub(crate) fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
@@ -227,6 +279,7 @@ impl Layers {
             level,
             parent: None,
             in_flight: 0,
+            tenant: None,
             hold: Hold::on_all(),
             pool,
             seat,
@@ -239,10 +292,12 @@ impl Layers {
     }
 
     pub(crate) fn remove_volume(&mut self, id: VolumeId) {
-        let volume = self.volumes.get_mut(usize::from(id.0)).and_then(Option::take);
-        let (in_flight, parent) = volume.map_or((0, None), |volume| (volume.in_flight, volume.parent));
+        let Some(volume) = self.volumes.get_mut(usize::from(id.0)).and_then(Option::take) else { return };
+        let Mounted { in_flight, parent, base, tenant, .. } = volume;
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         assert!(parent.is_none(), "{id:?} goes, which is a part of {parent:?}");
+        let shares = base.opened(&mut self.channels).and_then(|opened| opened.shares.as_mut());
+        shares.into_iter().for_each(|shares| shares.remove_volume(tenant));
     }
 
     pub(crate) fn raise_fence(&mut self, id: VolumeId, blocks: Range<u64>) -> Result<FenceId, TooManyFences> {

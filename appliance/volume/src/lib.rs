@@ -22,7 +22,6 @@ mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod ended_run;
-
 mod extent;
 mod graph;
 mod handle;
@@ -34,6 +33,7 @@ mod limits;
 mod locks;
 mod mismatch;
 mod node;
+mod shares;
 mod shelf;
 mod stats;
 mod steps;
@@ -46,7 +46,7 @@ pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
 pub use handle::run::Run;
 pub use hold::{FenceId, TooManyFences};
-pub use ids::{Base, ChannelId, NodeId, VolumeId};
+pub use ids::{Base, ChannelId, NodeId, TenantNumber, VolumeId};
 pub use latency::{Histogram, Latencies, LatencyClass, SlotTimes, TimedOperation};
 pub use limits::RANGES_MAX;
 pub use locks::{Member, Membership, Signal, Wake};

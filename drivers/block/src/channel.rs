@@ -141,6 +141,11 @@ pub trait Channel: Send {
     /// Number of requests that it would take now. Zero: ask again after a poll.
     fn room(&self) -> usize;
 
+    /// Whether requests stay in it from one turn to another, so that those who share it share its room.
+    fn keeps_requests(&self) -> bool {
+        true
+    }
+
     /// Takes a request, or says why not. What was taken may wait for [`Channel::commit`].
     ///
     /// # Errors

@@ -184,6 +184,10 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
     }
 
+    fn keeps_requests(&self) -> bool {
+        false
+    }
+
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
         self.take(request)

@@ -7,7 +7,7 @@ mod steps;
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
-use crate::ids::{Base, NodeId, VolumeId};
+use crate::ids::{Base, NodeId, TenantNumber, VolumeId};
 use crate::latency::SessionTimes;
 use crate::layers::{Layers, Opened};
 use crate::steps::Steps;
@@ -55,22 +55,32 @@ impl VolumeHandle<'_> {
         if self.volume().hold.is_draining() { 0 } else { self.room_beneath() }
     }
 
+    /// Tells the tenant of the requests that follow.
+    #[inline]
+    pub(crate) fn set_tenant(&mut self, tenant: Option<TenantNumber>) {
+        if let End::Channel { volume, opened, .. } = &mut self.0
+            && volume.tenant != tenant
+        {
+            volume.change_tenant(tenant, opened.shares.as_mut());
+        }
+    }
+
     /// Submits a request to the base.
     #[inline]
     fn submit_beneath(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         match &mut self.0 {
-            End::Channel { opened, .. } => opened.submit(request),
+            End::Channel { volume, opened, .. } => opened.submit(request, volume.tenant),
             End::Node { layers, node, .. } => {
                 layers.with_node(*node, |node, layers| node.submit(request, layers))
             }
         }
     }
 
-    /// Number of requests that the base would take now.
+    /// Number of requests that the base would take of the volume's tenant now.
     #[inline]
     fn room_beneath(&mut self) -> usize {
         match &mut self.0 {
-            End::Channel { opened, .. } => opened.channel.room(),
+            End::Channel { volume, opened, clock, .. } => opened.room(volume.tenant, clock),
             End::Node { layers, node, .. } => layers.with_node(*node, |node, layers| node.room(layers)),
         }
     }

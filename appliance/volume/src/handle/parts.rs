@@ -249,9 +249,10 @@ impl VolumeHandle<'_> {
             return slot.submit_next(&mut no_buffer, |part| self.submit_part_in_steps(part));
         }
         match &mut self.0 {
-            End::Channel { opened: Opened { channel, buffer, pending, .. }, .. } => {
+            End::Channel { volume, opened, .. } => {
+                let Opened { channel, buffer, .. } = &mut **opened;
                 let size = slot.submit_next(buffer, |part| channel.submit(part))?;
-                *pending = true;
+                opened.took(1, volume.tenant);
                 Ok(size)
             }
             End::Node { layers, node, .. } => slot.submit_next(&mut BlockBuffer::default(), |part| {

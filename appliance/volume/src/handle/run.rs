@@ -21,9 +21,9 @@ impl<'handle> VolumeHandle<'handle> {
     fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
         let now = self.now();
         let (taken, refusal) = match &mut self.0 {
-            End::Channel { opened, .. } => {
+            End::Channel { volume, opened, .. } => {
                 let (taken, refusal) = opened.channel.submit_all(transfers);
-                opened.pending |= taken > 0;
+                opened.took(taken, volume.tenant);
                 (taken, refusal)
             }
             End::Node { layers, node, .. } => {
