@@ -1,9 +1,9 @@
 //! Budget of the process's file descriptors.
 //!
-//! A front end's queue takes five: its kick, and an eventfd and an io_uring each for its call and its error (`notify`). Its
-//! descriptors are promised together when it is first mentioned, so that a front end is refused at once
-//! instead of in the middle of its start. What is not promised is left to everything else: RPC connections,
-//! cores, SSDs, files, VMs.
+//! All that may be there in any number has its descriptors promised before it is made: cores, SSDs, block devices,
+//! VMs, endpoints, queues of front ends and of NVMe controllers, regions of guest memory. So each is refused at
+//! once and with a reason, instead of in the middle of its start, and takes nothing that others were promised.
+//! What is not promised is left to what has bounds of its own: RPC connections, and calls that are under way.
 //!
 //! Invariants
 //! - Promises never exceed the limit less [`KEPT`].
@@ -15,7 +15,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
-/// Descriptors that are never promised: 128 for RPC connections, the others for cores, SSDs, files and VMs.
+/// Descriptors that are never promised: 128 for RPC connections, the others for calls that are under way, for the log
+/// and the like.
 const KEPT: u64 = 224;
 
 /// Descriptors that must be unused when others are promised: those for calls that are under way.
@@ -33,9 +34,9 @@ pub enum Ceiling {
 /// Refusal of a promise.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error(
-    "too few file descriptors: {wanted} more are needed; of {limit}, {promised} are promised to front ends, {KEPT} \
-     kept for everything else, and {in_use} in use; raise the limit (ulimit -Hn, LimitNOFILE=), or give vhost \
-     controllers fewer queues (num_queues)"
+    "too few file descriptors: {wanted} more are needed; of {limit}, {promised} are promised to disks, SSDs, VMs and \
+     front ends, {KEPT} kept for RPC connections and calls, and {in_use} in use; raise the limit (ulimit -Hn, \
+     LimitNOFILE=), or give vhost controllers fewer queues (num_queues)"
 )]
 pub struct TooFewDescriptors {
     /// Number that was asked for.
@@ -85,6 +86,16 @@ impl Descriptors {
     /// # Errors
     /// [`TooFewDescriptors`].
     pub fn promise(self: &Arc<Self>, count: u64) -> Result<Promise, TooFewDescriptors> {
+        let mut promise = Promise::of_none(self);
+        promise.add(count)?;
+        Ok(promise)
+    }
+
+    /// Adds to what is promised, if there are as many left.
+    fn add(&self, count: u64) -> Result<(), TooFewDescriptors> {
+        if count == 0 {
+            return Ok(());
+        }
         let mut promised = self.lock();
         let sum = promised.saturating_add(count);
         let in_use = (self.in_use)();
@@ -93,8 +104,12 @@ impl Descriptors {
             return Err(TooFewDescriptors { wanted: count, limit: self.limit, promised: *promised, in_use });
         }
         *promised = sum;
-        drop(promised);
-        Ok(Promise { descriptors: self.clone(), count })
+        Ok(())
+    }
+
+    fn give_back(&self, count: u64) {
+        let mut promised = self.lock();
+        *promised = promised.saturating_sub(count);
     }
 
     /// Error to report if descriptors have run out all the same; none if there are some.
@@ -118,10 +133,37 @@ pub struct Promise {
     count: u64,
 }
 
+impl Promise {
+    /// Promise of no descriptors, which may become larger.
+    pub fn of_none(descriptors: &Arc<Descriptors>) -> Self {
+        Self { descriptors: descriptors.clone(), count: 0 }
+    }
+
+    /// Promises more, or returns some, so that it is of `count` descriptors.
+    ///
+    /// # Errors
+    /// [`TooFewDescriptors`]; it is of as many as before then. Fewer are never refused.
+    pub fn resize(&mut self, count: u64) -> Result<(), TooFewDescriptors> {
+        match count.checked_sub(self.count) {
+            Some(more) => self.add(more),
+            None => {
+                self.descriptors.give_back(self.count.saturating_sub(count));
+                self.count = count;
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, more: u64) -> Result<(), TooFewDescriptors> {
+        self.descriptors.add(more)?;
+        self.count = self.count.saturating_add(more);
+        Ok(())
+    }
+}
+
 impl Drop for Promise {
     fn drop(&mut self) {
-        let mut promised = self.descriptors.lock();
-        *promised = promised.saturating_sub(self.count);
+        self.descriptors.give_back(self.count);
     }
 }
 
@@ -175,6 +217,26 @@ mod tests {
         );
         drop(first);
         let _third = descriptors.promise(8).unwrap();
+    }
+
+    #[test]
+    fn a_promise_becomes_larger_as_far_as_there_are_descriptors_and_smaller_in_any_case() {
+        let descriptors = Descriptors::with_limit(KEPT + 10);
+        let mut promise = descriptors.promise(4).unwrap();
+        promise.resize(10).unwrap();
+        assert!(promise.resize(11).is_err());
+        assert!(descriptors.promise(1).is_err(), "it has ten");
+        promise.resize(3).unwrap();
+        let _rest = descriptors.promise(7).unwrap();
+        drop(promise);
+        let _all = descriptors.promise(3).unwrap();
+    }
+
+    #[test]
+    fn a_promise_of_none_is_never_refused() {
+        let descriptors = Descriptors::with_limit(0);
+        assert!(descriptors.promise(0).is_ok());
+        assert!(descriptors.promise(1).is_err());
     }
 
     #[test]

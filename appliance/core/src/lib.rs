@@ -10,7 +10,7 @@
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
 //! - [`Kick`] and [`Call`]: the eventfds between a guest and a core.
 //! - [`ThreadBell`]: the eventfd by which a thread that is no core is woken.
-//! - [`Descriptors`]: the budget of file descriptors, of which each queue takes three.
+//! - [`Descriptors`]: the budget of file descriptors, of which each queue takes five.
 //!
 //! Invariants
 //! - A core never waits for a guest, a peer, an SSD, a file or a lock.

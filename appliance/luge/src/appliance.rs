@@ -8,7 +8,7 @@ use crate::cpus::Cpus;
 use crate::error_log::ErrorLog;
 use crate::log::Log;
 use crate::methods::{self, Host};
-use luge_core::{CoreHandle, Descriptors, SpawnError};
+use luge_core::{CoreHandle, Descriptors, Promise, SpawnError, TooFewDescriptors};
 use luge_init::Reaper;
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::{Dispatcher, ListenError, Server, Stage};
@@ -22,6 +22,9 @@ use thiserror::Error;
 
 /// Limit of file descriptors below which a start warns: a disk with 256 queues takes most of that.
 const DESCRIPTORS_MIN: u64 = 1024;
+
+/// File descriptors of a core: epoll, a timer, wake-ups, and the log of its page faults.
+const CORE_DESCRIPTORS: u64 = 6;
 
 /// Plan of the parts to run.
 pub struct Plan {
@@ -54,6 +57,9 @@ pub struct Plan {
 /// Error of a start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// Too few file descriptors for the cores.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// A core cannot be started.
     #[error(transparent)]
     Core(#[from] SpawnError),
@@ -74,6 +80,8 @@ pub struct Appliance {
     dispatcher: Arc<Dispatcher>,
     server: Option<Server>,
     error_log: ErrorLog,
+    /// Promise of the file descriptors of the cores.
+    _descriptors: Promise,
 }
 
 impl Appliance {
@@ -82,6 +90,8 @@ impl Appliance {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(plan: Plan, log: Log) -> Result<Self, StartError> {
+        let promise =
+            plan.descriptors.promise(CORE_DESCRIPTORS.saturating_mul(plan.cpus.iter().count() as u64))?;
         plan.cpus.vacate();
         let cores = start_cores(&plan.cpus)?;
         let sockets = socket_folder(&plan);
@@ -109,7 +119,7 @@ impl Appliance {
         let host =
             Arc::new(Host { control, log: Arc::new(log), config: plan.config, loading: Mutex::default() });
         let dispatcher = methods::dispatcher(&host);
-        let mut appliance = Self { host, dispatcher, server: None, error_log };
+        let mut appliance = Self { host, dispatcher, server: None, error_log, _descriptors: promise };
         match Server::start(&plan.rpc_socket, &plan.rpc_socket_permissions, appliance.dispatcher.clone()) {
             Ok(server) => appliance.server = Some(server),
             Err(error) => {

@@ -61,6 +61,12 @@ impl PeerFiles {
         }
     }
 
+    /// Number of mappings. Each keeps a file open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.mapped.iter().filter(|memory| memory.strong_count() > 0).count()
+    }
+
     /// Memory that has a region: mapped before, or else now.
     fn memory(
         &mut self,

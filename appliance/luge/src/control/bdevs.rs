@@ -9,6 +9,7 @@ use super::pr_scope::PrOwner;
 use super::units::{UnitNames, Units};
 use crate::control::{Names, Table};
 use luge_block::{CoreId, Lba};
+use luge_core::Promise;
 use luge_rpc::RpcError;
 use luge_scsi::LogicalUnit;
 use luge_volume::{Counters, Histogram, TimedOperation, Volume};
@@ -61,6 +62,18 @@ impl Source {
             Self::Aio { .. } => "AIO disk",
             Self::Namespace { .. } => "NVMe disk",
             Self::Part { .. } => "Split Disk",
+        }
+    }
+
+    /// File descriptors of the device where it is served by so many cores: its files, and an io_uring on each core and on
+    /// a background core. Those of a namespace are its SSD's.
+    #[must_use]
+    pub const fn descriptors(&self, cores: u64) -> u64 {
+        match self {
+            // The file, and two mappings of it during a resize.
+            Self::Malloc { .. } => 3,
+            Self::Aio { .. } => cores.saturating_add(2),
+            Self::Null | Self::Namespace { .. } | Self::Part { .. } => 0,
         }
     }
 
@@ -156,6 +169,8 @@ pub struct Bdev {
     change: Option<Change>,
     /// SCSI logical units.
     units: Units,
+    /// Promise of its file descriptors; none for those of an SSD.
+    _descriptors: Option<Promise>,
 }
 
 impl Bdev {
@@ -164,7 +179,13 @@ impl Bdev {
     pub fn new(uuid: Uuid, source: Source, volume: Volume) -> Self {
         let volume = Arc::new(volume);
         let (users, before, units) = Default::default();
-        Self { uuid, source, volume, users, histogram: None, before, change: None, units }
+        Self { uuid, source, volume, users, histogram: None, before, change: None, units, _descriptors: None }
+    }
+
+    /// The device with a promise of its file descriptors.
+    #[must_use]
+    pub fn with_descriptors(self, promise: Promise) -> Self {
+        Self { _descriptors: Some(promise), ..self }
     }
 
     /// Whether a call resizes it now.

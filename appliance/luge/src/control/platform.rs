@@ -2,12 +2,13 @@
 
 use crate::control::{PrScope, SocketFolder};
 use crate::cpus::Cpus;
-use luge_core::{CoreHandle, Descriptors};
+use luge_core::{CoreHandle, Descriptors, Promise};
 use luge_memory::{DmaSpace, PageSize};
 use luge_rpc::RpcError;
 use luge_scsi::PortGroups;
 use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
+use rustix::io::Errno;
 use std::sync::Arc;
 
 /// The parts that never change.
@@ -39,6 +40,14 @@ impl Platform {
     #[must_use]
     pub fn cpus(&self) -> Cpus {
         self.cores.iter().map(CoreHandle::id).collect()
+    }
+
+    /// Promises file descriptors to an object that is to be made.
+    ///
+    /// # Errors
+    /// -24 if there are too few.
+    pub fn promise_descriptors(&self, count: u64) -> Result<Promise, RpcError> {
+        self.descriptors.promise(count).map_err(|error| RpcError::errno(Errno::MFILE, error))
     }
 
     /// The cores of a mask, or all where there is none.

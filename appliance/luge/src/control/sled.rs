@@ -4,10 +4,10 @@ use crate::control::{
     Bdevs, Budget, Call, Contents, EndedNames, Endpoint, Names, Nvmf, Platform, Record, Source, Ssd,
     Subsystem, Table,
 };
-use luge_core::CoreHandle;
+use luge_core::{CoreHandle, Promise};
 use luge_vm::{VmName, VmState};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Owner of all that exists, on the control thread.
@@ -26,6 +26,8 @@ pub struct Sled {
     pub nvmf: Nvmf,
     /// The VMs whose consoles go to the log.
     pub logged_vms: BTreeSet<String>,
+    /// Promises of the file descriptors of VMs, by name.
+    pub vm_descriptors: BTreeMap<String, Promise>,
     /// The calls that made what exists.
     pub record: Record,
 }
@@ -42,6 +44,7 @@ impl Sled {
             endpoints: Table::new("vhost controller", "vhost_get_controllers", Names::OfFile),
             nvmf: Nvmf::default(),
             logged_vms: BTreeSet::new(),
+            vm_descriptors: BTreeMap::new(),
             record: Record::default(),
         }
     }
@@ -91,6 +94,7 @@ impl Sled {
         self.nvmf.clear();
         names.bdevs.iter().for_each(|(name, uuid)| self.bdevs.release(name, *uuid));
         names.ssds.iter().for_each(|name| self.ssds.release(name));
+        self.vm_descriptors.clear();
         self.budget.clear();
     }
 

@@ -1,5 +1,6 @@
 //! An SSD with its namespaces, which are block devices.
 
+use luge_core::Promise;
 use luge_nvme::Controller;
 use luge_vfio::{PciAddress, VfioUser};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,17 @@ pub struct Ssd {
     pub address: SsdAddress,
     /// Name and identity of each block device that is one of its namespaces.
     pub bdevs: Vec<(String, Uuid)>,
+    /// Promise of its file descriptors.
+    pub descriptors: Promise,
+}
+
+impl Ssd {
+    /// File descriptors of an SSD with so many queue pairs: its function, its interrupts and the wake-ups of its thread,
+    /// the memory of its queues, each of which is mapped from a file.
+    #[must_use]
+    pub const fn descriptors(queue_pairs: u64) -> u64 {
+        queue_pairs.saturating_add(16)
+    }
 }
 
 /// Transport and address of an SSD.
@@ -61,8 +73,11 @@ impl std::fmt::Display for SsdAddress {
 impl Ssd {
     /// Shuts the SSD down and closes its function. As slow as the SSD.
     pub fn end(self) {
-        if let Err(error) = self.controller.shutdown() {
+        let Self { controller, descriptors, .. } = self;
+        if let Err(error) = controller.shutdown() {
             tracing::error!("{error}");
         }
+        drop(controller);
+        drop(descriptors);
     }
 }

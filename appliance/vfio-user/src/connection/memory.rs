@@ -10,14 +10,16 @@ use super::version::DMA_MAPS_MAX;
 use super::watched::WatchedMemory;
 use crate::function::{Function, Progress};
 use crate::served::Served;
+use luge_core::Promise;
 use luge_endpoint::MemoryUser;
 use luge_memory::{
-    DeviceAccess, DriverAddress, GuestAddress, GuestMemory, PeerFiles, PeerMemoryError, RegionError,
-    RegionLayout,
+    DeviceAccess, DriverAddress, GuestAddress, GuestMemory, GuestRegion, PeerFiles, PeerMemoryError,
+    RegionError, RegionLayout,
 };
 use luge_spec::vfio_user::{DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
+use std::fmt::Display;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ use std::sync::Arc;
 pub(super) struct ClientMemory {
     served: Arc<Served>,
     files: PeerFiles,
+    /// Promise of the file descriptors of `files`.
+    descriptors: Promise,
     table: Arc<GuestMemory>,
     watched: Arc<WatchedMemory>,
     /// Whether the function has the table.
@@ -34,7 +38,8 @@ pub(super) struct ClientMemory {
 impl ClientMemory {
     pub(super) fn new(served: Arc<Served>, connection: Arc<UnixStream>, watched: Arc<WatchedMemory>) -> Self {
         let files = PeerFiles::new(served.space.clone(), connection);
-        Self { served, files, table: Arc::default(), watched, is_published: true }
+        let descriptors = Promise::of_none(&served.descriptors);
+        Self { served, files, descriptors, table: Arc::default(), watched, is_published: true }
     }
 
     /// Whether memory was found missing.
@@ -80,9 +85,7 @@ impl ClientMemory {
         if let Some(file) = &file {
             self.table.check_room(&layout, file).map_err(|error| self.refusal(&error))?;
         }
-        let access = access(flags);
-        let region = self.files.region(layout, access, file.as_ref().map(AsFd::as_fd));
-        let region = region.map_err(|error| self.refusal(&error))?;
+        let region = self.region(layout, access(flags), file.as_ref().map(AsFd::as_fd))?;
         if let Some(reason) = region.unmappable() {
             let name = &self.served.name;
             self.served.log.unmapped.line(|| {
@@ -101,6 +104,23 @@ impl ClientMemory {
             self.watched.leave_cores(stalls);
         }
         Ok(Reply::empty())
+    }
+
+    /// Makes a region. Files that are mapped stay open: their descriptors are promised before, one more than there are.
+    fn region(
+        &mut self,
+        layout: RegionLayout,
+        access: DeviceAccess,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Result<GuestRegion, Refusal> {
+        let before = self.files.count() as u64;
+        self.descriptors
+            .resize(before.saturating_add(1))
+            .map_err(|error| self.refused(&error, Errno::MFILE))?;
+        let region = self.files.region(layout, access, file);
+        // Fewer are never refused.
+        let _ = self.descriptors.resize(self.files.count() as u64);
+        region.map_err(|error| self.refusal(&error))
     }
 
     /// Removes the memory of a DMA_UNMAP from the table.
@@ -144,8 +164,6 @@ impl ClientMemory {
 
     /// Refusal of a mapping, with the reason in the log.
     fn refusal(&self, error: &RegionError) -> Refusal {
-        let name = &self.served.name;
-        self.served.log.refused.line(|| tracing::info!("{name}: memory of the client is refused: {error}"));
         let errno = match error {
             RegionError::Shape { .. } | RegionError::Split { .. } => Errno::INVAL,
             RegionError::Overlap { .. } => Errno::EXIST,
@@ -155,6 +173,12 @@ impl ClientMemory {
             RegionError::Map(PeerMemoryError::Map(_)) => Errno::INVAL,
             RegionError::TooLarge { .. } | RegionError::Map(_) | RegionError::Dma(_) => Errno::NOMEM,
         };
+        self.refused(error, errno)
+    }
+
+    fn refused(&self, reason: &dyn Display, errno: Errno) -> Refusal {
+        let name = &self.served.name;
+        self.served.log.refused.line(|| tracing::info!("{name}: memory of the client is refused: {reason}"));
         Refusal(errno)
     }
 }

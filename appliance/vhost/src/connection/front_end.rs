@@ -17,7 +17,7 @@ use crate::queue::RING_FEATURES;
 use crate::served::Served;
 use crate::state::{ConnectionState, EventfdsState, HandedOver, InflightState, Negotiated, StateError};
 use crate::status::RunningQueue;
-use luge_core::{Call, Kick};
+use luge_core::{Call, Kick, Promise};
 use luge_memory::stall::Stalls;
 use luge_memory::{DriverAddress, GuestAddress, GuestMemory, GuestRegion};
 use luge_spec::virtio::Features;
@@ -62,6 +62,8 @@ pub(super) struct FrontEnd {
     is_finished: bool,
     /// Why it was cut off.
     cut_off: Option<Costly>,
+    /// Promise of the file descriptors of its regions of memory.
+    region_files: Promise,
     /// Memory that it shares, for who watches it.
     shared_now: Arc<SharedNow>,
     /// Memory in which rings that start note their requests in flight.
@@ -78,6 +80,7 @@ impl FrontEnd {
         let vrings = vrings(&device);
         let tenant = served.tenant(&GuestMemory::default());
         let (features, coalescing) = (Features::default(), served.coalescing.clone());
+        let region_files = Promise::of_none(&served.descriptors);
         let common = Common { device, features, memory: Arc::default(), coalescing, tenant };
         Self {
             served,
@@ -88,6 +91,7 @@ impl FrontEnd {
             background: None,
             is_finished: false,
             cut_off: None,
+            region_files,
             shared_now: Arc::default(),
             tracking: None,
             offered: None,
@@ -102,6 +106,11 @@ impl FrontEnd {
     /// Keeps a channel for requests to the front end, until the message that brings it is handled.
     pub(super) fn offer_channel(&mut self, channel: UnixStream) {
         self.offered = Some(channel);
+    }
+
+    /// Promises the file descriptors of so many regions of memory, before they are mapped.
+    fn promise_regions(&mut self, regions: usize) -> Result<()> {
+        self.region_files.resize(memory::descriptors(regions)).map_err(refusal)
     }
 
     /// Replaces the guest's memory.
@@ -211,6 +220,7 @@ impl FrontEnd {
         if shared.len() < regions.len() {
             return Err(refusal(StateError::Files));
         }
+        self.promise_regions(regions.len())?;
         self.set_memory(memory::table(&self.place, &regions, &shared).map_err(refusal)?);
         if let Some(InflightState { size, offset, queues, entries }) = *inflight {
             let file = files.next().ok_or_else(|| refusal(StateError::Files))?;
@@ -395,6 +405,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.intact()?;
         // The old table goes first: pages count against the limit of locked memory once.
         self.set_memory(GuestMemory::default());
+        self.promise_regions(regions.len())?;
         self.set_memory(memory::table(&self.place, regions, &files).map_err(refusal)?);
         self.start_with_memory();
         Ok(None)
@@ -520,6 +531,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
+        self.promise_regions(self.common.memory.len() + 1)?;
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
         self.set_memory(table);
         for vring in &self.vrings {
@@ -536,6 +548,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         self.stop();
         self.intact()?;
         self.set_memory(fewer);
+        self.promise_regions(self.common.memory.len())?;
         self.start_with_memory();
         Ok(())
     }

@@ -27,6 +27,14 @@ pub(super) struct Costly(pub(super) BackgroundError);
 /// The most regions of a front end. Each takes entries in every SSD's IOMMU.
 pub(super) const REGIONS_MAX: u64 = 256;
 
+/// Regions whose file descriptors are among those of the endpoint.
+const REGIONS_OF_ENDPOINT: usize = 8;
+
+/// File descriptors of so many regions, beside those of the endpoint: each may be of a file of its own, which stays open.
+pub(super) fn descriptors(regions: usize) -> u64 {
+    regions.saturating_sub(REGIONS_OF_ENDPOINT) as u64
+}
+
 /// Where memory is mapped: for the SSDs too if the device uses them, and the connection that ends if it is lost.
 pub(super) struct MappingTarget {
     pub(super) space: Option<Arc<DmaSpace>>,

@@ -30,7 +30,10 @@ pub fn create<D: Device + 'static>(
         control.ask(move |sled| sled.bdevs.reserve(wanted.name, wanted.prefix, wanted.uuid))?;
     let reserved = name.clone();
     let undo = control.undo(move |sled| sled.bdevs.release(&reserved, uuid));
-    let bdev = Bdev::new(uuid, source, Volume::whole(Arc::new(make(&name)?)));
+    let platform = control.platform();
+    let descriptors = platform.promise_descriptors(source.descriptors(platform.cores.len() as u64))?;
+    let volume = Volume::whole(Arc::new(make(&name)?));
+    let bdev = Bdev::new(uuid, source, volume).with_descriptors(descriptors);
     let (made, call) = (name.clone(), call(&name, uuid));
     control.ask(move |sled| {
         sled.record.add(Subsystem::Bdev, &made, call);

@@ -153,10 +153,14 @@ pub fn attach(
     })?;
     let name = params.name.clone();
     let undo = control.undo(move |sled| sled.ssds.release(&name));
-    let new = bring_up(control.platform())?;
+    let platform = control.platform();
+    // A queue pair for each core, and one for background cores.
+    let descriptors = platform.promise_descriptors(Ssd::descriptors(platform.cores.len() as u64 + 1))?;
+    let new = bring_up(platform)?;
     let bdevs = reserve_bdevs(control, &params, &address, &new)?;
     let (namespaces, controller) = (new.namespaces(), new.keep());
-    let (name, ssd) = (params.name.clone(), Ssd { controller: controller.clone(), address, bdevs });
+    let ssd = Ssd { controller: controller.clone(), address, bdevs, descriptors };
+    let name = params.name.clone();
     let names = control.ask(move |sled| Ok(put(sled, &params, ssd, &namespaces)))?;
     undo.disarm();
     remove_luns_when_gone(control, name, &controller);

@@ -110,14 +110,23 @@ pub fn health(controller: &Controller, address: &SsdAddress, log: &SmartLog) -> 
 mod tests {
     use super::*;
     use luge_block::{Lba, Operation, Status};
+    use luge_core::{Descriptors, Promise};
     use luge_nvme::scripted::{Rig, Script, ScriptedNamespace};
     use luge_spec::nvme::StatusCode;
+
+    fn attached(rig: &Rig) -> Ssd {
+        Ssd {
+            controller: rig.controller.clone(),
+            address: SsdAddress::Pcie("0000:01:00.0".parse().unwrap()),
+            bdevs: Vec::new(),
+            descriptors: Promise::of_none(&Descriptors::with_limit(0)),
+        }
+    }
 
     #[test]
     fn requests_that_were_copied_are_seen_at_the_controller_and_at_its_namespaces() {
         let rig = Rig::new(Script::default());
-        let address = SsdAddress::Pcie("0000:01:00.0".parse().unwrap());
-        let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
+        let ssd = attached(&rig);
         let count = |value: &Value| value["bounced_requests"].as_u64().unwrap();
         let at_controller = || count(&controller("Nvme0", &ssd)["ctrlrs"][0]);
         let at_namespace = || count(&namespace(&ssd, 1)["nvme"][0]);
@@ -134,8 +143,7 @@ mod tests {
         let mut namespaces: Vec<_> = [1, 2, 3].map(|id| ScriptedNamespace::new(id, 9)).into();
         namespaces[2].identify = StatusCode::INVALID_NAMESPACE;
         let rig = Rig::new(Script { namespaces, ..Script::default() });
-        let address = SsdAddress::Pcie("0000:01:00.0".parse().unwrap());
-        let ssd = Ssd { controller: rig.controller.clone(), address, bdevs: Vec::new() };
+        let ssd = attached(&rig);
         let shown = || controller("Nvme0", &ssd)["ctrlrs"][0]["unusable_namespaces"].clone();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         assert_eq!(shown()[0]["nsid"], 3);

@@ -123,12 +123,20 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
 
 fn create(sled: &mut Sled, params: &Create) -> Result<String, RpcError> {
     let spec = spec(sled, params)?;
+    let descriptors = sled.platform.promise_descriptors(descriptors(&spec))?;
     sled.platform.vms.create(spec).map_err(|error| refusal(&error))?;
+    sled.vm_descriptors.insert(params.name.clone(), descriptors);
     if params.console == Some(ConsoleCopy::Log) {
         sled.logged_vms.insert(params.name.clone());
     }
     sled.record.add(Subsystem::Vm, &params.name, Call::new("vm_create", call(params)));
     Ok(params.name.clone())
+}
+
+/// File descriptors of a VM: its process, sockets, memory and files, the clients of its console, and the sockets of
+/// its disks.
+fn descriptors(spec: &VmSpec) -> u64 {
+    spec.disks.len() as u64 + 48
 }
 
 fn spec(sled: &Sled, params: &Create) -> Result<VmSpec, RpcError> {
@@ -277,6 +285,7 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Vec<VmStatus>, RpcError> {
 fn delete(sled: &mut Sled, name: &str) -> Result<bool, RpcError> {
     sled.platform.vms.delete(&vm_name(name)?).map_err(|error| refusal(&error))?;
     sled.logged_vms.remove(name);
+    sled.vm_descriptors.remove(name);
     sled.record.remove(Subsystem::Vm, name);
     sled.record.remove(Subsystem::Vm, &record_name(name));
     Ok(true)
