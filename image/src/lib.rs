@@ -42,7 +42,9 @@ pub use debian::DebianPackage;
 pub use debian_root::debian_root;
 pub use error::ImageError;
 pub use guest::GuestKit;
-pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};
+pub use image::{
+    Artifacts, ISOLATED_CPUS, ImageBuilder, command_line, default_output, default_package_folder,
+};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
 pub use pypi::{PyPiPackage, SPDK_CLIENT};
