@@ -100,8 +100,13 @@ impl Limits {
         }
     }
 
-    /// Number of blocks of one step of a request.
+    /// Number of blocks of one step of a request: no more than a core moves in a turn, where it moves them itself.
     pub(crate) fn step_blocks(&self) -> u32 {
+        self.largest_step_blocks().min(self.turn_blocks.max(1))
+    }
+
+    /// Number of blocks of a step that must be whole: of a compare-and-write.
+    pub(crate) fn largest_step_blocks(&self) -> u32 {
         step_blocks(self.block_bytes, self.transfer_blocks)
     }
 
