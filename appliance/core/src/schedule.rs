@@ -110,18 +110,25 @@ impl Schedule {
         !was_idle
     }
 
-    /// Visits light tenants, which the last turn may have left out.
+    /// Visits light tenants, which the last turn may have left out. Those that have work keep their places, until they
+    /// are light no more: where there is little room beneath, each gets its part of that before the next one.
     #[inline(never)]
     fn visit_light(&mut self, graph: &mut Graph, taken: &mut Taken) {
+        let mut place = 0;
         for _ in 0..self.light.len().min(LIGHT_VISITS_MAX) {
             if taken.work >= Work::TURN {
                 return;
             }
-            let Some(at) = self.light.pop_front() else { return };
-            let Some(share) = self.shares.get_mut(at) else { continue };
+            let Some(&at) = self.light.get(place) else { return };
+            let Some(share) = self.shares.get_mut(at) else { return };
             let work = share.visit(&mut self.sessions, graph);
             taken.add(share, work);
             share.is_listed = share.is_light();
+            if share.is_listed && work > Work::default() {
+                place += 1;
+                continue;
+            }
+            self.light.remove(place);
             if share.is_listed {
                 self.light.push_back(at);
             }

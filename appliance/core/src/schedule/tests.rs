@@ -167,8 +167,7 @@ fn a_hundred_tenants_get_a_hundredth_each() {
 fn a_turn_ends_when_enough_was_done_and_the_next_one_goes_on_there() {
     let mut house = House::default();
     let quantum = QUANTUM;
-    let sessions: Vec<_> =
-        (0..50).flat_map(|tenant| house.add(&tenant.to_string(), 1, quantum)).collect();
+    let sessions: Vec<_> = (0..50).flat_map(|tenant| house.add(&tenant.to_string(), 1, quantum)).collect();
     let takes = |sessions: &[Arc<Script>]| -> u64 {
         sessions.iter().map(|session| session.takes.load(Relaxed)).sum()
     };
