@@ -15,6 +15,9 @@ pub(crate) const STEP_SPANS_MAX: usize = 514;
 /// Bytes that one step works on: some microseconds to compare.
 const STEP_BYTES: u32 = 32 << 10;
 
+/// Steps that go on in one turn.
+pub(crate) const STEPS_PER_TURN: u8 = 2;
+
 /// Limits of the base of a volume.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
@@ -100,9 +103,11 @@ impl Limits {
         }
     }
 
-    /// Number of blocks of one step of a request: no more than a core moves in a turn, where it moves them itself.
+    /// Number of blocks of one step of a request: all steps of a turn have no more than a core moves in one, where it
+    /// moves them itself.
     pub(crate) fn step_blocks(&self) -> u32 {
-        self.largest_step_blocks().min(self.turn_blocks.max(1))
+        let of_turn = (self.turn_blocks / u32::from(STEPS_PER_TURN)).max(1);
+        self.largest_step_blocks().min(of_turn)
     }
 
     /// Number of blocks of a step that must be whole: of a compare-and-write.

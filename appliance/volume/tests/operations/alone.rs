@@ -251,13 +251,13 @@ fn slots_are_shared_among_volumes_and_who_has_fewer_goes_first() {
 }
 
 #[test]
-fn a_step_has_no_more_blocks_than_a_core_moves_in_a_turn() {
+fn the_steps_of_a_turn_have_no_more_blocks_than_a_core_moves_in_one() {
     let memory = Memory::new();
     let device = Scripted::new(Geometry { turn_blocks_max: 16, ..Geometry::for_tests() }, 100);
     let mut side = Side::new(0, &volume(Arc::new(device.clone())));
     side.submit_blocks(1, Operation::Verify, 0..256, &[]).unwrap();
     side.turn();
-    assert_eq!(device.taken()[0].blocks, 16, "of a verify, which is in steps of any size");
+    assert_eq!(device.taken()[0].blocks, 8, "of a verify, which is in steps of any size, two in a turn");
     while device.complete_all(Status::Success) > 0 {
         side.turn();
     }
