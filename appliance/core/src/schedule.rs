@@ -24,8 +24,8 @@
 //! Invariants
 //! - A visit does at most the work of the credit, and the work of one session beyond it: a chain, or the data of a
 //!   request. A debt is paid back by later rounds, in which nothing is taken; faster, where nobody has work.
-//! - In each turn the round goes on: light tenants delay the others by at most [`Work::TURN`] in a turn, and have no
-//!   credit but what the round gives them.
+//! - A turn ends after about [`Work::TURN`], looks at empty rings included, and one visit. In each turn the round goes
+//!   on: light tenants have no credit but what it gives them.
 
 use crate::account::Account;
 use crate::rotation::Rotation;
@@ -77,9 +77,13 @@ struct Share {
     is_listed: bool,
 }
 
-/// What a turn has done so far, and the time.
+/// What the visits of a turn have done so far.
 struct Taken {
-    work: Work,
+    /// Whether anything was taken.
+    any: bool,
+    /// Credit that was used up: for work, and for looks at rings that had none.
+    spent: i64,
+    /// Time at the end of the last visit that did work.
     now: Ticks,
 }
 
@@ -98,16 +102,15 @@ impl Schedule {
     /// Lets the tenants' sessions take requests. Returns whether any did.
     #[inline]
     fn take(&mut self, graph: &mut Graph, now: Ticks) -> bool {
-        let mut taken = Taken { work: Work::default(), now };
+        let mut taken = Taken { any: false, spent: 0, now };
         if self.was_cut {
             self.visit_light(graph, &mut taken);
         }
         self.go_round(graph, &mut taken);
-        let was_idle = taken.work == Work::default();
-        if was_idle {
+        if !taken.any && !self.was_cut {
             self.skip_rounds();
         }
-        !was_idle
+        taken.any
     }
 
     /// Visits light tenants, which the last turn may have left out. Those that have work keep their places, until they
@@ -116,15 +119,14 @@ impl Schedule {
     fn visit_light(&mut self, graph: &mut Graph, taken: &mut Taken) {
         let mut place = 0;
         for _ in 0..self.light.len().min(LIGHT_VISITS_MAX) {
-            if taken.work >= Work::TURN {
+            if taken.is_enough() {
                 return;
             }
             let Some(&at) = self.light.get(place) else { return };
             let Some(share) = self.shares.get_mut(at) else { return };
-            let work = share.visit(&mut self.sessions, graph);
-            taken.add(share, work);
+            let has_work = taken.add_visit(share, &mut self.sessions, graph);
             share.is_listed = share.is_light();
-            if share.is_listed && work > Work::default() {
+            if share.is_listed && has_work {
                 place += 1;
                 continue;
             }
@@ -135,8 +137,7 @@ impl Schedule {
         }
     }
 
-    /// Goes on with the round, until all tenants were visited or enough was done: at least one of those with work has its
-    /// visit.
+    /// Goes on with the round, by one visit at least, until all tenants were visited or enough was done.
     #[inline]
     fn go_round(&mut self, graph: &mut Graph, taken: &mut Taken) {
         let count = self.shares.len();
@@ -145,15 +146,14 @@ impl Schedule {
             at = if at < count { at } else { 0 };
             let Some(share) = self.shares.get_mut(at) else { break };
             share.refill();
-            let work = share.visit(&mut self.sessions, graph);
+            taken.add_visit(share, &mut self.sessions, graph);
             if share.is_light() && !share.is_listed {
                 share.is_listed = true;
                 // There is room for every share.
                 self.light.push_back(at);
             }
             at = at.wrapping_add(1);
-            taken.add(share, work);
-            if work > Work::default() && taken.work >= Work::TURN {
+            if taken.is_enough() {
                 self.first = at;
                 self.was_cut = visits < count;
                 return;
@@ -222,13 +222,24 @@ impl Schedule {
 }
 
 impl Taken {
-    /// Adds the work of a visit, and charges the tenant for it.
+    /// Visits a tenant, and charges it for the work. Returns whether there was any.
     #[inline]
-    fn add(&mut self, share: &Share, work: Work) {
-        if work > Work::default() {
+    fn add_visit(&mut self, share: &mut Share, sessions: &mut Sessions, graph: &mut Graph) -> bool {
+        let credit = share.credit;
+        let work = share.visit(sessions, graph);
+        self.spent += credit - share.credit;
+        let has_work = work > Work::default();
+        if has_work {
             self.now = share.charge(work, self.now);
-            self.work = self.work.plus(work);
+            self.any = true;
         }
+        has_work
+    }
+
+    /// Whether the turn is to end.
+    #[inline]
+    fn is_enough(&self) -> bool {
+        self.spent >= Work::TURN.into()
     }
 }
 

@@ -317,3 +317,17 @@ fn a_light_tenant_is_served_in_every_turn_after_another_has_left() {
     let takes = light.takes.load(Relaxed) - before;
     assert!(takes >= 40, "{takes} takes");
 }
+
+#[test]
+fn looks_at_empty_rings_end_a_turn_too_and_all_are_looked_at_in_turns() {
+    let mut house = House::default();
+    let rings: Vec<_> = (0..20).flat_map(|tenant| house.add(&tenant.to_string(), 256, 0)).collect();
+    let looks = || rings.iter().map(|ring| ring.takes.load(Relaxed)).sum::<u64>();
+    for _ in 0..20 {
+        let before = looks();
+        house.turns(1);
+        let (looks, most) = (looks() - before, 2 * u64::from(Work::TURN.0 / Work::LOOK.0) + 256);
+        assert!(looks <= most, "{looks} looks in a turn, {most} at most");
+    }
+    assert!(rings.iter().all(|ring| ring.takes.load(Relaxed) > 0), "each was looked at");
+}
