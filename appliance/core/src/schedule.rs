@@ -61,6 +61,8 @@ pub struct Schedule {
     light: VecDeque<usize>,
     /// Whether the last turn was cut short: it ended before all tenants were visited.
     was_cut: bool,
+    /// Whether the share with which the round goes on has been given what a round gives.
+    is_refilled: bool,
 }
 
 /// The sessions of one tenant, and the work that may still be done for it.
@@ -75,6 +77,17 @@ struct Share {
     credit: i64,
     /// Whether it is in the list of light ones.
     is_listed: bool,
+}
+
+/// Result of a visit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Requests were taken.
+    Work,
+    /// Nothing was taken.
+    Nothing,
+    /// Nothing was taken for want of room beneath, where there is some again in the next turn.
+    UsedUp,
 }
 
 /// What the visits of a turn have done so far.
@@ -124,9 +137,9 @@ impl Schedule {
             }
             let Some(&at) = self.light.get(place) else { return };
             let Some(share) = self.shares.get_mut(at) else { return };
-            let has_work = taken.add_visit(share, &mut self.sessions, graph);
+            let visit = taken.add_visit(share, &mut self.sessions, graph);
             share.is_listed = share.is_light();
-            if share.is_listed && has_work {
+            if share.is_listed && visit == Visit::Work {
                 place += 1;
                 continue;
             }
@@ -137,27 +150,32 @@ impl Schedule {
         }
     }
 
-    /// Goes on with the round, by one visit at least, until all tenants were visited or enough was done.
+    /// Goes on with the round, by one visit at least, until all tenants were visited or enough was done. A tenant whose
+    /// device has done all that it does in a turn is visited again in the next one: the round does not leave it behind.
     #[inline]
     fn go_round(&mut self, graph: &mut Graph, taken: &mut Taken) {
         let count = self.shares.len();
         let mut at = self.first;
+        let mut is_refilled = std::mem::take(&mut self.is_refilled);
         for visits in 1..=count {
             at = if at < count { at } else { 0 };
             let Some(share) = self.shares.get_mut(at) else { break };
-            share.refill();
-            taken.add_visit(share, &mut self.sessions, graph);
+            if !std::mem::take(&mut is_refilled) {
+                share.refill();
+            }
+            let visit = taken.add_visit(share, &mut self.sessions, graph);
             if share.is_light() && !share.is_listed {
                 share.is_listed = true;
                 // There is room for every share.
                 self.light.push_back(at);
             }
-            at = at.wrapping_add(1);
-            if taken.is_enough() {
-                self.first = at;
+            self.is_refilled = visit == Visit::UsedUp;
+            if self.is_refilled || taken.is_enough() {
+                self.first = if self.is_refilled { at } else { at.wrapping_add(1) };
                 self.was_cut = visits < count;
                 return;
             }
+            at = at.wrapping_add(1);
         }
         self.first = self.first.wrapping_add(1);
         self.first = if self.first < count { self.first } else { 0 };
@@ -207,6 +225,7 @@ impl Schedule {
     /// Empties the list of light shares, whose places have changed: the round finds them again.
     fn forget_light(&mut self) {
         self.light.clear();
+        self.is_refilled = false;
         self.shares.iter_mut().for_each(|share| share.is_listed = false);
     }
 
@@ -222,18 +241,19 @@ impl Schedule {
 }
 
 impl Taken {
-    /// Visits a tenant, and charges it for the work. Returns whether there was any.
+    /// Visits a tenant, and charges it for the work.
     #[inline]
-    fn add_visit(&mut self, share: &mut Share, sessions: &mut Sessions, graph: &mut Graph) -> bool {
+    fn add_visit(&mut self, share: &mut Share, sessions: &mut Sessions, graph: &mut Graph) -> Visit {
         let credit = share.credit;
         let work = share.visit(sessions, graph);
         self.spent += credit - share.credit;
-        let has_work = work > Work::default();
-        if has_work {
-            self.now = share.charge(work, self.now);
-            self.any = true;
+        let used_up = graph.take_used_up();
+        if work == Work::default() {
+            return if used_up { Visit::UsedUp } else { Visit::Nothing };
         }
-        has_work
+        self.now = share.charge(work, self.now);
+        self.any = true;
+        Visit::Work
     }
 
     /// Whether the turn is to end.

@@ -120,6 +120,11 @@ impl Limits {
         REQUEST_BYTES_MAX.checked_div(self.block_bytes).unwrap_or(0).max(1)
     }
 
+    /// Whether the base does a part of its work in each turn, and has room again in the next one: the core moves the data.
+    pub(crate) fn has_room_by_turns(&self) -> bool {
+        self.turn_blocks < u32::MAX
+    }
+
     /// Part of the work of a turn, of which there are `of`, that a part of so many blocks is worth.
     pub(crate) fn part_of_turn(&self, blocks: u32, of: usize) -> usize {
         let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
