@@ -8,7 +8,7 @@
 use luge_memory::{AddressRange, AddressRanges, Span};
 
 /// Ranges of a command that are noted as they are; the last one covers all further ones, too.
-const RANGES: usize = 8;
+const RANGES: usize = 4;
 
 /// Memory of the command in a slot.
 #[derive(Clone, Default)]
