@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Debian's metapackage for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules of that kernel which the guest needs, in the order of loading.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 14] = [
     "kernel/drivers/block/virtio_blk.ko.xz",
     "kernel/drivers/input/evdev.ko.xz",
     "kernel/drivers/acpi/button.ko.xz",
@@ -34,6 +34,8 @@ const MODULES: [&str; 12] = [
     "kernel/drivers/md/dm-multipath.ko.xz",
     "kernel/drivers/md/dm-round-robin.ko.xz",
     "kernel/drivers/md/dm-service-time.ko.xz",
+    "kernel/drivers/uio/uio.ko.xz",
+    "kernel/drivers/uio/uio_pci_generic.ko.xz",
 ];
 /// Programs of both variants besides busybox.
 const PROGRAMS: [&str; 2] = ["/sbin/mke2fs", "/sbin/e2fsck"];
