@@ -280,11 +280,11 @@ impl GuestRegion {
         let first = memory.dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
         let iova = Iova(first.0.wrapping_add(*lead));
         let RegionLayout { guest, len, .. } = self.layout;
-        let writable_len = match self.access {
-            DeviceAccess::ReadWrite => len,
-            DeviceAccess::ReadOnly => 0,
-        };
-        Some(Row { guest, len, writable_len, host, iova })
+        let row = Row::new(guest, len, host, iova);
+        Some(match self.access {
+            DeviceAccess::ReadWrite => row,
+            DeviceAccess::ReadOnly => row.read_only(),
+        })
     }
 }
 
