@@ -59,7 +59,7 @@ const fn load(device: usize, kind: RequestType, pieces: u32, piece_bytes: u32) -
 const UNLIKE: [Load; 20] = [
     load(NULL, RequestType::IN, 1, 512),
     Load { rings: 5, ..load(NULL, RequestType::IN, 1, 512) },
-    load(NULL, RequestType::OUT, 1, 512),
+    load(MEMORY, RequestType::OUT, 1, 512),
     load(NULL, RequestType::IN, 1, 4096),
     load(NULL, RequestType::OUT, 1, 4096),
     Load { rings: 5, ..load(NULL, RequestType::OUT, 1, 4096) },
@@ -67,7 +67,7 @@ const UNLIKE: [Load; 20] = [
     Load { rings: 2, ..load(NULL, RequestType::IN, 1, 32768) },
     load(NULL, RequestType::IN, 16, 65536),
     load(NULL, RequestType::OUT, 16, 65536),
-    load(NULL, RequestType::IN, 60, 512),
+    load(MEMORY, RequestType::IN, 60, 512),
     load(NULL, RequestType::IN, 300, 512),
     Load { rings: 4, ..load(NULL, RequestType::OUT, 300, 512) },
     load(NULL, RequestType::FLUSH, 0, 0),
