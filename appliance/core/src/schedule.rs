@@ -150,7 +150,7 @@ impl Schedule {
                 continue;
             }
             let visit = taken.add_visit(share, &mut self.sessions, graph);
-            share.is_listed = share.is_light();
+            share.is_listed = share.is_light(visit);
             if share.is_listed && visit != Visit::MuchWork {
                 place += 1;
                 continue;
@@ -180,7 +180,7 @@ impl Schedule {
                 share.refill(self.visits);
             }
             let visit = taken.add_visit(share, &mut self.sessions, graph);
-            if share.is_light() && !share.is_listed {
+            if share.is_light(visit) && !share.is_listed {
                 share.is_listed = true;
                 // There is room for every share.
                 match visit {
@@ -328,18 +328,18 @@ impl Share {
         self.credit = (self.credit + rounds * self.quantum).min(most);
     }
 
-    /// Whether it may be visited before the round comes to it.
+    /// Whether it may be visited before the round comes to it, after a visit. One with much work needs some credit for it.
     #[inline]
-    fn is_light(&self) -> bool {
-        self.credit >= self.quantum / LIGHT_PART
+    fn is_light(&self, visit: Visit) -> bool {
+        self.credit >= if visit == Visit::MuchWork { self.quantum / LIGHT_PART } else { 1 }
     }
 
-    /// Whether it has not used up more of its credit than has passed of a round of `count` visits, and a little: so its
-    /// credit lasts for the round, and it need not wait for the end of that with its last requests.
+    /// Whether it has used up no more of its credit than has passed of a round of `count` visits: its credit lasts for the
+    /// round then.
     #[inline]
     fn is_due(&self, visits: i64, count: usize) -> bool {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let used = self.quantum - self.quantum / LIGHT_PART - self.credit;
+        let used = self.quantum - self.credit;
         used.saturating_mul(count) <= (visits - self.refilled_in).saturating_mul(self.quantum)
     }
 
