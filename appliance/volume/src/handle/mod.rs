@@ -9,7 +9,8 @@ use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
 use crate::latency::SessionTimes;
-use crate::layers::{Layers, Opened};
+use crate::layers::Layers;
+use crate::channels::Opened;
 use crate::steps::Steps;
 use luge_block::{CheckedTransfer, Refusal, Request, Tag};
 
@@ -39,7 +40,7 @@ impl Layers {
         match self.volumes.get(usize::from(id.0))?.as_ref()?.base {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
-                let opened = self.channels.get_mut(usize::from(channel.0))?.as_mut()?;
+                let opened = self.channels.activate(channel)?;
                 let Self { clock, cutters, steps, times, used_up, .. } = self;
                 Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps, times, used_up }))
             }
