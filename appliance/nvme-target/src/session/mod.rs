@@ -30,6 +30,7 @@ mod long;
 mod long_walk;
 mod looks;
 mod memory_change;
+mod offered_doorbells;
 mod queue_session;
 mod ranges;
 mod run;
