@@ -22,7 +22,6 @@ mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod ended_run;
-
 mod extent;
 mod graph;
 mod handle;
@@ -35,6 +34,7 @@ mod locks;
 mod mismatch;
 mod node;
 mod shelf;
+mod sorts;
 mod stats;
 mod steps;
 mod volume;
@@ -44,7 +44,7 @@ pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, SPANS_MAX};
 pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
-pub use handle::run::Run;
+pub use handle::run::{Adder, Run};
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
 pub use latency::{Histogram, Latencies, LatencyClass, SlotTimes, TimedOperation};
