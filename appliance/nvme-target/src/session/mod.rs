@@ -16,7 +16,9 @@
 //! - There are at least as many free completion entries as busy slots.
 //! - A command reaches (4) once.
 
+mod at_once;
 mod attempt;
+mod candidates;
 mod changes;
 mod complete;
 mod fused;

@@ -1,9 +1,9 @@
 //! The turn of a session: which queues it takes commands of, and how many.
 
 use super::attempt::{Attempt, Served};
+use super::candidates::Candidates;
 use super::groups::are_of_different_namespaces;
 use super::queue_session::QueueSession;
-use super::run::Candidates;
 use super::turn::{BATCH, Turn};
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
