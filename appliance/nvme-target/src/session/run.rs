@@ -120,7 +120,7 @@ impl<'d> Filler<'_, 'd> {
                     adder.add(&transfer.request(tag.at_slot(slot)))?;
                     transfer.command
                 }
-                None => self.add_scattered(entry, |_| slot, adder.again())?,
+                None => self.add_scattered(entry, Some(slot), adder.again())?,
             };
             Some(self.command.numbered(command))
         });
@@ -140,7 +140,7 @@ impl<'d> Filler<'_, 'd> {
         for (entry, place) in entries.zip(places) {
             let added = match self.reader.read_short(entry, place, block_bytes) {
                 Some(transfer) => adder.add(&transfer.request(tag.at_slot(transfer.command.0))),
-                None => self.add_scattered(entry, |CommandId(id)| id, adder.again()).map(drop),
+                None => self.add_scattered(entry, None, adder.again()).map(drop),
             };
             if added.is_none() {
                 break;
@@ -148,16 +148,17 @@ impl<'d> Filler<'_, 'd> {
         }
     }
 
-    /// Adds a command whose data is not in one page to a run, with the slot that `slot_of` says.
+    /// Adds a command whose data is not in one page to a run. The tag has its slot, or its identifier if it has none.
     #[inline(never)]
     fn add_scattered(
         &mut self,
         entry: Entry,
-        slot_of: impl FnOnce(CommandId) -> u16,
+        slot: Option<u16>,
         mut adder: Adder<'_, 'd>,
     ) -> Option<CommandId> {
         let transfer = self.reader.read_scattered(entry)?;
-        adder.add(&transfer.request(self.tag.at_slot(slot_of(transfer.command))))?;
+        let CommandId(command) = transfer.command;
+        adder.add(&transfer.request(self.tag.at_slot(slot.unwrap_or(command))))?;
         Some(transfer.command)
     }
 }

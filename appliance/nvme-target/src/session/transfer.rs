@@ -200,6 +200,7 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     }
 
     /// Reads an entry whose data is anywhere; none if it is not for a run.
+    #[inline(always)]
     pub(super) fn read_scattered(&mut self, entry: Entry) -> Option<Transfer<'d>> {
         let start = entry.words.word::<0>();
         let kind = (start & EXPECTED).wrapping_sub(self.expected);
@@ -255,6 +256,7 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     }
 
     /// Finds the memory of a command; none if that is not for a run.
+    #[inline(never)]
     fn collect(&mut self, mut walk: DataWalk, purpose: Use) -> Option<&'d [Span]> {
         let TransferMemory { lookup, bucket, spans, steps } = &mut self.memory;
         let list = std::mem::take(spans);
