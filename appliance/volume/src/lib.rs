@@ -17,6 +17,7 @@
 //! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
 mod buffer;
+mod channels;
 mod clock;
 mod cutter;
 #[cfg(feature = "doubles")]

@@ -169,6 +169,12 @@ impl<T: Word> SharedArray<T> {
         self.first.as_ptr().wrapping_add(index as usize).cast()
     }
 
+    /// Address of the first word.
+    #[inline]
+    pub(crate) const fn first(&self) -> NonNull<T> {
+        self.first
+    }
+
     #[inline]
     fn word(&self, index: u32) -> Option<NonNull<T>> {
         // SAFETY: inside the array, by the check.

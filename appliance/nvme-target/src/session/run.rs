@@ -5,6 +5,7 @@
 use super::at_once::Ends;
 use super::attempt::Served;
 use super::candidates::Candidates;
+use super::command_memory::CommandMemory;
 use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
 use super::transfer::{Entry, TransferMemory, TransferReader, TransferRules};
@@ -36,6 +37,7 @@ impl QueueSession {
             namespaces,
             spans,
             bit_bucket,
+            command_memory,
             interrupts,
             now,
             ..
@@ -65,17 +67,14 @@ impl QueueSession {
         let mut run = volume.run();
         let mut failed = heapless::Vec::<Completion, BATCH>::new();
         let served = if run.ends_at_once(most) {
-            match candidates {
-                Candidates::Next(_) => filler.fill_at_once(filler.reader.entries(), places, &mut run),
-                Candidates::At(at) => filler.fill_at_once(filler.reader.entries_at(at), places, &mut run),
-            }
+            filler.fill_at_once(candidates, places, &mut run);
             let served = Ends { candidates, command, queue, completion }.serve(&mut run);
             interrupts.note(u32::try_from(served.count()).unwrap_or(u32::MAX), *now);
             served
         } else {
-            match candidates {
-                Candidates::Next(_) => filler.fill(filler.reader.entries(), places, slots, &mut run),
-                Candidates::At(at) => filler.fill(filler.reader.entries_at(at), places, slots, &mut run),
+            filler.fill(candidates, places, slots, &mut run);
+            if let Some(notes) = command_memory {
+                note_all(notes, &run);
             }
             submit(&mut run, Submission { candidates, queue, slots, failed: &mut failed })
         };
@@ -90,6 +89,13 @@ impl QueueSession {
     }
 }
 
+/// Notes the memory of the commands of a run.
+#[cold]
+#[inline(never)]
+fn note_all(notes: &mut CommandMemory, run: &Run<'_, '_, '_>) {
+    run.transfers().for_each(|(tag, data)| notes.note(tag.slot(), data));
+}
+
 /// Filler of a run with reads and writes of a queue.
 struct Filler<'m, 'd> {
     reader: TransferReader<'m, 'd>,
@@ -100,12 +106,35 @@ struct Filler<'m, 'd> {
 }
 
 impl<'d> Filler<'_, 'd> {
-    /// Adds reads and writes to a run, up to the first entry that is none or that the run does not take. Each has one of
-    /// `places`, and a slot.
-    ///
+    /// Adds reads and writes to a run, up to the first candidate that is none or that the run does not take. Each has one
+    /// of `places`, and a slot.
+    #[inline]
+    fn fill(
+        &mut self,
+        candidates: Candidates,
+        places: &'d mut [Span],
+        slots: &mut Slots,
+        run: &mut Run<'_, '_, 'd>,
+    ) {
+        match candidates {
+            Candidates::Next(_) => self.fill_with(self.reader.entries(), places, slots, run),
+            Candidates::At(at) => self.fill_with(self.reader.entries_at(at), places, slots, run),
+        }
+    }
+
+    /// Adds reads and writes to a run as [`Self::fill`] does, whose tags have the identifiers of commands in the places
+    /// of slots.
+    #[inline]
+    fn fill_at_once(&mut self, candidates: Candidates, places: &'d mut [Span], run: &mut Run<'_, '_, 'd>) {
+        match candidates {
+            Candidates::Next(_) => self.fill_at_once_with(self.reader.entries(), places, run),
+            Candidates::At(at) => self.fill_at_once_with(self.reader.entries_at(at), places, run),
+        }
+    }
+
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    fn fill(
+    fn fill_with(
         &mut self,
         entries: impl Iterator<Item = Entry>,
         places: &'d mut [Span],
@@ -126,10 +155,9 @@ impl<'d> Filler<'_, 'd> {
         });
     }
 
-    /// Adds reads and writes to a run as [`Self::fill`] does, whose tags have the identifiers of commands in the places
-    /// of slots.
+    /// Not inlined, as above.
     #[inline(never)]
-    fn fill_at_once(
+    fn fill_at_once_with(
         &mut self,
         entries: impl Iterator<Item = Entry>,
         places: &'d mut [Span],
