@@ -320,14 +320,19 @@ mod tests {
             let (mut lookup, mut random) = (Lookup::new(&runs), Random::new(count));
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
-                let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000, SHORT, SHORT + 1, 0x1_8000]));
+                let (at, len) =
+                    (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000, SHORT, SHORT + 1, 0x1_8000]));
                 let purpose = random.pick(&[Use::Read, Use::Write]);
                 // SAFETY: nothing looks at the bytes of these spans.
                 let whole = unsafe { lookup.whole_for(purpose, at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, purpose, at, len), "{count} regions, {len} bytes at {at}");
                 // SAFETY: as above.
                 let short = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
-                assert_eq!(short, expected(&rows, Use::Read, at, len), "{count} regions, {len} bytes at {at}");
+                assert_eq!(
+                    short,
+                    expected(&rows, Use::Read, at, len),
+                    "{count} regions, {len} bytes at {at}"
+                );
                 let near = lookup.near(random.pick(&[at, GuestAddress(0), GuestAddress(FOUR_GIB)]));
                 // SAFETY: as above.
                 let nearby = unsafe { lookup.whole_near(near, at, len) }.map(|span| span.iova());

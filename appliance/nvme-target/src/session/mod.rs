@@ -17,7 +17,9 @@
 //! - A command reaches (4) once.
 
 mod admin_doorbells;
+mod at_once;
 mod attempt;
+mod candidates;
 mod changes;
 mod command_memory;
 mod complete;
