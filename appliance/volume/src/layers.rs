@@ -12,7 +12,7 @@
 //!       channel         channel    of a device; volumes share it
 //! ```
 
-use crate::buffer::BlockBuffer;
+use crate::channels::{Channels, Opened};
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::{Extent, Mounted};
@@ -22,10 +22,9 @@ use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::{Place, Signal};
 use crate::mismatch::Mismatches;
-use crate::shares::Shares;
 use crate::steps::{PoolId, Steps};
 use crate::{Node, TenantNumber, Ticks, Volume};
-use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Tag};
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,14 +32,14 @@ use std::sync::Arc;
 impl Base {
     /// The channel; none for a node.
     #[inline]
-    pub(crate) fn opened(self, channels: &mut [Option<Opened>]) -> Option<&mut Opened> {
+    pub(crate) fn opened(self, channels: &mut Channels) -> Option<&mut Opened> {
         let Self::Channel(id) = self else { return None };
-        channels.get_mut(usize::from(id.0))?.as_mut()
+        channels.get_mut(id)
     }
 
     /// Takes the block buffer of a channel back.
     #[cold]
-    pub(crate) fn free_buffer(self, channels: &mut [Option<Opened>]) {
+    pub(crate) fn free_buffer(self, channels: &mut Channels) {
         self.opened(channels).into_iter().for_each(|opened| opened.buffer.give_back());
     }
 }
@@ -49,56 +48,6 @@ impl Base {
 pub(crate) struct Newcomer {
     pub(crate) place: Place,
     pub(crate) rights: Arc<RightsWord>,
-}
-
-pub(crate) struct Opened {
-    pub(crate) channel: Box<dyn Channel>,
-    pub(crate) buffer: BlockBuffer,
-    pub(crate) pool: PoolId,
-    /// Parts of its room that tenants have; none for a channel whose requests end at once.
-    pub(crate) shares: Option<Shares>,
-    /// Something was submitted since the last commit.
-    pub(crate) pending: bool,
-}
-
-impl Opened {
-    #[inline]
-    pub(crate) fn submit(
-        &mut self,
-        request: &Request<'_>,
-        tenant: Option<TenantNumber>,
-    ) -> Result<(), Refusal> {
-        self.channel.submit(request)?;
-        self.took(1, tenant);
-        Ok(())
-    }
-
-    /// Counts requests of a tenant that the channel has taken.
-    #[inline]
-    pub(crate) fn took(&mut self, requests: usize, tenant: Option<TenantNumber>) {
-        self.pending |= requests > 0;
-        if let Some(shares) = &mut self.shares {
-            shares.enter(tenant, requests);
-        }
-    }
-
-    /// Counts requests of a tenant that the channel has completed.
-    #[inline]
-    pub(crate) fn completed(&mut self, requests: usize, tenant: Option<TenantNumber>) {
-        if let Some(shares) = &mut self.shares {
-            shares.leave(tenant, requests);
-        }
-    }
-
-    /// Number of requests of a tenant that the channel would take now.
-    #[inline]
-    pub(crate) fn room(&mut self, tenant: Option<TenantNumber>, clock: &Clock) -> usize {
-        let free = self.channel.room();
-        match &mut self.shares {
-            Some(shares) => shares.room(free, tenant, Ticks(clock.now())),
-            None => free,
-        }
-    }
 }
 
 /// A node, and what the graph keeps for it.
@@ -137,12 +86,14 @@ impl NodeId {
 
 /// The channels, nodes and volumes of one core.
 pub(crate) struct Layers {
-    pub(crate) channels: Vec<Option<Opened>>,
+    pub(crate) channels: Channels,
     pub(crate) nodes: Vec<Option<Joint>>,
     pub(crate) volumes: Vec<Option<Mounted>>,
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
+    /// Whether a volume had no room, and has some again in the next turn.
+    pub(crate) used_up: bool,
     pub(crate) cutters: Cutters,
     pub(crate) steps: Steps,
     pub(crate) mismatches: Mismatches,
@@ -162,11 +113,12 @@ impl Layers {
     /// Layers without anything in them, of the core of `signal`.
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
         Self {
-            channels: Vec::new(),
+            channels: Channels::default(),
             nodes: Vec::new(),
             volumes: Vec::new(),
             order: Vec::new(),
             clock: Clock::default(),
+            used_up: false,
             cutters: Cutters::default(),
             steps: Steps::default(),
             mismatches: Mismatches::default(),
@@ -180,28 +132,22 @@ impl Layers {
     }
 
     pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
-        match place(&mut self.channels) {
-            Some((id, room)) => {
-                let buffer = BlockBuffer::new(channel.block_buffer());
-                let pool = self.steps.add_pool(channel.step_memory());
-                let shares = channel.keeps_requests().then(|| Shares::of(self.tenants));
-                *room = Some(Opened { channel, buffer, pool, shares, pending: false });
-                Ok(ChannelId(id))
-            }
-            None => Err(channel),
-        }
+        let Some((id, room)) = place(self.channels.places()) else { return Err(channel) };
+        let pool = self.steps.add_pool(channel.step_memory());
+        *room = Some(Opened::new(channel, pool, self.tenants));
+        self.channels.reserve();
+        Ok(ChannelId(id))
     }
 
     /// Makes places in all channels for tenants up to this one.
     pub(crate) fn reach_tenant(&mut self, tenant: TenantNumber) {
         self.tenants = self.tenants.max(tenant.index() + 1);
-        let shares = self.channels.iter_mut().flatten().filter_map(|opened| opened.shares.as_mut());
-        shares.for_each(|shares| shares.reach(self.tenants));
+        self.channels.reach_tenants(self.tenants);
     }
 
     pub(crate) fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
         self.assert_unused(Base::Channel(id));
-        let opened = self.channels.get_mut(usize::from(id.0))?.take()?;
+        let opened = self.channels.remove(id)?;
         let in_flight = opened.channel.in_flight();
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         self.steps.remove_pool(opened.pool);
@@ -210,7 +156,7 @@ impl Layers {
 
     /// Gives a channel the present size of its device, and then the volumes on it.
     pub(crate) fn resize_channel(&mut self, id: ChannelId, size: &mut ChannelSize) {
-        let Some(opened) = self.channels.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+        let Some(opened) = self.channels.get_mut(id) else { return };
         opened.channel.resize(size);
         let base = Base::Channel(id);
         let volumes = self.volumes.iter_mut().flatten().filter(|volume| volume.base == base);
@@ -425,7 +371,7 @@ impl Layers {
 
     fn opened(&self, base: Base) -> Option<&Opened> {
         let Base::Channel(id) = base else { return None };
-        self.channels.get(usize::from(id.0))?.as_ref()
+        self.channels.get(id)
     }
 
     /// # Panics

@@ -218,7 +218,7 @@ mod tests {
             for _ in 0..1000 {
                 room.end(0, room.has(0).min(burst));
                 room.end(1, room.has(1).min(burst));
-                [0, 1].map(|tenant| room.fill(tenant));
+                (0..2).for_each(|tenant| room.fill(tenant));
             }
             assert_eq!(room.has(0), 480, "requests end by {burst}");
             assert_eq!(room.has(1), 480, "requests end by {burst}");

@@ -103,7 +103,6 @@ impl RequestSession {
         self.left = ones(walked);
         parked.remove_first(index, walked);
         (0..walked).for_each(|chain| self.leave_parked(chain, turn));
-        self.groups.form(&self.batch);
         let full = self.serve(graph, turn);
         turn.walk(self.batch.take_steps());
         self.park(full & self.left, turn);
