@@ -340,7 +340,7 @@ impl ScsiBench {
     pub fn reply(&mut self, relayed: &Relayed, reply: &CommandReply) -> bool {
         assert_eq!(relayed.session, self.session.number());
         assert_eq!(relayed.queue, 2);
-        let waited = self.session.complete_relayed(relayed.id, reply);
+        let waited = self.session.complete_relayed(&mut self.graph, relayed.id, reply);
         self.session.publish();
         waited
     }
