@@ -8,6 +8,7 @@ mod functions;
 mod hostile;
 mod life;
 mod paths;
+mod power;
 mod resets;
 #[path = "../rig/mod.rs"]
 mod rig;
