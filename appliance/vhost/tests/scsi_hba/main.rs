@@ -9,6 +9,7 @@ mod hostile;
 mod life;
 mod paths;
 mod power;
+mod public_reports;
 mod resets;
 #[path = "../rig/mod.rs"]
 mod rig;
