@@ -135,7 +135,8 @@ pub struct Answered {
 impl Answered {
     /// GOOD, with data.
     pub fn good(data: &[u8]) -> Self {
-        let written = u32::try_from(RESPONSE_BYTES + data.len()).unwrap();
+        let response = if data.is_empty() { size_of::<ResponseHeader>() } else { RESPONSE_BYTES };
+        let written = u32::try_from(response + data.len()).unwrap();
         let (response, status) = (Response::OK, ScsiStatus::GOOD.0);
         Self { response, status, residual: 0, sense: vec![], data: data.to_vec(), written }
     }

@@ -28,10 +28,7 @@ fn a_unit_that_one_guest_stops_is_flushed_and_serves_nobody_until_one_starts_it(
     assert_eq!(flushes(&unit), 1);
     for scene in [&mut first, &mut second] {
         assert_eq!(scene.command(&Command::read(lun, 0, 1)).sense_code(), INITIALIZING_COMMAND_REQUIRED);
-        assert_eq!(
-            scene.command(&Command::test_unit_ready(lun)).sense_code(),
-            INITIALIZING_COMMAND_REQUIRED
-        );
+        assert_eq!(scene.command(&Command::test_unit_ready(lun)).sense_code(), INITIALIZING_COMMAND_REQUIRED);
     }
     assert_eq!(first.command(&Command::new(lun, &STOP)).status, 0, "it is stopped already");
     assert_eq!(second.command(&Command::new(lun, &START)).status, 0);

@@ -21,7 +21,7 @@ use crate::scsi::decision::{Decision, GateCheck, Reason, decide};
 use crate::scsi::relay::{
     CommandReply, DATA_OUT_MAX, Ended, Relayed, RelayedCommand, RelayedId, RelayedRequest,
 };
-use crate::scsi::response::{Answer, RESPONSE_LEN};
+use crate::scsi::response::Answer;
 use luge_block::{Status, Tag};
 use luge_memory::Span;
 use luge_scsi::{Ending, SenseFormat};
@@ -103,7 +103,7 @@ impl RequestSession {
         let residual = extra.data_bytes().saturating_sub(used);
         let answer = Answer::with_status(ended.status, &ended.sense, residual);
         answer.write(extra.response());
-        self.give_back(graph, index, RESPONSE_LEN.saturating_add(read));
+        self.give_back(graph, index, answer.written(read));
     }
 
     /// Ends a relayed command with an answer without data; with that of its mark, if it has one.
@@ -116,7 +116,7 @@ impl RequestSession {
         let read = if answer.has_data() { extra.in_bytes } else { 0 };
         let read = read.saturating_sub(answer.header.residual.get());
         answer.write(extra.response());
-        self.give_back(graph, index, RESPONSE_LEN.saturating_add(read));
+        self.give_back(graph, index, answer.written(read));
     }
 
     /// Gives the chain of a relayed command back.

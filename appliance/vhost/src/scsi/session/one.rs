@@ -119,7 +119,8 @@ impl RequestSession {
                 let written = pending.response.write(&answer);
                 let data = if answer.has_data() { pending.data.in_bytes } else { 0 };
                 let data = data.saturating_sub(answer.header.residual.get());
-                self.queue.complete(pending.identity.head, written.saturating_add(data));
+                let written = if data > 0 { answer.written(data) } else { written };
+                self.queue.complete(pending.identity.head, written);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::pending::List;
 use super::slots::{Kind, Slot};
 use crate::pieces::{CutSpans, copy_out};
 use crate::scsi::decision::Todo;
-use crate::scsi::response::{Answer, RESPONSE_LEN, WholeResponse};
+use crate::scsi::response::{Answer, HEADER_BYTES, RESPONSE_LEN, WholeResponse};
 use crate::scsi::table::LunEntry;
 use luge_block::{Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
@@ -165,7 +165,7 @@ impl Submission<'_> {
         let operation = self.todo.operation();
         let used = self.bytes.wrapping_sub(self.residual);
         let read = if operation == Operation::Read { used } else { 0 };
-        let written = RESPONSE_LEN.saturating_add(read);
+        let written = if read > 0 { RESPONSE_LEN.saturating_add(read) } else { HEADER_BYTES };
         let (bytes, residual) = (self.bytes, self.residual);
         Slot { response, tag, lba, blocks, written, kind, bytes, residual, operation }
     }
