@@ -249,11 +249,23 @@ impl<L: ChainLayout> Batch<L> {
     /// Headers of the chains that are not long, in their order; none of a chain whose first piece is no header.
     #[inline]
     pub fn headers(&self) -> impl Iterator<Item = Option<L::Header>> {
-        self.from(0, BATCH).map(|record| match &record.shape {
+        self.from(0, BATCH).map(|record| self.header(record))
+    }
+
+    /// Header of chain `index`, as in [`Self::headers`]; none of a long one.
+    #[inline]
+    #[must_use]
+    pub fn header_at(&self, index: usize) -> Option<L::Header> {
+        self.from(index, 1).next().and_then(|record| self.header(record))
+    }
+
+    #[inline]
+    fn header(&self, record: &Record<L>) -> Option<L::Header> {
+        match &record.shape {
             Shape::Single(SingleSegment { header, .. }) => Some(*header),
             Shape::Listed { fault: None, extent } => self.first_piece(extent),
             Shape::Listed { fault: Some(_), .. } => None,
-        })
+        }
     }
 
     /// Header of a chain that the general walk has accepted.

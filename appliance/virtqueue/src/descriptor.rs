@@ -60,6 +60,14 @@ impl RawDescriptor {
         self.rest & 0xffff_ffff_ffff == u64::from(flags) << 32 | u64::from(len)
     }
 
+    /// Whether those of its flags that `which` names are exactly `flags`, and its length is less than 2 GiB: then data is
+    /// less than 4 GiB together with header and response.
+    #[inline]
+    pub(crate) fn has_flags(&self, which: u16, flags: u16) -> bool {
+        const TWO_GIB: u64 = 1 << 31;
+        self.rest & (u64::from(which) << 32 | TWO_GIB) == u64::from(flags) << 32
+    }
+
     /// Whether the descriptor has this flag.
     #[inline]
     pub(crate) fn is(&self, flag: u16) -> bool {

@@ -14,84 +14,90 @@ use crate::batch::SingleSegment;
 use crate::chain::Direction;
 use crate::chain_layout::{ChainLayout, FixedPiece, ResponsePlace};
 use crate::descriptor::{ENTRY_BYTES, RawDescriptor, Table};
-use luge_memory::{GuestAddress, Lookup, Span};
+use luge_memory::{GuestAddress, Lookup, Near, Span};
 use luge_spec::virtio::split::DescriptorFlags;
 use std::hint::select_unpredictable;
 
 /// Walks from `first` of the ring's table to the end of the chain, and prefetches header and response; none
 /// if the chain is no single-segment request.
+///
+/// The walk is compiled twice, so that neither table's place has to be kept where it is not known.
 #[inline]
 pub(crate) fn walk_fast<L: ChainLayout>(
     lookup: &mut Lookup<'_>,
     ring: &Table,
-    mut first: RawDescriptor,
+    first: RawDescriptor,
 ) -> Option<SingleSegment<L>> {
-    let mut table = *ring;
     if first.is(DescriptorFlags::INDIRECT) {
-        table = indirect(lookup, &first)?;
-        first = RawDescriptor::load(&table, 0)?;
+        let table = indirect(lookup, &first)?;
+        walk_in(lookup, &table, RawDescriptor::load(&table, 0)?)
+    } else {
+        walk_in(lookup, ring, first)
     }
-    let header: L::Header = fixed(lookup, &first, DescriptorFlags::NEXT)?;
-    let second = RawDescriptor::load(&table, first.next())?;
-    let direction = Direction::of(second.flags())?;
-    let (data, response) = match L::RESPONSE {
-        ResponsePlace::Last => data_first::<L>(lookup, &table, &second),
-        ResponsePlace::First => response_first::<L>(lookup, &table, &second, direction),
+}
+
+/// Walks from `first` to the end of the chain in a table.
+#[inline(always)]
+fn walk_in<L: ChainLayout>(
+    lookup: &mut Lookup<'_>,
+    table: &Table,
+    first: RawDescriptor,
+) -> Option<SingleSegment<L>> {
+    if !first.is_exactly(DescriptorFlags::NEXT, L::Header::LEN) {
+        return None;
+    }
+    // Drivers keep header and response side by side.
+    let near = lookup.near(GuestAddress(first.address));
+    let header: L::Header = fixed(lookup, near, &first)?;
+    let second = RawDescriptor::load(table, first.next())?;
+    let direction = Direction::of(&second)?;
+    let third = RawDescriptor::load(table, second.next())?;
+    let [data, response] = match L::RESPONSE {
+        ResponsePlace::Last => data_first::<L>(second, third),
+        ResponsePlace::First => response_first::<L>(second, third, direction),
     }?;
-    // In this order: drivers keep the two side by side, and a line that is asked for to be
-    // written need not be asked for again.
+    let data = whole(lookup, &data)?;
+    let response: L::Response = fixed(lookup, near, &response)?;
+    // In this order: a line that is asked for to be written need not be asked for again.
     response.into().prefetch_to_write();
     header.into().prefetch();
     Some(SingleSegment { header, data, response, direction })
 }
 
-/// Finds data and response in the second and third descriptor, where the data is before the response.
+/// Tells data and response of the second and third descriptor, where the data is before the response.
 #[inline]
-fn data_first<L: ChainLayout>(
-    lookup: &mut Lookup<'_>,
-    table: &Table,
-    second: &RawDescriptor,
-) -> Option<(Span, L::Response)> {
-    let data = whole(lookup, second).filter(|data| data.len() <= SingleSegment::<L>::DATA_MAX)?;
-    let third = RawDescriptor::load(table, second.next())?;
-    let response = fixed(lookup, &third, DescriptorFlags::WRITE)?;
-    Some((data, response))
+fn data_first<L: ChainLayout>(second: RawDescriptor, third: RawDescriptor) -> Option<[RawDescriptor; 2]> {
+    third.is_exactly(DescriptorFlags::WRITE, L::Response::LEN).then_some([second, third])
 }
 
-/// Finds data and response in the second and third descriptor, where the response is before data that the
+/// Tells data and response of the second and third descriptor, where the response is before data that the
 /// device writes. Which of the two is the data is not a branch, as in [`Direction::of`].
 #[inline]
 fn response_first<L: ChainLayout>(
-    lookup: &mut Lookup<'_>,
-    table: &Table,
-    second: &RawDescriptor,
+    second: RawDescriptor,
+    third: RawDescriptor,
     direction: Direction,
-) -> Option<(Span, L::Response)> {
-    let third = RawDescriptor::load(table, second.next())?;
+) -> Option<[RawDescriptor; 2]> {
     // Data or response: the device writes it, and it is the last.
-    if third.flags() != DescriptorFlags::WRITE {
+    if !third.has_flags(ALL_FLAGS, DescriptorFlags::WRITE) {
         return None;
     }
     let written = direction == Direction::Written;
-    let data = select_unpredictable(written, third, *second);
-    let response = select_unpredictable(written, *second, third);
-    let data = whole(lookup, &data).filter(|data| data.len() <= SingleSegment::<L>::DATA_MAX)?;
-    let response = L::Response::of(&whole(lookup, &response)?)?;
-    Some((data, response))
+    let data = select_unpredictable(written, third, second);
+    let response = select_unpredictable(written, second, third);
+    (response.len() == L::Response::LEN).then_some([data, response])
 }
 
-impl<L: ChainLayout> SingleSegment<L> {
-    /// Data that is longer would make a chain of more than 4 GiB.
-    const DATA_MAX: u32 = u32::MAX - L::Header::LEN - L::Response::LEN;
-}
+/// All flags of a descriptor.
+const ALL_FLAGS: u16 = u16::MAX;
 
 impl Direction {
-    /// Direction of the data of a descriptor with these flags; none if no other descriptor follows. Not a
+    /// Direction of the data of a chain with this second descriptor; none if no other descriptor follows. Not a
     /// branch: guests mix both directions, so that it would be mispredicted.
     #[inline]
-    fn of(flags: u16) -> Option<Self> {
-        let written = flags & DescriptorFlags::WRITE != 0;
-        let follows = flags & !DescriptorFlags::WRITE == DescriptorFlags::NEXT;
+    fn of(second: &RawDescriptor) -> Option<Self> {
+        let written = second.is(DescriptorFlags::WRITE);
+        let follows = second.has_flags(!DescriptorFlags::WRITE, DescriptorFlags::NEXT);
         follows.then(|| select_unpredictable(written, Self::Written, Self::Read))
     }
 }
@@ -110,14 +116,15 @@ fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
     unsafe { lookup.whole(GuestAddress(descriptor.address), descriptor.len()) }
 }
 
-/// Buffer of a descriptor with exactly these flags and the length of `P`; none of any other.
+/// Buffer of a descriptor whose length is that of `P`; none if it is not in one region.
 #[inline]
-fn fixed<P: FixedPiece>(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor, flags: u16) -> Option<P> {
-    if !descriptor.is_exactly(flags, P::LEN) {
-        return None;
-    }
+fn fixed<'a, P: FixedPiece>(
+    lookup: &mut Lookup<'a>,
+    near: Near<'a>,
+    descriptor: &RawDescriptor,
+) -> Option<P> {
     // SAFETY: as in `whole`.
-    P::of(&unsafe { lookup.whole(GuestAddress(descriptor.address), P::LEN) }?)
+    P::of(&unsafe { lookup.whole_near(near, GuestAddress(descriptor.address), P::LEN) }?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::descriptor::Table;
-use luge_memory::{GuestAddress, GuestMemory, SharedArray, Span, Word};
+use luge_memory::{GuestAddress, GuestMemory, SharedArray, SharedRing, Span, Word};
 use luge_spec::virtio::split::{
     AVAILABLE_ALIGN, DESCRIPTORS_ALIGN, SIZE_MAX, USED_ALIGN, available_bytes, descriptors_bytes, used_bytes,
 };
@@ -13,8 +13,8 @@ use thiserror::Error;
 /// Half-word of the available and of the used ring where the index is.
 pub(crate) const IDX: u32 = 1;
 
-/// Bytes of the used ring before its elements: `flags` and `idx`.
-const ELEMENTS_OFFSET: u32 = 4;
+/// Bytes of the available and of the used ring before their entries: `flags` and `idx`.
+const ENTRIES_OFFSET: u32 = 4;
 
 /// Reason why a ring cannot be where the driver says.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -63,12 +63,6 @@ impl QueueSize {
         self.0
     }
 
-    /// The entry that a free-running index stands for.
-    #[inline]
-    pub(crate) const fn wrap(self, index: u16) -> u32 {
-        self.within(index) as u32
-    }
-
     /// An index as one below the size.
     #[inline]
     pub(crate) const fn within(self, index: u16) -> u16 {
@@ -97,10 +91,12 @@ pub(crate) struct Rings {
     pub(crate) descriptors: Table,
     /// `flags`, `idx`, the heads, `used_event`.
     pub(crate) available: SharedArray<u16>,
+    /// The heads alone.
+    pub(crate) heads: SharedRing<u16>,
     /// The used ring as halves: `flags`, `idx`, and `avail_event` at the end.
     pub(crate) used: SharedArray<u16>,
     /// The elements of the used ring: a head and a length each.
-    pub(crate) elements: SharedArray<[u32; 2]>,
+    pub(crate) elements: SharedRing<[u32; 2]>,
 }
 
 impl Rings {
@@ -125,8 +121,9 @@ impl Rings {
         Ok(Self {
             descriptors: descriptors.array()?,
             available: available.array()?,
+            heads: available.entries(layout.size)?,
             used: used.array()?,
-            elements: used.after(ELEMENTS_OFFSET).array()?,
+            elements: used.entries(layout.size)?,
         })
     }
 }
@@ -148,13 +145,21 @@ struct Area {
 }
 
 impl Area {
-    /// The area without its first bytes.
-    fn after(self, bytes: u32) -> Self {
-        Self { span: self.span.split_at(bytes).1, ..self }
-    }
-
     /// The area as words. The region's offset in its file can still spoil the alignment here.
     fn array<T: Word>(&self) -> Result<SharedArray<T>, RingError> {
-        SharedArray::new(self.span).ok_or(RingError::Alignment { area: self.area, at: self.at })
+        self.aligned(SharedArray::new(self.span))
+    }
+
+    /// The entries of an available or used ring.
+    fn entries<T: Word>(&self, size: QueueSize) -> Result<SharedRing<T>, RingError> {
+        let (_, entries) = self.span.split_at(ENTRIES_OFFSET);
+        let words = self.aligned(SharedArray::new(entries))?;
+        self.aligned(words.slice(0, size.get().into()).and_then(SharedRing::new))
+    }
+
+    /// # Errors
+    /// [`RingError::Alignment`] if there are no words.
+    fn aligned<T>(&self, words: Option<T>) -> Result<T, RingError> {
+        words.ok_or(RingError::Alignment { area: self.area, at: self.at })
     }
 }

@@ -365,15 +365,13 @@ impl SplitQueue {
     /// Stage 2: loads the heads.
     #[inline(never)]
     fn load_heads<L: ChainLayout>(&mut self, records: &mut [Record<L>]) -> Result<(), Broken> {
-        let (available, size) = (self.rings.available, self.size);
-        let mut index = self.next_available;
+        let (heads, size) = (self.rings.heads, self.size);
+        let mut index = u32::from(self.next_available);
         for line in 1..=records.len().div_ceil(HEADS_PER_LINE) {
-            let ahead = u16::try_from(line.wrapping_mul(HEADS_PER_LINE)).unwrap_or(0);
-            available.prefetch(HEADS.wrapping_add(size.wrap(index.wrapping_add(ahead))));
+            heads.prefetch(index.wrapping_add(number(line.wrapping_mul(HEADS_PER_LINE))));
         }
         for Record { head, .. } in records {
-            let entry = HEADS.wrapping_add(size.wrap(index));
-            *head = Head(u16::from_le(available.load(entry, Relaxed)));
+            *head = Head(u16::from_le(heads.load(index, Relaxed)));
             if head.0 >= size.get() {
                 return Err(self.fail(Broken::Head));
             }
@@ -387,8 +385,7 @@ impl SplitQueue {
     #[inline]
     fn fetch_used(&self, count: usize) {
         for ahead in (0..count).step_by(ELEMENTS_PER_LINE) {
-            let index = self.next_used.wrapping_add(u16::try_from(ahead).unwrap_or(0));
-            self.rings.elements.prefetch_to_write(self.size.wrap(index));
+            self.rings.elements.prefetch_to_write(u32::from(self.next_used).wrapping_add(number(ahead)));
         }
     }
 
@@ -476,12 +473,12 @@ impl SplitQueue {
     #[inline]
     pub fn complete_all(&mut self, ended: impl Iterator<Item = (Head, u32)>) {
         // By value: the stores below could be to anything, as far as the compiler knows.
-        let (elements, size, mut next) = (self.rings.elements, self.size, self.next_used);
+        let (elements, mut next) = (self.rings.elements, u32::from(self.next_used));
         for (head, written) in ended {
-            elements.store(size.wrap(next), [u32::from(head.0).to_le(), written.to_le()], Relaxed);
+            elements.store(next, [u32::from(head.0).to_le(), written.to_le()], Relaxed);
             next = next.wrapping_add(1);
         }
-        self.next_used = next;
+        self.next_used = (next & 0xffff) as u16;
     }
 
     /// Shows the driver all completed chains. Returns whether it wants an interrupt.
@@ -542,6 +539,12 @@ impl SplitQueue {
         self.broken = Some(broken);
         broken
     }
+}
+
+/// An index below the length of a batch.
+#[inline]
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(0)
 }
 
 impl Drop for SplitQueue {

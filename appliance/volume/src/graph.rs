@@ -24,8 +24,6 @@ pub struct VolumeUser {
 /// The channels, nodes and volumes of one core, and its turn.
 pub struct Graph {
     layers: Layers,
-    /// The channel whose turn to be polled first it is.
-    polled_first: usize,
     /// Completions on their way up.
     done: Completions,
 }
@@ -48,7 +46,7 @@ impl Graph {
     /// If there is no memory for its buffers.
     #[must_use]
     pub fn new(signal: Arc<Signal>) -> Self {
-        Self { layers: Layers::new(signal), polled_first: 0, done: Completions::default() }
+        Self { layers: Layers::new(signal), done: Completions::default() }
     }
 
     /// Adds a channel.
@@ -182,15 +180,7 @@ impl Graph {
             self.layers.go_on();
         }
         self.layers.clock.pass();
-        self.commit_channels();
-    }
-
-    #[inline]
-    fn commit_channels(&mut self) {
-        for opened in self.layers.channels.iter_mut().flatten().filter(|opened| opened.pending) {
-            opened.pending = false;
-            opened.channel.commit();
-        }
+        self.layers.channels.commit();
     }
 
     /// Byte of the request's memory in which it differed first from the blocks, of a comparison that has failed: of
@@ -205,7 +195,8 @@ impl Graph {
     /// way. Returns how many.
     #[inline]
     pub fn poll(&mut self, mut up: impl FnMut(&[Completion])) -> usize {
-        self.collect();
+        self.done.clear();
+        self.layers.channels.poll(&mut self.done);
         let mut ended = if self.done.as_slice().is_empty() { 0 } else { self.pass_up(&mut up) };
         if !self.layers.order.is_empty() {
             ended += self.turn_nodes(&mut up);
@@ -235,6 +226,12 @@ impl Graph {
         self.layers.clock.set(now);
     }
 
+    /// Whether a volume had no room since the last call, and has some again in the next turn.
+    #[inline]
+    pub fn take_used_up(&mut self) -> bool {
+        std::mem::take(&mut self.layers.used_up)
+    }
+
     /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.
     #[must_use]
     pub fn needs_polling(&self) -> bool {
@@ -245,26 +242,6 @@ impl Graph {
     #[must_use]
     pub fn wake_at(&self) -> Option<Ticks> {
         self.layers.wake_at()
-    }
-
-    /// Polls every channel. Where there is no room for all completions, the channel after the last
-    /// one polled is first the next time, so that none waits for ever.
-    #[inline]
-    fn collect(&mut self) {
-        self.done.clear();
-        let channels = &mut self.layers.channels;
-        let count = channels.len();
-        let mut index = self.polled_first;
-        for _ in 0..count {
-            if let Some(Some(opened)) = channels.get_mut(index) {
-                opened.channel.poll(&mut self.done);
-            }
-            index = if index + 1 < count { index + 1 } else { 0 };
-            if self.done.room() == 0 {
-                self.polled_first = index;
-                return;
-            }
-        }
     }
 
     /// Hands the completions to their volumes, and from there to the parents: to `up`, or to a node's
@@ -313,7 +290,7 @@ impl Graph {
             count += self.pass_up(&mut *up);
         }
         // What nodes have submitted need not wait for the next turn.
-        self.commit_channels();
+        self.layers.channels.commit();
         count
     }
 
@@ -325,7 +302,7 @@ impl Graph {
             self.layers.go_on();
         }
         self.layers.go_on_steps();
-        self.commit_channels();
+        self.layers.channels.commit();
         self.layers.cutters.begin_turn();
         let mut count = 0;
         loop {

@@ -12,7 +12,7 @@
 //!       channel         channel    of a device; volumes share it
 //! ```
 
-use crate::buffer::BlockBuffer;
+use crate::channels::{Channels, Opened};
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::{Extent, Mounted};
@@ -25,7 +25,7 @@ use crate::mismatch::Mismatches;
 use crate::places::Places;
 use crate::steps::{PoolId, Steps};
 use crate::{Node, Ticks, Volume};
-use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Refusal, Request, Tag};
+use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Tag};
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,10 +33,9 @@ use std::sync::Arc;
 impl Base {
     /// Takes the block buffer of a channel back.
     #[cold]
-    pub(crate) fn free_buffer(self, channels: &mut [Option<Opened>]) {
+    pub(crate) fn free_buffer(self, channels: &mut Channels) {
         if let Self::Channel(id) = self {
-            let opened = channels.get_mut(usize::from(id.0)).and_then(Option::as_mut);
-            opened.into_iter().for_each(|opened| opened.buffer.give_back());
+            channels.get_mut(id).into_iter().for_each(|opened| opened.buffer.give_back());
         }
     }
 }
@@ -45,23 +44,6 @@ impl Base {
 pub(crate) struct Newcomer {
     pub(crate) place: Place,
     pub(crate) rights: Arc<RightsWord>,
-}
-
-pub(crate) struct Opened {
-    pub(crate) channel: Box<dyn Channel>,
-    pub(crate) buffer: BlockBuffer,
-    pub(crate) pool: PoolId,
-    /// Something was submitted since the last commit.
-    pub(crate) pending: bool,
-}
-
-impl Opened {
-    #[inline]
-    pub(crate) fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.channel.submit(request)?;
-        self.pending = true;
-        Ok(())
-    }
 }
 
 /// A node, and what the graph keeps for it.
@@ -100,12 +82,14 @@ impl NodeId {
 
 /// The channels, nodes and volumes of one core.
 pub(crate) struct Layers {
-    pub(crate) channels: Places<Opened>,
+    pub(crate) channels: Channels,
     pub(crate) nodes: Places<Joint>,
     pub(crate) volumes: Places<Mounted>,
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
+    /// Whether a volume had no room, and has some again in the next turn.
+    pub(crate) used_up: bool,
     pub(crate) cutters: Cutters,
     pub(crate) steps: Steps,
     pub(crate) mismatches: Mismatches,
@@ -119,11 +103,12 @@ impl Layers {
     /// Layers without anything in them, of the core of `signal`.
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
         Self {
-            channels: Places::new(),
+            channels: Channels::default(),
             nodes: Places::new(),
             volumes: Places::new(),
             order: Vec::new(),
             clock: Clock::default(),
+            used_up: false,
             cutters: Cutters::default(),
             steps: Steps::default(),
             mismatches: Mismatches::default(),
@@ -137,15 +122,13 @@ impl Layers {
         if self.channels.are_full() {
             return Err(channel);
         }
-        let buffer = BlockBuffer::new(channel.block_buffer());
         let pool = self.steps.add_pool(channel.step_memory());
-        let id = self.channels.add(|_| Opened { channel, buffer, pool, pending: false });
-        Ok(ChannelId(id.expect("a number is free")))
+        Ok(self.channels.add(Opened::new(channel, pool)))
     }
 
     pub(crate) fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
         self.assert_unused(Base::Channel(id));
-        let opened = self.channels.remove(id.0)?;
+        let opened = self.channels.remove(id)?;
         let in_flight = opened.channel.in_flight();
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         self.steps.remove_pool(opened.pool);
@@ -154,7 +137,7 @@ impl Layers {
 
     /// Gives a channel the present size of its device, and then the volumes on it.
     pub(crate) fn resize_channel(&mut self, id: ChannelId, size: &mut ChannelSize) {
-        let Some(opened) = self.channels.get_mut(usize::from(id.0)).and_then(Option::as_mut) else { return };
+        let Some(opened) = self.channels.get_mut(id) else { return };
         opened.channel.resize(size);
         let base = Base::Channel(id);
         let volumes = self.volumes.iter_mut().flatten().filter(|volume| volume.base == base);
@@ -312,7 +295,7 @@ impl Layers {
 
     /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
-        self.channels.iter().flatten().any(|opened| opened.channel.in_flight() > 0)
+        self.channels.have_requests()
             || self.cutters.have_work()
             || self.steps.have_work()
             || !self.signal.is_quiet()
@@ -360,7 +343,7 @@ impl Layers {
 
     fn opened(&self, base: Base) -> Option<&Opened> {
         let Base::Channel(id) = base else { return None };
-        self.channels.get(usize::from(id.0))?.as_ref()
+        self.channels.get(id)
     }
 
     /// # Panics

@@ -17,12 +17,12 @@
 //! Not here: composites of the product, of which there is none yet; those of tests are in `doubles`.
 
 mod buffer;
+mod channels;
 mod clock;
 mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod ended_run;
-
 mod extent;
 mod graph;
 mod handle;
@@ -36,6 +36,7 @@ mod mismatch;
 mod node;
 mod places;
 mod shelf;
+mod sorts;
 mod stats;
 mod steps;
 mod volume;
@@ -45,7 +46,7 @@ pub use clock::{Ticks, tick_rate, ticks};
 pub use cutter::{ListId, ListRequest, SPANS_MAX};
 pub use graph::{Graph, VolumeUser};
 pub use handle::VolumeHandle;
-pub use handle::run::Run;
+pub use handle::run::{Adder, Run};
 pub use hold::{FenceId, TooManyFences};
 pub use ids::{Base, ChannelId, NodeId, VolumeId};
 pub use latency::{Histogram, Latencies, LatencyClass, SlotTimes, TimedOperation};

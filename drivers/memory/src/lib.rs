@@ -11,7 +11,8 @@
 //! - [`PeerFiles`]: memory files of a peer that announces them in many pieces.
 //! - [`GuestMemory`]: a guest's memory; the only place where guest addresses become [`Span`]s.
 //! - [`PciFunction`]: a device's registers, behind the trait that its driver uses.
-//! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`]: the only accessors to memory that others can write.
+//! - [`Span`], [`FixedSpan`], [`SharedByte`], [`SharedArray`], [`SharedRing`]: the only accessors to memory that others can
+//!   write.
 //!
 //! Invariants
 //! - Memory that others can write is never a `&[u8]` or `&mut [u8]`.
@@ -21,6 +22,7 @@
 //! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
 
 mod address;
+mod address_ranges;
 mod copy;
 mod dma_memory;
 mod dma_space;
@@ -40,17 +42,19 @@ mod region;
 mod run;
 mod shared_array;
 mod shared_memory;
+mod shared_ring;
 mod span;
 pub mod stall;
 
 pub use address::{DriverAddress, GuestAddress, Iova};
+pub use address_ranges::{AddressRange, AddressRanges};
 pub use dma_memory::{DmaMemory, MemoryError, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
 pub use elastic_memory::ElasticMemory;
 pub use function::{MemoryAccess, PciFunction, PciId};
 pub use guest::{AddressError, GuestMemory};
 pub use iova::{IovaAllocator, IovaRange};
-pub use lookup::{Lookup, Use};
+pub use lookup::{Lookup, Near, Use};
 pub use mapping::{MapError, Mapping};
 pub use memory_file::Unmappable;
 pub use numa::{NodeAmounts, NumaNode};
@@ -59,4 +63,5 @@ pub use peer_memory::{PeerMemory, PeerMemoryError};
 pub use region::{DeviceAccess, GuestRegion, RegionError, RegionLayout};
 pub use shared_array::{SharedArray, SharedWords, Word};
 pub use shared_memory::{MemoryId, OwnMemory};
+pub use shared_ring::SharedRing;
 pub use span::{FixedSpan, SharedByte, Span};

@@ -22,11 +22,16 @@ const FOUR_GIB: u64 = 1 << 32;
 /// Largest table for which a linear count is faster than a binary search, in rows.
 const FEW: usize = 16;
 
+/// Most bytes of a piece that is short, as nearly all are.
+const SHORT: u32 = 64 << 10;
+
 /// Part of a region that a look-up needs. Rows lie side by side.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub guest: GuestAddress,
     pub len: u64,
+    /// Number of bytes at which a short piece may begin, so that it ends in the region, whatever its length.
+    short_len: u64,
     /// Length of the part that devices may write: all of it, or nothing.
     pub writable_len: u64,
     pub host: NonNull<u8>,
@@ -40,8 +45,25 @@ unsafe impl Sync for Row {}
 
 impl Row {
     /// A region without bytes.
-    const NONE: Self =
-        Self { guest: GuestAddress(0), len: 0, writable_len: 0, host: NonNull::dangling(), iova: Iova(0) };
+    const NONE: Self = Self {
+        guest: GuestAddress(0),
+        len: 0,
+        short_len: 0,
+        writable_len: 0,
+        host: NonNull::dangling(),
+        iova: Iova(0),
+    };
+
+    /// Row of a region that devices may write.
+    pub(crate) const fn new(guest: GuestAddress, len: u64, host: NonNull<u8>, iova: Iova) -> Self {
+        let short_len = len.saturating_sub(SHORT as u64 - 1);
+        Self { guest, len, short_len, writable_len: len, host, iova }
+    }
+
+    /// The row of a region that devices may not write.
+    pub(crate) const fn read_only(self) -> Self {
+        Self { writable_len: 0, ..self }
+    }
 
     /// Offset of an address in the region; none outside.
     #[inline]
@@ -71,6 +93,15 @@ impl Row {
         // Reads and writes are mixed: a branch here would be mispredicted.
         let most = select_unpredictable(purpose == Use::Write, self.writable_len, self.len);
         offset < end && end <= most
+    }
+
+    /// Whether `len` bytes at `at` are in the region; false for a `len` of zero.
+    ///
+    /// One comparison for a short piece whose length the compiler knows.
+    #[inline]
+    fn has(&self, at: GuestAddress, len: u32) -> bool {
+        let is_short = len.wrapping_sub(1) < SHORT;
+        is_short && at.0.wrapping_sub(self.guest.0) < self.short_len || self.holds(Use::Read, at, len)
     }
 
     /// The `len` bytes at `offset`.
@@ -109,6 +140,10 @@ pub enum Use {
     /// The device writes it: where it may.
     Write,
 }
+
+/// Region in which an address is looked up first.
+#[derive(Clone, Copy)]
+pub struct Near<'a>(&'a Row);
 
 /// Look-ups with a cache of the last two regions found: one below 4 GiB, one above.
 ///
@@ -151,8 +186,29 @@ impl<'a> Lookup<'a> {
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
+        let near = self.near(at);
         // SAFETY: the caller's promise.
-        unsafe { self.whole_for(Use::Read, at, len) }
+        unsafe { self.whole_near(near, at, len) }
+    }
+
+    /// Region in which to look for the address, and for others that are likely in the same region: chosen without a
+    /// branch, so that there is no misprediction.
+    #[inline]
+    #[must_use]
+    pub fn near(&self, at: GuestAddress) -> Near<'a> {
+        Near(if at.0 < FOUR_GIB { self.below } else { self.above })
+    }
+
+    /// As [`Self::whole`]; looks into a region first.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline]
+    pub unsafe fn whole_near(&mut self, near: Near<'a>, at: GuestAddress, len: u32) -> Option<Span> {
+        let row = self.row_from(near, at, |row| row.has(at, len))?;
+        let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
+        // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
+        Some(unsafe { row.piece(offset, len) })
     }
 
     /// All `len` bytes at `at`, for a use; none if they are not in one region, or not for that use.
@@ -179,11 +235,20 @@ impl<'a> Lookup<'a> {
         Some(unsafe { row.span(offset, len) })
     }
 
-    /// Finds the row that begins before `at` and for which `fits` holds. The side of 4 GiB is
-    /// chosen without a branch, so there is no misprediction.
+    /// Finds the row that begins before `at` and for which `fits` holds.
     #[inline]
     fn row(&mut self, at: GuestAddress, fits: impl Fn(&Row) -> bool) -> Option<&'a Row> {
-        let near = if at.0 < FOUR_GIB { self.below } else { self.above };
+        self.row_from(self.near(at), at, fits)
+    }
+
+    /// As [`Self::row`]; looks at one row first.
+    #[inline]
+    fn row_from(
+        &mut self,
+        Near(near): Near<'a>,
+        at: GuestAddress,
+        fits: impl Fn(&Row) -> bool,
+    ) -> Option<&'a Row> {
         if fits(near) { Some(near) } else { self.turn_to(at).filter(|row| fits(row)) }
     }
 
@@ -221,17 +286,15 @@ mod tests {
     use super::*;
     use luge_seeded::Random;
 
-    const BYTES: u64 = 0x1000;
+    const BYTES: u64 = 0x1_8000;
 
-    /// Regions of one page, two pages from each other, half of them below 4 GiB.
+    /// Regions, twice their length from each other, half of them below 4 GiB.
     fn rows(count: u64) -> Vec<Row> {
         let first = FOUR_GIB - count / 2 * 2 * BYTES;
-        let row = |n: u64| Row {
-            guest: GuestAddress(first + n * 2 * BYTES),
-            len: BYTES,
-            writable_len: if n.is_multiple_of(3) { 0 } else { BYTES },
-            host: NonNull::dangling(),
-            iova: Iova(n * BYTES),
+        let row = |n: u64| {
+            let guest = GuestAddress(first + n * 2 * BYTES);
+            let row = Row::new(guest, BYTES, NonNull::dangling(), Iova(n * BYTES));
+            if n.is_multiple_of(3) { row.read_only() } else { row }
         };
         (0..count).map(row).collect()
     }
@@ -257,11 +320,23 @@ mod tests {
             let (mut lookup, mut random) = (Lookup::new(&runs), Random::new(count));
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
-                let (at, len) = (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000]));
+                let (at, len) =
+                    (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000, SHORT, SHORT + 1, 0x1_8000]));
                 let purpose = random.pick(&[Use::Read, Use::Write]);
                 // SAFETY: nothing looks at the bytes of these spans.
                 let whole = unsafe { lookup.whole_for(purpose, at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, purpose, at, len), "{count} regions, {len} bytes at {at}");
+                // SAFETY: as above.
+                let short = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
+                assert_eq!(
+                    short,
+                    expected(&rows, Use::Read, at, len),
+                    "{count} regions, {len} bytes at {at}"
+                );
+                let near = lookup.near(random.pick(&[at, GuestAddress(0), GuestAddress(FOUR_GIB)]));
+                // SAFETY: as above.
+                let nearby = unsafe { lookup.whole_near(near, at, len) }.map(|span| span.iova());
+                assert_eq!(nearby, short, "{count} regions, {len} bytes at {at}, looked for elsewhere first");
                 // SAFETY: as above.
                 let part = unsafe { lookup.span_for(purpose, at, len) }.map(|span| span.iova());
                 assert_eq!(part, expected(&rows, purpose, at, 1), "{count} regions, {at}");

@@ -17,7 +17,7 @@ use crate::numa::nodes_of;
 use crate::peer_memory::PeerMemoryError;
 use crate::shared_memory::{MemoryId, SharedMemory};
 use crate::stall::Stalls;
-use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
+use crate::{AddressRange, DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -265,6 +265,14 @@ impl GuestRegion {
         self.shared().map(|shared| nodes_of(shared.mapping())).unwrap_or_default()
     }
 
+    /// Addresses in this process, if the region is mapped.
+    pub(crate) fn addresses(&self) -> Option<AddressRange> {
+        let row = self.row()?;
+        let start = row.host.addr().get();
+        let len = usize::try_from(row.len).unwrap_or(usize::MAX);
+        Some(AddressRange { start, end: start.saturating_add(len) })
+    }
+
     /// Row for look-ups, if the region is mapped.
     pub(crate) fn row(&self) -> Option<Row> {
         let Piece { memory, lead } = self.piece.as_ref().ok()?;
@@ -272,11 +280,11 @@ impl GuestRegion {
         let first = memory.dma.as_ref().map_or(Iova::UNMAPPED, |dma| dma.iova());
         let iova = Iova(first.0.wrapping_add(*lead));
         let RegionLayout { guest, len, .. } = self.layout;
-        let writable_len = match self.access {
-            DeviceAccess::ReadWrite => len,
-            DeviceAccess::ReadOnly => 0,
-        };
-        Some(Row { guest, len, writable_len, host, iova })
+        let row = Row::new(guest, len, host, iova);
+        Some(match self.access {
+            DeviceAccess::ReadWrite => row,
+            DeviceAccess::ReadOnly => row.read_only(),
+        })
     }
 }
 

@@ -169,6 +169,12 @@ impl<T: Word> SharedArray<T> {
         self.first.as_ptr().wrapping_add(index as usize).cast()
     }
 
+    /// Address of the first word.
+    #[inline]
+    pub(crate) const fn first(&self) -> NonNull<T> {
+        self.first
+    }
+
     #[inline]
     fn word(&self, index: u32) -> Option<NonNull<T>> {
         // SAFETY: inside the array, by the check.
@@ -255,6 +261,13 @@ impl<W: Word, const N: usize> SharedWords<W, N> {
     pub fn load(self) -> [W; N] {
         // SAFETY: as in `word`.
         unsafe { <[W; N]>::load(self.0, Ordering::Relaxed) }
+    }
+
+    /// Stores all words, one by one, in order.
+    #[inline]
+    pub fn store(self, words: [W; N], order: Ordering) {
+        // SAFETY: as in `word`.
+        unsafe { <[W; N]>::store(self.0, words, order) };
     }
 }
 

@@ -1,9 +1,13 @@
 //! The commands of GUIDE.md, run as a reader would, in the order in which they are there.
 //!
-//! They run in namespaces of their own with an empty `/run`, so that the paths are those of the guide and all processes
+//! - `host`: those for a host, in a machine with an SSD.
+//! - here: all of the chapter of daemons, on this machine, which has none.
+//!
+//! Here they run in namespaces of their own with an empty `/run`, so that the paths are those of the guide and all processes
 //! end with the test. What this machine cannot have is replaced, each by a line of [`INSTEAD`].
 
 mod blocks;
+mod host;
 
 use blocks::Block;
 use luge_image::SPDK_CLIENT;
@@ -214,7 +218,7 @@ fn the_guide_names_only_methods_that_there_are() -> Outcome {
     let known: Vec<&str> = known.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let guide = guide();
     let words = guide.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
-    let prefixes = ["bdev_", "vhost_", "nvmf_", "framework_", "scsi_", "vm_"];
+    let prefixes = ["bdev_", "vhost_", "nvmf_", "framework_", "scsi_", "vm_", "luge_get_", "luge_delete_"];
     let named = words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)));
     let parameters = ["bdev_name", "scsi_target_num"];
     // An option of cloud-hypervisor.

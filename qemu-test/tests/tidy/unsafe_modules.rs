@@ -99,6 +99,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/memory/src/numa.rs",
     "drivers/memory/src/peer_memory.rs",
     "drivers/memory/src/shared_array.rs",
+    "drivers/memory/src/shared_ring.rs",
     "drivers/memory/src/span.rs",
     "drivers/memory/src/stall/event.rs",
     "drivers/memory/src/stall/records.rs",

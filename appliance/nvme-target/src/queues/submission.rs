@@ -71,10 +71,21 @@ impl SubmissionQueue {
     /// Uses other doorbells, which get the tail that the host has told by those before.
     pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
         let Some(doorbell) = doorbells.tail(self.layout.id) else { return };
+        self.pass_tail_on(doorbell);
+        self.doorbell = doorbell;
+    }
+
+    /// Uses other doorbells, in which the host has told its tail.
+    pub(crate) fn follow_doorbell(&mut self, doorbells: &Doorbells) {
+        self.doorbell = doorbells.tail(self.layout.id).unwrap_or(self.doorbell);
+    }
+
+    /// Stores the tail that the host has told in another doorbell; returns it. One out of range is not passed on.
+    pub(crate) fn pass_tail_on(&mut self, doorbell: Doorbell) -> u32 {
         let told = self.doorbell.load();
         self.tail = if told < self.layout.entries { told } else { self.tail };
         doorbell.store(self.tail);
-        self.doorbell = doorbell;
+        self.tail
     }
 
     /// Number of commands that wait.
@@ -149,20 +160,20 @@ impl SubmissionQueue {
             self.move_head(count);
         } else {
             self.take(Places::first(count));
-            self.pass_taken();
         }
     }
 
-    /// Takes commands of the window that wait. The head stays where it is, until [`Self::pass_taken`].
+    /// Takes commands of the window that wait, and moves the head to the first one that was not taken.
     pub(crate) fn take(&mut self, commands: Places) {
-        self.taken = self.taken.either(commands);
         self.in_flight = self.in_flight.wrapping_add(commands.count());
-    }
-
-    /// Moves the head to the first command that was not taken.
-    pub(crate) fn pass_taken(&mut self) {
+        self.taken = self.taken.either(commands);
         let count = self.taken.take_beginning();
         self.move_head(count);
+    }
+
+    /// Number of entries that the head has passed since it was `from`.
+    pub(crate) fn passed_since(&self, from: u32) -> u32 {
+        self.layout.distance(from, self.head)
     }
 
     #[inline]

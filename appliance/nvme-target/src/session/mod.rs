@@ -16,8 +16,12 @@
 //! - There are at least as many free completion entries as busy slots.
 //! - A command reaches (4) once.
 
+mod admin_doorbells;
+mod at_once;
 mod attempt;
+mod candidates;
 mod changes;
+mod command_memory;
 mod complete;
 mod fused;
 mod groups;
@@ -28,6 +32,7 @@ mod long;
 mod long_walk;
 mod looks;
 mod memory_change;
+mod offered_doorbells;
 mod queue_session;
 mod ranges;
 mod run;
@@ -43,4 +48,6 @@ mod turn;
 pub use changes::{Removal, RemovedQueue};
 pub use memory_change::MemoryChange;
 pub use queue_session::{QueueSession, SessionError};
-pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};
+pub use setup::{
+    CompletionQueueSetup, GoneMemory, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup,
+};

@@ -28,7 +28,7 @@ use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Kick, Published, Session, SessionId, Took, Work};
 use luge_memory::Span;
 use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
-use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
+use luge_volume::{Adder, Graph, ListId, ListRequest, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
 /// The volume of a disk on the core of a session.
@@ -156,9 +156,9 @@ impl BlkSession {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
         let mut run = volume.run();
         let reader = TransferReader { session: *session, rules };
-        let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, &mut run);
+        let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, run.adder());
         if count == 0 {
-            count = add_to_run(batch.scattered(*next, *room), reader, slots, &mut run);
+            count = add_to_run(batch.scattered(*next, *room), reader, slots, run.adder());
         }
         if count == 0 {
             return Submitted::None;
@@ -327,7 +327,7 @@ fn add_to_run<'a>(
     chains: impl Iterator<Item = RequestChain<'a>>,
     reader: TransferReader<'_>,
     slots: &mut RequestSlots,
-    run: &mut Run<'_, '_, 'a>,
+    mut run: Adder<'_, 'a>,
 ) -> usize {
     let added = chains.map_while(|chain| {
         let slot = slots.free(chain.head)?;

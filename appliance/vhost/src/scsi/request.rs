@@ -7,7 +7,7 @@
 
 use super::response::ResponseParts;
 use crate::pieces::{Pieces, copy_out};
-use luge_memory::Span;
+use luge_memory::{FixedSpan, Span};
 use luge_spec::virtio::scsi::{RESPONSE_BYTES, RequestHeader};
 use luge_virtqueue::Chain;
 use std::ops::Range;
@@ -24,6 +24,9 @@ pub(super) type Batch = luge_virtqueue::Batch<Layout>;
 
 /// A chain in that layout, as nearly all are.
 pub(super) type RequestChain<'a> = luge_virtqueue::RequestChain<'a, Layout>;
+
+/// Place of a header that is in one span.
+pub(super) type HeaderSpan = FixedSpan<HEADER_BYTES>;
 
 /// A chain that was read.
 pub(super) struct Request {

@@ -38,6 +38,7 @@ use crate::chain::Head;
 use crate::chain_layout::ChainLayout;
 use crate::layout::Rings;
 use recovery::Start;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The tracking of one queue.
 pub(crate) struct Inflight {
@@ -136,9 +137,9 @@ impl Entries {
     /// own chains alone.
     #[inline]
     fn heads(self, ring: &Rings) -> impl Iterator<Item = Head> {
-        let (elements, mask) = (ring.elements, ring.elements.len().wrapping_sub(1));
+        let elements = ring.elements;
         (u32::from(self.start)..).map(move |index| {
-            let id = elements.get_word::<0>(index & mask).unwrap_or(0);
+            let [id, _] = elements.load(index, Relaxed);
             Head((u32::from_le(id) & 0xffff) as u16)
         })
     }

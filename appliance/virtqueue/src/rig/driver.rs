@@ -152,7 +152,7 @@ impl Driver {
 
     /// Makes the chain at `head` available, also if no chain is there.
     pub fn push_head(&mut self, head: u16) {
-        self.rings.available.store(2 + self.layout.size.wrap(self.available), head, Relaxed);
+        self.rings.heads.store(self.available.into(), head, Relaxed);
         self.available = self.available.wrapping_add(1);
         self.rings.available.store(1, self.available, Release);
     }
@@ -168,7 +168,7 @@ impl Driver {
         if self.rings.used.load(1, Acquire) == self.used {
             return None;
         }
-        let [head, written] = self.rings.elements.load(self.layout.size.wrap(self.used), Relaxed);
+        let [head, written] = self.rings.elements.load(self.used.into(), Relaxed);
         let head = u16::try_from(head).expect("a head fits 16 bits");
         self.used = self.used.wrapping_add(1);
         if let Some(indices) = self.lent.remove(&head) {
@@ -186,7 +186,7 @@ impl Driver {
     /// Publishes a chain as used, in the device's place.
     pub fn use_as_device(&self, head: Head, written: u32) {
         let index = self.rings.used.load(1, Relaxed);
-        self.rings.elements.store(self.layout.size.wrap(index), [head.0.into(), written], Relaxed);
+        self.rings.elements.store(index.into(), [head.0.into(), written], Relaxed);
         self.rings.set_used_index(index.wrapping_add(1));
     }
 

@@ -2,6 +2,7 @@
 
 use super::{End, VolumeHandle};
 use luge_block::{CheckedTransfer, Refusal, Request, SizeClass, Tag, TransferExtent};
+use luge_memory::Span;
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -37,18 +38,58 @@ impl<'handle> VolumeHandle<'handle> {
 
 /// Requests of one volume that what is beneath gets all at once.
 pub struct Run<'a, 'handle, 'data> {
+    place: RunPlace,
+    pub(super) volume: &'a mut VolumeHandle<'handle>,
+    pub(super) requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
+}
+
+/// Place of the requests of a run: what they are checked against, and their way.
+#[derive(Clone, Copy)]
+struct RunPlace {
     way: Tag,
     extent: TransferExtent,
-    volume: &'a mut VolumeHandle<'handle>,
-    requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
+}
+
+/// Adds requests to a run. Has a copy of what they are checked against, which a loop reads without a detour.
+pub struct Adder<'run, 'data> {
+    place: RunPlace,
+    requests: &'run mut heapless::Vec<CheckedTransfer<'data>, RUN>,
+}
+
+impl<'data> Adder<'_, 'data> {
+    /// Size of a block in bytes.
+    #[inline]
+    #[must_use]
+    pub fn block_bytes(&self) -> u32 {
+        self.place.extent.block_bytes()
+    }
+
+    /// Another adder to the same run, for a call that is not inlined: this one can then stay in registers.
+    #[inline(always)]
+    pub fn again(&mut self) -> Adder<'_, 'data> {
+        Adder { place: self.place, requests: self.requests }
+    }
+
+    /// Adds a read or write whose blocks count from the start of the volume; none where it is
+    /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
+    /// [`VolumeHandle::submit`] takes it then, or tells which.
+    ///
+    /// Always inlined: its callers loop over batches.
+    #[inline(always)]
+    pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
+        let RunPlace { way, extent } = &self.place;
+        let tag = request.tag.through_as_transfer(*way, request.operation);
+        let tag = tag.sized(SizeClass::of(request.blocks));
+        self.requests.push(extent.check(request, tag)?).ok()
+    }
 }
 
 impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     #[inline]
     pub(super) fn new(volume: &'a mut VolumeHandle<'handle>) -> Self {
         let mounted = volume.volume();
-        let (way, extent) = (mounted.extent.way, mounted.open_transfers());
-        Self { way, extent, volume, requests: heapless::Vec::new() }
+        let place = RunPlace { way: mounted.extent.way, extent: mounted.open_transfers() };
+        Self { place, volume, requests: heapless::Vec::new() }
     }
 
     /// Number of requests that were added.
@@ -68,19 +109,24 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     #[inline]
     #[must_use]
     pub fn block_bytes(&self) -> u32 {
-        self.extent.block_bytes()
+        self.place.extent.block_bytes()
     }
 
-    /// Adds a read or write whose blocks count from the start of the volume; none where it is
-    /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
-    /// [`VolumeHandle::submit`] takes it then, or tells which.
-    ///
-    /// Always inlined: its callers loop over batches.
+    /// Adds requests from now on.
+    #[inline]
+    pub fn adder(&mut self) -> Adder<'_, 'data> {
+        Adder { place: self.place, requests: &mut self.requests }
+    }
+
+    /// Adds one request, as [`Adder::add`].
     #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
-        let tag = request.tag.through_as_transfer(self.way, request.operation);
-        let tag = tag.sized(SizeClass::of(request.blocks));
-        self.requests.push(self.extent.check(request, tag)?).ok()
+        self.adder().add(request)
+    }
+
+    /// Tags and data of the requests.
+    pub fn transfers(&self) -> impl Iterator<Item = (Tag, &'data [Span])> {
+        self.requests.iter().map(|request| (request.tag, request.data))
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.

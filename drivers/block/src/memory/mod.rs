@@ -27,7 +27,7 @@ const REQUEST_BYTES_MAX: u32 = 32 << 10;
 
 /// Bytes of long requests that are copied or cleared in a turn: as long as a batch of short requests takes, where
 /// neither side is in a cache.
-const TURN_BYTES_MAX: u32 = 8 << 10;
+const TURN_BYTES_MAX: u32 = 16 << 10;
 
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {
@@ -130,6 +130,9 @@ impl Disk {
 }
 
 impl Execute for Disk {
+    /// The cache misses of a run overlap. Those of shorter ones overlap with others' in `commit`.
+    const AT_ONCE_MIN: usize = 8;
+
     #[inline]
     fn copy_of(&self, request: &Request<'_>, data: &Span) -> Option<MemoryCopy> {
         let disk = self.blocks(request.lba, request.blocks)?;

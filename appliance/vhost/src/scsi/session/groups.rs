@@ -1,11 +1,12 @@
-//! Chains of a batch by their LUNs, in one pass and without a sort.
+//! Chains of a batch by their LUNs, in one pass and without a sort. Made for a batch that has more LUNs than one.
 //!
 //! Requests of a LUN need not follow each other. All task attributes are taken for SIMPLE, so that requests may overtake
 //! each other.
 //!
-//! Invariant: the LUN of a chain is loaded once, here; a run reads the rest of the header.
+//! Not here: a promise. A guest may change a LUN after it was read here; whoever reads a request checks that its LUN is
+//! the one of the group.
 
-use crate::scsi::request::Batch;
+use crate::scsi::request::{Batch, HeaderSpan};
 use luge_spec::virtio::scsi::{LunField, RequestHeader};
 use luge_virtqueue::BATCH;
 use std::mem::offset_of;
@@ -32,32 +33,48 @@ pub(super) struct Groups {
     groups: heapless::Vec<Group, { KEPT + BATCH }>,
     /// Index of the group that was last found by a hash. One that is out of date leads to another group or to none.
     places: [u8; PLACES],
+    /// Whether the groups are of this batch.
+    are_formed: bool,
 }
 
 impl Groups {
     pub(super) fn new() -> Self {
-        Self { groups: heapless::Vec::new(), places: [0; PLACES] }
+        Self { groups: heapless::Vec::new(), places: [0; PLACES], are_formed: false }
     }
 
-    /// Groups the chains of a new batch. A chain without a header is in a group by chance.
+    /// Forgets the groups: they are of another batch.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.are_formed = false;
+    }
+
+    /// Groups those of a batch's chains that are in `chains`, if that was not done yet. A chain without a header is in a
+    /// group by chance.
     ///
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    pub(super) fn form(&mut self, batch: &Batch) {
+    pub(super) fn form(&mut self, batch: &Batch, chains: u64) {
+        if std::mem::replace(&mut self.are_formed, true) {
+            return;
+        }
         self.begin();
         let (mut lun, mut first, mut bit) = (LunField([0; 8]), 1_u64, 1_u64);
         for header in batch.headers() {
-            if let Some(header) = header {
-                let of = LunField(header.load_at::<LUN, { size_of::<LunField>() }>());
-                if of != lun {
-                    // All bits from the first one on, below this one.
-                    self.add(Group { lun, chains: bit.wrapping_sub(first) });
-                    (lun, first) = (of, bit);
-                }
+            if let Some(of) = header.map(lun_of)
+                && of != lun
+            {
+                // All bits from the first one on, below this one.
+                self.add(Group { lun, chains: bit.wrapping_sub(first) & chains });
+                (lun, first) = (of, bit);
             }
             bit = bit.wrapping_add(bit);
         }
-        self.add(Group { lun, chains: bit.wrapping_sub(first) });
+        self.add(Group { lun, chains: bit.wrapping_sub(first) & chains });
+    }
+
+    /// Chains of a LUN, of those that were grouped.
+    pub(super) fn of(&self, lun: LunField) -> u64 {
+        self.groups.iter().find(|group| group.lun == lun).map_or(0, |group| group.chains)
     }
 
     /// Takes the chains out of the groups, and lets LUNs go if there are many.
@@ -97,17 +114,17 @@ impl Groups {
         self.places.get_mut(hash).into_iter().for_each(|place| *place = index);
     }
 
-    /// Number of groups, some of which may have no chain.
+    /// A group, which may have no chain; none past the last one, and none where no groups were formed.
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.groups.len()
+    pub(super) fn get(&self, index: usize) -> Option<Group> {
+        if self.are_formed { self.groups.get(index).copied() } else { None }
     }
+}
 
-    /// A group.
-    #[inline]
-    pub(super) fn get(&mut self, index: usize) -> Option<&mut Group> {
-        self.groups.get_mut(index)
-    }
+/// LUN in a header.
+#[inline]
+pub(super) fn lun_of(header: HeaderSpan) -> LunField {
+    LunField(header.load_at::<LUN, { size_of::<LunField>() }>())
 }
 
 /// Place of a LUN in the table.

@@ -108,7 +108,6 @@ impl RequestSession {
         parked.remove_first(index, batch.len());
         (0..batch.walked()).for_each(|chain| self.leave_parked(chain, turn));
         self.leave_parked_long();
-        self.groups.form(&self.batch);
         let full = self.serve(graph, turn);
         turn.walk(self.batch.take_steps());
         self.park(full & self.left, turn);

@@ -31,7 +31,6 @@ impl RequestSession {
     fn refill(&mut self, waiting: usize, room: usize) {
         self.queue.take(&mut self.batch, waiting.min(room));
         self.left = ones(self.batch.len());
-        self.groups.form(&self.batch);
         if !self.cancellations.is_empty() {
             self.cancellations.refilled(self.batch.len());
         }
@@ -40,16 +39,8 @@ impl RequestSession {
     /// Serves the unread chains of the batch, as far as there is room; returns those whose volumes have none.
     #[inline]
     pub(super) fn serve(&mut self, graph: &mut Graph, turn: &mut Turn) -> u64 {
-        let mut full = 0;
         // What is to be cancelled is found when requests are read one by one.
-        if self.cancellations.is_empty() {
-            for index in 0..self.groups.len() {
-                let has_chains = self.groups.get(index).is_some_and(|group| group.chains & self.left != 0);
-                if has_chains && turn.room > 0 {
-                    full |= self.serve_group(graph, index, turn);
-                }
-            }
-        }
+        let full = if self.cancellations.is_empty() { self.serve_runs(graph, turn) } else { 0 };
         let others = self.left & !full;
         if others != 0 {
             self.serve_others(graph, others, turn);
