@@ -13,6 +13,7 @@
 use crate::buffer::BlockBuffer;
 use crate::clock::Clock;
 use crate::ids::ChannelId;
+use crate::places::Places;
 use crate::shares::Shares;
 use crate::steps::PoolId;
 use crate::{TenantNumber, Ticks};
@@ -98,7 +99,7 @@ impl Opened {
 /// The channels of a core.
 #[derive(Default)]
 pub(crate) struct Channels {
-    opened: Vec<Option<Opened>>,
+    opened: Places<Opened>,
     /// Active channels. Has room for all.
     active: Vec<ChannelId>,
     /// Place in the list of active ones that is polled first.
@@ -108,14 +109,22 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Places of the channels, by their numbers.
-    pub(crate) fn places(&mut self) -> &mut Vec<Option<Opened>> {
-        &mut self.opened
+    /// Whether there are as many as there can be.
+    pub(crate) fn are_full(&self) -> bool {
+        self.opened.are_full()
     }
 
-    /// Makes room in the list of active channels.
-    pub(crate) fn reserve(&mut self) {
+    /// Adds a channel, where there is room.
+    pub(crate) fn add(&mut self, opened: Opened) -> ChannelId {
+        let id = self.opened.add(|_| opened);
         self.active.reserve(self.opened.len().saturating_sub(self.active.len()));
+        ChannelId(id.expect("a number is free"))
+    }
+
+    /// Whether requests are in flight.
+    pub(crate) fn have_requests(&self) -> bool {
+        let mut active = self.active.iter().filter_map(|&id| self.get(id));
+        active.any(|opened| opened.channel.in_flight() > 0)
     }
 
     /// Makes places in all channels for so many tenants.
@@ -127,7 +136,7 @@ impl Channels {
     /// Takes a channel out.
     pub(crate) fn remove(&mut self, id: ChannelId) -> Option<Opened> {
         self.active.retain(|&active| active != id);
-        self.opened.get_mut(usize::from(id.0))?.take()
+        self.opened.remove(id.0)
     }
 
     /// A channel, for a look at it.

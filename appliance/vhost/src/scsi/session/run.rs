@@ -14,7 +14,7 @@ use super::slots::{Kind, Slot, Slots, State};
 use super::turn::Turn;
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
-use crate::scsi::response::{Answer, RESPONSE_LEN};
+use crate::scsi::response::{Answer, HEADER_BYTES, RESPONSE_LEN};
 use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::{Refusal, Status, Tag};
 use luge_core::SessionId;
@@ -253,7 +253,7 @@ fn add<'a>(
     slot.bytes = chain.bytes;
     // Guests mix reads and writes: a branch on the direction would be mispredicted.
     let reads = chain.direction == Direction::Written;
-    slot.written = select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN);
+    slot.written = select_unpredictable(reads, chain.bytes.wrapping_add(RESPONSE_LEN), HEADER_BYTES);
     let Transfer { operation, lba, blocks } =
         transfer(&chain.header.load_at::<CDB, 16>(), &reader.entry.view)?;
     (slot.lba, slot.blocks) = (lba, blocks);
@@ -274,8 +274,9 @@ fn refuse(slots: &mut Slots, tag: Tag, entry: &LunEntry, status: Status) -> u32 
     let ending = slot.transfer(tag).ended(&entry.view, status, None);
     let Slot { response, bytes, .. } = slot;
     let spans = response.map(Into::into);
-    Answer::of(ending, entry.view.sense_format, bytes).write(spans.as_slice());
-    RESPONSE_LEN
+    let answer = Answer::of(ending, entry.view.sense_format, bytes);
+    answer.write(spans.as_slice());
+    answer.written(0)
 }
 
 /// The bit of a chain.
