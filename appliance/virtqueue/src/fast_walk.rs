@@ -118,9 +118,13 @@ fn whole(lookup: &mut Lookup<'_>, descriptor: &RawDescriptor) -> Option<Span> {
 
 /// Buffer of a descriptor whose length is that of `P`; none if it is not in one region.
 #[inline]
-fn fixed<'a, P: FixedPiece>(lookup: &mut Lookup<'a>, near: Near<'a>, descriptor: &RawDescriptor) -> Option<P> {
+fn fixed<'a, P: FixedPiece>(
+    lookup: &mut Lookup<'a>,
+    near: Near<'a>,
+    descriptor: &RawDescriptor,
+) -> Option<P> {
     // SAFETY: as in `whole`.
-    P::of(&unsafe { lookup.whole_near(near, GuestAddress(descriptor.address), P::LEN) }?)
+    P::of(&unsafe { lookup.short_near(near, GuestAddress(descriptor.address), P::LEN) }?)
 }
 
 #[cfg(test)]

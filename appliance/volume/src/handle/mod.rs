@@ -4,13 +4,13 @@ mod parts;
 pub(crate) mod run;
 mod steps;
 
+use crate::channels::Opened;
 use crate::clock::Clock;
 use crate::cutter::Cutters;
 use crate::extent::Mounted;
 use crate::ids::{Base, NodeId, VolumeId};
 use crate::latency::SessionTimes;
 use crate::layers::Layers;
-use crate::channels::Opened;
 use crate::steps::Steps;
 use luge_block::{CheckedTransfer, Refusal, Request, Tag};
 

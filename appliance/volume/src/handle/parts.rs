@@ -2,10 +2,10 @@
 
 use super::{End, VolumeHandle};
 use crate::buffer::BlockBuffer;
+use crate::channels::Opened;
 use crate::cutter::{Content, ListId, ListRequest, PartSize, PartsId, Slot, Whole};
 use crate::extent::{Extent, Mounted};
 use crate::layers::Layers;
-use crate::channels::Opened;
 use crate::{Parts, Ticks, VolumeId};
 use luge_block::{BlockRange, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
