@@ -110,6 +110,8 @@ impl Cache {
         let workshop = Workshop::open(&site, Journal::create(self.log(name), &step)?)?;
         let built = build(&workshop).and_then(|()| {
             let entry = self.root.join("entries").join(name);
+            // A folder that was unpacked has the time of its archive.
+            touch(&workshop.out);
             fs::rename(&workshop.out, &entry).doing(|| format!("keeping {}", entry.display()))
         });
         let cleared = clear(&site);
@@ -348,6 +350,17 @@ mod tests {
         made(&cache, "c", Duration::ZERO);
         assert!(!old.exists());
         assert!(recent.exists());
+    }
+
+    #[test]
+    fn an_entry_whose_folder_has_an_old_time_is_new_when_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = Cache::at(folder.path()).unwrap().entry(&wanted("a"), &Progress::quiet(), |workshop| {
+            write_result(workshop)?;
+            let old = SystemTime::now() - 2 * FORGET_AFTER;
+            File::open(&workshop.out).and_then(|out| out.set_modified(old)).doing(|| "ageing".to_owned())
+        });
+        assert!(entry.unwrap().exists());
     }
 
     #[test]

@@ -78,6 +78,28 @@ impl Cpio {
         self.file(path, mode, &fs::read(source).doing(reading)?)
     }
 
+    /// Adds a copy of all that is in a folder of the host, with its permissions. Folders that are there already stay.
+    pub(crate) fn tree(&mut self, path: &str, source: &Path) -> Result<(), ImageError> {
+        let reading = || format!("reading {}", source.display());
+        self.folder(path)?;
+        let mut entries: Vec<_> =
+            fs::read_dir(source).doing(reading)?.collect::<Result<_, _>>().doing(reading)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (inside, source) = (format!("{path}/{}", entry.file_name().to_string_lossy()), entry.path());
+            let kind = entry.file_type().doing(reading)?;
+            if kind.is_symlink() {
+                let target = fs::read_link(&source).doing(reading)?;
+                self.link(&inside, &target.to_string_lossy())?;
+            } else if kind.is_dir() {
+                self.tree(&inside, &source)?;
+            } else {
+                self.copy(&inside, &source)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a symbolic link.
     pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<(), ImageError> {
         self.entry(path.trim_matches('/'), &Entry::of(LINK | 0o777), target.as_bytes())
@@ -174,6 +196,23 @@ mod tests {
         assert_eq!(entries[2].2, b"hello");
         assert_eq!(entries[3].1, 0o100_755);
         assert_eq!(entries[5].2, b"/init");
+    }
+
+    #[test]
+    fn a_tree_is_copied_with_its_links_and_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/file"), "hello").unwrap();
+        fs::set_permissions(folder.path().join("sub/file"), fs::Permissions::from_mode(0o750)).unwrap();
+        std::os::unix::fs::symlink("sub", folder.path().join("link")).unwrap();
+        let mut cpio = Cpio::new();
+        cpio.folder("/at/sub").unwrap();
+        cpio.tree("/at", folder.path()).unwrap();
+        let entries = entries(&cpio.finish().unwrap());
+        let found: Vec<_> = entries.iter().map(|(name, mode, _)| format!("{name} {mode:o}")).collect();
+        assert_eq!(found, ["at 40755", "at/sub 40755", "at/link 120777", "at/sub/file 100750"]);
+        assert_eq!(entries[2].2, b"sub");
+        assert_eq!(entries[3].2, b"hello");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A bare Debian 13 with systemd and dpkg, to try the package of the daemon in.
+//! A bare Debian 13 with systemd, dpkg and shells, to try the package of the daemon in.
 //!
 //! Its packages are unpacked, not configured: there are the programs, and of the configuration only users and groups.
 //!
@@ -30,21 +30,33 @@ const PACKAGES: [&str; 13] = [
     "systemd",
 ];
 
-/// Returns the folder, from the cache or made now. It is to be read only.
+/// Shells that complete command lines, besides bash.
+const SHELLS: [&str; 2] = ["fish", "zsh"];
+
+/// Returns the folder with shells, from the cache or made now. It is to be read only.
 ///
 /// # Errors
 /// [`ImageError`] if packages cannot be fetched.
 pub fn debian_root(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
-    host::ensure("a Debian root", &[host::FETCHING], cache, progress)?;
-    let apt = Apt::open(cache, progress)?;
-    let versions = apt.candidates(&PACKAGES)?.join("\n");
-    let key = Key::new().with_recipe(include_str!("debian_root.rs")).with("packages", versions.as_bytes());
-    let wanted = Wanted { name: "debian-root", what: "preparing a Debian root", key };
-    cache.entry(&wanted, progress, |workshop| build(&apt, workshop))
+    root_of(&[&PACKAGES[..], &SHELLS].concat(), cache, progress)
 }
 
-fn build(apt: &Apt<'_>, workshop: &Workshop<'_>) -> Result<(), ImageError> {
-    apt.fetch(&PACKAGES, Reach::WithDependencies, &workshop.scratch)?;
+/// Returns the folder without further shells.
+pub(crate) fn small_root(cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
+    root_of(&PACKAGES, cache, progress)
+}
+
+fn root_of(packages: &[&str], cache: &Cache, progress: &Progress) -> Result<PathBuf, ImageError> {
+    host::ensure("a Debian root", &[host::FETCHING], cache, progress)?;
+    let apt = Apt::open(cache, progress)?;
+    let versions = apt.candidates(packages)?.join("\n");
+    let key = Key::new().with_recipe(include_str!("debian_root.rs")).with("packages", versions.as_bytes());
+    let wanted = Wanted { name: "debian-root", what: "preparing a Debian root", key };
+    cache.entry(&wanted, progress, |workshop| build(&apt, packages, workshop))
+}
+
+fn build(apt: &Apt<'_>, packages: &[&str], workshop: &Workshop<'_>) -> Result<(), ImageError> {
+    apt.fetch(packages, Reach::WithDependencies, &workshop.scratch)?;
     merge_usr(&workshop.out)?;
     apt::unpack_all(&workshop.scratch, &workshop.out, |command| workshop.run(command))?;
     for folder in ["usr/share/doc", "usr/share/locale"].map(|folder| workshop.out.join(folder)) {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Debian's metapackage for the newest kernel of the release that is built for virtual machines.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules of that kernel which the guest needs, in the order of loading.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 14] = [
     "kernel/drivers/block/virtio_blk.ko.xz",
     "kernel/drivers/input/evdev.ko.xz",
     "kernel/drivers/acpi/button.ko.xz",
@@ -34,6 +34,8 @@ const MODULES: [&str; 12] = [
     "kernel/drivers/md/dm-multipath.ko.xz",
     "kernel/drivers/md/dm-round-robin.ko.xz",
     "kernel/drivers/md/dm-service-time.ko.xz",
+    "kernel/drivers/uio/uio.ko.xz",
+    "kernel/drivers/uio/uio_pci_generic.ko.xz",
 ];
 /// Programs of both variants besides busybox.
 const PROGRAMS: [&str; 2] = ["/sbin/mke2fs", "/sbin/e2fsck"];
@@ -104,11 +106,11 @@ impl GuestKit {
         host::ensure("the guest", &[host::FETCHING, host::IMAGE], cache, progress)?;
         let root = QemuRoot::prepare(cache, progress)?;
         let apt = Apt::open(cache, progress)?;
-        let package = apt.first_dependency(KERNEL_PACKAGE)?;
+        let package = kernel_package(&apt)?;
         let key = recipe(&root).with("kernel", apt.candidate(&package)?.as_bytes());
         let wanted = Wanted { name: "guest", what: "preparing the Linux guest", key };
         let entry = cache.entry(&wanted, progress, |workshop| {
-            let modules = debian_kernel(&apt, &package, workshop)?;
+            let modules = debian_kernel(&apt, &package, &MODULES, workshop)?;
             let more =
                 Additions { programs: &DEBIAN_PROGRAMS, plugins: &MULTIPATH_PLUGINS, modules: &modules };
             let archive = tree(&root, &more, workshop)?;
@@ -152,16 +154,31 @@ fn recipe(root: &QemuRoot) -> Key {
     SCRIPTS.iter().fold(key, |key, (name, text)| key.with(name, text.as_bytes()))
 }
 
-/// Puts Debian's kernel into the entry; returns the unpacked modules in the order of loading.
-fn debian_kernel(apt: &Apt<'_>, package: &str, workshop: &Workshop<'_>) -> Result<Vec<PathBuf>, ImageError> {
+/// Package of Debian's newest kernel for virtual machines.
+pub(crate) fn kernel_package(apt: &Apt<'_>) -> Result<String, ImageError> {
+    apt.first_dependency(KERNEL_PACKAGE)
+}
+
+/// Release of the kernel of a package, as `uname -r` tells it.
+pub(crate) fn kernel_release(package: &str) -> &str {
+    package.trim_start_matches("linux-image-")
+}
+
+/// Puts Debian's kernel into the entry as `vmlinuz`; returns the modules, unpacked, in their order.
+pub(crate) fn debian_kernel(
+    apt: &Apt<'_>,
+    package: &str,
+    modules: &[&str],
+    workshop: &Workshop<'_>,
+) -> Result<Vec<PathBuf>, ImageError> {
     apt.fetch(&[package], Reach::Alone, &workshop.scratch)?;
     let debian = workshop.scratch.join("debian");
     apt::unpack_all(&workshop.scratch, &debian, |command| workshop.run(command))?;
-    let release = package.trim_start_matches("linux-image-");
+    let release = kernel_release(package);
     let vmlinuz = debian.join("boot").join(format!("vmlinuz-{release}"));
     fs::copy(&vmlinuz, workshop.out.join("vmlinuz")).doing(|| format!("reading {}", vmlinuz.display()))?;
-    let modules = debian.join("usr/lib/modules").join(release);
-    let packed: Vec<PathBuf> = MODULES.iter().map(|module| modules.join(module)).collect();
+    let folder = debian.join("usr/lib/modules").join(release);
+    let packed: Vec<PathBuf> = modules.iter().map(|module| folder.join(module)).collect();
     workshop.run(tool("xz").args(["--decompress", "--keep"]).args(&packed))?;
     Ok(packed.iter().map(|path| path.with_extension("")).collect())
 }

@@ -11,8 +11,23 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Kernel command line of an image that firmware starts; a direct boot has to pass it.
-pub const COMMAND_LINE: &str = "console=ttyS0,115200";
+/// CPUs that an image isolates if it is not told others: of the CPUs from 1 on the first of each four. `N` is the last
+/// CPU of the machine (Linux, Documentation/admin-guide/kernel-parameters.rst, "CPU lists"), so that this fits any.
+pub const ISOLATED_CPUS: &str = "1-N:1/4";
+
+/// Kernel command line of an image that firmware starts, with a list of CPUs to isolate; a direct boot has to pass it.
+///
+/// PID 1 serves on the isolated CPUs. No other thread, timer tick or callback of RCU comes there.
+///
+/// A server has a button, or a command of its BMC, that sends an NMI: the kernel panics then, and the firmware keeps the
+/// last words of a sled that hangs.
+#[must_use]
+pub fn command_line(isolated_cpus: &str) -> String {
+    format!(
+        "console=ttyS0,115200 unknown_nmi_panic isolcpus=managed_irq,domain,{isolated_cpus} \
+         nohz_full={isolated_cpus} rcu_nocbs={isolated_cpus}"
+    )
+}
 
 /// Name and version of the system, for boot managers and the firmware's log.
 const OS_RELEASE: &str = concat!(
@@ -30,6 +45,8 @@ pub struct ImageBuilder {
     pub vm_pack: bool,
     /// Configuration file that becomes `/etc/luge.json` in the image.
     pub config: Option<PathBuf>,
+    /// CPUs to isolate, as a list of the kernel's; [`ISOLATED_CPUS`] if not given.
+    pub isolated_cpus: Option<String>,
 }
 
 /// Paths of the built files.
@@ -57,6 +74,7 @@ impl ImageBuilder {
             vm_pack: self.vm_pack.then(|| vm_pack::build(cache, progress)).transpose()?,
             luge: luge::build_luge(cache, progress)?,
             config: self.config.clone(),
+            command_line: command_line(self.isolated_cpus.as_deref().unwrap_or(ISOLATED_CPUS)),
         };
         let key = parts.key()?;
         let identity = key.short();
@@ -99,6 +117,7 @@ struct Parts {
     vm_pack: Option<PathBuf>,
     luge: PathBuf,
     config: Option<PathBuf>,
+    command_line: String,
 }
 
 impl Parts {
@@ -113,6 +132,7 @@ impl Parts {
             .with_recipe(include_str!("disk.rs"))
             .with("kernel", &path(&self.kernel))
             .with("stub", &path(&self.stub))
+            .with("command line", self.command_line.as_bytes())
             .with("vm-pack", &self.vm_pack.as_ref().map(path).unwrap_or_default())
             .with_file("luge", &self.luge)?;
         if let Some(config) = &self.config {
@@ -144,7 +164,7 @@ impl Parts {
         let read = |path: &Path| fs::read(path).doing(|| format!("reading {}", path.display()));
         let mut uki = Uki::from_stub(read(&self.stub)?)?;
         uki.section(".osrel", OS_RELEASE.as_bytes())?;
-        uki.linux(COMMAND_LINE, &read(&self.kernel)?, &read(initramfs)?)?;
+        uki.linux(&self.command_line, &read(&self.kernel)?, &read(initramfs)?)?;
         Ok(uki.finish())
     }
 }

@@ -18,6 +18,7 @@ mod bios_disk;
 mod cache;
 mod cpio;
 mod debian;
+mod debian_machine;
 mod debian_root;
 mod disk;
 mod error;
@@ -31,6 +32,7 @@ mod journal;
 mod kernel;
 mod luge;
 mod progress;
+mod prometheus;
 mod pypi;
 mod qemu_root;
 mod tool;
@@ -39,12 +41,16 @@ mod vm_pack;
 
 pub use cache::Cache;
 pub use debian::DebianPackage;
+pub use debian_machine::DebianMachine;
 pub use debian_root::debian_root;
 pub use error::ImageError;
 pub use guest::GuestKit;
-pub use image::{Artifacts, COMMAND_LINE, ImageBuilder, default_output, default_package_folder};
+pub use image::{
+    Artifacts, ISOLATED_CPUS, ImageBuilder, command_line, default_output, default_package_folder,
+};
 pub use luge::build_luge;
 pub use progress::{Progress, Step};
+pub use prometheus::prometheus;
 pub use pypi::{PyPiPackage, SPDK_CLIENT};
 pub use qemu_root::QemuRoot;
 

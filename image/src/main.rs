@@ -15,6 +15,10 @@ struct Options {
     /// Include this configuration file as /etc/luge.json
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// CPUs to isolate, on which the sled serves, as the kernel's lists: 2-5,8; N is the last CPU, 1-N:1/4 from CPU 1
+    /// on the first of each four [default: 1-N:1/4]
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    isolated_cpus: Option<String>,
     /// Write the disk image here [default: luge.img in the build folder, target/]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -38,12 +42,28 @@ fn run(options: &Options) -> Result<(), ImageError> {
     if options.refresh {
         luge_image::refresh_packages(&cache, &progress)?;
     }
-    let builder = ImageBuilder { vm_pack: options.vm_pack, config: options.config.clone() };
+    let builder = ImageBuilder {
+        vm_pack: options.vm_pack,
+        config: options.config.clone(),
+        isolated_cpus: options.isolated_cpus.clone(),
+    };
     let artifacts = builder.build(&cache, &progress)?;
     let output = options.output.clone().unwrap_or_else(luge_image::default_output);
     artifacts.save_disk_image(&output)?;
     print!("{}", report(&artifacts, &output));
     Ok(())
+}
+
+/// Checks that a text can be a list of CPUs on a kernel command line.
+fn cpu_list(text: &str) -> Result<String, String> {
+    let good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_digit() || c == 'N')
+            && part.chars().all(|c| c.is_ascii_digit() || "N-:/".contains(c))
+    };
+    text.split(',')
+        .all(good)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write numbers and ranges of CPUs, such as 2-5,8 or 1-N:1/4".to_owned())
 }
 
 /// Paths and sizes of the artifacts, and the commands that flash the image.
@@ -65,6 +85,16 @@ fn report(artifacts: &Artifacts, output: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_cpus_has_nothing_that_ends_it_on_a_command_line() {
+        for list in ["3", "2-5,8", "1-N:1/4", "N"] {
+            assert_eq!(cpu_list(list).as_deref(), Ok(list));
+        }
+        for text in ["", "2 init=/bin/sh", "2,", "domain,2", "-1", "\"2\""] {
+            assert!(cpu_list(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_person_is_told_where_the_image_is_how_large_and_how_to_flash_it() {

@@ -131,7 +131,7 @@ impl Lab {
     /// # Errors
     /// If the image does not build.
     pub fn image(&self) -> Result<Artifacts, TestError> {
-        let image = ImageBuilder { vm_pack: true, config: None };
+        let image = ImageBuilder { vm_pack: true, ..ImageBuilder::default() };
         self.image.get(|| image.build(&self.cache, &self.progress))
     }
 

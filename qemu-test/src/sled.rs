@@ -37,7 +37,8 @@ const MEMORY_MIB: u32 = 1536;
 /// If the image does not build, or the configuration cannot be written.
 pub fn machine(bench: &Bench<'_>, ssds: Vec<Ssd>, configuration: &Value) -> Result<Machine, TestError> {
     let image = bench.lab().image()?;
-    let boot = Boot::Kernel { kernel: image.kernel, initramfs: image.initramfs, arguments: String::new() };
+    let arguments = luge_image::command_line(luge_image::ISOLATED_CPUS);
+    let boot = Boot::Kernel { kernel: image.kernel, initramfs: image.initramfs, arguments };
     let file = bench.path("luge.json");
     fs::write(&file, format!("{configuration:#}\n")).doing(|| format!("writing {}", file.display()))?;
     Ok(Machine {

@@ -174,7 +174,7 @@ impl Transcript {
                 state.cursor += length;
                 return Ok(found);
             }
-            if state.ended || find(&state.text[state.cursor..], ALARM).is_some() || deadline.has_passed() {
+            if state.ended || has_alarm(&state.text[state.cursor..]) || deadline.has_passed() {
                 return Err(self.failed(&state, wanted, deadline));
             }
             let waited = self.shared.changed.wait_timeout(state, deadline.left());
@@ -214,6 +214,14 @@ fn read_all(mut source: impl Read, mut log: File, shared: &Shared) {
 
 fn find(text: &[u8], word: &str) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word.as_bytes())
+}
+
+/// Whether the kernel says at the beginning of a line, after the time, that it panics. Elsewhere that is a quotation.
+fn has_alarm(text: &[u8]) -> bool {
+    String::from_utf8_lossy(text).lines().any(|line| {
+        let after_time = line.strip_prefix('[').and_then(|line| line.split_once("] "));
+        after_time.map_or(line, |(_, rest)| rest).starts_with(ALARM)
+    })
 }
 
 fn last_lines(text: &[u8]) -> String {
@@ -272,6 +280,15 @@ mod tests {
         writer.write_all(b"Kernel panic - not syncing: no init found\n").unwrap();
         let error = transcript.wait_for("login:", Deadline::within(600)).unwrap_err().to_string();
         assert!(error.contains("login:") && error.contains("no init found"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_that_is_only_quoted_ends_no_wait() {
+        let (transcript, _folder) =
+            transcript_of("\"text\": \"<0>[  1.5] Kernel panic - not syncing: NMI\"\nend\n");
+        transcript.wait_for("end", Deadline::within(60)).unwrap();
+        assert!(has_alarm(b"a\n[   12.500000] Kernel panic - not syncing: NMI\r\n"));
+        assert!(!has_alarm(b"  <0>[   12.500000] Kernel panic - not syncing: NMI\r\n"));
     }
 
     #[test]

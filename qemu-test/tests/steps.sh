@@ -107,6 +107,12 @@ bytes_are() {
     [ "$(blockdev --getsize64 "$1")" = "$2" ]
 }
 
+booted_by_bios() {
+    [ ! -e /sys/firmware/efi ]
+    dd if="$disk" bs=512 count=1 status=none | grep -q GRUB
+    hash_of "$disk" 0 64
+}
+
 # Both processors write files of a file system, which are read back from the disk.
 files() {
     /sbin/mke2fs -q -F -t ext4 -E lazy_itable_init=0 "$disk"

@@ -78,11 +78,12 @@ impl Account {
 
 /// Accounts of the tenants that have rings on a core.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<Vec<Weak<Account>>>);
+pub struct Accounts(Mutex<Vec<Weak<Account>>>);
 
 impl Accounts {
     /// The account of a tenant, opened for its first ring.
-    pub(crate) fn of(&self, tenant: &Tenant) -> Arc<Account> {
+    #[must_use]
+    pub fn of(&self, tenant: &Tenant) -> Arc<Account> {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.retain(|account| account.strong_count() > 0);
         let open = accounts.iter().filter_map(Weak::upgrade).find(|account| account.tenant == *tenant);

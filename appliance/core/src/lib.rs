@@ -5,6 +5,7 @@
 //!
 //! - [`Core`] is the thread's side: the graph of channels, the sessions, the turn.
 //! - [`CoreHandle`] is the side of all other threads: it sends tasks and waits for answers.
+//! - [`Schedule`]: the sessions of a core and its turn; tests take turns without a thread.
 //! - [`Tenant`]: an owner of rings; [`Account`]: the work that was done for one on a core.
 //! - [`Assignment`]: a ring on the core that was chosen for it.
 //! - [`Fence`]: blocks of a volume that no core works on for a while.
@@ -47,7 +48,7 @@ mod stats;
 mod tenant;
 mod thread_bell;
 
-pub use account::Account;
+pub use account::{Account, Accounts};
 pub use attachment::{AttachError, Attachment};
 pub use attachments::Attachments;
 pub use background::{BackgroundCore, BackgroundError};
@@ -59,6 +60,7 @@ pub use luge_volume::{Ticks, Work, tick_rate, ticks};
 pub use notify::{Call, Kick, NotifyError};
 pub use placement::{Assignment, Locality, ServingCore, best_first};
 pub use reactor::Core;
+pub use schedule::Schedule;
 pub use session::{Armed, Published, Session, SessionId, Took};
 pub use stats::CoreStats;
 pub use tenant::Tenant;

@@ -2,10 +2,14 @@
 //!
 //! Path: guest ring -> **sessions take** -> volumes -> channels commit and poll -> **sessions finish and publish**.
 //!
-//! Deficit round robin among tenants: each visit adds a quantum of work to a tenant's credit, which its sessions use
+//! Deficit round robin among tenants: each round adds a quantum of work to a tenant's credit, which its sessions use
 //! up. A turn ends when every tenant was visited, or enough was done; the next turn goes on where this one ended. So
 //! each tenant with work gets an equal part of the core's work, whatever number of rings it has and whatever they ask
-//! for. All tenants have the same quantum; weights would be factors of it.
+//! for.
+//!
+//! A tenant that leaves credit over is *light*: it has less work than its part of the round. Light tenants do not wait
+//! for the round to come to them again: if a turn was cut short, the next one begins with them. So a tenant with a few
+//! requests at a time waits for one turn, however many others have all the work in the world.
 //!
 //! Sessions of a tenant:
 //!
@@ -17,14 +21,18 @@
 //! Active sessions are looked at in every visit, each idle one in every sixteenth. So rings that stay empty cost nearly
 //! nothing, be they few or many.
 //!
-//! Invariant: a visit does at most the work of the credit, and the work of one session beyond it: a chain, or the
-//! data of a request. A debt is paid back by later visits, in which nothing is taken; faster, where nobody has work.
+//! Invariants
+//! - A visit does at most the work of the credit, and the work of one session beyond it: a chain, or the data of a
+//!   request. A debt is paid back by later rounds, in which nothing is taken; faster, where nobody has work.
+//! - A turn ends after about [`Work::TURN`], looks at empty rings included, and one visit. In each turn the round goes
+//!   on: light tenants have no credit but what it gives them.
 
 use crate::account::Account;
 use crate::rotation::Rotation;
 use crate::session::{Published, Session, SessionId, Took};
 use crate::sessions::Sessions;
 use luge_volume::{Graph, Ticks, Work};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Visits in a row after which a session that has nothing is idle.
@@ -36,13 +44,25 @@ const IDLE_VISITS: usize = 16;
 /// Most rounds that are skipped after a turn in which nothing was taken.
 const ROUNDS_SKIPPED: i64 = 4;
 
+/// Most light tenants that are visited in a turn before the round goes on.
+const LIGHT_VISITS_MAX: usize = 64;
+
+/// Part of its quantum that a light tenant has left at least: enough for a visit to be worth it.
+const LIGHT_PART: i64 = 8;
+
 /// The sessions of a core, by their tenants.
 #[derive(Default)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     sessions: Sessions,
     shares: Vec<Share>,
-    /// The share that is first in the next turn.
+    /// The share with which the round goes on in the next turn.
     first: usize,
+    /// Shares that were light when they were visited last, in the order of their next visits.
+    light: VecDeque<usize>,
+    /// Whether the last turn was cut short: it ended before all tenants were visited.
+    was_cut: bool,
+    /// Whether the share with which the round goes on has been given what a round gives.
+    is_refilled: bool,
 }
 
 /// The sessions of one tenant, and the work that may still be done for it.
@@ -52,12 +72,37 @@ struct Share {
     idle: Rotation,
     /// Looks at idle sessions that are due, in parts of [`IDLE_VISITS`].
     idle_looks: usize,
+    /// Work that a round adds to the credit. A weight of the tenant would be a factor of it.
+    quantum: i64,
     credit: i64,
+    /// Whether it is in the list of light ones.
+    is_listed: bool,
+}
+
+/// Result of a visit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Requests were taken.
+    Work,
+    /// Nothing was taken.
+    Nothing,
+    /// Nothing was taken for want of room beneath, where there is some again in the next turn.
+    UsedUp,
+}
+
+/// What the visits of a turn have done so far.
+struct Taken {
+    /// Whether anything was taken.
+    any: bool,
+    /// Credit that was used up: for work, and for looks at rings that had none.
+    spent: i64,
+    /// Time at the end of the last visit that did work.
+    now: Ticks,
 }
 
 impl Schedule {
     /// Takes a turn, which begins at `now`. Returns whether there was work.
-    pub(crate) fn turn(&mut self, graph: &mut Graph, now: Ticks) -> bool {
+    pub fn turn(&mut self, graph: &mut Graph, now: Ticks) -> bool {
         graph.begin_turn(now);
         let taken = self.take(graph, now);
         graph.commit();
@@ -69,44 +114,87 @@ impl Schedule {
 
     /// Lets the tenants' sessions take requests. Returns whether any did.
     #[inline]
-    fn take(&mut self, graph: &mut Graph, mut now: Ticks) -> bool {
+    fn take(&mut self, graph: &mut Graph, now: Ticks) -> bool {
+        let mut taken = Taken { any: false, spent: 0, now };
+        if self.was_cut {
+            self.visit_light(graph, &mut taken);
+        }
+        self.go_round(graph, &mut taken);
+        if !taken.any && !self.was_cut {
+            self.skip_rounds();
+        }
+        taken.any
+    }
+
+    /// Visits light tenants, which the last turn may have left out. Those that have work keep their places, until they
+    /// are light no more: where there is little room beneath, each gets its part of that before the next one.
+    #[inline(never)]
+    fn visit_light(&mut self, graph: &mut Graph, taken: &mut Taken) {
+        let mut place = 0;
+        for _ in 0..self.light.len().min(LIGHT_VISITS_MAX) {
+            if taken.is_enough() {
+                return;
+            }
+            let Some(&at) = self.light.get(place) else { return };
+            let Some(share) = self.shares.get_mut(at) else { return };
+            let visit = taken.add_visit(share, &mut self.sessions, graph);
+            share.is_listed = share.is_light();
+            if share.is_listed && visit == Visit::Work {
+                place += 1;
+                continue;
+            }
+            self.light.remove(place);
+            if share.is_listed {
+                self.light.push_back(at);
+            }
+        }
+    }
+
+    /// Goes on with the round, by one visit at least, until all tenants were visited or enough was done. A tenant whose
+    /// device has done all that it does in a turn is visited again in the next one: the round does not leave it behind.
+    #[inline]
+    fn go_round(&mut self, graph: &mut Graph, taken: &mut Taken) {
         let count = self.shares.len();
-        let (mut at, mut done) = (self.first, Work::default());
-        for _ in 0..count {
+        let mut at = self.first;
+        let mut is_refilled = std::mem::take(&mut self.is_refilled);
+        for visits in 1..=count {
             at = if at < count { at } else { 0 };
             let Some(share) = self.shares.get_mut(at) else { break };
-            at = at.wrapping_add(1);
-            let work = share.visit(&mut self.sessions, graph);
-            if work > Work::default() {
-                now = share.charge(work, now);
-                done = done.plus(work);
-                if done >= Work::TURN {
-                    self.first = at;
-                    return true;
-                }
+            if !std::mem::take(&mut is_refilled) {
+                share.refill();
             }
+            let visit = taken.add_visit(share, &mut self.sessions, graph);
+            if share.is_light() && !share.is_listed {
+                share.is_listed = true;
+                // There is room for every share.
+                self.light.push_back(at);
+            }
+            self.is_refilled = visit == Visit::UsedUp;
+            if self.is_refilled || taken.is_enough() {
+                self.first = if self.is_refilled { at } else { at.wrapping_add(1) };
+                self.was_cut = visits < count;
+                return;
+            }
+            at = at.wrapping_add(1);
         }
         self.first = self.first.wrapping_add(1);
         self.first = if self.first < count { self.first } else { 0 };
-        let was_idle = done == Work::default();
-        if was_idle {
-            self.skip_rounds();
-        }
-        !was_idle
+        self.was_cut = false;
     }
 
     /// Skips rounds in which all tenants with work would pay back debts: nobody else wants the time. Only a few,
     /// because somebody who makes one request at a time will want it soon.
     fn skip_rounds(&mut self) {
-        let least = self.shares.iter().map(|share| -share.credit).filter(|&debt| debt > 0).min();
-        let Some(least) = least else { return };
-        let quantum = i64::from(Work::QUANTUM);
-        let paid = (least / quantum).min(ROUNDS_SKIPPED) * quantum;
-        self.shares.iter_mut().for_each(|share| share.credit = (share.credit + paid).min(quantum));
+        let in_debt = self.shares.iter().filter(|share| share.credit < 0);
+        let Some(rounds) = in_debt.map(|share| -share.credit / share.quantum).min() else { return };
+        self.shares.iter_mut().for_each(|share| share.earn(rounds.min(ROUNDS_SKIPPED)));
     }
 
-    /// Adds a session of the tenant with this account; gives it back where there are as many as tags can name.
-    pub(crate) fn add(
+    /// Adds a session of the tenant with this account.
+    ///
+    /// # Errors
+    /// The session where there are as many as tags can name.
+    pub fn add(
         &mut self,
         session: Box<dyn Session>,
         account: Arc<Account>,
@@ -118,16 +206,27 @@ impl Schedule {
                 let mut share = Share::new(account);
                 share.add(id);
                 self.shares.push(share);
+                self.light.reserve(self.shares.len());
             }
         }
         Ok(id)
     }
 
     /// Takes a session out, and the share out that has none left.
-    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Box<dyn Session>> {
+    pub fn remove(&mut self, id: SessionId) -> Option<Box<dyn Session>> {
         self.shares.iter_mut().for_each(|share| share.remove(id));
-        self.shares.retain(|share| !share.is_empty());
+        if self.shares.iter().any(Share::is_empty) {
+            self.shares.retain(|share| !share.is_empty());
+            self.forget_light();
+        }
         self.sessions.remove(id)
+    }
+
+    /// Empties the list of light shares, whose places have changed: the round finds them again.
+    fn forget_light(&mut self) {
+        self.light.clear();
+        self.is_refilled = false;
+        self.shares.iter_mut().for_each(|share| share.is_listed = false);
     }
 
     /// All sessions.
@@ -141,9 +240,40 @@ impl Schedule {
     }
 }
 
+impl Taken {
+    /// Visits a tenant, and charges it for the work.
+    #[inline]
+    fn add_visit(&mut self, share: &mut Share, sessions: &mut Sessions, graph: &mut Graph) -> Visit {
+        let credit = share.credit;
+        let work = share.visit(sessions, graph);
+        self.spent += credit - share.credit;
+        let used_up = graph.take_used_up();
+        if work == Work::default() {
+            return if used_up { Visit::UsedUp } else { Visit::Nothing };
+        }
+        self.now = share.charge(work, self.now);
+        self.any = true;
+        Visit::Work
+    }
+
+    /// Whether the turn is to end.
+    #[inline]
+    fn is_enough(&self) -> bool {
+        self.spent >= Work::TURN.into()
+    }
+}
+
 impl Share {
     fn new(account: Arc<Account>) -> Self {
-        Self { account, active: Rotation::default(), idle: Rotation::default(), idle_looks: 0, credit: 0 }
+        Self {
+            account,
+            active: Rotation::default(),
+            idle: Rotation::default(),
+            idle_looks: 0,
+            quantum: Work::QUANTUM.into(),
+            credit: 0,
+            is_listed: false,
+        }
     }
 
     /// Adds a session, which is active at first. Makes room for it in both lists.
@@ -163,10 +293,29 @@ impl Share {
         self.active.len() + self.idle.len() == 0
     }
 
+    /// Adds what a round gives.
+    #[inline]
+    fn refill(&mut self) {
+        self.earn(1);
+    }
+
+    /// Adds what so many rounds give. Credit that a tenant has no work for is lost, but for what is too little for a
+    /// visit.
+    #[inline]
+    fn earn(&mut self, rounds: i64) {
+        let most = self.quantum + self.quantum / LIGHT_PART;
+        self.credit = (self.credit + rounds * self.quantum).min(most);
+    }
+
+    /// Whether it may be visited before the round comes to it.
+    #[inline]
+    fn is_light(&self) -> bool {
+        self.credit >= self.quantum / LIGHT_PART
+    }
+
     /// Lets the tenant's sessions take requests, as far as its credit reaches. Returns the work that was done.
     #[inline]
     fn visit(&mut self, sessions: &mut Sessions, graph: &mut Graph) -> Work {
-        self.credit = (self.credit + i64::from(Work::QUANTUM)).min(Work::QUANTUM.into());
         let done = self.visit_active(sessions, graph);
         self.idle_looks += self.idle.len();
         if self.idle_looks < IDLE_VISITS { done } else { done.plus(self.visit_idle(sessions, graph)) }
@@ -242,232 +391,4 @@ impl Share {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::account::Accounts;
-    use crate::session::Armed;
-    use crate::{Kick, Tenant};
-    use luge_block::Completion;
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-    /// A session's counters: how often it was asked, and what it answers.
-    #[derive(Default)]
-    struct Script {
-        takes: AtomicU64,
-        publishes: AtomicU64,
-        /// Work of each take; none if zero.
-        work: AtomicU64,
-        /// Interrupts that do not reach the guest.
-        owed: AtomicU64,
-    }
-
-    struct Scripted(Arc<Script>);
-
-    impl Session for Scripted {
-        fn adopt(&mut self, _id: SessionId) {}
-
-        fn take(&mut self, _graph: &mut Graph, allowance: Work) -> Took {
-            assert!(allowance > Work::default());
-            self.0.takes.fetch_add(1, Relaxed);
-            match u32::try_from(self.0.work.load(Relaxed)).unwrap() {
-                0 => Took::Nothing,
-                work => Took::Work(Work(work)),
-            }
-        }
-
-        fn finish(&mut self, _done: &[Completion]) {}
-
-        fn publish(&mut self) -> Published {
-            self.0.publishes.fetch_add(1, Relaxed);
-            let left = self.0.owed.fetch_update(Relaxed, Relaxed, |owed| owed.checked_sub(1));
-            if left.is_ok() { Published::Owing } else { Published::All }
-        }
-
-        fn arm(&mut self) -> Armed {
-            Armed::Quiet
-        }
-
-        fn disarm(&mut self) {}
-
-        fn kick(&self) -> Option<&Kick> {
-            None
-        }
-
-        fn needs_polling(&self) -> bool {
-            false
-        }
-
-        fn in_flight(&self) -> usize {
-            0
-        }
-
-        fn quiesce(&mut self) {}
-    }
-
-    /// A schedule with sessions that are scripted.
-    #[derive(Default)]
-    struct House {
-        schedule: Schedule,
-        graph: Graph,
-        accounts: Accounts,
-    }
-
-    impl House {
-        fn tenant(name: &str) -> Tenant {
-            Tenant::Owner(name.into())
-        }
-
-        /// Adds sessions of a tenant, each of which does so much work in a take.
-        fn add(&mut self, tenant: &str, sessions: usize, work: u64) -> Vec<Arc<Script>> {
-            let account = self.accounts.of(&Self::tenant(tenant));
-            let add = |_| {
-                let script = Arc::new(Script { work: work.into(), ..Script::default() });
-                let session = Box::new(Scripted(script.clone()));
-                self.schedule.add(session, account.clone()).ok().unwrap();
-                script
-            };
-            (0..sessions).map(add).collect()
-        }
-
-        fn turns(&mut self, count: usize) {
-            for _ in 0..count {
-                self.schedule.turn(&mut self.graph, Ticks::PAST);
-            }
-        }
-
-        fn work(&self, tenant: &str) -> u64 {
-            self.accounts.of(&Self::tenant(tenant)).work()
-        }
-    }
-
-    /// Whether two numbers differ by at most a tenth of the second.
-    fn are_close(one: u64, other: u64) -> bool {
-        one.abs_diff(other) <= other / 10
-    }
-
-    const SHORT: u64 = 64;
-
-    #[test]
-    fn tenants_get_equal_shares_whatever_number_of_rings_they_have() {
-        let mut house = House::default();
-        house.add("many", 256, SHORT);
-        house.add("one", 1, SHORT * 100);
-        house.turns(10_000);
-        let (many, one) = (house.work("many"), house.work("one"));
-        assert!(are_close(many, one), "{many} for 256 rings, {one} for one");
-    }
-
-    #[test]
-    fn a_tenant_whose_requests_are_costly_gets_no_more_than_its_share() {
-        let mut house = House::default();
-        house.add("costly", 8, 50 * u64::from(Work::QUANTUM.0));
-        house.add("cheap", 1, u64::from(Work::QUANTUM.0));
-        house.turns(10_000);
-        let (costly, cheap) = (house.work("costly"), house.work("cheap"));
-        assert!(are_close(costly, cheap), "{costly} by requests of fifty quanta, {cheap} by others");
-    }
-
-    #[test]
-    fn a_tenant_that_is_alone_pays_its_debts_faster() {
-        let mut house = House::default();
-        let work = 50 * u64::from(Work::QUANTUM.0);
-        house.add("costly", 1, work);
-        house.add("idle", 1, 0);
-        house.turns(1100);
-        let takes = house.work("costly") / work;
-        assert!((95..=105).contains(&takes), "once in about 11 turns, not in 50: {takes}");
-    }
-
-    #[test]
-    fn a_hundred_tenants_get_a_hundredth_each() {
-        let mut house = House::default();
-        for tenant in 0..100 {
-            let work = u64::from(Work::QUANTUM.0) + 300 * u64::try_from(tenant).unwrap();
-            house.add(&tenant.to_string(), 1 + tenant % 7, work);
-        }
-        house.turns(20_000);
-        let all: Vec<u64> = (0..100).map(|tenant| house.work(&tenant.to_string())).collect();
-        let mean = all.iter().sum::<u64>() / 100;
-        assert!(all.iter().all(|&work| are_close(work, mean)), "{mean} on average: {all:?}");
-    }
-
-    #[test]
-    fn a_turn_ends_when_enough_was_done_and_the_next_one_goes_on_there() {
-        let mut house = House::default();
-        let quantum = u64::from(Work::QUANTUM.0);
-        let sessions: Vec<_> =
-            (0..50).flat_map(|tenant| house.add(&tenant.to_string(), 1, quantum)).collect();
-        let takes = |sessions: &[Arc<Script>]| -> u64 {
-            sessions.iter().map(|session| session.takes.load(Relaxed)).sum()
-        };
-        house.turns(1);
-        assert_eq!(takes(&sessions), u64::from(Work::TURN.0) / quantum, "a turn is bounded");
-        house.turns(24);
-        assert!(sessions.iter().all(|session| session.takes.load(Relaxed) == 1), "all had their turn");
-    }
-
-    #[test]
-    fn rings_that_stay_empty_are_looked_at_rarely_and_found_when_they_are_not() {
-        let mut house = House::default();
-        let idle = house.add("idle", 256, 0);
-        // Looks cost work, too: so it takes more turns than looks.
-        house.turns(2000);
-        let before: u64 = idle.iter().map(|session| session.takes.load(Relaxed)).sum();
-        house.turns(160);
-        let after: u64 = idle.iter().map(|session| session.takes.load(Relaxed)).sum();
-        assert_eq!(after - before, 160 * 256 / 16, "a sixteenth of them in each turn");
-        idle[100].work.store(SHORT, Relaxed);
-        house.turns(16);
-        assert!(house.work("idle") > 0, "found within sixteen turns");
-        house.turns(100);
-        assert!(house.work("idle") >= 100 * SHORT, "and served in every turn then");
-    }
-
-    #[test]
-    fn a_single_idle_ring_is_looked_at_in_every_sixteenth_visit_too() {
-        let mut house = House::default();
-        house.add("one", 1, SHORT);
-        let idle = house.add("one", 1, 0).remove(0);
-        house.turns(LOOKS_MAX.into());
-        let before = idle.takes.load(Relaxed);
-        house.turns(160);
-        assert_eq!(idle.takes.load(Relaxed) - before, 10);
-    }
-
-    #[test]
-    fn after_a_sleep_all_rings_are_looked_at_in_the_first_turn() {
-        let mut house = House::default();
-        let idle = house.add("idle", 64, 0);
-        house.turns(2000);
-        idle[63].work.store(SHORT, Relaxed);
-        house.schedule.wake();
-        house.turns(1);
-        assert_eq!(house.work("idle"), SHORT);
-    }
-
-    #[test]
-    fn who_owes_an_interrupt_publishes_again_in_each_turn_until_it_is_paid() {
-        let mut house = House::default();
-        let session = house.add("owing", 1, SHORT).remove(0);
-        session.owed.store(5, Relaxed);
-        house.turns(1);
-        session.work.store(0, Relaxed);
-        house.turns(20);
-        assert_eq!(session.publishes.load(Relaxed), 6, "once, and five times again");
-    }
-
-    #[test]
-    fn a_tenant_that_has_left_takes_no_part_of_the_next_turns() {
-        let mut house = House::default();
-        house.add("stays", 1, SHORT);
-        let account = house.accounts.of(&House::tenant("leaves"));
-        let script = Arc::new(Script { work: SHORT.into(), ..Script::default() });
-        let id = house.schedule.add(Box::new(Scripted(script.clone())), account).ok().unwrap();
-        house.turns(10);
-        assert!(house.schedule.remove(id).is_some());
-        let takes = script.takes.load(Relaxed);
-        house.turns(10);
-        assert_eq!(script.takes.load(Relaxed), takes);
-        assert_eq!(house.work("stays"), 20 * SHORT);
-    }
-}
+mod tests;

@@ -46,6 +46,9 @@ pub enum ExporterError {
         /// Error of the kernel.
         source: io::Error,
     },
+    /// There is no thread for the health of the SSDs.
+    #[error("no thread can be started: {0}; is the number of threads limited (ulimit -u, TasksMax=)?")]
+    Thread(io::Error),
     /// The address cannot be printed.
     #[error("cannot print: {0}")]
     Print(io::Error),
@@ -61,7 +64,7 @@ pub fn run(options: &Options) -> Result<(), ExporterError> {
     let server = Server::listen(options.listen, rules).map_err(failed)?;
     let address = server.address().map_err(failed)?;
     greet(address, options).map_err(ExporterError::Print)?;
-    let lookout = Lookout::new(options.socket.clone());
+    let lookout = Lookout::new(&options.socket).map_err(ExporterError::Thread)?;
     server.run(move |request| routes::answer(request, &lookout))
 }
 

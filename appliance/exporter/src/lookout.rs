@@ -1,7 +1,8 @@
 //! Looks at the sled, seldom enough whatever the number of clients.
 
-use luge_observe::{Snapshot, Socket, SourceError};
-use std::path::PathBuf;
+use luge_observe::{Observer, Snapshot, Socket, SourceError};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,16 +25,19 @@ pub struct Lookout {
 }
 
 struct State {
-    socket: Socket,
+    observer: Observer,
     last: Option<Arc<Look>>,
 }
 
 impl Lookout {
     /// Access by the RPC socket at `path`, which need not be there yet.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        let state = State { socket: Socket::new(path), last: None };
-        Self { began: Instant::now(), state: Mutex::new(state) }
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let socket = || Box::new(Socket::new(path.to_owned()));
+        let state = State { observer: Observer::start(socket(), socket())?, last: None };
+        Ok(Self { began: Instant::now(), state: Mutex::new(state) })
     }
 
     /// Looks at the sled, or returns a look that is fresh.
@@ -46,7 +50,7 @@ impl Lookout {
         {
             return Arc::clone(last);
         }
-        let sled = take(&mut state.socket).map_err(|error| error.to_string());
+        let sled = take(&mut state.observer).map_err(|error| error.to_string());
         // Clients that waited for a slow answer have it, rather than ask again.
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let look = Arc::new(Look { at_ms, sled });
@@ -57,10 +61,10 @@ impl Lookout {
 
 /// Takes a snapshot. A connection that turns out to be closed, as after a restart of Luge, is made again; a slow
 /// Luge is not asked twice.
-fn take(socket: &mut Socket) -> Result<Snapshot, SourceError> {
+fn take(observer: &mut Observer) -> Result<Snapshot, SourceError> {
     let began = Instant::now();
-    match Snapshot::take(socket) {
-        Err(SourceError::Away(_)) if began.elapsed() < FRESH => Snapshot::take(socket),
+    match observer.look() {
+        Err(SourceError::Away(_)) if began.elapsed() < FRESH => observer.look(),
         taken => taken,
     }
 }
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn clients_that_ask_at_once_share_a_look() {
-        let lookout = Lookout::new("/no/luge/here".into());
+        let lookout = Lookout::new(Path::new("/no/luge/here")).unwrap();
         let first = lookout.look();
         assert!(Arc::ptr_eq(&first, &lookout.look()));
         assert!(first.sled.as_ref().unwrap_err().contains("/no/luge/here"));

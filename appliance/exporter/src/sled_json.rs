@@ -3,7 +3,9 @@
 //! Counters are totals; the page computes rates from two answers. A number that is absent is null.
 
 use crate::lookout::Look;
-use luge_observe::{Core, Counters, Endpoint, Histogram, OperationCounters, Snapshot, Ssd, Vm, Volume};
+use luge_observe::{
+    Core, Counters, Endpoint, Health, Histogram, OperationCounters, Snapshot, Ssd, Vm, Volume,
+};
 use serde_json::{Value, json};
 
 /// JSON of a look at the sled.
@@ -43,6 +45,16 @@ fn ssd_json(ssd: &Ssd) -> Value {
         "state": ssd.state,
         "address": ssd.address,
         "unusable_namespaces": ssd.unusable_namespaces,
+        "health": ssd.health.as_ref().map(health_json),
+    })
+}
+
+fn health_json(health: &Health) -> Value {
+    json!({
+        "temperature_celsius": health.temperature_celsius,
+        "used_percent": health.used_percent,
+        "spare_percent": health.spare_percent,
+        "warnings": health.warnings(),
     })
 }
 
@@ -94,10 +106,10 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
     })
 }
 
-/// VM with the names of its endpoints; a disk that is the folder of an NVMe listener is its subsystem's.
+/// VM with the names of its endpoints; a disk that is the folder of an NVMe listener is that of its subsystem.
 fn vm_json(vm: &Vm, sled: &Snapshot) -> Value {
     let endpoint = |disk: &String| {
-        let is_it = |endpoint: &&Endpoint| endpoint.name == *disk || endpoint.socket.as_ref() == Some(disk);
+        let is_it = |endpoint: &&Endpoint| endpoint.name == *disk || endpoint.sockets.contains(disk);
         sled.endpoints.iter().find(is_it).map_or_else(|| disk.clone(), |endpoint| endpoint.name.clone())
     };
     json!({

@@ -33,7 +33,7 @@ impl Host {
     /// State of the host.
     #[must_use]
     pub fn report(&self) -> Report {
-        Report::of(&self.root)
+        Report::of(&self.root, None)
     }
 
     /// The change that reserves `mib` MiB in pages of `page_kib` KiB on a node: beside those that are reserved there,

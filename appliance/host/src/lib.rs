@@ -15,6 +15,7 @@
 //! (`init`).
 
 mod change;
+mod cpu_list;
 mod error;
 mod host;
 mod iommu;
@@ -27,6 +28,7 @@ mod report;
 mod ssd;
 
 pub use change::Change;
+pub use cpu_list::CpuList;
 pub use error::HostError;
 pub use host::{Host, Undone};
 pub use needs::SsdMemory;

@@ -1,5 +1,6 @@
 //! State of a host, and what is missing.
 
+use crate::cpu_list::CpuList;
 use crate::iommu::Isolation;
 use crate::latency::Cpus;
 use crate::needs::{self, SsdMemory};
@@ -26,10 +27,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads the state of a host.
+    /// Reads the state of a host. `serving` are the CPUs that serve disks, where that is known.
     #[must_use]
-    pub fn of(root: &SysfsRoot) -> Self {
-        let (isolation, hugepages, cpus) = (Isolation::of(root), pools(root), Cpus::of(root));
+    pub fn of(root: &SysfsRoot, serving: Option<&CpuList>) -> Self {
+        let (isolation, hugepages, cpus) = (Isolation::of(root), pools(root), Cpus::of(root, serving));
         let ssds = ssds(root);
         let ssd_memory = needs::of_ssds(&ssds);
         let mut advice = isolation.advice();
@@ -60,7 +61,10 @@ mod tests {
     fn a_host_without_hugepages_is_told_how_to_reserve_them() {
         let host = FakeHost::new();
         let wants = |host: &FakeHost| {
-            Report::of(&host.root()).advice.iter().any(|line| line.contains("`luge host hugepages MIB`"))
+            Report::of(&host.root(), None)
+                .advice
+                .iter()
+                .any(|line| line.contains("`luge host hugepages MIB`"))
         };
         host.hugepages(0, 2048, 0, 0);
         assert!(wants(&host));

@@ -1,6 +1,12 @@
-//! Default choice of the CPUs that serve disks.
+//! Default choice of the CPUs that serve disks: those that the kernel has isolated, else a quarter.
 
-/// CPUs that serve disks by default: a quarter of the available ones, at least one, spread evenly. The
+/// Chooses one CPU of each physical core, the first. `siblings` lists the CPUs of a CPU's core.
+pub fn one_of_each_core(cpus: &[u16], siblings: impl Fn(u16) -> Vec<u16>) -> Vec<u16> {
+    let has_earlier = |cpu: u16| siblings(cpu).iter().any(|other| *other < cpu && cpus.contains(other));
+    cpus.iter().copied().filter(|&cpu| !has_earlier(cpu)).collect()
+}
+
+/// CPUs that serve disks where none are isolated: a quarter of the available ones, at least one, spread evenly. The
 /// first CPU is left to the kernel and the control thread, unless it is the only one; the VMs share
 /// the CPUs that do not serve.
 #[must_use]
@@ -36,6 +42,15 @@ mod tests {
             assert!(cpus.iter().all(|cpu| (1..count).contains(cpu)), "{cpus:?}");
             assert!(cpus.is_sorted(), "{cpus:?}");
         }
+    }
+
+    #[test]
+    fn of_isolated_threads_of_a_core_the_first_serves() {
+        // Eight cores with two threads each: 0 and 8, 1 and 9, ...
+        let siblings = |cpu: u16| vec![cpu % 8, cpu % 8 + 8];
+        assert_eq!(one_of_each_core(&[1, 5, 9, 13], siblings), [1, 5]);
+        assert_eq!(one_of_each_core(&[9, 12], siblings), [9, 12], "their siblings are not isolated");
+        assert_eq!(one_of_each_core(&[1, 2], |_| Vec::new()), [1, 2], "a kernel that does not say");
     }
 
     #[test]

@@ -167,3 +167,23 @@ fn a_result_of_an_unknown_shape_is_printed_all_the_same() {
         assert_eq!(text.trim_end(), shown, "{method}");
     }
 }
+
+#[test]
+fn the_machine_is_shown_with_what_is_to_be_done() {
+    let cpus =
+        json!({ "serving": "1", "isolated": "", "tickless": "1", "interrupted": "0", "idle_exit_us": null });
+    let pool = json!({ "node": 0, "page_kib": 2048, "total": 512, "free": 256 });
+    let ssd = json!({ "address": "0000:01:00.0", "state": "open", "driver": "vfio-pci", "node": 0, "iommu_group": 7,
+                      "model": null });
+    let host =
+        json!({ "cpus": cpus, "hugepages": [pool], "ssds": [ssd], "advice": ["boot with \u{1b}[2J more"] });
+    let text = printed("host\n", "luge_get_host", host);
+    for wanted in [
+        "CPUs that serve",
+        "512 MiB free of 1.00 GiB",
+        "0000:01:00.0  open   vfio-pci     0      7  -",
+        "- boot with ?[2J more",
+    ] {
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+}

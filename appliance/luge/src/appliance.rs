@@ -43,6 +43,8 @@ pub struct Plan {
     pub rpc_socket: PathBuf,
     /// Permissions of the RPC socket.
     pub rpc_socket_permissions: Permissions,
+    /// Folder of what crashes have left; none of a daemon.
+    pub last_words: Option<PathBuf>,
     /// Configuration of VMs.
     pub vms: VmConfig,
     /// Reaper of child processes.
@@ -101,6 +103,7 @@ impl Appliance {
             sockets,
             vfio,
             sysfs,
+            last_words: plan.last_words,
             vms,
         });
         let sled = Sled::new(platform, Budget::new(plan.budget));

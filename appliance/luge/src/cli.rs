@@ -119,16 +119,20 @@ pub struct Serve {
 /// Arguments of `luge trace`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The trace has long turns of cores, sessions that start and stop, and the lines of the log. It can be read while
-Luge runs, and after it has ended or was killed. Times are UTC.
+The trace has long turns of cores, sessions that start and stop, and the lines of the log. Without FILE, it is that of
+the Luge that runs; a file can also be read after Luge has ended or was killed. Times are UTC.
 
-Example: luge serve --trace /run/luge/trace
+Example: luge trace --socket /run/luge/rpc.sock
+         luge serve --trace /run/luge/trace
          luge trace /run/luge/trace
          luge trace /run/luge/trace.previous --json")]
 pub struct TraceArgs {
     /// File of the trace
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
+    /// Path of the RPC socket of the running Luge
+    #[arg(short = 's', long = "socket", value_name = "SOCKET", default_value = RPC_SOCKET, conflicts_with = "file")]
+    pub socket: PathBuf,
     /// Print one JSON object for each event
     #[arg(long)]
     pub json: bool,

@@ -44,6 +44,38 @@ impl Cpus {
         Ok(Self((0..CPUS).filter(is_set).map(CoreId).collect()))
     }
 
+    /// CPUs of this machine that are switched on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn online() -> std::io::Result<Self> {
+        Self::listed("online").ok_or_else(|| std::io::Error::other("the kernel does not list them"))
+    }
+
+    /// CPUs that the kernel's scheduler leaves alone (`isolcpus=`), if there are any.
+    #[must_use]
+    pub fn isolated() -> Option<Self> {
+        Self::listed("isolated")
+    }
+
+    /// CPUs of the physical core that a CPU is of.
+    #[must_use]
+    pub fn siblings(cpu: u16) -> Option<Self> {
+        Self::listed(&format!("cpu{cpu}/topology/thread_siblings_list"))
+    }
+
+    /// CPUs that a file of the kernel lists.
+    fn listed(file: &str) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/{file}")).ok()?;
+        format!("[{}]", text.trim()).parse().ok()
+    }
+
+    /// Numbers of the CPUs, in ascending order.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u16> {
+        self.0.iter().map(|cpu| cpu.0).collect()
+    }
+
     /// Set of the first CPU alone.
     #[must_use]
     pub fn first(&self) -> Self {
@@ -65,7 +97,8 @@ impl Cpus {
     }
 
     /// Difference of this set and `other`; may be empty.
-    fn without(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).copied().collect())
     }
 
@@ -198,6 +231,13 @@ mod tests {
             error.to_string(),
             "CPU 6-7 cannot be used: this process has 0-3; choose among them (cpumask)"
         );
+    }
+
+    #[test]
+    fn a_cpu_of_this_machine_is_of_its_own_core() {
+        let first = Cpus::online().unwrap().first();
+        let number = first.numbers()[0];
+        assert_eq!(first.check(&Cpus::siblings(number).unwrap()), Ok(()));
     }
 
     #[test]

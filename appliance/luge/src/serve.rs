@@ -88,9 +88,7 @@ pub fn run(args: &Serve) -> Result<(), ServeError> {
     send_stop_signals(sender.clone())?;
     let manager = ServiceManager::of_environment();
     let plan = plan(args)?;
-    if let Some(path) = &args.trace {
-        trace::start(path, plan.cpus.iter().map(|core| core.0))?;
-    }
+    trace::start(args.trace.as_deref(), plan.cpus.iter().map(|core| core.0))?;
     let appliance = Appliance::start(plan, log)?;
     manager.watch(appliance.host().control.clone())?;
     if args.wait_for_rpc {
@@ -164,6 +162,7 @@ fn plan(args: &Serve) -> Result<Plan, ServeError> {
         socket_permissions: Permissions::GROUP.or(args.socket_mode, args.socket_group),
         rpc_socket,
         rpc_socket_permissions: Permissions::OWNER.or(args.rpc_socket_mode, args.rpc_socket_group),
+        last_words: None,
         vms,
         reaper,
         config,

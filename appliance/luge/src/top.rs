@@ -2,7 +2,7 @@
 
 use crate::cli::Top;
 use luge_init::Terminal;
-use luge_observe::{Socket, Source, SourceError};
+use luge_observe::{Observer, Socket, Source, SourceError};
 use luge_rpc::Dispatcher;
 use rustix::termios::isatty;
 use serde_json::Value;
@@ -39,8 +39,9 @@ pub fn run(args: &Top) -> Result<(), TopError> {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         pipe::register(signal, signals.try_clone()?)?;
     }
+    let socket = || Box::new(Socket::new(args.socket.clone()));
     luge_top::run(luge_top::Top {
-        source: Box::new(Socket::new(args.socket.clone())),
+        observer: Observer::start(socket(), socket())?,
         title: args.socket.display().to_string(),
         terminal: &terminal,
         stop: Some(stop.as_fd()),
@@ -53,8 +54,9 @@ pub fn run(args: &Top) -> Result<(), TopError> {
 /// # Errors
 /// Errors of the terminal.
 pub fn run_here(dispatcher: &Arc<Dispatcher>, terminal: &Terminal) -> io::Result<()> {
+    let methods = || Box::new(Methods(dispatcher.clone()));
     luge_top::run(luge_top::Top {
-        source: Box::new(Methods(dispatcher.clone())),
+        observer: Observer::start(methods(), methods())?,
         title: "this sled".into(),
         terminal,
         stop: None,

@@ -41,8 +41,8 @@ pub use queues::{
 };
 pub use relay::{FailedCommand, Relay, Relayed, RelayedId};
 pub use session::{
-    CompletionQueueSetup, MemoryChange, QueueSession, Removal, RemovedQueue, Rules, Service, SessionError,
-    SessionMemory, SessionSetup, SubmissionQueueSetup,
+    CompletionQueueSetup, GoneMemory, MemoryChange, QueueSession, Removal, RemovedQueue, Rules, Service,
+    SessionError, SessionMemory, SessionSetup, SubmissionQueueSetup,
 };
 pub use subsystem::{
     ControllerPhase, ControllerStatus, NamespaceConfig, NamespaceIdentity, NamespaceStatus, Nqn, NqnError,

@@ -269,6 +269,23 @@ fn shadow_doorbells_begin_with_the_values_of_the_registers_and_give_them_back() 
     assert_eq!(bench.doorbells.load(tail_of(&bench)), Some(5));
 }
 
+/// The host may store a value between any two steps of the session.
+#[test]
+fn shadow_doorbells_that_are_found_again_keep_the_values_of_the_host() {
+    let mut bench = shadowed();
+    let words = [FAR + tail_of(&bench), FAR + head_of(&bench)];
+    words.iter().for_each(|at| set_word(&bench, *at, 0xffff));
+    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
+    let again = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    assert!(bench.session.move_doorbells(again).is_some());
+    assert!(words.iter().all(|at| word(&bench, *at) == 0xffff));
+    bench.queues[0].push(read(0, 1, DATA));
+    set_word(&bench, words[0], 1);
+    set_word(&bench, words[1], 0);
+    bench.turns();
+    assert!(bench.queues[0].peek().is_some());
+}
+
 #[test]
 fn a_register_that_was_stored_just_before_the_shadow_doorbells_counts() {
     let mut bench = Bench::new(memory(64));

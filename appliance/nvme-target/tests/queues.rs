@@ -9,8 +9,8 @@ use luge_block::{Geometry, Status};
 use luge_core::{Armed, Session, Took, Work};
 use luge_memory::{GuestAddress, GuestMemory};
 use luge_nvme_target::{
-    CommandId, CommandStatus, MemoryChange, QueueId, QueueLayout, QueueMemoryError, QueuePages, Removal,
-    Service, SessionMemory, SubmissionQueueSetup,
+    CommandId, CommandStatus, GoneMemory, MemoryChange, QueueId, QueueLayout, QueueMemoryError, QueuePages,
+    Removal, Service, SessionMemory, SubmissionQueueSetup,
 };
 use luge_spec::nvme::{IoOpcode, SglDescriptor, StatusCode, SubmissionEntry};
 use luge_virtqueue::rig::RigMemory;
@@ -315,7 +315,8 @@ fn memory_is_exchanged_under_commands_in_flight_which_keep_what_goes() {
     let fewer = Arc::new(before.without(GuestAddress(FAR), RigMemory::FAR_DATA.1).unwrap());
     let [completion, submission] = layouts();
     let find = |table: &Arc<GuestMemory>| {
-        SessionMemory::find(&completion, &[submission], &bench.rules, table.clone()).after(&before)
+        let memory = SessionMemory::find(&completion, &[submission], &bench.rules, table.clone());
+        memory.without(GoneMemory::between(&before, table))
     };
     assert!(matches!(bench.session.replace_memory(find(&grown)), MemoryChange::Done(_)));
     assert!(matches!(bench.session.replace_memory(find(&fewer)), MemoryChange::Leaving));
@@ -335,6 +336,43 @@ fn memory_is_exchanged_under_commands_in_flight_which_keep_what_goes() {
     assert!(before.is_some(), "the second one uses the new memory");
     assert!(device.complete(second, Status::Success));
     bench.turns();
+}
+
+/// Whether a session that notes the memory of its commands waits for `command` before memory goes, at the place of
+/// far data.
+fn waits_for(command: SubmissionEntry) -> bool {
+    let (mut bench, device) = scripted(Setup::default(), 64);
+    let [completion, submission] = layouts();
+    let find = |bench: &Bench, table: &Arc<_>| {
+        SessionMemory::find(&completion, &[submission], &bench.rules, Arc::clone(table))
+    };
+    let noting = find(&bench, &bench.memory.table).with_notes(64);
+    assert!(matches!(bench.session.replace_memory(noting), MemoryChange::Done(_)));
+    // Two at a time are a run.
+    for entry in [read(0, 1, DATA), command] {
+        bench.queues[0].push(entry);
+    }
+    bench.queues[0].ring();
+    bench.turns();
+    assert_eq!(device.taken().len(), 2);
+    let before = bench.memory.table.clone();
+    let fewer = Arc::new(before.without(GuestAddress(FAR), RigMemory::FAR_DATA.1).unwrap());
+    let memory = find(&bench, &fewer).without(GoneMemory::between(&before, &fewer));
+    let waits = matches!(bench.session.replace_memory(memory), MemoryChange::Leaving);
+    assert_eq!(device.complete_all(Status::Success), 2);
+    bench.turns();
+    waits
+}
+
+#[test]
+fn memory_that_goes_waits_for_commands_that_use_it_and_for_no_others() {
+    assert!(waits_for(read(0, 1, FAR)));
+    assert!(waits_for(SubmissionEntry { prp2: FAR, ..read(0, 16, DATA) }), "the second of two pages");
+    assert!(!waits_for(SubmissionEntry { prp2: DATA + 2 * rig::PAGE, ..read(0, 16, DATA) }));
+    let compare = |at| SubmissionEntry { prp1: at, ..rig::io(IoOpcode::COMPARE, 0, 1) };
+    assert!(waits_for(compare(FAR)), "no command of a run");
+    assert!(!waits_for(compare(DATA)));
+    assert!(!waits_for(rig::io(IoOpcode::FLUSH, 0, 1)), "it has no data");
 }
 
 #[test]

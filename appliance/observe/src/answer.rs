@@ -13,6 +13,11 @@ pub(crate) fn number(value: &Value, key: &str) -> Option<u64> {
     value.get(key)?.as_u64()
 }
 
+/// Number in a member, which may be below zero.
+pub(crate) fn signed(value: &Value, key: &str) -> Option<i64> {
+    value.get(key)?.as_i64()
+}
+
 /// Number with a fraction in a member.
 pub(crate) fn fraction(value: &Value, key: &str) -> Option<f64> {
     value.get(key)?.as_f64().filter(|number| number.is_finite())

@@ -33,8 +33,8 @@ pub struct Endpoint {
     pub name: String,
     /// Kind.
     pub kind: EndpointKind,
-    /// Path of its socket, or of the folder of its socket; the first of several.
-    pub socket: Option<String>,
+    /// Paths of its sockets, or of the folders of its sockets.
+    pub sockets: Vec<String>,
     /// Names of its volumes.
     pub volumes: Vec<String>,
     /// Number of front ends that are served.
@@ -65,7 +65,7 @@ impl Endpoint {
         Some(Self {
             name: text(value, "ctrlr")?,
             kind,
-            socket: text(value, "socket"),
+            sockets: text(value, "socket").into_iter().collect(),
             volumes: vhost_volumes(device),
             front_ends: has_sessions.then(|| started(sessions())),
             queues: has_sessions.then(|| sum("max_queues")),
@@ -84,7 +84,7 @@ impl Endpoint {
         Some(Self {
             name: text(value, "nqn")?,
             kind: EndpointKind::Nvme,
-            socket: list(value, "listen_addresses").find_map(|address| text(address, "traddr")),
+            sockets: list(value, "listen_addresses").filter_map(|address| text(address, "traddr")).collect(),
             volumes: list(value, "namespaces").filter_map(|one| text(one, "bdev_name")).collect(),
             front_ends: None,
             queues: None,

@@ -4,6 +4,7 @@
 //! passes here.
 //!
 //! - [`Source`]: calls methods, over the RPC socket ([`Socket`]) or within the process.
+//! - [`Observer`]: takes snapshots; the health of the SSDs it asks for more seldom, on a thread of its own.
 //! - [`Snapshot`]: the numbers at one moment, typed.
 //! - [`Histogram`]: latencies of one operation.
 //! - [`Rates`]: the change between two snapshots.
@@ -19,7 +20,10 @@
 
 mod answer;
 mod endpoint;
+mod health;
+mod health_watch;
 mod histogram;
+mod observer;
 mod rates;
 mod snapshot;
 mod socket;
@@ -28,7 +32,9 @@ mod ssd;
 mod volume;
 
 pub use endpoint::{Endpoint, EndpointKind};
+pub use health::Health;
 pub use histogram::{Bucket, Histogram, Operation};
+pub use observer::Observer;
 pub use rates::{CoreRates, OperationRates, Rates, VolumeRates};
 pub use snapshot::{Core, Missing, Snapshot, Tenant, Vm};
 pub use socket::Socket;

@@ -1,6 +1,7 @@
 //! An SSD.
 
 use crate::answer;
+use crate::health::Health;
 use serde_json::Value;
 
 /// An SSD that Luge drives.
@@ -16,6 +17,8 @@ pub struct Ssd {
     pub bounced: Option<u64>,
     /// Number of namespaces that cannot be used.
     pub unusable_namespaces: usize,
+    /// Health, where an [`Observer`](crate::Observer) knows it.
+    pub health: Option<Health>,
 }
 
 impl Ssd {
@@ -28,6 +31,7 @@ impl Ssd {
             address: controller.get("trid").and_then(|trid| answer::text(trid, "traddr")),
             bounced: answer::number(controller, "bounced_requests"),
             unusable_namespaces: answer::list(controller, "unusable_namespaces").count(),
+            health: None,
         })
     }
 }

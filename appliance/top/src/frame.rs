@@ -21,6 +21,9 @@ const ROWS_BELOW: u16 = 2;
 /// Width of a core's bar.
 const BAR: usize = 8;
 
+/// Mark at the right edge of a table with more columns than fit.
+const MORE: &str = ">";
+
 const KEYS: &str = "q quit  Tab view  s sort  r reverse  / filter  +- interval  ? help";
 
 const HELP: &[&str] = &[
@@ -37,7 +40,7 @@ const HELP: &[&str] = &[
     "Rates are those since the last look. p50 and p99 are of reads and writes;",
     "of several volumes, the slowest one's. DEPTH is the average number of",
     "requests under way. An endpoint shows the sum of its volumes, an SSD too.",
-    "- is a number that is not known.",
+    "- is a number that is not known, > more columns in a wider terminal.",
 ];
 
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -140,17 +143,20 @@ fn missing(state: &State) -> Option<String> {
     (!names.is_empty()).then(|| format!("This Luge does not tell: {}", names.join(", ")))
 }
 
-/// A bar for each core, as many as fit.
+/// A bar for each core, as many as fit, and the number of the others.
 fn cores(state: &State, lines: &mut Lines<'_>) {
     let Some(now) = &state.observed.now else {
         let waits = if state.observed.failure.is_none() { "The first look is under way." } else { "" };
         return lines.put(1, waits, Style::new());
     };
     let mut column = 0;
-    for core in &now.cores {
+    for (at, core) in now.cores.iter().enumerate() {
         let rates = state.observed.rates.as_ref().and_then(|rates| rates.core(core.id));
         let text = bar(core.id, rates.and_then(|rates| rates.busy));
-        if usize::from(column) + text.len() > lines.area.width.into() {
+        let left = now.cores.len() - at;
+        let mark = if left > 1 { format!("  +{}", left - 1).len() } else { 0 };
+        if usize::from(column) + text.len() + mark > lines.area.width.into() {
+            lines.put_at(1, column, &format!("+{left}"), QUIET);
             return;
         }
         column = lines.put_at(1, column, &text, Style::new().fg(Color::Green)) + 2;
@@ -193,9 +199,12 @@ fn table(state: &mut State, lines: &mut Lines<'_>) {
     headings(state, &table, &shown, lines);
     let rows = table.rows.iter().skip(state.first_row);
     for (row, cells) in (0..room).zip(rows) {
-        let cell = |one: &Shown| padded(cells.get(one.column), table.columns[one.column], one.width);
-        let text = shown.iter().map(cell).collect::<Vec<_>>().join(&" ".repeat(GAP));
-        lines.put(row + ROWS_ABOVE, text.trim_end(), Style::new());
+        let mut at = 0;
+        for one in &shown {
+            let (cell, column) = (cells.get(one.column), table.columns[one.column]);
+            let style = if cell.is_some_and(|cell| cell.is_alarm) { BAD } else { Style::new() };
+            at = lines.put_at(row + ROWS_ABOVE, at, &padded(cell, column, one.width), style) + GAP;
+        }
     }
     if table.rows.is_empty() && state.observed.now.is_some() {
         lines.put(ROWS_ABOVE, empty(state), Style::new());
@@ -212,8 +221,13 @@ fn headings(state: &State, table: &Table, shown: &[Shown], lines: &mut Lines<'_>
         let column = table.columns[one.column];
         let title = Cell::text(column.title);
         let style = if one.column == state.sort().column { STRONG.patch(CHOSEN) } else { STRONG };
-        let column = lines.put_at(ROWS_ABOVE - 1, at, &padded(Some(&title), column, one.width), style);
-        at = column + u16::try_from(GAP).unwrap_or(0);
+        let title = padded(Some(&title), column, one.width);
+        at = lines.put_at(ROWS_ABOVE - 1, at, &title, style) + GAP;
+    }
+    if shown.len() < table.columns.len() {
+        let is_sorted_by_another = shown.iter().all(|one| one.column != state.sort().column);
+        let style = if is_sorted_by_another { STRONG.patch(CHOSEN) } else { STRONG };
+        lines.put_at(ROWS_ABOVE - 1, lines.area.width - 1, MORE, style);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looker: takes snapshots on a thread of its own, so that a Luge that does not answer keeps no key waiting.
 
-use luge_observe::{Snapshot, Source, SourceError};
+use luge_observe::{Observer, Snapshot, SourceError};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,11 +21,11 @@ impl Looker {
     ///
     /// # Errors
     /// No pipe or no thread can be made.
-    pub(crate) fn start(source: Box<dyn Source + Send>) -> io::Result<Self> {
+    pub(crate) fn start(observer: Observer) -> io::Result<Self> {
         let ((requests, asked), (answer, looks)) = (channel(), channel());
         let (bell, ring) = io::pipe()?;
         let thread = std::thread::Builder::new().name("looker".into());
-        thread.spawn(move || look_whenever_asked(source, &asked, &Answer { looks: answer, ring }))?;
+        thread.spawn(move || look_whenever_asked(observer, &asked, &Answer { looks: answer, ring }))?;
         Ok(Self { requests, looks, bell, is_looking: false })
     }
 
@@ -54,9 +54,9 @@ struct Answer {
     ring: PipeWriter,
 }
 
-fn look_whenever_asked(mut source: Box<dyn Source + Send>, asked: &Receiver<()>, answer: &Answer) {
+fn look_whenever_asked(mut observer: Observer, asked: &Receiver<()>, answer: &Answer) {
     while asked.recv().is_ok() {
-        let look = Snapshot::take(&mut *source);
+        let look = observer.look();
         if answer.looks.send(look).is_err() || (&answer.ring).write_all(b"!").is_err() {
             return;
         }

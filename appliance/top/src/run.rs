@@ -5,7 +5,7 @@ use crate::frame;
 use crate::looker::Looker;
 use crate::state::{Effect, State};
 use luge_init::{Decoder, Terminal, TerminalSize};
-use luge_observe::Source;
+use luge_observe::Observer;
 use ratatui_core::layout::Size;
 use ratatui_core::terminal::Terminal as Drawing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,8 +32,8 @@ const ROWS_MAX: usize = 200;
 
 /// A view: what is watched, and where.
 pub struct Top<'a> {
-    /// Source of the numbers.
-    pub source: Box<dyn Source + Send>,
+    /// Observer of the Luge.
+    pub observer: Observer,
     /// Name of the Luge, such as the path of its socket.
     pub title: String,
     /// Terminal.
@@ -48,7 +48,7 @@ pub struct Top<'a> {
 /// No thread or pipe can be made; errors of poll(2).
 pub fn run(top: Top<'_>) -> io::Result<()> {
     let mut view = View {
-        looker: Looker::start(top.source)?,
+        looker: Looker::start(top.observer)?,
         state: State::new(top.title),
         drawing: Drawing::new(Escapes::new(size(top.terminal.size())))?,
         terminal: top.terminal,

@@ -9,7 +9,10 @@ const NAME_MAX: usize = 24;
 const CUT_MIN: usize = 6;
 
 /// Space between columns.
-pub(crate) const GAP: usize = 1;
+pub(crate) const GAP: u16 = 1;
+
+/// Columns that are kept free for the mark of a table whose columns do not all fit.
+const MARK_ROOM: usize = 2;
 
 /// A column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Column {
     pub(crate) title: &'static str,
     /// Kind of its cells.
     pub(crate) kind: ColumnKind,
+    /// Minimum width, so that the columns after it stay where they are when its numbers change.
+    width_min: usize,
 }
 
 /// Kind of a column's cells.
@@ -32,12 +37,17 @@ pub(crate) enum ColumnKind {
 impl Column {
     /// Column of texts.
     pub(crate) const fn text(title: &'static str) -> Self {
-        Self { title, kind: ColumnKind::Text }
+        Self { title, kind: ColumnKind::Text, width_min: 0 }
     }
 
     /// Column of numbers.
     pub(crate) const fn number(title: &'static str) -> Self {
-        Self { title, kind: ColumnKind::Number }
+        Self { title, kind: ColumnKind::Number, width_min: 0 }
+    }
+
+    /// Column with a minimum width.
+    pub(crate) const fn at_least(self, width_min: usize) -> Self {
+        Self { width_min, ..self }
     }
 }
 
@@ -45,18 +55,26 @@ impl Column {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Cell {
     pub(crate) text: String,
+    /// Whether it says that something is wrong.
+    pub(crate) is_alarm: bool,
     value: Option<f64>,
 }
 
 impl Cell {
     /// Cell of a text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), value: None }
+        Self { text: text.into(), is_alarm: false, value: None }
     }
 
     /// Cell of a number, with its text; `-` if it is absent.
     pub(crate) fn number(value: Option<f64>, show: impl Fn(f64) -> String) -> Self {
-        Self { text: value.map_or_else(|| luge_init::units::ABSENT.into(), show), value }
+        let text = value.map_or_else(|| luge_init::units::ABSENT.into(), show);
+        Self { text, is_alarm: false, value }
+    }
+
+    /// Cell that says that something is wrong, if `is_alarm`.
+    pub(crate) fn alarm_if(self, is_alarm: bool) -> Self {
+        Self { is_alarm, ..self }
     }
 
     fn compare(&self, other: &Self, kind: ColumnKind) -> Ordering {
@@ -127,12 +145,21 @@ impl Table {
         self.rows.retain(has);
     }
 
-    /// Columns that fit into a width, from the left. The last one, if it has texts, may be cut.
+    /// Columns that fit into a width, from the left. The last one, if it has texts, may be cut. If some do not fit, there
+    /// is room for a mark behind the others.
     pub(crate) fn fit(&self, width: usize) -> Vec<Shown> {
+        let shown = self.fit_without_mark(width);
+        if shown.len() == self.columns.len() {
+            return shown;
+        }
+        self.fit_without_mark(width.saturating_sub(MARK_ROOM))
+    }
+
+    fn fit_without_mark(&self, width: usize) -> Vec<Shown> {
         let mut left = width;
         let mut shown = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
-            let gap = if at == 0 { 0 } else { GAP };
+            let gap = if at == 0 { 0 } else { GAP.into() };
             let wanted = if at == 0 { self.width(at).min(NAME_MAX) } else { self.width(at) };
             let room = left.saturating_sub(gap);
             let may_be_cut = at == 0 || column.kind == ColumnKind::Text && room >= CUT_MIN;
@@ -148,7 +175,7 @@ impl Table {
 
     /// Width of a column: that of its widest cell.
     fn width(&self, at: usize) -> usize {
-        let title = self.columns.get(at).map_or(0, |column| column.title.len());
+        let title = self.columns.get(at).map_or(0, |column| column.title.len().max(column.width_min));
         let cells = self.rows.iter().filter_map(|row| row.get(at));
         cells.map(|cell| cell.text.chars().count()).max().unwrap_or(0).max(title)
     }
@@ -199,11 +226,12 @@ mod tests {
         table.rows.push(row(&"x".repeat(100), Some(1.0)));
         for width in 0..100 {
             let shown = table.fit(width);
-            let total: usize = shown.iter().map(|one| one.width + GAP).sum();
-            assert!(total <= width + GAP, "{width}: {shown:?}");
+            let total: usize = shown.iter().map(|one| one.width + usize::from(GAP)).sum();
+            assert!(total <= width + usize::from(GAP), "{width}: {shown:?}");
         }
         assert_eq!(table.fit(80).len(), 3);
         assert_eq!(table.fit(80)[0].width, NAME_MAX);
         assert_eq!(table.fit(10).len(), 1);
+        assert_eq!(table.fit(10)[0].width, 8, "two are left for a mark");
     }
 }

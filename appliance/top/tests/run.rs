@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use luge_init::Terminal;
-use luge_observe::{Source, SourceError};
+use luge_observe::{Observer, Source, SourceError};
 use luge_top::{Top, run};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
@@ -36,8 +36,18 @@ fn terminal() -> (File, Terminal) {
     (user.into(), terminal)
 }
 
+/// Source without an answer.
+struct Away;
+
+impl Source for Away {
+    fn call(&mut self, _: &str, _: Value) -> Result<Value, SourceError> {
+        Err(SourceError::Away("there is none".into()))
+    }
+}
+
 fn top(terminal: &Terminal, source: Silent) -> Top<'_> {
-    Top { source: Box::new(source), title: "x".into(), terminal, stop: None }
+    let observer = Observer::start(Box::new(source), Box::new(Away)).unwrap();
+    Top { observer, title: "x".into(), terminal, stop: None }
 }
 
 #[test]

@@ -123,6 +123,15 @@ impl<'a> Event<'a> {
     }
 }
 
+/// Bytes of an entry, as in the file.
+pub(crate) fn to_bytes(words: [u64; WORDS]) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    for (to, word) in bytes.chunks_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
 /// Entry that was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {

@@ -8,7 +8,7 @@
 //!  4096  the rings, one after the other
 //! ```
 
-use crate::entry::{ENTRY_BYTES, WORDS};
+use crate::entry::{ENTRY_BYTES, WORDS, to_bytes};
 use crate::ring::ENTRIES;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
@@ -76,13 +76,9 @@ impl TraceFile {
     }
 
     /// Writes an entry of a ring.
-    pub(crate) fn write(&self, ring: usize, number: u64, words: [u64; WORDS]) -> io::Result<()> {
+    pub(crate) fn write_entry(&self, ring: usize, number: u64, words: [u64; WORDS]) -> io::Result<()> {
         let place = ring as u64 * ENTRIES + number % ENTRIES;
-        let mut bytes = [0; ENTRY_BYTES];
-        for (to, word) in bytes.chunks_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        self.0.write_all_at(&bytes, HEADER_BYTES as u64 + place * ENTRY_BYTES as u64)
+        self.0.write_all_at(&to_bytes(words), HEADER_BYTES as u64 + place * ENTRY_BYTES as u64)
     }
 }
 

@@ -1,9 +1,9 @@
-//! The trace: the last events of each core and of all other threads, in a file that survives the process.
+//! The trace: the last events of each core and of all other threads, in memory, and in a place that survives the process.
 //!
 //! ```text
-//!  core 0 ----> ring --.
-//!  core 1 ----> ring ---+--> writer thread ----> file ----> `luge trace`
-//!  others ----> ring --'
+//!  core 0 ----> ring --.                    .--> file ----> `luge trace FILE`
+//!  core 1 ----> ring ---+--> writer thread --+
+//!  others ----> ring --'                    '--> function: the kernel's log, on the sled
 //! ```
 //!
 //! A ring has a fixed number of entries of a cache line each; the oldest ones are overwritten. Events are rare: long
@@ -17,13 +17,17 @@
 //!
 //! Not here: where events come from; how they are printed.
 
+mod assembly;
 mod entry;
 mod file;
 mod reader;
+mod record;
 mod recorder;
 mod ring;
+mod sink;
 
 pub use entry::{Event, Kind};
 pub use file::FileError;
-pub use reader::{Record, Source, Trace, TraceError};
-pub use recorder::{Recorder, enter_core, record};
+pub use reader::{Trace, TraceError};
+pub use record::{Record, Source};
+pub use recorder::{Recorder, current_trace, enter_core, flush_last_words, record};

@@ -1,8 +1,9 @@
 //! Reading a trace, of a process that runs or has ended. The file is not trusted: it may be cut off, or anything.
 
-use crate::entry::{ENTRY_BYTES, Entry, Kind};
+use crate::assembly::Assembly;
+use crate::entry::{ENTRY_BYTES, Entry};
 use crate::file::{CORES_AT, HEADER_BYTES, MAGIC, OTHERS, RINGS_MAX};
-use std::fmt;
+use crate::record::{Record, Source};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -25,39 +26,6 @@ pub enum TraceError {
     /// The file ends in its header.
     #[error("it is cut off after {0} bytes: nothing of the trace is left")]
     CutOff(usize),
-}
-
-/// Thread that an event is of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// Core of that number.
-    Core(u16),
-    /// Any thread that is no core.
-    Others,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Core(core) => write!(f, "core {core}"),
-            Self::Others => f.write_str("process"),
-        }
-    }
-}
-
-/// Event of a trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Time in nanoseconds since 1970.
-    pub time_ns: u64,
-    /// Thread that it is of.
-    pub source: Source,
-    /// Kind of the event.
-    pub kind: Kind,
-    /// Number that belongs to it.
-    pub number: u64,
-    /// Text that belongs to it. May have any characters.
-    pub text: String,
 }
 
 /// Events of a process.
@@ -91,6 +59,12 @@ impl Trace {
         Self::parse(&bytes)
     }
 
+    /// Trace of this process.
+    pub(crate) fn of_this_process(mut records: Vec<Record>) -> Self {
+        records.sort_by_key(|record| record.time_ns);
+        Self { process: u64::from(std::process::id()), records, missing_bytes: 0 }
+    }
+
     /// Parses the bytes of a trace.
     ///
     /// # Errors
@@ -111,8 +85,7 @@ impl Trace {
         for ring in 0..rings {
             let (here, after) = rest.split_at_checked(ring_bytes).unwrap_or((rest, &[]));
             let core = u16::try_from(number(header, CORES_AT + ring * 2, 2)).unwrap_or(OTHERS);
-            let source = if core == OTHERS { Source::Others } else { Source::Core(core) };
-            records.extend(records_of(here, source));
+            records.extend(records_of(here, Source::of(core)));
             rest = after;
         }
         records.sort_by_key(|record| record.time_ns);
@@ -132,26 +105,8 @@ fn records_of(ring: &[u8], source: Source) -> Vec<Record> {
     let (entries, _) = ring.as_chunks::<ENTRY_BYTES>();
     let mut entries: Vec<Entry> = entries.iter().filter_map(Entry::parse).collect();
     entries.sort_by_key(|entry| entry.sequence);
-    let mut records: Vec<Record> = Vec::new();
-    let mut text = Vec::new();
-    // The entry that an event goes on with: its sequence number, and the number of those before it.
-    let mut next = None;
-    for entry in entries {
-        let Entry { sequence, time_ns, kind, before, follow, number, text: piece } = entry;
-        if before == 0 {
-            text.clear();
-        } else if next != Some((sequence, before)) {
-            next = None;
-            continue;
-        }
-        text.extend(piece);
-        next = before.checked_add(1).map(|before| (sequence.wrapping_add(1), before));
-        if follow == 0 {
-            let text = String::from_utf8_lossy(&text).into_owned();
-            records.push(Record { time_ns, source, kind, number, text });
-        }
-    }
-    records
+    let mut assembly = Assembly::new(source);
+    entries.into_iter().filter_map(|entry| assembly.add(entry)).collect()
 }
 
 #[cfg(test)]

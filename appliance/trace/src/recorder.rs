@@ -1,8 +1,12 @@
-//! Recording: the rings of the process, and the thread that writes them to the file.
+//! Recording: the rings of the process, and the thread that writes their entries to a sink.
 
-use crate::entry::{Event, Kind};
+use crate::assembly::Assembly;
+use crate::entry::{Entry, Event, Kind, to_bytes};
 use crate::file::{FileError, OTHERS, RINGS_MAX, TraceFile};
+use crate::reader::Trace;
+use crate::record::{Record, Source};
 use crate::ring::{ENTRIES, Ring};
+use crate::sink::{Events, Sink};
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -18,57 +22,97 @@ thread_local! {
     static RING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Rings of a process, and their file.
+/// Rings of a process, and the sink of their entries.
 pub struct Recorder {
     /// Cores of the rings.
     cores: Vec<u16>,
     rings: Vec<Ring>,
-    output: Mutex<Output>,
+    output: Mutex<Option<Output>>,
     writer: OnceLock<Thread>,
 }
 
-/// File, and what it has.
+/// Sink, and what it has.
 struct Output {
-    file: TraceFile,
-    /// Number of entries of each ring that the file has or will never have.
+    sink: Box<dyn Sink>,
+    /// Number of entries of each ring that the sink has or will never have.
     written: Vec<u64>,
     /// Whether the last write failed.
     failing: bool,
 }
 
 impl Recorder {
-    /// Starts to record events of those cores and of all other threads in the file at `path`, for as long as the
-    /// process runs. A trace that is there is kept as `PATH.previous`. `report` is given each error after which a
-    /// write has failed that follows one without.
+    /// Starts to record events of those cores and of all other threads, in memory alone, for as long as the process
+    /// runs.
+    pub fn start(cores: impl IntoIterator<Item = u16>) {
+        Self::install(Self::new(rings_of(cores)));
+    }
+
+    /// Starts to record, and writes the events to the file at `path`. A trace that is there is kept as `PATH.previous`.
+    /// `report` is given each error after which a write has failed that follows one without.
     ///
     /// # Errors
     /// [`FileError`] where the file cannot be written.
-    pub fn start(
+    pub fn start_with_file(
         path: &Path,
         cores: impl IntoIterator<Item = u16>,
         report: fn(&io::Error),
     ) -> Result<(), FileError> {
-        let recorder = Self::new(path, cores)?;
-        // A process has one recorder: it stays with the first.
-        let recorder = RECORDER.get_or_init(|| recorder);
+        let recorder = Self::with_file(path, cores)?;
+        let failed = |source| FileError::Io { path: path.to_owned(), source };
+        Self::install(recorder).write_from_now_on(report).map_err(failed)
+    }
+
+    /// Starts to record, and gives each event to `take` on a thread of its own; after a panic, on the thread that
+    /// panicked.
+    ///
+    /// # Errors
+    /// The kernel's: no thread can be started. Events are recorded then, and nobody takes them.
+    pub fn start_with_events(
+        cores: impl IntoIterator<Item = u16>,
+        take: impl FnMut(&Record) + Send + 'static,
+    ) -> io::Result<()> {
+        Self::install(Self::with_events(cores, take)).write_from_now_on(|_| {})
+    }
+
+    fn new(cores: Vec<u16>) -> Self {
+        let rings = cores.iter().map(|_| Ring::new()).collect();
+        Self { cores, rings, output: Mutex::new(None), writer: OnceLock::new() }
+    }
+
+    fn with_file(path: &Path, cores: impl IntoIterator<Item = u16>) -> Result<Self, FileError> {
+        let cores = rings_of(cores);
+        let file = TraceFile::create(path, &cores)?;
+        Ok(Self::with_sink(cores, Box::new(file)))
+    }
+
+    fn with_events(cores: impl IntoIterator<Item = u16>, take: impl FnMut(&Record) + Send + 'static) -> Self {
+        let cores = rings_of(cores);
+        let events = Events::new(&cores, take);
+        Self::with_sink(cores, Box::new(events))
+    }
+
+    fn with_sink(cores: Vec<u16>, sink: Box<dyn Sink>) -> Self {
+        let written = vec![0; cores.len()];
+        let output = Mutex::new(Some(Output { sink, written, failing: false }));
+        Self { output, ..Self::new(cores) }
+    }
+
+    /// Makes it the recorder of the process. A process has one: it stays with the first.
+    fn install(recorder: Self) -> &'static Self {
+        RECORDER.get_or_init(|| recorder)
+    }
+
+    /// Starts the thread that writes.
+    fn write_from_now_on(&'static self, report: fn(&io::Error)) -> io::Result<()> {
         let write = move || {
             loop {
-                recorder.flush().into_iter().for_each(|error| report(&error));
+                self.flush().into_iter().for_each(|error| report(&error));
                 std::thread::park();
             }
         };
-        let spawned = std::thread::Builder::new().name("trace".into()).spawn(write);
-        let writer = spawned.map_err(|source| FileError::Io { path: path.to_owned(), source })?;
-        let _ = recorder.writer.set(writer.thread().clone());
+        let writer = std::thread::Builder::new().name("trace".into()).spawn(write)?;
+        let _ = self.writer.set(writer.thread().clone());
         Ok(())
-    }
-
-    fn new(path: &Path, cores: impl IntoIterator<Item = u16>) -> Result<Self, FileError> {
-        let cores: Vec<u16> = std::iter::once(OTHERS).chain(cores).take(RINGS_MAX).collect();
-        let file = TraceFile::create(path, &cores)?;
-        let output = Output { file, written: vec![0; cores.len()], failing: false };
-        let rings = cores.iter().map(|_| Ring::new()).collect();
-        Ok(Self { cores, rings, output: Mutex::new(output), writer: OnceLock::new() })
     }
 
     /// Adds an event to a ring, and wakes the writer.
@@ -80,20 +124,28 @@ impl Recorder {
         self.writer.get().into_iter().for_each(Thread::unpark);
     }
 
-    /// Writes what the file does not have yet. Returns the error of a write that follows one without.
+    /// Writes what the sink does not have yet. Returns the error of a write that follows one without.
     fn flush(&self) -> Option<io::Error> {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = output.as_mut()?;
         let failed = output.write_all(&self.rings).err();
         let was_failing = std::mem::replace(&mut output.failing, failed.is_some());
         failed.filter(|_| !was_failing)
     }
 
-    /// Writes what the file does not have yet, unless the writer is at it: it may wait for its disk.
+    /// Writes what the sink does not have yet, unless the writer is at it: it may wait for its disk.
     fn flush_last_words(&self) {
         if let Ok(mut output) = self.output.try_lock() {
             // Nobody is left who could be told.
-            let _ = output.write_all(&self.rings);
+            output.iter_mut().for_each(|output| drop(output.write_all(&self.rings)));
         }
+    }
+
+    /// Reads the events that the rings have.
+    fn trace(&self) -> Trace {
+        let rings = self.rings.iter().zip(&self.cores);
+        let records = rings.flat_map(|(ring, &core)| records_in(ring, Source::of(core)));
+        Trace::of_this_process(records.collect())
     }
 }
 
@@ -105,12 +157,25 @@ impl Output {
                 // An entry that is not there is being written: its thread wakes the writer afterwards. One that was
                 // overwritten is passed over by the beginning of the range, then.
                 let Some(words) = ring.read(number) else { break };
-                self.file.write(index, number, words)?;
+                self.sink.write(index, number, words)?;
                 *written = number + 1;
             }
         }
         Ok(())
     }
+}
+
+/// Cores of the rings: all threads that are none come first.
+fn rings_of(cores: impl IntoIterator<Item = u16>) -> Vec<u16> {
+    std::iter::once(OTHERS).chain(cores).take(RINGS_MAX).collect()
+}
+
+/// Events that a ring has; those being written or overwritten are left out.
+fn records_in(ring: &Ring, source: Source) -> Vec<Record> {
+    let (taken, mut assembly) = (ring.taken(), Assembly::new(source));
+    let numbers = taken.saturating_sub(ENTRIES)..taken;
+    let entries = numbers.filter_map(|number| Entry::parse(&to_bytes(ring.read(number)?)));
+    entries.filter_map(|entry| assembly.add(entry)).collect()
 }
 
 /// Makes the calling thread that of a core: its events go to the core's ring.
@@ -129,17 +194,28 @@ pub fn record(event: &Event<'_>) {
     }
 }
 
+/// Writes what the process has recorded and its sink does not have yet, before the process ends.
+pub fn flush_last_words() {
+    RECORDER.get().into_iter().for_each(Recorder::flush_last_words);
+}
+
+/// Events of this process that are in memory, in the order of time; none if nothing is recorded.
+#[must_use]
+pub fn current_trace() -> Option<Trace> {
+    RECORDER.get().map(Recorder::trace)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
     use super::*;
-    use crate::{Source, Trace};
+    use std::sync::mpsc::channel;
 
     fn recorder() -> (Recorder, tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace");
-        (Recorder::new(&path, [4, 7]).unwrap(), folder, path)
+        (Recorder::with_file(&path, [4, 7]).unwrap(), folder, path)
     }
 
     #[test]
@@ -229,15 +305,45 @@ mod tests {
     fn a_disk_that_is_full_is_reported_once_and_nothing_is_lost_that_the_ring_has() {
         let (recorder, _folder, path) = recorder();
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let file = std::mem::replace(&mut recorder.output.lock().unwrap().file, TraceFile::of(full));
+        let change_to = |sink: Box<dyn Sink>| {
+            std::mem::replace(&mut recorder.output.lock().unwrap().as_mut().unwrap().sink, sink)
+        };
+        let file = change_to(Box::new(TraceFile::of(full)));
         recorder.record(0, &Event::of_text(Kind::NOTICE, "one"));
         assert_eq!(recorder.flush().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
         recorder.record(0, &Event::of_text(Kind::NOTICE, "two"));
         assert!(recorder.flush().is_none(), "reported again");
-        recorder.output.lock().unwrap().file = file;
+        change_to(file);
         recorder.flush();
         let trace = Trace::read(&path).unwrap();
         let texts: Vec<&str> = trace.records.iter().map(|record| record.text.as_str()).collect();
         assert_eq!(texts, ["one", "two"]);
+    }
+
+    #[test]
+    fn events_that_are_taken_are_whole_and_each_is_taken_once() {
+        let (sender, taken) = channel();
+        let recorder = Recorder::with_events([4], move |record| {
+            sender.send((record.source, record.text.clone())).unwrap();
+        });
+        let text = "0123456789abcdef".repeat(5);
+        recorder.record(1, &Event::of_text(Kind::NOTICE, &text));
+        recorder.flush();
+        recorder.record(0, &Event::of_text(Kind::NOTICE, "next"));
+        recorder.flush();
+        recorder.flush_last_words();
+        let taken: Vec<_> = taken.try_iter().collect();
+        assert_eq!(taken, [(Source::Core(4), text), (Source::Others, "next".into())]);
+    }
+
+    #[test]
+    fn the_trace_in_memory_is_that_of_the_file() {
+        let (recorder, _folder, path) = recorder();
+        recorder.record(2, &Event::of_text(Kind::NOTICE, &"x".repeat(100)));
+        (0..2000).for_each(|number| recorder.record(1, &Event::of_number(Kind::SESSION_STARTED, number)));
+        recorder.flush();
+        let (memory, file) = (recorder.trace(), Trace::read(&path).unwrap());
+        assert_eq!(memory, file);
+        assert_eq!(memory.records.len() as u64, ENTRIES + 1);
     }
 }

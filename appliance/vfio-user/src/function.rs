@@ -50,7 +50,7 @@ pub trait Function: Send {
     fn memory_added(&mut self, memory: &Arc<GuestMemory>);
 
     /// Replaces the memory of the client. The new table lacks regions of the one before: requests that are taken from
-    /// now on do not reach them. Done once no request in flight refers to them.
+    /// now on do not reach them. Done once no request in flight refers to them, whatever else is pending.
     fn memory_removed(&mut self, memory: &Arc<GuestMemory>) -> Progress;
 
     /// Resets the function: it is as after power-on, but for memory and eventfds, which stay. Done once no

@@ -506,6 +506,31 @@ fn no_reply_waits_longer_than_a_second() {
 }
 
 #[test]
+fn many_replies_wait_no_longer_than_one() {
+    let house = House::new();
+    let (client, file) = (house.client(), memory_file(8 * PAGE));
+    for page in 0..8 {
+        assert_eq!(client.map(map(page * PAGE, PAGE, page * PAGE), &file), 0);
+    }
+    house.record.set_progress(Progress::Pending);
+    let start = Instant::now();
+    for page in 0..8 {
+        client.send(&command(Command::DMA_UNMAP, &unmap(page * PAGE, PAGE)), &[]).unwrap();
+    }
+    for _ in 0..8 {
+        assert_eq!(client.receive().unwrap().error(), errno(Errno::BUSY));
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    house.record.set_progress(Progress::Done);
+    assert_eq!(client.map(map(0, PAGE, 0), &file), 0);
+    house.record.set_progress(Progress::Pending);
+    client.send(&command(Command::DMA_UNMAP, &unmap(0, PAGE)), &[]).unwrap();
+    until(|| house.record.state().removals == 9);
+    house.record.set_progress(Progress::Done);
+    assert_eq!(client.receive().unwrap().error(), 0, "those for other requests wait anew");
+}
+
+#[test]
 fn a_client_that_leaves_while_its_reply_waits_is_gone_at_once() {
     let house = House::new();
     let (client, file) = (house.client(), memory_file(PAGE));

@@ -213,6 +213,12 @@ impl Graph {
         self.layers.clock.set(now);
     }
 
+    /// Whether a volume had no room since the last call, and has some again in the next turn.
+    #[inline]
+    pub fn take_used_up(&mut self) -> bool {
+        std::mem::take(&mut self.layers.used_up)
+    }
+
     /// Whether the core must poll: a channel has requests, or a request in parts goes on, without an event.
     #[must_use]
     pub fn needs_polling(&self) -> bool {

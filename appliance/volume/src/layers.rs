@@ -87,6 +87,8 @@ pub(crate) struct Layers {
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
+    /// Whether a volume had no room, and has some again in the next turn.
+    pub(crate) used_up: bool,
     pub(crate) cutters: Cutters,
     pub(crate) steps: Steps,
     pub(crate) mismatches: Mismatches,
@@ -107,6 +109,7 @@ impl Layers {
             volumes: Vec::new(),
             order: Vec::new(),
             clock: Clock::default(),
+            used_up: false,
             cutters: Cutters::default(),
             steps: Steps::default(),
             mismatches: Mismatches::default(),

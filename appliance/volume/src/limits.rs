@@ -15,6 +15,9 @@ pub(crate) const STEP_SPANS_MAX: usize = 514;
 /// Bytes that one step works on: some microseconds to compare.
 const STEP_BYTES: u32 = 32 << 10;
 
+/// Steps that go on in one turn.
+pub(crate) const STEPS_PER_TURN: u8 = 2;
+
 /// Limits of the base of a volume.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
@@ -100,14 +103,26 @@ impl Limits {
         }
     }
 
-    /// Number of blocks of one step of a request.
+    /// Number of blocks of one step of a request: all steps of a turn have no more than a core moves in one, where it
+    /// moves them itself.
     pub(crate) fn step_blocks(&self) -> u32 {
+        let of_turn = (self.turn_blocks / u32::from(STEPS_PER_TURN)).max(1);
+        self.largest_step_blocks().min(of_turn)
+    }
+
+    /// Number of blocks of a step that must be whole: of a compare-and-write.
+    pub(crate) fn largest_step_blocks(&self) -> u32 {
         step_blocks(self.block_bytes, self.transfer_blocks)
     }
 
     /// Number of blocks of the longest request in steps that has no memory for each block.
     fn request_blocks(&self) -> u32 {
         REQUEST_BYTES_MAX.checked_div(self.block_bytes).unwrap_or(0).max(1)
+    }
+
+    /// Whether the base does a part of its work in each turn, and has room again in the next one: the core moves the data.
+    pub(crate) fn has_room_by_turns(&self) -> bool {
+        self.turn_blocks < u32::MAX
     }
 
     /// Part of the work of a turn, of which there are `of`, that a part of so many blocks is worth.

@@ -228,6 +228,12 @@ impl Volume {
         self.first
     }
 
+    /// Cores that have counters of the volume: those that serve it or have served it, background cores included.
+    #[must_use]
+    pub fn counting_cores(&self) -> Vec<CoreId> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     /// The counters of one core.
     #[must_use]
     pub fn stats(&self, core: CoreId) -> Arc<Stats> {

@@ -27,8 +27,8 @@ impl Work {
     /// Work that one tenant may do before the next one has its turn: a batch of short requests.
     pub const QUANTUM: Self = Self(6 << 10);
 
-    /// Work after which a turn ends, although tenants may be left. They are first in the next one.
-    pub const TURN: Self = Self(12 << 10);
+    /// Work after which a turn ends, although tenants may be left: those with little work wait for the end of a turn.
+    pub const TURN: Self = Self::QUANTUM;
 
     /// Work of `count` things that cost `self` each.
     #[inline]

@@ -22,7 +22,7 @@ use crate::region::{GuestRegion, RegionError, RegionLayout};
 use crate::run::Run;
 use crate::shared_memory::MemoryId;
 use crate::stall::Stalls;
-use crate::{DriverAddress, GuestAddress, NodeAmounts, Span};
+use crate::{AddressRanges, DriverAddress, GuestAddress, NodeAmounts, Span};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -174,12 +174,25 @@ impl GuestMemory {
     /// Whether all regions of another table are in this one, too.
     #[must_use]
     pub fn has_all_of(&self, other: &Self) -> bool {
-        let has_run =
-            |run: &Arc<Run>| self.runs.get(self.run_of(run.first())).is_some_and(|our| Arc::ptr_eq(our, run));
-        let has = |region: &Arc<GuestRegion>| {
+        self.missing_of(other).next().is_none()
+    }
+
+    /// Addresses in this process of the memory that `before` has and this table has not.
+    #[must_use]
+    pub fn addresses_gone_since(&self, before: &Self) -> AddressRanges {
+        self.missing_of(before).filter_map(|region| region.addresses()).collect()
+    }
+
+    /// Regions of another table that are not in this one.
+    fn missing_of<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Arc<GuestRegion>> {
+        let has_run = |run: &&Arc<Run>| {
+            self.runs.get(self.run_of(run.first())).is_some_and(|our| Arc::ptr_eq(our, run))
+        };
+        let has = |region: &&Arc<GuestRegion>| {
             self.last_before(region.layout().guest).is_some_and(|our| Arc::ptr_eq(our, region))
         };
-        other.runs.iter().all(|run| has_run(run) || run.regions().all(has))
+        let changed = other.runs.iter().filter(move |run| !has_run(run));
+        changed.flat_map(|run| run.regions()).filter(move |region| !has(region))
     }
 
     /// Number of accesses that found memory missing which the front end had shared. If not zero,
@@ -278,7 +291,7 @@ impl GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DmaSpace, MapError, PeerMemoryError};
+    use crate::{AddressRange, DmaSpace, MapError, PeerMemoryError};
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     fn region(guest: u64, len: u64, file_offset: u64) -> Result<GuestRegion, RegionError> {
@@ -381,6 +394,13 @@ mod tests {
         let fewer = memory.without(GuestAddress(0x1000), 0x1000).unwrap();
         assert!(memory.has_all_of(&fewer));
         assert!(!fewer.has_all_of(&memory));
+        assert!(memory.addresses_gone_since(&fewer).is_empty());
+        let gone = fewer.addresses_gone_since(&memory);
+        for (at, is_gone) in [(0x1000, true), (0x4000, false)] {
+            // SAFETY: nothing is accessed.
+            let span = unsafe { memory.span(GuestAddress(at), 1) }.unwrap();
+            assert_eq!(gone.overlap(AddressRange::of(&span)), is_gone, "{at:#x}");
+        }
         assert_eq!(span(&fewer, 0x1000, 1), None);
         assert_eq!(span(&fewer, 0x4000, 1), Some(1));
         assert!(fewer.without(GuestAddress(0x4000), 0x2000).is_err());

@@ -22,6 +22,7 @@
 //! Not here: how an IOMMU is programmed (`vfio`), rings (`virtqueue`), queues (`nvme`).
 
 mod address;
+mod address_ranges;
 mod copy;
 mod dma_memory;
 mod dma_space;
@@ -46,6 +47,7 @@ mod span;
 pub mod stall;
 
 pub use address::{DriverAddress, GuestAddress, Iova};
+pub use address_ranges::{AddressRange, AddressRanges};
 pub use dma_memory::{DmaMemory, MemoryError, PageSize};
 pub use dma_space::{DmaRegion, DmaSpace, Iommu};
 pub use elastic_memory::ElasticMemory;

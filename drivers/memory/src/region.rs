@@ -17,7 +17,7 @@ use crate::numa::nodes_of;
 use crate::peer_memory::PeerMemoryError;
 use crate::shared_memory::{MemoryId, SharedMemory};
 use crate::stall::Stalls;
-use crate::{DriverAddress, GuestAddress, Iova, NodeAmounts};
+use crate::{AddressRange, DriverAddress, GuestAddress, Iova, NodeAmounts};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -263,6 +263,14 @@ impl GuestRegion {
     /// Bytes on each NUMA node, as far as known.
     pub(crate) fn nodes(&self) -> NodeAmounts {
         self.shared().map(|shared| nodes_of(shared.mapping())).unwrap_or_default()
+    }
+
+    /// Addresses in this process, if the region is mapped.
+    pub(crate) fn addresses(&self) -> Option<AddressRange> {
+        let row = self.row()?;
+        let start = row.host.addr().get();
+        let len = usize::try_from(row.len).unwrap_or(usize::MAX);
+        Some(AddressRange { start, end: start.saturating_add(len) })
     }
 
     /// Row for look-ups, if the region is mapped.

@@ -133,12 +133,16 @@ fn an_ssd_that_reports_a_fatal_error_is_reset() {
 
 #[test]
 fn an_ssd_that_is_absent_for_a_moment_is_reset_or_given_up() {
-    let world = survives(Fault::ReadOfOnes, 2);
-    let resets = world.ssd.ssd.account();
-    assert!(
-        resets.controller_resets + resets.function_resets > 0
+    let world = World::new(Faults::new(1)).unwrap();
+    let mut load = world.load(0, 1);
+    world.control.set(Faults::new(0).with(Fault::ReadOfOnes, 2));
+    Rig::until("it was reset, or given up", || {
+        load.turn();
+        let account = world.ssd.ssd.account();
+        account.controller_resets + account.function_resets > 0
             || world.controller.state() == ControllerState::Gone
-    );
+    });
+    world.recovers(&mut load);
 }
 
 #[test]

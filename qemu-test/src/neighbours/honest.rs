@@ -1,5 +1,8 @@
-//! Honest tenants at full load: reads of 512 bytes, as many as a ring holds, each tenant with a disk and
+//! Honest tenants at full load: reads of 512 bytes, as many as their rings hold, each tenant with a disk and
 //! memory of its own.
+//!
+//! Their rings hold work for longer than a time slice of the scheduler: where the neighbours share the victim's CPU, they
+//! are busy also while the victim has it. Devices that end requests within a turn see each of them once at a time.
 
 use super::front_end::FrontEnd;
 use super::memory::Memory;
@@ -10,8 +13,26 @@ use crate::error::TestError;
 use std::path::Path;
 use std::time::Duration;
 
-/// Time in which a server does not end all requests of a tenant that is alone, or of all if they are many.
-const PAUSE: Duration = Duration::from_micros(200);
+/// Pause between two looks at the rings: a small part of the time for which their requests last.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// Requests that are offered less than a ring holds: available indices are rounded down.
+const MARGIN: u16 = 256;
+
+/// Rings of one tenant.
+#[derive(Clone, Copy)]
+struct Load {
+    rings: u16,
+    size: u16,
+    /// Number of different requests in each ring.
+    requests: u16,
+}
+
+/// A tenant that is alone at a core, which is busy for twenty milliseconds or more with a full load.
+const ALONE: Load = Load { rings: 32, size: 32768, requests: 1024 };
+
+/// One of a hundred tenants, who have about as much work together.
+const ONE_OF_MANY: Load = Load { rings: 1, size: 8192, requests: 256 };
 
 /// Some honest tenants.
 pub(super) struct Honest {
@@ -31,9 +52,8 @@ impl Neighbour for Honest {
     }
 
     fn settle(&self, target: &Target) -> Result<Box<dyn Activity>, TestError> {
-        // One tenant alone needs more requests in its ring to be busy during a pause.
-        let size = if self.tenants == 1 { 32768 } else { 1024 };
-        let tenants = target.disks.iter().map(|disk| Tenant::connect(disk, size, target.sectors));
+        let load = if self.tenants == 1 { ALONE } else { ONE_OF_MANY };
+        let tenants = target.disks.iter().map(|disk| Tenant::connect(disk, load, target.sectors));
         Ok(Box::new(Tenants(tenants.collect::<Result<_, _>>()?)))
     }
 }
@@ -41,19 +61,27 @@ impl Neighbour for Honest {
 /// One tenant.
 struct Tenant {
     front_end: FrontEnd,
-    ring: Ring,
-    requests: Requests,
+    rings: Vec<Ring>,
 }
 
 impl Tenant {
-    fn connect(disk: &Path, size: u16, sectors: u64) -> Result<Self, TestError> {
-        let requests = Requests { kind: Kind::Read, count: size / 4, bytes: 512, sectors };
-        let ring = Ring { size, at: 4096 };
-        let memory = Memory::new(ring.end() + requests.memory_bytes())?;
-        requests.prepare(&memory, &ring, ring.end())?;
+    fn connect(disk: &Path, load: Load, sectors: u64) -> Result<Self, TestError> {
+        let requests = Requests { kind: Kind::Read, count: load.requests, bytes: 512, sectors };
+        let rings = Ring::row(load.rings, load.size, 4096);
+        let end = rings.last().map_or(0, Ring::end);
+        let memory = Memory::new(end + requests.memory_bytes())?;
+        rings.iter().try_for_each(|ring| requests.prepare(&memory, ring, end))?;
         let front_end = FrontEnd::connect(disk, memory)?;
-        front_end.start(0, &ring)?;
-        Ok(Self { front_end, ring, requests })
+        rings.iter().zip(0..).try_for_each(|(ring, index)| front_end.start(index, ring))?;
+        Ok(Self { front_end, rings })
+    }
+
+    /// Fills the rings.
+    fn offer(&self) -> Result<(), TestError> {
+        let Self { front_end, rings } = self;
+        rings.iter().try_for_each(|ring| ring.offer(&front_end.memory, ring.size - MARGIN))?;
+        front_end.kick();
+        front_end.check()
     }
 }
 
@@ -61,11 +89,7 @@ struct Tenants(Vec<Tenant>);
 
 impl Activity for Tenants {
     fn act(&mut self) -> Result<(), TestError> {
-        for Tenant { front_end, ring, requests } in &self.0 {
-            ring.offer(&front_end.memory, requests.count)?;
-            front_end.kick();
-            front_end.check()?;
-        }
+        self.0.iter().try_for_each(Tenant::offer)?;
         std::thread::sleep(PAUSE);
         Ok(())
     }

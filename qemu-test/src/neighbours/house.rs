@@ -5,6 +5,7 @@ use crate::daemon::{Daemon, Serve};
 use crate::error::TestError;
 use crate::lab::Bench;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Size of the victim's disk, and of all the neighbour's together, in MiB.
@@ -16,6 +17,9 @@ const GENERATOR_MIB: u32 = 16;
 
 /// Name of the victim's disk.
 const VICTIM: &str = "victim";
+
+/// Name of the disk that the neighbour's are parts of.
+const BASE: &str = "neighbour";
 
 /// The daemon with its disks.
 pub struct House {
@@ -43,8 +47,8 @@ impl House {
         let count = neighbour.map_or(0, Neighbour::disks);
         let parts = match neighbour {
             Some(neighbour) if count > 0 => {
-                make_disk(&mut daemon, neighbour.disk_kind(kind), "neighbour")?;
-                let split = json!({ "base_bdev": "neighbour", "split_count": count });
+                make_disk(&mut daemon, neighbour.disk_kind(kind), BASE)?;
+                let split = json!({ "base_bdev": BASE, "split_count": count });
                 names(&daemon.rpc.call("bdev_split_create", split)?)
             }
             _ => Vec::new(),
@@ -90,15 +94,24 @@ impl House {
     }
 }
 
+/// Smallest and largest part of tenants, as factors of an equal part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evenness {
+    /// Smallest part.
+    pub least: f64,
+    /// Largest part.
+    pub most: f64,
+}
+
 /// Numbers of requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
     /// Requests of the victim.
     pub victim: u64,
     /// Writes among them. A load that warms up makes none.
     pub victims_writes: u64,
-    /// Requests of its neighbour.
-    pub neighbour: u64,
+    /// Requests of each of its neighbour's disks, by name.
+    pub neighbours: BTreeMap<String, u64>,
 }
 
 impl Requests {
@@ -107,12 +120,14 @@ impl Requests {
         for bdev in stats["bdevs"].as_array().into_iter().flatten() {
             let number = |name: &str| bdev[name].as_u64().unwrap_or(0);
             let count = number("num_read_ops") + number("num_write_ops") + number("num_unmap_ops");
-            // A base bdev counts nothing that its parts count.
-            if bdev["name"] == VICTIM {
-                requests.victim += count;
-                requests.victims_writes += number("num_write_ops");
-            } else {
-                requests.neighbour += count;
+            match bdev["name"].as_str().unwrap_or_default() {
+                VICTIM => {
+                    requests.victim += count;
+                    requests.victims_writes += number("num_write_ops");
+                }
+                // It counts nothing that its parts count.
+                BASE => {}
+                disk => _ = requests.neighbours.insert(disk.to_owned(), count),
             }
         }
         requests
@@ -120,9 +135,27 @@ impl Requests {
 
     /// Share of the victim in the requests that have ended since `before`; none if there were none.
     #[must_use]
-    pub fn victims_share_since(self, before: Self) -> Option<f64> {
-        let (victim, neighbour) = (self.victim - before.victim, self.neighbour - before.neighbour);
+    pub fn victims_share_since(&self, before: &Self) -> Option<f64> {
+        let victim = self.victim - before.victim;
+        let neighbour: u64 = self.neighbours_since(before).iter().sum();
         (victim + neighbour > 0).then(|| victim as f64 / (victim + neighbour) as f64)
+    }
+
+    /// Numbers of requests of the neighbour's disks that have ended since `before`.
+    fn neighbours_since(&self, before: &Self) -> Vec<u64> {
+        let earlier = |disk| before.neighbours.get(disk).copied().unwrap_or_default();
+        self.neighbours.iter().map(|(disk, count)| count - earlier(disk)).collect()
+    }
+
+    /// Smallest and largest part that one of the neighbour's disks had of the requests since `before`, as factors of an
+    /// equal part; none for fewer than two disks.
+    #[must_use]
+    pub fn evenness_since(&self, before: &Self) -> Option<Evenness> {
+        let counts = self.neighbours_since(before);
+        let sum: u64 = counts.iter().sum();
+        let (least, most) = (*counts.iter().min()?, *counts.iter().max()?);
+        let of_equal = |count| count as f64 * counts.len() as f64 / sum as f64;
+        (counts.len() > 1 && sum > 0).then(|| Evenness { least: of_equal(least), most: of_equal(most) })
     }
 }
 
@@ -149,15 +182,27 @@ fn names(list: &Value) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn requests(victim: u64, parts: [u64; 2]) -> Requests {
+        Requests::of(&json!({ "bdevs": [
+            { "name": "victim", "num_read_ops": victim },
+            { "name": "neighbour", "num_read_ops": 0 },
+            { "name": "neighbourp0", "num_read_ops": parts[0], "num_unmap_ops": 1 },
+            { "name": "neighbourp1", "num_read_ops": parts[1] },
+        ] }))
+    }
+
     #[test]
     fn the_share_is_that_of_the_requests_between_two_looks() {
-        let stats = |victim: u64, part: u64| {
-            Requests::of(&json!({ "bdevs": [
-                { "name": "victim", "num_read_ops": victim },
-                { "name": "neighbourp0", "num_read_ops": part, "num_unmap_ops": 1 },
-            ] }))
-        };
-        assert_eq!(stats(30, 170).victims_share_since(stats(10, 110)), Some(0.25));
-        assert_eq!(stats(1, 1).victims_share_since(stats(1, 1)), None);
+        let before = requests(10, [60, 50]);
+        assert_eq!(requests(30, [90, 80]).victims_share_since(&before), Some(0.25));
+        assert_eq!(before.victims_share_since(&before), None);
+    }
+
+    #[test]
+    fn parts_of_the_neighbours_disks_are_compared_with_an_equal_part() {
+        let before = requests(0, [100, 100]);
+        let evenness = requests(7, [200, 400]).evenness_since(&before);
+        assert_eq!(evenness, Some(Evenness { least: 0.5, most: 1.5 }));
+        assert_eq!(before.evenness_since(&before), None);
     }
 }

@@ -31,7 +31,7 @@ mod sparse;
 mod target;
 mod truncation;
 
-pub use house::{House, Requests};
+pub use house::{Evenness, House, Requests};
 pub use resident::Resident;
 pub use target::{Activity, DiskKind, Neighbour, Target};
 
@@ -52,7 +52,7 @@ use truncation::Truncation;
 pub const HONEST: [&dyn Neighbour; 2] = [&Honest { tenants: 1 }, &Honest { tenants: 100 }];
 
 /// A few neighbours, for a quick look.
-pub const QUICK: [&dyn Neighbour; 2] = [HONEST[0], &Idle];
+pub const QUICK: [&dyn Neighbour; 3] = [HONEST[0], HONEST[1], &Idle];
 
 /// Attacks.
 pub const ATTACKS: [&dyn Neighbour; 12] = [

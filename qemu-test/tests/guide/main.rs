@@ -214,7 +214,7 @@ fn the_guide_names_only_methods_that_there_are() -> Outcome {
     let known: Vec<&str> = known.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let guide = guide();
     let words = guide.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
-    let prefixes = ["bdev_", "vhost_", "nvmf_", "framework_", "scsi_", "vm_"];
+    let prefixes = ["bdev_", "vhost_", "nvmf_", "framework_", "scsi_", "vm_", "luge_get_", "luge_delete_"];
     let named = words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)));
     let parameters = ["bdev_name", "scsi_target_num"];
     // An option of cloud-hypervisor.

@@ -66,7 +66,11 @@ identify() {
     nn=$(field nn < /tmp/ctrl)
     refused 'INVALID_NS\|Invalid Namespace' nvme id-ns "$ctrl" -n $((nn + 1))
     [ "$nn" -lt 9 ] || [ "$(nvme id-ns "$ctrl" -n "$nn" | field nsze)" = 0 ]
-    nvme list
+    nvme list > /tmp/list
+    cat /tmp/list
+    for found in "$disk" "$spare"; do
+        grep "^$found " /tmp/list | grep -q "$(tr -d ' ' < "/sys/class/nvme/$name/serial")"
+    done
 }
 
 registers() {
@@ -225,6 +229,93 @@ unbind() {
     find_disks
     dd if=/tmp/load.data of="$spare" bs=64k oflag=direct conv=notrunc status=none
     [ "$(hash_of "$spare" 0 16)" = "$(hash < /tmp/load.data)" ]
+}
+
+# Lets a driver have the controller.
+bind_to() {
+    echo "$address" > "/sys/bus/pci/devices/$address/driver/unbind"
+    echo "$1" > "/sys/bus/pci/devices/$address/driver_override"
+    echo "$address" > /sys/bus/pci/drivers_probe
+    [ "$(basename "$(readlink "/sys/bus/pci/devices/$address/driver")")" = "$1" ]
+}
+
+get() {
+    devmem $(($1)) 32
+}
+
+put() {
+    devmem $(($1)) 32 $(($2))
+}
+
+# Whether the completion at $ended has been posted.
+has_ended() {
+    [ $(($(get "$ended") >> 16 & 1)) = 1 ]
+}
+
+# Sends a command on queue $1 and polls for its end: opcode, namespace, PRP1, CDW10, CDW11. The submission queue $1 is
+# at $memory + $1 * 8192, and its completion queue in the page after it.
+polled() {
+    eval "number=\${count_$1:-0}"
+    entry=$((memory + $1 * 8192 + number * 64))
+    ended=$((memory + $1 * 8192 + 4096 + number * 16 + 12))
+    put $ended 0
+    put $entry $(($2 | number << 16))
+    put $((entry + 4)) "$3"
+    put $((entry + 24)) "$4"
+    put $((entry + 40)) "$5"
+    put $((entry + 44)) "$6"
+    put $((entry + 48)) 0
+    eval "count_$1=$((number + 1))"
+    put $((bar + 4096 + $1 * stride * 2)) $((number + 1))
+    until_true has_ended
+    [ $(($(get $ended) >> 17)) = 0 ]
+}
+
+# First four bytes of the second namespace.
+first_word() {
+    dd if="$spare" bs=4096 count=1 iflag=direct status=none | head -c 4 | od -A n -t x4 | tr -d ' '
+}
+
+# A driver of user space that polls: the controller is bound to uio_pci_generic, and its registers and queues are used by
+# /dev/mem. The queues are in memory that the kernel leaves alone. There is no interrupt line.
+polling() {
+    fill "$spare" 0 1
+    before=$(first_word)
+    bind_to uio_pci_generic
+    bind_to nvme
+    bind_to uio_pci_generic
+    [ -e "/sys/bus/pci/devices/$address/uio/uio0" ]
+    [ "$(cat "/sys/bus/pci/devices/$address/irq")" = 0 ]
+    dmesg | grep 'uio_pci_generic.*No IRQ assigned'
+    memory=$((0x8000000))
+    data=$((memory + 0x8000))
+    bar=$(($(sed -n '1s/ .*//p' "/sys/bus/pci/devices/$address/resource")))
+    stride=$((4 << ($(get $((bar + 4))) & 15)))
+    printf '\006' | dd of="/sys/bus/pci/devices/$address/config" bs=1 seek=4 conv=notrunc status=none
+    put $((bar + 0x24)) 0x70007
+    put $((bar + 0x28)) $memory
+    put $((bar + 0x2c)) 0
+    put $((bar + 0x30)) $((memory + 4096))
+    put $((bar + 0x34)) 0
+    put $((bar + 0x14)) 0x460001
+    until_true is_ready
+    # Identify: the serial number begins with LUGE.
+    polled 0 0x06 0 $data 1 0
+    [ $(($(get $((data + 4))))) = $((0x4547554c)) ]
+    polled 0 0x05 0 $((memory + 0x3000)) 0x70001 1
+    polled 0 0x01 0 $((memory + 0x2000)) 0x70001 0x10001
+    polled 1 0x02 2 $data 0 0
+    [ $(($(get $data))) = $((0x$before)) ]
+    put $data 0x12345678
+    polled 1 0x01 2 $data 0 0
+    put $((bar + 0x14)) 0x460000
+    bind_to nvme
+    find_disks
+    [ "$(first_word)" = 12345678 ]
+}
+
+is_ready() {
+    [ $(($(get $((bar + 0x1c))) & 1)) = 1 ]
 }
 
 host_identifier() {

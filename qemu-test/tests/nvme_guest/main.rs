@@ -7,7 +7,8 @@
 //! | Linux's `nvme` driver, in Debian's cloud kernel | 6.12.118 |
 //! | nvme-cli, libnvme | 2.13, 1.13 |
 //! | mke2fs, e2fsck | 1.47.2 |
-//! | OVMF (`NvmExpressDxe`) | Debian 13's |
+//! | OVMF (`NvmExpressDxe`), SeaBIOS | Debian 13's |
+//! | Linux's `uio_pci_generic` | as the kernel |
 //!
 //! The steps of the guest are in `guest.sh`, and those of guests of other protocols, too, in `../steps.sh`. Those that
 //! QEMU's own NVMe controller can take were first tried with it.
@@ -34,8 +35,11 @@ const NQN: &str = "nqn.2016-06.io.spdk:cnode1";
 /// each controller's namespaces as disks of their own.
 const ARGUMENTS: &str = "luge.guest=nvme iomem=relaxed nvme_core.multipath=N";
 
+/// Memory that the kernel leaves to a driver in user space.
+const POLLED_MEMORY: &str = "memmap=64K$0x8000000";
+
 /// Steps before the reset of the machine.
-const FIRST_STEPS: [&str; 17] = [
+const FIRST_STEPS: [&str; 18] = [
     "identify",
     "registers",
     "queues",
@@ -52,6 +56,7 @@ const FIRST_STEPS: [&str; 17] = [
     "live",
     "reservations",
     "unbind",
+    "polling",
     "reboot_under_load",
 ];
 
@@ -148,7 +153,8 @@ fn a_linux_guest_uses_everything_and_keeps_its_files_through_resets_and_kills() 
     let _turn = lab.turn()?;
     let mut daemon = serve(&bench, &make_file(&bench, "disk", 128)?)?;
     let sockets = [listen(&bench, &mut daemon, "first")?, listen(&bench, &mut daemon, "second")?];
-    let steps = format!("steps={} again={}", FIRST_STEPS.join(","), SECOND_STEPS.join(","));
+    let (first, second) = (FIRST_STEPS.join(","), SECOND_STEPS.join(","));
+    let steps = format!("{POLLED_MEMORY} steps={first} again={second}");
     let mut guest = start(&bench, "guest", &sockets, &steps)?;
     for step in FIRST_STEPS {
         match step {
@@ -173,22 +179,38 @@ fn a_linux_guest_uses_everything_and_keeps_its_files_through_resets_and_kills() 
     check_from_outside(&bench)
 }
 
+/// Boots a guest from the first namespace.
+fn boot_from_namespace(bench: &Bench<'_>, boot: Boot, step: &str) -> Result<(), TestError> {
+    let lab = bench.lab();
+    let guest = lab.guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
+    let arguments = format!("{ARGUMENTS} steps={step}");
+    let image = match boot {
+        Boot::Bios => lab.guest_bios_disk(&guest, &arguments)?,
+        _ => lab.guest_disk(&guest, &arguments)?,
+    };
+    let disk = bench.path("disk");
+    fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;
+    let mut daemon = serve(bench, &disk)?;
+    let controllers = vec![listen(bench, &mut daemon, "first")?];
+    let mut guest = Machine { controllers, memory_mib: 512, ..Machine::new("guest", boot) }.start(bench)?;
+    passed(&guest, step)?;
+    guest.process.wait(Deadline::within(60)).map(drop)
+}
+
 #[test]
 fn uefi_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
     let lab = Lab::shared();
     let bench = lab.bench("nvme-uefi")?;
     let _turn = lab.turn()?;
-    let guest = lab.guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
-    let image = lab.guest_disk(&guest, &format!("{ARGUMENTS} steps=booted_by_firmware"))?;
-    let disk = bench.path("disk");
-    fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;
-    let mut daemon = serve(&bench, &disk)?;
-    let controllers = vec![listen(&bench, &mut daemon, "first")?];
-    let machine = Machine { controllers, memory_mib: 512, ..Machine::new("uefi", Boot::Firmware) };
-    let mut guest = machine.start(&bench)?;
-    passed(&guest, "booted_by_firmware")?;
-    guest.process.wait(Deadline::within(60))?;
-    Ok(())
+    boot_from_namespace(&bench, Boot::Firmware, "booted_by_firmware")
+}
+
+#[test]
+fn a_bios_boots_a_guest_from_a_namespace() -> Result<(), TestError> {
+    let lab = Lab::shared();
+    let bench = lab.bench("nvme-bios")?;
+    let _turn = lab.turn()?;
+    boot_from_namespace(&bench, Boot::Bios, "booted_by_bios")
 }
 
 #[test]

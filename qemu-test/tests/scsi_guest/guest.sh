@@ -481,12 +481,6 @@ booted_by_uefi() {
     hash_of "$disk" 0 64
 }
 
-booted_by_bios() {
-    [ ! -e /sys/firmware/efi ]
-    dd if="$disk" bs=512 count=1 status=none | grep -q GRUB
-    hash_of "$disk" 0 64
-}
-
 # Works until the machine ends.
 work_until_killed() {
     begin_load

@@ -1,6 +1,8 @@
 //! The appliance in a machine: several SSDs, both ways to the IOMMU, a missing IOMMU, a
-//! missing SSD, SSDs with several namespaces, an SSD that is unplugged, its virtual machine's end, its power button.
+//! missing SSD, SSDs with several namespaces, an SSD that is unplugged, its virtual machine's end, its power button,
+//! its crashes.
 
+mod last_words;
 mod namespaces;
 mod power_cuts;
 mod write_log;
@@ -58,7 +60,7 @@ fn a_vm_uses_the_second_ssd_with_large_blocks_and_its_disk_outlives_it_and_every
     let mut machine = sled::machine(&bench, ssds, &configuration)?;
     machine.traces = vec![SHUTDOWN_NOTIFICATION];
     if let Boot::Kernel { arguments, .. } = &mut machine.boot {
-        arguments.push_str("initcall_blacklist=iommufd_init");
+        arguments.push_str(" initcall_blacklist=iommufd_init");
     }
     let mut sled = SledMachine::start(&bench, &machine)?;
 

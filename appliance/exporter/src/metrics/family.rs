@@ -21,12 +21,20 @@ impl<T> Each<T> {
         Self { name, kind: Kind::Gauge, help, value }
     }
 
-    /// Writes the family, with the name of each thing in `label`. A number that is absent has no sample.
-    pub fn write(&self, text: &mut Text, things: &[T], label: &str, name: impl Fn(&T) -> String) {
+    /// Writes the family, with the labels of each thing. A number that is absent has no sample.
+    pub fn write<const N: usize>(
+        &self,
+        text: &mut Text,
+        things: &[T],
+        labels: impl Fn(&T) -> [(&'static str, String); N],
+    ) {
         let mut samples = things.iter().filter_map(|thing| Some((thing, (self.value)(thing)?))).peekable();
         if samples.peek().is_some() {
             let mut family = text.family(self.name, self.kind, self.help);
-            samples.for_each(|(thing, value)| family.sample(&[(label, &name(thing))], value));
+            samples.for_each(|(thing, value)| {
+                let labels = labels(thing);
+                family.sample(&labels.each_ref().map(|(label, value)| (*label, value.as_str())), value);
+            });
         }
     }
 }

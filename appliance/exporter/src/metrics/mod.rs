@@ -1,13 +1,14 @@
 //! Metrics of the sled, by Prometheus' conventions: base units, `_total` for totals, names as labels.
 //!
 //! - `text`: the text format. `family`: a sample for each thing. `histogram`: fixed bounds.
-//! - `volume`: the volumes; the other parts of the sled are here.
+//! - `volume`: the volumes. `ssd`: the SSDs and their health. The other parts of the sled are here.
 //!
 //! Invariants
 //! - A number that Luge does not tell has no sample, rather than zero.
 
 mod family;
 mod histogram;
+mod ssd;
 mod text;
 mod volume;
 
@@ -15,13 +16,10 @@ mod volume;
 mod tests;
 
 use family::{Each, from_us, known, number, whether};
-use luge_observe::{Core, Endpoint, Snapshot, Ssd, Vm};
+use luge_observe::{Core, Endpoint, Snapshot, Vm};
 use text::{Kind, Text};
 
 pub use text::MEDIA_TYPE;
-
-/// States of an SSD; each has a sample.
-const SSD_STATES: [&str; 3] = ["enabled", "resetting", "failed"];
 
 /// Metrics of the sled; of none, that it does not answer.
 #[must_use]
@@ -33,7 +31,7 @@ pub fn metrics(sled: Option<&Snapshot>) -> String {
         let mut info = text.family("luge_build_info", Kind::Gauge, "Version of Luge; the value is 1.");
         info.sample(&[("version", sled.version.as_deref().unwrap_or_default())], 1);
         write_cores(&mut text, sled);
-        write_ssds(&mut text, &sled.ssds);
+        ssd::write(&mut text, &sled.ssds);
         volume::write(&mut text, sled);
         write_endpoints(&mut text, &sled.endpoints);
         write_vms(&mut text, &sled.vms);
@@ -50,7 +48,9 @@ fn write_cores(text: &mut Text, sled: &Snapshot) {
             from_us(core.longest_turn_us)
         }),
     ];
-    families.iter().for_each(|family| family.write(text, &sled.cores, "core", |core| core.id.to_string()));
+    families
+        .iter()
+        .for_each(|family| family.write(text, &sled.cores, |core| [("core", core.id.to_string())]));
     let Some(rate) = sled.tick_rate else { return };
     let mut write = |name, help, ticks: fn(&Core) -> Option<u64>| {
         if sled.cores.iter().any(|core| ticks(core).is_some()) {
@@ -68,30 +68,6 @@ fn write_cores(text: &mut Text, sled: &Snapshot) {
     });
 }
 
-fn write_ssds(text: &mut Text, ssds: &[Ssd]) {
-    if ssds.is_empty() {
-        return;
-    }
-    let mut info = text.family("luge_ssd_info", Kind::Gauge, "SSDs and their addresses; the value is 1.");
-    for ssd in ssds {
-        info.sample(&[("ssd", &ssd.name), ("address", ssd.address.as_deref().unwrap_or_default())], 1);
-    }
-    let help = "State of an SSD: 1 for the state that it is in, 0 for the others.";
-    let mut states = text.family("luge_ssd_state", Kind::Gauge, help);
-    for ssd in ssds {
-        for state in SSD_STATES {
-            let is_in = ssd.state.as_deref() == Some(state);
-            states.sample(&[("ssd", &ssd.name), ("state", state)], u8::from(is_in));
-        }
-    }
-    let bounced = Each::counter(
-        "luge_ssd_bounced_requests_total",
-        "Requests whose data was copied, because the SSD cannot reach it where it is.",
-        |ssd: &Ssd| known(ssd.bounced),
-    );
-    bounced.write(text, ssds, "ssd", |ssd| ssd.name.clone());
-}
-
 fn write_endpoints(text: &mut Text, endpoints: &[Endpoint]) {
     if endpoints.is_empty() {
         return;
@@ -99,11 +75,7 @@ fn write_endpoints(text: &mut Text, endpoints: &[Endpoint]) {
     let help = "Volumes of an endpoint, and its kind; the value is 1.";
     let mut info = text.family("luge_endpoint_info", Kind::Gauge, help);
     for endpoint in endpoints {
-        let mut volumes = endpoint.volumes.clone();
-        // A volume may be two LUNs; two equal samples would be an error.
-        volumes.sort_unstable();
-        volumes.dedup();
-        for volume in &volumes {
+        for volume in &endpoint.volumes {
             let labels =
                 [("endpoint", endpoint.name.as_str()), ("kind", endpoint.kind.name()), ("volume", volume)];
             info.sample(&labels, 1);
@@ -125,7 +97,10 @@ fn write_endpoints(text: &mut Text, endpoints: &[Endpoint]) {
         ),
     ];
     for family in &families {
-        family.write(text, endpoints, "endpoint", |endpoint| endpoint.name.clone());
+        // A vhost controller and an NVMe subsystem may have one name.
+        family.write(text, endpoints, |endpoint| {
+            [("endpoint", endpoint.name.clone()), ("kind", endpoint.kind.name().to_owned())]
+        });
     }
 }
 
@@ -141,5 +116,5 @@ fn write_vms(text: &mut Text, vms: &[Vm]) {
         Each::gauge("luge_vm_cpus", "Virtual CPUs of a VM.", |vm: &Vm| known(vm.cpus)),
         Each::gauge("luge_vm_memory_bytes", "Memory of a VM.", |vm| Some(number(vm.memory_mib?) * 1048576.0)),
     ];
-    families.iter().for_each(|family| family.write(text, vms, "vm", |vm| vm.name.clone()));
+    families.iter().for_each(|family| family.write(text, vms, |vm| [("vm", vm.name.clone())]));
 }

@@ -1,7 +1,7 @@
 //! Tests of the metrics of whole sleds.
 
 use super::*;
-use luge_observe::{Source, SourceError};
+use luge_observe::{Health, Source, SourceError};
 use serde_json::{Value, json};
 
 /// Answers of a sled; methods without one are refused.
@@ -85,6 +85,39 @@ fn a_volume_behind_two_luns_of_an_endpoint_has_one_sample() {
     }] }));
     let sample = "luge_endpoint_info{endpoint=\"s\",kind=\"scsi\",volume=\"v\"} 1";
     assert_eq!(text.lines().filter(|line| *line == sample).count(), 1, "{text}");
+}
+
+#[test]
+fn endpoints_of_two_kinds_with_one_name_have_samples_of_their_own() {
+    let text = metrics_of(json!({
+        "vhost_get_controllers": [{ "ctrlr": "e", "sessions": [], "backend_specific": { "block": { "bdev": "v" } } }],
+        "nvmf_get_subsystems": [{ "nqn": "e", "subtype": "NVMe" }],
+        "nvmf_subsystem_get_controllers": [{ "num_io_qpairs": 4 }],
+    }));
+    has(&text, "luge_endpoint_front_ends{endpoint=\"e\",kind=\"blk\"} 0");
+    has(&text, "luge_endpoint_front_ends{endpoint=\"e\",kind=\"nvme\"} 1");
+}
+
+#[test]
+fn the_health_of_an_ssd_is_in_base_units_where_it_is_known() {
+    let mut sled = Snapshot::take(&mut Answers(
+        json!({ "bdev_nvme_get_controllers": [{ "name": "N" }, { "name": "M" }] }),
+    ))
+    .unwrap();
+    sled.ssds[0].health = Some(Health {
+        temperature_celsius: Some(-4),
+        used_percent: Some(107),
+        critical_warning: Some(2),
+        power_on_hours: Some(2),
+        ..Health::default()
+    });
+    let text = metrics(Some(&sled));
+    has(&text, "luge_ssd_temperature_celsius{ssd=\"N\"} -4");
+    has(&text, "luge_ssd_used_ratio{ssd=\"N\"} 1.07");
+    has(&text, "luge_ssd_critical_warning{ssd=\"N\"} 2");
+    has(&text, "luge_ssd_power_on_seconds_total{ssd=\"N\"} 7200");
+    assert!(!text.contains("luge_ssd_spare_ratio"), "{text}");
+    assert!(!text.contains("luge_ssd_temperature_celsius{ssd=\"M\"}"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Writer of Prometheus' text format, version 0.0.4.
+//!
+//! Invariant: no two samples of a family have equal labels, or Prometheus would take none of all metrics. Of several, the
+//! first stays.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
 /// Media type of the format.
@@ -38,6 +42,8 @@ pub struct Text(String);
 pub struct Family<'t> {
     text: &'t mut Text,
     name: &'static str,
+    /// Labels of the samples so far.
+    labels: BTreeSet<String>,
 }
 
 impl Text {
@@ -45,7 +51,7 @@ impl Text {
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
         self.line(format_args!("# HELP {name} {}", help.replace('\\', "\\\\").replace('\n', "\\n")));
         self.line(format_args!("# TYPE {name} {}", kind.word()));
-        Family { text: self, name }
+        Family { text: self, name, labels: BTreeSet::new() }
     }
 
     /// Text of all families.
@@ -63,11 +69,16 @@ impl Text {
 impl Family<'_> {
     /// Adds a sample.
     pub fn sample(&mut self, labels: &Labels<'_>, value: impl Display) {
-        self.line("", labels, value);
+        if self.labels.insert(written(labels)) {
+            self.line("", labels, value);
+        }
     }
 
     /// Adds a histogram. `buckets` are cumulative, by their bounds in seconds; the last one has no bound.
     pub fn histogram(&mut self, labels: &Labels<'_>, buckets: &[Cumulative], sum: f64) {
+        if !self.labels.insert(written(labels)) {
+            return;
+        }
         for bucket in buckets {
             let bound = bucket.bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
             let with_bound: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
@@ -78,11 +89,15 @@ impl Family<'_> {
     }
 
     fn line(&mut self, suffix: &str, labels: &Labels<'_>, value: impl Display) {
-        let pairs: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-        let labels = if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
-        self.text.line(format_args!("{}{suffix}{labels} {value}", self.name));
+        self.text.line(format_args!("{}{suffix}{} {value}", self.name, written(labels)));
     }
+}
+
+/// Labels as the format has them behind a name; nothing without labels.
+fn written(labels: &Labels<'_>) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
 /// Bucket of a histogram with all that is below it.
@@ -111,6 +126,20 @@ mod tests {
             text.finish(),
             "# HELP a_bytes_total Bytes\\nof \\\\ all\n# TYPE a_bytes_total counter\na_bytes_total{v=\"x\\\"\\\\\\n\"} 3\n"
         );
+    }
+
+    #[test]
+    fn of_samples_with_equal_labels_the_first_stays() {
+        let mut text = Text::default();
+        let mut family = text.family("a", Kind::Gauge, "A");
+        for (label, value) in [("x", 1), ("y", 2), ("x", 3)] {
+            family.sample(&[("v", label)], value);
+        }
+        for sum in [4.0, 5.0] {
+            family.histogram(&[("v", "z")], &[], sum);
+        }
+        let samples = "a{v=\"x\"} 1\na{v=\"y\"} 2\na_sum{v=\"z\"} 4\na_count{v=\"z\"} 0\n";
+        assert!(text.finish().ends_with(samples));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn write(text: &mut Text, sled: &Snapshot) {
     ];
     gauges
         .iter()
-        .for_each(|family| family.write(text, &sled.volumes, "volume", |volume| volume.name.clone()));
+        .for_each(|family| family.write(text, &sled.volumes, |volume| [("volume", volume.name.clone())]));
     WORDS.iter().for_each(|words| write_totals(text, sled, words));
     write_latencies(text, &sled.volumes);
 }

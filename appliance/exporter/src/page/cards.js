@@ -56,9 +56,20 @@ function volumeWords(volume, seen) {
 }
 
 function ssdWords(ssd) {
-  const alarms = [ssd.state && ssd.state !== "enabled" ? ssd.state : null];
+  const alarms = [ssd.state && ssd.state !== "enabled" ? ssd.state : null, ...(ssd.health?.warnings ?? [])];
   if (ssd.unusable_namespaces > 0) alarms.push(`${many(ssd.unusable_namespaces, "namespace")} unusable`);
-  return { kind: ssd.address ?? ssd.kind, alarm: alarms.filter(Boolean).join(", ") || null, isBad: true, via: [] };
+  const kind = [ssd.address ?? ssd.kind, ...healthWords(ssd.health ?? {})].join(", ");
+  return { kind, alarm: alarms.filter(Boolean).join(", ") || null, isBad: true, via: [] };
+}
+
+/** Numbers of an SSD's health that are known. */
+function healthWords(health) {
+  const words = [
+    [health.temperature_celsius, "\u00a0°C"],
+    [health.used_percent, "\u00a0% used"],
+    [health.spare_percent, "\u00a0% spare"],
+  ];
+  return words.filter(([value]) => value != null).map(([value, word]) => value + word);
 }
 
 /** Draws a column; returns its cards by name. Cards stay, so that a click or a focus is not lost. */

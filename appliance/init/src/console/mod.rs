@@ -5,7 +5,7 @@
 //! - `keys`, `editor`, `complete`: editing of a line.
 //! - `command`: parsing of a line. `views`: results as a person reads them. `table`: printing.
 //! - `repl`: the loop that reads and runs commands.
-//! - `attach`, `kernel_log`: the console's own commands `vm_console` and `dmesg`. `top` is of [`Commands`].
+//! - `attach`, `kernel_log`, `last_words`: the console's own commands `vm_console`, `dmesg` and `last_words`. `top` is of [`Commands`].
 //!
 //! Invariants
 //! - Any serial line will do: the terminal is never queried, and lines have 80 columns unless the
@@ -20,6 +20,7 @@ mod complete;
 mod editor;
 mod kernel_log;
 mod keys;
+mod last_words;
 mod methods;
 mod repl;
 mod screen;

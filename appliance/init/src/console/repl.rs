@@ -6,6 +6,7 @@ use super::complete::{Completion, complete};
 use super::editor::{Editor, Outcome};
 use super::kernel_log;
 use super::keys::Decoder;
+use super::last_words;
 use super::methods::{Commands, MethodHelp, ParameterHelp};
 use super::screen::{Screen, VisibleLine};
 use super::table::{Style, clean, render, table};
@@ -23,11 +24,17 @@ use std::sync::Arc;
 const PROMPT: &str = "luge> ";
 
 /// The console's own commands: name and help.
-const OWN: [(&str, &str); 6] = [
+const OWN: [(&str, &str); 9] = [
     ("help", "List the commands, or describe one: help METHOD"),
     ("top", "Watch volumes, SSDs, endpoints, VMs and cores; q leaves"),
     ("vm_console", "Connect this terminal to a virtual machine's console: vm_console NAME; Ctrl-] leaves"),
+    ("host", "Show the SSDs, the hugepages, and what costs latency"),
     ("dmesg", "Show the last lines of the kernel's log: dmesg [LINES]"),
+    (
+        "last_words",
+        "Show what a crash of this machine has left: last_words [NAME]; without a name the newest",
+    ),
+    ("crash", "End the machine by a panic, to try what it leaves: crash now; all disks are cut off"),
     ("reboot", "Stop all disks and virtual machines, and reboot"),
     ("poweroff", "Stop all disks and virtual machines, and switch the machine off"),
 ];
@@ -173,8 +180,11 @@ impl Console {
             "top" => self.top(),
             "vm_console" => self.vm_console(&line.rest),
             "dmesg" => dmesg(&line.rest),
+            "last_words" => self.last_words(&line.rest),
+            "crash" => crash(&line.rest),
             "reboot" => Ok(self.end(Ending::Reboot)),
             "poweroff" => Ok(self.end(Ending::PowerOff)),
+            "host" => self.call(&Line { command: "luge_get_host".to_owned(), ..line }),
             _ => self.call(&line),
         };
         match result {
@@ -214,7 +224,7 @@ impl Console {
             parts.push(render(&view.pairs.clone().into(), style, columns));
         }
         parts.push(if rows.is_empty() { "(none)".to_owned() } else { table(&rows, style, columns) });
-        parts.extend(view.note.map(str::to_owned));
+        parts.extend(view.note.clone());
         parts.join("\n")
     }
 
@@ -259,6 +269,11 @@ impl Console {
         shown.map(|()| String::new())
     }
 
+    fn last_words(&self, name: &str) -> Result<String, String> {
+        let kept = self.commands.call(last_words::METHOD, Value::Null);
+        last_words::text(&kept.map_err(|error| clean(&error.message))?, name)
+    }
+
     fn vm_console(&self, name: &str) -> Result<String, String> {
         if self.terminal.kind == Kind::Batch {
             return Err("this needs a terminal: connect to the socket that vm_get_vms shows".into());
@@ -296,6 +311,12 @@ fn dmesg(lines: &str) -> Result<String, String> {
     };
     let lines = kernel_log::last_lines(count).map_err(|error| format!("/dev/kmsg: {error}"))?;
     Ok(lines.join("\n"))
+}
+
+/// Panics.
+fn crash(when: &str) -> Result<String, String> {
+    assert!(when != "now", "the console has asked for a crash");
+    Err("this cuts off all disks and reboots: type crash now, if that is what you want".into())
 }
 
 fn describe(method: &MethodHelp, style: Style) -> String {

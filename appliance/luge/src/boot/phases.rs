@@ -9,12 +9,13 @@ use crate::config::Config;
 use crate::cpus::Cpus;
 use crate::hugepages;
 use crate::log::Log;
+use crate::trace::{self, rfc3339};
 use luge_block::CoreId;
 use luge_core::{Ceiling, Descriptors};
 use luge_init::{
-    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, mount_all, open_kvm_to_vms,
-    reserve_hugepages, serving_cpus, set_hostname, set_kernel_log_level, use_console_as_stdio,
-    watch_power_button,
+    Ending, Reaper, Settings, catch_ctrl_alt_del, catch_panics, crashes, keep_newest_crashes, mount_all,
+    one_of_each_core, open_kvm_to_vms, quieten, reserve_hugepages, serving_cpus, set_hostname,
+    set_kernel_log_level, use_console_as_stdio, watch_power_button,
 };
 use luge_memory::PageSize;
 use luge_rpc::Stage;
@@ -31,6 +32,12 @@ use std::str::FromStr;
 const SOCKETS: &str = "/run/luge/vhost";
 /// Folder of the sockets of virtual machines.
 const MACHINES: &str = "/run/luge/vm";
+/// Folder of what crashes have left.
+const LAST_WORDS: &str = "/sys/fs/pstore";
+/// Backend of that folder, as the kernel names it.
+const LAST_WORDS_BACKEND: &str = "/sys/module/pstore/parameters/backend";
+/// Most crashes whose last words stay in the firmware's memory, which is small.
+const CRASHES_KEPT: usize = 4;
 /// Kernel of the VM pack, with which KVM is tried.
 const TRIAL_KERNEL: &str = "/usr/share/luge/guest/kernel";
 
@@ -47,6 +54,7 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "file systems", run: file_systems },
     Phase { name: "settings", run: settings },
     Phase { name: "power and signals", run: power_and_signals },
+    Phase { name: "last words", run: last_words },
     Phase { name: "hugepages", run: hugepages_of_nodes },
     Phase { name: "cores and RPC", run: cores_and_rpc },
     Phase { name: "consoles", run: open_consoles },
@@ -83,6 +91,22 @@ fn power_and_signals(state: &mut BootState, notes: &mut Notes) {
     }
 }
 
+fn last_words(_: &mut BootState, notes: &mut Notes) {
+    let backend = fs::read_to_string(LAST_WORDS_BACKEND).unwrap_or_default();
+    if backend.trim().is_empty() || backend.trim() == "(null)" {
+        notes.note("a crash will leave none: the firmware keeps no variables (boot by UEFI)");
+        return;
+    }
+    let folder = Path::new(LAST_WORDS);
+    notes.check("old last words cannot be removed", keep_newest_crashes(folder, CRASHES_KEPT));
+    let Some(crashes) = notes.check("last words cannot be read", crashes(folder)) else { return };
+    if let Some(newest) = crashes.last() {
+        let time = rfc3339(u64::try_from(newest.time.as_nanos()).unwrap_or(u64::MAX));
+        let count = crashes.len();
+        notes.note(format!("a crash at {time} has left some ({count} in all): last_words shows them"));
+    }
+}
+
 fn hugepages_of_nodes(state: &mut BootState, notes: &mut Notes) {
     let Some(reserved) = notes.check("no hugepages", reserve_hugepages(state.settings.hugepages)) else {
         return;
@@ -106,6 +130,8 @@ fn cores_and_rpc(state: &mut BootState, notes: &mut Notes) {
     }
     let Some(plan) = plan(state, notes) else { return };
     let (cpus, rpc_socket) = (plan.cpus.clone(), plan.rpc_socket.clone());
+    let recording = trace::start_on_sled(cpus.iter().map(|core| core.0));
+    notes.check("events do not get into the kernel's log, nor into last words", recording);
     let Some(appliance) = notes.check("Luge cannot be started", Appliance::start(plan, log)) else { return };
     // The configuration is made call by call, later: one that fails is no reason to stop.
     appliance.dispatcher().enter(Stage::Runtime);
@@ -148,6 +174,7 @@ fn plan(state: &BootState, notes: &mut Notes) -> Option<Plan> {
             understood("rpc_socket_mode", settings.rpc_socket_mode.as_deref(), notes),
             understood("rpc_socket_group", settings.rpc_socket_group.as_deref(), notes),
         ),
+        last_words: Some(LAST_WORDS.into()),
         vms,
         reaper,
         config,
@@ -162,20 +189,30 @@ where
     text.and_then(|text| notes.check(key, text.parse()))
 }
 
-/// CPUs of the setting, if they can be used; else a default.
+/// CPUs of the setting, if they can be used; else those that the kernel has isolated, else a default. Makes them quiet.
 fn cpus(state: &BootState, notes: &mut Notes) -> Option<Cpus> {
-    let allowed = notes.check("the CPUs are not known", Cpus::allowed())?;
+    // PID 1 itself may not run on isolated CPUs before it asks for them.
+    let online = notes.check("the CPUs are not known", Cpus::online())?;
     let wish = state.settings.cpumask.as_deref().map(|text| {
         let cpus: Cpus = text.parse()?;
-        cpus.check(&allowed).map(|()| cpus)
+        cpus.check(&online).map(|()| cpus)
     });
-    if let Some(wish) = wish
-        && let Some(cpus) = notes.check("cpumask", wish)
-    {
-        return Some(cpus);
-    }
-    let numbers: Vec<u16> = allowed.iter().map(|cpu| cpu.0).collect();
-    Some(serving_cpus(&numbers).into_iter().map(CoreId).collect())
+    let wish = wish.and_then(|wish| notes.check("cpumask", wish));
+    let cpus = wish.unwrap_or_else(|| default_cpus(&online));
+    let failures = quieten(&cpus.numbers(), &online.without(&cpus).numbers());
+    failures.iter().for_each(|failure| notes.fault(failure));
+    Some(cpus)
+}
+
+fn default_cpus(online: &Cpus) -> Cpus {
+    let siblings = |cpu| Cpus::siblings(cpu).map(|cpus| cpus.numbers()).unwrap_or_default();
+    // The kernel also lists those that a machine could get.
+    let isolated = Cpus::isolated().map(|isolated| online.without(&online.without(&isolated)).numbers());
+    let chosen = match isolated.filter(|isolated| !isolated.is_empty()) {
+        Some(isolated) => one_of_each_core(&isolated, siblings),
+        None => serving_cpus(&online.numbers()),
+    };
+    chosen.into_iter().map(CoreId).collect()
 }
 
 /// Page size and budget: hugepages, or ordinary pages if there are none.

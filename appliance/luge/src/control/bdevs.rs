@@ -195,22 +195,24 @@ impl Bdev {
         self.volume.stats(core).read() - self.before.get(&core).copied().unwrap_or_default()
     }
 
-    /// Resets all counters of these cores.
-    pub fn reset_counters(&mut self, cores: impl Iterator<Item = CoreId>) {
+    /// Resets all counters.
+    pub fn reset_counters(&mut self) {
+        let cores = self.volume.counting_cores().into_iter();
         self.before = cores.map(|core| (core, self.volume.stats(core).read())).collect();
     }
 
-    /// Resets the counters of failures of these cores.
-    pub fn reset_failures(&mut self, cores: impl Iterator<Item = CoreId>) {
-        for core in cores {
+    /// Resets the counters of failures.
+    pub fn reset_failures(&mut self) {
+        for core in self.volume.counting_cores() {
             let Counters { failed, aborted, .. } = self.volume.stats(core).read();
             let before = self.before.entry(core).or_default();
             (before.failed, before.aborted) = (failed, aborted);
         }
     }
 
-    /// Forgets the shortest and longest latencies on these cores.
-    pub fn reset_extremes(&self, cores: impl Iterator<Item = CoreId>) {
+    /// Forgets the shortest and longest latencies.
+    pub fn reset_extremes(&self) {
+        let cores = self.volume.counting_cores().into_iter();
         cores.for_each(|core| self.volume.stats(core).latencies().forget_extremes());
     }
 

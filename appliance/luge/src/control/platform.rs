@@ -8,6 +8,7 @@ use luge_rpc::RpcError;
 use luge_scsi::PortGroups;
 use luge_vfio::{SysfsRoot, Vfio};
 use luge_vm::VmRunner;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The parts that never change.
@@ -30,6 +31,8 @@ pub struct Platform {
     pub vfio: Vfio,
     /// The kernel's view of SSDs.
     pub sysfs: SysfsRoot,
+    /// Folder of what crashes have left; none of a daemon.
+    pub last_words: Option<PathBuf>,
     /// The VMs; has a lock of its own.
     pub vms: VmRunner,
 }

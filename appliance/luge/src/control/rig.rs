@@ -32,6 +32,7 @@ pub fn platform(pages: PageSize) -> Platform {
         vfio: Vfio::new(sysfs.clone(), Backend::Auto, space.clone()),
         space,
         sysfs,
+        last_words: None,
         pages,
         pr_scope: PrScope::default(),
         port_groups: PortGroups::default(),

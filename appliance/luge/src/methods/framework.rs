@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 params! {
     /// Parameters of `rpc_get_methods`.
     struct GetMethods {
-/// Whether to list only methods of the current stage
+        /// Whether to list only methods of the current stage
         current: Option<bool>,
         /// Taken for compatibility: Luge has no aliases
         include_aliases: Option<bool>,
@@ -173,12 +173,16 @@ fn version() -> Value {
 /// Describes the cores as SPDK's threads. Clients look for "poll" in the names.
 fn describe_threads(control: &Control) -> Value {
     let describe = |core: &CoreHandle| {
+        let asleep = core.stats().asleep();
+        // Wakes it: a core counts the time of a sleep at its end.
+        core.call(|_| ());
         json!({
             "name": format!("poll_{}", core.id().0),
             "id": core.id().0,
             "cpumask": Cpus::from_iter([core.id()]).mask(),
             "busy": core.stats().busy_ticks(),
             "idle": core.stats().idle_ticks(),
+            "in_interrupt": asleep,
             "active_pollers_count": 1,
             "timed_pollers_count": 0,
             "paused_pollers_count": 0,

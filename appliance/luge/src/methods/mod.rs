@@ -15,11 +15,14 @@ mod cpu_times;
 mod definition;
 mod framework;
 mod host;
+mod host_report;
+mod last_words;
 mod load;
 mod log;
 mod nvme;
 mod nvmf;
 mod options;
+mod trace;
 mod vhost;
 mod vm;
 
@@ -37,10 +40,13 @@ pub fn dispatcher(host: &Arc<Host>) -> Arc<Dispatcher> {
             bdev::methods(&host.control),
             config::methods(host, me),
             framework::methods(host, me),
+            host_report::methods(&host.control),
+            last_words::methods(&host.control),
             log::methods(&host.log),
             nvme::methods(&host.control),
             nvmf::methods(&host.control),
             options::methods(&host.control),
+            trace::methods(),
             vhost::methods(&host.control),
             vm::methods(&host.control),
         ];

@@ -1,35 +1,70 @@
-//! The trace: its start in `luge serve`, lines of the log and panics that go into it, and the command `luge trace`.
+//! The trace: its start, and what goes into it from the log and from panics.
+//!
+//! - `command`: the command `luge trace`. `client`: the trace of a running Luge. `print`, `time`: events as text.
+//! - `kernel_log`: the place that events go to on the sled.
 
+mod client;
+mod command;
+mod kernel_log;
 mod print;
 mod time;
 
-use crate::cli::TraceArgs;
-use luge_trace::{Event, FileError, Kind, Recorder, Trace, TraceError, record};
+pub use command::run;
+pub use print::event;
+pub use time::rfc3339;
+
+use kernel_log::KernelLog;
+use luge_trace::{Event, FileError, Kind, Recorder, flush_last_words, record};
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Starts to record events of the process, with a ring for each of these cores.
+/// Starts to record events of a daemon, with a ring for each of these cores: in memory, and in a file if there is one.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn start(path: &Path, cores: impl IntoIterator<Item = u16>) -> Result<(), FileError> {
-    Recorder::start(path, cores, |error| {
-        tracing::warn!(
-            "the trace cannot be written ({error}): Luge serves on, and goes on with it if it can"
-        );
-    })?;
-    record(&Event::of_text(Kind::STARTED, env!("CARGO_PKG_VERSION")));
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        record(&Event::of_text(Kind::PANIC, &panic.to_string()));
-        print(panic);
-    }));
+pub fn start(file: Option<&Path>, cores: impl IntoIterator<Item = u16>) -> Result<(), FileError> {
+    match file {
+        Some(path) => Recorder::start_with_file(path, cores, |error| {
+            tracing::warn!(
+                "the trace cannot be written ({error}): Luge serves on, and goes on with it if it can"
+            );
+        })?,
+        None => Recorder::start(cores),
+    }
+    begin(|panic| record(&Event::of_text(Kind::PANIC, panic)));
     Ok(())
+}
+
+/// Starts to record events of the sled. They go to the kernel's log, whose end the firmware keeps after a crash.
+///
+/// # Errors
+/// The kernel's: events are recorded in memory alone then.
+pub fn start_on_sled(cores: impl IntoIterator<Item = u16>) -> io::Result<()> {
+    let started = match KernelLog::open() {
+        Ok(mut log) => Recorder::start_with_events(cores, move |record| log.write(record)),
+        Err(error) => {
+            Recorder::start(cores);
+            Err(error)
+        }
+    };
+    // PID 1 writes the message of a panic to the kernel's log itself.
+    begin(|_| flush_last_words());
+    started
+}
+
+/// Records the start, and from now on calls `last` with the message of a panic, before anything else is done about it.
+fn begin(last: fn(&str)) {
+    record(&Event::of_text(Kind::STARTED, env!("CARGO_PKG_VERSION")));
+    let rest = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        last(&panic.to_string());
+        rest(panic);
+    }));
 }
 
 /// Layer of the log that records its lines.
@@ -59,53 +94,5 @@ impl Visit for Line {
             "message" => write!(self.0, "{gap}{value:?}"),
             name => write!(self.0, "{gap}{name}={value:?}"),
         };
-    }
-}
-
-/// Error of `luge trace`.
-#[derive(Debug, thiserror::Error)]
-pub enum PrintError {
-    /// The file cannot be read as a trace.
-    #[error("{path}: {source}")]
-    Trace {
-        /// Path of the file.
-        path: PathBuf,
-        /// Reason.
-        source: TraceError,
-    },
-    /// The end of the file is missing.
-    #[error("{path}: the last {bytes} bytes of the trace are missing; events that they had are not shown")]
-    Missing {
-        /// Path of the file.
-        path: PathBuf,
-        /// Number of bytes.
-        bytes: u64,
-    },
-    /// Standard output does not take the text.
-    #[error("the trace cannot be printed: {0}")]
-    Output(#[from] io::Error),
-}
-
-/// Prints a trace.
-///
-/// # Errors
-/// [`PrintError`]. Of a file whose end is missing, the rest is printed.
-pub fn run(args: &TraceArgs) -> Result<(), PrintError> {
-    let path = args.file.clone();
-    let trace = Trace::read(&path).map_err(|source| PrintError::Trace { path: path.clone(), source })?;
-    let mut out = io::stdout().lock();
-    let text = match (args.json, out.is_terminal()) {
-        (true, _) => print::json(&trace),
-        (false, true) => print::lines(&trace, &print::COLOURED),
-        (false, false) => print::lines(&trace, &print::PLAIN),
-    };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        result => result?,
-    }
-    match trace.missing_bytes {
-        0 => Ok(()),
-        bytes => Err(PrintError::Missing { path, bytes }),
     }
 }

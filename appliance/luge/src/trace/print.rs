@@ -2,7 +2,7 @@
 
 use super::time::rfc3339;
 use luge_trace::{Kind, Record, Source, Trace};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Escape sequences of a terminal for errors, for warnings, for times, and back.
@@ -43,17 +43,33 @@ pub(super) fn lines(trace: &Trace, colours: &Colours) -> String {
 
 /// A JSON object for each event, on a line of its own.
 pub(super) fn json(trace: &Trace) -> String {
-    let line = |record: &Record| {
-        let core = match record.source {
-            Source::Core(core) => Some(core),
-            Source::Others => None,
-        };
-        let kind = kind_name(record.kind).replace(' ', "_");
-        let Record { time_ns, number, text, .. } = record;
-        json!({"time_ns": time_ns, "core": core, "kind": kind, "number": number, "text": text}).to_string()
-            + "\n"
+    trace.records.iter().map(|record| event(record).to_string() + "\n").collect()
+}
+
+/// An event as a JSON object.
+#[must_use]
+pub fn event(record: &Record) -> Value {
+    let core = match record.source {
+        Source::Core(core) => Some(core),
+        Source::Others => None,
     };
-    trace.records.iter().map(line).collect()
+    let kind = kind_word(record.kind);
+    let Record { time_ns, number, text, .. } = record;
+    json!({"time_ns": time_ns, "core": core, "kind": kind, "number": number, "text": text})
+}
+
+/// An event in one piece, without its time.
+pub(super) fn piece(record: &Record) -> String {
+    let place = match record.source {
+        Source::Core(core) => format!("core {core}: "),
+        Source::Others => String::new(),
+    };
+    format!("{place}{}: {}", kind_name(record.kind), detail(record))
+}
+
+/// Name of a kind in JSON.
+pub(super) fn kind_word(kind: Kind) -> String {
+    kind_name(kind).replace(' ', "_")
 }
 
 fn kind_name(kind: Kind) -> String {
@@ -110,5 +126,12 @@ mod tests {
         assert_eq!(event["core"], 3);
         assert_eq!(event["kind"], "kind_77");
         assert_eq!(event["text"], "\"quoted\"");
+    }
+
+    #[test]
+    fn an_event_in_one_piece_names_its_core_if_it_has_one() {
+        let of = |source| Record { time_ns: 0, source, kind: Kind::NOTICE, number: 0, text: "a\nb".into() };
+        assert_eq!(piece(&of(Source::Core(7))), "core 7: notice: a b");
+        assert_eq!(piece(&of(Source::Others)), "notice: a b");
     }
 }

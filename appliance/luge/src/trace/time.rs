@@ -12,7 +12,8 @@ const MONTH_STARTS: [u64; 12] = [0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 30
 const DAYS_TO_1970: u64 = 719_468;
 
 /// A time in nanoseconds since 1970 as RFC 3339 writes it, with microseconds.
-pub(super) fn rfc3339(time_ns: u64) -> String {
+#[must_use]
+pub fn rfc3339(time_ns: u64) -> String {
     let (seconds, micros) = (time_ns / 1_000_000_000, time_ns / 1000 % 1_000_000);
     let (year, month, day) = date(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;

@@ -124,3 +124,37 @@ fn a_histogram_has_what_came_after_it_was_enabled() {
     let refused = luge.refusal("bdev_get_histogram", json!({"name": "m"}));
     assert!(refused.to_string().contains("bdev_enable_histogram"), "{refused}");
 }
+
+#[test]
+fn requests_are_counted_by_borders_of_their_latency() {
+    let luge = loaded();
+    luge.call("bdev_enable_histogram", json!({"name": "m", "enable": true}));
+    let before = stats(&luge);
+    load(&luge);
+    let after = stats(&luge);
+    let all = ["num_read_ops", "num_write_ops"].map(|ops| number(&after, ops) - number(&before, ops));
+    let year_us = 31_557_600_000_000_u64;
+    let answer = luge.call(
+        "bdev_get_histogram_borders",
+        json!({"name": "m", "borders": [0, 20, 1000, year_us, u64::MAX]}),
+    );
+    let counts: Vec<u64> = serde_json::from_value(answer["borders_count"].clone()).unwrap();
+    assert_eq!(counts.len(), 6);
+    assert!(counts.is_sorted(), "{counts:?}");
+    assert_eq!(counts[0], 0);
+    assert_eq!(counts[3], all.iter().sum::<u64>());
+    assert_eq!(counts[5], counts[3]);
+}
+
+#[test]
+fn all_counters_of_all_devices_or_some_of_one_are_reset() {
+    let luge = loaded();
+    let first = stats(&luge);
+    luge.call("bdev_reset_iostat", json!({"name": "m", "mode": "maxmin"}));
+    assert_eq!(number(&stats(&luge), "max_read_latency_ticks"), 0);
+    assert_eq!(number(&stats(&luge), "num_read_ops"), number(&first, "num_read_ops"));
+    luge.call("bdev_reset_iostat", json!({"mode": "none"}));
+    assert_eq!(number(&stats(&luge), "num_read_ops"), number(&first, "num_read_ops"));
+    luge.call("bdev_reset_iostat", Value::Null);
+    assert_eq!(number(&stats(&luge), "num_read_ops"), 0);
+}

@@ -2,6 +2,7 @@
 
 use crate::daemon::{Daemon, eventually};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect()
@@ -169,6 +170,33 @@ fn the_process_describes_itself() {
     let now = luge.call("rpc_get_methods", json!({"current": true, "include_aliases": true}));
     assert!(!now.as_array().unwrap().contains(&json!("framework_start_init")));
     assert_eq!(luge.call("framework_wait_init", Value::Null), true);
+}
+
+/// Ticks that the only core has spent so far, busy or idle, and the ticks of a second.
+fn time_of_the_core(luge: &Daemon) -> (u64, u64) {
+    let stats = luge.call("thread_get_stats", Value::Null);
+    let core = &stats["threads"][0];
+    assert!(core["in_interrupt"].is_boolean(), "{stats}");
+    let ticks = ["busy", "idle"].map(|name| core[name].as_u64().unwrap());
+    (ticks.iter().sum(), stats["tick_rate"].as_u64().unwrap())
+}
+
+#[test]
+fn all_time_of_a_core_is_busy_or_idle_also_while_it_sleeps() {
+    let luge = Daemon::start();
+    let outer = Instant::now();
+    let (before, rate) = time_of_the_core(&luge);
+    let inner = Instant::now();
+    while inner.elapsed() < Duration::from_millis(100) {
+        luge.call("spdk_get_version", Value::Null);
+    }
+    let least = inner.elapsed();
+    let passed = Duration::from_nanos((time_of_the_core(&luge).0 - before) * 1000 / (rate / 1_000_000));
+    let most = outer.elapsed();
+    // A core counts the time of its last turns a little later.
+    let slack = Duration::from_millis(10);
+    assert!(passed + slack > least, "{passed:?} of {least:?}");
+    assert!(passed < most + slack, "{passed:?} of {most:?}");
 }
 
 #[test]

@@ -57,6 +57,22 @@ fn a_daemon_that_stops_says_so_at_the_end_of_its_trace() {
 }
 
 #[test]
+fn a_running_daemon_tells_its_trace_also_without_a_file() {
+    let daemon = Daemon::start();
+    let all = daemon.call("luge_get_trace", json!({}));
+    assert_eq!(all["events"][0]["kind"], "started", "{all}");
+    assert_eq!(daemon.call("luge_get_trace", json!({"count": 0}))["events"], json!([]));
+    let newest = daemon.call("luge_get_trace", json!({"count": 1}))["events"].clone();
+    assert_eq!(newest.as_array().map(Vec::len), Some(1), "{newest}");
+
+    let printed = luge(&["trace", "--socket", &daemon.path("rpc.sock")]);
+    let text = String::from_utf8_lossy(&printed.stdout);
+    let first = text.lines().next().unwrap_or_default();
+    assert!(first.contains("process     started          "), "{printed:?}");
+    assert!(failure(&["trace", "--socket", &daemon.path("nobody")]).contains("nobody"));
+}
+
+#[test]
 fn a_trace_has_one_process_at_a_time() {
     let daemon = traced(tempfile::tempdir().unwrap());
     let path = daemon.path("trace");

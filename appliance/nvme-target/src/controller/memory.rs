@@ -1,10 +1,10 @@
 //! Guest memory that comes and goes while a controller runs.
 //!
 //! ```text
-//!  (1) in use  --other memory--> (1)
-//!  (1) in use  --memory goes, commands in flight--> (2) leaving: commands to come use the memory that there is now
+//!  (1) in use  --other memory; no command in flight uses what goes--> (1)
+//!  (1) in use  --memory goes that commands in flight use--> (2) leaving: commands to come use the memory that there is now
 //!  (2) leaving --those commands have ended--> (1)
-//!  (2) leaving --memory goes once more--> (3) held: the session takes no commands
+//!  (2) leaving --memory goes that other commands in flight use--> (3) held: the session takes no commands
 //!  (3) held    --drained--> (1), with the memory that there is by then
 //! ```
 //!
@@ -15,7 +15,7 @@ use super::device::Controller;
 use super::running::{MemoryUse, RunningQueue};
 use crate::ids::QueueId;
 use crate::queues::ShadowDoorbells;
-use crate::session::{MemoryChange, QueueSession, SessionMemory};
+use crate::session::{GoneMemory, MemoryChange, QueueSession, SessionMemory};
 use luge_block::CoreId;
 use luge_core::{Core, CoreHandle, SessionId, Tenant};
 use luge_memory::GuestMemory;
@@ -23,14 +23,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Controller {
-    /// Uses other guest memory, of a client that is that tenant now.
-    pub(crate) fn replace_memory(&mut self, memory: &Arc<GuestMemory>, tenant: Tenant) {
+    /// Uses other guest memory, of a client that is that tenant now. Returns whether no command uses what has gone.
+    pub(crate) fn replace_memory(&mut self, memory: &Arc<GuestMemory>, tenant: Tenant) -> bool {
         self.memory = memory.clone();
         self.parts.tenant = tenant;
         let had_shadow = self.shadow.is_some();
         self.find_shadow();
-        let shadow = if had_shadow { Shadow::New(self.shadow.clone()) } else { Shadow::Stays };
-        self.change_sessions(&shadow);
+        let shadow = match &self.shadow {
+            Some(shadow) => Shadow::Moved(Some(shadow.clone())),
+            None if had_shadow => Shadow::New(None),
+            None => Shadow::Stays,
+        };
+        self.change_sessions(&shadow)
     }
 
     /// Whether all sessions use the present memory, and no command any other.
@@ -45,41 +49,66 @@ impl Controller {
         }
     }
 
-    fn change_sessions(&mut self, shadow: &Shadow) {
-        let may_take = self.may_take();
+    /// Changes all sessions. Returns whether none has to wait for commands in flight before it has changed.
+    fn change_sessions(&mut self, shadow: &Shadow) -> bool {
         let mut by_core: BTreeMap<CoreId, (CoreHandle, Vec<Change>)> = BTreeMap::new();
+        let mut gone = None;
         for (&queue, running) in &self.running {
-            let change = self.change(queue, running, shadow, may_take);
+            let memory = self.memory_of(queue, running, &mut gone);
+            let change = self.change(queue, running, memory, shadow);
             let place = by_core.entry(running.core.id());
             place.or_insert_with(|| (running.core.clone(), Vec::new())).1.push(change);
         }
+        let mut all_done = true;
         for (core, mut changes) in by_core.into_values() {
             let changes = core.call(move |core| {
                 changes.iter_mut().for_each(|change| change.make(core));
                 changes
             });
+            all_done &= changes.iter().all(|change| change.is_done);
             changes.into_iter().for_each(|change| self.end_change(change));
         }
+        all_done
     }
 
-    /// Change of a session to the present memory.
-    fn change(&self, queue: QueueId, running: &RunningQueue, shadow: &Shadow, may_take: bool) -> Change {
+    /// The present memory for a session that has other memory. `gone` is what goes for the session before it, which is
+    /// nearly always the same.
+    fn memory_of(
+        &self,
+        queue: QueueId,
+        running: &RunningQueue,
+        gone: &mut Option<GoneMemory>,
+    ) -> Option<SessionMemory> {
         let is_old = !Arc::ptr_eq(&running.memory, &self.memory);
-        let completion = self.state.completion_queues.get(&queue.0).filter(|_| is_old);
-        let memory = completion.map(|completion| {
-            let (layout, submissions) = (completion.layout(queue), self.state.submissions_of(queue));
-            let rules = self.state.rules(&self.parts.config);
-            SessionMemory::find(&layout, &submissions, &rules, self.memory.clone()).after(&running.memory)
-        });
+        let completion = self.state.completion_queues.get(&queue.0).filter(|_| is_old)?;
+        let known = gone.take().filter(|gone| gone.is_of(&running.memory));
+        let gone = gone.insert(known.unwrap_or_else(|| GoneMemory::between(&running.memory, &self.memory)));
+        let (layout, submissions) = (completion.layout(queue), self.state.submissions_of(queue));
+        let rules = self.state.rules(&self.parts.config);
+        let memory = SessionMemory::find(&layout, &submissions, &rules, self.memory.clone());
+        let memory = memory.without(gone.clone());
+        let slots = usize::try_from(completion.entries).unwrap_or(0);
+        Some(if running.has_notes { memory } else { memory.with_notes(slots) })
+    }
+
+    /// Change of a session, to other memory if there is some.
+    fn change(
+        &self,
+        queue: QueueId,
+        running: &RunningQueue,
+        memory: Option<SessionMemory>,
+        shadow: &Shadow,
+    ) -> Change {
         Change {
             queue,
             session: running.session,
+            has_notes: running.has_notes || memory.is_some(),
             memory,
             left: None,
             memory_use: running.memory_use,
-            // The host never writes the doorbells of the admin queues there.
-            shadow: if queue == QueueId::ADMIN { Shadow::Stays } else { shadow.clone() },
-            may_take,
+            is_done: true,
+            shadow: shadow.clone(),
+            may_take: self.may_take(),
         }
     }
 
@@ -87,6 +116,7 @@ impl Controller {
     fn end_change(&mut self, change: Change) {
         let Some(running) = self.running.get_mut(&change.queue) else { return };
         running.memory_use = change.memory_use;
+        running.has_notes = change.has_notes;
         if change.memory_use != MemoryUse::Held {
             running.memory = self.memory.clone();
         }
@@ -115,8 +145,10 @@ impl Controller {
 enum Shadow {
     /// No change.
     Stays,
-    /// Shadow doorbells at another place, or none: the registers.
+    /// Other shadow doorbells, or none: the registers. Afterwards, those before.
     New(Option<ShadowDoorbells>),
+    /// The same shadow doorbells, in the present memory. Afterwards, those before.
+    Moved(Option<ShadowDoorbells>),
 }
 
 /// Change of a session, which its core makes, and what comes back.
@@ -128,6 +160,10 @@ struct Change {
     /// Memory that no command uses any more.
     left: Option<SessionMemory>,
     memory_use: MemoryUse,
+    /// Whether the session notes the memory of its commands.
+    has_notes: bool,
+    /// Whether no command uses what has gone by this change.
+    is_done: bool,
     shadow: Shadow,
     /// Whether the session takes commands, as far as its memory allows.
     may_take: bool,
@@ -140,23 +176,27 @@ impl Change {
             self.memory_use = MemoryUse::Settled;
             return;
         };
-        if let Shadow::New(shadow) = &mut self.shadow {
-            *shadow = session.replace_doorbells(shadow.take());
+        match &mut self.shadow {
+            Shadow::Stays => {}
+            Shadow::New(shadow) => *shadow = session.replace_doorbells(shadow.take()),
+            Shadow::Moved(shadow) => {
+                *shadow = shadow.take().and_then(|shadow| session.move_doorbells(shadow));
+            }
         }
         self.left = session.take_left_memory();
         let was_held = self.memory_use == MemoryUse::Held;
-        let is_refused = match self.memory.take().map(|memory| session.replace_memory(memory)) {
-            None | Some(MemoryChange::Leaving) => false,
-            Some(MemoryChange::Done(before)) => {
-                self.memory = Some(before);
-                false
-            }
+        let mut is_refused = false;
+        match self.memory.take().map(|memory| session.replace_memory(memory)) {
+            None => {}
+            Some(MemoryChange::Done(before)) => self.memory = Some(before),
+            Some(MemoryChange::Leaving) => self.is_done = false,
             Some(MemoryChange::Refused(refused)) => {
                 self.memory = Some(refused);
+                self.is_done = false;
                 session.hold();
-                true
+                is_refused = true;
             }
-        };
+        }
         self.memory_use = match (is_refused, session.has_leaving_memory()) {
             (true, _) => MemoryUse::Held,
             (false, true) => MemoryUse::Leaving,

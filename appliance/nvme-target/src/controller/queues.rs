@@ -56,6 +56,7 @@ impl Controller {
             _descriptors: descriptors,
             memory,
             memory_use: MemoryUse::Settled,
+            has_notes: false,
         };
         if !self.may_use_memory() {
             running.hold();

@@ -19,6 +19,8 @@ pub(super) struct RunningQueue {
     /// Guest memory that the session uses.
     pub(super) memory: Arc<GuestMemory>,
     pub(super) memory_use: MemoryUse,
+    /// Whether the session notes the memory of its commands.
+    pub(super) has_notes: bool,
 }
 
 /// Use of guest memory by a session. `memory` has the diagram.

@@ -81,9 +81,9 @@ impl NvmeFunction {
         }
     }
 
-    fn memory_changed(&mut self, memory: &Arc<GuestMemory>) {
+    fn memory_changed(&mut self, memory: &Arc<GuestMemory>) -> Progress {
         let tenant = self.client.tenant(memory);
-        self.controller.replace_memory(memory, tenant);
+        if self.controller.replace_memory(memory, tenant) { Progress::Done } else { Progress::Pending }
     }
 
     /// Function-level reset: the configuration space, too.
@@ -157,8 +157,7 @@ impl Function for NvmeFunction {
     }
 
     fn memory_removed(&mut self, memory: &Arc<GuestMemory>) -> Progress {
-        self.memory_changed(memory);
-        self.progress()
+        self.memory_changed(memory)
     }
 
     fn reset(&mut self) -> Progress {

@@ -96,10 +96,20 @@ impl CompletionQueue {
     /// Uses other doorbells, which get the head that the host has told by those before.
     pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
         let Some(doorbell) = doorbells.head(self.layout.id) else { return };
+        self.pass_head_on(doorbell);
+        self.doorbell = doorbell;
+    }
+
+    /// Uses other doorbells, in which the host has told its head.
+    pub(crate) fn follow_doorbell(&mut self, doorbells: &Doorbells) {
+        self.doorbell = doorbells.head(self.layout.id).unwrap_or(self.doorbell);
+    }
+
+    /// Stores the head that the host has told in another doorbell.
+    pub(crate) fn pass_head_on(&mut self, doorbell: Doorbell) {
         // A head out of range changes nothing, and is not passed on.
         let _ = self.update();
         doorbell.store(self.head);
-        self.doorbell = doorbell;
     }
 
     /// Number of completions that the host has not consumed, as far as it has told.

@@ -162,6 +162,16 @@ impl Doorbells {
         std::mem::replace(&mut self.shadow, shadow)
     }
 
+    /// Whether they are shadow doorbells.
+    pub(crate) fn are_shadow(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// The shadow doorbells, or the registers, of the same controller.
+    pub(crate) fn with_shadow(&self, shadow: Option<ShadowDoorbells>) -> Self {
+        Self::new(self.pages.clone(), shadow)
+    }
+
     /// Tail doorbell of a submission queue; none for an identifier beyond them.
     pub(crate) fn tail(&self, queue: QueueId) -> Option<Doorbell> {
         self.at(self.pages.tail_offset(queue))

@@ -16,6 +16,7 @@ mod submission;
 
 pub use coalescing::Coalescing;
 pub(crate) use completion::CompletionQueue;
+pub(crate) use doorbell::Doorbell;
 pub(crate) use doorbells::Doorbells;
 pub use doorbells::{DoorbellName, DoorbellPages};
 pub(crate) use memory::{Piece, QueueMemory};

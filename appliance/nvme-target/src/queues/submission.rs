@@ -71,10 +71,21 @@ impl SubmissionQueue {
     /// Uses other doorbells, which get the tail that the host has told by those before.
     pub(crate) fn replace_doorbell(&mut self, doorbells: &Doorbells) {
         let Some(doorbell) = doorbells.tail(self.layout.id) else { return };
+        self.pass_tail_on(doorbell);
+        self.doorbell = doorbell;
+    }
+
+    /// Uses other doorbells, in which the host has told its tail.
+    pub(crate) fn follow_doorbell(&mut self, doorbells: &Doorbells) {
+        self.doorbell = doorbells.tail(self.layout.id).unwrap_or(self.doorbell);
+    }
+
+    /// Stores the tail that the host has told in another doorbell; returns it. One out of range is not passed on.
+    pub(crate) fn pass_tail_on(&mut self, doorbell: Doorbell) -> u32 {
         let told = self.doorbell.load();
         self.tail = if told < self.layout.entries { told } else { self.tail };
         doorbell.store(self.tail);
-        self.doorbell = doorbell;
+        self.tail
     }
 
     /// Number of commands that wait.

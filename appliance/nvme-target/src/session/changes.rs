@@ -7,7 +7,7 @@ use super::setup::SubmissionQueueSetup;
 use crate::commands::CommandStatus;
 use crate::ids::{CommandId, QueueId};
 use crate::namespaces::Namespaces;
-use crate::queues::{Coalescing, ShadowDoorbells, SubmissionQueue};
+use crate::queues::{Coalescing, SubmissionQueue};
 use crate::relay::RelayedId;
 use luge_block::Durability;
 use luge_core::{Call, Session};
@@ -149,16 +149,6 @@ impl QueueSession {
     /// Interrupts the host from now on also while it has still to look at an interrupt.
     pub fn interrupt_at_once(&mut self) {
         self.interrupts.adapt_no_more();
-    }
-
-    /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
-    /// host has told so far.
-    pub fn replace_doorbells(&mut self, shadow: Option<ShadowDoorbells>) -> Option<ShadowDoorbells> {
-        let before = self.doorbells.replace_shadow(shadow);
-        let Self { doorbells, completion, queues, .. } = self;
-        completion.replace_doorbell(doorbells);
-        queues.iter_mut().flatten().for_each(|queue| queue.replace_doorbell(doorbells));
-        before
     }
 
     /// Sets the number and time for which interrupts may wait.

@@ -116,8 +116,8 @@ impl QueueSession {
         let compared = compared.ok_or_else(|| PairUntaken::by_first(invalid()))?;
         let first = std::mem::replace(&mut attempt.entry, *second);
         let all = self.collect(attempt, bytes, Use::Read, compared);
-        // The second command gets its slot first, so that the request can be in the first one's.
-        let slot = self.fill_slot(attempt);
+        // The second command gets its slot first, so that the request can be in the first one's, with the memory of both.
+        let slot = self.fill_slot(attempt, 0);
         attempt.entry = first;
         let slot = slot.map_err(PairUntaken::by_first)?.slot();
         let all = all.and_then(|all| all.ok_or_else(invalid)).map_err(PairUntaken::by_second);

@@ -5,21 +5,20 @@ use super::slots::Slots;
 
 /// Guest memory that a session used before.
 pub(super) struct LeavingMemory {
+    /// The memory, with the bits of slots whose commands use it.
     memory: SessionMemory,
-    /// Bits of the slots with commands that use it.
-    users: Box<[u64]>,
 }
 
 impl LeavingMemory {
-    /// Memory that the commands in slots with these bits use.
-    pub(super) fn new(memory: SessionMemory, users: Box<[u64]>) -> Self {
-        Self { memory, users }
+    /// Memory whose users are marked.
+    pub(super) fn new(memory: SessionMemory) -> Self {
+        Self { memory }
     }
 
     /// Learns which commands have ended; returns whether all have.
     pub(super) fn has_left(&mut self, slots: &Slots) -> bool {
-        slots.keep_in_flight(&mut self.users);
-        self.users.iter().all(|word| *word == 0)
+        slots.keep_in_flight(&mut self.memory.users);
+        self.memory.users.iter().all(|word| *word == 0)
     }
 
     /// The memory, to be dropped.

@@ -102,10 +102,12 @@ impl QueueSession {
             self.long = Some(long);
             return;
         }
-        let Ok(tag) = self.fill_slot(attempt) else {
+        let Ok(tag) = self.fill_slot(attempt, 0) else {
             self.long = Some(long);
             return;
         };
+        // Its spans are in the list.
+        self.command_memory.iter_mut().for_each(|notes| notes.note_unknown(tag.slot()));
         let data = 0..long.spans.unwrap_or(0);
         let whole = ListRequest { tag, operation, lba, blocks, data };
         let Some(mut volume) = attempt.graph.volume(long.target.volume) else {

@@ -1,19 +1,20 @@
 //! Changes of a session's guest memory, also while commands in flight use the memory before.
 //!
 //! ```text
-//!  (1) settled --other memory; nothing is in flight, or all regions stay--> (1)
-//!  (1) settled --regions go; commands are in flight--> (2) leaving: commands to come use the new memory
-//!  (2) leaving --every command that was in flight then has ended--> (3) left
+//!  (1) settled --other memory; no command in flight uses what goes--> (1)
+//!  (1) settled --memory goes that commands in flight use--> (2) leaving: commands to come use the new memory
+//!  (2) leaving --memory goes that no command in flight uses--> (2)
+//!  (2) leaving --every command that was waited for has ended--> (3) left
 //!  (3) left    --the memory before is taken--> (1)
 //! ```
 //!
-//! In (2) no further regions can go, and none while a long command is being read: the session has to be held until
-//! nothing is in flight.
+//! In (2) no other memory can go that commands in flight use, and none while a long command is being read: the session
+//! has to be held until nothing is in flight.
 
 use super::leaving_memory::LeavingMemory;
 use super::queue_session::QueueSession;
 use super::setup::SessionMemory;
-use std::sync::Arc;
+use luge_memory::AddressRanges;
 
 /// Outcome of a change of memory.
 pub enum MemoryChange {
@@ -29,13 +30,14 @@ pub enum MemoryChange {
 impl QueueSession {
     /// Uses another table of guest memory, with the places of all queues there, for commands to come.
     pub fn replace_memory(&mut self, mut memory: SessionMemory) -> MemoryChange {
-        let follows = memory.follows.as_ref().is_some_and(|before| Arc::ptr_eq(before, &self.memory));
-        let is_used = !follows && self.slots.in_flight() > 0;
-        let is_read = !follows && self.long.is_some();
-        if is_read || is_used && self.leaving_memory.is_some() {
+        if self.command_memory.is_none() {
+            self.command_memory = memory.command_memory.take();
+        }
+        let some_goes = self.mark_users(&mut memory);
+        let is_used = memory.users.iter().any(|word| *word != 0);
+        if some_goes && self.long.is_some() || is_used && self.leaving_memory.is_some() {
             return MemoryChange::Refused(memory);
         }
-        let mut users = std::mem::take(&mut memory.users);
         std::mem::swap(&mut self.memory, &mut memory.table);
         self.completion.replace_memory(&mut memory.completion);
         for queue in self.queues.iter_mut().flatten() {
@@ -45,10 +47,23 @@ impl QueueSession {
         if !is_used {
             return MemoryChange::Done(memory);
         }
-        self.slots.mark_in_flight(&mut users);
-        self.leaving_memory = Some(LeavingMemory::new(memory, users));
+        self.leaving_memory = Some(LeavingMemory::new(memory));
         self.is_awaited = true;
         MemoryChange::Leaving
+    }
+
+    /// Marks the commands in flight that use memory which goes; returns whether some goes.
+    fn mark_users(&self, memory: &mut SessionMemory) -> bool {
+        let SessionMemory { gone, users, .. } = memory;
+        let addresses = gone.as_ref().and_then(|gone| gone.addresses(&self.memory));
+        if addresses.is_some_and(AddressRanges::is_empty) {
+            return false;
+        }
+        self.slots.mark_in_flight(users);
+        if let (Some(addresses), Some(notes)) = (addresses, &self.command_memory) {
+            notes.keep_users(addresses, users);
+        }
+        true
     }
 
     /// Takes the memory before, once no command uses it any more.

@@ -16,8 +16,10 @@
 //! - There are at least as many free completion entries as busy slots.
 //! - A command reaches (4) once.
 
+mod admin_doorbells;
 mod attempt;
 mod changes;
+mod command_memory;
 mod complete;
 mod fused;
 mod groups;
@@ -43,4 +45,6 @@ mod turn;
 pub use changes::{Removal, RemovedQueue};
 pub use memory_change::MemoryChange;
 pub use queue_session::{QueueSession, SessionError};
-pub use setup::{CompletionQueueSetup, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup};
+pub use setup::{
+    CompletionQueueSetup, GoneMemory, Rules, Service, SessionMemory, SessionSetup, SubmissionQueueSetup,
+};

@@ -1,5 +1,7 @@
 //! The parts of a session, and how it is made.
 
+use super::admin_doorbells::OfferedDoorbells;
+use super::command_memory::CommandMemory;
 use super::interrupts::Interrupts;
 use super::leaving_memory::LeavingMemory;
 use super::long::Long;
@@ -48,9 +50,12 @@ pub struct QueueSession {
     /// Spans of the commands that are being read.
     pub(super) spans: Box<[Span]>,
     pub(super) memory: Arc<GuestMemory>,
+    /// Memory of each command in flight, once guest memory has changed.
+    pub(super) command_memory: Option<Box<CommandMemory>>,
     /// Memory before, which commands in flight use.
     pub(super) leaving_memory: Option<LeavingMemory>,
     pub(super) doorbells: Doorbells,
+    pub(super) offered_doorbells: Option<OfferedDoorbells>,
     pub(super) namespaces: Arc<Namespaces>,
     pub(super) bit_bucket: BitBucket,
     pub(super) relay: Arc<Relay>,
@@ -90,8 +95,10 @@ impl QueueSession {
             long: None,
             spans: vec![Span::EMPTY; SPANS].into_boxed_slice(),
             memory,
+            command_memory: None,
             leaving_memory: None,
             doorbells,
+            offered_doorbells: None,
             namespaces: setup.namespaces,
             bit_bucket: setup.bit_bucket,
             relay: setup.relay,

@@ -30,7 +30,7 @@ impl QueueSession {
         if target.geometry.blocks_max(Operation::Discard) == 0 || ranges.is_empty() {
             return Err(Untaken::Answered(CommandStatus::SUCCESS));
         }
-        let tag = self.fill_slot(attempt)?;
+        let tag = self.fill_slot(attempt, 0)?;
         let volume = attempt.graph.volume(target.volume);
         let submitted = submit_to(volume, |volume| volume.submit_ranges(tag, &ranges));
         self.submitted(attempt, tag, submitted)
@@ -52,7 +52,7 @@ impl QueueSession {
         }
         let sources = self.read_sources(attempt, copy.ranges)?;
         check_copy(copy, target, &sources)?;
-        let tag = self.fill_slot(attempt)?;
+        let tag = self.fill_slot(attempt, 0)?;
         let CopyCommand { lba, durability, .. } = copy;
         let request = CopyRequest { tag, sources: &sources, lba, durability };
         let volume = attempt.graph.volume(target.volume);

@@ -3,6 +3,7 @@
 //! Nothing of them is kept here: a command that the volume does not take stays in its queue.
 
 use super::attempt::Served;
+use super::command_memory::CommandMemory;
 use super::queue_session::QueueSession;
 use super::slots::{InFlight, Slots};
 use super::transfer::{Entry, Transfer, TransferMemory, TransferReader, TransferRules};
@@ -75,7 +76,9 @@ impl QueueSession {
         candidates: Candidates,
         turn: &mut Turn,
     ) -> Served {
-        let Self { session, rules, queues, slots, memory, namespaces, spans, bit_bucket, .. } = self;
+        let Self {
+            session, rules, queues, slots, memory, namespaces, spans, bit_bucket, command_memory, ..
+        } = self;
         let Some(queue) = queues.get_mut(usize::from(index)).and_then(Option::as_mut) else {
             return Served::None;
         };
@@ -110,6 +113,9 @@ impl QueueSession {
         if count == 0 {
             return Served::None;
         }
+        if let Some(notes) = command_memory {
+            note_all(notes, &run);
+        }
         let mut failed = heapless::Vec::<Completion, BATCH>::new();
         let mut untaken = 0_usize;
         run.submit(|tag, refusal| match refusal {
@@ -130,6 +136,13 @@ impl QueueSession {
         }
         if untaken == 0 { Served::Some(taken) } else { Served::Full(taken) }
     }
+}
+
+/// Notes the memory of the commands of a run.
+#[cold]
+#[inline(never)]
+fn note_all(notes: &mut CommandMemory, run: &Run<'_, '_, '_>) {
+    run.transfers().for_each(|(tag, data)| notes.note(tag.slot(), data));
 }
 
 /// Filler of a run with reads and writes of a queue.

@@ -1,5 +1,6 @@
 //! Parts of a session, prepared by the controller's thread: a core allocates nothing and looks nothing up.
 
+use super::command_memory::CommandMemory;
 use crate::data::BitBucket;
 use crate::ids::QueueId;
 use crate::namespaces::Namespaces;
@@ -10,7 +11,7 @@ use crate::queues::{
 use crate::relay::Relay;
 use luge_block::Durability;
 use luge_core::{Call, Kick};
-use luge_memory::GuestMemory;
+use luge_memory::{AddressRanges, GuestMemory};
 use std::sync::Arc;
 
 /// Commands that a session serves itself.
@@ -93,14 +94,42 @@ impl SubmissionQueueSetup {
     }
 }
 
+/// Guest memory that a table has and the next one has not.
+#[derive(Clone)]
+pub struct GoneMemory {
+    before: Arc<GuestMemory>,
+    addresses: Arc<AddressRanges>,
+}
+
+impl GoneMemory {
+    /// Memory that goes when `table` takes the place of `before`.
+    #[must_use]
+    pub fn between(before: &Arc<GuestMemory>, table: &GuestMemory) -> Self {
+        Self { before: before.clone(), addresses: Arc::new(table.addresses_gone_since(before)) }
+    }
+
+    /// Addresses that go, where the table before is `table`.
+    pub(super) fn addresses(&self, table: &Arc<GuestMemory>) -> Option<&AddressRanges> {
+        self.is_of(table).then_some(&self.addresses)
+    }
+
+    /// Whether the table before is `table`.
+    #[must_use]
+    pub fn is_of(&self, table: &Arc<GuestMemory>) -> bool {
+        Arc::ptr_eq(&self.before, table)
+    }
+}
+
 /// Guest memory of a session, with the places of its queues there.
 pub struct SessionMemory {
     pub(crate) table: Arc<GuestMemory>,
     pub(crate) completion: Option<QueueMemory<2>>,
     pub(crate) submissions: Vec<(QueueId, Option<QueueMemory<8>>)>,
-    /// Table of which this one has all regions.
-    pub(crate) follows: Option<Arc<GuestMemory>>,
-    /// Place for the bits of slots with commands that use the memory before.
+    /// What goes with the table before.
+    pub(super) gone: Option<GoneMemory>,
+    /// Place for the notes of a session that has none.
+    pub(super) command_memory: Option<Box<CommandMemory>>,
+    /// Bits of slots with commands that use the memory before.
     pub(super) users: Box<[u64]>,
 }
 
@@ -120,16 +149,21 @@ impl SessionMemory {
             completion: CompletionQueue::find(completion, page_bytes, &table).ok(),
             submissions: submissions.iter().map(submission).collect(),
             table,
-            follows: None,
+            gone: None,
+            command_memory: None,
             users: vec![0; completion.entries.div_ceil(64) as usize].into_boxed_slice(),
         }
     }
 
-    /// Notes that the table has all regions of `before`, if that is so: sessions can then use it while commands are
-    /// in flight.
+    /// Names the memory that goes: commands in flight that do not use it are not waited for.
     #[must_use]
-    pub fn after(mut self, before: &Arc<GuestMemory>) -> Self {
-        self.follows = self.table.has_all_of(before).then(|| before.clone());
-        self
+    pub fn without(self, gone: GoneMemory) -> Self {
+        Self { gone: Some(gone), ..self }
+    }
+
+    /// Gives the session a place for notes on the memory of its commands, of which there are `slots` at most.
+    #[must_use]
+    pub fn with_notes(self, slots: usize) -> Self {
+        Self { command_memory: Some(Box::new(CommandMemory::new(slots))), ..self }
     }
 }

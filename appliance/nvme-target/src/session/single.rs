@@ -145,7 +145,7 @@ impl QueueSession {
         spans: usize,
     ) -> Result<Tag, Untaken> {
         let BlockCommand { operation, lba, blocks } = command;
-        let tag = self.fill_slot(attempt)?;
+        let tag = self.fill_slot(attempt, spans)?;
         let data = self.spans.get(..spans).unwrap_or_default();
         let volume = attempt.graph.volume(target.volume);
         let request = Request { tag, operation, lba, blocks, data };
@@ -157,11 +157,15 @@ impl QueueSession {
         Ok(tag)
     }
 
-    /// Fills a slot with the command of an attempt; returns the tag for its request.
-    pub(super) fn fill_slot(&mut self, attempt: &Attempt<'_>) -> Result<Tag, Untaken> {
+    /// Fills a slot with the command of an attempt, whose request uses the first `spans` spans that were collected;
+    /// returns the tag for that.
+    pub(super) fn fill_slot(&mut self, attempt: &Attempt<'_>, spans: usize) -> Result<Tag, Untaken> {
         let queue = self.queue(attempt.index).map(|queue| queue.id()).ok_or(Untaken::Full)?;
         let command = InFlight::new(attempt.index, queue, CommandId(attempt.entry.command_id));
         let slot = self.slots.fill(command).ok_or(Untaken::Full)?;
+        if let Some(notes) = &mut self.command_memory {
+            notes.note(slot, self.spans.get(..spans).unwrap_or_default());
+        }
         Ok(Tag::new(self.session.0, slot))
     }
 
@@ -191,7 +195,7 @@ impl QueueSession {
 
     /// Hands a command to the controller's thread.
     fn relay(&mut self, attempt: &mut Attempt<'_>) -> Result<(), Untaken> {
-        let tag = self.fill_slot(attempt)?;
+        let tag = self.fill_slot(attempt, 0)?;
         let id = self.slots.send_away(tag.slot());
         let queue = self.slots.command(tag.slot()).queue();
         let relayed = Relayed { queue, completion_queue: self.completion.id(), id, entry: attempt.entry };

@@ -21,7 +21,7 @@ impl QueueSession {
     /// Begins a flush of all namespaces.
     pub(super) fn flush_all(&mut self, attempt: &mut Attempt<'_>) -> Result<(), Untaken> {
         self.specials.check_room()?;
-        let tag = self.fill_slot(attempt)?;
+        let tag = self.fill_slot(attempt, 0)?;
         self.take_off(attempt.index);
         let flush = FlushAll { next: Some(0), outstanding: 0, status: CommandStatus::SUCCESS };
         self.specials.add(tag.slot(), State::FlushAll(flush));

@@ -149,6 +149,9 @@ impl Session for QueueSession {
         if self.long.is_some() {
             return self.take_long(graph, allowance);
         }
+        if self.offered_doorbells.is_some() {
+            self.look_at_offered_doorbells();
+        }
         if self.is_held || !self.look() {
             return Took::Nothing;
         }

@@ -229,6 +229,30 @@ fn windows_starts() {
     host.enable();
 }
 
+/// macOS, by reports on it: acidanthera, bugtracker issues 732 (queues of the greatest length, the admin queues, too) and
+/// 835 (the SMART log is read at start, and a driver without one gives up).
+#[test]
+fn macos_starts() {
+    let sled = Sled::with(ControllerConfig::default());
+    sled.add(1, disk());
+    let mut host = sled.connect();
+    host.set_bus_master(true);
+    let entries = u16::try_from((host.read64(offset::CAP) & 0xffff) + 1).unwrap();
+    new_admin_queues(&mut host, entries);
+    write_attributes(&mut host);
+    let (submission, completion) = (host.admin.submission, host.admin.completion);
+    host.write64(offset::ASQ, submission);
+    host.write64(offset::ACQ, completion);
+    enable(&mut host, ENABLED);
+    for namespace in [0, 1, u32::MAX] {
+        host.succeed(SubmissionEntry { namespace, ..log(2, 0, 512) });
+    }
+    // Once around the queue.
+    for _ in 0..=entries {
+        host.identify(1, 0);
+    }
+}
+
 #[test]
 fn spdk_starts_without_interrupts() {
     let sled = Sled::with_disk();

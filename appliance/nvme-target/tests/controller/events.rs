@@ -1,6 +1,6 @@
 //! Namespaces that come, go and change, and the events that tell of it; other commands that wait.
 
-use crate::rig::host::{DATA, log, read, set_feature};
+use crate::rig::host::{DATA, IO_ENTRIES, identify, log, read, set_feature};
 use crate::rig::{BLOCKS, Host, Sled, disk};
 use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
@@ -419,6 +419,75 @@ fn shadow_doorbells_are_used_until_the_next_reset() {
     host.enable();
     host.create_queue_pair(1);
     host.use_disk(0, 3);
+}
+
+/// propolis, issue 1008: an event index ahead of the host lets the last commands wait for ever.
+#[test]
+fn a_full_completion_queue_goes_on_when_only_a_shadow_doorbell_tells_of_room() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
+    let config = SubmissionEntry {
+        prp1: shadow,
+        prp2: events,
+        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
+    };
+    host.succeed(config);
+    host.create_queue_pair(1);
+    let volume = sled.subsystem.namespaces().remove(0).volume;
+    let [tail, head] = [host.queues[0].tail_doorbell(), host.queues[0].head_doorbell()]
+        .map(|at| GuestAddress(shadow + at - 0x1000));
+    let most = u64::from(IO_ENTRIES) - 1;
+    for _ in 0..2 {
+        for _ in 0..most {
+            host.queues[0].push(read(1, 0));
+        }
+        let value = u32::from(host.queues[0].tail);
+        host.memory.write(tail, &value.to_le_bytes());
+        host.wait("a full completion queue", |_| volume.counters().reads == most);
+    }
+    let mut ended = 0;
+    host.wait("all completions", |host| {
+        while host.queues[0].take().is_some() {
+            ended += 1;
+            let value = u32::from(host.queues[0].head);
+            host.memory.write(head, &value.to_le_bytes());
+        }
+        ended == 2 * most
+    });
+}
+
+/// Drivers of the specification, such as libvfn's, do so; Linux and SPDK ring the registers of the admin queues.
+#[test]
+fn admin_queues_are_rung_by_either_kind_of_doorbell() {
+    let sled = Sled::with_disk();
+    let mut host = sled.host();
+    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
+    let config = SubmissionEntry {
+        prp1: shadow,
+        prp2: events,
+        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
+    };
+    host.succeed(config);
+    // More than the queue has entries.
+    for _ in 0..40 {
+        host.identify(1, 0);
+    }
+    let words = [host.admin.tail_doorbell(), host.admin.head_doorbell()].map(|at| shadow + at - 0x1000);
+    for round in 0..100 {
+        let id = host.admin.push(identify(1, 0));
+        host.memory.write(GuestAddress(words[0]), &u32::from(host.admin.tail).to_le_bytes());
+        let mut end = None;
+        host.wait("the completion", |host| {
+            end = host.admin.take();
+            end.is_some()
+        });
+        assert_eq!(end.unwrap().command_id, id, "round {round}");
+        host.memory.write(GuestAddress(words[1]), &u32::from(host.admin.head).to_le_bytes());
+    }
+    host.disable();
+    host.enable();
+    host.identify(1, 0);
 }
 
 #[test]

@@ -347,7 +347,9 @@ fn memory_that_goes_twice_while_a_command_is_stuck_is_gone_when_that_has_ended()
     let without = Arc::new(without.unwrap());
     assert_eq!(host.function.memory_removed(&without), Progress::Pending);
     host.function.memory_added(&host.memory.table.clone());
-    assert_eq!(host.function.memory_removed(&without), Progress::Pending);
+    let data = RigMemory::DATA;
+    let without = host.memory.table.without(GuestAddress(data.0), data.1).unwrap();
+    assert_eq!(host.function.memory_removed(&Arc::new(without)), Progress::Pending);
     host.send_io(0, read(1, 1));
     delay.release();
     host.wait("the removal", |host| host.function.progress() == Progress::Done);
@@ -356,6 +358,38 @@ fn memory_that_goes_twice_while_a_command_is_stuck_is_gone_when_that_has_ended()
     }
     host.function.memory_added(&host.memory.table.clone());
     host.use_disk(0, 4);
+}
+
+/// As a guest with an IOMMU of its own does: a page comes for a command, and goes after it.
+#[test]
+fn memory_that_a_stuck_command_does_not_use_comes_and_goes_at_once() {
+    let (sled, delay) = Sled::slow();
+    sled.add(2, disk());
+    let mut host = sled.host();
+    host.create_queue_pair(1);
+    let table = host.memory.table.clone();
+    let far = RigMemory::FAR_DATA;
+    let without = Arc::new(table.without(GuestAddress(far.0), far.1).unwrap());
+    assert_eq!(host.function.memory_removed(&without), Progress::Done);
+    delay.hold();
+    send_stuck_read(&mut host, &sled);
+    for _ in 0..3 {
+        host.function.memory_added(&table);
+        let there = SubmissionEntry { prp1: far.0, ..read(2, 0) };
+        assert_eq!(host.io(0, there).status.code(), StatusCode::SUCCESS);
+        assert_eq!(host.function.memory_removed(&without), Progress::Done);
+    }
+    // Memory that it uses goes, and the reply waits for it. That of other memory does not.
+    let data = RigMemory::DATA;
+    let neither = Arc::new(without.without(GuestAddress(data.0), data.1).unwrap());
+    assert_eq!(host.function.memory_removed(&neither), Progress::Pending);
+    let far_only = Arc::new(table.without(GuestAddress(data.0), data.1).unwrap());
+    host.function.memory_added(&far_only);
+    assert_eq!(host.function.memory_removed(&neither), Progress::Done);
+    assert_eq!(host.function.progress(), Progress::Pending);
+    delay.release();
+    host.wait("the removal", |host| host.function.progress() == Progress::Done);
+    host.wait("the stuck read", |host| host.take_io(0).is_some());
 }
 
 #[test]

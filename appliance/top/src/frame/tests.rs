@@ -4,7 +4,7 @@ use super::draw;
 use crate::rig::Sled;
 use crate::state::{Effect, State};
 use luge_init::Key;
-use luge_observe::{SourceError, Volume};
+use luge_observe::{Core, Health, SourceError, Volume};
 use ratatui_core::backend::TestBackend;
 use ratatui_core::terminal::Terminal;
 
@@ -42,9 +42,9 @@ fn volumes_are_the_first_view_and_the_busiest_is_first() {
 Luge v0.1.0  /run/luge.sock  1.02k IOPS  3.98 MiB/s read  0 B/s written
 CPU 3 [||      ]  25 %
  1 Volumes   2 SSDs   3 Endpoints   4 VMs   5 Cores
-VOLUME   IOPS   READ/s WRITTEN/s     p50    p99 DEPTH     SIZE FAILED/s ON
-nvme0n1 1.00k 3.91 MiB       0 B 90.0 us 250 us   0.1 3726 GiB        0 nvme0
-scratch    20 80.0 KiB       0 B       -      -   0.0    1 GiB        0 Malloc ~";
+VOLUME   IOPS   READ/s WRITTEN/s     p50     p99 DEPTH     SIZE FAILED/s ON
+nvme0n1 1.00k 3.91 MiB       0 B 90.0 us  250 us   0.1 3726 GiB        0 nvme0
+scratch    20 80.0 KiB       0 B       -       -   0.0    1 GiB        0 Malloc~";
     assert_eq!(rows[..6].join("\n"), expected);
     assert_eq!(rows[6..23].concat(), "");
     assert_eq!(rows[23], "q quit  Tab view  s sort  r reverse  / filter  +- interval  ? help  1 s");
@@ -54,14 +54,65 @@ scratch    20 80.0 KiB       0 B       -      -   0.0    1 GiB        0 Malloc ~
 fn every_view_shows_its_things() {
     let mut state = watched();
     for (key, expected) in [
-        ("2", "nvme0 enabled 1.00k 3.91 MiB       0 B 90.0 us 250 us   0.1       0 0000:3b:00.0"),
-        ("3", "vm1.disk blk  1.00k 3.91 MiB       0 B 90.0 us 250 us   0.1      1 2 in line"),
-        ("4", "vm1 running 1.00k 3.91 MiB       0 B 90.0 us 250 us   0.1    4  2 GiB vm1.disk"),
+        ("2", "nvme0 enabled -      1.00k 3.91 MiB       0 B 90.0 us  250 us   0.1    -    -"),
+        ("3", "vm1.disk blk  1.00k 3.91 MiB       0 B 90.0 us  250 us   0.1      1 2 in line"),
+        ("4", "vm1 running 1.00k 3.91 MiB       0 B 90.0 us  250 us   0.1    4  2 GiB vm1.disk"),
         ("5", "  3 25 %     2    0      42.0 us polls vm1 100 %"),
     ] {
         press(&mut state, key);
         let shown = rows(&mut state, 80, 24);
         assert_eq!(shown[4], expected, "view {key}: {shown:#?}");
+    }
+}
+
+/// Number of rows with a mark at the right edge that there are more columns.
+fn marks(state: &mut State, columns: u16) -> usize {
+    rows(state, columns, 24)
+        .iter()
+        .filter(|row| row.len() == usize::from(columns) && row.ends_with('>'))
+        .count()
+}
+
+#[test]
+fn columns_that_do_not_fit_are_marked() {
+    let mut state = watched();
+    assert_eq!(marks(&mut state, 80), 0);
+    assert_eq!(marks(&mut state, 70), 1);
+    press(&mut state, "2");
+    assert_eq!(marks(&mut state, 80), 1);
+    assert_eq!(marks(&mut state, 120), 0);
+}
+
+#[test]
+fn cores_that_do_not_fit_are_counted() {
+    let mut state = watched();
+    let now = state.observed.now.as_mut().unwrap();
+    let core = now.cores[0].clone();
+    now.cores = (10..30).map(|id| Core { id, ..core.clone() }).collect();
+    let shown = rows(&mut state, 80, 24);
+    assert!(shown[1].ends_with("%  +17"), "{}", shown[1]);
+    let width = "CPU 10 [        ]   - %  CPU 11 [        ]   - %".len();
+    state.observed.now.as_mut().unwrap().cores.truncate(2);
+    assert!(rows(&mut state, u16::try_from(width).unwrap(), 24)[1].ends_with("CPU 11 [        ]   - %"));
+    assert!(rows(&mut state, u16::try_from(width).unwrap() - 1, 24)[1].ends_with("%  +1"));
+}
+
+#[test]
+fn an_ssd_shows_its_health_and_its_warnings() {
+    let mut state = watched();
+    press(&mut state, "2");
+    for (warning, expected) in [(0, "good "), (1, "spare low "), (0b110, "temperature, unreliable ")] {
+        let health = Health {
+            temperature_celsius: Some(-3),
+            spare_percent: Some(9),
+            used_percent: Some(130),
+            critical_warning: Some(warning),
+            ..Health::default()
+        };
+        state.observed.now.as_mut().unwrap().ssds[0].health = Some(health);
+        let row = rows(&mut state, 120, 24).swap_remove(4);
+        assert!(row.starts_with(&format!("nvme0 enabled {expected}")), "{row}");
+        assert!(row.contains(" -3 C 130 %   9 % "), "{row}");
     }
 }
 
@@ -94,7 +145,7 @@ fn a_luge_that_is_away_leaves_the_names_and_says_why() {
     state.observed.add(Err(SourceError::Away("no Luge answers at /run/luge.sock".into())));
     let shown = rows(&mut state, 80, 24);
     assert_eq!(shown[22], "no Luge answers at /run/luge.sock");
-    assert!(shown[4].starts_with("nvme0n1    - "), "{:?}", shown[4]);
+    assert!(shown[4].starts_with("nvme0n1     - "), "{:?}", shown[4]);
     state.observed.add(Ok(Sled::at(3)));
     let shown = rows(&mut state, 80, 24);
     assert_eq!(shown[22], "");

@@ -1,8 +1,18 @@
 //! Cells of rates, latencies and numbers, as all tables have them.
 
-use crate::table::Cell;
+use crate::table::{Cell, Column};
 use luge_init::units;
 use luge_observe::{Rates, VolumeRates};
+
+/// Columns of rates, with the cells of [`rate_cells`].
+pub(super) const RATES: [Column; 6] = [
+    Column::number("IOPS").at_least(5),
+    Column::number("READ/s").at_least(8),
+    Column::number("WRITTEN/s"),
+    Column::number("p50").at_least(7),
+    Column::number("p99").at_least(7),
+    Column::number("DEPTH"),
+];
 
 /// Sum of the rates of volumes; `None` before the second look.
 pub(super) fn sum<'a>(
@@ -12,7 +22,7 @@ pub(super) fn sum<'a>(
     rates?.sum(names)
 }
 
-/// Cells of rates: IOPS, bytes read, bytes written, p50, p99, queue depth.
+/// Cells of rates, in the order of [`RATES`].
 pub(super) fn rate_cells(rates: Option<&VolumeRates>) -> [Cell; 6] {
     let number =
         |value: fn(&VolumeRates) -> f64, show: fn(f64) -> String| Cell::number(rates.map(value), show);
@@ -34,6 +44,11 @@ pub(super) fn latency(nanoseconds: Option<u64>) -> Cell {
 /// Cell of a number of things.
 pub(super) fn whole(number: Option<u64>) -> Cell {
     Cell::number(number.map(real), units::count)
+}
+
+/// Cell of a share, given in percent.
+pub(super) fn percent(number: Option<u64>) -> Cell {
+    Cell::number(number.map(real), |number| format!("{number} %"))
 }
 
 /// Cell of a text that may be absent.

@@ -1,30 +1,19 @@
 //! Table of the endpoints: disks, host bus adapters, NVMe subsystems.
 
 use super::cells::{rate_cells, real, sum, whole};
-use super::layout::Layout;
+use super::layout::{Layout, around_rates};
 use crate::observed::Observed;
 use crate::table::{Cell, Column};
 use luge_init::units;
 use luge_observe::{Endpoint, Snapshot};
 
-/// Column of the requests per second.
-const IOPS: usize = 2;
+pub(super) const LAYOUT: Layout = Layout { columns: &COLUMNS, first_sort: BEFORE.len(), rows };
 
-pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+const COLUMNS: [Column; 11] = around_rates(&BEFORE, &AFTER);
 
-const COLUMNS: &[Column] = &[
-    Column::text("ENDPOINT"),
-    Column::text("KIND"),
-    Column::number("IOPS"),
-    Column::number("READ/s"),
-    Column::number("WRITTEN/s"),
-    Column::number("p50"),
-    Column::number("p99"),
-    Column::number("DEPTH"),
-    Column::number("GUESTS"),
-    Column::text("WAITS"),
-    Column::text("VOLUMES"),
-];
+const BEFORE: [Column; 2] = [Column::text("ENDPOINT"), Column::text("KIND")];
+
+const AFTER: [Column; 3] = [Column::number("GUESTS"), Column::text("WAITS"), Column::text("VOLUMES")];
 
 fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
     now.endpoints.iter().map(|endpoint| row(observed, endpoint)).collect()
@@ -36,13 +25,14 @@ fn row(observed: &Observed, endpoint: &Endpoint) -> Vec<Cell> {
     let mut cells = vec![Cell::text(&endpoint.name), Cell::text(endpoint.kind.name())];
     cells.extend(rate_cells(rates.as_ref()));
     cells.push(whole(endpoint.front_ends));
-    cells.push(Cell::text(waits(endpoint)));
+    let waits = waits(endpoint);
+    cells.push(Cell::text(waits.as_deref().unwrap_or(units::ABSENT)).alarm_if(waits.is_some()));
     cells.push(Cell::text(endpoint.volumes.join(",")));
     cells
 }
 
-/// Whom the endpoint keeps waiting, and what keeps it waiting.
-fn waits(endpoint: &Endpoint) -> String {
+/// Front ends that the endpoint keeps waiting, and those that keep it waiting; `None` if there are none.
+fn waits(endpoint: &Endpoint) -> Option<String> {
     let some = |number: Option<u64>| number.filter(|number| *number > 0);
     let words = [
         some(endpoint.waiting).map(|count| format!("{count} in line")),
@@ -50,5 +40,5 @@ fn waits(endpoint: &Endpoint) -> String {
         some(endpoint.memory_stalls).map(|count| format!("{count} stalls")),
     ];
     let words: Vec<String> = words.into_iter().flatten().collect();
-    if words.is_empty() { units::ABSENT.into() } else { words.join(", ") }
+    (!words.is_empty()).then(|| words.join(", "))
 }

@@ -1,25 +1,22 @@
 //! Table of the SSDs.
 
-use super::cells::{rate_cells, sum, text, whole};
-use super::layout::Layout;
+use super::cells::{percent, rate_cells, sum, text, whole};
+use super::layout::{Layout, around_rates};
 use crate::observed::Observed;
 use crate::table::{Cell, Column};
-use luge_observe::{Snapshot, Ssd};
+use luge_init::units;
+use luge_observe::{Health, Snapshot, Ssd};
 
-/// Column of the requests per second.
-const IOPS: usize = 2;
+pub(super) const LAYOUT: Layout = Layout { columns: &COLUMNS, first_sort: BEFORE.len(), rows };
 
-pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+const COLUMNS: [Column; 14] = around_rates(&BEFORE, &AFTER);
 
-const COLUMNS: &[Column] = &[
-    Column::text("SSD"),
-    Column::text("STATE"),
-    Column::number("IOPS"),
-    Column::number("READ/s"),
-    Column::number("WRITTEN/s"),
-    Column::number("p50"),
-    Column::number("p99"),
-    Column::number("DEPTH"),
+const BEFORE: [Column; 3] = [Column::text("SSD"), Column::text("STATE"), Column::text("HEALTH")];
+
+const AFTER: [Column; 5] = [
+    Column::number("TEMP"),
+    Column::number("USED"),
+    Column::number("SPARE"),
     Column::number("BOUNCED"),
     Column::text("ADDRESS"),
 ];
@@ -33,9 +30,34 @@ fn row(observed: &Observed, now: &Snapshot, ssd: &Ssd) -> Vec<Cell> {
     let here = |volume: &&luge_observe::Volume| now.ssd_of(volume).is_some_and(|on| on.name == ssd.name);
     let volumes = now.volumes.iter().filter(here).map(|volume| volume.name.as_str());
     let rates = sum(observed.rates.as_ref(), volumes);
-    let mut cells = vec![Cell::text(&ssd.name), text(ssd.state.as_deref())];
+    let of_health = |number: fn(&Health) -> Option<u64>| ssd.health.as_ref().and_then(number);
+    let mut cells = vec![Cell::text(&ssd.name), state(ssd), health(ssd)];
     cells.extend(rate_cells(rates.as_ref()));
+    cells.push(temperature(ssd));
+    cells.push(percent(of_health(|health| health.used_percent)));
+    cells.push(percent(of_health(|health| health.spare_percent)));
     cells.push(whole(ssd.bounced));
     cells.push(text(ssd.address.as_deref()));
     cells
+}
+
+fn state(ssd: &Ssd) -> Cell {
+    let state = ssd.state.as_deref();
+    text(state).alarm_if(state.is_some_and(|state| state != "enabled"))
+}
+
+/// Warnings of the SSD.
+fn health(ssd: &Ssd) -> Cell {
+    match ssd.health.as_ref().and_then(Health::warnings) {
+        None => Cell::text(units::ABSENT),
+        Some(warnings) if warnings.is_empty() => Cell::text("good"),
+        Some(warnings) => Cell::text(warnings.join(", ")).alarm_if(true),
+    }
+}
+
+fn temperature(ssd: &Ssd) -> Cell {
+    let celsius = ssd.health.as_ref().and_then(|health| health.temperature_celsius);
+    // Those that are no temperatures are not shown.
+    let celsius = celsius.and_then(|celsius| i16::try_from(celsius).ok()).map(f64::from);
+    Cell::number(celsius, |celsius| format!("{celsius} C"))
 }

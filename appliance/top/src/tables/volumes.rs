@@ -1,29 +1,19 @@
 //! Table of the volumes.
 
 use super::cells::{rate_cells, real, text};
-use super::layout::Layout;
+use super::layout::{Layout, around_rates};
 use crate::observed::Observed;
 use crate::table::{Cell, Column};
 use luge_init::units;
 use luge_observe::{Snapshot, Volume};
 
-/// Column of the requests per second.
-const IOPS: usize = 1;
+pub(super) const LAYOUT: Layout = Layout { columns: &COLUMNS, first_sort: BEFORE.len(), rows };
 
-pub(super) const LAYOUT: Layout = Layout { columns: COLUMNS, first_sort: IOPS, rows };
+const COLUMNS: [Column; 10] = around_rates(&BEFORE, &AFTER);
 
-const COLUMNS: &[Column] = &[
-    Column::text("VOLUME"),
-    Column::number("IOPS"),
-    Column::number("READ/s"),
-    Column::number("WRITTEN/s"),
-    Column::number("p50"),
-    Column::number("p99"),
-    Column::number("DEPTH"),
-    Column::number("SIZE"),
-    Column::number("FAILED/s"),
-    Column::text("ON"),
-];
+const BEFORE: [Column; 1] = [Column::text("VOLUME")];
+
+const AFTER: [Column; 3] = [Column::number("SIZE"), Column::number("FAILED/s"), Column::text("ON")];
 
 fn rows(observed: &Observed, now: &Snapshot) -> Vec<Vec<Cell>> {
     now.volumes.iter().map(|volume| row(observed, now, volume)).collect()
@@ -34,7 +24,8 @@ fn row(observed: &Observed, now: &Snapshot, volume: &Volume) -> Vec<Cell> {
     let mut cells = vec![Cell::text(&volume.name)];
     cells.extend(rate_cells(rates));
     cells.push(Cell::number(volume.size_bytes().map(real), units::gibibytes));
-    cells.push(Cell::number(rates.map(|rates| rates.failed_per_s), units::count));
+    let failed = rates.map(|rates| rates.failed_per_s);
+    cells.push(Cell::number(failed, units::count).alarm_if(failed > Some(0.0)));
     let ssd = now.ssd_of(volume).map(|ssd| ssd.name.as_str());
     cells.push(text(ssd.or(volume.base.as_deref()).or(volume.product.as_deref())));
     cells

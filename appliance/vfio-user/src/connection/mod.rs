@@ -10,8 +10,8 @@
 //! Invariants
 //! - The thread waits in one place only, and there for everything. So a client that stops in the middle of a message,
 //!   or takes no replies, keeps nothing from going on in its function.
-//! - Messages are answered in their order. One that waits for requests in flight holds up those after it, for
-//!   [`LATE`] at most.
+//! - Messages are answered in their order. One that waits for requests in flight holds up those after it. All that wait
+//!   for the same requests hold up others for [`LATE`] at most.
 //!
 //! Not here: who is served (`luge_endpoint`).
 
@@ -44,7 +44,8 @@ use std::time::{Duration, Instant};
 use version::Negotiated;
 use watched::WatchedMemory;
 
-/// Longest time that a reply waits for requests in flight. QEMU's client gives up after 5 s.
+/// Longest time that replies wait for requests in flight, all together: a client may send many messages and wait for the
+/// last reply. QEMU's gives up after 5 s.
 const LATE: Duration = Duration::from_secs(1);
 
 type Ending = End<Infallible>;
@@ -86,6 +87,8 @@ struct Connection {
     receiver: Receiver,
     outbox: Outbox,
     held: Option<Held>,
+    /// Time up to which replies wait; none while the function waits for nothing.
+    late_at: Option<Instant>,
 }
 
 /// A message whose reply waits for requests in flight.
@@ -121,6 +124,7 @@ impl Connection {
             receiver: Receiver::default(),
             outbox: Outbox::default(),
             held: None,
+            late_at: None,
         })
     }
 
@@ -235,6 +239,7 @@ impl Connection {
             self.memory.publish(&mut *self.function);
         }
         let Some(negotiated) = self.negotiated else { return self.negotiate(&message) };
+        self.late_at.take_if(|_| self.function.progress() == Progress::Done);
         match self.obey(message, negotiated) {
             Ok(Answer::Now(reply)) => {
                 if !header.flags.wants_no_reply() {
@@ -243,7 +248,8 @@ impl Connection {
                 self.answer(&header, Ok(reply));
             }
             Ok(Answer::Later(reply)) => {
-                let until = Instant::now().checked_add(LATE).unwrap_or_else(Instant::now);
+                let now = Instant::now();
+                let until = *self.late_at.get_or_insert_with(|| now.checked_add(LATE).unwrap_or(now));
                 self.held = Some(Held { header, reply, until });
             }
             Err(refusal) => self.answer(&header, Err(refusal)),

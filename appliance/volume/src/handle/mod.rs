@@ -27,6 +27,7 @@ enum End<'a> {
         cutters: &'a mut Cutters,
         steps: &'a mut Steps,
         times: &'a mut SessionTimes,
+        used_up: &'a mut bool,
     },
     /// A node, which may use anything beneath it.
     Node { layers: &'a mut Layers, volume: VolumeId, node: NodeId },
@@ -40,8 +41,8 @@ impl Layers {
             Base::Channel(channel) => {
                 let volume = self.volumes.get_mut(usize::from(id.0))?.as_mut()?;
                 let opened = self.channels.activate(channel)?;
-                let Self { clock, cutters, steps, times, .. } = self;
-                Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps, times }))
+                let Self { clock, cutters, steps, times, used_up, .. } = self;
+                Some(VolumeHandle(End::Channel { volume, opened, clock, cutters, steps, times, used_up }))
             }
             Base::Node(node) => Some(VolumeHandle(End::Node { layers: self, volume: id, node })),
         }
@@ -53,7 +54,22 @@ impl VolumeHandle<'_> {
     #[inline]
     #[must_use]
     pub fn room(&mut self) -> usize {
-        if self.volume().hold.is_draining() { 0 } else { self.room_beneath() }
+        if self.volume().hold.is_draining() {
+            return 0;
+        }
+        let room = self.room_beneath();
+        if room == 0 {
+            self.note_no_room();
+        }
+        room
+    }
+
+    /// Notes that a channel has no room before the next turn, if that is so: one whose data the core moves itself.
+    #[cold]
+    fn note_no_room(&mut self) {
+        if let End::Channel { volume, used_up, .. } = &mut self.0 {
+            **used_up |= volume.limits.has_room_by_turns();
+        }
     }
 
     /// Submits a request to the base.

@@ -2,6 +2,7 @@
 
 use super::{End, VolumeHandle};
 use luge_block::{CheckedTransfer, Refusal, Request, SizeClass, Tag, TransferExtent};
+use luge_memory::Span;
 
 /// The most requests of a run.
 const RUN: usize = 64;
@@ -108,6 +109,11 @@ impl<'a, 'handle, 'data> Run<'a, 'handle, 'data> {
     #[inline(always)]
     pub fn add(&mut self, request: &Request<'data>) -> Option<()> {
         self.adder().add(request)
+    }
+
+    /// Tags and data of the requests.
+    pub fn transfers(&self) -> impl Iterator<Item = (Tag, &'data [Span])> {
+        self.requests.iter().map(|request| (request.tag, request.data))
     }
 
     /// Submits them, and tells `refused` of each that was not taken, in order. Leaves none.

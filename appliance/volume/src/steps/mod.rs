@@ -25,14 +25,11 @@ pub use slot::CopyRequest;
 pub(crate) use slot::{Slot, Step};
 
 use crate::VolumeId;
-use crate::limits::{RANGES_MAX, STEP_SPANS_MAX};
+use crate::limits::{RANGES_MAX, STEP_SPANS_MAX, STEPS_PER_TURN};
 use crate::shelf::{Asker, Shelf, SlotId};
 use luge_block::{BLOCK_BUFFER_BYTES, Completion, Lba, STEP_MEMORY_BYTES};
 use luge_memory::{DmaMemory, DmaSpace, PageSize, Span};
 use std::collections::VecDeque;
-
-/// Steps that go on in one turn.
-const STEPS_PER_TURN: usize = 2;
 
 /// Number of slots of a pool.
 const SLOTS: u16 = (STEP_MEMORY_BYTES / BLOCK_BUFFER_BYTES) as u16;
@@ -197,7 +194,7 @@ impl Steps {
 
     /// Number of requests that go on in this turn.
     pub(crate) fn going(&self) -> usize {
-        self.ready.len().min(STEPS_PER_TURN)
+        self.ready.len().min(STEPS_PER_TURN.into())
     }
 
     /// The slot whose request goes on next, and its volume.

@@ -160,7 +160,11 @@ impl Slot {
 
     /// Number of blocks that fit in the buffer, and are left.
     fn next_blocks(&self) -> u32 {
-        self.limits.step_blocks().min(self.source.count)
+        let most = match self.work {
+            Work::CompareAndWrite(_) => self.limits.largest_step_blocks(),
+            _ => self.limits.step_blocks(),
+        };
+        most.min(self.source.count)
     }
 
     /// Whether the request is a part of another one, of the same volume.

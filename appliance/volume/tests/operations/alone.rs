@@ -249,3 +249,20 @@ fn slots_are_shared_among_volumes_and_who_has_fewer_goes_first() {
     }
     assert_eq!(side.settle().len(), 9);
 }
+
+#[test]
+fn the_steps_of_a_turn_have_no_more_blocks_than_a_core_moves_in_one() {
+    let memory = Memory::new();
+    let device = Scripted::new(Geometry { turn_blocks_max: 16, ..Geometry::for_tests() }, 100);
+    let mut side = Side::new(0, &volume(Arc::new(device.clone())));
+    side.submit_blocks(1, Operation::Verify, 0..256, &[]).unwrap();
+    side.turn();
+    assert_eq!(device.taken()[0].blocks, 8, "of a verify, which is in steps of any size, two in a turn");
+    while device.complete_all(Status::Success) > 0 {
+        side.turn();
+    }
+    assert_eq!(side.settle(), [(1, Status::Success)]);
+    side.submit(2, COMPARE_AND_WRITE, 0, &[memory.with(0, &[0; 64 * BLOCK])]).unwrap();
+    (0..3).for_each(|_| side.turn());
+    assert_eq!(device.taken()[0].blocks, 32, "a compare-and-write is one step");
+}

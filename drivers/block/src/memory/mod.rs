@@ -27,7 +27,7 @@ const REQUEST_BYTES_MAX: u32 = 32 << 10;
 
 /// Bytes of long requests that are copied or cleared in a turn: as long as a batch of short requests takes, where
 /// neither side is in a cache.
-const TURN_BYTES_MAX: u32 = 8 << 10;
+const TURN_BYTES_MAX: u32 = 16 << 10;
 
 /// A disk in memory. Its content, zeroes at first, goes when it is dropped.
 pub struct MemoryDevice {

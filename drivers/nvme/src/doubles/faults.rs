@@ -29,7 +29,7 @@ pub enum Fault {
     CompletionLate,
     /// A completion arrives twice.
     CompletionTwice,
-    /// A completion has another command identifier.
+    /// A completion has an identifier of no command in flight, on a queue with at most eight of them.
     WrongIdentifier,
 }
 

@@ -19,6 +19,10 @@ use std::time::Instant;
 /// Bytes of doorbells in the double's memory.
 const DOORBELL_BYTES: u32 = 0x4000;
 
+/// Lowest bit of a command identifier that is none of the first eight slots. Flipped, it and those above make an
+/// identifier of no command in flight; no driver could tell one of another command in flight from a right one.
+const NO_SLOT: u16 = 1 << 3;
+
 /// I/O queues of a controller.
 pub(super) struct Queues {
     space: Arc<DmaSpace>,
@@ -173,7 +177,7 @@ impl Pair {
         if faults.draw(Fault::CompletionTwice) {
             self.out.push_back((now, entry));
         }
-        let flipped = if faults.draw(Fault::WrongIdentifier) { 1 << faults.detail(16) } else { 0 };
+        let flipped = if faults.draw(Fault::WrongIdentifier) { NO_SLOT << faults.detail(13) } else { 0 };
         let command_id = entry.command_id ^ flipped;
         self.out.push_back((now, CompletionEntry { command_id, ..entry }));
     }

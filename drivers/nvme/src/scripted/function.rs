@@ -99,7 +99,9 @@ impl PciFunction for ScriptedFunction {
     }
 
     fn set_bus_master(&self, access: MemoryAccess) -> io::Result<()> {
-        if access == MemoryAccess::Forbidden && !self.ssd.lock().script.bus_master_works {
+        // Under the lock: no command is in the middle of its data when access ends.
+        let state = self.ssd.lock();
+        if access == MemoryAccess::Forbidden && !state.script.bus_master_works {
             return Err(io::Error::other("the scripted SSD keeps bus mastering"));
         }
         self.ssd.reach.bus_master.store(access == MemoryAccess::Allowed, Ordering::Relaxed);

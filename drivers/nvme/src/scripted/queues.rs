@@ -49,9 +49,9 @@ impl Submissions {
         (tail + self.entries - self.head) % self.entries
     }
 
-    /// Fetches an entry; none where the head is at the tail.
+    /// Fetches an entry; none where the head is at the tail, or the tail is beyond the queue.
     pub(crate) fn fetch(&mut self, tail: u16) -> Option<SubmissionEntry> {
-        if self.head == tail {
+        if self.head == tail || tail >= self.entries {
             return None;
         }
         let first = u32::from(self.head) * 8;

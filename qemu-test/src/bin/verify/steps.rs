@@ -57,10 +57,10 @@ fn ensure_tools() -> Result<(), Failure> {
 /// Counts the instructions of the hot paths; a benchmark fails if a count has grown.
 fn instructions(log: &mut Log) -> Result<Tally, Failure> {
     ensure_tools()?;
-    let count = |package: &&str| {
-        once(log, &mut cargo(&["bench", "--package", package, "--bench", "instructions", "--", "--check"]))
-    };
-    ["luge-memory", "luge-nvme", "luge-nvme-target", "luge-vhost"].iter().map(count).sum()
+    let packages = ["luge-memory", "luge-nvme", "luge-nvme-target", "luge-vhost"];
+    let mut bench = cargo(&["bench", "--no-fail-fast", "--bench", "instructions"]);
+    bench.args(packages.iter().flat_map(|package| ["--package", package])).args(["--", "--check"]);
+    once(log, &mut bench)
 }
 
 fn tests(log: &mut Log) -> Result<Tally, Failure> {

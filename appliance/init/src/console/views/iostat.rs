@@ -48,7 +48,7 @@ pub(super) fn view(result: &Value, earlier: &mut Earlier) -> Option<View> {
     })?;
     let is_first = earlier.bdevs.is_empty() && !rows.is_empty();
     *earlier = now;
-    let note = is_first.then_some("(rates are those since the last look: look again)");
+    let note = is_first.then(|| "(rates are those since the last look: look again)".to_owned());
     Some(View { note, ..View::table(rows) })
 }
 

@@ -9,6 +9,7 @@
 mod bdevs;
 mod controllers;
 mod cores;
+mod host;
 mod iostat;
 mod latency;
 mod row;
@@ -47,6 +48,7 @@ pub(super) fn view(method: &str, asked: Asked, result: &Value, earlier: &mut Ear
         ("nvmf_get_subsystems", Asked::All) => Some(View::table(rows(result, subsystems::row)?)),
         ("bdev_nvme_get_controllers", Asked::All) => Some(View::table(rows(result, bdevs::ssd)?)),
         ("vm_get_vms", Asked::All) => Some(View::table(rows(result, vms::row)?)),
+        ("luge_get_host", _) => host::view(result),
         ("luge_get_latency", _) => latency::view(result),
         _ => None,
     }

@@ -12,8 +12,8 @@ pub(in crate::console) struct View {
     pub(in crate::console) pairs: Map<String, Value>,
     /// Rows of the table.
     pub(in crate::console) rows: Vec<Row>,
-    /// Line below the table.
-    pub(in crate::console) note: Option<&'static str>,
+    /// Text below the table.
+    pub(in crate::console) note: Option<String>,
 }
 
 impl View {

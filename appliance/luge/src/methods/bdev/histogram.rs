@@ -1,4 +1,4 @@
-//! `bdev_enable_histogram` and `bdev_get_histogram`: latencies of a block device in the field's layout.
+//! `bdev_enable_histogram`, `bdev_get_histogram` and `bdev_get_histogram_borders`: latencies of a block device in the field's layout.
 //!
 //! Latencies are always counted. Enabling a histogram notes the counts at that time, which are taken off later.
 //!
@@ -40,6 +40,16 @@ params! {
     }
 }
 
+params! {
+    /// Parameters of `bdev_get_histogram_borders`.
+    struct GetBorders {
+        /// Name or UUID of the bdev
+        name: String,
+        /// Times in microseconds, ascending; for each, the requests that took less are counted
+        borders: Vec<u64>,
+    }
+}
+
 /// Operation of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,10 +85,23 @@ struct Encoded {
     tsc_rate: u64,
 }
 
+/// Result of `bdev_get_histogram_borders`.
+#[derive(Serialize)]
+struct Counted {
+    /// Number of requests that took less than each border; at last, that of all requests.
+    borders_count: Vec<u64>,
+}
+
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     vec![
         method(control, "bdev_enable_histogram", "Count latencies of a block device from now on", enable),
         method(control, "bdev_get_histogram", "Show the latencies since that, encoded", get),
+        method(
+            control,
+            "bdev_get_histogram_borders",
+            "Count requests since that by their latency",
+            get_borders,
+        ),
     ]
 }
 
@@ -120,6 +143,19 @@ fn get(control: &Arc<Control>, params: Get) -> Result<Encoded, RpcError> {
         max_range,
         tsc_rate: tick_rate(),
     })
+}
+
+/// Counts the requests of the buckets that end at a border or below: a border within a bucket counts nothing of it.
+fn get_borders(control: &Arc<Control>, params: GetBorders) -> Result<Counted, RpcError> {
+    if !params.borders.is_sorted() {
+        return Err(RpcError::invalid_params("parameter `borders`: give them in ascending order"));
+    }
+    let histogram = control.ask(move |sled| since_enabled(sled, &params.name))?;
+    let below = |border: u64| {
+        let ticks = u128::from(border) * u128::from(tick_rate()) / 1_000_000;
+        histogram.used().filter(|&(end, _)| u128::from(end) <= ticks).map(|(_, count)| count).sum()
+    };
+    Ok(Counted { borders_count: params.borders.into_iter().map(below).chain([histogram.count()]).collect() })
 }
 
 /// Latencies of a device since its histogram was enabled.

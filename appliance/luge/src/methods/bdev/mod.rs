@@ -9,6 +9,7 @@ mod list;
 mod malloc;
 mod null;
 mod qos;
+mod reset_iostat;
 mod resize;
 mod resize_status;
 mod split;
@@ -28,6 +29,7 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
         malloc::methods(control),
         null::methods(control),
         qos::methods(control),
+        reset_iostat::methods(control),
         resize::methods(control),
         split::methods(control),
         statistics::methods(control),

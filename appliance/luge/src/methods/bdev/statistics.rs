@@ -1,14 +1,15 @@
 //! `bdev_get_iostat`: counters of the block devices, with their shortest and longest latencies.
 
+use super::reset_iostat::{ResetMode, reset};
 use crate::control::{Bdev, Control, Sled, Source};
 use crate::methods::definition::{listed, method};
 use luge_block::CoreId;
 use luge_core::CoreHandle;
 use luge_rpc::{Method, RpcError, params};
 use luge_volume::{Counters, Histogram, LatencyClass, TimedOperation};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 params! {
@@ -25,27 +26,12 @@ params! {
     }
 }
 
-/// Counters to reset after reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ResetMode {
-    All,
-    Maxmin,
-    Error,
-    #[default]
-    None,
-}
-
-impl luge_rpc::ParamValue for ResetMode {
-    const KIND: &'static str = "all|maxmin|error|none";
-}
-
 pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     vec![method(control, "bdev_get_iostat", "Show what the block devices have done", run)]
 }
 
 fn run(control: &Arc<Control>, params: Get) -> Result<Box<RawValue>, RpcError> {
-    let reset = params.reset_mode.unwrap_or_default();
+    let reset = params.reset_mode.unwrap_or(ResetMode::None);
     let names = names(params.names, params.name)?;
     match (params.per_channel.unwrap_or(false), names) {
         (false, names) => control.ask(move |sled| listed(totals(sled, names, reset)?)),
@@ -78,43 +64,31 @@ fn totals(sled: &mut Sled, names: Option<Vec<String>>, mode: ResetMode) -> Resul
     for name in &names {
         let bdev = sled.bdevs.get(name)?;
         let mut entry = json!({ "name": name });
-        let cores: Vec<_> = sled.platform.cores.iter().map(CoreHandle::id).collect();
-        append(&mut entry, counts(sled, bdev, &cores));
+        append(&mut entry, counts(sled, bdev, &bdev.volume.counting_cores()));
         bdevs.push(entry);
     }
     names.iter().try_for_each(|name| reset(sled, name, mode))?;
     Ok(json!({ "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "bdevs": bdevs }))
 }
 
-/// Resets counters.
-fn reset(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<(), RpcError> {
-    let cores = sled.platform.cores.iter().map(CoreHandle::id);
-    match mode {
-        ResetMode::All => {
-            let bdev = sled.bdevs.get_mut(name)?;
-            bdev.reset_counters(cores.clone());
-            bdev.reset_extremes(cores);
-        }
-        ResetMode::Error => sled.bdevs.get_mut(name)?.reset_failures(cores),
-        ResetMode::Maxmin => sled.bdevs.get_mut(name)?.reset_extremes(cores),
-        ResetMode::None => {}
-    }
-    Ok(())
-}
-
 fn by_core(sled: &mut Sled, name: &str, mode: ResetMode) -> Result<Value, RpcError> {
     let name = sled.bdevs.resolve(name)?;
     let bdev = sled.bdevs.get(&name)?;
-    let channel = |core: &CoreHandle| {
-        let mut entry = json!({ "thread_id": core.id().0 });
-        append(&mut entry, counts(sled, bdev, &[core.id()]));
+    let channel = |core: CoreId| {
+        let mut entry = json!({ "thread_id": core.0 });
+        append(&mut entry, counts(sled, bdev, &[core]));
         entry
     };
-    let channels: Vec<_> = sled.platform.cores.iter().map(channel).collect();
+    let channels: Vec<_> = cores(sled, bdev).into_iter().map(channel).collect();
     reset(sled, &name, mode)?;
     Ok(json!({
         "tick_rate": luge_core::tick_rate(), "ticks": luge_core::ticks(), "name": name, "channels": channels,
     }))
+}
+
+/// The sled's cores, and background cores that serve the device or have served it.
+fn cores(sled: &Sled, bdev: &Bdev) -> BTreeSet<CoreId> {
+    sled.platform.cores.iter().map(CoreHandle::id).chain(bdev.volume.counting_cores()).collect()
 }
 
 /// Counters of these cores under the names that clients know.
@@ -180,5 +154,48 @@ fn failure_of(sled: &Sled, source: &Source) -> &'static str {
 fn append(entry: &mut Value, members: Value) {
     if let (Some(entry), Value::Object(members)) = (entry.as_object_mut(), members) {
         entry.extend(members);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::control;
+    use luge_block::{Blocks, NullDevice, Shape, Status};
+    use luge_rpc::Dispatcher;
+    use luge_volume::Volume;
+    use uuid::Uuid;
+
+    /// Number of a background core.
+    const BACKGROUND: CoreId = CoreId(1 << 15);
+
+    /// Methods of a sled whose device `n` has failed a request on a background core.
+    fn failed_in_the_background() -> Dispatcher {
+        let control = control();
+        let device = NullDevice::new(Shape::new(512, Blocks(8)).unwrap());
+        let volume = Volume::whole(Arc::new(device));
+        volume.stats(BACKGROUND).fail(Status::MediaError);
+        let bdev = Bdev::new(Uuid::new_v4(), Source::Null, volume);
+        control
+            .ask(move |sled| {
+                sled.bdevs.put("n", bdev);
+                Ok(())
+            })
+            .unwrap();
+        let dispatcher = Dispatcher::new(crate::methods::bdev::methods(&control));
+        dispatcher.enter(luge_rpc::Stage::Runtime);
+        dispatcher
+    }
+
+    #[test]
+    fn what_background_cores_did_is_counted_shown_by_core_and_reset() {
+        let luge = failed_in_the_background();
+        let stats = || luge.dispatch("bdev_get_iostat", json!({ "name": "n" })).unwrap();
+        assert_eq!(stats()["bdevs"][0]["io_error"], json!({ "failed": 1 }));
+        let by_core = luge.dispatch("bdev_get_iostat", json!({ "name": "n", "per_channel": true })).unwrap();
+        assert_eq!(by_core["channels"][0]["thread_id"], BACKGROUND.0);
+        assert_eq!(by_core["channels"][0]["io_error"], json!({ "failed": 1 }));
+        luge.dispatch("bdev_reset_iostat", Value::Null).unwrap();
+        assert_eq!(stats()["bdevs"][0]["io_error"], json!({}));
     }
 }

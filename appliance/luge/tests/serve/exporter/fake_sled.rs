@@ -46,7 +46,7 @@ fn serve(mut stream: &UnixStream) {
         asked.extend_from_slice(&chunk[..read]);
         let Ok(request) = serde_json::from_slice::<Value>(&asked) else { continue };
         asked.clear();
-        let result = answer(request["method"].as_str().unwrap_or_default());
+        let result = answer(request["method"].as_str().unwrap_or_default(), &request["params"]);
         let answer = match result {
             Some(result) => json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }),
             None => json!({ "jsonrpc": "2.0", "id": request["id"],
@@ -58,7 +58,7 @@ fn serve(mut stream: &UnixStream) {
     }
 }
 
-fn answer(method: &str) -> Option<Value> {
+fn answer(method: &str, params: &Value) -> Option<Value> {
     Some(match method {
         "spdk_get_version" => json!({ "version": "Luge v9.8.7" }),
         "framework_get_reactors" => reactors(),
@@ -66,6 +66,7 @@ fn answer(method: &str) -> Option<Value> {
             { "name": "Nvme0", "ctrlrs": [{ "state": "enabled", "trid": { "traddr": "0000:3b:00.0" } }] },
             { "name": "Nvme1", "ctrlrs": [{ "state": "resetting", "trid": { "traddr": "0000:3c:00.0" } }] },
         ]),
+        "bdev_nvme_get_controller_health_info" => health(params["name"] == "Nvme1"),
         "bdev_get_bdevs" => json!([
             volume("Nvme0n1", &json!({ "nvme": [{ "trid": { "traddr": "0000:3b:00.0" } }] })),
             volume("Nvme0n1p0", &json!({ "split": { "base_bdev": "Nvme0n1" } })),
@@ -78,7 +79,7 @@ fn answer(method: &str) -> Option<Value> {
         "vhost_get_controllers" => json!([
             disk("mail.disk", "Nvme0n1p0"),
             disk("database.disk", "Nvme0n1p1"),
-            disk("elsewhere.disk", "Malloc0"),
+            waited_for(disk("elsewhere.disk", "Malloc0")),
         ]),
         "nvmf_get_subsystems" => json!([{
             "nqn": "nqn.2016-06.io.spdk:windows", "subtype": "NVMe",
@@ -92,6 +93,16 @@ fn answer(method: &str) -> Option<Value> {
             { "name": "windows", "state": "running", "cpus": 4, "memory_mib": 8192, "disks": ["/run/luge/windows"] },
         ]),
         _ => return None,
+    })
+}
+
+/// Health of an SSD, which has warnings or not.
+fn health(is_bad: bool) -> Value {
+    json!({
+        "temperature_celsius": if is_bad { 83 } else { 36 }, "percentage_used": 4,
+        "available_spare_percentage": 97, "available_spare_threshold_percentage": 10,
+        "critical_warning": if is_bad { 0b10 } else { 0 }, "media_errors": 0,
+        "data_units_written": 1_000_000, "power_on_hours": 4321,
     })
 }
 
@@ -116,6 +127,12 @@ fn disk(name: &str, volume: &str) -> Value {
         "ctrlr": name, "backend_specific": { "block": { "bdev": volume } }, "front_ends": { "waiting": 0 },
         "sessions": [{ "started": true, "max_queues": 2, "inflight_task_cnt": 3, "memory_stalls": 0 }],
     })
+}
+
+/// A disk with one more front end that waits.
+fn waited_for(mut disk: Value) -> Value {
+    disk["front_ends"]["waiting"] = 1.into();
+    disk
 }
 
 /// Volumes that are used, each with its requests in a look.

@@ -2,6 +2,7 @@
 
 use super::fake_sled::{FakeSled, HOSTILE};
 use super::rig::Exporter;
+use crate::daemon::eventually;
 use luge_image::{Cache, Progress, PyPiPackage};
 use serde_json::Value;
 use std::fs;
@@ -74,6 +75,9 @@ fn prometheus_reads_histograms_whose_buckets_grow_up_to_their_count() {
 fn the_dashboard_asks_only_for_metrics_that_are_there() {
     let sled = FakeSled::start();
     let exporter = Exporter::of(&sled.socket());
+    // The health of the SSDs comes a little later than the rest.
+    let has_health = || exporter.get("/metrics").contains("luge_ssd_temperature_celsius");
+    eventually("the health of the SSDs", has_health);
     let (metrics, dashboard) = (exporter.get("/metrics"), exporter.get("/grafana.json"));
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
     let text = dashboard["panels"].to_string();

@@ -26,15 +26,20 @@ impl Exporter {
 
     /// Body at a path.
     pub fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
-        body.to_owned()
+        get(&self.address, path).unwrap()
     }
+}
+
+/// Body at a path of a server; its head if that is no success.
+pub fn get(address: &str, path: &str) -> Result<String, String> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1);
+    if status == Some("200") { Ok(body.to_owned()) } else { Err(format!("{path}: {head}")) }
 }
 
 impl Drop for Exporter {

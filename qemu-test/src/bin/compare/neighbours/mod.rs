@@ -107,8 +107,10 @@ impl Measuring<'_> {
     fn look(&self, house: &mut House, row: &Row, round: u32) -> Result<Seen, TestError> {
         let before = house.requests().ok();
         let sample = self.meter.load(&house.victim(), row, round)?;
-        let share = before.and_then(|before| house.requests().ok()?.victims_share_since(before));
-        Ok(Seen { sample, share })
+        let counts = before.zip(house.requests().ok());
+        let share = counts.as_ref().and_then(|(before, after)| after.victims_share_since(before));
+        let evenness = counts.as_ref().and_then(|(before, after)| after.evenness_since(before));
+        Ok(Seen { sample, share, evenness })
     }
 }
 

@@ -4,7 +4,7 @@ use super::beside::{Beside, Seen};
 use crate::report::Form;
 use crate::stats::Spread;
 use crate::table::{Column, Table};
-use luge_qemu_test::neighbours::DiskKind;
+use luge_qemu_test::neighbours::{DiskKind, Evenness};
 use serde_json::{Value, json};
 
 /// Results of a run.
@@ -125,11 +125,14 @@ impl Report {
         table
     }
 
-    /// Refusals and failures, each in lines of its own.
+    /// Parts of tenants that are many, refusals and failures, each in lines of its own.
     fn notes(&self) -> String {
         let mut notes = String::new();
         for row in self.sorted() {
             let place = format!("\n{} x {} beside {}", name_of(row.kind), row.depth, who(row));
+            if let Some(Evenness { least, most }) = row.evenness() {
+                notes += &format!("{place}: {least:.2} to {most:.2} of an equal share for each of these\n");
+            }
             if let Some(refusal) = &row.refusal {
                 notes += &format!("{place}: refused: {}\n", refusal.trim_end());
             }
@@ -152,7 +155,8 @@ impl Report {
             (number.name.to_owned(), json!({ "value": number.measured(row), "ratio": ratio }))
         });
         let mut value = json!({ "device": name_of(row.kind), "iodepth": row.depth, "beside": who(row),
-            "rounds": row.seen.len(), "refusal": row.refusal, "failure": row.failure });
+            "rounds": row.seen.len(), "refusal": row.refusal, "failure": row.failure,
+            "parts_of_equal": row.evenness().map(|it| json!({ "least": it.least, "most": it.most })) });
         if let Value::Object(members) = &mut value {
             members.extend(numbers);
         }
@@ -201,7 +205,7 @@ mod tests {
                 mean_ns: None,
                 p99_99_ns: None,
             };
-            Seen { sample, share: Some(0.25) }
+            Seen { sample, share: Some(0.25), evenness: None }
         });
         let neighbour = neighbour.map(str::to_owned);
         let (seen, refusal, failure) = (seen.collect(), None, None);
@@ -237,6 +241,17 @@ mod tests {
         let text = report().write(Form::Markdown);
         assert_eq!(cells(&text, "mute")[2..4], ["?", "?"]);
         assert!(text.ends_with("\nnull x 1 beside mute: no answer\n"), "{text}");
+    }
+
+    #[test]
+    fn tenants_that_are_many_have_a_line_of_their_least_and_greatest_parts() {
+        let mut report = report();
+        let parts = [[0.9, 1.0], [0.97, 1.05]].map(|[least, most]| Some(Evenness { least, most }));
+        report.rows[1].seen.iter_mut().zip(parts).for_each(|(seen, parts)| seen.evenness = parts);
+        let text = report.write(Form::Markdown);
+        let line = "\nnull x 1 beside an honest tenant: 0.90 to 1.05 of an equal share for each of these\n";
+        assert!(text.contains(line), "{text}");
+        assert_eq!(report.to_json()["rows"][1]["parts_of_equal"], json!({ "least": 0.9, "most": 1.05 }));
     }
 
     #[test]

@@ -1,0 +1,17 @@
+//! `luge_get_host`: the machine that Luge runs on, as `luge host` shows it, and what costs the cores latency.
+
+use super::definition::{RUNTIME, listed};
+use crate::control::Control;
+use luge_host::{CpuList, Report};
+use luge_rpc::{Method, NoParams};
+use std::sync::Arc;
+
+pub fn methods(control: &Arc<Control>) -> Vec<Method> {
+    let control = control.clone();
+    let help = "Show the host: SSDs, hugepages, what costs latency";
+    vec![Method::new("luge_get_host", help, RUNTIME, move |_: NoParams| {
+        let platform = control.platform();
+        let serving = CpuList::parse(&platform.cpus().to_string());
+        listed(Report::of(&platform.sysfs, serving.as_ref()))
+    })]
+}
