@@ -6,6 +6,7 @@ use crate::hold::Hold;
 use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::Seat;
+use crate::sorts::Sorts;
 use crate::steps::{CopyRequest, PoolId};
 use crate::{Base, NodeId, Stats};
 use luge_block::{
@@ -273,6 +274,21 @@ impl Mounted {
         self.stats.count(tag.kind(), blocks, now);
     }
 
+    /// Counts requests of one session that began at `begun` and have ended now, without having been in flight.
+    #[inline]
+    pub(crate) fn count_served(&self, served: &[CheckedTransfer<'_>], begun: u64, now: u64) {
+        let Some(first) = served.first() else { return };
+        let tags = || served.iter().map(|transfer| transfer.tag);
+        let sorts = Sorts::new(first.tag, first.tag.differences_of(tags()), tags());
+        let (latencies, ticks) = (self.stats.latencies(), now.saturating_sub(begun));
+        self.stats.count_served(served, &sorts, ticks);
+        if sorts.are_of_one_size() {
+            latencies.add_all(&sorts, ticks);
+        } else {
+            tags().for_each(|tag| latencies.add(tag, ticks, 1));
+        }
+    }
+
     /// Counts requests that have ended.
     ///
     /// # Panics
@@ -281,7 +297,7 @@ impl Mounted {
     pub(crate) fn end(&mut self, run: &EndedRun<'_>, now: u64, times: &SessionTimes) {
         let left = self.in_flight.checked_sub(run.ended.len());
         self.in_flight = left.expect("a channel completes what it was not given");
-        self.stats.end(run.kinds, now);
+        self.stats.end(run.sorts.kinds, now);
         if self.parent.is_none() {
             self.stopwatch.end(run, now, times, self.stats.latencies());
         }

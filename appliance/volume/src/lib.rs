@@ -23,7 +23,6 @@ mod cutter;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod ended_run;
-
 mod extent;
 mod graph;
 mod handle;
@@ -36,6 +35,7 @@ mod locks;
 mod mismatch;
 mod node;
 mod shelf;
+mod sorts;
 mod stats;
 mod steps;
 mod volume;

@@ -7,6 +7,7 @@
 //! Not here: the latencies of single requests ([`Latencies`]).
 
 use crate::Latencies;
+use crate::sorts::Sorts;
 use luge_block::{Kind, Request, Status};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,6 +137,34 @@ impl Stats {
         add(&self.read_blocks, reads.blocks());
         add(&self.writes, all.count() - reads.count());
         add(&self.written_blocks, all.blocks() - reads.blocks());
+    }
+
+    /// Counts reads and writes that took `ticks` each, without having been outstanding.
+    #[inline]
+    pub(crate) fn count_served<'a, T: Deref<Target = Request<'a>>>(
+        &self,
+        requests: &[T],
+        sorts: &Sorts,
+        ticks: u64,
+    ) {
+        let (reads, writes) = (sorts.count_of(Kind::Read), sorts.count_of(Kind::Write));
+        let blocks: u64 = requests.iter().map(|request| u64::from(request.blocks)).sum();
+        let blocks_read = |request: &T| if request.operation.is_read() { request.blocks.into() } else { 0 };
+        let read_blocks = match (reads, writes) {
+            (0, _) => 0,
+            (_, 0) => blocks,
+            _ => requests.iter().map(blocks_read).sum(),
+        };
+        for (begun, ended, sum, count) in [
+            (&self.reads, &self.reads_ended, &self.read_ticks, reads),
+            (&self.writes, &self.writes_ended, &self.write_ticks, writes),
+        ] {
+            add(begun, count);
+            add(ended, count);
+            add(sum, count.wrapping_mul(ticks));
+        }
+        add(&self.read_blocks, read_blocks);
+        add(&self.written_blocks, blocks.wrapping_sub(read_blocks));
     }
 
     /// Counts requests that have ended now: `sum` is the sum of their [`luge_block::Tag::one`].
@@ -325,6 +354,27 @@ mod tests {
         }
         assert_eq!(one_by_one.read(), at_once.read());
         assert_eq!(ticks(&at_once), [100, 50, 0]);
+    }
+
+    #[test]
+    fn requests_that_end_at_once_count_as_if_they_had_taken_their_time() {
+        let request =
+            |operation| Request { tag: Tag::default(), operation, lba: Lba(0), blocks: 2, data: &[] };
+        let all = [Operation::Read, Operation::Write(Durability::Cache), Operation::Read].map(request);
+        let (at_once, others) = (Stats::default(), Stats::default());
+        for stats in [&at_once, &others] {
+            begin(stats, Operation::Read, 50);
+        }
+        let tags = [Kind::Read, Kind::Write, Kind::Read].map(tag);
+        let differences = tags[0].differences_of(tags.into_iter());
+        at_once.count_served(&all.each_ref(), &Sorts::new(tags[0], differences, tags.into_iter()), 50);
+        others.count_all(&all.each_ref(), 100);
+        end(&others, &[Kind::Read, Kind::Write, Kind::Read], 150);
+        for stats in [&at_once, &others] {
+            end(stats, &[Kind::Read], 200);
+        }
+        assert_eq!(at_once.read(), others.read());
+        assert_eq!(ticks(&at_once), [250, 50, 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use luge_block::{
     Request, Shape, Status, Tag,
 };
 use luge_memory::{Iova, Span};
-use luge_volume::{Base, ChannelId, Counters, Graph, Volume, VolumeId};
+use luge_volume::{Base, ChannelId, Counters, Graph, TimedOperation, Volume, VolumeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -164,6 +164,49 @@ fn a_run_goes_on_behind_a_request_that_fails_and_stops_where_there_is_no_room() 
     assert_eq!(counts(&part), Counters { reads: 4, read_blocks: 8, ..Counters::default() });
     graph.commit();
     assert_eq!(device.commits(), 1);
+}
+
+#[test]
+fn a_run_of_a_device_that_needs_no_time_is_counted_and_leaves_nothing_in_flight() {
+    let null: Arc<dyn Device> = Arc::new(NullDevice::new(Shape::new(512, Blocks(64)).unwrap()));
+    let mut graph = Graph::default();
+    let channel = graph.add_channel(null.open(CORE).unwrap()).ok().unwrap();
+    let part = Volume::whole(null).part(Lba(8), Blocks(20)).unwrap();
+    let id = graph.add_volume(CORE, &part, Base::Channel(channel)).unwrap();
+    // SAFETY: nothing looks at the bytes of this span.
+    let two = unsafe { Span::new(NonNull::dangling(), Iova(0), 1024) };
+    let mut volume = graph.volume(id).unwrap();
+    let mut run = volume.run();
+    assert!(run.ends_at_once(1));
+    for slot in 0..3 {
+        let write = Operation::Write(Durability::Cache);
+        let operation = if slot == 1 { write } else { Operation::Read };
+        run.add(&Request { operation, ..read(slot, slot.into(), 2, &two) }).unwrap();
+    }
+    let mut ended = Vec::new();
+    let refusal =
+        run.serve(|served| ended.extend(served.iter().map(|request| (request.tag.slot(), request.lba.0))));
+    assert_eq!(refusal, None);
+    assert_eq!(ended, [(0, 8), (1, 9), (2, 10)]);
+    assert!(run.is_empty(), "none is done twice");
+    drop(run);
+    let expected = Counters { reads: 2, read_blocks: 4, writes: 1, written_blocks: 2, ..Counters::default() };
+    assert_eq!(counts(&part), expected);
+    assert_eq!(part.stats(CORE).outstanding(), 0);
+    let count_of = |operation| part.latencies_where(|class| class.operation == operation).count();
+    assert_eq!(count_of(TimedOperation::Read), 2);
+    assert_eq!(count_of(TimedOperation::Write), 1);
+    graph.commit();
+    assert_eq!(graph.poll(|_| ()), 0, "they have no completions");
+    assert_eq!(graph.in_flight(), 0);
+}
+
+#[test]
+fn requests_of_a_device_that_takes_time_do_not_end_at_once() {
+    let mut bench = Bench::new(Geometry::for_tests());
+    let whole = bench.whole.part(Lba(0), Blocks(100)).unwrap();
+    let id = bench.add(&whole);
+    assert!(!bench.graph.volume(id).unwrap().run().ends_at_once(64));
 }
 
 #[test]

@@ -147,25 +147,29 @@ pub trait Channel: Send {
     /// [`Refusal`]; the request's memory is then not touched.
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal>;
 
-    /// Takes a read or write that was checked before against an extent of this very device.
-    ///
-    /// # Errors
-    /// [`Refusal`]; the request's memory is then not touched.
-    #[inline]
-    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
-        self.submit(transfer)
-    }
-
     /// Takes checked reads and writes in order, until one is refused; returns how many it took, and why not
     /// the next. One call through a pointer for a whole batch: what it calls for each of them, the compiler
     /// knows.
     fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
         for (taken, transfer) in transfers.iter().enumerate() {
-            if let Err(refusal) = self.submit_checked(transfer) {
+            if let Err(refusal) = self.submit(transfer) {
                 return (taken, Some(refusal));
             }
         }
         (transfers.len(), None)
+    }
+
+    /// Length of the shortest run of reads and writes that is best done by [`Self::serve_all`]; none where requests
+    /// take time.
+    fn at_once_min(&self) -> Option<usize> {
+        None
+    }
+
+    /// Does checked reads and writes in order, until one is refused or fails; returns how many have ended with success,
+    /// and why not the next. They have no completions, whatever their tags are. A channel whose requests take time
+    /// takes none.
+    fn serve_all(&mut self, _transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        (0, Some(Refusal::Full))
     }
 
     /// Starts all that was submitted: one doorbell for a batch.

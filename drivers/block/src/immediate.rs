@@ -11,6 +11,7 @@ use crate::{
 };
 use heapless::Vec;
 use luge_memory::Span;
+use std::ops::Deref;
 
 /// The most completions that wait for a poll.
 const DEPTH: usize = 256;
@@ -36,6 +37,9 @@ pub(crate) trait Execute: Send {
     fn copy_of(&self, _request: &Request<'_>, _data: &Span) -> Option<MemoryCopy> {
         None
     }
+
+    /// Length of the shortest run that is done at once, as of [`Channel::at_once_min`].
+    const AT_ONCE_MIN: usize = 1;
 
     /// Number of pieces of memory that it goes through to do a request.
     fn pieces(&self, request: &Request<'_>) -> u32 {
@@ -73,23 +77,76 @@ impl MemoryCopy {
     }
 }
 
+/// Completions that wait for a poll.
+struct Ended {
+    list: [Completion; DEPTH],
+    count: usize,
+    /// Number of those that were handed out, from the first one on.
+    handed: usize,
+}
+
+impl Ended {
+    const fn new() -> Self {
+        Self { list: [Completion::new(Tag::of_volume(0), Status::Success); DEPTH], count: 0, handed: 0 }
+    }
+
+    /// Number of completions that can be added.
+    #[inline]
+    const fn room(&self) -> usize {
+        DEPTH - self.count
+    }
+
+    /// Number of completions that were not handed out.
+    #[inline]
+    const fn waiting(&self) -> usize {
+        self.count - self.handed
+    }
+
+    /// Adds completions, and returns their places.
+    #[inline]
+    fn add(&mut self, count: usize) -> &mut [Completion] {
+        let places = &mut self.list[self.count..self.count + count];
+        self.count += count;
+        places
+    }
+
+    /// Hands out completions, as many as `done` has room for.
+    #[inline(never)]
+    fn hand_out(&mut self, done: &mut Completions) {
+        self.handed += done.extend(&self.list[self.handed..self.count]);
+        if self.handed == self.count {
+            (self.count, self.handed) = (0, 0);
+        }
+    }
+}
+
 /// A core's channel to such a device.
 pub(crate) struct ImmediateChannel<D> {
-    device: D,
+    work: Worker<D>,
     geometry: Geometry,
-    /// Copies that are made at the next `commit`. Memory of the first few is on its way.
-    waiting: Vec<(Tag, MemoryCopy), WAITING>,
-    /// Completions; those before `handed` were handed out.
-    ended: Vec<Completion, DEPTH>,
-    handed: usize,
+    /// Completions, also of copies that wait: those are made before any completion is handed out.
+    ended: Ended,
     /// Number of blocks, or pieces of memory, that may still be worked on before the next poll.
     blocks_left: u32,
 }
 
-impl<D: Execute> ImmediateChannel<D> {
-    pub(crate) const fn new(device: D, geometry: Geometry) -> Self {
-        let blocks_left = geometry.transfer_blocks_max;
-        Self { device, geometry, waiting: Vec::new(), ended: Vec::new(), handed: 0, blocks_left }
+/// A device, with the copies that are made at the next `commit`. Memory of the first few is on its way.
+struct Worker<D> {
+    device: D,
+    waiting: Vec<MemoryCopy, WAITING>,
+}
+
+impl<D: Execute> Worker<D> {
+    /// Blocks, or pieces of memory, that a request is worth.
+    #[inline]
+    fn work_of(&self, request: &Request<'_>) -> u32 {
+        request.blocks.max(self.device.pieces(request))
+    }
+
+    /// Does a request, or puts it off; returns its status.
+    #[inline(always)]
+    fn begin(&mut self, request: &Request<'_>) -> Status {
+        if self.put_off(request) { Status::Success } else { self.device.execute(request) }
     }
 
     /// Whether a request may be done later, and is.
@@ -103,95 +160,81 @@ impl<D: Execute> ImmediateChannel<D> {
             FETCHED_AHEAD..FIRST_LINE_AHEAD => copy.fetch_first_line(),
             _ => {}
         }
-        self.waiting.push((request.tag, copy)).is_ok()
-    }
-
-    /// Takes a request that has nothing wrong with it.
-    #[inline(always)]
-    fn take(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        if self.room() == 0 {
-            return Err(Refusal::Full);
-        }
-        self.blocks_left = self.blocks_left.saturating_sub(self.begin(request));
-        Ok(())
-    }
-
-    /// Begins a request for which there is room; returns the blocks, or pieces of memory, that it is worth.
-    #[inline(always)]
-    fn begin(&mut self, request: &Request<'_>) -> u32 {
-        if self.put_off(request) {
-            return request.blocks;
-        }
-        let work = request.blocks.max(self.device.pieces(request));
-        let status = self.device.execute(request);
-        // There is room: it was asked for.
-        let _ = self.ended.push(Completion::new(request.tag, status));
-        work
-    }
-
-    /// Takes as many requests as there is room for, which have nothing wrong with them; returns how many.
-    #[inline]
-    fn take_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> usize {
-        // The room for completions is known before; what is left to be worked on is not.
-        let places = DEPTH - self.ended.len() - self.waiting.len();
-        let fitting = &transfers[..places.min(transfers.len())];
-        // A copy of their number stays in a register.
-        let mut blocks_left = self.blocks_left;
-        let taken = fitting.iter().take_while(|transfer| {
-            let begins = blocks_left > 0;
-            if begins {
-                blocks_left = blocks_left.saturating_sub(self.begin(transfer));
-            }
-            begins
-        });
-        let taken = taken.count();
-        self.blocks_left = blocks_left;
-        taken
+        self.waiting.push(copy).is_ok()
     }
 
     /// Makes the copies that wait.
-    #[inline(never)]
+    #[inline]
     fn copy_all(&mut self) {
-        let Self { waiting, ended, .. } = self;
-        for (turn, (tag, copy)) in waiting.iter().enumerate() {
-            if let Some((_, later)) = waiting.get(turn + FIRST_LINE_AHEAD) {
+        if !self.waiting.is_empty() {
+            self.copy_several();
+        }
+    }
+
+    #[inline(never)]
+    fn copy_several(&mut self) {
+        for (turn, copy) in self.waiting.iter().enumerate() {
+            if let Some(later) = self.waiting.get(turn + FIRST_LINE_AHEAD) {
                 later.fetch_first_line();
             }
-            if let Some((_, later)) = waiting.get(turn + FETCHED_AHEAD) {
+            if let Some(later) = self.waiting.get(turn + FETCHED_AHEAD) {
                 later.fetch();
             }
             copy.from.copy_to(&copy.to);
-            // There is room: it was counted when the request was taken.
-            let _ = ended.push(Completion::new(*tag, Status::Success));
         }
-        waiting.clear();
+        self.waiting.clear();
+    }
+}
+
+impl<D: Execute> ImmediateChannel<D> {
+    pub(crate) const fn new(device: D, geometry: Geometry) -> Self {
+        let blocks_left = geometry.transfer_blocks_max;
+        let work = Worker { device, waiting: Vec::new() };
+        Self { work, geometry, ended: Ended::new(), blocks_left }
     }
 
-    /// Hands out completions, as many as `done` has room for.
-    #[inline(never)]
-    fn hand_out(&mut self, done: &mut Completions) {
-        self.handed += done.extend(&self.ended[self.handed..]);
-        if self.handed == self.ended.len() {
-            self.ended.clear();
-            self.handed = 0;
+    /// Takes requests that have nothing wrong with them, as many as there is room for; returns how many.
+    #[inline]
+    fn take_all<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> usize {
+        let fitting = &requests[..self.ended.room().min(requests.len())];
+        let taken = &fitting[..self.number_to_begin(fitting)];
+        for (request, place) in taken.iter().zip(self.ended.add(taken.len())) {
+            *place = Completion::new(request.tag, self.work.begin(request));
         }
+        taken.len()
+    }
+
+    /// Number of requests that may begin before the next poll. Their work counts as done.
+    #[inline]
+    fn number_to_begin<'a, T: Deref<Target = Request<'a>>>(&mut self, requests: &[T]) -> usize {
+        let Self { work, blocks_left, .. } = self;
+        if *blocks_left == 0 {
+            return 0;
+        }
+        let all = requests.iter().map(|request| u64::from(work.work_of(request))).sum();
+        // All of them, nearly always.
+        if let Some(left) = u64::from(*blocks_left).checked_sub(all) {
+            *blocks_left = u32::try_from(left).unwrap_or(0);
+            return requests.len();
+        }
+        let begins = |request: &&T| {
+            let begins = *blocks_left > 0;
+            *blocks_left = blocks_left.saturating_sub(work.work_of(request));
+            begins
+        };
+        requests.iter().take_while(begins).count()
     }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
     #[inline]
     fn room(&self) -> usize {
-        (DEPTH - self.ended.len() - self.waiting.len()).min(self.blocks_left as usize)
+        self.ended.room().min(self.blocks_left as usize)
     }
 
     fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
         self.geometry.check(request).map_err(Refusal::Failed)?;
-        self.take(request)
-    }
-
-    #[inline(always)]
-    fn submit_checked(&mut self, transfer: &CheckedTransfer<'_>) -> Result<(), Refusal> {
-        self.take(transfer)
+        if self.take_all(&[request]) == 0 { Err(Refusal::Full) } else { Ok(()) }
     }
 
     fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
@@ -199,66 +242,125 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         (taken, (taken < transfers.len()).then_some(Refusal::Full))
     }
 
+    fn at_once_min(&self) -> Option<usize> {
+        Some(D::AT_ONCE_MIN)
+    }
+
+    fn serve_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let begun = &transfers[..self.number_to_begin(transfers)];
+        let refused = begun.iter().enumerate().find_map(|(at, transfer)| {
+            let status = self.work.begin(transfer);
+            (status != Status::Success).then_some((at, Some(Refusal::Failed(status))))
+        });
+        self.work.copy_all();
+        let is_full = begun.len() < transfers.len();
+        refused.unwrap_or((begun.len(), is_full.then_some(Refusal::Full)))
+    }
+
     fn commit(&mut self) {
-        if !self.waiting.is_empty() {
-            self.copy_all();
-        }
+        self.work.copy_all();
     }
 
     fn poll(&mut self, done: &mut Completions) {
         self.blocks_left = self.geometry.transfer_blocks_max;
-        if !self.ended.is_empty() {
-            self.hand_out(done);
+        if self.ended.waiting() > 0 {
+            self.work.copy_all();
+            self.ended.hand_out(done);
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.waiting.len() + self.ended.len() - self.handed
+        self.ended.waiting()
     }
 
     /// # Panics
     /// If a copy waits: its memory could go.
     fn resize(&mut self, size: &mut ChannelSize) {
-        assert!(self.waiting.is_empty(), "a channel is resized before its copies were made");
+        assert!(self.work.waiting.is_empty(), "a channel is resized before its copies were made");
         self.geometry.blocks = size.blocks;
-        self.device.resize(size);
+        self.work.device.resize(size);
     }
 
     fn block_buffer(&self) -> Option<Span> {
-        self.device.block_buffer()
+        self.work.device.block_buffer()
     }
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "spans that nobody looks into")]
 mod tests {
     use super::*;
-    use crate::{Blocks, Lba, Operation, Shape};
+    use crate::{Blocks, Lba, Operation, Shape, TransferExtent};
+    use luge_memory::Iova;
+    use std::ptr::NonNull;
 
+    /// A device whose block 7 is bad.
     struct Counter;
 
     impl Execute for Counter {
-        fn execute(&mut self, _request: &Request<'_>) -> Status {
-            Status::Success
+        fn execute(&mut self, request: &Request<'_>) -> Status {
+            if request.lba == Lba(7) { Status::MediaError } else { Status::Success }
         }
+    }
+
+    fn channel() -> ImmediateChannel<Counter> {
+        let shape = Shape::new(512, Blocks(1 << 20)).unwrap();
+        ImmediateChannel::new(Counter, shape.geometry(1 << 20))
+    }
+
+    fn discard(blocks: u32) -> Request<'static> {
+        Request { tag: Tag::default(), operation: Operation::Discard, lba: Lba(0), blocks, data: &[] }
     }
 
     #[test]
     fn large_requests_are_put_off_until_the_core_has_polled() {
-        let shape = Shape::new(512, Blocks(1 << 20)).unwrap();
-        let mut channel = ImmediateChannel::new(Counter, shape.geometry(1 << 20));
-        let request = |blocks| Request {
-            tag: Tag::default(),
-            operation: Operation::Discard,
-            lba: Lba(0),
-            blocks,
-            data: &[],
-        };
-        assert_eq!(channel.submit(&request(2000)), Ok(()));
-        assert_eq!(channel.submit(&request(2048)), Ok(()), "what was begun is done");
+        let mut channel = channel();
+        assert_eq!(channel.submit(&discard(2000)), Ok(()));
+        assert_eq!(channel.submit(&discard(2048)), Ok(()), "what was begun is done");
         assert_eq!(channel.room(), 0);
-        assert_eq!(channel.submit(&request(1)), Err(Refusal::Full));
+        assert_eq!(channel.submit(&discard(1)), Err(Refusal::Full));
         channel.poll(&mut Completions::default());
         assert_eq!(channel.room(), DEPTH);
-        assert_eq!(channel.submit(&request(1)), Ok(()));
+        assert_eq!(channel.submit(&discard(1)), Ok(()));
+    }
+
+    /// Does reads of so many blocks each at once, from one block on; returns how many, and why not the next.
+    fn serve(
+        channel: &mut ImmediateChannel<Counter>,
+        first: u64,
+        blocks: &[u32],
+    ) -> (usize, Option<Refusal>) {
+        let extent = TransferExtent::new(&channel.geometry, Lba(0), channel.geometry.blocks);
+        // SAFETY: nothing looks at the bytes of these spans.
+        let span = |blocks: &u32| unsafe { Span::new(NonNull::dangling(), Iova(0), 512 * blocks) };
+        let spans: Vec<Span, 8> = blocks.iter().map(span).collect();
+        let reads = spans.iter().zip(blocks).zip(first..).map(|((span, &blocks), lba)| {
+            let data = std::slice::from_ref(span);
+            Request { tag: Tag::default(), operation: Operation::Read, lba: Lba(lba), blocks, data }
+        });
+        let checked: Vec<_, 8> = reads.map(|read| extent.check(&read, read.tag).unwrap()).collect();
+        channel.serve_all(&checked)
+    }
+
+    #[test]
+    fn a_run_done_at_once_has_the_bounds_of_others() {
+        let mut channel = channel();
+        let shares = serve(&mut channel, 100, &[2000, 40, 2048, 1]);
+        assert_eq!(shares, (3, Some(Refusal::Full)), "what was begun is done");
+        assert_eq!(channel.submit(&discard(1)), Err(Refusal::Full));
+        assert_eq!(serve(&mut channel, 100, &[1]), (0, Some(Refusal::Full)));
+        let mut done = Completions::default();
+        channel.poll(&mut done);
+        assert!(done.as_slice().is_empty(), "they have no completions");
+        assert_eq!(serve(&mut channel, 100, &[1]), (1, None));
+    }
+
+    #[test]
+    fn a_run_done_at_once_stops_at_a_request_that_fails() {
+        let mut channel = channel();
+        let failed = (2, Some(Refusal::Failed(Status::MediaError)));
+        assert_eq!(serve(&mut channel, 5, &[1, 1, 1, 1]), failed);
+        assert_eq!(serve(&mut channel, 8, &[1, 1]), (2, None));
+        assert_eq!(channel.in_flight(), 0);
     }
 }

@@ -129,11 +129,12 @@ impl Tag {
         Self(self.0 & !ONLY_VOLUME | other.0 & ONLY_VOLUME)
     }
 
-    /// Whether both are of requests that one session made of one volume.
+    /// Whether all tags whose differences were gathered into `differences`, by [`Self::differences`], are of requests
+    /// that one session made of one volume.
     #[inline]
     #[must_use]
-    pub const fn same_way(self, other: Self) -> bool {
-        (self.0 ^ other.0) & 0xffff_ffff == 0
+    pub const fn are_of_one_way(differences: u64) -> bool {
+        differences & 0xffff_ffff == 0
     }
 
     /// The session's number on its core.
@@ -215,6 +216,13 @@ impl Tag {
     #[must_use]
     pub const fn differences(self, other: Self) -> u64 {
         self.0 ^ other.0
+    }
+
+    /// The bits in which any of these tags differs from this one.
+    #[inline]
+    #[must_use]
+    pub fn differences_of(self, others: impl Iterator<Item = Self>) -> u64 {
+        others.fold(0, |differences, other| differences | self.differences(other))
     }
 
     /// One, in the counter of the request's kind: see [`Kind::count`].

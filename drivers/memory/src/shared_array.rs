@@ -262,6 +262,13 @@ impl<W: Word, const N: usize> SharedWords<W, N> {
         // SAFETY: as in `word`.
         unsafe { <[W; N]>::load(self.0, Ordering::Relaxed) }
     }
+
+    /// Stores all words, one by one, in order.
+    #[inline]
+    pub fn store(self, words: [W; N], order: Ordering) {
+        // SAFETY: as in `word`.
+        unsafe { <[W; N]>::store(self.0, words, order) };
+    }
 }
 
 /// Panics. Takes its arguments by value: a message made at the check would keep them in memory.

@@ -1,5 +1,6 @@
 //! The way from a session or a node to a volume.
 
+mod at_once;
 mod parts;
 pub(crate) mod run;
 mod steps;

@@ -39,8 +39,8 @@ impl<'handle> VolumeHandle<'handle> {
 /// Requests of one volume that what is beneath gets all at once.
 pub struct Run<'a, 'handle, 'data> {
     place: RunPlace,
-    volume: &'a mut VolumeHandle<'handle>,
-    requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
+    pub(super) volume: &'a mut VolumeHandle<'handle>,
+    pub(super) requests: heapless::Vec<CheckedTransfer<'data>, RUN>,
 }
 
 /// Place of the requests of a run: what they are checked against, and their way.
@@ -57,6 +57,19 @@ pub struct Adder<'run, 'data> {
 }
 
 impl<'data> Adder<'_, 'data> {
+    /// Size of a block in bytes.
+    #[inline]
+    #[must_use]
+    pub fn block_bytes(&self) -> u32 {
+        self.place.extent.block_bytes()
+    }
+
+    /// Another adder to the same run, for a call that is not inlined: this one can then stay in registers.
+    #[inline(always)]
+    pub fn again(&mut self) -> Adder<'_, 'data> {
+        Adder { place: self.place, requests: self.requests }
+    }
+
     /// Adds a read or write whose blocks count from the start of the volume; none where it is
     /// neither, or outside of the volume, or to be cut, or may be fenced, or one too many:
     /// [`VolumeHandle::submit`] takes it then, or tells which.

@@ -2,7 +2,8 @@
 
 use super::class::Classes;
 use super::{Histogram, LatencyClass, bucket};
-use luge_block::Tag;
+use crate::sorts::Sorts;
+use luge_block::{Kind, Tag};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Latencies of a volume on one core. Written by that core only, read by anybody. By default, none are counted.
@@ -45,6 +46,26 @@ impl Latencies {
     pub(crate) fn add(&self, tag: Tag, ticks: u64, requests: u64) {
         if let Some(counts) = self.counts.get(self.classes.of(tag)) {
             counts.add(ticks, requests);
+        }
+    }
+
+    /// Counts requests of one size class that took `ticks` each.
+    #[inline]
+    pub(crate) fn add_all(&self, sorts: &Sorts, ticks: u64) {
+        if sorts.are_of_one_sort() {
+            self.add(sorts.first, ticks, sorts.count);
+        } else {
+            self.add_kinds(sorts, ticks);
+        }
+    }
+
+    #[inline(never)]
+    fn add_kinds(&self, sorts: &Sorts, ticks: u64) {
+        for kind in Kind::ALL {
+            let count = sorts.count_of(kind);
+            if count > 0 {
+                self.add(sorts.first.with_kind(kind), ticks, count);
+            }
         }
     }
 

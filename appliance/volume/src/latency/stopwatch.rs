@@ -15,7 +15,7 @@
 
 use super::{Latencies, SessionTimes};
 use crate::ended_run::EndedRun;
-use luge_block::{Kind, Tag};
+use luge_block::Tag;
 
 /// Measurement of the requests of one volume on one core.
 #[derive(Debug, Default)]
@@ -47,16 +47,10 @@ impl Stopwatch {
     /// Counts requests that have ended now.
     #[inline]
     pub(crate) fn end(&self, run: &EndedRun<'_>, now: u64, times: &SessionTimes, latencies: &Latencies) {
-        let Some(first) = run.ended.first() else { return };
-        if self.apart || !run.are_of_one_size() {
-            return self.end_each(run, now, times.of(first.tag().session()), latencies);
+        if self.apart || !run.sorts.are_of_one_size() {
+            return self.end_each(run, now, times.of(run.sorts.first.session()), latencies);
         }
-        let ticks = now.saturating_sub(self.since);
-        if run.are_of_one_sort() {
-            latencies.add(first.tag(), ticks, run.ended.len() as u64);
-        } else {
-            end_kinds(run, first.tag(), ticks, latencies);
-        }
+        latencies.add_all(&run.sorts, now.saturating_sub(self.since));
     }
 
     /// Counts requests one by one, of a session with these times.
@@ -66,17 +60,6 @@ impl Stopwatch {
             let tag = end.tag();
             let noted = times.get(usize::from(tag.slot())).copied().unwrap_or(0);
             latencies.add(tag, now.saturating_sub(noted.max(self.since)), 1);
-        }
-    }
-}
-
-/// Counts requests of several kinds and one size class, that of `tag`, which took `ticks` each.
-#[inline(never)]
-fn end_kinds(run: &EndedRun<'_>, tag: Tag, ticks: u64, latencies: &Latencies) {
-    for kind in Kind::ALL {
-        let count = kind.count(run.kinds);
-        if count > 0 {
-            latencies.add(tag.with_kind(kind), ticks, count);
         }
     }
 }

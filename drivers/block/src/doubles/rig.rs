@@ -2,7 +2,9 @@
 //! contract ends the test with the seed that shows it.
 
 use super::Arena;
-use crate::{Channel, Completion, Completions, CoreId, Device, Geometry, Refusal, Request};
+use crate::{
+    Channel, Completion, Completions, CoreId, Device, Geometry, Lba, Refusal, Request, TransferExtent,
+};
 use luge_memory::DmaSpace;
 use luge_seeded::Random;
 use std::collections::BTreeSet;
@@ -111,6 +113,27 @@ impl Rig {
         };
         self.expect(honest, format_args!("room for {room}, but {request:?} ended in {result:?}"));
         result
+    }
+
+    /// Whether a request ends at once, with success, on the channel that its tag names. If it does not, it may be
+    /// submitted.
+    pub fn serves_at_once(&mut self, request: &Request<'_>) -> bool {
+        let extent = TransferExtent::new(&self.geometry, Lba(0), self.geometry.blocks);
+        let line = &mut self.lines[usize::from(request.tag.session())];
+        let Some(transfer) =
+            extent.check(request, request.tag).filter(|_| line.channel.at_once_min().is_some())
+        else {
+            return false;
+        };
+        let room = line.channel.room();
+        let (count, refusal) = line.channel.serve_all(&[transfer]);
+        let honest = match (count, refusal) {
+            (0, Some(Refusal::Full)) => room == 0,
+            (0, Some(Refusal::Failed(_))) | (1, None) => true,
+            _ => false,
+        };
+        self.expect(honest, format_args!("room for {room}, but {request:?} ended at once in {refusal:?}"));
+        count == 1
     }
 
     pub fn commit(&mut self, core: u16) {

@@ -130,6 +130,9 @@ impl Disk {
 }
 
 impl Execute for Disk {
+    /// The cache misses of a run overlap. Those of shorter ones overlap with others' in `commit`.
+    const AT_ONCE_MIN: usize = 8;
+
     #[inline]
     fn copy_of(&self, request: &Request<'_>, data: &Span) -> Option<MemoryCopy> {
         let disk = self.blocks(request.lba, request.blocks)?;
