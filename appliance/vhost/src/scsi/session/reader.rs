@@ -11,10 +11,10 @@ use crate::scsi::response::RESPONSE_LEN;
 use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::{Request, Tag};
 use luge_core::SessionId;
+use luge_memory::Span;
 use luge_scsi::{Transfer, transfer};
 use luge_spec::virtio::scsi::{LunField, RequestHeader};
 use luge_virtqueue::Direction;
-use luge_volume::Adder;
 use std::hint::select_unpredictable;
 use std::mem::offset_of;
 
@@ -56,17 +56,11 @@ impl<'a> Reader<'a> {
         (transfer.operation.is_read() == reads).then_some(transfer)
     }
 
-    /// Adds a request to a run; none where the data is not exactly that of the blocks, or where the run does not take it.
+    /// The request of a transfer, in a slot of the session. A run refuses it where its data is not exactly that of the blocks.
     #[inline(always)]
-    pub(super) fn add(
-        &self,
-        chain: &RequestChain<'a>,
-        transfer: Transfer,
-        run: &mut Adder<'_, 'a>,
-    ) -> Option<()> {
+    pub(super) fn request(&self, transfer: Transfer, data: &'a [Span], slot: u16) -> Request<'a> {
         let Transfer { operation, lba, blocks } = transfer;
-        let tag = Tag::new(self.session.0, chain.head.0);
-        run.add(&Request { tag, operation, lba, blocks, data: chain.data })
+        Request { tag: Tag::new(self.session.0, slot), operation, lba, blocks, data }
     }
 
     /// Skips all chains to other LUNs, if the first chain is one, and they were not told apart before; returns whether

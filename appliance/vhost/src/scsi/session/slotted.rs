@@ -102,7 +102,7 @@ fn add<'a>(
     slot.written = written(chain);
     let transfer = reader.read(chain)?;
     (slot.lba, slot.blocks) = (transfer.lba, transfer.blocks);
-    reader.add(chain, transfer, run)?;
+    run.add(&reader.request(transfer, chain.data, chain.head.0))?;
     slot.kind = reader.kind;
     Some(())
 }
