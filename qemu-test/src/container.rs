@@ -2,7 +2,7 @@
 //! without a change to the machine.
 //!
 //! The copy is an overlay over the folder, `/` for one of this machine, whose changes are in memory. It shares devices
-//! and the network with the machine.
+//! and the network with the machine, and one folder, which is read-only there.
 //!
 //! Invariants
 //! - All of its processes end with the handle, and its cgroup is removed.
@@ -28,9 +28,10 @@ const CGROUP: &str = "luge-test-";
 static BOOTED: AtomicU32 = AtomicU32::new(0);
 
 /// Programs that a container needs, beside systemd.
-const TOOLS: [&str; 5] = ["unshare", "nsenter", "mount", "chroot", "timeout"];
+const TOOLS: [&str; 5] = ["unshare", "nsenter", "mount", "pivot_root", "timeout"];
 
-/// Makes an overlay of `$3` in `$1`, which becomes a file system in memory, and boots systemd there, in the cgroup `$2`.
+/// Makes an overlay of `$3` in `$1`, which becomes a file system in memory, with the folder `$4` at `$5`, and boots systemd
+/// there, in the cgroup `$2`.
 const BOOT: &str = r#"
 set -e
 echo $$ > "$2/cgroup.procs"
@@ -38,6 +39,8 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mkdir -p "$1/root$5"
+mount --bind -o ro "$4" "$1/root$5"
 cd "$1/root"
 mount --rbind /dev dev
 mount -t sysfs sysfs sys
@@ -47,8 +50,17 @@ printf '[Unit]\nDescription=A target without other units\n' > etc/systemd/system
 exec unshare --cgroup --pid --uts --fork --kill-child sh -c '
     mount -t proc proc proc
     mount -t cgroup2 cgroup2 sys/fs/cgroup
-    exec env -i container=luge PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --unit=bare.target'
+    mkdir .host
+    # A process in a chroot may make no user namespaces.
+    pivot_root . .host
+    exec env -i container=luge PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c "
+        umount -l /.host
+        rmdir /.host
+        exec /lib/systemd/systemd --unit=bare.target"'
 "#;
+
+/// Folder in which a container has the folder that it shares with this machine.
+pub const SHARED: &str = "/opt/shared";
 
 /// A running container.
 pub struct Container {
@@ -80,11 +92,11 @@ impl Container {
         TOOLS.iter().find(|tool| !found(tool)).map(|tool| format!("there is no {tool}"))
     }
 
-    /// Boots a copy of `root`.
+    /// Boots a copy of `root`, which has the folder `shared` as [`SHARED`].
     ///
     /// # Errors
     /// If systemd does not boot in time.
-    pub fn boot(bench: &Bench<'_>, root: &Path) -> Result<Self, TestError> {
+    pub fn boot(bench: &Bench<'_>, root: &Path, shared: &Path) -> Result<Self, TestError> {
         let site = bench.path("container");
         let cgroups = cgroups().ok_or_else(|| TestError::Host("cgroup v2 is not mounted".to_owned()))?;
         remove_abandoned(&cgroups);
@@ -101,7 +113,7 @@ impl Container {
             .args(["--mount", "--fork", "--kill-child", "sh", "-c", BOOT, "sh"])
             .arg(&site)
             .arg(&cgroup)
-            .arg(root);
+            .args([root, shared, Path::new(SHARED)]);
         let process = Process::start("systemd", command, &bench.log("systemd"))?;
         let mut container = Self { process, cgroup, init: 0 };
         let booted = Deadline::within(BOOT_SECONDS).poll(|| {

@@ -1,10 +1,12 @@
-//! The Debian package of the daemon: installed, started by systemd, upgraded while a disk is served, and purged, in a
-//! container; and its bill of materials, checked by others.
+//! The Debian package of the daemon: installed, started by systemd, with a virtual machine of its own, upgraded while a
+//! disk is served, and purged, in a container; its completions, each in its shell; its bill of materials, checked by
+//! others.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use luge_image::{Cache, DebianPackage, Progress, SPDK_CLIENT};
 use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, run};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +41,7 @@ impl Rig {
             return Ok(None);
         }
         let bench = Lab::shared().bench(name)?;
-        let host = Container::boot(&bench, root)?;
+        let host = Container::boot(&bench, root, &bench.lab().qemu().path(""))?;
         let rig = Self { bench, host };
         let said = rig.install("1.0")?;
         assert!(said.contains("see 'luge host' for what this host needs"), "{said}");
@@ -57,7 +59,7 @@ impl Rig {
     fn start(&self) -> Outcome {
         fs::write(self.host.path("/etc/luge/luge.json"), CONFIGURATION).unwrap();
         self.host.run(
-            "truncate -s 16M /srv/disk; sed -i 's/-m 0x1/-m 0x1 -s 64 --no-huge/' /etc/luge/luge.conf",
+            "truncate -s 16M /srv/disk; sed -i 's|-m 0x1|-m 0x1 -s 64 --no-huge --vm-files /opt/shared|' /etc/luge/luge.conf",
         )?;
         self.host.run("systemctl enable --now luge || journalctl -u luge --no-pager | tail -20; systemctl is-active luge").map(drop)
     }
@@ -68,6 +70,12 @@ impl Rig {
 
     fn property(&self, name: &str) -> Result<String, TestError> {
         Ok(self.host.run(&format!("systemctl show luge --property {name} --value"))?.trim().to_owned())
+    }
+
+    /// Calls a method that SPDK's client does not know.
+    fn call(&self, method: &str, params: &Value) -> Result<Value, TestError> {
+        let said = self.host.run(&format!("luge rpc {method} '{params}'"))?;
+        serde_json::from_str(&said).map_err(|_| TestError::Confused { who: method.to_owned(), said })
     }
 
     fn spdk(&self, line: &str) -> Result<String, TestError> {
@@ -96,6 +104,7 @@ fn life_of_a_package(name: &str, root: &Path) -> Outcome {
     assert_eq!(rig.spdk("bdev_malloc_create -b m0 8 512")?.trim(), "m0");
     rig.disk().io(&["write -P 0xa5 0 1M"])?;
     export(&rig)?;
+    run_a_virtual_machine(&rig)?;
     upgrade(&rig)?;
     restart_after_a_hang(&rig)?;
     purge(&rig)
@@ -115,6 +124,41 @@ fn export(rig: &Rig) -> Outcome {
     let log = || rig.host.run("journalctl -u luge-exporter --no-pager | tail -20").unwrap_or_default();
     assert!(metrics.is_some(), "{}", log());
     rig.host.run("systemctl disable --now luge-exporter").map(drop)
+}
+
+/// QEMU of the folder that the container shares, started through the loader there.
+const QEMU: &str = r#"#!/bin/sh
+export QEMU_MODULE_DIR=/opt/shared/usr/lib/x86_64-linux-gnu/qemu
+exec /opt/shared/usr/lib64/ld-linux-x86-64.so.2 --library-path /opt/shared/usr/lib/x86_64-linux-gnu:/opt/shared/usr/lib \
+    /opt/shared/usr/bin/qemu-system-x86_64 -L /opt/shared/usr/share/qemu -L /opt/shared/usr/share/seabios "$@"
+"#;
+
+/// The daemon runs a virtual machine in its sandbox, whose firmware reads the disk.
+fn run_a_virtual_machine(rig: &Rig) -> Outcome {
+    let qemu = rig.host.path("/usr/local/bin/qemu-system-x86_64");
+    fs::create_dir_all(qemu.parent().unwrap()).unwrap();
+    fs::write(&qemu, QEMU).unwrap();
+    rig.host.run("chmod 755 /usr/local/bin/qemu-system-x86_64")?;
+    let vm =
+        json!({ "name": "vm1", "cpus": 1, "memory_mb": 64, "disks": ["vm1.disk"], "accelerator": "tcg" });
+    let reads = || {
+        let stats = rig.call("bdev_get_iostat", &json!({ "name": "file0" })).ok()?;
+        stats["bdevs"][0]["num_read_ops"].as_u64()
+    };
+    let before = reads();
+    rig.call("vm_create", &vm)?;
+    rig.call("vm_start", &json!({ "name": "vm1" }))?;
+    let read = Deadline::within(60).poll(|| reads().filter(|reads| Some(*reads) > before));
+    let log = || rig.host.run("journalctl -u luge --no-pager | tail -20").unwrap_or_default();
+    assert!(read.is_some(), "{}", log());
+    let vm = rig.call("vm_get_vms", &json!({ "name": "vm1" }))?;
+    assert_eq!(vm[0]["state"], "running", "{vm}");
+    assert!(vm[0]["user"].as_u64() > Some(0), "{vm}");
+    // This machine may have given its controllers to cgroups of version 1.
+    let controllers = fs::read_to_string(rig.host.path("/sys/fs/cgroup/cgroup.controllers")).unwrap();
+    assert_eq!(vm[0]["cgroup"].is_string(), controllers.contains("memory"), "{vm}");
+    rig.call("vm_stop", &json!({ "name": "vm1", "timeout_s": 0 }))?;
+    rig.call("vm_delete", &json!({ "name": "vm1" })).map(drop)
 }
 
 /// An upgrade leaves the daemon alone until the operator restarts it.
@@ -166,15 +210,38 @@ fn purge(rig: &Rig) -> Outcome {
     Ok(())
 }
 
+/// Completes `luge ser` in bash.
+const BASH: &str = "
+. /usr/share/bash-completion/completions/luge
+COMP_WORDS=(luge ser); COMP_CWORD=1
+_luge luge ser luge
+echo ${COMPREPLY[@]}
+";
+
+/// Completes `luge ser` in zsh, whose completions need a terminal.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty user zsh -f -i
+zpty -w user "autoload -Uz compinit; compinit -u -D; echo rea''dy"
+zpty -r -m user said '*ready*'
+zpty -n -w user $'luge ser\t\t'
+zpty -r -m user said '*serve *'
+echo serve
+"#;
+
+/// Completes `luge ser` in fish.
+const FISH: &str = "complete --do-complete 'luge ser' | string split --fields 1 \\t";
+
 #[test]
 fn the_unit_the_pages_and_the_completions_are_well_formed() -> Outcome {
-    let Some(rig) = Rig::new("package_files", Path::new("/"))? else { return Ok(()) };
+    let root = luge_image::debian_root(&Cache::open()?, &Progress::quiet())?;
+    let Some(rig) = Rig::new("package_files", &root)? else { return Ok(()) };
     assert_eq!(rig.host.run("systemd-analyze verify luge.service luge-exporter.service")?, "");
-    let completed = rig.host.run(
-        "bash -c 'source /usr/share/bash-completion/completions/luge; COMP_WORDS=(luge ser); COMP_CWORD=1; \
-         _luge luge ser luge; echo ${COMPREPLY[@]}'",
-    )?;
-    assert_eq!(completed.trim(), "serve");
+    for (shell, script) in [("bash", BASH), ("zsh", ZSH), ("fish", FISH)] {
+        fs::write(rig.host.path("/root/script"), script).unwrap();
+        let completed = rig.host.run(&format!("HOME=/root {shell} /root/script"))?;
+        assert_eq!(completed.trim(), "serve", "{shell}");
+    }
     let page = rig.host.run("zcat /usr/share/man/man1/luge-serve.1.gz")?;
     assert!(page.contains("\\-\\-socket\\-group"), "{page}");
     assert_eq!(rig.host.run("/usr/bin/luge --version")?, concat!("luge ", env!("CARGO_PKG_VERSION"), "\n"));

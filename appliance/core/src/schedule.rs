@@ -8,8 +8,9 @@
 //! for.
 //!
 //! A tenant that leaves credit over is *light*: it has less work than its part of the round. Light tenants do not wait
-//! for the round to come to them again: if a turn was cut short, the next one begins with them. So a tenant with a few
-//! requests at a time waits for one turn, however many others have all the work in the world.
+//! for the round to come to them again: after a turn that was full, the next one begins with them. They use their
+//! credit no faster than the round goes. So a tenant with a few requests at a time waits for a turn or two, however many
+//! others have all the work in the world.
 //!
 //! Sessions of a tenant:
 //!
@@ -47,7 +48,7 @@ const ROUNDS_SKIPPED: i64 = 4;
 /// Most light tenants that are visited in a turn before the round goes on.
 const LIGHT_VISITS_MAX: usize = 64;
 
-/// Part of its quantum that a light tenant has left at least: enough for a visit to be worth it.
+/// Part of its quantum that a light tenant has left at least, so that a visit is worth it, and that is much work.
 const LIGHT_PART: i64 = 8;
 
 /// The sessions of a core, by their tenants.
@@ -57,12 +58,15 @@ pub struct Schedule {
     shares: Vec<Share>,
     /// The share with which the round goes on in the next turn.
     first: usize,
-    /// Shares that were light when they were visited last, in the order of their next visits.
+    /// Shares that were light when they were visited last, in the order of their next visits: those with much work are
+    /// the last ones.
     light: VecDeque<usize>,
-    /// Whether the last turn was cut short: it ended before all tenants were visited.
-    was_cut: bool,
+    /// Whether the last turn ended because enough was done, or all that a device does in a turn.
+    was_full: bool,
     /// Whether the share with which the round goes on has been given what a round gives.
     is_refilled: bool,
+    /// Visits of rounds so far.
+    visits: i64,
 }
 
 /// The sessions of one tenant, and the work that may still be done for it.
@@ -75,6 +79,8 @@ struct Share {
     /// Work that a round adds to the credit. A weight of the tenant would be a factor of it.
     quantum: i64,
     credit: i64,
+    /// Number of the visit in which the credit was refilled last.
+    refilled_in: i64,
     /// Whether it is in the list of light ones.
     is_listed: bool,
 }
@@ -82,8 +88,10 @@ struct Share {
 /// Result of a visit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Visit {
-    /// Requests were taken.
-    Work,
+    /// Requests were taken, with much work: an eighth of the quantum or more.
+    MuchWork,
+    /// Requests were taken, with less work.
+    LittleWork,
     /// Nothing was taken.
     Nothing,
     /// Nothing was taken for want of room beneath, where there is some again in the next turn.
@@ -116,18 +124,17 @@ impl Schedule {
     #[inline]
     fn take(&mut self, graph: &mut Graph, now: Ticks) -> bool {
         let mut taken = Taken { any: false, spent: 0, now };
-        if self.was_cut {
+        if self.was_full {
             self.visit_light(graph, &mut taken);
         }
         self.go_round(graph, &mut taken);
-        if !taken.any && !self.was_cut {
+        if !taken.any && !self.was_full {
             self.skip_rounds();
         }
         taken.any
     }
 
-    /// Visits light tenants, which the last turn may have left out. Those that have work keep their places, until they
-    /// are light no more: where there is little room beneath, each gets its part of that before the next one.
+    /// Visits light tenants, which the last turn may have left out: those with little work before those with much.
     #[inline(never)]
     fn visit_light(&mut self, graph: &mut Graph, taken: &mut Taken) {
         let mut place = 0;
@@ -136,10 +143,15 @@ impl Schedule {
                 return;
             }
             let Some(&at) = self.light.get(place) else { return };
+            let count = self.shares.len();
             let Some(share) = self.shares.get_mut(at) else { return };
+            if !share.is_due(self.visits, count) {
+                place += 1;
+                continue;
+            }
             let visit = taken.add_visit(share, &mut self.sessions, graph);
-            share.is_listed = share.is_light();
-            if share.is_listed && visit == Visit::Work {
+            share.is_listed = share.is_light(visit);
+            if share.is_listed && visit != Visit::MuchWork {
                 place += 1;
                 continue;
             }
@@ -147,6 +159,9 @@ impl Schedule {
             if share.is_listed {
                 self.light.push_back(at);
             }
+        }
+        if place == LIGHT_VISITS_MAX {
+            self.light.rotate_left(place);
         }
     }
 
@@ -157,29 +172,33 @@ impl Schedule {
         let count = self.shares.len();
         let mut at = self.first;
         let mut is_refilled = std::mem::take(&mut self.is_refilled);
-        for visits in 1..=count {
+        for _ in 0..count {
             at = if at < count { at } else { 0 };
             let Some(share) = self.shares.get_mut(at) else { break };
             if !std::mem::take(&mut is_refilled) {
-                share.refill();
+                self.visits += 1;
+                share.refill(self.visits);
             }
             let visit = taken.add_visit(share, &mut self.sessions, graph);
-            if share.is_light() && !share.is_listed {
+            if share.is_light(visit) && !share.is_listed {
                 share.is_listed = true;
                 // There is room for every share.
-                self.light.push_back(at);
+                match visit {
+                    Visit::MuchWork => self.light.push_back(at),
+                    _ => self.light.push_front(at),
+                }
             }
             self.is_refilled = visit == Visit::UsedUp;
             if self.is_refilled || taken.is_enough() {
                 self.first = if self.is_refilled { at } else { at.wrapping_add(1) };
-                self.was_cut = visits < count;
+                self.was_full = true;
                 return;
             }
             at = at.wrapping_add(1);
         }
         self.first = self.first.wrapping_add(1);
         self.first = if self.first < count { self.first } else { 0 };
-        self.was_cut = false;
+        self.was_full = false;
     }
 
     /// Skips rounds in which all tenants with work would pay back debts: nobody else wants the time. Only a few,
@@ -253,7 +272,7 @@ impl Taken {
         }
         self.now = share.charge(work, self.now);
         self.any = true;
-        Visit::Work
+        if i64::from(work) < share.quantum / LIGHT_PART { Visit::LittleWork } else { Visit::MuchWork }
     }
 
     /// Whether the turn is to end.
@@ -272,6 +291,7 @@ impl Share {
             idle_looks: 0,
             quantum: Work::QUANTUM.into(),
             credit: 0,
+            refilled_in: 0,
             is_listed: false,
         }
     }
@@ -293,9 +313,10 @@ impl Share {
         self.active.len() + self.idle.len() == 0
     }
 
-    /// Adds what a round gives.
+    /// Adds what a round gives, in the visit with this number.
     #[inline]
-    fn refill(&mut self) {
+    fn refill(&mut self, visit: i64) {
+        self.refilled_in = visit;
         self.earn(1);
     }
 
@@ -307,10 +328,19 @@ impl Share {
         self.credit = (self.credit + rounds * self.quantum).min(most);
     }
 
-    /// Whether it may be visited before the round comes to it.
+    /// Whether it may be visited before the round comes to it, after a visit. One with much work needs some credit for it.
     #[inline]
-    fn is_light(&self) -> bool {
-        self.credit >= self.quantum / LIGHT_PART
+    fn is_light(&self, visit: Visit) -> bool {
+        self.credit >= if visit == Visit::MuchWork { self.quantum / LIGHT_PART } else { 1 }
+    }
+
+    /// Whether it has used up no more of its credit than has passed of a round of `count` visits: its credit lasts for the
+    /// round then.
+    #[inline]
+    fn is_due(&self, visits: i64, count: usize) -> bool {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let used = self.quantum - self.credit;
+        used.saturating_mul(count) <= (visits - self.refilled_in).saturating_mul(self.quantum)
     }
 
     /// Lets the tenant's sessions take requests, as far as its credit reaches. Returns the work that was done.

@@ -31,6 +31,16 @@ pub fn microseconds(nanoseconds: f64) -> String {
     digits(nanoseconds / 1000.0, " us")
 }
 
+/// A time in the unit that needs four digits at most, such as `0.85 us`, `9876 us`, `12.3 ms` or `4.56 s`.
+#[must_use]
+pub fn duration(nanoseconds: f64) -> String {
+    match nanoseconds / 1000.0 {
+        us if us < 9999.5 => microseconds(nanoseconds),
+        us if us < 9_999_500.0 => digits(us / 1e3, " ms"),
+        us => digits(us / 1e6, " s"),
+    }
+}
+
 /// A share, given from 0 to 1, such as `7 %`.
 #[must_use]
 pub fn percent(share: f64) -> String {
@@ -90,6 +100,12 @@ mod tests {
     fn latencies_are_microseconds_whatever_their_length() {
         let shown = [0.0, 850.0, 12_340.0, 1_234_000.0].map(microseconds);
         assert_eq!(shown, ["0 us", "0.85 us", "12.3 us", "1234 us"]);
+    }
+
+    #[test]
+    fn times_have_the_unit_that_makes_them_short() {
+        let shown = [850.0, 9_999_000.0, 9_999_900.0, 20_060_000.0, 9_999_400_000.0, 1.0e10].map(duration);
+        assert_eq!(shown, ["0.85 us", "9999 us", "10.0 ms", "20.1 ms", "9999 ms", "10.0 s"]);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 mod rig;
 
 use luge_block::doubles::Scripted;
-use luge_block::{Durability, Geometry, Lba, Operation, Status};
+use luge_block::{Access, Durability, FileDevice, Geometry, Lba, Operation, Status};
+use luge_core::Session;
 use luge_memory::GuestAddress;
-use luge_nvme_target::{CommandStatus, Namespaces};
+use luge_nvme_target::{CommandStatus, NamespaceId, Namespaces};
 use luge_spec::nvme::{CopySource, DatasetRange, IoOpcode, StatusCode, SubmissionEntry, io_flags};
 use luge_virtqueue::rig::RigMemory;
 use luge_volume::Volume;
@@ -67,6 +68,36 @@ fn a_completion_names_its_command_its_queue_and_the_head() {
         assert_eq!(end.submission_queue, 1);
         assert_eq!(end.result, 0);
     }
+}
+
+#[test]
+fn of_commands_that_end_at_once_those_that_fail_say_so_and_the_others_succeed() {
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    file.as_file().set_len(BLOCKS * 512).unwrap();
+    let device = FileDevice::open(file.path(), Some(512), Access::ReadWrite).unwrap();
+    let mut bench = Bench::new(Arc::new(device));
+    fill(&mut bench);
+    // Blocks that the file has no more cannot be read.
+    file.as_file().set_len(BLOCKS / 2 * 512).unwrap();
+    let lbas = [1, BLOCKS - 1, BLOCKS - 2, 2, 3, BLOCKS - 3];
+    for (place, lba) in (0..).zip(lbas) {
+        bench.queues[0].push(read(lba, 1, FAR + 512 * place));
+    }
+    bench.queues[0].ring();
+    bench.turns();
+    let mut ends: Vec<_> = std::iter::from_fn(|| bench.take()).collect();
+    assert_eq!(ends.len(), lbas.len());
+    ends.sort_by_key(|end| end.command_id);
+    for (end, (place, lba)) in ends.iter().zip((0..).zip(lbas)) {
+        let succeeds = lba < BLOCKS / 2;
+        assert_eq!(end.status.code() == StatusCode::SUCCESS, succeeds, "block {lba}: {end:?}");
+        if succeeds {
+            let byte = bench.memory.bytes(GuestAddress(FAR + 512 * place), 1)[0];
+            assert_eq!(u64::from(byte), lba, "the data of another block");
+        }
+    }
+    assert_eq!(bench.namespaces.get(NamespaceId(1)).unwrap().stats.read().failed, 3);
+    assert_eq!(bench.session.in_flight(), 0);
 }
 
 #[test]

@@ -50,15 +50,6 @@ fn some_command(bench: &Bench, random: &mut Random, number: u64) -> SubmissionEn
     entry
 }
 
-/// Addresses of a region in this process.
-#[expect(unsafe_code, reason = "nothing is accessed")]
-fn addresses(bench: &Bench, region: (u64, u64)) -> AddressRanges {
-    let len = u32::try_from(region.1).unwrap();
-    // SAFETY: nothing is accessed.
-    let span = unsafe { bench.memory.table.whole_span(GuestAddress(region.0), len) };
-    std::iter::once(AddressRange::of(&span.unwrap())).collect()
-}
-
 fn uses(request: &Recorded, memory: &AddressRanges) -> bool {
     request.data.iter().any(|span| memory.overlap(AddressRange::of(span)))
 }
@@ -91,11 +82,11 @@ fn memory_that_goes_waits_for_all_commands_that_use_it_and_for_few_others() {
         }
         bench.turns();
         let region = random.pick(&REGIONS);
-        let gone = addresses(&bench, region);
+        let fewer = Arc::new(before.without(GuestAddress(region.0), region.1).unwrap());
+        let gone = fewer.addresses_gone_since(&before);
         let taken = device.taken();
         let is_used = taken.iter().any(|request| uses(request, &gone));
         let is_exact = taken.iter().all(|request| request.data.len() <= 4);
-        let fewer = Arc::new(before.without(GuestAddress(region.0), region.1).unwrap());
         let memory = find(&fewer).without(GoneMemory::between(&before, &fewer));
         let waits = matches!(bench.session.replace_memory(memory), MemoryChange::Leaving);
         assert!(waits || !is_used, "{region:x?} is used by one of {taken:?}");

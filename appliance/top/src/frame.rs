@@ -119,10 +119,10 @@ impl Lines<'_> {
     }
 }
 
-/// Name of the Luge, and the sum of all volumes.
+/// Version of the Luge, the sum of all volumes, and the Luge's name, which may be long.
 fn title(state: &State) -> String {
     let version = state.observed.now.as_ref().and_then(|now| now.version.as_deref());
-    let mut title = format!("{}  {}", version.unwrap_or("Luge"), state.title);
+    let mut title = version.unwrap_or("Luge").to_owned();
     if let (Some(now), Some(rates)) = (&state.observed.now, &state.observed.rates)
         && let Some(all) = rates.sum(now.volumes.iter().map(|volume| volume.name.as_str()))
     {
@@ -133,7 +133,7 @@ fn title(state: &State) -> String {
             units::bytes(all.write.bytes_per_s)
         ));
     }
-    title
+    format!("{title}  {}", state.title)
 }
 
 /// Names of the methods that the Luge refused.

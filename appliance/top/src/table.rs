@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// Width at which the first column is cut, if others would not fit.
-const NAME_MAX: usize = 24;
+const NAME_MAX: usize = 20;
 
 /// Minimum width of a text column that is cut at the right edge.
 const CUT_MIN: usize = 6;

@@ -18,7 +18,7 @@ use rig::{blk_session, setup_of};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
-/// Requests in a ring. Only so many are available at a time, so that no two of them are the same chain.
+/// Different requests in a ring. At most so many are available at a time, so that no two of them are the same chain.
 const REQUESTS: u16 = 64;
 
 const RINGS: u64 = 0x10_0000;
@@ -41,6 +41,8 @@ struct Load {
     pieces: u32,
     piece_bytes: u32,
     rings: u64,
+    /// Number of requests that are available in a ring before each turn.
+    depth: u16,
     /// Most work of one take: a batch, or 1 MiB of data and what was begun before.
     take_work: u64,
 }
@@ -52,14 +54,14 @@ const fn load(device: usize, kind: RequestType, pieces: u32, piece_bytes: u32) -
     let request_work = 96 + pieces as u64 * (32 + piece_bytes as u64 / 8);
     let batch_work = 64 * request_work;
     let take_work = if batch_work < MIB_WORK { batch_work } else { MIB_WORK };
-    Load { device, kind, pieces, piece_bytes, rings: 1, take_work: request_work + take_work }
+    Load { device, kind, pieces, piece_bytes, rings: 1, depth: REQUESTS, take_work: request_work + take_work }
 }
 
 /// Loads of tenants: short and long ones, by many rings and by one, in many pieces, reads and writes.
 const UNLIKE: [Load; 20] = [
     load(NULL, RequestType::IN, 1, 512),
     Load { rings: 5, ..load(NULL, RequestType::IN, 1, 512) },
-    load(NULL, RequestType::OUT, 1, 512),
+    load(MEMORY, RequestType::OUT, 1, 512),
     load(NULL, RequestType::IN, 1, 4096),
     load(NULL, RequestType::OUT, 1, 4096),
     Load { rings: 5, ..load(NULL, RequestType::OUT, 1, 4096) },
@@ -67,7 +69,7 @@ const UNLIKE: [Load; 20] = [
     Load { rings: 2, ..load(NULL, RequestType::IN, 1, 32768) },
     load(NULL, RequestType::IN, 16, 65536),
     load(NULL, RequestType::OUT, 16, 65536),
-    load(NULL, RequestType::IN, 60, 512),
+    load(MEMORY, RequestType::IN, 60, 512),
     load(NULL, RequestType::IN, 300, 512),
     Load { rings: 4, ..load(NULL, RequestType::OUT, 300, 512) },
     load(NULL, RequestType::FLUSH, 0, 0),
@@ -103,11 +105,12 @@ impl Load {
     }
 }
 
-/// A ring that is kept full.
+/// A ring that always has as many requests.
 struct FullRing {
     memory: Arc<RigMemory>,
     driver: Driver,
     layout: RingLayout,
+    depth: u16,
 }
 
 impl FullRing {
@@ -118,13 +121,13 @@ impl FullRing {
         let heads: Vec<_> = (0..REQUESTS).map(add).collect();
         // All places of the available ring.
         heads.iter().cycle().take(3 * heads.len()).for_each(|head| driver.push_head(head.0));
-        Self { memory, driver, layout }
+        Self { memory, driver, layout, depth: load.depth }
     }
 
     fn fill(&mut self) {
         let mut used = [0; 2];
         self.memory.read(GuestAddress(self.layout.used.0 + 2), &mut used);
-        self.driver.set_available_index(u16::from_le_bytes(used).wrapping_add(REQUESTS));
+        self.driver.set_available_index(u16::from_le_bytes(used).wrapping_add(self.depth));
     }
 }
 
@@ -195,6 +198,9 @@ fn crowded_house(loads: &[Load]) -> House {
     house
 }
 
+/// A tenant with one request at a time.
+const LIGHT: Load = Load { depth: 1, ..load(NULL, RequestType::IN, 1, 512) };
+
 fn since(before: &[u64], after: &[u64]) -> Vec<u64> {
     after.iter().zip(before).map(|(after, before)| after - before).collect()
 }
@@ -230,4 +236,23 @@ fn a_hundred_tenants_with_unlike_requests_get_equal_shares() {
 #[test]
 fn a_hundred_tenants_of_a_disk_that_does_little_in_a_turn_get_equal_shares_of_that() {
     assert_equal_shares(&OF_MEMORY);
+}
+
+#[test]
+fn a_tenant_with_one_request_at_a_time_waits_for_a_few_turns_beside_a_hundred_busy_ones() {
+    for loads in [&UNLIKE[..], &OF_MEMORY[..], &[load(NULL, RequestType::IN, 1, 512)]] {
+        let mut house = crowded_house(loads);
+        house.add(Accounts::default().of(&Tenant::Owner("light".into())), LIGHT);
+        let light = house.accounts.pop().unwrap();
+        // The round has come to it.
+        house.turns(150);
+        let (mut waited, mut longest) = (0, 0);
+        for _ in 0..1000 {
+            let before = light.visits();
+            house.turns(1);
+            waited = if light.visits() > before { 0 } else { waited + 1 };
+            longest = longest.max(waited);
+        }
+        assert!(longest <= 8, "{longest} turns in a row without a visit");
+    }
 }

@@ -77,6 +77,10 @@ impl TransferExtent {
         let fits = match data {
             // One that is empty is too short in any case, and every device takes one.
             [one] => u64::from(one.len()) == bytes,
+            [one, two] => {
+                let fits = u64::from(one.len()) + u64::from(two.len()) == bytes;
+                fits && !one.is_empty() && !two.is_empty() && self.spans_max > 1
+            }
             several => self.take_spans(several, bytes),
         };
         fits.then(|| {

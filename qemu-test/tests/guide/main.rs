@@ -1,9 +1,13 @@
 //! The commands of GUIDE.md, run as a reader would, in the order in which they are there.
 //!
-//! They run in namespaces of their own with an empty `/run`, so that the paths are those of the guide and all processes
+//! - `host`: those for a host, in a machine with an SSD.
+//! - here: all of the chapter of daemons, on this machine, which has none.
+//!
+//! Here they run in namespaces of their own with an empty `/run`, so that the paths are those of the guide and all processes
 //! end with the test. What this machine cannot have is replaced, each by a line of [`INSTEAD`].
 
 mod blocks;
+mod host;
 
 use blocks::Block;
 use luge_image::SPDK_CLIENT;

@@ -38,7 +38,7 @@ fn a_sled_that_has_crashed_boots_again_and_tells_its_last_words() -> Result<(), 
     machine.iommu = Iommu::None;
     let mut sled = SledMachine::start(&bench, &machine)?;
     sled.ready()?;
-    assert_eq!(last_words(&mut sled)?, [json!({}); 0]);
+    assert_eq!(last_words(&mut sled)?.len(), 0);
     check_isolation(&mut sled)?;
 
     sled.running.process.send(b"crash now\r")?;

@@ -245,7 +245,7 @@ fn a_tenant_that_has_left_takes_no_part_of_the_next_turns() {
 #[test]
 fn a_tenant_with_little_work_is_served_in_every_turn_beside_a_hundred_with_much() {
     let mut house = busy_house(100);
-    let light = house.add("light", 1, SHORT).remove(0);
+    let light = house.add("light", 1, SHORT / 2).remove(0);
     // The round has come to it once.
     house.turns(101);
     let before = light.takes.load(Relaxed);

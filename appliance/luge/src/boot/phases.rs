@@ -198,19 +198,28 @@ fn cpus(state: &BootState, notes: &mut Notes) -> Option<Cpus> {
         cpus.check(&online).map(|()| cpus)
     });
     let wish = wish.and_then(|wish| notes.check("cpumask", wish));
-    let cpus = wish.unwrap_or_else(|| default_cpus(&online));
-    let failures = quieten(&cpus.numbers(), &online.without(&cpus).numbers());
+    let isolated = isolated(&online);
+    let cpus = wish.unwrap_or_else(|| default_cpus(&online, &isolated));
+    // The sibling of a CPU that serves is left alone, too.
+    let others: Vec<u16> = online.without(&cpus).numbers();
+    let others: Vec<u16> = others.into_iter().filter(|cpu| !isolated.contains(cpu)).collect();
+    let failures = quieten(&cpus.numbers(), &others);
     failures.iter().for_each(|failure| notes.fault(failure));
     Some(cpus)
 }
 
-fn default_cpus(online: &Cpus) -> Cpus {
+/// Isolated CPUs. The kernel also lists those that the machine could get.
+fn isolated(online: &Cpus) -> Vec<u16> {
+    let isolated = Cpus::isolated().map(|isolated| isolated.numbers()).unwrap_or_default();
+    let online = online.numbers();
+    isolated.into_iter().filter(|cpu| online.contains(cpu)).collect()
+}
+
+fn default_cpus(online: &Cpus, isolated: &[u16]) -> Cpus {
     let siblings = |cpu| Cpus::siblings(cpu).map(|cpus| cpus.numbers()).unwrap_or_default();
-    // The kernel also lists those that a machine could get.
-    let isolated = Cpus::isolated().map(|isolated| online.without(&online.without(&isolated)).numbers());
-    let chosen = match isolated.filter(|isolated| !isolated.is_empty()) {
-        Some(isolated) => one_of_each_core(&isolated, siblings),
-        None => serving_cpus(&online.numbers()),
+    let chosen = match isolated {
+        [] => serving_cpus(&online.numbers()),
+        isolated => one_of_each_core(isolated, siblings),
     };
     chosen.into_iter().map(CoreId).collect()
 }

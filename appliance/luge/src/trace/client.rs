@@ -6,7 +6,7 @@ use luge_trace::{Kind, Record, Source, Trace};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Asks the Luge at a socket for all events that it has in memory.
+/// Asks the Luge at a socket for the newest events that it has in memory, as many as it tells at once.
 pub(super) fn trace_at(socket: &Path) -> Result<Trace, CallError> {
     let answer = Client::connect(socket)?.call("luge_get_trace", json!({ "count": u32::MAX }))?;
     let events = answer["events"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -32,7 +32,7 @@ fn record(event: &Value) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::event;
+    use crate::trace::print::event;
 
     #[test]
     fn an_event_is_the_same_after_its_way_through_json() {

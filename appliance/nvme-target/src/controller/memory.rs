@@ -147,7 +147,7 @@ enum Shadow {
     Stays,
     /// Other shadow doorbells, or none: the registers. Afterwards, those before.
     New(Option<ShadowDoorbells>),
-    /// The same shadow doorbells, in the present memory. Afterwards, those before.
+    /// Shadow doorbells at the same place, in the present memory. Afterwards, those before.
     Moved(Option<ShadowDoorbells>),
 }
 

@@ -8,7 +8,8 @@ use super::doorbell::{Doorbell, InvalidDoorbell, Refused};
 use super::doorbells::Doorbells;
 use super::memory::{Piece, QueueLayout, QueueMemory, QueueMemoryError};
 use crate::ids::QueueId;
-use luge_memory::{GuestMemory, SharedArray, Use};
+use luge_memory::{GuestMemory, SharedArray, SharedWords, Use};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 
@@ -21,20 +22,31 @@ const PHASE: u64 = 1 << 48;
 /// Entries in a cache line.
 const ENTRIES_PER_LINE: usize = 4;
 
-/// Writer of completions that lie side by side.
-pub(crate) struct Writer {
+/// Free entries that lie side by side, for completions with the same phase tag.
+pub(crate) struct Vacancies {
     entries: SharedArray<[u64; WORDS]>,
-    at: u32,
-    phase: u64,
+    indices: Range<u32>,
+    /// Phase tag, in its place in the second word of an entry.
+    pub(crate) phase: u64,
 }
 
-impl Writer {
-    /// Stores the next completion: its two words, with a phase tag of zero.
+impl Vacancies {
+    /// The entries, in order.
     #[inline]
-    pub(crate) fn put(&mut self, result: u64, rest: u64) {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Vacancy> + use<> {
+        self.entries.elements(self.indices.clone()).map(Vacancy)
+    }
+}
+
+/// A free entry.
+pub(crate) struct Vacancy(SharedWords<u64, WORDS>);
+
+impl Vacancy {
+    /// Stores a completion: its two words, the second with the phase tag.
+    #[inline]
+    pub(crate) fn fill(self, result: u64, rest: u64) {
         // Release: whoever sees the phase tag, in the second word, sees the first.
-        self.entries.store(self.at, [result, rest | self.phase], Release);
-        self.at = self.at.wrapping_add(1);
+        self.0.store([result, rest], Release);
     }
 }
 
@@ -161,15 +173,16 @@ impl CompletionQueue {
     pub(crate) fn post_all<'a, T>(
         &mut self,
         mut ended: &'a [T],
-        mut part: impl FnMut(&'a [T], Writer),
+        mut part: impl FnMut(&'a [T], Vacancies),
     ) -> &'a [T] {
         // A piece at a time: the next one is somewhere else, or has another phase.
         while !ended.is_empty()
             && let Some(Piece { entries, first, len }) = self.next()
         {
             let (now, rest) = ended.split_at_checked(len as usize).unwrap_or((ended, &[]));
-            part(now, Writer { entries, at: first, phase: self.phase });
-            self.advance(u32::try_from(now.len()).unwrap_or(len));
+            let count = u32::try_from(now.len()).unwrap_or(len);
+            part(now, Vacancies { entries, indices: first..first.wrapping_add(count), phase: self.phase });
+            self.advance(count);
             ended = rest;
         }
         ended

@@ -80,6 +80,12 @@ impl Places {
         count
     }
 
+    /// The places in a window whose beginning is `count` places further.
+    #[inline]
+    pub(crate) fn ahead_of(self, count: u32) -> Self {
+        Self(self.0.checked_shr(count).unwrap_or(0))
+    }
+
     /// The places, in order.
     #[inline]
     pub(crate) fn iter(self) -> PlacesIter {
@@ -132,6 +138,8 @@ mod tests {
         assert_eq!(places.up_to(9), places);
         assert_eq!(places.up_to(0), Places::default());
         assert_eq!(places.iter().collect::<Vec<_>>(), [2, 4, 5, 7]);
+        assert_eq!(places.ahead_of(3), Places(0b1_0110));
+        assert_eq!(places.ahead_of(64), Places::default());
         assert_eq!(places.count(), 4);
         assert_eq!(places.lowest(), 2);
     }

@@ -160,20 +160,20 @@ impl SubmissionQueue {
             self.move_head(count);
         } else {
             self.take(Places::first(count));
-            self.pass_taken();
         }
     }
 
-    /// Takes commands of the window that wait. The head stays where it is, until [`Self::pass_taken`].
+    /// Takes commands of the window that wait, and moves the head to the first one that was not taken.
     pub(crate) fn take(&mut self, commands: Places) {
-        self.taken = self.taken.either(commands);
         self.in_flight = self.in_flight.wrapping_add(commands.count());
-    }
-
-    /// Moves the head to the first command that was not taken.
-    pub(crate) fn pass_taken(&mut self) {
+        self.taken = self.taken.either(commands);
         let count = self.taken.take_beginning();
         self.move_head(count);
+    }
+
+    /// Number of entries that the head has passed since it was `from`.
+    pub(crate) fn passed_since(&self, from: u32) -> u32 {
+        self.layout.distance(from, self.head)
     }
 
     #[inline]

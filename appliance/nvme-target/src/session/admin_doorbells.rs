@@ -3,18 +3,11 @@
 //! Base 2.0 has them for all queues, and some drivers use them so (libvfn). Linux, SPDK and others ring the registers of
 //! the admin queues all the same. Therefore the registers count until the host has stored a tail in the shadow doorbell.
 
+use super::offered_doorbells::OfferedDoorbells;
 use super::queue_session::QueueSession;
 use super::setup::Service;
 use crate::ids::QueueId;
-use crate::queues::{Doorbell, Doorbells, ShadowDoorbells};
-
-/// Shadow doorbells that the host of the admin queues may use, and has not used yet.
-pub(super) struct OfferedDoorbells {
-    doorbells: Doorbells,
-    tail: Doorbell,
-    /// Value of the tail that is not the host's.
-    first: u32,
-}
+use crate::queues::ShadowDoorbells;
 
 impl QueueSession {
     /// Uses shadow doorbells, or the registers again; returns the shadow doorbells before. They get the values that the
@@ -67,8 +60,7 @@ impl QueueSession {
     /// Uses the shadow doorbells that were offered, once the host does.
     #[cold]
     pub(super) fn look_at_offered_doorbells(&mut self) {
-        let used = |offered: &mut OfferedDoorbells| offered.tail.load() != offered.first;
-        if let Some(offered) = self.offered_doorbells.take_if(used) {
+        if let Some(offered) = self.offered_doorbells.take_if(|offered| offered.are_used()) {
             self.doorbells = offered.doorbells;
             self.follow_doorbells();
         }

@@ -17,6 +17,17 @@ pub(super) enum Served {
     Full(usize),
 }
 
+impl Served {
+    /// Number of commands that have left the queue.
+    #[inline]
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::Some(count) | Self::Full(count) => count,
+            Self::None => 0,
+        }
+    }
+}
+
 /// Reason why a command was not given to a volume or to the controller's thread.
 pub(super) enum Untaken {
     /// The command is answered with this status, which may be success.

@@ -53,14 +53,19 @@ impl QueueSession {
     #[inline(never)]
     fn end_all_of(&mut self, index: u16, done: &[Completion]) {
         let Self { completion, queues, slots, namespaces, relay, .. } = self;
-        let (words, slot_of) = (Words::of(queues, index), |end: &Completion| end.tag().slot());
-        let unposted = completion.post_all(done, |done, mut writer| {
-            slots.free_all(done, slot_of, |end, command| {
-                let status = if end.succeeded() { 0 } else { fail(*end, command, namespaces, relay) };
-                writer.put(0, words.word(command) | status);
-            });
+        let unposted = completion.post_all(done, |done, vacancies| {
+            let words = Words::of(queues, index, vacancies.phase);
+            let ended = done.iter().zip(vacancies.iter());
+            slots.free_all(
+                ended,
+                |(end, _)| end.tag().slot(),
+                |(end, vacancy), command| {
+                    let status = if end.succeeded() { 0 } else { fail(*end, command, namespaces, relay) };
+                    vacancy.fill(0, words.word(command) | status);
+                },
+            );
         });
-        slots.free_all(unposted, slot_of, |_, _| ());
+        slots.free_all(unposted.iter(), |end| end.tag().slot(), |_, _| ());
         leave(queues, index, done.len());
     }
 
@@ -99,9 +104,12 @@ impl QueueSession {
 
     /// Posts the completion of a command that has left its queue and has no slot.
     pub(super) fn post(&mut self, command: InFlight, status: CommandStatus, result: u64) {
-        let word = Words::of(&self.queues, command.index()).word(command) | status.in_word();
-        leave(&mut self.queues, command.index(), 1);
-        self.completion.post_all(&[()], |_, mut writer| writer.put(result, word));
+        let Self { completion, queues, .. } = self;
+        completion.post_all(&[()], |_, vacancies| {
+            let word = Words::of(queues, command.index(), vacancies.phase).word(command) | status.in_word();
+            vacancies.iter().for_each(|vacancy| vacancy.fill(result, word));
+        });
+        leave(queues, command.index(), 1);
         self.interrupts.note(1, self.now);
     }
 }

@@ -4,8 +4,9 @@
 //! served by itself when it is the first of its queue.
 
 use super::attempt::Served;
+use super::candidates::Candidates;
 use super::queue_session::QueueSession;
-use super::run::Candidates;
+
 use super::transfer::namespace_of_transfer;
 use super::turn::Turn;
 use crate::ids::NamespaceId;
@@ -70,6 +71,7 @@ impl QueueSession {
         let Some(queue) = self.queue(index) else { return Served::None };
         let Some(window) = queue.window() else { return Served::None };
         let groups = Groups::of(&window, queue.waiting_in(&window));
+        let head = queue.head();
         let (mut taken, mut is_full) = (0_usize, false);
         for places in groups.iter() {
             let left = most.saturating_sub(taken).min(turn.room);
@@ -77,14 +79,14 @@ impl QueueSession {
             if places.is_empty() || !turn.goes_on() {
                 break;
             }
-            match self.serve_run(graph, index, Candidates::At(places), turn) {
+            let passed = self.queue(index).map_or(0, |queue| queue.passed_since(head));
+            match self.serve_run(graph, index, Candidates::At(places.ahead_of(passed)), turn) {
                 Served::Some(count) => taken = taken.wrapping_add(count),
                 Served::Full(count) => (taken, is_full) = (taken.wrapping_add(count), true),
                 // Commands that no run takes cost as much as others: one attempt is enough.
                 Served::None => break,
             }
         }
-        self.queue(index).into_iter().for_each(SubmissionQueue::pass_taken);
         match taken {
             _ if is_full => Served::Full(taken),
             0 => Served::None,

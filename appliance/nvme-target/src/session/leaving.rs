@@ -3,25 +3,25 @@
 use super::slots::InFlight;
 use crate::queues::SubmissionQueue;
 
-/// Words of the completions of commands of a queue.
+/// Second words of the completions of commands of a queue.
 #[derive(Clone, Copy)]
 pub(super) struct Words {
-    index: u16,
-    head: u32,
+    /// Number that makes such a word of a command in flight.
+    difference: u64,
 }
 
 impl Words {
-    /// Words for commands of the queue that has that index.
+    /// Words for commands of the queue that has that index, with a phase tag.
     #[inline]
-    pub(super) fn of(queues: &[Option<SubmissionQueue>], index: u16) -> Self {
+    pub(super) fn of(queues: &[Option<SubmissionQueue>], index: u16, phase: u64) -> Self {
         let queue = queues.get(usize::from(index)).and_then(Option::as_ref);
-        Self { index, head: queue.map_or(0, SubmissionQueue::head) }
+        Self { difference: InFlight::to_word(index, queue.map_or(0, SubmissionQueue::head), phase) }
     }
 
     /// Second word of a command's completion, without a status.
     #[inline(always)]
     pub(super) fn word(self, command: InFlight) -> u64 {
-        command.word(self.index, self.head)
+        command.word(self.difference)
     }
 }
 

@@ -17,7 +17,9 @@
 //! - A command reaches (4) once.
 
 mod admin_doorbells;
+mod at_once;
 mod attempt;
+mod candidates;
 mod changes;
 mod command_memory;
 mod complete;
@@ -30,6 +32,7 @@ mod long;
 mod long_walk;
 mod looks;
 mod memory_change;
+mod offered_doorbells;
 mod queue_session;
 mod ranges;
 mod run;

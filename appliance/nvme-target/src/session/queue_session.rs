@@ -1,11 +1,11 @@
 //! The parts of a session, and how it is made.
 
-use super::admin_doorbells::OfferedDoorbells;
 use super::command_memory::CommandMemory;
 use super::interrupts::Interrupts;
 use super::leaving_memory::LeavingMemory;
 use super::long::Long;
 use super::looks::Looks;
+use super::offered_doorbells::OfferedDoorbells;
 use super::setup::{CompletionQueueSetup, Rules, Service, SessionSetup};
 use super::slots::Slots;
 use super::specials::Specials;

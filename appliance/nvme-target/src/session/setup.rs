@@ -125,7 +125,7 @@ pub struct SessionMemory {
     pub(crate) table: Arc<GuestMemory>,
     pub(crate) completion: Option<QueueMemory<2>>,
     pub(crate) submissions: Vec<(QueueId, Option<QueueMemory<8>>)>,
-    /// What goes with the table before.
+    /// Memory that goes with the table before.
     pub(super) gone: Option<GoneMemory>,
     /// Place for the notes of a session that has none.
     pub(super) command_memory: Option<Box<CommandMemory>>,

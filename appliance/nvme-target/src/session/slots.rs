@@ -41,12 +41,19 @@ impl InFlight {
         low(self.0.get())
     }
 
-    /// The second word of the completion, without a status, where the queue has that index and that head.
+    /// Difference between the second word of a completion without a status, which has a phase tag, and a command in
+    /// flight of the queue that has that index and that head: the same for all commands of a queue.
+    #[inline]
+    pub(super) fn to_word(index: u16, head: u32, phase: u64) -> u64 {
+        // The head is where the index was.
+        let from_index = u64::from(head).wrapping_sub(u64::from(index));
+        from_index.wrapping_sub(BUSY.get()).wrapping_add(phase)
+    }
+
+    /// Second word of the completion, without a status.
     #[inline(always)]
-    pub(super) fn word(self, index: u16, head: u32) -> u64 {
-        // One addition of what is the same for all commands of a queue: the head is where the index was.
-        let from_index = u64::from(head).wrapping_sub(u64::from(index)).wrapping_sub(BUSY.get());
-        self.0.get().wrapping_add(from_index)
+    pub(super) fn word(self, difference: u64) -> u64 {
+        self.0.get().wrapping_add(difference)
     }
 }
 
@@ -169,7 +176,7 @@ impl Slots {
     /// If it is free: a mistake of ours, after which no slot can be trusted.
     pub(super) fn free(&mut self, slot: u16) -> InFlight {
         let mut freed = None;
-        self.free_all(&[slot], |&slot| slot, |_, command| freed = Some(command));
+        self.free_all(std::iter::once(slot), |&slot| slot, |_, command| freed = Some(command));
         freed.expect("a command that was freed")
     }
 
@@ -180,15 +187,15 @@ impl Slots {
     #[inline]
     pub(super) fn free_all<T>(
         &mut self,
-        ended: &[T],
+        ended: impl ExactSizeIterator<Item = T>,
         slot_of: impl Fn(&T) -> u16,
-        mut each: impl FnMut(&T, InFlight),
+        mut each: impl FnMut(T, InFlight),
     ) {
         let Self { commands, free, vacant, .. } = self;
         let end = vacant.wrapping_add(ended.len());
         let free = free.get_mut(*vacant..end).expect("more commands end than are in flight");
-        for (end, free) in ended.iter().zip(free) {
-            let slot = slot_of(end);
+        for (end, free) in ended.zip(free) {
+            let slot = slot_of(&end);
             let command = commands.get_mut(usize::from(slot)).and_then(Option::take);
             *free = slot;
             each(end, command.expect("a command ends that is not in flight"));
@@ -247,8 +254,8 @@ mod tests {
 
     #[test]
     fn a_completion_has_the_head_where_the_index_was() {
-        assert_eq!(command(0x1234).word(3, 0x42), 0x0000_1234_0007_0042);
-        assert_eq!(command(0).word(3, 0), 0x0000_0000_0007_0000);
+        assert_eq!(command(0x1234).word(InFlight::to_word(3, 0x42, 1 << 48)), 0x0001_1234_0007_0042);
+        assert_eq!(command(0).word(InFlight::to_word(3, 0, 0)), 0x0000_0000_0007_0000);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The turn of a session: which queues it takes commands of, and how many.
 
 use super::attempt::{Attempt, Served};
+use super::candidates::Candidates;
 use super::groups::are_of_different_namespaces;
 use super::queue_session::QueueSession;
-use super::run::Candidates;
 use super::turn::{BATCH, Turn};
 use crate::queues::SubmissionQueue;
 use luge_block::Completion;
@@ -36,12 +36,17 @@ impl QueueSession {
     }
 
     /// Interrupts the host if that is due.
-    #[inline]
+    #[inline(always)]
     fn settle_interrupts(&mut self) {
         if self.interrupts.wait() {
-            self.look_at_head();
-            self.interrupts.settle(&self.completion, self.now);
+            self.settle_waiting();
         }
+    }
+
+    #[inline(never)]
+    fn settle_waiting(&mut self) {
+        self.look_at_head();
+        self.interrupts.settle(&self.completion, self.now);
     }
 
     fn new_turn(&mut self, allowance: Work) -> Turn {
@@ -60,14 +65,17 @@ impl QueueSession {
     /// Takes commands of the queues, round robin.
     #[inline(never)]
     fn take_in_turn(&mut self, graph: &mut Graph, turn: &mut Turn) {
+        if self.queues.len() == 1 {
+            self.serve_queue(graph, 0, usize::MAX, turn);
+            return;
+        }
         let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
         let mut without = 0_u16;
         while turn.goes_on() && without < count {
             let index = self.next;
             let next = index.wrapping_add(1);
             self.next = if next < count { next } else { 0 };
-            let burst = if count > 1 { self.rules.burst as usize } else { usize::MAX };
-            match self.serve_queue(graph, index, burst, turn) {
+            match self.serve_queue(graph, index, self.rules.burst as usize, turn) {
                 Served::Some(_) => without = 0,
                 Served::None => without = without.wrapping_add(1),
                 Served::Full(_) => break,

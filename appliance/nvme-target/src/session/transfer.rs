@@ -12,7 +12,7 @@ use super::single::STEPS_AT_ONCE;
 use crate::data::{BitBucket, Collected, Collector, DataWalk};
 use crate::ids::{CommandId, NamespaceId};
 use crate::queues::{Piece, Places};
-use luge_block::{Durability, Geometry, Lba, Operation};
+use luge_block::{Durability, Geometry, Lba, Operation, Request, Tag};
 use luge_memory::{GuestAddress, Lookup, SharedWords, Span, Use};
 use luge_spec::nvme::{DataPointerKind, IoOpcode, io_flags};
 use std::hint::select_unpredictable;
@@ -62,6 +62,15 @@ pub(super) struct Transfer<'d> {
     pub(super) data: &'d [Span],
 }
 
+impl<'d> Transfer<'d> {
+    /// Request with that tag.
+    #[inline(always)]
+    pub(super) fn request(&self, tag: Tag) -> Request<'d> {
+        let &Self { operation, lba, blocks, data, .. } = self;
+        Request { tag, operation, lba, blocks, data }
+    }
+}
+
 /// Properties of the reads and writes of a namespace.
 pub(super) struct TransferRules {
     pub(super) namespace: NamespaceId,
@@ -106,6 +115,9 @@ pub(super) struct TransferReader<'m, 'd> {
     expected: u64,
     /// FUA, where all writes are to be on the media.
     forced: u32,
+    /// Size of a memory page in bytes, as wide as an address, and the bits of an address that are the offset in a page.
+    page_bytes: u64,
+    offset_mask: u64,
     /// Index up to which the lists of commands were prefetched.
     prefetched: u32,
 }
@@ -115,7 +127,9 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     pub(super) fn new(piece: Piece<8>, rules: TransferRules, memory: TransferMemory<'m, 'd>) -> Self {
         let expected = u64::from(rules.namespace.0) << 32 | u64::from(IoOpcode::WRITE.0);
         let forced = if rules.durability == Durability::Media { io_flags::FORCE_UNIT_ACCESS } else { 0 };
-        Self { piece, rules, memory, expected, forced, prefetched: piece.first }
+        let page_bytes = u64::from(rules.page_bytes);
+        let offset_mask = page_bytes.wrapping_sub(1);
+        Self { piece, rules, memory, expected, forced, page_bytes, offset_mask, prefetched: piece.first }
     }
 
     /// Indices of the entries.
@@ -162,13 +176,13 @@ impl<'m, 'd> TransferReader<'m, 'd> {
         if kind | u64::from(flags & !FLAGS) > 1 {
             return None;
         }
-        let reads = kind & 1 == 1;
+        // The lowest bit of the opcode.
+        let reads = start & 1 == 0;
         let blocks = (flags & 0xffff).wrapping_add(1);
         let bytes = u64::from(blocks).wrapping_mul(block_bytes.into());
         let address = entry.words.word::<3>();
-        // First and last byte of a page differ in no bit above the offset.
-        let last = address.wrapping_add(bytes).wrapping_sub(1);
-        if address & 3 != 0 || (address ^ last) >= self.rules.page_bytes.into() {
+        let end_in_page = (address & self.offset_mask).wrapping_add(bytes);
+        if address & 3 != 0 || end_in_page > self.page_bytes {
             return None;
         }
         // No more than a page.
@@ -186,6 +200,7 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     }
 
     /// Reads an entry whose data is anywhere; none if it is not for a run.
+    #[inline(always)]
     pub(super) fn read_scattered(&mut self, entry: Entry) -> Option<Transfer<'d>> {
         let start = entry.words.word::<0>();
         let kind = (start & EXPECTED).wrapping_sub(self.expected);
@@ -199,12 +214,12 @@ impl<'m, 'd> TransferReader<'m, 'd> {
         let bytes = blocks.checked_mul(self.rules.block_bytes);
         let bytes = bytes.filter(|&bytes| bytes <= self.rules.bytes_max)?;
         let purpose = if kind == 1 { Use::Write } else { Use::Read };
-        let pair = (pointer_kind == DataPointerKind::PRP).then(|| self.two_pages(entry, bytes, purpose));
+        let pointer = [entry.words.word::<3>(), entry.words.word::<4>()];
+        let pair = (pointer_kind == DataPointerKind::PRP).then(|| self.two_pages(pointer, bytes, purpose));
         let data = match pair.flatten() {
             Some(pair) => pair,
             None => {
                 self.prefetch_lists(entry.index);
-                let pointer = [entry.words.word::<3>(), entry.words.word::<4>()];
                 let walk = DataWalk::new(pointer_kind, pointer, bytes, self.rules.page_bytes);
                 self.collect(walk.ok()?, purpose)?
             }
@@ -221,8 +236,7 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     /// Finds the memory of a command whose data is in two pages, apart from each other; none if that is not so, or not
     /// right.
     #[inline]
-    fn two_pages(&mut self, entry: Entry, bytes: u32, purpose: Use) -> Option<&'d [Span]> {
-        let [first, second] = [entry.words.word::<3>(), entry.words.word::<4>()];
+    fn two_pages(&mut self, [first, second]: [u64; 2], bytes: u32, purpose: Use) -> Option<&'d [Span]> {
         let (page_bytes, mask) = (self.rules.page_bytes, u64::from(self.rules.page_bytes.wrapping_sub(1)));
         let here = page_bytes.wrapping_sub(u32::try_from(first & mask).unwrap_or(0));
         let rest = bytes.checked_sub(here).filter(|&rest| rest > 0 && rest <= page_bytes)?;
@@ -242,6 +256,7 @@ impl<'m, 'd> TransferReader<'m, 'd> {
     }
 
     /// Finds the memory of a command; none if that is not for a run.
+    #[inline(never)]
     fn collect(&mut self, mut walk: DataWalk, purpose: Use) -> Option<&'d [Span]> {
         let TransferMemory { lookup, bucket, spans, steps } = &mut self.memory;
         let list = std::mem::take(spans);

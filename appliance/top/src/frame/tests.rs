@@ -39,7 +39,7 @@ fn rows(state: &mut State, columns: u16, rows: u16) -> Vec<String> {
 fn volumes_are_the_first_view_and_the_busiest_is_first() {
     let rows = rows(&mut watched(), 80, 24);
     let expected = "\
-Luge v0.1.0  /run/luge.sock  1.02k IOPS  3.98 MiB/s read  0 B/s written
+Luge v0.1.0  1.02k IOPS  3.98 MiB/s read  0 B/s written  /run/luge.sock
 CPU 3 [||      ]  25 %
  1 Volumes   2 SSDs   3 Endpoints   4 VMs   5 Cores
 VOLUME   IOPS   READ/s WRITTEN/s     p50     p99 DEPTH     SIZE FAILED/s ON

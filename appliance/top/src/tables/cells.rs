@@ -38,7 +38,7 @@ pub(super) fn rate_cells(rates: Option<&VolumeRates>) -> [Cell; 6] {
 
 /// Cell of a latency.
 pub(super) fn latency(nanoseconds: Option<u64>) -> Cell {
-    Cell::number(nanoseconds.map(real), units::microseconds)
+    Cell::number(nanoseconds.map(real), units::duration)
 }
 
 /// Cell of a number of things.

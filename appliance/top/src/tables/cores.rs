@@ -36,7 +36,7 @@ fn row(observed: &Observed, core: &Core) -> Vec<Cell> {
         Cell::number(rates.and_then(|rates| rates.busy), units::percent),
         whole(core.rings),
         whole(core.numa_node),
-        Cell::number(core.longest_turn_us.map(|us| real(us) * 1000.0), units::microseconds),
+        Cell::number(core.longest_turn_us.map(|us| real(us) * 1000.0), units::duration),
         Cell::text(state(core)),
         Cell::text(rates.map_or_else(String::new, tenants)),
     ]
