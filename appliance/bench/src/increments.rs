@@ -1,14 +1,15 @@
 //! Increments of a number by compare-and-write, as of several clients that share a block.
 //!
-//! The number fills the first block of a disk. Each client reads it, and writes its successor if it is still there. So
-//! the number is in the end the sum of all clients' increments, unless one was lost.
+//! The number fills the first block of a disk. Each client reads it, and writes its successor if it is still there, and
+//! the successor of that, and so on: several at the same time. So the number is in the end the sum of all clients'
+//! increments, unless one was lost.
 
 use crate::disks::Disks;
 use crate::error::BenchError;
 use crate::nvme::NvmeDisk;
 use crate::options::{Options, Protocol};
 use crate::queue::{BATCH, Disk, Done, Transfer};
-use crate::swap::{BLOCK_BYTES, Swap};
+use crate::swap::{BLOCK_BYTES, SWAPS, Swap};
 use crate::vhost::{Scsi, VhostDisk};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub fn increment(options: &Options, times: u64) -> Result<Increments, BenchError
 
 /// Options with the slots that a protocol needs.
 fn sized<Q: Swap>(options: &Options) -> Options {
-    Options { bs: Q::BLOCKS * BLOCK_BYTES, iodepth: Q::SLOTS, queues: 1, ..options.clone() }
+    Options { bs: Q::BLOCKS * BLOCK_BYTES, iodepth: Q::READER + 1, queues: 1, ..options.clone() }
 }
 
 fn count<D: Disk<Queue: Swap>>(mut disks: Disks<D>, times: u64) -> Result<Increments, BenchError> {
@@ -59,13 +60,11 @@ fn count<D: Disk<Queue: Swap>>(mut disks: Disks<D>, times: u64) -> Result<Increm
     let mut client = Client { queue: &mut disks.queues[0] };
     let mut all = Increments { made: 0, late: 0, number: client.read().map_err(wrong)? };
     while all.made < times {
-        if client.replace(all.number).map_err(wrong)? {
-            all.made += 1;
-            all.number += 1;
-        } else {
-            all.late += 1;
-            all.number = client.read().map_err(wrong)?;
-        }
+        let swaps = u64::from(SWAPS).min(times - all.made);
+        let made = client.replace(all.number, swaps).map_err(wrong)?;
+        all.made += made;
+        all.late += swaps - made;
+        all.number = if made == swaps { all.number + made } else { client.read().map_err(wrong)? };
     }
     Ok(all)
 }
@@ -92,15 +91,20 @@ impl<Q: Swap> Client<'_, Q> {
         if numbers.all(|number| number == first) { Ok(first) } else { Err(format!("{first} is torn")) }
     }
 
-    /// Replaces a number by its successor; returns whether it was there.
-    fn replace(&mut self, number: u64) -> Result<bool, String> {
-        for (span, number) in self.queue.operands().into_iter().zip([number, number + 1]) {
-            span.write(&number.to_le_bytes().repeat(BLOCK_BYTES as usize / 8));
+    /// Replaces a number and those after it by their successors, `count` of them; returns how many were there.
+    fn replace(&mut self, number: u64, count: u64) -> Result<u64, String> {
+        let swaps = || (0_u16..).zip(number..number + count);
+        for (swap, number) in swaps() {
+            for (span, number) in self.queue.operands(swap).into_iter().zip([number, number + 1]) {
+                span.write(&number.to_le_bytes().repeat(BLOCK_BYTES as usize / 8));
+            }
+            self.queue.submit_swap(swap);
         }
-        self.queue.submit_swap();
+        self.queue.publish();
         let mut done = [Done::default(); BATCH];
-        let count = self.wait(self.queue.in_flight(), &mut done)?;
-        self.queue.was_swapped(&done[..count])
+        let answered = self.wait(self.queue.in_flight(), &mut done)?;
+        let made = swaps().map(|(swap, _)| self.queue.was_swapped(swap, &done[..answered]).map(u64::from));
+        made.sum()
     }
 
     /// Waits for so many answers; returns their number.

@@ -69,6 +69,8 @@ impl CoreHandle {
             Some(base) => base,
             None => self.open(volume.source(), source)?,
         };
+        // Made here: the core finds them.
+        let _counters = volume.stats(self.id());
         let (served, membership) = (volume.clone(), volume.join(self.signal()));
         let member = membership.member().clone();
         // The core gives the volume back with the answer: it drops nothing.

@@ -81,6 +81,12 @@ impl Core {
         session.downcast_mut()
     }
 
+    /// A session that it serves, if that is of type `S`, and the graph.
+    pub fn session_and_graph<S: Session>(&mut self, id: SessionId) -> Option<(&mut S, &mut Graph)> {
+        let session: &mut dyn Any = self.schedule.sessions().change(id)?;
+        Some((session.downcast_mut()?, &mut self.graph))
+    }
+
     /// Starts to serve a session of the tenant with this account, with `times` for its slots, for which those that its
     /// number had before come back. Gives it back where there are as many as tags can name.
     pub(crate) fn add(

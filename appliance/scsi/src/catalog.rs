@@ -31,8 +31,17 @@ pub(crate) enum Kind {
     Unmap,
     WriteSame,
     CompareAndWrite,
+    /// START STOP UNIT: a command of the device server, which may leave a flush to a core.
+    StartStop,
     /// A command of the device server.
     DeviceServer,
+}
+
+impl Kind {
+    /// Whether a command needs the medium, and so is none of the device server.
+    pub(crate) const fn needs_medium(self) -> bool {
+        !matches!(self, Self::StartStop | Self::DeviceServer)
+    }
 }
 
 impl Entry {
@@ -97,7 +106,7 @@ impl Entry {
     fn field_bit(&self, place: u16, bit: u32) -> u8 {
         let bit = u8::try_from(bit).unwrap_or(0);
         match self.kind {
-            Kind::DeviceServer => bit,
+            Kind::DeviceServer | Kind::StartStop => bit,
             _ if place == 1 && flags::PROTECT >> bit & 1 == 1 => 7,
             _ if Some(place) == self.group_at() && bit < 5 => 4,
             _ => bit,
@@ -161,7 +170,7 @@ pub const CATALOG: &[Entry] = &[
     // MODE SENSE (6): DBD, PC and page, subpage, allocation length
     Entry::other(&[0x1a, 0x08, 0xff, 0xff, 0xff, 0]).ignoring(LUN),
     // START STOP UNIT: IMMED, power condition modifier, power condition, NO_FLUSH, LOEJ, START
-    Entry::other(&[0x1b, 0x01, 0, 0x0f, 0xf7, 0]).ignoring(LUN),
+    Entry::new(Kind::StartStop, &[0x1b, 0x01, 0, 0x0f, 0xf7, 0]).ignoring(LUN),
     // SEND DIAGNOSTIC: self-test code, PF, SELFTEST, DEVOFFL, UNITOFFL, parameter list length
     Entry::other(&[0x1d, 0xf7, 0, 0xff, 0xff, 0]),
     // PREVENT ALLOW MEDIUM REMOVAL: PREVENT

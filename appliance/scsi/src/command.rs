@@ -33,6 +33,8 @@ pub enum Command {
     Unmap(UnmapCommand),
     /// A command that, as it says, has nothing to do and moves no data: it has succeeded.
     Nothing,
+    /// START STOP UNIT that stops: a command of the device server, which then leaves a flush to the core.
+    Stop,
     /// A command of the device server.
     Relayed,
 }

@@ -10,6 +10,8 @@ pub(crate) enum Closed {
     Attention = 1 << 0,
     /// The path is in transition.
     Transition = 1 << 1,
+    /// The unit is stopped.
+    Stopped = 1 << 2,
 }
 
 /// A word that cores load before they serve a command of a nexus. Closed while the device server has to see every

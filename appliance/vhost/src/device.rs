@@ -15,6 +15,7 @@ use luge_block::CoreId;
 use luge_core::{AttachError, CoreHandle, Session, SessionId};
 use luge_memory::NodeAmounts;
 use luge_spec::virtio::Features;
+use luge_volume::Graph;
 use std::any::Any;
 
 /// The most queues of a device.
@@ -103,8 +104,17 @@ impl SessionAddress {
         &self,
         task: impl FnOnce(&mut S) -> R + Send + 'static,
     ) -> Option<R> {
+        self.call_with_graph(|session, _| task(session))
+    }
+
+    /// Calls `task` with the session, as [`Self::call`], and with the graph of its core.
+    pub fn call_with_graph<S: Session, R: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut S, &mut Graph) -> R + Send + 'static,
+    ) -> Option<R> {
         let session = self.session;
-        self.core.call(move |core| core.session_as(session).map(task))
+        self.core
+            .call(move |core| core.session_and_graph(session).map(|(session, graph)| task(session, graph)))
     }
 }
 

@@ -9,8 +9,11 @@ use luge_block::doubles::{Narrow, Scripted};
 use luge_core::Session;
 use luge_memory::GuestAddress;
 use luge_scsi::Gate;
+use luge_spec::scsi::ScsiStatus;
 use luge_spec::virtio::scsi::Response;
-use luge_vhost::{Cancelled, CancelledAs, CommandReply, Drain, Ended, Scope};
+use luge_vhost::{
+    Cancelled, CancelledAs, CommandReply, Drain, Ended, LunPlace, Relayed, RelayedCommand, Scope,
+};
 use luge_virtqueue::CHAIN_MAX;
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
 use rig::scripted::memory_disk;
@@ -150,15 +153,13 @@ fn data_beyond_the_command_is_left_alone_in_long_chains_too() {
 #[test]
 fn long_chains_that_are_no_transfers_are_answered_and_the_next_ones_served() {
     let mut bench = bench();
-    for (place, response) in [(address(9, 0), Response::BAD_TARGET), (address(0, 9), Response::FAILURE)] {
-        let elsewhere = Cmd { out: vec![0; 4000], ..Cmd::new(&[0x2a; 10]) }.to(place);
-        let sent = send(&mut bench, &elsewhere, 1000);
-        assert_eq!(
-            bench.turns_until_answered(&sent).response,
-            response,
-            "{place}: no volume has a list for it"
-        );
-    }
+    let elsewhere = Cmd { out: vec![0; 4000], ..Cmd::new(&[0x2a; 10]) }.to(address(9, 0));
+    let sent = send(&mut bench, &elsewhere, 1000);
+    assert_eq!(
+        bench.turns_until_answered(&sent).response,
+        Response::BAD_TARGET,
+        "no volume has a list for it"
+    );
     let unmap = Cmd::unmap(&[(0, 8), (100, 8)]);
     let sent = send(&mut bench, &Cmd { out: [unmap.out.clone(), vec![0; 2000]].concat(), ..unmap }, 2000);
     assert_eq!(bench.turns_until_answered(&sent), Answered { residual: 2000, ..Answered::good(&[]) });
@@ -166,7 +167,7 @@ fn long_chains_that_are_no_transfers_are_answered_and_the_next_ones_served() {
     let sent = send(&mut bench, &flush, 1000);
     let answer = bench.turns_until_answered(&sent);
     assert_eq!(answer.residual, 1000);
-    assert_eq!(answer.written, 108);
+    assert_eq!(answer.written, 12);
     let sent = send(&mut bench, &Cmd { in_bytes: BYTES, ..Cmd::new(&cdb_16(0x88, 4000, BYTES / 512)) }, 500);
     assert_eq!(bench.turns_until_answered(&sent).sense_code(), Some([5, 0x21, 0]));
     let sent = bench.send_as(&read(BYTES), |readable, writable| {
@@ -181,32 +182,107 @@ fn long_chains_that_are_no_transfers_are_answered_and_the_next_ones_served() {
 }
 
 #[test]
-fn long_chains_are_relayed_where_their_pieces_touch_each_other() {
+fn long_chains_are_relayed_to_luns_that_are_there_and_to_absent_ones() {
     let mut bench = bench();
-    let sent = send(&mut bench, &Cmd::inquiry(3000), 3000);
-    let (relayed, command) = (0..100)
-        .find_map(|_| {
-            bench.turn();
-            bench.relayed()
-        })
-        .unwrap();
-    assert_eq!(command.data_in_bytes, 3000);
     let data = pattern(3000, 5);
-    let reply = CommandReply::Done(Ended { data_in: data.clone(), ..Ended::default() });
-    assert!(bench.reply(&relayed, &reply));
-    assert_eq!(bench.take_answer(&sent), Some(Answered::good(&data)));
-    // Too many that do not touch each other: another time, or never.
+    for place in [address(0, 0), address(0, 9)] {
+        let sent = send(&mut bench, &Cmd::inquiry(3000).to(place), 3000);
+        let (relayed, command) = turns_until_relayed(&mut bench);
+        assert_eq!(command.place, LunPlace::Lun(place));
+        assert_eq!(command.data_in_bytes, 3000);
+        let reply = CommandReply::Done(Ended { data_in: data.clone(), ..Ended::default() });
+        assert!(bench.reply(&relayed, &reply));
+        assert_eq!(bench.take_answer(&sent), Some(Answered::good(&data)), "{place}");
+    }
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(free_lists(&mut bench), 2, "those that were lent are back");
+}
+
+#[test]
+fn parameter_lists_of_long_chains_are_relayed_without_a_list() {
+    let mut bench = bench();
+    let out = pattern(3000, 7);
+    let select = Cmd { out: out.clone(), ..Cmd::new(&[0x55, 0x10, 0, 0, 0, 0, 0, 11, 184, 0]) };
+    let sent = send(&mut bench, &select, 2000);
+    let (relayed, command) = turns_until_relayed(&mut bench);
+    assert_eq!(command.data_out[..], out[..command.data_out.len()]);
+    assert_eq!(command.data_out_bytes, 3000);
+    assert_eq!(free_lists(&mut bench), 2, "the thread has a copy");
+    let ended = Ended { data_out_bytes: 2900, ..Ended::default() };
+    assert!(bench.reply(&relayed, &CommandReply::Done(ended)));
+    assert_eq!(bench.take_answer(&sent).unwrap().residual, 100);
+}
+
+#[test]
+fn data_of_pieces_that_do_not_touch_each_other_is_relayed_too() {
+    let mut bench = bench();
+    let place_of = |n: u64| RigMemory::MORE_DATA.0 + 400_000 + 2 * n;
     let apart = |readable: [u64; 2], [into, _]: [u64; 2]| {
-        let data = (0..1000).map(|n| Piece::writable(RigMemory::MORE_DATA.0 + 400_000 + 2 * n, 1));
+        let data = (0..512).map(|n| Piece::writable(place_of(n), 1));
         let frame = [cut(readable, HEADER, 1, false), vec![Piece::writable(into, 108)]].concat();
         (frame.into_iter().chain(data).collect::<Vec<_>>(), TABLE)
     };
+    let bytes = pattern(512, 3);
+    let came = |bench: &ScsiBench| -> Vec<u8> {
+        (0..512).flat_map(|n| bench.memory.bytes(GuestAddress(place_of(n)), 1)).collect()
+    };
     let sent = bench.send_as(&Cmd::inquiry(512), apart);
-    assert_eq!(bench.turns_until_answered(&sent).response, Response::FAILURE);
+    let (relayed, _) = turns_until_relayed(&mut bench);
+    let reply = CommandReply::Done(Ended { data_in: bytes.clone(), ..Ended::default() });
+    assert!(bench.reply(&relayed, &reply));
+    assert_eq!(bench.take_answer(&sent).unwrap().written, 108 + 512);
+    assert_eq!(came(&bench), bytes);
+    // A read that the thread has to look at first.
+    let bytes = pattern(512, 4);
+    assert_eq!(bench.ask(&Cmd::write(0, &bytes, 512)), Answered::good(&[]));
     bench.set_gate(Gate::closed());
     let sent = bench.send_as(&Cmd::read(0, 1, 512), apart);
-    assert_eq!(bench.turns_until_answered(&sent).status, 8, "BUSY");
+    let (relayed, _) = turns_until_relayed(&mut bench);
+    assert!(bench.reply(&relayed, &CommandReply::GoOn));
+    assert_eq!(bench.turns_until_answered(&sent).status, 0);
+    assert_eq!(came(&bench), bytes);
     assert_eq!(bench.in_flight(), 0);
+    assert_eq!(free_lists(&mut bench), 2);
+}
+
+#[test]
+fn long_chains_behind_a_gate_are_served_or_told_of_an_attention() {
+    let mut bench = bench();
+    bench.set_gate(Gate::closed());
+    let bytes = pattern(BYTES, 9);
+    let sent = send(&mut bench, &write(&bytes), 1000);
+    let (relayed, command) = turns_until_relayed(&mut bench);
+    assert!(command.data_out.is_empty());
+    assert!(bench.reply(&relayed, &CommandReply::GoOn));
+    assert_eq!(bench.turns_until_answered(&sent), Answered::good(&[]));
+    let sent = send(&mut bench, &read(BYTES), 3000);
+    let (relayed, _) = turns_until_relayed(&mut bench);
+    let ended = Ended { status: ScsiStatus::CHECK_CONDITION, ..Ended::default() };
+    assert!(bench.reply(&relayed, &CommandReply::Done(ended)));
+    assert_eq!(bench.take_answer(&sent).unwrap().residual, BYTES);
+    bench.set_gate(Gate::default());
+    assert!(bench.ask(&read(BYTES)) == Answered::good(&bytes));
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(free_lists(&mut bench), 2);
+}
+
+/// Makes turns until a command is on its way to the adapter's thread.
+fn turns_until_relayed(bench: &mut ScsiBench) -> (Relayed, RelayedCommand) {
+    let mut relayed = None;
+    for _ in 0..100 {
+        bench.turn();
+        relayed = relayed.or_else(|| bench.relayed());
+    }
+    relayed.unwrap()
+}
+
+/// Number of lists that the volume of the first LUN gets, and gives back.
+fn free_lists(bench: &mut ScsiBench) -> usize {
+    let mut volume = bench.graph.volume(bench.luns[0].1.volume).unwrap();
+    let lists: Vec<_> = std::iter::from_fn(|| volume.reserve_list()).collect();
+    let count = lists.len();
+    lists.into_iter().for_each(|list| volume.release_list(list));
+    count
 }
 
 #[test]

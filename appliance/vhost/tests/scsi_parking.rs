@@ -10,8 +10,9 @@ use luge_core::{Armed, Session};
 use luge_memory::GuestAddress;
 use luge_spec::virtio::scsi::Response;
 use luge_vhost::{Cancelled, CancelledAs, Drain, LunAddress, Scope};
-use luge_virtqueue::rig::RigMemory;
-use rig::scsi::{Cmd, ScsiBench, SentCmd, address};
+use luge_virtqueue::rig::{Form, Piece, RigMemory};
+use luge_volume::ListId;
+use rig::scsi::{Cmd, HEADER, RESPONSE, ScsiBench, SentCmd, address};
 use std::sync::Arc;
 
 const FULL: LunAddress = LunAddress { target: 0, lun: 0 };
@@ -250,4 +251,104 @@ fn requests_to_more_full_luns_than_can_be_parked_wait_and_are_served() {
     }
     assert_eq!(served, 160);
     assert_eq!(bench.in_flight(), 0);
+}
+
+/// Sends a read to a LUN in a chain that is longer than a take walks: each byte but those of the data in a piece of its
+/// own.
+fn send_long(bench: &mut ScsiBench, lun: LunAddress, tag: u64) -> SentCmd {
+    bench.send_as(&Cmd::read(3, 1, 512).to(lun).tagged(tag), |[out, _], [into, _]| {
+        let header = (out..out + HEADER).map(|at| Piece::readable(at, 1));
+        let response = (into..into + RESPONSE).map(|at| Piece::writable(at, 1));
+        let data = [Piece::writable(into + RESPONSE, 512)];
+        (header.chain(response).chain(data).collect(), Form::Indirect(table_of(out)))
+    })
+}
+
+/// Place of the indirect table of the request whose header is there.
+fn table_of(header_at: u64) -> GuestAddress {
+    GuestAddress(RigMemory::FAR_DATA.0 + 4 * (header_at - RigMemory::DATA.0))
+}
+
+#[test]
+fn a_long_chain_to_a_full_lun_delays_no_other_lun_of_its_queue() {
+    let mut place = Place::new();
+    let long = send_long(&mut place.bench, FULL, 1);
+    for round in 0..4 {
+        place.bench.send(&Cmd::read(round, 1, 512).to(FREE));
+        place.turns(4);
+        assert_eq!(place.free.complete_all(Status::Success), 1, "round {round}");
+        place.turns(1);
+        assert_eq!(place.used(), 1, "round {round}");
+    }
+    assert_eq!(place.bench.in_flight(), 1);
+    place.full.set_room(64);
+    place.turns(8);
+    assert_eq!(place.full.complete_all(Status::Success), 1);
+    place.turns(2);
+    assert_eq!(place.bench.take_answer(&long).unwrap().response, Response::OK);
+    assert_eq!(place.bench.in_flight(), 0);
+}
+
+#[test]
+fn long_chains_for_which_no_list_is_free_delay_no_other_lun_of_their_queue() {
+    let mut place = Place::new();
+    let volume = place.bench.luns[0].1.volume;
+    let lists: Vec<ListId> =
+        std::iter::from_fn(|| place.bench.graph.volume(volume).unwrap().reserve_list()).collect();
+    let long = send_long(&mut place.bench, FREE, 1);
+    place.bench.send(&Cmd::read(7, 1, 512).to(FREE));
+    place.turns(4);
+    assert_eq!(place.free.taken().iter().map(|request| request.lba.0).collect::<Vec<_>>(), [7]);
+    lists.into_iter().for_each(|list| place.bench.graph.release_list(list));
+    place.turns(8);
+    assert_eq!(place.free.complete_all(Status::Success), 2);
+    place.turns(2);
+    assert_eq!(place.used(), 2);
+    assert_eq!(place.bench.answer(&long, 0).response, Response::OK);
+    assert_eq!(place.bench.in_flight(), 0);
+}
+
+#[test]
+fn a_long_chain_that_is_parked_and_aborted_is_answered_although_there_is_no_room() {
+    let mut place = Place::new();
+    let long = send_long(&mut place.bench, FULL, 77);
+    place.turns(4);
+    assert!(place.bench.session.is_in_flight(FULL, 77));
+    let mut waiter = place.cancel(Scope::Task { lun: FULL, tag: 77 }, CancelledAs::Aborted);
+    assert!(!is_over(&mut waiter));
+    place.turns(8);
+    assert_eq!(place.bench.take_answer(&long).unwrap().response, Response::ABORTED);
+    assert!(is_over(&mut waiter));
+    assert!(place.full.taken().is_empty());
+    assert_eq!(place.bench.in_flight(), 0);
+}
+
+#[test]
+fn a_long_chain_that_is_parked_is_told_so_when_its_lun_goes() {
+    let mut place = Place::new();
+    let long = send_long(&mut place.bench, FULL, 1);
+    place.turns(4);
+    place.bench.luns.retain(|(lun, _)| *lun != FULL);
+    place.bench.set_table();
+    let mut waiter = place.cancel(Scope::Lun(FULL), CancelledAs::Nothing);
+    assert!(is_over(&mut waiter), "it has not begun");
+    place.turns(8);
+    assert_eq!(place.bench.take_answer(&long).unwrap().response, Response::BAD_TARGET);
+    assert_eq!(place.bench.in_flight(), 0);
+}
+
+#[test]
+fn long_and_short_chains_to_a_full_lun_are_all_served_once() {
+    let mut place = Place::new();
+    for n in 0..MANY {
+        if n % 10 == 0 {
+            send_long(&mut place.bench, FULL, n.into());
+        }
+        place.send_full(n);
+    }
+    place.bench.send(&Cmd::read(0, 1, 512).to(FREE));
+    place.turns(30);
+    assert_eq!(place.free.complete_all(Status::Success), 1, "it was not delayed");
+    assert_eq!(place.serve_all(3).len(), MANY as usize + 10);
+    assert_eq!(place.bench.in_flight(), 0);
 }

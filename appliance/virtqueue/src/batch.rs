@@ -19,8 +19,10 @@ pub(crate) const STEPS_MAX: u16 = 128;
 /// Spans beyond one per descriptor, for buffers that lie across regions.
 const SPANS_EXTRA: usize = 64;
 
-/// Least number of spans of a batch: eight for each chain.
-const SPANS_MIN: usize = 8 * BATCH;
+/// Number of spans of a batch, and so the most of a chain that is not long: eight for each chain.
+pub const BATCH_SPANS: usize = 8 * BATCH;
+
+const _: () = assert!(BATCH_SPANS > STEPS_MAX as usize + SPANS_EXTRA);
 
 /// A chain that was walked.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +111,7 @@ impl<L: ChainLayout> Batch<L> {
     /// An empty batch for a queue with this layout.
     #[must_use]
     pub fn new(layout: &RingLayout) -> Self {
-        let spans = usize::from(STEPS_MAX).saturating_add(SPANS_EXTRA).max(SPANS_MIN);
-        let spans = vec![Span::EMPTY; PIECES.saturating_add(spans)].into_boxed_slice();
+        let spans = vec![Span::EMPTY; PIECES.saturating_add(BATCH_SPANS)].into_boxed_slice();
         Self {
             records: [Record::NONE; BATCH],
             len: 0,
@@ -171,6 +172,13 @@ impl<L: ChainLayout> Batch<L> {
     #[must_use]
     pub fn is_long(&self, index: usize) -> bool {
         self.long.is_some() && index.checked_add(1) == Some(self.len)
+    }
+
+    /// Head of the long chain at the end of the batch; none if there is no such chain.
+    #[must_use]
+    pub fn long_head(&self) -> Option<Head> {
+        self.long.as_ref()?;
+        self.records.get(self.walked).map(|record| record.head)
     }
 
     /// First spans of a long chain, those that the device reads, as the take has found them; none of any other.

@@ -43,7 +43,7 @@ mod state;
 )]
 pub mod rig;
 
-pub use batch::{BATCH, Batch};
+pub use batch::{BATCH, BATCH_SPANS, Batch};
 pub use chain::{Chain, ChainBytes, Direction, Fault, Head, RequestChain};
 pub use chain_layout::{ChainLayout, FixedPiece, ResponseFirst, ResponseLast, ResponsePlace};
 pub use inflight::{InflightError, InflightRegion};

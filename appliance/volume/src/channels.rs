@@ -12,6 +12,7 @@
 
 use crate::buffer::BlockBuffer;
 use crate::ids::ChannelId;
+use crate::places::Places;
 use crate::steps::PoolId;
 use luge_block::{Channel, Completions, Refusal, Request};
 
@@ -58,9 +59,8 @@ impl Opened {
 }
 
 /// The channels of a core.
-#[derive(Default)]
 pub(crate) struct Channels {
-    opened: Vec<Option<Opened>>,
+    opened: Places<Opened>,
     /// Active channels. Has room for all.
     active: Vec<ChannelId>,
     /// Place in the list of active ones that is polled first.
@@ -70,20 +70,32 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Places of the channels, by their numbers.
-    pub(crate) fn places(&mut self) -> &mut Vec<Option<Opened>> {
-        &mut self.opened
+    pub(crate) fn new() -> Self {
+        Self { opened: Places::new(), active: Vec::new(), first: 0, rotated: 0 }
     }
 
-    /// Makes room in the list of active channels.
-    pub(crate) fn reserve(&mut self) {
+    /// Whether no other one can be added.
+    pub(crate) fn are_full(&self) -> bool {
+        self.opened.are_full()
+    }
+
+    /// Adds a channel, and makes room for it in the list of active ones; none if there is no number left.
+    pub(crate) fn add(&mut self, opened: Opened) -> Option<ChannelId> {
+        let id = self.opened.add(|_| opened)?;
         self.active.reserve(self.opened.len().saturating_sub(self.active.len()));
+        Some(ChannelId(id))
     }
 
     /// Takes a channel out.
     pub(crate) fn remove(&mut self, id: ChannelId) -> Option<Opened> {
         self.active.retain(|&active| active != id);
-        self.opened.get_mut(usize::from(id.0))?.take()
+        self.opened.remove(id.0)
+    }
+
+    /// Whether requests are in flight.
+    pub(crate) fn have_requests(&self) -> bool {
+        let opened = self.active.iter().filter_map(|&id| self.get(id));
+        opened.map(|opened| opened.channel.in_flight()).any(|in_flight| in_flight > 0)
     }
 
     /// A channel, for a look at it.

@@ -6,8 +6,9 @@ use crate::ids::{Base, ChannelId, NodeId, VolumeId};
 use crate::latency::SlotTimes;
 use crate::layers::{Layers, Newcomer};
 use crate::locks::Place;
-use crate::{FenceId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
+use crate::{FenceId, ListId, Member, Node, Signal, Ticks, TooManyFences, Volume, Wake};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba};
+use luge_memory::Span;
 use luge_reservations::RightsWord;
 use std::ops::Range;
 use std::sync::Arc;
@@ -145,6 +146,18 @@ impl Graph {
         self.layers.lift_fence(id, fence);
     }
 
+    /// A list that a volume has reserved: [`crate::SPANS_MAX`] spans. The volume may have gone.
+    #[cold]
+    pub fn list(&mut self, id: &ListId) -> &mut [Span] {
+        self.layers.cutters.list(id)
+    }
+
+    /// Returns a list that becomes no request. The volume may have gone.
+    #[cold]
+    pub fn release_list(&mut self, id: ListId) {
+        self.layers.cutters.release_list(id);
+    }
+
     /// Gives a session the times of its slots; what its number had before comes back. The latencies of requests in other
     /// slots are measured only while all requests of their volume began in one turn.
     pub fn open_session(&mut self, session: u16, times: &mut SlotTimes) {
@@ -160,7 +173,7 @@ impl Graph {
     /// Starts all that was submitted, with one doorbell per channel.
     #[inline]
     pub fn commit(&mut self) {
-        if !self.layers.signal.is_quiet() || self.layers.restless {
+        if !self.layers.signal.is_quiet() {
             self.layers.look_at_locks();
         }
         if self.layers.cutters.are_busy() && !self.layers.cutters.parts_go_first() {

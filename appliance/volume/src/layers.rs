@@ -22,6 +22,7 @@ use crate::latency::{SessionTimes, Stopwatch};
 use crate::limits::Limits;
 use crate::locks::{Place, Signal};
 use crate::mismatch::Mismatches;
+use crate::places::Places;
 use crate::steps::{PoolId, Steps};
 use crate::{Node, Ticks, Volume};
 use luge_block::{Channel, ChannelSize, Completion, Completions, CoreId, Lba, Tag};
@@ -82,8 +83,8 @@ impl NodeId {
 /// The channels, nodes and volumes of one core.
 pub(crate) struct Layers {
     pub(crate) channels: Channels,
-    pub(crate) nodes: Vec<Option<Joint>>,
-    pub(crate) volumes: Vec<Option<Mounted>>,
+    pub(crate) nodes: Places<Joint>,
+    pub(crate) volumes: Places<Mounted>,
     /// All nodes, each after those that are beneath it.
     pub(crate) order: Vec<NodeId>,
     pub(crate) clock: Clock,
@@ -94,8 +95,6 @@ pub(crate) struct Layers {
     pub(crate) mismatches: Mismatches,
     pub(crate) times: SessionTimes,
     pub(crate) signal: Arc<Signal>,
-    /// Whether locks are to be looked at again although nobody has marked a volume.
-    pub(crate) restless: bool,
     /// The number of the fence that was raised last.
     last_fence: u32,
 }
@@ -104,9 +103,9 @@ impl Layers {
     /// Layers without anything in them, of the core of `signal`.
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
         Self {
-            channels: Channels::default(),
-            nodes: Vec::new(),
-            volumes: Vec::new(),
+            channels: Channels::new(),
+            nodes: Places::new(),
+            volumes: Places::new(),
             order: Vec::new(),
             clock: Clock::default(),
             used_up: false,
@@ -115,17 +114,17 @@ impl Layers {
             mismatches: Mismatches::default(),
             times: SessionTimes::default(),
             signal,
-            restless: false,
             last_fence: 0,
         }
     }
 
     pub(crate) fn add_channel(&mut self, channel: Box<dyn Channel>) -> Result<ChannelId, Box<dyn Channel>> {
-        let Some((id, room)) = place(self.channels.places()) else { return Err(channel) };
+        if self.channels.are_full() {
+            return Err(channel);
+        }
         let pool = self.steps.add_pool(channel.step_memory());
-        *room = Some(Opened::new(channel, pool));
-        self.channels.reserve();
-        Ok(ChannelId(id))
+        let id = self.channels.add(Opened::new(channel, pool));
+        Ok(id.expect("a number is free"))
     }
 
     pub(crate) fn remove_channel(&mut self, id: ChannelId) -> Option<Box<dyn Channel>> {
@@ -153,16 +152,15 @@ impl Layers {
     ) -> Result<NodeId, Box<dyn Node>> {
         let levels: Vec<u16> = parts.iter().map(|&part| self.level(part)).collect();
         let level = 1 + levels.iter().max().copied().unwrap_or(0);
-        if level >= Tag::LEVELS_MAX {
+        if level >= Tag::LEVELS_MAX || self.nodes.are_full() {
             return Err(node);
         }
         self.cutters.reach(level);
         // A turn brings so many from all channels together, from each node, and from requests in parts.
         let turns = 2 + levels.iter().filter(|&&level| level > 0).count();
         let ended = Vec::with_capacity(turns * Completions::CAPACITY);
-        let Some((id, room)) = place(&mut self.nodes) else { return Err(node) };
-        let id = NodeId(id);
-        *room = Some(Joint { node: Some(node), parts: parts.into(), level, ended });
+        let id = self.nodes.add(|_| Joint { node: Some(node), parts: parts.into(), level, ended });
+        let id = NodeId(id.expect("a number is free"));
         self.set_parent(parts, Some(id));
         self.sort_nodes();
         Ok(id)
@@ -170,7 +168,7 @@ impl Layers {
 
     pub(crate) fn remove_node(&mut self, id: NodeId) -> Option<Box<dyn Node>> {
         self.assert_unused(Base::Node(id));
-        let joint = self.nodes.get_mut(usize::from(id.0))?.take()?;
+        let joint = self.nodes.remove(id.0)?;
         let in_flight = joint.node.as_ref().map_or(0, |node| node.in_flight());
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         self.set_parent(&joint.parts, None);
@@ -189,38 +187,34 @@ impl Layers {
         let level = self.level_of(base);
         let limits = self.limits(base, Limits::new(&geometry, &volume.source().geometry()));
         let pool = self.pool(base);
-        let (id, room) = place(&mut self.volumes)?;
-        let seat = newcomer.place.seat(VolumeId(id));
-        let extent = Extent {
-            way: Tag::of_volume(id),
-            first: Lba(volume.source().window().0 + volume.first().0),
-            blocks: geometry.blocks,
-            read_only: geometry.read_only,
-        };
+        let first = Lba(volume.source().window().0 + volume.first().0);
         let transfers = volume.transfers();
-        let stats = volume.stats(core);
-        *room = Some(Mounted {
-            extent,
-            transfers,
-            limits,
-            is_whole: volume.is_whole(),
-            base,
-            level,
-            parent: None,
-            in_flight: 0,
-            hold: Hold::on_all(),
-            pool,
-            seat,
-            rights: newcomer.rights,
-            stats,
-            stopwatch: Stopwatch::default(),
-        });
+        let (is_whole, stats) = (volume.is_whole(), volume.stats(core));
+        let id = self.volumes.add(|id| {
+            let (way, blocks, read_only) = (Tag::of_volume(id), geometry.blocks, geometry.read_only);
+            Mounted {
+                extent: Extent { way, first, blocks, read_only },
+                transfers,
+                limits,
+                is_whole,
+                base,
+                level,
+                parent: None,
+                in_flight: 0,
+                hold: Hold::on_all(),
+                pool,
+                seat: newcomer.place.seat(VolumeId(id)),
+                rights: newcomer.rights,
+                stats,
+                stopwatch: Stopwatch::default(),
+            }
+        })?;
         self.look_at_locks_of(VolumeId(id));
         Some(VolumeId(id))
     }
 
     pub(crate) fn remove_volume(&mut self, id: VolumeId) {
-        let volume = self.volumes.get_mut(usize::from(id.0)).and_then(Option::take);
+        let volume = self.volumes.remove(id.0);
         let (in_flight, parent) = volume.map_or((0, None), |volume| (volume.in_flight, volume.parent));
         assert!(in_flight == 0, "{id:?} goes, with {in_flight} requests in flight");
         assert!(parent.is_none(), "{id:?} goes, which is a part of {parent:?}");
@@ -302,11 +296,10 @@ impl Layers {
 
     /// Whether something goes on without an event.
     pub(crate) fn needs_polling(&self) -> bool {
-        let mut volumes = self.volumes.iter().flatten();
-        volumes.any(|volume| volume.in_flight > 0 && matches!(volume.base, Base::Channel(_)))
+        self.channels.have_requests()
             || self.cutters.have_work()
             || self.steps.have_work()
-            || self.restless
+            || !self.signal.is_quiet()
     }
 
     /// The first time at which a node needs a turn.
@@ -366,7 +359,7 @@ impl Layers {
 
     fn sort_nodes(&mut self) {
         let nodes =
-            (0..).zip(&self.nodes).filter_map(|(id, joint)| Some((joint.as_ref()?.level, NodeId(id))));
+            (0..).zip(self.nodes.iter()).filter_map(|(id, joint)| Some((joint.as_ref()?.level, NodeId(id))));
         let mut nodes: Vec<(u16, NodeId)> = nodes.collect();
         nodes.sort_by_key(|&(level, _)| level);
         self.order = nodes.into_iter().map(|(_, id)| id).collect();
@@ -379,14 +372,4 @@ impl Layers {
         let used = self.volumes.iter().flatten().any(|volume| volume.base == base);
         assert!(!used, "{base:?} goes, with volumes on it");
     }
-}
-
-/// The first free place of a list, which grows by one where there is none.
-fn place<T>(list: &mut Vec<Option<T>>) -> Option<(u16, &mut Option<T>)> {
-    let index = list.iter().position(Option::is_none).unwrap_or(list.len());
-    let id = u16::try_from(index).ok()?;
-    if index == list.len() {
-        list.push(None);
-    }
-    list.get_mut(index).map(|room| (id, room))
 }

@@ -34,6 +34,7 @@ mod limits;
 mod locks;
 mod mismatch;
 mod node;
+mod places;
 mod shelf;
 mod sorts;
 mod stats;

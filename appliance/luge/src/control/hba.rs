@@ -17,7 +17,7 @@ use luge_rpc::RpcError;
 use luge_scsi::LogicalUnit;
 use luge_vhost::{LunAddress, ScsiHba};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A SCSI host bus adapter.
@@ -29,6 +29,8 @@ pub struct Hba {
     /// Owner of the reservations of its LUNs; none where they are those of all users of a volume.
     pub pr_owner: Option<PrOwner>,
     luns: BTreeMap<LunAddress, Lun>,
+    /// Address of the LUN of each block device that has one.
+    addresses: BTreeMap<String, LunAddress>,
     /// Identifiers of its targets in the list of all SCSI devices.
     ids: BTreeMap<u8, u32>,
 }
@@ -67,7 +69,8 @@ impl Hba {
     /// An adapter without LUNs.
     #[must_use]
     pub fn new(device: Arc<ScsiHba>, request_queues: u16, pr_owner: Option<PrOwner>) -> Self {
-        Self { device, request_queues, pr_owner, luns: BTreeMap::new(), ids: BTreeMap::new() }
+        let (luns, addresses, ids) = Default::default();
+        Self { device, request_queues, pr_owner, luns, addresses, ids }
     }
 
     /// Place for a LUN of a block device.
@@ -75,7 +78,7 @@ impl Hba {
     /// # Errors
     /// -17 if the place is taken, or the block device has a LUN; -28 if no target is free.
     pub fn place(&self, wanted: WantedTarget, lun: u8, bdev: &str) -> Result<LunAddress, RpcError> {
-        if let Some((at, _)) = self.luns.iter().find(|(_, lun)| lun.bdev == bdev) {
+        if let Some(at) = self.addresses.get(bdev) {
             return Err(RpcError::exists(format_args!(
                 "bdev {bdev} is {at} of this controller already: one is enough, and another controller makes a second path"
             )));
@@ -100,14 +103,14 @@ impl Hba {
     }
 
     fn free_target(&self) -> Option<u8> {
-        let taken: BTreeSet<u8> = self.luns.keys().map(|address| address.target).collect();
-        (0..=u8::MAX).find(|target| !taken.contains(target))
+        (0..=u8::MAX).find(|target| !self.ids.contains_key(target))
     }
 
     /// Begins to add a LUN: (1). `id` is the identifier of the target if it is a new one.
     pub fn begin_add(&mut self, address: LunAddress, bdev: &str, unit: Arc<LogicalUnit>, id: u32) {
         let lun = Lun { bdev: bdev.into(), unit, presence: LunPresence::Coming };
         self.luns.insert(address, lun);
+        self.addresses.insert(bdev.into(), address);
         self.ids.entry(address.target).or_insert(id);
     }
 
@@ -152,7 +155,8 @@ impl Hba {
     /// Forgets a LUN: (3) or (5). Returns the name of its block device.
     pub fn forget(&mut self, address: LunAddress) -> Option<String> {
         let lun = self.luns.remove(&address)?;
-        if !self.luns.keys().any(|other| other.target == address.target) {
+        self.addresses.remove(&lun.bdev);
+        if self.luns_of(address.target).next().is_none() {
             self.ids.remove(&address.target);
         }
         Some(lun.bdev)
@@ -166,7 +170,14 @@ impl Hba {
     /// LUN of a block device, if it has one.
     #[must_use]
     pub fn lun_of(&self, bdev: &str) -> Option<(LunAddress, &Lun)> {
-        self.luns().find(|(_, lun)| lun.bdev == bdev)
+        let &address = self.addresses.get(bdev)?;
+        Some((address, self.luns.get(&address)?))
+    }
+
+    /// LUNs of a target, in the order of their numbers.
+    pub fn luns_of(&self, target: u8) -> impl Iterator<Item = (LunAddress, &Lun)> {
+        let of_target = LunAddress { target, lun: 0 }..=LunAddress { target, lun: u8::MAX };
+        self.luns.range(of_target).map(|(address, lun)| (*address, lun))
     }
 
     /// Numbers of the targets that have LUNs, each with its identifier.

@@ -1,7 +1,8 @@
 //! From a command to its answer.
 //!
 //! Whatever keeps a command from being looked at comes in this order: a reset that the initiator has to be told of, a
-//! path in transition, a reservation conflict, another unit attention (SAM-5, clause 5.3.3); then its CDB is checked.
+//! path in transition, a reservation conflict, another unit attention (SAM-5, clause 5.3.3); then its CDB is checked, and
+//! whether the unit is started.
 
 use super::exchange::{Answer, Incoming, Reply};
 use super::permission::Kind;
@@ -11,6 +12,8 @@ use crate::attention::Attention;
 use crate::bytes::u8_at;
 use crate::capacity::{get_lba_status, read_capacity_10, read_capacity_16};
 use crate::catalog::{self, Entry};
+use crate::command::Command;
+use crate::decode::decode;
 use crate::ports::AccessState;
 use crate::sense::Sense;
 use crate::status::Ending;
@@ -21,6 +24,7 @@ use luge_reservations::{Hold, Rights};
 use luge_spec::scsi::{AdditionalSense, Opcode, SenseKey, ServiceAction};
 
 const TRANSITION: Sense = Sense::new(SenseKey::NOT_READY, AdditionalSense::ACCESS_STATE_TRANSITION);
+const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, AdditionalSense::INITIALIZING_COMMAND_REQUIRED);
 const NOTHING: Sense = Sense::new(SenseKey::NO_SENSE, AdditionalSense::NONE);
 
 impl Nexus {
@@ -42,7 +46,9 @@ impl Nexus {
             return Err(Ending::RESERVATION_CONFLICT);
         }
         self.check_attentions(kind)?;
-        self.dispatch(entry?, incoming, view)
+        let entry = entry?;
+        self.check_started(entry)?;
+        self.dispatch(entry, incoming, view)
     }
 
     /// Reports a reset that the initiator was not told of.
@@ -56,6 +62,12 @@ impl Nexus {
         let state = self.link.access_state();
         let is_refused = state == AccessState::Transitioning && !kind.disregards_transition();
         if is_refused { Err(TRANSITION.into()) } else { Ok(()) }
+    }
+
+    /// Refuses a command that needs the medium while the unit is stopped. SBC-4, clause 4.20.5.
+    fn check_started(&self, entry: &Entry) -> Result<(), Ending> {
+        let needs_it = entry.kind.needs_medium() || entry.opcode() == Opcode::TEST_UNIT_READY;
+        if needs_it && self.unit.is_stopped() { Err(STOPPED.into()) } else { Ok(()) }
     }
 
     /// Reports a unit attention.
@@ -81,7 +93,7 @@ impl Nexus {
     }
 
     fn dispatch(&self, entry: &Entry, incoming: &Incoming<'_>, view: &UnitView) -> Result<Reply, Ending> {
-        if entry.kind != catalog::Kind::DeviceServer {
+        if entry.kind.needs_medium() {
             return Ok(Reply::GoOn);
         }
         match entry.opcode() {
@@ -89,6 +101,7 @@ impl Nexus {
             Opcode::RESERVE_6 | Opcode::RESERVE_10 => reservation::hold(self),
             Opcode::RELEASE_6 | Opcode::RELEASE_10 => reservation::unhold(self),
             Opcode::MODE_SELECT_6 | Opcode::MODE_SELECT_10 => self.mode_select(incoming, view),
+            Opcode::START_STOP_UNIT => self.start_stop(incoming.cdb, view),
             _ => {
                 let data_in = self.data(incoming, view)?;
                 Ok(Reply::Done(Answer { ending: Ending::GOOD, data_in, format: view.sense_format }))
@@ -101,6 +114,16 @@ impl Nexus {
         let select = |settings| mode::select(incoming, &geometry, settings);
         let change = self.unit.change_settings(&self.link, self.waker(), select)?;
         Ok(change.map_or_else(|| Reply::Done(Answer::bare(Ending::GOOD, view.sense_format)), Reply::Later))
+    }
+
+    fn start_stop(&self, cdb: &[u8], view: &UnitView) -> Result<Reply, Ending> {
+        match small::start_stop_unit(cdb)? {
+            small::PowerChange::Start => self.unit.start(),
+            small::PowerChange::Stop => self.unit.stop(),
+        }
+        // What is in the volatile cache is written by the core.
+        let is_flushed = decode(cdb, view)? == Command::Stop;
+        Ok(if is_flushed { Reply::GoOn } else { Reply::Done(Answer::bare(Ending::GOOD, view.sense_format)) })
     }
 
     /// Data of a command that changes nothing.
@@ -117,7 +140,6 @@ impl Nexus {
             }
             Opcode::MODE_SENSE_6 | Opcode::MODE_SENSE_10 => mode::sense(&self.unit, cdb),
             Opcode::LOG_SENSE => log::log_sense(&self.unit, cdb),
-            Opcode::START_STOP_UNIT => small::start_stop_unit(cdb),
             Opcode::SEND_DIAGNOSTIC => small::send_diagnostic(cdb),
             Opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => small::prevent_allow(cdb),
             Opcode::READ_CAPACITY_10 => Ok(read_capacity_10(cdb, view)?.to_vec()),
@@ -138,12 +160,13 @@ impl Nexus {
     }
 
     /// Sense data of REQUEST SENSE: the unit attention that is reported next, which is no longer pending then, or the
-    /// state of the path.
+    /// state of the path, or that the unit is stopped.
     fn pending_sense(&self) -> Sense {
         let attention = self.link.attentions.take();
         let transition = (self.link.access_state() == AccessState::Transitioning).then_some(TRANSITION);
         let attention = attention.map(|attention| Sense::new(SenseKey::UNIT_ATTENTION, attention.code()));
-        attention.or(transition).unwrap_or(NOTHING)
+        let stopped = self.unit.is_stopped().then_some(STOPPED);
+        attention.or(transition).or(stopped).unwrap_or(NOTHING)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::bytes::u8_at;
 use luge_reservations::Rights;
+use luge_spec::scsi::start_stop_unit::{POWER_CONDITION, START};
 use luge_spec::scsi::{Opcode, ServiceAction};
 
 /// A command, as far as these rules tell commands apart.
@@ -90,9 +91,3 @@ impl Kind {
 
 /// PREVENT of PREVENT ALLOW MEDIUM REMOVAL.
 const PREVENT: u8 = 3;
-
-/// START of START STOP UNIT.
-const START: u8 = 1;
-
-/// POWER CONDITION of START STOP UNIT.
-const POWER_CONDITION: u8 = 0xf0;

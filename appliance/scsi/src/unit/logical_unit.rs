@@ -4,6 +4,7 @@ use super::config::{Names, UnitConfig, UnitError};
 use super::link::Link;
 use super::settings::Settings;
 use crate::attention::Attention;
+use crate::gate::Closed;
 use crate::ports::StateObserver;
 use crate::sense::Sense;
 use crate::view::UnitView;
@@ -18,7 +19,22 @@ pub struct LogicalUnit {
     reservations: Arc<Reservations>,
     names: Names,
     settings: Mutex<Settings>,
-    links: Mutex<Vec<Weak<Link>>>,
+    links: Mutex<Links>,
+}
+
+/// Nexuses of a unit, whose gates follow its power condition.
+#[derive(Default)]
+struct Links {
+    links: Vec<Weak<Link>>,
+    /// Whether the unit is stopped. SBC-4, clause 4.20.5.
+    is_stopped: bool,
+}
+
+impl Links {
+    /// Nexuses at this moment.
+    fn all(&self) -> impl Iterator<Item = Arc<Link>> {
+        self.links.iter().filter_map(Weak::upgrade)
+    }
 }
 
 impl LogicalUnit {
@@ -113,12 +129,32 @@ impl LogicalUnit {
         Ok(Some(change))
     }
 
-    /// Resets the unit for an initiator. Mode parameters have their default values again, because none are saved.
-    /// SPC-4, clause 7.5.1.
+    /// Stops the unit, for all initiators: it serves no commands that need the medium.
+    pub(crate) fn stop(&self) {
+        let mut links = self.lock_links();
+        links.is_stopped = true;
+        links.all().for_each(|link| link.attentions.gate().close(Closed::Stopped));
+    }
+
+    /// Starts the unit.
+    pub(crate) fn start(&self) {
+        let mut links = self.lock_links();
+        links.is_stopped = false;
+        links.all().for_each(|link| link.attentions.gate().open(Closed::Stopped));
+    }
+
+    /// Whether the unit is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock_links().is_stopped
+    }
+
+    /// Resets the unit for an initiator. It is started. Mode parameters have their default values again, because none are
+    /// saved. SPC-4, clause 7.5.1.
     ///
     /// The change is over when all cores serve the unit by these, and the commands of all others have ended.
     pub(super) fn reset(&self, by: &Arc<Link>, waker: Waker) -> Change {
         let (change, receipt) = Change::begin(waker);
+        self.start();
         let has_changed = self.restore_defaults();
         for link in self.links() {
             link.attentions.raise(Attention::LogicalUnitReset);
@@ -150,14 +186,17 @@ impl LogicalUnit {
 
     /// Adds a nexus.
     pub(super) fn add_link(&self, link: &Arc<Link>) {
-        let mut links = self.lock_links();
+        let Links { links, is_stopped } = &mut *self.lock_links();
         links.retain(|other| other.strong_count() > 0);
         links.push(Arc::downgrade(link));
+        if *is_stopped {
+            link.attentions.gate().close(Closed::Stopped);
+        }
     }
 
     /// Nexuses at this moment.
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        self.lock_links().iter().filter_map(Weak::upgrade).collect()
+        self.lock_links().all().collect()
     }
 
     /// Tells all initiators something.
@@ -165,7 +204,7 @@ impl LogicalUnit {
         self.links().iter().for_each(|link| link.attentions.raise(attention));
     }
 
-    fn lock_links(&self) -> MutexGuard<'_, Vec<Weak<Link>>> {
+    fn lock_links(&self) -> MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

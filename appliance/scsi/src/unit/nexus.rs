@@ -66,7 +66,7 @@ impl Nexus {
     }
 
     /// Takes note that its initiator has reset the logical unit. All initiators are told, a reservation by RESERVE ends,
-    /// mode parameters have their default values again. SAM-5, clause 6.3.3.
+    /// a stopped unit is started, mode parameters have their default values again. SAM-5, clause 6.3.3.
     ///
     /// The change is over when all cores serve the unit by these, and the commands of all other nexuses have ended. The
     /// caller ends those of this one.
@@ -85,9 +85,11 @@ impl Nexus {
     }
 
     /// Takes note that the guest has reset the adapter, or another guest has taken its place. Its reservation by
-    /// RESERVE ends. Mode parameters have their default values again, unless other initiators use them.
+    /// RESERVE ends. A stopped unit is started: firmware does not start disks. Mode parameters have their default values
+    /// again, unless other initiators use them.
     pub fn powered_on(&self) {
         self.end_hold();
+        self.unit.start();
         self.link.attentions.raise(Attention::PowerOn);
         self.unit.restore_own_defaults(&self.link);
     }

@@ -67,7 +67,7 @@ fn work(command: &Command, unit: &UnitView) -> Work {
         Command::Flush => Work::Flush,
         Command::Unmap(unmap) => Work::Unmap(unmap.list_bytes),
         Command::Nothing => Work::Nothing,
-        Command::Relayed => Work::DeviceServer,
+        Command::Relayed | Command::Stop => Work::DeviceServer,
     }
 }
 

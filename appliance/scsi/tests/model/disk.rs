@@ -59,7 +59,7 @@ impl Disk {
             }
             Command::Unmap(unmap) => nothing(self.unmap(&unmap, data_out)?),
             Command::Nothing => nothing(Ending::GOOD),
-            Command::Relayed => panic!("{cdb:02x?} is the device server's"),
+            Command::Relayed | Command::Stop => panic!("{cdb:02x?} is the device server's"),
         }
     }
 

@@ -166,3 +166,45 @@ fn a_release_by_another_does_nothing() {
     assert!(other.conflicts(&READ_10, &[]), "it is still held");
     assert!(matches!(holder.reply(&READ_10, &[]), Reply::GoOn));
 }
+
+/// SPDK #1898: a RELEASE of a host whose RESERVE was gone, by a reset or a registration of another, was fatal.
+#[test]
+fn a_release_after_the_reservation_is_gone_does_nothing() {
+    const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
+    const RELEASE: [u8; 6] = [0x17, 0, 0, 0, 0, 0];
+    let world = World::new();
+    let (host, other) = (world.host("a"), world.host("b"));
+    host.good(&RESERVE, &[]);
+    drop(other.nexus.reset());
+    assert_eq!(host.attentions().len(), 1);
+    host.good(&RELEASE, &[]);
+    host.good(&RELEASE, &[]);
+    host.good(&RESERVE, &[]);
+    host.nexus.lost();
+    assert_eq!(host.attentions().len(), 1);
+    assert_eq!(other.attentions().len(), 1);
+    register(&other, 0, 1);
+    assert!(host.conflicts(&RELEASE, &[]), "there are registrants, of which it is none");
+}
+
+/// SPDK #3699: READ FULL STATUS had the bytes of keys in the other order.
+#[test]
+fn keys_are_reported_as_they_were_registered() {
+    let host = World::new().host("a");
+    register(&host, 0, 0x0102_0304_0506_0708);
+    let key = [1, 2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(host.data(&[0x5e, 0, 0, 0, 0, 0, 0, 1, 0, 0])[8..16], key, "READ KEYS");
+    assert_eq!(host.data(&[0x5e, 3, 0, 0, 0, 0, 0, 1, 0, 0])[8..16], key, "READ FULL STATUS");
+    reserve(&host, 0x0102_0304_0506_0708, 5);
+    assert_eq!(host.data(&[0x5e, 1, 0, 0, 0, 0, 0, 1, 0, 0])[8..16], key, "READ RESERVATION");
+}
+
+/// SPDK #1414: a host could not format a disk that had no RESERVE (6).
+#[test]
+fn disks_are_reserved_and_released_by_the_older_commands() {
+    let host = World::new().host("a");
+    for opcode in [0x16, 0x17] {
+        host.good(&[opcode, 0, 0, 0, 0, 0], &[]);
+        assert!(is_supported(&host, opcode));
+    }
+}

@@ -1,7 +1,12 @@
-//! Commands that change nothing.
+//! Commands that change little.
 
 use super::rig::{READ_10, TEST_UNIT_READY, WRITE_10, World};
 use luge_scsi::{Ending, Reply, Sense};
+use luge_spec::scsi::{AdditionalSense, SenseKey};
+
+const START: [u8; 6] = [0x1b, 0, 0, 0, 1, 0];
+const STOP: [u8; 6] = [0x1b, 0, 0, 0, 0, 0];
+const STOP_WITHOUT_FLUSH: [u8; 6] = [0x1b, 0, 0, 0, 4, 0];
 
 /// A command, and its end; data-out is not looked at.
 #[test]
@@ -9,12 +14,13 @@ fn commands_end_as_the_standard_says() {
     let bit = |byte, bit| Err(Sense::invalid_bit_in_cdb(byte, bit));
     let field = |byte| Err(Sense::invalid_field_in_cdb(byte));
     let opcode = Err(Sense::invalid_opcode());
-    let commands: [(&str, &[u8], Result<(), Sense>); 25] = [
+    let commands: [(&str, &[u8], Result<(), Sense>); 26] = [
         ("TEST UNIT READY", &TEST_UNIT_READY, Ok(())),
         ("TEST UNIT READY, reserved", &[0, 0, 0, 1, 0, 0], bit(3, 0)),
         ("START", &[0x1b, 0, 0, 0, 1, 0], Ok(())),
         ("START, IMMED", &[0x1b, 1, 0, 0, 1, 0], Ok(())),
-        ("stop, which would have to be obeyed", &[0x1b, 0, 0, 0, 0, 0], bit(4, 0)),
+        ("stop, NO_FLUSH", &STOP_WITHOUT_FLUSH, Ok(())),
+        ("start again", &START, Ok(())),
         ("eject", &[0x1b, 0, 0, 0, 2, 0], bit(4, 1)),
         ("load", &[0x1b, 0, 0, 0, 3, 0], bit(4, 1)),
         ("power condition", &[0x1b, 0, 0, 0, 0x11, 0], bit(4, 7)),
@@ -66,4 +72,59 @@ fn request_sense_with_nothing_to_tell_tells_that() {
         let data = host.data(&[0x03, 0, 0, 0, allocation_length, 0]);
         assert_eq!(data.len(), usize::from(allocation_length));
     }
+}
+
+const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, AdditionalSense::INITIALIZING_COMMAND_REQUIRED);
+
+#[test]
+fn a_stopped_unit_serves_no_command_that_needs_the_medium_until_it_is_started() {
+    let world = World::new();
+    let (host, other) = (world.host("a"), world.host("b"));
+    assert!(matches!(host.reply(&STOP, &[]), Reply::GoOn), "the core writes the cache to the medium");
+    let late = world.host("c");
+    for host in [&host, &other, &late] {
+        assert!(!host.nexus.gate().is_open(), "cores ask before they serve a command");
+        for cdb in [&TEST_UNIT_READY[..], &READ_10, &WRITE_10, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(host.refused(cdb, &[]), STOPPED, "{cdb:02x?}");
+        }
+        assert_eq!(host.data(&[0x03, 0, 0, 0, 18, 0])[2], 2, "REQUEST SENSE: NOT READY");
+        host.data(&[0x12, 0, 0, 0, 36, 0]);
+        host.data(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        host.data(&[0x1a, 0, 0x3f, 0, 255, 0]);
+    }
+    host.good(&STOP_WITHOUT_FLUSH, &[]);
+    other.good(&START, &[]);
+    for host in [&host, &other, &late] {
+        assert!(host.nexus.gate().is_open());
+        host.good(&TEST_UNIT_READY, &[]);
+        assert!(matches!(host.reply(&READ_10, &[]), Reply::GoOn));
+    }
+    host.good(&START, &[]);
+}
+
+#[test]
+fn a_stop_is_refused_before_it_stops_where_it_is_a_conflict_or_wrong() {
+    let world = World::new();
+    let (holder, host) = (world.host("holder"), world.host("host"));
+    holder.good(&[0x16, 0, 0, 0, 0, 0], &[]);
+    assert!(host.conflicts(&STOP, &[]));
+    assert_eq!(holder.refused(&[0x1b, 0, 0, 0, 0x10, 0], &[]), Sense::invalid_bit_in_cdb(4, 7));
+    holder.good(&TEST_UNIT_READY, &[]);
+    assert_eq!(holder.refused(&[0xff; 6], &[]), Sense::invalid_opcode());
+}
+
+#[test]
+fn resets_start_a_stopped_unit() {
+    let world = World::new();
+    let (host, other) = (world.host("a"), world.host("b"));
+    host.good(&STOP_WITHOUT_FLUSH, &[]);
+    drop(other.nexus.reset());
+    assert_eq!(host.attentions(), [AdditionalSense::BUS_DEVICE_RESET_FUNCTION]);
+    host.good(&TEST_UNIT_READY, &[]);
+    host.good(&STOP_WITHOUT_FLUSH, &[]);
+    other.nexus.powered_on();
+    host.good(&TEST_UNIT_READY, &[]);
+    host.good(&STOP_WITHOUT_FLUSH, &[]);
+    other.nexus.lost();
+    assert_eq!(host.refused(&TEST_UNIT_READY, &[]), STOPPED, "the loss of a nexus is no reset");
 }

@@ -92,11 +92,12 @@ pub(super) fn decide<'a>(
     let Some(entry) = entry else { return Decision::Relay(Reason::Absent) };
     let command = decode(cdb, &entry.view);
     if gate == GateCheck::Asked && !entry.gate.is_open() {
-        let is_theirs = command == Ok(Command::Relayed);
+        let is_theirs = matches!(command, Ok(Command::Relayed | Command::Stop));
         return Decision::Relay(if is_theirs { Reason::Command } else { Reason::Gate });
     }
     match command {
-        Ok(Command::Relayed) => Decision::Relay(Reason::Command),
+        Ok(Command::Stop) if gate == GateCheck::Passed => check_length(entry, Todo::Flush, data),
+        Ok(Command::Relayed | Command::Stop) => Decision::Relay(Reason::Command),
         Ok(Command::Blocks(command)) => check_length(entry, Todo::Blocks(command), data),
         Ok(Command::Flush) => check_length(entry, Todo::Flush, data),
         Ok(Command::Unmap(command)) => check_length(entry, Todo::Unmap(command), data),

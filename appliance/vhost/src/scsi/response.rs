@@ -14,7 +14,7 @@ pub(super) const RESPONSE_LEN: u32 = WholeResponse::LEN;
 pub(super) type WholeResponse = FixedSpan<RESPONSE_BYTES>;
 
 /// Bytes of a response before the sense data.
-const HEADER_BYTES: u32 = FixedSpan::<{ size_of::<ResponseHeader>() }>::LEN;
+pub(super) const HEADER_BYTES: u32 = FixedSpan::<{ size_of::<ResponseHeader>() }>::LEN;
 
 /// Writes the answer to a request that has succeeded with all of its data: every field of the header is zero.
 #[inline(always)]
@@ -58,14 +58,14 @@ impl ResponseParts {
         &self.spans
     }
 
-    /// Writes an answer, of which the sense data is cut if there is less room; returns the length of the response, or
-    /// zero if there is none.
+    /// Writes an answer, of which the sense data is cut if there is less room; returns the bytes written, zero if there is
+    /// no room for a response.
     pub(super) fn write(&self, answer: &Answer) -> u32 {
         if self.bytes < HEADER_BYTES {
             return 0;
         }
         answer.write(&self.spans);
-        self.bytes
+        answer.written(0).min(self.bytes)
     }
 }
 
@@ -115,6 +115,16 @@ impl Answer {
     /// Whether data was transferred, so that its length counts.
     pub(super) fn has_data(&self) -> bool {
         self.header.response == Response::OK && self.header.status == ScsiStatus::GOOD.0
+    }
+
+    /// Length in the used ring: of what is written, or of all up to the end of the data that is behind the response.
+    pub(super) fn written(&self, data_bytes: u32) -> u32 {
+        let sense_bytes = u32::try_from(self.sense.len()).unwrap_or(0);
+        if data_bytes > 0 {
+            RESPONSE_LEN.saturating_add(data_bytes)
+        } else {
+            HEADER_BYTES.saturating_add(sense_bytes)
+        }
     }
 
     /// Writes the answer into spans.

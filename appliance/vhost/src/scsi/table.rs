@@ -94,6 +94,18 @@ impl LunTable {
         target.entries.get(usize::from(index))
     }
 
+    /// A LUN of a target; none where there is no such target.
+    #[must_use]
+    pub fn first_of(&self, target: u8) -> Option<&LunEntry> {
+        self.target(target)?.entries.first()
+    }
+
+    /// A LUN of any target; none where there is none.
+    #[must_use]
+    pub fn first(&self) -> Option<&LunEntry> {
+        self.targets.iter().flatten().next()?.entries.first()
+    }
+
     /// Number of LUNs.
     #[must_use]
     pub fn len(&self) -> usize {

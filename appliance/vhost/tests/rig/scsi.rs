@@ -135,7 +135,8 @@ pub struct Answered {
 impl Answered {
     /// GOOD, with data.
     pub fn good(data: &[u8]) -> Self {
-        let written = u32::try_from(RESPONSE_BYTES + data.len()).unwrap();
+        let response = if data.is_empty() { size_of::<ResponseHeader>() } else { RESPONSE_BYTES };
+        let written = u32::try_from(response + data.len()).unwrap();
         let (response, status) = (Response::OK, ScsiStatus::GOOD.0);
         Self { response, status, residual: 0, sense: vec![], data: data.to_vec(), written }
     }
@@ -340,7 +341,7 @@ impl ScsiBench {
     pub fn reply(&mut self, relayed: &Relayed, reply: &CommandReply) -> bool {
         assert_eq!(relayed.session, self.session.number());
         assert_eq!(relayed.queue, 2);
-        let waited = self.session.complete_relayed(relayed.id, reply);
+        let waited = self.session.complete_relayed(&mut self.graph, relayed.id, reply);
         self.session.publish();
         waited
     }

@@ -8,6 +8,8 @@ mod functions;
 mod hostile;
 mod life;
 mod paths;
+mod power;
+mod public_reports;
 mod resets;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -13,18 +13,23 @@ fn places(count: u32) -> impl Iterator<Item = LunAddress> {
     (0..count).map(|n| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256 * 85).unwrap()))
 }
 
-/// Number of LUNs in the long form of the tests.
-const LONG: u32 = 4096;
+/// Number of LUNs of an adapter that is full: as many as the numbers of volumes of a core.
+const ALL: u32 = 256 * 256;
 
 /// Operators that add LUNs at the same time.
 const OPERATORS: u32 = 16;
 
+/// Place of LUN `n`, one after the other at all targets.
+fn place(n: u32) -> LunAddress {
+    at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256).unwrap())
+}
+
+/// All LUNs that an adapter can have, in the long form.
 #[test]
 fn operators_add_luns_at_all_targets_at_the_same_time() {
-    let count = if std::env::var_os("LUGE_FUZZ_SECONDS").is_some() { LONG } else { 512 };
+    let count = if std::env::var_os("LUGE_FUZZ_SECONDS").is_some() { ALL } else { 1024 };
     let mut scene = Scene::new();
-    let disk = Volume::whole(Arc::new(NullDevice::new(Shape::new(BLOCK, Blocks(LONG.into())).unwrap())));
-    let place = |n: u32| at(u8::try_from(n % 256).unwrap(), u8::try_from(n / 256).unwrap());
+    let disk = Volume::whole(Arc::new(NullDevice::new(Shape::new(BLOCK, Blocks(ALL.into())).unwrap())));
     let (hba, disk) = (scene.hba().clone(), &disk);
     std::thread::scope(|scope| {
         for first in 0..OPERATORS {

@@ -5,7 +5,6 @@ use crate::VolumeId;
 use crate::extent::Mounted;
 use crate::layers::Layers;
 use crate::limits::Zeroes;
-use crate::locks::Signal;
 use crate::shelf::SlotId;
 use crate::steps::{CopyRequest, Over, Slot, Steps};
 use luge_block::{Completion, Durability, Lba, Refusal, Request, Tag};
@@ -35,20 +34,14 @@ impl Layers {
         Some(completion)
     }
 
-    /// Looks at the locks of the volumes that others have marked, and of those that wait.
+    /// Looks at the locks of the volumes that are marked: by others, or because they wait.
     #[cold]
     pub(crate) fn look_at_locks(&mut self) {
-        let marks = self.signal.take();
-        self.restless = false;
-        for index in 0..self.volumes.len() {
-            let Ok(id) = u16::try_from(index).map(VolumeId) else { return };
-            let marked = marks & Signal::mark_of(id) != 0;
-            if self.mounted(id).is_some_and(|volume| marked || volume.seat.is_restless()) {
-                self.look_at_locks_of(id);
-            }
-        }
+        let signal = self.signal.clone();
+        signal.take(|id| self.look_at_locks_of(id));
     }
 
+    /// Looks at the locks of a volume, which is marked again if it is to be looked at in the next turn.
     pub(crate) fn look_at_locks_of(&mut self, id: VolumeId) {
         let Self { volumes, cutters, steps, .. } = self;
         let volume = volumes.get_mut(usize::from(id.0)).and_then(Option::as_mut);
@@ -58,7 +51,9 @@ impl Layers {
             let apart = cutters.count_apart(*level, id, awaited) + steps.count_apart(id, awaited);
             in_flight.checked_sub(apart).expect("requests in parts and in steps are in flight")
         });
-        self.restless |= seat.is_restless();
+        if seat.is_restless() {
+            self.signal.remind(id);
+        }
         locked.into_iter().for_each(|slot| self.steps.locked(slot));
     }
 }

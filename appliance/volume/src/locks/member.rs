@@ -1,52 +1,10 @@
 //! A volume on one core, as the other cores see it: the ticket that it shows, and what it has agreed to.
 
+use super::signal::Signal;
 use crate::VolumeId;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-/// Way to end the sleep of a core. Called by other cores: neither waits nor allocates.
-pub trait Wake: Send + Sync {
-    /// Lets the core have a turn soon, if it sleeps.
-    fn wake(&self);
-}
-
-/// Marks of the volumes of one core that it has to look at.
-pub struct Signal {
-    /// A bit for each 64th volume.
-    marks: AtomicU64,
-    core: Box<dyn Wake>,
-}
-
-impl Signal {
-    /// A signal to a core.
-    #[must_use]
-    pub fn new(core: Box<dyn Wake>) -> Self {
-        Self { marks: AtomicU64::new(0), core }
-    }
-
-    /// Whether nothing is marked.
-    #[inline]
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.marks.load(Ordering::Relaxed) == 0
-    }
-
-    /// Takes the marks. Acquire: what was done before a mark is seen.
-    pub(crate) fn take(&self) -> u64 {
-        self.marks.swap(0, Ordering::AcqRel)
-    }
-
-    fn mark(&self, marks: u64) {
-        self.marks.fetch_or(marks, Ordering::AcqRel);
-        self.core.wake();
-    }
-
-    /// Mark of a volume.
-    pub(crate) fn mark_of(volume: VolumeId) -> u64 {
-        1 << (volume.0 % 64)
-    }
-}
 
 /// Ticket with the blocks of the source that it locks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +18,9 @@ impl Lock {
         self.blocks.start < blocks.end && blocks.start < self.blocks.end
     }
 }
+
+/// Number of no volume.
+const NO_VOLUME: u32 = u32::MAX;
 
 /// Ticket of a member that neither has a lock nor asks for one.
 pub(super) const NO_TICKET: u64 = 0;
@@ -87,8 +48,8 @@ pub struct Member {
     /// Blocks of the volume on its source.
     blocks: Range<u64>,
     signal: Arc<Signal>,
-    /// Mark of the volume in `signal`; zero until the core has it.
-    mark: AtomicU64,
+    /// Number of the volume on its core; [`NO_VOLUME`] until the core has it.
+    volume: AtomicU32,
     /// Ticket that is shown.
     ticket: AtomicU64,
     first: AtomicU64,
@@ -133,7 +94,7 @@ impl Member {
             tickets,
             blocks,
             signal,
-            mark: AtomicU64::new(0),
+            volume: AtomicU32::new(NO_VOLUME),
             ticket: AtomicU64::new(NO_TICKET),
             first: AtomicU64::new(0),
             end: AtomicU64::new(0),
@@ -141,8 +102,9 @@ impl Member {
         }
     }
 
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
-        self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end
+    /// Blocks of the volume on its source.
+    pub(super) fn blocks(&self) -> &Range<u64> {
+        &self.blocks
     }
 
     /// First block of the volume on its source.
@@ -152,12 +114,14 @@ impl Member {
 
     /// Names the volume in the graph of its core.
     pub(super) fn name(&self, volume: VolumeId) {
-        self.mark.store(Signal::mark_of(volume), Ordering::Release);
+        self.volume.store(volume.0.into(), Ordering::Release);
     }
 
-    /// Lets the core look at the member.
+    /// Lets the core look at the member, if it has it.
     pub(super) fn call(&self) {
-        self.signal.mark(self.mark.load(Ordering::Acquire));
+        if let Ok(volume) = u16::try_from(self.volume.load(Ordering::Acquire)) {
+            self.signal.mark(VolumeId(volume));
+        }
     }
 
     /// (1) to (2): shows a new ticket for blocks of the source; returns the ticket.

@@ -34,8 +34,10 @@
 mod member;
 mod registry;
 mod seat;
+mod signal;
 
-pub use member::{Member, Signal, Wake};
+pub use member::Member;
 pub(crate) use registry::Locks;
 pub use registry::Membership;
 pub(crate) use seat::{Place, Seat};
+pub use signal::{Signal, Wake};

@@ -9,6 +9,8 @@ pub struct AdditionalSense(pub u16);
 impl AdditionalSense {
     /// No additional sense information.
     pub const NONE: Self = Self(0x0000);
+    /// Logical unit not ready, initializing command required.
+    pub const INITIALIZING_COMMAND_REQUIRED: Self = Self(0x0402);
     /// Logical unit not accessible, asymmetric access state transition.
     pub const ACCESS_STATE_TRANSITION: Self = Self(0x040a);
     /// Write error.

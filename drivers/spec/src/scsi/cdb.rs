@@ -3,6 +3,18 @@
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// Bits of the fifth byte of START STOP UNIT (SBC-4, clause 5.31).
+pub mod start_stop_unit {
+    /// The unit is to be started, otherwise stopped.
+    pub const START: u8 = 1 << 0;
+    /// The medium is to be loaded or ejected.
+    pub const LOEJ: u8 = 1 << 1;
+    /// The cache need not be written to the medium before.
+    pub const NO_FLUSH: u8 = 1 << 2;
+    /// POWER CONDITION.
+    pub const POWER_CONDITION: u8 = 0xf0;
+}
+
 /// Bits of the second byte of block commands.
 pub mod flags {
     /// RDPROTECT, WRPROTECT or VRPROTECT.

@@ -29,7 +29,7 @@ mod vpd;
 
 pub use additional_sense::AdditionalSense;
 pub use capacity::{Capacity10, Capacity16, capacity_flags};
-pub use cdb::{Cdb6, Cdb10, Cdb12, Cdb16, control, flags};
+pub use cdb::{Cdb6, Cdb10, Cdb12, Cdb16, control, flags, start_stop_unit};
 pub use inquiry::{StandardInquiry, inquiry_flags, peripheral, version_descriptor};
 pub use lba_status::{LbaStatusDescriptor, LbaStatusHeader, ProvisioningStatus};
 pub use log::{LogHeader, LogPage, LogParameter, log_bits};

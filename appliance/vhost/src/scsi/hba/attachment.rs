@@ -74,15 +74,13 @@ impl Shared {
 
 /// A device that has gone.
 impl Shared {
-    /// Removes the LUNs of a unit whose device has gone. Returns at once.
+    /// Removes the LUN of a unit whose device has gone. Returns at once.
     pub(super) fn unit_gone(self: &Arc<Self>, unit: &Arc<LogicalUnit>) {
-        let removed = self.luns().begin_removals(unit);
+        let removed = self.luns().begin_removal_of(unit);
         self.relay.ring();
-        if removed.is_empty() {
-            return;
-        }
+        let Some(address) = removed else { return };
         let shared = self.clone();
-        let finish = move || removed.into_iter().for_each(|address| shared.finish_removal(address));
+        let finish = move || shared.finish_removal(address);
         let spawned = std::thread::Builder::new().name("scsi removal".into()).spawn(finish);
         // Without a thread, whoever removes them again, or deletes the adapter, takes their volumes off the cores.
         drop(spawned.inspect_err(|error| tracing::warn!("{}: no thread for a removal: {error}", self.name)));

@@ -77,7 +77,9 @@ impl Worker {
     fn complete(&self, RequestName { seat, id }: RequestName, reply: CommandReply) {
         if let Some(seat) = self.shared.sessions().get(seat) {
             // The reply comes back, so that the core frees nothing.
-            seat.call(move |session: &mut RequestSession| (session.complete_relayed(id, &reply), reply));
+            seat.call_with_graph(move |session: &mut RequestSession, graph| {
+                (session.complete_relayed(graph, id, &reply), reply)
+            });
         }
     }
 }

@@ -76,6 +76,16 @@ enum Progress {
     Unused,
 }
 
+/// Identity of a unit among those that are there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct UnitKey(usize);
+
+impl UnitKey {
+    fn of(unit: &Arc<LogicalUnit>) -> Self {
+        Self(Arc::as_ptr(unit).addr())
+    }
+}
+
 /// Something that the guest is to be told about a LUN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LunChange {
@@ -91,6 +101,8 @@ pub(super) enum LunChange {
 #[derive(Default)]
 pub(super) struct Luns {
     lives: BTreeMap<LunAddress, Life>,
+    /// Address of the LUN of each unit that is not gone.
+    addresses: BTreeMap<UnitKey, LunAddress>,
     is_stopping: bool,
     /// Cores of front ends whose memory keeps cores waiting.
     pub(super) background: Vec<CoreHandle>,
@@ -119,9 +131,10 @@ impl Luns {
             Some(Life::Removing(_)) => return Err(LunError::Removing(address)),
             None => {}
         }
-        if let Some(other) = self.lives.iter().find_map(|(&at, life)| life.is_of(unit).then_some(at)) {
+        if let Some(&other) = self.addresses.get(&UnitKey::of(unit)) {
             return Err(LunError::Twice { address, other });
         }
+        self.addresses.insert(UnitKey::of(unit), address);
         self.lives.insert(address, Life::Attaching(Attaching { unit: unit.clone(), is_doomed: false }));
         Ok(())
     }
@@ -131,7 +144,7 @@ impl Luns {
         let is_doomed =
             matches!(self.lives.get(&address), Some(Life::Attaching(Attaching { is_doomed: true, .. })));
         if is_doomed || self.is_stopping {
-            self.lives.remove(&address);
+            self.gone(address);
             return Err((LunError::Gone(address), lun));
         }
         self.lives.insert(address, Life::Live(lun));
@@ -141,7 +154,8 @@ impl Luns {
 
     /// (1) to (4), or (3) to (4).
     pub(super) fn gone(&mut self, address: LunAddress) {
-        self.lives.remove(&address);
+        let life = self.lives.remove(&address);
+        life.into_iter().for_each(|life| _ = self.addresses.remove(&UnitKey::of(life.unit())));
         self.removing.remove(&address);
     }
 
@@ -171,17 +185,13 @@ impl Luns {
         }
     }
 
-    /// (2) to (3), or (1) to (4) as soon as possible: for the LUNs of a unit whose device has gone. Returns those of (3).
-    pub(super) fn begin_removals(&mut self, unit: &Arc<LogicalUnit>) -> Vec<LunAddress> {
-        let of_unit = self.lives.iter_mut().filter(|(_, life)| life.is_of(unit));
-        let addresses = of_unit.map(|(&address, life)| {
-            if let Life::Attaching(attaching) = life {
-                attaching.is_doomed = true;
-            }
-            address
-        });
-        let addresses: Vec<LunAddress> = addresses.collect();
-        addresses.into_iter().filter(|&address| self.begin_removal(address).is_ok()).collect()
+    /// (2) to (3), or (1) to (4) as soon as possible: for the LUN of a unit whose device has gone. Returns one of (3).
+    pub(super) fn begin_removal_of(&mut self, unit: &Arc<LogicalUnit>) -> Option<LunAddress> {
+        let &address = self.addresses.get(&UnitKey::of(unit))?;
+        if let Some(Life::Attaching(attaching)) = self.lives.get_mut(&address) {
+            attaching.is_doomed = true;
+        }
+        self.begin_removal(address).is_ok().then_some(address)
     }
 
     /// (2) to (3) for all LUNs. None can be added from now on.
@@ -193,9 +203,9 @@ impl Luns {
 
     /// Tells the guest that the volume of a unit has another size.
     pub(super) fn resized(&mut self, unit: &Arc<LogicalUnit>) {
-        let addresses: Vec<LunAddress> =
-            self.live().filter(|(_, lun)| Arc::ptr_eq(&lun.unit, unit)).map(|(address, _)| address).collect();
-        addresses.into_iter().for_each(|address| self.change(address, LunChange::Resized));
+        let address = self.addresses.get(&UnitKey::of(unit)).copied();
+        let live = address.filter(|&address| self.get(address).is_some());
+        live.into_iter().for_each(|address| self.change(address, LunChange::Resized));
     }
 
     fn change(&mut self, address: LunAddress, change: LunChange) {
@@ -404,10 +414,6 @@ impl Life {
             Self::Live(lun) | Self::Removing(Removing { lun: Some(lun), .. }) => Some(&lun.nexus),
             Self::Attaching(_) | Self::Removing(Removing { lun: None, .. }) => None,
         }
-    }
-
-    fn is_of(&self, unit: &Arc<LogicalUnit>) -> bool {
-        Arc::ptr_eq(self.unit(), unit)
     }
 
     const fn phase(&self) -> LunPhase {

@@ -18,6 +18,7 @@ use luge_block::CoreId;
 use luge_core::{Core, Session};
 use luge_spec::virtio::Features;
 use luge_spec::virtio::scsi::{EVENT_QUEUE, Event, EventKind, REQUEST_QUEUE};
+use luge_volume::Graph;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -59,9 +60,20 @@ impl Seat {
         &self,
         task: impl FnOnce(&mut S) -> R + Send + 'static,
     ) -> Option<R> {
+        self.call_with_graph(|session, _| task(session))
+    }
+
+    /// Calls `task` as [`Self::call`], with the graph of the core.
+    pub(super) fn call_with_graph<S: Numbered, R: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut S, &mut Graph) -> R + Send + 'static,
+    ) -> Option<R> {
         let number = self.number;
         // Another session may have its place on the core by now.
-        self.at.call(move |session: &mut S| (session.number_of() == number).then(|| task(session))).flatten()
+        let task = move |session: &mut S, graph: &mut Graph| {
+            (session.number_of() == number).then(|| task(session, graph))
+        };
+        self.at.call_with_graph(task).flatten()
     }
 }
 

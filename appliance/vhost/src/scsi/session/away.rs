@@ -9,8 +9,9 @@
 //!  (3) resumed --no room-->                        stays
 //! ```
 
-use super::one::Attempt;
-use super::pending::Pending;
+use super::extras::Extra;
+use super::one::{Attempt, release};
+use super::pending::{Identity, Pending};
 use super::request_session::RequestSession;
 use super::slots::{Kind, Slot, State};
 use super::submit::{Submission, Untaken};
@@ -20,33 +21,33 @@ use crate::scsi::decision::{Decision, GateCheck, Reason, decide};
 use crate::scsi::relay::{
     CommandReply, DATA_OUT_MAX, Ended, Relayed, RelayedCommand, RelayedId, RelayedRequest,
 };
-use crate::scsi::request::{Batch, RequestData};
-use crate::scsi::response::{Answer, RESPONSE_LEN};
+use crate::scsi::response::Answer;
 use luge_block::{Status, Tag};
 use luge_memory::Span;
 use luge_scsi::{Ending, SenseFormat};
-use luge_spec::scsi::ScsiStatus;
 use luge_spec::virtio::scsi::Response;
 use luge_volume::Graph;
 
 impl RequestSession {
     /// (1) to (2): hands a request to the adapter's thread.
-    pub(super) fn relay(&mut self, graph: &mut Graph, pending: &Pending, reason: Reason) -> Attempt {
+    pub(super) fn relay(&mut self, graph: &mut Graph, pending: &mut Pending, reason: Reason) -> Attempt {
         let Self { batch, extras, relay, slots, number, index, .. } = self;
-        let Pending { identity, cdb, response, data, .. } = pending;
+        let Pending { identity, cdb, response, data, list } = pending;
         let Some(place) = identity.place else { return Attempt::NoRoom };
         let Some((extra, memory)) = extras.take(identity.head, response) else { return Attempt::NoRoom };
         (memory.tag, memory.cdb) = (identity.tag, *cdb);
+        memory.set_bytes(data);
+        let spans = match list {
+            Some(list) => graph.list(&list.id).get(data.spans.clone()),
+            None => batch.spans(data.spans.clone()).map(|spans| &*spans),
+        };
+        let spans = spans.unwrap_or_default();
         let mut data_out = heapless::Vec::new();
-        let fits = with_data(batch, graph, pending, |spans| {
-            if reason != Reason::Gate {
-                copy_data_out(spans, data.out_bytes, &mut data_out);
-            }
-            memory.add_data(data, spans)
-        });
-        if !fits {
-            extras.free(extra);
-            return Attempt::Answered(too_scattered(reason, data));
+        if reason != Reason::Gate {
+            copy_data_out(spans, data.out_bytes, &mut data_out);
+        }
+        if list.is_none() {
+            memory.keep_spans(spans);
         }
         let (out_bytes, in_bytes) = (data.out_bytes, data.in_bytes);
         let command = RelayedCommand {
@@ -63,13 +64,18 @@ impl RequestSession {
             extras.free(extra);
             return Attempt::NoRoom;
         }
+        // What the thread has a copy of needs no list.
+        let kept = list.take_if(|_| reason == Reason::Gate || data.in_bytes > 0);
+        if let (Some(list), Some(memory)) = (kept, extras.get(extra)) {
+            memory.keep_list(list, data.spans.clone());
+        }
         let kind = Kind { extra, awaited: identity.awaited, ..Kind::new(State::Away, place) };
         slots.fill(identity.head, Slot { tag: identity.tag, kind, bytes: data.bytes(), ..Slot::FREE });
         Attempt::Taken
     }
 
     /// (2): completes a command that was relayed; returns whether it waited for that. The reply is not kept.
-    pub fn complete_relayed(&mut self, id: RelayedId, reply: &CommandReply) -> bool {
+    pub fn complete_relayed(&mut self, graph: &mut Graph, id: RelayedId, reply: &CommandReply) -> bool {
         let Some(index) = self.extras.find(id) else { return false };
         let Some(extra) = self.extras.get(index) else { return false };
         let head = extra.head;
@@ -78,9 +84,9 @@ impl RequestSession {
             return false;
         }
         match reply {
-            _ if slot.kind.mark.response().is_some() => self.answer_away(index, None),
-            CommandReply::Done(ended) => self.end_away(index, ended),
-            CommandReply::NoTarget => self.answer_away(index, Some(no_target(slot.bytes))),
+            _ if slot.kind.mark.response().is_some() => self.answer_away(graph, index, None),
+            CommandReply::Done(ended) => self.end_away(graph, index, ended),
+            CommandReply::NoTarget => self.answer_away(graph, index, Some(no_target(slot.bytes))),
             CommandReply::GoOn => {
                 // There is room for all.
                 let _ = self.resumed.push_back(index);
@@ -90,18 +96,18 @@ impl RequestSession {
     }
 
     /// Ends a relayed command as the thread says.
-    fn end_away(&mut self, index: u8, ended: &Ended) {
+    fn end_away(&mut self, graph: &mut Graph, index: u8, ended: &Ended) {
         let Some(extra) = self.extras.get(index) else { return };
-        let read = if extra.in_bytes > 0 { extra.write(&ended.data_in) } else { 0 };
+        let read = if extra.in_bytes > 0 { extra.write(graph, &ended.data_in) } else { 0 };
         let used = if extra.out_bytes > 0 { ended.data_out_bytes.min(extra.out_bytes) } else { read };
         let residual = extra.data_bytes().saturating_sub(used);
         let answer = Answer::with_status(ended.status, &ended.sense, residual);
         answer.write(extra.response());
-        self.give_back(index, RESPONSE_LEN.saturating_add(read));
+        self.give_back(graph, index, answer.written(read));
     }
 
     /// Ends a relayed command with an answer without data; with that of its mark, if it has one.
-    fn answer_away(&mut self, index: u8, answer: Option<Answer>) {
+    fn answer_away(&mut self, graph: &mut Graph, index: u8, answer: Option<Answer>) {
         let Some(extra) = self.extras.get(index) else { return };
         let slot = self.slots.used(extra.head);
         let marked = slot.kind.mark.response();
@@ -110,13 +116,14 @@ impl RequestSession {
         let read = if answer.has_data() { extra.in_bytes } else { 0 };
         let read = read.saturating_sub(answer.header.residual.get());
         answer.write(extra.response());
-        self.give_back(index, RESPONSE_LEN.saturating_add(read));
+        self.give_back(graph, index, answer.written(read));
     }
 
     /// Gives the chain of a relayed command back.
-    fn give_back(&mut self, index: u8, written: u32) {
+    fn give_back(&mut self, graph: &mut Graph, index: u8, written: u32) {
         let Some(extra) = self.extras.get(index) else { return };
         let head = extra.head;
+        release(graph, extra.take_list());
         self.extras.free(index);
         self.slots.free(head);
         self.queue.complete(head, written);
@@ -128,15 +135,34 @@ impl RequestSession {
             let Some(index) = self.resumed.pop_front() else { return };
             match self.try_resume(graph, index, turn) {
                 Attempt::Taken => {}
+                Attempt::Full if self.park_resumed(graph, index) => {}
                 Attempt::Full | Attempt::NoRoom => {
                     let _ = self.resumed.push_back(index);
                 }
                 Attempt::Answered(answer) => {
                     turn.serve(1);
-                    self.answer_away(index, Some(answer));
+                    self.answer_away(graph, index, Some(answer));
                 }
             }
         }
+    }
+
+    /// Parks a resumed command that has a list, which others need: it is decided on anew then. Returns whether that was
+    /// possible.
+    fn park_resumed(&mut self, graph: &mut Graph, index: u8) -> bool {
+        let Some(extra) = self.extras.get(index).filter(|extra| extra.has_list()) else { return false };
+        let (head, tag) = (extra.head, extra.tag);
+        let slot = self.slots.free(head);
+        let Kind { place, mark, awaited, .. } = slot.kind;
+        let parks = self.park_one(&Identity { head, place: Some(place), tag, mark, awaited });
+        if parks {
+            let list = self.extras.get(index).and_then(Extra::take_list);
+            release(graph, list);
+            self.extras.free(index);
+        } else {
+            self.slots.fill(head, slot);
+        }
+        parks
     }
 
     fn try_resume(&mut self, graph: &mut Graph, index: u8, turn: &mut Turn) -> Attempt {
@@ -159,8 +185,7 @@ impl RequestSession {
             };
         let tag = Tag::new(session.0, extra.head.0);
         let submission = Submission { tag, entry, todo, bytes, residual };
-        let Some(mut volume) = graph.volume(entry.volume) else { return Attempt::Answered(gone(bytes)) };
-        match submission.submit(&mut volume, extra.data_mut()) {
+        match submission.submit_from(graph, extra.place()) {
             Ok(()) => {
                 let kind = Kind { state: State::Submitted, ..slot.kind };
                 *slot = submission.slot(None, kind, extra.tag);
@@ -182,14 +207,6 @@ fn gone(bytes: u32) -> Answer {
     Answer::of(Ending::of(Status::Gone), SenseFormat::Fixed, bytes)
 }
 
-/// Answer to a request whose data is in more pieces than can be kept. The core could serve it another time.
-fn too_scattered(reason: Reason, data: &RequestData) -> Answer {
-    match reason {
-        Reason::Gate => Answer::with_status(ScsiStatus::BUSY, &[], data.bytes()),
-        Reason::Command | Reason::Absent => Answer::without_status(Response::FAILURE, data.bytes()),
-    }
-}
-
 /// Copies the first bytes of data-out.
 fn copy_data_out(spans: &[Span], bytes: u32, to: &mut heapless::Vec<u8, DATA_OUT_MAX>) {
     let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(DATA_OUT_MAX);
@@ -197,19 +214,4 @@ fn copy_data_out(spans: &[Span], bytes: u32, to: &mut heapless::Vec<u8, DATA_OUT
     let _ = to.resize(most, 0);
     let copied = copy_out(spans, to);
     to.truncate(copied);
-}
-
-/// Calls `with` with the spans of the data of a pending request.
-fn with_data<R>(
-    batch: &mut Batch,
-    graph: &mut Graph,
-    pending: &Pending,
-    with: impl FnOnce(&[Span]) -> R,
-) -> R {
-    let range = pending.data.spans.clone();
-    let volume = pending.list.as_ref().and_then(|list| Some((list, graph.volume(list.volume)?)));
-    match volume {
-        Some((list, mut volume)) => with(volume.list(&list.id).get(range).unwrap_or_default()),
-        None => with(batch.spans(range).unwrap_or_default()),
-    }
 }

@@ -59,6 +59,7 @@ impl RequestSession {
             || ring > 0
             || pending.any(|identity| identity.awaited && identity.is_in(scope))
             || self.walks_in(scope)
+            || self.unparked.is_some_and(|identity| identity.awaited && identity.is_in(scope))
         {
             return false;
         }

@@ -1,19 +1,23 @@
 //! Memory for requests that need more than a slot: those that are relayed, whose data is used later, and those whose
 //! response is in several spans.
 
+use super::pending::List;
 use super::slots::NO_EXTRA;
+use super::submit::DataPlace;
 use crate::scsi::relay::RelayedId;
 use crate::scsi::request::RequestData;
-use crate::scsi::response::{ResponseParts, push_joined};
+use crate::scsi::response::ResponseParts;
 use luge_memory::Span;
-use luge_virtqueue::Head;
+use luge_virtqueue::{BATCH_SPANS, Head};
+use luge_volume::Graph;
+use std::ops::Range;
 
 /// Number of requests that have such memory at the same time.
 pub(super) const EXTRAS: usize = 32;
 
-/// Most spans of a request: those of the longest chain that is not long, some more for buffers that lie across regions,
-/// and of the longest response.
-const SPANS: usize = 320;
+/// Most spans of a request that is not long: those of its chain, of which one has the end of the response and the
+/// beginning of the data.
+const SPANS: usize = BATCH_SPANS + 1;
 
 /// More memory of a request.
 pub(super) struct Extra {
@@ -23,9 +27,14 @@ pub(super) struct Extra {
     pub(super) cdb: [u8; 32],
     pub(super) out_bytes: u32,
     pub(super) in_bytes: u32,
+    /// Spans of the response, then those of the data.
     spans: heapless::Vec<Span, SPANS>,
-    /// Number of the first spans, which are those of the response.
+    /// Number of the spans of the response.
     response: usize,
+    /// List that has the spans of the data instead, of a long chain.
+    list: Option<List>,
+    /// Place of the data in that list.
+    range: Range<usize>,
     is_used: bool,
 }
 
@@ -40,6 +49,8 @@ impl Extra {
             in_bytes: 0,
             spans: heapless::Vec::new(),
             response: 0,
+            list: None,
+            range: 0..0,
             is_used: false,
         }
     }
@@ -49,19 +60,26 @@ impl Extra {
         self.spans.get(..self.response).unwrap_or_default()
     }
 
-    /// Spans of the data.
-    pub(super) fn data(&self) -> &[Span] {
-        self.spans.get(self.response..).unwrap_or_default()
+    /// Place of the data.
+    pub(super) fn place(&mut self) -> DataPlace<'_> {
+        let Self { spans, response, list, range, .. } = self;
+        let spans = spans.get_mut(*response..).unwrap_or_default();
+        DataPlace { list, range: range.clone(), spans }
     }
 
-    /// Spans of the data.
-    pub(super) fn data_mut(&mut self) -> &mut [Span] {
-        self.spans.get_mut(self.response..).unwrap_or_default()
-    }
-
-    /// The data, whose spans are all that there are.
+    /// Amount of the data, as a request has it.
     pub(super) fn request_data(&self) -> RequestData {
-        RequestData { spans: 0..self.data().len(), out_bytes: self.out_bytes, in_bytes: self.in_bytes }
+        RequestData { spans: self.range.clone(), out_bytes: self.out_bytes, in_bytes: self.in_bytes }
+    }
+
+    /// Takes the list out. There may be none.
+    pub(super) fn take_list(&mut self) -> Option<List> {
+        self.list.take()
+    }
+
+    /// Whether a list has the spans of the data.
+    pub(super) fn has_list(&self) -> bool {
+        self.list.is_some()
     }
 
     /// Bytes of the data, in either direction.
@@ -69,18 +87,31 @@ impl Extra {
         self.out_bytes.max(self.in_bytes)
     }
 
-    /// Adds the spans of the data; returns whether there was room for all.
-    pub(super) fn add_data(&mut self, data: &RequestData, spans: &[Span]) -> bool {
+    /// Notes the lengths of the data.
+    pub(super) fn set_bytes(&mut self, data: &RequestData) {
         (self.out_bytes, self.in_bytes) = (data.out_bytes, data.in_bytes);
-        let mut more = heapless::Vec::<Span, SPANS>::new();
-        let fits = spans.iter().all(|&span| push_joined(&mut more, span));
-        fits && self.spans.extend_from_slice(&more).is_ok()
+    }
+
+    /// Keeps the spans of the data.
+    pub(super) fn keep_spans(&mut self, spans: &[Span]) {
+        // There is room for all of a chain that is not long.
+        let _ = self.spans.extend_from_slice(spans);
+    }
+
+    /// Keeps the list that has the spans of the data in that range.
+    pub(super) fn keep_list(&mut self, list: List, range: Range<usize>) {
+        (self.list, self.range) = (Some(list), range);
     }
 
     /// Copies bytes to data-in, as many as have room; returns how many.
-    pub(super) fn write(&self, bytes: &[u8]) -> u32 {
+    pub(super) fn write(&mut self, graph: &mut Graph, bytes: &[u8]) -> u32 {
+        let DataPlace { list, range, spans } = self.place();
+        let spans = match list {
+            Some(list) => graph.list(&list.id).get(range).unwrap_or_default(),
+            None => spans,
+        };
         let mut left = bytes;
-        for span in self.data() {
+        for span in spans {
             left = left.get(span.write(left)..).unwrap_or_default();
         }
         u32::try_from(bytes.len().saturating_sub(left.len())).unwrap_or(u32::MAX)
@@ -105,7 +136,7 @@ impl Extras {
         let extra = self.extras.get_mut(index)?;
         (extra.head, extra.is_used, extra.generation) = (head, true, self.generation);
         extra.spans.clear();
-        (extra.out_bytes, extra.in_bytes) = (0, 0);
+        (extra.out_bytes, extra.in_bytes, extra.range) = (0, 0, 0..0);
         // A response has room.
         let _ = extra.spans.extend_from_slice(response.spans());
         extra.response = extra.spans.len();
@@ -130,7 +161,7 @@ impl Extras {
         u8::try_from(id.slot).ok().filter(|_| is_it)
     }
 
-    /// Gives memory back. There may be none.
+    /// Gives memory back, whose list was taken out. There may be none.
     pub(super) fn free(&mut self, index: u8) {
         if index != NO_EXTRA {
             self.get(index).into_iter().for_each(|extra| extra.is_used = false);

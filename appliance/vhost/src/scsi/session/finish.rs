@@ -66,7 +66,8 @@ impl RequestSession {
             entry.inspect(|entry| entry.stats.fail(end.status()));
         }
         let answer = answer(&slot, end, entry, differs_at);
-        let written = if answer.has_data() { slot.written } else { RESPONSE_LEN };
+        let data = if answer.has_data() { slot.written.saturating_sub(RESPONSE_LEN) } else { 0 };
+        let written = answer.written(data);
         match slot.response {
             Some(response) => answer.write(&[response.into()]),
             None => {

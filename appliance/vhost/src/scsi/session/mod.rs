@@ -21,8 +21,8 @@
 //! - A LUN is looked up just before a request is submitted to its volume.
 //! - Whoever waits for requests is told when the guest can see their ends, and not before.
 //!
-//! Of a response with status GOOD, the header is written, and not the memory for sense data, although the length in the
-//! used ring counts both.
+//! Of a response with status GOOD, the header is written, and not the memory for sense data. Where data of the guest is
+//! behind that, the length in the used ring counts it, because the data is a part of that length.
 
 mod at_once;
 mod away;

@@ -15,14 +15,13 @@ use super::chains::bit;
 use super::pending::{Identity, List, Pending};
 use super::request_session::RequestSession;
 use super::slots::{Kind, Mark, NO_EXTRA, State};
-use super::submit::{Submission, Untaken};
+use super::submit::{DataPlace, Submission, Untaken};
 use super::turn::Turn;
 use crate::scsi::decision::{Decision, GateCheck, decide};
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{self, Content, Request};
 use crate::scsi::response::Answer;
-use luge_block::{Status, Tag};
-use luge_scsi::Ending;
+use luge_block::Tag;
 use luge_spec::virtio::scsi::Response;
 use luge_virtqueue::Head;
 use luge_volume::Graph;
@@ -49,6 +48,8 @@ pub(super) struct ReadChain {
     pub(super) request: Request,
     /// Response where the chain is no request.
     pub(super) refusal: Response,
+    /// Mark that it got while it was parked.
+    pub(super) parked: Mark,
 }
 
 impl RequestSession {
@@ -62,17 +63,14 @@ impl RequestSession {
         let Some(chain) = self.batch.chain(index) else { return false };
         let (head, is_faulty) = (chain.head, chain.fault.is_some());
         let request = request::read(chain);
-        self.begin(
-            graph,
-            ReadChain { head, index, is_faulty, list: None, request, refusal: Response::FAILURE },
-            turn,
-        );
+        let (refusal, parked) = (Response::FAILURE, Mark::None);
+        self.begin(graph, ReadChain { head, index, is_faulty, list: None, request, refusal, parked }, turn);
         true
     }
 
     /// (1) to (2): a chain of the batch is read.
     pub(super) fn begin(&mut self, graph: &mut Graph, chain: ReadChain, turn: &mut Turn) {
-        let ReadChain { head, index, is_faulty, list, request, refusal } = chain;
+        let ReadChain { head, index, is_faulty, list, request, refusal, parked } = chain;
         self.left &= !bit(index);
         turn.serve(1);
         if is_faulty {
@@ -89,7 +87,7 @@ impl RequestSession {
                 let mut identity = Identity::new(head, &content.header);
                 let place = identity.place.unwrap_or(LunPlace::ReportLuns(None));
                 let mark = self.cancellations.mark_of(index, place, identity.tag);
-                identity.mark = mark.unwrap_or(Mark::None);
+                identity.mark = mark.unwrap_or(parked);
                 let Content { header, data } = content;
                 let pending = Pending { identity, cdb: header.cdb, response, data, list };
                 self.attempt(graph, pending, turn);
@@ -114,14 +112,15 @@ impl RequestSession {
     fn attempt(&mut self, graph: &mut Graph, mut pending: Pending, turn: &mut Turn) {
         match self.try_serve(graph, &mut pending, turn) {
             Attempt::Taken => release(graph, pending.list),
-            Attempt::Full if pending.list.is_none() && self.park_one(&pending.identity) => {}
+            Attempt::Full if self.park_one(&pending.identity) => release(graph, pending.list),
             Attempt::Full | Attempt::NoRoom => self.pending = Some(pending),
             Attempt::Answered(answer) => {
                 release(graph, pending.list);
                 let written = pending.response.write(&answer);
                 let data = if answer.has_data() { pending.data.in_bytes } else { 0 };
                 let data = data.saturating_sub(answer.header.residual.get());
-                self.queue.complete(pending.identity.head, written.saturating_add(data));
+                let written = if data > 0 { answer.written(data) } else { written };
+                self.queue.complete(pending.identity.head, written);
             }
         }
     }
@@ -185,30 +184,16 @@ impl RequestSession {
         pending: &mut Pending,
         submission: Submission<'_>,
     ) -> Result<(), Untaken> {
-        let Some(mut volume) = graph.volume(submission.entry.volume) else {
-            return Err(submission.answer(Ending::of(Status::Gone)));
+        let range = pending.data.spans.clone();
+        let spans = match &pending.list {
+            Some(_) => &mut [],
+            None => self.batch.spans(range.clone()).unwrap_or_default(),
         };
-        let of_volume = pending.list.take_if(|list| list.volume == submission.entry.volume);
-        if let Some(List { id, volume: owner }) = of_volume {
-            return submission.submit_list(&mut volume, id, &pending.data.spans).map_err(|(untaken, id)| {
-                pending.list = id.map(|id| List { id, volume: owner });
-                untaken
-            });
-        }
-        if pending.list.is_some() {
-            // Another LUN has its address now.
-            return Err(submission.answer(Ending::of(Status::Gone)));
-        }
-        let spans = self.batch.spans(pending.data.spans.clone());
-        submission.submit(&mut volume, spans.unwrap_or_default())
+        submission.submit_from(graph, DataPlace { list: &mut pending.list, range, spans })
     }
 }
 
-/// Returns a list to its volume. There may be none.
+/// Returns a list. There may be none.
 pub(super) fn release(graph: &mut Graph, list: Option<List>) {
-    if let Some(List { id, volume }) = list
-        && let Some(mut volume) = graph.volume(volume)
-    {
-        volume.release_list(id);
-    }
+    list.into_iter().for_each(|list| graph.release_list(list.id));
 }

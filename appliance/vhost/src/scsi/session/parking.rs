@@ -8,8 +8,8 @@
 //!
 //! Where there is one LUN only, its requests wait in the batch: they delay no others.
 //!
-//! Invariant: nothing but heads and tags is kept of the first reading of a chain. A driver that changes a chain which it
-//! has made available so that it cannot be walked at once breaks its ring.
+//! Invariant: nothing but heads and tags is kept of the first reading of a chain. A long chain is walked from its
+//! beginning again, which its guest pays for.
 
 use super::cancellations::ones;
 use super::chains::bit;
@@ -20,7 +20,7 @@ use super::turn::Turn;
 use crate::scsi::lun::{LunAddress, LunPlace};
 use crate::scsi::request::{self, Content};
 use crate::scsi::response::Answer;
-use luge_spec::virtio::scsi::Response;
+use luge_spec::virtio::scsi::{RequestHeader, Response};
 use luge_virtqueue::Head;
 use luge_volume::Graph;
 
@@ -42,12 +42,17 @@ impl RequestSession {
             let index = chains.trailing_zeros() as usize;
             chains &= !bit(index);
             let head = self.batch.chain(index).map(|chain| chain.head);
-            let identity = head.zip(self.header_of(index)).map(|(head, header)| Identity::new(head, &header));
-            if identity.is_some_and(|identity| self.park_one(&identity)) {
+            let read = head.zip(self.header_of(index));
+            if read.is_some_and(|(head, header)| self.park_read(head, &header)) {
                 self.left &= !bit(index);
                 turn.serve(1);
             }
         }
+    }
+
+    /// Parks a request with that header; returns false if that is not possible or not sensible.
+    pub(super) fn park_read(&mut self, head: Head, header: &RequestHeader) -> bool {
+        self.park_one(&Identity::new(head, header))
     }
 
     /// Parks a request; returns false if that is not possible or not sensible.
@@ -95,14 +100,14 @@ impl RequestSession {
     fn take_parked(&mut self, graph: &mut Graph, index: usize, most: usize, turn: &mut Turn) {
         let Self { queue, batch, parked, cancellations, .. } = self;
         queue.take_again(batch, parked.heads(index, most));
-        let walked = batch.walked();
-        if walked == 0 {
+        if batch.is_empty() {
             return self.break_parked(index);
         }
         cancellations.replace_batch();
-        self.left = ones(walked);
-        parked.remove_first(index, walked);
-        (0..walked).for_each(|chain| self.leave_parked(chain, turn));
+        self.left = ones(batch.len());
+        parked.remove_first(index, batch.len());
+        (0..batch.walked()).for_each(|chain| self.leave_parked(chain, turn));
+        self.leave_parked_long();
         let full = self.serve(graph, turn);
         turn.walk(self.batch.take_steps());
         self.park(full & self.left, turn);
@@ -120,6 +125,14 @@ impl RequestSession {
         }
     }
 
+    /// Makes the long chain at the end of the batch, which was parked, one that was just taken, or is cancelled.
+    fn leave_parked_long(&mut self) {
+        self.unparked = self.batch.long_head().map(|head| {
+            let Slot { tag, kind, .. } = self.slots.free(head);
+            Identity { head, place: Some(kind.place), tag, mark: kind.mark, awaited: kind.awaited }
+        });
+    }
+
     fn answer_cancelled(&mut self, head: Head, request: &request::Request, response: Response) {
         let Content { data, .. } = match &request.content {
             Some(content) => content,
@@ -129,7 +142,7 @@ impl RequestSession {
         self.queue.complete(head, written);
     }
 
-    /// Gives up a chain that cannot be walked at once any more: its driver has changed it.
+    /// Gives up a chain whose driver has changed it so that the search for its response takes too long.
     #[cold]
     fn break_parked(&mut self, index: usize) {
         let head = self.parked.heads(index, 1).next();

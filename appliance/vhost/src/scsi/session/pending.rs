@@ -5,11 +5,11 @@ use crate::scsi::cancel::Scope;
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request::RequestData;
 use crate::scsi::response::ResponseParts;
-use luge_spec::virtio::scsi::{CDB_BYTES, RequestHeader};
+use luge_spec::virtio::scsi::{CDB_BYTES, RequestHeader, Response};
 use luge_virtqueue::Head;
 use luge_volume::{ListId, VolumeId};
 
-/// List of a volume, for the spans of a long chain.
+/// List that a volume has lent for the spans of a long chain.
 pub(super) struct List {
     pub(super) id: ListId,
     pub(super) volume: VolumeId,
@@ -54,4 +54,6 @@ pub(super) struct Long {
     pub(super) header: Option<RequestHeader>,
     /// List for its spans; none for a chain that is refused.
     pub(super) list: Option<List>,
+    /// Response where it is refused, or is no request.
+    pub(super) refusal: Response,
 }

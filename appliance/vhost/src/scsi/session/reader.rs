@@ -7,7 +7,7 @@ use super::groups::{Groups, lun_of};
 use super::slots::{Kind, State};
 use crate::scsi::lun::LunPlace;
 use crate::scsi::request::{Batch, RequestChain};
-use crate::scsi::response::RESPONSE_LEN;
+use crate::scsi::response::{HEADER_BYTES, RESPONSE_LEN};
 use crate::scsi::table::{LunEntry, LunTable};
 use luge_block::{Request, Tag};
 use luge_core::SessionId;
@@ -83,5 +83,5 @@ impl<'a> Reader<'a> {
 #[inline(always)]
 pub(super) fn written(chain: &RequestChain<'_>) -> u32 {
     let reads = chain.direction == Direction::Written;
-    select_unpredictable(reads, chain.bytes, 0).wrapping_add(RESPONSE_LEN)
+    select_unpredictable(reads, chain.bytes.wrapping_add(RESPONSE_LEN), HEADER_BYTES)
 }

@@ -6,7 +6,7 @@ use super::cancellations::Cancellations;
 use super::extras::{EXTRAS, Extras};
 use super::groups::Groups;
 use super::parked::Parked;
-use super::pending::{Long, Pending};
+use super::pending::{Identity, Long, Pending};
 use super::slots::Slots;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use crate::scsi::relay::{Relay, SessionNumber};
@@ -33,6 +33,8 @@ pub struct RequestSession {
     pub(super) parked: Parked,
     pub(super) pending: Option<Pending>,
     pub(super) long: Option<Long>,
+    /// The long chain at the end of the batch, if that was parked.
+    pub(super) unparked: Option<Identity>,
     pub(super) slots: Slots,
     pub(super) extras: Extras,
     /// Requests that the adapter's thread has left to the core: the indices of their memory.
@@ -65,6 +67,7 @@ impl RequestSession {
             parked: Parked::new(layout.size),
             pending: None,
             long: None,
+            unparked: None,
             slots: Slots::new(layout.size),
             extras: Extras::new(),
             resumed: heapless::Deque::new(),

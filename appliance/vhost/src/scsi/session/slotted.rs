@@ -6,7 +6,7 @@ use super::parts::Parts;
 use super::reader::{Reader, written};
 use super::slots::{Slot, Slots};
 use crate::scsi::request::RequestChain;
-use crate::scsi::response::{Answer, RESPONSE_LEN};
+use crate::scsi::response::Answer;
 use crate::scsi::table::LunEntry;
 use luge_block::{Refusal, Status, Tag};
 use luge_spec::virtio::scsi::RequestHeader;
@@ -114,6 +114,7 @@ fn refuse(slots: &mut Slots, tag: Tag, entry: &LunEntry, status: Status) -> u32 
     let ending = slot.transfer(tag).ended(&entry.view, status, None);
     let Slot { response, bytes, .. } = slot;
     let spans = response.map(Into::into);
-    Answer::of(ending, entry.view.sense_format, bytes).write(spans.as_slice());
-    RESPONSE_LEN
+    let answer = Answer::of(ending, entry.view.sense_format, bytes);
+    answer.write(spans.as_slice());
+    answer.written(0)
 }

@@ -1,15 +1,16 @@
 //! Requests that go to their volume one by one.
 
+use super::pending::List;
 use super::slots::{Kind, Slot};
 use crate::pieces::{CutSpans, copy_out};
 use crate::scsi::decision::Todo;
-use crate::scsi::response::{Answer, RESPONSE_LEN, WholeResponse};
+use crate::scsi::response::{Answer, HEADER_BYTES, RESPONSE_LEN, WholeResponse};
 use crate::scsi::table::LunEntry;
-use luge_block::{Lba, Operation, Refusal, Request, Tag};
+use luge_block::{Lba, Operation, Refusal, Request, Status, Tag};
 use luge_memory::Span;
 use luge_scsi::{BlockCommand, Ending, UNMAP_LIST_BYTES_MAX, UnmapCommand, UnmapRanges};
 use luge_spec::scsi::ScsiStatus;
-use luge_volume::{ListId, ListRequest, VolumeHandle};
+use luge_volume::{Graph, ListId, ListRequest, VolumeHandle};
 use std::ops::Range;
 
 /// Reason why a volume has not taken a request.
@@ -31,9 +32,37 @@ pub(super) struct Submission<'a> {
     pub(super) residual: u32,
 }
 
+/// Place of the data of a request: a range of a list, or spans.
+pub(super) struct DataPlace<'a> {
+    /// List that has the data; none where it is in `spans`. Taken where the volume takes the request.
+    pub(super) list: &'a mut Option<List>,
+    pub(super) range: Range<usize>,
+    pub(super) spans: &'a mut [Span],
+}
+
 impl Submission<'_> {
+    /// Submits the request to its volume.
+    pub(super) fn submit_from(&self, graph: &mut Graph, place: DataPlace<'_>) -> Result<(), Untaken> {
+        let DataPlace { list, range, spans } = place;
+        let Some(mut volume) = graph.volume(self.entry.volume) else {
+            return Err(self.answer(Ending::of(Status::Gone)));
+        };
+        let of_volume = list.take_if(|list| list.volume == self.entry.volume);
+        if let Some(List { id, volume: lender }) = of_volume {
+            return self.submit_list(&mut volume, id, &range).map_err(|(untaken, id)| {
+                *list = id.map(|id| List { id, volume: lender });
+                untaken
+            });
+        }
+        if list.is_some() {
+            // Another LUN has its address now.
+            return Err(self.answer(Ending::of(Status::Gone)));
+        }
+        self.submit(&mut volume, spans)
+    }
+
     /// Submits the request, whose data is at the beginning of `spans`.
-    pub(super) fn submit(&self, volume: &mut VolumeHandle<'_>, spans: &mut [Span]) -> Result<(), Untaken> {
+    fn submit(&self, volume: &mut VolumeHandle<'_>, spans: &mut [Span]) -> Result<(), Untaken> {
         match self.todo {
             Todo::Blocks(command) => self.submit_blocks(volume, command, spans),
             Todo::Unmap(command) => {
@@ -65,7 +94,7 @@ impl Submission<'_> {
     /// Submits the request, whose data is at the beginning of the range of a list. Gives the list back where the volume has
     /// not taken it.
     #[expect(clippy::result_large_err, reason = "an answer, which is made rarely")]
-    pub(super) fn submit_list(
+    fn submit_list(
         &self,
         volume: &mut VolumeHandle<'_>,
         list: ListId,
@@ -136,7 +165,7 @@ impl Submission<'_> {
         let operation = self.todo.operation();
         let used = self.bytes.wrapping_sub(self.residual);
         let read = if operation == Operation::Read { used } else { 0 };
-        let written = RESPONSE_LEN.saturating_add(read);
+        let written = if read > 0 { RESPONSE_LEN.saturating_add(read) } else { HEADER_BYTES };
         let (bytes, residual) = (self.bytes, self.residual);
         Slot { response, tag, lba, blocks, written, kind, bytes, residual, operation }
     }
