@@ -7,7 +7,10 @@
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
-use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
+use luge_block::{
+    Blocks, Channel, CheckedTransfer, Completions, CoreId, Device, Geometry, MemoryDevice, NullDevice,
+    OpenError, Refusal, Request, Shape,
+};
 use luge_measure::{Trace, counted};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_vhost::LunAddress;
@@ -22,7 +25,7 @@ const DEPTH: u32 = 128;
 const ROUNDS: u32 = 200;
 const BLOCKS: u32 = 1 << 14;
 
-const TRACES: [Trace; 18] = [
+const TRACES: [Trace; 22] = [
     Trace { name: "null, read, three descriptors", run: || run(null(), Requests::default()) },
     Trace {
         name: "null, read, an indirect table",
@@ -56,6 +59,11 @@ const TRACES: [Trace; 18] = [
         name: "null, read, three descriptors, one at a time, in-flight tracking",
         run: || run(null(), Requests { tracked: true, depth: 1, ..Requests::default() }),
     },
+    Trace { name: "lasting, read, three descriptors", run: || run(lasting(), Requests::default()) },
+    Trace {
+        name: "lasting, read, three descriptors, one at a time",
+        run: || run(lasting(), Requests { depth: 1, ..Requests::default() }),
+    },
     Trace { name: "memory, read, three descriptors", run: || run(memory(), Requests::default()) },
     Trace { name: "SCSI, null, read, three descriptors", run: || run_scsi(Commands::default()) },
     Trace {
@@ -83,13 +91,63 @@ const TRACES: [Trace; 18] = [
         run: || run_scsi(Commands { depth: 1, ..Commands::default() }),
     },
     Trace {
+        name: "SCSI, lasting, read, three descriptors",
+        run: || run_scsi(Commands { device: lasting, ..Commands::default() }),
+    },
+    Trace {
+        name: "SCSI, lasting, read, eight LUNs in turn",
+        run: || run_scsi(Commands { device: lasting, luns: 8, ..Commands::default() }),
+    },
+    Trace {
         name: "SCSI, null, read, in-flight tracking",
         run: || run_scsi(Commands { tracked: true, ..Commands::default() }),
     },
 ];
 
+/// A null device whose requests last until they are polled for, as those of an SSD do.
+struct Lasting(NullDevice);
+
+impl Device for Lasting {
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
+        Ok(Box::new(LastingChannel(self.0.open(core)?)))
+    }
+}
+
+struct LastingChannel(Box<dyn Channel>);
+
+impl Channel for LastingChannel {
+    fn room(&self) -> usize {
+        self.0.room()
+    }
+
+    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.0.submit(request)
+    }
+
+    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        self.0.submit_all(transfers)
+    }
+
+    fn commit(&mut self) {
+        self.0.commit();
+    }
+
+    fn poll(&mut self, done: &mut Completions) {
+        self.0.poll(done);
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight()
+    }
+}
+
 /// Properties of SCSI commands.
 struct Commands {
+    device: fn() -> Arc<dyn Device>,
     depth: u32,
     /// Number of LUNs that are used in turn.
     luns: u32,
@@ -105,7 +163,15 @@ struct Commands {
 
 impl Default for Commands {
     fn default() -> Self {
-        Self { depth: DEPTH, luns: 1, idle_luns: 0, indirect: false, tracked: false, writes: |_| false }
+        Self {
+            device: null,
+            depth: DEPTH,
+            luns: 1,
+            idle_luns: 0,
+            indirect: false,
+            tracked: false,
+            writes: |_| false,
+        }
     }
 }
 
@@ -132,7 +198,7 @@ fn lun_at(ordinal: u32) -> LunAddress {
 
 fn run_scsi(commands: Commands) -> u32 {
     let inflight = commands.tracked.then(|| inflight_region(SIZE));
-    let used = (0..commands.luns).map(|ordinal| (lun_at(ordinal), null())).collect();
+    let used = (0..commands.luns).map(|ordinal| (lun_at(ordinal), (commands.device)())).collect();
     let mut bench = ScsiBench::with(used, SIZE, inflight);
     let (_, first) = bench.luns[0].clone();
     bench.luns.extend((0..commands.idle_luns).map(|n| (lun_at(commands.luns + n), first.clone())));
@@ -172,6 +238,10 @@ fn shape() -> Shape {
 
 fn null() -> Arc<dyn Device> {
     Arc::new(NullDevice::new(shape()))
+}
+
+fn lasting() -> Arc<dyn Device> {
+    Arc::new(Lasting(NullDevice::new(shape())))
 }
 
 fn memory() -> Arc<dyn Device> {

@@ -34,6 +34,38 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn requests_of_every_kind_in_one_batch_are_answered_each_for_itself() {
+    let mut bench = Bench::new(memory_disk(512, 256));
+    let block = |n: u64| pattern(512, u8::try_from(n).unwrap());
+    for reads in [false, true] {
+        // The tenth is past the end; the sixth is no transfer.
+        let asks: Vec<Ask> = (0..16)
+            .map(|n| match n {
+                5 => Ask::flush(),
+                9 if reads => Ask::read(256, 512),
+                9 => Ask::write(256, &block(n)),
+                _ if reads => Ask::read(n, 512),
+                _ => Ask::write(n, &block(n)),
+            })
+            .collect();
+        let sent: Vec<_> = asks.iter().map(|ask| bench.send(ask)).collect();
+        while bench.turn() > 0 {}
+        let used: Vec<_> = std::iter::from_fn(|| bench.driver.take_used()).collect();
+        assert_eq!(used.len(), sent.len(), "each is answered once");
+        for (sent, n) in sent.iter().zip(0..) {
+            let (_, written) = used.iter().find(|(head, _)| *head == sent.head).unwrap();
+            let answer = bench.answer(sent, *written);
+            match n {
+                9 => assert_eq!(answer.status, IOERR, "request {n}"),
+                5 => assert_eq!(answer, ended(OK)),
+                _ if reads => assert_eq!(answer, Answer { status: OK, data: block(n), written: 513 }),
+                _ => assert_eq!(answer, ended(OK), "request {n}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn any_split_into_descriptors_means_the_same() {
     let mut bench = Bench::with(memory_disk(512, 256), Setup { size: 2048, ..Setup::default() });
     let bytes = pattern(512, 9);

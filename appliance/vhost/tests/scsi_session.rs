@@ -10,9 +10,9 @@ use luge_core::Session;
 use luge_memory::GuestAddress;
 use luge_spec::virtio::scsi::{LunField, RESPONSE_BYTES, Response};
 use luge_virtqueue::rig::{Form, Piece, RigMemory};
-use rig::UNANSWERED;
 use rig::scripted::memory_disk;
-use rig::scsi::{Answered, Cmd, HEADER, RESPONSE, ScsiBench, address, cdb_10, cdb_16, usual_pieces};
+use rig::scsi::{Answered, Cmd, HEADER, RESPONSE, ScsiBench, SentCmd, address, cdb_10, cdb_16, usual_pieces};
+use rig::{UNANSWERED, cut};
 use std::sync::Arc;
 
 const CHECK_CONDITION: u8 = 2;
@@ -378,4 +378,59 @@ fn a_chain_that_is_in_flight_already_breaks_the_ring() {
     bench.driver.push_head(sent.head.0);
     bench.turn();
     assert!(bench.counters.broken());
+}
+
+/// Answers to all of these commands, in their order, whatever the order of their ends.
+fn answers(bench: &mut ScsiBench, sent: &[SentCmd]) -> Vec<Answered> {
+    let mut answers = vec![None; sent.len()];
+    while answers.iter().any(Option::is_none) {
+        bench.turn();
+        while let Some((head, written)) = bench.driver.take_used() {
+            let index = sent.iter().position(|sent| sent.head == head).unwrap();
+            let before = answers[index].replace(bench.answer(&sent[index], written));
+            assert_eq!(before, None, "command {index} is answered once");
+        }
+    }
+    answers.into_iter().flatten().collect()
+}
+
+/// Memory in up to three pieces, of which the first has `first` bytes.
+fn in_pieces(memory: [u64; 2], writable: bool, first: u64) -> Vec<Piece> {
+    let cuts = [first, first + 300].into_iter().filter(|&at| at < memory[1]);
+    cut(memory, writable, cuts.collect())
+}
+
+#[test]
+fn commands_of_every_kind_in_one_batch_are_answered_each_for_itself() {
+    let luns = [0, 1].map(|lun| (address(0, lun), memory_disk(512, 256)));
+    let mut bench = ScsiBench::with(luns.into(), 512, None);
+    let block = |n: u32| pattern(512, u8::try_from(n).unwrap());
+    let lun = |n: u32| address(0, u8::from(n % 7 == 3));
+    let past_the_end = |n: u32| n == 9;
+    let lba = |n: u32| if past_the_end(n) { 256 } else { n };
+    for reads in [false, true] {
+        let sent: Vec<SentCmd> = (0..24)
+            .map(|n| {
+                let cmd = if reads { Cmd::read(lba(n), 1, 512) } else { Cmd::write(lba(n), &block(n), 512) };
+                // Some in several segments, one that is no transfer.
+                let cmd = if n == 5 { Cmd::synchronize_cache() } else { cmd };
+                bench.send_as(&cmd.to(lun(n)), |readable, writable| match n % 5 {
+                    4 => (
+                        [in_pieces(readable, false, HEADER), in_pieces(writable, true, RESPONSE)].concat(),
+                        Form::Direct,
+                    ),
+                    _ => (usual_pieces(readable, writable), Form::Direct),
+                })
+            })
+            .collect();
+        for (answer, n) in answers(&mut bench, &sent).iter().zip(0..) {
+            match n {
+                _ if past_the_end(n) => assert_eq!(answer.status, CHECK_CONDITION, "command {n}"),
+                5 => assert_eq!(*answer, Answered::good(&[])),
+                _ if reads => assert_eq!(*answer, Answered::good(&block(n)), "command {n}"),
+                _ => assert_eq!(*answer, Answered::good(&[]), "command {n}"),
+            }
+        }
+        assert_eq!(bench.in_flight(), 0);
+    }
 }

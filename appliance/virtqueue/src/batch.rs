@@ -214,7 +214,11 @@ impl<L: ChainLayout> Batch<L> {
 
     /// Iterates over at most `most` chains from `index` on, up to the first that is no single-segment request.
     #[inline]
-    pub fn single_segment(&self, index: usize, most: usize) -> impl Iterator<Item = RequestChain<'_, L>> {
+    pub fn single_segment(
+        &self,
+        index: usize,
+        most: usize,
+    ) -> impl Iterator<Item = RequestChain<'_, L>> + Clone {
         self.from(index, most).map_while(|&Record { head, ref shape, .. }| {
             let &Shape::Single(SingleSegment { header, ref data, response, direction }) = shape else {
                 return None;
@@ -283,7 +287,7 @@ impl<L: ChainLayout> Batch<L> {
     }
 
     #[inline]
-    fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<L>> {
+    fn from(&self, index: usize, most: usize) -> impl Iterator<Item = &Record<L>> + Clone {
         let end = self.walked.min(index.saturating_add(most));
         self.records.get(index..end).unwrap_or_default().iter()
     }

@@ -124,7 +124,7 @@ fn fixed<'a, P: FixedPiece>(
     descriptor: &RawDescriptor,
 ) -> Option<P> {
     // SAFETY: as in `whole`.
-    P::of(&unsafe { lookup.whole_near(near, GuestAddress(descriptor.address), P::LEN) }?)
+    P::of(&unsafe { lookup.short_near(near, GuestAddress(descriptor.address), P::LEN) }?)
 }
 
 #[cfg(test)]

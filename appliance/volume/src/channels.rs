@@ -97,7 +97,6 @@ impl Opened {
 }
 
 /// The channels of a core.
-#[derive(Default)]
 pub(crate) struct Channels {
     opened: Places<Opened>,
     /// Active channels. Has room for all.
@@ -109,22 +108,20 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    /// Whether there are as many as there can be.
+    pub(crate) fn new() -> Self {
+        Self { opened: Places::new(), active: Vec::new(), first: 0, rotated: 0 }
+    }
+
+    /// Whether no other one can be added.
     pub(crate) fn are_full(&self) -> bool {
         self.opened.are_full()
     }
 
-    /// Adds a channel, where there is room.
-    pub(crate) fn add(&mut self, opened: Opened) -> ChannelId {
-        let id = self.opened.add(|_| opened);
+    /// Adds a channel, and makes room for it in the list of active ones; none if there is no number left.
+    pub(crate) fn add(&mut self, opened: Opened) -> Option<ChannelId> {
+        let id = self.opened.add(|_| opened)?;
         self.active.reserve(self.opened.len().saturating_sub(self.active.len()));
-        ChannelId(id.expect("a number is free"))
-    }
-
-    /// Whether requests are in flight.
-    pub(crate) fn have_requests(&self) -> bool {
-        let mut active = self.active.iter().filter_map(|&id| self.get(id));
-        active.any(|opened| opened.channel.in_flight() > 0)
+        Some(ChannelId(id))
     }
 
     /// Makes places in all channels for so many tenants.
@@ -137,6 +134,12 @@ impl Channels {
     pub(crate) fn remove(&mut self, id: ChannelId) -> Option<Opened> {
         self.active.retain(|&active| active != id);
         self.opened.remove(id.0)
+    }
+
+    /// Whether requests are in flight.
+    pub(crate) fn have_requests(&self) -> bool {
+        let opened = self.active.iter().filter_map(|&id| self.get(id));
+        opened.map(|opened| opened.channel.in_flight()).any(|in_flight| in_flight > 0)
     }
 
     /// A channel, for a look at it.

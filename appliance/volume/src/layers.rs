@@ -112,7 +112,7 @@ impl Layers {
     /// Layers without anything in them, of the core of `signal`.
     pub(crate) fn new(signal: Arc<Signal>) -> Self {
         Self {
-            channels: Channels::default(),
+            channels: Channels::new(),
             nodes: Places::new(),
             volumes: Places::new(),
             order: Vec::new(),
@@ -134,7 +134,8 @@ impl Layers {
             return Err(channel);
         }
         let pool = self.steps.add_pool(channel.step_memory());
-        Ok(self.channels.add(Opened::new(channel, pool, self.tenants)))
+        let id = self.channels.add(Opened::new(channel, pool, self.tenants));
+        Ok(id.expect("a number is free"))
     }
 
     /// Makes places in all channels for tenants up to this one.

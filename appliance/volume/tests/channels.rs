@@ -1,4 +1,4 @@
-//! How often the channels of a core are polled.
+//! Frequency at which the channels of a core are polled.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -16,7 +16,7 @@
 #![expect(unsafe_code, reason = "spans of guest memory are addresses")]
 
 use crate::host_memory::total_bytes;
-use crate::lookup::{Lookup, RowRun};
+use crate::lookup::{Likely, Lookup, RowRun};
 use crate::memory_file::{Unmappable, page_bytes};
 use crate::region::{GuestRegion, RegionError, RegionLayout};
 use crate::run::Run;
@@ -51,6 +51,8 @@ pub struct GuestMemory {
     runs: Vec<Arc<Run>>,
     /// Rows of the regions that are mapped, in the order of `runs`.
     rows: Vec<RowRun>,
+    /// Rows that look-ups begin with.
+    likely: Likely,
 }
 
 impl GuestMemory {
@@ -63,8 +65,9 @@ impl GuestMemory {
     }
 
     fn of(runs: Vec<Arc<Run>>) -> Self {
-        let rows = runs.iter().filter_map(|run| RowRun::new(run.rows())).collect();
-        Self { runs, rows }
+        let rows: Vec<RowRun> = runs.iter().filter_map(|run| RowRun::new(run.rows())).collect();
+        let likely = Likely::of(&rows);
+        Self { runs, rows, likely }
     }
 
     /// Copy of the table with one region more. Its cost grows with the square root of the number of regions.
@@ -260,7 +263,7 @@ impl GuestMemory {
     #[inline]
     #[must_use]
     pub fn lookup(&self) -> Lookup<'_> {
-        Lookup::new(&self.rows)
+        Lookup::new(&self.rows, &self.likely)
     }
 
     /// The longest piece, up to `len` bytes, of guest memory at `at` that is in one region;

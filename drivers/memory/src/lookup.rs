@@ -22,8 +22,8 @@ const FOUR_GIB: u64 = 1 << 32;
 /// Largest table for which a linear count is faster than a binary search, in rows.
 const FEW: usize = 16;
 
-/// Most bytes of a piece that is short, as nearly all are.
-const SHORT: u32 = 64 << 10;
+/// Most bytes of a piece that is short: of a header or a response.
+const SHORT: u32 = 256;
 
 /// Part of a region that a look-up needs. Rows lie side by side.
 #[derive(Clone, Copy)]
@@ -95,13 +95,11 @@ impl Row {
         offset < end && end <= most
     }
 
-    /// Whether `len` bytes at `at` are in the region; false for a `len` of zero.
-    ///
-    /// One comparison for a short piece whose length the compiler knows.
+    /// Whether `len` bytes at `at` are in the region, they are few, and they are not at its end: one comparison, where the
+    /// compiler knows `len`.
     #[inline]
-    fn has(&self, at: GuestAddress, len: u32) -> bool {
-        let is_short = len.wrapping_sub(1) < SHORT;
-        is_short && at.0.wrapping_sub(self.guest.0) < self.short_len || self.holds(Use::Read, at, len)
+    fn holds_short(&self, at: GuestAddress, len: u32) -> bool {
+        len.wrapping_sub(1) < SHORT && at.0.wrapping_sub(self.guest.0) < self.short_len
     }
 
     /// The `len` bytes at `offset`.
@@ -132,6 +130,34 @@ impl RowRun {
     }
 }
 
+/// Rows that look-ups begin with: the largest below 4 GiB and the largest above it; of a table of several runs, where nobody
+/// looks for the largest, the first and the last one.
+#[derive(Clone)]
+pub(crate) struct Likely {
+    below: Row,
+    above: Row,
+}
+
+impl Default for Likely {
+    fn default() -> Self {
+        Self { below: Row::NONE, above: Row::NONE }
+    }
+}
+
+impl Likely {
+    pub(crate) fn of(runs: &[RowRun]) -> Self {
+        let [below, above] = if let [only] = runs {
+            let high = only.rows.partition_point(|row| row.guest.0 < FOUR_GIB);
+            let (below, above) = only.rows.split_at(high);
+            [below, above].map(|rows| rows.iter().max_by_key(|row| row.len))
+        } else {
+            [runs.first().and_then(|run| run.rows.first()), runs.last().and_then(|run| run.rows.last())]
+        };
+        let row = |row: Option<&Row>| row.copied().unwrap_or(Row::NONE);
+        Self { below: row(below), above: row(above) }
+    }
+}
+
 /// Use that a device makes of guest memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
@@ -145,7 +171,7 @@ pub enum Use {
 #[derive(Clone, Copy)]
 pub struct Near<'a>(&'a Row);
 
-/// Look-ups with a cache of the last two regions found: one below 4 GiB, one above.
+/// Look-ups with a cache of the last two regions found: one below 4 GiB, one above. At first those are the likely ones.
 ///
 /// A hit reads one row only. Larger guests have memory on both sides and alternate between them.
 #[derive(Clone, Copy)]
@@ -159,13 +185,11 @@ pub struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// Look-ups in these runs, which are in order of their addresses.
+    /// Look-ups in these runs, which are in order of their addresses; in their likely rows first.
     #[inline]
-    pub(crate) fn new(runs: &'a [RowRun]) -> Self {
-        let below = runs.first().and_then(|run| run.rows.first());
-        let above = runs.last().and_then(|run| run.rows.last());
+    pub(crate) fn new(runs: &'a [RowRun], Likely { below, above }: &'a Likely) -> Self {
         let rows = if let [only] = runs { &*only.rows } else { &[] };
-        Self { rows, runs, below: below.unwrap_or(&Row::NONE), above: above.unwrap_or(&Row::NONE) }
+        Self { rows, runs, below, above }
     }
 
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
@@ -186,29 +210,35 @@ impl<'a> Lookup<'a> {
     /// As [`GuestMemory::span`](crate::GuestMemory::span).
     #[inline]
     pub unsafe fn whole(&mut self, at: GuestAddress, len: u32) -> Option<Span> {
-        let near = self.near(at);
         // SAFETY: the caller's promise.
-        unsafe { self.whole_near(near, at, len) }
+        unsafe { self.whole_for(Use::Read, at, len) }
     }
 
-    /// Region in which to look for the address, and for others that are likely in the same region: chosen without a
-    /// branch, so that there is no misprediction.
+    /// Region in which an address is looked up first: chosen without a branch, so that there is no misprediction.
     #[inline]
     #[must_use]
     pub fn near(&self, at: GuestAddress) -> Near<'a> {
         Near(if at.0 < FOUR_GIB { self.below } else { self.above })
     }
 
-    /// As [`Self::whole`]; looks into a region first.
+    /// As [`Self::whole`], for a few bytes whose number the compiler knows. They are looked up in `near` first, where
+    /// others were that they belong to.
     ///
     /// # Safety
     /// As there.
     #[inline]
-    pub unsafe fn whole_near(&mut self, near: Near<'a>, at: GuestAddress, len: u32) -> Option<Span> {
-        let row = self.row_from(near, at, |row| row.has(at, len))?;
+    pub unsafe fn short_near(&mut self, near: Near<'a>, at: GuestAddress, len: u32) -> Option<Span> {
+        let row = if near.0.holds_short(at, len) { near.0 } else { self.find(at, len)? };
         let offset = usize::try_from(at.0.wrapping_sub(row.guest.0)).ok()?;
         // SAFETY: the offset and `len` bytes more are inside the region, which the table keeps.
         Some(unsafe { row.piece(offset, len) })
+    }
+
+    /// Finds the row that has `len` bytes at `at`.
+    #[cold]
+    #[inline(never)]
+    fn find(&mut self, at: GuestAddress, len: u32) -> Option<&'a Row> {
+        self.row(at, |row| row.holds(Use::Read, at, len))
     }
 
     /// All `len` bytes at `at`, for a use; none if they are not in one region, or not for that use.
@@ -238,17 +268,7 @@ impl<'a> Lookup<'a> {
     /// Finds the row that begins before `at` and for which `fits` holds.
     #[inline]
     fn row(&mut self, at: GuestAddress, fits: impl Fn(&Row) -> bool) -> Option<&'a Row> {
-        self.row_from(self.near(at), at, fits)
-    }
-
-    /// As [`Self::row`]; looks at one row first.
-    #[inline]
-    fn row_from(
-        &mut self,
-        Near(near): Near<'a>,
-        at: GuestAddress,
-        fits: impl Fn(&Row) -> bool,
-    ) -> Option<&'a Row> {
+        let Near(near) = self.near(at);
         if fits(near) { Some(near) } else { self.turn_to(at).filter(|row| fits(row)) }
     }
 
@@ -286,7 +306,7 @@ mod tests {
     use super::*;
     use luge_seeded::Random;
 
-    const BYTES: u64 = 0x1_8000;
+    const BYTES: u64 = 0x1000;
 
     /// Regions, twice their length from each other, half of them below 4 GiB.
     fn rows(count: u64) -> Vec<Row> {
@@ -317,26 +337,24 @@ mod tests {
         {
             let rows = rows(count);
             let runs = runs(&rows, length);
-            let (mut lookup, mut random) = (Lookup::new(&runs), Random::new(count));
+            let (likely, mut random) = (Likely::of(&runs), Random::new(count));
+            let mut lookup = Lookup::new(&runs, &likely);
             for _ in 0..20_000 {
                 let at = rows[0].guest.0 - BYTES + random.below((2 * count + 2) * BYTES);
-                let (at, len) =
-                    (GuestAddress(at), random.pick(&[1, 8, 512, 0x1000, SHORT, SHORT + 1, 0x1_8000]));
+                let (at, len) = (GuestAddress(at), random.pick(&[1, 8, SHORT, SHORT + 1, 512, 0x1000]));
                 let purpose = random.pick(&[Use::Read, Use::Write]);
                 // SAFETY: nothing looks at the bytes of these spans.
                 let whole = unsafe { lookup.whole_for(purpose, at, len) }.map(|span| span.iova());
                 assert_eq!(whole, expected(&rows, purpose, at, len), "{count} regions, {len} bytes at {at}");
                 // SAFETY: as above.
-                let short = unsafe { lookup.whole(at, len) }.map(|span| span.iova());
+                let near = lookup.near(random.pick(&[at, GuestAddress(0), GuestAddress(FOUR_GIB)]));
+                // SAFETY: as above.
+                let nearby = unsafe { lookup.short_near(near, at, len) }.map(|span| span.iova());
                 assert_eq!(
-                    short,
+                    nearby,
                     expected(&rows, Use::Read, at, len),
                     "{count} regions, {len} bytes at {at}"
                 );
-                let near = lookup.near(random.pick(&[at, GuestAddress(0), GuestAddress(FOUR_GIB)]));
-                // SAFETY: as above.
-                let nearby = unsafe { lookup.whole_near(near, at, len) }.map(|span| span.iova());
-                assert_eq!(nearby, short, "{count} regions, {len} bytes at {at}, looked for elsewhere first");
                 // SAFETY: as above.
                 let part = unsafe { lookup.span_for(purpose, at, len) }.map(|span| span.iova());
                 assert_eq!(part, expected(&rows, purpose, at, 1), "{count} regions, {at}");
@@ -345,15 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn look_ups_begin_with_the_largest_regions_on_both_sides_of_four_gib() {
+        let row = |guest, len| Row::new(GuestAddress(guest), len, NonNull::dangling(), Iova(0));
+        let low = [row(0, 0xa_0000), row(0xc_0000, 0x7ff4_0000), row(0xfffc_0000, 0x4_0000)];
+        let high = [row(FOUR_GIB, 0x1000), row(2 * FOUR_GIB, FOUR_GIB), row(4 * FOUR_GIB, 0x2000)];
+        for (rows, below, above) in
+            [([&low[..], &high].concat(), low[1], high[1]), (low.into(), low[1], Row::NONE)]
+        {
+            let likely = Likely::of(&[RowRun::new(&Arc::from(rows)).unwrap()]);
+            assert_eq!(likely.below.guest, below.guest);
+            assert_eq!(likely.above.len, above.len);
+        }
+    }
+
+    #[test]
     fn no_bytes_are_nowhere_and_no_end_wraps() {
         let rows = rows(2);
         let runs = runs(&rows, 2);
-        let mut lookup = Lookup::new(&runs);
+        let likely = Likely::of(&runs);
+        let mut lookup = Lookup::new(&runs, &likely);
         for (at, len) in [(rows[0].guest.0, 0), (rows[0].guest.0, u32::MAX), (u64::MAX, 1), (0, 1)] {
             // SAFETY: nothing looks at the bytes of these spans.
             assert!(unsafe { lookup.whole(GuestAddress(at), len) }.is_none(), "{at:#x}");
         }
         // SAFETY: as above.
-        assert!(unsafe { Lookup::new(&[]).whole(GuestAddress(0), 1) }.is_none());
+        assert!(unsafe { Lookup::new(&[], &Likely::default()).whole(GuestAddress(0), 1) }.is_none());
     }
 }

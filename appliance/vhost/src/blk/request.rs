@@ -71,6 +71,13 @@ pub(super) struct Transfer<'a> {
     pub(super) data: &'a [Span],
 }
 
+/// Bytes written to a transfer that succeeds, the status byte included. Not a branch, as in [`Rules::read_transfer`].
+#[inline]
+pub(super) fn written(chain: &RequestChain<'_>) -> u32 {
+    let reads = chain.direction == Direction::Written;
+    select_unpredictable(reads, chain.bytes, 0).wrapping_add(1)
+}
+
 impl Rules {
     pub(super) fn new(disk: BlkDisk, features: Features) -> Self {
         let flushes = features.contains(Features::BLK_FLUSH);
@@ -86,13 +93,12 @@ impl Rules {
         let reads = direction == Direction::Written;
         let kind = select_unpredictable(reads, RequestType::IN, RequestType::OUT);
         let operation = select_unpredictable(reads, Operation::Read, Operation::Write(self.durability));
-        let written = select_unpredictable(reads, bytes, 0).wrapping_add(1);
         let (lba, blocks) = self.disk.in_blocks(Sector(header.sector.get()), bytes)?;
         if header.kind != kind {
             return None;
         }
         // The volume refuses what a read-only disk does not take.
-        Some(Transfer { status: response.byte(), written, operation, lba, blocks, data })
+        Some(Transfer { status: response.byte(), written: written(chain), operation, lba, blocks, data })
     }
 
     /// Reads a request of any kind, in any legal layout; none if there is no byte for an answer.

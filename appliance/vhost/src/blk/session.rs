@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  (1) idle        --the ring has chains, the volume has room--> (2) a batch of chains
-//!  (2) batch       --the next are transfers--> a slot each, submitted at once, (2)
+//!  (2) batch       --the next are transfers--> a slot each, submitted together, (2)
+//!  (2) batch       --the next are transfers, and the device needs no time--> ended, (2)
 //!  (2) batch       --next chain: read, checked, given a slot-->  (3) a pending request
 //!  (2) batch       --next chain is long--> walked into a list of the volume, turn by turn; then (3)
 //!  (2) batch       --no chain left--> (1)
@@ -20,15 +21,16 @@
 #![expect(unsafe_code, reason = "a queue's memory is kept for its spans")]
 
 use super::disk::BlkDisk;
-use super::request::{Batch, Ranges, Request, RequestChain, Rules, Todo, Transfer};
+use super::request::{Batch, Ranges, Request, RequestChain, Rules, Todo, Transfer, written};
 use super::slots::RequestSlots;
 use crate::device::QueueSession;
 use crate::queue::{DeviceQueue, QueueError, QueueSetup};
 use luge_block::{Completion, Lba, Operation, Refusal, Status, Tag};
 use luge_core::{Armed, Kick, Published, Session, SessionId, Took, Work};
 use luge_memory::Span;
+use luge_spec::virtio::blk::RequestStatus;
 use luge_virtqueue::{BATCH, Chain, Fault, Head, LongChain};
-use luge_volume::{Adder, Graph, ListId, ListRequest, Stats, VolumeHandle, VolumeId};
+use luge_volume::{Graph, ListId, ListRequest, Run, Stats, VolumeHandle, VolumeId};
 use std::sync::Arc;
 
 /// The volume of a disk on the core of a session.
@@ -156,9 +158,17 @@ impl BlkSession {
         let Self { session, rules, queue, batch, slots, next, .. } = self;
         let mut run = volume.run();
         let reader = TransferReader { session: *session, rules };
-        let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, run.adder());
+        if run.ends_at_once(batch.len().wrapping_sub(*next)) {
+            let ended = serve_at_once(batch.single_segment(*next, *room), reader, slots, queue, &mut run);
+            *next = next.wrapping_add(ended);
+            *room = room.wrapping_sub(ended);
+            if ended > 0 {
+                return Submitted::All;
+            }
+        }
+        let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, &mut run);
         if count == 0 {
-            count = add_to_run(batch.scattered(*next, *room), reader, slots, run.adder());
+            count = add_to_run(batch.scattered(*next, *room), reader, slots, &mut run);
         }
         if count == 0 {
             return Submitted::None;
@@ -327,7 +337,7 @@ fn add_to_run<'a>(
     chains: impl Iterator<Item = RequestChain<'a>>,
     reader: TransferReader<'_>,
     slots: &mut RequestSlots,
-    mut run: Adder<'_, 'a>,
+    run: &mut Run<'_, '_, 'a>,
 ) -> usize {
     let added = chains.map_while(|chain| {
         let slot = slots.free(chain.head)?;
@@ -341,6 +351,44 @@ fn add_to_run<'a>(
     let added = added.count();
     slots.add_busy(added);
     added
+}
+
+/// Serves requests whose device needs no time, up to the first that is no transfer or fails; returns how many. They have
+/// no slots, because none of them is in flight.
+///
+/// Not inlined, so that the loops keep their values in registers.
+#[inline(never)]
+fn serve_at_once<'a>(
+    chains: impl Iterator<Item = RequestChain<'a>> + Clone,
+    reader: TransferReader<'_>,
+    slots: &RequestSlots,
+    queue: &mut DeviceQueue,
+    run: &mut Run<'_, '_, 'a>,
+) -> usize {
+    let mut adder = run.adder();
+    let added = chains.clone().map_while(|chain| {
+        slots.is_free(chain.head).then_some(())?;
+        let Transfer { operation, lba, blocks, data, .. } = reader.rules.read_transfer(&chain)?;
+        let tag = Tag::new(reader.session.0, chain.head.0);
+        adder.add(&luge_block::Request { tag, operation, lba, blocks, data })
+    });
+    if added.count() == 0 {
+        return 0;
+    }
+    let mut count = 0;
+    // One that fails is submitted by itself.
+    _ = run.serve(|ended| {
+        count = ended.len();
+        queue.complete_all(chains.take(count).map(|chain| end(&chain)));
+    });
+    count
+}
+
+/// Ends a transfer that has succeeded.
+#[inline(always)]
+fn end(chain: &RequestChain<'_>) -> (Head, u32) {
+    chain.response.byte().store(RequestStatus::OK.0);
+    (chain.head, written(chain))
 }
 
 impl Session for BlkSession {

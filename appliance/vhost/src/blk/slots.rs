@@ -67,6 +67,12 @@ impl RequestSlots {
         if slot.status.is_some() { None } else { Some(FreeSlot(slot)) }
     }
 
+    /// Whether a chain is not in flight.
+    #[inline]
+    pub(super) fn is_free(&self, head: Head) -> bool {
+        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.status.is_none())
+    }
+
     /// Counts slots that were filled.
     #[inline]
     pub(super) fn add_busy(&mut self, filled: usize) {

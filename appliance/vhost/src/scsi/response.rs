@@ -16,6 +16,12 @@ pub(super) type WholeResponse = FixedSpan<RESPONSE_BYTES>;
 /// Bytes of a response before the sense data.
 pub(super) const HEADER_BYTES: u32 = FixedSpan::<{ size_of::<ResponseHeader>() }>::LEN;
 
+/// Writes the answer to a request that has succeeded with all of its data: every field of the header is zero.
+#[inline(always)]
+pub(super) fn store_good(place: WholeResponse) {
+    place.store_first([0; size_of::<ResponseHeader>()]);
+}
+
 const _: () = assert!(SENSE_BYTES_MAX <= SENSE_BYTES);
 
 /// Place of a response that may be in several spans, in one nearly always.

@@ -33,6 +33,8 @@ fn a_task_that_is_aborted_ends_as_aborted_before_the_function_does() {
     for lba in 0..10 {
         assert_eq!(scene.command(&Command::read(at(1, 0), lba, 1).by(REQUEST_QUEUE + 1)).status, 0);
     }
+    // A later function is answered, so this one has begun.
+    assert_eq!(scene.function(Function::QUERY_TASK, at(1, 0), 1), Response::FUNCTION_COMPLETE);
     assert!(scene.no_function_is_answered(), "its memory may still be written");
     delay.release();
     assert_eq!(scene.await_function(&abort), Response::FUNCTION_COMPLETE);

@@ -109,7 +109,7 @@ impl RequestSession {
 
     /// Whether chain `index` of the batch is unread and in a scope.
     fn is_unread_in(&mut self, index: usize, scope: Scope) -> bool {
-        let is_left = self.left & super::run::bit(index) != 0;
+        let is_left = self.left & super::chains::bit(index) != 0;
         let header = if is_left { self.header_of(index) } else { None };
         let of = header.and_then(|header| Some((LunPlace::parse(header.lun)?, header.tag.get())));
         of.is_some_and(|(place, tag)| scope.has(place, tag))

@@ -48,6 +48,11 @@ impl Groups {
         self.are_formed = false;
     }
 
+    /// Whether the groups are of this batch.
+    pub(super) fn are_formed(&self) -> bool {
+        self.are_formed
+    }
+
     /// Groups those of a batch's chains that are in `chains`, if that was not done yet. A chain without a header is in a
     /// group by chance.
     ///

@@ -10,10 +10,10 @@
 //! The header is read from the beginning of the chain, which the take has walked. The list is lent by the volume that the
 //! chain is for; where there is no such LUN, by that of another LUN of the target.
 
+use super::chains::bit;
 use super::one::ReadChain;
 use super::pending::{List, Long};
 use super::request_session::RequestSession;
-use super::run::bit;
 use super::slots::Mark;
 use super::turn::Turn;
 use crate::scsi::lun::LunPlace;

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!  (1) idle        --the ring has chains--> (2) a batch of chains
-//!  (2) batch       --reads and writes to one LUN--> a slot each, submitted at once, (2)
+//!  (2) batch       --reads and writes to one LUN--> a slot each, submitted together, (2)
+//!  (2) batch       --reads and writes to one LUN, whose device needs no time--> given back, (2)
 //!  (2) batch       --no room, and others wait in the ring--> parked, until there is room; then (2)
 //!  (2) batch       --any other chain: read--> (3) a pending request
 //!  (2) batch       --no chain left--> (1)
@@ -23,8 +24,10 @@
 //! Of a response with status GOOD, the header is written, and not the memory for sense data. Where data of the guest is
 //! behind that, the length in the used ring counts it, because the data is a part of that length.
 
+mod at_once;
 mod away;
 mod cancellations;
+mod chains;
 mod changes;
 mod extras;
 mod finish;
@@ -33,10 +36,13 @@ mod long;
 mod one;
 mod parked;
 mod parking;
+mod parts;
 mod pending;
+mod reader;
 mod request_session;
 mod run;
 mod slots;
+mod slotted;
 mod submit;
 mod take;
 mod turn;

@@ -11,9 +11,9 @@
 //!
 //! A chain is read once: at most one request is pending, and its spans stay in the batch or in a list.
 
+use super::chains::bit;
 use super::pending::{Identity, List, Pending};
 use super::request_session::RequestSession;
-use super::run::bit;
 use super::slots::{Kind, Mark, NO_EXTRA, State};
 use super::submit::{DataPlace, Submission, Untaken};
 use super::turn::Turn;

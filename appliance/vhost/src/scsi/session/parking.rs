@@ -12,9 +12,9 @@
 //! beginning again, which its guest pays for.
 
 use super::cancellations::ones;
+use super::chains::bit;
 use super::pending::Identity;
 use super::request_session::RequestSession;
-use super::run::bit;
 use super::slots::{Kind, Mark, Slot, State};
 use super::turn::Turn;
 use crate::scsi::lun::{LunAddress, LunPlace};

@@ -2,7 +2,7 @@
 
 use crate::scsi::cancel::{CancelledAs, Scope};
 use crate::scsi::lun::LunPlace;
-use crate::scsi::response::WholeResponse;
+use crate::scsi::response::{WholeResponse, store_good};
 use luge_block::{Durability, Lba, Operation, Tag};
 use luge_scsi::BlockCommand;
 use luge_spec::virtio::scsi::Response;
@@ -178,6 +178,12 @@ impl Slots {
         self.slots.get_mut(usize::from(head.0)).filter(|slot| slot.kind.state == State::Free)
     }
 
+    /// Whether a chain is not in flight.
+    #[inline]
+    pub(super) fn is_vacant(&self, head: Head) -> bool {
+        self.slots.get(usize::from(head.0)).is_some_and(|slot| slot.kind.state == State::Free)
+    }
+
     /// Counts slots that were filled.
     #[inline]
     pub(super) fn add_busy(&mut self, filled: usize) {
@@ -219,7 +225,7 @@ impl Slots {
     pub(super) fn succeed(&mut self, head: Head) -> Option<u32> {
         let slot = self.slots.get_mut(usize::from(head.0)).expect("a request ends that is not in flight");
         let response = slot.response.filter(|_| slot.kind.state == State::Transfer)?;
-        response.store_first([0; 12]);
+        store_good(response);
         slot.kind.state = State::Free;
         Some(slot.written)
     }

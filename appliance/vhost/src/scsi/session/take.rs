@@ -1,8 +1,8 @@
 //! The turn of a session.
 
 use super::cancellations::ones;
+use super::chains::bit;
 use super::request_session::RequestSession;
-use super::run::bit;
 use super::turn::Turn;
 use crate::device::QueueSession;
 use crate::queue::DeviceQueue;
