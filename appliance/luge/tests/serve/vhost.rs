@@ -109,7 +109,7 @@ fn a_front_end_for_which_descriptors_are_short_is_refused_with_the_limit_and_the
 
 #[test]
 fn a_controller_for_which_descriptors_are_short_is_refused_and_nothing_remains_of_it() {
-    let luge = with_descriptors(256);
+    let luge = with_descriptors(262);
     luge.call("bdev_null_create", json!({"name": "n", "num_blocks": 4096, "block_size": 512}));
     let disk = |name: &str| json!({"ctrlr": name, "dev_name": "n"});
     for name in ["a", "b"] {
@@ -121,7 +121,7 @@ fn a_controller_for_which_descriptors_are_short_is_refused_and_nothing_remains_o
     assert!(error.message.contains("LimitNOFILE="), "{error}");
     assert!(!std::fs::exists(luge.path("c")).unwrap());
     let log = std::fs::read_to_string(luge.path("log")).unwrap();
-    assert!(log.contains("this process may have 256 file descriptors"), "{log}");
+    assert!(log.contains("this process may have 262 file descriptors"), "{log}");
     luge.call("vhost_delete_controller", json!({"ctrlr": "a"}));
     luge.call("vhost_create_blk_controller", disk("c"));
 }
