@@ -86,6 +86,15 @@ impl Daemon {
         Self::run(container, tempfile::tempdir().unwrap(), &[], Stdio::inherit())
     }
 
+    /// Starts a daemon with a limit of file descriptors, with the log in its folder.
+    pub fn with_descriptors(limit: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut program = command("prlimit");
+        program.args([&format!("--nofile={limit}:{limit}"), "--", LUGE]);
+        Self::logging(program, folder, log)
+    }
+
     /// Starts a daemon by `program` in a folder, with its log there.
     pub fn logging(program: Command, folder: tempfile::TempDir, log: impl Into<Stdio>) -> Self {
         Self::run(program, folder, &[], log.into())

@@ -9,6 +9,7 @@ mod configuration;
 mod crashes;
 mod crowd;
 mod daemon;
+mod descriptors;
 mod exporter;
 mod failures;
 mod identities;

@@ -59,6 +59,23 @@ fn a_guest_reads_what_it_wrote_to_the_disk_of_another_process() {
     assert_eq!(bdev["driver_specific"]["nvme"][0].get("pci_address"), None);
 }
 
+/// Number of open file descriptors of a daemon.
+fn open_files(luge: &Daemon) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", luge.child.id())).unwrap().count()
+}
+
+#[test]
+fn an_attached_disk_takes_no_more_descriptors_than_were_promised() {
+    let target = target();
+    let luge = Daemon::start();
+    let before = open_files(&luge);
+    luge.call("bdev_nvme_attach_controller", attach(&target));
+    luge.call("vhost_create_blk_controller", json!({"ctrlr": "v", "dev_name": "Nvme0n1"}));
+    assert!(bench(&luge.path("v"), "--rw randread --runtime 0.05").status.success());
+    // An SSD with one core, and an endpoint.
+    assert!(open_files(&luge) <= before + 18 + 16, "{} before, {} now", before, open_files(&luge));
+}
+
 #[test]
 fn a_saved_configuration_attaches_the_disk_of_another_process_again() {
     let target = target();

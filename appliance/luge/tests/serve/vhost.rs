@@ -70,18 +70,9 @@ fn bench(luge: &Daemon, ctrlr: &str, queues: u16) -> Output {
     bench.args(["--queues", &queues.to_string()]).output().unwrap()
 }
 
-/// A daemon with a limit of file descriptors.
-fn with_descriptors(limit: u32) -> Daemon {
-    let folder = tempfile::tempdir().unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let mut program = command("prlimit");
-    program.args([&format!("--nofile={limit}:{limit}"), "--", LUGE]);
-    Daemon::logging(program, folder, log)
-}
-
 #[test]
 fn a_front_end_for_which_descriptors_are_short_is_refused_with_the_limit_and_the_remedy() {
-    let luge = with_descriptors(1024);
+    let luge = Daemon::with_descriptors(1024);
     for name in ["v", "w"] {
         let bdev = json!({"name": format!("n{name}"), "num_blocks": 4096, "block_size": 512});
         luge.call("bdev_null_create", bdev);
@@ -109,7 +100,7 @@ fn a_front_end_for_which_descriptors_are_short_is_refused_with_the_limit_and_the
 
 #[test]
 fn a_controller_for_which_descriptors_are_short_is_refused_and_nothing_remains_of_it() {
-    let luge = with_descriptors(262);
+    let luge = Daemon::with_descriptors(262);
     luge.call("bdev_null_create", json!({"name": "n", "num_blocks": 4096, "block_size": 512}));
     let disk = |name: &str| json!({"ctrlr": name, "dev_name": "n"});
     for name in ["a", "b"] {
