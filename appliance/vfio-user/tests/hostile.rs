@@ -257,6 +257,27 @@ fn the_client_after_one_that_was_killed_is_not_refused() {
 }
 
 #[test]
+fn memory_files_beyond_the_file_descriptors_are_refused_and_taken_when_others_have_gone() {
+    // Those of the endpoint, and for three files.
+    let house = House::with_descriptors(224 + 33 + 3);
+    let client = house.client();
+    let files: Vec<OwnedFd> = (0..4).map(|_| memory_file(2 * PAGE)).collect();
+    let place = |n: u64| map(n * 2 * PAGE, PAGE, 0);
+    for (n, file) in (0..3).zip(&files) {
+        assert_eq!(client.map(place(n), file), 0);
+    }
+    assert_eq!(client.map(place(3), &files[3]), Errno::MFILE.raw_os_error());
+    assert_eq!(client.unmap(unmap(0, PAGE)), 0);
+    assert_eq!(client.map(place(3), &files[3]), 0);
+    assert_eq!(client.unmap(unmap(2 * PAGE, PAGE)), 0);
+    assert_eq!(
+        client.map(map(16 * PAGE, PAGE, PAGE), &files[2]),
+        0,
+        "another piece of a file that is mapped"
+    );
+}
+
+#[test]
 fn tens_of_thousands_of_pieces_are_mapped_in_reasonable_time_and_no_more_than_that() {
     let house = House::new();
     let (client, file) = (house.client(), memory_file(65536));

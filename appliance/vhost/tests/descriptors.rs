@@ -67,6 +67,29 @@ fn notifiers_that_change_and_a_reset_take_no_more_descriptors() {
 }
 
 #[test]
+fn files_of_memory_regions_take_no_descriptors_that_others_were_promised() {
+    // The first front end has 5 for its queue; of the other 5, regions beyond the eight of the endpoint take one each.
+    let house = house(2);
+    let (mut first, second) = (Guest::new(1), Guest::new(1));
+    let client = first.connect(&house.path(0));
+    let regions: Vec<_> =
+        (0..10).map(|n| Guest::more_memory(0x2_0000_0000 + n * 0x10_0000, 0x1_0000)).collect();
+    let add = |n: usize| {
+        let (layout, file) = &regions[n];
+        client.tell(&Message::memory_region(code::ADD_MEM_REG, layout, Some(file)).acknowledged())
+    };
+    // There are four already.
+    assert!((0..9).all(|n| add(n).is_some()));
+    use_disk(&mut first);
+    let refused = Client::connect(&house.path(1));
+    second.script().iter().for_each(|message| drop(refused.tell(message)));
+    assert!(refused.is_cut_off(), "no descriptor is left for a queue");
+    add(9);
+    assert!(client.is_cut_off(), "and none for another region");
+    let _second = second.connect(&house.path(1));
+}
+
+#[test]
 fn an_endpoint_without_descriptors_is_refused_and_leaves_no_socket() {
     let mut house = House::on(&[]);
     house.descriptors = Descriptors::with_limit(KEPT + ENDPOINT - 1);

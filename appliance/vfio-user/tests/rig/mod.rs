@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 pub const NO_PAUSE: BackoffLimits =
     BackoffLimits { first: Duration::ZERO, longest: Duration::ZERO, quiet: Duration::ZERO };
 
+/// File descriptors that are enough for all tests.
+const DESCRIPTORS: u64 = 100_000;
+
 /// An endpoint in a folder of its own.
 pub struct House {
     pub record: Arc<Record>,
@@ -28,9 +31,14 @@ pub struct House {
 
 impl House {
     pub fn new() -> Self {
+        Self::with_descriptors(DESCRIPTORS)
+    }
+
+    /// An endpoint in a process that may have so many file descriptors.
+    pub fn with_descriptors(limit: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let record = Arc::new(Record::new());
-        let endpoint = endpoint(&folder.path().join("cntrl"), &record).unwrap();
+        let endpoint = endpoint_within(&folder.path().join("cntrl"), &record, limit).unwrap();
         Self { record, endpoint, folder }
     }
 
@@ -52,6 +60,10 @@ impl House {
 
 /// An endpoint at a path.
 pub fn endpoint(path: &Path, record: &Arc<Record>) -> Result<Endpoint, EndpointError> {
+    endpoint_within(path, record, DESCRIPTORS)
+}
+
+fn endpoint_within(path: &Path, record: &Arc<Record>, descriptors: u64) -> Result<Endpoint, EndpointError> {
     Endpoint::start(EndpointConfig {
         name: "echo".into(),
         socket: path.to_owned(),
@@ -59,7 +71,7 @@ pub fn endpoint(path: &Path, record: &Arc<Record>) -> Result<Endpoint, EndpointE
         owner: None,
         source: Arc::new(Echo(record.clone())),
         space: Some(DmaSpace::new()),
-        descriptors: Descriptors::with_limit(100_000),
+        descriptors: Descriptors::with_limit(descriptors),
         backoff: NO_PAUSE,
     })
 }
