@@ -15,7 +15,7 @@
 use crate::{TenantNumber, Ticks};
 use std::time::Duration;
 
-/// One of so many parts of a channel's room stays free.
+/// Number of parts of a channel's room, of which one stays free.
 const FREE_PART: usize = 16;
 
 /// Time after which a tenant's largest number of requests is forgotten, and at most twice as long.

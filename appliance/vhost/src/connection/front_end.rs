@@ -531,7 +531,7 @@ impl VhostUserBackendReqHandlerMut for FrontEnd {
         if self.common.memory.len() as u64 >= REGIONS_MAX {
             return Err(refusal(format!("there are {REGIONS_MAX} regions of memory already")));
         }
-        self.promise_regions(self.common.memory.len() + 1)?;
+        self.promise_regions(self.common.memory.len().saturating_add(1))?;
         let table = memory::add(&self.place, &self.common.memory, region, &file).map_err(refusal)?;
         self.set_memory(table);
         for vring in &self.vrings {
