@@ -70,6 +70,7 @@ fn a_victim_has_its_numbers_beside_nobody_and_each_neighbour() -> Result<(), Tes
     let rows = report["rows"].as_array().cloned().unwrap_or_default();
     let beside: Vec<&str> = rows.iter().filter_map(|row| row["beside"].as_str()).collect();
     assert_eq!(beside, ["nobody", "an honest tenant", "100 honest tenants", "256 idle rings"]);
+    assert!(rows.iter().all(|row| row["refusal"].is_null()), "{rows:?}");
     assert!(rows[2]["parts_of_equal"]["least"].as_f64() > Some(0.0), "{}", rows[2]);
     for (row, number) in rows.iter().flat_map(|row| {
         ["latency_p50_ns", "latency_p99_ns", "latency_max_ns", "iops", "share"].map(|number| (row, number))

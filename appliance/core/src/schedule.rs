@@ -101,7 +101,7 @@ enum Visit {
     UsedUp,
 }
 
-/// What the visits of a turn have done so far.
+/// Sum of the visits of a turn so far.
 struct Taken {
     /// Whether anything was taken.
     any: bool,

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "a part of it is used")]
 mod rig;
 
 use luge_block::{Blocks, CoreId, Device, MemoryDevice, NullDevice, Shape};
@@ -166,11 +165,8 @@ impl House {
         for ring in 0..load.rings {
             let ring = FullRing::new(memory.clone(), RINGS + ring * 0x2800, load);
             let volume = OpenVolume { id, stats: whole.stats(CoreId(0)) };
-            let session = blk_session(
-                disk.clone(),
-                volume,
-                setup_of(ring.layout, disk.features() | RING_FEATURES, &memory),
-            );
+            let session =
+                blk_session(disk, volume, setup_of(ring.layout, disk.features() | RING_FEATURES, &memory));
             self.schedule.add(Box::new(session), account.clone(), &mut self.graph).ok().unwrap();
             self.rings.push(ring);
         }

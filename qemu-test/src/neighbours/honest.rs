@@ -13,9 +13,6 @@ use crate::error::TestError;
 use std::path::Path;
 use std::time::Duration;
 
-/// Pause between two looks at the rings: a small part of the time for which their requests last.
-const PAUSE: Duration = Duration::from_millis(4);
-
 /// Requests that are offered less than a ring holds: available indices are rounded down.
 const MARGIN: u16 = 256;
 
@@ -26,13 +23,15 @@ struct Load {
     size: u16,
     /// Number of different requests in each ring.
     requests: u16,
+    /// Pause between two looks at the rings of all tenants: a small part of the time for which their requests last.
+    pause: Duration,
 }
 
-/// A tenant that is alone at a core, which is busy for twenty milliseconds or more with a full load.
-const ALONE: Load = Load { rings: 32, size: 32768, requests: 1024 };
+/// A tenant that is alone: as many requests as a server takes of one, which keep a core busy for some milliseconds.
+const ALONE: Load = Load { rings: 8, size: 32768, requests: 1024, pause: Duration::from_millis(1) };
 
-/// One of a hundred tenants, who have about as much work together.
-const ONE_OF_MANY: Load = Load { rings: 1, size: 8192, requests: 256 };
+/// One of a hundred tenants, who keep a core busy for twenty milliseconds together.
+const ONE_OF_MANY: Load = Load { rings: 1, size: 8192, requests: 256, pause: Duration::from_millis(4) };
 
 /// Some honest tenants.
 pub(super) struct Honest {
@@ -54,7 +53,7 @@ impl Neighbour for Honest {
     fn settle(&self, target: &Target) -> Result<Box<dyn Activity>, TestError> {
         let load = if self.tenants == 1 { ALONE } else { ONE_OF_MANY };
         let tenants = target.disks.iter().map(|disk| Tenant::connect(disk, load, target.sectors));
-        Ok(Box::new(Tenants(tenants.collect::<Result<_, _>>()?)))
+        Ok(Box::new(Tenants { tenants: tenants.collect::<Result<_, _>>()?, pause: load.pause }))
     }
 }
 
@@ -85,12 +84,15 @@ impl Tenant {
     }
 }
 
-struct Tenants(Vec<Tenant>);
+struct Tenants {
+    tenants: Vec<Tenant>,
+    pause: Duration,
+}
 
 impl Activity for Tenants {
     fn act(&mut self) -> Result<(), TestError> {
-        self.0.iter().try_for_each(Tenant::offer)?;
-        std::thread::sleep(PAUSE);
+        self.tenants.iter().try_for_each(Tenant::offer)?;
+        std::thread::sleep(self.pause);
         Ok(())
     }
 }
