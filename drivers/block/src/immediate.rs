@@ -345,22 +345,34 @@ mod tests {
     #[test]
     fn a_run_done_at_once_has_the_bounds_of_others() {
         let mut channel = channel();
-        let shares = serve(&mut channel, 100, &[2000, 40, 2048, 1]);
-        assert_eq!(shares, (3, Some(Refusal::Full)), "what was begun is done");
+        let (count, refusal) = serve(&mut channel, 100, &[2000, 40, 2048, 1]);
+        assert_eq!(count, 3, "what was begun is done");
+        assert_eq!(refusal, Some(Refusal::Full));
         assert_eq!(channel.submit(&discard(1)), Err(Refusal::Full));
-        assert_eq!(serve(&mut channel, 100, &[1]), (0, Some(Refusal::Full)));
+        assert_eq!(serve(&mut channel, 100, &[1]).0, 0);
         let mut done = Completions::default();
         channel.poll(&mut done);
         assert!(done.as_slice().is_empty(), "they have no completions");
-        assert_eq!(serve(&mut channel, 100, &[1]), (1, None));
+        assert_eq!(serve(&mut channel, 100, &[1]).0, 1);
     }
 
     #[test]
     fn a_run_done_at_once_stops_at_a_request_that_fails() {
         let mut channel = channel();
-        let failed = (2, Some(Refusal::Failed(Status::MediaError)));
-        assert_eq!(serve(&mut channel, 5, &[1, 1, 1, 1]), failed);
-        assert_eq!(serve(&mut channel, 8, &[1, 1]), (2, None));
+        let (count, refusal) = serve(&mut channel, 5, &[1, 1, 1, 1]);
+        assert_eq!(count, 2);
+        assert_eq!(refusal, Some(Refusal::Failed(Status::MediaError)));
+        assert_eq!(serve(&mut channel, 8, &[1, 1]).1, None);
         assert_eq!(channel.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_request_without_blocks_waits_for_a_poll_as_others_do() {
+        let mut channel = channel();
+        let flush = Request { operation: Operation::Flush, blocks: 0, ..discard(0) };
+        assert_eq!(channel.submit(&discard(2048)), Ok(()));
+        assert_eq!(channel.submit(&flush), Err(Refusal::Full), "there is no room");
+        channel.poll(&mut Completions::default());
+        assert_eq!(channel.submit(&flush), Ok(()));
     }
 }

@@ -132,7 +132,7 @@ impl<'d> Filler<'_, 'd> {
         }
     }
 
-    /// Not inlined, so that the loop keeps its values in registers.
+    /// Adds entries to a run, each with a slot. Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
     fn fill_with(
         &mut self,
@@ -155,7 +155,7 @@ impl<'d> Filler<'_, 'd> {
         });
     }
 
-    /// Not inlined, as above.
+    /// Adds entries to a run without slots. Not inlined, as [`Self::fill_with`].
     #[inline(never)]
     fn fill_at_once_with(
         &mut self,
