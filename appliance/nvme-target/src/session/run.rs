@@ -108,7 +108,7 @@ struct Filler<'m, 'd> {
 impl<'d> Filler<'_, 'd> {
     /// Adds reads and writes to a run, up to the first candidate that is none or that the run does not take. Each has one
     /// of `places`, and a slot.
-    #[inline]
+    #[inline(always)]
     fn fill(
         &mut self,
         candidates: Candidates,
