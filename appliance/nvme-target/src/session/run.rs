@@ -124,7 +124,7 @@ impl<'d> Filler<'_, 'd> {
 
     /// Adds reads and writes to a run as [`Self::fill`] does, whose tags have the identifiers of commands in the places
     /// of slots.
-    #[inline]
+    #[inline(always)]
     fn fill_at_once(&mut self, candidates: Candidates, places: &'d mut [Span], run: &mut Run<'_, '_, 'd>) {
         match candidates {
             Candidates::Next(_) => self.fill_at_once_with(self.reader.entries(), places, run),
