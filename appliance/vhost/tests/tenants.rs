@@ -109,7 +109,9 @@ impl Neighbours {
     /// Sends requests on all rings of a guest.
     fn flood(guest: &mut Guest, lba: u64) {
         for ring in &mut guest.rings {
-            (0..12).for_each(|_| drop(ring.send(&Ask::read(lba, 512))));
+            for _ in 0..12 {
+                ring.send(&Ask::read(lba, 512));
+            }
         }
     }
 

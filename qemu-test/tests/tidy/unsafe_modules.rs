@@ -77,6 +77,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "drivers/block/src/file/channel.rs",
     "drivers/block/src/file/memory.rs",
     "drivers/block/src/file/resident.rs",
+    "drivers/block/src/immediate.rs",
     "drivers/block/src/memory/mod.rs",
     "drivers/block/src/transfer.rs",
     "drivers/block/tests/check_catches.rs",

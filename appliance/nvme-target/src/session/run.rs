@@ -108,7 +108,7 @@ struct Filler<'m, 'd> {
 impl<'d> Filler<'_, 'd> {
     /// Adds reads and writes to a run, up to the first candidate that is none or that the run does not take. Each has one
     /// of `places`, and a slot.
-    #[inline]
+    #[inline(always)]
     fn fill(
         &mut self,
         candidates: Candidates,
@@ -124,7 +124,7 @@ impl<'d> Filler<'_, 'd> {
 
     /// Adds reads and writes to a run as [`Self::fill`] does, whose tags have the identifiers of commands in the places
     /// of slots.
-    #[inline]
+    #[inline(always)]
     fn fill_at_once(&mut self, candidates: Candidates, places: &'d mut [Span], run: &mut Run<'_, '_, 'd>) {
         match candidates {
             Candidates::Next(_) => self.fill_at_once_with(self.reader.entries(), places, run),
@@ -132,7 +132,7 @@ impl<'d> Filler<'_, 'd> {
         }
     }
 
-    /// Not inlined, so that the loop keeps its values in registers.
+    /// Adds entries to a run, each with a slot. Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
     fn fill_with(
         &mut self,
@@ -155,7 +155,7 @@ impl<'d> Filler<'_, 'd> {
         });
     }
 
-    /// Not inlined, as above.
+    /// Adds entries to a run without slots. Not inlined, as [`Self::fill_with`].
     #[inline(never)]
     fn fill_at_once_with(
         &mut self,
