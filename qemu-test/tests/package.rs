@@ -52,7 +52,8 @@ impl Rig {
     fn install(&self, version: &str) -> Result<String, TestError> {
         let package = package(&self.bench, version)?;
         fs::copy(&package, self.host.path("/root/luge.deb")).unwrap();
-        self.host.run("dpkg --install /root/luge.deb")
+        // Without those of other packages, such as the index of manual pages, which takes seconds.
+        self.host.run("dpkg --no-triggers --install /root/luge.deb")
     }
 
     /// Configures and starts the service, which is ready then.
@@ -197,7 +198,7 @@ fn restart_after_a_hang(rig: &Rig) -> Outcome {
 }
 
 fn purge(rig: &Rig) -> Outcome {
-    rig.host.run("dpkg --purge luge")?;
+    rig.host.run("dpkg --no-triggers --purge luge")?;
     let left = rig.host.run(
         "find /etc /usr /var /run -xdev -iname '*luge*' -newer /root/luge.deb; find /etc/luge /run/luge /usr/bin/luge \
          /usr/lib/systemd/system/luge.service /usr/lib/systemd/system/luge-exporter.service /var/tmp/spdk.sock 2> /dev/null || true",
