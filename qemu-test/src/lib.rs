@@ -29,7 +29,7 @@ mod transcript;
 
 pub use accelerator::Accelerator;
 pub use block_client::BlockClient;
-pub use container::Container;
+pub use container::{Container, SHARED};
 pub use daemon::{Daemon, Serve};
 pub use deadline::Deadline;
 pub use error::TestError;

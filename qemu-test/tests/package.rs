@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use luge_image::{Cache, DebianPackage, Progress, SPDK_CLIENT};
-use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, TestError, run};
+use luge_qemu_test::{Bench, BlockClient, Container, Deadline, Lab, SHARED, TestError, run};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,15 +52,16 @@ impl Rig {
     fn install(&self, version: &str) -> Result<String, TestError> {
         let package = package(&self.bench, version)?;
         fs::copy(&package, self.host.path("/root/luge.deb")).unwrap();
-        self.host.run("dpkg --install /root/luge.deb")
+        // Without those of other packages, such as the index of manual pages, which takes seconds.
+        self.host.run("dpkg --no-triggers --install /root/luge.deb")
     }
 
     /// Configures and starts the service, which is ready then.
     fn start(&self) -> Outcome {
         fs::write(self.host.path("/etc/luge/luge.json"), CONFIGURATION).unwrap();
-        self.host.run(
-            "truncate -s 16M /srv/disk; sed -i 's|-m 0x1|-m 0x1 -s 64 --no-huge --vm-files /opt/shared|' /etc/luge/luge.conf",
-        )?;
+        let options = format!("-m 0x1 -s 64 --no-huge --vm-files {SHARED}");
+        self.host
+            .run(&format!("truncate -s 16M /srv/disk; sed -i 's|-m 0x1|{options}|' /etc/luge/luge.conf"))?;
         self.host.run("systemctl enable --now luge || journalctl -u luge --no-pager | tail -20; systemctl is-active luge").map(drop)
     }
 
@@ -128,16 +129,16 @@ fn export(rig: &Rig) -> Outcome {
 
 /// QEMU of the folder that the container shares, started through the loader there.
 const QEMU: &str = r#"#!/bin/sh
-export QEMU_MODULE_DIR=/opt/shared/usr/lib/x86_64-linux-gnu/qemu
-exec /opt/shared/usr/lib64/ld-linux-x86-64.so.2 --library-path /opt/shared/usr/lib/x86_64-linux-gnu:/opt/shared/usr/lib \
-    /opt/shared/usr/bin/qemu-system-x86_64 -L /opt/shared/usr/share/qemu -L /opt/shared/usr/share/seabios "$@"
+export QEMU_MODULE_DIR=SHARED/usr/lib/x86_64-linux-gnu/qemu
+exec SHARED/usr/lib64/ld-linux-x86-64.so.2 --library-path SHARED/usr/lib/x86_64-linux-gnu:SHARED/usr/lib \
+    SHARED/usr/bin/qemu-system-x86_64 -L SHARED/usr/share/qemu -L SHARED/usr/share/seabios "$@"
 "#;
 
 /// The daemon runs a virtual machine in its sandbox, whose firmware reads the disk.
 fn run_a_virtual_machine(rig: &Rig) -> Outcome {
     let qemu = rig.host.path("/usr/local/bin/qemu-system-x86_64");
     fs::create_dir_all(qemu.parent().unwrap()).unwrap();
-    fs::write(&qemu, QEMU).unwrap();
+    fs::write(&qemu, QEMU.replace("SHARED", SHARED)).unwrap();
     rig.host.run("chmod 755 /usr/local/bin/qemu-system-x86_64")?;
     let vm =
         json!({ "name": "vm1", "cpus": 1, "memory_mb": 64, "disks": ["vm1.disk"], "accelerator": "tcg" });
@@ -197,7 +198,7 @@ fn restart_after_a_hang(rig: &Rig) -> Outcome {
 }
 
 fn purge(rig: &Rig) -> Outcome {
-    rig.host.run("dpkg --purge luge")?;
+    rig.host.run("dpkg --no-triggers --purge luge")?;
     let left = rig.host.run(
         "find /etc /usr /var /run -xdev -iname '*luge*' -newer /root/luge.deb; find /etc/luge /run/luge /usr/bin/luge \
          /usr/lib/systemd/system/luge.service /usr/lib/systemd/system/luge-exporter.service /var/tmp/spdk.sock 2> /dev/null || true",

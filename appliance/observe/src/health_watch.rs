@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - An SSD is asked once in [`INTERVAL`] at most.
-//! - Only the latest health of the SSDs that the last snapshot had is kept.
+//! - Only the latest health of the SSDs that were enabled in the last snapshot is kept.
 
 use crate::health::Health;
 use crate::snapshot::Snapshot;
@@ -36,9 +36,11 @@ impl HealthWatch {
         Ok(Self { names, known })
     }
 
-    /// Adds the known health to the SSDs of a snapshot, and lets those be asked whose health is unknown or old.
+    /// Adds the known health to the SSDs of a snapshot, and lets those be asked whose health is unknown or old. One that is
+    /// being reset is not asked, because a command to it would delay its reset.
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        let names = snapshot.ssds.iter().map(|ssd| ssd.name.clone()).collect();
+        let enabled = snapshot.ssds.iter().filter(|ssd| ssd.state.as_deref() == Some("enabled"));
+        let names = enabled.map(|ssd| ssd.name.clone()).collect();
         // A thread that still asks has to ask for these later.
         let _ = self.names.try_send(names);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

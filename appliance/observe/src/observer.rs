@@ -38,13 +38,14 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// A Luge with SSDs `a` and `b`.
-    struct TwoSsds;
+    /// A Luge with SSDs `a` and `b`, and `c`, which is being reset.
+    struct ThreeSsds;
 
-    impl Source for TwoSsds {
+    impl Source for ThreeSsds {
         fn call(&mut self, method: &str, _: Value) -> Result<Value, SourceError> {
-            let is_ssds = method == "bdev_nvme_get_controllers";
-            Ok(if is_ssds { json!([{ "name": "a" }, { "name": "b" }]) } else { Value::Null })
+            let ssd = |name: &str, state: &str| json!({ "name": name, "ctrlrs": [{ "state": state }] });
+            let ssds = json!([ssd("a", "enabled"), ssd("b", "enabled"), ssd("c", "resetting")]);
+            Ok(if method == "bdev_nvme_get_controllers" { ssds } else { Value::Null })
         }
     }
 
@@ -73,15 +74,15 @@ mod tests {
     fn an_ssd_that_is_slow_to_tell_its_health_delays_no_snapshot_and_is_asked_once() {
         let ((asked, asks), (answer, answers)) = (channel(), channel());
         let mut observer =
-            Observer::start(Box::new(TwoSsds), Box::new(Temperatures { asked, answers })).unwrap();
-        assert_eq!(temperatures(&mut observer), [None, None]);
+            Observer::start(Box::new(ThreeSsds), Box::new(Temperatures { asked, answers })).unwrap();
+        assert_eq!(temperatures(&mut observer), [None; 3]);
         assert_eq!(asks.recv().unwrap(), "a");
-        assert_eq!(temperatures(&mut observer), [None, None], "a has not answered");
+        assert_eq!(temperatures(&mut observer), [None; 3], "a has not answered");
         answer.send(41).unwrap();
         assert_eq!(asks.recv().unwrap(), "b");
-        assert_eq!(temperatures(&mut observer), [Some(41), None]);
+        assert_eq!(temperatures(&mut observer), [Some(41), None, None]);
         drop(answer);
         drop(observer);
-        assert_eq!(asks.iter().collect::<Vec<_>>(), [""; 0], "each was asked");
+        assert_eq!(asks.iter().collect::<Vec<_>>(), [""; 0], "each that is enabled was asked");
     }
 }

@@ -65,8 +65,9 @@ fn answer(method: &str, params: &Value) -> Option<Value> {
         "bdev_nvme_get_controllers" => json!([
             { "name": "Nvme0", "ctrlrs": [{ "state": "enabled", "trid": { "traddr": "0000:3b:00.0" } }] },
             { "name": "Nvme1", "ctrlrs": [{ "state": "resetting", "trid": { "traddr": "0000:3c:00.0" } }] },
+            { "name": "Nvme2", "ctrlrs": [{ "state": "enabled", "trid": { "traddr": "0000:3d:00.0" } }] },
         ]),
-        "bdev_nvme_get_controller_health_info" => health(params["name"] == "Nvme1"),
+        "bdev_nvme_get_controller_health_info" => health(params["name"] == "Nvme2"),
         "bdev_get_bdevs" => json!([
             volume("Nvme0n1", &json!({ "nvme": [{ "trid": { "traddr": "0000:3b:00.0" } }] })),
             volume("Nvme0n1p0", &json!({ "split": { "base_bdev": "Nvme0n1" } })),

@@ -64,9 +64,10 @@ fn the_page_shows_the_sled_from_vms_to_ssds_with_live_numbers() {
     rig.assert_card("endpoints", "nqn.2016-06.io.spdk:windows", "NVMe over vfio-user, 4 queues");
     rig.assert_card("volumes", "Nvme0n1p1", "8.00 GiB, part of Nvme0n1");
     rig.assert_card("volumes", "Nvme0n1p1", "IOPS");
-    rig.browser.until("document.querySelector('#ssds').innerText.includes('36')");
+    rig.browser.until("document.querySelector('#ssds').innerText.includes('83')");
     rig.assert_card("ssds", "Nvme0", "0000:3b:00.0, 36\u{a0}°C, 4\u{a0}% used, 97\u{a0}% spare");
-    rig.assert_card("ssds", "Nvme1", "resetting, temperature");
+    rig.assert_card("ssds", "Nvme1", "resetting");
+    rig.assert_card("ssds", "Nvme2", "temperature");
     rig.assert_card("ssds", "Nvme1", "resetting");
     assert_eq!(rig.card("volumes", "Nvme0n1"), "no card", "a base of others that is not served is shown");
     let links = rig.browser.value("document.querySelectorAll('#links path.busy').length");
