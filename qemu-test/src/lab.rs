@@ -23,6 +23,7 @@ pub struct Lab {
     guest: Made<GuestKit>,
     luge: Made<PathBuf>,
     image: Made<Artifacts>,
+    small_image: Made<Artifacts>,
 }
 
 /// A value that is made once, when it is first used.
@@ -52,9 +53,17 @@ impl Lab {
         let qemu = QemuRoot::prepare(&cache, &progress)?;
         let folder = target_folder().join("machines");
         fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
-        let (accelerator, guest, luge, image) =
-            (Made::not_yet(), Made::not_yet(), Made::not_yet(), Made::not_yet());
-        Ok(Self { cache, progress, folder, qemu, accelerator, guest, luge, image })
+        Ok(Self {
+            cache,
+            progress,
+            folder,
+            qemu,
+            accelerator: Made::not_yet(),
+            guest: Made::not_yet(),
+            luge: Made::not_yet(),
+            image: Made::not_yet(),
+            small_image: Made::not_yet(),
+        })
     }
 
     /// Returns the lab that all tests of one program share.
@@ -133,6 +142,14 @@ impl Lab {
     pub fn image(&self) -> Result<Artifacts, TestError> {
         let image = ImageBuilder { vm_pack: true, ..ImageBuilder::default() };
         self.image.get(|| image.build(&self.cache, &self.progress))
+    }
+
+    /// Image of the appliance as it is flashed, without the VM pack: it boots in half the time.
+    ///
+    /// # Errors
+    /// If the image does not build.
+    pub fn small_image(&self) -> Result<Artifacts, TestError> {
+        self.small_image.get(|| ImageBuilder::default().build(&self.cache, &self.progress))
     }
 
     /// Accelerator that works on this host, as determined once by `determine`.

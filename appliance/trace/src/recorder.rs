@@ -324,7 +324,7 @@ mod tests {
     fn events_that_are_taken_are_whole_and_each_is_taken_once() {
         let (sender, taken) = channel();
         let recorder = Recorder::with_events([4], move |record| {
-            sender.send((record.source, record.text.clone())).unwrap();
+            sender.send(record.clone()).unwrap();
         });
         let text = "0123456789abcdef".repeat(5);
         recorder.record(1, &Event::of_text(Kind::NOTICE, &text));
@@ -332,8 +332,12 @@ mod tests {
         recorder.record(0, &Event::of_text(Kind::NOTICE, "next"));
         recorder.flush();
         recorder.flush_last_words();
-        let taken: Vec<_> = taken.try_iter().collect();
-        assert_eq!(taken, [(Source::Core(4), text), (Source::Others, "next".into())]);
+        let taken: Vec<Record> = taken.try_iter().collect();
+        assert_eq!(taken.len(), 2);
+        assert_eq!(taken[0].source, Source::Core(4));
+        assert_eq!(taken[0].text, text);
+        assert_eq!(taken[1].source, Source::Others);
+        assert_eq!(taken[1].text, "next");
     }
 
     #[test]

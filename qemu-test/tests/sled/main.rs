@@ -8,8 +8,8 @@ mod power_cuts;
 mod write_log;
 
 use luge_qemu_test::{
-    Bench, Boot, Deadline, Iommu, Lab, SelfTestResult, SledMachine, Ssd, SsdLocation, TestError, selftest,
-    sled,
+    Bench, Boot, Deadline, Iommu, Lab, Reset, SelfTestResult, SledMachine, Ssd, SsdLocation, TestError,
+    selftest, sled,
 };
 use power_cuts::PowerCuts;
 use serde_json::{Value, json};
@@ -140,13 +140,28 @@ fn what_is_missing_is_named_with_its_remedy_and_the_rest_goes_on() -> Result<(),
     power_off(sled).map(drop)
 }
 
+/// The image's command line and PID 1 leave the CPU that serves alone, and the sled knows it.
+fn check_isolation(sled: &mut SledMachine) -> Result<(), TestError> {
+    let host = sled.call("luge_get_host", &json!({}))?;
+    for (what, cpus) in [("serving", "1"), ("isolated", "1"), ("tickless", "1"), ("interrupted", "0")] {
+        assert_eq!(host["cpus"][what], cpus, "{what}: {host:#}");
+    }
+    let advice = host["advice"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let of_cpus: Vec<&str> = advice.filter(|line| line.contains("CPU")).collect();
+    assert_eq!(of_cpus, [""; 0]);
+    Ok(())
+}
+
 #[test]
-fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), TestError> {
+fn the_image_boots_by_uefi_from_a_usb_stick_takes_the_ssd_and_tells_of_its_crashes() -> Result<(), TestError>
+{
     let lab = Lab::shared();
     let (_turn, bench) = (lab.turn()?, lab.bench("usb-stick")?);
-    // No configuration: the sled takes every SSD that it was not booted from.
-    let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &json!({}))?;
-    machine.boot = Boot::UsbStick(lab.image()?.disk_image);
+    // No configuration of disks: the sled takes every SSD that it was not booted from.
+    let configuration = json!({ "appliance": { "panic": -1 } });
+    let mut machine = sled::machine(&bench, vec![ssd(&bench, "ssd.img")?], &configuration)?;
+    machine.boot = Boot::UsbStick(lab.small_image()?.disk_image);
+    machine.reset = Reset::Boots;
     machine.traces = vec![SHUTDOWN_NOTIFICATION];
     let mut sled = SledMachine::start(&bench, &machine)?;
 
@@ -155,6 +170,9 @@ fn the_image_boots_by_uefi_from_a_usb_stick_and_takes_the_ssd() -> Result<(), Te
     assert_eq!(names(&bdevs), ["nvme0n1"], "{bdevs:#}");
     assert_eq!(bdevs[0]["num_blocks"], 1 << 20, "{bdevs:#}");
     assert!(sled.running.process.output.has("VFIO by iommufd"), "{}", sled.running.process.output.tail());
+    check_isolation(&mut sled)?;
+    last_words::crash_and_tell(&mut sled)?;
+    assert_eq!(names(&sled.call("bdev_get_bdevs", &json!({}))?), ["nvme0n1"], "after a crash");
     let text = power_off(sled)?;
     assert_eq!(count(&text, SHUTDOWN_NOTIFICATION), 1);
     Ok(())

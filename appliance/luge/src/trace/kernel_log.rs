@@ -27,7 +27,8 @@ impl KernelLog {
     /// Opens the log, and switches the kernel's own bound off.
     pub(super) fn open() -> io::Result<Self> {
         let file = File::options().write(true).open("/dev/kmsg")?;
-        fs::write(RATE_LIMIT, "on")?;
+        // The kernel refuses the word without the end of its line.
+        fs::write(RATE_LIMIT, "on\n")?;
         Ok(Self { file, allowance: Allowance::new(Instant::now()) })
     }
 
