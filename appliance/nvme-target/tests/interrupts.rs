@@ -269,6 +269,25 @@ fn shadow_doorbells_begin_with_the_values_of_the_registers_and_give_them_back() 
     assert_eq!(bench.doorbells.load(tail_of(&bench)), Some(5));
 }
 
+/// A driver that goes shuts the controller down, and its pages are given to others; the controller is not disabled.
+#[test]
+fn a_session_that_is_held_stores_no_event_index() {
+    let mut bench = shadowed();
+    bench.queues[0].push(read(0, 1, DATA));
+    set_word(&bench, FAR + tail_of(&bench), 1);
+    bench.turns();
+    bench.queues[0].consume();
+    set_word(&bench, FAR + head_of(&bench), 1);
+    assert!(bench.session.hold());
+    let events = [FAR + PAGE + tail_of(&bench), FAR + PAGE + head_of(&bench)];
+    events.iter().for_each(|at| set_word(&bench, *at, 0x5a5a));
+    assert_eq!(bench.session.arm(), Armed::Quiet);
+    assert!(events.iter().all(|at| word(&bench, *at) == 0x5a5a));
+    bench.session.resume();
+    assert_eq!(bench.session.arm(), Armed::Quiet);
+    assert!(events.iter().all(|at| word(&bench, *at) == 1));
+}
+
 /// The host may store a value between any two steps of the session.
 #[test]
 fn shadow_doorbells_that_are_found_again_keep_the_values_of_the_host() {

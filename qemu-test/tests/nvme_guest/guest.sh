@@ -259,12 +259,14 @@ polled() {
     entry=$((memory + $1 * 8192 + number * 64))
     ended=$((memory + $1 * 8192 + 4096 + number * 16 + 12))
     put $ended 0
+    for offset in $(seq 8 4 60); do
+        put $((entry + offset)) 0
+    done
     put $entry $(($2 | number << 16))
     put $((entry + 4)) "$3"
     put $((entry + 24)) "$4"
     put $((entry + 40)) "$5"
     put $((entry + 44)) "$6"
-    put $((entry + 48)) 0
     eval "count_$1=$((number + 1))"
     put $((bar + 4096 + $1 * stride * 2)) $((number + 1))
     until_true has_ended
@@ -292,6 +294,9 @@ polling() {
     bar=$(($(sed -n '1s/ .*//p' "/sys/bus/pci/devices/$address/resource")))
     stride=$((4 << ($(get $((bar + 4))) & 15)))
     printf '\006' | dd of="/sys/bus/pci/devices/$address/config" bs=1 seek=4 conv=notrunc status=none
+    # The kernel's driver has shut it down, and has not disabled it.
+    put $((bar + 0x14)) 0x460000
+    until_true is_disabled
     put $((bar + 0x24)) 0x70007
     put $((bar + 0x28)) $memory
     put $((bar + 0x2c)) 0
@@ -312,6 +317,10 @@ polling() {
     bind_to nvme
     find_disks
     [ "$(first_word)" = 12345678 ]
+}
+
+is_disabled() {
+    [ $(($(get $((bar + 0x1c))) & 1)) = 0 ]
 }
 
 is_ready() {

@@ -185,8 +185,11 @@ impl Session for QueueSession {
 
     fn arm(&mut self) -> Armed {
         self.look_at_head();
-        self.completion.arm();
-        self.queues.iter().flatten().for_each(SubmissionQueue::arm);
+        // After a shutdown, or without leave to use memory, the pages may be somebody else's by now.
+        if !self.is_held {
+            self.completion.arm();
+            self.queues.iter().flatten().for_each(SubmissionQueue::arm);
+        }
         // The host stores a doorbell and then looks at the event index; we do it the other way round. Without this fence
         // both could miss the other's store.
         fence(SeqCst);
