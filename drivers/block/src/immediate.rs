@@ -224,6 +224,14 @@ impl<D: Execute> ImmediateChannel<D> {
         };
         requests.iter().take_while(begins).count()
     }
+
+    /// Takes back the work of requests that were not done, so that they can be submitted before the next poll.
+    #[cold]
+    fn give_back(&mut self, undone: &[CheckedTransfer<'_>]) {
+        let work = undone.iter().map(|request| self.work.work_of(request)).fold(0, u32::saturating_add);
+        let left = self.blocks_left.saturating_add(work);
+        self.blocks_left = left.min(self.geometry.transfer_blocks_max);
+    }
 }
 
 impl<D: Execute> Channel for ImmediateChannel<D> {
@@ -254,11 +262,14 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         let begun = &transfers[..self.number_to_begin(transfers)];
         let refused = begun.iter().enumerate().find_map(|(at, transfer)| {
             let status = self.work.begin(transfer);
-            (status != Status::Success).then_some((at, Some(Refusal::Failed(status))))
+            (status != Status::Success).then_some((at, status))
         });
         self.work.copy_all();
-        let is_full = begun.len() < transfers.len();
-        refused.unwrap_or((begun.len(), is_full.then_some(Refusal::Full)))
+        if let Some((at, status)) = refused {
+            self.give_back(&begun[at..]);
+            return (at, Some(Refusal::Failed(status)));
+        }
+        (begun.len(), (begun.len() < transfers.len()).then_some(Refusal::Full))
     }
 
     fn commit(&mut self) {
@@ -368,6 +379,20 @@ mod tests {
         assert_eq!(refusal, Some(Refusal::Failed(Status::MediaError)));
         assert_eq!(serve(&mut channel, 8, &[1, 1]).1, None);
         assert_eq!(channel.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_request_that_fails_in_a_run_can_be_submitted_by_itself_before_the_next_poll() {
+        let mut channel = channel();
+        let (count, refusal) = serve(&mut channel, 7, &[2048, 2048]);
+        assert_eq!(count, 0);
+        assert_eq!(refusal, Some(Refusal::Failed(Status::MediaError)));
+        let bad = Request { lba: Lba(7), ..discard(2048) };
+        assert_eq!(channel.submit(&bad), Ok(()));
+        let mut done = Completions::default();
+        channel.poll(&mut done);
+        assert_eq!(done.as_slice().len(), 1);
+        assert_eq!(done.as_slice()[0].status(), Status::MediaError);
     }
 
     #[test]

@@ -30,7 +30,7 @@ struct Load {
 /// A tenant that is alone: as many requests as a server takes of one, which keep a core busy for some milliseconds.
 const ALONE: Load = Load { rings: 8, size: 32768, requests: 1024, pause: Duration::from_millis(1) };
 
-/// One of a hundred tenants, who keep a core busy for twenty milliseconds together.
+/// Member of a crowd of a hundred tenants, who keep a core busy for twenty milliseconds together.
 const ONE_OF_MANY: Load = Load { rings: 1, size: 8192, requests: 256, pause: Duration::from_millis(4) };
 
 /// Some honest tenants.
