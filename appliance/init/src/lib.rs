@@ -7,7 +7,7 @@
 //! - [`PowerSwitch`]: requests to end the machine.
 //! - [`Console`]: RPC methods as commands at a terminal.
 //! - [`units`]: numbers as a person reads them.
-//! - [`catch_panics`], [`say`]: last words. [`crashes`]: those that the firmware has kept.
+//! - [`catch_panics`], [`say`]: last words. [`crashes()`]: those that the firmware has kept.
 //!
 //! Invariants
 //! - A mistake in a configuration is reported and never stops the boot.
