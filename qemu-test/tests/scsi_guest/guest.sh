@@ -191,10 +191,9 @@ commands() {
     sg_dd if="$spare" of=/tmp/back bs="$block" skip=3 count=1 blk_sgio=1 iflag=fua,sgio cdbsz=16
     cmp /tmp/back /tmp/different
     sg_start --stop "$spare"
-    refused 'ot ready' sg_turs --verbose "$spare"
+    refused 'ot ready' sg_verify --lba=0 --count=1 "$spare"
     refused 'ot ready' sg_verify --lba=0 --count=1 "$theirs"
     sg_start --start "$theirs"
-    sg_turs "$spare"
     sg_verify --lba=0 --count=1 "$spare"
     sg_prevent --prevent=1 "$spare"
     sg_prevent --allow "$spare"
