@@ -6,7 +6,7 @@
 use crate::accelerator::Accelerator;
 use crate::error::{Doing, TestError};
 use crate::lab::{Bench, KERNEL_ARGUMENTS};
-use luge_image::QemuRoot;
+use luge_image::{GuestKit, QemuRoot};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs;
@@ -75,6 +75,23 @@ pub enum Boot {
     Firmware,
     /// Whatever the BIOS finds on the machine's disks.
     Bios,
+}
+
+impl Boot {
+    /// Makes a disk in the bench's folder from which UEFI, or the BIOS for [`Self::Bios`], boots a guest with these
+    /// arguments.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn disk(&self, bench: &Bench<'_>, guest: &GuestKit, arguments: &str) -> Result<PathBuf, TestError> {
+        let image = match self {
+            Self::Bios => bench.lab().guest_bios_disk(guest, arguments)?,
+            _ => bench.lab().guest_disk(guest, arguments)?,
+        };
+        let disk = bench.path("disk");
+        fs::copy(image, &disk).doing(|| "copying the disk".to_owned())?;
+        Ok(disk)
+    }
 }
 
 /// IOMMU between a machine's devices and its memory.

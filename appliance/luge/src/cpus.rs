@@ -1,6 +1,7 @@
 //! Sets of CPUs, as masks and lists: `0x3`, `3`, `[0,2-5]`.
 
 use luge_block::CoreId;
+use luge_host::CpuList;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -117,6 +118,12 @@ impl Cpus {
         }
     }
 
+    /// The set as the kernel writes it.
+    #[must_use]
+    pub fn list(&self) -> CpuList {
+        self.0.iter().map(|cpu| cpu.0.into()).collect()
+    }
+
     /// Text of the set as a mask: `0x3`.
     #[must_use]
     pub fn mask(&self) -> String {
@@ -174,20 +181,7 @@ fn of_list(text: &str) -> Option<BTreeSet<CoreId>> {
 /// Formats the set as a list without brackets: `0,2-5`.
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.iter().map(|cpu| cpu.0).peekable();
-        let mut comma = "";
-        while let Some(first) = rest.next() {
-            let mut last = first;
-            while let Some(next) = rest.next_if(|&next| next == last + 1) {
-                last = next;
-            }
-            match first == last {
-                true => write!(f, "{comma}{first}")?,
-                false => write!(f, "{comma}{first}-{last}")?,
-            }
-            comma = ",";
-        }
-        Ok(())
+        self.list().fmt(f)
     }
 }
 

@@ -7,10 +7,8 @@
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
-use luge_block::{
-    Blocks, Channel, CheckedTransfer, Completions, CoreId, Device, Geometry, NullDevice, OpenError, Refusal,
-    Request, Shape,
-};
+use luge_block::doubles::Lasting;
+use luge_block::{Blocks, Device, NullDevice, Shape};
 use luge_measure::{Trace, counted};
 use luge_spec::nvme::SubmissionEntry;
 use luge_virtqueue::rig::RigMemory;
@@ -53,7 +51,7 @@ const TRACES: [Trace; 10] = [
     },
     Trace {
         name: "null, read, by completions as of an SSD",
-        run: || run(Arc::new(Deferred(null())), Commands::default()),
+        run: || run(Arc::new(Lasting::new(null())), Commands::default()),
     },
     Trace { name: "memory, read", run: || run(memory(BLOCKS.into()), Commands::default()) },
 ];
@@ -82,49 +80,6 @@ fn shape() -> Shape {
 
 fn null() -> Arc<dyn Device> {
     Arc::new(NullDevice::new(shape()))
-}
-
-/// A device whose requests end by completions, as those of an SSD do: none ends at once.
-struct Deferred<T>(T);
-
-impl Device for Deferred<Arc<dyn Device>> {
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        Ok(Box::new(Deferred(self.0.open(core)?)))
-    }
-
-    fn uses_dma(&self) -> bool {
-        false
-    }
-}
-
-impl Channel for Deferred<Box<dyn Channel>> {
-    fn room(&self) -> usize {
-        self.0.room()
-    }
-
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.0.submit(request)
-    }
-
-    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
-        self.0.submit_all(transfers)
-    }
-
-    fn commit(&mut self) {
-        self.0.commit();
-    }
-
-    fn poll(&mut self, done: &mut Completions) {
-        self.0.poll(done);
-    }
-
-    fn in_flight(&self) -> usize {
-        self.0.in_flight()
-    }
 }
 
 impl Commands {

@@ -198,11 +198,16 @@ fn another_interrupt_tells_of_completions_that_the_one_before_may_not_have() {
     assert_eq!(last.count(), 0, "nothing to tell");
 }
 
-/// A bench whose host uses shadow doorbells, at FAR and the page after it.
+/// Shadow doorbells at FAR, and event indices in the page after them.
+fn far_doorbells(bench: &Bench) -> ShadowDoorbells {
+    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
+    ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap()
+}
+
+/// A bench whose host uses them.
 fn shadowed() -> Bench {
     let mut bench = Bench::new(memory(64));
-    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
-    let shadow = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    let shadow = far_doorbells(&bench);
     assert!(bench.session.replace_doorbells(Some(shadow)).is_none());
     bench
 }
@@ -255,8 +260,7 @@ fn shadow_doorbells_begin_with_the_values_of_the_registers_and_give_them_back() 
     bench.turns();
     assert!(bench.take().is_some());
     bench.turns();
-    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
-    let shadow = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    let shadow = far_doorbells(&bench);
     bench.session.replace_doorbells(Some(shadow));
     assert_eq!(word(&bench, FAR + tail_of(&bench)), 5);
     bench.turns();
@@ -294,8 +298,7 @@ fn shadow_doorbells_that_are_found_again_keep_the_values_of_the_host() {
     let mut bench = shadowed();
     let words = [FAR + tail_of(&bench), FAR + head_of(&bench)];
     words.iter().for_each(|at| set_word(&bench, *at, 0xffff));
-    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
-    let again = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    let again = far_doorbells(&bench);
     assert!(bench.session.move_doorbells(again).is_some());
     assert!(words.iter().all(|at| word(&bench, *at) == 0xffff));
     bench.queues[0].push(read(0, 1, DATA));
@@ -312,8 +315,7 @@ fn a_register_that_was_stored_just_before_the_shadow_doorbells_counts() {
         bench.queues[0].push(read(0, 1, DATA));
     }
     bench.queues[0].ring();
-    let layout = ShadowLayout { doorbells: GuestAddress(FAR), events: GuestAddress(FAR + PAGE) };
-    let shadow = ShadowDoorbells::find(layout, 4096, &bench.memory.table).unwrap();
+    let shadow = far_doorbells(&bench);
     bench.session.replace_doorbells(Some(shadow));
     bench.turns();
     assert_eq!(std::iter::from_fn(|| bench.take()).count(), 3);

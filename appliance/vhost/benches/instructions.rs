@@ -7,10 +7,8 @@
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
-use luge_block::{
-    Blocks, Channel, CheckedTransfer, Completions, CoreId, Device, Geometry, MemoryDevice, NullDevice,
-    OpenError, Refusal, Request, Shape,
-};
+use luge_block::doubles::Lasting;
+use luge_block::{Blocks, Device, MemoryDevice, NullDevice, Shape};
 use luge_measure::{Trace, counted};
 use luge_memory::{DmaSpace, GuestAddress, PageSize};
 use luge_vhost::LunAddress;
@@ -103,47 +101,6 @@ const TRACES: [Trace; 22] = [
         run: || run_scsi(Commands { tracked: true, ..Commands::default() }),
     },
 ];
-
-/// A null device whose requests last until they are polled for, as those of an SSD do.
-struct Lasting(NullDevice);
-
-impl Device for Lasting {
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn open(&self, core: CoreId) -> Result<Box<dyn Channel>, OpenError> {
-        Ok(Box::new(LastingChannel(self.0.open(core)?)))
-    }
-}
-
-struct LastingChannel(Box<dyn Channel>);
-
-impl Channel for LastingChannel {
-    fn room(&self) -> usize {
-        self.0.room()
-    }
-
-    fn submit(&mut self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.0.submit(request)
-    }
-
-    fn submit_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
-        self.0.submit_all(transfers)
-    }
-
-    fn commit(&mut self) {
-        self.0.commit();
-    }
-
-    fn poll(&mut self, done: &mut Completions) {
-        self.0.poll(done);
-    }
-
-    fn in_flight(&self) -> usize {
-        self.0.in_flight()
-    }
-}
 
 /// Properties of SCSI commands.
 struct Commands {
@@ -241,7 +198,7 @@ fn null() -> Arc<dyn Device> {
 }
 
 fn lasting() -> Arc<dyn Device> {
-    Arc::new(Lasting(NullDevice::new(shape())))
+    Arc::new(Lasting::new(null()))
 }
 
 fn memory() -> Arc<dyn Device> {

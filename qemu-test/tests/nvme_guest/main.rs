@@ -181,15 +181,9 @@ fn a_linux_guest_uses_everything_and_keeps_its_files_through_resets_and_kills() 
 
 /// Boots a guest from the first namespace.
 fn boot_from_namespace(bench: &Bench<'_>, boot: Boot, step: &str) -> Result<(), TestError> {
-    let lab = bench.lab();
-    let guest = lab.guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
+    let guest = bench.lab().guest()?.with_script("nvme", SCRIPT, &bench.path("initramfs"))?;
     let arguments = format!("{ARGUMENTS} steps={step}");
-    let image = match boot {
-        Boot::Bios => lab.guest_bios_disk(&guest, &arguments)?,
-        _ => lab.guest_disk(&guest, &arguments)?,
-    };
-    let disk = bench.path("disk");
-    fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;
+    let disk = boot.disk(bench, &guest, &arguments)?;
     let mut daemon = serve(bench, &disk)?;
     let controllers = vec![listen(bench, &mut daemon, "first")?];
     let mut guest = Machine { controllers, memory_mib: 512, ..Machine::new("guest", boot) }.start(bench)?;

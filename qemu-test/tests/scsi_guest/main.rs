@@ -268,15 +268,9 @@ fn one_reservation_holds_for_scsi_nvme_and_virtio_disks() -> Result<(), TestErro
 
 /// Boots a guest from LUN 0 of target 0.
 fn boot_from_lun(bench: &Bench<'_>, boot: Boot, step: &str) -> Result<(), TestError> {
-    let lab = bench.lab();
-    let guest = lab.guest()?.with_script("scsi", SCRIPT, &bench.path("initramfs"))?;
+    let guest = bench.lab().guest()?.with_script("scsi", SCRIPT, &bench.path("initramfs"))?;
     let arguments = format!("{ARGUMENTS} steps={step}");
-    let image = match boot {
-        Boot::Bios => lab.guest_bios_disk(&guest, &arguments)?,
-        _ => lab.guest_disk(&guest, &arguments)?,
-    };
-    let disk = bench.path("disk");
-    fs::copy(&image, &disk).map_err(|error| TestError::Host(format!("copying the disk: {error}")))?;
+    let disk = boot.disk(bench, &guest, &arguments)?;
     let daemon = serve(bench, &disk)?;
     let hbas = hbas(&daemon).into_iter().take(1).collect();
     let mut guest = Machine { hbas, memory_mib: 512, ..Machine::new("guest", boot) }.start(bench)?;

@@ -2,7 +2,7 @@
 
 use super::definition::{RUNTIME, listed};
 use crate::control::Control;
-use luge_host::{CpuList, Report};
+use luge_host::Report;
 use luge_rpc::{Method, NoParams};
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ pub fn methods(control: &Arc<Control>) -> Vec<Method> {
     let help = "Show the host: SSDs, hugepages, what costs latency";
     vec![Method::new("luge_get_host", help, RUNTIME, move |_: NoParams| {
         let platform = control.platform();
-        let serving = CpuList::parse(&platform.cpus().to_string());
-        listed(Report::of(&platform.sysfs, serving.as_ref()))
+        listed(Report::of(&platform.sysfs, Some(&platform.cpus().list())))
     })]
 }

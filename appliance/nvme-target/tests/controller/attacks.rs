@@ -5,7 +5,7 @@ use crate::rig::{Host, NAMESPACES_MAX, Sled, disk};
 use luge_memory::{GuestAddress, GuestMemory};
 use luge_nvme_target::NamespaceId;
 use luge_seeded::{Random, fuzz};
-use luge_spec::nvme::{AdminOpcode, StatusCode, SubmissionEntry, offset};
+use luge_spec::nvme::{StatusCode, SubmissionEntry, offset};
 use luge_vfio_user::{Progress, RegionIndex};
 use luge_virtqueue::rig::RigMemory;
 use std::sync::Arc;
@@ -161,12 +161,7 @@ fn shadow_doorbells_of_an_earlier_life_are_not_touched() {
     // openvmm, pull requests 4011 and 4080: the next driver's memory was overwritten.
     let sled = Sled::with_disk();
     let mut host = sled.host();
-    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
-    host.succeed(SubmissionEntry {
-        prp1: shadow,
-        prp2: events,
-        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
-    });
+    let [shadow, _] = host.use_shadow_doorbells();
     host.create_queue_pair(1);
     let resets: [fn(&mut Host); 3] = [
         |host| host.write32(offset::CC, 0),
@@ -181,11 +176,7 @@ fn shadow_doorbells_of_an_earlier_life_are_not_touched() {
         host.create_queue_pair(1);
         host.use_disk(0, 3);
         assert_eq!(host.memory.bytes(GuestAddress(shadow), 8192), [0xa5; 8192]);
-        host.succeed(SubmissionEntry {
-            prp1: shadow,
-            prp2: events,
-            ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
-        });
+        host.use_shadow_doorbells();
     }
 }
 

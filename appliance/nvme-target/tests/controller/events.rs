@@ -396,13 +396,7 @@ fn a_reset_ends_a_format() {
 fn shadow_doorbells_are_used_until_the_next_reset() {
     let sled = Sled::with_disk();
     let mut host = sled.host();
-    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
-    let config = SubmissionEntry {
-        prp1: shadow,
-        prp2: events,
-        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
-    };
-    host.succeed(config);
+    let [shadow, _] = host.use_shadow_doorbells();
     host.create_queue_pair(1);
     let entry = SubmissionEntry { prp1: DATA, namespace: 1, ..SubmissionEntry::io(IoOpcode::READ, 0, 0, 0) };
     host.queues[0].push(entry);
@@ -426,13 +420,7 @@ fn shadow_doorbells_are_used_until_the_next_reset() {
 fn a_full_completion_queue_goes_on_when_only_a_shadow_doorbell_tells_of_room() {
     let sled = Sled::with_disk();
     let mut host = sled.host();
-    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
-    let config = SubmissionEntry {
-        prp1: shadow,
-        prp2: events,
-        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
-    };
-    host.succeed(config);
+    let [shadow, _] = host.use_shadow_doorbells();
     host.create_queue_pair(1);
     let volume = sled.subsystem.namespaces().remove(0).volume;
     let [tail, head] = [host.queues[0].tail_doorbell(), host.queues[0].head_doorbell()]
@@ -462,13 +450,7 @@ fn a_full_completion_queue_goes_on_when_only_a_shadow_doorbell_tells_of_room() {
 fn admin_queues_are_rung_by_either_kind_of_doorbell() {
     let sled = Sled::with_disk();
     let mut host = sled.host();
-    let (shadow, events) = (DATA + 0x10000, DATA + 0x11000);
-    let config = SubmissionEntry {
-        prp1: shadow,
-        prp2: events,
-        ..SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0)
-    };
-    host.succeed(config);
+    let [shadow, _] = host.use_shadow_doorbells();
     // More than the queue has entries.
     for _ in 0..40 {
         host.identify(1, 0);

@@ -4,6 +4,7 @@
 //! - [`Scripted`]: a device that writes down requests and completes them as it is told.
 //! - [`Delayed`]: holds completions of another device, and hands them out in another order.
 //! - [`Faulty`]: lets requests to another device fail.
+//! - [`Lasting`]: requests of another device last until they are polled for.
 //! - [`Narrow`]: a device with other limits than the one beneath.
 //!
 //! All of them are functions of a seed: what went wrong once goes wrong again.
@@ -13,6 +14,7 @@ mod check;
 mod delayed;
 mod edges;
 mod faulty;
+mod lasting;
 mod model;
 mod narrow;
 mod rig;
@@ -21,6 +23,7 @@ mod scripted;
 pub use check::check_device;
 pub use delayed::Delayed;
 pub use faulty::{Fault, Faulty};
+pub use lasting::Lasting;
 pub use narrow::Narrow;
 pub use rig::{Check, Failures};
 pub use scripted::{Recorded, Scripted};

@@ -242,6 +242,14 @@ impl Host {
         completion
     }
 
+    /// Tells the controller of two pages behind the data; returns the addresses of the doorbells and the event indices.
+    pub fn use_shadow_doorbells(&mut self) -> [u64; 2] {
+        let [doorbells, events] = [DATA + 0x10000, DATA + 0x11000];
+        let config = SubmissionEntry::admin(AdminOpcode::DOORBELL_BUFFER_CONFIG, 0, 0);
+        self.succeed(SubmissionEntry { prp1: doorbells, prp2: events, ..config });
+        [doorbells, events]
+    }
+
     /// Writes a block of namespace 1, and reads it back.
     pub fn use_disk(&mut self, queue: usize, byte: u8) {
         self.memory.write(GuestAddress(DATA), &[byte; 512]);
