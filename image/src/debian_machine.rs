@@ -51,6 +51,8 @@ impl DebianMachine {
         let key = Key::new()
             .with_recipe(include_str!("debian_machine.rs"))
             .with_recipe(include_str!("cpio.rs"))
+            .with_recipe(include_str!("guest.rs"))
+            .with_recipe(include_str!("initramfs.rs"))
             .with("root", root.as_os_str().as_bytes())
             .with("kernel", apt.candidate(&package)?.as_bytes());
         let wanted = Wanted { name: "debian-machine", what: "preparing a Debian machine", key };

@@ -8,7 +8,7 @@ use luge_block::doubles::Scripted;
 use luge_block::{Geometry, Status};
 use luge_core::{Armed, Call, Session, Ticks};
 use luge_memory::GuestAddress;
-use luge_nvme_target::{Coalescing, QueueId, ShadowDoorbells, ShadowLayout};
+use luge_nvme_target::{Coalescing, QueueId, Service, ShadowDoorbells, ShadowLayout};
 use luge_virtqueue::rig::RigMemory;
 use luge_volume::Volume;
 use rig::{Bench, PAGE, Setup, memory, read};
@@ -290,6 +290,25 @@ fn a_session_that_is_held_stores_no_event_index() {
     bench.session.resume();
     assert_eq!(bench.session.arm(), Armed::Quiet);
     assert!(events.iter().all(|at| word(&bench, *at) == 1));
+}
+
+/// Another owner of the pages may store what looks like a doorbell.
+#[test]
+fn a_session_that_is_held_does_not_look_for_the_doorbells_that_it_offers() {
+    let mut bench = Bench::with(vec![], Setup { service: Service::Admin, ..Setup::default() });
+    let shadow = far_doorbells(&bench);
+    bench.session.replace_doorbells(Some(shadow));
+    let tail = FAR + bench.doorbells.tail_offset(QueueId(0));
+    let first = word(&bench, tail);
+    assert!(bench.session.hold());
+    set_word(&bench, tail, first + 1);
+    bench.turns();
+    set_word(&bench, tail, first);
+    bench.session.resume();
+    bench.queues[0].push(read(0, 1, DATA));
+    bench.queues[0].ring();
+    bench.turns();
+    assert!(bench.relay.next().is_some(), "the registers count");
 }
 
 /// The host may store a value between any two steps of the session.

@@ -71,12 +71,17 @@ impl HealthThread {
         }
     }
 
-    /// Asks an SSD. One that does not tell its health has none.
+    /// Asks an SSD. One that does not tell its health has none. While Luge is away, nothing is known, and it is asked again
+    /// next time.
     fn ask(&mut self, name: String) {
         let params = json!({ "name": name });
         let health = match self.source.call("bdev_nvme_get_controller_health_info", params) {
             Ok(answer) => Health::read(&answer),
-            Err(SourceError::Away(_) | SourceError::Refused { .. }) => None,
+            Err(SourceError::Refused { .. }) => None,
+            Err(SourceError::Away(_)) => {
+                self.lock_known(|known| known.retain(|known, _| *known != name));
+                return;
+            }
         };
         self.asked.insert(name.clone(), Instant::now());
         self.lock_known(|known| match health {

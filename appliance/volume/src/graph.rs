@@ -182,6 +182,8 @@ impl Graph {
     #[inline]
     pub fn begin_visit(&mut self, tenant: TenantNumber) {
         self.layers.visitor = Some(tenant);
+        // What a node found full was not asked for by this tenant.
+        self.layers.used_up = false;
     }
 
     /// A volume, looked up once for a batch of requests of the tenant whose visit it is; none that is gone.

@@ -1,6 +1,6 @@
 //! Channels of devices that do everything at once, on the core that asks: the work is done in
 //! `submit`, or in `commit` where it is a copy that is fetched ahead, and the completions wait in a
-//! list until they are polled for.
+//! list until they are polled for. Runs of `serve_all` are done within the call, and have no completions.
 //!
 //! Invariant: between two polls no more is done than one request of the largest size and what
 //! was begun before, so that a guest of large requests does not keep a core from the others. Nor
@@ -225,12 +225,11 @@ impl<D: Execute> ImmediateChannel<D> {
         requests.iter().take_while(begins).count()
     }
 
-    /// Takes back the work of requests that were not done, so that they can be submitted before the next poll.
+    /// Counts only the work of requests that were done, so that the others can be submitted before the next poll.
     #[cold]
-    fn give_back(&mut self, undone: &[CheckedTransfer<'_>]) {
-        let work = undone.iter().map(|request| self.work.work_of(request)).fold(0, u32::saturating_add);
-        let left = self.blocks_left.saturating_add(work);
-        self.blocks_left = left.min(self.geometry.transfer_blocks_max);
+    fn count_done(&mut self, before: u32, done: &[CheckedTransfer<'_>]) {
+        let work = done.iter().map(|request| self.work.work_of(request)).fold(0, u32::saturating_add);
+        self.blocks_left = before.saturating_sub(work);
     }
 }
 
@@ -259,6 +258,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
     }
 
     fn serve_all(&mut self, transfers: &[CheckedTransfer<'_>]) -> (usize, Option<Refusal>) {
+        let blocks_left = self.blocks_left;
         let begun = &transfers[..self.number_to_begin(transfers)];
         let refused = begun.iter().enumerate().find_map(|(at, transfer)| {
             let status = self.work.begin(transfer);
@@ -266,7 +266,7 @@ impl<D: Execute> Channel for ImmediateChannel<D> {
         });
         self.work.copy_all();
         if let Some((at, status)) = refused {
-            self.give_back(&begun[at..]);
+            self.count_done(blocks_left, &begun[..at]);
             return (at, Some(Refusal::Failed(status)));
         }
         (begun.len(), (begun.len() < transfers.len()).then_some(Refusal::Full))
@@ -393,6 +393,14 @@ mod tests {
         channel.poll(&mut done);
         assert_eq!(done.as_slice().len(), 1);
         assert_eq!(done.as_slice()[0].status(), Status::MediaError);
+    }
+
+    #[test]
+    fn what_a_run_did_before_a_request_that_failed_counts_until_the_next_poll() {
+        let mut channel = channel();
+        assert_eq!(serve(&mut channel, 6, &[2000, 2048]).0, 1);
+        assert_eq!(channel.submit(&discard(48)), Ok(()));
+        assert_eq!(channel.submit(&discard(1)), Err(Refusal::Full));
     }
 
     #[test]

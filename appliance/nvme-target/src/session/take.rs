@@ -157,10 +157,14 @@ impl Session for QueueSession {
         if self.long.is_some() {
             return self.take_long(graph, allowance);
         }
+        // The pages of its doorbells may be somebody else's by now.
+        if self.is_held {
+            return Took::Nothing;
+        }
         if self.offered_doorbells.is_some() {
             self.look_at_offered_doorbells();
         }
-        if self.is_held || !self.look() {
+        if !self.look() {
             return Took::Nothing;
         }
         self.looks.found(self.now);
