@@ -49,7 +49,8 @@ const ROUNDS_SKIPPED: i64 = 4;
 /// Most light tenants that are visited in a turn before the round goes on.
 const LIGHT_VISITS_MAX: usize = 64;
 
-/// Part of its quantum that a light tenant has left at least, so that a visit is worth it, and that is much work.
+/// Part of a quantum that is much work for one visit. A tenant that has done so much is light only if it has as much
+/// left, so that its next visit is worth it.
 const LIGHT_PART: i64 = 8;
 
 /// The sessions of a core, by their tenants.
@@ -238,8 +239,14 @@ impl Schedule {
 
     /// Number that no tenant has. There are no more tenants than sessions.
     fn free_number(&self) -> TenantNumber {
-        let is_free = |number: &TenantNumber| self.shares.iter().all(|share| share.number != *number);
-        (0..Tag::SESSIONS_MAX).map(TenantNumber).find(is_free).unwrap_or(TenantNumber(Tag::SESSIONS_MAX))
+        let mut taken = vec![false; self.shares.len() + 1];
+        for share in &self.shares {
+            if let Some(place) = taken.get_mut(usize::from(share.number.0)) {
+                *place = true;
+            }
+        }
+        let free = (0..).zip(taken).find(|(_, taken)| !taken);
+        free.map_or(TenantNumber(Tag::SESSIONS_MAX), |(number, _)| TenantNumber(number))
     }
 
     /// Takes a session out, and the share out that has none left.

@@ -1,5 +1,6 @@
 //! Sets of CPUs, as the kernel writes them.
 
+use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -17,10 +18,10 @@ impl CpuList {
         let mut cpus = BTreeSet::new();
         for part in text.trim().split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-            cpus.extend(first..=Some(last).filter(|&last| last <= CPU_MAX)?);
+            let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            cpus.extend(first..=Some(last).filter(|&last| (first..=CPU_MAX).contains(&last))?);
         }
-        Some(Self(cpus)).filter(|cpus| !cpus.is_empty())
+        Some(Self(cpus))
     }
 
     /// Parses a mask in groups of 32 CPUs, such as `ff,00000001`.
@@ -31,6 +32,11 @@ impl CpuList {
             cpus.extend((0..32).filter(|bit| bits >> bit & 1 == 1).map(|bit| group * 32 + bit));
         }
         Some(Self(cpus))
+    }
+
+    /// Numbers of the CPUs, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().copied()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -78,6 +84,12 @@ impl fmt::Display for CpuList {
     }
 }
 
+impl Serialize for CpuList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_none() {
-        for text in ["", "(null)", "x", "1-", "2-1", "0-4294967295"] {
+        for text in ["", "(null)", "x", "1-", "2-1", "0,2-1", "0-4294967295"] {
             assert_eq!(CpuList::parse(text), None, "{text}");
         }
         assert_eq!(CpuList::parse_mask("x"), None);

@@ -11,14 +11,14 @@ const EXIT_US_MAX: u64 = 2;
 /// Settings of the CPUs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(crate) struct Cpus {
-    /// CPUs that serve disks, as a list; none where that is not known.
-    pub(crate) serving: Option<String>,
-    /// CPUs that the kernel's scheduler leaves alone (`isolcpus=`), as a list.
-    pub(crate) isolated: String,
-    /// CPUs without a timer tick (`nohz_full=`), as a list.
-    pub(crate) tickless: String,
-    /// CPUs that interrupts may come to, as a list; none where the kernel does not say.
-    pub(crate) interrupted: Option<String>,
+    /// CPUs that serve disks; none where that is not known.
+    pub(crate) serving: Option<CpuList>,
+    /// CPUs that the kernel's scheduler leaves alone (`isolcpus=`).
+    pub(crate) isolated: CpuList,
+    /// CPUs without a timer tick (`nohz_full=`).
+    pub(crate) tickless: CpuList,
+    /// CPUs that interrupts may come to; none where the kernel does not say.
+    pub(crate) interrupted: Option<CpuList>,
     /// Longest exit from an idle state that is enabled, in microseconds: of the CPUs that serve, or that are isolated,
     /// or of all; none without idle states.
     pub(crate) idle_exit_us: Option<u64>,
@@ -30,19 +30,20 @@ impl Cpus {
     /// Reads the settings. `serving` are the CPUs that serve disks, where that is known.
     pub(crate) fn of(root: &SysfsRoot, serving: Option<&CpuList>) -> Self {
         let text = |path: &str| Some(fs::read_to_string(root.path(path)).ok()?.trim().to_owned());
-        let list = |name: &str| text(&format!("/sys/devices/system/cpu/{name}")).unwrap_or_default();
+        // The kernel writes nothing, or `(null)`, where no CPU is.
+        let list = |name: &str| {
+            let list = text(&format!("/sys/devices/system/cpu/{name}"));
+            list.and_then(|list| CpuList::parse(&list)).unwrap_or_default()
+        };
         let isolated = list("isolated");
-        let judged = serving.cloned().or_else(|| CpuList::parse(&isolated)).unwrap_or_default();
+        let judged = serving.unwrap_or(&isolated);
         let cpus = cpus(root);
         let governor = |cpu| text(&format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"));
         let exits = cpus.iter().filter(|&&cpu| judged.is_empty() || judged.has(cpu));
         Self {
-            serving: serving.map(ToString::to_string),
-            // The kernel writes `(null)` where no CPU is.
-            tickless: Some(list("nohz_full")).filter(|list| list != "(null)").unwrap_or_default(),
-            interrupted: text("/proc/irq/default_smp_affinity")
-                .and_then(|mask| CpuList::parse_mask(&mask))
-                .map(|cpus| cpus.to_string()),
+            serving: serving.cloned(),
+            tickless: list("nohz_full"),
+            interrupted: text("/proc/irq/default_smp_affinity").and_then(|mask| CpuList::parse_mask(&mask)),
             idle_exit_us: exits.filter_map(|&cpu| idle_exit_us(root, cpu)).max(),
             governor: cpus.iter().find_map(|&cpu| governor(cpu)),
             isolated,
@@ -89,13 +90,11 @@ impl Cpus {
     }
 
     /// Advice for the CPUs that serve.
-    fn isolation_of(&self, serving: &str) -> Option<String> {
-        let cpus = CpuList::parse(serving).unwrap_or_default();
-        let have = |list: &str| CpuList::parse(list).unwrap_or_default();
-        let interrupted = self.interrupted.as_deref().is_some_and(|list| have(list).meets(&cpus));
+    fn isolation_of(&self, serving: &CpuList) -> Option<String> {
+        let interrupted = self.interrupted.as_ref().is_some_and(|cpus| cpus.meets(serving));
         let lacking = [
-            (!have(&self.isolated).includes(&cpus), "are not isolated"),
-            (!have(&self.tickless).includes(&cpus), "have a timer tick"),
+            (!self.isolated.includes(serving), "are not isolated"),
+            (!self.tickless.includes(serving), "have a timer tick"),
             (interrupted, "get interrupts"),
         ];
         let lacking: Vec<&str> = lacking.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();

@@ -166,16 +166,9 @@ fn of_mask(text: &str) -> Option<BTreeSet<CoreId>> {
 }
 
 fn of_list(text: &str) -> Option<BTreeSet<CoreId>> {
-    let mut cpus = BTreeSet::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if first > last || last >= CPUS {
-            return None;
-        }
-        cpus.extend((first..=last).map(CoreId));
-    }
-    Some(cpus)
+    let numbers = CpuList::parse(text)?;
+    let core = |cpu| u16::try_from(cpu).ok().filter(|&cpu| cpu < CPUS).map(CoreId);
+    numbers.iter().map(core).collect()
 }
 
 /// Formats the set as a list without brackets: `0,2-5`.

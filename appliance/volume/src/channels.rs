@@ -5,7 +5,7 @@
 //!  (2) active --polled QUIET_POLLS times for nothing, and nothing is in flight--> (1)
 //! ```
 //!
-//! Each turn polls the active channels, and one of the others: an SSD that is reset waits for all its queues to be polled.
+//! Each turn polls the active channels, and goes on through the others, a place a turn: an SSD that is reset waits for all its queues to be polled.
 //! So the cost of a turn grows with the channels in use, not with those that are there.
 //!
 //! Invariant: a channel that requests were submitted to is active until they have ended.
@@ -175,7 +175,7 @@ impl Channels {
         }
     }
 
-    /// Polls the active channels, and one of the others. Where there is no room for all completions, the channel after the
+    /// Polls the active channels, and goes on through the others by one place. Where there is no room for all completions, the channel after the
     /// last one polled is first the next time, so that none waits for ever.
     #[inline]
     pub(crate) fn poll(&mut self, done: &mut Completions) {

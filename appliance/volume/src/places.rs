@@ -45,12 +45,6 @@ impl<T> Places<T> {
     }
 }
 
-impl<T> Default for Places<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<T> Deref for Places<T> {
     type Target = [Option<T>];
 

@@ -26,7 +26,7 @@ pub(crate) struct Shares {
     shares: Vec<Share>,
     /// Number of tenants that have volumes on the channel.
     tenants: usize,
-    /// Number of requests in the channel.
+    /// Number of requests of tenants in the channel.
     requests: usize,
     /// Sum of [`Share::most`].
     most: usize,

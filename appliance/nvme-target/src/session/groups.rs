@@ -6,7 +6,6 @@
 use super::attempt::Served;
 use super::candidates::Candidates;
 use super::queue_session::QueueSession;
-
 use super::transfer::namespace_of_transfer;
 use super::turn::Turn;
 use crate::ids::NamespaceId;

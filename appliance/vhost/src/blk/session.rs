@@ -159,11 +159,15 @@ impl BlkSession {
         let mut run = volume.run();
         let reader = TransferReader { session: *session, rules };
         if run.ends_at_once(batch.len().wrapping_sub(*next)) {
-            let ended = serve_at_once(batch.single_segment(*next, *room), reader, slots, queue, &mut run);
+            let (ended, refusal) =
+                serve_at_once(batch.single_segment(*next, *room), reader, slots, queue, &mut run);
             *next = next.wrapping_add(ended);
             *room = room.wrapping_sub(ended);
-            if ended > 0 {
-                return Submitted::All;
+            // One that fails is submitted by itself.
+            match refusal {
+                Some(Refusal::Full) => return Submitted::Part,
+                Some(Refusal::Failed(_)) | None if ended > 0 => return Submitted::All,
+                Some(Refusal::Failed(_)) | None => {}
             }
         }
         let mut count = add_to_run(batch.single_segment(*next, *room), reader, slots, &mut run);
@@ -353,8 +357,8 @@ fn add_to_run<'a>(
     added
 }
 
-/// Serves requests whose device needs no time, up to the first that is no transfer or fails; returns how many. They have
-/// no slots, because none of them is in flight.
+/// Serves requests whose device needs no time, up to the first that is no transfer, or is refused or fails; returns how
+/// many, and why not that one. They have no slots, because none of them is in flight.
 ///
 /// Not inlined, so that the loops keep their values in registers.
 #[inline(never)]
@@ -364,7 +368,7 @@ fn serve_at_once<'a>(
     slots: &RequestSlots,
     queue: &mut DeviceQueue,
     run: &mut Run<'_, '_, 'a>,
-) -> usize {
+) -> (usize, Option<Refusal>) {
     let mut adder = run.adder();
     let added = chains.clone().map_while(|chain| {
         slots.is_free(chain.head).then_some(())?;
@@ -372,16 +376,13 @@ fn serve_at_once<'a>(
         let tag = Tag::new(reader.session.0, chain.head.0);
         adder.add(&luge_block::Request { tag, operation, lba, blocks, data })
     });
-    if added.count() == 0 {
-        return 0;
-    }
+    added.for_each(drop);
     let mut count = 0;
-    // One that fails is submitted by itself.
-    _ = run.serve(|ended| {
+    let refusal = run.serve(|ended| {
         count = ended.len();
         queue.complete_all(chains.take(count).map(|chain| end(&chain)));
     });
-    count
+    (count, refusal)
 }
 
 /// Ends a transfer that has succeeded.

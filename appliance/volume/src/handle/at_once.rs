@@ -17,16 +17,17 @@ impl<'data> Run<'_, '_, 'data> {
     }
 
     /// Does requests in order, up to the first one that is refused or fails; returns why, if there is one: it is to be
-    /// submitted by itself. Calls `ended` with those that have ended with success, before they are counted: nobody waits
-    /// for that. Leaves none.
+    /// submitted by itself. Calls `ended` with those that have ended with success, if the run has any request, and counts
+    /// them afterwards: nobody waits for that. Leaves none.
     #[inline(always)]
     pub fn serve(&mut self, ended: impl FnOnce(&[CheckedTransfer<'data>])) -> Option<Refusal> {
         let Self { volume, requests, .. } = self;
+        if requests.is_empty() {
+            return None;
+        }
         let begun = volume.now();
         let End::Channel { volume, opened, .. } = &mut volume.0 else { return Some(Refusal::Full) };
         let (count, refusal) = opened.channel.serve_all(requests);
-        // To be polled: the work of a channel between two polls is bounded.
-        opened.pending = true;
         let served = requests.get(..count).unwrap_or(requests);
         ended(served);
         volume.count_served(served, begun, ticks());

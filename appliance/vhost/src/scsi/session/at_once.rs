@@ -25,9 +25,6 @@ pub(super) fn serve_at_once<'a>(
         chains.left = add_at_once(reader, chains.left, slots, run.adder());
     }
     let mut added = all & !(chains.left | chains.skipped);
-    if added == 0 {
-        return;
-    }
     let refusal = run.serve(|ended| {
         queue.complete_all(ended.iter().map_while(|_| {
             let index = added.trailing_zeros() as usize;

@@ -53,12 +53,12 @@ impl Groups {
         self.are_formed
     }
 
-    /// Groups those of a batch's chains that are in `chains`, if that was not done yet. A chain without a header is in a
+    /// Groups the chains of a batch, if that was not done yet. A chain without a header is in a
     /// group by chance.
     ///
     /// Not inlined, so that the loop keeps its values in registers.
     #[inline(never)]
-    pub(super) fn form(&mut self, batch: &Batch, chains: u64) {
+    pub(super) fn form(&mut self, batch: &Batch) {
         if std::mem::replace(&mut self.are_formed, true) {
             return;
         }
@@ -69,12 +69,12 @@ impl Groups {
                 && of != lun
             {
                 // All bits from the first one on, below this one.
-                self.add(Group { lun, chains: bit.wrapping_sub(first) & chains });
+                self.add(Group { lun, chains: bit.wrapping_sub(first) });
                 (lun, first) = (of, bit);
             }
             bit = bit.wrapping_add(bit);
         }
-        self.add(Group { lun, chains: bit.wrapping_sub(first) & chains });
+        self.add(Group { lun, chains: bit.wrapping_sub(first) });
     }
 
     /// Chains of a LUN, of those that were grouped.

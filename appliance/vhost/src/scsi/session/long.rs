@@ -79,12 +79,11 @@ impl RequestSession {
         }
     }
 
-    /// (1): parks a chain that has got no list; returns whether that was possible.
+    /// (1): parks a chain without a mark that has got no list; returns whether that was possible.
     fn park_long(&mut self, index: usize, turn: &mut Turn) -> bool {
         let header = request::peek(self.batch.beginning(index));
-        let parks = self.batch.long_head().zip(header).is_some_and(|(head, header)| {
-            self.mark_of_long(index, &header) == Mark::None && self.park_read(head, &header)
-        });
+        let read = self.batch.long_head().zip(header);
+        let parks = read.is_some_and(|(head, header)| self.park_read(head, &header));
         if parks {
             self.unparked = None;
             self.left &= !bit(index);

@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         if !is_other || groups.are_formed() {
             return false;
         }
-        groups.form(self.batch, u64::MAX);
+        groups.form(self.batch);
         chains.skip_all_but(groups.of(self.lun));
         true
     }

@@ -63,12 +63,12 @@ impl RequestSession {
         let reader = Reader::new(table.as_deref(), batch, *session, lun);
         let way = reader.and_then(|reader| Some((reader, graph.volume(reader.entry.volume)?)));
         let Some((reader, mut volume)) = way else {
-            groups.form(batch, chains);
+            groups.form(batch);
             return 0;
         };
         let room = volume.room().min(turn.room);
         if room == 0 {
-            groups.form(batch, chains);
+            groups.form(batch);
             return chains & groups.of(lun);
         }
         let stats = &reader.entry.stats;
@@ -93,7 +93,7 @@ impl RequestSession {
         if unserved == 0 || turn.room == 0 {
             return 0;
         }
-        parts.groups.form(batch, chains);
+        parts.groups.form(batch);
         unserved & parts.groups.of(lun)
     }
 }
